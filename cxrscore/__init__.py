@@ -1,0 +1,34 @@
+"""cxrscore: train, score and explain chest X-ray classifiers.
+
+The names below are the public ones. They are loaded when first used, so that ``import cxrscore`` stays light.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "train_model": "cxrscore.train",
+    "TrainOptions": "cxrscore.train",
+    "score_films": "cxrscore.score",
+    "ScoreOptions": "cxrscore.score",
+    "write_report": "cxrscore.report",
+    "load_model": "cxrscore.models.bundle",
+    "save_model": "cxrscore.models.bundle",
+    "open_scores": "cxrscore.scores",
+    "hookimpl": "cxrscore.contract",
+    "ModelSpec": "cxrscore.contract",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cxrscore' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

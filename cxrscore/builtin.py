@@ -1,0 +1,29 @@
+"""What cxrscore brings itself, registered through the same hooks as anybody's plugin."""
+
+from collections.abc import Sequence
+
+from cxrscore.contract import Dataset, Explainer, Loss, Metric, hookimpl
+from cxrscore.explainers import explainers
+from cxrscore.labels import datasets
+from cxrscore.losses import losses
+from cxrscore.metrics import metrics
+
+
+@hookimpl
+def cxrscore_datasets() -> Sequence[Dataset]:
+    return datasets
+
+
+@hookimpl
+def cxrscore_losses() -> Sequence[Loss]:
+    return losses
+
+
+@hookimpl
+def cxrscore_metrics() -> Sequence[Metric]:
+    return metrics
+
+
+@hookimpl
+def cxrscore_explainers() -> Sequence[Explainer]:
+    return explainers

@@ -1,0 +1,323 @@
+"""What a plugin author implements, and the only page they need to read.
+
+NumPy is the border: the core hands a backend float32 arrays and takes float32 arrays back. A backend opens
+no file, reads no option and knows nothing of DICOM, labels or HDF5.
+
+Letters used for shapes, here and in all docstrings:
+
+    N films in a batch      S side of a preprocessed film, pixels     C findings, in the order of ModelSpec.findings
+    h w height and width of a feature map      K channels of a feature map, or length of an embedding
+    F findings chosen for a heat map, F <= C
+
+This module imports only NumPy and pluggy, so a plugin's hook module stays light.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
+
+import numpy as np
+import pluggy
+from numpy.typing import NDArray
+
+from cxrscore.errors import InputError
+
+Array: TypeAlias = NDArray[Any]
+Floats: TypeAlias = NDArray[np.float32]
+Tensors: TypeAlias = Mapping[str, Array]
+
+Normalize = Literal["imagenet-rgb", "imagenet-caffe", "unit"]
+Head = Literal["gap", "flatten"]
+Activation = Literal["sigmoid", "softmax"]
+TrainablePart = Literal["head", "last-block", "all"]
+Precision = Literal["fp32", "bf16"]
+
+GROUP = "cxrscore"
+"""Entry-point group in which plugins are found."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What network to build; the same words for every backend.
+
+    architecture  a name that the backend lists in ``Backend.architectures``
+    findings      C distinct names; their order is the column order everywhere
+    size          S, side of the square input in pixels, at least 32
+    normalize     what the model does, on the device, to a film x in 0..1 before the first layer:
+                  "imagenet-rgb"    three equal channels, (x - mean) / sd of ImageNet, RGB order
+                  "imagenet-caffe"  three equal channels, 255 x - mean of ImageNet, BGR order
+                  "unit"            three equal channels, x unchanged
+    head          "gap": mean over the feature map, then a dense layer; "flatten": dense over h*w*K
+    activation    how the core turns logits into probabilities; a backend returns logits
+    trainable     which tensors training may change: "head", "last-block" (with the head), "all"
+    """
+
+    architecture: str
+    findings: tuple[str, ...]
+    size: int = 400
+    normalize: Normalize = "imagenet-rgb"
+    head: Head = "gap"
+    activation: Activation = "sigmoid"
+    trainable: TrainablePart = "head"
+
+    def __post_init__(self) -> None:
+        if not self.findings or len(set(self.findings)) != len(self.findings):
+            raise InputError(f"findings must be distinct and at least one, not {list(self.findings)}")
+        if not 32 <= self.size <= 4096:
+            raise InputError(f"size {self.size} is outside 32..4096 pixels")
+        for name, words in _CHOICES.items():
+            if getattr(self, name) not in words:
+                raise InputError(f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(words)}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The spec as JSON-ready values, as it stands in a model file."""
+        return {**dataclasses.asdict(self), "findings": list(self.findings)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
+        """The inverse of as_dict; raises InputError for unknown, missing or wrong values."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        if extra := sorted(set(values) - known):
+            raise InputError(f"model spec has unknown fields: {', '.join(extra)}")
+        if missing := sorted(known - set(values)):
+            raise InputError(f"model spec lacks fields: {', '.join(missing)}")
+        return cls(**{**values, "findings": tuple(values["findings"])})
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "normalize": get_args(Normalize),
+    "head": get_args(Head),
+    "activation": get_args(Activation),
+    "trainable": get_args(TrainablePart),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Inputs and labels of one training step.
+
+    inputs  float32 [N,S,S], grey, 0 black..1 white; or float32 [N,K] embeddings for a head
+    labels  float32 [N,C], 0 or 1, NaN where unknown
+    """
+
+    inputs: Floats
+    labels: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class CamParts:
+    """What every heat map is computed from, with the scores of the same forward pass.
+
+    logits       float32 [N,C]
+    activations  float32 [N,h,w,K] at the tap: the tensor that is pooled or flattened by the head
+    gradients    float32 [N,F,h,w,K], d logit of finding f / d activations; [N,F,1,1,K] where it is the same at
+                 every place of the map, as for a "gap" head (weight / (h w)). N may be 1 where it does not
+                 depend on the film.
+    tap          name of the layer whose output the activations are
+    """
+
+    logits: Floats
+    activations: Floats
+    gradients: Floats
+    tap: str
+
+
+LossFunction: TypeAlias = Callable[[Any, Any, Any, Any], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """A training loss, written once for all backends.
+
+    function(xp, logits, labels, weights) -> scalar, where xp is an array namespace (numpy, torch, keras.ops)
+    and the arrays are of that namespace: logits [N,C], labels [N,C] with NaN = unknown, weights [2,C] the
+    weights of positives (row 0) and negatives (row 1). It must use only functions that xp shares with the
+    array API, so that the backend's automatic differentiation flows through it.
+    """
+
+    name: str
+    function: LossFunction
+    summary: str = ""
+    weights: Floats | None = field(default=None, compare=False)
+
+    def weighted(self, weights: Floats) -> Loss:
+        """The same loss with class weights float32 [2,C] bound to it, as training passes it to fit_epoch."""
+        return dataclasses.replace(self, weights=weights)
+
+
+class Model(Protocol):
+    """A network with its tensors, ready to score."""
+
+    spec: ModelSpec
+    framework: str
+    """What computes, with versions: "torch 2.13.0", "keras 3.15.1 on tensorflow 2.21.0"."""
+    device: str
+    """Where: "cpu", "cuda:0"."""
+
+    def predict(self, films: Floats) -> Floats:
+        """Logits float32 [N,C] of films float32 [N,S,S] in 0..1. A film's logits do not depend on the others."""
+        ...
+
+    def tensors(self) -> dict[str, Array]:
+        """All tensors by neutral name (``layer/variable``; kernels HWIO, dense kernels [K,C]), as NumPy copies."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A model that can learn. One optimiser, Adam, lives inside it."""
+
+    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, learning_rate: float) -> float:
+        """One Adam step a batch, in the order given; returns the mean loss, weighted by films."""
+        ...
+
+    def state(self) -> dict[str, Array]:
+        """The optimiser as named arrays: all that, with tensors(), is needed to go on as if never stopped."""
+        ...
+
+    def restore(self, state: Tensors) -> None:
+        """Takes back what state() returned, in a model built with the tensors of the same moment."""
+        ...
+
+
+@runtime_checkable
+class TrainableModel(Model, Trainable, Protocol):
+    """A model that scores and learns, such as the head of an Embedding model."""
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """A model whose base can be run once and whose head can be trained on what came out."""
+
+    def embed(self, films: Floats) -> Floats:
+        """What enters the dense layer of the head: float32 [N,K] of films float32 [N,S,S]."""
+        ...
+
+    @property
+    def head(self) -> TrainableModel:
+        """The head alone, sharing its tensors with the model: predict and fit_epoch take embeddings [N,K],
+        tensors() are head/kernel and head/bias only."""
+        ...
+
+
+@runtime_checkable
+class Explainable(Protocol):
+    """A model that shows what its scores were computed from."""
+
+    def cam_parts(self, films: Floats, findings: Sequence[int]) -> CamParts:
+        """One forward pass: logits, activations at the tap, and the gradients of the logits of these findings."""
+        ...
+
+
+class Backend(Protocol):
+    """A framework, as cxrscore_backends describes it. Importing the descriptor imports no framework."""
+
+    name: str
+    requires: tuple[str, ...]
+    """Top-level modules that build() imports; the core looks them up without importing them."""
+    install: str
+    """The line that brings them, e.g. ``pip install "cxrscore[torch]"``."""
+    architectures: tuple[str, ...]
+
+    def build(
+        self,
+        spec: ModelSpec,
+        tensors: Tensors | None,
+        *,
+        device: str = "auto",
+        precision: Precision = "fp32",
+        seed: int = 0,
+    ) -> Model:
+        """A model of this spec.
+
+        tensors  every tensor under its neutral name: a missing, extra or misshapen one is an InputError.
+                 None: random, the same for the same seed.
+        device   "auto" (the fastest there is), "cpu", "cuda", "cuda:1"; one that is not there is a
+                 BackendUnavailableError
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTable:
+    """What a dataset reader makes of a label table.
+
+    films     N names as the table gives them: a file name, or a POSIX path below the films folder
+    findings  C canonical names
+    labels    float32 [N,C]: 0, 1, NaN unknown
+    patients  N patient identifiers; None where the table names none
+    columns   further columns by name, N strings each (sex, age, view, ...), "" where unknown
+    """
+
+    films: tuple[str, ...]
+    findings: tuple[str, ...]
+    labels: Floats
+    patients: tuple[str, ...] | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A layout of label tables: how to tell it from its header, and how to read it."""
+
+    name: str
+    summary: str
+    recognises: Callable[[Sequence[str]], bool]
+    """True for the column names of this layout. The first reader that says so, in plugin order, is used;
+    plain CSV comes last."""
+    read: Callable[[Path], LabelTable]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A figure of merit per finding: function(truth [N] of 0/1, score [N]) -> float, NaN where undefined."""
+
+    name: str
+    summary: str
+    function: Callable[[Array, Array], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explainer:
+    """A way to draw heat maps: function(parts) -> float32 [N,F,h,w], signed and unscaled."""
+
+    name: str
+    summary: str
+    function: Callable[[CamParts], Floats]
+
+
+class Hooks:
+    """The five hooks. Each is called once a process, when its kind of plugin is first asked for, takes
+    nothing, and returns a sequence of descriptors."""
+
+    @hookspec
+    def cxrscore_backends(self) -> Sequence[Backend]:
+        """Frameworks that build and run networks. Called by ``train``, ``score``, ``plugins`` and ``check``."""
+        raise NotImplementedError
+
+    @hookspec
+    def cxrscore_datasets(self) -> Sequence[Dataset]:
+        """Readers of label tables. Called when a label table is opened."""
+        raise NotImplementedError
+
+    @hookspec
+    def cxrscore_losses(self) -> Sequence[Loss]:
+        """Training losses. Called by ``train``."""
+        raise NotImplementedError
+
+    @hookspec
+    def cxrscore_metrics(self) -> Sequence[Metric]:
+        """Figures of merit. Called by ``train`` for the monitored figure and by ``report``."""
+        raise NotImplementedError
+
+    @hookspec
+    def cxrscore_explainers(self) -> Sequence[Explainer]:
+        """Heat maps. Called by ``score``."""
+        raise NotImplementedError

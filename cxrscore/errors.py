@@ -1,0 +1,42 @@
+"""The errors that leave cxrscore. Each says what was met, what was wanted and what to do.
+
+Every class carries the exit code with which the command line ends, so the two cannot drift apart.
+"""
+
+
+class CxrscoreError(Exception):
+    """Base of all errors raised on purpose; any other exception is a fault of the program."""
+
+    exit_code = 1
+
+
+class InputError(CxrscoreError):
+    """A folder, table, file or value given by the user cannot be used."""
+
+
+class FileFormatError(InputError):
+    """A scores or model file is damaged, of another version, or not what it claims to be."""
+
+
+class LeakError(CxrscoreError):
+    """The same patient, or the same film, stands in more than one split."""
+
+    exit_code = 4
+
+
+class CheckError(CxrscoreError):
+    """A check that was asked for did not pass."""
+
+    exit_code = 5
+
+
+class BackendUnavailableError(CxrscoreError):
+    """A backend or other plugin is unknown, broken, or lacks a module that it requires."""
+
+    exit_code = 6
+
+
+class WriteError(CxrscoreError):
+    """An output could not be written; nothing was left half-written."""
+
+    exit_code = 74

@@ -1,0 +1,64 @@
+"""Writing a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cxrscore.errors import WriteError
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
+    """Yields a new, empty temporary file beside ``path``, which becomes ``path`` when the block ends well.
+
+    When it does not, the temporary file is removed and ``path`` stays as it was. WriteError where the disk or
+    the folder refuses; other errors of the block pass through.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        yield part
+        _settle(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _settle(part: Path, path: Path) -> None:
+    try:
+        _sync(part)
+        os.replace(part, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Writes ``data`` to ``path``, whole or not at all; WriteError where the disk is full or refuses."""
+    with whole_file(path, mode=mode) as part:
+        try:
+            with part.open("wb", buffering=0) as file:
+                write_all(file.fileno(), data)
+        except OSError as error:
+            raise WriteError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Writes all bytes, however few the system takes at a time; OSError where it takes none."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

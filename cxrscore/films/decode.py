@@ -1,0 +1,122 @@
+"""One film from bytes to grey pixels; a film that cannot be used gets a status, never an exception."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.films.dicom import open_dicom
+from cxrscore.films.film import MAX_BYTES, Film, FilmError, Header, Pixels, Status, check_sides
+from cxrscore.films.opencv import cv2
+from cxrscore.films.sniff import HEAD, check_jpeg_end, jpeg_header, png_header, sniff
+
+_GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+_AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+_BLANK_BELOW = 1.0
+"""Standard deviation, in grey levels of 255, under which a film shows nothing."""
+
+
+def read_film(path: Path, *, any_modality: bool = False) -> Film:
+    """The film of a file; never raises for a bad film. See decode_film."""
+    try:
+        data = _read(path)
+    except FilmError as error:
+        return Film(status=error.status, message=str(error))
+    except OSError as error:
+        return Film(status=Status.UNREADABLE, message=f"cannot be read: {error.strerror}")
+    return decode_film(data, any_modality=any_modality)
+
+
+def _read(path: Path) -> bytes:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+        raise FilmError(Status.UNREADABLE, "not a regular file")
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1) if found.st_size <= MAX_BYTES else b""
+    if max(found.st_size, len(data)) > MAX_BYTES:
+        raise FilmError(Status.TOO_LARGE, f"{found.st_size:,} bytes, wanted at most {MAX_BYTES:,}")
+    return data
+
+
+def decode_film(data: bytes, *, any_modality: bool = False) -> Film:
+    """The film of these bytes: a PNG, a JPEG or a DICOM file, told apart by content.
+
+    Colour is turned into grey; 8-bit films become uint8 [H,W], deeper ones uint16 [H,W]; the orientation tag
+    of a JPEG is not followed. DICOM pixels go through modality LUT, VOI window and MONOCHROME1 inversion, so
+    that black is 0. A DICOM of another modality than CR, DX or RG, or of another body part, is NOT_CHEST
+    unless any_modality. Whatever is wrong with a film is told by its status and message.
+    """
+    film = Film(status=Status.OK, sha256=hashlib.sha256(data).hexdigest(), kind=sniff(data[:HEAD]))
+    try:
+        header, decode = _open(data, film.kind, any_modality=any_modality)
+        film = replace(
+            film, width=header.width, height=header.height, modality=header.modality, view=header.view
+        )
+        pixels, note = decode()
+        _check_content(pixels)
+    except FilmError as error:
+        return replace(film, status=error.status, message=str(error))
+    return replace(film, pixels=pixels, message=note)
+
+
+def _open(data: bytes, kind: str, *, any_modality: bool) -> tuple[Header, Callable[[], tuple[Pixels, str]]]:
+    """Header and decoder of a film; the decoder refuses by what the header says before it decodes."""
+    if not data:
+        raise FilmError(Status.EMPTY, "file of zero bytes")
+    if len(data) > MAX_BYTES:
+        raise FilmError(Status.TOO_LARGE, f"{len(data):,} bytes, wanted at most {MAX_BYTES:,}")
+    if kind == "png":
+        header, transparent = png_header(data)
+        return header, lambda: _decode_png(data, header, transparent=transparent)
+    if kind == "jpeg":
+        header, marker, bits = jpeg_header(data)
+        return header, lambda: _decode_jpeg(data, header, marker, bits)
+    if kind == "dicom":
+        return open_dicom(data, any_modality=any_modality)
+    raise FilmError(Status.NOT_AN_IMAGE, "neither PNG nor JPEG nor DICOM")
+
+
+def _decode_png(data: bytes, header: Header, *, transparent: bool) -> tuple[Pixels, str]:
+    check_sides(header)
+    pixels = _decode(data, header, _GREY)
+    if transparent:
+        alpha = _decode(data, header, _AS_STORED)[..., -1]
+        if int(alpha.min()) < np.iinfo(alpha.dtype).max:
+            return pixels, "transparency ignored"
+    return pixels, ""
+
+
+def _decode_jpeg(data: bytes, header: Header, marker: int, bits: int) -> tuple[Pixels, str]:
+    check_sides(header)
+    if marker not in (0xC0, 0xC1, 0xC2) or bits != 8:
+        raise FilmError(Status.UNSUPPORTED, f"JPEG of type SOF{marker & 15} with {bits} bits, wanted 8-bit lossy")
+    check_jpeg_end(data)
+    return _decode(data, header, _GREY), ""
+
+
+def _decode(data: bytes, header: Header, flags: int) -> NDArray[np.uint8 | np.uint16]:
+    """Pixels by OpenCV. imdecode, not imread: only imdecode tells a cut JPEG from a whole one."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise FilmError(Status.DAMAGED, "damaged: it cannot be decoded")
+    if pixels.shape[:2] != (header.height, header.width):
+        raise FilmError(Status.DAMAGED, "damaged: it decodes to another size than its header says")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise FilmError(Status.UNSUPPORTED, f"pixels of {pixels.dtype}, wanted 8 or 16 bits")
+    return pixels
+
+
+def _check_content(pixels: Pixels) -> None:
+    levels = 257 if pixels.dtype == np.uint16 else 1
+    spread = float(cv2.meanStdDev(pixels)[1][0, 0]) / levels
+    if spread < _BLANK_BELOW:
+        raise FilmError(Status.BLANK, f"blank: standard deviation {spread:.2f} of 255 grey levels")

@@ -1,0 +1,223 @@
+"""A DICOM film to grey pixels as a viewer shows them: modality LUT, VOI, then MONOCHROME1 inversion.
+
+Only the elements in _TAGS are ever read, so no name, number or date of a patient is in memory, in a message or in
+a warning. Compressed pixels are decoded by imagecodecs whatever plugins pydicom finds, so that a film gives the
+same pixels on every installation; native and run-length coded pixels are decoded by pydicom.
+
+Source of the display chain: DICOM PS3.3 C.11.1 (modality LUT), C.11.2.1 (VOI LUT and window) and C.7.6.3.1.2
+(photometric interpretation).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.films.dicom_display import displayed
+from cxrscore.films.film import FilmError, Header, Pixels, Status, check_sides
+from cxrscore.films.sniff import check_jpeg_end, jpeg2000_header, jpeg_header
+
+INSTALL = 'pip install "cxrscore[dicom]"'
+CHEST_MODALITIES = ("CR", "DX", "RG")
+
+_TAGS = (
+    *("Modality", "ViewPosition", "BodyPartExamined", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "PixelData"),
+)
+# pydicom inflates a deflated data set whole, whatever its size, before anything can be asked of it.
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+_EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+_EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+_RUN_LENGTH = "1.2.840.10008.1.2.5"
+_JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+_CODECS = {
+    "1.2.840.10008.1.2.4.50": "jpeg8_decode",  # JPEG baseline
+    "1.2.840.10008.1.2.4.51": "jpeg8_decode",  # JPEG extended, 12 bits
+    "1.2.840.10008.1.2.4.57": "jpeg8_decode",  # JPEG lossless
+    "1.2.840.10008.1.2.4.70": "jpeg8_decode",  # JPEG lossless, first-order prediction
+    "1.2.840.10008.1.2.4.80": "jpegls_decode",
+    "1.2.840.10008.1.2.4.81": "jpegls_decode",
+    **dict.fromkeys(_JPEG_2000, "jpeg2k_decode"),
+}
+
+# What 40,000 mutated files made pydicom raise, with the parents of these. StopIteration comes from pydicom's own
+# generators; RuntimeError covers imagecodecs' errors; Warning is raised where warnings are made errors.
+_RAISED = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError),
+    *(StopIteration, TypeError, ValueError, Warning, struct.error),
+)
+
+# Words of PS3.16 annex L for parts that a chest film does not show; a film of unknown words is let through.
+_OTHER_PARTS = frozenset(
+    "ABDOMEN ANKLE ARM BREAST CALCANEUS CLAVICLE COCCYX CSPINE ELBOW EXTREMITY FEMUR FINGER FOOT FOREARM HAND HEAD "
+    "HIP HUMERUS JAW KNEE LEG LSPINE MANDIBLE MAXILLA NECK PATELLA PELVIS RADIUS SCAPULA SHOULDER SKULL SPINE "
+    "SSPINE TIBIA TOE TSPINE ULNA WRIST ZYGOMA".split()
+)
+_CHEST_PARTS = ("CHEST", "THORA", "TORAX", "LUNG", "RIB", "PULM")
+
+
+def open_dicom(data: bytes, *, any_modality: bool) -> tuple[Header, Callable[[], tuple[Pixels, str]]]:
+    """Header of a DICOM film, and the function that decodes it to pixels and a note on what was applied.
+
+    uint8 where the film has plain 8-bit values, else uint16 over the window or the range of the stored bits.
+    Both raise FilmError and nothing else.
+    """
+    if _DEFLATED in data:
+        raise FilmError(Status.UNSUPPORTED, "deflated DICOM: write it without deflate, e.g. with dcmconv +te")
+    pydicom = _module("pydicom")
+    with _damage_told():
+        dataset = pydicom.dcmread(BytesIO(data), force=True, specific_tags=list(_TAGS))
+        header = Header(
+            width=int(dataset.get("Columns") or 0),
+            height=int(dataset.get("Rows") or 0),
+            modality=_word(dataset.get("Modality")),
+            view=_word(dataset.get("ViewPosition")),
+        )
+    return header, lambda: _decode(dataset, header, any_modality=any_modality)
+
+
+def _decode(dataset: Any, header: Header, *, any_modality: bool) -> tuple[Pixels, str]:
+    with _damage_told():
+        if not any_modality:
+            _check_chest(header.modality, _word(dataset.get("BodyPartExamined")))
+        _check_layout(dataset)
+        check_sides(header)
+        return displayed(_stored(dataset, header), dataset)
+
+
+def _check_chest(modality: str, body_part: str) -> None:
+    if modality not in CHEST_MODALITIES:
+        wanted = ", ".join(CHEST_MODALITIES)
+        raise FilmError(Status.NOT_CHEST, f"modality {modality or 'unknown'}, wanted one of {wanted}")
+    words = set(re.split(r"[^A-Z]+", body_part))
+    if words & _OTHER_PARTS and not any(part in body_part for part in _CHEST_PARTS):
+        raise FilmError(Status.NOT_CHEST, "another body part, wanted the chest")
+
+
+def _check_layout(dataset: Any) -> None:
+    """Raises FilmError unless the data set holds one grey frame of 8 or 16 bits, its high bit on top."""
+    if "PixelData" not in dataset:
+        raise FilmError(Status.DAMAGED, "DICOM without pixels")
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        raise FilmError(Status.SEVERAL_FRAMES, f"{int(dataset.NumberOfFrames)} frames, wanted one film a file")
+    if dataset.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
+        raise FilmError(Status.UNSUPPORTED, "DICOM in colour, wanted MONOCHROME1 or MONOCHROME2")
+    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    top = int(dataset.get("HighBit", stored - 1))
+    if allocated not in (8, 16) or not 1 <= stored <= allocated or top != stored - 1:
+        raise FilmError(Status.UNSUPPORTED, f"{stored} bits stored in {allocated}, wanted up to 8 in 8 or 16 in 16")
+
+
+def _stored(dataset: Any, header: Header) -> NDArray[Any]:
+    """Stored values [H,W], int or uint of 8 or 16 bits, unused high bits cleared."""
+    syntax = _transfer_syntax(dataset)
+    if syntax in _CODECS:
+        pixels = _by_imagecodecs(dataset, syntax, header)
+    elif syntax in (_IMPLICIT_LITTLE, _EXPLICIT_LITTLE, _EXPLICIT_BIG, _RUN_LENGTH):
+        pixels = _by_pydicom(dataset, syntax, header)
+    else:
+        raise FilmError(Status.UNSUPPORTED, f"DICOM transfer syntax {_uid(syntax)}")
+    if pixels.shape != (header.height, header.width) or pixels.dtype.kind not in "iu" or pixels.itemsize > 2:
+        raise FilmError(Status.DAMAGED, "damaged: its pixels are not what its header says")
+    return _values(pixels, int(dataset.BitsStored), signed=bool(dataset.get("PixelRepresentation")))
+
+
+def _values(pixels: NDArray[Any], bits: int, *, signed: bool) -> NDArray[Any]:
+    """The stored bits as numbers: shifted to the top and back, which drops overlays and extends the sign."""
+    shift = pixels.itemsize * 8 - bits
+    numbers = pixels.view(f"{'i' if signed else 'u'}{pixels.itemsize}")
+    return (numbers << shift) >> shift if shift > 0 else numbers
+
+
+def _transfer_syntax(dataset: Any) -> str:
+    named = dataset.file_meta.get("TransferSyntaxUID")
+    if named:
+        return str(named)
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return _IMPLICIT_LITTLE
+    return _EXPLICIT_LITTLE if little else _EXPLICIT_BIG
+
+
+def _by_pydicom(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
+    one_frame = header.width * header.height * int(dataset.BitsAllocated) // 8
+    if syntax != _RUN_LENGTH and len(dataset.PixelData) >= 2 * one_frame:
+        raise FilmError(Status.SEVERAL_FRAMES, "pixels of several frames, wanted one film a file")
+    pixels, _ = _module("pydicom.pixels").get_decoder(syntax).as_array(
+        # pydicom warns of padding, which is harmless.
+        dataset.PixelData if syntax == _RUN_LENGTH else dataset.PixelData[: one_frame + one_frame % 2],
+        raw=True,
+        rows=header.height,
+        columns=header.width,
+        number_of_frames=1,
+        samples_per_pixel=1,
+        photometric_interpretation="MONOCHROME2",
+        bits_allocated=int(dataset.BitsAllocated),
+        bits_stored=int(dataset.BitsStored),
+        pixel_representation=0,
+        pixel_keyword="PixelData",
+        pixel_vr=dataset["PixelData"].VR,
+    )
+    return np.asarray(pixels)
+
+
+def _by_imagecodecs(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
+    encaps, imagecodecs = _module("pydicom.encaps"), _module("imagecodecs")
+    frame = encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
+    _check_frame(frame, syntax, header)
+    return np.asarray(getattr(imagecodecs, _CODECS[syntax])(frame))
+
+
+def _check_frame(frame: bytes, syntax: str, header: Header) -> None:
+    """Raises FilmError where the compressed frame is of another size than the data set says, or cut short."""
+    if syntax in _JPEG_2000:
+        found = jpeg2000_header(frame)
+        whole = frame.rstrip(b"\0").endswith(b"\xff\xd9")
+    else:
+        found, _, _ = jpeg_header(frame)
+        check_jpeg_end(frame)
+        whole = True
+    if not whole:
+        raise FilmError(Status.DAMAGED, "JPEG 2000 is cut short: its end marker is missing")
+    if (found.width, found.height) != (header.width, header.height):
+        raise FilmError(Status.DAMAGED, "damaged: its compressed pixels are of another size than its header says")
+
+
+def _module(name: str) -> ModuleType:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.partition(".")[0]
+        raise FilmError(Status.UNSUPPORTED, f"this DICOM film needs {package}: {INSTALL}") from None
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
+    except _RAISED as error:
+        # Texts of these errors may quote the file, so only their kind is told and the chain is cut.
+        raise FilmError(Status.DAMAGED, f"damaged: it cannot be decoded ({type(error).__name__})") from None
+
+
+def _word(value: Any) -> str:
+    """A short coded word of the standard, else "": free text may hold anything."""
+    text = str(value or "").strip().upper()
+    return text if re.fullmatch(r"[A-Z0-9 _]{1,16}", text) else ""
+
+
+def _uid(text: str) -> str:
+    return text if re.fullmatch(r"[0-9.]{1,64}", text) else "unknown"

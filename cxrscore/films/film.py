@@ -1,0 +1,89 @@
+"""What became of one film: its status, what is known of it, and its pixels where there are any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+"""Grey, 0 black; full scale (255 or 65535) white."""
+
+MAX_BYTES = 256 * 1024**2
+MAX_PIXELS = 100_000_000
+MIN_SIDE = 32
+
+
+class Status(IntEnum):
+    """Why a film has scores (OK) or has none; stored as a number, so a code is never given a second meaning."""
+
+    NOT_WRITTEN = 0
+    OK = 1
+    EMPTY = 2
+    NOT_AN_IMAGE = 3
+    DAMAGED = 4
+    BLANK = 5
+    TOO_LARGE = 6
+    TOO_SMALL = 7
+    SEVERAL_FRAMES = 8
+    NOT_CHEST = 9
+    UNSUPPORTED = 10
+    UNREADABLE = 11
+    CRASHED = 12
+    TIMED_OUT = 13
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """One film as decoded.
+
+    status    OK, or why there are no pixels
+    message   why, in words; of an OK film a note on how it was read, mostly ""
+    sha256    hex digest of the file's bytes; "" where they could not be read
+    width     of the film as stored, pixels; 0 where unknown
+    height    of the film as stored, pixels; 0 where unknown
+    pixels    [H,W] grey; None unless OK
+    kind      "png", "jpeg", "dicom", or "" where it is none of these
+    modality  DICOM modality, "" for others
+    view      DICOM view position, "" for others
+    """
+
+    status: Status
+    message: str = ""
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    pixels: Pixels | None = field(default=None, repr=False, compare=False)
+    kind: str = ""
+    modality: str = ""
+    view: str = ""
+
+
+class FilmError(Exception):
+    """A film cannot be used. Never leaves this room: decode_film turns it into a Film with the status."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a film says of itself before its pixels are decoded."""
+
+    width: int
+    height: int
+    modality: str = ""
+    view: str = ""
+
+
+def check_sides(header: Header) -> None:
+    """Raises FilmError unless both sides are at least 32 pixels and the film at most 100 million pixels."""
+    size = f"{header.width} x {header.height} pixels"
+    if min(header.width, header.height) < MIN_SIDE:
+        raise FilmError(Status.TOO_SMALL, f"{size}, wanted a side of at least {MIN_SIDE}")
+    if header.width * header.height > MAX_PIXELS:
+        raise FilmError(Status.TOO_LARGE, f"{size}, wanted at most {MAX_PIXELS:,} in all")

@@ -1,0 +1,213 @@
+"""The networks as names and shapes: what a tensors dictionary must hold, without any framework.
+
+densenet121 and resnet50 are the graphs of keras.applications, layer names included. tinycnn is a small plain
+network of ours for demos, tests and examples: four 3x3 convolutions with ReLU, no batch normalisation.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from cxrscore.contract import Array, Floats, ModelSpec, Tensors
+from cxrscore.errors import InputError
+
+ARCHITECTURES = ("densenet121", "resnet50", "tinycnn")
+
+DENSENET121_BLOCKS = (6, 12, 24, 16)
+"""Layers of conv2 to conv5, each adding DENSENET121_GROWTH channels."""
+DENSENET121_GROWTH = 32
+RESNET50_BLOCKS = (3, 4, 6, 3)
+"""Blocks of conv2 to conv5; stage s is 64 * 2**(s - 2) channels wide, four times that where blocks meet."""
+TINYCNN_LAYERS = ((16, 2), (32, 2), (64, 2), (64, 1))
+"""Channels and stride of conv1 to conv4."""
+NORM_EPSILON = 1.001e-5
+"""What keras.applications adds to the variance in batch normalisation."""
+ADAM_BETAS = (0.9, 0.999)
+ADAM_EPSILON = 1e-7
+"""Of every backend's optimiser: Keras' defaults."""
+
+_MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet-rgb": (_MEAN, _SD),
+    "imagenet-caffe": (tuple(m / 255 for m in (103.939, 116.779, 123.68)), (1 / 255,) * 3),
+    "unit": ((0.0,) * 3, (1.0,) * 3),
+}
+"""Mean and divisor by channel, for films in 0..1, of each word of ModelSpec.normalize."""
+
+_TAPS = {"densenet121": "relu", "resnet50": "conv5_block3_out", "tinycnn": "conv4"}
+"""The layer whose output is pooled, by architecture."""
+
+Shape = tuple[int, ...]
+
+
+def _bn(layer: str, channels: int) -> Iterator[tuple[str, Shape]]:
+    for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
+        yield f"{layer}/{variable}", (channels,)
+
+
+def _conv(layer: str, side: int, channels: int, filters: int, *, bias: bool) -> Iterator[tuple[str, Shape]]:
+    yield f"{layer}/kernel", (side, side, channels, filters)
+    if bias:
+        yield f"{layer}/bias", (filters,)
+
+
+def _densenet121() -> Iterator[tuple[str, Shape]]:
+    yield from _conv("conv1_conv", 7, 3, 64, bias=False)
+    yield from _bn("conv1_bn", 64)
+    channels = 64
+    for stage, blocks in enumerate(DENSENET121_BLOCKS, start=2):
+        for block in range(1, blocks + 1):
+            name = f"conv{stage}_block{block}"
+            yield from _bn(f"{name}_0_bn", channels)
+            yield from _conv(f"{name}_1_conv", 1, channels, 128, bias=False)
+            yield from _bn(f"{name}_1_bn", 128)
+            yield from _conv(f"{name}_2_conv", 3, 128, 32, bias=False)
+            channels += DENSENET121_GROWTH
+        if stage < 5:
+            yield from _bn(f"pool{stage}_bn", channels)
+            yield from _conv(f"pool{stage}_conv", 1, channels, channels // 2, bias=False)
+            channels //= 2
+    yield from _bn("bn", channels)
+
+
+def _resnet50() -> Iterator[tuple[str, Shape]]:
+    yield from _conv("conv1_conv", 7, 3, 64, bias=True)
+    yield from _bn("conv1_bn", 64)
+    channels = 64
+    for stage, blocks in enumerate(RESNET50_BLOCKS, start=2):
+        filters = 64 * 2 ** (stage - 2)
+        for block in range(1, blocks + 1):
+            name = f"conv{stage}_block{block}"
+            if block == 1:
+                yield from _conv(f"{name}_0_conv", 1, channels, 4 * filters, bias=True)
+                yield from _bn(f"{name}_0_bn", 4 * filters)
+            convs = ((1, 1, channels, filters), (2, 3, filters, filters), (3, 1, filters, 4 * filters))
+            for part, side, into, out in convs:
+                yield from _conv(f"{name}_{part}_conv", side, into, out, bias=True)
+                yield from _bn(f"{name}_{part}_bn", out)
+            channels = 4 * filters
+
+
+def _tinycnn() -> Iterator[tuple[str, Shape]]:
+    channels = 3
+    for index, (filters, _) in enumerate(TINYCNN_LAYERS, start=1):
+        yield from _conv(f"conv{index}", 3, channels, filters, bias=True)
+        channels = filters
+
+
+_BASES = {"densenet121": (_densenet121, 1024), "resnet50": (_resnet50, 2048), "tinycnn": (_tinycnn, 64)}
+
+
+def feature_side(architecture: str, size: int) -> int:
+    """h = w of the feature map for films of this size: 400 gives 12 (densenet121), 13 (resnet50), 50 (tinycnn)."""
+    side = (size - 1) // 2 + 1
+    if architecture == "tinycnn":
+        return ((side - 1) // 2) // 2 + 1
+    side = (side - 1) // 2 + 1
+    for _ in range(3):
+        side = side // 2 if architecture == "densenet121" else (side - 1) // 2 + 1
+    return side
+
+
+def tap_name(architecture: str) -> str:
+    """The layer whose output is pooled: where heat maps are taken."""
+    return _TAPS[architecture]
+
+
+def embedding_length(spec: ModelSpec) -> int:
+    """K of what enters the dense layer: channels, times places of the map for a "flatten" head."""
+    return tensor_shapes(spec)["head/kernel"][0]
+
+
+def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
+    """Every neutral tensor name of this spec and its shape; InputError for an architecture not known here."""
+    if spec.architecture not in _BASES:
+        raise InputError(f"architecture {spec.architecture!r} is unknown; there is: {', '.join(ARCHITECTURES)}")
+    layers, channels = _BASES[spec.architecture]
+    places = feature_side(spec.architecture, spec.size) ** 2 if spec.head == "flatten" else 1
+    findings = len(spec.findings)
+    return dict(layers()) | {"head/kernel": (places * channels, findings), "head/bias": (findings,)}
+
+
+def check_tensors(spec: ModelSpec, tensors: Tensors) -> dict[str, Floats]:
+    """All tensors of the spec as contiguous float32; InputError naming what is missing, extra or misshapen."""
+    shapes = tensor_shapes(spec)
+    faults = [f"{name} is missing" for name in shapes if name not in tensors]
+    faults += [f"{name} is not of this network" for name in tensors if name not in shapes]
+    faults += [
+        f"{name} has shape {list(tensors[name].shape)}, wanted {list(shape)}"
+        for name, shape in shapes.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 5} more faults" if len(faults) > 5 else ""
+        raise InputError(f"these tensors do not fit {spec.architecture} ({spec.head}): {'; '.join(faults[:5])}{more}")
+    return {name: np.ascontiguousarray(tensors[name], dtype=np.float32) for name in shapes}
+
+
+def initial_tensors(spec: ModelSpec, seed: int, base: Tensors | None = None) -> dict[str, Floats]:
+    """Tensors to start from: those of ``base`` (all but the head), else random; the head is always random.
+
+    Each random tensor depends on the seed and its own name only, so every backend starts from the same values.
+    """
+    shapes = tensor_shapes(spec)
+    wanted = (name for name in shapes if base is None or name.startswith("head/"))
+    drawn = {name: _draw(name, shapes[name], seed) for name in wanted}
+    return check_tensors(spec, {**(base or {}), **drawn})
+
+
+def _draw(name: str, shape: Shape, seed: int) -> Floats:
+    """He et al. 2015 for convolutions, Glorot and Bengio 2010 (uniform) for the dense layer, else the identity."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    variable = name.rsplit("/", 1)[-1]
+    if name == "head/kernel":
+        limit = np.sqrt(6.0 / sum(shape))
+        return rng.uniform(-limit, limit, shape).astype(np.float32)
+    if variable == "kernel":
+        return (rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[:-1]))).astype(np.float32)
+    return np.full(shape, 1.0 if variable in ("gamma", "moving_variance") else 0.0, dtype=np.float32)
+
+
+_LAST_BLOCK = {"densenet121": ("conv5_", "bn/"), "resnet50": ("conv5_block",), "tinycnn": ("conv4/",)}
+
+
+def trainable_names(spec: ModelSpec) -> frozenset[str]:
+    """The tensors that training may change. The statistics of batch normalisation never are: the networks run
+    with stored statistics in training as well, so that small batches do no harm and both frameworks agree."""
+    names = (n for n in tensor_shapes(spec) if not n.endswith(("/moving_mean", "/moving_variance")))
+    prefixes = {"head": (), "last-block": _LAST_BLOCK[spec.architecture], "all": ("",)}[spec.trainable]
+    return frozenset(n for n in names if n.startswith(("head/", *prefixes)))
+
+
+def head_gradients(spec: ModelSpec, kernel: Floats, findings: Sequence[int]) -> Floats:
+    """d logit / d activations of a linear head, in closed form: what contract.CamParts.gradients wants.
+
+    "gap": weight / (h w), float32 [1,F,1,1,K]; "flatten": the weight of each place, float32 [1,F,h,w,K].
+    """
+    side = feature_side(spec.architecture, spec.size)
+    chosen = kernel.T[list(findings)]
+    if spec.head == "flatten":
+        return chosen.reshape(1, len(chosen), side, side, -1)
+    pooled: Floats = (chosen / np.float32(side * side)).reshape(1, len(chosen), 1, 1, -1)
+    return pooled
+
+
+def check_inputs(inputs: Floats, shape: Shape) -> Floats:
+    """The array itself if it is float32 [N, *shape]; else an InputError that says what it is."""
+    if inputs.dtype != np.float32 or inputs.shape[1:] != tuple(shape):
+        wanted = ", ".join(["N", *map(str, shape)])
+        raise InputError(f"got {inputs.dtype} {list(inputs.shape)}, wanted float32 [{wanted}]")
+    return np.ascontiguousarray(inputs)
+
+
+def check_adam_state(shapes: Mapping[str, Shape], state: Tensors) -> dict[str, Array]:
+    """The optimiser's arrays for tensors of these shapes; InputError unless exactly those are given."""
+    wanted = {"adam/step": ()} | {f"adam/{moment}/{name}": shape for moment in "mv" for name, shape in shapes.items()}
+    if {name: value.shape for name, value in state.items()} != wanted:
+        raise InputError(
+            "this optimiser state is not of a model with these trainable tensors: it was saved by another run"
+        )
+    return {name: np.ascontiguousarray(value) for name, value in state.items()}

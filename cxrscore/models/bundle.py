@@ -1,0 +1,107 @@
+"""model.safetensors: the tensors under neutral names, and one JSON document that says all else.
+
+One file for every backend; reading it executes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.numpy
+
+from cxrscore.contract import Array, ModelSpec, Tensors
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.files import sha256_bytes, write_whole
+
+FORMAT = "cxrscore-model"
+VERSION = 1
+KEY = "cxrscore"
+"""Metadata key of the JSON document."""
+LARGEST = 4 << 30
+"""Bytes; a larger model file is refused unread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """A model as it stands in a file.
+
+    tensors   neutral name -> array, kernels HWIO
+    document  the JSON document (schemas/model.schema.json); its "spec" is also given as ``spec``
+    sha256    of the file's bytes, hex
+    """
+
+    path: Path
+    spec: ModelSpec
+    tensors: dict[str, Array]
+    document: dict[str, Any]
+    sha256: str
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """Film (first 16 hex digits of its SHA-256) -> "train" or "valid", of the films it was made with."""
+        films: Mapping[str, list[str]] = self.document.get("films", {})
+        return {digest: split for split in ("valid", "train") for digest in films.get(split, [])}
+
+
+def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> None:
+    """Writes the file whole or not at all; WriteError where it cannot be written."""
+    text = json.dumps({"format": FORMAT, "version": VERSION, **document}, allow_nan=False)
+    write_whole(path, safetensors.numpy.save(dict(tensors), metadata={KEY: text}))
+
+
+def load_model(path: Path) -> ModelFile:
+    """Reads a model file; InputError if there is none, FileFormatError if it is not one of ours."""
+    data = _read(path)
+    document = _document(path)
+    try:
+        tensors = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+    return ModelFile(
+        path=path,
+        spec=ModelSpec.from_dict(document["spec"]),
+        tensors=tensors,
+        document=document,
+        sha256=sha256_bytes(data),
+    )
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise InputError(f"there is no model at {path}. Train one with `cxrscore train`, or name one with --model.")
+    if path.stat().st_size > LARGEST:
+        raise FileFormatError(f"{path} has {path.stat().st_size} bytes, more than a model can have")
+    return path.read_bytes()
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(KEY)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+    if text is None:
+        raise FileFormatError(f"{path} holds tensors but no {KEY} document: it was not written by `cxrscore train`")
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise FileFormatError(f"{path}: its {KEY} document is not JSON: {error}") from error
+    return _checked(path, document)
+
+
+def _checked(path: Path, document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict) or document.get("format") != FORMAT or not isinstance(document.get("spec"), dict):
+        raise FileFormatError(f"{path}: its document is not of format {FORMAT!r}")
+    if document.get("version") != VERSION:
+        raise FileFormatError(
+            f"{path} is of format version {document.get('version')}; this cxrscore reads {VERSION}. Use the cxrscore "
+            "that wrote it, or train again."
+        )
+    if not isinstance(document.get("preprocessing"), dict):
+        raise FileFormatError(f"{path}: its document lacks the preprocessing")
+    return document

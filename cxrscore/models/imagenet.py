@@ -1,0 +1,145 @@
+"""ImageNet weights: where they lie, whence they come, and how they are read.
+
+The files are those of ``keras.applications`` (MIT licence; DenseNet authors BSD-3-Clause, ResNet authors MIT),
+without the classification layer. URL and MD5 are facts published in the source of keras.applications.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import safetensors
+import safetensors.numpy
+
+from cxrscore.contract import Array
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.files import sha256_of, whole_file
+from cxrscore.models.keras_h5 import read_keras_h5
+
+_LICENCE = "keras.applications, MIT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A file that can be downloaded: its name in the cache, its URL, and the MD5 its publisher states."""
+
+    file: str
+    url: str
+    md5: str
+
+
+_BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+SOURCES = {
+    "densenet121": Source(
+        file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        url=f"{_BASE}/densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        md5="30ee3e1110167f948a6b9946edeeb738",
+    ),
+    "resnet50": Source(
+        file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        url=f"{_BASE}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        md5="4d473c1dd8becc155b73f8504c6f6626",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseWeights:
+    """Tensors of a network without its head, by neutral name, and where they came from."""
+
+    tensors: dict[str, Array]
+    name: str
+    sha256: str
+    licence: str
+
+
+def cache_folder() -> Path:
+    """CXRSCORE_CACHE, else the platform's cache folder for users."""
+    return Path(os.environ.get("CXRSCORE_CACHE") or platformdirs.user_cache_dir("cxrscore"))
+
+
+def base_weights(choice: str, architecture: str) -> BaseWeights | None:
+    """The weights that ``--weights`` names: "none" (None is returned), "imagenet", or a path.
+
+    InputError where the file is not to be had, saying which file is wanted and where to put it.
+    """
+    if choice == "none":
+        return None
+    if choice == "imagenet":
+        return read_weights(imagenet_file(architecture), licence=_LICENCE)
+    return read_weights(Path(choice), licence="unknown")
+
+
+def read_weights(path: Path, *, licence: str) -> BaseWeights:
+    """A safetensors file of neutral names, or a Keras .h5 weights file."""
+    if not path.is_file():
+        raise InputError(f"there is no weights file at {path}. Give --weights imagenet, none, or the path of a file.")
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        tensors = read_keras_h5(path)
+    else:
+        try:
+            tensors = safetensors.numpy.load_file(path)
+        except (safetensors.SafetensorError, OSError, ValueError) as error:
+            raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+    bare = {name: tensor for name, tensor in tensors.items() if not name.startswith("head/")}
+    return BaseWeights(tensors=bare, name=path.name, sha256=sha256_of(path), licence=licence)
+
+
+def imagenet_file(architecture: str) -> Path:
+    """The ImageNet file of an architecture: from the cache, from Keras' own cache, or downloaded."""
+    source = SOURCES.get(architecture)
+    if source is None:
+        raise InputError(
+            f"there are no ImageNet weights for {architecture!r}, only for {', '.join(SOURCES)}. "
+            "Use --weights none, or --weights PATH."
+        )
+    places = candidates(architecture)
+    found = next((place for place in places if place.is_file()), None)
+    return found or _download(source, architecture)
+
+
+def candidates(architecture: str) -> list[Path]:
+    """Where a file is looked for, in order."""
+    folder = cache_folder()
+    keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    file = SOURCES[architecture].file
+    return [folder / f"{architecture}_imagenet_notop.safetensors", folder / file, keras_home / "models" / file]
+
+
+def _download(source: Source, architecture: str) -> Path:
+    target = cache_folder() / source.file
+    if os.environ.get("CXRSCORE_OFFLINE"):
+        raise InputError(_wanted(source, architecture, "CXRSCORE_OFFLINE forbids downloading"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(target) as part:
+        try:
+            digest = _fetch(source.url, part)
+        except (urllib.error.URLError, OSError) as error:
+            raise InputError(_wanted(source, architecture, f"downloading {source.url} failed: {error}")) from error
+        if digest != source.md5:
+            raise FileFormatError(f"{source.url} gave a file of MD5 {digest}, wanted {source.md5}: not used")
+    return target
+
+
+def _fetch(url: str, target: Path) -> str:
+    """Streams the URL into a file; returns its MD5."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with urllib.request.urlopen(url, timeout=60) as answer, target.open("wb") as file:
+        while block := answer.read(1 << 20):
+            digest.update(block)
+            file.write(block)
+    return digest.hexdigest()
+
+
+def _wanted(source: Source, architecture: str, why: str) -> str:
+    return (
+        f"the ImageNet weights of {architecture} are not here: {why}. Get {source.file} (MD5 {source.md5}) from "
+        f"{source.url} on a machine with network and put it into {cache_folder()}, or give its path with --weights."
+    )

@@ -1,0 +1,229 @@
+"""The plots of a report: functions from plain data to matplotlib Figures, drawn without pyplot and its global state.
+
+Each kind of plot is one function on axes. A page shows them one by one, so that they wrap on a narrow screen; files for
+a paper hold them in one grid.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cxrscore.contract import Floats
+from cxrscore.metrics import roc
+from cxrscore.report.heatmaps import Panel
+from cxrscore.report.provenance import Training
+
+Format = Literal["png", "svg"]
+
+DOTS = 200
+"""Dots per inch of raster plots: two a pixel where a page shows them at their size of about 2 inches."""
+BINS = 25
+"""Bars of a distribution, over probabilities 0..1."""
+
+# Blue and vermillion of Okabe and Ito's palette, told apart by all readers.
+_BLUE, _RED, _GREY, _INK = "#0072b2", "#d55e00", "#8a929c", "#30363d"
+_SMALL = 7.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingData:
+    """What one finding's plots are drawn from.
+
+    truth, prob            float32 [A] of the assessed films; truth NaN where unknown
+    all_prob               float32 of all scored films, drawn where no label is known
+    auc                    NaN where undefined
+    threshold              the model's operating point, NaN where it has none
+    sensitivity, specificity  at that point, NaN where undefined
+    """
+
+    finding: str
+    truth: Floats
+    prob: Floats
+    all_prob: Floats
+    auc: float
+    threshold: float
+    sensitivity: float
+    specificity: float
+
+
+def roc_plot(data: FindingData) -> Figure:
+    """The ROC curve of one finding."""
+    return _single(_draw_roc, data)
+
+
+def roc_grid(findings: Sequence[FindingData]) -> Figure:
+    """The ROC curves of all findings with their AUC, as in the paper's figures 4 to 6."""
+    return _grid(_draw_roc, findings, lambda data: f"{data.finding}: {_area(data.auc)}")
+
+
+def distribution_plot(data: FindingData) -> Figure:
+    """How the probabilities of one finding are spread."""
+    return _single(_draw_distribution, data)
+
+
+def distribution_grid(findings: Sequence[FindingData]) -> Figure:
+    """How the probabilities of all findings are spread."""
+    return _grid(_draw_distribution, findings, lambda data: data.finding)
+
+
+def loss_plot(training: Training) -> Figure:
+    """Training and validation loss by epoch, as in the paper's figure 3, with the best epoch marked."""
+    return _wide(_draw_loss, training)
+
+
+def monitor_plot(training: Training) -> Figure:
+    """The monitored figure by epoch."""
+    return _wide(_draw_monitor, training)
+
+
+def loss_grid(training: Training) -> Figure:
+    """Losses and, where it is not one of them, the monitored figure, side by side."""
+    draws = (_draw_loss, _draw_monitor) if monitors_more(training) else (_draw_loss,)
+    figure = Figure(figsize=(4.6 * len(draws), 2.9), dpi=DOTS, layout="constrained")
+    for draw, axes in zip(draws, np.ravel(figure.subplots(1, len(draws))), strict=True):
+        draw(axes, training)
+    return figure
+
+
+def monitors_more(training: Training) -> bool:
+    """Whether the monitored figure is told and is not one of the two losses."""
+    told = any(math.isfinite(epoch.monitored) for epoch in training.epochs)
+    return told and training.monitor not in ("train_loss", "valid_loss")
+
+
+def panel_figure(panel: Panel) -> Figure:
+    """A film and its heat maps in one row, as in the paper's figures 7 and 8."""
+    figure = Figure(figsize=(2.0 * (1 + len(panel.maps)), 2.35), dpi=DOTS, layout="constrained")
+    titles = ["film", *(f"{one.finding} {one.prob:.3f}" for one in panel.maps)]
+    notes = ["", *(one.note for one in panel.maps)]
+    pictures = [panel.film, *(one.pixels for one in panel.maps)]
+    for axes, title, note, picture in zip(
+        np.ravel(figure.subplots(1, len(titles))), titles, notes, pictures, strict=True
+    ):
+        axes.imshow(picture)
+        axes.set_axis_off()
+        axes.set_title(f"{title}\n{note}" if note else title, fontsize=_SMALL, color=_INK, parse_math=False)
+    return figure
+
+
+def encode(figure: Figure, kind: Format) -> bytes:
+    """The figure as a file's bytes; the same figure gives the same bytes."""
+    file = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with matplotlib.rc_context({"svg.hashsalt": "cxrscore"}):
+        figure.savefig(file, format=kind, metadata=metadata)
+    return file.getvalue()
+
+
+def _single(draw: Callable[[Axes, FindingData], None], data: FindingData) -> Figure:
+    figure = Figure(figsize=(2.1, 1.95), dpi=DOTS)
+    draw(figure.add_axes((0.215, 0.2, 0.75, 0.76)), data)
+    return figure
+
+
+def _wide(draw: Callable[[Axes, Training], None], training: Training) -> Figure:
+    figure = Figure(figsize=(4.6, 2.9), dpi=DOTS)
+    draw(figure.add_axes((0.12, 0.15, 0.85, 0.81)), training)
+    return figure
+
+
+def _grid(
+    draw: Callable[[Axes, FindingData], None], findings: Sequence[FindingData], title: Callable[[FindingData], str]
+) -> Figure:
+    columns = min(len(findings), 4)
+    rows = -(-len(findings) // columns)
+    figure = Figure(figsize=(2.3 * columns, 2.25 * rows), dpi=DOTS, layout="constrained")
+    places = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes, data in zip(places, findings, strict=False):
+        draw(axes, data)
+        axes.set_title(title(data), fontsize=8.5, color=_INK, parse_math=False)
+    for axes in places[len(findings) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _area(auc: float) -> str:
+    return f"AUC {auc:.3f}" if math.isfinite(auc) else "AUC undefined"
+
+
+def _draw_roc(axes: Axes, data: FindingData) -> None:
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    if math.isfinite(data.auc):
+        curve = roc(data.truth, data.prob)
+        axes.fill_between(curve.fpr, curve.tpr, color=_BLUE, alpha=0.1, linewidth=0)
+        axes.plot(curve.fpr, curve.tpr, color=_BLUE, linewidth=1.5, solid_joinstyle="miter")
+    if math.isfinite(data.sensitivity) and math.isfinite(data.specificity):
+        axes.plot(1 - data.specificity, data.sensitivity, "o", color=_RED, markersize=4, clip_on=False)
+    axes.set(xlim=(-0.01, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    _plain(axes, "1 − specificity", "sensitivity")
+
+
+def _draw_distribution(axes: Axes, data: FindingData) -> None:
+    groups = _groups(data)
+    for prob, colour, filled in groups:
+        share = np.full(len(prob), 1 / len(prob))
+        style = {"histtype": "stepfilled", "alpha": 0.45} if filled else {"histtype": "step", "linewidth": 1.4}
+        axes.hist(prob, bins=BINS, range=(0, 1), weights=share, color=colour, **style)
+    if math.isfinite(data.threshold):
+        axes.axvline(data.threshold, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+    axes.locator_params(axis="y", nbins=3)
+    _plain(axes, "probability", "share of films")
+
+
+def _groups(data: FindingData) -> list[tuple[NDArray[np.float32], str, bool]]:
+    """Probabilities with colour and whether filled: negatives and positives, or all where no label is known."""
+    negatives, positives = data.prob[data.truth == 0], data.prob[data.truth == 1]
+    if not len(negatives) and not len(positives):
+        return [(data.all_prob, _BLUE, True)] if len(data.all_prob) else []
+    return [group for group in ((negatives, _GREY, True), (positives, _RED, False)) if len(group[0])]
+
+
+def _draw_loss(axes: Axes, training: Training) -> None:
+    epochs = [epoch.number for epoch in training.epochs]
+    for name, colour in (("train", _BLUE), ("valid", _RED)):
+        losses = [getattr(epoch, f"{name}_loss") for epoch in training.epochs]
+        axes.plot(epochs, losses, color=colour, linewidth=1.4, marker=_marker(epochs), markersize=3, label=name)
+    axes.set_ylim(bottom=0)
+    _mark_best(axes, training)
+    _plain(axes, "epoch", "loss")
+    axes.legend(fontsize=_SMALL, frameon=False, labelcolor=_INK)
+
+
+def _draw_monitor(axes: Axes, training: Training) -> None:
+    epochs = [epoch.number for epoch in training.epochs]
+    values = [epoch.monitored for epoch in training.epochs]
+    axes.plot(epochs, values, color=_BLUE, linewidth=1.4, marker=_marker(epochs), markersize=3)
+    _mark_best(axes, training)
+    _plain(axes, "epoch", training.monitor.replace("_", " "))
+
+
+def _marker(epochs: list[int]) -> str:
+    """Dots where epochs are few: a line of one epoch would not be seen."""
+    return "o" if len(epochs) <= 15 else ""
+
+
+def _mark_best(axes: Axes, training: Training) -> None:
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if training.best_epoch is not None:
+        label = f"best epoch, {training.best_epoch}"
+        axes.axvline(training.best_epoch, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
+
+
+def _plain(axes: Axes, x: str, y: str) -> None:
+    """Small words, thin lines, no box: the data is what stands out."""
+    axes.set_xlabel(x, fontsize=_SMALL, color=_INK, labelpad=2, parse_math=False)
+    axes.set_ylabel(y, fontsize=_SMALL, color=_INK, labelpad=2, parse_math=False)
+    axes.tick_params(labelsize=_SMALL, colors=_INK, length=2.5, width=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=_GREY, linewidth=0.6)

@@ -1,0 +1,193 @@
+"""Heat maps on films: which films to show, and how a map is laid over a film.
+
+A map comes raw and signed. Only its positive part, what speaks for the finding, is drawn. All maps of one film share
+one scale, from 0 to the largest value among them, so that weak evidence looks weak beside strong.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import matplotlib
+import matplotlib.image
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Floats
+from cxrscore.films import Status
+from cxrscore.report.summary import SEEN
+from cxrscore.scores.data import SPLITS, Scores
+
+LIMIT = 24
+"""Panels in a report at most, to keep it a page that opens on a phone."""
+ERRORS = 5
+"""Panels of the worst missed findings, and of the worst false alarms, each."""
+MAPS_A_FILM = 4
+"""The four most probable findings, as in the paper's figures 7 and 8."""
+LARGEST_SIDE = 320
+"""Films are drawn no larger than this, in pixels."""
+
+_COLOURS = matplotlib.colormaps["inferno"]  # perceptually even, and read alike by the colour-blind
+_STRONGEST = 0.75  # opacity at the top of the scale: the film's structure must still show through
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnMap:
+    """One map over its film: pixels uint8 [S,S,3]; peak, its largest value; note, why nothing is drawn, or ""."""
+
+    finding: str
+    prob: float
+    truth: float
+    pixels: Pixels
+    peak: float
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A film (uint8 [S,S,3]) with its maps, most probable finding first.
+
+    reasons  why this film was chosen
+    split    word of SPLITS
+    scale    the map value at the top of the colour scale; 0 where no map has a positive value
+    """
+
+    path: str
+    reasons: tuple[str, ...]
+    split: str
+    film: Pixels
+    maps: tuple[DrawnMap, ...]
+    scale: float
+
+
+def panels(scores: Scores, limit: int = LIMIT) -> tuple[Panel, ...]:
+    """The films to look at first, drawn: the highest of each finding, then the worst errors."""
+    return tuple(_panel(scores, row, reasons) for row, reasons in choose(scores, limit).items())
+
+
+def choose(scores: Scores, limit: int = LIMIT) -> dict[int, tuple[str, ...]]:
+    """Rows of the films to show, with the reasons, among those that have a thumbnail and a map.
+
+    Films the model never saw come before all others: if there is one among them, only such films are chosen.
+    """
+    rows = np.intersect1d(scores.thumbnails.film, scores.heat_maps.film)
+    rows = rows[scores.films.status[rows] == Status.OK]
+    unseen = rows[~np.isin(scores.films.split[rows], SEEN)]
+    rows = unseen if unseen.size else rows
+    if not rows.size:
+        return {}
+    errors = [*_worst(scores, rows, missed=True), *_worst(scores, rows, missed=False)]
+    chosen: dict[int, list[str]] = {}
+    for row, reason in [*_highest(scores, rows)[: max(limit - len(errors), 0)], *errors]:
+        if row in chosen or len(chosen) < limit:
+            chosen.setdefault(row, []).append(reason)
+    return {row: tuple(reasons) for row, reasons in chosen.items()}
+
+
+def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
+    """The film of the highest probability, for each finding; the surest findings first."""
+    prob = scores.prob[rows]
+    best = prob.argmax(axis=0)
+    order = np.argsort(-prob.max(axis=0), kind="stable")
+    return [(int(rows[best[c]]), f"highest probability of {scores.findings[c]}") for c in order]
+
+
+def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tuple[int, str]]:
+    """The ERRORS largest differences between label and probability, on one side."""
+    truth, prob = scores.truth[rows], scores.prob[rows]
+    error = np.where(truth == 1, 1 - prob, -1.0) if missed else np.where(truth == 0, prob, -1.0)
+    words = "labelled {}, scored only {:.2f}" if missed else "not labelled {}, scored {:.2f}"
+    worst = np.argsort(-error, axis=None, kind="stable")[:ERRORS]
+    places = [divmod(int(place), error.shape[1]) for place in worst if error.flat[place] > 0.5]
+    return [(int(rows[r]), words.format(scores.findings[c], float(prob[r, c]))) for r, c in places]
+
+
+def _panel(scores: Scores, row: int, reasons: tuple[str, ...]) -> Panel:
+    thumbnail = scores.thumbnails.pixels[np.flatnonzero(scores.thumbnails.film == row)[0]]
+    grey = shrink(thumbnail, LARGEST_SIDE)
+    indexes = np.flatnonzero(scores.heat_maps.film == row)
+    prob = scores.prob[row, scores.heat_maps.finding[indexes]]
+    indexes = indexes[np.argsort(-prob, kind="stable")][:MAPS_A_FILM]
+    maps = scores.heat_maps.map[indexes].astype(np.float32)
+    scale = max((peak(one) for one in maps), default=0.0)
+    columns = scores.heat_maps.finding[indexes]
+    drawn = (_drawn(scores, row, int(c), one, grey, scale) for c, one in zip(columns, maps, strict=True))
+    return Panel(
+        path=scores.films.path[row],
+        reasons=reasons,
+        split=SPLITS[scores.films.split[row]],
+        film=_rgb(grey),
+        maps=tuple(drawn),
+        scale=scale,
+    )
+
+
+def _drawn(scores: Scores, row: int, column: int, raw: Floats, grey: Pixels, scale: float) -> DrawnMap:
+    damaged = not np.isfinite(raw).all()
+    empty = damaged or peak(raw) == 0
+    return DrawnMap(
+        finding=scores.findings[column],
+        prob=float(scores.prob[row, column]),
+        truth=float(scores.truth[row, column]),
+        pixels=_rgb(grey) if empty else overlay(grey, raw, scale),
+        peak=peak(raw),
+        note="the map holds values that are not numbers" if damaged else "no positive evidence" if empty else "",
+    )
+
+
+def peak(raw: Floats) -> float:
+    """The largest positive value of a map [h,w]; 0 where there is none, or where a value is not a number."""
+    return max(float(raw.max()), 0.0) if np.isfinite(raw).all() else 0.0
+
+
+def overlay(film: Pixels, raw: Floats, scale: float) -> Pixels:
+    """A film [S,S] with the positive part of a raw map [h,w] over it, as uint8 [S,S,3].
+
+    Colour and opacity both rise with the value, from nothing at 0 to the strongest at ``scale``.
+    """
+    strength = np.clip(enlarge(np.maximum(raw, 0), film.shape[0]) / scale, 0, 1)
+    colour = _COLOURS(0.25 + 0.75 * strength)[..., :3]
+    opacity = _STRONGEST * strength[..., None]
+    mixed = (1 - opacity) * (film[..., None] / 255) + opacity * colour
+    return np.asarray(np.rint(255 * mixed), dtype=np.uint8)
+
+
+def colour_scale(width: int, height: int) -> Pixels:
+    """The colour scale as uint8 [height,width,3], laid over the mid-grey of a film: 0 at the left."""
+    ramp = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (width, width))
+    return overlay(np.full((width, width), 128, np.uint8), ramp, 1.0)[:height]
+
+
+def enlarge(values: Floats, side: int) -> Floats:
+    """Linear interpolation of [h,w] to [side,side]; cells are areas, so that the outer half cells stay flat."""
+    rows, columns = (_linear(length, side) for length in values.shape)
+    return np.asarray(rows @ values @ columns.T, dtype=np.float32)
+
+
+def _linear(length: int, side: int) -> Floats:
+    """The matrix float32 [side,length] of linear interpolation between cell centres."""
+    place = np.clip((np.arange(side) + 0.5) * length / side - 0.5, 0, length - 1)
+    distance = np.abs(place[:, None] - np.arange(length))
+    return np.maximum(1 - distance, 0).astype(np.float32)
+
+
+def shrink(film: Pixels, largest: int) -> Pixels:
+    """A film [S,S] reduced by whole steps, each pixel the mean of a block, to ``largest`` or less."""
+    step = -(-film.shape[0] // largest)
+    side = film.shape[0] // step
+    blocks = film[: side * step, : side * step].reshape(side, step, side, step)
+    return np.asarray(np.rint(blocks.mean(axis=(1, 3))), dtype=np.uint8)
+
+
+def _rgb(grey: Pixels) -> Pixels:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """uint8 [S,S,3] as a JPEG file: a sixth of the PNG, with colours kept at full resolution."""
+    file = io.BytesIO()
+    matplotlib.image.imsave(file, pixels, format="jpeg", pil_kwargs={"quality": 85, "subsampling": 0})
+    return file.getvalue()

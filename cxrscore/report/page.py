@@ -1,0 +1,136 @@
+"""The page: everything drawn and counted, put into one self-contained HTML file by a template.
+
+The page holds no script and asks for nothing from anywhere. All that comes from a scores file is text to it: escaped by
+the template, with control and direction characters made visible.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from cxrscore.report import figures, heatmaps, tables
+from cxrscore.report.figures import FindingData
+from cxrscore.report.heatmaps import Panel
+from cxrscore.report.provenance import Training, text, training
+from cxrscore.report.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
+from cxrscore.scores.data import Scores
+
+
+def visible(text: str) -> str:
+    """The text with every character that does not print, or that turns its neighbours round, shown by its code."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"[U+{ord(c):04X}]" for c in text)
+
+
+def render(
+    scores: Scores, summary: Summary, data: tuple[FindingData, ...], panels: tuple[Panel, ...], source: str
+) -> str:
+    """The report as HTML.
+
+    data    of each finding, what its plots are drawn from
+    panels  the heat maps to show
+    source  what the reader knows the scores by, such as the name of their file
+    """
+    told = scores.provenance
+    return _environment().get_template("page.html.j2").render(
+        source=source,
+        summary=summary,
+        lead=_lead(told),
+        plots=[_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
+        training=training(told),
+        losses=_losses(training(told)),
+        panels=[_pictures(panel) for panel in panels],
+        colour_scale=_jpeg(heatmaps.colour_scale(240, 14)),
+        explainer=text(told, "explainer", "name"),
+        tap=text(told, "explainer", "tap"),
+        highest=tables.highest_films(scores),
+        failures=tables.failures(scores),
+        facts=tables.facts(told),
+        raw=tables.raw_json(told),
+        few=FEW_POSITIVES,
+        threshold=THRESHOLD,
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cxrscore", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(count=_count, fraction=_fraction)
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Runs on every value that the template prints; Markup is what the template's own macros return."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+def _fraction(value: float, digits: int = 3) -> str:
+    """A fraction with a fixed number of digits, so that columns line up; a dash where it is undefined."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The four things a reader asks first, those left out of which nothing is known."""
+    asked = (
+        ("Model", text(told, "model", "document", "spec", "architecture") or text(told, "model", "file")),
+        ("Backend", text(told, "backend", "framework") or text(told, "backend", "name")),
+        ("Device", text(told, "backend", "device")),
+        ("Scored", text(told, "created")),
+    )
+    return tuple((term, words) for term, words in asked if words)
+
+
+def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
+    return {
+        "result": result,
+        "roc": _png(figures.roc_plot(data)) if math.isfinite(result.auc) else "",
+        "distribution": _png(figures.distribution_plot(data)) if len(data.all_prob) else "",
+    }
+
+
+def _losses(told: Training) -> list[tuple[str, str]]:
+    """The plots of training, each with what it shows in words."""
+    if not told.epochs:
+        return []
+    plots = [("Training and validation loss by epoch", _png(figures.loss_plot(told)))]
+    if figures.monitors_more(told):
+        plots.append((f"{told.monitor.replace('_', ' ')} by epoch", _png(figures.monitor_plot(told))))
+    return plots
+
+
+def _pictures(panel: Panel) -> dict[str, Any]:
+    return {
+        "panel": panel,
+        "film": _jpeg(panel.film),
+        "maps": [(one, _jpeg(one.pixels), one.truth == 1, one.truth == 0) for one in panel.maps],
+    }
+
+
+def _png(figure: Figure) -> str:
+    return _uri(figures.encode(figure, "png"), "png")
+
+
+def _jpeg(pixels: heatmaps.Pixels) -> str:
+    return _uri(heatmaps.jpeg(pixels), "jpeg")
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

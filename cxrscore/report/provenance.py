@@ -1,0 +1,91 @@
+"""Looking things up in the provenance of a scores file, where any key may be missing or of another kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of the training history; NaN where it does not say.
+
+    loss is the mean over the epoch's films, as the recipe's loss defines it; monitored is the figure that
+    ``Training.monitor`` names.
+    """
+
+    number: int
+    train_loss: float
+    valid_loss: float
+    monitored: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the model came to be, as far as its file says.
+
+    monitor     name of the figure by which the best epoch was chosen, "" where unknown
+    best_epoch  number of that epoch, None where unknown
+    leaked      True where films or patients stood in more than one split
+    """
+
+    epochs: tuple[Epoch, ...]
+    monitor: str
+    best_epoch: int | None
+    leaked: bool
+
+
+def look(tree: Any, *keys: str) -> Any:
+    """The value below these keys, one after the other; None where there is none."""
+    for key in keys:
+        if not isinstance(tree, Mapping):
+            return None
+        tree = tree.get(key)
+    return tree
+
+
+def text(tree: Any, *keys: str) -> str:
+    """The value below these keys as words: "" where there is none, lists joined by spaces."""
+    value = look(tree, *keys)
+    if value is None or isinstance(value, Mapping):
+        return ""
+    return " ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
+
+
+def number(tree: Any, *keys: str) -> float:
+    """The number below these keys; NaN where there is none."""
+    value = look(tree, *keys)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def texts(tree: Any, *keys: str) -> tuple[str, ...]:
+    """The list of words below these keys; empty where there is none."""
+    value = look(tree, *keys)
+    return tuple(str(part) for part in value) if isinstance(value, list | tuple) else ()
+
+
+def training(provenance: Mapping[str, Any]) -> Training:
+    """What the model's document says of its training."""
+    told = look(provenance, "model", "document", "training")
+    monitor = text(told, "monitor")
+    best = number(told, "best_epoch")
+    history = look(told, "history")
+    return Training(
+        epochs=tuple(_epoch(line, monitor) for line in history if math.isfinite(number(line, "epoch")))
+        if isinstance(history, list | tuple)
+        else (),
+        monitor=monitor,
+        best_epoch=int(best) if math.isfinite(best) else None,
+        leaked=look(told, "leaked") is True,
+    )
+
+
+def _epoch(line: Any, monitor: str) -> Epoch:
+    return Epoch(
+        number=int(number(line, "epoch")),
+        train_loss=number(line, "train_loss"),
+        valid_loss=number(line, "valid_loss"),
+        monitored=number(line, monitor),
+    )

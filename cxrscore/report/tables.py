@@ -1,0 +1,178 @@
+"""The tables of a report that hold words: highest films, failed films, provenance."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cxrscore.films import Status
+from cxrscore.report.provenance import look, number, text, training
+from cxrscore.scores.data import Scores
+
+HIGHEST = 3
+"""Films named for each finding."""
+MOST_FAILURES = 500
+"""Rows of the table of failed films."""
+LONGEST_JSON = 200_000
+"""Characters of raw provenance that a page shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HighestFilms:
+    """The films with the highest probabilities of one finding, highest first, as (path, probability).
+
+    above   how many scored films reach the model's operating point; None where it has none
+    median  over all scored films; NaN where there are none
+    """
+
+    finding: str
+    films: tuple[tuple[str, float], ...]
+    median: float
+    above: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failures:
+    """The films that could not be scored: ``rows`` of (path, reason, message), the first MOST_FAILURES of ``total``;
+    ``reasons`` how many there are of each, the most frequent first."""
+
+    rows: tuple[tuple[str, str, str], ...]
+    total: int
+    reasons: tuple[tuple[str, int], ...]
+
+
+def highest_films(scores: Scores) -> tuple[HighestFilms, ...]:
+    """For each finding the films to look at first."""
+    rows = np.flatnonzero(scores.films.status == Status.OK)
+    return tuple(_highest(scores, rows, column) for column in range(len(scores.findings)))
+
+
+def _highest(scores: Scores, rows: Any, column: int) -> HighestFilms:
+    prob = scores.prob[rows, column]
+    order = np.argsort(-prob, kind="stable")[:HIGHEST]
+    threshold = float(scores.thresholds[column])
+    return HighestFilms(
+        finding=scores.findings[column],
+        films=tuple((scores.films.path[rows[place]], float(prob[place])) for place in order),
+        median=float(np.median(prob)) if prob.size else math.nan,
+        above=int(np.count_nonzero(prob >= threshold)) if math.isfinite(threshold) else None,
+    )
+
+
+def failures(scores: Scores) -> Failures:
+    """The films that could not be scored, with the reason of each."""
+    failed = np.flatnonzero(scores.films.status != Status.OK)
+    counted = Counter(status_words(int(code)) for code in scores.films.status[failed])
+    return Failures(
+        rows=tuple(
+            (scores.films.path[row], status_words(int(scores.films.status[row])), scores.films.message[row])
+            for row in failed[:MOST_FAILURES]
+        ),
+        total=len(failed),
+        reasons=tuple(counted.most_common()),
+    )
+
+
+def status_words(code: int) -> str:
+    """The name of a status in words; its number where this version knows no name."""
+    known = {status.value: status.name for status in Status}
+    return known[code].lower().replace("_", " ") if code in known else f"status {code}"
+
+
+def facts(provenance: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """What scored what, with which model: groups of (term, words), those left out of which nothing is known."""
+    groups = (
+        ("Run", _run(provenance)),
+        ("Films and labels", _input(provenance)),
+        ("Model", _model(look(provenance, "model"))),
+        ("Training", _training(provenance)),
+    )
+    known = ((name, tuple((term, words) for term, words in rows if words)) for name, rows in groups)
+    return tuple((name, rows) for name, rows in known if rows)
+
+
+def _run(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Scored", text(told, "created")),
+        ("cxrscore", text(told, "cxrscore")),
+        ("Command", text(told, "command")),
+        ("Backend", _join(text(told, "backend", "name"), text(told, "backend", "framework"))),
+        ("Device", _join(text(told, "backend", "device"), text(told, "backend", "precision"))),
+        ("Films per second", _figure(number(told, "films_per_second"))),
+        ("Heat maps", _join(text(told, "explainer", "name"), _after("tap ", text(told, "explainer", "tap")))),
+    ]
+
+
+def _input(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Folder", text(told, "films", "folder")),
+        ("Other files in it", text(told, "films", "other_files")),
+        ("Preprocessing", _pairs(look(told, "preprocessing"))),
+        ("Labels", _join(text(told, "labels", "file"), text(told, "labels", "dataset"))),
+        ("Labels matched", text(told, "labels", "matched")),
+        ("Labels SHA-256", text(told, "labels", "sha256")),
+    ]
+
+
+def _model(told: Any) -> list[tuple[str, str]]:
+    spec = look(told, "document", "spec")
+    return [
+        ("File", text(told, "file")),
+        ("SHA-256", text(told, "sha256")),
+        ("Architecture", text(spec, "architecture")),
+        ("Input", _after("", text(spec, "size"), " pixels a side")),
+        ("Normalisation", text(spec, "normalize")),
+        ("Head and activation", _join(text(spec, "head"), text(spec, "activation"))),
+        ("Licence", text(told, "document", "licence")),
+    ]
+
+
+def _training(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    told = look(provenance, "model", "document", "training")
+    best = training(provenance).best_epoch
+    return [
+        ("Trained", text(told, "created")),
+        ("Backend", text(told, "backend")),
+        ("Trained part", text(provenance, "model", "document", "spec", "trainable")),
+        ("Starting weights", _join(text(told, "weights", "name"), text(told, "weights", "licence"))),
+        ("Recipe", _pairs(look(told, "recipe"))),
+        ("Split", _pairs(look(told, "split"), leave_out="sha256")),
+        ("Patients", text(told, "patients")),
+        ("Labels", _join(text(told, "labels", "file"), text(told, "labels", "dataset"))),
+        ("Best epoch", "" if best is None else _join(str(best), _after("by ", training(provenance).monitor))),
+        ("Seed", text(told, "seed")),
+    ]
+
+
+def _join(*words: str) -> str:
+    return ", ".join(word for word in words if word)
+
+
+def _after(before: str, words: str, behind: str = "") -> str:
+    return f"{before}{words}{behind}" if words else ""
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else ""
+
+
+def _pairs(tree: Any, leave_out: str = "") -> str:
+    """A mapping as "key value, key value"."""
+    if not isinstance(tree, Mapping):
+        return ""
+    return ", ".join(f"{key} {value}" for key, value in tree.items() if key != leave_out and value is not None)
+
+
+def raw_json(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """The provenance as lines of JSON in ASCII, cut after LONGEST_JSON characters."""
+    whole = json.dumps(provenance, indent=2, ensure_ascii=True)
+    lines = whole[:LONGEST_JSON].splitlines()
+    if len(whole) > LONGEST_JSON:
+        lines.append(f"... cut here: {len(whole) - LONGEST_JSON} characters more stand in the scores file")
+    return tuple(lines)

@@ -1,0 +1,60 @@
+"""Datasets of the layout, created and filled: the same for a shard and for a scores file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cxrscore.contract import Array
+from cxrscore.files.guard import h5py
+from cxrscore.scores.layout import TEXT, Column
+
+LIBVER = ("earliest", "v110")
+"""Written so that HDF5 1.10, of 2016, can read it."""
+CHUNK_ROWS = 4096
+CHUNK_BYTES = 1 << 20
+"""Of a chunk, unless one row is larger."""
+
+
+def create(file: h5py.File, column: Column, shape: tuple[int, ...], *, width: int = 1) -> h5py.Dataset:
+    """An unfilled dataset: what nobody writes reads as NaN, or 0.
+
+    width  bytes of the longest text of a TEXT column
+    """
+    if column.dtype == TEXT:
+        dtype = h5py.string_dtype("utf-8", length=width)
+    else:
+        dtype = np.dtype(column.dtype)
+    options: dict[str, Any] = {}
+    if dtype.kind == "f":
+        options["fillvalue"] = np.nan
+    if 0 not in shape:  # an empty dataset has no chunks, so nothing to pack
+        options |= {"chunks": _chunk(shape, dtype), "compression": "gzip", "compression_opts": 1}
+        options |= {"shuffle": True, "fletcher32": True}
+    return file.create_dataset(column.path, shape, dtype, **options)
+
+
+def put(file: h5py.File, column: Column, values: Array) -> h5py.Dataset:
+    """Creates a dataset and fills it. Texts are given as encode returns them."""
+    dataset = create(file, column, values.shape, width=values.dtype.itemsize)
+    dataset[...] = values
+    return dataset
+
+
+def encode(texts: Sequence[str]) -> Array:
+    """Texts as bytes of one length, at least 1: [n]. Bytes of file names that are not UTF-8 stay as they were."""
+    coded = [text.encode("utf-8", "surrogateescape") for text in texts]
+    return np.array(coded, dtype=f"S{max(map(len, coded), default=0) or 1}")
+
+
+def decode(values: Array) -> tuple[str, ...]:
+    """The inverse of encode; zero bytes at the end of a text are lost."""
+    return tuple(value.decode("utf-8", "surrogateescape") for value in values.tolist())
+
+
+def _chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    row = math.prod(shape[1:]) * dtype.itemsize
+    return (max(1, min(shape[0], CHUNK_ROWS, CHUNK_BYTES // row)), *shape[1:])

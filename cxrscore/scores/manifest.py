@@ -1,0 +1,114 @@
+"""What a run is: its films, its findings, and all that its scores depend on. Frozen before the first film is scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cxrscore.errors import FileFormatError
+from cxrscore.files import sha256_bytes, whole_file
+
+FORMAT = "cxrscore-run"
+VERSION = 1
+HEAD = 1 << 20
+"""Bytes that the first line of a manifest may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A run, before it is run.
+
+    paths     N POSIX paths below the films folder, sorted
+    findings  C names
+    given     what else the scores depend on, JSON-ready: the model's SHA-256, preprocessing, backend, ...
+    """
+
+    paths: tuple[str, ...]
+    findings: tuple[str, ...]
+    given: Mapping[str, Any]
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """All that the scores depend on, as it stands in the files: ``given``, the findings, and what films there are."""
+        text = "\0".join(self.paths).encode("utf-8", "surrogateescape")
+        own = {"findings": self.findings, "films": len(self.paths), "paths": sha256_bytes(text)}
+        inputs: dict[str, Any] = json.loads(canonical({**self.given, **own}))
+        return inputs
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the inputs, hex."""
+        return sha256_bytes(canonical(self.inputs).encode())
+
+    @cached_property
+    def shards(self) -> tuple[range, ...]:
+        """The rows of each shard."""
+        total = len(self.paths)
+        size = shard_size(total)
+        return tuple(range(start, min(start + size, total)) for start in range(0, total, size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The first line of a manifest file: enough to tell whether a run may go on with what lies there.
+
+    replaces  whether the user has agreed that the run replaces an output of another run
+    """
+
+    inputs: Mapping[str, Any]
+    replaces: bool
+
+
+def shard_size(films: int) -> int:
+    """Films in a shard: a thousandth of the run, but 64 to 4096. A crash costs a worker at most one shard."""
+    return min(max(films // 1000, 64), 4096)
+
+
+def canonical(value: Any) -> str:
+    """JSON of one spelling, so that equal values have equal digests."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def write_manifest(path: Path, manifest: Manifest, *, replaces: bool) -> None:
+    """Writes JSON lines, whole or not at all: the head, then one path a line. WriteError as whole_file."""
+    head = {"format": FORMAT, "version": VERSION, "inputs": manifest.inputs, "replaces": replaces}
+    with whole_file(path) as part, open(part, "w", encoding="ascii") as file:
+        file.write(canonical(head) + "\n")
+        file.writelines(json.dumps(name) + "\n" for name in manifest.paths)
+
+
+def read_head(path: Path) -> Head | None:
+    """The head of a manifest file, None where there is no file; FileFormatError if it is not one."""
+    try:
+        with open(path, "rb") as file:
+            head = json.loads(file.readline(HEAD))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileFormatError(
+            f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start anew."
+        ) from error
+    if not isinstance(head, dict) or (head.get("format"), head.get("version")) != (FORMAT, VERSION):
+        raise FileFormatError(f"{path} is not a manifest of this version of cxrscore. Use --overwrite to start anew.")
+    if not isinstance(head.get("inputs"), dict):
+        raise FileFormatError(f"{path} does not say what its run depends on. Use --overwrite to start anew.")
+    return Head(inputs=head["inputs"], replaces=head.get("replaces") is True)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One text for each input that differs: ``preprocessing.size: 224 -> 400``."""
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    return [f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}" for key in keys]
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", canonical(value)

@@ -1,0 +1,145 @@
+"""Scores files and shards, read as if an enemy had written them: nothing but the declared tree, lengths and ranges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrscore.contract import Array
+from cxrscore.errors import FileFormatError
+from cxrscore.files.guard import DECLARED, h5py, open_guarded, read_dataset, read_text
+from cxrscore.scores.checks import check_ranges
+from cxrscore.scores.columns import decode
+from cxrscore.scores.data import FilmRows, HeatMaps, Scores, Thumbnails
+from cxrscore.scores.layout import FORMAT, LAYOUT, TEXT, VERSION, Column
+
+
+def open_scores(path: Path, *, cap: int = DECLARED) -> Scores:
+    """The content of a scores file, all of it in memory.
+
+    cap  bytes that its datasets may declare together
+
+    InputError where there is no file; FileFormatError, naming the file and what is wrong, if it is damaged, unfinished,
+    unsafe, of another version, or holds what a scores file does not.
+    """
+    with open_guarded(path, cap=cap) as file:
+        check_format(file, FORMAT)
+        provenance = read_json(file, "provenance")
+        values = read_columns(file, LAYOUT)
+    check_ranges(str(path), values, *values["scores/logit"].shape)
+    return _scores(values, provenance)
+
+
+def check_format(file: h5py.File, wanted: str) -> None:
+    """FileFormatError unless the root says that the file is finished and of the wanted format and version."""
+    name = file.filename
+    if "format" not in file.attrs or read_text(file, "format", longest=100) != wanted:
+        raise FileFormatError(f"{name} is not of format {wanted}. Scores files are written by `cxrscore score`.")
+    version = file.attrs.get("version")
+    if version != VERSION:
+        raise FileFormatError(
+            f"{name} is of version {version}, this cxrscore reads {VERSION}. Use the one that wrote it, or score again."
+        )
+    complete = file.attrs.get("complete")
+    if not (isinstance(complete, np.bool_) and complete):
+        raise FileFormatError(
+            f"{name} is not complete: its writing was cut short. Remove it and run `cxrscore score` again."
+        )
+
+
+def read_json(file: h5py.File, name: str) -> dict[str, Any]:
+    """A JSON object in a text attribute of the root."""
+    try:
+        value = json.loads(read_text(file, name))
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{file.filename}: attribute {name} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{file.filename}: attribute {name} is not a JSON object")
+    return value
+
+
+def read_columns(file: h5py.File, layout: Sequence[Column]) -> dict[str, Array]:
+    """The values of every dataset of a layout, by path; FileFormatError unless the file holds these and no others."""
+    check_columns(file, layout)
+    return {column.path: read_dataset(file, column.path) for column in layout}
+
+
+def check_columns(file: h5py.File, layout: Sequence[Column]) -> None:
+    """FileFormatError unless the file has the datasets of a layout, of its types and of agreeing lengths, and no more."""
+    found, wanted = set(_members(file)), _paths(layout)
+    if found != wanted:
+        extra, missing = sorted(found - wanted), sorted(wanted - found)
+        words = [f"holds {', '.join(extra)}, unknown here"] * bool(extra) + [f"lacks {', '.join(missing)}"] * bool(
+            missing
+        )
+        raise FileFormatError(f"{file.filename} {' and '.join(words)}")
+    lengths: dict[str, tuple[int, str]] = {}
+    for column in layout:
+        dataset = file[column.path]
+        _check_type(dataset, column)
+        for axis, length in zip(column.axes, dataset.shape, strict=True):
+            known, where = lengths.setdefault(axis, (length, column.path))
+            if length != known:
+                raise FileFormatError(
+                    f"{file.filename}: {column.path} has length {length} along {axis}, but {where} has {known}"
+                )
+
+
+def _members(group: h5py.Group) -> Iterator[str]:
+    for member in group.values():
+        yield member.name.lstrip("/")
+        if isinstance(member, h5py.Group):
+            yield from _members(member)
+
+
+def _paths(layout: Sequence[Column]) -> set[str]:
+    """Of the datasets and the groups above them."""
+    datasets = {column.path for column in layout}
+    return datasets | {path.rpartition("/")[0] for path in datasets if "/" in path}
+
+
+def _check_type(dataset: Any, column: Column) -> None:
+    if not isinstance(dataset, h5py.Dataset):
+        raise FileFormatError(f"{dataset.file.filename}: {column.path} is not a dataset")
+    same = dataset.dtype.kind == "S" if column.dtype == TEXT else dataset.dtype == np.dtype(column.dtype)
+    if not same or dataset.ndim != len(column.axes):
+        raise FileFormatError(
+            f"{dataset.file.filename}: {column.path} is {dataset.dtype} of {dataset.ndim} dimensions, wanted "
+            f"{'text' if column.dtype == TEXT else np.dtype(column.dtype)} of {len(column.axes)}"
+        )
+
+
+def _scores(values: Mapping[str, Array], provenance: Mapping[str, Any]) -> Scores:
+    return Scores(
+        findings=decode(values["labels"]),
+        films=_films(values),
+        logit=values["scores/logit"],
+        prob=values["scores/prob"],
+        truth=values["truth"],
+        thresholds=values["thresholds"],
+        heat_maps=heat_maps(values),
+        thumbnails=Thumbnails(film=values["thumbnails/film"], pixels=values["thumbnails/pixels"]),
+        provenance=provenance,
+    )
+
+
+def heat_maps(values: Mapping[str, Array]) -> HeatMaps:
+    """The columns below cam/."""
+    return HeatMaps(map=values["cam/map"], film=values["cam/film"], finding=values["cam/finding"])
+
+
+def _films(values: Mapping[str, Array]) -> FilmRows:
+    return FilmRows(
+        path=decode(values["films/path"]),
+        sha256=decode(values["films/sha256"]),
+        status=values["films/status"],
+        message=decode(values["films/message"]),
+        width=values["films/width"],
+        height=values["films/height"],
+        split=values["films/split"],
+        patient=values["films/patient"],
+    )

@@ -1,0 +1,238 @@
+"""A run on disk: OUT.parts/ while it goes on, OUT when it is done. Whoever holds the folder may do any shard.
+
+    out.h5.parts/manifest.jsonl    what the run is, frozen
+    out.h5.parts/s00000000.h5 ...  its shards; one is done if, and only if, its file is there with the run's fingerprint
+    out.h5                         all of them, merged; then the folder goes
+
+Each of these appears whole or not at all, so a run may be stopped anywhere and started again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array, Floats
+from cxrscore.errors import FileFormatError, InputError, WriteError
+from cxrscore.files import locked, whole_file, write_whole
+from cxrscore.files.atomic import cannot_write
+from cxrscore.files.guard import open_guarded
+from cxrscore.scores.checks import check_fit, check_ranges
+from cxrscore.scores.columns import encode
+from cxrscore.scores.data import Thumbnails
+from cxrscore.scores.layout import FORMAT, LAYOUT
+from cxrscore.scores.manifest import Manifest, differences, read_head, write_manifest
+from cxrscore.scores.merge import Done, merge_shards
+from cxrscore.scores.reading import check_format, read_json
+from cxrscore.scores.shards import Shard, look, read_shard, shard_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that open_run has opened: score the shards that are not done, in any order, then merge."""
+
+    output: Path
+    manifest: Manifest
+
+    @property
+    def shards(self) -> tuple[range, ...]:
+        """The rows of each shard."""
+        return self.manifest.shards
+
+    @property
+    def complete(self) -> bool:
+        """Whether the output is there, made of exactly this run."""
+        return not _manifest_file(self.output).exists() and _inputs_of(self.output) == self.manifest.inputs
+
+    def done(self, shard: int) -> bool:
+        """Whether this shard needs no scoring any more."""
+        return self._look(shard) is not None or self.complete
+
+    def write(self, shard: int, content: Shard) -> None:
+        """Stores a shard, whole or not at all. InputError if it does not fit the run, WriteError as write_whole.
+
+        Two workers may write the same shard: the content is the same.
+        """
+        rows = self.shards[shard]
+        data = shard_bytes(content, self.manifest.fingerprint, rows, len(self.manifest.findings))
+        try:
+            write_whole(self._path(shard), data)
+        except WriteError:
+            if not self.complete:  # else another worker did the rest, merged, and cleared the folder away
+                raise
+
+    def read(self, shard: int) -> Shard:
+        """A shard that is done, of a run that is not merged; InputError or FileFormatError where it is not."""
+        return read_shard(self._path(shard), self.manifest.fingerprint, self.shards[shard])
+
+    def merge(
+        self,
+        *,
+        split: NDArray[np.uint8],
+        patient: NDArray[np.int32],
+        truth: Floats,
+        thresholds: Floats,
+        thumbnails: Thumbnails,
+        provenance: Mapping[str, Any],
+    ) -> Path:
+        """Makes the output of all shards, in place of what has its name, and removes the parts; returns its path.
+
+        split, patient   of each film, [N], as in FilmRows
+        truth            float32 [N,C], NaN unknown
+        thresholds       float32 [C], NaN where there is none
+        provenance       JSON-ready
+
+        InputError where shards are missing, values do not fit, or another process is merging; WriteError where the
+        output cannot be written: an older one is then as it was, and the run can go on.
+        """
+        own = {
+            "films/path": encode(self.manifest.paths),
+            "films/split": split,
+            "films/patient": patient,
+            "labels": encode(self.manifest.findings),
+            "truth": truth,
+            "thresholds": thresholds,
+            "thumbnails/film": thumbnails.film,
+            "thumbnails/pixels": thumbnails.pixels,
+        }
+        self._check(own)
+        with locked(_lock_file(self.output)):
+            if not self.complete:
+                shards = self._all_done()
+                with whole_file(self.output, scratch=_parts(self.output)) as part:
+                    merge_shards(part, self.manifest, shards, own, provenance)
+                _drop(self.output)
+        return self.output
+
+    def _path(self, shard: int) -> Path:
+        return _parts(self.output) / f"s{shard:08d}.h5"
+
+    def _look(self, shard: int) -> Done | None:
+        rows = self.shards[shard]
+        head = look(self._path(shard), self.manifest.fingerprint, rows)
+        return head and Done(path=self._path(shard), rows=rows, head=head)
+
+    def _all_done(self) -> list[Done]:
+        found = [self._look(shard) for shard in range(len(self.shards))]
+        done = [shard for shard in found if shard is not None]
+        if len(done) < len(found):
+            raise InputError(
+                f"{len(found) - len(done)} of {len(found)} shards of {self.output} are not done, the first is number "
+                f"{found.index(None)}. Score them, then merge."
+            )
+        return done
+
+    def _check(self, own: Mapping[str, Array]) -> None:
+        lengths = {"film": len(self.manifest.paths), "finding": len(self.manifest.findings)}
+        lengths["thumbnail"] = len(own["thumbnails/film"])
+        what = f"what is merged into {self.output}"
+        check_fit(what, own, [column for column in LAYOUT if not column.in_shard], lengths)
+        check_ranges(what, own, lengths["film"], lengths["finding"])
+
+
+def open_run(
+    output: Path,
+    paths: Sequence[str],
+    findings: Sequence[str],
+    fingerprint: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Run:
+    """Starts a run, or goes on with one that was stopped.
+
+    paths        sorted POSIX paths of the films, below the films folder
+    fingerprint  what else the scores depend on, JSON-ready: the model's SHA-256, preprocessing, backend, ...
+    overwrite    discards parts of an earlier run, and lets the merge replace an output of another run. A run that was
+                 begun so, and stopped, goes on where it was, with or without it.
+
+    Raises InputError where the output, or its parts, are of a run with other inputs, naming those that differ;
+    WriteError where nothing can be written.
+    """
+    if not paths or not findings:
+        raise InputError(f"nothing to score into {output}: {len(paths)} films, {len(findings)} findings")
+    manifest = Manifest(paths=tuple(paths), findings=tuple(findings), given=dict(fingerprint))
+    if overwrite:
+        _start_over(output, manifest)
+    else:
+        _go_on(output, manifest)
+    return Run(output=output, manifest=manifest)
+
+
+def _start_over(output: Path, manifest: Manifest) -> None:
+    try:
+        head = read_head(_manifest_file(output))
+    except FileFormatError:
+        head = None  # damaged: discarded like those of another run
+    if head is None or not head.replaces or head.inputs != manifest.inputs:
+        with locked(_lock_file(output)):
+            _drop(output)
+            _begin(output, manifest, replaces=True)
+
+
+def _go_on(output: Path, manifest: Manifest) -> None:
+    head = read_head(_manifest_file(output))
+    if head is not None:
+        _check_same(_parts(output), head.inputs, manifest)
+    if output.exists() and not (head and head.replaces):
+        _check_same(output, _inputs_of(output), manifest)
+        with locked(_lock_file(output)):
+            _drop(output)  # what a merge left that was stopped after its last step but one
+    elif head is None:
+        _begin(output, manifest, replaces=False)
+
+
+def _check_same(place: Path, inputs: Mapping[str, Any], manifest: Manifest) -> None:
+    if changed := differences(inputs, manifest.inputs):
+        raise InputError(
+            f"{place} is of another run; this one differs in {'; '.join(changed)}. Use --overwrite to replace it, or "
+            "another -o."
+        )
+
+
+def _begin(output: Path, manifest: Manifest, *, replaces: bool) -> None:
+    try:
+        _parts(output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(_parts(output), error) from error
+    write_manifest(_manifest_file(output), manifest, replaces=replaces)
+
+
+def _drop(output: Path) -> None:
+    """Removes the parts, first taking their name away, so that no worker writes into a folder that is being emptied."""
+    parts, aside = _parts(output), output.with_name(f".{output.name}.parts.done")
+    try:
+        if aside.exists():
+            shutil.rmtree(aside)
+        if parts.exists():
+            os.rename(parts, aside)
+            shutil.rmtree(aside)
+    except OSError as error:
+        raise cannot_write(parts, error) from error
+
+
+def _inputs_of(output: Path) -> dict[str, Any]:
+    """What the scores in an output depend on; nothing where there is no output."""
+    if not output.exists():
+        return {}
+    with open_guarded(output) as file:
+        check_format(file, FORMAT)
+        return read_json(file, "inputs")
+
+
+def _parts(output: Path) -> Path:
+    return output.with_name(f"{output.name}.parts")
+
+
+def _manifest_file(output: Path) -> Path:
+    return _parts(output) / "manifest.jsonl"
+
+
+def _lock_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}.lock")

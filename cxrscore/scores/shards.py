@@ -1,0 +1,131 @@
+"""A shard: the rows of a few films, in a file of its own that is either there, whole, or not there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array, Floats
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.files.guard import h5py, open_guarded, read_text
+from cxrscore.scores.checks import check_fit, check_ranges
+from cxrscore.scores.columns import LIBVER, decode, encode, put
+from cxrscore.scores.data import HeatMaps
+from cxrscore.scores.layout import MESSAGE, SHARD_FORMAT, SHARD_LAYOUT, TEXT, VERSION
+from cxrscore.scores.reading import check_columns, check_format, heat_maps, read_columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """What scoring n films gave, in the order of the manifest.
+
+    logit      float32 [n,C], NaN for films that were not scored
+    prob       float32 [n,C] in 0..1, NaN likewise
+    status     uint8 [n], codes of cxrscore.films.Status
+    message    n texts, "" for scored films; their first 200 characters are kept
+    sha256     n hex digests of the films' bytes, "" where unread
+    width      uint32 [n], pixels of the film as stored, 0 where unknown
+    height     uint32 [n]
+    heat_maps  of these films, where film is the row within the whole run
+    """
+
+    logit: Floats
+    prob: Floats
+    status: NDArray[np.uint8]
+    message: Sequence[str]
+    sha256: Sequence[str]
+    width: NDArray[np.uint32]
+    height: NDArray[np.uint32]
+    heat_maps: HeatMaps
+
+
+def shard_bytes(shard: Shard, fingerprint: str, rows: range, findings: int) -> bytes:
+    """A shard as an HDF5 file, built in memory. InputError if it does not fit its rows [n] or the C findings."""
+    columns = _columns(shard)
+    what = f"the shard of films {rows.start} to {rows.stop}"
+    check_fit(what, columns, SHARD_LAYOUT, {"film": len(rows), "finding": findings, "map": len(columns["cam/film"])})
+    check_ranges(what, columns, rows.stop, findings)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=LIBVER) as file:
+        for column in SHARD_LAYOUT:
+            put(file, column, columns[column.path])
+        file.attrs.update({"format": SHARD_FORMAT, "version": VERSION, "fingerprint": fingerprint})
+        file.attrs.update({"first": rows.start, "complete": True})
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardHead:
+    """What can be known of a shard without reading its values.
+
+    widths    bytes of a text, by the path of its column
+    map_shape  [m,h,w] of its heat maps
+    """
+
+    widths: Mapping[str, int]
+    map_shape: tuple[int, int, int]
+
+
+def look(path: Path, fingerprint: str, rows: range) -> ShardHead | None:
+    """The head of a shard that is done; None where it is not there, is cut short, or is of another run."""
+    try:
+        with open_guarded(path) as file:
+            _check(file, fingerprint, rows)
+            widths = {column.path: file[column.path].dtype.itemsize for column in SHARD_LAYOUT if column.dtype == TEXT}
+            return ShardHead(widths=widths, map_shape=file["cam/map"].shape)
+    except InputError:
+        return None
+
+
+def read_values(path: Path, fingerprint: str, rows: range) -> dict[str, Array]:
+    """The columns of a shard as they lie there; InputError without a file, FileFormatError for a damaged or wrong one."""
+    with open_guarded(path) as file:
+        _check(file, fingerprint, rows)
+        values = read_columns(file, SHARD_LAYOUT)
+    check_ranges(str(path), values, rows.stop, values["scores/logit"].shape[1])
+    return values
+
+
+def read_shard(path: Path, fingerprint: str, rows: range) -> Shard:
+    """The inverse of shard_bytes; errors as read_values."""
+    values = read_values(path, fingerprint, rows)
+    return Shard(
+        logit=values["scores/logit"],
+        prob=values["scores/prob"],
+        status=values["films/status"],
+        message=decode(values["films/message"]),
+        sha256=decode(values["films/sha256"]),
+        width=values["films/width"],
+        height=values["films/height"],
+        heat_maps=heat_maps(values),
+    )
+
+
+def _check(file: h5py.File, fingerprint: str, rows: range) -> None:
+    """FileFormatError unless the file is the shard of these rows of the run with this fingerprint."""
+    check_format(file, SHARD_FORMAT)
+    check_columns(file, SHARD_LAYOUT)
+    met = (read_text(file, "fingerprint", longest=64), int(file.attrs["first"]), file["films/status"].shape)
+    if met != (fingerprint, rows.start, (len(rows),)):
+        raise FileFormatError(f"{file.filename} is not the shard of films {rows.start} to {rows.stop} of this run")
+
+
+def _columns(shard: Shard) -> dict[str, Array]:
+    maps = shard.heat_maps
+    return {
+        "films/sha256": encode(shard.sha256),
+        "films/status": shard.status,
+        "films/message": encode([text[:MESSAGE] for text in shard.message]),
+        "films/width": shard.width,
+        "films/height": shard.height,
+        "scores/logit": shard.logit,
+        "scores/prob": shard.prob,
+        "cam/map": maps.map,
+        "cam/film": maps.film,
+        "cam/finding": maps.finding,
+    }

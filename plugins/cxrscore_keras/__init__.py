@@ -1,0 +1,46 @@
+"""Keras 3 as a backend of cxrscore, on the engine that KERAS_BACKEND or keras.json names.
+
+Importing this module imports no framework.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from cxrscore.contract import Backend, Model, ModelSpec, Precision, Tensors, hookimpl
+from cxrscore.errors import BackendUnavailableError
+from cxrscore.models.architectures import ARCHITECTURES
+
+
+class KerasBackend:
+    """Runs where its engine (tensorflow, torch or jax) does; bf16 by the dtype policy mixed_bfloat16."""
+
+    name = "keras"
+    requires = ("keras",)
+    install = 'pip install "cxrscore[keras]"'
+    architectures = ARCHITECTURES
+
+    def build(
+        self,
+        spec: ModelSpec,
+        tensors: Tensors | None,
+        *,
+        device: str = "auto",
+        precision: Precision = "fp32",
+        seed: int = 0,
+    ) -> Model:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it once, when it is imported
+        try:
+            from cxrscore_keras.model import build
+        except ImportError as error:
+            raise BackendUnavailableError(
+                f"Keras does not start: {error}. It needs an engine: install one with {self.install}, "
+                "or name the one that is there in KERAS_BACKEND (tensorflow, torch or jax)."
+            ) from error
+        return build(spec, tensors, device=device, precision=precision, seed=seed)
+
+
+@hookimpl
+def cxrscore_backends() -> Sequence[Backend]:
+    return [KerasBackend()]

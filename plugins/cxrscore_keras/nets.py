@@ -1,0 +1,111 @@
+"""The networks in Keras: those of keras.applications, a small one of ours, and what stands around them.
+
+Layers hold Keras' first values: the caller assigns every variable that neutral_variables lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import keras
+from keras import layers, ops
+
+from cxrscore.contract import ModelSpec
+from cxrscore.models.architectures import NORMALISATIONS, TINYCNN_LAYERS
+
+
+class StoredStatistics(layers.Layer):
+    """The base, its batch normalisation with the stored statistics in training too (architectures.trainable_names).
+
+    A layer of its own, because a functional model hands ``training=True`` down to its layers even where they
+    were called with ``training=False``.
+    """
+
+    def __init__(self, base: keras.Model) -> None:
+        super().__init__(name="base")
+        self.base = base
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return self.base(x, training=False)
+
+
+def _tinycnn(*, input_shape: tuple[int, int, int], **_of_applications: object) -> keras.Model:
+    """[N,S,S,3] -> [N,h,w,64]; takes and leaves the other arguments of keras.applications."""
+    x = films = layers.Input(input_shape)
+    for number, (channels, stride) in enumerate(TINYCNN_LAYERS, start=1):
+        x = layers.ZeroPadding2D(1)(x)  # Keras' own "same" pads unevenly where the stride is 2
+        x = layers.Conv2D(channels, 3, strides=stride, activation="relu", name=f"conv{number}")(x)
+    return keras.Model(films, x, name="tinycnn")
+
+
+_BASES: dict[str, Callable[..., keras.Model]] = {
+    "densenet121": keras.applications.DenseNet121,
+    "resnet50": keras.applications.ResNet50,
+    "tinycnn": _tinycnn,
+}
+
+
+class Normalise(layers.Layer):
+    """Films [N,S,S] in 0..1 -> [N,S,S,3], as ``ModelSpec.normalize`` says."""
+
+    def __init__(self, normalize: str) -> None:
+        super().__init__(name="normalise", dtype="float32")
+        self._mean, self._sd = NORMALISATIONS[normalize]
+
+    def call(self, films: keras.KerasTensor) -> keras.KerasTensor:
+        mean, sd = (ops.convert_to_tensor(values, dtype="float32") for values in (self._mean, self._sd))
+        return (ops.expand_dims(films, -1) - mean) / sd
+
+
+@contextmanager
+def _settings(*, bf16: bool) -> Iterator[None]:
+    """Keras' settings that layers read when they are made; put back afterwards, as they belong to the process."""
+    before = keras.config.image_data_format(), keras.config.dtype_policy()
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("mixed_bfloat16" if bf16 else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+class Network:
+    """Normalisation, base and head, as models that share their layers; outputs float32 whatever the base computes in.
+
+    score  films [N,S,S] in 0..1 -> logits [N,C]
+    embed  films -> what enters the dense layer, [N,K]
+    map    films -> logits and the map that the head pools or flattens, [N,h,w,K]
+    head   embeddings [N,K] -> logits
+    """
+
+    def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
+        with _settings(bf16=bf16):
+            self.base = _BASES[spec.architecture](
+                include_top=False, weights=None, input_shape=(spec.size, spec.size, 3)
+            )
+            self.dense = layers.Dense(len(spec.findings), dtype="float32", name="head")
+            self._connect(spec)
+
+    def _connect(self, spec: ModelSpec) -> None:
+        pool = layers.Flatten if spec.head == "flatten" else layers.GlobalAveragePooling2D
+        films = layers.Input((spec.size, spec.size), dtype="float32", name="films")
+        features = StoredStatistics(self.base)(Normalise(spec.normalize)(films))
+        features = layers.Activation("linear", dtype="float32", name="tap")(features)
+        embedding = pool(dtype="float32", name="embedding")(features)
+        logits = self.dense(embedding)
+        embeddings = layers.Input(embedding.shape[1:], dtype="float32", name="embeddings")
+        self.score = keras.Model(films, logits, name="score")
+        self.embed = keras.Model(films, embedding, name="embed")
+        self.map = keras.Model(films, [logits, features], name="map")
+        self.head = keras.Model(embeddings, self.dense(embeddings), name="head_alone")
+
+
+def neutral_variables(network: Network) -> dict[str, keras.Variable]:
+    """The network's own variables under their neutral names; the layout is the neutral one."""
+    return {
+        f"{layer.name}/{variable.name}": variable
+        for layer in [*network.base.layers, network.dense]
+        for variable in layer.weights
+    }

@@ -1,0 +1,35 @@
+"""PyTorch as a backend of cxrscore. Importing this module imports no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cxrscore.contract import Backend, Model, ModelSpec, Precision, Tensors, hookimpl
+from cxrscore.models.architectures import ARCHITECTURES
+
+
+class TorchBackend:
+    """Runs on the CPU or on one CUDA device; bf16 by autocast."""
+
+    name = "torch"
+    requires = ("torch",)
+    install = 'pip install "cxrscore[torch]"'
+    architectures = ARCHITECTURES
+
+    def build(
+        self,
+        spec: ModelSpec,
+        tensors: Tensors | None,
+        *,
+        device: str = "auto",
+        precision: Precision = "fp32",
+        seed: int = 0,
+    ) -> Model:
+        from cxrscore_torch.model import build
+
+        return build(spec, tensors, device=device, precision=precision, seed=seed)
+
+
+@hookimpl
+def cxrscore_backends() -> Sequence[Backend]:
+    return [TorchBackend()]

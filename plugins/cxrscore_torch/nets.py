@@ -1,0 +1,197 @@
+"""The networks in PyTorch, layer for layer those of keras.applications and under their names.
+
+Layers are made without values: the caller fills every tensor that neutral_tensors lists.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cxrscore.contract import ModelSpec
+from cxrscore.models.architectures import (
+    DENSENET121_BLOCKS,
+    DENSENET121_GROWTH,
+    NORM_EPSILON,
+    NORMALISATIONS,
+    RESNET50_BLOCKS,
+    TINYCNN_LAYERS,
+    embedding_length,
+)
+
+
+class StoredNorm(nn.Module):
+    """Batch normalisation with the stored statistics, in training too (see architectures.trainable_names)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.empty(channels))
+        self.beta = nn.Parameter(torch.empty(channels))
+        self.register_buffer("moving_mean", torch.empty(channels))
+        self.register_buffer("moving_variance", torch.empty(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.batch_norm(x, self.moving_mean, self.moving_variance, self.gamma, self.beta, eps=NORM_EPSILON)
+
+
+def _conv(channels: int, out: int, side: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A convolution with side // 2 zeros around, which is also what Keras' explicit padding amounts to."""
+    return nn.utils.skip_init(nn.Conv2d, channels, out, side, stride=stride, padding=side // 2, bias=bias)
+
+
+def _pool1(x: Tensor) -> Tensor:
+    # Keras pads with zeros and torch with -inf: the same, as what comes in is never negative.
+    return functional.max_pool2d(x, 3, stride=2, padding=1)
+
+
+class _Layers(nn.ModuleDict):
+    """Layers side by side under their Keras names."""
+
+    def relu(self, layer: str, x: Tensor) -> Tensor:
+        return functional.relu(self[layer](x), inplace=True)
+
+
+class DenseNet121(_Layers):
+    """[N,3,S,S] -> [N,1024,h,w]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = 64
+        self["conv1_conv"] = _conv(3, channels, 7, stride=2, bias=False)
+        self["conv1_bn"] = StoredNorm(channels)
+        for stage, blocks in enumerate(DENSENET121_BLOCKS, start=2):
+            for block in range(1, blocks + 1):
+                self._add_layer(f"conv{stage}_block{block}", channels)
+                channels += DENSENET121_GROWTH
+            if stage < 5:
+                self[f"pool{stage}_bn"] = StoredNorm(channels)
+                self[f"pool{stage}_conv"] = _conv(channels, channels // 2, 1, bias=False)
+                channels //= 2
+        self["bn"] = StoredNorm(channels)
+
+    def _add_layer(self, name: str, channels: int) -> None:
+        width = 4 * DENSENET121_GROWTH
+        self[f"{name}_0_bn"] = StoredNorm(channels)
+        self[f"{name}_1_conv"] = _conv(channels, width, 1, bias=False)
+        self[f"{name}_1_bn"] = StoredNorm(width)
+        self[f"{name}_2_conv"] = _conv(width, DENSENET121_GROWTH, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = _pool1(self.relu("conv1_bn", self["conv1_conv"](x)))
+        for stage, blocks in enumerate(DENSENET121_BLOCKS, start=2):
+            for block in range(1, blocks + 1):
+                x = self._layer(f"conv{stage}_block{block}", x)
+            if stage < 5:
+                x = functional.avg_pool2d(self[f"pool{stage}_conv"](self.relu(f"pool{stage}_bn", x)), 2)
+        return self.relu("bn", x)
+
+    def _layer(self, name: str, x: Tensor) -> Tensor:
+        new = self[f"{name}_1_conv"](self.relu(f"{name}_0_bn", x))
+        new = self[f"{name}_2_conv"](self.relu(f"{name}_1_bn", new))
+        return torch.cat([x, new], dim=1)
+
+
+class ResNet50(_Layers):
+    """Version 1: the stride is in the first 1x1 convolution. [N,3,S,S] -> [N,2048,h,w]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = 64
+        self["conv1_conv"] = _conv(3, channels, 7, stride=2)
+        self["conv1_bn"] = StoredNorm(channels)
+        for stage, blocks in enumerate(RESNET50_BLOCKS, start=2):
+            width = 64 * 2 ** (stage - 2)
+            for block in range(1, blocks + 1):
+                self._add_block(f"conv{stage}_block{block}", channels, width, first=block == 1, stage=stage)
+                channels = 4 * width
+
+    def _add_block(self, name: str, channels: int, width: int, *, first: bool, stage: int) -> None:
+        stride = 2 if first and stage > 2 else 1
+        if first:
+            self._add_conv(f"{name}_0", channels, 4 * width, 1, stride)
+        self._add_conv(f"{name}_1", channels, width, 1, stride)
+        self._add_conv(f"{name}_2", width, width, 3)
+        self._add_conv(f"{name}_3", width, 4 * width, 1)
+
+    def _add_conv(self, name: str, channels: int, out: int, side: int, stride: int = 1) -> None:
+        self[f"{name}_conv"] = _conv(channels, out, side, stride=stride)
+        self[f"{name}_bn"] = StoredNorm(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = _pool1(self.relu("conv1_bn", self["conv1_conv"](x)))
+        for stage, blocks in enumerate(RESNET50_BLOCKS, start=2):
+            for block in range(1, blocks + 1):
+                x = self._block(f"conv{stage}_block{block}", x)
+        return x
+
+    def _block(self, name: str, x: Tensor) -> Tensor:
+        shortcut = self[f"{name}_0_bn"](self[f"{name}_0_conv"](x)) if f"{name}_0_conv" in self else x
+        x = self.relu(f"{name}_1_bn", self[f"{name}_1_conv"](x))
+        x = self.relu(f"{name}_2_bn", self[f"{name}_2_conv"](x))
+        return functional.relu(shortcut + self[f"{name}_3_bn"](self[f"{name}_3_conv"](x)), inplace=True)
+
+
+class TinyCnn(_Layers):
+    """[N,3,S,S] -> [N,64,h,w]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = 3
+        for number, (out, stride) in enumerate(TINYCNN_LAYERS, start=1):
+            self[f"conv{number}"] = _conv(channels, out, 3, stride=stride)
+            channels = out
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self:
+            x = self.relu(layer, x)
+        return x
+
+
+_BASES: dict[str, type[_Layers]] = {"densenet121": DenseNet121, "resnet50": ResNet50, "tinycnn": TinyCnn}
+
+
+class Network(nn.Module):
+    """Normalisation, base and head: films [N,S,S] in 0..1 -> logits [N,C], float32 whatever the base computes in."""
+
+    def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
+        super().__init__()
+        mean, sd = NORMALISATIONS[spec.normalize]
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.register_buffer("sd", torch.tensor(sd).reshape(1, 3, 1, 1))
+        self.base = _BASES[spec.architecture]()
+        self.head = nn.utils.skip_init(nn.Linear, embedding_length(spec), len(spec.findings))
+        self._flatten = spec.head == "flatten"
+        self._bf16 = bf16
+
+    def features(self, films: Tensor) -> Tensor:
+        """[N,S,S] -> the map that the head pools or flattens, [N,K,h,w]."""
+        x = (films[:, None] - self.mean) / self.sd
+        with torch.autocast(films.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            return self.base(x.contiguous(memory_format=torch.channels_last)).float()
+
+    def embedding(self, features: Tensor) -> Tensor:
+        """[N,K,h,w] -> [N,K], or [N,h*w*K] in the order of Keras: row, column, channel."""
+        return features.permute(0, 2, 3, 1).flatten(1) if self._flatten else features.mean(dim=(2, 3))
+
+    def forward(self, films: Tensor) -> Tensor:
+        return self.head(self.embedding(self.features(films)))
+
+
+def neutral_tensors(network: Network) -> dict[str, Tensor]:
+    """The network's own parameters and buffers under their neutral names, in torch's layout."""
+    return {
+        f"{layer}/{variable.replace('weight', 'kernel')}": tensor
+        for layer, module in [*network.base.items(), ("head", network.head)]
+        for variable, tensor in module.state_dict(keep_vars=True).items()
+    }
+
+
+def to_neutral(tensor: Tensor) -> Tensor:
+    """A view in the neutral layout: convolutions OIHW -> HWIO, dense kernels [C,K] -> [K,C]."""
+    return tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T if tensor.ndim == 2 else tensor
+
+
+def from_neutral(tensor: Tensor) -> Tensor:
+    """The inverse of to_neutral."""
+    return tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor.T if tensor.ndim == 2 else tensor

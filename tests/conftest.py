@@ -1,0 +1,15 @@
+"""What tests of every room share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real films, tables and weights; tests that need it skip where there is none."""
+    folder = Path(os.environ.get("CXRSCORE_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (folder / "data" / "nih442").is_dir():
+        pytest.skip(f"no real films at {folder}: set CXRSCORE_SHARED to run this test")
+    return folder

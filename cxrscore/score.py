@@ -76,7 +76,7 @@ class ScoreResult:
 
 
 def score_films(options: ScoreOptions, progress: Progress = lambda step, done, total: None) -> ScoreResult:
-    """Scores every film below a folder. InputError, FileFormatError, BackendUnavailableError, WriteError as they say."""
+    """Scores every film below a folder, into one file that is written whole or not at all."""
     started = time.monotonic()
     model_file = load_model(options.model)
     found = find_films(options.films)
@@ -98,7 +98,7 @@ def score_films(options: ScoreOptions, progress: Progress = lambda step, done, t
     computed = 0 if run.complete else _compute(run, scorer, options, model_file, found, progress)
     if not run.complete:
         seconds = time.monotonic() - started
-        provenance = _provenance(options, model_file, model, backend, found, joined, scorer.tap, computed, seconds)
+        provenance = _provenance(options, model_file, model, backend, found, joined, scorer.tap(), computed, seconds)
         _merge(run, options, model_file, found.paths, joined, provenance)
     return _result(options, computed, time.monotonic() - started, backend)
 
@@ -167,7 +167,14 @@ class Scorer:
         self._size = options.batch_size
         self._maps = min(options.maps, len(model.spec.findings)) if isinstance(model, Explainable) else 0
         self._explain = plugins.get_explainer(options.explainer).function
-        self.tap = ""
+
+    def tap(self) -> str:
+        """The layer that the maps are taken at, "" without maps; asked of the model by one blank film."""
+        if not self._maps:
+            return ""
+        assert isinstance(self._model, Explainable)
+        side = self._model.spec.size
+        return self._model.cam_parts(np.zeros((self._size, side, side), np.float32), [0]).tap
 
     def __call__(self, films: Floats) -> tuple[Floats, Floats | None]:
         """films float32 [n,S,S], n <= batch size -> logits [n,C] and maps [n,C,h,w], or None if none are wanted."""
@@ -176,7 +183,6 @@ class Scorer:
             return self._model.predict(padded)[: len(films)], None
         assert isinstance(self._model, Explainable)
         parts: CamParts = self._model.cam_parts(padded, range(len(self._model.spec.findings)))
-        self.tap = parts.tap
         return parts.logits[: len(films)], self._explain(parts)[: len(films)]
 
     def top(self, logits: Floats, maps: Floats | None, rows: Sequence[int]) -> list[tuple[int, int, Floats]]:

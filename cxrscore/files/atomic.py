@@ -22,7 +22,7 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot_write(path, error) from error
     try:
         yield part
         _settle(part, path)
@@ -36,7 +36,7 @@ def _settle(part: Path, path: Path) -> None:
         os.replace(part, path)
         _sync(path.parent)
     except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot_write(path, error) from error
 
 
 def _sync(path: Path) -> None:
@@ -54,7 +54,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             with part.open("wb", buffering=0) as file:
                 write_all(file.fileno(), data)
         except OSError as error:
-            raise WriteError(f"cannot write {path}: {error.strerror}") from error
+            raise cannot_write(path, error) from error
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -62,3 +62,8 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def cannot_write(path: Path, error: OSError) -> WriteError:
+    """The error for a file that the disk or the folder refused; nothing of it was left."""
+    return WriteError(f"cannot write {path}: {error.strerror or error}. Nothing was left half-written.")

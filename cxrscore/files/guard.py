@@ -22,7 +22,7 @@ from cxrscore.errors import FileFormatError, InputError
 
 os.environ["HDF5_PLUGIN_PATH"] = "::"  # read by libhdf5 when it starts: it disables loading filters as plugins
 
-import h5py
+import h5py as h5py  # others take it from here
 
 DECLARED = 16 << 30
 """Bytes that all datasets of a file may declare together, unless the caller says otherwise."""

@@ -1,0 +1,28 @@
+"""A folder to arrays: films found, decoded, made square, streamed or stored, and varied for training."""
+
+from cxrscore.films.augment import Augmentation, augment
+from cxrscore.films.decode import decode_film, read_film
+from cxrscore.films.film import Film, Pixels, Status
+from cxrscore.films.find import FoundFilms, find_films
+from cxrscore.films.preprocess import Preprocessing, preprocess, thumbnail, to_unit
+from cxrscore.films.store import FilmStore
+from cxrscore.films.stream import PreparedFilm, stream_films
+
+__all__ = [
+    "Augmentation",
+    "Film",
+    "FilmStore",
+    "FoundFilms",
+    "Pixels",
+    "PreparedFilm",
+    "Preprocessing",
+    "Status",
+    "augment",
+    "decode_film",
+    "find_films",
+    "preprocess",
+    "read_film",
+    "stream_films",
+    "thumbnail",
+    "to_unit",
+]

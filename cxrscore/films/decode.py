@@ -7,9 +7,9 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxrscore.films.dicom import open_dicom
 from cxrscore.films.film import MAX_BYTES, Film, FilmError, Header, Pixels, Status, check_sides
@@ -55,9 +55,7 @@ def decode_film(data: bytes, *, any_modality: bool = False) -> Film:
     film = Film(status=Status.OK, sha256=hashlib.sha256(data).hexdigest(), kind=sniff(data[:HEAD]))
     try:
         header, decode = _open(data, film.kind, any_modality=any_modality)
-        film = replace(
-            film, width=header.width, height=header.height, modality=header.modality, view=header.view
-        )
+        film = replace(film, width=header.width, height=header.height, modality=header.modality, view=header.view)
         pixels, note = decode()
         _check_content(pixels)
     except FilmError as error:
@@ -100,10 +98,10 @@ def _decode_jpeg(data: bytes, header: Header, marker: int, bits: int) -> tuple[P
     return _decode(data, header, _GREY), ""
 
 
-def _decode(data: bytes, header: Header, flags: int) -> NDArray[np.uint8 | np.uint16]:
+def _decode(data: bytes, header: Header, flags: int) -> Pixels:
     """Pixels by OpenCV. imdecode, not imread: only imdecode tells a cut JPEG from a whole one."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         pixels = None
     if pixels is None:
@@ -112,7 +110,7 @@ def _decode(data: bytes, header: Header, flags: int) -> NDArray[np.uint8 | np.ui
         raise FilmError(Status.DAMAGED, "damaged: it decodes to another size than its header says")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise FilmError(Status.UNSUPPORTED, f"pixels of {pixels.dtype}, wanted 8 or 16 bits")
-    return pixels
+    return cast(Pixels, pixels)
 
 
 def _check_content(pixels: Pixels) -> None:

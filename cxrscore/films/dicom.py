@@ -59,10 +59,10 @@ _RAISED = (
 )
 
 # Words of PS3.16 annex L for parts that a chest film does not show; a film of unknown words is let through.
-_OTHER_PARTS = frozenset(
-    "ABDOMEN ANKLE ARM BREAST CALCANEUS CLAVICLE COCCYX CSPINE ELBOW EXTREMITY FEMUR FINGER FOOT FOREARM HAND HEAD "
-    "HIP HUMERUS JAW KNEE LEG LSPINE MANDIBLE MAXILLA NECK PATELLA PELVIS RADIUS SCAPULA SHOULDER SKULL SPINE "
-    "SSPINE TIBIA TOE TSPINE ULNA WRIST ZYGOMA".split()
+_OTHER_PARTS = re.compile(
+    r"\b(ABDOMEN|ANKLE|ARM|BREAST|CALCANEUS|CLAVICLE|COCCYX|CSPINE|ELBOW|EXTREMITY|FEMUR|FINGER|FOOT|FOREARM|HAND"
+    r"|HEAD|HIP|HUMERUS|JAW|KNEE|LEG|LSPINE|MANDIBLE|MAXILLA|NECK|PATELLA|PELVIS|RADIUS|SCAPULA|SHOULDER|SKULL"
+    r"|SPINE|SSPINE|TIBIA|TOE|TSPINE|ULNA|WRIST|ZYGOMA)\b"
 )
 _CHEST_PARTS = ("CHEST", "THORA", "TORAX", "LUNG", "RIB", "PULM")
 
@@ -100,8 +100,7 @@ def _check_chest(modality: str, body_part: str) -> None:
     if modality not in CHEST_MODALITIES:
         wanted = ", ".join(CHEST_MODALITIES)
         raise FilmError(Status.NOT_CHEST, f"modality {modality or 'unknown'}, wanted one of {wanted}")
-    words = set(re.split(r"[^A-Z]+", body_part))
-    if words & _OTHER_PARTS and not any(part in body_part for part in _CHEST_PARTS):
+    if _OTHER_PARTS.search(body_part.replace("_", " ")) and not any(part in body_part for part in _CHEST_PARTS):
         raise FilmError(Status.NOT_CHEST, "another body part, wanted the chest")
 
 
@@ -120,7 +119,7 @@ def _check_layout(dataset: Any) -> None:
 
 
 def _stored(dataset: Any, header: Header) -> NDArray[Any]:
-    """Stored values [H,W], int or uint of 8 or 16 bits, unused high bits cleared."""
+    """Stored values [H,W], signed or unsigned, of 8 or 16 bits."""
     syntax = _transfer_syntax(dataset)
     if syntax in _CODECS:
         pixels = _by_imagecodecs(dataset, syntax, header)
@@ -128,16 +127,22 @@ def _stored(dataset: Any, header: Header) -> NDArray[Any]:
         pixels = _by_pydicom(dataset, syntax, header)
     else:
         raise FilmError(Status.UNSUPPORTED, f"DICOM transfer syntax {_uid(syntax)}")
-    if pixels.shape != (header.height, header.width) or pixels.dtype.kind not in "iu" or pixels.itemsize > 2:
+    if pixels.shape != (header.height, header.width):
         raise FilmError(Status.DAMAGED, "damaged: its pixels are not what its header says")
-    return _values(pixels, int(dataset.BitsStored), signed=bool(dataset.get("PixelRepresentation")))
+    return pixels
 
 
-def _values(pixels: NDArray[Any], bits: int, *, signed: bool) -> NDArray[Any]:
+def _is_signed(dataset: Any) -> bool:
+    return bool(int(dataset.get("PixelRepresentation") or 0))
+
+
+def _stored_bits(pixels: NDArray[Any], dataset: Any) -> NDArray[Any]:
     """The stored bits as numbers: shifted to the top and back, which drops overlays and extends the sign."""
-    shift = pixels.itemsize * 8 - bits
-    numbers = pixels.view(f"{'i' if signed else 'u'}{pixels.itemsize}")
-    return (numbers << shift) >> shift if shift > 0 else numbers
+    shift = pixels.itemsize * 8 - int(dataset.BitsStored)
+    if shift < 0 or pixels.itemsize > 2:
+        raise FilmError(Status.DAMAGED, "damaged: its pixels have other bits than its header says")
+    kind = "i" if _is_signed(dataset) else "u"
+    return (pixels.astype(f"{kind}{pixels.itemsize}") << shift) >> shift
 
 
 def _transfer_syntax(dataset: Any) -> str:
@@ -154,29 +159,33 @@ def _by_pydicom(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
     one_frame = header.width * header.height * int(dataset.BitsAllocated) // 8
     if syntax != _RUN_LENGTH and len(dataset.PixelData) >= 2 * one_frame:
         raise FilmError(Status.SEVERAL_FRAMES, "pixels of several frames, wanted one film a file")
-    pixels, _ = _module("pydicom.pixels").get_decoder(syntax).as_array(
-        # pydicom warns of padding, which is harmless.
-        dataset.PixelData if syntax == _RUN_LENGTH else dataset.PixelData[: one_frame + one_frame % 2],
-        raw=True,
-        rows=header.height,
-        columns=header.width,
-        number_of_frames=1,
-        samples_per_pixel=1,
-        photometric_interpretation="MONOCHROME2",
-        bits_allocated=int(dataset.BitsAllocated),
-        bits_stored=int(dataset.BitsStored),
-        pixel_representation=0,
-        pixel_keyword="PixelData",
-        pixel_vr=dataset["PixelData"].VR,
-    )
-    return np.asarray(pixels)
+    layout = {
+        "rows": header.height,
+        "columns": header.width,
+        "number_of_frames": 1,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": int(dataset.BitsAllocated),
+        "bits_stored": int(dataset.BitsAllocated),
+        "pixel_representation": 0,
+        "pixel_keyword": "PixelData",
+        "pixel_vr": dataset["PixelData"].VR,
+    }
+    # Without its padding, of which pydicom warns; the codec's frames have lengths of their own.
+    data = dataset.PixelData if syntax == _RUN_LENGTH else dataset.PixelData[: one_frame + one_frame % 2]
+    pixels, _ = _module("pydicom.pixels").get_decoder(syntax).as_array(data, raw=True, **layout)
+    return _stored_bits(np.asarray(pixels), dataset)
 
 
 def _by_imagecodecs(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
     encaps, imagecodecs = _module("pydicom.encaps"), _module("imagecodecs")
     frame = encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
     _check_frame(frame, syntax, header)
-    return np.asarray(getattr(imagecodecs, _CODECS[syntax])(frame))
+    pixels: NDArray[Any] = np.asarray(getattr(imagecodecs, _CODECS[syntax])(frame))
+    if pixels.dtype.kind == "u" and not _is_signed(dataset):
+        # A lossy codec may overshoot the stored bits; dropping the high bit would turn white into black.
+        return pixels.clip(max=2 ** int(dataset.BitsStored) - 1)
+    return _stored_bits(pixels, dataset)
 
 
 def _check_frame(frame: bytes, syntax: str, header: Header) -> None:

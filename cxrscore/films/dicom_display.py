@@ -39,26 +39,36 @@ def _chain(values: Values, dataset: Any, *, signed: bool) -> tuple[Values, list[
     low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
     first, last = int(low - values[0]), int(high - values[0])
     if item := _first(dataset.get("ModalityLUTSequence")):
-        values, _ = _lookup(values, item)
+        values, _ = _lookup(values, item, dataset)
         notes.append("modality LUT")
-    elif (slope := dataset.get("RescaleSlope")) is not None and dataset.get("RescaleIntercept") is not None:
-        if (float(slope), float(dataset.RescaleIntercept)) != (1.0, 0.0):
-            values = values * float(slope) + float(dataset.RescaleIntercept)
-            notes.append("rescaled")
+    elif (line := _rescale(dataset)) != (1.0, 0.0):
+        values = values * line[0] + line[1]
+        notes.append("rescaled")
     if item := _first(dataset.get("VOILUTSequence")):
-        values, top = _lookup(values, item)
+        values, top = _lookup(values, item, dataset)
         return values / top, [*notes, "VOI LUT"]
     if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
         return _windowed(values, dataset), [*notes, "VOI window"]
-    low, high = sorted((values[first : last + 1].min(), values[first : last + 1].max()))
-    return _scaled(values, low, high), notes
+    shown = values[first : last + 1]
+    return _scaled(values, shown.min(), shown.max()), notes
+
+
+def _rescale(dataset: Any) -> tuple[float, float]:
+    """Slope and intercept; both must be there to mean anything."""
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    if slope is None or intercept is None:
+        return 1.0, 0.0
+    line = float(slope), float(intercept)
+    if not np.isfinite(line).all() or abs(line[0]) + abs(line[1]) > 1e30:
+        raise FilmError(Status.DAMAGED, "damaged: its rescale slope or intercept is out of range")
+    return line
 
 
 def _windowed(values: Values, dataset: Any) -> Values:
     """Grey 0..1 by the first window; PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID), C.11.2.1.3.2 (EXACT)."""
     center, width = _number(dataset.WindowCenter), _number(dataset.WindowWidth)
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
-    if not (np.isfinite(center) and np.isfinite(width)) or width < (1 if function == "LINEAR" else 1e-9):
+    if not abs(center) < 1e30 or not (1 if function == "LINEAR" else 1e-9) <= width < 1e30:
         raise FilmError(Status.DAMAGED, f"damaged: VOI window of width {width:g}")
     if function == "SIGMOID":
         return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700))))
@@ -77,7 +87,7 @@ def _scaled(values: Values, low: float, high: float) -> Values:
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def _lookup(values: Values, item: Any) -> tuple[Values, float]:
+def _lookup(values: Values, item: Any, dataset: Any) -> tuple[Values, float]:
     """Values looked up in the LUT of a sequence item, and the largest value that its bits can hold.
 
     Values before the first entry get the first, values after the last entry get the last (PS3.3 C.11.1.1.1).
@@ -86,7 +96,8 @@ def _lookup(values: Values, item: Any) -> tuple[Values, float]:
     entries = entries % 65536 or 65536  # 0 says 65,536; a reader may take the number for signed
     data = item.LUTData
     if isinstance(data, bytes):
-        data = np.frombuffer(data, np.uint8 if len(data) < 2 * entries else "<u2")
+        order = "<" if dataset.original_encoding[1] else ">"
+        data = np.frombuffer(data, "u1" if len(data) < 2 * entries else f"{order}u2")
     table = np.asarray(data, dtype=np.float64)[:entries]
     top = float(2**bits - 1)
     if len(table) < entries or not 8 <= bits <= 16 or table.max() > top:

@@ -11,7 +11,7 @@ from cxrscore.films.film import MAX_PIXELS
 # Headers are checked before decoding; this is the second lock on the same door.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
 
-import cv2  # noqa: E402
+import cv2
 
 cv2.setNumThreads(1)
 # A damaged film is reported by its status; OpenCV's own lines on stderr name neither film nor cause.

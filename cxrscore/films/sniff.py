@@ -2,7 +2,7 @@
 
 Sizes are read from the headers by hand so that a film of absurd size is refused before a decoder allocates it.
 Sources: PNG specification (third edition) 5.2, 11.2.1 and 11.3.1.1; ITU-T T.81 annex B; DICOM PS3.10 7.1;
-ISO/IEC 15444-1 annex A.
+ISO/IEC 15444-1 annex A; ITU-T T.87 annex C.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _SOS = 0xDA
 # SOF0..SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS.
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-# In coded data 0xFF is followed by 0 (stuffing) or D0..D7 (restart); anything else ends it.
-_MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# In coded data 0xFF is followed by 0 (in JPEG-LS by anything below 80) or by D0..D7, a restart; else it is over.
+_MARKER_AFTER_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 _J2K_START = b"\xff\x4f\xff\x51"
 
 

@@ -101,8 +101,14 @@ def _tinycnn() -> Iterator[tuple[str, Shape]]:
 _BASES = {"densenet121": (_densenet121, 1024), "resnet50": (_resnet50, 2048), "tinycnn": (_tinycnn, 64)}
 
 
+def _check_known(architecture: str) -> None:
+    if architecture not in _BASES:
+        raise InputError(f"architecture {architecture!r} is unknown; there is: {', '.join(ARCHITECTURES)}")
+
+
 def feature_side(architecture: str, size: int) -> int:
     """h = w of the feature map for films of this size: 400 gives 12 (densenet121), 13 (resnet50), 50 (tinycnn)."""
+    _check_known(architecture)
     side = (size - 1) // 2 + 1
     if architecture == "tinycnn":
         return ((side - 1) // 2) // 2 + 1
@@ -124,8 +130,7 @@ def embedding_length(spec: ModelSpec) -> int:
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
     """Every neutral tensor name of this spec and its shape; InputError for an architecture not known here."""
-    if spec.architecture not in _BASES:
-        raise InputError(f"architecture {spec.architecture!r} is unknown; there is: {', '.join(ARCHITECTURES)}")
+    _check_known(spec.architecture)
     layers, channels = _BASES[spec.architecture]
     places = feature_side(spec.architecture, spec.size) ** 2 if spec.head == "flatten" else 1
     findings = len(spec.findings)
@@ -133,7 +138,7 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
 
 
 def check_tensors(spec: ModelSpec, tensors: Tensors) -> dict[str, Floats]:
-    """All tensors of the spec as contiguous float32; InputError naming what is missing, extra or misshapen."""
+    """All tensors of the spec as contiguous float32; InputError naming the missing, extra, misshapen or not finite."""
     shapes = tensor_shapes(spec)
     faults = [f"{name} is missing" for name in shapes if name not in tensors]
     faults += [f"{name} is not of this network" for name in tensors if name not in shapes]
@@ -142,6 +147,8 @@ def check_tensors(spec: ModelSpec, tensors: Tensors) -> dict[str, Floats]:
         for name, shape in shapes.items()
         if name in tensors and tensors[name].shape != shape
     ]
+    # One variance of ImageNet's ResNet50 is 83,614: a file cast to float16 as a whole holds an infinity there.
+    faults += [f"{name} is not finite" for name in shapes if name in tensors and not np.isfinite(tensors[name]).all()]
     if faults:
         more = f" and {len(faults) - 5} more faults" if len(faults) > 5 else ""
         raise InputError(f"these tensors do not fit {spec.architecture} ({spec.head}): {'; '.join(faults[:5])}{more}")
@@ -154,6 +161,8 @@ def initial_tensors(spec: ModelSpec, seed: int, base: Tensors | None = None) -> 
     Each random tensor depends on the seed and its own name only, so every backend starts from the same values.
     """
     shapes = tensor_shapes(spec)
+    if heads := sorted(name for name in base or () if name.startswith("head/")):
+        raise InputError(f"base tensors must come without a head, and these hold {', '.join(heads)}")
     wanted = (name for name in shapes if base is None or name.startswith("head/"))
     drawn = {name: _draw(name, shapes[name], seed) for name in wanted}
     return check_tensors(spec, {**(base or {}), **drawn})
@@ -167,7 +176,7 @@ def _draw(name: str, shape: Shape, seed: int) -> Floats:
         limit = np.sqrt(6.0 / sum(shape))
         return rng.uniform(-limit, limit, shape).astype(np.float32)
     if variable == "kernel":
-        return (rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[:-1]))).astype(np.float32)
+        return rng.normal(scale=np.sqrt(2.0 / np.prod(shape[:-1])), size=shape).astype(np.float32)
     return np.full(shape, 1.0 if variable in ("gamma", "moving_variance") else 0.0, dtype=np.float32)
 
 
@@ -177,7 +186,7 @@ _LAST_BLOCK = {"densenet121": ("conv5_", "bn/"), "resnet50": ("conv5_block",), "
 def trainable_names(spec: ModelSpec) -> frozenset[str]:
     """The tensors that training may change. The statistics of batch normalisation never are: the networks run
     with stored statistics in training as well, so that small batches do no harm and both frameworks agree."""
-    names = (n for n in tensor_shapes(spec) if not n.endswith(("/moving_mean", "/moving_variance")))
+    names = [n for n in tensor_shapes(spec) if not n.endswith(("/moving_mean", "/moving_variance"))]
     prefixes = {"head": (), "last-block": _LAST_BLOCK[spec.architecture], "all": ("",)}[spec.trainable]
     return frozenset(n for n in names if n.startswith(("head/", *prefixes)))
 
@@ -186,13 +195,15 @@ def head_gradients(spec: ModelSpec, kernel: Floats, findings: Sequence[int]) -> 
     """d logit / d activations of a linear head, in closed form: what contract.CamParts.gradients wants.
 
     "gap": weight / (h w), float32 [1,F,1,1,K]; "flatten": the weight of each place, float32 [1,F,h,w,K].
+    InputError for a finding outside 0..C-1.
     """
+    if any(not 0 <= finding < len(spec.findings) for finding in findings):
+        raise InputError(f"findings {list(findings)} are not all in 0..{len(spec.findings) - 1}")
     side = feature_side(spec.architecture, spec.size)
-    chosen = kernel.T[list(findings)]
+    chosen = np.ascontiguousarray(kernel.T[list(findings)])
     if spec.head == "flatten":
-        return chosen.reshape(1, len(chosen), side, side, -1)
-    pooled: Floats = (chosen / np.float32(side * side)).reshape(1, len(chosen), 1, 1, -1)
-    return pooled
+        return chosen.reshape(1, len(chosen), side, side, kernel.shape[0] // side**2)
+    return np.divide(chosen, side * side, dtype=np.float32)[None, :, None, None, :]
 
 
 def check_inputs(inputs: Floats, shape: Shape) -> Floats:

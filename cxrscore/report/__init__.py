@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
+from matplotlib.figure import Figure
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.files import write_whole
@@ -75,9 +75,9 @@ def _save_figures(
     except OSError as error:
         raise WriteError(f"cannot make the folder {folder} for figures: {error.strerror}") from error
     told = training(scores.provenance)
-    wanted: list[tuple[str, draw.Format, bool, Callable[[], draw.Figure]]] = [
+    wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [
         ("roc", kind, any(math.isfinite(one.auc) for one in data), lambda: draw.roc_grid(data)),
-        ("distributions", kind, bool(len(data[0].all_prob)), lambda: draw.distribution_grid(data)),
+        ("distributions", kind, any(len(one.all_prob) for one in data), lambda: draw.distribution_grid(data)),
         ("loss", kind, bool(told.epochs), lambda: draw.loss_grid(told)),
         *(
             (f"heatmap-{place:02d}", "png", True, lambda panel=panel: draw.panel_figure(panel))

@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
@@ -27,12 +28,13 @@ Format = Literal["png", "svg"]
 
 DOTS = 200
 """Dots per inch of raster plots: two a pixel where a page shows them at their size of about 2 inches."""
-BINS = 25
+BINS = 20
 """Bars of a distribution, over probabilities 0..1."""
 
 # Blue and vermillion of Okabe and Ito's palette, told apart by all readers.
 _BLUE, _RED, _GREY, _INK = "#0072b2", "#d55e00", "#8a929c", "#30363d"
 _SMALL = 7.5
+_TICKS, _TICK_WORDS = (0, 0.5, 1), ("0", "0.5", "1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,7 @@ def encode(figure: Figure, kind: Format) -> bytes:
 
 def _single(draw: Callable[[Axes, FindingData], None], data: FindingData) -> Figure:
     figure = Figure(figsize=(2.1, 1.95), dpi=DOTS)
-    draw(figure.add_axes((0.215, 0.2, 0.75, 0.76)), data)
+    draw(figure.add_axes((0.215, 0.2, 0.735, 0.76)), data)
     return figure
 
 
@@ -164,19 +166,20 @@ def _draw_roc(axes: Axes, data: FindingData) -> None:
         axes.plot(curve.fpr, curve.tpr, color=_BLUE, linewidth=1.5, solid_joinstyle="miter")
     if math.isfinite(data.sensitivity) and math.isfinite(data.specificity):
         axes.plot(1 - data.specificity, data.sensitivity, "o", color=_RED, markersize=4, clip_on=False)
-    axes.set(xlim=(-0.01, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    axes.set(
+        xlim=(-0.01, 1), ylim=(0, 1.02), xticks=_TICKS, xticklabels=_TICK_WORDS, yticks=_TICKS, yticklabels=_TICK_WORDS
+    )
     _plain(axes, "1 − specificity", "sensitivity")
 
 
 def _draw_distribution(axes: Axes, data: FindingData) -> None:
-    groups = _groups(data)
-    for prob, colour, filled in groups:
-        share = np.full(len(prob), 1 / len(prob))
-        style = {"histtype": "stepfilled", "alpha": 0.45} if filled else {"histtype": "step", "linewidth": 1.4}
-        axes.hist(prob, bins=BINS, range=(0, 1), weights=share, color=colour, **style)
+    for prob, colour, filled in _groups(data):
+        number, edges = np.histogram(prob, bins=BINS, range=(0, 1))
+        bars = axes.stairs(number / len(prob), edges, fill=filled, color=colour)
+        bars.set(alpha=0.45, linewidth=0) if filled else bars.set(linewidth=1.4)
     if math.isfinite(data.threshold):
         axes.axvline(data.threshold, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+    axes.set(xlim=(0, 1), xticks=_TICKS, xticklabels=_TICK_WORDS)
     axes.locator_params(axis="y", nbins=3)
     _plain(axes, "probability", "share of films")
 
@@ -205,7 +208,7 @@ def _draw_monitor(axes: Axes, training: Training) -> None:
     values = [epoch.monitored for epoch in training.epochs]
     axes.plot(epochs, values, color=_BLUE, linewidth=1.4, marker=_marker(epochs), markersize=3)
     _mark_best(axes, training)
-    _plain(axes, "epoch", training.monitor.replace("_", " "))
+    _plain(axes, "epoch", training.monitor_words)
 
 
 def _marker(epochs: list[int]) -> str:
@@ -214,7 +217,7 @@ def _marker(epochs: list[int]) -> str:
 
 
 def _mark_best(axes: Axes, training: Training) -> None:
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if training.best_epoch is not None:
         label = f"best epoch, {training.best_epoch}"
         axes.axvline(training.best_epoch, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)), label=label)

@@ -92,14 +92,14 @@ def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
     prob = scores.prob[rows]
     best = prob.argmax(axis=0)
     order = np.argsort(-prob.max(axis=0), kind="stable")
-    return [(int(rows[best[c]]), f"highest probability of {scores.findings[c]}") for c in order]
+    return [(int(rows[best[c]]), f"Highest probability of {scores.findings[c]}") for c in order]
 
 
 def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tuple[int, str]]:
     """The ERRORS largest differences between label and probability, on one side."""
     truth, prob = scores.truth[rows], scores.prob[rows]
     error = np.where(truth == 1, 1 - prob, -1.0) if missed else np.where(truth == 0, prob, -1.0)
-    words = "labelled {}, scored only {:.2f}" if missed else "not labelled {}, scored {:.2f}"
+    words = "Labelled {}, scored only {:.2f}" if missed else "Not labelled {}, scored {:.2f}"
     worst = np.argsort(-error, axis=None, kind="stable")[:ERRORS]
     places = [divmod(int(place), error.shape[1]) for place in worst if error.flat[place] > 0.5]
     return [(int(rows[r]), words.format(scores.findings[c], float(prob[r, c]))) for r, c in places]
@@ -171,7 +171,7 @@ def _linear(length: int, side: int) -> Floats:
     """The matrix float32 [side,length] of linear interpolation between cell centres."""
     place = np.clip((np.arange(side) + 0.5) * length / side - 0.5, 0, length - 1)
     distance = np.abs(place[:, None] - np.arange(length))
-    return np.maximum(1 - distance, 0).astype(np.float32)
+    return np.asarray(np.maximum(1 - distance, 0), dtype=np.float32)
 
 
 def shrink(film: Pixels, largest: int) -> Pixels:

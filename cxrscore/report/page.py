@@ -40,23 +40,27 @@ def render(
     source  what the reader knows the scores by, such as the name of their file
     """
     told = scores.provenance
-    return _environment().get_template("page.html.j2").render(
-        source=source,
-        summary=summary,
-        lead=_lead(told),
-        plots=[_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
-        training=training(told),
-        losses=_losses(training(told)),
-        panels=[_pictures(panel) for panel in panels],
-        colour_scale=_jpeg(heatmaps.colour_scale(240, 14)),
-        explainer=text(told, "explainer", "name"),
-        tap=text(told, "explainer", "tap"),
-        highest=tables.highest_films(scores),
-        failures=tables.failures(scores),
-        facts=tables.facts(told),
-        raw=tables.raw_json(told),
-        few=FEW_POSITIVES,
-        threshold=THRESHOLD,
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            source=source,
+            summary=summary,
+            lead=_lead(told),
+            plots=[_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
+            training=training(told),
+            losses=_losses(training(told)),
+            panels=[_pictures(panel) for panel in panels],
+            colour_scale=_jpeg(heatmaps.colour_scale(240, 14)),
+            explainer=text(told, "explainer", "name"),
+            tap=text(told, "explainer", "tap"),
+            highest=tables.highest_films(scores),
+            failures=tables.failures(scores),
+            facts=tables.facts(told),
+            raw=tables.raw_json(told),
+            few=FEW_POSITIVES,
+            threshold=THRESHOLD,
+        )
     )
 
 
@@ -93,7 +97,7 @@ def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Model", text(told, "model", "document", "spec", "architecture") or text(told, "model", "file")),
         ("Backend", text(told, "backend", "framework") or text(told, "backend", "name")),
         ("Device", text(told, "backend", "device")),
-        ("Scored", text(told, "created")),
+        ("Scored", text(told, "created")[:10]),
     )
     return tuple((term, words) for term, words in asked if words)
 
@@ -112,7 +116,8 @@ def _losses(told: Training) -> list[tuple[str, str]]:
         return []
     plots = [("Training and validation loss by epoch", _png(figures.loss_plot(told)))]
     if figures.monitors_more(told):
-        plots.append((f"{told.monitor.replace('_', ' ')} by epoch", _png(figures.monitor_plot(told))))
+        words = told.monitor_words
+        plots.append((f"{words[:1].upper()}{words[1:]} by epoch", _png(figures.monitor_plot(told))))
     return plots
 
 

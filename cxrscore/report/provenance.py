@@ -36,6 +36,12 @@ class Training:
     best_epoch: int | None
     leaked: bool
 
+    @property
+    def monitor_words(self) -> str:
+        """The monitored figure as a reader says it: "validation macro AUC"."""
+        spelt = {"valid": "validation", "train": "training", "auc": "AUC"}
+        return " ".join(spelt.get(word, word) for word in self.monitor.split("_"))
+
 
 def look(tree: Any, *keys: str) -> Any:
     """The value below these keys, one after the other; None where there is none."""
@@ -55,9 +61,14 @@ def text(tree: Any, *keys: str) -> str:
 
 
 def number(tree: Any, *keys: str) -> float:
-    """The number below these keys; NaN where there is none."""
+    """The number below these keys; NaN where there is none, or one too large for a float."""
     value = look(tree, *keys)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def texts(tree: Any, *keys: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ FEW_POSITIVES = 10
 The meaning and use of the area under a ROC curve, Radiology 143, 1982)."""
 
 THRESHOLD = 0.5
-"""Probability from which a label counts as positive in the accuracy of the paper's equation 1."""
+"""Probability above which a label counts as positive in the accuracy of the paper's equation 1."""
 
 SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
 

@@ -145,7 +145,7 @@ def _training(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Split", _pairs(look(told, "split"), leave_out="sha256")),
         ("Patients", text(told, "patients")),
         ("Labels", _join(text(told, "labels", "file"), text(told, "labels", "dataset"))),
-        ("Best epoch", "" if best is None else _join(str(best), _after("by ", training(provenance).monitor))),
+        ("Best epoch", "" if best is None else _join(str(best), _after("by ", training(provenance).monitor_words))),
         ("Seed", text(told, "seed")),
     ]
 

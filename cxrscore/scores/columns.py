@@ -24,10 +24,8 @@ def create(file: h5py.File, column: Column, shape: tuple[int, ...], *, width: in
 
     width  bytes of the longest text of a TEXT column
     """
-    if column.dtype == TEXT:
-        dtype = h5py.string_dtype("utf-8", length=width)
-    else:
-        dtype = np.dtype(column.dtype)
+    text = column.dtype == TEXT
+    dtype = h5py.string_dtype("utf-8", length=width) if text else np.dtype(column.dtype)
     options: dict[str, Any] = {}
     if dtype.kind == "f":
         options["fillvalue"] = np.nan
@@ -40,8 +38,14 @@ def create(file: h5py.File, column: Column, shape: tuple[int, ...], *, width: in
 def put(file: h5py.File, column: Column, values: Array) -> h5py.Dataset:
     """Creates a dataset and fills it. Texts are given as encode returns them."""
     dataset = create(file, column, values.shape, width=values.dtype.itemsize)
-    dataset[...] = values
+    fill(dataset, slice(None), values)
     return dataset
+
+
+def fill(dataset: h5py.Dataset, place: slice, values: Array) -> None:
+    """Writes rows. h5py must be told that bytes are UTF-8: the dataset's own dtype says so."""
+    if values.size:
+        dataset[place] = values.astype(dataset.dtype)
 
 
 def encode(texts: Sequence[str]) -> Array:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import FileFormatError
-from cxrscore.files import sha256_bytes, whole_file
+from cxrscore.files import sha256_bytes, write_whole
 
 FORMAT = "cxrscore-run"
 VERSION = 1
@@ -33,7 +33,7 @@ class Manifest:
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """All that the scores depend on, as it stands in the files: ``given``, the findings, and what films there are."""
+        """All that the scores depend on, as it stands in the files: ``given``, the findings and the films."""
         text = "\0".join(self.paths).encode("utf-8", "surrogateescape")
         own = {"findings": self.findings, "films": len(self.paths), "paths": sha256_bytes(text)}
         inputs: dict[str, Any] = json.loads(canonical({**self.given, **own}))
@@ -74,11 +74,10 @@ def canonical(value: Any) -> str:
 
 
 def write_manifest(path: Path, manifest: Manifest, *, replaces: bool) -> None:
-    """Writes JSON lines, whole or not at all: the head, then one path a line. WriteError as whole_file."""
+    """Writes JSON lines, whole or not at all: the head, then one path a line. WriteError as write_whole."""
     head = {"format": FORMAT, "version": VERSION, "inputs": manifest.inputs, "replaces": replaces}
-    with whole_file(path) as part, open(part, "w", encoding="ascii") as file:
-        file.write(canonical(head) + "\n")
-        file.writelines(json.dumps(name) + "\n" for name in manifest.paths)
+    lines = [canonical(head), *map(json.dumps, manifest.paths), ""]
+    write_whole(path, "\n".join(lines).encode("ascii"))
 
 
 def read_head(path: Path) -> Head | None:

@@ -10,7 +10,7 @@ from typing import Any
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files.guard import h5py
-from cxrscore.scores.columns import CHUNK_BYTES, LIBVER, create, put
+from cxrscore.scores.columns import CHUNK_BYTES, LIBVER, create, fill, put
 from cxrscore.scores.layout import FORMAT, LAYOUT, SCALES, SHARD_LAYOUT, TEXT, VERSION
 from cxrscore.scores.manifest import Manifest, canonical
 from cxrscore.scores.safefile import SafeFile
@@ -44,22 +44,26 @@ def merge_shards(
         for column in LAYOUT:
             if not column.in_shard:
                 put(file, column, own[column.path])
-        _create_empty(file, manifest, shards)
+        datasets = _create_empty(file, manifest, shards)
         maps = 0
         for shard in shards:
-            maps = _copy(file, shard, manifest.fingerprint, maps)
+            maps = _copy(datasets, shard, manifest.fingerprint, maps)
             target.check()
         _name_axes(file)
         file.attrs["complete"] = True
 
 
-def _create_empty(file: h5py.File, manifest: Manifest, shards: Sequence[Done]) -> None:
+def _create_empty(file: h5py.File, manifest: Manifest, shards: Sequence[Done]) -> dict[str, h5py.Dataset]:
+    """The columns of the shards, by path. They stay open: closing one would pack its unfinished chunk."""
     maps, height, width = _map_shape(shards)
     lengths = {"film": len(manifest.paths), "finding": len(manifest.findings)}
     lengths |= {"map": maps, "map_row": height, "map_column": width}
+    datasets = {}
     for column in SHARD_LAYOUT:
         widest = max(shard.head.widths[column.path] for shard in shards) if column.dtype == TEXT else 1
-        create(file, column, tuple(lengths[axis] for axis in column.axes), width=widest)
+        shape = tuple(lengths[axis] for axis in column.axes)
+        datasets[column.path] = create(file, column, shape, width=widest)
+    return datasets
 
 
 def _map_shape(shards: Sequence[Done]) -> tuple[int, int, int]:
@@ -71,7 +75,7 @@ def _map_shape(shards: Sequence[Done]) -> tuple[int, int, int]:
     return sum(shape[0] for shape in shapes), height, width
 
 
-def _copy(file: h5py.File, shard: Done, fingerprint: str, maps: int) -> int:
+def _copy(datasets: Mapping[str, h5py.Dataset], shard: Done, fingerprint: str, maps: int) -> int:
     """Copies the rows of a shard, and its heat maps behind those already there; returns how many are there then."""
     try:
         values = read_values(shard.path, fingerprint, shard.rows)
@@ -80,9 +84,7 @@ def _copy(file: h5py.File, shard: Done, fingerprint: str, maps: int) -> int:
     after = maps + len(values["cam/film"])
     places = {"film": slice(shard.rows.start, shard.rows.stop), "map": slice(maps, after)}
     for column in SHARD_LAYOUT:
-        array = values[column.path]
-        if array.size:
-            file[column.path][places[column.axes[0]]] = array
+        fill(datasets[column.path], places[column.axes[0]], values[column.path])
     return after
 
 

@@ -69,7 +69,7 @@ def read_columns(file: h5py.File, layout: Sequence[Column]) -> dict[str, Array]:
 
 
 def check_columns(file: h5py.File, layout: Sequence[Column]) -> None:
-    """FileFormatError unless the file has the datasets of a layout, of its types and of agreeing lengths, and no more."""
+    """FileFormatError unless the file has the datasets of a layout, of its types and agreeing lengths, and no more."""
     found, wanted = set(_members(file)), _paths(layout)
     if found != wanted:
         extra, missing = sorted(found - wanted), sorted(wanted - found)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,18 @@ class Run:
         self._check(own)
         with locked(_lock_file(self.output)):
             if not self.complete:
-                shards = self._all_done()
-                with whole_file(self.output, scratch=_parts(self.output)) as part:
-                    merge_shards(part, self.manifest, shards, own, provenance)
+                self._merge(own, provenance)
                 _drop(self.output)
         return self.output
+
+    def _merge(self, own: Mapping[str, Array], provenance: Mapping[str, Any]) -> None:
+        """First among the parts, so that a merge that is killed leaves nothing beside the output."""
+        merged = _parts(self.output) / "merged.h5"
+        with _writing(self.output):
+            with whole_file(merged) as part:
+                merge_shards(part, self.manifest, self._all_done(), own, provenance)
+            with whole_file(self.output) as part:
+                os.replace(merged, part)
 
     def _path(self, shard: int) -> Path:
         return _parts(self.output) / f"s{shard:08d}.h5"
@@ -117,7 +125,7 @@ class Run:
     def _look(self, shard: int) -> Done | None:
         rows = self.shards[shard]
         head = look(self._path(shard), self.manifest.fingerprint, rows)
-        return head and Done(path=self._path(shard), rows=rows, head=head)
+        return None if head is None else Done(path=self._path(shard), rows=rows, head=head)
 
     def _all_done(self) -> list[Done]:
         found = [self._look(shard) for shard in range(len(self.shards))]
@@ -197,24 +205,29 @@ def _check_same(place: Path, inputs: Mapping[str, Any], manifest: Manifest) -> N
 
 
 def _begin(output: Path, manifest: Manifest, *, replaces: bool) -> None:
-    try:
+    with _writing(output):
         _parts(output).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(_parts(output), error) from error
     write_manifest(_manifest_file(output), manifest, replaces=replaces)
 
 
 def _drop(output: Path) -> None:
     """Removes the parts, first taking their name away, so that no worker writes into a folder that is being emptied."""
     parts, aside = _parts(output), output.with_name(f".{output.name}.parts.done")
-    try:
+    with _writing(output):
         if aside.exists():
             shutil.rmtree(aside)
         if parts.exists():
             os.rename(parts, aside)
             shutil.rmtree(aside)
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Turns an OSError of the block into a WriteError about the output."""
+    try:
+        yield
     except OSError as error:
-        raise cannot_write(parts, error) from error
+        raise cannot_write(output, error) from error
 
 
 def _inputs_of(output: Path) -> dict[str, Any]:

@@ -30,15 +30,15 @@ class SafeFile(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         """Takes all of the data; writes it unless something failed before."""
-        size = memoryview(data).nbytes
+        view = memoryview(data).cast("B")
         if self.error is None:
             try:
                 os.lseek(self._descriptor, self._place, os.SEEK_SET)
-                write_all(self._descriptor, data)
+                write_all(self._descriptor, view)
             except OSError as error:
                 self.error = error
-        self._place += size
-        return size
+        self._place += view.nbytes
+        return view.nbytes
 
     def readinto(self, buffer: Any, /) -> int:
         """Fills the buffer, with zeros where nothing could be written or read."""

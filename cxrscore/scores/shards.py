@@ -63,7 +63,7 @@ def shard_bytes(shard: Shard, fingerprint: str, rows: range, findings: int) -> b
 class ShardHead:
     """What can be known of a shard without reading its values.
 
-    widths    bytes of a text, by the path of its column
+    widths     bytes of a text, by the path of its column
     map_shape  [m,h,w] of its heat maps
     """
 
@@ -83,7 +83,7 @@ def look(path: Path, fingerprint: str, rows: range) -> ShardHead | None:
 
 
 def read_values(path: Path, fingerprint: str, rows: range) -> dict[str, Array]:
-    """The columns of a shard as they lie there; InputError without a file, FileFormatError for a damaged or wrong one."""
+    """A shard's columns by path; InputError where there is no file, FileFormatError if it is damaged or another."""
     with open_guarded(path) as file:
         _check(file, fingerprint, rows)
         values = read_columns(file, SHARD_LAYOUT)

@@ -46,7 +46,9 @@ def _found(device: str) -> str:
     there = _devices()
     wanted = {"auto": there[0], "cuda": "cuda:0"}.get(device, device)
     if wanted not in there:
-        raise BackendUnavailableError(f"device {device!r} is not there for {_framework()}, which has {', '.join(there)}")
+        raise BackendUnavailableError(
+            f"device {device!r} is not there for {_framework()}, which has {', '.join(there)}"
+        )
     return wanted
 
 

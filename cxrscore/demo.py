@@ -1,0 +1,70 @@
+"""The three lines on synthetic films: a first look that needs no data, no weights and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cxrscore import plugins
+from cxrscore.errors import InputError
+from cxrscore.report import write_report
+from cxrscore.score import ScoreOptions, score_films
+from cxrscore.scores import open_scores
+from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.train import TrainOptions, train_model
+
+SIZE = 128
+"""Side of the films for the network, pixels."""
+
+
+def run_demo(
+    folder: Path,
+    *,
+    backend: str | None = None,
+    films: int = 240,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str, int, int], None] = lambda step, done, total: None,
+) -> dict[str, Any]:
+    """Draws films into ``folder``, trains a small network from scratch on them, scores and reports.
+
+    Returns JSON-ready figures. InputError if the folder holds anything but an earlier demo.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "films" / "bboxes.csv").exists():
+        raise InputError(f"{folder} is not empty and holds no earlier demo. Name a new folder.")
+    say(f"drawing {films} synthetic films in {folder / 'films'}")
+    make_phantoms(folder, films=films, patients=None, side=256, seed=seed)
+    name = backend or next(iter(plugins.available_backends()), "torch")
+    options = TrainOptions(
+        films=folder / "films",
+        output=folder / "model.safetensors",
+        backend=name,
+        architecture="tinycnn",
+        weights="none",
+        size=SIZE,
+        trainable="all",
+        epochs=40,
+        patience=12,
+        learning_rate=3e-3,
+        seed=seed,
+    )
+    say(f"cxrscore train --backend {name} --architecture tinycnn --weights none --size {SIZE} --trainable all ...")
+    trained = train_model(options, progress)
+    say(f"cxrscore score {folder / 'films'} -o {folder / 'out.h5'}")
+    scored = score_films(
+        ScoreOptions(
+            films=folder / "films",
+            output=folder / "out.h5",
+            model=options.output,
+            backend=name,
+            batch_size=16,
+            overwrite=True,
+        ),
+        progress,
+    )
+    say(f"cxrscore report {folder / 'out.h5'}")
+    page = folder / "out.html"
+    summary = write_report(open_scores(scored.output), page, source="out.h5")
+    say(f"macro AUC on films it did not see: {trained.test_auc:.3f}. Open {page}")
+    return {"test_auc": trained.test_auc, "page": str(page), "report": summary}

@@ -1,0 +1,27 @@
+"""The paper's accuracy, and what a program that always says no would get."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array
+
+
+def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
+    """Share of known labels that are right when prob above threshold means yes: equation 1 of the paper.
+
+    truth, prob of one shape, NaN left out; NaN where nothing is known.
+    """
+    known = ~(np.isnan(truth) | np.isnan(prob))
+    return float(((prob[known] > threshold) == (truth[known] > 0.5)).mean()) if known.any() else float("nan")
+
+
+def negative_baseline(truth: Array) -> float:
+    """The same figure of a program that always says no: the share of negatives among known labels."""
+    return label_accuracy(truth, np.zeros_like(truth))
+
+
+def counts(truth: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positives and negatives of each finding, int [C], of truth [N,C]."""
+    return (truth > 0.5).sum(axis=0), (truth <= 0.5).sum(axis=0)

@@ -1,0 +1,21 @@
+"""out.h5: written in shards that survive a crash, merged at the end, and read with distrust."""
+
+from cxrscore.scores.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
+from cxrscore.scores.manifest import Manifest, shard_size
+from cxrscore.scores.reading import open_scores
+from cxrscore.scores.run import Run, open_run
+from cxrscore.scores.shards import Shard
+
+__all__ = [
+    "SPLITS",
+    "FilmRows",
+    "HeatMaps",
+    "Manifest",
+    "Run",
+    "Scores",
+    "Shard",
+    "Thumbnails",
+    "open_run",
+    "open_scores",
+    "shard_size",
+]

@@ -1,0 +1,64 @@
+"""One process uses one framework, so the backend under test is chosen on the command line:
+
+pytest tests/conformance --backend torch
+pytest tests/conformance --backend keras
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrscore.contract import Backend
+
+BACKENDS = ("torch", "keras")
+PEER = Path(__file__).with_name("peer.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend", choices=BACKENDS, default=None, help="the backend to hold to the contract")
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """The backend under test."""
+    # Without a default this raises where pytest was not started on this folder and the option was never added.
+    name = request.config.getoption("--backend", default=None)
+    if name is None:
+        pytest.skip("no backend chosen: run pytest tests/conformance --backend torch, and again with keras")
+    return importlib.import_module(f"cxrscore_{name}").cxrscore_backends()[0]
+
+
+@pytest.fixture(scope="session")
+def other(backend: Backend) -> str:
+    """Name of another backend with which this one must agree."""
+    name = next(name for name in BACKENDS if name != backend.name)
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed: nothing to compare {backend.name} with")
+    return name
+
+
+Peer = Callable[..., dict[str, dict[str, np.ndarray]]]
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Peer:
+    """peer(who, name=arrays, ...) -> results by name, computed by peer.py in a process of its own."""
+
+    def run(who: str, **jobs: dict[str, object]) -> dict[str, dict[str, np.ndarray]]:
+        folder = tmp_path_factory.mktemp("peer")
+        for name, arrays in jobs.items():
+            np.savez(folder / f"{name}.job.npz", **arrays)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
+        done = subprocess.run(
+            [sys.executable, PEER, who, folder], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return {name: dict(np.load(folder / f"{name}.out.npz")) for name in jobs}
+
+    return run

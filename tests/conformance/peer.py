@@ -1,0 +1,60 @@
+"""Computes, in a process of its own, what a backend is compared with: ``peer.py WHO FOLDER``.
+
+WHO "applications": features by keras.applications itself, with its own preprocess_input: no line of a plugin runs.
+WHO a backend's name: what that backend makes of the same tensors, films and batches.
+
+Every FOLDER/NAME.job.npz gets its FOLDER/NAME.out.npz.
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from cxrscore.contract import Batch, ModelSpec
+from cxrscore.losses import losses
+
+TENSOR = "tensor:"
+
+
+def _applications(job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    import keras
+
+    build, normalise = {
+        "densenet121": (keras.applications.DenseNet121, keras.applications.densenet.preprocess_input),
+        "resnet50": (keras.applications.ResNet50, keras.applications.resnet.preprocess_input),
+    }[str(job["architecture"])]
+    films = job["films"]
+    model = build(include_top=False, weights=None, input_shape=(*films.shape[1:], 3))
+    for layer in model.layers:
+        for variable in layer.weights:
+            variable.assign(job[f"{TENSOR}{layer.name}/{variable.name}"])
+    colour = np.repeat(255 * films[..., None], 3, axis=-1)
+    return {"features": np.asarray(model(normalise(colour.astype(np.float32)), training=False))}
+
+
+def _backend(name: str, job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    backend = importlib.import_module(f"cxrscore_{name}").cxrscore_backends()[0]
+    spec = ModelSpec.from_dict(json.loads(str(job["spec"])))
+    tensors = {key.removeprefix(TENSOR): value for key, value in job.items() if key.startswith(TENSOR)}
+    model = backend.build(spec, tensors, device="cpu")
+    out = {"logits": model.predict(job["films"])}
+    if "labels" in job:
+        loss = losses[0].weighted(job["weights"])
+        batch = Batch(inputs=job["films"], labels=job["labels"])
+        out["losses"] = np.array([model.fit_epoch([batch], loss, 1e-3) for _ in range(5)])
+        out |= {TENSOR + key: value for key, value in (model.tensors() | model.state()).items()}
+    return out
+
+
+def main(who: str, folder: Path) -> None:
+    for path in sorted(folder.glob("*.job.npz")):
+        job = dict(np.load(path))
+        out = _applications(job) if who == "applications" else _backend(who, job)
+        np.savez(path.with_name(path.name.replace(".job.", ".out.")), **out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

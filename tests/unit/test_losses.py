@@ -1,0 +1,56 @@
+"""Losses: one case by hand, their gradient against finite differences, and unknown labels."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxrscore.losses import bce, class_weights, losses, softplus, weighted_bce
+
+NAN = np.nan
+
+
+def test_weighted_bce_by_hand():
+    # One film, two findings, logits 0: softplus(0) = log 2. Positive weighs 3, negative of the second weighs 5.
+    value = weighted_bce(np, np.zeros((1, 2)), np.array([[1.0, 0.0]]), np.array([[3.0, 1.0], [1.0, 5.0]]))
+    assert value == pytest.approx(8 * np.log(2))
+
+
+def test_it_is_summed_over_findings_and_averaged_over_films():
+    logits = np.zeros((4, 3))
+    assert bce(np, logits, np.ones((4, 3)), None) == pytest.approx(3 * np.log(2))
+
+
+def test_the_papers_initial_loss_at_the_prevalences_of_nih():
+    # shared facts: p = 1/2 with crossed weights gives sum over findings of 2 f (1 - f) log 2.
+    counts = np.array([11559, 2776, 13317, 19894, 5782, 6331, 1431, 5302, 4667, 2303, 2516, 1686, 3385, 227])
+    share = counts / 112_120
+    films = 112_120
+    positive = 2 * share * (1 - share) * np.log(2)
+    assert positive.sum() == pytest.approx(0.908, abs=0.001)
+    labels = np.zeros((films, 14), np.float32)
+    for column, count in enumerate(counts):
+        labels[:count, column] = 1
+    assert weighted_bce(np, np.zeros_like(labels), labels, class_weights(labels)) == pytest.approx(0.908, abs=0.001)
+
+
+@pytest.mark.parametrize("loss", losses, ids=lambda loss: loss.name)
+def test_unknown_labels_add_nothing(loss):
+    weights = np.array([[0.7, 0.4], [0.3, 0.6]])
+    logits = np.array([[0.3, -2.0], [1.5, 4.0]])
+    full = loss.function(np, logits, np.array([[1.0, NAN], [0.0, NAN]]), weights)
+    first = loss.function(np, logits[:, :1], np.array([[1.0], [0.0]]), weights[:, :1])
+    assert full == pytest.approx(first)
+    assert loss.function(np, logits, np.full((2, 2), NAN), weights) == 0
+
+
+@given(st.floats(-700, 700))
+def test_softplus_neither_overflows_nor_differs_from_logaddexp(x):
+    assert softplus(np, np.float64(x)) == pytest.approx(np.logaddexp(0.0, x), rel=1e-12, abs=1e-300)
+
+
+def test_class_weights_balance_positives_and_negatives():
+    labels = np.array([[1, 0, NAN], [0, 0, NAN], [0, 0, NAN], [NAN, 0, NAN]], np.float32)
+    weights = class_weights(labels)
+    assert weights[:, 0] == pytest.approx([2 / 3, 1 / 3])
+    assert weights[:, 1:].tolist() == [[1, 1], [1, 1]]  # one class only, or nothing known: weights of one

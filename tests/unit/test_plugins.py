@@ -1,0 +1,134 @@
+"""Plugins fail alone: broken, misspelt, of one name; each is listed with its reason and raises only when asked for."""
+
+import importlib
+import sys
+from importlib import metadata
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from cxrscore.contract import Loss, hookimpl
+from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.plugins import Registry, missing_modules
+
+
+class Distribution(SimpleNamespace):
+    """As much of a distribution as an entry point needs to say whose it is."""
+
+
+def entry_point(name, module, distribution="acme"):
+    point = metadata.EntryPoint(name, module, "cxrscore")
+    vars(point)["dist"] = Distribution(name=distribution, version="1.0")
+    return point
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    """Makes an importable module with these attributes and returns its entry point."""
+
+    def make(name, distribution="acme", **members):
+        module = ModuleType(f"plugin_of_{distribution}_{name}")
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return entry_point(name, module.__name__, distribution)
+
+    return make
+
+
+def one_loss(name="mine"):
+    @hookimpl
+    def cxrscore_losses():
+        return [Loss(name=name, function=lambda xp, logits, labels, weights: 0)]
+
+    return cxrscore_losses
+
+
+def builtin():
+    return entry_point("builtin", "cxrscore.builtin", "cxrscore")
+
+
+def test_a_plugin_brings_its_descriptors(plugin):
+    found = Registry([builtin(), plugin("good", cxrscore_losses=one_loss())])
+    assert [p.state for p in found.plugins] == ["ok", "ok"]
+    assert found.get("cxrscore_losses", "loss", "mine").name == "mine"
+    assert "weighted-bce" in found.all("cxrscore_losses")
+
+
+def test_one_that_raises_at_import_is_listed_and_stops_no_other(plugin):
+    found = Registry([entry_point("broken", "no_such_module_anywhere"), plugin("good", cxrscore_losses=one_loss())])
+    assert {p.name: p.state for p in found.plugins} == {"broken": "broken", "good": "ok"}
+    with pytest.raises(InputError, match=r"broken.*no_such_module_anywhere"):
+        found.get("cxrscore_losses", "loss", "broken")
+
+
+def test_a_misspelt_hook_is_named(plugin):
+    @hookimpl
+    def cxrscore_looses():
+        return []
+
+    found = Registry([plugin("typo", cxrscore_looses=cxrscore_looses), plugin("good", cxrscore_losses=one_loss())])
+    assert "cxrscore_looses" in found.plugins[1].reason or "cxrscore_looses" in found.plugins[0].reason
+    assert found.get("cxrscore_losses", "loss", "mine")
+
+
+def test_a_wrong_signature_is_named(plugin):
+    @hookimpl
+    def cxrscore_losses(surprise):
+        return []
+
+    found = Registry([plugin("bad", cxrscore_losses=cxrscore_losses)])
+    assert found.plugins[0].state == "broken"
+    assert "surprise" in found.plugins[0].reason
+
+
+def test_a_descriptor_that_lacks_parts_is_named(plugin):
+    @hookimpl
+    def cxrscore_backends():
+        return [SimpleNamespace(name="half")]
+
+    found = Registry([plugin("half", cxrscore_backends=cxrscore_backends)])
+    assert "requires" in found.plugins[0].reason
+
+
+def test_two_of_one_name_name_both_distributions(plugin):
+    points = [plugin("a", "acme", cxrscore_losses=one_loss("x")), plugin("b", "zenith", cxrscore_losses=one_loss("x"))]
+    found = Registry(points)
+    with pytest.raises(InputError, match=r"acme and zenith"):
+        found.get("cxrscore_losses", "loss", "x")
+
+
+def test_a_taken_plugin_name_goes_to_cxrscore_first_and_says_so_when_asked(plugin):
+    found = Registry([plugin("builtin", "acme", cxrscore_losses=one_loss("x")), builtin()])
+    assert found.plugins[0].distribution == "cxrscore"
+    assert found.plugins[1].state == "name taken"
+    assert "weighted-bce" in found.all("cxrscore_losses")
+
+
+def test_an_unknown_name_lists_what_there_is():
+    with pytest.raises(InputError, match=r"no loss is called 'nope'; there is: weighted-bce"):
+        Registry([builtin()]).get("cxrscore_losses", "loss", "nope")
+
+
+def test_plugins_can_be_left_out(plugin, monkeypatch):
+    monkeypatch.setenv("CXRSCORE_PLUGINS", "")
+    found = Registry([builtin(), plugin("good", cxrscore_losses=one_loss())])
+    assert {p.name: p.state for p in found.plugins} == {"good": "left out", "builtin": "ok"}
+    monkeypatch.setenv("CXRSCORE_PLUGINS", "good, other")
+    assert Registry([plugin("good", cxrscore_losses=one_loss())]).plugins[0].state == "ok"
+
+
+def test_a_missing_framework_is_told_without_importing_it(plugin):
+    backend = SimpleNamespace(
+        name="far", requires=("json", "no_such_framework"), install="pip install far", architectures=(), build=None
+    )
+    assert missing_modules(backend) == ["no_such_framework"]
+    with pytest.raises(BackendUnavailableError, match="no backend is called 'far'"):
+        Registry([]).get("cxrscore_backends", "backend", "far", BackendUnavailableError)
+
+
+@pytest.mark.parametrize("name", ["cxrscore_torch", "cxrscore_keras"])
+def test_our_own_hooks_import_no_framework(name):
+    before = set(sys.modules)
+    importlib.import_module(name)
+    new = {module.split(".")[0] for module in set(sys.modules) - before}
+    assert not new & {"torch", "keras", "tensorflow", "jax"}

@@ -14,7 +14,7 @@ from cxrscore.scores import open_scores
 from cxrscore.testing.phantoms import make_phantoms
 from cxrscore.train import TrainOptions, train_model
 
-SIZE = 128
+SIZE = 96
 """Side of the films for the network, pixels."""
 
 
@@ -44,8 +44,8 @@ def run_demo(
         weights="none",
         size=SIZE,
         trainable="all",
-        epochs=40,
-        patience=12,
+        epochs=80,
+        patience=30,
         learning_rate=3e-3,
         seed=seed,
     )

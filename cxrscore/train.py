@@ -181,7 +181,7 @@ def _split(
 
 
 def _spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWeights | None) -> ModelSpec:
-    natural = _NORMALIZE.get(options.architecture, "unit") if base is not None else "unit"
+    natural = _NORMALIZE.get(options.architecture, "imagenet-rgb") if base is not None else "imagenet-rgb"
     values = {name: getattr(options, name) for name in ("architecture", "size", "head", "activation", "trainable")}
     return ModelSpec.from_dict({**values, "normalize": options.normalize or natural, "findings": findings})
 

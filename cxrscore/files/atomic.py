@@ -25,12 +25,13 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     try:
         yield part
-        _settle(part, path)
+        settle(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _settle(part: Path, path: Path) -> None:
+def settle(part: Path, path: Path) -> None:
+    """Gives a finished file of the same file system its name, once it is on the disk; WriteError where that fails."""
     try:
         _sync(part)
         os.replace(part, path)

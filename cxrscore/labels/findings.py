@@ -1,4 +1,6 @@
-"""Canonical names of findings."""
+"""The names of findings, one spelling each."""
+
+from __future__ import annotations
 
 FINDINGS = (
     "Atelectasis",
@@ -16,16 +18,15 @@ FINDINGS = (
     "Pleural_Thickening",
     "Hernia",
 )
-"""The 14 findings of NIH ChestX-ray14, in the order of its authors (Wang et al., CVPR 2017)."""
+"""The 14 findings of NIH ChestX-ray14, in the order of Wang et al., CVPR 2017."""
 
-_OTHER_NAMES = {
-    "pleural_effusion": "Effusion",
+_SPELLINGS = {
+    **{name.lower().replace("_", " "): name for name in FINDINGS},
+    "pleural effusion": "Effusion",
     "infiltrate": "Infiltration",
-    "pleural_thickening": "Pleural_Thickening",
 }
-_BY_KEY = {name.lower(): name for name in FINDINGS} | _OTHER_NAMES
 
 
 def canonical(name: str) -> str:
-    """The canonical name: "Pleural Effusion" -> "Effusion". Names that are not known stay as they are."""
-    return _BY_KEY.get(name.strip().lower().replace(" ", "_"), name.strip())
+    """The NIH name of a finding, however it is spelt: "Pleural Effusion" -> "Effusion"; other names unchanged."""
+    return _SPELLINGS.get(" ".join(name.lower().replace("_", " ").split()), name)

@@ -1,63 +1,64 @@
-"""NIH ChestX-ray14: Data_Entry_2017.csv and Data_Entry_2017_v2020.csv."""
+"""NIH ChestX-ray14: Data_Entry_2017.csv, its 2020 version, Kaggle's sample of it, Google's adjudicated subset."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from cxrscore.contract import Dataset, LabelTable
-from cxrscore.errors import InputError
+from cxrscore.labels.columns import clean_age, clean_sex
 from cxrscore.labels.findings import FINDINGS, canonical
-from cxrscore.labels.table import header_of, read_rows
+from cxrscore.labels.table import Table, read_table
 
-_FILM, _WORDS, _PATIENT = "Image Index", "Finding Labels", "Patient ID"
-_COLUMNS = {"age": "Patient Age", "sex": "Patient Gender", "view": "View Position"}
-
-
-def recognises(header: Sequence[str]) -> bool:
-    """Whether these are the columns of NIH's table."""
-    return {_FILM, _WORDS, _PATIENT} <= set(header)
+_FILM, _LABELS = "Image Index", "Finding Labels"
+_NONE = "No Finding"
 
 
-def read(path: Path) -> LabelTable:
-    """Every film has all 14 labels: those named are 1, the others 0. InputError names line and column."""
-    header = header_of(path)
-    place = {name: header.index(name) for name in (_FILM, _WORDS, _PATIENT)}
-    others = {key: header.index(name) for key, name in _COLUMNS.items() if name in header}
-    films, patients, labels = [], [], []
-    columns: dict[str, list[str]] = {key: [] for key in others}
-    for line, row in enumerate(islice(read_rows(path), 1, None), start=2):
-        if not row:
-            continue
-        if len(row) <= max(place.values()):
-            raise InputError(f"{path}, line {line}: {len(row)} fields, wanted the {len(header)} of the header")
-        films.append(row[place[_FILM]].strip())
-        patients.append(row[place[_PATIENT]].strip())
-        labels.append(_labels(row[place[_WORDS]], path, line))
-        for key, index in others.items():
-            columns[key].append(_age(row[index]) if key == "age" else row[index].strip())
-    return LabelTable(
-        films=tuple(films),
-        findings=FINDINGS,
-        labels=np.array(labels, np.float32).reshape(len(films), len(FINDINGS)),
-        patients=tuple(patients),
-        columns={key: tuple(values) for key, values in columns.items()},
-    )
+def _recognises(columns: Sequence[str]) -> bool:
+    return _FILM in columns and _LABELS in columns
 
 
-def _labels(words: str, path: Path, line: int) -> list[float]:
-    named = {canonical(word) for word in words.split("|")} - {"No Finding"}
-    if unknown := sorted(named - set(FINDINGS)):
-        raise InputError(f"{path}, line {line}, column {_WORDS}: {unknown[0]!r} is not one of NIH's 14 findings")
-    return [float(finding in named) for finding in FINDINGS]
+def _read(path: Path) -> LabelTable:
+    table = read_table(path)
+    films = table.column(_FILM)
+    if "" in films:
+        raise table.error(films.index(""), f"{_FILM} is empty, wanted the name of a film")
+    cells = table.column(_LABELS)
+    rows = {cell: _row(table, cells, cell) for cell in dict.fromkeys(cells)}  # 800 different ones in 112,120
+    labels = np.array([rows[cell] for cell in cells], np.float32).reshape(len(cells), len(FINDINGS))
+    columns = {
+        name: tuple(clean(cell) for cell in table.column(column))
+        for name, column, clean in (
+            ("age", "Patient Age", clean_age),
+            ("sex", "Patient Gender", clean_sex),
+            ("view", "View Position", str.upper),
+        )
+        if column in table.columns
+    }
+    patients = tuple(table.column("Patient ID")) if "Patient ID" in table.columns else None
+    return LabelTable(films=tuple(films), findings=FINDINGS, labels=labels, patients=patients, columns=columns)
 
 
-def _age(text: str) -> str:
-    """Years as a plain number: the Kaggle sample writes 060Y."""
-    return text.strip().removesuffix("Y").lstrip("0") or "0"
+def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
+    """0 or 1 per finding of a cell such as "Effusion|Mass"; NaN throughout for an empty cell."""
+    if not cell:
+        return [np.nan] * len(FINDINGS)
+    words = [canonical(word.strip()) for word in cell.split("|")]
+    where = cells.index(cell)
+    for word in words:
+        if word not in FINDINGS and word != _NONE:
+            wanted = f"wanted {_NONE} or findings such as {FINDINGS[2]}|{FINDINGS[4]}"
+            raise table.error(where, f"column {_LABELS} has the unknown finding {word!r}; {wanted}")
+    if _NONE in words and len(words) > 1:
+        raise table.error(where, f"column {_LABELS} says {cell!r}: {_NONE} and findings cannot both be")
+    return [float(finding in words) for finding in FINDINGS]
 
 
-nih = Dataset(name="nih", summary="NIH ChestX-ray14, Data_Entry_2017*.csv", recognises=recognises, read=read)
+nih = Dataset(
+    name="nih",
+    summary="NIH ChestX-ray14: Image Index, Finding Labels joined by |, Patient ID",
+    recognises=_recognises,
+    read=_read,
+)

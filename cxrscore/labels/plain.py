@@ -1,80 +1,105 @@
-"""A plain CSV: a column that names the film, one column a finding with 1, 0 or blank, and a few that are known."""
+"""A plain CSV file: one column names the film, every column of 0 and 1 is a finding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
-from cxrscore.labels.findings import canonical
-from cxrscore.labels.table import header_of, read_rows
+from cxrscore.labels.columns import clean_age, clean_sex
+from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.labels.table import Table, read_table
 
-_FILM = ("film", "image index", "image", "path", "filename", "file")
-_PATIENT = ("patient", "patient_id", "patientid", "patient id", "subject_id")
-_COLUMNS = {"sex": ("sex", "gender"), "age": ("age",), "view": ("view", "view position")}
-_VALUES = {"1": 1.0, "1.0": 1.0, "0": 0.0, "0.0": 0.0, "": np.nan}
-
-
-def _place(header: Sequence[str], names: Sequence[str]) -> int | None:
-    lower = [name.lower() for name in header]
-    return next((lower.index(name) for name in names if name in lower), None)
-
-
-def recognises(header: Sequence[str]) -> bool:
-    """Whether a column names the film."""
-    return _place(header, _FILM) is not None
+_FILMS = ("film", "Image Index", "Image", "image", "path", "Path", "filename", "file")
+_PATIENTS = ("patient", "patient_id", "PatientId", "Patient ID", "subject_id")
+_KNOWN = {
+    "sex": (("sex", "Sex", "gender", "Gender", "Patient Gender"), clean_sex),
+    "age": (("age", "Age", "Patient Age"), clean_age),
+    "view": (("view", "View", "View Position", "ViewPosition"), str.upper),
+}
+_VALUES = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "": np.nan}
+_WORDS = frozenset(("yes", "no", "y", "n", "true", "false", "pos", "neg", "positive", "negative", "present", "absent"))
 
 
-def read(path: Path) -> LabelTable:
-    """Columns other than film, patient, sex, age and view are findings. InputError names line, column and value."""
-    header = header_of(path)
-    film, patient = _place(header, _FILM), _place(header, _PATIENT)
+def _recognises(columns: Sequence[str]) -> bool:
+    return any(name in columns for name in _FILMS)
+
+
+def _read(path: Path) -> LabelTable:
+    table = read_table(path)
+    film, patient = table.first_of(_FILMS), table.first_of(_PATIENTS)
     if film is None:
-        raise InputError(f"{path} has no column that names the film; wanted one called {', '.join(_FILM)}")
-    others = {key: _place(header, names) for key, names in _COLUMNS.items()}
-    used = {film, patient, *others.values()}
-    findings = [index for index in range(len(header)) if index not in used and header[index]]
+        raise InputError(f"{path} has no column for the film; wanted one named {', '.join(_FILMS)}")
+    films = table.column(film)
+    if "" in films:
+        raise table.error(films.index(""), f"column {film} is empty, wanted the name of a film")
+    known = {name: found for name, (names, _) in _KNOWN.items() if (found := table.first_of(names))}
+    rest = [name for name in table.columns if name and name not in (film, patient, *known.values())]
+    findings, texts = _apart(table, rest)
     if not findings:
-        raise InputError(f"{path} has no column of a finding beside {', '.join(header)}")
-    rows = [
-        (line, row) for line, row in enumerate(islice(read_rows(path), 1, None), start=2) if any(v.strip() for v in row)
-    ]
-    for line, row in rows:
-        if len(row) < len(header):
-            raise InputError(f"{path}, line {line}: {len(row)} fields, wanted the {len(header)} of the header")
-    labels = [[_value(row[index], path, line, header[index]) for index in findings] for line, row in rows]
+        seen = ", ".join(name for name in table.columns if name)
+        raise InputError(f"{path} has no finding: wanted columns of 0, 1 or nothing beside {seen}")
+    cleaned = {name: tuple(_KNOWN[name][1](cell) for cell in table.column(column)) for name, column in known.items()}
     return LabelTable(
-        films=tuple(row[film].strip() for _, row in rows),
-        findings=_names([header[index] for index in findings], path),
-        labels=np.array(labels, np.float32).reshape(len(rows), len(findings)),
-        patients=None if patient is None else tuple(row[patient].strip() for _, row in rows),
-        columns={
-            key: tuple(row[index].strip() for _, row in rows) for key, index in others.items() if index is not None
-        },
+        films=tuple(films),
+        findings=tuple(findings),
+        labels=np.column_stack(list(findings.values())),
+        patients=None if patient is None else tuple(table.column(patient)),
+        columns={**{name: tuple(cells) for name, cells in texts.items()}, **cleaned},
     )
 
 
-def _value(text: str, path: Path, line: int, column: str) -> float:
-    value = _VALUES.get(text.strip())
-    if value is None:
-        raise InputError(
-            f"{path}, line {line}, column {column}: {text!r} is not a label; wanted 1, 0, or blank for unknown. "
-            "Remove columns that are no findings."
-        )
-    return value
+def _apart(table: Table, names: Sequence[str]) -> tuple[dict[str, NDArray[np.float32]], dict[str, list[str]]]:
+    """Columns apart into findings, float32 [N] with NaN for nothing, and texts; InputError where it is neither."""
+    findings: dict[str, NDArray[np.float32]] = {}
+    texts: dict[str, list[str]] = {}
+    for name in names:
+        cells, finding = table.column(name), canonical(name)
+        if not _is_finding(table, name, cells):
+            texts[name] = cells
+        elif finding in findings:
+            raise InputError(f"{table.path} has two columns for {finding}; keep one")
+        else:
+            findings[finding] = np.array([_VALUES[cell] for cell in cells], np.float32)
+    return findings, texts
 
 
-def _names(columns: list[str], path: Path) -> tuple[str, ...]:
-    names = tuple(canonical(column) for column in columns)
-    if len(set(names)) < len(names):
-        raise InputError(f"{path}: two columns are of the same finding among {', '.join(columns)}")
-    return names
+def _is_finding(table: Table, name: str, cells: Sequence[str]) -> bool:
+    """Whether a column has findings: all of it is 0, 1 or nothing. Text is none, unless it is meant to be one.
+
+    A number that is not 0 or 1, a yes or no, or anything under the name of a known finding is an error, because to
+    leave it out would quietly train or test on less than was given.
+    """
+    known = canonical(name) in FINDINGS
+    odd = next((row for row, cell in enumerate(cells) if cell not in _VALUES), None)
+    if odd is None:
+        return known or any(cells)
+    if not known and not any(map(_is_answer, cells)):
+        return False
+    raise table.error(
+        odd,
+        f"column {name} has {cells[odd]!r}, wanted 0, 1 or nothing (unknown); "
+        "write it so, or take the column out if it is no finding",
+    )
+
+
+def _is_answer(cell: str) -> bool:
+    if cell.lower() in _WORDS:
+        return True
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 plain = Dataset(
-    name="plain", summary="a film column and a column a finding: 1, 0, blank", recognises=recognises, read=read
+    name="plain",
+    summary="any CSV: a column film (or Image, path, filename, ...) and one column of 0 and 1 for each finding",
+    recognises=_recognises,
+    read=_read,
 )

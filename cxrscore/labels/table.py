@@ -1,53 +1,104 @@
-"""Reading CSV tables: rows with their line numbers, and the choice of a reader by the header."""
+"""A CSV file, plain or gzipped, as columns of text."""
 
 from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterator, Sequence
+import io
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING
 
-from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
 
+if TYPE_CHECKING:
+    from _csv import Reader
 
-def read_rows(path: Path) -> Iterator[list[str]]:
-    """The rows of a CSV file, gzipped or not, header first; InputError if it is no text table."""
-    if not path.is_file():
-        raise InputError(f"there is no label table at {path}")
+MAX_BYTES = 1024**3
+"""Of a table when unpacked; the largest public one is a tenth of this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The cells of a CSV file.
+
+    columns  names from the header, without blanks around them; "" for unnamed columns
+    rows     cells of each row, as many as columns; empty lines are left out
+    lines    the line of the file on which each row ends, from 1, for messages
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    lines: Sequence[int]
+
+    def column(self, name: str) -> list[str]:
+        """The cells of a column, without blanks around them."""
+        place = self.columns.index(name)
+        return [row[place].strip() for row in self.rows]
+
+    def first_of(self, names: Sequence[str]) -> str | None:
+        """The first of these names that is a column."""
+        return next((name for name in names if name in self.columns), None)
+
+    def error(self, row: int, what: str) -> InputError:
+        """The error that `what` is wrong with this row."""
+        return InputError(f"{self.path}, line {self.lines[row]}: {what}")
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """The column names of a CSV file; InputError if it cannot be read or is empty."""
+    return _header(path, _reader(path))
+
+
+def read_table(path: Path) -> Table:
+    """All of a CSV file; InputError where it cannot be read or a row does not fit the header."""
+    reader = _reader(path)
+    columns = _header(path, reader)
+    named = len(columns)
+    while named > 1 and not columns[named - 1]:
+        named -= 1
+    rows, lines = [], []
     try:
-        with _open(path) as file:
-            yield from csv.reader(file)
-    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError) as error:
-        raise InputError(f"{path} is not a CSV table in UTF-8: {error}") from error
+        for row in reader:
+            if not any(row):
+                continue
+            if len(row) < named or any(cell.strip() for cell in row[len(columns) :]):
+                where = f"{path}, line {reader.line_num}"
+                raise InputError(f"{where}: {len(row)} cells, wanted {named} as in the header")
+            rows.append([*row, *[""] * (len(columns) - len(row))][: len(columns)])
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}; wanted a CSV file") from error
+    return Table(path=path, columns=columns, rows=rows, lines=lines)
 
 
-def _open(path: Path) -> TextIO:
-    if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+def _header(path: Path, reader: Reader) -> tuple[str, ...]:
+    try:
+        names = tuple(name.strip() for name in next(reader, []))
+    except csv.Error as error:
+        raise InputError(f"{path}, line 1: {error}; wanted a CSV file") from error
+    if not any(names):
+        raise InputError(f"{path} is empty; wanted a CSV file that begins with its column names")
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise InputError(f"{path} has more than one column named {', '.join(twice)}")
+    return names
 
 
-def header_of(path: Path) -> list[str]:
-    """Column names, blanks around them removed; InputError for an empty file."""
-    header = next(read_rows(path), None)
-    if not header:
-        raise InputError(f"{path} is empty; wanted a header line with column names")
-    return [name.strip() for name in header]
-
-
-def read_labels(path: Path, datasets: Sequence[Dataset]) -> tuple[LabelTable, str]:
-    """The table, read by the first reader that recognises its header, and the name of that layout."""
-    header = header_of(path)
-    for dataset in datasets:
-        if dataset.recognises(header):
-            return dataset.read(path), dataset.name
-    known = ", ".join(dataset.name for dataset in datasets)
-    raise InputError(f"{path}: no reader knows the columns {', '.join(header[:8])}; there is: {known}")
-
-
-def find_labels(folder: Path) -> Path | None:
-    """labels.csv in the films folder, else beside it, else None."""
-    places = (folder / "labels.csv", folder.resolve().parent / "labels.csv")
-    return next((place for place in places if place.is_file()), None)
+def _reader(path: Path) -> Reader:
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{path} has more than {MAX_BYTES:,} bytes; wanted a label table")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 at byte {error.start}; save it as CSV in UTF-8") from error
+    return csv.reader(io.StringIO(text, newline=""))

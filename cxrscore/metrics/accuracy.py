@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
+from cxrscore.metrics.known import known
 
 
 def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
@@ -13,8 +14,9 @@ def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
 
     truth, prob of one shape, NaN left out; NaN where nothing is known.
     """
-    known = ~(np.isnan(truth) | np.isnan(prob))
-    return float(((prob[known] > threshold) == (truth[known] > 0.5)).mean()) if known.any() else float("nan")
+    kept = known(truth, prob)
+    right = (prob[kept] > threshold) == (truth[kept] > 0.5)
+    return float(right.mean()) if right.size else float("nan")
 
 
 def negative_baseline(truth: Array) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
+from cxrscore.metrics.known import known
 
 Doubles = NDArray[np.float64]
 
@@ -22,8 +23,8 @@ class RocCurve:
 
 
 def _known(truth: Array, score: Array) -> tuple[NDArray[np.bool_], Doubles]:
-    """Pairs in which neither is NaN."""
-    kept = ~(np.isnan(truth) | np.isnan(score))
+    """Whether each known film is positive, and its score."""
+    kept = known(truth, score)
     return truth[kept] > 0.5, score[kept].astype(np.float64)
 
 

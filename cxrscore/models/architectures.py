@@ -221,4 +221,4 @@ def check_adam_state(shapes: Mapping[str, Shape], state: Tensors) -> dict[str, A
         raise InputError(
             "this optimiser state is not of a model with these trainable tensors: it was saved by another run"
         )
-    return {name: np.ascontiguousarray(value) for name, value in state.items()}
+    return {name: np.asarray(value, order="C") for name, value in state.items()}  # the step keeps its shape []

@@ -197,6 +197,7 @@ def _draw_loss(axes: Axes, training: Training) -> None:
     for name, colour in (("train", _BLUE), ("valid", _RED)):
         losses = [getattr(epoch, f"{name}_loss") for epoch in training.epochs]
         axes.plot(epochs, losses, color=colour, linewidth=1.4, marker=_marker(epochs), markersize=3, label=name)
+    axes.margins(y=0.08)
     axes.set_ylim(bottom=0)
     _mark_best(axes, training)
     _plain(axes, "epoch", "loss")

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.files import locked, whole_file, write_whole
-from cxrscore.files.atomic import cannot_write
+from cxrscore.files import locked, write_whole
+from cxrscore.files.atomic import cannot_write, settle
 from cxrscore.files.guard import open_guarded
 from cxrscore.scores.checks import check_fit, check_ranges
 from cxrscore.scores.columns import encode
@@ -111,13 +111,14 @@ class Run:
         return self.output
 
     def _merge(self, own: Mapping[str, Array], provenance: Mapping[str, Any]) -> None:
-        """First among the parts, so that a merge that is killed leaves nothing beside the output."""
+        """Among the parts, so that a merge that is killed leaves nothing beside the output."""
         merged = _parts(self.output) / "merged.h5"
-        with _writing(self.output):
-            with whole_file(merged) as part:
-                merge_shards(part, self.manifest, self._all_done(), own, provenance)
-            with whole_file(self.output) as part:
-                os.replace(merged, part)
+        try:
+            with _writing(self.output):
+                merge_shards(merged, self.manifest, self._all_done(), own, provenance)
+            settle(merged, self.output)
+        finally:
+            merged.unlink(missing_ok=True)
 
     def _path(self, shard: int) -> Path:
         return _parts(self.output) / f"s{shard:08d}.h5"

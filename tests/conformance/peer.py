@@ -6,10 +6,13 @@ WHO a backend's name: what that backend makes of the same tensors, films and bat
 Every FOLDER/NAME.job.npz gets its FOLDER/NAME.out.npz.
 """
 
+import functools
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,20 +22,27 @@ from cxrscore.losses import losses
 TENSOR = "tensor:"
 
 
-def _applications(job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+@functools.cache
+def _application(architecture: str) -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
+    """The network without top, and what keras.applications does to RGB pixels 0..255 before it."""
     import keras
 
     build, normalise = {
         "densenet121": (keras.applications.DenseNet121, keras.applications.densenet.preprocess_input),
         "resnet50": (keras.applications.ResNet50, keras.applications.resnet.preprocess_input),
-    }[str(job["architecture"])]
-    films = job["films"]
-    model = build(include_top=False, weights=None, input_shape=(*films.shape[1:], 3))
+    }[architecture]
+    return build(include_top=False, weights=None, input_shape=(None, None, 3)), normalise
+
+
+def _applications(job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    import keras
+
+    model, normalise = _application(str(job["architecture"]))
     for layer in model.layers:
         for variable in layer.weights:
             variable.assign(job[f"{TENSOR}{layer.name}/{variable.name}"])
-    colour = np.repeat(255 * films[..., None], 3, axis=-1)
-    return {"features": np.asarray(model(normalise(colour.astype(np.float32)), training=False))}
+    colour = np.repeat(255 * job["films"][..., None], 3, axis=-1)
+    return {"features": keras.ops.convert_to_numpy(model(normalise(colour), training=False))}
 
 
 def _backend(name: str, job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,0 +1,49 @@
+"""The demo: a model that learned, and heat maps that point at what was drawn."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cxrscore.scores import open_scores
+
+
+def pointing(folder):
+    """Of films the model did not see: how often the peak of a drawn finding's map lies in its box, and how often
+    a place drawn at random would."""
+    scores = open_scores(folder / "out.h5")
+    with (folder / "films" / "bboxes.csv").open() as file:
+        boxes = [(row[0], row[1], [float(v) for v in row[2:6]]) for row in list(csv.reader(file))[1:]]
+    row_of = {path: row for row, path in enumerate(scores.films.path)}
+    maps = scores.heat_maps
+    at = {(int(f), int(c)): i for i, (f, c) in enumerate(zip(maps.film, maps.finding, strict=True))}
+    hits, chance = [], []
+    for film, finding, (x, y, width, height) in boxes:
+        row, column = row_of[film], scores.findings.index(finding)
+        if scores.films.split[row] in (1, 2) or (row, column) not in at:
+            continue
+        heat = maps.map[at[row, column]].astype(float)
+        peak_y, peak_x = np.unravel_index(heat.argmax(), heat.shape)
+        scale = scores.films.width[row] / heat.shape[1]
+        centre_x, centre_y = (peak_x + 0.5) * scale, (peak_y + 0.5) * scale
+        hits.append(x <= centre_x <= x + width and y <= centre_y <= y + height)
+        chance.append(width * height / (scores.films.width[row] * scores.films.height[row]))
+    return np.mean(hits), np.mean(chance), len(hits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "keras"])
+def test_it_learns_and_points(tmp_path, monkeypatch, backend):
+    monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXRSCORE_OFFLINE", "1")
+    words = [sys.executable, "-m", "cxrscore", "demo", tmp_path / "demo", "--backend", backend, "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=580)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["test_auc"] > 0.75
+    hit_rate, chance, films = pointing(tmp_path / "demo")
+    assert films >= 20
+    assert hit_rate > chance + 0.2
+    assert (tmp_path / "demo" / "out.html").stat().st_size < 10_000_000

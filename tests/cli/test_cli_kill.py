@@ -1,0 +1,54 @@
+"""A scoring run that is killed and started again ends with the file of an undisturbed one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from cxrscore.contract import ModelSpec
+from cxrscore.models.architectures import initial_tensors
+from cxrscore.models.bundle import save_model
+from cxrscore.testing.phantoms import make_phantoms
+
+
+def datasets(path):
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+@pytest.mark.slow
+def test_kill_and_resume(tmp_path):
+    make_phantoms(tmp_path, films=200, side=64, seed=3)
+    spec = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=64)
+    save_model(
+        tmp_path / "model.safetensors",
+        initial_tensors(spec, 0),
+        {"spec": spec.as_dict(), "preprocessing": {"size": 64, "fit": "stretch", "resize": "area"}},
+    )
+    words = [sys.executable, "-m", "cxrscore", "score", "films", "--backend", "torch", "-b", "1", "-o"]
+    subprocess.run([*words, "whole.h5"], cwd=tmp_path, check=True, timeout=300)
+
+    process = subprocess.Popen([*words, "killed.h5"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    parts, deadline = tmp_path / "killed.h5.parts", time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline and not list(parts.glob("s*.h5")):
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
+    assert not (tmp_path / "killed.h5").exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("s*.h5")}
+    assert kept
+
+    done = subprocess.run([*words, "killed.h5", "--json"], cwd=tmp_path, check=True, timeout=300, capture_output=True)
+    assert b'"computed": 200' not in done.stdout, "it began anew"
+    whole, resumed = datasets(tmp_path / "whole.h5"), datasets(tmp_path / "killed.h5")
+    assert whole.keys() == resumed.keys()
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, resumed[name], err_msg=name)
+    assert not parts.exists()

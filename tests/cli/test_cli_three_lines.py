@@ -1,0 +1,125 @@
+"""The three lines as a newcomer types them, each command a process of its own, with either backend."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrscore.films import Status
+from cxrscore.scores import open_scores
+from cxrscore.testing.phantoms import make_phantoms
+
+SMALL = ["--architecture", "tinycnn", "--weights", "none", "--size", "64", "--trainable", "all", "--epochs", "2"]
+
+
+def cxrscore(*words, folder, expect=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "cxrscore", *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == expect, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXRSCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("CXRSCORE_OFFLINE", "1")
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, cache) -> Path:
+    """A folder with films/ and films/labels.csv, one film broken, and a model trained by torch."""
+    folder = tmp_path_factory.mktemp("home")
+    make_phantoms(folder, films=80, patients=60, side=128, seed=1)
+    (folder / "films" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a film")
+    cxrscore("train", "--backend", "torch", *SMALL, folder=folder)
+    return folder
+
+
+def test_the_three_lines(home):
+    for name in ("history.csv", "split.csv", "loss.png"):
+        assert (home / "model.run" / name).stat().st_size > 0
+    done = cxrscore("score", "./films", "-o", "out.h5", folder=home, expect=3)
+    assert "broken.png" in done.stderr
+    scores = open_scores(home / "out.h5")
+    assert (scores.films.status == Status.OK).sum() == 80
+    bad = scores.films.path.index("broken.png")
+    assert np.isnan(scores.prob[bad]).all()
+    assert scores.films.message[bad]
+    assert {"train", "valid"} <= {("", "train", "valid", "test")[code] for code in scores.films.split}
+    done = cxrscore("report", "out.h5", "--json", folder=home)
+    summary = json.loads(done.stdout)
+    assert (home / "out.html").read_text().startswith("<!DOCTYPE html>")
+    assert summary["films"]["failed"] == 1
+
+
+def test_the_other_backend_gives_the_same_scores(home):
+    for backend in ("torch", "keras"):
+        cxrscore("score", "films", "-o", f"{backend}.h5", "--backend", backend, folder=home, expect=3)
+    torch, keras = open_scores(home / "torch.h5"), open_scores(home / "keras.h5")
+    assert np.nanmax(np.abs(torch.prob - keras.prob)) <= 1e-5
+    assert torch.provenance["explainer"] == keras.provenance["explainer"]
+    assert np.corrcoef(torch.heat_maps.map.ravel(), keras.heat_maps.map.ravel())[0, 1] > 0.999
+
+
+def test_keras_trains_too(home, tmp_path):
+    cxrscore("train", home / "films", "--backend", "keras", *SMALL, folder=tmp_path)
+    cxrscore("score", home / "films", "-o", "out.h5", folder=tmp_path, expect=3)
+    assert open_scores(tmp_path / "out.h5").provenance["backend"]["name"] == "keras"
+
+
+def test_a_frozen_base_trains_its_head_on_embeddings(home, tmp_path):
+    words = [word for word in SMALL if word not in ("--trainable", "all")]
+    cxrscore("train", home / "films", "--backend", "torch", *words, "--views", "2", folder=tmp_path)
+    history = (tmp_path / "model.run" / "history.csv").read_text().splitlines()
+    assert history[0].startswith("epoch,train_loss,valid_loss,valid_macro_auc")
+    assert len(history) == 3
+
+
+def test_a_patient_in_two_splits_ends_the_run(home, tmp_path):
+    rows = (home / "films" / "labels.csv").read_text().splitlines()[1:]
+    names = [row.split(",")[0] for row in rows]
+    patient = [row.split(",")[3] for row in rows]
+    repeated = next(p for p in patient if patient.count(p) > 1)
+    first = names[patient.index(repeated)]
+    split = ["film,split", *(f"{name},{'valid' if name == first else 'train'}" for name in names)]
+    (tmp_path / "split.csv").write_text("\n".join(split))
+    done = cxrscore(
+        "train", home / "films", "--backend", "torch", "--split", "split.csv", *SMALL, folder=tmp_path, expect=4
+    )
+    assert first in done.stderr
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_errors_say_what_to_do(home, tmp_path):
+    assert "cxrscore train" in cxrscore("score", home / "films", "-o", "x.h5", folder=tmp_path, expect=1).stderr
+    done = cxrscore("train", home / "films", "--backend", "nope", folder=tmp_path, expect=6)
+    assert "keras" in done.stderr
+    done = cxrscore("train", home / "films", "--backend", "torch", folder=tmp_path, expect=1)
+    assert "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5" in done.stderr
+    assert "no film" in cxrscore("train", tmp_path, "--backend", "torch", *SMALL, folder=tmp_path, expect=1).stderr
+
+
+def test_a_run_of_another_model_is_not_mixed_in(home, tmp_path):
+    cxrscore("score", home / "films", "-o", "a.h5", "-m", home / "model.safetensors", folder=tmp_path, expect=3)
+    words = ("score", home / "films", "-o", "a.h5", "-m", home / "model.safetensors", "--maps", "2")
+    assert "--overwrite" in cxrscore(*words, folder=tmp_path, expect=1).stderr
+    cxrscore(*words, "--overwrite", folder=tmp_path, expect=3)
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "{'numpy', 'cv2', 'h5py', 'matplotlib', 'torch', 'keras', 'tensorflow', 'sklearn', 'jinja2'}"
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom cxrscore.cli import main\n"
+        "for words in ([], ['train'], ['score'], ['report'], ['demo'], ['plugins']):\n"
+        "    assert CliRunner().invoke(main, [*words, '--help']).exit_code == 0\n"
+        f"found = {heavy} & set(sys.modules)\nassert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,114 @@
+"""The plots of a report, as matplotlib Figures."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from report_scores import made_scores
+
+from cxrscore.metrics import roc
+from cxrscore.report import figures
+from cxrscore.report.figures import FindingData
+from cxrscore.report.heatmaps import panels
+from cxrscore.report.provenance import Epoch, Training
+
+TRAINING = Training(
+    epochs=tuple(Epoch(number=n, train_loss=1 / n, valid_loss=0.2 + 1 / n, monitored=0.5 + n / 10) for n in (1, 2, 3)),
+    monitor="valid_macro_auc",
+    best_epoch=2,
+    leaked=False,
+)
+
+
+def finding(name: str = "Mass", **changes: object) -> FindingData:
+    data = FindingData(
+        finding=name,
+        truth=np.array([1, 0, 1, 0, np.nan], np.float32),
+        prob=np.array([0.9, 0.8, 0.4, 0.3, 0.5], np.float32),
+        all_prob=np.array([0.9, 0.8, 0.4, 0.3, 0.5, 0.1], np.float32),
+        auc=0.75,
+        threshold=0.35,
+        sensitivity=1.0,
+        specificity=0.5,
+    )
+    return dataclasses.replace(data, **changes)
+
+
+def lines(figure: Figure) -> list[np.ndarray]:
+    return [line.get_xydata() for line in figure.axes[0].lines]
+
+
+def test_the_roc_plot_shows_chance_the_curve_and_the_operating_point() -> None:
+    chance, curve, point = lines(figures.roc_plot(finding()))
+    wanted = roc(finding().truth, finding().prob)
+    assert chance.tolist() == [[0, 0], [1, 1]]
+    np.testing.assert_array_equal(curve, np.column_stack([wanted.fpr, wanted.tpr]))
+    assert point.tolist() == [[0.5, 1.0]]
+
+
+def test_an_undefined_auc_draws_no_curve() -> None:
+    undefined = finding(auc=math.nan, sensitivity=math.nan, specificity=math.nan)
+    assert len(lines(figures.roc_plot(undefined))) == 1
+
+
+def test_a_grid_has_one_titled_axis_for_each_finding() -> None:
+    grid = figures.roc_grid([finding(), finding("Hernia", auc=math.nan), finding("A"), finding("B"), finding("C")])
+    titles = [axes.get_title() for axes in grid.axes if axes.axison]
+    assert titles[:3] == ["Mass: AUC 0.750", "Hernia: AUC undefined", "A: AUC 0.750"]
+    assert len(titles) == 5
+
+
+def test_a_distribution_shows_shares_of_each_group() -> None:
+    negatives, positives = figures.distribution_plot(finding()).axes[0].patches
+    for bars, probabilities in ((negatives, (0.8, 0.3)), (positives, (0.9, 0.4))):
+        values = bars.get_data().values
+        assert values.sum() == pytest.approx(1)
+        wanted = np.histogram(np.array(probabilities, np.float32), bins=figures.BINS, range=(0, 1))[0] / 2
+        np.testing.assert_allclose(values, wanted)
+
+
+def test_without_labels_a_distribution_shows_all_films() -> None:
+    (bars,) = figures.distribution_plot(finding(truth=np.full(5, np.nan, np.float32))).axes[0].patches
+    assert np.count_nonzero(bars.get_data().values) == 6
+
+
+def test_the_loss_plot_marks_the_best_epoch() -> None:
+    train, valid, best = lines(figures.loss_plot(TRAINING))
+    np.testing.assert_allclose(train, [[1, 1], [2, 1 / 2], [3, 1 / 3]])
+    np.testing.assert_allclose(valid[:, 1], [1.2, 0.7, 0.2 + 1 / 3])
+    assert best[:, 0].tolist() == [2, 2]
+
+
+def test_the_monitored_figure_is_drawn_where_it_is_no_loss() -> None:
+    assert figures.monitors_more(TRAINING)
+    assert [axes.get_ylabel() for axes in figures.loss_grid(TRAINING).axes] == ["loss", "validation macro AUC"]
+    by_loss = dataclasses.replace(TRAINING, monitor="valid_loss")
+    assert not figures.monitors_more(by_loss)
+    assert len(figures.loss_grid(by_loss).axes) == 1
+
+
+def test_a_panel_names_each_map_with_its_probability() -> None:
+    panel = panels(made_scores(), limit=1)[0]
+    titles = [axes.get_title().splitlines()[0] for axes in figures.panel_figure(panel).axes]
+    assert titles == ["film", *(f"{one.finding} {one.prob:.3f}" for one in panel.maps)]
+
+
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_the_same_plot_gives_the_same_bytes(kind: figures.Format, start: bytes) -> None:
+    first, second = (figures.encode(figures.roc_plot(finding()), kind) for _ in range(2))
+    assert first == second
+    assert first.startswith(start)
+
+
+def test_a_finding_is_words_and_never_a_formula() -> None:
+    assert figures.encode(figures.distribution_grid([finding(r"$\frac{1}{$")]), "png").startswith(b"\x89PNG")
+
+
+def test_drawing_needs_no_pyplot() -> None:
+    code = "import sys, cxrscore.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -1,0 +1,280 @@
+"""The report as a file: complete, self-contained, and unmoved by what a scores file says."""
+
+import dataclasses
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from report_scores import EVIL, FINDINGS, TURNED, made_scores
+
+from cxrscore.errors import InputError, WriteError
+from cxrscore.films import Status
+from cxrscore.report import write_report
+from cxrscore.report.page import visible
+from cxrscore.scores.data import HeatMaps, Scores, Thumbnails
+
+ELEMENTS = """
+html head meta title style body header main footer nav section article h1 h2 h3 p b strong small span bdi a ul ol li
+dl dt dd div figure figcaption img table thead tbody tfoot tr th td details summary pre br
+"""
+ATTRIBUTES = """
+lang charset http-equiv content name id class href src alt scope role aria-label aria-describedby tabindex
+"""
+VOID = ("meta", "img", "br")
+
+
+class Page(HTMLParser):
+    """What stands in a page: elements with attributes, text, and whether all that opens closes in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+def written(scores: Scores, folder: Path, **options: Any) -> tuple[str, Page, dict[str, Any]]:
+    output = folder / "out.html"
+    told = write_report(scores, output, source=options.pop("source", "out.h5"), **options)
+    html = output.read_text(encoding="utf-8")
+    return html, Page(html), told
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, dict[str, Any]]:
+    return written(made_scores(), tmp_path_factory.mktemp("report"))
+
+
+def test_only_known_elements_and_attributes(report: tuple[str, Page, dict[str, Any]]) -> None:
+    html, page, _ = report
+    assert {tag for tag, _ in page.elements} <= set(ELEMENTS.split())
+    assert {name for _, attributes in page.elements for name in attributes} <= set(ATTRIBUTES.split())
+    assert page.open == []
+    assert html.startswith("<!DOCTYPE html>")
+
+
+def test_nothing_is_asked_for_from_outside(report: tuple[str, Page, dict[str, Any]]) -> None:
+    html, page, _ = report
+    assert all(
+        (image["src"] or "").startswith(("data:image/png;base64,", "data:image/jpeg;base64,"))
+        for image in page.all("img")
+    )
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {link["href"] for link in page.all("a")} <= {f"#{name}" for name in ids}
+    assert "://" not in html
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_the_policy_comes_before_anything_it_governs(report: tuple[str, Page, dict[str, Any]]) -> None:
+    metas = report[1].all("meta")
+    assert metas[1]["http-equiv"] == "Content-Security-Policy"
+    policy = (metas[1]["content"] or "").split("; ")
+    assert policy[:3] == ["default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"]
+
+
+def test_a_reader_who_sees_nothing_is_served(report: tuple[str, Page, dict[str, Any]]) -> None:
+    page = report[1]
+    assert all(image["alt"] for image in page.all("img"))
+    assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
+
+
+def test_names_of_films_are_text(report: tuple[str, Page, dict[str, Any]]) -> None:
+    html, page, _ = report
+    assert EVIL in page.text
+    assert "<script" not in html
+    assert "\u202e" not in html
+    assert TURNED.replace("\u202e", "[U+202E]") in page.text
+
+
+def test_whatever_a_scores_file_says_is_text(tmp_path: Path) -> None:
+    evil = '"><script>x</script><img src=//x onerror=y>\u2066\x1b\n{{ 7*7 }}&amp;'
+    scores = made_scores()
+    scores.provenance["warnings"].append(evil)
+    scores.provenance["explainer"]["tap"] = evil
+    scores.provenance["backend"]["framework"] = evil
+    scores.provenance["model"]["document"]["training"]["monitor"] = evil
+    scores.provenance[evil] = evil
+    films = dataclasses.replace(scores.films, path=(evil,) * 200, message=(evil,) * 200)
+    html, page, told = written(dataclasses.replace(scores, films=films), tmp_path, source=evil)
+    assert {tag for tag, _ in page.elements} <= set(ELEMENTS.split())
+    assert {name for _, attributes in page.elements for name in attributes} <= set(ATTRIBUTES.split())
+    assert not re.search("[\u2066\x1b]", html)
+    assert page.text.count(visible(evil)) > 20
+    assert evil in told["warnings"]
+
+
+def test_findings_with_any_name(tmp_path: Path) -> None:
+    names = ("<b>$x$</b>", "a{{b}}", "\u202eback", *FINDINGS[3:])
+    _, page, told = written(dataclasses.replace(made_scores(), findings=names), tmp_path)
+    assert "<b>$x$</b>" in page.text
+    assert told["findings"][1]["finding"] == "a{{b}}"
+
+
+def test_the_page_shows_the_numbers_it_returns(report: tuple[str, Page, dict[str, Any]]) -> None:
+    _, page, told = report
+    assert f"Macro AUC{told['macro_auc']:.3f}over 13 of 14 findings" in page.text
+    for one in told["findings"][:13]:
+        few = " (few positives)" if one["positives"] < 10 else ""
+        assert f"AUC {one['auc']:.3f}{few} {one['positives']} positive, {one['negatives']} negative" in page.text
+    assert "58 labelled films of those splits were scored too and are left out" in page.text
+
+
+def test_an_undefined_auc_says_why_and_is_no_number(report: tuple[str, Page, dict[str, Any]]) -> None:
+    _, page, told = report
+    hernia = told["findings"][-1]
+    assert (hernia["finding"], hernia["positives"], hernia["negatives"]) == ("Hernia", 0, 137)
+    assert hernia["auc"] is hernia["threshold"] is hernia["sensitivity"] is hernia["specificity"] is None
+    assert "Hernia AUC undefined 0 positive, 137 negative" in page.text
+    assert "AUC undefined: 0 positive, 137 negative" in page.text
+    assert "nan" not in re.sub("[^a-z]", " ", page.text.lower()).split()
+
+
+def test_few_positives_are_marked(report: tuple[str, Page, dict[str, Any]]) -> None:
+    few = sum(0 < one["positives"] < 10 for one in report[2]["findings"])
+    assert few >= 1
+    assert report[1].text.count("fewer than 10 positive films") == few
+
+
+def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:
+    _, page, told = written(made_scores(split="valid"), tmp_path)
+    assert (told["held_out"], told["assessed"]) == (0, {"films": 195, "basis": "seen"})
+    assert page.text.index("All labelled films were seen") < page.text.index("Macro AUC")
+    assert "on 195 films seen in training or validation" in page.text
+
+
+def test_without_labels_the_page_is_still_worth_opening(tmp_path: Path) -> None:
+    _, page, told = written(made_scores(labels=False), tmp_path)
+    assert told["macro_auc"] is None
+    assert "No scored film has a label" in page.text
+    pictures = [image["alt"] or "" for image in page.all("img")]
+    assert sum(alt.startswith("Histogram") for alt in pictures) == 14
+    assert sum(alt.startswith("Heat map") for alt in pictures) >= 14
+    assert not any(alt.startswith("ROC") for alt in pictures)
+
+
+def test_a_run_of_which_nothing_is_known(tmp_path: Path) -> None:
+    scores = made_scores()
+    bare = dataclasses.replace(
+        scores,
+        provenance={},
+        thresholds=np.full(14, np.nan, np.float32),
+        films=dataclasses.replace(scores.films, status=np.full(200, Status.DAMAGED, np.uint8)),
+        heat_maps=HeatMaps(
+            map=np.zeros((0, 1, 1), np.float16), film=np.zeros(0, np.int32), finding=np.zeros(0, np.int16)
+        ),
+        thumbnails=Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 8, 8), np.uint8)),
+    )
+    _, page, told = written(bare, tmp_path, figures=tmp_path / "figures")
+    assert (told["films"]["failed"], told["figures"]) == (200, [])
+    for words in ("No film could be scored", "no heat maps", "no training history", "nothing of its origin"):
+        assert words in page.text
+
+
+def test_heat_maps_name_explainer_tap_scale_and_emptiness(report: tuple[str, Page, dict[str, Any]]) -> None:
+    page = report[1]
+    assert "by grad-cam at layer relu" in page.text
+    assert len(page.all("article")) <= 24
+    assert page.text.count("no positive evidence") >= len(page.all("article"))
+    assert len(re.findall(r"Scale 0 to \d", page.text)) == len(page.all("article"))
+
+
+def test_the_page_says_what_it_is_not_for(report: tuple[str, Page, dict[str, Any]]) -> None:
+    assert "Research use only, not for diagnosis." in report[1].text
+    assert "It is not the chance that a patient has the disease" in report[1].text
+
+
+def test_size(report: tuple[str, Page, dict[str, Any]]) -> None:
+    assert 100_000 < len(report[0]) < 5_000_000
+
+
+def test_large_thumbnails_stay_small_in_the_page(tmp_path: Path) -> None:
+    scores = made_scores()
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 1024, 1024), dtype=np.uint8)
+    html, _, _ = written(
+        dataclasses.replace(scores, thumbnails=Thumbnails(film=scores.thumbnails.film, pixels=pixels)), tmp_path
+    )
+    assert len(html) < 10_000_000
+
+
+def test_the_same_scores_give_the_same_page(report: tuple[str, Page, dict[str, Any]], tmp_path: Path) -> None:
+    assert written(made_scores(), tmp_path)[0] == report[0]
+
+
+def test_the_result_is_json(report: tuple[str, Page, dict[str, Any]]) -> None:
+    told = json.loads(json.dumps(report[2], allow_nan=False))
+    assert told["output"].endswith("out.html")
+    assert (told["held_out"], told["left_out"], told["figures"]) == (137, 58, [])
+
+
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_figures_are_saved_beside_the_page(kind: Any, start: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "figures"
+    scores = made_scores()
+    three = Thumbnails(film=scores.thumbnails.film[40:43], pixels=scores.thumbnails.pixels[40:43])
+    _, page, told = written(dataclasses.replace(scores, thumbnails=three), tmp_path, figures=folder, figure_format=kind)
+    panels = [f"heatmap-{place:02d}.png" for place in (1, 2, 3)]
+    assert len(page.all("article")) == 3
+    wanted = [f"roc.{kind}", f"distributions.{kind}", f"loss.{kind}", *panels]
+    assert told["figures"] == [str(folder / name) for name in wanted]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(wanted)
+    for name in wanted[:3]:
+        assert (folder / name).read_bytes().startswith(start)
+
+
+def test_an_unknown_figure_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="wanted png or svg"):
+        write_report(made_scores(), tmp_path / "out.html", figure_format="gif", source="x")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_write_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WriteError, match="figures"):
+        write_report(made_scores(), tmp_path / "out.html", figures=tmp_path / "file" / "figures", source="x")
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("ward 1/film.png", "ward 1/film.png"),
+        ("Ärztin 胸.png", "Ärztin 胸.png"),
+        ("a\u202eb", "a[U+202E]b"),
+        ("a\x00\x1b\n\tb", "a[U+0000][U+001B][U+000A][U+0009]b"),
+        ("zero\u200bwidth\u00a0space", "zero[U+200B]width[U+00A0]space"),
+        ("\udcff undecodable", "[U+DCFF] undecodable"),
+        ("", ""),
+    ],
+)
+def test_visible(given: str, shown: str) -> None:
+    assert visible(given) == shown

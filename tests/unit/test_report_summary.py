@@ -1,0 +1,141 @@
+"""The numbers of a report: which films they stand on, and that they are right."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from report_scores import FINDINGS, made_scores
+from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
+
+from cxrscore.films import Status
+from cxrscore.report.summary import assessed_films, at_threshold, summarise
+from cxrscore.scores.data import SPLITS, Scores
+
+
+def by_hand() -> Scores:
+    """Eight films, two findings; films 0 and 1 were seen in training, film 7 failed.
+
+    Held-out Mass: truth 1 0 1 0 0, prob .9 .8 .4 .3 .3: of 2 * 3 pairs (.9 beats 3, .4 beats 2) AUC 5/6.
+    Held-out Nodule: no positive.
+    """
+    scores = made_scores(200)
+    rows = slice(180, 188)
+    truth = np.array([[1, 0], [1, 0], [1, 0], [0, 0], [1, np.nan], [0, 0], [0, 0], [1, 1]], np.float32)
+    prob = np.array(
+        [[0, 0], [0, 0], [0.9, 0.1], [0.8, 0.2], [0.4, 0.3], [0.3, 0.6], [0.3, 0.1], [np.nan] * 2], np.float32
+    )
+    status = np.array([Status.OK] * 7 + [Status.BLANK], np.uint8)
+    split = np.array([1, 1, 3, 3, 0, 0, 3, 3], np.uint8)
+    films = dataclasses.replace(
+        scores.films,
+        **{field.name: getattr(scores.films, field.name)[rows] for field in dataclasses.fields(scores.films)},
+    )
+    return dataclasses.replace(
+        scores,
+        findings=("Mass", "Nodule"),
+        films=dataclasses.replace(films, status=status, split=split),
+        truth=truth,
+        prob=prob,
+        logit=prob,
+        thresholds=np.array([0.35, np.nan], np.float32),
+    )
+
+
+def test_figures_by_hand() -> None:
+    summary = summarise(by_hand())
+    mass, nodule = summary.findings
+    assert (summary.found, summary.scored, summary.failed) == (8, 7, 1)
+    assert (mass.positives, mass.negatives, mass.auc) == (2, 3, pytest.approx(5 / 6))
+    # Above 0.5 stand .9 (right) and .8 (wrong); .4 is missed; both .3 are right: 3 of 5.
+    assert (mass.accuracy, mass.negative_baseline) == (pytest.approx(3 / 5), pytest.approx(3 / 5))
+    # From 0.35 on: both positives found, one of three negatives called.
+    assert (mass.sensitivity, mass.specificity) == (1.0, pytest.approx(2 / 3))
+    assert mass.few_positives
+    assert mass.why_undefined == ""
+    assert math.isnan(nodule.auc)
+    assert nodule.why_undefined == "undefined: 0 positive, 4 negative"
+    assert (summary.macro_auc, summary.macro_findings) == (pytest.approx(5 / 6), 1)
+    assert (summary.accuracy, summary.negative_baseline) == (pytest.approx(6 / 9), pytest.approx(7 / 9))
+
+
+def test_films_of_training_and_validation_are_left_out() -> None:
+    scores = made_scores()
+    assessed = assessed_films(scores)
+    words = {SPLITS[code] for code in scores.films.split[assessed.rows]}
+    assert (words, assessed.basis) == ({"test"}, "held-out")
+    assert assessed.left_out == 60 - 2  # films 11 and 47 failed
+    worse = np.where(np.isin(scores.films.split, (1, 2))[:, None], 1 - scores.prob, scores.prob)
+    assert summarise(dataclasses.replace(scores, prob=worse)).as_dict() == summarise(scores).as_dict()
+
+
+def test_films_never_seen_count_as_held_out() -> None:
+    assert assessed_films(made_scores(split="")).basis == "held-out"
+
+
+def test_every_figure_agrees_with_sklearn() -> None:
+    scores = made_scores()
+    rows = [row for row in range(60, 200) if scores.films.status[row] == Status.OK]
+    for column, result in enumerate(summarise(scores).findings[:13]):
+        known = [row for row in rows if np.isfinite(scores.truth[row, column])]
+        truth, prob = scores.truth[known, column], scores.prob[known, column]
+        assert result.auc == pytest.approx(roc_auc_score(truth, prob), abs=1e-12)
+        assert result.accuracy == pytest.approx(accuracy_score(truth, prob > 0.5), abs=1e-12)
+        called = prob >= scores.thresholds[column]
+        assert result.sensitivity == pytest.approx(recall_score(truth, called), abs=1e-12)
+        assert result.specificity == pytest.approx(recall_score(1 - truth, ~called), abs=1e-12)
+
+
+def test_seen_films_stand_in_where_there_are_no_others_and_the_reader_is_warned() -> None:
+    summary = summarise(made_scores(split="valid"))
+    assert summary.assessed.basis == "seen"
+    assert any("seen in training or validation" in warning for warning in summary.warnings)
+    assert summary.as_dict()["held_out"] == 0
+
+
+def test_without_labels_nothing_is_claimed() -> None:
+    told = summarise(made_scores(labels=False)).as_dict()
+    assert told["assessed"] == {"films": 0, "basis": "none"}
+    assert told["macro_auc"] is told["accuracy"] is told["negative_baseline"] is None
+    assert all(finding["auc"] is None for finding in told["findings"])
+
+
+def test_as_dict_is_json_without_nan() -> None:
+    told = json.loads(json.dumps(summarise(made_scores()).as_dict(), allow_nan=False))
+    assert [finding["finding"] for finding in told["findings"]] == list(FINDINGS)
+    assert told["findings"][FINDINGS.index("Hernia")]["auc"] is None
+    assert told["films"] == {"found": 200, "scored": 195, "failed": 5}
+
+
+def test_a_leak_and_the_warnings_of_the_run_are_told() -> None:
+    scores = made_scores()
+    scores.provenance["model"]["document"]["training"]["leaked"] = True
+    scores.provenance["warnings"].append("12 films have no label")
+    warnings = summarise(scores).warnings
+    assert warnings[0].startswith("LEAKED")
+    assert warnings[-1] == "12 films have no label"
+
+
+def test_no_films_at_all() -> None:
+    scores = by_hand()
+    none = dataclasses.replace(scores.films, status=np.full(8, Status.DAMAGED, np.uint8))
+    summary = summarise(dataclasses.replace(scores, films=none))
+    assert (summary.scored, summary.failed, summary.assessed.basis) == (0, 8, "none")
+    assert "No film could be scored." in summary.warnings
+
+
+@pytest.mark.parametrize(
+    ("truth", "prob", "threshold", "wanted"),
+    [
+        ([1, 1, 0, 0], [0.9, 0.1, 0.9, 0.1], 0.5, (0.5, 0.5)),
+        ([1, 0], [0.5, 0.5], 0.5, (1.0, 0.0)),
+        ([0, np.nan], [0.1, 0.9], 0.5, (math.nan, 1.0)),
+        ([1, 0], [0.9, 0.1], math.nan, (math.nan, math.nan)),
+    ],
+)
+def test_at_threshold_by_hand(
+    truth: list[float], prob: list[float], threshold: float, wanted: tuple[float, float]
+) -> None:
+    found = at_threshold(np.array(truth, np.float32), np.array(prob, np.float32), threshold)
+    assert found == pytest.approx(wanted, nan_ok=True)

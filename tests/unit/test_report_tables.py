@@ -1,0 +1,88 @@
+"""The worded tables of a report, and the look-ups in a provenance that may hold anything."""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from report_scores import FAILED, FINDINGS, made_scores
+
+from cxrscore.films import Status
+from cxrscore.report import tables
+from cxrscore.report.provenance import look, number, text, texts, training
+
+
+def test_failed_films_keep_their_reason_and_message() -> None:
+    scores = made_scores()
+    found = tables.failures(scores)
+    wanted = [(scores.films.path[row], code.name.lower().replace("_", " "), words) for row, code, words in FAILED]
+    assert (list(found.rows), found.total) == (wanted, 5)
+    assert dict(found.reasons)["not an image"] == 1
+
+
+def test_the_table_of_failed_films_is_cut_and_counts_on() -> None:
+    scores = made_scores(600)
+    films = dataclasses.replace(scores.films, status=np.full(600, Status.CRASHED, np.uint8))
+    found = tables.failures(dataclasses.replace(scores, films=films))
+    assert (len(found.rows), found.total, found.reasons) == (500, 600, (("crashed", 600),))
+
+
+def test_a_status_of_a_later_version_is_shown_by_its_number() -> None:
+    assert (tables.status_words(8), tables.status_words(0), tables.status_words(200)) == (
+        "several frames",
+        "not written",
+        "status 200",
+    )
+
+
+def test_highest_films_against_a_plain_sort() -> None:
+    scores = made_scores()
+    scored = [row for row in range(200) if scores.films.status[row] == Status.OK]
+    for column, one in enumerate(tables.highest_films(scores)):
+        ranked = sorted(scored, key=lambda row: -scores.prob[row, column])[:3]
+        assert one.films == tuple((scores.films.path[row], float(scores.prob[row, column])) for row in ranked)
+        reached = sum(scores.prob[row, column] >= scores.thresholds[column] for row in scored)
+        assert one.above == (None if FINDINGS[column] == "Hernia" else reached)
+
+
+def test_facts_tell_what_is_known_and_nothing_else() -> None:
+    told = {name: dict(rows) for name, rows in tables.facts(made_scores().provenance)}
+    assert told["Run"]["Heat maps"] == "grad-cam, tap relu"
+    assert told["Model"]["Input"] == "400 pixels a side"
+    assert told["Training"]["Split"] == "train 40, valid 20, test 140, rule by patient"
+    assert told["Training"]["Best epoch"] == "20, by validation macro AUC"
+    assert tables.facts({}) == ()
+    assert tables.facts({"model": {"file": "m"}}) == (("Model", (("File", "m"),)),)
+
+
+def test_raw_provenance_is_ascii_and_cut() -> None:
+    assert json.loads("\n".join(tables.raw_json({"a": "\u202e"}))) == {"a": "\u202e"}
+    assert "\u202e" not in "".join(tables.raw_json({"a": "\u202e"}))
+    lines = tables.raw_json({"a": "x" * 300_000})
+    assert sum(map(len, lines)) < 201_000
+    assert lines[-1].startswith("... cut here")
+
+
+@pytest.mark.parametrize("tree", [None, 3, "word", [1], {}, {"a": None}, {"a": "b"}, {"a": [{"b": 1}]}])
+def test_look_ups_below_what_is_not_there(tree: Any) -> None:
+    assert look(tree, "a", "b", "c") is None
+    assert text(tree, "a", "b", "c") == ""
+    assert texts(tree, "a", "b", "c") == ()
+    assert math.isnan(number(tree, "a", "b", "c"))
+
+
+def test_numbers_are_numbers() -> None:
+    told = {"int": 3, "float": 0.5, "word": "3", "yes": True, "huge": 10**400}
+    assert (number(told, "int"), number(told, "float")) == (3.0, 0.5)
+    assert all(math.isnan(number(told, key)) for key in ("word", "yes", "huge"))
+
+
+def test_a_history_of_anything() -> None:
+    told = {"history": [{"epoch": 1, "train_loss": 0.5}, {"epoch": "two"}, "three", None], "best_epoch": "x"}
+    found = training({"model": {"document": {"training": told}}})
+    assert [epoch.number for epoch in found.epochs] == [1]
+    assert math.isnan(found.epochs[0].valid_loss)
+    assert (found.best_epoch, found.leaked, found.monitor) == (None, False, "")
+    assert training({"model": {"document": {"training": {"history": {"epoch": 1}}}}}).epochs == ()

@@ -184,6 +184,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
 @click.option(
     "--labels", type=_FILE, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
 )
+@click.option("--no-labels", is_flag=True, help="Join no label table, even if one lies there.")
 @click.option("--backend", help="[default: the one that trained the model, if installed]")
 @click.option("-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--maps", type=click.IntRange(0), default=4, show_default=True, help="Heat maps kept of each film.")

@@ -18,7 +18,8 @@ def grad_cam(parts: CamParts) -> Floats:
     """
     alpha = parts.gradients.mean(axis=(2, 3))
     alpha = np.broadcast_to(alpha, (len(parts.activations), *alpha.shape[1:]))
-    return np.einsum("nhwk,nfk->nfhw", parts.activations, alpha, optimize=True).astype(np.float32)
+    maps: Floats = np.einsum("nhwk,nfk->nfhw", parts.activations, alpha, optimize=True).astype(np.float32)
+    return maps
 
 
 def hires_cam(parts: CamParts) -> Floats:
@@ -28,7 +29,8 @@ def hires_cam(parts: CamParts) -> Floats:
     """
     n, h, w, k = parts.activations.shape
     gradients = np.broadcast_to(parts.gradients, (n, parts.gradients.shape[1], h, w, k))
-    return np.einsum("nhwk,nfhwk->nfhw", parts.activations, gradients, optimize=True).astype(np.float32)
+    maps: Floats = np.einsum("nhwk,nfhwk->nfhw", parts.activations, gradients, optimize=True).astype(np.float32)
+    return maps
 
 
 explainers = (

@@ -107,7 +107,7 @@ class Registry:
         plugin.hooks = tuple(sorted(caller.name for caller in callers))
         for caller in callers:
             implementation = next(i for i in caller.get_hookimpls() if i.plugin_name == plugin.name)
-            found = list(implementation.function())
+            found: list[Any] = list(cast(Iterable[Any], implementation.function()))
             for descriptor in found:
                 _check_descriptor(caller.name, descriptor)
             plugin.provides[caller.name] = found

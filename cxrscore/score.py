@@ -41,6 +41,7 @@ class ScoreOptions:
     """All that decides a scoring run; what ``cxrscore score`` takes, under the same names.
 
     labels     label table to join; None: labels.csv in or beside the films folder, if there is one
+    no_labels  join none, whatever lies there
     backend    None: the one the model was trained with if it is installed, else the first that is
     maps       how many heat maps are kept of each film, of its most probable findings
     thumbnails how many films are kept small, for the report
@@ -50,6 +51,7 @@ class ScoreOptions:
     output: Path
     model: Path = Path("model.safetensors")
     labels: Path | None = None
+    no_labels: bool = False
     backend: str | None = None
     device: str = "auto"
     precision: Precision = "fp32"
@@ -111,7 +113,7 @@ class _Joined:
 
 def _join(options: ScoreOptions, paths: tuple[str, ...]) -> _Joined | None:
     path = options.labels or lab.find_labels(options.films)
-    if path is None:
+    if path is None or options.no_labels:
         return None
     table, layout = lab.read_labels(path, plugins.datasets())
     joined = lab.join_labels(table, paths)
@@ -154,9 +156,11 @@ def probabilities(logits: Floats, activation: Activation) -> Floats:
     z = logits.astype(np.float64)
     if activation == "softmax":
         powers = np.exp(z - z.max(axis=1, keepdims=True))
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    half = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1 / (1 + half), half / (1 + half)).astype(np.float32)
+        prob: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    else:
+        half = np.exp(-np.abs(z))
+        prob = np.where(z >= 0, 1 / (1 + half), half / (1 + half)).astype(np.float32)
+    return prob
 
 
 class Scorer:
@@ -253,7 +257,7 @@ def _shard(
         logit=logits,
         prob=prob,
         status=np.array([film.status for film in films], np.uint8),
-        message=[film.message for film in films],
+        message=["" if film.status == Status.OK else film.message for film in films],
         sha256=[film.sha256 for film in films],
         width=np.array([film.width for film in films], np.uint32),
         height=np.array([film.height for film in films], np.uint32),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +28,9 @@ from cxrscore.testing.phantoms import golden_films
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the step, how much of it is done, and how much there is."""
+
+_FORWARD = 8
+"""Films in a batch where nothing is learned: on a CPU larger batches only cost memory."""
 
 _NORMALIZE = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
 """What the ImageNet weights of an architecture were trained with."""
@@ -110,7 +114,7 @@ def train_model(options: TrainOptions, progress: Progress = lambda step, done, t
     best = _fit(model, data, loss.weighted(class_weights(data.labels[list(data.split.train)])), options, progress)
     # The model is built anew from what is saved, so that what is tested is what others will load.
     final = backend.build(spec, best.tensors, device=options.device, precision="fp32")
-    test_auc = _test(final, data, options)
+    test_auc = _test(final, data)
     document = _document(options, spec, data, base, final, best)
     save_model(options.output, best.tensors, document)
     run_folder = save_run(options.output, best.history, best.epoch, lab.split_csv(data.split, data.paths))
@@ -174,10 +178,10 @@ def _split(
     else:
         split = lab.split_by_patient(patients, labels, seed=options.seed)
     readable = set(store.rows)
-    kept = {name: tuple(r for r in getattr(split, name) if r in readable) for name in ("train", "valid", "test")}
-    if not kept["train"] or not kept["valid"]:
+    train, valid, test = (tuple(r for r in rows if r in readable) for rows in (split.train, split.valid, split.test))
+    if not train or not valid:
         raise InputError("training needs at least one readable film in each of the splits train and valid")
-    return replace(split, **kept)
+    return replace(split, train=train, valid=valid, test=test)
 
 
 def _spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWeights | None) -> ModelSpec:
@@ -227,7 +231,7 @@ class _Feed:
     def _embed(self, view: int, progress: Progress) -> Floats:
         films = (self._film(row, view) for row in self.train)
         name = f"embedding view {view + 1}" if self._options.views else "embedding"
-        return _in_batches(self._embedding, films, len(self.train), self._options.batch_size, progress, name)
+        return _in_batches(self._embedding, films, len(self.train), _FORWARD, progress, name)
 
     @property
     def _embedding(self) -> Callable[[Floats], Floats]:
@@ -239,9 +243,7 @@ class _Feed:
         if not self._embedded:
             return None
         films = (self._data.store.unit(row) for row in self.valid)
-        return _in_batches(
-            self._embedding, films, len(self.valid), self._options.batch_size, progress, "embedding valid"
-        )
+        return _in_batches(self._embedding, films, len(self.valid), _FORWARD, progress, "embedding valid")
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The training films in an order drawn from seed and epoch."""
@@ -280,9 +282,9 @@ def _in_batches(
     return np.concatenate(parts)
 
 
-def _predict(model: Model, store: FilmStore, rows: tuple[int, ...], size: int) -> Floats:
+def _predict(model: Model, store: FilmStore, rows: tuple[int, ...]) -> Floats:
     films = (store.unit(row) for row in rows)
-    return _in_batches(model.predict, films, len(rows), size, lambda step, done, total: None, "")
+    return _in_batches(model.predict, films, len(rows), _FORWARD, lambda step, done, total: None, "")
 
 
 def _fit(model: Model, data: _Data, loss: Loss, options: TrainOptions, progress: Progress) -> _Best:
@@ -291,18 +293,18 @@ def _fit(model: Model, data: _Data, loss: Loss, options: TrainOptions, progress:
     valid_inputs, truth = feed.valid_inputs(progress), data.labels[list(data.split.valid)]
     tensors, best, history = model.tensors(), None, []
     for epoch in range(options.epochs):
+        started = time.monotonic()
         train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, options.learning_rate)
         if not np.isfinite(train_loss):
             raise InputError(f"the loss is {train_loss} in epoch {epoch + 1}; try a smaller --learning-rate")
         if valid_inputs is None:
-            logits = _predict(model, data.store, data.split.valid, options.batch_size)
+            logits = _predict(model, data.store, data.split.valid)
         else:
             logits = feed.learner.predict(valid_inputs)
         valid_loss, aucs = float(loss.function(np, logits, truth, loss.weights)), auc_per_finding(truth, logits)
         score = macro(aucs)
-        history.append(
-            {"epoch": epoch + 1, "train_loss": train_loss, "valid_loss": valid_loss, "valid_macro_auc": score}
-        )
+        row = {"epoch": epoch + 1, "train_loss": train_loss, "valid_loss": valid_loss, "valid_macro_auc": score}
+        history.append({**row, "seconds": round(time.monotonic() - started, 3)})
         progress(f"epoch {epoch + 1}: loss {train_loss:.3f}, valid AUC {score:.3f}", epoch + 1, options.epochs)
         if best is None or _rank(score, valid_loss) > _rank(best.macro_auc, best.valid_loss):
             best = _Best(
@@ -325,10 +327,10 @@ def _rank(score: float, valid_loss: float) -> tuple[float, float]:
     return (-1.0 if np.isnan(score) else score, -valid_loss)
 
 
-def _test(model: Model, data: _Data, options: TrainOptions) -> float:
+def _test(model: Model, data: _Data) -> float:
     if not data.split.test:
         return float("nan")
-    logits = _predict(model, data.store, data.split.test, options.batch_size)
+    logits = _predict(model, data.store, data.split.test)
     return macro(auc_per_finding(data.labels[list(data.split.test)], logits))
 
 
@@ -353,7 +355,7 @@ def _document(
             "seed": options.seed,
             "recipe": {k: v if isinstance(v, int | float | str) else None for k, v in _public(options).items()},
             "weights": source,
-            "history": [_no_nan(row) for row in best.history],
+            "history": [{**_no_nan(row), "epoch": int(row["epoch"])} for row in best.history],
             "best_epoch": best.epoch,
             "monitor": "valid_macro_auc",
             "split": {**split, "rule": data.split.rule, "sha256": digest},
@@ -371,7 +373,8 @@ def _document(
 
 def _public(options: TrainOptions) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
-    return {k: v for k, v in asdict(options).items() if k not in ("films", "labels", "output", "split")}
+    kept = {k: v for k, v in asdict(options).items() if k not in ("films", "labels", "output", "split")}
+    return {**kept, "weights": Path(options.weights).name}
 
 
 def _no_nan(values: dict[str, Any]) -> dict[str, float | None]:

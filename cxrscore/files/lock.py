@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -12,6 +13,8 @@ from pathlib import Path
 from cxrscore.errors import InputError
 from cxrscore.files.atomic import cannot_write, write_all
 
+_NO_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
@@ -19,78 +22,94 @@ def locked(path: Path) -> Iterator[None]:
 
     A lock whose process on this host is gone is taken over. InputError, naming host and process, where another holds
     it; WriteError where the file cannot be written.
+
+    The holder also has the file flocked. The system gives that back however a process ends, so what is left of one
+    that was killed is told from what is held; the name in the file is for other hosts, and for people.
     """
     try:
-        held = _create(path) or _take_over(path)
+        descriptor = _take(path)
     except OSError as error:
         raise cannot_write(path, error) from error
-    if not held:
-        raise InputError(f"{path} was given back just now; try again")
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-def _create(path: Path) -> bool:
-    """True if the file was not there: O_EXCL lets exactly one process make it."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return False
-    try:
-        _sign(descriptor)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
-    finally:
         os.close(descriptor)
-    return True
 
 
-def _take_over(path: Path) -> bool:
-    """Puts this process in place of one that is gone; False where the file is not there any more.
-
-    The file is rewritten, never removed: a second process that also saw the old holder gone would otherwise remove
-    the new lock of the first. flock lets one after the other look.
-    """
+def _take(path: Path) -> int:
+    """An open, flocked and signed lock file."""
+    descriptor, made = _open(path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        alone = _flock(descriptor)
         holder = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
-        if not _gone(holder):
+        if not _free(holder, made, alone):
             words = holder.split()
             who = f"process {words[1]} on {words[0]}" if len(words) == 2 else "a process that left no name"
             raise InputError(f"{path} is held by {who}. Wait for it, or remove the file if it is gone.")
-        if not _still_named(path, descriptor):
-            return False
-        os.ftruncate(descriptor, 0)
-        _sign(descriptor)
-    finally:
+        if named := _still_named(path, descriptor):
+            _sign(path, descriptor)
+    except BaseException:
         os.close(descriptor)
+        raise
+    if named:
+        return descriptor
+    os.close(descriptor)  # given back since it was opened: try again
+    return _take(path)
+
+
+def _sign(path: Path, descriptor: int) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        write_all(descriptor, f"{socket.gethostname()} {os.getpid()}\n".encode())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """The descriptor, and whether this process made the file."""
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+    except FileExistsError:
+        try:
+            return os.open(path, flags), False
+        except FileNotFoundError:  # given back in between
+            return _open(path)
+
+
+def _flock(descriptor: int) -> bool | None:
+    """Whether no other process has it flocked; None on file systems that cannot tell."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_FLOCK:
+            return None
+        raise
     return True
 
 
-def _sign(descriptor: int) -> None:
-    """Writes into an empty lock file who holds it."""
-    write_all(descriptor, f"{socket.gethostname()} {os.getpid()}\n".encode())
-
-
-def _gone(holder: str) -> bool:
-    """True only where it is certain: the process was on this host, and is not there any more."""
-    words = holder.split()
-    if len(words) != 2 or words[0] != socket.gethostname() or not words[1].isdecimal():
+def _free(holder: str, made: bool, alone: bool | None) -> bool:
+    """Whether a lock file, with what is written in it, is nobody's."""
+    if alone is False:
         return False
+    if not holder.endswith("\n"):  # not signed, or not to the end: its process was stopped there, or is about to
+        return made or alone is True
+    host, _, pid = holder.strip().partition(" ")
+    return host == socket.gethostname() and pid.isdecimal() and (alone is True or not _runs(int(pid)))
+
+
+def _runs(pid: int) -> bool:
     try:
-        os.kill(int(words[1]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):  # it is there, of another user; or no number of a process
         return False
-    return False
+    except (PermissionError, OverflowError):  # of another user; or no number of a process, so nothing is known
+        return True
+    return True
 
 
 def _still_named(path: Path, descriptor: int) -> bool:

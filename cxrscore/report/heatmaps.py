@@ -148,7 +148,7 @@ def overlay(film: Pixels, raw: Floats, scale: float) -> Pixels:
 
     Colour and opacity both rise with the value, from nothing at 0 to the strongest at ``scale``.
     """
-    strength = np.clip(enlarge(np.abs(raw), film.shape[0]) / scale, 0, 1)
+    strength = np.clip(enlarge(np.maximum(raw, 0), film.shape[0]) / scale, 0, 1)
     colour = _COLOURS(0.25 + 0.75 * strength)[..., :3]
     opacity = _STRONGEST * strength[..., None]
     mixed = (1 - opacity) * (film[..., None] / 255) + opacity * colour

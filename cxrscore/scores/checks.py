@@ -30,8 +30,12 @@ def check_fit(what: str, values: Mapping[str, Array], layout: Sequence[Column], 
             raise InputError(f"{what} has {column.path} of {array.dtype}, wanted {np.dtype(column.dtype)}")
 
 
-def check_ranges(what: str, values: Mapping[str, Array], films: int, findings: int) -> None:
-    """FileFormatError unless the columns that there are hold what they may, in a run of N films and C findings."""
+def check_ranges(what: str, values: Mapping[str, Array], films: range, findings: int) -> None:
+    """FileFormatError unless the columns that there are hold what they may.
+
+    films     the rows that heat maps and thumbnails may belong to
+    findings  C
+    """
     limits = {
         "films/status": (0, STATUS_CODES - 1),
         "films/split": (0, len(SPLITS) - 1),
@@ -39,9 +43,9 @@ def check_ranges(what: str, values: Mapping[str, Array], films: int, findings: i
         "scores/prob": (0, 1),
         "truth": (0, 1),
         "thresholds": (0, 1),
-        "cam/film": (0, films - 1),
+        "cam/film": (films.start, films.stop - 1),
         "cam/finding": (0, findings - 1),
-        "thumbnails/film": (0, films - 1),
+        "thumbnails/film": (films.start, films.stop - 1),
     }
     for name in limits.keys() & values.keys():
         low, high = limits[name]

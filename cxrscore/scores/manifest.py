@@ -44,6 +44,10 @@ class Manifest:
         """SHA-256 of the inputs, hex."""
         return sha256_bytes(canonical(self.inputs).encode())
 
+    def same(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether a run with these inputs has the same fingerprint."""
+        return canonical(inputs) == canonical(self.inputs)
+
     @cached_property
     def shards(self) -> tuple[range, ...]:
         """The rows of each shard."""
@@ -85,7 +89,7 @@ def read_head(path: Path) -> Head | None:
     try:
         with open(path, "rb") as file:
             head = json.loads(file.readline(HEAD))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(
@@ -107,7 +111,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _leaves(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", canonical(value)

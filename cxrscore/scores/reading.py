@@ -30,7 +30,8 @@ def open_scores(path: Path, *, cap: int = DECLARED) -> Scores:
         check_format(file, FORMAT)
         provenance = read_json(file, "provenance")
         values = read_columns(file, LAYOUT)
-    check_ranges(str(path), values, *values["scores/logit"].shape)
+    films, findings = values["scores/logit"].shape
+    check_ranges(str(path), values, range(films), findings)
     return _scores(values, provenance)
 
 

@@ -10,6 +10,7 @@ Each of these appears whole or not at all, so a run may be stopped anywhere and 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether the output is there, made of exactly this run."""
-        return not _manifest_file(self.output).exists() and _inputs_of(self.output) == self.manifest.inputs
+        return not _manifest_file(self.output).exists() and self.manifest.same(_inputs_of(self.output))
 
     def done(self, shard: int) -> bool:
         """Whether this shard needs no scoring any more."""
@@ -112,7 +113,7 @@ class Run:
 
     def _merge(self, own: Mapping[str, Array], provenance: Mapping[str, Any]) -> None:
         """Among the parts, so that a merge that is killed leaves nothing beside the output."""
-        merged = _parts(self.output) / "merged.h5"
+        merged = _parts(self.output) / f"merged-{secrets.token_hex(4)}.h5"
         try:
             with _writing(self.output):
                 merge_shards(merged, self.manifest, self._all_done(), own, provenance)
@@ -143,7 +144,7 @@ class Run:
         lengths["thumbnail"] = len(own["thumbnails/film"])
         what = f"what is merged into {self.output}"
         check_fit(what, own, [column for column in LAYOUT if not column.in_shard], lengths)
-        check_ranges(what, own, lengths["film"], lengths["finding"])
+        check_ranges(what, own, range(lengths["film"]), lengths["finding"])
 
 
 def open_run(
@@ -179,7 +180,7 @@ def _start_over(output: Path, manifest: Manifest) -> None:
         head = read_head(_manifest_file(output))
     except FileFormatError:
         head = None  # damaged: discarded like those of another run
-    if head is None or not head.replaces or head.inputs != manifest.inputs:
+    if head is None or not head.replaces or not manifest.same(head.inputs):
         with locked(_lock_file(output)):
             _drop(output)
             _begin(output, manifest, replaces=True)
@@ -198,10 +199,10 @@ def _go_on(output: Path, manifest: Manifest) -> None:
 
 
 def _check_same(place: Path, inputs: Mapping[str, Any], manifest: Manifest) -> None:
-    if changed := differences(inputs, manifest.inputs):
+    if not manifest.same(inputs):
+        changed = "; ".join(differences(inputs, manifest.inputs))
         raise InputError(
-            f"{place} is of another run; this one differs in {'; '.join(changed)}. Use --overwrite to replace it, or "
-            "another -o."
+            f"{place} is of another run; this one differs in {changed}. Use --overwrite to replace it, or another -o."
         )
 
 

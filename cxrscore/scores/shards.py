@@ -49,7 +49,7 @@ def shard_bytes(shard: Shard, fingerprint: str, rows: range, findings: int) -> b
     columns = _columns(shard)
     what = f"the shard of films {rows.start} to {rows.stop}"
     check_fit(what, columns, SHARD_LAYOUT, {"film": len(rows), "finding": findings, "map": len(columns["cam/film"])})
-    check_ranges(what, columns, rows.stop, findings)
+    check_ranges(what, columns, rows, findings)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=LIBVER) as file:
         for column in SHARD_LAYOUT:
@@ -87,7 +87,7 @@ def read_values(path: Path, fingerprint: str, rows: range) -> dict[str, Array]:
     with open_guarded(path) as file:
         _check(file, fingerprint, rows)
         values = read_columns(file, SHARD_LAYOUT)
-    check_ranges(str(path), values, rows.stop, values["scores/logit"].shape[1])
+    check_ranges(str(path), values, rows, values["scores/logit"].shape[1])
     return values
 
 

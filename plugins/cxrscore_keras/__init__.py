@@ -33,7 +33,7 @@ class KerasBackend:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it once, when it is imported
         try:
             from cxrscore_keras.model import build
-        except ImportError as error:
+        except (ImportError, ValueError) as error:  # an engine that is not there; a word that is no engine
             raise BackendUnavailableError(
                 f"Keras does not start: {error}. It needs an engine: install one with {self.install}, "
                 "or name the one that is there in KERAS_BACKEND (tensorflow, torch or jax)."

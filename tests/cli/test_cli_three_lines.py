@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
 from cxrscore.films import Status
+from cxrscore.models.bundle import load_model
 from cxrscore.scores import open_scores
 from cxrscore.testing.phantoms import make_phantoms
 
@@ -58,6 +60,12 @@ def test_the_three_lines(home):
     summary = json.loads(done.stdout)
     assert (home / "out.html").read_text().startswith("<!DOCTYPE html>")
     assert summary["films"]["failed"] == 1
+
+
+def test_the_model_file_is_as_its_schema_says(home):
+    schema = json.loads((Path(__file__).parents[2] / "schemas" / "model.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(load_model(home / "model.safetensors").document, schema)
 
 
 def test_the_other_backend_gives_the_same_scores(home):

@@ -1,6 +1,7 @@
 """Every backend computes the networks that the contract describes, and the same numbers as the others."""
 
 import contextlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -86,6 +87,20 @@ def test_the_model_has_all_abilities_and_says_what_computes(backend, model):
 def test_a_device_that_is_not_there_is_named(backend, device):
     with pytest.raises(BackendUnavailableError, match=device):
         backend.build(TINY, None, device=device)
+
+
+@pytest.mark.parametrize("engine", ["abacus", "jax"])
+def test_keras_without_its_engine_says_what_to_do(backend, engine):
+    if backend.name != "keras" or importlib.util.find_spec(engine) is not None:
+        pytest.skip("only for keras, and where the engine is not installed")
+    code = (
+        "from cxrscore.contract import ModelSpec; from cxrscore_keras import KerasBackend\n"
+        "KerasBackend().build(ModelSpec(architecture='tinycnn', findings=('Mass',), size=32), None)"
+    )
+    environment = {"PYTHONPATH": ":".join(sys.path), "KERAS_BACKEND": engine}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "BackendUnavailableError: Keras does not start" in done.stderr
+    assert "KERAS_BACKEND" in done.stderr
 
 
 def test_an_unknown_architecture_is_named(backend):

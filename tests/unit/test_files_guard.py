@@ -27,7 +27,7 @@ def test_weights_in_nested_groups_are_read(tmp_path: Path) -> None:
             read_dataset(file, "conv1/conv1/bias:0")
         with pytest.raises(FileFormatError, match="no dataset conv1"):
             read_dataset(file, "conv1")
-        with pytest.raises(FileFormatError, match="longer than 5 bytes|not a text of at most 5"):
+        with pytest.raises(FileFormatError, match="not a text of at most 5 bytes"):
             read_text(file, "backend", longest=5)
 
 

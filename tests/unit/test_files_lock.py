@@ -1,5 +1,7 @@
 """The lock file: one holder at a time, and none that has ended."""
 
+import errno
+import fcntl
 import os
 import socket
 import subprocess
@@ -10,7 +12,6 @@ import pytest
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.files import locked
-from cxrscore.files.lock import _take_over
 
 
 @pytest.fixture
@@ -49,30 +50,54 @@ def test_a_lock_goes_with_a_block_that_fails(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_process_that_ended_is_taken_over(tmp_path: Path, ended: int) -> None:
     path = tmp_path / "lock"
-    path.write_text(f"{socket.gethostname()} {ended} \n")
+    path.write_text(f"{socket.gethostname()} {ended}\n")
     with locked(path):
         assert path.read_text().split() == [socket.gethostname(), str(os.getpid())]
 
 
-def test_only_one_of_two_takes_over(tmp_path: Path, ended: int) -> None:
+def test_what_a_process_left_that_was_stopped_while_signing_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    path.write_text(f"{socket.gethostname()} {ended}\n")
-    assert _take_over(path)
-    with pytest.raises(InputError, match="is held by"):
-        _take_over(path)
+    for left in ("", f"{socket.gethostname()} 1"):
+        path.write_text(left)
+        _take(path)
+        assert not path.exists()
 
 
-def test_a_lock_that_was_given_back_is_not_taken_over(tmp_path: Path) -> None:
-    assert not _take_over(tmp_path / "lock")
-
-
-@pytest.mark.parametrize("text", ["", "elsewhere 1", "elsewhere", "a b c", "\udcff", f"{socket.gethostname()} x"])
-def test_a_lock_of_another_host_or_without_a_name_is_respected(tmp_path: Path, text: str) -> None:
+def test_a_lock_whose_number_another_process_has_now_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    path.write_text(text, errors="surrogateescape")
+    path.write_text(f"{socket.gethostname()} {os.getppid()}\n")
+    _take(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("text", ["elsewhere 1\n", "elsewhere\n", "a b c\n", "\n", f"{socket.gethostname()} x\n"])
+def test_a_lock_of_another_host_or_of_nobody_known_is_respected(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "lock"
+    path.write_text(text)
     with pytest.raises(InputError, match=r"is held by .*remove the file"):
         _take(path)
-    assert path.read_text(errors="surrogateescape") == text
+    assert path.read_text() == text
+
+
+@pytest.fixture
+def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_flock")
+def test_without_flock_the_name_decides(tmp_path: Path, ended: int) -> None:
+    path = tmp_path / "lock"
+    with locked(path), pytest.raises(InputError, match=f"process {os.getpid()} on"):
+        _take(path)
+    path.write_text(f"{socket.gethostname()} {ended}\n")
+    _take(path)
+    assert not path.exists()
+    path.write_text("")
+    with pytest.raises(InputError, match="a process that left no name"):
+        _take(path)
 
 
 def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path: Path, ended: int) -> None:

@@ -1,0 +1,95 @@
+"""Headers worked out by hand, byte for byte."""
+
+import struct
+
+import pytest
+
+from cxrscore.films.film import FilmError, Status
+from cxrscore.films.sniff import check_jpeg_end, jpeg2000_header, jpeg_header, png_header, sniff
+
+SOI, EOI = b"\xff\xd8", b"\xff\xd9"
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def frame(marker: int, height: int, width: int, bits: int = 8) -> bytes:
+    return segment(marker, struct.pack(">BHHB", bits, height, width, 1) + b"\x01\x11\x00")
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "png"),
+        (b"\xff\xd8\xff\xe0", "jpeg"),
+        (bytes(128) + b"DICM", "dicom"),
+        (b"\x08\x00\x05\x00CS\x0a\x00ISO_IR", "dicom"),  # explicit, no preamble
+        (b"\x08\x00\x00\x00\x04\x00\x00\x00\xa0\x01\x00\x00", "dicom"),  # implicit group length
+        (b"\x02\x00\x00\x00UL\x04\x00", "dicom"),
+        (b"\x08\x00\x05\x00\xff\xff\xff\x7f", ""),  # a length of 2 GB
+        (b"\x08\x00\x05\x00\x03\x00\x00\x00", ""),  # an odd length
+        (b"\x08\x00\x05\x00", ""),
+        (b"", ""),
+        (b"film,split\na.png,train\n", ""),
+        (b"PK\x03\x04", ""),
+    ],
+)
+def test_kind_is_told_from_the_first_bytes(head: bytes, kind: str) -> None:
+    assert sniff(head) == kind
+
+
+def test_png_header_looks_at_all_chunks_before_the_pixels() -> None:
+    ihdr = struct.pack(">I4sIIBBBBB", 13, b"IHDR", 700, 500, 8, 3, 0, 0, 0) + bytes(4)
+    trns = struct.pack(">I4s", 1, b"tRNS") + b"\x00" + bytes(4)
+    idat = struct.pack(">I4s", 0, b"IDAT") + bytes(4)
+    header, transparent = png_header(b"\x89PNG\r\n\x1a\n" + ihdr + trns + idat)
+    assert (header.width, header.height, transparent) == (700, 500, True)
+    assert png_header(b"\x89PNG\r\n\x1a\n" + ihdr + idat + trns)[1] is False
+
+
+def test_jpeg_header_skips_other_segments_and_fill_bytes() -> None:
+    table = segment(0xC4, b"\xff\xc0\x00\x0b\x08\x00\x01\x00\x01")  # a frame header inside a table is none
+    data = SOI + segment(0xE0, b"JFIF") + table + b"\xff" + frame(0xC0, 500, 700)
+    header, marker, bits = jpeg_header(data)
+    assert (header.width, header.height, marker, bits) == (700, 500, 0xC0, 8)
+
+
+def test_jpeg_without_frame_is_damaged() -> None:
+    with pytest.raises(FilmError, match="without a frame header") as caught:
+        jpeg_header(SOI + segment(0xE0, b"JFIF") + EOI)
+    assert caught.value.status == Status.DAMAGED
+
+
+SCAN = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00")
+
+
+@pytest.mark.parametrize(
+    ("tail", "wrong"),
+    [
+        (SCAN + b"\x12\xff\x00\x34\xff\xd0\x56" + EOI, None),
+        (SCAN + b"\x12" + SCAN + b"\x34" + EOI, None),  # progressive: several scans
+        (SCAN + b"\x12\xff\x00\x34" + EOI + bytes(3), None),
+        (SCAN + b"\x12\xff\x7f\x34" + EOI, None),  # JPEG-LS stuffs otherwise
+        (SCAN + b"\x12\xff\x00\x34", "cut short"),
+        (SCAN + b"\x12\xff", "cut short"),
+        (b"", "cut short"),
+        (SCAN + b"\x12" + EOI + b"x", "other bytes"),
+        (SCAN + b"\x12" + EOI + SOI + EOI, "other bytes"),
+    ],
+)
+def test_jpeg_must_end_with_its_end_marker(tail: bytes, wrong: str | None) -> None:
+    data = SOI + frame(0xC0, 8, 8) + tail
+    if wrong is None:
+        check_jpeg_end(data)
+    else:
+        with pytest.raises(FilmError, match=wrong):
+            check_jpeg_end(data)
+
+
+def test_jpeg_2000_size_is_corner_minus_origin() -> None:
+    siz = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII", 41, 0, 710, 520, 10, 20)
+    header = jpeg2000_header(b"\x00\x00\x00\x0cjP  " + siz)
+    assert (header.width, header.height) == (700, 500)
+    with pytest.raises(FilmError):
+        jpeg2000_header(b"\xff\x4f\xff\x51")

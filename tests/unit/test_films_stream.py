@@ -1,0 +1,73 @@
+"""Films decoded ahead: in order, bounded, and closed cleanly."""
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cxrscore.errors import InputError
+from cxrscore.films import Preprocessing, Status, preprocess, read_film, stream, stream_films
+
+SIZE = Preprocessing(size=16)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        cv2.imwrite(str(tmp_path / f"{number:02d}.png"), rng.integers(0, 256, (40, 40), dtype=np.uint8))
+    (tmp_path / "07.png").write_bytes(b"not a film")
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("workers", "ahead"), [(1, 1), (3, 2), (2, 100)])
+def test_films_come_in_order_with_their_squares(folder: Path, workers: int, ahead: int) -> None:
+    prepared = list(stream_films(folder, names(folder), SIZE, workers=workers, ahead=ahead))
+    assert len(prepared) == 20
+    for name, item in zip(names(folder), prepared, strict=True):
+        film = read_film(folder / name)
+        assert (item.film, item.film.pixels) == (film, None)
+        if film.status == Status.OK:
+            np.testing.assert_array_equal(item.pixels, preprocess(film.pixels, SIZE))
+        else:
+            assert (name, item.pixels) == ("07.png", None)
+
+
+def test_never_more_than_ahead_films_are_begun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, begun = stream.prepare, []
+
+    def counted(path: Path, *args: object, **options: object) -> object:
+        begun.append(path)
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(stream, "prepare", counted)
+    for taken, _ in enumerate(stream_films(folder, names(folder), SIZE, workers=2, ahead=4), start=1):
+        assert len(begun) <= taken + 4
+
+
+def test_an_abandoned_stream_leaves_no_thread(folder: Path) -> None:
+    films = stream_films(folder, names(folder), SIZE, workers=3)
+    next(films)
+    films.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("films")]
+
+
+def test_an_unexpected_error_is_raised_not_swallowed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path, *args: object, **options: object) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr(stream, "prepare", broken)
+    with pytest.raises(MemoryError):
+        list(stream_films(folder, names(folder), SIZE, workers=2))
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"workers": 1, "ahead": 0}])
+def test_numbers_below_one_are_refused_at_once(folder: Path, wrong: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="at least 1"):
+        stream_films(folder, [], SIZE, **wrong)

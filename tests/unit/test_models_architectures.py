@@ -1,0 +1,313 @@
+"""The networks by names and shapes: counts that keras.applications publishes, shapes and sides worked by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cxrscore.contract import ModelSpec
+from cxrscore.errors import InputError
+from cxrscore.models.architectures import (
+    ARCHITECTURES,
+    NORMALISATIONS,
+    check_adam_state,
+    check_inputs,
+    check_tensors,
+    embedding_length,
+    feature_side,
+    head_gradients,
+    initial_tensors,
+    tensor_shapes,
+    trainable_names,
+)
+
+TINY = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=32)
+DENSE = replace(TINY, architecture="densenet121")
+RES = replace(TINY, architecture="resnet50")
+HEAD = {"head/kernel", "head/bias"}
+
+
+def base_of(spec):
+    return {name: value for name, value in initial_tensors(spec, 1).items() if name not in HEAD}
+
+
+# --- names and shapes
+
+
+def test_the_small_networks_shapes_by_hand():
+    assert tensor_shapes(TINY) == {
+        "conv1/kernel": (3, 3, 3, 16),
+        "conv1/bias": (16,),
+        "conv2/kernel": (3, 3, 16, 32),
+        "conv2/bias": (32,),
+        "conv3/kernel": (3, 3, 32, 64),
+        "conv3/bias": (64,),
+        "conv4/kernel": (3, 3, 64, 64),
+        "conv4/bias": (64,),
+        "head/kernel": (64, 2),
+        "head/bias": (2,),
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "tensors", "parameters", "fixed"),
+    [(DENSE, 604, 7_037_504, 83_648), (RES, 318, 23_587_712, 53_120)],
+)
+def test_counts_are_those_that_keras_prints_without_top(spec, tensors, parameters, fixed):
+    """Total and non-trainable parameters as in the summary of keras.applications with include_top=False."""
+    sizes = {name: int(np.prod(shape)) for name, shape in tensor_shapes(spec).items() if name not in HEAD}
+    assert len(sizes) == tensors
+    assert sum(sizes.values()) == parameters
+    learning = trainable_names(replace(spec, trainable="all"))
+    assert sum(size for name, size in sizes.items() if name not in learning) == fixed
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "shape"),
+    [
+        (DENSE, "conv1_conv/kernel", (7, 7, 3, 64)),
+        (DENSE, "conv3_block12_1_conv/kernel", (1, 1, 128 + 11 * 32, 128)),
+        (DENSE, "pool4_conv/kernel", (1, 1, 1024, 512)),
+        (DENSE, "bn/gamma", (1024,)),
+        (RES, "conv1_conv/bias", (64,)),
+        (RES, "conv3_block1_0_conv/kernel", (1, 1, 256, 512)),
+        (RES, "conv3_block1_1_conv/kernel", (1, 1, 256, 128)),
+        (RES, "conv5_block3_2_conv/kernel", (3, 3, 512, 512)),
+        (RES, "conv5_block3_3_bn/moving_variance", (2048,)),
+    ],
+)
+def test_shapes_of_some_layers_by_hand(spec, name, shape):
+    assert tensor_shapes(spec)[name] == shape
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("spec", [DENSE, RES], ids=lambda spec: spec.architecture)
+def test_names_and_shapes_are_those_of_the_imagenet_files(spec, shared):
+    from safetensors.numpy import load_file
+
+    stored = load_file(shared / "weights" / f"{spec.architecture}_imagenet_notop.safetensors")
+    ours = {name: shape for name, shape in tensor_shapes(spec).items() if name not in HEAD}
+    assert {name: value.shape for name, value in stored.items()} == ours
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sides"),
+    [
+        ("densenet121", {32: 1, 64: 2, 65: 2, 224: 7, 400: 12}),
+        ("resnet50", {32: 1, 64: 2, 65: 3, 224: 7, 400: 13}),
+        ("tinycnn", {32: 4, 33: 5, 40: 5, 224: 28, 400: 50}),
+    ],
+)
+def test_side_of_the_feature_map(architecture, sides):
+    assert {size: feature_side(architecture, size) for size in sides} == sides
+
+
+@pytest.mark.parametrize(
+    "function", [lambda: feature_side("vgg", 64), lambda: tensor_shapes(replace(TINY, architecture="vgg"))]
+)
+def test_an_unknown_architecture_is_named_with_those_there_are(function):
+    with pytest.raises(InputError, match="'vgg' is unknown; there is: densenet121, resnet50, tinycnn"):
+        function()
+
+
+def test_a_flatten_head_takes_every_place():
+    assert embedding_length(TINY) == 64
+    assert embedding_length(replace(TINY, head="flatten")) == 4 * 4 * 64
+    assert tensor_shapes(replace(RES, size=400, head="flatten"))["head/kernel"] == (13 * 13 * 2048, 2)
+
+
+@pytest.mark.parametrize(
+    ("normalize", "white"),
+    [
+        ("imagenet-rgb", [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]),
+        ("imagenet-caffe", [255 - 103.939, 255 - 116.779, 255 - 123.68]),
+        ("unit", [1, 1, 1]),
+    ],
+)
+def test_normalisation_of_a_white_pixel(normalize, white):
+    mean, sd = (np.array(values) for values in NORMALISATIONS[normalize])
+    np.testing.assert_allclose((1 - mean) / sd, white, rtol=1e-12)
+
+
+# --- what may learn
+
+
+def test_the_head_alone_may_learn():
+    assert all(trainable_names(replace(TINY, architecture=a)) == HEAD for a in ARCHITECTURES)
+
+
+def test_the_last_block_by_hand():
+    assert trainable_names(replace(TINY, trainable="last-block")) == HEAD | {"conv4/kernel", "conv4/bias"}
+    dense = trainable_names(replace(DENSE, trainable="last-block"))
+    # 16 layers of two convolutions and two normalisations (gamma and beta), the last normalisation, the head
+    assert len(dense) == 16 * (2 + 4) + 2 + 2
+    assert {"bn/gamma", "conv5_block1_0_bn/beta", "conv5_block16_2_conv/kernel"} <= dense
+    assert not {"pool4_conv/kernel", "conv4_block24_2_conv/kernel", "conv1_bn/gamma"} & dense
+    res = trainable_names(replace(RES, trainable="last-block"))
+    # 10 convolutions with bias, each normalised, and the head
+    assert len(res) == 10 * (2 + 2) + 2
+    assert not [name for name in res - HEAD if not name.startswith("conv5_block")]
+
+
+@pytest.mark.parametrize("part", ["last-block", "all"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_stored_statistics_never_learn(architecture, part):
+    spec = replace(TINY, architecture=architecture, trainable=part)
+    names = trainable_names(spec)
+    assert not [name for name in names if "/moving_" in name]
+    if part == "all":
+        assert names == {name for name in tensor_shapes(spec) if "/moving_" not in name}
+
+
+# --- first values
+
+
+def test_the_same_seed_gives_the_same_tensors_and_another_seed_others():
+    first, again, other = (initial_tensors(TINY, seed) for seed in (3, 3, 4))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not np.array_equal(first["conv1/kernel"], other["conv1/kernel"])
+
+
+def test_a_tensor_does_not_depend_on_the_others():
+    """Another head leaves the base as it is; tensors of one shape are not alike."""
+    one, two = initial_tensors(TINY, 0), initial_tensors(replace(TINY, findings=("A", "B", "C")), 0)
+    assert np.array_equal(one["conv4/kernel"], two["conv4/kernel"])
+    res = initial_tensors(RES, 0)
+    assert not np.array_equal(res["conv5_block2_2_conv/kernel"], res["conv5_block3_2_conv/kernel"])
+
+
+def test_first_values_have_the_spread_that_their_sources_say():
+    tensors = initial_tensors(replace(DENSE, findings=tuple("ABCDEFGHIJKLMN")), 0)
+    kernel, head = tensors["conv5_block1_1_conv/kernel"], tensors["head/kernel"]
+    assert kernel.std() == pytest.approx(np.sqrt(2 / 512), rel=0.02)  # 65,536 values, fan in 1*1*512
+    assert abs(kernel.mean()) < 0.001
+    bound = np.sqrt(6 / (1024 + 14))
+    assert 0.99 * bound < np.abs(head).max() <= bound
+    assert head.std() == pytest.approx(bound / np.sqrt(3), rel=0.02)
+    assert (tensors["bn/gamma"] == 1).all()
+    assert (tensors["bn/moving_variance"] == 1).all()
+    assert not tensors["bn/beta"].any()
+    assert not tensors["bn/moving_mean"].any()
+    assert not tensors["head/bias"].any()
+    assert all(value.dtype == np.float32 for value in tensors.values())
+
+
+def test_base_tensors_are_taken_and_the_head_drawn():
+    base = base_of(TINY)
+    base["conv2/kernel"] = base["conv2/kernel"].astype(np.float16)
+    found = initial_tensors(TINY, 0, base)
+    assert list(found) == list(tensor_shapes(TINY))
+    assert np.array_equal(found["conv1/kernel"], base["conv1/kernel"])
+    assert found["conv2/kernel"].dtype == np.float32
+    assert np.array_equal(found["conv2/kernel"], base["conv2/kernel"].astype(np.float32))
+    assert np.array_equal(found["head/kernel"], initial_tensors(TINY, 0)["head/kernel"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("conv3/bias"), "conv3/bias is missing"),
+        (lambda t: t.update({"fc/bias": np.zeros(3)}), "fc/bias is not of this network"),
+        (lambda t: t.update({"conv3/bias": np.zeros(3)}), r"conv3/bias has shape \[3\], wanted \[64\]"),
+        (lambda t: t.update({"head/bias": np.zeros(2)}), "without a head.*head/bias"),
+    ],
+)
+def test_base_tensors_that_do_not_fit_are_named(change, words):
+    base = base_of(TINY)
+    change(base)
+    with pytest.raises(InputError, match=words):
+        initial_tensors(TINY, 0, base)
+
+
+# --- checks
+
+
+def test_checked_tensors_are_contiguous_float32_in_order():
+    given = {name: np.asfortranarray(value.astype(np.float64)) for name, value in initial_tensors(TINY, 0).items()}
+    found = check_tensors(TINY, dict(reversed(given.items())))
+    assert list(found) == list(tensor_shapes(TINY))
+    for name, value in found.items():
+        assert value.dtype == np.float32
+        assert value.flags.c_contiguous
+        assert np.array_equal(value, given[name])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_tensor_that_is_not_finite_is_named(value):
+    tensors = initial_tensors(TINY, 0)
+    tensors["conv2/bias"][5] = value
+    with pytest.raises(InputError, match="conv2/bias is not finite"):
+        check_tensors(TINY, tensors)
+
+
+def test_many_faults_are_counted():
+    with pytest.raises(InputError, match=r"conv1/kernel is missing; .* and 5 more faults"):
+        check_tensors(TINY, {})
+
+
+@pytest.mark.parametrize(
+    "inputs", [np.zeros((2, 5), np.float32), np.zeros(4, np.float32), np.zeros((2, 4)), np.zeros((2, 4), np.uint8)]
+)
+def test_inputs_of_another_shape_or_type_are_refused(inputs):
+    with pytest.raises(InputError, match=r"wanted float32 \[N, 4\]"):
+        check_inputs(inputs, (4,))
+
+
+def test_inputs_that_fit_are_passed_on():
+    inputs = np.arange(8, dtype=np.float32).reshape(2, 4)
+    assert np.array_equal(check_inputs(inputs, (4,)), inputs)
+    assert check_inputs(inputs[:0], (4,)).shape == (0, 4)
+
+
+def test_an_adam_state_keeps_its_step_a_scalar():
+    state = {"adam/step": np.array(7), "adam/m/w": np.ones((2, 3)), "adam/v/w": np.ones((2, 3))}
+    found = check_adam_state({"w": (2, 3)}, state)
+    assert set(found) == set(state)
+    assert found["adam/step"].shape == ()
+    assert int(found["adam/step"]) == 7
+
+
+@pytest.mark.parametrize("change", [{"adam/m/w": np.ones((3, 2))}, {"adam/m/x": np.ones(1)}, {"adam/step": np.ones(1)}])
+def test_an_adam_state_of_another_run_is_refused(change):
+    state = {"adam/step": np.array(7), "adam/m/w": np.ones((2, 3)), "adam/v/w": np.ones((2, 3))} | change
+    with pytest.raises(InputError, match="another run"):
+        check_adam_state({"w": (2, 3)}, state)
+
+
+# --- gradients of a linear head
+
+
+def test_gradient_of_a_pooled_head_by_hand():
+    """4 x 4 places: each place and channel moves the logit by a sixteenth of its weight."""
+    kernel = np.zeros((64, 2), np.float32)
+    kernel[:, 0], kernel[3, 1] = 1.0, 8.0
+    found = head_gradients(TINY, kernel, [1, 0])
+    assert found.shape == (1, 2, 1, 1, 64)
+    assert found.dtype == np.float32
+    assert found[0, 0, 0, 0, 3] == 0.5
+    assert not found[0, 0, 0, 0, 4:].any()
+    assert (found[0, 1] == 1 / 16).all()
+
+
+def test_gradient_of_a_flatten_head_by_hand():
+    """The weight of row 1, column 2, channel 5 stands at (1 * 4 + 2) * 64 + 5."""
+    kernel = np.zeros((4 * 4 * 64, 2), np.float32)
+    kernel[(1 * 4 + 2) * 64 + 5, 1] = 7.0
+    found = head_gradients(replace(TINY, head="flatten"), kernel, [0, 1])
+    assert found.shape == (1, 2, 4, 4, 64)
+    assert found[0, 1, 1, 2, 5] == 7.0
+    assert np.count_nonzero(found) == 1
+
+
+@pytest.mark.parametrize("head", ["gap", "flatten"])
+def test_no_finding_gives_no_gradient(head):
+    spec = replace(TINY, head=head)
+    found = head_gradients(spec, initial_tensors(spec, 0)["head/kernel"], [])
+    assert found.shape[:2] == (1, 0)
+    assert found.shape[-1] == 64
+
+
+@pytest.mark.parametrize("finding", [-1, 2])
+def test_a_finding_outside_the_columns_is_refused(finding):
+    with pytest.raises(InputError, match=r"not all in 0\.\.1"):
+        head_gradients(TINY, np.zeros((64, 2), np.float32), [finding])

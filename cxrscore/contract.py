@@ -314,7 +314,7 @@ class Hooks:
 
     @hookspec
     def cxrscore_metrics(self) -> Sequence[Metric]:
-        """Figures of merit. Called by ``train`` for the monitored figure and by ``report``."""
+        """Figures of merit. Listed by ``plugins``; a later release lets ``train`` monitor them."""
         raise NotImplementedError
 
     @hookspec

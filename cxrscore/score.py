@@ -15,7 +15,7 @@ import numpy as np
 import cxrscore
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Activation, CamParts, Explainable, Floats, Model, Precision
+from cxrscore.contract import CamParts, Explainable, Floats, Model, Precision
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_of
 from cxrscore.films import (
@@ -24,13 +24,18 @@ from cxrscore.films import (
     Preprocessing,
     Status,
     find_films,
+    preprocess,
     read_film,
     stream_films,
     thumbnail,
     to_unit,
 )
 from cxrscore.models.bundle import ModelFile, load_model
+from cxrscore.models.output import probabilities
 from cxrscore.scores import SPLITS, HeatMaps, Run, Shard, Thumbnails, open_run, open_scores
+
+THUMBNAIL = 256
+"""Side of the small films in a scores file, pixels."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the step, how much of it is done, and how much there is."""
@@ -149,18 +154,6 @@ def _fingerprint(options: ScoreOptions, model_file: ModelFile, model: Model, bac
         "explainer": options.explainer,
         "maps": options.maps,
     }
-
-
-def probabilities(logits: Floats, activation: Activation) -> Floats:
-    """float32 [N,C] in 0..1 of logits [N,C], computed in float64 so that every backend's scores are rounded alike."""
-    z = logits.astype(np.float64)
-    if activation == "softmax":
-        powers = np.exp(z - z.max(axis=1, keepdims=True))
-        prob: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    else:
-        half = np.exp(-np.abs(z))
-        prob = np.where(z >= 0, 1 / (1 + half), half / (1 + half)).astype(np.float32)
-    return prob
 
 
 class Scorer:
@@ -304,7 +297,7 @@ def _merge(
         patient=patient,
         truth=truth,
         thresholds=np.array([thresholds.get(f, {}).get("prob", np.nan) for f in findings], np.float32),
-        thumbnails=_thumbnails(options, paths, prob),
+        thumbnails=_thumbnails(options, model_file, paths, prob, truth),
         provenance=provenance,
     )
 
@@ -322,18 +315,35 @@ def _numbers(patients: Sequence[str | None]) -> Any:
     return np.array([-1 if p is None else order.setdefault(p, len(order)) for p in patients], np.int32)
 
 
-def _thumbnails(options: ScoreOptions, paths: tuple[str, ...], prob: Floats) -> Thumbnails:
-    """Small films for the report: the two most probable of each finding, then others at even distances."""
+def _thumbnails(
+    options: ScoreOptions, model_file: ModelFile, paths: tuple[str, ...], prob: Floats, truth: Floats
+) -> Thumbnails:
+    """Small films for the report, as the network saw them, so that heat maps lie over them."""
+    preprocessing = Preprocessing.from_dict(model_file.document["preprocessing"])
+    kept: dict[int, Any] = {}
+    for row in shown_films(prob, truth, options.thumbnails):
+        pixels = read_film(options.films / paths[row]).pixels
+        if pixels is not None:
+            kept[row] = thumbnail(preprocess(pixels, preprocessing), THUMBNAIL)
+    pixels = np.stack(list(kept.values())) if kept else np.zeros((0, THUMBNAIL, THUMBNAIL), np.uint8)
+    return Thumbnails(film=np.array(list(kept), np.int32), pixels=pixels)
+
+
+def shown_films(prob: Floats, truth: Floats, most: int) -> list[int]:
+    """Rows worth a look, at most ``most``, ascending: of each finding the most probable film, the least probable
+    that is labelled positive and the most probable that is labelled negative; then films at even distances."""
     scored = np.flatnonzero(~np.isnan(prob).any(axis=1))
     if not len(scored):
-        return Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 256, 256), np.uint8))
-    top = np.argsort(-prob[scored], axis=0, kind="stable")[:2].ravel()
-    even = np.linspace(0, len(scored) - 1, min(options.thumbnails, len(scored))).astype(int)
-    chosen = sorted(dict.fromkeys(scored[np.concatenate([top, even])].tolist()[: options.thumbnails]))
-    films = {row: read_film(options.films / paths[row]).pixels for row in chosen}
-    kept = {row: thumbnail(pixels, 256) for row, pixels in films.items() if pixels is not None}
-    pixels = np.stack(list(kept.values())) if kept else np.zeros((0, 256, 256), np.uint8)
-    return Thumbnails(film=np.array(list(kept), np.int32), pixels=pixels)
+        return []
+    p, t = prob[scored], truth[scored]
+    picks = [
+        p.argmax(axis=0),
+        np.where(t == 1, p, np.inf).argmin(axis=0),
+        np.where(t == 0, p, -np.inf).argmax(axis=0),
+        np.linspace(0, len(scored) - 1, min(most, len(scored))).astype(int),
+    ]
+    chosen = dict.fromkeys(scored[np.concatenate(picks)].tolist())
+    return sorted(list(chosen)[:most])
 
 
 def _provenance(

@@ -142,6 +142,8 @@ def _check_tree(file: h5py.File, cap: int) -> None:
 
 def _members(group: h5py.Group) -> Iterator[Any]:
     for name in group:
+        if not isinstance(name, str):  # h5py gives bytes where they are not UTF-8
+            raise FileFormatError(f"{group.file.filename}: the name of a member of {group.name} is not UTF-8: {name!r}")
         check_link(group, name)
         member = group[name]
         if not isinstance(member, h5py.Group | h5py.Dataset):

@@ -10,8 +10,12 @@ Source of the display chain: DICOM PS3.3 C.11.1 (modality LUT), C.11.2.1 (VOI LU
 
 from __future__ import annotations
 
+import functools
+import importlib
+import logging
 import re
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -51,8 +55,8 @@ _CODECS = {
     **dict.fromkeys(_JPEG_2000, "jpeg2k_decode"),
 }
 
-# What 40,000 mutated files made pydicom raise, with the parents of these. StopIteration comes from pydicom's own
-# generators; RuntimeError covers imagecodecs' errors; Warning is raised where warnings are made errors.
+# What mutated files made pydicom raise, besides its own two classes, with the parents of these. StopIteration comes
+# from pydicom's generators; RuntimeError covers imagecodecs' errors; Warning is raised where warnings are errors.
 _RAISED = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError),
     *(StopIteration, TypeError, ValueError, Warning, struct.error),
@@ -76,6 +80,7 @@ def open_dicom(data: bytes, *, any_modality: bool) -> tuple[Header, Callable[[],
     if _DEFLATED in data:
         raise FilmError(Status.UNSUPPORTED, "deflated DICOM: write it without deflate, e.g. with dcmconv +te")
     pydicom = _module("pydicom")
+    _hush_pydicom()
     with _damage_told():
         dataset = pydicom.dcmread(BytesIO(data), force=True, specific_tags=list(_TAGS))
         header = Header(
@@ -204,8 +209,6 @@ def _check_frame(frame: bytes, syntax: str, header: Header) -> None:
 
 
 def _module(name: str) -> ModuleType:
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -213,11 +216,23 @@ def _module(name: str) -> ModuleType:
         raise FilmError(Status.UNSUPPORTED, f"this DICOM film needs {package}: {INSTALL}") from None
 
 
+@functools.cache
+def _hush_pydicom() -> None:
+    """Stops what pydicom says on stderr and in logs: it quotes the values that it finds odd, whosever they are."""
+    config = _module("pydicom.config")
+    config.settings.reading_validation_mode = config.IGNORE
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"pydicom|cxrscore\.films\.dicom")
+
+
 @contextmanager
 def _damage_told() -> Iterator[None]:
+    errors = _module("pydicom.errors")
     try:
         yield
-    except _RAISED as error:
+    except ImportError:
+        raise FilmError(Status.UNSUPPORTED, f"this DICOM film needs a codec of imagecodecs: {INSTALL}") from None
+    except (*_RAISED, errors.InvalidDicomError, errors.BytesLengthException) as error:
         # Texts of these errors may quote the file, so only their kind is told and the chain is cut.
         raise FilmError(Status.DAMAGED, f"damaged: it cannot be decoded ({type(error).__name__})") from None
 

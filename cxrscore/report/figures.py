@@ -25,11 +25,14 @@ from cxrscore.report.heatmaps import Panel
 from cxrscore.report.provenance import Training
 
 Format = Literal["png", "svg"]
+Doubles = NDArray[np.float64]
 
 DOTS = 200
 """Dots per inch of raster plots: two a pixel where a page shows them at their size of about 2 inches."""
 BINS = 20
 """Bars of a distribution, over probabilities 0..1."""
+CURVE_GRID = 2000
+"""Steps a side to which a drawn ROC curve is exact: a tenth of a dot."""
 
 # Blue and vermillion of Okabe and Ito's palette, told apart by all readers.
 _BLUE, _RED, _GREY, _INK = "#0072b2", "#d55e00", "#8a929c", "#30363d"
@@ -162,14 +165,25 @@ def _draw_roc(axes: Axes, data: FindingData) -> None:
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     if math.isfinite(data.auc):
         curve = roc(data.truth, data.prob)
-        axes.fill_between(curve.fpr, curve.tpr, color=_BLUE, alpha=0.1, linewidth=0)
-        axes.plot(curve.fpr, curve.tpr, color=_BLUE, linewidth=1.5, solid_joinstyle="miter")
+        fpr, tpr = thinned(curve.fpr, curve.tpr)
+        axes.fill_between(fpr, tpr, color=_BLUE, alpha=0.1, linewidth=0)
+        axes.plot(fpr, tpr, color=_BLUE, linewidth=1.5, solid_joinstyle="miter")
     if math.isfinite(data.sensitivity) and math.isfinite(data.specificity):
         axes.plot(1 - data.specificity, data.sensitivity, "o", color=_RED, markersize=4, clip_on=False)
     axes.set(
         xlim=(-0.01, 1), ylim=(0, 1.02), xticks=_TICKS, xticklabels=_TICK_WORDS, yticks=_TICKS, yticklabels=_TICK_WORDS
     )
     _plain(axes, "1 − specificity", "sensitivity")
+
+
+def thinned(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """A rising curve [n] without points that nobody sees: of each run of points that fall on one spot of a grid of
+    CURVE_GRID steps a side, the first, and the last point of all. A million films draw no more than 2 * CURVE_GRID
+    points, and a curve of few films keeps each of its corners."""
+    spots = np.rint(np.column_stack([x, y]) * CURVE_GRID)
+    kept = np.r_[True, (spots[1:] != spots[:-1]).any(axis=1)]
+    kept[-1] = True
+    return x[kept], y[kept]
 
 
 def _draw_distribution(axes: Axes, data: FindingData) -> None:

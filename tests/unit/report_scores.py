@@ -76,11 +76,12 @@ def _rows(films: int, status: np.ndarray, message: list[str], split: str) -> Fil
 
 
 def _heat_maps(prob: np.ndarray, random: np.random.Generator) -> HeatMaps:
-    """Four maps of 13x13 for each film: one bump of evidence on a negative ground; the fourth without any."""
+    """Four maps of 13x13 for each film, the least probable first: one bump of evidence on a negative ground; the first
+    of them without any."""
     film, finding, maps = [], [], []
     y, x = np.mgrid[:13, :13]
     for row in range(0, len(prob), 2):
-        for rank, column in enumerate(np.argsort(-np.nan_to_num(prob[row]))[:4]):
+        for rank, column in reversed(list(enumerate(np.argsort(-np.nan_to_num(prob[row]))[:4]))):
             cy, cx = random.uniform(3, 10, 2)
             height = 6.0 * prob[row, column] if rank < 3 else 0.0
             maps.append(height * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 6) - 0.2)

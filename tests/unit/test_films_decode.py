@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrscore.films import Status, decode_film, read_film
-from cxrscore.films.film import MAX_BYTES
+from cxrscore.films import Status, decode, decode_film, read_film
+from cxrscore.films.film import MAX_BYTES, Header
 
 
 def grey(height: int = 40, width: int = 50, dtype: type = np.uint8) -> np.ndarray:
@@ -114,10 +114,17 @@ def test_status_says_what_is_wrong(data: bytes, status: Status) -> None:
     assert (film.message == "") == (status == Status.OK)
 
 
-def test_size_in_the_header_must_be_that_of_the_pixels() -> None:
+def test_a_header_that_promises_more_rows_than_there_are_is_damage() -> None:
     data = encoded(grey())
-    header = struct.pack(">II", 50, 39) + data[24:29]
+    header = struct.pack(">II", 50, 41) + data[24:29]
     assert decode_film(data[:8] + chunk(b"IHDR", header) + data[33:]).status == Status.DAMAGED
+
+
+def test_decoded_size_must_be_that_of_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "png_header", lambda data: (Header(width=50, height=39), False))
+    film = decode_film(encoded(grey()))
+    assert (film.status, film.height) == (Status.DAMAGED, 39)
+    assert "another size" in film.message
 
 
 def test_one_flipped_bit_of_a_png_is_found() -> None:

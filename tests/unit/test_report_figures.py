@@ -51,6 +51,23 @@ def test_the_roc_plot_shows_chance_the_curve_and_the_operating_point() -> None:
     assert point.tolist() == [[0.5, 1.0]]
 
 
+def test_thinned_keeps_corners_and_ends_and_drops_what_falls_together() -> None:
+    x, y = np.array([0, 0, 0.5, 0.5 + 1e-6, 1, 1]), np.array([0, 0.5, 0.5, 0.5, 1 - 1e-6, 1])
+    kept = figures.thinned(x, y)
+    assert [axis.tolist() for axis in kept] == [[0, 0, 0.5, 1, 1], [0, 0.5, 0.5, 1 - 1e-6, 1]]
+
+
+def test_the_curve_of_many_films_stays_light_and_exact() -> None:
+    random = np.random.default_rng(3)
+    truth = (random.random(50_000) < 0.2).astype(np.float32)
+    curve = roc(truth, random.normal(truth, 1))
+    x, y = figures.thinned(curve.fpr, curve.tpr)
+    assert len(x) <= 2 * figures.CURVE_GRID + 2 < len(curve.fpr)
+    before = np.searchsorted(x + y, curve.fpr + curve.tpr, side="right") - 1
+    for whole, kept in ((curve.fpr, x), (curve.tpr, y)):
+        assert np.abs(whole - kept[before]).max() <= 1 / figures.CURVE_GRID
+
+
 def test_an_undefined_auc_draws_no_curve() -> None:
     undefined = finding(auc=math.nan, sensitivity=math.nan, specificity=math.nan)
     assert len(lines(figures.roc_plot(undefined))) == 1

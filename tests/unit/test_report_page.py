@@ -209,6 +209,13 @@ def test_heat_maps_name_explainer_tap_scale_and_emptiness(report: tuple[str, Pag
     assert len(re.findall(r"Scale 0 to \d", page.text)) == len(page.all("article"))
 
 
+def test_the_page_says_among_which_films_it_chose(report: tuple[str, Page, dict[str, Any]], tmp_path: Path) -> None:
+    assert "and that the model had not seen" in report[1].text
+    seen = written(made_scores(split="valid"), tmp_path)[1].text
+    assert "and that the model had not seen" not in seen
+    assert "Seen by the model in validation." in seen
+
+
 def test_the_page_says_what_it_is_not_for(report: tuple[str, Page, dict[str, Any]]) -> None:
     assert "Research use only, not for diagnosis." in report[1].text
     assert "It is not the chance that a patient has the disease" in report[1].text

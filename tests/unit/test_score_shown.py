@@ -1,0 +1,22 @@
+"""Which films are kept small for the report."""
+
+import numpy as np
+
+from cxrscore.score import shown_films
+
+NAN = np.nan
+
+
+def test_extremes_and_errors_come_first():
+    prob = np.full((10, 1), 0.5, np.float32)
+    prob[[7, 2, 4], 0] = 0.9, 0.1, 0.8
+    truth = np.full((10, 1), NAN, np.float32)
+    truth[[2, 4, 7], 0] = 1, 0, 1
+    # 7 is the most probable, 2 a missed positive, 4 a false alarm.
+    assert shown_films(prob, truth, 3) == [2, 4, 7]
+
+
+def test_films_without_scores_are_not_shown():
+    prob = np.array([[0.5], [NAN], [0.4]], np.float32)
+    assert shown_films(prob, np.full((3, 1), NAN, np.float32), 48) == [0, 2]
+    assert shown_films(np.full((2, 1), NAN, np.float32), np.zeros((2, 1), np.float32), 48) == []

@@ -322,11 +322,11 @@ def _thumbnails(
     preprocessing = Preprocessing.from_dict(model_file.document["preprocessing"])
     kept: dict[int, Any] = {}
     for row in shown_films(prob, truth, options.thumbnails):
-        pixels = read_film(options.films / paths[row]).pixels
-        if pixels is not None:
-            kept[row] = thumbnail(preprocess(pixels, preprocessing), THUMBNAIL)
-    pixels = np.stack(list(kept.values())) if kept else np.zeros((0, THUMBNAIL, THUMBNAIL), np.uint8)
-    return Thumbnails(film=np.array(list(kept), np.int32), pixels=pixels)
+        film = read_film(options.films / paths[row])
+        if film.pixels is not None:
+            kept[row] = thumbnail(preprocess(film.pixels, preprocessing), THUMBNAIL)
+    small = np.array(list(kept.values()), np.uint8).reshape(len(kept), THUMBNAIL, THUMBNAIL)
+    return Thumbnails(film=np.array(list(kept), np.int32), pixels=small)
 
 
 def shown_films(prob: Floats, truth: Floats, most: int) -> list[int]:

@@ -168,6 +168,8 @@ def open_run(
     if not paths or not findings:
         raise InputError(f"nothing to score into {output}: {len(paths)} films, {len(findings)} findings")
     manifest = Manifest(paths=tuple(paths), findings=tuple(findings), given=dict(fingerprint))
+    with _writing(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
     if overwrite:
         _start_over(output, manifest)
     else:
@@ -192,8 +194,9 @@ def _go_on(output: Path, manifest: Manifest) -> None:
         _check_same(_parts(output), head.inputs, manifest)
     if output.exists() and not (head and head.replaces):
         _check_same(output, _inputs_of(output), manifest)
-        with locked(_lock_file(output)):
-            _drop(output)  # what a merge left that was stopped after its last step but one
+        if _parts(output).exists() or _aside(output).exists():  # left by a merge that was stopped while it cleared up
+            with locked(_lock_file(output)):
+                _drop(output)
     elif head is None:
         _begin(output, manifest, replaces=False)
 
@@ -208,13 +211,13 @@ def _check_same(place: Path, inputs: Mapping[str, Any], manifest: Manifest) -> N
 
 def _begin(output: Path, manifest: Manifest, *, replaces: bool) -> None:
     with _writing(output):
-        _parts(output).mkdir(parents=True, exist_ok=True)
+        _parts(output).mkdir(exist_ok=True)
     write_manifest(_manifest_file(output), manifest, replaces=replaces)
 
 
 def _drop(output: Path) -> None:
     """Removes the parts, first taking their name away, so that no worker writes into a folder that is being emptied."""
-    parts, aside = _parts(output), output.with_name(f".{output.name}.parts.done")
+    parts, aside = _parts(output), _aside(output)
     with _writing(output):
         if aside.exists():
             shutil.rmtree(aside)
@@ -243,6 +246,10 @@ def _inputs_of(output: Path) -> dict[str, Any]:
 
 def _parts(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
+
+
+def _aside(output: Path) -> Path:
+    return output.with_name(f".{output.name}.parts.done")
 
 
 def _manifest_file(output: Path) -> Path:

@@ -8,7 +8,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cxrscore.scores.layout import ATTRIBUTES, AXES, FORMAT, LAYOUT, SCALES, STATUS_CODES, TEXT, VERSION, Column
+from cxrscore.scores.layout import (
+    ATTRIBUTES,
+    AXES,
+    FORMAT,
+    LAYOUT,
+    MESSAGE,
+    SCALES,
+    STATUS_CODES,
+    TEXT,
+    VERSION,
+    Column,
+)
 
 _GROUPS = {
     "films": "one row a film",
@@ -19,7 +30,7 @@ _GROUPS = {
 _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _RANGES: dict[str, dict[str, Any]] = {
     "films/sha256": {"pattern": "^([0-9a-f]{64})?$"},
-    "films/message": {"maxLength": 200},
+    "films/message": {"maxLength": MESSAGE},
     "films/status": {"maximum": STATUS_CODES - 1},
     "films/split": {"maximum": 3},
     "films/patient": {"minimum": -1},

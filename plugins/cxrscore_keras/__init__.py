@@ -17,9 +17,9 @@ class KerasBackend:
     """Runs where its engine (tensorflow, torch or jax) does; bf16 by the dtype policy mixed_bfloat16."""
 
     name = "keras"
-    requires = ("keras",)
+    requires: tuple[str, ...] = ("keras",)
     install = 'pip install "cxrscore[keras]"'
-    architectures = ARCHITECTURES
+    architectures: tuple[str, ...] = ARCHITECTURES
 
     def build(
         self,

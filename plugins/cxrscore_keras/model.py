@@ -90,9 +90,12 @@ class _Learner:
 
     def _run(self, model: keras.Model, films: Floats) -> list[Floats]:
         """The model's outputs as float32 copies. predict_on_batch is compiled once for each number of films."""
+        inputs = check_inputs(films, self._input_shape)
+        one = np.zeros((1, *self._input_shape), np.float32)  # TensorFlow's convolutions refuse an empty batch
         with _on(self.device):
-            outputs = model.predict_on_batch(check_inputs(films, self._input_shape))
-        return [np.array(output, np.float32) for output in (outputs if isinstance(outputs, list) else [outputs])]
+            outputs = model.predict_on_batch(inputs if len(inputs) else one)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        return [np.array(output[: len(inputs)], np.float32) for output in outputs]
 
     def tensors(self) -> dict[str, Array]:
         return {name: _to_numpy(variable) for name, variable in self._variables.items()}

@@ -12,9 +12,9 @@ class TorchBackend:
     """Runs on the CPU or on one CUDA device; bf16 by autocast."""
 
     name = "torch"
-    requires = ("torch",)
+    requires: tuple[str, ...] = ("torch",)
     install = 'pip install "cxrscore[torch]"'
-    architectures = ARCHITECTURES
+    architectures: tuple[str, ...] = ARCHITECTURES
 
     def build(
         self,

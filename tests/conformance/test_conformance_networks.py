@@ -193,6 +193,13 @@ def test_films_are_left_as_they_are_and_may_be_read_only(model):
     assert np.array_equal(films, before)
 
 
+def test_no_film_gives_no_score(model):
+    none = some_films(0, TINY.size)
+    assert model.predict(none).shape == (0, 3)
+    assert model.embed(none).shape == (0, 64)
+    assert model.cam_parts(none, [0]).activations.shape == (0, 5, 5, 64)
+
+
 def test_results_are_the_callers_own(model):
     first = model.predict(some_films(2, TINY.size))
     kept = first.copy()

@@ -10,9 +10,12 @@ import made_run
 import pytest
 from made_run import contents, made_file, merge, score
 
+import cxrscore.scores.merge
+from cxrscore.contract import Array
 from cxrscore.errors import WriteError
 from cxrscore.files.atomic import write_all
 from cxrscore.scores import safefile
+from cxrscore.scores.shards import read_values
 
 FILMS = 330
 
@@ -74,3 +77,19 @@ def test_libhdf5_survives_a_failure_at_any_write(tmp_path: Path, monkeypatch: py
         assert not run.output.exists()
     monkeypatch.undo()
     assert contents(merge(run)) == wanted
+
+
+def test_a_merge_ends_at_the_first_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made_run.made_run(tmp_path / "out.h5")
+    score(run)
+    read: list[Path] = []
+
+    def counted(path: Path, fingerprint: str, rows: range) -> dict[str, Array]:
+        read.append(path)
+        return read_values(path, fingerprint, rows)
+
+    monkeypatch.setattr(cxrscore.scores.merge, "read_values", counted)
+    monkeypatch.setattr(safefile, "write_all", _Disk(0))
+    with pytest.raises(WriteError):
+        merge(run)
+    assert [path.name for path in read] == ["s00000000.h5"]

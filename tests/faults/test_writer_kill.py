@@ -27,8 +27,8 @@ def test_killed_workers_end_with_the_file_of_an_undisturbed_one(tmp_path: Path) 
     while kills < KILLS:
         output = tmp_path / str(chains) / "out.h5"
         output.parent.mkdir()
-        # Late operations, of the merge, are only reached if a worker is now and then let live for long.
-        while (code := _work(output, draw.choice([draw.randrange(1, 60), draw.randrange(60, 260)]))) != 0:
+        # The first make the manifest, and only those who live for long come to the merge.
+        while (code := _work(output, draw.randrange(1, draw.choice([12, 60, 240])))) != 0:
             assert code == -9
             kills += 1
             if output.exists():

@@ -46,13 +46,14 @@ def assert_sound(data: bytes) -> Status:
     return film.status
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", bytes(128) + b"DICM"]))
 def test_any_bytes(data: bytes, start: bytes) -> None:
     assert_sound(start + data)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "dicom"])
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(1, 255)), min_size=1, max_size=8), head=st.booleans()
 )
@@ -65,19 +66,21 @@ def test_changed_bytes(kind: str, changes: list[tuple[float, int]], head: bool) 
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
+@settings(deadline=None)
 @given(place=st.floats(0, 0.999))
 def test_a_film_cut_anywhere_is_never_ok(kind: str, place: float) -> None:
     data = encoded(f".{kind}")
     assert assert_sound(data[: int(place * len(data))]) != Status.OK
 
 
+@settings(deadline=None)
 @given(place=st.floats(0, 0.999))
 def test_a_dicom_film_cut_anywhere_is_never_ok(place: float) -> None:
     data = dicom()
     assert assert_sound(data[: int(place * len(data))]) != Status.OK
 
 
-@settings(max_examples=30)
+@settings(deadline=None, max_examples=30)
 @given(
     st.sets(
         st.lists(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -14,6 +14,7 @@ FILMS = st.sampled_from([np.uint8, np.uint16]).flatmap(
 FITS = st.sampled_from(["stretch", "pad", "crop"])
 
 
+@settings(deadline=None)
 @given(FILMS, st.integers(1, 50), FITS)
 def test_a_square_of_the_size_asked_within_the_greys_of_the_film(pixels: np.ndarray, size: int, fit: str) -> None:
     square = preprocess(pixels, Preprocessing(size=size, fit=fit))
@@ -25,12 +26,14 @@ def test_a_square_of_the_size_asked_within_the_greys_of_the_film(pixels: np.ndar
     assert thumbnail(pixels, size).shape == (size, size)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 255), st.integers(1, 50))
 def test_an_even_film_stays_even(height: int, width: int, grey: int, size: int) -> None:
     square = preprocess(np.full((height, width), grey, np.uint8), Preprocessing(size=size))
     assert (square == grey).all()
 
 
+@settings(deadline=None)
 @given(FILMS, st.integers(1, 30), st.sampled_from(["stretch", "crop"]))
 def test_mirroring_before_or_after_is_the_same(pixels: np.ndarray, size: int, fit: str) -> None:
     if fit == "crop" and (pixels.shape[1] - min(pixels.shape)) % 2:
@@ -41,6 +44,7 @@ def test_mirroring_before_or_after_is_the_same(pixels: np.ndarray, size: int, fi
     assert difference.max() <= 1 + 1e-3 * np.iinfo(pixels.dtype).max
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.booleans())
 def test_a_view_stays_in_range_and_comes_again(seed: int, side: int, flip: bool) -> None:
     film = np.random.default_rng(0).random((side, side), dtype=np.float32)

@@ -79,6 +79,14 @@ def test_a_lock_of_another_host_or_of_nobody_known_is_respected(tmp_path: Path, 
     assert path.read_text() == text
 
 
+def test_a_lock_that_is_about_to_be_signed_is_respected(tmp_path: Path) -> None:
+    with open(tmp_path / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="a process that left no name"):
+            _take(tmp_path / "lock")
+    _take(tmp_path / "lock")
+
+
 @pytest.fixture
 def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:

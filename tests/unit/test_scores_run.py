@@ -230,6 +230,13 @@ def test_a_shard_file_under_another_number_is_not_done(tmp_path: Path) -> None:
         run.read(1)
 
 
+def test_a_shard_of_another_run_is_not_done(tmp_path: Path) -> None:
+    run, other = made_run(tmp_path / "out.h5"), made_run(tmp_path / "other.h5", model="cd" * 32)
+    score(other)
+    (tmp_path / "other.h5.parts" / "s00000000.h5").replace(tmp_path / "out.h5.parts" / "s00000000.h5")
+    assert not run.done(0)
+
+
 def test_another_process_that_merges_is_named(tmp_path: Path) -> None:
     run = made_run(tmp_path / "out.h5", 4)
     score(run)
@@ -335,6 +342,13 @@ def test_overwriting_a_finished_run_of_the_same_inputs_does_it_again(tmp_path: P
     run = made_run(tmp_path / "out.h5", overwrite=True)
     assert not run.complete
     assert not run.done(0)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_the_folder_of_the_output_is_made(tmp_path: Path, overwrite: bool) -> None:
+    run = made_run(tmp_path / "new" / "er" / "out.h5", 4, overwrite=overwrite)
+    score(run)
+    assert merge(run).is_file()
 
 
 def test_overwriting_discards_the_parts_of_another_run(tmp_path: Path) -> None:

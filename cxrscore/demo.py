@@ -14,7 +14,7 @@ from cxrscore.scores import open_scores
 from cxrscore.testing.phantoms import make_phantoms
 from cxrscore.train import TrainOptions, train_model
 
-SIZE = 96
+SIZE = 128
 """Side of the films for the network, pixels."""
 
 
@@ -45,8 +45,9 @@ def run_demo(
         size=SIZE,
         trainable="all",
         epochs=80,
-        patience=30,
-        learning_rate=3e-3,
+        batch_size=8,
+        patience=40,
+        learning_rate=2e-3,
         seed=seed,
     )
     say(f"cxrscore train --backend {name} --architecture tinycnn --weights none --size {SIZE} --trainable all ...")

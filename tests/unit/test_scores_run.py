@@ -11,6 +11,8 @@ from made_run import FINDINGS, contents, made_file, made_run, made_shard, merge,
 from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.files.guard import h5py
 from cxrscore.scores import HeatMaps, Run, Thumbnails, open_run, open_scores, shard_size
+from cxrscore.scores.columns import create
+from cxrscore.scores.layout import LAYOUT
 
 
 @pytest.mark.parametrize(
@@ -152,9 +154,6 @@ def test_the_file_says_what_it_was_made_of(tmp_path: Path) -> None:
 
 
 def test_unwritten_rows_read_as_unknown(tmp_path: Path) -> None:
-    from cxrscore.scores.columns import create
-    from cxrscore.scores.layout import LAYOUT
-
     with h5py.File(tmp_path / "a.h5", "w") as file:
         columns = {column.path: create(file, column, (2,) * len(column.axes)) for column in LAYOUT}
         assert np.isnan(columns["scores/prob"][()]).all()

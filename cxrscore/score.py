@@ -280,10 +280,14 @@ def _merge(
     joined: _Joined | None,
     provenance: dict[str, Any],
 ) -> None:
-    shards = [run.read(k) for k in range(len(run.shards))]
-    hashes = [digest for shard in shards for digest in shard.sha256]
-    prob = np.concatenate([shard.prob for shard in shards])
-    scored = int(sum((shard.status == Status.OK).sum() for shard in shards))
+    hashes: list[str] = []
+    probs, scored = [], 0
+    for k in range(len(run.shards)):  # one at a time: their heat maps need not be in memory together
+        shard = run.read(k)
+        hashes.extend(shard.sha256)
+        probs.append(shard.prob)
+        scored += int((shard.status == Status.OK).sum())
+    prob = np.concatenate(probs)
     provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
     findings = model_file.spec.findings
     truth = np.full((len(paths), len(findings)), np.nan, np.float32)

@@ -72,7 +72,16 @@ def _say(text: str, quiet: bool = False) -> None:
 
 
 def _print_json(values: Any) -> None:
-    click.echo(json.dumps(values, indent=2, default=str))
+    click.echo(json.dumps(_without_nan(values), indent=2, default=str, allow_nan=False))
+
+
+def _without_nan(value: Any) -> Any:
+    """null for NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and value != value else value
 
 
 _device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from cxrscore import plugins
 from cxrscore.errors import InputError
+from cxrscore.progress import Progress, silent
 from cxrscore.report import write_report
 from cxrscore.score import ScoreOptions, score_films
 from cxrscore.scores import open_scores
@@ -25,7 +26,7 @@ def run_demo(
     films: int = 240,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
-    progress: Callable[[str, int, int], None] = lambda step, done, total: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Draws films into ``folder``, trains a small network from scratch on them, scores and reports.
 

@@ -32,13 +32,11 @@ from cxrscore.films import (
 )
 from cxrscore.models.bundle import ModelFile, load_model
 from cxrscore.models.output import probabilities
+from cxrscore.progress import Progress, silent
 from cxrscore.scores import SPLITS, HeatMaps, Run, Shard, Thumbnails, open_run, open_scores
 
 THUMBNAIL = 256
 """Side of the small films in a scores file, pixels."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the step, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +80,7 @@ class ScoreResult:
     backend: str
 
 
-def score_films(options: ScoreOptions, progress: Progress = lambda step, done, total: None) -> ScoreResult:
+def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResult:
     """Scores every film below a folder, into one file that is written whole or not at all."""
     started = time.monotonic()
     model_file = load_model(options.model)
@@ -102,8 +100,9 @@ def score_films(options: ScoreOptions, progress: Progress = lambda step, done, t
         overwrite=options.overwrite,
     )
     scorer = Scorer(model, options)
-    computed = 0 if run.complete else _compute(run, scorer, options, model_file, found, progress)
+    computed = 0
     if not run.complete:
+        computed = _compute(run, scorer, options, model_file, found, progress)
         seconds = time.monotonic() - started
         provenance = _provenance(options, model_file, model, backend, found, joined, scorer.tap(), computed, seconds)
         _merge(run, options, model_file, found.paths, joined, provenance)
@@ -164,14 +163,14 @@ class Scorer:
         self._size = options.batch_size
         self._maps = min(options.maps, len(model.spec.findings)) if isinstance(model, Explainable) else 0
         self._explain = plugins.get_explainer(options.explainer).function
+        self._tap = ""
 
     def tap(self) -> str:
-        """The layer that the maps are taken at, "" without maps; asked of the model by one blank film."""
-        if not self._maps:
-            return ""
-        assert isinstance(self._model, Explainable)
-        side = self._model.spec.size
-        return self._model.cam_parts(np.zeros((self._size, side, side), np.float32), [0]).tap
+        """The layer that the maps are taken at, "" without maps. A run that only merges asks it of a blank film."""
+        if self._maps and not self._tap:
+            side = self._model.spec.size
+            self(np.zeros((1, side, side), np.float32))
+        return self._tap
 
     def __call__(self, films: Floats) -> tuple[Floats, Floats | None]:
         """films float32 [n,S,S], n <= batch size -> logits [n,C] and maps [n,C,h,w], or None if none are wanted."""
@@ -180,6 +179,7 @@ class Scorer:
             return self._model.predict(padded)[: len(films)], None
         assert isinstance(self._model, Explainable)
         parts: CamParts = self._model.cam_parts(padded, range(len(self._model.spec.findings)))
+        self._tap = parts.tap
         return parts.logits[: len(films)], self._explain(parts)[: len(films)]
 
     def top(self, logits: Floats, maps: Floats | None, rows: Sequence[int]) -> list[tuple[int, int, Floats]]:

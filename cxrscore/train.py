@@ -24,10 +24,8 @@ from cxrscore.models.architectures import initial_tensors
 from cxrscore.models.bundle import save_model
 from cxrscore.models.imagenet import BaseWeights, base_weights, cache_folder
 from cxrscore.models.run_folder import save_run
+from cxrscore.progress import Progress, silent
 from cxrscore.testing.phantoms import golden_films
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the step, how much of it is done, and how much there is."""
 
 _FORWARD = 8
 """Films in a batch where nothing is learned: on a CPU larger batches only cost memory."""
@@ -103,7 +101,7 @@ class _Data:
         return [self.store.films[row].sha256[:16] for row in rows]
 
 
-def train_model(options: TrainOptions, progress: Progress = lambda step, done, total: None) -> TrainResult:
+def train_model(options: TrainOptions, progress: Progress = silent) -> TrainResult:
     """Trains one model and writes it. InputError, LeakError, BackendUnavailableError and WriteError as they say."""
     backend = plugins.get_backend(options.backend)
     loss = plugins.get_loss(options.loss)
@@ -284,7 +282,7 @@ def _in_batches(
 
 def _predict(model: Model, store: FilmStore, rows: tuple[int, ...]) -> Floats:
     films = (store.unit(row) for row in rows)
-    return _in_batches(model.predict, films, len(rows), _FORWARD, lambda step, done, total: None, "")
+    return _in_batches(model.predict, films, len(rows), _FORWARD, silent, "")
 
 
 def _fit(model: Model, data: _Data, loss: Loss, options: TrainOptions, progress: Progress) -> _Best:

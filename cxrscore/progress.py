@@ -1,0 +1,10 @@
+"""How a run tells whoever started it how far it is. The library calls; only the command line draws."""
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the step, how much of it is done, and how much there is."""
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Tells nobody."""

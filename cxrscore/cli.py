@@ -194,10 +194,13 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     "--labels", type=_FILE, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
 )
 @click.option("--no-labels", is_flag=True, help="Join no label table, even if one lies there.")
-@click.option("--backend", help="[default: the one that trained the model, if installed]")
+@click.option("--backend", help="[default: the fastest installed one that can run the model]")
 @click.option("-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--maps", type=click.IntRange(0), default=4, show_default=True, help="Heat maps kept of each film.")
-@click.option("--explainer", default="grad-cam", show_default=True)
+@click.option("--explainer", default="grad-cam", show_default=True, help="One that `cxrscore plugins` lists.")
+@click.option(
+    "--tap", help="Layer that heat maps are taken at, e.g. bn of densenet121. [default: the last ReLU, which is pooled]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace a scores file, or parts, of another run.")
 @_device
 @_precision
@@ -213,7 +216,7 @@ def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
     result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), **options), bar)
     for path, message in result.failed.items():
         _say(f"not scored: {path}: {message}", quiet)
-    _say(f"{result.scored} of {result.found} films scored by {result.backend} in {result.seconds:.0f} s", quiet)
+    _say(f"{result.scored} of {result.found} films scored by backend {result.backend} in {result.seconds:.0f} s", quiet)
     _say(f"wrote {result.output}", quiet)
     if as_json:
         _print_json(vars(result))

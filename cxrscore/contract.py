@@ -116,7 +116,7 @@ class CamParts:
     """What every heat map is computed from, with the scores of the same forward pass.
 
     logits       float32 [N,C]
-    activations  float32 [N,h,w,K] at the tap: the tensor that is pooled or flattened by the head
+    activations  float32 [N,h,w,K] at the tap
     gradients    float32 [N,F,h,w,K], d logit of finding f / d activations; [N,F,1,1,K] where it is the same at
                  every place of the map, as for a "gap" head (weight / (h w)). N may be 1 where it does not
                  depend on the film.
@@ -138,8 +138,9 @@ class Loss:
 
     function(xp, logits, labels, weights) -> scalar, where xp is an array namespace (numpy, torch, keras.ops)
     and the arrays are of that namespace: logits [N,C], labels [N,C] with NaN = unknown, weights [2,C] the
-    weights of positives (row 0) and negatives (row 1). It must use only functions that xp shares with the
-    array API, so that the backend's automatic differentiation flows through it.
+    weights of positives (row 0) and negatives (row 1). It must use only functions that the three namespaces
+    share (cxrscore.testing.SHARED lists them), so that every backend's automatic differentiation flows through
+    it; and it must add nothing, to value or gradient, where a label is unknown.
     """
 
     name: str
@@ -179,7 +180,11 @@ class Trainable(Protocol):
         ...
 
     def state(self) -> dict[str, Array]:
-        """The optimiser as named arrays: all that, with tensors(), is needed to go on as if never stopped."""
+        """The optimiser as named arrays: all that, with tensors(), is needed to go on as if never stopped.
+
+        The names are the same for every backend, so that one can go on where another stopped: "adam/step", int64
+        [], and for each tensor that learns "adam/m/NAME" and "adam/v/NAME", its first and second moment.
+        """
         ...
 
     def restore(self, state: Tensors) -> None:
@@ -211,8 +216,21 @@ class Embedding(Protocol):
 class Explainable(Protocol):
     """A model that shows what its scores were computed from."""
 
-    def cam_parts(self, films: Floats, findings: Sequence[int]) -> CamParts:
-        """One forward pass: logits, activations at the tap, and the gradients of the logits of these findings."""
+    def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
+        """One forward pass: logits, activations at the tap, and the gradients of the logits of these findings.
+
+        tap  None: the tensor that the head pools or flattens, after the last ReLU. A model may offer others, such
+             as densenet121's "bn" before that ReLU; a name it does not know is an InputError.
+        """
+        ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A model that can work out by automatic differentiation what cam_parts may give in closed form."""
+
+    def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
+        """float32 [N,F,h,w,K]: d logit of these findings / d activations float32 [N,h,w,K] at the tap."""
         ...
 
 
@@ -225,6 +243,9 @@ class Backend(Protocol):
     install: str
     """The line that brings them, e.g. ``pip install "cxrscore[torch]"``."""
     architectures: tuple[str, ...]
+    speed: Mapping[str, float]
+    """Films a second in scoring, relative to torch on the same machine, by kind of device: "cpu", "cuda". `score`
+    takes the fastest when no backend is named; a kind that is not listed is one that it does not run on."""
 
     def build(
         self,
@@ -284,13 +305,27 @@ class Metric:
     function: Callable[[Array, Array], float]
 
 
+Predict: TypeAlias = Callable[[Floats], Floats]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Explainer:
-    """A way to draw heat maps: function(parts) -> float32 [N,F,h,w], signed and unscaled."""
+    """A way to draw heat maps, from either of two things. It returns float32 [N,F,h,w], signed and unscaled:
+    positive where the film speaks for the finding.
+
+    from_parts    function(parts) of what an Explainable model gives
+    from_scores   function(predict, films, findings) for any model: predict as Model.predict, films [N,S,S],
+                  findings the F chosen ones. It calls predict with as many films as it was given.
+    """
 
     name: str
     summary: str
-    function: Callable[[CamParts], Floats]
+    from_parts: Callable[[CamParts], Floats] | None = None
+    from_scores: Callable[[Predict, Floats, Sequence[int]], Floats] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.from_parts is None) == (self.from_scores is None):
+            raise InputError(f"explainer {self.name!r} needs exactly one of from_parts and from_scores")
 
 
 class Hooks:

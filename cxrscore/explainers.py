@@ -1,14 +1,41 @@
-"""Heat maps, written once for every backend: NumPy on CamParts.
+"""Heat maps, written once for every backend: NumPy on CamParts, or on what a model predicts.
 
-All maps are float32 [N,F,h,w], signed and unscaled: positive where the film speaks for the finding, negative
-where it speaks against. Cutting off the negative part and scaling is left to whoever draws.
+Maps are float32 [N,F,h,w], unscaled, and signed unless the method says otherwise: positive where the film speaks
+for the finding, negative where it speaks against. All take the gradient of the logit, never of the probability.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from cxrscore.contract import CamParts, Explainer, Floats
+from cxrscore.contract import CamParts, Explainable, Explainer, Floats, Model, Predict
+from cxrscore.errors import InputError
+
+CELLS = 10
+"""Side of an occlusion map."""
+
+
+def _weighted_sum(parts: CamParts, weights: Floats) -> Floats:
+    """sum_k w_k A_k of weights [N or 1,F,K]."""
+    weights = np.broadcast_to(weights, (len(parts.activations), *weights.shape[1:]))
+    maps: Floats = np.einsum("nhwk,nfk->nfhw", parts.activations, weights, optimize=True).astype(np.float32)
+    return maps
+
+
+def cam(parts: CamParts) -> Floats:
+    """sum_k w_k A_k with the weights of the dense layer: their mean over the map is the logit without its bias.
+
+    Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2. InputError where
+    the head is not a mean and a dense layer, or the tap not the tensor that is pooled: there is no such weight.
+    """
+    if parts.gradients.shape[2:4] != (1, 1):
+        raise InputError(
+            f"CAM is defined for the pooled tensor of a gap head only, and not at {parts.tap!r}; use grad-cam"
+        )
+    places = parts.activations.shape[1] * parts.activations.shape[2]
+    return _weighted_sum(parts, parts.gradients[:, :, 0, 0] * places)
 
 
 def grad_cam(parts: CamParts) -> Floats:
@@ -16,10 +43,12 @@ def grad_cam(parts: CamParts) -> Floats:
 
     Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2 before the ReLU.
     """
-    alpha = parts.gradients.mean(axis=(2, 3))
-    alpha = np.broadcast_to(alpha, (len(parts.activations), *alpha.shape[1:]))
-    maps: Floats = np.einsum("nhwk,nfk->nfhw", parts.activations, alpha, optimize=True).astype(np.float32)
-    return maps
+    return _weighted_sum(parts, parts.gradients.mean(axis=(2, 3)))
+
+
+def grad_cam_relu(parts: CamParts) -> Floats:
+    """Grad-CAM with the negative part cut off, never below 0: equation 2 as printed."""
+    return np.maximum(grad_cam(parts), 0)
 
 
 def hires_cam(parts: CamParts) -> Floats:
@@ -33,7 +62,66 @@ def hires_cam(parts: CamParts) -> Floats:
     return maps
 
 
+def grad_cam_pp(parts: CamParts) -> Floats:
+    """sum_k w_k A_k, w_k = sum over places of a ReLU(g), a = g^2 / (2 g^2 + g^3 sum A_k); 0 where g is 0.
+
+    Chattopadhay et al., Grad-CAM++, WACV 2018, equations 10 and 19 for exp(logit), whose factor exp(logit) is left
+    out: it is the same at every place. Never below 0 where the activations are not.
+    """
+    g = parts.gradients.astype(np.float64)
+    total = parts.activations.sum(axis=(1, 2), dtype=np.float64)[:, None, None, None, :]
+    below = 2 * g**2 + g**3 * total
+    share = np.divide(g**2, below, out=np.zeros(np.broadcast_shapes(below.shape, g.shape)), where=below != 0)
+    terms = share * np.maximum(g, 0)
+    places = parts.activations.shape[1] * parts.activations.shape[2] // (terms.shape[2] * terms.shape[3])
+    return _weighted_sum(parts, terms.sum(axis=(2, 3)) * places)
+
+
+def occlusion(predict: Predict, films: Floats, findings: Sequence[int]) -> Floats:
+    """By how much the logit falls when a square of the film is covered with the film's mean grey, [N,F,10,10].
+
+    Squares are a fifth of the side, half of each over its neighbour; a cell holds the mean over the squares that
+    cover it. Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2. It
+    needs no gradient and 82 forward passes.
+    """
+    edges = np.linspace(0, films.shape[1], CELLS + 1).round().astype(int)
+    whole = predict(films)[:, list(findings)]
+    fall, covers = np.zeros((*whole.shape, CELLS, CELLS)), np.zeros((CELLS, CELLS))
+    mean = films.mean(axis=(1, 2), keepdims=True)
+    for row in range(CELLS - 1):
+        for column in range(CELLS - 1):
+            covered = films.copy()
+            covered[:, edges[row] : edges[row + 2], edges[column] : edges[column + 2]] = mean
+            lost = whole - predict(covered)[:, list(findings)]
+            fall[:, :, row : row + 2, column : column + 2] += lost[:, :, None, None]
+            covers[row : row + 2, column : column + 2] += 1
+    return (fall / covers).astype(np.float32)
+
+
+def explain(
+    explainer: Explainer, model: Model, films: Floats, findings: Sequence[int], tap: str | None = None
+) -> tuple[Floats, Floats, str]:
+    """Logits [N,C], heat maps [N,F,h,w] and the name of the tap they were taken at, "input" where at none.
+
+    InputError if the model cannot give what the explainer needs.
+    """
+    if explainer.from_scores is not None:
+        if tap is not None:
+            raise InputError(f"{explainer.name} works on the film itself and takes no tap")
+        return model.predict(films), explainer.from_scores(model.predict, films, findings), "input"
+    if not isinstance(model, Explainable) or explainer.from_parts is None:
+        raise InputError(f"{model.framework} gives no activations, which {explainer.name} needs; use occlusion")
+    parts = model.cam_parts(films, findings, tap=tap)
+    return parts.logits, explainer.from_parts(parts), parts.tap
+
+
 explainers = (
-    Explainer(name="grad-cam", summary="Grad-CAM, signed", function=grad_cam),
-    Explainer(name="hires-cam", summary="HiResCAM: gradients not averaged over the map", function=hires_cam),
+    Explainer(name="grad-cam", summary="Grad-CAM, signed", from_parts=grad_cam),
+    Explainer(name="grad-cam-relu", summary="Grad-CAM, its negative part cut off", from_parts=grad_cam_relu),
+    Explainer(name="cam", summary="CAM: the dense layer's weights; for gap heads", from_parts=cam),
+    Explainer(name="hires-cam", summary="HiResCAM: gradients not averaged over the map", from_parts=hires_cam),
+    Explainer(
+        name="grad-cam++", summary="Grad-CAM++: positive gradients, strong ones count more", from_parts=grad_cam_pp
+    ),
+    Explainer(name="occlusion", summary="fall of the logit when a part is covered; 82 passes", from_scores=occlusion),
 )

@@ -13,6 +13,11 @@ import numpy as np
 
 from cxrscore.contract import Floats, Loss
 
+FOCUS = 2.0
+"""Gamma of the focal loss, as Lin et al. recommend."""
+FOCUS_NEGATIVE, FOCUS_POSITIVE, MARGIN = 4.0, 1.0, 0.05
+"""Gamma of negatives and positives and the probability margin of the asymmetric loss, as Ridnik et al. recommend."""
+
 
 def softplus(xp: Any, x: Any) -> Any:
     """log(1 + exp(x)) without overflow, with derivative 1/2 at 0 in every framework (|x| has derivative 0 there)."""
@@ -47,6 +52,46 @@ def bce(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     return _per_film(xp, terms * known)
 
 
+def focal(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
+    """-w_p y (1-p)^2 log p - w_n (1-y) p^2 log(1-p): what is already right counts little.
+
+    Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, equation 5, its alpha being the class weights
+    [2,C]. Powers are taken of exp(-softplus), so a saturated logit gives no 0 * infinity.
+    """
+    y, known = _known(xp, labels)
+    positive = xp.exp(-FOCUS * softplus(xp, logits)) * softplus(xp, -logits)
+    negative = xp.exp(-FOCUS * softplus(xp, -logits)) * softplus(xp, logits)
+    return _per_film(xp, (weights[0] * y * positive + weights[1] * (1.0 - y) * negative) * known)
+
+
+def asymmetric(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
+    """-y (1-p) log p - (1-y) q^4 log(1-q), q = max(p - 0.05, 0): easy negatives count nothing.
+
+    Ridnik et al., Asymmetric Loss for Multi-Label Classification, ICCV 2021, equations 4 to 7. The class weights
+    are not used: the asymmetry stands in their place.
+    """
+    y, known = _known(xp, labels)
+    positive = xp.exp(-FOCUS_POSITIVE * softplus(xp, logits)) * softplus(xp, -logits)
+    shifted = xp.exp(-softplus(xp, -logits)) - MARGIN
+    q = 0.5 * (shifted + xp.abs(shifted))  # max(., 0), differentiable alike in every framework
+    negative = -q * q * q * q * xp.log1p(-q)
+    return _per_film(xp, (y * positive + (1.0 - y) * negative) * known)
+
+
+def softmax_cross_entropy(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
+    """-sum_c y_c log softmax(logits)_c over the findings whose label is known; the weights are not used.
+
+    The categorical loss of the paper's literal recipe, which treats findings as if they excluded each other. A
+    film without finding adds nothing, which is why the corrected recipe does not use it.
+    """
+    y, known = _known(xp, labels)
+    far = xp.zeros_like(logits) - 1e9
+    among = xp.where(known > 0.5, logits, far)
+    top = xp.amax(among, axis=1, keepdims=True)
+    norm = top + xp.log(xp.sum(xp.exp(among - top), axis=1, keepdims=True))
+    return _per_film(xp, y * known * (norm - logits))
+
+
 def class_weights(labels: Floats) -> Floats:
     """float32 [2,C]: the crossed frequencies w_p = share of negatives, w_n = share of positives of each finding.
 
@@ -65,4 +110,11 @@ losses = (
         name="weighted-bce", function=weighted_bce, summary="binary cross-entropy, rare class weighted up (the paper's)"
     ),
     Loss(name="bce", function=bce, summary="plain binary cross-entropy"),
+    Loss(name="focal", function=focal, summary="weighted, what is already right counts little"),
+    Loss(name="asymmetric", function=asymmetric, summary="easy negatives count nothing"),
+    Loss(
+        name="softmax-cross-entropy",
+        function=softmax_cross_entropy,
+        summary="as if findings excluded each other (the paper's literal recipe)",
+    ),
 )

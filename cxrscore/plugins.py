@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import metadata, util
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import pluggy
@@ -22,11 +23,11 @@ from cxrscore.errors import BackendUnavailableError, CxrscoreError, InputError
 State = Literal["ok", "broken", "left out", "name taken"]
 
 _NEEDED: dict[str, tuple[str, ...]] = {
-    "cxrscore_backends": ("name", "requires", "install", "architectures", "build"),
+    "cxrscore_backends": ("name", "requires", "install", "architectures", "speed", "build"),
     "cxrscore_datasets": ("name", "summary", "recognises", "read"),
     "cxrscore_losses": ("name", "function"),
     "cxrscore_metrics": ("name", "summary", "function"),
-    "cxrscore_explainers": ("name", "summary", "function"),
+    "cxrscore_explainers": ("name", "summary", "from_parts", "from_scores"),
 }
 """The attributes that descriptors of each hook must have."""
 
@@ -193,6 +194,22 @@ def available_backends() -> dict[str, Backend]:
     """Backends whose framework is installed, by name, in the order of their plugins."""
     found: dict[str, Backend] = registry().all("cxrscore_backends")
     return {name: backend for name, backend in found.items() if not missing_modules(backend)}
+
+
+def fastest_backends(architecture: str, device: str = "auto") -> list[str]:
+    """Names of the installed backends that can run the architecture on such a device, the fastest first."""
+    kinds = {"auto": ["cuda", "cpu"] if _has_gpu() else ["cpu"]}.get(device, [device.partition(":")[0]])
+    speeds = {name: b.speed for name, b in available_backends().items() if architecture in b.architectures}
+    ordered: list[str] = []
+    for kind in kinds:
+        able = [name for name in speeds if kind in speeds[name] and name not in ordered]
+        ordered += sorted(able, key=lambda name: -speeds[name][kind])
+    return ordered
+
+
+def _has_gpu() -> bool:
+    """Whether there is an NVIDIA device, told without a framework."""
+    return Path("/dev/nvidiactl").exists()
 
 
 def datasets() -> list[Dataset]:

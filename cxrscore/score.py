@@ -15,17 +15,17 @@ import numpy as np
 import cxrscore
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import CamParts, Explainable, Floats, Model, Precision
+from cxrscore.contract import Explainable, Floats, Model, Precision
 from cxrscore.errors import InputError
-from cxrscore.files import sha256_of
+from cxrscore.explainers import explain
 from cxrscore.films import (
     FoundFilms,
     PreparedFilm,
     Preprocessing,
     Status,
-    find_films,
     preprocess,
     read_film,
+    require_films,
     stream_films,
     thumbnail,
     to_unit,
@@ -33,7 +33,7 @@ from cxrscore.films import (
 from cxrscore.models.bundle import ModelFile, load_model
 from cxrscore.models.output import probabilities
 from cxrscore.progress import Progress, silent
-from cxrscore.scores import SPLITS, HeatMaps, Run, Shard, Thumbnails, open_run, open_scores
+from cxrscore.scores import SPLITS, HeatMaps, Run, Shard, Thumbnails, open_run, open_scores, shown_films
 
 THUMBNAIL = 256
 """Side of the small films in a scores file, pixels."""
@@ -45,7 +45,8 @@ class ScoreOptions:
 
     labels     label table to join; None: labels.csv in or beside the films folder, if there is one
     no_labels  join none, whatever lies there
-    backend    None: the one the model was trained with if it is installed, else the first that is
+    backend    None: the fastest installed one that can run the model
+    tap        layer that heat maps are taken at; None: the one that is pooled
     maps       how many heat maps are kept of each film, of its most probable findings
     thumbnails how many films are kept small, for the report
     """
@@ -62,6 +63,7 @@ class ScoreOptions:
     workers: int = 2
     maps: int = 4
     explainer: str = "grad-cam"
+    tap: str | None = None
     thumbnails: int = 48
     overwrite: bool = False
     command: tuple[str, ...] = field(default=())
@@ -84,9 +86,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     """Scores every film below a folder, into one file that is written whole or not at all."""
     started = time.monotonic()
     model_file = load_model(options.model)
-    found = find_films(options.films)
-    if not found.paths:
-        raise InputError(f"there is no film (.png .jpg .jpeg .dcm .dicom) below {options.films}")
+    found = require_films(options.films)
     joined = _join(options, found.paths)
     backend = _backend(options, model_file)
     model = plugins.get_backend(backend).build(
@@ -111,7 +111,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
 
 @dataclass(frozen=True, kw_only=True)
 class _Joined:
-    table: Any
+    table: lab.JoinedLabels
     file: dict[str, Any]
 
 
@@ -119,24 +119,20 @@ def _join(options: ScoreOptions, paths: tuple[str, ...]) -> _Joined | None:
     path = options.labels or lab.find_labels(options.films)
     if path is None or options.no_labels:
         return None
-    table, layout = lab.read_labels(path, plugins.datasets())
-    joined = lab.join_labels(table, paths)
-    matched = len(paths) - joined.unmatched_films
-    file = {"file": path.name, "dataset": layout, "sha256": sha256_of(path), "matched": matched}
-    return _Joined(table=joined, file=file)
+    joined, file = lab.joined_labels(path, plugins.datasets(), paths)
+    return _Joined(table=joined, file={**file, "matched": len(paths) - joined.unmatched_films})
 
 
 def _backend(options: ScoreOptions, model_file: ModelFile) -> str:
+    """The backend asked for, else the fastest installed one that can run the model on such a device."""
     if options.backend is not None:
         return options.backend
-    there = plugins.available_backends()
-    fitting = [name for name, b in there.items() if model_file.spec.architecture in b.architectures]
-    trained = model_file.document.get("training", {}).get("backend")
-    if not fitting:
-        # Asked for by name, so that the error says what is missing and how to install it.
-        plugins.get_backend(trained or "torch")
-        raise InputError(f"no installed backend can run {model_file.spec.architecture!r}; see `cxrscore plugins`")
-    return trained if trained in fitting else fitting[0]
+    fitting = plugins.fastest_backends(model_file.spec.architecture, options.device)
+    if fitting:
+        return fitting[0]
+    # Asked for by name, so that the error says what is missing and how to install it.
+    plugins.get_backend(model_file.document.get("training", {}).get("backend") or "torch")
+    raise InputError(f"no installed backend can run {model_file.spec.architecture!r}; see `cxrscore plugins`")
 
 
 def _fingerprint(options: ScoreOptions, model_file: ModelFile, model: Model, backend: str) -> dict[str, Any]:
@@ -151,6 +147,7 @@ def _fingerprint(options: ScoreOptions, model_file: ModelFile, model: Model, bac
         "precision": options.precision,
         "batch_size": options.batch_size,
         "explainer": options.explainer,
+        "tap": options.tap,
         "maps": options.maps,
     }
 
@@ -161,8 +158,10 @@ class Scorer:
     def __init__(self, model: Model, options: ScoreOptions) -> None:
         self._model = model
         self._size = options.batch_size
-        self._maps = min(options.maps, len(model.spec.findings)) if isinstance(model, Explainable) else 0
-        self._explain = plugins.get_explainer(options.explainer).function
+        self._explainer = plugins.get_explainer(options.explainer)
+        explained = isinstance(model, Explainable) or self._explainer.from_scores is not None
+        self._maps = min(options.maps, len(model.spec.findings)) if explained else 0
+        self._wanted_tap = options.tap
         self._tap = ""
 
     def tap(self) -> str:
@@ -177,10 +176,9 @@ class Scorer:
         padded = np.concatenate([films, np.zeros((self._size - len(films), *films.shape[1:]), np.float32)])
         if not self._maps:
             return self._model.predict(padded)[: len(films)], None
-        assert isinstance(self._model, Explainable)
-        parts: CamParts = self._model.cam_parts(padded, range(len(self._model.spec.findings)))
-        self._tap = parts.tap
-        return parts.logits[: len(films)], self._explain(parts)[: len(films)]
+        findings = range(len(self._model.spec.findings))
+        logits, maps, self._tap = explain(self._explainer, self._model, padded, findings, self._wanted_tap)
+        return logits[: len(films)], maps[: len(films)]
 
     def top(self, logits: Floats, maps: Floats | None, rows: Sequence[int]) -> list[tuple[int, int, Floats]]:
         """(row of the run, finding, map) of each film's most probable findings, most probable first."""
@@ -331,23 +329,6 @@ def _thumbnails(
             kept[row] = thumbnail(preprocess(film.pixels, preprocessing), THUMBNAIL)
     small = np.array(list(kept.values()), np.uint8).reshape(len(kept), THUMBNAIL, THUMBNAIL)
     return Thumbnails(film=np.array(list(kept), np.int32), pixels=small)
-
-
-def shown_films(prob: Floats, truth: Floats, most: int) -> list[int]:
-    """Rows worth a look, at most ``most``, ascending: of each finding the most probable film, the least probable
-    that is labelled positive and the most probable that is labelled negative; then films at even distances."""
-    scored = np.flatnonzero(~np.isnan(prob).any(axis=1))
-    if not len(scored):
-        return []
-    p, t = prob[scored], truth[scored]
-    picks = [
-        p.argmax(axis=0),
-        np.where(t == 1, p, np.inf).argmin(axis=0),
-        np.where(t == 0, p, -np.inf).argmax(axis=0),
-        np.linspace(0, len(scored) - 1, min(most, len(scored))).astype(int),
-    ]
-    chosen = dict.fromkeys(scored[np.concatenate(picks)].tolist())
-    return sorted(list(chosen)[:most])
 
 
 def _provenance(

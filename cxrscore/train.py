@@ -16,8 +16,8 @@ from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Backend, Batch, Embedding, Floats, Loss, Model, ModelSpec, Trainable, TrainableModel
 from cxrscore.errors import InputError
-from cxrscore.files import sha256_bytes, sha256_of
-from cxrscore.films import Augmentation, FilmStore, Preprocessing, Status, augment, find_films
+from cxrscore.files import sha256_bytes
+from cxrscore.films import Augmentation, FilmStore, Preprocessing, Status, augment, require_films
 from cxrscore.losses import class_weights
 from cxrscore.metrics import auc_per_finding, macro
 from cxrscore.models.architectures import initial_tensors
@@ -129,18 +129,16 @@ def train_model(options: TrainOptions, progress: Progress = silent) -> TrainResu
 
 
 def _read_data(options: TrainOptions, progress: Progress) -> _Data:
-    found = find_films(options.films)
-    if not found.paths:
-        raise InputError(f"there is no film (.png .jpg .jpeg .dcm .dicom) below {options.films}")
+    found = require_films(options.films)
     table_path = options.labels or lab.find_labels(options.films)
     if table_path is None:
         raise InputError(f"there is no labels.csv in or beside {options.films}. Name the label table with --labels.")
-    table, layout = lab.read_labels(table_path, plugins.datasets())
-    joined = lab.join_labels(table, found.paths)
+    joined, labels_file = lab.joined_labels(table_path, plugins.datasets(), found.paths)
     labelled = [row for row in range(len(found.paths)) if not np.isnan(joined.labels[row]).all()]
     if not labelled:
         raise InputError(
-            f"no film below {options.films} has a label in {table_path}; film names there: {table.films[:3]}"
+            f"no film below {options.films} has a label in {table_path}; films are named like {found.paths[0]!r}: "
+            "does the table name them so?"
         )
     paths = tuple(found.paths[row] for row in labelled)
     patients = tuple(joined.patients[row] for row in labelled)
@@ -163,7 +161,7 @@ def _read_data(options: TrainOptions, progress: Progress) -> _Data:
         patients=patients,
         split=split,
         failed={path: film.message for path, film in zip(paths, store.films, strict=True) if film.status != Status.OK},
-        labels_file={"file": table_path.name, "dataset": layout, "sha256": sha256_of(table_path)},
+        labels_file=labels_file,
     )
 
 

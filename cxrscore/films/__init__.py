@@ -3,7 +3,7 @@
 from cxrscore.films.augment import Augmentation, augment
 from cxrscore.films.decode import decode_film, read_film
 from cxrscore.films.film import Film, Pixels, Status
-from cxrscore.films.find import FoundFilms, find_films
+from cxrscore.films.find import FoundFilms, find_films, require_films
 from cxrscore.films.preprocess import Preprocessing, preprocess, thumbnail, to_unit
 from cxrscore.films.store import FilmStore
 from cxrscore.films.stream import PreparedFilm, stream_films
@@ -22,6 +22,7 @@ __all__ = [
     "find_films",
     "preprocess",
     "read_film",
+    "require_films",
     "stream_films",
     "thumbnail",
     "to_unit",

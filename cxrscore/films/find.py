@@ -48,6 +48,14 @@ def find_films(folder: Path) -> FoundFilms:
     return FoundFilms(paths=tuple(sorted(films)), others=others, unreadable=tuple(sorted(unreadable)))
 
 
+def require_films(folder: Path) -> FoundFilms:
+    """find_films, and an InputError where there is none."""
+    found = find_films(folder)
+    if not found.paths:
+        raise InputError(f"there is no film ({' '.join(SUFFIXES)}) below {folder}")
+    return found
+
+
 def _walk(folder: Path, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
     """Each file's path below the folder and whether it is a film; adds to `unreadable` what cannot be told."""
     waiting = [""]

@@ -2,7 +2,7 @@
 
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.labels.join import JoinedLabels, join_labels
-from cxrscore.labels.read import datasets, find_labels, read_labels
+from cxrscore.labels.read import datasets, find_labels, joined_labels, read_labels
 from cxrscore.labels.splits import Split, check_leaks, read_split, split_by_patient, split_csv
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "datasets",
     "find_labels",
     "join_labels",
+    "joined_labels",
     "read_labels",
     "read_split",
     "split_by_patient",

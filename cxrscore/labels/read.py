@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
+from cxrscore.files import sha256_of
+from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.nih import nih
 from cxrscore.labels.plain import plain
 from cxrscore.labels.table import read_header
@@ -24,6 +26,12 @@ def read_labels(path: Path, datasets: Sequence[Dataset]) -> tuple[LabelTable, st
             return dataset.read(path), dataset.name
     known = "; ".join(f"{dataset.name}: {dataset.summary}" for dataset in datasets)
     raise InputError(f"{path} has the columns {', '.join(columns[:8])}, of no known layout ({known})")
+
+
+def joined_labels(path: Path, datasets: Sequence[Dataset], films: Sequence[str]) -> tuple[JoinedLabels, dict[str, str]]:
+    """The labels of these films, and what tells the table again: its name, layout and SHA-256."""
+    table, layout = read_labels(path, datasets)
+    return join_labels(table, films), {"file": path.name, "dataset": layout, "sha256": sha256_of(path)}
 
 
 def find_labels(folder: Path) -> Path | None:

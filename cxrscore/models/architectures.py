@@ -37,8 +37,12 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 """Mean and divisor by channel, for films in 0..1, of each word of ModelSpec.normalize."""
 
-_TAPS = {"densenet121": "relu", "resnet50": "conv5_block3_out", "tinycnn": "conv4"}
-"""The layer whose output is pooled, by architecture."""
+_TAPS = {
+    "densenet121": ("relu", "bn"),
+    "resnet50": ("conv5_block3_out", "conv5_block3_add"),
+    "tinycnn": ("relu", "conv4"),
+}
+"""By architecture, the last ReLU, whose output is pooled, and the layer before it."""
 
 Shape = tuple[int, ...]
 
@@ -118,9 +122,18 @@ def feature_side(architecture: str, size: int) -> int:
     return side
 
 
-def tap_name(architecture: str) -> str:
-    """The layer whose output is pooled: where heat maps are taken."""
+def taps(architecture: str) -> tuple[str, str]:
+    """The layers where heat maps can be taken: the last ReLU, whose output is pooled, and the one before it."""
+    _check_known(architecture)
     return _TAPS[architecture]
+
+
+def check_tap(architecture: str, tap: str | None) -> str:
+    """The name of the layer, by default the one that is pooled; InputError if it is none of taps()."""
+    known = taps(architecture)
+    if tap is not None and tap not in known:
+        raise InputError(f"{architecture} has no tap {tap!r}; it has: {', '.join(known)}")
+    return tap or known[0]
 
 
 def embedding_length(spec: ModelSpec) -> int:
@@ -191,12 +204,20 @@ def trainable_names(spec: ModelSpec) -> frozenset[str]:
     return frozenset(n for n in names if n.startswith(("head/", *prefixes)))
 
 
-def head_gradients(spec: ModelSpec, kernel: Floats, findings: Sequence[int]) -> Floats:
-    """d logit / d activations of a linear head, in closed form: what contract.CamParts.gradients wants.
+def closed_form(spec: ModelSpec, kernel: Floats, findings: Sequence[int], activations: Floats, tap: str) -> Floats:
+    """d logit / d activations [N,h,w,K] at the tap, without differentiation: what contract.CamParts.gradients wants.
 
-    "gap": weight / (h w), float32 [1,F,1,1,K]; "flatten": the weight of each place, float32 [1,F,h,w,K].
+    At the pooled tensor: "gap" weight / (h w), float32 [1,F,1,1,K]; "flatten" the weight of each place, float32
+    [1,F,h,w,K]. Before the last ReLU: the same where the activation is above 0, else 0; float32 [N,F,h,w,K].
     InputError for a finding outside 0..C-1.
     """
+    pooled = _weights_by_place(spec, kernel, findings)
+    if tap == taps(spec.architecture)[0]:
+        return pooled
+    return np.multiply(pooled, activations[:, None] > 0, dtype=np.float32)
+
+
+def _weights_by_place(spec: ModelSpec, kernel: Floats, findings: Sequence[int]) -> Floats:
     if any(not 0 <= finding < len(spec.findings) for finding in findings):
         raise InputError(f"findings {list(findings)} are not all in 0..{len(spec.findings) - 1}")
     side = feature_side(spec.architecture, spec.size)

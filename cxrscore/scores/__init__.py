@@ -5,6 +5,7 @@ from cxrscore.scores.manifest import Manifest, shard_size
 from cxrscore.scores.reading import open_scores
 from cxrscore.scores.run import Run, open_run
 from cxrscore.scores.shards import Shard
+from cxrscore.scores.shown import shown_films
 
 __all__ = [
     "SPLITS",
@@ -18,4 +19,5 @@ __all__ = [
     "open_run",
     "open_scores",
     "shard_size",
+    "shown_films",
 ]

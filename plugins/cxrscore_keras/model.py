@@ -17,10 +17,10 @@ from cxrscore.models.architectures import (
     ADAM_EPSILON,
     check_adam_state,
     check_inputs,
+    check_tap,
     check_tensors,
-    head_gradients,
+    closed_form,
     initial_tensors,
-    tap_name,
     tensor_shapes,
     trainable_names,
 )
@@ -170,7 +170,7 @@ class KerasHead(_Learner):
 
 
 class KerasModel(_Learner):
-    """A Model that is Trainable, Embedding and Explainable."""
+    """A Model that is Trainable, Embedding, Explainable and Differentiable."""
 
     def __init__(self, spec: ModelSpec, network: Network, device: str) -> None:
         super().__init__(spec, network.score, neutral_variables(network), device)
@@ -184,15 +184,37 @@ class KerasModel(_Learner):
         variables = {name: variable for name, variable in self._variables.items() if name.startswith("head/")}
         return KerasHead(self.spec, self._network.head, variables, self.device)
 
-    def cam_parts(self, films: Floats, findings: Sequence[int]) -> CamParts:
+    def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
+        tap = check_tap(self.spec.architecture, tap)
         kernel = _to_numpy(self._variables["head/kernel"])
-        logits, features = self._run(self._network.map, films)
-        return CamParts(
-            logits=logits,
-            activations=features,
-            gradients=head_gradients(self.spec, kernel, findings),
-            tap=tap_name(self.spec.architecture),
-        )
+        logits, activations = self._run(self._network.maps[tap], films)
+        gradients = closed_form(self.spec, kernel, findings, activations, tap)
+        return CamParts(logits=logits, activations=activations, gradients=gradients, tap=tap)
+
+    def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
+        head = self._network.heads[check_tap(self.spec.architecture, tap)]
+        with _on(self.device):
+            return np.stack([_gradient(head, activations, finding) for finding in findings], axis=1)
+
+
+def _gradient(head: keras.Model, activations: Floats, finding: int) -> Floats:
+    """d sum over films of the logit of a finding / d activations: Keras has no word of its own for a gradient."""
+    engine = keras.config.backend()
+    if engine == "tensorflow":
+        import tensorflow as tf
+
+        given = tf.constant(activations)
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            logit = tf.reduce_sum(head(given)[:, finding])
+        return np.array(tape.gradient(logit, given))
+    if engine == "jax":
+        import jax
+
+        return np.array(jax.grad(lambda given: head(given)[:, finding].sum())(keras.ops.convert_to_tensor(activations)))
+    given = keras.ops.convert_to_tensor(activations).detach().clone().requires_grad_()
+    head(given)[:, finding].sum().backward()
+    return keras.ops.convert_to_numpy(given.grad)
 
 
 def _to_numpy(variable: keras.Variable) -> Array:

@@ -12,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from cxrscore.contract import ModelSpec
-from cxrscore.models.architectures import NORMALISATIONS, TINYCNN_LAYERS
+from cxrscore.models.architectures import NORMALISATIONS, TINYCNN_LAYERS, taps
 
 
 class StoredStatistics(layers.Layer):
@@ -35,7 +35,8 @@ def _tinycnn(*, input_shape: tuple[int, int, int], **_of_applications: object) -
     x = films = layers.Input(input_shape)
     for number, (channels, stride) in enumerate(TINYCNN_LAYERS, start=1):
         x = layers.ZeroPadding2D(1)(x)  # Keras' own "same" pads unevenly where the stride is 2
-        x = layers.Conv2D(channels, 3, strides=stride, activation="relu", name=f"conv{number}")(x)
+        x = layers.Conv2D(channels, 3, strides=stride, name=f"conv{number}")(x)
+        x = layers.ReLU(name="relu" if number == len(TINYCNN_LAYERS) else f"conv{number}_relu")(x)
     return keras.Model(films, x, name="tinycnn")
 
 
@@ -76,29 +77,42 @@ class Network:
 
     score  films [N,S,S] in 0..1 -> logits [N,C]
     embed  films -> what enters the dense layer, [N,K]
-    map    films -> logits and the map that the head pools or flattens, [N,h,w,K]
+    maps   by tap: films -> logits and the map at that layer, [N,h,w,K]
+    heads  by tap: that map -> logits
     head   embeddings [N,K] -> logits
     """
 
     def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
         with _settings(bf16=bf16):
-            self.base = _BASES[spec.architecture](
-                include_top=False, weights=None, input_shape=(spec.size, spec.size, 3)
-            )
+            whole = _BASES[spec.architecture](include_top=False, weights=None, input_shape=(spec.size, spec.size, 3))
+            before = whole.get_layer(taps(spec.architecture)[1])
+            self.base = keras.Model(whole.input, before.output, name=spec.architecture)
             self.dense = layers.Dense(len(spec.findings), dtype="float32", name="head")
             self._connect(spec)
 
     def _connect(self, spec: ModelSpec) -> None:
-        pool = layers.Flatten if spec.head == "flatten" else layers.GlobalAveragePooling2D
         films = layers.Input((spec.size, spec.size), dtype="float32", name="films")
-        features = StoredStatistics(self.base)(Normalise(spec.normalize)(films))
-        features = layers.Activation("linear", dtype="float32", name="tap")(features)
-        embedding = pool(dtype="float32", name="embedding")(features)
+        before = StoredStatistics(self.base)(Normalise(spec.normalize)(films))
+        before = layers.Activation("linear", dtype="float32", name="before")(before)
+        relu = layers.ReLU(dtype="float32", name="pooled")
+        pool = layers.Flatten if spec.head == "flatten" else layers.GlobalAveragePooling2D
+        embed = pool(dtype="float32", name="embedding")
+        features = relu(before)
+        embedding = embed(features)
         logits = self.dense(embedding)
-        embeddings = layers.Input(embedding.shape[1:], dtype="float32", name="embeddings")
         self.score = keras.Model(films, logits, name="score")
         self.embed = keras.Model(films, embedding, name="embed")
-        self.map = keras.Model(films, [logits, features], name="map")
+        after_relu, before_relu = taps(spec.architecture)
+        self.maps = {
+            after_relu: keras.Model(films, [logits, features], name="map"),
+            before_relu: keras.Model(films, [logits, before], name="map_before"),
+        }
+        given = layers.Input(before.shape[1:], dtype="float32", name="map")
+        self.heads = {
+            after_relu: keras.Model(given, self.dense(embed(given)), name="head_of_map"),
+            before_relu: keras.Model(given, self.dense(embed(relu(given))), name="head_of_map_before"),
+        }
+        embeddings = layers.Input(embedding.shape[1:], dtype="float32", name="embeddings")
         self.head = keras.Model(embeddings, self.dense(embeddings), name="head_alone")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cxrscore.contract import Backend, Model, ModelSpec, Precision, Tensors, hookimpl
 from cxrscore.models.architectures import ARCHITECTURES
@@ -15,6 +15,7 @@ class TorchBackend:
     requires: tuple[str, ...] = ("torch",)
     install = 'pip install "cxrscore[torch]"'
     architectures: tuple[str, ...] = ARCHITECTURES
+    speed: Mapping[str, float] = {"cpu": 1.0, "cuda": 1.0}
 
     def build(
         self,

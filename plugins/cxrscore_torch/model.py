@@ -18,11 +18,12 @@ from cxrscore.models.architectures import (
     ADAM_EPSILON,
     check_adam_state,
     check_inputs,
+    check_tap,
     check_tensors,
+    closed_form,
     embedding_length,
-    head_gradients,
     initial_tensors,
-    tap_name,
+    taps,
     tensor_shapes,
     trainable_names,
 )
@@ -163,7 +164,7 @@ class TorchHead(_Learner):
 
 
 class TorchModel(_Learner):
-    """A Model that is Trainable, Embedding and Explainable."""
+    """A Model that is Trainable, Embedding, Explainable and Differentiable."""
 
     def __init__(self, spec: ModelSpec, network: Network) -> None:
         super().__init__(spec, network, neutral_tensors(network), (spec.size, spec.size))
@@ -178,17 +179,27 @@ class TorchModel(_Learner):
         tensors = {name: tensor for name, tensor in self._tensors.items() if name.startswith("head/")}
         return TorchHead(self.spec, self._network.head, tensors, (embedding_length(self.spec),))
 
-    def cam_parts(self, films: Floats, findings: Sequence[int]) -> CamParts:
+    def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
+        tap = check_tap(self.spec.architecture, tap)
         kernel = _to_numpy(to_neutral(self._tensors["head/kernel"]))
         with torch.inference_mode(), _full_float32():
-            features = self._network.features(self._inputs(films))
-            logits = self._network.head(self._network.embedding(features))
-        return CamParts(
-            logits=_to_numpy(logits),
-            activations=_to_numpy(features.permute(0, 2, 3, 1)),
-            gradients=head_gradients(self.spec, kernel, findings),
-            tap=tap_name(self.spec.architecture),
-        )
+            before = self._network.before_relu(self._inputs(films))
+            pooled = torch.relu(before)
+            logits = _to_numpy(self._network.head(self._network.embedding(pooled)))
+        at_tap = pooled if tap == taps(self.spec.architecture)[0] else before
+        activations = _to_numpy(at_tap.permute(0, 2, 3, 1))
+        gradients = closed_form(self.spec, kernel, findings, activations, tap)
+        return CamParts(logits=logits, activations=activations, gradients=gradients, tap=tap)
+
+    def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
+        tap = check_tap(self.spec.architecture, tap)
+        leaf = torch.tensor(activations, device=self._place).requires_grad_()
+        features = leaf.permute(0, 3, 1, 2)
+        pooled = features if tap == taps(self.spec.architecture)[0] else torch.relu(features)
+        with torch.enable_grad(), _full_float32():
+            sums = self._network.head(self._network.embedding(pooled)).sum(dim=0)
+            found = [torch.autograd.grad(sums[finding], leaf, retain_graph=True)[0] for finding in findings]
+        return _to_numpy(torch.stack(found, dim=1))
 
 
 def _to_numpy(tensor: Tensor) -> Array:

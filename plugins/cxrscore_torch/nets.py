@@ -53,7 +53,7 @@ class _Layers(nn.ModuleDict):
 
 
 class DenseNet121(_Layers):
-    """[N,3,S,S] -> [N,1024,h,w]."""
+    """[N,3,S,S] -> [N,1024,h,w], before the last ReLU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class DenseNet121(_Layers):
                 x = self._layer(f"conv{stage}_block{block}", x)
             if stage < 5:
                 x = functional.avg_pool2d(self[f"pool{stage}_conv"](self.relu(f"pool{stage}_bn", x)), 2)
-        return self.relu("bn", x)
+        return self["bn"](x)
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
         new = self[f"{name}_1_conv"](self.relu(f"{name}_0_bn", x))
@@ -93,7 +93,7 @@ class DenseNet121(_Layers):
 
 
 class ResNet50(_Layers):
-    """Version 1: the stride is in the first 1x1 convolution. [N,3,S,S] -> [N,2048,h,w]."""
+    """Version 1: the stride is in the first 1x1 convolution. [N,3,S,S] -> [N,2048,h,w], before the last ReLU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,6 +122,7 @@ class ResNet50(_Layers):
         x = _pool1(self.relu("conv1_bn", self["conv1_conv"](x)))
         for stage, blocks in enumerate(RESNET50_BLOCKS, start=2):
             for block in range(1, blocks + 1):
+                x = functional.relu(x, inplace=True)  # of the block before; what is pooled is never negative
                 x = self._block(f"conv{stage}_block{block}", x)
         return x
 
@@ -129,11 +130,11 @@ class ResNet50(_Layers):
         shortcut = self[f"{name}_0_bn"](self[f"{name}_0_conv"](x)) if f"{name}_0_conv" in self else x
         x = self.relu(f"{name}_1_bn", self[f"{name}_1_conv"](x))
         x = self.relu(f"{name}_2_bn", self[f"{name}_2_conv"](x))
-        return functional.relu(shortcut + self[f"{name}_3_bn"](self[f"{name}_3_conv"](x)), inplace=True)
+        return shortcut + self[f"{name}_3_bn"](self[f"{name}_3_conv"](x))
 
 
 class TinyCnn(_Layers):
-    """[N,3,S,S] -> [N,64,h,w]."""
+    """[N,3,S,S] -> [N,64,h,w], before the last ReLU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,9 +144,10 @@ class TinyCnn(_Layers):
             channels = out
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self:
+        *first, last = self
+        for layer in first:
             x = self.relu(layer, x)
-        return x
+        return self[last](x)
 
 
 _BASES: dict[str, type[_Layers]] = {"densenet121": DenseNet121, "resnet50": ResNet50, "tinycnn": TinyCnn}
@@ -164,8 +166,8 @@ class Network(nn.Module):
         self._flatten = spec.head == "flatten"
         self._bf16 = bf16
 
-    def features(self, films: Tensor) -> Tensor:
-        """[N,S,S] -> the map that the head pools or flattens, [N,K,h,w]."""
+    def before_relu(self, films: Tensor) -> Tensor:
+        """[N,S,S] -> the map before the last ReLU, [N,K,h,w]."""
         x = (films[:, None] - self.mean) / self.sd
         with torch.autocast(films.device.type, dtype=torch.bfloat16, enabled=self._bf16):
             return self.base(x.contiguous(memory_format=torch.channels_last)).float()
@@ -173,6 +175,10 @@ class Network(nn.Module):
     def embedding(self, features: Tensor) -> Tensor:
         """[N,K,h,w] -> [N,K], or [N,h*w*K] in the order of Keras: row, column, channel."""
         return features.permute(0, 2, 3, 1).flatten(1) if self._flatten else features.mean(dim=(2, 3))
+
+    def features(self, films: Tensor) -> Tensor:
+        """[N,S,S] -> the map that the head pools or flattens, [N,K,h,w]."""
+        return functional.relu(self.before_relu(films), inplace=True)
 
     def forward(self, films: Tensor) -> Tensor:
         return self.head(self.embedding(self.features(films)))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cxrscore.contract import CamParts
-from cxrscore.explainers import grad_cam, hires_cam
+from cxrscore.contract import CamParts, Explainer
+from cxrscore.errors import InputError
+from cxrscore.explainers import cam, explain, explainers, grad_cam, grad_cam_pp, grad_cam_relu, hires_cam, occlusion
 
 
 def parts(activations, gradients):
@@ -41,3 +42,91 @@ def test_for_a_gap_head_the_mean_of_the_map_is_the_logit_without_bias():
     gradients = (kernel.T / 9).reshape(1, 5, 1, 1, 4)
     logits = activations.mean(axis=(1, 2)) @ kernel
     assert grad_cam(parts(activations, gradients)).sum(axis=(2, 3)) == pytest.approx(logits, rel=1e-5, abs=1e-6)
+
+
+def gap_parts(seed=1):
+    """A film's map of 3 x 3 places and 4 channels, under a gap head of 5 findings; and the dense layer's kernel."""
+    rng = np.random.default_rng(seed)
+    activations, kernel = rng.random((2, 3, 3, 4)), rng.normal(size=(4, 5))
+    return parts(activations, (kernel.T / 9).reshape(1, 5, 1, 1, 4)), kernel
+
+
+def test_cam_weighs_with_the_dense_layer():
+    given, kernel = gap_parts()
+    wanted = np.einsum("nhwk,kf->nfhw", given.activations, kernel)
+    assert cam(given) == pytest.approx(wanted, abs=1e-5)
+    assert cam(given) == pytest.approx(9 * grad_cam(given), abs=1e-5)
+
+
+def test_cam_needs_one_weight_for_the_whole_map():
+    given, _ = gap_parts()
+    flat = parts(given.activations, np.broadcast_to(given.gradients, (1, 5, 3, 3, 4)))
+    with pytest.raises(InputError, match="grad-cam"):
+        cam(flat)
+
+
+def test_grad_cam_with_relu_has_no_negative_part():
+    given, _ = gap_parts()
+    assert np.array_equal(grad_cam_relu(given), np.maximum(grad_cam(given), 0))
+    assert grad_cam(given).min() < 0
+
+
+def test_grad_cam_pp_by_hand():
+    # Two places, one channel: A = 1, 3 with gradients 2, -1. Sum of A is 4, so at the first place
+    # a = 4 / (8 + 8 * 4) = 0.1 and the weight is 0.1 * 2; the second gradient is negative and adds nothing.
+    maps = grad_cam_pp(parts([[[[1], [3]]]], [[[[[2], [-1]]]]]))
+    assert maps == pytest.approx(np.array([[[[0.2, 0.6]]]]))
+
+
+def test_grad_cam_pp_takes_constant_gradients_short_or_long():
+    given, _ = gap_parts()
+    long = parts(given.activations, np.broadcast_to(given.gradients, (2, 5, 3, 3, 4)))
+    assert grad_cam_pp(given) == pytest.approx(grad_cam_pp(long), rel=1e-5)
+
+
+def test_grad_cam_pp_of_no_gradient_is_zero():
+    assert not grad_cam_pp(parts(np.ones((1, 2, 2, 3)), np.zeros((1, 1, 1, 1, 3)))).any()
+
+
+def test_occlusion_by_hand():
+    """A logit that is the sum of the film's bright corner: covering it takes away all but the mean."""
+    films = np.zeros((1, 20, 20), np.float32)
+    films[0, :2, :2] = 1.0
+
+    def predict(given):
+        corner = given[:, :2, :2].sum(axis=(1, 2))
+        return np.stack([corner, -corner], axis=1)
+
+    maps = occlusion(predict, films, [1, 0])
+    assert maps.shape == (1, 2, 10, 10)
+    assert maps[0, 1, 0, 0] == pytest.approx(4 - 4 * 0.01)  # the mean grey is 4 / 400
+    assert maps[0, 1, 1, 1] == pytest.approx((4 - 4 * 0.01) / 4)  # one square of four over this cell covers the corner
+    assert not maps[0, 1, 2:].any()
+    assert np.array_equal(maps[0, 0], -maps[0, 1])
+
+
+class Blind:
+    """A model that only predicts."""
+
+    framework = "abacus 1"
+
+    def predict(self, films):
+        return films.mean(axis=(1, 2))[:, None]
+
+
+def test_a_model_without_activations_is_left_to_occlusion():
+    by_name = {explainer.name: explainer for explainer in explainers}
+    films = np.random.default_rng(0).random((2, 40, 40), np.float32)
+    with pytest.raises(InputError, match="use occlusion"):
+        explain(by_name["grad-cam"], Blind(), films, [0])
+    logits, maps, tap = explain(by_name["occlusion"], Blind(), films, [0])
+    assert logits.shape == (2, 1)
+    assert maps.shape == (2, 1, 10, 10)
+    assert tap == "input"
+    with pytest.raises(InputError, match="takes no tap"):
+        explain(by_name["occlusion"], Blind(), films, [0], tap="bn")
+
+
+def test_an_explainer_starts_from_one_thing():
+    with pytest.raises(InputError, match="exactly one"):
+        Explainer(name="x", summary="")

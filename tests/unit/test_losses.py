@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrscore.losses import bce, class_weights, losses, softplus, weighted_bce
+from cxrscore.losses import (
+    asymmetric,
+    bce,
+    class_weights,
+    focal,
+    losses,
+    softmax_cross_entropy,
+    softplus,
+    weighted_bce,
+)
 
 NAN = np.nan
 
@@ -19,6 +28,40 @@ def test_weighted_bce_by_hand():
 def test_it_is_summed_over_findings_and_averaged_over_films():
     logits = np.zeros((4, 3))
     assert bce(np, logits, np.ones((4, 3)), None) == pytest.approx(3 * np.log(2))
+
+
+def test_focal_by_hand():
+    # p = 3/4 at logit log 3. Positive: -2 (1/4)^2 log(3/4); negative: -5 (3/4)^2 log(1/4).
+    value = focal(np, np.full((1, 2), np.log(3)), np.array([[1.0, 0.0]]), np.array([[2.0, 1.0], [1.0, 5.0]]))
+    assert value == pytest.approx(-2 / 16 * np.log(3 / 4) - 5 * 9 / 16 * np.log(1 / 4))
+
+
+def test_asymmetric_by_hand():
+    # p = 3/4: positive -(1/4) log(3/4). Negative: q = 0.70, -q^4 log(1 - q).
+    value = asymmetric(np, np.full((1, 2), np.log(3)), np.array([[1.0, 0.0]]), None)
+    assert value == pytest.approx(-np.log(3 / 4) / 4 - 0.7**4 * np.log(0.3))
+
+
+def test_easy_negatives_cost_nothing_in_the_asymmetric_loss():
+    assert asymmetric(np, np.full((1, 1), -3.0), np.zeros((1, 1)), None) == 0  # p = 0.047 < 0.05
+
+
+def test_softmax_cross_entropy_by_hand():
+    # Softmax of log 1, log 2, log 5 is 1/8, 2/8, 5/8; two findings are present.
+    value = softmax_cross_entropy(np, np.log([[1.0, 2.0, 5.0]]), np.array([[0.0, 1.0, 1.0]]), None)
+    assert value == pytest.approx(-np.log(2 / 8) - np.log(5 / 8))
+
+
+def test_softmax_is_taken_among_known_findings():
+    value = softmax_cross_entropy(np, np.log([[1.0, 2.0, 5.0]]), np.array([[NAN, 1.0, 0.0]]), None)
+    assert value == pytest.approx(-np.log(2 / 7))
+
+
+@pytest.mark.parametrize("loss", losses, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("logit", [-700.0, 700.0])
+def test_saturated_logits_give_finite_losses(loss, logit):
+    labels = np.array([[0.0, 1.0, NAN]])
+    assert np.isfinite(loss.function(np, np.array([[logit, -logit, logit]]), labels, np.ones((2, 3))))
 
 
 def test_the_papers_initial_loss_at_the_prevalences_of_nih():

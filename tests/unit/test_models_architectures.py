@@ -12,10 +12,11 @@ from cxrscore.models.architectures import (
     NORMALISATIONS,
     check_adam_state,
     check_inputs,
+    check_tap,
     check_tensors,
+    closed_form,
     embedding_length,
     feature_side,
-    head_gradients,
     initial_tensors,
     tensor_shapes,
     trainable_names,
@@ -277,11 +278,19 @@ def test_an_adam_state_of_another_run_is_refused(change):
 # --- gradients of a linear head
 
 
+def gradients(spec, kernel, findings, tap="relu"):
+    """On a map of zeros but for row 0, column 1, channel 2 of its one film."""
+    side = feature_side(spec.architecture, spec.size)
+    activations = np.zeros((1, side, side, 64), np.float32)
+    activations[0, 0, 1, 2] = 3.0
+    return closed_form(spec, kernel, findings, activations, tap)
+
+
 def test_gradient_of_a_pooled_head_by_hand():
     """4 x 4 places: each place and channel moves the logit by a sixteenth of its weight."""
     kernel = np.zeros((64, 2), np.float32)
     kernel[:, 0], kernel[3, 1] = 1.0, 8.0
-    found = head_gradients(TINY, kernel, [1, 0])
+    found = gradients(TINY, kernel, [1, 0])
     assert found.shape == (1, 2, 1, 1, 64)
     assert found.dtype == np.float32
     assert found[0, 0, 0, 0, 3] == 0.5
@@ -293,7 +302,7 @@ def test_gradient_of_a_flatten_head_by_hand():
     """The weight of row 1, column 2, channel 5 stands at (1 * 4 + 2) * 64 + 5."""
     kernel = np.zeros((4 * 4 * 64, 2), np.float32)
     kernel[(1 * 4 + 2) * 64 + 5, 1] = 7.0
-    found = head_gradients(replace(TINY, head="flatten"), kernel, [0, 1])
+    found = gradients(replace(TINY, head="flatten"), kernel, [0, 1])
     assert found.shape == (1, 2, 4, 4, 64)
     assert found[0, 1, 1, 2, 5] == 7.0
     assert np.count_nonzero(found) == 1
@@ -302,7 +311,7 @@ def test_gradient_of_a_flatten_head_by_hand():
 @pytest.mark.parametrize("head", ["gap", "flatten"])
 def test_no_finding_gives_no_gradient(head):
     spec = replace(TINY, head=head)
-    found = head_gradients(spec, initial_tensors(spec, 0)["head/kernel"], [])
+    found = gradients(spec, initial_tensors(spec, 0)["head/kernel"], [])
     assert found.shape[:2] == (1, 0)
     assert found.shape[-1] == 64
 
@@ -310,4 +319,21 @@ def test_no_finding_gives_no_gradient(head):
 @pytest.mark.parametrize("finding", [-1, 2])
 def test_a_finding_outside_the_columns_is_refused(finding):
     with pytest.raises(InputError, match=r"not all in 0\.\.1"):
-        head_gradients(TINY, np.zeros((64, 2), np.float32), [finding])
+        gradients(TINY, np.zeros((64, 2), np.float32), [finding])
+
+
+@pytest.mark.parametrize("head", ["gap", "flatten"])
+def test_before_the_last_relu_only_active_places_count(head):
+    spec = replace(TINY, head=head)
+    kernel = np.ones((64 * (1 if head == "gap" else 16), 2), np.float32)
+    found = gradients(spec, kernel, [0], tap="conv4")
+    assert found.shape == (1, 1, 4, 4, 64)
+    assert found[0, 0, 0, 1, 2] == (1 / 16 if head == "gap" else 1)
+    assert np.count_nonzero(found) == 1
+
+
+def test_the_tap_is_what_is_pooled_unless_another_is_named():
+    assert check_tap("densenet121", None) == "relu"
+    assert check_tap("densenet121", "bn") == "bn"
+    with pytest.raises(InputError, match="it has: conv5_block3_out, conv5_block3_add"):
+        check_tap("resnet50", "bn")

@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from cxrscore import plugins
 from cxrscore.contract import Loss, hookimpl
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.plugins import Registry, missing_modules
@@ -119,7 +120,12 @@ def test_plugins_can_be_left_out(plugin, monkeypatch):
 
 def test_a_missing_framework_is_told_without_importing_it(plugin):
     backend = SimpleNamespace(
-        name="far", requires=("json", "no_such_framework"), install="pip install far", architectures=(), build=None
+        name="far",
+        requires=("json", "no_such_framework"),
+        install="pip install far",
+        architectures=(),
+        speed={},
+        build=None,
     )
     assert missing_modules(backend) == ["no_such_framework"]
     with pytest.raises(BackendUnavailableError, match="no backend is called 'far'"):
@@ -132,3 +138,40 @@ def test_our_own_hooks_import_no_framework(name):
     importlib.import_module(name)
     new = {module.split(".")[0] for module in set(sys.modules) - before}
     assert not new & {"torch", "keras", "tensorflow", "jax"}
+
+
+def named(name, speed, architectures=("tinycnn",)):
+    return SimpleNamespace(
+        name=name, requires=(), install="", architectures=architectures, speed=speed, build=lambda *a, **k: None
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted"),
+    [("cpu", ["swift", "plain"]), ("cuda:1", ["gpu", "plain"]), ("auto", ["swift", "plain"])],
+)
+def test_the_fastest_backend_for_the_device_comes_first(plugin, monkeypatch, device, wanted):
+    @hookimpl
+    def cxrscore_backends():
+        return [
+            named("plain", {"cpu": 1.0, "cuda": 1.0}),
+            named("swift", {"cpu": 2.0}),
+            named("gpu", {"cuda": 3.0}),
+            named("other", {"cpu": 9.0}, ("vgg",)),
+        ]
+
+    found = Registry([plugin("p", cxrscore_backends=cxrscore_backends)])
+    monkeypatch.setattr(plugins, "registry", lambda: found)
+    monkeypatch.setattr(plugins, "_has_gpu", lambda: False)
+    assert plugins.fastest_backends("tinycnn", device) == wanted
+
+
+def test_with_a_gpu_those_that_use_it_come_first(plugin, monkeypatch):
+    @hookimpl
+    def cxrscore_backends():
+        return [named("swift", {"cpu": 2.0}), named("plain", {"cpu": 1.0, "cuda": 1.0})]
+
+    found = Registry([plugin("p", cxrscore_backends=cxrscore_backends)])
+    monkeypatch.setattr(plugins, "registry", lambda: found)
+    monkeypatch.setattr(plugins, "_has_gpu", lambda: True)
+    assert plugins.fastest_backends("tinycnn") == ["plain", "swift"]

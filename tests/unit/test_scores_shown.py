@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cxrscore.score import shown_films
+from cxrscore.scores import shown_films
 
 NAN = np.nan
 

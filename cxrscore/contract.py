@@ -243,6 +243,8 @@ class Backend(Protocol):
     install: str
     """The line that brings them, e.g. ``pip install "cxrscore[torch]"``."""
     architectures: tuple[str, ...]
+    trains: bool
+    """Whether its models are Trainable, so that `train` may choose it by itself."""
     speed: Mapping[str, float]
     """Films a second in scoring, relative to torch on the same machine, by kind of device: "cpu", "cuda". `score`
     takes the fastest when no backend is named; a kind that is not listed is one that it does not run on."""

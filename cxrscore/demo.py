@@ -36,7 +36,7 @@ def run_demo(
         raise InputError(f"{folder} is not empty and holds no earlier demo. Name a new folder.")
     say(f"drawing {films} synthetic films in {folder / 'films'}")
     make_phantoms(folder, films=films, patients=None, side=256, seed=seed)
-    name = backend or next(iter(plugins.available_backends()), "torch")
+    name = backend or plugins.first_trainer()
     options = TrainOptions(
         films=folder / "films",
         output=folder / "model.safetensors",

@@ -1,15 +1,19 @@
 """Finding, listing and asking for plugins. Each is loaded in its own try: one that fails stops no other.
 
 A plugin is an entry point of the group ``cxrscore`` that names a module with hook implementations.
-CXRSCORE_PLUGINS restricts which are loaded: unset = all, empty = none, a comma-separated list = those
-(cxrscore's own losses, readers and metrics are always there).
+CXRSCORE_PLUGINS restricts which are loaded: unset = all, empty = none, names of plugins or of their distributions,
+with commas between = those (cxrscore's own losses, readers, metrics and explainers are always there).
 """
 
 from __future__ import annotations
 
+import difflib
 import functools
+import inspect
 import os
-from collections.abc import Callable, Iterable
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
@@ -20,21 +24,57 @@ import pluggy
 from cxrscore.contract import GROUP, Backend, Dataset, Explainer, Hooks, Loss, Metric
 from cxrscore.errors import BackendUnavailableError, CxrscoreError, InputError
 
-State = Literal["ok", "broken", "left out", "name taken"]
+State = Literal["ok", "broken", "left out", "name taken", "unavailable"]
 
-_NEEDED: dict[str, tuple[str, ...]] = {
-    "cxrscore_backends": ("name", "requires", "install", "architectures", "speed", "build"),
-    "cxrscore_datasets": ("name", "summary", "recognises", "read"),
-    "cxrscore_losses": ("name", "function"),
-    "cxrscore_metrics": ("name", "summary", "function"),
-    "cxrscore_explainers": ("name", "summary", "from_parts", "from_scores"),
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(text, str) and text for text in value)
+
+
+def _is_speeds(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(speed, int | float) for speed in value.values())
+
+
+_Fit = tuple[str, Callable[[Any], bool]]
+_NAME: _Fit = ("a text", lambda value: isinstance(value, str) and bool(value))
+_TEXT: _Fit = ("a text", lambda value: isinstance(value, str))
+_TEXTS: _Fit = ("a tuple of texts", _is_texts)
+_FLAG: _Fit = ("True or False", lambda value: isinstance(value, bool))
+_SPEEDS: _Fit = ("a number for each kind of device", _is_speeds)
+_FUNCTION: _Fit = ("a function", callable)
+_MAYBE_FUNCTION: _Fit = ("a function or None", lambda value: value is None or callable(value))
+
+_NEEDED: dict[str, dict[str, _Fit]] = {
+    "cxrscore_backends": {
+        "name": _NAME,
+        "requires": _TEXTS,
+        "install": _TEXT,
+        "architectures": _TEXTS,
+        "trains": _FLAG,
+        "speed": _SPEEDS,
+        "build": _FUNCTION,
+    },
+    "cxrscore_datasets": {"name": _NAME, "summary": _TEXT, "recognises": _FUNCTION, "read": _FUNCTION},
+    "cxrscore_losses": {"name": _NAME, "function": _FUNCTION},
+    "cxrscore_metrics": {"name": _NAME, "summary": _TEXT, "function": _FUNCTION},
+    "cxrscore_explainers": {
+        "name": _NAME,
+        "summary": _TEXT,
+        "from_parts": _MAYBE_FUNCTION,
+        "from_scores": _MAYBE_FUNCTION,
+    },
 }
-"""The attributes that descriptors of each hook must have."""
+"""The attributes that descriptors of each hook must have: a wrong one would stop others when all are looked through."""
 
 
 @dataclass(kw_only=True)
 class Plugin:
-    """One entry point and what became of it."""
+    """One entry point and what became of it.
+
+    state   "ok"; "left out" by CXRSCORE_PLUGINS; "broken", it could not be loaded; "name taken", another plugin has
+            its name, or those of all it brings; "unavailable", all it brings are backends without their framework
+    reason  why it is not ok, or what of it cannot be used; else ""
+    """
 
     name: str
     distribution: str
@@ -91,16 +131,34 @@ class Registry:
         return next(others, None)
 
     def _register(self, plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
-        module: Any = None
         try:
             module = entry_point.load()
+            self._check_hooks(module)
             self._manager.register(module, name=plugin.name)
             self._manager.check_pending()
             self._collect(plugin)
-        except Exception as error:  # noqa: BLE001 - a foreign module may raise anything, and must fail alone
+            self._note_unusable(plugin)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign module may raise anything, and fails alone
             plugin.fail(_explain(error, entry_point))
-            if module is not None and self._manager.is_registered(module):
-                self._manager.unregister(module)
+            if self._manager.has_plugin(plugin.name):
+                self._manager.unregister(name=plugin.name)
+
+    def _check_hooks(self, module: Any) -> None:
+        """InputError unless something is marked as a hook, and all that is marked is one and takes nothing."""
+        marked = {
+            options.get("specname") or name: getattr(module, name)
+            for name in dir(module)
+            if (options := self._manager.parse_hookimpl_opts(module, name))
+        }
+        if not marked:
+            raise InputError("it brings nothing: none of its functions is marked with @cxrscore.hookimpl")
+        for name, function in marked.items():
+            if name not in _NEEDED:
+                near = difflib.get_close_matches(name, _NEEDED, n=1)
+                meant = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(_NEEDED)}"
+                raise InputError(f"no hook is called {name}; {meant}")
+            if parameters := ", ".join(inspect.signature(function).parameters):
+                raise InputError(f"{name}({parameters}) takes arguments, wanted a function that takes none")
 
     def _collect(self, plugin: Plugin) -> None:
         """Calls the plugin's hooks, one by one, and checks what they return."""
@@ -108,10 +166,25 @@ class Registry:
         plugin.hooks = tuple(sorted(caller.name for caller in callers))
         for caller in callers:
             implementation = next(i for i in caller.get_hookimpls() if i.plugin_name == plugin.name)
-            found: list[Any] = list(cast(Iterable[Any], implementation.function()))
-            for descriptor in found:
-                _check_descriptor(caller.name, descriptor)
-            plugin.provides[caller.name] = found
+            plugin.provides[caller.name] = _checked(caller.name, implementation.function())
+
+    def _note_unusable(self, plugin: Plugin) -> None:
+        """Notes what of a loaded plugin cannot be used: names that others have, backends without their framework."""
+        notes: list[tuple[State, str]] = []
+        for hook, descriptor in _each(plugin):
+            kind = hook.removeprefix("cxrscore_").removesuffix("s")
+            owners = self._owners(hook, descriptor.name)
+            if len(owners) > 1:
+                first, second = owners[0].distribution, plugin.distribution
+                notes.append(("name taken", _two_of_one_name(kind, descriptor.name, first, second)))
+            elif hook == "cxrscore_backends" and missing_modules(descriptor):
+                notes.append(("unavailable", _lacks_modules(descriptor)))
+        plugin.reason = " ".join(reason for _, reason in notes)
+        if notes and len(notes) == len(list(_each(plugin))):
+            plugin.state = notes[0][0]
+
+    def _owners(self, hook: str, name: str) -> list[Plugin]:
+        return [p for p in self.plugins if any(d.name == name for d in p.provides.get(hook, ()))]
 
     def all(self, hook: str) -> dict[str, Any]:
         """Descriptors of a hook by name, those of broken plugins left out. First come, first served; a second
@@ -122,14 +195,18 @@ class Registry:
                 found.setdefault(descriptor.name, descriptor)
         return found
 
+    def conflict(self, hook: str, kind: str, name: str) -> str:
+        """Why two plugins claim this name; "" if they do not."""
+        owners = self._owners(hook, name)
+        if len(owners) > 1:
+            return _two_of_one_name(kind, name, owners[0].distribution, owners[1].distribution)
+        return next((p.reason for p in self.plugins if p.name == name and p.state == "name taken"), "")
+
     def get(self, hook: str, kind: str, name: str, error: type[CxrscoreError] = InputError) -> Any:
         """The descriptor of that name; raises ``error`` saying why there is none, or why there are two."""
-        owners = [p for p in self.plugins if any(d.name == name for d in p.provides.get(hook, ()))]
-        if len(owners) > 1:
-            raise error(_two_of_one_name(kind, name, owners[0].distribution, owners[1].distribution))
-        if taken := next((p for p in self.plugins if p.name == name and p.state == "name taken"), None):
-            raise error(taken.reason)
-        if not owners:
+        if reason := self.conflict(hook, kind, name):
+            raise error(reason)
+        if not self._owners(hook, name):
             raise error(self._unknown(hook, kind, name))
         return self.all(hook)[name]
 
@@ -148,25 +225,83 @@ def _first_party_first(entry_point: metadata.EntryPoint) -> tuple[bool, str, str
 
 def _wanted(entry_point: metadata.EntryPoint) -> bool:
     chosen = os.environ.get("CXRSCORE_PLUGINS")
-    return chosen is None or entry_point.name == "builtin" or entry_point.name in chosen.replace(" ", "").split(",")
+    names = {"builtin"} if chosen is None else {"builtin", *chosen.replace(" ", "").split(",")}
+    return (
+        chosen is None or entry_point.name in names or (entry_point.dist is not None and entry_point.dist.name in names)
+    )
 
 
 def _two_of_one_name(kind: str, name: str, first: str, second: str) -> str:
     return (
         f"two distributions bring a {kind} called {name!r}: {first} and {second}. "
-        "Uninstall one, or name the plugins to load in CXRSCORE_PLUGINS."
+        f"Uninstall one, or leave it out by naming those to load, as in CXRSCORE_PLUGINS={first}"
     )
 
 
-def _explain(error: Exception, entry_point: metadata.EntryPoint) -> str:
-    """What a plugin author needs: which module, which hook, what fault."""
-    return f"{entry_point.value}: {type(error).__name__}: {error}"
+def _explain(error: BaseException, entry_point: metadata.EntryPoint) -> str:
+    """What a plugin author needs: which file and line, or else which module, and what fault."""
+    module = entry_point.module
+    if isinstance(error, InputError):
+        return f"{module}: {error}"
+    if isinstance(error, ModuleNotFoundError) and error.name == module:
+        owner = entry_point.dist.name if entry_point.dist else "its distribution"
+        return f"there is no module {module}; install {owner} again"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_part_of(Path(f.filename), module)]
+    place = f"{_short(frames[-1].filename)}, line {frames[-1].lineno}" if frames else module
+    advice = ""
+    if isinstance(error, ModuleNotFoundError):
+        advice = ". Install it; or, if the plugin is yours, import it inside build() and name it in requires"
+    return f"{place}: {type(error).__name__}: {' '.join(str(error).split())}{advice}"
 
 
-def _check_descriptor(hook: str, descriptor: Any) -> None:
-    missing = [name for name in _NEEDED[hook] if not hasattr(descriptor, name)]
-    if missing:
-        raise TypeError(f"{hook} returned {descriptor!r}, which lacks {', '.join(missing)}")
+def _is_part_of(file: Path, module: str) -> bool:
+    package = module.partition(".")[0]
+    return file.stem == package or package in file.parts
+
+
+def _short(filename: str) -> str:
+    """The file with its folder, which is the package where there is one."""
+    return "/".join(Path(filename).parts[-2:])
+
+
+def _checked(hook: str, returned: object) -> list[Any]:
+    """What a hook returned, as a list; InputError unless it is descriptors with all that they need."""
+    if not isinstance(returned, Iterable) or isinstance(returned, str | Mapping):
+        raise InputError(f"{hook} returned {_kind(returned)}, wanted a list of descriptors")
+    found = list(returned)
+    for descriptor in found:
+        if missing := [name for name in _NEEDED[hook] if not hasattr(descriptor, name)]:
+            raise InputError(f"{hook} returned {_kind(descriptor)} in its list, which lacks {', '.join(missing)}")
+        for name, (wanted, fits) in _NEEDED[hook].items():
+            if not fits(value := getattr(descriptor, name)):
+                raise InputError(f"{hook} returned a descriptor whose {name} is {value!r}, wanted {wanted}")
+    names = [descriptor.name for descriptor in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{hook} returned more than one descriptor called {', '.join(twice)}")
+    return found
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _each(plugin: Plugin) -> Iterator[tuple[str, Any]]:
+    for hook, found in plugin.provides.items():
+        for descriptor in found:
+            yield hook, descriptor
+
+
+def listing(plugins: Sequence[Plugin]) -> str:
+    """Plugins as a table: name, distribution, version, state; then what each brings by hook, and why it is not ok."""
+    rows: list[tuple[str, ...]] = [("name", "distribution", "version", "state", "brings")]
+    for plugin in plugins:
+        names = {hook.removeprefix("cxrscore_"): found for hook, found in plugin.as_dict()["provides"].items()}
+        told = [f"{hook}: {', '.join(found)}" for hook, found in names.items() if found]
+        first, *more = [*told, *([plugin.reason] if plugin.reason else [])] or [""]
+        rows.append((plugin.name, plugin.distribution, plugin.version, plugin.state, first))
+        rows += [("", "", "", "", line) for line in more]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join("  ".join([*map(str.ljust, row, widths), row[4]]).rstrip() for row in rows)
 
 
 @functools.cache
@@ -177,23 +312,36 @@ def registry() -> Registry:
 
 def missing_modules(backend: Backend) -> list[str]:
     """Modules that the backend requires and that are not installed; imports none of them."""
-    return [name for name in backend.requires if util.find_spec(name) is None]
+    return [name for name in backend.requires if not _is_installed(name.partition(".")[0])]
+
+
+def _is_installed(module: str) -> bool:
+    return sys.modules.get(module) is not None or util.find_spec(module) is not None
+
+
+def _lacks_modules(backend: Backend) -> str:
+    missing = ", ".join(missing_modules(backend))
+    return f"backend {backend.name!r} needs {missing}, which is not installed. Install it with: {backend.install}"
 
 
 def get_backend(name: str) -> Backend:
     """The backend of that name; BackendUnavailableError if unknown, broken, or without its framework."""
     backend = cast(Backend, registry().get("cxrscore_backends", "backend", name, BackendUnavailableError))
-    if missing := missing_modules(backend):
-        raise BackendUnavailableError(
-            f"backend {name!r} needs {', '.join(missing)}, which is not installed. Install it with: {backend.install}"
-        )
+    if missing_modules(backend):
+        raise BackendUnavailableError(_lacks_modules(backend))
     return backend
 
 
 def available_backends() -> dict[str, Backend]:
-    """Backends whose framework is installed, by name, in the order of their plugins."""
-    found: dict[str, Backend] = registry().all("cxrscore_backends")
-    return {name: backend for name, backend in found.items() if not missing_modules(backend)}
+    """Backends to choose from where none is named, in the order of their plugins: those whose framework is installed
+    and whose name no other plugin claims."""
+    plugins = registry()
+    found: dict[str, Backend] = plugins.all("cxrscore_backends")
+    return {
+        name: backend
+        for name, backend in found.items()
+        if not missing_modules(backend) and not plugins.conflict("cxrscore_backends", "backend", name)
+    }
 
 
 def fastest_backends(architecture: str, device: str = "auto") -> list[str]:
@@ -205,6 +353,15 @@ def fastest_backends(architecture: str, device: str = "auto") -> list[str]:
         able = [name for name in speeds if kind in speeds[name] and name not in ordered]
         ordered += sorted(able, key=lambda name: -speeds[name][kind])
     return ordered
+
+
+def first_trainer() -> str:
+    """Name of the first backend that can train, an available one if there is; BackendUnavailableError if none is."""
+    known: dict[str, Backend] = {**available_backends(), **registry().all("cxrscore_backends")}
+    for name, backend in known.items():
+        if backend.trains:
+            return name
+    raise BackendUnavailableError("no installed plugin brings a backend that can train; see `cxrscore plugins`")
 
 
 def _has_gpu() -> bool:

@@ -25,7 +25,8 @@ from cxrscore.models.bundle import save_model
 from cxrscore.models.imagenet import BaseWeights, base_weights, cache_folder
 from cxrscore.models.run_folder import save_run
 from cxrscore.progress import Progress, silent
-from cxrscore.testing.phantoms import golden_films
+from cxrscore.recipes import recipe_toml
+from cxrscore.testing.golden import golden_record
 
 _FORWARD = 8
 """Films in a batch where nothing is learned: on a CPU larger batches only cost memory."""
@@ -115,7 +116,9 @@ def train_model(options: TrainOptions, progress: Progress = silent) -> TrainResu
     test_auc = _test(final, data)
     document = _document(options, spec, data, base, final, best)
     save_model(options.output, best.tensors, document)
-    run_folder = save_run(options.output, best.history, best.epoch, lab.split_csv(data.split, data.paths))
+    run_folder = save_run(
+        options.output, best.history, best.epoch, lab.split_csv(data.split, data.paths), recipe_toml(_public(options))
+    )
     return TrainResult(
         output=options.output,
         run_folder=run_folder,
@@ -334,7 +337,6 @@ def _document(
     options: TrainOptions, spec: ModelSpec, data: _Data, base: BaseWeights | None, model: Model, best: _Best
 ) -> dict[str, Any]:
     """The JSON document of the model file (schemas/model.schema.json)."""
-    golden = model.predict(golden_films(spec.size, 4))
     source = {"name": "none", "sha256": "", "licence": ""} if base is None else {**asdict(base), "tensors": None}
     source.pop("tensors", None)
     split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
@@ -362,7 +364,7 @@ def _document(
         "films": {"train": data.hashes(data.split.train), "valid": data.hashes(data.split.valid)},
         "validation": _no_nan({"loss": best.valid_loss, "macro_auc": best.macro_auc})
         | {"auc": _no_nan(dict(zip(spec.findings, best.valid_auc, strict=True)))},
-        "golden": {"films": 4, "logits": np.round(golden.astype(float), 6).tolist(), "tolerance": 1e-4},
+        "golden": golden_record(model),
         "licence": source["licence"] or "yours",
     }
 

@@ -74,6 +74,7 @@ PROVENANCE = _object(
         device=_text("where it computed, such as cpu or cuda:0"),
         precision=_text("fp32 or bf16"),
         batch_size=_count("films in a batch"),
+        golden_difference=_number("largest difference of a logit of the model's synthetic films from its file"),
     ),
     model=_object(
         "the model that scored",

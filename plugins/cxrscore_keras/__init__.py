@@ -20,6 +20,7 @@ class KerasBackend:
     requires: tuple[str, ...] = ("keras",)
     install = 'pip install "cxrscore[keras]"'
     architectures: tuple[str, ...] = ARCHITECTURES
+    trains = True
     speed: Mapping[str, float] = {"cpu": 0.9, "cuda": 0.9}
 
     def build(

@@ -15,6 +15,7 @@ class TorchBackend:
     requires: tuple[str, ...] = ("torch",)
     install = 'pip install "cxrscore[torch]"'
     architectures: tuple[str, ...] = ARCHITECTURES
+    trains = True
     speed: Mapping[str, float] = {"cpu": 1.0, "cuda": 1.0}
 
     def build(

@@ -79,8 +79,19 @@ def test_the_other_backend_gives_the_same_scores(home):
 
 def test_keras_trains_too(home, tmp_path):
     cxrscore("train", home / "films", "--backend", "keras", *SMALL, folder=tmp_path)
-    cxrscore("score", home / "films", "-o", "out.h5", folder=tmp_path, expect=3)
-    assert open_scores(tmp_path / "out.h5").provenance["backend"]["name"] == "keras"
+    cxrscore("score", home / "films", "-o", "out.h5", "--backend", "keras", folder=tmp_path, expect=3)
+    provenance = open_scores(tmp_path / "out.h5").provenance
+    assert provenance["backend"]["name"] == "keras"
+    assert provenance["backend"]["golden_difference"] <= 2e-5
+
+
+def test_score_says_which_backend_it_takes_and_where_maps_are_taken(home, tmp_path):
+    words = ("score", home / "films", "-o", "out.h5", "-m", home / "model.safetensors", "--tap", "conv4")
+    done = cxrscore(*words, folder=tmp_path, expect=3)
+    provenance = open_scores(tmp_path / "out.h5").provenance
+    assert f"scored by backend {provenance['backend']['name']}" in done.stderr
+    assert provenance["explainer"] == {"name": "grad-cam", "tap": "conv4"}
+    assert "tap" in cxrscore(*words[:-1], "nowhere", "--overwrite", folder=tmp_path, expect=1).stderr
 
 
 def test_a_frozen_base_trains_its_head_on_embeddings(home, tmp_path):

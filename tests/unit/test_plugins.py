@@ -142,7 +142,13 @@ def test_our_own_hooks_import_no_framework(name):
 
 def named(name, speed, architectures=("tinycnn",)):
     return SimpleNamespace(
-        name=name, requires=(), install="", architectures=architectures, speed=speed, build=lambda *a, **k: None
+        name=name,
+        requires=(),
+        install="",
+        architectures=architectures,
+        trains=False,
+        speed=speed,
+        build=lambda *a, **k: None,
     )
 
 

@@ -1,0 +1,34 @@
+"""The command line: options -> one call -> exit code. It imports nothing heavy until a command runs."""
+
+from __future__ import annotations
+
+import click
+
+from cxrscore import __version__
+from cxrscore.cli.demo import demo
+from cxrscore.cli.plugins import check, plugins
+from cxrscore.cli.report import report
+from cxrscore.cli.score import score
+from cxrscore.cli.train import train
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CXRSCORE", "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="cxrscore")
+def main() -> None:
+    """Train, score and explain chest X-ray classifiers.
+
+    \b
+    The three lines, in a folder that holds films/ and films/labels.csv:
+      cxrscore train --backend keras          films/ -> model.safetensors
+      cxrscore score ./films -o out.h5        model.safetensors -> out.h5
+      cxrscore report out.h5                  out.h5 -> out.html
+
+    Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films failed, 4 patient leakage, 5 a check failed,
+    6 backend unavailable, 74 could not write.
+    """
+
+
+for _command in (train, score, report, plugins, check, demo):
+    main.add_command(_command)

@@ -1,0 +1,102 @@
+"""What every command shares: progress, exit codes, output, and options of one wording."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cxrscore.errors import CxrscoreError
+
+EXIT_SOME_FAILED = 3
+"""The run finished, but some films could not be scored."""
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+class Bar:
+    """Progress on standard error: a bar with rate and time left on a terminal, nothing elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._shown = not quiet and sys.stderr.isatty()
+        self._step = ""
+        self._start = (0.0, 0)
+        self._drawn = 0.0
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        kind = step.split(" ", 1)[0]
+        if kind != self._step:
+            self._step, self._start = kind, (time.monotonic(), done)
+        now = time.monotonic()
+        if not self._shown or (now - self._drawn < 0.1 and done < total):
+            return
+        self._drawn = now
+        rate = (done - self._start[1]) / max(now - self._start[0], 1e-9)
+        left = f"{(total - done) / rate:.0f} s left" if rate > 0 else ""
+        full = 24 * done // max(total, 1)
+        line = f"\r{step:<44} [{'#' * full:<24}] {done}/{total}  {rate:.1f}/s  {left:<12}"
+        click.echo(line, err=True, nl=done >= total and kind != "epoch")
+
+    def close(self) -> None:
+        if self._shown:
+            click.echo("", err=True)
+
+
+def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Turns errors into one line on standard error and their exit code."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **kwargs: Any) -> None:
+        try:
+            code = function(*args, **kwargs)
+        except CxrscoreError as error:
+            click.echo(f"cxrscore: {error}", err=True)
+            code = error.exit_code
+        sys.exit(code or 0)
+
+    return command
+
+
+def say(text: str, quiet: bool = False) -> None:
+    if not quiet:
+        click.echo(text, err=True)
+
+
+def print_json(values: Any) -> None:
+    click.echo(json.dumps(_without_nan(values), indent=2, default=str, allow_nan=False))
+
+
+def _without_nan(value: Any) -> Any:
+    """null for NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Arithmetic of the network; bf16 is faster where the machine has it, and rounds.",
+)
+workers_option = click.option(
+    "-j",
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    help="Threads that read films. [default: all cores]",
+)
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; errors only.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

@@ -1,0 +1,40 @@
+"""cxrscore demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cxrscore.cli.common import (
+    FOLDER,
+    Bar,
+    ends_with_exit_code,
+    json_option,
+    print_json,
+    quiet_option,
+    say,
+)
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--backend", help="keras, torch, or another that can train. [default: the first that can]")
+@click.option(
+    "--films", type=click.IntRange(60), default=240, show_default=True, help="How many synthetic films to draw."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the films drawn and of the training."
+)
+@json_option
+@quiet_option
+@ends_with_exit_code
+def demo(folder: Path, backend: str | None, films: int, seed: int, as_json: bool, quiet: bool) -> None:
+    """Draw synthetic films with labels in FOLDER, then train, score and report on them. No network needed."""
+    from cxrscore.demo import run_demo
+
+    result = run_demo(
+        folder, backend=backend, films=films, seed=seed, say=lambda text: say(text, quiet), progress=Bar(quiet)
+    )
+    if as_json:
+        print_json(result)

@@ -1,0 +1,89 @@
+"""cxrscore plugins and cxrscore check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cxrscore.cli.common import (
+    FILE,
+    FOLDER,
+    device_option,
+    ends_with_exit_code,
+    json_option,
+    precision_option,
+    print_json,
+)
+from cxrscore.errors import CheckError
+
+
+@click.command()
+@json_option
+@ends_with_exit_code
+def plugins(as_json: bool) -> None:
+    """List plugins: what each brings, and why one does not work."""
+    from cxrscore.plugins import missing_modules, registry
+
+    found = registry()
+    if as_json:
+        print_json([plugin.as_dict() for plugin in found.plugins])
+        return
+    for plugin in found.plugins:
+        brings = ", ".join(
+            f"{hook.removeprefix('cxrscore_')}: {' '.join(names)}"
+            for hook, names in plugin.as_dict()["provides"].items()
+        )
+        click.echo(
+            f"{plugin.name:<10} {plugin.distribution} {plugin.version:<8} {plugin.state:<10} {plugin.reason or brings}"
+        )
+    for name, backend in found.all("cxrscore_backends").items():
+        if missing := missing_modules(backend):
+            click.echo(f"backend {name} needs {', '.join(missing)}: {backend.install}")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--table", type=FILE, help="A label table for `check dataset:NAME` to read.")
+@click.option("--parity", "model", type=FILE, metavar="MODEL", help="Compare backends on this model file instead.")
+@click.option("--backends", help="With --parity: names with commas between. [default: all installed]")
+@click.option("--films", type=FOLDER, help="With --parity: films to compare on. [default: synthetic ones]")
+@device_option
+@precision_option
+@json_option
+@ends_with_exit_code
+def check(name: str | None, table: Path | None, model: Path | None, as_json: bool, **options: Any) -> int:
+    """Put a plugin through the conformance kit, or compare backends on a model.
+
+    NAME is a backend, or dataset:NAME, loss:NAME, metric:NAME, explainer:NAME. The exit code is 5 if a case fails.
+
+    \b
+      cxrscore check torch
+      cxrscore check --parity model.safetensors --backends torch,keras
+    """
+    if (name is None) == (model is None):
+        raise click.UsageError("name one plugin to check, or a model with --parity")
+    if model is not None:
+        return _check_parity(model, as_json, **options)
+    from cxrscore.check import check_plugin
+
+    assert name is not None
+    report = check_plugin(name, table=table)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        click.echo(report.text())
+    return CheckError.exit_code if report.failed else 0
+
+
+def _check_parity(model: Path, as_json: bool, backends: str | None, **options: Any) -> int:
+    from cxrscore.parity import compare_backends, installed_for
+
+    names = installed_for(model) if backends is None else [name.strip() for name in backends.split(",")]
+    parity = compare_backends(model, names, **options)
+    if as_json:
+        print_json(parity.as_dict())
+    else:
+        click.echo(parity.text())
+    return CheckError.exit_code if parity.faults else 0

@@ -1,0 +1,65 @@
+"""cxrscore score."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cxrscore.cli.common import (
+    EXIT_SOME_FAILED,
+    FILE,
+    FOLDER,
+    Bar,
+    device_option,
+    ends_with_exit_code,
+    json_option,
+    precision_option,
+    print_json,
+    quiet_option,
+    say,
+    workers_option,
+)
+
+
+@click.command()
+@click.argument("films", type=FOLDER)
+@click.option("-o", "--output", type=FILE, required=True, help="Scores file to write, HDF5.")
+@click.option(
+    "-m", "--model", type=FILE, default=Path("model.safetensors"), show_default=True, help="Model file to score with."
+)
+@click.option(
+    "--labels", type=FILE, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
+)
+@click.option("--no-labels", is_flag=True, help="Join no label table, even if one lies there.")
+@click.option("--backend", help="What computes. [default: the fastest installed one that can run the model]")
+@click.option(
+    "-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Films computed together."
+)
+@click.option("--maps", type=click.IntRange(0), default=4, show_default=True, help="Heat maps kept of each film.")
+@click.option("--explainer", default="grad-cam", show_default=True, help="One that `cxrscore plugins` lists.")
+@click.option(
+    "--tap", help="Layer that heat maps are taken at, e.g. bn of densenet121. [default: the last ReLU, which is pooled]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace a scores file, or parts, of another run.")
+@device_option
+@precision_option
+@workers_option
+@json_option
+@quiet_option
+@ends_with_exit_code
+def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Score every film below FILMS. Started again after a stop, the same line goes on where it was."""
+    from cxrscore.score import ScoreOptions, score_films
+
+    bar = Bar(quiet)
+    result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), **options), bar)
+    for path, message in result.failed.items():
+        say(f"not scored: {path}: {message}", quiet)
+    say(f"{result.scored} of {result.found} films scored by backend {result.backend} in {result.seconds:.0f} s", quiet)
+    say(f"wrote {result.output}", quiet)
+    if as_json:
+        print_json(vars(result))
+    return EXIT_SOME_FAILED if result.failed else 0

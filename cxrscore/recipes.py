@@ -1,0 +1,69 @@
+"""Recipes: the options of a training run as a TOML file, to be kept, changed and run again.
+
+A recipe holds what decides the model, and nothing of the machine: no folder, device or number of workers.
+Flags of the command line come before a recipe, and a recipe before the defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from cxrscore.errors import InputError
+
+Value = str | int | float | bool
+
+OPTIONS: dict[str, type | tuple[type, ...]] = {
+    "backend": str,
+    "architecture": str,
+    "weights": str,
+    "size": int,
+    "normalize": str,
+    "head": str,
+    "activation": str,
+    "trainable": str,
+    "loss": str,
+    "epochs": int,
+    "batch_size": int,
+    "learning_rate": (int, float),
+    "patience": int,
+    "views": int,
+    "seed": int,
+    "precision": str,
+}
+"""What a recipe may hold: names of TrainOptions, and their types."""
+LARGEST = 1 << 20
+"""Bytes; a larger file is no recipe."""
+
+
+def read_recipe(path: Path) -> dict[str, Value]:
+    """The options of a recipe. InputError for a file that is none, an unknown option, or a value of a wrong type."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path} has {path.stat().st_size} bytes, more than a recipe can have")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    return {name: _checked(path, name, value) for name, value in values.items()}
+
+
+def _checked(path: Path, name: str, value: Any) -> Value:
+    if name not in OPTIONS:
+        raise InputError(f"{path} has the option {name!r}, which recipes do not have; they have: {', '.join(OPTIONS)}")
+    if isinstance(value, bool) or not isinstance(value, OPTIONS[name]):
+        kinds = OPTIONS[name]
+        wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        raise InputError(f"{path}: {name} is {value!r}, wanted {wanted}")
+    return cast(Value, value)
+
+
+def recipe_toml(options: Mapping[str, Any]) -> str:
+    """The recipe of these options as TOML; options that recipes do not have, or that are None, are left out."""
+    kept = {name: options[name] for name in OPTIONS if options.get(name) is not None}
+    # A JSON string or number is a TOML one.
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in kept.items())

@@ -1,0 +1,86 @@
+"""The shards of a run: films streamed from disk, scored in batches, written shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from cxrscore.contract import Floats
+from cxrscore.films import PreparedFilm, Status, stream_films, to_unit
+from cxrscore.models.output import probabilities
+from cxrscore.progress import Progress
+from cxrscore.score.job import Job
+from cxrscore.score.scorer import Scorer
+from cxrscore.scores import HeatMaps, Run, Shard
+
+
+def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> int:
+    """Computes the shards that are not there yet; returns the number of films in them."""
+    wanted = [(k, rows) for k, rows in enumerate(run.shards) if not run.done(k)]
+    paths = [job.found.paths[row] for _, rows in wanted for row in rows]
+    stream = stream_films(job.options.films, paths, job.preprocessing, workers=job.options.workers)
+    total, done = len(job.found.paths), len(job.found.paths) - len(paths)
+    progress("scoring", done, total)
+    for k, rows in wanted:
+
+        def count(films: int) -> None:
+            nonlocal done
+            done += films
+            progress("scoring", done, total)
+
+        run.write(k, _shard(stream, rows, scorer, job, count))
+    return len(paths)
+
+
+def _shard(
+    stream: Iterator[PreparedFilm], rows: range, scorer: Scorer, job: Job, count: Callable[[int], None]
+) -> Shard:
+    """The rows of one shard. Films that could not be read keep NaN; the others fill batches in order."""
+    spec, n = job.file.spec, len(rows)
+    logits = np.full((n, len(spec.findings)), np.nan, np.float32)
+    films, kept = [], []
+    batch: list[tuple[int, Any]] = []
+
+    def flush() -> None:
+        places = [place for place, _ in batch]
+        found, maps = scorer(np.stack([to_unit(pixels) for _, pixels in batch]))
+        logits[places] = found
+        kept.extend(scorer.top(found, maps, [rows[place] for place in places]))
+        count(len(batch))
+        batch.clear()
+
+    for place, prepared in enumerate(islice(stream, n)):
+        films.append(prepared.film)
+        if prepared.pixels is None:
+            count(1)
+            continue
+        batch.append((place, prepared.pixels))
+        if len(batch) == job.options.batch_size:
+            flush()
+    if batch:
+        flush()
+    prob = np.full_like(logits, np.nan)
+    scored = ~np.isnan(logits).any(axis=1)
+    prob[scored] = probabilities(logits[scored], spec.activation)
+    return Shard(
+        logit=logits,
+        prob=prob,
+        status=np.array([film.status for film in films], np.uint8),
+        message=["" if film.status == Status.OK else film.message for film in films],
+        sha256=[film.sha256 for film in films],
+        width=np.array([film.width for film in films], np.uint32),
+        height=np.array([film.height for film in films], np.uint32),
+        heat_maps=_heat_maps(kept),
+    )
+
+
+def _heat_maps(kept: list[tuple[int, int, Floats]]) -> HeatMaps:
+    maps = np.stack([m for _, _, m in kept]) if kept else np.zeros((0, 1, 1))
+    return HeatMaps(
+        map=maps.astype(np.float16),
+        film=np.array([row for row, _, _ in kept], np.int32),
+        finding=np.array([finding for _, finding, _ in kept], np.int16),
+    )

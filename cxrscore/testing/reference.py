@@ -1,0 +1,158 @@
+"""The networks once more, in float64 NumPy and from their description alone: what a backend's rounding is measured by.
+
+Layers and their names are those of keras.applications, as models.architectures lists them. It is written to be
+read and to be right, and takes a few seconds for a film of 400 pixels; films go through one by one, so memory does
+not grow with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array, Floats, ModelSpec, Tensors
+
+Doubles: TypeAlias = NDArray[np.float64]
+Layers: TypeAlias = Mapping[str, Doubles]
+
+EPSILON = 1.001e-5
+"""Added to the variance in batch normalisation."""
+RGB_MEAN, RGB_SD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+BGR_MEAN = np.array([103.939, 116.779, 123.68])
+
+
+def logits(spec: ModelSpec, tensors: Tensors, films: Floats) -> Doubles:
+    """float64 [N,C] of films [N,S,S] in 0..1."""
+    return head(spec, tensors, features(spec, tensors, films)[1])
+
+
+def features(spec: ModelSpec, tensors: Tensors, films: Floats) -> tuple[Doubles, Doubles]:
+    """The map before the last ReLU and the one after it, which the head pools or flattens; float64 [N,h,w,K] each."""
+    layers = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+    base = _BASES[spec.architecture]
+    before = np.stack([base(layers, normalised(film, spec.normalize)) for film in films])
+    return before, np.maximum(before, 0)
+
+
+def head(spec: ModelSpec, tensors: Tensors, pooled: Array) -> Doubles:
+    """float64 [N,C] of the map that the head pools or flattens, [N,h,w,K]."""
+    kernel, bias = (np.asarray(tensors[f"head/{variable}"], np.float64) for variable in ("kernel", "bias"))
+    found: Doubles = embedding(spec, pooled) @ kernel + bias
+    return found
+
+
+def embedding(spec: ModelSpec, pooled: Array) -> Doubles:
+    """What enters the dense layer, float64 [N,K], of the map that the head pools or flattens."""
+    given = np.asarray(pooled, np.float64)
+    found: Doubles = given.mean(axis=(1, 2)) if spec.head == "gap" else given.reshape(len(given), -1)
+    return found
+
+
+def normalised(film: Array, normalize: str) -> Doubles:
+    """[S,S] in 0..1 -> [S,S,3], as ModelSpec.normalize says."""
+    grey: Doubles = np.repeat(np.asarray(film, np.float64)[..., None], 3, axis=-1)
+    if normalize == "imagenet-rgb":
+        grey = (grey - RGB_MEAN) / RGB_SD
+    if normalize == "imagenet-caffe":
+        grey = 255 * grey - BGR_MEAN
+    return grey
+
+
+def _relu(x: Doubles) -> Doubles:
+    return np.maximum(x, 0)
+
+
+def _windows(x: Doubles, side: int, stride: int) -> Doubles:
+    """Squares of an odd side around every stride-th place, zeros outside: [H,W,K] -> [h,w,K,side,side]."""
+    edge = (side // 2, side // 2)
+    padded = np.pad(x, (edge, edge, (0, 0)))
+    found: Doubles = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(0, 1))[::stride, ::stride]
+    return found
+
+
+def _conv(layers: Layers, name: str, x: Doubles, stride: int = 1) -> Doubles:
+    """A square kernel of odd side, zeros outside: [H,W,K] -> [ceil(H/stride),ceil(W/stride),out]."""
+    kernel = layers[f"{name}/kernel"]
+    windows = _windows(x, len(kernel), stride)
+    h, w = windows.shape[:2]
+    rows = windows.transpose(0, 1, 3, 4, 2).reshape(h * w, -1)
+    found: Doubles = (rows @ kernel.reshape(-1, kernel.shape[-1])).reshape(h, w, -1)
+    return found + layers.get(f"{name}/bias", 0.0)
+
+
+def _norm(layers: Layers, name: str, x: Doubles) -> Doubles:
+    """Batch normalisation with the stored statistics."""
+    gamma, beta, mean, variance = (
+        layers[f"{name}/{variable}"] for variable in ("gamma", "beta", "moving_mean", "moving_variance")
+    )
+    return (x - mean) * (gamma / np.sqrt(variance + EPSILON)) + beta
+
+
+def _max_pool(x: Doubles) -> Doubles:
+    """3 x 3, stride 2, zeros outside."""
+    found: Doubles = _windows(x, 3, 2).max(axis=(3, 4))
+    return found
+
+
+def _mean_pool(x: Doubles) -> Doubles:
+    """2 x 2, stride 2; a last odd row or column is left out."""
+    h, w = x.shape[0] // 2, x.shape[1] // 2
+    found: Doubles = x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, -1).mean(axis=(1, 3))
+    return found
+
+
+def _stem(layers: Layers, film: Doubles) -> Doubles:
+    """What DenseNet121 and ResNet50 begin with."""
+    return _max_pool(_relu(_norm(layers, "conv1_bn", _conv(layers, "conv1_conv", film, 2))))
+
+
+def _densenet121(layers: Layers, film: Doubles) -> Doubles:
+    """Huang et al., Densely Connected Convolutional Networks, CVPR 2017, table 1."""
+    x = _stem(layers, film)
+    for stage, blocks in enumerate((6, 12, 24, 16), start=2):
+        for block in range(1, blocks + 1):
+            name = f"conv{stage}_block{block}"
+            narrow = _conv(layers, f"{name}_1_conv", _relu(_norm(layers, f"{name}_0_bn", x)))
+            new = _conv(layers, f"{name}_2_conv", _relu(_norm(layers, f"{name}_1_bn", narrow)))
+            x = np.concatenate([x, new], axis=-1)
+        if stage < 5:
+            x = _mean_pool(_conv(layers, f"pool{stage}_conv", _relu(_norm(layers, f"pool{stage}_bn", x))))
+    return _norm(layers, "bn", x)
+
+
+def _resnet50(layers: Layers, film: Doubles) -> Doubles:
+    """He et al., Deep Residual Learning, CVPR 2016, table 1; the stride is in the first 1 x 1 convolution."""
+    x = _stem(layers, film)
+    for stage, blocks in enumerate((3, 4, 6, 3), start=2):
+        for block in range(1, blocks + 1):
+            stride = 2 if block == 1 and stage > 2 else 1
+            x = _residual(layers, f"conv{stage}_block{block}", _relu(x), stride)
+    return x
+
+
+def _residual(layers: Layers, name: str, x: Doubles, stride: int) -> Doubles:
+    """One block, before its last ReLU."""
+
+    def part(number: int, given: Doubles, stride: int = 1) -> Doubles:
+        return _norm(layers, f"{name}_{number}_bn", _conv(layers, f"{name}_{number}_conv", given, stride))
+
+    shortcut = part(0, x, stride) if f"{name}_0_conv/kernel" in layers else x
+    return shortcut + part(3, _relu(part(2, _relu(part(1, x, stride)))))
+
+
+def _tinycnn(layers: Layers, film: Doubles) -> Doubles:
+    """Four 3 x 3 convolutions, all but the last followed by a ReLU."""
+    x = film
+    for number, stride in enumerate((2, 2, 2, 1), start=1):
+        x = _conv(layers, f"conv{number}", x if number == 1 else _relu(x), stride)
+    return x
+
+
+_BASES: dict[str, Callable[[Layers, Doubles], Doubles]] = {
+    "densenet121": _densenet121,
+    "resnet50": _resnet50,
+    "tinycnn": _tinycnn,
+}

@@ -1,0 +1,71 @@
+"""Recipes: what is written is read again, what the schema refuses is refused, and nothing of the machine is kept."""
+
+import json
+import tomllib
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxrscore.cli import main
+from cxrscore.errors import InputError
+from cxrscore.recipes import OPTIONS, read_recipe, recipe_toml
+from cxrscore.train import TrainOptions
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
+MACHINE = {"films", "labels", "output", "split", "device", "workers"}
+
+
+def test_a_recipe_has_every_option_that_is_not_of_the_machine():
+    assert set(OPTIONS) == {field.name for field in fields(TrainOptions)} - MACHINE
+    assert set(SCHEMA["properties"]) == set(OPTIONS)
+    assert set(OPTIONS) < {option.name for option in main.commands["train"].params}
+
+
+def test_the_schema_is_one_and_describes_every_field():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert all(field["description"] for field in SCHEMA["properties"].values())
+
+
+def test_the_defaults_are_a_recipe():
+    text = recipe_toml(asdict(TrainOptions()))
+    jsonschema.validate(tomllib.loads(text), SCHEMA)
+    assert 'architecture = "densenet121"' in text
+    assert "normalize" not in text  # None: as the weights want it
+    assert "device" not in text
+
+
+@given(st.text(max_size=30))
+def test_any_text_comes_back(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    values = {"loss": text, "learning_rate": 1e-7, "epochs": 3}
+    path.write_text(recipe_toml(values), encoding="utf-8")
+    assert read_recipe(path) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("epochs = 'many'", "epochs is 'many', wanted int"),
+        ("epochs = true", "wanted int"),
+        ("learning_rate = 'fast'", "wanted int or float"),
+        ("optimiser = 'sgd'", "'optimiser', which recipes do not have"),
+        ("epochs =", "not TOML"),
+    ],
+)
+def test_a_wrong_recipe_says_what_is_wrong(tmp_path, text, word):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=word):
+        read_recipe(path)
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot read"):
+        read_recipe(tmp_path / "none.toml")
+    (tmp_path / "r.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not TOML"):
+        read_recipe(tmp_path / "r.toml")

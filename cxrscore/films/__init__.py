@@ -4,9 +4,10 @@ from cxrscore.films.augment import Augmentation, augment
 from cxrscore.films.decode import decode_film, read_film
 from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.find import FoundFilms, find_films, require_films
+from cxrscore.films.prepared import PreparedFilm
 from cxrscore.films.preprocess import Preprocessing, preprocess, thumbnail, to_unit
 from cxrscore.films.store import FilmStore
-from cxrscore.films.stream import PreparedFilm, stream_films
+from cxrscore.films.stream import stream_films
 
 __all__ = [
     "Augmentation",

@@ -25,14 +25,19 @@ from cxrscore.errors import InputError
 from cxrscore.files import sha256_bytes, whole_file
 from cxrscore.files.atomic import cannot_write, write_all
 from cxrscore.films.film import Film, Pixels, Status
+from cxrscore.films.prepared import PreparedFilm
 from cxrscore.films.preprocess import Preprocessing, to_unit
-from cxrscore.films.stream import PreparedFilm, stream_films
+from cxrscore.films.stream import stream_films
 
 _MARK = b"cxrfilms"
 _VERSION = 1
 _KEPT = 4
 """Stores that stay in a cache folder, the last used ones: a second run on the same films starts at once, and the
 folder does not grow with every experiment."""
+
+
+_TRANSIENT = {Status.UNREADABLE, Status.CRASHED, Status.TIMED_OUT}
+"""What may be otherwise next time: a store with such a film is made anew."""
 
 
 class FilmStore:
@@ -152,7 +157,7 @@ def _write_squares(file: FileIO, path: Path, stream: Iterator[PreparedFilm], sid
 
 
 def _reopened(cls: type[FilmStore], path: Path) -> FilmStore | None:
-    """The store at `path`, or None where there is none or it is not whole."""
+    """The store at `path`, or None where there is none, it is not whole, or a film of it is worth another try."""
     try:
         with path.open("rb") as file:
             file.seek(-16, os.SEEK_END)
@@ -161,6 +166,8 @@ def _reopened(cls: type[FilmStore], path: Path) -> FilmStore | None:
                 return None
             file.seek(-16 - length, os.SEEK_END)
             index = json.loads(file.read(length))
+            if {film["status"] for film in index["films"]} & _TRANSIENT:
+                return None
             os.utime(path)  # used now, so pruned last
             return cls(_mapped(file), index)
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ import numpy as np
 
 import cxrscore
 from cxrscore.contract import Floats
-from cxrscore.films import Status, preprocess, read_film, thumbnail
+from cxrscore.films import Status, stream_films, thumbnail
 from cxrscore.labels import JoinedLabels
 from cxrscore.score.job import Job
 from cxrscore.scores import SPLITS, Run, Thumbnails, shown_films
@@ -63,11 +63,14 @@ def _numbers(patients: Sequence[str | None]) -> Any:
 
 def _thumbnails(job: Job, prob: Floats, truth: Floats) -> Thumbnails:
     """Small films for the report, as the network saw them, so that heat maps lie over them."""
-    kept: dict[int, Any] = {}
-    for row in shown_films(prob, truth, job.options.thumbnails):
-        film = read_film(job.options.films / job.found.paths[row])
-        if film.pixels is not None:
-            kept[row] = thumbnail(preprocess(film.pixels, job.preprocessing), THUMBNAIL)
+    rows = shown_films(prob, truth, job.options.thumbnails)
+    paths = [job.found.paths[row] for row in rows]
+    stream = stream_films(job.options.films, paths, job.preprocessing, workers=job.options.workers)
+    kept = {
+        row: thumbnail(film.pixels, THUMBNAIL)
+        for row, film in zip(rows, stream, strict=True)
+        if film.pixels is not None
+    }
     small = np.array(list(kept.values()), np.uint8).reshape(len(kept), THUMBNAIL, THUMBNAIL)
     return Thumbnails(film=np.array(list(kept), np.int32), pixels=small)
 

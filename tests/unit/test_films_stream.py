@@ -1,5 +1,6 @@
 """Films decoded ahead: in order, bounded, and closed cleanly."""
 
+import subprocess
 import threading
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.films import Preprocessing, Status, preprocess, read_film, stream, stream_films
+from cxrscore.films import Preprocessing, Status, decoders, preprocess, read_film, stream, stream_films
+from cxrscore.films.decoders import Decoders
 
 SIZE = Preprocessing(size=16)
 
@@ -39,30 +41,42 @@ def test_films_come_in_order_with_their_squares(folder: Path, workers: int, ahea
             assert (name, item.pixels) == ("07.png", None)
 
 
+class Counted(Decoders):
+    """Counts the films that are begun."""
+
+    def __init__(self, *given: object, **options: object) -> None:
+        super().__init__(*given, **options)
+        self.begun = 0
+
+    def prepare(self, path: Path) -> object:
+        self.begun += 1
+        return super().prepare(path)
+
+
 def test_never_more_than_ahead_films_are_begun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, begun = stream.prepare, []
-
-    def counted(path: Path, *args: object, **options: object) -> object:
-        begun.append(path)
-        return real(path, *args, **options)
-
-    monkeypatch.setattr(stream, "prepare", counted)
+    made: list[Counted] = []
+    monkeypatch.setattr(stream, "Decoders", lambda *a, **k: made.append(Counted(*a, **k)) or made[-1])
     for taken, _ in enumerate(stream_films(folder, names(folder), SIZE, workers=2, ahead=4), start=1):
-        assert len(begun) <= taken + 4
+        assert made[0].begun <= taken + 4
 
 
-def test_an_abandoned_stream_leaves_no_thread(folder: Path) -> None:
+def test_an_abandoned_stream_leaves_no_thread_and_no_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    real = decoders._started
+    monkeypatch.setattr(decoders, "_started", lambda: started.append(real()) or started[-1])
     films = stream_films(folder, names(folder), SIZE, workers=3)
     next(films)
     films.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("films")]
+    assert started
+    assert all(process.returncode is not None for process in started)
 
 
 def test_an_unexpected_error_is_raised_not_swallowed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(path: Path, *args: object, **options: object) -> object:
+    def broken(self: object, path: Path) -> object:
         raise MemoryError
 
-    monkeypatch.setattr(stream, "prepare", broken)
+    monkeypatch.setattr(Decoders, "prepare", broken)
     with pytest.raises(MemoryError):
         list(stream_films(folder, names(folder), SIZE, workers=2))
 

@@ -1,0 +1,153 @@
+"""Decoding in processes of their own: a codec that crashes, hangs or eats memory costs one film and not the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from cxrscore.films.film import Film, Pixels, Status
+from cxrscore.films.prepared import PreparedFilm
+from cxrscore.films.preprocess import Preprocessing
+from cxrscore.films.worker import LENGTH
+
+COMMAND = (sys.executable, "-m", "cxrscore.films.worker")
+SECONDS = 60.0
+"""A film that takes longer is given up."""
+TRIES = 2
+"""A film is given up after so many crashes: the first may have been another's doing, such as a full memory."""
+
+
+class _GoneError(Exception):
+    """The process ended, or was ended, before it had answered."""
+
+    def __init__(self, status: Status, how: str) -> None:
+        super().__init__(how)
+        self.status = status
+
+
+class _Decoder:
+    """One process, started when first needed and anew after it is gone."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def prepare(self, order: dict[str, Any]) -> PreparedFilm:
+        """The film of this order; _GoneError if the process did not live to give it."""
+        process = self._process = self._process or _started()
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(SECONDS, give_up)
+        timer.start()
+        try:
+            return _asked(process, order)
+        except (OSError, EOFError, ValueError, KeyError, TypeError):
+            process.kill()
+            code = process.wait()
+            self.close()
+            if late.is_set():
+                raise _GoneError(Status.TIMED_OUT, f"took longer than {SECONDS:g} s") from None
+            raise _GoneError(Status.CRASHED, f"crashed ({_end(code)})") from None
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """Ends the process, if there is one."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _started() -> subprocess.Popen[bytes]:
+    single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # the processes are the parallelism
+    same = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # so that the same cxrscore is imported
+    return subprocess.Popen(
+        COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **single, **same},
+        bufsize=0,
+        start_new_session=True,  # Ctrl-C is for whoever started the run, who then closes this
+    )
+
+
+def _asked(process: subprocess.Popen[bytes], order: dict[str, Any]) -> PreparedFilm:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(order).encode() + b"\n")
+    (length,) = LENGTH.unpack(_read(process, LENGTH.size))
+    head = json.loads(_read(process, length))
+    film = Film(**{**head["film"], "status": Status(head["film"]["status"])})
+    if not head["bits"]:
+        return PreparedFilm(film=film, pixels=None)
+    side, kind = int(order["preprocessing"]["size"]), {8: np.uint8, 16: np.uint16}[head["bits"]]
+    data = _read(process, side * side * head["bits"] // 8)
+    return PreparedFilm(film=film, pixels=cast(Pixels, np.frombuffer(data, kind).reshape(side, side)))
+
+
+def _read(process: subprocess.Popen[bytes], size: int) -> bytearray:
+    assert process.stdout is not None
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size:
+        count = cast(Any, process.stdout).readinto(view[at:])
+        if not count:
+            raise EOFError
+        at += count
+    return data
+
+
+def _end(code: int) -> str:
+    """How a process ended, in a word: the name of a signal, or the exit status."""
+    return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+class Decoders:
+    """So many processes that prepare films; safe to use from as many threads."""
+
+    def __init__(self, workers: int, preprocessing: Preprocessing, *, any_modality: bool = False) -> None:
+        self._all = [_Decoder() for _ in range(workers)]
+        self._idle: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
+        for decoder in self._all:
+            self._idle.put(decoder)
+        self._order = {"preprocessing": preprocessing.as_dict(), "any_modality": any_modality}
+
+    def prepare(self, path: Path) -> PreparedFilm:
+        """As prepared.prepare, with the statuses CRASHED and TIMED_OUT for films that end their process."""
+        decoder = self._idle.get()
+        try:
+            return _tried(decoder, {**self._order, "path": str(path)})
+        finally:
+            self._idle.put(decoder)
+
+    def close(self) -> None:
+        """Ends all processes."""
+        for decoder in self._all:
+            decoder.close()
+
+
+def _tried(decoder: _Decoder, order: dict[str, Any]) -> PreparedFilm:
+    status, how = Status.CRASHED, ""
+    for _ in range(TRIES):
+        try:
+            return decoder.prepare(order)
+        except _GoneError as error:
+            status, how = error.status, str(error)
+    return PreparedFilm(film=Film(status=status, message=f"its decoder {how}, {TRIES} times"), pixels=None)

@@ -1,0 +1,31 @@
+"""A decoding process that dies or hangs on films of certain names; films.decoders starts it in a test."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from cxrscore.films import worker
+
+sound = worker.prepare
+
+
+def prepare(path, *given, **options):
+    if path.name.startswith("crash"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if path.name.startswith("once") and not (mark := path.with_suffix(".mark")).exists():
+        Path(mark).touch()
+        os._exit(3)
+    if path.name.startswith("hang"):
+        time.sleep(600)
+    if path.name.startswith("greedy"):
+        return bytearray(worker.MEMORY)
+    if path.name.startswith("babble"):
+        os.write(1, b"a codec that prints" * 100)
+        sys.stdout.write("and more")
+    return sound(path, *given, **options)
+
+
+worker.prepare = prepare
+worker.main()

@@ -45,6 +45,9 @@ def made_shard(rows: range) -> Shard:
         message=[
             "" if ok else f"ends after {row} bytes \N{EM DASH} damaged" for ok, row in zip(scored, rows, strict=True)
         ],
+        kind=["png" if ok else "" for ok in scored],
+        modality=[""] * n,
+        view=["PA" if ok else "" for ok in scored],
         sha256=[f"{row:064x}" if ok else "" for ok, row in zip(scored, rows, strict=True)],
         width=np.full(n, 1024, np.uint32),
         height=np.full(n, 768, np.uint32),

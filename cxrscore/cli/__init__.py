@@ -10,6 +10,7 @@ from cxrscore.cli.plugins import check, plugins
 from cxrscore.cli.report import report
 from cxrscore.cli.score import score
 from cxrscore.cli.train import train
+from cxrscore.cli.verify import verify
 
 
 @click.group(
@@ -30,5 +31,5 @@ def main() -> None:
     """
 
 
-for _command in (train, score, report, plugins, check, demo):
+for _command in (train, score, report, verify, plugins, check, demo):
     main.add_command(_command)

@@ -43,6 +43,12 @@ from cxrscore.cli.common import (
 @click.option(
     "--tap", help="Layer that heat maps are taken at, e.g. bn of densenet121. [default: the last ReLU, which is pooled]"
 )
+@click.option("--any-modality", is_flag=True, help="Score DICOM films of other modalities than CR, DX and RG, too.")
+@click.option(
+    "--no-paths",
+    is_flag=True,
+    help="Write no path or file name, as they often name patients: films go by the SHA-256 of their bytes.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a scores file, or parts, of another run.")
 @device_option
 @precision_option

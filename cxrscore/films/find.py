@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 
 from cxrscore.errors import InputError
+from cxrscore.films.archive import MAGIC, ArchiveError, members, read_member
+from cxrscore.films.film import FilmError
 from cxrscore.films.sniff import HEAD, sniff
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
@@ -29,7 +32,8 @@ class FoundFilms:
 
 def find_films(folder: Path) -> FoundFilms:
     """Films below a folder: files named .png .jpg .jpeg .dcm .dicom in any case, and files without a suffix that
-    begin like one of these. Links to files are followed, links to folders are not.
+    begin like one of these; and the same inside zip archives, which are files named .zip and files without a suffix
+    that begin like one. Links to files are followed, links to folders are not, so that loops end.
 
     Raises InputError if the folder is none or cannot be listed.
     """
@@ -73,19 +77,46 @@ def _walk(folder: Path, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
                 path.encode()
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
+                elif entry.is_file() and _is_archive(entry):
+                    yield from _films_within(Path(entry.path), path)
                 else:
                     yield path, entry.is_file() and _is_film(entry)
-            except OSError:
+            except (OSError, ArchiveError):
                 unreadable.append(path)
             except UnicodeEncodeError:  # such a name fits neither a table nor a scores file
                 unreadable.append(path.encode(errors="backslashreplace").decode())
 
 
 def _is_film(entry: os.DirEntry[str]) -> bool:
-    if entry.name.startswith("._") or entry.name.upper() == "DICOMDIR":  # what macOS and DICOM discs leave
+    return _named_so(entry.name, SUFFIXES, lambda: sniff(_head(entry)) != "")
+
+
+def _is_archive(entry: os.DirEntry[str]) -> bool:
+    return _named_so(entry.name, (".zip",), lambda: _head(entry).startswith(MAGIC))
+
+
+def _named_so(name: str, suffixes: tuple[str, ...], begins_so: Callable[[], bool]) -> bool:
+    """Whether a file has one of the suffixes or, without any suffix, begins as files of that kind do."""
+    if name.startswith("._") or name.upper() == "DICOMDIR":  # what macOS and DICOM discs leave
         return False
-    suffix = PurePath(entry.name).suffix
-    if suffix:
-        return suffix.lower() in SUFFIXES
+    suffix = PurePath(name).suffix
+    return suffix.lower() in suffixes if suffix else begins_so()
+
+
+def _head(entry: os.DirEntry[str]) -> bytes:
     with open(entry.path, "rb") as file:
-        return sniff(file.read(HEAD)) != ""
+        return file.read(HEAD)
+
+
+def _films_within(archive: Path, path: str) -> Iterator[tuple[str, bool]]:
+    """Each member's path and whether it is a film; one that cannot be read becomes a film with that status."""
+    for name in members(archive):
+        base = PurePath(name).name
+        yield f"{path}/{name}", _named_so(base, SUFFIXES, partial(_begins_like_film, archive, name))
+
+
+def _begins_like_film(archive: Path, name: str) -> bool:
+    try:
+        return sniff(read_member(archive, name, HEAD)) != ""
+    except FilmError:
+        return True

@@ -86,6 +86,35 @@ def jpeg_header(data: bytes) -> tuple[Header, int, int]:
     raise FilmError(Status.DAMAGED, "JPEG without a frame header")
 
 
+def jpeg_orientation(data: bytes) -> int:
+    """The orientation tag of a JPEG's Exif segment, 1 to 8 (1: as stored); 0 where there is none or it is damaged.
+
+    Source: Exif 2.32, 4.6.4 A and 4.7.2; TIFF 6.0, section 2.
+    """
+    for marker, start in _segments(data):
+        if marker == 0xE1 and data[start + 2 : start + 8] == b"Exif\0\0":
+            (length,) = struct.unpack_from(">H", data, start)
+            return _tiff_orientation(data[start + 8 : start + length])
+        if marker == _SOS:
+            break
+    return 0
+
+
+def _tiff_orientation(tiff: bytes) -> int:
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 8:
+        return 0
+    (at,) = struct.unpack_from(f"{order}I", tiff, 4)
+    if at + 2 > len(tiff):
+        return 0
+    (entries,) = struct.unpack_from(f"{order}H", tiff, at)
+    for entry in range(at + 2, min(at + 2 + 12 * entries, len(tiff) - 11), 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+        if (tag, kind) == (0x0112, 3) and value <= 8:
+            return int(value)
+    return 0
+
+
 def check_jpeg_end(data: bytes) -> None:
     """Raises FilmError unless the JPEG ends with its end marker, followed by nothing but zero bytes.
 

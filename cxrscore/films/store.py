@@ -24,6 +24,7 @@ from cxrscore.contract import Floats
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_bytes, whole_file
 from cxrscore.files.atomic import cannot_write, write_all
+from cxrscore.films.archive import split_path
 from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.prepared import PreparedFilm
 from cxrscore.films.preprocess import Preprocessing, to_unit
@@ -108,7 +109,7 @@ def _key(folder: Path, paths: Sequence[str], preprocessing: Preprocessing, any_m
     lines = [json.dumps([_VERSION, preprocessing.as_dict(), any_modality, str(folder.resolve())])]
     for path in paths:
         try:
-            found = (folder / path).stat()
+            found = split_path(folder / path)[0].stat()
             lines.append(json.dumps([path, found.st_size, found.st_mtime_ns]))
         except OSError:  # gone or forbidden: it becomes a film with that status
             lines.append(json.dumps([path]))

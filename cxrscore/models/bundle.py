@@ -6,6 +6,7 @@ One file for every backend; reading it executes nothing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import safetensors.numpy
 from cxrscore.contract import Array, ModelSpec, Tensors
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.files.schemas import check_document
 
 FORMAT = "cxrscore-model"
 VERSION = 1
@@ -24,6 +26,9 @@ KEY = "cxrscore"
 """Metadata key of the JSON document."""
 LARGEST = 4 << 30
 """Bytes; a larger model file is refused unread."""
+LARGEST_DOCUMENT = 64 << 20
+"""Characters; room for the hashes of three million films."""
+_HASH = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +54,11 @@ class ModelFile:
 
 
 def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> None:
-    """Writes the file whole or not at all; WriteError where it cannot be written."""
-    text = json.dumps({"format": FORMAT, "version": VERSION, **document}, allow_nan=False)
+    """Writes the file whole or not at all; WriteError where it cannot be written, FileFormatError for a document
+    that is not as schemas/model.schema.json says."""
+    whole = {"format": FORMAT, "version": VERSION, **document}
+    _check_whole(path, whole)
+    text = json.dumps(whole, allow_nan=False)
     write_whole(path, safetensors.numpy.save(dict(tensors), metadata={KEY: text}))
 
 
@@ -87,21 +95,39 @@ def _document(path: Path) -> dict[str, Any]:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
     if text is None:
         raise FileFormatError(f"{path} holds tensors but no {KEY} document: it was not written by `cxrscore train`")
+    if len(text) > LARGEST_DOCUMENT:
+        raise FileFormatError(f"{path}: its {KEY} document has {len(text)} characters, more than one can have")
     try:
-        document = json.loads(text)
-    except ValueError as error:
+        document = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path}: its {KEY} document is not JSON: {error}") from error
     return _checked(path, document)
 
 
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not a JSON number")
+
+
 def _checked(path: Path, document: Any) -> dict[str, Any]:
-    if not isinstance(document, dict) or document.get("format") != FORMAT or not isinstance(document.get("spec"), dict):
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise FileFormatError(f"{path}: its document is not of format {FORMAT!r}")
     if document.get("version") != VERSION:
         raise FileFormatError(
             f"{path} is of format version {document.get('version')}; this cxrscore reads {VERSION}. Use the cxrscore "
             "that wrote it, or train again."
         )
-    if not isinstance(document.get("preprocessing"), dict):
-        raise FileFormatError(f"{path}: its document lacks the preprocessing")
+    _check_whole(path, document)
     return document
+
+
+def _check_whole(path: Path, document: Mapping[str, Any]) -> None:
+    """FileFormatError unless the document is as its schema says. Hashes of films are looked at by hand, as there may
+    be a hundred thousand of them."""
+    films = document.get("films")
+    if not isinstance(films, dict) or any(not _are_hashes(films.get(name)) for name in ("train", "valid")):
+        raise FileFormatError(f"{path}: films: wanted lists of hashes of 16 hex digits under train and valid")
+    check_document({**document, "films": {**films, "train": [], "valid": []}}, "model", str(path))
+
+
+def _are_hashes(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(v, str) and _HASH.fullmatch(v) for v in values)

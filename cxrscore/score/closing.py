@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +46,13 @@ def merge_shards(run: Run, job: Job, provenance: dict[str, Any]) -> None:
         thresholds=np.array([thresholds.get(f, {}).get("prob", np.nan) for f in findings], np.float32),
         thumbnails=_thumbnails(job, prob, truth),
         provenance=provenance,
+        names=film_names(hashes) if job.options.no_paths else None,
     )
+
+
+def film_names(hashes: Sequence[str]) -> list[str]:
+    """What stands for the paths of films where none may be told: the hash of their bytes, or their row."""
+    return [digest or f"row {row}" for row, digest in enumerate(hashes)]
 
 
 def _columns(table: JoinedLabels, findings: tuple[str, ...]) -> Floats:
@@ -65,7 +72,13 @@ def _thumbnails(job: Job, prob: Floats, truth: Floats) -> Thumbnails:
     """Small films for the report, as the network saw them, so that heat maps lie over them."""
     rows = shown_films(prob, truth, job.options.thumbnails)
     paths = [job.found.paths[row] for row in rows]
-    stream = stream_films(job.options.films, paths, job.preprocessing, workers=job.options.workers)
+    stream = stream_films(
+        job.options.films,
+        paths,
+        job.preprocessing,
+        workers=job.options.workers,
+        any_modality=job.options.any_modality,
+    )
     kept = {
         row: thumbnail(film.pixels, THUMBNAIL)
         for row, film in zip(rows, stream, strict=True)
@@ -79,26 +92,48 @@ def provenance_of(
     job: Job, *, tap: str, golden_difference: float | None, computed: int, seconds: float
 ) -> dict[str, Any]:
     """Where the numbers come from, as schemas/scores.schema.json says."""
-    options, model = job.options, job.model
-    document = {key: value for key, value in job.file.document.items() if key != "films"}
-    return {
+    told: dict[str, Any] = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cxrscore": cxrscore.__version__,
-        "command": list(options.command),
+        "command": list(job.options.command),
         "seconds": round(seconds, 3),
         "films_per_second": round(computed / max(seconds, 1e-9), 3),
         "backend": {
             "name": job.backend,
-            "framework": model.framework,
-            "device": model.device,
-            "precision": options.precision,
-            "batch_size": options.batch_size,
+            "framework": job.model.framework,
+            "device": job.model.device,
+            "precision": job.options.precision,
+            "batch_size": job.options.batch_size,
             "golden_difference": golden_difference,
         },
-        "model": {"file": options.model.name, "sha256": job.file.sha256, "document": document},
+        "model": {"file": job.options.model.name, "sha256": job.file.sha256, "document": _document(job)},
         "preprocessing": job.file.document["preprocessing"],
-        "explainer": {"name": options.explainer, "tap": tap},
-        "films": {"folder": options.films.name, "found": len(job.found.paths), "other_files": job.found.others},
+        "explainer": {"name": job.options.explainer, "tap": tap},
+        "films": {
+            "folder": job.options.films.name,
+            "found": len(job.found.paths),
+            "other_files": job.found.others,
+        },
         "labels": job.labels_file,
-        "warnings": [f"folder {name} could not be read" for name in job.found.unreadable],
+        "warnings": [f"{name} could not be read" for name in job.found.unreadable],
+    }
+    return _without_names(told) if job.options.no_paths else told
+
+
+def _document(job: Job) -> dict[str, Any]:
+    """The model's document without the films it was made with."""
+    return {key: value for key, value in job.file.document.items() if key != "films"}
+
+
+def _without_names(told: dict[str, Any]) -> dict[str, Any]:
+    """Provenance without names of files and folders, the user's own."""
+    document = copy.deepcopy(told["model"]["document"])
+    document.get("training", {}).get("labels", {})["file"] = ""
+    return {
+        **told,
+        "command": [],
+        "model": {**told["model"], "file": "", "document": document},
+        "films": {**told["films"], "folder": ""},
+        "labels": told["labels"] and {**told["labels"], "file": ""},
+        "warnings": [f"{len(told['warnings'])} files or folders could not be read"] if told["warnings"] else [],
     }

@@ -46,6 +46,8 @@ class Job:
             "explainer": self.options.explainer,
             "tap": self.options.tap,
             "maps": self.options.maps,
+            "any_modality": self.options.any_modality,
+            "no_paths": self.options.no_paths,
         }
 
 

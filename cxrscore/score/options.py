@@ -18,6 +18,8 @@ class ScoreOptions:
     tap        layer that heat maps are taken at; None: the one that is pooled
     maps       how many heat maps are kept of each film, of its most probable findings
     thumbnails how many films are kept small, for the report
+    any_modality  score DICOM films of other modalities than CR, DX and RG, too
+    no_paths   no path or file name in the output, as they often name patients: films go by the hash of their bytes
     """
 
     films: Path
@@ -34,6 +36,8 @@ class ScoreOptions:
     explainer: str = "grad-cam"
     tap: str | None = None
     thumbnails: int = 48
+    any_modality: bool = False
+    no_paths: bool = False
     overwrite: bool = False
     command: tuple[str, ...] = field(default=())
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.contract import Floats
-from cxrscore.films import PreparedFilm, Status, stream_films, to_unit
+from cxrscore.films import PreparedFilm, stream_films, to_unit
 from cxrscore.models.output import probabilities
 from cxrscore.progress import Progress
 from cxrscore.score.job import Job
@@ -21,7 +21,9 @@ def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> in
     """Computes the shards that are not there yet; returns the number of films in them."""
     wanted = [(k, rows) for k, rows in enumerate(run.shards) if not run.done(k)]
     paths = [job.found.paths[row] for _, rows in wanted for row in rows]
-    stream = stream_films(job.options.films, paths, job.preprocessing, workers=job.options.workers)
+    stream = stream_films(
+        job.options.films, paths, job.preprocessing, workers=job.options.workers, any_modality=job.options.any_modality
+    )
     total, done = len(job.found.paths), len(job.found.paths) - len(paths)
     progress("scoring", done, total)
     for k, rows in wanted:
@@ -69,7 +71,10 @@ def _shard(
         logit=logits,
         prob=prob,
         status=np.array([film.status for film in films], np.uint8),
-        message=["" if film.status == Status.OK else film.message for film in films],
+        message=[film.message for film in films],
+        kind=[film.kind for film in films],
+        modality=[film.modality for film in films],
+        view=[film.view for film in films],
         sha256=[film.sha256 for film in films],
         width=np.array([film.width for film in films], np.uint32),
         height=np.array([film.height for film in films], np.uint32),

@@ -2,7 +2,7 @@
 
 from cxrscore.scores.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.scores.manifest import Manifest, shard_size
-from cxrscore.scores.reading import open_scores
+from cxrscore.scores.reading import open_scores, read_claim
 from cxrscore.scores.run import Run, open_run
 from cxrscore.scores.shards import Shard
 from cxrscore.scores.shown import shown_films
@@ -18,6 +18,7 @@ __all__ = [
     "Thumbnails",
     "open_run",
     "open_scores",
+    "read_claim",
     "shard_size",
     "shown_films",
 ]

@@ -22,7 +22,10 @@ class FilmRows:
     path     N POSIX paths below the films folder
     sha256   N hex digests of the file's bytes, "" where it could not be read
     status   uint8 [N], codes of cxrscore.films.Status; 1 = scored, 0 = not written
-    message  N texts, "" for scored films
+    message  N texts: why a film was not scored; of a scored one a note on how it was read, mostly ""
+    kind     N of "png", "jpeg", "dicom", "" where it is none of these
+    modality N DICOM modalities, "" for other films
+    view     N DICOM view positions, "" for other films
     width    uint32 [N] of the film as stored, pixels; 0 where unknown
     height   uint32 [N]
     split    uint8 [N], indexes into SPLITS
@@ -33,6 +36,9 @@ class FilmRows:
     sha256: tuple[str, ...]
     status: NDArray[np.uint8]
     message: tuple[str, ...]
+    kind: tuple[str, ...]
+    modality: tuple[str, ...]
+    view: tuple[str, ...]
     width: NDArray[np.uint32]
     height: NDArray[np.uint32]
     split: NDArray[np.uint8]

@@ -79,7 +79,29 @@ LAYOUT = (
         path="films/message",
         dtype=TEXT,
         axes=("film",),
-        description=f"why the film was not scored, in at most {MESSAGE} characters; empty where it was",
+        description=f"why the film was not scored, in at most {MESSAGE} characters; of a scored one a note on how it "
+        "was read, mostly empty",
+        in_shard=True,
+    ),
+    Column(
+        path="films/kind",
+        dtype=TEXT,
+        axes=("film",),
+        description="png, jpeg or dicom, told by content; empty where it is none of these",
+        in_shard=True,
+    ),
+    Column(
+        path="films/modality",
+        dtype=TEXT,
+        axes=("film",),
+        description="DICOM Modality (0008,0060), a coded word; empty for other films",
+        in_shard=True,
+    ),
+    Column(
+        path="films/view",
+        dtype=TEXT,
+        axes=("film",),
+        description="DICOM View Position (0018,5101), a coded word; empty for other films",
         in_shard=True,
     ),
     Column(

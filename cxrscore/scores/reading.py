@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,21 @@ def open_scores(path: Path, *, cap: int = DECLARED) -> Scores:
     films, findings = values["scores/logit"].shape
     check_ranges(str(path), values, range(films), findings)
     return _scores(values, provenance)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a scores file says that its scores depend on, and the digest of it."""
+
+    fingerprint: str
+    inputs: dict[str, Any]
+
+
+def read_claim(path: Path) -> Claim:
+    """The claim of a finished scores file; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        return Claim(fingerprint=read_text(file, "fingerprint", longest=64), inputs=read_json(file, "inputs"))
 
 
 def check_format(file: h5py.File, wanted: str) -> None:
@@ -139,6 +155,9 @@ def _films(values: Mapping[str, Array]) -> FilmRows:
         sha256=decode(values["films/sha256"]),
         status=values["films/status"],
         message=decode(values["films/message"]),
+        kind=decode(values["films/kind"]),
+        modality=decode(values["films/modality"]),
+        view=decode(values["films/view"]),
         width=values["films/width"],
         height=values["films/height"],
         split=values["films/split"],

@@ -25,14 +25,13 @@ from cxrscore.contract import Array, Floats
 from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.files import locked, write_whole
 from cxrscore.files.atomic import cannot_write, settle
-from cxrscore.files.guard import open_guarded
 from cxrscore.scores.checks import check_fit, check_ranges
 from cxrscore.scores.columns import encode
 from cxrscore.scores.data import Thumbnails
-from cxrscore.scores.layout import FORMAT, LAYOUT
+from cxrscore.scores.layout import LAYOUT
 from cxrscore.scores.manifest import Manifest, differences, read_head, write_manifest
 from cxrscore.scores.merge import Done, merge_shards
-from cxrscore.scores.reading import check_format, read_json
+from cxrscore.scores.reading import read_claim
 from cxrscore.scores.shards import Shard, look, read_shard, shard_bytes
 
 
@@ -83,6 +82,7 @@ class Run:
         thresholds: Floats,
         thumbnails: Thumbnails,
         provenance: Mapping[str, Any],
+        names: Sequence[str] | None = None,
     ) -> Path:
         """Makes the output of all shards, in place of what has its name, and removes the parts; returns its path.
 
@@ -90,12 +90,13 @@ class Run:
         truth            float32 [N,C], NaN unknown
         thresholds       float32 [C], NaN where there is none
         provenance       JSON-ready
+        names            N texts to stand for the films' paths; None: the paths
 
         InputError where shards are missing, values do not fit, or another process is merging; WriteError where the
         output cannot be written: an older one is then as it was, and the run can go on.
         """
         own = {
-            "films/path": encode(self.manifest.paths),
+            "films/path": encode(self.manifest.paths if names is None else names),
             "films/split": split,
             "films/patient": patient,
             "labels": encode(self.manifest.findings),
@@ -237,11 +238,7 @@ def _writing(output: Path) -> Iterator[None]:
 
 def _inputs_of(output: Path) -> dict[str, Any]:
     """What the scores in an output depend on; nothing where there is no output."""
-    if not output.exists():
-        return {}
-    with open_guarded(output) as file:
-        check_format(file, FORMAT)
-        return read_json(file, "inputs")
+    return read_claim(output).inputs if output.exists() else {}
 
 
 def _parts(output: Path) -> Path:

@@ -27,7 +27,10 @@ class Shard:
     logit      float32 [n,C], NaN for films that were not scored
     prob       float32 [n,C] in 0..1, NaN likewise
     status     uint8 [n], codes of cxrscore.films.Status
-    message    n texts, "" for scored films; their first 200 characters are kept
+    message    n texts: why a film was not scored, or a note; their first 200 characters are kept
+    kind       n of "png", "jpeg", "dicom", ""
+    modality   n DICOM modalities, "" for other films
+    view       n DICOM view positions, likewise
     sha256     n hex digests of the films' bytes, "" where unread
     width      uint32 [n], pixels of the film as stored, 0 where unknown
     height     uint32 [n]
@@ -38,6 +41,9 @@ class Shard:
     prob: Floats
     status: NDArray[np.uint8]
     message: Sequence[str]
+    kind: Sequence[str]
+    modality: Sequence[str]
+    view: Sequence[str]
     sha256: Sequence[str]
     width: NDArray[np.uint32]
     height: NDArray[np.uint32]
@@ -99,6 +105,9 @@ def read_shard(path: Path, fingerprint: str, rows: range) -> Shard:
         prob=values["scores/prob"],
         status=values["films/status"],
         message=decode(values["films/message"]),
+        kind=decode(values["films/kind"]),
+        modality=decode(values["films/modality"]),
+        view=decode(values["films/view"]),
         sha256=decode(values["films/sha256"]),
         width=values["films/width"],
         height=values["films/height"],
@@ -121,6 +130,9 @@ def _columns(shard: Shard) -> dict[str, Array]:
         "films/sha256": encode(shard.sha256),
         "films/status": shard.status,
         "films/message": encode([text[:MESSAGE] for text in shard.message]),
+        "films/kind": encode(shard.kind),
+        "films/modality": encode(shard.modality),
+        "films/view": encode(shard.view),
         "films/width": shard.width,
         "films/height": shard.height,
         "scores/logit": shard.logit,

@@ -9,6 +9,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+from made_model import document
 
 from cxrscore.contract import ModelSpec
 from cxrscore.models.architectures import initial_tensors
@@ -30,7 +31,7 @@ def test_kill_and_resume(tmp_path):
     save_model(
         tmp_path / "model.safetensors",
         initial_tensors(spec, 0),
-        {"spec": spec.as_dict(), "preprocessing": {"size": 64, "fit": "stretch", "resize": "area"}},
+        document(spec),
     )
     words = [sys.executable, "-m", "cxrscore", "score", "films", "--backend", "torch", "-b", "1", "-o"]
     subprocess.run([*words, "whole.h5"], cwd=tmp_path, check=True, timeout=300)

@@ -5,17 +5,14 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
+from made_model import document
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.models.bundle import load_model, save_model
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=64)
-DOCUMENT = {
-    "spec": SPEC.as_dict(),
-    "preprocessing": {"size": 64},
-    "films": {"train": ["a" * 16], "valid": ["b" * 16]},
-}
+DOCUMENT = document(SPEC)
 
 
 def test_a_model_comes_back_as_it_went_in(tmp_path):
@@ -60,8 +57,30 @@ def test_a_foreign_document_is_refused(tmp_path, metadata):
         load_model(path)
 
 
-def test_a_spec_with_unknown_words_is_refused(tmp_path):
-    document = {**DOCUMENT, "spec": {**SPEC.as_dict(), "head": "octopus"}}
-    save_model(tmp_path / "m.safetensors", {"a": np.zeros(1)}, document)
-    with pytest.raises(InputError, match="octopus"):
-        load_model(tmp_path / "m.safetensors")
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"spec": {**SPEC.as_dict(), "head": "octopus"}}, "spec.head: 'octopus' is not one of"),
+        ({"spec": {**SPEC.as_dict(), "size": "64"}}, "spec.size"),
+        ({"films": {"train": ["../../etc/passwd"], "valid": []}}, "films: wanted lists of hashes"),
+        ({"films": []}, "films"),
+        ({"preprocessing": {"size": 64}}, "preprocessing: 'fit' is a required property"),
+        ({"golden": {}}, "golden"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_a_document_that_is_not_as_its_schema_says_is_refused(tmp_path, changed, words):
+    with pytest.raises(FileFormatError, match=words):
+        save_model(tmp_path / "m.safetensors", {"a": np.zeros(1)}, {**DOCUMENT, **changed})
+    text = json.dumps({"format": "cxrscore-model", "version": 1, **DOCUMENT, **changed})
+    (tmp_path / "x.safetensors").write_bytes(safetensors.numpy.save({"a": np.zeros(1)}, metadata={"cxrscore": text}))
+    with pytest.raises(FileFormatError, match=words):
+        load_model(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": NaN}', '{"format": "cxrscore-model", "version": Infinity}'])
+def test_json_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors.numpy.save({"a": np.zeros(1)}, metadata={"cxrscore": text}))
+    with pytest.raises(FileFormatError, match="not JSON"):
+        load_model(path)

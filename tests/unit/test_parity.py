@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from made_model import document
 
+from cxrscore.contract import ModelSpec
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.bundle import save_model
 from cxrscore.parity import Pair, Parity, Ran, compare_backends, least_correlation
@@ -66,15 +68,6 @@ def test_backends_are_named_once(tmp_path, names):
 
 
 def test_an_unknown_backend_is_named_before_anything_runs(tmp_path):
-    spec = {
-        "architecture": "tinycnn",
-        "findings": ["Mass"],
-        "size": 32,
-        "normalize": "unit",
-        "head": "gap",
-        "activation": "sigmoid",
-        "trainable": "all",
-    }
-    save_model(tmp_path / "m", {"a": np.zeros(1)}, {"spec": spec, "preprocessing": {}})
+    save_model(tmp_path / "m", {"a": np.zeros(1)}, document(ModelSpec(architecture="tinycnn", findings=("Mass",))))
     with pytest.raises(BackendUnavailableError, match="abacus"):
         compare_backends(tmp_path / "m", ["abacus"])

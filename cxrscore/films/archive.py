@@ -1,0 +1,74 @@
+"""Films inside zip archives, read where they lie: nothing is ever unpacked to disk.
+
+A film in an archive has the path of the archive and then its own: ``export.zip/series 1/0001.dcm``.
+"""
+
+from __future__ import annotations
+
+import functools
+import lzma
+import struct
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from cxrscore.films.film import MAX_BYTES, FilmError, Status
+
+MAGIC = b"PK\x03\x04"
+LARGEST_DIRECTORY = 1_000_000
+"""Members; an archive with more is not opened, as its table of contents would fill the memory."""
+
+_RAISED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError, LookupError),
+)
+"""What damaged, encrypted or odd archives make zipfile raise."""
+
+
+class ArchiveError(Exception):
+    """An archive cannot be listed. Never leaves this room."""
+
+
+def split_path(path: Path) -> tuple[Path, str]:
+    """The file on disk, and the name of the member where the path leads into an archive, else ""."""
+    if not path.exists():
+        for parent in path.parents:
+            if parent.is_file():
+                return parent, path.relative_to(parent).as_posix()
+    return path, ""
+
+
+def members(archive: Path) -> list[str]:
+    """Names of the files in an archive that can be told apart and lie below it; ArchiveError if it is none."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            if len(opened.filelist) > LARGEST_DIRECTORY:
+                raise ArchiveError(f"{len(opened.filelist):,} members, wanted at most {LARGEST_DIRECTORY:,}")
+            names = [item.filename for item in opened.filelist if not item.is_dir()]
+    except _RAISED as error:
+        raise ArchiveError(type(error).__name__) from None
+    return sorted({name for name in names if _lies_below(name)})
+
+
+def _lies_below(name: str) -> bool:
+    """Whether the name is a plain path: its parts are what they are after joining, and it leads nowhere else."""
+    plain = PurePosixPath(name)
+    return plain.as_posix() == name and not plain.is_absolute() and ".." not in plain.parts and "\0" not in name
+
+
+def read_member(archive: Path, name: str, most: int = MAX_BYTES + 1) -> bytes:
+    """At most so many bytes of a member, whatever it claims to hold. FilmError if it cannot be read whole."""
+    try:
+        found = archive.stat()
+        opened = _opened(str(archive), found.st_size, found.st_mtime_ns)
+        with opened.open(name) as file:
+            return file.read(most)
+    except _RAISED as error:
+        kind = "is encrypted" if "encrypted" in str(error) else f"cannot be read ({type(error).__name__})"
+        raise FilmError(Status.UNREADABLE, f"in its archive it {kind}") from None
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(path: str, size: int, changed: int) -> zipfile.ZipFile:
+    """The archive that was read last, kept open: its table of contents is read once and not for every film."""
+    return zipfile.ZipFile(path)

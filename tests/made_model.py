@@ -1,0 +1,37 @@
+"""The document of a model file, whole, for tests that are about something else."""
+
+from typing import Any
+
+from cxrscore.contract import ModelSpec
+
+
+def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
+    """As `cxrscore train` writes it; ``changed`` replaces top-level keys."""
+    own = {
+        "spec": spec.as_dict(),
+        "preprocessing": {"size": spec.size, "fit": "stretch", "resize": "area"},
+        "thresholds": {},
+        "training": {
+            "created": "2026-01-02T03:04:05+00:00",
+            "cxrscore": "0.1.0",
+            "backend": "torch",
+            "versions": {"framework": "torch 2.13.0"},
+            "seed": 0,
+            "recipe": {"epochs": 1},
+            "weights": {"name": "none", "sha256": "", "licence": ""},
+            "history": [
+                {"epoch": 1, "train_loss": 0.7, "valid_loss": None, "valid_macro_auc": None, "seconds": 0.1},
+            ],
+            "best_epoch": 1,
+            "monitor": "valid_macro_auc",
+            "split": {"train": 1, "valid": 1, "test": 0, "rule": "drawn", "sha256": "0" * 64},
+            "patients": 2,
+            "labels": {"file": "labels.csv", "dataset": "plain", "sha256": "0" * 64},
+            "leaked": False,
+        },
+        "films": {"train": ["a" * 16], "valid": ["b" * 16]},
+        "validation": {"loss": None, "macro_auc": None, "auc": dict.fromkeys(spec.findings)},
+        "golden": {"films": 0, "logits": [], "error": None, "tolerance": 1e-4},
+        "licence": "yours",
+    }
+    return {**own, **changed}

@@ -1,0 +1,158 @@
+"""verify: a sound file passes every claim; each kind of tampering fails its own."""
+
+import json
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from made_model import document
+
+from cxrscore.contract import ModelSpec
+from cxrscore.errors import InputError
+from cxrscore.models.architectures import initial_tensors
+from cxrscore.models.bundle import load_model, save_model
+from cxrscore.score import ScoreOptions, score_films
+from cxrscore.testing import reference
+from cxrscore.testing.phantoms import golden_films
+from cxrscore.verify import as_dicts, verify_file
+
+SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
+
+
+def golden(tensors):
+    logits = reference.logits(SPEC, tensors, golden_films(32, 2))
+    return {"films": 2, "logits": logits.tolist(), "error": 1e-6, "tolerance": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """films/, model.safetensors, out.h5, and private.h5 scored without paths; one film is broken."""
+    folder = tmp_path_factory.mktemp("verify")
+    (folder / "films").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        cv2.imwrite(str(folder / "films" / f"{number}.png"), rng.integers(0, 256, (40, 40), dtype=np.uint8))
+    (folder / "films" / "broken.png").write_bytes(b"not a film")
+    tensors = initial_tensors(SPEC, 0)
+    save_model(folder / "model.safetensors", tensors, document(SPEC, golden=golden(tensors)))
+    for name, private in (("out.h5", False), ("private.h5", True)):
+        score_films(
+            ScoreOptions(
+                films=folder / "films",
+                output=folder / name,
+                model=folder / "model.safetensors",
+                backend="torch",
+                device="cpu",
+                no_paths=private,
+            )
+        )
+    return folder
+
+
+def failed(verdicts):
+    return {verdict.claim for verdict in verdicts if verdict.ok is False}
+
+
+def open_ends(verdicts):
+    return {verdict.claim for verdict in verdicts if verdict.ok is None}
+
+
+def test_a_sound_scores_file(home):
+    found = verify_file(home / "out.h5")
+    assert not failed(found)
+    assert open_ends(found) == {"model", "bytes of the films"}
+    found = verify_file(home / "out.h5", films=home / "films", model=home / "model.safetensors")
+    assert not failed(found)
+    assert not open_ends(found)
+    json.dumps(as_dicts(found), allow_nan=False)
+
+
+def test_a_file_without_paths_is_held_to_its_films_all_the_same(home, tmp_path):
+    found = verify_file(home / "private.h5", films=home / "films")
+    assert not failed(found)
+    assert "list of films" in open_ends(found)
+    (tmp_path / "0.png").write_bytes((home / "films" / "0.png").read_bytes())
+    assert failed(verify_file(home / "private.h5", films=tmp_path)) == {"bytes of the films"}
+
+
+def test_a_sound_model(home):
+    found = verify_file(home / "model.safetensors")
+    assert [verdict.ok for verdict in found] == [True, True, True]
+
+
+@pytest.fixture
+def copy(home, tmp_path):
+    path = tmp_path / "copy.h5"
+    path.write_bytes((home / "out.h5").read_bytes())
+    return path
+
+
+def change(path, name, index, value):
+    with h5py.File(path, "r+") as file:
+        file[name][index] = value
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "value", "claim"),
+    [
+        ("scores/prob", (0, 0), 0.123, "scores"),
+        ("scores/logit", (1, 1), np.nan, "scores"),
+        ("scores/prob", (5, 0), 0.5, "scores"),  # the broken film is the last of the six
+        ("films/status", 0, 0, "every film has a row"),
+        ("films/path", 0, b"x.png", "list of films"),
+    ],
+)
+def test_a_changed_value_fails_its_claim(copy, name, index, value, claim):
+    change(copy, name, index, value)
+    assert claim in failed(verify_file(copy))
+
+
+def test_changed_inputs_fail_the_fingerprint(copy):
+    with h5py.File(copy, "r+") as file:
+        file.attrs["inputs"] = json.dumps({**json.loads(file.attrs["inputs"]), "batch_size": 9})
+    assert failed(verify_file(copy)) == {"fingerprint"}
+
+
+def test_a_changed_byte_fails_the_checksums(copy):
+    with h5py.File(copy, "r") as file:
+        offset = file["scores/prob"].id.get_chunk_info(0).byte_offset
+    data = bytearray(copy.read_bytes())
+    data[offset + 3] ^= 1
+    copy.write_bytes(bytes(data))
+    assert failed(verify_file(copy)) == {"format, schema and checksums"}
+
+
+def test_changed_missing_and_new_films_are_told(home, tmp_path):
+    for path in (home / "films").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "0.png").unlink()
+    (tmp_path / "1.png").write_bytes((home / "films" / "2.png").read_bytes())
+    (tmp_path / "new.png").write_bytes(b"")
+    (verdict,) = [v for v in verify_file(home / "out.h5", films=tmp_path) if v.ok is False]
+    assert verdict.found == (
+        "1 are gone, such as 0.png; 1 have changed, such as 1.png; 1 were not scored, such as new.png"
+    )
+
+
+def test_another_model_is_told(home, tmp_path):
+    tensors = initial_tensors(SPEC, 1)
+    save_model(tmp_path / "other", tensors, document(SPEC, golden=golden(tensors)))
+    assert failed(verify_file(home / "out.h5", model=tmp_path / "other")) == {"model"}
+
+
+def test_a_model_whose_tensors_were_changed_fails(home, tmp_path):
+    model = load_model(home / "model.safetensors")
+    tensors = {**model.tensors, "head/bias": model.tensors["head/bias"] + np.float32(1e-3)}
+    save_model(tmp_path / "m", tensors, model.document)
+    assert failed(verify_file(tmp_path / "m")) == {"logits of the synthetic films"}
+    save_model(tmp_path / "n", {**tensors, "head/bias": np.full(2, np.nan, np.float32)}, model.document)
+    assert failed(verify_file(tmp_path / "n")) == {"tensors"}
+
+
+def test_what_is_no_file_of_ours(tmp_path):
+    (tmp_path / "x").write_bytes(b"hello")
+    assert failed(verify_file(tmp_path / "x")) == {"format, schema and checksums"}
+    with pytest.raises(InputError, match="there is no file"):
+        verify_file(tmp_path / "none")

@@ -65,5 +65,9 @@ def _checked(path: Path, name: str, value: Any) -> Value:
 def recipe_toml(options: Mapping[str, Any]) -> str:
     """The recipe of these options as TOML; options that recipes do not have, or that are None, are left out."""
     kept = {name: options[name] for name in OPTIONS if options.get(name) is not None}
-    # A JSON string or number is a TOML one.
-    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in kept.items())
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in kept.items())
+
+
+def _toml(value: Value) -> str:
+    """A JSON string or number is a TOML one, but for the one control character that JSON leaves as it is."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

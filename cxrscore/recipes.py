@@ -29,6 +29,7 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
     "epochs": int,
     "batch_size": int,
     "learning_rate": (int, float),
+    "monitor": str,
     "patience": int,
     "views": int,
     "seed": int,

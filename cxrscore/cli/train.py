@@ -103,7 +103,18 @@ def _use_recipe(context: click.Context, option: click.Parameter, path: Path | No
     "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True, help="Of Adam."
 )
 @click.option(
-    "--patience", type=click.IntRange(1), default=10, show_default=True, help="Epochs without a better validation AUC."
+    "--monitor",
+    type=click.Choice(["valid_macro_auc", "valid_loss", "train_loss"]),
+    default="valid_macro_auc",
+    show_default=True,
+    help="Figure by which the best epoch is chosen.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Epochs without better after which to stop.",
 )
 @click.option(
     "--views",
@@ -122,6 +133,7 @@ def _use_recipe(context: click.Context, option: click.Parameter, path: Path | No
     show_default=True,
     help="Of split, order, augmentation and first weights.",
 )
+@click.option("--resume", is_flag=True, help="Go on from the last epoch of this run, if it was stopped.")
 @device_option
 @precision_option
 @workers_option

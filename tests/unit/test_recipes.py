@@ -16,7 +16,7 @@ from cxrscore.recipes import OPTIONS, read_recipe, recipe_toml
 from cxrscore.train import TrainOptions
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
-MACHINE = {"films", "labels", "output", "split", "device", "workers"}
+MACHINE = {"films", "labels", "output", "split", "device", "workers", "resume"}
 
 
 def test_a_recipe_has_every_option_that_is_not_of_the_machine():

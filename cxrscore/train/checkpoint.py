@@ -1,0 +1,134 @@
+"""The state of a run after an epoch, on disk: all that is needed to go on as if it had never been stopped.
+
+    model.run/best-000007.safetensors     what learned, as it was after the best epoch
+    model.run/checkpoint.safetensors      what learned, the optimiser, and the history, after the last epoch
+
+Both are whole or absent, and the first is written before the second names it. Order and augmentation are drawn from
+the seed and the number of the epoch, so there is no random state to keep.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.numpy
+
+from cxrscore.contract import Array, TrainableModel
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.files import write_whole
+
+Row = dict[str, float]
+"""An epoch: its number, losses, macro AUC and seconds; NaN where undefined."""
+
+_KEY = "cxrscore-checkpoint"
+_STATE = "state:"
+
+
+@dataclass(kw_only=True)
+class Standing:
+    """Where a run stands. ``history`` has a row an epoch; ``best_epoch`` is from 1, 0 before the first; ``best`` and
+    ``valid_auc`` are what had learned by then, by neutral name, and the AUC of each finding."""
+
+    history: list[Row]
+    best_epoch: int
+    best: dict[str, Array]
+    valid_auc: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A standing, and the learner at its last epoch: its tensors and its optimiser."""
+
+    standing: Standing
+    tensors: dict[str, Array]
+    state: dict[str, Array]
+
+
+def save_checkpoint(folder: Path, learner: TrainableModel, standing: Standing, inputs: Mapping[str, Any]) -> None:
+    """Writes the state after the last epoch; WriteError where it cannot be written.
+
+    inputs  JSON-ready, what a run must have in common with this one to go on with it
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    best = _best_file(folder, standing.best_epoch)
+    if standing.best_epoch == len(standing.history):
+        write_whole(best, safetensors.numpy.save(standing.best))
+    state = {f"{_STATE}{name}": value for name, value in learner.state().items()}
+    told = {
+        "inputs": inputs,
+        "history": [_no_nan(row) for row in standing.history],
+        "best_epoch": standing.best_epoch,
+        "valid_auc": [None if value != value else value for value in standing.valid_auc],
+    }
+    metadata = {_KEY: json.dumps(told, allow_nan=False)}
+    write_whole(_file(folder), safetensors.numpy.save({**learner.tensors(), **state}, metadata=metadata))
+    for other in folder.glob("best-*.safetensors"):
+        if other != best:
+            other.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path, inputs: Mapping[str, Any]) -> Checkpoint | None:
+    """The last epoch of an earlier run with the same inputs, None where there is none.
+
+    InputError, saying what differs, if it is of another run; FileFormatError if it is damaged.
+    """
+    path = _file(folder)
+    if not path.is_file():
+        return None
+    try:
+        told = _told(path)
+        _check_same(path, told["inputs"], inputs)
+        found = safetensors.numpy.load_file(path)
+        standing = Standing(
+            history=[{name: _number(value) for name, value in row.items()} for row in told["history"]],
+            best_epoch=int(told["best_epoch"]),
+            best=safetensors.numpy.load_file(_best_file(folder, told["best_epoch"])),
+            valid_auc=[_number(value) for value in told["valid_auc"]],
+        )
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path} cannot be read: {error}. Train without --resume to start anew.") from error
+    return Checkpoint(
+        standing=standing,
+        tensors={name: value for name, value in found.items() if not name.startswith(_STATE)},
+        state={name.removeprefix(_STATE): value for name, value in found.items() if name.startswith(_STATE)},
+    )
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Once the model is written there is nothing left to go on with."""
+    for path in [_file(folder), *folder.glob("best-*.safetensors")]:
+        path.unlink(missing_ok=True)
+
+
+def _told(path: Path) -> dict[str, Any]:
+    with safetensors.safe_open(path, framework="numpy") as file:
+        told: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
+    return told
+
+
+def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    differ = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    if differ:
+        words = "; ".join(f"{name}: {old.get(name)} -> {new.get(name)}" for name in differ[:5])
+        raise InputError(f"{path} is of another run ({words}). Train without --resume to start anew.")
+
+
+def _no_nan(row: Row) -> dict[str, float | None]:
+    return {name: None if value != value else value for name, value in row.items()}
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _file(folder: Path) -> Path:
+    return folder / "checkpoint.safetensors"
+
+
+def _best_file(folder: Path, epoch: int) -> Path:
+    return folder / f"best-{int(epoch):06d}.safetensors"

@@ -1,0 +1,67 @@
+"""What a model file says of how the model was made."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cxrscore
+from cxrscore import labels as lab
+from cxrscore.contract import Model, ModelSpec
+from cxrscore.files import sha256_bytes
+from cxrscore.films import Preprocessing
+from cxrscore.models.imagenet import BaseWeights
+from cxrscore.testing.golden import golden_record
+from cxrscore.train.data import Data
+from cxrscore.train.loop import Fitted
+from cxrscore.train.options import TrainOptions
+
+
+def model_document(
+    options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, model: Model, fitted: Fitted
+) -> dict[str, Any]:
+    """The JSON document of the model file (schemas/model.schema.json)."""
+    source = {"name": "none", "sha256": "", "licence": ""} if base is None else {**asdict(base), "tensors": None}
+    source.pop("tensors", None)
+    split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
+    digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
+    return {
+        "spec": spec.as_dict(),
+        "preprocessing": Preprocessing(size=spec.size).as_dict(),
+        "thresholds": {},
+        "training": {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "cxrscore": cxrscore.__version__,
+            "backend": options.backend,
+            "versions": {"framework": model.framework, "numpy": np.__version__},
+            "seed": options.seed,
+            "recipe": {k: v if isinstance(v, int | float | str) else None for k, v in recipe_of(options).items()},
+            "weights": source,
+            "history": [{**_no_nan(row), "epoch": int(row["epoch"])} for row in fitted.history],
+            "best_epoch": fitted.best_epoch,
+            "monitor": options.monitor,
+            "split": {**split, "rule": data.split.rule, "sha256": digest},
+            "patients": len({p for p in data.patients if p is not None}),
+            "labels": data.labels_file,
+            "leaked": False,
+        },
+        "films": {"train": data.hashes(data.split.train), "valid": data.hashes(data.split.valid)},
+        "validation": _no_nan({"loss": fitted.best["valid_loss"], "macro_auc": fitted.best["valid_macro_auc"]})
+        | {"auc": _no_nan(dict(zip(spec.findings, fitted.valid_auc, strict=True)))},
+        "golden": golden_record(model),
+        "licence": source["licence"] or "yours",
+    }
+
+
+def recipe_of(options: TrainOptions) -> dict[str, Any]:
+    """The recipe without the folders of this machine."""
+    kept = {k: v for k, v in asdict(options).items() if k not in ("films", "labels", "output", "split", "resume")}
+    return {**kept, "weights": Path(options.weights).name}
+
+
+def _no_nan(values: dict[str, Any]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in values.items()}

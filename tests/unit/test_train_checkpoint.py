@@ -1,0 +1,82 @@
+"""Checkpoints: what is written comes back, and what is of another run, or damaged, is refused with its reason."""
+
+import numpy as np
+import pytest
+
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.train.checkpoint import Standing, load_checkpoint, remove_checkpoint, save_checkpoint
+
+NAN = float("nan")
+INPUTS = {"seed": 0, "labels": "ab"}
+
+
+class Learner:
+    """A learner whose tensors are its number of epochs."""
+
+    def __init__(self):
+        self.epochs = 0
+
+    def tensors(self):
+        return {"head/bias": np.full(2, self.epochs, np.float32)}
+
+    def state(self):
+        return {"adam/step": np.array(self.epochs, np.int64), "adam/m/head/bias": np.zeros(2, np.float32)}
+
+
+def row(epoch):
+    return {"epoch": epoch, "train_loss": 1 / epoch, "valid_loss": NAN, "valid_macro_auc": NAN, "seconds": 0.1}
+
+
+def run(folder, epochs, best):
+    """A run whose best epoch is ``best``."""
+    learner, standing = Learner(), Standing(history=[], best_epoch=0, best={}, valid_auc=[])
+    for epoch in range(1, epochs + 1):
+        learner.epochs = epoch
+        standing.history.append(row(epoch))
+        if epoch <= best:
+            standing.best_epoch, standing.best, standing.valid_auc = epoch, learner.tensors(), [0.5, NAN]
+        save_checkpoint(folder, learner, standing, INPUTS)
+    return standing
+
+
+def test_a_standing_comes_back(tmp_path):
+    run(tmp_path / "m.run", epochs=5, best=3)
+    found = load_checkpoint(tmp_path / "m.run", INPUTS)
+    assert found.standing.best_epoch == 3
+    assert found.standing.best["head/bias"].tolist() == [3, 3]
+    assert found.standing.valid_auc[0] == 0.5
+    assert np.isnan(found.standing.valid_auc[1])
+    assert [r["epoch"] for r in found.standing.history] == [1, 2, 3, 4, 5]
+    assert np.isnan(found.standing.history[0]["valid_loss"])
+    assert found.tensors["head/bias"].tolist() == [5, 5]
+    assert found.state["adam/step"].shape == ()
+    assert int(found.state["adam/step"]) == 5
+
+
+def test_only_the_best_is_kept_and_then_nothing(tmp_path):
+    run(tmp_path, epochs=5, best=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best-000003.safetensors", "checkpoint.safetensors"]
+    remove_checkpoint(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_there_may_be_none(tmp_path):
+    assert load_checkpoint(tmp_path / "nowhere", INPUTS) is None
+
+
+def test_another_run_is_refused_by_what_differs(tmp_path):
+    run(tmp_path, epochs=1, best=1)
+    with pytest.raises(InputError, match=r"another run \(seed: 0 -> 1\)"):
+        load_checkpoint(tmp_path, {**INPUTS, "seed": 1})
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "best-000001.safetensors"])
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(path.read_bytes()[:50]), lambda path: path.unlink()])
+def test_a_damaged_one_says_so(tmp_path, name, change):
+    run(tmp_path, epochs=1, best=1)
+    change(tmp_path / name)
+    if not (tmp_path / "checkpoint.safetensors").exists():
+        assert load_checkpoint(tmp_path, INPUTS) is None
+        return
+    with pytest.raises(FileFormatError, match="without --resume"):
+        load_checkpoint(tmp_path, INPUTS)

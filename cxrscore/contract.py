@@ -300,7 +300,8 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A figure of merit per finding: function(truth [N] of 0/1, score [N]) -> float, NaN where undefined."""
+    """A figure of merit per finding: function(truth [N] of 0/1, score [N]) -> float, NaN where undefined. The score is
+    a probability; where truth or score is NaN the film is left out."""
 
     name: str
     summary: str
@@ -331,30 +332,30 @@ class Explainer:
 
 
 class Hooks:
-    """The five hooks. Each is called once a process, when its kind of plugin is first asked for, takes
-    nothing, and returns a sequence of descriptors."""
+    """The five hooks. All are called once a process, when any plugin is first asked for; each takes nothing and
+    returns a sequence of descriptors."""
 
     @hookspec
     def cxrscore_backends(self) -> Sequence[Backend]:
-        """Frameworks that build and run networks. Called by ``train``, ``score``, ``plugins`` and ``check``."""
+        """Frameworks that build and run networks. Used by ``train``, ``score``, ``check`` and ``demo``."""
         raise NotImplementedError
 
     @hookspec
     def cxrscore_datasets(self) -> Sequence[Dataset]:
-        """Readers of label tables. Called when a label table is opened."""
+        """Readers of label tables. Used by ``train`` and ``score`` where there is a label table."""
         raise NotImplementedError
 
     @hookspec
     def cxrscore_losses(self) -> Sequence[Loss]:
-        """Training losses. Called by ``train``."""
+        """Training losses. Used by ``train``."""
         raise NotImplementedError
 
     @hookspec
     def cxrscore_metrics(self) -> Sequence[Metric]:
-        """Figures of merit. Listed by ``plugins``; a later release lets ``train`` monitor them."""
+        """Figures of merit. Listed by ``plugins`` and put through ``check``."""
         raise NotImplementedError
 
     @hookspec
     def cxrscore_explainers(self) -> Sequence[Explainer]:
-        """Heat maps. Called by ``score``."""
+        """Heat maps. Used by ``score``."""
         raise NotImplementedError

@@ -13,7 +13,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
@@ -22,49 +22,10 @@ from typing import Any, Literal, cast
 import pluggy
 
 from cxrscore.contract import GROUP, Backend, Dataset, Explainer, Hooks, Loss, Metric
+from cxrscore.descriptors import HOOKS, KINDS, check_descriptors
 from cxrscore.errors import BackendUnavailableError, CxrscoreError, InputError
 
 State = Literal["ok", "broken", "left out", "name taken", "unavailable"]
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, tuple | list) and all(isinstance(text, str) and text for text in value)
-
-
-def _is_speeds(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(speed, int | float) for speed in value.values())
-
-
-_Fit = tuple[str, Callable[[Any], bool]]
-_NAME: _Fit = ("a text", lambda value: isinstance(value, str) and bool(value))
-_TEXT: _Fit = ("a text", lambda value: isinstance(value, str))
-_TEXTS: _Fit = ("a tuple of texts", _is_texts)
-_FLAG: _Fit = ("True or False", lambda value: isinstance(value, bool))
-_SPEEDS: _Fit = ("a number for each kind of device", _is_speeds)
-_FUNCTION: _Fit = ("a function", callable)
-_MAYBE_FUNCTION: _Fit = ("a function or None", lambda value: value is None or callable(value))
-
-_NEEDED: dict[str, dict[str, _Fit]] = {
-    "cxrscore_backends": {
-        "name": _NAME,
-        "requires": _TEXTS,
-        "install": _TEXT,
-        "architectures": _TEXTS,
-        "trains": _FLAG,
-        "speed": _SPEEDS,
-        "build": _FUNCTION,
-    },
-    "cxrscore_datasets": {"name": _NAME, "summary": _TEXT, "recognises": _FUNCTION, "read": _FUNCTION},
-    "cxrscore_losses": {"name": _NAME, "function": _FUNCTION},
-    "cxrscore_metrics": {"name": _NAME, "summary": _TEXT, "function": _FUNCTION},
-    "cxrscore_explainers": {
-        "name": _NAME,
-        "summary": _TEXT,
-        "from_parts": _MAYBE_FUNCTION,
-        "from_scores": _MAYBE_FUNCTION,
-    },
-}
-"""The attributes that descriptors of each hook must have: a wrong one would stop others when all are looked through."""
 
 
 @dataclass(kw_only=True)
@@ -144,7 +105,9 @@ class Registry:
                 self._manager.unregister(name=plugin.name)
 
     def _check_hooks(self, module: Any) -> None:
-        """InputError unless something is marked as a hook, and all that is marked is one and takes nothing."""
+        """InputError unless the module is new, and what is marked in it, at least one, are hooks that take nothing."""
+        if other := self._manager.get_name(module):
+            raise InputError(f"plugin {other!r} is this module, too; one entry point is enough")
         marked = {
             options.get("specname") or name: getattr(module, name)
             for name in dir(module)
@@ -153,9 +116,9 @@ class Registry:
         if not marked:
             raise InputError("it brings nothing: none of its functions is marked with @cxrscore.hookimpl")
         for name, function in marked.items():
-            if name not in _NEEDED:
-                near = difflib.get_close_matches(name, _NEEDED, n=1)
-                meant = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(_NEEDED)}"
+            if name not in HOOKS:
+                near = difflib.get_close_matches(name, HOOKS, n=1)
+                meant = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(HOOKS)}"
                 raise InputError(f"no hook is called {name}; {meant}")
             if parameters := ", ".join(inspect.signature(function).parameters):
                 raise InputError(f"{name}({parameters}) takes arguments, wanted a function that takes none")
@@ -166,13 +129,13 @@ class Registry:
         plugin.hooks = tuple(sorted(caller.name for caller in callers))
         for caller in callers:
             implementation = next(i for i in caller.get_hookimpls() if i.plugin_name == plugin.name)
-            plugin.provides[caller.name] = _checked(caller.name, implementation.function())
+            plugin.provides[caller.name] = check_descriptors(caller.name, implementation.function())
 
     def _note_unusable(self, plugin: Plugin) -> None:
         """Notes what of a loaded plugin cannot be used: names that others have, backends without their framework."""
         notes: list[tuple[State, str]] = []
         for hook, descriptor in _each(plugin):
-            kind = hook.removeprefix("cxrscore_").removesuffix("s")
+            kind = KINDS[hook]
             owners = self._owners(hook, descriptor.name)
             if len(owners) > 1:
                 first, second = owners[0].distribution, plugin.distribution
@@ -215,7 +178,11 @@ class Registry:
             if plugin.name == name and plugin.state != "ok":
                 return f"{kind} {name!r} of {plugin.distribution} is {plugin.state}: {plugin.reason}"
         known = ", ".join(self.all(hook)) or "none"
-        return f"no {kind} is called {name!r}; there is: {known}. `cxrscore plugins` lists all and why one is missing."
+        others = "".join(f", but a {KINDS[other]} is" for other in KINDS if name in self.all(other))
+        return (
+            f"no {kind} is called {name!r}{others}; there is: {known}. "
+            "`cxrscore plugins` lists all and why one is missing."
+        )
 
 
 def _first_party_first(entry_point: metadata.EntryPoint) -> tuple[bool, str, str]:
@@ -225,10 +192,10 @@ def _first_party_first(entry_point: metadata.EntryPoint) -> tuple[bool, str, str
 
 def _wanted(entry_point: metadata.EntryPoint) -> bool:
     chosen = os.environ.get("CXRSCORE_PLUGINS")
-    names = {"builtin"} if chosen is None else {"builtin", *chosen.replace(" ", "").split(",")}
-    return (
-        chosen is None or entry_point.name in names or (entry_point.dist is not None and entry_point.dist.name in names)
-    )
+    owner = entry_point.dist.name if entry_point.dist else ""
+    if chosen is None or (owner, entry_point.name) == (GROUP, "builtin"):
+        return True
+    return bool({owner, entry_point.name} & set(chosen.replace(" ", "").split(",")))
 
 
 def _two_of_one_name(kind: str, name: str, first: str, second: str) -> str:
@@ -262,27 +229,6 @@ def _is_part_of(file: Path, module: str) -> bool:
 def _short(filename: str) -> str:
     """The file with its folder, which is the package where there is one."""
     return "/".join(Path(filename).parts[-2:])
-
-
-def _checked(hook: str, returned: object) -> list[Any]:
-    """What a hook returned, as a list; InputError unless it is descriptors with all that they need."""
-    if not isinstance(returned, Iterable) or isinstance(returned, str | Mapping):
-        raise InputError(f"{hook} returned {_kind(returned)}, wanted a list of descriptors")
-    found = list(returned)
-    for descriptor in found:
-        if missing := [name for name in _NEEDED[hook] if not hasattr(descriptor, name)]:
-            raise InputError(f"{hook} returned {_kind(descriptor)} in its list, which lacks {', '.join(missing)}")
-        for name, (wanted, fits) in _NEEDED[hook].items():
-            if not fits(value := getattr(descriptor, name)):
-                raise InputError(f"{hook} returned a descriptor whose {name} is {value!r}, wanted {wanted}")
-    names = [descriptor.name for descriptor in found]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"{hook} returned more than one descriptor called {', '.join(twice)}")
-    return found
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
 
 
 def _each(plugin: Plugin) -> Iterator[tuple[str, Any]]:

@@ -24,23 +24,13 @@ from cxrscore.errors import CheckError
 @ends_with_exit_code
 def plugins(as_json: bool) -> None:
     """List plugins: what each brings, and why one does not work."""
-    from cxrscore.plugins import missing_modules, registry
+    from cxrscore.plugins import listing, registry
 
-    found = registry()
+    found = registry().plugins
     if as_json:
-        print_json([plugin.as_dict() for plugin in found.plugins])
-        return
-    for plugin in found.plugins:
-        brings = ", ".join(
-            f"{hook.removeprefix('cxrscore_')}: {' '.join(names)}"
-            for hook, names in plugin.as_dict()["provides"].items()
-        )
-        click.echo(
-            f"{plugin.name:<10} {plugin.distribution} {plugin.version:<8} {plugin.state:<10} {plugin.reason or brings}"
-        )
-    for name, backend in found.all("cxrscore_backends").items():
-        if missing := missing_modules(backend):
-            click.echo(f"backend {name} needs {', '.join(missing)}: {backend.install}")
+        print_json([plugin.as_dict() for plugin in found])
+    else:
+        click.echo(listing(found))
 
 
 @click.command()

@@ -1,0 +1,40 @@
+"""The conformance kit: cases that every plugin is held to, cxrscore's own included. It needs no pytest.
+
+    class TestMine(BackendCases):
+        @pytest.fixture
+        def backend(self):
+            return MyBackend()
+
+gives pytest every case of a backend; ``run_cases(BackendCases, backend=MyBackend())`` runs them without it, as
+``cxrscore check NAME`` does.
+"""
+
+from cxrscore.testing.backend_build import BuildCases
+from cxrscore.testing.backend_maps import EmbeddingCases, MapCases
+from cxrscore.testing.backend_optimiser import OptimiserCases
+from cxrscore.testing.backend_scores import ScoreCases
+from cxrscore.testing.backend_training import TrainingCases
+from cxrscore.testing.cases import Case, Outcome, cases, run_cases
+from cxrscore.testing.dataset_cases import DatasetCases
+from cxrscore.testing.explainer_cases import ExplainerCases
+from cxrscore.testing.loss_cases import LossCases
+from cxrscore.testing.metric_cases import MetricCases
+from cxrscore.testing.namespace import SHARED
+
+
+class BackendCases(BuildCases, ScoreCases, EmbeddingCases, MapCases, TrainingCases, OptimiserCases):
+    """Every case of a backend, B01 to B45; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
+
+
+__all__ = [
+    "SHARED",
+    "BackendCases",
+    "Case",
+    "DatasetCases",
+    "ExplainerCases",
+    "LossCases",
+    "MetricCases",
+    "Outcome",
+    "cases",
+    "run_cases",
+]

@@ -181,3 +181,67 @@ def test_with_a_gpu_those_that_use_it_come_first(plugin, monkeypatch):
     monkeypatch.setattr(plugins, "registry", lambda: found)
     monkeypatch.setattr(plugins, "_has_gpu", lambda: True)
     assert plugins.fastest_backends("tinycnn") == ["plain", "swift"]
+
+
+def some_backends(*names, requires=(), trains=True):
+    @hookimpl
+    def cxrscore_backends():
+        return [
+            SimpleNamespace(**{**vars(named(name, {"cpu": 1.0})), "requires": requires, "trains": trains})
+            for name in names
+        ]
+
+    return cxrscore_backends
+
+
+def test_a_name_that_two_claim_is_not_chosen_by_itself(plugin, monkeypatch):
+    points = [
+        plugin("a", "acme", cxrscore_backends=some_backends("x", "y")),
+        plugin("b", cxrscore_backends=some_backends("x")),
+    ]
+    found = Registry(points)
+    monkeypatch.setattr(plugins, "registry", lambda: found)
+    assert plugins.fastest_backends("tinycnn", "cpu") == ["y"]
+    assert plugins.first_trainer() == "y"
+
+
+def test_what_works_of_a_plugin_is_ok_and_the_rest_is_told(plugin):
+    missing = some_backends("far", requires=("no_such_framework",))
+    found = Registry([builtin(), plugin("both", cxrscore_backends=missing, cxrscore_losses=one_loss("mine"))])
+    assert found.plugins[1].state == "ok"
+    assert "backend 'far' needs no_such_framework" in found.plugins[1].reason
+    assert found.get("cxrscore_losses", "loss", "mine")
+    assert Registry([plugin("far", cxrscore_backends=missing)]).plugins[0].state == "unavailable"
+
+
+def test_one_module_under_two_names_breaks_the_second_only(plugin):
+    first = plugin("first", cxrscore_losses=one_loss("mine"))
+    found = Registry([first, entry_point("second", first.value)])
+    assert [p.state for p in found.plugins] == ["ok", "broken"]
+    assert "plugin 'first' is this module, too" in found.plugins[1].reason
+    assert found.get("cxrscore_losses", "loss", "mine")
+
+
+def test_a_hook_that_raises_leaves_nothing_behind(plugin):
+    @hookimpl
+    def cxrscore_metrics():
+        raise RuntimeError("two\nlines")
+
+    found = Registry([plugin("bad", cxrscore_losses=one_loss("mine"), cxrscore_metrics=cxrscore_metrics)])
+    assert found.plugins[0].reason.endswith("RuntimeError: two lines")
+    assert "mine" not in found.all("cxrscore_losses")
+    assert not found.plugins[0].provides
+
+
+def test_a_descriptor_of_a_wrong_kind_is_named(plugin):
+    @hookimpl
+    def cxrscore_backends():
+        return [named("x", None)]
+
+    found = Registry([plugin("bad", cxrscore_backends=cxrscore_backends)])
+    assert "speed is None, wanted a number for each kind of device" in found.plugins[0].reason
+
+
+def test_a_name_of_another_kind_is_told():
+    with pytest.raises(InputError, match="no metric is called 'focal', but a loss is; there is: auc"):
+        Registry([builtin()]).get("cxrscore_metrics", "metric", "focal")

@@ -1,0 +1,105 @@
+"""One plugin through the conformance kit: what ``cxrscore check NAME`` does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrscore.contract import Backend
+from cxrscore.errors import InputError
+from cxrscore.plugins import get_backend, get_explainer, get_loss, get_metric, registry
+from cxrscore.progress import Progress, silent
+from cxrscore.testing import (
+    BackendCases,
+    DatasetCases,
+    ExplainerCases,
+    LossCases,
+    MetricCases,
+    Outcome,
+    run_cases,
+)
+from cxrscore.testing.cases import Cases
+from cxrscore.testing.subject import build, smallest_spec
+
+
+def _get_dataset(name: str) -> Any:
+    return registry().get("cxrscore_datasets", "dataset", name)
+
+
+_KINDS: dict[str, tuple[Callable[[str], Any], type[Cases]]] = {
+    "backend": (get_backend, BackendCases),
+    "dataset": (_get_dataset, DatasetCases),
+    "loss": (get_loss, LossCases),
+    "metric": (get_metric, MetricCases),
+    "explainer": (get_explainer, ExplainerCases),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What became of every case. ``framework`` is what a backend computes with, "" for other plugins."""
+
+    kind: str
+    name: str
+    framework: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.state == "failed")
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "framework": self.framework,
+            **self._counts(),
+            "cases": [outcome.as_dict() for outcome in self.outcomes],
+        }
+
+    def text(self) -> str:
+        """A line for each case, and one for all."""
+        lines = [_line(outcome) for outcome in self.outcomes]
+        counts = ", ".join(f"{count} {state}" for state, count in self._counts().items())
+        by = f" ({self.framework})" if self.framework else ""
+        return "\n".join([*lines, f"{self.kind} {self.name}{by}: {counts}"])
+
+    def _counts(self) -> dict[str, int]:
+        found = Counter(outcome.state for outcome in self.outcomes)
+        return {state: found[state] for state in ("passed", "failed", "skipped")}
+
+
+def _line(outcome: Outcome) -> str:
+    why = outcome.reason or outcome.measured
+    return f"{outcome.number} {outcome.state:<8}{outcome.title}{f': {why}' if why else ''}"
+
+
+def check_plugin(name: str, *, table: Path | None = None, progress: Progress = silent) -> CheckReport:
+    """Runs every case on an installed plugin: a backend by its name, else kind:name, such as "loss:focal".
+
+    table  a label table for a dataset reader to read, which needs one
+    """
+    kind, _, rest = name.rpartition(":")
+    kind = kind or "backend"
+    if kind not in _KINDS:
+        raise InputError(f"{kind!r} is no kind of plugin; there is: {', '.join(_KINDS)}")
+    if (kind == "dataset") != (table is not None):
+        raise InputError("a dataset is checked on a label table of its layout, and nothing else is: give --table FILE")
+    get, cases = _KINDS[kind]
+    descriptor = get(rest)
+    fixtures = {kind: descriptor} if table is None else {kind: descriptor, "table": table}
+    outcomes = run_cases(cases, progress=progress, **fixtures)
+    framework = _framework(descriptor) if kind == "backend" else ""
+    return CheckReport(kind=kind, name=rest, framework=framework, outcomes=tuple(outcomes))
+
+
+def _framework(backend: Backend) -> str:
+    """What the backend computes with; "" if it cannot even build, which cases will have told."""
+    try:
+        return str(build(backend, smallest_spec(backend), None).framework)
+    except Exception:  # noqa: BLE001 - foreign code may raise anything
+        return ""

@@ -1,0 +1,178 @@
+"""Cases of a backend: its descriptor, what it builds, and the tensors that go in and come out."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import unittest
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from cxrscore.contract import Array, Backend, Trainable
+from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.testing.cases import Cases, expect, expect_refusal
+from cxrscore.testing.subject import build, known_architectures, smallest_spec, spec_of, tensors_of
+
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "openvino", "onnxruntime")
+"""What a hook module must not import, beside what its backend requires."""
+
+_BLOCKED_IMPORT = """
+import importlib, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[2:]:
+            raise ImportError(f"the hook module imports {name}: import it inside build()")
+
+sys.meta_path.insert(0, Blocker())
+importlib.import_module(sys.argv[1])
+"""
+
+
+class BuildCases(Cases):
+    """The descriptor, build() and tensors()."""
+
+    def test_b01_the_descriptor_is_well_formed(self, backend: Backend) -> None:
+        """``name`` is one word; ``requires`` a tuple of top-level modules and ``install`` the line that brings them;
+        ``architectures`` a tuple of one or more distinct names; ``trains`` True or False; ``speed`` a positive number
+        for each kind of device."""
+        for field in ("name", "install"):
+            value = getattr(backend, field)
+            expect(isinstance(value, str) and value, f"{field} is {value!r}, wanted a text")
+        expect(len(backend.name.split()) == 1, f"name is {backend.name!r}, wanted one word")
+        for field in ("requires", "architectures"):
+            names = getattr(backend, field)
+            fits = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
+            expect(fits and len(set(names)) == len(names), f"{field} is {names!r}, wanted a tuple of distinct names")
+        expect(backend.architectures, "architectures is empty, wanted at least one")
+        dotted = [name for name in backend.requires if "." in name]
+        expect(not dotted, f"requires names {', '.join(dotted)}, wanted top-level modules")
+        expect(isinstance(backend.trains, bool), f"trains is {backend.trains!r}, wanted True or False")
+        _expect_speed(backend.speed)
+
+    def test_b02_the_hook_module_imports_no_framework(self, backend: Backend) -> None:
+        """The module of the descriptor, with the packages around it, can be imported where torch, tensorflow, keras,
+        jax, openvino, onnxruntime and all that the backend requires cannot: they are imported by build() only."""
+        module = type(backend).__module__
+        if module == "__main__":
+            raise unittest.SkipTest("the descriptor stands in the script itself, wanted in a module")
+        blocked = {*FRAMEWORKS, *backend.requires} - {"numpy", "pluggy", "cxrscore"}
+        done = subprocess.run(
+            [sys.executable, "-c", _BLOCKED_IMPORT, module, *sorted(blocked)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        expect(done.returncode == 0, f"{module} cannot be imported: {(done.stderr.strip() or '?').splitlines()[-1]}")
+
+    def test_b03_a_model_says_what_it_is(self, backend: Backend) -> None:
+        """A model holds the ``spec`` that it was built from, says in ``framework`` and ``device`` what computes and
+        where, and is Trainable if and only if the descriptor ``trains``."""
+        spec = smallest_spec(backend)
+        model = build(backend, spec, None)
+        expect(model.spec == spec, f"model.spec is {model.spec}, wanted {spec}")
+        for field in ("framework", "device"):
+            value = getattr(model, field)
+            expect(isinstance(value, str) and value, f"{field} is {value!r}, wanted a text")
+        learns = isinstance(model, Trainable)
+        expect(
+            learns == backend.trains,
+            f"trains is {backend.trains}, and the model is{'' if learns else ' not'} Trainable",
+        )
+
+    def test_b04_the_same_seed_gives_the_same_weights(self, backend: Backend) -> None:
+        """Built without tensors, two models of one seed have equal weights, to the bit, and those of another seed
+        have others."""
+        spec = smallest_spec(backend)
+        first, again, other = (build(backend, spec, None, seed=seed).tensors() for seed in (5, 5, 6))
+        expect(not _different(first, again), f"seed 5 twice gave other weights: {', '.join(_different(first, again))}")
+        expect(_different(first, other), "seeds 5 and 6 gave the same weights")
+
+    def test_b05_tensors_come_back_to_the_bit(self, backend: Backend) -> None:
+        """tensors() returns what build() was given under the same names: float32, equal to the bit, in every known
+        architecture and with either head; the arrays given are left as they are."""
+        names = known_architectures(backend) or [smallest_spec(backend).architecture]
+        for spec in [spec_of(names[0], head="flatten"), *(spec_of(name) for name in names)]:
+            tensors = tensors_of(backend, spec)
+            given = {name: value.copy() for name, value in tensors.items()}
+            found = build(backend, spec, given).tensors()
+            words = f"{spec.architecture}, {spec.head}"
+            expect(set(found) == set(tensors), f"{words}: other names: {sorted(set(found) ^ set(tensors))[:5]}")
+            kinds = {str(value.dtype) for value in found.values()}
+            expect(kinds == {"float32"}, f"{words}: tensors are {', '.join(sorted(kinds))}, wanted float32")
+            expect(not _different(found, tensors), f"{words}: {', '.join(_different(found, tensors)[:5])} changed")
+            expect(not _different(given, tensors), f"{words}: build() wrote to {', '.join(_different(given, tensors))}")
+
+    def test_b06_tensors_are_copies(self, backend: Backend) -> None:
+        """A caller may write to what tensors() returned, and to what build() was given, without changing the model."""
+        spec = smallest_spec(backend)
+        kept = tensors_of(backend, spec)
+        given = {name: value.copy() for name, value in kept.items()}
+        model = build(backend, spec, given)
+        for arrays, words in ((given, "the arrays given to build()"), (model.tensors(), "what tensors() returned")):
+            for value in arrays.values():
+                value[...] = 7
+            changed = _different(model.tensors(), kept)
+            expect(not changed, f"writing to {words} changed the model's {', '.join(changed[:5])}")
+
+    def test_b07_a_missing_tensor_is_refused(self, backend: Backend) -> None:
+        """build() with a tensor left out raises an InputError that names it."""
+        spec = smallest_spec(backend)
+        tensors = tensors_of(backend, spec)
+        name = sorted(tensors)[len(tensors) // 2]
+        del tensors[name]
+        expect_refusal(lambda: build(backend, spec, tensors), InputError, name, f"tensors without {name}")
+
+    def test_b08_an_extra_tensor_is_refused(self, backend: Backend) -> None:
+        """build() with a tensor too many raises an InputError that names it."""
+        spec = smallest_spec(backend)
+        tensors = tensors_of(backend, spec) | {"no_such_layer/bias": np.zeros(3, np.float32)}
+        word = "no_such_layer/bias"
+        expect_refusal(lambda: build(backend, spec, tensors), InputError, word, f"tensors with {word}")
+
+    def test_b09_a_misshapen_tensor_is_refused(self, backend: Backend) -> None:
+        """build() with a tensor of another shape raises an InputError that names it, also where the number of values
+        is right."""
+        spec = smallest_spec(backend)
+        tensors = tensors_of(backend, spec)
+        name = max(tensors, key=lambda name: tensors[name].ndim)
+        for value in (tensors[name].reshape(-1, 1), tensors[name][..., :-1], tensors[name][None]):
+            wrong = tensors | {name: value}
+            what = f"{name} of shape {list(value.shape)} instead of {list(tensors[name].shape)}"
+            expect_refusal(lambda wrong=wrong: build(backend, spec, wrong), InputError, name, what)  # type: ignore[misc]
+
+    def test_b10_a_device_that_is_not_there_is_refused(self, backend: Backend) -> None:
+        """build() for a device that this machine lacks, or that is none, raises a BackendUnavailableError that names
+        it."""
+        spec = smallest_spec(backend)
+        for device in ("cuda:99", "abacus"):
+            expect_refusal(
+                lambda device=device: backend.build(spec, None, device=device),  # type: ignore[misc]
+                BackendUnavailableError,
+                device,
+                f"device {device!r}",
+            )
+
+    def test_b11_an_unknown_architecture_is_refused(self, backend: Backend) -> None:
+        """build() for an architecture that the backend does not list raises an InputError that names it."""
+        spec = replace(smallest_spec(backend), architecture="no-such-network")
+        expect_refusal(
+            lambda: build(backend, spec, None), InputError, "no-such-network", "architecture 'no-such-network'"
+        )
+
+
+def _expect_speed(speed: object) -> None:
+    expect(isinstance(speed, Mapping) and speed, f"speed is {speed!r}, wanted films a second by kind of device")
+    for kind, value in dict(speed).items():  # type: ignore[call-overload]
+        fits = isinstance(kind, str) and isinstance(value, int | float) and math.isfinite(value) and value > 0
+        expect(fits, f"speed has {kind!r}: {value!r}, wanted a kind of device and a positive number")
+
+
+def _different(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> list[str]:
+    """Names of tensors that are not equal to the bit."""
+    return sorted(n for n in found.keys() | wanted.keys() if not np.array_equal(found.get(n, ()), wanted.get(n, ())))

@@ -1,0 +1,197 @@
+"""Cases of a backend: the scores of films."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import unittest
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from cxrscore.contract import Backend, Embedding, Explainable, Floats, Model, Normalize
+from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.testing import reference
+from cxrscore.testing.cases import Cases, expect, expect_near, expect_refusal
+from cxrscore.testing.subject import (
+    build,
+    known_architectures,
+    lively_tensors,
+    need_reference,
+    smallest_spec,
+    some_films,
+    spec_of,
+    tensors_of,
+)
+
+_STATM = Path("/proc/self/statm")
+MIB = 2**20
+
+
+def _lively(backend: Backend) -> Model:
+    """The small model that most cases look at."""
+    spec = smallest_spec(backend)
+    return build(backend, spec, tensors_of(backend, spec))
+
+
+def _results(model: Model, films: Floats) -> Iterator[tuple[str, Floats]]:
+    """Every array that the model gives for films, as far as it has the abilities."""
+    yield "predict", model.predict(films)
+    if isinstance(model, Embedding):
+        yield "embed", model.embed(films)
+    if isinstance(model, Explainable):
+        parts = model.cam_parts(films, [0])
+        yield "cam_parts: logits", parts.logits
+        yield "cam_parts: activations", parts.activations
+
+
+class ScoreCases(Cases):
+    """predict(), and what holds for embed() and cam_parts() as well."""
+
+    def test_b12_scores_have_shape_dtype_and_range(self, backend: Backend) -> None:
+        """predict() returns finite float32 [N,C], for noise as for films that are all black or all white."""
+        model = _lively(backend)
+        side = model.spec.size
+        films = np.concatenate([some_films(1, side), np.zeros((1, side, side)), np.ones((1, side, side))])
+        found = model.predict(films.astype(np.float32))
+        expect(isinstance(found, np.ndarray), f"predict() returned a {type(found).__name__}, wanted a NumPy array")
+        expect(found.shape == (3, 3), f"logits have shape {list(found.shape)}, wanted [3, 3]")
+        expect(found.dtype == np.float32, f"logits are {found.dtype}, wanted float32")
+        expect(np.isfinite(found).all(), f"logits are not finite: {found.tolist()}")
+
+    def test_b13_no_film_gives_no_score(self, backend: Backend) -> None:
+        """For float32 [0,S,S], predict(), embed() and cam_parts() return arrays of no row, and raise nothing."""
+        model = _lively(backend)
+        some = {what: found.shape for what, found in _results(model, some_films(1, model.spec.size))}
+        for what, found in _results(model, some_films(0, model.spec.size)):
+            wanted = (0, *some[what][1:])
+            expect(found.shape == wanted, f"{what} of no film has shape {list(found.shape)}, wanted {list(wanted)}")
+
+    def test_b14_a_film_does_not_depend_on_the_others(self, backend: Backend) -> None:
+        """A film's logits are the same, within 1e-5 of the largest, alone, in a batch, in another order, and beside
+        other films; and the same films give the same logits again."""
+        model = _lively(backend)
+        films = some_films(5, model.spec.size)
+        together = model.predict(films)
+        others = np.concatenate([films[:2], np.ones_like(films[2:])])
+        found = {
+            "each film alone": np.concatenate([model.predict(film[None]) for film in films]),
+            "in reverse order": model.predict(films[::-1].copy())[::-1],
+            "beside white films": np.concatenate([model.predict(others)[:2], together[2:]]),
+            "once more": model.predict(films),
+        }
+        differences = [expect_near(logits, together, 1e-5, words) for words, logits in found.items()]
+        self.note(f"largest difference {max(differences):.1g} of the largest logit")
+
+    def test_b15_films_are_left_as_they_are(self, backend: Backend) -> None:
+        """predict(), embed() and cam_parts() take read-only films and change none."""
+        model = _lively(backend)
+        films = some_films(2, model.spec.size)
+        kept = films.copy()
+        films.flags.writeable = False
+        list(_results(model, films))
+        films.flags.writeable = True
+        list(_results(model, films))
+        expect(np.array_equal(films, kept), "the films were changed")
+
+    def test_b16_results_are_the_callers_own(self, backend: Backend) -> None:
+        """What predict(), embed() and cam_parts() returned is not changed by a later call, and writing to it changes
+        no later result."""
+        model = _lively(backend)
+        films = some_films(2, model.spec.size)
+        first = dict(_results(model, films))
+        kept = {what: found.copy() for what, found in first.items()}
+        list(_results(model, some_films(2, model.spec.size, seed=1)))
+        for what, found in first.items():
+            expect(np.array_equal(found, kept[what]), f"{what}: a later call changed what an earlier one returned")
+            found[...] = 7
+        for what, found in _results(model, films):
+            expect_near(found, kept[what], 1e-5, f"{what}, after writing to an earlier result")
+
+    def test_b17_films_of_another_shape_or_dtype_are_refused(self, backend: Backend) -> None:
+        """predict() of anything but float32 [N,S,S] raises an InputError that says float32."""
+        model = _lively(backend)
+        side = model.spec.size
+        wrong = [np.zeros(shape, np.float32) for shape in ((2, side + 4, side + 4), (side, side), (2, side, side, 1))]
+        wrong += [np.zeros((2, side, side), kind) for kind in (np.float64, np.uint8)]
+        for films in wrong:
+            what = f"films {films.dtype} {list(films.shape)}"
+            expect_refusal(lambda films=films: model.predict(films), InputError, "float32", what)  # type: ignore[misc]
+
+    def test_b18_softmax_is_left_to_the_core(self, backend: Backend) -> None:
+        """A spec whose ``activation`` is "softmax" gives the same logits as one of "sigmoid"."""
+        model = _lively(backend)
+        twin = build(backend, replace(model.spec, activation="softmax"), model.tensors())
+        films = some_films(2, model.spec.size)
+        expect_near(twin.predict(films), model.predict(films), 1e-6, "logits of the softmax spec")
+
+    def test_b19_every_architecture_equals_the_reference(self, backend: Backend) -> None:
+        """For densenet121, resnet50 and tinycnn, as far as the backend lists them, logits with either head equal those
+        of cxrscore.testing.reference, float64 NumPy, within 1e-5 of the largest."""
+        need_reference(smallest_spec(backend))
+        measured = []
+        for name in known_architectures(backend):
+            for spec in (spec_of(name), spec_of(name, head="flatten")):
+                films, tensors = some_films(3, spec.size), lively_tensors(spec)
+                found = build(backend, spec, tensors).predict(films)
+                words = f"{name} {spec.head}"
+                difference = expect_near(found, reference.logits(spec, tensors, films), 1e-5, words)
+                measured.append(f"{words} {difference:.1g}")
+        self.note(f"largest difference by network: {', '.join(measured)}")
+
+    def test_b20_every_normalisation_equals_the_reference(self, backend: Backend) -> None:
+        """For "imagenet-rgb", "imagenet-caffe" and "unit", logits of the smallest network equal the reference within
+        1e-5 of the largest: normalisation happens inside the model."""
+        measured = []
+        for normalize in get_args(Normalize):
+            spec = need_reference(smallest_spec(backend, normalize=normalize))
+            films, tensors = some_films(3, spec.size), lively_tensors(spec)
+            found = build(backend, spec, tensors).predict(films)
+            measured.append(expect_near(found, reference.logits(spec, tensors, films), 1e-5, normalize))
+        self.note(f"largest difference {max(measured):.1g} of the largest logit")
+
+    def test_b21_bf16_is_near_and_float32_outside(self, backend: Backend) -> None:
+        """With ``precision`` "bf16" all results and tensors are float32 still, and logits are within a tenth of the
+        largest. A backend without bf16 refuses it with an InputError or a BackendUnavailableError."""
+        exact = _lively(backend)
+        try:
+            rough = build(backend, exact.spec, exact.tensors(), precision="bf16")
+        except (InputError, BackendUnavailableError) as refusal:
+            raise unittest.SkipTest(f"no bf16: {refusal}") from refusal
+        films = some_films(4, exact.spec.size)
+        for what, found in [*_results(rough, films), *rough.tensors().items()]:
+            expect(found.dtype == np.float32, f"{what} is {found.dtype}, wanted float32")
+        difference = expect_near(rough.predict(films), exact.predict(films), 0.1, "logits in bf16")
+        self.note(f"largest difference {difference:.1g} of the largest logit")
+
+    def test_b22_memory_is_flat_over_200_films(self, backend: Backend) -> None:
+        """After a few batches to warm up, 200 films in batches of 8, scored and with heat maps, leave the process no
+        more than a quarter larger than what these films alone would take."""
+        if not _STATM.exists():
+            raise unittest.SkipTest(f"{_STATM} is not there, so the size of the process cannot be read")
+        spec = replace(smallest_spec(backend), size=160)
+        model = build(backend, spec, None)
+        _score(model, 5)
+        before = _resident()
+        _score(model, 25)
+        grown, bound = _resident() - before, 200 * spec.size**2 * 4 / 4
+        self.note(f"{grown / MIB:+.1f} MiB, bound {bound / MIB:.0f} MiB")
+        expect(grown <= bound, f"200 films left the process {grown / MIB:.0f} MiB larger, wanted {bound / MIB:.0f}")
+
+
+def _score(model: Model, batches: int) -> None:
+    for seed in range(batches):
+        list(_results(model, some_films(8, model.spec.size, seed)))
+
+
+def _resident() -> int:
+    """Bytes of this process in memory, after what it has freed was given back to the system."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # a C library without it keeps a little more
+        ctypes.CDLL(None).malloc_trim(0)
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

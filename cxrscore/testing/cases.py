@@ -1,0 +1,181 @@
+"""Numbered cases: what they are, how they are listed, and how they are run without pytest.
+
+A case is a method ``test_X01_what_it_demands(self, fixture, ...)`` of a plain class. pytest runs it where a class
+named Test... inherits from it and gives the fixtures; run_cases does the same with plain values.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import time
+import unittest
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from cxrscore.contract import Array
+from cxrscore.progress import Progress, silent
+
+State = Literal["passed", "failed", "skipped"]
+
+_NAME = re.compile(r"test_([a-z]\d\d)_(\w+)")
+_Method = TypeVar("_Method", bound=Callable[..., None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One demand of the kit.
+
+    number   such as "B07"; it stays with the case from release to release
+    title    the demand in a few words
+    text     the demand in full: the specification
+    ability  the Protocol of contract.py that a model must have to be held to it; "" where every one is
+    """
+
+    number: str
+    title: str
+    text: str
+    ability: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a case: why it failed or was skipped, and what it measured, where it measures."""
+
+    number: str
+    title: str
+    state: State
+    reason: str = ""
+    measured: str = ""
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+class Cases:
+    """What classes of cases share. A case tells what it measured with note()."""
+
+    measured = ""
+
+    def note(self, text: str) -> None:
+        self.measured = text
+
+
+def needs(ability: type) -> Callable[[_Method], _Method]:
+    """Marks a case that only models of this Protocol are held to; the case itself skips for others."""
+
+    def mark(method: _Method) -> _Method:
+        vars(method)["ability"] = ability.__name__
+        return method
+
+    return mark
+
+
+def cases(cls: type) -> list[Case]:
+    """The cases of a class in the order of their numbers."""
+    return [case for _, case in _numbered(cls)]
+
+
+def _numbered(cls: type) -> Iterator[tuple[str, Case]]:
+    """Name of the method, and the case it is."""
+    found = {name: match for name in dir(cls) if (match := _NAME.fullmatch(name))}
+    for name in sorted(found):
+        method = getattr(cls, name)
+        yield (
+            name,
+            Case(
+                number=found[name][1].upper(),
+                title=found[name][2].replace("_", " "),
+                text=" ".join((inspect.getdoc(method) or "").split()),
+                ability=vars(method).get("ability", ""),
+            ),
+        )
+
+
+def run_cases(
+    cls: type[Cases], *, only: Collection[str] = (), progress: Progress = silent, **fixtures: Any
+) -> list[Outcome]:
+    """Runs every case of the class with these fixtures, or those of these numbers only, whatever the others do: what
+    pytest would do, without it."""
+    numbered = [(name, case) for name, case in _numbered(cls) if not only or case.number in only]
+    outcomes = []
+    for done, (name, case) in enumerate(numbered):
+        progress(f"{case.number} {case.title}", done, len(numbered))
+        outcomes.append(_run(cls, name, case, fixtures))
+    progress("cases", len(numbered), len(numbered))
+    return outcomes
+
+
+def _run(cls: type[Cases], name: str, case: Case, fixtures: dict[str, Any]) -> Outcome:
+    instance, start = cls(), time.monotonic()
+    state, reason = _state_and_reason(getattr(instance, name), fixtures)
+    return Outcome(
+        number=case.number,
+        title=case.title,
+        state=state,
+        reason=reason,
+        measured=instance.measured,
+        seconds=round(time.monotonic() - start, 3),
+    )
+
+
+def _state_and_reason(method: Callable[..., None], fixtures: dict[str, Any]) -> tuple[State, str]:
+    try:
+        method(**{name: fixtures[name] for name in inspect.signature(method).parameters})
+    except unittest.SkipTest as skip:
+        return "skipped", str(skip)
+    except AssertionError as failure:
+        return "failed", str(failure)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - foreign code may raise anything, even SystemExit
+        return "failed", f"{type(error).__name__}: {error}"
+    return "passed", ""
+
+
+# --- what cases say
+
+
+def expect(holds: object, otherwise: str) -> None:
+    """AssertionError with this message unless the condition holds; also where Python leaves out asserts."""
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def expect_near(found: Array | float, wanted: Array | float, bound: float, what: str) -> float:
+    """The largest difference in units of the largest value wanted; AssertionError if it is above the bound."""
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    expect(found.shape == wanted.shape, f"{what}: shape {list(found.shape)}, wanted {list(wanted.shape)}")
+    if not wanted.size:
+        return 0.0
+    unit = max(float(np.abs(wanted).max()), 1e-30)
+    difference = float(np.abs(found.astype(np.float64) - wanted).max()) / unit
+    expect(difference <= bound, f"{what}: differs by {difference:.2g} of the largest value, wanted at most {bound:g}")
+    return difference
+
+
+def expect_close(found: Array | float, wanted: Array | float, bound: float, what: str) -> None:
+    """AssertionError if a value differs from the one wanted by more than the bound."""
+    difference = float(np.max(np.abs(np.asarray(found, np.float64) - wanted)))
+    expect(difference <= bound, f"{what}: met {_short(found)}, wanted {_short(wanted)} within {bound:.2g}")
+
+
+def _short(values: Array | float) -> str:
+    return np.array2string(np.asarray(values, np.float64), precision=5)
+
+
+def expect_refusal(call: Callable[[], object], error: type[Exception], word: str, what: str) -> None:
+    """AssertionError unless the call raises this error, with the word in its message."""
+    try:
+        call()
+    except error as refusal:
+        expect(word in str(refusal), f"{what}: refused with {str(refusal)!r}, wanted a message that says {word!r}")
+    except Exception as other:
+        raise AssertionError(f"{what}: raised {type(other).__name__}: {other}, wanted {error.__name__}") from other
+    else:
+        raise AssertionError(f"{what}: was accepted, wanted {error.__name__}")

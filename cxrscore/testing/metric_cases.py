@@ -1,0 +1,89 @@
+"""Cases of a metric."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cxrscore.contract import Array, Metric
+from cxrscore.testing.cases import Cases, expect
+
+FILMS = 40
+
+
+def _truth_and_score(*, ties: bool = False) -> tuple[Array, Array]:
+    """float32 [N] each: 0 or 1, and 0..1, higher for positives more often than not."""
+    rng = np.random.default_rng(0)
+    truth = (np.arange(FILMS) % 3 == 0).astype(np.float32)
+    score = (0.3 * truth + 0.7 * rng.random(FILMS)).astype(np.float32)
+    return truth, np.round(score, 1) if ties else score
+
+
+def _value(metric: Metric, truth: Array, score: Array) -> float:
+    """The figure; an AssertionError unless it is a number."""
+    found = metric.function(truth, score)
+    expect(isinstance(found, float | np.floating), f"it returned a {type(found).__name__}, wanted a float")
+    return float(found)
+
+
+def _same(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12) or (math.isnan(first) and math.isnan(second))
+
+
+class MetricCases(Cases):
+    """Every case of a metric, M01 to M07; the fixture is ``metric``, a descriptor as cxrscore_metrics returns it."""
+
+    def test_m01_the_descriptor_is_well_formed(self, metric: Metric) -> None:
+        """It is a ``Metric`` whose ``name`` is one word, with a summary and a function."""
+        expect(isinstance(metric, Metric), f"it is a {type(metric).__name__}, wanted a Metric")
+        expect(isinstance(metric.name, str) and len(metric.name.split()) == 1, f"name is {metric.name!r}, not one word")
+        expect(isinstance(metric.summary, str) and metric.summary, "summary is empty, wanted a few words")
+        expect(callable(metric.function), f"function is {metric.function!r}, wanted a function")
+
+    def test_m02_the_figure_is_a_finite_float(self, metric: Metric) -> None:
+        """For films of both classes it is a finite float, whether scores are float32 or float64 or have ties."""
+        for ties in (False, True):
+            truth, score = _truth_and_score(ties=ties)
+            for kind in (np.float32, np.float64):
+                found = _value(metric, truth.astype(kind), score.astype(kind))
+                expect(math.isfinite(found), f"{np.dtype(kind)}, ties {ties}: it is {found}, wanted a finite figure")
+
+    def test_m03_no_film_gives_nan(self, metric: Metric) -> None:
+        """Without any film the figure is NaN, and nothing is raised."""
+        found = _value(metric, np.zeros(0, np.float32), np.zeros(0, np.float32))
+        expect(math.isnan(found), f"without films it is {found}, wanted NaN")
+
+    def test_m04_one_class_gives_a_figure_or_nan(self, metric: Metric) -> None:
+        """Where all films are positive, or all negative, the figure is finite if it is defined and NaN if not: never
+        infinite, never an error."""
+        score = _truth_and_score()[1]
+        for label in (0.0, 1.0):
+            found = _value(metric, np.full(FILMS, label, np.float32), score)
+            expect(not math.isinf(found), f"where every label is {label:g} it is {found}, wanted a figure or NaN")
+
+    def test_m05_the_order_of_films_does_not_matter(self, metric: Metric) -> None:
+        """Films in another order give the same figure."""
+        _expect_same_in_any_order(metric, *_truth_and_score())
+
+    def test_m06_nor_does_it_among_equal_scores(self, metric: Metric) -> None:
+        """Where films have equal scores, or all the same one, the figure does not depend on which comes first."""
+        truth, score = _truth_and_score(ties=True)
+        _expect_same_in_any_order(metric, truth, score)
+        _expect_same_in_any_order(metric, truth, np.full_like(score, 0.5))
+
+    def test_m07_arguments_are_left_as_they_are(self, metric: Metric) -> None:
+        """It takes read-only arrays and writes to none."""
+        truth, score = _truth_and_score()
+        kept = truth.copy(), score.copy()
+        for writeable in (False, True):
+            truth.flags.writeable = score.flags.writeable = writeable
+            _value(metric, truth, score)
+        expect(np.array_equal(truth, kept[0]) and np.array_equal(score, kept[1]), "an argument was changed")
+
+
+def _expect_same_in_any_order(metric: Metric, truth: Array, score: Array) -> None:
+    first = _value(metric, truth, score)
+    for words, order in (("positives first", np.argsort(-truth)), ("negatives first", np.argsort(truth))):
+        found = _value(metric, truth[order], score[order])
+        expect(_same(found, first), f"with {words} it is {found:.6g}, in the order given {first:.6g}")

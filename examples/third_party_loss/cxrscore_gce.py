@@ -1,0 +1,32 @@
+"""A loss for cxrscore that forgives wrong labels, such as tables have that a program read off reports."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cxrscore.contract import Loss, hookimpl
+from cxrscore.losses import softplus
+
+Q = 0.7
+"""As its authors recommend; towards 0 the loss becomes binary cross-entropy, at 1 the absolute error."""
+
+
+def generalised_cross_entropy(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
+    """w (1 - p^q) / q, p the probability given to the label that the film has.
+
+    Zhang and Sabuncu, Generalized Cross Entropy Loss, NeurIPS 2018, equation 6, for each finding by itself. A film
+    whose label the network is sure to be wrong pulls little: the loss ends at 1/q where log p has no end.
+    """
+    unknown = xp.isnan(labels)
+    zeros = xp.zeros_like(labels)
+    y = xp.where(unknown, zeros, labels)
+    positive = weights[0] * y * (1.0 - xp.exp(-Q * softplus(xp, -logits)))
+    negative = weights[1] * (1.0 - y) * (1.0 - xp.exp(-Q * softplus(xp, logits)))
+    return xp.sum(xp.where(unknown, zeros, positive + negative)) / (Q * labels.shape[0])
+
+
+gce = Loss(name="gce", function=generalised_cross_entropy, summary="generalised cross-entropy: forgives wrong labels")
+
+
+@hookimpl
+def cxrscore_losses() -> Sequence[Loss]:
+    return [gce]

@@ -1,0 +1,84 @@
+"""Calibration fitted on validation films: logits made to mean what they say, without changing their order."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array, Floats
+from cxrscore.metrics.known import known
+
+_STEPS = 100
+_LARGEST = 50.0
+"""Of the slope; where classes are separated the likelihood has no largest value."""
+
+
+def platt(truth: Array, logit: Array) -> tuple[float, float]:
+    """Slope and intercept of the probability sigmoid(slope * logit + intercept), of one finding.
+
+    Maximum likelihood with Platt's smoothed targets (n+ + 1)/(n+ + 2) and 1/(n- + 2), by Newton's method: Platt,
+    Probabilistic Outputs for Support Vector Machines, 1999; Lin, Lin and Weng, Machine Learning 2007. (NaN, NaN)
+    with one class only. truth [n] 0, 1 or NaN; logit [n].
+    """
+    kept = known(truth, logit)
+    x, positive = logit[kept].astype(np.float64), truth[kept] > 0.5
+    n_pos, n_neg = int(positive.sum()), int((~positive).sum())
+    if not n_pos or not n_neg:
+        return float("nan"), float("nan")
+    targets = np.where(positive, (n_pos + 1) / (n_pos + 2), 1 / (n_neg + 2))
+    return _newton(np.stack([x, np.ones_like(x)], axis=1), targets, np.array([1.0, 0.0]))
+
+
+def _newton(
+    design: NDArray[np.float64], targets: NDArray[np.float64], start: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Logistic regression of targets [n] in 0..1 on design [n,2], with halved steps where a whole one overshoots."""
+    at, loss = start, _loss(design @ start, targets)
+    for _ in range(_STEPS):
+        p = 1 / (1 + np.exp(-design @ at))
+        gradient = design.T @ (p - targets)
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-12 * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        for halving in 0.5 ** np.arange(20):
+            found = _loss(design @ (at - halving * step), targets)
+            if found <= loss:
+                break
+        at, gain, loss = at - halving * step, loss - found, found
+        if gain < 1e-12 * max(loss, 1.0):
+            break
+    slope = float(np.clip(at[0], -_LARGEST, _LARGEST))
+    return slope, float(at[1])
+
+
+def _loss(z: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
+    return float((np.logaddexp(0, z) - targets * z).sum())
+
+
+def temperature(truth: Array, logit: Array) -> float:
+    """The one number T > 0 by which all logits [N,C] are divided so that sigmoid(logit / T) fits truth [N,C] best.
+
+    Maximum likelihood over all known labels, by golden-section search of log T: Guo et al., On Calibration of Modern
+    Neural Networks, ICML 2017, section 4.2. NaN where nothing is known.
+    """
+    kept = known(truth, logit)
+    z, y = logit[kept].astype(np.float64), (truth[kept] > 0.5).astype(np.float64)
+    if not len(z):
+        return float("nan")
+    low, high = np.log(1 / _LARGEST), np.log(_LARGEST)
+    ratio = (np.sqrt(5) - 1) / 2
+    for _ in range(_STEPS):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if _loss(z / np.exp(left), y) <= _loss(z / np.exp(right), y):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def calibrated(logits: Floats, slopes: Array, intercepts: Array) -> Floats:
+    """Probabilities float32 [N,C] of logits [N,C] by each finding's line; where a line is NaN the plain sigmoid."""
+    slope = np.where(np.isnan(slopes), 1.0, slopes)
+    z = logits.astype(np.float64) * slope + np.where(np.isnan(slopes), 0.0, intercepts)
+    half = np.exp(-np.abs(z))
+    found: Floats = np.where(z >= 0, 1 / (1 + half), half / (1 + half)).astype(np.float32)
+    return found

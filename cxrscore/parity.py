@@ -166,7 +166,7 @@ def _ran(name: str, found: dict[str, Any], kept: Floats | None) -> Ran:
 
 
 def _pair(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any], file: ModelFile) -> Pair:
-    probs = [probabilities(found["logits"], file.spec.activation) for found in (a, b)]
+    probs = [probabilities(found["logits"], file.spec.activation, file.document.get("calibration")) for found in (a, b)]
     return Pair(
         backends=names,
         prob=float(np.abs(probs[0] - probs[1]).max()),

@@ -32,6 +32,8 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
     "monitor": str,
     "patience": int,
     "views": int,
+    "threshold_rule": str,
+    "calibration": str,
     "seed": int,
     "precision": str,
 }

@@ -102,7 +102,8 @@ def _numbers(scores: Scores) -> Verdict:
     if not np.isfinite(logits).all():
         return Verdict(claim="scores", ok=False, found="a film that was scored lacks a logit")
     activation: Activation = _told(scores.provenance, "model", "document", "spec", "activation") or "sigmoid"
-    difference = float(np.abs(probs - probabilities(logits, activation)).max(initial=0.0))
+    calibration = _told(scores.provenance, "model", "document", "calibration")
+    difference = float(np.abs(probs - probabilities(logits, activation, calibration)).max(initial=0.0))
     found = f"probabilities within {difference:.1g} of what follows from their logits"
     return Verdict(claim="scores", ok=difference <= _ROUNDING, found=found)
 

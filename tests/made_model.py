@@ -11,6 +11,7 @@ def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
         "spec": spec.as_dict(),
         "preprocessing": {"size": spec.size, "fit": "stretch", "resize": "area"},
         "thresholds": {},
+        "calibration": None,
         "training": {
             "created": "2026-01-02T03:04:05+00:00",
             "cxrscore": "0.1.0",

@@ -133,6 +133,19 @@ def _use_recipe(context: click.Context, option: click.Parameter, path: Path | No
     show_default=True,
     help="Of split, order, augmentation and first weights.",
 )
+@click.option(
+    "--threshold-rule",
+    default="youden",
+    show_default=True,
+    help="How operating points are chosen on the validation films: youden, corner, sensitivity=S or specificity=S.",
+)
+@click.option(
+    "--calibration",
+    type=click.Choice(["none", "temperature", "platt"]),
+    default="none",
+    show_default=True,
+    help="Fitted on the validation films, so that probabilities mean what they say.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the last epoch of this run, if it was stopped.")
 @device_option
 @precision_option

@@ -2,6 +2,8 @@
 
 from cxrscore.contract import Metric
 from cxrscore.metrics.accuracy import counts, label_accuracy, negative_baseline
+from cxrscore.metrics.calibration import platt, temperature
+from cxrscore.metrics.operating import check_rule, operating_point
 from cxrscore.metrics.precision import average_precision
 from cxrscore.metrics.roc import RocCurve, auc, auc_per_finding, macro, roc
 
@@ -18,10 +20,14 @@ __all__ = [
     "auc",
     "auc_per_finding",
     "average_precision",
+    "check_rule",
     "counts",
     "label_accuracy",
     "macro",
     "metrics",
     "negative_baseline",
+    "operating_point",
+    "platt",
     "roc",
+    "temperature",
 ]

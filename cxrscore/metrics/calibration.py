@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Array, Floats
+from cxrscore.contract import Array
 from cxrscore.metrics.known import known
 
 _STEPS = 100
@@ -73,12 +73,3 @@ def temperature(truth: Array, logit: Array) -> float:
         else:
             low = left
     return float(np.exp((low + high) / 2))
-
-
-def calibrated(logits: Floats, slopes: Array, intercepts: Array) -> Floats:
-    """Probabilities float32 [N,C] of logits [N,C] by each finding's line; where a line is NaN the plain sigmoid."""
-    slope = np.where(np.isnan(slopes), 1.0, slopes)
-    z = logits.astype(np.float64) * slope + np.where(np.isnan(slopes), 0.0, intercepts)
-    half = np.exp(-np.abs(z))
-    found: Floats = np.where(z >= 0, 1 / (1 + half), half / (1 + half)).astype(np.float32)
-    return found

@@ -66,7 +66,7 @@ def _shard(
         flush()
     prob = np.full_like(logits, np.nan)
     scored = ~np.isnan(logits).any(axis=1)
-    prob[scored] = probabilities(logits[scored], spec.activation)
+    prob[scored] = probabilities(logits[scored], spec.activation, job.file.document.get("calibration"))
     return Shard(
         logit=logits,
         prob=prob,

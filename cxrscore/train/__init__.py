@@ -10,7 +10,7 @@ from cxrscore.contract import Backend, Model, ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_bytes
 from cxrscore.losses import class_weights
-from cxrscore.metrics import auc_per_finding, macro
+from cxrscore.metrics import auc_per_finding, check_rule, macro
 from cxrscore.models.architectures import initial_tensors
 from cxrscore.models.bundle import save_model
 from cxrscore.models.imagenet import BaseWeights, base_weights
@@ -22,9 +22,10 @@ from cxrscore.train.data import Data, read_data
 from cxrscore.train.document import model_document, recipe_of
 from cxrscore.train.feed import predict
 from cxrscore.train.loop import MONITORS, fit
+from cxrscore.train.operating import CALIBRATIONS, check_calibration
 from cxrscore.train.options import TrainOptions, TrainResult
 
-__all__ = ["MONITORS", "TrainOptions", "TrainResult", "train_model"]
+__all__ = ["CALIBRATIONS", "MONITORS", "TrainOptions", "TrainResult", "train_model"]
 
 _NORMALIZE = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
 """What the ImageNet weights of an architecture were trained with."""
@@ -36,9 +37,11 @@ def train_model(options: TrainOptions, progress: Progress = silent) -> TrainResu
     loss = plugins.get_loss(options.loss)
     if options.monitor not in MONITORS:
         raise InputError(f"monitor is {options.monitor!r}, wanted one of {', '.join(MONITORS)}")
+    check_rule(options.threshold_rule)
     base = base_weights(options.weights, options.architecture)
     data = read_data(options, progress)
     spec = _spec(options, data.findings, base)
+    check_calibration(options.calibration, spec)
     folder, inputs = options.output.with_suffix(".run"), _inputs(options, data, base)
     earlier = load_checkpoint(folder, inputs) if options.resume else None
     model = _build(backend, spec, base, options, earlier)

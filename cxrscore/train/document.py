@@ -17,14 +17,18 @@ from cxrscore.films import Preprocessing
 from cxrscore.models.imagenet import BaseWeights
 from cxrscore.testing.golden import golden_record
 from cxrscore.train.data import Data
+from cxrscore.train.feed import predict
 from cxrscore.train.loop import Fitted
+from cxrscore.train.operating import calibration_of, thresholds_of
 from cxrscore.train.options import TrainOptions
 
 
 def model_document(
     options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, model: Model, fitted: Fitted
 ) -> dict[str, Any]:
-    """The JSON document of the model file (schemas/model.schema.json)."""
+    """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors."""
+    truth, valid_logits = data.labels[list(data.split.valid)], predict(model, data.store, data.split.valid)
+    calibration = calibration_of(truth, valid_logits, options.calibration)
     source = {"name": "none", "sha256": "", "licence": ""} if base is None else {**asdict(base), "tensors": None}
     source.pop("tensors", None)
     split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
@@ -32,7 +36,8 @@ def model_document(
     return {
         "spec": spec.as_dict(),
         "preprocessing": Preprocessing(size=spec.size).as_dict(),
-        "thresholds": {},
+        "thresholds": thresholds_of(spec, truth, valid_logits, options.threshold_rule, calibration),
+        "calibration": calibration,
         "training": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "cxrscore": cxrscore.__version__,

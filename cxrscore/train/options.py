@@ -16,6 +16,8 @@ class TrainOptions:
                    and cycled through by epoch, else a new one is drawn each epoch
     monitor        figure by which the best epoch is chosen: valid_macro_auc, valid_loss or train_loss
     patience       epochs without a better monitored figure after which training stops
+    threshold_rule how operating points are chosen on the validation films (metrics.operating.RULES)
+    calibration    fitted on the validation films: none, temperature (one number) or platt (a line a finding)
     resume         go on from the last epoch of a run that was stopped, where there is one
     """
 
@@ -42,6 +44,8 @@ class TrainOptions:
     device: str = "auto"
     precision: str = "fp32"
     workers: int = 2
+    threshold_rule: str = "youden"
+    calibration: str = "none"
     resume: bool = False
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from cxrscore.metrics.calibration import calibrated, platt, temperature
+from cxrscore.metrics.calibration import platt, temperature
 
 NAN = float("nan")
 
@@ -72,11 +72,3 @@ def test_temperature_is_the_best_of_a_grid():
 
 def test_nothing_known_has_no_temperature():
     assert np.isnan(temperature(np.full((2, 2), NAN), np.zeros((2, 2))))
-
-
-def test_calibrated_probabilities():
-    logits = np.array([[0.0, 2.0], [800.0, -800.0]], np.float32)
-    found = calibrated(logits, np.array([2.0, NAN]), np.array([1.0, NAN]))
-    assert found.dtype == np.float32
-    assert found[0] == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-2))])
-    assert found[1].tolist() == [1, 0]

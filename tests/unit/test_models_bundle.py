@@ -66,6 +66,10 @@ def test_a_foreign_document_is_refused(tmp_path, metadata):
         ({"films": []}, "films"),
         ({"preprocessing": {"size": 64}}, "preprocessing: 'fit' is a required property"),
         ({"golden": {}}, "golden"),
+        (
+            {"calibration": {"method": "platt", "slope": [1.0], "intercept": [0.0, 0.0], "fitted_on": "valid"}},
+            "calibration.slope has 1 values for 2 findings",
+        ),
         ({"more": 1}, "more"),
     ],
 )

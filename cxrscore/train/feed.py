@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore.contract import Batch, Embedding, Floats, Model, Trainable, TrainableModel
 from cxrscore.errors import InputError
-from cxrscore.films import Augmentation, FilmStore, augment
+from cxrscore.files import sha256_bytes
+from cxrscore.films import Augmentation, FilmStore, Preprocessing, augment
+from cxrscore.models.imagenet import cache_folder
 from cxrscore.progress import Progress, silent
 from cxrscore.train.data import Data
+from cxrscore.train.embeddings import cached_embeddings
 from cxrscore.train.options import TrainOptions
 
 _FORWARD = 8
@@ -28,30 +33,57 @@ class Feed:
         self.learner: TrainableModel = _learner(model, options)
         self._embedded = self.learner is not model
         if self._embedded:
-            self._views = [self._embed(view, progress) for view in range(max(options.views, 1))]
+            self._views = [
+                self._embed(self.train, self._view(view), progress, f"embedding {view + 1}")
+                for view in range(max(options.views, 1))
+            ]
 
-    def _film(self, row: int, view: int) -> Floats:
+    def _film(self, row: int, view: int | None) -> Floats:
+        """A film, or a view of it, drawn from the seed, the film itself and the number of the view."""
         film = self._data.store.unit(row)
-        if not self._options.views:
+        if view is None:
             return film
-        return augment(film, Augmentation(), seed=_seed(self._options.seed, row, view))
+        own = int(self._data.store.films[row].sha256[:16], 16)
+        return augment(film, Augmentation(), seed=_seed(self._options.seed, own, view))
 
-    def _embed(self, view: int, progress: Progress) -> Floats:
-        films = (self._film(row, view) for row in self.train)
-        name = f"embedding view {view + 1}" if self._options.views else "embedding"
-        return in_batches(self._embedding, films, len(self.train), _FORWARD, progress, name)
+    def _view(self, epoch: int) -> int | None:
+        """The view of an epoch; None where there are none."""
+        return epoch if self._options.views else None
 
-    @property
-    def _embedding(self) -> Callable[[Floats], Floats]:
+    def _embed(self, rows: NDArray[np.int64], view: int | None, progress: Progress, step: str) -> Floats:
+        """Embeddings of these films, from the cache where they are there."""
         assert isinstance(self._model, Embedding)
-        return self._model.embed
+        embed = self._model.embed
+
+        def compute(places: Sequence[int]) -> Floats:
+            films = (self._film(row, view) for row in rows[list(places)])
+            return in_batches(embed, films, len(places), _FORWARD, progress, step)
+
+        hashes = [self._data.store.films[row].sha256 for row in rows]
+        return cached_embeddings(cache_folder() / "embeddings", self._key(view), hashes, compute)
+
+    def _key(self, view: int | None) -> dict[str, Any]:
+        """All that decides an embedding besides the film."""
+        spec = self._model.spec
+        drawn = None if view is None else [self._options.seed, view, Augmentation().as_dict()]
+        return {
+            "base": self._base,
+            "network": [spec.architecture, spec.size, spec.normalize, spec.head],
+            "by": [self._model.framework, self._model.device, self._options.precision, _FORWARD],
+            "preprocessing": Preprocessing(size=spec.size).as_dict(),
+            "view": drawn,
+        }
+
+    @functools.cached_property
+    def _base(self) -> str:
+        """Digest of the frozen tensors."""
+        tensors = self._model.tensors()
+        names = sorted(name for name in tensors if not name.startswith("head/"))
+        return sha256_bytes(b"".join(name.encode() + sha256_bytes(tensors[name].tobytes()).encode() for name in names))
 
     def valid_inputs(self, progress: Progress) -> Floats | None:
         """Embeddings of the validation films, or None where the model takes films."""
-        if not self._embedded:
-            return None
-        films = (self._data.store.unit(row) for row in self.valid)
-        return in_batches(self._embedding, films, len(self.valid), _FORWARD, progress, "embedding valid")
+        return self._embed(self.valid, None, progress, "embedding valid") if self._embedded else None
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The training films in an order drawn from seed and epoch."""
@@ -61,7 +93,7 @@ class Feed:
             if self._embedded:
                 inputs = self._views[epoch % len(self._views)][chosen]
             else:
-                inputs = np.stack([self._film(row, epoch) for row in self.train[chosen]])
+                inputs = np.stack([self._film(row, self._view(epoch)) for row in self.train[chosen]])
             yield Batch(inputs=inputs, labels=self._data.labels[self.train[chosen]])
 
 

@@ -25,6 +25,7 @@ test: lint
 	$(BIN)/python -m pytest --ignore tests/conformance
 	$(BIN)/python -m pytest tests/conformance --backend torch
 	$(BIN)/python -m pytest tests/conformance --backend keras
+	$(BIN)/python -m pytest tests/conformance --backend openvino
 
 clean:
 	rm -rf $(VENV) demo dist

@@ -9,6 +9,7 @@ import sys
 import unittest
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -126,14 +127,14 @@ class BuildCases(Cases):
         tensors = tensors_of(backend, spec)
         name = sorted(tensors)[len(tensors) // 2]
         del tensors[name]
-        expect_refusal(lambda: build(backend, spec, tensors), InputError, name, f"tensors without {name}")
+        expect_refusal(partial(build, backend, spec, tensors), InputError, name, f"tensors without {name}")
 
     def test_b08_an_extra_tensor_is_refused(self, backend: Backend) -> None:
         """build() with a tensor too many raises an InputError that names it."""
         spec = smallest_spec(backend)
         tensors = tensors_of(backend, spec) | {"no_such_layer/bias": np.zeros(3, np.float32)}
         word = "no_such_layer/bias"
-        expect_refusal(lambda: build(backend, spec, tensors), InputError, word, f"tensors with {word}")
+        expect_refusal(partial(build, backend, spec, tensors), InputError, word, f"tensors with {word}")
 
     def test_b09_a_misshapen_tensor_is_refused(self, backend: Backend) -> None:
         """build() with a tensor of another shape raises an InputError that names it, also where the number of values
@@ -144,26 +145,21 @@ class BuildCases(Cases):
         for value in (tensors[name].reshape(-1, 1), tensors[name][..., :-1], tensors[name][None]):
             wrong = tensors | {name: value}
             what = f"{name} of shape {list(value.shape)} instead of {list(tensors[name].shape)}"
-            expect_refusal(lambda wrong=wrong: build(backend, spec, wrong), InputError, name, what)  # type: ignore[misc]
+            expect_refusal(partial(build, backend, spec, wrong), InputError, name, what)
 
     def test_b10_a_device_that_is_not_there_is_refused(self, backend: Backend) -> None:
         """build() for a device that this machine lacks, or that is none, raises a BackendUnavailableError that names
         it."""
         spec = smallest_spec(backend)
         for device in ("cuda:99", "abacus"):
-            expect_refusal(
-                lambda device=device: backend.build(spec, None, device=device),  # type: ignore[misc]
-                BackendUnavailableError,
-                device,
-                f"device {device!r}",
-            )
+            call = partial(backend.build, spec, None, device=device)
+            expect_refusal(call, BackendUnavailableError, device, f"device {device!r}")
 
     def test_b11_an_unknown_architecture_is_refused(self, backend: Backend) -> None:
         """build() for an architecture that the backend does not list raises an InputError that names it."""
         spec = replace(smallest_spec(backend), architecture="no-such-network")
-        expect_refusal(
-            lambda: build(backend, spec, None), InputError, "no-such-network", "architecture 'no-such-network'"
-        )
+        what = "architecture 'no-such-network'"
+        expect_refusal(partial(build, backend, spec, None), InputError, "no-such-network", what)
 
 
 def _expect_speed(speed: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -68,7 +69,7 @@ class EmbeddingCases(Cases):
             expect(names == ["head/bias", "head/kernel"], f"{spec.head}: the head has the tensors {names}")
             short = found[:, :-1].copy()
             what = f"{spec.head}: embeddings {list(short.shape)}"
-            expect_refusal(lambda head=head, short=short: head.predict(short), InputError, "float32", what)  # type: ignore[misc]
+            expect_refusal(partial(head.predict, short), InputError, "float32", what)
             _expect_embedding_of_the_reference(spec, model.tensors(), films, found)
 
     @needs(Embedding)
@@ -146,8 +147,9 @@ class MapCases(Cases):
         differences = []
         for model in _both_heads(backend):
             for tap in _taps(model.spec) or (None,):
+                head_gradients = differentiable(model).head_gradients
                 parts = explainable(model).cam_parts(some_films(2, model.spec.size), [2, 0], tap=tap)
-                found = differentiable(model).head_gradients(parts.activations, [2, 0], tap=tap)
+                found = head_gradients(parts.activations, [2, 0], tap=tap)
                 smooth = np.abs(parts.activations[:, None]) > 1e-6
                 words = f"{model.spec.head}, tap {parts.tap}"
                 differences.append(expect_near(found * smooth, parts.gradients * smooth, 1e-5, words))
@@ -158,20 +160,15 @@ class MapCases(Cases):
         """cam_parts() at a tap that the network does not have raises an InputError that names it."""
         model, films = _explainable(backend)
         tap = "no_such_layer"
-        expect_refusal(lambda: model.cam_parts(films, [0], tap=tap), InputError, tap, f"tap {tap!r}")
+        expect_refusal(partial(model.cam_parts, films, [0], tap=tap), InputError, tap, f"tap {tap!r}")
 
     @needs(Explainable)
     def test_b30_an_unknown_finding_is_refused(self, backend: Backend) -> None:
         """cam_parts() of a finding outside 0..C-1, negative ones included, raises an InputError that names it."""
         model, films = _explainable(backend)
         for finding in (3, -1):
-            what = f"finding {finding} of 0..2"
-            expect_refusal(
-                lambda finding=finding: model.cam_parts(films, [finding]),  # type: ignore[misc]
-                InputError,
-                str(finding),
-                what,
-            )
+            call = partial(model.cam_parts, films, [finding])
+            expect_refusal(call, InputError, str(finding), f"finding {finding} of 0..2")
 
 
 def _explainable(backend: Backend) -> tuple[Explainable, Floats]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from cxrscore.contract import Backend, Tensors, Trainable, TrainableModel
@@ -102,7 +104,7 @@ class OptimiserCases(Cases):
         }
         for what, values in wrong.items():
             zeros = {key: np.zeros_like(value) for key, value in values.items()}
-            expect_refusal(lambda zeros=zeros: model.restore(zeros), InputError, "", what)  # type: ignore[misc]
+            expect_refusal(partial(model.restore, zeros), InputError, "", what)
         for key, value in model.state().items():
             expect(np.array_equal(value, state[key]), f"a state that was refused changed {key}")
 

@@ -9,6 +9,7 @@ import os
 import unittest
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -121,7 +122,7 @@ class ScoreCases(Cases):
         wrong += [np.zeros((2, side, side), kind) for kind in (np.float64, np.uint8)]
         for films in wrong:
             what = f"films {films.dtype} {list(films.shape)}"
-            expect_refusal(lambda films=films: model.predict(films), InputError, "float32", what)  # type: ignore[misc]
+            expect_refusal(partial(model.predict, films), InputError, "float32", what)
 
     def test_b18_softmax_is_left_to_the_core(self, backend: Backend) -> None:
         """A spec whose ``activation`` is "softmax" gives the same logits as one of "sigmoid"."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unittest
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -204,12 +205,7 @@ class TrainingCases(Cases):
             "labels of one finding": [replace(batch, labels=batch.labels[:, :1].copy())],
         }
         for what, batches in wrong.items():
-            expect_refusal(
-                lambda batches=batches: model.fit_epoch(batches, WEIGHTED_BCE, 1e-3),  # type: ignore[misc]
-                InputError,
-                "",
-                what,
-            )
+            expect_refusal(partial(model.fit_epoch, batches, WEIGHTED_BCE, 1e-3), InputError, "", what)
 
 
 def _gradients(model: TrainableModel, batch: Batch, loss: Loss) -> dict[str, Array]:

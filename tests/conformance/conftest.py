@@ -2,6 +2,7 @@
 
 pytest tests/conformance --backend torch
 pytest tests/conformance --backend keras
+pytest tests/conformance --backend openvino
 """
 
 import importlib
@@ -14,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrscore.contract import Backend
+from cxrscore.contract import Backend, ModelSpec, TrainableModel
 
-BACKENDS = ("torch", "keras")
+BACKENDS = ("torch", "keras", "openvino")
 PEER = Path(__file__).with_name("peer.py")
 
 
@@ -30,8 +31,16 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     # Without a default this raises where pytest was not started on this folder and the option was never added.
     name = request.config.getoption("--backend", default=None)
     if name is None:
-        pytest.skip("no backend chosen: run pytest tests/conformance --backend torch, and again with keras")
+        pytest.skip("no backend chosen: run pytest tests/conformance --backend torch, and again with the others")
     return importlib.import_module(f"cxrscore_{name}").cxrscore_backends()[0]
+
+
+@pytest.fixture(scope="session")
+def trains(backend: Backend) -> None:
+    """Skips what needs a model that learns, where the backend has none."""
+    model = backend.build(ModelSpec(architecture="tinycnn", findings=("Mass",), size=32), None, device="cpu")
+    if not isinstance(model, TrainableModel):
+        pytest.skip(f"a model of {backend.name} is not {TrainableModel.__name__}")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,387 @@
+"""One backend for each case of the kit, right in all but what that case demands."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+from eager_hook import EagerBackend
+from numpy_backend import NumpyBackend, NumpyHead, NumpyModel
+
+from cxrscore.models.architectures import tensor_shapes
+
+BAD = {}
+"""By number of the case."""
+
+
+class Small(NumpyBackend):
+    """Only tinycnn, so that the cases are quick."""
+
+    architectures = ("tinycnn",)
+
+
+class Both(NumpyBackend):
+    """For faults that show in a network with batch normalisation only."""
+
+
+def fails(number, backend=Small):
+    """Files a class: a backend as it is, or a model to be built by this backend."""
+
+    def file(cls):
+        BAD[number] = cls if issubclass(cls, NumpyBackend) else type(cls.__name__, (backend,), {"model": cls})
+        return cls
+
+    return file
+
+
+# --- the descriptor, build() and tensors()
+
+
+@fails("B01")
+class NoSpeed(Small):
+    speed = MappingProxyType({"cpu": 0.0})
+
+
+@fails("B02")
+class Eager(EagerBackend):
+    architectures = ("tinycnn",)
+
+
+@fails("B03")
+class Anonymous(NumpyModel):
+    framework = ""
+
+
+@fails("B04")
+class OneSeed(Small):
+    def build(self, spec, tensors, *, seed=0, **options):
+        return super().build(spec, tensors, **options)
+
+
+@fails("B05")
+class LastBitLost(NumpyModel):
+    def tensors(self):
+        found = super().tensors()
+        if self.spec.head == "flatten":
+            found["head/kernel"] = np.nextafter(found["head/kernel"], np.float32(9))
+        return found
+
+
+@fails("B06")
+class GivesItself(NumpyModel):
+    def tensors(self):
+        return dict(self.own) if self.spec.trainable == "head" else super().tensors()
+
+
+class Mends(Small):
+    """Changes the tensors that it is given, as far as it knows the network."""
+
+    def build(self, spec, tensors, **options):
+        if tensors is not None and spec.architecture in self.architectures:
+            tensors = self.mended(tensors, tensor_shapes(spec))
+        return super().build(spec, tensors, **options)
+
+
+@fails("B07")
+class FillsUp(Mends):
+    def mended(self, tensors, shapes):
+        return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()} | dict(tensors)
+
+
+@fails("B08")
+class DropsExtra(Mends):
+    def mended(self, tensors, shapes):
+        return {name: value for name, value in tensors.items() if name in shapes}
+
+
+@fails("B09")
+class Reshapes(Mends):
+    def mended(self, tensors, shapes):
+        return {name: self.fitted(value, shapes.get(name, value.shape)) for name, value in tensors.items()}
+
+    def fitted(self, value, shape):
+        return value.reshape(shape) if value.size == np.prod(shape) else value
+
+
+@fails("B10")
+class AnyDevice(Small):
+    def build(self, spec, tensors, *, device="auto", **options):
+        return super().build(spec, tensors, **options)
+
+
+@fails("B11")
+class AnyArchitecture(Small):
+    def build(self, spec, tensors, **options):
+        return super().build(replace(spec, architecture="tinycnn"), tensors, **options)
+
+
+# --- scores
+
+
+class Scores(NumpyModel):
+    """Predicts something else than it would."""
+
+    def predict(self, films):
+        return self.instead(films, super().predict(films))
+
+
+@fails("B12")
+class BlackIsNothing(Scores):
+    def instead(self, films, logits):
+        black = films.max(axis=(1, 2), initial=0) == 0
+        return np.where(black[:, None], np.float32(np.nan), logits)
+
+
+@fails("B13")
+class NeedsAFilm(NumpyModel):
+    def predict(self, films):
+        if not len(films):
+            raise ValueError("no films")
+        return super().predict(films)
+
+
+@fails("B14")
+class DependsOnTheBatch(Scores):
+    def instead(self, films, logits):
+        return logits + np.float32(1e-3 * (len(films) > 4))
+
+
+@fails("B15")
+class WritesToFilms(NumpyModel):
+    def predict(self, films):
+        found = super().predict(films)
+        films *= 1
+        return found
+
+
+@fails("B16")
+class LendsItsBuffer(NumpyModel):
+    def embed(self, films):
+        found = super().embed(films)
+        buffers = vars(self).setdefault("buffers", {})
+        buffer = buffers.setdefault(len(found), np.empty_like(found))
+        buffer[...] = found
+        return buffer
+
+
+@fails("B17")
+class TakesDoubles(NumpyModel):
+    def predict(self, films):
+        return super().predict(films.astype(np.float32))
+
+
+@fails("B18")
+class AppliesSoftmax(Scores):
+    def instead(self, films, logits):
+        odds = np.exp(logits)
+        return odds / odds.sum(axis=1, keepdims=True) if self.spec.activation == "softmax" else logits
+
+
+@fails("B19", Both)
+class AnotherResNet(Scores):
+    def instead(self, films, logits):
+        off = self.spec.architecture == "resnet50" and self.spec.head == "flatten"
+        return logits * np.float32(1.001 if off else 1)
+
+
+@fails("B20")
+class CaffeInRgb(NumpyModel):
+    def normalised(self, films):
+        found = super().normalised(films)
+        return found[..., ::-1] if self.spec.normalize == "imagenet-caffe" else found
+
+
+@fails("B21")
+class HalfOutside(Scores):
+    def instead(self, films, logits):
+        return logits.astype(np.float16) if self.bf16 else logits
+
+
+@fails("B22")
+class KeepsFilms(Scores):
+    def instead(self, films, logits):
+        vars(self).setdefault("seen", []).append(films.copy())
+        return logits
+
+
+# --- heads and heat maps
+
+
+@fails("B23")
+class ChannelsFirst(NumpyModel):
+    def embed(self, films):
+        found = super().embed(films)
+        if self.spec.head == "gap":
+            return found
+        return found.reshape(len(films), -1, 64).transpose(0, 2, 1).reshape(len(films), -1)
+
+
+@fails("B24")
+class HeadOfItsOwn(NumpyModel):
+    @property
+    def head(self):
+        found = super().head
+        return NumpyHead(found.spec, found.tensors(), found.input_shape)
+
+
+class Maps(NumpyModel):
+    """Gives other parts of a heat map than it would."""
+
+    def cam_parts(self, films, findings, *, tap=None):
+        return self.instead(super().cam_parts(films, findings, tap=tap))
+
+
+@fails("B25")
+class LogitsOfAnotherPass(Maps):
+    def instead(self, parts):
+        return replace(parts, logits=parts.logits + np.float32(1e-3))
+
+
+@fails("B26")
+class AlwaysAfterTheRelu(Maps):
+    def instead(self, parts):
+        return replace(parts, activations=np.maximum(parts.activations, 0))
+
+
+@fails("B27")
+class SumForMean(Maps):
+    def instead(self, parts):
+        return replace(parts, gradients=self.wrong(parts.gradients))
+
+    def wrong(self, gradients):
+        return gradients * np.float32(25 if self.spec.head == "gap" else 1)
+
+    def head_gradients(self, activations, findings, *, tap=None):
+        return self.wrong(super().head_gradients(activations, findings, tap=tap))
+
+
+@fails("B28")
+class ForgetsTheRelu(NumpyModel):
+    def head_gradients(self, activations, findings, *, tap=None):
+        return super().head_gradients(np.ones_like(activations), findings, tap=tap)
+
+
+@fails("B29")
+class AnyTap(NumpyModel):
+    def cam_parts(self, films, findings, *, tap=None):
+        return super().cam_parts(films, findings, tap=tap if tap in ("relu", "conv4") else None)
+
+
+@fails("B30")
+class CountsFromTheEnd(NumpyModel):
+    def cam_parts(self, films, findings, *, tap=None):
+        return super().cam_parts(films, [finding % 3 for finding in findings], tap=tap)
+
+
+# --- training
+
+
+@fails("B31")
+class MeanOfBatches(NumpyModel):
+    def fit_epoch(self, batches, loss, learning_rate):
+        each = [super(MeanOfBatches, self).fit_epoch([batch], loss, learning_rate) for batch in batches]
+        return float(np.mean(each)) if each else super().fit_epoch([], loss, learning_rate)
+
+
+@fails("B32")
+class NoWeightsAreNone(NumpyModel):
+    def fit_epoch(self, batches, loss, learning_rate):
+        halves = np.full((2, len(self.spec.findings)), 0.5, np.float32)
+        return super().fit_epoch(batches, loss if loss.weights is not None else loss.weighted(halves), learning_rate)
+
+
+@fails("B33")
+class SteepSecondLayer(NumpyModel):
+    def gradients(self, films, slope):
+        found = super().gradients(films, slope)
+        return {name: value * np.float32(1.1 if name == "conv2/kernel" else 1) for name, value in found.items()}
+
+
+@fails("B34")
+class Decays(NumpyModel):
+    def step(self, name, gradient, learning_rate):
+        super().step(name, gradient, learning_rate)
+        self.own[name] *= np.float32(1 - 1e-4 * learning_rate)
+
+
+@fails("B35")
+class UnknownIsNegative(NumpyModel):
+    def learn(self, batch, loss, learning_rate):
+        unknown = np.isnan(batch.labels).all(axis=0)
+        if unknown.any() and not unknown.all():
+            batch = replace(batch, labels=np.where(unknown, np.float32(0), batch.labels))
+        return super().learn(batch, loss, learning_rate)
+
+
+@fails("B36")
+class ClimbsInTheEnd(NumpyModel):
+    def stride(self, m, v, learning_rate):
+        return super().stride(m, v, learning_rate) * (1 if self.steps <= 9 else -3)
+
+
+@fails("B37")
+class FrozenAndYetItMoves(NumpyModel):
+    def fit_epoch(self, batches, loss, learning_rate):
+        found = super().fit_epoch(batches, loss, learning_rate)
+        if self.spec.trainable == "head":
+            self.own["conv4/bias"] += np.float32(1e-3)
+        return found
+
+
+@fails("B38", Both)
+class LearnsStatistics(NumpyModel):
+    def fit_epoch(self, batches, loss, learning_rate):
+        for name in self.own:
+            if name.endswith("moving_mean"):
+                self.own[name] *= np.float32(0.99)
+        return super().fit_epoch(batches, loss, learning_rate)
+
+
+@fails("B39")
+class WritesToBatches(NumpyModel):
+    def learn(self, batch, loss, learning_rate):
+        found = super().learn(batch, loss, learning_rate)
+        batch.labels[...] *= 1
+        return found
+
+
+@fails("B40")
+class TakesNoFilm(NumpyModel):
+    def fit_epoch(self, batches, loss, learning_rate):
+        batches = list(batches)
+        return super().fit_epoch(batches, loss, learning_rate) if batches else float("nan")
+
+
+# --- the optimiser
+
+
+@fails("B41")
+class EpsilonAfterTheCorrection(NumpyModel):
+    def stride(self, m, v, learning_rate):
+        return learning_rate * m / (1 - 0.9**self.steps) / (np.sqrt(v / (1 - 0.999**self.steps)) + 1e-7)
+
+
+@fails("B42")
+class CountsInFloats(NumpyModel):
+    def state(self):
+        found = super().state()
+        return {**found, "adam/step": found["adam/step"].astype(np.float32)}
+
+
+@fails("B43")
+class CountsAnew(NumpyModel):
+    def restore(self, state):
+        super().restore(state)
+        self.steps = 1
+
+
+@fails("B44")
+class TakesHalfAState(NumpyModel):
+    def restore(self, state):
+        super().restore({**self.state(), **state})
+
+
+@fails("B45")
+class KnowsLossesByName(NumpyModel):
+    def fit_epoch(self, batches, loss, learning_rate):
+        seen = vars(self).setdefault("seen", {})
+        return super().fit_epoch(batches, seen.setdefault((loss.name, loss.weights is None), loss), learning_rate)

@@ -1,0 +1,237 @@
+"""A backend of NumPy alone, float32, correct: what the kit must pass, and what the bad backends are made of.
+
+tinycnn scores and learns, its gradients derived by hand. resnet50 scores by the reference, and of it only the head
+learns: enough for the cases that ask for batch normalisation.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import MappingProxyType
+
+import numpy as np
+
+from cxrscore.contract import CamParts
+from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.models.architectures import (
+    ADAM_BETAS,
+    ADAM_EPSILON,
+    NORMALISATIONS,
+    TINYCNN_LAYERS,
+    check_adam_state,
+    check_inputs,
+    check_tap,
+    check_tensors,
+    closed_form,
+    embedding_length,
+    initial_tensors,
+    taps,
+    tensor_shapes,
+    trainable_names,
+)
+from cxrscore.testing import reference
+
+STEP = 1e-5
+
+
+def windows(x, stride):
+    """3x3 squares with zeros outside: [N,H,W,K] -> [N,h,w,3,3,K]."""
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    squares = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::stride, ::stride]
+    return squares.transpose(0, 1, 2, 4, 5, 3)
+
+
+def convolved(x, kernel, bias, stride):
+    squares = windows(x, stride)
+    rows = squares.reshape(np.prod(squares.shape[:3]), kernel[..., 0].size)
+    return (rows @ kernel.reshape(-1, len(bias)) + bias).reshape(*squares.shape[:3], len(bias))
+
+
+def convolved_back(x, kernel, stride, slope):
+    """Gradients of kernel, bias and x, from that of what came out."""
+    of_kernel = np.tensordot(windows(x, stride), slope, axes=([0, 1, 2], [0, 1, 2]))
+    padded = np.zeros((len(x), x.shape[1] + 2, x.shape[2] + 2, x.shape[3]), np.float32)
+    down, right = (stride * (side - 1) + 1 for side in slope.shape[1:3])
+    for row in range(3):
+        for column in range(3):
+            padded[:, row : row + down : stride, column : column + right : stride] += slope @ kernel[row, column].T
+    return of_kernel, slope.sum(axis=(0, 1, 2)), padded[:, 1:-1, 1:-1]
+
+
+def as_bf16(value):
+    """Float32 with the last 16 bits cut off."""
+    return (np.ascontiguousarray(value).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+class Learner:
+    """What the model and its head share: tensors, and an Adam for those that learn."""
+
+    framework = f"numpy {np.__version__}"
+    device = "cpu"
+
+    def __init__(self, spec, tensors, input_shape):
+        self.spec, self.own, self.input_shape = spec, tensors, input_shape
+        self.learning = sorted(trainable_names(spec) & set(tensors))
+        self.steps = 0
+        self.moments = {f"adam/{m}/{name}": np.zeros_like(tensors[name]) for m in "mv" for name in self.learning}
+
+    def predict(self, inputs):
+        return self.scores(check_inputs(inputs, self.input_shape))
+
+    def tensors(self):
+        return {name: value.copy() for name, value in self.own.items()}
+
+    def fit_epoch(self, batches, loss, learning_rate):
+        values = [(self.learn(batch, loss, learning_rate), len(batch.inputs)) for batch in batches]
+        if not values:
+            raise InputError("there is no film to train on: fit_epoch was given no batch")
+        return float(np.average([value for value, _ in values], weights=[films for _, films in values]))
+
+    def learn(self, batch, loss, learning_rate):
+        inputs = check_inputs(batch.inputs, self.input_shape)
+        labels = check_inputs(batch.labels, (len(self.spec.findings),)).astype(np.float64)
+        value, slope = self.loss_and_slope(self.scores(inputs), labels, loss)
+        gradients = self.gradients(inputs, slope.astype(np.float32))
+        self.steps += 1
+        for name in self.learning:
+            self.step(name, gradients[name], learning_rate)
+        return value
+
+    def loss_and_slope(self, logits, labels, loss):
+        """The loss and its derivative by logits, number by number: any loss is good, none is differentiated."""
+        weights = np.ones((2, labels.shape[1])) if loss.weights is None else np.asarray(loss.weights, np.float64)
+
+        def value(logits):
+            return float(loss.function(np, logits, labels, weights))
+
+        logits, slope = logits.astype(np.float64), np.zeros(logits.shape)
+        for place in np.ndindex(logits.shape):
+            move = np.zeros(logits.shape)
+            move[place] = STEP
+            slope[place] = (value(logits + move) - value(logits - move)) / (2 * STEP)
+        return value(logits), slope
+
+    def step(self, name, gradient, learning_rate):
+        (first, second), m, v = ADAM_BETAS, self.moments[f"adam/m/{name}"], self.moments[f"adam/v/{name}"]
+        m[...] = first * m + (1 - first) * gradient
+        v[...] = second * v + (1 - second) * gradient**2
+        self.own[name] -= self.stride(m, v, learning_rate).astype(np.float32)
+
+    def stride(self, m, v, learning_rate):
+        first, second = (1 - beta**self.steps for beta in ADAM_BETAS)
+        return learning_rate * np.sqrt(second) / first * m / (np.sqrt(v) + ADAM_EPSILON)
+
+    def state(self):
+        return {"adam/step": np.array(self.steps, np.int64), **{n: value.copy() for n, value in self.moments.items()}}
+
+    def restore(self, state):
+        shapes = tensor_shapes(self.spec)
+        values = check_adam_state({name: shapes[name] for name in self.learning}, state)
+        self.steps = int(values.pop("adam/step"))
+        self.moments = {name: value.astype(np.float32) for name, value in values.items()}
+
+    def dense(self, embeddings):
+        return embeddings @ self.own["head/kernel"] + self.own["head/bias"]
+
+    def dense_back(self, embeddings, slope):
+        return {"head/kernel": embeddings.T @ slope, "head/bias": slope.sum(axis=0)}
+
+
+class NumpyHead(Learner):
+    """The dense layer alone, on embeddings [N,K]."""
+
+    scores, gradients = Learner.dense, Learner.dense_back
+
+
+class NumpyModel(Learner):
+    """A Model that is Trainable, Embedding, Explainable and Differentiable."""
+
+    def __init__(self, spec, tensors, *, bf16=False):
+        super().__init__(spec, tensors, (spec.size, spec.size))
+        self.bf16 = bf16
+
+    def normalised(self, films):
+        mean, sd = (np.array(values, np.float32) for values in NORMALISATIONS[self.spec.normalize])
+        return (films[..., None] - mean) / sd
+
+    def maps(self, films):
+        """What enters each convolution of tinycnn, and the map before the last ReLU."""
+        own = {name: as_bf16(value) for name, value in self.own.items()} if self.bf16 else self.own
+        if self.spec.architecture != "tinycnn":
+            return [], reference.features(self.spec, own, films)[0].astype(np.float32)
+        x, entered = self.normalised(films), []
+        for number, (_, stride) in enumerate(TINYCNN_LAYERS, start=1):
+            entered.append(np.maximum(x, 0) if entered else x)
+            x = convolved(entered[-1], own[f"conv{number}/kernel"], own[f"conv{number}/bias"], stride)
+        return entered, x
+
+    def embedding(self, pooled):
+        return (
+            pooled.mean(axis=(1, 2))
+            if self.spec.head == "gap"
+            else pooled.reshape(len(pooled), np.prod(pooled.shape[1:]))
+        )
+
+    def scores(self, films):
+        return self.dense(self.embedding(np.maximum(self.maps(films)[1], 0)))
+
+    def embed(self, films):
+        return self.embedding(np.maximum(self.maps(check_inputs(films, self.input_shape))[1], 0))
+
+    @functools.cached_property
+    def head(self):
+        shared = {name: self.own[name] for name in ("head/kernel", "head/bias")}
+        return NumpyHead(self.spec, shared, (embedding_length(self.spec),))
+
+    def gradients(self, films, slope):
+        entered, before = self.maps(films)
+        pooled = np.maximum(before, 0)
+        found = {name: np.zeros_like(self.own[name]) for name in self.learning}
+        found |= self.dense_back(self.embedding(pooled), slope)
+        by_place = slope @ self.own["head/kernel"].T
+        if self.spec.head == "gap":
+            by_place = np.broadcast_to(by_place[:, None, None] / before[0, ..., 0].size, before.shape)
+        back = by_place.reshape(before.shape) * (before > 0)
+        for number, x in reversed(list(enumerate(entered, start=1))):
+            kernel, stride = self.own[f"conv{number}/kernel"], TINYCNN_LAYERS[number - 1][1]
+            of_kernel, of_bias, back = convolved_back(x, kernel, stride, back)
+            found |= {f"conv{number}/kernel": of_kernel, f"conv{number}/bias": of_bias}
+            back = back * (x > 0)
+        return found
+
+    def cam_parts(self, films, findings, *, tap=None):
+        tap = check_tap(self.spec.architecture, tap)
+        before = self.maps(check_inputs(films, self.input_shape))[1]
+        pooled = np.maximum(before, 0)
+        activations = pooled if tap == taps(self.spec.architecture)[0] else before
+        gradients = closed_form(self.spec, self.own["head/kernel"], findings, activations, tap)
+        logits = self.dense(self.embedding(pooled))
+        return CamParts(logits=logits, activations=activations, gradients=gradients, tap=tap)
+
+    def head_gradients(self, activations, findings, *, tap=None):
+        tap = check_tap(self.spec.architecture, tap)
+        found = closed_form(self.spec, self.own["head/kernel"], findings, activations, tap)
+        n, h, w, k = activations.shape
+        return np.broadcast_to(found, (n, len(findings), h, w, k))
+
+
+class NumpyBackend:
+    """Runs on the CPU; bf16 by rounding the tensors."""
+
+    name = "plain-numpy"
+    requires = ()
+    install = "pip install cxrscore"
+    architectures = ("tinycnn", "resnet50")
+    trains = True
+    speed = MappingProxyType({"cpu": 0.05})
+    model = NumpyModel
+
+    def build(self, spec, tensors, *, device="auto", precision="fp32", seed=0):
+        if device not in ("auto", "cpu"):
+            raise BackendUnavailableError(f"device {device!r} is not there for NumPy, which has cpu")
+        if spec.architecture not in self.architectures:
+            raise InputError(
+                f"architecture {spec.architecture!r} is unknown; there is: {', '.join(self.architectures)}"
+            )
+        values = initial_tensors(spec, seed) if tensors is None else check_tensors(spec, tensors)
+        return self.model(spec, {name: value.copy() for name, value in values.items()}, bf16=precision == "bf16")

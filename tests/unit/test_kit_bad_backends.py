@@ -1,0 +1,40 @@
+"""The kit passes a backend that is right, and fails each of those that are wrong in one thing in just that case."""
+
+import pytest
+from bad_backends import BAD
+from numpy_backend import NumpyBackend
+from threadpoolctl import threadpool_limits
+
+from cxrscore.testing import BackendCases, cases, run_cases
+
+NUMBERS = [case.number for case in cases(BackendCases)]
+SLOW = {"B02", "B05", "B19", "B22", "B26", "B38"}
+"""A process of its own, 200 films, large networks: run for the right backend, and for the one bad in this, only."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Matrices are small here: threads that wait for each other cost more than they give."""
+    with threadpool_limits(1):
+        yield
+
+
+class TestNumpyBackend(BackendCases):
+    """A backend that is right passes every case."""
+
+    @pytest.fixture
+    def backend(self):
+        return NumpyBackend()
+
+
+def test_every_case_has_a_backend_that_it_fails():
+    assert sorted(BAD) == NUMBERS
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_bad_backend_fails_in_its_case_and_in_no_other(number):
+    held_to = (set(NUMBERS) - SLOW) | {number}
+    outcomes = run_cases(BackendCases, only=held_to, backend=BAD[number]())
+    failed = {outcome.number: outcome.reason for outcome in outcomes if outcome.state == "failed"}
+    assert set(failed) == {number}, failed
+    assert failed[number]

@@ -27,6 +27,7 @@ from cxrscore.models.architectures import (
     tensor_shapes,
     trainable_names,
 )
+from cxrscore_torch.allocator import keep_freed_memory
 from cxrscore_torch.nets import Network, from_neutral, neutral_tensors, to_neutral
 
 
@@ -35,7 +36,10 @@ def build(
 ) -> TorchModel:
     """See contract.Backend.build."""
     values = initial_tensors(spec, seed) if tensors is None else check_tensors(spec, tensors)
-    network = Network(spec, bf16=precision == "bf16").to(_found(device), memory_format=torch.channels_last)
+    place = _found(device)
+    if place.type == "cpu":
+        keep_freed_memory()
+    network = Network(spec, bf16=precision == "bf16").to(place, memory_format=torch.channels_last)
     own = neutral_tensors(network)
     for name, value in values.items():
         own[name].requires_grad_(False)

@@ -37,7 +37,7 @@ def build(
         network = Network(spec, bf16=precision == "bf16")
         own = neutral_variables(network)
         for name, value in values.items():
-            own[name].assign(value)
+            own[name].assign(np.array(value))  # a copy: jax may go on using the memory that it is given
             own[name].trainable = name in learning
     return KerasModel(spec, network, found)
 
@@ -162,7 +162,7 @@ class _Learner:
         values = check_adam_state({name: shapes[name] for name in learning}, state)
         self._adam.iterations.assign(int(values["adam/step"]))
         for name, slot in self._moments.items():
-            slot.assign(values[name])
+            slot.assign(np.array(values[name]))
 
 
 class KerasHead(_Learner):

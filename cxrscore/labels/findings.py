@@ -20,10 +20,24 @@ FINDINGS = (
 )
 """The 14 findings of NIH ChestX-ray14, in the order of Wang et al., CVPR 2017."""
 
+NO_FINDING = "No Finding"
+
 _SPELLINGS = {
     **{name.lower().replace("_", " "): name for name in FINDINGS},
     "pleural effusion": "Effusion",
     "infiltrate": "Infiltration",
+    "infiltrates": "Infiltration",
+    "pulmonary edema": "Edema",
+    "pulmonary fibrosis": "Fibrosis",
+    "hiatal hernia": "Hernia",
+    "no finding": NO_FINDING,
+    "no findings": NO_FINDING,
+    "lung opacity": "Lung Opacity",
+    "lung lesion": "Lung Lesion",
+    "nodule or mass": "Nodule/Mass",
+    "nodule/mass": "Nodule/Mass",
+    "other diseases": "Other Disease",
+    "other disease": "Other Disease",
 }
 
 

@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cxrscore.contract import Dataset, LabelTable
-from cxrscore.labels.columns import clean_age, clean_sex
-from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, named_films
+from cxrscore.labels.findings import FINDINGS, NO_FINDING, canonical
+from cxrscore.labels.stated import YES_NO, stated_labels
 from cxrscore.labels.table import Table, read_table
 
-_FILM, _LABELS = "Image Index", "Finding Labels"
-_NONE = "No Finding"
+FILM, PATIENT = "Image Index", "Patient ID"
+_LABELS = "Finding Labels"
+_ABOUT = {
+    "age": ("Patient Age", clean_age),
+    "sex": ("Patient Gender", clean_sex),
+    "view": ("View Position", clean_view),
+}
+_READ = (FILM, PATIENT, _LABELS, "Patient Age", "Patient Gender", "View Position")
+_ADJUDICATED = ("Fracture", "Pneumothorax", "Airspace opacity", "Nodule or mass")
+_SET = "Set Id"
+_FILM_NAME = re.compile(r"0*(\d+)_\d{3}\.[a-z]+", re.IGNORECASE)
+
+
+def patient_of(film: str) -> str:
+    """The patient that a film's name tells: "1" of images_001/00000001_000.png; "" of other names."""
+    found = _FILM_NAME.fullmatch(film.rpartition("/")[2])
+    return found[1] if found else ""
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return _FILM in columns and _LABELS in columns
+    return FILM in columns and _LABELS in columns
 
 
 def _read(path: Path) -> LabelTable:
-    table = read_table(path)
-    films = table.column(_FILM)
-    if "" in films:
-        raise table.error(films.index(""), f"{_FILM} is empty, wanted the name of a film")
+    table = read_table(path, _READ)
+    films = named_films(table, FILM)
     cells = table.column(_LABELS)
     rows = {cell: _row(table, cells, cell) for cell in dict.fromkeys(cells)}  # 800 different ones in 112,120
     labels = np.array([rows[cell] for cell in cells], np.float32).reshape(len(cells), len(FINDINGS))
-    columns = {
-        name: tuple(clean(cell) for cell in table.column(column))
-        for name, column, clean in (
-            ("age", "Patient Age", clean_age),
-            ("sex", "Patient Gender", clean_sex),
-            ("view", "View Position", str.upper),
-        )
-        if column in table.columns
-    }
-    patients = tuple(table.column("Patient ID")) if "Patient ID" in table.columns else None
-    return LabelTable(films=tuple(films), findings=FINDINGS, labels=labels, patients=patients, columns=columns)
+    return LabelTable(
+        films=tuple(films),
+        findings=FINDINGS,
+        labels=labels,
+        patients=_patients(table),
+        columns=clean_columns(table, _ABOUT),
+    )
+
+
+def _patients(table: Table) -> tuple[str, ...] | None:
+    return tuple(table.column(PATIENT)) if PATIENT in table.columns else None
 
 
 def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
@@ -46,14 +61,30 @@ def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
     if not cell:
         return [np.nan] * len(FINDINGS)
     words = [canonical(word.strip()) for word in cell.split("|")]
-    where = cells.index(cell)
-    for word in words:
-        if word not in FINDINGS and word != _NONE:
-            wanted = f"wanted {_NONE} or findings such as {FINDINGS[2]}|{FINDINGS[4]}"
-            raise table.error(where, f"column {_LABELS} has the unknown finding {word!r}; {wanted}")
-    if _NONE in words and len(words) > 1:
-        raise table.error(where, f"column {_LABELS} says {cell!r}: {_NONE} and findings cannot both be")
+    odd = next((word for word in words if word not in FINDINGS and word != NO_FINDING), None)
+    if odd is not None:
+        wanted = f"wanted {NO_FINDING} or findings such as {FINDINGS[2]}|{FINDINGS[4]}"
+        raise table.error(cells.index(cell), f"column {_LABELS} has the unknown finding {odd!r}; {wanted}")
+    if NO_FINDING in words and len(words) > 1:
+        what = f"column {_LABELS} says {cell!r}: {NO_FINDING} and findings cannot both be"
+        raise table.error(cells.index(cell), what)
     return [float(finding in words) for finding in FINDINGS]
+
+
+def _recognises_google(columns: Sequence[str]) -> bool:
+    return FILM in columns and set(_ADJUDICATED) <= set(columns)
+
+
+def _read_google(path: Path) -> LabelTable:
+    """The four findings that radiologists agreed on, not the text-mined ones that the table repeats."""
+    table = read_table(path, (*_READ, *_ADJUDICATED, _SET))
+    return LabelTable(
+        films=tuple(named_films(table, FILM)),
+        findings=tuple(map(canonical, _ADJUDICATED)),
+        labels=stated_labels(table, _ADJUDICATED, YES_NO),
+        patients=_patients(table),
+        columns=clean_columns(table, {**_ABOUT, "set": (_SET, str.lower)}),
+    )
 
 
 nih = Dataset(
@@ -61,4 +92,12 @@ nih = Dataset(
     summary="NIH ChestX-ray14: Image Index, Finding Labels joined by |, Patient ID",
     recognises=_recognises,
     read=_read,
+)
+
+nih_google = Dataset(
+    name="nih-google",
+    summary="NIH films that radiologists adjudicated for Google: Fracture, Pneumothorax, Airspace opacity, Nodule or "
+    "mass of YES and NO",
+    recognises=_recognises_google,
+    read=_read_google,
 )

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
-from cxrscore.labels.columns import clean_age, clean_sex
+from cxrscore.labels.columns import clean_age, clean_cells, clean_sex, clean_view, named_films
 from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.labels.stated import ZERO_ONE
 from cxrscore.labels.table import Table, read_table
 
 _FILMS = ("film", "Image Index", "Image", "image", "path", "Path", "filename", "file")
@@ -19,9 +20,9 @@ _PATIENTS = ("patient", "patient_id", "PatientId", "Patient ID", "subject_id")
 _KNOWN = {
     "sex": (("sex", "Sex", "gender", "Gender", "Patient Gender"), clean_sex),
     "age": (("age", "Age", "Patient Age"), clean_age),
-    "view": (("view", "View", "View Position", "ViewPosition"), str.upper),
+    "view": (("view", "View", "View Position", "ViewPosition"), clean_view),
 }
-_VALUES = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "": np.nan}
+_VALUES = {**ZERO_ONE, "": np.nan}
 _WORDS = frozenset(("yes", "no", "y", "n", "true", "false", "pos", "neg", "positive", "negative", "present", "absent"))
 
 
@@ -34,16 +35,14 @@ def _read(path: Path) -> LabelTable:
     film, patient = table.first_of(_FILMS), table.first_of(_PATIENTS)
     if film is None:
         raise InputError(f"{path} has no column for the film; wanted one named {', '.join(_FILMS)}")
-    films = table.column(film)
-    if "" in films:
-        raise table.error(films.index(""), f"column {film} is empty, wanted the name of a film")
+    films = named_films(table, film)
     known = {name: found for name, (names, _) in _KNOWN.items() if (found := table.first_of(names))}
     rest = [name for name in table.columns if name and name not in (film, patient, *known.values())]
     findings, texts = _apart(table, rest)
     if not findings:
         seen = ", ".join(name for name in table.columns if name)
         raise InputError(f"{path} has no finding: wanted columns of 0, 1 or nothing beside {seen}")
-    cleaned = {name: tuple(_KNOWN[name][1](cell) for cell in table.column(column)) for name, column in known.items()}
+    cleaned = {name: clean_cells(table.column(column), _KNOWN[name][1]) for name, column in known.items()}
     return LabelTable(
         films=tuple(films),
         findings=tuple(findings),

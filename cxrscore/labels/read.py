@@ -8,30 +8,59 @@ from pathlib import Path
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_of
+from cxrscore.labels.boxes import nih_boxes
+from cxrscore.labels.chexpert import chexpert
 from cxrscore.labels.join import JoinedLabels, join_labels
-from cxrscore.labels.nih import nih
+from cxrscore.labels.kaggle import rsna, siim
+from cxrscore.labels.mimic import METADATA, mimic
+from cxrscore.labels.nih import nih, nih_google
+from cxrscore.labels.padchest import padchest
 from cxrscore.labels.plain import plain
+from cxrscore.labels.stated import UncertainDataset, uncertain_label
 from cxrscore.labels.table import read_header
+from cxrscore.labels.vindr import vindr, vindr_boxes
+from cxrscore.labels.wide import chexnet, course
 
-datasets: tuple[Dataset, ...] = (nih, plain)
+# Google's table has NIH's columns, too, and more: it is asked first.
+datasets: tuple[Dataset, ...] = (
+    *(nih_google, nih_boxes, nih, chexpert, mimic, padchest, vindr, vindr_boxes, rsna, siim, course, chexnet),
+    plain,
+)
 """The layouts that cxrscore brings itself; plain is asked last because it would take most others, too."""
 
 
-def read_labels(path: Path, datasets: Sequence[Dataset]) -> tuple[LabelTable, str]:
-    """The label table of a CSV file, plain or gzipped, by the first layout that knows its header, and that
-    layout's name. InputError where no layout does, or a value is not what the layout has."""
+def read_labels(path: Path, datasets: Sequence[Dataset], uncertain: str = "unknown") -> tuple[LabelTable, str]:
+    """The label table of a CSV file, plain or gzipped, by the first layout that knows its header, and that layout's
+    name. What the table calls uncertain counts as `uncertain`: unknown, positive or negative.
+
+    InputError where no layout knows the header, or a value is not what the layout has.
+    """
+    label = uncertain_label(uncertain)
     columns = read_header(path)
     for dataset in datasets:
         if dataset.recognises(columns):
-            return dataset.read(path), dataset.name
+            table = dataset.read_as(path, label) if isinstance(dataset, UncertainDataset) else dataset.read(path)
+            return table, dataset.name
     known = "; ".join(f"{dataset.name}: {dataset.summary}" for dataset in datasets)
     raise InputError(f"{path} has the columns {', '.join(columns[:8])}, of no known layout ({known})")
 
 
-def joined_labels(path: Path, datasets: Sequence[Dataset], films: Sequence[str]) -> tuple[JoinedLabels, dict[str, str]]:
-    """The labels of these films, and what tells the table again: its name, layout and SHA-256."""
-    table, layout = read_labels(path, datasets)
-    return join_labels(table, films), {"file": path.name, "dataset": layout, "sha256": sha256_of(path)}
+def joined_labels(
+    path: Path, datasets: Sequence[Dataset], films: Sequence[str], uncertain: str = "unknown"
+) -> tuple[JoinedLabels, dict[str, str]]:
+    """The labels of these films, and what tells the table again: its name, layout and SHA-256.
+
+    InputError where the table only names folders and no film lies in one of them.
+    """
+    table, layout = read_labels(path, datasets, uncertain)
+    joined = join_labels(table, films)
+    folders = [name for name in table.films if name.endswith("/")]
+    if films and folders and joined.unmatched_films == len(films):
+        raise InputError(
+            f"{path} names folders of films such as {folders[0]!r}, and no film lies in one; films are named like "
+            f"{films[0]!r}. Keep the folders of the data set, or put its table of films ({METADATA}) beside the table."
+        )
+    return joined, {"file": path.name, "dataset": layout, "sha256": sha256_of(path)}
 
 
 def find_labels(folder: Path) -> Path | None:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
-from cxrscore.errors import InputError, LeakError
-from cxrscore.labels.join import match_rows
-from cxrscore.labels.table import read_table
+from cxrscore.errors import InputError
 
 SPLIT_NAMES = ("train", "valid", "test")
-_SHOWN = 5
-"""Leaks that an error names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,61 +96,17 @@ def _deal(counts: NDArray[np.float64], fractions: NDArray[np.float64], rng: np.r
     return part_of
 
 
-def read_split(path: Path, paths: Sequence[str]) -> Split:
-    """The split of a CSV file with the columns film,split (train, valid or test) for the films at `paths`.
-
-    Films that it does not name are in no part. InputError for other words, or if it names none of the films.
+def draw_valid(
+    split: Split, patients: Sequence[str | None], labels: Floats, *, fraction: float = 0.125, seed: int
+) -> Split:
+    """A split whose valid part is empty, as official ones are, with about this fraction of the training films, whole
+    patients of them, moved there. One that has a valid part is returned as it is; InputError as of split_by_patient.
     """
-    table = read_table(path)
-    if missing := [name for name in ("film", "split") if name not in table.columns]:
-        raise InputError(f"{path} lacks the column {' and '.join(missing)}; wanted film,split")
-    words = table.column("split")
-    for row, word in enumerate(words):
-        if word not in SPLIT_NAMES:
-            raise table.error(row, f"split is {word!r}, wanted {', '.join(SPLIT_NAMES)}")
-    rows = match_rows(table.column("film"), paths)
-    train, valid, test = (
-        tuple(i for i, row in enumerate(rows) if row is not None and words[row] == name) for name in SPLIT_NAMES
-    )
-    if not train + valid + test:
-        raise InputError(f"{path} names none of the {len(paths)} films; wanted paths below the films folder")
-    return Split(train=train, valid=valid, test=test, rule=f"as in {path.name}")
-
-
-def split_csv(split: Split, paths: Sequence[str]) -> str:
-    """The split as CSV text that read_split takes, in the order of the films."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("film", "split"))
-    writer.writerows((paths[row], name) for row, name in sorted((row, n) for n, rows in split.parts() for row in rows))
-    return text.getvalue()
-
-
-def check_leaks(split: Split, patients: Sequence[str | None], sha256: Sequence[str], paths: Sequence[str]) -> None:
-    """Raises LeakError, naming films, if two parts share a patient, a file of the same bytes, or a film.
-
-    patients and sha256 are of all rows; None and "" are unknown and never the same.
-    """
-    kinds: tuple[tuple[str, Sequence[str | None]], ...] = (
-        ("the same film", paths),
-        ("films of one patient", patients),
-        ("files of the same bytes", sha256),
-    )
-    for what, keys in kinds:
-        if leaks := list(_crossing(split, keys)):
-            shown = "; ".join(
-                f"{paths[row]} ({name}) and {paths[other]} ({other_name})"
-                for row, name, other, other_name in leaks[:_SHOWN]
-            )
-            more = f" and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
-            raise LeakError(f"{what} in two parts of the split: {shown}{more}. Keep each patient in one part.")
-
-
-def _crossing(split: Split, keys: Sequence[str | None]) -> Iterator[tuple[int, str, int, str]]:
-    """First row and part of a key, with each row of another part that has the same key."""
-    first: dict[str, tuple[int, str]] = {}
-    for name, rows in split.parts():
-        for row in rows:
-            key = keys[row]
-            if key and first.setdefault(key, (row, name))[1] != name:
-                yield (*first[key], row, name)
+    if split.valid or not split.train:
+        return split
+    rows = np.array(split.train)
+    owners = [patients[row] for row in split.train]
+    drawn = split_by_patient(owners, labels[rows], fractions=(1 - fraction, fraction, 0.0), seed=seed)
+    train, valid = (tuple(rows[list(part)].tolist()) for part in (drawn.train, drawn.valid))
+    rule = f"{split.rule}; valid is {fraction:g} of train by patient, findings balanced, seed {seed}"
+    return Split(train=train, valid=valid, test=split.test, rule=rule)

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,9 +39,17 @@ class Table:
         place = self.columns.index(name)
         return [row[place].strip() for row in self.rows]
 
+    def cell(self, row: int, name: str) -> str:
+        """One cell, without blanks around it."""
+        return self.rows[row][self.columns.index(name)].strip()
+
     def first_of(self, names: Sequence[str]) -> str | None:
         """The first of these names that is a column."""
         return next((name for name in names if name in self.columns), None)
+
+    def wrong(self, what: str) -> InputError:
+        """The error that `what` is wrong with the whole table."""
+        return InputError(f"{self.path} {what}")
 
     def error(self, row: int, what: str) -> InputError:
         """The error that `what` is wrong with this row."""
@@ -53,13 +61,15 @@ def read_header(path: Path) -> tuple[str, ...]:
     return _header(path, _reader(path))
 
 
-def read_table(path: Path) -> Table:
-    """All of a CSV file; InputError where it cannot be read or a row does not fit the header."""
+def read_table(path: Path, only: Container[str] | None = None) -> Table:
+    """All of a CSV file, or of its columns those named in `only`; InputError where it cannot be read or a row does
+    not fit the header."""
     reader = _reader(path)
     columns = _header(path, reader)
     named = len(columns)
     while named > 1 and not columns[named - 1]:
         named -= 1
+    kept = [place for place, name in enumerate(columns) if only is None or name in only]
     rows, lines = [], []
     try:
         for row in reader:
@@ -68,11 +78,17 @@ def read_table(path: Path) -> Table:
             if len(row) < named or any(cell.strip() for cell in row[len(columns) :]):
                 where = f"{path}, line {reader.line_num}"
                 raise InputError(f"{where}: {len(row)} cells, wanted {named} as in the header")
-            rows.append([*row, *[""] * (len(columns) - len(row))][: len(columns)])
+            rows.append([row[place] if place < len(row) else "" for place in kept])
             lines.append(reader.line_num)
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}; wanted a CSV file") from error
-    return Table(path=path, columns=columns, rows=rows, lines=lines)
+    return Table(path=path, columns=tuple(columns[place] for place in kept), rows=rows, lines=lines)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, plain or gzipped, without blanks around them; InputError if it cannot be read."""
+    with _text(path) as text:
+        return [line.strip() for line in text]
 
 
 def _header(path: Path, reader: Reader) -> tuple[str, ...]:
@@ -88,6 +104,10 @@ def _header(path: Path, reader: Reader) -> tuple[str, ...]:
 
 
 def _reader(path: Path) -> Reader:
+    return csv.reader(_text(path))
+
+
+def _text(path: Path) -> io.TextIOWrapper:
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
@@ -98,7 +118,7 @@ def _reader(path: Path) -> Reader:
     if len(data) > MAX_BYTES:
         raise InputError(f"{path} has more than {MAX_BYTES:,} bytes; wanted a label table")
     try:
-        text = data.decode("utf-8-sig")
+        data.decode("utf-8-sig")  # all at once, to say at which byte; what is kept is decoded line by line
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 at byte {error.start}; save it as CSV in UTF-8") from error
-    return csv.reader(io.StringIO(text, newline=""))
+    return io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")

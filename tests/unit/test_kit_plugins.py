@@ -43,8 +43,6 @@ class TestMetrics(MetricCases):
 class TestDatasets(DatasetCases):
     @pytest.fixture(params=datasets, ids=lambda dataset: dataset.name)
     def dataset(self, request):
-        if request.param.name == "vindr-boxes" and "_d08_" in request.node.name:
-            request.applymarker(pytest.mark.xfail(reason="looks at no number of a box, and any word is a finding"))
         return request.param
 
     @pytest.fixture

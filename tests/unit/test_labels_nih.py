@@ -81,7 +81,9 @@ def test_columns_that_are_missing_are_left_out(tmp_path: Path) -> None:
     [
         ("018M", "f", "pa", ("1", "F", "PA")),
         ("006D", "male", "", ("0", "M", "")),
-        ("414", "?", "LL", ("", "", "LL")),
+        ("414", "?", "LL", ("", "", "L")),
+        ("40", "M", "ap_horizontal", ("40", "M", "AP Supine")),
+        ("40", "M", "LPO", ("40", "M", "LPO")),
         ("120", "FEMALE", "AP", ("120", "F", "AP")),
         ("61.0", "", "AP", ("61", "", "AP")),
         ("old", "M", "AP", ("", "M", "AP")),
@@ -98,7 +100,7 @@ def test_age_sex_and_view_in_one_form(tmp_path: Path, age: str, sex: str, view: 
         ("a.png,Mass|Lump,0,1,57,M,PA,1,1,1,1", r"line 3: column Finding Labels has the unknown finding 'Lump'"),
         ("a.png,No Finding|Mass,0,1,57,M,PA,1,1,1,1", "line 3: .* cannot both be"),
         ("a.png,Mass||Nodule,0,1,57,M,PA,1,1,1,1", "line 3: .* unknown finding ''"),
-        (",Mass,0,1,57,M,PA,1,1,1,1", "line 3: Image Index is empty"),
+        (",Mass,0,1,57,M,PA,1,1,1,1", "line 3: column Image Index is empty"),
         ("a.png,Mass,0", "line 3: 3 cells, wanted 11"),
         ("a.png,Mass,0,1,57,M,PA,1,1,1,1,more", "line 3: 12 cells, wanted 11"),
     ],
@@ -142,5 +144,38 @@ def test_the_full_nih_table(shared: Path) -> None:
 def test_tables_made_from_it(shared: Path) -> None:
     small, layout = read_labels(shared / "data" / "nih442" / "labels.csv", datasets)
     assert (layout, len(small.films), len(set(small.patients))) == ("nih", 442, 442)
-    google = shared / "data" / "nih_tables" / "google2019_nih-chest-xray-labels.csv.gz"
-    assert read_labels(google, datasets)[0].labels.shape == (4376, 14)
+
+
+GOOGLE = HEADER + ",Fracture,Pneumothorax,Airspace opacity,Nodule or mass,Set Id"
+
+
+def test_google_labels_by_hand(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "00000013_008.png,No Finding,8,13,60,M,AP,3056,2544,0.139,0.139,NO,NO,YES,NO,test",
+        "00000013_026.png,Pneumothorax,26,13,57,M,AP,2500,2048,0.168,0.168,YES,,NO,NO,val",
+        header=GOOGLE,
+        end="\r\n",
+    )
+    labels, layout = read_labels(path, datasets)
+    assert layout == "nih-google"
+    assert labels.findings == ("Fracture", "Pneumothorax", "Airspace opacity", "Nodule/Mass")
+    np.testing.assert_array_equal(labels.labels, np.array([[0, 0, 1, 0], [1, np.nan, 0, 0]], np.float32))
+    assert labels.patients == ("13", "13")
+    assert labels.columns["set"] == ("test", "val")
+    assert labels.columns["view"] == ("AP", "AP")
+
+
+def test_google_labels_are_yes_or_no(tmp_path: Path) -> None:
+    row = "a.png,No Finding,8,13,60,M,AP,3056,2544,0.139,0.139,NO,NO,MAYBE,NO,test"
+    with pytest.raises(InputError, match=r"line 2: column Airspace opacity has 'MAYBE', wanted YES, NO or nothing"):
+        read_labels(table(tmp_path, row, header=GOOGLE), datasets)
+
+
+@pytest.mark.shared
+def test_the_full_google_table(shared: Path) -> None:
+    path = shared / "data" / "nih_tables" / "google2019_nih-chest-xray-labels.csv.gz"
+    labels, layout = read_labels(path, datasets)
+    assert (layout, labels.labels.shape) == ("nih-google", (4376, 4))
+    assert not np.isnan(labels.labels).any()
+    assert (labels.columns["set"].count("test"), labels.columns["set"].count("val")) == (1962, 2414)

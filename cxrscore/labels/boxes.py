@@ -1,0 +1,134 @@
+"""Tables of boxes drawn around findings: NIH's BBox_List_2017, VinDr's, RSNA's. As labels they say which films have a
+finding; the boxes themselves are for whoever compares heat maps with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cxrscore.contract import Dataset, LabelTable
+from cxrscore.labels.columns import named_films, once_each
+from cxrscore.labels.findings import canonical
+from cxrscore.labels.nih import FILM, patient_of
+from cxrscore.labels.table import Table, read_table
+
+_FINDING = "Finding Label"
+_SIDES = ("Bbox [x", "y", "w", "h]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """Where a finding lies: left, top, width and height in pixels of the film as published; rater "" where untold."""
+
+    film: str
+    finding: str
+    x: float
+    y: float
+    width: float
+    height: float
+    rater: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Columns:
+    """What a table of boxes calls its columns; ``corners``: the last two are the right and lower edge."""
+
+    film: str
+    finding: str | None
+    sides: tuple[str, str, str, str]
+    rater: str | None = None
+    corners: bool = False
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        return (self.film, *self.sides, *filter(None, (self.finding,)))
+
+
+_TABLES = (
+    _Columns(film=FILM, finding=_FINDING, sides=_SIDES),
+    _Columns(
+        film="image_id",
+        finding="class_name",
+        sides=("x_min", "y_min", "x_max", "y_max"),
+        rater="rad_id",
+        corners=True,
+    ),
+    _Columns(film="patientId", finding=None, sides=("x", "y", "width", "height")),
+)
+
+
+def read_boxes(path: Path) -> tuple[Box, ...]:
+    """The boxes of a table in any of the three layouts; rows without a box are passed over.
+
+    InputError for other tables, and for a box that is no box, with row and column.
+    """
+    return boxes_of(read_table(path))
+
+
+def boxes_of(table: Table) -> tuple[Box, ...]:
+    """See read_boxes."""
+    names = next((names for names in _TABLES if set(names.wanted) <= set(table.columns)), None)
+    if names is None:
+        met = ", ".join(table.columns[:8])
+        raise table.wrong(f"has the columns {met}, wanted a table of boxes of NIH, VinDr or RSNA")
+    films = named_films(table, names.film)
+    findings = ["Pneumonia"] * len(films) if names.finding is None else table.column(names.finding)
+    raters = table.column(names.rater) if names.rater in table.columns else [""] * len(films)
+    sides = [table.column(side) for side in names.sides]
+    found = []
+    for row, film in enumerate(films):
+        if any(cells[row] for cells in sides):
+            x, y, width, height = _place(table, row, names)
+            finding, rater = canonical(findings[row]), raters[row]
+            found.append(Box(film=film, finding=finding, x=x, y=y, width=width, height=height, rater=rater))
+    return tuple(found)
+
+
+def _place(table: Table, row: int, names: _Columns) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a row's box."""
+    numbers = []
+    for side in names.sides:
+        cell = table.cell(row, side)
+        try:
+            number = float(cell)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise table.error(row, f"column {side} has {cell!r}, wanted a number of pixels")
+        numbers.append(number)
+    x, y, width, height = numbers
+    if names.corners:
+        width, height = width - x, height - y
+    if width <= 0 or height <= 0:
+        raise table.error(row, f"the box is {width:g} wide and {height:g} high, wanted both above 0")
+    return x, y, width, height
+
+
+def _recognises(columns: Sequence[str]) -> bool:
+    return {FILM, _FINDING, _SIDES[0]} <= set(columns)
+
+
+def _read(path: Path) -> LabelTable:
+    """1 for a finding that has a box, else unknown: a film without box for a finding may have it nevertheless."""
+    boxes = read_boxes(path)
+    films = once_each(box.film for box in boxes)
+    findings = once_each(sorted({box.finding for box in boxes}))
+    labels = np.full((len(films), len(findings)), np.nan, np.float32)
+    for box in boxes:
+        labels[films[box.film], findings[box.finding]] = 1
+    patients = tuple(map(patient_of, films))
+    return LabelTable(
+        films=tuple(films), findings=tuple(findings), labels=labels, patients=patients if any(patients) else None
+    )
+
+
+nih_boxes = Dataset(
+    name="nih-boxes",
+    summary="NIH BBox_List_2017: Image Index, Finding Label, Bbox [x,y,w,h]; only what has a box is known",
+    recognises=_recognises,
+    read=_read,
+)

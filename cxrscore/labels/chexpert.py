@@ -1,0 +1,101 @@
+"""CheXpert: train.csv and valid.csv, one row a film, findings that may be uncertain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cxrscore.contract import Floats, LabelTable
+from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_key, named_films
+from cxrscore.labels.findings import NO_FINDING, canonical
+from cxrscore.labels.stated import ZERO_ONE, stated_labels, uncertain_dataset
+from cxrscore.labels.table import Table, read_table
+
+OBSERVATIONS = (
+    NO_FINDING,
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+)
+"""What the labeller of CheXpert says of each report, in its order; MIMIC-CXR-JPG has the same, sorted."""
+
+_FILM, _FRONTAL, _AP_PA = "Path", "Frontal/Lateral", "AP/PA"
+_ABOUT = {"age": ("Age", clean_age), "sex": ("Sex", clean_sex)}
+_PATIENT = re.compile(r"(?:^|/)(patient\d+)/")
+
+
+def observations(columns: Sequence[str]) -> tuple[str, ...]:
+    """Those of the observations that are columns, in the order of CheXpert."""
+    return tuple(name for name in OBSERVATIONS if name in columns)
+
+
+def observed(table: Table, uncertain: float) -> tuple[tuple[str, ...], Floats]:
+    """Canonical findings and float32 [N,C] of the observations in a table.
+
+    The labeller sets No Finding where nothing else is positive or uncertain, devices aside: what such a row leaves
+    blank is therefore 0. All other blanks are unknown, because the report does not mention the finding.
+    """
+    names = observations(table.columns)
+    labels = stated_labels(table, names, ZERO_ONE, uncertain)
+    if NO_FINDING in names:
+        healthy = labels[:, [names.index(NO_FINDING)]] == 1
+        implied = np.array([name not in (NO_FINDING, "Support Devices") for name in names])
+        labels[healthy & implied & np.isnan(labels)] = 0
+    return tuple(map(canonical, names)), labels
+
+
+def _recognises(columns: Sequence[str]) -> bool:
+    return {_FILM, "Enlarged Cardiomediastinum", "Lung Lesion", "Support Devices"} <= set(columns)
+
+
+def _read(path: Path, uncertain: float) -> LabelTable:
+    table = read_table(path, (_FILM, _FRONTAL, _AP_PA, "Age", "Sex", *OBSERVATIONS))
+    films, patients = _films(table)
+    findings, labels = observed(table, uncertain)
+    columns = clean_columns(table, _ABOUT)
+    if _FRONTAL in table.columns:
+        columns["view"] = _views(table)
+    return LabelTable(films=films, findings=findings, labels=labels, patients=patients, columns=columns)
+
+
+def _films(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Films as patient00001/study1/view1_frontal.jpg, whatever lies above, and their patients."""
+    films, patients = [], []
+    for row, name in enumerate(map(film_key, named_films(table, _FILM))):
+        found = _PATIENT.search(name)
+        if not found:
+            raise table.error(row, f"column {_FILM} has {name!r}, wanted a path with a folder such as patient00001")
+        films.append(name[found.start(1) :])
+        patients.append(found[1])
+    return tuple(films), tuple(patients)
+
+
+def _views(table: Table) -> tuple[str, ...]:
+    """AP or PA of frontal films, "" where not told; L of the lateral ones."""
+    frontal = table.column(_FRONTAL)
+    positions = table.column(_AP_PA) if _AP_PA in table.columns else [""] * len(frontal)
+    return tuple(
+        "L" if plane.lower() == "lateral" else clean_view(position)
+        for plane, position in zip(frontal, positions, strict=True)
+    )
+
+
+chexpert = uncertain_dataset(
+    name="chexpert",
+    summary="CheXpert: Path, Sex, Age, Frontal/Lateral, AP/PA, 14 observations of 1, 0, -1 or nothing",
+    recognises=_recognises,
+    read_as=_read,
+)

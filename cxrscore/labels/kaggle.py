@@ -1,0 +1,64 @@
+"""Kaggle's contests: pneumonia (RSNA 2018) and pneumothorax (SIIM-ACR 2019), several rows a film."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cxrscore.contract import Dataset, LabelTable
+from cxrscore.labels.columns import named_films, once_each
+from cxrscore.labels.stated import ZERO_ONE, stated_labels
+from cxrscore.labels.table import read_table
+
+_RSNA = ("patientId", "Target")
+_SIIM = ("ImageId", "EncodedPixels")
+
+
+def _any_row(films: Sequence[str], found: Sequence[float], finding: str) -> LabelTable:
+    """A film has the finding if any of its rows says so. The tables do not tell which films are of one patient."""
+    places = once_each(films)
+    labels = np.zeros((len(places), 1), np.float32)
+    np.maximum.at(labels, [places[film] for film in films], np.array(found, np.float32).reshape(-1, 1))
+    return LabelTable(films=tuple(places), findings=(finding,), labels=labels)
+
+
+def _recognises_rsna(columns: Sequence[str]) -> bool:
+    return set(_RSNA) <= set(columns)
+
+
+def _read_rsna(path: Path) -> LabelTable:
+    """patientId names the film: a number made up for the contest, one for each film."""
+    table = read_table(path, _RSNA)
+    film, target = _RSNA
+    return _any_row(named_films(table, film), stated_labels(table, [target], ZERO_ONE)[:, 0].tolist(), "Pneumonia")
+
+
+def _recognises_siim(columns: Sequence[str]) -> bool:
+    return set(_SIIM) <= set(columns)
+
+
+def _read_siim(path: Path) -> LabelTable:
+    table = read_table(path, _SIIM)
+    film, mask = _SIIM
+    cells = table.column(mask)
+    for row, cell in enumerate(cells):
+        if cell != "-1" and not cell.replace(" ", "").isdigit():
+            raise table.error(row, f"column {mask} has {cell[:60]!r}, wanted -1 or numbers of pixels")
+    return _any_row(named_films(table, film), [float(cell != "-1") for cell in cells], "Pneumothorax")
+
+
+rsna = Dataset(
+    name="rsna",
+    summary="RSNA pneumonia: patientId (which names the film), x, y, width, height, Target",
+    recognises=_recognises_rsna,
+    read=_read_rsna,
+)
+
+siim = Dataset(
+    name="siim",
+    summary="SIIM-ACR pneumothorax: ImageId, EncodedPixels (-1: none)",
+    recognises=_recognises_siim,
+    read=_read_siim,
+)

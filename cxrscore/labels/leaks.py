@@ -1,0 +1,95 @@
+"""What two parts of a split must not share: a film, a patient, a file, or a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.errors import LeakError
+from cxrscore.labels.near import near_duplicates
+from cxrscore.labels.splits import Split
+
+_SHOWN = 5
+"""Leaks of one kind that an error names."""
+
+SAME_FILM = "the same film"
+SAME_PATIENT = "films of one patient"
+SAME_BYTES = "files of the same bytes"
+SAME_PICTURE = "films of nearly the same pixels"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """Two films that should be in one part of the split, and why; paths as given, parts train, valid or test."""
+
+    why: str
+    film: str
+    part: str
+    other: str
+    other_part: str
+
+    def __str__(self) -> str:
+        return f"{self.film} ({self.part}) and {self.other} ({self.other_part})"
+
+
+def check_leaks(
+    split: Split,
+    patients: Sequence[str | None],
+    sha256: Sequence[str],
+    paths: Sequence[str],
+    *,
+    thumbnails: NDArray[np.uint8] | None = None,
+    allow: bool = False,
+) -> list[Leak]:
+    """The leaks of a split: for each film, one of each kind with a film of an earlier part. LeakError that names
+    them, unless they are allowed.
+
+    patients, sha256 and thumbnails, uint8 [N,T,T] (see near_duplicates), are of all rows; None, "" and a blank
+    thumbnail are unknown and never the same. Two films are told once, by the first kind that they share.
+    """
+    kinds: tuple[tuple[str, Sequence[str | None]], ...] = (
+        (SAME_FILM, paths),
+        (SAME_PATIENT, patients),
+        (SAME_BYTES, sha256),
+    )
+    found = [(why, *leak) for why, keys in kinds for leak in _crossing(split, keys)]
+    if thumbnails is not None:
+        found += [(SAME_PICTURE, *leak) for leak in _alike(split, thumbnails)]
+    leaks: dict[tuple[int, int], Leak] = {}
+    for why, row, part, other, other_part in found:
+        leak = Leak(why=why, film=paths[row], part=part, other=paths[other], other_part=other_part)
+        leaks.setdefault((row, other), leak)
+    if leaks and not allow:
+        raise _error(list(leaks.values()))
+    return list(leaks.values())
+
+
+def _error(leaks: Sequence[Leak]) -> LeakError:
+    told = []
+    for why in dict.fromkeys(leak.why for leak in leaks):
+        same = [leak for leak in leaks if leak.why == why]
+        more = f" and {len(same) - _SHOWN} more" if len(same) > _SHOWN else ""
+        told.append(f"{why} in two parts of the split: {'; '.join(map(str, same[:_SHOWN]))}{more}.")
+    return LeakError(f"{' '.join(told)} Keep each patient in one part.")
+
+
+def _crossing(split: Split, keys: Sequence[str | None]) -> Iterator[tuple[int, str, int, str]]:
+    """First row and part of a key, with each row of another part that has the same key."""
+    first: dict[str, tuple[int, str]] = {}
+    for name, rows in split.parts():
+        for row in rows:
+            key = keys[row]
+            if key and first.setdefault(key, (row, name))[1] != name:
+                yield (*first[key], row, name)
+
+
+def _alike(split: Split, thumbnails: NDArray[np.uint8]) -> Iterator[tuple[int, str, int, str]]:
+    names = [name for name, _ in split.parts()]
+    part = np.full(len(thumbnails), -1)
+    for number, (_, rows) in enumerate(split.parts()):
+        part[list(rows)] = number
+    for pair in near_duplicates(thumbnails, part):
+        yield pair.first, names[part[pair.first]], pair.second, names[part[pair.second]]

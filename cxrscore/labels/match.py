@@ -1,0 +1,118 @@
+"""Which row of a table means which film. Tables name films by file name, by a path below some root of their own, by an
+identifier without a suffix, or they name a folder of films."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from cxrscore.errors import InputError
+from cxrscore.labels.columns import film_key, film_stem
+
+Rows = list[int | None]
+
+
+def match_rows(names: Sequence[str], paths: Sequence[str]) -> Rows:
+    """For each path of a film, the index of the name that means it, None without one.
+
+    A name means, in this order: the film at that very path; the film whose path ends with it; the film whose path
+    ends it; the only film of that file name, if no other name has it. A name without .png, .jpg, ... means a film
+    with any of them, and one that ends with / every film in that folder that has no row of its own. InputError where
+    two names mean one film, or one name two.
+    """
+    keys = [film_key(name) for name in names]
+    rows = _longer_paths(keys, paths)
+    _one_film_each(keys, paths, rows)
+    for more in (_shorter_paths(keys, paths, rows), _same_file_name(keys, paths, rows)):
+        for place, row in more.items():
+            rows[place] = row
+    return rows
+
+
+def _longer_paths(keys: Sequence[str], paths: Sequence[str]) -> Rows:
+    """For each path, the longest name with which it, or else its folder, ends."""
+    index: defaultdict[str, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys):
+        index[key].append(row)
+    found: Rows = []
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        tried = [key for end in _endings(path) for key in (end, film_stem(end))]
+        tried += [f"{end}/" for end in _endings(folder)]
+        found.append(next((_only(index[key], path) for key in tried if key in index), None))
+    return found
+
+
+def _one_film_each(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> None:
+    """Takes a row that names a folder and a film in it from all other films; InputError where one row has two."""
+    films: defaultdict[int, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        if row is not None and not keys[row].endswith("/"):
+            films[row].append(place)
+    for row, places in films.items():
+        exact = [place for place in places if "/" in keys[row] and paths[place] == keys[row]]
+        for place in set(places) - set(exact) if exact else ():
+            rows[place] = None
+        if not exact and len(places) > 1:
+            raise _ambiguous(keys[row], paths[places[0]], paths[places[1]])
+
+
+def _shorter_paths(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Mapping[int, int]:
+    """For paths without a row, the name that ends with them: the films folder lies below the root of the table."""
+    wanted: defaultdict[str, set[int]] = defaultdict(set)
+    for place, path in enumerate(paths):
+        for key in (path, film_stem(path)) if rows[place] is None else ():
+            wanted[key].add(place)
+    taken = set(rows)
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys if wanted else ()):
+        if row in taken:
+            continue
+        places = sorted({place for end in _endings(key) for place in wanted.get(end, ())})
+        if len(places) > 1:
+            raise _ambiguous(key, paths[places[0]], paths[places[1]])
+        for place in places:
+            found[place].append(row)
+    return {place: _only(meant, paths[place]) for place, meant in found.items()}
+
+
+def _same_file_name(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Mapping[int, int]:
+    """For paths still without a row, the one name with the same file name in another folder."""
+    taken = set(rows)
+    index: defaultdict[str, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys):
+        index[_base(key)].append(row)
+    found: dict[int, int] = {}
+    first: dict[int, str] = {}
+    for place, path in enumerate(paths):
+        meant = [] if rows[place] is not None else index.get(_base(path)) or index.get(film_stem(_base(path)), [])
+        # A file name of several rows, such as view1_frontal.jpg, tells nothing without its folders.
+        if len(meant) != 1 or meant[0] in taken or "/" not in keys[meant[0]]:
+            continue
+        if first.setdefault(meant[0], path) != path:
+            raise _ambiguous(keys[meant[0]], first[meant[0]], path)
+        found[place] = meant[0]
+    return found
+
+
+def _endings(path: str) -> Iterator[str]:
+    """The path, and what is left of it below each of its folders."""
+    while path:
+        yield path
+        path = path.partition("/")[2]
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _only(rows: Sequence[int], path: str) -> int:
+    if len(rows) > 1:
+        raise InputError(f"the table has {len(rows)} rows for the film {path!r}, wanted one")
+    return rows[0]
+
+
+def _ambiguous(key: str, path: str, other: str) -> InputError:
+    return InputError(
+        f"the label row {key!r} could mean {path!r} or {other!r}; write paths below the films folder in the table"
+    )

@@ -1,0 +1,113 @@
+"""MIMIC-CXR-JPG: findings of studies, from either labeller or by hand; the films of a study from the table beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cxrscore.contract import LabelTable
+from cxrscore.labels.chexpert import OBSERVATIONS, observed
+from cxrscore.labels.columns import clean_view
+from cxrscore.labels.stated import uncertain_dataset
+from cxrscore.labels.table import Table, read_table
+
+METADATA = "mimic-cxr-2.0.0-metadata.csv.gz"
+_SUBJECT, _STUDY, _FILM, _VIEW = "subject_id", "study_id", "dicom_id", "ViewPosition"
+_ORIENTATION = "PatientOrientationCodeSequence_CodeMeaning"
+_BY_HAND = "Airspace Opacity"
+"""What the table of the test set, labelled by hand, calls Lung Opacity."""
+
+
+def _recognises(columns: Sequence[str]) -> bool:
+    return {_STUDY, "Enlarged Cardiomediastinum", "Lung Lesion"} <= set(columns)
+
+
+def _read(path: Path, uncertain: float) -> LabelTable:
+    table = _renamed(read_table(path, (_SUBJECT, _STUDY, _BY_HAND, *OBSERVATIONS)))
+    findings, labels = observed(table, uncertain)
+    rows, films, views, subjects = _films(table, _metadata(path))
+    known = any(subjects)
+    return LabelTable(
+        films=tuple(films),
+        findings=findings,
+        labels=labels[np.array(rows, np.intp)],
+        patients=tuple(subjects) if known else None,
+        columns={"view": tuple(views)} if any(views) else {},
+    )
+
+
+def _renamed(table: Table) -> Table:
+    columns = tuple("Lung Opacity" if name == _BY_HAND else name for name in table.columns)
+    return Table(path=table.path, columns=columns, rows=table.rows, lines=table.lines)
+
+
+def _metadata(path: Path) -> Table | None:
+    """The table of films beside a table of studies."""
+    found = sorted(path.absolute().parent.glob("mimic-cxr-*metadata.csv*"))
+    return read_table(found[0], (_FILM, _SUBJECT, _STUDY, _VIEW, _ORIENTATION)) if found else None
+
+
+def _films(table: Table, metadata: Table | None) -> tuple[list[int], list[str], list[str], list[str]]:
+    """Row of the study, name, view and subject of each film; for a study whose films are not told, of its folder."""
+    places = _studies(table)
+    subjects = table.column(_SUBJECT) if _SUBJECT in table.columns else [""] * len(places)
+    rows, films, views, owners = [], [], [], []
+    for film, subject, study, view in _told(metadata):
+        if study in places:
+            rows.append(places[study])
+            films.append(f"{_folder(subject, study)}{film}")
+            views.append(view)
+            owners.append(subject)
+    told = set(rows)
+    for study, row in places.items():
+        if row not in told:
+            rows.append(row)
+            films.append(_folder(subjects[row], study))
+            views.append("")
+            owners.append(subjects[row])
+    return rows, films, views, owners
+
+
+def _studies(table: Table) -> dict[str, int]:
+    """The row of each study; InputError for a study without number, or with two rows."""
+    places: dict[str, int] = {}
+    for row, study in enumerate(table.column(_STUDY)):
+        if not study.isdigit():
+            raise table.error(row, f"column {_STUDY} has {study!r}, wanted a number")
+        if places.setdefault(study, row) != row:
+            raise table.error(row, f"column {_STUDY} has {study} again, as on line {table.lines[places[study]]}")
+    return places
+
+
+def _told(metadata: Table | None) -> list[tuple[str, str, str, str]]:
+    """Film, subject, study and view of each row of the table of films."""
+    if metadata is None:
+        return []
+    names = (_FILM, _SUBJECT, _STUDY)
+    if missing := [name for name in names if name not in metadata.columns]:
+        raise metadata.wrong(f"lacks the column {' and '.join(missing)}")
+    films, subjects, studies = map(metadata.column, names)
+    blank = [""] * len(films)
+    views = metadata.column(_VIEW) if _VIEW in metadata.columns else blank
+    lying = metadata.column(_ORIENTATION) if _ORIENTATION in metadata.columns else blank
+    seen = [
+        "AP Supine" if view == "AP" and how == "Recumbent" else clean_view(view)
+        for view, how in zip(views, lying, strict=True)
+    ]
+    return list(zip(films, subjects, studies, seen, strict=True))
+
+
+def _folder(subject: str, study: str) -> str:
+    """The folder of a study, p10/p10000032/s50414267/; without the subject, who is not always told, s50414267/."""
+    return f"p{subject[:2]}/p{subject}/s{study}/" if subject else f"s{study}/"
+
+
+mimic = uncertain_dataset(
+    name="mimic",
+    summary="MIMIC-CXR-JPG: subject_id, study_id, 14 observations of 1, 0, -1 or nothing; films from "
+    "mimic-cxr-2.0.0-metadata.csv.gz beside it, or by their folders",
+    recognises=_recognises,
+    read_as=_read,
+)

@@ -1,0 +1,85 @@
+"""VinDr-CXR: what each reader sees on a film, as boxes (Kaggle, PhysioNet) or as columns (PhysioNet)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Dataset, Floats, LabelTable
+from cxrscore.labels.boxes import boxes_of
+from cxrscore.labels.columns import named_films, once_each
+from cxrscore.labels.findings import NO_FINDING, canonical
+from cxrscore.labels.stated import ZERO_ONE, stated_labels
+from cxrscore.labels.table import Table, read_table
+
+_FILM, _READER, _CLASS = "image_id", "rad_id", "class_name"
+_BOX = "x_min"
+
+
+def majority(labels: Floats, films: NDArray[np.intp], count: int) -> Floats:
+    """The label that most readers of a film give: float32 [count,C] of labels [N,C], a row for each reader, whose
+    films are numbered from 0. As many for as against is unknown, and so is what no reader judged."""
+    votes = np.zeros((count, labels.shape[1]))
+    np.add.at(votes, films, np.nan_to_num(labels * 2 - 1))
+    return np.where(votes == 0, np.nan, votes > 0).astype(np.float32)
+
+
+def _recognises(columns: Sequence[str]) -> bool:
+    return _FILM in columns and {"Aortic enlargement", "Pleural effusion"} <= set(columns)
+
+
+def _read(path: Path) -> LabelTable:
+    table = read_table(path)
+    names = [name for name in table.columns if name and name not in (_FILM, _READER)]
+    return _by_film(named_films(table, _FILM), names, stated_labels(table, names, ZERO_ONE))
+
+
+def _recognises_boxes(columns: Sequence[str]) -> bool:
+    return {_FILM, _CLASS, _BOX} <= set(columns)
+
+
+def _read_boxes(path: Path) -> LabelTable:
+    table = read_table(path)
+    boxes_of(table)  # raises where a box is none, so that a damaged table is not half believed
+    films, classes = named_films(table, _FILM), table.column(_CLASS)
+    if "" in classes:
+        raise table.error(classes.index(""), f"column {_CLASS} is empty, wanted a finding or {NO_FINDING}")
+    readings = once_each(zip(films, _readers(table), strict=True))
+    findings = once_each(sorted(set(map(canonical, classes)) - {NO_FINDING}))
+    labels = np.zeros((len(readings), len(findings)), np.float32)
+    for reading, name in zip(zip(films, _readers(table), strict=True), map(canonical, classes), strict=True):
+        if name != NO_FINDING:
+            labels[readings[reading], findings[name]] = 1
+    return _by_film([film for film, _ in readings], list(findings), labels)
+
+
+def _readers(table: Table) -> list[str]:
+    return table.column(_READER) if _READER in table.columns else [""] * len(table.rows)
+
+
+def _by_film(films: Sequence[str], names: Sequence[str], labels: Floats) -> LabelTable:
+    places = once_each(films)
+    rows = np.array([places[film] for film in films], np.intp)
+    return LabelTable(
+        films=tuple(places),
+        findings=tuple(map(canonical, names)),
+        labels=majority(labels, rows, len(places)),
+    )
+
+
+vindr = Dataset(
+    name="vindr",
+    summary="VinDr-CXR image_labels: image_id, rad_id, 28 columns of 0 and 1; the majority of the readers",
+    recognises=_recognises,
+    read=_read,
+)
+
+vindr_boxes = Dataset(
+    name="vindr-boxes",
+    summary="VinDr-CXR boxes: image_id, class_name, rad_id, x_min, ...; the majority of the readers",
+    recognises=_recognises_boxes,
+    read=_read_boxes,
+)

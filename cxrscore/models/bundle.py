@@ -126,21 +126,18 @@ def _check_whole(path: Path, document: Mapping[str, Any]) -> None:
     films = document.get("films")
     if not isinstance(films, dict) or any(not _are_hashes(films.get(name)) for name in ("train", "valid")):
         raise FileFormatError(f"{path}: films: wanted lists of hashes of 16 hex digits under train and valid")
-    _check_lengths(path, document)
     check_document({**document, "films": {**films, "train": [], "valid": []}}, "model", str(path))
+    _check_lengths(path, document)
 
 
 def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
     """What has a value a finding must have as many as there are."""
-    spec, line = document.get("spec"), document.get("calibration")
-    if not isinstance(spec, dict) or not isinstance(spec.get("findings"), list) or not isinstance(line, dict):
-        return  # the schema says the rest
-    for name in ("slope", "intercept"):
-        values = line.get(name)
-        if isinstance(values, list) and len(values) != len(spec["findings"]):
-            raise FileFormatError(
-                f"{path}: calibration.{name} has {len(values)} values for {len(spec['findings'])} findings"
-            )
+    count, line = len(document["spec"]["findings"]), document["calibration"] or {}
+    rows = {f"calibration.{name}": line[name] for name in ("slope", "intercept") if name in line}
+    rows |= {f"golden.logits.{row}": values for row, values in enumerate(document["golden"]["logits"])}
+    for name, values in rows.items():
+        if len(values) != count:
+            raise FileFormatError(f"{path}: {name} has {len(values)} values for {count} findings")
 
 
 def _are_hashes(values: Any) -> bool:

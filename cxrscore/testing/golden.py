@@ -40,8 +40,11 @@ def golden_record(model: Model) -> dict[str, Any]:
 
 
 def golden_drift(model: Model, record: Mapping[str, Any], batch_size: int = FILMS) -> float:
-    """The largest difference of a logit from those kept; films are padded to batch_size, as scoring does."""
+    """The largest difference of a logit from those kept, 0 where none are; films are padded to batch_size, as scoring
+    does."""
     kept = np.array(record["logits"], np.float64)
+    if not len(kept):
+        return 0.0
     films = golden_films(model.spec.size, len(kept))
     found = [_padded(model, films[start : start + batch_size], batch_size) for start in range(0, len(kept), batch_size)]
     return float(np.abs(np.concatenate(found) - kept).max())

@@ -56,6 +56,10 @@ def test_the_drift_is_the_largest_difference_in_batches_of_the_runs_size():
     assert model.batches == [3, 3]
 
 
+def test_a_record_without_films_says_nothing():
+    assert golden_drift(Off(0.25), {"films": 0, "logits": [], "tolerance": 1e-4}) == 0
+
+
 def test_too_much_drift_is_an_error_that_says_what_to_do():
     record = golden_record(Off(0.0))
     assert check_golden(Off(1e-6), record) < 2e-5

@@ -67,6 +67,10 @@ def test_a_foreign_document_is_refused(tmp_path, metadata):
         ({"preprocessing": {"size": 64}}, "preprocessing: 'fit' is a required property"),
         ({"golden": {}}, "golden"),
         (
+            {"golden": {"films": 1, "logits": [[0.0]], "error": None, "tolerance": 1e-4}},
+            "golden.logits.0 has 1 values for 2 findings",
+        ),
+        (
             {"calibration": {"method": "platt", "slope": [1.0], "intercept": [0.0, 0.0], "fitted_on": "valid"}},
             "calibration.slope has 1 values for 2 findings",
         ),

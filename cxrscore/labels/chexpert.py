@@ -34,6 +34,7 @@ OBSERVATIONS = (
 
 _FILM, _FRONTAL, _AP_PA = "Path", "Frontal/Lateral", "AP/PA"
 _ABOUT = {"age": ("Age", clean_age), "sex": ("Sex", clean_sex)}
+_UNCERTAIN = -1.0
 _PATIENT = re.compile(r"(?:^|/)(patient\d+)/")
 
 
@@ -49,11 +50,12 @@ def observed(table: Table, uncertain: float) -> tuple[tuple[str, ...], Floats]:
     blank is therefore 0. All other blanks are unknown, because the report does not mention the finding.
     """
     names = observations(table.columns)
-    labels = stated_labels(table, names, ZERO_ONE, uncertain)
+    labels = stated_labels(table, names, ZERO_ONE, uncertain=_UNCERTAIN)
     if NO_FINDING in names:
         healthy = labels[:, [names.index(NO_FINDING)]] == 1
         implied = np.array([name not in (NO_FINDING, "Support Devices") for name in names])
         labels[healthy & implied & np.isnan(labels)] = 0
+    labels[labels == _UNCERTAIN] = uncertain
     return tuple(map(canonical, names)), labels
 
 

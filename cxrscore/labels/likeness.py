@@ -18,6 +18,7 @@ _MARGIN = 5
 _FINE, _COARSE = 0.8, 2.0
 """Standard deviations of the two Gaussians between which detail is compared, pixels: what is finer changes when a
 film is resized, what is coarser is the same in all chests."""
+_STEPS = 2
 _SHIFT = 3.0
 """Most that one film may be moved or stretched to fit the other, pixels."""
 
@@ -28,17 +29,26 @@ def likeness(films: Floats, others: Floats) -> Floats:
 
 
 def _laid_upon(films: Floats, others: Floats) -> Floats:
-    """The films moved and stretched along both axes as fits the others best, to first order (Lucas and Kanade 1981)."""
-    down, across = np.gradient(films, axis=(1, 2))
+    """The films moved and stretched along both axes as fits the others best (Lucas and Kanade 1981)."""
     place = np.linspace(-1, 1, SIDE, dtype=np.float32)
+    pixels = np.arange(SIDE, dtype=np.float32)
+    move = np.zeros((len(films), 4), np.float32)
+    laid = films
+    for _ in range(_STEPS):
+        move = np.clip(move + _step(laid, others, place), -_SHIFT, _SHIFT)
+        columns = pixels + move[:, 0:1] + move[:, 2:3] * place
+        rows = pixels + move[:, 1:2] + move[:, 3:4] * place
+        laid = _float32(_between(rows) @ films @ _between(columns).transpose(0, 2, 1))
+    return laid
+
+
+def _step(films: Floats, others: Floats, place: Floats) -> Floats:
+    """Pixels [P,4] that moving across and down, and stretching so, still lacks, to first order."""
+    down, across = np.gradient(films, axis=(1, 2))
     terms = np.stack([films, across, down, across * place, down * place[:, None]], axis=1)
     weights = _least_squares(_inner(terms), _inner(others))
     gain = np.where(np.abs(weights[:, :1]) < 1e-3, 1e-3, weights[:, :1])
-    move = np.clip(weights[:, 1:] / gain, -_SHIFT, _SHIFT)
-    pixels = np.arange(SIDE, dtype=np.float32)
-    columns = pixels + move[:, 0:1] + move[:, 2:3] * place
-    rows = pixels + move[:, 1:2] + move[:, 3:4] * place
-    return _float32(_between(rows) @ films @ _between(columns).transpose(0, 2, 1))
+    return _float32(weights[:, 1:] / gain)
 
 
 def _least_squares(terms: Floats, target: Floats) -> Floats:

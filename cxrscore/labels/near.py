@@ -21,7 +21,7 @@ from cxrscore.labels.likeness import SIDE, likeness
 
 Ints = NDArray[np.intp]
 
-ALIKE = 0.965
+ALIKE = 0.97
 """Likeness from which two films count as one. Measured on 442 films of as many patients: docs/datasets.md."""
 
 _FLAT = 2.0
@@ -88,7 +88,7 @@ def _coefficients(thumbnails: NDArray[np.uint8], rows: Ints) -> tuple[Ints, Floa
         films = thumbnails[block].astype(np.float32)
         spread = films.std(axis=(1, 2))
         films = films[spread >= _FLAT]
-        low = (basis @ films @ basis.T).reshape(len(films), -1)[:, 1:]
+        low = (basis @ films @ basis.T).reshape(len(films), _LOW * _LOW)[:, 1:]
         kept.append(block[spread >= _FLAT])
         parts.append(low / (SIDE * spread[spread >= _FLAT, None]))
     return np.concatenate(kept), np.concatenate(parts)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1024**3
 """Of a table when unpacked; the largest public one is a tenth of this."""
+_BLOCK = 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,17 +109,26 @@ def _reader(path: Path) -> Reader:
 
 
 def _text(path: Path) -> io.TextIOWrapper:
+    data = _unpacked(path)
+    try:
+        str(data.getbuffer(), "utf-8-sig")  # all at once, to say at which byte; what is kept is decoded line by line
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 at byte {error.start}; save it as CSV in UTF-8") from error
+    return io.TextIOWrapper(data, "utf-8-sig", newline="")
+
+
+def _unpacked(path: Path) -> io.BytesIO:
+    """The bytes of a file, unpacked if they are gzipped; read in blocks, as one read would reserve all that may be."""
+    data = io.BytesIO()
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            while block := file.read(_BLOCK):
+                data.write(block)
+                if data.tell() > MAX_BYTES:
+                    raise InputError(f"{path} has more than {MAX_BYTES:,} bytes; wanted a label table")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{path} has more than {MAX_BYTES:,} bytes; wanted a label table")
-    try:
-        data.decode("utf-8-sig")  # all at once, to say at which byte; what is kept is decoded line by line
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 at byte {error.start}; save it as CSV in UTF-8") from error
-    return io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    data.seek(0)
+    return data

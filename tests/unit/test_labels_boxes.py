@@ -128,9 +128,7 @@ def test_vindr_test_labels_have_no_reader(tmp_path: Path) -> None:
 
 
 def test_rsna_by_hand(tmp_path: Path) -> None:
-    path = written(
-        tmp_path, TABLES["rsna"][0], "a,264.0,152.0,213.0,379.0,1", "b,,,,,0", "a,562.0,152.0,256.0,453.0,1"
-    )
+    path = written(tmp_path, TABLES["rsna"][0], "a,264.0,152.0,213.0,379.0,1", "b,,,,,0", "a,562.0,152.0,256.0,453.0,1")
     table, layout = read_labels(path, datasets)
     assert (layout, table.films, table.findings) == ("rsna", ("a", "b"), ("Pneumonia",))
     assert table.labels.tolist() == [[1], [0]]

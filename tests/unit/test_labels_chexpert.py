@@ -47,6 +47,13 @@ def test_uncertain_counts_as_told(tmp_path: Path, word: str, label: float) -> No
     assert np.array_equal(labels[[0, 3, 6]], [NAN, 1, 0], equal_nan=True)
 
 
+def test_only_what_a_healthy_row_leaves_blank_is_0(tmp_path: Path) -> None:
+    row = HEALTHY.replace("1.0,,,", "1.0,,-1.0,")
+    assert np.isnan(read(tmp_path, row).labels[0, 2])
+    unsure = HEALTHY.replace("1.0,", "-1.0,")
+    assert np.isnan(read(tmp_path, unsure, uncertain="positive").labels[0, 1:]).all()
+
+
 @pytest.mark.parametrize("root", ["CheXpert-v1.0/", "CheXpert-v1.0-small/", "", "D:\\data\\"])
 @pytest.mark.parametrize("below", ["train/", "", "chexpert/train/", "set.zip/CheXpert-v1.0/train/"])
 def test_films_are_found_below_any_folder(tmp_path: Path, root: str, below: str) -> None:
@@ -83,7 +90,11 @@ METADATA = (
     "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime,"
     "ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,PatientOrientationCodeSequence_CodeMeaning"
 )
-STUDIES = ("10000032,50414267,,,,,,,,,1.0,,,,,", "10000032,53189527,1.0,,-1.0,,,,,,,0.0,,,,", "10000764,57375967" + "," * 14)
+STUDIES = (
+    "10000032,50414267,,,,,,,,,1.0,,,,,",
+    "10000032,53189527,1.0,,-1.0,,,,,,,0.0,,,,",
+    "10000764,57375967" + "," * 14,
+)
 FILMS = (
     "02aa804e,10000032,50414267,CHEST (PA AND LAT),PA,3056,2544,21800506,213014.531,CHEST (PA AND LAT),p,Erect",
     "174413ec,10000032,50414267,CHEST (PA AND LAT),LATERAL,3056,2544,21800506,213014.531,CHEST (PA AND LAT),l,Erect",

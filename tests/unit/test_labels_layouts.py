@@ -1,6 +1,7 @@
 """Every layout is told by its exact header, and by no other; each reads gzipped as it does plain."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ VINDR = (
     "Pneumonia,Tuberculosis,Other diseases,No finding"
 )
 PADCHEST_ROW = (
-    "0,a.png,0,20140915,S1,P1,1930.0,M,POSTEROANTERIOR,PA,Manual review of DICOM fields,No,CR,ImagingDynamicsCompanyLtd,"
+    "0,a.png,0,20140915,S1,P1,1930.0,M,POSTEROANTERIOR,PA,Manual review of DICOM fields,No,CR,ImagingDynamics,"
     "MONOCHROME2,0,,0.139,12,1638,3276,2690,3000,,,,,,R1,texto del informe,Physician,\"['normal']\",[],[],[],[]"
 )
 
@@ -109,3 +110,21 @@ def test_columns_of_sex_age_and_view_have_one_name_each(tmp_path: Path) -> None:
             assert columns["sex"][0] in "MF", name
             assert columns["view"][0] in ("PA", "AP"), name
             assert columns["age"][0].isdigit(), name
+
+
+def test_the_page_tells_every_layout_in_the_order_they_are_asked() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [dataset.name for dataset in datasets]
+
+
+@pytest.mark.shared
+def test_the_full_nih_table_needs_little_memory(shared: Path) -> None:
+    path = shared / "data" / "nih_tables" / "Data_Entry_2017_v2020.csv.gz"
+    tracemalloc.start()
+    try:
+        read_labels(path, datasets)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6

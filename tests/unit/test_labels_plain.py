@@ -1,5 +1,6 @@
 """Anybody's CSV: what is a film, a patient, a finding, and what is an error."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,18 @@ def test_files_that_are_no_text_table(tmp_path: Path, data: bytes, message: str)
     path = tmp_path / "mine.csv"
     path.write_bytes(data)
     with pytest.raises(InputError, match=message):
+        read_labels(path, datasets)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_table_that_is_too_large_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    monkeypatch.setattr("cxrscore.labels.table.MAX_BYTES", 5_000_000)
+    path = tmp_path / "mine.csv"
+    text = b"film,Mass\n" + b"a.png,1\n" * 1_000_000
+    path.write_bytes(gzip.compress(text) if packed else text)
+    with pytest.raises(InputError, match="more than 5,000,000 bytes; wanted a label table"):
         read_labels(path, datasets)
 
 

@@ -1,12 +1,22 @@
-"""Splits: patients kept together, findings spread, leaks found."""
+"""Splits: patients kept together, findings spread, official lists read."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cxrscore.errors import InputError, LeakError
-from cxrscore.labels import Split, check_leaks, datasets, read_labels, read_split, split_by_patient, split_csv
+from cxrscore.errors import InputError
+from cxrscore.labels import (
+    Split,
+    check_leaks,
+    datasets,
+    draw_valid,
+    read_labels,
+    read_split,
+    split_by_patient,
+    split_csv,
+)
 
 
 def cohort(patients: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
@@ -102,33 +112,91 @@ def test_wrong_split_files(tmp_path: Path, text: str, message: str) -> None:
         read_split(path, PATHS)
 
 
-def test_no_leak_no_error() -> None:
-    check_leaks(SPLIT, ["p", "q", "r", "p"], ["1", "2", "3", "1"], PATHS)
-    check_leaks(SPLIT, [None] * 4, [""] * 4, PATHS)  # unknown is not the same
+def test_validation_is_drawn_from_training_by_patient() -> None:
+    patients, labels = cohort(400)
+    test = tuple(row for row, patient in enumerate(patients) if patient.endswith("7"))
+    rest = tuple(row for row in range(len(patients)) if row not in set(test))
+    official = Split(train=rest, valid=(), test=test, rule="official")
+    drawn = draw_valid(official, patients, labels, fraction=0.2, seed=1)
+    assert sorted(drawn.train + drawn.valid) == list(rest)
+    assert drawn.test == test
+    assert len(drawn.valid) == pytest.approx(0.2 * len(rest), abs=4)
+    assert drawn.rule == "official; valid is 0.2 of train by patient, findings balanced, seed 1"
+    check_leaks(drawn, patients, [""] * len(patients), [str(row) for row in range(len(patients))])
+    assert draw_valid(drawn, patients, labels, seed=2) is drawn
+
+
+def test_validation_by_hand() -> None:
+    # Four patients of two films each to train with, rows 0 to 7: a quarter is one patient.
+    split = Split(train=tuple(range(8)), valid=(), test=(8,), rule="")
+    drawn = draw_valid(split, [str(row // 2) for row in range(9)], np.zeros((9, 1), np.float32), fraction=0.25, seed=0)
+    assert (len(drawn.train), len(drawn.valid), drawn.test) == (6, 2, (8,))
+    assert drawn.valid[1] == drawn.valid[0] + 1
+
+
+NIH_PATHS = ["images/00000001_000.png", "images/00000001_001.png", "images/00000002_000.png", "images/other.png"]
+
+
+def lists(tmp_path: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+    return tmp_path / f"{next(iter(files))}.txt"
+
+
+@pytest.mark.parametrize("named", ["train_val_list.txt", "test_list.txt"])
+def test_lists_of_nih_by_hand(tmp_path: Path, named: str) -> None:
+    lists(tmp_path, train_val_list="00000001_000.png\r\n00000001_001.png\r\n", test_list="00000002_000.png\n\n")
+    split = read_split(tmp_path / named, NIH_PATHS)
+    assert (split.train, split.valid, split.test) == ((0, 1), (), (2,))
+    assert split.rule == "as in train_val_list.txt, test_list.txt"
+
+
+def test_three_lists(tmp_path: Path) -> None:
+    path = lists(
+        tmp_path, my_val_list="00000001_001.png", my_train_list="00000001_000.png", my_test_list="00000002_000.png"
+    )
+    split = read_split(path, NIH_PATHS)
+    assert (split.train, split.valid, split.test) == ((0,), (1,), (2,))
 
 
 @pytest.mark.parametrize(
-    ("patients", "hashes", "message"),
+    ("files", "message"),
     [
-        (["p", "q", "p", "r"], ["", "", "", ""], r"one patient .*: a\.png \(train\) and x/c\.png \(test\)\. Keep"),
-        ([None] * 4, ["1", "2", "3", "2"], r"same bytes .*: d,e\.png \(train\) and b\.png \(valid\)"),
+        ({"train_val_list": "a.png"}, "is one list of several: wanted test_list.txt beside it"),
+        ({"test_list": "a.png"}, "is one list of several: wanted train_val_list.txt beside it"),
+        ({"films": "a.png"}, "of which part is not told; call it train_val_list.txt or test_list.txt"),
+        ({"test_list": "a.png", "train_list": "b.png\na.png"}, "name 'a.png' more than once"),
+        ({"test_list": "a.png", "train_list": "b.png"}, "names none of the 4 films"),
     ],
 )
-def test_leaks_name_the_films(patients: list[str | None], hashes: list[str], message: str) -> None:
-    with pytest.raises(LeakError, match=message) as caught:
-        check_leaks(SPLIT, patients, hashes, PATHS)
-    assert caught.value.exit_code == 4
+def test_wrong_lists(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_split(lists(tmp_path, **files), NIH_PATHS)
 
 
-def test_a_film_in_two_parts_is_a_leak() -> None:
-    with pytest.raises(LeakError, match=r"same film .*a\.png \(train\) and a\.png \(test\)"):
-        check_leaks(Split(train=(0,), valid=(1,), test=(0,), rule=""), [None] * 4, [""] * 4, PATHS)
+def test_the_split_table_of_mimic_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "mimic-cxr-2.0.0-split.csv.gz"
+    rows = "dicom_id,study_id,subject_id,split\n02aa,50414267,10000032,train\n174f,50414267,10000032,validate\n"
+    path.write_bytes(gzip.compress(f"{rows}2a2f,53189527,10000032,test\n".encode()))
+    folder = "files/p10/p10000032"
+    split = read_split(path, [f"{folder}/s53189527/2a2f.jpg", f"{folder}/s50414267/174f.jpg", "02aa.dcm"])
+    assert (split.train, split.valid, split.test) == ((2,), (1,), (0,))
+    path.write_text("dicom_id,study_id,subject_id,split\n02aa,50414267,10000032,valid\n")
+    with pytest.raises(InputError, match="line 2: split is 'valid', wanted train, validate, test"):
+        read_split(path, ["02aa.jpg"])
 
 
-def test_many_leaks_are_counted() -> None:
-    split = Split(train=(0,), valid=(), test=tuple(range(1, 9)), rule="")
-    with pytest.raises(LeakError, match="and 3 more"):
-        check_leaks(split, ["p"] * 9, [""] * 9, [f"{k}.png" for k in range(9)])
+@pytest.mark.shared
+def test_the_official_lists_of_nih_cross_no_patient(shared: Path) -> None:
+    folder = shared / "data" / "nih_tables"
+    table, _ = read_labels(folder / "Data_Entry_2017_v2020.csv.gz", datasets)
+    assert table.patients is not None
+    split = read_split(folder / "nih_official_test_list.txt.gz", table.films)
+    assert (len(split.train), len(split.valid), len(split.test)) == (86_524, 0, 25_596)
+    assert check_leaks(split, table.patients, [""] * len(table.films), table.films) == []
+    drawn = draw_valid(split, table.patients, table.labels, seed=0)
+    assert check_leaks(drawn, table.patients, [""] * len(table.films), table.films) == []
+    assert len(drawn.valid) / 86_524 == pytest.approx(0.125, abs=0.001)
 
 
 @pytest.mark.shared

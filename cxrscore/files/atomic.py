@@ -33,14 +33,15 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
 def settle(part: Path, path: Path) -> None:
     """Gives a finished file of the same file system its name, once it is on the disk; WriteError where that fails."""
     try:
-        _sync(part)
+        sync(part)
         os.replace(part, path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of names, is on the disk; OSError where that fails."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,12 +13,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
+from cxrscore.files.chunks import DEFLATE, FLETCHER32, SHUFFLE, ChunkError, read_chunks
+from cxrscore.files.heads import OddHeadError, check_head, root_address
 
 os.environ["HDF5_PLUGIN_PATH"] = "::"  # read by libhdf5 when it starts: it disables loading filters as plugins
 
@@ -30,13 +32,15 @@ UNQUESTIONED = 64 << 20
 """Bytes that a dataset may declare whatever it stores."""
 RATIO = 1000
 """Beyond that, how many bytes it may declare for each one stored: about what deflate can reach."""
-FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+FILTERS = {DEFLATE, SHUFFLE, FLETCHER32}
 KINDS = "biufS"
 """NumPy kinds of plain numbers and fixed-length text; others, such as references, may point elsewhere."""
 MEMBERS = 100_000
 """Objects that a file may have."""
 ATTRIBUTE = 16 << 20
 """Bytes of the longest text that an attribute may hold."""
+TEXT_PART = 60_000
+"""Bytes of a text in one attribute, which HDF5 limits to 64 KiB; the rest is in those named name+1, name+2, ..."""
 
 _FAULTS = (OSError, KeyError, RuntimeError, ValueError, TypeError)
 """What h5py raises for damaged files, by no rule that could be told apart."""
@@ -54,9 +58,13 @@ def open_guarded(path: Path, *, cap: int = DECLARED) -> Iterator[h5py.File]:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            _check_tree(file, cap)
-            yield file
+        with path.open("rb") as raw:
+            check_head(raw, root_address(raw))
+            with h5py.File(path, "r", locking="best-effort") as file:
+                _check_tree(file, raw, cap)
+                yield file
+    except OddHeadError as error:
+        raise FileFormatError(f"{path} is not a readable HDF5 file: {error}") from None
     except _FAULTS as error:
         raise FileFormatError(f"{path} is not a readable HDF5 file: {_reason(error)}") from error
 
@@ -66,19 +74,44 @@ def read_dataset(file: h5py.File, name: str) -> Array:
     dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
         raise FileFormatError(f"{file.filename} has no dataset {name}")
-    return np.asarray(dataset[()])
+    if dataset.chunks is None:
+        return np.asarray(dataset[()])
+    try:
+        return read_chunks(dataset)
+    except ChunkError as error:
+        raise _refused(dataset, str(error)) from None
+
+
+def read_attribute(owner: h5py.Group, name: str, *, longest: int = ATTRIBUTE) -> Any:
+    """An attribute of numbers or of texts of a fixed length, as h5py gives it; FileFormatError if there is none, it is
+    of another type, or of more than ``longest`` bytes.
+
+    Texts of any length are refused: libhdf5 reads them from a heap whose sizes it believes, be they of 4 GB, and walks
+    some damaged heaps for ever.
+    """
+    if name not in owner.attrs:
+        raise FileFormatError(f"{owner.file.filename} has no attribute {name}")
+    found = owner.attrs.get_id(name)
+    if found.dtype.kind not in KINDS or found.shape is None:
+        raise FileFormatError(f"{owner.file.filename}: attribute {name} is neither numbers nor text of a fixed length")
+    if found.get_storage_size() > longest:
+        raise FileFormatError(f"{owner.file.filename}: attribute {name} is longer than {longest} bytes")
+    return owner.attrs[name]
 
 
 def read_text(file: h5py.File, name: str, *, longest: int = ATTRIBUTE) -> str:
     """A text attribute of the root; FileFormatError if there is none, or one of more than ``longest`` bytes."""
-    if name not in file.attrs:
-        raise FileFormatError(f"{file.filename} has no attribute {name}")
-    if file.attrs.get_id(name).get_storage_size() > longest:
-        raise FileFormatError(f"{file.filename}: attribute {name} is longer than {longest} bytes")
-    value = file.attrs[name]
-    if not isinstance(value, str) or len(value) > longest:
-        raise FileFormatError(f"{file.filename}: attribute {name} is not a text of at most {longest} bytes")
-    return value
+    pieces: list[bytes] = []
+    part = name
+    while not pieces or part in file.attrs:
+        value = read_attribute(file, part, longest=longest)
+        if not isinstance(value, bytes):
+            raise FileFormatError(f"{file.filename}: attribute {part} is not a text")
+        pieces.append(value)
+        part = f"{name}+{len(pieces)}"
+        if sum(map(len, pieces)) > longest:
+            raise FileFormatError(f"{file.filename}: attribute {name} is longer than {longest} bytes")
+    return b"".join(pieces).decode()
 
 
 def check_link(group: h5py.Group, name: str) -> None:
@@ -120,11 +153,11 @@ def _check_storage(dataset: h5py.Dataset) -> None:
             raise _refused(dataset, f"is packed with filter {code}; wanted gzip, shuffle or fletcher32")
 
 
-def _check_tree(file: h5py.File, cap: int) -> None:
+def _check_tree(file: h5py.File, raw: BinaryIO, cap: int) -> None:
     declared, members = 0, 0
     groups, seen = [file], {h5py.h5o.get_info(file.id).addr}
     while groups:
-        for member in _members(groups.pop()):
+        for member in _members(groups.pop(), raw):
             address = h5py.h5o.get_info(member.id).addr
             members += 1
             if address in seen or members > MEMBERS:
@@ -140,11 +173,12 @@ def _check_tree(file: h5py.File, cap: int) -> None:
                 raise FileFormatError(f"{file.filename} declares over {cap} bytes, more than is read at once")
 
 
-def _members(group: h5py.Group) -> Iterator[Any]:
+def _members(group: h5py.Group, raw: BinaryIO) -> Iterator[Any]:
     for name in group:
         if not isinstance(name, str):  # h5py gives bytes where they are not UTF-8
             raise FileFormatError(f"{group.file.filename}: the name of a member of {group.name} is not UTF-8: {name!r}")
         check_link(group, name)
+        check_head(raw, group.id.links.get_info(name.encode()).u)
         member = group[name]
         if not isinstance(member, h5py.Group | h5py.Dataset):
             raise FileFormatError(f"{group.file.filename}: {_place(group, name)} is neither a group nor a dataset")

@@ -5,11 +5,14 @@ A film in an archive has the path of the archive and then its own: ``export.zip/
 
 from __future__ import annotations
 
+import errno
 import functools
 import lzma
 import struct
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from cxrscore.films.film import MAX_BYTES, FilmError, Status
@@ -31,15 +34,26 @@ class ArchiveError(Exception):
 
 def split_path(path: Path) -> tuple[Path, str]:
     """The file on disk, and the name of the member where the path leads into an archive, else ""."""
-    if not path.exists():
+    if not _holds(path.exists):
         for parent in path.parents:
-            if parent.is_file():
+            if _holds(parent.is_file):
                 return parent, path.relative_to(parent).as_posix()
     return path, ""
 
 
-def members(archive: Path) -> list[str]:
-    """Names of the files in an archive that can be told apart and lie below it; ArchiveError if it is none."""
+def _holds(question: Callable[[], bool]) -> bool:
+    """The answer; no, where the name is too long for a file, as that of a member of an archive may be."""
+    try:
+        return question()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+def members(archive: Path) -> tuple[list[str], list[str]]:
+    """Names of the files in an archive that can be told apart and lie below it, and those of the others; ArchiveError
+    if it is none."""
     try:
         with zipfile.ZipFile(archive) as opened:
             if len(opened.filelist) > LARGEST_DIRECTORY:
@@ -47,7 +61,8 @@ def members(archive: Path) -> list[str]:
             names = [item.filename for item in opened.filelist if not item.is_dir()]
     except _RAISED as error:
         raise ArchiveError(type(error).__name__) from None
-    return sorted({name for name in names if _lies_below(name)})
+    plain = {name for name, count in Counter(names).items() if count == 1 and _lies_below(name)}
+    return sorted(plain), sorted(set(names) - plain)
 
 
 def _lies_below(name: str) -> bool:

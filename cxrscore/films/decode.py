@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib
-import importlib.util
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +15,8 @@ from cxrscore.films.archive import read_member, split_path
 from cxrscore.films.dicom import open_dicom
 from cxrscore.films.film import MAX_BYTES, Film, FilmError, Header, Pixels, Status, check_sides
 from cxrscore.films.opencv import cv2
-from cxrscore.films.sniff import HEAD, check_jpeg_end, jpeg_header, jpeg_orientation, png_header, sniff
+from cxrscore.films.sniff import HEAD, check_jpeg_end, jpeg_header, jpeg_orientation, png_header, png_rest, sniff
+from cxrscore.films.strict import check_strictly
 
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
@@ -100,12 +98,16 @@ def _open(data: bytes, kind: str, *, any_modality: bool) -> tuple[Header, Callab
 
 def _decode_png(data: bytes, header: Header, *, transparent: bool) -> tuple[Pixels, str]:
     check_sides(header)
+    rest = png_rest(data)
     pixels = _decode(data, header, _GREY)
-    if transparent:
-        alpha = _decode(data, header, _AS_STORED)[..., -1]
-        if int(alpha.min()) < np.iinfo(alpha.dtype).max:
-            return pixels, "transparency ignored"
-    return pixels, ""
+    notes = ["transparency ignored"] * (transparent and _shows_through(_decode(data, header, _AS_STORED)))
+    notes += ["bytes after its end ignored"] * bool(rest.strip(b"\0"))
+    return pixels, ", ".join(notes)
+
+
+def _shows_through(stored: Pixels) -> bool:
+    """Whether a pixel of a film with transparency is not opaque; OpenCV tells it of all but plain grey."""
+    return stored.ndim == 2 or bool(stored[..., -1].min() < np.iinfo(stored.dtype).max)
 
 
 def _decode_jpeg(data: bytes, header: Header, marker: int, bits: int) -> tuple[Pixels, str]:
@@ -113,29 +115,9 @@ def _decode_jpeg(data: bytes, header: Header, marker: int, bits: int) -> tuple[P
     if marker not in (0xC0, 0xC1, 0xC2) or bits != 8:
         raise FilmError(Status.UNSUPPORTED, f"JPEG of type SOF{marker & 15} with {bits} bits, wanted 8-bit lossy")
     check_jpeg_end(data)
-    _check_strictly(data)
+    check_strictly(data)
     tag = jpeg_orientation(data)
     return _decode(data, header, _GREY), "" if tag in (0, 1) else f"orientation tag {tag} ignored"
-
-
-def _check_strictly(data: bytes) -> None:
-    """Raises FilmError where libjpeg has something to say of the coded data, which OpenCV would keep to itself.
-
-    Only with simplejpeg (extra "strict"). A JPEG has no checksum, so damage may still go unseen: a byte changed in
-    the coded data is found in about half of the cases.
-    """
-    simplejpeg = _simplejpeg()
-    if simplejpeg is None:
-        return
-    try:
-        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
-    except ValueError as error:
-        raise FilmError(Status.DAMAGED, f"damaged: {str(error)[:80]}") from None
-
-
-@functools.cache
-def _simplejpeg() -> Any:
-    return importlib.import_module("simplejpeg") if importlib.util.find_spec("simplejpeg") else None
 
 
 def _decode(data: bytes, header: Header, flags: int) -> Pixels:

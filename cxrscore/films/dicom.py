@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from cxrscore.films.dicom_display import displayed
 from cxrscore.films.film import FilmError, Header, Pixels, Status, check_sides
 from cxrscore.films.sniff import check_jpeg_end, jpeg2000_header, jpeg_header
+from cxrscore.films.strict import check_strictly
 
 INSTALL = 'pip install "cxrscore[dicom]"'
 CHEST_MODALITIES = ("CR", "DX", "RG")
@@ -38,15 +39,31 @@ _TAGS = (
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "PixelData"),
 )
+# PS3.3 C.7.3.1.1.1, those that a folder of films may hold.
+_MODALITIES = frozenset(
+    (
+        *("CR", "DX", "RG", "CT", "MR", "US", "NM", "PT", "XA", "RF", "MG", "IO", "PX", "BMD", "BI", "DG", "ES", "GM"),
+        *("OP", "OPT", "OCT", "SM", "XC", "TG", "OT", "ECG", "HD", "EPS", "AU", "SR", "KO", "PR", "DOC", "SEG", "REG"),
+        *("PLAN", "SMR", "RTIMAGE", "RTDOSE", "RTPLAN", "RTSTRUCT", "RTRECORD"),
+    )
+)
+# PS3.3 C.8.1.1.1.1 and C.8.11.5.1, and what is often written in their place.
+_VIEWS = frozenset(
+    (
+        *("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LAO", "RAO", "LPO", "RPO"),
+        *("LAT", "LATERAL", "OBL", "OBLIQUE"),
+    )
+)
 # pydicom inflates a deflated data set whole, whatever its size, before anything can be asked of it.
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 _EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 _EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 _RUN_LENGTH = "1.2.840.10008.1.2.5"
+_BASELINE = "1.2.840.10008.1.2.4.50"
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _CODECS = {
-    "1.2.840.10008.1.2.4.50": "jpeg8_decode",  # JPEG baseline
+    _BASELINE: "jpeg8_decode",
     "1.2.840.10008.1.2.4.51": "jpeg8_decode",  # JPEG extended, 12 bits
     "1.2.840.10008.1.2.4.57": "jpeg8_decode",  # JPEG lossless
     "1.2.840.10008.1.2.4.70": "jpeg8_decode",  # JPEG lossless, first-order prediction
@@ -86,8 +103,8 @@ def open_dicom(data: bytes, *, any_modality: bool) -> tuple[Header, Callable[[],
         header = Header(
             width=int(dataset.get("Columns") or 0),
             height=int(dataset.get("Rows") or 0),
-            modality=_word(dataset.get("Modality")),
-            view=_word(dataset.get("ViewPosition")),
+            modality=_known(dataset.get("Modality"), _MODALITIES),
+            view=_known(dataset.get("ViewPosition"), _VIEWS),
         )
     return header, lambda: _decode(dataset, header, any_modality=any_modality)
 
@@ -95,13 +112,15 @@ def open_dicom(data: bytes, *, any_modality: bool) -> tuple[Header, Callable[[],
 def _decode(dataset: Any, header: Header, *, any_modality: bool) -> tuple[Pixels, str]:
     with _damage_told():
         if not any_modality:
-            _check_chest(header.modality, _word(dataset.get("BodyPartExamined")))
+            _check_chest(header.modality, _word(dataset.get("BodyPartExamined")), "PixelData" in dataset)
         _check_layout(dataset)
         check_sides(header)
         return displayed(_stored(dataset, header), dataset)
 
 
-def _check_chest(modality: str, body_part: str) -> None:
+def _check_chest(modality: str, body_part: str, has_pixels: bool) -> None:
+    if not modality and not has_pixels:  # cut short, or no film at all
+        raise FilmError(Status.DAMAGED, "DICOM without pixels")
     if modality not in CHEST_MODALITIES:
         wanted = ", ".join(CHEST_MODALITIES)
         raise FilmError(Status.NOT_CHEST, f"modality {modality or 'unknown'}, wanted one of {wanted}")
@@ -164,6 +183,9 @@ def _by_pydicom(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
     one_frame = header.width * header.height * int(dataset.BitsAllocated) // 8
     if syntax != _RUN_LENGTH and len(dataset.PixelData) >= 2 * one_frame:
         raise FilmError(Status.SEVERAL_FRAMES, "pixels of several frames, wanted one film a file")
+    one_line = min(header.width, header.height) * int(dataset.BitsAllocated) // 8
+    if syntax != _RUN_LENGTH and len(dataset.PixelData) >= one_frame + one_line:  # more than padding
+        raise FilmError(Status.DAMAGED, "damaged: its header says fewer pixels than there are")
     layout = {
         "rows": header.height,
         "columns": header.width,
@@ -178,7 +200,9 @@ def _by_pydicom(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
     }
     # Without its padding, of which pydicom warns; the codec's frames have lengths of their own.
     data = dataset.PixelData if syntax == _RUN_LENGTH else dataset.PixelData[: one_frame + one_frame % 2]
-    pixels, _ = _module("pydicom.pixels").get_decoder(syntax).as_array(data, raw=True, **layout)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*RLE segment contains non-conformant padding")
+        pixels, _ = _module("pydicom.pixels").get_decoder(syntax).as_array(data, raw=True, **layout)
     return _stored_bits(np.asarray(pixels), dataset)
 
 
@@ -201,6 +225,8 @@ def _check_frame(frame: bytes, syntax: str, header: Header) -> None:
     else:
         found, _, _ = jpeg_header(frame)
         check_jpeg_end(frame)
+        if syntax == _BASELINE:
+            check_strictly(frame)
         whole = True
     if not whole:
         raise FilmError(Status.DAMAGED, "JPEG 2000 is cut short: its end marker is missing")
@@ -238,10 +264,15 @@ def _damage_told() -> Iterator[None]:
 
 
 def _word(value: Any) -> str:
-    """A short coded word of the standard, else "": free text may hold anything."""
-    text = str(value or "").strip().upper()
-    return text if re.fullmatch(r"[A-Z0-9 _]{1,16}", text) else ""
+    return str(value or "").strip().upper()
+
+
+def _known(value: Any, words: frozenset[str]) -> str:
+    """The value if it is one of the words, else "": a field that goes into outputs may hold anything, even a name."""
+    word = _word(value)
+    return word if word in words else ""
 
 
 def _uid(text: str) -> str:
-    return text if re.fullmatch(r"[0-9.]{1,64}", text) else "unknown"
+    """A UID of the standard; others may be anybody's."""
+    return text if re.fullmatch(r"1\.2\.840\.10008\.[0-9.]{1,49}", text) else "unknown"

@@ -69,7 +69,7 @@ def _windowed(values: Values, dataset: Any) -> Values:
     center, width = _number(dataset.WindowCenter), _number(dataset.WindowWidth)
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
     if not abs(center) < 1e30 or not (1 if function == "LINEAR" else 1e-9) <= width < 1e30:
-        raise FilmError(Status.DAMAGED, f"damaged: VOI window of width {width:g}")
+        raise FilmError(Status.DAMAGED, "damaged: its VOI window is out of range")
     if function == "SIGMOID":
         return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700))))
     if function == "LINEAR_EXACT":

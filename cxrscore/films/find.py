@@ -22,7 +22,8 @@ class FoundFilms:
 
     paths       films as POSIX paths below the folder, sorted
     others      how many other files there are
-    unreadable  folders and files that could not be looked at or whose names are not UTF-8, sorted
+    unreadable  folders and files that could not be looked at, whose names are not UTF-8, links that lead nowhere, and
+                what in an archive lies outside of it or shares its name with another; sorted
     """
 
     paths: tuple[str, ...]
@@ -78,8 +79,10 @@ def _walk(folder: Path, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
                 elif entry.is_file() and _is_archive(entry):
-                    yield from _films_within(Path(entry.path), path)
+                    yield from _films_within(Path(entry.path), path, unreadable)
                 else:
+                    if entry.is_symlink():
+                        entry.stat()  # an error where it leads nowhere: it is not just another kind of file
                     yield path, entry.is_file() and _is_film(entry)
             except (OSError, ArchiveError):
                 unreadable.append(path)
@@ -108,9 +111,11 @@ def _head(entry: os.DirEntry[str]) -> bytes:
         return file.read(HEAD)
 
 
-def _films_within(archive: Path, path: str) -> Iterator[tuple[str, bool]]:
+def _films_within(archive: Path, path: str, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
     """Each member's path and whether it is a film; one that cannot be read becomes a film with that status."""
-    for name in members(archive):
+    names, odd = members(archive)
+    unreadable.extend(f"{path}/{name}" for name in odd)
+    for name in names:
         base = PurePath(name).name
         yield f"{path}/{name}", _named_so(base, SUFFIXES, partial(_begins_like_film, archive, name))
 

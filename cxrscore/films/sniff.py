@@ -58,21 +58,34 @@ def png_header(data: bytes) -> tuple[Header, bool]:
         raise FilmError(Status.DAMAGED, "PNG without a header")
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
     transparent = colour in (4, 6)
-    for name, start in _chunks_before_pixels(data):
+    for name, start, _ in _chunks(data):
+        if name == b"IDAT":
+            break
         if name == b"acTL" and data[start : start + 4] not in (b"\0\0\0\0", b"\0\0\0\1"):
             raise FilmError(Status.SEVERAL_FRAMES, "animated PNG, wanted one film a file")
         transparent |= name == b"tRNS"
     return Header(width=width, height=height), transparent
 
 
-def _chunks_before_pixels(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Name and start of the content of each chunk of a PNG before its first IDAT."""
+def png_rest(data: bytes) -> bytes:
+    """What a PNG has behind its end; raises FilmError unless its chunks, one after the other, lead to that end.
+
+    Decoders believe the length that a chunk claims: 4 GB of memory for one of a few bytes.
+    """
+    for name, _, end in _chunks(data):
+        if end > len(data):
+            break
+        if name == b"IEND":
+            return data[end:]
+    raise FilmError(Status.DAMAGED, "PNG is cut short: its end chunk is missing")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start of the content and end of each chunk of a PNG."""
     at = 8
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
-        if name == b"IDAT":
-            return
-        yield name, at + 8
+        yield name, at + 8, at + 12 + length
         at += 12 + length
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.contract import Array
-from cxrscore.files.guard import h5py
+from cxrscore.files.guard import TEXT_PART, h5py
 from cxrscore.scores.layout import TEXT, Column
 
 LIBVER = ("earliest", "v110")
@@ -46,6 +46,16 @@ def fill(dataset: h5py.Dataset, place: slice, values: Array) -> None:
     """Writes rows. h5py must be told that bytes are UTF-8: the dataset's own dtype says so."""
     if values.size:
         dataset[place] = values.astype(dataset.dtype)
+
+
+def put_text(file: h5py.File, name: str, text: str) -> None:
+    """Creates an attribute of the root, of a fixed length: others could not be read safely (see files.guard). What is
+    too long for one goes on in others."""
+    coded = text.encode()
+    for part, start in enumerate(range(0, len(coded), TEXT_PART)):
+        piece = np.bytes_(coded[start : start + TEXT_PART])
+        place = f"{name}+{part}" if part else name
+        file.attrs.create(place, piece, dtype=h5py.string_dtype("utf-8", len(piece)))
 
 
 def encode(texts: Sequence[str]) -> Array:

@@ -38,7 +38,8 @@ ATTRIBUTES = {
     "inputs": "what the scores depend on: model, preprocessing, backend, findings, the films' paths",
     "provenance": "when, how and with what the file was made; not part of the fingerprint",
 }
-"""Attributes of the root. inputs and provenance are JSON texts."""
+"""Attributes of the root. inputs and provenance are JSON texts; one of more than 60,000 bytes goes on in attributes
+named provenance+1, provenance+2, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)

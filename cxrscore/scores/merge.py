@@ -10,7 +10,7 @@ from typing import Any
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files.guard import h5py
-from cxrscore.scores.columns import CHUNK_BYTES, LIBVER, create, fill, put
+from cxrscore.scores.columns import CHUNK_BYTES, LIBVER, create, fill, put, put_text
 from cxrscore.scores.layout import FORMAT, LAYOUT, SCALES, SHARD_LAYOUT, TEXT, VERSION
 from cxrscore.scores.manifest import Manifest, canonical
 from cxrscore.scores.safefile import SafeFile
@@ -38,9 +38,11 @@ def merge_shards(
     # A chunk that was filled to its end is never needed again: drop those first from HDF5's cache.
     cache = {"rdcc_nbytes": 2 * CHUNK_BYTES, "rdcc_w0": 1.0}
     with SafeFile(part) as target, h5py.File(target, "w", libver=LIBVER, **cache) as file:
-        file.attrs.update({"format": FORMAT, "version": VERSION, "complete": False})
-        file.attrs.update({"fingerprint": manifest.fingerprint, "inputs": canonical(manifest.inputs)})
-        file.attrs["provenance"] = canonical(provenance)
+        file.attrs.update({"version": VERSION, "complete": False})
+        texts = {"format": FORMAT, "fingerprint": manifest.fingerprint}
+        texts |= {"inputs": canonical(manifest.inputs), "provenance": canonical(provenance)}
+        for name, text in texts.items():
+            put_text(file, name, text)
         for column in LAYOUT:
             if not column.in_shard:
                 put(file, column, own[column.path])

@@ -12,7 +12,7 @@ import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError
-from cxrscore.files.guard import DECLARED, h5py, open_guarded, read_dataset, read_text
+from cxrscore.files.guard import DECLARED, h5py, open_guarded, read_attribute, read_dataset, read_text
 from cxrscore.scores.checks import check_ranges
 from cxrscore.scores.columns import decode
 from cxrscore.scores.data import FilmRows, HeatMaps, Scores, Thumbnails
@@ -56,12 +56,12 @@ def check_format(file: h5py.File, wanted: str) -> None:
     name = file.filename
     if "format" not in file.attrs or read_text(file, "format", longest=100) != wanted:
         raise FileFormatError(f"{name} is not of format {wanted}. Scores files are written by `cxrscore score`.")
-    version = file.attrs.get("version")
+    version = read_attribute(file, "version", longest=8)
     if version != VERSION:
         raise FileFormatError(
             f"{name} is of version {version}, this cxrscore reads {VERSION}. Use the one that wrote it, or score again."
         )
-    complete = file.attrs.get("complete")
+    complete = "complete" in file.attrs and read_attribute(file, "complete", longest=1)
     if not (isinstance(complete, np.bool_) and complete):
         raise FileFormatError(
             f"{name} is not complete: its writing was cut short. Remove it and run `cxrscore score` again."

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cxrscore.contract import Array, Floats
 from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.files import locked, write_whole
-from cxrscore.files.atomic import cannot_write, settle
+from cxrscore.files.atomic import cannot_write, settle, sync
 from cxrscore.scores.checks import check_fit, check_ranges
 from cxrscore.scores.columns import encode
 from cxrscore.scores.data import Thumbnails
@@ -213,6 +213,7 @@ def _check_same(place: Path, inputs: Mapping[str, Any], manifest: Manifest) -> N
 def _begin(output: Path, manifest: Manifest, *, replaces: bool) -> None:
     with _writing(output):
         _parts(output).mkdir(exist_ok=True)
+        sync(output.parent)
     write_manifest(_manifest_file(output), manifest, replaces=replaces)
 
 

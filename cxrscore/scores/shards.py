@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files.guard import h5py, open_guarded, read_text
+from cxrscore.files.guard import h5py, open_guarded, read_attribute, read_text
 from cxrscore.scores.checks import check_fit, check_ranges
-from cxrscore.scores.columns import LIBVER, decode, encode, put
+from cxrscore.scores.columns import LIBVER, decode, encode, put, put_text
 from cxrscore.scores.data import HeatMaps
 from cxrscore.scores.layout import MESSAGE, SHARD_FORMAT, SHARD_LAYOUT, TEXT, VERSION
 from cxrscore.scores.reading import check_columns, check_format, heat_maps, read_columns
@@ -60,8 +60,9 @@ def shard_bytes(shard: Shard, fingerprint: str, rows: range, findings: int) -> b
     with h5py.File(buffer, "w", libver=LIBVER) as file:
         for column in SHARD_LAYOUT:
             put(file, column, columns[column.path])
-        file.attrs.update({"format": SHARD_FORMAT, "version": VERSION, "fingerprint": fingerprint})
-        file.attrs.update({"first": rows.start, "complete": True})
+        put_text(file, "format", SHARD_FORMAT)
+        put_text(file, "fingerprint", fingerprint)
+        file.attrs.update({"version": VERSION, "first": rows.start, "complete": True})
     return buffer.getvalue()
 
 
@@ -119,9 +120,13 @@ def _check(file: h5py.File, fingerprint: str, rows: range) -> None:
     """FileFormatError unless the file is the shard of these rows of the run with this fingerprint."""
     check_format(file, SHARD_FORMAT)
     check_columns(file, SHARD_LAYOUT)
-    met = (read_text(file, "fingerprint", longest=64), int(file.attrs["first"]), file["films/status"].shape)
+    met = (read_text(file, "fingerprint", longest=64), _first(file), file["films/status"].shape)
     if met != (fingerprint, rows.start, (len(rows),)):
         raise FileFormatError(f"{file.filename} is not the shard of films {rows.start} to {rows.stop} of this run")
+
+
+def _first(file: h5py.File) -> int:
+    return int(read_attribute(file, "first", longest=8))
 
 
 def _columns(shard: Shard) -> dict[str, Array]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from made_run import made_file
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files.guard import h5py
 from cxrscore.scores import open_scores
+from cxrscore.scores.columns import put_text
 
 PROB = "scores/prob"
 SHAPE = (150, 3)
@@ -57,6 +60,18 @@ def second_name(file: Any, canary: Path) -> None:
     file[PROB] = file["scores/logit"]
 
 
+def newer_group(file: Any, canary: Path) -> None:
+    """Of a kind on which libhdf5 1.14 crashes if it is damaged."""
+    del file["cam"]
+    file.create_group("cam", track_order=True)
+
+
+def newer_dataset(file: Any, canary: Path) -> None:
+    """With a head of another kind, as one gets by keeping the order of its attributes."""
+    del file[PROB]
+    file.create_dataset(PROB, SHAPE, "<f4", track_order=True)
+
+
 def loop(file: Any, canary: Path) -> None:
     file["films/again"] = file["/"]
 
@@ -75,6 +90,12 @@ def text_bomb(file: Any, canary: Path) -> None:
 
 def unknown_filter(file: Any, canary: Path) -> None:
     _replaced(file, chunks=SHAPE, compression="lzf")
+
+
+def short_chunk(file: Any, canary: Path) -> None:
+    """libhdf5 returns what lies behind it in memory, or crashes."""
+    dataset = _replaced(file, chunks=SHAPE, compression="gzip")
+    dataset.id.write_direct_chunk((0, 0), zlib.compress(b"only a little"))
 
 
 def wide_floats(file: Any, canary: Path) -> None:
@@ -150,7 +171,7 @@ def many_versions(file: Any, canary: Path) -> None:
 
 
 def other_format(file: Any, canary: Path) -> None:
-    file.attrs["format"] = "notes"
+    file.attrs["format"] = np.bytes_("notes")
 
 
 def number_for_format(file: Any, canary: Path) -> None:
@@ -161,20 +182,24 @@ def no_provenance(file: Any, canary: Path) -> None:
     del file.attrs["provenance"]
 
 
+def provenance_of_any_length(file: Any, canary: Path) -> None:
+    file.attrs["provenance"] = "{}"
+
+
 def provenance_not_json(file: Any, canary: Path) -> None:
-    file.attrs["provenance"] = "{"
+    file.attrs["provenance"] = np.bytes_("{")
 
 
 def provenance_list(file: Any, canary: Path) -> None:
-    file.attrs["provenance"] = "[]"
+    file.attrs["provenance"] = np.bytes_("[]")
 
 
 def provenance_nested(file: Any, canary: Path) -> None:
-    file.attrs["provenance"] = '{"a":' * 200_000
+    file.attrs["provenance"] = np.bytes_('{"a":' * 10_000)
 
 
 def provenance_long(file: Any, canary: Path) -> None:
-    file.attrs["provenance"] = json.dumps({"a": "x" * (16 << 20)})
+    put_text(file, "provenance", json.dumps({"a": "x" * (16 << 20)}))
 
 
 def probability_of_two(file: Any, canary: Path) -> None:
@@ -230,17 +255,20 @@ def digest_of_letters(file: Any, canary: Path) -> None:
 
 
 ATTACKS: dict[Callable[[Any, Path], None], str] = {
-    external_link: r"/scores/prob is a link to another file",
+    external_link: r"an object has a message of the kind link",
     soft_link: r"/scores/prob is a soft link",
-    external_link_in_place_of_a_group: r"/cam is a link to another file",
+    external_link_in_place_of_a_group: r"an object has a message of the kind link",
     external_storage: r"/scores/prob has its data in another file",
     virtual: r"/scores/prob is virtual",
     second_name: r"has two names",
+    newer_group: r"an object has a message of the kind link info|head of an object is not of version 1",
+    newer_dataset: r"an object has a message of the kind attribute info|head of an object is not of version 1",
     loop: r"has two names",
     shape_bomb: r"declares 3298534883328 bytes but stores 0",
     chunk_bomb: r"declares 1610612736 bytes but stores 0",
     text_bomb: r"declares 161061273600 bytes but stores",
     unknown_filter: r"packed with filter 32000",
+    short_chunk: r"/scores/prob has a chunk of 13 bytes, wanted 1800",
     wide_floats: r"scores/prob is float64 of 2 dimensions, wanted float32 of 2",
     big_endian: r"scores/prob is >f4 of 2 dimensions",
     texts_of_any_length: r"/films/path has values of type object",
@@ -257,14 +285,15 @@ ATTACKS: dict[Callable[[Any, Path], None], str] = {
     incomplete: r"is not complete.*run `cxrscore score` again",
     never_completed: r"is not complete",
     later_version: r"is of version 2, this cxrscore reads 1",
-    many_versions: r"not a readable",
+    many_versions: r"version is longer than 8 bytes",
     other_format: r"not of format cxrscore-scores",
     number_for_format: r"format is not a text",
     no_provenance: r"has no attribute provenance",
+    provenance_of_any_length: r"provenance is neither numbers nor text of a fixed length",
     provenance_not_json: r"provenance is not JSON",
     provenance_list: r"provenance is not a JSON object",
     provenance_nested: r"provenance is not JSON",
-    provenance_long: r"provenance is not a text of at most",
+    provenance_long: r"provenance is longer than",
     probability_of_two: r"scores/prob has values outside 0\.\.1",
     negative_probability: r"scores/prob has values outside 0\.\.1",
     half_truth: r"truth has values between 0 and 1",
@@ -328,6 +357,22 @@ def test_a_file_that_declares_more_than_the_cap_is_refused(tmp_path: Path, hones
     path.write_bytes(honest)
     with pytest.raises(FileFormatError, match=r"large\.h5 declares over 10000 bytes"):
         open_scores(path, cap=10_000)
+
+
+def test_a_file_of_the_newer_kind_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "new.h5", "w", libver="latest") as file:
+        file["x"] = 1
+    with pytest.raises(FileFormatError, match=r"new\.h5 .*superblock of another kind"):
+        open_scores(tmp_path / "new.h5")
+
+
+def test_a_head_that_names_itself_as_its_next_block_is_refused(tmp_path: Path, honest: bytes) -> None:
+    data = bytearray(honest)
+    root = int.from_bytes(data[64:72], "little")
+    data[root + 16 : root + 40] = struct.pack("<HH4xQQ", 0x10, 16, root + 16, 24)
+    (tmp_path / "round.h5").write_bytes(data)
+    with pytest.raises(FileFormatError, match=r"round\.h5 .*over 1000 blocks"):
+        open_scores(tmp_path / "round.h5")
 
 
 @pytest.mark.parametrize("data", [b"", b"PNG", b"\x89HDF\r\n\x1a\n", bytes(5000)])

@@ -2,50 +2,96 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import made_run
 import pytest
+from made_model import document
 from made_run import contents, made_file, merge, score
 
 import cxrscore.scores.merge
-from cxrscore.contract import Array
-from cxrscore.errors import WriteError
+from cxrscore.contract import Array, ModelSpec
+from cxrscore.errors import CxrscoreError, InputError, WriteError
 from cxrscore.files.atomic import write_all
-from cxrscore.scores import safefile
+from cxrscore.models.architectures import initial_tensors
+from cxrscore.models.bundle import save_model
+from cxrscore.scores import open_scores, safefile
 from cxrscore.scores.shards import read_values
+from cxrscore.testing.phantoms import make_phantoms
 
 FILMS = 330
+LEVELS = 40
 
 
-def _work(output: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, made_run.__file__, str(output), str(FILMS), *options]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+def _work(output: Path, *, overwrite: bool = False, largest_file: int = resource.RLIM_INFINITY) -> int:
+    """Exit code, negative if a signal ended it, of a process that works on a run with so much room for each file."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        run = made_run.made_run(output, FILMS, overwrite=overwrite)
+        score(run)
+        merge(run)
+        code = 0
+    except CxrscoreError as error:
+        code = error.exit_code
+    finally:
+        os._exit(code)
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_file(tmp_path_factory.mktemp("undisturbed") / "out.h5", FILMS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", [0.0, 0.1, 0.3, 0.5, 0.8, 0.99])
-def test_a_full_disk_is_an_error_that_leaves_the_old_output_and_can_be_resumed(tmp_path: Path, room: float) -> None:
-    wanted = made_file(tmp_path / "undisturbed" / "out.h5", FILMS)
+@pytest.mark.parametrize("level", range(LEVELS))
+def test_a_full_disk_is_an_error_that_leaves_the_old_output_and_can_be_resumed(
+    tmp_path: Path, wanted: Path, level: int
+) -> None:
     output = tmp_path / "out.h5"
     output.write_bytes(b"of another run")
-    limit = int(room * wanted.stat().st_size)
+    limit = level * (wanted.stat().st_size - 1) // (LEVELS - 1)
 
-    failed = _work(output, "--overwrite", "--largest-file", str(limit))
-
-    assert failed.returncode == WriteError.exit_code, failed.stderr
-    assert "WriteError: cannot write" in failed.stderr
+    assert _work(output, overwrite=True, largest_file=limit) == WriteError.exit_code
     assert output.read_bytes() == b"of another run"
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
 
+    frozen = (tmp_path / "out.h5.parts" / "manifest.jsonl").exists()
     resumed = _work(output)
-    if limit == 0:  # not even the manifest was written, so nothing says that the output may be replaced
-        assert resumed.returncode == 1
-        resumed = _work(output, "--overwrite")
-    assert resumed.returncode == 0, resumed.stderr
+    if not frozen:  # not even the manifest was written, so nothing says that the output may be replaced
+        assert resumed == InputError.exit_code
+        resumed = _work(output, overwrite=True)
+    assert resumed == 0
     assert contents(output) == contents(wanted)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_command_with_its_exit_code(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    make_phantoms(tmp_path, films=4, side=32, seed=0)
+    spec = ModelSpec(architecture="tinycnn", findings=("Mass",), size=32)
+    save_model(tmp_path / "model.safetensors", initial_tensors(spec, 0), document(spec))
+    (tmp_path / "out.h5").write_bytes(b"of another run")
+    command = [sys.executable, "-m", "cxrscore", "score", "films", "-o", "out.h5", "--backend", "torch", "--overwrite"]
+    options: dict[str, Any] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300}
+
+    failed = subprocess.run(
+        command, check=False, **options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    )
+
+    assert failed.returncode == WriteError.exit_code, failed.stderr
+    assert "cxrscore: cannot write" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert (tmp_path / "out.h5").read_bytes() == b"of another run"
+    subprocess.run(command[:-1], check=True, **options)
+    assert len(open_scores(tmp_path / "out.h5").films.path) == 4
 
 
 class _Disk:

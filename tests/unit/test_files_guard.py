@@ -18,7 +18,8 @@ def test_weights_in_nested_groups_are_read(tmp_path: Path) -> None:
         file.create_dataset("conv1/conv1/kernel:0", data=kernel, compression="gzip", shuffle=True, fletcher32=True)
         file["bn/moving_mean"] = kernel[0].astype(np.float16)
         file.attrs["layer_names"] = np.array([b"conv1", b"bn"])
-        file.attrs["backend"] = "tensorflow 2.21.0 on cpu"
+        file.attrs["backend"] = np.bytes_("tensorflow 2.21.0 on cpu")
+        file.attrs["keras_version"] = "3.15.1"
     with open_guarded(path) as file:
         np.testing.assert_array_equal(read_dataset(file, "conv1/conv1/kernel:0"), kernel)
         assert read_dataset(file, "bn/moving_mean").dtype == np.float16
@@ -27,8 +28,10 @@ def test_weights_in_nested_groups_are_read(tmp_path: Path) -> None:
             read_dataset(file, "conv1/conv1/bias:0")
         with pytest.raises(FileFormatError, match="no dataset conv1"):
             read_dataset(file, "conv1")
-        with pytest.raises(FileFormatError, match="not a text of at most 20 bytes"):
+        with pytest.raises(FileFormatError, match="backend is longer than 20 bytes"):
             read_text(file, "backend", longest=20)
+        with pytest.raises(FileFormatError, match="keras_version is neither numbers nor text of a fixed length"):
+            read_text(file, "keras_version")
 
 
 def test_an_error_of_h5py_in_the_block_names_the_file(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_the_file_says_what_it_was_made_of(tmp_path: Path) -> None:
     run = made_run(tmp_path / "out.h5", 4)
     score(run)
     with h5py.File(merge(run)) as file:
-        assert file.attrs["fingerprint"] == run.manifest.fingerprint
+        assert file.attrs["fingerprint"].decode() == run.manifest.fingerprint
         assert json.loads(file.attrs["inputs"])["preprocessing"] == {"size": 64, "fit": "stretch"}
         prob = file["scores/prob"]
         assert (prob.compression, prob.compression_opts, prob.shuffle, prob.fletcher32) == ("gzip", 1, True, True)

@@ -67,7 +67,8 @@ def _document(group: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with h5py.File(made_file(tmp_path_factory.mktemp("run") / "out.h5", 70)) as file:
-        attributes = {name: getattr(value, "item", lambda v=value: v)() for name, value in file.attrs.items()}
+        attributes = {name: value.item() for name, value in file.attrs.items()}
+        attributes |= {name: value.decode() for name, value in attributes.items() if isinstance(value, bytes)}
         for name in ("inputs", "provenance"):
             attributes[name] = json.loads(attributes[name])
         return {"attributes": attributes, **_document(file)}

@@ -111,7 +111,7 @@ def test_a_changed_value_fails_its_claim(copy, name, index, value, claim):
 
 def test_changed_inputs_fail_the_fingerprint(copy):
     with h5py.File(copy, "r+") as file:
-        file.attrs["inputs"] = json.dumps({**json.loads(file.attrs["inputs"]), "batch_size": 9})
+        file.attrs["inputs"] = np.bytes_(json.dumps({**json.loads(file.attrs["inputs"]), "batch_size": 9}))
     assert failed(verify_file(copy)) == {"fingerprint"}
 
 

@@ -1,0 +1,80 @@
+"""A minute of changed films, archives, scores files and models; and that the fuzzer sees what it is there to see."""
+
+import faulthandler
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fuzz
+import pytest
+from fuzz_kinds import KINDS, Kind
+
+for _module in ("pydicom", "imagecodecs"):
+    pytest.importorskip(_module)
+
+SECONDS = 60
+
+
+@pytest.mark.slow
+def test_only_documented_errors_leave() -> None:
+    command = [sys.executable, fuzz.__file__, "--seed", "0", "--seconds", str(SECONDS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10 * SECONDS, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = {name: int(count) for name, count in re.findall(r"^(\w+): (\d+) inputs", done.stdout, re.M)}
+    assert set(counts) == set(KINDS)
+    assert min(counts.values()) >= fuzz.SLICE
+    assert max(int(size) for size in re.findall(r"peak (\d+) MB", done.stdout)) < 1000
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_input_depends_on_seed_and_number_alone(name: str) -> None:
+    one, other = KINDS[name](), KINDS[name]()
+    inputs = [one.input(0, number) for number in range(20)]
+    assert [other.input(0, number) for number in reversed(range(20))] == inputs[::-1]
+    assert len(set(inputs)) > 15
+    assert inputs != [one.input(1, number) for number in range(20)]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_sound_files_pass(name: str, tmp_path: Path) -> None:
+    kind = KINDS[name]()
+    ends = [kind.run(data, tmp_path) for data in kind.sound()]
+    assert all(end.startswith(("OK", "read")) for end in ends), ends
+
+
+class Bad(Kind):
+    name, suffix = "bad", ".bad"
+
+    def sound(self) -> list[bytes]:
+        return [b"sound"]
+
+    def input(self, seed: int, number: int) -> bytes:
+        return bytes([number])
+
+    def run(self, data: bytes, folder: Path) -> str:
+        if data[0] == 3:
+            raise KeyError("undocumented")
+        if data[0] == 5:
+            faulthandler.disable()  # pytest's, which would tell of it at length
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if data[0] == 7:
+            time.sleep(60)
+        if data[0] == 8:
+            bytearray(fuzz.MEMORY)
+        return "fine"
+
+
+def test_the_fuzzer_tells_crashes_hangs_full_memory_and_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "PATIENCE", 1.0)
+    tally = fuzz.fuzz([Bad()], seed=0, inputs=10)["bad"]
+    assert tally.inputs == 10
+    ends = {int(number): text for number, text in (failure.split(": ", 1) for failure in tally.failures)}
+    assert (ends[5], ends[7]) == ("SIGSEGV", "hang")
+    assert set(ends) == {3, 5, 7, 8}
+    assert "KeyError" in ends[3]
+    assert "MemoryError" in ends[8]
+    assert tally.outcomes["fine"] == 6

@@ -1,0 +1,258 @@
+"""Model files made by an enemy: refused by name, before anything outside of them is opened or the memory is full."""
+
+import json
+import os
+import pickle
+import resource
+import struct
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from made_model import document
+
+from cxrscore.contract import ModelSpec
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.models.architectures import check_tensors, initial_tensors
+from cxrscore.models.bundle import load_model
+
+SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
+WHOLE = {"format": "cxrscore-model", "version": 1, **document(SPEC)}
+TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+HOUR = 3600
+
+
+def raw(header: Any, data: bytes = bytes(8), *, length: int | None = None) -> bytes:
+    """A safetensors file of this header, JSON-ready or as bytes, and with this claim of its length."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def with_document(text: str | dict[str, Any], **tensors: Any) -> bytes:
+    words = text if isinstance(text, str) else json.dumps(text)
+    return raw({"__metadata__": {"cxrscore": words}, **(tensors or {"a": TENSOR})})
+
+
+def changed(*place: str | int, to: Any) -> bytes:
+    """A model whose document has another value at a place."""
+    made: Any = json.loads(json.dumps(WHOLE))
+    at = made
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = to
+    return with_document(made)
+
+
+def of(**tensor: Any) -> bytes:
+    return with_document(WHOLE, a={**TENSOR, **tensor})
+
+
+def zipped() -> bytes:
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("data.pkl", pickle.dumps(print))
+    return out.getvalue()
+
+
+FILES: dict[str, bytes] = {
+    "nothing": b"",
+    "a pickle": pickle.dumps(print),
+    "a torch checkpoint": zipped(),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "text": b"root:x:0:0:root:/root:/bin/bash\n",
+    "header longer than the file": raw({"a": TENSOR}, length=1 << 20),
+    "header of 100 GB": raw({"a": TENSOR}, length=100 << 30),
+    "header of 2^64 bytes": raw({"a": TENSOR}, length=(1 << 64) - 1),
+    "header of no bytes": raw({"a": TENSOR}, length=0),
+    "header that is a list": raw([TENSOR]),
+    "header that is no JSON": raw(b"{" * 50),
+    "header that is no UTF-8": raw(b'{"\xff": 1}'),
+    "header with a NUL": raw(b"\0" * 40),
+    "tensor beyond the end": of(data_offsets=[0, 1 << 40], shape=[1 << 38]),
+    "tensor before the start": of(data_offsets=[-8, 0]),
+    "tensor that ends before it begins": of(data_offsets=[8, 0]),
+    "tensor smaller than its shape": of(shape=[3]),
+    "tensor larger than its shape": of(shape=[1]),
+    "tensor of 2^124 values": of(shape=[1 << 62, 1 << 62]),
+    "tensor whose size is 0 after overflow": of(shape=[1 << 32, 1 << 32, 4]),
+    "tensor of a negative shape": of(shape=[-2]),
+    "tensor of half a side": of(shape=[0.5]),
+    "tensor of unknown type": of(dtype="F33"),
+    "tensor of no type": with_document(WHOLE, a={"shape": [2], "data_offsets": [0, 8]}),
+    "tensor of objects": of(dtype="O"),
+    "tensors that overlap": with_document(WHOLE, a=TENSOR, b=TENSOR),
+    "tensors with a hole between": with_document(
+        WHOLE, a={**TENSOR, "data_offsets": [0, 4], "shape": [1]}, b={**TENSOR, "data_offsets": [6, 8], "dtype": "F16"}
+    ),
+    "bytes behind the tensors": with_document(WHOLE) + b"more",
+    "no metadata": raw({"a": TENSOR}),
+    "metadata that are a list": raw({"__metadata__": [], "a": TENSOR}),
+    "metadata that are no text": raw({"__metadata__": {"cxrscore": WHOLE}, "a": TENSOR}),
+    "metadata of another program": raw({"__metadata__": {"format": "pt"}, "a": TENSOR}),
+    "document that is no JSON": with_document("{'format': 'cxrscore-model'}"),
+    "document of nothing": with_document(""),
+    "document 100,000 deep": with_document("[" * 100_000),
+    "document 900 deep": with_document('{"a":' * 900 + "1" + "}" * 900),
+    "document of a number of 100,000 digits": with_document('{"format": ' + "9" * 100_000 + "}"),
+    "document with two formats": with_document('{"format": "cxrscore-model", "format": "other"}'),
+    "document that is a list": with_document("[]"),
+    "document of another format": changed("format", to="keras"),
+    "document of a later version": changed("version", to=2),
+    "document of version true": changed("version", to=[1]),
+    "field that nobody knows": changed("run", to="os.system('id')"),
+    "architecture that is a path": changed("spec", "architecture", to=["../../etc/passwd"]),
+    "a million findings": changed("spec", "findings", to=[f"f{i}" for i in range(1_000_000)]),
+    "the same finding twice": changed("spec", "findings", to=["Mass", "Mass"]),
+    "findings that are a text": changed("spec", "findings", to="Mass"),
+    "findings that are numbers": changed("spec", "findings", to=[1, 2]),
+    "no finding": changed("spec", "findings", to=[]),
+    "films of a billion pixels a side": changed("spec", "size", to=10**9),
+    "films of minus one pixel": changed("spec", "size", to=-1),
+    "films of a size in words": changed("spec", "size", to="64"),
+    "films of a size that is a fraction": changed("spec", "size", to=32.5),
+    "head that there is not": changed("spec", "head", to="octopus"),
+    "preprocessing that is a list": changed("preprocessing", to=[]),
+    "preprocessing of other steps": changed("preprocessing", "resize", to="eval"),
+    "threshold of two": changed("thresholds", to={"Mass": {"prob": 2}}),
+    "threshold that is a list": changed("thresholds", to={"Mass": [0.5]}),
+    "hashes that are paths": changed("films", "train", to=["../../../etc/passwd"]),
+    "hashes that are a text": changed("films", "train", to="a" * 16),
+    "films that are a list": changed("films", to=[]),
+    "logits that are words": changed("golden", "logits", to=[["a", "b"]]),
+    "a million golden films": changed("golden", "logits", to=[[0.0, 0.0]] * 1_000_000),
+    "minus one golden film": changed("golden", "films", to=-1),
+    "history that is a text": changed("training", "history", to="done"),
+    "training that is nothing": changed("training", to=None),
+}
+"""Each is refused by load_model with a FileFormatError that names the file."""
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """A sound model of the reader's own, last read long ago, to which nothing may lead."""
+    path = tmp_path / "canary.safetensors"
+    path.write_bytes(safetensors.numpy.save(dict(initial_tensors(SPEC, 0)), metadata={"cxrscore": json.dumps(WHOLE)}))
+    os.utime(path, (0, path.stat().st_mtime))
+    return path
+
+
+_opened: list[str] | None = None
+
+
+def _hook(event: str, given: tuple[Any, ...]) -> None:
+    if _opened is not None and event in ("open", "os.listdir", "os.scandir", "subprocess.Popen", "socket.connect"):
+        _opened.append(f"{event} {os.fsdecode(given[0]) if isinstance(given[0], str | bytes | Path) else given[0]}")
+    if _opened is not None and event in ("pickle.find_class", "exec", "os.system", "os.exec", "ctypes.dlopen"):
+        _opened.append(event)
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def told_what_is_opened() -> Iterator[list[str]]:
+    global _opened
+    _opened = seen = []
+    try:
+        yield seen
+    finally:
+        _opened = None
+
+
+def assert_stays_within(path: Path, seen: list[str]) -> None:
+    """What a file makes us open is that file; schemas, and modules of Python, are ours."""
+    ours = (str(path), str(Path(__file__).parents[2] / "schemas"), *sys.path[1:])
+    assert [place for place in seen if not place.startswith(tuple(f"open {own}" for own in ours if own))] == []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Modules that are imported at the first use are opened by now."""
+    path = tmp_path_factory.mktemp("warm") / "m.safetensors"
+    path.write_bytes(FILES["no finding"])
+    with pytest.raises(FileFormatError):
+        load_model(path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_hostile_model_is_refused_by_name_and_nothing_else_is_opened(tmp_path: Path, canary: Path, name: str) -> None:
+    path = tmp_path / "evil.safetensors"
+    path.write_bytes(FILES[name])
+    with told_what_is_opened() as seen, pytest.raises(FileFormatError, match=r"evil\.safetensors") as refused:
+        load_model(path)
+    assert_stays_within(path, seen)
+    assert len(str(refused.value)) < 2000
+    assert canary.stat().st_atime == 0
+
+
+def test_the_hook_sees_what_is_opened(canary: Path) -> None:
+    with told_what_is_opened() as seen:
+        canary.read_bytes()
+    assert seen == [f"open {canary}"]
+    with pytest.raises(AssertionError):
+        assert_stays_within(canary.with_name("other"), seen)
+
+
+def test_the_honest_model_is_read(canary: Path) -> None:
+    with told_what_is_opened() as seen:
+        model = load_model(canary)
+    check_tensors(model.spec, model.tensors)
+    assert_stays_within(canary, seen)
+
+
+def link_to(target: Path) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate((4 << 30) + 1)
+
+
+PLACES: dict[str, Callable[[Path], None]] = {
+    "link to the passwords": link_to(Path("/etc/passwd")),
+    "link to itself": lambda path: path.symlink_to(path),
+    "link to nothing": link_to(Path("/nowhere")),
+    "endless device": link_to(Path("/dev/zero")),
+    "pipe": lambda path: os.mkfifo(path),
+    "folder": lambda path: path.mkdir(),
+    "over 4 GB": sparse,
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_no_file_of_a_model_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "evil.safetensors"
+    PLACES[name](path)
+    with pytest.raises(InputError, match=r"evil\.safetensors") as refused:
+        load_model(path)
+    assert "root:" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"head/bias": np.full(2, np.nan, np.float32)},
+        {"head/bias": np.full(2, np.inf, np.float32)},
+        {"head/bias": np.zeros(3, np.float32)},
+        {"head/bias": np.zeros((2, 1), np.float32)},
+        {"../../outside": np.zeros(2, np.float32)},
+        {"": np.zeros(2, np.float32)},
+    ],
+    ids=["NaN", "infinity", "longer", "of another rank", "name that is a path", "no name"],
+)
+def test_tensors_that_do_not_fit_are_refused_before_a_network_is_built(tensors: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="do not fit tinycnn"):
+        check_tensors(SPEC, {**initial_tensors(SPEC, 0), **tensors})
+
+
+def test_none_of_them_filled_the_memory() -> None:
+    """The last of this page, so all have been read by now."""
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3 << 20  # KiB

@@ -1,0 +1,16 @@
+"""Two workers on one run, killed at random moments."""
+
+from pathlib import Path
+
+import pytest
+from kills import kill_workers
+
+KILLS = 50
+
+
+@pytest.mark.slow
+def test_nothing_reported_is_lost_and_the_end_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
+    toll = kill_workers(tmp_path, KILLS, seed=5)
+    assert toll.lost == []
+    assert toll.kills >= KILLS
+    assert toll.shards_written >= 6 * toll.chains > 0

@@ -1,0 +1,345 @@
+"""What is fuzzed: sound files to start from, how they are changed, and what may come of them."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import safetensors.numpy
+from corpus_bytes import (
+    BASELINE,
+    EXPLICIT_BIG,
+    JPEG_2000,
+    JPEG_LS,
+    LOSSLESS,
+    RUN_LENGTH,
+    archive,
+    chest,
+    chunk,
+    dicom,
+    exif,
+    frame,
+    jpeg,
+    lookup_table,
+    png,
+    with_segment,
+)
+from made_model import document
+from made_run import GIVEN, made_file
+
+from cxrscore.contract import ModelSpec
+from cxrscore.errors import InputError
+from cxrscore.films import Film, Status, decode_film, find_films, read_film
+from cxrscore.models.architectures import check_tensors, initial_tensors
+from cxrscore.models.bundle import load_model
+from cxrscore.scores import open_scores, read_claim
+from cxrscore.scores.manifest import read_head
+
+_NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+_TALL = 40
+"""Rows of the small films; small, so that a change hits something that matters."""
+
+
+class Kind:
+    """A kind of input; its share is larger the faster it is."""
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    share: ClassVar[int] = 10
+
+    def __init__(self) -> None:
+        self._sound = self.sound()
+
+    def sound(self) -> list[bytes]:
+        """Files to start from."""
+        raise NotImplementedError
+
+    def run(self, data: bytes, folder: Path) -> str:
+        """Reads an input; a word for what came of it. Whatever else it raises is a fault."""
+        raise NotImplementedError
+
+    def repaired(self, rng: random.Random, data: bytes) -> bytes:
+        """The changed bytes, with what would get them refused at once made right."""
+        return data
+
+    def input(self, seed: int, number: int) -> bytes:
+        rng = random.Random(f"{seed} {self.name} {number}")
+        data = bytearray(rng.choice(self._sound))
+        for _ in range(rng.choice((1, 1, 2, 3, 8))):
+            rng.choice(_CHANGES)(rng, data, self._sound)
+        return self.repaired(rng, bytes(data))
+
+
+# --- changes
+
+
+def _place(rng: random.Random, data: bytearray) -> int:
+    """Anywhere, but every second time near the start, where headers are."""
+    return rng.randrange(min(len(data), 600) if rng.random() < 0.5 else len(data)) if data else 0
+
+
+def _flip(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
+    if data:
+        data[_place(rng, data)] ^= 1 << rng.randrange(8)
+
+
+def _overwrite(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
+    at = _place(rng, data)
+    data[at : at + 8] = rng.randbytes(len(data[at : at + rng.randint(1, 8)]))
+
+
+def _number(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
+    at, size = _place(rng, data), rng.choice((1, 2, 4, 8))
+    value = (rng.choice(_NUMBERS) & (256**size - 1)).to_bytes(size, rng.choice(("little", "big")))
+    data[at : at + size] = value
+
+
+def _drop(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
+    at = _place(rng, data)
+    del data[at : at + rng.choice((1, 2, 4, 16, 300))]
+
+
+def _repeat(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
+    at, size = _place(rng, data), rng.choice((1, 4, 16, 300))
+    data[at:at] = data[at : at + size]
+
+
+def _blank(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
+    at, size = _place(rng, data), rng.choice((4, 16, 64))
+    data[at : at + size] = bytes(len(data[at : at + size]))
+
+
+def _cut(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
+    if rng.random() < 0.3:
+        del data[_place(rng, data) :]
+
+
+def _splice(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
+    other = rng.choice(others)
+    start, at = rng.randrange(len(other)), _place(rng, data)
+    data[at : at + 64] = other[start : start + rng.choice((8, 64, 500))]
+
+
+_CHANGES: tuple[Callable[[random.Random, bytearray, Sequence[bytes]], None], ...] = (
+    *(_flip, _flip, _overwrite, _number, _number, _drop, _repeat, _blank, _cut, _splice),
+)
+
+
+# --- films
+
+
+def _film(film: Film) -> str:
+    assert film.status not in (Status.NOT_WRITTEN, Status.CRASHED, Status.TIMED_OUT)
+    assert (film.pixels is not None) == (film.status == Status.OK)
+    assert film.message or film.status == Status.OK
+    if film.pixels is not None:
+        assert film.pixels.shape == (film.height, film.width)
+        assert film.pixels.dtype in (np.uint8, np.uint16)
+    return film.status.name
+
+
+class _Films(Kind):
+    def run(self, data: bytes, folder: Path) -> str:
+        return _film(decode_film(data))
+
+
+class Png(_Films):
+    name, suffix = "png", ".png"
+    share = 25
+
+    def sound(self) -> list[bytes]:
+        film = chest()[:_TALL]
+        levels = chunk(b"PLTE", bytes(np.repeat(np.arange(256, dtype=np.uint8), 3)))
+        return [
+            png(film),
+            png(film.astype(np.uint16) * 257, depth=16),
+            png(film >> 7, depth=1),
+            png(film, interlace=True),
+            png(film, colour=3, before=levels + chunk(b"tRNS", bytes(256))),
+            png(np.dstack([film] * 4), colour=6, parts=3),
+            png(np.dstack([film, film]), colour=4, before=chunk(b"tEXt", b"a\0b") + chunk(b"gAMA", bytes(4))),
+        ]
+
+    def repaired(self, rng: random.Random, data: bytes) -> bytes:
+        """Checksums made right, every second time; else nearly all ends there."""
+        fixed, at = bytearray(data), 8
+        while rng.random() < 0.99 and at + 12 <= len(fixed):
+            (length,) = struct.unpack_from(">I", fixed, at)
+            end = at + 8 + length
+            if end + 4 > len(fixed):
+                break
+            struct.pack_into(">I", fixed, end, zlib.crc32(fixed[at + 4 : end]))
+            at = end + 4
+        return bytes(fixed) if rng.random() < 0.7 else data
+
+
+class Jpeg(_Films):
+    name, suffix = "jpeg", ".jpg"
+    share = 25
+
+    def sound(self) -> list[bytes]:
+        film = chest()[:_TALL]
+        return [
+            jpeg(film),
+            jpeg(film, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+            jpeg(film, cv2.IMWRITE_JPEG_RST_INTERVAL, 2),
+            jpeg(cv2.cvtColor(film, cv2.COLOR_GRAY2BGR)),
+            with_segment(jpeg(film), 0xE1, exif(6)),
+        ]
+
+    def repaired(self, rng: random.Random, data: bytes) -> bytes:
+        return data if data.endswith(b"\xff\xd9") or rng.random() < 0.5 else data + b"\xff\xd9"
+
+
+class Dicom(_Films):
+    name, suffix = "dicom", ".dcm"
+    share = 20
+
+    def sound(self) -> list[bytes]:
+        film, table = chest()[:_TALL], lookup_table(range(256), 8)
+        deep = film.astype(np.uint16) * 16
+        return [
+            dicom(film, WindowCenter=100, WindowWidth=90, RescaleSlope=1.5, RescaleIntercept=-3),
+            dicom(deep, bits=12, PhotometricInterpretation="MONOCHROME1", VOILUTSequence=table),
+            dicom(deep, bits=12, syntax=EXPLICIT_BIG, ModalityLUTSequence=table),
+            dicom(film, bare=True, BodyPartExamined="CHEST", ViewPosition="PA"),
+            *(dicom(syntax=s, frame=frame(s)) for s in (RUN_LENGTH, BASELINE, LOSSLESS, JPEG_LS, JPEG_2000)),
+        ]
+
+
+class Zip(Kind):
+    name, suffix = "zip", ".zip"
+    share = 5
+
+    def sound(self) -> list[bytes]:
+        members = {"a/film.png": png(chest()[:_TALL]), "IM1": dicom(chest()[:_TALL]), "notes.txt": b"words"}
+        return [archive(members), archive(members, packed=False)]
+
+    def run(self, data: bytes, folder: Path) -> str:
+        (folder / "x.zip").write_bytes(data)
+        found = find_films(folder)
+        ends = {_film(read_film(folder / path)) for path in found.paths[:5]}
+        return " ".join(sorted(ends)) or ("named as unreadable" if found.unreadable else "nothing found")
+
+
+# --- scores and models
+
+
+def _refused(path: Path, error: InputError) -> str:
+    """Every refusal names its file."""
+    assert str(path) in str(error), error
+    return type(error).__name__
+
+
+class Scores(Kind):
+    name, suffix = "h5", ".h5"
+
+    def sound(self) -> list[bytes]:
+        with tempfile.TemporaryDirectory() as folder:
+            return [made_file(Path(folder) / f"{films}.h5", films).read_bytes() for films in (3, 70)]
+
+    def run(self, data: bytes, folder: Path) -> str:
+        (folder / "x.h5").write_bytes(data)
+        try:
+            scores = open_scores(folder / "x.h5")
+            read_claim(folder / "x.h5")
+        except InputError as error:
+            return _refused(folder / "x.h5", error)
+        assert scores.logit.shape == (len(scores.films.path), len(scores.findings))
+        return "read"
+
+
+class Manifest(Kind):
+    name, suffix = "manifest", ".jsonl"
+    share = 5
+
+    def sound(self) -> list[bytes]:
+        head = {"format": "cxrscore-run", "version": 1, "inputs": {**GIVEN, "films": 2}, "replaces": False}
+        return [json.dumps(head).encode() + b'\n"a.png"\n"b.png"\n']
+
+    def run(self, data: bytes, folder: Path) -> str:
+        (folder / "x.jsonl").write_bytes(data)
+        try:
+            read_head(folder / "x.jsonl")
+        except InputError as error:
+            return _refused(folder / "x.jsonl", error)
+        return "read"
+
+
+class Model(Kind):
+    name, suffix = "safetensors", ".safetensors"
+
+    def sound(self) -> list[bytes]:
+        spec = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
+        made = document(spec, golden={"films": 1, "logits": [[0.5, 1.0]], "error": 1e-6, "tolerance": 1e-4})
+        text = json.dumps({"format": "cxrscore-model", "version": 1, **made})
+        tensors = {name: value for name, value in initial_tensors(spec, 0).items() if value.size < 2000}
+        return [safetensors.numpy.save(tensors, metadata={"cxrscore": text})]
+
+    def repaired(self, rng: random.Random, data: bytes) -> bytes:
+        """Every second time another change altogether: of a value in the header or in the document."""
+        if rng.random() < 0.5:
+            return data
+        whole = self._sound[0]
+        (length,) = struct.unpack_from("<Q", whole)
+        header = json.loads(whole[8 : 8 + length])
+        if rng.random() < 0.7:
+            inner = json.loads(header["__metadata__"]["cxrscore"])
+            _change_value(rng, inner)
+            header["__metadata__"]["cxrscore"] = json.dumps(inner)
+        else:
+            _change_value(rng, header)
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + whole[8 + length :]
+
+    def run(self, data: bytes, folder: Path) -> str:
+        path = folder / "x.safetensors"
+        path.write_bytes(data)
+        try:
+            model = load_model(path)
+        except InputError as error:
+            return _refused(path, error)
+        try:
+            check_tensors(model.spec, model.tensors)
+        except InputError:
+            return "read, of other tensors"
+        return "read"
+
+
+_VALUES: tuple[Any, ...] = (
+    *(None, True, -1, 0, 1, 2**31, 2**63, 2**64, 1e308, -0.5, "", "x", "é\0", "../../etc/passwd", [], {}, [[]]),
+    *([None], {"a": 1}, "x" * 10_000, list(range(1000))),
+)
+
+
+def _change_value(rng: random.Random, tree: Any) -> None:
+    """Replaces, removes, doubles or renames something in a JSON tree."""
+    places = list(_places(tree))
+    parent, key = rng.choice(places)
+    if rng.random() < 0.2:
+        del parent[key]
+    elif isinstance(parent, dict) and rng.random() < 0.2:
+        parent[rng.choice(("x", "", "a" * 300, str(key).upper()))] = parent.pop(key)
+    elif rng.random() < 0.2:
+        other, place = rng.choice(places)
+        parent[key] = json.loads(json.dumps(other[place]))
+    else:
+        parent[key] = rng.choice(_VALUES)
+
+
+def _places(tree: Any) -> Any:
+    for key in list(tree) if isinstance(tree, dict) else range(len(tree)):
+        yield tree, key
+        if isinstance(tree[key], dict | list):
+            yield from _places(tree[key])
+
+
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Png, Jpeg, Dicom, Zip, Scores, Manifest, Model)}

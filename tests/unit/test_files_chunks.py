@@ -1,0 +1,119 @@
+"""Chunks unpacked by hand: the values of libhdf5 where a file is sound, a refusal where libhdf5 would believe it."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cxrscore.errors import FileFormatError
+from cxrscore.files.guard import h5py, open_guarded, read_dataset
+
+RANDOM = np.random.default_rng(0)
+VALUES = {
+    "floats": RANDOM.normal(size=(70, 3)).astype("<f4"),
+    "halves": RANDOM.normal(size=(9, 5, 4)).astype("<f2"),
+    "bytes": RANDOM.integers(0, 256, (33, 7), dtype=np.uint8),
+    "texts": np.array([f"film {row} é".encode() for row in range(50)]),
+    "big-endian": RANDOM.integers(0, 1000, 40).astype(">i4"),
+    "zeros": np.zeros((64, 64), "<f8"),
+}
+PACKED = [
+    {},
+    {"compression": "gzip"},
+    {"shuffle": True, "compression": "gzip", "fletcher32": True},
+    {"fletcher32": True},
+    {"shuffle": True},
+]
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("options", PACKED, ids=lambda options: "+".join(options) or "plain")
+def test_values_are_those_of_libhdf5(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    values = VALUES[name]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        chunks = tuple(max(1, side // 3 + 1) for side in values.shape)  # the last ones stick out
+        file.create_dataset("x", data=values, chunks=chunks, **options)
+    with open_guarded(tmp_path / "a.h5") as file:
+        found = read_dataset(file, "x")
+        assert found.tobytes() == values.tobytes() == file["x"][()].tobytes()
+        assert (found.dtype, found.shape) == (file["x"].dtype, values.shape)
+
+
+def test_checksums_of_long_and_odd_chunks(tmp_path: Path) -> None:
+    values = RANDOM.integers(0, 256, 5_000_001, dtype=np.uint8)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=values, chunks=values.shape, fletcher32=True)
+        file.create_dataset("white", data=values | 255, chunks=values.shape, fletcher32=True)
+    with open_guarded(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(read_dataset(file, "x"), values)
+        assert read_dataset(file, "white").min() == 255
+
+
+def test_a_chunk_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (10,), "f4", chunks=(4,))[4:8] = 1
+    with pytest.raises(FileFormatError, match="has 1 of its 3 chunks"), open_guarded(tmp_path / "a.h5") as file:
+        read_dataset(file, "x")
+
+
+def chunk(data: bytes, mask: int = 0) -> Any:
+    return lambda dataset: dataset.id.write_direct_chunk((0,), data, mask)
+
+
+SUMMED = b"x" * 100 + (0x12345678).to_bytes(4, "little")
+GZIP, SUM = {"compression": "gzip"}, {"fletcher32": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "put", "words"),
+    [
+        (GZIP, chunk(zlib.compress(bytes(99))), "chunk of 99 bytes, wanted 100"),
+        (GZIP, chunk(zlib.compress(bytes(101))), "chunk of 101 bytes"),
+        (GZIP, chunk(zlib.compress(bytes(1 << 24))), "chunk of 101 bytes"),  # no more than that is unpacked
+        (GZIP, chunk(zlib.compress(bytes(100))[:-8]), "chunk of"),
+        (GZIP, chunk(b"no deflate stream"), "cannot be unpacked"),
+        (GZIP, chunk(bytes(100), mask=1), "leaves out filters"),
+        (SUM, chunk(SUMMED), "wrong checksum"),
+        (SUM, chunk(b"abc"), "wrong checksum"),
+    ],
+)
+def test_a_chunk_that_is_not_what_it_should_be_is_refused(
+    tmp_path: Path, options: dict[str, Any], put: Any, words: str
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        put(file.create_dataset("x", (100,), "u1", chunks=(100,), **options))
+    with pytest.raises(FileFormatError, match=words), open_guarded(tmp_path / "a.h5") as file:
+        read_dataset(file, "x")
+
+
+def changed(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, new))
+
+
+def test_a_type_of_another_size_than_the_chunks_have_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.full(30, b"x" * 57), chunks=(10,))
+    changed(tmp_path / "a.h5", b"\x13\x01\x00\x00\x39\x00", b"\x13\x01\x00\x00\x39\x7f")
+    with pytest.raises(FileFormatError, match="of another size than its type says"), open_guarded(tmp_path / "a.h5"):
+        pass
+
+
+def test_chunks_in_odd_places_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.ones(1000, np.uint8), chunks=(333,))
+    changed(tmp_path / "a.h5", (666).to_bytes(8, "little"), (1332).to_bytes(8, "little"))
+    with pytest.raises(FileFormatError, match=r"chunk at \(1332,\)"), open_guarded(tmp_path / "a.h5") as file:
+        read_dataset(file, "x")
+
+
+def test_values_within_a_head_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_layout(h5py.h5d.COMPACT)
+        h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_INT8, h5py.h5s.create_simple((5,)), plist)
+    with pytest.raises(FileFormatError, match="within its head"), open_guarded(tmp_path / "a.h5"):
+        pass

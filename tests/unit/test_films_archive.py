@@ -1,0 +1,125 @@
+"""Films in zip archives: found by content, read where they lie, and none of them lost in silence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus_bytes import archive, chest, dicom, png, with_flags
+
+from cxrscore.films import FilmStore, Preprocessing, Status, decode_film, find_films, read_bytes, read_film
+from cxrscore.films import archive as room
+from cxrscore.films.film import MAX_BYTES
+
+FILM = png(chest())
+
+
+def put(folder: Path, data: bytes, name: str = "export.zip") -> Path:
+    (folder / name).write_bytes(data)
+    return folder / name
+
+
+def test_a_film_in_an_archive_is_the_film_of_its_bytes(tmp_path: Path) -> None:
+    put(tmp_path, archive({"series 1/a.png": FILM, "labels.csv": b"film\n", "b.PNG": FILM}))
+    found = find_films(tmp_path)
+    assert found.paths == ("export.zip/b.PNG", "export.zip/series 1/a.png")
+    assert (found.others, found.unreadable) == (1, ())
+    film = read_film(tmp_path / found.paths[1])
+    assert film == decode_film(FILM)
+    np.testing.assert_array_equal(film.pixels, chest())
+    assert read_bytes(tmp_path / found.paths[1]) == FILM
+
+
+def test_members_and_archives_without_suffix_are_told_by_content(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    put(tmp_path, archive({"IM1": dicom(), "README": b"words", "DICOMDIR": dicom(), "._a.png": FILM}), "disc")
+    found = find_films(tmp_path)
+    assert (found.paths, found.others) == (("disc/IM1",), 3)
+    assert read_film(tmp_path / "disc/IM1").status == Status.OK
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "words"),
+    [
+        (with_flags(archive({"a.png": FILM}), encrypted=True), Status.UNREADABLE, "in its archive it is encrypted"),
+        (with_flags(archive({"a.png": FILM}), method=99), Status.UNREADABLE, "cannot be read (NotImplementedError)"),
+        (archive({"a.png": FILM}).replace(b"a.png", b"b.png", 1), Status.UNREADABLE, "(BadZipFile)"),
+        (archive({"a.png": FILM}, packed=False).replace(b"IDAT", b"IDAZ", 1), Status.UNREADABLE, "(BadZipFile)"),
+        (archive({"a.png": bytes(MAX_BYTES + 2)}), Status.TOO_LARGE, "more than 268,435,456 bytes"),
+        (archive({"a.png": FILM[:-20]}), Status.DAMAGED, "cut short"),
+        (archive({"a.png": b""}), Status.EMPTY, "zero bytes"),
+    ],
+    ids=["encrypted", "unknown packing", "two names", "bad checksum", "bomb", "cut before packing", "empty"],
+)
+def test_a_member_that_cannot_be_used_is_a_film_with_a_status(
+    tmp_path: Path, data: bytes, status: Status, words: str
+) -> None:
+    put(tmp_path, data)
+    assert find_films(tmp_path).paths == ("export.zip/a.png",)
+    film = read_film(tmp_path / "export.zip/a.png")
+    assert film.status == status
+    assert words in film.message
+
+
+def test_a_member_without_suffix_that_cannot_be_read_is_a_film_with_a_status(tmp_path: Path) -> None:
+    put(tmp_path, with_flags(archive({"IM1": FILM}), encrypted=True))
+    assert find_films(tmp_path).paths == ("export.zip/IM1",)
+
+
+@pytest.mark.parametrize("length", [4, 30, 1000, -1])
+def test_an_archive_that_was_cut_is_named(tmp_path: Path, length: int) -> None:
+    put(tmp_path, archive({"a.png": FILM})[:length])
+    found = find_films(tmp_path)
+    assert (found.paths, found.unreadable) == ((), ("export.zip",))
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd.png", "/etc/passwd.png", "./a.png", "a//b.png"])
+def test_a_member_that_leads_elsewhere_is_named_and_not_read(tmp_path: Path, name: str) -> None:
+    put(tmp_path, archive({"good.png": FILM, name: FILM}))
+    found = find_films(tmp_path)
+    assert (found.paths, found.unreadable) == (("export.zip/good.png",), (f"export.zip/{name}",))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_of_one_name_are_named(tmp_path: Path) -> None:
+    data = archive({"a.png": FILM, "b.png": FILM, "c.png": FILM})
+    put(tmp_path, data.replace(b"b.png", b"a.png"))
+    found = find_films(tmp_path)
+    assert (found.paths, found.unreadable) == (("export.zip/c.png",), ("export.zip/a.png",))
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".png", "f" * 300 + "/a.png"])
+def test_a_member_may_have_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    put(tmp_path, archive({name: FILM}))
+    (path,) = find_films(tmp_path).paths
+    assert read_film(tmp_path / path).status == Status.OK
+    assert read_film(tmp_path / name).status == Status.UNREADABLE
+
+
+def test_an_archive_in_an_archive_is_left_alone(tmp_path: Path) -> None:
+    put(tmp_path, archive({"inner.zip": archive({"a.png": FILM}), "inner": archive({"a.png": FILM})}))
+    found = find_films(tmp_path)
+    assert (found.paths, found.others) == ((), 2)
+
+
+def test_an_archive_of_too_many_members_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "LARGEST_DIRECTORY", 2)
+    put(tmp_path, archive({"a.png": FILM, "b.png": FILM, "c.png": FILM}))
+    assert find_films(tmp_path).unreadable == ("export.zip",)
+
+
+def test_an_archive_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
+    path = put(tmp_path, archive({"a.png": FILM}))
+    assert read_film(path / "a.png").status == Status.OK
+    put(tmp_path, archive({"a.png": b"no film at all"}))
+    assert read_film(path / "a.png").status == Status.NOT_AN_IMAGE
+    path.unlink()
+    assert read_film(path / "a.png").status == Status.UNREADABLE
+
+
+def test_a_store_is_made_anew_for_a_changed_archive(tmp_path: Path) -> None:
+    films, cache, size = tmp_path / "films", tmp_path / "cache", Preprocessing(size=8)
+    films.mkdir()
+    for seed in (0, 1):
+        put(films, archive({"a.png": png(chest(seed))}))
+        FilmStore.build(films, ["export.zip/a.png"], size, cache, workers=1)
+    assert len(list(cache.iterdir())) == 2

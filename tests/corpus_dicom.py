@@ -101,8 +101,17 @@ def _cut() -> list[Case]:
 
 def _pixels() -> list[Case]:
     """More pixels, fewer, or other ones than the data set says."""
+    import imagecodecs
+
     run_length, baseline = frame(RUN_LENGTH), frame(BASELINE)
+    deeper = bytes(imagecodecs.jpeg2k_encode(chest().astype(np.uint32), reversible=True, codecformat="j2k"))
     return [
+        damaged(
+            "32-bit-jpeg-2000.dcm",
+            "DICOM whose compressed pixels have more bits than it says",
+            dicom(syntax=JPEG_2000, frame=deeper),
+            "other bits than its header says",
+        ),
         damaged("empty-pixels.dcm", "DICOM without pixels", dicom(PixelData=b"")),
         damaged("rows-missing.dcm", "DICOM with fewer rows than it says", dicom(Rows=SIDE + 1)),
         damaged(

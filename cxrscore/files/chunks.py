@@ -1,12 +1,14 @@
-"""The values of a chunked HDF5 dataset, unpacked here and not by libhdf5.
+"""The values of an HDF5 dataset, read and unpacked here and not by libhdf5.
 
-libhdf5 (1.14 and 2.0) believes that an unpacked chunk is as long as it should be: of a shorter one it returns whatever
-lies behind it in memory, or ends by SIGSEGV. Here every length is looked at, and no more is unpacked than is wanted.
+libhdf5 (1.14 and 2.0) believes that a chunk is as long as it should be: of a shorter one it returns whatever lies
+behind it in memory, a longer one it may write over what lies there, or it ends by SIGSEGV. So it is asked only where
+the bytes are. Here every length is looked at, and no more is unpacked than is wanted.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -26,20 +28,44 @@ class ChunkError(Exception):
     """A chunk is not what its dataset says. Never leaves this room."""
 
 
-def read_chunks(dataset: Any) -> Array:
-    """All values; ChunkError where a chunk is missing or is not what it should be."""
+def read_values(dataset: Any) -> Array:
+    """All values; ChunkError where any of them is missing or is not what it should be."""
     values: Array = np.zeros(dataset.shape, dataset.dtype)
+    if not values.size:
+        return values
+    if dataset.chunks is None:
+        return _whole(dataset).reshape(dataset.shape)
     filters = _filters(dataset)
     size = math.prod(dataset.chunks) * dataset.dtype.itemsize
-    for offset in _offsets(dataset):
-        mask, raw = dataset.id.read_direct_chunk(offset)
-        if mask:
-            raise ChunkError("has a chunk that leaves out filters")
+    for chunk in _chunks(dataset):
+        raw = _read(dataset, chunk.byte_offset, chunk.size)
         block = np.frombuffer(unpacked(raw, filters, size, dataset.dtype.itemsize), dataset.dtype)
-        place = tuple(slice(start, start + side) for start, side in zip(offset, dataset.chunks, strict=True))
-        inside = values[place]
+        corner = zip(chunk.chunk_offset, dataset.chunks, strict=True)
+        inside = values[tuple(slice(start, start + side) for start, side in corner)]
         inside[...] = block.reshape(dataset.chunks)[tuple(map(slice, inside.shape))]
     return values
+
+
+def _whole(dataset: Any) -> Array:
+    """The values of a dataset that lies in the file in one piece."""
+    offset = dataset.id.get_offset()
+    if offset is None:
+        raise ChunkError("has no values in the file")
+    return np.frombuffer(_read(dataset, offset, dataset.size * dataset.dtype.itemsize), dataset.dtype).copy()
+
+
+def _read(dataset: Any, offset: int, size: int) -> bytes:
+    """So many bytes of the file; ChunkError where it ends before."""
+    descriptor = dataset.file.id.get_vfd_handle()
+    if offset + size > os.fstat(descriptor).st_size:
+        raise ChunkError("has values beyond the end of the file")
+    parts, at = [], offset
+    while at < offset + size:  # the system reads at most 2 GB at a time
+        parts.append(os.pread(descriptor, offset + size - at, at))
+        if not parts[-1]:
+            raise ChunkError("has values beyond the end of the file")
+        at += len(parts[-1])
+    return b"".join(parts)
 
 
 def _filters(dataset: Any) -> list[int]:
@@ -47,23 +73,23 @@ def _filters(dataset: Any) -> list[int]:
     return [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
 
 
-def _offsets(dataset: Any) -> list[tuple[int, ...]]:
-    """Where the chunks begin: each place once. A tree that leads to more of them than there can be is left at once."""
+def _chunks(dataset: Any) -> list[Any]:
+    """Where the chunks are, each once. A tree that leads to more of them than there can be is left at once."""
     most = math.prod(-(-side // chunk) for side, chunk in zip(dataset.shape, dataset.chunks, strict=True))
-    found: list[tuple[int, ...]] = []
+    found: dict[tuple[int, ...], Any] = {}
 
     def take(chunk: Any) -> None:
-        found.append(chunk.chunk_offset)
-        if len(found) > most:
-            raise ChunkError(f"has over {most} chunks")
+        if chunk.filter_mask:
+            raise ChunkError("has a chunk that leaves out filters")
         for at, side, step in zip(chunk.chunk_offset, dataset.shape, dataset.chunks, strict=True):
-            if at >= side or at % step:
-                raise ChunkError(f"has a chunk at {chunk.chunk_offset}")
+            if at >= side or at % step or chunk.chunk_offset in found:
+                raise ChunkError(f"has a chunk at {chunk.chunk_offset}, or two")
+        found[chunk.chunk_offset] = chunk
 
     dataset.id.chunk_iter(take)
-    if len(set(found)) < most:
-        raise ChunkError(f"has {len(set(found))} of its {most} chunks")
-    return found
+    if len(found) < most:
+        raise ChunkError(f"has {len(found)} of its {most} chunks")
+    return list(found.values())
 
 
 def unpacked(raw: bytes, filters: Sequence[int], size: int, itemsize: int) -> bytes:

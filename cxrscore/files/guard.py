@@ -19,7 +19,7 @@ import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files.chunks import DEFLATE, FLETCHER32, SHUFFLE, ChunkError, read_chunks
+from cxrscore.files.chunks import DEFLATE, FLETCHER32, SHUFFLE, ChunkError, read_values
 from cxrscore.files.heads import OddHeadError, check_head, root_address
 
 os.environ["HDF5_PLUGIN_PATH"] = "::"  # read by libhdf5 when it starts: it disables loading filters as plugins
@@ -74,10 +74,8 @@ def read_dataset(file: h5py.File, name: str) -> Array:
     dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
         raise FileFormatError(f"{file.filename} has no dataset {name}")
-    if dataset.chunks is None:
-        return np.asarray(dataset[()])
     try:
-        return read_chunks(dataset)
+        return read_values(dataset)
     except ChunkError as error:
         raise _refused(dataset, str(error)) from None
 

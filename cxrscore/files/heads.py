@@ -20,6 +20,9 @@ _HEAD = struct.Struct("<BxH4xI4x")
 _MESSAGE = struct.Struct("<HHB3x")
 _BLOCK = struct.Struct("<QQ")
 _NEWER = {0x02: "link info", 0x06: "link", 0x0A: "group info", 0x0F: "shared messages", 0x15: "attribute info"}
+_KNOWN = frozenset({0x00, 0x01, 0x03, 0x04, 0x05, 0x07, 0x08, 0x0B, 0x0C, 0x0D, 0x0E, 0x10, 0x11, 0x12, 0x16})
+"""Kinds of messages that groups and datasets of the older kind have. libhdf5 passes over those that it does not know,
+and then takes packed values for plain ones."""
 _DATATYPE, _LAYOUT, _CONTINUED = 0x03, 0x08, 0x10
 _SHARED = 0x02
 _COMPACT, _CHUNKED, _VIRTUAL = 0, 2, 3
@@ -50,8 +53,8 @@ def check_head(file: BinaryIO, address: int) -> None:
     blocks, sizes = [(address + _HEAD.size, size)], set()
     for start, length in blocks:  # grows as blocks name further ones
         for kind, content in _messages(_at(file, start, length)):
-            if kind in _NEWER:
-                raise OddHeadError(f"an object has a message of the kind {_NEWER[kind]}")
+            if kind not in _KNOWN:
+                raise OddHeadError(f"an object has a message of the kind {_NEWER.get(kind, kind)}")
             if kind == _CONTINUED and len(content) >= _BLOCK.size:
                 blocks.append(_BLOCK.unpack_from(content))
             sizes |= _value_sizes(kind, content)

@@ -211,7 +211,7 @@ def _by_imagecodecs(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
     frame = encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
     _check_frame(frame, syntax, header)
     pixels: NDArray[Any] = np.asarray(getattr(imagecodecs, _CODECS[syntax])(frame))
-    if pixels.dtype.kind == "u" and not _is_signed(dataset):
+    if pixels.dtype.kind == "u" and pixels.itemsize <= 2 and not _is_signed(dataset):
         # A lossy codec may overshoot the stored bits; dropping the high bit would turn white into black.
         return pixels.clip(max=2 ** int(dataset.BitsStored) - 1)
     return _stored_bits(pixels, dataset)

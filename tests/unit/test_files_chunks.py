@@ -102,6 +102,48 @@ def test_a_type_of_another_size_than_the_chunks_have_is_refused(tmp_path: Path) 
         pass
 
 
+def test_a_chunk_that_is_longer_than_it_should_be_is_refused(tmp_path: Path) -> None:
+    """libhdf5 writes it over whatever lies behind its memory."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.ones(1000, np.uint8), chunks=(333,))
+    last = bytes(4) + (666).to_bytes(8, "little")
+    changed(tmp_path / "a.h5", (333).to_bytes(4, "little") + last, (400).to_bytes(4, "little") + last)
+    with (
+        pytest.raises(FileFormatError, match="chunk of 400 bytes, wanted 333"),
+        open_guarded(tmp_path / "a.h5") as file,
+    ):
+        read_dataset(file, "x")
+
+
+def test_a_message_that_libhdf5_would_pass_over_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.ones(1000), compression="gzip")
+    filters = b"\x0b\x00\x20\x00\x01\x00\x00\x00"
+    changed(tmp_path / "a.h5", filters, b"\x0b\x80" + filters[2:])
+    with pytest.raises(FileFormatError, match="message of the kind 32779"), open_guarded(tmp_path / "a.h5"):
+        pass
+
+
+def test_values_in_one_piece_must_lie_within_the_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(100.0)
+        file["none"] = np.zeros((0, 5))
+        file.create_dataset("unwritten", (7,))
+        offset = file["x"].id.get_offset()
+    with open_guarded(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(read_dataset(file, "x"), np.arange(100.0))
+        assert read_dataset(file, "none").shape == (0, 5)
+        with pytest.raises(FileFormatError, match="no values in the file"):
+            read_dataset(file, "unwritten")
+    place, size = b"\x03\x01" + offset.to_bytes(8, "little"), (800).to_bytes(8, "little")
+    changed(tmp_path / "a.h5", place + size, b"\x03\x01" + (1 << 40).to_bytes(8, "little") + size)
+    with (
+        pytest.raises(FileFormatError, match=r"beyond the end|not a readable"),
+        open_guarded(tmp_path / "a.h5") as file,
+    ):
+        read_dataset(file, "x")
+
+
 def test_chunks_in_odd_places_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=np.ones(1000, np.uint8), chunks=(333,))

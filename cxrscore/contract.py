@@ -35,6 +35,7 @@ Head = Literal["gap", "flatten"]
 Activation = Literal["sigmoid", "softmax"]
 TrainablePart = Literal["head", "last-block", "all"]
 Precision = Literal["fp32", "bf16"]
+BatchNorm = Literal["frozen", "batch"]
 
 GROUP = "cxrscore"
 """Entry-point group in which plugins are found."""
@@ -103,12 +104,36 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 class Batch:
     """Inputs and labels of one training step.
 
-    inputs  float32 [N,S,S], grey, 0 black..1 white; or float32 [N,K] embeddings for a head
+    inputs  float32 [N,S,S], grey, 0 black..1 white; or float32 [N,K] embeddings for a head; or float32 [N,h,w,K]
+            activations for a tail
     labels  float32 [N,C], 0 or 1, NaN where unknown
+    rate    factor of the learning rate in this step, as the core's schedule wants it
     """
 
     inputs: Floats
     labels: Floats
+    rate: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """Settings of Adam for an epoch. A step's rate is learning_rate times the batch's own ``rate``.
+
+    learning_rate  of the head, 0 or more
+    layer_decay    0..1, factor of the rate for each block further from the head (models.architectures.depth_of);
+                   1: all alike
+    weight_decay   kernels shrink by this share, times their rate, before each step (decoupled: Loshchilov and Hutter,
+                   ICLR 2019); biases, gammas and betas do not
+    clip_norm      gradients of all tensors together are scaled down to this Euclidean norm; infinite: never
+    batch_norm     "frozen": batch normalisation runs on its stored statistics in training, too. "batch": layers whose
+                   gamma may learn run on those of the batch and move the stored ones towards them, a hundredth a step
+    """
+
+    learning_rate: float
+    layer_decay: float = 1.0
+    weight_decay: float = 0.0
+    clip_norm: float = float("inf")
+    batch_norm: BatchNorm = "frozen"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +234,22 @@ class Embedding(Protocol):
     def head(self) -> TrainableModel:
         """The head alone, sharing its tensors with the model: predict and fit_epoch take embeddings [N,K],
         tensors() are head/kernel and head/bias only."""
+        ...
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """A model whose frozen layers can be run once and whose last block, with the head, can be trained on what came
+    out. The same whatever ``spec.trainable`` is."""
+
+    def stem(self, films: Floats) -> Floats:
+        """What enters the last block: float32 [N,h,w,K] of films float32 [N,S,S]."""
+        ...
+
+    @property
+    def tail(self) -> TrainableModel:
+        """The last block and the head, sharing their tensors with the model: predict and fit_epoch take what stem()
+        returned, tensors() are those of the last block and the head only."""
         ...
 
 

@@ -46,8 +46,16 @@ environment, as `CXRSCORE_COMMAND_OPTION`: `CXRSCORE_TRAIN_SIZE=224`."""
 
 CONTRACT = {
     "What a hook returns": ("Backend", "Dataset", "Loss", "Metric", "Explainer"),
-    "What a backend builds": ("Model", "Trainable", "TrainableModel", "Embedding", "Explainable", "Differentiable"),
-    "What passes between": ("ModelSpec", "Batch", "CamParts", "LabelTable"),
+    "What a backend builds": (
+        "Model",
+        "Trainable",
+        "TrainableModel",
+        "Embedding",
+        "Divided",
+        "Explainable",
+        "Differentiable",
+    ),
+    "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable"),
 }
 """The public classes of contract.py, in the order in which an author meets them."""
 

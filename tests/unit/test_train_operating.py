@@ -5,6 +5,7 @@ import pytest
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
+from cxrscore.train.document import score_quantiles
 from cxrscore.train.operating import calibration_of, check_calibration, thresholds_of
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema", "Hernia"))
@@ -50,3 +51,12 @@ def test_softmax_is_not_calibrated():
     with pytest.raises(InputError, match="wanted one of none, temperature, platt"):
         check_calibration("isotonic", SPEC)
     check_calibration("none", soft)
+
+
+def test_quantiles_of_validation_scores_by_hand():
+    prob = np.linspace(0, 1, 41, dtype=np.float32)[:, None] * np.array([[1, 0.5, 0]], np.float32)
+    found = score_quantiles(SPEC, prob)
+    assert found["Mass"] == pytest.approx([k / 20 for k in range(21)])
+    assert found["Edema"] == pytest.approx([k / 40 for k in range(21)])
+    assert found["Hernia"] == [0] * 21
+    assert score_quantiles(SPEC, prob[:0]) == {}

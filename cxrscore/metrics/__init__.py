@@ -2,7 +2,9 @@
 
 from cxrscore.contract import Metric
 from cxrscore.metrics.accuracy import counts, label_accuracy, negative_baseline
+from cxrscore.metrics.bootstrap import RESAMPLES, Resampled, bootstrap_auc
 from cxrscore.metrics.calibration import platt, temperature
+from cxrscore.metrics.clusters import clustered, micro_auc
 from cxrscore.metrics.delong import delong
 from cxrscore.metrics.estimates import (
     Estimate,
@@ -12,8 +14,12 @@ from cxrscore.metrics.estimates import (
     mean_of,
     verdict,
 )
+from cxrscore.metrics.localisation import energy_inside, iou, pointing_game
+from cxrscore.metrics.multiple import corrected_verdict, holm, p_value
 from cxrscore.metrics.operating import check_rule, operating_point
 from cxrscore.metrics.precision import average_precision
+from cxrscore.metrics.proportions import Decisions, Share, decisions
+from cxrscore.metrics.reliability import Reliability, brier, calibration_error, reliability
 from cxrscore.metrics.roc import RocCurve, auc, auc_binormal, auc_per_finding, auc_trapezoid, macro, roc
 
 metrics = (
@@ -25,26 +31,44 @@ metrics = (
 )
 
 __all__ = [
+    "RESAMPLES",
+    "Decisions",
     "Estimate",
+    "Reliability",
+    "Resampled",
     "RocCurve",
+    "Share",
     "auc",
     "auc_binormal",
     "auc_per_finding",
     "auc_trapezoid",
     "average_precision",
     "balanced_accuracy_estimate",
+    "bootstrap_auc",
+    "brier",
+    "calibration_error",
     "check_rule",
+    "clustered",
+    "corrected_verdict",
     "counts",
+    "decisions",
     "delong",
     "difference",
+    "energy_inside",
+    "holm",
+    "iou",
     "label_accuracy",
     "label_accuracy_estimate",
     "macro",
     "mean_of",
     "metrics",
+    "micro_auc",
     "negative_baseline",
     "operating_point",
+    "p_value",
     "platt",
+    "pointing_game",
+    "reliability",
     "roc",
     "temperature",
     "verdict",

@@ -1,0 +1,96 @@
+"""Intervals by drawing patients anew: films of one patient go together, and formulas for single films are too sure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array
+from cxrscore.errors import InputError
+from cxrscore.metrics.known import known
+
+Doubles = NDArray[np.float64]
+
+RESAMPLES = 1000
+LEAST = 0.9
+"""Share of resamples in which an AUC must be defined for an interval: a rare finding may miss a class in some."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampled:
+    """AUCs of resamples: float64 [B,C], NaN where a resample lacks a class of a finding."""
+
+    areas: Doubles
+
+    def interval(self, column: int) -> tuple[float, float]:
+        """The 2.5th and 97.5th percentile of a finding; NaN where more than a tenth of the resamples have no AUC."""
+        return _percentiles(self.areas[:, column])
+
+    @property
+    def macro_interval(self) -> tuple[float, float]:
+        """The same of the mean over the findings that have an AUC in at least a resample, each resample over those
+        that it has."""
+        there = self.areas[:, ~np.isnan(self.areas).all(axis=0)]
+        if not there.shape[1]:
+            return float("nan"), float("nan")
+        means = np.full(len(there), np.nan)
+        some = ~np.isnan(there).all(axis=1)
+        means[some] = np.nanmean(there[some], axis=1)
+        return _percentiles(means)
+
+
+def bootstrap_auc(truth: Array, score: Array, groups: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
+    """AUCs of truth and score [N,C] when patients are drawn anew, with replacement, as many as there are.
+
+    groups  int [N], the same number for films of one patient
+    seed    the same gives the same
+
+    A drawn patient brings all its films, as often as it was drawn (Field and Welsh, Bootstrapping Clustered Data,
+    JRSS B 69, 2007). A finding is sorted once; a resample is then a weight for each film, and its AUC a running sum.
+    """
+    if truth.ndim != 2 or len(groups) != len(truth):
+        raise InputError(f"groups of {len(groups)} films do not fit truth of shape {list(truth.shape)}")
+    _, place = np.unique(groups, return_inverse=True)
+    patients = int(place.max()) + 1 if len(place) else 0
+    findings = [_Sorted(truth[:, c], score[:, c], place) for c in range(truth.shape[1])]
+    areas = np.full((resamples, truth.shape[1]), np.nan)
+    random = np.random.default_rng(seed)
+    for draw in range(resamples if patients else 0):
+        drawn = np.bincount(random.integers(0, patients, patients), minlength=patients).astype(np.float64)
+        areas[draw] = [finding.area(drawn) for finding in findings]
+    return Resampled(areas=areas)
+
+
+class _Sorted:
+    """The known films of a finding, by rising score."""
+
+    def __init__(self, truth: Array, score: Array, place: NDArray[np.intp]) -> None:
+        kept = np.flatnonzero(known(truth, score))
+        kept = kept[np.argsort(score[kept], kind="stable")]
+        values = score[kept]
+        self._place, self._positive = place[kept], np.flatnonzero(truth[kept] > 0.5)
+        # Of each positive film, how many places lie below it, and how many at or below it: between them, its ties.
+        self._below = np.searchsorted(values, values[self._positive], side="left")
+        self._upto = np.searchsorted(values, values[self._positive], side="right")
+
+    def area(self, drawn: Doubles) -> float:
+        """The AUC where each film counts as often as its patient was drawn; NaN where a class is not drawn."""
+        weight = drawn[self._place]
+        ones = weight[self._positive]
+        weight[self._positive] = 0
+        negatives = np.concatenate([[0.0], np.cumsum(weight)])
+        pairs = ones.sum() * negatives[-1]
+        if not pairs:
+            return float("nan")
+        beaten = negatives[self._below] + negatives[self._upto]
+        return float(ones @ beaten / 2 / pairs)
+
+
+def _percentiles(values: Doubles) -> tuple[float, float]:
+    there = values[~np.isnan(values)]
+    if not len(there) or len(there) < LEAST * len(values):
+        return float("nan"), float("nan")
+    low, high = np.percentile(there, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,87 @@
+"""Shares of films with their intervals: what a decision at a threshold gets right."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from cxrscore.contract import Array
+from cxrscore.metrics.estimates import Z
+from cxrscore.metrics.known import known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """hits of total films; nothing is rounded to 0 where there is no film to count."""
+
+    hits: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        """NaN of no films."""
+        return self.hits / self.total if self.total else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of 95 %: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22, 1927.
+
+        It never leaves 0..1 and has a width at 0 and at 1, too, where the normal interval has none.
+        """
+        if not self.total:
+            return math.nan, math.nan
+        n, p = self.total, self.value
+        middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+        half = Z / (1 + Z**2 / n) * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+        return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """Films of one finding by label and decision: true and false positives, false and true negatives."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    @property
+    def sensitivity(self) -> Share:
+        return Share(hits=self.tp, total=self.tp + self.fn)
+
+    @property
+    def specificity(self) -> Share:
+        return Share(hits=self.tn, total=self.tn + self.fp)
+
+    @property
+    def ppv(self) -> Share:
+        """Of the films called positive, those that are. It holds for films with this share of positives only."""
+        return Share(hits=self.tp, total=self.tp + self.fp)
+
+    @property
+    def npv(self) -> Share:
+        """Of the films called negative, those that are."""
+        return Share(hits=self.tn, total=self.tn + self.fn)
+
+    @property
+    def missed(self) -> Share:
+        """Of the positive films, those called negative: 1 - sensitivity."""
+        return Share(hits=self.fn, total=self.tp + self.fn)
+
+    @property
+    def false_alarms(self) -> Share:
+        """Of the negative films, those called positive: 1 - specificity."""
+        return Share(hits=self.fp, total=self.fp + self.tn)
+
+
+def decisions(truth: Array, prob: Array, threshold: float) -> Decisions:
+    """Of truth [n] (0, 1, NaN unknown) and prob [n], where ``prob >= threshold`` means yes, as operating points do.
+
+    A threshold of NaN decides nothing: all counts are 0, and so all shares undefined.
+    """
+    kept = known(truth, prob)
+    if math.isnan(threshold):
+        return Decisions(tp=0, fp=0, fn=0, tn=0)
+    positive, called = truth[kept] > 0.5, prob[kept] >= threshold
+    tp, yes, ones = int((positive & called).sum()), int(called.sum()), int(positive.sum())
+    return Decisions(tp=tp, fp=yes - tp, fn=ones - tp, tn=len(called) - yes - ones + tp)

@@ -1,0 +1,130 @@
+"""Patients drawn anew; figures over patients without drawing; all labels thrown together."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from cxrscore.errors import InputError
+from cxrscore.metrics import auc, bootstrap_auc, clustered, delong, difference, micro_auc
+from cxrscore.metrics.bootstrap import _Sorted
+
+NAN = math.nan
+
+
+def made(patients: int, films: int, seed: int, *, own: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Patients with some films each, whose labels are one and whose scores share a part of spread ``own``."""
+    random = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(patients), films)
+    truth = np.repeat((random.random(patients) < 0.4).astype(float), films)
+    score = truth + np.repeat(random.normal(0, own, patients), films) + random.normal(0, 0.7, patients * films)
+    return truth, score.round(1), groups
+
+
+def test_weights_by_hand() -> None:
+    # Scores 1 1 2 3 with labels 0 1 0 1: the first patient (films 0, 1) twice, the second (2, 3) once, or not at all.
+    finding = _Sorted(np.array([0, 1, 0, 1.0]), np.array([1.0, 1.0, 2.0, 3.0]), np.array([0, 0, 1, 1]))
+    # Positives: 1 (weight 2) and 3 (1); negatives: 1 (2) and 2 (1). Beaten: 1 beats half of 2, 3 beats 3: 2*1 + 3 of 9.
+    assert finding.area(np.array([2.0, 1.0])) == pytest.approx(5 / 9)
+    assert finding.area(np.array([0.0, 2.0])) == 1.0
+    assert math.isnan(_Sorted(np.array([1, 0, NAN]), np.ones(3), np.arange(3)).area(np.array([1.0, 0.0, 1.0])))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_resamples_area_is_scikit_learns(seed: int) -> None:
+    truth, score, groups = made(30, 3, seed)
+    drawn = np.random.default_rng(seed).multinomial(30, np.full(30, 1 / 30)).astype(float)
+    wanted = roc_auc_score(truth, score, sample_weight=drawn[groups])
+    assert _Sorted(truth, score, groups).area(drawn) == pytest.approx(wanted, abs=1e-12)
+    assert _Sorted(truth, score, groups).area(np.ones(30)) == pytest.approx(auc(truth, score), abs=1e-12)
+
+
+def test_one_film_a_patient_spreads_as_delong_says() -> None:
+    truth, score, _ = made(300, 1, 1)
+    found = bootstrap_auc(truth[:, None], score[:, None], np.arange(300), resamples=800)
+    assert found.areas.std() == pytest.approx(delong(truth, score).error, rel=0.1)
+    assert found.interval(0) == pytest.approx(delong(truth, score).interval, abs=0.01)
+
+
+def test_films_of_a_patient_are_drawn_together() -> None:
+    truth, score, groups = made(150, 4, 2)
+    spread = bootstrap_auc(truth[:, None], score[:, None], groups, resamples=800).areas.std()
+    single = delong(truth, score).error
+    assert spread > 1.5 * single
+    assert clustered(delong(truth, score), groups).error == pytest.approx(spread, rel=0.1)
+
+
+def test_clusters_of_one_film_change_nothing() -> None:
+    truth, score, _ = made(40, 1, 3)
+    found = delong(truth, score)
+    assert clustered(found, np.random.default_rng(0).permutation(40)).error == pytest.approx(found.error, abs=1e-12)
+
+
+def test_copies_of_a_film_add_nothing_known() -> None:
+    truth, score, _ = made(60, 1, 4)
+    threefold = delong(np.repeat(truth, 3), np.repeat(score, 3))
+    assert clustered(threefold, np.repeat(np.arange(60), 3)).error == pytest.approx(
+        delong(truth, score).error, rel=0.04
+    )
+
+
+def test_differences_are_clustered_alike() -> None:
+    truth, score, groups = made(100, 3, 5)
+    other = score + np.random.default_rng(0).normal(0, 1, len(score))
+    paired = difference(delong(truth, score), delong(truth, other))
+    drawn = [bootstrap_auc(truth[:, None], s[:, None], groups, resamples=600, seed=8).areas for s in (score, other)]
+    assert clustered(paired, groups).error == pytest.approx((drawn[0] - drawn[1]).std(), rel=0.1)
+
+
+def test_the_same_seed_gives_the_same() -> None:
+    truth, score, groups = made(30, 2, 6)
+    one, same, another = (
+        bootstrap_auc(truth[:, None], score[:, None], groups, resamples=20, seed=seed).areas for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert (one != another).any()
+
+
+def test_findings_that_are_rarely_defined_have_no_interval() -> None:
+    truth, score, groups = made(40, 1, 7)
+    rare = np.zeros(40)
+    rare[0] = 1
+    found = bootstrap_auc(
+        np.column_stack([truth, rare, np.zeros(40)]), np.column_stack([score] * 3), groups, resamples=99
+    )
+    assert all(map(math.isfinite, found.interval(0)))
+    assert all(map(math.isnan, found.interval(1)))  # in a third of the resamples the only positive is not drawn
+    assert np.isnan(found.areas[:, 2]).all()
+    low, high = found.macro_interval
+    assert 0 < low < high < 1
+
+
+@pytest.mark.parametrize("films", [0, 2])
+def test_next_to_nothing(films: int) -> None:
+    found = bootstrap_auc(np.full((films, 2), NAN), np.zeros((films, 2)), np.arange(films), resamples=5)
+    assert np.isnan(found.areas).all()
+    assert all(map(math.isnan, found.macro_interval))
+
+
+def test_groups_that_do_not_fit() -> None:
+    with pytest.raises(InputError, match="groups of 3 films"):
+        bootstrap_auc(np.zeros((4, 1)), np.zeros((4, 1)), np.arange(3))
+    with pytest.raises(InputError, match="groups of 3 films"):
+        clustered(delong(np.zeros(4), np.zeros(4)), np.arange(3))
+
+
+def test_micro_is_the_area_of_all_labels() -> None:
+    random = np.random.default_rng(0)
+    truth = (random.random((80, 3)) < [0.1, 0.3, 0.6]).astype(float)
+    score = random.normal(0, 1, (80, 3)) + truth
+    truth[:7, 1] = NAN
+    known = ~np.isnan(truth)
+    found = micro_auc(truth, score)
+    assert found.value == pytest.approx(roc_auc_score(truth[known], score[known]), abs=1e-12)
+    drawn = []
+    for _ in range(400):
+        rows = random.integers(0, 80, 80)
+        kept = known[rows]
+        drawn.append(roc_auc_score(truth[rows][kept], score[rows][kept]))
+    assert found.error == pytest.approx(np.std(drawn), rel=0.12)

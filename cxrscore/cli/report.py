@@ -19,8 +19,22 @@ from cxrscore.cli.common import (
 
 
 @click.command()
-@click.argument("scores", type=FILE)
-@click.option("-o", "--output", type=FILE, help="Page to write. [default: SCORES with the suffix .html]")
+@click.argument("scores", type=FILE, nargs=-1, required=True)
+@click.option("-o", "--output", type=FILE, help="Page to write. [default: the first SCORES with the suffix .html]")
+@click.option("--labels", type=FILE, help="Label table that takes the place of the labels in SCORES.")
+@click.option("--groups", type=FILE, help="Table that tells of the films, for subgroups: a label table, or any CSV.")
+@click.option(
+    "--by", multiple=True, help="Column of --groups to group by, as often as wanted. [default: sex, age, view]"
+)
+@click.option("--boxes", type=FILE, help="Table of boxes of NIH, VinDr or RSNA to compare the heat maps with.")
+@click.option(
+    "--resamples",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="How often patients are drawn anew for intervals, where they have several films; 0: by formula.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn at random.")
 @click.option("--figures", type=FOLDER, help="Also write every figure into this folder.")
 @click.option(
     "--figure-format", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Of --figures."
@@ -29,16 +43,20 @@ from cxrscore.cli.common import (
 @quiet_option
 @ends_with_exit_code
 def report(
-    scores: Path, output: Path | None, figures: Path | None, figure_format: Any, as_json: bool, quiet: bool
+    *, scores: tuple[Path, ...], output: Path | None, labels: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
-    """Make one self-contained HTML page of a scores file: ROC, Grad-CAM, failures, provenance."""
-    from cxrscore.report import write_report
-    from cxrscore.scores import open_scores
+    """Make one self-contained HTML page of SCORES: how well, for whom, where wrong, from what.
 
-    target = output or scores.with_suffix(".html")
-    summary = write_report(
-        open_scores(scores), target, figures=figures, figure_format=figure_format, source=scores.name
-    )
+    SCORES are files of `cxrscore score`, or CSV tables of anybody's scores: a column for the film and one of
+    probabilities for each finding. The page is about the first; others are compared with it.
+    """
+    from cxrscore.report import open_named, write_report
+
+    if options["by"] and options["groups"] is None:
+        raise click.UsageError("--by names a column of the table --groups, which is missing.")
+    first, *others = (open_named(path, labels) for path in scores)
+    target = output or scores[0].with_suffix(".html")
+    summary = write_report(first.scores, target, source=first.name, others=others, **options)
     say(f"wrote {target}", quiet)
     if as_json:
         print_json(summary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from cxrscore.errors import InputError
 from cxrscore.labels.columns import clean_age, clean_cells, clean_sex, clean_view, named_films
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.labels.stated import ZERO_ONE
-from cxrscore.labels.table import Table, read_table
+from cxrscore.labels.table import Table, read_header, read_table
 
 _FILMS = ("film", "Image Index", "Image", "image", "path", "Path", "filename", "file")
 _PATIENTS = ("patient", "patient_id", "PatientId", "Patient ID", "subject_id")
@@ -50,6 +50,29 @@ def _read(path: Path) -> LabelTable:
         patients=None if patient is None else tuple(table.column(patient)),
         columns={**{name: tuple(cells) for name, cells in texts.items()}, **cleaned},
     )
+
+
+def told_of_films(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[str, ...], Mapping[str, Sequence[str]]]:
+    """The films of a table, and what its columns beside findings and patients tell of them, in one form: sex, age, view
+    and whatever else it has. Any layout of ``datasets``, or a plain table, which here needs no finding."""
+    named = read_header(path)
+    for dataset in datasets:
+        if dataset is not plain and dataset.recognises(named):
+            labels = dataset.read(path)
+            return labels.films, labels.columns
+    table = read_table(path)
+    film = table.first_of(_FILMS)
+    if film is None:
+        raise InputError(f"{path} has no column for the film; wanted one named {', '.join(_FILMS)}")
+    patient = table.first_of(_PATIENTS)
+    columns: dict[str, Sequence[str]] = {name: table.column(name) for name in table.columns if name}
+    for name in (film, patient):
+        columns.pop(name or "", None)
+    for name, (names, clean) in _KNOWN.items():
+        if found := table.first_of(names):
+            columns.pop(found)
+            columns[name] = clean_cells(table.column(found), clean)
+    return tuple(named_films(table, film)), columns
 
 
 def _apart(table: Table, names: Sequence[str]) -> tuple[dict[str, NDArray[np.float32]], dict[str, list[str]]]:

@@ -3,49 +3,75 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.files import write_whole
 from cxrscore.films import Status
+from cxrscore.metrics import RESAMPLES
 from cxrscore.report import figures as draw
+from cxrscore.report.areas import Drawing
+from cxrscore.report.forest import difference_plot, gap_plot
 from cxrscore.report.heatmaps import Panel, panels
+from cxrscore.report.inputs import Named, open_named
 from cxrscore.report.page import render
+from cxrscore.report.parts import Parts, make_parts
 from cxrscore.report.provenance import training
 from cxrscore.report.summary import Summary, summarise
 from cxrscore.scores.data import Scores
 
-__all__ = ["write_report"]
+__all__ = ["Named", "open_named", "write_report"]
 
 
 def write_report(
-    scores: Scores, output: Path, *, figures: Path | None = None, figure_format: draw.Format = "png", source: str
+    scores: Scores,
+    output: Path,
+    *,
+    source: str,
+    others: Sequence[Named] = (),
+    groups: Path | None = None,
+    by: Sequence[str] = (),
+    boxes: Path | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    figures: Path | None = None,
+    figure_format: draw.Format = "png",
 ) -> dict[str, Any]:
     """Writes the report of these scores to ``output``, one HTML file that needs nothing beside it.
 
+    source         what the reader knows the scores by, such as the name of their file
+    others         scores of the same films to compare with these
+    groups         a table that tells of the films (sex, age, view ...); nothing of it but group figures is shown
+    by             its columns to group by; none: sex, age and view, as far as it has them
+    boxes          a table of boxes (labels.read_boxes) to compare the heat maps with
+    resamples      how often patients are drawn anew for intervals, where they repeat; 0: by formula
+    seed           of these draws, and of the films that are shown at random
     figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ...; made where missing
     figure_format  of those files; heat maps are always PNG
-    source         what the reader knows the scores by, such as the name of their file
 
     Returns the report's numbers, JSON-ready with None for what is undefined: films, held_out, left_out, assessed,
-    macro_auc, macro_auc_findings, accuracy, negative_baseline, findings, warnings, output and figures.
+    intervals, macro_auc, micro_auc, accuracy, negative_baseline, findings, comparison, subgroups, localisation, drift,
+    warnings, output and figures.
 
-    Raises InputError for an unknown figure format, WriteError where a file cannot be written.
+    Raises InputError for an unknown figure format and for tables that do not fit the scores, WriteError where a file
+    cannot be written.
     """
     if figure_format not in get_args(draw.Format):
         wanted = " or ".join(get_args(draw.Format))
         raise InputError(f"figure format is {figure_format!r}, wanted {wanted}")
-    summary = summarise(scores)
+    summary = summarise(scores, Drawing(resamples=resamples, seed=seed))
+    parts = make_parts(Named(name=source, scores=scores), summary, others=others, groups=groups, by=by, boxes=boxes)
     data = _finding_data(scores, summary)
-    shown = panels(scores)
-    page = render(scores, summary, data, shown, source)
+    shown = panels(scores, seed=seed)
+    page = render(scores, summary, data, shown, parts, source)
     write_whole(output, page.encode("utf-8"))
-    saved = [] if figures is None else _save_figures(scores, data, shown, figures, figure_format)
-    return {**summary.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}
+    saved = [] if figures is None else _save_figures(scores, data, shown, parts, figures, figure_format)
+    return {**summary.as_dict(), **parts.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}
 
 
 def _finding_data(scores: Scores, summary: Summary) -> tuple[draw.FindingData, ...]:
@@ -67,7 +93,12 @@ def _finding_data(scores: Scores, summary: Summary) -> tuple[draw.FindingData, .
 
 
 def _save_figures(
-    scores: Scores, data: tuple[draw.FindingData, ...], shown: tuple[Panel, ...], folder: Path, kind: draw.Format
+    scores: Scores,
+    data: tuple[draw.FindingData, ...],
+    shown: tuple[Panel, ...],
+    parts: Parts,
+    folder: Path,
+    kind: draw.Format,
 ) -> list[Path]:
     """Writes each figure that has something to show, one after the other; the paths written."""
     try:
@@ -75,10 +106,13 @@ def _save_figures(
     except OSError as error:
         raise WriteError(f"cannot make the folder {folder} for figures: {error.strerror}") from error
     told = training(scores.provenance)
+    labelled = any(np.isfinite(one.truth).any() for one in data)
     wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [
         ("roc", kind, any(math.isfinite(one.auc) for one in data), lambda: draw.roc_grid(data)),
+        ("calibration", kind, labelled, lambda: draw.reliability_grid(data)),
         ("distributions", kind, any(len(one.all_prob) for one in data), lambda: draw.distribution_grid(data)),
         ("loss", kind, bool(told.epochs), lambda: draw.loss_grid(told)),
+        *((name, kind, True, make) for name, make in _forests(parts)),
         *(
             (f"heatmap-{place:02d}", "png", True, lambda panel=panel: draw.panel_figure(panel))
             for place, panel in enumerate(shown, start=1)
@@ -91,3 +125,16 @@ def _save_figures(
             write_whole(path, draw.encode(figure(), suffix))
             saved.append(path)
     return saved
+
+
+def _forests(parts: Parts) -> list[tuple[str, Callable[[], Figure]]]:
+    """The plots of comparison and groups by the names of their files."""
+    others = () if parts.comparison is None else parts.comparison.others
+    found: list[tuple[str, Callable[[], Figure]]] = [
+        (f"comparison-{place:02d}", lambda one=one: difference_plot(one))  # type: ignore[misc]
+        for place, one in enumerate(others, start=1)
+    ]
+    gaps = [one for one in parts.groupings if one.groups]
+    return found + [
+        (f"subgroups-{place:02d}", lambda one=one: gap_plot(one)) for place, one in enumerate(gaps, start=1)
+    ]

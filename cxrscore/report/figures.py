@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
-from cxrscore.metrics import roc
+from cxrscore.metrics import Share, reliability, roc
 from cxrscore.report.heatmaps import Panel
 from cxrscore.report.provenance import Training
 
@@ -35,8 +35,8 @@ CURVE_GRID = 2000
 """Steps a side to which a drawn ROC curve is exact: a tenth of a dot."""
 
 # Blue and vermillion of Okabe and Ito's palette, told apart by all readers.
-_BLUE, _RED, _GREY, _INK = "#0072b2", "#d55e00", "#8a929c", "#30363d"
-_SMALL = 7.5
+BLUE, RED, GREY, INK = "#0072b2", "#d55e00", "#8a929c", "#30363d"
+SMALL = 7.5
 _TICKS, _TICK_WORDS = (0, 0.5, 1), ("0", "0.5", "1")
 
 
@@ -81,6 +81,16 @@ def distribution_grid(findings: Sequence[FindingData]) -> Figure:
     return _grid(_draw_distribution, findings, lambda data: data.finding)
 
 
+def reliability_plot(data: FindingData) -> Figure:
+    """How often a finding is there among films of about one probability."""
+    return _single(_draw_reliability, data)
+
+
+def reliability_grid(findings: Sequence[FindingData]) -> Figure:
+    """The reliability curves of all findings."""
+    return _grid(_draw_reliability, findings, lambda data: data.finding)
+
+
 def loss_plot(training: Training) -> Figure:
     """Training and validation loss by epoch, as in the paper's figure 3, with the best epoch marked."""
     return _wide(_draw_loss, training)
@@ -117,7 +127,7 @@ def panel_figure(panel: Panel) -> Figure:
     ):
         axes.imshow(picture)
         axes.set_axis_off()
-        axes.set_title(f"{title}\n{note}" if note else title, fontsize=_SMALL, color=_INK, parse_math=False)
+        axes.set_title(f"{title}\n{note}" if note else title, fontsize=SMALL, color=INK, parse_math=False)
     return figure
 
 
@@ -151,7 +161,7 @@ def _grid(
     places = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axes, data in zip(places, findings, strict=False):
         draw(axes, data)
-        axes.set_title(title(data), fontsize=8.5, color=_INK, parse_math=False)
+        axes.set_title(title(data), fontsize=8.5, color=INK, parse_math=False)
     for axes in places[len(findings) :]:
         axes.set_axis_off()
     return figure
@@ -162,18 +172,18 @@ def _area(auc: float) -> str:
 
 
 def _draw_roc(axes: Axes, data: FindingData) -> None:
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     if math.isfinite(data.auc):
         curve = roc(data.truth, data.prob)
         fpr, tpr = thinned(curve.fpr, curve.tpr)
-        axes.fill_between(fpr, tpr, color=_BLUE, alpha=0.1, linewidth=0)
-        axes.plot(fpr, tpr, color=_BLUE, linewidth=1.5, solid_joinstyle="miter")
+        axes.fill_between(fpr, tpr, color=BLUE, alpha=0.1, linewidth=0)
+        axes.plot(fpr, tpr, color=BLUE, linewidth=1.5, solid_joinstyle="miter")
     if math.isfinite(data.sensitivity) and math.isfinite(data.specificity):
-        axes.plot(1 - data.specificity, data.sensitivity, "o", color=_RED, markersize=4, clip_on=False)
+        axes.plot(1 - data.specificity, data.sensitivity, "o", color=RED, markersize=4, clip_on=False)
     axes.set(
         xlim=(-0.01, 1), ylim=(0, 1.02), xticks=_TICKS, xticklabels=_TICK_WORDS, yticks=_TICKS, yticklabels=_TICK_WORDS
     )
-    _plain(axes, "1 − specificity", "sensitivity")
+    plain_axes(axes, "1 − specificity", "sensitivity")
 
 
 def thinned(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
@@ -192,38 +202,57 @@ def _draw_distribution(axes: Axes, data: FindingData) -> None:
         bars = axes.stairs(number / len(prob), edges, fill=filled, color=colour)
         bars.set(alpha=0.45, linewidth=0) if filled else bars.set(linewidth=1.4)
     if math.isfinite(data.threshold):
-        axes.axvline(data.threshold, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axvline(data.threshold, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlim=(0, 1), xticks=_TICKS, xticklabels=_TICK_WORDS)
     axes.locator_params(axis="y", nbins=3)
-    _plain(axes, "probability", "share of films")
+    plain_axes(axes, "probability", "share of films")
+
+
+def _draw_reliability(axes: Axes, data: FindingData) -> None:
+    curve = reliability(data.truth, data.prob)
+    top = _round_up(max([*curve.prob, *curve.share, 0.05]))
+    axes.plot([0, top], [0, top], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    for prob, share, films in zip(curve.prob, curve.share, curve.films, strict=True):
+        low, high = Share(hits=round(share * films), total=int(films)).interval
+        axes.plot([prob, prob], [low, min(high, top)], color=BLUE, linewidth=0.9, alpha=0.55)
+    axes.plot(curve.prob, curve.share, color=BLUE, linewidth=1.2, marker="o", markersize=2.8, clip_on=False)
+    ticks = (0, top / 2, top)
+    words = [f"{tick:.3g}" for tick in ticks]
+    axes.set(xlim=(0, top), ylim=(0, top), xticks=ticks, xticklabels=words, yticks=ticks, yticklabels=words)
+    plain_axes(axes, "probability", "share of positives")
+
+
+def _round_up(value: float) -> float:
+    """The end of an axis from 0 on: both axes of a curve of a rare finding end where its points do."""
+    return next(end for end in (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0) if end >= min(value, 1.0))
 
 
 def _groups(data: FindingData) -> list[tuple[NDArray[np.float32], str, bool]]:
     """Probabilities with colour and whether filled: negatives and positives, or all where no label is known."""
     negatives, positives = data.prob[data.truth == 0], data.prob[data.truth == 1]
     if not len(negatives) and not len(positives):
-        return [(data.all_prob, _BLUE, True)] if len(data.all_prob) else []
-    return [group for group in ((negatives, _GREY, True), (positives, _RED, False)) if len(group[0])]
+        return [(data.all_prob, BLUE, True)] if len(data.all_prob) else []
+    return [group for group in ((negatives, GREY, True), (positives, RED, False)) if len(group[0])]
 
 
 def _draw_loss(axes: Axes, training: Training) -> None:
     epochs = [epoch.number for epoch in training.epochs]
-    for name, colour in (("train", _BLUE), ("valid", _RED)):
+    for name, colour in (("train", BLUE), ("valid", RED)):
         losses = [getattr(epoch, f"{name}_loss") for epoch in training.epochs]
         axes.plot(epochs, losses, color=colour, linewidth=1.4, marker=_marker(epochs), markersize=3, label=name)
     axes.margins(y=0.08)
     axes.set_ylim(bottom=0)
     _mark_best(axes, training)
-    _plain(axes, "epoch", "loss")
-    axes.legend(fontsize=_SMALL, frameon=False, labelcolor=_INK)
+    plain_axes(axes, "epoch", "loss")
+    axes.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
 
 
 def _draw_monitor(axes: Axes, training: Training) -> None:
     epochs = [epoch.number for epoch in training.epochs]
     values = [epoch.monitored for epoch in training.epochs]
-    axes.plot(epochs, values, color=_BLUE, linewidth=1.4, marker=_marker(epochs), markersize=3)
+    axes.plot(epochs, values, color=BLUE, linewidth=1.4, marker=_marker(epochs), markersize=3)
     _mark_best(axes, training)
-    _plain(axes, "epoch", training.monitor_words)
+    plain_axes(axes, "epoch", training.monitor_words)
 
 
 def _marker(epochs: list[int]) -> str:
@@ -235,13 +264,13 @@ def _mark_best(axes: Axes, training: Training) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if training.best_epoch is not None:
         label = f"best epoch, {training.best_epoch}"
-        axes.axvline(training.best_epoch, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
+        axes.axvline(training.best_epoch, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
 
 
-def _plain(axes: Axes, x: str, y: str) -> None:
+def plain_axes(axes: Axes, x: str, y: str) -> None:
     """Small words, thin lines, no box: the data is what stands out."""
-    axes.set_xlabel(x, fontsize=_SMALL, color=_INK, labelpad=2, parse_math=False)
-    axes.set_ylabel(y, fontsize=_SMALL, color=_INK, labelpad=2, parse_math=False)
-    axes.tick_params(labelsize=_SMALL, colors=_INK, length=2.5, width=0.6)
+    axes.set_xlabel(x, fontsize=SMALL, color=INK, labelpad=2, parse_math=False)
+    axes.set_ylabel(y, fontsize=SMALL, color=INK, labelpad=2, parse_math=False)
+    axes.tick_params(labelsize=SMALL, colors=INK, length=2.5, width=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set(color=_GREY, linewidth=0.6)
+    axes.spines[["left", "bottom"]].set(color=GREY, linewidth=0.6)

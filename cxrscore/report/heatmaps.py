@@ -19,10 +19,12 @@ from cxrscore.films import Status
 from cxrscore.report.summary import SEEN
 from cxrscore.scores.data import SPLITS, Scores
 
-LIMIT = 24
+LIMIT = 28
 """Panels in a report at most, to keep it a page that opens on a phone."""
 ERRORS = 5
 """Panels of the worst missed findings, and of the worst false alarms, each."""
+DRAWN = 4
+"""Panels of films drawn at random, which nobody chose for what they show."""
 MAPS_A_FILM = 4
 """The four most probable findings, as in the paper's figures 7 and 8."""
 LARGEST_SIDE = 320
@@ -63,12 +65,12 @@ class Panel:
     scale: float
 
 
-def panels(scores: Scores, limit: int = LIMIT) -> tuple[Panel, ...]:
-    """The films to look at first, drawn: the highest of each finding, then the worst errors."""
-    return tuple(_panel(scores, row, reasons) for row, reasons in choose(scores, limit).items())
+def panels(scores: Scores, limit: int = LIMIT, seed: int = 0) -> tuple[Panel, ...]:
+    """The films to look at first, drawn: the highest of each finding, the worst errors, and a few at random."""
+    return tuple(_panel(scores, row, reasons) for row, reasons in choose(scores, limit, seed).items())
 
 
-def choose(scores: Scores, limit: int = LIMIT) -> dict[int, tuple[str, ...]]:
+def choose(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int, tuple[str, ...]]:
     """Rows of the films to show, with the reasons, among those that have a thumbnail and a map.
 
     Films the model never saw come before all others: if there is one among them, only such films are chosen.
@@ -80,8 +82,11 @@ def choose(scores: Scores, limit: int = LIMIT) -> dict[int, tuple[str, ...]]:
     if not rows.size:
         return {}
     errors = [*_worst(scores, rows, missed=True), *_worst(scores, rows, missed=False)]
+    drawn = np.random.default_rng(seed).permutation(rows)[: min(DRAWN, limit // 4)]
+    random = [(int(row), f"Drawn at random, seed {seed}") for row in drawn]
     chosen: dict[int, list[str]] = {}
-    for row, reason in [*_highest(scores, rows)[: max(limit - len(errors), 0)], *errors]:
+    highest = _highest(scores, rows)[: max(limit - len(errors) - len(random), 0)]
+    for row, reason in [*highest, *errors, *random]:
         if row in chosen or len(chosen) < limit:
             chosen.setdefault(row, []).append(reason)
     return {row: tuple(reasons) for row, reasons in chosen.items()}

@@ -15,9 +15,15 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from cxrscore.metrics.reliability import BINS, POINTS
 from cxrscore.report import figures, heatmaps, tables
+from cxrscore.report.compare import Against
+from cxrscore.report.drift import LARGE
 from cxrscore.report.figures import FindingData
+from cxrscore.report.forest import difference_plot, gap_plot
+from cxrscore.report.groups import LEAST_FILMS, LEAST_OF_A_CLASS, Grouping
 from cxrscore.report.heatmaps import Panel
+from cxrscore.report.parts import Parts
 from cxrscore.report.provenance import Training, text, training
 from cxrscore.report.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
 from cxrscore.scores.data import Scores
@@ -30,13 +36,40 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else f"[U+{ord(c):04X}]" for c in text)
 
 
+SECTIONS = {
+    "roc": "ROC curves",
+    "findings": "Findings",
+    "thresholds": "Operating points",
+    "calibration": "Calibration",
+    "comparison": "Comparison",
+    "subgroups": "Subgroups",
+    "localisation": "Localisation",
+    "heat-maps": "Heat maps",
+    "distributions": "Distributions",
+    "highest": "Highest scores",
+    "drift": "Drift",
+    "training": "Training",
+    "failed": "Failed films",
+    "provenance": "Provenance",
+    "checklists": "Checklists",
+    "glossary": "Glossary",
+}
+"""Sections by the names of their anchors and templates, in the order of the page."""
+
+
 def render(
-    scores: Scores, summary: Summary, data: tuple[FindingData, ...], panels: tuple[Panel, ...], source: str
+    scores: Scores,
+    summary: Summary,
+    data: tuple[FindingData, ...],
+    panels: tuple[Panel, ...],
+    parts: Parts,
+    source: str,
 ) -> str:
     """The report as HTML.
 
     data    of each finding, what its plots are drawn from
     panels  the heat maps to show
+    parts   comparison, groups, boxes and the like
     source  what the reader knows the scores by, such as the name of their file
     """
     told = scores.provenance
@@ -45,7 +78,9 @@ def render(
         .get_template("page.html.j2")
         .render(
             source=source,
+            sections=[(name, words) for name, words in SECTIONS.items() if _there(name, summary, parts)],
             summary=summary,
+            **_standing(summary),
             lead=_lead(told),
             plots=[_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
             training=training(told),
@@ -58,10 +93,50 @@ def render(
             failures=tables.failures(scores),
             facts=tables.facts(told),
             raw=tables.raw_json(told),
-            few=FEW_POSITIVES,
-            threshold=THRESHOLD,
+            comparison=parts.comparison,
+            compared=[] if parts.comparison is None else [_compared(one) for one in parts.comparison.others],
+            groupings=[_grouped(one) for one in parts.groupings],
+            localisation=parts.localisation,
+            drifts=parts.drifts,
+            checklist=parts.checklist,
+            **_CONSTANTS,
         )
     )
+
+
+_CONSTANTS = {
+    "few": FEW_POSITIVES,
+    "threshold": THRESHOLD,
+    "points": POINTS,
+    "bins": BINS,
+    "large": LARGE,
+    "least_films": LEAST_FILMS,
+    "least_of_a_class": LEAST_OF_A_CLASS,
+}
+
+
+def _there(name: str, summary: Summary, parts: Parts) -> bool:
+    """Whether the page has this section."""
+    labelled = summary.assessed.basis != "none"
+    optional = {
+        "calibration": labelled,
+        "thresholds": labelled and any(math.isfinite(result.threshold) for result in summary.findings),
+        "comparison": parts.comparison is not None,
+        "subgroups": bool(parts.groupings),
+        "localisation": parts.localisation is not None,
+    }
+    return optional.get(name, True)
+
+
+def _standing(summary: Summary) -> dict[str, Any]:
+    """What the summary says of the findings in words."""
+    defined = sorted((one for one in summary.findings if math.isfinite(one.auc)), key=lambda one: one.auc)
+    return {
+        "worst": defined[0] if defined else None,
+        "best": defined[-1] if defined else None,
+        "few_findings": [one.finding for one in defined if one.few_positives],
+        "undefined": [one.finding for one in summary.findings if not math.isfinite(one.auc)],
+    }
 
 
 def _environment() -> jinja2.Environment:
@@ -73,7 +148,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=_count, fraction=_fraction)
+    environment.filters.update(count=_count, fraction=_fraction, interval=_interval, signed=_signed, p=_p)
+    environment.filters.update(there=math.isfinite)
     return environment
 
 
@@ -91,6 +167,24 @@ def _fraction(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
 
+def _interval(ends: tuple[float, float], digits: int = 2, sign: bool = False) -> str:
+    """Both ends of an interval; nothing where there is none."""
+    if math.isnan(ends[0]):
+        return "no interval"
+    return " to ".join(map(_signed, ends)) if sign else "–".join(f"{end:.{digits}f}" for end in ends)
+
+
+def _signed(value: float) -> str:
+    """A difference with its sign, a true minus among them."""
+    return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _p(value: float) -> str:
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
 def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """The four things a reader asks first, those left out of which nothing is known."""
     asked = (
@@ -106,6 +200,7 @@ def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
     return {
         "result": result,
         "roc": _png(figures.roc_plot(data)) if math.isfinite(result.auc) else "",
+        "reliability": _png(figures.reliability_plot(data)) if math.isfinite(result.brier) else "",
         "distribution": _png(figures.distribution_plot(data)) if len(data.all_prob) else "",
     }
 
@@ -119,6 +214,29 @@ def _losses(told: Training) -> list[tuple[str, str]]:
         words = told.monitor_words
         plots.append((f"{words[:1].upper()}{words[1:]} by epoch", _png(figures.monitor_plot(told))))
     return plots
+
+
+def _compared(against: Against) -> dict[str, Any]:
+    verdicts = [one.verdict for one in against.findings]
+    return {
+        "against": against,
+        "plot": _png(difference_plot(against)),
+        "better": verdicts.count("better"),
+        "worse": verdicts.count("worse"),
+    }
+
+
+def _grouped(grouping: Grouping) -> dict[str, Any]:
+    findings = dict.fromkeys(one.finding for group in grouping.groups for one in group.findings)
+    rows = [
+        (finding, group.name, one)
+        for finding in findings
+        for group in grouping.groups
+        for one in group.findings
+        if one.finding == finding
+    ]
+    drawn = any(math.isfinite(one.gap.value) for _, _, one in rows)
+    return {"grouping": grouping, "plot": _png(gap_plot(grouping)) if drawn else "", "rows": rows}
 
 
 def _pictures(panel: Panel) -> dict[str, Any]:

@@ -7,7 +7,7 @@ ROC curve, no AUC and no accuracy as long as there is one other labelled film.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,20 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.films import Status
-from cxrscore.metrics import auc_per_finding, counts, label_accuracy, macro, negative_baseline
+from cxrscore.metrics import (
+    Decisions,
+    Estimate,
+    average_precision,
+    brier,
+    calibration_error,
+    clustered,
+    counts,
+    decisions,
+    label_accuracy,
+    label_accuracy_estimate,
+    negative_baseline,
+)
+from cxrscore.report.areas import Areas, Drawing, Interval, areas, patient_groups
 from cxrscore.report.provenance import texts, training
 from cxrscore.scores.data import SPLITS, Scores
 
@@ -29,6 +42,8 @@ THRESHOLD = 0.5
 SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
 
 Basis = Literal["held-out", "seen", "none"]
+
+DRAWING = Drawing()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,24 +65,44 @@ class Assessed:
 class FindingResult:
     """The figures of one finding; fractions in 0..1, NaN where undefined.
 
+    interval           of the AUC, 95 %; NaN, NaN where there is none
+    why                why there is no interval, "" where there is one
     accuracy           correct labels / known labels at THRESHOLD, the paper's equation 1
     negative_baseline  the same of a program that always says "no"
-    threshold          the model's operating point as a probability; sensitivity and specificity are those at it
+    threshold          the model's operating point as a probability; decisions are those at it
     """
 
     finding: str
     positives: int
     negatives: int
     auc: float
+    interval: Interval
+    why: str
+    average_precision: float
+    brier: float
+    calibration_error: float
     accuracy: float
     negative_baseline: float
     threshold: float
-    sensitivity: float
-    specificity: float
+    decisions: Decisions
 
     @property
     def few_positives(self) -> bool:
         return 0 < self.positives < FEW_POSITIVES
+
+    @property
+    def prevalence(self) -> float:
+        """Share of positives; what average precision is by chance."""
+        known = self.positives + self.negatives
+        return self.positives / known if known else math.nan
+
+    @property
+    def sensitivity(self) -> float:
+        return self.decisions.sensitivity.value
+
+    @property
+    def specificity(self) -> float:
+        return self.decisions.specificity.value
 
     @property
     def why_undefined(self) -> str:
@@ -76,20 +111,45 @@ class FindingResult:
             return ""
         return f"undefined: {self.positives} positive, {self.negatives} negative"
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, NaN as None; intervals as pairs."""
+        told = {name: getattr(self, name) for name in _TOLD}
+        shares = {name: getattr(self.decisions, name) for name in _SHARES}
+        told |= {name: share.value for name, share in shares.items()}
+        json = {name: _json(value) for name, value in told.items()}
+        json |= {f"{name}_interval": _pair(share.interval) for name, share in shares.items()}
+        return json | {"auc_interval": _pair(self.interval), "why": self.why_undefined or self.why}
+
+
+_TOLD = (
+    *("finding", "positives", "negatives", "few_positives", "auc", "average_precision", "brier", "calibration_error"),
+    *("accuracy", "negative_baseline", "threshold"),
+)
+_SHARES = ("sensitivity", "specificity", "ppv", "npv")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """All that a report says in numbers."""
+    """All that a report says in numbers.
+
+    areas     AUCs on the assessed films
+    accuracy  equation 1 over all known labels, its interval over films or patients
+    """
 
     found: int
     scored: int
     failed: int
     assessed: Assessed
+    patients: int
     findings: tuple[FindingResult, ...]
-    macro_auc: float
-    accuracy: float
+    areas: Areas
+    accuracy: Estimate
     negative_baseline: float
     warnings: tuple[str, ...]
+
+    @property
+    def macro_auc(self) -> float:
+        return self.areas.macro.value
 
     @property
     def macro_findings(self) -> int:
@@ -104,29 +164,36 @@ class Summary:
             "held_out": held_out,
             "left_out": self.assessed.left_out,
             "assessed": {"films": len(self.assessed.rows), "basis": self.assessed.basis},
+            "intervals": self.areas.method,
             "macro_auc": _json(self.macro_auc),
+            "macro_auc_interval": _pair(self.areas.macro_interval),
             "macro_auc_findings": self.macro_findings,
-            "accuracy": _json(self.accuracy),
+            "micro_auc": _json(self.areas.micro.value),
+            "micro_auc_interval": _pair(self.areas.micro.interval),
+            "accuracy": _json(self.accuracy.value),
+            "accuracy_interval": _pair(self.accuracy.interval),
             "negative_baseline": _json(self.negative_baseline),
-            "findings": [{key: _json(value) for key, value in asdict(result).items()} for result in self.findings],
+            "findings": [result.as_dict() for result in self.findings],
             "warnings": list(self.warnings),
         }
 
 
-def summarise(scores: Scores) -> Summary:
+def summarise(scores: Scores, drawing: Drawing = DRAWING) -> Summary:
     """The figures of merit of a scores file, and what a reader must be warned of."""
     assessed = assessed_films(scores)
     truth, prob = scores.truth[assessed.rows], scores.prob[assessed.rows]
     scored = int(np.count_nonzero(scores.films.status == Status.OK))
-    areas = auc_per_finding(truth, prob)
+    groups = patient_groups(scores.films.patient[assessed.rows])
+    found = areas(truth, prob, groups, drawing)
     return Summary(
         found=len(scores.films.path),
         scored=scored,
         failed=len(scores.films.path) - scored,
         assessed=assessed,
-        findings=_results(scores, truth, prob, areas),
-        macro_auc=macro(areas),
-        accuracy=label_accuracy(truth, prob, THRESHOLD),
+        patients=len(np.unique(groups)),
+        findings=tuple(_result(scores, truth, prob, found, column) for column in range(len(scores.findings))),
+        areas=found,
+        accuracy=clustered(label_accuracy_estimate(truth, prob), groups),
         negative_baseline=negative_baseline(truth),
         warnings=_warnings(scores, assessed, scored),
     )
@@ -142,38 +209,24 @@ def assessed_films(scores: Scores) -> Assessed:
     return Assessed(rows=np.flatnonzero(labelled), basis="seen" if labelled.any() else "none", left_out=0)
 
 
-def at_threshold(truth: Floats, prob: Floats, threshold: float) -> tuple[float, float]:
-    """Sensitivity and specificity of ``prob >= threshold``, both [A]; NaN where there is nothing to divide by."""
-    if not math.isfinite(threshold):
-        return math.nan, math.nan
-    called = prob >= threshold
-    return _share(called[truth == 1]), _share(~called[truth == 0])
-
-
-def _share(right: NDArray[np.bool_]) -> float:
-    return float(right.mean()) if right.size else math.nan
-
-
-def _results(scores: Scores, truth: Floats, prob: Floats, areas: NDArray[np.float64]) -> tuple[FindingResult, ...]:
-    positives, negatives = counts(truth)
-    results = []
-    for column, finding in enumerate(scores.findings):
-        threshold = float(scores.thresholds[column])
-        sensitivity, specificity = at_threshold(truth[:, column], prob[:, column], threshold)
-        results.append(
-            FindingResult(
-                finding=finding,
-                positives=int(positives[column]),
-                negatives=int(negatives[column]),
-                auc=float(areas[column]),
-                accuracy=label_accuracy(truth[:, [column]], prob[:, [column]], THRESHOLD),
-                negative_baseline=negative_baseline(truth[:, [column]]),
-                threshold=threshold,
-                sensitivity=sensitivity,
-                specificity=specificity,
-            )
-        )
-    return tuple(results)
+def _result(scores: Scores, truth: Floats, prob: Floats, found: Areas, column: int) -> FindingResult:
+    label, score, threshold = truth[:, column], prob[:, column], float(scores.thresholds[column])
+    positives, negatives = counts(label)
+    return FindingResult(
+        finding=scores.findings[column],
+        positives=int(positives),
+        negatives=int(negatives),
+        auc=found.estimates[column].value,
+        interval=found.intervals[column],
+        why=found.estimates[column].why,
+        average_precision=average_precision(label, score),
+        brier=brier(label, score),
+        calibration_error=calibration_error(label, score),
+        accuracy=label_accuracy(label, score, THRESHOLD),
+        negative_baseline=negative_baseline(label),
+        threshold=threshold,
+        decisions=decisions(label, score, threshold),
+    )
 
 
 def _warnings(scores: Scores, assessed: Assessed, scored: int) -> tuple[str, ...]:
@@ -191,6 +244,11 @@ def _warnings(scores: Scores, assessed: Assessed, scored: int) -> tuple[str, ...
     if not scored:
         found.append("No film could be scored.")
     return (*found, *texts(scores.provenance, "warnings"))
+
+
+def _pair(interval: Interval) -> list[float] | None:
+    """JSON-ready; None where there is no interval."""
+    return None if math.isnan(interval[0]) else list(interval)
 
 
 def _json(value: Any) -> Any:

@@ -20,7 +20,7 @@ from cxrscore.scores.data import HeatMaps, Scores, Thumbnails
 
 ELEMENTS = """
 html head meta title style body header main footer nav section article h1 h2 h3 p b strong small span bdi a ul ol li
-dl dt dd div figure figcaption img table thead tbody tfoot tr th td details summary pre br
+dl dt dd div figure figcaption img table thead tbody tfoot tr th td details summary pre code br
 """
 ATTRIBUTES = """
 lang charset http-equiv content name id class href src alt scope role aria-label aria-describedby tabindex
@@ -143,10 +143,13 @@ def test_findings_with_any_name(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_numbers_it_returns(report: tuple[str, Page, dict[str, Any]]) -> None:
     _, page, told = report
-    assert f"Macro AUC{told['macro_auc']:.3f}over 13 of 14 findings" in page.text
+    low, high = told["macro_auc_interval"]
+    assert f"Macro AUC{told['macro_auc']:.3f}{low:.2f}–{high:.2f}, over 13 of 14 findings" in page.text
     for one in told["findings"][:13]:
-        few = " (few positives)" if one["positives"] < 10 else ""
-        assert f"AUC {one['auc']:.3f}{few} {one['positives']} positive, {one['negatives']} negative" in page.text
+        few = " (few)" if one["positives"] < 10 else ""
+        ends = one["auc_interval"]
+        area = f"AUC {one['auc']:.3f} ({'–'.join(f'{end:.2f}' for end in ends) if ends else 'no interval'})"
+        assert f"{area} {one['positives']} positive{few}, {one['negatives']} negative" in page.text
     assert "58 labelled films of those splits were scored too and are left out" in page.text
 
 
@@ -163,7 +166,7 @@ def test_an_undefined_auc_says_why_and_is_no_number(report: tuple[str, Page, dic
 def test_few_positives_are_marked(report: tuple[str, Page, dict[str, Any]]) -> None:
     few = sum(0 < one["positives"] < 10 for one in report[2]["findings"])
     assert few >= 1
-    assert report[1].text.count("fewer than 10 positive films") == few
+    assert report[1].text.count("fewer than 10 positive films: a rough guess") == few
 
 
 def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:
@@ -204,7 +207,7 @@ def test_a_run_of_which_nothing_is_known(tmp_path: Path) -> None:
 def test_heat_maps_name_explainer_tap_scale_and_emptiness(report: tuple[str, Page, dict[str, Any]]) -> None:
     page = report[1]
     assert "by grad-cam at layer relu" in page.text
-    assert len(page.all("article")) <= 24
+    assert len(page.all("article")) <= 28
     assert page.text.count("no positive evidence") >= len(page.all("article"))
     assert len(re.findall(r"Scale 0 to \d", page.text)) == len(page.all("article"))
 
@@ -252,10 +255,10 @@ def test_figures_are_saved_beside_the_page(kind: Any, start: bytes, tmp_path: Pa
     _, page, told = written(dataclasses.replace(scores, thumbnails=three), tmp_path, figures=folder, figure_format=kind)
     panels = [f"heatmap-{place:02d}.png" for place in (1, 2, 3)]
     assert len(page.all("article")) == 3
-    wanted = [f"roc.{kind}", f"distributions.{kind}", f"loss.{kind}", *panels]
+    wanted = [f"roc.{kind}", f"calibration.{kind}", f"distributions.{kind}", f"loss.{kind}", *panels]
     assert told["figures"] == [str(folder / name) for name in wanted]
     assert sorted(path.name for path in folder.iterdir()) == sorted(wanted)
-    for name in wanted[:3]:
+    for name in wanted[:4]:
         assert (folder / name).read_bytes().startswith(start)
 
 

@@ -1,0 +1,81 @@
+"""AUCs of a report with their intervals, by the method that the films call for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array, Floats
+from cxrscore.metrics import RESAMPLES, Estimate, bootstrap_auc, clustered, delong, mean_of, micro_auc
+
+Interval = tuple[float, float]
+
+MOST_DRAWN = 30_000
+"""Films up to which patients are drawn anew; with more, drawing and formula agree and only the formula is quick."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How patients are drawn anew where they repeat."""
+
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Areas:
+    """AUCs of A films and C findings.
+
+    estimates  C, over the films, or over the patients where they repeat
+    intervals  C of 95 %; NaN, NaN where there is none
+    macro      plain mean of the AUCs that are defined; micro: all labels thrown together
+    method     how the intervals were found, in words
+    """
+
+    estimates: tuple[Estimate, ...]
+    intervals: tuple[Interval, ...]
+    macro: Estimate
+    macro_interval: Interval
+    micro: Estimate
+    method: str
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """float64 [C]"""
+        return np.array([one.value for one in self.estimates])
+
+
+def patient_groups(patient: Array) -> NDArray[np.intp]:
+    """int [A]: a number per patient; a film of an unknown patient (below 0) is a patient of its own."""
+    own = np.where(patient < 0, -1 - np.arange(len(patient)), patient)
+    _, place = np.unique(own, return_inverse=True)
+    return place
+
+
+def repeats(groups: Array) -> bool:
+    """Whether a patient has more than one film."""
+    return len(np.unique(groups)) < len(groups)
+
+
+def areas(truth: Floats, prob: Floats, groups: Array, drawing: Drawing) -> Areas:
+    """Of truth and prob [A,C]; groups [A] as patient_groups gives them."""
+    estimates = tuple(clustered(delong(truth[:, c], prob[:, c]), groups) for c in range(truth.shape[1]))
+    macro = mean_of(estimates)
+    intervals, macro_interval = tuple(one.interval for one in estimates), macro.interval
+    patients, method = len(np.unique(groups)), "DeLong"
+    if repeats(groups):
+        method = f"DeLong's variances over the {patients:,} patients (Obuchowski 1997)"
+    if repeats(groups) and len(truth) <= MOST_DRAWN and drawing.resamples:
+        drawn = bootstrap_auc(truth, prob, groups, resamples=drawing.resamples, seed=drawing.seed)
+        intervals, macro_interval = tuple(map(drawn.interval, range(truth.shape[1]))), drawn.macro_interval
+        method = f"bootstrap of the {patients:,} patients, {drawing.resamples:,} resamples, seed {drawing.seed}"
+    return Areas(
+        estimates=estimates,
+        intervals=intervals,
+        macro=macro,
+        macro_interval=macro_interval,
+        micro=clustered(micro_auc(truth, prob), groups),
+        method=method,
+    )

@@ -1,0 +1,180 @@
+"""What reporting guidelines ask for and a run can answer: CLAIM 2024 and TRIPOD+AI, filled from provenance.
+
+Items that only authors can answer (title, aims, ethics, funding ...) are left to them; what a file does not tell is
+said not to be recorded, and nothing is made up.
+
+CLAIM 2024: Tejani et al., Radiology: Artificial Intelligence 6, 2024. TRIPOD+AI: Collins et al., BMJ 385, 2024.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cxrscore.report.provenance import look, number, text, training
+from cxrscore.report.summary import Summary
+from cxrscore.scores.data import Scores
+
+NOT_RECORDED = "not recorded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """What is asked, where the guidelines ask it, and the answer; ``known`` False where the run does not tell."""
+
+    topic: str
+    claim: str
+    tripod: str
+    answer: str
+
+    @property
+    def known(self) -> bool:
+        return self.answer != NOT_RECORDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """Which of the optional parts of the report are there."""
+
+    subgroups: bool
+
+
+def checklist(scores: Scores, summary: Summary, shown: Shown) -> tuple[Item, ...]:
+    """The items in the order of a paper: data, reference standard, partitions, model, training, evaluation, results."""
+    told = scores.provenance
+    return tuple(
+        Item(topic=topic, claim=claim, tripod=tripod, answer=answer or NOT_RECORDED)
+        for topic, claim, tripod, answer in (
+            *_data(scores, summary),
+            *_model(told),
+            *_evaluation(scores, summary, shown),
+        )
+    )
+
+
+Row = tuple[str, str, str, str]
+
+
+def _data(scores: Scores, summary: Summary) -> list[Row]:
+    told = scores.provenance
+    split = look(told, "model", "document", "training", "split")
+    labels = text(told, "labels", "file")
+    layout = text(told, "labels", "dataset")
+    return [
+        ("Data sources", "Data", "5a", _folder(told)),
+        ("Eligibility criteria", "Data", "6b", ""),
+        ("Preprocessing", "Data", "7", _pairs(look(told, "preprocessing"))),
+        ("De-identification", "Data", "", "patients go by numbers; paths of films may still name them"),
+        ("Missing data", "Data", "11", _missing(scores, summary)),
+        (
+            "Source of the reference standard",
+            "Reference standard",
+            "8a",
+            _listed(labels, layout),
+        ),
+        ("Quality of the reference standard", "Reference standard", "8b", ""),
+        ("Partitions", "Data partitions", "12a", _split(split)),
+        ("Level at which partitions are disjoint", "Data partitions", "12a", _disjoint(told, split)),
+        ("Sample size, and why", "Data partitions", "10", ""),
+    ]
+
+
+def _model(told: Mapping[str, Any]) -> list[Row]:
+    document = look(told, "model", "document")
+    trained = look(document, "training")
+    versions, start = look(trained, "versions"), look(trained, "weights")
+    tuned = training(told)
+    best = "" if tuned.best_epoch is None else f"epoch {tuned.best_epoch}, the best {tuned.monitor_words}"
+    return [
+        ("Model", "Model", "12c", _pairs(look(document, "spec"), leave_out="findings")),
+        ("Software", "Model", "", _listed(_pairs(versions), text(told, "backend", "framework"))),
+        ("Initial parameters", "Model", "12c", _listed(text(start, "name"), text(start, "licence"))),
+        ("Training", "Training", "12c", _pairs(look(trained, "recipe"))),
+        ("Choice of the final model", "Training", "12c", best),
+        ("Class imbalance", "Training", "13", _after("loss ", text(trained, "recipe", "loss"))),
+        ("Ensembling", "Training", "12c", text(document, "ensemble")),
+    ]
+
+
+def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:
+    told, labelled = scores.provenance, summary.assessed.basis != "none"
+    thresholds = any(math.isfinite(result.threshold) for result in summary.findings)
+    explainer = _listed(text(told, "explainer", "name"), _after("layer ", text(told, "explainer", "tap")))
+    return [
+        ("Metrics of performance", "Evaluation", "12e", "AUC, average precision, Brier score" if labelled else ""),
+        ("Thresholds", "Evaluation", "15", "operating points chosen on validation films" if thresholds else ""),
+        ("Measures of uncertainty", "Evaluation", "12e", _uncertainty(summary) if labelled else ""),
+        ("Explainability", "Evaluation", "", explainer if len(scores.heat_maps.film) else ""),
+        ("Subgroups, fairness", "Evaluation", "14, 23a", "see Subgroups" if shown.subgroups else ""),
+        ("Test data", "Testing", "16", _tested(summary)),
+        ("Films included and left out", "Results", "20a", _flow(summary)),
+        ("Estimates of performance", "Results", "23a", "see ROC curves and Findings" if labelled else ""),
+        ("Failure analysis", "Results", "", _failures(summary)),
+        ("Availability of the model", "Other information", "22", _after("SHA-256 ", text(told, "model", "sha256"))),
+        ("Licence of the weights", "Other information", "", text(told, "model", "document", "licence")),
+    ]
+
+
+def _folder(told: Mapping[str, Any]) -> str:
+    folder, found = text(told, "films", "folder"), number(told, "films", "found")
+    return f"folder {folder}, {found:,.0f} films" if folder and math.isfinite(found) else ""
+
+
+def _missing(scores: Scores, summary: Summary) -> str:
+    if summary.assessed.basis == "none":
+        return ""
+    truth = scores.truth[summary.assessed.rows]
+    unknown = float((truth != truth).mean())
+    return f"unknown labels, {unknown:.1%} of the assessed films', enter no figure; films without score are listed"
+
+
+def _split(split: Any) -> str:
+    parts = [(name, number(split, name)) for name in ("train", "valid", "test")]
+    return ", ".join(f"{name} {count:,.0f}" for name, count in parts if math.isfinite(count))
+
+
+def _disjoint(told: Mapping[str, Any], split: Any) -> str:
+    if training(told).leaked:
+        return "LEAKED: the partitions are not disjoint"
+    return text(split, "rule")
+
+
+def _uncertainty(summary: Summary) -> str:
+    return f"95 % intervals of AUCs by {summary.areas.method}; of shares by Wilson"
+
+
+def _tested(summary: Summary) -> str:
+    words = {
+        "held-out": "films that were in neither training nor validation; whether from elsewhere is not recorded",
+        "seen": "only films of training and validation: no test",
+        "none": "",
+    }
+    return words[summary.assessed.basis]
+
+
+def _flow(summary: Summary) -> str:
+    assessed = f"{len(summary.assessed.rows):,} assessed" if summary.assessed.basis != "none" else "none assessed"
+    return (
+        f"{summary.found:,} found, {summary.failed:,} could not be scored, {summary.assessed.left_out:,} left out as "
+        f"seen, {assessed}"
+    )
+
+
+def _failures(summary: Summary) -> str:
+    return "worst errors are shown under Heat maps, films without score under Failed films" if summary.found else ""
+
+
+def _after(before: str, words: str) -> str:
+    return f"{before}{words}" if words else ""
+
+
+def _listed(*words: str) -> str:
+    return ", ".join(filter(None, words))
+
+
+def _pairs(tree: Any, leave_out: str = "") -> str:
+    if not isinstance(tree, Mapping):
+        return ""
+    return ", ".join(f"{key} {value}" for key, value in tree.items() if key != leave_out and value is not None)

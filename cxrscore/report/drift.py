@@ -1,0 +1,107 @@
+"""Whether the scores are spread as those of the model's own validation films were."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.films import Status
+from cxrscore.report.provenance import look
+from cxrscore.report.summary import SEEN
+from cxrscore.scores.data import Scores
+
+LEAST = 50
+"""Films below which a distance of distributions is mostly chance."""
+LARGE = 0.2
+"""Distance from which a finding is named: about what chance passes once in twenty with 100 films on either side, 1.36
+sqrt(2 / 100)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """One finding.
+
+    then, now  quantiles of validation films and of these films: 21 of them, lowest to highest
+    distance   largest difference of the shares of films below a validation quantile, 0..1 (Kolmogorov and Smirnov's
+               distance, at these 21 places)
+    above      share of these films above the 95th validation percentile, which by chance is 0.05
+    """
+
+    finding: str
+    then: NDArray[np.float64]
+    now: NDArray[np.float64]
+    distance: float
+    above: float
+
+    @property
+    def large(self) -> bool:
+        return self.distance >= LARGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drifts:
+    """All findings whose validation quantiles the model file tells; ``why`` there is nothing to tell, or ""."""
+
+    findings: tuple[Drift, ...]
+    films: int
+    why: str
+
+
+def drifts(scores: Scores) -> Drifts:
+    """From the films that the model had not seen, or all where it had seen all."""
+    told = look(scores.provenance, "model", "document", "validation", "score_quantiles")
+    scored = scores.films.status == Status.OK
+    unseen = scored & ~np.isin(scores.films.split, SEEN)
+    rows = np.flatnonzero(unseen if unseen.any() else scored)
+    if not isinstance(told, dict):
+        return Drifts(
+            findings=(), films=len(rows), why="The model's file does not tell how its validation scores were spread."
+        )
+    if len(rows) < LEAST:
+        why = f"{len(rows)} films are too few to say how scores are spread; {LEAST} are wanted."
+        return Drifts(findings=(), films=len(rows), why=why)
+    found = [
+        drift(finding, then, scores.prob[rows, column].astype(np.float64))
+        for column, finding in enumerate(scores.findings)
+        if (then := _quantiles(told.get(finding))) is not None
+    ]
+    return Drifts(findings=tuple(found), films=len(rows), why="" if found else "The model's file tells no quantiles.")
+
+
+def drift(finding: str, then: NDArray[np.float64], prob: NDArray[np.float64]) -> Drift:
+    """Of quantiles of validation scores and the scores [n] of other films, n > 0."""
+    levels = np.linspace(0, 1, len(then))
+    ordered = np.sort(prob)
+    below, upto = (np.searchsorted(ordered, then, side=side) / len(prob) for side in ("left", "right"))
+    # A share anywhere between both is no difference: films may tie with a quantile, and quantiles with each other.
+    away = np.maximum(np.maximum(below - _highest(then, levels), _lowest(then, levels) - upto), 0)
+    return Drift(
+        finding=finding,
+        then=then,
+        now=np.quantile(prob, levels),
+        distance=float(away.max()),
+        above=float(1 - upto[-2]),
+    )
+
+
+def _lowest(then: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The level of the first of equal quantiles."""
+    return levels[np.searchsorted(then, then, side="left")]
+
+
+def _highest(then: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The level of the last of equal quantiles."""
+    return levels[np.searchsorted(then, then, side="right") - 1]
+
+
+def _quantiles(values: object) -> NDArray[np.float64] | None:
+    """float64 [21] of what a model file tells; None where it is nothing of the kind."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 21:
+        return None
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        return None
+    return np.maximum.accumulate(np.array(values, np.float64))

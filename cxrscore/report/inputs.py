@@ -1,0 +1,168 @@
+"""What a report is made of: scores files of cxrscore, tables of anybody's scores, and the tables that tell of films."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cxrscore import plugins
+from cxrscore.contract import Floats
+from cxrscore.errors import InputError
+from cxrscore.films import Status
+from cxrscore.labels import joined_labels
+from cxrscore.labels.findings import canonical
+from cxrscore.labels.match import match_rows
+from cxrscore.labels.plain import told_of_films
+from cxrscore.labels.table import Table, read_table
+from cxrscore.scores import open_scores
+from cxrscore.scores.data import FilmRows, HeatMaps, Scores, Thumbnails
+
+_PREFIX = "prob_"
+_HASH = re.compile(r"[0-9a-f]{64}|row \d+")
+FILMS = ("film", "path", "Image Index", "Image", "image", "filename", "file")
+"""What a table of scores may call its column of films."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """Scores, and what the reader knows them by, such as the name of their file."""
+
+    name: str
+    scores: Scores
+
+
+def open_named(path: Path, labels: Path | None = None) -> Named:
+    """The scores of a file: HDF5 as `cxrscore score` writes it, or a CSV table with a column for the film and one of
+    probabilities for each finding, named after it or prob_ and it.
+
+    labels  a label table that takes the place of the file's own labels, joined by the films' paths
+
+    InputError, FileFormatError where a file is not what it should be.
+    """
+    scores = read_foreign(path) if path.suffix.lower() in (".csv", ".gz") else open_scores(path)
+    return Named(name=path.name, scores=scores if labels is None else with_labels(scores, labels, path.name))
+
+
+def read_foreign(path: Path) -> Scores:
+    """A table of anybody's scores, as Scores that know no film, no model and no heat map."""
+    table = read_table(path)
+    film = table.first_of(FILMS)
+    if film is None:
+        raise table.wrong(f"has no column for the film; wanted one named {', '.join(FILMS)}")
+    columns = _score_columns(table, film)
+    findings = tuple(canonical(name.removeprefix(_PREFIX)) for name in columns)
+    if not findings or len(set(findings)) < len(findings):
+        raise table.wrong("wanted one column of probabilities for each finding, named prob_FINDING or as the finding")
+    prob = np.column_stack([_probabilities(table, name) for name in columns])
+    paths = tuple(table.column(film))
+    if twice := sorted({name for name in paths if paths.count(name) > 1} if len(set(paths)) < len(paths) else ()):
+        raise table.wrong(f"names the film {twice[0]} more than once")
+    return _bare(paths, findings, prob, path.name)
+
+
+def _score_columns(table: Table, film: str) -> list[str]:
+    """The columns that begin with prob_, or else all named ones but the film's."""
+    named = [name for name in table.columns if name and name != film]
+    return [name for name in named if name.startswith(_PREFIX)] or named
+
+
+def _probabilities(table: Table, name: str) -> Floats:
+    """float32 [N] of a column, NaN for empty cells; InputError, naming the line, for what is no probability."""
+    values = np.full(len(table.rows), np.nan, np.float32)
+    for row, cell in enumerate(table.column(name)):
+        if not cell:
+            continue
+        try:
+            value = float(cell)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise table.error(row, f"column {name} has {cell!r}, wanted a probability from 0 to 1, or nothing")
+        values[row] = value
+    return values
+
+
+def _bare(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats, name: str) -> Scores:
+    films, empty = len(paths), ("",) * len(paths)
+    scored = np.asarray(np.isfinite(prob).all(axis=1))
+    with np.errstate(divide="ignore"):
+        logit = np.log(prob) - np.log1p(-prob)
+    return Scores(
+        findings=findings,
+        films=FilmRows(
+            path=paths,
+            sha256=empty,
+            status=np.where(scored, Status.OK, Status.NOT_WRITTEN).astype(np.uint8),
+            message=tuple("" if ok else "the table lacks a score" for ok in scored),
+            kind=empty,
+            modality=empty,
+            view=empty,
+            width=np.zeros(films, np.uint32),
+            height=np.zeros(films, np.uint32),
+            split=np.zeros(films, np.uint8),
+            patient=np.full(films, -1, np.int32),
+        ),
+        logit=np.where(scored[:, None], logit, np.nan).astype(np.float32),
+        prob=np.where(scored[:, None], prob, np.nan).astype(np.float32),
+        truth=np.full(prob.shape, np.nan, np.float32),
+        thresholds=np.full(len(findings), np.nan, np.float32),
+        heat_maps=HeatMaps(
+            map=np.zeros((0, 1, 1), np.float16), film=np.zeros(0, np.int32), finding=np.zeros(0, np.int16)
+        ),
+        thumbnails=Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 1, 1), np.uint8)),
+        provenance={
+            "films": {"found": films},
+            "warnings": [
+                f"{name} is a table of scores: which model made them, and whether it had seen the films, is not known."
+            ],
+        },
+    )
+
+
+def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
+    """The scores with labels and patients of a table instead of their own."""
+    check_paths(scores, name)
+    joined, told = joined_labels(labels, plugins.datasets(), scores.films.path)
+    place = {finding: column for column, finding in enumerate(joined.findings)}
+    unknown = np.full(len(scores.films.path), np.nan, np.float32)
+    truth = [joined.labels[:, place[f]] if f in place else unknown for f in scores.findings]
+    order: dict[str, int] = {}
+    patient = [-1 if p is None else order.setdefault(p, len(order)) for p in joined.patients]
+    matched = len(scores.films.path) - joined.unmatched_films
+    return dataclasses.replace(
+        scores,
+        truth=np.stack(truth, axis=1),
+        films=dataclasses.replace(scores.films, patient=np.array(patient, np.int32)),
+        provenance={**scores.provenance, "labels": {**told, "matched": matched}},
+    )
+
+
+def check_paths(scores: Scores, name: str) -> None:
+    """InputError where the films go by hashes, as a table of films cannot name them."""
+    paths = scores.films.path
+    if paths and all(map(_HASH.fullmatch, paths)):
+        raise InputError(
+            f"{name} names its films by hashes (score --no-paths), and a table names them by files: the two cannot be "
+            "joined. Score without --no-paths for a report with this table."
+        )
+
+
+def read_columns(path: Path, scores: Scores, name: str) -> Mapping[str, Sequence[str]]:
+    """What a table tells of each film, N strings a column, "" where it does not: sex, age, view, whatever it has.
+
+    InputError where films go by hashes, where no film has a row, or for a table that names no film.
+    """
+    check_paths(scores, name)
+    films, columns = told_of_films(path, plugins.datasets())
+    rows = match_rows(films, scores.films.path)
+    if scores.films.path and all(row is None for row in rows):
+        raise InputError(f"{path} has no row for any film of {name}, which are named like {scores.films.path[0]!r}")
+    return {
+        column: tuple("" if row is None else cells[row] for row in rows) for column, cells in columns.items() if column
+    }

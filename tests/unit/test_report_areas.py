@@ -1,0 +1,73 @@
+"""By which method intervals are found, and that drawing agrees with the formula on real scores."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from cxrscore.metrics import bootstrap_auc, delong
+from cxrscore.report import areas as room
+from cxrscore.report.areas import Drawing, areas, patient_groups, repeats
+from cxrscore.report.inputs import read_foreign, with_labels
+
+
+def made(films: int = 120, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    truth = (random.random((films, 2)) < 0.3).astype(np.float32)
+    return truth, (random.normal(size=(films, 2)) + truth).astype(np.float32)
+
+
+def test_unknown_patients_are_their_own() -> None:
+    groups = patient_groups(np.array([3, -1, 3, -1, 0]))
+    assert groups[0] == groups[2]
+    assert len(set(groups.tolist())) == 4
+    assert repeats(groups)
+    assert not repeats(patient_groups(np.array([-1, -1, 2])))
+
+
+def test_one_film_a_patient_is_delong() -> None:
+    truth, prob = made()
+    found = areas(truth, prob, np.arange(120), Drawing())
+    assert found.method == "DeLong"
+    assert found.intervals[1] == pytest.approx(delong(truth[:, 1], prob[:, 1]).interval)
+    assert found.values.tolist() == pytest.approx([roc_auc_score(truth[:, c], prob[:, c]) for c in (0, 1)])
+    assert found.macro.value == pytest.approx(found.values.mean())
+
+
+def test_patients_that_repeat_are_drawn() -> None:
+    truth, prob = made()
+    groups = np.arange(120) // 2
+    found = areas(truth, prob, groups, Drawing(resamples=50, seed=3))
+    assert found.method == "bootstrap of the 60 patients, 50 resamples, seed 3"
+    assert found.intervals[0] == bootstrap_auc(truth, prob, groups, resamples=50, seed=3).interval(0)
+
+
+def test_too_many_films_or_no_draws_go_by_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, prob = made()
+    groups = np.arange(120) // 2
+    by_formula = areas(truth, prob, groups, Drawing(resamples=0))
+    assert by_formula.method.startswith("DeLong's variances over the 60 patients")
+    monkeypatch.setattr(room, "MOST_DRAWN", 100)
+    assert areas(truth, prob, groups, Drawing()).method == by_formula.method
+
+
+def test_nothing_known_has_no_interval() -> None:
+    truth, prob = made()
+    truth[:] = np.nan
+    found = areas(truth, prob, np.arange(120) // 2, Drawing(resamples=5))
+    assert math.isnan(found.macro.value)
+    assert math.isnan(found.macro_interval[0])
+    assert math.isnan(found.micro.value)
+
+
+@pytest.mark.shared
+def test_delong_and_bootstrap_agree_on_the_peers_scores(shared) -> None:
+    folder = shared / "data" / "nih442"
+    scores = with_labels(read_foreign(folder / "peer_preds.csv"), folder / "labels.csv", "peer_preds.csv")
+    found = areas(scores.truth, scores.prob, np.arange(442), Drawing())
+    drawn = bootstrap_auc(scores.truth, scores.prob, np.arange(442), resamples=1000)
+    for column, one in enumerate(found.estimates):
+        assert drawn.areas[:, column].std() == pytest.approx(one.error, rel=0.12)
+        assert drawn.interval(column) == pytest.approx(one.interval, abs=0.03)
+    assert drawn.macro_interval == pytest.approx(found.macro_interval, abs=0.006)

@@ -1,0 +1,91 @@
+"""Scores against the model's own validation scores; checklists."""
+
+import numpy as np
+import pytest
+from report_scores import made_scores
+from scipy.stats import ks_2samp
+
+from cxrscore.report.areas import Drawing
+from cxrscore.report.checklist import NOT_RECORDED, Shown, checklist
+from cxrscore.report.drift import drift, drifts
+from cxrscore.report.summary import summarise
+from cxrscore.scores.data import Scores
+
+
+def with_quantiles(quantiles: object) -> Scores:
+    scores = made_scores()
+    scores.provenance["model"]["document"]["validation"] = {"score_quantiles": quantiles}
+    return scores
+
+
+def test_by_hand() -> None:
+    then = np.linspace(0, 1, 21)
+    half = drift("Mass", then, np.linspace(0, 0.5, 201))
+    assert half.distance == pytest.approx(0.5, abs=0.01)
+    assert half.above == 0
+    same = drift("Mass", then, np.linspace(0, 1, 201))
+    assert same.distance < 0.006
+    assert same.above == pytest.approx(0.05, abs=0.005)
+    assert drift("Mass", then, np.full(9, 2.0)).distance == 1
+    assert drift("Mass", then, np.full(9, 2.0)).large
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_distance_is_scipys_at_the_quantiles(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    then, now = random.beta(1, 4, 4001), random.beta(1, 3 - seed / 2, 500)
+    wanted = ks_2samp(then, now).statistic
+    assert drift("Mass", np.quantile(then, np.linspace(0, 1, 21)), now).distance == pytest.approx(wanted, abs=0.05)
+
+
+def test_ties_are_no_drift() -> None:
+    assert drift("Mass", np.full(21, 0.5), np.full(60, 0.5)).distance == 0
+    assert drift("Mass", np.repeat([0.0, 1.0], [11, 10]), np.repeat([0.0, 1.0], [30, 30])).distance <= 0.05
+
+
+def test_findings_that_the_model_tells_of() -> None:
+    found = drifts(with_quantiles({"Mass": np.linspace(0, 1, 21).tolist(), "Rib": [0.1] * 21, "Edema": [1, 2]}))
+    assert [one.finding for one in found.findings] == ["Mass"]
+    assert (found.films, found.why) == (137, "")
+
+
+@pytest.mark.parametrize(
+    "quantiles", [None, [], {}, {"Mass": "x" * 21}, {"Mass": [float("nan")] * 21}, {"Mass": [None] * 21}]
+)
+def test_models_that_tell_nothing(quantiles: object) -> None:
+    found = drifts(with_quantiles(quantiles))
+    assert not found.findings
+    assert found.why
+
+
+def test_few_films_tell_nothing() -> None:
+    scores = with_quantiles({"Mass": [0.5] * 21})
+    scores.films.status[65:] = 4
+    found = drifts(scores)
+    assert not found.findings
+    assert "too few" in found.why
+
+
+def test_the_checklist_makes_nothing_up() -> None:
+    scores = made_scores()
+    summary = summarise(scores, Drawing())
+    items = {item.topic: item for item in checklist(scores, summary, Shown(subgroups=True))}
+    assert items["Partitions"].answer == "train 40, valid 20, test 140"
+    assert items["Eligibility criteria"].answer == NOT_RECORDED
+    assert not items["Quality of the reference standard"].known
+    assert items["Subgroups, fairness"].answer == "see Subgroups"
+    assert (
+        "200 found, 5 could not be scored, 58 left out as seen, 137 assessed"
+        in items["Films included and left out"].answer
+    )
+    scores.provenance.clear()
+    bare = {item.topic: item for item in checklist(scores, summary, Shown(subgroups=False))}
+    told = ("Data sources", "Partitions", "Model", "Training", "Software", "Initial parameters", "Subgroups, fairness")
+    assert {bare[topic].answer for topic in told} == {NOT_RECORDED}
+
+
+def test_the_checklist_says_leaked() -> None:
+    scores = made_scores()
+    scores.provenance["model"]["document"]["training"]["leaked"] = True
+    items = {item.topic: item for item in checklist(scores, summarise(scores), Shown(subgroups=False))}
+    assert items["Level at which partitions are disjoint"].answer.startswith("LEAKED")

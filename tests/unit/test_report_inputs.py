@@ -1,0 +1,133 @@
+"""Tables of anybody's scores, labels that come later, and what tables tell of films."""
+
+import csv
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from report_scores import FINDINGS, made_scores
+
+from cxrscore.cli import main
+from cxrscore.errors import InputError
+from cxrscore.films import Status
+from cxrscore.report.inputs import open_named, read_columns, read_foreign, with_labels
+from cxrscore.report.summary import summarise
+
+
+def table(folder: Path, text: str, name: str = "scores.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_table_by_hand(tmp_path: Path) -> None:
+    path = table(
+        tmp_path, "Image Index,prob_Mass,prob_Pleural Effusion,note\na.png,0.5,1,x\nb.png,0.25,,y\nc.png,0,0.1,\n"
+    )
+    scores = read_foreign(path)
+    assert scores.findings == ("Mass", "Effusion")
+    assert scores.films.path == ("a.png", "b.png", "c.png")
+    assert scores.films.status.tolist() == [Status.OK, Status.NOT_WRITTEN, Status.OK]
+    np.testing.assert_array_equal(scores.prob, np.array([[0.5, 1], [np.nan] * 2, [0, 0.1]], np.float32))
+    assert scores.logit[0].tolist() == [0, math.inf]
+    assert np.isnan(scores.truth).all()
+    assert "not known" in summarise(scores).warnings[0]
+
+
+def test_columns_named_as_findings_will_do(tmp_path: Path) -> None:
+    assert read_foreign(table(tmp_path, "film,Mass,Edema\na,0.1,0.2\n")).findings == ("Mass", "Edema")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name,Mass\na,0.1\n", "no column for the film"),
+        ("film,Mass\na,1.5\n", "line 2: column Mass has '1.5', wanted a probability"),
+        ("film,Mass\na,nan\n", "wanted a probability"),
+        ("film,Mass\na,yes\n", "wanted a probability"),
+        ("film\na\n", "one column of probabilities"),
+        ("film,Effusion,Pleural Effusion\na,0,1\n", "one column of probabilities"),
+        ("film,Mass\na,0.1\nb,0.1\na,0.2\n", "names the film a more than once"),
+    ],
+)
+def test_other_tables_are_refused(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        read_foreign(table(tmp_path, text))
+
+
+def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
+    scores = read_foreign(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\nc.png,0.1\n"))
+    labels = table(tmp_path, "film,patient,Mass,Edema\nb.png,7,1,0\nc.png,8,0,0\na.png,7,,0\n", "labels.csv")
+    joined = with_labels(scores, labels, "scores.csv")
+    np.testing.assert_array_equal(joined.truth[:, 0], [np.nan, 1, 0])
+    assert joined.films.patient.tolist() == [0, 0, 1]
+    assert joined.provenance["labels"]["matched"] == 3
+
+
+def test_films_without_paths_cannot_be_joined(tmp_path: Path) -> None:
+    scores = made_scores()
+    private = dataclasses.replace(scores, films=dataclasses.replace(scores.films, path=scores.films.sha256))
+    labels = table(tmp_path, "film,sex,Mass\na.png,F,1\n", "labels.csv")
+    with pytest.raises(InputError, match=r"names its films by hashes \(score --no-paths\)"):
+        with_labels(private, labels, "out.h5")
+    with pytest.raises(InputError, match="Score without --no-paths"):
+        read_columns(labels, private, "out.h5")
+
+
+def test_columns_need_no_finding(tmp_path: Path) -> None:
+    scores = read_foreign(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\n"))
+    about = table(tmp_path, "film,Sex,Age,scanner,patient\nb.png,female,061Y,GE,9\nz.png,M,2,Philips,8\n", "about.csv")
+    found = read_columns(about, scores, "scores.csv")
+    assert dict(found) == {"sex": ("", "F"), "age": ("", "61"), "scanner": ("", "GE")}
+    with pytest.raises(InputError, match=r"has no row for any film of scores.csv, which are named like 'a.png'"):
+        read_columns(table(tmp_path, "film,sex\nq.png,F\n", "other.csv"), scores, "scores.csv")
+    with pytest.raises(InputError, match="no column for the film"):
+        read_columns(table(tmp_path, "who,sex\nq.png,F\n", "other.csv"), scores, "scores.csv")
+
+
+def test_by_needs_groups(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "a.h5"), "--by", "sex"])
+    assert result.exit_code == 2
+    assert "--groups" in result.output
+
+
+@pytest.mark.shared
+def test_the_peers_scores_give_the_areas_that_are_known(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "data" / "nih442"
+    page = tmp_path / "peer.html"
+    arguments = [
+        str(folder / "peer_preds.csv"),
+        "--labels",
+        str(folder / "labels.csv"),
+        "-o",
+        str(page),
+        "--json",
+        "-q",
+    ]
+    result = CliRunner().invoke(main, ["report", *arguments, "--groups", str(folder / "labels.csv")])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["macro_auc"] == pytest.approx(0.78, abs=0.005)
+    assert [one["column"] for one in told["subgroups"]] == ["sex", "age", "view"]
+    with (folder / "peer_preds.csv").open() as scores, (folder / "labels.csv").open() as labels:
+        words = {row["Image Index"]: row["Finding Labels"].split("|") for row in csv.DictReader(labels)}
+        rows = list(csv.DictReader(scores))
+    for finding, one in zip(FINDINGS, told["findings"], strict=True):
+        ones = [float(row[f"prob_{finding}"]) for row in rows if finding in words[row["Image Index"]]]
+        zeros = [float(row[f"prob_{finding}"]) for row in rows if finding not in words[row["Image Index"]]]
+        above = [(p > q) + (p == q) / 2 for p in np.float32(ones) for q in np.float32(zeros)]
+        assert one["auc"] == pytest.approx(np.mean(above), abs=1e-9)
+        assert (one["finding"], one["positives"], one["negatives"]) == (finding, len(ones), len(zeros))
+    html = page.read_text(encoding="utf-8")
+    assert "no heat maps" in html
+    assert "peer_preds.csv is a table of scores" in html
+
+
+def test_an_h5_goes_by_its_suffix(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        open_named(table(tmp_path, "film,Mass\na,0.5\n", "scores.h5"))
+    assert open_named(table(tmp_path, "film,Mass\na,0.5\n")).name == "scores.csv"

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint browser clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,5 +27,9 @@ test: lint
 	$(BIN)/python -m pytest tests/conformance --backend keras
 	$(BIN)/python -m pytest tests/conformance --backend openvino
 
+# With this and Chromium (apt-get install chromium), the tests also open the report and let axe-core look at it.
+browser:
+	npm install --silent --no-save --prefix .browser axe-core@4
+
 clean:
-	rm -rf $(VENV) demo dist
+	rm -rf $(VENV) .browser demo dist

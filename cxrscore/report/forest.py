@@ -40,7 +40,8 @@ def difference_plot(against: Against) -> Figure:
 
 def gap_plot(grouping: Grouping) -> Figure:
     """Each group's AUCs less those of all other films."""
-    findings = list(dict.fromkeys(one.finding for group in grouping.groups for one in group.findings))
+    told = [one for group in grouping.groups for one in group.findings if math.isfinite(one.gap.value)]
+    findings = list(dict.fromkeys(one.finding for one in told))
     series = []
     for group in grouping.groups:
         gaps = {one.finding: (one.gap.value, *one.gap.interval) for one in group.findings}
@@ -51,9 +52,9 @@ def gap_plot(grouping: Grouping) -> Figure:
 def forest_plot(rows: Sequence[str], series: Sequence[Series], label: str) -> Figure:
     """Rows from the top, a mark for each of the series with its interval, and a line at 0."""
     height = max(LINE * len(rows) * max(len(series), 1) ** 0.5, 0.6) + 0.75
-    figure = Figure(figsize=(6.4, height), dpi=DOTS)
+    figure = Figure(figsize=(4.6, height), dpi=DOTS)
     bottom = 0.42 / height
-    axes = figure.add_axes((0.23, bottom, 0.75, 1 - bottom - 0.3 / height))
+    axes = figure.add_axes((0.27, bottom, 0.71, 1 - bottom - 0.3 / height))
     axes.axvline(0, color=GREY, linewidth=0.8)
     step = 0.72 / max(len(series), 1)
     for place, one in enumerate(series):
@@ -82,7 +83,7 @@ def _name(figure: Figure, series: Sequence[Series]) -> None:
     ]
     names = [one.name for one in series]
     legend = figure.legend(
-        handles, names, loc="upper right", ncols=min(len(series), 6), fontsize=SMALL, frameon=False, labelcolor=INK
+        handles, names, loc="upper right", ncols=min(len(series), 4), fontsize=SMALL, frameon=False, labelcolor=INK
     )
     for words in legend.get_texts():
         words.set_parse_math(False)

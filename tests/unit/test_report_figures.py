@@ -11,9 +11,10 @@ import pytest
 from matplotlib.figure import Figure
 from report_scores import made_scores
 
-from cxrscore.metrics import roc
+from cxrscore.metrics import reliability, roc
 from cxrscore.report import figures
 from cxrscore.report.figures import FindingData
+from cxrscore.report.forest import MARKERS, Series, forest_plot
 from cxrscore.report.heatmaps import panels
 from cxrscore.report.provenance import Epoch, Training
 
@@ -129,3 +130,37 @@ def test_a_finding_is_words_and_never_a_formula() -> None:
 def test_drawing_needs_no_pyplot() -> None:
     code = "import sys, cxrscore.report; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_the_reliability_plot_shows_the_curve_and_ends_where_it_does() -> None:
+    random = np.random.default_rng(0)
+    prob = random.uniform(0, 0.18, 500).astype(np.float32)
+    data = finding(truth=(random.random(500) < prob).astype(np.float32), prob=prob)
+    drawn = lines(figures.reliability_plot(data))
+    curve = reliability(data.truth, data.prob)
+    np.testing.assert_allclose(drawn[-1], np.column_stack([curve.prob, curve.share]))
+    assert len(drawn) == 1 + len(curve.films) + 1
+    end = figures.reliability_plot(data).axes[0].get_xlim()[1]
+    assert max(curve.share) <= end < 2.5 * max(curve.share)
+    assert len(lines(figures.reliability_plot(finding(truth=np.full(5, np.nan, np.float32))))) == 2
+
+
+def test_the_forest_shows_values_intervals_and_names() -> None:
+    nothing = (math.nan,) * 3
+    one = Series(name="$F$", values=[(0.1, 0.0, 0.2), nothing])
+    other = Series(name="_M", values=[(-0.6, -0.9, -0.3), (0.05, math.nan, math.nan)])
+    figure = forest_plot(["$Mass$", "Edema"], [one, other], "gap")
+    axes = figure.axes[0]
+    assert [words.get_text() for words in axes.get_yticklabels()] == ["$Mass$", "Edema"]
+    assert [words.get_text() for words in figure.legends[0].get_texts()] == ["$F$", "_M"]
+    assert not any(words.get_parse_math() for words in figure.legends[0].get_texts())
+    marks = [line for line in axes.lines if line.get_marker() in MARKERS]
+    assert [list(mark.get_xdata()) for mark in marks] == [[0.1], [-0.6, 0.05]]
+    low, high = axes.get_xlim()
+    assert (low, high) == (pytest.approx(-0.63), pytest.approx(0.63))
+    assert figures.encode(figure, "svg").startswith(b"<?xml")
+    assert not forest_plot(["Mass"], [one], "gap").legends
+
+
+def test_a_forest_of_nothing() -> None:
+    assert figures.encode(forest_plot(["Mass"], [Series(name="", values=[(math.nan,) * 3])], "gap"), "png")

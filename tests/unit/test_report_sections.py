@@ -1,0 +1,125 @@
+"""What is on a page that was asked for more: other files, groups, boxes; and on one that leaked."""
+
+import dataclasses
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from report_scores import made_scores
+from test_report_compare import changed
+from test_report_page import ATTRIBUTES, ELEMENTS, Page, written
+
+from cxrscore.report import Named, figures
+
+EVIL = '"><script>x</script>'
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("sections")
+    scores = made_scores()
+    document = scores.provenance["model"]["document"]
+    document["training"]["leaked"] = True
+    document["validation"] = {"score_quantiles": {"Mass": np.linspace(0.9, 1, 21).tolist()}}
+    groups, boxes = folder / "groups.csv", folder / "boxes.csv"
+    cells = [("F", EVIL.replace('"', "'"))[row % 2] for row in range(200)]
+    rows = [
+        f'"{path}",{cell}\n' for row, (path, cell) in enumerate(zip(scores.films.path, cells, strict=True)) if row != 90
+    ]
+    groups.write_text("film,<i>site\n" + "".join(rows), encoding="utf-8")
+    films = np.unique(scores.heat_maps.film)
+    boxes.write_text(
+        "Image Index,Finding Label,Bbox [x,y,w,h]\n"
+        + "".join(
+            f"{scores.films.path[film]},{scores.findings[column]},100,100,500,500\n"
+            for film, column in zip(scores.heat_maps.film, scores.heat_maps.finding, strict=True)
+            if film in films[50:60]
+        )
+    )
+    other = dataclasses.replace(changed(scores, 3.0), provenance={})
+    return written(
+        scores,
+        folder,
+        others=[Named(name=EVIL, scores=other)],
+        groups=groups,
+        by=["<i>site"],
+        boxes=boxes,
+        figures=folder / "figures",
+    )
+
+
+def test_only_known_elements_and_all_of_it_text(report: tuple[str, Page, dict[str, Any]]) -> None:
+    html, page, _ = report
+    assert {tag for tag, _ in page.elements} <= set(ELEMENTS.split())
+    assert {name for _, attributes in page.elements for name in attributes} <= set(ATTRIBUTES.split())
+    assert page.open == []
+    assert "<script" not in html
+    assert "<i>" not in html
+    assert page.text.count(EVIL) >= 2
+    assert "By <i>site" in page.text
+
+
+def test_who_sees_nothing_is_served(report: tuple[str, Page, dict[str, Any]]) -> None:
+    _, page, _ = report
+    assert all(image["alt"] for image in page.all("img"))
+    assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {link["href"] for link in page.all("a")} <= {f"#{name}" for name in ids}
+    assert {f"#{attributes['id']}" for tag, attributes in page.elements if tag == "section"} <= {
+        link["href"] for link in page.all("a")
+    }
+    assert page.all("a")[0] == {"class": "skip", "href": "#summary"}
+
+
+def test_a_leak_is_loud(report: tuple[str, Page, dict[str, Any]]) -> None:
+    html, page, told = report
+    assert "<title>LEAKED: " in html
+    assert page.text.index("LEAKED") < page.text.index("Films found")
+    assert "LEAKED: the partitions are not disjoint" in page.text
+    assert told["warnings"][0].startswith("LEAKED")
+
+
+def test_the_comparison_says_what_it_returns(report: tuple[str, Page, dict[str, Any]]) -> None:
+    _, page, told = report
+    (other,) = told["comparison"]["others"]
+    verdicts = [one["verdict"] for one in other["findings"]]
+    assert verdicts.count("worse") > 0
+    assert f"{verdicts.count('better')} of 14 findings better, {verdicts.count('worse')} worse" in page.text
+    difference = f"{other['macro']['difference']:+.3f}".replace("-", "−")
+    assert f"macro AUC {difference}" in page.text
+    assert "corrected for 12 tests (Holm)" in page.text
+
+
+def test_subgroups_boxes_and_drift_are_told(report: tuple[str, Page, dict[str, Any]]) -> None:
+    _, page, told = report
+    assert [group["name"] for group in told["subgroups"][0]["groups"]] == ["'><script>x</script>", "F"]
+    assert told["subgroups"][0]["dropped"] == {}
+    assert told["localisation"]["findings"][-1]["films"] == 40
+    assert "readers drew 40 boxes" in page.text
+    assert told["drift"]["Mass"] > 0.5
+    assert "spread differently" in page.text
+    json.dumps(told, allow_nan=False)
+
+
+def test_figures_of_the_sections_are_saved(report: tuple[str, Page, dict[str, Any]]) -> None:
+    names = [Path(name).name for name in report[2]["figures"]]
+    assert names[:6] == [
+        f"{name}.png" for name in ("roc", "calibration", "distributions", "loss", "comparison-01", "subgroups-01")
+    ]
+
+
+def test_only_what_was_asked_for_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "DOTS", 20)
+    _, page, told = written(made_scores(labels=False), tmp_path)
+    sections = {attributes["id"] for tag, attributes in page.elements if tag == "section"}
+    assert not sections & {"calibration", "thresholds", "comparison", "subgroups", "localisation"}
+    assert (told["comparison"], told["subgroups"], told["localisation"]) == (None, [], None)
+    assert "does not tell how its validation scores were spread" in page.text

@@ -18,10 +18,7 @@ from cxrscore.progress import Progress
 from cxrscore.train.checkpoint import Checkpoint, Row, Standing, save_checkpoint
 from cxrscore.train.data import Data
 from cxrscore.train.feed import Feed, predict
-from cxrscore.train.options import TrainOptions
-
-MONITORS = {"valid_macro_auc": 1.0, "valid_loss": -1.0, "train_loss": -1.0}
-"""Figures that an epoch can be chosen by; 1 where more is better, -1 where less is."""
+from cxrscore.train.options import MONITORS, TrainOptions
 
 _Judge = Callable[[], tuple[float, NDArray[np.float64]]]
 

@@ -29,6 +29,7 @@ def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
             "patients": 2,
             "labels": {"file": "labels.csv", "dataset": "plain", "sha256": "0" * 64},
             "leaked": False,
+            "leaks": 0,
         },
         "films": {"train": ["a" * 16], "valid": ["b" * 16]},
         "validation": {"loss": None, "macro_auc": None, "auc": dict.fromkeys(spec.findings)},

@@ -21,11 +21,11 @@ from cxrscore.train.checkpoint import Checkpoint, load_checkpoint, remove_checkp
 from cxrscore.train.data import Data, read_data
 from cxrscore.train.document import model_document, recipe_of
 from cxrscore.train.feed import predict
-from cxrscore.train.loop import MONITORS, fit
-from cxrscore.train.operating import CALIBRATIONS, check_calibration
-from cxrscore.train.options import TrainOptions, TrainResult
+from cxrscore.train.loop import fit
+from cxrscore.train.operating import check_calibration
+from cxrscore.train.options import CHOICES, MONITORS, TrainOptions, TrainResult
 
-__all__ = ["CALIBRATIONS", "MONITORS", "TrainOptions", "TrainResult", "train_model"]
+__all__ = ["CHOICES", "MONITORS", "TrainOptions", "TrainResult", "train_model"]
 
 _NORMALIZE = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
 """What the ImageNet weights of an architecture were trained with."""
@@ -35,8 +35,6 @@ def train_model(options: TrainOptions, progress: Progress = silent) -> TrainResu
     """Trains one model and writes it. InputError, LeakError, BackendUnavailableError and WriteError as they say."""
     backend = plugins.get_backend(options.backend)
     loss = plugins.get_loss(options.loss)
-    if options.monitor not in MONITORS:
-        raise InputError(f"monitor is {options.monitor!r}, wanted one of {', '.join(MONITORS)}")
     check_rule(options.threshold_rule)
     base = base_weights(options.weights, options.architecture)
     data = read_data(options, progress)
@@ -59,6 +57,7 @@ def train_model(options: TrainOptions, progress: Progress = silent) -> TrainResu
         run_folder=folder,
         films={name: len(getattr(data.split, name)) for name in ("train", "valid", "test")},
         failed=data.failed,
+        leaks=data.leaks,
         best_epoch=fitted.best_epoch,
         history=fitted.history,
         macro_auc=fitted.best["valid_macro_auc"],

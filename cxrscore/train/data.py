@@ -28,6 +28,7 @@ class Data:
     split: lab.Split
     failed: dict[str, str]
     labels_file: dict[str, str]
+    leaks: tuple[str, ...]
 
     def hashes(self, rows: tuple[int, ...]) -> list[str]:
         return [self.store.films[row].sha256[:16] for row in rows]
@@ -38,7 +39,7 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
     table_path = options.labels or lab.find_labels(options.films)
     if table_path is None:
         raise InputError(f"there is no labels.csv in or beside {options.films}. Name the label table with --labels.")
-    joined, labels_file = lab.joined_labels(table_path, plugins.datasets(), found.paths)
+    joined, labels_file = lab.joined_labels(table_path, plugins.datasets(), found.paths, options.uncertain)
     labelled = [row for row in range(len(found.paths)) if not np.isnan(joined.labels[row]).all()]
     if not labelled:
         raise InputError(
@@ -57,7 +58,7 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
         progress=lambda done: progress("reading films", done, len(paths)),
     )
     split = _split(options, paths, patients, labels, store)
-    lab.check_leaks(split, patients, [film.sha256 for film in store.films], paths)
+    leaks = lab.check_leaks(split, patients, [film.sha256 for film in store.films], paths, allow=options.allow_leak)
     return Data(
         store=store,
         paths=paths,
@@ -67,6 +68,7 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
         split=split,
         failed={path: film.message for path, film in zip(paths, store.films, strict=True) if film.status != Status.OK},
         labels_file=labels_file,
+        leaks=tuple(f"{leak.why}: {leak}" for leak in leaks),
     )
 
 
@@ -75,7 +77,7 @@ def _split(
 ) -> lab.Split:
     """The given or drawn split, without the films that could not be read."""
     if options.split is not None:
-        split = lab.read_split(options.split, paths)
+        split = lab.draw_valid(lab.read_split(options.split, paths), patients, labels, seed=options.seed)
     else:
         split = lab.split_by_patient(patients, labels, seed=options.seed)
     readable = set(store.rows)

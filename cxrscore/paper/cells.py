@@ -86,10 +86,10 @@ def train_options(cell: Cell, options: PaperOptions, split: Path) -> TrainOption
     recipe: dict[str, Any] = dict(read_recipe(find_recipe(LITERAL if cell.series == LITERAL else CORRECTED)))
     if cell.series == IMAGENET:
         recipe["normalize"] = None
-    chosen = {name: getattr(options, name) for name in ("films", "labels", "epochs", "size", "weights", "seed")}
-    machine = {name: getattr(options, name) for name in ("backend", "device", "workers")}
-    views = options.views if cell.augmented else 0
-    return TrainOptions(**{**recipe, **chosen, **machine}, **{"architecture": cell.network, "views": views}, split=split)
+    taken = ("films", "labels", "epochs", "size", "weights", "seed", "backend", "device", "workers")
+    recipe |= {name: getattr(options, name) for name in taken}
+    recipe |= {"architecture": cell.network, "views": options.views if cell.augmented else 0}
+    return TrainOptions(**recipe, split=split)
 
 
 def train_cell(cell: Cell, options: TrainOptions, data: str, folder: Path, progress: Progress) -> Trained:

@@ -13,9 +13,7 @@ from cxrscore.errors import InputError
 Rows = tuple[int, ...]
 
 
-def draw_parts(
-    patients: Sequence[str | None], labels: Floats, wanted: tuple[int, int, int], *, seed: int
-) -> lab.Split:
+def draw_parts(patients: Sequence[str | None], labels: Floats, wanted: tuple[int, int, int], *, seed: int) -> lab.Split:
     """A split of about this many films for train, valid and test, findings spread alike; other films are in no part.
 
     patients [N], labels float32 [N,C] as labels.split_by_patient takes them. Test is drawn first and training last, so

@@ -157,9 +157,7 @@ def _wide(draw: Callable[[Axes, Training], None], training: Training) -> Figure:
     return figure
 
 
-def _grid(
-    draw: Callable[[Axes, FindingData], None], findings: Sequence[FindingData], titles: Sequence[str]
-) -> Figure:
+def _grid(draw: Callable[[Axes, FindingData], None], findings: Sequence[FindingData], titles: Sequence[str]) -> Figure:
     columns = min(len(findings), 4)
     rows = -(-len(findings) // columns)
     figure = Figure(figsize=(2.3 * columns, 2.25 * rows), dpi=DOTS, layout="constrained")

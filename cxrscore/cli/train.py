@@ -39,12 +39,13 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     from cxrscore.train import TrainOptions, train_model
 
     bar = Bar(quiet)
-    result = train_model(TrainOptions(backend=backend or first_trainer(), **options), bar)
+    result = train_model(TrainOptions(backend=backend or first_trainer(), **options), bar, bar.line)
     bar.close()
     for path, message in result.failed.items():
         say(f"left out: {path}: {message}", quiet)
-    sizes = ", ".join(f"{count} {name}" for name, count in result.films.items())
-    say(f"{sizes} films; epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
+    if result.leaks:
+        say(f"LEAKED: {len(result.leaks)} leaks were allowed; the model and all its outputs are marked", quiet)
+    say(f"epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
     say(f"macro AUC: validation {result.macro_auc:.3f}, test {result.test_auc:.3f}", quiet)
     say(f"wrote {result.output} and {result.run_folder}/", quiet)
     if as_json:

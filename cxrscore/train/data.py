@@ -14,6 +14,7 @@ from cxrscore.films import FilmStore, Preprocessing, Status, require_films
 from cxrscore.models.imagenet import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.train.options import TrainOptions
+from cxrscore.train.thumbnails import thumbnails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,11 @@ class Data:
     failed: dict[str, str]
     labels_file: dict[str, str]
     leaks: tuple[str, ...]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many films each part of the split has."""
+        return {name: len(rows) for name, rows in self.split.parts()}
 
     def hashes(self, rows: tuple[int, ...]) -> list[str]:
         return [self.store.films[row].sha256[:16] for row in rows]
@@ -49,16 +55,24 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
     paths = tuple(found.paths[row] for row in labelled)
     patients = tuple(joined.patients[row] for row in labelled)
     labels = joined.labels[labelled]
+    cache = cache_folder() / "films"
     store = FilmStore.build(
         options.films,
         paths,
         Preprocessing(size=options.size),
-        cache_folder() / "films",
+        cache,
         workers=options.workers,
         progress=lambda done: progress("reading films", done, len(paths)),
     )
     split = _split(options, paths, patients, labels, store)
-    leaks = lab.check_leaks(split, patients, [film.sha256 for film in store.films], paths, allow=options.allow_leak)
+    leaks = lab.check_leaks(
+        split,
+        patients,
+        [film.sha256 for film in store.films],
+        paths,
+        thumbnails=thumbnails(store, options.size, options.films, paths, cache),
+        allow=options.allow_leak,
+    )
     return Data(
         store=store,
         paths=paths,

@@ -43,9 +43,7 @@ scale_options = section(
         "--test", type=_COUNT, default=100, show_default=True, help="Films to test, which the paper does not tell."
     ),
     click.option("--epochs", type=_COUNT, default=80, show_default=True, help="Most passes over the training films."),
-    click.option(
-        "--size", type=click.IntRange(32, 4096), default=400, show_default=True, help="Side of films."
-    ),
+    click.option("--size", type=click.IntRange(32, 4096), default=400, show_default=True, help="Side of films."),
     click.option(
         "--views", type=_COUNT, default=4, show_default=True, help="Augmented views of each film, cycled by epoch."
     ),

@@ -46,9 +46,7 @@ def render(
         short=_SHORT,
         paper_films=FILMS,
         few=FEW_POSITIVES,
-        tables=[
-            (f"Table {no}", title, table_rows(run, part, paper), part) for no, part, title, paper in TABLES
-        ],
+        tables=[(f"Table {no}", title, table_rows(run, part, paper), part) for no, part, title, paper in TABLES],
         film=jpeg(_rgb(run.view.film)),
         view=jpeg(_rgb(run.view.view)),
         losses=[(name, png(figures.losses(run.series(name)))) for name in (CORRECTED, LITERAL)],

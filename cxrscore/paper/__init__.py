@@ -7,7 +7,9 @@ is finished is not trained again, so a run that was stopped goes on where it was
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from cxrscore.paper.contradictions import contradictions
 from cxrscore.paper.facts import measured
 from cxrscore.paper.items import items
 from cxrscore.paper.options import PaperOptions
-from cxrscore.paper.outputs import outputs
+from cxrscore.paper.outputs import FILES, outputs
 from cxrscore.paper.page import render
 from cxrscore.paper.parts import draw_parts
 from cxrscore.paper.record import record
@@ -51,16 +53,17 @@ def reproduce_paper(options: PaperOptions, progress: Progress = silent) -> dict[
     except OSError as error:
         raise WriteError(f"cannot make the folder {folder}: {error.strerror}") from error
     with locked(folder / "paper.lock"):
-        split = _split(options)
+        split, rule = _split(options)
         cells = all_cells(options)
         data = read_data(train_options(cells[0], options, split), progress)
+        data = dataclasses.replace(data, split=dataclasses.replace(data.split, rule=rule))
         maps.check_rule(options.maps, data.findings)
         results = {cell.name: _result(cell, options, split, data, progress) for cell in cells}
         return _written(_run(options, data, cells, results, started), progress)
 
 
-def _split(options: PaperOptions) -> Path:
-    """The drawn parts as a file of the output folder."""
+def _split(options: PaperOptions) -> tuple[Path, str]:
+    """The drawn parts as a file of the output folder, and how they were drawn."""
     found = require_films(options.films)
     table = options.labels or lab.find_labels(options.films)
     if table is None:
@@ -71,7 +74,7 @@ def _split(options: PaperOptions) -> Path:
     drawn = draw_parts([joined.patients[row] for row in rows], joined.labels[rows], wanted, seed=options.seed)
     path = options.output / "split.csv"
     write_whole(path, lab.split_csv(drawn, [found.paths[row] for row in rows]).encode())
-    return path
+    return path, drawn.rule
 
 
 def _result(cell: Cell, options: PaperOptions, split: Path, data: Data, progress: Progress) -> CellResult:
@@ -118,9 +121,15 @@ def _written(run: Run, progress: Progress) -> dict[str, Any]:
     rows = contradictions(measured(run.options, run.data, run.cells, run.results, shown))
     told = record(run, found, compared, rows)
     check_document(told, "paper", "paper.json")
-    for done, (name, content) in enumerate(outputs(run), start=1):
+    files = dict(_drawn(run, progress))
+    files["paper.html"] = render(run, told, found, compared, rows, files).encode("utf-8")
+    files["paper.json"] = figures.json_bytes(told)
+    for name, content in files.items():
         write_whole(run.options.output / name, content)
-        progress("writing figures", done, done)
-    write_whole(run.options.output / "paper.html", render(run, told, found, compared, rows).encode("utf-8"))
-    write_whole(run.options.output / "paper.json", figures.json_bytes(told))
     return told
+
+
+def _drawn(run: Run, progress: Progress) -> Iterator[tuple[str, bytes]]:
+    for done, file in enumerate(outputs(run), start=1):
+        progress("drawing figures and tables", done, FILES)
+        yield file

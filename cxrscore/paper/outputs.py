@@ -12,9 +12,12 @@ from cxrscore.paper.reported import ROC_FIGURES
 from cxrscore.paper.run import Run
 from cxrscore.report.figures import encode, panel_figure
 
+FILES = 42
+"""How many there are."""
 MISSING_CELL = "missing-cell"
 """Stem of the ROC curves of the experiment that the paper lacks."""
-_SUFFIX = {CORRECTED: "", LITERAL: "-literal"}
+SUFFIXES = {CORRECTED: "", LITERAL: "-literal"}
+"""What names of files end in, by the set of rules."""
 
 
 def outputs(run: Run) -> Iterator[tuple[str, bytes]]:
@@ -23,7 +26,7 @@ def outputs(run: Run) -> Iterator[tuple[str, bytes]]:
     yield "fig1.json", figures.json_bytes({"film": run.view.path})
     yield "fig2.png", encode(figures.picture(run.view.view, "The same, augmented"), "png")
     yield "fig2.json", figures.view_json(run.view, CORRECTED)
-    for series, suffix in _SUFFIX.items():
+    for series, suffix in SUFFIXES.items():
         yield f"fig3{suffix}.png", encode(figures.losses(run.series(series)), "png")
         yield f"fig3{suffix}.csv", figures.losses_csv(run.series(series))
     yield from _rocs(run)
@@ -40,7 +43,7 @@ def roc_stems() -> dict[tuple[bool, bool], str]:
 def _rocs(run: Run) -> Iterator[tuple[str, bytes]]:
     for (first, augmented), stem in roc_stems().items():
         names = iter(roc_files(stem))
-        for series in _SUFFIX:
+        for series in SUFFIXES:
             result = run.cell(series, first=first, augmented=augmented)
             yield next(names), encode(figures.curves(result, run.data), "png")
             yield next(names), figures.areas_csv(result)
@@ -48,7 +51,7 @@ def _rocs(run: Run) -> Iterator[tuple[str, bytes]]:
 
 
 def _maps(run: Run) -> Iterator[tuple[str, bytes]]:
-    for series, suffix in _SUFFIX.items():
+    for series, suffix in SUFFIXES.items():
         for number, shown in zip(("7", "8"), run.shown[series], strict=True):
             yield f"fig{number}{suffix}.png", encode(panel_figure(figures.panel(shown)), "png")
             yield f"fig{number}{suffix}.json", figures.maps_json(shown)

@@ -15,12 +15,12 @@ from cxrscore.paper.claims import Claim
 from cxrscore.paper.contradictions import Contradiction
 from cxrscore.paper.items import TABLES, Item, table_rows
 from cxrscore.paper.maps import Shown
-from cxrscore.paper.outputs import roc_stems
+from cxrscore.paper.outputs import SUFFIXES, roc_stems
 from cxrscore.paper.reported import FILMS, reported_area
 from cxrscore.paper.results import CellResult
 from cxrscore.paper.run import Run
 from cxrscore.report.heatmaps import colour_scale
-from cxrscore.report.page import environment, jpeg, png
+from cxrscore.report.page import environment, jpeg, uri
 from cxrscore.report.summary import FEW_POSITIVES
 
 _SHORT = {CORRECTED: "corrected", LITERAL: "as printed", IMAGENET: "normalised"}
@@ -33,9 +33,14 @@ _TITLES = {
 
 
 def render(
-    run: Run, record: Mapping[str, Any], items: Sequence[Item], claims: Sequence[Claim], rows: Sequence[Contradiction]
+    run: Run,
+    record: Mapping[str, Any],
+    items: Sequence[Item],
+    claims: Sequence[Claim],
+    rows: Sequence[Contradiction],
+    files: Mapping[str, bytes],
 ) -> str:
-    """The page as HTML. record is what paper.json holds."""
+    """The page as HTML. record is what paper.json holds; files, by name, are the figures that were written."""
     found = environment("paper")
     found.filters.update(interval=interval, value=value)
     return found.get_template("paper.html.j2").render(
@@ -49,8 +54,8 @@ def render(
         tables=[(f"Table {no}", title, table_rows(run, part, paper), part) for no, part, title, paper in TABLES],
         film=jpeg(_rgb(run.view.film)),
         view=jpeg(_rgb(run.view.view)),
-        losses=[(name, png(figures.losses(run.series(name)))) for name in (CORRECTED, LITERAL)],
-        rocs=[_roc(run, place, stem) for place, stem in roc_stems().items()],
+        losses=[(name, uri(files[f"fig3{suffix}.png"], "png")) for name, suffix in SUFFIXES.items()],
+        rocs=[_roc(run, place, stem, files) for place, stem in roc_stems().items()],
         maps=[_maps(number, series, one) for series, shown in run.shown.items() for number, one in _numbered(shown)],
         colour_scale=jpeg(colour_scale(240, 14)),
         groups=[(title, [c for c in claims if c.group == group]) for group, title in _TITLES.items()],
@@ -58,14 +63,15 @@ def render(
     )
 
 
-def _roc(run: Run, place: tuple[bool, bool], stem: str) -> dict[str, Any]:
+def _roc(run: Run, place: tuple[bool, bool], stem: str, files: Mapping[str, bytes]) -> dict[str, Any]:
     """A cell's ROC figure under both recipes, and the table of its areas."""
-    both = [run.cell(series, first=place[0], augmented=place[1]) for series in (CORRECTED, LITERAL)]
+    both = [run.cell(series, first=place[0], augmented=place[1]) for series in SUFFIXES]
+    drawn = [uri(files[f"{stem}{suffix}.png"], "png") for suffix in SUFFIXES.values()]
     corrected, literal = (result.parts["test"].findings for result in both)
     return {
         "title": f"Figure {stem.removeprefix('fig')}" if stem.startswith("fig") else "The missing cell",
         "words": both[0].scored.cell.words,
-        "plots": [(result.scored.cell.series, png(figures.curves(result, run.data)), _alt(result)) for result in both],
+        "plots": [(one.scored.cell.series, picture, _alt(one)) for one, picture in zip(both, drawn, strict=True)],
         "rows": [
             (one, other, reported_area(place, one.finding)) for one, other in zip(corrected, literal, strict=True)
         ],
@@ -98,11 +104,11 @@ def _rgb(grey: Any) -> Any:
 
 
 def value(number: float, digits: int = 3) -> str:
-    """A figure with three digits, a dash where it is undefined."""
-    return f"{number:.{digits}f}" if math.isfinite(number) else "–"
+    """A figure with three digits, a dash where it is undefined; a minus sign, not a hyphen, that no line breaks at."""
+    return f"{number:.{digits}f}".replace("-", "−") if math.isfinite(number) else "–"
 
 
 def interval(found: Estimate, digits: int = 3) -> str:
     """Its 95 % interval, a dash where there is none."""
     low, high = found.interval
-    return f"{low:.{digits}f} to {high:.{digits}f}" if math.isfinite(low) else "–"
+    return f"{value(low, digits)} to {value(high, digits)}" if math.isfinite(low) else "–"

@@ -33,7 +33,7 @@ def draw_parts(patients: Sequence[str | None], labels: Floats, wanted: tuple[int
         parts.append(part)
     if not all(parts):
         raise InputError(f"the patients of {len(labels)} films are too few: a part of the split is empty")
-    rule = f"{train}/{valid}/{test} films by patient, findings balanced, test first, seed {seed}"
+    rule = f"by patient with seed {seed}, findings spread alike, test first and training last"
     return lab.Split(train=parts[2], valid=parts[1], test=parts[0], rule=rule)
 
 

@@ -133,13 +133,14 @@ def _pictures(panel: Panel) -> dict[str, Any]:
 
 def png(figure: Figure) -> str:
     """A plot as what an img element takes."""
-    return _uri(figures.encode(figure, "png"), "png")
+    return uri(figures.encode(figure, "png"), "png")
 
 
 def jpeg(pixels: heatmaps.Pixels) -> str:
     """A picture uint8 [S,S,3] as what an img element takes."""
-    return _uri(heatmaps.jpeg(pixels), "jpeg")
+    return uri(heatmaps.jpeg(pixels), "jpeg")
 
 
-def _uri(data: bytes, kind: str) -> str:
+def uri(data: bytes, kind: str) -> str:
+    """A PNG or JPEG file as what an img element takes."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -22,13 +22,8 @@ class Contradiction:
 def contradictions(facts: Mapping[str, str]) -> list[Contradiction]:
     """All of them, numbered from 1. facts has a word for every name in braces."""
     text = (resources.files("cxrscore.paper") / "contradictions.toml").read_text(encoding="utf-8")
+    fields = ("says", "problem", "done", "measured")
     return [
-        Contradiction(
-            number=number,
-            says=row["says"],
-            problem=row["problem"],
-            done=row["done"],
-            measured=row.get("measured", "").format_map(facts),
-        )
+        Contradiction(number=number, **{name: row.get(name, "").format_map(facts) for name in fields})
         for number, row in enumerate(tomllib.loads(text)["row"], start=1)
     ]

@@ -58,12 +58,12 @@ def run(tmp_path_factory):
         "--json",
     ]
     environment = {**os.environ, "CXRSCORE_CACHE": str(folder / "cache"), "CXRSCORE_OFFLINE": "1"}
-    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline and not list(folder.glob("out/cells/*/cell.json")):
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, process.stderr.read()
+    with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline and not list(folder.glob("out/cells/*/cell.json")):
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
     assert not (folder / "out" / "paper.json").exists()
     (done,) = folder.glob("out/cells/*/cell.json")
     model = done.with_name("model.safetensors")

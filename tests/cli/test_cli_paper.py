@@ -4,11 +4,13 @@ import csv
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,7 @@ from cxrscore.files.schemas import check_document
 from cxrscore.testing.phantoms import make_phantoms
 
 COMMAND = (sys.executable, "-m", "cxrscore", "paper")
-WORDS = "--networks tinycnn resnet50 --weights none --size 32 --train 44 --valid 16 --test 24 --epochs 2 --views 2"
+WORDS = "--backend torch --networks tinycnn resnet50 --weights none --size 32 --train 44 --valid 16 --test 24 --epochs 2 --views 2"
 
 
 class Page(HTMLParser):
@@ -138,6 +140,19 @@ def test_the_page_stands_by_itself(run):
     assert "Always" in words
     assert "nan" not in words.lower().split()
     assert "{" not in words.split("Contradictions")[-1]
+
+
+@pytest.mark.slow
+def test_the_docs_can_be_written_from_its_record(run):
+    folder, _ = run
+    script = Path(__file__).parents[2] / "docs" / "paper.py"
+    page = runpy.run_path(str(script))["page"](json.loads((folder / "paper.json").read_text()))
+    assert re.findall("^#+ (?:Table|Figure|The missing)[^:]*", page, re.MULTILINE) == [
+        *("### Table 1", "### Table 2", "### Figure 4", "### Figure 5", "### Figure 6", "### The missing cell")
+    ]
+    for title in ("Comparisons on the test films", "Figure 3", "Figures 7 and 8", "Contradictions"):
+        assert title in page
+    assert page.count("tinycnn without augmentation") > 10
 
 
 @pytest.mark.slow

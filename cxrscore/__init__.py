@@ -14,6 +14,8 @@ _HOMES = {
     "score_films": "cxrscore.score",
     "ScoreOptions": "cxrscore.score",
     "write_report": "cxrscore.report",
+    "reproduce_paper": "cxrscore.paper",
+    "PaperOptions": "cxrscore.paper",
     "load_model": "cxrscore.models.bundle",
     "save_model": "cxrscore.models.bundle",
     "open_scores": "cxrscore.scores",

@@ -6,6 +6,7 @@ import click
 
 from cxrscore import __version__
 from cxrscore.cli.demo import demo
+from cxrscore.cli.paper import paper
 from cxrscore.cli.plugins import check, plugins
 from cxrscore.cli.report import report
 from cxrscore.cli.score import score
@@ -27,9 +28,9 @@ def main() -> None:
       cxrscore report out.h5                  out.h5 -> out.html
 
     Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films failed, 4 patient leakage, 5 a check failed,
-    6 backend unavailable, 74 could not write.
+    6 backend unavailable, 74 could not write, 130 stopped by Ctrl-C.
     """
 
 
-for _command in (train, score, report, verify, plugins, check, demo):
+for _command in (train, score, report, verify, plugins, check, paper, demo):
     main.add_command(_command)

@@ -14,6 +14,7 @@ from cxrscore.testing.cases import Cases, expect, expect_close, expect_near, exp
 from cxrscore.testing.subject import (
     WEIGHTED_BCE,
     WEIGHTS,
+    at_rate,
     build,
     smallest_spec,
     some_batch,
@@ -43,7 +44,7 @@ class OptimiserCases(Cases):
         zeros = {name: np.zeros(value.shape) for name, value in model.state().items()}
         before, was = model.tensors(), zeros
         for step in range(1, 5):
-            model.fit_epoch([some_batch(model.spec, 3, seed=step)], FADING, RATE)
+            model.fit_epoch([some_batch(model.spec, 3, seed=step)], FADING, at_rate(RATE))
             now, after = {name: value.astype(np.float64) for name, value in model.state().items()}, model.tensors()
             expect(now["adam/step"] == step, f"adam/step is {now['adam/step']:g} after {step} steps")
             for name in (name.removeprefix("adam/m/") for name in now if name.startswith("adam/m/")):
@@ -74,14 +75,14 @@ class OptimiserCases(Cases):
         model does, within 1e-6, also with another learning rate; state() returned copies."""
         straight = _model(backend)
         batches = [some_batch(straight.spec, count, seed=count) for count in (4, 3, 2)]
-        straight.fit_epoch(batches, WEIGHTED_BCE, 1e-3)
+        straight.fit_epoch(batches, WEIGHTED_BCE, at_rate(1e-3))
         state, tensors = straight.state(), straight.tensors()
         for _ in range(2):
-            straight.fit_epoch(batches, WEIGHTED_BCE, 2e-3)
+            straight.fit_epoch(batches, WEIGHTED_BCE, at_rate(2e-3))
         resumed = trainable(build(backend, straight.spec, tensors))
         resumed.restore(state)
         for _ in range(2):
-            resumed.fit_epoch(batches, WEIGHTED_BCE, 2e-3)
+            resumed.fit_epoch(batches, WEIGHTED_BCE, at_rate(2e-3))
         worst = 0.0
         for name, wanted in (straight.tensors() | straight.state()).items():
             found = (resumed.tensors() | resumed.state())[name]
@@ -94,7 +95,7 @@ class OptimiserCases(Cases):
         """restore() of a state with an array missing, extra or misshapen raises an InputError, and leaves the optimiser
         as it was."""
         model = _model(backend)
-        model.fit_epoch([some_batch(model.spec, 3)], WEIGHTED_BCE, 1e-3)
+        model.fit_epoch([some_batch(model.spec, 3)], WEIGHTED_BCE, at_rate(1e-3))
         state = model.state()
         name = sorted(state)[0]
         wrong: dict[str, Tensors] = {
@@ -113,10 +114,10 @@ class OptimiserCases(Cases):
         """A loss of the same name with other weights is another loss; the step count goes on."""
         model = _model(backend)
         batch = some_batch(model.spec, 3)
-        model.fit_epoch([batch], WEIGHTED_BCE, 1e-3)
+        model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-3))
         doubled = WEIGHTED_BCE.weighted(2 * WEIGHTS)
         wanted = value_of(doubled, model.predict(batch.inputs), batch.labels)
-        expect_near(model.fit_epoch([batch], doubled, 1e-3), wanted, 1e-5, "the loss with doubled weights")
+        expect_near(model.fit_epoch([batch], doubled, at_rate(1e-3)), wanted, 1e-5, "the loss with doubled weights")
         expect(model.state()["adam/step"] == 2, f"adam/step is {model.state()['adam/step']} after two steps")
 
 

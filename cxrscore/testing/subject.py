@@ -17,6 +17,7 @@ from cxrscore.contract import (
     Floats,
     Model,
     ModelSpec,
+    Optimiser,
     Precision,
     Tensors,
     Trainable,
@@ -78,6 +79,11 @@ def explainable(model: object) -> Explainable:
 def differentiable(model: object) -> Differentiable:
     found: Differentiable = _need(Differentiable, model)
     return found
+
+
+def at_rate(learning_rate: float, **settings: Any) -> Optimiser:
+    """Plain Adam but for these settings."""
+    return Optimiser(learning_rate=learning_rate, **settings)
 
 
 def _need(ability: Any, model: object) -> Any:

@@ -14,6 +14,7 @@ from cxrscore.films import FilmStore, Preprocessing, Status, require_films
 from cxrscore.models.imagenet import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.train.options import TrainOptions
+from cxrscore.train.thumbnails import thumbnails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,12 @@ class Data:
     split: lab.Split
     failed: dict[str, str]
     labels_file: dict[str, str]
+    leaks: tuple[str, ...]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many films each part of the split has."""
+        return {name: len(rows) for name, rows in self.split.parts()}
 
     def hashes(self, rows: tuple[int, ...]) -> list[str]:
         return [self.store.films[row].sha256[:16] for row in rows]
@@ -38,7 +45,7 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
     table_path = options.labels or lab.find_labels(options.films)
     if table_path is None:
         raise InputError(f"there is no labels.csv in or beside {options.films}. Name the label table with --labels.")
-    joined, labels_file = lab.joined_labels(table_path, plugins.datasets(), found.paths)
+    joined, labels_file = lab.joined_labels(table_path, plugins.datasets(), found.paths, options.uncertain)
     labelled = [row for row in range(len(found.paths)) if not np.isnan(joined.labels[row]).all()]
     if not labelled:
         raise InputError(
@@ -48,16 +55,24 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
     paths = tuple(found.paths[row] for row in labelled)
     patients = tuple(joined.patients[row] for row in labelled)
     labels = joined.labels[labelled]
+    cache = cache_folder() / "films"
     store = FilmStore.build(
         options.films,
         paths,
         Preprocessing(size=options.size),
-        cache_folder() / "films",
+        cache,
         workers=options.workers,
         progress=lambda done: progress("reading films", done, len(paths)),
     )
     split = _split(options, paths, patients, labels, store)
-    lab.check_leaks(split, patients, [film.sha256 for film in store.films], paths)
+    leaks = lab.check_leaks(
+        split,
+        patients,
+        [film.sha256 for film in store.films],
+        paths,
+        thumbnails=thumbnails(store, options.size, options.films, paths, cache),
+        allow=options.allow_leak,
+    )
     return Data(
         store=store,
         paths=paths,
@@ -67,6 +82,7 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
         split=split,
         failed={path: film.message for path, film in zip(paths, store.films, strict=True) if film.status != Status.OK},
         labels_file=labels_file,
+        leaks=tuple(f"{leak.why}: {leak}" for leak in leaks),
     )
 
 
@@ -75,7 +91,7 @@ def _split(
 ) -> lab.Split:
     """The given or drawn split, without the films that could not be read."""
     if options.split is not None:
-        split = lab.read_split(options.split, paths)
+        split = lab.draw_valid(lab.read_split(options.split, paths), patients, labels, seed=options.seed)
     else:
         split = lab.split_by_patient(patients, labels, seed=options.seed)
     readable = set(store.rows)

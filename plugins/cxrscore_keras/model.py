@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 import keras
 import numpy as np
 
-from cxrscore.contract import Array, Batch, CamParts, Floats, Loss, ModelSpec, Precision, Tensors
+from cxrscore.contract import Array, Batch, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
     ADAM_BETAS,
@@ -100,11 +100,10 @@ class _Learner:
     def tensors(self) -> dict[str, Array]:
         return {name: _to_numpy(variable) for name, variable in self._variables.items()}
 
-    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, learning_rate: float) -> float:
+    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
         with _on(self.device):
             self._compile(loss)
-            self._adam.learning_rate = learning_rate
-            values = [(self._learn(batch), len(batch.inputs)) for batch in batches]
+            values = [(self._learn(batch, optimiser), len(batch.inputs)) for batch in batches]
         films = sum(count for _, count in values)
         if not films:
             raise InputError("there is no film to train on: fit_epoch was given no batch")
@@ -121,13 +120,14 @@ class _Learner:
         weights = np.ones((2, len(self.spec.findings)), np.float32) if loss.weights is None else loss.weights
         return lambda labels, logits: loss.function(keras.ops, logits, labels, keras.ops.convert_to_tensor(weights))
 
-    def _learn(self, batch: Batch) -> float:
+    def _learn(self, batch: Batch, optimiser: Optimiser) -> float:
         """One Adam step; returns the loss before it."""
         inputs = check_inputs(batch.inputs, self._input_shape)
         labels = check_inputs(batch.labels, (len(self.spec.findings),))
         # One traced step for each number of films: at the second number TensorFlow would make that axis "unknown",
         # and a loss that divides by logits.shape[0] would fail.
         self._model.train_function = self._traced.get(len(inputs))
+        self._adam.learning_rate = optimiser.learning_rate * batch.rate
         self._model.reset_metrics()  # else Keras returns the mean since the last reset
         value = self._model.train_on_batch(inputs, labels, return_dict=True)["loss"]
         self._traced[len(inputs)] = self._model.train_function

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrscore.contract import Array, Batch, CamParts, Floats, Loss, ModelSpec, Precision, Tensors
+from cxrscore.contract import Array, Batch, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
     ADAM_BETAS,
@@ -94,11 +94,11 @@ class _Learner:
     def tensors(self) -> dict[str, Array]:
         return {name: _to_numpy(to_neutral(tensor)) for name, tensor in self._tensors.items()}
 
-    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, learning_rate: float) -> float:
+    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
         value_of = self._bound(loss)
         total, films = torch.zeros((), dtype=torch.float64, device=self._place), 0
         for batch in batches:
-            total += self._learn(batch, value_of, learning_rate) * len(batch.inputs)
+            total += self._learn(batch, value_of, optimiser) * len(batch.inputs)
             films += len(batch.inputs)
         if not films:
             raise InputError("there is no film to train on: fit_epoch was given no batch")
@@ -110,7 +110,7 @@ class _Learner:
         on_device = torch.tensor(weights, device=self._place)
         return lambda logits, labels: loss.function(torch, logits, labels, on_device)
 
-    def _learn(self, batch: Batch, value_of: Callable[[Tensor, Tensor], Tensor], learning_rate: float) -> Tensor:
+    def _learn(self, batch: Batch, value_of: Callable[[Tensor, Tensor], Tensor], optimiser: Optimiser) -> Tensor:
         """One Adam step; returns the loss before it, left on the device so that the next step need not wait."""
         inputs = self._inputs(batch.inputs)
         labels = torch.tensor(check_inputs(batch.labels, (len(self.spec.findings),)), device=self._place)
@@ -118,7 +118,7 @@ class _Learner:
         with _full_float32():
             value = value_of(self._module(inputs), labels)
             value.backward()
-        self._set_pace(learning_rate)
+        self._set_pace(optimiser.learning_rate * batch.rate)
         self._adam.step()
         return value.detach()
 

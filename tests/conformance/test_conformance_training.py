@@ -7,7 +7,7 @@ import pytest
 
 from cxrscore.contract import Batch, Loss
 from cxrscore.models.architectures import initial_tensors, trainable_names
-from cxrscore.testing.subject import WEIGHTED_BCE, WEIGHTS, lively_tensors, some_batch, spec_of
+from cxrscore.testing.subject import WEIGHTED_BCE, WEIGHTS, at_rate, lively_tensors, some_batch, spec_of
 
 pytestmark = pytest.mark.usefixtures("trains")
 
@@ -61,7 +61,7 @@ def test_the_head_makes_the_steps_of_adam(backend):
         gradients = {"head/kernel": embeddings.T @ slope, "head/bias": slope.sum(axis=0)}
         for name, g in gradients.items():
             value[name], m[name], v[name] = adam(value[name], g, m[name], v[name], step, 0.01)
-        found_loss = head.fit_epoch([Batch(inputs=embeddings, labels=labels)], WEIGHTED_BCE, 0.01)
+        found_loss = head.fit_epoch([Batch(inputs=embeddings, labels=labels)], WEIGHTED_BCE, at_rate(0.01))
         assert found_loss == pytest.approx(wanted_loss, rel=1e-5)
     assert largest_difference(head.tensors(), value) <= 1e-5
     assert head.state()["adam/step"] == 4
@@ -79,7 +79,7 @@ def test_five_steps_equal_those_of_the_other_backend(backend, other, peer):
 
     model = backend.build(TINY, tensors, device="cpu")
     np.testing.assert_allclose(model.predict(batch.inputs), theirs["logits"], atol=1e-5)
-    ours = [model.fit_epoch([batch], WEIGHTED_BCE, 1e-3) for _ in range(5)]
+    ours = [model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-3)) for _ in range(5)]
     np.testing.assert_allclose(ours, theirs["losses"], rtol=1e-4)
     assert largest_difference(model.tensors(), learned) <= 1e-4
     assert largest_difference(model.state(), state) <= 1e-4
@@ -87,7 +87,7 @@ def test_five_steps_equal_those_of_the_other_backend(backend, other, peer):
     taken_over = backend.build(TINY, learned, device="cpu")
     taken_over.restore(state)
     for each in (model, taken_over):
-        each.fit_epoch([batch], WEIGHTED_BCE, 1e-3)
+        each.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-3))
     assert largest_difference(taken_over.tensors(), model.tensors()) <= 1e-4
 
 
@@ -97,7 +97,7 @@ def test_a_network_with_batch_normalisation_learns_all_but_its_statistics(backen
     tensors, batch = lively_tensors(spec), some_batch(spec, 2)
     model = backend.build(spec, tensors, device="cpu")
     wanted = weighted_bce(model.predict(batch.inputs).astype(np.float64), batch.labels, WEIGHTS)
-    assert model.fit_epoch([batch], WEIGHTED_BCE, 1e-4) == pytest.approx(wanted, rel=1e-4)
+    assert model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-4)) == pytest.approx(wanted, rel=1e-4)
     assert changed(tensors, model.tensors()) == trainable_names(spec)
     assert any(name.endswith("gamma") for name in trainable_names(spec))
 
@@ -111,5 +111,5 @@ def test_a_loss_may_read_the_number_of_films(backend):
         return xp.sum(logits * logits) / logits.shape[0]
 
     model = backend.build(TINY, None, device="cpu")
-    model.fit_epoch([some_batch(TINY, 4), some_batch(TINY, 2)], Loss(name="square", function=per_film), 1e-3)
+    model.fit_epoch([some_batch(TINY, 4), some_batch(TINY, 2)], Loss(name="square", function=per_film), at_rate(1e-3))
     assert set(seen) == {4, 2}

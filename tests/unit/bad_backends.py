@@ -277,16 +277,16 @@ class CountsFromTheEnd(NumpyModel):
 
 @fails("B31")
 class MeanOfBatches(NumpyModel):
-    def fit_epoch(self, batches, loss, learning_rate):
-        each = [super(MeanOfBatches, self).fit_epoch([batch], loss, learning_rate) for batch in batches]
-        return float(np.mean(each)) if each else super().fit_epoch([], loss, learning_rate)
+    def fit_epoch(self, batches, loss, optimiser):
+        each = [super(MeanOfBatches, self).fit_epoch([batch], loss, optimiser) for batch in batches]
+        return float(np.mean(each)) if each else super().fit_epoch([], loss, optimiser)
 
 
 @fails("B32")
 class NoWeightsAreNone(NumpyModel):
-    def fit_epoch(self, batches, loss, learning_rate):
+    def fit_epoch(self, batches, loss, optimiser):
         halves = np.full((2, len(self.spec.findings)), 0.5, np.float32)
-        return super().fit_epoch(batches, loss if loss.weights is not None else loss.weighted(halves), learning_rate)
+        return super().fit_epoch(batches, loss if loss.weights is not None else loss.weighted(halves), optimiser)
 
 
 @fails("B33")
@@ -298,30 +298,30 @@ class SteepSecondLayer(NumpyModel):
 
 @fails("B34")
 class Decays(NumpyModel):
-    def step(self, name, gradient, learning_rate):
-        super().step(name, gradient, learning_rate)
-        self.own[name] *= np.float32(1 - 1e-4 * learning_rate)
+    def step(self, name, gradient, rate):
+        super().step(name, gradient, rate)
+        self.own[name] *= np.float32(1 - 1e-4 * rate)
 
 
 @fails("B35")
 class UnknownIsNegative(NumpyModel):
-    def learn(self, batch, loss, learning_rate):
+    def learn(self, batch, loss, optimiser):
         unknown = np.isnan(batch.labels).all(axis=0)
         if unknown.any() and not unknown.all():
             batch = replace(batch, labels=np.where(unknown, np.float32(0), batch.labels))
-        return super().learn(batch, loss, learning_rate)
+        return super().learn(batch, loss, optimiser)
 
 
 @fails("B36")
 class ClimbsInTheEnd(NumpyModel):
-    def stride(self, m, v, learning_rate):
-        return super().stride(m, v, learning_rate) * (1 if self.steps <= 9 else -3)
+    def stride(self, m, v, rate):
+        return super().stride(m, v, rate) * (1 if self.steps <= 9 else -3)
 
 
 @fails("B37")
 class FrozenAndYetItMoves(NumpyModel):
-    def fit_epoch(self, batches, loss, learning_rate):
-        found = super().fit_epoch(batches, loss, learning_rate)
+    def fit_epoch(self, batches, loss, optimiser):
+        found = super().fit_epoch(batches, loss, optimiser)
         if self.spec.trainable == "head":
             self.own["conv4/bias"] += np.float32(1e-3)
         return found
@@ -329,26 +329,26 @@ class FrozenAndYetItMoves(NumpyModel):
 
 @fails("B38", Both)
 class LearnsStatistics(NumpyModel):
-    def fit_epoch(self, batches, loss, learning_rate):
+    def fit_epoch(self, batches, loss, optimiser):
         for name in self.own:
             if name.endswith("moving_mean"):
                 self.own[name] *= np.float32(0.99)
-        return super().fit_epoch(batches, loss, learning_rate)
+        return super().fit_epoch(batches, loss, optimiser)
 
 
 @fails("B39")
 class WritesToBatches(NumpyModel):
-    def learn(self, batch, loss, learning_rate):
-        found = super().learn(batch, loss, learning_rate)
+    def learn(self, batch, loss, optimiser):
+        found = super().learn(batch, loss, optimiser)
         batch.labels[...] *= 1
         return found
 
 
 @fails("B40")
 class TakesNoFilm(NumpyModel):
-    def fit_epoch(self, batches, loss, learning_rate):
+    def fit_epoch(self, batches, loss, optimiser):
         batches = list(batches)
-        return super().fit_epoch(batches, loss, learning_rate) if batches else float("nan")
+        return super().fit_epoch(batches, loss, optimiser) if batches else float("nan")
 
 
 # --- the optimiser
@@ -356,8 +356,8 @@ class TakesNoFilm(NumpyModel):
 
 @fails("B41")
 class EpsilonAfterTheCorrection(NumpyModel):
-    def stride(self, m, v, learning_rate):
-        return learning_rate * m / (1 - 0.9**self.steps) / (np.sqrt(v / (1 - 0.999**self.steps)) + 1e-7)
+    def stride(self, m, v, rate):
+        return rate * m / (1 - 0.9**self.steps) / (np.sqrt(v / (1 - 0.999**self.steps)) + 1e-7)
 
 
 @fails("B42")
@@ -382,6 +382,6 @@ class TakesHalfAState(NumpyModel):
 
 @fails("B45")
 class KnowsLossesByName(NumpyModel):
-    def fit_epoch(self, batches, loss, learning_rate):
+    def fit_epoch(self, batches, loss, optimiser):
         seen = vars(self).setdefault("seen", {})
-        return super().fit_epoch(batches, seen.setdefault((loss.name, loss.weights is None), loss), learning_rate)
+        return super().fit_epoch(batches, seen.setdefault((loss.name, loss.weights is None), loss), optimiser)

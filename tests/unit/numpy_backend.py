@@ -81,20 +81,20 @@ class Learner:
     def tensors(self):
         return {name: value.copy() for name, value in self.own.items()}
 
-    def fit_epoch(self, batches, loss, learning_rate):
-        values = [(self.learn(batch, loss, learning_rate), len(batch.inputs)) for batch in batches]
+    def fit_epoch(self, batches, loss, optimiser):
+        values = [(self.learn(batch, loss, optimiser), len(batch.inputs)) for batch in batches]
         if not values:
             raise InputError("there is no film to train on: fit_epoch was given no batch")
         return float(np.average([value for value, _ in values], weights=[films for _, films in values]))
 
-    def learn(self, batch, loss, learning_rate):
+    def learn(self, batch, loss, optimiser):
         inputs = check_inputs(batch.inputs, self.input_shape)
         labels = check_inputs(batch.labels, (len(self.spec.findings),)).astype(np.float64)
         value, slope = self.loss_and_slope(self.scores(inputs), labels, loss)
         gradients = self.gradients(inputs, slope.astype(np.float32))
         self.steps += 1
         for name in self.learning:
-            self.step(name, gradients[name], learning_rate)
+            self.step(name, gradients[name], optimiser.learning_rate * batch.rate)
         return value
 
     def loss_and_slope(self, logits, labels, loss):
@@ -111,15 +111,15 @@ class Learner:
             slope[place] = (value(logits + move) - value(logits - move)) / (2 * STEP)
         return value(logits), slope
 
-    def step(self, name, gradient, learning_rate):
+    def step(self, name, gradient, rate):
         (first, second), m, v = ADAM_BETAS, self.moments[f"adam/m/{name}"], self.moments[f"adam/v/{name}"]
         m[...] = first * m + (1 - first) * gradient
         v[...] = second * v + (1 - second) * gradient**2
-        self.own[name] -= self.stride(m, v, learning_rate).astype(np.float32)
+        self.own[name] -= self.stride(m, v, rate).astype(np.float32)
 
-    def stride(self, m, v, learning_rate):
+    def stride(self, m, v, rate):
         first, second = (1 - beta**self.steps for beta in ADAM_BETAS)
-        return learning_rate * np.sqrt(second) / first * m / (np.sqrt(v) + ADAM_EPSILON)
+        return rate * np.sqrt(second) / first * m / (np.sqrt(v) + ADAM_EPSILON)
 
     def state(self):
         return {"adam/step": np.array(self.steps, np.int64), **{n: value.copy() for n, value in self.moments.items()}}

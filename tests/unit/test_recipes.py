@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from cxrscore.cli import main
 from cxrscore.errors import InputError
-from cxrscore.recipes import OPTIONS, read_recipe, recipe_toml
+from cxrscore.recipes import OPTIONS, find_recipe, packaged_recipes, read_recipe, recipe_toml
 from cxrscore.train import TrainOptions
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
-MACHINE = {"films", "labels", "output", "split", "device", "workers", "resume"}
+MACHINE = {"films", "labels", "output", "split", "device", "workers", "resume", "allow_leak"}
 
 
 def test_a_recipe_has_every_option_that_is_not_of_the_machine():
@@ -49,6 +49,7 @@ def test_any_text_comes_back(tmp_path_factory, text):
 @pytest.mark.parametrize(
     ("text", "word"),
     [
+        ("flip = 1", "flip is 1, wanted bool"),
         ("epochs = 'many'", "epochs is 'many', wanted int"),
         ("epochs = true", "wanted int"),
         ("learning_rate = 'fast'", "wanted int or float"),
@@ -61,6 +62,28 @@ def test_a_wrong_recipe_says_what_is_wrong(tmp_path, text, word):
     path.write_text(text)
     with pytest.raises(InputError, match=word):
         read_recipe(path)
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_every_packaged_recipe_is_one(name):
+    values = read_recipe(find_recipe(name))
+    jsonschema.validate(values, SCHEMA)
+    TrainOptions(**values)
+    assert "seed" not in values
+    assert "backend" not in values
+
+
+def test_the_default_recipe_is_the_defaults():
+    values = read_recipe(find_recipe("default"))
+    assert values == {name: value for name, value in asdict(TrainOptions()).items() if name in values}
+
+
+def test_a_recipe_is_found_by_name_or_by_path():
+    assert {"default", "fine-tune", "fine-tune-last-block"} <= set(packaged_recipes())
+    assert find_recipe("mine.toml") == Path("mine.toml")
+    assert find_recipe("runs/mine") == Path("runs/mine")
+    with pytest.raises(InputError, match=r"no recipe 'fine'; there is: default, fine-tune-last-block, fine-tune"):
+        find_recipe("fine")
 
 
 def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
+from cxrscore.explainers import enlarge
 from cxrscore.films import Status
 from cxrscore.labels import Box, read_boxes
 from cxrscore.labels.match import match_rows
 from cxrscore.metrics import Share, energy_inside, iou, pointing_game
 from cxrscore.metrics.estimates import Z
-from cxrscore.report.heatmaps import enlarge
 from cxrscore.report.inputs import check_paths
 from cxrscore.report.provenance import text
 from cxrscore.scores.data import Scores

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
+from cxrscore.explainers import enlarge
 from cxrscore.films import Status
 from cxrscore.report.summary import SEEN
 from cxrscore.scores.data import SPLITS, Scores
@@ -164,19 +165,6 @@ def colour_scale(width: int, height: int) -> Pixels:
     """The colour scale as uint8 [height,width,3], laid over the mid-grey of a film: 0 at the left."""
     ramp = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (width, width))
     return overlay(np.full((width, width), 128, np.uint8), ramp, 1.0)[:height]
-
-
-def enlarge(values: Floats, side: int) -> Floats:
-    """Linear interpolation of [h,w] to [side,side]; cells are areas, so that the outer half cells stay flat."""
-    rows, columns = (_linear(length, side) for length in values.shape)
-    return np.asarray(rows @ values @ columns.T, dtype=np.float32)
-
-
-def _linear(length: int, side: int) -> Floats:
-    """The matrix float32 [side,length] of linear interpolation between cell centres."""
-    place = np.clip((np.arange(side) + 0.5) * length / side - 0.5, 0, length - 1)
-    distance = np.abs(place[:, None] - np.arange(length))
-    return np.asarray(np.maximum(1 - distance, 0), dtype=np.float32)
 
 
 def shrink(film: Pixels, largest: int) -> Pixels:

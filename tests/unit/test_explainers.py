@@ -5,7 +5,17 @@ import pytest
 
 from cxrscore.contract import CamParts, Explainer
 from cxrscore.errors import InputError
-from cxrscore.explainers import cam, explain, explainers, grad_cam, grad_cam_pp, grad_cam_relu, hires_cam, occlusion
+from cxrscore.explainers import (
+    cam,
+    explain,
+    explainers,
+    faithfulness,
+    grad_cam,
+    grad_cam_pp,
+    grad_cam_relu,
+    hires_cam,
+    occlusion,
+)
 
 
 def parts(activations, gradients):
@@ -130,3 +140,47 @@ def test_a_model_without_activations_is_left_to_occlusion():
 def test_an_explainer_starts_from_one_thing():
     with pytest.raises(InputError, match="exactly one"):
         Explainer(name="x", summary="")
+
+
+def sees(place: tuple[slice, slice]):
+    """A model of two findings; the second is the light in one place, the first nothing."""
+
+    def predict(films):
+        light = films[:, place[0], place[1]].mean(axis=(1, 2))
+        return np.stack([np.zeros(len(films)), 20 * (light - 0.5)], axis=1).astype(np.float32)
+
+    return predict
+
+
+def test_a_map_of_what_was_used_is_faithful_and_its_opposite_is_not():
+    film = np.full((32, 32), 0.1, np.float32)
+    place = slice(14, 17), slice(14, 17)
+    film[place] = 1
+    predict = sees(place)
+    right = np.zeros((32, 32), np.float32)
+    right[place] = 1
+    wrong = 1 - right
+    true, false = (faithfulness(predict, film, values, 1, steps=32) for values in (right, wrong))
+    # The square is a hundredth of the film: covered at once, or last of all.
+    assert true.deletion < 0.1 < 0.9 < false.deletion
+    assert true.insertion > 0.9 > 0.3 > false.insertion
+    even = faithfulness(predict, film, right, 0)
+    assert (even.deletion, even.insertion) == (0.5, 0.5)
+
+
+def test_faithfulness_by_hand():
+    # Two columns, light on the left. Covered from the left: 0.5 covers the left half with the mean grey 1/2.
+    film = np.array([[1, 0], [1, 0]], np.float32).repeat(16, 0).repeat(16, 1)
+    seen = []
+
+    def predict(films):
+        seen.append(films.copy())
+        return films.mean(axis=(1, 2))[:, None] * 4 - 2
+
+    found = faithfulness(predict, film, np.array([[1, 0]], np.float32), 0, steps=2)
+    light = [0.5, 0.25, 0.5]  # of the films with nothing, the left half, all covered
+    np.testing.assert_allclose(seen[0].mean(axis=(1, 2)), light, atol=1e-6)
+    prob = [1 / (1 + np.exp(-(4 * value - 2))) for value in light]
+    assert found.deletion == pytest.approx((prob[0] / 2 + prob[1] + prob[2] / 2) / 2)
+    np.testing.assert_array_equal(seen[1][2], film)
+    assert len(np.unique(seen[1][0][0])) > 2  # it begins with a blurred film

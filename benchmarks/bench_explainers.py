@@ -66,9 +66,8 @@ def main() -> None:
         pixels = to_unit(preprocess(film.pixels, how))
         cases.append((pixels, model_file.spec.findings.index(box.finding), box, width, height))
     masks = [mask_of(box, width, height) for _, _, box, width, height in cases]
-    say(
-        f"{model_file.spec.architecture} at {how.size} pixels by {backend}; {len(cases)} boxes, {known} on films it knows"
-    )
+    say(f"{model_file.spec.architecture} at {how.size} pixels by {backend}")
+    say(f"{len(cases)} boxes, {known} of them on films that the model knows")
     say(f"chance: boxes cover {np.mean([mask.mean() for mask in masks]):.3f} of the film")
     wide = "".join(f"{word:>10}" for word in ("deletion", "insertion", "ms a map"))
     say(f"{'':15}{'pointing':>9}{'energy':>9}{'overlap':>9}{wide}{'empty':>7}")

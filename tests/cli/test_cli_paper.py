@@ -18,7 +18,8 @@ from cxrscore.files.schemas import check_document
 from cxrscore.testing.phantoms import make_phantoms
 
 COMMAND = (sys.executable, "-m", "cxrscore", "paper")
-WORDS = "--backend torch --networks tinycnn resnet50 --weights none --size 32 --train 44 --valid 16 --test 24 --epochs 2 --views 2"
+WORDS = "--backend torch --networks tinycnn resnet50 --weights none --size 32 --epochs 2 --views 2"
+WORDS += " --train 44 --valid 16 --test 24"
 
 
 class Page(HTMLParser):

@@ -148,7 +148,7 @@ def test_the_docs_can_be_written_from_its_record(run):
     folder, _ = run
     script = Path(__file__).parents[2] / "docs" / "paper.py"
     page = runpy.run_path(str(script))["page"](json.loads((folder / "paper.json").read_text()))
-    assert re.findall("^#+ (?:Table|Figure|The missing)[^:]*", page, re.MULTILINE) == [
+    assert re.findall("^### (?:Table|Figure|The missing)[^:\n]*", page, re.MULTILINE) == [
         *("### Table 1", "### Table 2", "### Figure 4", "### Figure 5", "### Figure 6", "### The missing cell")
     ]
     for title in ("Comparisons on the test films", "Figure 3", "Figures 7 and 8", "Contradictions"):

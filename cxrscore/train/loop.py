@@ -179,7 +179,8 @@ def _monitored(row: Row, options: TrainOptions) -> str:
 def _stopped(kept: int, folder: Path) -> str:
     if not kept:
         return "stopped before the end of the first epoch; nothing is kept"
-    return f"stopped; {kept} epochs are kept in {folder}/. The same line with --resume goes on after them"
+    epochs = "1 epoch is" if kept == 1 else f"{kept} epochs are"
+    return f"stopped; {epochs} kept in {folder}/. The same line with --resume goes on from there"
 
 
 def _chosen(model: Model, feed: Feed, standing: Standing, options: TrainOptions) -> Fitted:

@@ -51,7 +51,7 @@ def _run(record: Record) -> Iterator[str]:
     yield (
         f"`cxrscore paper` of {record['created'][:10]}, cxrscore {record['cxrscore']}: networks "
         f"{' and '.join(options['networks'])}, weights {options['weights']}, films of {options['size']} pixels, at "
-        f"most {options['epochs']} epochs, {options['views']} augmented views, seed {options['seed']}, by "
+        f"most {options['epochs']} epochs, augmented views: {options['views']}, seed {options['seed']}, by "
         f"{machine['framework']} on {machine['device']} ({machine['system']}, {machine['cores']} cores)."
     )
     yield (

@@ -121,8 +121,7 @@ def _training(cells: Sequence[Cell], results: Results) -> dict[str, str]:
             for one, rows in zip(ours, histories, strict=True)
         ),
         "best_epochs": ", ".join(
-            f"{one.cell.words} {one.trained.model.document['training']['best_epoch']} of {len(one.trained.history)}"
-            for one in ours
+            f"{one.cell.words} {one.trained.best_epoch} of {len(one.trained.history)}" for one in ours
         ),
         "trainable": "; ".join(f"{spelt(network)} {_parameters(tensors)}" for network, tensors in heads.items()),
     }

@@ -61,7 +61,7 @@ def _films(run: Run) -> dict[str, Any]:
 
 def _cell(result: CellResult) -> dict[str, Any]:
     trained = result.scored.trained
-    cell, told = trained.cell, trained.model.document["training"]
+    cell = trained.cell
     return {
         "name": cell.name,
         "series": cell.series,
@@ -69,7 +69,7 @@ def _cell(result: CellResult) -> dict[str, Any]:
         "augmented": cell.augmented,
         "normalize": trained.model.spec.normalize,
         "epochs": len(trained.history),
-        "best_epoch": told["best_epoch"],
+        "best_epoch": trained.best_epoch,
         "seconds": round(trained.seconds, 1),
         "parts": {name: _part(part, findings=name == "test") for name, part in result.parts.items()},
     }

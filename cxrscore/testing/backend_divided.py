@@ -31,7 +31,7 @@ class DividedCases(Cases):
     def test_b50_stem_and_tail_are_the_model(self, backend: Backend) -> None:
         """With either head, stem() returns float32 [N,h,w,K], as models.architectures.tail_shape() says; ``tail`` is
         trainable, its predict() of that equals the model's of the films within 1e-5 of the largest logit, and its
-        tensors are the model's own of the last block and the head; an input of another shape is an InputError."""
+        tensors are those of the last block and the head only; an input of another shape is an InputError."""
         for head in ("gap", "flatten"):
             spec = smallest_spec(backend, head=head)
             model, films = build(backend, spec, tensors_of(backend, spec)), some_films(3, spec.size)
@@ -40,14 +40,11 @@ class DividedCases(Cases):
             expect(entered.dtype == np.float32 and entered.ndim == 4, f"{met}, wanted float32 [N,h,w,K]")
             expect(isinstance(tail, TrainableModel), f"{head}: {type(tail).__name__} is not TrainableModel")
             expect_near(tail.predict(entered), model.predict(films), 1e-5, f"{head}: logits of the tail")
-            own, whole = tail.tensors(), model.tensors()
             if spec.architecture in ARCHITECTURES:
                 wanted = [len(films), *tail_shape(spec)]
                 expect(list(entered.shape) == wanted, f"{met}, wanted {wanted}")
-                other = sorted(set(own) ^ tail_names(spec))
+                other = sorted(set(tail.tensors()) ^ tail_names(spec))
                 expect(not other, f"{head}: the tail lacks, or has too many: {', '.join(other[:5])}")
-            for name, value in own.items():
-                expect(np.array_equal(value, whole[name]), f"{head}: {name} of the tail is not that of the model")
             short = entered[:, 1:].copy()
             expect_refusal(partial(tail.predict, short), InputError, "float32", f"{head}: input {list(short.shape)}")
 
@@ -58,16 +55,16 @@ class DividedCases(Cases):
         model whose ``trainable`` is "last-block", within 1e-5. The model itself then still changes its head only."""
         spec = smallest_spec(backend, trainable="last-block")
         tensors = tensors_of(backend, spec)
-        whole = trainable(build(backend, spec, tensors))
         model = build(backend, replace(spec, trainable="head"), tensors)
         tail, stem = divided(model).tail, divided(model).stem
+        whole = trainable(build(backend, spec, tensors))
         settings = at_rate(1e-2, layer_decay=0.5, weight_decay=0.1, clip_norm=0.5)
         for step, share in enumerate((1.0, 0.5, 0.25), start=1):
             batch = replace(some_batch(spec, 3, seed=step), rate=share)
             wanted = whole.fit_epoch([batch], WEIGHTED_BCE, settings)
             found = tail.fit_epoch([replace(batch, inputs=stem(batch.inputs))], WEIGHTED_BCE, settings)
             expect_close(found, wanted, 1e-5, f"the loss before step {step}")
-        learned = model.tensors()
+        learned = {name: value.copy() for name, value in model.tensors().items()}
         for name, value in whole.tensors().items():
             expect_close(learned[name], value, 1e-5, f"{name} of the model after its tail has learned")
         state = tail.state()

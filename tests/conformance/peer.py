@@ -55,8 +55,8 @@ def _backend(name: str, job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if "labels" in job:
         loss = losses[0].weighted(job["weights"])
         batch = Batch(inputs=job["films"], labels=job["labels"])
-        settings = json.loads(str(job["settings"])) if "settings" in job else {}
-        out["losses"] = np.array([model.fit_epoch([batch], loss, at_rate(1e-3, **settings)) for _ in range(5)])
+        settings = json.loads(str(job["settings"])) if "settings" in job else {"learning_rate": 1e-3}
+        out["losses"] = np.array([model.fit_epoch([batch], loss, at_rate(**settings)) for _ in range(5)])
         out |= {TENSOR + key: value for key, value in (model.tensors() | model.state()).items()}
     return out
 

@@ -103,7 +103,9 @@ def test_a_network_with_batch_normalisation_learns_all_but_its_statistics(backen
     assert any(name.endswith("gamma") for name in trainable_names(spec))
 
 
-EARNEST = {"layer_decay": 0.5, "weight_decay": 0.1, "clip_norm": 1.0, "batch_norm": "batch"}
+BY_BATCH = {"learning_rate": 0.0, "clip_norm": 1.0, "batch_norm": "batch"}
+"""With a rate of 0 the gradients stay the same: else the first step of Adam, which goes by their sign, makes more of
+rounding than of anything."""
 
 
 @pytest.mark.slow
@@ -114,15 +116,19 @@ def test_steps_by_the_statistics_of_the_batch_equal_those_of_the_other_backend(b
     tensors, batch = lively_tensors(spec), some_batch(spec, 4)
     job = {f"tensor:{name}": value for name, value in tensors.items()}
     job |= {"spec": json.dumps(spec.as_dict()), "films": batch.inputs, "labels": batch.labels, "weights": WEIGHTS}
-    theirs = peer(other, it={**job, "settings": json.dumps(EARNEST)})["it"]
+    theirs = peer(other, it={**job, "settings": json.dumps(BY_BATCH)})["it"]
 
     model = backend.build(replace(spec, trainable="head"), tensors, device="cpu")
     entered = replace(batch, inputs=model.stem(batch.inputs))
-    ours = [model.tail.fit_epoch([entered], WEIGHTED_BCE, at_rate(1e-3, **EARNEST)) for _ in range(5)]
+    ours = [model.tail.fit_epoch([entered], WEIGHTED_BCE, at_rate(**BY_BATCH)) for _ in range(5)]
     np.testing.assert_allclose(ours, theirs["losses"], rtol=1e-4)
     learned = model.tensors()
-    assert largest_difference(learned, {name: theirs[f"tensor:{name}"] for name in tensors}) <= 1e-4
-    assert changed(tensors, learned) == tail_names(spec)
+    assert largest_difference(learned, {name: theirs[f"tensor:{name}"] for name in tensors}) <= 1e-5
+    assert changed(tensors, learned) == tail_names(spec) - trainable_names(spec)
+    moments = {name: value for name, value in model.tail.state().items() if name.startswith("adam/m/")}
+    for name, value in moments.items():
+        wanted = theirs[f"tensor:{name}"]
+        assert np.abs(value - wanted).max() <= 1e-3 * max(np.abs(wanted).max(), 1e-6), name
 
 
 @pytest.mark.slow

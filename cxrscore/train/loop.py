@@ -143,7 +143,7 @@ def _check_finite(epoch: int, train_loss: float, valid_loss: float, options: Tra
 def _train_accuracy(feed: Feed, data: Data, options: TrainOptions, epoch: int) -> float:
     """Of the training films as this epoch saw them, by the tensors at its end; NaN where it would cost a pass of the
     network and is not monitored."""
-    if not feed.kept and options.monitor != "train_label_accuracy":
+    if not feed.kept(epoch) and options.monitor != "train_label_accuracy":
         return float("nan")
     logits = feed.logits(feed.train, feed.view(epoch))
     return _accuracy(data.labels[feed.train], logits, options)

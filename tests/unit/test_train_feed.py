@@ -92,7 +92,7 @@ def test_frozen_layers_run_once_for_each_film(trainable, shape, cache):
     model = some_model(trainable)
     given = feed(trainable, model)
     assert given.learner is {"head": model.head, "last-block": model.tail}[trainable]
-    assert given.kept
+    assert given.kept(0)
     batches = [batch for epoch in range(3) for batch in given.batches(epoch)]
     given.logits(given.valid, None)
     assert {batch.inputs.shape[1:] for batch in batches} == {shape}
@@ -140,7 +140,7 @@ def test_without_room_the_frozen_layers_run_in_every_epoch(monkeypatch):
     model = some_model("last-block")
     given = feed("last-block", model, data=some_data(), seed=0)
     monkeypatch.setenv("CXRSCORE_CACHE", "/dev/null/none")
-    assert not given.kept
+    assert not given.kept(0)
     before = model.run
     without = np.concatenate([batch.inputs for batch in given.batches(0)])
     assert model.run > before

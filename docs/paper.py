@@ -20,6 +20,7 @@ SERIES = {"paper": "corrected", "paper-literal": "as printed", "paper-imagenet":
 GROUPS = {
     "paper": "Corrected, against each other",
     "paper-literal": "As printed, against each other",
+    "paper-imagenet": "Corrected and normalised as the weights expect it, against each other",
     "paper-imagenet - paper": "Normalisation as the weights expect it, against films in 0..1",
     "paper - paper-literal": "Corrected, against as printed",
 }
@@ -34,6 +35,8 @@ def page(record: Record) -> str:
         "# The source paper, reproduced",
         NOTE,
         *_run(record),
+        "## In short",
+        "\n".join(f"* {line}" for line in record["in_short"]),
         *_tables(record),
         *_comparisons(record),
         *_losses(record),

@@ -180,7 +180,8 @@ def _normalisation(chosen: dict[tuple[str, bool, bool], CellResult]) -> dict[str
     told = {}
     for word, first in (("first", True), ("second", False)):
         for name, series in (("unit", CORRECTED), ("imagenet", IMAGENET)):
-            told[f"{word}_{name}"] = _three(chosen[(series, first, True)].parts["test"].macro.value)
+            test = chosen[(series, first, True)].parts["test"]
+            told[f"{word}_{name}"] = f"{_three(test.macro.value)} and {_three(test.accuracy.value)}"
         told[f"{word}_network"] = spelt(chosen[(CORRECTED, first, True)].scored.cell.network)
     return told
 

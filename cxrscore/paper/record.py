@@ -11,7 +11,7 @@ from typing import Any
 
 import cxrscore
 from cxrscore.metrics import Estimate
-from cxrscore.paper.claims import Claim
+from cxrscore.paper.claims import Claim, in_short
 from cxrscore.paper.contradictions import Contradiction
 from cxrscore.paper.items import Item, Value, undefined
 from cxrscore.paper.results import CellResult, Finding, PartResult
@@ -40,6 +40,7 @@ def record(run: Run, items: Sequence[Item], claims: Sequence[Claim], rows: Seque
         "films": _films(run),
         "cells": [_cell(run.results[cell.name]) for cell in run.cells],
         "items": [_item(item) for item in items],
+        "in_short": in_short(run.results, run.cells, claims),
         "claims": [_claim(claim) for claim in claims],
         "contradictions": [asdict(row) for row in rows],
     }

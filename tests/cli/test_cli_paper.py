@@ -117,6 +117,10 @@ def test_its_numbers_agree_with_each_other(run):
     for row, finding in zip(rows, cell["findings"], strict=True):
         if finding["auc"]["value"] is not None:
             assert float(row["auc"]) == pytest.approx(finding["trapezoid"], rel=1e-5)
+    assert len([line for line in told["in_short"] if line.startswith("“DenseNet121 had better")]) == 4
+    above = [cell["parts"]["test"]["above_always_no"] for cell in told["cells"]]
+    below = sum(one["high"] < 0 for one in above)
+    assert f"in {sum(one['low'] > 0 for one in above)} of 12 cells, below it in {below}" in " ".join(told["in_short"])
     for claim in told["claims"]:
         low, high = (claim["difference"][end] for end in ("low", "high"))
         assert (" is better " in claim["words"]) == (low is not None and low > 0)

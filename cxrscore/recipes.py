@@ -63,7 +63,7 @@ def packaged_recipes() -> dict[str, Path]:
     """The recipes that come with the program, by name: within the package, and in examples/ in a checkout."""
     own = Path(__file__).parent
     folder = next(place for place in (own / "recipe_files", own.parent / "examples" / "recipes") if place.is_dir())
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
 
 
 def find_recipe(name: str) -> Path:

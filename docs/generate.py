@@ -32,7 +32,8 @@ ROOT = DOCS.parent
 NOTE = "<!-- Written by docs/generate.py: change what it reads, not this page. -->"
 
 ENVIRONMENT = {
-    "CXRSCORE_CACHE": "Folder for downloaded weights. Unset: the platform's user cache folder.",
+    "CXRSCORE_CACHE": "Folder for downloaded weights and for what training keeps (docs/training.md). Unset: the "
+    "platform's user cache folder.",
     "CXRSCORE_MALLOC": "0: the torch backend leaves glibc's allocator as it is. Else, on a CPU, it has it keep freed "
     "memory, which makes scoring faster and the process larger.",
     "CXRSCORE_OFFLINE": "Set to anything: nothing is downloaded; an error says which file is wanted, and where.",

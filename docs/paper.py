@@ -20,6 +20,7 @@ SERIES = {"paper": "corrected", "paper-literal": "as printed", "paper-imagenet":
 GROUPS = {
     "paper": "Corrected, against each other",
     "paper-literal": "As printed, against each other",
+    "paper-imagenet": "Corrected and normalised as the weights expect it, against each other",
     "paper-imagenet - paper": "Normalisation as the weights expect it, against films in 0..1",
     "paper - paper-literal": "Corrected, against as printed",
 }
@@ -34,6 +35,8 @@ def page(record: Record) -> str:
         "# The source paper, reproduced",
         NOTE,
         *_run(record),
+        "## In short",
+        "\n".join(f"* {line}" for line in record["in_short"]),
         *_tables(record),
         *_comparisons(record),
         *_losses(record),
@@ -51,7 +54,7 @@ def _run(record: Record) -> Iterator[str]:
     yield (
         f"`cxrscore paper` of {record['created'][:10]}, cxrscore {record['cxrscore']}: networks "
         f"{' and '.join(options['networks'])}, weights {options['weights']}, films of {options['size']} pixels, at "
-        f"most {options['epochs']} epochs, {options['views']} augmented views, seed {options['seed']}, by "
+        f"most {options['epochs']} epochs, augmented views: {options['views']}, seed {options['seed']}, by "
         f"{machine['framework']} on {machine['device']} ({machine['system']}, {machine['cores']} cores)."
     )
     yield (

@@ -74,7 +74,7 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
             click.echo(f"cxrscore: {error}", err=True)
             code = error.exit_code
         except KeyboardInterrupt as stop:
-            click.echo(f"\ncxrscore: {stop or 'stopped'}", err=True)
+            click.echo(f"\ncxrscore: {str(stop) or 'stopped'}", err=True)
             code = EXIT_STOPPED
         sys.exit(code or 0)
 

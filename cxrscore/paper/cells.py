@@ -70,6 +70,12 @@ class Trained:
         rows: list[dict[str, Any]] = self.model.document["training"]["history"]
         return rows
 
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch, from 1, of the highest training accuracy, which is watched; the last one is what is used."""
+        watched = [row["train_label_accuracy"] for row in self.history]
+        return watched.index(max(watched)) + 1
+
 
 def all_cells(options: PaperOptions) -> list[Cell]:
     """Without and with augmentation of both networks, under every set of rules; the paper's recipe first."""

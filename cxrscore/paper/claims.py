@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cxrscore.metrics import Estimate, difference, verdict
-from cxrscore.paper.cells import CORRECTED, IMAGENET, LITERAL, Cell
+from cxrscore.paper.cells import CORRECTED, IMAGENET, LITERAL, SERIES, Cell
 from cxrscore.paper.results import CellResult
 
 METRICS = {"accuracy": "label accuracy", "macro": "macro AUC"}
@@ -44,8 +44,8 @@ class Claim:
 
 
 def claims(results: Results, cells: Sequence[Cell]) -> list[Claim]:
-    """The paper's comparisons under its two recipes, then what normalisation and corrections change."""
-    found = [claim for series in (CORRECTED, LITERAL) for claim in _papers(results, cells, series)]
+    """The paper's comparisons under each set of rules, then what normalisation and corrections change."""
+    found = [claim for series in SERIES for claim in _papers(results, cells, series)]
     found += _across(results, cells, IMAGENET, CORRECTED, "normalisation as the weights want it", "films in 0..1")
     return found + _across(results, cells, CORRECTED, LITERAL, "corrected", "as printed")
 
@@ -90,6 +90,29 @@ def _claim(
     ours, theirs = (getattr(results[cell.name].parts["test"], figure) for cell in (one, other))
     found = difference(ours, theirs)
     return Claim(group=group, says=says, one=names[0], other=names[1], figure=METRICS[figure], found=found)
+
+
+def in_short(results: Results, cells: Sequence[Cell], found: Sequence[Claim]) -> list[str]:
+    """What a reader asks first, as sentences: what the paper claims and what is shown of it; accuracy against no."""
+    told = [
+        f"“{claim.says}”: {SERIES[claim.group]}, by {claim.figure}, {claim.words} ({_signed(claim)})."
+        for claim in found
+        if claim.says and claim.group != LITERAL
+    ]
+    above = [verdict(results[cell.name].parts["test"].above_no) for cell in cells]
+    told.append(
+        f"Label accuracy on the test films is above that of always saying no in {above.count('better')} of "
+        f"{len(cells)} cells, below it in {above.count('worse')}, with an interval that leaves out 0."
+    )
+    areas = [results[cell.name].parts["test"].macro.interval for cell in cells if cell.series == LITERAL]
+    chance = sum(low <= 0.5 <= high for low, high in areas)
+    told.append(f"As printed, the interval of the macro AUC holds 0.5, chance, in {chance} of {len(areas)} cells.")
+    return told
+
+
+def _signed(claim: Claim) -> str:
+    low, high = claim.found.interval
+    return f"{claim.found.value:+.3f}, {low:+.3f} to {high:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def areas_moved(results: Results, one: Cell, other: Cell) -> tuple[int, int, int]:

@@ -121,8 +121,7 @@ def _training(cells: Sequence[Cell], results: Results) -> dict[str, str]:
             for one, rows in zip(ours, histories, strict=True)
         ),
         "best_epochs": ", ".join(
-            f"{one.cell.words} {one.trained.model.document['training']['best_epoch']} of {len(one.trained.history)}"
-            for one in ours
+            f"{one.cell.words} {one.trained.best_epoch} of {len(one.trained.history)}" for one in ours
         ),
         "trainable": "; ".join(f"{spelt(network)} {_parameters(tensors)}" for network, tensors in heads.items()),
     }
@@ -181,7 +180,8 @@ def _normalisation(chosen: dict[tuple[str, bool, bool], CellResult]) -> dict[str
     told = {}
     for word, first in (("first", True), ("second", False)):
         for name, series in (("unit", CORRECTED), ("imagenet", IMAGENET)):
-            told[f"{word}_{name}"] = _three(chosen[(series, first, True)].parts["test"].macro.value)
+            test = chosen[(series, first, True)].parts["test"]
+            told[f"{word}_{name}"] = f"{_three(test.macro.value)} and {_three(test.accuracy.value)}"
         told[f"{word}_network"] = spelt(chosen[(CORRECTED, first, True)].scored.cell.network)
     return told
 

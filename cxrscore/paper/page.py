@@ -27,6 +27,7 @@ _SHORT = {CORRECTED: "corrected", LITERAL: "as printed", IMAGENET: "normalised"}
 _TITLES = {
     CORRECTED: "corrected, against each other",
     LITERAL: "as printed, against each other",
+    IMAGENET: "corrected and normalised as the weights expect it, against each other",
     f"{IMAGENET} - {CORRECTED}": "normalisation as the weights expect it, against films in 0..1",
     f"{CORRECTED} - {LITERAL}": "corrected, against as printed",
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import cxrscore
 from cxrscore.metrics import Estimate
-from cxrscore.paper.claims import Claim
+from cxrscore.paper.claims import Claim, in_short
 from cxrscore.paper.contradictions import Contradiction
 from cxrscore.paper.items import Item, Value, undefined
 from cxrscore.paper.results import CellResult, Finding, PartResult
@@ -40,6 +40,7 @@ def record(run: Run, items: Sequence[Item], claims: Sequence[Claim], rows: Seque
         "films": _films(run),
         "cells": [_cell(run.results[cell.name]) for cell in run.cells],
         "items": [_item(item) for item in items],
+        "in_short": in_short(run.results, run.cells, claims),
         "claims": [_claim(claim) for claim in claims],
         "contradictions": [asdict(row) for row in rows],
     }
@@ -61,7 +62,7 @@ def _films(run: Run) -> dict[str, Any]:
 
 def _cell(result: CellResult) -> dict[str, Any]:
     trained = result.scored.trained
-    cell, told = trained.cell, trained.model.document["training"]
+    cell = trained.cell
     return {
         "name": cell.name,
         "series": cell.series,
@@ -69,7 +70,7 @@ def _cell(result: CellResult) -> dict[str, Any]:
         "augmented": cell.augmented,
         "normalize": trained.model.spec.normalize,
         "epochs": len(trained.history),
-        "best_epoch": told["best_epoch"],
+        "best_epoch": trained.best_epoch,
         "seconds": round(trained.seconds, 1),
         "parts": {name: _part(part, findings=name == "test") for name, part in result.parts.items()},
     }

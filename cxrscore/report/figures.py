@@ -67,9 +67,10 @@ def roc_plot(data: FindingData) -> Figure:
 
 
 def roc_grid(findings: Sequence[FindingData], words: Sequence[str] | None = None) -> Figure:
-    """The ROC curves of all findings with their AUC, or these words, as in the paper's figures 4 to 6."""
-    told = words or [_area(data.auc) for data in findings]
-    return _grid(_draw_roc, findings, [f"{data.finding}: {text}" for data, text in zip(findings, told, strict=True)])
+    """The ROC curves of all findings with their AUC, or with these words, as in the paper's figures 4 to 6."""
+    if words is None:
+        return _grid(_draw_roc, findings, [f"{data.finding}: {_area(data.auc)}" for data in findings])
+    return _grid(_draw_roc, findings, [f"{data.finding}\n{text}" for data, text in zip(findings, words, strict=True)])
 
 
 def distribution_plot(data: FindingData) -> Figure:

@@ -13,7 +13,7 @@ from cxrscore.score.job import prepare_job
 from cxrscore.score.options import ScoreOptions, ScoreResult
 from cxrscore.score.scorer import Scorer, golden_difference
 from cxrscore.score.shards import compute_shards
-from cxrscore.scores import open_run, open_scores
+from cxrscore.scores import leaked, open_run, open_scores
 
 __all__ = ["ScoreOptions", "ScoreResult", "score_films"]
 
@@ -52,4 +52,5 @@ def _result(options: ScoreOptions, computed: int, seconds: float, backend: str) 
         computed=computed,
         seconds=seconds,
         backend=backend,
+        leaked=leaked(scores.provenance),
     )

@@ -44,7 +44,11 @@ class ScoreOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreResult:
-    """What a run ended with; ``failed`` maps each film that could not be scored to the reason."""
+    """What a run ended with.
+
+    failed  maps each film that could not be scored to the reason
+    leaked  whether films or patients stood in two parts of the split when the model was trained
+    """
 
     output: Path
     found: int
@@ -53,3 +57,4 @@ class ScoreResult:
     computed: int
     seconds: float
     backend: str
+    leaked: bool = False

@@ -2,6 +2,7 @@
 
 from cxrscore.scores.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.scores.manifest import Manifest, shard_size
+from cxrscore.scores.marks import leaked
 from cxrscore.scores.reading import open_scores, read_claim
 from cxrscore.scores.run import Run, open_run
 from cxrscore.scores.shards import Shard
@@ -16,6 +17,7 @@ __all__ = [
     "Scores",
     "Shard",
     "Thumbnails",
+    "leaked",
     "open_run",
     "open_scores",
     "read_claim",

@@ -12,6 +12,7 @@ from cxrscore.contract import (
     Backend,
     Batch,
     Differentiable,
+    Divided,
     Embedding,
     Explainable,
     Floats,
@@ -68,6 +69,11 @@ def trainable(model: object) -> TrainableModel:
 
 def embedding(model: object) -> Embedding:
     found: Embedding = _need(Embedding, model)
+    return found
+
+
+def divided(model: object) -> Divided:
+    found: Divided = _need(Divided, model)
     return found
 
 

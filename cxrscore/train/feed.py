@@ -52,10 +52,10 @@ class Feed:
             raise InputError(f"{len(rows)} films fill no batch of {size}: lower batch_size, or keep the last batch")
         return np.array(rows[: len(rows) // size * size] if self._options.drop_last else rows, np.intp)
 
-    @property
-    def kept(self) -> bool:
-        """Whether the frozen layers have been run once and for all, so that a pass over the films costs little."""
-        return self._frozen is not None and self._source(self.view(0)) is not None
+    def kept(self, epoch: int) -> bool:
+        """Whether the frozen layers have been run once and for all on the films of an epoch, so that a pass over them
+        costs little."""
+        return self._frozen is not None and self._source(self.view(epoch)) is not None
 
     def view(self, epoch: int) -> int | None:
         """The view of an epoch, counted from 0; None where there are none."""

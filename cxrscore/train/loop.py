@@ -143,7 +143,7 @@ def _check_finite(epoch: int, train_loss: float, valid_loss: float, options: Tra
 def _train_accuracy(feed: Feed, data: Data, options: TrainOptions, epoch: int) -> float:
     """Of the training films as this epoch saw them, by the tensors at its end; NaN where it would cost a pass of the
     network and is not monitored."""
-    if not feed.kept and options.monitor != "train_label_accuracy":
+    if not feed.kept(epoch) and options.monitor != "train_label_accuracy":
         return float("nan")
     logits = feed.logits(feed.train, feed.view(epoch))
     return _accuracy(data.labels[feed.train], logits, options)
@@ -179,7 +179,8 @@ def _monitored(row: Row, options: TrainOptions) -> str:
 def _stopped(kept: int, folder: Path) -> str:
     if not kept:
         return "stopped before the end of the first epoch; nothing is kept"
-    return f"stopped; {kept} epochs are kept in {folder}/. The same line with --resume goes on after them"
+    epochs = "1 epoch is" if kept == 1 else f"{kept} epochs are"
+    return f"stopped; {epochs} kept in {folder}/. The same line with --resume goes on from there"
 
 
 def _chosen(model: Model, feed: Feed, standing: Standing, options: TrainOptions) -> Fitted:

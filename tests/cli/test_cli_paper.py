@@ -18,7 +18,8 @@ from cxrscore.files.schemas import check_document
 from cxrscore.testing.phantoms import make_phantoms
 
 COMMAND = (sys.executable, "-m", "cxrscore", "paper")
-WORDS = "--backend torch --networks tinycnn resnet50 --weights none --size 32 --train 44 --valid 16 --test 24 --epochs 2 --views 2"
+WORDS = "--backend torch --networks tinycnn resnet50 --weights none --size 32 --epochs 2 --views 2"
+WORDS += " --train 44 --valid 16 --test 24"
 
 
 class Page(HTMLParser):
@@ -116,6 +117,10 @@ def test_its_numbers_agree_with_each_other(run):
     for row, finding in zip(rows, cell["findings"], strict=True):
         if finding["auc"]["value"] is not None:
             assert float(row["auc"]) == pytest.approx(finding["trapezoid"], rel=1e-5)
+    assert len([line for line in told["in_short"] if line.startswith("“DenseNet121 had better")]) == 4
+    above = [cell["parts"]["test"]["above_always_no"] for cell in told["cells"]]
+    below = sum(one["high"] < 0 for one in above)
+    assert f"in {sum(one['low'] > 0 for one in above)} of 12 cells, below it in {below}" in " ".join(told["in_short"])
     for claim in told["claims"]:
         low, high = (claim["difference"][end] for end in ("low", "high"))
         assert (" is better " in claim["words"]) == (low is not None and low > 0)
@@ -147,7 +152,7 @@ def test_the_docs_can_be_written_from_its_record(run):
     folder, _ = run
     script = Path(__file__).parents[2] / "docs" / "paper.py"
     page = runpy.run_path(str(script))["page"](json.loads((folder / "paper.json").read_text()))
-    assert re.findall("^#+ (?:Table|Figure|The missing)[^:]*", page, re.MULTILINE) == [
+    assert re.findall("^### (?:Table|Figure|The missing)[^:\n]*", page, re.MULTILINE) == [
         *("### Table 1", "### Table 2", "### Figure 4", "### Figure 5", "### Figure 6", "### The missing cell")
     ]
     for title in ("Comparisons on the test films", "Figure 3", "Figures 7 and 8", "Contradictions"):

@@ -1,12 +1,13 @@
 """Every backend trains by the same steps as the others. What one backend must do by itself is in the kit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cxrscore.contract import Batch, Loss
-from cxrscore.models.architectures import initial_tensors, trainable_names
+from cxrscore.models.architectures import initial_tensors, tail_names, tail_shape, trainable_names
 from cxrscore.testing.subject import WEIGHTED_BCE, WEIGHTS, at_rate, lively_tensors, some_batch, spec_of
 
 pytestmark = pytest.mark.usefixtures("trains")
@@ -100,6 +101,45 @@ def test_a_network_with_batch_normalisation_learns_all_but_its_statistics(backen
     assert model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-4)) == pytest.approx(wanted, rel=1e-4)
     assert changed(tensors, model.tensors()) == trainable_names(spec)
     assert any(name.endswith("gamma") for name in trainable_names(spec))
+
+
+BY_BATCH = {"learning_rate": 0.0, "clip_norm": 1.0, "batch_norm": "batch"}
+"""With a rate of 0 the gradients stay the same: else the first step of Adam, which goes by their sign, makes more of
+rounding than of anything."""
+
+
+@pytest.mark.slow
+def test_steps_by_the_statistics_of_the_batch_equal_those_of_the_other_backend(backend, other, peer):
+    """The last block of a network with batch normalisation, as the model and as the tail of a model; what no other
+    case asks: gradients through the statistics."""
+    spec = spec_of("densenet121", trainable="last-block")
+    tensors, batch = lively_tensors(spec), some_batch(spec, 4)
+    job = {f"tensor:{name}": value for name, value in tensors.items()}
+    job |= {"spec": json.dumps(spec.as_dict()), "films": batch.inputs, "labels": batch.labels, "weights": WEIGHTS}
+    theirs = peer(other, it={**job, "settings": json.dumps(BY_BATCH)})["it"]
+
+    model = backend.build(replace(spec, trainable="head"), tensors, device="cpu")
+    entered = replace(batch, inputs=model.stem(batch.inputs))
+    ours = [model.tail.fit_epoch([entered], WEIGHTED_BCE, at_rate(**BY_BATCH)) for _ in range(5)]
+    np.testing.assert_allclose(ours, theirs["losses"], rtol=1e-4)
+    learned = model.tensors()
+    assert largest_difference(learned, {name: theirs[f"tensor:{name}"] for name in tensors}) <= 1e-5
+    assert changed(tensors, learned) == tail_names(spec) - trainable_names(spec)
+    moments = {name: value for name, value in model.tail.state().items() if name.startswith("adam/m/")}
+    for name, value in moments.items():
+        wanted = theirs[f"tensor:{name}"]
+        assert np.abs(value - wanted).max() <= 1e-3 * max(np.abs(wanted).max(), 1e-6), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["densenet121", "resnet50"])
+def test_a_deep_network_is_its_stem_and_its_tail(backend, architecture):
+    spec = spec_of(architecture)
+    model, films = backend.build(spec, lively_tensors(spec), device="cpu"), some_batch(spec, 2).inputs
+    entered = model.stem(films)
+    assert entered.shape == (2, *tail_shape(spec))
+    assert entered.min() < 0 if architecture == "densenet121" else entered.min() >= 0
+    np.testing.assert_allclose(model.tail.predict(entered), model.predict(films), atol=1e-5)
 
 
 def test_a_loss_may_read_the_number_of_films(backend):

@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import click
 import jsonschema
 import pytest
 from hypothesis import given
@@ -82,8 +83,41 @@ def test_a_recipe_is_found_by_name_or_by_path():
     assert {"default", "fine-tune", "fine-tune-last-block"} <= set(packaged_recipes())
     assert find_recipe("mine.toml") == Path("mine.toml")
     assert find_recipe("runs/mine") == Path("runs/mine")
-    with pytest.raises(InputError, match=r"no recipe 'fine'; there is: default, fine-tune-last-block, fine-tune"):
+    with pytest.raises(InputError, match=r"no recipe 'fine'; there is: default, fine-tune, fine-tune-last-block"):
         find_recipe("fine")
+
+
+def given(*words, **environment):
+    """The options of a command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(f"CXRSCORE_TRAIN_{name.upper()}", value)
+        command = main.commands["train"]
+        return command.make_context("train", [*words], auto_envvar_prefix="CXRSCORE_TRAIN").params
+
+
+def test_flags_come_before_the_environment_that_before_a_recipe_and_it_before_the_defaults(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('size = 300\nflip = true\ndrop_last = true\nuncertain = "positive"\nwarmup = 2\n')
+    words = ("--recipe", str(recipe))
+    assert given()["size"] == 400
+    found = given(*words)
+    assert (found["size"], found["flip"], found["drop_last"], found["uncertain"]) == (300, True, True, "positive")
+    assert found["warmup"] == 2
+    assert found["epochs"] == 80
+    assert given(*words, size="200")["size"] == 200
+    assert given(*words, "--size", "100", size="200")["size"] == 100
+    found = given("--no-flip", *words, "--keep-last")
+    assert (found["flip"], found["drop_last"]) == (False, False)
+    assert given(recipe="fine-tune")["trainable"] == "all"
+    assert given("--recipe", "fine-tune-last-block", "--trainable", "all")["schedule"] == "cosine"
+
+
+def test_a_recipe_out_of_range_is_a_wrong_command_line(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("layer_decay = 2.0\n")
+    with pytest.raises(click.BadParameter, match=r"2.0 is not in the range"):
+        given("--recipe", str(recipe))
 
 
 def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):

@@ -14,6 +14,7 @@ _HOMES = {
     "score_films": "cxrscore.score",
     "ScoreOptions": "cxrscore.score",
     "write_report": "cxrscore.report",
+    "open_named": "cxrscore.report",
     "reproduce_paper": "cxrscore.paper",
     "PaperOptions": "cxrscore.paper",
     "load_model": "cxrscore.models.bundle",

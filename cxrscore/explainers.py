@@ -132,9 +132,9 @@ def faithfulness(predict: Predict, film: Floats, values: Floats, finding: int, s
     """
     side = len(film)
     order = np.argsort(-enlarge(values, side), axis=None, kind="stable")
-    rank = np.empty(side * side)
-    rank[order] = np.arange(side * side) / (side * side)
-    rank = rank.reshape(side, side)
+    ranks = np.empty(side * side)
+    ranks[order] = np.arange(side * side) / (side * side)
+    rank = ranks.reshape(side, side)
     shares = np.linspace(0, 1, steps + 1)
     covers = ((film, np.full_like(film, film.mean())), (_blurred(film), film))
     areas = []

@@ -28,6 +28,12 @@ from cxrscore.cli.common import (
 )
 @click.option("--boxes", type=FILE, help="Table of boxes of NIH, VinDr or RSNA to compare the heat maps with.")
 @click.option(
+    "--finding",
+    "findings",
+    multiple=True,
+    help="Finding whose heat maps are drawn, as often as wanted. [default: the four most probable of each film]",
+)
+@click.option(
     "--resamples",
     type=click.IntRange(0),
     default=1000,

@@ -37,6 +37,7 @@ def write_report(
     groups: Path | None = None,
     by: Sequence[str] = (),
     boxes: Path | None = None,
+    findings: Sequence[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
     figures: Path | None = None,
@@ -49,6 +50,7 @@ def write_report(
     groups         a table that tells of the films (sex, age, view ...); nothing of it but group figures is shown
     by             its columns to group by; none: sex, age and view, as far as it has them
     boxes          a table of boxes (labels.read_boxes) to compare the heat maps with
+    findings       whose heat maps are drawn; none: the most probable ones of each film
     resamples      how often patients are drawn anew for intervals, where they repeat; 0: by formula
     seed           of these draws, and of the films that are shown at random
     figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ...; made where missing
@@ -58,8 +60,8 @@ def write_report(
     intervals, macro_auc, micro_auc, accuracy, negative_baseline, findings, comparison, subgroups, localisation, drift,
     warnings, output and figures.
 
-    Raises InputError for an unknown figure format and for tables that do not fit the scores, WriteError where a file
-    cannot be written.
+    Raises InputError for an unknown figure format or finding and for tables that do not fit the scores, WriteError
+    where a file cannot be written.
     """
     if figure_format not in get_args(draw.Format):
         wanted = " or ".join(get_args(draw.Format))
@@ -67,8 +69,8 @@ def write_report(
     summary = summarise(scores, Drawing(resamples=resamples, seed=seed))
     parts = make_parts(Named(name=source, scores=scores), summary, others=others, groups=groups, by=by, boxes=boxes)
     data = _finding_data(scores, summary)
-    shown = panels(scores, seed=seed)
-    page = render(scores, summary, data, shown, parts, source)
+    shown = panels(scores, seed=seed, findings=findings)
+    page = render(scores, summary, data, shown, parts, source, findings)
     write_whole(output, page.encode("utf-8"))
     saved = [] if figures is None else _save_figures(scores, data, shown, parts, figures, figure_format)
     return {**summary.as_dict(), **parts.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}

@@ -7,6 +7,7 @@ one scale, from 0 to the largest value among them, so that weak evidence looks w
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
+from cxrscore.errors import InputError
 from cxrscore.explainers import enlarge
 from cxrscore.films import Status
 from cxrscore.report.summary import SEEN
@@ -26,6 +28,7 @@ ERRORS = 5
 """Panels of the worst missed findings, and of the worst false alarms, each."""
 DRAWN = 4
 """Panels of films drawn at random, which nobody chose for what they show."""
+HIGHEST = "Highest probability of "
 MAPS_A_FILM = 4
 """The four most probable findings, as in the paper's figures 7 and 8."""
 LARGEST_SIDE = 320
@@ -66,9 +69,16 @@ class Panel:
     scale: float
 
 
-def panels(scores: Scores, limit: int = LIMIT, seed: int = 0) -> tuple[Panel, ...]:
-    """The films to look at first, drawn: the highest of each finding, the worst errors, and a few at random."""
-    return tuple(_panel(scores, row, reasons) for row, reasons in choose(scores, limit, seed).items())
+def panels(scores: Scores, limit: int = LIMIT, seed: int = 0, findings: Sequence[str] = ()) -> tuple[Panel, ...]:
+    """The films to look at first, drawn: the highest of each finding, the worst errors, and a few at random.
+
+    findings  whose maps are drawn, in this order, as far as the file holds them; none: the most probable ones of each
+              film. InputError for one that the scores do not have.
+    """
+    if unknown := [name for name in findings if name not in scores.findings]:
+        raise InputError(f"there is no finding {unknown[0]}; the scores are of {', '.join(scores.findings)}")
+    columns = [scores.findings.index(name) for name in findings]
+    return tuple(_panel(scores, row, reasons, columns) for row, reasons in choose(scores, limit, seed).items())
 
 
 def choose(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int, tuple[str, ...]]:
@@ -98,7 +108,7 @@ def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
     prob = scores.prob[rows]
     best = prob.argmax(axis=0)
     order = np.argsort(-prob.max(axis=0), kind="stable")
-    return [(int(rows[best[c]]), f"Highest probability of {scores.findings[c]}") for c in order]
+    return [(int(rows[best[c]]), f"{HIGHEST}{scores.findings[c]}") for c in order]
 
 
 def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tuple[int, str]]:
@@ -111,12 +121,11 @@ def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tupl
     return [(int(rows[r]), words.format(scores.findings[c], float(prob[r, c]))) for r, c in places]
 
 
-def _panel(scores: Scores, row: int, reasons: tuple[str, ...]) -> Panel:
+def _panel(scores: Scores, row: int, reasons: tuple[str, ...], chosen: Sequence[int]) -> Panel:
     thumbnail = scores.thumbnails.pixels[np.flatnonzero(scores.thumbnails.film == row)[0]]
     grey = shrink(thumbnail, LARGEST_SIDE)
     indexes = np.flatnonzero(scores.heat_maps.film == row)
-    prob = scores.prob[row, scores.heat_maps.finding[indexes]]
-    indexes = indexes[np.argsort(-prob, kind="stable")][:MAPS_A_FILM]
+    indexes = _shown(scores, row, indexes, chosen)
     maps = scores.heat_maps.map[indexes].astype(np.float32)
     scale = max((peak(one) for one in maps), default=0.0)
     columns = scores.heat_maps.finding[indexes]
@@ -129,6 +138,14 @@ def _panel(scores: Scores, row: int, reasons: tuple[str, ...]) -> Panel:
         maps=tuple(drawn),
         scale=scale,
     )
+
+
+def _shown(scores: Scores, row: int, indexes: NDArray[np.intp], chosen: Sequence[int]) -> NDArray[np.intp]:
+    """Which of a film's maps are drawn: those of the chosen findings in their order, or the most probable ones."""
+    columns = scores.heat_maps.finding[indexes]
+    if chosen:
+        return np.array([place for column in chosen for place in indexes[columns == column]], np.intp)
+    return indexes[np.argsort(-scores.prob[row, columns], kind="stable")][:MAPS_A_FILM]
 
 
 def _drawn(scores: Scores, row: int, column: int, raw: Floats, grey: Pixels, scale: float) -> DrawnMap:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -22,7 +22,7 @@ from cxrscore.report.drift import LARGE
 from cxrscore.report.figures import FindingData
 from cxrscore.report.forest import difference_plot, gap_plot
 from cxrscore.report.groups import LEAST_FILMS, LEAST_OF_A_CLASS, Grouping
-from cxrscore.report.heatmaps import Panel
+from cxrscore.report.heatmaps import HIGHEST, Panel
 from cxrscore.report.parts import Parts
 from cxrscore.report.provenance import Training, text, training
 from cxrscore.report.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
@@ -64,6 +64,7 @@ def render(
     panels: tuple[Panel, ...],
     parts: Parts,
     source: str,
+    chosen: Sequence[str] = (),
 ) -> str:
     """The report as HTML.
 
@@ -71,6 +72,7 @@ def render(
     panels  the heat maps to show
     parts   comparison, groups, boxes and the like
     source  what the reader knows the scores by, such as the name of their file
+    chosen  findings whose heat maps were asked for
     """
     told = scores.provenance
     return (
@@ -78,7 +80,8 @@ def render(
         .get_template("page.html.j2")
         .render(
             source=source,
-            sections=[(name, words) for name, words in SECTIONS.items() if _there(name, summary, parts)],
+            chosen=chosen,
+            sections=[(name, SECTIONS[name]) for name in _order(summary) if _there(name, summary, parts)],
             summary=summary,
             **_standing(summary),
             lead=_lead(told),
@@ -98,6 +101,7 @@ def render(
             groupings=[_grouped(one) for one in parts.groupings],
             localisation=parts.localisation,
             drifts=parts.drifts,
+            drifted=[one.finding for one in parts.drifts.findings if one.large],
             checklist=parts.checklist,
             **_CONSTANTS,
         )
@@ -115,11 +119,17 @@ _CONSTANTS = {
 }
 
 
+def _order(summary: Summary) -> list[str]:
+    """The sections in the order of the page; without labels what needs none comes first."""
+    first = ["highest", "distributions", "drift"] if summary.assessed.basis == "none" else []
+    return [*first, *(name for name in SECTIONS if name not in first)]
+
+
 def _there(name: str, summary: Summary, parts: Parts) -> bool:
     """Whether the page has this section."""
     labelled = summary.assessed.basis != "none"
     optional = {
-        "calibration": labelled,
+        **dict.fromkeys(("roc", "findings", "calibration"), labelled),
         "thresholds": labelled and any(math.isfinite(result.threshold) for result in summary.findings),
         "comparison": parts.comparison is not None,
         "subgroups": bool(parts.groupings),
@@ -131,9 +141,10 @@ def _there(name: str, summary: Summary, parts: Parts) -> bool:
 def _standing(summary: Summary) -> dict[str, Any]:
     """What the summary says of the findings in words."""
     defined = sorted((one for one in summary.findings if math.isfinite(one.auc)), key=lambda one: one.auc)
+    sure = [one for one in defined if not one.few_positives] or defined
     return {
-        "worst": defined[0] if defined else None,
-        "best": defined[-1] if defined else None,
+        "worst": sure[0] if sure else None,
+        "best": sure[-1] if sure else None,
         "few_findings": [one.finding for one in defined if one.few_positives],
         "undefined": [one.finding for one in summary.findings if not math.isfinite(one.auc)],
     }
@@ -242,8 +253,11 @@ def _grouped(grouping: Grouping) -> dict[str, Any]:
 
 
 def _pictures(panel: Panel) -> dict[str, Any]:
+    highest = [reason.removeprefix(HIGHEST) for reason in panel.reasons if reason.startswith(HIGHEST)]
+    rest = [reason for reason in panel.reasons if not reason.startswith(HIGHEST)]
     return {
         "panel": panel,
+        "reasons": [f"{HIGHEST}{', '.join(highest)}"] * bool(highest) + rest,
         "film": jpeg(panel.film),
         "maps": [(one, jpeg(one.pixels), one.truth == 1, one.truth == 0) for one in panel.maps],
     }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from report_scores import FINDINGS, made_scores
 
+from cxrscore.errors import InputError
 from cxrscore.report.heatmaps import MAPS_A_FILM, choose, colour_scale, enlarge, jpeg, overlay, panels, peak, shrink
 from cxrscore.scores.data import HeatMaps, Scores, Thumbnails
 
@@ -135,3 +136,24 @@ def test_jpeg_keeps_the_picture() -> None:
     picture = overlay(np.full((64, 64), 90, np.uint8), np.eye(2, dtype=np.float32), 1.0)
     back = matplotlib.image.imread(io.BytesIO(jpeg(picture)), format="jpeg")
     assert np.abs(back.astype(int) - picture).mean() < 3
+
+
+def test_findings_may_be_chosen() -> None:
+    scores = one_film([[4.0]], [[2.0]], [[-1.0]])
+    (panel,) = panels(scores, findings=[FINDINGS[2], FINDINGS[0], FINDINGS[5]])
+    assert [one.finding for one in panel.maps] == [FINDINGS[2], FINDINGS[0]]  # of the third there is no map
+    with pytest.raises(InputError, match="there is no finding Rib; the scores are of Atelectasis"):
+        panels(scores, findings=["Rib"])
+
+
+def test_some_films_are_drawn_at_random_by_the_seed() -> None:
+    def drawn(seed: int) -> set[int]:
+        return {
+            row
+            for row, reasons in choose(made_scores(), seed=seed).items()
+            if f"Drawn at random, seed {seed}" in reasons
+        }
+
+    assert len(drawn(0)) == len(drawn(1)) == 4
+    assert drawn(0) != drawn(1)
+    assert drawn(0) == drawn(0)

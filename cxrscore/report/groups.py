@@ -120,7 +120,7 @@ def grouping(
         inside = values == name
         labelled = inside & ~np.isnan(truth).all(axis=1)
         if labelled.sum() < LEAST_FILMS:
-            dropped.append((name, f"{int(labelled.sum())} labelled films, fewer than {LEAST_FILMS}"))
+            dropped.append((name, f"labelled films: {int(labelled.sum())}, fewer than {LEAST_FILMS}"))
             continue
         group = _group(name, inside, findings, truth, prob, thresholds, patients)
         if group.findings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,9 @@ def read_foreign(path: Path) -> Scores:
         raise table.wrong("wanted one column of probabilities for each finding, named prob_FINDING or as the finding")
     prob = np.column_stack([_probabilities(table, name) for name in columns])
     paths = tuple(table.column(film))
-    if twice := sorted({name for name in paths if paths.count(name) > 1} if len(set(paths)) < len(paths) else ()):
-        raise table.wrong(f"names the film {twice[0]} more than once")
+    name, times = Counter(paths).most_common(1)[0] if paths else ("", 0)
+    if times > 1:
+        raise table.wrong(f"names the film {name} more than once")
     return _bare(paths, findings, prob, path.name)
 
 

@@ -8,7 +8,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from cxrscore.metrics import auc, counts, label_accuracy, negative_baseline, roc
+from cxrscore.metrics import (
+    auc,
+    brier,
+    calibration_error,
+    counts,
+    decisions,
+    delong,
+    label_accuracy,
+    negative_baseline,
+    reliability,
+    roc,
+)
+from cxrscore.metrics.bootstrap import _Sorted
 
 LABELS = st.sampled_from([0.0, 1.0, math.nan])
 # Few levels make many ties; any float makes nearly none.
@@ -82,3 +94,71 @@ def test_the_baseline_follows_from_the_counts(labels: list[float]) -> None:
     assume(positives + negatives)
     assert negative_baseline(truth) == pytest.approx(negatives / (positives + negatives), abs=1e-15)
     assert label_accuracy(truth, np.ones_like(truth)) == pytest.approx(1 - negative_baseline(truth), abs=1e-15)
+
+
+@given(PAIRS)
+def test_delongs_variance_is_that_of_the_pairs(pairs: list[tuple[float, float]]) -> None:
+    truth, score = _known(*_arrays(pairs))
+    positive, negative = score[truth == 1][:, None], score[truth == 0][None]
+    found = delong(*_arrays(pairs))
+    if not positive.size or not negative.size:
+        assert math.isnan(found.value)
+        assert found.why == f"{positive.size} positive and {negative.size} negative films"
+        return
+    above = (positive > negative) + 0.5 * (positive == negative)
+    assert found.value == pytest.approx(above.mean(), abs=1e-12)
+    if min(positive.size, negative.size) < 2:
+        assert math.isnan(found.error)
+        return
+    wanted = sum(np.var(above.mean(axis=axis), ddof=1) / above.shape[1 - axis] for axis in (0, 1))
+    assert (
+        math.isnan(found.error)
+        if wanted == 0 and above.mean() in (0, 1)
+        else found.error**2 == pytest.approx(wanted, abs=1e-12)
+    )
+
+
+@given(PAIRS, st.integers(0, 2**32 - 1))
+def test_a_resamples_area_is_the_share_of_its_pairs(pairs: list[tuple[float, float]], seed: int) -> None:
+    truth, score = _arrays(pairs)
+    random = np.random.default_rng(seed)
+    groups = random.integers(0, 5, len(truth))
+    drawn = random.integers(0, 3, 5).astype(float)
+    kept = ~(np.isnan(truth) | np.isnan(score))
+    weight = np.where(kept, drawn[groups], 0.0)
+    ones, zeros = weight * (truth == 1), weight * (truth == 0)
+    above = (score[:, None] > score[None]) + 0.5 * (score[:, None] == score[None])
+    found = _Sorted(truth, score, groups).area(drawn)
+    if not ones.sum() or not zeros.sum():
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(ones @ above @ zeros / ones.sum() / zeros.sum(), abs=1e-12)
+
+
+@given(st.lists(st.tuples(LABELS, st.one_of(st.just(math.nan), st.floats(0, 1))), max_size=60), st.floats(0, 1))
+def test_decisions_count_every_known_film_once(pairs: list[tuple[float, float]], threshold: float) -> None:
+    truth, prob = _arrays(pairs)
+    found = decisions(truth, prob, threshold)
+    counted = [0, 0, 0, 0]
+    for label, score in pairs:
+        if not math.isnan(label) and not math.isnan(score):
+            counted[2 * int(label) + int(score >= threshold)] += 1
+    assert [found.tn, found.fp, found.fn, found.tp] == counted
+    for share in (found.sensitivity, found.specificity, found.ppv, found.npv):
+        low, high = share.interval
+        assert (
+            math.isnan(share.value) if not share.total else 0 <= low <= share.value + 1e-12 <= high + 2e-12 <= 1 + 2e-12
+        )
+
+
+@given(st.lists(st.tuples(LABELS, st.one_of(st.just(math.nan), st.floats(0, 1))), max_size=60))
+def test_probabilities_are_as_wrong_as_their_bins_say(pairs: list[tuple[float, float]]) -> None:
+    truth, prob = _arrays(pairs)
+    known, score = _known(truth, prob)
+    if not len(known):
+        assert math.isnan(calibration_error(truth, prob))
+        assert math.isnan(brier(truth, prob))
+        return
+    assert brier(truth, prob) == pytest.approx(np.mean((known - score) ** 2), abs=1e-12)
+    assert abs(known.mean() - score.mean()) - 1e-9 <= calibration_error(truth, prob) <= 1
+    assert reliability(truth, prob).films.sum() == len(known)

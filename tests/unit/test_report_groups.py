@@ -71,7 +71,7 @@ def test_small_groups_are_dropped_with_the_reason() -> None:
     truth[9:13, 0] = 1
     found = grouped(cells, truth, prob)
     assert dict(found.dropped) == {
-        "X": "9 labelled films, fewer than 10",
+        "X": "labelled films: 9, fewer than 10",
         "rare": "no finding with 5 positive and 5 negative films",
     }
 
@@ -99,7 +99,7 @@ def test_films_without_a_value_are_a_group_of_their_own() -> None:
 def test_unlabelled_films_do_not_make_a_group() -> None:
     cells, truth, prob = made()
     truth[np.array(cells) == "F"] = np.nan
-    assert dict(grouped(cells, truth, prob).dropped) == {"F": "0 labelled films, fewer than 10"}
+    assert dict(grouped(cells, truth, prob).dropped) == {"F": "labelled films: 0, fewer than 10"}
     nothing = grouped(cells, np.full_like(truth, np.nan), prob)
     assert not nothing.groups
 

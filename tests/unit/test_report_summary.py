@@ -7,9 +7,17 @@ import math
 import numpy as np
 import pytest
 from report_scores import FINDINGS, made_scores
-from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    brier_score_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from cxrscore.films import Status
+from cxrscore.report.areas import Drawing
 from cxrscore.report.summary import assessed_films, summarise
 from cxrscore.scores.data import SPLITS, Scores
 
@@ -82,7 +90,12 @@ def test_every_figure_agrees_with_sklearn() -> None:
         truth, prob = scores.truth[known, column], scores.prob[known, column]
         assert result.auc == pytest.approx(roc_auc_score(truth, prob), abs=1e-12)
         assert result.accuracy == pytest.approx(accuracy_score(truth, prob > 0.5), abs=1e-12)
+        assert result.average_precision == pytest.approx(average_precision_score(truth, prob), abs=1e-12)
+        assert result.brier == pytest.approx(brier_score_loss(truth, prob), abs=1e-7)
         called = prob >= scores.thresholds[column]
+        assert result.decisions.ppv.value == pytest.approx(
+            precision_score(truth, called, zero_division=np.nan), nan_ok=True
+        )
         assert result.sensitivity == pytest.approx(recall_score(truth, called), abs=1e-12)
         assert result.specificity == pytest.approx(recall_score(1 - truth, ~called), abs=1e-12)
 
@@ -123,3 +136,24 @@ def test_no_films_at_all() -> None:
     summary = summarise(dataclasses.replace(scores, films=none))
     assert (summary.scored, summary.failed, summary.assessed.basis) == (0, 8, "none")
     assert "No film could be scored." in summary.warnings
+
+
+def test_intervals_are_told_with_their_method_and_what_has_none_says_why() -> None:
+    told = summarise(made_scores()).as_dict()
+    mass, hernia = (told["findings"][FINDINGS.index(name)] for name in ("Mass", "Hernia"))
+    assert told["intervals"] == "DeLong"
+    assert mass["auc_interval"][0] < mass["auc"] < mass["auc_interval"][1]
+    assert mass["sensitivity_interval"][0] < mass["sensitivity"] < mass["sensitivity_interval"][1]
+    assert (hernia["auc_interval"], hernia["why"]) == (None, "undefined: 0 positive, 137 negative")
+    assert hernia["ppv"] is hernia["average_precision"] is None
+    single = [one for one in told["findings"] if one["auc"] == 1]
+    assert all(one["auc_interval"] is None and "no variance" in one["why"] for one in single)
+
+
+def test_films_of_one_patient_are_drawn_together() -> None:
+    scores = made_scores()
+    films = dataclasses.replace(scores.films, patient=(np.arange(200) // 3).astype(np.int32))
+    summary = summarise(dataclasses.replace(scores, films=films), Drawing(resamples=20, seed=5))
+    assert summary.patients == len({row // 3 for row in summary.assessed.rows})
+    assert summary.areas.method == f"bootstrap of the {summary.patients} patients, 20 resamples, seed 5"
+    assert summary.macro_auc == summarise(scores).macro_auc

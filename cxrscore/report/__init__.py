@@ -46,9 +46,9 @@ def write_report(
     """Writes the report of these scores to ``output``, one HTML file that needs nothing beside it.
 
     source         what the reader knows the scores by, such as the name of their file
-    others         scores of the same films to compare with these
+    others         scores of the same films, to compare
     groups         a table that tells of the films (sex, age, view ...); nothing of it but group figures is shown
-    by             its columns to group by; none: sex, age and view, as far as it has them
+    by             its columns to group by; none: sex, age and view
     boxes          a table of boxes (labels.read_boxes) to compare the heat maps with
     findings       whose heat maps are drawn; none: the most probable ones of each film
     resamples      how often patients are drawn anew for intervals, where they repeat; 0: by formula
@@ -56,24 +56,23 @@ def write_report(
     figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ...; made where missing
     figure_format  of those files; heat maps are always PNG
 
-    Returns the report's numbers, JSON-ready with None for what is undefined: films, held_out, left_out, assessed,
-    intervals, macro_auc, micro_auc, accuracy, negative_baseline, findings, comparison, subgroups, localisation, drift,
-    warnings, output and figures.
-
-    Raises InputError for an unknown figure format or finding and for tables that do not fit the scores, WriteError
-    where a file cannot be written.
+    Returns the report's numbers, JSON-ready with None for what is undefined (Summary.as_dict, Parts.as_dict), output
+    and figures. InputError for an unknown figure format or finding and for tables that do not fit the scores,
+    WriteError where a file cannot be written.
     """
-    if figure_format not in get_args(draw.Format):
-        wanted = " or ".join(get_args(draw.Format))
-        raise InputError(f"figure format is {figure_format!r}, wanted {wanted}")
+    _check_format(figure_format)
     summary = summarise(scores, Drawing(resamples=resamples, seed=seed))
     parts = make_parts(Named(name=source, scores=scores), summary, others=others, groups=groups, by=by, boxes=boxes)
     data = _finding_data(scores, summary)
     shown = panels(scores, seed=seed, findings=findings)
-    page = render(scores, summary, data, shown, parts, source, findings)
-    write_whole(output, page.encode("utf-8"))
+    write_whole(output, render(scores, summary, data, shown, parts, source, findings).encode("utf-8"))
     saved = [] if figures is None else _save_figures(scores, data, shown, parts, figures, figure_format)
     return {**summary.as_dict(), **parts.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}
+
+
+def _check_format(kind: str) -> None:
+    if kind not in get_args(draw.Format):
+        raise InputError(f"figure format is {kind!r}, wanted {' or '.join(get_args(draw.Format))}")
 
 
 def _finding_data(scores: Scores, summary: Summary) -> tuple[draw.FindingData, ...]:

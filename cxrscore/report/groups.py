@@ -95,19 +95,24 @@ def _band(cell: str) -> str:
     return [name for start, name in AGES if int(cell) >= start][-1]
 
 
-def grouping(
-    column: str,
-    cells: Sequence[str],
-    findings: Sequence[str],
-    truth: Floats,
-    prob: Floats,
-    thresholds: Floats,
-    patients: NDArray[np.intp],
-) -> Grouping:
-    """The films apart by their cell. cells [A], "" unknown; truth, prob [A,C]; thresholds [C]; patients int [A].
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """What groups are made of: A films and C findings.
 
-    InputError for more than MOST_GROUPS different cells.
+    truth, prob  float32 [A,C]
+    thresholds   float32 [C], NaN where there is none
+    patients     int [A], as areas.patient_groups gives them
     """
+
+    findings: tuple[str, ...]
+    truth: Floats
+    prob: Floats
+    thresholds: Floats
+    patients: NDArray[np.intp]
+
+
+def grouping(column: str, cells: Sequence[str], films: Labelled) -> Grouping:
+    """The films apart by their cell, A of them, "" unknown. InputError for more than MOST_GROUPS different cells."""
     values = np.array([cell or UNKNOWN for cell in cells])
     names = _ordered(column, set(values.tolist()))
     if len(names) > MOST_GROUPS:
@@ -115,18 +120,18 @@ def grouping(
             f"column {column} has {len(names)} different values, of which no groups can be made; wanted at most "
             f"{MOST_GROUPS}"
         )
+    labelled = ~np.isnan(films.truth).all(axis=1)
     groups, dropped = [], []
     for name in names:
         inside = values == name
-        labelled = inside & ~np.isnan(truth).all(axis=1)
-        if labelled.sum() < LEAST_FILMS:
-            dropped.append((name, f"labelled films: {int(labelled.sum())}, fewer than {LEAST_FILMS}"))
-            continue
-        group = _group(name, inside, findings, truth, prob, thresholds, patients)
-        if group.findings:
-            groups.append(group)
-        else:
+        number = int((inside & labelled).sum())
+        group = _group(name, inside, films) if number >= LEAST_FILMS else None
+        if group is None:
+            dropped.append((name, f"labelled films: {number}, fewer than {LEAST_FILMS}"))
+        elif not group.findings:
             dropped.append((name, f"no finding with {LEAST_OF_A_CLASS} positive and {LEAST_OF_A_CLASS} negative films"))
+        else:
+            groups.append(group)
     return Grouping(column=column, groups=tuple(groups), dropped=tuple(dropped))
 
 
@@ -136,62 +141,51 @@ def _ordered(column: str, names: set[str]) -> list[str]:
     return [name for name in order if name in names and name != UNKNOWN] + [UNKNOWN] * (UNKNOWN in names)
 
 
-def _group(
-    name: str,
-    inside: NDArray[np.bool_],
-    findings: Sequence[str],
-    truth: Floats,
-    prob: Floats,
-    thresholds: Floats,
-    patients: NDArray[np.intp],
-) -> Group:
-    kept, left_out, rests = [], [], []
-    for c, finding in enumerate(findings):
-        label, score = truth[:, c], prob[:, c]
-        ones, zeros = (int((inside & (label == value)).sum()) for value in (1, 0))
-        if min(ones, zeros) < LEAST_OF_A_CLASS:
-            left_out.append(finding)
-            continue
-        area, rest = area_of(label, score, inside), _rest(label, score, ~inside)
-        rests.append(rest)
-        kept.append(
-            GroupFinding(
-                finding=finding,
-                positives=ones,
-                negatives=zeros,
-                area=area,
-                gap=clustered(difference(area, rest), patients),
-                decisions=decisions(label[inside], score[inside], float(thresholds[c])),
-            )
-        )
-    both = [(one.area, rest) for one, rest in zip(kept, rests, strict=True) if not math.isnan(rest.value)]
-    here, there = (mean_of([pair[k] for pair in both]) for k in (0, 1))
-    gap = difference(here, there) if both else mean_of([])
+def _group(name: str, inside: NDArray[np.bool_], films: Labelled) -> Group:
+    pairs = {c: tuple(area_of(films, c, rows) for rows in (inside, ~inside)) for c in range(len(films.findings))}
+    told = [c for c, (here, _) in pairs.items() if not math.isnan(here.value)]
+    both = [c for c in told if not math.isnan(pairs[c][1].value)]
+    heres, theres = (mean_of([pairs[c][side] for c in both]) for side in (0, 1))
     return Group(
         name=name,
         films=int(inside.sum()),
-        findings=tuple(dataclasses.replace(one, area=clustered(one.area, patients)) for one in kept),
-        left_out=tuple(left_out),
-        macro=clustered(mean_of([one.area for one in kept]), patients) if kept else mean_of([]),
-        gap=clustered(gap, patients) if both else gap,
+        findings=tuple(_finding(films, c, inside, *pairs[c]) for c in told),
+        left_out=tuple(finding for c, finding in enumerate(films.findings) if c not in told),
+        macro=_over_patients(mean_of([pairs[c][0] for c in told]), films),
+        gap=_over_patients(difference(heres, theres), films),
     )
 
 
-def area_of(truth: Floats, prob: Floats, chosen: NDArray[np.bool_]) -> Estimate:
-    """DeLong's AUC of the chosen films, its influence float64 [A] over all: 0 for the others, so that figures of
-    different films can be subtracted."""
-    found = delong(truth[chosen], prob[chosen])
-    influence = np.zeros(len(truth))
+def _finding(films: Labelled, column: int, inside: NDArray[np.bool_], here: Estimate, there: Estimate) -> GroupFinding:
+    truth, prob = films.truth[inside, column], films.prob[inside, column]
+    return GroupFinding(
+        finding=films.findings[column],
+        positives=int((truth == 1).sum()),
+        negatives=int((truth == 0).sum()),
+        area=_over_patients(here, films),
+        gap=_over_patients(difference(here, there), films),
+        decisions=decisions(truth, prob, float(films.thresholds[column])),
+    )
+
+
+def _over_patients(found: Estimate, films: Labelled) -> Estimate:
+    """The figure with its interval over patients; a mean of no figures knows no films, and stays as it is."""
+    return clustered(found, films.patients) if len(found.influence) else found
+
+
+def area_of(films: Labelled, column: int, chosen: NDArray[np.bool_]) -> Estimate:
+    """DeLong's AUC of the chosen films, undefined where a class has fewer than LEAST_OF_A_CLASS.
+
+    Its influence is float64 [A] over all films, 0 for the others, so that figures of different films can be subtracted.
+    """
+    truth = films.truth[chosen, column]
+    ones, zeros = (int((truth == value).sum()) for value in (1, 0))
+    if min(ones, zeros) < LEAST_OF_A_CLASS:
+        return undefined(len(chosen), f"{ones} positive and {zeros} negative films, too few")
+    found = delong(truth, films.prob[chosen, column])
+    influence = np.zeros(len(chosen))
     influence[chosen] = found.influence
     return dataclasses.replace(found, influence=influence)
-
-
-def _rest(truth: Floats, prob: Floats, chosen: NDArray[np.bool_]) -> Estimate:
-    """The AUC of all other films; undefined where these are too few themselves."""
-    ones, zeros = (int((chosen & (truth == value)).sum()) for value in (1, 0))
-    if min(ones, zeros) < LEAST_OF_A_CLASS:
-        return undefined(len(truth), f"the rest has {ones} positive and {zeros} negative films")
-    return area_of(truth, prob, chosen)
 
 
 def _told(group: Group) -> dict[str, Any]:

@@ -75,37 +75,45 @@ def render(
     chosen  findings whose heat maps were asked for
     """
     told = scores.provenance
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            source=source,
-            chosen=chosen,
-            sections=[(name, SECTIONS[name]) for name in _order(summary) if _there(name, summary, parts)],
-            summary=summary,
-            **_standing(summary),
-            lead=_lead(told),
-            plots=[_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
-            training=training(told),
-            losses=_losses(training(told)),
-            panels=[_pictures(panel) for panel in panels],
-            colour_scale=jpeg(heatmaps.colour_scale(240, 14)),
-            explainer=text(told, "explainer", "name"),
-            tap=text(told, "explainer", "tap"),
-            highest=tables.highest_films(scores),
-            failures=tables.failures(scores),
-            facts=tables.facts(told),
-            raw=tables.raw_json(told),
-            comparison=parts.comparison,
-            compared=[] if parts.comparison is None else [_compared(one) for one in parts.comparison.others],
-            groupings=[_grouped(one) for one in parts.groupings],
-            localisation=parts.localisation,
-            drifts=parts.drifts,
-            drifted=[one.finding for one in parts.drifts.findings if one.large],
-            checklist=parts.checklist,
-            **_CONSTANTS,
-        )
-    )
+    context = {
+        "source": source,
+        "chosen": chosen,
+        "sections": [(name, SECTIONS[name]) for name in _order(summary) if _there(name, summary, parts)],
+        "summary": summary,
+        "lead": _lead(told),
+        "plots": [_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
+        "panels": [_pictures(panel) for panel in panels],
+        "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
+        "highest": tables.highest_films(scores),
+        "failures": tables.failures(scores),
+    }
+    page = environment().get_template("page.html.j2")
+    return page.render(**context, **_standing(summary), **_origin(told), **_asked(parts), **_CONSTANTS)
+
+
+def _origin(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the provenance tells."""
+    return {
+        "training": training(told),
+        "losses": _losses(training(told)),
+        "explainer": text(told, "explainer", "name"),
+        "tap": text(told, "explainer", "tap"),
+        "facts": tables.facts(told),
+        "raw": tables.raw_json(told),
+    }
+
+
+def _asked(parts: Parts) -> dict[str, Any]:
+    """The parts that not every page has."""
+    return {
+        "comparison": parts.comparison,
+        "compared": [] if parts.comparison is None else [_compared(one) for one in parts.comparison.others],
+        "groupings": [_grouped(one) for one in parts.groupings],
+        "localisation": parts.localisation,
+        "drifts": parts.drifts,
+        "drifted": [one.finding for one in parts.drifts.findings if one.large],
+        "checklist": parts.checklist,
+    }
 
 
 _CONSTANTS = {

@@ -12,7 +12,7 @@ from cxrscore.report.boxes import Localisation, localise
 from cxrscore.report.checklist import Item, Shown, checklist
 from cxrscore.report.compare import Comparison, compare
 from cxrscore.report.drift import Drifts, drifts
-from cxrscore.report.groups import Grouping, chosen_columns, grouping
+from cxrscore.report.groups import Grouping, Labelled, chosen_columns, grouping
 from cxrscore.report.inputs import Named, read_columns
 from cxrscore.report.summary import Summary
 
@@ -62,16 +62,11 @@ def make_parts(
 def _groupings(named: Named, summary: Summary, groups: Path, by: Sequence[str]) -> tuple[Grouping, ...]:
     scores, rows = named.scores, summary.assessed.rows
     columns = chosen_columns(read_columns(groups, scores, named.name), by)
-    patients = patient_groups(scores.films.patient[rows])
-    return tuple(
-        grouping(
-            column,
-            [cells[row] for row in rows],
-            scores.findings,
-            scores.truth[rows],
-            scores.prob[rows],
-            scores.thresholds,
-            patients,
-        )
-        for column, cells in columns.items()
+    films = Labelled(
+        findings=scores.findings,
+        truth=scores.truth[rows],
+        prob=scores.prob[rows],
+        thresholds=scores.thresholds,
+        patients=patient_groups(scores.films.patient[rows]),
     )
+    return tuple(grouping(name, [cells[row] for row in rows], films) for name, cells in columns.items())

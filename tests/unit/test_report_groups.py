@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from cxrscore.errors import InputError
 from cxrscore.metrics import bootstrap_auc, delong
-from cxrscore.report.groups import Grouping, chosen_columns, grouping
+from cxrscore.report.groups import Grouping, Labelled, chosen_columns, grouping
 
 NAN = math.nan
 
@@ -23,7 +23,10 @@ def made(films: int = 300, seed: int = 0) -> tuple[list[str], np.ndarray, np.nda
 
 def grouped(cells: list[str], truth: np.ndarray, prob: np.ndarray, column: str = "sex", **changes: object) -> Grouping:
     patients = changes.get("patients", np.arange(len(cells)))
-    return grouping(column, cells, ("Mass", "Edema"), truth, prob, np.array([0.6, NAN]), patients)
+    films = Labelled(
+        findings=("Mass", "Edema"), truth=truth, prob=prob, thresholds=np.array([0.6, NAN]), patients=patients
+    )
+    return grouping(column, cells, films)
 
 
 def test_areas_gaps_and_errors_by_hand() -> None:
@@ -53,7 +56,8 @@ def test_gaps_of_patients_with_films_on_both_sides_are_clustered() -> None:
     own = np.repeat(random.normal(0, 1.5, 150), 4)[:, None]
     prob = (truth + own + random.normal(0, 0.5, (600, 1))).astype(np.float32)
     cells, patients = ["PA", "AP"] * 300, np.arange(600) // 4
-    found = grouping("view", cells, ("Mass",), truth, prob, np.array([NAN]), patients).groups[0].findings[0]
+    films = Labelled(findings=("Mass",), truth=truth, prob=prob, thresholds=np.array([NAN]), patients=patients)
+    found = grouping("view", cells, films).groups[0].findings[0]
     inside = np.array(cells) == "AP"
     drawn = [
         bootstrap_auc(np.where(rows[:, None], truth, np.nan), prob, patients, resamples=400, seed=1).areas
@@ -86,7 +90,7 @@ def test_findings_with_too_few_of_a_class_are_left_out() -> None:
     assert [one.finding for one in found.groups[0].findings] == ["Mass"]
     edema = found.groups[1].findings[1]
     assert math.isnan(edema.gap.value)
-    assert edema.gap.why.startswith("the rest has 4 positive")
+    assert edema.gap.why.startswith("4 positive and ")
     assert found.groups[1].gap.value == pytest.approx(-found.groups[0].gap.value)  # over Mass alone
 
 

@@ -238,13 +238,8 @@ def _losses(told: Training) -> list[tuple[str, str]]:
 
 
 def _compared(against: Against) -> dict[str, Any]:
-    verdicts = [one.verdict for one in against.findings]
-    return {
-        "against": against,
-        "plot": png(difference_plot(against)),
-        "better": verdicts.count("better"),
-        "worse": verdicts.count("worse"),
-    }
+    said = {word: [one.finding for one in against.findings if one.verdict == word] for word in ("better", "worse")}
+    return {"against": against, "plot": png(difference_plot(against)), **said}
 
 
 def _grouped(grouping: Grouping) -> dict[str, Any]:

@@ -92,7 +92,9 @@ def test_the_comparison_says_what_it_returns(report: tuple[str, Page, dict[str, 
     (other,) = told["comparison"]["others"]
     verdicts = [one["verdict"] for one in other["findings"]]
     assert verdicts.count("worse") > 0
-    assert f"{verdicts.count('better')} of 14 findings better, {verdicts.count('worse')} worse" in page.text
+    worse = [one["finding"] for one in other["findings"] if one["verdict"] == "worse"]
+    assert f"worse in {', '.join(worse)}. More" in page.text
+    assert "; better in" not in page.text
     difference = f"{other['macro']['difference']:+.3f}".replace("-", "−")
     assert f"macro AUC {difference}" in page.text
     assert "corrected for 12 tests (Holm)" in page.text

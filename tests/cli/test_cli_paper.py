@@ -174,6 +174,7 @@ def test_no_film_is_named_but_those_shown(run):
 
 def test_what_cannot_be_asked_for(tmp_path):
     make_phantoms(tmp_path, films=20, patients=20, side=48, seed=1)
+    environment = {**os.environ, "CXRSCORE_CACHE": str(tmp_path / "cache")}
     words = [
         sys.executable,
         "-m",
@@ -191,3 +192,8 @@ def test_what_cannot_be_asked_for(tmp_path):
     done = subprocess.run([*words, "tinycnn"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "wanted two different ones" in done.stderr
+    few = ["densenet121", "--backend", "torch", "--size", "32", "--weights", "none", "--valid", "3", "--test", "3"]
+    done = subprocess.run([*words, *few], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "films to train fill no batch of 16" in done.stderr
+    assert not (tmp_path / "out" / "cells").exists()

@@ -121,6 +121,11 @@ def test_its_numbers_agree_with_each_other(run):
     above = [cell["parts"]["test"]["above_always_no"] for cell in told["cells"]]
     below = sum(one["high"] < 0 for one in above)
     assert f"in {sum(one['low'] > 0 for one in above)} of 12 cells, below it in {below}" in " ".join(told["in_short"])
+    with (folder / "fig3.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["cell"] == told["cells"][0]["name"]]
+    watched = [float(row["train_label_accuracy"]) for row in rows]
+    assert told["cells"][0]["epochs"] == len(watched)
+    assert told["cells"][0]["best_epoch"] == watched.index(max(watched)) + 1
     for claim in told["claims"]:
         low, high = (claim["difference"][end] for end in ("low", "high"))
         assert (" is better " in claim["words"]) == (low is not None and low > 0)

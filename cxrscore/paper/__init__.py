@@ -57,9 +57,18 @@ def reproduce_paper(options: PaperOptions, progress: Progress = silent) -> dict[
         cells = all_cells(options)
         data = read_data(train_options(cells[0], options, split), progress)
         data = dataclasses.replace(data, split=dataclasses.replace(data.split, rule=rule))
-        maps.check_rule(options.maps, data.findings)
+        rows = _checked(options, data, train_options(cells[0], options, split).batch_size)
         results = {cell.name: _result(cell, options, split, data, progress) for cell in cells}
-        return _written(_run(options, data, cells, results, started), progress)
+        return _written(_run(options, data, cells, results, rows, started), progress)
+
+
+def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
+    """The rows of the films to explain. InputError, before anything is trained, for what would fail once it is."""
+    maps.check_rule(options.maps, data.findings)
+    for name, rows in (("train", data.split.train), ("validate", data.split.valid)):
+        if len(rows) < batch:
+            raise InputError(f"{len(rows)} films to {name} fill no batch of {batch}, as the paper's steps need")
+    return maps.draw_films(data, options.seed)
 
 
 def _split(options: PaperOptions) -> tuple[Path, str]:
@@ -87,8 +96,14 @@ def _result(cell: Cell, options: PaperOptions, split: Path, data: Data, progress
     return cell_result(score_cell(trained, data, progress), data)
 
 
-def _run(options: PaperOptions, data: Data, cells: list[Cell], results: dict[str, CellResult], started: float) -> Run:
-    rows = maps.draw_films(data, options.seed)
+def _run(
+    options: PaperOptions,
+    data: Data,
+    cells: list[Cell],
+    results: dict[str, CellResult],
+    rows: list[int],
+    started: float,
+) -> Run:
     best = {series: _cell(cells, series) for series in (CORRECTED, LITERAL)}
     shown = {name: maps.show_films(results[cell.name], data, rows, options.maps) for name, cell in best.items()}
     return Run(

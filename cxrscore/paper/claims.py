@@ -56,7 +56,7 @@ def _papers(results: Results, cells: Sequence[Cell], series: str) -> list[Claim]
     pairs = [
         ((True, True), (False, True), "DenseNet121 had better performance than ResNet50"),
         ((True, False), (False, False), ""),
-        ((True, True), (True, False), "augmentation was beneficial for the classification accuracy"),
+        ((True, True), (True, False), "DA was beneficial for improving the classification accuracy"),
         ((False, True), (False, False), ""),
     ]
     return [

@@ -54,8 +54,11 @@ def check_rule(rule: str, findings: Sequence[str]) -> tuple[str, ...]:
 
 
 def draw_films(data: Data, seed: int, count: int = 2) -> list[int]:
-    """Rows of test films to show, drawn among those that have a finding, or among all where too few have one."""
+    """Rows of test films to show, drawn among those that have a finding, or among all where too few have one.
+    InputError where there are fewer test films."""
     rows = np.array(data.split.test)
+    if len(rows) < count:
+        raise InputError(f"figures 7 and 8 show {count} test films, and {len(rows)} could be read")
     ill = rows[(data.labels[rows] == 1).any(axis=1)]
     among = ill if len(ill) >= count else rows
     return [int(row) for row in np.random.default_rng(seed).permutation(among)[:count]]

@@ -17,8 +17,8 @@ def draw_parts(patients: Sequence[str | None], labels: Floats, wanted: tuple[int
     """A split of about this many films for train, valid and test, findings spread alike; other films are in no part.
 
     patients [N], labels float32 [N,C] as labels.split_by_patient takes them. Test is drawn first and training last, so
-    training is what lacks films where there are too few. The numbers are met where every patient has one film, and
-    nearly where patients have several, as none is divided. InputError where nothing is left to train on.
+    training is what lacks films where there are too few. The numbers are met nearly: no patient is divided, and
+    findings are spread before films are counted. InputError where nothing is left to train on.
     """
     train, valid, test = wanted
     if len(labels) < valid + test + 1:

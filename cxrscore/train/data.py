@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class Data:
     failed: dict[str, str]
     labels_file: dict[str, str]
     leaks: tuple[str, ...]
+    """A line for each leak that was allowed."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -55,24 +57,9 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
     paths = tuple(found.paths[row] for row in labelled)
     patients = tuple(joined.patients[row] for row in labelled)
     labels = joined.labels[labelled]
-    cache = cache_folder() / "films"
-    store = FilmStore.build(
-        options.films,
-        paths,
-        Preprocessing(size=options.size),
-        cache,
-        workers=options.workers,
-        progress=lambda done: progress("reading films", done, len(paths)),
-    )
+    store = _store(options, paths, progress)
     split = _split(options, paths, patients, labels, store)
-    leaks = lab.check_leaks(
-        split,
-        patients,
-        [film.sha256 for film in store.films],
-        paths,
-        thumbnails=thumbnails(store, options.size, options.films, paths, cache),
-        allow=options.allow_leak,
-    )
+    leaks = _leaks(options, split, patients, paths, store)
     return Data(
         store=store,
         paths=paths,
@@ -82,8 +69,38 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
         split=split,
         failed={path: film.message for path, film in zip(paths, store.films, strict=True) if film.status != Status.OK},
         labels_file=labels_file,
-        leaks=tuple(f"{leak.why}: {leak}" for leak in leaks),
+        leaks=leaks,
     )
+
+
+def _store(options: TrainOptions, paths: tuple[str, ...], progress: Progress) -> FilmStore:
+    return FilmStore.build(
+        options.films,
+        paths,
+        Preprocessing(size=options.size),
+        _cache(),
+        workers=options.workers,
+        progress=lambda done: progress("reading films", done, len(paths)),
+    )
+
+
+def _cache() -> Path:
+    return cache_folder() / "films"
+
+
+def _leaks(
+    options: TrainOptions, split: lab.Split, patients: tuple[str | None, ...], paths: tuple[str, ...], store: FilmStore
+) -> tuple[str, ...]:
+    """A line for each leak, if they are allowed; LeakError if not."""
+    leaks = lab.check_leaks(
+        split,
+        patients,
+        [film.sha256 for film in store.films],
+        paths,
+        thumbnails=thumbnails(store, options.size, options.films, paths, _cache()),
+        allow=options.allow_leak,
+    )
+    return tuple(f"{leak.why}: {leak}" for leak in leaks)
 
 
 def _split(

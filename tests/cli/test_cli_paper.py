@@ -121,6 +121,11 @@ def test_its_numbers_agree_with_each_other(run):
     above = [cell["parts"]["test"]["above_always_no"] for cell in told["cells"]]
     below = sum(one["high"] < 0 for one in above)
     assert f"in {sum(one['low'] > 0 for one in above)} of 12 cells, below it in {below}" in " ".join(told["in_short"])
+    with (folder / "fig3.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["cell"] == told["cells"][0]["name"]]
+    watched = [float(row["train_label_accuracy"]) for row in rows]
+    assert told["cells"][0]["epochs"] == len(watched)
+    assert told["cells"][0]["best_epoch"] == watched.index(max(watched)) + 1
     for claim in told["claims"]:
         low, high = (claim["difference"][end] for end in ("low", "high"))
         assert (" is better " in claim["words"]) == (low is not None and low > 0)
@@ -174,6 +179,7 @@ def test_no_film_is_named_but_those_shown(run):
 
 def test_what_cannot_be_asked_for(tmp_path):
     make_phantoms(tmp_path, films=20, patients=20, side=48, seed=1)
+    environment = {**os.environ, "CXRSCORE_CACHE": str(tmp_path / "cache")}
     words = [
         sys.executable,
         "-m",
@@ -191,3 +197,8 @@ def test_what_cannot_be_asked_for(tmp_path):
     done = subprocess.run([*words, "tinycnn"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "wanted two different ones" in done.stderr
+    few = ["densenet121", "--backend", "torch", "--size", "32", "--weights", "none", "--valid", "3", "--test", "3"]
+    done = subprocess.run([*words, *few], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "films to train fill no batch of 16" in done.stderr
+    assert not (tmp_path / "out" / "cells").exists()

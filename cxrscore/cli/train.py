@@ -89,7 +89,7 @@ def _use_recipe(context: click.Context, option: click.Parameter, path: Path | No
 )
 @click.option(
     "--normalize",
-    type=click.Choice(["imagenet-rgb", "imagenet-caffe", "unit"]),
+    type=click.Choice(["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]),
     help="What the network does to films first. [default: as the weights want it]",
 )
 @click.option("--loss", default="weighted-bce", show_default=True, help="One that `cxrscore plugins` lists.")

@@ -14,6 +14,8 @@ _HOMES = {
     "score_films": "cxrscore.score",
     "ScoreOptions": "cxrscore.score",
     "write_report": "cxrscore.report",
+    "import_model": "cxrscore.imports",
+    "ImportOptions": "cxrscore.imports",
     "load_model": "cxrscore.models.bundle",
     "save_model": "cxrscore.models.bundle",
     "open_scores": "cxrscore.scores",

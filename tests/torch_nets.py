@@ -1,5 +1,5 @@
-"""Networks with the exact names and sums of torchvision's, CheXNet's and torchxrayvision's DenseNet121, written anew, for
-tests that read their files: nothing of theirs is installed here."""
+"""Networks with the exact names and sums of torchvision's, CheXNet's and torchxrayvision's DenseNet121, written anew,
+for tests that read their files: nothing of theirs is installed here."""
 
 import sys
 import types

@@ -6,6 +6,7 @@ import click
 
 from cxrscore import __version__
 from cxrscore.cli.demo import demo
+from cxrscore.cli.imports import import_file
 from cxrscore.cli.plugins import check, plugins
 from cxrscore.cli.report import report
 from cxrscore.cli.score import score
@@ -31,5 +32,5 @@ def main() -> None:
     """
 
 
-for _command in (train, score, report, verify, plugins, check, demo):
+for _command in (train, score, report, verify, import_file, plugins, check, demo):
     main.add_command(_command)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -59,7 +60,9 @@ def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> Non
     whole = {"format": FORMAT, "version": VERSION, **document}
     _check_whole(path, whole)
     text = json.dumps(whole, allow_nan=False)
-    write_whole(path, safetensors.numpy.save(dict(tensors), metadata={KEY: text}))
+    # safetensors writes the bytes as they lie in memory: of a transposed array they would be another one's.
+    rows = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    write_whole(path, safetensors.numpy.save(rows, metadata={KEY: text}))
 
 
 def load_model(path: Path) -> ModelFile:

@@ -134,7 +134,7 @@ def _base(path: Path, tensors: Mapping[str, Array]) -> dict[str, Floats]:
     base = {name: _values(name, view) for name, view in views.items()}
     if grey:
         base["conv1_conv/kernel"] = np.repeat(base["conv1_conv/kernel"] / 3, 3, axis=2)
-    return {name: tensor.astype(np.float32) for name, tensor in base.items()}
+    return {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in base.items()}
 
 
 def _layers() -> Iterator[tuple[str, str]]:

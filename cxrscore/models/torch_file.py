@@ -31,7 +31,7 @@ MOST_MODULES = 10_000
 MOST_MEMBERS = 65_000
 _LONGEST_NAME = 500
 
-_ZIP, _TAR = b"PK\x03\x04", b"ustar"
+_ZIP, _TAR, _PICKLE = b"PK\x03\x04", b"ustar", b"\x80"
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _WEIGHTS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts keep the weights, beside epoch and optimiser."""
@@ -152,8 +152,7 @@ def _stored(data: memoryview, place: int, size: int) -> memoryview:
 
 
 def _read_legacy(data: memoryview) -> tuple[Any, Raws]:
-    magic = read_pickle(data)
-    if magic.value != _MAGIC:
+    if bytes(data[:1]) != _PICKLE or (magic := read_pickle(data)).value != _MAGIC:
         raise OddPickleError("it does not begin as torch's files do")
     protocol = read_pickle(data, magic.end)
     system = read_pickle(data, protocol.end)

@@ -27,7 +27,7 @@ class Training:
     """How the model came to be, as far as its file says.
 
     monitor     name of the figure by which the best epoch was chosen, "" where unknown
-    best_epoch  number of that epoch, None where unknown
+    best_epoch  number of that epoch, None where unknown or where none was
     leaked      True where films or patients stood in more than one split
     """
 
@@ -88,7 +88,7 @@ def training(provenance: Mapping[str, Any]) -> Training:
         if isinstance(history, list | tuple)
         else (),
         monitor=monitor,
-        best_epoch=int(best) if math.isfinite(best) else None,
+        best_epoch=int(best) if math.isfinite(best) and best >= 1 else None,
         leaked=look(told, "leaked") is True,
     )
 

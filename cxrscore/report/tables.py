@@ -137,7 +137,8 @@ def _training(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     told = look(provenance, "model", "document", "training")
     best = training(provenance).best_epoch
     return [
-        ("Trained", text(told, "created")),
+        ("Imported, as a file of", text(told, "imported", "kind")),
+        ("Trained or imported", text(told, "created")),
         ("Backend", text(told, "backend")),
         ("Trained part", text(provenance, "model", "document", "spec", "trainable")),
         ("Starting weights", _join(text(told, "weights", "name"), text(told, "weights", "licence"))),

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 import torch_nets  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
-from cxrscore.errors import FileFormatError, InputError  # noqa: E402
+from cxrscore.errors import InputError  # noqa: E402
 from cxrscore.models.foreign import read_foreign  # noqa: E402
 from cxrscore.models.imagenet import read_weights  # noqa: E402
 from cxrscore.models.output import probabilities  # noqa: E402

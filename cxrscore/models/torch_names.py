@@ -36,7 +36,7 @@ _INERT = frozenset(
         *("builtins.set", "__builtin__.set", "_codecs.encode", "numpy.dtype", "numpy.ndarray"),
         *("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
         *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
-        *("torch.device", "torch.Size"),
+        *("torch.device", "torch.Size", "torch.nn.backends.thnn._get_thnn_function_backend"),
     )
 )
 """Names that checkpoints hold beside their tensors. What they would make is not made: a Thing stands for it."""

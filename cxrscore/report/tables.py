@@ -91,6 +91,7 @@ def facts(provenance: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, st
         ("Run", _run(provenance)),
         ("Films and labels", _input(provenance)),
         ("Model", _model(look(provenance, "model"))),
+        ("Origin", _imported(provenance)),
         ("Training", _training(provenance)),
     )
     known = ((name, tuple((term, words) for term, words in rows if words)) for name, rows in groups)
@@ -133,12 +134,27 @@ def _model(told: Any) -> list[tuple[str, str]]:
     ]
 
 
+def _imported(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of a model that others trained; nothing of one that was trained here."""
+    told = look(provenance, "model", "document", "training")
+    if look(told, "imported") is None:
+        return []
+    return [
+        ("Imported", text(told, "created")),
+        ("From", _join(text(told, "weights", "name"), text(told, "weights", "licence"))),
+        ("SHA-256", text(told, "weights", "sha256")),
+        ("As a file of", text(told, "imported", "kind")),
+        ("Outputs in it", text(told, "imported", "outputs")),
+    ]
+
+
 def _training(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     told = look(provenance, "model", "document", "training")
+    if look(told, "imported") is not None:
+        return []  # what only a training run can tell is empty or 0
     best = training(provenance).best_epoch
     return [
-        ("Imported, as a file of", text(told, "imported", "kind")),
-        ("Trained or imported", text(told, "created")),
+        ("Trained", text(told, "created")),
         ("Backend", text(told, "backend")),
         ("Trained part", text(provenance, "model", "document", "spec", "trainable")),
         ("Starting weights", _join(text(told, "weights", "name"), text(told, "weights", "licence"))),

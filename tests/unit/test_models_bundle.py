@@ -25,6 +25,13 @@ def test_a_model_comes_back_as_it_went_in(tmp_path):
     assert len(found.sha256) == 64
 
 
+def test_a_transposed_tensor_comes_back_as_it_was(tmp_path):
+    tensors = {"head/kernel": np.arange(6, dtype=np.float32).reshape(2, 3).T}
+    save_model(tmp_path / "m.safetensors", tensors, DOCUMENT)
+    found = load_model(tmp_path / "m.safetensors").tensors["head/kernel"]
+    np.testing.assert_array_equal(found, [[0, 3], [1, 4], [2, 5]])
+
+
 def test_a_missing_model_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match="cxrscore train"):
         load_model(tmp_path / "none.safetensors")

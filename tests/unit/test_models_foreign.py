@@ -8,6 +8,7 @@ import torch_nets  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
 from cxrscore.errors import InputError  # noqa: E402
+from cxrscore.models.architectures import initial_tensors  # noqa: E402
 from cxrscore.models.foreign import read_foreign  # noqa: E402
 from cxrscore.models.imagenet import read_weights  # noqa: E402
 from cxrscore.models.output import probabilities  # noqa: E402
@@ -100,3 +101,79 @@ def test_a_whole_network_of_torchxrayvision(tmp_path, zipped):
     assert read_torch(tmp_path / "a.pt").module == "torchxrayvision.models.DenseNet"
     with pytest.raises(InputError, match=r"Import it first.*--normalize signed-1024"):
         read_weights(tmp_path / "a.pt", licence="unknown")
+
+
+def test_a_kernel_for_one_channel_becomes_thirds_and_epsilons_are_made_up_for(tmp_path):
+    network = torch_nets.DenseNet(2, 1)
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    base = read_foreign(tmp_path / "a.pth").base
+    kernel = network.features.conv0.weight.detach().numpy()
+    assert base["conv1_conv/kernel"].shape == (7, 7, 3, 64)
+    np.testing.assert_allclose(base["conv1_conv/kernel"][2, 5, :, 9], [kernel[9, 0, 2, 5] / 3] * 3, rtol=1e-6)
+    # The variance of a fresh network is 1: 1 + 1e-5 = x + 1.001e-5.
+    np.testing.assert_allclose(base["bn/moving_variance"], 1 - 1e-8, rtol=1e-7)
+    assert all(tensor.flags.c_contiguous and tensor.dtype == np.float32 for tensor in base.values())
+
+
+def test_a_variance_of_0_keeps_its_scores(tmp_path, torchvision):
+    """Here the difference of the epsilons is a thousandth of what divides."""
+    network = torch_nets.lively(torch_nets.DenseNet(5))
+    network.features.norm5.running_var[:500] = 0
+    network.features.norm5.weight.data[:500] = 0.002
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    assert expect_alike(network, tmp_path / "a.pth").base["bn/moving_variance"][0] < 0
+
+
+def test_training_can_start_from_imagenet_as_torchvision_has_it(tmp_path):
+    torch.save(torch_nets.DenseNet().state_dict(), tmp_path / "densenet121-a639ec97.pth")
+    base = read_weights(tmp_path / "densenet121-a639ec97.pth", licence="unknown")
+    spec = ModelSpec(architecture="densenet121", findings=("Mass", "Edema"), size=64)
+    started = initial_tensors(spec, 0, base.tensors)
+    np.testing.assert_array_equal(started["bn/gamma"], base.tensors["bn/gamma"])
+    assert (base.name, base.licence) == ("densenet121-a639ec97.pth", "unknown")
+
+
+def without(state, name):
+    return {key: value for key, value in state.items() if key != name}
+
+
+CHANGES = {
+    "misses": (lambda s: without(s, "features.norm5.bias"), "bn/beta is missing"),
+    "has more": (lambda s: s | {"features.norm6.bias": torch.ones(1)}, "holds features.norm6.bias, which"),
+    "has another variable": (lambda s: s | {"features.conv0.bias": torch.ones(1)}, "conv1_conv/bias is not of this"),
+    "has another shape": (lambda s: s | {"features.norm5.bias": torch.ones(9)}, r"bn/beta has shape \[9\]"),
+    "is not finite": (lambda s: s | {"features.norm5.bias": torch.full((1024,), torch.nan)}, "bn/beta is not finite"),
+    "has no classifier": (lambda s: without(s, "classifier.bias"), "1 tensors of a classifier"),
+    "has two": (lambda s: s | {"classifier.1.bias": torch.ones(2)}, "3 tensors of a classifier"),
+    "has a small one": (lambda s: s | {"classifier.weight": torch.ones(2, 64)}, r"shape \[2, 64\], wanted \[C,1024\]"),
+    "has two channels": (
+        lambda s: s | {"features.conv0.weight": torch.ones(64, 2, 7, 7)},
+        r"conv1_conv/kernel has shape \[7, 7, 2, 64\]",
+    ),
+    "has infinite weights": (
+        lambda s: s | {"classifier.weight": torch.full((2, 1024), torch.inf)},
+        "its classifier is not finite",
+    ),
+    "has names twice": (
+        lambda s: s | {"features.denseblock1.denselayer1.norm.1.bias": torch.ones(64)},
+        "under old names and new",
+    ),
+    "is a ResNet": (lambda s: {"layer1.0.conv1.weight": torch.ones(1)}, "two networks"),
+    "is another network": (lambda s: {"fc.weight": torch.ones(1)}, "there are fc.weight"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_does_not_fit_is_named(tmp_path, change):
+    make, told = CHANGES[change]
+    torch.save(make(torch_nets.DenseNet(2).state_dict()), tmp_path / "a.pth")
+    with pytest.raises(InputError, match=told) as refused:
+        read_foreign(tmp_path / "a.pth")
+    assert "a.pth" in str(refused.value)
+
+
+def test_a_network_of_another_epsilon_is_refused(tmp_path):
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(2, eps=1e-3))
+    torch.save(network, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"add 0\.001 to the variance, wanted 1e-05"):
+        read_foreign(tmp_path / "a.pth")

@@ -34,6 +34,7 @@ TORCH_EPSILON = 1e-5
 _SPEC = ModelSpec(architecture="densenet121", findings=("any",))
 _VARIABLES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _FIRST = "features.conv0.weight"
+_MOST_OUTPUTS = 1000
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 _CLASSIFIER = re.compile(r"classifier\.(?:(\d+)\.)?(weight|bias)")
 
@@ -74,7 +75,7 @@ def read_foreign(path: Path) -> Foreign:
         bias=bias,
         normalize="signed-1024" if grey else "imagenet-rgb",
         outputs=_outputs(checkpoint.told),
-        points=_points(tensors, checkpoint.told),
+        points=_points(path, tensors, checkpoint.told),
     )
 
 
@@ -97,7 +98,7 @@ def _what_it_is(tensors: Mapping[str, Array]) -> str:
             "keras.applications in the first 1x1 (v1): they are two networks, and the weights of one do not fit the "
             "other. Start from --weights imagenet, or from a DenseNet121"
         )
-    some = ", ".join(sorted(tensors)[:3])
+    some = ", ".join(repr(name[:80]) for name in sorted(tensors)[:3])
     return f"no tensor, or more than one, is called {_FIRST}; there are {some}, ..."
 
 
@@ -109,7 +110,7 @@ def _classifier(path: Path, tensors: dict[str, Array]) -> tuple[Floats, Floats, 
         raise InputError(f"{path} has {len(found)} tensors of a classifier, wanted the weight and bias of one layer")
     parts = {found[name][2]: tensors.pop(name) for name in found}
     kernel, bias = parts["weight"].T, parts["bias"]
-    if kernel.shape[:1] != (1024,) or bias.shape != kernel.shape[1:] or not 0 < len(bias) <= 1000:
+    if kernel.ndim != 2 or len(kernel) != 1024 or bias.shape != kernel.shape[1:] or not 0 < len(bias) <= _MOST_OUTPUTS:
         raise InputError(f"{path}: its classifier has the shape {list(kernel.shape[::-1])}, wanted [C,1024]")
     if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
         raise InputError(f"{path}: its classifier is not finite")
@@ -126,7 +127,7 @@ def _base(path: Path, tensors: Mapping[str, Array]) -> dict[str, Floats]:
         if variable == "num_batches_tracked" or name == "op_threshs":
             continue
         if layer not in layers:
-            raise InputError(f"{path} holds {name[:80]}, which torchvision's DenseNet121 does not have")
+            raise InputError(f"{path} holds {name[:80]!r}, which torchvision's DenseNet121 does not have")
         renamed, view = _renamed(layers[layer], variable, tensor)
         views[renamed] = view
     grey = views["conv1_conv/kernel"].shape == (7, 7, 1, 64)
@@ -154,8 +155,8 @@ def _renamed(layer: str, variable: str, tensor: Array) -> tuple[str, Array]:
     """Our name and axes; a variable that has no place here keeps its name, and _check_shapes says so."""
     if layer.endswith("conv"):
         kernel = tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor
-        return f"{layer}/{'kernel' if variable == 'weight' else variable}", kernel
-    return f"{layer}/{_VARIABLES.get(variable, variable)}", tensor
+        return f"{layer}/kernel" if variable == "weight" else f"{layer}.{variable[:40]}", kernel
+    return f"{layer}/{_VARIABLES[variable]}" if variable in _VARIABLES else f"{layer}.{variable[:40]}", tensor
 
 
 def _check_shapes(path: Path, views: Mapping[str, Array]) -> None:
@@ -182,18 +183,20 @@ def _outputs(told: Mapping[str, Any]) -> tuple[str, ...] | None:
     """torchxrayvision's list of names: ``targets``, and ``pathologies`` in its older versions."""
     for key in ("targets", "pathologies"):
         names = told.get(key)
-        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        if isinstance(names, list) and names and all(isinstance(name, str) and len(name) < 100 for name in names):
             return tuple(names)
     return None
 
 
-def _points(tensors: Mapping[str, Array], told: Mapping[str, Any]) -> tuple[float, ...] | None:
+def _points(path: Path, tensors: Mapping[str, Array], told: Mapping[str, Any]) -> tuple[float, ...] | None:
     """torchxrayvision's op_threshs: a tensor, and a list in its older versions."""
     values = tensors.get("op_threshs", told.get("op_threshs"))
     if values is None or isinstance(values, int | float | str):
         return None
     if isinstance(values, list) and not all(isinstance(value, int | float) for value in values):
         return None
+    if np.size(values) > _MOST_OUTPUTS:
+        raise InputError(f"{path} has {np.size(values)} operating points, wanted at most {_MOST_OUTPUTS}")
     return tuple(float(value) for value in np.ravel(values))
 
 

@@ -245,6 +245,15 @@ def test_the_file_that_all_others_are_changed_from_is_sound(tmp_path: Path) -> N
         assert read_torch(tmp_path / "a.pth").tensors["w0"].tolist() == [0, 0, 0, 0]
 
 
+def test_what_older_torches_and_pythons_wrote(tmp_path: Path) -> None:
+    """Texts of Python 2, an OrderedDict made of pairs, and a storage that is a part of another."""
+    part = storage()[:-2] + b"(" + text("7") + number(1) + number(2) + b"ttQ"
+    pair = b"U\x01w" + tensor(part, size=(2,)) + b"\x86"
+    pickled = b"\x80\x02" + call("collections", "OrderedDict", b"]" + pair + b"a") + b"."
+    (tmp_path / "a.pth").write_bytes(legacy(pickled, rows=struct.pack("<Q4f", 4, 1, 2, 3, 4)))
+    assert read_torch(tmp_path / "a.pth").tensors["w"].tolist() == [2, 3]
+
+
 @pytest.mark.parametrize("told", FILES)
 def test_a_hostile_checkpoint_is_refused_and_nothing_else_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str

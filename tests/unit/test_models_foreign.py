@@ -139,8 +139,8 @@ def without(state, name):
 
 CHANGES = {
     "misses": (lambda s: without(s, "features.norm5.bias"), "bn/beta is missing"),
-    "has more": (lambda s: s | {"features.norm6.bias": torch.ones(1)}, "holds features.norm6.bias, which"),
-    "has another variable": (lambda s: s | {"features.conv0.bias": torch.ones(1)}, "conv1_conv/bias is not of this"),
+    "has more": (lambda s: s | {"features.norm6.bias": torch.ones(1)}, r"holds 'features\.norm6\.bias', which"),
+    "has another variable": (lambda s: s | {"features.conv0.bias": torch.ones(1)}, r"conv1_conv\.bias is not of this"),
     "has another shape": (lambda s: s | {"features.norm5.bias": torch.ones(9)}, r"bn/beta has shape \[9\]"),
     "is not finite": (lambda s: s | {"features.norm5.bias": torch.full((1024,), torch.nan)}, "bn/beta is not finite"),
     "has no classifier": (lambda s: without(s, "classifier.bias"), "1 tensors of a classifier"),
@@ -158,8 +158,16 @@ CHANGES = {
         lambda s: s | {"features.denseblock1.denselayer1.norm.1.bias": torch.ones(64)},
         "under old names and new",
     ),
+    "has a classifier of one axis": (
+        lambda s: s | {"classifier.weight": torch.ones(1024), "classifier.bias": torch.tensor(1.0)},
+        r"shape \[1024\], wanted \[C,1024\]",
+    ),
+    "has a million operating points": (
+        lambda s: s | {"op_threshs": torch.ones(10**6)},
+        "has 1000000 operating points",
+    ),
     "is a ResNet": (lambda s: {"layer1.0.conv1.weight": torch.ones(1)}, "two networks"),
-    "is another network": (lambda s: {"fc.weight": torch.ones(1)}, "there are fc.weight"),
+    "is another network": (lambda s: {"fc.weight": torch.ones(1)}, r"there are 'fc\.weight'"),
 }
 
 

@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 torch = pytest.importorskip("torch")
 import torch_nets  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
 from cxrscore.errors import InputError  # noqa: E402
+from cxrscore.films import Preprocessing, preprocess, read_film, to_unit  # noqa: E402
 from cxrscore.models.architectures import initial_tensors  # noqa: E402
-from cxrscore.models.foreign import read_foreign  # noqa: E402
+from cxrscore.models.foreign import _layers, read_foreign  # noqa: E402
 from cxrscore.models.imagenet import read_weights  # noqa: E402
 from cxrscore.models.output import probabilities  # noqa: E402
 from cxrscore.models.torch_file import read_torch  # noqa: E402
@@ -185,3 +187,29 @@ def test_a_network_of_another_epsilon_is_refused(tmp_path):
     torch.save(network, tmp_path / "a.pth")
     with pytest.raises(InputError, match=r"add 0\.001 to the variance, wanted 1e-05"):
         read_foreign(tmp_path / "a.pth")
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_real_weights_and_real_films(shared, tmp_path):
+    """ImageNet's weights, put under torchvision's names by what _layers says of ours, with a head that spreads."""
+    network = torch_nets.lively(torch_nets.CheXNet())
+    theirs_of = {ours: theirs for theirs, ours in _layers()}
+    variables = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    state = network.densenet121.state_dict()
+    weights = safetensors.numpy.load_file(shared / "weights" / "densenet121_imagenet_notop.safetensors")
+    for name, values in weights.items():
+        layer, variable = name.split("/")
+        tensor = torch.tensor(values.astype(np.float32))
+        state[f"{theirs_of[layer]}.{variables.get(variable, 'weight')}"].copy_(
+            tensor.permute(3, 2, 0, 1) if variable == "kernel" else tensor
+        )
+    network.densenet121.classifier[0].weight.data *= 3
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    foreign = read_foreign(tmp_path / "a.pth")
+    np.testing.assert_array_equal(foreign.base["conv1_conv/kernel"], weights["conv1_conv/kernel"])
+    paths = sorted((shared / "data" / "nih442").rglob("*.png"))[:8]
+    films = np.stack([to_unit(preprocess(read_film(path).pixels, Preprocessing(size=224))) for path in paths])
+    expected = theirs(network, films)
+    assert np.ptp(expected, axis=0).max() > 0.5
+    assert np.abs(ours(foreign, films) - expected).max() <= 1e-5

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
 MOST_PLOTTED = 16
 """Models whose training a page draws: a file may name any number."""
 

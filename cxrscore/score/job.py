@@ -128,8 +128,7 @@ def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
 
 def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms) -> Job:
     """Reads all that a run needs but the films themselves; raises what is wrong with any of it."""
-    frozen = None if options.overwrite else frozen_films(options.output)
-    paths = found.paths if frozen is None else frozen
+    paths = _paths(options, found)
     labels, labels_file = _labels(options, paths)
     backend = _backend(options, files)
     return Job(
@@ -142,6 +141,21 @@ def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: Foun
         backend=backend,
         models=_built(options, files, backend),
     )
+
+
+def _paths(options: ScoreOptions, found: FoundFilms) -> tuple[str, ...]:
+    """The films to score: those of the run that goes on, if one does, else all that are there. InputError where most
+    films of that run are gone: then it was another folder."""
+    frozen = None if options.overwrite else frozen_films(options.output)
+    if frozen is None:
+        return found.paths
+    gone = len(set(frozen) - set(found.paths))
+    if 2 * gone > len(frozen):
+        raise InputError(
+            f"the run that was begun for {options.output} is of other films: {gone} of its {len(frozen)} are not below "
+            f"{options.films}. Use --overwrite to start anew, or another -o."
+        )
+    return frozen
 
 
 def _built(options: ScoreOptions, files: Sequence[ModelFile], backend: str) -> tuple[Model, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,9 +126,18 @@ def _digest(paths: Iterable[str]) -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One text for each input that differs: ``preprocessing.size: 224 -> 400``."""
+    """One text for each input that differs: ``batch_size: 8 -> 16``. Lists of films are told by their length, or, where
+    that is the same, in words."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    if "paths" in keys:
+        keys.remove("paths")
+        if "films" not in keys:
+            return ["which films there are", *_changes(keys, before, after)]
+    return _changes(keys, before, after)
+
+
+def _changes(keys: Sequence[str], before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     return [f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}" for key in keys]
 
 

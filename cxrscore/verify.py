@@ -124,7 +124,8 @@ def _models(provenance: Mapping[str, Any]) -> list[Any]:
 def _model_hashes(inputs: dict[str, Any], scores: Scores, models: Sequence[Path]) -> Verdict:
     """Whether the models named, in any order, are those of the file, all of them and no other."""
     claimed = inputs.get("models")
-    if not isinstance(claimed, list) or claimed != [_told(one, "sha256") for one in _models(scores.provenance)]:
+    told = [_told(one, "sha256") for one in _models(scores.provenance)]
+    if not claimed or claimed != told or not all(isinstance(digest, str) for digest in told):
         return Verdict(claim="model", ok=False, found="its inputs and its provenance name different models")
     if not models:
         return _unseen(
@@ -132,11 +133,11 @@ def _model_hashes(inputs: dict[str, Any], scores: Scores, models: Sequence[Path]
         )
     digests = {path: sha256_of(path) for path in models}
     foreign = [path for path, digest in digests.items() if digest not in claimed]
-    missing = [str(digest)[:16] for digest in dict.fromkeys(claimed) if digest not in digests.values()]
+    missing = [digest[:16] for digest in dict.fromkeys(claimed) if digest not in digests.values()]
     faults = [f"{path} (SHA-256 {digests[path][:16]}) is not among those that scored" for path in foreign]
     faults += [f"the one of SHA-256 {digest} is not among those named" for digest in missing]
-    told = ", ".join(digest[:16] for digest in digests.values())
-    return Verdict(claim="model", ok=not faults, found="; ".join(faults) or f"SHA-256 {told}")
+    found = "; ".join(faults) or f"SHA-256 {', '.join(digest[:16] for digest in digests.values())}"
+    return Verdict(claim="model", ok=not faults, found=found)
 
 
 def _told(values: Any, *keys: str) -> Any:

@@ -96,7 +96,7 @@ def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """The things a reader asks first, those left out of which nothing is known."""
     names = [text(one, "document", "spec", "architecture") or text(one, "file") for one in models(told)]
     asked = (
-        ("Models" if len(names) > 1 else "Model", ", ".join(name for name in names if name)),
+        ("Models" if len(names) > 1 else "Model", ", ".join(dict.fromkeys(name for name in names if name))),
         ("Scores", mean_words(told)),
         ("Backend", text(told, "backend", "framework") or text(told, "backend", "name")),
         ("Device", text(told, "backend", "device")),

@@ -286,6 +286,19 @@ def test_verify_looks_at_every_model(home, ensemble):
     assert "is not among those that scored" in of_models("a", "b", "c", "abc.h5").found
 
 
+@pytest.mark.parametrize("models", [None, [], [["a"]], [None], "a", [{"sha256": 1}]])
+def test_verify_of_inputs_that_name_no_models(home, ensemble, tmp_path, models):
+    shutil.copy(home / "abc.h5", tmp_path / "abc.h5")
+    with h5py.File(tmp_path / "abc.h5", "r+") as file:
+        inputs, told = (json.loads(file.attrs[name]) for name in ("inputs", "provenance"))
+        listed = models if isinstance(models, list) else []
+        told["models"] = [{"sha256": one} for one in listed]
+        file.attrs["inputs"] = np.bytes_(json.dumps({**inputs, "models": models}))
+        file.attrs["provenance"] = np.bytes_(json.dumps(told))
+    found = {verdict.claim: verdict.ok for verdict in verify_file(tmp_path / "abc.h5", model=home / "a")}
+    assert (found["fingerprint"], found["model"]) == (False, False)
+
+
 def test_verify_recomputes_means(home, ensemble, tmp_path):
     shutil.copy(home / "abc.h5", tmp_path / "abc.h5")
     with h5py.File(tmp_path / "abc.h5", "r+") as file:

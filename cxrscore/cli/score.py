@@ -28,13 +28,28 @@ from cxrscore.cli.common import (
 @click.argument("films", type=FOLDER)
 @click.option("-o", "--output", type=FILE, required=True, help="Scores file to write, HDF5.")
 @click.option(
-    "-m", "--model", type=FILE, default=Path("model.safetensors"), show_default=True, help="Model file to score with."
+    "-m",
+    "--model",
+    type=FILE,
+    multiple=True,
+    default=[Path("model.safetensors")],
+    show_default=True,
+    help="Model file to score with. Given more than once, the scores are means over the models.",
 )
+@click.option(
+    "--views",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Views of each film to score and average: the film itself, then small random turns, shifts and zooms of it, "
+    "never flips. 1: the film alone.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides the random views.")
 @click.option(
     "--labels", type=FILE, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
 )
 @click.option("--no-labels", is_flag=True, help="Join no label table, even if one lies there.")
-@click.option("--backend", help="What computes. [default: the fastest installed one that can run the model]")
+@click.option("--backend", help="What computes. [default: the fastest installed one that can run the models]")
 @click.option(
     "-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Films computed together."
 )
@@ -64,6 +79,8 @@ def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
     result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), **options), bar)
     for path, message in result.failed.items():
         say(f"not scored: {path}: {message}", quiet)
+    for note in result.notes:
+        say(note, quiet)
     say(f"{result.scored} of {result.found} films scored by backend {result.backend} in {result.seconds:.0f} s", quiet)
     say(f"wrote {result.output}", quiet)
     if as_json:

@@ -15,10 +15,16 @@ _WORDS = {True: "ok", False: "FAILED", None: "-"}
 @click.command()
 @click.argument("file", type=FILE)
 @click.option("--films", type=FOLDER, help="The folder that was scored: its films are hashed again.")
-@click.option("-m", "--model", type=FILE, help="The model that scored: it is hashed again.")
+@click.option(
+    "-m",
+    "--model",
+    type=FILE,
+    multiple=True,
+    help="The model that scored: it is hashed again. Once for each of several.",
+)
 @json_option
 @ends_with_exit_code
-def verify(file: Path, films: Path | None, model: Path | None, as_json: bool) -> int:
+def verify(file: Path, films: Path | None, model: tuple[Path, ...], as_json: bool) -> int:
     """Check again everything that FILE, a scores file or a model, claims. The exit code is 5 if a claim fails."""
     from cxrscore.verify import as_dicts, verify_file
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from cxrscore.report import figures, heatmaps, tables
 from cxrscore.report.figures import FindingData
 from cxrscore.report.heatmaps import Panel
-from cxrscore.report.provenance import Training, text, training
+from cxrscore.report.provenance import Training, mean_words, models, plotted, text
 from cxrscore.report.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
 from cxrscore.scores.data import Scores
 
@@ -48,8 +48,9 @@ def render(
             summary=summary,
             lead=_lead(told),
             plots=[_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
-            training=training(told),
-            losses=_losses(training(told)),
+            trainings=[(one, _losses(one)) for one in plotted(told)],
+            means=mean_words(told),
+            models=len(models(told)),
             panels=[_pictures(panel) for panel in panels],
             colour_scale=_jpeg(heatmaps.colour_scale(240, 14)),
             explainer=text(told, "explainer", "name"),
@@ -92,9 +93,11 @@ def _fraction(value: float, digits: int = 3) -> str:
 
 
 def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The four things a reader asks first, those left out of which nothing is known."""
+    """The things a reader asks first, those left out of which nothing is known."""
+    names = [text(one, "document", "spec", "architecture") or text(one, "file") for one in models(told)]
     asked = (
-        ("Model", text(told, "model", "document", "spec", "architecture") or text(told, "model", "file")),
+        ("Models" if len(names) > 1 else "Model", ", ".join(dict.fromkeys(name for name in names if name))),
+        ("Scores", mean_words(told)),
         ("Backend", text(told, "backend", "framework") or text(told, "backend", "name")),
         ("Device", text(told, "backend", "device")),
         ("Scored", text(told, "created")[:10]),

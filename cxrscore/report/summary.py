@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxrscore.contract import Floats
 from cxrscore.films import Status
 from cxrscore.metrics import auc_per_finding, counts, label_accuracy, macro, negative_baseline
-from cxrscore.report.provenance import texts, training
+from cxrscore.report.provenance import leaked, texts
 from cxrscore.scores.data import SPLITS, Scores
 
 FEW_POSITIVES = 10
@@ -178,10 +178,10 @@ def _results(scores: Scores, truth: Floats, prob: Floats, areas: NDArray[np.floa
 
 def _warnings(scores: Scores, assessed: Assessed, scored: int) -> tuple[str, ...]:
     found = []
-    if training(scores.provenance).leaked:
+    if leaked(scores.provenance):
         found.append(
-            "LEAKED: the same patients or films stood in more than one split when this model was trained. "
-            "Its figures are better than they would be on new patients."
+            "LEAKED: the same patients or films stood in more than one split when a model of these scores was trained. "
+            "The figures are better than they would be on new patients."
         )
     if assessed.basis == "seen":
         found.append(

@@ -36,6 +36,17 @@ def open_scores(path: Path, *, cap: int = DECLARED) -> Scores:
     return _scores(values, provenance)
 
 
+def read_films(path: Path) -> FilmRows:
+    """The films of a scores file, without their scores and heat maps; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        check_columns(file, LAYOUT)
+        own = [column.path for column in LAYOUT if column.path.startswith("films/")]
+        values = {name: read_dataset(file, name) for name in own}
+    check_ranges(str(path), values, range(len(values["films/path"])), 0)
+    return _films(values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """What a scores file says that its scores depend on, and the digest of it."""

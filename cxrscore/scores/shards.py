@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files.guard import h5py, open_guarded, read_attribute, read_text
+from cxrscore.files.guard import h5py, open_guarded, read_attribute, read_dataset, read_text
 from cxrscore.scores.checks import check_fit, check_ranges
 from cxrscore.scores.columns import LIBVER, decode, encode, put, put_text
 from cxrscore.scores.data import HeatMaps
-from cxrscore.scores.layout import MESSAGE, SHARD_FORMAT, SHARD_LAYOUT, TEXT, VERSION
-from cxrscore.scores.reading import check_columns, check_format, heat_maps, read_columns
+from cxrscore.scores.layout import MESSAGE, SHARD_FORMAT, SHARD_LAYOUT, TEXT, VERSION, Column
+from cxrscore.scores.reading import check_columns, check_format, heat_maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +89,14 @@ def look(path: Path, fingerprint: str, rows: range) -> ShardHead | None:
         return None
 
 
-def read_values(path: Path, fingerprint: str, rows: range) -> dict[str, Array]:
-    """A shard's columns by path; InputError where there is no file, FileFormatError if it is damaged or another."""
+def read_values(path: Path, fingerprint: str, rows: range, layout: Sequence[Column] = SHARD_LAYOUT) -> dict[str, Array]:
+    """A shard's columns by path, those of ``layout`` only; InputError where there is no file, FileFormatError if it is
+    damaged or another."""
     with open_guarded(path) as file:
         _check(file, fingerprint, rows)
-        values = read_columns(file, SHARD_LAYOUT)
-    check_ranges(str(path), values, rows, values["scores/logit"].shape[1])
+        values = {column.path: read_dataset(file, column.path) for column in layout}
+        findings = file["scores/logit"].shape[1]
+    check_ranges(str(path), values, rows, findings)
     return values
 
 

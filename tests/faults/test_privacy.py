@@ -165,8 +165,11 @@ def test_there_are_thirty_canaries_and_the_films_hold_them() -> None:
 
 
 @pytest.mark.slow
-def test_with_no_paths_nothing_of_a_patient_comes_out(home: Path) -> None:
-    found = outputs(home, "private", "--no-paths")
+@pytest.mark.parametrize(
+    ("name", "options"), [("private", ()), ("private-mean", ("-m", "canary-model.safetensors", "--views", "2"))]
+)
+def test_with_no_paths_nothing_of_a_patient_comes_out(home: Path, name: str, options: tuple[str, ...]) -> None:
+    found = outputs(home, name, "--no-paths", *options)
     assert told(found, CANARIES + IN_NAMES) == []
     failed = json.loads(found["score"][0][: found["score"][0].rindex(b"}") + 1])["failed"]
     assert len(failed) == 3

@@ -123,7 +123,7 @@ def test_whatever_a_scores_file_says_is_text(tmp_path: Path) -> None:
     scores.provenance["warnings"].append(evil)
     scores.provenance["explainer"]["tap"] = evil
     scores.provenance["backend"]["framework"] = evil
-    scores.provenance["model"]["document"]["training"]["monitor"] = evil
+    scores.provenance["models"][0]["document"]["training"]["monitor"] = evil
     scores.provenance[evil] = evil
     films = dataclasses.replace(scores.films, path=(evil,) * 200, message=(evil,) * 200)
     html, page, told = written(dataclasses.replace(scores, films=films), tmp_path, source=evil)

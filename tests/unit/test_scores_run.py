@@ -291,7 +291,7 @@ def _mixed(output: Path) -> Run:
     return made_run(output, 151, preprocessing={"size": 80, "fit": "stretch"}, device="cpu")
 
 
-MIXED = r'device: nothing -> "cpu"; films: 150 -> 151; paths: .*; preprocessing\.size: 64 -> 80\. Use --overwrite'
+MIXED = r'device: nothing -> "cpu"; films: 150 -> 151; preprocessing\.size: 64 -> 80\. Use --overwrite'
 
 
 def test_a_run_is_not_mixed_with_the_parts_of_another(tmp_path: Path) -> None:

@@ -70,6 +70,12 @@ def say(text: str, quiet: bool = False) -> None:
         click.echo(text, err=True)
 
 
+def print_text(text: str) -> None:
+    """On standard output, with what its encoding cannot say written out."""
+    coding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(coding, "backslashreplace").decode(coding))
+
+
 def print_json(values: Any) -> None:
     click.echo(json.dumps(_without_nan(values), indent=2, default=str, allow_nan=False))
 

@@ -1,0 +1,193 @@
+"""A model card: what a model file says of itself, in the order in which CLAIM asks, and what it does not say.
+
+CLAIM 2024: Tejani et al., Checklist for Artificial Intelligence in Medical Imaging, Radiology: AI 6(4), 2024. The parts
+"Intended use" and "Limits" hold for every model of this program and say so; all else is from the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cxrscore.files.plain import printable
+from cxrscore.models.bundle import ModelFile
+from cxrscore.show.of_model import describe_model
+from cxrscore.show.told import told, word
+
+UNKNOWN = "not recorded"
+_SPECIAL = str.maketrans(
+    {letter: f"\\{letter}" for letter in "\\`*_{}[]()#+!|~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+
+INTENDED_USE = """\
+For research on chest radiographs: to score films, to compare models, to study how they fail. Its users are people who
+know what an ROC curve is. Not a medical device: it was not validated for any clinical use, and must not be used to
+diagnose, to treat, to triage, or to decide anything about a living patient. (Of every model of cxrscore.)"""
+
+LIMITS = """\
+* A score says how much a film looks like those that were labelled so in training; it is no probability of disease
+  unless the model was calibrated on films like yours.
+* Figures found on one collection of films do not hold on another. Measure on labelled films of your own.
+* Lateral films, films of children and of other parts of the body are not told apart from what the model was made for.
+* Heat maps show where the model looked, not whether it was right to.
+
+(Of every model of cxrscore.)"""
+
+NOT_TOLD = (
+    ("Eligibility of films and patients, sites, dates, machines", "7 to 9"),
+    ("Age, sex and other demographics of the patients", "34"),
+    ("Who labelled the films, how, and how well readers agreed", "14 to 18"),
+    ("How many films the study needed, and why", "20"),
+    ("Figures on films that neither trained nor chose the model", "35"),
+    ("Intervals or other uncertainty of the figures", "29, 35"),
+    ("Figures by subgroup, and on films of other sites", "30, 32, 35"),
+    ("What the model gets wrong, and why", "37"),
+)
+"""What CLAIM asks, with the numbers of its items, and a model file has no field for."""
+
+
+def model_card(model: ModelFile) -> str:
+    """The card as Markdown, ending in a newline."""
+    found = describe_model(model)
+    sections = (
+        ("Intended use", INTENDED_USE),
+        ("Model", _model(found)),
+        ("Data", _data(found)),
+        ("Partitions", _partitions(found)),
+        ("Preprocessing", _preprocessing(found)),
+        ("Training", _training(found)),
+        ("Figures on the validation films", _figures(found)),
+        ("Limits", LIMITS),
+        ("Licence", _md(word(found, "licence")) or UNKNOWN),
+        ("What CLAIM asks and this file does not say", _table(("item", "number"), NOT_TOLD)),
+    )
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
+    return f"# Model card: {_md(found['file'])}\n\n{_warning(found)}{body}\n"
+
+
+def _warning(found: Any) -> str:
+    if told(found, "training", "leaked") is not True:
+        return ""
+    return (
+        "**LEAKED.** The same patients or films stood in more than one part of the split when this model was trained. "
+        "Its figures are better than they would be on new patients.\n\n"
+    )
+
+
+def _model(found: Any) -> str:
+    size = word(found, "spec", "size")
+    return _list(
+        ("Network", word(found, "spec", "architecture")),
+        ("Input", f"one film, grey, {size} x {size} pixels; {word(found, 'spec', 'normalize')}"),
+        ("Output", f"{len(found['spec']['findings'])} probabilities by {word(found, 'spec', 'activation')}"),
+        ("Head", word(found, "spec", "head")),
+        ("Numbers in its tensors", f"{found['parameters']:,}"),
+        ("Made", _joined(" by cxrscore ", word(found, "training", "created"), word(found, "training", "cxrscore"))),
+        ("SHA-256 of the file", found["sha256"]),
+    )
+
+
+def _data(found: Any) -> str:
+    patients = told(found, "training", "patients")
+    return _list(
+        ("Label table", word(found, "training", "labels", "file")),
+        ("Its layout", word(found, "training", "labels", "dataset")),
+        ("Its SHA-256", word(found, "training", "labels", "sha256")),
+        ("Patients", str(patients) if patients else ""),
+        ("Findings", ", ".join(found["spec"]["findings"])),
+        ("Reference standard", "the labels of that table; how they came about is not recorded"),
+    )
+
+
+def _partitions(found: Any) -> str:
+    split = told(found, "training", "split")
+    leaks = word(found, "training", "leaks")
+    disjoint = "no: see the warning above" if told(found, "training", "leaked") is True else "yes, checked in training"
+    rows = [(name, word(split, name) or UNKNOWN) for name in ("train", "valid", "test")]
+    return (
+        _table(("part", "films"), rows)
+        + "\n\n"
+        + _list(
+            ("Rule", word(split, "rule")),
+            ("Apart by patient", disjoint),
+            *((("Films in the wrong part", leaks),) if leaks not in ("", "0") else ()),
+            ("SHA-256 of split.csv", word(split, "sha256")),
+        )
+    )
+
+
+def _preprocessing(found: Any) -> str:
+    size = word(found, "preprocessing", "size")
+    return _list(
+        ("Size", f"{size} x {size} pixels" if size else ""),
+        ("Films that are not square", word(found, "preprocessing", "fit")),
+        ("Interpolation", word(found, "preprocessing", "resize")),
+    )
+
+
+def _training(found: Any) -> str:
+    training = found["training"]
+    recipe = [(name, "" if value is None else str(value)) for name, value in (told(training, "recipe") or {}).items()]
+    return (
+        _list(
+            ("Started from", word(training, "weights", "name")),
+            ("Licence of that", word(training, "weights", "licence")),
+            ("What was trained", word(found, "spec", "trainable")),
+            ("Epochs", str(len(training["history"]))),
+            ("Epoch of these tensors", _joined(", by ", word(training, "best_epoch"), word(training, "monitor"))),
+            ("Seed", word(training, "seed")),
+            ("Backend", _joined(", ", word(training, "backend"), *map(str, training["versions"].values()))),
+        )
+        + "\n\n"
+        + _table(("option", "value"), recipe)
+    )
+
+
+def _figures(found: Any) -> str:
+    validation, thresholds = found["validation"], found["thresholds"]
+    rows = [
+        (
+            finding,
+            _figure(told(validation, "auc", finding)),
+            _figure(told(thresholds, finding, "prob")),
+            word(thresholds, finding, "rule"),
+        )
+        for finding in found["spec"]["findings"]
+    ]
+    return (
+        "The epoch, the operating points and the calibration were chosen on these films, so the figures flatter the "
+        "model.\n\n"
+        + _list(
+            ("Films", word(found, "training", "split", "valid")),
+            ("Macro AUC", _figure(told(validation, "macro_auc"))),
+            ("Loss", _figure(told(validation, "loss"))),
+            ("Uncertainty", UNKNOWN),
+            ("Calibration", word(found, "calibration", "method") or "none"),
+        )
+        + "\n\n"
+        + _table(("finding", "AUC", "operating point", "rule"), rows)
+    )
+
+
+def _figure(value: Any) -> str:
+    """A number; "undefined" where the file says null, as of a finding with one class only."""
+    return f"{value:.3f}" if isinstance(value, int | float) else "undefined" if value is None else UNKNOWN
+
+
+def _joined(between: str, *parts: str) -> str:
+    return between.join(part for part in parts if part)
+
+
+def _list(*lines: tuple[str, str]) -> str:
+    return "\n".join(f"* {name}: {_md(value) or UNKNOWN}" for name, value in lines)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, *(tuple(_md(cell) or "-" for cell in row) for row in rows)]
+    texts = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([texts[0], "|" + " --- |" * len(head), *texts[1:]])
+
+
+def _md(text: str) -> str:
+    """The text as Markdown that shows it: nothing of a file becomes a link, a tag or a cell."""
+    return printable(text).translate(_SPECIAL)

@@ -1,0 +1,150 @@
+"""A described file as lines for a terminal. Every text of the file goes through ``printable``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cxrscore.files.plain import printable
+from cxrscore.show.told import told, word
+
+_LONGEST = 60
+"""Characters of a text that are shown, so that one long name does not push all columns away."""
+
+Line = tuple[str, str]
+
+
+def as_text(described: Mapping[str, Any]) -> str:
+    """What describe_file gave, for people."""
+    sections = _of_scores(described) if described["kind"] == "scores" else _of_model(described)
+    return "\n\n".join(sections)
+
+
+def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
+    provenance, model, films = found["provenance"], found["model"], found["films"]
+    yield _facts(
+        ("scores file", f"{found['file']}, complete"),
+        ("made", _joined(" ", word(found, "created"), "by cxrscore " + (word(found, "cxrscore") or "unknown"))),
+        ("model", _joined(", ", word(model, "file"), word(model, "architecture"), _pixels(model))),
+        ("model's SHA-256", word(model, "sha256")),
+        ("model's licence", word(model, "licence")),
+        ("backend", _backend(provenance)),
+        ("films folder", word(provenance, "films", "folder")),
+        ("labels", _labels(provenance, films)),
+        ("command", " ".join(map(str, told(provenance, "command") or ()))),
+        ("fingerprint", found["fingerprint"]),
+        *(
+            (("LEAKED", "films or patients stood in more than one split when the model was trained"),)
+            * (found["leaked"] is True)
+        ),
+        *(("warning", str(text)) for text in told(provenance, "warnings") or ()),
+    )
+    yield f"films: {films['found']} found, {films['scored']} scored\n" + _table(
+        *((name, str(count)) for name, count in films["status"].items()),
+    )
+    yield "seen by the model: " + ", ".join(f"{count} {name}" for name, count in films["split"].items())
+    yield "findings\n" + _table(
+        ("", "mean", "largest", "threshold", "above", "positive", "negative"), *map(_finding, found["findings"])
+    )
+    yield f"heat maps: {found['heat_maps']}, small films: {found['small_films']}"
+
+
+def _backend(provenance: Any) -> str:
+    parts = [word(provenance, "backend", key) for key in ("name", "framework", "device", "precision")]
+    return _joined(", ", *parts)
+
+
+def _labels(provenance: Any, films: Mapping[str, Any]) -> str:
+    table = _joined(", layout ", word(provenance, "labels", "file"), word(provenance, "labels", "dataset"))
+    return f"{table or 'none'}; {films['labelled']} films with a label, {films['patients']} patients"
+
+
+def _finding(one: Mapping[str, Any]) -> tuple[str, ...]:
+    above = one["above_threshold"]
+    return (
+        one["finding"],
+        *(_decimal(one[key]) for key in ("mean_prob", "largest_prob", "threshold")),
+        "-" if above is None else str(above),
+        str(one["positives"]),
+        str(one["negatives"]),
+    )
+
+
+def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
+    spec, training, split = found["spec"], found["training"], found["training"]["split"]
+    yield _facts(
+        ("model file", found["file"]),
+        ("SHA-256", found["sha256"]),
+        (
+            "network",
+            f"{spec['architecture']}, {spec['size']} x {spec['size']} pixels, {len(spec['findings'])} findings",
+        ),
+        ("tensors", f"{found['tensors']} with {found['parameters']:,} numbers"),
+        ("input", f"{spec['normalize']}; films not square: {word(found, 'preprocessing', 'fit')}"),
+        ("head", f"{spec['head']}, {spec['activation']}; trained: {spec['trainable']}"),
+        ("licence", word(found, "licence")),
+    )
+    yield "training\n" + _facts(
+        ("made", f"{training['created']} by cxrscore {training['cxrscore']}"),
+        ("backend", _joined(", ", training["backend"], *training["versions"].values())),
+        ("started from", word(training, "weights", "name")),
+        ("labels", f"{training['labels']['file']}, layout {training['labels']['dataset']}"),
+        ("split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"),
+        ("patients", word(training, "patients")),
+        ("epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"),
+        ("seed", word(training, "seed")),
+        *((("LEAKED", "films or patients stood in more than one split"),) * (training["leaked"] is True)),
+        indent="  ",
+    )
+    yield "recipe\n" + _facts(*((key, str(value)) for key, value in training["recipe"].items()), indent="  ")
+    yield _validation(found)
+
+
+def _validation(found: Mapping[str, Any]) -> str:
+    validation, thresholds = found["validation"], found["thresholds"]
+    rows = [
+        (finding, _decimal(told(validation, "auc", finding)), _decimal(told(thresholds, finding, "prob")),
+         word(thresholds, finding, "rule"))
+        for finding in found["spec"]["findings"]
+    ]  # fmt: skip
+    head = f"validation: macro AUC {_decimal(validation['macro_auc'])}, loss {_decimal(validation['loss'])}"
+    method = word(found, "calibration", "method") or "none"
+    return f"{head}; calibration {method}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
+
+
+def _pixels(model: Mapping[str, Any]) -> str:
+    size = word(model, "size")
+    return f"{size} x {size} pixels" if size else ""
+
+
+def _decimal(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else "-"
+
+
+def _joined(between: str, *parts: str) -> str:
+    return between.join(part for part in parts if part)
+
+
+def _facts(*lines: Line, indent: str = "") -> str:
+    """Name and value, a line each; without those that have none."""
+    shown = [(_shown(name), _shown(value, longest=200)) for name, value in lines if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in shown)
+
+
+def _table(*rows: Sequence[str]) -> str:
+    """Rows below each other, the first column to the left and the others to the right."""
+    shown = [[_shown(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = (
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in shown
+    )
+    return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def _shown(text: str, longest: int = _LONGEST) -> str:
+    told_text = printable(text)
+    return told_text if len(told_text) <= longest else told_text[: longest - 1] + "…"

@@ -54,12 +54,9 @@ class Scored:
     thresholds: Mapping[str, float | None]
 
 
-def report_uid(source: Source, scored: Scored, algorithm: Algorithm) -> str:
-    """The UID of the report: the same scores of the same film give the same, with other tags of a patient another."""
-    numbers = [f"{finding}={prob!r}" for finding, prob in scored.probs.items()]
-    return _uid(
-        "report", source.instance, scored.sha256, algorithm.model, repr(sorted(source.patient.items())), *numbers
-    )
+def report_uid(source: Source, scored: Scored, algorithm: Algorithm, *, number: int) -> str:
+    """The UID of the report: another one as soon as anything in it is another, so that no UID has two contents."""
+    return _uid("report", cxrscore.__version__, repr((source, scored, algorithm, number)))
 
 
 def report_bytes(source: Source, scored: Scored, algorithm: Algorithm, *, number: int) -> bytes:
@@ -69,13 +66,13 @@ def report_bytes(source: Source, scored: Scored, algorithm: Algorithm, *, number
     number  Instance Number, from 1
     """
     hd = module("highdicom")
-    with quiet("no report can be made of its attributes"):
+    with quiet():
         report = hd.sr.ComprehensiveSR(
             evidence=[_evidence(source)],
             content=_content(hd, source, scored, algorithm)[0],
             series_instance_uid=_uid("series", source.study, algorithm.model, str(algorithm.created)),
             series_number=SERIES_NUMBER,
-            sop_instance_uid=report_uid(source, scored, algorithm),
+            sop_instance_uid=report_uid(source, scored, algorithm, number=number),
             instance_number=number,
             manufacturer="cxrscore",
             manufacturer_model_name=_short(algorithm.network or "unknown network"),
@@ -85,7 +82,7 @@ def report_bytes(source: Source, scored: Scored, algorithm: Algorithm, *, number
             specific_character_set="ISO_IR 192",
             is_complete=True,
             contributing_equipment=[_equipment(hd, algorithm)],
-            coding_schemes=[_scheme(hd)],
+            coding_schemes=[_scheme()],
         )
         _set_times(report, algorithm.created)
         _set_patient(report, source.patient)
@@ -164,8 +161,8 @@ def _equipment(hd: Any, algorithm: Algorithm) -> Any:
     )
 
 
-def _scheme(hd: Any) -> Any:
-    return hd.sr.CodingSchemeIdentificationItem(
+def _scheme() -> Any:
+    return module("highdicom.coding_schemes").CodingSchemeIdentificationItem(
         designator=LOCAL,
         name="Findings of cxrscore without a code in PS3.16",
         version=cxrscore.__version__,
@@ -188,6 +185,8 @@ def _set_times(report: Any, created: datetime.datetime | None) -> None:
         utc = created.astimezone(datetime.UTC)
         report.ContentDate = report.InstanceCreationDate = utc.strftime("%Y%m%d")
         report.ContentTime = report.InstanceCreationTime = utc.strftime("%H%M%S")
+        for item in report.ContributingEquipmentSequence:
+            item.ContributionDateTime = utc.strftime("%Y%m%d%H%M%S+0000")
 
 
 def _set_patient(report: Any, patient: Mapping[str, str]) -> None:

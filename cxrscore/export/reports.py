@@ -88,7 +88,7 @@ def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algori
         thresholds=dict(zip(scores.findings, plain_values(scores.thresholds), strict=True)),
     )
     data = report_bytes(source, scored, algorithm, number=row + 1)
-    write_whole(options.output / f"{report_uid(source, scored, algorithm)}.dcm", data)
+    write_whole(options.output / f"{report_uid(source, scored, algorithm, number=row + 1)}.dcm", data)
 
 
 def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ PATIENT = (
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
 """Attributes of the modules Patient and General Study of PS3.3 that are copied with --with-patient, and never else."""
+_RAISED = (
+    *(AttributeError, EOFError, LookupError, OSError, RuntimeError, StopIteration, TypeError, ValueError, struct.error),
+)
+"""What damaged elements make pydicom raise."""
 _UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
 
 
@@ -47,10 +52,14 @@ def read_source(data: bytes, *, with_patient: bool) -> Source:
     """Reads the attributes named here and no others; SourceError where they are not there or not as DICOM has them."""
     pydicom = module("pydicom")
     wanted = [*_UIDS, *(PATIENT if with_patient else ())]
-    with quiet("it cannot be read as DICOM"):
-        found = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=True, specific_tags=wanted)
-        uids = {name: str(found.get(name) or "") for name in _UIDS}
-        patient = {name: str(found[name].value) for name in PATIENT if with_patient and found.get(name)}
+    try:
+        with quiet():
+            found = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=True, specific_tags=wanted)
+            uids = {name: str(found.get(name) or "") for name in _UIDS}
+            patient = {name: str(found[name].value) for name in PATIENT if with_patient and found.get(name)}
+    except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
+        # Their texts may quote the file, so only the kind is told and the chain is cut.
+        raise SourceError(f"it cannot be read as DICOM ({type(error).__name__})") from None
     for name, uid in uids.items():
         if not _UID.fullmatch(uid):
             raise SourceError(f"it has no usable {name}, by which a report names its film")
@@ -73,9 +82,9 @@ def module(name: str) -> Any:
 
 
 @contextmanager
-def quiet(fault: str) -> Iterator[None]:
-    """Turns whatever pydicom and highdicom raise for odd values into a SourceError of these words, and keeps from the
-    screen what they would say about them: both quote the values, which may be a patient's."""
+def quiet() -> Iterator[None]:
+    """Keeps from the screen what pydicom and highdicom say about odd values: they quote them, and they may be a
+    patient's."""
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -84,10 +93,6 @@ def quiet(fault: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (SourceError, InputError):
-        raise
-    except Exception as error:  # noqa: BLE001 - damaged values make both raise anything; only the kind is told
-        raise SourceError(f"{fault} ({type(error).__name__})") from None
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

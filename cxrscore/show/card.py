@@ -6,18 +6,19 @@ CLAIM 2024: Tejani et al., Checklist for Artificial Intelligence in Medical Imag
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from cxrscore.files.plain import printable
 from cxrscore.models.bundle import ModelFile
 from cxrscore.show.of_model import describe_model
-from cxrscore.show.told import told, word
+from cxrscore.show.told import told, versions, word
 
 UNKNOWN = "not recorded"
-_SPECIAL = str.maketrans(
-    {letter: f"\\{letter}" for letter in "\\`*_{}[]()#+!|~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
-)
+_SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown takes for more than a letter within a line; an underscore between letters it does not."""
 
 INTENDED_USE = """\
 For research on chest radiographs: to score films, to compare models, to study how they fail. Its users are people who
@@ -33,17 +34,16 @@ LIMITS = """\
 
 (Of every model of cxrscore.)"""
 
-NOT_TOLD = (
-    ("Eligibility of films and patients, sites, dates, machines", "7 to 9"),
-    ("Age, sex and other demographics of the patients", "34"),
-    ("Who labelled the films, how, and how well readers agreed", "14 to 18"),
-    ("How many films the study needed, and why", "20"),
-    ("Figures on films that neither trained nor chose the model", "35"),
-    ("Intervals or other uncertainty of the figures", "29, 35"),
-    ("Figures by subgroup, and on films of other sites", "30, 32, 35"),
-    ("What the model gets wrong, and why", "37"),
-)
-"""What CLAIM asks, with the numbers of its items, and a model file has no field for."""
+NOT_TOLD = """\
+* Which films and patients were taken and which were not, from which sites, machines and years
+* Age, sex and other demographics of the patients
+* Who labelled the films, how, and how well readers agreed
+* How many films the study needed, and why
+* Figures on films that neither trained nor chose the model, of the same site and of others
+* Figures by subgroup
+* Intervals or other uncertainty of the figures
+* What the model gets wrong, and why"""
+"""What CLAIM asks and a model file has no field for."""
 
 
 def model_card(model: ModelFile) -> str:
@@ -59,7 +59,7 @@ def model_card(model: ModelFile) -> str:
         ("Figures on the validation films", _figures(found)),
         ("Limits", LIMITS),
         ("Licence", _md(word(found, "licence")) or UNKNOWN),
-        ("What CLAIM asks and this file does not say", _table(("item", "number"), NOT_TOLD)),
+        ("What CLAIM asks and this file does not say", NOT_TOLD),
     )
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
     return f"# Model card: {_md(found['file'])}\n\n{_warning(found)}{body}\n"
@@ -102,18 +102,23 @@ def _data(found: Any) -> str:
 def _partitions(found: Any) -> str:
     split = told(found, "training", "split")
     leaks = word(found, "training", "leaks")
-    disjoint = "no: see the warning above" if told(found, "training", "leaked") is True else "yes, checked in training"
     rows = [(name, word(split, name) or UNKNOWN) for name in ("train", "valid", "test")]
     return (
         _table(("part", "films"), rows)
         + "\n\n"
         + _list(
             ("Rule", word(split, "rule")),
-            ("Apart by patient", disjoint),
+            ("Apart by patient", _disjoint(found)),
             *((("Films in the wrong part", leaks),) if leaks not in ("", "0") else ()),
             ("SHA-256 of split.csv", word(split, "sha256")),
         )
     )
+
+
+def _disjoint(found: Any) -> str:
+    if told(found, "training", "leaked") is True:
+        return "no: see the warning above"
+    return "yes, checked in training" if told(found, "training", "patients") else "unknown: the table names no patients"
 
 
 def _preprocessing(found: Any) -> str:
@@ -136,7 +141,7 @@ def _training(found: Any) -> str:
             ("Epochs", str(len(training["history"]))),
             ("Epoch of these tensors", _joined(", by ", word(training, "best_epoch"), word(training, "monitor"))),
             ("Seed", word(training, "seed")),
-            ("Backend", _joined(", ", word(training, "backend"), *map(str, training["versions"].values()))),
+            ("Backend", _joined(", ", word(training, "backend"), *versions(training))),
         )
         + "\n\n"
         + _table(("option", "value"), recipe)
@@ -149,7 +154,7 @@ def _figures(found: Any) -> str:
         (
             finding,
             _figure(told(validation, "auc", finding)),
-            _figure(told(thresholds, finding, "prob")),
+            _figure(told(thresholds, finding, "prob")) if finding in thresholds else "",
             word(thresholds, finding, "rule"),
         )
         for finding in found["spec"]["findings"]
@@ -190,4 +195,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _md(text: str) -> str:
     """The text as Markdown that shows it: nothing of a file becomes a link, a tag or a cell."""
-    return printable(text).translate(_SPECIAL)
+    return html.escape(_SPECIAL.sub(r"\\\g<0>", printable(text)), quote=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cxrscore.files.plain import printable
-from cxrscore.show.told import told, word
+from cxrscore.show.told import told, versions, word
 
 _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""
@@ -86,7 +86,7 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
     )
     yield "training\n" + _facts(
         ("made", f"{training['created']} by cxrscore {training['cxrscore']}"),
-        ("backend", _joined(", ", training["backend"], *training["versions"].values())),
+        ("backend", _joined(", ", training["backend"], *versions(training))),
         ("started from", word(training, "weights", "name")),
         ("labels", f"{training['labels']['file']}, layout {training['labels']['dataset']}"),
         ("split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"),
@@ -96,7 +96,9 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
         *((("LEAKED", "films or patients stood in more than one split"),) * (training["leaked"] is True)),
         indent="  ",
     )
-    yield "recipe\n" + _facts(*((key, str(value)) for key, value in training["recipe"].items()), indent="  ")
+    yield "recipe\n" + _facts(
+        *((key, "-" if value is None else str(value)) for key, value in training["recipe"].items()), indent="  "
+    )
     yield _validation(found)
 
 

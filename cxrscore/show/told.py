@@ -19,3 +19,10 @@ def word(tree: Any, *keys: str) -> str:
     """The text or number below these keys as a text; "" where there is neither."""
     value = told(tree, *keys)
     return str(value) if isinstance(value, str | int | float) else ""
+
+
+def versions(training: Mapping[str, Any]) -> list[str]:
+    """Versions of what computed a model, each with its name; that of the framework begins with it."""
+    found = told(training, "versions")
+    items = found.items() if isinstance(found, Mapping) else ()
+    return [str(value) if name == "framework" else f"{name} {value}" for name, value in items]

@@ -42,7 +42,11 @@ ENVIRONMENT = {
 }
 
 COMMANDS = """`-h` or `--help` shows what follows; `cxrscore --version` the version. Every option can also be set in the
-environment, as `CXRSCORE_COMMAND_OPTION`: `CXRSCORE_TRAIN_SIZE=224`."""
+environment, as `CXRSCORE_COMMAND_OPTION`: `CXRSCORE_TRAIN_SIZE=224`. Every command has `--json`: the result as JSON on
+standard output, and all else on standard error.
+
+In bash, `eval "$(_CXRSCORE_COMPLETE=bash_source cxrscore)"` makes the tab key complete commands, options, files and
+backends; zsh and fish have `zsh_source` and `fish_source`."""
 
 CONTRACT = {
     "What a hook returns": ("Backend", "Dataset", "Loss", "Metric", "Explainer"),
@@ -69,6 +73,7 @@ SCHEMAS = {
         "each dimension runs over.",
     ),
     "recipe": ("A recipe, recipe.toml", ""),
+    "export": ("Scores as JSON, by export", ""),
 }
 """The title of each section, and its intro where the schema's description is not the one for people."""
 

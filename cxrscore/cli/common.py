@@ -70,6 +70,14 @@ def say(text: str, quiet: bool = False) -> None:
         click.echo(text, err=True)
 
 
+def complete_plugins(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Names of installed plugins, for a shell: from their metadata, so that no key press imports a framework."""
+    from importlib.metadata import entry_points
+
+    names = {point.name for point in entry_points(group="cxrscore")} - {"builtin"}
+    return sorted(name for name in names if name.startswith(begun))
+
+
 def print_text(text: str) -> None:
     """On standard output, with what its encoding cannot say written out."""
     coding = sys.stdout.encoding or "utf-8"

@@ -59,10 +59,11 @@ def report_uid(source: Source, scored: Scored, algorithm: Algorithm, *, number: 
     return _uid("report", cxrscore.__version__, repr((source, scored, algorithm, number)))
 
 
-def report_bytes(source: Source, scored: Scored, algorithm: Algorithm, *, number: int) -> bytes:
+def report_bytes(source: Source, scored: Scored, algorithm: Algorithm, *, uid: str, number: int) -> bytes:
     """The report as a DICOM file, the same bytes for the same input; SourceError where an attribute of the source
     cannot be written.
 
+    uid     as report_uid gave it
     number  Instance Number, from 1
     """
     hd = module("highdicom")
@@ -72,7 +73,7 @@ def report_bytes(source: Source, scored: Scored, algorithm: Algorithm, *, number
             content=_content(hd, source, scored, algorithm)[0],
             series_instance_uid=_uid("series", source.study, algorithm.model, str(algorithm.created)),
             series_number=SERIES_NUMBER,
-            sop_instance_uid=report_uid(source, scored, algorithm, number=number),
+            sop_instance_uid=uid,
             instance_number=number,
             manufacturer="cxrscore",
             manufacturer_model_name=_short(algorithm.network or "unknown network"),

@@ -87,8 +87,8 @@ def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algori
         probs=dict(zip(scores.findings, plain_values(scores.prob[row]), strict=True)),
         thresholds=dict(zip(scores.findings, plain_values(scores.thresholds), strict=True)),
     )
-    data = report_bytes(source, scored, algorithm, number=row + 1)
-    write_whole(options.output / f"{report_uid(source, scored, algorithm, number=row + 1)}.dcm", data)
+    uid = report_uid(source, scored, algorithm, number=row + 1)
+    write_whole(options.output / f"{uid}.dcm", report_bytes(source, scored, algorithm, uid=uid, number=row + 1))
 
 
 def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -22,7 +20,8 @@ ROWS = 4096
 _FORMULA = "=+-@\t\r\n＝＋－＠"
 """What a spreadsheet takes for the beginning of a formula, or skips to find one; the last four where its language is
 written in wide letters."""
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SPECIAL = re.compile(r'[,"\r\n]')
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def csv_pieces(scores: Scores, *, layout: str, every: bool) -> Iterator[bytes]:
@@ -61,7 +60,11 @@ def _cells(values: Sequence[str] | Array) -> Sequence[str]:
     return ["" if word == "nan" else word for word in values.astype(np.str_).tolist()]
 
 
-def _lines(rows: Iterator[tuple[str, ...]] | Sequence[Sequence[str]]) -> bytes:
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(rows)
-    return file.getvalue().encode()
+def _lines(rows: Iterable[Sequence[str]]) -> bytes:
+    """Rows of RFC 4180, but with the line ends of Unix, as others publish theirs."""
+    return "".join(",".join(map(_quoted, row)) + "\n" for row in rows).encode()
+
+
+def _quoted(cell: str) -> str:
+    # Python's csv would leave a lone carriage return bare, which ends the row for most readers.
+    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell

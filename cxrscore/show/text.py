@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cxrscore.files.plain import printable
-from cxrscore.show.told import told, versions, word
+from cxrscore.show.told import told, versions, word, words
 
 _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""
+_MOST = 10
+"""Lines of a list that are shown."""
+_LEAKED = "films or patients stood in more than one split when the model was trained"
 
 Line = tuple[str, str]
 
@@ -31,13 +34,10 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
         ("backend", _backend(provenance)),
         ("films folder", word(provenance, "films", "folder")),
         ("labels", _labels(provenance, films)),
-        ("command", " ".join(map(str, told(provenance, "command") or ()))),
+        ("command", " ".join(words(provenance, "command"))),
         ("fingerprint", found["fingerprint"]),
-        *(
-            (("LEAKED", "films or patients stood in more than one split when the model was trained"),)
-            * (found["leaked"] is True)
-        ),
-        *(("warning", str(text)) for text in told(provenance, "warnings") or ()),
+        ("LEAKED", _LEAKED if found["leaked"] is True else ""),
+        *(("warning", text) for text in _some(words(provenance, "warnings"))),
     )
     yield f"films: {films['found']} found, {films['scored']} scored\n" + _table(
         *((name, str(count)) for name, count in films["status"].items()),
@@ -93,7 +93,7 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
         ("patients", word(training, "patients")),
         ("epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"),
         ("seed", word(training, "seed")),
-        *((("LEAKED", "films or patients stood in more than one split"),) * (training["leaked"] is True)),
+        ("LEAKED", _LEAKED if training["leaked"] is True else ""),
         indent="  ",
     )
     yield "recipe\n" + _facts(
@@ -117,6 +117,11 @@ def _validation(found: Mapping[str, Any]) -> str:
 def _pixels(model: Mapping[str, Any]) -> str:
     size = word(model, "size")
     return f"{size} x {size} pixels" if size else ""
+
+
+def _some(texts: list[str]) -> list[str]:
+    more = len(texts) - _MOST
+    return texts if more <= 0 else [*texts[:_MOST], f"and {more} more; --json has all"]
 
 
 def _decimal(value: Any) -> str:

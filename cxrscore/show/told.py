@@ -21,6 +21,12 @@ def word(tree: Any, *keys: str) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
+def words(tree: Any, *keys: str) -> list[str]:
+    """The list of texts and numbers below these keys; empty where there is none."""
+    value = told(tree, *keys)
+    return [str(part) for part in value if isinstance(part, str | int | float)] if isinstance(value, list) else []
+
+
 def versions(training: Mapping[str, Any]) -> list[str]:
     """Versions of what computed a model, each with its name; that of the framework begins with it."""
     found = told(training, "versions")

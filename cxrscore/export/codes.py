@@ -1,9 +1,9 @@
 """Codes by which other programs know a finding.
 
-A code of a public terminology stands here only where the DICOM standard itself lists it with this meaning for chests:
-the context groups of PS3.16, as pydicom ships them, are what tests/unit/test_export_codes.py compares with. All other
-findings have a code of cxrscore's own scheme, for a private code is known to be private, and a wrong one is not known
-to be wrong: CID 12248, for one, has a heart's "enlarged septal foramen" under the name of cardiomegaly.
+A code of a public terminology stands here only where a context group of DICOM PS3.16 lists it with this meaning;
+tests/unit/test_export_codes.py compares with these groups as pydicom ships them. All other findings have a code of
+cxrscore's own scheme, for a private code is known to be private, and a wrong one is not known to be wrong: CID 12248,
+for one, has the code of a heart's "enlarged septal foramen" under the name of cardiomegaly.
 """
 
 from __future__ import annotations

@@ -51,9 +51,8 @@ summary = summarise(scores)
 rows = summary.assessed.rows
 print(f"{len(rows)} films, {summary.assessed.basis}; macro AUC {summary.macro_auc:.3f}")
 for result in summary.findings:
-    print(
-        f"{result.finding:<20} {result.positives:>4} of {result.positives + result.negatives:<5} AUC {result.auc:.3f}"
-    )
+    counted = f"{result.positives:>4} positive, {result.negatives:>4} negative"
+    print(f"{result.finding:<20}{counted}   AUC {result.auc:.3f}")
 
 # %% [markdown]
 # ## Numbers of your own

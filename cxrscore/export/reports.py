@@ -23,7 +23,6 @@ def write_reports(scores: Scores, options: ExportOptions, progress: Progress) ->
     """One file a report, named by its UID; each is whole or absent. InputError where no film can have one."""
     if options.films is None:
         raise InputError("a DICOM report names its film by UIDs that only the film holds: name the folder with --films")
-    module("highdicom")
     rows = [row for row, code in enumerate(scores.films.status) if code == Status.OK]
     dicom = [row for row in rows if scores.films.kind[row] == "dicom"]
     if not dicom:
@@ -31,6 +30,7 @@ def write_reports(scores: Scores, options: ExportOptions, progress: Progress) ->
             f"none of the {len(rows)} scored films is DICOM, and only a DICOM film has the UIDs that a report refers "
             "to. Export as csv, json or parquet."
         )
+    module("highdicom")  # missing, it is told before anything is made
     films = _films(scores, dicom, options.films)
     _make_folder(options)
     algorithm = _algorithm(scores.provenance)

@@ -25,6 +25,7 @@ def as_text(described: Mapping[str, Any]) -> str:
 
 def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
     provenance, model, films = found["provenance"], found["model"], found["films"]
+    command = words(provenance, "command")
     yield _facts(
         ("scores file", f"{found['file']}, complete"),
         ("made", _joined(" ", word(found, "created"), "by cxrscore " + (word(found, "cxrscore") or "unknown"))),
@@ -34,7 +35,7 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
         ("backend", _backend(provenance)),
         ("films folder", word(provenance, "films", "folder")),
         ("labels", _labels(provenance, films)),
-        ("command", " ".join(words(provenance, "command"))),
+        ("command", _joined(" ", "cxrscore" if command else "", *command)),
         ("fingerprint", found["fingerprint"]),
         ("LEAKED", _LEAKED if found["leaked"] is True else ""),
         *(("warning", text) for text in _some(words(provenance, "warnings"))),

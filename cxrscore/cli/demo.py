@@ -18,7 +18,7 @@ from cxrscore.cli.common import (
 )
 
 
-@click.command()
+@click.command(short_help="A first look: synthetic films, trained on, scored and reported.")
 @click.argument("folder", type=FOLDER)
 @click.option(
     "--backend",

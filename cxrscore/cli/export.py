@@ -25,7 +25,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 FORMATS = ("csv", "json", "parquet", "dicom-sr")
 
 
-@click.command()
+@click.command(short_help="Write scores as CSV, JSON, Parquet or DICOM reports.")
 @click.argument("scores", type=FILE)
 @click.option(
     "-o",

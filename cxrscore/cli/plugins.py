@@ -34,7 +34,7 @@ def plugins(as_json: bool) -> None:
         click.echo(listing(found))
 
 
-@click.command()
+@click.command(short_help="Hold a plugin to numbered cases, or compare backends.")
 @click.argument("name", required=False, shell_complete=complete_plugins)
 @click.option("--table", type=FILE, help="A label table for `check dataset:NAME` to read.")
 @click.option("--parity", "model", type=FILE, metavar="MODEL", help="Compare backends on this model file instead.")

@@ -9,7 +9,7 @@ import click
 from cxrscore.cli.common import FILE, ends_with_exit_code, json_option, print_json, print_text
 
 
-@click.command()
+@click.command(short_help="Say what a scores file or a model is; write a model card.")
 @click.argument("file", type=FILE)
 @click.option("--card", is_flag=True, help="Of a model: print a model card, Markdown, of what the file says.")
 @json_option

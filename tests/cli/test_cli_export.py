@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,22 @@ def test_a_reader_that_goes_away_is_no_fault(home):
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.json"])
+def test_a_full_disk_leaves_no_file(home, name):
+    """A limit on the size of files does what a full disk does, after the first pieces went through."""
+    made_file(Path("big.h5"), 1500)
+    line = [sys.executable, "-m", "cxrscore", "export", str(home / "big.h5"), "-o", name]
+    limit = (20_000, 20_000)
+    done = subprocess.run(
+        line,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    assert done.returncode == 74
+    assert done.stderr == f"cxrscore: cannot write {name}: File too large. Nothing was left half-written.\n"
+    assert sorted(os.listdir()) == ["big.h5", "out.h5"]

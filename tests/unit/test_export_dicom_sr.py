@@ -142,6 +142,38 @@ def test_every_value_has_the_form_of_its_kind(folder):
     assert len(elements) > 200
 
 
+def below(dataset, path):
+    """The items that a path of sequences leads to."""
+    items = [dataset]
+    for name in path:
+        items = [item for outer in items for item in outer.get(name) or ()]
+    return items
+
+
+@pytest.mark.parametrize("with_patient", [False, True])
+def test_what_the_standard_demands_of_this_kind_of_document_is_there(folder, with_patient):
+    """Types 1 and 2 of PS3.3, as tables that highdicom ships have them, of all modules that the IOD must have, but for
+    the content: there the tables do not say which attributes are of which kind of item, and highdicom's parser looks.
+    """
+    tables = pytest.importorskip("highdicom._standard_utils")
+    _, (path,) = export(folder, with_patient=with_patient)
+    report = pydicom.dcmread(path)
+    modules = [m["key"] for m in tables.get_iod_module_map()["comprehensive-sr"] if m["usage"] == "M"]
+    modules.remove("sr-document-content")
+    assert {"patient", "general-study", "sr-document-general", "sop-common"} <= set(modules)
+    looked = 0
+    for module in modules:
+        for attribute in tables.get_module_attribute_map()[module]:
+            place = [*attribute["path"], attribute["keyword"]]
+            for item in below(report, attribute["path"]):
+                if attribute["type"] in ("1", "2"):
+                    looked += 1
+                    assert attribute["keyword"] in item, place
+                if attribute["type"] == "1":
+                    assert not item[attribute["keyword"]].is_empty, place
+    assert looked > 30
+
+
 # --- privacy
 
 

@@ -89,17 +89,25 @@ def _model(found: Any) -> str:
 
 def _data(found: Any) -> str:
     patients = told(found, "training", "patients")
+    table = word(found, "training", "labels", "file")
     return _list(
-        ("Label table", word(found, "training", "labels", "file")),
+        ("Label table", table),
         ("Its layout", word(found, "training", "labels", "dataset")),
         ("Its SHA-256", word(found, "training", "labels", "sha256")),
         ("Patients", str(patients) if patients else ""),
         ("Findings", ", ".join(found["spec"]["findings"])),
-        ("Reference standard", "the labels of that table; how they came about is not recorded"),
+        ("Reference standard", f"the labels of {table}; how they came about is not recorded" if table else ""),
     )
 
 
+def _is_imported(found: Any) -> bool:
+    """Whether others trained the model: what only a training run can tell is then empty or 0."""
+    return told(found, "training", "imported") is not None
+
+
 def _partitions(found: Any) -> str:
+    if _is_imported(found):
+        return UNKNOWN
     split = told(found, "training", "split")
     leaks = word(found, "training", "leaks")
     rows = [(name, word(split, name) or UNKNOWN) for name in ("train", "valid", "test")]
@@ -132,6 +140,14 @@ def _preprocessing(found: Any) -> str:
 
 def _training(found: Any) -> str:
     training = found["training"]
+    if _is_imported(found):
+        return "The model was trained elsewhere; how is not recorded.\n\n" + _list(
+            ("Imported from", word(training, "weights", "name")),
+            ("SHA-256 of that", word(training, "weights", "sha256")),
+            ("Licence of that", word(training, "weights", "licence")),
+            ("As a file of", word(training, "imported", "kind")),
+            ("Outputs in it", word(training, "imported", "outputs")),
+        )
     recipe = [(name, "" if value is None else str(value)) for name, value in (told(training, "recipe") or {}).items()]
     return (
         _list(
@@ -149,14 +165,12 @@ def _training(found: Any) -> str:
 
 
 def _figures(found: Any) -> str:
-    validation, thresholds = found["validation"], found["thresholds"]
+    validation = found["validation"]
+    if _is_imported(found):
+        points = [(finding, *_point(found, finding)) for finding in found["spec"]["findings"]]
+        return f"{UNKNOWN}\n\n" + _table(("finding", "operating point", "rule"), points)
     rows = [
-        (
-            finding,
-            _figure(told(validation, "auc", finding)),
-            _figure(told(thresholds, finding, "prob")) if finding in thresholds else "",
-            word(thresholds, finding, "rule"),
-        )
+        (finding, _figure(told(validation, "auc", finding)), *_point(found, finding))
         for finding in found["spec"]["findings"]
     ]
     return (
@@ -172,6 +186,12 @@ def _figures(found: Any) -> str:
         + "\n\n"
         + _table(("finding", "AUC", "operating point", "rule"), rows)
     )
+
+
+def _point(found: Any, finding: str) -> tuple[str, str]:
+    """The operating point of a finding and how it was chosen; empty where it has none."""
+    point = told(found, "thresholds", finding)
+    return (_figure(told(point, "prob")), word(point, "rule")) if point else ("", "")
 
 
 def _figure(value: Any) -> str:

@@ -72,7 +72,7 @@ def _finding(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
-    spec, training, split = found["spec"], found["training"], found["training"]["split"]
+    spec, training = found["spec"], found["training"]
     yield _facts(
         ("model file", found["file"]),
         ("SHA-256", found["sha256"]),
@@ -85,22 +85,32 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
         ("head", f"{spec['head']}, {spec['activation']}; trained: {spec['trainable']}"),
         ("licence", word(found, "licence")),
     )
-    yield "training\n" + _facts(
-        ("made", f"{training['created']} by cxrscore {training['cxrscore']}"),
-        ("backend", _joined(", ", training["backend"], *versions(training))),
-        ("started from", word(training, "weights", "name")),
-        ("labels", f"{training['labels']['file']}, layout {training['labels']['dataset']}"),
-        ("split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"),
-        ("patients", word(training, "patients")),
-        ("epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"),
-        ("seed", word(training, "seed")),
-        ("LEAKED", _LEAKED if training["leaked"] is True else ""),
-        indent="  ",
-    )
-    yield "recipe\n" + _facts(
-        *((key, "-" if value is None else str(value)) for key, value in training["recipe"].items()), indent="  "
-    )
+    yield "training\n" + _facts(*_training(training), indent="  ")
+    if training["recipe"]:
+        yield "recipe\n" + _facts(
+            *((key, "-" if value is None else str(value)) for key, value in training["recipe"].items()), indent="  "
+        )
     yield _validation(found)
+
+
+def _training(training: Mapping[str, Any]) -> Iterator[Line]:
+    made = f"{training['created']} by cxrscore {training['cxrscore']}"
+    if told(training, "imported") is not None:
+        yield "imported", made
+        yield "from", _joined(", a file of ", word(training, "weights", "name"), word(training, "imported", "kind"))
+        yield "SHA-256 of that", word(training, "weights", "sha256")
+        yield "trained", "elsewhere"
+        return
+    labels, split = training["labels"], training["split"]
+    yield "made", made
+    yield "backend", _joined(", ", training["backend"], *versions(training))
+    yield "started from", word(training, "weights", "name")
+    yield "labels", f"{labels['file']}, layout {labels['dataset']}"
+    yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
+    yield "patients", word(training, "patients")
+    yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"
+    yield "seed", word(training, "seed")
+    yield "LEAKED", _LEAKED if training["leaked"] is True else ""
 
 
 def _validation(found: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.models.architectures import initial_tensors
 from cxrscore.models.bundle import load_model, save_model
-from cxrscore.show import as_text, card_of, describe_file, describe_scores, model_card
+from cxrscore.show import as_text, card_of, describe_file, describe_model, describe_scores, model_card
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
 
@@ -157,6 +157,39 @@ def test_the_card_says_what_is_not_recorded(model):
     assert "## Licence\n\nnot recorded\n" in card
     unleaked = replace(file, document={**file.document, "training": {**training, "leaked": False}})
     assert "* Apart by patient: unknown: the table names no patients" in model_card(unleaked)
+
+
+def test_a_model_that_others_trained_claims_no_training(model):
+    """As `cxrscore import` writes it: what only a training run can tell is empty or 0."""
+    file = load_model(model)
+    empty = {"seed": 0, "recipe": {}, "history": [], "best_epoch": 0, "monitor": "", "patients": 0}
+    training = {
+        **file.document["training"],
+        **empty,
+        "weights": {"name": "net.pth.tar", "sha256": "cd" * 32, "licence": "unknown"},
+        "imported": {"kind": "chexnet", "outputs": 14},
+        "split": {"train": 0, "valid": 0, "test": 0, "rule": "not known", "sha256": ""},
+        "labels": {"file": "", "dataset": "", "sha256": ""},
+    }
+    whole = {**file.document, "training": training, "validation": {"loss": None, "macro_auc": None, "auc": {}}}
+    foreign = replace(file, document=whole)
+    card = model_card(foreign)
+    for section in ("Partitions", "Figures on the validation films"):
+        assert f"\n## {section}\n\nnot recorded\n" in card
+    for line in (
+        "* Label table: not recorded",
+        "* Reference standard: not recorded",
+        "* Imported from: net.pth.tar",
+        "* As a file of: chexnet",
+        "| Mass | 0.250 | youden |",
+    ):
+        assert f"\n{line}\n" in card, line
+    for word in ("undefined", "checked in training", "flatter", "| train |", "Epoch"):
+        assert word not in card
+    text = as_text(describe_model(foreign))
+    assert re.search(r"^  from +net\.pth\.tar, a file of chexnet$", text, re.MULTILINE)
+    assert "0 of 0" not in text
+    assert "recipe" not in text
 
 
 def test_nothing_of_a_file_becomes_markdown(model):

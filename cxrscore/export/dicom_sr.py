@@ -33,8 +33,8 @@ _NAMESPACE = uuid.UUID("6d1a6a0e-0b7c-5d0f-9a53-2c7f1a4e8b90")
 class Algorithm:
     """What scored, as far as the provenance says.
 
-    network     such as densenet121; "" where unknown
-    model       SHA-256 of the model file, hex; "" where unknown
+    network     such as densenet121; "" where unknown; of several models with " + " between
+    model       SHA-256 of the model file, hex; "" where unknown; of several the SHA-256 of these with blanks between
     parameters  further words of how, one text each
     created     when scoring ended; None where unknown
     """

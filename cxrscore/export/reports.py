@@ -18,6 +18,9 @@ from cxrscore.films import Status, find_films, read_bytes
 from cxrscore.progress import Progress
 from cxrscore.scores import Scores
 
+MOST = 16
+"""Models that a report names; a file may name any number."""
+
 
 def write_reports(scores: Scores, options: ExportOptions, progress: Progress) -> ExportResult:
     """One file a report, named by its UID; each is whole or absent. InputError where no film can have one."""
@@ -93,17 +96,29 @@ def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algori
 
 def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
     """From a provenance of any shape."""
+    models = _models(provenance)
+    networks = dict.fromkeys(_text(one, "document", "spec", "architecture") for one in models)
+    digests = [_text(one, "sha256") for one in models]
+    views = provenance.get("views")
+    number = views.get("number") if isinstance(views, Mapping) else None
     told = {
         "backend": _text(provenance, "backend", "name"),
         "framework": _text(provenance, "backend", "framework"),
         "precision": _text(provenance, "backend", "precision"),
+        "mean over models": " ".join(digests) if len(digests) > 1 else "",
+        "mean over views": str(number) if isinstance(number, int) and number > 1 else "",
     }
     return Algorithm(
-        network=_text(provenance, "model", "document", "spec", "architecture"),
-        model=_text(provenance, "model", "sha256"),
+        network=" + ".join(name for name in networks if name),
+        model=digests[0] if len(digests) == 1 else sha256_bytes(" ".join(digests).encode()) if digests else "",
         parameters=tuple(f"{name}: {text}" for name, text in told.items() if text),
         created=_time(_text(provenance, "created")),
     )
+
+
+def _models(provenance: Mapping[str, Any]) -> list[Any]:
+    several = provenance.get("models", [provenance.get("model")])
+    return several[:MOST] if isinstance(several, list) else []
 
 
 def _time(text: str) -> datetime.datetime | None:

@@ -11,7 +11,7 @@ from cxrscore.contract import Floats
 from cxrscore.files.plain import strict_json
 from cxrscore.films import Status
 from cxrscore.scores import SPLITS, Scores
-from cxrscore.show.told import told
+from cxrscore.show.told import models, told
 
 
 def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str, Any]:
@@ -20,7 +20,6 @@ def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str,
     name  of the file
     """
     provenance = strict_json(dict(scores.provenance), f"{name}: its provenance")
-    document = told(provenance, "model", "document")
     return {
         "kind": "scores",
         "file": name,
@@ -28,19 +27,24 @@ def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str,
         "fingerprint": fingerprint,
         "created": told(provenance, "created"),
         "cxrscore": told(provenance, "cxrscore"),
-        "model": {
-            "file": told(provenance, "model", "file"),
-            "sha256": told(provenance, "model", "sha256"),
-            "architecture": told(document, "spec", "architecture"),
-            "size": told(document, "spec", "size"),
-            "licence": told(document, "licence"),
-        },
-        "leaked": told(document, "training", "leaked"),
+        "models": [_model(one) for one in models(provenance)],
+        "views": told(provenance, "views", "number"),
+        "leaked": any(told(one, "document", "training", "leaked") is True for one in models(provenance)),
         "films": _films(scores),
         "findings": _findings(scores),
         "heat_maps": len(scores.heat_maps.film),
         "small_films": len(scores.thumbnails.film),
         "provenance": provenance,
+    }
+
+
+def _model(one: Any) -> dict[str, Any]:
+    return {
+        "file": told(one, "file"),
+        "sha256": told(one, "sha256"),
+        "architecture": told(one, "document", "spec", "architecture"),
+        "size": told(one, "document", "spec", "size"),
+        "licence": told(one, "document", "licence"),
     }
 
 

@@ -24,14 +24,13 @@ def as_text(described: Mapping[str, Any]) -> str:
 
 
 def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
-    provenance, model, films = found["provenance"], found["model"], found["films"]
+    provenance, films = found["provenance"], found["films"]
     command = words(provenance, "command")
     yield _facts(
         ("scores file", f"{found['file']}, complete"),
         ("made", _joined(" ", word(found, "created"), "by cxrscore " + (word(found, "cxrscore") or "unknown"))),
-        ("model", _joined(", ", word(model, "file"), word(model, "architecture"), _pixels(model))),
-        ("model's SHA-256", word(model, "sha256")),
-        ("model's licence", word(model, "licence")),
+        *(line for model in _some(found["models"]) for line in _model(model)),
+        ("score", _mean(len(found["models"]), found["views"])),
         ("backend", _backend(provenance)),
         ("films folder", word(provenance, "films", "folder")),
         ("labels", _labels(provenance, films)),
@@ -48,6 +47,22 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
         ("", "mean", "largest", "threshold", "above", "positive", "negative"), *map(_finding, found["findings"])
     )
     yield f"heat maps: {found['heat_maps']}, small films: {found['small_films']}"
+
+
+def _model(model: Any) -> Iterator[Line]:
+    if isinstance(model, str):
+        yield "", model
+        return
+    yield "model", _joined(", ", word(model, "file"), word(model, "architecture"), _pixels(model))
+    yield "its SHA-256", word(model, "sha256")
+    yield "its licence", word(model, "licence")
+
+
+def _mean(count: int, views: Any) -> str:
+    """What a score is a mean over; "" where it is none."""
+    over = [f"{count} models"] * (count > 1)
+    over += [f"{views} views of each film"] * (isinstance(views, int) and views > 1)
+    return f"mean over {' and '.join(over)}" if over else ""
 
 
 def _backend(provenance: Any) -> str:
@@ -130,9 +145,9 @@ def _pixels(model: Mapping[str, Any]) -> str:
     return f"{size} x {size} pixels" if size else ""
 
 
-def _some(texts: list[str]) -> list[str]:
-    more = len(texts) - _MOST
-    return texts if more <= 0 else [*texts[:_MOST], f"and {more} more; --json has all"]
+def _some(entries: list[Any]) -> list[Any]:
+    more = len(entries) - _MOST
+    return entries if more <= 0 else [*entries[:_MOST], f"and {more} more; --json has all"]
 
 
 def _decimal(value: Any) -> str:

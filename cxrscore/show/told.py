@@ -27,6 +27,15 @@ def words(tree: Any, *keys: str) -> list[str]:
     return [str(part) for part in value if isinstance(part, str | int | float)] if isinstance(value, list) else []
 
 
+def models(provenance: Mapping[str, Any]) -> list[Any]:
+    """What a scores file tells of each model that scored: one, or several whose scores were averaged."""
+    several = told(provenance, "models")
+    if isinstance(several, list):
+        return several
+    one = told(provenance, "model")
+    return [] if one is None else [one]
+
+
 def versions(training: Mapping[str, Any]) -> list[str]:
     """Versions of what computed a model, each with its name; that of the framework begins with it."""
     found = told(training, "versions")

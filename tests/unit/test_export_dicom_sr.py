@@ -105,6 +105,21 @@ def test_the_report_says_what_was_scored_by_what(folder):
     assert not [text for text in texts if "operating point of Pulmonary edema" in text]
 
 
+def test_means_over_models_and_views_are_told(folder):
+    models = [
+        {"sha256": digest * 32, "document": {"spec": {"architecture": name}}}
+        for digest, name in (("ab", "tinycnn"), ("cd", "resnet50"))
+    ]
+    _, (path,) = export(folder, given=scores(provenance={"models": models, "views": {"number": 3}}))
+    assert {
+        "cxrscore tinycnn + resnet50",
+        f"mean over models: {'ab' * 32} {'cd' * 32}",
+        "mean over views: 3",
+    } <= _texts(path)
+    serial = sha256_bytes(f"{'ab' * 32} {'cd' * 32}".encode())
+    assert pydicom.dcmread(path).DeviceSerialNumber == serial
+
+
 def _evidence_order():
     return ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
@@ -300,7 +315,8 @@ def test_a_path_that_leads_out_of_the_folder_is_no_film_of_it(folder):
 
 
 def test_odd_names_and_a_provenance_of_any_shape_are_taken(folder):
-    for told in ({}, {"backend": 7, "model": [1], "created": "yesterday"}, {"created": "2026-01-02T03:04:05"}):
+    odd = {"backend": 7, "model": [1], "created": "yesterday", "views": 3}
+    for told in ({}, odd, {"created": "2026-01-02T03:04:05"}, {"models": 7}, {"models": [7, None, {}]}):
         result, files = export(
             folder, "out", given=scores(provenance=told, findings=("a\\b\x1b", "\udcff")), overwrite=True
         )

@@ -60,9 +60,9 @@ def test_the_numbers_by_hand():
         "negatives": 0,
     }
     assert (edema["threshold"], edema["above_threshold"]) == (None, None)
-    assert found["model"]["sha256"] == "ab" * 32
+    assert [one["sha256"] for one in found["models"]] == ["ab" * 32]
     assert found["complete"] is True
-    assert found["leaked"] is None
+    assert found["leaked"] is False
 
 
 def test_a_file_is_described_as_it_is_read(tmp_path):
@@ -87,9 +87,37 @@ def test_a_leak_is_told():
     assert "LEAKED" not in as_text(described())
 
 
+def test_means_over_models_and_views_are_told():
+    leaked = {"sha256": "cd" * 32, "file": "b.safetensors", "document": {"training": {"leaked": True}}}
+    several = {"models": [{"sha256": "ab" * 32, "file": "a.safetensors"}, leaked], "views": {"number": 4}}
+    found = described(provenance=several)
+    assert [one["file"] for one in found["models"]] == ["a.safetensors", "b.safetensors"]
+    assert found["leaked"] is True
+    text = as_text(found)
+    assert "mean over 2 models and 4 views of each film" in text
+    assert "LEAKED" in text
+    assert "mean over" not in as_text(described())
+    many = as_text(described(provenance={"models": [{"sha256": "ab" * 32}] * 1000}))
+    assert "and 990 more" in many
+    assert len(many.splitlines()) < 60
+
+
 @pytest.mark.parametrize("value", [None, 7, True, "text", [], [1, [2]], {}, {"a": {}}, NAN, 10**400])
 @pytest.mark.parametrize(
-    "key", ["created", "cxrscore", "command", "backend", "model", "films", "labels", "warnings", "preprocessing"]
+    "key",
+    [
+        "created",
+        "cxrscore",
+        "command",
+        "backend",
+        "model",
+        "models",
+        "views",
+        "films",
+        "labels",
+        "warnings",
+        "preprocessing",
+    ],
 )
 def test_a_provenance_of_any_shape_is_shown(key, value):
     found = described(provenance={key: value})

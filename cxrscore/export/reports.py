@@ -35,7 +35,7 @@ def write_reports(scores: Scores, options: ExportOptions, progress: Progress) ->
         )
     module("highdicom")  # missing, it is told before anything is made
     films = _films(scores, dicom, options.films)
-    _make_folder(options)
+    _make_folder(options, options.films)
     algorithm = _algorithm(scores.provenance)
     failed: dict[str, str] = {}
     for done, (row, film) in enumerate(zip(dicom, films, strict=True), start=1):
@@ -67,8 +67,12 @@ def _films(scores: Scores, rows: list[int], folder: Path) -> Iterator[Path | Non
     return (None if name is None else folder / name for name in names)
 
 
-def _make_folder(options: ExportOptions) -> None:
+def _make_folder(options: ExportOptions, films: Path) -> None:
     folder = options.output
+    if folder.resolve().is_relative_to(films.resolve()):
+        raise InputError(
+            f"{folder} lies in {films}: the reports would be taken for films. Name a folder outside of it."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if any(folder.iterdir()) and not options.overwrite:

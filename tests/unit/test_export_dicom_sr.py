@@ -332,9 +332,12 @@ def test_what_cannot_be_a_folder_of_reports_is_told(folder):
         export_pieces(scores(), wanted)
     with pytest.raises(InputError, match="none of the 1 scored films is DICOM"):
         export(folder, given=few_scores(["b.png"], prob=((0.1, 0.2),)))
+    with pytest.raises(InputError, match="would be taken for films"):
+        export(folder, "films/reports")
     with pytest.raises(InputError, match="is not a folder"):
         export_scores(scores(), replace(wanted, films=folder / "nowhere"))
     assert not (folder / "out").exists()
+    assert not (folder / "films" / "reports").exists()
     export(folder)
     with pytest.raises(InputError, match=r"is not empty\..*--overwrite"):
         export(folder)

@@ -6,16 +6,30 @@ import click
 
 from cxrscore import __version__
 from cxrscore.cli.demo import demo
+from cxrscore.cli.export import export
 from cxrscore.cli.imports import import_file
 from cxrscore.cli.plugins import check, plugins
 from cxrscore.cli.report import report
 from cxrscore.cli.score import score
+from cxrscore.cli.show import show
 from cxrscore.cli.train import train
 from cxrscore.cli.verify import verify
 
 
+class _InOrder(click.Group):
+    """Lists its commands as they were added, which is the order in which people need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CXRSCORE", "max_content_width": 100}
+    cls=_InOrder,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "CXRSCORE",
+        "max_content_width": 100,
+    },
 )
 @click.version_option(__version__, prog_name="cxrscore")
 def main() -> None:
@@ -32,5 +46,5 @@ def main() -> None:
     """
 
 
-for _command in (train, score, report, verify, import_file, plugins, check, demo):
+for _command in (demo, train, import_file, score, report, show, export, verify, plugins, check):
     main.add_command(_command)

@@ -18,7 +18,7 @@ from cxrscore.cli.common import (
 )
 
 
-@click.command()
+@click.command(short_help="Make one self-contained HTML page of a scores file.")
 @click.argument("scores", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Page to write. [default: SCORES with the suffix .html]")
 @click.option("--figures", type=FOLDER, help="Also write every figure into this folder.")

@@ -13,6 +13,7 @@ from cxrscore.cli.common import (
     FILE,
     FOLDER,
     Bar,
+    complete_plugins,
     device_option,
     ends_with_exit_code,
     json_option,
@@ -49,7 +50,11 @@ from cxrscore.cli.common import (
     "--labels", type=FILE, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
 )
 @click.option("--no-labels", is_flag=True, help="Join no label table, even if one lies there.")
-@click.option("--backend", help="What computes. [default: the fastest installed one that can run the models]")
+@click.option(
+    "--backend",
+    shell_complete=complete_plugins,
+    help="What computes. [default: the fastest installed one that can run the models]",
+)
 @click.option(
     "-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Films computed together."
 )

@@ -11,6 +11,7 @@ from cxrscore.cli.common import (
     FILE,
     FOLDER,
     Bar,
+    complete_plugins,
     device_option,
     ends_with_exit_code,
     json_option,
@@ -53,7 +54,9 @@ def _use_recipe(context: click.Context, option: click.Parameter, path: Path | No
     "-o", "--output", type=FILE, default=Path("model.safetensors"), show_default=True, help="Model file to write."
 )
 @click.option(
-    "--backend", help="keras, torch, or another that `cxrscore plugins` lists. [default: the first that can train]"
+    "--backend",
+    shell_complete=complete_plugins,
+    help="keras, torch, or another that `cxrscore plugins` lists. [default: the first that can train]",
 )
 @click.option("--architecture", default="densenet121", show_default=True, help="densenet121, resnet50 or tinycnn.")
 @click.option(

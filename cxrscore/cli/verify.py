@@ -12,7 +12,7 @@ from cxrscore.errors import CheckError
 _WORDS = {True: "ok", False: "FAILED", None: "-"}
 
 
-@click.command()
+@click.command(short_help="Check again everything that a file claims.")
 @click.argument("file", type=FILE)
 @click.option("--films", type=FOLDER, help="The folder that was scored: its films are hashed again.")
 @click.option(

@@ -127,7 +127,7 @@ def unpacked(path: Path) -> Iterator[bytes]:
 
 
 def outputs(home: Path, name: str, *options: str) -> dict[str, list[bytes]]:
-    """What score, report and verify write and say, by command or file."""
+    """What score, report, verify, show and export write and say, by command or file."""
     before = {path for path in home.rglob("*") if path.is_file()}
     said = {
         "score": cxrscore(
@@ -139,9 +139,12 @@ def outputs(home: Path, name: str, *options: str) -> dict[str, list[bytes]]:
             home, "verify", f"{name}.h5", "--films", "canary-folder", "-m", "canary-model.safetensors", "--json",
             expect=0,
         ),
+        "show": cxrscore(home, "show", f"{name}.h5", "--json", expect=0),
+        "export csv": cxrscore(home, "export", f"{name}.h5", "-o", f"{name}.csv", "--all-columns", expect=0),
+        "export json": cxrscore(home, "export", f"{name}.h5", "-o", f"{name}.json", "--json", expect=0),
     }  # fmt: skip
     new = [path for path in home.rglob("*") if path.is_file() and path not in before]
-    assert {path.suffix for path in new} == {".h5", ".html", ".png"}
+    assert {path.suffix for path in new} == {".h5", ".html", ".png", ".csv", ".json"}
     for path in new:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     files = {str(path.relative_to(home)): list(unpacked(path)) for path in new}

@@ -201,7 +201,7 @@ class Model(Protocol):
 class Trainable(Protocol):
     """A model that can learn. One optimiser, Adam, lives inside it."""
 
-    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, learning_rate: float) -> float:
+    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
         """One Adam step a batch, in the order given; returns the mean loss, weighted by films."""
         ...
 

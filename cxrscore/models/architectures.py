@@ -7,7 +7,7 @@ network of ours for demos, tests and examples: four 3x3 convolutions with ReLU, 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -25,6 +25,8 @@ TINYCNN_LAYERS = ((16, 2), (32, 2), (64, 2), (64, 1))
 """Channels and stride of conv1 to conv4."""
 NORM_EPSILON = 1.001e-5
 """What keras.applications adds to the variance in batch normalisation."""
+NORM_MOMENTUM = 0.99
+"""What stays of a stored mean or variance in a step that normalises by its own batch: Keras' default."""
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-7
 """Of every backend's optimiser: Keras' defaults."""
@@ -195,14 +197,44 @@ def _draw(name: str, shape: Shape, seed: int) -> Floats:
 
 
 _LAST_BLOCK = {"densenet121": ("conv5_", "bn/"), "resnet50": ("conv5_block",), "tinycnn": ("conv4/",)}
+_STATISTICS = ("/moving_mean", "/moving_variance")
+_TAIL_CHANNELS = {"densenet121": 512, "resnet50": 1024, "tinycnn": 64}
 
 
 def trainable_names(spec: ModelSpec) -> frozenset[str]:
-    """The tensors that training may change. The statistics of batch normalisation never are: the networks run
-    with stored statistics in training as well, so that small batches do no harm and both frameworks agree."""
-    names = [n for n in tensor_shapes(spec) if not n.endswith(("/moving_mean", "/moving_variance"))]
+    """The tensors that the optimiser may change. The statistics of batch normalisation are not among them: they stay
+    or follow the batches, as ``Optimiser.batch_norm`` says."""
     prefixes = {"head": (), "last-block": _LAST_BLOCK[spec.architecture], "all": ("",)}[spec.trainable]
-    return frozenset(n for n in names if n.startswith(("head/", *prefixes)))
+    return learning_of(n for n in tensor_shapes(spec) if n.startswith(("head/", *prefixes)))
+
+
+def tail_names(spec: ModelSpec) -> frozenset[str]:
+    """The tensors of the last block and the head, statistics of batch normalisation included."""
+    return frozenset(n for n in tensor_shapes(spec) if n.startswith(("head/", *_LAST_BLOCK[spec.architecture])))
+
+
+def learning_of(names: Iterable[str]) -> frozenset[str]:
+    """Those of these tensors that an optimiser may change: all but statistics."""
+    return frozenset(name for name in names if not name.endswith(_STATISTICS))
+
+
+def tail_shape(spec: ModelSpec) -> Shape:
+    """h, w, K of what enters the last block: 400 pixels give 12, 12, 512 (densenet121, after pool4), 25, 25, 1024
+    (resnet50, after the ReLU of conv4) and 50, 50, 64 (tinycnn, after that of conv3)."""
+    side = feature_side(spec.architecture, spec.size)
+    if spec.architecture == "resnet50":
+        side = (spec.size - 1) // 16 + 1  # its last block begins with a stride
+    return side, side, _TAIL_CHANNELS[spec.architecture]
+
+
+def depth_of(spec: ModelSpec, name: str) -> int:
+    """How many blocks a tensor stands before the head: 0 the head's own, 1 the last block's, one more for each earlier
+    stage. A transition (pool4 of densenet121) counts with the stage that it ends, the first convolution as a stage."""
+    layer = name.split("/")[0]
+    if layer == "head":
+        return 0
+    last = len(TINYCNN_LAYERS) if spec.architecture == "tinycnn" else 5
+    return 1 if layer == "bn" else 1 + last - int(layer[4])
 
 
 def closed_form(spec: ModelSpec, kernel: Floats, findings: Sequence[int], activations: Floats, tap: str) -> Floats:

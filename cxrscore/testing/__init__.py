@@ -10,9 +10,11 @@ gives pytest every case of a backend; ``run_cases(BackendCases, backend=MyBacken
 """
 
 from cxrscore.testing.backend_build import BuildCases
+from cxrscore.testing.backend_divided import DividedCases
 from cxrscore.testing.backend_maps import EmbeddingCases, MapCases
 from cxrscore.testing.backend_optimiser import OptimiserCases
 from cxrscore.testing.backend_scores import ScoreCases
+from cxrscore.testing.backend_settings import SettingsCases
 from cxrscore.testing.backend_training import TrainingCases
 from cxrscore.testing.cases import Case, Outcome, cases, run_cases
 from cxrscore.testing.dataset_cases import DatasetCases
@@ -22,8 +24,17 @@ from cxrscore.testing.metric_cases import MetricCases
 from cxrscore.testing.namespace import SHARED
 
 
-class BackendCases(BuildCases, ScoreCases, EmbeddingCases, MapCases, TrainingCases, OptimiserCases):
-    """Every case of a backend, B01 to B45; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
+class BackendCases(
+    BuildCases,
+    ScoreCases,
+    EmbeddingCases,
+    MapCases,
+    TrainingCases,
+    OptimiserCases,
+    SettingsCases,
+    DividedCases,
+):
+    """Every case of a backend, B01 to B51; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
 
 
 __all__ = [

@@ -29,6 +29,7 @@ from cxrscore.testing import reference
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_near, expect_refusal, needs
 from cxrscore.testing.subject import (
     WEIGHTED_BCE,
+    at_rate,
     build,
     differentiable,
     embedding,
@@ -80,7 +81,7 @@ class EmbeddingCases(Cases):
         films, head = some_films(3, spec.size), embedding(model).head
         before = model.predict(films)
         batch = Batch(inputs=embedding(model).embed(films), labels=some_labels(3))
-        head.fit_epoch([batch], WEIGHTED_BCE, 1e-2)
+        head.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-2))
         moved = np.abs(model.predict(films) - before).max()
         expect(moved > 1e-4, f"training the head moved the model's logits by {moved:.1g}: the two share no tensor")
         whole = model.tensors()

@@ -14,6 +14,7 @@ from cxrscore.testing.cases import Cases, expect, expect_close, expect_near, exp
 from cxrscore.testing.subject import (
     WEIGHTED_BCE,
     WEIGHTS,
+    at_rate,
     build,
     smallest_spec,
     some_batch,
@@ -26,7 +27,8 @@ FADING = WEIGHTED_BCE.weighted((WEIGHTS * [1, 1e-3, 1e-6]).astype(np.float32))
 """Gradients from large to so small that it shows where Adam adds its epsilon."""
 
 
-def _model(backend: Backend, part: str = "all") -> TrainableModel:
+def small_model(backend: Backend, part: str = "all") -> TrainableModel:
+    """The smallest network, of which this part may learn."""
     spec = smallest_spec(backend, trainable=part)
     return trainable(build(backend, spec, tensors_of(backend, spec)))
 
@@ -39,15 +41,15 @@ class OptimiserCases(Cases):
         """Four steps follow Kingma and Ba, ICLR 2015, in the order of the end of their section 2, with betas 0.9 and
         0.999 and epsilon 1e-7: the second moment follows from the first within 1e-3 of the largest, and no number is
         further from where both lead it than a thousandth of the learning rate, however small its gradient."""
-        model = _model(backend)
+        model = small_model(backend)
         zeros = {name: np.zeros(value.shape) for name, value in model.state().items()}
         before, was = model.tensors(), zeros
         for step in range(1, 5):
-            model.fit_epoch([some_batch(model.spec, 3, seed=step)], FADING, RATE)
+            model.fit_epoch([some_batch(model.spec, 3, seed=step)], FADING, at_rate(RATE))
             now, after = {name: value.astype(np.float64) for name, value in model.state().items()}, model.tensors()
             expect(now["adam/step"] == step, f"adam/step is {now['adam/step']:g} after {step} steps")
             for name in (name.removeprefix("adam/m/") for name in now if name.startswith("adam/m/")):
-                _expect_step(name, step, (before, was), (after, now))
+                expect_step(name, step, (before, was), (after, now))
             before, was = after, now
 
     @needs(Trainable)
@@ -55,7 +57,7 @@ class OptimiserCases(Cases):
         """state() holds "adam/step", int64 [], and, float32 in the tensor's own shape, "adam/m/NAME" and "adam/v/NAME"
         for each tensor that learns and no other; all are 0 before the first step."""
         for part in ("last-block", "all"):
-            model = _model(backend, part)
+            model = small_model(backend, part)
             state, tensors = model.state(), model.tensors()
             known = model.spec.architecture in ARCHITECTURES
             names = trainable_names(model.spec) if known else {n.split("/", 2)[2] for n in state if n != "adam/step"}
@@ -72,16 +74,16 @@ class OptimiserCases(Cases):
     def test_b43_state_and_tensors_are_all_that_is_needed_to_go_on(self, backend: Backend) -> None:
         """A model built with tensors() and given state() after three steps makes the next three steps as the first
         model does, within 1e-6, also with another learning rate; state() returned copies."""
-        straight = _model(backend)
+        straight = small_model(backend)
         batches = [some_batch(straight.spec, count, seed=count) for count in (4, 3, 2)]
-        straight.fit_epoch(batches, WEIGHTED_BCE, 1e-3)
+        straight.fit_epoch(batches, WEIGHTED_BCE, at_rate(1e-3))
         state, tensors = straight.state(), straight.tensors()
         for _ in range(2):
-            straight.fit_epoch(batches, WEIGHTED_BCE, 2e-3)
+            straight.fit_epoch(batches, WEIGHTED_BCE, at_rate(2e-3))
         resumed = trainable(build(backend, straight.spec, tensors))
         resumed.restore(state)
         for _ in range(2):
-            resumed.fit_epoch(batches, WEIGHTED_BCE, 2e-3)
+            resumed.fit_epoch(batches, WEIGHTED_BCE, at_rate(2e-3))
         worst = 0.0
         for name, wanted in (straight.tensors() | straight.state()).items():
             found = (resumed.tensors() | resumed.state())[name]
@@ -93,8 +95,8 @@ class OptimiserCases(Cases):
     def test_b44_a_state_that_does_not_fit_is_refused(self, backend: Backend) -> None:
         """restore() of a state with an array missing, extra or misshapen raises an InputError, and leaves the optimiser
         as it was."""
-        model = _model(backend)
-        model.fit_epoch([some_batch(model.spec, 3)], WEIGHTED_BCE, 1e-3)
+        model = small_model(backend)
+        model.fit_epoch([some_batch(model.spec, 3)], WEIGHTED_BCE, at_rate(1e-3))
         state = model.state()
         name = sorted(state)[0]
         wrong: dict[str, Tensors] = {
@@ -111,21 +113,33 @@ class OptimiserCases(Cases):
     @needs(Trainable)
     def test_b45_another_loss_takes_over_and_the_optimiser_goes_on(self, backend: Backend) -> None:
         """A loss of the same name with other weights is another loss; the step count goes on."""
-        model = _model(backend)
+        model = small_model(backend)
         batch = some_batch(model.spec, 3)
-        model.fit_epoch([batch], WEIGHTED_BCE, 1e-3)
+        model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-3))
         doubled = WEIGHTED_BCE.weighted(2 * WEIGHTS)
         wanted = value_of(doubled, model.predict(batch.inputs), batch.labels)
-        expect_near(model.fit_epoch([batch], doubled, 1e-3), wanted, 1e-5, "the loss with doubled weights")
+        expect_near(model.fit_epoch([batch], doubled, at_rate(1e-3)), wanted, 1e-5, "the loss with doubled weights")
         expect(model.state()["adam/step"] == 2, f"adam/step is {model.state()['adam/step']} after two steps")
 
 
-def _expect_step(name: str, step: int, before: tuple[Tensors, Tensors], after: tuple[Tensors, Tensors]) -> None:
-    """(tensors, state) before and after a step: one follows from the other, the gradient read off the first moment."""
+def expect_step(
+    name: str,
+    step: int,
+    before: tuple[Tensors, Tensors],
+    after: tuple[Tensors, Tensors],
+    *,
+    rate: float = RATE,
+    decay: float = 0.0,
+) -> None:
+    """(tensors, state) before and after a step: one follows from the other, the gradient read off the first moment.
+
+    rate, decay  of this tensor
+    """
     (old, was), (new, now) = before, after
     m, v = now[f"adam/m/{name}"], now[f"adam/v/{name}"]
     gradient = (m - 0.9 * was[f"adam/m/{name}"]) / 0.1
     words = f"step {step}, {name}"
     expect_near(v, 0.999 * was[f"adam/v/{name}"] + 0.001 * gradient**2, 1e-3, f"{words}: second moment")
-    pace = RATE * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-    expect_close(new[name], old[name] - pace * m / (np.sqrt(v) + 1e-7), 1e-3 * RATE, f"{words}: value")
+    pace = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+    shrunk = old[name].astype(np.float64) * (1 - decay * rate)
+    expect_close(new[name], shrunk - pace * m / (np.sqrt(v) + 1e-7), 1e-3 * RATE, f"{words}: value")

@@ -32,6 +32,7 @@ from cxrscore.testing.subject import (
     FINDINGS,
     WEIGHTED_BCE,
     WEIGHTS,
+    at_rate,
     build,
     known_architectures,
     lively_tensors,
@@ -75,7 +76,7 @@ class TrainingCases(Cases):
         model = _model(backend)
         before, batches = model.tensors(), [some_batch(model.spec, count, seed=count) for count in (4, 3, 2)]
         for loss in (loss.weighted(WEIGHTS) for loss in losses):
-            found = model.fit_epoch(batches, loss, 0.0)
+            found = model.fit_epoch(batches, loss, at_rate(0.0))
             values = [value_of(loss, model.predict(batch.inputs), batch.labels) for batch in batches]
             expect(isinstance(found, float), f"{loss.name}: returned a {type(found).__name__}, wanted a float")
             expect_near(found, float(np.average(values, weights=[4, 3, 2])), 1e-5, f"{loss.name}: the mean loss")
@@ -88,7 +89,7 @@ class TrainingCases(Cases):
         model = _model(backend)
         batch, bare = some_batch(model.spec, 3), replace(WEIGHTED_BCE, weights=None)
         wanted = value_of(bare, model.predict(batch.inputs), batch.labels)
-        expect_near(model.fit_epoch([batch], bare, 0.0), wanted, 1e-5, "the loss without weights")
+        expect_near(model.fit_epoch([batch], bare, at_rate(0.0)), wanted, 1e-5, "the loss without weights")
 
     @needs(Trainable)
     def test_b33_gradients_equal_finite_differences(self, backend: Backend) -> None:
@@ -115,7 +116,7 @@ class TrainingCases(Cases):
         unknown = replace(batch, labels=np.full_like(batch.labels, np.nan))
         before = model.tensors()
         for loss in (loss.weighted(WEIGHTS) for loss in losses):
-            found = model.fit_epoch([unknown], loss, 1e-2)
+            found = model.fit_epoch([unknown], loss, at_rate(1e-2))
             expect(found == 0, f"{loss.name} of unknown labels is {found}, wanted 0")
             changed = sorted(_changed(before, model.tensors()))
             expect(not changed, f"{loss.name} of unknown labels changed {', '.join(changed[:5])}")
@@ -147,7 +148,7 @@ class TrainingCases(Cases):
         labels = np.repeat(np.array([[0.0], [1.0]], np.float32), 4, axis=0).repeat(len(FINDINGS), axis=1)
         films = 0.3 * some_batch(model.spec, 8).inputs + 0.6 * labels[:, :1, None]
         batch = Batch(inputs=films.astype(np.float32), labels=labels)
-        history = [model.fit_epoch([batch], WEIGHTED_BCE, 3e-3) for _ in range(16)]
+        history = [model.fit_epoch([batch], WEIGHTED_BCE, at_rate(3e-3)) for _ in range(16)]
         self.note(f"from {history[0]:.3f} to {history[-1]:.3f}")
         expect(history[-1] <= history[0] / 2, f"the loss went from {history[0]:.3f} to {history[-1]:.3f}, wanted half")
 
@@ -158,7 +159,7 @@ class TrainingCases(Cases):
         for part in get_args(TrainablePart):
             model = _model(backend, trainable=part)
             before = tensors_of(backend, need_reference(model.spec))
-            model.fit_epoch([some_batch(model.spec, 4)], WEIGHTED_BCE, 1e-3)
+            model.fit_epoch([some_batch(model.spec, 4)], WEIGHTED_BCE, at_rate(1e-3))
             changed, wanted = _changed(before, model.tensors()), trainable_names(model.spec)
             expect(not changed - wanted, f"{part}: {', '.join(sorted(changed - wanted)[:5])} changed and should not")
             expect(not wanted - changed, f"{part}: {', '.join(sorted(wanted - changed)[:5])} did not change")
@@ -174,7 +175,7 @@ class TrainingCases(Cases):
         model = trainable(build(backend, spec, lively_tensors(spec)))
         before, batch = model.tensors(), some_batch(spec, 3)
         wanted = value_of(WEIGHTED_BCE, model.predict(batch.inputs), batch.labels)
-        expect_near(model.fit_epoch([batch], WEIGHTED_BCE, 0.0), wanted, 1e-4, "the loss in training")
+        expect_near(model.fit_epoch([batch], WEIGHTED_BCE, at_rate(0.0)), wanted, 1e-4, "the loss in training")
         changed = sorted(_changed(before, model.tensors()))
         expect(not changed, f"a step with learning rate 0 changed {', '.join(changed[:5])}")
 
@@ -190,7 +191,7 @@ class TrainingCases(Cases):
         kept = {name: value.copy() for name, value in arrays.items()}
         for writeable in (False, True):
             batch.inputs.flags.writeable = batch.labels.flags.writeable = writeable
-            model.fit_epoch([batch], WEIGHTED_BCE, 1e-2)
+            model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-2))
         for name, value in arrays.items():
             expect(np.array_equal(value, kept[name], equal_nan=True), f"training changed the array given as {name}")
 
@@ -206,12 +207,12 @@ class TrainingCases(Cases):
             "labels of one finding": [replace(batch, labels=batch.labels[:, :1].copy())],
         }
         for what, batches in wrong.items():
-            expect_refusal(partial(model.fit_epoch, batches, WEIGHTED_BCE, 1e-3), InputError, "", what)
+            expect_refusal(partial(model.fit_epoch, batches, WEIGHTED_BCE, at_rate(1e-3)), InputError, "", what)
 
 
 def _gradients(model: TrainableModel, batch: Batch, loss: Loss) -> dict[str, Array]:
     """By tensor: a tenth of the gradient is the first moment after the first step of Adam."""
-    model.fit_epoch([batch], loss, 1e-3)
+    model.fit_epoch([batch], loss, at_rate(1e-3))
     return {n.removeprefix("adam/m/"): value / 0.1 for n, value in model.state().items() if n.startswith("adam/m/")}
 
 

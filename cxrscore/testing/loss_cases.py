@@ -16,6 +16,7 @@ from cxrscore.testing.namespace import SHARED, Namespace, Values
 from cxrscore.testing.subject import (
     FINDINGS,
     WEIGHTS,
+    at_rate,
     build,
     lively_tensors,
     some_films,
@@ -146,7 +147,7 @@ class LossCases(Cases):
             batch = Batch(inputs=some_films(1, spec.size), labels=np.array([labels], np.float32))
             model = trainable(build(backend, spec, tensors | {"head/bias": np.array(bias, np.float32)}))
             logits = model.predict(batch.inputs).astype(np.float64)
-            model.fit_epoch([batch], loss.weighted(WEIGHTS), 0.0)
+            model.fit_epoch([batch], loss.weighted(WEIGHTS), at_rate(0.0))
             found, wanted = model.state()["adam/m/head/bias"] / 0.1, _slopes(loss, logits, batch.labels)[0]
             words = f"d loss / d logit at {_rounded(logits)} with labels {labels}"
             expect(np.isfinite(found).all(), f"{words} is {_rounded(found)}")

@@ -2,12 +2,12 @@
 
 Layers and their names are those of keras.applications, as models.architectures lists them. It is written to be
 read and to be right, and takes a few seconds for a film of 400 pixels; films go through one by one, so memory does
-not grow with their number.
+not grow with their number, except where they are normalised together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -37,6 +37,28 @@ def features(spec: ModelSpec, tensors: Tensors, films: Floats) -> tuple[Doubles,
     return before, np.maximum(before, 0)
 
 
+def by_batch(
+    spec: ModelSpec, tensors: Tensors, films: Floats, norms: Collection[str]
+) -> tuple[Doubles, dict[str, Doubles]]:
+    """Logits where these layers of batch normalisation run on the statistics of all films together, and the tensors
+    with those statistics, mean and biased variance, in place of the stored ones."""
+    layers = _ByBatch({name: np.asarray(value, np.float64) for name, value in tensors.items()})
+    layers.norms = frozenset(norms)
+    before = _BASES[spec.architecture](layers, normalised(films, spec.normalize))
+    return head(spec, tensors, np.maximum(before, 0)), layers
+
+
+class _ByBatch(dict[str, Doubles]):
+    """Tensors in which a layer's statistics become those of what it is given."""
+
+    norms: frozenset[str] = frozenset()
+
+    def measure(self, name: str, x: Doubles) -> None:
+        if name in self.norms:
+            places = tuple(range(x.ndim - 1))
+            self[f"{name}/moving_mean"], self[f"{name}/moving_variance"] = x.mean(places), x.var(places)
+
+
 def head(spec: ModelSpec, tensors: Tensors, pooled: Array) -> Doubles:
     """float64 [N,C] of the map that the head pools or flattens, [N,h,w,K]."""
     kernel, bias = (np.asarray(tensors[f"head/{variable}"], np.float64) for variable in ("kernel", "bias"))
@@ -51,9 +73,9 @@ def embedding(spec: ModelSpec, pooled: Array) -> Doubles:
     return found
 
 
-def normalised(film: Array, normalize: str) -> Doubles:
-    """[S,S] in 0..1 -> [S,S,3], as ModelSpec.normalize says."""
-    grey: Doubles = np.repeat(np.asarray(film, np.float64)[..., None], 3, axis=-1)
+def normalised(films: Array, normalize: str) -> Doubles:
+    """[...,S,S] in 0..1 -> [...,S,S,3], as ModelSpec.normalize says."""
+    grey: Doubles = np.repeat(np.asarray(films, np.float64)[..., None], 3, axis=-1)
     if normalize == "imagenet-rgb":
         grey = (grey - RGB_MEAN) / RGB_SD
     if normalize == "imagenet-caffe":
@@ -68,25 +90,26 @@ def _relu(x: Doubles) -> Doubles:
 
 
 def _windows(x: Doubles, side: int, stride: int) -> Doubles:
-    """Squares of an odd side around every stride-th place, zeros outside: [H,W,K] -> [h,w,K,side,side]."""
+    """Squares of an odd side around every stride-th place, zeros outside: [...,H,W,K] -> [...,h,w,K,side,side]."""
     edge = (side // 2, side // 2)
-    padded = np.pad(x, (edge, edge, (0, 0)))
-    found: Doubles = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(0, 1))[::stride, ::stride]
-    return found
+    padded = np.pad(x, [*[(0, 0)] * (x.ndim - 3), edge, edge, (0, 0)])
+    found: Doubles = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(-3, -2))
+    return found[..., ::stride, ::stride, :, :, :]
 
 
 def _conv(layers: Layers, name: str, x: Doubles, stride: int = 1) -> Doubles:
-    """A square kernel of odd side, zeros outside: [H,W,K] -> [ceil(H/stride),ceil(W/stride),out]."""
+    """A square kernel of odd side, zeros outside: [...,H,W,K] -> [...,ceil(H/stride),ceil(W/stride),out]."""
     kernel = layers[f"{name}/kernel"]
-    windows = _windows(x, len(kernel), stride)
-    h, w = windows.shape[:2]
-    rows = windows.transpose(0, 1, 3, 4, 2).reshape(h * w, -1)
-    found: Doubles = (rows @ kernel.reshape(-1, kernel.shape[-1])).reshape(h, w, -1)
+    windows = np.moveaxis(_windows(x, len(kernel), stride), -3, -1)
+    rows = windows.reshape(-1, kernel[..., 0].size)
+    found: Doubles = (rows @ kernel.reshape(-1, kernel.shape[-1])).reshape(*windows.shape[:-3], -1)
     return found + layers.get(f"{name}/bias", 0.0)
 
 
 def _norm(layers: Layers, name: str, x: Doubles) -> Doubles:
-    """Batch normalisation with the stored statistics."""
+    """Batch normalisation, with the stored statistics unless the tensors say otherwise."""
+    if isinstance(layers, _ByBatch):
+        layers.measure(name, x)
     gamma, beta, mean, variance = (
         layers[f"{name}/{variable}"] for variable in ("gamma", "beta", "moving_mean", "moving_variance")
     )
@@ -95,14 +118,14 @@ def _norm(layers: Layers, name: str, x: Doubles) -> Doubles:
 
 def _max_pool(x: Doubles) -> Doubles:
     """3 x 3, stride 2, zeros outside."""
-    found: Doubles = _windows(x, 3, 2).max(axis=(3, 4))
+    found: Doubles = _windows(x, 3, 2).max(axis=(-2, -1))
     return found
 
 
 def _mean_pool(x: Doubles) -> Doubles:
     """2 x 2, stride 2; a last odd row or column is left out."""
-    h, w = x.shape[0] // 2, x.shape[1] // 2
-    found: Doubles = x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, -1).mean(axis=(1, 3))
+    *outer, h, w, channels = (*x.shape[:-3], x.shape[-3] // 2, x.shape[-2] // 2, x.shape[-1])
+    found: Doubles = x[..., : 2 * h, : 2 * w, :].reshape(*outer, h, 2, w, 2, channels).mean(axis=(-4, -2))
     return found
 
 

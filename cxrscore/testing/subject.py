@@ -12,11 +12,13 @@ from cxrscore.contract import (
     Backend,
     Batch,
     Differentiable,
+    Divided,
     Embedding,
     Explainable,
     Floats,
     Model,
     ModelSpec,
+    Optimiser,
     Precision,
     Tensors,
     Trainable,
@@ -70,6 +72,11 @@ def embedding(model: object) -> Embedding:
     return found
 
 
+def divided(model: object) -> Divided:
+    found: Divided = _need(Divided, model)
+    return found
+
+
 def explainable(model: object) -> Explainable:
     found: Explainable = _need(Explainable, model)
     return found
@@ -78,6 +85,11 @@ def explainable(model: object) -> Explainable:
 def differentiable(model: object) -> Differentiable:
     found: Differentiable = _need(Differentiable, model)
     return found
+
+
+def at_rate(learning_rate: float, **settings: Any) -> Optimiser:
+    """Plain Adam but for these settings."""
+    return Optimiser(learning_rate=learning_rate, **settings)
 
 
 def _need(ability: Any, model: object) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Array, Loss, Model
+from cxrscore.contract import Array, Loss, Model, Optimiser
 from cxrscore.errors import InputError
 from cxrscore.metrics import auc_per_finding, macro
 from cxrscore.progress import Progress
@@ -84,7 +84,7 @@ def _over(standing: Standing, options: TrainOptions) -> bool:
 def _epoch(feed: Feed, judge: _Judge, loss: Loss, options: TrainOptions, standing: Standing) -> Row:
     """One epoch, entered into the standing; returns its row of the history."""
     epoch, started = len(standing.history), time.monotonic()
-    train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, options.learning_rate)
+    train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, Optimiser(learning_rate=options.learning_rate))
     if not np.isfinite(train_loss):
         raise InputError(f"the loss is {train_loss} in epoch {epoch + 1}; try a smaller --learning-rate")
     valid_loss, aucs = judge()

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import keras
 import numpy as np
 
-from cxrscore.contract import Array, Batch, CamParts, Floats, Loss, ModelSpec, Precision, Tensors
+from cxrscore.contract import Array, Batch, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
-    ADAM_BETAS,
-    ADAM_EPSILON,
     check_adam_state,
     check_inputs,
     check_tap,
     check_tensors,
     closed_form,
     initial_tensors,
+    learning_of,
+    tail_names,
     tensor_shapes,
     trainable_names,
 )
 from cxrscore_keras.nets import Network, neutral_variables
+from cxrscore_keras.optimiser import Adam
 
 
 def build(
@@ -32,13 +34,12 @@ def build(
 ) -> KerasModel:
     """See contract.Backend.build."""
     values = initial_tensors(spec, seed) if tensors is None else check_tensors(spec, tensors)
-    found, learning = _found(device), trainable_names(spec)
+    found = _found(device)
     with _on(found):
         network = Network(spec, bf16=precision == "bf16")
         own = neutral_variables(network)
         for name, value in values.items():
             own[name].assign(np.array(value))  # a copy: jax may go on using the memory that it is given
-            own[name].trainable = name in learning
     return KerasModel(spec, network, found)
 
 
@@ -71,16 +72,27 @@ def _framework() -> str:
 
 
 class _Learner:
-    """What the model and its head share: a network from inputs to logits, and an Adam for what may learn of it."""
+    """What the model, its tail and its head share: a part of the network from inputs to logits, its tensors, and an
+    Adam for those that may learn."""
 
     def __init__(
-        self, spec: ModelSpec, model: keras.Model, variables: Mapping[str, keras.Variable], device: str
+        self,
+        spec: ModelSpec,
+        network: Network,
+        model: keras.Model,
+        device: str,
+        *,
+        names: Collection[str],
+        learning: Collection[str],
     ) -> None:
+        own = neutral_variables(network)
         self.spec = spec
+        self._network = network
         self._model = model
-        self._variables = {name: variables[name] for name in tensor_shapes(spec) if name in variables}
+        self._variables = {name: own[name] for name in tensor_shapes(spec) if name in names}
+        self._chosen = frozenset(learning)
         self._input_shape = tuple(model.input_shape[1:])
-        self._loss: Loss | None = None
+        self._compiled: tuple[Loss, Optimiser] | None = None
         self._traced: dict[int, Callable[..., object]] = {}
         self.framework = _framework()
         self.device = device
@@ -100,56 +112,64 @@ class _Learner:
     def tensors(self) -> dict[str, Array]:
         return {name: _to_numpy(variable) for name, variable in self._variables.items()}
 
-    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, learning_rate: float) -> float:
+    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
         with _on(self.device):
-            self._compile(loss)
-            self._adam.learning_rate = learning_rate
-            values = [(self._learn(batch), len(batch.inputs)) for batch in batches]
+            self._network.choose(self._chosen)  # the model, its tail and its head may take turns
+            self._compile(loss, replace(optimiser, learning_rate=0.0))
+            values = [(self._learn(batch, optimiser), len(batch.inputs)) for batch in batches]
         films = sum(count for _, count in values)
         if not films:
             raise InputError("there is no film to train on: fit_epoch was given no batch")
         return sum(value * count for value, count in values) / films
 
-    def _compile(self, loss: Loss) -> None:
-        """Only for another loss: Keras traces the training step anew after each compilation."""
-        if loss is not self._loss:
+    def _compile(self, loss: Loss, settings: Optimiser) -> None:
+        """Only for another loss or other settings: Keras traces the training step anew after each compilation."""
+        if self._compiled is None or loss is not self._compiled[0] or settings != self._compiled[1]:
+            self._adam.set(settings)
             self._model.compile(optimizer=self._adam, loss=self._bound(loss))
-            self._loss, self._traced = loss, {}
+            self._compiled, self._traced = (loss, settings), {}
+        self._network.normalise_by_batch(settings.batch_norm == "batch")
 
     def _bound(self, loss: Loss) -> Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]:
         """The loss of labels and logits, with its weights, ones where it has none."""
         weights = np.ones((2, len(self.spec.findings)), np.float32) if loss.weights is None else loss.weights
         return lambda labels, logits: loss.function(keras.ops, logits, labels, keras.ops.convert_to_tensor(weights))
 
-    def _learn(self, batch: Batch) -> float:
+    def _learn(self, batch: Batch, optimiser: Optimiser) -> float:
         """One Adam step; returns the loss before it."""
         inputs = check_inputs(batch.inputs, self._input_shape)
         labels = check_inputs(batch.labels, (len(self.spec.findings),))
         # One traced step for each number of films: at the second number TensorFlow would make that axis "unknown",
         # and a loss that divides by logits.shape[0] would fail.
         self._model.train_function = self._traced.get(len(inputs))
+        self._adam.learning_rate = optimiser.learning_rate * batch.rate
         self._model.reset_metrics()  # else Keras returns the mean since the last reset
         value = self._model.train_on_batch(inputs, labels, return_dict=True)["loss"]
         self._traced[len(inputs)] = self._model.train_function
         return float(value)
 
     @functools.cached_property
-    def _adam(self) -> keras.optimizers.Adam:
+    def _learning(self) -> dict[str, keras.Variable]:
+        """The tensors that learn, in Keras' order, which is the optimiser's."""
+        self._network.choose(self._chosen)
+        names = {id(variable): name for name, variable in self._variables.items()}
+        return {names[id(variable)]: variable for variable in self._model.trainable_variables}
+
+    @functools.cached_property
+    def _adam(self) -> Adam:
         """Made when first asked for: a model that only scores needs no moments."""
-        adam = keras.optimizers.Adam(beta_1=ADAM_BETAS[0], beta_2=ADAM_BETAS[1], epsilon=ADAM_EPSILON)
+        adam = Adam(self.spec, list(self._learning))
         with _on(self.device):
-            adam.build(self._model.trainable_variables)
+            adam.build(list(self._learning.values()))
         return adam
 
     @functools.cached_property
     def _moments(self) -> dict[str, keras.Variable]:
-        """The optimiser's variables by neutral name. Keras keeps them in the order of the tensors that learn."""
-        names = {id(variable): name for name, variable in self._variables.items()}
-        learning = [names[id(variable)] for variable in self._model.trainable_variables]
+        """The optimiser's variables by neutral name."""
         found = {}
         for letter, word in (("m", "momentum"), ("v", "velocity")):
             slots = [variable for variable in self._adam.variables if variable.name.endswith(f"_{word}")]
-            found |= {f"adam/{letter}/{name}": slot for name, slot in zip(learning, slots, strict=True)}
+            found |= {f"adam/{letter}/{name}": slot for name, slot in zip(self._learning, slots, strict=True)}
         return found
 
     def state(self) -> dict[str, Array]:
@@ -158,8 +178,7 @@ class _Learner:
 
     def restore(self, state: Tensors) -> None:
         shapes = tensor_shapes(self.spec)
-        learning = [name.removeprefix("adam/m/") for name in self._moments if name.startswith("adam/m/")]
-        values = check_adam_state({name: shapes[name] for name in learning}, state)
+        values = check_adam_state({name: shapes[name] for name in self._learning}, state)
         self._adam.iterations.assign(int(values["adam/step"]))
         for name, slot in self._moments.items():
             slot.assign(np.array(values[name]))
@@ -169,20 +188,33 @@ class KerasHead(_Learner):
     """The dense layer alone, on embeddings [N,K]; its tensors are the model's own."""
 
 
+class KerasTail(_Learner):
+    """Last block and head, on what enters the last block, [N,h,w,K]; its tensors are the model's own."""
+
+
 class KerasModel(_Learner):
-    """A Model that is Trainable, Embedding, Explainable and Differentiable."""
+    """A Model that is Trainable, Embedding, Divided, Explainable and Differentiable."""
 
     def __init__(self, spec: ModelSpec, network: Network, device: str) -> None:
-        super().__init__(spec, network.score, neutral_variables(network), device)
-        self._network = network
+        names, learning = tensor_shapes(spec), trainable_names(spec)
+        super().__init__(spec, network, network.score, device, names=names, learning=learning)
 
     def embed(self, films: Floats) -> Floats:
         return self._run(self._network.embed, films)[0]
 
     @functools.cached_property
     def head(self) -> KerasHead:
-        variables = {name: variable for name, variable in self._variables.items() if name.startswith("head/")}
-        return KerasHead(self.spec, self._network.head, variables, self.device)
+        names = ("head/kernel", "head/bias")
+        return KerasHead(self.spec, self._network, self._network.head, self.device, names=names, learning=names)
+
+    def stem(self, films: Floats) -> Floats:
+        return self._run(self._network.stem, films)[0]
+
+    @functools.cached_property
+    def tail(self) -> KerasTail:
+        names = tail_names(self.spec)
+        learning = learning_of(names)
+        return KerasTail(self.spec, self._network, self._network.tail, self.device, names=names, learning=learning)
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
         tap = check_tap(self.spec.architecture, tap)

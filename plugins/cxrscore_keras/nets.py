@@ -5,7 +5,8 @@ Layers hold Keras' first values: the caller assigns every variable that neutral_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import keras
@@ -15,19 +16,21 @@ from cxrscore.contract import ModelSpec
 from cxrscore.models.architectures import NORMALISATIONS, TINYCNN_LAYERS, taps
 
 
-class StoredStatistics(layers.Layer):
-    """The base, its batch normalisation with the stored statistics in training too (architectures.trainable_names).
+class Part(layers.Layer):
+    """The base or its last block, its batch normalisation with the stored statistics in training too; ``by_batch``:
+    with those of the batch in layers that are trainable.
 
     A layer of its own, because a functional model hands ``training=True`` down to its layers even where they
     were called with ``training=False``.
     """
 
-    def __init__(self, base: keras.Model) -> None:
-        super().__init__(name="base")
-        self.base = base
+    def __init__(self, part: keras.Model, name: str) -> None:
+        super().__init__(name=name)
+        self.part = part
+        self.by_batch = False
 
-    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        return self.base(x, training=False)
+    def call(self, x: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        return self.part(x, training=bool(training) and self.by_batch)
 
 
 def _tinycnn(*, input_shape: tuple[int, int, int], **_of_applications: object) -> keras.Model:
@@ -45,6 +48,9 @@ _BASES: dict[str, Callable[..., keras.Model]] = {
     "resnet50": keras.applications.ResNet50,
     "tinycnn": _tinycnn,
 }
+
+
+_LAST_OF_STEM = {"densenet121": "pool4_pool", "resnet50": "conv4_block6_out", "tinycnn": "conv3_relu"}
 
 
 class Normalise(layers.Layer):
@@ -80,19 +86,23 @@ class Network:
     maps   by tap: films -> logits and the map at that layer, [N,h,w,K]
     heads  by tap: that map -> logits
     head   embeddings [N,K] -> logits
+    stem   films -> what enters the last block, [N,h,w,K]
+    tail   what enters the last block -> logits
     """
 
     def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
+        self._spec, self._bf16 = spec, bf16
         with _settings(bf16=bf16):
             whole = _BASES[spec.architecture](include_top=False, weights=None, input_shape=(spec.size, spec.size, 3))
             before = whole.get_layer(taps(spec.architecture)[1])
             self.base = keras.Model(whole.input, before.output, name=spec.architecture)
+            self._parts = [Part(self.base, "base")]
             self.dense = layers.Dense(len(spec.findings), dtype="float32", name="head")
             self._connect(spec)
 
     def _connect(self, spec: ModelSpec) -> None:
         films = layers.Input((spec.size, spec.size), dtype="float32", name="films")
-        before = StoredStatistics(self.base)(Normalise(spec.normalize)(films))
+        before = self._parts[0](Normalise(spec.normalize)(films))
         before = layers.Activation("linear", dtype="float32", name="before")(before)
         relu = layers.ReLU(dtype="float32", name="pooled")
         pool = layers.Flatten if spec.head == "flatten" else layers.GlobalAveragePooling2D
@@ -114,6 +124,44 @@ class Network:
         }
         embeddings = layers.Input(embedding.shape[1:], dtype="float32", name="embeddings")
         self.head = keras.Model(embeddings, self.dense(embeddings), name="head_alone")
+
+    @functools.cached_property
+    def stem(self) -> keras.Model:
+        """Made when first asked for, as the tail is: most models are never divided."""
+        films = layers.Input((self._spec.size, self._spec.size), dtype="float32", name="films")
+        entered = self._part(self.base.input, self._entered, "stem_blocks")(Normalise(self._spec.normalize)(films))
+        return keras.Model(films, layers.Activation("linear", dtype="float32", name="entered")(entered), name="stem")
+
+    @functools.cached_property
+    def tail(self) -> keras.Model:
+        before_relu = taps(self._spec.architecture)[1]
+        entered = layers.Input(self._entered.shape[1:], dtype="float32", name="entered")
+        before = self._part(self._entered, self.base.output, "last_block")(entered)
+        before = layers.Activation("linear", dtype="float32", name="before")(before)
+        return keras.Model(entered, self.heads[before_relu](before), name="tail")
+
+    @property
+    def _entered(self) -> keras.KerasTensor:
+        """What enters the last block, as the base knows it."""
+        return self.base.get_layer(_LAST_OF_STEM[self._spec.architecture]).output
+
+    def _part(self, start: keras.KerasTensor, end: keras.KerasTensor, name: str) -> Part:
+        with _settings(bf16=self._bf16):
+            self._parts.append(Part(keras.Model(start, end, name=name), name))
+        return self._parts[-1]
+
+    def normalise_by_batch(self, wanted: bool) -> None:
+        """Whether trainable layers of batch normalisation use the batch's statistics in steps that are traced next."""
+        for part in self._parts:
+            part.by_batch = wanted
+
+    def choose(self, learning: Collection[str]) -> None:
+        """Makes the variables of these neutral names trainable, and no other."""
+        for layer in self.base.layers:
+            layer.trainable = f"{layer.name}/gamma" in learning or not isinstance(layer, layers.BatchNormalization)
+        for name, variable in neutral_variables(self).items():
+            if not name.endswith(("/moving_mean", "/moving_variance")):
+                variable.trainable = name in learning
 
 
 def neutral_variables(network: Network) -> dict[str, keras.Variable]:

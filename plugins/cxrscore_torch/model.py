@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cxrscore.contract import Array, Batch, CamParts, Floats, Loss, ModelSpec, Precision, Tensors
+from cxrscore.contract import Array, Batch, BatchNorm, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
-    ADAM_BETAS,
-    ADAM_EPSILON,
-    check_adam_state,
     check_inputs,
     check_tap,
     check_tensors,
     closed_form,
     embedding_length,
     initial_tensors,
+    learning_of,
+    tail_names,
+    tail_shape,
     taps,
     tensor_shapes,
     trainable_names,
 )
 from cxrscore_torch.allocator import keep_freed_memory
-from cxrscore_torch.nets import Network, from_neutral, neutral_tensors, to_neutral
+from cxrscore_torch.nets import Network, from_neutral, neutral_tensors, to_neutral, to_numpy
+from cxrscore_torch.optimiser import Adam
 
 
 def build(
@@ -44,8 +44,6 @@ def build(
     for name, value in values.items():
         own[name].requires_grad_(False)
         own[name].copy_(from_neutral(torch.from_numpy(value)))
-    for name in trainable_names(spec):
-        own[name].requires_grad_(True)
     return TorchModel(spec, network)
 
 
@@ -73,32 +71,45 @@ def _full_float32() -> Iterator[None]:
 
 
 class _Learner:
-    """What the model and its head share: a module from inputs to logits, and an Adam for what may learn of it."""
+    """What the model, its tail and its head share: a part of the network from inputs to logits, its tensors, and an
+    Adam for those that may learn."""
 
     def __init__(
-        self, spec: ModelSpec, module: torch.nn.Module, tensors: Mapping[str, Tensor], input_shape: tuple[int, ...]
+        self,
+        spec: ModelSpec,
+        network: Network,
+        *,
+        names: Collection[str],
+        learning: Collection[str],
+        shape: tuple[int, ...],
     ) -> None:
+        own = neutral_tensors(network)
         self.spec = spec
-        self._module = module
-        self._tensors = {name: tensors[name] for name in tensor_shapes(spec) if name in tensors}
-        self._learning = {name: tensor for name, tensor in self._tensors.items() if tensor.requires_grad}
-        self._input_shape = input_shape
+        self._network = network
+        self._tensors = {name: own[name] for name in tensor_shapes(spec) if name in names}
+        self._learning = {name: tensor for name, tensor in self._tensors.items() if name in learning}
+        self._input_shape = shape
         self._place = self._tensors["head/bias"].device
         self.framework = f"torch {torch.__version__}"
         self.device = str(self._place)
 
+    def _logits(self, inputs: Tensor) -> Tensor:
+        raise NotImplementedError
+
     def predict(self, films: Floats) -> Floats:
         with torch.inference_mode(), _full_float32():
-            return _to_numpy(self._module(self._inputs(films)))
+            return to_numpy(self._logits(self._inputs(films)))
 
     def tensors(self) -> dict[str, Array]:
-        return {name: _to_numpy(to_neutral(tensor)) for name, tensor in self._tensors.items()}
+        return {name: to_numpy(to_neutral(tensor)) for name, tensor in self._tensors.items()}
 
-    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, learning_rate: float) -> float:
+    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
         value_of = self._bound(loss)
+        for name, tensor in self._tensors.items():  # the model, its tail and its head may take turns
+            tensor.requires_grad_(name in self._learning)
         total, films = torch.zeros((), dtype=torch.float64, device=self._place), 0
         for batch in batches:
-            total += self._learn(batch, value_of, learning_rate) * len(batch.inputs)
+            total += self._learn(batch, value_of, optimiser) * len(batch.inputs)
             films += len(batch.inputs)
         if not films:
             raise InputError("there is no film to train on: fit_epoch was given no batch")
@@ -110,54 +121,41 @@ class _Learner:
         on_device = torch.tensor(weights, device=self._place)
         return lambda logits, labels: loss.function(torch, logits, labels, on_device)
 
-    def _learn(self, batch: Batch, value_of: Callable[[Tensor, Tensor], Tensor], learning_rate: float) -> Tensor:
+    def _learn(self, batch: Batch, value_of: Callable[[Tensor, Tensor], Tensor], optimiser: Optimiser) -> Tensor:
         """One Adam step; returns the loss before it, left on the device so that the next step need not wait."""
         inputs = self._inputs(batch.inputs)
         labels = torch.tensor(check_inputs(batch.labels, (len(self.spec.findings),)), device=self._place)
         self._adam.zero_grad()
         with _full_float32():
-            value = value_of(self._module(inputs), labels)
+            with self._statistics_of(optimiser.batch_norm):
+                logits = self._logits(inputs)
+            value = value_of(logits, labels)
             value.backward()
-        self._set_pace(learning_rate)
-        self._adam.step()
+        self._adam.step(optimiser, batch.rate)
         return value.detach()
 
+    @contextmanager
+    def _statistics_of(self, batch_norm: BatchNorm) -> Iterator[None]:
+        """Layers whose gamma learns normalise by the batch, if that is wanted, in one forward pass."""
+        layers = [name.removesuffix("/gamma") for name in self._learning if name.endswith("/gamma")]
+        for layer in layers:
+            self._network.base[layer].by_batch = batch_norm == "batch"
+        try:
+            yield
+        finally:
+            for layer in layers:
+                self._network.base[layer].by_batch = False
+
     @functools.cached_property
-    def _adam(self) -> torch.optim.Adam:
+    def _adam(self) -> Adam:
         """Made when first asked for: a model that only scores needs no moments."""
-        adam = torch.optim.Adam(self._learning.values(), betas=ADAM_BETAS)
-        for tensor in self._learning.values():
-            moments = {"exp_avg": torch.zeros_like(tensor), "exp_avg_sq": torch.zeros_like(tensor)}
-            adam.state[tensor] = {"step": torch.tensor(0.0), **moments}
-        return adam
-
-    @property
-    def _steps(self) -> int:
-        return int(next(iter(self._adam.state.values()))["step"])
-
-    def _set_pace(self, learning_rate: float) -> None:
-        """Learning rate and epsilon of the next step.
-
-        Keras adds epsilon to the root of the second moment before its bias correction, torch after it, which is
-        another step where gradients are small. Dividing epsilon by the correction makes torch's step Keras'.
-        """
-        correction = 1 - ADAM_BETAS[1] ** (self._steps + 1)
-        self._adam.param_groups[0].update(lr=learning_rate, eps=ADAM_EPSILON / math.sqrt(correction))
+        return Adam(self.spec, self._learning)
 
     def state(self) -> dict[str, Array]:
-        found = {name: self._adam.state[tensor] for name, tensor in self._learning.items()}
-        first = {f"adam/m/{name}": _to_numpy(to_neutral(slot["exp_avg"])) for name, slot in found.items()}
-        second = {f"adam/v/{name}": _to_numpy(to_neutral(slot["exp_avg_sq"])) for name, slot in found.items()}
-        return {"adam/step": np.array(self._steps, np.int64), **first, **second}
+        return self._adam.state()
 
     def restore(self, state: Tensors) -> None:
-        shapes = tensor_shapes(self.spec)
-        values = check_adam_state({name: shapes[name] for name in self._learning}, state)
-        for name, tensor in self._learning.items():
-            slot = self._adam.state[tensor]
-            slot["step"].fill_(float(values["adam/step"]))
-            slot["exp_avg"].copy_(from_neutral(torch.from_numpy(values[f"adam/m/{name}"])))
-            slot["exp_avg_sq"].copy_(from_neutral(torch.from_numpy(values[f"adam/v/{name}"])))
+        self._adam.restore(state)
 
     def _inputs(self, inputs: Floats) -> Tensor:
         return torch.tensor(check_inputs(inputs, self._input_shape), device=self._place)
@@ -166,32 +164,56 @@ class _Learner:
 class TorchHead(_Learner):
     """The dense layer alone, on embeddings [N,K]; its tensors are the model's own."""
 
+    def _logits(self, inputs: Tensor) -> Tensor:
+        return self._network.head(inputs)
+
+
+class TorchTail(_Learner):
+    """Last block and head, on what enters the last block, [N,h,w,K]; its tensors are the model's own."""
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        return self._network.tail(inputs)
+
 
 class TorchModel(_Learner):
-    """A Model that is Trainable, Embedding, Explainable and Differentiable."""
+    """A Model that is Trainable, Embedding, Divided, Explainable and Differentiable."""
 
     def __init__(self, spec: ModelSpec, network: Network) -> None:
-        super().__init__(spec, network, neutral_tensors(network), (spec.size, spec.size))
-        self._network = network
+        names, learning = tensor_shapes(spec), trainable_names(spec)
+        super().__init__(spec, network, names=names, learning=learning, shape=(spec.size, spec.size))
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        return self._network(inputs)
 
     def embed(self, films: Floats) -> Floats:
         with torch.inference_mode(), _full_float32():
-            return _to_numpy(self._network.embedding(self._network.features(self._inputs(films))))
+            return to_numpy(self._network.embedding(self._network.features(self._inputs(films))))
 
     @functools.cached_property
     def head(self) -> TorchHead:
-        tensors = {name: tensor for name, tensor in self._tensors.items() if name.startswith("head/")}
-        return TorchHead(self.spec, self._network.head, tensors, (embedding_length(self.spec),))
+        names = ("head/kernel", "head/bias")
+        shape = (embedding_length(self.spec),)
+        return TorchHead(self.spec, self._network, names=names, learning=names, shape=shape)
+
+    def stem(self, films: Floats) -> Floats:
+        with torch.inference_mode(), _full_float32():
+            return to_numpy(self._network.stem(self._inputs(films)))
+
+    @functools.cached_property
+    def tail(self) -> TorchTail:
+        names = tail_names(self.spec)
+        learning, shape = learning_of(names), tail_shape(self.spec)
+        return TorchTail(self.spec, self._network, names=names, learning=learning, shape=shape)
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
         tap = check_tap(self.spec.architecture, tap)
-        kernel = _to_numpy(to_neutral(self._tensors["head/kernel"]))
+        kernel = to_numpy(to_neutral(self._tensors["head/kernel"]))
         with torch.inference_mode(), _full_float32():
             before = self._network.before_relu(self._inputs(films))
             pooled = torch.relu(before)
-            logits = _to_numpy(self._network.head(self._network.embedding(pooled)))
+            logits = to_numpy(self._network.head(self._network.embedding(pooled)))
         at_tap = pooled if tap == taps(self.spec.architecture)[0] else before
-        activations = _to_numpy(at_tap.permute(0, 2, 3, 1))
+        activations = to_numpy(at_tap.permute(0, 2, 3, 1))
         gradients = closed_form(self.spec, kernel, findings, activations, tap)
         return CamParts(logits=logits, activations=activations, gradients=gradients, tap=tap)
 
@@ -203,9 +225,4 @@ class TorchModel(_Learner):
         with torch.enable_grad(), _full_float32():
             sums = self._network.head(self._network.embedding(pooled)).sum(dim=0)
             found = [torch.autograd.grad(sums[finding], leaf, retain_graph=True)[0] for finding in findings]
-        return _to_numpy(torch.stack(found, dim=1))
-
-
-def _to_numpy(tensor: Tensor) -> Array:
-    """A copy in NumPy, C-contiguous: never a view of what training goes on to change."""
-    return np.array(tensor.detach().cpu().numpy(), order="C")
+        return to_numpy(torch.stack(found, dim=1))

@@ -5,15 +5,19 @@ Layers are made without values: the caller fills every tensor that neutral_tenso
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cxrscore.contract import ModelSpec
+from cxrscore.contract import Array, ModelSpec
 from cxrscore.models.architectures import (
     DENSENET121_BLOCKS,
     DENSENET121_GROWTH,
     NORM_EPSILON,
+    NORM_MOMENTUM,
     NORMALISATIONS,
     RESNET50_BLOCKS,
     TINYCNN_LAYERS,
@@ -21,8 +25,9 @@ from cxrscore.models.architectures import (
 )
 
 
-class StoredNorm(nn.Module):
-    """Batch normalisation with the stored statistics, in training too (see architectures.trainable_names)."""
+class Norm(nn.Module):
+    """Batch normalisation with the stored statistics, in training too; ``by_batch``: with those of the batch, towards
+    which the stored ones then move."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,9 +35,21 @@ class StoredNorm(nn.Module):
         self.beta = nn.Parameter(torch.empty(channels))
         self.register_buffer("moving_mean", torch.empty(channels))
         self.register_buffer("moving_variance", torch.empty(channels))
+        self.by_batch = False
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.by_batch:
+            return self._by_batch(x)
         return functional.batch_norm(x, self.moving_mean, self.moving_variance, self.gamma, self.beta, eps=NORM_EPSILON)
+
+    def _by_batch(self, x: Tensor) -> Tensor:
+        """Keras stores the biased variance, torch would store the unbiased one: it is moved by hand."""
+        out, mean, inverse = torch.native_batch_norm(x, self.gamma, self.beta, None, None, True, 0.0, NORM_EPSILON)
+        with torch.no_grad():
+            variance = (inverse.float() ** -2 - NORM_EPSILON).clamp_(min=0)
+            self.moving_mean.lerp_(mean.float(), 1 - NORM_MOMENTUM)
+            self.moving_variance.lerp_(variance, 1 - NORM_MOMENTUM)
+        return out
 
 
 def _conv(channels: int, out: int, side: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -46,7 +63,10 @@ def _pool1(x: Tensor) -> Tensor:
 
 
 class _Layers(nn.ModuleDict):
-    """Layers side by side under their Keras names."""
+    """Layers side by side under their Keras names, in two parts: ``first`` up to the last block, and ``last``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x))
 
     def relu(self, layer: str, x: Tensor) -> Tensor:
         return functional.relu(self[layer](x), inplace=True)
@@ -59,32 +79,38 @@ class DenseNet121(_Layers):
         super().__init__()
         channels = 64
         self["conv1_conv"] = _conv(3, channels, 7, stride=2, bias=False)
-        self["conv1_bn"] = StoredNorm(channels)
+        self["conv1_bn"] = Norm(channels)
         for stage, blocks in enumerate(DENSENET121_BLOCKS, start=2):
             for block in range(1, blocks + 1):
                 self._add_layer(f"conv{stage}_block{block}", channels)
                 channels += DENSENET121_GROWTH
             if stage < 5:
-                self[f"pool{stage}_bn"] = StoredNorm(channels)
+                self[f"pool{stage}_bn"] = Norm(channels)
                 self[f"pool{stage}_conv"] = _conv(channels, channels // 2, 1, bias=False)
                 channels //= 2
-        self["bn"] = StoredNorm(channels)
+        self["bn"] = Norm(channels)
 
     def _add_layer(self, name: str, channels: int) -> None:
         width = 4 * DENSENET121_GROWTH
-        self[f"{name}_0_bn"] = StoredNorm(channels)
+        self[f"{name}_0_bn"] = Norm(channels)
         self[f"{name}_1_conv"] = _conv(channels, width, 1, bias=False)
-        self[f"{name}_1_bn"] = StoredNorm(width)
+        self[f"{name}_1_bn"] = Norm(width)
         self[f"{name}_2_conv"] = _conv(width, DENSENET121_GROWTH, 3, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def first(self, x: Tensor) -> Tensor:
         x = _pool1(self.relu("conv1_bn", self["conv1_conv"](x)))
-        for stage, blocks in enumerate(DENSENET121_BLOCKS, start=2):
-            for block in range(1, blocks + 1):
-                x = self._layer(f"conv{stage}_block{block}", x)
-            if stage < 5:
-                x = functional.avg_pool2d(self[f"pool{stage}_conv"](self.relu(f"pool{stage}_bn", x)), 2)
-        return self["bn"](x)
+        for stage in (2, 3, 4):
+            x = self._stage(stage, x)
+            x = functional.avg_pool2d(self[f"pool{stage}_conv"](self.relu(f"pool{stage}_bn", x)), 2)
+        return x
+
+    def last(self, x: Tensor) -> Tensor:
+        return self["bn"](self._stage(5, x))
+
+    def _stage(self, stage: int, x: Tensor) -> Tensor:
+        for block in range(1, DENSENET121_BLOCKS[stage - 2] + 1):
+            x = self._layer(f"conv{stage}_block{block}", x)
+        return x
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
         new = self[f"{name}_1_conv"](self.relu(f"{name}_0_bn", x))
@@ -99,7 +125,7 @@ class ResNet50(_Layers):
         super().__init__()
         channels = 64
         self["conv1_conv"] = _conv(3, channels, 7, stride=2)
-        self["conv1_bn"] = StoredNorm(channels)
+        self["conv1_bn"] = Norm(channels)
         for stage, blocks in enumerate(RESNET50_BLOCKS, start=2):
             width = 64 * 2 ** (stage - 2)
             for block in range(1, blocks + 1):
@@ -116,14 +142,22 @@ class ResNet50(_Layers):
 
     def _add_conv(self, name: str, channels: int, out: int, side: int, stride: int = 1) -> None:
         self[f"{name}_conv"] = _conv(channels, out, side, stride=stride)
-        self[f"{name}_bn"] = StoredNorm(out)
+        self[f"{name}_bn"] = Norm(out)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def first(self, x: Tensor) -> Tensor:
         x = _pool1(self.relu("conv1_bn", self["conv1_conv"](x)))
-        for stage, blocks in enumerate(RESNET50_BLOCKS, start=2):
-            for block in range(1, blocks + 1):
-                x = functional.relu(x, inplace=True)  # of the block before; what is pooled is never negative
-                x = self._block(f"conv{stage}_block{block}", x)
+        for stage in (2, 3, 4):
+            x = functional.relu(self._stage(stage, x), inplace=True)
+        return x
+
+    def last(self, x: Tensor) -> Tensor:
+        return self._stage(5, x)
+
+    def _stage(self, stage: int, x: Tensor) -> Tensor:
+        """What comes in is never negative; what goes out is before its ReLU."""
+        x = self._block(f"conv{stage}_block1", x)
+        for block in range(2, RESNET50_BLOCKS[stage - 2] + 1):
+            x = self._block(f"conv{stage}_block{block}", functional.relu(x, inplace=True))
         return x
 
     def _block(self, name: str, x: Tensor) -> Tensor:
@@ -143,11 +177,13 @@ class TinyCnn(_Layers):
             self[f"conv{number}"] = _conv(channels, out, 3, stride=stride)
             channels = out
 
-    def forward(self, x: Tensor) -> Tensor:
-        *first, last = self
-        for layer in first:
+    def first(self, x: Tensor) -> Tensor:
+        for layer in [*self][:-1]:
             x = self.relu(layer, x)
-        return self[last](x)
+        return x
+
+    def last(self, x: Tensor) -> Tensor:
+        return self[[*self][-1]](x)
 
 
 _BASES: dict[str, type[_Layers]] = {"densenet121": DenseNet121, "resnet50": ResNet50, "tinycnn": TinyCnn}
@@ -168,9 +204,24 @@ class Network(nn.Module):
 
     def before_relu(self, films: Tensor) -> Tensor:
         """[N,S,S] -> the map before the last ReLU, [N,K,h,w]."""
-        x = (films[:, None] - self.mean) / self.sd
-        with torch.autocast(films.device.type, dtype=torch.bfloat16, enabled=self._bf16):
-            return self.base(x.contiguous(memory_format=torch.channels_last)).float()
+        return self._run(self.base, self._normalised(films))
+
+    def stem(self, films: Tensor) -> Tensor:
+        """[N,S,S] -> what enters the last block, [N,h,w,K]."""
+        return self._run(self.base.first, self._normalised(films)).permute(0, 2, 3, 1)
+
+    def tail(self, entered: Tensor) -> Tensor:
+        """[N,h,w,K] -> [N,C]."""
+        x = entered.permute(0, 3, 1, 2)
+        before = self._run(self.base.last, x.bfloat16() if self._bf16 else x)
+        return self.head(self.embedding(functional.relu(before, inplace=True)))
+
+    def _normalised(self, films: Tensor) -> Tensor:
+        return ((films[:, None] - self.mean) / self.sd).contiguous(memory_format=torch.channels_last)
+
+    def _run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            return layers(x).float()
 
     def embedding(self, features: Tensor) -> Tensor:
         """[N,K,h,w] -> [N,K], or [N,h*w*K] in the order of Keras: row, column, channel."""
@@ -201,3 +252,8 @@ def to_neutral(tensor: Tensor) -> Tensor:
 def from_neutral(tensor: Tensor) -> Tensor:
     """The inverse of to_neutral."""
     return tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor.T if tensor.ndim == 2 else tensor
+
+
+def to_numpy(tensor: Tensor) -> Array:
+    """A copy in NumPy, C-contiguous: never a view of what training goes on to change."""
+    return np.array(tensor.detach().cpu().numpy(), order="C")

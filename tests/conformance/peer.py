@@ -18,6 +18,7 @@ import numpy as np
 
 from cxrscore.contract import Batch, ModelSpec
 from cxrscore.losses import losses
+from cxrscore.testing.subject import at_rate
 
 TENSOR = "tensor:"
 
@@ -54,7 +55,8 @@ def _backend(name: str, job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if "labels" in job:
         loss = losses[0].weighted(job["weights"])
         batch = Batch(inputs=job["films"], labels=job["labels"])
-        out["losses"] = np.array([model.fit_epoch([batch], loss, 1e-3) for _ in range(5)])
+        settings = json.loads(str(job["settings"])) if "settings" in job else {"learning_rate": 1e-3}
+        out["losses"] = np.array([model.fit_epoch([batch], loss, at_rate(**settings)) for _ in range(5)])
         out |= {TENSOR + key: value for key, value in (model.tensors() | model.state()).items()}
     return out
 

@@ -1,13 +1,14 @@
 """Every backend trains by the same steps as the others. What one backend must do by itself is in the kit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cxrscore.contract import Batch, Loss
-from cxrscore.models.architectures import initial_tensors, trainable_names
-from cxrscore.testing.subject import WEIGHTED_BCE, WEIGHTS, lively_tensors, some_batch, spec_of
+from cxrscore.models.architectures import initial_tensors, tail_names, tail_shape, trainable_names
+from cxrscore.testing.subject import WEIGHTED_BCE, WEIGHTS, at_rate, lively_tensors, some_batch, spec_of
 
 pytestmark = pytest.mark.usefixtures("trains")
 
@@ -61,7 +62,7 @@ def test_the_head_makes_the_steps_of_adam(backend):
         gradients = {"head/kernel": embeddings.T @ slope, "head/bias": slope.sum(axis=0)}
         for name, g in gradients.items():
             value[name], m[name], v[name] = adam(value[name], g, m[name], v[name], step, 0.01)
-        found_loss = head.fit_epoch([Batch(inputs=embeddings, labels=labels)], WEIGHTED_BCE, 0.01)
+        found_loss = head.fit_epoch([Batch(inputs=embeddings, labels=labels)], WEIGHTED_BCE, at_rate(0.01))
         assert found_loss == pytest.approx(wanted_loss, rel=1e-5)
     assert largest_difference(head.tensors(), value) <= 1e-5
     assert head.state()["adam/step"] == 4
@@ -79,7 +80,7 @@ def test_five_steps_equal_those_of_the_other_backend(backend, other, peer):
 
     model = backend.build(TINY, tensors, device="cpu")
     np.testing.assert_allclose(model.predict(batch.inputs), theirs["logits"], atol=1e-5)
-    ours = [model.fit_epoch([batch], WEIGHTED_BCE, 1e-3) for _ in range(5)]
+    ours = [model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-3)) for _ in range(5)]
     np.testing.assert_allclose(ours, theirs["losses"], rtol=1e-4)
     assert largest_difference(model.tensors(), learned) <= 1e-4
     assert largest_difference(model.state(), state) <= 1e-4
@@ -87,7 +88,7 @@ def test_five_steps_equal_those_of_the_other_backend(backend, other, peer):
     taken_over = backend.build(TINY, learned, device="cpu")
     taken_over.restore(state)
     for each in (model, taken_over):
-        each.fit_epoch([batch], WEIGHTED_BCE, 1e-3)
+        each.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-3))
     assert largest_difference(taken_over.tensors(), model.tensors()) <= 1e-4
 
 
@@ -97,9 +98,44 @@ def test_a_network_with_batch_normalisation_learns_all_but_its_statistics(backen
     tensors, batch = lively_tensors(spec), some_batch(spec, 2)
     model = backend.build(spec, tensors, device="cpu")
     wanted = weighted_bce(model.predict(batch.inputs).astype(np.float64), batch.labels, WEIGHTS)
-    assert model.fit_epoch([batch], WEIGHTED_BCE, 1e-4) == pytest.approx(wanted, rel=1e-4)
+    assert model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-4)) == pytest.approx(wanted, rel=1e-4)
     assert changed(tensors, model.tensors()) == trainable_names(spec)
     assert any(name.endswith("gamma") for name in trainable_names(spec))
+
+
+BY_BATCH = {"learning_rate": 0.0, "clip_norm": 1.0, "batch_norm": "batch"}
+"""At a rate of 0: the first step of Adam goes by the sign of gradients, and would make more of rounding than of all
+else."""
+
+
+@pytest.mark.slow
+def test_steps_by_the_statistics_of_the_batch_equal_those_of_the_other_backend(backend, other, peer):
+    """The last block of a network with batch normalisation, as the model and as the tail of a model: the losses, and
+    the statistics after five steps."""
+    spec = spec_of("densenet121", trainable="last-block")
+    tensors, batch = lively_tensors(spec), some_batch(spec, 4)
+    job = {f"tensor:{name}": value for name, value in tensors.items()}
+    job |= {"spec": json.dumps(spec.as_dict()), "films": batch.inputs, "labels": batch.labels, "weights": WEIGHTS}
+    theirs = peer(other, it={**job, "settings": json.dumps(BY_BATCH)})["it"]
+
+    model = backend.build(replace(spec, trainable="head"), tensors, device="cpu")
+    entered = replace(batch, inputs=model.stem(batch.inputs))
+    ours = [model.tail.fit_epoch([entered], WEIGHTED_BCE, at_rate(**BY_BATCH)) for _ in range(5)]
+    np.testing.assert_allclose(ours, theirs["losses"], rtol=1e-4)
+    learned = model.tensors()
+    assert largest_difference(learned, {name: theirs[f"tensor:{name}"] for name in tensors}) <= 1e-5
+    assert changed(tensors, learned) == tail_names(spec) - trainable_names(spec)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["densenet121", "resnet50"])
+def test_a_deep_network_is_its_stem_and_its_tail(backend, architecture):
+    spec = spec_of(architecture)
+    model, films = backend.build(spec, lively_tensors(spec), device="cpu"), some_batch(spec, 2).inputs
+    entered = model.stem(films)
+    assert entered.shape == (2, *tail_shape(spec))
+    assert entered.min() < 0 if architecture == "densenet121" else entered.min() >= 0
+    np.testing.assert_allclose(model.tail.predict(entered), model.predict(films), atol=1e-5)
 
 
 def test_a_loss_may_read_the_number_of_films(backend):
@@ -111,5 +147,5 @@ def test_a_loss_may_read_the_number_of_films(backend):
         return xp.sum(logits * logits) / logits.shape[0]
 
     model = backend.build(TINY, None, device="cpu")
-    model.fit_epoch([some_batch(TINY, 4), some_batch(TINY, 2)], Loss(name="square", function=per_film), 1e-3)
+    model.fit_epoch([some_batch(TINY, 4), some_batch(TINY, 2)], Loss(name="square", function=per_film), at_rate(1e-3))
     assert set(seen) == {4, 2}

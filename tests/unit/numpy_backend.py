@@ -23,8 +23,12 @@ from cxrscore.models.architectures import (
     check_tap,
     check_tensors,
     closed_form,
+    depth_of,
     embedding_length,
     initial_tensors,
+    learning_of,
+    tail_names,
+    tail_shape,
     taps,
     tensor_shapes,
     trainable_names,
@@ -64,14 +68,14 @@ def as_bf16(value):
 
 
 class Learner:
-    """What the model and its head share: tensors, and an Adam for those that learn."""
+    """What the model, its tail and its head share: tensors, and an Adam for those that learn."""
 
     framework = f"numpy {np.__version__}"
     device = "cpu"
 
-    def __init__(self, spec, tensors, input_shape):
+    def __init__(self, spec, tensors, input_shape, learning):
         self.spec, self.own, self.input_shape = spec, tensors, input_shape
-        self.learning = sorted(trainable_names(spec) & set(tensors))
+        self.learning = sorted(learning)
         self.steps = 0
         self.moments = {f"adam/{m}/{name}": np.zeros_like(tensors[name]) for m in "mv" for name in self.learning}
 
@@ -81,21 +85,36 @@ class Learner:
     def tensors(self):
         return {name: value.copy() for name, value in self.own.items()}
 
-    def fit_epoch(self, batches, loss, learning_rate):
-        values = [(self.learn(batch, loss, learning_rate), len(batch.inputs)) for batch in batches]
+    def fit_epoch(self, batches, loss, optimiser):
+        values = [(self.learn(batch, loss, optimiser), len(batch.inputs)) for batch in batches]
         if not values:
             raise InputError("there is no film to train on: fit_epoch was given no batch")
         return float(np.average([value for value, _ in values], weights=[films for _, films in values]))
 
-    def learn(self, batch, loss, learning_rate):
+    def learn(self, batch, loss, optimiser):
         inputs = check_inputs(batch.inputs, self.input_shape)
         labels = check_inputs(batch.labels, (len(self.spec.findings),)).astype(np.float64)
-        value, slope = self.loss_and_slope(self.scores(inputs), labels, loss)
-        gradients = self.gradients(inputs, slope.astype(np.float32))
+        logits = self.scores_by_batch(inputs) if optimiser.batch_norm == "batch" else self.scores(inputs)
+        value, slope = self.loss_and_slope(logits, labels, loss)
+        gradients = self.clipped(self.gradients(inputs, slope.astype(np.float32)), optimiser.clip_norm)
         self.steps += 1
         for name in self.learning:
-            self.step(name, gradients[name], learning_rate)
+            rate = self.rate(name, optimiser, batch.rate)
+            if name.endswith("/kernel"):
+                self.own[name] *= np.float32(1 - optimiser.weight_decay * rate)
+            self.step(name, gradients[name], rate)
         return value
+
+    def rate(self, name, optimiser, share):
+        return optimiser.learning_rate * share * optimiser.layer_decay ** depth_of(self.spec, name)
+
+    def clipped(self, gradients, limit):
+        norm = np.sqrt(sum(np.sum(gradients[name].astype(np.float64) ** 2) for name in self.learning))
+        return {name: value * np.float32(limit / norm if norm > limit else 1) for name, value in gradients.items()}
+
+    def scores_by_batch(self, inputs):
+        """Where there is no batch normalisation."""
+        return self.scores(inputs)
 
     def loss_and_slope(self, logits, labels, loss):
         """The loss and its derivative by logits, number by number: any loss is good, none is differentiated."""
@@ -111,15 +130,15 @@ class Learner:
             slope[place] = (value(logits + move) - value(logits - move)) / (2 * STEP)
         return value(logits), slope
 
-    def step(self, name, gradient, learning_rate):
+    def step(self, name, gradient, rate):
         (first, second), m, v = ADAM_BETAS, self.moments[f"adam/m/{name}"], self.moments[f"adam/v/{name}"]
         m[...] = first * m + (1 - first) * gradient
         v[...] = second * v + (1 - second) * gradient**2
-        self.own[name] -= self.stride(m, v, learning_rate).astype(np.float32)
+        self.own[name] -= self.stride(m, v, rate).astype(np.float32)
 
-    def stride(self, m, v, learning_rate):
+    def stride(self, m, v, rate):
         first, second = (1 - beta**self.steps for beta in ADAM_BETAS)
-        return learning_rate * np.sqrt(second) / first * m / (np.sqrt(v) + ADAM_EPSILON)
+        return rate * np.sqrt(second) / first * m / (np.sqrt(v) + ADAM_EPSILON)
 
     def state(self):
         return {"adam/step": np.array(self.steps, np.int64), **{n: value.copy() for n, value in self.moments.items()}}
@@ -143,26 +162,24 @@ class NumpyHead(Learner):
     scores, gradients = Learner.dense, Learner.dense_back
 
 
-class NumpyModel(Learner):
-    """A Model that is Trainable, Embedding, Explainable and Differentiable."""
+class Convolutions(Learner):
+    """The model, or its tail: what ends with the head."""
 
-    def __init__(self, spec, tensors, *, bf16=False):
-        super().__init__(spec, tensors, (spec.size, spec.size))
+    def __init__(self, spec, tensors, input_shape, learning, *, bf16=False):
+        super().__init__(spec, tensors, input_shape, learning)
         self.bf16 = bf16
 
-    def normalised(self, films):
-        mean, sd = (np.array(values, np.float32) for values in NORMALISATIONS[self.spec.normalize])
-        return (films[..., None] - mean) / sd
+    def computed_with(self):
+        """The tensors as they are computed with."""
+        return {name: as_bf16(value) for name, value in self.own.items()} if self.bf16 else self.own
 
-    def maps(self, films):
-        """What enters each convolution of tinycnn, and the map before the last ReLU."""
-        own = {name: as_bf16(value) for name, value in self.own.items()} if self.bf16 else self.own
-        if self.spec.architecture != "tinycnn":
-            return [], reference.features(self.spec, own, films)[0].astype(np.float32)
-        x, entered = self.normalised(films), []
-        for number, (_, stride) in enumerate(TINYCNN_LAYERS, start=1):
-            entered.append(np.maximum(x, 0) if entered else x)
-            x = convolved(entered[-1], own[f"conv{number}/kernel"], own[f"conv{number}/bias"], stride)
+    def convolutions(self, x, numbers):
+        """What enters each of these convolutions of tinycnn, by number, and the map that leaves the last of them."""
+        own, entered = self.computed_with(), {}
+        for number in numbers:
+            entered[number] = np.maximum(x, 0) if entered else x
+            stride = TINYCNN_LAYERS[number - 1][1]
+            x = convolved(entered[number], own[f"conv{number}/kernel"], own[f"conv{number}/bias"], stride)
         return entered, x
 
     def embedding(self, pooled):
@@ -172,19 +189,11 @@ class NumpyModel(Learner):
             else pooled.reshape(len(pooled), np.prod(pooled.shape[1:]))
         )
 
-    def scores(self, films):
-        return self.dense(self.embedding(np.maximum(self.maps(films)[1], 0)))
+    def scores(self, inputs):
+        return self.dense(self.embedding(np.maximum(self.maps(inputs)[1], 0)))
 
-    def embed(self, films):
-        return self.embedding(np.maximum(self.maps(check_inputs(films, self.input_shape))[1], 0))
-
-    @functools.cached_property
-    def head(self):
-        shared = {name: self.own[name] for name in ("head/kernel", "head/bias")}
-        return NumpyHead(self.spec, shared, (embedding_length(self.spec),))
-
-    def gradients(self, films, slope):
-        entered, before = self.maps(films)
+    def gradients(self, inputs, slope):
+        entered, before = self.maps(inputs)
         pooled = np.maximum(before, 0)
         found = {name: np.zeros_like(self.own[name]) for name in self.learning}
         found |= self.dense_back(self.embedding(pooled), slope)
@@ -192,12 +201,67 @@ class NumpyModel(Learner):
         if self.spec.head == "gap":
             by_place = np.broadcast_to(by_place[:, None, None] / before[0, ..., 0].size, before.shape)
         back = by_place.reshape(before.shape) * (before > 0)
-        for number, x in reversed(list(enumerate(entered, start=1))):
+        for number, x in reversed(entered.items()):
             kernel, stride = self.own[f"conv{number}/kernel"], TINYCNN_LAYERS[number - 1][1]
             of_kernel, of_bias, back = convolved_back(x, kernel, stride, back)
             found |= {f"conv{number}/kernel": of_kernel, f"conv{number}/bias": of_bias}
             back = back * (x > 0)
         return found
+
+
+class NumpyTail(Convolutions):
+    """The last convolution of tinycnn and the head, on what enters it, [N,h,w,64]."""
+
+    def maps(self, entered):
+        return self.convolutions(entered, [len(TINYCNN_LAYERS)])
+
+
+class NumpyModel(Convolutions):
+    """A Model that is Trainable, Embedding, Divided, Explainable and Differentiable."""
+
+    def __init__(self, spec, tensors, *, bf16=False):
+        super().__init__(spec, tensors, (spec.size, spec.size), trainable_names(spec), bf16=bf16)
+
+    def normalised(self, films):
+        mean, sd = (np.array(values, np.float32) for values in NORMALISATIONS[self.spec.normalize])
+        return (films[..., None] - mean) / sd
+
+    def maps(self, films):
+        """What enters each convolution of tinycnn, by number, and the map before the last ReLU."""
+        if self.spec.architecture != "tinycnn":
+            return {}, reference.features(self.spec, self.computed_with(), films)[0].astype(np.float32)
+        return self.convolutions(self.normalised(films), range(1, len(TINYCNN_LAYERS) + 1))
+
+    def scores_by_batch(self, films):
+        norms = {name.removesuffix("/gamma") for name in self.learning if name.endswith("/gamma")}
+        logits, measured = reference.by_batch(self.spec, self.own, films, norms)
+        for norm in norms:
+            for name in (f"{norm}/moving_mean", f"{norm}/moving_variance"):
+                self.follow(name, measured[name], len(films))
+        return logits.astype(np.float32)
+
+    def follow(self, name, measured, films):
+        self.own[name] += (0.01 * (measured - self.own[name])).astype(np.float32)
+
+    def embed(self, films):
+        return self.embedding(np.maximum(self.maps(check_inputs(films, self.input_shape))[1], 0))
+
+    def shared(self, names):
+        return {name: self.own[name] for name in names}
+
+    @functools.cached_property
+    def head(self):
+        names = ("head/kernel", "head/bias")
+        return NumpyHead(self.spec, self.shared(names), (embedding_length(self.spec),), names)
+
+    def stem(self, films):
+        entered, _ = self.maps(check_inputs(films, self.input_shape))
+        return entered[len(TINYCNN_LAYERS)]
+
+    @functools.cached_property
+    def tail(self):
+        names = tail_names(self.spec)
+        return NumpyTail(self.spec, self.shared(names), tail_shape(self.spec), learning_of(names), bf16=self.bf16)
 
     def cam_parts(self, films, findings, *, tap=None):
         tap = check_tap(self.spec.architecture, tap)

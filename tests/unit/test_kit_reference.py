@@ -40,6 +40,22 @@ def test_normalisation_by_hand():
     assert reference._norm(statistics, "it", np.array(7.0)) == pytest.approx(1 + 2 * 4 / np.sqrt(4 + 1.001e-5))
 
 
+def test_statistics_of_the_batch_by_hand():
+    """Two films of two places: mean 4, biased variance 9."""
+    layers = reference._ByBatch({"it/gamma": 2.0, "it/beta": 1.0, "it/moving_mean": 0.0, "it/moving_variance": 1.0})
+    layers.norms = frozenset({"it"})
+    found = reference._norm(layers, "it", np.array([1.0, 7.0, 1.0, 7.0]).reshape(2, 1, 2, 1))
+    np.testing.assert_allclose(found.ravel(), 1 + np.array([-6, 6, -6, 6]) / np.sqrt(9 + 1.001e-5))
+    assert (layers["it/moving_mean"].tolist(), layers["it/moving_variance"].tolist()) == ([4], [9])
+
+
+def test_films_together_are_as_one_by_one_where_no_layer_goes_by_the_batch():
+    spec = spec_of("densenet121")
+    tensors, films = lively_tensors(spec), some_films(2, spec.size)
+    together, _ = reference.by_batch(spec, tensors, films, ())
+    np.testing.assert_allclose(together, reference.logits(spec, tensors, films), rtol=1e-10)
+
+
 def test_a_flat_embedding_goes_row_column_channel():
     pooled = np.arange(12.0).reshape(1, 2, 3, 2)
     flat = reference.embedding(spec_of("tinycnn", head="flatten"), pooled)

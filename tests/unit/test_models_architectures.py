@@ -15,9 +15,13 @@ from cxrscore.models.architectures import (
     check_tap,
     check_tensors,
     closed_form,
+    depth_of,
     embedding_length,
     feature_side,
     initial_tensors,
+    learning_of,
+    tail_names,
+    tail_shape,
     tensor_shapes,
     trainable_names,
 )
@@ -159,6 +163,53 @@ def test_stored_statistics_never_learn(architecture, part):
     assert not [name for name in names if "/moving_" in name]
     if part == "all":
         assert names == {name for name in tensor_shapes(spec) if "/moving_" not in name}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "depths"),
+    [
+        ("tinycnn", {"head/bias": 0, "conv4/kernel": 1, "conv3/bias": 2, "conv1/kernel": 4}),
+        (
+            "densenet121",
+            {
+                "head/kernel": 0,
+                "bn/gamma": 1,
+                "conv5_block16_2_conv/kernel": 1,
+                "pool4_bn/beta": 2,
+                "conv4_block24_0_bn/gamma": 2,
+                "pool2_conv/kernel": 4,
+                "conv2_block1_1_conv/kernel": 4,
+                "conv1_bn/gamma": 5,
+            },
+        ),
+        ("resnet50", {"conv5_block1_0_conv/bias": 1, "conv4_block6_3_bn/beta": 2, "conv1_conv/kernel": 5}),
+    ],
+)
+def test_depth_by_hand(architecture, depths):
+    spec = replace(TINY, architecture=architecture)
+    assert {name: depth_of(spec, name) for name in depths} == depths
+    last = trainable_names(replace(spec, trainable="last-block"))
+    assert last == {n for n in trainable_names(replace(spec, trainable="all")) if depth_of(spec, n) <= 1}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_tail_is_the_last_block_with_its_statistics_and_the_head(architecture):
+    spec = replace(TINY, architecture=architecture)
+    assert learning_of(tail_names(spec)) == trainable_names(replace(spec, trainable="last-block"))
+    assert tail_names(spec) == {name for name in tensor_shapes(spec) if depth_of(spec, name) <= 1}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "shape"),
+    [
+        ("densenet121", 400, (12, 12, 512)),
+        ("resnet50", 400, (25, 25, 1024)),
+        ("resnet50", 65, (5, 5, 1024)),
+        ("tinycnn", 36, (5, 5, 64)),
+    ],
+)
+def test_shape_of_what_enters_the_last_block(architecture, size, shape):
+    assert tail_shape(replace(TINY, architecture=architecture, size=size)) == shape
 
 
 # --- first values

@@ -1,0 +1,84 @@
+"""Adam as the contract wants it: the steps of Keras, rates that depend on depth, decay of kernels, clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cxrscore.contract import Array, ModelSpec, Optimiser, Tensors
+from cxrscore.models.architectures import ADAM_BETAS, ADAM_EPSILON, check_adam_state, depth_of, tensor_shapes
+from cxrscore_torch.nets import from_neutral, to_neutral, to_numpy
+
+
+class Adam:
+    """The optimiser of these tensors, which are those that learn, by neutral name."""
+
+    def __init__(self, spec: ModelSpec, learning: Mapping[str, Tensor]) -> None:
+        self._learning = learning
+        self._shapes = {name: tensor_shapes(spec)[name] for name in learning}
+        self._adam = torch.optim.AdamW(_groups(spec, learning), betas=ADAM_BETAS)
+        for tensor in learning.values():
+            moments = {"exp_avg": torch.zeros_like(tensor), "exp_avg_sq": torch.zeros_like(tensor)}
+            self._adam.state[tensor] = {"step": torch.tensor(0.0), **moments}
+
+    def zero_grad(self) -> None:
+        self._adam.zero_grad()
+
+    def step(self, optimiser: Optimiser, share: float) -> None:
+        """One step with these settings, at this share of the learning rate."""
+        if math.isfinite(optimiser.clip_norm):
+            self._clip(optimiser.clip_norm)
+        self._set_pace(optimiser, share)
+        self._adam.step()
+
+    def _clip(self, limit: float) -> None:
+        """Gradients of all tensors together to this norm at most; torch's own clip_grad_norm_ stays a little below."""
+        gradients = [tensor.grad for tensor in self._learning.values() if tensor.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(each) for each in gradients]))
+        for each in gradients:
+            each.mul_(torch.clamp(limit / norm, max=1.0))
+
+    def _set_pace(self, optimiser: Optimiser, share: float) -> None:
+        """Learning rate, decay and epsilon of the next step.
+
+        Keras adds epsilon to the root of the second moment before its bias correction, torch after it, which is
+        another step where gradients are small. Dividing epsilon by the correction makes torch's step Keras'.
+        """
+        correction = 1 - ADAM_BETAS[1] ** (self._steps + 1)
+        for group in self._adam.param_groups:
+            group["lr"] = optimiser.learning_rate * share * optimiser.layer_decay ** group["depth"]
+            group["weight_decay"] = optimiser.weight_decay if group["kernel"] else 0.0
+            group["eps"] = ADAM_EPSILON / math.sqrt(correction)
+
+    @property
+    def _steps(self) -> int:
+        return int(next(iter(self._adam.state.values()))["step"])
+
+    def state(self) -> dict[str, Array]:
+        """See contract.Trainable.state."""
+        found = {name: self._adam.state[tensor] for name, tensor in self._learning.items()}
+        first = {f"adam/m/{name}": to_numpy(to_neutral(slot["exp_avg"])) for name, slot in found.items()}
+        second = {f"adam/v/{name}": to_numpy(to_neutral(slot["exp_avg_sq"])) for name, slot in found.items()}
+        return {"adam/step": np.array(self._steps, np.int64), **first, **second}
+
+    def restore(self, state: Tensors) -> None:
+        """See contract.Trainable.restore."""
+        values = check_adam_state(self._shapes, state)
+        for name, tensor in self._learning.items():
+            slot = self._adam.state[tensor]
+            slot["step"].fill_(float(values["adam/step"]))
+            slot["exp_avg"].copy_(from_neutral(torch.from_numpy(values[f"adam/m/{name}"])))
+            slot["exp_avg_sq"].copy_(from_neutral(torch.from_numpy(values[f"adam/v/{name}"])))
+
+
+def _groups(spec: ModelSpec, learning: Mapping[str, Tensor]) -> list[dict[str, object]]:
+    """Tensors of one rate and decay together: by their depth, and whether they are kernels."""
+    kinds = {name: (depth_of(spec, name), name.endswith("/kernel")) for name in learning}
+    return [
+        {"params": [learning[name] for name in kinds if kinds[name] == kind], "depth": kind[0], "kernel": kind[1]}
+        for kind in sorted(set(kinds.values()))
+    ]

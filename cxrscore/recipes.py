@@ -15,8 +15,10 @@ from typing import Any, cast
 from cxrscore.errors import InputError
 
 Value = str | int | float | bool
+_NUMBER = (int, float)
 
 OPTIONS: dict[str, type | tuple[type, ...]] = {
+    "uncertain": str,
     "backend": str,
     "architecture": str,
     "weights": str,
@@ -25,13 +27,28 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
     "head": str,
     "activation": str,
     "trainable": str,
+    "initial_bias": str,
     "loss": str,
     "epochs": int,
     "batch_size": int,
-    "learning_rate": (int, float),
+    "learning_rate": _NUMBER,
+    "warmup": _NUMBER,
+    "schedule": str,
+    "layer_decay": _NUMBER,
+    "weight_decay": _NUMBER,
+    "clip_norm": _NUMBER,
+    "batch_norm": str,
+    "sampling": str,
+    "drop_last": bool,
+    "views": int,
+    "rotation": _NUMBER,
+    "shift": _NUMBER,
+    "shear": _NUMBER,
+    "zoom": _NUMBER,
+    "flip": bool,
     "monitor": str,
     "patience": int,
-    "views": int,
+    "select": str,
     "threshold_rule": str,
     "calibration": str,
     "seed": int,
@@ -40,6 +57,24 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
 """What a recipe may hold: names of TrainOptions, and their types."""
 LARGEST = 1 << 20
 """Bytes; a larger file is no recipe."""
+
+
+def packaged_recipes() -> dict[str, Path]:
+    """The recipes that come with the program, by name: within the package, and in examples/ in a checkout."""
+    own = Path(__file__).parent
+    folder = next(place for place in (own / "recipe_files", own.parent / "examples" / "recipes") if place.is_dir())
+    return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
+
+
+def find_recipe(name: str) -> Path:
+    """The file that is meant by the name of a packaged recipe or by a path: what ends in .toml or has a folder in it is
+    a path. InputError that lists the packaged ones for a name that is none of them."""
+    if name.endswith(".toml") or Path(name).name != name:
+        return Path(name)
+    known = packaged_recipes()
+    if name not in known:
+        raise InputError(f"there is no recipe {name!r}; there is: {', '.join(known)}. A file's name ends in .toml.")
+    return known[name]
 
 
 def read_recipe(path: Path) -> dict[str, Value]:
@@ -58,8 +93,8 @@ def read_recipe(path: Path) -> dict[str, Value]:
 def _checked(path: Path, name: str, value: Any) -> Value:
     if name not in OPTIONS:
         raise InputError(f"{path} has the option {name!r}, which recipes do not have; they have: {', '.join(OPTIONS)}")
-    if isinstance(value, bool) or not isinstance(value, OPTIONS[name]):
-        kinds = OPTIONS[name]
+    kinds = OPTIONS[name]
+    if not isinstance(value, kinds) or isinstance(value, bool) != (kinds is bool):
         wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
         raise InputError(f"{path}: {name} is {value!r}, wanted {wanted}")
     return cast(Value, value)

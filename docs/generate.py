@@ -31,7 +31,8 @@ ROOT = DOCS.parent
 NOTE = "<!-- Written by docs/generate.py: change what it reads, not this page. -->"
 
 ENVIRONMENT = {
-    "CXRSCORE_CACHE": "Folder for downloaded weights. Unset: the platform's user cache folder.",
+    "CXRSCORE_CACHE": "Folder for downloaded weights and for what training keeps (docs/training.md). Unset: the "
+    "platform's user cache folder.",
     "CXRSCORE_MALLOC": "0: the torch backend leaves glibc's allocator as it is. Else, on a CPU, it has it keep freed "
     "memory, which makes scoring faster and the process larger.",
     "CXRSCORE_OFFLINE": "Set to anything: nothing is downloaded; an error says which file is wanted, and where.",
@@ -157,6 +158,7 @@ def metavar(option: click.Option) -> str:
 def exit_codes() -> str:
     rows = [("0", "", "Done."), ("2", "", "Usage: the command line itself is wrong.")]
     rows += [("3", "", "`score` finished, but some films could not be scored; `export`, but some have no report.")]
+    rows += [("130", "", "Stopped by Ctrl-C; what was written before is whole.")]
     rows += [(str(e.exit_code), f"`{e.__name__}`", prose(e.__doc__)) for e in error_classes()]
     return table(
         ("exit code", "error class in `cxrscore.errors`", "meaning"), *sorted(rows, key=lambda row: int(row[0]))

@@ -21,7 +21,13 @@ def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
             "recipe": {"epochs": 1},
             "weights": {"name": "none", "sha256": "", "licence": ""},
             "history": [
-                {"epoch": 1, "train_loss": 0.7, "valid_loss": None, "valid_macro_auc": None, "seconds": 0.1},
+                {
+                    "epoch": 1,
+                    "learning_rate": 0.001,
+                    "train_loss": 0.7,
+                    "seconds": 0.1,
+                    **dict.fromkeys(("valid_loss", "valid_macro_auc", "train_label_accuracy", "valid_label_accuracy")),
+                },
             ],
             "best_epoch": 1,
             "monitor": "valid_macro_auc",
@@ -29,6 +35,7 @@ def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
             "patients": 2,
             "labels": {"file": "labels.csv", "dataset": "plain", "sha256": "0" * 64},
             "leaked": False,
+            "leaks": 0,
         },
         "films": {"train": ["a" * 16], "valid": ["b" * 16]},
         "validation": {"loss": None, "macro_auc": None, "auc": dict.fromkeys(spec.findings)},

@@ -42,7 +42,7 @@ def main() -> None:
       cxrscore report out.h5                  out.h5 -> out.html
 
     Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films failed, 4 patient leakage, 5 a check failed,
-    6 backend unavailable, 74 could not write.
+    6 backend unavailable, 74 could not write, 130 stopped by Ctrl-C.
     """
 
 

@@ -18,6 +18,8 @@ from cxrscore.errors import CxrscoreError
 
 EXIT_SOME_FAILED = 3
 """The run finished, but some films could not be scored."""
+EXIT_STOPPED = 130
+"""Ctrl-C, as shells count it: 128 and the number of the signal."""
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -27,10 +29,12 @@ class Bar:
     """Progress on standard error: a bar with rate and time left on a terminal, nothing elsewhere."""
 
     def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
         self._shown = not quiet and sys.stderr.isatty()
         self._step = ""
         self._start = (0.0, 0)
         self._drawn = 0.0
+        self._open = False
 
     def __call__(self, step: str, done: int, total: int) -> None:
         kind = step.split(" ", 1)[0]
@@ -44,11 +48,20 @@ class Bar:
         left = f"{(total - done) / rate:.0f} s left" if rate > 0 else ""
         full = 24 * done // max(total, 1)
         line = f"\r{step:<44} [{'#' * full:<24}] {done}/{total}  {rate:.1f}/s  {left:<12}"
-        click.echo(line, err=True, nl=done >= total and kind != "epoch")
+        self._open = done < total or kind == "epoch"
+        click.echo(line, err=True, nl=not self._open)
+
+    def line(self, text: str) -> None:
+        """A line that stays, in place of the bar if there is one."""
+        if self._open:
+            click.echo(f"\r{'':<110}\r", err=True, nl=False)
+        self._open = False
+        say(text, self._quiet)
 
     def close(self) -> None:
-        if self._shown:
+        if self._open:
             click.echo("", err=True)
+        self._open = False
 
 
 def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -61,6 +74,9 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
         except CxrscoreError as error:
             click.echo(f"cxrscore: {error}", err=True)
             code = error.exit_code
+        except KeyboardInterrupt as stop:
+            click.echo(f"\ncxrscore: {str(stop) or 'stopped'}", err=True)
+            code = EXIT_STOPPED
         sys.exit(code or 0)
 
     return command

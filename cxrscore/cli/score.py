@@ -87,6 +87,8 @@ def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
     for note in result.notes:
         say(note, quiet)
     say(f"{result.scored} of {result.found} films scored by backend {result.backend} in {result.seconds:.0f} s", quiet)
+    if result.leaked:
+        say("LEAKED: the model was trained with films or patients in two parts of its split; the file says so", quiet)
     say(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))

@@ -73,7 +73,10 @@ def _error(leaks: Sequence[Leak]) -> LeakError:
         same = [leak for leak in leaks if leak.why == why]
         more = f" and {len(same) - _SHOWN} more" if len(same) > _SHOWN else ""
         told.append(f"{why} in two parts of the split: {'; '.join(map(str, same[:_SHOWN]))}{more}.")
-    return LeakError(f"{' '.join(told)} Keep each patient in one part.")
+    return LeakError(
+        f"{' '.join(told)} Keep such films in one part (--split), or go on with "
+        "--allow-leak, which marks the model and all that it scores as LEAKED."
+    )
 
 
 def _crossing(split: Split, keys: Sequence[str | None]) -> Iterator[tuple[int, str, int, str]]:

@@ -77,4 +77,5 @@ def _result(
         models=tuple(file.sha256 for file in files),
         views=max(1, options.views),
         notes=notes,
+        leaked=any(file.document["training"]["leaked"] for file in files),
     )

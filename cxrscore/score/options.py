@@ -72,6 +72,7 @@ class ScoreResult:
     failed  maps each film that could not be scored to the reason
     models  SHA-256 of each model file, hex
     notes   what has changed in the folder since the run began
+    leaked  whether films or patients stood in two parts of the split when the model was trained
     """
 
     output: Path
@@ -84,3 +85,4 @@ class ScoreResult:
     models: tuple[str, ...]
     views: int
     notes: tuple[str, ...] = ()
+    leaked: bool = False

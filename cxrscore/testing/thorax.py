@@ -48,6 +48,8 @@ class Chest:
     rib_start: float
     rib_bend: float
     spine_width: float
+    marks: int
+    """Seed of the vessels."""
 
 
 def draw_chest(rng: np.random.Generator) -> Chest:
@@ -67,10 +69,11 @@ def draw_chest(rng: np.random.Generator) -> Chest:
         heart_width=rng.uniform(0.105, 0.125),
         heart_height=rng.uniform(0.14, 0.16),
         body_width=rng.uniform(0.43, 0.49),
-        rib_distance=rng.uniform(0.068, 0.08),
+        rib_distance=rng.uniform(0.062, 0.086),
         rib_start=rng.uniform(0, 1),
-        rib_bend=rng.uniform(0.8, 1.4),
+        rib_bend=rng.uniform(0.6, 1.6),
         spine_width=rng.uniform(0.035, 0.045),
+        marks=int(rng.integers(1 << 32)),
     )
 
 
@@ -102,9 +105,9 @@ class Canvas:
         dome = chest.floor[lung] - lift + 1.6 * (self.x - chest.lung_x[lung]) ** 2
         return _edge(dome - self.y, soft)
 
-    def clouds(self, cells: int) -> Grey:
-        """Smooth noise, about -1..1, with `cells` ups and downs across the film."""
-        coarse = self.rng.uniform(-1, 1, (cells + 2, cells + 2)).astype(np.float32)
+    def clouds(self, cells: int, rng: np.random.Generator | None = None) -> Grey:
+        """Smooth noise, about -1..1, with `cells` ups and downs across the film; drawn from `rng`, else the film's."""
+        coarse = (rng or self.rng).uniform(-1, 1, (cells + 2, cells + 2)).astype(np.float32)
         at = np.linspace(0.5, cells + 0.499, self.side)
         low = at.astype(int)
         part = (at - low).astype(np.float32)
@@ -159,8 +162,9 @@ def _draw_body(canvas: Canvas) -> None:
     neck = canvas.ellipse(chest.middle, 0.02, 0.11, 0.25, 0.02)
     thick = np.sqrt(np.clip(1 - corner[0] ** 2 / 1.1, 0, 1))
     canvas.paint(np.maximum(torso, neck), 0.3 + 0.3 * thick)
+    vessels = 0.06 * canvas.clouds(20, np.random.default_rng(chest.marks))  # of a patient: no two lungs are alike
     for lung in (0, 1):
-        canvas.paint(canvas.lungs[lung], 0.2 + 0.04 * canvas.clouds(14) + 0.03 * canvas.clouds(30))
+        canvas.paint(canvas.lungs[lung], 0.2 + vessels + 0.04 * canvas.clouds(14) + 0.03 * canvas.clouds(30))
         outer = _edge((2 * lung - 1) * (chest.middle - x), 0.02) * canvas.below(lung) * torso
         canvas.paint(outer, 0.66 + 0.03 * canvas.clouds(6))
     canvas.paint(0.8 * _edge(abs(x - chest.middle) - 0.055, 0.03) * np.maximum(torso, neck), 0.62)

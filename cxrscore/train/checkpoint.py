@@ -23,7 +23,7 @@ from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import write_whole
 
 Row = dict[str, float]
-"""An epoch: its number, losses, macro AUC and seconds; NaN where undefined."""
+"""An epoch: its number, rate, losses, macro AUC, accuracies and seconds; NaN where undefined."""
 
 _KEY = "cxrscore-checkpoint"
 _STATE = "state:"
@@ -31,13 +31,19 @@ _STATE = "state:"
 
 @dataclass(kw_only=True)
 class Standing:
-    """Where a run stands. ``history`` has a row an epoch; ``best_epoch`` is from 1, 0 before the first; ``best`` and
-    ``valid_auc`` are what had learned by then, by neutral name, and the AUC of each finding."""
+    """Where a run stands.
+
+    history     a row an epoch
+    best_epoch  from 1, 0 before the first
+    best        what had learned by then, by neutral name
+    valid_auc   the AUC of each finding then, last_auc that after the last epoch
+    """
 
     history: list[Row]
     best_epoch: int
     best: dict[str, Array]
     valid_auc: list[float]
+    last_auc: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +70,7 @@ def save_checkpoint(folder: Path, learner: TrainableModel, standing: Standing, i
         "history": [_no_nan(row) for row in standing.history],
         "best_epoch": standing.best_epoch,
         "valid_auc": [None if value != value else value for value in standing.valid_auc],
+        "last_auc": [None if value != value else value for value in standing.last_auc],
     }
     metadata = {_KEY: json.dumps(told, allow_nan=False)}
     write_whole(_file(folder), safetensors.numpy.save({**learner.tensors(), **state}, metadata=metadata))
@@ -89,6 +96,7 @@ def load_checkpoint(folder: Path, inputs: Mapping[str, Any]) -> Checkpoint | Non
             best_epoch=int(told["best_epoch"]),
             best=safetensors.numpy.load_file(_best_file(folder, told["best_epoch"])),
             valid_auc=[_number(value) for value in told["valid_auc"]],
+            last_auc=[_number(value) for value in told["last_auc"]],
         )
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path} cannot be read: {error}. Train without --resume to start anew.") from error
@@ -100,7 +108,7 @@ def load_checkpoint(folder: Path, inputs: Mapping[str, Any]) -> Checkpoint | Non
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Once the model is written there is nothing left to go on with."""
+    """A run that starts anew has no use for what an earlier one left."""
     for path in [_file(folder), *folder.glob("best-*.safetensors")]:
         path.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from cxrscore.films import FilmStore, Preprocessing, Status, require_films
 from cxrscore.models.imagenet import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.train.options import TrainOptions
+from cxrscore.train.thumbnails import thumbnails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,13 @@ class Data:
     split: lab.Split
     failed: dict[str, str]
     labels_file: dict[str, str]
+    leaks: tuple[str, ...]
+    """A line for each leak that was allowed."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many films each part of the split has."""
+        return {name: len(rows) for name, rows in self.split.parts()}
 
     def hashes(self, rows: tuple[int, ...]) -> list[str]:
         return [self.store.films[row].sha256[:16] for row in rows]
@@ -38,7 +47,7 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
     table_path = options.labels or lab.find_labels(options.films)
     if table_path is None:
         raise InputError(f"there is no labels.csv in or beside {options.films}. Name the label table with --labels.")
-    joined, labels_file = lab.joined_labels(table_path, plugins.datasets(), found.paths)
+    joined, labels_file = lab.joined_labels(table_path, plugins.datasets(), found.paths, options.uncertain)
     labelled = [row for row in range(len(found.paths)) if not np.isnan(joined.labels[row]).all()]
     if not labelled:
         raise InputError(
@@ -48,16 +57,9 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
     paths = tuple(found.paths[row] for row in labelled)
     patients = tuple(joined.patients[row] for row in labelled)
     labels = joined.labels[labelled]
-    store = FilmStore.build(
-        options.films,
-        paths,
-        Preprocessing(size=options.size),
-        cache_folder() / "films",
-        workers=options.workers,
-        progress=lambda done: progress("reading films", done, len(paths)),
-    )
+    store = _store(options, paths, progress)
     split = _split(options, paths, patients, labels, store)
-    lab.check_leaks(split, patients, [film.sha256 for film in store.films], paths)
+    leaks = _leaks(options, split, patients, paths, store)
     return Data(
         store=store,
         paths=paths,
@@ -67,7 +69,38 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
         split=split,
         failed={path: film.message for path, film in zip(paths, store.films, strict=True) if film.status != Status.OK},
         labels_file=labels_file,
+        leaks=leaks,
     )
+
+
+def _store(options: TrainOptions, paths: tuple[str, ...], progress: Progress) -> FilmStore:
+    return FilmStore.build(
+        options.films,
+        paths,
+        Preprocessing(size=options.size),
+        _cache(),
+        workers=options.workers,
+        progress=lambda done: progress("reading films", done, len(paths)),
+    )
+
+
+def _cache() -> Path:
+    return cache_folder() / "films"
+
+
+def _leaks(
+    options: TrainOptions, split: lab.Split, patients: tuple[str | None, ...], paths: tuple[str, ...], store: FilmStore
+) -> tuple[str, ...]:
+    """A line for each leak, if they are allowed; LeakError if not."""
+    leaks = lab.check_leaks(
+        split,
+        patients,
+        [film.sha256 for film in store.films],
+        paths,
+        thumbnails=thumbnails(store, options.size, options.films, paths, _cache()),
+        allow=options.allow_leak,
+    )
+    return tuple(f"{leak.why}: {leak}" for leak in leaks)
 
 
 def _split(
@@ -75,7 +108,7 @@ def _split(
 ) -> lab.Split:
     """The given or drawn split, without the films that could not be read."""
     if options.split is not None:
-        split = lab.read_split(options.split, paths)
+        split = lab.draw_valid(lab.read_split(options.split, paths), patients, labels, seed=options.seed)
     else:
         split = lab.split_by_patient(patients, labels, seed=options.seed)
     readable = set(store.rows)

@@ -52,7 +52,8 @@ def model_document(
             "split": {**split, "rule": data.split.rule, "sha256": digest},
             "patients": len({p for p in data.patients if p is not None}),
             "labels": data.labels_file,
-            "leaked": False,
+            "leaked": bool(data.leaks),
+            "leaks": len(data.leaks),
         },
         "films": {"train": data.hashes(data.split.train), "valid": data.hashes(data.split.valid)},
         "validation": _no_nan({"loss": fitted.best["valid_loss"], "macro_auc": fitted.best["valid_macro_auc"]})
@@ -64,7 +65,11 @@ def model_document(
 
 def recipe_of(options: TrainOptions) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
-    kept = {k: v for k, v in asdict(options).items() if k not in ("films", "labels", "output", "split", "resume")}
+    kept = {
+        k: v
+        for k, v in asdict(options).items()
+        if k not in ("films", "labels", "output", "split", "resume", "allow_leak")
+    }
     return {**kept, "weights": Path(options.weights).name}
 
 

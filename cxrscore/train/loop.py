@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Array, Loss, Model, Optimiser
+from cxrscore.contract import Array, BatchNorm, Floats, Loss, Model, Optimiser
 from cxrscore.errors import InputError
-from cxrscore.metrics import auc_per_finding, macro
-from cxrscore.progress import Progress
-from cxrscore.train.checkpoint import Checkpoint, Row, Standing, save_checkpoint
+from cxrscore.metrics import auc_per_finding, label_accuracy, macro
+from cxrscore.models.output import probabilities
+from cxrscore.progress import Progress, Say
+from cxrscore.train.checkpoint import Checkpoint, Row, Standing, remove_checkpoint, save_checkpoint
 from cxrscore.train.data import Data
-from cxrscore.train.feed import Feed, predict
-from cxrscore.train.options import TrainOptions
-
-MONITORS = {"valid_macro_auc": 1.0, "valid_loss": -1.0, "train_loss": -1.0}
-"""Figures that an epoch can be chosen by; 1 where more is better, -1 where less is."""
-
-_Judge = Callable[[], tuple[float, NDArray[np.float64]]]
+from cxrscore.train.feed import Feed
+from cxrscore.train.options import MONITORS, TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +44,7 @@ def fit(
     loss: Loss,
     options: TrainOptions,
     progress: Progress,
+    say: Say,
     *,
     folder: Path,
     inputs: Mapping[str, Any],
@@ -57,22 +54,38 @@ def fit(
 
     folder, inputs  where checkpoints go, and what a run that goes on with them must have in common
     earlier         where to go on; the model holds its tensors
+
+    A KeyboardInterrupt passes through, with words that say what is kept.
     """
     feed = Feed(model, data, options, progress)
-    judge = _judge(model, feed, data, loss, progress)
-    standing = Standing(history=[], best_epoch=0, best={}, valid_auc=[])
+    standing = Standing(history=[], best_epoch=0, best={}, valid_auc=[], last_auc=[])
     if earlier is not None:
         standing = earlier.standing
         feed.learner.restore(earlier.state)
-    while not _over(standing, options):
-        row = _epoch(feed, judge, loss, options, standing)
-        progress(f"epoch {row['epoch']:.0f}: {_figures(row)}", len(standing.history), options.epochs)
-        save_checkpoint(folder, feed.learner, standing, inputs)
-    return Fitted(
-        history=standing.history,
-        best_epoch=standing.best_epoch,
-        valid_auc=standing.valid_auc,
-        tensors={**model.tensors(), **standing.best},
+        say(f"going on after epoch {len(standing.history)}")
+    else:
+        remove_checkpoint(folder)
+    kept = len(standing.history)
+    try:
+        while not _over(standing, options):
+            row = _epoch(feed, data, loss, options, standing)
+            _tell(row, standing, options, progress, say)
+            save_checkpoint(folder, feed.learner, standing, inputs)
+            kept = len(standing.history)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_stopped(kept, folder)) from None
+    return _chosen(model, feed, standing, options)
+
+
+def optimiser_of(options: TrainOptions) -> Optimiser:
+    """The settings of the optimiser; a clip_norm of 0 clips nothing."""
+    batch_norm: BatchNorm = "batch" if options.batch_norm == "batch" else "frozen"
+    return Optimiser(
+        learning_rate=options.learning_rate,
+        layer_decay=options.layer_decay,
+        weight_decay=options.weight_decay,
+        clip_norm=options.clip_norm or float("inf"),
+        batch_norm=batch_norm,
     )
 
 
@@ -81,25 +94,65 @@ def _over(standing: Standing, options: TrainOptions) -> bool:
     return done >= options.epochs or (done > 0 and done - standing.best_epoch >= options.patience)
 
 
-def _epoch(feed: Feed, judge: _Judge, loss: Loss, options: TrainOptions, standing: Standing) -> Row:
+def _epoch(feed: Feed, data: Data, loss: Loss, options: TrainOptions, standing: Standing) -> Row:
     """One epoch, entered into the standing; returns its row of the history."""
     epoch, started = len(standing.history), time.monotonic()
-    train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, Optimiser(learning_rate=options.learning_rate))
-    if not np.isfinite(train_loss):
-        raise InputError(f"the loss is {train_loss} in epoch {epoch + 1}; try a smaller --learning-rate")
-    valid_loss, aucs = judge()
-    row = {"epoch": epoch + 1, "train_loss": train_loss, "valid_loss": valid_loss, "valid_macro_auc": macro(aucs)}
-    row["seconds"] = round(time.monotonic() - started, 3)
-    if not standing.history or _rank(row, options.monitor) > _rank(
-        standing.history[standing.best_epoch - 1], options.monitor
-    ):
-        standing.best_epoch, standing.best, standing.valid_auc = epoch + 1, feed.learner.tensors(), list(aucs)
-    standing.history.append(row)
+    train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, optimiser_of(options))
+    logits, truth = feed.logits(feed.valid, None), data.labels[feed.valid]
+    valid_loss, aucs = float(loss.function(np, logits, truth, loss.weights)), auc_per_finding(truth, logits)
+    _check_finite(epoch, train_loss, valid_loss, options)
+    row = {
+        "epoch": epoch + 1,
+        "learning_rate": feed.rate(epoch),
+        "train_loss": train_loss,
+        "valid_loss": valid_loss,
+        "valid_macro_auc": macro(aucs),
+        "train_label_accuracy": _train_accuracy(feed, data, options, epoch),
+        "valid_label_accuracy": _accuracy(truth, logits, options),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    _enter(row, aucs, feed, standing, options.monitor)
     return row
 
 
-def _figures(row: Row) -> str:
-    return f"loss {row['train_loss']:.3f}, valid AUC {row['valid_macro_auc']:.3f}"
+def _enter(row: Row, aucs: NDArray[np.float64], feed: Feed, standing: Standing, monitor: str) -> None:
+    first = not standing.history
+    standing.history.append(row)
+    standing.last_auc = list(aucs)
+    if first or _rank(row, monitor) > _rank(standing.history[standing.best_epoch - 1], monitor):
+        standing.best_epoch, standing.best, standing.valid_auc = (
+            len(standing.history),
+            feed.learner.tensors(),
+            list(aucs),
+        )
+
+
+def _check_finite(epoch: int, train_loss: float, valid_loss: float, options: TrainOptions) -> None:
+    if np.isfinite(train_loss) and np.isfinite(valid_loss):
+        return
+    kept = f" Epoch {epoch} is kept." if epoch else ""
+    rounding = ", --precision fp32" if options.precision != "fp32" else ""
+    raise InputError(
+        f"epoch {epoch + 1} ended with a training loss of {train_loss} and a validation loss of {valid_loss}: the "
+        f"weights have run away. Likely the learning rate, {options.learning_rate:g}, is too high: try a tenth of it, "
+        f"--warmup 1 or --clip-norm 1{rounding}. If the loss {options.loss!r} is a plugin's, `cxrscore check "
+        f"loss:{options.loss}` looks whether it bears every logit.{kept}"
+    )
+
+
+def _train_accuracy(feed: Feed, data: Data, options: TrainOptions, epoch: int) -> float:
+    """Of the training films as this epoch saw them, by the tensors at its end; NaN where it would cost a pass of the
+    network and is not monitored."""
+    if not feed.kept(epoch) and options.monitor != "train_label_accuracy":
+        return float("nan")
+    logits = feed.logits(feed.train, feed.view(epoch))
+    return _accuracy(data.labels[feed.train], logits, options)
+
+
+def _accuracy(truth: Floats, logits: Floats, options: TrainOptions) -> float:
+    """Equation 1 of the paper: the share of known labels that are right at a probability of one half."""
+    activation: Any = options.activation
+    return label_accuracy(truth, probabilities(logits, activation))
 
 
 def _rank(row: Row, monitor: str) -> tuple[float, float]:
@@ -108,12 +161,34 @@ def _rank(row: Row, monitor: str) -> tuple[float, float]:
     return (-np.inf if np.isnan(value) else value, -row["valid_loss"])
 
 
-def _judge(model: Model, feed: Feed, data: Data, loss: Loss, progress: Progress) -> _Judge:
-    """A function that gives loss and AUC of each finding on the validation films, as the model then is."""
-    inputs, truth = feed.valid_inputs(progress), data.labels[list(data.split.valid)]
+def _tell(row: Row, standing: Standing, options: TrainOptions, progress: Progress, say: Say) -> None:
+    """A bar of epochs after each; a line where one is the best so far, which is what a person looks for."""
+    epoch = len(standing.history)
+    auc = f"macro AUC {row['valid_macro_auc']:.3f}"
+    progress(f"epoch {epoch}: loss {row['train_loss']:.3f}, {auc}", epoch, options.epochs)
+    if epoch == standing.best_epoch:
+        losses = f"loss {row['train_loss']:.4f}, validation {row['valid_loss']:.4f}"
+        also = "" if options.monitor in ("valid_macro_auc", "valid_loss", "train_loss") else _monitored(row, options)
+        say(f"epoch {epoch:>3}: {losses}, {auc}{also} (best so far)")
 
-    def judged() -> tuple[float, NDArray[np.float64]]:
-        logits = predict(model, data.store, data.split.valid) if inputs is None else feed.learner.predict(inputs)
-        return float(loss.function(np, logits, truth, loss.weights)), auc_per_finding(truth, logits)
 
-    return judged
+def _monitored(row: Row, options: TrainOptions) -> str:
+    return f", {options.monitor.replace('_', ' ')} {row[options.monitor]:.4f}"
+
+
+def _stopped(kept: int, folder: Path) -> str:
+    if not kept:
+        return "stopped before the end of the first epoch; nothing is kept"
+    epochs = "1 epoch is" if kept == 1 else f"{kept} epochs are"
+    return f"stopped; {epochs} kept in {folder}/. The same line with --resume goes on from there"
+
+
+def _chosen(model: Model, feed: Feed, standing: Standing, options: TrainOptions) -> Fitted:
+    """The best epoch, or the last."""
+    last = options.select == "last"
+    return Fitted(
+        history=standing.history,
+        best_epoch=len(standing.history) if last else standing.best_epoch,
+        valid_auc=standing.last_auc if last else standing.valid_auc,
+        tensors={**model.tensors(), **(feed.learner.tensors() if last else standing.best)},
+    )

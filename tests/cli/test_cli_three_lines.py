@@ -113,7 +113,7 @@ def test_a_frozen_base_trains_its_head_on_embeddings(home, tmp_path):
     words = [word for word in SMALL if word not in ("--trainable", "all")]
     cxrscore("train", home / "films", "--backend", "torch", *words, "--views", "2", folder=tmp_path)
     history = (tmp_path / "model.run" / "history.csv").read_text().splitlines()
-    assert history[0].startswith("epoch,train_loss,valid_loss,valid_macro_auc")
+    assert history[0].startswith("epoch,learning_rate,train_loss,valid_loss,valid_macro_auc,train_label_accuracy")
     assert len(history) == 3
 
 

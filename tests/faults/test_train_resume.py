@@ -40,12 +40,16 @@ def train(home, output, *more):
 def kill_after(home, output, epochs, *more):
     """Starts a run and kills it once the checkpoint of so many epochs is there."""
     process = subprocess.Popen(words(output, *more), cwd=home, stderr=subprocess.DEVNULL)
-    mark = home / f"{output}".replace(".safetensors", ".run") / "checkpoint.safetensors"
+    wait_for(process, home / f"{output}".replace(".safetensors", ".run") / "checkpoint.safetensors", epochs)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
+
+
+def wait_for(process, mark, epochs):
+    """Until the checkpoint of so many epochs is there."""
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline and _epochs(mark) < epochs:
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
 
 
 def _epochs(path):
@@ -57,32 +61,67 @@ def _epochs(path):
     return len(json.loads(head["__metadata__"]["cxrscore-checkpoint"])["history"])
 
 
+WAYS = {
+    "head": ("--sampling", "balanced", "--views", "3", "--schedule", "cosine", "--warmup", "1.5"),
+    "last-block": (
+        "--sampling",
+        "balanced",
+        "--schedule",
+        "cosine",
+        "--weight-decay",
+        "0.05",
+        "--drop-last",
+        "-b",
+        "4",
+    ),
+    "all": ("--views", "3", "--warmup", "2", "--layer-decay", "0.5", "--clip-norm", "0.1"),
+}
+"""By what learns, options whose state a run that goes on must find again."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("trainable", [("--trainable", "all", "--views", "1"), ("--trainable", "last-block")])
+@pytest.mark.parametrize("trainable", WAYS)
 def test_killed_and_resumed_equals_undisturbed(home, trainable):
-    name = trainable[1]
-    whole = train(home, f"{name}-whole.safetensors", *trainable)
-    kill_after(home, f"{name}.safetensors", 2, *trainable)
-    kill_after(home, f"{name}.safetensors", 5, *trainable, "--resume")
-    assert not (home / f"{name}.safetensors").exists()
-    resumed = train(home, f"{name}.safetensors", *trainable, "--resume")
+    more = ("--trainable", trainable, *WAYS[trainable])
+    whole = train(home, f"{trainable}-whole.safetensors", *more)
+    kill_after(home, f"{trainable}.safetensors", 2, *more)
+    if trainable != "head":
+        kill_after(home, f"{trainable}.safetensors", 5, *more, "--resume")
+    assert not (home / f"{trainable}.safetensors").exists()
+    resumed = train(home, f"{trainable}.safetensors", *more, "--resume")
     for tensor, value in whole.tensors.items():
         np.testing.assert_array_equal(resumed.tensors[tensor], value, err_msg=tensor)
-    keys = ("train_loss", "valid_loss", "valid_macro_auc")
-    history = [[row[key] for key in keys] for row in whole.document["training"]["history"]]
-    assert [[row[key] for key in keys] for row in resumed.document["training"]["history"]] == history
-    assert not list((home / f"{name}.run").glob("*.safetensors"))
+    assert figures(resumed) == figures(whole)
+    assert not list((home / f"{trainable}.run").glob(".*.part"))
+
+
+def figures(model):
+    """The history without the time it took."""
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in model.document["training"]["history"]
+    ]
 
 
 @pytest.mark.slow
-def test_a_frozen_base_goes_on_too_and_another_recipe_does_not(home):
-    whole = train(home, "head-whole.safetensors")
-    kill_after(home, "head.safetensors", 3)
-    done = subprocess.run(
-        words("head.safetensors", "--resume", "--seed", "1"), cwd=home, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "is of another run (" in done.stderr
-    assert "seed: 0 -> 1" in done.stderr
-    resumed = train(home, "head.safetensors", "--resume")
-    np.testing.assert_array_equal(resumed.tensors["head/kernel"], whole.tensors["head/kernel"])
+def test_a_finished_run_goes_on_for_more_epochs_as_one_that_had_them_from_the_start(home):
+    whole = train(home, "long-whole.safetensors", "--epochs", "11", "--patience", "11")
+    train(home, "long.safetensors", "--patience", "11")
+    longer = train(home, "long.safetensors", "--epochs", "11", "--patience", "11", "--resume")
+    np.testing.assert_array_equal(longer.tensors["head/kernel"], whole.tensors["head/kernel"])
+    assert figures(longer) == figures(whole)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130_and_the_line_that_goes_on(home):
+    more = ("--trainable", "all")
+    line = [word for word in words("stop.safetensors", *more) if word != "-q"]
+    process = subprocess.Popen(line, cwd=home, stderr=subprocess.PIPE, text=True)
+    wait_for(process, home / "stop.run" / "checkpoint.safetensors", 3)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, told
+    assert "epochs are kept in stop.run/. The same line with --resume goes on from there" in told
+    assert "Traceback" not in told
+    assert not (home / "stop.safetensors").exists()
+    assert not list((home / "stop.run").glob(".*.part"))

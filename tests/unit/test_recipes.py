@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import click
 import jsonschema
 import pytest
 from hypothesis import given
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 
 from cxrscore.cli import main
 from cxrscore.errors import InputError
-from cxrscore.recipes import OPTIONS, read_recipe, recipe_toml
+from cxrscore.recipes import OPTIONS, find_recipe, packaged_recipes, read_recipe, recipe_toml
 from cxrscore.train import TrainOptions
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
-MACHINE = {"films", "labels", "output", "split", "device", "workers", "resume"}
+MACHINE = {"films", "labels", "output", "split", "device", "workers", "resume", "allow_leak"}
 
 
 def test_a_recipe_has_every_option_that_is_not_of_the_machine():
@@ -49,6 +50,7 @@ def test_any_text_comes_back(tmp_path_factory, text):
 @pytest.mark.parametrize(
     ("text", "word"),
     [
+        ("flip = 1", "flip is 1, wanted bool"),
         ("epochs = 'many'", "epochs is 'many', wanted int"),
         ("epochs = true", "wanted int"),
         ("learning_rate = 'fast'", "wanted int or float"),
@@ -61,6 +63,61 @@ def test_a_wrong_recipe_says_what_is_wrong(tmp_path, text, word):
     path.write_text(text)
     with pytest.raises(InputError, match=word):
         read_recipe(path)
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_every_packaged_recipe_is_one(name):
+    values = read_recipe(find_recipe(name))
+    jsonschema.validate(values, SCHEMA)
+    TrainOptions(**values)
+    assert "seed" not in values
+    assert "backend" not in values
+
+
+def test_the_default_recipe_is_the_defaults():
+    values = read_recipe(find_recipe("default"))
+    assert values == {name: value for name, value in asdict(TrainOptions()).items() if name in values}
+
+
+def test_a_recipe_is_found_by_name_or_by_path():
+    assert {"default", "fine-tune", "fine-tune-last-block"} <= set(packaged_recipes())
+    assert find_recipe("mine.toml") == Path("mine.toml")
+    assert find_recipe("runs/mine") == Path("runs/mine")
+    with pytest.raises(InputError, match=r"no recipe 'fine'; there is: default, fine-tune, fine-tune-last-block"):
+        find_recipe("fine")
+
+
+def given(*words, **environment):
+    """The options of a command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(f"CXRSCORE_TRAIN_{name.upper()}", value)
+        command = main.commands["train"]
+        return command.make_context("train", [*words], auto_envvar_prefix="CXRSCORE_TRAIN").params
+
+
+def test_flags_come_before_the_environment_that_before_a_recipe_and_it_before_the_defaults(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('size = 300\nflip = true\ndrop_last = true\nuncertain = "positive"\nwarmup = 2\n')
+    words = ("--recipe", str(recipe))
+    assert given()["size"] == 400
+    found = given(*words)
+    assert (found["size"], found["flip"], found["drop_last"], found["uncertain"]) == (300, True, True, "positive")
+    assert found["warmup"] == 2
+    assert found["epochs"] == 80
+    assert given(*words, size="200")["size"] == 200
+    assert given(*words, "--size", "100", size="200")["size"] == 100
+    found = given("--no-flip", *words, "--keep-last")
+    assert (found["flip"], found["drop_last"]) == (False, False)
+    assert given(recipe="fine-tune")["trainable"] == "all"
+    assert given("--recipe", "fine-tune-last-block", "--trainable", "all")["schedule"] == "cosine"
+
+
+def test_a_recipe_out_of_range_is_a_wrong_command_line(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("layer_decay = 2.0\n")
+    with pytest.raises(click.BadParameter, match=r"2.0 is not in the range"):
+        given("--recipe", str(recipe))
 
 
 def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):

@@ -29,12 +29,13 @@ def row(epoch):
 
 def run(folder, epochs, best):
     """A run whose best epoch is ``best``."""
-    learner, standing = Learner(), Standing(history=[], best_epoch=0, best={}, valid_auc=[])
+    learner, standing = Learner(), Standing(history=[], best_epoch=0, best={}, valid_auc=[], last_auc=[])
     for epoch in range(1, epochs + 1):
         learner.epochs = epoch
         standing.history.append(row(epoch))
         if epoch <= best:
             standing.best_epoch, standing.best, standing.valid_auc = epoch, learner.tensors(), [0.5, NAN]
+        standing.last_auc = [0.25]
         save_checkpoint(folder, learner, standing, INPUTS)
     return standing
 
@@ -46,6 +47,7 @@ def test_a_standing_comes_back(tmp_path):
     assert found.standing.best["head/bias"].tolist() == [3, 3]
     assert found.standing.valid_auc[0] == 0.5
     assert np.isnan(found.standing.valid_auc[1])
+    assert found.standing.last_auc == [0.25]
     assert [r["epoch"] for r in found.standing.history] == [1, 2, 3, 4, 5]
     assert np.isnan(found.standing.history[0]["valid_loss"])
     assert found.tensors["head/bias"].tolist() == [5, 5]

@@ -1,0 +1,85 @@
+"""What a run begins with: the network, its first tensors, and what a run that goes on must have in common with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cxrscore import labels as lab
+from cxrscore.contract import Activation, Backend, Floats, Model, ModelSpec, Tensors
+from cxrscore.errors import InputError
+from cxrscore.files import sha256_bytes
+from cxrscore.models.architectures import initial_tensors
+from cxrscore.models.imagenet import BaseWeights
+from cxrscore.train.checkpoint import Checkpoint
+from cxrscore.train.data import Data
+from cxrscore.train.document import recipe_of
+from cxrscore.train.options import TrainOptions
+
+_NORMALIZE = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
+"""What the ImageNet weights of an architecture were trained with."""
+
+_FREE = ("patience", "select", "threshold_rule", "calibration", "workers")
+"""Options that may change when a run goes on."""
+
+
+def first_spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWeights | None) -> ModelSpec:
+    natural = _NORMALIZE.get(options.architecture, "imagenet-rgb") if base is not None else "imagenet-rgb"
+    values = {name: getattr(options, name) for name in ("architecture", "size", "head", "activation", "trainable")}
+    return ModelSpec.from_dict({**values, "normalize": options.normalize or natural, "findings": findings})
+
+
+def run_inputs(options: TrainOptions, data: Data, base: BaseWeights | None) -> dict[str, Any]:
+    """What two runs must have in common for one to go on with the other: all but how long to train and what is chosen
+    at the end. A schedule that ends with the epochs is another one when these change."""
+    free = _FREE if options.schedule == "cosine" else (*_FREE, "epochs")
+    recipe = {name: value for name, value in recipe_of(options).items() if name not in free}
+    films = "\0".join(film.sha256 for film in data.store.films)
+    return {
+        **recipe,
+        "base": "" if base is None else base.sha256,
+        "labels": data.labels_file["sha256"],
+        "split": sha256_bytes(lab.split_csv(data.split, data.paths).encode()),
+        "films": sha256_bytes(films.encode()),
+    }
+
+
+def first_model(
+    backend: Backend,
+    spec: ModelSpec,
+    base: BaseWeights | None,
+    options: TrainOptions,
+    *,
+    labels: Floats,
+    earlier: Checkpoint | None,
+) -> Model:
+    """The model as training finds it: from a checkpoint if there is an earlier one, else from the base weights; labels
+    float32 [N,C] are those of the training films. InputError for an architecture that the backend does not have."""
+    if spec.architecture not in backend.architectures:
+        raise InputError(
+            f"backend {backend.name!r} has no {spec.architecture!r}; it has: {', '.join(backend.architectures)}"
+        )
+    precision: Any = options.precision
+    chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": options.seed}
+    tensors: Tensors | None = None if base is None else initial_tensors(spec, options.seed, base.tensors)
+    changed: dict[str, Any] = {} if earlier is None else dict(earlier.tensors)
+    if earlier is None and options.initial_bias == "prevalence":
+        changed["head/bias"] = prevalence_bias(labels, spec.activation)
+    if not changed:
+        return backend.build(spec, tensors, **chosen)
+    if tensors is None:
+        tensors = backend.build(spec, None, **chosen).tensors()
+    return backend.build(spec, {**tensors, **changed}, **chosen)
+
+
+def prevalence_bias(labels: Floats, activation: Activation) -> Floats:
+    """float32 [C]: the bias with which a head that sees nothing yet gives each finding its share p of the known labels
+    [N,C] as probability: log(p / (1 - p)), or log p where softmax makes the probabilities add up to 1. (Lin et al.,
+    Focal Loss, ICCV 2017, section 3.3, for one p.) A share of 0 or 1 counts as half a film, one of no label as 1/2.
+    """
+    known = (~np.isnan(labels)).sum(axis=0)
+    positive = np.nansum(labels, axis=0)
+    share = np.clip(positive, 0.5, np.maximum(known - 0.5, 0.5)) / np.maximum(known, 1)
+    bias = np.log(share) if activation == "softmax" else np.log(share / (1 - share))
+    return np.asarray(bias, np.float32)

@@ -1,0 +1,77 @@
+"""Training at the command line: leaks end it or are marked in all that follows, recipes go by name."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cxrscore.models.bundle import load_model
+from cxrscore.testing.phantoms import make_phantoms
+
+SMALL = ["--backend", "torch", "--device", "cpu", "--architecture", "tinycnn", "--weights", "none", "--size", "64"]
+
+
+def cxrscore(folder, *words):
+    words = [sys.executable, "-m", "cxrscore", *words]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Films of twenty patients, and a split in which one patient stands in two parts."""
+    folder = tmp_path_factory.mktemp("leaks")
+    make_phantoms(folder, films=40, patients=20, side=64, seed=3)
+    names = sorted(path.name for path in (folder / "films").glob("*.png"))
+    owners = sorted({name[:8] for name in names})
+    twice = next(name for name in names if name.endswith("_001.png"))
+    parts = {owner: ("train" if i < 12 else "valid" if i < 16 else "test") for i, owner in enumerate(owners)}
+    lines = [f"{name},{'test' if name == twice else parts[name[:8]]}" for name in names]
+    (folder / "split.csv").write_text("\n".join(["film,split", *lines]) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXRSCORE_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.mark.slow
+def test_a_leak_ends_with_4_and_one_that_is_allowed_marks_all_that_follows(home):
+    line = ["train", *SMALL, "--epochs", "1", "--split", "split.csv"]
+    done = cxrscore(home, *line)
+    assert done.returncode == 4
+    assert "films of one patient in two parts of the split: " in done.stderr
+    assert not (home / "model.safetensors").exists()
+    done = cxrscore(home, *line, "--allow-leak")
+    assert done.returncode == 0, done.stderr
+    assert "LEAKED: 1 films stand in another part of the split" in done.stderr
+    assert "_001.png (test)" in done.stderr
+    told = load_model(home / "model.safetensors").document["training"]
+    assert (told["leaked"], told["leaks"]) == (True, 1)
+    done = cxrscore(home, "score", "films", "-o", "out.h5", "--backend", "torch", "--device", "cpu", "--maps", "0")
+    assert done.returncode == 0, done.stderr
+    assert "LEAKED: the model was trained with films or patients in two parts" in done.stderr
+    done = cxrscore(home, "report", "out.h5", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["warnings"][0].startswith("LEAKED: ")
+    assert '<p class="warning" role="note">LEAKED: ' in (home / "out.html").read_text()
+
+
+def test_a_recipe_that_is_not_there_ends_with_the_known_ones(home):
+    done = cxrscore(home, "train", "--recipe", "fine")
+    assert done.returncode == 1
+    assert done.stderr.startswith("cxrscore: there is no recipe 'fine'; there is: default, fine-tune, ")
+
+
+@pytest.mark.slow
+def test_a_recipe_by_name_decides_the_run_and_is_kept_with_it(home):
+    done = cxrscore(
+        home, "train", *SMALL, "--recipe", "fine-tune-last-block", "--epochs", "2", "-o", "named.safetensors"
+    )
+    assert done.returncode == 0, done.stderr
+    named = load_model(home / "named.safetensors").document
+    recipe = named["training"]["recipe"]
+    assert (recipe["trainable"], recipe["schedule"], recipe["epochs"]) == ("last-block", "cosine", 2)
+    line = ["--recipe", "named.run/recipe.toml", "--device", "cpu", "-o", "again.safetensors"]
+    done = cxrscore(home, "train", *line)
+    assert done.returncode == 0, done.stderr
+    assert load_model(home / "again.safetensors").document["golden"] == named["golden"]

@@ -1,0 +1,48 @@
+"""What every command shares: how it ends, and lines that do not run into the bar."""
+
+import sys
+
+import pytest
+
+from cxrscore.cli.common import Bar, ends_with_exit_code
+from cxrscore.errors import LeakError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "\ncxrscore: stopped\n"),
+        (KeyboardInterrupt("stopped; 3 epochs are kept"), 130, "\ncxrscore: stopped; 3 epochs are kept\n"),
+        (LeakError("one patient"), 4, "cxrscore: one patient\n"),
+    ],
+)
+def test_an_error_is_a_line_and_an_exit_code(capsys, error, code, told):
+    @ends_with_exit_code
+    def command():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == code
+    assert capsys.readouterr().err == told
+
+
+def test_a_line_takes_the_place_of_the_bar_and_stays(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    bar = Bar(quiet=False)
+    bar("epoch 1: loss 0.5", 1, 3)
+    bar.line("epoch   1: best so far")
+    bar.close()
+    shown = capsys.readouterr().err.split("\r")
+    assert shown[1].startswith("epoch 1: loss 0.5")
+    assert shown[2].isspace()
+    assert shown[3] == "epoch   1: best so far\n"
+
+
+def test_elsewhere_than_on_a_terminal_only_lines_are_shown_and_nothing_if_quiet(capsys):
+    for quiet, told in ((False, "a line\n"), (True, "")):
+        bar = Bar(quiet)
+        bar("epoch 1", 1, 3)
+        bar.line("a line")
+        bar.close()
+        assert capsys.readouterr().err == told

@@ -1,0 +1,116 @@
+"""The films of a run: labels read as asked, official splits, and leaks found by patient, file and picture."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from cxrscore import labels as lab
+from cxrscore.errors import InputError, LeakError
+from cxrscore.progress import silent
+from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.train import TrainOptions
+from cxrscore.train.data import read_data
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
+    make_phantoms(folder, films=24, patients=24, side=96, seed=7)
+    return folder / "films"
+
+
+@pytest.fixture
+def films(drawn, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(drawn, tmp_path / "films")
+    return tmp_path / "films"
+
+
+def read(films, **options):
+    return read_data(TrainOptions(films=films, workers=1, **{"size": 64, **options}), silent)
+
+
+def names(films):
+    return sorted(path.name for path in films.glob("*.png"))
+
+
+def split_file(films, **parts):
+    """A split of the first films into train, the next four into valid, the rest into test, with changes."""
+    known = {name: "train" if i < 14 else "valid" if i < 18 else "test" for i, name in enumerate(names(films))}
+    path = films.parent / "split.csv"
+    path.write_text("film,split\n" + "".join(f"{name},{part}\n" for name, part in {**known, **parts}.items()))
+    return path
+
+
+def copy_of(films, name, change):
+    """Another film, of a patient of its own, with the pixels of this one changed a little."""
+    pixels = cv2.imdecode(np.frombuffer((films / name).read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    (films / "99999999_000.png").write_bytes(cv2.imencode(".png", change(pixels))[1])
+    with (films / "labels.csv").open("a") as table:
+        table.write("99999999_000.png,No Finding,0,99999,50,F,PA,96,96,0.1,0.1\n")
+    return "99999999_000.png"
+
+
+def brighter(pixels):
+    return np.clip(pixels * 1.06 + 4, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [32, 48, 64, 96])
+def test_different_patients_are_no_leak_at_any_size(films, size):
+    data = read(films, size=size, split=split_file(films))
+    assert data.leaks == ()
+    assert data.sizes == {"train": 14, "valid": 4, "test": 6}
+
+
+@pytest.mark.parametrize("size", [32, 96])
+def test_one_picture_in_two_parts_ends_it_and_names_both(films, size):
+    first = names(films)[0]
+    copy = copy_of(films, first, brighter)
+    with pytest.raises(LeakError) as caught:
+        read(films, size=size, split=split_file(films, **{copy: "test"}))
+    assert f"{first} (train) and {copy} (test)" in str(caught.value)
+    assert "--allow-leak" in str(caught.value)
+    assert caught.value.exit_code == 4
+    assert read(films, size=size, split=split_file(films, **{copy: "train"})).leaks == ()
+
+
+def test_a_leak_that_is_allowed_is_told(films):
+    first = names(films)[0]
+    copy = copy_of(films, first, brighter)
+    data = read(films, split=split_file(films, **{copy: "valid"}), allow_leak=True)
+    assert data.leaks == (f"{lab.leaks.SAME_PICTURE}: {first} (train) and {copy} (valid)",)
+    assert data.sizes["valid"] == 5
+
+
+def test_an_official_split_without_validation_films_gets_some_of_its_training_films(films):
+    lists = names(films)
+    (films.parent / "train_val_list.txt").write_text("\n".join(lists[:18]))
+    (films.parent / "test_list.txt").write_text("\n".join(lists[18:]))
+    data = read(films, split=films.parent / "train_val_list.txt")
+    assert data.sizes["test"] == 6
+    assert data.sizes["valid"] >= 1
+    assert data.sizes["train"] + data.sizes["valid"] == 18
+    assert "valid is 0.125 of train by patient" in data.split.rule
+    assert [data.paths[row] for row in data.split.test] == lists[18:]
+
+
+def test_uncertain_findings_count_as_asked(films):
+    lines = ["Path,Sex,Age,Frontal/Lateral,AP/PA," + ",".join(lab.chexpert.OBSERVATIONS)]
+    values = ["1.0", "0.0", "-1.0", ""]
+    for number, name in enumerate(names(films)):
+        cells = [values[number % 4]] + ["0.0"] * 13
+        lines.append(f"patient{number:05d}/study1/{name},F,50,Frontal,PA,{','.join(cells)}")
+        place = films / f"patient{number:05d}" / "study1"
+        place.mkdir(parents=True)
+        (films / name).rename(place / name)
+    (films / "labels.csv").write_text("\n".join(lines) + "\n")
+    first = lab.canonical(lab.chexpert.OBSERVATIONS[0])
+    for word, label in lab.UNCERTAIN.items():
+        data = read(films, uncertain=word)
+        column = data.labels[:, data.findings.index(first)]
+        np.testing.assert_array_equal(column[2::4], np.full(6, label, np.float32))
+        assert column[0::4].tolist() == [1] * 6
+    with pytest.raises(InputError, match="uncertain is 'maybe'"):
+        read(films, uncertain="maybe")

@@ -1,0 +1,140 @@
+"""Outputs of frozen layers on disk: what is known is not worked out again, and a bad cache costs only time."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from cxrscore.train import kept
+from cxrscore.train.kept import kept_outputs
+
+KEY = {"frozen": "ab", "view": None}
+
+
+@pytest.fixture
+def asked():
+    return []
+
+
+@pytest.fixture
+def compute(asked):
+    """Outputs float32 [n,2,1] that are the place of a film, two films a batch, and a note of what was asked for."""
+
+    def of(places):
+        asked.append(list(places))
+        for start in range(0, len(places), 2):
+            yield np.array([[[place], [10 * place]] for place in places[start : start + 2]], np.float32)
+
+    return of
+
+
+def values(found, count):
+    return found.take(np.arange(count))[:, :, 0].tolist()
+
+
+def test_only_new_films_are_worked_out(tmp_path, asked, compute):
+    first = kept_outputs(tmp_path, KEY, ["a", "b"], compute)
+    again = kept_outputs(tmp_path, KEY, ["b", "c", "a", "c"], compute)
+    assert asked == [[0, 1], [1]]
+    assert values(first, 2) == [[0, 0], [1, 10]]
+    assert values(again, 4) == [[1, 10], [1, 10], [0, 0], [1, 10]]
+    assert isinstance(again.rows, np.memmap)
+    assert type(again.take(np.array([0]))) is np.ndarray
+    assert again.take(np.array([0])).dtype == np.float32
+
+
+def test_numbers_come_back_to_the_bit(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((5, 3, 2)).astype(np.float32)
+    rows[0, 0, 0] = np.nextafter(np.float32(1), np.float32(2))
+    for _ in range(2):
+        found = kept_outputs(tmp_path, KEY, list("abcde"), lambda places: iter([rows[list(places)]]))
+        assert found.take(np.arange(5)).tobytes() == rows.tobytes()
+
+
+def test_another_key_has_a_file_of_its_own(tmp_path, asked, compute):
+    kept_outputs(tmp_path, KEY, ["a"], compute)
+    kept_outputs(tmp_path, {**KEY, "view": 1}, ["a"], compute)
+    assert asked == [[0], [0]]
+    assert len(list(tmp_path.glob("*.rows"))) == 2
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.glob("*.rows"))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[:30],
+        lambda data: b"",
+        lambda data: data[4:],
+        lambda data: data[:-1] + b"x",
+        lambda data: data.replace(b'"shape"', b'"share"'),
+        lambda data: data.replace(b'"films"', b'"filmy"'),
+        lambda data: data.replace(b"[2, 1]", b"[2, 9]"),
+    ],
+)
+def test_a_damaged_file_is_made_anew(tmp_path, asked, compute, spoil):
+    kept_outputs(tmp_path, KEY, ["a"], compute)
+    (path,) = tmp_path.glob("*.rows")
+    path.write_bytes(spoil(path.read_bytes()))
+    for _ in range(2):
+        assert values(kept_outputs(tmp_path, KEY, ["a"], compute), 1) == [[0, 0]]
+    assert asked == [[0], [0]]
+
+
+def test_a_run_that_is_stopped_leaves_nothing_under_the_name(tmp_path, compute):
+    def stopped(places):
+        yield from list(compute(places))[:1]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept_outputs(tmp_path, KEY, ["a", "b", "c"], stopped)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(tmp_path, asked, compute):
+    (tmp_path / "file").write_bytes(b"")
+    found = kept_outputs(tmp_path / "file" / "below", KEY, ["a", "b", "c"], compute)
+    assert values(found, 3) == [[0, 0], [1, 10], [2, 20]]
+    assert asked == [[0, 1, 2]]
+
+
+def test_a_disk_that_fills_up_is_done_without(tmp_path, compute, monkeypatch):
+    def full(descriptor, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept, "write_all", full)
+    assert values(kept_outputs(tmp_path, KEY, ["a", "b", "c"], compute), 3) == [[0, 0], [1, 10], [2, 20]]
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_has_no_room_on_disk_or_in_memory_is_not_kept(tmp_path, compute, monkeypatch):
+    monkeypatch.setattr(kept, "KEPT", 31)
+    monkeypatch.setattr(kept, "IN_MEMORY", 31)
+    assert kept_outputs(tmp_path, KEY, list("abcd"), compute) is None  # 4 films of 8 bytes
+    assert kept_outputs(tmp_path, KEY, list("ab"), compute, sets=2) is None
+    assert not list(tmp_path.iterdir())
+    assert kept_outputs(tmp_path, KEY, list("abc"), compute) is not None
+
+
+def test_those_used_longest_ago_go_when_there_are_too_many(tmp_path, compute, monkeypatch):
+    monkeypatch.setattr(kept, "KEPT", 200)
+    for view in range(6):
+        kept_outputs(tmp_path, {"view": view}, ["a"], compute)
+        for path in tmp_path.glob("*.rows"):
+            os.utime(path, times=(path.stat().st_mtime - 10,) * 2)
+        kept_outputs(tmp_path, {"view": 0}, ["a"], compute)
+    left = list(tmp_path.glob("*.rows"))
+    assert 2 <= len(left) < 6
+    asked_again = []
+    kept_outputs(tmp_path, {"view": 0}, ["a"], lambda places: asked_again.append(places) or compute(places))
+    assert not asked_again
+
+
+def test_what_a_killed_run_left_goes_after_a_day(tmp_path, compute):
+    old, new = tmp_path / ".outputs-1.rows.ab.part", tmp_path / ".outputs-2.rows.cd.part"
+    for path in (old, new):
+        path.write_bytes(b"x")
+    os.utime(old, times=(time.time() - 25 * 3600,) * 2)
+    kept_outputs(tmp_path, KEY, ["a"], compute)
+    assert not old.exists()
+    assert new.exists()

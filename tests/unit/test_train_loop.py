@@ -1,0 +1,170 @@
+"""The epoch loop: what is told and kept, which epoch is chosen, and how it stops."""
+
+import numpy as np
+import pytest
+from training import SIDE, some_data, some_model
+
+from cxrscore.contract import Optimiser
+from cxrscore.errors import InputError
+from cxrscore.losses import losses
+from cxrscore.progress import silent
+from cxrscore.train import TrainOptions
+from cxrscore.train.checkpoint import load_checkpoint
+from cxrscore.train.loop import fit, optimiser_of
+
+BCE = next(loss for loss in losses if loss.name == "bce")
+INF = float("inf")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "cache"))
+
+
+class Run:
+    """A run of the loop on a model that only counts."""
+
+    def __init__(self, folder, model=None, data=None, **options):
+        self.options = TrainOptions(**{"backend": "none", "size": SIDE, "batch_size": 4, "epochs": 5, **options})
+        self.model = model or some_model(self.options.trainable)
+        self.data, self.folder, self.lines = data or some_data(), folder / "m.run", []
+
+    def fit(self, earlier=None):
+        kept = {"folder": self.folder, "inputs": {"seed": 0}, "earlier": earlier}
+        return fit(self.model, self.data, BCE, self.options, silent, self.lines.append, **kept)
+
+    @property
+    def checkpoint(self):
+        return load_checkpoint(self.folder, {"seed": 0})
+
+
+def test_a_row_of_the_history_by_hand(tmp_path):
+    run = Run(tmp_path, epochs=2, trainable="all")
+    fitted = run.fit()
+    names = ("epoch", "learning_rate", "train_loss", "valid_loss", "valid_macro_auc")
+    assert tuple(fitted.history[0]) == (*names, "train_label_accuracy", "valid_label_accuracy", "seconds")
+    # Every logit is the mean of a film, about one half and above 0: probability says yes, right for the odd ones.
+    assert fitted.history[0]["valid_label_accuracy"] == pytest.approx(2 / 3)
+    mean = run.data.store.batch([7, 8, 9]).mean(axis=(1, 2)).astype(np.float64)
+    odd = np.array([1, 0, 1])
+    wanted = 2 * np.mean(odd * np.log1p(np.exp(-mean)) + (1 - odd) * np.log1p(np.exp(mean)))
+    assert fitted.history[0]["valid_loss"] == pytest.approx(wanted)
+    assert np.isnan(fitted.history[0]["train_label_accuracy"])  # it would cost a pass of the whole network
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [({"trainable": "head"}, True), ({"trainable": "last-block"}, True), ({"trainable": "all"}, False)],
+)
+def test_training_accuracy_where_it_costs_little_or_is_monitored(tmp_path, options, known):
+    found = Run(tmp_path, epochs=1, **options).fit().history[0]["train_label_accuracy"]
+    assert found == pytest.approx(3 / 7) if known else np.isnan(found)  # three of seven films are odd
+    run = Run(tmp_path, epochs=1, monitor="train_label_accuracy", **options)
+    assert run.fit().history[0]["train_label_accuracy"] == pytest.approx(3 / 7)
+    assert "train label accuracy 0.4286 (best so far)" in run.lines[-1]
+
+
+def losing(folder, losses_of_epochs, **options):
+    """A run whose training losses are these."""
+    run = Run(folder, monitor="train_loss", trainable="all", **options)
+    run.model.losses = iter(losses_of_epochs)
+    return run
+
+
+def test_the_best_epoch_is_chosen_and_patience_ends_it(tmp_path):
+    run = losing(tmp_path, [3.0, 1.0, 2.0, 1.5], patience=2)
+    fitted = run.fit()
+    assert (len(fitted.history), fitted.best_epoch) == (4, 2)
+    assert fitted.tensors["head/bias"].tolist() == [2, 2]
+    assert fitted.best["train_loss"] == 1.0
+    assert len(run.lines) == 2  # one for each that was the best so far
+    assert "epoch   2: loss 1.0000, validation" in run.lines[1]
+
+
+def test_the_last_epoch_can_be_chosen(tmp_path):
+    fitted = losing(tmp_path, [3.0, 1.0, 2.0, 1.5], patience=2, select="last").fit()
+    assert fitted.best_epoch == 4
+    assert fitted.tensors["head/bias"].tolist() == [4, 4]
+    assert fitted.best["train_loss"] == 1.5
+
+
+def test_best_and_last_are_kept_and_another_choice_needs_no_training(tmp_path):
+    run = losing(tmp_path, [3.0, 1.0, 2.0, 1.5], patience=2)
+    run.fit()
+    assert sorted(p.name for p in run.folder.iterdir()) == ["best-000002.safetensors", "checkpoint.safetensors"]
+    later = losing(tmp_path, [], patience=2, select="last")
+    earlier = run.checkpoint
+    later.model.tensors = lambda: {"base/kernel": np.ones(3, np.float32), **earlier.tensors}
+    fitted = later.fit(earlier)
+    assert fitted.best_epoch == 4
+    assert fitted.tensors["head/bias"].tolist() == [4, 4]
+    assert later.model.optimisers == []
+    assert later.lines == ["going on after epoch 4"]
+
+
+def test_a_run_that_starts_anew_forgets_an_earlier_one(tmp_path):
+    losing(tmp_path, [3.0, 1.0]).fit()
+    run = losing(tmp_path, [INF])
+    with pytest.raises(InputError):
+        run.fit()
+    assert run.checkpoint is None
+
+
+@pytest.mark.parametrize("bad", [INF, float("nan")])
+def test_a_loss_that_runs_away_says_when_and_what_to_try(tmp_path, bad):
+    run = losing(tmp_path, [1.0, bad], learning_rate=0.5, precision="bf16")
+    with pytest.raises(InputError) as caught:
+        run.fit()
+    told = str(caught.value)
+    assert f"epoch 2 ended with a training loss of {bad}" in told
+    assert "the learning rate, 0.5, is too high" in told
+    assert "--precision fp32" in told
+    assert told.endswith("Epoch 1 is kept.")
+    assert len(run.checkpoint.standing.history) == 1
+
+
+def test_a_validation_loss_that_runs_away_is_one_too(tmp_path):
+    run = Run(tmp_path, trainable="all")
+    run.model.predict = lambda films: np.full((len(films), 2), np.nan, np.float32)
+    with pytest.raises(InputError, match=r"epoch 1 ended with a training loss of 1.0 and a validation loss of nan"):
+        run.fit()
+
+
+def test_ctrl_c_keeps_the_last_finished_epoch_and_says_how_to_go_on(tmp_path):
+    run = losing(tmp_path, [3.0, 1.0, 2.0])
+    usual = run.model.fit_epoch
+
+    def stopped(batches, loss, optimiser):
+        if len(run.model.seen) == 3:
+            raise KeyboardInterrupt
+        return usual(batches, loss, optimiser)
+
+    run.model.fit_epoch = stopped
+    with pytest.raises(
+        KeyboardInterrupt, match=r"stopped; 3 epochs are kept in .*m.run/\. The same line with --resume"
+    ):
+        run.fit()
+    assert [row["train_loss"] for row in run.checkpoint.standing.history] == [3, 1, 2]
+    assert run.checkpoint.standing.best_epoch == 2
+    assert not list(run.folder.glob("*.part"))
+
+
+def test_ctrl_c_in_the_first_epoch_keeps_nothing(tmp_path):
+    run = Run(tmp_path)
+
+    def stopped(batches, loss, optimiser):
+        raise KeyboardInterrupt
+
+    run.model.head.fit_epoch = stopped
+    with pytest.raises(KeyboardInterrupt, match="before the end of the first epoch"):
+        run.fit()
+    assert run.checkpoint is None
+
+
+def test_the_optimiser_is_that_of_the_options(tmp_path):
+    assert optimiser_of(TrainOptions()) == Optimiser(learning_rate=1e-3)
+    chosen = {"learning_rate": 0.1, "layer_decay": 0.5, "weight_decay": 0.02, "batch_norm": "batch"}
+    assert optimiser_of(TrainOptions(clip_norm=3.0, **chosen)) == Optimiser(clip_norm=3.0, **chosen)
+    run = Run(tmp_path, epochs=2, **chosen)
+    run.fit()
+    assert run.model.head.optimisers == [Optimiser(**chosen)] * 2

@@ -1,0 +1,64 @@
+"""The options of training: what they may be, the same in the library, the command line and the schema of recipes."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import pytest
+
+from cxrscore.cli import main
+from cxrscore.cli.sections import section_of
+from cxrscore.errors import InputError
+from cxrscore.labels import UNCERTAIN
+from cxrscore.train import CHOICES, TrainOptions
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
+FLAGS = {option.name: option for option in main.commands["train"].params}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_has_the_same_words_everywhere(name):
+    assert tuple(FLAGS[name].type.choices) == CHOICES[name]
+    assert tuple(SCHEMA["properties"][name]["enum"]) == CHOICES[name]
+    with pytest.raises(InputError, match=f"{name} is 'other', wanted one of {CHOICES[name][0]}, "):
+        TrainOptions(**{name: "other"})
+
+
+def test_labels_know_the_same_words_for_uncertain():
+    assert CHOICES["uncertain"] == tuple(UNCERTAIN)
+
+
+def test_flags_have_the_defaults_of_the_options():
+    given = main.commands["train"].make_context("train", []).params
+    options = asdict(TrainOptions())
+    assert set(given) - set(options) == {"as_json", "quiet"}
+    for name in set(options) - {"backend", "workers"}:  # found when it runs: what is installed, how many cores
+        assert given[name] == options[name], name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("epochs", 0, "1 or more"),
+        ("learning_rate", 0.0, "above 0"),
+        ("learning_rate", float("nan"), "above 0"),
+        ("layer_decay", 0.0, "above 0 and up to 1"),
+        ("layer_decay", 1.1, "above 0 and up to 1"),
+        ("weight_decay", 1.0, "0 or more and below 1"),
+        ("clip_norm", -1.0, "0 or more"),
+        ("views", -1, "0 or more"),
+        ("warmup", 81.0, "more than there are: 80"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(name, value, wanted):
+    with pytest.raises(InputError, match=f"{name} is {value}.*{wanted}"):
+        TrainOptions(**{name: value})
+
+
+def test_every_flag_stands_under_a_heading_of_the_help():
+    help_text = click.Context(main.commands["train"]).get_help()
+    for option in (flag for flag in FLAGS.values() if isinstance(flag, click.Option)):
+        assert section_of(option) != "Options", option.name
+        assert f"\n{section_of(option)}:\n" in help_text
+        assert option.opts[-1] in help_text

@@ -1,0 +1,37 @@
+"""What a run begins with: the bias of the head by hand, and what two runs must share."""
+
+import numpy as np
+import pytest
+from training import some_data
+
+from cxrscore.models.output import probabilities
+from cxrscore.train import TrainOptions
+from cxrscore.train.start import prevalence_bias, run_inputs
+
+NAN = float("nan")
+LABELS = np.array([[1, 0, 1, NAN], [0, 0, 1, NAN], [0, 0, NAN, NAN], [0, 0, 1, NAN]], np.float32)
+
+
+def test_the_bias_of_a_share_by_hand():
+    # One of four: log(1/3). None of four counts as half a film: log(1/7). All of three: log(2.5/0.5). Unknown: 0.
+    found = prevalence_bias(LABELS, "sigmoid")
+    assert found.dtype == np.float32
+    assert found == pytest.approx([np.log(1 / 3), np.log(1 / 7), np.log(5), 0])
+    assert probabilities(found[None], "sigmoid")[0] == pytest.approx([1 / 4, 1 / 8, 5 / 6, 1 / 2])
+
+
+def test_with_softmax_probabilities_stand_to_each_other_as_the_shares():
+    labels = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], np.float32)
+    assert probabilities(prevalence_bias(labels, "softmax")[None], "softmax")[0] == pytest.approx([3 / 4, 1 / 4])
+
+
+def test_what_may_change_when_a_run_goes_on():
+    def inputs(**options):
+        return run_inputs(TrainOptions(**options), some_data(), None)
+
+    same = inputs()
+    assert inputs(epochs=7, patience=3, select="last", calibration="platt", threshold_rule="corner") == same
+    assert inputs(workers=1, resume=True) == same
+    for changed in ({"seed": 1}, {"learning_rate": 1e-4}, {"sampling": "balanced"}, {"views": 2}, {"drop_last": True}):
+        assert inputs(**changed) != same
+    assert inputs(schedule="cosine", epochs=7) != inputs(schedule="cosine", epochs=8)

@@ -149,6 +149,7 @@ def _document(
             "patients": 0,
             "labels": {"file": "", "dataset": "", "sha256": ""},
             "leaked": False,
+            "leaks": 0,
         },
         "films": {"train": [], "valid": []},
         "validation": {"loss": None, "macro_auc": None, "auc": dict.fromkeys(spec.findings)},

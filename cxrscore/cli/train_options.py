@@ -135,6 +135,19 @@ model_options = section(
         help="What the network does to films first. [default: as the weights want it]",
     ),
     click.option(
+        "--standardize/--no-standardize",
+        default=True,
+        show_default=True,
+        help="With a frozen base: the head learns from embeddings of mean 0 and deviation 1.",
+    ),
+    click.option(
+        "--initial-head",
+        type=click.Choice(["zero", "random"]),
+        default="zero",
+        show_default=True,
+        help="Weights that the head begins with.",
+    ),
+    click.option(
         "--initial-bias",
         type=click.Choice(["zero", "prevalence"]),
         default="zero",
@@ -155,9 +168,9 @@ learning_options = section(
     click.option(
         "--learning-rate",
         type=click.FloatRange(0, min_open=True),
-        default=1e-3,
+        default=1e-4,
         show_default=True,
-        help="Of Adam; a base wants a lower one than a head.",
+        help="Of Adam; without --standardize a head wants a higher one.",
     ),
     click.option(
         "--warmup",
@@ -183,7 +196,7 @@ learning_options = section(
     ),
     click.option(
         "--weight-decay",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=click.FloatRange(0),
         default=0.0,
         show_default=True,
         help="Share by which kernels shrink each step, times the rate.",

@@ -162,7 +162,7 @@ def _draw_body(canvas: Canvas) -> None:
     neck = canvas.ellipse(chest.middle, 0.02, 0.11, 0.25, 0.02)
     thick = np.sqrt(np.clip(1 - corner[0] ** 2 / 1.1, 0, 1))
     canvas.paint(np.maximum(torso, neck), 0.3 + 0.3 * thick)
-    vessels = 0.06 * canvas.clouds(20, np.random.default_rng(chest.marks))  # of a patient: no two lungs are alike
+    vessels = 0.03 * canvas.clouds(20, np.random.default_rng(chest.marks))  # of a patient: no two lungs are alike
     for lung in (0, 1):
         canvas.paint(canvas.lungs[lung], 0.2 + vessels + 0.04 * canvas.clouds(14) + 0.03 * canvas.clouds(30))
         outer = _edge((2 * lung - 1) * (chest.middle - x), 0.02) * canvas.below(lung) * torso

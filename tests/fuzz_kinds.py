@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
+import h5py
 import numpy as np
 import safetensors.numpy
 from corpus_bytes import (
@@ -40,6 +42,7 @@ from cxrscore.errors import InputError
 from cxrscore.films import Film, Status, decode_film, find_films, read_film
 from cxrscore.models.architectures import check_tensors, initial_tensors
 from cxrscore.models.bundle import load_model
+from cxrscore.models.keras_h5 import read_keras_h5
 from cxrscore.scores import open_scores, read_claim
 from cxrscore.scores.manifest import read_head
 
@@ -257,9 +260,39 @@ class Scores(Kind):
         return "read"
 
 
+class Weights(Kind):
+    """Of Keras, with names in attributes as older and as newer h5py writes them."""
+
+    name, suffix = "keras", ".h5"
+    share = 3
+
+    def sound(self) -> list[bytes]:
+        return [_keras_file(named) for named in (list, np.array)]
+
+    def run(self, data: bytes, folder: Path) -> str:
+        (folder / "x.h5").write_bytes(data)
+        try:
+            read_keras_h5(folder / "x.h5")
+        except InputError as error:
+            return _refused(folder / "x.h5", error)
+        return "read"
+
+
+def _keras_file(named: Callable[[list[bytes]], Any]) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs["layer_names"] = named([b"conv1", b"conv1/bn"])
+        for layer, weights in {"conv1": [b"conv1/kernel:0"], "conv1/bn": [b"bn/gamma:0", b"bn/beta:0"]}.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = named(weights)
+            for weight in weights:
+                group[weight.decode()] = np.arange(18, dtype=np.float32).reshape(2, 9)
+    return buffer.getvalue()
+
+
 class Manifest(Kind):
     name, suffix = "manifest", ".jsonl"
-    share = 5
+    share = 2
 
     def sound(self) -> list[bytes]:
         head = {"format": "cxrscore-run", "version": 1, "inputs": {**GIVEN, "films": 2}, "replaces": False}
@@ -342,4 +375,4 @@ def _places(tree: Any) -> Any:
             yield from _places(tree[key])
 
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Png, Jpeg, Dicom, Zip, Scores, Manifest, Model)}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Png, Jpeg, Dicom, Zip, Scores, Weights, Manifest, Model)}

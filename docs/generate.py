@@ -151,7 +151,7 @@ def metavar(option: click.Option) -> str:
 
 def exit_codes() -> str:
     rows = [("0", "", "Done."), ("2", "", "Usage: the command line itself is wrong.")]
-    rows += [("3", "", "`score` finished, but some films could not be scored.")]
+    rows += [("3", "", "`score` finished, but some films, or places where films may be, could not be read.")]
     rows += [(str(e.exit_code), f"`{e.__name__}`", prose(e.__doc__)) for e in error_classes()]
     return table(
         ("exit code", "error class in `cxrscore.errors`", "meaning"), *sorted(rows, key=lambda row: int(row[0]))

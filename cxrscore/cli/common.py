@@ -14,9 +14,10 @@ from typing import Any
 import click
 
 from cxrscore.errors import CxrscoreError
+from cxrscore.visible import visible
 
 EXIT_SOME_FAILED = 3
-"""The run finished, but some films could not be scored."""
+"""The run finished, but some films, or places where films may be, could not be read."""
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -58,7 +59,7 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
         try:
             code = function(*args, **kwargs)
         except CxrscoreError as error:
-            click.echo(f"cxrscore: {error}", err=True)
+            click.echo(f"cxrscore: {visible(str(error))}", err=True)
             code = error.exit_code
         sys.exit(code or 0)
 
@@ -66,8 +67,9 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
 
 
 def say(text: str, quiet: bool = False) -> None:
+    """One line on standard error, whatever names of files are in it."""
     if not quiet:
-        click.echo(text, err=True)
+        click.echo(visible(text), err=True)
 
 
 def print_json(values: Any) -> None:

@@ -64,8 +64,10 @@ def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
     result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), **options), bar)
     for path, message in result.failed.items():
         say(f"not scored: {path}: {message}", quiet)
+    for text in result.unread:
+        say(f"films may be missing: {text}", quiet)
     say(f"{result.scored} of {result.found} films scored by backend {result.backend} in {result.seconds:.0f} s", quiet)
     say(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))
-    return EXIT_SOME_FAILED if result.failed else 0
+    return EXIT_SOME_FAILED if result.failed or result.unread else 0

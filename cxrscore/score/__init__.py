@@ -8,8 +8,8 @@ import numpy as np
 
 from cxrscore.films import Status
 from cxrscore.progress import Progress, silent
-from cxrscore.score.closing import merge_shards, provenance_of
-from cxrscore.score.job import prepare_job
+from cxrscore.score.closing import merge_shards, provenance_of, unread
+from cxrscore.score.job import Job, prepare_job
 from cxrscore.score.options import ScoreOptions, ScoreResult
 from cxrscore.score.scorer import Scorer, golden_difference
 from cxrscore.score.shards import compute_shards
@@ -37,10 +37,10 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
             seconds=time.monotonic() - started,
         )
         merge_shards(run, job, provenance)
-    return _result(options, computed, time.monotonic() - started, job.backend)
+    return _result(options, computed, time.monotonic() - started, job)
 
 
-def _result(options: ScoreOptions, computed: int, seconds: float, backend: str) -> ScoreResult:
+def _result(options: ScoreOptions, computed: int, seconds: float, job: Job) -> ScoreResult:
     scores = open_scores(options.output)
     bad = np.flatnonzero(scores.films.status != Status.OK)
     failed = {scores.films.path[i]: scores.films.message[i] for i in bad}
@@ -51,5 +51,6 @@ def _result(options: ScoreOptions, computed: int, seconds: float, backend: str) 
         failed=failed,
         computed=computed,
         seconds=seconds,
-        backend=backend,
+        backend=job.backend,
+        unread=tuple(unread(job)),
     )

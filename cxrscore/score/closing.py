@@ -115,9 +115,17 @@ def provenance_of(
             "other_files": job.found.others,
         },
         "labels": job.labels_file,
-        "warnings": [f"{name} could not be read" for name in job.found.unreadable],
+        "warnings": unread(job),
     }
     return _without_names(told) if job.options.no_paths else told
+
+
+def unread(job: Job) -> list[str]:
+    """What of the folder could not be looked at, one text each; only how much, where no name may be told."""
+    names = job.found.unreadable
+    if job.options.no_paths:
+        return [f"{len(names)} files or folders could not be read"] if names else []
+    return [f"{name} could not be read" for name in names]
 
 
 def _document(job: Job) -> dict[str, Any]:
@@ -135,5 +143,4 @@ def _without_names(told: dict[str, Any]) -> dict[str, Any]:
         "model": {**told["model"], "file": "", "document": document},
         "films": {**told["films"], "folder": ""},
         "labels": told["labels"] and {**told["labels"], "file": ""},
-        "warnings": [f"{len(told['warnings'])} files or folders could not be read"] if told["warnings"] else [],
     }

@@ -44,7 +44,11 @@ class ScoreOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreResult:
-    """What a run ended with; ``failed`` maps each film that could not be scored to the reason."""
+    """What a run ended with.
+
+    failed  maps each film that could not be scored to the reason
+    unread  what of the folder could not be looked at, one text each: films may be missing there
+    """
 
     output: Path
     found: int
@@ -53,3 +57,4 @@ class ScoreResult:
     computed: int
     seconds: float
     backend: str
+    unread: tuple[str, ...]

@@ -41,7 +41,7 @@ from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.films import Film, Status, decode_film, find_films, read_film
 from cxrscore.models.architectures import check_tensors, initial_tensors
-from cxrscore.models.bundle import load_model
+from cxrscore.models.bundle import CHECKSUM, KEY, checksum, load_model
 from cxrscore.models.keras_h5 import read_keras_h5
 from cxrscore.scores import open_scores, read_claim
 from cxrscore.scores.manifest import read_head
@@ -315,19 +315,22 @@ class Model(Kind):
         made = document(spec, golden={"films": 1, "logits": [[0.5, 1.0]], "error": 1e-6, "tolerance": 1e-4})
         text = json.dumps({"format": "cxrscore-model", "version": 1, **made})
         tensors = {name: value for name, value in initial_tensors(spec, 0).items() if value.size < 2000}
-        return [safetensors.numpy.save(tensors, metadata={"cxrscore": text})]
+        return [safetensors.numpy.save(tensors, metadata={KEY: text, CHECKSUM: checksum(text, tensors)})]
 
     def repaired(self, rng: random.Random, data: bytes) -> bytes:
-        """Every second time another change altogether: of a value in the header or in the document."""
-        if rng.random() < 0.5:
-            return data
+        """Every second time another change altogether: of a value in the header or in the document. Mostly the checksum
+        is made right; else nearly all ends there."""
+        changed = data if rng.random() < 0.5 else self._changed_values(rng)
+        return changed if rng.random() < 0.3 else _summed(changed)
+
+    def _changed_values(self, rng: random.Random) -> bytes:
         whole = self._sound[0]
         (length,) = struct.unpack_from("<Q", whole)
         header = json.loads(whole[8 : 8 + length])
         if rng.random() < 0.7:
-            inner = json.loads(header["__metadata__"]["cxrscore"])
+            inner = json.loads(header["__metadata__"][KEY])
             _change_value(rng, inner)
-            header["__metadata__"]["cxrscore"] = json.dumps(inner)
+            header["__metadata__"][KEY] = json.dumps(inner)
         else:
             _change_value(rng, header)
         text = json.dumps(header).encode()
@@ -345,6 +348,17 @@ class Model(Kind):
         except InputError:
             return "read, of other tensors"
         return "read"
+
+
+def _summed(data: bytes) -> bytes:
+    """With the right checksum, if it is still a file of tensors that has one."""
+    try:
+        tensors = safetensors.numpy.load(data)
+        (length,) = struct.unpack_from("<Q", data)
+        told = json.loads(data[8 : 8 + length])["__metadata__"]
+        return data.replace(told[CHECKSUM].encode(), checksum(told[KEY], tensors).encode())
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError):
+        return data
 
 
 _VALUES: tuple[Any, ...] = (

@@ -5,6 +5,7 @@ One file for every backend; reading it executes nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -24,6 +26,8 @@ FORMAT = "cxrscore-model"
 VERSION = 1
 KEY = "cxrscore"
 """Metadata key of the JSON document."""
+CHECKSUM = "cxrscore-sha256"
+"""Metadata key of the SHA-256 of the document and the tensors, hex."""
 LARGEST = 4 << 30
 """Bytes; a larger model file is refused unread."""
 LARGEST_DOCUMENT = 64 << 20
@@ -59,17 +63,34 @@ def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> Non
     whole = {"format": FORMAT, "version": VERSION, **document}
     _check_whole(path, whole)
     text = json.dumps(whole, allow_nan=False)
-    write_whole(path, safetensors.numpy.save(dict(tensors), metadata={KEY: text}))
+    # safetensors writes the bytes as they lie in memory: of a transposed array they would be another one's.
+    rows = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    metadata = {KEY: text, CHECKSUM: checksum(text, rows)}
+    write_whole(path, safetensors.numpy.save(rows, metadata=metadata))
+
+
+def checksum(text: str, tensors: Tensors) -> str:
+    """SHA-256 of a document and its tensors: damage that leaves a file readable would change its scores unseen."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        digest.update(np.ascontiguousarray(tensor).data)
+    return digest.hexdigest()
 
 
 def load_model(path: Path) -> ModelFile:
-    """Reads a model file; InputError if there is none, FileFormatError if it is not one of ours."""
+    """Reads a model file; InputError if there is none, FileFormatError if it is not one of ours, or was changed."""
     data = _read(path)
-    document = _document(path)
+    metadata = _metadata(path)
+    document = _document(path, metadata.get(KEY))
     try:
         tensors = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+    if metadata.get(CHECKSUM) != checksum(metadata[KEY], tensors):
+        raise FileFormatError(
+            f"{path} was changed after it was written: its checksum does not fit. Copy it anew from where it came."
+        )
     return ModelFile(
         path=path,
         spec=ModelSpec.from_dict(document["spec"]),
@@ -87,12 +108,15 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _metadata(path: Path) -> dict[str, str]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(KEY)
+            return file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _document(path: Path, text: str | None) -> dict[str, Any]:
     if text is None:
         raise FileFormatError(f"{path} holds tensors but no {KEY} document: it was not written by `cxrscore train`")
     if len(text) > LARGEST_DOCUMENT:

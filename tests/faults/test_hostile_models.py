@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.numpy
 from made_model import document
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.models.architectures import check_tensors, initial_tensors
-from cxrscore.models.bundle import load_model
+from cxrscore.models.bundle import load_model, save_model
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
 WHOLE = {"format": "cxrscore-model", "version": 1, **document(SPEC)}
@@ -138,7 +137,7 @@ FILES: dict[str, bytes] = {
 def canary(tmp_path: Path) -> Path:
     """A sound model of the reader's own, last read long ago, to which nothing may lead."""
     path = tmp_path / "canary.safetensors"
-    path.write_bytes(safetensors.numpy.save(dict(initial_tensors(SPEC, 0)), metadata={"cxrscore": json.dumps(WHOLE)}))
+    save_model(path, initial_tensors(SPEC, 0), WHOLE)
     os.utime(path, (0, path.stat().st_mtime))
     return path
 

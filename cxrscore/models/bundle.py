@@ -87,6 +87,8 @@ def load_model(path: Path) -> ModelFile:
         tensors = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+    if CHECKSUM not in metadata:
+        raise FileFormatError(f"{path} has no checksum: it was not written by `cxrscore train`, or by an earlier one")
     if metadata.get(CHECKSUM) != checksum(metadata[KEY], tensors):
         raise FileFormatError(
             f"{path} was changed after it was written: its checksum does not fit. Copy it anew from where it came."

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from made_run import made_file
+from opened import assert_stays_within, told_what_is_opened
 
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.scores import open_scores
@@ -344,9 +345,10 @@ def test_a_hostile_file_is_refused_and_the_file_it_points_to_stays_unread(
     with h5py.File(path, "r+") as file:
         attack(file, canary)
     os.utime(canary, (0, canary.stat().st_mtime))
-    with pytest.raises(FileFormatError, match=ATTACKS[attack]) as refused:
+    with told_what_is_opened() as seen, pytest.raises(FileFormatError, match=ATTACKS[attack]) as refused:
         open_scores(path)
     assert str(path) in str(refused.value)
+    assert_stays_within(path, seen)
     assert canary.stat().st_atime == 0
 
 

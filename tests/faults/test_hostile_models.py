@@ -5,10 +5,8 @@ import os
 import pickle
 import resource
 import struct
-import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_model import document
+from opened import assert_stays_within, told_what_is_opened
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
@@ -140,35 +139,6 @@ def canary(tmp_path: Path) -> Path:
     save_model(path, initial_tensors(SPEC, 0), WHOLE)
     os.utime(path, (0, path.stat().st_mtime))
     return path
-
-
-_opened: list[str] | None = None
-
-
-def _hook(event: str, given: tuple[Any, ...]) -> None:
-    if _opened is not None and event in ("open", "os.listdir", "os.scandir", "subprocess.Popen", "socket.connect"):
-        _opened.append(f"{event} {os.fsdecode(given[0]) if isinstance(given[0], str | bytes | Path) else given[0]}")
-    if _opened is not None and event in ("pickle.find_class", "exec", "os.system", "os.exec", "ctypes.dlopen"):
-        _opened.append(event)
-
-
-sys.addaudithook(_hook)
-
-
-@contextmanager
-def told_what_is_opened() -> Iterator[list[str]]:
-    global _opened
-    _opened = seen = []
-    try:
-        yield seen
-    finally:
-        _opened = None
-
-
-def assert_stays_within(path: Path, seen: list[str]) -> None:
-    """What a file makes us open is that file; schemas, and modules of Python, are ours."""
-    ours = (str(path), str(Path(__file__).parents[2] / "schemas"), *sys.path[1:])
-    assert [place for place in seen if not place.startswith(tuple(f"open {own}" for own in ours if own))] == []
 
 
 @pytest.fixture(autouse=True, scope="module")

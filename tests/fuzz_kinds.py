@@ -41,7 +41,7 @@ from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.films import Film, Status, decode_film, find_films, read_film
 from cxrscore.models.architectures import check_tensors, initial_tensors
-from cxrscore.models.bundle import CHECKSUM, KEY, checksum, load_model
+from cxrscore.models.bundle import CHECKSUM, KEY, checksum, load_model, model_bytes
 from cxrscore.models.keras_h5 import read_keras_h5
 from cxrscore.scores import open_scores, read_claim
 from cxrscore.scores.manifest import read_head
@@ -315,7 +315,7 @@ class Model(Kind):
         made = document(spec, golden={"films": 1, "logits": [[0.5, 1.0]], "error": 1e-6, "tolerance": 1e-4})
         text = json.dumps({"format": "cxrscore-model", "version": 1, **made})
         tensors = {name: value for name, value in initial_tensors(spec, 0).items() if value.size < 2000}
-        return [safetensors.numpy.save(tensors, metadata={KEY: text, CHECKSUM: checksum(text, tensors)})]
+        return [model_bytes(text, tensors)]
 
     def repaired(self, rng: random.Random, data: bytes) -> bytes:
         """Every second time another change altogether: of a value in the header or in the document. Mostly the checksum

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ LARGEST = 4 << 30
 """Bytes; a larger model file is refused unread."""
 LARGEST_DOCUMENT = 64 << 20
 """Characters; room for the hashes of three million films."""
+_LENGTH = struct.Struct("<Q")
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 
@@ -63,10 +65,21 @@ def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> Non
     whole = {"format": FORMAT, "version": VERSION, **document}
     _check_whole(path, whole)
     text = json.dumps(whole, allow_nan=False)
+    write_whole(path, model_bytes(text, tensors))
+
+
+def model_bytes(text: str, tensors: Tensors) -> bytes:
+    """A document and its tensors as a file; equal ones are equal files."""
     # safetensors writes the bytes as they lie in memory: of a transposed array they would be another one's.
     rows = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    metadata = {KEY: text, CHECKSUM: checksum(text, rows)}
-    write_whole(path, safetensors.numpy.save(rows, metadata=metadata))
+    data = safetensors.numpy.save(rows, metadata={KEY: text, CHECKSUM: checksum(text, rows)})
+    # And it writes metadata in any order.
+    (length,) = _LENGTH.unpack_from(data)
+    header = json.loads(data[_LENGTH.size : _LENGTH.size + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    sorted_text = json.dumps(header, separators=(",", ":")).encode()
+    sorted_text += b" " * (-len(sorted_text) % 8)  # the tensors begin at a multiple of 8
+    return _LENGTH.pack(len(sorted_text)) + sorted_text + data[_LENGTH.size + length :]
 
 
 def checksum(text: str, tensors: Tensors) -> str:

@@ -9,7 +9,7 @@ from made_model import document
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.models.bundle import load_model, save_model
+from cxrscore.models.bundle import load_model, model_bytes, save_model
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=64)
 DOCUMENT = document(SPEC)
@@ -109,3 +109,10 @@ def test_a_changed_bit_of_a_tensor_is_found(tmp_path):
     (tmp_path / "m.safetensors").write_bytes(data)
     with pytest.raises(FileFormatError, match=r"m\.safetensors was changed after it was written"):
         load_model(tmp_path / "m.safetensors")
+
+
+def test_equal_models_are_equal_files():
+    tensors = {f"layer{number}/bias": np.full(3, number, np.float32) for number in range(5)}
+    files = {model_bytes("{}", dict(reversed(tensors.items())) if turn else tensors) for turn in range(6)}
+    assert len(files) == 1
+    assert safetensors.numpy.load(files.pop()).keys() == tensors.keys()

@@ -175,7 +175,9 @@ def _bytes_verdict(count: int, missing: list[str], changed: list[str], unknown: 
 
 def _of_model(path: Path) -> Iterator[Verdict]:
     model = load_model(path)
-    yield Verdict(claim="format and schema", ok=True, found=f"{model.spec.architecture}, SHA-256 {model.sha256[:16]}")
+    yield Verdict(
+        claim="format, schema and checksum", ok=True, found=f"{model.spec.architecture}, SHA-256 {model.sha256[:16]}"
+    )
     if model.spec.architecture not in ARCHITECTURES:
         yield _unseen("tensors", f"cxrscore does not know {model.spec.architecture!r}")
         return

@@ -157,7 +157,10 @@ def metavar(option: click.Option) -> str:
 
 def exit_codes() -> str:
     rows = [("0", "", "Done."), ("2", "", "Usage: the command line itself is wrong.")]
-    rows += [("3", "", "`score` finished, but some films could not be scored; `export`, but some have no report.")]
+    some = (
+        "`score` finished, but some films, or places where films may be, could not be read; `export`, but some have no "
+    )
+    rows += [("3", "", f"{some}report.")]
     rows += [("130", "", "Stopped by Ctrl-C; what was written before is whole.")]
     rows += [(str(e.exit_code), f"`{e.__name__}`", prose(e.__doc__)) for e in error_classes()]
     return table(

@@ -15,9 +15,10 @@ from typing import Any
 import click
 
 from cxrscore.errors import CxrscoreError
+from cxrscore.visible import visible
 
 EXIT_SOME_FAILED = 3
-"""The run finished, but some films could not be scored."""
+"""The run finished, but some films, or places where films may be, could not be read."""
 EXIT_STOPPED = 130
 """Ctrl-C, as shells count it: 128 and the number of the signal."""
 
@@ -72,7 +73,7 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
         try:
             code = function(*args, **kwargs)
         except CxrscoreError as error:
-            click.echo(f"cxrscore: {error}", err=True)
+            click.echo(f"cxrscore: {visible(str(error))}", err=True)
             code = error.exit_code
         except KeyboardInterrupt as stop:
             click.echo(f"\ncxrscore: {str(stop) or 'stopped'}", err=True)
@@ -83,8 +84,9 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
 
 
 def say(text: str, quiet: bool = False) -> None:
+    """One line on standard error, whatever names of files are in it."""
     if not quiet:
-        click.echo(text, err=True)
+        click.echo(visible(text), err=True)
 
 
 def complete_plugins(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:

@@ -86,10 +86,12 @@ def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
         say(f"not scored: {path}: {message}", quiet)
     for note in result.notes:
         say(note, quiet)
+    for text in result.unread:
+        say(f"films may be missing: {text}", quiet)
     say(f"{result.scored} of {result.found} films scored by backend {result.backend} in {result.seconds:.0f} s", quiet)
     if result.leaked:
         say("LEAKED: the model was trained with films or patients in two parts of its split; the file says so", quiet)
     say(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))
-    return EXIT_SOME_FAILED if result.failed else 0
+    return EXIT_SOME_FAILED if result.failed or result.unread else 0

@@ -17,6 +17,7 @@ from cxrscore.cli.common import (
 )
 from cxrscore.cli.sections import section
 from cxrscore.errors import CxrscoreError
+from cxrscore.visible import visible
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -30,7 +31,7 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
     try:
         context.default_map = {**(context.default_map or {}), **read_recipe(find_recipe(recipe))}
     except CxrscoreError as error:
-        click.echo(f"cxrscore: {error}", err=True)
+        click.echo(f"cxrscore: {visible(str(error))}", err=True)
         context.exit(error.exit_code)
 
 

@@ -8,6 +8,7 @@ import click
 
 from cxrscore.cli.common import FILE, FOLDER, ends_with_exit_code, json_option, print_json
 from cxrscore.errors import CheckError
+from cxrscore.visible import visible
 
 _WORDS = {True: "ok", False: "FAILED", None: "-"}
 
@@ -33,5 +34,5 @@ def verify(file: Path, films: Path | None, model: tuple[Path, ...], as_json: boo
         print_json(as_dicts(verdicts))
     else:
         for verdict in verdicts:
-            click.echo(f"{_WORDS[verdict.ok]:<7} {verdict.claim}: {verdict.found}")
+            click.echo(f"{_WORDS[verdict.ok]:<7} {verdict.claim}: {visible(verdict.found)}")
     return CheckError.exit_code if any(verdict.ok is False for verdict in verdicts) else 0

@@ -21,13 +21,7 @@ from cxrscore.report.heatmaps import Panel
 from cxrscore.report.provenance import Training, mean_words, models, plotted, text
 from cxrscore.report.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
 from cxrscore.scores.data import Scores
-
-
-def visible(text: str) -> str:
-    """The text with every character that does not print, or that turns its neighbours round, shown by its code."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"[U+{ord(c):04X}]" for c in text)
+from cxrscore.visible import visible
 
 
 def render(

@@ -9,7 +9,7 @@ import numpy as np
 from cxrscore.films import FoundFilms, Status, require_films
 from cxrscore.models.bundle import ModelFile
 from cxrscore.progress import Progress, silent
-from cxrscore.score.closing import merge_shards, provenance_of
+from cxrscore.score.closing import merge_shards, provenance_of, unread
 from cxrscore.score.job import LEFT_OPEN, known_inputs, load_models, prepare_job
 from cxrscore.score.options import ScoreOptions, ScoreResult
 from cxrscore.score.scorer import Scorer, golden_difference
@@ -24,7 +24,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     started = time.monotonic()
     files, found = load_models(options), require_films(options.films)
     if backend := _finished_by(options, files, found):
-        return _result(options, files, 0, started, backend)
+        return _result(options, files, found, 0, started, backend)
     job = prepare_job(options, files, found)
     run = open_run(options.output, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
@@ -39,7 +39,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
             seconds=time.monotonic() - started,
         )
         merge_shards(run, job, provenance)
-    return _result(options, files, computed, started, job.backend, job.changes)
+    return _result(options, files, found, computed, started, job.backend, job.changes)
 
 
 def _finished_by(options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms) -> str | None:
@@ -59,6 +59,7 @@ def _finished_by(options: ScoreOptions, files: tuple[ModelFile, ...], found: Fou
 def _result(
     options: ScoreOptions,
     files: tuple[ModelFile, ...],
+    found: FoundFilms,
     computed: int,
     started: float,
     backend: str,
@@ -78,4 +79,5 @@ def _result(
         views=max(1, options.views),
         notes=notes,
         leaked=any(file.document["training"]["leaked"] for file in files),
+        unread=tuple(unread(found, options)),
     )

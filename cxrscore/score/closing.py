@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 import cxrscore
 from cxrscore.contract import Floats
-from cxrscore.films import Status, stream_films, thumbnail
+from cxrscore.films import FoundFilms, Status, stream_films, thumbnail
 from cxrscore.labels import JoinedLabels
 from cxrscore.models.bundle import ModelFile
 from cxrscore.score.job import Job, known_inputs
+from cxrscore.score.options import ScoreOptions
 from cxrscore.scores import SPLITS, Run, Thumbnails, shown_films
 
 THUMBNAIL = 256
@@ -126,9 +127,9 @@ def provenance_of(
             "other_files": job.found.others,
         },
         "labels": job.labels_file,
-        "warnings": [*_warnings(job), *job.changes, *(f"{name} could not be read" for name in job.found.unreadable)],
+        "warnings": [*_warnings(job), *job.changes, *unread(job.found, job.options)],
     }
-    return _without_names(told, job) if job.options.no_paths else told
+    return _without_names(told) if job.options.no_paths else told
 
 
 def _warnings(job: Job) -> list[str]:
@@ -146,27 +147,29 @@ def _warnings(job: Job) -> list[str]:
     return told
 
 
+def unread(found: FoundFilms, options: ScoreOptions) -> list[str]:
+    """What of the folder could not be looked at, one text each; only how much, where no name may be told."""
+    names = found.unreadable
+    if options.no_paths:
+        return [f"{len(names)} files or folders could not be read"] if names else []
+    return [f"{name} could not be read" for name in names]
+
+
 def _document(file: ModelFile) -> dict[str, Any]:
     """The model's document without the films it was made with."""
     return {key: value for key, value in file.document.items() if key != "films"}
 
 
-def _without_names(told: dict[str, Any], job: Job) -> dict[str, Any]:
+def _without_names(told: dict[str, Any]) -> dict[str, Any]:
     """Provenance without names of files and folders, the user's own."""
     models = copy.deepcopy(told["models"])
     for model in models:
         model["file"] = ""
         model["document"].get("training", {}).get("labels", {})["file"] = ""
-    unreadable = len(job.found.unreadable)
     return {
         **told,
         "command": [],
         "models": models,
         "films": {**told["films"], "folder": ""},
         "labels": told["labels"] and {**told["labels"], "file": ""},
-        "warnings": [
-            *_warnings(job),
-            *job.changes,
-            *([f"{unreadable} files or folders could not be read"] if unreadable else []),
-        ],
     }

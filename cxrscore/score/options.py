@@ -73,6 +73,7 @@ class ScoreResult:
     models  SHA-256 of each model file, hex
     notes   what has changed in the folder since the run began
     leaked  whether films or patients stood in two parts of the split when the model was trained
+    unread  what of the folder could not be looked at, one text each: films may be missing there
     """
 
     output: Path
@@ -84,5 +85,6 @@ class ScoreResult:
     backend: str
     models: tuple[str, ...]
     views: int
+    unread: tuple[str, ...]
     notes: tuple[str, ...] = ()
     leaked: bool = False

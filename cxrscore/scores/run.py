@@ -64,7 +64,8 @@ class Run:
         rows = self.shards[shard]
         data = shard_bytes(content, self.manifest.fingerprint, rows, len(self.manifest.findings))
         try:
-            write_whole(self._path(shard), data)
+            with _going_on():
+                write_whole(self._path(shard), data)
         except WriteError:
             if not self.complete:  # else another worker did the rest, merged, and cleared the folder away
                 raise
@@ -121,9 +122,10 @@ class Run:
         """Among the parts, so that a merge that is killed leaves nothing beside the output."""
         merged = _parts(self.output) / f"merged-{secrets.token_hex(4)}.h5"
         try:
-            with _writing(self.output):
+            with _going_on(), _writing(self.output):
                 merge_shards(merged, self.manifest, self._all_done(), own, provenance)
-            settle(merged, self.output)
+            with _going_on():
+                settle(merged, self.output)
         finally:
             merged.unlink(missing_ok=True)
 
@@ -262,6 +264,15 @@ def _writing(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise cannot_write(output, error) from error
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Says in a WriteError of the block that nothing is lost."""
+    try:
+        yield
+    except WriteError as error:
+        raise WriteError(f"{error} What was scored so far is kept: the same command goes on there.") from error
 
 
 def _inputs_of(output: Path) -> dict[str, Any]:

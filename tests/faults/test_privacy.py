@@ -14,12 +14,12 @@ import pytest
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("torch")
+import h5py  # noqa: E402
 from corpus_bytes import any_value_may_be_written, archive, chest, chunk, dicom, jpeg, png, with_segment  # noqa: E402
 from made_model import document  # noqa: E402
 from pydicom.dataset import Dataset  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
-from cxrscore.files.guard import h5py  # noqa: E402
 from cxrscore.models.architectures import initial_tensors  # noqa: E402
 from cxrscore.models.bundle import save_model  # noqa: E402
 from cxrscore.plugins import get_backend  # noqa: E402

@@ -15,8 +15,8 @@ from report_scores import EVIL, FINDINGS, TURNED, made_scores
 from cxrscore.errors import InputError, WriteError
 from cxrscore.films import Status
 from cxrscore.report import write_report
-from cxrscore.report.page import visible
 from cxrscore.scores.data import HeatMaps, Scores, Thumbnails
+from cxrscore.visible import visible
 
 ELEMENTS = """
 html head meta title style body header main footer nav section article h1 h2 h3 p b strong small span bdi a ul ol li

@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
-import safetensors.numpy
 import test_hostile_h5_scores as h5
 import test_hostile_models as models
 from click.testing import CliRunner
 from made_run import made_file
 
 from cxrscore.cli import main
-from cxrscore.files.guard import h5py
 from cxrscore.models.architectures import initial_tensors
+from cxrscore.models.bundle import model_bytes
 
 
 def shown(path: Path, *words: str) -> Any:
@@ -80,9 +80,7 @@ def test_an_honest_model_with_evil_words_is_shown(tmp_path: Path, words: tuple[s
     whole["licence"] = whole["training"]["monitor"] = whole["training"]["labels"]["file"] = evil
     whole["training"]["recipe"][evil] = evil
     path = tmp_path / "evil.safetensors"
-    path.write_bytes(
-        safetensors.numpy.save(dict(initial_tensors(models.SPEC, 0)), metadata={"cxrscore": json.dumps(whole)})
-    )
+    path.write_bytes(model_bytes(json.dumps(whole), initial_tensors(models.SPEC, 0)))
     result = shown(path, *words)
     assert result.exit_code == 0, result.stderr
     assert all(letter.isprintable() or letter == "\n" for letter in result.stdout)

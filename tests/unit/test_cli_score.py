@@ -34,6 +34,8 @@ def test_what_was_not_scored_is_said(
         computed=2,
         seconds=1.0,
         backend="stub",
+        models=("ab" * 32,),
+        views=1,
         unread=unread,
     )
     monkeypatch.setattr(score, "score_films", lambda *given: result)

@@ -19,6 +19,8 @@ _HOMES = {
     "export_scores": "cxrscore.export",
     "ExportOptions": "cxrscore.export",
     "describe_file": "cxrscore.show",
+    "reproduce_paper": "cxrscore.paper",
+    "PaperOptions": "cxrscore.paper",
     "load_model": "cxrscore.models.bundle",
     "save_model": "cxrscore.models.bundle",
     "open_scores": "cxrscore.scores",

@@ -15,6 +15,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ SCHEMAS = {
     ),
     "recipe": ("A recipe, recipe.toml", ""),
     "export": ("Scores as JSON, by export", ""),
+    "paper": ("A reproduction of the source paper, paper.json", ""),
 }
 """The title of each section, and its intro where the schema's description is not the one for people."""
 
@@ -277,8 +279,15 @@ def files_page() -> str:
 
 def schema_section(name: str, title: str, intro: str) -> str:
     schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text())
-    rows = table(("field", "type", "meaning"), *schema_rows(schema, ""))
-    return f"## {title}\n\n{wrapped(intro or schema['description'])}\n\n{rows}"
+    rows = [*schema_rows(schema, ""), *chain.from_iterable(definition_rows(schema))]
+    told = table(("field", "type", "meaning"), *rows)
+    return f"## {title}\n\n{wrapped(intro or schema['description'])}\n\n{told}"
+
+
+def definition_rows(schema: Mapping[str, Any]) -> Iterator[Iterator[tuple[str, str, str]]]:
+    """What several fields have in common, under the name that stands as their type."""
+    for name, inner in schema.get("$defs", {}).items():
+        yield schema_field(inner, f"({name})")
 
 
 def schema_rows(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
@@ -298,6 +307,8 @@ def schema_field(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, st
 
 
 def schema_type(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return schema["$ref"].rpartition("/")[2]
     if "x-dtype" in schema:
         kind = {"S": "text"}.get(schema["x-dtype"]) or dtype_name(schema["x-dtype"])
         return f"{kind} [{', '.join(schema['x-axes'])}]"

@@ -3,9 +3,18 @@
 from cxrscore.contract import Metric
 from cxrscore.metrics.accuracy import counts, label_accuracy, negative_baseline
 from cxrscore.metrics.calibration import platt, temperature
+from cxrscore.metrics.delong import delong
+from cxrscore.metrics.estimates import (
+    Estimate,
+    balanced_accuracy_estimate,
+    difference,
+    label_accuracy_estimate,
+    mean_of,
+    verdict,
+)
 from cxrscore.metrics.operating import check_rule, operating_point
 from cxrscore.metrics.precision import average_precision
-from cxrscore.metrics.roc import RocCurve, auc, auc_per_finding, macro, roc
+from cxrscore.metrics.roc import RocCurve, auc, auc_binormal, auc_per_finding, auc_trapezoid, macro, roc
 
 metrics = (
     Metric(name="auc", summary="area under the ROC curve, ties 1/2", function=auc),
@@ -16,18 +25,27 @@ metrics = (
 )
 
 __all__ = [
+    "Estimate",
     "RocCurve",
     "auc",
+    "auc_binormal",
     "auc_per_finding",
+    "auc_trapezoid",
     "average_precision",
+    "balanced_accuracy_estimate",
     "check_rule",
     "counts",
+    "delong",
+    "difference",
     "label_accuracy",
+    "label_accuracy_estimate",
     "macro",
+    "mean_of",
     "metrics",
     "negative_baseline",
     "operating_point",
     "platt",
     "roc",
     "temperature",
+    "verdict",
 ]

@@ -1,7 +1,8 @@
-"""Receiver operating characteristic: the curve, and the area under it by ranks."""
+"""Receiver operating characteristic: the curve, and the area under it by ranks, by trapezoids and by a model."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,32 @@ def auc(truth: Array, score: Array) -> float:
     midranks = np.cumsum(counts) - (counts - 1) / 2
     u = midranks[inverse][positive].sum() - n_pos * (n_pos + 1) / 2
     return float(u / (n_pos * n_neg))
+
+
+def auc_trapezoid(truth: Array, score: Array) -> float:
+    """The area under the curve that ``roc`` draws, by trapezoids; NaN with one class only.
+
+    Films that tie make one slanted step, under which half of a pair lies: it is auc() by another way.
+    """
+    curve = roc(truth, score)
+    return float(np.sum(np.diff(curve.fpr) * (curve.tpr[1:] + curve.tpr[:-1]) / 2)) if len(curve.fpr) > 1 else math.nan
+
+
+def auc_binormal(truth: Array, score: Array) -> float:
+    """Phi((m1 - m0) / sqrt(s1^2 + s0^2)): what the area would be if the scores of each class were normal.
+
+    m, s mean and standard deviation (n - 1) of positives (1) and negatives (0). A model of the scores, which depends on
+    their scale, where the other two ways only see their order. NaN with fewer than two films of a class, and where no
+    score differs from another of its class. Green and Swets, Signal Detection Theory and Psychophysics, 1966.
+    """
+    positive, values = _known(truth, score)
+    ones, zeros = values[positive], values[~positive]
+    if len(ones) < 2 or len(zeros) < 2:
+        return math.nan
+    spread = math.sqrt(ones.var(ddof=1) + zeros.var(ddof=1))
+    if not spread > 0:
+        return math.nan
+    return 0.5 * math.erfc(-(ones.mean() - zeros.mean()) / spread / math.sqrt(2))
 
 
 def auc_per_finding(truth: Array, score: Array) -> Doubles:

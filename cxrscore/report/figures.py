@@ -66,9 +66,11 @@ def roc_plot(data: FindingData) -> Figure:
     return _single(_draw_roc, data)
 
 
-def roc_grid(findings: Sequence[FindingData]) -> Figure:
-    """The ROC curves of all findings with their AUC, as in the paper's figures 4 to 6."""
-    return _grid(_draw_roc, findings, lambda data: f"{data.finding}: {_area(data.auc)}")
+def roc_grid(findings: Sequence[FindingData], words: Sequence[str] | None = None) -> Figure:
+    """The ROC curves of all findings with their AUC, or with these words, as in the paper's figures 4 to 6."""
+    if words is None:
+        return _grid(_draw_roc, findings, [f"{data.finding}: {_area(data.auc)}" for data in findings])
+    return _grid(_draw_roc, findings, [f"{data.finding}\n{text}" for data, text in zip(findings, words, strict=True)])
 
 
 def distribution_plot(data: FindingData) -> Figure:
@@ -78,7 +80,7 @@ def distribution_plot(data: FindingData) -> Figure:
 
 def distribution_grid(findings: Sequence[FindingData]) -> Figure:
     """How the probabilities of all findings are spread."""
-    return _grid(_draw_distribution, findings, lambda data: data.finding)
+    return _grid(_draw_distribution, findings, [data.finding for data in findings])
 
 
 def loss_plot(training: Training) -> Figure:
@@ -97,6 +99,20 @@ def loss_grid(training: Training) -> Figure:
     figure = Figure(figsize=(4.6 * len(draws), 2.9), dpi=DOTS, layout="constrained")
     for draw, axes in zip(draws, np.ravel(figure.subplots(1, len(draws))), strict=True):
         draw(axes, training)
+    return figure
+
+
+def losses_of_runs(runs: Sequence[tuple[str, Training]]) -> Figure:
+    """The losses of several runs, each under its title, two in a row: the paper's figure 3 whole."""
+    columns = min(len(runs), 2)
+    rows = -(-len(runs) // columns)
+    figure = Figure(figsize=(3.9 * columns, 2.6 * rows), dpi=DOTS, layout="constrained")
+    places = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes, (title, training) in zip(places, runs, strict=False):
+        _draw_loss(axes, training)
+        axes.set_title(title, fontsize=8.5, color=_INK, parse_math=False)
+    for axes in places[len(runs) :]:
+        axes.set_axis_off()
     return figure
 
 
@@ -142,16 +158,14 @@ def _wide(draw: Callable[[Axes, Training], None], training: Training) -> Figure:
     return figure
 
 
-def _grid(
-    draw: Callable[[Axes, FindingData], None], findings: Sequence[FindingData], title: Callable[[FindingData], str]
-) -> Figure:
+def _grid(draw: Callable[[Axes, FindingData], None], findings: Sequence[FindingData], titles: Sequence[str]) -> Figure:
     columns = min(len(findings), 4)
     rows = -(-len(findings) // columns)
     figure = Figure(figsize=(2.3 * columns, 2.25 * rows), dpi=DOTS, layout="constrained")
     places = np.ravel(figure.subplots(rows, columns, squeeze=False))
-    for axes, data in zip(places, findings, strict=False):
+    for axes, data, title in zip(places, findings, titles, strict=False):
         draw(axes, data)
-        axes.set_title(title(data), fontsize=8.5, color=_INK, parse_math=False)
+        axes.set_title(title, fontsize=8.5, color=_INK, parse_math=False)
     for axes in places[len(findings) :]:
         axes.set_axis_off()
     return figure

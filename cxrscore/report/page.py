@@ -35,7 +35,7 @@ def render(
     """
     told = scores.provenance
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             source=source,
@@ -46,7 +46,7 @@ def render(
             means=mean_words(told),
             models=len(models(told)),
             panels=[_pictures(panel) for panel in panels],
-            colour_scale=_jpeg(heatmaps.colour_scale(240, 14)),
+            colour_scale=jpeg(heatmaps.colour_scale(240, 14)),
             explainer=text(told, "explainer", "name"),
             tap=text(told, "explainer", "tap"),
             highest=tables.highest_films(scores),
@@ -59,17 +59,19 @@ def render(
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cxrscore", "report"),
+def environment(*folders: str) -> jinja2.Environment:
+    """Where templates come from: further folders of the package, then that of the report. All that they print is
+    escaped and made visible."""
+    found = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("cxrscore", folder) for folder in (*folders, "report")]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=_count, fraction=_fraction)
-    return environment
+    found.filters.update(count=_count, fraction=_fraction)
+    return found
 
 
 def _finalize(value: Any) -> Any:
@@ -102,8 +104,8 @@ def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
     return {
         "result": result,
-        "roc": _png(figures.roc_plot(data)) if math.isfinite(result.auc) else "",
-        "distribution": _png(figures.distribution_plot(data)) if len(data.all_prob) else "",
+        "roc": png(figures.roc_plot(data)) if math.isfinite(result.auc) else "",
+        "distribution": png(figures.distribution_plot(data)) if len(data.all_prob) else "",
     }
 
 
@@ -111,28 +113,31 @@ def _losses(told: Training) -> list[tuple[str, str]]:
     """The plots of training, each with what it shows in words."""
     if not told.epochs:
         return []
-    plots = [("Training and validation loss by epoch", _png(figures.loss_plot(told)))]
+    plots = [("Training and validation loss by epoch", png(figures.loss_plot(told)))]
     if figures.monitors_more(told):
         words = told.monitor_words
-        plots.append((f"{words[:1].upper()}{words[1:]} by epoch", _png(figures.monitor_plot(told))))
+        plots.append((f"{words[:1].upper()}{words[1:]} by epoch", png(figures.monitor_plot(told))))
     return plots
 
 
 def _pictures(panel: Panel) -> dict[str, Any]:
     return {
         "panel": panel,
-        "film": _jpeg(panel.film),
-        "maps": [(one, _jpeg(one.pixels), one.truth == 1, one.truth == 0) for one in panel.maps],
+        "film": jpeg(panel.film),
+        "maps": [(one, jpeg(one.pixels), one.truth == 1, one.truth == 0) for one in panel.maps],
     }
 
 
-def _png(figure: Figure) -> str:
-    return _uri(figures.encode(figure, "png"), "png")
+def png(figure: Figure) -> str:
+    """A plot as what an img element takes."""
+    return uri(figures.encode(figure, "png"), "png")
 
 
-def _jpeg(pixels: heatmaps.Pixels) -> str:
-    return _uri(heatmaps.jpeg(pixels), "jpeg")
+def jpeg(pixels: heatmaps.Pixels) -> str:
+    """A picture uint8 [S,S,3] as what an img element takes."""
+    return uri(heatmaps.jpeg(pixels), "jpeg")
 
 
-def _uri(data: bytes, kind: str) -> str:
+def uri(data: bytes, kind: str) -> str:
+    """A PNG or JPEG file as what an img element takes."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -125,11 +125,9 @@ class Feed:
 
     def _film(self, row: int, view: int | None) -> Floats:
         """A film, or a view of it, drawn from the seed, the film itself and the number of the view."""
-        film = self._data.store.unit(row)
         if view is None:
-            return film
-        own = int(self._data.store.films[row].sha256[:16], 16)
-        return augment(film, self._augmentation, seed=_seed(self._options.seed, own, view))
+            return self._data.store.unit(row)
+        return film_view(self._data.store, row, self._augmentation, seed=self._options.seed, view=view)
 
     def _run(self, rows: Rows, view: int | None) -> Floats:
         """What the frozen layers make of films, in batches of one size, so that it is the same to the bit each time."""
@@ -189,6 +187,12 @@ class Feed:
         tensors, learning = self._model.tensors(), set(self.learner.tensors())
         names = sorted(set(tensors) - learning)
         return sha256_bytes(b"".join(name.encode() + sha256_bytes(tensors[name].tobytes()).encode() for name in names))
+
+
+def film_view(store: FilmStore, row: int, augmentation: Augmentation, *, seed: int, view: int) -> Floats:
+    """A view float32 [S,S] of a film, the same wherever and whenever it is drawn."""
+    own = int(store.films[row].sha256[:16], 16)
+    return augment(store.unit(row), augmentation, seed=_seed(seed, own, view))
 
 
 def augmentation_of(options: TrainOptions) -> Augmentation:

@@ -11,6 +11,7 @@ from cxrscore.losses import (
     class_weights,
     focal,
     losses,
+    paper_equation_7,
     softmax_cross_entropy,
     softplus,
     weighted_bce,
@@ -55,6 +56,21 @@ def test_softmax_cross_entropy_by_hand():
 def test_softmax_is_taken_among_known_findings():
     value = softmax_cross_entropy(np, np.log([[1.0, 2.0, 5.0]]), np.array([[NAN, 1.0, 0.0]]), None)
     assert value == pytest.approx(-np.log(2 / 7))
+
+
+def test_equation_7_as_printed_by_hand():
+    # Softmax is 1/8, 2/8, 5/8. Crossed weights 0.9 and 0.1 of the first finding, so that literally its positives weigh
+    # 0.1; its negatives would weigh 0.9. Both branches are -log P: the two negatives add theirs with 0.7 and 0.6.
+    weights = np.array([[0.9, 0.7, 0.6], [0.1, 0.3, 0.4]])
+    value = paper_equation_7(np, np.log([[1.0, 2.0, 5.0]]), np.array([[1.0, 0.0, 0.0]]), weights)
+    assert value == pytest.approx(-0.1 * np.log(1 / 8) - 0.7 * np.log(2 / 8) - 0.6 * np.log(5 / 8))
+
+
+def test_equation_7_as_printed_pushes_a_negative_up():
+    weights = np.array([[0.9, 0.9], [0.1, 0.1]])
+    labels = np.array([[1.0, 0.0]])
+    worse = paper_equation_7(np, np.array([[0.0, 2.0]]), labels, weights)
+    assert worse < paper_equation_7(np, np.array([[0.0, 0.0]]), labels, weights)
 
 
 @pytest.mark.parametrize("loss", losses, ids=lambda loss: loss.name)

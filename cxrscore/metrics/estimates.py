@@ -1,0 +1,137 @@
+"""Figures of merit with intervals: a value, and how far each film moves it.
+
+A figure that is a mean, or a mean of ranks, changes with each film by an amount that can be written down. The sum of
+the squares of these amounts is its variance; means and differences of figures on the same films then need no theory
+of their own, as the amounts are averaged and subtracted film by film, and what the figures have in common cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array
+from cxrscore.errors import InputError
+from cxrscore.metrics.known import known
+
+Z = 1.959963984540054
+"""Of the normal distribution, 0.975 lie below it: intervals are of 95 %."""
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure over N films.
+
+    value      NaN where undefined
+    influence  float64 [N], how far each film moves it; the sum of squares is the variance
+    why        why there is no interval, "" where there is one
+    least      the smallest value that the figure can have; the largest is 1
+    """
+
+    value: float
+    influence: NDArray[np.float64]
+    why: str = ""
+    least: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """Standard error; NaN where there is no interval."""
+        return math.nan if self.why else float(np.sqrt(np.sum(self.influence**2)))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of 95 %, by the normal distribution, cut at what the figure can be; NaN, NaN where there is none."""
+        if math.isnan(self.error):
+            return math.nan, math.nan
+        return max(self.value - Z * self.error, self.least), min(self.value + Z * self.error, 1.0)
+
+
+def undefined(films: int, why: str) -> Estimate:
+    """A figure that these films do not have."""
+    return Estimate(value=math.nan, influence=np.zeros(films), why=why)
+
+
+def mean_of(figures: Sequence[Estimate]) -> Estimate:
+    """The plain mean of the figures that are defined, all on the same films.
+
+    One that is defined but has no interval enters the value, and the interval with what is known of it: of a finding
+    with one positive film how its negatives spread.
+    """
+    there = [figure for figure in figures if not math.isnan(figure.value)]
+    if not there:
+        films = len(figures[0].influence) if figures else 0
+        return undefined(films, "none of the figures is defined")
+    why = "" if any(not figure.why for figure in there) else there[0].why
+    value = float(np.mean([figure.value for figure in there]))
+    return Estimate(value=value, influence=np.mean([figure.influence for figure in there], axis=0), why=why)
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """one - other, both on the same films in the same order; for two AUCs of one finding, the paired test of DeLong."""
+    if one.influence.shape != other.influence.shape:
+        raise InputError(f"{len(one.influence)} films cannot be paired with {len(other.influence)}")
+    moved = one.influence - other.influence
+    return Estimate(value=one.value - other.value, influence=moved, why=one.why or other.why, least=-1.0)
+
+
+def verdict(found: Estimate) -> str:
+    """ "better" or "worse" where the interval of a difference leaves out 0, else "no difference shown"."""
+    low, high = found.interval
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "no difference shown"
+
+
+def label_accuracy_estimate(truth: Array, prob: Array) -> Estimate:
+    """Equation 1 of the paper (metrics.accuracy.label_accuracy) of truth and prob [N,C], its interval over films.
+
+    Labels of one film go together, so the films are what is drawn: the ratio of right labels to known ones, linearised
+    (Cochran, Sampling Techniques, 3rd edition, section 6.3).
+    """
+    kept = known(truth, prob)
+    right = ((prob > THRESHOLD) == (truth > 0.5)) & kept
+    counted = kept.sum(axis=1)
+    films = int((counted > 0).sum())
+    if not films:
+        return undefined(len(truth), "no label is known")
+    value = float(right.sum() / counted.sum())
+    moved = (right.sum(axis=1) - value * counted) / counted.sum()
+    if films < 2:
+        return Estimate(value=value, influence=moved, why="one film only")
+    return Estimate(value=value, influence=moved * math.sqrt(films / (films - 1)))
+
+
+def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THRESHOLD) -> Estimate:
+    """(sensitivity + specificity) / 2 of one finding, truth and prob [N], where prob above the threshold means yes.
+
+    A program that always gives one answer gets 0.5. Undefined with one class only.
+    """
+    kept = known(truth, prob)
+    positive, negative = kept & (truth > 0.5), kept & (truth <= 0.5)
+    if not positive.any() or not negative.any():
+        return undefined(len(truth), missing_class(positive, negative))
+    right = (prob > threshold) == (truth > 0.5)
+    sensitivity, specificity = float(right[positive].mean()), float(right[negative].mean())
+    moved = (spread(positive, right, sensitivity) + spread(negative, right, specificity)) / 2
+    return Estimate(value=(sensitivity + specificity) / 2, influence=moved, why=too_few(positive, negative))
+
+
+def spread(chosen: NDArray[np.bool_], values: Array, mean: float) -> NDArray[np.float64]:
+    """float64 [N]: how far each chosen film moves the mean of the chosen values; 0 for all others."""
+    count = int(chosen.sum())
+    return np.where(chosen, (values - mean) / math.sqrt(count * max(count - 1, 1)), 0.0)
+
+
+def missing_class(positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> str:
+    """Why a figure that needs both classes is undefined."""
+    return f"{int(positive.sum())} positive and {int(negative.sum())} negative films"
+
+
+def too_few(positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> str:
+    """Why one film of a class gives no interval, "" where there are two of each."""
+    return "one positive film only" if positive.sum() < 2 else "one negative film only" if negative.sum() < 2 else ""

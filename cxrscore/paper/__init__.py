@@ -1,0 +1,150 @@
+"""The source paper reproduced: its experiments as printed and corrected, and every table and figure from them.
+
+Twelve cells are trained, scored and compared on the same test films: two networks, each without and with augmentation,
+under the paper's rules corrected, as printed, and corrected with the normalisation that the weights expect. A cell that
+is finished is not trained again, so a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cxrscore import labels as lab
+from cxrscore import plugins
+from cxrscore.errors import InputError, WriteError
+from cxrscore.files import locked, sha256_bytes, write_whole
+from cxrscore.files.schemas import check_document
+from cxrscore.films import require_films
+from cxrscore.paper import figures, maps
+from cxrscore.paper.cells import CORRECTED, LITERAL, Cell, all_cells, train_cell, train_options
+from cxrscore.paper.claims import claims
+from cxrscore.paper.contradictions import contradictions
+from cxrscore.paper.facts import measured
+from cxrscore.paper.items import items
+from cxrscore.paper.options import PaperOptions
+from cxrscore.paper.outputs import FILES, outputs
+from cxrscore.paper.page import render
+from cxrscore.paper.parts import draw_parts
+from cxrscore.paper.record import record
+from cxrscore.paper.results import CellResult, cell_result
+from cxrscore.paper.run import Run
+from cxrscore.paper.scoring import score_cell
+from cxrscore.progress import Progress, silent
+from cxrscore.train import TrainOptions
+from cxrscore.train.data import Data, read_data
+from cxrscore.train.feed import augmentation_of, film_view
+
+__all__ = ["PaperOptions", "reproduce_paper"]
+
+
+def reproduce_paper(options: PaperOptions, progress: Progress = silent) -> dict[str, Any]:
+    """Runs the experiment and writes figures, tables, paper.json, paper.html and the models into ``options.output``.
+
+    Returns what paper.json holds. InputError, LeakError, BackendUnavailableError and WriteError as they say.
+    """
+    started = time.monotonic()
+    folder = options.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot make the folder {folder}: {error.strerror}") from error
+    with locked(folder / "paper.lock"):
+        split, rule = _split(options)
+        cells = all_cells(options)
+        data = read_data(train_options(cells[0], options, split), progress)
+        data = dataclasses.replace(data, split=dataclasses.replace(data.split, rule=rule))
+        rows = _checked(options, data, train_options(cells[0], options, split).batch_size)
+        results = {cell.name: _result(cell, options, split, data, progress) for cell in cells}
+        return _written(_run(options, data, cells, results, rows, started), progress)
+
+
+def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
+    """The rows of the films to explain. InputError, before anything is trained, for what would fail once it is."""
+    maps.check_rule(options.maps, data.findings)
+    for name, rows in (("train", data.split.train), ("validate", data.split.valid)):
+        if len(rows) < batch:
+            raise InputError(f"{len(rows)} films to {name} fill no batch of {batch}, as the paper's steps need")
+    return maps.draw_films(data, options.seed)
+
+
+def _split(options: PaperOptions) -> tuple[Path, str]:
+    """The drawn parts as a file of the output folder, and how they were drawn."""
+    found = require_films(options.films)
+    table = options.labels or lab.find_labels(options.films)
+    if table is None:
+        raise InputError(f"there is no labels.csv in or beside {options.films}. Name the label table with --labels.")
+    joined, _ = lab.joined_labels(table, plugins.datasets(), found.paths)
+    rows = [row for row, labels in enumerate(joined.labels) if (labels == labels).any()]
+    wanted = (options.train, options.valid, options.test)
+    drawn = draw_parts([joined.patients[row] for row in rows], joined.labels[rows], wanted, seed=options.seed)
+    path = options.output / "split.csv"
+    write_whole(path, lab.split_csv(drawn, [found.paths[row] for row in rows]).encode())
+    return path, drawn.rule
+
+
+def _result(cell: Cell, options: PaperOptions, split: Path, data: Data, progress: Progress) -> CellResult:
+    """The cell trained, unless it is finished already, and scored."""
+    inputs = [data.labels_file["sha256"], lab.split_csv(data.split, data.paths)]
+    inputs += [film.sha256 for film in data.store.films]
+    digest = sha256_bytes("\0".join(inputs).encode())
+    told = train_options(cell, options, split)
+    trained = train_cell(cell, told, digest, options.output / "cells", progress)
+    return cell_result(score_cell(trained, data, progress), data)
+
+
+def _run(
+    options: PaperOptions,
+    data: Data,
+    cells: list[Cell],
+    results: dict[str, CellResult],
+    rows: list[int],
+    started: float,
+) -> Run:
+    best = {series: _cell(cells, series) for series in (CORRECTED, LITERAL)}
+    shown = {name: maps.show_films(results[cell.name], data, rows, options.maps) for name, cell in best.items()}
+    return Run(
+        options=options,
+        data=data,
+        cells=tuple(cells),
+        results=results,
+        view=_view(data, results[best[CORRECTED].name].scored.trained.options),
+        shown={name: tuple(films) for name, films in shown.items()},
+        seconds=time.monotonic() - started,
+    )
+
+
+def _cell(cells: list[Cell], series: str) -> Cell:
+    """The cell of figures 5, 7 and 8: the first network, with augmentation."""
+    return next(cell for cell in cells if cell.series == series and cell.first and cell.augmented)
+
+
+def _view(data: Data, options: TrainOptions) -> figures.View:
+    """The first training film, and its first view as training saw it."""
+    row, limits = data.split.train[0], augmentation_of(options)
+    view = film_view(data.store, row, limits, seed=options.seed, view=0)
+    return figures.view_of(data.store.unit(row), view, data.paths[row], limits)
+
+
+def _written(run: Run, progress: Progress) -> dict[str, Any]:
+    """Every file of the run; the record, which says that all others are there, last."""
+    found, compared = items(run), claims(run.results, run.cells)
+    shown = [film for films in run.shown.values() for film in films]
+    rows = contradictions(measured(run.options, run.data, run.cells, run.results, shown))
+    told = record(run, found, compared, rows)
+    check_document(told, "paper", "paper.json")
+    files = dict(_drawn(run, progress))
+    files["paper.html"] = render(run, told, found, compared, rows, files).encode("utf-8")
+    files["paper.json"] = figures.json_bytes(told)
+    for name, content in files.items():
+        write_whole(run.options.output / name, content)
+    return told
+
+
+def _drawn(run: Run, progress: Progress) -> Iterator[tuple[str, bytes]]:
+    for done, file in enumerate(outputs(run), start=1):
+        progress("drawing figures and tables", done, FILES)
+        yield file

@@ -1,0 +1,129 @@
+"""The cells of the experiment: a network with or without augmentation, under one of three sets of rules.
+
+A cell is trained into a folder of its own, whose name holds a digest of all that decides it. A folder with its
+``cell.json`` is a finished cell; one without is gone on with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cxrscore
+from cxrscore.errors import WriteError
+from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.models.bundle import ModelFile, load_model
+from cxrscore.paper.options import PaperOptions
+from cxrscore.progress import Progress
+from cxrscore.recipes import find_recipe, read_recipe
+from cxrscore.train import TrainOptions, train_model
+
+CORRECTED, LITERAL, IMAGENET = "paper", "paper-literal", "paper-imagenet"
+SERIES = {
+    CORRECTED: "corrected",
+    LITERAL: "as printed",
+    IMAGENET: "corrected, films normalised as the weights want them",
+}
+"""The sets of rules, in words: the recipes paper and paper-literal, and the first with another normalisation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A network, with or without augmented views, under one of SERIES. first: whether it is the first network named."""
+
+    series: str
+    network: str
+    first: bool
+    augmented: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.series}-{self.network}-{'augmented' if self.augmented else 'plain'}"
+
+    @property
+    def words(self) -> str:
+        """What a reader calls it, without the rules."""
+        return f"{spelt(self.network)} {'with' if self.augmented else 'without'} augmentation"
+
+
+def spelt(network: str) -> str:
+    """The network's name as papers write it."""
+    return {"densenet121": "DenseNet121", "resnet50": "ResNet50"}.get(network, network)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A finished cell: its model, and how long the process that finished it took for it."""
+
+    cell: Cell
+    options: TrainOptions
+    model: ModelFile
+    seconds: float
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A row an epoch, None where a figure is undefined."""
+        rows: list[dict[str, Any]] = self.model.document["training"]["history"]
+        return rows
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch, from 1, of the highest training accuracy, which is watched; the last one is what is used."""
+        watched = [row["train_label_accuracy"] for row in self.history]
+        return watched.index(max(watched)) + 1
+
+
+def all_cells(options: PaperOptions) -> list[Cell]:
+    """Without and with augmentation of both networks, under every set of rules; the paper's recipe first."""
+    return [
+        Cell(series=series, network=network, first=network == options.networks[0], augmented=augmented)
+        for series in SERIES
+        for network in options.networks
+        for augmented in (False, True)
+    ]
+
+
+def train_options(cell: Cell, options: PaperOptions, split: Path) -> TrainOptions:
+    """The cell's recipe with what this run chose; ``output`` is still to be set."""
+    recipe: dict[str, Any] = dict(read_recipe(find_recipe(LITERAL if cell.series == LITERAL else CORRECTED)))
+    if cell.series == IMAGENET:
+        recipe["normalize"] = None
+    taken = ("films", "labels", "epochs", "size", "weights", "seed", "backend", "device", "workers")
+    recipe |= {name: getattr(options, name) for name in taken}
+    recipe |= {"architecture": cell.network, "views": options.views if cell.augmented else 0}
+    return TrainOptions(**recipe, split=split)
+
+
+def train_cell(cell: Cell, options: TrainOptions, data: str, folder: Path, progress: Progress) -> Trained:
+    """The cell trained, or taken from the folder where it is finished.
+
+    data  digest of films, labels and split
+    """
+    place = folder / f"{cell.name}-{_digest(options, data)[:8]}"
+    _make(place)
+    wanted = dataclasses.replace(options, output=place / "model.safetensors", resume=True)
+    done = place / "cell.json"
+    if not done.is_file():
+        started = time.monotonic()
+        train_model(wanted, lambda step, at, of: progress(f"{cell.name}: {step}", at, of))
+        write_whole(done, json.dumps({"cell": cell.name, "seconds": time.monotonic() - started}).encode())
+    seconds = float(json.loads(done.read_text())["seconds"])
+    return Trained(cell=cell, options=wanted, model=load_model(wanted.output), seconds=seconds)
+
+
+def _digest(options: TrainOptions, data: str) -> str:
+    """Of all that decides a cell: its options but for paths, and what lies there."""
+    left_out = ("films", "labels", "split", "output", "workers", "resume")
+    told = {name: value for name, value in dataclasses.asdict(options).items() if name not in left_out}
+    return sha256_bytes(json.dumps([cxrscore.__version__, data, told], sort_keys=True).encode())
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot make the folder {folder}: {error.strerror}") from error

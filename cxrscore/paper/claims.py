@@ -1,0 +1,123 @@
+"""The paper's comparisons, each as a paired difference on the test films. "better" needs an interval without 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cxrscore.metrics import Estimate, difference, verdict
+from cxrscore.paper.cells import CORRECTED, IMAGENET, LITERAL, SERIES, Cell
+from cxrscore.paper.results import CellResult
+
+METRICS = {"accuracy": "label accuracy", "macro": "macro AUC"}
+
+Results = Mapping[str, CellResult]
+"""By name of the cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One comparison of two cells by one figure.
+
+    says   what the paper says of it, "" where it says nothing
+    one, other, figure  what is compared with what, and by which figure, in words
+    found  one - other
+    """
+
+    group: str
+    says: str
+    one: str
+    other: str
+    figure: str
+    found: Estimate
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.found)
+
+    @property
+    def words(self) -> str:
+        """The outcome as a sentence."""
+        if self.verdict == "no difference shown":
+            return f"no difference shown between {self.one} and {self.other}"
+        return f"{self.one} is {self.verdict} than {self.other}"
+
+
+def claims(results: Results, cells: Sequence[Cell]) -> list[Claim]:
+    """The paper's comparisons under each set of rules, then what normalisation and corrections change."""
+    found = [claim for series in SERIES for claim in _papers(results, cells, series)]
+    found += _across(results, cells, IMAGENET, CORRECTED, "normalisation as the weights want it", "films in 0..1")
+    return found + _across(results, cells, CORRECTED, LITERAL, "corrected", "as printed")
+
+
+def _papers(results: Results, cells: Sequence[Cell], series: str) -> list[Claim]:
+    """DenseNet121 against ResNet50, and with augmentation against without, within one set of rules."""
+    of = {(cell.first, cell.augmented): cell for cell in cells if cell.series == series}
+    pairs = [
+        ((True, True), (False, True), "DenseNet121 had better performance than ResNet50"),
+        ((True, False), (False, False), ""),
+        ((True, True), (True, False), "DA was beneficial for improving the classification accuracy"),
+        ((False, True), (False, False), ""),
+    ]
+    return [
+        _claim(results, of[one], of[other], figure, group=series, says=says, names=(of[one].words, of[other].words))
+        for one, other, says in pairs
+        for figure in METRICS
+    ]
+
+
+def _across(results: Results, cells: Sequence[Cell], one: str, other: str, words: str, others: str) -> list[Claim]:
+    """The same cell under two sets of rules."""
+    of = {(cell.series, cell.first, cell.augmented): cell for cell in cells}
+    return [
+        _claim(
+            results,
+            of[(one, *place)],
+            of[(other, *place)],
+            figure,
+            group=f"{one} - {other}",
+            says="",
+            names=(f"{of[(one, *place)].words}, {words},", others),
+        )
+        for place in ((True, False), (True, True), (False, False), (False, True))
+        for figure in METRICS
+    ]
+
+
+def _claim(
+    results: Results, one: Cell, other: Cell, figure: str, *, group: str, says: str, names: tuple[str, str]
+) -> Claim:
+    ours, theirs = (getattr(results[cell.name].parts["test"], figure) for cell in (one, other))
+    found = difference(ours, theirs)
+    return Claim(group=group, says=says, one=names[0], other=names[1], figure=METRICS[figure], found=found)
+
+
+def in_short(results: Results, cells: Sequence[Cell], found: Sequence[Claim]) -> list[str]:
+    """What a reader asks first, as sentences: what the paper claims and what is shown of it; accuracy against no."""
+    told = [
+        f"“{claim.says}”: {SERIES[claim.group]}, by {claim.figure}, {claim.words} ({_signed(claim)})."
+        for claim in found
+        if claim.says and claim.group != LITERAL
+    ]
+    above = [verdict(results[cell.name].parts["test"].above_no) for cell in cells]
+    told.append(
+        f"Label accuracy on the test films is above that of always saying no in {above.count('better')} of "
+        f"{len(cells)} cells, below it in {above.count('worse')}, with an interval that leaves out 0."
+    )
+    areas = [results[cell.name].parts["test"].macro.interval for cell in cells if cell.series == LITERAL]
+    chance = sum(low <= 0.5 <= high for low, high in areas)
+    told.append(f"As printed, the interval of the macro AUC holds 0.5, chance, in {chance} of {len(areas)} cells.")
+    return told
+
+
+def _signed(claim: Claim) -> str:
+    low, high = claim.found.interval
+    return f"{claim.found.value:+.3f}, {low:+.3f} to {high:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def areas_moved(results: Results, one: Cell, other: Cell) -> tuple[int, int, int]:
+    """Of how many findings the AUC of one cell is better than that of another, worse, and shown neither way, on the
+    test films; each finding looked at by itself, so that one in twenty differs by chance."""
+    pairs = zip(*(results[cell.name].parts["test"].findings for cell in (one, other)), strict=True)
+    found = [verdict(difference(ours.area, theirs.area)) for ours, theirs in pairs]
+    return found.count("better"), found.count("worse"), found.count("no difference shown")

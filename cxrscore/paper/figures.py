@@ -1,0 +1,209 @@
+"""Figures 1 to 8 of the paper, from this run: what each shows, as plots, and the data beside each as CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cxrscore.contract import Floats
+from cxrscore.films import Augmentation
+from cxrscore.metrics import Estimate, roc
+from cxrscore.paper import reported
+from cxrscore.paper.maps import Shown
+from cxrscore.paper.results import CellResult, Finding
+from cxrscore.paper.scoring import Scored
+from cxrscore.report import figures as draw
+from cxrscore.report.heatmaps import LARGEST_SIDE, DrawnMap, Panel, Pixels, overlay, peak, shrink
+from cxrscore.report.provenance import Training, training
+from cxrscore.train.data import Data
+
+Cells = Sequence[CellResult]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A training film and a view of it as training made it, uint8 [S,S]."""
+
+    path: str
+    film: Pixels
+    view: Pixels
+    drawn: dict[str, Any]
+
+
+def view_of(film: Floats, view: Floats, path: str, augmentation: Augmentation) -> View:
+    """Figures 1 and 2 of a film and its view, float32 [S,S] in 0..1."""
+    return View(path=path, film=_grey(film), view=_grey(view), drawn=augmentation.as_dict())
+
+
+def picture(grey: Pixels, title: str) -> Figure:
+    """A film under its title."""
+    figure = Figure(figsize=(3.4, 3.6), dpi=draw.DOTS, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=8.5)
+    return figure
+
+
+def losses(cells: Cells) -> Figure:
+    """Figure 3: training and validation loss by epoch of each cell."""
+    return draw.losses_of_runs([(one.scored.cell.words, _training(one.scored)) for one in cells])
+
+
+def _training(scored: Scored) -> Training:
+    """Without the mark of the best epoch, which is not the one that is used."""
+    told = training({"model": {"document": scored.trained.model.document}})
+    return Training(epochs=told.epochs, monitor=told.monitor, best_epoch=None, leaked=told.leaked)
+
+
+def curves(result: CellResult, data: Data) -> Figure:
+    """Figures 4 to 6: the ROC curve of every finding on the test films, with its AUC and interval."""
+    rows = list(data.split.test)
+    findings = result.parts["test"].findings
+    score, truth = result.scored.score[rows], data.labels[rows]
+    drawn = [_curve(one, truth[:, c], score[:, c].astype(np.float64)) for c, one in enumerate(findings)]
+    return draw.roc_grid(drawn, [area_words(one.area) for one in findings])
+
+
+def _curve(one: Finding, truth: Floats, score: Any) -> draw.FindingData:
+    """The point is at the validation threshold."""
+    return draw.FindingData(
+        finding=one.finding,
+        truth=truth,
+        prob=score,
+        all_prob=score,
+        auc=one.area.value,
+        threshold=math.nan,
+        sensitivity=one.at_threshold[0],
+        specificity=one.at_threshold[1],
+    )
+
+
+def area_words(area: Estimate) -> str:
+    """ "0.71 (0.55 to 0.87)"; the value alone where there is no interval, "undefined" where there is no value."""
+    if math.isnan(area.value):
+        return "undefined"
+    low, high = area.interval
+    return f"{area.value:.3f}" if math.isnan(low) else f"{area.value:.3f} ({low:.2f}–{high:.2f})"
+
+
+def panel(shown: Shown) -> Panel:
+    """Figures 7 and 8: a film and its maps on one scale, in the order of the rule that chose them."""
+    grey = shrink(_grey(shown.film), LARGEST_SIDE)
+    scale = max(peak(one) for one in shown.maps)
+    maps = zip(shown.findings, shown.prob, shown.truth, shown.maps, strict=True)
+    return Panel(
+        path=shown.path,
+        reasons=(),
+        split="test",
+        film=np.repeat(grey[..., None], 3, axis=2),
+        maps=tuple(_drawn(grey, *one, scale) for one in maps),
+        scale=scale,
+    )
+
+
+def _drawn(grey: Pixels, finding: str, prob: float, truth: float, raw: Floats, scale: float) -> DrawnMap:
+    empty = peak(raw) == 0
+    return DrawnMap(
+        finding=finding,
+        prob=prob,
+        truth=truth,
+        pixels=np.repeat(grey[..., None], 3, axis=2) if empty else overlay(grey, raw, scale),
+        peak=peak(raw),
+        note="no positive evidence" if empty else "",
+    )
+
+
+def _grey(film: Floats) -> Pixels:
+    return np.asarray(np.rint(255 * film), dtype=np.uint8)
+
+
+# --- the data beside each figure
+
+
+def losses_csv(cells: Cells) -> bytes:
+    """All of the history of each cell, a row an epoch."""
+    names = list(cells[0].scored.trained.history[0])
+    rows = [
+        [one.scored.cell.name, *(row.get(name) for name in names)]
+        for one in cells
+        for row in one.scored.trained.history
+    ]
+    return table_csv(["cell", *names], rows)
+
+
+def areas_csv(result: CellResult) -> bytes:
+    """A row a finding: the AUC three ways, its interval, and what happens at 0.5 and at the validation threshold."""
+    place = (result.scored.cell.first, result.scored.cell.augmented)
+    head = "finding positives negatives paper auc low high no_interval trapezoid binormal threshold"
+    head += " sensitivity_at_half specificity_at_half sensitivity_at_threshold specificity_at_threshold"
+    rows = [
+        [
+            *(one.finding, one.positives, one.negatives, reported.reported_area(place, one.finding)),
+            *(one.area.value, *one.area.interval, one.area.why, one.trapezoid, one.binormal),
+            *(one.threshold, *one.at_half, *one.at_threshold),
+        ]
+        for one in result.parts["test"].findings
+    ]
+    return table_csv(head.split(), rows)
+
+
+def curves_csv(result: CellResult, data: Data) -> bytes:
+    """The points of every curve; thresholds are log-odds."""
+    test = list(data.split.test)
+    rows: list[list[Any]] = []
+    for c, one in enumerate(result.parts["test"].findings):
+        curve = roc(data.labels[test, c], result.scored.score[test, c])
+        points = zip(curve.thresholds, curve.fpr, curve.tpr, strict=True)
+        rows += [[one.finding, *map(float, point)] for point in points]
+    return table_csv(["finding", "threshold", "false_positive_rate", "true_positive_rate"], rows)
+
+
+def view_json(view: View, series: str) -> bytes:
+    """Which film, and within which limits its view was drawn."""
+    return json_bytes({"film": view.path, "recipe": series, "augmentation": view.drawn})
+
+
+def maps_json(shown: Shown) -> bytes:
+    """The raw signed maps with what they are of."""
+    return json_bytes(
+        {
+            "film": shown.path,
+            "tap": shown.tap,
+            "findings": list(shown.findings),
+            "probability": list(shown.prob),
+            "label": [None if math.isnan(value) else int(value) for value in shown.truth],
+            "by_highest_auc": list(shown.by_auc),
+            "by_highest_probability": list(shown.by_prob),
+            "maps": [[[float(value) for value in row] for row in one] for one in shown.maps],
+        }
+    )
+
+
+def json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def table_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A CSV file; numbers to six digits, empty where undefined."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return value

@@ -1,0 +1,73 @@
+"""The files of a reproduction: every figure and table, and the data beside each. All are whole or absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cxrscore.paper import figures
+from cxrscore.paper.cells import CORRECTED, LITERAL
+from cxrscore.paper.items import TABLES, roc_files, table_rows
+from cxrscore.paper.reported import ROC_FIGURES
+from cxrscore.paper.run import Run
+from cxrscore.report.figures import encode, panel_figure
+
+FILES = 42
+"""How many there are."""
+MISSING_CELL = "missing-cell"
+"""Stem of the ROC curves of the experiment that the paper lacks."""
+SUFFIXES = {CORRECTED: "", LITERAL: "-literal"}
+"""What names of files end in, by the set of rules."""
+
+
+def outputs(run: Run) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every file but the page and the record, each made when it is asked for."""
+    yield "fig1.png", encode(figures.picture(run.view.film, "A training film"), "png")
+    yield "fig1.json", figures.json_bytes({"film": run.view.path})
+    yield "fig2.png", encode(figures.picture(run.view.view, "The same, augmented"), "png")
+    yield "fig2.json", figures.view_json(run.view, CORRECTED)
+    for series, suffix in SUFFIXES.items():
+        yield f"fig3{suffix}.png", encode(figures.losses(run.series(series)), "png")
+        yield f"fig3{suffix}.csv", figures.losses_csv(run.series(series))
+    yield from _rocs(run)
+    yield from _maps(run)
+    for number, part, _, paper in TABLES:
+        yield f"table{number}.csv", _table(run, part, paper)
+
+
+def roc_stems() -> dict[tuple[bool, bool], str]:
+    """File names of ROC curves, without suffix, by the cell's place."""
+    return {**{place: f"fig{number}" for place, number in ROC_FIGURES.items()}, (False, False): MISSING_CELL}
+
+
+def _rocs(run: Run) -> Iterator[tuple[str, bytes]]:
+    for (first, augmented), stem in roc_stems().items():
+        names = iter(roc_files(stem))
+        for series in SUFFIXES:
+            result = run.cell(series, first=first, augmented=augmented)
+            yield next(names), encode(figures.curves(result, run.data), "png")
+            yield next(names), figures.areas_csv(result)
+            yield next(names), figures.curves_csv(result, run.data)
+
+
+def _maps(run: Run) -> Iterator[tuple[str, bytes]]:
+    for series, suffix in SUFFIXES.items():
+        for number, shown in zip(("7", "8"), run.shown[series], strict=True):
+            yield f"fig{number}{suffix}.png", encode(panel_figure(figures.panel(shown)), "png")
+            yield f"fig{number}{suffix}.json", figures.maps_json(shown)
+
+
+def _table(run: Run, part: str, paper: Any) -> bytes:
+    head = (
+        "rules network augmentation films paper label_accuracy low high always_no above_always_no above_low above_high"
+    )
+    head += " balanced_accuracy balanced_low balanced_high macro_auc macro_low macro_high macro_findings"
+    rows = []
+    for result, told in table_rows(run, part, paper):
+        cell, one = result.scored.cell, result.parts[part]
+        values: list[Any] = [cell.series, cell.network, "yes" if cell.augmented else "no", one.films, told]
+        values += [one.accuracy.value, *one.accuracy.interval, one.always_no.value]
+        for figure in (one.above_no, one.balanced, one.macro):
+            values += [figure.value, *figure.interval]
+        rows.append([*values, one.defined])
+    return figures.table_csv(head.split(), rows)

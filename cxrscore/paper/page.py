@@ -1,0 +1,115 @@
+"""The page of a reproduction: one self-contained HTML file in the look of the report, without script."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cxrscore.metrics import Estimate
+from cxrscore.paper import figures
+from cxrscore.paper.cells import CORRECTED, IMAGENET, LITERAL, SERIES
+from cxrscore.paper.claims import Claim
+from cxrscore.paper.contradictions import Contradiction
+from cxrscore.paper.items import TABLES, Item, table_rows
+from cxrscore.paper.maps import Shown
+from cxrscore.paper.outputs import SUFFIXES, roc_stems
+from cxrscore.paper.reported import FILMS, reported_area
+from cxrscore.paper.results import CellResult
+from cxrscore.paper.run import Run
+from cxrscore.report.heatmaps import colour_scale
+from cxrscore.report.page import environment, jpeg, uri
+from cxrscore.report.summary import FEW_POSITIVES
+
+_SHORT = {CORRECTED: "corrected", LITERAL: "as printed", IMAGENET: "normalised"}
+_TITLES = {
+    CORRECTED: "corrected, against each other",
+    LITERAL: "as printed, against each other",
+    IMAGENET: "corrected and normalised as the weights expect it, against each other",
+    f"{IMAGENET} - {CORRECTED}": "normalisation as the weights expect it, against films in 0..1",
+    f"{CORRECTED} - {LITERAL}": "corrected, against as printed",
+}
+
+
+def render(
+    run: Run,
+    record: Mapping[str, Any],
+    items: Sequence[Item],
+    claims: Sequence[Claim],
+    rows: Sequence[Contradiction],
+    files: Mapping[str, bytes],
+) -> str:
+    """The page as HTML. record is what paper.json holds; files, by name, are the figures that were written."""
+    found = environment("paper")
+    found.filters.update(interval=interval, value=value)
+    return found.get_template("paper.html.j2").render(
+        run=run,
+        record=record,
+        items=items,
+        series=SERIES,
+        short=_SHORT,
+        paper_films=FILMS,
+        few=FEW_POSITIVES,
+        tables=[(f"Table {no}", title, table_rows(run, part, paper), part) for no, part, title, paper in TABLES],
+        film=jpeg(_rgb(run.view.film)),
+        view=jpeg(_rgb(run.view.view)),
+        losses=[(name, uri(files[f"fig3{suffix}.png"], "png")) for name, suffix in SUFFIXES.items()],
+        rocs=[_roc(run, place, stem, files) for place, stem in roc_stems().items()],
+        maps=[_maps(number, series, one) for series, shown in run.shown.items() for number, one in _numbered(shown)],
+        colour_scale=jpeg(colour_scale(240, 14)),
+        groups=[(title, [c for c in claims if c.group == group]) for group, title in _TITLES.items()],
+        contradictions=rows,
+    )
+
+
+def _roc(run: Run, place: tuple[bool, bool], stem: str, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """A cell's ROC figure under both recipes, and the table of its areas."""
+    both = [run.cell(series, first=place[0], augmented=place[1]) for series in SUFFIXES]
+    drawn = [uri(files[f"{stem}{suffix}.png"], "png") for suffix in SUFFIXES.values()]
+    corrected, literal = (result.parts["test"].findings for result in both)
+    return {
+        "title": f"Figure {stem.removeprefix('fig')}" if stem.startswith("fig") else "The missing cell",
+        "words": both[0].scored.cell.words,
+        "plots": [(one.scored.cell.series, picture, _alt(one)) for one, picture in zip(both, drawn, strict=True)],
+        "rows": [
+            (one, other, reported_area(place, one.finding)) for one, other in zip(corrected, literal, strict=True)
+        ],
+        "macro": [result.parts["test"].macro for result in both],
+    }
+
+
+def _alt(result: CellResult) -> str:
+    areas = [f"{one.finding} {value(one.area.value)}" for one in result.parts["test"].findings]
+    return f"ROC curves of {result.scored.cell.words}; areas: {', '.join(areas)}"
+
+
+def _numbered(shown: Sequence[Shown]) -> list[tuple[str, Shown]]:
+    return list(zip(("7", "8"), shown, strict=True))
+
+
+def _maps(number: str, series: str, shown: Shown) -> dict[str, Any]:
+    panel = figures.panel(shown)
+    return {
+        "title": f"Figure {number}, {_SHORT[series]}",
+        "shown": shown,
+        "scale": panel.scale,
+        "film": jpeg(panel.film),
+        "maps": [(one, jpeg(one.pixels)) for one in panel.maps],
+    }
+
+
+def _rgb(grey: Any) -> Any:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def value(number: float, digits: int = 3) -> str:
+    """A figure with three digits, a dash where it is undefined; a minus sign, not a hyphen, that no line breaks at."""
+    return f"{number:.{digits}f}".replace("-", "−") if math.isfinite(number) else "–"
+
+
+def interval(found: Estimate, digits: int = 3) -> str:
+    """Its 95 % interval, a dash where there is none."""
+    low, high = found.interval
+    return f"{value(low, digits)} to {value(high, digits)}" if math.isfinite(low) else "–"

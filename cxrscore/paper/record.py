@@ -1,0 +1,121 @@
+"""paper.json: what was run, each item of the paper with its value and ours, each comparison, each contradiction."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import cxrscore
+from cxrscore.metrics import Estimate
+from cxrscore.paper.claims import Claim, in_short
+from cxrscore.paper.contradictions import Contradiction
+from cxrscore.paper.items import Item, Value, undefined
+from cxrscore.paper.results import CellResult, Finding, PartResult
+from cxrscore.paper.run import Run
+
+FORMAT, VERSION = "cxrscore-paper", 1
+
+
+def record(run: Run, items: Sequence[Item], claims: Sequence[Claim], rows: Sequence[Contradiction]) -> dict[str, Any]:
+    """JSON-ready, as schemas/paper.schema.json says. It names no film and holds no pixel."""
+    first = run.results[run.cells[0].name].scored
+    kept = ("train", "valid", "test", "epochs", "size", "views", "maps", "weights", "seed", "backend")
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "cxrscore": cxrscore.__version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count() or 1,
+            "framework": first.built.framework,
+            "device": first.built.device,
+        },
+        "seconds": round(run.seconds, 1),
+        "options": {**{name: getattr(run.options, name) for name in kept}, "networks": list(run.options.networks)},
+        "films": _films(run),
+        "cells": [_cell(run.results[cell.name]) for cell in run.cells],
+        "items": [_item(item) for item in items],
+        "in_short": in_short(run.results, run.cells, claims),
+        "claims": [_claim(claim) for claim in claims],
+        "contradictions": [asdict(row) for row in rows],
+    }
+
+
+def _films(run: Run) -> dict[str, Any]:
+    data = run.data
+    used = sum(len(rows) for _, rows in data.split.parts())
+    return {
+        "labelled": len(data.paths),
+        "unreadable": len(data.failed),
+        "unused": len(data.paths) - len(data.failed) - used,
+        **{name: len(rows) for name, rows in data.split.parts()},
+        "rule": data.split.rule,
+        "labels": data.labels_file["dataset"],
+        "leaks": len(data.leaks),
+    }
+
+
+def _cell(result: CellResult) -> dict[str, Any]:
+    trained = result.scored.trained
+    cell = trained.cell
+    return {
+        "name": cell.name,
+        "series": cell.series,
+        "network": cell.network,
+        "augmented": cell.augmented,
+        "normalize": trained.model.spec.normalize,
+        "epochs": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "seconds": round(trained.seconds, 1),
+        "parts": {name: _part(part, findings=name == "test") for name, part in result.parts.items()},
+    }
+
+
+def _part(part: PartResult, *, findings: bool) -> dict[str, Any]:
+    found = {
+        "films": part.films,
+        "label_accuracy": estimate(part.accuracy),
+        "always_no": undefined(part.always_no.value),
+        "above_always_no": estimate(part.above_no),
+        "balanced_accuracy": estimate(part.balanced),
+        "macro_auc": estimate(part.macro),
+        "macro_findings": part.defined,
+    }
+    return {**found, "findings": [_finding(one) for one in part.findings]} if findings else found
+
+
+def _finding(one: Finding) -> dict[str, Any]:
+    return {
+        "finding": one.finding,
+        "positives": one.positives,
+        "negatives": one.negatives,
+        "auc": estimate(one.area),
+        "trapezoid": undefined(one.trapezoid),
+        "binormal": undefined(one.binormal),
+    }
+
+
+def estimate(found: Estimate) -> dict[str, Any]:
+    """A value with its 95 % interval; None for what is undefined, and then why."""
+    low, high = found.interval
+    return {"value": undefined(found.value), "low": undefined(low), "high": undefined(high), "why": found.why}
+
+
+def _item(item: Item) -> dict[str, Any]:
+    told = {"item": item.item, "title": item.title, "files": list(item.files), "why": list(item.why)}
+    return {**told, "values": [_value(value) for value in item.values]}
+
+
+def _value(value: Value) -> dict[str, Any]:
+    ours: dict[str, Any] = {"words": value.ours} if isinstance(value.ours, str) else estimate(value.ours)
+    return {"what": value.what, "series": value.series, "paper": value.paper, "ours": ours}
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    told = {name: getattr(claim, name) for name in ("group", "says", "one", "other", "figure", "verdict", "words")}
+    return {**told, "difference": estimate(claim.found)}

@@ -1,0 +1,123 @@
+"""The numbers of a cell on one part of the films: accuracies, areas three ways, and their intervals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Floats
+from cxrscore.metrics import (
+    Estimate,
+    auc_binormal,
+    auc_trapezoid,
+    balanced_accuracy_estimate,
+    counts,
+    delong,
+    difference,
+    label_accuracy_estimate,
+    mean_of,
+)
+from cxrscore.paper.scoring import Scored
+from cxrscore.train.data import Data
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One finding on one part. area: Mann-Whitney, with DeLong's interval; the other two ways beside it.
+
+    threshold  of the model, by Youden's rule on the validation films, NaN where they have one class only
+    at_half, at_threshold  sensitivity and specificity where probabilities above 0.5, and of the threshold or more,
+                           count as positive; NaN where there is nothing to divide by
+    """
+
+    finding: str
+    positives: int
+    negatives: int
+    area: Estimate
+    trapezoid: float
+    binormal: float
+    threshold: float
+    at_half: tuple[float, float]
+    at_threshold: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartResult:
+    """A cell on one part. always_no: label accuracy of a program that says no to everything."""
+
+    films: int
+    accuracy: Estimate
+    always_no: Estimate
+    balanced: Estimate
+    macro: Estimate
+    findings: tuple[Finding, ...]
+
+    @property
+    def above_no(self) -> Estimate:
+        """By how much the label accuracy exceeds that of always saying no, on the same films."""
+        return difference(self.accuracy, self.always_no)
+
+    @property
+    def defined(self) -> int:
+        """Findings over which macro is the mean."""
+        return sum(not math.isnan(one.area.value) for one in self.findings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """A cell and its numbers by part."""
+
+    scored: Scored
+    parts: dict[str, PartResult]
+
+
+def cell_result(scored: Scored, data: Data) -> CellResult:
+    """The numbers of a scored cell."""
+    rows = {name: list(part) for name, part in data.split.parts()}
+    return CellResult(scored=scored, parts={name: _part(scored, data.labels[rows[name]], rows[name]) for name in PARTS})
+
+
+def _part(scored: Scored, truth: Floats, rows: list[int]) -> PartResult:
+    prob = scored.prob[rows]
+    findings = tuple(_finding(scored, truth, rows, column) for column in range(truth.shape[1]))
+    balanced = [balanced_accuracy_estimate(truth[:, c], prob[:, c]) for c in range(truth.shape[1])]
+    return PartResult(
+        films=len(rows),
+        accuracy=label_accuracy_estimate(truth, prob),
+        always_no=label_accuracy_estimate(truth, np.zeros_like(prob)),
+        balanced=mean_of(balanced),
+        macro=mean_of([one.area for one in findings]),
+        findings=findings,
+    )
+
+
+def _finding(scored: Scored, truth: Floats, rows: list[int], column: int) -> Finding:
+    labels, score, prob = truth[:, column], scored.score[rows, column], scored.prob[rows, column]
+    name = scored.trained.model.spec.findings[column]
+    positives, negatives = counts(labels)
+    threshold = float(scored.trained.model.document["thresholds"].get(name, {}).get("prob", math.nan))
+    return Finding(
+        finding=name,
+        positives=int(positives),
+        negatives=int(negatives),
+        area=delong(labels, score),
+        trapezoid=auc_trapezoid(labels, score),
+        binormal=auc_binormal(labels, score),
+        threshold=threshold,
+        at_half=_rates(labels, prob > 0.5),
+        at_threshold=(math.nan, math.nan) if math.isnan(threshold) else _rates(labels, prob >= threshold),
+    )
+
+
+def _rates(labels: Floats, called: NDArray[np.bool_]) -> tuple[float, float]:
+    """Sensitivity and specificity of these calls."""
+    return _share(called[labels == 1]), _share(~called[labels == 0])
+
+
+def _share(right: NDArray[np.bool_]) -> float:
+    return float(right.mean()) if len(right) else math.nan

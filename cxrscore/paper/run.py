@@ -1,0 +1,39 @@
+"""A finished reproduction: everything that its files, its page and its record are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cxrscore.paper.cells import Cell
+from cxrscore.paper.claims import Results
+from cxrscore.paper.figures import View
+from cxrscore.paper.maps import Shown
+from cxrscore.paper.options import PaperOptions
+from cxrscore.paper.results import CellResult
+from cxrscore.train.data import Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """shown: by series, the two films of figures 7 and 8. seconds: of this process, cached steps being quick."""
+
+    options: PaperOptions
+    data: Data
+    cells: tuple[Cell, ...]
+    results: Results
+    view: View
+    shown: Mapping[str, tuple[Shown, ...]]
+    seconds: float
+
+    def cell(self, series: str, *, first: bool, augmented: bool) -> CellResult:
+        """The result of one cell."""
+        return next(
+            self.results[cell.name]
+            for cell in self.cells
+            if (cell.series, cell.first, cell.augmented) == (series, first, augmented)
+        )
+
+    def series(self, series: str) -> list[CellResult]:
+        """The results of one set of rules, the paper's three cells and the missing one, in the order of its tables."""
+        return [self.results[cell.name] for cell in self.cells if cell.series == series]

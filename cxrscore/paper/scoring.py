@@ -1,0 +1,73 @@
+"""What a finished cell gives the films of all parts: logits from cached embeddings, and scores that rank films."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore import plugins
+from cxrscore.contract import Floats, Model
+from cxrscore.models.output import probabilities
+from cxrscore.paper.cells import Cell, Trained
+from cxrscore.progress import Progress
+from cxrscore.train.data import Data
+from cxrscore.train.feed import Feed
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A finished cell with its scores of all films of the store; rows of films in no part are NaN.
+
+    prob   float32 [N,C], what equation 1 is counted from
+    score  float64 [N,C], log(p / (1 - p)), which ranks films as prob does and is not rounded to 1 where p nearly is
+    built  the model, to explain films with
+    """
+
+    trained: Trained
+    built: Model
+    prob: Floats
+    score: Doubles
+
+    @property
+    def cell(self) -> Cell:
+        return self.trained.cell
+
+
+def score_cell(trained: Trained, data: Data, progress: Progress) -> Scored:
+    """The films of all parts through the cell's model, as they are, without augmentation."""
+    spec = trained.model.spec
+    backend = plugins.get_backend(trained.options.backend)
+    built = backend.build(spec, trained.model.tensors, device=trained.options.device, precision="fp32")
+    rows = sorted(row for _, part in data.split.parts() for row in part)
+    logits = _logits(built, trained, data, rows, progress)
+    shape = (len(data.paths), len(spec.findings))
+    prob, score = np.full(shape, np.nan, np.float32), np.full(shape, np.nan)
+    prob[rows] = probabilities(logits, spec.activation)
+    score[rows] = log_odds(logits, spec.activation)
+    return Scored(trained=trained, built=built, prob=prob, score=score)
+
+
+def log_odds(logits: Floats, activation: str) -> Doubles:
+    """log(p / (1 - p)) float64 [N,C] of logits [N,C]: the logit itself under sigmoid, under softmax the logit less the
+    log of the sum of the others' exponentials."""
+    z = logits.astype(np.float64)
+    if activation == "sigmoid":
+        return z
+    others = np.repeat(z[:, None, :], z.shape[1], axis=1)
+    others[:, np.arange(z.shape[1]), np.arange(z.shape[1])] = -np.inf
+    top = others.max(axis=2)
+    found: Doubles = z - top - np.log(np.exp(others - top[:, :, None]).sum(axis=2))
+    return found
+
+
+def _logits(built: Model, trained: Trained, data: Data, rows: Sequence[int], progress: Progress) -> Floats:
+    """Logits [n,C] of these films as they are, from what the frozen layers made of them in training where they did."""
+    every = dataclasses.replace(data, split=dataclasses.replace(data.split, train=tuple(rows), valid=(), test=()))
+    plain = dataclasses.replace(trained.options, views=0, drop_last=False)
+    return Feed(built, every, plain, progress).logits(np.array(rows, np.intp), None)

@@ -1,0 +1,206 @@
+"""Intervals: DeLong by hand and by its definition, means, differences and accuracies over films."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm, rankdata
+
+from cxrscore.errors import InputError
+from cxrscore.metrics import (
+    auc,
+    auc_binormal,
+    auc_trapezoid,
+    balanced_accuracy_estimate,
+    delong,
+    difference,
+    label_accuracy,
+    label_accuracy_estimate,
+    mean_of,
+    verdict,
+)
+from cxrscore.metrics.delong import midranks
+
+NAN = math.nan
+RNG = np.random.default_rng(5)
+
+
+def made(films: int, shift: float, decimals: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and scores, rounded so that they tie, with a few unknown."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random(films) < 0.3).astype(float)
+    score = np.round(rng.normal(0, 1, films) + shift * truth, decimals)
+    truth[rng.random(films) < 0.1] = NAN
+    return truth, score
+
+
+def by_definition(truth: np.ndarray, *scores: np.ndarray) -> np.ndarray:
+    """The covariance matrix of the areas, from DeLong's equations 4 to 6, pair by pair."""
+    ones, zeros = np.flatnonzero(truth == 1), np.flatnonzero(truth == 0)
+    above = [[[np.sign(s[i] - s[j]) / 2 + 0.5 for j in zeros] for i in ones] for s in scores]
+    v10 = np.array([np.mean(pairs, axis=1) for pairs in above])
+    v01 = np.array([np.mean(pairs, axis=0) for pairs in above])
+    return np.atleast_2d(np.cov(v10)) / len(ones) + np.atleast_2d(np.cov(v01)) / len(zeros)
+
+
+def test_delong_by_hand() -> None:
+    # Positives 3 and 1, negatives 2 and 0. Below 3 lie both negatives, below 1 one: 1 and 1/2, mean 3/4. Above 2 lies
+    # one of two positives, above 0 both. Both variances are 2 (1/4)^2 / 1 = 1/8, and 1/8 / 2 + 1/8 / 2 = 1/8.
+    found = delong(np.array([1, 0, 1, 0, NAN]), np.array([3.0, 2.0, 1.0, 0.0, 9.0]))
+    assert found.value == 0.75
+    assert found.error == pytest.approx(math.sqrt(1 / 8))
+    assert found.interval == (pytest.approx(0.75 - 1.96 * math.sqrt(1 / 8), abs=1e-4), 1.0)  # cut at 1
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 6])
+def test_delong_is_what_its_paper_defines(decimals: int) -> None:
+    truth, score = made(90, 1.0, decimals, seed=decimals)
+    found = delong(truth, score)
+    assert found.value == pytest.approx(auc(truth, score), abs=1e-12)
+    assert found.error**2 == pytest.approx(by_definition(truth, score)[0, 0], rel=1e-10)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 6])
+def test_the_paired_difference_is_what_delong_defines(decimals: int) -> None:
+    truth, one = made(90, 1.0, decimals, seed=decimals)
+    other = np.round(one + np.random.default_rng(9).normal(0, 0.7, len(one)), decimals)
+    wanted = by_definition(truth, one, other)
+    found = difference(delong(truth, one), delong(truth, other))
+    assert found.error**2 == pytest.approx(wanted[0, 0] + wanted[1, 1] - 2 * wanted[0, 1], rel=1e-9)
+    assert found.value == pytest.approx(auc(truth, one) - auc(truth, other))
+
+
+def test_midranks_are_scipys() -> None:
+    values = np.round(RNG.normal(size=200), 1)
+    np.testing.assert_allclose(midranks(values), rankdata(values), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("truth", "score", "value", "why"),
+    [
+        ([0, 0, 0], [1, 2, 3], NAN, "0 positive and 3 negative films"),
+        ([1, 1, NAN], [1, 2, 3], NAN, "2 positive and 0 negative films"),
+        ([1, 0, 0], [2, 1, 3], 0.5, "one positive film only"),
+        ([1, 1, 0], [2, 1, 3], 0.0, "one negative film only"),
+        ([1, 1, 0, 0], [4, 3, 2, 1], 1.0, "no positive and negative film overlap"),
+        ([1, 1, 0, 0], [1, 2, 3, 4], 0.0, "no positive and negative film overlap"),
+    ],
+)
+def test_where_there_is_no_interval_it_says_why(truth: list, score: list, value: float, why: str) -> None:
+    found = delong(np.array(truth, float), np.array(score, float))
+    assert found.value == pytest.approx(value, nan_ok=True)
+    assert found.why.startswith(why)
+    assert all(map(math.isnan, (found.error, *found.interval)))
+
+
+def test_a_constant_score_has_an_area_of_one_half_and_no_spread() -> None:
+    found = delong(np.array([1, 1, 0, 0.0]), np.zeros(4))
+    assert found.interval == (0.5, 0.5)
+
+
+def test_the_interval_holds_what_it_should_in_95_of_100_draws() -> None:
+    true = norm.cdf(1 / math.sqrt(2))
+    held = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        truth = np.repeat([1.0, 0.0], [25, 75])
+        low, high = delong(truth, rng.normal(size=100) + truth).interval
+        held += low <= true <= high
+    assert 0.91 <= held / 400 <= 0.98
+
+
+def test_the_mean_of_a_figure_with_itself_is_itself_and_its_difference_nothing() -> None:
+    one = delong(*made(80, 1.0, 3, seed=1))
+    both = mean_of([one, one])
+    assert (both.value, both.error) == (pytest.approx(one.value), pytest.approx(one.error))
+    none = difference(one, one)
+    assert (none.value, none.error, none.interval) == (0, 0, (0, 0))
+    assert verdict(none) == "no difference shown"
+
+
+def test_the_mean_leaves_out_what_is_undefined() -> None:
+    one = delong(*made(80, 1.0, 3, seed=1))
+    nothing = delong(np.zeros(80), np.zeros(80))
+    assert mean_of([one, nothing]).value == one.value
+    assert math.isnan(mean_of([nothing]).value)
+    assert mean_of([nothing]).why
+    assert mean_of([]).why
+
+
+def test_the_mean_of_two_findings_counts_what_they_share() -> None:
+    # The same labels and nearly the same scores twice: the mean is no surer than one. Of different films it would be.
+    truth, score = made(200, 1.0, 6, seed=3)
+    one, twin = delong(truth, score), delong(truth, score + 1e-9 * np.arange(200))
+    assert mean_of([one, twin]).error == pytest.approx(one.error, rel=0.01)
+    odd = np.where(np.arange(200) % 2, truth, NAN)
+    even = np.where(np.arange(200) % 2, NAN, truth)
+    parts = [delong(odd, score), delong(even, score)]
+    assert mean_of(parts).error == pytest.approx(math.hypot(*(part.error for part in parts)) / 2)
+
+
+def test_better_and_worse_need_an_interval_without_zero() -> None:
+    truth = np.repeat([1.0, 0.0], 60)
+    rng = np.random.default_rng(0)
+    good, chance = rng.normal(size=120) + 2 * truth, rng.normal(size=120)
+    assert verdict(difference(delong(truth, good), delong(truth, chance))) == "better"
+    assert verdict(difference(delong(truth, chance), delong(truth, good))) == "worse"
+    undefined = delong(np.zeros(120), chance)
+    assert verdict(difference(undefined, delong(truth, good))) == "no difference shown"
+    with pytest.raises(InputError, match="120 films cannot be paired with 3"):
+        difference(undefined, delong(truth[:3], good[:3]))
+
+
+def test_label_accuracy_by_hand() -> None:
+    # Film 1 has both labels right, film 2 one of two, film 3 its only known one wrong: 3 of 5. How far each is from
+    # its share: 2 - 2 * 0.6 = 0.8, 1 - 1.2 = -0.2, 0 - 0.6 = -0.6, over 5, times sqrt(3 / 2).
+    truth = np.array([[1, 0], [1, 0], [0, NAN]])
+    prob = np.array([[0.9, 0.1], [0.2, 0.5], [0.8, 0.9]])
+    found = label_accuracy_estimate(truth, prob)
+    assert found.value == pytest.approx(0.6) == label_accuracy(truth, prob)
+    assert found.error == pytest.approx(math.sqrt(1.5 * (0.8**2 + 0.2**2 + 0.6**2)) / 5)
+    assert label_accuracy_estimate(truth[:1], prob[:1]).why == "one film only"
+    assert label_accuracy_estimate(np.full((2, 2), NAN), prob[:2]).why == "no label is known"
+
+
+def test_balanced_accuracy_by_hand() -> None:
+    # Sensitivity 1 of 2, specificity 2 of 3: the mean is 7/12. Variances of the shares: 1/4 * 2 / 1 / 2 = 1/4 and
+    # 2/9 * 3 / 2 / 3 = 1/9; a quarter of their sum.
+    truth, prob = np.array([1, 1, 0, 0, 0, NAN]), np.array([0.9, 0.2, 0.1, 0.2, 0.7, 0.9])
+    found = balanced_accuracy_estimate(truth, prob)
+    assert found.value == pytest.approx(7 / 12)
+    assert found.error == pytest.approx(math.sqrt((1 / 4 + 1 / 9) / 4))
+    assert balanced_accuracy_estimate(np.ones(3), prob[:3]).why == "3 positive and 0 negative films"
+    assert balanced_accuracy_estimate(truth[[0, 2, 3]], prob[[0, 2, 3]]).why == "one positive film only"
+
+
+def test_an_answer_that_is_always_no_is_worth_one_half() -> None:
+    truth, _ = made(50, 1.0, 2, seed=7)
+    assert balanced_accuracy_estimate(truth, np.zeros(50)).value == 0.5
+
+
+def test_the_area_by_trapezoids_is_that_by_ranks() -> None:
+    for decimals in (0, 1, 9):
+        truth, score = made(70, 0.5, decimals, seed=decimals)
+        assert auc_trapezoid(truth, score) == pytest.approx(auc(truth, score), abs=1e-12)
+    assert math.isnan(auc_trapezoid(np.ones(3), np.arange(3.0)))
+    assert math.isnan(auc_trapezoid(np.array([NAN]), np.arange(1.0)))
+
+
+def test_the_binormal_area_by_hand() -> None:
+    # Positives 3 and 5: mean 4, variance 2. Negatives 1, 2, 3: mean 2, variance 1. Phi(2 / sqrt 3).
+    found = auc_binormal(np.array([1, 1, 0, 0, 0, NAN]), np.array([3.0, 5.0, 1.0, 2.0, 3.0, 99.0]))
+    assert found == pytest.approx(norm.cdf(2 / math.sqrt(3)))
+
+
+def test_the_binormal_area_of_normal_scores_is_the_area() -> None:
+    truth = np.repeat([1.0, 0.0], 20_000)
+    score = np.random.default_rng(0).normal(size=40_000) * np.where(truth > 0.5, 2, 1) + truth
+    assert auc_binormal(truth, score) == pytest.approx(auc(truth, score), abs=0.005)
+    # It is a model: a change of scale that keeps the order keeps the area, and not this one.
+    assert abs(auc_binormal(truth, np.exp(score)) - auc(truth, score)) > 0.02
+
+
+@pytest.mark.parametrize("truth", [[1, 0, 0], [1, 1, 0], [1, 1, 1], []])
+def test_the_binormal_area_needs_two_films_of_each_class(truth: list[float]) -> None:
+    assert math.isnan(auc_binormal(np.array(truth, float), np.arange(len(truth), dtype=float)))
+    assert math.isnan(auc_binormal(np.array([1, 1, 0, 0.0]), np.ones(4)))

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from cxrscore import plugins
+from cxrscore import plugins, score
 from cxrscore.contract import CamParts, Floats, ModelSpec
 from cxrscore.films import Film, FoundFilms, PreparedFilm, Status
 from cxrscore.models.bundle import save_model
-from cxrscore.score import ScoreOptions, closing, job, score_films, shards
+from cxrscore.score import ScoreOptions, closing, score_films, shards
 
 FINDINGS = tuple(f"finding {number}" for number in range(14))
 SPEC = ModelSpec(architecture="stub", findings=FINDINGS, size=32)
@@ -72,7 +72,7 @@ def measure(rows: int) -> dict[str, float]:
     """What one run of so many rows takes, in this process."""
     paths = tuple(f"images/{row % 12:03}/{row:08}_{row:07}.png" for row in range(rows))
     found = FoundFilms(paths=tuple(sorted(paths)), others=0, unreadable=())
-    job.require_films = lambda folder: found
+    score.require_films = lambda folder: found
     shards.stream_films = closing.stream_films = stub_stream
     plugins.get_backend = lambda name: StubBackend()
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,7 @@ Array: TypeAlias = NDArray[Any]
 Floats: TypeAlias = NDArray[np.float32]
 Tensors: TypeAlias = Mapping[str, Array]
 
-Normalize = Literal["imagenet-rgb", "imagenet-caffe", "unit"]
+Normalize = Literal["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]
 Head = Literal["gap", "flatten"]
 Activation = Literal["sigmoid", "softmax"]
 TrainablePart = Literal["head", "last-block", "all"]
@@ -55,6 +55,7 @@ class ModelSpec:
                   "imagenet-rgb"    three equal channels, (x - mean) / sd of ImageNet, RGB order
                   "imagenet-caffe"  three equal channels, 255 x - mean of ImageNet, BGR order
                   "unit"            three equal channels, x unchanged
+                  "signed-1024"     three equal channels, 2048 x - 1024, as torchxrayvision's networks take films
     head          "gap": mean over the feature map, then a dense layer; "flatten": dense over h*w*K
     activation    how the core turns logits into probabilities; a backend returns logits
     trainable     which tensors training may change: "head", "last-block" (with the head), "all"

@@ -27,6 +27,8 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
     "head": str,
     "activation": str,
     "trainable": str,
+    "standardize": bool,
+    "initial_head": str,
     "initial_bias": str,
     "loss": str,
     "epochs": int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,20 +37,21 @@ class Verdict:
     found: str
 
 
-def verify_file(path: Path, *, films: Path | None = None, model: Path | None = None) -> list[Verdict]:
+def verify_file(path: Path, *, films: Path | None = None, model: Path | Sequence[Path] | None = None) -> list[Verdict]:
     """Looks at all that a scores file or a model file claims.
 
     films  the folder that was scored: every film's bytes are hashed again
-    model  the model that scored: it is hashed, too
+    model  the model that scored, or the models: they are hashed, too
 
     InputError where there is no file. A file that cannot be read as either is a verdict, not an error.
     """
     if not path.is_file():
         raise InputError(f"there is no file at {path}. Name a scores file (.h5) or a model (.safetensors).")
+    models = (model,) if isinstance(model, Path) else tuple(model or ())
     with path.open("rb") as file:
         is_scores = file.read(len(_HDF5)) == _HDF5
     try:
-        return list(_of_scores(path, films, model) if is_scores else _of_model(path))
+        return list(_of_scores(path, films, models) if is_scores else _of_model(path))
     except FileFormatError as error:
         return [Verdict(claim="format, schema and checksums", ok=False, found=str(error))]
 
@@ -60,7 +61,7 @@ def as_dicts(verdicts: list[Verdict]) -> list[dict[str, Any]]:
     return [asdict(verdict) for verdict in verdicts]
 
 
-def _of_scores(path: Path, films: Path | None, model: Path | None) -> Iterator[Verdict]:
+def _of_scores(path: Path, films: Path | None, models: Sequence[Path]) -> Iterator[Verdict]:
     scores, claim = open_scores(path), read_claim(path)
     held = f"{len(scores.films.path)} films, {len(scores.findings)} findings"
     yield Verdict(claim="format, schema and checksums", ok=True, found=held)
@@ -70,7 +71,7 @@ def _of_scores(path: Path, films: Path | None, model: Path | None) -> Iterator[V
     yield _unseen("list of films", "the file holds no paths") if private else _paths(scores, claim.inputs)
     yield _complete(scores)
     yield _numbers(scores)
-    yield _model_hash(claim.inputs, scores, model)
+    yield _model_hashes(claim.inputs, scores, models)
     if films is None:
         yield _unseen("bytes of the films", "name the folder with --films")
     else:
@@ -101,21 +102,42 @@ def _numbers(scores: Scores) -> Verdict:
         return Verdict(claim="scores", ok=False, found="a film that was not scored has a score")
     if not np.isfinite(logits).all():
         return Verdict(claim="scores", ok=False, found="a film that was scored lacks a logit")
-    activation: Activation = _told(scores.provenance, "model", "document", "spec", "activation") or "sigmoid"
-    calibration = _told(scores.provenance, "model", "document", "calibration")
+    activation, calibration = _link(scores.provenance)
     difference = float(np.abs(probs - probabilities(logits, activation, calibration)).max(initial=0.0))
     found = f"probabilities within {difference:.1g} of what follows from their logits"
     return Verdict(claim="scores", ok=difference <= _ROUNDING, found=found)
 
 
-def _model_hash(inputs: dict[str, Any], scores: Scores, model: Path | None) -> Verdict:
-    claimed = inputs.get("model")
-    if claimed != _told(scores.provenance, "model", "sha256"):
+def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
+    """Activation and calibration that lead from logits to probabilities. The logits of means are those of the means."""
+    models = _models(provenance)
+    if len(models) != 1 or provenance.get("views"):
+        return "sigmoid", None
+    return _told(models[0], "document", "spec", "activation") or "sigmoid", _told(models[0], "document", "calibration")
+
+
+def _models(provenance: Mapping[str, Any]) -> list[Any]:
+    models = provenance.get("models")
+    return models if isinstance(models, list) else []
+
+
+def _model_hashes(inputs: dict[str, Any], scores: Scores, models: Sequence[Path]) -> Verdict:
+    """Whether the models named, in any order, are those of the file, all of them and no other."""
+    claimed = inputs.get("models")
+    told = [_told(one, "sha256") for one in _models(scores.provenance)]
+    if not claimed or claimed != told or not all(isinstance(digest, str) for digest in told):
         return Verdict(claim="model", ok=False, found="its inputs and its provenance name different models")
-    if model is None:
-        return _unseen("model", "name it with --model")
-    digest = sha256_of(model)
-    return Verdict(claim="model", ok=digest == claimed, found=f"SHA-256 {digest[:16]}, in the file {str(claimed)[:16]}")
+    if not models:
+        return _unseen(
+            "model", "name it with --model" if len(claimed) == 1 else f"name all {len(claimed)} with --model"
+        )
+    digests = {path: sha256_of(path) for path in models}
+    foreign = [path for path, digest in digests.items() if digest not in claimed]
+    missing = [digest[:16] for digest in dict.fromkeys(claimed) if digest not in digests.values()]
+    faults = [f"{path} (SHA-256 {digests[path][:16]}) is not among those that scored" for path in foreign]
+    faults += [f"the one of SHA-256 {digest} is not among those named" for digest in missing]
+    found = "; ".join(faults) or f"SHA-256 {', '.join(digest[:16] for digest in digests.values())}"
+    return Verdict(claim="model", ok=not faults, found=found)
 
 
 def _told(values: Any, *keys: str) -> Any:
@@ -153,7 +175,9 @@ def _bytes_verdict(count: int, missing: list[str], changed: list[str], unknown: 
 
 def _of_model(path: Path) -> Iterator[Verdict]:
     model = load_model(path)
-    yield Verdict(claim="format and schema", ok=True, found=f"{model.spec.architecture}, SHA-256 {model.sha256[:16]}")
+    yield Verdict(
+        claim="format, schema and checksum", ok=True, found=f"{model.spec.architecture}, SHA-256 {model.sha256[:16]}"
+    )
     if model.spec.architecture not in ARCHITECTURES:
         yield _unseen("tensors", f"cxrscore does not know {model.spec.architecture!r}")
         return

@@ -44,7 +44,11 @@ ENVIRONMENT = {
 }
 
 COMMANDS = """`-h` or `--help` shows what follows; `cxrscore --version` the version. Every option can also be set in the
-environment, as `CXRSCORE_COMMAND_OPTION`: `CXRSCORE_TRAIN_SIZE=224`."""
+environment, as `CXRSCORE_COMMAND_OPTION`: `CXRSCORE_TRAIN_SIZE=224`. Every command has `--json`: the result as JSON on
+standard output, and all else on standard error.
+
+In bash, `eval "$(_CXRSCORE_COMPLETE=bash_source cxrscore)"` makes the tab key complete commands, options, files and
+backends; zsh and fish have `zsh_source` and `fish_source`."""
 
 CONTRACT = {
     "What a hook returns": ("Backend", "Dataset", "Loss", "Metric", "Explainer"),
@@ -71,6 +75,7 @@ SCHEMAS = {
         "each dimension runs over.",
     ),
     "recipe": ("A recipe, recipe.toml", ""),
+    "export": ("Scores as JSON, by export", ""),
     "paper": ("A reproduction of the source paper, paper.json", ""),
 }
 """The title of each section, and its intro where the schema's description is not the one for people."""
@@ -154,7 +159,10 @@ def metavar(option: click.Option) -> str:
 
 def exit_codes() -> str:
     rows = [("0", "", "Done."), ("2", "", "Usage: the command line itself is wrong.")]
-    rows += [("3", "", "`score` finished, but some films could not be scored.")]
+    some = (
+        "`score` finished, but some films, or places where films may be, could not be read; `export`, but some have no "
+    )
+    rows += [("3", "", f"{some}report.")]
     rows += [("130", "", "Stopped by Ctrl-C; what was written before is whole.")]
     rows += [(str(e.exit_code), f"`{e.__name__}`", prose(e.__doc__)) for e in error_classes()]
     return table(

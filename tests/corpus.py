@@ -114,8 +114,8 @@ tests bring about.
 _FOOT = """## What has no row
 
 * A folder or an archive that cannot be listed, a file whose name is not UTF-8, a link that leads nowhere, and a member
-  of an archive that leads out of it or shares its name with another: named in the warnings of the scores file and of
-  its report.
+  of an archive that leads out of it or shares its name with another: named on the screen and in the warnings of the
+  scores file and of its report. The exit code is 3, as films may be missing.
 * A file of another name, such as `labels.csv`; a pipe; a folder behind a link, so that loops end; an archive within an
   archive; `DICOMDIR`; what macOS leaves as `._name`: counted, as `other_files`.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
+import h5py
 import numpy as np
 import safetensors.numpy
 from corpus_bytes import (
@@ -39,7 +41,8 @@ from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.films import Film, Status, decode_film, find_films, read_film
 from cxrscore.models.architectures import check_tensors, initial_tensors
-from cxrscore.models.bundle import load_model
+from cxrscore.models.bundle import CHECKSUM, KEY, checksum, load_model, model_bytes
+from cxrscore.models.keras_h5 import read_keras_h5
 from cxrscore.scores import open_scores, read_claim
 from cxrscore.scores.manifest import read_head
 
@@ -257,9 +260,39 @@ class Scores(Kind):
         return "read"
 
 
+class Weights(Kind):
+    """Of Keras, with names in attributes as older and as newer h5py writes them."""
+
+    name, suffix = "keras", ".h5"
+    share = 3
+
+    def sound(self) -> list[bytes]:
+        return [_keras_file(named) for named in (list, np.array)]
+
+    def run(self, data: bytes, folder: Path) -> str:
+        (folder / "x.h5").write_bytes(data)
+        try:
+            read_keras_h5(folder / "x.h5")
+        except InputError as error:
+            return _refused(folder / "x.h5", error)
+        return "read"
+
+
+def _keras_file(named: Callable[[list[bytes]], Any]) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs["layer_names"] = named([b"conv1", b"conv1/bn"])
+        for layer, weights in {"conv1": [b"conv1/kernel:0"], "conv1/bn": [b"bn/gamma:0", b"bn/beta:0"]}.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = named(weights)
+            for weight in weights:
+                group[weight.decode()] = np.arange(18, dtype=np.float32).reshape(2, 9)
+    return buffer.getvalue()
+
+
 class Manifest(Kind):
     name, suffix = "manifest", ".jsonl"
-    share = 5
+    share = 2
 
     def sound(self) -> list[bytes]:
         head = {"format": "cxrscore-run", "version": 1, "inputs": {**GIVEN, "films": 2}, "replaces": False}
@@ -282,19 +315,22 @@ class Model(Kind):
         made = document(spec, golden={"films": 1, "logits": [[0.5, 1.0]], "error": 1e-6, "tolerance": 1e-4})
         text = json.dumps({"format": "cxrscore-model", "version": 1, **made})
         tensors = {name: value for name, value in initial_tensors(spec, 0).items() if value.size < 2000}
-        return [safetensors.numpy.save(tensors, metadata={"cxrscore": text})]
+        return [model_bytes(text, tensors)]
 
     def repaired(self, rng: random.Random, data: bytes) -> bytes:
-        """Every second time another change altogether: of a value in the header or in the document."""
-        if rng.random() < 0.5:
-            return data
+        """Every second time another change altogether: of a value in the header or in the document. Mostly the checksum
+        is made right; else nearly all ends there."""
+        changed = data if rng.random() < 0.5 else self._changed_values(rng)
+        return changed if rng.random() < 0.3 else _summed(changed)
+
+    def _changed_values(self, rng: random.Random) -> bytes:
         whole = self._sound[0]
         (length,) = struct.unpack_from("<Q", whole)
         header = json.loads(whole[8 : 8 + length])
         if rng.random() < 0.7:
-            inner = json.loads(header["__metadata__"]["cxrscore"])
+            inner = json.loads(header["__metadata__"][KEY])
             _change_value(rng, inner)
-            header["__metadata__"]["cxrscore"] = json.dumps(inner)
+            header["__metadata__"][KEY] = json.dumps(inner)
         else:
             _change_value(rng, header)
         text = json.dumps(header).encode()
@@ -312,6 +348,17 @@ class Model(Kind):
         except InputError:
             return "read, of other tensors"
         return "read"
+
+
+def _summed(data: bytes) -> bytes:
+    """With the right checksum, if it is still a file of tensors that has one."""
+    try:
+        tensors = safetensors.numpy.load(data)
+        (length,) = struct.unpack_from("<Q", data)
+        told = json.loads(data[8 : 8 + length])["__metadata__"]
+        return data.replace(told[CHECKSUM].encode(), checksum(told[KEY], tensors).encode())
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError):
+        return data
 
 
 _VALUES: tuple[Any, ...] = (
@@ -342,4 +389,4 @@ def _places(tree: Any) -> Any:
             yield from _places(tree[key])
 
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Png, Jpeg, Dicom, Zip, Scores, Manifest, Model)}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Png, Jpeg, Dicom, Zip, Scores, Weights, Manifest, Model)}

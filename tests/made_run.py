@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from cxrscore.errors import CxrscoreError
-from cxrscore.files.guard import h5py
 from cxrscore.scores import HeatMaps, Run, Shard, Thumbnails, open_run
 
 FINDINGS = ("Effusion", "Mass", "Hernia")

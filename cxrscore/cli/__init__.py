@@ -6,16 +6,31 @@ import click
 
 from cxrscore import __version__
 from cxrscore.cli.demo import demo
+from cxrscore.cli.export import export
+from cxrscore.cli.imports import import_file
 from cxrscore.cli.paper import paper
 from cxrscore.cli.plugins import check, plugins
 from cxrscore.cli.report import report
 from cxrscore.cli.score import score
+from cxrscore.cli.show import show
 from cxrscore.cli.train import train
 from cxrscore.cli.verify import verify
 
 
+class _InOrder(click.Group):
+    """Lists its commands as they were added, which is the order in which people need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CXRSCORE", "max_content_width": 100}
+    cls=_InOrder,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "CXRSCORE",
+        "max_content_width": 100,
+    },
 )
 @click.version_option(__version__, prog_name="cxrscore")
 def main() -> None:
@@ -27,10 +42,10 @@ def main() -> None:
       cxrscore score ./films -o out.h5        model.safetensors -> out.h5
       cxrscore report out.h5                  out.h5 -> out.html
 
-    Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films failed, 4 patient leakage, 5 a check failed,
-    6 backend unavailable, 74 could not write, 130 stopped by Ctrl-C.
+    Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films could not be read, 4 patient leakage,
+    5 a check failed, 6 backend unavailable, 74 could not write, 130 stopped by Ctrl-C.
     """
 
 
-for _command in (train, score, report, verify, plugins, check, paper, demo):
+for _command in (demo, train, import_file, score, report, show, export, paper, verify, plugins, check):
     main.add_command(_command)

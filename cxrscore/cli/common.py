@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cxrscore.errors import CxrscoreError
+from cxrscore.visible import visible
 
 EXIT_SOME_FAILED = 3
-"""The run finished, but some films could not be scored."""
+"""The run finished, but some films, or places where films may be, could not be read."""
 EXIT_STOPPED = 130
 """Ctrl-C, as shells count it: 128 and the number of the signal."""
 
@@ -71,7 +73,7 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
         try:
             code = function(*args, **kwargs)
         except CxrscoreError as error:
-            click.echo(f"cxrscore: {error}", err=True)
+            click.echo(f"cxrscore: {visible(str(error))}", err=True)
             code = error.exit_code
         except KeyboardInterrupt as stop:
             click.echo(f"\ncxrscore: {str(stop) or 'stopped'}", err=True)
@@ -82,21 +84,38 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
 
 
 def say(text: str, quiet: bool = False) -> None:
+    """One line on standard error, whatever names of files are in it."""
     if not quiet:
-        click.echo(text, err=True)
+        click.echo(visible(text), err=True)
+
+
+def complete_plugins(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Names of installed plugins, for a shell: from their metadata, so that no key press imports a framework."""
+    from importlib.metadata import entry_points
+
+    names = {point.name for point in entry_points(group="cxrscore")} - {"builtin"}
+    return sorted(name for name in names if name.startswith(begun))
+
+
+def print_text(text: str) -> None:
+    """On standard output, with what its encoding cannot say written out."""
+    coding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(coding, "backslashreplace").decode(coding))
 
 
 def print_json(values: Any) -> None:
-    click.echo(json.dumps(_without_nan(values), indent=2, default=str, allow_nan=False))
+    click.echo(json.dumps(_as_json(values), indent=2, default=str, allow_nan=False))
 
 
-def _without_nan(value: Any) -> Any:
-    """null for NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
+def _as_json(value: Any) -> Any:
+    """null for NaN and the infinities, which JSON does not have, and plain numbers for NumPy's."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and value != value else value
+        return [_as_json(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")

@@ -9,6 +9,7 @@ import click
 from cxrscore.cli.common import (
     FOLDER,
     Bar,
+    complete_plugins,
     ends_with_exit_code,
     json_option,
     print_json,
@@ -17,9 +18,13 @@ from cxrscore.cli.common import (
 )
 
 
-@click.command()
+@click.command(short_help="A first look: synthetic films, trained on, scored and reported.")
 @click.argument("folder", type=FOLDER)
-@click.option("--backend", help="keras, torch, or another that can train. [default: the first that can]")
+@click.option(
+    "--backend",
+    shell_complete=complete_plugins,
+    help="keras, torch, or another that can train. [default: the first that can]",
+)
 @click.option(
     "--films", type=click.IntRange(60), default=240, show_default=True, help="How many synthetic films to draw."
 )

@@ -10,6 +10,7 @@ import click
 from cxrscore.cli.common import (
     FILE,
     FOLDER,
+    complete_plugins,
     device_option,
     ends_with_exit_code,
     json_option,
@@ -33,8 +34,8 @@ def plugins(as_json: bool) -> None:
         click.echo(listing(found))
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(short_help="Hold a plugin to numbered cases, or compare backends.")
+@click.argument("name", required=False, shell_complete=complete_plugins)
 @click.option("--table", type=FILE, help="A label table for `check dataset:NAME` to read.")
 @click.option("--parity", "model", type=FILE, metavar="MODEL", help="Compare backends on this model file instead.")
 @click.option("--backends", help="With --parity: names with commas between. [default: all installed]")

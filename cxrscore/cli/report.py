@@ -18,7 +18,7 @@ from cxrscore.cli.common import (
 )
 
 
-@click.command()
+@click.command(short_help="Make one self-contained HTML page of scores files.")
 @click.argument("scores", type=FILE, nargs=-1, required=True)
 @click.option("-o", "--output", type=FILE, help="Page to write. [default: the first SCORES with the suffix .html]")
 @click.option("--labels", type=FILE, help="Label table that takes the place of the labels in SCORES.")

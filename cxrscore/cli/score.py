@@ -13,6 +13,7 @@ from cxrscore.cli.common import (
     FILE,
     FOLDER,
     Bar,
+    complete_plugins,
     device_option,
     ends_with_exit_code,
     json_option,
@@ -28,13 +29,32 @@ from cxrscore.cli.common import (
 @click.argument("films", type=FOLDER)
 @click.option("-o", "--output", type=FILE, required=True, help="Scores file to write, HDF5.")
 @click.option(
-    "-m", "--model", type=FILE, default=Path("model.safetensors"), show_default=True, help="Model file to score with."
+    "-m",
+    "--model",
+    type=FILE,
+    multiple=True,
+    default=[Path("model.safetensors")],
+    show_default=True,
+    help="Model file to score with. Given more than once, the scores are means over the models.",
 )
+@click.option(
+    "--views",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Views of each film to score and average: the film itself, then small random turns, shifts and zooms of it, "
+    "never flips. 1: the film alone.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides the random views.")
 @click.option(
     "--labels", type=FILE, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
 )
 @click.option("--no-labels", is_flag=True, help="Join no label table, even if one lies there.")
-@click.option("--backend", help="What computes. [default: the fastest installed one that can run the model]")
+@click.option(
+    "--backend",
+    shell_complete=complete_plugins,
+    help="What computes. [default: the fastest installed one that can run the models]",
+)
 @click.option(
     "-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Films computed together."
 )
@@ -64,10 +84,14 @@ def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
     result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), **options), bar)
     for path, message in result.failed.items():
         say(f"not scored: {path}: {message}", quiet)
+    for note in result.notes:
+        say(note, quiet)
+    for text in result.unread:
+        say(f"films may be missing: {text}", quiet)
     say(f"{result.scored} of {result.found} films scored by backend {result.backend} in {result.seconds:.0f} s", quiet)
     if result.leaked:
         say("LEAKED: the model was trained with films or patients in two parts of its split; the file says so", quiet)
     say(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))
-    return EXIT_SOME_FAILED if result.failed else 0
+    return EXIT_SOME_FAILED if result.failed or result.unread else 0

@@ -8,6 +8,7 @@ import click
 
 from cxrscore.cli.common import (
     FILE,
+    complete_plugins,
     device_option,
     json_option,
     precision_option,
@@ -16,6 +17,7 @@ from cxrscore.cli.common import (
 )
 from cxrscore.cli.sections import section
 from cxrscore.errors import CxrscoreError
+from cxrscore.visible import visible
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -29,7 +31,7 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
     try:
         context.default_map = {**(context.default_map or {}), **read_recipe(find_recipe(recipe))}
     except CxrscoreError as error:
-        click.echo(f"cxrscore: {error}", err=True)
+        click.echo(f"cxrscore: {visible(str(error))}", err=True)
         context.exit(error.exit_code)
 
 
@@ -89,7 +91,9 @@ data_options = section(
 model_options = section(
     "The model",
     click.option(
-        "--backend", help="keras, torch, or another that `cxrscore plugins` lists. [default: the first that can train]"
+        "--backend",
+        shell_complete=complete_plugins,
+        help="keras, torch, or another that `cxrscore plugins` lists. [default: the first that can train]",
     ),
     click.option("--architecture", default="densenet121", show_default=True, help="densenet121, resnet50 or tinycnn."),
     click.option(
@@ -128,8 +132,21 @@ model_options = section(
     ),
     click.option(
         "--normalize",
-        type=click.Choice(["imagenet-rgb", "imagenet-caffe", "unit"]),
+        type=click.Choice(["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]),
         help="What the network does to films first. [default: as the weights want it]",
+    ),
+    click.option(
+        "--standardize/--no-standardize",
+        default=True,
+        show_default=True,
+        help="With a frozen base: the head learns from embeddings of mean 0 and deviation 1.",
+    ),
+    click.option(
+        "--initial-head",
+        type=click.Choice(["zero", "random"]),
+        default="zero",
+        show_default=True,
+        help="Weights that the head begins with.",
     ),
     click.option(
         "--initial-bias",
@@ -152,9 +169,9 @@ learning_options = section(
     click.option(
         "--learning-rate",
         type=click.FloatRange(0, min_open=True),
-        default=1e-3,
+        default=1e-4,
         show_default=True,
-        help="Of Adam; a base wants a lower one than a head.",
+        help="Of Adam; without --standardize a head wants a higher one.",
     ),
     click.option(
         "--warmup",
@@ -180,7 +197,7 @@ learning_options = section(
     ),
     click.option(
         "--weight-decay",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=click.FloatRange(0),
         default=0.0,
         show_default=True,
         help="Share by which kernels shrink each step, times the rate.",

@@ -8,17 +8,24 @@ import click
 
 from cxrscore.cli.common import FILE, FOLDER, ends_with_exit_code, json_option, print_json
 from cxrscore.errors import CheckError
+from cxrscore.visible import visible
 
 _WORDS = {True: "ok", False: "FAILED", None: "-"}
 
 
-@click.command()
+@click.command(short_help="Check again everything that a file claims.")
 @click.argument("file", type=FILE)
 @click.option("--films", type=FOLDER, help="The folder that was scored: its films are hashed again.")
-@click.option("-m", "--model", type=FILE, help="The model that scored: it is hashed again.")
+@click.option(
+    "-m",
+    "--model",
+    type=FILE,
+    multiple=True,
+    help="The model that scored: it is hashed again. Once for each of several.",
+)
 @json_option
 @ends_with_exit_code
-def verify(file: Path, films: Path | None, model: Path | None, as_json: bool) -> int:
+def verify(file: Path, films: Path | None, model: tuple[Path, ...], as_json: bool) -> int:
     """Check again everything that FILE, a scores file or a model, claims. The exit code is 5 if a claim fails."""
     from cxrscore.verify import as_dicts, verify_file
 
@@ -27,5 +34,5 @@ def verify(file: Path, films: Path | None, model: Path | None, as_json: bool) ->
         print_json(as_dicts(verdicts))
     else:
         for verdict in verdicts:
-            click.echo(f"{_WORDS[verdict.ok]:<7} {verdict.claim}: {verdict.found}")
+            click.echo(f"{_WORDS[verdict.ok]:<7} {verdict.claim}: {visible(verdict.found)}")
     return CheckError.exit_code if any(verdict.ok is False for verdict in verdicts) else 0

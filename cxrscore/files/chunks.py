@@ -1,100 +1,183 @@
-"""The values of an HDF5 dataset, read and unpacked here and not by libhdf5.
+"""The values of an HDF5 dataset: where they are, and how they are unpacked.
 
-libhdf5 (1.14 and 2.0) believes that a chunk is as long as it should be: of a shorter one it returns whatever lies
-behind it in memory, a longer one it may write over what lies there, or it ends by SIGSEGV. So it is asked only where
-the bytes are. Here every length is looked at, and no more is unpacked than is wanted.
+Every length is looked at, and no more is unpacked than is wanted.
+
+Source: HDF5 File Format Specification 3.0, III.A.1 (version 1 B-trees), IV.A.2.i (layout) and l (filters).
 """
 
 from __future__ import annotations
 
 import math
-import os
+import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
+from cxrscore.files.datatypes import as_values
+from cxrscore.files.heads import EXTERNAL, FILTERS, LAYOUT, UNDEFINED, Messages, OddFileError, Source, only
+from cxrscore.files.links import VALUES_NODE, leaves
 
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
 """Codes of the filters that are known here."""
+_PIECE = struct.Struct("<QQ")
+_TREE = struct.Struct("<BQ")
+_SHORT = struct.Struct("<H")
+_PAIR = struct.Struct("<HH")
+_START = struct.Struct("<BB")
+_COMPACT, _PLAIN, _CHUNKED, _VIRTUAL = range(4)
 _WORDS = 1 << 20
 """Words that are summed up at a time, so that 64 bits are enough."""
 
 
-class ChunkError(Exception):
-    """A chunk is not what its dataset says. Never leaves this room."""
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A block of values: where it is in the file, its packed bytes, and where it is in the dataset."""
+
+    place: int
+    size: int
+    corner: tuple[int, ...]
 
 
-def read_values(dataset: Any) -> Array:
-    """All values; ChunkError where any of them is missing or is not what it should be."""
-    values: Array = np.zeros(dataset.shape, dataset.dtype)
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """Where the values of a dataset are.
+
+    shape    its sides
+    block    sides of a chunk; ``shape`` where the values lie in one piece
+    filters  codes, in the order in which they packed
+    chunks   those that there are
+    """
+
+    shape: tuple[int, ...]
+    block: tuple[int, ...]
+    filters: tuple[int, ...]
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def stored(self) -> int:
+        """Bytes in the file."""
+        return sum(chunk.size for chunk in self.chunks)
+
+    @property
+    def whole(self) -> int:
+        """How many chunks there should be."""
+        return math.prod(-(-side // step) for side, step in zip(self.shape, self.block, strict=True) if side)
+
+    @property
+    def values(self) -> int:
+        """How many values its chunks have, those that stick out of the dataset included; sides of 0 count as 1."""
+        return self.whole * math.prod(step or 1 for step in self.block)
+
+
+def storage_of(source: Source, messages: Messages, shape: tuple[int, ...], itemsize: int) -> Storage:
+    """Where a dataset's values are; OddFileError unless they are in this file, in one piece or in chunks of a kind that
+    is read."""
+    if EXTERNAL in messages:
+        raise OddFileError("has its data in another file")
+    layout = only(messages, LAYOUT)
+    version, kind = _START.unpack_from(layout)
+    if kind == _VIRTUAL and version > 3:
+        raise OddFileError("is virtual: its data lie in other files")
+    if version != 3 or kind not in (_PLAIN, _CHUNKED):
+        raise OddFileError(
+            "has its values within its head" if kind == _COMPACT else "has a layout of another kind than version 3"
+        )
+    if kind == _CHUNKED:
+        return _chunked(source, layout, _filters(messages, itemsize), shape, itemsize)
+    place, size = _PIECE.unpack_from(layout, 2)
+    piece = Chunk(place=place, size=size, corner=(0,) * len(shape))
+    there = () if place == UNDEFINED else (piece,)
+    return Storage(shape=shape, block=shape, filters=(), chunks=there)
+
+
+def read_values(source: Source, storage: Storage, dtype: np.dtype[Any]) -> Array:
+    """All values; OddFileError where any of them is missing or is not what it should be."""
+    values: Array = np.zeros(storage.shape, dtype)
     if not values.size:
         return values
-    if dataset.chunks is None:
-        return _whole(dataset).reshape(dataset.shape)
-    filters = _filters(dataset)
-    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
-    for chunk in _chunks(dataset):
-        raw = _read(dataset, chunk.byte_offset, chunk.size)
-        block = np.frombuffer(unpacked(raw, filters, size, dataset.dtype.itemsize), dataset.dtype)
-        corner = zip(chunk.chunk_offset, dataset.chunks, strict=True)
-        inside = values[tuple(slice(start, start + side) for start, side in corner)]
-        inside[...] = block.reshape(dataset.chunks)[tuple(map(slice, inside.shape))]
+    if len(storage.chunks) < storage.whole:
+        raise OddFileError(f"has {len(storage.chunks)} of its {storage.whole} chunks")
+    size = math.prod(storage.block) * dtype.itemsize
+    for chunk in storage.chunks:
+        raw = unpacked(source.values(chunk.place, chunk.size), storage.filters, size, dtype.itemsize)
+        inside = values[_place(chunk.corner, storage.block)]
+        inside[...] = as_values(raw, dtype).reshape(storage.block)[_place((0,) * inside.ndim, inside.shape)]
     return values
 
 
-def _whole(dataset: Any) -> Array:
-    """The values of a dataset that lies in the file in one piece."""
-    offset = dataset.id.get_offset()
-    if offset is None:
-        raise ChunkError("has no values in the file")
-    return np.frombuffer(_read(dataset, offset, dataset.size * dataset.dtype.itemsize), dataset.dtype).copy()
+def _place(corner: Sequence[int], sides: Sequence[int]) -> tuple[Any, ...]:
+    """An index that gives a view of a block, even of one without dimensions."""
+    return (*(slice(start, start + side) for start, side in zip(corner, sides, strict=True)), ...)
 
 
-def _read(dataset: Any, offset: int, size: int) -> bytes:
-    """So many bytes of the file; ChunkError where it ends before."""
-    descriptor = dataset.file.id.get_vfd_handle()
-    if offset + size > os.fstat(descriptor).st_size:
-        raise ChunkError("has values beyond the end of the file")
-    parts, at = [], offset
-    while at < offset + size:  # the system reads at most 2 GB at a time
-        parts.append(os.pread(descriptor, offset + size - at, at))
-        if not parts[-1]:
-            raise ChunkError("has values beyond the end of the file")
-        at += len(parts[-1])
-    return b"".join(parts)
+def _chunked(source: Source, layout: bytes, filters: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> Storage:
+    sides, address = _TREE.unpack_from(layout, 2)
+    if sides != len(shape) + 1:
+        raise OddFileError(f"has chunks of {sides - 1} dimensions, itself {len(shape)}")
+    *block, size = struct.unpack_from(f"<{sides}I", layout, 2 + _TREE.size)
+    if size != itemsize:
+        raise OddFileError("has chunks with values of another size than its type says")
+    if 0 in block:
+        raise OddFileError(f"has chunks of shape {block}, itself of shape {list(shape)}")
+    bare = Storage(shape=shape, block=tuple(block), filters=filters, chunks=())
+    return replace(bare, chunks=tuple(_chunks(source, address, bare)))
 
 
-def _filters(dataset: Any) -> list[int]:
-    properties = dataset.id.get_create_plist()
-    return [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
+def _chunks(source: Source, address: int, storage: Storage) -> Iterator[Chunk]:
+    """Each chunk once. A tree that leads to more of them than there can be is left at once."""
+    key = struct.Struct(f"<II{len(storage.shape)}Q8x")
+    seen: set[tuple[int, ...]] = set()
+    for raw, place in leaves(source, address, VALUES_NODE, key.size):
+        size, mask, *at = key.unpack(raw)
+        corner = tuple(at)
+        if mask:
+            raise OddFileError("has a chunk that leaves out filters")
+        fits = all(
+            a < side and a % step == 0 for a, side, step in zip(corner, storage.shape, storage.block, strict=True)
+        )
+        if not fits or corner in seen:
+            raise OddFileError(f"has a chunk at {corner}, or two")
+        seen.add(corner)
+        yield Chunk(place=place, size=size, corner=corner)
 
 
-def _chunks(dataset: Any) -> list[Any]:
-    """Where the chunks are, each once. A tree that leads to more of them than there can be is left at once."""
-    most = math.prod(-(-side // chunk) for side, chunk in zip(dataset.shape, dataset.chunks, strict=True))
-    found: dict[tuple[int, ...], Any] = {}
+def _filters(messages: Messages, itemsize: int) -> tuple[int, ...]:
+    """Codes of a dataset's filters, each once; OddFileError for those that are not known here."""
+    if FILTERS not in messages:
+        return ()
+    codes: list[int] = []
+    for code, numbers in _pipeline(only(messages, FILTERS)):
+        if code not in (DEFLATE, SHUFFLE, FLETCHER32) or code in codes:
+            raise OddFileError(f"is packed with filter {code}; wanted gzip, shuffle or fletcher32, each once")
+        if code == SHUFFLE and numbers[:1] != (itemsize,):
+            raise OddFileError("has values of another size than were shuffled")
+        codes.append(code)
+    return tuple(codes)
 
-    def take(chunk: Any) -> None:
-        if chunk.filter_mask:
-            raise ChunkError("has a chunk that leaves out filters")
-        for at, side, step in zip(chunk.chunk_offset, dataset.shape, dataset.chunks, strict=True):
-            if at >= side or at % step or chunk.chunk_offset in found:
-                raise ChunkError(f"has a chunk at {chunk.chunk_offset}, or two")
-        found[chunk.chunk_offset] = chunk
 
-    dataset.id.chunk_iter(take)
-    if len(found) < most:
-        raise ChunkError(f"has {len(found)} of its {most} chunks")
-    return list(found.values())
+def _pipeline(message: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Code and numbers of each filter. In version 2, those that HDF5 itself knows have no name."""
+    version, count = _START.unpack_from(message)
+    at = 8 if version == 1 else 2
+    for _ in range(count):
+        (code,) = _SHORT.unpack_from(message, at)
+        named = version == 1 or code >= 256
+        name = _SHORT.unpack_from(message, at + 2)[0] if named else 0
+        at += 4 if named else 2
+        _, many = _PAIR.unpack_from(message, at)
+        at += 4 + name
+        yield code, struct.unpack_from(f"<{many}I", message, at)
+        at += 4 * (many + many % 2 if version == 1 else many)
 
 
 def unpacked(raw: bytes, filters: Sequence[int], size: int, itemsize: int) -> bytes:
-    """A chunk of ``size`` bytes, of what the filters made of it; ChunkError if it is not that long, or its checksum is
-    wrong."""
+    """A chunk of ``size`` bytes, of what the filters made of it; OddFileError if it is not that long, or its checksum
+    is wrong."""
     for code in reversed(filters):
         if code == DEFLATE:
             raw = _inflated(raw, size + 4 * filters.count(FLETCHER32))
@@ -103,9 +186,9 @@ def unpacked(raw: bytes, filters: Sequence[int], size: int, itemsize: int) -> by
         elif code == SHUFFLE:
             raw = _in_order(raw, itemsize)
         else:
-            raise ChunkError(f"is packed with filter {code}")
+            raise OddFileError(f"is packed with filter {code}")
     if len(raw) != size:
-        raise ChunkError(f"has a chunk of {len(raw)} bytes, wanted {size}")
+        raise OddFileError(f"has a chunk of {len(raw)} bytes, wanted {size}")
     return raw
 
 
@@ -113,7 +196,7 @@ def _inflated(raw: bytes, most: int) -> bytes:
     try:
         return zlib.decompressobj().decompress(raw, most + 1)
     except zlib.error as error:
-        raise ChunkError(f"has a chunk that cannot be unpacked: {error}") from None
+        raise OddFileError(f"has a chunk that cannot be unpacked: {error}") from None
 
 
 def _in_order(raw: bytes, itemsize: int) -> bytes:
@@ -128,7 +211,7 @@ def _checked(raw: bytes) -> bytes:
     data, stored = raw[:-4], int.from_bytes(raw[-4:], "little")
     first, second = _fletcher32(data)
     if len(raw) < 4 or (stored & 0xFFFF) % 65535 != first or (stored >> 16) % 65535 != second:
-        raise ChunkError("has a chunk with a wrong checksum")
+        raise OddFileError("has a chunk with a wrong checksum")
     return data
 
 

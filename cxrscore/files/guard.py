@@ -1,196 +1,266 @@
 """HDF5 files of others, read with distrust.
 
 HDF5 can make a file point into any other file of its reader (external links, external storage, virtual datasets), load
-code for a filter, and declare terabytes in a few bytes. Here a file is opened for reading only, and every object in it
-is looked at before any of its data is.
-
-This is the one place that imports h5py; others import it from here, so that no filter is ever loaded from a folder.
+code for a filter, and declare terabytes in a few bytes. Here a file is opened for reading only, every object in it is
+looked at before any of its data is, and libhdf5 has no part in it: it reads and writes memory that it should not where
+a damaged file says so.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files.chunks import DEFLATE, FLETCHER32, SHUFFLE, ChunkError, read_values
-from cxrscore.files.heads import OddHeadError, check_head, root_address
-
-os.environ["HDF5_PLUGIN_PATH"] = "::"  # read by libhdf5 when it starts: it disables loading filters as plugins
-
-import h5py as h5py  # others take it from here
+from cxrscore.files.chunks import Storage, read_values, storage_of
+from cxrscore.files.datatypes import NAMED, UNREAD, Attribute, attribute_of, shape_of, type_of
+from cxrscore.files.heads import (
+    ATTRIBUTE,
+    LAYOUT,
+    LINKS,
+    SPACE,
+    TYPE,
+    Messages,
+    OddFileError,
+    Source,
+    only,
+    read_head,
+    root_address,
+)
+from cxrscore.files.heap import Heaps
+from cxrscore.files.links import members
 
 DECLARED = 16 << 30
-"""Bytes that all datasets of a file may declare together, unless the caller says otherwise."""
+"""Bytes that all datasets of a file may declare together, unless the caller says otherwise; and never more than half of
+the machine's memory."""
 UNQUESTIONED = 64 << 20
 """Bytes that a dataset may declare whatever it stores."""
 RATIO = 1000
 """Beyond that, how many bytes it may declare for each one stored: about what deflate can reach."""
-FILTERS = {DEFLATE, SHUFFLE, FLETCHER32}
-KINDS = "biufS"
-"""NumPy kinds of plain numbers and fixed-length text; others, such as references, may point elsewhere."""
 MEMBERS = 100_000
 """Objects that a file may have."""
-ATTRIBUTE = 16 << 20
+DEPTH = 20
+"""Groups that may lie within each other."""
+LONGEST = 16 << 20
 """Bytes of the longest text that an attribute may hold."""
-TEXT_PART = 60_000
-"""Bytes of a text in one attribute, which HDF5 limits to 64 KiB; the rest is in those named name+1, name+2, ..."""
 
-_FAULTS = (OSError, KeyError, RuntimeError, ValueError, TypeError)
-"""What h5py raises for damaged files, by no rule that could be told apart."""
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A group, or the root, by what its head says."""
+
+    messages: Messages
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Attribute]:
+        """By name; OddFileError if any of them is odd."""
+        return dict(map(attribute_of, self.messages.get(ATTRIBUTE, ())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A dataset, by what its head says.
+
+    shape    its sides
+    dtype    of numbers, booleans or texts of a fixed length
+    storage  where its values are
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    storage: Storage
+
+    @property
+    def declared(self) -> int:
+        """Bytes of its values, once they are unpacked."""
+        return self.storage.values * self.dtype.itemsize
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file whose objects were all looked at.
+
+    name      its path, for errors
+    groups    by path without a slash before it; "" is the root
+    datasets  likewise
+    """
+
+    name: str
+    source: Source
+    groups: Mapping[str, Group]
+    datasets: Mapping[str, Dataset]
+    heaps: Heaps
 
 
 @contextmanager
-def open_guarded(path: Path, *, cap: int = DECLARED) -> Iterator[h5py.File]:
-    """Opens an HDF5 file for reading, after checking every link and dataset in it.
+def open_guarded(path: Path, *, cap: int = DECLARED) -> Iterator[File]:
+    """Opens an HDF5 file for reading, after looking at every object in it.
 
     cap  bytes that all datasets may declare together
 
-    InputError where there is no such file. FileFormatError, naming the file and what is wrong, if the file is damaged
-    or unsafe, and for every error that h5py raises in the block.
+    InputError where there is no such file. FileFormatError, naming the file and what is wrong, if the file is damaged,
+    unsafe, or of a kind that h5py does not write by default.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
-        with path.open("rb") as raw:
-            check_head(raw, root_address(raw))
-            with h5py.File(path, "r", locking="best-effort") as file:
-                _check_tree(file, raw, cap)
-                yield file
-    except OddHeadError as error:
-        raise FileFormatError(f"{path} is not a readable HDF5 file: {error}") from None
-    except _FAULTS as error:
-        raise FileFormatError(f"{path} is not a readable HDF5 file: {_reason(error)}") from error
+        with path.open("rb", buffering=0) as raw:
+            source = Source(raw.fileno())
+            yield _looked_at(str(path), source, min(cap, _half_the_memory()))
+    except OddFileError as error:
+        raise FileFormatError(f"{path} is not a readable HDF5 file: it {error}") from None
+    except struct.error:
+        raise FileFormatError(f"{path} is not a readable HDF5 file: it has a message that is too short") from None
+    except OSError as error:
+        raise FileFormatError(f"{path} is not a readable HDF5 file: {error.strerror or error}") from error
+    except MemoryError:
+        raise FileFormatError(f"{path} needs more memory than there is") from None
 
 
-def read_dataset(file: h5py.File, name: str) -> Array:
-    """The values of one dataset of a file that open_guarded gave; FileFormatError if there is no such dataset."""
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise FileFormatError(f"{file.filename} has no dataset {name}")
+def read_dataset(file: File, path: str) -> Array:
+    """The values of one dataset of a file that open_guarded gave; FileFormatError if there is no such dataset, or they
+    are damaged."""
+    if path not in file.datasets:
+        raise FileFormatError(f"{file.name} has no dataset {path}")
+    dataset = file.datasets[path]
     try:
-        return read_values(dataset)
-    except ChunkError as error:
-        raise _refused(dataset, str(error)) from None
+        return read_values(file.source, dataset.storage, dataset.dtype)
+    except OddFileError as error:
+        raise FileFormatError(f"{file.name}: /{path} {error}") from None
 
 
-def read_attribute(owner: h5py.Group, name: str, *, longest: int = ATTRIBUTE) -> Any:
-    """An attribute of numbers or of texts of a fixed length, as h5py gives it; FileFormatError if there is none, it is
-    of another type, or of more than ``longest`` bytes.
-
-    Texts of any length are refused: libhdf5 reads them from a heap whose sizes it believes, be they of 4 GB, and walks
-    some damaged heaps for ever.
-    """
-    if name not in owner.attrs:
-        raise FileFormatError(f"{owner.file.filename} has no attribute {name}")
-    found = owner.attrs.get_id(name)
-    if found.dtype.kind not in KINDS or found.shape is None:
-        raise FileFormatError(f"{owner.file.filename}: attribute {name} is neither numbers nor text of a fixed length")
-    if found.get_storage_size() > longest:
-        raise FileFormatError(f"{owner.file.filename}: attribute {name} is longer than {longest} bytes")
-    return owner.attrs[name]
+def read_attribute(file: File, name: str, *, group: str = "", longest: int = LONGEST) -> Any:
+    """An attribute of numbers, booleans or texts of a fixed length, as a NumPy scalar or array; FileFormatError if
+    there is none, it is of another type, or of more than ``longest`` bytes."""
+    found = file.groups[group].attributes.get(name)
+    if found is None:
+        raise FileFormatError(f"{file.name} has no attribute {name}")
+    if found.dtype in (NAMED, UNREAD) or found.shape is None:
+        raise FileFormatError(f"{file.name}: attribute {name} is neither numbers nor text of a fixed length")
+    if len(found.raw) > longest:
+        raise FileFormatError(f"{file.name}: attribute {name} is longer than {longest} bytes")
+    return found.value()
 
 
-def read_text(file: h5py.File, name: str, *, longest: int = ATTRIBUTE) -> str:
-    """A text attribute of the root; FileFormatError if there is none, or one of more than ``longest`` bytes."""
+def read_names(file: File, name: str, *, group: str) -> list[str] | None:
+    """Texts, of a fixed length or not, in an attribute; None where there is none, FileFormatError if it is of another
+    type."""
+    found = file.groups[group].attributes.get(name)
+    if found is None:
+        return None
+    if found.dtype is NAMED and found.shape is not None:
+        values = file.heaps.texts(found.raw, LONGEST)
+    else:
+        values = np.atleast_1d(read_attribute(file, name, group=group)).ravel().tolist()
+    if not all(isinstance(value, bytes) for value in values):
+        raise FileFormatError(f"{file.name}: attribute {name} of /{group} is not a list of texts")
+    return [value.decode("utf-8", "replace") for value in values]
+
+
+def read_number(file: File, name: str) -> int:
+    """A whole number that is an attribute of the root; errors as read_attribute."""
+    value = read_attribute(file, name, longest=8)
+    if not isinstance(value, np.integer):
+        raise FileFormatError(f"{file.name}: attribute {name} is not a whole number")
+    return int(value)
+
+
+def read_text(file: File, name: str, *, longest: int = LONGEST) -> str:
+    """A text attribute of the root, which may go on in those named name+1, name+2, ...; FileFormatError if there is
+    none, or one of more than ``longest`` bytes."""
     pieces: list[bytes] = []
     part = name
-    while not pieces or part in file.attrs:
+    while not pieces or part in file.groups[""].attributes:
         value = read_attribute(file, part, longest=longest)
         if not isinstance(value, bytes):
-            raise FileFormatError(f"{file.filename}: attribute {part} is not a text")
+            raise FileFormatError(f"{file.name}: attribute {part} is not a text")
         pieces.append(value)
         part = f"{name}+{len(pieces)}"
         if sum(map(len, pieces)) > longest:
-            raise FileFormatError(f"{file.filename}: attribute {name} is longer than {longest} bytes")
-    return b"".join(pieces).decode()
+            raise FileFormatError(f"{file.name}: attribute {name} is longer than {longest} bytes")
+    try:
+        return b"".join(pieces).decode()
+    except UnicodeDecodeError:
+        raise FileFormatError(f"{file.name}: attribute {name} is not UTF-8") from None
 
 
-def check_link(group: h5py.Group, name: str) -> None:
-    """FileFormatError unless the member is part of this file, not a pointer to another place."""
-    kind = group.id.links.get_info(name.encode()).type
-    if kind != h5py.h5l.TYPE_HARD:
-        word = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "a link to another file"}.get(
-            kind, "unknown"
-        )
-        raise FileFormatError(f"{group.file.filename}: {_place(group, name)} is {word}; only plain members are read")
+def _half_the_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def check_dataset(dataset: h5py.Dataset) -> int:
-    """The bytes that a dataset declares; FileFormatError unless plain data of that proportion lie in this file."""
-    _check_storage(dataset)
-    if dataset.dtype.kind not in KINDS or dataset.dtype.hasobject:
-        raise _refused(dataset, f"has values of type {dataset.dtype}; only numbers and fixed-length text are read")
-    if dataset.shape is None:
-        raise _refused(dataset, "has no values")
-    # A chunk may be larger than the dataset, and is unpacked whole.
-    items = max(dataset.size, int(np.prod(dataset.chunks or (0,), dtype=object)))
-    declared: int = items * dataset.dtype.itemsize
-    stored = dataset.id.get_storage_size()
-    if declared > max(UNQUESTIONED, RATIO * stored):
-        raise _refused(dataset, f"declares {declared} bytes but stores {stored}")
-    return declared
+def _looked_at(name: str, source: Source, cap: int) -> File:
+    """All objects, from the root on."""
+    tree = _Tree(name, source, cap)
+    waiting = tree.add("", root_address(source))
+    while waiting:
+        waiting += tree.add(*waiting.pop())
+    return File(name=name, source=source, groups=tree.groups, datasets=tree.datasets, heaps=Heaps(source))
 
 
-def _check_storage(dataset: h5py.Dataset) -> None:
-    """Asks only for properties that libhdf5 answers without opening another file: the shape comes later."""
-    properties = dataset.id.get_create_plist()
-    if properties.get_layout() == h5py.h5d.VIRTUAL:
-        raise _refused(dataset, "is virtual: its data lie in other files")
-    if properties.get_external_count():
-        raise _refused(dataset, "has its data in another file")
-    for index in range(properties.get_nfilters()):
-        code = properties.get_filter(index)[0]
-        if code not in FILTERS:
-            raise _refused(dataset, f"is packed with filter {code}; wanted gzip, shuffle or fletcher32")
+class _Tree:
+    """The objects that were found so far."""
 
+    def __init__(self, name: str, source: Source, cap: int) -> None:
+        self.groups: dict[str, Group] = {}
+        self.datasets: dict[str, Dataset] = {}
+        self._name, self._source, self._cap = name, source, cap
+        self._seen: set[int] = set()
+        self._declared = self._stored = 0
 
-def _check_tree(file: h5py.File, raw: BinaryIO, cap: int) -> None:
-    declared, members = 0, 0
-    groups, seen = [file], {h5py.h5o.get_info(file.id).addr}
-    while groups:
-        for member in _members(groups.pop(), raw):
-            address = h5py.h5o.get_info(member.id).addr
-            members += 1
-            if address in seen or members > MEMBERS:
-                raise FileFormatError(
-                    f"{file.filename}: {member.name} has two names, or is one of over {MEMBERS} objects"
-                )
-            seen.add(address)
-            if isinstance(member, h5py.Group):
-                groups.append(member)
-                continue
-            declared += check_dataset(member)
-            if declared > cap:
-                raise FileFormatError(f"{file.filename} declares over {cap} bytes, more than is read at once")
+    def add(self, path: str, address: int) -> list[tuple[str, int]]:
+        """Looks at an object; path and address of its members. FileFormatError for what is not let through."""
+        try:
+            self._check_new(path, address)
+            messages = read_head(self._source, address)
+            if LINKS in messages:
+                self.groups[path] = Group(messages=messages)
+                above = f"{path}/" if path else ""
+                return [(above + name, place) for name, place in members(self._source, only(messages, LINKS))]
+            self.datasets[path] = self._dataset(messages)
+        except OddFileError as error:
+            raise FileFormatError(f"{self._name}: /{path} {error}") from None
+        except struct.error:
+            raise FileFormatError(f"{self._name}: /{path} has a message that is too short") from None
+        return []
 
+    def _check_new(self, path: str, address: int) -> None:
+        if address in self._seen or path in self.groups or path in self.datasets:
+            raise OddFileError("has two names, or is one of two with this name")
+        if len(self._seen) > MEMBERS or path.count("/") > DEPTH:
+            raise OddFileError(f"is one of over {MEMBERS} objects, or lies in over {DEPTH} groups")
+        self._seen.add(address)
 
-def _members(group: h5py.Group, raw: BinaryIO) -> Iterator[Any]:
-    for name in group:
-        if not isinstance(name, str):  # h5py gives bytes where they are not UTF-8
-            raise FileFormatError(f"{group.file.filename}: the name of a member of {group.name} is not UTF-8: {name!r}")
-        check_link(group, name)
-        check_head(raw, group.id.links.get_info(name.encode()).u)
-        member = group[name]
-        if not isinstance(member, h5py.Group | h5py.Dataset):
-            raise FileFormatError(f"{group.file.filename}: {_place(group, name)} is neither a group nor a dataset")
-        yield member
+    def _dataset(self, messages: Messages) -> Dataset:
+        if not {SPACE, TYPE, LAYOUT} <= messages.keys():
+            raise OddFileError("is neither a group nor a dataset")
+        dtype, kind = type_of(only(messages, TYPE))
+        shape = shape_of(only(messages, SPACE))
+        if shape is None:
+            raise OddFileError("has no values")
+        storage = storage_of(self._source, messages, shape, dtype.itemsize)
+        if dtype in (NAMED, UNREAD):
+            raise OddFileError(f"has {kind}; only numbers and texts of a fixed length are read")
+        dataset = Dataset(shape=shape, dtype=dtype, storage=storage)
+        self._weigh(dataset)
+        return dataset
 
-
-def _refused(dataset: h5py.Dataset, why: str) -> FileFormatError:
-    return FileFormatError(f"{dataset.file.filename}: dataset {dataset.name} {why}")
-
-
-def _place(group: h5py.Group, name: str) -> str:
-    return f"{group.name.rstrip('/')}/{name}"
-
-
-def _reason(error: Exception) -> str:
-    """KeyError wraps its text in quotes; the others do not."""
-    return str(error.args[0]) if error.args else type(error).__name__
+    def _weigh(self, dataset: Dataset) -> None:
+        """Refuses what would not fit into memory, and what claims to store what cannot be in the file."""
+        declared, stored = dataset.declared, dataset.storage.stored
+        self._declared += declared
+        self._stored += stored
+        if declared > max(UNQUESTIONED, RATIO * stored):
+            raise OddFileError(f"declares {declared} bytes but stores {stored}")
+        if self._stored > self._source.size:
+            raise OddFileError("says that it stores more than the file has left")
+        if self._declared > self._cap:
+            raise FileFormatError(f"{self._name} declares over {self._cap} bytes, more than is read at once")

@@ -1,102 +1,130 @@
-"""The heads of the objects in an HDF5 file, looked at by hand before libhdf5 may read on.
+"""The heads of the objects in an HDF5 file, read by hand.
 
-libhdf5 1.14 and 2.0 end by SIGSEGV on some damaged files: groups of the kind that HDF5 1.8 brought, whose links lie in
-messages and heaps, and datasets whose chunks have values of another size than their type says. So only the older kind,
-which h5py writes by default, is let through, and the sizes are compared.
+libhdf5 (1.14 and 2.0) ends by SIGSEGV on some damaged files, and reads or writes memory that it should not. So no file
+is read through it: what h5py writes by default is old and plain enough to be read here, and the rest is refused.
 
-Source: HDF5 File Format Specification 3.0, II.A (superblock), IV.A.1.a (version 1 object header), IV.A.2.d and i
-(datatype and data layout messages).
+Source: HDF5 File Format Specification 3.0, II.A (superblock), IV.A.1.a (version 1 object header), IV.A.2 (messages).
 """
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_SUPERBLOCK = struct.Struct("<8sB4xBB9xQ24x8xQ")
-_HEAD = struct.Struct("<BxH4xI4x")
+_SUPERBLOCK = struct.Struct("<8sB4xBB9xQ8xQ8x8xQ")
+_HEAD = struct.Struct("<BxHI I4x")
 _MESSAGE = struct.Struct("<HHB3x")
 _BLOCK = struct.Struct("<QQ")
+Messages = Mapping[int, Sequence[bytes]]
+"""The messages of an object, by kind."""
+UNDEFINED = (1 << 64) - 1
+"""An address that leads nowhere."""
+
+SPACE, TYPE, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, LINKS = 0x01, 0x03, 0x07, 0x08, 0x0B, 0x0C, 0x11
+"""Kinds of messages that are read."""
+_NOTHING, _CONTINUED = 0x00, 0x10
+_KNOWN = frozenset(
+    {*(_NOTHING, SPACE, TYPE, 0x04, 0x05, EXTERNAL, LAYOUT, FILTERS), *(ATTRIBUTE, 0x0D, 0x0E, _CONTINUED, LINKS), 0x12}
+)
+"""Kinds that groups and datasets of the older kind have. One that is not known may be a damaged one that matters."""
 _NEWER = {0x02: "link info", 0x06: "link", 0x0A: "group info", 0x0F: "shared messages", 0x15: "attribute info"}
-_KNOWN = frozenset({0x00, 0x01, 0x03, 0x04, 0x05, 0x07, 0x08, 0x0B, 0x0C, 0x0D, 0x0E, 0x10, 0x11, 0x12, 0x16})
-"""Kinds of messages that groups and datasets of the older kind have. libhdf5 passes over those that it does not know,
-and then takes packed values for plain ones."""
-_DATATYPE, _LAYOUT, _CONTINUED = 0x03, 0x08, 0x10
 _SHARED = 0x02
-_COMPACT, _CHUNKED, _VIRTUAL = 0, 2, 3
-_LARGEST = 64 << 20
+METADATA = 64 << 20
+"""Bytes of heads, links and trees that are read of one file, at most; they say where up to 100 million films are."""
 _BLOCKS = 1000
 """Blocks of messages that one object may have."""
 
 
-class OddHeadError(Exception):
-    """An object is of a kind that is not read; the text says why. Never leaves this room."""
+class OddFileError(Exception):
+    """A file is damaged, or of a kind that is not read; the text says why. Never leaves this room."""
 
 
-def root_address(file: BinaryIO) -> int:
-    """Where the head of the root group is; OddHeadError unless the file begins as h5py begins files by default."""
-    data = _at(file, 0, _SUPERBLOCK.size)
-    signature, version, offset, length, base, address = _SUPERBLOCK.unpack(data)
-    if (signature, version, offset, length, base) != (_SIGNATURE, 0, 8, 8, 0):
-        raise OddHeadError("the file has a superblock of another kind than version 0")
+class Source:
+    """The bytes of a file that is open for reading, ``size`` of them.
+
+    What says where values are is read once, so no more of it is let through than the file has bytes: whatever leads
+    in circles comes to an end.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.size = os.fstat(descriptor).st_size
+        self._descriptor = descriptor
+        self._rest = min(self.size, METADATA)
+
+    def metadata(self, place: int, size: int) -> bytes:
+        """Bytes that are no values; OddFileError where the file ends before, or too many were read already."""
+        self._rest -= size
+        if self._rest < 0:
+            raise OddFileError("leads in circles, or has too much that says where the values are")
+        return self.values(place, size)
+
+    def values(self, place: int, size: int) -> bytes:
+        """OddFileError where the file ends before."""
+        if place + size > self.size:
+            raise OddFileError(f"names a place beyond its end: it has {self.size} bytes")
+        parts, at = [], place
+        while at < place + size:  # the system reads at most 2 GB at a time
+            parts.append(os.pread(self._descriptor, place + size - at, at))
+            if not parts[-1]:
+                raise OddFileError("became shorter while it was read")
+            at += len(parts[-1])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def root_address(source: Source) -> int:
+    """Where the head of the root group is; OddFileError unless the file begins as h5py begins files by default."""
+    if source.size < _SUPERBLOCK.size or source.values(0, len(_SIGNATURE)) != _SIGNATURE:
+        raise OddFileError("does not begin as HDF5 files do")
+    _, version, offset, length, base, end, address = _SUPERBLOCK.unpack(source.metadata(0, _SUPERBLOCK.size))
+    if (version, offset, length, base) != (0, 8, 8, 0):
+        raise OddFileError("has a superblock of another kind than version 0")
+    if end > source.size:
+        raise OddFileError(f"is cut short: it has {source.size} of {end} bytes")
     return int(address)
 
 
-def check_head(file: BinaryIO, address: int) -> None:
-    """OddHeadError unless an object has a head of version 1, without messages of the newer kind of groups, whose
-    chunks, if it has any, have values of the size that its type says."""
-    version, _, size = _HEAD.unpack(_at(file, address, _HEAD.size))
+def read_head(source: Source, address: int) -> Messages:
+    """The messages of an object, by kind; OddFileError unless its head is of version 1 and has none of other kinds."""
+    version, count, _, size = _HEAD.unpack(source.metadata(address, _HEAD.size))
     if version != 1:
-        raise OddHeadError("the head of an object is not of version 1")
-    blocks, sizes = [(address + _HEAD.size, size)], set()
+        raise OddFileError("has a head that is not of version 1")
+    found: defaultdict[int, list[bytes]] = defaultdict(list)
+    blocks = [(address + _HEAD.size, size)]
     for start, length in blocks:  # grows as blocks name further ones
-        for kind, content in _messages(_at(file, start, length)):
-            if kind not in _KNOWN:
-                raise OddHeadError(f"an object has a message of the kind {_NEWER.get(kind, kind)}")
-            if kind == _CONTINUED and len(content) >= _BLOCK.size:
+        for kind, content in _messages(source.metadata(start, length)):
+            if kind == _CONTINUED:
                 blocks.append(_BLOCK.unpack_from(content))
-            sizes |= _value_sizes(kind, content)
+            if kind not in _KNOWN:
+                raise OddFileError(f"has a message of the kind {_NEWER.get(kind, kind)}")
+            if kind != _NOTHING:
+                found[kind].append(content)
+            count -= 1
         if len(blocks) > _BLOCKS:
-            raise OddHeadError(f"the head of an object has over {_BLOCKS} blocks")
-    if len(sizes) > 1:
-        raise OddHeadError("the chunks of a dataset have values of another size than its type says")
+            raise OddFileError(f"has a head of over {_BLOCKS} blocks")
+    if count < 0:
+        raise OddFileError("has more messages than its head says")
+    return found
+
+
+def only(messages: Messages, kind: int) -> bytes:
+    """The one message of a kind; OddFileError where there are none or several."""
+    found = messages.get(kind, ())
+    if len(found) != 1:
+        raise OddFileError(f"has {len(found)} messages of the kind {kind}, wanted one")
+    return found[0]
 
 
 def _messages(block: bytes) -> Iterator[tuple[int, bytes]]:
     """Kind and content of each."""
     at = 0
-    while at + _MESSAGE.size <= len(block):
+    while at < len(block):
         kind, size, flags = _MESSAGE.unpack_from(block, at)
         if flags & _SHARED:
-            raise OddHeadError("an object shares a message with another")
-        at += _MESSAGE.size
-        yield kind, block[at : at + size]
-        at += size
-
-
-def _value_sizes(kind: int, content: bytes) -> set[int]:
-    """Bytes of a value, where the message says."""
-    if kind == _DATATYPE and len(content) >= 8:
-        return {int.from_bytes(content[4:8], "little")}
-    if kind == _LAYOUT and len(content) >= 3:
-        version, layout, dimensions = content[:3]
-        if version != 3 and (version, layout) != (4, _VIRTUAL):  # virtual ones are told by their own name later
-            raise OddHeadError("a dataset has a layout of another kind than version 3")
-        if layout == _COMPACT:
-            raise OddHeadError("a dataset has its values within its head")
-        if layout == _CHUNKED:
-            last = 11 + 4 * dimensions
-            return {int.from_bytes(content[last - 4 : last], "little") if last <= len(content) else -1}
-    return set()
-
-
-def _at(file: BinaryIO, place: int, size: int) -> bytes:
-    if place > 1 << 62:
-        raise OddHeadError("the file names a place beyond its end")
-    file.seek(place)
-    data = file.read(min(size, _LARGEST))
-    if len(data) < size:
-        raise OddHeadError("the head of an object is longer than the file, or than 64 MiB")
-    return data
+            raise OddFileError("shares a message with another")
+        at += _MESSAGE.size + size
+        if at > len(block):
+            raise OddFileError("has a message that is longer than its block")
+        yield kind, block[at - size : at]

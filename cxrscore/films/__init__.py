@@ -5,7 +5,7 @@ from cxrscore.films.decode import decode_film, read_bytes, read_film
 from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.find import FoundFilms, find_films, require_films
 from cxrscore.films.prepared import PreparedFilm
-from cxrscore.films.preprocess import Preprocessing, preprocess, thumbnail, to_unit
+from cxrscore.films.preprocess import Preprocessing, preprocess, resize_maps, thumbnail, to_unit
 from cxrscore.films.store import FilmStore
 from cxrscore.films.stream import stream_films
 
@@ -25,6 +25,7 @@ __all__ = [
     "read_bytes",
     "read_film",
     "require_films",
+    "resize_maps",
     "stream_films",
     "thumbnail",
     "to_unit",

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -97,9 +98,14 @@ def _asked(process: subprocess.Popen[bytes], order: dict[str, Any]) -> PreparedF
     film = Film(**{**head["film"], "status": Status(head["film"]["status"])})
     if not head["bits"]:
         return PreparedFilm(film=film, pixels=None)
-    side, kind = int(order["preprocessing"]["size"]), {8: np.uint8, 16: np.uint16}[head["bits"]]
-    data = _read(process, side * side * head["bits"] // 8)
-    return PreparedFilm(film=film, pixels=cast(Pixels, np.frombuffer(data, kind).reshape(side, side)))
+    sides = [int(one["size"]) for one in (order["preprocessing"], *order["also"])]
+    square, *more = (_square(process, side, head["bits"]) for side in sides)
+    return PreparedFilm(film=film, pixels=square, more=tuple(more))
+
+
+def _square(process: subprocess.Popen[bytes], side: int, bits: int) -> Pixels:
+    data = _read(process, side * side * bits // 8)
+    return cast(Pixels, np.frombuffer(data, {8: np.uint8, 16: np.uint16}[bits]).reshape(side, side))
 
 
 def _read(process: subprocess.Popen[bytes], size: int) -> bytearray:
@@ -122,12 +128,23 @@ def _end(code: int) -> str:
 class Decoders:
     """So many processes that prepare films; safe to use from as many threads."""
 
-    def __init__(self, workers: int, preprocessing: Preprocessing, *, any_modality: bool = False) -> None:
+    def __init__(
+        self,
+        workers: int,
+        preprocessing: Preprocessing,
+        *,
+        also: Sequence[Preprocessing] = (),
+        any_modality: bool = False,
+    ) -> None:
         self._all = [_Decoder() for _ in range(workers)]
         self._idle: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
         for decoder in self._all:
             self._idle.put(decoder)
-        self._order = {"preprocessing": preprocessing.as_dict(), "any_modality": any_modality}
+        self._order = {
+            "preprocessing": preprocessing.as_dict(),
+            "also": [one.as_dict() for one in also],
+            "any_modality": any_modality,
+        }
 
     def prepare(self, path: Path) -> PreparedFilm:
         """As prepared.prepare, with the statuses CRASHED and TIMED_OUT for films that end their process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,14 +13,23 @@ from cxrscore.films.preprocess import Preprocessing, preprocess
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedFilm:
-    """What is known of a film (without its own pixels) and its square [S,S], None unless its status is OK."""
+    """What is known of a film (without its own pixels) and its square [S,S], None unless its status is OK.
+
+    more  its squares by further preprocessings that were asked for, in their order; none unless its status is OK
+    """
 
     film: Film
     pixels: Pixels | None
+    more: tuple[Pixels, ...] = ()
 
 
-def prepare(path: Path, preprocessing: Preprocessing, *, any_modality: bool = False) -> PreparedFilm:
-    """One film read and preprocessed; never raises for a bad film."""
+def prepare(
+    path: Path, preprocessing: Preprocessing, *, also: Sequence[Preprocessing] = (), any_modality: bool = False
+) -> PreparedFilm:
+    """One film read once and preprocessed, by the further ones of ``also``, too; never raises for a bad film."""
     film = read_film(path, any_modality=any_modality)
-    square = None if film.pixels is None else preprocess(film.pixels, preprocessing)
-    return PreparedFilm(film=replace(film, pixels=None), pixels=square)
+    known = replace(film, pixels=None)
+    if film.pixels is None:
+        return PreparedFilm(film=known, pixels=None)
+    square, *more = (preprocess(film.pixels, one) for one in (preprocessing, *also))
+    return PreparedFilm(film=known, pixels=square, more=tuple(more))

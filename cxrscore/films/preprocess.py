@@ -77,6 +77,13 @@ def thumbnail(pixels: Pixels, side: int) -> NDArray[np.uint8]:
     return ((small.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def resize_maps(maps: Floats, height: int, width: int) -> Floats:
+    """Maps float32 [n,C,h,w] at another size, [n,C,height,width]: bilinear where they grow, means where they shrink."""
+    flat = maps.reshape(-1, *maps.shape[2:])
+    resized = [_resized(cast(Pixels, one), width, height) for one in flat]
+    return np.array(resized, np.float32).reshape(*maps.shape[:2], height, width)
+
+
 def _resized(pixels: Pixels, width: int, height: int) -> Pixels:
     """Two passes, because INTER_AREA averages only where it need not grow the other axis."""
     shrunk = (min(width, pixels.shape[1]), min(height, pixels.shape[0]))

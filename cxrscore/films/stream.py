@@ -19,18 +19,20 @@ def stream_films(
     paths: Sequence[str],
     preprocessing: Preprocessing,
     *,
+    also: Sequence[Preprocessing] = (),
     workers: int,
     ahead: int = 32,
     any_modality: bool = False,
 ) -> Iterator[PreparedFilm]:
-    """The films at `paths` below `folder`, in that order, each decoded by one of `workers` processes.
+    """The films at `paths` below `folder`, in that order, each decoded once, by one of `workers` processes; `also`
+    are further preprocessings that squares are wanted by.
 
     At most `ahead` films are decoded or waiting besides the one in use, however many there are. A stream that is
     left before its end cancels what is not yet begun. Raises InputError unless workers and ahead are at least 1.
     """
     if workers < 1 or ahead < 1:
         raise InputError(f"workers {workers} and ahead {ahead}, wanted at least 1 of each")
-    decoders = Decoders(min(workers, len(paths)), preprocessing, any_modality=any_modality)
+    decoders = Decoders(min(workers, len(paths)), preprocessing, also=also, any_modality=any_modality)
     return _stream([folder / path for path in paths], decoders, workers, ahead)
 
 

@@ -1,7 +1,7 @@
 """The process that decodes: ``python -m cxrscore.films.worker``, started by films.decoders and told what to do on
 its standard input, one line of JSON a film.
 
-It answers on its standard output with the length of a JSON text, the text, and the bytes of the square. What
+It answers on its standard output with the length of a JSON text, the text, and the bytes of the squares. What
 codecs print goes nowhere. It ends when its input does, so it never outlives whoever started it.
 """
 
@@ -33,6 +33,7 @@ def answer(line: bytes) -> bytes:
         found = prepare(
             Path(order["path"]),
             Preprocessing.from_dict(order["preprocessing"]),
+            also=[Preprocessing.from_dict(one) for one in order["also"]],
             any_modality=order["any_modality"],
         )
     except MemoryError:
@@ -40,7 +41,8 @@ def answer(line: bytes) -> bytes:
     known = {name: value for name, value in asdict(found.film).items() if name != "pixels"}
     bits = 0 if found.pixels is None else found.pixels.itemsize * 8
     head = json.dumps({"film": known, "bits": bits}).encode()
-    return LENGTH.pack(len(head)) + head + (b"" if found.pixels is None else found.pixels.tobytes())
+    squares = () if found.pixels is None else (found.pixels, *found.more)
+    return b"".join([LENGTH.pack(len(head)), head, *(square.tobytes() for square in squares)])
 
 
 def _limit_memory() -> None:

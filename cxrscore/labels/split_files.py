@@ -18,6 +18,7 @@ from cxrscore.labels.table import read_header, read_lines, read_table
 _OWN: Mapping[str, str] = {name: name for name in SPLIT_NAMES}
 _MIMIC: Mapping[str, str] = {"train": "train", "validate": "valid", "test": "test"}
 _LISTS: Mapping[str, str] = {"train_val": "train", "train": "train", "valid": "valid", "val": "valid", "test": "test"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LIST_NAME = re.compile(rf"(?:(?<=[_-])|^)({'|'.join(_LISTS)})(?=_list\b)")
 
 
@@ -92,5 +93,12 @@ def split_csv(split: Split, paths: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("film", "split"))
-    writer.writerows((paths[row], name) for row, name in sorted((row, n) for n, rows in split.parts() for row in rows))
+    writer.writerows(
+        (_cell(paths[row]), name) for row, name in sorted((row, n) for n, rows in split.parts() for row in rows)
+    )
     return text.getvalue()
+
+
+def _cell(path: str) -> str:
+    """The path, written so that no program for tables takes it for a formula; it is the same film."""
+    return f"./{path}" if path.startswith(_FORMULA) else path

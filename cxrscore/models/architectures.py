@@ -36,6 +36,7 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet-rgb": (_MEAN, _SD),
     "imagenet-caffe": (tuple(m / 255 for m in (103.939, 116.779, 123.68)), (1 / 255,) * 3),
     "unit": ((0.0,) * 3, (1.0,) * 3),
+    "signed-1024": ((0.5,) * 3, (1 / 2048,) * 3),
 }
 """Mean and divisor by channel, for films in 0..1, of each word of ModelSpec.normalize."""
 

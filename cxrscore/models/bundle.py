@@ -5,13 +5,16 @@ One file for every backend; reading it executes nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -24,10 +27,13 @@ FORMAT = "cxrscore-model"
 VERSION = 1
 KEY = "cxrscore"
 """Metadata key of the JSON document."""
+CHECKSUM = "cxrscore-sha256"
+"""Metadata key of the SHA-256 of the document and the tensors, hex."""
 LARGEST = 4 << 30
 """Bytes; a larger model file is refused unread."""
 LARGEST_DOCUMENT = 64 << 20
 """Characters; room for the hashes of three million films."""
+_LENGTH = struct.Struct("<Q")
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 
@@ -59,17 +65,47 @@ def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> Non
     whole = {"format": FORMAT, "version": VERSION, **document}
     _check_whole(path, whole)
     text = json.dumps(whole, allow_nan=False)
-    write_whole(path, safetensors.numpy.save(dict(tensors), metadata={KEY: text}))
+    write_whole(path, model_bytes(text, tensors))
+
+
+def model_bytes(text: str, tensors: Tensors) -> bytes:
+    """A document and its tensors as a file; equal ones are equal files."""
+    # safetensors writes the bytes as they lie in memory: of a transposed array they would be another one's.
+    rows = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    data = safetensors.numpy.save(rows, metadata={KEY: text, CHECKSUM: checksum(text, rows)})
+    # And it writes metadata in any order.
+    (length,) = _LENGTH.unpack_from(data)
+    header = json.loads(data[_LENGTH.size : _LENGTH.size + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    sorted_text = json.dumps(header, separators=(",", ":")).encode()
+    sorted_text += b" " * (-len(sorted_text) % 8)  # the tensors begin at a multiple of 8
+    return _LENGTH.pack(len(sorted_text)) + sorted_text + data[_LENGTH.size + length :]
+
+
+def checksum(text: str, tensors: Tensors) -> str:
+    """SHA-256 of a document and its tensors: damage that leaves a file readable would change its scores unseen."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        digest.update(np.ascontiguousarray(tensor).data)
+    return digest.hexdigest()
 
 
 def load_model(path: Path) -> ModelFile:
-    """Reads a model file; InputError if there is none, FileFormatError if it is not one of ours."""
+    """Reads a model file; InputError if there is none, FileFormatError if it is not one of ours, or was changed."""
     data = _read(path)
-    document = _document(path)
+    metadata = _metadata(path)
+    document = _document(path, metadata.get(KEY))
     try:
         tensors = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+    if CHECKSUM not in metadata:
+        raise FileFormatError(f"{path} has no checksum: it was not written by `cxrscore train`, or by an earlier one")
+    if metadata.get(CHECKSUM) != checksum(metadata[KEY], tensors):
+        raise FileFormatError(
+            f"{path} was changed after it was written: its checksum does not fit. Copy it anew from where it came."
+        )
     return ModelFile(
         path=path,
         spec=ModelSpec.from_dict(document["spec"]),
@@ -87,12 +123,15 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _metadata(path: Path) -> dict[str, str]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(KEY)
+            return file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _document(path: Path, text: str | None) -> dict[str, Any]:
     if text is None:
         raise FileFormatError(f"{path} holds tensors but no {KEY} document: it was not written by `cxrscore train`")
     if len(text) > LARGEST_DOCUMENT:

@@ -20,7 +20,9 @@ import safetensors.numpy
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import sha256_of, whole_file
+from cxrscore.models.foreign import read_base
 from cxrscore.models.keras_h5 import read_keras_h5
+from cxrscore.models.torch_file import SUFFIXES
 
 _LICENCE = "keras.applications, MIT"
 
@@ -78,11 +80,13 @@ def base_weights(choice: str, architecture: str) -> BaseWeights | None:
 
 
 def read_weights(path: Path, *, licence: str) -> BaseWeights:
-    """A safetensors file of neutral names, or a Keras .h5 weights file."""
+    """A safetensors file of neutral names, a Keras .h5 weights file, or a torch checkpoint of a DenseNet121."""
     if not path.is_file():
         raise InputError(f"there is no weights file at {path}. Give --weights imagenet, none, or the path of a file.")
     if path.suffix.lower() in (".h5", ".hdf5"):
         tensors = read_keras_h5(path)
+    elif path.suffix.lower() in SUFFIXES:
+        tensors = read_base(path)
     else:
         try:
             tensors = safetensors.numpy.load_file(path)

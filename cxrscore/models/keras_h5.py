@@ -7,31 +7,30 @@ paths of datasets below it such as ``conv1/bn/gamma:0``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError
-from cxrscore.files.guard import open_guarded, read_dataset
+from cxrscore.files.guard import File, open_guarded, read_dataset, read_names
 
 
 def read_keras_h5(path: Path) -> dict[str, Array]:
     """Neutral name -> array; FileFormatError if the file is not such a file or holds anything unsafe."""
     with open_guarded(path) as file:
-        root = file.get("model_weights", file)
-        names = _words(root, "layer_names")
+        above = "model_weights/" if "model_weights" in file.groups else ""
+        names = _words(file, above.rstrip("/"), "layer_names")
         if names is None:
             raise FileFormatError(f"{path} is not a Keras weights file: it has no attribute layer_names")
         tensors: dict[str, Array] = {}
         for layer in names:
-            prefix = f"{root.name}/{layer}".lstrip("/")
-            for weight in _words(root[layer], "weight_names") or []:
-                tensors[_neutral(layer, weight)] = read_dataset(file, f"{prefix}/{weight}")
+            for weight in _words(file, f"{above}{layer}", "weight_names") or []:
+                tensors[_neutral(layer, weight)] = read_dataset(file, f"{above}{layer}/{weight}")
     return tensors
 
 
-def _words(group: Any, attribute: str) -> list[str] | None:
-    values = group.attrs.get(attribute)
-    return None if values is None else [v.decode() if isinstance(v, bytes) else str(v) for v in values]
+def _words(file: File, group: str, attribute: str) -> list[str] | None:
+    if group not in file.groups:
+        raise FileFormatError(f"{file.name} has no group {group}")
+    return read_names(file, attribute, group=group)
 
 
 def _neutral(layer: str, weight: str) -> str:

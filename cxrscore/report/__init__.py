@@ -21,7 +21,7 @@ from cxrscore.report.heatmaps import Panel, panels
 from cxrscore.report.inputs import Named, open_named
 from cxrscore.report.page import render
 from cxrscore.report.parts import Parts, make_parts
-from cxrscore.report.provenance import training
+from cxrscore.report.provenance import plotted
 from cxrscore.report.summary import Summary, summarise
 from cxrscore.scores.data import Scores
 
@@ -106,13 +106,16 @@ def _save_figures(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"cannot make the folder {folder} for figures: {error.strerror}") from error
-    told = training(scores.provenance)
+    told = plotted(scores.provenance)
     labelled = any(np.isfinite(one.truth).any() for one in data)
     wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [
         ("roc", kind, any(math.isfinite(one.auc) for one in data), lambda: draw.roc_grid(data)),
         ("calibration", kind, labelled, lambda: draw.reliability_grid(data)),
         ("distributions", kind, any(len(one.all_prob) for one in data), lambda: draw.distribution_grid(data)),
-        ("loss", kind, bool(told.epochs), lambda: draw.loss_grid(told)),
+        *(
+            (f"loss-{place}" if len(told) > 1 else "loss", kind, True, lambda one=one: draw.loss_grid(one))
+            for place, one in enumerate(told, start=1)
+        ),
         *((name, kind, True, make) for name, make in _forests(parts)),
         *(
             (f"heatmap-{place:02d}", "png", True, lambda panel=panel: draw.panel_figure(panel))

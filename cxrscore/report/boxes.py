@@ -21,7 +21,7 @@ from cxrscore.labels.match import match_rows
 from cxrscore.metrics import Share, energy_inside, iou, pointing_game
 from cxrscore.metrics.estimates import Z
 from cxrscore.report.inputs import check_paths
-from cxrscore.report.provenance import text
+from cxrscore.report.provenance import models, text
 from cxrscore.scores.data import Scores
 
 SIDE = 128
@@ -98,9 +98,9 @@ def localise(scores: Scores, path: Path, name: str) -> Localisation:
     film.
     """
     check_paths(scores, name)
-    fit = text(scores.provenance, "preprocessing", "fit") or "stretch"
-    if fit != "stretch":
-        raise InputError(f"films of {name} were fitted by {fit}; boxes are compared where films were stretched only")
+    fits_of = {text(model, "document", "preprocessing", "fit") or "stretch" for model in models(scores.provenance)}
+    if other := " and ".join(sorted(fits_of - {"stretch"})):
+        raise InputError(f"films of {name} were fitted by {other}; boxes are compared where films were stretched only")
     boxes = read_boxes(path)
     masks, unused = _masks(scores, boxes)
     if not masks:

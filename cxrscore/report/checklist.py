@@ -9,11 +9,11 @@ CLAIM 2024: Tejani et al., Radiology: Artificial Intelligence 6, 2024. TRIPOD+AI
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cxrscore.report.provenance import look, number, text, training
+from cxrscore.report.provenance import leaked, look, mean_words, models, number, text, training
 from cxrscore.report.summary import Summary
 from cxrscore.scores.data import Scores
 
@@ -59,13 +59,12 @@ Row = tuple[str, str, str, str]
 
 def _data(scores: Scores, summary: Summary) -> list[Row]:
     told = scores.provenance
-    split = look(told, "model", "document", "training", "split")
     labels = text(told, "labels", "file")
     layout = text(told, "labels", "dataset")
     return [
         ("Data sources", "Data", "5a", _folder(told)),
         ("Eligibility criteria", "Data", "6b", ""),
-        ("Preprocessing", "Data", "7", _pairs(look(told, "preprocessing"))),
+        ("Preprocessing", "Data", "7", _each(told, lambda model: _pairs(look(model, "document", "preprocessing")))),
         ("De-identification", "Data", "", "patients go by numbers; paths of films may still name them"),
         ("Missing data", "Data", "11", _missing(scores, summary)),
         (
@@ -75,27 +74,38 @@ def _data(scores: Scores, summary: Summary) -> list[Row]:
             _listed(labels, layout),
         ),
         ("Quality of the reference standard", "Reference standard", "8b", ""),
-        ("Partitions", "Data partitions", "12a", _split(split)),
-        ("Level at which partitions are disjoint", "Data partitions", "12a", _disjoint(told, split)),
+        ("Partitions", "Data partitions", "12a", _each(told, lambda model: _split(_parts(model)))),
+        ("Level at which partitions are disjoint", "Data partitions", "12a", _disjoint(told)),
         ("Sample size, and why", "Data partitions", "10", ""),
     ]
 
 
 def _model(told: Mapping[str, Any]) -> list[Row]:
-    document = look(told, "model", "document")
-    trained = look(document, "training")
-    versions, start = look(trained, "versions"), look(trained, "weights")
-    tuned = training(told)
-    best = "" if tuned.best_epoch is None else f"epoch {tuned.best_epoch}, the best {tuned.monitor_words}"
-    return [
-        ("Model", "Model", "12c", _pairs(look(document, "spec"), leave_out="findings")),
-        ("Software", "Model", "", _listed(_pairs(versions), text(told, "backend", "framework"))),
-        ("Initial parameters", "Model", "12c", _listed(text(start, "name"), text(start, "licence"))),
-        ("Training", "Training", "12c", _pairs(look(trained, "recipe"))),
-        ("Choice of the final model", "Training", "12c", best),
-        ("Class imbalance", "Training", "13", _after("loss ", text(trained, "recipe", "loss"))),
-        ("Ensembling", "Training", "12c", text(document, "ensemble")),
-    ]
+    framework = text(told, "backend", "framework")
+    rows = (
+        ("Model", "Model", "12c", lambda model: _pairs(look(model, "document", "spec"), leave_out="findings")),
+        ("Software", "Model", "", lambda model: _listed(_pairs(look(_trained(model), "versions")), framework)),
+        ("Initial parameters", "Model", "12c", _start),
+        ("Training", "Training", "12c", lambda model: _pairs(look(_trained(model), "recipe"))),
+        ("Choice of the final model", "Training", "12c", _chosen),
+        ("Class imbalance", "Training", "13", lambda model: _after("loss ", text(_trained(model), "recipe", "loss"))),
+    )
+    told_of_each = [(topic, claim, tripod, _each(told, words)) for topic, claim, tripod, words in rows]
+    return [*told_of_each, ("Ensembling", "Training", "12c", mean_words(told))]
+
+
+def _trained(model: Any) -> Any:
+    return look(model, "document", "training")
+
+
+def _start(model: Any) -> str:
+    weights = look(_trained(model), "weights")
+    return _listed(text(weights, "name"), text(weights, "licence"))
+
+
+def _chosen(model: Any) -> str:
+    tuned = training(model)
+    return "" if tuned.best_epoch is None else f"epoch {tuned.best_epoch}, the best {tuned.monitor_words}"
 
 
 def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:
@@ -112,8 +122,18 @@ def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:
         ("Films included and left out", "Results", "20a", _flow(summary)),
         ("Estimates of performance", "Results", "23a", "see ROC curves and Findings" if labelled else ""),
         ("Failure analysis", "Results", "", _failures(summary)),
-        ("Availability of the model", "Other information", "22", _after("SHA-256 ", text(told, "model", "sha256"))),
-        ("Licence of the weights", "Other information", "", text(told, "model", "document", "licence")),
+        (
+            "Availability of the model",
+            "Other information",
+            "22",
+            _each(told, lambda model: _after("SHA-256 ", text(model, "sha256"))),
+        ),
+        (
+            "Licence of the weights",
+            "Other information",
+            "",
+            _each(told, lambda model: text(model, "document", "licence")),
+        ),
     ]
 
 
@@ -135,10 +155,22 @@ def _split(split: Any) -> str:
     return ", ".join(f"{name} {count:,.0f}" for name, count in parts if math.isfinite(count))
 
 
-def _disjoint(told: Mapping[str, Any], split: Any) -> str:
-    if training(told).leaked:
+def _parts(model: Any) -> Any:
+    return look(model, "document", "training", "split")
+
+
+def _disjoint(told: Mapping[str, Any]) -> str:
+    if leaked(told):
         return "LEAKED: the partitions are not disjoint"
-    return text(split, "rule")
+    return _each(told, lambda model: text(_parts(model), "rule"))
+
+
+def _each(told: Mapping[str, Any], words: Callable[[Any], str]) -> str:
+    """The words of each model that scored, once where they are the same."""
+    found = [words(model) for model in models(told)]
+    if len(set(found)) < 2:
+        return found[0] if found else ""
+    return "; ".join(f"model {place}: {one or NOT_RECORDED}" for place, one in enumerate(found, start=1))
 
 
 def _uncertainty(summary: Summary) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.films import Status
-from cxrscore.report.provenance import look
+from cxrscore.report.provenance import look, models
 from cxrscore.report.summary import SEEN
 from cxrscore.scores.data import Scores
 
@@ -53,14 +53,15 @@ class Drifts:
 
 def drifts(scores: Scores) -> Drifts:
     """From the films that the model had not seen, or all where it had seen all."""
-    told = look(scores.provenance, "model", "document", "validation", "score_quantiles")
+    scorers = models(scores.provenance)
+    told = look(scorers[0], "document", "validation", "score_quantiles") if len(scorers) == 1 else None
     scored = scores.films.status == Status.OK
     unseen = scored & ~np.isin(scores.films.split, SEEN)
     rows = np.flatnonzero(unseen if unseen.any() else scored)
     if not isinstance(told, dict):
-        return Drifts(
-            findings=(), films=len(rows), why="The model's file does not tell how its validation scores were spread."
-        )
+        several = "The scores are means over models, and each model's file tells only of its own."
+        alone = "The model's file does not tell how its validation scores were spread."
+        return Drifts(findings=(), films=len(rows), why=several if len(scorers) > 1 else alone)
     if len(rows) < LEAST:
         why = f"{len(rows)} films are too few to say how scores are spread; {LEAST} are wanted."
         return Drifts(findings=(), films=len(rows), why=why)

@@ -24,17 +24,10 @@ from cxrscore.report.forest import difference_plot, gap_plot
 from cxrscore.report.groups import LEAST_FILMS, LEAST_OF_A_CLASS, Grouping
 from cxrscore.report.heatmaps import HIGHEST, Panel
 from cxrscore.report.parts import Parts
-from cxrscore.report.provenance import Training, text, training
+from cxrscore.report.provenance import Training, leaked, mean_words, models, plotted, text
 from cxrscore.report.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
 from cxrscore.scores.data import Scores
-
-
-def visible(text: str) -> str:
-    """The text with every character that does not print, or that turns its neighbours round, shown by its code."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"[U+{ord(c):04X}]" for c in text)
-
+from cxrscore.visible import visible
 
 SECTIONS = {
     "roc": "ROC curves",
@@ -94,8 +87,10 @@ def render(
 def _origin(told: Mapping[str, Any]) -> dict[str, Any]:
     """What the provenance tells."""
     return {
-        "training": training(told),
-        "losses": _losses(training(told)),
+        "leaked": leaked(told),
+        "trainings": [(one, _losses(one)) for one in plotted(told)],
+        "means": mean_words(told),
+        "models": len(models(told)),
         "explainer": text(told, "explainer", "name"),
         "tap": text(told, "explainer", "tap"),
         "facts": tables.facts(told),
@@ -207,9 +202,11 @@ def _p(value: float) -> str:
 
 
 def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The four things a reader asks first, those left out of which nothing is known."""
+    """The things a reader asks first, those left out of which nothing is known."""
+    names = [text(one, "document", "spec", "architecture") or text(one, "file") for one in models(told)]
     asked = (
-        ("Model", text(told, "model", "document", "spec", "architecture") or text(told, "model", "file")),
+        ("Models" if len(names) > 1 else "Model", ", ".join(dict.fromkeys(name for name in names if name))),
+        ("Scores", mean_words(told)),
         ("Backend", text(told, "backend", "framework") or text(told, "backend", "name")),
         ("Device", text(told, "backend", "device")),
         ("Scored", text(told, "created")[:10]),

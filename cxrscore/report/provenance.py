@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+MOST_PLOTTED = 16
+"""Models whose training a page draws: a file may name any number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
@@ -27,14 +30,16 @@ class Training:
     """How the model came to be, as far as its file says.
 
     monitor     name of the figure by which the best epoch was chosen, "" where unknown
-    best_epoch  number of that epoch, None where unknown
+    best_epoch  number of that epoch, None where unknown or where none was
     leaked      True where films or patients stood in more than one split
+    model       name of the model's file, "" where unknown
     """
 
     epochs: tuple[Epoch, ...]
     monitor: str
     best_epoch: int | None
     leaked: bool
+    model: str = ""
 
     @property
     def monitor_words(self) -> str:
@@ -77,9 +82,37 @@ def texts(tree: Any, *keys: str) -> tuple[str, ...]:
     return tuple(str(part) for part in value) if isinstance(value, list | tuple) else ()
 
 
-def training(provenance: Mapping[str, Any]) -> Training:
-    """What the model's document says of its training."""
-    told = look(provenance, "model", "document", "training")
+def models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What is told of each model that scored; more than one where scores are means over models."""
+    found = look(provenance, "models")
+    return tuple(found) if isinstance(found, list | tuple) else ()
+
+
+def mean_words(provenance: Mapping[str, Any]) -> str:
+    """What scores are means over, in words; "" where they are those of one model, of films as they are."""
+    many, views = len(models(provenance)), number(provenance, "views", "number")
+    over = [f"{many} models"] * (many > 1) + [f"{views:.0f} views of each film"] * (views > 1)
+    return f"mean over {' and '.join(over)}" if over else ""
+
+
+def leaked(provenance: Mapping[str, Any]) -> bool:
+    """Whether films or patients stood in more than one split of any of the models."""
+    return any(one.leaked for one in trainings(provenance))
+
+
+def trainings(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
+    """What the document of each model says of its training."""
+    return tuple(training(one) for one in models(provenance))
+
+
+def plotted(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
+    """Those of the first models that tell a history."""
+    return tuple(one for one in trainings(provenance)[:MOST_PLOTTED] if one.epochs)
+
+
+def training(model: Any) -> Training:
+    """What a model's document says of its training."""
+    told = look(model, "document", "training")
     monitor = text(told, "monitor")
     best = number(told, "best_epoch")
     history = look(told, "history")
@@ -88,8 +121,9 @@ def training(provenance: Mapping[str, Any]) -> Training:
         if isinstance(history, list | tuple)
         else (),
         monitor=monitor,
-        best_epoch=int(best) if math.isfinite(best) else None,
+        best_epoch=int(best) if math.isfinite(best) and best >= 1 else None,
         leaked=look(told, "leaked") is True,
+        model=text(model, "file"),
     )
 
 

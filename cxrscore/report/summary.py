@@ -29,7 +29,7 @@ from cxrscore.metrics import (
     negative_baseline,
 )
 from cxrscore.report.areas import Areas, Drawing, Interval, areas, patient_groups
-from cxrscore.report.provenance import texts, training
+from cxrscore.report.provenance import leaked, texts
 from cxrscore.scores.data import SPLITS, Scores
 
 FEW_POSITIVES = 10
@@ -231,10 +231,10 @@ def _result(scores: Scores, truth: Floats, prob: Floats, found: Areas, column: i
 
 def _warnings(scores: Scores, assessed: Assessed, scored: int) -> tuple[str, ...]:
     found = []
-    if training(scores.provenance).leaked:
+    if leaked(scores.provenance):
         found.append(
-            "LEAKED: the same patients or films stood in more than one split when this model was trained. "
-            "Its figures are better than they would be on new patients."
+            "LEAKED: the same patients or films stood in more than one split when a model of these scores was trained. "
+            "The figures are better than they would be on new patients."
         )
     if assessed.basis == "seen":
         found.append(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.films import Status
-from cxrscore.report.provenance import look, number, text, training
+from cxrscore.report.provenance import look, mean_words, models, number, text, training
 from cxrscore.scores.data import Scores
 
 HIGHEST = 3
@@ -87,12 +87,15 @@ def status_words(code: int) -> str:
 
 def facts(provenance: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
     """What scored what, with which model: groups of (term, words), those left out of which nothing is known."""
-    groups = (
-        ("Run", _run(provenance)),
-        ("Films and labels", _input(provenance)),
-        ("Model", _model(look(provenance, "model"))),
-        ("Training", _training(provenance)),
-    )
+    groups = [("Run", _run(provenance)), ("Films and labels", _input(provenance))]
+    known_models = models(provenance)
+    for place, model in enumerate(known_models, start=1):
+        which = f" {place} of {len(known_models)}" if len(known_models) > 1 else ""
+        groups += [
+            (f"Model{which}", _model(model)),
+            (f"Origin{which}", _imported(model)),
+            (f"Training{which}", _training(model)),
+        ]
     known = ((name, tuple((term, words) for term, words in rows if words)) for name, rows in groups)
     return tuple((name, rows) for name, rows in known if rows)
 
@@ -104,6 +107,7 @@ def _run(told: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Command", text(told, "command")),
         ("Backend", _join(text(told, "backend", "name"), text(told, "backend", "framework"))),
         ("Device", _join(text(told, "backend", "device"), text(told, "backend", "precision"))),
+        ("Scores", mean_words(told)),
         ("Films per second", _figure(number(told, "films_per_second"))),
         ("Heat maps", _join(text(told, "explainer", "name"), _after("tap ", text(told, "explainer", "tap")))),
     ]
@@ -113,7 +117,6 @@ def _input(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Folder", text(told, "films", "folder")),
         ("Other files in it", text(told, "films", "other_files")),
-        ("Preprocessing", _pairs(look(told, "preprocessing"))),
         ("Labels", _join(text(told, "labels", "file"), text(told, "labels", "dataset"))),
         ("Labels matched", text(told, "labels", "matched")),
         ("Labels SHA-256", text(told, "labels", "sha256")),
@@ -127,25 +130,42 @@ def _model(told: Any) -> list[tuple[str, str]]:
         ("SHA-256", text(told, "sha256")),
         ("Architecture", text(spec, "architecture")),
         ("Input", _after("", text(spec, "size"), " pixels a side")),
+        ("Preprocessing", _pairs(look(told, "document", "preprocessing"))),
         ("Normalisation", text(spec, "normalize")),
         ("Head and activation", _join(text(spec, "head"), text(spec, "activation"))),
         ("Licence", text(told, "document", "licence")),
     ]
 
 
-def _training(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    told = look(provenance, "model", "document", "training")
-    best = training(provenance).best_epoch
+def _imported(model: Any) -> list[tuple[str, str]]:
+    """Of a model that others trained; nothing of one that was trained here."""
+    told = look(model, "document", "training")
+    if look(told, "imported") is None:
+        return []
+    return [
+        ("Imported", text(told, "created")),
+        ("From", _join(text(told, "weights", "name"), text(told, "weights", "licence"))),
+        ("SHA-256", text(told, "weights", "sha256")),
+        ("As a file of", text(told, "imported", "kind")),
+        ("Outputs in it", text(told, "imported", "outputs")),
+    ]
+
+
+def _training(model: Any) -> list[tuple[str, str]]:
+    told = look(model, "document", "training")
+    if look(told, "imported") is not None:
+        return []  # what only a training run can tell is empty or 0
+    best = training(model).best_epoch
     return [
         ("Trained", text(told, "created")),
         ("Backend", text(told, "backend")),
-        ("Trained part", text(provenance, "model", "document", "spec", "trainable")),
+        ("Trained part", text(model, "document", "spec", "trainable")),
         ("Starting weights", _join(text(told, "weights", "name"), text(told, "weights", "licence"))),
         ("Recipe", _pairs(look(told, "recipe"))),
         ("Split", _pairs(look(told, "split"), leave_out="sha256")),
         ("Patients", text(told, "patients")),
         ("Labels", _join(text(told, "labels", "file"), text(told, "labels", "dataset"))),
-        ("Best epoch", "" if best is None else _join(str(best), _after("by ", training(provenance).monitor_words))),
+        ("Best epoch", "" if best is None else _join(str(best), _after("by ", training(model).monitor_words))),
         ("Seed", text(told, "seed")),
     ]
 

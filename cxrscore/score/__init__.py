@@ -1,4 +1,4 @@
-"""One scoring run: films and a model in, one HDF5 file out. Killed and started again, it goes on where it was."""
+"""One scoring run: films and models in, one HDF5 file out. Killed and started again, it goes on where it was."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import time
 
 import numpy as np
 
-from cxrscore.films import Status
+from cxrscore.films import FoundFilms, Status, require_films
+from cxrscore.models.bundle import ModelFile
 from cxrscore.progress import Progress, silent
-from cxrscore.score.closing import merge_shards, provenance_of
-from cxrscore.score.job import prepare_job
+from cxrscore.score.closing import merge_shards, provenance_of, unread
+from cxrscore.score.job import LEFT_OPEN, known_inputs, load_models, prepare_job
 from cxrscore.score.options import ScoreOptions, ScoreResult
 from cxrscore.score.scorer import Scorer, golden_difference
 from cxrscore.score.shards import compute_shards
-from cxrscore.scores import leaked, open_run, open_scores
+from cxrscore.scores import finished_claim, open_run, read_films
 
 __all__ = ["ScoreOptions", "ScoreResult", "score_films"]
 
@@ -21,10 +22,11 @@ __all__ = ["ScoreOptions", "ScoreResult", "score_films"]
 def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResult:
     """Scores every film below a folder, into one file that is written whole or not at all."""
     started = time.monotonic()
-    job = prepare_job(options)
-    run = open_run(
-        options.output, job.found.paths, job.file.spec.findings, job.fingerprint, overwrite=options.overwrite
-    )
+    files, found = load_models(options), require_films(options.films)
+    if backend := _finished_by(options, files, found):
+        return _result(options, files, found, 0, started, backend)
+    job = prepare_job(options, files, found)
+    run = open_run(options.output, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
     if not run.complete:
         difference, scorer = golden_difference(job), Scorer(job)
@@ -37,20 +39,45 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
             seconds=time.monotonic() - started,
         )
         merge_shards(run, job, provenance)
-    return _result(options, computed, time.monotonic() - started, job.backend)
+    return _result(options, files, found, computed, started, job.backend, job.changes)
 
 
-def _result(options: ScoreOptions, computed: int, seconds: float, backend: str) -> ScoreResult:
-    scores = open_scores(options.output)
-    bad = np.flatnonzero(scores.films.status != Status.OK)
-    failed = {scores.films.path[i]: scores.films.message[i] for i in bad}
+def _finished_by(options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms) -> str | None:
+    """The backend that has made the output of just this call, None where it is still to be made. No framework is
+    loaded for this answer; what the call leaves open, the output has settled."""
+    if options.overwrite:
+        return None
+    findings, known = files[0].spec.findings, known_inputs(options, files)
+    claim = finished_claim(options.output, found.paths, findings, known, LEFT_OPEN)
+    if claim is None:
+        return None
+    backend, device = str(claim.inputs.get("backend")), str(claim.inputs.get("device"))
+    wanted = {"auto": device, "cuda": "cuda:0"}.get(options.device, options.device)
+    return backend if options.backend in (None, backend) and wanted == device else None
+
+
+def _result(
+    options: ScoreOptions,
+    files: tuple[ModelFile, ...],
+    found: FoundFilms,
+    computed: int,
+    started: float,
+    backend: str,
+    notes: tuple[str, ...] = (),
+) -> ScoreResult:
+    films = read_films(options.output)
+    bad = np.flatnonzero(films.status != Status.OK)
     return ScoreResult(
         output=options.output,
-        found=len(scores.films.path),
-        scored=len(scores.films.path) - len(bad),
-        failed=failed,
+        found=len(films.path),
+        scored=len(films.path) - len(bad),
+        failed={films.path[row]: films.message[row] for row in bad},
         computed=computed,
-        seconds=seconds,
+        seconds=time.monotonic() - started,
         backend=backend,
-        leaked=leaked(scores.provenance),
+        models=tuple(file.sha256 for file in files),
+        views=max(1, options.views),
+        notes=notes,
+        leaked=any(file.document["training"]["leaked"] for file in files),
+        unread=tuple(unread(found, options)),
     )

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import cxrscore
 from cxrscore.contract import Floats
-from cxrscore.films import Status, stream_films, thumbnail
+from cxrscore.films import FoundFilms, Status, stream_films, thumbnail
 from cxrscore.labels import JoinedLabels
-from cxrscore.score.job import Job
+from cxrscore.models.bundle import ModelFile
+from cxrscore.score.job import Job, known_inputs
+from cxrscore.score.options import ScoreOptions
 from cxrscore.scores import SPLITS, Run, Thumbnails, shown_films
 
 THUMBNAIL = 256
@@ -22,32 +25,41 @@ THUMBNAIL = 256
 
 def merge_shards(run: Run, job: Job, provenance: dict[str, Any]) -> None:
     """Joins the shards with labels, splits and small films into the scores file."""
-    paths = job.found.paths
-    hashes: list[str] = []
-    probs, scored = [], 0
-    for k in range(len(run.shards)):  # one at a time: their heat maps need not be in memory together
-        shard = run.read(k)
-        hashes.extend(shard.sha256)
-        probs.append(shard.prob)
-        scored += int((shard.status == Status.OK).sum())
-    prob = np.concatenate(probs)
+    paths, findings = job.paths, job.findings
+    columns = [run.read_columns(k, "films/sha256", "films/status", "scores/prob") for k in range(len(run.shards))]
+    hashes = [digest.decode() for shard in columns for digest in shard["films/sha256"].tolist()]
+    prob = np.concatenate([shard["scores/prob"] for shard in columns])
+    scored = sum(int((shard["films/status"] == Status.OK).sum()) for shard in columns)
     provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
-    findings = job.file.spec.findings
     truth = np.full((len(paths), len(findings)), np.nan, np.float32)
     patient = np.full(len(paths), -1, np.int32)
     if job.labels is not None:
         truth = _columns(job.labels, findings)
         patient = _numbers(job.labels.patients)
-    thresholds = job.file.document.get("thresholds", {})
     run.merge(
-        split=np.array([SPLITS.index(job.file.seen.get(digest[:16], "")) for digest in hashes], np.uint8),
+        split=_splits(job, hashes),
         patient=patient,
         truth=truth,
-        thresholds=np.array([thresholds.get(f, {}).get("prob", np.nan) for f in findings], np.float32),
+        thresholds=_thresholds(job),
         thumbnails=_thumbnails(job, prob, truth),
         provenance=provenance,
         names=film_names(hashes) if job.options.no_paths else None,
     )
+
+
+def _splits(job: Job, hashes: Sequence[str]) -> NDArray[np.uint8]:
+    """What the models had to do with each film: training by any of them counts before validation by another."""
+    seen: dict[str, str] = {}
+    for file in job.files:
+        seen |= {digest: split for digest, split in file.seen.items() if seen.get(digest) != "train"}
+    return np.array([SPLITS.index(seen.get(digest[:16], "")) for digest in hashes], np.uint8)
+
+
+def _thresholds(job: Job) -> Floats:
+    """The model's operating points, float32 [C]. Those of models or views that are averaged were chosen on other
+    probabilities than their means, so there are none then."""
+    points = {} if job.options.means else job.files[0].document.get("thresholds", {})
+    return np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
 
 
 def film_names(hashes: Sequence[str]) -> list[str]:
@@ -69,13 +81,13 @@ def _numbers(patients: Sequence[str | None]) -> Any:
 
 
 def _thumbnails(job: Job, prob: Floats, truth: Floats) -> Thumbnails:
-    """Small films for the report, as the network saw them, so that heat maps lie over them."""
+    """Small films for the report, as the first network saw them, so that heat maps lie over them."""
     rows = shown_films(prob, truth, job.options.thumbnails)
-    paths = [job.found.paths[row] for row in rows]
+    paths = [job.paths[row] for row in rows]
     stream = stream_films(
         job.options.films,
         paths,
-        job.preprocessing,
+        job.squares[0],
         workers=job.options.workers,
         any_modality=job.options.any_modality,
     )
@@ -100,40 +112,64 @@ def provenance_of(
         "films_per_second": round(computed / max(seconds, 1e-9), 3),
         "backend": {
             "name": job.backend,
-            "framework": job.model.framework,
-            "device": job.model.device,
+            "framework": job.models[0].framework,
+            "device": job.models[0].device,
             "precision": job.options.precision,
             "batch_size": job.options.batch_size,
             "golden_difference": golden_difference,
         },
-        "model": {"file": job.options.model.name, "sha256": job.file.sha256, "document": _document(job)},
-        "preprocessing": job.file.document["preprocessing"],
+        "models": [{"file": file.path.name, "sha256": file.sha256, "document": _document(file)} for file in job.files],
+        "views": known_inputs(job.options, job.files)["views"],
         "explainer": {"name": job.options.explainer, "tap": tap},
         "films": {
             "folder": job.options.films.name,
-            "found": len(job.found.paths),
+            "found": len(job.paths),
             "other_files": job.found.others,
         },
         "labels": job.labels_file,
-        "warnings": [f"{name} could not be read" for name in job.found.unreadable],
+        "warnings": [*_warnings(job), *job.changes, *unread(job.found, job.options)],
     }
     return _without_names(told) if job.options.no_paths else told
 
 
-def _document(job: Job) -> dict[str, Any]:
+def _warnings(job: Job) -> list[str]:
+    """What must be known of scores that are means, though no single model's file says it."""
+    told = []
+    if job.options.means and any(file.document.get("thresholds") for file in job.files):
+        told.append(
+            "There are no operating points: those of the models were chosen on the probabilities of each model alone, "
+            "of films as they are, and do not fit means."
+        )
+    if len({preprocessing.fit for preprocessing in job.preprocessings}) > 1:
+        told.append(
+            "The models stretch, pad or crop films differently. Heat maps are those of the models that do as the first."
+        )
+    return told
+
+
+def unread(found: FoundFilms, options: ScoreOptions) -> list[str]:
+    """What of the folder could not be looked at, one text each; only how much, where no name may be told."""
+    names = found.unreadable
+    if options.no_paths:
+        return [f"{len(names)} files or folders could not be read"] if names else []
+    return [f"{name} could not be read" for name in names]
+
+
+def _document(file: ModelFile) -> dict[str, Any]:
     """The model's document without the films it was made with."""
-    return {key: value for key, value in job.file.document.items() if key != "films"}
+    return {key: value for key, value in file.document.items() if key != "films"}
 
 
 def _without_names(told: dict[str, Any]) -> dict[str, Any]:
     """Provenance without names of files and folders, the user's own."""
-    document = copy.deepcopy(told["model"]["document"])
-    document.get("training", {}).get("labels", {})["file"] = ""
+    models = copy.deepcopy(told["models"])
+    for model in models:
+        model["file"] = ""
+        model["document"].get("training", {}).get("labels", {})["file"] = ""
     return {
         **told,
         "command": [],
-        "model": {**told["model"], "file": "", "document": document},
+        "models": models,
         "films": {**told["films"], "folder": ""},
         "labels": told["labels"] and {**told["labels"], "file": ""},
-        "warnings": [f"{len(told['warnings'])} files or folders could not be read"] if told["warnings"] else [],
     }

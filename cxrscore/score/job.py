@@ -1,8 +1,9 @@
-"""What a scoring run starts from: films found, labels joined, a model built by a backend."""
+"""What a scoring run starts from: films found, labels joined, models built by one backend."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cxrscore
@@ -10,64 +11,156 @@ from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Model
 from cxrscore.errors import InputError
-from cxrscore.films import FoundFilms, Preprocessing, require_films
+from cxrscore.films import FoundFilms, Preprocessing
 from cxrscore.models.bundle import ModelFile, load_model
 from cxrscore.score.options import ScoreOptions
+from cxrscore.score.views import LIMITS
+from cxrscore.scores import frozen_films
+
+LEFT_OPEN = ("backend", "framework", "device")
+"""Inputs of a run that a call may leave to the installation: what a finished file says of them then holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run that is ready to compute. ``labels`` is None, and ``labels_file`` too, where there is no label table."""
+    """A run that is ready to compute.
+
+    paths        the films of the run: those found, unless it was begun before and its list is frozen
+    found        what lies below the folder now
+    labels       None, and ``labels_file`` too, where there is no label table
+    files        the models, one or more, in the order in which they were named
+    models       the same, built
+    """
 
     options: ScoreOptions
+    paths: tuple[str, ...]
     found: FoundFilms
     labels: lab.JoinedLabels | None
     labels_file: dict[str, Any] | None
-    file: ModelFile
+    files: tuple[ModelFile, ...]
     backend: str
-    model: Model
+    models: tuple[Model, ...]
 
     @property
-    def preprocessing(self) -> Preprocessing:
-        return Preprocessing.from_dict(self.file.document["preprocessing"])
+    def findings(self) -> tuple[str, ...]:
+        return self.files[0].spec.findings
+
+    @property
+    def preprocessings(self) -> tuple[Preprocessing, ...]:
+        """Of each model."""
+        return tuple(Preprocessing.from_dict(file.document["preprocessing"]) for file in self.files)
+
+    @property
+    def squares(self) -> tuple[Preprocessing, ...]:
+        """The different ones among them, by which each film is made square once; the first model's is the first."""
+        return tuple(dict.fromkeys(self.preprocessings))
 
     @property
     def fingerprint(self) -> dict[str, Any]:
         """All that decides the numbers of a run: two runs that differ in any of it are not mixed."""
-        return {
-            "cxrscore": cxrscore.__version__,
-            "model": self.file.sha256,
-            "preprocessing": self.file.document["preprocessing"],
-            "backend": self.backend,
-            "framework": self.model.framework,
-            "device": self.model.device,
-            "precision": self.options.precision,
-            "batch_size": self.options.batch_size,
-            "explainer": self.options.explainer,
-            "tap": self.options.tap,
-            "maps": self.options.maps,
-            "any_modality": self.options.any_modality,
-            "no_paths": self.options.no_paths,
-        }
+        first = self.models[0]
+        computed = {"backend": self.backend, "framework": first.framework, "device": first.device}
+        return {**known_inputs(self.options, self.files), **computed}
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What has changed in the folder since the run began, in words without names."""
+        there, own = set(self.found.paths), set(self.paths)
+        added, gone = len(there - own), len(own - there)
+        told = []
+        if added:
+            told.append(
+                f"{_films(added)} added to the folder after the run had begun, and not scored: a run keeps to the list "
+                "it began with. To have all, score with another -o, or anew with --overwrite."
+            )
+        if gone:
+            told.append(
+                f"{_films(gone)} removed from the folder after the run had begun; those not scored by then have a "
+                "status instead."
+            )
+        return tuple(told)
 
 
-def prepare_job(options: ScoreOptions) -> Job:
+def _films(number: int) -> str:
+    return f"{number} film was" if number == 1 else f"{number} films were"
+
+
+def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str, Any]:
+    """What of a run's fingerprint is known before a framework is loaded: all but LEFT_OPEN."""
+    views = {"number": options.views, "seed": options.seed, "limits": asdict(LIMITS)} if options.views > 1 else None
+    return {
+        "cxrscore": cxrscore.__version__,
+        "models": [file.sha256 for file in files],
+        "views": views,
+        "precision": options.precision,
+        "batch_size": options.batch_size,
+        "explainer": options.explainer,
+        "tap": options.tap,
+        "maps": options.maps,
+        "any_modality": options.any_modality,
+        "no_paths": options.no_paths,
+    }
+
+
+def load_models(options: ScoreOptions) -> tuple[ModelFile, ...]:
+    """The model files; InputError unless all give the same findings in the same order."""
+    files = tuple(load_model(path) for path in options.models)
+    for file in files[1:]:
+        if difference := _difference(files[0].spec.findings, file.spec.findings):
+            raise InputError(
+                f"{files[0].path} and {file.path} do not give the same findings: {difference}. The scores of an "
+                "ensemble are means finding by finding: name models of the same findings in the same order."
+            )
+    return files
+
+
+def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
+    """What tells apart two lists of findings, in words; "" where they are the same."""
+    lacks, extra = [f for f in one if f not in other], [f for f in other if f not in one]
+    words = [f"the second lacks {', '.join(lacks)}"] * bool(lacks) + [f"the second has {', '.join(extra)}"] * bool(
+        extra
+    )
+    if words or one == other:
+        return " and ".join(words)
+    place = next(i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+    return f"their order differs, number {place + 1} is {one[place]} and {other[place]}"
+
+
+def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms) -> Job:
     """Reads all that a run needs but the films themselves; raises what is wrong with any of it."""
-    file = load_model(options.model)
-    found = require_films(options.films)
-    labels, labels_file = _labels(options, found.paths)
-    backend = _backend(options, file)
+    paths = _paths(options, found)
+    labels, labels_file = _labels(options, paths)
+    backend = _backend(options, files)
     return Job(
         options=options,
+        paths=paths,
         found=found,
         labels=labels,
         labels_file=labels_file,
-        file=file,
+        files=files,
         backend=backend,
-        model=plugins.get_backend(backend).build(
-            file.spec, file.tensors, device=options.device, precision=options.precision
-        ),
+        models=_built(options, files, backend),
     )
+
+
+def _paths(options: ScoreOptions, found: FoundFilms) -> tuple[str, ...]:
+    """The films to score: those of the run that goes on, if one does, else all that are there. InputError where most
+    films of that run are gone: then it was another folder."""
+    frozen = None if options.overwrite else frozen_films(options.output)
+    if frozen is None:
+        return found.paths
+    gone = len(set(frozen) - set(found.paths))
+    if 2 * gone > len(frozen):
+        raise InputError(
+            f"the run that was begun for {options.output} is of other films: {gone} of its {len(frozen)} are not below "
+            f"{options.films}. Use --overwrite to start anew, or another -o."
+        )
+    return frozen
+
+
+def _built(options: ScoreOptions, files: Sequence[ModelFile], backend: str) -> tuple[Model, ...]:
+    build = plugins.get_backend(backend).build
+    return tuple(build(file.spec, file.tensors, device=options.device, precision=options.precision) for file in files)
 
 
 def _labels(
@@ -80,13 +173,17 @@ def _labels(
     return joined, {**file, "matched": len(paths) - joined.unmatched_films}
 
 
-def _backend(options: ScoreOptions, file: ModelFile) -> str:
-    """The backend asked for, else the fastest installed one that can run the model on such a device."""
+def _backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
+    """The backend asked for, else the fastest installed one that can run all models on such a device: one process
+    uses one framework."""
     if options.backend is not None:
         return options.backend
-    fitting = plugins.fastest_backends(file.spec.architecture, options.device)
+    wanted = dict.fromkeys(file.spec.architecture for file in files)
+    able = [plugins.fastest_backends(architecture, options.device) for architecture in wanted]
+    fitting = [name for name in able[0] if all(name in names for names in able[1:])]
     if fitting:
         return fitting[0]
     # Asked for by name, so that the error says what is missing and how to install it.
-    plugins.get_backend(file.document.get("training", {}).get("backend") or "torch")
-    raise InputError(f"no installed backend can run {file.spec.architecture!r}; see `cxrscore plugins`")
+    plugins.get_backend(files[0].document.get("training", {}).get("backend") or "torch")
+    runs = "; ".join(f"{name!r} by {', '.join(names) or 'none'}" for name, names in zip(wanted, able, strict=True))
+    raise InputError(f"no installed backend can run {' and '.join(map(repr, wanted))} ({runs}); see `cxrscore plugins`")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
 from cxrscore.contract import Floats
-from cxrscore.films import PreparedFilm, stream_films, to_unit
-from cxrscore.models.output import probabilities
+from cxrscore.films import PreparedFilm, stream_films
 from cxrscore.progress import Progress
 from cxrscore.score.job import Job
 from cxrscore.score.scorer import Scorer
@@ -20,11 +18,16 @@ from cxrscore.scores import HeatMaps, Run, Shard
 def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> int:
     """Computes the shards that are not there yet; returns the number of films in them."""
     wanted = [(k, rows) for k, rows in enumerate(run.shards) if not run.done(k)]
-    paths = [job.found.paths[row] for _, rows in wanted for row in rows]
+    paths = [job.paths[row] for _, rows in wanted for row in rows]
     stream = stream_films(
-        job.options.films, paths, job.preprocessing, workers=job.options.workers, any_modality=job.options.any_modality
+        job.options.films,
+        paths,
+        job.squares[0],
+        also=job.squares[1:],
+        workers=job.options.workers,
+        any_modality=job.options.any_modality,
     )
-    total, done = len(job.found.paths), len(job.found.paths) - len(paths)
+    total, done = len(job.paths), len(job.paths) - len(paths)
     progress("scoring", done, total)
     for k, rows in wanted:
 
@@ -41,16 +44,17 @@ def _shard(
     stream: Iterator[PreparedFilm], rows: range, scorer: Scorer, job: Job, count: Callable[[int], None]
 ) -> Shard:
     """The rows of one shard. Films that could not be read keep NaN; the others fill batches in order."""
-    spec, n = job.file.spec, len(rows)
-    logits = np.full((n, len(spec.findings)), np.nan, np.float32)
+    n = len(rows)
+    logit = np.full((n, len(job.findings)), np.nan, np.float32)
+    prob = np.full_like(logit, np.nan)
     films, kept = [], []
-    batch: list[tuple[int, Any]] = []
+    batch: list[tuple[int, PreparedFilm]] = []
 
     def flush() -> None:
         places = [place for place, _ in batch]
-        found, maps = scorer(np.stack([to_unit(pixels) for _, pixels in batch]))
-        logits[places] = found
-        kept.extend(scorer.top(found, maps, [rows[place] for place in places]))
+        scored = scorer([film for _, film in batch])
+        logit[places], prob[places] = scored.logit, scored.prob
+        kept.extend(scorer.top(scored, [rows[place] for place in places]))
         count(len(batch))
         batch.clear()
 
@@ -59,16 +63,13 @@ def _shard(
         if prepared.pixels is None:
             count(1)
             continue
-        batch.append((place, prepared.pixels))
+        batch.append((place, prepared))
         if len(batch) == job.options.batch_size:
             flush()
     if batch:
         flush()
-    prob = np.full_like(logits, np.nan)
-    scored = ~np.isnan(logits).any(axis=1)
-    prob[scored] = probabilities(logits[scored], spec.activation, job.file.document.get("calibration"))
     return Shard(
-        logit=logits,
+        logit=logit,
         prob=prob,
         status=np.array([film.status for film in films], np.uint8),
         message=[film.message for film in films],

@@ -2,9 +2,8 @@
 
 from cxrscore.scores.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.scores.manifest import Manifest, shard_size
-from cxrscore.scores.marks import leaked
-from cxrscore.scores.reading import open_scores, read_claim
-from cxrscore.scores.run import Run, open_run
+from cxrscore.scores.reading import open_scores, read_claim, read_films
+from cxrscore.scores.run import Run, finished_claim, frozen_films, open_run
 from cxrscore.scores.shards import Shard
 from cxrscore.scores.shown import shown_films
 
@@ -17,10 +16,12 @@ __all__ = [
     "Scores",
     "Shard",
     "Thumbnails",
-    "leaked",
+    "finished_claim",
+    "frozen_films",
     "open_run",
     "open_scores",
     "read_claim",
+    "read_films",
     "shard_size",
     "shown_films",
 ]

@@ -1,22 +1,29 @@
-"""Datasets of the layout, created and filled: the same for a shard and for a scores file."""
+"""Datasets of the layout, created and filled: the same for a shard and for a scores file.
+
+h5py, and libhdf5 below it, is for writing alone and is not imported before: files are read by files.guard.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cxrscore.contract import Array
-from cxrscore.files.guard import TEXT_PART, h5py
 from cxrscore.scores.layout import TEXT, Column
+
+if TYPE_CHECKING:
+    import h5py
 
 LIBVER = ("earliest", "v110")
 """Written so that HDF5 1.10, of 2016, can read it."""
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 1 << 20
 """Of a chunk, unless one row is larger."""
+TEXT_PART = 60_000
+"""Bytes of a text in one attribute, which HDF5 limits to 64 KiB; the rest is in those named name+1, name+2, ..."""
 
 
 def create(file: h5py.File, column: Column, shape: tuple[int, ...], *, width: int = 1) -> h5py.Dataset:
@@ -24,6 +31,8 @@ def create(file: h5py.File, column: Column, shape: tuple[int, ...], *, width: in
 
     width  bytes of the longest text of a TEXT column
     """
+    import h5py
+
     text = column.dtype == TEXT
     dtype = h5py.string_dtype("utf-8", length=width) if text else np.dtype(column.dtype)
     options: dict[str, Any] = {}
@@ -49,8 +58,10 @@ def fill(dataset: h5py.Dataset, place: slice, values: Array) -> None:
 
 
 def put_text(file: h5py.File, name: str, text: str) -> None:
-    """Creates an attribute of the root, of a fixed length: others could not be read safely (see files.guard). What is
+    """Creates an attribute of the root, of a fixed length: no others are read. What is
     too long for one goes on in others."""
+    import h5py
+
     coded = text.encode()
     for part, start in enumerate(range(0, len(coded), TEXT_PART)):
         piece = np.bytes_(coded[start : start + TEXT_PART])

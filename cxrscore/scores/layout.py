@@ -35,7 +35,7 @@ ATTRIBUTES = {
     "version": f"version of this layout, {VERSION}; a reader refuses others",
     "complete": "true once everything is written; a file without it must not be read",
     "fingerprint": "SHA-256 of the attribute inputs, hex: files with the same one hold the same scores",
-    "inputs": "what the scores depend on: model, preprocessing, backend, findings, the films' paths",
+    "inputs": "what the scores depend on: models, views, backend, findings, the films' paths",
     "provenance": "when, how and with what the file was made; not part of the fingerprint",
 }
 """Attributes of the root. inputs and provenance are JSON texts; one of more than 60,000 bytes goes on in attributes
@@ -123,7 +123,8 @@ LAYOUT = (
         path="films/split",
         dtype="|u1",
         axes=("film",),
-        description="what the model had to do with the film: 0 never seen, 1 train, 2 valid, 3 test",
+        description="what the models had to do with the film, the most that any of them had: 0 never seen, 1 train, "
+        "2 valid, 3 test",
     ),
     Column(
         path="films/patient",
@@ -136,14 +137,16 @@ LAYOUT = (
         path="scores/logit",
         dtype="<f4",
         axes=("film", "finding"),
-        description="what the model returned; NaN for films that were not scored",
+        description="what the model returned; where prob is a mean over models or views, ln(prob / (1 - prob)) before "
+        "it was rounded; NaN for films that were not scored",
         in_shard=True,
     ),
     Column(
         path="scores/prob",
         dtype="<f4",
         axes=("film", "finding"),
-        description="the score as a probability, 0 to 1; NaN for films that were not scored",
+        description="the score as a probability, 0 to 1: the plain mean over all models and views; NaN for films that "
+        "were not scored",
         in_shard=True,
     ),
     Column(
@@ -156,13 +159,15 @@ LAYOUT = (
         path="thresholds",
         dtype="<f4",
         axes=("finding",),
-        description="the model's operating point as a probability, 0 to 1; NaN where it has none",
+        description="the model's operating point as a probability, 0 to 1; NaN where it has none, and where scores are "
+        "means over models or views",
     ),
     Column(
         path="cam/map",
         dtype="<f2",
         axes=("map", "map_row", "map_column"),
-        description="heat map as the explainer returned it, unscaled; negative where evidence is against the finding",
+        description="heat map as the explainer returned it, unscaled; negative where evidence is against the finding; "
+        "of several models the mean",
         in_shard=True,
     ),
     Column(path="cam/film", dtype="<i4", axes=("map",), description="row of the map's film, from 0", in_shard=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ class Manifest:
 
     paths     N POSIX paths below the films folder, sorted
     findings  C names
-    given     what else the scores depend on, JSON-ready: the model's SHA-256, preprocessing, backend, ...
+    given     what else the scores depend on, JSON-ready: the models' SHA-256, backend, ...
     """
 
     paths: tuple[str, ...]
@@ -34,8 +34,7 @@ class Manifest:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """All that the scores depend on, as it stands in the files: ``given``, the findings and the films."""
-        text = "\0".join(self.paths).encode("utf-8", "surrogateescape")
-        own = {"findings": self.findings, "films": len(self.paths), "paths": sha256_bytes(text)}
+        own = {"findings": self.findings, "films": len(self.paths), "paths": _digest(self.paths)}
         inputs: dict[str, Any] = json.loads(canonical({**self.given, **own}))
         return inputs
 
@@ -102,10 +101,43 @@ def read_head(path: Path) -> Head | None:
     return Head(inputs=head["inputs"], replaces=head.get("replaces") is True)
 
 
+def read_paths(path: Path) -> tuple[str, ...] | None:
+    """The films of a manifest file, None where there is no file; FileFormatError if they are not those of its head."""
+    head = read_head(path)
+    if head is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            file.readline(HEAD)
+            paths = tuple(json.loads(line) for line in file)
+        whole = all(isinstance(one, str) for one in paths) and _digest(paths) == head.inputs.get("paths")
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileFormatError(
+            f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start anew."
+        ) from error
+    if not whole:
+        raise FileFormatError(f"{path} does not list the films of its run. Use --overwrite to start anew.")
+    return paths
+
+
+def _digest(paths: Iterable[str]) -> str:
+    """One for a list of films, whatever else is in a manifest."""
+    return sha256_bytes("\0".join(paths).encode("utf-8", "surrogateescape"))
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One text for each input that differs: ``preprocessing.size: 224 -> 400``."""
+    """One text for each input that differs: ``batch_size: 8 -> 16``. Lists of films are told by their length, or, where
+    that is the same, in words."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    if "paths" in keys:
+        keys.remove("paths")
+        if "films" not in keys:
+            return ["which films there are", *_changes(keys, before, after)]
+    return _changes(keys, before, after)
+
+
+def _changes(keys: Sequence[str], before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     return [f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}" for key in keys]
 
 

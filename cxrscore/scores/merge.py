@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files.guard import h5py
 from cxrscore.scores.columns import CHUNK_BYTES, LIBVER, create, fill, put, put_text
 from cxrscore.scores.layout import FORMAT, LAYOUT, SCALES, SHARD_LAYOUT, TEXT, VERSION
 from cxrscore.scores.manifest import Manifest, canonical
 from cxrscore.scores.safefile import SafeFile
 from cxrscore.scores.shards import ShardHead, read_values
+
+if TYPE_CHECKING:
+    import h5py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ def merge_shards(
 
     OSError where the file cannot be written; FileFormatError for a shard that turns out damaged.
     """
+    import h5py
+
     # A chunk that was filled to its end is never needed again: drop those first from HDF5's cache.
     cache = {"rdcc_nbytes": 2 * CHUNK_BYTES, "rdcc_w0": 1.0}
     with SafeFile(part) as target, h5py.File(target, "w", libver=LIBVER, **cache) as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError
-from cxrscore.files.guard import DECLARED, h5py, open_guarded, read_attribute, read_dataset, read_text
+from cxrscore.files.guard import (
+    DECLARED,
+    Dataset,
+    File,
+    open_guarded,
+    read_attribute,
+    read_dataset,
+    read_number,
+    read_text,
+)
 from cxrscore.scores.checks import check_ranges
 from cxrscore.scores.columns import decode
 from cxrscore.scores.data import FilmRows, HeatMaps, Scores, Thumbnails
@@ -36,6 +45,17 @@ def open_scores(path: Path, *, cap: int = DECLARED) -> Scores:
     return _scores(values, provenance)
 
 
+def read_films(path: Path) -> FilmRows:
+    """The films of a scores file, without their scores and heat maps; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        check_columns(file, LAYOUT)
+        own = [column.path for column in LAYOUT if column.path.startswith("films/")]
+        values = {name: read_dataset(file, name) for name in own}
+    check_ranges(str(path), values, range(len(values["films/path"])), 0)
+    return _films(values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """What a scores file says that its scores depend on, and the digest of it."""
@@ -51,83 +71,79 @@ def read_claim(path: Path) -> Claim:
         return Claim(fingerprint=read_text(file, "fingerprint", longest=64), inputs=read_json(file, "inputs"))
 
 
-def check_format(file: h5py.File, wanted: str) -> None:
+def check_format(file: File, wanted: str) -> None:
     """FileFormatError unless the root says that the file is finished and of the wanted format and version."""
-    name = file.filename
-    if "format" not in file.attrs or read_text(file, "format", longest=100) != wanted:
+    name, known = file.name, file.groups[""].attributes
+    if "format" not in known or read_text(file, "format", longest=100) != wanted:
         raise FileFormatError(f"{name} is not of format {wanted}. Scores files are written by `cxrscore score`.")
-    version = read_attribute(file, "version", longest=8)
+    version = read_number(file, "version")
     if version != VERSION:
         raise FileFormatError(
             f"{name} is of version {version}, this cxrscore reads {VERSION}. Use the one that wrote it, or score again."
         )
-    complete = "complete" in file.attrs and read_attribute(file, "complete", longest=1)
+    complete = "complete" in known and read_attribute(file, "complete", longest=1)
     if not (isinstance(complete, np.bool_) and complete):
         raise FileFormatError(
             f"{name} is not complete: its writing was cut short. Remove it and run `cxrscore score` again."
         )
 
 
-def read_json(file: h5py.File, name: str) -> dict[str, Any]:
+def read_json(file: File, name: str) -> dict[str, Any]:
     """A JSON object in a text attribute of the root."""
     try:
         value = json.loads(read_text(file, name))
     except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{file.filename}: attribute {name} is not JSON: {error}") from error
+        raise FileFormatError(f"{file.name}: attribute {name} is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise FileFormatError(f"{file.filename}: attribute {name} is not a JSON object")
+        raise FileFormatError(f"{file.name}: attribute {name} is not a JSON object")
     return value
 
 
-def read_columns(file: h5py.File, layout: Sequence[Column]) -> dict[str, Array]:
+def read_columns(file: File, layout: Sequence[Column]) -> dict[str, Array]:
     """The values of every dataset of a layout, by path; FileFormatError unless the file holds these and no others."""
     check_columns(file, layout)
     return {column.path: read_dataset(file, column.path) for column in layout}
 
 
-def check_columns(file: h5py.File, layout: Sequence[Column]) -> None:
+def check_columns(file: File, layout: Sequence[Column]) -> None:
     """FileFormatError unless the file has the datasets of a layout, of its types and agreeing lengths, and no more."""
-    found, wanted = set(_members(file)), _paths(layout)
+    found, wanted = {*file.groups, *file.datasets}, _paths(layout)
     if found != wanted:
-        extra, missing = sorted(found - wanted), sorted(wanted - found)
-        words = [f"holds {', '.join(extra)}, unknown here"] * bool(extra) + [f"lacks {', '.join(missing)}"] * bool(
-            missing
-        )
-        raise FileFormatError(f"{file.filename} {' and '.join(words)}")
+        words = {"holds unknown": sorted(found - wanted), "lacks": sorted(wanted - found)}
+        told = " and ".join(f"{word} {', '.join(paths)}" for word, paths in words.items() if paths)
+        raise FileFormatError(f"{file.name} {told}")
     lengths: dict[str, tuple[int, str]] = {}
     for column in layout:
-        dataset = file[column.path]
-        _check_type(dataset, column)
+        dataset = _of_type(file, column)
         for axis, length in zip(column.axes, dataset.shape, strict=True):
             known, where = lengths.setdefault(axis, (length, column.path))
             if length != known:
                 raise FileFormatError(
-                    f"{file.filename}: {column.path} has length {length} along {axis}, but {where} has {known}"
+                    f"{file.name}: {column.path} has length {length} along {axis}, but {where} has {known}"
                 )
-
-
-def _members(group: h5py.Group) -> Iterator[str]:
-    for member in group.values():
-        yield member.name.lstrip("/")
-        if isinstance(member, h5py.Group):
-            yield from _members(member)
+    films, _ = lengths["film"]
+    if films > file.source.size:  # each has a path or a digest; and a film takes far more memory than a byte
+        raise FileFormatError(f"{file.name} declares {films} films in {file.source.size} bytes")
 
 
 def _paths(layout: Sequence[Column]) -> set[str]:
-    """Of the datasets and the groups above them."""
+    """Of the datasets and the groups above them, the root included."""
     datasets = {column.path for column in layout}
-    return datasets | {path.rpartition("/")[0] for path in datasets if "/" in path}
+    return datasets | {path.rpartition("/")[0] for path in datasets} | {""}
 
 
-def _check_type(dataset: Any, column: Column) -> None:
-    if not isinstance(dataset, h5py.Dataset):
-        raise FileFormatError(f"{dataset.file.filename}: {column.path} is not a dataset")
+def _of_type(file: File, column: Column) -> Dataset:
+    """A dataset of a file that has all paths of the layout; FileFormatError unless it is what its column is."""
+    if column.path not in file.datasets:
+        raise FileFormatError(f"{file.name}: {column.path} is not a dataset")
+    dataset = file.datasets[column.path]
     same = dataset.dtype.kind == "S" if column.dtype == TEXT else dataset.dtype == np.dtype(column.dtype)
-    if not same or dataset.ndim != len(column.axes):
+    if not same or len(dataset.shape) != len(column.axes):
         raise FileFormatError(
-            f"{dataset.file.filename}: {column.path} is {dataset.dtype} of {dataset.ndim} dimensions, wanted "
+            f"{file.name}: {column.path} is {dataset.dtype} of {len(dataset.shape)} dimensions, wanted "
             f"{'text' if column.dtype == TEXT else np.dtype(column.dtype)} of {len(column.axes)}"
         )
+    return dataset
 
 
 def _scores(values: Mapping[str, Array], provenance: Mapping[str, Any]) -> Scores:

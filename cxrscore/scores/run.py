@@ -28,11 +28,11 @@ from cxrscore.files.atomic import cannot_write, settle, sync
 from cxrscore.scores.checks import check_fit, check_ranges
 from cxrscore.scores.columns import encode
 from cxrscore.scores.data import Thumbnails
-from cxrscore.scores.layout import LAYOUT
-from cxrscore.scores.manifest import Manifest, differences, read_head, write_manifest
+from cxrscore.scores.layout import LAYOUT, SHARD_LAYOUT
+from cxrscore.scores.manifest import Manifest, differences, read_head, read_paths, write_manifest
 from cxrscore.scores.merge import Done, merge_shards
-from cxrscore.scores.reading import read_claim
-from cxrscore.scores.shards import Shard, look, read_shard, shard_bytes
+from cxrscore.scores.reading import Claim, read_claim
+from cxrscore.scores.shards import Shard, look, read_shard, read_values, shard_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +64,16 @@ class Run:
         rows = self.shards[shard]
         data = shard_bytes(content, self.manifest.fingerprint, rows, len(self.manifest.findings))
         try:
-            write_whole(self._path(shard), data)
+            with _going_on():
+                write_whole(self._path(shard), data)
         except WriteError:
             if not self.complete:  # else another worker did the rest, merged, and cleared the folder away
                 raise
+
+    def read_columns(self, shard: int, *paths: str) -> dict[str, Array]:
+        """These columns of a shard that is done, by path, without the others; errors as read."""
+        layout = [column for column in SHARD_LAYOUT if column.path in paths]
+        return read_values(self._path(shard), self.manifest.fingerprint, self.shards[shard], layout)
 
     def read(self, shard: int) -> Shard:
         """A shard that is done, of a run that is not merged; InputError or FileFormatError where it is not."""
@@ -116,9 +122,10 @@ class Run:
         """Among the parts, so that a merge that is killed leaves nothing beside the output."""
         merged = _parts(self.output) / f"merged-{secrets.token_hex(4)}.h5"
         try:
-            with _writing(self.output):
+            with _going_on(), _writing(self.output):
                 merge_shards(merged, self.manifest, self._all_done(), own, provenance)
-            settle(merged, self.output)
+            with _going_on():
+                settle(merged, self.output)
         finally:
             merged.unlink(missing_ok=True)
 
@@ -159,7 +166,7 @@ def open_run(
     """Starts a run, or goes on with one that was stopped.
 
     paths        sorted POSIX paths of the films, below the films folder
-    fingerprint  what else the scores depend on, JSON-ready: the model's SHA-256, preprocessing, backend, ...
+    fingerprint  what else the scores depend on, JSON-ready: the models' SHA-256, backend, ...
     overwrite    discards parts of an earlier run, and lets the merge replace an output of another run. A run that was
                  begun so, and stopped, goes on where it was, with or without it.
 
@@ -176,6 +183,28 @@ def open_run(
     else:
         _go_on(output, manifest)
     return Run(output=output, manifest=manifest)
+
+
+def frozen_films(output: Path) -> tuple[str, ...] | None:
+    """The films of the run that was begun and not finished, None where there is none; FileFormatError if its manifest
+    is damaged. A run keeps to them, whatever has come into the folder since."""
+    return read_paths(_manifest_file(output))
+
+
+def finished_claim(
+    output: Path, paths: Sequence[str], findings: Sequence[str], known: Mapping[str, Any], left_open: Sequence[str]
+) -> Claim | None:
+    """The claim of an output that is done and agrees with all that is known of a run, else None.
+
+    known      what the scores depend on, as for open_run, but for the keys left_open, whose values any output may have
+
+    Errors as open_scores, where the output is damaged.
+    """
+    if not output.exists() or _parts(output).exists() or _aside(output).exists():
+        return None
+    claim = read_claim(output)
+    rest = {key: value for key, value in claim.inputs.items() if key not in left_open}
+    return claim if Manifest(paths=tuple(paths), findings=tuple(findings), given=known).same(rest) else None
 
 
 def _start_over(output: Path, manifest: Manifest) -> None:
@@ -235,6 +264,15 @@ def _writing(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise cannot_write(output, error) from error
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Says in a WriteError of the block that nothing is lost."""
+    try:
+        yield
+    except WriteError as error:
+        raise WriteError(f"{error} What was scored so far is kept: the same command goes on there.") from error
 
 
 def _inputs_of(output: Path) -> dict[str, Any]:

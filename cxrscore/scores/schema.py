@@ -74,19 +74,38 @@ PROVENANCE = _object(
         device=_text("where it computed, such as cpu or cuda:0"),
         precision=_text("fp32 or bf16"),
         batch_size=_count("films in a batch"),
-        golden_difference=_number("largest difference of a logit of the model's synthetic films from its file"),
+        golden_difference=_number("largest difference of a logit of a model's synthetic films from its file"),
     ),
-    model=_object(
-        "the model that scored",
-        file=_text("name of the model file"),
-        sha256=_text("SHA-256 of the model file, hex"),
-        document={"description": "the model's JSON document without its film hashes", "type": "object"},
-    ),
-    preprocessing={"description": "how films became the model's input", "type": "object"},
+    models={
+        "description": "the models that scored, in the order in which they were named; scores are the means of several",
+        "type": "array",
+        "items": _object(
+            "one of them",
+            file=_text("name of the model file"),
+            sha256=_text("SHA-256 of the model file, hex"),
+            document={
+                "description": "the model's JSON document without its film hashes: preprocessing, operating points, "
+                "training and the rest",
+                "type": "object",
+            },
+        ),
+    },
+    views={
+        "description": "views of each film over which scores are means; null where it was scored once, as it is",
+        "type": ["object", "null"],
+        "properties": {
+            "number": _count("how many: the film itself, and random views of it for the rest"),
+            "seed": _count("what, with the film's bytes, decides the random ones"),
+            "limits": {
+                "description": "how far they may differ from the film, as in a recipe's augmentation",
+                "type": "object",
+            },
+        },
+    },
     explainer=_object(
         "what drew the heat maps",
         name=_text("name of the explainer plugin"),
-        tap=_text("layer that the maps were taken at; empty without maps"),
+        tap=_text("layer that the maps were taken at, of each model where they differ; empty without maps"),
     ),
     films=_object(
         "the folder that was scored",

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files.guard import h5py, open_guarded, read_attribute, read_text
+from cxrscore.files.guard import File, open_guarded, read_dataset, read_number, read_text
 from cxrscore.scores.checks import check_fit, check_ranges
 from cxrscore.scores.columns import LIBVER, decode, encode, put, put_text
 from cxrscore.scores.data import HeatMaps
-from cxrscore.scores.layout import MESSAGE, SHARD_FORMAT, SHARD_LAYOUT, TEXT, VERSION
-from cxrscore.scores.reading import check_columns, check_format, heat_maps, read_columns
+from cxrscore.scores.layout import MESSAGE, SHARD_FORMAT, SHARD_LAYOUT, TEXT, VERSION, Column
+from cxrscore.scores.reading import check_columns, check_format, heat_maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,8 @@ class Shard:
 
 def shard_bytes(shard: Shard, fingerprint: str, rows: range, findings: int) -> bytes:
     """A shard as an HDF5 file, built in memory. InputError if it does not fit its rows [n] or the C findings."""
+    import h5py
+
     columns = _columns(shard)
     what = f"the shard of films {rows.start} to {rows.stop}"
     check_fit(what, columns, SHARD_LAYOUT, {"film": len(rows), "finding": findings, "map": len(columns["cam/film"])})
@@ -83,18 +85,22 @@ def look(path: Path, fingerprint: str, rows: range) -> ShardHead | None:
     try:
         with open_guarded(path) as file:
             _check(file, fingerprint, rows)
-            widths = {column.path: file[column.path].dtype.itemsize for column in SHARD_LAYOUT if column.dtype == TEXT}
-            return ShardHead(widths=widths, map_shape=file["cam/map"].shape)
+            found = file.datasets
+            widths = {column.path: found[column.path].dtype.itemsize for column in SHARD_LAYOUT if column.dtype == TEXT}
+            maps, height, width = found["cam/map"].shape
+            return ShardHead(widths=widths, map_shape=(maps, height, width))
     except InputError:
         return None
 
 
-def read_values(path: Path, fingerprint: str, rows: range) -> dict[str, Array]:
-    """A shard's columns by path; InputError where there is no file, FileFormatError if it is damaged or another."""
+def read_values(path: Path, fingerprint: str, rows: range, layout: Sequence[Column] = SHARD_LAYOUT) -> dict[str, Array]:
+    """A shard's columns by path, those of ``layout`` only; InputError where there is no file, FileFormatError if it is
+    damaged or another."""
     with open_guarded(path) as file:
         _check(file, fingerprint, rows)
-        values = read_columns(file, SHARD_LAYOUT)
-    check_ranges(str(path), values, rows, values["scores/logit"].shape[1])
+        values = {column.path: read_dataset(file, column.path) for column in layout}
+        findings = file.datasets["scores/logit"].shape[1]
+    check_ranges(str(path), values, rows, findings)
     return values
 
 
@@ -116,17 +122,13 @@ def read_shard(path: Path, fingerprint: str, rows: range) -> Shard:
     )
 
 
-def _check(file: h5py.File, fingerprint: str, rows: range) -> None:
+def _check(file: File, fingerprint: str, rows: range) -> None:
     """FileFormatError unless the file is the shard of these rows of the run with this fingerprint."""
     check_format(file, SHARD_FORMAT)
     check_columns(file, SHARD_LAYOUT)
-    met = (read_text(file, "fingerprint", longest=64), _first(file), file["films/status"].shape)
+    met = (read_text(file, "fingerprint", longest=64), read_number(file, "first"), file.datasets["films/status"].shape)
     if met != (fingerprint, rows.start, (len(rows),)):
-        raise FileFormatError(f"{file.filename} is not the shard of films {rows.start} to {rows.stop} of this run")
-
-
-def _first(file: h5py.File) -> int:
-    return int(read_attribute(file, "first", longest=8))
+        raise FileFormatError(f"{file.name} is not the shard of films {rows.start} to {rows.stop} of this run")
 
 
 def _columns(shard: Shard) -> dict[str, Array]:

@@ -146,8 +146,8 @@ class ScoreCases(Cases):
         self.note(f"largest difference by network: {', '.join(measured)}")
 
     def test_b20_every_normalisation_equals_the_reference(self, backend: Backend) -> None:
-        """For "imagenet-rgb", "imagenet-caffe" and "unit", logits of the smallest network equal the reference within
-        1e-5 of the largest: normalisation happens inside the model."""
+        """For "imagenet-rgb", "imagenet-caffe", "unit" and "signed-1024", logits of the smallest network equal the
+        reference within 1e-5 of the largest: normalisation happens inside the model."""
         measured = []
         for normalize in get_args(Normalize):
             spec = need_reference(smallest_spec(backend, normalize=normalize))

@@ -80,6 +80,8 @@ def normalised(films: Array, normalize: str) -> Doubles:
         grey = (grey - RGB_MEAN) / RGB_SD
     if normalize == "imagenet-caffe":
         grey = 255 * grey - BGR_MEAN
+    if normalize == "signed-1024":
+        grey = 2048 * grey - 1024
     return grey
 
 

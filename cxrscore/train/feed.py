@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Batch, Divided, Embedding, Floats, Model, Trainable, TrainableModel
+from cxrscore.contract import Array, Batch, Divided, Embedding, Floats, Model, Trainable, TrainableModel
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_bytes
 from cxrscore.films import Augmentation, FilmStore, Preprocessing, augment
@@ -21,6 +21,7 @@ from cxrscore.train.kept import Kept, kept_outputs
 from cxrscore.train.options import TrainOptions
 from cxrscore.train.sampling import epoch_order
 from cxrscore.train.schedule import Schedule
+from cxrscore.train.standard import Standard
 
 FORWARD = 8
 """Films in a batch where nothing is learned: on a CPU larger batches only cost memory."""
@@ -84,8 +85,25 @@ class Feed:
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         return np.concatenate(list(forward(self.learner.predict, self._inputs(parts, view), size)))
 
+    def tensors(self) -> dict[str, Array]:
+        """What has learned, as the whole model takes it."""
+        learned = self.learner.tensors()
+        return self._standard.folded(learned) if self._standard else learned
+
+    @functools.cached_property
+    def _standard(self) -> Standard | None:
+        """How embeddings are standardised, by the training films as the first epoch sees them; None: not at all."""
+        if self._frozen is None or self._options.trainable != "head" or not self._options.standardize:
+            return None
+        return Standard.of(self._outputs(list(_parts(self.train)), self.view(0)))
+
     def _inputs(self, batches: Sequence[Rows], view: int | None) -> Iterator[Floats]:
         """What the learner takes, batch by batch."""
+        outputs = self._outputs(batches, view)
+        return map(self._standard.apply, outputs) if self._standard else outputs
+
+    def _outputs(self, batches: Sequence[Rows], view: int | None) -> Iterator[Floats]:
+        """What frozen layers make of the films, or the films themselves."""
         if self._frozen is None:
             return self._films(batches, view)
         kept = self._source(view)

@@ -122,7 +122,7 @@ def _enter(row: Row, aucs: NDArray[np.float64], feed: Feed, standing: Standing, 
     if first or _rank(row, monitor) > _rank(standing.history[standing.best_epoch - 1], monitor):
         standing.best_epoch, standing.best, standing.valid_auc = (
             len(standing.history),
-            feed.learner.tensors(),
+            feed.tensors(),
             list(aucs),
         )
 
@@ -190,5 +190,5 @@ def _chosen(model: Model, feed: Feed, standing: Standing, options: TrainOptions)
         history=standing.history,
         best_epoch=len(standing.history) if last else standing.best_epoch,
         valid_auc=standing.last_auc if last else standing.valid_auc,
-        tensors={**model.tensors(), **(feed.learner.tensors() if last else standing.best)},
+        tensors={**model.tensors(), **(feed.tensors() if last else standing.best)},
     )

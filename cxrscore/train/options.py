@@ -23,6 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "trainable": ("head", "last-block", "all"),
     "head": ("gap", "flatten"),
     "activation": ("sigmoid", "softmax"),
+    "initial_head": ("zero", "random"),
     "initial_bias": ("zero", "prevalence"),
     "schedule": ("constant", "cosine"),
     "batch_norm": ("frozen", "batch"),
@@ -44,7 +45,7 @@ RANGES: dict[str, _Range] = {
     "learning_rate": ("above 0", lambda value: value > 0),
     "warmup": _AT_LEAST_0,
     "layer_decay": ("above 0 and up to 1", lambda value: 0 < value <= 1),
-    "weight_decay": ("0 or more and below 1", lambda value: 0 <= value < 1),
+    "weight_decay": _AT_LEAST_0,
     "clip_norm": _AT_LEAST_0,
     "patience": _AT_LEAST_1,
     "views": _AT_LEAST_0,
@@ -65,6 +66,8 @@ class TrainOptions:
                    patient, drawn with ``seed``
     allow_leak     films or patients in two parts of the split are told and the model is marked, where it else is a
                    LeakError
+    standardize    with a frozen base: the head learns from embeddings of mean 0 and deviation 1 (train.standard)
+    initial_head   "zero": the dense layer begins without an opinion; "random": drawn with ``seed``
     initial_bias   "prevalence": the head begins with the logit of each finding's share of the training films
     warmup         epochs, whole or not, in which the rate rises evenly from 0
     schedule       "cosine": the rate falls to 0 over the epochs, step by step; "constant": it does not
@@ -96,11 +99,13 @@ class TrainOptions:
     head: str = "gap"
     activation: str = "sigmoid"
     trainable: str = "head"
+    standardize: bool = True
+    initial_head: str = "zero"
     initial_bias: str = "zero"
     loss: str = "weighted-bce"
     epochs: int = 80
     batch_size: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-4
     warmup: float = 0.0
     schedule: str = "constant"
     layer_decay: float = 1.0
@@ -133,6 +138,11 @@ class TrainOptions:
         for name, (wanted, holds) in RANGES.items():
             if not holds(getattr(self, name)):
                 raise InputError(f"{name} is {getattr(self, name)}, wanted {wanted}")
+        if self.weight_decay * self.learning_rate >= 1:
+            raise InputError(
+                f"weight_decay {self.weight_decay:g} times learning_rate {self.learning_rate:g} leaves nothing of the "
+                "weights after one step: wanted less than 1"
+            )
         if self.warmup > self.epochs:
             raise InputError(f"warmup is {self.warmup} epochs, more than there are: {self.epochs}")
 

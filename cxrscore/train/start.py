@@ -10,7 +10,7 @@ from cxrscore import labels as lab
 from cxrscore.contract import Activation, Backend, Floats, Model, ModelSpec, Tensors
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_bytes
-from cxrscore.models.architectures import initial_tensors
+from cxrscore.models.architectures import initial_tensors, tensor_shapes
 from cxrscore.models.imagenet import BaseWeights
 from cxrscore.train.checkpoint import Checkpoint
 from cxrscore.train.data import Data
@@ -64,13 +64,23 @@ def first_model(
     chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": options.seed}
     tensors: Tensors | None = None if base is None else initial_tensors(spec, options.seed, base.tensors)
     changed: dict[str, Any] = {} if earlier is None else dict(earlier.tensors)
-    if earlier is None and options.initial_bias == "prevalence":
-        changed["head/bias"] = prevalence_bias(labels, spec.activation)
+    if earlier is None:
+        changed = first_head(options, spec, labels)
     if not changed:
         return backend.build(spec, tensors, **chosen)
     if tensors is None:
         tensors = backend.build(spec, None, **chosen).tensors()
     return backend.build(spec, {**tensors, **changed}, **chosen)
+
+
+def first_head(options: TrainOptions, spec: ModelSpec, labels: Floats) -> dict[str, Any]:
+    """Tensors of the dense layer that do not begin as a backend would draw them."""
+    first: dict[str, Any] = {}
+    if options.initial_head == "zero":
+        first["head/kernel"] = np.zeros(tensor_shapes(spec)["head/kernel"], np.float32)
+    if options.initial_bias == "prevalence":
+        first["head/bias"] = prevalence_bias(labels, spec.activation)
+    return first
 
 
 def prevalence_bias(labels: Floats, activation: Activation) -> Floats:

@@ -25,15 +25,13 @@ def datasets(path):
 
 
 @pytest.mark.slow
-def test_kill_and_resume(tmp_path):
+@pytest.mark.parametrize("options", [[], ["-m", "model.safetensors", "-m", "b.safetensors", "--views", "2"]])
+def test_kill_and_resume(tmp_path, options):
     make_phantoms(tmp_path, films=200, side=64, seed=3)
-    spec = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=64)
-    save_model(
-        tmp_path / "model.safetensors",
-        initial_tensors(spec, 0),
-        document(spec),
-    )
-    words = [sys.executable, "-m", "cxrscore", "score", "films", "--backend", "torch", "-b", "1", "-o"]
+    for name, size in (("model.safetensors", 64), ("b.safetensors", 48)):
+        spec = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=size)
+        save_model(tmp_path / name, initial_tensors(spec, size), document(spec))
+    words = [sys.executable, "-m", "cxrscore", "score", "films", "--backend", "torch", "-b", "1", *options, "-o"]
     subprocess.run([*words, "whole.h5"], cwd=tmp_path, check=True, timeout=300)
 
     process = subprocess.Popen([*words, "killed.h5"], cwd=tmp_path, stderr=subprocess.DEVNULL)

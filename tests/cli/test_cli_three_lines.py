@@ -94,6 +94,21 @@ def test_score_says_which_backend_it_takes_and_where_maps_are_taken(home, tmp_pa
     assert "tap" in cxrscore(*words[:-1], "nowhere", "--overwrite", folder=tmp_path, expect=1).stderr
 
 
+def test_the_three_lines_with_two_models_and_views(home, tmp_path):
+    cxrscore("train", home / "films", "--backend", "torch", *SMALL, "--seed", "1", folder=tmp_path)
+    words = ("score", home / "films", "-m", home / "model.safetensors", "-m", "model.safetensors", "--views", "2")
+    done = cxrscore(*words, "-o", "out.h5", "--json", folder=tmp_path, expect=3)
+    said = json.loads(done.stdout)
+    scores = open_scores(tmp_path / "out.h5")
+    assert said["models"] == [one["sha256"] for one in scores.provenance["models"]]
+    assert (len(set(said["models"])), said["views"], said["computed"]) == (2, 2, 81)
+    assert json.loads(cxrscore(*words, "-o", "out.h5", "--json", folder=tmp_path, expect=3).stdout)["computed"] == 0
+    cxrscore("report", "out.h5", folder=tmp_path)
+    assert "mean over 2 models and 2 views of each film" in (tmp_path / "out.html").read_text()
+    named = ("-m", home / "model.safetensors", "-m", "model.safetensors", "--films", home / "films")
+    assert "FAILED" not in cxrscore("verify", "out.h5", *named, folder=tmp_path).stdout
+
+
 def test_a_frozen_base_trains_its_head_on_embeddings(home, tmp_path):
     words = [word for word in SMALL if word not in ("--trainable", "all")]
     cxrscore("train", home / "films", "--backend", "torch", *words, "--views", "2", folder=tmp_path)

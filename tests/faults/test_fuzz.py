@@ -23,12 +23,8 @@ SECONDS = 60
 def test_only_documented_errors_leave() -> None:
     command = [sys.executable, fuzz.__file__, "--seed", "0", "--seconds", str(SECONDS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10 * SECONDS, check=False)
-    failures = re.findall(r"^  FAILED (.*)", done.stdout, re.M)
-    # Of libhdf5, which reads memory that it should not where a few files in ten thousand say so, and not every time:
-    # docs/safety.md, "What is left".
-    deaths = [failure for failure in failures if re.fullmatch(r"h5 \d+: SIG(SEGV|BUS|ABRT|FPE)", failure)]
-    assert failures == deaths, done.stdout + done.stderr
-    assert len(deaths) <= 5, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout
     counts = {name: int(count) for name, count in re.findall(r"^(\w+): (\d+) inputs", done.stdout, re.M)}
     assert set(counts) == set(KINDS)
     assert min(counts.values()) >= fuzz.SLICE

@@ -5,23 +5,21 @@ import os
 import pickle
 import resource
 import struct
-import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.numpy
 from made_model import document
+from opened import assert_stays_within, told_what_is_opened
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.models.architectures import check_tensors, initial_tensors
-from cxrscore.models.bundle import load_model
+from cxrscore.models.bundle import load_model, save_model
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
 WHOLE = {"format": "cxrscore-model", "version": 1, **document(SPEC)}
@@ -138,38 +136,9 @@ FILES: dict[str, bytes] = {
 def canary(tmp_path: Path) -> Path:
     """A sound model of the reader's own, last read long ago, to which nothing may lead."""
     path = tmp_path / "canary.safetensors"
-    path.write_bytes(safetensors.numpy.save(dict(initial_tensors(SPEC, 0)), metadata={"cxrscore": json.dumps(WHOLE)}))
+    save_model(path, initial_tensors(SPEC, 0), WHOLE)
     os.utime(path, (0, path.stat().st_mtime))
     return path
-
-
-_opened: list[str] | None = None
-
-
-def _hook(event: str, given: tuple[Any, ...]) -> None:
-    if _opened is not None and event in ("open", "os.listdir", "os.scandir", "subprocess.Popen", "socket.connect"):
-        _opened.append(f"{event} {os.fsdecode(given[0]) if isinstance(given[0], str | bytes | Path) else given[0]}")
-    if _opened is not None and event in ("pickle.find_class", "exec", "os.system", "os.exec", "ctypes.dlopen"):
-        _opened.append(event)
-
-
-sys.addaudithook(_hook)
-
-
-@contextmanager
-def told_what_is_opened() -> Iterator[list[str]]:
-    global _opened
-    _opened = seen = []
-    try:
-        yield seen
-    finally:
-        _opened = None
-
-
-def assert_stays_within(path: Path, seen: list[str]) -> None:
-    """What a file makes us open is that file; schemas, and modules of Python, are ours."""
-    ours = (str(path), str(Path(__file__).parents[2] / "schemas"), *sys.path[1:])
-    assert [place for place in seen if not place.startswith(tuple(f"open {own}" for own in ours if own))] == []
 
 
 @pytest.fixture(autouse=True, scope="module")

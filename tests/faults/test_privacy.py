@@ -14,12 +14,12 @@ import pytest
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("torch")
+import h5py  # noqa: E402
 from corpus_bytes import any_value_may_be_written, archive, chest, chunk, dicom, jpeg, png, with_segment  # noqa: E402
 from made_model import document  # noqa: E402
 from pydicom.dataset import Dataset  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
-from cxrscore.files.guard import h5py  # noqa: E402
 from cxrscore.models.architectures import initial_tensors  # noqa: E402
 from cxrscore.models.bundle import save_model  # noqa: E402
 from cxrscore.plugins import get_backend  # noqa: E402
@@ -127,7 +127,7 @@ def unpacked(path: Path) -> Iterator[bytes]:
 
 
 def outputs(home: Path, name: str, *options: str) -> dict[str, list[bytes]]:
-    """What score, report and verify write and say, by command or file."""
+    """What score, report, verify, show and export write and say, by command or file."""
     before = {path for path in home.rglob("*") if path.is_file()}
     said = {
         "score": cxrscore(
@@ -139,9 +139,12 @@ def outputs(home: Path, name: str, *options: str) -> dict[str, list[bytes]]:
             home, "verify", f"{name}.h5", "--films", "canary-folder", "-m", "canary-model.safetensors", "--json",
             expect=0,
         ),
+        "show": cxrscore(home, "show", f"{name}.h5", "--json", expect=0),
+        "export csv": cxrscore(home, "export", f"{name}.h5", "-o", f"{name}.csv", "--all-columns", expect=0),
+        "export json": cxrscore(home, "export", f"{name}.h5", "-o", f"{name}.json", "--json", expect=0),
     }  # fmt: skip
     new = [path for path in home.rglob("*") if path.is_file() and path not in before]
-    assert {path.suffix for path in new} == {".h5", ".html", ".png"}
+    assert {path.suffix for path in new} == {".h5", ".html", ".png", ".csv", ".json"}
     for path in new:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     files = {str(path.relative_to(home)): list(unpacked(path)) for path in new}
@@ -165,8 +168,11 @@ def test_there_are_thirty_canaries_and_the_films_hold_them() -> None:
 
 
 @pytest.mark.slow
-def test_with_no_paths_nothing_of_a_patient_comes_out(home: Path) -> None:
-    found = outputs(home, "private", "--no-paths")
+@pytest.mark.parametrize(
+    ("name", "options"), [("private", ()), ("private-mean", ("-m", "canary-model.safetensors", "--views", "2"))]
+)
+def test_with_no_paths_nothing_of_a_patient_comes_out(home: Path, name: str, options: tuple[str, ...]) -> None:
+    found = outputs(home, name, "--no-paths", *options)
     assert told(found, CANARIES + IN_NAMES) == []
     failed = json.loads(found["score"][0][: found["score"][0].rindex(b"}") + 1])["failed"]
     assert len(failed) == 3

@@ -174,12 +174,19 @@ def provenance(films: int) -> dict[str, Any]:
             "precision": "fp32",
             "batch_size": 16,
         },
-        "model": {
-            "file": "model.safetensors",
-            "sha256": "12" * 32,
-            "document": {"spec": spec, "training": training, "licence": "MIT"},
-        },
-        "preprocessing": {"size": 400, "fit": "stretch", "resize": "area"},
+        "models": [
+            {
+                "file": "model.safetensors",
+                "sha256": "12" * 32,
+                "document": {
+                    "spec": spec,
+                    "preprocessing": {"size": 400, "fit": "stretch", "resize": "area"},
+                    "training": training,
+                    "licence": "MIT",
+                },
+            }
+        ],
+        "views": None,
         "explainer": {"name": "grad-cam", "tap": "relu"},
         "films": {"folder": "films", "found": films, "scored": films - 5, "failed": 5, "other_files": 1},
         "labels": {"file": "films/labels.csv", "dataset": "nih", "sha256": "ef" * 32, "matched": films},

@@ -41,6 +41,17 @@ def test_films_come_in_order_with_their_squares(folder: Path, workers: int, ahea
             assert (name, item.pixels) == ("07.png", None)
 
 
+def test_one_decoding_gives_squares_of_several_sizes(folder: Path) -> None:
+    also = [Preprocessing(size=24, fit="pad"), Preprocessing(size=8, fit="crop")]
+    for name, item in zip(names(folder), stream_films(folder, names(folder), SIZE, also=also, workers=2), strict=True):
+        film = read_film(folder / name)
+        if film.status != Status.OK:
+            assert (name, item.pixels, item.more) == ("07.png", None, ())
+            continue
+        for square, wanted in zip((item.pixels, *item.more), (SIZE, *also), strict=True):
+            np.testing.assert_array_equal(square, preprocess(film.pixels, wanted))
+
+
 class Counted(Decoders):
     """Counts the films that are begun."""
 

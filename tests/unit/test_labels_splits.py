@@ -1,5 +1,6 @@
 """Splits: patients kept together, findings spread, official lists read."""
 
+import csv
 import gzip
 from pathlib import Path
 
@@ -86,6 +87,17 @@ def test_split_csv_by_hand_and_back(tmp_path: Path) -> None:
     back = read_split(path, PATHS)
     assert (back.train, back.valid, back.test) == (SPLIT.train, SPLIT.valid, SPLIT.test)
     assert back.rule == "as in split.csv"
+
+
+def test_no_cell_is_a_formula(tmp_path: Path) -> None:
+    """Programs for tables work out what begins so, and may start other programs."""
+    paths = ["=cmd|' /C calc'!A0.png", "+1.png", "-1/film.png", "@sum.png", "a=b.png", "\tx.png"]
+    text = split_csv(Split(train=(0, 1, 2, 3), valid=(4,), test=(5,), rule="by hand"), paths)
+    cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
+    assert not [cell for cell in cells if cell[0] in "=+-@\t\r"]
+    (tmp_path / "split.csv").write_text(text)
+    back = read_split(tmp_path / "split.csv", paths)
+    assert (back.train, back.valid, back.test) == ((0, 1, 2, 3), (4,), (5,))
 
 
 def test_films_that_a_split_does_not_name_are_in_no_part(tmp_path: Path) -> None:

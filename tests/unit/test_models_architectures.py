@@ -127,6 +127,7 @@ def test_a_flatten_head_takes_every_place():
         ("imagenet-rgb", [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]),
         ("imagenet-caffe", [255 - 103.939, 255 - 116.779, 255 - 123.68]),
         ("unit", [1, 1, 1]),
+        ("signed-1024", [1024, 1024, 1024]),
     ],
 )
 def test_normalisation_of_a_white_pixel(normalize, white):

@@ -9,7 +9,7 @@ from made_model import document
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.models.bundle import load_model, save_model
+from cxrscore.models.bundle import load_model, model_bytes, save_model
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=64)
 DOCUMENT = document(SPEC)
@@ -23,6 +23,13 @@ def test_a_model_comes_back_as_it_went_in(tmp_path):
     assert found.tensors["head/bias"].tobytes() == tensors["head/bias"].tobytes()
     assert found.seen == {"a" * 16: "train", "b" * 16: "valid"}
     assert len(found.sha256) == 64
+
+
+def test_a_transposed_tensor_comes_back_as_it_was(tmp_path):
+    tensors = {"head/kernel": np.arange(6, dtype=np.float32).reshape(2, 3).T}
+    save_model(tmp_path / "m.safetensors", tensors, DOCUMENT)
+    found = load_model(tmp_path / "m.safetensors").tensors["head/kernel"]
+    np.testing.assert_array_equal(found, [[0, 3], [1, 4], [2, 5]])
 
 
 def test_a_missing_model_says_what_to_do(tmp_path):
@@ -92,3 +99,27 @@ def test_json_that_is_none_is_refused(tmp_path, text):
     path.write_bytes(safetensors.numpy.save({"a": np.zeros(1)}, metadata={"cxrscore": text}))
     with pytest.raises(FileFormatError, match="not JSON"):
         load_model(path)
+
+
+def test_a_changed_bit_of_a_tensor_is_found(tmp_path):
+    """A tensor has no checksum of its own, and a small change would pass every other check."""
+    spec = ModelSpec(architecture="tinycnn", findings=("Mass",), size=32)
+    tensors = {
+        "b/strided": np.arange(12, dtype="<f4").reshape(3, 4).T,
+        "a/one": np.array(1.5),
+        "c/none": np.zeros((0, 2)),
+    }
+    save_model(tmp_path / "m.safetensors", tensors, document(spec))
+    assert load_model(tmp_path / "m.safetensors").tensors.keys() == tensors.keys()
+    data = bytearray((tmp_path / "m.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "m.safetensors").write_bytes(data)
+    with pytest.raises(FileFormatError, match=r"m\.safetensors was changed after it was written"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_equal_models_are_equal_files():
+    tensors = {f"layer{number}/bias": np.full(3, number, np.float32) for number in range(5)}
+    files = {model_bytes("{}", dict(reversed(tensors.items())) if turn else tensors) for turn in range(6)}
+    assert len(files) == 1
+    assert safetensors.numpy.load(files.pop()).keys() == tensors.keys()

@@ -87,7 +87,7 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     path = boxed(tmp_path, "elsewhere.png,Mass,0,0,10,10")
     with pytest.raises(InputError, match=r"none of the 1 boxes of .* lies on a scored film of out.h5"):
         localise(scores, path, "out.h5")
-    scores.provenance["preprocessing"]["fit"] = "pad"
+    scores.provenance["models"][0]["document"]["preprocessing"]["fit"] = "pad"
     with pytest.raises(InputError, match="were fitted by pad"):
         localise(scores, path, "out.h5")
     private = dataclasses.replace(scores, films=dataclasses.replace(scores.films, path=scores.films.sha256))

@@ -14,7 +14,7 @@ from cxrscore.scores.data import Scores
 
 def with_quantiles(quantiles: object) -> Scores:
     scores = made_scores()
-    scores.provenance["model"]["document"]["validation"] = {"score_quantiles": quantiles}
+    scores.provenance["models"][0]["document"]["validation"] = {"score_quantiles": quantiles}
     return scores
 
 
@@ -86,6 +86,6 @@ def test_the_checklist_makes_nothing_up() -> None:
 
 def test_the_checklist_says_leaked() -> None:
     scores = made_scores()
-    scores.provenance["model"]["document"]["training"]["leaked"] = True
+    scores.provenance["models"][0]["document"]["training"]["leaked"] = True
     items = {item.topic: item for item in checklist(scores, summarise(scores), Shown(subgroups=False))}
     assert items["Level at which partitions are disjoint"].answer.startswith("LEAKED")

@@ -15,8 +15,8 @@ from report_scores import EVIL, FINDINGS, TURNED, made_scores
 from cxrscore.errors import InputError, WriteError
 from cxrscore.films import Status
 from cxrscore.report import write_report
-from cxrscore.report.page import visible
 from cxrscore.scores.data import HeatMaps, Scores, Thumbnails
+from cxrscore.visible import visible
 
 ELEMENTS = """
 html head meta title style body header main footer nav section article h1 h2 h3 p b strong small span bdi a ul ol li
@@ -123,7 +123,7 @@ def test_whatever_a_scores_file_says_is_text(tmp_path: Path) -> None:
     scores.provenance["warnings"].append(evil)
     scores.provenance["explainer"]["tap"] = evil
     scores.provenance["backend"]["framework"] = evil
-    scores.provenance["model"]["document"]["training"]["monitor"] = evil
+    scores.provenance["models"][0]["document"]["training"]["monitor"] = evil
     scores.provenance[evil] = evil
     films = dataclasses.replace(scores.films, path=(evil,) * 200, message=(evil,) * 200)
     html, page, told = written(dataclasses.replace(scores, films=films), tmp_path, source=evil)

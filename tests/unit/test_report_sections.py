@@ -22,7 +22,7 @@ EVIL = '"><script>x</script>'
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("sections")
     scores = made_scores()
-    document = scores.provenance["model"]["document"]
+    document = scores.provenance["models"][0]["document"]
     document["training"]["leaked"] = True
     document["validation"] = {"score_quantiles": {"Mass": np.linspace(0.9, 1, 21).tolist()}}
     groups, boxes = folder / "groups.csv", folder / "boxes.csv"

@@ -123,7 +123,7 @@ def test_as_dict_is_json_without_nan() -> None:
 
 def test_a_leak_and_the_warnings_of_the_run_are_told() -> None:
     scores = made_scores()
-    scores.provenance["model"]["document"]["training"]["leaked"] = True
+    scores.provenance["models"][0]["document"]["training"]["leaked"] = True
     scores.provenance["warnings"].append("12 films have no label")
     warnings = summarise(scores).warnings
     assert warnings[0].startswith("LEAKED")

@@ -54,7 +54,7 @@ def test_facts_tell_what_is_known_and_nothing_else() -> None:
     assert told["Training"]["Split"] == "train 40, valid 20, test 140, rule by patient"
     assert told["Training"]["Best epoch"] == "20, by validation macro AUC"
     assert tables.facts({}) == ()
-    assert tables.facts({"model": {"file": "m"}}) == (("Model", (("File", "m"),)),)
+    assert tables.facts({"models": [{"file": "m"}]}) == (("Model", (("File", "m"),)),)
 
 
 def test_raw_provenance_is_ascii_and_cut() -> None:
@@ -81,8 +81,8 @@ def test_numbers_are_numbers() -> None:
 
 def test_a_history_of_anything() -> None:
     told = {"history": [{"epoch": 1, "train_loss": 0.5}, {"epoch": "two"}, "three", None], "best_epoch": "x"}
-    found = training({"model": {"document": {"training": told}}})
+    found = training({"document": {"training": told}})
     assert [epoch.number for epoch in found.epochs] == [1]
     assert math.isnan(found.epochs[0].valid_loss)
     assert (found.best_epoch, found.leaked, found.monitor) == (None, False, "")
-    assert training({"model": {"document": {"training": {"history": {"epoch": 1}}}}}).epochs == ()
+    assert training({"document": {"training": {"history": {"epoch": 1}}}}).epochs == ()

@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from made_run import FINDINGS, contents, made_file, made_run, made_shard, merge, score
 
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.files.guard import h5py
 from cxrscore.scores import HeatMaps, Run, Thumbnails, open_run, open_scores, shard_size
 from cxrscore.scores.columns import create
 from cxrscore.scores.layout import LAYOUT
@@ -291,7 +293,7 @@ def _mixed(output: Path) -> Run:
     return made_run(output, 151, preprocessing={"size": 80, "fit": "stretch"}, device="cpu")
 
 
-MIXED = r'device: nothing -> "cpu"; films: 150 -> 151; paths: .*; preprocessing\.size: 64 -> 80\. Use --overwrite'
+MIXED = r'device: nothing -> "cpu"; films: 150 -> 151; preprocessing\.size: 64 -> 80\. Use --overwrite'
 
 
 def test_a_run_is_not_mixed_with_the_parts_of_another(tmp_path: Path) -> None:
@@ -376,3 +378,11 @@ def test_a_damaged_manifest_is_named_and_overwritten_when_asked(tmp_path: Path, 
     with pytest.raises(FileFormatError, match=r"manifest\.jsonl.*--overwrite"):
         made_run(tmp_path / "out.h5")
     assert not made_run(tmp_path / "out.h5", overwrite=True).done(0)
+
+
+def test_a_scores_file_is_read_without_libhdf5(tmp_path: Path) -> None:
+    made_file(tmp_path / "out.h5")
+    read = "import sys; from pathlib import Path; from cxrscore.scores import open_scores; import cxrscore.verify"
+    code = f"{read}; print(len(open_scores(Path(sys.argv[1])).films.path), 'h5py' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "out.h5"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["150", "False"]

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import jsonschema
 import pytest
 from made_run import made_file
 
-from cxrscore.files.guard import h5py
 from cxrscore.films import Status
 from cxrscore.scores import SPLITS
 from cxrscore.scores.layout import AXES, LAYOUT, STATUS_CODES

@@ -19,7 +19,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def feed(trainable="all", model=None, data=None, progress=silent, **options):
-    options = {"batch_size": 3, "size": SIDE, "epochs": 4, "trainable": trainable, **options}
+    options = {"batch_size": 3, "size": SIDE, "epochs": 4, "trainable": trainable, "standardize": False, **options}
     model = model or some_model(trainable)
     return Feed(model, data or some_data(), TrainOptions(backend="none", **options), progress)
 
@@ -58,8 +58,8 @@ def test_rates_go_with_the_steps_of_all_epochs():
     assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1])
     assert rates[3] == 1
     assert rates[-1] == pytest.approx((1 + np.cos(np.pi * 8 / 9)) / 2)
-    assert given.rate(0) == pytest.approx(1e-3)
-    assert given.rate(3) == pytest.approx(1e-3 * rates[-1])
+    assert given.rate(0) == pytest.approx(1e-4)
+    assert given.rate(3) == pytest.approx(1e-4 * rates[-1])
 
 
 def test_balanced_samples_come_from_the_labels():
@@ -154,6 +154,21 @@ def test_what_a_backend_cannot_divide_is_trained_whole_and_what_cannot_learn_is_
     assert learner_of(whole.head, options) == (whole.head, None)
     with pytest.raises(InputError, match="'plain' cannot train"):
         learner_of(object(), options)
+
+
+def test_a_head_learns_from_standardised_embeddings_and_its_tensors_are_for_the_others():
+    data, model = some_data(train=9, valid=3), some_model("head")
+    given = feed("head", model=model, data=data, standardize=True)
+    raw = feed("head", model=model, data=data)
+    learned, bare = (np.concatenate([b.inputs for b in f.batches(0)]) for f in (given, raw))
+    np.testing.assert_allclose(learned.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(learned.std(axis=0), 1, atol=1e-4)
+    kernel = np.random.default_rng(0).normal(size=(bare.shape[1], 2)).astype(np.float32)
+    given.learner.tensors = lambda: {"head/kernel": kernel, "head/bias": np.ones(2, np.float32)}
+    folded = given.tensors()
+    wanted = learned @ kernel + 1
+    np.testing.assert_allclose(bare @ folded["head/kernel"] + folded["head/bias"], wanted, atol=1e-3)
+    assert feed("last-block", data=data, standardize=True).tensors().keys() == {"head/bias"}
 
 
 def test_logits_are_in_the_order_of_the_films_whatever_the_batches():

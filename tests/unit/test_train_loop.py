@@ -25,7 +25,9 @@ class Run:
     """A run of the loop on a model that only counts."""
 
     def __init__(self, folder, model=None, data=None, **options):
-        self.options = TrainOptions(**{"backend": "none", "size": SIDE, "batch_size": 4, "epochs": 5, **options})
+        self.options = TrainOptions(
+            **{"backend": "none", "size": SIDE, "batch_size": 4, "epochs": 5, "standardize": False, **options}
+        )
         self.model = model or some_model(self.options.trainable)
         self.data, self.folder, self.lines = data or some_data(), folder / "m.run", []
 
@@ -162,7 +164,7 @@ def test_ctrl_c_in_the_first_epoch_keeps_nothing(tmp_path):
 
 
 def test_the_optimiser_is_that_of_the_options(tmp_path):
-    assert optimiser_of(TrainOptions()) == Optimiser(learning_rate=1e-3)
+    assert optimiser_of(TrainOptions()) == Optimiser(learning_rate=1e-4)
     chosen = {"learning_rate": 0.1, "layer_decay": 0.5, "weight_decay": 0.02, "batch_norm": "batch"}
     assert optimiser_of(TrainOptions(clip_norm=3.0, **chosen)) == Optimiser(clip_norm=3.0, **chosen)
     run = Run(tmp_path, epochs=2, **chosen)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from training import some_data
 
+from cxrscore.contract import ModelSpec
 from cxrscore.models.output import probabilities
 from cxrscore.train import TrainOptions
-from cxrscore.train.start import prevalence_bias, run_inputs
+from cxrscore.train.start import first_head, prevalence_bias, run_inputs
 
 NAN = float("nan")
 LABELS = np.array([[1, 0, 1, NAN], [0, 0, 1, NAN], [0, 0, NAN, NAN], [0, 0, 1, NAN]], np.float32)
@@ -32,6 +33,18 @@ def test_what_may_change_when_a_run_goes_on():
     same = inputs()
     assert inputs(epochs=7, patience=3, select="last", calibration="platt", threshold_rule="corner") == same
     assert inputs(workers=1, resume=True) == same
-    for changed in ({"seed": 1}, {"learning_rate": 1e-4}, {"sampling": "balanced"}, {"views": 2}, {"drop_last": True}):
+    for changed in ({"seed": 1}, {"learning_rate": 1e-3}, {"sampling": "balanced"}, {"views": 2}, {"drop_last": True}):
         assert inputs(**changed) != same
     assert inputs(schedule="cosine", epochs=7) != inputs(schedule="cosine", epochs=8)
+
+
+def test_a_head_begins_at_zero_unless_it_is_to_be_drawn():
+    spec = ModelSpec(architecture="tinycnn", findings=("A", "B"), size=32)
+    labels = np.array([[1, 0], [0, 0], [0, 0], [0, 1]], np.float32)
+    zero = first_head(TrainOptions(), spec, labels)
+    assert zero.keys() == {"head/kernel"}
+    assert zero["head/kernel"].shape == (64, 2)
+    assert not zero["head/kernel"].any()
+    drawn = first_head(TrainOptions(initial_head="random", initial_bias="prevalence"), spec, labels)
+    assert drawn.keys() == {"head/bias"}
+    np.testing.assert_allclose(drawn["head/bias"], np.log([1 / 3, 1 / 3]), rtol=1e-6)

@@ -1,0 +1,123 @@
+"""80 epochs with a frozen base: `cxrscore train` against a plain Keras fit of the same experiment, side by side.
+
+    python benchmarks/bench_epochs.py FILMS --labels CSV
+
+The plain one is what a notebook does: keras.applications' network with its base frozen, pooling and a dense layer, fed
+film by film from the files. A few of its epochs are timed, and the median is multiplied: so the ratio is extrapolated.
+Ours runs whole, from empty caches, in a process of its own, decoding, embedding, all epochs, tests and the model file
+included. Both use Keras on the same engine; with --views the films are augmented, K views of each, cycled by epoch.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+EPOCHS = 80
+
+
+def plain(options: argparse.Namespace) -> list[float]:
+    """Seconds of each epoch of the plain fit."""
+    import keras
+
+    from cxrscore.models.imagenet import base_weights
+
+    films, truth = labelled(options)
+
+    class Films(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return -(-len(films) // options.batch_size)
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            rows = slice(index * options.batch_size, (index + 1) * options.batch_size)
+            side = (options.size, options.size)
+            batch = [
+                keras.utils.img_to_array(keras.utils.load_img(film, target_size=side, interpolation="bilinear"))
+                for film in films[rows]
+            ]
+            return keras.applications.densenet.preprocess_input(np.stack(batch)), truth[rows]
+
+    base = keras.applications.DenseNet121(
+        include_top=False, weights=None, input_shape=(options.size, options.size, 3), pooling="avg"
+    )
+    tensors = base_weights("imagenet", "densenet121").tensors
+    for layer in base.layers:
+        for variable in layer.weights:
+            variable.assign(tensors[f"{layer.name}/{variable.name}"].astype(np.float32))
+    base.trainable = False
+    model = keras.Sequential([base, keras.layers.Dense(truth.shape[1], activation="sigmoid")])
+    model.compile(optimizer="adam", loss="binary_crossentropy")
+    seconds = []
+    for _ in range(options.rounds + 1):
+        begun = time.perf_counter()
+        model.fit(Films(), epochs=1, verbose=0)
+        seconds.append(time.perf_counter() - begun)
+    return seconds[1:]  # the first traces the graph
+
+
+def labelled(options: argparse.Namespace) -> tuple[list[Path], np.ndarray]:
+    """The films that cxrscore would train on with seed 0, and their labels."""
+    from cxrscore import labels as lab
+    from cxrscore import plugins
+    from cxrscore.films import require_films
+
+    found = require_films(options.films)
+    joined, _ = lab.joined_labels(options.labels, plugins.datasets(), found.paths)
+    split = lab.split_by_patient(joined.patients, joined.labels, seed=0)
+    rows = list(split.train)
+    return [options.films / found.paths[row] for row in rows], joined.labels[rows]
+
+
+def ours(options: argparse.Namespace, views: int) -> float:
+    """Seconds of `cxrscore train`, from empty caches but for the ImageNet weights."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cache = folder / "cache"
+        cache.mkdir()
+        for weights in source_cache().glob("densenet121*"):
+            shutil.copyfile(weights, cache / weights.name)
+        command = [
+            *(sys.executable, "-m", "cxrscore", "train", str(options.films), "--labels", str(options.labels)),
+            *("--backend", options.backend, "--size", str(options.size), "--batch-size", str(options.batch_size)),
+            *("--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--views", str(views)),
+            *("-o", str(folder / "model.safetensors"), "--quiet"),
+        ]
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, env={**os.environ, "CXRSCORE_CACHE": str(cache)})
+        return time.perf_counter() - begun
+
+
+def source_cache() -> Path:
+    from cxrscore.models.imagenet import cache_folder
+
+    return cache_folder()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("films", type=Path)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--backend", default="keras")
+    parser.add_argument("--size", type=int, default=400)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--views", default="0,4", help="with commas between")
+    parser.add_argument("--rounds", type=int, default=3, help="epochs of the plain fit that are timed")
+    options = parser.parse_args()
+    epochs = plain(options)
+    whole = EPOCHS * statistics.median(epochs)
+    sys.stdout.write(f"plain Keras fit: epochs of {[round(s, 1) for s in epochs]} s; {EPOCHS} of them {whole:.0f} s\n")
+    for views in map(int, options.views.split(",")):
+        seconds = ours(options, views)
+        sys.stdout.write(f"cxrscore train, {views} views: {seconds:.0f} s, {whole / seconds:.1f} times as fast\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""cxrscore export."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cxrscore.cli.common import (
+    EXIT_SOME_FAILED,
+    FILE,
+    FOLDER,
+    Bar,
+    ends_with_exit_code,
+    json_option,
+    print_json,
+    quiet_option,
+    say,
+)
+from cxrscore.errors import FileFormatError
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+FORMATS = ("csv", "json", "parquet", "dicom-sr")
+
+
+@click.command(short_help="Write scores as CSV, JSON, Parquet or DICOM reports.")
+@click.argument("scores", type=FILE)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write, or a folder for dicom-sr; - writes to standard output.",
+)
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="What to write. [default: as the suffix says]")
+@click.option(
+    "--layout",
+    type=click.Choice(["plain", "peer"]),
+    default="plain",
+    show_default=True,
+    help="Of CSV. plain: film, status, message, prob_FINDING; peer: Image Index, prob_FINDING, as others publish "
+    "their predictions on NIH ChestX-ray14.",
+)
+@click.option(
+    "--all-columns",
+    "every_column",
+    is_flag=True,
+    help="Of CSV: logits, labels, split and what else is known of a film, too. The other formats always have them.",
+)
+@click.option("--films", type=FOLDER, help="Of dicom-sr: the folder that was scored.")
+@click.option(
+    "--with-patient",
+    is_flag=True,
+    help="Of dicom-sr: copy name, number and dates of patient and study from the films. Left out, they are empty.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file, or files of the folder, if there are any.")
+@json_option
+@quiet_option
+@ends_with_exit_code
+def export(scores: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Write a scores file as CSV, JSON, Parquet, or DICOM structured reports (TID 1500).
+
+    \b
+      cxrscore export out.h5 -o out.csv
+      cxrscore export out.h5 -o reports --format dicom-sr --films ./films
+    """
+    from cxrscore.export import ExportOptions, export_pieces, export_scores
+    from cxrscore.files.plain import printable
+
+    wanted = ExportOptions(**options)
+    if str(wanted.output) == "-":
+        if as_json:
+            raise click.UsageError("--json and -o - both write to standard output; use one of them")
+        for piece in export_pieces(_read(scores), wanted):
+            sys.stdout.buffer.write(piece)
+        return 0
+    wanted.chosen_kind()  # options that do not fit each other are told before a large file is read
+    bar = Bar(quiet)
+    result = export_scores(_read(scores), wanted, bar)
+    for path, message in result.failed.items():
+        say(f"no report: {printable(path)}: {message}", quiet)
+    say(_summary(result), quiet)
+    if as_json:
+        print_json(vars(result))
+    return EXIT_SOME_FAILED if result.failed else 0
+
+
+def _read(path: Path) -> Any:
+    """The scores; FileFormatError with better advice than the reader of HDF5 has for what is no such file at all."""
+    from cxrscore.scores import open_scores
+
+    if path.is_file() and not _is_hdf5(path):
+        raise FileFormatError(
+            f"{path} is no scores file (HDF5); export takes one, of `cxrscore score`. `cxrscore show {path}` says what "
+            "a model is."
+        )
+    return open_scores(path)
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HDF5)) == HDF5
+    except OSError:
+        return True  # open_scores says why
+
+
+def _summary(result: Any) -> str:
+    if result.format == "dicom-sr":
+        left = f"; {result.skipped} films are not DICOM, {result.unscored} have no scores" * bool(
+            result.skipped or result.unscored
+        )
+        return f"wrote {result.files} reports to {result.output}/{left}"
+    left = f", {result.unscored} of them without scores" * bool(result.unscored)
+    return f"wrote {result.output}: {result.films} films{left}"

@@ -1,0 +1,57 @@
+"""cxrscore import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cxrscore.cli.common import (
+    FILE,
+    device_option,
+    ends_with_exit_code,
+    json_option,
+    print_json,
+    quiet_option,
+    say,
+)
+
+
+@click.command("import")
+@click.argument("file", type=FILE)
+@click.option(
+    "-o", "--output", type=FILE, default=Path("model.safetensors"), show_default=True, help="Model file to write."
+)
+@click.option(
+    "--findings",
+    help="A name for each output, with commas between, and none for one to leave out: A,,B. "
+    "[default: those in the file, or CheXNet's 14]",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(32, 4096),
+    default=224,
+    show_default=True,
+    help="Side of the films that it was trained on, pixels.",
+)
+@click.option("--licence", default="unknown", show_default=True, help="Licence of the weights.")
+@click.option("--backend", help="What computes the golden probe. [default: the fastest installed one]")
+@device_option
+@json_option
+@quiet_option
+@ends_with_exit_code
+def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Make a model file of FILE, a DenseNet121 saved by torch: CheXNet's, torchxrayvision's or one like them.
+
+    Nothing in FILE is run. docs/imports.md says what is read, and what is changed.
+    """
+    from cxrscore.imports import ImportOptions, import_model
+
+    names = () if findings is None else tuple(findings.split(","))
+    result = import_model(ImportOptions(findings=names, **options))
+    left = f", {result.left_out} outputs left out" if result.left_out else ""
+    say(f"{result.kind}: {len(result.findings)} findings{left}, {result.points} operating points", quiet)
+    say(f"wrote {result.output}", quiet)
+    if as_json:
+        print_json(vars(result))

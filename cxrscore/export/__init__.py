@@ -1,0 +1,73 @@
+"""Scores in the formats of others: CSV, JSON, Parquet, and DICOM structured reports."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cxrscore.errors import InputError
+from cxrscore.export.codes import FindingCode, finding_code
+from cxrscore.export.csv_file import csv_pieces
+from cxrscore.export.json_file import json_pieces
+from cxrscore.export.options import KINDS, ExportOptions, ExportResult
+from cxrscore.export.parquet import parquet_bytes
+from cxrscore.export.reports import write_reports
+from cxrscore.files import whole_file
+from cxrscore.files.atomic import cannot_write, write_all
+from cxrscore.films import Status
+from cxrscore.progress import Progress, silent
+from cxrscore.scores import Scores
+
+__all__ = ["KINDS", "ExportOptions", "ExportResult", "FindingCode", "export_pieces", "export_scores", "finding_code"]
+
+
+def export_scores(scores: Scores, options: ExportOptions, progress: Progress = silent) -> ExportResult:
+    """Writes scores in another format: a file, whole or absent, or with dicom-sr a folder of such files.
+
+    InputError where the options do not fit each other or the scores, where something is in the way, or where a package
+    is missing; WriteError where the disk or the folder refuses.
+    """
+    kind, output = options.chosen_kind(), options.output
+    if kind == "dicom-sr":
+        return write_reports(scores, options, progress)
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; wanted the name of a file")
+    if output.exists() and not options.overwrite:
+        raise InputError(f"{output} exists. Name another file, or add --overwrite.")
+    _write(output, export_pieces(scores, options))
+    return ExportResult(
+        output=output,
+        format=kind,
+        films=len(scores.films.path),
+        unscored=int(np.count_nonzero(scores.films.status != Status.OK)),
+    )
+
+
+def export_pieces(scores: Scores, options: ExportOptions) -> Iterator[bytes]:
+    """The bytes of an export that is one file. InputError as export_scores, and for dicom-sr."""
+    kind = options.chosen_kind()
+    if kind == "csv":
+        return csv_pieces(scores, layout=options.layout, every=options.every_column)
+    if kind == "json":
+        return json_pieces(scores)
+    if kind == "parquet":
+        return iter([parquet_bytes(scores)])
+    raise InputError("DICOM reports are one file a film: name a folder with --output")
+
+
+def _write(path: Path, pieces: Iterator[bytes]) -> None:
+    first = next(pieces)  # what cannot be exported says so before a file is begun
+    with whole_file(path) as part:
+        try:
+            descriptor = os.open(part, os.O_WRONLY)
+            try:
+                for piece in itertools.chain([first], pieces):
+                    write_all(descriptor, piece)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise cannot_write(path, error) from error

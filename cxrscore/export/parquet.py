@@ -1,0 +1,60 @@
+"""Scores as Parquet, for pandas, Polars, DuckDB, R and Spark."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+from typing import Any
+
+import numpy as np
+
+from cxrscore.errors import InputError
+from cxrscore.export.codes import finding_code
+from cxrscore.export.columns import Column, film_columns
+from cxrscore.export.json_file import described_findings
+from cxrscore.files.plain import strict_json
+from cxrscore.scores import Scores
+
+INSTALL = 'pip install "cxrscore[parquet]"'
+KEY = b"cxrscore"
+"""Metadata key of the file under which findings and provenance stand, as JSON."""
+
+
+def parquet_bytes(scores: Scores) -> bytes:
+    """The table with every column; a film that was not scored has nulls. InputError where pyarrow is missing."""
+    pyarrow, parquet = _module("pyarrow"), _module("pyarrow.parquet")
+    columns = film_columns(scores, every=True)
+    told = {
+        "findings": described_findings(scores),
+        "provenance": strict_json(dict(scores.provenance), "the provenance of the scores"),
+    }
+    table = pyarrow.table(
+        [_array(pyarrow, column) for column in columns],
+        schema=pyarrow.schema(
+            [_field(pyarrow, column) for column in columns], metadata={KEY: json.dumps(told).encode()}
+        ),
+    )
+    file = io.BytesIO()
+    parquet.write_table(table, file, compression="zstd")
+    return file.getvalue()
+
+
+def _array(pyarrow: Any, column: Column) -> Any:
+    if isinstance(column.values, np.ndarray):
+        return pyarrow.array(column.values, from_pandas=True)  # which makes NaN null
+    return pyarrow.array(list(column.values), type=pyarrow.string())
+
+
+def _field(pyarrow: Any, column: Column) -> Any:
+    texts = not isinstance(column.values, np.ndarray)
+    kind = pyarrow.string() if texts else pyarrow.from_numpy_dtype(column.values.dtype)  # type: ignore[union-attr]
+    code = finding_code(column.finding).as_dict() if column.finding else None
+    return pyarrow.field(column.name, kind, metadata=code)
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise InputError(f"Parquet needs pyarrow, which is not installed. Install it with: {INSTALL}") from None

@@ -1,0 +1,142 @@
+"""A folder of DICOM reports, one a DICOM film that was scored."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cxrscore.errors import InputError, WriteError
+from cxrscore.export.dicom_sr import Algorithm, Scored, report_bytes, report_uid
+from cxrscore.export.json_file import plain_values
+from cxrscore.export.options import ExportOptions, ExportResult
+from cxrscore.export.source import SourceError, module, read_source
+from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.files.plain import unicode_text
+from cxrscore.films import Status, find_films, read_bytes
+from cxrscore.progress import Progress
+from cxrscore.scores import Scores
+
+MOST = 16
+"""Models that a report names; a file may name any number."""
+
+
+def write_reports(scores: Scores, options: ExportOptions, progress: Progress) -> ExportResult:
+    """One file a report, named by its UID; each is whole or absent. InputError where no film can have one."""
+    if options.films is None:
+        raise InputError("a DICOM report names its film by UIDs that only the film holds: name the folder with --films")
+    rows = [row for row, code in enumerate(scores.films.status) if code == Status.OK]
+    dicom = [row for row in rows if scores.films.kind[row] == "dicom"]
+    if not dicom:
+        raise InputError(
+            f"none of the {len(rows)} scored films is DICOM, and only a DICOM film has the UIDs that a report refers "
+            "to. Export as csv, json or parquet."
+        )
+    module("highdicom")  # missing, it is told before anything is made
+    films = _films(scores, dicom, options.films)
+    _make_folder(options, options.films)
+    algorithm = _algorithm(scores.provenance)
+    failed: dict[str, str] = {}
+    for done, (row, film) in enumerate(zip(dicom, films, strict=True), start=1):
+        try:
+            _write_report(scores, row, film, algorithm, options)
+        except SourceError as error:
+            failed[unicode_text(scores.films.path[row])] = str(error)
+        progress("reports", done, len(dicom))
+    return ExportResult(
+        output=options.output,
+        format="dicom-sr",
+        films=len(dicom) - len(failed),
+        unscored=len(scores.films.path) - len(rows),
+        files=len(dicom) - len(failed),
+        skipped=len(rows) - len(dicom),
+        failed=failed,
+    )
+
+
+def _films(scores: Scores, rows: list[int], folder: Path) -> Iterator[Path | None]:
+    """Where each film lies. A file made with --no-paths holds hashes only, so the folder's films are hashed."""
+    found = find_films(folder).paths
+    if any(scores.films.path[row] == scores.films.sha256[row] for row in rows):
+        places = {sha256_bytes(read_bytes(folder / path) or b""): path for path in found}
+        names = [places.get(scores.films.sha256[row]) for row in rows]
+    else:
+        there = set(found)
+        names = [scores.films.path[row] if scores.films.path[row] in there else None for row in rows]
+    return (None if name is None else folder / name for name in names)
+
+
+def _make_folder(options: ExportOptions, films: Path) -> None:
+    folder = options.output
+    if folder.resolve().is_relative_to(films.resolve()):
+        raise InputError(
+            f"{folder} lies in {films}: the reports would be taken for films. Name a folder outside of it."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if any(folder.iterdir()) and not options.overwrite:
+            raise InputError(f"{folder} is not empty. Name a new folder, or add --overwrite.")
+    except OSError as error:
+        raise WriteError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algorithm, options: ExportOptions) -> None:
+    data = None if film is None else read_bytes(film)
+    if data is None:
+        raise SourceError("it is not in the folder, or cannot be read")
+    digest = sha256_bytes(data)
+    if digest != scores.films.sha256[row]:
+        raise SourceError("it has changed since it was scored")
+    source = read_source(data, with_patient=options.with_patient)
+    scored = Scored(
+        sha256=digest,
+        probs=dict(zip(scores.findings, plain_values(scores.prob[row]), strict=True)),
+        thresholds=dict(zip(scores.findings, plain_values(scores.thresholds), strict=True)),
+    )
+    uid = report_uid(source, scored, algorithm, number=row + 1)
+    write_whole(options.output / f"{uid}.dcm", report_bytes(source, scored, algorithm, uid=uid, number=row + 1))
+
+
+def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
+    """From a provenance of any shape."""
+    models = _models(provenance)
+    networks = dict.fromkeys(_text(one, "document", "spec", "architecture") for one in models)
+    digests = [_text(one, "sha256") for one in models]
+    views = provenance.get("views")
+    number = views.get("number") if isinstance(views, Mapping) else None
+    told = {
+        "backend": _text(provenance, "backend", "name"),
+        "framework": _text(provenance, "backend", "framework"),
+        "precision": _text(provenance, "backend", "precision"),
+        "mean over models": " ".join(digests) if len(digests) > 1 else "",
+        "mean over views": str(number) if isinstance(number, int) and number > 1 else "",
+    }
+    return Algorithm(
+        network=" + ".join(name for name in networks if name),
+        model=digests[0] if len(digests) == 1 else sha256_bytes(" ".join(digests).encode()) if digests else "",
+        parameters=tuple(f"{name}: {text}" for name, text in told.items() if text),
+        created=_time(_text(provenance, "created")),
+    )
+
+
+def _models(provenance: Mapping[str, Any]) -> list[Any]:
+    several = provenance.get("models")
+    return several[:MOST] if isinstance(several, list) else []
+
+
+def _time(text: str) -> datetime.datetime | None:
+    """None where the text is no time with an offset to UTC."""
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def _text(tree: Any, *keys: str) -> str:
+    """The text below these keys; "" where there is none, without what DICOM takes for a control or a delimiter."""
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    text = tree if isinstance(tree, str) else ""
+    return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in text)[:200]

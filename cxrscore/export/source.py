@@ -1,0 +1,98 @@
+"""What a report about a DICOM film must know of it: its UIDs and, only where asked for, whose film it is."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+import struct
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from cxrscore.errors import InputError
+
+INSTALL = 'pip install "cxrscore[dicom]"'
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID")
+PATIENT = (
+    *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
+)
+"""Attributes of the modules Patient and General Study of PS3.3 that are copied with --with-patient, and never else."""
+_RAISED = (
+    *(AttributeError, EOFError, LookupError, OSError, RuntimeError, StopIteration, TypeError, ValueError, struct.error),
+)
+"""What damaged elements make pydicom raise."""
+_UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
+
+
+class SourceError(Exception):
+    """A film is no use as the source of a report. Never leaves this room; its text quotes nothing of the film."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One DICOM film.
+
+    study, series, sop_class, instance  its UIDs
+    patient                             texts by the keywords of PATIENT; empty unless asked for
+    """
+
+    study: str
+    series: str
+    sop_class: str
+    instance: str
+    patient: Mapping[str, str]
+
+
+def read_source(data: bytes, *, with_patient: bool) -> Source:
+    """Reads the attributes named here and no others; SourceError where they are not there or not as DICOM has them."""
+    pydicom = module("pydicom")
+    wanted = [*_UIDS, *(PATIENT if with_patient else ())]
+    try:
+        with quiet():
+            found = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=True, specific_tags=wanted)
+            uids = {name: str(found.get(name) or "") for name in _UIDS}
+            patient = {name: str(found[name].value) for name in PATIENT if with_patient and found.get(name)}
+    except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
+        # Their texts may quote the file, so only the kind is told and the chain is cut.
+        raise SourceError(f"it cannot be read as DICOM ({type(error).__name__})") from None
+    for name, uid in uids.items():
+        if not _UID.fullmatch(uid):
+            raise SourceError(f"it has no usable {name}, by which a report names its film")
+    return Source(
+        study=uids["StudyInstanceUID"],
+        series=uids["SeriesInstanceUID"],
+        sop_class=uids["SOPClassUID"],
+        instance=uids["SOPInstanceUID"],
+        patient=patient,
+    )
+
+
+def module(name: str) -> Any:
+    """A module of the extra dicom; InputError where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.partition(".")[0]
+        raise InputError(f"DICOM reports need {package}, which is not installed. Install it with: {INSTALL}") from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps from the screen what pydicom and highdicom say about odd values: they quote them, and they may be a
+    patient's."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,29 @@
+"""Values of others as JSON and terminals can hold them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cxrscore.errors import FileFormatError
+
+
+def strict_json(value: Any, where: str) -> Any:
+    """The JSON-ready value with null for NaN and the infinities, which Python writes and JSON does not have.
+
+    where  names the value in the error; FileFormatError where it is nested deeper than can be written
+    """
+    try:
+        return json.loads(json.dumps(value), parse_constant=lambda word: None)
+    except RecursionError:
+        raise FileFormatError(f"{where} is nested too deep to be written as JSON") from None
+
+
+def unicode_text(text: str) -> str:
+    """The text with bytes that were not UTF-8, which Python keeps as lone surrogates, written out: ``\\udcff``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: str) -> str:
+    """The text for a terminal: what would move its cursor, turn its line around or break it is written out."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

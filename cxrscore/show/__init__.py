@@ -1,0 +1,52 @@
+"""What a scores file or a model file is, told in a few lines, as JSON, or as a model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.models.bundle import load_model
+from cxrscore.scores import open_scores, read_claim
+from cxrscore.show.card import model_card
+from cxrscore.show.of_model import describe_model
+from cxrscore.show.of_scores import describe_scores
+from cxrscore.show.text import as_text
+
+__all__ = ["as_text", "card_of", "describe_file", "describe_model", "describe_scores", "model_card"]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """What a file says of itself, JSON-ready; "kind" is "scores" or "model".
+
+    InputError where there is no file, FileFormatError where it is neither or is damaged.
+    """
+    if _is_scores(path):
+        return describe_scores(open_scores(path), read_claim(path).fingerprint, name=path.name)
+    return describe_model(load_model(path))
+
+
+def card_of(path: Path) -> str:
+    """The model card of a model file, Markdown; errors as describe_file, and InputError for a scores file."""
+    if _is_scores(path):
+        raise InputError(f"{path} is a scores file; a card describes a model, such as model.safetensors")
+    return model_card(load_model(path))
+
+
+def _is_scores(path: Path) -> bool:
+    """Whether the file is HDF5; FileFormatError where it is neither that nor safetensors."""
+    if not path.is_file():
+        raise InputError(f"there is no file at {path}. Name a scores file (.h5) or a model (.safetensors).")
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if not head.startswith(_HDF5) and head[8:] != b"{":
+        raise FileFormatError(
+            f"{path} is neither a scores file (HDF5, of `cxrscore score`) nor a model (safetensors, of `cxrscore "
+            "train`)"
+        )
+    return head.startswith(_HDF5)

@@ -1,0 +1,218 @@
+"""A model card: what a model file says of itself, in the order in which CLAIM asks, and what it does not say.
+
+CLAIM 2024: Tejani et al., Checklist for Artificial Intelligence in Medical Imaging, Radiology: AI 6(4), 2024. The parts
+"Intended use" and "Limits" hold for every model of this program and say so; all else is from the file.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from cxrscore.files.plain import printable
+from cxrscore.models.bundle import ModelFile
+from cxrscore.show.of_model import describe_model
+from cxrscore.show.told import told, versions, word
+
+UNKNOWN = "not recorded"
+_SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown takes for more than a letter within a line; an underscore between letters it does not."""
+
+INTENDED_USE = """\
+For research on chest radiographs: to score films, to compare models, to study how they fail. Its users are people who
+know what an ROC curve is. Not a medical device: it was not validated for any clinical use, and must not be used to
+diagnose, to treat, to triage, or to decide anything about a living patient. (Of every model of cxrscore.)"""
+
+LIMITS = """\
+* A score says how much a film looks like those that were labelled so in training; it is no probability of disease
+  unless the model was calibrated on films like yours.
+* Figures found on one collection of films do not hold on another. Measure on labelled films of your own.
+* Lateral films, films of children and of other parts of the body are not told apart from what the model was made for.
+* Heat maps show where the model looked, not whether it was right to.
+
+(Of every model of cxrscore.)"""
+
+NOT_TOLD = """\
+* Which films and patients were taken and which were not, from which sites, machines and years
+* Age, sex and other demographics of the patients
+* Who labelled the films, how, and how well readers agreed
+* How many films the study needed, and why
+* Figures on films that neither trained nor chose the model, of the same site and of others
+* Figures by subgroup
+* Intervals or other uncertainty of the figures
+* What the model gets wrong, and why"""
+"""What CLAIM asks and a model file has no field for."""
+
+
+def model_card(model: ModelFile) -> str:
+    """The card as Markdown, ending in a newline."""
+    found = describe_model(model)
+    sections = (
+        ("Intended use", INTENDED_USE),
+        ("Model", _model(found)),
+        ("Data", _data(found)),
+        ("Partitions", _partitions(found)),
+        ("Preprocessing", _preprocessing(found)),
+        ("Training", _training(found)),
+        ("Figures on the validation films", _figures(found)),
+        ("Limits", LIMITS),
+        ("Licence", _md(word(found, "licence")) or UNKNOWN),
+        ("What CLAIM asks and this file does not say", NOT_TOLD),
+    )
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
+    return f"# Model card: {_md(found['file'])}\n\n{_warning(found)}{body}\n"
+
+
+def _warning(found: Any) -> str:
+    if told(found, "training", "leaked") is not True:
+        return ""
+    return (
+        "**LEAKED.** The same patients or films stood in more than one part of the split when this model was trained. "
+        "Its figures are better than they would be on new patients.\n\n"
+    )
+
+
+def _model(found: Any) -> str:
+    size = word(found, "spec", "size")
+    return _list(
+        ("Network", word(found, "spec", "architecture")),
+        ("Input", f"one film, grey, {size} x {size} pixels; {word(found, 'spec', 'normalize')}"),
+        ("Output", f"{len(found['spec']['findings'])} probabilities by {word(found, 'spec', 'activation')}"),
+        ("Head", word(found, "spec", "head")),
+        ("Numbers in its tensors", f"{found['parameters']:,}"),
+        ("Made", _joined(" by cxrscore ", word(found, "training", "created"), word(found, "training", "cxrscore"))),
+        ("SHA-256 of the file", found["sha256"]),
+    )
+
+
+def _data(found: Any) -> str:
+    patients = told(found, "training", "patients")
+    table = word(found, "training", "labels", "file")
+    return _list(
+        ("Label table", table),
+        ("Its layout", word(found, "training", "labels", "dataset")),
+        ("Its SHA-256", word(found, "training", "labels", "sha256")),
+        ("Patients", str(patients) if patients else ""),
+        ("Findings", ", ".join(found["spec"]["findings"])),
+        ("Reference standard", f"the labels of {table}; how they came about is not recorded" if table else ""),
+    )
+
+
+def _is_imported(found: Any) -> bool:
+    """Whether others trained the model: what only a training run can tell is then empty or 0."""
+    return told(found, "training", "imported") is not None
+
+
+def _partitions(found: Any) -> str:
+    if _is_imported(found):
+        return UNKNOWN
+    split = told(found, "training", "split")
+    leaks = word(found, "training", "leaks")
+    rows = [(name, word(split, name) or UNKNOWN) for name in ("train", "valid", "test")]
+    return (
+        _table(("part", "films"), rows)
+        + "\n\n"
+        + _list(
+            ("Rule", word(split, "rule")),
+            ("Apart by patient", _disjoint(found)),
+            *((("Films in the wrong part", leaks),) if leaks not in ("", "0") else ()),
+            ("SHA-256 of split.csv", word(split, "sha256")),
+        )
+    )
+
+
+def _disjoint(found: Any) -> str:
+    if told(found, "training", "leaked") is True:
+        return "no: see the warning above"
+    return "yes, checked in training" if told(found, "training", "patients") else "unknown: the table names no patients"
+
+
+def _preprocessing(found: Any) -> str:
+    size = word(found, "preprocessing", "size")
+    return _list(
+        ("Size", f"{size} x {size} pixels" if size else ""),
+        ("Films that are not square", word(found, "preprocessing", "fit")),
+        ("Interpolation", word(found, "preprocessing", "resize")),
+    )
+
+
+def _training(found: Any) -> str:
+    training = found["training"]
+    if _is_imported(found):
+        return "The model was trained elsewhere; how is not recorded.\n\n" + _list(
+            ("Imported from", word(training, "weights", "name")),
+            ("SHA-256 of that", word(training, "weights", "sha256")),
+            ("Licence of that", word(training, "weights", "licence")),
+            ("As a file of", word(training, "imported", "kind")),
+            ("Outputs in it", word(training, "imported", "outputs")),
+        )
+    recipe = [(name, "" if value is None else str(value)) for name, value in (told(training, "recipe") or {}).items()]
+    return (
+        _list(
+            ("Started from", word(training, "weights", "name")),
+            ("Licence of that", word(training, "weights", "licence")),
+            ("What was trained", word(found, "spec", "trainable")),
+            ("Epochs", str(len(training["history"]))),
+            ("Epoch of these tensors", _joined(", by ", word(training, "best_epoch"), word(training, "monitor"))),
+            ("Seed", word(training, "seed")),
+            ("Backend", _joined(", ", word(training, "backend"), *versions(training))),
+        )
+        + "\n\n"
+        + _table(("option", "value"), recipe)
+    )
+
+
+def _figures(found: Any) -> str:
+    validation = found["validation"]
+    if _is_imported(found):
+        points = [(finding, *_point(found, finding)) for finding in found["spec"]["findings"]]
+        return f"{UNKNOWN}\n\n" + _table(("finding", "operating point", "rule"), points)
+    rows = [
+        (finding, _figure(told(validation, "auc", finding)), *_point(found, finding))
+        for finding in found["spec"]["findings"]
+    ]
+    return (
+        "The epoch, the operating points and the calibration were chosen on these films, so the figures flatter the "
+        "model.\n\n"
+        + _list(
+            ("Films", word(found, "training", "split", "valid")),
+            ("Macro AUC", _figure(told(validation, "macro_auc"))),
+            ("Loss", _figure(told(validation, "loss"))),
+            ("Uncertainty", UNKNOWN),
+            ("Calibration", word(found, "calibration", "method") or "none"),
+        )
+        + "\n\n"
+        + _table(("finding", "AUC", "operating point", "rule"), rows)
+    )
+
+
+def _point(found: Any, finding: str) -> tuple[str, str]:
+    """The operating point of a finding and how it was chosen; empty where it has none."""
+    point = told(found, "thresholds", finding)
+    return (_figure(told(point, "prob")), word(point, "rule")) if point else ("", "")
+
+
+def _figure(value: Any) -> str:
+    """A number; "undefined" where the file says null, as of a finding with one class only."""
+    return f"{value:.3f}" if isinstance(value, int | float) else "undefined" if value is None else UNKNOWN
+
+
+def _joined(between: str, *parts: str) -> str:
+    return between.join(part for part in parts if part)
+
+
+def _list(*lines: tuple[str, str]) -> str:
+    return "\n".join(f"* {name}: {_md(value) or UNKNOWN}" for name, value in lines)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, *(tuple(_md(cell) or "-" for cell in row) for row in rows)]
+    texts = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([texts[0], "|" + " --- |" * len(head), *texts[1:]])
+
+
+def _md(text: str) -> str:
+    """The text as Markdown that shows it: nothing of a file becomes a link, a tag or a cell."""
+    return html.escape(_SPECIAL.sub(r"\\\g<0>", printable(text)), quote=False)

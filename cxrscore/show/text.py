@@ -1,0 +1,183 @@
+"""A described file as lines for a terminal. Every text of the file goes through ``printable``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cxrscore.files.plain import printable
+from cxrscore.show.told import told, versions, word, words
+
+_LONGEST = 60
+"""Characters of a text that are shown, so that one long name does not push all columns away."""
+_MOST = 10
+"""Lines of a list that are shown."""
+_LEAKED = "films or patients stood in more than one split when the model was trained"
+
+Line = tuple[str, str]
+
+
+def as_text(described: Mapping[str, Any]) -> str:
+    """What describe_file gave, for people."""
+    sections = _of_scores(described) if described["kind"] == "scores" else _of_model(described)
+    return "\n\n".join(sections)
+
+
+def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
+    provenance, films = found["provenance"], found["films"]
+    command = words(provenance, "command")
+    yield _facts(
+        ("scores file", f"{found['file']}, complete"),
+        ("made", _joined(" ", word(found, "created"), "by cxrscore " + (word(found, "cxrscore") or "unknown"))),
+        *(line for model in _some(found["models"]) for line in _model(model)),
+        ("score", _mean(len(found["models"]), found["views"])),
+        ("backend", _backend(provenance)),
+        ("films folder", word(provenance, "films", "folder")),
+        ("labels", _labels(provenance, films)),
+        ("command", _joined(" ", "cxrscore" if command else "", *command)),
+        ("fingerprint", found["fingerprint"]),
+        ("LEAKED", _LEAKED if found["leaked"] is True else ""),
+        *(("warning", text) for text in _some(words(provenance, "warnings"))),
+    )
+    yield f"films: {films['found']} found, {films['scored']} scored\n" + _table(
+        *((name, str(count)) for name, count in films["status"].items()),
+    )
+    yield "seen by the model: " + ", ".join(f"{count} {name}" for name, count in films["split"].items())
+    yield "findings\n" + _table(
+        ("", "mean", "largest", "threshold", "above", "positive", "negative"), *map(_finding, found["findings"])
+    )
+    yield f"heat maps: {found['heat_maps']}, small films: {found['small_films']}"
+
+
+def _model(model: Any) -> Iterator[Line]:
+    if isinstance(model, str):
+        yield "", model
+        return
+    yield "model", _joined(", ", word(model, "file"), word(model, "architecture"), _pixels(model))
+    yield "its SHA-256", word(model, "sha256")
+    yield "its licence", word(model, "licence")
+
+
+def _mean(count: int, views: Any) -> str:
+    """What a score is a mean over; "" where it is none."""
+    over = [f"{count} models"] * (count > 1)
+    over += [f"{views} views of each film"] * (isinstance(views, int) and views > 1)
+    return f"mean over {' and '.join(over)}" if over else ""
+
+
+def _backend(provenance: Any) -> str:
+    parts = [word(provenance, "backend", key) for key in ("name", "framework", "device", "precision")]
+    return _joined(", ", *parts)
+
+
+def _labels(provenance: Any, films: Mapping[str, Any]) -> str:
+    table = _joined(", layout ", word(provenance, "labels", "file"), word(provenance, "labels", "dataset"))
+    return f"{table or 'none'}; {films['labelled']} films with a label, {films['patients']} patients"
+
+
+def _finding(one: Mapping[str, Any]) -> tuple[str, ...]:
+    above = one["above_threshold"]
+    return (
+        one["finding"],
+        *(_decimal(one[key]) for key in ("mean_prob", "largest_prob", "threshold")),
+        "-" if above is None else str(above),
+        str(one["positives"]),
+        str(one["negatives"]),
+    )
+
+
+def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
+    spec, training = found["spec"], found["training"]
+    yield _facts(
+        ("model file", found["file"]),
+        ("SHA-256", found["sha256"]),
+        (
+            "network",
+            f"{spec['architecture']}, {spec['size']} x {spec['size']} pixels, {len(spec['findings'])} findings",
+        ),
+        ("tensors", f"{found['tensors']} with {found['parameters']:,} numbers"),
+        ("input", f"{spec['normalize']}; films not square: {word(found, 'preprocessing', 'fit')}"),
+        ("head", f"{spec['head']}, {spec['activation']}; trained: {spec['trainable']}"),
+        ("licence", word(found, "licence")),
+    )
+    yield "training\n" + _facts(*_training(training), indent="  ")
+    if training["recipe"]:
+        yield "recipe\n" + _facts(
+            *((key, "-" if value is None else str(value)) for key, value in training["recipe"].items()), indent="  "
+        )
+    yield _validation(found)
+
+
+def _training(training: Mapping[str, Any]) -> Iterator[Line]:
+    made = f"{training['created']} by cxrscore {training['cxrscore']}"
+    if told(training, "imported") is not None:
+        yield "imported", made
+        yield "from", _joined(", a file of ", word(training, "weights", "name"), word(training, "imported", "kind"))
+        yield "SHA-256 of that", word(training, "weights", "sha256")
+        yield "trained", "elsewhere"
+        return
+    labels, split = training["labels"], training["split"]
+    yield "made", made
+    yield "backend", _joined(", ", training["backend"], *versions(training))
+    yield "started from", word(training, "weights", "name")
+    yield "labels", f"{labels['file']}, layout {labels['dataset']}"
+    yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
+    yield "patients", word(training, "patients")
+    yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"
+    yield "seed", word(training, "seed")
+    yield "LEAKED", _LEAKED if training["leaked"] is True else ""
+
+
+def _validation(found: Mapping[str, Any]) -> str:
+    validation, thresholds = found["validation"], found["thresholds"]
+    rows = [
+        (finding, _decimal(told(validation, "auc", finding)), _decimal(told(thresholds, finding, "prob")),
+         word(thresholds, finding, "rule"))
+        for finding in found["spec"]["findings"]
+    ]  # fmt: skip
+    head = f"validation: macro AUC {_decimal(validation['macro_auc'])}, loss {_decimal(validation['loss'])}"
+    method = word(found, "calibration", "method") or "none"
+    return f"{head}; calibration {method}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
+
+
+def _pixels(model: Mapping[str, Any]) -> str:
+    size = word(model, "size")
+    return f"{size} x {size} pixels" if size else ""
+
+
+def _some(entries: list[Any]) -> list[Any]:
+    more = len(entries) - _MOST
+    return entries if more <= 0 else [*entries[:_MOST], f"and {more} more; --json has all"]
+
+
+def _decimal(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else "-"
+
+
+def _joined(between: str, *parts: str) -> str:
+    return between.join(part for part in parts if part)
+
+
+def _facts(*lines: Line, indent: str = "") -> str:
+    """Name and value, a line each; without those that have none."""
+    shown = [(_shown(name), _shown(value, longest=200)) for name, value in lines if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in shown)
+
+
+def _table(*rows: Sequence[str]) -> str:
+    """Rows below each other, the first column to the left and the others to the right."""
+    shown = [[_shown(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = (
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in shown
+    )
+    return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def _shown(text: str, longest: int = _LONGEST) -> str:
+    told_text = printable(text)
+    return told_text if len(told_text) <= longest else told_text[: longest - 1] + "…"

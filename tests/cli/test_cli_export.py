@@ -1,0 +1,102 @@
+"""`cxrscore export` as it is typed: where the bytes go, what is said, and exit codes."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from made_run import made_file
+
+from cxrscore.cli import main
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    made_file(tmp_path / "out.h5", 20)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def export(*words, expect=0):
+    result = CliRunner().invoke(main, ["export", *map(str, words)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == expect, result.stderr
+    return result
+
+
+def test_a_file_and_what_is_said_of_it(home):
+    result = export("out.h5", "-o", "out.csv")
+    assert result.stdout == ""
+    assert result.stderr == "wrote out.csv: 20 films, 3 of them without scores\n"
+    assert len((home / "out.csv").read_text().splitlines()) == 21
+    assert export("out.h5", "-o", "out.csv", "--overwrite", "-q").stderr == ""
+
+
+def test_standard_output_takes_the_bytes(home):
+    export("out.h5", "-o", "out.csv")
+    result = export("out.h5", "-o", "-", "--format", "csv")
+    assert (result.stdout, result.stderr) == ((home / "out.csv").read_text(), "")
+    assert sorted(os.listdir()) == ["out.csv", "out.h5"]
+    assert json.loads(export("out.h5", "-o", "-", "--format", "json").stdout)["format"] == "cxrscore-export"
+
+
+def test_json_says_what_was_written(home):
+    found = json.loads(export("out.h5", "-o", "x.json", "--json").stdout)
+    assert found["output"] == "x.json"
+    assert (found["format"], found["films"], found["unscored"]) == ("json", 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["out.h5"], 2, "Missing option '-o'"),
+        (["out.h5", "-o", "out.xml"], 1, "the suffix of out.xml names no format"),
+        (["out.h5", "-o", "-"], 1, "the suffix of - names no format"),
+        (["out.h5", "-o", "-", "--format", "csv", "--json"], 2, "both write to standard output"),
+        (["out.h5", "-o", "-", "--format", "dicom-sr"], 1, "name a folder with --output"),
+        (["out.h5", "-o", "none/out.csv"], 74, "cannot write none/out.csv: No such file or directory"),
+        (["out.h5", "-o", "out.h5", "--format", "csv"], 1, "out.h5 exists"),
+        (["none.h5", "-o", "out.csv"], 1, "there is no file none.h5"),
+        (["none.h5", "-o", "out.csv", "--films", "."], 1, "--films has no meaning"),
+        (["broken.h5", "-o", "out.csv"], 1, "broken.h5 is no scores file (HDF5)"),
+        (["out.h5", "-o", "sr", "--format", "dicom-sr"], 1, "--films"),
+    ],
+)
+def test_mistakes_are_told_and_leave_nothing(home, words, code, told):
+    (home / "broken.h5").write_text("no")
+    result = export(*words, expect=code)
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(os.listdir()) == ["broken.h5", "out.h5"]
+
+
+def test_a_reader_that_goes_away_is_no_fault(home):
+    """As in `cxrscore export out.h5 -o - --format csv | head -1`."""
+    line = f"{sys.executable} -m cxrscore export {home / 'big.h5'} -o - --format json | head -1"
+    made_file(Path("big.h5"), 1500)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.json"])
+def test_a_full_disk_leaves_no_file(home, name):
+    """A limit on the size of files does what a full disk does, after the first pieces went through."""
+    made_file(Path("big.h5"), 1500)
+    line = [sys.executable, "-m", "cxrscore", "export", str(home / "big.h5"), "-o", name]
+    limit = (20_000, 20_000)
+    done = subprocess.run(
+        line,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    assert done.returncode == 74
+    assert done.stderr == f"cxrscore: cannot write {name}: File too large. Nothing was left half-written.\n"
+    assert sorted(os.listdir()) == ["big.h5", "out.h5"]

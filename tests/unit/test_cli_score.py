@@ -1,0 +1,52 @@
+"""What `cxrscore score` says at its end: nothing that is lost goes unsaid, and no name of a file does anything."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cxrscore import score
+from cxrscore.cli import main
+from cxrscore.errors import InputError
+from cxrscore.score import ScoreResult
+
+EVIL = "ward\n\x1b[2Jall films scored\u202e.png"
+
+
+@pytest.mark.parametrize(
+    ("failed", "unread", "code", "words"),
+    [
+        ({}, (), 0, "2 of 2 films scored"),
+        ({"b.png": "blank"}, (), 3, "not scored: b.png: blank"),
+        ({}, ("ward 3 could not be read",), 3, "films may be missing: ward 3 could not be read"),
+        ({EVIL: "blank"}, (), 3, "not scored: ward[U+000A][U+001B][2Jall films scored[U+202E].png: blank"),
+        ({}, (EVIL,), 3, "films may be missing: ward[U+000A][U+001B][2Jall"),
+    ],
+)
+def test_what_was_not_scored_is_said(
+    monkeypatch: pytest.MonkeyPatch, failed: dict[str, str], unread: tuple[str, ...], code: int, words: str
+) -> None:
+    result = ScoreResult(
+        output=Path("o.h5"),
+        found=2,
+        scored=2 - len(failed),
+        failed=failed,
+        computed=2,
+        seconds=1.0,
+        backend="stub",
+        models=("ab" * 32,),
+        views=1,
+        unread=unread,
+    )
+    monkeypatch.setattr(score, "score_films", lambda *given: result)
+    done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5"])
+    assert (done.exit_code, words in done.stderr) == (code, True), done.stderr
+
+
+def test_an_error_that_names_a_file_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise InputError(f"{EVIL} is no film")
+
+    monkeypatch.setattr(score, "score_films", fail)
+    done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5"])
+    assert (done.exit_code, done.stderr.count("\n"), "\x1b" in done.stderr) == (1, 1, False)

@@ -1,0 +1,250 @@
+"""What `show` says of a scores file and of a model is what stands in them, and harmless on a terminal."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from few_scores import NAN, few_scores
+from made_model import document
+from made_run import made_file
+
+from cxrscore.contract import ModelSpec
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.models.architectures import initial_tensors
+from cxrscore.models.bundle import load_model, save_model
+from cxrscore.show import as_text, card_of, describe_file, describe_model, describe_scores, model_card
+
+SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.safetensors"
+    whole = document(
+        SPEC,
+        thresholds={"Mass": {"prob": 0.25, "rule": "youden", "chosen_on": "valid"}},
+        validation={"loss": 0.5, "macro_auc": 0.75, "auc": {"Mass": 0.75, "Edema": None}},
+    )
+    save_model(path, initial_tensors(SPEC, 0), whole)
+    return path
+
+
+def described(**changed):
+    return describe_scores(few_scores(**changed), "f" * 64, name="out.h5")
+
+
+# --- scores
+
+
+def test_the_numbers_by_hand():
+    found = described()
+    assert found["films"] == {
+        "found": 3,
+        "scored": 2,
+        "labelled": 3,
+        "patients": 2,
+        "status": {"OK": 2, "DAMAGED": 1},
+        "split": {"not seen": 1, "train": 1, "valid": 1},
+    }
+    mass, edema = found["findings"]
+    assert mass["mean_prob"] == pytest.approx(0.175)
+    assert mass | {"mean_prob": 0} == {
+        "finding": "Mass",
+        "mean_prob": 0,
+        "largest_prob": 0.25,
+        "threshold": pytest.approx(0.2),
+        "above_threshold": 1,
+        "positives": 1,
+        "negatives": 0,
+    }
+    assert (edema["threshold"], edema["above_threshold"]) == (None, None)
+    assert [one["sha256"] for one in found["models"]] == ["ab" * 32]
+    assert found["complete"] is True
+    assert found["leaked"] is False
+
+
+def test_a_file_is_described_as_it_is_read(tmp_path):
+    found = describe_file(made_file(tmp_path / "out.h5"))
+    assert (found["kind"], found["file"], found["films"]["found"]) == ("scores", "out.h5", 150)
+    assert re.fullmatch("[0-9a-f]{64}", found["fingerprint"])
+    assert found["heat_maps"] == 256
+    assert "150 found, 128 scored" in as_text(found)
+
+
+def test_no_scored_film_has_no_means():
+    found = described(prob=np.full((3, 2), NAN))
+    assert [one["mean_prob"] for one in found["findings"]] == [None, None]
+    assert [one["largest_prob"] for one in found["findings"]] == [None, None]
+    assert "0 scored" in as_text(found)
+    assert json.dumps(found, allow_nan=False)
+
+
+def test_a_leak_is_told():
+    leaked = {"models": [{"document": {"training": {"leaked": True}}}]}
+    assert "LEAKED" in as_text(described(provenance=leaked))
+    assert "LEAKED" not in as_text(described())
+
+
+def test_means_over_models_and_views_are_told():
+    leaked = {"sha256": "cd" * 32, "file": "b.safetensors", "document": {"training": {"leaked": True}}}
+    several = {"models": [{"sha256": "ab" * 32, "file": "a.safetensors"}, leaked], "views": {"number": 4}}
+    found = described(provenance=several)
+    assert [one["file"] for one in found["models"]] == ["a.safetensors", "b.safetensors"]
+    assert found["leaked"] is True
+    text = as_text(found)
+    assert "mean over 2 models and 4 views of each film" in text
+    assert "LEAKED" in text
+    assert "mean over" not in as_text(described())
+    many = as_text(described(provenance={"models": [{"sha256": "ab" * 32}] * 1000}))
+    assert "and 990 more" in many
+    assert len(many.splitlines()) < 60
+
+
+@pytest.mark.parametrize("value", [None, 7, True, "text", [], [1, [2]], {}, {"a": {}}, NAN, 10**400])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "created",
+        "cxrscore",
+        "command",
+        "backend",
+        "model",
+        "models",
+        "views",
+        "films",
+        "labels",
+        "warnings",
+        "preprocessing",
+    ],
+)
+def test_a_provenance_of_any_shape_is_shown(key, value):
+    found = described(provenance={key: value})
+    assert as_text(found)
+    assert json.dumps(found, allow_nan=False)
+
+
+def test_nothing_reaches_the_terminal_but_letters():
+    evil = "\x1b]0;owned\x07\x1b[2J\r\n\u202eexe.png\udcff"
+    told = {"command": [evil], "warnings": [evil], "models": [{"file": evil, "document": {"licence": evil}}]}
+    text = as_text(described(provenance=told, findings=(evil, "b")))
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+    assert "\\x1b]0;owned" in text
+
+
+def test_long_texts_are_cut():
+    lines = as_text(described(findings=("a" * 5000, "b"), provenance={"warnings": ["w" * 5000] * 1000})).splitlines()
+    assert max(map(len, lines)) < 300
+    assert len(lines) < 60
+    assert "and 990 more" in "".join(lines)
+
+
+# --- models
+
+
+def test_a_model_is_described_and_shown(model):
+    found = describe_file(model)
+    assert (found["kind"], found["spec"], found["films"]) == ("model", SPEC.as_dict(), {"train": 1, "valid": 1})
+    assert found["parameters"] == sum(array.size for array in load_model(model).tensors.values())
+    text = as_text(found)
+    assert re.search(r"^  Mass +0\.750 +0\.250 +youden$", text, re.MULTILINE)
+    assert re.search(r"^  Edema +- +-$", text, re.MULTILINE)
+    assert "a" * 16 not in json.dumps(found)  # hashes of films are counted and not shown
+
+
+def test_the_card_by_hand(model):
+    card = card_of(model)
+    assert card.startswith("# Model card: model.safetensors\n\n## Intended use\n")
+    for line in (
+        "* Network: tinycnn",
+        "* Label table: labels.csv",
+        "* Patients: 2",
+        "| train | 1 |",
+        "* Apart by patient: yes, checked in training",
+        "* Macro AUC: 0.750",
+        "* Uncertainty: not recorded",
+        "| Mass | 0.750 | 0.250 | youden |",
+        "| Edema | undefined | - | - |",
+        "| epochs | 1 |",
+    ):
+        assert f"\n{line}\n" in card, line
+    assert "LEAKED" not in card
+    assert card.endswith("\n")
+    assert not card.endswith("\n\n")
+
+
+def test_the_card_says_what_is_not_recorded(model):
+    file = load_model(model)
+    training = {**file.document["training"], "patients": 0, "leaked": True, "weights": {}}
+    card = model_card(replace(file, document={**file.document, "training": training, "licence": ""}))
+    assert "**LEAKED.**" in card
+    assert "* Patients: not recorded" in card
+    assert "* Apart by patient: no" in card
+    assert "* Started from: not recorded" in card
+    assert "## Licence\n\nnot recorded\n" in card
+    unleaked = replace(file, document={**file.document, "training": {**training, "leaked": False}})
+    assert "* Apart by patient: unknown: the table names no patients" in model_card(unleaked)
+
+
+def test_a_model_that_others_trained_claims_no_training(model):
+    """As `cxrscore import` writes it: what only a training run can tell is empty or 0."""
+    file = load_model(model)
+    empty = {"seed": 0, "recipe": {}, "history": [], "best_epoch": 0, "monitor": "", "patients": 0}
+    training = {
+        **file.document["training"],
+        **empty,
+        "weights": {"name": "net.pth.tar", "sha256": "cd" * 32, "licence": "unknown"},
+        "imported": {"kind": "chexnet", "outputs": 14},
+        "split": {"train": 0, "valid": 0, "test": 0, "rule": "not known", "sha256": ""},
+        "labels": {"file": "", "dataset": "", "sha256": ""},
+    }
+    whole = {**file.document, "training": training, "validation": {"loss": None, "macro_auc": None, "auc": {}}}
+    foreign = replace(file, document=whole)
+    card = model_card(foreign)
+    for section in ("Partitions", "Figures on the validation films"):
+        assert f"\n## {section}\n\nnot recorded\n" in card
+    for line in (
+        "* Label table: not recorded",
+        "* Reference standard: not recorded",
+        "* Imported from: net.pth.tar",
+        "* As a file of: chexnet",
+        "| Mass | 0.250 | youden |",
+    ):
+        assert f"\n{line}\n" in card, line
+    for word in ("undefined", "checked in training", "flatter", "| train |", "Epoch"):
+        assert word not in card
+    text = as_text(describe_model(foreign))
+    assert re.search(r"^  from +net\.pth\.tar, a file of chexnet$", text, re.MULTILINE)
+    assert "0 of 0" not in text
+    assert "recipe" not in text
+
+
+def test_nothing_of_a_file_becomes_markdown(model):
+    evil = "|a\n# b <script>[x](http://y) `c` *d* _e_"
+    file = load_model(model)
+    spec = {**SPEC.as_dict(), "findings": [evil, "Edema"]}
+    card = model_card(replace(file, document={**file.document, "spec": spec, "licence": evil}))
+    assert "<script>" not in card
+    assert "\n# b" not in card
+    shown = r"\|a\\n# b &lt;script&gt;\[x\](http://y) \`c\` \*d\* \_e\_"
+    assert f"\n| {shown} | " in card
+    assert f"\n## Licence\n\n{shown}\n" in card
+
+
+# --- what is neither
+
+
+def test_what_is_neither_is_told(tmp_path, model):
+    scores = made_file(tmp_path / "out.h5")
+    with pytest.raises(InputError, match="a card describes a model"):
+        card_of(scores)
+    (tmp_path / "page.html").write_text("<!doctype html>")
+    for name, error, words in (
+        ("page.html", FileFormatError, "neither a scores file"),
+        ("none.h5", InputError, "there is no file"),
+        (".", InputError, "there is no file"),
+    ):
+        for look in (describe_file, card_of):
+            with pytest.raises(error, match=words):
+                look(tmp_path / name)

@@ -87,7 +87,7 @@ def _model(told: Mapping[str, Any]) -> list[Row]:
         ("Software", "Model", "", lambda model: _listed(_pairs(look(_trained(model), "versions")), framework)),
         ("Initial parameters", "Model", "12c", _start),
         ("Training", "Training", "12c", lambda model: _pairs(look(_trained(model), "recipe"))),
-        ("Choice of the final model", "Training", "12c", _chosen),
+        ("Choice of the final model", "Training", "12c", lambda model: training(model).chosen_words),
         ("Class imbalance", "Training", "13", lambda model: _after("loss ", text(_trained(model), "recipe", "loss"))),
     )
     told_of_each = [(topic, claim, tripod, _each(told, words)) for topic, claim, tripod, words in rows]
@@ -101,11 +101,6 @@ def _trained(model: Any) -> Any:
 def _start(model: Any) -> str:
     weights = look(_trained(model), "weights")
     return _listed(text(weights, "name"), text(weights, "licence"))
-
-
-def _chosen(model: Any) -> str:
-    tuned = training(model)
-    return "" if tuned.best_epoch is None else f"epoch {tuned.best_epoch}, the best {tuned.monitor_words}"
 
 
 def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:

@@ -94,7 +94,7 @@ def reliability_grid(findings: Sequence[FindingData]) -> Figure:
 
 
 def loss_plot(training: Training) -> Figure:
-    """Training and validation loss by epoch, as in the paper's figure 3, with the best epoch marked."""
+    """Training and validation loss by epoch, as in the paper's figure 3, with the epoch that was taken marked."""
     return _wide(_draw_loss, training)
 
 
@@ -277,7 +277,7 @@ def _marker(epochs: list[int]) -> str:
 def _mark_best(axes: Axes, training: Training) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if training.best_epoch is not None:
-        label = f"best epoch, {training.best_epoch}"
+        label = f"epoch taken, {training.best_epoch}"
         axes.axvline(training.best_epoch, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
 
 

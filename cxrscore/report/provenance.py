@@ -29,10 +29,11 @@ class Epoch:
 class Training:
     """How the model came to be, as far as its file says.
 
-    monitor     name of the figure by which the best epoch was chosen, "" where unknown
-    best_epoch  number of that epoch, None where unknown or where none was
+    monitor     name of the figure by which the best epoch is told, "" where unknown
+    best_epoch  number of the epoch that became the model, None where unknown or where none was
     leaked      True where films or patients stood in more than one split
     model       name of the model's file, "" where unknown
+    last        True where the last epoch was to be taken, not the best
     """
 
     epochs: tuple[Epoch, ...]
@@ -40,6 +41,19 @@ class Training:
     best_epoch: int | None
     leaked: bool
     model: str = ""
+    last: bool = False
+
+    @property
+    def chosen_words(self) -> str:
+        """Which epoch became the model, and why: "the best by validation macro AUC was epoch 7"; "" where unknown."""
+        if self.best_epoch is None:
+            return ""
+        by = f" by {self.monitor_words}" if self.monitor else ""
+        return (
+            f"the last, epoch {self.best_epoch}, was taken"
+            if self.last
+            else f"the best{by} was epoch {self.best_epoch}"
+        )
 
     @property
     def monitor_words(self) -> str:
@@ -124,6 +138,7 @@ def training(model: Any) -> Training:
         best_epoch=int(best) if math.isfinite(best) and best >= 1 else None,
         leaked=look(told, "leaked") is True,
         model=text(model, "file"),
+        last=text(told, "recipe", "select") == "last",
     )
 
 

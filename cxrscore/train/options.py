@@ -105,7 +105,7 @@ class TrainOptions:
     loss: str = "weighted-bce"
     epochs: int = 80
     batch_size: int = 16
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-5
     warmup: float = 0.0
     schedule: str = "constant"
     layer_decay: float = 1.0

@@ -58,8 +58,8 @@ def test_rates_go_with_the_steps_of_all_epochs():
     assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1])
     assert rates[3] == 1
     assert rates[-1] == pytest.approx((1 + np.cos(np.pi * 8 / 9)) / 2)
-    assert given.rate(0) == pytest.approx(1e-4)
-    assert given.rate(3) == pytest.approx(1e-4 * rates[-1])
+    assert given.rate(0) == pytest.approx(1e-5)
+    assert given.rate(3) == pytest.approx(1e-5 * rates[-1])
 
 
 def test_balanced_samples_come_from_the_labels():

@@ -164,7 +164,7 @@ def test_ctrl_c_in_the_first_epoch_keeps_nothing(tmp_path):
 
 
 def test_the_optimiser_is_that_of_the_options(tmp_path):
-    assert optimiser_of(TrainOptions()) == Optimiser(learning_rate=1e-4)
+    assert optimiser_of(TrainOptions()) == Optimiser(learning_rate=1e-5)
     chosen = {"learning_rate": 0.1, "layer_decay": 0.5, "weight_decay": 0.02, "batch_norm": "batch"}
     assert optimiser_of(TrainOptions(clip_norm=3.0, **chosen)) == Optimiser(clip_norm=3.0, **chosen)
     run = Run(tmp_path, epochs=2, **chosen)

@@ -59,6 +59,14 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             raise cannot_write(path, error) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those above it, where they are missing; WriteError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Writes all bytes, however few the system takes at a time; OSError where it takes none."""
     rest = memoryview(data)

@@ -6,13 +6,13 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cxrscore.files import write_whole
+from cxrscore.files import make_folder, write_whole
 
 
 def save_run(model: Path, history: Sequence[Mapping[str, float]], best_epoch: int, split: str, recipe: str) -> Path:
     """Writes recipe.toml, history.csv, split.csv and loss.png into a folder model.run beside the model; returns it."""
     folder = model.with_suffix(".run")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_whole(folder / "recipe.toml", recipe.encode())
     write_whole(folder / "history.csv", _csv(history).encode())
     write_whole(folder / "split.csv", split.encode())

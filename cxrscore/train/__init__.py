@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Model
+from cxrscore.contract import Backend, Model
+from cxrscore.errors import InputError
+from cxrscore.files import locked, make_folder
 from cxrscore.losses import class_weights
 from cxrscore.metrics import auc_per_finding, check_rule, macro
 from cxrscore.models.bundle import save_model
@@ -29,7 +34,19 @@ def train_model(options: TrainOptions, progress: Progress = silent, say: Say = u
 
     A KeyboardInterrupt passes through and leaves the last finished epoch to go on with: see ``options.resume``.
     """
+    folder = options.output.with_suffix(".run")
+    make_folder(folder)
+    try:
+        with locked(folder / "train.lock"):
+            return _train(options, folder, progress, say)
+    finally:
+        with suppress(OSError):  # it holds something, as a rule
+            folder.rmdir()
+
+
+def _train(options: TrainOptions, folder: Path, progress: Progress, say: Say) -> TrainResult:
     backend = plugins.get_backend(options.backend)
+    _check_trains(backend, options)
     loss = plugins.get_loss(options.loss)
     check_rule(options.threshold_rule)
     augmentation_of(options)
@@ -38,7 +55,7 @@ def train_model(options: TrainOptions, progress: Progress = silent, say: Say = u
     spec = first_spec(options, data.findings, base)
     check_calibration(options.calibration, spec)
     _tell(data, say)
-    folder, inputs = options.output.with_suffix(".run"), run_inputs(options, data, base)
+    inputs = run_inputs(options, data, base)
     earlier = load_checkpoint(folder, inputs) if options.resume else None
     labels = data.labels[list(data.split.train)]
     model = first_model(backend, spec, base, options, labels=labels, earlier=earlier)
@@ -61,6 +78,15 @@ def train_model(options: TrainOptions, progress: Progress = silent, say: Say = u
         macro_auc=fitted.best["valid_macro_auc"],
         test_auc=test_auc,
     )
+
+
+def _check_trains(backend: Backend, options: TrainOptions) -> None:
+    """InputError for a backend that cannot do what is asked, before any film is read."""
+    if not backend.trains:
+        raise InputError(f"backend {backend.name!r} cannot train, only score; see `cxrscore plugins` for one that can")
+    if options.architecture not in backend.architectures:
+        known = ", ".join(backend.architectures)
+        raise InputError(f"backend {backend.name!r} has no {options.architecture!r}; it has: {known}")
 
 
 def _tell(data: Data, say: Say) -> None:

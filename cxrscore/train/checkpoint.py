@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from cxrscore.contract import Array, TrainableModel
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files import write_whole
+from cxrscore.files import make_folder, write_whole
 
 Row = dict[str, float]
 """An epoch: its number, rate, losses, macro AUC, accuracies and seconds; NaN where undefined."""
@@ -60,7 +60,7 @@ def save_checkpoint(folder: Path, learner: TrainableModel, standing: Standing, i
 
     inputs  JSON-ready, what a run must have in common with this one to go on with it
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     best = _best_file(folder, standing.best_epoch)
     if standing.best_epoch == len(standing.history):
         write_whole(best, safetensors.numpy.save(standing.best))

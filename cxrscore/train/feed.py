@@ -38,7 +38,8 @@ class Feed:
     def __init__(self, model: Model, data: Data, options: TrainOptions, progress: Progress) -> None:
         self._data, self._options, self._model, self._progress = data, options, model, progress
         self.learner, self._frozen = learner_of(model, options)
-        self.train, self.valid = (self._whole(rows) for rows in (data.split.train, data.split.valid))
+        self.train, self.valid = np.array(data.split.train, np.intp), self._whole(data.split.valid)
+        self._whole(data.split.train)  # an epoch drops other films each time, so all of them are in use
         self._labels = data.labels[list(data.split.train)]
         count, size = len(data.split.train), options.batch_size
         self.steps = count // size if options.drop_last else -(-count // size)
@@ -67,7 +68,7 @@ class Feed:
         order = epoch_order(self._labels, self._options.sampling, seed=self._options.seed, epoch=epoch)
         size, view = self._options.batch_size, self.view(epoch)
         chosen = [order[step * size : (step + 1) * size] for step in range(self.steps)]
-        rows = [np.array(self._data.split.train, np.intp)[places] for places in chosen]
+        rows = [self.train[places] for places in chosen]
         for step, inputs in enumerate(self._inputs(rows, view)):
             factor = self.schedule.factor(epoch * self.steps + step)
             self._progress(f"epoch {epoch + 1}: step {step} of {self.steps}", epoch, self._options.epochs)
@@ -138,14 +139,9 @@ class Feed:
     def _rows_of(self, view: int | None) -> Rows:
         """The films whose outputs are kept together: those that are not augmented, or a view of the training films."""
         if view is not None:
-            return self.train_rows
-        rows = self.valid if self._options.views else np.concatenate([self.train_rows, self.valid])
+            return self.train
+        rows = self.valid if self._options.views else np.concatenate([self.train, self.valid])
         return np.unique(rows)
-
-    @functools.cached_property
-    def train_rows(self) -> Rows:
-        """All training films, in the order of the split."""
-        return np.array(self._data.split.train, np.intp)
 
     def _place_of(self, view: int | None) -> Rows:
         """By row of the store, the place among the rows kept together."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,18 @@ def optimiser_of(options: TrainOptions) -> Optimiser:
 
 def _over(standing: Standing, options: TrainOptions) -> bool:
     done = len(standing.history)
-    return done >= options.epochs or (done > 0 and done - standing.best_epoch >= options.patience)
+    return done >= options.epochs or (done > 0 and done - _risen(standing.history, options.monitor) >= options.patience)
+
+
+def _risen(history: Sequence[Row], monitor: str) -> int:
+    """The last epoch, from 1, in which the monitored figure became better than it had ever been; where it is never
+    defined, the validation loss. An epoch that only equals the best one may be kept in its place, but buys no time."""
+    name = monitor if any(not np.isnan(row[monitor]) for row in history) else "valid_loss"
+    best, risen = -np.inf, 1
+    for epoch, row in enumerate(history, start=1):
+        if (value := MONITORS[name] * row[name]) > best:
+            best, risen = value, epoch
+    return risen
 
 
 def _epoch(feed: Feed, data: Data, loss: Loss, options: TrainOptions, standing: Standing) -> Row:
@@ -141,9 +152,10 @@ def _check_finite(epoch: int, train_loss: float, valid_loss: float, options: Tra
 
 
 def _train_accuracy(feed: Feed, data: Data, options: TrainOptions, epoch: int) -> float:
-    """Of the training films as this epoch saw them, by the tensors at its end; NaN where it would cost a pass of the
-    network and is not monitored."""
-    if not feed.kept(epoch) and options.monitor != "train_label_accuracy":
+    """Of all training films in the view of this epoch, by the tensors at its end; NaN where it would cost a pass of
+    more than the head and is not monitored."""
+    cheap = options.trainable == "head" and feed.kept(epoch)
+    if not cheap and options.monitor != "train_label_accuracy":
         return float("nan")
     logits = feed.logits(feed.train, feed.view(epoch))
     return _accuracy(data.labels[feed.train], logits, options)

@@ -47,7 +47,7 @@ def test_the_last_batch_can_be_dropped():
     given = feed(data=data, drop_last=True)
     assert [len(batch.inputs) for batch in given.batches(0)] == [3, 3]
     assert given.valid.tolist() == [7, 8, 9]
-    assert given.train.tolist() == [0, 1, 2, 3, 4, 5]
+    assert given.train.tolist() == list(range(7))  # an epoch leaves out another one each time
     with pytest.raises(InputError, match="2 films fill no batch of 3"):
         feed(data=some_data(valid=2), drop_last=True)
 

@@ -1,12 +1,16 @@
 """What a run begins with: the bias of the head by hand, and what two runs must share."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from training import some_data
 
 from cxrscore.contract import ModelSpec
+from cxrscore.errors import InputError, WriteError
+from cxrscore.files import locked
 from cxrscore.models.output import probabilities
-from cxrscore.train import TrainOptions
+from cxrscore.train import TrainOptions, train_model
 from cxrscore.train.start import first_head, prevalence_bias, run_inputs
 
 NAN = float("nan")
@@ -48,3 +52,26 @@ def test_a_head_begins_at_zero_unless_it_is_to_be_drawn():
     drawn = first_head(TrainOptions(initial_head="random", initial_bias="prevalence"), spec, labels)
     assert drawn.keys() == {"head/bias"}
     np.testing.assert_allclose(drawn["head/bias"], np.log([1 / 3, 1 / 3]), rtol=1e-6)
+
+
+def test_what_cannot_be_done_is_said_before_a_film_is_read_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("cxrscore.train.read_data", lambda *given: pytest.fail("films were read"))
+    scores_only = SimpleNamespace(name="quick", trains=False, architectures=("tinycnn",))
+    small = SimpleNamespace(name="small", trains=True, architectures=("tinycnn",))
+    for backend, wanted in ((scores_only, "'quick' cannot train"), (small, "'small' has no 'densenet121'")):
+        monkeypatch.setattr("cxrscore.plugins.get_backend", lambda name, backend=backend: backend)
+        with pytest.raises(InputError, match=wanted):
+            train_model(TrainOptions(output=tmp_path / "m.safetensors"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    (tmp_path / "m.run").mkdir()
+    with locked(tmp_path / "m.run" / "train.lock"), pytest.raises(InputError, match=r"train\.lock is held by"):
+        train_model(TrainOptions(output=tmp_path / "m.safetensors"))
+
+
+def test_a_folder_that_cannot_be_made_is_a_write_error(tmp_path):
+    (tmp_path / "m.run").write_text("not a folder")
+    with pytest.raises(WriteError, match=r"cannot make the folder .*m\.run"):
+        train_model(TrainOptions(output=tmp_path / "m.safetensors"))

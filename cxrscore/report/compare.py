@@ -15,7 +15,6 @@ from cxrscore.films import Status
 from cxrscore.labels.match import match_rows
 from cxrscore.metrics import (
     Estimate,
-    clustered,
     corrected_verdict,
     counts,
     delong,
@@ -199,20 +198,18 @@ def _against(
     files: Sequence[Named], rows: Rows, place: int, truth: Floats, groups: Rows, findings: Sequence[str]
 ) -> Against:
     probs = [_columns(files[k].scores, rows[k], findings, "prob") for k in (0, place)]
-    ones, others = ([delong(truth[:, c], prob[:, c]) for c in range(len(findings))] for prob in probs)
+    ones, others = ([delong(truth[:, c], prob[:, c], groups) for c in range(len(findings))] for prob in probs)
     positives, negatives = counts(truth)
     differences = [
-        _difference(finding, one, other, groups, int(positives[c]), int(negatives[c]))
+        _difference(finding, one, other, int(positives[c]), int(negatives[c]))
         for c, (finding, one, other) in enumerate(zip(findings, ones, others, strict=True))
     ]
-    macro = _difference("Macro AUC", mean_of(ones), mean_of(others), groups, 0, 0)
+    macro = _difference("Macro AUC", mean_of(ones), mean_of(others), 0, 0)
     return Against(name=files[place].name, findings=tuple(differences), macro=macro)
 
 
-def _difference(
-    finding: str, one: Estimate, other: Estimate, groups: Rows, positives: int, negatives: int
-) -> Difference:
-    found = clustered(difference(other, one), groups)
+def _difference(finding: str, one: Estimate, other: Estimate, positives: int, negatives: int) -> Difference:
+    found = difference(other, one)
     return Difference(
         finding=finding,
         positives=positives,

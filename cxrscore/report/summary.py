@@ -21,7 +21,6 @@ from cxrscore.metrics import (
     average_precision,
     brier,
     calibration_error,
-    clustered,
     counts,
     decisions,
     label_accuracy,
@@ -193,7 +192,7 @@ def summarise(scores: Scores, drawing: Drawing = DRAWING) -> Summary:
         patients=len(np.unique(groups)),
         findings=tuple(_result(scores, truth, prob, found, column) for column in range(len(scores.findings))),
         areas=found,
-        accuracy=clustered(label_accuracy_estimate(truth, prob), groups),
+        accuracy=label_accuracy_estimate(truth, prob, groups),
         negative_baseline=negative_baseline(truth),
         warnings=_warnings(scores, assessed, scored),
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cxrscore.report.provenance import leaked, look, mean_words, models, number, text, training
+from cxrscore.report.provenance import chosen_on, leaked, look, mean_words, models, number, text, trained, training
 from cxrscore.report.summary import Summary
 from cxrscore.scores.data import Scores
 
@@ -84,22 +84,18 @@ def _model(told: Mapping[str, Any]) -> list[Row]:
     framework = text(told, "backend", "framework")
     rows = (
         ("Model", "Model", "12c", lambda model: _pairs(look(model, "document", "spec"), leave_out="findings")),
-        ("Software", "Model", "", lambda model: _listed(_pairs(look(_trained(model), "versions")), framework)),
+        ("Software", "Model", "", lambda model: _listed(_pairs(look(trained(model), "versions")), framework)),
         ("Initial parameters", "Model", "12c", _start),
-        ("Training", "Training", "12c", lambda model: _pairs(look(_trained(model), "recipe"))),
+        ("Training", "Training", "12c", lambda model: _pairs(look(trained(model), "recipe"))),
         ("Choice of the final model", "Training", "12c", lambda model: training(model).chosen_words),
-        ("Class imbalance", "Training", "13", lambda model: _after("loss ", text(_trained(model), "recipe", "loss"))),
+        ("Class imbalance", "Training", "13", lambda model: _after("loss ", text(trained(model), "recipe", "loss"))),
     )
     told_of_each = [(topic, claim, tripod, _each(told, words)) for topic, claim, tripod, words in rows]
     return [*told_of_each, ("Ensembling", "Training", "12c", mean_words(told))]
 
 
-def _trained(model: Any) -> Any:
-    return look(model, "document", "training")
-
-
 def _start(model: Any) -> str:
-    weights = look(_trained(model), "weights")
+    weights = look(trained(model), "weights")
     return _listed(text(weights, "name"), text(weights, "licence"))
 
 
@@ -109,7 +105,7 @@ def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:
     explainer = _listed(text(told, "explainer", "name"), _after("layer ", text(told, "explainer", "tap")))
     return [
         ("Metrics of performance", "Evaluation", "12e", "AUC, average precision, Brier score" if labelled else ""),
-        ("Thresholds", "Evaluation", "15", "operating points chosen on validation films" if thresholds else ""),
+        ("Thresholds", "Evaluation", "15", _points(told) if thresholds else ""),
         ("Measures of uncertainty", "Evaluation", "12e", _uncertainty(summary) if labelled else ""),
         ("Explainability", "Evaluation", "", explainer if len(scores.heat_maps.film) else ""),
         ("Subgroups, fairness", "Evaluation", "14, 23a", "see Subgroups" if shown.subgroups else ""),
@@ -132,6 +128,11 @@ def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:
     ]
 
 
+def _points(told: Mapping[str, Any]) -> str:
+    where = {"valid": "on validation films", "elsewhere": "by others, on films that are not recorded"}
+    return f"operating points chosen {where.get(chosen_on(told), 'on films that are not recorded')}"
+
+
 def _folder(told: Mapping[str, Any]) -> str:
     folder, found = text(told, "films", "folder"), number(told, "films", "found")
     return f"folder {folder}, {found:,.0f} films" if folder and math.isfinite(found) else ""
@@ -151,7 +152,7 @@ def _split(split: Any) -> str:
 
 
 def _parts(model: Any) -> Any:
-    return look(model, "document", "training", "split")
+    return look(trained(model), "split")
 
 
 def _disjoint(told: Mapping[str, Any]) -> str:
@@ -175,6 +176,7 @@ def _uncertainty(summary: Summary) -> str:
 def _tested(summary: Summary) -> str:
     words = {
         "held-out": "films that were in neither training nor validation; whether from elsewhere is not recorded",
+        "unknown": "whether the model was trained on them is not recorded",
         "seen": "only films of training and validation: no test",
         "none": "",
     }

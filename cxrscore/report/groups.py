@@ -17,7 +17,7 @@ from cxrscore.metrics.estimates import undefined
 
 LEAST_FILMS = 10
 LEAST_OF_A_CLASS = 5
-"""Films of a group, and patients of a class. Below either, a group's figures would tell of chance, and are not given."""
+"""Films of a group, patients of a class. Below either, a group's figures would tell of chance, and are not given."""
 MOST_GROUPS = 24
 """In a column; more are values, not groups."""
 USUAL = ("sex", "age", "view")

@@ -65,7 +65,7 @@ def read_foreign(path: Path) -> Scores:
     name, times = Counter(paths).most_common(1)[0] if paths else ("", 0)
     if times > 1:
         raise table.wrong(f"names the film {name} more than once")
-    return _bare(paths, findings, prob, path.name)
+    return _bare(paths, findings, prob)
 
 
 def _score_columns(table: Table, film: str) -> list[str]:
@@ -90,7 +90,7 @@ def _probabilities(table: Table, name: str) -> Floats:
     return values
 
 
-def _bare(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats, name: str) -> Scores:
+def _bare(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats) -> Scores:
     films, empty = len(paths), ("",) * len(paths)
     scored = np.asarray(np.isfinite(prob).all(axis=1))
     with np.errstate(divide="ignore"):
@@ -120,9 +120,7 @@ def _bare(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats, name:
         thumbnails=Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 1, 1), np.uint8)),
         provenance={
             "films": {"found": films},
-            "warnings": [
-                f"{name} is a table of scores: which model made them, and whether it had seen the films, is not known."
-            ],
+            "warnings": [],
         },
     )
 

@@ -124,6 +124,25 @@ def plotted(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
     return tuple(one for one in trainings(provenance)[:MOST_PLOTTED] if one.epochs)
 
 
+def trained(model: Any) -> Any:
+    """What a model's file says of its training; None of a model that others trained, where all of it is empty or 0."""
+    told = look(model, "document", "training")
+    return None if look(told, "imported") is not None else told
+
+
+def tells_films(provenance: Mapping[str, Any]) -> bool:
+    """Whether it is known which films were trained on: every model was trained here, and there is one."""
+    found = models(provenance)
+    return bool(found) and all(math.isfinite(number(trained(one), "split", "train")) for one in found)
+
+
+def chosen_on(provenance: Mapping[str, Any]) -> str:
+    """On which films the operating points were chosen: "valid", "elsewhere", or "" where the models do not say."""
+    points = [look(one, "document", "thresholds") for one in models(provenance)]
+    found = {text(point, "chosen_on") for one in points if isinstance(one, Mapping) for point in one.values()}
+    return found.pop() if len(found) == 1 and found <= {"valid", "elsewhere"} else ""
+
+
 def training(model: Any) -> Training:
     """What a model's document says of its training."""
     told = look(model, "document", "training")

@@ -28,7 +28,7 @@ from cxrscore.metrics import (
     negative_baseline,
 )
 from cxrscore.report.areas import Areas, Drawing, Interval, areas, patient_groups
-from cxrscore.report.provenance import leaked, texts
+from cxrscore.report.provenance import leaked, tells_films, texts
 from cxrscore.scores.data import SPLITS, Scores
 
 FEW_POSITIVES = 10
@@ -40,7 +40,7 @@ THRESHOLD = 0.5
 
 SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
 
-Basis = Literal["held-out", "seen", "none"]
+Basis = Literal["held-out", "unknown", "seen", "none"]
 
 DRAWING = Drawing()
 
@@ -50,8 +50,9 @@ class Assessed:
     """The films on which the figures of merit stand.
 
     rows       int [A], rows of the films
-    basis      "held-out": films never seen by the model, or of its test split; "seen": there were only films of its
-               training or validation; "none": no scored film has a label
+    basis      "held-out": films never seen by the model, or of its test split; "unknown": films that it may have seen,
+               as its file does not tell what it was trained on; "seen": there were only films of its training or
+               validation; "none": no scored film has a label
     left_out   labelled films of training and validation that were left out
     """
 
@@ -199,12 +200,13 @@ def summarise(scores: Scores, drawing: Drawing = DRAWING) -> Summary:
 
 
 def assessed_films(scores: Scores) -> Assessed:
-    """Which films the figures of merit stand on: held-out ones, or seen ones where there are no others."""
+    """Which films the figures of merit stand on: those not known to be seen, or seen ones where there are no others."""
     labelled = (scores.films.status == Status.OK) & np.isfinite(scores.truth).any(axis=1)
     seen = np.isin(scores.films.split, SEEN)
     if (labelled & ~seen).any():
         rows = np.flatnonzero(labelled & ~seen)
-        return Assessed(rows=rows, basis="held-out", left_out=int(np.count_nonzero(labelled & seen)))
+        basis: Basis = "held-out" if tells_films(scores.provenance) else "unknown"
+        return Assessed(rows=rows, basis=basis, left_out=int(np.count_nonzero(labelled & seen)))
     return Assessed(rows=np.flatnonzero(labelled), basis="seen" if labelled.any() else "none", left_out=0)
 
 
@@ -234,6 +236,11 @@ def _warnings(scores: Scores, assessed: Assessed, scored: int) -> tuple[str, ...
         found.append(
             "LEAKED: the same patients or films stood in more than one split when a model of these scores was trained. "
             "The figures are better than they would be on new patients."
+        )
+    if assessed.basis == "unknown":
+        found.append(
+            "The file does not tell which films the model was trained on: it may have seen these, and the figures "
+            "below may be better than they would be on new films."
         )
     if assessed.basis == "seen":
         found.append(

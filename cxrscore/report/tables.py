@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.films import Status
-from cxrscore.report.provenance import look, mean_words, models, number, text, training
+from cxrscore.report.provenance import look, mean_words, models, number, text, trained, training
 from cxrscore.scores.data import Scores
 
 HIGHEST = 3
@@ -152,14 +152,12 @@ def _imported(model: Any) -> list[tuple[str, str]]:
 
 
 def _training(model: Any) -> list[tuple[str, str]]:
-    told = look(model, "document", "training")
-    if look(told, "imported") is not None:
-        return []  # what only a training run can tell is empty or 0
+    told = trained(model)
     best = training(model).best_epoch
     return [
         ("Trained", text(told, "created")),
         ("Backend", text(told, "backend")),
-        ("Trained part", text(model, "document", "spec", "trainable")),
+        ("Trained part", text(model, "document", "spec", "trainable") if told else ""),
         ("Starting weights", _join(text(told, "weights", "name"), text(told, "weights", "licence"))),
         ("Recipe", _pairs(look(told, "recipe"))),
         ("Split", _pairs(look(told, "split"), leave_out="sha256")),

@@ -126,19 +126,20 @@ def _bare(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats) -> Sc
 
 
 def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
-    """The scores with labels and patients of a table instead of their own."""
+    """The scores with labels and patients of a table instead of their own; their own patients where it names none."""
     check_paths(scores, name)
     joined, told = joined_labels(labels, plugins.datasets(), scores.films.path)
     place = {finding: column for column, finding in enumerate(joined.findings)}
     unknown = np.full(len(scores.films.path), np.nan, np.float32)
     truth = [joined.labels[:, place[f]] if f in place else unknown for f in scores.findings]
     order: dict[str, int] = {}
-    patient = [-1 if p is None else order.setdefault(p, len(order)) for p in joined.patients]
+    named = [-1 if p is None else order.setdefault(p, len(order)) for p in joined.patients]
+    patient = np.array(named, np.int32) if order else scores.films.patient
     matched = len(scores.films.path) - joined.unmatched_films
     return dataclasses.replace(
         scores,
         truth=np.stack(truth, axis=1),
-        films=dataclasses.replace(scores.films, patient=np.array(patient, np.int32)),
+        films=dataclasses.replace(scores.films, patient=patient),
         provenance={**scores.provenance, "labels": {**told, "matched": matched}},
     )
 

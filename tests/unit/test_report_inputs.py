@@ -73,6 +73,14 @@ def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
     ]
 
 
+def test_a_table_without_patients_leaves_those_of_the_file(tmp_path: Path) -> None:
+    scores = read_foreign(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\n"))
+    own = np.array([4, 4], np.int32)
+    scores = dataclasses.replace(scores, films=dataclasses.replace(scores.films, patient=own))
+    labels = table(tmp_path, "film,Mass\nb.png,1\na.png,0\n", "labels.csv")
+    assert with_labels(scores, labels, "scores.csv").films.patient.tolist() == [4, 4]
+
+
 def test_films_without_paths_cannot_be_joined(tmp_path: Path) -> None:
     scores = made_scores()
     private = dataclasses.replace(scores, films=dataclasses.replace(scores.films, path=scores.films.sha256))

@@ -144,10 +144,15 @@ def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
     )
 
 
+def by_hashes(scores: Scores) -> bool:
+    """Whether the films go by hashes instead of paths (score --no-paths)."""
+    paths = scores.films.path
+    return bool(paths) and all(map(_HASH.fullmatch, paths))
+
+
 def check_paths(scores: Scores, name: str) -> None:
     """InputError where the films go by hashes, as a table of films cannot name them."""
-    paths = scores.films.path
-    if paths and all(map(_HASH.fullmatch, paths)):
+    if by_hashes(scores):
         raise InputError(
             f"{name} names its films by hashes (score --no-paths), and a table names them by files: the two cannot be "
             "joined. Score without --no-paths for a report with this table."

@@ -96,6 +96,23 @@ def texts(tree: Any, *keys: str) -> tuple[str, ...]:
     return tuple(str(part) for part in value) if isinstance(value, list | tuple) else ()
 
 
+def listed(*words: str) -> str:
+    """The words that are not empty, with commas between."""
+    return ", ".join(filter(None, words))
+
+
+def after(before: str, words: str, behind: str = "") -> str:
+    """Words with others around them; "" where there are none."""
+    return f"{before}{words}{behind}" if words else ""
+
+
+def pairs(tree: Any, leave_out: str = "") -> str:
+    """A mapping as "key value, key value"."""
+    if not isinstance(tree, Mapping):
+        return ""
+    return ", ".join(f"{key} {value}" for key, value in tree.items() if key != leave_out and value is not None)
+
+
 def models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
     """What is told of each model that scored; more than one where scores are means over models."""
     found = look(provenance, "models")

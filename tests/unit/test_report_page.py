@@ -195,6 +195,13 @@ def test_a_model_that_others_trained_is_said_to_be_so(report: tuple[str, Page, d
         assert words not in text
 
 
+def test_seen_films_without_labels_do_not_count_as_left_out(tmp_path: Path) -> None:
+    scores = made_scores()
+    scores.truth[:60] = np.nan
+    text = written(scores, tmp_path)[1].text
+    assert "No labelled film of those splits was scored." in text
+
+
 def test_without_labels_the_page_is_still_worth_opening(tmp_path: Path) -> None:
     _, page, told = written(made_scores(labels=False), tmp_path)
     assert told["macro_auc"] is None

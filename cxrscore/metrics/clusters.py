@@ -17,7 +17,14 @@ def numbered(groups: Array | None, films: int) -> Places:
         return np.arange(films)
     if groups.shape != (films,):
         raise InputError(f"groups of {len(groups)} films do not fit a figure over {films}")
-    return np.unique(groups, return_inverse=True)[1]
+    return groups.astype(np.intp, copy=False) if _is_numbered(groups) else np.unique(groups, return_inverse=True)[1]
+
+
+def _is_numbered(groups: Array) -> bool:
+    """Whether the groups are numbered already, which a count tells sooner than a sort."""
+    if not len(groups) or groups.dtype.kind not in "iu" or groups.min() != 0 or groups.max() >= len(groups):
+        return False
+    return bool(np.bincount(groups).all())
 
 
 def how_many(place: Places, chosen: NDArray[np.bool_]) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
 from cxrscore.metrics import Decisions, Estimate, decisions, delong, difference, mean_of
+from cxrscore.metrics.clusters import how_many
 from cxrscore.metrics.estimates import undefined
 
 LEAST_FILMS = 10
@@ -173,7 +174,7 @@ def area_of(films: Labelled, column: int, chosen: NDArray[np.bool_]) -> Estimate
     Its influence is over the patients of all films, so that figures of different films can be subtracted.
     """
     truth = np.where(chosen, films.truth[:, column], np.nan)
-    ones, zeros = (len(np.unique(films.patients[truth == value])) for value in (1, 0))
+    ones, zeros = (how_many(films.patients, truth == value) for value in (1, 0))
     if min(ones, zeros) < LEAST_OF_A_CLASS:
         return undefined(films.patients, f"positive films of {ones} and negative ones of {zeros} patients, too few")
     return delong(truth, films.prob[:, column], films.patients)

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from cxrscore.errors import InputError
 from cxrscore.metrics import auc, bootstrap_auc, delong, difference, micro_auc, p_value
 from cxrscore.metrics.bootstrap import _Sorted
+from cxrscore.metrics.clusters import numbered
 
 NAN = math.nan
 
@@ -77,6 +78,14 @@ def test_films_of_patients_by_hand() -> None:
     assert found.value == pytest.approx(5 / 6)
     assert found.error == pytest.approx(math.sqrt(2 * 2 * (1 / 18) ** 2 + 2 * 2 * (1 / 12) ** 2))
     assert len(found.influence) == 4
+
+
+@pytest.mark.parametrize(
+    ("groups", "wanted"), [([2, 0, 1, 0], [2, 0, 1, 0]), ([5, 9, 5, -1], [1, 2, 1, 0]), ([1, 2, 1, 3], [0, 1, 0, 2])]
+)
+def test_groups_are_numbered_without_a_gap(groups: list[int], wanted: list[int]) -> None:
+    assert numbered(np.array(groups), 4).tolist() == wanted
+    assert numbered(np.array(groups, float), 4).tolist() == wanted
 
 
 def test_a_class_of_one_patient_has_no_interval() -> None:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
 from cxrscore.films import Status
 from cxrscore.metrics import (
     Decisions,
@@ -32,14 +31,15 @@ from cxrscore.report.provenance import leaked, tells_films, texts
 from cxrscore.scores.data import SPLITS, Scores
 
 FEW_POSITIVES = 10
-"""Below this many positive films an AUC is marked: with 5 of 100 its standard error at 0.5 is 0.13 (Hanley and McNeil,
-The meaning and use of the area under a ROC curve, Radiology 143, 1982)."""
+"""Below this many patients with positive films an AUC is marked: with 5 films of 100 its standard error at 0.5 is 0.13
+(Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982)."""
 
 THRESHOLD = 0.5
 """Probability above which a label counts as positive in the accuracy of the paper's equation 1."""
 
 SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
 
+Rows = NDArray[np.intp]
 Basis = Literal["held-out", "unknown", "seen", "none"]
 
 DRAWING = Drawing()
@@ -56,7 +56,7 @@ class Assessed:
     left_out   labelled films of training and validation that were left out
     """
 
-    rows: NDArray[np.intp]
+    rows: Rows
     basis: Basis
     left_out: int
 
@@ -65,6 +65,7 @@ class Assessed:
 class FindingResult:
     """The figures of one finding; fractions in 0..1, NaN where undefined.
 
+    positive_patients  of whom the positive films are
     interval           of the AUC, 95 %; NaN, NaN where there is none
     why                why there is no interval, "" where there is one
     accuracy           correct labels / known labels at THRESHOLD, the paper's equation 1
@@ -75,6 +76,7 @@ class FindingResult:
     finding: str
     positives: int
     negatives: int
+    positive_patients: int
     auc: float
     interval: Interval
     why: str
@@ -88,7 +90,7 @@ class FindingResult:
 
     @property
     def few_positives(self) -> bool:
-        return 0 < self.positives < FEW_POSITIVES
+        return 0 < self.positive_patients < FEW_POSITIVES
 
     @property
     def prevalence(self) -> float:
@@ -122,8 +124,8 @@ class FindingResult:
 
 
 _TOLD = (
-    *("finding", "positives", "negatives", "few_positives", "auc", "average_precision", "brier", "calibration_error"),
-    *("accuracy", "negative_baseline", "threshold"),
+    *("finding", "positives", "negatives", "positive_patients", "few_positives", "auc", "average_precision"),
+    *("brier", "calibration_error", "accuracy", "negative_baseline", "threshold"),
 )
 _SHARES = ("sensitivity", "specificity", "ppv", "npv")
 
@@ -191,7 +193,7 @@ def summarise(scores: Scores, drawing: Drawing = DRAWING) -> Summary:
         failed=len(scores.films.path) - scored,
         assessed=assessed,
         patients=len(np.unique(groups)),
-        findings=tuple(_result(scores, truth, prob, found, column) for column in range(len(scores.findings))),
+        findings=tuple(_result(scores, assessed.rows, groups, found, column) for column in range(len(scores.findings))),
         areas=found,
         accuracy=label_accuracy_estimate(truth, prob, groups),
         negative_baseline=negative_baseline(truth),
@@ -210,13 +212,14 @@ def assessed_films(scores: Scores) -> Assessed:
     return Assessed(rows=np.flatnonzero(labelled), basis="seen" if labelled.any() else "none", left_out=0)
 
 
-def _result(scores: Scores, truth: Floats, prob: Floats, found: Areas, column: int) -> FindingResult:
-    label, score, threshold = truth[:, column], prob[:, column], float(scores.thresholds[column])
+def _result(scores: Scores, rows: Rows, groups: Rows, found: Areas, column: int) -> FindingResult:
+    label, score, threshold = scores.truth[rows, column], scores.prob[rows, column], float(scores.thresholds[column])
     positives, negatives = counts(label)
     return FindingResult(
         finding=scores.findings[column],
         positives=int(positives),
         negatives=int(negatives),
+        positive_patients=len(np.unique(groups[label > 0.5])),
         auc=found.estimates[column].value,
         interval=found.intervals[column],
         why=found.estimates[column].why,

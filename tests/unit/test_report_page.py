@@ -167,7 +167,7 @@ def test_an_undefined_auc_says_why_and_is_no_number(report: tuple[str, Page, dic
 def test_few_positives_are_marked(report: tuple[str, Page, dict[str, Any]]) -> None:
     few = sum(0 < one["positives"] < 10 for one in report[2]["findings"])
     assert few >= 1
-    assert report[1].text.count("fewer than 10 positive films: a rough guess") == few
+    assert report[1].text.count("positive films of fewer than 10 patients: a rough guess") == few
 
 
 def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:

@@ -191,3 +191,13 @@ def test_films_of_one_patient_are_drawn_together() -> None:
     assert summary.patients == len({row // 3 for row in summary.assessed.rows})
     assert summary.areas.method == f"bootstrap of the {summary.patients} patients, 20 resamples, seed 5"
     assert summary.macro_auc == summarise(scores).macro_auc
+
+
+def test_many_positive_films_of_few_patients_are_few() -> None:
+    scores = made_scores()
+    (common,) = (one for one in summarise(scores).findings if one.finding == "Effusion")
+    scores.films.patient[scores.truth[:, FINDINGS.index("Effusion")] == 1] %= 9
+    (few,) = (one for one in summarise(scores, Drawing(resamples=5)).findings if one.finding == "Effusion")
+    assert common.positives == common.positive_patients == few.positives >= 10
+    assert few.positive_patients <= 9
+    assert (common.few_positives, few.few_positives) == (False, True)

@@ -4,8 +4,7 @@ from cxrscore.contract import Metric
 from cxrscore.metrics.accuracy import counts, label_accuracy, negative_baseline
 from cxrscore.metrics.bootstrap import RESAMPLES, Resampled, bootstrap_auc
 from cxrscore.metrics.calibration import platt, temperature
-from cxrscore.metrics.clusters import clustered, micro_auc
-from cxrscore.metrics.delong import delong
+from cxrscore.metrics.delong import delong, micro_auc
 from cxrscore.metrics.estimates import (
     Estimate,
     balanced_accuracy_estimate,
@@ -48,7 +47,6 @@ __all__ = [
     "brier",
     "calibration_error",
     "check_rule",
-    "clustered",
     "corrected_verdict",
     "counts",
     "decisions",

@@ -1,35 +1,38 @@
-"""Figures over films that go together: those of one patient, and the labels of one film."""
+"""Films that go together, as those of one patient do: what they move is added up before it is squared."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
-from cxrscore.metrics.delong import delong
-from cxrscore.metrics.estimates import Estimate
+
+Places = NDArray[np.intp]
 
 
-def clustered(found: Estimate, groups: Array) -> Estimate:
-    """The same figure, its interval over groups of films: groups int [N], one number for films of one patient.
-
-    What the films of a group move is added up before it is squared (Obuchowski, Nonparametric Analysis of Clustered ROC
-    Curve Data, Biometrics 53, 1997). With one film a group nothing changes.
-    """
-    if groups.shape != found.influence.shape:
-        raise InputError(f"groups of {len(groups)} films do not fit a figure over {len(found.influence)}")
-    _, place = np.unique(groups, return_inverse=True)
-    moved: NDArray[np.float64] = np.bincount(place, weights=found.influence).astype(np.float64)
-    return dataclasses.replace(found, influence=moved)
+def numbered(groups: Array | None, films: int) -> Places:
+    """int [N]: the groups of N films, numbered from 0 without a gap; None: each film is a group of its own."""
+    if groups is None:
+        return np.arange(films)
+    if groups.shape != (films,):
+        raise InputError(f"groups of {len(groups)} films do not fit a figure over {films}")
+    return groups.astype(np.intp, copy=False) if _is_numbered(groups) else np.unique(groups, return_inverse=True)[1]
 
 
-def micro_auc(truth: Array, prob: Array) -> Estimate:
-    """The AUC of all labels [N,C] thrown together, as if findings were one; its interval over the N films.
+def _is_numbered(groups: Array) -> bool:
+    """Whether the groups are numbered already, which a count tells sooner than a sort."""
+    if not len(groups) or groups.dtype.kind not in "iu" or groups.min() != 0 or groups.max() >= len(groups):
+        return False
+    return bool(np.bincount(groups).all())
 
-    It rewards a model for knowing which findings are common: a constant score for each finding is above 0.5.
-    """
-    pooled = delong(truth.ravel(), prob.ravel())
-    return clustered(pooled, np.repeat(np.arange(len(truth)), truth.shape[1]))
+
+def how_many(place: Places, chosen: NDArray[np.bool_]) -> int:
+    """Of how many groups the chosen films are."""
+    return int(np.count_nonzero(np.bincount(place[chosen])))
+
+
+def added_up(moved: NDArray[np.float64], place: Places) -> NDArray[np.float64]:
+    """float64 [G]: what the films of each group move together."""
+    total: NDArray[np.float64] = np.bincount(place, weights=moved).astype(np.float64)
+    return total

@@ -10,24 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
+from cxrscore.metrics.clusters import added_up, numbered
 from cxrscore.metrics.estimates import Estimate, missing_class, spread, too_few, undefined
 from cxrscore.metrics.known import known
 
 Doubles = NDArray[np.float64]
 
 
-def delong(truth: Array, score: Array) -> Estimate:
+def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     """The AUC of truth [n] (0, 1, NaN unknown) and score [n] (any scale, NaN left out), ties 1/2.
 
+    groups  int [n], the same number for films of one patient, over whom the interval then is; None: over films
+
     The influence of a positive film is how far the share of negatives below it is from the AUC, that of a negative one
-    how far the share of positives above it is. There is no interval with one film of a class, nor where the classes do
-    not overlap at all, as the formula then gives a variance of 0 whatever the number of films.
+    how far the share of positives above it is. There is no interval with one patient of a class, nor where the classes
+    do not overlap at all, as the formula then gives a variance of 0 whatever the number of films.
     """
+    place = numbered(groups, len(truth))
     kept = known(truth, score)
     positive, negative = kept & (truth > 0.5), kept & (truth <= 0.5)
     n_pos, n_neg = int(positive.sum()), int(negative.sum())
     if not n_pos or not n_neg:
-        return undefined(len(truth), missing_class(positive, negative))
+        return undefined(place, missing_class(positive, negative))
     values = score.astype(np.float64)
     among_all = np.zeros(len(values))
     among_all[kept] = midranks(values[kept])
@@ -35,10 +39,21 @@ def delong(truth: Array, score: Array) -> Estimate:
     share[positive] = (among_all[positive] - midranks(values[positive])) / n_neg
     share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / n_pos
     area = float(share[positive].mean())
-    why = too_few(positive, negative)
+    why = too_few(positive, negative, place)
     if not why and np.ptp(share[positive]) == 0 and np.ptp(share[negative]) == 0 and area in (0.0, 1.0):
         why = "no positive and negative film overlap, which leaves the formula no variance"
-    return Estimate(value=area, influence=spread(positive, share, area) + spread(negative, share, area), why=why)
+    moved = spread(positive, share, area, place) + spread(negative, share, area, place)
+    return Estimate(value=area, influence=added_up(moved, place), why=why)
+
+
+def micro_auc(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:
+    """The AUC of all labels [N,C] thrown together, as if findings were one; its interval over the N films, or over
+    groups [N] of them.
+
+    It rewards a model for knowing which findings are common: a constant score for each finding is above 0.5.
+    """
+    place = numbered(groups, len(truth))
+    return delong(truth.ravel(), prob.ravel(), np.repeat(place, truth.shape[1]))
 
 
 def midranks(values: Doubles) -> Doubles:

@@ -1,8 +1,12 @@
-"""Figures of merit with intervals: a value, and how far each film moves it.
+"""Figures of merit with intervals: a value, and how far each film, or each patient, moves it.
 
 A figure that is a mean, or a mean of ranks, changes with each film by an amount that can be written down. The sum of
 the squares of these amounts is its variance; means and differences of figures on the same films then need no theory
 of their own, as the amounts are averaged and subtracted film by film, and what the figures have in common cancels.
+
+Where patients have several films, the amounts of a patient are added up first, and a class counts as many as it has
+patients, not films: Obuchowski, Nonparametric Analysis of Clustered ROC Curve Data, Biometrics 53, 1997. A class of one
+patient has no variance that could be known, as its films' amounts add up to 0, and so the figure no interval.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
+from cxrscore.metrics.clusters import Places, added_up, how_many, numbered
 from cxrscore.metrics.known import known
 
 Z = 1.959963984540054
@@ -28,7 +33,7 @@ class Estimate:
     """A figure over N films.
 
     value      NaN where undefined
-    influence  float64 [N], how far each film moves it; the sum of squares is the variance
+    influence  float64 [N], how far each film moves it, or [G] each patient; the sum of squares is the variance
     why        why there is no interval, "" where there is one
     least      the smallest value that the figure can have; the largest is 1
     """
@@ -51,9 +56,9 @@ class Estimate:
         return max(self.value - Z * self.error, self.least), min(self.value + Z * self.error, 1.0)
 
 
-def undefined(films: int, why: str) -> Estimate:
+def undefined(place: Places, why: str) -> Estimate:
     """A figure that these films do not have."""
-    return Estimate(value=math.nan, influence=np.zeros(films), why=why)
+    return Estimate(value=math.nan, influence=added_up(np.zeros(len(place)), place), why=why)
 
 
 def mean_of(figures: Sequence[Estimate]) -> Estimate:
@@ -64,8 +69,8 @@ def mean_of(figures: Sequence[Estimate]) -> Estimate:
     """
     there = [figure for figure in figures if not math.isnan(figure.value)]
     if not there:
-        films = len(figures[0].influence) if figures else 0
-        return undefined(films, "none of the figures is defined")
+        places = len(figures[0].influence) if figures else 0
+        return undefined(np.arange(places), "none of the figures is defined")
     why = "" if any(not figure.why for figure in there) else there[0].why
     value = float(np.mean([figure.value for figure in there]))
     return Estimate(value=value, influence=np.mean([figure.influence for figure in there], axis=0), why=why)
@@ -87,23 +92,23 @@ def verdict(found: Estimate) -> str:
     return "worse" if high < 0 else "no difference shown"
 
 
-def label_accuracy_estimate(truth: Array, prob: Array) -> Estimate:
-    """Equation 1 of the paper (metrics.accuracy.label_accuracy) of truth and prob [N,C], its interval over films.
+def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:
+    """Equation 1 of the paper (metrics.accuracy.label_accuracy) of truth and prob [N,C], its interval over films, or
+    over groups [N], one number for films of one patient.
 
     Labels of one film go together, so the films are what is drawn: the ratio of right labels to known ones, linearised
     (Cochran, Sampling Techniques, 3rd edition, section 6.3).
     """
-    kept = known(truth, prob)
+    kept, place = known(truth, prob), numbered(groups, len(truth))
     right = ((prob > THRESHOLD) == (truth > 0.5)) & kept
     counted = kept.sum(axis=1)
-    films = int((counted > 0).sum())
-    if not films:
-        return undefined(len(truth), "no label is known")
+    patients = how_many(place, counted > 0)
+    if not patients:
+        return undefined(place, "no label is known")
     value = float(right.sum() / counted.sum())
     moved = (right.sum(axis=1) - value * counted) / counted.sum()
-    if films < 2:
-        return Estimate(value=value, influence=moved, why="one film only")
-    return Estimate(value=value, influence=moved * math.sqrt(films / (films - 1)))
+    influence = added_up(moved * few_patients(patients), place)
+    return Estimate(value=value, influence=influence, why=_single("film", counted > 0, place))
 
 
 def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THRESHOLD) -> Estimate:
@@ -114,17 +119,26 @@ def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THR
     kept = known(truth, prob)
     positive, negative = kept & (truth > 0.5), kept & (truth <= 0.5)
     if not positive.any() or not negative.any():
-        return undefined(len(truth), missing_class(positive, negative))
+        return undefined(numbered(None, len(truth)), missing_class(positive, negative))
     right = (prob > threshold) == (truth > 0.5)
     sensitivity, specificity = float(right[positive].mean()), float(right[negative].mean())
-    moved = (spread(positive, right, sensitivity) + spread(negative, right, specificity)) / 2
-    return Estimate(value=(sensitivity + specificity) / 2, influence=moved, why=too_few(positive, negative))
+    place = numbered(None, len(truth))
+    moved = (spread(positive, right, sensitivity, place) + spread(negative, right, specificity, place)) / 2
+    return Estimate(value=(sensitivity + specificity) / 2, influence=moved, why=too_few(positive, negative, place))
 
 
-def spread(chosen: NDArray[np.bool_], values: Array, mean: float) -> NDArray[np.float64]:
-    """float64 [N]: how far each chosen film moves the mean of the chosen values; 0 for all others."""
-    count = int(chosen.sum())
-    return np.where(chosen, (values - mean) / math.sqrt(count * max(count - 1, 1)), 0.0)
+def spread(chosen: NDArray[np.bool_], values: Array, mean: float, place: Places) -> NDArray[np.float64]:
+    """float64 [N]: how far each chosen film moves the mean of the chosen values; 0 for all others.
+
+    place  of each film its patient; chosen films of few patients tell less of the spread than their number says
+    """
+    moved = np.where(chosen, (values - mean) / int(chosen.sum()), 0.0)
+    return np.asarray(moved * few_patients(how_many(place, chosen)), np.float64)
+
+
+def few_patients(patients: int) -> float:
+    """By how much a standard error that is found around a mean of so many patients is too small; 1 for one alone."""
+    return math.sqrt(patients / max(patients - 1, 1))
 
 
 def missing_class(positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> str:
@@ -132,6 +146,12 @@ def missing_class(positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> s
     return f"{int(positive.sum())} positive and {int(negative.sum())} negative films"
 
 
-def too_few(positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> str:
-    """Why one film of a class gives no interval, "" where there are two of each."""
-    return "one positive film only" if positive.sum() < 2 else "one negative film only" if negative.sum() < 2 else ""
+def too_few(positive: NDArray[np.bool_], negative: NDArray[np.bool_], place: Places) -> str:
+    """Why one patient of a class gives no interval, "" where there are two of each."""
+    return _single("positive film", positive, place) or _single("negative film", negative, place)
+
+
+def _single(what: str, chosen: NDArray[np.bool_], place: Places) -> str:
+    if how_many(place, chosen) >= 2:
+        return ""
+    return f"one {what} only" if chosen.sum() < 2 else f"{what}s of one patient only"

@@ -53,10 +53,10 @@ def _best(rule: str) -> Callable[[RocCurve], int]:
     if name == "sensitivity":
         # Sensitivity rises along the curve: the first threshold that has it costs the least specificity.
         return lambda curve: int(np.argmax(curve.tpr[1:] >= float(wanted)))
-    return lambda curve: _last_specific(curve, float(wanted))
+    return lambda curve: _first_specific(curve, float(wanted))
 
 
-def _last_specific(curve: RocCurve, wanted: float) -> int:
-    """The last threshold whose specificity is at least what is wanted; the first where none is."""
-    enough = np.flatnonzero(1 - curve.fpr[1:] >= wanted)
-    return int(enough[-1]) if len(enough) else 0
+def _first_specific(curve: RocCurve, wanted: float) -> int:
+    """The first threshold of most sensitivity among those with enough specificity; the first where none has it."""
+    enough = (1 - curve.fpr[1:]).round(_TIES) >= round(wanted, _TIES)
+    return int(np.argmax(np.where(enough, curve.tpr[1:], -1.0))) if enough.any() else 0

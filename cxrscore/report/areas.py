@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
-from cxrscore.metrics import RESAMPLES, Estimate, bootstrap_auc, clustered, delong, mean_of, micro_auc
+from cxrscore.metrics import RESAMPLES, Estimate, bootstrap_auc, delong, mean_of, micro_auc
 
 Interval = tuple[float, float]
 
 MOST_DRAWN = 30_000
 """Films up to which patients are drawn anew; with more, drawing and formula agree and only the formula is quick."""
+
+RARELY = "a class is missing in more than a tenth of the draws"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Areas:
     """AUCs of A films and C findings.
 
     estimates  C, over the films, or over the patients where they repeat
-    intervals  C of 95 %; NaN, NaN where there is none
+    intervals  C of 95 %; NaN, NaN where there is none, which the estimate's ``why`` explains
     macro      plain mean of the AUCs that are defined; micro: all labels thrown together
     method     how the intervals were found, in words
     """
@@ -61,7 +65,7 @@ def repeats(groups: Array) -> bool:
 
 def areas(truth: Floats, prob: Floats, groups: Array, drawing: Drawing) -> Areas:
     """Of truth and prob [A,C]; groups [A] as patient_groups gives them."""
-    estimates = tuple(clustered(delong(truth[:, c], prob[:, c]), groups) for c in range(truth.shape[1]))
+    estimates = tuple(delong(truth[:, c], prob[:, c], groups) for c in range(truth.shape[1]))
     macro = mean_of(estimates)
     intervals, macro_interval = tuple(one.interval for one in estimates), macro.interval
     patients, method = len(np.unique(groups)), "DeLong"
@@ -69,13 +73,22 @@ def areas(truth: Floats, prob: Floats, groups: Array, drawing: Drawing) -> Areas
         method = f"DeLong's variances over the {patients:,} patients (Obuchowski 1997)"
     if repeats(groups) and len(truth) <= MOST_DRAWN and drawing.resamples:
         drawn = bootstrap_auc(truth, prob, groups, resamples=drawing.resamples, seed=drawing.seed)
-        intervals, macro_interval = tuple(map(drawn.interval, range(truth.shape[1]))), drawn.macro_interval
+        pairs = [_drawn(one, drawn.interval(c)) for c, one in enumerate(estimates)]
+        estimates, intervals = tuple(one for one, _ in pairs), tuple(interval for _, interval in pairs)
+        macro, macro_interval = _drawn(macro, drawn.macro_interval)
         method = f"bootstrap of the {patients:,} patients, {drawing.resamples:,} resamples, seed {drawing.seed}"
     return Areas(
         estimates=estimates,
         intervals=intervals,
         macro=macro,
         macro_interval=macro_interval,
-        micro=clustered(micro_auc(truth, prob), groups),
+        micro=micro_auc(truth, prob, groups),
         method=method,
     )
+
+
+def _drawn(found: Estimate, interval: Interval) -> tuple[Estimate, Interval]:
+    """The figure with its interval by draws: none where the formula has none, as draws know no more than the films."""
+    if found.why:
+        return found, found.interval
+    return (dataclasses.replace(found, why=RARELY) if math.isnan(interval[0]) else found), interval

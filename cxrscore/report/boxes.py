@@ -22,6 +22,7 @@ from cxrscore.metrics import Share, energy_inside, iou, pointing_game
 from cxrscore.metrics.estimates import Z
 from cxrscore.report.inputs import check_paths
 from cxrscore.report.provenance import models, text
+from cxrscore.report.summary import SEEN
 from cxrscore.scores.data import Scores
 
 SIDE = 128
@@ -59,17 +60,13 @@ class Localised:
     overlap: Mean
     chance: float
 
-    @property
-    def above_chance(self) -> bool:
-        """Whether the interval of the energy lies above chance."""
-        return self.energy.interval[0] > self.chance
-
 
 @dataclass(frozen=True, kw_only=True)
 class Localisation:
-    """All findings that have boxes and maps.
+    """All findings that have boxes and maps, on films that no model was trained or validated on, unless ``seen``.
 
     boxes     in the table; unused: of films that were not scored, or whose size does not fit the box
+    left_out  pairs of film and finding with boxes that were left out as seen; seen: there were no others
     unmapped  pairs of film and finding with boxes whose map the scores file does not hold
     """
 
@@ -78,6 +75,8 @@ class Localisation:
     explainer: str
     boxes: int
     unused: int
+    left_out: int
+    seen: bool
     unmapped: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -85,6 +84,8 @@ class Localisation:
         return {
             "boxes": self.boxes,
             "unused": self.unused,
+            "left_out": self.left_out,
+            "seen": self.seen,
             "unmapped": self.unmapped,
             "explainer": self.explainer,
             "findings": [_told(one) for one in (*self.findings, self.together)],
@@ -105,12 +106,14 @@ def localise(scores: Scores, path: Path, name: str) -> Localisation:
     masks, unused = _masks(scores, boxes)
     if not masks:
         raise InputError(f"none of the {len(boxes)} boxes of {path} lies on a scored film of {name}")
+    unseen = {pair: mask for pair, mask in masks.items() if scores.films.split[pair[0]] not in SEEN}
+    chosen = unseen or masks
     maps = {
         (int(film), int(column)): place
         for place, (film, column) in enumerate(zip(scores.heat_maps.film, scores.heat_maps.finding, strict=True))
     }
     rows: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
-    for (film, column), mask in masks.items():
+    for (film, column), mask in chosen.items():
         if (film, column) in maps:
             raw = scores.heat_maps.map[maps[film, column]].astype(np.float32)
             rows[scores.findings[column]].append(_figures(raw, mask))
@@ -120,7 +123,9 @@ def localise(scores: Scores, path: Path, name: str) -> Localisation:
         explainer=text(scores.provenance, "explainer", "name"),
         boxes=len(boxes),
         unused=unused,
-        unmapped=len(masks) - sum(map(len, rows.values())),
+        left_out=len(masks) - len(chosen),
+        seen=not unseen,
+        unmapped=len(chosen) - sum(map(len, rows.values())),
     )
 
 

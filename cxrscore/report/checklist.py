@@ -13,7 +13,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cxrscore.report.provenance import leaked, look, mean_words, models, number, text, training
+from cxrscore.report.inputs import by_hashes
+from cxrscore.report.provenance import (
+    after,
+    chosen_on,
+    leaked,
+    listed,
+    look,
+    mean_words,
+    models,
+    number,
+    pairs,
+    text,
+    trained,
+    training,
+)
 from cxrscore.report.summary import Summary
 from cxrscore.scores.data import Scores
 
@@ -64,14 +78,14 @@ def _data(scores: Scores, summary: Summary) -> list[Row]:
     return [
         ("Data sources", "Data", "5a", _folder(told)),
         ("Eligibility criteria", "Data", "6b", ""),
-        ("Preprocessing", "Data", "7", _each(told, lambda model: _pairs(look(model, "document", "preprocessing")))),
-        ("De-identification", "Data", "", "patients go by numbers; paths of films may still name them"),
+        ("Preprocessing", "Data", "7", _each(told, lambda model: pairs(look(model, "document", "preprocessing")))),
+        ("De-identification", "Data", "", _names(scores)),
         ("Missing data", "Data", "11", _missing(scores, summary)),
         (
             "Source of the reference standard",
             "Reference standard",
             "8a",
-            _listed(labels, layout),
+            listed(labels, layout),
         ),
         ("Quality of the reference standard", "Reference standard", "8b", ""),
         ("Partitions", "Data partitions", "12a", _each(told, lambda model: _split(_parts(model)))),
@@ -83,33 +97,29 @@ def _data(scores: Scores, summary: Summary) -> list[Row]:
 def _model(told: Mapping[str, Any]) -> list[Row]:
     framework = text(told, "backend", "framework")
     rows = (
-        ("Model", "Model", "12c", lambda model: _pairs(look(model, "document", "spec"), leave_out="findings")),
-        ("Software", "Model", "", lambda model: _listed(_pairs(look(_trained(model), "versions")), framework)),
+        ("Model", "Model", "12c", lambda model: pairs(look(model, "document", "spec"), leave_out="findings")),
+        ("Software", "Model", "", lambda model: listed(pairs(look(trained(model), "versions")), framework)),
         ("Initial parameters", "Model", "12c", _start),
-        ("Training", "Training", "12c", lambda model: _pairs(look(_trained(model), "recipe"))),
+        ("Training", "Training", "12c", lambda model: pairs(look(trained(model), "recipe"))),
         ("Choice of the final model", "Training", "12c", lambda model: training(model).chosen_words),
-        ("Class imbalance", "Training", "13", lambda model: _after("loss ", text(_trained(model), "recipe", "loss"))),
+        ("Class imbalance", "Training", "13", lambda model: after("loss ", text(trained(model), "recipe", "loss"))),
     )
     told_of_each = [(topic, claim, tripod, _each(told, words)) for topic, claim, tripod, words in rows]
     return [*told_of_each, ("Ensembling", "Training", "12c", mean_words(told))]
 
 
-def _trained(model: Any) -> Any:
-    return look(model, "document", "training")
-
-
 def _start(model: Any) -> str:
-    weights = look(_trained(model), "weights")
-    return _listed(text(weights, "name"), text(weights, "licence"))
+    weights = look(trained(model), "weights")
+    return listed(text(weights, "name"), text(weights, "licence"))
 
 
 def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:
     told, labelled = scores.provenance, summary.assessed.basis != "none"
     thresholds = any(math.isfinite(result.threshold) for result in summary.findings)
-    explainer = _listed(text(told, "explainer", "name"), _after("layer ", text(told, "explainer", "tap")))
+    explainer = listed(text(told, "explainer", "name"), after("layer ", text(told, "explainer", "tap")))
     return [
         ("Metrics of performance", "Evaluation", "12e", "AUC, average precision, Brier score" if labelled else ""),
-        ("Thresholds", "Evaluation", "15", "operating points chosen on validation films" if thresholds else ""),
+        ("Thresholds", "Evaluation", "15", _points(told) if thresholds else ""),
         ("Measures of uncertainty", "Evaluation", "12e", _uncertainty(summary) if labelled else ""),
         ("Explainability", "Evaluation", "", explainer if len(scores.heat_maps.film) else ""),
         ("Subgroups, fairness", "Evaluation", "14, 23a", "see Subgroups" if shown.subgroups else ""),
@@ -121,7 +131,7 @@ def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:
             "Availability of the model",
             "Other information",
             "22",
-            _each(told, lambda model: _after("SHA-256 ", text(model, "sha256"))),
+            _each(told, lambda model: after("SHA-256 ", text(model, "sha256"))),
         ),
         (
             "Licence of the weights",
@@ -130,6 +140,16 @@ def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:
             _each(told, lambda model: text(model, "document", "licence")),
         ),
     ]
+
+
+def _points(told: Mapping[str, Any]) -> str:
+    where = {"valid": "on validation films", "elsewhere": "by others, on films that are not recorded"}
+    return f"operating points chosen {where.get(chosen_on(told), 'on films that are not recorded')}"
+
+
+def _names(scores: Scores) -> str:
+    films = "films by hashes" if by_hashes(scores) else "paths of films may still name them"
+    return f"patients go by numbers; {films}"
 
 
 def _folder(told: Mapping[str, Any]) -> str:
@@ -151,7 +171,7 @@ def _split(split: Any) -> str:
 
 
 def _parts(model: Any) -> Any:
-    return look(model, "document", "training", "split")
+    return look(trained(model), "split")
 
 
 def _disjoint(told: Mapping[str, Any]) -> str:
@@ -175,6 +195,7 @@ def _uncertainty(summary: Summary) -> str:
 def _tested(summary: Summary) -> str:
     words = {
         "held-out": "films that were in neither training nor validation; whether from elsewhere is not recorded",
+        "unknown": "whether the model was trained on them is not recorded",
         "seen": "only films of training and validation: no test",
         "none": "",
     }
@@ -191,17 +212,3 @@ def _flow(summary: Summary) -> str:
 
 def _failures(summary: Summary) -> str:
     return "worst errors are shown under Heat maps, films without score under Failed films" if summary.found else ""
-
-
-def _after(before: str, words: str) -> str:
-    return f"{before}{words}" if words else ""
-
-
-def _listed(*words: str) -> str:
-    return ", ".join(filter(None, words))
-
-
-def _pairs(tree: Any, leave_out: str = "") -> str:
-    if not isinstance(tree, Mapping):
-        return ""
-    return ", ".join(f"{key} {value}" for key, value in tree.items() if key != leave_out and value is not None)

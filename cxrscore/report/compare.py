@@ -15,7 +15,6 @@ from cxrscore.films import Status
 from cxrscore.labels.match import match_rows
 from cxrscore.metrics import (
     Estimate,
-    clustered,
     corrected_verdict,
     counts,
     delong,
@@ -26,6 +25,7 @@ from cxrscore.metrics import (
 )
 from cxrscore.report.areas import patient_groups, repeats
 from cxrscore.report.inputs import Named, check_paths
+from cxrscore.report.provenance import tells_films
 from cxrscore.report.summary import SEEN
 from cxrscore.scores.data import Scores
 
@@ -64,9 +64,11 @@ class Against:
 class Comparison:
     """Several files on the films that all of them scored.
 
-    films    how many, of whom none was seen by any of the models, unless ``seen``
-    joined   "hash" of the films' bytes or "path"
-    left_out films that only some of the files have
+    films     how many labelled ones, of whom none was seen by any of the models, unless ``seen``; all where none is
+              labelled
+    joined    "hash" of the films' bytes or "path"
+    left_out  films that not all of the files have scored; seen_out: labelled ones that all have, and a model had seen
+    untold    the files that do not tell which films their models were trained on
     """
 
     first: str
@@ -74,6 +76,8 @@ class Comparison:
     films: int
     patients: int
     left_out: int
+    seen_out: int
+    untold: tuple[str, ...]
     joined: str
     seen: bool
     tests: int
@@ -83,6 +87,9 @@ class Comparison:
         return {
             "first": self.first,
             "films": self.films,
+            "left_out": self.left_out,
+            "seen_left_out": self.seen_out,
+            "untold": list(self.untold),
             "joined_by": self.joined,
             "seen": self.seen,
             "tests": self.tests,
@@ -105,22 +112,24 @@ def compare(files: Sequence[Named]) -> Comparison | None:
     if len(files) < 2:
         return None
     first, *others = files
-    rows, joined = common_films(files)
-    seen = not _unseen(files, rows).any()
-    everywhere = rows.shape[1]
-    rows = rows if seen else rows[:, _unseen(files, rows)]
+    everywhere, joined = common_films(files)
     findings = [f for f in first.scores.findings if all(f in one.scores.findings for one in others)]
     if not findings:
         raise InputError(f"{first.name} and the others have no finding in common")
+    labelled, unseen = _labelled(files, everywhere, findings), _unseen(files, everywhere)
+    rows = everywhere[:, _assessed(labelled, unseen)]
+    seen = bool(labelled.any()) and not (labelled & unseen).any()
     truth = _common_truth(files, rows, findings)
-    groups = patient_groups(first.scores.films.patient[rows[0]])
+    groups = _patients(files, rows)
     against = [_against(files, rows, place, truth, groups, findings) for place in range(1, len(files))]
     return Comparison(
         first=first.name,
         others=_corrected(against),
         films=rows.shape[1],
         patients=len(np.unique(groups)) if repeats(groups) else rows.shape[1],
-        left_out=max(len(one.scores.films.path) for one in files) - everywhere,
+        left_out=_all_films(files, joined) - everywhere.shape[1],
+        seen_out=0 if seen else int(np.count_nonzero(labelled & ~unseen)),
+        untold=tuple(one.name for one in files if not tells_films(one.scores.provenance)),
         joined=joined,
         seen=seen,
         tests=sum(not np.isnan(p_value(one.found)) for other in against for one in other.findings),
@@ -168,6 +177,38 @@ def _by_path(files: Sequence[Named]) -> list[list[int]]:
     return [kept, *([rows[row] or 0 for row in kept] for rows in found)]
 
 
+def _all_films(files: Sequence[Named], joined: str) -> int:
+    """How many different films the files have together, scored or not."""
+    if joined == "hash":
+        films = [one.scores.films for one in files]
+        return len({digest or path for one in films for digest, path in zip(one.sha256, one.path, strict=True)})
+    first, *others = (one.scores.films.path for one in files)
+    more = set()
+    for paths in others:
+        matched = set(match_rows(paths, first))
+        more |= {path for row, path in enumerate(paths) if row not in matched}
+    return len(first) + len(more)
+
+
+def _assessed(labelled: NDArray[np.bool_], unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """bool [n]: the films to compare on, chosen as summary.assessed_films does; all where no film has a label."""
+    if (labelled & unseen).any():
+        return labelled & unseen
+    return labelled if labelled.any() else ~labelled
+
+
+def _labelled(files: Sequence[Named], rows: Rows, findings: Sequence[str]) -> NDArray[np.bool_]:
+    """bool [n]: films of which any file knows a label of any of the findings."""
+    truths = [_columns(one.scores, places, findings, "truth") for one, places in zip(files, rows, strict=True)]
+    return np.asarray(np.isfinite(truths).any(axis=(0, 2)))
+
+
+def _patients(files: Sequence[Named], rows: Rows) -> Rows:
+    """The films' patients as patient_groups gives them, from the first file that knows any."""
+    told = [one.scores.films.patient[places] for one, places in zip(files, rows, strict=True)]
+    return patient_groups(next((patient for patient in told if (patient >= 0).any()), told[0]))
+
+
 def _unseen(files: Sequence[Named], rows: Rows) -> NDArray[np.bool_]:
     """bool [n]: films that none of the models had seen."""
     seen = [np.isin(one.scores.films.split[places], SEEN) for one, places in zip(files, rows, strict=True)]
@@ -199,20 +240,18 @@ def _against(
     files: Sequence[Named], rows: Rows, place: int, truth: Floats, groups: Rows, findings: Sequence[str]
 ) -> Against:
     probs = [_columns(files[k].scores, rows[k], findings, "prob") for k in (0, place)]
-    ones, others = ([delong(truth[:, c], prob[:, c]) for c in range(len(findings))] for prob in probs)
+    ones, others = ([delong(truth[:, c], prob[:, c], groups) for c in range(len(findings))] for prob in probs)
     positives, negatives = counts(truth)
     differences = [
-        _difference(finding, one, other, groups, int(positives[c]), int(negatives[c]))
+        _difference(finding, one, other, int(positives[c]), int(negatives[c]))
         for c, (finding, one, other) in enumerate(zip(findings, ones, others, strict=True))
     ]
-    macro = _difference("Macro AUC", mean_of(ones), mean_of(others), groups, 0, 0)
+    macro = _difference("Macro AUC", mean_of(ones), mean_of(others), 0, 0)
     return Against(name=files[place].name, findings=tuple(differences), macro=macro)
 
 
-def _difference(
-    finding: str, one: Estimate, other: Estimate, groups: Rows, positives: int, negatives: int
-) -> Difference:
-    found = clustered(difference(other, one), groups)
+def _difference(finding: str, one: Estimate, other: Estimate, positives: int, negatives: int) -> Difference:
+    found = difference(other, one)
     return Difference(
         finding=finding,
         positives=positives,

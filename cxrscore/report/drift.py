@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.films import Status
-from cxrscore.report.provenance import look, models
+from cxrscore.report.provenance import look, models, number
 from cxrscore.report.summary import SEEN
 from cxrscore.scores.data import Scores
 
@@ -53,15 +53,12 @@ class Drifts:
 
 def drifts(scores: Scores) -> Drifts:
     """From the films that the model had not seen, or all where it had seen all."""
-    scorers = models(scores.provenance)
-    told = look(scorers[0], "document", "validation", "score_quantiles") if len(scorers) == 1 else None
+    told, why = _told(scores.provenance)
     scored = scores.films.status == Status.OK
     unseen = scored & ~np.isin(scores.films.split, SEEN)
     rows = np.flatnonzero(unseen if unseen.any() else scored)
-    if not isinstance(told, dict):
-        several = "The scores are means over models, and each model's file tells only of its own."
-        alone = "The model's file does not tell how its validation scores were spread."
-        return Drifts(findings=(), films=len(rows), why=several if len(scorers) > 1 else alone)
+    if why:
+        return Drifts(findings=(), films=len(rows), why=why)
     if len(rows) < LEAST:
         why = f"{len(rows)} films are too few to say how scores are spread; {LEAST} are wanted."
         return Drifts(findings=(), films=len(rows), why=why)
@@ -71,6 +68,19 @@ def drifts(scores: Scores) -> Drifts:
         if (then := _quantiles(told.get(finding))) is not None
     ]
     return Drifts(findings=tuple(found), films=len(rows), why="" if found else "The model's file tells no quantiles.")
+
+
+def _told(provenance: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The quantiles that the model's file tells by finding, or why they are none to compare these scores with."""
+    scorers = models(provenance)
+    if len(scorers) > 1:
+        return {}, "The scores are means over models, and each model's file tells only of its own."
+    if number(provenance, "views", "number") > 1:
+        return {}, "The scores are means over views of each film, and the model's file tells of films as they are."
+    told = look(scorers[0], "document", "validation", "score_quantiles") if scorers else None
+    if not isinstance(told, Mapping):
+        return {}, "The model's file does not tell how its validation scores were spread."
+    return told, ""
 
 
 def drift(finding: str, then: NDArray[np.float64], prob: NDArray[np.float64]) -> Drift:
@@ -103,6 +113,5 @@ def _quantiles(values: object) -> NDArray[np.float64] | None:
     """float64 [21] of what a model file tells; None where it is nothing of the kind."""
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 21:
         return None
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-        return None
-    return np.maximum.accumulate(np.array(values, np.float64))
+    found = np.array([number(value) for value in values], np.float64)
+    return np.maximum.accumulate(found) if np.isfinite(found).all() else None

@@ -14,7 +14,7 @@ from cxrscore.report.figures import DOTS, GREY, INK, SMALL, plain_axes
 from cxrscore.report.groups import Grouping
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-"""Of Okabe and Ito's palette, told apart by all readers; each also has a shape of its own."""
+"""Of Okabe and Ito's palette, told apart by all readers."""
 MARKERS = ("o", "s", "D", "^", "v", "P")
 LINE = 0.19
 """Inches of a line."""
@@ -58,7 +58,7 @@ def forest_plot(rows: Sequence[str], series: Sequence[Series], label: str) -> Fi
     axes.axvline(0, color=GREY, linewidth=0.8)
     step = 0.72 / max(len(series), 1)
     for place, one in enumerate(series):
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        marker, colour = _style(place)
         offset = (place - (len(series) - 1) / 2) * step
         there = [(row + offset, *three) for row, three in enumerate(one.values) if math.isfinite(three[0])]
         for y, _, low, high in there:
@@ -75,11 +75,17 @@ def forest_plot(rows: Sequence[str], series: Sequence[Series], label: str) -> Fi
     return figure
 
 
+def _style(place: int) -> tuple[str, str]:
+    """Mark and colour of one of the series: both differ among the first six, and one of them among 36."""
+    turn = place // len(COLOURS)
+    return MARKERS[(place + turn) % len(MARKERS)], COLOURS[place % len(COLOURS)]
+
+
 def _name(figure: Figure, series: Sequence[Series]) -> None:
     """Which colour and mark is whose; names of groups are text, whatever they hold."""
     handles = [
-        Line2D([], [], color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], markersize=3.2, linewidth=1.1)
-        for k in range(len(series))
+        Line2D([], [], color=colour, marker=marker, markersize=3.2, linewidth=1.1)
+        for marker, colour in map(_style, range(len(series)))
     ]
     names = [one.name for one in series]
     legend = figure.legend(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
-from cxrscore.metrics import Decisions, Estimate, clustered, decisions, delong, difference, mean_of
+from cxrscore.metrics import Decisions, Estimate, decisions, delong, difference, mean_of
+from cxrscore.metrics.clusters import how_many
 from cxrscore.metrics.estimates import undefined
 
 LEAST_FILMS = 10
 LEAST_OF_A_CLASS = 5
-"""Below either, a group's figures would tell of chance, and are not given."""
+"""Films of a group, patients of a class. Below either, a group's figures would tell of chance, and are not given."""
 MOST_GROUPS = 24
 """In a column; more are values, not groups."""
 USUAL = ("sex", "age", "view")
@@ -129,7 +129,7 @@ def grouping(column: str, cells: Sequence[str], films: Labelled) -> Grouping:
         if group is None:
             dropped.append((name, f"labelled films: {number}, fewer than {LEAST_FILMS}"))
         elif not group.findings:
-            dropped.append((name, f"no finding with {LEAST_OF_A_CLASS} positive and {LEAST_OF_A_CLASS} negative films"))
+            dropped.append((name, f"no finding with positive and negative films of {LEAST_OF_A_CLASS} patients each"))
         else:
             groups.append(group)
     return Grouping(column=column, groups=tuple(groups), dropped=tuple(dropped))
@@ -151,8 +151,8 @@ def _group(name: str, inside: NDArray[np.bool_], films: Labelled) -> Group:
         films=int(inside.sum()),
         findings=tuple(_finding(films, c, inside, *pairs[c]) for c in told),
         left_out=tuple(finding for c, finding in enumerate(films.findings) if c not in told),
-        macro=_over_patients(mean_of([pairs[c][0] for c in told]), films),
-        gap=_over_patients(difference(heres, theres), films),
+        macro=mean_of([pairs[c][0] for c in told]),
+        gap=difference(heres, theres),
     )
 
 
@@ -162,30 +162,22 @@ def _finding(films: Labelled, column: int, inside: NDArray[np.bool_], here: Esti
         finding=films.findings[column],
         positives=int((truth == 1).sum()),
         negatives=int((truth == 0).sum()),
-        area=_over_patients(here, films),
-        gap=_over_patients(difference(here, there), films),
+        area=here,
+        gap=difference(here, there),
         decisions=decisions(truth, prob, float(films.thresholds[column])),
     )
 
 
-def _over_patients(found: Estimate, films: Labelled) -> Estimate:
-    """The figure with its interval over patients; a mean of no figures knows no films, and stays as it is."""
-    return clustered(found, films.patients) if len(found.influence) else found
-
-
 def area_of(films: Labelled, column: int, chosen: NDArray[np.bool_]) -> Estimate:
-    """DeLong's AUC of the chosen films, undefined where a class has fewer than LEAST_OF_A_CLASS.
+    """DeLong's AUC of the chosen films, undefined where a class has fewer than LEAST_OF_A_CLASS patients.
 
-    Its influence is float64 [A] over all films, 0 for the others, so that figures of different films can be subtracted.
+    Its influence is over the patients of all films, so that figures of different films can be subtracted.
     """
-    truth = films.truth[chosen, column]
-    ones, zeros = (int((truth == value).sum()) for value in (1, 0))
+    truth = np.where(chosen, films.truth[:, column], np.nan)
+    ones, zeros = (how_many(films.patients, truth == value) for value in (1, 0))
     if min(ones, zeros) < LEAST_OF_A_CLASS:
-        return undefined(len(chosen), f"{ones} positive and {zeros} negative films, too few")
-    found = delong(truth, films.prob[chosen, column])
-    influence = np.zeros(len(chosen))
-    influence[chosen] = found.influence
-    return dataclasses.replace(found, influence=influence)
+        return undefined(films.patients, f"positive films of {ones} and negative ones of {zeros} patients, too few")
+    return delong(truth, films.prob[:, column], films.patients)
 
 
 def _told(group: Group) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def read_foreign(path: Path) -> Scores:
     name, times = Counter(paths).most_common(1)[0] if paths else ("", 0)
     if times > 1:
         raise table.wrong(f"names the film {name} more than once")
-    return _bare(paths, findings, prob, path.name)
+    return _bare(paths, findings, prob)
 
 
 def _score_columns(table: Table, film: str) -> list[str]:
@@ -90,7 +90,7 @@ def _probabilities(table: Table, name: str) -> Floats:
     return values
 
 
-def _bare(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats, name: str) -> Scores:
+def _bare(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats) -> Scores:
     films, empty = len(paths), ("",) * len(paths)
     scored = np.asarray(np.isfinite(prob).all(axis=1))
     with np.errstate(divide="ignore"):
@@ -120,35 +120,39 @@ def _bare(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats, name:
         thumbnails=Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 1, 1), np.uint8)),
         provenance={
             "films": {"found": films},
-            "warnings": [
-                f"{name} is a table of scores: which model made them, and whether it had seen the films, is not known."
-            ],
+            "warnings": [],
         },
     )
 
 
 def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
-    """The scores with labels and patients of a table instead of their own."""
+    """The scores with labels and patients of a table instead of their own; their own patients where it names none."""
     check_paths(scores, name)
     joined, told = joined_labels(labels, plugins.datasets(), scores.films.path)
     place = {finding: column for column, finding in enumerate(joined.findings)}
     unknown = np.full(len(scores.films.path), np.nan, np.float32)
     truth = [joined.labels[:, place[f]] if f in place else unknown for f in scores.findings]
     order: dict[str, int] = {}
-    patient = [-1 if p is None else order.setdefault(p, len(order)) for p in joined.patients]
+    named = [-1 if p is None else order.setdefault(p, len(order)) for p in joined.patients]
+    patient = np.array(named, np.int32) if order else scores.films.patient
     matched = len(scores.films.path) - joined.unmatched_films
     return dataclasses.replace(
         scores,
         truth=np.stack(truth, axis=1),
-        films=dataclasses.replace(scores.films, patient=np.array(patient, np.int32)),
+        films=dataclasses.replace(scores.films, patient=patient),
         provenance={**scores.provenance, "labels": {**told, "matched": matched}},
     )
 
 
+def by_hashes(scores: Scores) -> bool:
+    """Whether the films go by hashes instead of paths (score --no-paths)."""
+    paths = scores.films.path
+    return bool(paths) and all(map(_HASH.fullmatch, paths))
+
+
 def check_paths(scores: Scores, name: str) -> None:
     """InputError where the films go by hashes, as a table of films cannot name them."""
-    paths = scores.films.path
-    if paths and all(map(_HASH.fullmatch, paths)):
+    if by_hashes(scores):
         raise InputError(
             f"{name} names its films by hashes (score --no-paths), and a table names them by files: the two cannot be "
             "joined. Score without --no-paths for a report with this table."

@@ -24,7 +24,7 @@ from cxrscore.report.forest import difference_plot, gap_plot
 from cxrscore.report.groups import LEAST_FILMS, LEAST_OF_A_CLASS, Grouping
 from cxrscore.report.heatmaps import HIGHEST, Panel
 from cxrscore.report.parts import Parts
-from cxrscore.report.provenance import Training, leaked, mean_words, models, plotted, text
+from cxrscore.report.provenance import Training, chosen_on, leaked, mean_words, models, plotted, tells_films, text
 from cxrscore.report.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
 from cxrscore.scores.data import Scores
 from cxrscore.visible import visible
@@ -88,6 +88,8 @@ def _origin(told: Mapping[str, Any]) -> dict[str, Any]:
     """What the provenance tells."""
     return {
         "leaked": leaked(told),
+        "told_films": tells_films(told),
+        "chosen_on": chosen_on(told),
         "trainings": [(one, _losses(one)) for one in plotted(told)],
         "means": mean_words(told),
         "models": len(models(told)),

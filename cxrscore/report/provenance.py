@@ -96,6 +96,23 @@ def texts(tree: Any, *keys: str) -> tuple[str, ...]:
     return tuple(str(part) for part in value) if isinstance(value, list | tuple) else ()
 
 
+def listed(*words: str) -> str:
+    """The words that are not empty, with commas between."""
+    return ", ".join(filter(None, words))
+
+
+def after(before: str, words: str, behind: str = "") -> str:
+    """Words with others around them; "" where there are none."""
+    return f"{before}{words}{behind}" if words else ""
+
+
+def pairs(tree: Any, leave_out: str = "") -> str:
+    """A mapping as "key value, key value"."""
+    if not isinstance(tree, Mapping):
+        return ""
+    return ", ".join(f"{key} {value}" for key, value in tree.items() if key != leave_out and value is not None)
+
+
 def models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
     """What is told of each model that scored; more than one where scores are means over models."""
     found = look(provenance, "models")
@@ -122,6 +139,25 @@ def trainings(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
 def plotted(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
     """Those of the first models that tell a history."""
     return tuple(one for one in trainings(provenance)[:MOST_PLOTTED] if one.epochs)
+
+
+def trained(model: Any) -> Any:
+    """What a model's file says of its training; None of a model that others trained, where all of it is empty or 0."""
+    told = look(model, "document", "training")
+    return None if look(told, "imported") is not None else told
+
+
+def tells_films(provenance: Mapping[str, Any]) -> bool:
+    """Whether it is known which films were trained on: every model was trained here, and there is one."""
+    found = models(provenance)
+    return bool(found) and all(math.isfinite(number(trained(one), "split", "train")) for one in found)
+
+
+def chosen_on(provenance: Mapping[str, Any]) -> str:
+    """On which films the operating points were chosen: "valid", "elsewhere", or "" where the models do not say."""
+    points = [look(one, "document", "thresholds") for one in models(provenance)]
+    found = {text(point, "chosen_on") for one in points if isinstance(one, Mapping) for point in one.values()}
+    return found.pop() if len(found) == 1 and found <= {"valid", "elsewhere"} else ""
 
 
 def training(model: Any) -> Training:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
 from cxrscore.films import Status
 from cxrscore.metrics import (
     Decisions,
@@ -21,7 +20,6 @@ from cxrscore.metrics import (
     average_precision,
     brier,
     calibration_error,
-    clustered,
     counts,
     decisions,
     label_accuracy,
@@ -29,19 +27,20 @@ from cxrscore.metrics import (
     negative_baseline,
 )
 from cxrscore.report.areas import Areas, Drawing, Interval, areas, patient_groups
-from cxrscore.report.provenance import leaked, texts
+from cxrscore.report.provenance import leaked, tells_films, texts
 from cxrscore.scores.data import SPLITS, Scores
 
 FEW_POSITIVES = 10
-"""Below this many positive films an AUC is marked: with 5 of 100 its standard error at 0.5 is 0.13 (Hanley and McNeil,
-The meaning and use of the area under a ROC curve, Radiology 143, 1982)."""
+"""Below this many patients with positive films an AUC is marked: with 5 films of 100 its standard error at 0.5 is 0.13
+(Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982)."""
 
 THRESHOLD = 0.5
 """Probability above which a label counts as positive in the accuracy of the paper's equation 1."""
 
 SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
 
-Basis = Literal["held-out", "seen", "none"]
+Rows = NDArray[np.intp]
+Basis = Literal["held-out", "unknown", "seen", "none"]
 
 DRAWING = Drawing()
 
@@ -51,12 +50,13 @@ class Assessed:
     """The films on which the figures of merit stand.
 
     rows       int [A], rows of the films
-    basis      "held-out": films never seen by the model, or of its test split; "seen": there were only films of its
-               training or validation; "none": no scored film has a label
+    basis      "held-out": films never seen by the model, or of its test split; "unknown": films that it may have seen,
+               as its file does not tell what it was trained on; "seen": there were only films of its training or
+               validation; "none": no scored film has a label
     left_out   labelled films of training and validation that were left out
     """
 
-    rows: NDArray[np.intp]
+    rows: Rows
     basis: Basis
     left_out: int
 
@@ -65,6 +65,7 @@ class Assessed:
 class FindingResult:
     """The figures of one finding; fractions in 0..1, NaN where undefined.
 
+    positive_patients  of whom the positive films are
     interval           of the AUC, 95 %; NaN, NaN where there is none
     why                why there is no interval, "" where there is one
     accuracy           correct labels / known labels at THRESHOLD, the paper's equation 1
@@ -75,6 +76,7 @@ class FindingResult:
     finding: str
     positives: int
     negatives: int
+    positive_patients: int
     auc: float
     interval: Interval
     why: str
@@ -88,7 +90,7 @@ class FindingResult:
 
     @property
     def few_positives(self) -> bool:
-        return 0 < self.positives < FEW_POSITIVES
+        return 0 < self.positive_patients < FEW_POSITIVES
 
     @property
     def prevalence(self) -> float:
@@ -122,8 +124,8 @@ class FindingResult:
 
 
 _TOLD = (
-    *("finding", "positives", "negatives", "few_positives", "auc", "average_precision", "brier", "calibration_error"),
-    *("accuracy", "negative_baseline", "threshold"),
+    *("finding", "positives", "negatives", "positive_patients", "few_positives", "auc", "average_precision"),
+    *("brier", "calibration_error", "accuracy", "negative_baseline", "threshold"),
 )
 _SHARES = ("sensitivity", "specificity", "ppv", "npv")
 
@@ -191,31 +193,33 @@ def summarise(scores: Scores, drawing: Drawing = DRAWING) -> Summary:
         failed=len(scores.films.path) - scored,
         assessed=assessed,
         patients=len(np.unique(groups)),
-        findings=tuple(_result(scores, truth, prob, found, column) for column in range(len(scores.findings))),
+        findings=tuple(_result(scores, assessed.rows, groups, found, column) for column in range(len(scores.findings))),
         areas=found,
-        accuracy=clustered(label_accuracy_estimate(truth, prob), groups),
+        accuracy=label_accuracy_estimate(truth, prob, groups),
         negative_baseline=negative_baseline(truth),
         warnings=_warnings(scores, assessed, scored),
     )
 
 
 def assessed_films(scores: Scores) -> Assessed:
-    """Which films the figures of merit stand on: held-out ones, or seen ones where there are no others."""
+    """Which films the figures of merit stand on: those not known to be seen, or seen ones where there are no others."""
     labelled = (scores.films.status == Status.OK) & np.isfinite(scores.truth).any(axis=1)
     seen = np.isin(scores.films.split, SEEN)
     if (labelled & ~seen).any():
         rows = np.flatnonzero(labelled & ~seen)
-        return Assessed(rows=rows, basis="held-out", left_out=int(np.count_nonzero(labelled & seen)))
+        basis: Basis = "held-out" if tells_films(scores.provenance) else "unknown"
+        return Assessed(rows=rows, basis=basis, left_out=int(np.count_nonzero(labelled & seen)))
     return Assessed(rows=np.flatnonzero(labelled), basis="seen" if labelled.any() else "none", left_out=0)
 
 
-def _result(scores: Scores, truth: Floats, prob: Floats, found: Areas, column: int) -> FindingResult:
-    label, score, threshold = truth[:, column], prob[:, column], float(scores.thresholds[column])
+def _result(scores: Scores, rows: Rows, groups: Rows, found: Areas, column: int) -> FindingResult:
+    label, score, threshold = scores.truth[rows, column], scores.prob[rows, column], float(scores.thresholds[column])
     positives, negatives = counts(label)
     return FindingResult(
         finding=scores.findings[column],
         positives=int(positives),
         negatives=int(negatives),
+        positive_patients=len(np.unique(groups[label > 0.5])),
         auc=found.estimates[column].value,
         interval=found.intervals[column],
         why=found.estimates[column].why,
@@ -235,6 +239,11 @@ def _warnings(scores: Scores, assessed: Assessed, scored: int) -> tuple[str, ...
         found.append(
             "LEAKED: the same patients or films stood in more than one split when a model of these scores was trained. "
             "The figures are better than they would be on new patients."
+        )
+    if assessed.basis == "unknown":
+        found.append(
+            "The file does not tell which films the model was trained on: it may have seen these, and the figures "
+            "below may be better than they would be on new films."
         )
     if assessed.basis == "seen":
         found.append(

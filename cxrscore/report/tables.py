@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.films import Status
-from cxrscore.report.provenance import look, mean_words, models, number, text, training
+from cxrscore.report.provenance import after, listed, look, mean_words, models, number, pairs, text, trained, training
 from cxrscore.scores.data import Scores
 
 HIGHEST = 3
@@ -105,11 +105,11 @@ def _run(told: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Scored", text(told, "created")),
         ("cxrscore", text(told, "cxrscore")),
         ("Command", text(told, "command")),
-        ("Backend", _join(text(told, "backend", "name"), text(told, "backend", "framework"))),
-        ("Device", _join(text(told, "backend", "device"), text(told, "backend", "precision"))),
+        ("Backend", listed(text(told, "backend", "name"), text(told, "backend", "framework"))),
+        ("Device", listed(text(told, "backend", "device"), text(told, "backend", "precision"))),
         ("Scores", mean_words(told)),
         ("Films per second", _figure(number(told, "films_per_second"))),
-        ("Heat maps", _join(text(told, "explainer", "name"), _after("tap ", text(told, "explainer", "tap")))),
+        ("Heat maps", listed(text(told, "explainer", "name"), after("tap ", text(told, "explainer", "tap")))),
     ]
 
 
@@ -117,7 +117,7 @@ def _input(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Folder", text(told, "films", "folder")),
         ("Other files in it", text(told, "films", "other_files")),
-        ("Labels", _join(text(told, "labels", "file"), text(told, "labels", "dataset"))),
+        ("Labels", listed(text(told, "labels", "file"), text(told, "labels", "dataset"))),
         ("Labels matched", text(told, "labels", "matched")),
         ("Labels SHA-256", text(told, "labels", "sha256")),
     ]
@@ -129,10 +129,10 @@ def _model(told: Any) -> list[tuple[str, str]]:
         ("File", text(told, "file")),
         ("SHA-256", text(told, "sha256")),
         ("Architecture", text(spec, "architecture")),
-        ("Input", _after("", text(spec, "size"), " pixels a side")),
-        ("Preprocessing", _pairs(look(told, "document", "preprocessing"))),
+        ("Input", after("", text(spec, "size"), " pixels a side")),
+        ("Preprocessing", pairs(look(told, "document", "preprocessing"))),
         ("Normalisation", text(spec, "normalize")),
-        ("Head and activation", _join(text(spec, "head"), text(spec, "activation"))),
+        ("Head and activation", listed(text(spec, "head"), text(spec, "activation"))),
         ("Licence", text(told, "document", "licence")),
     ]
 
@@ -144,7 +144,7 @@ def _imported(model: Any) -> list[tuple[str, str]]:
         return []
     return [
         ("Imported", text(told, "created")),
-        ("From", _join(text(told, "weights", "name"), text(told, "weights", "licence"))),
+        ("From", listed(text(told, "weights", "name"), text(told, "weights", "licence"))),
         ("SHA-256", text(told, "weights", "sha256")),
         ("As a file of", text(told, "imported", "kind")),
         ("Outputs in it", text(told, "imported", "outputs")),
@@ -152,41 +152,24 @@ def _imported(model: Any) -> list[tuple[str, str]]:
 
 
 def _training(model: Any) -> list[tuple[str, str]]:
-    told = look(model, "document", "training")
-    if look(told, "imported") is not None:
-        return []  # what only a training run can tell is empty or 0
+    told = trained(model)
     best = training(model).best_epoch
     return [
         ("Trained", text(told, "created")),
         ("Backend", text(told, "backend")),
-        ("Trained part", text(model, "document", "spec", "trainable")),
-        ("Starting weights", _join(text(told, "weights", "name"), text(told, "weights", "licence"))),
-        ("Recipe", _pairs(look(told, "recipe"))),
-        ("Split", _pairs(look(told, "split"), leave_out="sha256")),
+        ("Trained part", text(model, "document", "spec", "trainable") if told else ""),
+        ("Starting weights", listed(text(told, "weights", "name"), text(told, "weights", "licence"))),
+        ("Recipe", pairs(look(told, "recipe"))),
+        ("Split", pairs(look(told, "split"), leave_out="sha256")),
         ("Patients", text(told, "patients")),
-        ("Labels", _join(text(told, "labels", "file"), text(told, "labels", "dataset"))),
-        ("Best epoch", "" if best is None else _join(str(best), _after("by ", training(model).monitor_words))),
+        ("Labels", listed(text(told, "labels", "file"), text(told, "labels", "dataset"))),
+        ("Best epoch", "" if best is None else listed(str(best), after("by ", training(model).monitor_words))),
         ("Seed", text(told, "seed")),
     ]
 
 
-def _join(*words: str) -> str:
-    return ", ".join(word for word in words if word)
-
-
-def _after(before: str, words: str, behind: str = "") -> str:
-    return f"{before}{words}{behind}" if words else ""
-
-
 def _figure(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else ""
-
-
-def _pairs(tree: Any, leave_out: str = "") -> str:
-    """A mapping as "key value, key value"."""
-    if not isinstance(tree, Mapping):
-        return ""
-    return ", ".join(f"{key} {value}" for key, value in tree.items() if key != leave_out and value is not None)
 
 
 def raw_json(provenance: Mapping[str, Any]) -> tuple[str, ...]:

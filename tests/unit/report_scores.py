@@ -181,6 +181,9 @@ def provenance(films: int) -> dict[str, Any]:
                 "document": {
                     "spec": spec,
                     "preprocessing": {"size": 400, "fit": "stretch", "resize": "area"},
+                    "thresholds": {
+                        finding: {"prob": 0.3, "rule": "youden", "chosen_on": "valid"} for finding in FINDINGS[:13]
+                    },
                     "training": training,
                     "licence": "MIT",
                 },

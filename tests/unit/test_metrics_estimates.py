@@ -158,6 +158,10 @@ def test_label_accuracy_by_hand() -> None:
     found = label_accuracy_estimate(truth, prob)
     assert found.value == pytest.approx(0.6) == label_accuracy(truth, prob)
     assert found.error == pytest.approx(math.sqrt(1.5 * (0.8**2 + 0.2**2 + 0.6**2)) / 5)
+    # Films 1 and 2 of one patient, who moves it by 0.6, film 3 of another, by -0.6: times sqrt(2 / 1).
+    over_two = label_accuracy_estimate(truth, prob, np.array([7, 7, 2]))
+    assert over_two.error == pytest.approx(math.sqrt(2 * (0.6**2 + 0.6**2)) / 5)
+    assert label_accuracy_estimate(truth, prob, np.zeros(3)).why == "films of one patient only"
     assert label_accuracy_estimate(truth[:1], prob[:1]).why == "one film only"
     assert label_accuracy_estimate(np.full((2, 2), NAN), prob[:2]).why == "no label is known"
 

@@ -30,6 +30,20 @@ def test_by_hand(rule, wanted):
     assert operating_point(TRUTH, SCORE, rule) == pytest.approx(wanted)
 
 
+def test_of_equally_good_thresholds_the_highest() -> None:
+    # From 0.2 on specificity is 3/4, from 0.4 on it is 1, and sensitivity is 1 at both: a film less is called.
+    truth, score = np.array([0, 0, 0, 0, 1.0]), np.array([0.0, 0.1, 0.1, 0.2, 0.4])
+    for rule in ("specificity=0.5", "specificity=0.75", "sensitivity=1", "youden", "corner"):
+        assert operating_point(truth, score, rule) == 0.4
+
+
+def test_specificity_is_compared_as_the_fraction_that_it_is() -> None:
+    # 7 of 100 negative films lie above the lowest positive one: specificity 93/100, though 1 - 0.07 < 0.93 in floats.
+    assert 1 - 0.07 < 0.93
+    truth, score = np.r_[np.zeros(100), 1, 1], np.r_[np.linspace(0, 0.5, 93), np.linspace(0.7, 0.8, 7), 0.6, 0.9]
+    assert operating_point(truth, score, "specificity=0.93") == 0.6
+
+
 @pytest.mark.parametrize("truth", [np.zeros(4), np.ones(4), np.full(4, np.nan), np.zeros(0)])
 def test_one_class_has_none(truth):
     assert np.isnan(operating_point(truth, np.linspace(0, 1, len(truth)), "youden"))

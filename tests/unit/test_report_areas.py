@@ -61,6 +61,24 @@ def test_nothing_known_has_no_interval() -> None:
     assert math.isnan(found.micro.value)
 
 
+def test_no_interval_comes_with_the_reason() -> None:
+    truth, prob = made()
+    truth[:, 0] = np.arange(120) < 12  # films of one patient
+    truth[:, 1] = np.arange(120) % 60 == 0  # two patients, of whom draws often have none
+    groups = np.maximum(np.arange(120) - 11, 0)
+    for resamples in (0, 200):
+        found = areas(truth, prob, groups, Drawing(resamples=resamples))
+        assert (found.estimates[0].why, math.isnan(found.intervals[0][0])) == (
+            "positive films of one patient only",
+            True,
+        )
+    assert found.estimates[1].why == "a class is missing in more than a tenth of the draws"
+    assert math.isnan(found.intervals[1][0])
+    apart = areas(truth[:, 1:], 10 * truth[:, 1:], groups, Drawing(resamples=20))
+    assert "no variance" in apart.estimates[0].why
+    assert all(map(math.isnan, (*apart.intervals[0], *apart.macro_interval)))
+
+
 @pytest.mark.shared
 def test_delong_and_bootstrap_agree_on_the_peers_scores(shared) -> None:
     folder = shared / "data" / "nih442"

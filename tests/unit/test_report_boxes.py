@@ -70,6 +70,19 @@ def test_boxes_of_one_finding_are_taken_together(tmp_path: Path) -> None:
     assert (one.pointing.value, one.energy.value, one.overlap.value) == (pytest.approx(0.5),) * 3
 
 
+def test_films_that_the_model_had_seen_are_left_out(tmp_path: Path) -> None:
+    scores = mapped((2, 0, quarter(0, 0)), (42, 0, quarter(0, 0)), (100, 0, quarter(1, 1)))
+    name = scores.films.path  # film 2 is of training, 42 of validation, 100 of test
+    path = boxed(tmp_path, *(f"{name[film]},Atelectasis,0,0,512,512" for film in (2, 42, 100)))
+    found = localise(scores, path, "out.h5")
+    assert (found.together.films, found.together.pointing.value) == (1, 0)
+    assert (found.left_out, found.seen, found.unmapped) == (2, False, 0)
+    scores.films.split[:] = 1
+    found = localise(scores, path, "out.h5")
+    assert (found.together.films, found.left_out, found.seen) == (3, 0, True)
+    assert found.as_dict()["seen"] is True
+
+
 def test_masks_by_hand() -> None:
     mask = mask_of(Box(film="", finding="", x=50, y=0, width=50, height=25), width=100, height=200)
     assert mask.sum() == SIDE // 2 * SIDE // 8

@@ -137,3 +137,69 @@ def test_films_that_all_models_saw_are_told() -> None:
     found = compare([named(made_scores(split="valid")), named(made_scores(split="train"), "b.h5")])
     assert found is not None
     assert (found.seen, found.films) == (True, 195)
+
+
+def with_films(scores: Scores, **fields: object) -> Scores:
+    return dataclasses.replace(scores, films=dataclasses.replace(scores.films, **fields))
+
+
+def test_patients_are_those_of_the_first_file_that_knows_any() -> None:
+    first, patients = made_scores(), (np.arange(200) // 4).astype(np.int32)
+    bare = with_films(first, patient=np.full(200, -1, np.int32))
+    known = with_films(changed(first, 2.0), patient=patients)
+    found = compare([named(bare), named(known, "b.h5")])
+    turned = compare([named(with_films(first, patient=patients)), named(with_films(known, patient=bare.films.patient))])
+    assert found is not None
+    assert turned is not None
+    assert found.patients == turned.patients < 50
+    assert [one.found.error for one in found.others[0].findings] == pytest.approx(
+        [one.found.error for one in turned.others[0].findings], nan_ok=True
+    )
+
+
+def test_a_class_of_one_patient_is_no_test() -> None:
+    first = made_scores()
+    first.films.patient[first.truth[:, 0] == 1] = 0
+    found = compare([named(first), named(changed(first, 3.0), "b.h5")])
+    assert found is not None
+    one = found.others[0].findings[0]
+    assert one.found.why == "positive films of one patient only"
+    assert math.isnan(one.p)
+    assert one.verdict == "no difference shown"
+
+
+def test_unseen_films_without_labels_do_not_stand_in_for_seen_ones_with() -> None:
+    first = made_scores()
+    first.truth[60:] = np.nan
+    found = compare([named(first), named(changed(first, 1.0), "b.h5")])
+    assert found is not None
+    assert (found.films, found.seen, found.seen_out) == (58, True, 0)
+    first.truth[150:] = 0
+    found = compare([named(first), named(changed(first, 1.0), "b.h5")])
+    assert found is not None
+    assert (found.films, found.seen, found.seen_out) == (49, False, 58)
+    first.truth[:] = np.nan
+    found = compare([named(first), named(changed(first, 1.0), "b.h5")])
+    assert found is not None
+    assert (found.films, found.seen, found.seen_out) == (195, False, 0)
+
+
+def test_films_left_out_are_all_that_any_file_has() -> None:
+    first, other = made_scores(), made_scores()
+    hashes = tuple(digest if row < 100 else f"x{row}" for row, digest in enumerate(other.films.sha256))
+    found = compare([named(first), named(with_films(other, sha256=hashes))])
+    assert found is not None
+    assert found.left_out == 300 - 97  # 100 films in both, of which three failed
+    nameless = ("",) * 200
+    paths = tuple(path if row < 100 else f"x{row}.png" for row, path in enumerate(other.films.path))
+    found = compare([named(first), *[named(with_films(other, sha256=nameless, path=paths))] * 2])
+    assert found is not None
+    assert (found.joined, found.left_out) == ("path", 300 - 97)
+
+
+def test_files_that_do_not_tell_what_was_trained_on_are_named() -> None:
+    other = dataclasses.replace(made_scores(), provenance={})
+    found = compare([named(made_scores()), named(other, "b.h5")])
+    assert found is not None
+    assert found.untold == ("b.h5",)
+    assert found.as_dict()["untold"] == ["b.h5"]

@@ -1,5 +1,7 @@
 """Scores against the model's own validation scores; checklists."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from report_scores import made_scores
@@ -50,12 +52,23 @@ def test_findings_that_the_model_tells_of() -> None:
 
 
 @pytest.mark.parametrize(
-    "quantiles", [None, [], {}, {"Mass": "x" * 21}, {"Mass": [float("nan")] * 21}, {"Mass": [None] * 21}]
+    "quantiles",
+    [None, [], {}, {"Mass": "x" * 21}, {"Mass": [float("nan")] * 21}, {"Mass": [None] * 21}, {"Mass": [10**400] * 21}],
 )
 def test_models_that_tell_nothing(quantiles: object) -> None:
     found = drifts(with_quantiles(quantiles))
     assert not found.findings
     assert found.why
+
+
+def test_means_over_views_are_not_compared_with_films_as_they_are() -> None:
+    scores = with_quantiles({"Mass": np.linspace(0, 1, 21).tolist()})
+    scores.provenance["views"] = {"number": 1}
+    assert drifts(scores).findings
+    scores.provenance["views"] = {"number": 4}
+    found = drifts(scores)
+    assert not found.findings
+    assert found.why.startswith("The scores are means over views")
 
 
 def test_few_films_tell_nothing() -> None:
@@ -89,3 +102,15 @@ def test_the_checklist_says_leaked() -> None:
     scores.provenance["models"][0]["document"]["training"]["leaked"] = True
     items = {item.topic: item for item in checklist(scores, summarise(scores), Shown(subgroups=False))}
     assert items["Level at which partitions are disjoint"].answer.startswith("LEAKED")
+
+
+def test_the_checklist_says_how_films_are_named() -> None:
+    scores = made_scores()
+    summary = summarise(scores)
+    items = {item.topic: item.answer for item in checklist(scores, summary, Shown(subgroups=False))}
+    assert items["De-identification"] == "patients go by numbers; paths of films may still name them"
+    films = dataclasses.replace(scores.films, path=scores.films.sha256)
+    private = checklist(dataclasses.replace(scores, films=films), summary, Shown(subgroups=False))
+    assert {item.topic: item.answer for item in private}["De-identification"] == (
+        "patients go by numbers; films by hashes"
+    )

@@ -15,6 +15,7 @@ from cxrscore.metrics import reliability, roc
 from cxrscore.report import figures
 from cxrscore.report.figures import FindingData
 from cxrscore.report.forest import MARKERS, Series, forest_plot
+from cxrscore.report.groups import MOST_GROUPS
 from cxrscore.report.heatmaps import panels
 from cxrscore.report.provenance import Epoch, Training
 
@@ -160,6 +161,15 @@ def test_the_forest_shows_values_intervals_and_names() -> None:
     assert (low, high) == (pytest.approx(-0.63), pytest.approx(0.63))
     assert figures.encode(figure, "svg").startswith(b"<?xml")
     assert not forest_plot(["Mass"], [one], "gap").legends
+
+
+def test_no_two_groups_look_the_same() -> None:
+    series = [Series(name=str(place), values=[(0.1, 0.0, 0.2)]) for place in range(MOST_GROUPS)]
+    (legend,) = forest_plot(["Mass"], series, "gap").legends
+    looks = [(line.get_color(), line.get_marker()) for line in legend.get_lines()]
+    assert len(set(looks)) == MOST_GROUPS
+    for place in (0, 1):  # the first six differ in both, for readers who tell no colours apart
+        assert len({look[place] for look in looks[:6]}) == 6
 
 
 def test_a_forest_of_nothing() -> None:

@@ -76,7 +76,7 @@ def test_small_groups_are_dropped_with_the_reason() -> None:
     found = grouped(cells, truth, prob)
     assert dict(found.dropped) == {
         "X": "labelled films: 9, fewer than 10",
-        "rare": "no finding with 5 positive and 5 negative films",
+        "rare": "no finding with positive and negative films of 5 patients each",
     }
 
 
@@ -90,8 +90,16 @@ def test_findings_with_too_few_of_a_class_are_left_out() -> None:
     assert [one.finding for one in found.groups[0].findings] == ["Mass"]
     edema = found.groups[1].findings[1]
     assert math.isnan(edema.gap.value)
-    assert edema.gap.why.startswith("4 positive and ")
+    assert edema.gap.why.startswith("positive films of 4 and ")
     assert found.groups[1].gap.value == pytest.approx(-found.groups[0].gap.value)  # over Mass alone
+
+
+def test_many_films_of_few_patients_are_few() -> None:
+    cells, truth, prob = made()
+    women = np.array(cells) == "F"
+    patients = np.where(women & (truth[:, 0] == 1), np.arange(300) % 4, np.arange(300) + 4)
+    found = grouped(cells, truth, prob, patients=np.unique(patients, return_inverse=True)[1])
+    assert found.groups[0].left_out == ("Mass",)
 
 
 def test_films_without_a_value_are_a_group_of_their_own() -> None:

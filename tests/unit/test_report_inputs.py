@@ -35,7 +35,7 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     np.testing.assert_array_equal(scores.prob, np.array([[0.5, 1], [np.nan] * 2, [0, 0.1]], np.float32))
     assert scores.logit[0].tolist() == [0, math.inf]
     assert np.isnan(scores.truth).all()
-    assert "not known" in summarise(scores).warnings[0]
+    assert summarise(scores).warnings == ()
 
 
 def test_columns_named_as_findings_will_do(tmp_path: Path) -> None:
@@ -66,6 +66,19 @@ def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
     np.testing.assert_array_equal(joined.truth[:, 0], [np.nan, 1, 0])
     assert joined.films.patient.tolist() == [0, 0, 1]
     assert joined.provenance["labels"]["matched"] == 3
+    summary = summarise(joined)
+    assert summary.assessed.basis == "unknown"
+    assert [words.partition(":")[0] for words in summary.warnings] == [
+        "The file does not tell which films the model was trained on"
+    ]
+
+
+def test_a_table_without_patients_leaves_those_of_the_file(tmp_path: Path) -> None:
+    scores = read_foreign(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\n"))
+    own = np.array([4, 4], np.int32)
+    scores = dataclasses.replace(scores, films=dataclasses.replace(scores.films, patient=own))
+    labels = table(tmp_path, "film,Mass\nb.png,1\na.png,0\n", "labels.csv")
+    assert with_labels(scores, labels, "scores.csv").films.patient.tolist() == [4, 4]
 
 
 def test_films_without_paths_cannot_be_joined(tmp_path: Path) -> None:
@@ -124,7 +137,7 @@ def test_the_peers_scores_give_the_areas_that_are_known(shared: Path, tmp_path: 
         assert (one["finding"], one["positives"], one["negatives"]) == (finding, len(ones), len(zeros))
     html = page.read_text(encoding="utf-8")
     assert "no heat maps" in html
-    assert "peer_preds.csv is a table of scores" in html
+    assert html.count("does not tell which films the model was trained on") == 1
 
 
 def test_an_h5_goes_by_its_suffix(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from report_scores import EVIL, FINDINGS, TURNED, made_scores
+from test_report_summary import imported
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.films import Status
@@ -166,7 +167,7 @@ def test_an_undefined_auc_says_why_and_is_no_number(report: tuple[str, Page, dic
 def test_few_positives_are_marked(report: tuple[str, Page, dict[str, Any]]) -> None:
     few = sum(0 < one["positives"] < 10 for one in report[2]["findings"])
     assert few >= 1
-    assert report[1].text.count("fewer than 10 positive films: a rough guess") == few
+    assert report[1].text.count("positive films of fewer than 10 patients: a rough guess") == few
 
 
 def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:
@@ -174,6 +175,31 @@ def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:
     assert (told["held_out"], told["assessed"]) == (0, {"films": 195, "basis": "seen"})
     assert page.text.index("All labelled films were seen") < page.text.index("Macro AUC")
     assert "on 195 films seen in training or validation" in page.text
+
+
+def test_a_model_that_others_trained_is_said_to_be_so(report: tuple[str, Page, dict[str, Any]], tmp_path: Path) -> None:
+    assert "chosen on the model's validation films" in report[1].text
+    assert "operating points chosen on validation films" in report[1].text
+    scores = made_scores(split="")
+    imported(scores)
+    scores.films.split[:] = 0
+    text = written(scores, tmp_path)[1].text
+    assert "on 195 films that the model may have seen" in text
+    assert "Labelled, perhaps seen195" in text
+    assert "whether the model was trained on them is not recorded" in text
+    assert "came with the model, chosen by others on films that are not known" in text
+    assert "operating points chosen by others, on films that are not recorded" in text
+    for words in ("on validation films", "the model's validation films", "held-out films", "train 0", "rule not known"):
+        assert words not in text
+    for words in ("were in neither the training nor", "the model had not seen"):
+        assert words not in text
+
+
+def test_seen_films_without_labels_do_not_count_as_left_out(tmp_path: Path) -> None:
+    scores = made_scores()
+    scores.truth[:60] = np.nan
+    text = written(scores, tmp_path)[1].text
+    assert "No labelled film of those splits was scored." in text
 
 
 def test_without_labels_the_page_is_still_worth_opening(tmp_path: Path) -> None:

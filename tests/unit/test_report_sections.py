@@ -98,6 +98,9 @@ def test_the_comparison_says_what_it_returns(report: tuple[str, Page, dict[str, 
     difference = f"{other['macro']['difference']:+.3f}".replace("-", "−")
     assert f"macro AUC {difference}" in page.text
     assert "corrected for 12 tests (Holm)" in page.text
+    assert "On 137 labelled films that all files have scored" in page.text
+    assert "58 that a model had seen in training or validation are left out" in page.text
+    assert "which films the model was trained on is not known" in page.text
 
 
 def test_subgroups_boxes_and_drift_are_told(report: tuple[str, Page, dict[str, Any]]) -> None:

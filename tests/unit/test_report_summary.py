@@ -1,8 +1,10 @@
 """The numbers of a report: which films they stand on, and that they are right."""
 
+import copy
 import dataclasses
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +84,38 @@ def test_films_never_seen_count_as_held_out() -> None:
     assert assessed_films(made_scores(split="")).basis == "held-out"
 
 
+def imported(scores: Scores) -> dict[str, Any]:
+    """Makes the model one that others trained; its document."""
+    document = scores.provenance["models"][0]["document"]
+    document["training"] |= {
+        "imported": {"kind": "chexnet", "outputs": 14},
+        "recipe": {},
+        "history": [],
+        "best_epoch": 0,
+        "split": {"train": 0, "valid": 0, "test": 0, "rule": "not known", "sha256": ""},
+    }
+    for point in document["thresholds"].values():
+        point["chosen_on"] = "elsewhere"
+    return document
+
+
+@pytest.mark.parametrize("models", ["imported", "imported and own", "none", "untold"])
+def test_films_of_which_nothing_is_known_are_not_called_held_out(models: str) -> None:
+    scores = made_scores(split="")
+    if models.startswith("imported"):
+        own = copy.deepcopy(scores.provenance["models"][0])
+        imported(scores)
+        scores.provenance["models"] += [own] * (models == "imported and own")
+    elif models == "none":
+        scores.provenance["models"].clear()
+    else:
+        scores.provenance["models"][0]["document"]["training"].clear()
+    summary = summarise(scores)
+    assert summary.assessed.basis == "unknown"
+    assert [words.startswith("The file does not tell which films") for words in summary.warnings] == [True]
+    assert (summary.as_dict()["held_out"], summary.as_dict()["assessed"]["basis"]) == (0, "unknown")
+
+
 def test_every_figure_agrees_with_sklearn() -> None:
     scores = made_scores()
     rows = [row for row in range(60, 200) if scores.films.status[row] == Status.OK]
@@ -157,3 +191,13 @@ def test_films_of_one_patient_are_drawn_together() -> None:
     assert summary.patients == len({row // 3 for row in summary.assessed.rows})
     assert summary.areas.method == f"bootstrap of the {summary.patients} patients, 20 resamples, seed 5"
     assert summary.macro_auc == summarise(scores).macro_auc
+
+
+def test_many_positive_films_of_few_patients_are_few() -> None:
+    scores = made_scores()
+    (common,) = (one for one in summarise(scores).findings if one.finding == "Effusion")
+    scores.films.patient[scores.truth[:, FINDINGS.index("Effusion")] == 1] %= 9
+    (few,) = (one for one in summarise(scores, Drawing(resamples=5)).findings if one.finding == "Effusion")
+    assert common.positives == common.positive_patients == few.positives >= 10
+    assert few.positive_patients <= 9
+    assert (common.few_positives, few.few_positives) == (False, True)

@@ -94,8 +94,9 @@ def _error(leaks: Sequence[Leak]) -> LeakError:
         told.append(f"{why} {where}: {'; '.join(map(str, same[:_SHOWN]))}{more}.")
     keep = "the part that they had (--split)" if all(leak.why == SEEN for leak in leaks) else "one part (--split)"
     return LeakError(
-        f"{' '.join(told)} Keep such films in {keep}, or go on with "
-        "--allow-leak, which marks the model and all that it scores as LEAKED."
+        " ".join(told),
+        f"Keep such films in {keep}, or go on with --allow-leak, which marks the model and all that it scores as "
+        "LEAKED.",
     )
 
 

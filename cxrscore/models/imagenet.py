@@ -93,11 +93,15 @@ def base_weights(choice: str, architecture: str) -> BaseWeights | None:
 
     InputError where the file is not to be had, saying which file is wanted and where to put it.
     """
+    path = weights_file(choice, architecture)
+    return None if path is None else read_weights(path, licence=_LICENCE if choice == "imagenet" else "unknown")
+
+
+def weights_file(choice: str, architecture: str) -> Path | None:
+    """The file that ``--weights`` means, None for "none"; InputError as of base_weights."""
     if choice == "none":
         return None
-    if choice == "imagenet":
-        return read_weights(imagenet_file(architecture), licence=_LICENCE)
-    return read_weights(Path(choice), licence="unknown")
+    return imagenet_file(architecture) if choice == "imagenet" else Path(choice)
 
 
 def read_weights(path: Path, *, licence: str) -> BaseWeights:

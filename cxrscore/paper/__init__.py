@@ -17,6 +17,7 @@ from cxrscore.errors import InputError, WriteError
 from cxrscore.files import locked, sha256_bytes, write_whole
 from cxrscore.files.schemas import check_document
 from cxrscore.paper import figures, maps
+from cxrscore.paper.advice import advised
 from cxrscore.paper.cells import CORRECTED, LITERAL, Cell, all_cells, train_cell, train_options
 from cxrscore.paper.claims import claims
 from cxrscore.paper.contradictions import contradictions
@@ -48,7 +49,7 @@ def reproduce_paper(options: PaperOptions, progress: Progress = silent) -> dict[
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"cannot make the folder {folder}: {error.strerror}") from error
-    with locked(folder / "paper.lock"):
+    with locked(folder / "paper.lock"), advised(folder):
         split, rule, labelled = _split(options)
         cells = all_cells(options)
         data = read_data(train_options(cells[0], options, split), progress)
@@ -124,7 +125,8 @@ def _written(run: Run, progress: Progress) -> dict[str, Any]:
     """Every file of the run; the record, which says that all others are there, last."""
     found, compared = items(run), claims(run.results, run.cells)
     shown = [film for films in run.shown.values() for film in films]
-    rows = contradictions(measured(run.options, run.data, run.cells, run.results, shown))
+    facts = measured(run.options, run.data, run.cells, run.results, shown)
+    rows = contradictions({**facts, "films_folder": str(run.labelled)})
     told = record(run, found, compared, rows)
     check_document(told, "paper", "paper.json")
     files = dict(_drawn(run, progress))

@@ -95,12 +95,8 @@ def score_quantiles(spec: ModelSpec, prob: Floats) -> dict[str, list[float]]:
 
 def recipe_of(options: TrainOptions) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
-    kept = {
-        k: v
-        for k, v in asdict(options).items()
-        if k not in ("films", "labels", "output", "split", "resume", "allow_leak")
-    }
-    return {**kept, "weights": Path(options.weights).name}
+    kept = {k: v for k, v in asdict(options).items() if k not in ("films", "labels", "output", "resume", "allow_leak")}
+    return {**kept, "weights": Path(options.weights).name, "split": options.split and options.split.name}
 
 
 def _no_nan(values: dict[str, Any]) -> dict[str, float | None]:

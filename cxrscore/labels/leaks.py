@@ -90,7 +90,7 @@ def _error(leaks: Sequence[Leak]) -> LeakError:
     for why in dict.fromkeys(leak.why for leak in leaks):
         same = [leak for leak in leaks if leak.why == why]
         more = f" and {len(same) - _SHOWN} more" if len(same) > _SHOWN else ""
-        where = "to be validated or tested on" if why == SEEN else "in two parts of the split"
+        where = "are to be validated or tested on" if why == SEEN else "in two parts of the split"
         told.append(f"{why} {where}: {'; '.join(map(str, same[:_SHOWN]))}{more}.")
     keep = "the part that they had (--split)" if all(leak.why == SEEN for leak in leaks) else "one part (--split)"
     return LeakError(

@@ -1,6 +1,7 @@
 """A model trained from another: what the first has seen stays seen, and films are normalised as it wants them."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from made_model import document
@@ -15,7 +16,7 @@ from cxrscore.models.imagenet import BaseWeights, Origin
 from cxrscore.testing.phantoms import make_phantoms
 from cxrscore.train import TrainOptions, train_model
 from cxrscore.train.document import seen_films
-from cxrscore.train.start import first_spec
+from cxrscore.train.start import first_spec, run_inputs
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,8 @@ def test_what_was_ever_trained_on_is_not_for_validation():
         "valid": [hashes[3], "f" * 16],
     }
     assert seen_films(data, None) == {"train": hashes[:2], "valid": hashes[2:]}
+
+
+def test_a_run_goes_on_with_the_same_parts_wherever_they_are_written():
+    first, second = (TrainOptions(split=split) for split in (None, Path("elsewhere/parts.csv")))
+    assert run_inputs(first, some_data(), None) == run_inputs(second, some_data(), None)

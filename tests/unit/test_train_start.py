@@ -1,7 +1,5 @@
 """What a run begins with: the bias of the head by hand, and what two runs must share."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from training import some_data
@@ -37,7 +35,6 @@ def test_what_may_change_when_a_run_goes_on():
     assert inputs(workers=1, resume=True) == same
     for changed in ({"seed": 1}, {"learning_rate": 1e-3}, {"sampling": "balanced"}, {"views": 2}, {"drop_last": True}):
         assert inputs(**changed) != same
-    assert inputs(split=Path("elsewhere/parts.csv")) == same  # the parts themselves are looked at
     assert inputs(schedule="cosine", epochs=7) != inputs(schedule="cosine", epochs=8)
 
 

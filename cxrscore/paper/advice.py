@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrscore.errors import FileFormatError, InputError, LeakError
+from cxrscore.errors import FileFormatError, LeakError
 
 
 @contextmanager
@@ -22,13 +22,12 @@ def advised(output: Path) -> Iterator[None]:
 
 @contextmanager
 def anew(place: Path) -> Iterator[None]:
-    """Around a cell: what an earlier run left in its folder and cannot be gone on with."""
+    """Around a cell: what an earlier run left in its folder and cannot be read."""
     try:
         yield
-    except InputError as error:
+    except FileFormatError as error:
         if str(place) not in str(error):
             raise
         raise FileFormatError(
-            f"what an earlier run left in {place} is damaged or of another run. Delete that folder, and the same line "
-            "trains its cell anew."
+            f"what an earlier run left in {place} is damaged. Delete that folder, and the same line trains it anew."
         ) from error

@@ -52,13 +52,15 @@ def test_a_damaged_cell_says_which_folder_to_delete(begun, tmp_path, monkeypatch
         (place / spoilt).write_text("{}")
     with pytest.raises(FileFormatError) as caught:
         train_cell(*begun, "films", tmp_path / "cells", silent)
-    assert f"in {place} is damaged or of another run. Delete that folder" in str(caught.value)
+    assert f"in {place} is damaged. Delete that folder" in str(caught.value)
     assert "--resume" not in str(caught.value)
 
 
 def test_an_error_of_something_else_stays_as_it_is(tmp_path):
-    with pytest.raises(InputError, match=r"^no such weights$"), anew(tmp_path):
-        raise InputError("no such weights")
+    with pytest.raises(FileFormatError, match=r"^damaged weights in the cache$"), anew(tmp_path):
+        raise FileFormatError("damaged weights in the cache")
+    with pytest.raises(InputError, match=r"held by process 7\. Wait for it$"), anew(tmp_path):
+        raise InputError(f"{tmp_path}/model.run/train.lock is held by process 7. Wait for it")
 
 
 def test_advice_is_of_what_this_command_has(tmp_path):

@@ -19,9 +19,14 @@ class FileFormatError(InputError):
 
 
 class LeakError(CxrscoreError):
-    """The same patient, or the same film, stands in more than one split."""
+    """The same patient, or the same film, stands in more than one split, or weights to start from have seen it."""
 
     exit_code = 4
+
+    def __init__(self, found: str, advice: str = "") -> None:
+        """found is kept for a caller that has other advice."""
+        super().__init__(f"{found} {advice}".strip())
+        self.found = found
 
 
 class CheckError(CxrscoreError):

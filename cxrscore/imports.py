@@ -127,10 +127,7 @@ def _document(
     source = {"name": options.file.name, "sha256": sha256_of(options.file), "licence": options.licence}
     return {
         "spec": spec.as_dict(),
-        # torchxrayvision cuts out the middle square; CheXNet's authors averaged ten crops, which nobody does today.
-        "preprocessing": Preprocessing(
-            size=spec.size, fit="crop" if foreign.kind == "torchxrayvision" else "stretch"
-        ).as_dict(),
+        "preprocessing": Preprocessing(size=spec.size, fit=foreign.fit).as_dict(),
         "thresholds": _thresholds(options, foreign, names),
         "calibration": None,
         "training": {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -103,9 +103,19 @@ def _checked(path: Path, name: str, value: Any) -> Value:
 
 
 def recipe_toml(options: Mapping[str, Any]) -> str:
-    """The recipe of these options as TOML; options that recipes do not have, or that are None, are left out."""
+    """The recipe of these options as TOML; options that recipes do not have, or that are None, are left out. Files that
+    a run needs beside the recipe are named in comments."""
     kept = {name: options[name] for name in OPTIONS if options.get(name) is not None}
-    return "".join(f"{name} = {_toml(value)}\n" for name, value in kept.items())
+    needed = "".join(f"# Needs {words}\n" for words in _needed(options))
+    return needed + "".join(f"{name} = {_toml(value)}\n" for name, value in kept.items())
+
+
+def _needed(options: Mapping[str, Any]) -> Iterator[str]:
+    weights = options.get("weights", "none")
+    if weights not in ("imagenet", "none"):
+        yield f"--weights PATH, of the file {_toml(weights)}: a recipe holds no folder."
+    if options.get("split"):
+        yield "--split PATH, of the split.csv beside this file: the parts were given, not drawn."
 
 
 def _toml(value: Value) -> str:

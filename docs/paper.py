@@ -58,8 +58,8 @@ def _run(record: Record) -> Iterator[str]:
         f"{machine['framework']} on {machine['device']} ({machine['system']}, {machine['cores']} cores)."
     )
     yield (
-        f"Wall time of the process that ended the run: {record['seconds'] / 60:.1f} minutes; training of the "
-        f"{len(record['cells'])} cells, the frozen networks' passes over films and views included: {cells:.1f} minutes."
+        f"Training of the {len(record['cells'])} cells, the frozen networks' passes over films and views included: "
+        f"{cells:.1f} minutes, each counted in the process that finished it."
     )
     yield (
         f"Of {films['labelled']} labelled films {films['train']} were drawn to train, {films['valid']} to validate and "

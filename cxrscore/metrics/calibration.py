@@ -9,6 +9,7 @@ from cxrscore.contract import Array
 from cxrscore.metrics.known import known
 
 _STEPS = 100
+_HALVINGS = 20
 _LARGEST = 50.0
 """Of the slope; where classes are separated the likelihood has no largest value."""
 
@@ -19,6 +20,9 @@ def platt(truth: Array, logit: Array) -> tuple[float, float]:
     Maximum likelihood with Platt's smoothed targets (n+ + 1)/(n+ + 2) and 1/(n- + 2), by Newton's method: Platt,
     Probabilistic Outputs for Support Vector Machines, 1999; Lin, Lin and Weng, Machine Learning 2007. (NaN, NaN)
     with one class only. truth [n] 0, 1 or NaN; logit [n].
+
+    The slope is in 0..50, so that no score changes places with another: where the likeliest one is not above 0, or
+    all logits are equal, it is 1, where it is above 50, 50, and the intercept alone is fitted.
     """
     kept = known(truth, logit)
     x, positive = logit[kept].astype(np.float64), truth[kept] > 0.5
@@ -26,28 +30,56 @@ def platt(truth: Array, logit: Array) -> tuple[float, float]:
     if not n_pos or not n_neg:
         return float("nan"), float("nan")
     targets = np.where(positive, (n_pos + 1) / (n_pos + 2), 1 / (n_neg + 2))
-    return _newton(np.stack([x, np.ones_like(x)], axis=1), targets, np.array([1.0, 0.0]))
+    likeliest = _slope(x, targets) if np.ptp(x) > 0 and x.std() > 0 else 0.0
+    slope = min(likeliest, _LARGEST) if likeliest > 0 else 1.0
+    return slope, _intercept(slope * x, targets)
+
+
+def _slope(x: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
+    """That of the likeliest line of targets [n] in 0..1 on x [n], which is not constant."""
+    spread = x.std()
+    design = np.stack([(x - x.mean()) / spread, np.ones_like(x)], axis=1)
+    mean = targets.mean()
+    return float(_newton(design, targets, np.array([0.0, np.log(mean / (1 - mean))]))[0] / spread)
+
+
+def _intercept(offset: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
+    """The likeliest b of sigmoid(offset + b): where the mean probability is the mean target; by halving."""
+    mean = targets.mean()
+    low, high = np.log(mean / (1 - mean)) - offset.max(), np.log(mean / (1 - mean)) - offset.min()
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        if _sigmoid(offset + middle).mean() < mean:
+            low = middle
+        else:
+            high = middle
+    return float((low + high) / 2)
 
 
 def _newton(
     design: NDArray[np.float64], targets: NDArray[np.float64], start: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Logistic regression of targets [n] in 0..1 on design [n,2], with halved steps where a whole one overshoots."""
+) -> NDArray[np.float64]:
+    """Logistic regression of targets [n] in 0..1 on design [n,2]. A step that overshoots is halved, and not made where
+    no half of it brings the loss down."""
     at, loss = start, _loss(design @ start, targets)
     for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-design @ at))
+        p = _sigmoid(design @ at)
         gradient = design.T @ (p - targets)
         hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-12 * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        for halving in 0.5 ** np.arange(20):
-            found = _loss(design @ (at - halving * step), targets)
-            if found <= loss:
-                break
-        at, gain, loss = at - halving * step, loss - found, found
+        tried = (at - halving * step for halving in 0.5 ** np.arange(_HALVINGS))
+        better = next(((to, found) for to in tried if (found := _loss(design @ to, targets)) < loss), None)
+        if better is None:
+            break
+        gain, (at, loss) = loss - better[1], better
         if gain < 1e-12 * max(loss, 1.0):
             break
-    slope = float(np.clip(at[0], -_LARGEST, _LARGEST))
-    return slope, float(at[1])
+    return at
+
+
+def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.exp(-np.logaddexp(0, -z))
+    return found
 
 
 def _loss(z: NDArray[np.float64], targets: NDArray[np.float64]) -> float:

@@ -55,8 +55,13 @@ class ModelFile:
     @property
     def seen(self) -> dict[str, str]:
         """Film (first 16 hex digits of its SHA-256) -> "train" or "valid", of the films it was made with."""
-        films: Mapping[str, list[str]] = self.document.get("films", {})
-        return {digest: split for split in ("valid", "train") for digest in films.get(split, [])}
+        return seen_films(self.document)
+
+
+def seen_films(document: Mapping[str, Any]) -> dict[str, str]:
+    """As ModelFile.seen, of the document alone."""
+    films: Mapping[str, list[str]] = document.get("films", {})
+    return {digest: split for split in ("valid", "train") for digest in films.get(split, [])}
 
 
 def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> None:
@@ -113,6 +118,13 @@ def load_model(path: Path) -> ModelFile:
         document=document,
         sha256=sha256_bytes(data),
     )
+
+
+def read_document(path: Path) -> dict[str, Any] | None:
+    """The document alone, as its schema says but not held against the checksum; None of a safetensors file that has
+    none. FileFormatError as load_model."""
+    text = _metadata(path).get(KEY)
+    return None if text is None else _document(path, text)
 
 
 def _read(path: Path) -> bytes:

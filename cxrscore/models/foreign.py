@@ -27,6 +27,8 @@ from cxrscore.models.architectures import DENSENET121_BLOCKS, NORM_EPSILON, chec
 from cxrscore.models.torch_file import read_torch
 
 Kind = Literal["torchvision", "chexnet", "torchxrayvision"]
+Fit = Literal["stretch", "pad", "crop"]
+"""How films become square, as films.Preprocessing has it."""
 
 TORCH_EPSILON = 1e-5
 """What torch.nn.BatchNorm2d adds to the variance, unless told otherwise."""
@@ -56,6 +58,11 @@ class Foreign:
     normalize: Normalize
     outputs: tuple[str, ...] | None
     points: tuple[float, ...] | None
+
+    @property
+    def fit(self) -> Fit:
+        """torchxrayvision cuts out the middle square; CheXNet's authors averaged ten crops, which nobody does today."""
+        return "crop" if self.kind == "torchxrayvision" else "stretch"
 
 
 def read_foreign(path: Path) -> Foreign:
@@ -198,14 +205,3 @@ def _points(path: Path, tensors: Mapping[str, Array], told: Mapping[str, Any]) -
     if np.size(values) > _MOST_OUTPUTS:
         raise InputError(f"{path} has {np.size(values)} operating points, wanted at most {_MOST_OUTPUTS}")
     return tuple(float(value) for value in np.ravel(values))
-
-
-def read_base(path: Path) -> dict[str, Array]:
-    """The base alone, to train from. InputError for one that wants films otherwise than ImageNet's weights do."""
-    foreign = read_foreign(path)
-    if foreign.normalize != "imagenet-rgb":
-        raise InputError(
-            f"{path} is of {foreign.kind}, whose networks take films in -1024..1024. Import it first, and train with "
-            f"--weights on the model file that this makes and --normalize {foreign.normalize}."
-        )
-    return dict(foreign.base)

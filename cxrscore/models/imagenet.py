@@ -1,6 +1,6 @@
-"""ImageNet weights: where they lie, whence they come, and how they are read.
+"""Weights to start from: those of ImageNet, where they lie and whence they come, and those of a file.
 
-The files are those of ``keras.applications`` (MIT licence; DenseNet authors BSD-3-Clause, ResNet authors MIT),
+ImageNet's files are those of ``keras.applications`` (MIT licence; DenseNet authors BSD-3-Clause, ResNet authors MIT),
 without the classification layer. URL and MD5 are facts published in the source of keras.applications.
 """
 
@@ -10,21 +10,25 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import safetensors
 import safetensors.numpy
 
-from cxrscore.contract import Array
+from cxrscore.contract import Array, Normalize
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import sha256_of, whole_file
-from cxrscore.models.foreign import read_base
+from cxrscore.models.bundle import load_model, read_document, seen_films
+from cxrscore.models.foreign import Fit, Foreign, read_foreign
 from cxrscore.models.keras_h5 import read_keras_h5
 from cxrscore.models.torch_file import SUFFIXES
 
 _LICENCE = "keras.applications, MIT"
+_KERAS = (".h5", ".hdf5")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +57,30 @@ SOURCES = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a file of weights says of them, beside the numbers.
+
+    normalize, fit  what the network does to films, and how they were made square; None where the file does not say
+    seen            film (first 16 hex digits of its SHA-256) -> "train" or "valid", of the films that the weights were
+                    made with, and those that they were made from
+    leaked          whether a leak was allowed on the way
+    """
+
+    licence: str
+    normalize: Normalize | None = None
+    fit: Fit | None = None
+    seen: Mapping[str, str] = field(default_factory=dict)
+    leaked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class BaseWeights:
     """Tensors of a network without its head, by neutral name, and where they came from."""
 
     tensors: dict[str, Array]
     name: str
     sha256: str
-    licence: str
+    origin: Origin
 
 
 def cache_folder() -> Path:
@@ -72,28 +93,72 @@ def base_weights(choice: str, architecture: str) -> BaseWeights | None:
 
     InputError where the file is not to be had, saying which file is wanted and where to put it.
     """
+    path = weights_file(choice, architecture)
+    return None if path is None else read_weights(path, licence=_LICENCE if choice == "imagenet" else "unknown")
+
+
+def weights_file(choice: str, architecture: str) -> Path | None:
+    """The file that ``--weights`` means, None for "none"; InputError as of base_weights."""
     if choice == "none":
         return None
-    if choice == "imagenet":
-        return read_weights(imagenet_file(architecture), licence=_LICENCE)
-    return read_weights(Path(choice), licence="unknown")
+    return imagenet_file(architecture) if choice == "imagenet" else Path(choice)
 
 
 def read_weights(path: Path, *, licence: str) -> BaseWeights:
-    """A safetensors file of neutral names, a Keras .h5 weights file, or a torch checkpoint of a DenseNet121."""
-    if not path.is_file():
-        raise InputError(f"there is no weights file at {path}. Give --weights imagenet, none, or the path of a file.")
-    if path.suffix.lower() in (".h5", ".hdf5"):
+    """A model file, a safetensors file of neutral names, a Keras .h5 weights file, or a torch checkpoint of a
+    DenseNet121. licence is that of a file that tells none. InputError and FileFormatError as they say."""
+    _require(path)
+    origin = Origin(licence=licence)
+    if path.suffix.lower() in _KERAS:
         tensors = read_keras_h5(path)
     elif path.suffix.lower() in SUFFIXES:
-        tensors = read_base(path)
+        foreign = read_foreign(path)
+        tensors, origin = dict(foreign.base), _of_foreign(foreign, licence)
+    elif read_document(path) is not None:
+        model = load_model(path)
+        tensors, origin = model.tensors, _of_document(model.document)
     else:
-        try:
-            tensors = safetensors.numpy.load_file(path)
-        except (safetensors.SafetensorError, OSError, ValueError) as error:
-            raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+        tensors = _read_plain(path)
     bare = {name: tensor for name, tensor in tensors.items() if not name.startswith("head/")}
-    return BaseWeights(tensors=bare, name=path.name, sha256=sha256_of(path), licence=licence)
+    return BaseWeights(tensors=bare, name=path.name, sha256=sha256_of(path), origin=origin)
+
+
+def origin_of(choice: str) -> Origin:
+    """What is known of the weights that ``--weights`` names before their tensors are: as read_weights has it."""
+    path = Path(choice)
+    if choice in ("none", "imagenet") or path.suffix.lower() in _KERAS:
+        return Origin(licence=_LICENCE if choice == "imagenet" else "unknown")
+    _require(path)
+    if path.suffix.lower() in SUFFIXES:
+        return _of_foreign(read_foreign(path), "unknown")
+    document = read_document(path)
+    return Origin(licence="unknown") if document is None else _of_document(document)
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"there is no weights file at {path}. Give --weights imagenet, none, or the path of a file.")
+
+
+def _of_foreign(foreign: Foreign, licence: str) -> Origin:
+    return Origin(licence=licence, normalize=foreign.normalize, fit=foreign.fit)
+
+
+def _of_document(document: Mapping[str, Any]) -> Origin:
+    return Origin(
+        licence=document["licence"],
+        normalize=document["spec"]["normalize"],
+        fit=document["preprocessing"]["fit"],
+        seen=seen_films(document),
+        leaked=document["training"]["leaked"],
+    )
+
+
+def _read_plain(path: Path) -> dict[str, Array]:
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
 
 
 def imagenet_file(architecture: str) -> Path:

@@ -8,18 +8,16 @@ is finished is not trained again, so a run that was stopped goes on where it was
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cxrscore import labels as lab
-from cxrscore import plugins
 from cxrscore.errors import InputError, WriteError
 from cxrscore.files import locked, sha256_bytes, write_whole
 from cxrscore.files.schemas import check_document
-from cxrscore.films import require_films
 from cxrscore.paper import figures, maps
+from cxrscore.paper.advice import advised
 from cxrscore.paper.cells import CORRECTED, LITERAL, Cell, all_cells, train_cell, train_options
 from cxrscore.paper.claims import claims
 from cxrscore.paper.contradictions import contradictions
@@ -35,7 +33,7 @@ from cxrscore.paper.run import Run
 from cxrscore.paper.scoring import score_cell
 from cxrscore.progress import Progress, silent
 from cxrscore.train import TrainOptions
-from cxrscore.train.data import Data, read_data
+from cxrscore.train.data import Data, labelled_films, read_data
 from cxrscore.train.feed import augmentation_of, film_view
 
 __all__ = ["PaperOptions", "reproduce_paper"]
@@ -46,20 +44,19 @@ def reproduce_paper(options: PaperOptions, progress: Progress = silent) -> dict[
 
     Returns what paper.json holds. InputError, LeakError, BackendUnavailableError and WriteError as they say.
     """
-    started = time.monotonic()
     folder = options.output
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"cannot make the folder {folder}: {error.strerror}") from error
-    with locked(folder / "paper.lock"):
-        split, rule = _split(options)
+    with locked(folder / "paper.lock"), advised(folder):
+        split, rule, labelled = _split(options)
         cells = all_cells(options)
         data = read_data(train_options(cells[0], options, split), progress)
         data = dataclasses.replace(data, split=dataclasses.replace(data.split, rule=rule))
         rows = _checked(options, data, train_options(cells[0], options, split).batch_size)
         results = {cell.name: _result(cell, options, split, data, progress) for cell in cells}
-        return _written(_run(options, data, cells, results, rows, started), progress)
+        return _written(_run(options, data, cells, results, rows, labelled), progress)
 
 
 def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
@@ -71,19 +68,14 @@ def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
     return maps.draw_films(data, options.seed)
 
 
-def _split(options: PaperOptions) -> tuple[Path, str]:
-    """The drawn parts as a file of the output folder, and how they were drawn."""
-    found = require_films(options.films)
-    table = options.labels or lab.find_labels(options.films)
-    if table is None:
-        raise InputError(f"there is no labels.csv in or beside {options.films}. Name the label table with --labels.")
-    joined, _ = lab.joined_labels(table, plugins.datasets(), found.paths)
-    rows = [row for row, labels in enumerate(joined.labels) if (labels == labels).any()]
+def _split(options: PaperOptions) -> tuple[Path, str, int]:
+    """The drawn parts as a file of the output folder, how they were drawn, and of how many labelled films."""
+    told = labelled_films(options.films, options.labels)
     wanted = (options.train, options.valid, options.test)
-    drawn = draw_parts([joined.patients[row] for row in rows], joined.labels[rows], wanted, seed=options.seed)
+    drawn = draw_parts(told.patients, told.labels, wanted, seed=options.seed)
     path = options.output / "split.csv"
-    write_whole(path, lab.split_csv(drawn, [found.paths[row] for row in rows]).encode())
-    return path, drawn.rule
+    write_whole(path, lab.split_csv(drawn, told.paths).encode())
+    return path, drawn.rule, len(told.paths)
 
 
 def _result(cell: Cell, options: PaperOptions, split: Path, data: Data, progress: Progress) -> CellResult:
@@ -102,7 +94,7 @@ def _run(
     cells: list[Cell],
     results: dict[str, CellResult],
     rows: list[int],
-    started: float,
+    labelled: int,
 ) -> Run:
     best = {series: _cell(cells, series) for series in (CORRECTED, LITERAL)}
     shown = {name: maps.show_films(results[cell.name], data, rows, options.maps) for name, cell in best.items()}
@@ -113,7 +105,7 @@ def _run(
         results=results,
         view=_view(data, results[best[CORRECTED].name].scored.trained.options),
         shown={name: tuple(films) for name, films in shown.items()},
-        seconds=time.monotonic() - started,
+        labelled=labelled,
     )
 
 
@@ -133,7 +125,8 @@ def _written(run: Run, progress: Progress) -> dict[str, Any]:
     """Every file of the run; the record, which says that all others are there, last."""
     found, compared = items(run), claims(run.results, run.cells)
     shown = [film for films in run.shown.values() for film in films]
-    rows = contradictions(measured(run.options, run.data, run.cells, run.results, shown))
+    facts = measured(run.options, run.data, run.cells, run.results, shown)
+    rows = contradictions({**facts, "films_folder": str(run.labelled)})
     told = record(run, found, compared, rows)
     check_document(told, "paper", "paper.json")
     files = dict(_drawn(run, progress))

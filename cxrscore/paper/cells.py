@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import cxrscore
-from cxrscore.errors import WriteError
-from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.errors import FileFormatError, WriteError
+from cxrscore.files import sha256_bytes, sha256_of, write_whole
 from cxrscore.models.bundle import ModelFile, load_model
+from cxrscore.models.imagenet import weights_file
+from cxrscore.paper.advice import anew
 from cxrscore.paper.options import PaperOptions
 from cxrscore.progress import Progress
 from cxrscore.recipes import find_recipe, read_recipe
@@ -29,6 +31,8 @@ SERIES = {
     IMAGENET: "corrected, films normalised as the weights want them",
 }
 """The sets of rules, in words: the recipes paper and paper-literal, and the first with another normalisation."""
+_TRAINING = 2
+"""To be raised when training makes another model of the same options: no finished cell is then taken as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,21 +109,34 @@ def train_cell(cell: Cell, options: TrainOptions, data: str, folder: Path, progr
     """
     place = folder / f"{cell.name}-{_digest(options, data)[:8]}"
     _make(place)
+    with anew(place):
+        return _trained(cell, options, place, progress)
+
+
+def _trained(cell: Cell, options: TrainOptions, place: Path, progress: Progress) -> Trained:
     wanted = dataclasses.replace(options, output=place / "model.safetensors", resume=True)
     done = place / "cell.json"
     if not done.is_file():
         started = time.monotonic()
         train_model(wanted, lambda step, at, of: progress(f"{cell.name}: {step}", at, of))
         write_whole(done, json.dumps({"cell": cell.name, "seconds": time.monotonic() - started}).encode())
-    seconds = float(json.loads(done.read_text())["seconds"])
-    return Trained(cell=cell, options=wanted, model=load_model(wanted.output), seconds=seconds)
+    return Trained(cell=cell, options=wanted, model=load_model(wanted.output), seconds=_seconds(done))
+
+
+def _seconds(done: Path) -> float:
+    try:
+        return float(json.loads(done.read_text(encoding="utf-8"))["seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(f"{done} cannot be read: {error}") from error
 
 
 def _digest(options: TrainOptions, data: str) -> str:
     """Of all that decides a cell: its options but for paths, and what lies there."""
     left_out = ("films", "labels", "split", "output", "workers", "resume")
     told = {name: value for name, value in dataclasses.asdict(options).items() if name not in left_out}
-    return sha256_bytes(json.dumps([cxrscore.__version__, data, told], sort_keys=True).encode())
+    base = weights_file(options.weights, options.architecture)
+    weights = "" if base is None else sha256_of(base)
+    return sha256_bytes(json.dumps([cxrscore.__version__, _TRAINING, data, weights, told], sort_keys=True).encode())
 
 
 def _make(folder: Path) -> None:

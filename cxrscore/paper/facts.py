@@ -24,7 +24,7 @@ from cxrscore.train.data import Data
 def measured(
     options: PaperOptions, data: Data, cells: Sequence[Cell], results: Results, shown: Sequence[Shown]
 ) -> dict[str, str]:
-    """Every placeholder of contradictions.toml, as words."""
+    """Every placeholder of contradictions.toml, as words, but for films_folder: how many films were drawn from."""
     chosen = {(c.series, c.first, c.augmented): results[c.name] for c in cells}
     best, literal = chosen[(CORRECTED, True, True)], chosen[(LITERAL, True, True)]
     return {
@@ -50,7 +50,6 @@ def _films(data: Data, options: TrainOptions) -> dict[str, str]:
         **{f"films_{name}": str(size) for name, size in sizes.items()},
         **{f"left_{name}": str(sizes[name] % batch) for name in ("train", "valid")},
         "left_valid_share": f"{100 * (sizes['valid'] % batch) / sizes['valid']:.0f}",
-        "films_folder": str(len(data.paths)),
         "patients": str(sum(patients.values())),
         "leaks": str(len(data.leaks)),
         "seed": str(options.seed),

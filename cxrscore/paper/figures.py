@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cxrscore.contract import Floats
+from cxrscore.export.csv_file import harmless
 from cxrscore.films import Augmentation
 from cxrscore.metrics import Estimate, roc
 from cxrscore.paper import reported
@@ -193,10 +194,10 @@ def json_bytes(value: Any) -> bytes:
 
 
 def table_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A CSV file; numbers to six digits, empty where undefined."""
+    """A CSV file; numbers to six digits, empty where undefined; no name is a formula to a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    writer.writerow([_cell(name) for name in head])
     writer.writerows([_cell(value) for value in row] for row in rows)
     return text.getvalue().encode()
 
@@ -206,4 +207,4 @@ def _cell(value: Any) -> Any:
         return ""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
-    return value
+    return harmless(value) if isinstance(value, str) else value

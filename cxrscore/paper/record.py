@@ -50,9 +50,9 @@ def _films(run: Run) -> dict[str, Any]:
     data = run.data
     used = sum(len(rows) for _, rows in data.split.parts())
     return {
-        "labelled": len(data.paths),
+        "labelled": run.labelled,
         "unreadable": len(data.failed),
-        "unused": len(data.paths) - len(data.failed) - used,
+        "unused": run.labelled - len(data.failed) - used,
         **{name: len(rows) for name, rows in data.split.parts()},
         "rule": data.split.rule,
         "labels": data.labels_file["dataset"],

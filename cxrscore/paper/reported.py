@@ -8,18 +8,12 @@ Place = tuple[bool, bool]
 """Which of the experiments: whether the first network (DenseNet121), and whether with augmentation."""
 
 FILMS = {"train": 402, "valid": 40}
-STEPS = {"train": 25, "valid": 2}
 
 TRAINING_ACCURACY: Mapping[Place, float] = {(True, False): 0.89, (True, True): 0.92, (False, True): 0.84}
 """Table 1."""
 TESTING_ACCURACY: Mapping[Place, float] = {(True, False): 0.82, (True, True): 0.84, (False, True): 0.76}
 """Table 2."""
 
-FIGURE_3: Mapping[Place, str] = {
-    (True, False): "3a",
-    (True, True): "3b",
-    (False, True): "3c",
-}
 LOSSES: Mapping[Place, str] = {
     (True, False): "training loss from 1 to nearly 0, validation loss from 1 to almost 5; fluctuates most",
     (True, True): "training loss from 1 to nearly 0, validation loss from 1 to almost 5; falls more slowly",

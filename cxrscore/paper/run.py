@@ -16,7 +16,7 @@ from cxrscore.train.data import Data
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """shown: by series, the two films of figures 7 and 8. seconds: of this process, cached steps being quick."""
+    """shown: by series, the two films of figures 7 and 8. labelled: films that the parts were drawn from."""
 
     options: PaperOptions
     data: Data
@@ -24,7 +24,12 @@ class Run:
     results: Results
     view: View
     shown: Mapping[str, tuple[Shown, ...]]
-    seconds: float
+    labelled: int
+
+    @property
+    def seconds(self) -> float:
+        """What the cells took, each as long as the process that finished it worked on it."""
+        return sum(result.scored.trained.seconds for result in self.results.values())
 
     def cell(self, series: str, *, first: bool, augmented: bool) -> CellResult:
         """The result of one cell."""

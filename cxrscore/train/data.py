@@ -12,15 +12,27 @@ from cxrscore import plugins
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
 from cxrscore.films import FilmStore, Preprocessing, Status, require_films
-from cxrscore.models.imagenet import cache_folder
+from cxrscore.models.imagenet import Origin, cache_folder, origin_of
 from cxrscore.progress import Progress
 from cxrscore.train.options import TrainOptions
 from cxrscore.train.thumbnails import thumbnails
 
 
 @dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """The films below a folder that a label table tells something of, in the order of their paths."""
+
+    paths: tuple[str, ...]
+    labels: Floats
+    findings: tuple[str, ...]
+    patients: tuple[str | None, ...]
+    labels_file: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
-    """Films of the run that could be read, their labels, and the split as indexes into the store."""
+    """Films of the run, those in a part of the split, their labels, and the split as indexes of those that could be
+    read; preprocessing is what the store was made with."""
 
     store: FilmStore
     paths: tuple[str, ...]
@@ -32,6 +44,7 @@ class Data:
     labels_file: dict[str, str]
     leaks: tuple[str, ...]
     """A line for each leak that was allowed."""
+    preprocessing: Preprocessing
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -43,41 +56,79 @@ class Data:
 
 
 def read_data(options: TrainOptions, progress: Progress) -> Data:
-    found = require_films(options.films)
-    table_path = options.labels or lab.find_labels(options.films)
-    if table_path is None:
-        raise InputError(f"there is no labels.csv in or beside {options.films}. Name the label table with --labels.")
-    joined, labels_file = lab.joined_labels(table_path, plugins.datasets(), found.paths, options.uncertain)
-    labelled = [row for row in range(len(found.paths)) if not np.isnan(joined.labels[row]).all()]
-    if not labelled:
-        raise InputError(
-            f"no film below {options.films} has a label in {table_path}; films are named like {found.paths[0]!r}: "
-            "does the table name them so?"
-        )
-    paths = tuple(found.paths[row] for row in labelled)
-    patients = tuple(joined.patients[row] for row in labelled)
-    labels = joined.labels[labelled]
-    store = _store(options, paths, progress)
-    split = _split(options, paths, patients, labels, store)
-    leaks = _leaks(options, split, patients, paths, store)
+    """The films of a run; those that a given split leaves out are not looked at. InputError and LeakError as they say,
+    the latter also where the weights to start from have seen a film that is to be tested on."""
+    origin = origin_of(options.weights)
+    preprocessing = Preprocessing(size=options.size, fit=origin.fit or "stretch")
+    told = labelled_films(options.films, options.labels, options.uncertain)
+    told, split = _used(told, _split(options, told))
+    store = _store(options, told.paths, preprocessing, progress)
+    split = _readable(split, store)
     return Data(
         store=store,
-        paths=paths,
-        labels=labels,
-        findings=joined.findings,
-        patients=patients,
+        paths=told.paths,
+        labels=told.labels,
+        findings=told.findings,
+        patients=told.patients,
         split=split,
-        failed={path: film.message for path, film in zip(paths, store.films, strict=True) if film.status != Status.OK},
-        labels_file=labels_file,
-        leaks=leaks,
+        failed={path: f.message for path, f in zip(told.paths, store.films, strict=True) if f.status != Status.OK},
+        labels_file=told.labels_file,
+        leaks=_leaks(options, split, told, store, origin),
+        preprocessing=preprocessing,
     )
 
 
-def _store(options: TrainOptions, paths: tuple[str, ...], progress: Progress) -> FilmStore:
+def labelled_films(films: Path, labels: Path | None, uncertain: str = "unknown") -> Labelled:
+    """See Labelled. labels None: labels.csv in or beside the folder. InputError where there is no table, or it tells
+    nothing of any film."""
+    found = require_films(films)
+    table = labels or lab.find_labels(films)
+    if table is None:
+        raise InputError(f"there is no labels.csv in or beside {films}. Name the label table with --labels.")
+    joined, labels_file = lab.joined_labels(table, plugins.datasets(), found.paths, uncertain)
+    rows = [row for row in range(len(found.paths)) if not np.isnan(joined.labels[row]).all()]
+    if not rows:
+        raise InputError(
+            f"no film below {films} has a label in {table}; films are named like {found.paths[0]!r}: "
+            "does the table name them so?"
+        )
+    return Labelled(
+        paths=tuple(found.paths[row] for row in rows),
+        labels=joined.labels[rows],
+        findings=joined.findings,
+        patients=tuple(joined.patients[row] for row in rows),
+        labels_file=labels_file,
+    )
+
+
+def _split(options: TrainOptions, told: Labelled) -> lab.Split:
+    """The given or drawn split."""
+    if options.split is None:
+        return lab.split_by_patient(told.patients, told.labels, seed=options.seed)
+    return lab.draw_valid(lab.read_split(options.split, told.paths), told.patients, told.labels, seed=options.seed)
+
+
+def _used(told: Labelled, split: lab.Split) -> tuple[Labelled, lab.Split]:
+    """The films that are in a part, and the split of these. A drawn one leaves none out."""
+    rows = sorted(row for _, part in split.parts() for row in part)
+    place = {row: number for number, row in enumerate(rows)}
+    train, valid, test = (tuple(place[row] for row in part) for _, part in split.parts())
+    used = replace(
+        told,
+        paths=tuple(told.paths[row] for row in rows),
+        labels=told.labels[rows],
+        patients=tuple(told.patients[row] for row in rows),
+    )
+    return used, replace(split, train=train, valid=valid, test=test)
+
+
+def _store(
+    options: TrainOptions, paths: tuple[str, ...], preprocessing: Preprocessing, progress: Progress
+) -> FilmStore:
     return FilmStore.build(
         options.films,
         paths,
-        Preprocessing(size=options.size),
+        preprocessing,
         _cache(),
         workers=options.workers,
         progress=lambda done: progress("reading films", done, len(paths)),
@@ -88,31 +139,26 @@ def _cache() -> Path:
     return cache_folder() / "films"
 
 
+def _readable(split: lab.Split, store: FilmStore) -> lab.Split:
+    """The split without the films that could not be read."""
+    readable = set(store.rows)
+    train, valid, test = (tuple(row for row in rows if row in readable) for _, rows in split.parts())
+    if not train or not valid:
+        raise InputError("training needs at least one readable film in each of the splits train and valid")
+    return replace(split, train=train, valid=valid, test=test)
+
+
 def _leaks(
-    options: TrainOptions, split: lab.Split, patients: tuple[str | None, ...], paths: tuple[str, ...], store: FilmStore
+    options: TrainOptions, split: lab.Split, told: Labelled, store: FilmStore, origin: Origin
 ) -> tuple[str, ...]:
     """A line for each leak, if they are allowed; LeakError if not."""
     leaks = lab.check_leaks(
         split,
-        patients,
+        told.patients,
         [film.sha256 for film in store.films],
-        paths,
-        thumbnails=thumbnails(store, options.size, options.films, paths, _cache()),
+        told.paths,
+        thumbnails=thumbnails(store, options.size, options.films, told.paths, _cache()),
+        seen=origin.seen,
         allow=options.allow_leak,
     )
     return tuple(f"{leak.why}: {leak}" for leak in leaks)
-
-
-def _split(
-    options: TrainOptions, paths: tuple[str, ...], patients: tuple[str | None, ...], labels: Floats, store: FilmStore
-) -> lab.Split:
-    """The given or drawn split, without the films that could not be read."""
-    if options.split is not None:
-        split = lab.draw_valid(lab.read_split(options.split, paths), patients, labels, seed=options.seed)
-    else:
-        split = lab.split_by_patient(patients, labels, seed=options.seed)
-    readable = set(store.rows)
-    train, valid, test = (tuple(r for r in rows if r in readable) for rows in (split.train, split.valid, split.test))
-    if not train or not valid:
-        raise InputError("training needs at least one readable film in each of the splits train and valid")
-    return replace(split, train=train, valid=valid, test=test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import cxrscore
 from cxrscore import labels as lab
 from cxrscore.contract import Floats, Model, ModelSpec
 from cxrscore.files import sha256_bytes
-from cxrscore.films import Preprocessing
 from cxrscore.models.imagenet import BaseWeights
 from cxrscore.models.output import probabilities
 from cxrscore.testing.golden import golden_record
@@ -30,13 +30,14 @@ def model_document(
     """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors."""
     truth, valid_logits = data.labels[list(data.split.valid)], predict(model, data.store, data.split.valid)
     calibration = calibration_of(truth, valid_logits, options.calibration)
-    source = {"name": "none", "sha256": "", "licence": ""} if base is None else {**asdict(base), "tensors": None}
-    source.pop("tensors", None)
+    source = {"name": "none", "sha256": "", "licence": ""}
+    if base is not None:
+        source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
     split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
     digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
     return {
         "spec": spec.as_dict(),
-        "preprocessing": Preprocessing(size=spec.size).as_dict(),
+        "preprocessing": data.preprocessing.as_dict(),
         "thresholds": thresholds_of(spec, truth, valid_logits, options.threshold_rule, calibration),
         "calibration": calibration,
         "training": {
@@ -53,16 +54,31 @@ def model_document(
             "split": {**split, "rule": data.split.rule, "sha256": digest},
             "patients": len({p for p in data.patients if p is not None}),
             "labels": data.labels_file,
-            "leaked": bool(data.leaks),
+            "leaked": bool(data.leaks) or (base is not None and base.origin.leaked),
             "leaks": len(data.leaks),
         },
-        "films": {"train": data.hashes(data.split.train), "valid": data.hashes(data.split.valid)},
+        "films": seen_films(data, base),
         "validation": _no_nan({"loss": fitted.best["valid_loss"], "macro_auc": fitted.best["valid_macro_auc"]})
         | {"auc": _no_nan(dict(zip(spec.findings, fitted.valid_auc, strict=True)))}
         | {"score_quantiles": score_quantiles(spec, probabilities(valid_logits, spec.activation, calibration))},
         "golden": golden_record(model),
         "licence": source["licence"] or "yours",
     }
+
+
+def seen_films(data: Data, base: BaseWeights | None) -> dict[str, list[str]]:
+    """Hashes of the films that a model has seen: its own, then those of the weights that it started from. One that was
+    ever trained on is not among those for validation."""
+    seen = {} if base is None else base.origin.seen
+    parts: dict[str, list[str]] = {}
+    for name in ("train", "valid"):
+        parts[name] = list(dict.fromkeys([*data.hashes(getattr(data.split, name)), *_of_part(seen, name)]))
+    trained = set(parts["train"])
+    return {"train": parts["train"], "valid": [film for film in parts["valid"] if film not in trained]}
+
+
+def _of_part(seen: Mapping[str, str], name: str) -> list[str]:
+    return [film for film, part in seen.items() if part == name]
 
 
 def score_quantiles(spec: ModelSpec, prob: Floats) -> dict[str, list[float]]:
@@ -79,12 +95,8 @@ def score_quantiles(spec: ModelSpec, prob: Floats) -> dict[str, list[float]]:
 
 def recipe_of(options: TrainOptions) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
-    kept = {
-        k: v
-        for k, v in asdict(options).items()
-        if k not in ("films", "labels", "output", "split", "resume", "allow_leak")
-    }
-    return {**kept, "weights": Path(options.weights).name}
+    kept = {k: v for k, v in asdict(options).items() if k not in ("films", "labels", "output", "resume", "allow_leak")}
+    return {**kept, "weights": Path(options.weights).name, "split": options.split and options.split.name}
 
 
 def _no_nan(values: dict[str, Any]) -> dict[str, float | None]:

@@ -66,7 +66,9 @@ def kept_outputs(
     key      JSON-ready, all that decides an output besides the film
     compute  the outputs of the films at these places, float32 [n,...] batch by batch; it is asked only for those not
              yet known
-    sets     how many sets of this size the caller wants at a time, all of which must find room
+    sets     how many sets of these films the caller wants at a time, all of which must find room
+
+    Outputs of other films stay in the file as long as there is room for them beside all these sets.
     """
     path = folder / f"outputs-{sha256_bytes(json.dumps(key, sort_keys=True).encode())[:32]}.rows"
     known = _read(path)
@@ -75,15 +77,25 @@ def kept_outputs(
         return _chosen(known, films)
     batches = compute(missing)
     first = next(batches)
-    size = first[0].nbytes * (len(known.place) + len(missing))
-    if size * sets <= _room(folder):
+    one, wanted = first[0].nbytes, len(set(films))
+    others = (sets - 1) * wanted
+    whole = len(known.place) + len(missing)
+    if (whole + others) * one > _room(folder):  # what other runs wanted of this file must not cost this one its room
+        known, whole = _only(known, films), wanted
+    batches = chain([first], batches)
+    if (whole + others) * one <= _room(folder):
         with suppress(OSError, WriteError):
-            _prune(folder, path, size)
-            return _chosen(_extended(path, known, _at(films, missing), chain([first], batches)), films)
+            _prune(folder, path, whole * one)
+            return _chosen(_extended(path, known, _at(films, missing), batches), films)
         return kept_outputs(Path(os.devnull), key, films, compute, sets=sets)
-    if size * sets > IN_MEMORY:
+    if wanted * sets * one > IN_MEMORY:
         return None
-    return _chosen(_joined(known, _at(films, missing), chain([first], batches)), films)
+    return _chosen(_joined(_only(known, films), _at(films, missing), batches), films)
+
+
+def _only(known: _Known, films: Sequence[str]) -> _Known:
+    """What is known of these films."""
+    return _Known(rows=known.rows, place={film: known.place[film] for film in films if film in known.place})
 
 
 def _at(films: Sequence[str], places: Sequence[int]) -> list[str]:
@@ -92,7 +104,7 @@ def _at(films: Sequence[str], places: Sequence[int]) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """All that a file holds: rows [M,...], and the place of each film in them."""
+    """What is taken of a file: its rows [M,...], and the place in them of each film that is wanted of it."""
 
     rows: NDArray[np.float32]
     place: dict[str, int]
@@ -113,7 +125,7 @@ def _chosen(known: _Known, films: Sequence[str]) -> Kept:
 
 def _joined(known: _Known, films: Sequence[str], batches: Iterator[Floats]) -> _Known:
     """What is known, and new films, in memory."""
-    return _Known(rows=np.concatenate([*_blocks(known.rows), *batches]), place=_numbered([*known.place, *films]))
+    return _Known(rows=np.concatenate([*_blocks(known), *batches]), place=_numbered([*known.place, *films]))
 
 
 def _extended(path: Path, known: _Known, films: Sequence[str], batches: Iterator[Floats]) -> _Known:
@@ -121,7 +133,7 @@ def _extended(path: Path, known: _Known, films: Sequence[str], batches: Iterator
     names = [*known.place, *films]
     with whole_file(path) as part, part.open("w+b", buffering=0) as file:
         shape: list[int] = []
-        for rows in chain(_blocks(known.rows), batches):
+        for rows in chain(_blocks(known), batches):
             shape = list(rows.shape[1:])
             write_all(file.fileno(), np.ascontiguousarray(rows, np.float32).reshape(-1).view(np.uint8).data)
         index = json.dumps({"shape": shape, "films": names}).encode()
@@ -133,9 +145,11 @@ def _numbered(films: Sequence[str]) -> dict[str, int]:
     return {film: place for place, film in enumerate(films)}
 
 
-def _blocks(rows: NDArray[np.float32]) -> Iterator[Floats]:
-    step = max(1, (1 << 24) * len(rows) // max(rows.nbytes, 1))
-    return (np.array(rows[start : start + step]) for start in range(0, len(rows), step))
+def _blocks(known: _Known) -> Iterator[Floats]:
+    """The rows of the films, in their order, some at a time: a file may be larger than the memory."""
+    places = np.array(list(known.place.values()), np.intp)
+    step = max(1, (1 << 24) * len(known.rows) // max(known.rows.nbytes, 1))
+    return (np.array(known.rows[places[start : start + step]]) for start in range(0, len(places), step))
 
 
 def _read(path: Path) -> _Known:

@@ -25,7 +25,10 @@ _FREE = ("patience", "select", "threshold_rule", "calibration", "workers")
 
 
 def first_spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWeights | None) -> ModelSpec:
+    """The network to train: what ``options`` say; where they do not say how films are normalised, as the base weights
+    were, by their file or else as ImageNet's are."""
     natural = _NORMALIZE.get(options.architecture, "imagenet-rgb") if base is not None else "imagenet-rgb"
+    natural = (base and base.origin.normalize) or natural
     values = {name: getattr(options, name) for name in ("architecture", "size", "head", "activation", "trainable")}
     return ModelSpec.from_dict({**values, "normalize": options.normalize or natural, "findings": findings})
 

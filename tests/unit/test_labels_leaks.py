@@ -70,3 +70,18 @@ def test_one_picture_in_two_parts_is_a_leak() -> None:
 def test_films_without_pixels_are_like_none() -> None:
     blank = np.zeros((4, THUMBNAIL, THUMBNAIL), np.uint8)
     assert check_leaks(SPLIT, ALONE, UNKNOWN, PATHS, thumbnails=blank) == []
+
+
+def test_films_that_the_base_weights_have_seen_are_a_leak_where_they_tell_something() -> None:
+    hashes = [letter * 64 for letter in "abcd"]
+    seen = {letter * 16: "train" for letter in "abc"}
+    assert check_leaks(SPLIT, ALONE, hashes, PATHS, seen=seen, allow=True) == [
+        Leak(why="films that the base weights were made with", film=film, part=part, other="", other_part="train")
+        for film, part in (("b.png", "valid"), ("x/c.png", "test"))
+    ]
+    with pytest.raises(LeakError, match=r"tested on: b\.png \(valid, there train\); x/c\.png \(test, there train\)\."):
+        check_leaks(SPLIT, ALONE, hashes, PATHS, seen=seen)
+    # Two stages of training on one split: what chose the first chooses the second, and nothing more is seen.
+    assert check_leaks(SPLIT, ALONE, hashes, PATHS, seen={"a" * 16: "train", "b" * 16: "valid"}) == []
+    assert len(check_leaks(SPLIT, ALONE, hashes, PATHS, seen={"c" * 16: "valid"}, allow=True)) == 1
+    assert check_leaks(SPLIT, ALONE, UNKNOWN, PATHS, seen=seen) == []  # unknown bytes are not seen ones

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from cxrscore.metrics import calibration
 from cxrscore.metrics.calibration import platt, temperature
 
 NAN = float("nan")
@@ -46,6 +47,51 @@ def test_separated_classes_get_a_finite_line():
     slope, intercept = platt(np.array([0.0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]))
     assert 0 < slope <= 50
     assert np.isfinite(intercept)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_of_the_wrong_order_keep_it(seed):
+    truth, logit = drawn(-0.8, 1.0, n=200, seed=seed)
+    slope, intercept = platt(truth, logit)
+    assert slope == 1
+    # The likeliest intercept makes the mean probability that of the smoothed targets.
+    n_pos, n_neg = truth.sum(), (1 - truth).sum()
+    mean = (n_pos * (n_pos + 1) / (n_pos + 2) + n_neg / (n_neg + 2)) / len(truth)
+    assert (1 / (1 + np.exp(-(logit + intercept)))).mean() == pytest.approx(mean, abs=1e-6)
+
+
+def test_equal_logits_get_the_share_of_positives_by_hand():
+    """One of four: targets 2/3 and three times 1/5, mean 19/60; logit 3 + intercept is log(19/41)."""
+    slope, intercept = platt(np.array([1.0, 0, 0, 0]), np.full(4, 3.0))
+    assert slope == 1
+    assert intercept == pytest.approx(np.log(19 / 41) - 3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_far_and_nearly_equal_logits_have_a_line_that_is_no_worse_than_none(seed):
+    rng = np.random.default_rng(seed)
+    truth, logit = (
+        (rng.random(12) < 0.3).astype(float),
+        100 * rng.normal() + 10.0 ** rng.integers(-9, 3) * rng.normal(size=12),
+    )
+    truth[:2] = 0, 1
+    slope, intercept = platt(truth, logit)
+    assert 0 < slope <= 50
+
+    def loss(z):
+        return (np.logaddexp(0, z) - np.where(truth > 0.5, p_target, n_target) * z).sum()
+
+    p_target, n_target = (truth.sum() + 1) / (truth.sum() + 2), 1 / ((1 - truth).sum() + 2)
+    assert loss(slope * logit + intercept) <= loss(logit) + 1e-9
+    for shift in (-0.01, 0.01):
+        assert loss(slope * logit + intercept) <= loss(slope * logit + intercept + shift)
+
+
+def test_a_step_that_does_not_help_is_not_made(monkeypatch):
+    """Where every half of a step is worse, the line stays where it was."""
+    monkeypatch.setattr(calibration, "_loss", lambda z, targets: float(np.abs(z - 1.0).sum()))
+    at = calibration._newton(np.array([[1.0, 1.0], [2.0, 1.0]]), np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    assert at.tolist() == [0.0, 1.0]
 
 
 def test_one_class_has_no_line():

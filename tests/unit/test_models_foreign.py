@@ -12,7 +12,7 @@ from cxrscore.errors import InputError  # noqa: E402
 from cxrscore.films import Preprocessing, preprocess, read_film, to_unit  # noqa: E402
 from cxrscore.models.architectures import initial_tensors  # noqa: E402
 from cxrscore.models.foreign import _layers, read_foreign  # noqa: E402
-from cxrscore.models.imagenet import read_weights  # noqa: E402
+from cxrscore.models.imagenet import origin_of, read_weights  # noqa: E402
 from cxrscore.models.output import probabilities  # noqa: E402
 from cxrscore.models.torch_file import read_torch  # noqa: E402
 from cxrscore.plugins import get_backend  # noqa: E402
@@ -101,8 +101,10 @@ def test_a_whole_network_of_torchxrayvision(tmp_path, zipped):
     assert foreign.outputs == ("Effusion", "", "Lung Lesion", "Mass")
     np.testing.assert_array_equal(foreign.points, [0.25, np.nan, 0.5, 0.75])
     assert read_torch(tmp_path / "a.pt").module == "torchxrayvision.models.DenseNet"
-    with pytest.raises(InputError, match=r"Import it first.*--normalize signed-1024"):
-        read_weights(tmp_path / "a.pt", licence="unknown")
+    base = read_weights(tmp_path / "a.pt", licence="unknown")
+    assert (base.origin.normalize, base.origin.fit) == ("signed-1024", "crop")
+    assert origin_of(str(tmp_path / "a.pt")) == base.origin
+    assert "conv1_conv/kernel" in base.tensors
 
 
 def test_a_kernel_for_one_channel_becomes_thirds_and_epsilons_are_made_up_for(tmp_path):
@@ -132,7 +134,7 @@ def test_training_can_start_from_imagenet_as_torchvision_has_it(tmp_path):
     spec = ModelSpec(architecture="densenet121", findings=("Mass", "Edema"), size=64)
     started = initial_tensors(spec, 0, base.tensors)
     np.testing.assert_array_equal(started["bn/gamma"], base.tensors["bn/gamma"])
-    assert (base.name, base.licence) == ("densenet121-a639ec97.pth", "unknown")
+    assert (base.name, base.origin.licence) == ("densenet121-a639ec97.pth", "unknown")
 
 
 def without(state, name):

@@ -9,10 +9,12 @@ import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
+from made_models import made_model
 
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.models import imagenet
-from cxrscore.models.imagenet import base_weights, imagenet_file
+from cxrscore.models.bundle import load_model
+from cxrscore.models.imagenet import Origin, base_weights, imagenet_file, origin_of
 
 
 @pytest.fixture
@@ -111,6 +113,33 @@ def test_other_choices(cache, tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"no")
     with pytest.raises(FileFormatError, match=r"x.safetensors"):
         base_weights(str(tmp_path / "x.safetensors"), "densenet121")
+
+
+def test_a_model_file_tells_what_its_weights_have_seen(tmp_path):
+    path = made_model(tmp_path / "m.safetensors", 0, fit="crop", licence="CC BY 4.0")
+    weights = base_weights(str(path), "tinycnn")
+    assert weights.origin == origin_of(str(path))
+    assert weights.origin.seen == {"a" * 16: "train", "b" * 16: "valid"}
+    assert (weights.origin.licence, weights.origin.normalize, weights.origin.fit, weights.origin.leaked) == (
+        *("CC BY 4.0", "imagenet-rgb", "crop"),
+        False,
+    )
+    assert not any(name.startswith("head/") for name in weights.tensors)
+    tensors = {**load_model(path).tensors, "stem/kernel": np.zeros(1, np.float32)}
+    with safetensors.safe_open(path, framework="numpy") as file:
+        path.write_bytes(safetensors.numpy.save(tensors, metadata=file.metadata()))
+    with pytest.raises(FileFormatError, match="checksum"):
+        base_weights(str(path), "tinycnn")
+
+
+def test_weights_without_a_document_tell_nothing(cache, tmp_path):
+    (tmp_path / "plain.safetensors").write_bytes(safetensors.numpy.save({"conv1/kernel": np.ones(1, np.float32)}))
+    write_keras_h5(tmp_path / "keras.h5")
+    for name in ("plain.safetensors", "keras.h5"):
+        origin = base_weights(str(tmp_path / name), "tinycnn").origin
+        assert origin == origin_of(str(tmp_path / name)) == Origin(licence="unknown")
+    assert origin_of("imagenet").licence.startswith("keras.applications")
+    assert origin_of("none").seen == {}
 
 
 @pytest.mark.shared

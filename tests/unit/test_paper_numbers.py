@@ -177,6 +177,10 @@ def test_words_and_cells_of_what_is_undefined() -> None:
     assert table_csv(["a", "b", "c"], [[1, NAN, None]]) == b"a,b,c\n1,,\n"
 
 
+def test_a_finding_whose_name_is_a_formula_is_none_in_a_table() -> None:
+    assert table_csv(["finding", "auc"], [["=1+1", -0.5]]) == b"finding,auc\n'=1+1,-0.5\n"
+
+
 @pytest.mark.parametrize("changed", [{"train": 0}, {"views": 0}, {"networks": ("resnet50", "resnet50")}])
 def test_options_that_make_no_experiment(changed, tmp_path) -> None:
     with pytest.raises(InputError, match="wanted"):

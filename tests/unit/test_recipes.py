@@ -15,6 +15,7 @@ from cxrscore.cli import main
 from cxrscore.errors import InputError
 from cxrscore.recipes import OPTIONS, find_recipe, packaged_recipes, read_recipe, recipe_toml
 from cxrscore.train import TrainOptions
+from cxrscore.train.document import recipe_of
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
 MACHINE = {"films", "labels", "output", "split", "device", "workers", "resume", "allow_leak"}
@@ -37,6 +38,25 @@ def test_the_defaults_are_a_recipe():
     assert 'architecture = "densenet121"' in text
     assert "normalize" not in text  # None: as the weights want it
     assert "device" not in text
+
+
+def test_a_recipe_says_which_files_it_needs(tmp_path):
+    told = recipe_of(TrainOptions(weights="/data/x.h5", split=Path("/data/parts.csv")))
+    text = recipe_toml(told)
+    assert text.startswith(
+        '# Needs --weights PATH, of the file "x.h5": a recipe holds no folder.\n# Needs --split PATH'
+    )
+    assert "/data" not in text
+    (tmp_path / "recipe.toml").write_text(text)
+    assert read_recipe(tmp_path / "recipe.toml")["weights"] == "x.h5"
+    assert "split" not in read_recipe(tmp_path / "recipe.toml")
+    for weights in ("imagenet", "none"):
+        assert "#" not in recipe_toml(recipe_of(TrainOptions(weights=weights)))
+
+
+def test_no_name_of_a_file_ends_the_comment():
+    text = recipe_toml({"weights": "a\nloss = 'evil'\x7f.h5"})
+    assert tomllib.loads(text) == {"weights": "a\nloss = 'evil'\x7f.h5"}
 
 
 @given(st.text(max_size=30))

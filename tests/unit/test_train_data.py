@@ -5,6 +5,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from made_models import made_model
 
 from cxrscore import labels as lab
 from cxrscore.errors import InputError, LeakError
@@ -114,3 +115,29 @@ def test_uncertain_findings_count_as_asked(films):
         assert column[0::4].tolist() == [1] * 6
     with pytest.raises(InputError, match="uncertain is 'maybe'"):
         read(films, uncertain="maybe")
+
+
+def test_films_that_a_given_split_leaves_out_are_not_looked_at(films):
+    every = names(films)
+    lines = [f"{name},{'train' if number < 8 else 'valid'}" for number, name in enumerate(every[:12])]
+    (films.parent / "split.csv").write_text("\n".join(["film,split", *lines]) + "\n")
+    (films / every[20]).write_bytes(b"not a film")
+    copy = copy_of(films, every[20 - 1], brighter)  # of a film that is not used, either
+    data = read(films, split=films.parent / "split.csv")
+    assert data.paths == tuple(every[:12])
+    assert len(data.store.films) == len(data.patients) == len(data.labels) == 12
+    assert data.failed == {}
+    assert (data.split.train, data.split.valid, data.split.test) == (tuple(range(8)), tuple(range(8, 12)), ())
+    whole = read(films, allow_leak=True)
+    assert len(whole.paths) == 25
+    assert copy in whole.paths
+    assert list(whole.failed) == [every[20]]
+    place = whole.paths.index(every[3])
+    np.testing.assert_array_equal(whole.labels[place], data.labels[3])
+
+
+def test_films_are_made_square_as_those_of_the_weights_were(films, tmp_path):
+    path = made_model(tmp_path / "m.safetensors", 0, fit="crop")
+    data = read(films, weights=str(path), split=split_file(films))
+    assert data.preprocessing.fit == "crop"
+    assert read(films, weights="none", split=split_file(films)).preprocessing.fit == "stretch"

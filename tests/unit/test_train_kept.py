@@ -116,6 +116,36 @@ def test_what_has_no_room_on_disk_or_in_memory_is_not_kept(tmp_path, compute, mo
     assert kept_outputs(tmp_path, KEY, list("abc"), compute) is not None
 
 
+def test_films_of_other_runs_stay_as_long_as_there_is_room(tmp_path, asked, compute, monkeypatch):
+    kept_outputs(tmp_path, KEY, list("abcdef"), compute)
+    monkeypatch.setattr(kept, "IN_MEMORY", 0)
+    monkeypatch.setattr(kept, "KEPT", (7 + 2 * 2) * 8)  # seven films once, and two more sets of the two wanted ones
+    assert values(kept_outputs(tmp_path, KEY, ["f", "g"], compute, sets=3), 2) == [[5, 50], [1, 10]]
+    kept_outputs(tmp_path, KEY, list("abcdefg"), compute)
+    assert asked == [[0, 1, 2, 3, 4, 5], [1]]
+
+
+def test_films_of_other_runs_go_where_they_would_take_the_room(tmp_path, asked, compute, monkeypatch):
+    kept_outputs(tmp_path, KEY, list("abcdef"), compute)
+    monkeypatch.setattr(kept, "IN_MEMORY", 0)
+    monkeypatch.setattr(kept, "KEPT", 3 * 2 * 8)  # three sets of two films, and no film more
+    found = kept_outputs(tmp_path, KEY, ["g", "f", "g"], compute, sets=3)
+    assert values(found, 3) == [[0, 0], [5, 50], [0, 0]]
+    assert isinstance(found.rows, np.memmap)
+    assert asked == [[0, 1, 2, 3, 4, 5], [0]]
+    assert len(found.rows) == 2
+    monkeypatch.setattr(kept, "KEPT", 3 * 2 * 8 - 1)
+    assert kept_outputs(tmp_path, KEY, ["f", "h"], compute, sets=3) is None
+
+
+def test_in_memory_there_are_the_wanted_films_alone(tmp_path, compute, monkeypatch):
+    kept_outputs(tmp_path, KEY, list("abcdef"), compute)
+    monkeypatch.setattr(kept, "KEPT", 0)
+    found = kept_outputs(tmp_path, KEY, ["g", "c"], compute)
+    assert values(found, 2) == [[0, 0], [2, 20]]
+    assert len(found.rows) == 2
+
+
 def test_those_used_longest_ago_go_when_there_are_too_many(tmp_path, compute, monkeypatch):
     monkeypatch.setattr(kept, "KEPT", 200)
     for view in range(6):

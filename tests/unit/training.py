@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrscore.contract import ModelSpec
-from cxrscore.films import Film, Status, to_unit
+from cxrscore.films import Film, Preprocessing, Status, to_unit
 from cxrscore.labels import Split
 from cxrscore.train.data import Data
 
@@ -47,6 +47,7 @@ def some_data(train=7, valid=3, findings=2):
         failed={},
         labels_file={"sha256": "ab"},
         leaks=(),
+        preprocessing=Preprocessing(size=SIDE),
     )
 
 

@@ -1,0 +1,80 @@
+"""Cells of `cxrscore paper`: what decides one, and what is said where one cannot be gone on with."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from training import some_data, some_model
+
+from cxrscore.errors import FileFormatError, InputError, LeakError
+from cxrscore.paper import PaperOptions, cells
+from cxrscore.paper.advice import advised, anew
+from cxrscore.paper.cells import all_cells, train_cell, train_options
+from cxrscore.paper.scoring import _logits
+from cxrscore.progress import silent
+from cxrscore.train import TrainOptions
+from cxrscore.train.feed import predict
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch):
+    """A cell that is begun, and its options."""
+    monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "densenet121_imagenet_notop.safetensors").write_bytes(b"weights")
+    options = PaperOptions(films=tmp_path, output=tmp_path / "out")
+    cell = all_cells(options)[0]
+    return cell, train_options(cell, options, tmp_path / "split.csv")
+
+
+def test_a_cell_is_another_one_with_other_weights_or_another_way_of_training(begun, tmp_path, monkeypatch):
+    _, options = begun
+    first = cells._digest(options, "films")
+    assert cells._digest(options, "films") == first
+    assert cells._digest(options, "other films") != first
+    (tmp_path / "cache" / "densenet121_imagenet_notop.safetensors").write_bytes(b"other weights")
+    second = cells._digest(options, "films")
+    monkeypatch.setattr(cells, "_TRAINING", cells._TRAINING + 1)
+    assert len({first, second, cells._digest(options, "films")}) == 3
+
+
+@pytest.mark.parametrize("spoilt", ["cell.json", "checkpoint.safetensors"])
+def test_a_damaged_cell_says_which_folder_to_delete(begun, tmp_path, monkeypatch, spoilt):
+    def train_model(wanted, progress):
+        assert spoilt != "cell.json", "a finished cell is trained again"
+        raise FileFormatError(f"{wanted.output.parent}/checkpoint.safetensors cannot be read. Train without --resume.")
+
+    monkeypatch.setattr(cells, "train_model", train_model)
+    monkeypatch.setattr(cells, "load_model", lambda path: None)
+    place = tmp_path / "cells" / f"paper-densenet121-plain-{cells._digest(begun[1], 'films')[:8]}"
+    place.mkdir(parents=True)
+    if spoilt == "cell.json":
+        (place / spoilt).write_text("{}")
+    with pytest.raises(FileFormatError) as caught:
+        train_cell(*begun, "films", tmp_path / "cells", silent)
+    assert f"in {place} is damaged. Delete that folder" in str(caught.value)
+    assert "--resume" not in str(caught.value)
+
+
+def test_an_error_of_something_else_stays_as_it_is(tmp_path):
+    with pytest.raises(FileFormatError, match=r"^damaged weights in the cache$"), anew(tmp_path):
+        raise FileFormatError("damaged weights in the cache")
+    with pytest.raises(InputError, match=r"held by process 7\. Wait for it$"), anew(tmp_path):
+        raise InputError(f"{tmp_path}/model.run/train.lock is held by process 7. Wait for it")
+
+
+def test_advice_is_of_what_this_command_has(tmp_path):
+    with pytest.raises(LeakError, match=r"^a and b are one film\. Remove one of the two") as leak, advised(tmp_path):
+        raise LeakError("a and b are one film.", "Use --split or --allow-leak.")
+    assert "--" not in str(leak.value)
+    with pytest.raises(KeyboardInterrupt, match=r"kept in .*/\. The same line goes on$"), advised(tmp_path):
+        raise KeyboardInterrupt("stopped; The same line with --resume goes on")
+
+
+def test_a_finished_model_scores_as_it_is_however_it_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path))
+    data, model = some_data(), some_model()
+    rows = list(range(len(data.paths)))
+    trained = SimpleNamespace(options=TrainOptions(standardize=True, views=2, drop_last=True))
+    # The head of this model gives the mean of the embeddings, as the whole model gives that of the film.
+    np.testing.assert_allclose(_logits(model, trained, data, rows, silent), predict(model, data.store, rows), rtol=1e-5)

@@ -93,7 +93,7 @@ def _tell(data: Data, say: Say) -> None:
     sizes = ", ".join(f"{count} {part}" for part, count in data.sizes.items())
     say(f"films: {sizes} ({data.split.rule}); {len(data.findings)} findings")
     if data.leaks:
-        say(f"LEAKED: {len(data.leaks)} films stand in another part of the split than one they belong to:")
+        say(f"LEAKED: {len(data.leaks)} leaks between the parts of the split were allowed:")
         for leak in data.leaks[:_SHOWN]:
             say(f"  {leak}")
 

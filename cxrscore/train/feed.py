@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cxrscore.contract import Array, Batch, Divided, Embedding, Floats, Model, Trainable, TrainableModel
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_bytes
-from cxrscore.films import Augmentation, FilmStore, Preprocessing, augment
+from cxrscore.films import Augmentation, FilmStore, augment
 from cxrscore.models.imagenet import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.train.data import Data
@@ -173,7 +173,7 @@ class Feed:
             "frozen": self._digest,
             "network": [spec.architecture, spec.size, spec.normalize, spec.head, self._options.trainable],
             "by": [self._model.framework, self._model.device, self._options.precision, FORWARD],
-            "preprocessing": Preprocessing(size=spec.size).as_dict(),
+            "preprocessing": self._data.preprocessing.as_dict(),
             "view": None if view is None else [self._options.seed, view, self._augmentation.as_dict()],
         }
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from cxrscore import labels as lab
 from cxrscore.contract import Activation, Backend, Floats, Model, ModelSpec, Tensors
-from cxrscore.errors import InputError
 from cxrscore.files import sha256_bytes
 from cxrscore.models.architectures import initial_tensors, tensor_shapes
 from cxrscore.models.imagenet import BaseWeights
@@ -58,11 +57,7 @@ def first_model(
     earlier: Checkpoint | None,
 ) -> Model:
     """The model as training finds it: from a checkpoint if there is an earlier one, else from the base weights; labels
-    float32 [N,C] are those of the training films. InputError for an architecture that the backend does not have."""
-    if spec.architecture not in backend.architectures:
-        raise InputError(
-            f"backend {backend.name!r} has no {spec.architecture!r}; it has: {', '.join(backend.architectures)}"
-        )
+    float32 [N,C] are those of the training films."""
     precision: Any = options.precision
     chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": options.seed}
     tensors: Tensors | None = None if base is None else initial_tensors(spec, options.seed, base.tensors)

@@ -21,7 +21,6 @@ from cxrscore.cli.common import (
 )
 from cxrscore.errors import FileFormatError
 
-HDF5 = b"\x89HDF\r\n\x1a\n"
 FORMATS = ("csv", "json", "parquet", "dicom-sr")
 
 
@@ -89,22 +88,15 @@ def export(scores: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
 
 def _read(path: Path) -> Any:
     """The scores; FileFormatError with better advice than the reader of HDF5 has for what is no such file at all."""
+    from cxrscore.files.kinds import is_hdf5
     from cxrscore.scores import open_scores
 
-    if path.is_file() and not _is_hdf5(path):
+    if path.is_file() and not is_hdf5(path):
         raise FileFormatError(
             f"{path} is no scores file (HDF5); export takes one, of `cxrscore score`. `cxrscore show {path}` says what "
             "a model is."
         )
     return open_scores(path)
-
-
-def _is_hdf5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(HDF5)) == HDF5
-    except OSError:
-        return True  # open_scores says why
 
 
 def _summary(result: Any) -> str:

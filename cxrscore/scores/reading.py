@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from cxrscore.files.guard import (
     read_number,
     read_text,
 )
+from cxrscore.files.plain import parsed_json
 from cxrscore.scores.checks import check_ranges
 from cxrscore.scores.columns import decode
 from cxrscore.scores.data import FilmRows, HeatMaps, Scores, Thumbnails
@@ -91,7 +91,7 @@ def check_format(file: File, wanted: str) -> None:
 def read_json(file: File, name: str) -> dict[str, Any]:
     """A JSON object in a text attribute of the root."""
     try:
-        value = json.loads(read_text(file, name))
+        value = parsed_json(read_text(file, name))
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{file.name}: attribute {name} is not JSON: {error}") from error
     if not isinstance(value, dict):

@@ -124,6 +124,20 @@ def check_columns(file: File, layout: Sequence[Column]) -> None:
     films, _ = lengths["film"]
     if films > file.source.size:  # each has a path or a digest; and a film takes far more memory than a byte
         raise FileFormatError(f"{file.name} declares {films} films in {file.source.size} bytes")
+    _check_sides(file)
+
+
+def _check_sides(file: File) -> None:
+    """FileFormatError for heat maps without a pixel, and small films that are not square or have none. Where there
+    are none of them, their sides say nothing."""
+    for path, square in (("cam/map", False), ("thumbnails/pixels", True)):
+        if path not in file.datasets:
+            continue
+        number, height, width = file.datasets[path].shape
+        if number and (not height or not width or (square and height != width)):
+            raise FileFormatError(
+                f"{file.name}: {path} is {height} x {width}, wanted {'equal ' if square else ''}sides of at least 1"
+            )
 
 
 def _paths(layout: Sequence[Column]) -> set[str]:

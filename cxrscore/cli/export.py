@@ -15,7 +15,7 @@ from cxrscore.cli.common import (
     Bar,
     ends_with_exit_code,
     json_option,
-    print_json,
+    print_result,
     quiet_option,
     say,
 )
@@ -78,11 +78,11 @@ def export(scores: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     wanted.chosen_kind()  # options that do not fit each other are told before a large file is read
     bar = Bar(quiet)
     result = export_scores(_read(scores), wanted, bar)
-    for path, message in result.failed.items():
+    for path, message in result.failed:
         say(f"no report: {printable(path)}: {message}", quiet)
     say(_summary(result), quiet)
     if as_json:
-        print_json(vars(result))
+        print_result(result)
     return EXIT_SOME_FAILED if result.failed else 0
 
 

@@ -14,7 +14,7 @@ from cxrscore.export.options import ExportOptions, ExportResult
 from cxrscore.export.source import SourceError, module, read_source
 from cxrscore.files import sha256_bytes, write_whole
 from cxrscore.files.plain import unicode_text
-from cxrscore.films import Status, find_films, read_bytes
+from cxrscore.films import Status, film_digest, find_films, read_bytes
 from cxrscore.progress import Progress
 from cxrscore.scores import Scores
 
@@ -37,21 +37,23 @@ def write_reports(scores: Scores, options: ExportOptions, progress: Progress) ->
     films = _films(scores, dicom, options.films)
     _make_folder(options, options.films)
     algorithm = _algorithm(scores.provenance)
-    failed: dict[str, str] = {}
+    failed: list[tuple[str, str]] = []
+    written = 0
     for done, (row, film) in enumerate(zip(dicom, films, strict=True), start=1):
         try:
             _write_report(scores, row, film, algorithm, options)
+            written += 1
         except SourceError as error:
-            failed[unicode_text(scores.films.path[row])] = str(error)
+            failed.append((unicode_text(scores.films.path[row]), str(error)))
         progress("reports", done, len(dicom))
     return ExportResult(
         output=options.output,
         format="dicom-sr",
-        films=len(dicom) - len(failed),
+        films=written,
         unscored=len(scores.films.path) - len(rows),
-        files=len(dicom) - len(failed),
+        files=written,
         skipped=len(rows) - len(dicom),
-        failed=failed,
+        failed=tuple(failed),
     )
 
 
@@ -59,7 +61,7 @@ def _films(scores: Scores, rows: list[int], folder: Path) -> Iterator[Path | Non
     """Where each film lies. A file made with --no-paths holds hashes only, so the folder's films are hashed."""
     found = find_films(folder).paths
     if any(scores.films.path[row] == scores.films.sha256[row] for row in rows):
-        places = {sha256_bytes(read_bytes(folder / path) or b""): path for path in found}
+        places = {film_digest(folder / path): path for path in found}
         names = [places.get(scores.films.sha256[row]) for row in rows]
     else:
         there = set(found)

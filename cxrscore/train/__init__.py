@@ -54,7 +54,7 @@ def train_model(options: TrainOptions, progress: Progress = silent, say: Say = u
         output=options.output,
         run_folder=folder,
         films=data.sizes,
-        failed=data.failed,
+        failed=tuple(data.failed.items()),
         leaks=data.leaks,
         best_epoch=fitted.best_epoch,
         history=fitted.history,

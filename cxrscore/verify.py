@@ -15,6 +15,7 @@ from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import sha256_bytes, sha256_of
 from cxrscore.files.kinds import is_hdf5
 from cxrscore.files.schemas import check_document
+from cxrscore.files.told import models, told
 from cxrscore.films import Status, film_digest, find_films
 from cxrscore.models.architectures import ARCHITECTURES, check_tensors
 from cxrscore.models.bundle import ModelFile, load_model
@@ -115,7 +116,7 @@ def _provenance(scores: Scores) -> Verdict:
     """Whether the provenance is as its schema says, and whether logits can become probabilities as it says."""
     try:
         check_document(scores.provenance, "scores", "provenance", "attributes", "provenance")
-        for one in _models(scores.provenance):
+        for one in models(scores.provenance):
             _check_link(one, len(scores.findings))
     except FileFormatError as error:
         return Verdict(claim="provenance", ok=False, found=str(error))
@@ -124,12 +125,12 @@ def _provenance(scores: Scores) -> Verdict:
 
 def _check_link(model: Any, findings: int) -> None:
     """FileFormatError unless the activation is a known one, and the calibration, if there is one, a line a finding."""
-    activation = _told(model, "document", "spec", "activation")
+    activation = told(model, "document", "spec", "activation")
     if activation not in (None, *get_args(Activation)):
         raise FileFormatError(
             f"provenance: activation is {activation!r:.100}, wanted {' or '.join(get_args(Activation))}"
         )
-    calibration = _told(model, "document", "calibration")
+    calibration = told(model, "document", "calibration")
     check_document(calibration, "model", "provenance: calibration", "calibration")
     for name in ("slope", "intercept") if calibration else ():
         line = calibration[name]
@@ -155,28 +156,23 @@ def _numbers(scores: Scores) -> Verdict:
 
 def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
     """Activation and calibration that lead from logits to probabilities. The logits of means are those of the means."""
-    models = _models(provenance)
-    if len(models) != 1 or provenance.get("views"):
+    used = models(provenance)
+    if len(used) != 1 or provenance.get("views"):
         return "sigmoid", None
-    return _told(models[0], "document", "spec", "activation") or "sigmoid", _told(models[0], "document", "calibration")
+    return told(used[0], "document", "spec", "activation") or "sigmoid", told(used[0], "document", "calibration")
 
 
-def _models(provenance: Mapping[str, Any]) -> list[Any]:
-    models = provenance.get("models")
-    return models if isinstance(models, list) else []
-
-
-def _model_hashes(inputs: dict[str, Any], scores: Scores, models: Sequence[Path]) -> Verdict:
+def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path]) -> Verdict:
     """Whether the models named, in any order, are those of the file, all of them and no other."""
     claimed = inputs.get("models")
-    told = [_told(one, "sha256") for one in _models(scores.provenance)]
-    if not claimed or claimed != told or not all(isinstance(digest, str) for digest in told):
+    own = [told(one, "sha256") for one in models(scores.provenance)]
+    if not claimed or claimed != own or not all(isinstance(digest, str) for digest in own):
         return Verdict(claim="model", ok=False, found="its inputs and its provenance name different models")
-    if not models:
+    if not named:
         return _unseen(
             "model", "name it with --model" if len(claimed) == 1 else f"name all {len(claimed)} with --model"
         )
-    digests = {path: _model_digest(path) for path in models}
+    digests = {path: _model_digest(path) for path in named}
     foreign = [path for path, digest in digests.items() if digest not in claimed]
     missing = [digest[:16] for digest in dict.fromkeys(claimed) if digest not in digests.values()]
     faults = [f"{path} (SHA-256 {digests[path][:16]}) is not among those that scored" for path in foreign]
@@ -192,24 +188,18 @@ def _model_digest(path: Path) -> str:
         raise InputError(f"cannot read the model {path}: {error.strerror}. Name the models that scored.") from error
 
 
-def _told(values: Any, *keys: str) -> Any:
-    for key in keys:
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
-
-
 def _bytes(scores: Scores, folder: Path, private: bool) -> Verdict:
     """Whether the folder's films are those of the file. One of which there is no digest is not compared."""
     there = {path: film_digest(folder / path) for path in find_films(folder).paths}
     own = dict(zip(scores.films.path, scores.films.sha256, strict=True))
     faults = _without_names(scores.films.sha256, there) if private else _by_name(own, there)
     left = sum(not digest for digest in scores.films.sha256)
-    told = [f"{len(names)} {word}, such as {names[0]}" for word, names in faults.items() if names]
-    ok = not told
+    parts = [f"{len(names)} {word}, such as {names[0]}" for word, names in faults.items() if names]
+    ok = not parts
     if ok and left < len(own):
-        told.append(f"{len(own) - left} as they were scored")
-    told += [f"{left} not compared: their bytes could not be read when they were to be scored"] * bool(left)
-    return Verdict(claim="bytes of the films", ok=None if ok and left == len(own) else ok, found="; ".join(told))
+        parts.append(f"{len(own) - left} as they were scored")
+    parts += [f"{left} not compared: their bytes could not be read when they were to be scored"] * bool(left)
+    return Verdict(claim="bytes of the films", ok=None if ok and left == len(own) else ok, found="; ".join(parts))
 
 
 def _by_name(own: Mapping[str, str], there: Mapping[str, str]) -> dict[str, list[str]]:

@@ -66,7 +66,6 @@ def export(scores: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
       cxrscore export out.h5 -o reports --format dicom-sr --films ./films
     """
     from cxrscore.export import ExportOptions, export_pieces, export_scores
-    from cxrscore.files.plain import printable
 
     wanted = ExportOptions(**options)
     if str(wanted.output) == "-":
@@ -79,7 +78,7 @@ def export(scores: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     bar = Bar(quiet)
     result = export_scores(_read(scores), wanted, bar)
     for path, message in result.failed:
-        say(f"no report: {printable(path)}: {message}", quiet)
+        say(f"no report: {path}: {message}", quiet)
     say(_summary(result), quiet)
     if as_json:
         print_result(result)

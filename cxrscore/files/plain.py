@@ -37,8 +37,3 @@ def strict_json(value: Any, where: str) -> Any:
 def unicode_text(text: str) -> str:
     """The text with bytes that were not UTF-8, which Python keeps as lone surrogates, written out: ``\\udcff``."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def printable(text: str) -> str:
-    """The text for a terminal: what would move its cursor, turn its line around or break it is written out."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -100,7 +100,7 @@ def _film_list(scores: Scores, inputs: Mapping[str, Any], private: bool) -> Verd
     """The number of films, and their paths where the file has them."""
     paths = scores.films.path
     if len(paths) != inputs.get("films"):
-        return Verdict(claim="list of films", ok=False, found=f"{_OTHER}, which had {inputs.get('films')} films")
+        return Verdict(claim="list of films", ok=False, found=f"{_OTHER}, which had {inputs.get('films')!s:.40} films")
     if private:
         return _unseen("list of films", "the file holds no paths; there are as many as there were")
     ok = paths_digest(paths) == inputs.get("paths") and list(paths) == sorted(set(paths))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from cxrscore.contract import Activation
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import sha256_bytes, sha256_of
-from cxrscore.films import Status, find_films, read_bytes
+from cxrscore.files.kinds import is_hdf5
+from cxrscore.files.schemas import check_document
+from cxrscore.files.told import models, told
+from cxrscore.films import Status, film_digest, find_films
 from cxrscore.models.architectures import ARCHITECTURES, check_tensors
 from cxrscore.models.bundle import ModelFile, load_model
 from cxrscore.models.output import probabilities
 from cxrscore.scores import Scores, open_scores, read_claim
-from cxrscore.scores.manifest import canonical
+from cxrscore.scores.manifest import canonical, paths_digest
 from cxrscore.testing.phantoms import golden_films
 from cxrscore.testing.reference import logits as exact_logits
 
@@ -25,7 +29,11 @@ _GOLDEN_ERROR = 1e-6
 """Of a float64 logit worked out elsewhere, in units of the largest."""
 _ROUNDING = 1e-6
 """Of a probability, float32, worked out elsewhere."""
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+_LARGEST = float(np.finfo(np.float32).max)
+"""Of a calibration's numbers: a logit, float32, times such a one is finite in float64."""
+
+
+_FROZEN, _OTHER = "as it was frozen", "not the one that was frozen"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +51,11 @@ def verify_file(path: Path, *, films: Path | None = None, model: Path | Sequence
     films  the folder that was scored: every film's bytes are hashed again
     model  the model that scored, or the models: they are hashed, too
 
-    InputError where there is no file. A file that cannot be read as either is a verdict, not an error.
+    InputError where one of the files named is not there or cannot be opened. A FILE that cannot be read as either is a
+    verdict, not an error.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file at {path}. Name a scores file (.h5) or a model (.safetensors).")
+    is_scores = is_hdf5(path)
     models = (model,) if isinstance(model, Path) else tuple(model or ())
-    with path.open("rb") as file:
-        is_scores = file.read(len(_HDF5)) == _HDF5
     try:
         return list(_of_scores(path, films, models) if is_scores else _of_model(path))
     except FileFormatError as error:
@@ -68,9 +74,12 @@ def _of_scores(path: Path, films: Path | None, models: Sequence[Path]) -> Iterat
     digest = sha256_bytes(canonical(claim.inputs).encode())
     yield Verdict(claim="fingerprint", ok=digest == claim.fingerprint, found=f"of its inputs: {digest[:16]}")
     private = claim.inputs.get("no_paths") is True
-    yield _unseen("list of films", "the file holds no paths") if private else _paths(scores, claim.inputs)
+    yield _finding_list(scores, claim.inputs)
+    yield _film_list(scores, claim.inputs, private)
     yield _complete(scores)
-    yield _numbers(scores)
+    provenance = _provenance(scores)
+    yield provenance
+    yield _numbers(scores) if provenance.ok else _unseen("scores", "they follow from the provenance, which is wrong")
     yield _model_hashes(claim.inputs, scores, models)
     if films is None:
         yield _unseen("bytes of the films", "name the folder with --films")
@@ -82,16 +91,53 @@ def _unseen(claim: str, why: str) -> Verdict:
     return Verdict(claim=claim, ok=None, found=f"not looked at: {why}")
 
 
-def _paths(scores: Scores, inputs: dict[str, Any]) -> Verdict:
-    digest = sha256_bytes("\0".join(scores.films.path).encode("utf-8", "surrogateescape"))
-    ordered = list(scores.films.path) == sorted(set(scores.films.path))
-    ok = digest == inputs.get("paths") and ordered
-    return Verdict(claim="list of films", ok=ok, found="as it was frozen" if ok else "not the one that was frozen")
+def _finding_list(scores: Scores, inputs: Mapping[str, Any]) -> Verdict:
+    ok = list(scores.findings) == inputs.get("findings")
+    return Verdict(claim="list of findings", ok=ok, found=_FROZEN if ok else _OTHER)
+
+
+def _film_list(scores: Scores, inputs: Mapping[str, Any], private: bool) -> Verdict:
+    """The number of films, and their paths where the file has them."""
+    paths = scores.films.path
+    if len(paths) != inputs.get("films"):
+        return Verdict(claim="list of films", ok=False, found=f"{_OTHER}, which had {inputs.get('films')!s:.40} films")
+    if private:
+        return _unseen("list of films", "the file holds no paths; there are as many as there were")
+    ok = paths_digest(paths) == inputs.get("paths") and list(paths) == sorted(set(paths))
+    return Verdict(claim="list of films", ok=ok, found=_FROZEN if ok else _OTHER)
 
 
 def _complete(scores: Scores) -> Verdict:
     missing = int((scores.films.status == Status.NOT_WRITTEN).sum())
     return Verdict(claim="every film has a row", ok=not missing, found=f"{missing} rows were never written")
+
+
+def _provenance(scores: Scores) -> Verdict:
+    """Whether the provenance is as its schema says, and whether logits can become probabilities as it says."""
+    try:
+        check_document(scores.provenance, "scores", "provenance", "attributes", "provenance")
+        for one in models(scores.provenance):
+            _check_link(one, len(scores.findings))
+    except FileFormatError as error:
+        return Verdict(claim="provenance", ok=False, found=str(error))
+    return Verdict(claim="provenance", ok=True, found="as its schema says")
+
+
+def _check_link(model: Any, findings: int) -> None:
+    """FileFormatError unless the activation is a known one, and the calibration, if there is one, a line a finding."""
+    activation = told(model, "document", "spec", "activation")
+    if activation not in (None, *get_args(Activation)):
+        raise FileFormatError(
+            f"provenance: activation is {activation!r:.100}, wanted {' or '.join(get_args(Activation))}"
+        )
+    calibration = told(model, "document", "calibration")
+    check_document(calibration, "model", "provenance: calibration", "calibration")
+    for name in ("slope", "intercept") if calibration else ():
+        line = calibration[name]
+        if len(line) != findings or not all(abs(value) <= _LARGEST for value in line):
+            raise FileFormatError(
+                f"provenance: calibration: {name} is not one number of at most {_LARGEST:.1g} a finding"
+            )
 
 
 def _numbers(scores: Scores) -> Verdict:
@@ -110,28 +156,23 @@ def _numbers(scores: Scores) -> Verdict:
 
 def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
     """Activation and calibration that lead from logits to probabilities. The logits of means are those of the means."""
-    models = _models(provenance)
-    if len(models) != 1 or provenance.get("views"):
+    used = models(provenance)
+    if len(used) != 1 or provenance.get("views"):
         return "sigmoid", None
-    return _told(models[0], "document", "spec", "activation") or "sigmoid", _told(models[0], "document", "calibration")
+    return told(used[0], "document", "spec", "activation") or "sigmoid", told(used[0], "document", "calibration")
 
 
-def _models(provenance: Mapping[str, Any]) -> list[Any]:
-    models = provenance.get("models")
-    return models if isinstance(models, list) else []
-
-
-def _model_hashes(inputs: dict[str, Any], scores: Scores, models: Sequence[Path]) -> Verdict:
+def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path]) -> Verdict:
     """Whether the models named, in any order, are those of the file, all of them and no other."""
     claimed = inputs.get("models")
-    told = [_told(one, "sha256") for one in _models(scores.provenance)]
-    if not claimed or claimed != told or not all(isinstance(digest, str) for digest in told):
+    own = [told(one, "sha256") for one in models(scores.provenance)]
+    if not claimed or claimed != own or not all(isinstance(digest, str) for digest in own):
         return Verdict(claim="model", ok=False, found="its inputs and its provenance name different models")
-    if not models:
+    if not named:
         return _unseen(
             "model", "name it with --model" if len(claimed) == 1 else f"name all {len(claimed)} with --model"
         )
-    digests = {path: sha256_of(path) for path in models}
+    digests = {path: _model_digest(path) for path in named}
     foreign = [path for path, digest in digests.items() if digest not in claimed]
     missing = [digest[:16] for digest in dict.fromkeys(claimed) if digest not in digests.values()]
     faults = [f"{path} (SHA-256 {digests[path][:16]}) is not among those that scored" for path in foreign]
@@ -140,37 +181,48 @@ def _model_hashes(inputs: dict[str, Any], scores: Scores, models: Sequence[Path]
     return Verdict(claim="model", ok=not faults, found=found)
 
 
-def _told(values: Any, *keys: str) -> Any:
-    for key in keys:
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
+def _model_digest(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise InputError(f"cannot read the model {path}: {error.strerror}. Name the models that scored.") from error
 
 
 def _bytes(scores: Scores, folder: Path, private: bool) -> Verdict:
-    there = find_films(folder).paths
-    claimed = [digest for digest in scores.films.sha256 if digest]
-    found = {path: _digest(folder / path) for path in there}
-    if private:
-        missing = sorted(set(claimed) - set(found.values()))
-        return _bytes_verdict(len(claimed), missing, [], [p for p, d in found.items() if d not in set(claimed)])
+    """Whether the folder's films are those of the file. One of which there is no digest is not compared."""
+    there = {path: film_digest(folder / path) for path in find_films(folder).paths}
     own = dict(zip(scores.films.path, scores.films.sha256, strict=True))
-    changed = [path for path, digest in own.items() if path in found and digest and found[path] != digest]
-    return _bytes_verdict(len(own), sorted(set(own) - set(found)), changed, sorted(set(found) - set(own)))
+    faults = _without_names(scores.films.sha256, there) if private else _by_name(own, there)
+    left = sum(not digest for digest in scores.films.sha256)
+    parts = [f"{len(names)} {word}, such as {names[0]}" for word, names in faults.items() if names]
+    ok = not parts
+    if ok and left < len(own):
+        parts.append(f"{len(own) - left} as they were scored")
+    parts += [f"{left} not compared: their bytes could not be read when they were to be scored"] * bool(left)
+    return Verdict(claim="bytes of the films", ok=None if ok and left == len(own) else ok, found="; ".join(parts))
 
 
-def _digest(path: Path) -> str:
-    """Of a film's bytes, "" where it cannot be read."""
-    data = read_bytes(path)
-    return "" if data is None else sha256_bytes(data)
+def _by_name(own: Mapping[str, str], there: Mapping[str, str]) -> dict[str, list[str]]:
+    """What is wrong with which films; both map paths to digests."""
+    compared = [path for path, digest in own.items() if digest and path in there]
+    return {
+        "are gone": sorted(own.keys() - there.keys()),
+        "cannot be read": [path for path in compared if not there[path]],
+        "have changed": [path for path in compared if there[path] not in ("", own[path])],
+        "were not scored": sorted(there.keys() - own.keys()),
+    }
 
 
-def _bytes_verdict(count: int, missing: list[str], changed: list[str], unknown: list[str]) -> Verdict:
-    faults = [
-        f"{len(names)} {word}, such as {names[0]}"
-        for word, names in (("are gone", missing), ("have changed", changed), ("were not scored", unknown))
-        if names
-    ]
-    return Verdict(claim="bytes of the films", ok=not faults, found="; ".join(faults) or f"{count} as they were scored")
+def _without_names(own: Sequence[str], there: Mapping[str, str]) -> dict[str, list[str]]:
+    """The same where films go by their digests, those of the file and those that the folder's paths map to."""
+    missing, surplus = Counter(own), []
+    missing.subtract(there.values())
+    for path, digest in there.items():
+        if digest and missing[digest] < 0:
+            missing[digest] += 1
+            surplus.append(path)
+    missing.pop("", None)
+    return {"are gone": sorted(missing.elements()), "were not scored": surplus}
 
 
 def _of_model(path: Path) -> Iterator[Verdict]:

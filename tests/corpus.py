@@ -106,6 +106,10 @@ _HEAD = r"""<!-- Written by tests/corpus.py: change what it reads, not this page
 Every film that is found has a row in the scores file: `/films/status` holds one of these numbers, `/films/message` the
 reason in words. Only films of status 1 have scores; the others have NaN. If there are others, the exit code is 3.
 
+The bytes of every film are hashed, whatever becomes of it: also of one that crashes its decoder or is too large.
+`/films/sha256` is empty only where they cannot be read, and for a file of over 4 GiB or a member of an archive of over
+256 MB.
+
 Each line below is a film that `tests/faults/test_corpus.py` makes and scores, but for those marked \*, which other
 tests bring about.
 

@@ -107,6 +107,12 @@ def print_json(values: Any) -> None:
     click.echo(json.dumps(_as_json(values), indent=2, default=str, allow_nan=False))
 
 
+def print_result(result: Any) -> None:
+    """What a run ended with, each film that failed as an object of its own."""
+    failed = [{"film": film, "message": message} for film, message in result.failed]
+    print_json({**vars(result), "failed": failed})
+
+
 def _as_json(value: Any) -> Any:
     """null for NaN and the infinities, which JSON does not have, and plain numbers for NumPy's."""
     if hasattr(value, "tolist"):

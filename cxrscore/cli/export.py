@@ -15,13 +15,12 @@ from cxrscore.cli.common import (
     Bar,
     ends_with_exit_code,
     json_option,
-    print_json,
+    print_result,
     quiet_option,
     say,
 )
 from cxrscore.errors import FileFormatError
 
-HDF5 = b"\x89HDF\r\n\x1a\n"
 FORMATS = ("csv", "json", "parquet", "dicom-sr")
 
 
@@ -67,7 +66,6 @@ def export(scores: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
       cxrscore export out.h5 -o reports --format dicom-sr --films ./films
     """
     from cxrscore.export import ExportOptions, export_pieces, export_scores
-    from cxrscore.files.plain import printable
 
     wanted = ExportOptions(**options)
     if str(wanted.output) == "-":
@@ -79,32 +77,25 @@ def export(scores: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     wanted.chosen_kind()  # options that do not fit each other are told before a large file is read
     bar = Bar(quiet)
     result = export_scores(_read(scores), wanted, bar)
-    for path, message in result.failed.items():
-        say(f"no report: {printable(path)}: {message}", quiet)
+    for path, message in result.failed:
+        say(f"no report: {path}: {message}", quiet)
     say(_summary(result), quiet)
     if as_json:
-        print_json(vars(result))
+        print_result(result)
     return EXIT_SOME_FAILED if result.failed else 0
 
 
 def _read(path: Path) -> Any:
     """The scores; FileFormatError with better advice than the reader of HDF5 has for what is no such file at all."""
+    from cxrscore.files.kinds import is_hdf5
     from cxrscore.scores import open_scores
 
-    if path.is_file() and not _is_hdf5(path):
+    if path.is_file() and not is_hdf5(path):
         raise FileFormatError(
             f"{path} is no scores file (HDF5); export takes one, of `cxrscore score`. `cxrscore show {path}` says what "
             "a model is."
         )
     return open_scores(path)
-
-
-def _is_hdf5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(HDF5)) == HDF5
-    except OSError:
-        return True  # open_scores says why
 
 
 def _summary(result: Any) -> str:

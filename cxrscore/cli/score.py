@@ -18,7 +18,7 @@ from cxrscore.cli.common import (
     ends_with_exit_code,
     json_option,
     precision_option,
-    print_json,
+    print_result,
     quiet_option,
     say,
     workers_option,
@@ -82,7 +82,7 @@ def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
 
     bar = Bar(quiet)
     result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), **options), bar)
-    for path, message in result.failed.items():
+    for path, message in result.failed:
         say(f"not scored: {path}: {message}", quiet)
     for note in result.notes:
         say(note, quiet)
@@ -93,5 +93,5 @@ def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
         say("LEAKED: the model was trained with films or patients in two parts of its split; the file says so", quiet)
     say(f"wrote {result.output}", quiet)
     if as_json:
-        print_json(vars(result))
+        print_result(result)
     return EXIT_SOME_FAILED if result.failed or result.unread else 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cxrscore.cli.common import FOLDER, Bar, ends_with_exit_code, print_json, say
+from cxrscore.cli.common import FOLDER, Bar, ends_with_exit_code, print_result, say
 from cxrscore.cli.sections import SectionedCommand
 from cxrscore.cli.train_options import (
     choice_options,
@@ -41,7 +41,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     bar = Bar(quiet)
     result = train_model(TrainOptions(backend=backend or first_trainer(), **options), bar, bar.line)
     bar.close()
-    for path, message in result.failed.items():
+    for path, message in result.failed:
         say(f"left out: {path}: {message}", quiet)
     if result.leaks:
         say(f"LEAKED: {len(result.leaks)} leaks were allowed; the model and all its outputs are marked", quiet)
@@ -49,4 +49,4 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     say(f"macro AUC: validation {result.macro_auc:.3f}, test {result.test_auc:.3f}", quiet)
     say(f"wrote {result.output} and {result.run_folder}/", quiet)
     if as_json:
-        print_json(vars(result))
+        print_result(result)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -65,7 +65,8 @@ class ExportResult:
     unscored  films of the scores file without scores: rows without probabilities, and no report
     files     files written, in a folder of reports
     skipped   films that can have no report, as they are not DICOM
-    failed    path of a film -> why it has no report though it should
+    failed    each film that has no report though it should, with the reason; without paths, films of the same bytes
+              have one name
     """
 
     output: Path
@@ -74,4 +75,4 @@ class ExportResult:
     unscored: int
     files: int = 1
     skipped: int = 0
-    failed: Mapping[str, str] = field(default_factory=dict)
+    failed: Sequence[tuple[str, str]] = ()

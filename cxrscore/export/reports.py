@@ -14,7 +14,8 @@ from cxrscore.export.options import ExportOptions, ExportResult
 from cxrscore.export.source import SourceError, module, read_source
 from cxrscore.files import sha256_bytes, write_whole
 from cxrscore.files.plain import unicode_text
-from cxrscore.films import Status, find_films, read_bytes
+from cxrscore.files.told import models, told, word
+from cxrscore.films import Status, film_digest, find_films, read_bytes
 from cxrscore.progress import Progress
 from cxrscore.scores import Scores
 
@@ -37,21 +38,23 @@ def write_reports(scores: Scores, options: ExportOptions, progress: Progress) ->
     films = _films(scores, dicom, options.films)
     _make_folder(options, options.films)
     algorithm = _algorithm(scores.provenance)
-    failed: dict[str, str] = {}
+    failed: list[tuple[str, str]] = []
+    written = 0
     for done, (row, film) in enumerate(zip(dicom, films, strict=True), start=1):
         try:
             _write_report(scores, row, film, algorithm, options)
+            written += 1
         except SourceError as error:
-            failed[unicode_text(scores.films.path[row])] = str(error)
+            failed.append((unicode_text(scores.films.path[row]), str(error)))
         progress("reports", done, len(dicom))
     return ExportResult(
         output=options.output,
         format="dicom-sr",
-        films=len(dicom) - len(failed),
+        films=written,
         unscored=len(scores.films.path) - len(rows),
-        files=len(dicom) - len(failed),
+        files=written,
         skipped=len(rows) - len(dicom),
-        failed=failed,
+        failed=tuple(failed),
     )
 
 
@@ -59,7 +62,7 @@ def _films(scores: Scores, rows: list[int], folder: Path) -> Iterator[Path | Non
     """Where each film lies. A file made with --no-paths holds hashes only, so the folder's films are hashed."""
     found = find_films(folder).paths
     if any(scores.films.path[row] == scores.films.sha256[row] for row in rows):
-        places = {sha256_bytes(read_bytes(folder / path) or b""): path for path in found}
+        places = {film_digest(folder / path): path for path in found}
         names = [places.get(scores.films.sha256[row]) for row in rows]
     else:
         there = set(found)
@@ -100,12 +103,11 @@ def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algori
 
 def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
     """From a provenance of any shape."""
-    models = _models(provenance)
-    networks = dict.fromkeys(_text(one, "document", "spec", "architecture") for one in models)
-    digests = [_text(one, "sha256") for one in models]
-    views = provenance.get("views")
-    number = views.get("number") if isinstance(views, Mapping) else None
-    told = {
+    several = models(provenance)[:MOST]
+    networks = dict.fromkeys(_text(one, "document", "spec", "architecture") for one in several)
+    digests = [_text(one, "sha256") for one in several]
+    number = told(provenance, "views", "number")
+    parameters = {
         "backend": _text(provenance, "backend", "name"),
         "framework": _text(provenance, "backend", "framework"),
         "precision": _text(provenance, "backend", "precision"),
@@ -115,14 +117,9 @@ def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
     return Algorithm(
         network=" + ".join(name for name in networks if name),
         model=digests[0] if len(digests) == 1 else sha256_bytes(" ".join(digests).encode()) if digests else "",
-        parameters=tuple(f"{name}: {text}" for name, text in told.items() if text),
+        parameters=tuple(f"{name}: {text}" for name, text in parameters.items() if text),
         created=_time(_text(provenance, "created")),
     )
-
-
-def _models(provenance: Mapping[str, Any]) -> list[Any]:
-    several = provenance.get("models")
-    return several[:MOST] if isinstance(several, list) else []
 
 
 def _time(text: str) -> datetime.datetime | None:
@@ -136,7 +133,5 @@ def _time(text: str) -> datetime.datetime | None:
 
 def _text(tree: Any, *keys: str) -> str:
     """The text below these keys; "" where there is none, without what DICOM takes for a control or a delimiter."""
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    text = tree if isinstance(tree, str) else ""
+    text = word(tree, *keys)
     return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in text)[:200]

@@ -13,7 +13,8 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+from cxrscore.files.kinds import HDF5
+
 _SUPERBLOCK = struct.Struct("<8sB4xBB9xQ8xQ8x8xQ")
 _HEAD = struct.Struct("<BxHI I4x")
 _MESSAGE = struct.Struct("<HHB3x")
@@ -76,7 +77,7 @@ class Source:
 
 def root_address(source: Source) -> int:
     """Where the head of the root group is; OddFileError unless the file begins as h5py begins files by default."""
-    if source.size < _SUPERBLOCK.size or source.values(0, len(_SIGNATURE)) != _SIGNATURE:
+    if source.size < _SUPERBLOCK.size or source.values(0, len(HDF5)) != HDF5:
         raise OddFileError("does not begin as HDF5 files do")
     _, version, offset, length, base, end, address = _SUPERBLOCK.unpack(source.metadata(0, _SUPERBLOCK.size))
     if (version, offset, length, base) != (0, 8, 8, 0):

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from cxrscore.errors import FileFormatError
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """The value of a JSON text. ValueError or RecursionError where it is none, or holds what Python reads and others do
+    not: NaN and the infinities, and numbers that no float64 holds, such as 1e999."""
+    value = json.loads(text, parse_int=_whole)
+    json.dumps(value, allow_nan=False)
+    return value
+
+
+def _whole(text: str) -> int:
+    if abs(value := int(text)) > sys.float_info.max:
+        raise ValueError(f"a number of {len(text)} digits")
+    return value
 
 
 def strict_json(value: Any, where: str) -> Any:
@@ -22,8 +37,3 @@ def strict_json(value: Any, where: str) -> Any:
 def unicode_text(text: str) -> str:
     """The text with bytes that were not UTF-8, which Python keeps as lone surrogates, written out: ``\\udcff``."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def printable(text: str) -> str:
-    """The text for a terminal: what would move its cursor, turn its line around or break it is written out."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

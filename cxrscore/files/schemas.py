@@ -20,14 +20,16 @@ def schema(name: str) -> dict[str, Any]:
     return found
 
 
-def check_document(document: Any, name: str, where: str) -> None:
+def check_document(document: Any, name: str, where: str, *fields: str) -> None:
     """FileFormatError, saying which field is wrong and how, unless the document is as its schema says.
 
-    where  names the document in the error
+    where   names the document in the error
+    fields  lead to the part of the schema that the document is held to, where it is not a whole one
     """
     import jsonschema
 
-    validator = jsonschema.Draft202012Validator(schema(name))
+    part = functools.reduce(lambda tree, field: tree["properties"][field], fields, schema(name))
+    validator = jsonschema.Draft202012Validator(part)
     error = next(validator.iter_errors(document), None)
     if error is not None:
         place = ".".join(map(str, error.absolute_path)) or "the document"

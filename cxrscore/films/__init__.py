@@ -1,7 +1,7 @@
 """A folder to arrays: films found, decoded, made square, streamed or stored, and varied for training."""
 
 from cxrscore.films.augment import Augmentation, augment
-from cxrscore.films.decode import decode_film, read_bytes, read_film
+from cxrscore.films.decode import decode_film, film_digest, read_bytes, read_film
 from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.find import FoundFilms, find_films, require_films
 from cxrscore.films.prepared import PreparedFilm
@@ -20,6 +20,7 @@ __all__ = [
     "Status",
     "augment",
     "decode_film",
+    "film_digest",
     "find_films",
     "preprocess",
     "read_bytes",

@@ -20,6 +20,8 @@ from cxrscore.films.strict import check_strictly
 
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+_HASHED = 4 << 30
+"""Bytes of the largest file whose SHA-256 is taken: a sparse file may claim to have any number."""
 _BLANK_BELOW = 1.0
 """Standard deviation, in grey levels of 255, under which a film shows nothing."""
 
@@ -29,7 +31,8 @@ def read_film(path: Path, *, any_modality: bool = False) -> Film:
     try:
         data = _read(path)
     except FilmError as error:
-        return Film(status=error.status, message=str(error))
+        large = error.status == Status.TOO_LARGE
+        return Film(status=error.status, message=str(error), sha256=_file_digest(path) if large else "")
     except OSError as error:
         return Film(status=Status.UNREADABLE, message=f"cannot be read: {error.strerror}")
     return decode_film(data, any_modality=any_modality)
@@ -41,6 +44,30 @@ def read_bytes(path: Path) -> bytes | None:
         return _read(path)
     except (FilmError, OSError):
         return None
+
+
+def film_digest(path: Path) -> str:
+    """SHA-256 of a film's bytes, hex, whether or not it can be decoded; "" where they cannot be read, and of a file of
+    over 4 GiB or a member of an archive of over 256 MB, which may be unpacked to any length."""
+    try:
+        if split_path(path)[1]:
+            data = read_bytes(path)
+            return "" if data is None else hashlib.sha256(data).hexdigest()
+    except (OSError, MemoryError):
+        return ""
+    return _file_digest(path)
+
+
+def _file_digest(path: Path) -> str:
+    """The same of a file on disk, in pieces; "" for a member of an archive."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _HASHED:
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _read(path: Path) -> bytes:

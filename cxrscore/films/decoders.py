@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from cxrscore.films.decode import film_digest
 from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.prepared import PreparedFilm
 from cxrscore.films.preprocess import Preprocessing
@@ -147,12 +149,16 @@ class Decoders:
         }
 
     def prepare(self, path: Path) -> PreparedFilm:
-        """As prepared.prepare, with the statuses CRASHED and TIMED_OUT for films that end their process."""
+        """As prepared.prepare, with the statuses CRASHED and TIMED_OUT for films that end their process. Of those the
+        bytes are hashed here: that needs no codec."""
         decoder = self._idle.get()
         try:
-            return _tried(decoder, {**self._order, "path": str(path)})
+            found = _tried(decoder, {**self._order, "path": str(path)})
         finally:
             self._idle.put(decoder)
+        if found.film.sha256 or found.film.status not in (Status.CRASHED, Status.TIMED_OUT):
+            return found
+        return replace(found, film=replace(found.film, sha256=film_digest(path)))
 
     def close(self) -> None:
         """Ends all processes."""

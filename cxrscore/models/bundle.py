@@ -21,6 +21,7 @@ import safetensors.numpy
 from cxrscore.contract import Array, ModelSpec, Tensors
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.files.plain import parsed_json
 from cxrscore.files.schemas import check_document
 
 FORMAT = "cxrscore-model"
@@ -132,7 +133,10 @@ def _read(path: Path) -> bytes:
         raise InputError(f"there is no model at {path}. Train one with `cxrscore train`, or name one with --model.")
     if path.stat().st_size > LARGEST:
         raise FileFormatError(f"{path} has {path.stat().st_size} bytes, more than a model can have")
-    return path.read_bytes()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the model {path}: {error.strerror}") from error
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -149,14 +153,10 @@ def _document(path: Path, text: str | None) -> dict[str, Any]:
     if len(text) > LARGEST_DOCUMENT:
         raise FileFormatError(f"{path}: its {KEY} document has {len(text)} characters, more than one can have")
     try:
-        document = json.loads(text, parse_constant=_no_constant)
+        document = parsed_json(text)
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path}: its {KEY} document is not JSON: {error}") from error
     return _checked(path, document)
-
-
-def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not a JSON number")
 
 
 def _checked(path: Path, document: Any) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _result(
         output=options.output,
         found=len(films.path),
         scored=len(films.path) - len(bad),
-        failed={films.path[row]: films.message[row] for row in bad},
+        failed=tuple((films.path[row], films.message[row]) for row in bad),
         computed=computed,
         seconds=time.monotonic() - started,
         backend=backend,

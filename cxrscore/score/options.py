@@ -69,7 +69,7 @@ class ScoreOptions:
 class ScoreResult:
     """What a run ended with.
 
-    failed  maps each film that could not be scored to the reason
+    failed  each film that could not be scored, with the reason; without paths, films of the same bytes have one name
     models  SHA-256 of each model file, hex
     notes   what has changed in the folder since the run began
     leaked  whether films or patients stood in two parts of the split when the model was trained
@@ -79,7 +79,7 @@ class ScoreResult:
     output: Path
     found: int
     scored: int
-    failed: dict[str, str]
+    failed: tuple[tuple[str, str], ...]
     computed: int
     seconds: float
     backend: str

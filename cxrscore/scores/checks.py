@@ -62,5 +62,15 @@ def _check_texts(what: str, values: Mapping[str, Array]) -> None:
         labels = values["labels"].tolist()
         if not labels or b"" in labels or len(set(labels)) != len(labels):
             raise FileFormatError(f"{what}: labels must be at least one, none empty, all different")
+        if not all(map(_is_text, labels)):
+            raise FileFormatError(f"{what}: labels has names that are not UTF-8")
     if "films/sha256" in values and not all(map(_SHA256.fullmatch, values["films/sha256"].tolist())):
         raise FileFormatError(f"{what}: films/sha256 has values that are not SHA-256 digests")
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

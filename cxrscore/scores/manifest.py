@@ -11,6 +11,7 @@ from typing import Any
 
 from cxrscore.errors import FileFormatError
 from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.files.plain import parsed_json
 
 FORMAT = "cxrscore-run"
 VERSION = 1
@@ -34,7 +35,7 @@ class Manifest:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """All that the scores depend on, as it stands in the files: ``given``, the findings and the films."""
-        own = {"findings": self.findings, "films": len(self.paths), "paths": _digest(self.paths)}
+        own = {"findings": self.findings, "films": len(self.paths), "paths": paths_digest(self.paths)}
         inputs: dict[str, Any] = json.loads(canonical({**self.given, **own}))
         return inputs
 
@@ -87,7 +88,7 @@ def read_head(path: Path) -> Head | None:
     """The head of a manifest file, None where there is no file; FileFormatError if it is not one."""
     try:
         with open(path, "rb") as file:
-            head = json.loads(file.readline(HEAD))
+            head = parsed_json(file.readline(HEAD))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -110,7 +111,7 @@ def read_paths(path: Path) -> tuple[str, ...] | None:
         with open(path, "rb") as file:
             file.readline(HEAD)
             paths = tuple(json.loads(line) for line in file)
-        whole = all(isinstance(one, str) for one in paths) and _digest(paths) == head.inputs.get("paths")
+        whole = all(isinstance(one, str) for one in paths) and paths_digest(paths) == head.inputs.get("paths")
     except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start anew."
@@ -120,7 +121,7 @@ def read_paths(path: Path) -> tuple[str, ...] | None:
     return paths
 
 
-def _digest(paths: Iterable[str]) -> str:
+def paths_digest(paths: Iterable[str]) -> str:
     """One for a list of films, whatever else is in a manifest."""
     return sha256_bytes("\0".join(paths).encode("utf-8", "surrogateescape"))
 

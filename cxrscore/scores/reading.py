@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from cxrscore.files.guard import (
     read_number,
     read_text,
 )
+from cxrscore.files.plain import parsed_json
 from cxrscore.scores.checks import check_ranges
 from cxrscore.scores.columns import decode
 from cxrscore.scores.data import FilmRows, HeatMaps, Scores, Thumbnails
@@ -91,7 +91,7 @@ def check_format(file: File, wanted: str) -> None:
 def read_json(file: File, name: str) -> dict[str, Any]:
     """A JSON object in a text attribute of the root."""
     try:
-        value = json.loads(read_text(file, name))
+        value = parsed_json(read_text(file, name))
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{file.name}: attribute {name} is not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -124,6 +124,20 @@ def check_columns(file: File, layout: Sequence[Column]) -> None:
     films, _ = lengths["film"]
     if films > file.source.size:  # each has a path or a digest; and a film takes far more memory than a byte
         raise FileFormatError(f"{file.name} declares {films} films in {file.source.size} bytes")
+    _check_sides(file)
+
+
+def _check_sides(file: File) -> None:
+    """FileFormatError for heat maps without a pixel, and small films that are not square or have none. Where there
+    are none of them, their sides say nothing."""
+    for path, square in (("cam/map", False), ("thumbnails/pixels", True)):
+        if path not in file.datasets:
+            continue
+        number, height, width = file.datasets[path].shape
+        if number and (not height or not width or (square and height != width)):
+            raise FileFormatError(
+                f"{file.name}: {path} is {height} x {width}, wanted {'equal ' if square else ''}sides of at least 1"
+            )
 
 
 def _paths(layout: Sequence[Column]) -> set[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import FileFormatError, InputError
+from cxrscore.files.kinds import HDF5, first_bytes
 from cxrscore.models.bundle import load_model
 from cxrscore.scores import open_scores, read_claim
 from cxrscore.show.card import model_card
@@ -14,8 +15,6 @@ from cxrscore.show.of_scores import describe_scores
 from cxrscore.show.text import as_text
 
 __all__ = ["as_text", "card_of", "describe_file", "describe_model", "describe_scores", "model_card"]
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def describe_file(path: Path) -> dict[str, Any]:
@@ -37,16 +36,10 @@ def card_of(path: Path) -> str:
 
 def _is_scores(path: Path) -> bool:
     """Whether the file is HDF5; FileFormatError where it is neither that nor safetensors."""
-    if not path.is_file():
-        raise InputError(f"there is no file at {path}. Name a scores file (.h5) or a model (.safetensors).")
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if not head.startswith(_HDF5) and head[8:] != b"{":
+    head = first_bytes(path, len(HDF5) + 1)
+    if not head.startswith(HDF5) and head[len(HDF5) :] != b"{":
         raise FileFormatError(
             f"{path} is neither a scores file (HDF5, of `cxrscore score`) nor a model (safetensors, of `cxrscore "
             "train`)"
         )
-    return head.startswith(_HDF5)
+    return head.startswith(HDF5)

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from cxrscore.files.plain import printable
+from cxrscore.files.told import told, versions, word
 from cxrscore.models.bundle import ModelFile
 from cxrscore.show.of_model import describe_model
-from cxrscore.show.told import told, versions, word
+from cxrscore.visible import visible
 
 UNKNOWN = "not recorded"
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
@@ -215,4 +215,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _md(text: str) -> str:
     """The text as Markdown that shows it: nothing of a file becomes a link, a tag or a cell."""
-    return html.escape(_SPECIAL.sub(r"\\\g<0>", printable(text)), quote=False)
+    return html.escape(_SPECIAL.sub(r"\\\g<0>", visible(text)), quote=False)

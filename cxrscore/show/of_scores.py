@@ -9,9 +9,9 @@ import numpy as np
 
 from cxrscore.contract import Floats
 from cxrscore.files.plain import strict_json
+from cxrscore.files.told import models, told
 from cxrscore.films import Status
 from cxrscore.scores import SPLITS, Scores
-from cxrscore.show.told import models, told
 
 
 def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""A described file as lines for a terminal. Every text of the file goes through ``printable``."""
+"""A described file as lines for a terminal. Every text of the file goes through ``visible``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cxrscore.files.plain import printable
-from cxrscore.show.told import told, versions, word, words
+from cxrscore.files.told import told, versions, word, words
+from cxrscore.visible import visible
 
 _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""
@@ -179,5 +179,5 @@ def _table(*rows: Sequence[str]) -> str:
 
 
 def _shown(text: str, longest: int = _LONGEST) -> str:
-    told_text = printable(text)
+    told_text = visible(text)
     return told_text if len(told_text) <= longest else told_text[: longest - 1] + "…"

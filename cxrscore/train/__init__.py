@@ -71,7 +71,7 @@ def _train(options: TrainOptions, folder: Path, progress: Progress, say: Say) ->
         output=options.output,
         run_folder=folder,
         films=data.sizes,
-        failed=data.failed,
+        failed=tuple(data.failed.items()),
         leaks=data.leaks,
         best_epoch=fitted.best_epoch,
         history=fitted.history,

@@ -17,6 +17,7 @@ from corpus_case import Case
 from made_model import document
 
 from cxrscore.contract import ModelSpec
+from cxrscore.files import sha256_bytes
 from cxrscore.films import Preprocessing, Status, decode_film, preprocess, stream_films, strict
 from cxrscore.films.film import MAX_BYTES
 from cxrscore.models.architectures import initial_tensors
@@ -91,7 +92,8 @@ def scored(folder: Path, output: str, films: str, expect: int) -> Scores:
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr
     scores = open_scores(folder / output)
-    assert set(json.loads(done.stdout)["failed"]) == {scores.films.path[i] for i in rows_not_ok(scores)}
+    failed = [one["film"] for one in json.loads(done.stdout)["failed"]]
+    assert failed == [scores.films.path[row] for row in rows_not_ok(scores)]
     return scores
 
 
@@ -188,7 +190,7 @@ def test_places_that_are_no_films_are_counted_or_named(mixed: Scores) -> None:
     ]
     sparse = row(mixed, "sparse.png")
     assert mixed.films.status[sparse] == Status.TOO_LARGE
-    assert mixed.films.sha256[sparse] == ""
+    assert mixed.films.sha256[sparse] == sha256_bytes(bytes(MAX_BYTES + 1))
     assert "268,435,457 bytes" in mixed.films.message[sparse]
 
 

@@ -1,5 +1,6 @@
 """A codec that crashes, hangs, eats memory or prints costs its own film and no other."""
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -46,6 +47,8 @@ def test_each_costs_its_own_film_and_no_pixel_of_another(folder: Path, workers: 
     assert bad["hang.png"].message == "its decoder took longer than 3 s, 2 times"
     for name in set(NAMES) - set(bad):
         np.testing.assert_array_equal(found[name].pixels, prepare(folder / name, SIZE).pixels)
+    for name, film in found.items():
+        assert film.film.sha256 == hashlib.sha256((folder / name).read_bytes()).hexdigest()
 
 
 def test_a_film_is_tried_twice(folder: Path) -> None:

@@ -256,6 +256,27 @@ def same_finding_twice(file: Any, canary: Path) -> None:
     file["labels"][1] = b"Effusion"
 
 
+def finding_of_bytes(file: Any, canary: Path) -> None:
+    old = _replaced(file, "labels")
+    old[...] = np.array([b"Effusion", b"\xff", b"Hernia"], old.dtype)
+
+
+def oblong_thumbnails(file: Any, canary: Path) -> None:
+    _replaced(file, "thumbnails/pixels", shape=(2, 8, 9))
+
+
+def empty_thumbnails(file: Any, canary: Path) -> None:
+    _replaced(file, "thumbnails/pixels", shape=(2, 0, 0))
+
+
+def map_without_rows(file: Any, canary: Path) -> None:
+    _replaced(file, "cam/map", shape=(file["cam/map"].shape[0], 0, 5))
+
+
+def map_without_columns(file: Any, canary: Path) -> None:
+    _replaced(file, "cam/map", shape=(file["cam/map"].shape[0], 3, 0))
+
+
 def nameless_finding(file: Any, canary: Path) -> None:
     file["labels"][1] = b""
 
@@ -317,6 +338,11 @@ ATTACKS: dict[Callable[[Any, Path], None], str] = {
     thumbnail_of_no_film: r"thumbnails/film has values outside 0\.\.149",
     same_finding_twice: r"labels must be",
     nameless_finding: r"labels must be",
+    finding_of_bytes: r"labels has names that are not UTF-8",
+    oblong_thumbnails: r"thumbnails/pixels is 8 x 9, wanted equal sides of at least 1",
+    empty_thumbnails: r"thumbnails/pixels is 0 x 0, wanted equal sides of at least 1",
+    map_without_rows: r"cam/map is 0 x 5, wanted sides of at least 1",
+    map_without_columns: r"cam/map is 3 x 0, wanted sides of at least 1",
     digest_of_letters: r"films/sha256 has values that are not",
 }
 

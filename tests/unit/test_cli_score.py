@@ -1,5 +1,6 @@
 """What `cxrscore score` says at its end: nothing that is lost goes unsaid, and no name of a file does anything."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,20 +14,8 @@ from cxrscore.score import ScoreResult
 EVIL = "ward\n\x1b[2Jall films scored\u202e.png"
 
 
-@pytest.mark.parametrize(
-    ("failed", "unread", "code", "words"),
-    [
-        ({}, (), 0, "2 of 2 films scored"),
-        ({"b.png": "blank"}, (), 3, "not scored: b.png: blank"),
-        ({}, ("ward 3 could not be read",), 3, "films may be missing: ward 3 could not be read"),
-        ({EVIL: "blank"}, (), 3, "not scored: ward[U+000A][U+001B][2Jall films scored[U+202E].png: blank"),
-        ({}, (EVIL,), 3, "films may be missing: ward[U+000A][U+001B][2Jall"),
-    ],
-)
-def test_what_was_not_scored_is_said(
-    monkeypatch: pytest.MonkeyPatch, failed: dict[str, str], unread: tuple[str, ...], code: int, words: str
-) -> None:
-    result = ScoreResult(
+def ended(failed: tuple[tuple[str, str], ...], unread: tuple[str, ...] = ()) -> ScoreResult:
+    return ScoreResult(
         output=Path("o.h5"),
         found=2,
         scored=2 - len(failed),
@@ -38,9 +27,32 @@ def test_what_was_not_scored_is_said(
         views=1,
         unread=unread,
     )
-    monkeypatch.setattr(score, "score_films", lambda *given: result)
+
+
+@pytest.mark.parametrize(
+    ("failed", "unread", "code", "words"),
+    [
+        ((), (), 0, "2 of 2 films scored"),
+        ((("b.png", "blank"),), (), 3, "not scored: b.png: blank"),
+        ((), ("ward 3 could not be read",), 3, "films may be missing: ward 3 could not be read"),
+        (((EVIL, "blank"),), (), 3, "not scored: ward[U+000A][U+001B][2Jall films scored[U+202E].png: blank"),
+        ((), (EVIL,), 3, "films may be missing: ward[U+000A][U+001B][2Jall"),
+    ],
+)
+def test_what_was_not_scored_is_said(
+    monkeypatch: pytest.MonkeyPatch, failed: tuple[tuple[str, str], ...], unread: tuple[str, ...], code: int, words: str
+) -> None:
+    monkeypatch.setattr(score, "score_films", lambda *given: ended(failed, unread))
     done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5"])
     assert (done.exit_code, words in done.stderr) == (code, True), done.stderr
+
+
+def test_films_of_one_name_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As films of the same bytes have, without paths."""
+    monkeypatch.setattr(score, "score_films", lambda *given: ended((("ab" * 32, "empty"),) * 2))
+    done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5", "--json"])
+    assert done.stderr.count(f"not scored: {'ab' * 32}: empty") == 2
+    assert json.loads(done.stdout)["failed"] == [{"film": "ab" * 32, "message": "empty"}] * 2
 
 
 def test_an_error_that_names_a_file_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

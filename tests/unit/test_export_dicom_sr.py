@@ -83,7 +83,7 @@ def export(folder, name="reports", given=None, **options):
 
 def test_the_report_says_what_was_scored_by_what(folder):
     result, (path,) = export(folder)
-    assert (result.files, result.films, result.skipped, result.unscored, result.failed) == (1, 1, 1, 1, {})
+    assert (result.files, result.films, result.skipped, result.unscored, result.failed) == (1, 1, 1, 1, ())
     report = hd.sr.srread(path)
     assert isinstance(report.content, hd.sr.MeasurementReport)
     assert report.StudyInstanceUID == UIDS["StudyInstanceUID"]
@@ -229,17 +229,17 @@ def test_tags_that_break_the_rules_are_named_and_not_quoted(folder, name, value,
     (folder / "films" / "a.dcm").write_bytes(data)
     given = scores(sha256=(sha256_bytes(data), *scores().films.sha256[1:]))
     result, files = export(folder, given=given, with_patient=True)
-    assert result.failed == {"a.dcm": f"its {name} is not as DICOM has it"}
+    assert result.failed == (("a.dcm", f"its {name} is not as DICOM has it"),)
     assert files == []
     assert value not in "".join(capfd.readouterr())
     result, files = export(folder, given=given)
-    assert (result.failed, len(files)) == ({}, 1)
+    assert (result.failed, len(files)) == ((), 1)
 
 
 def test_films_of_a_file_without_paths_are_found_by_their_hashes(folder):
     digests = scores().films.sha256
     result, files = export(folder, given=scores(path=digests))
-    assert (result.files, result.failed) == (1, {})
+    assert (result.files, result.failed) == (1, ())
     assert pydicom.dcmread(files[0]).StudyInstanceUID == UIDS["StudyInstanceUID"]
 
 
@@ -303,15 +303,25 @@ def test_what_is_no_dicom_is_told():
 def test_a_film_that_changed_or_went_is_told(folder):
     film = folder / "films" / "a.dcm"
     film.write_bytes(FILM + b"x")
-    assert export(folder, "one")[0].failed == {"a.dcm": "it has changed since it was scored"}
+    assert export(folder, "one")[0].failed == (("a.dcm", "it has changed since it was scored"),)
     film.unlink()
-    assert "not in the folder" in export(folder, "two")[0].failed["a.dcm"]
+    assert export(folder, "two")[0].failed == (("a.dcm", "it is not in the folder, or cannot be read"),)
+
+
+def test_films_of_the_same_bytes_that_went_are_told_one_by_one(folder):
+    """A file made with --no-paths has one name for them."""
+    (folder / "films" / "a.dcm").unlink()
+    digest = sha256_bytes(FILM)
+    given = few_scores([digest, digest], prob=((0.25, 0.5), (0.1, 0.9)), sha256=(digest,) * 2, kind=("dicom",) * 2)
+    result, files = export(folder, given=given)
+    assert (result.films, result.files, files) == (0, 0, [])
+    assert [film for film, _ in result.failed] == [digest, digest]
 
 
 def test_a_path_that_leads_out_of_the_folder_is_no_film_of_it(folder):
     (folder / "outside.dcm").write_bytes(FILM)
     result, files = export(folder, given=scores(path=("../outside.dcm", "b.png", "c.dcm")))
-    assert (list(result.failed), files) == (["../outside.dcm"], [])
+    assert ([film for film, _ in result.failed], files) == (["../outside.dcm"], [])
 
 
 def test_odd_names_and_a_provenance_of_any_shape_are_taken(folder):
@@ -320,7 +330,7 @@ def test_odd_names_and_a_provenance_of_any_shape_are_taken(folder):
         result, files = export(
             folder, "out", given=scores(provenance=told, findings=("a\\b\x1b", "\udcff")), overwrite=True
         )
-        assert result.failed == {}
+        assert result.failed == ()
         assert hd.sr.srread(files[0]).content.get_image_measurement_groups()
 
 
@@ -366,6 +376,6 @@ def test_real_films_have_reports(shared, tmp_path):
         output = tmp_path / str(with_patient)
         wanted = ExportOptions(output=output, kind="dicom-sr", films=films, with_patient=with_patient)
         result = export_scores(given, wanted)
-        assert (result.failed, result.files) == ({}, 6)
+        assert (result.failed, result.files) == ((), 6)
         by_instance = {hd.sr.srread(path).get_evidence()[0][2] for path in output.iterdir()}
         assert len(by_instance) == 5  # one of these six films is another with one tag changed, and has its UIDs

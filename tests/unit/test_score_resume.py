@@ -11,6 +11,7 @@ from made_run import contents
 
 from cxrscore import plugins
 from cxrscore.errors import FileFormatError, InputError
+from cxrscore.files import sha256_bytes
 from cxrscore.films import Status
 from cxrscore.score import ScoreOptions, score_films
 from cxrscore.scores import frozen_films, open_scores
@@ -86,9 +87,18 @@ def test_a_run_keeps_to_the_films_it_began_with(home):
     assert "zz new.png" not in began
     status = dict(zip(scores.films.path, scores.films.status.tolist(), strict=True))
     assert (status["001.png"], status["069.png"]) == (Status.OK, Status.UNREADABLE)
-    assert set(result.failed) == {"069.png", "broken.png"}
+    assert [film for film, _ in result.failed] == ["069.png", "broken.png"]
     assert scores.provenance["warnings"] == list(result.notes)
     assert scores.provenance["films"]["found"] == 71
+
+
+def test_films_of_the_same_bytes_fail_one_by_one_without_paths(home):
+    for name in ("e1.png", "e2.png", "e3.png"):
+        (home / "films" / name).touch()
+    result = score_films(options(home, views=1, maps=0, model=home / "a", no_paths=True))
+    assert (result.found, result.scored, len(result.failed)) == (74, 70, 4)
+    empty = [name for name, message in result.failed if message == "file of zero bytes"]
+    assert empty == [sha256_bytes(b"")] * 3
 
 
 def test_a_finished_file_of_other_films_is_not_taken_for_the_answer(home):

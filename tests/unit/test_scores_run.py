@@ -369,8 +369,11 @@ def test_an_overwriting_run_that_was_stopped_goes_on(tmp_path: Path, overwrite: 
     assert [again.done(k) for k in range(3)] == [False, True, False]
 
 
+NAN_HEAD = '{"format":"cxrscore-run","version":1,"inputs":{"a":NaN}}'
+
+
 @pytest.mark.parametrize(
-    "head", ["", "[]", "{", '{"format":"cxrscore-run","version":1}', '{"format":"x"}', "[" * 99_999]
+    "head", ["", "[]", "{", '{"format":"cxrscore-run","version":1}', '{"format":"x"}', "[" * 99_999, NAN_HEAD]
 )
 def test_a_damaged_manifest_is_named_and_overwritten_when_asked(tmp_path: Path, head: str) -> None:
     made_run(tmp_path / "out.h5")

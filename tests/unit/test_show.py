@@ -130,7 +130,7 @@ def test_nothing_reaches_the_terminal_but_letters():
     told = {"command": [evil], "warnings": [evil], "models": [{"file": evil, "document": {"licence": evil}}]}
     text = as_text(described(provenance=told, findings=(evil, "b")))
     assert all(letter.isprintable() or letter == "\n" for letter in text)
-    assert "\\x1b]0;owned" in text
+    assert "[U+001B]]0;owned" in text
 
 
 def test_long_texts_are_cut():
@@ -227,7 +227,7 @@ def test_nothing_of_a_file_becomes_markdown(model):
     card = model_card(replace(file, document={**file.document, "spec": spec, "licence": evil}))
     assert "<script>" not in card
     assert "\n# b" not in card
-    shown = r"\|a\\n# b &lt;script&gt;\[x\](http://y) \`c\` \*d\* \_e\_"
+    shown = r"\|a\[U+000A\]# b &lt;script&gt;\[x\](http://y) \`c\` \*d\* \_e\_"
     assert f"\n| {shown} | " in card
     assert f"\n## Licence\n\n{shown}\n" in card
 

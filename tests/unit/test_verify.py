@@ -1,6 +1,7 @@
 """verify: a sound file passes every claim; each kind of tampering fails its own."""
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,8 @@ from cxrscore.errors import InputError
 from cxrscore.models.architectures import initial_tensors
 from cxrscore.models.bundle import load_model, save_model
 from cxrscore.score import ScoreOptions, score_films
+from cxrscore.scores.columns import LIBVER, put
+from cxrscore.scores.layout import LAYOUT
 from cxrscore.testing import reference
 from cxrscore.testing.phantoms import golden_films
 from cxrscore.verify import as_dicts, verify_file
@@ -24,6 +27,11 @@ SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
 def golden(tensors):
     logits = reference.logits(SPEC, tensors, golden_films(32, 2))
     return {"films": 2, "logits": logits.tolist(), "error": 1e-6, "tolerance": 1e-4}
+
+
+def scored(folder, output, films, private):
+    options = {"output": output, "films": films, "no_paths": private, "model": folder / "model.safetensors"}
+    return score_films(ScoreOptions(backend="torch", device="cpu", **options)).output
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +46,7 @@ def home(tmp_path_factory) -> Path:
     tensors = initial_tensors(SPEC, 0)
     save_model(folder / "model.safetensors", tensors, document(SPEC, golden=golden(tensors)))
     for name, private in (("out.h5", False), ("private.h5", True)):
-        score_films(
-            ScoreOptions(
-                films=folder / "films",
-                output=folder / name,
-                model=folder / "model.safetensors",
-                backend="torch",
-                device="cpu",
-                no_paths=private,
-            )
-        )
+        scored(folder, folder / name, folder / "films", private)
     return folder
 
 
@@ -109,6 +108,82 @@ def test_a_changed_value_fails_its_claim(copy, name, index, value, claim):
     assert claim in failed(verify_file(copy))
 
 
+def swap(path, name, one, other):
+    with h5py.File(path, "r+") as file:
+        file[name][[one, other]] = file[name][[one, other]][::-1]
+
+
+def test_findings_that_were_swapped_fail(copy):
+    swap(copy, "labels", 0, 1)
+    assert failed(verify_file(copy)) == {"list of findings"}
+
+
+def test_a_film_that_was_taken_out_fails_where_there_are_no_paths_too(home, tmp_path):
+    with h5py.File(home / "private.h5", "r") as file, h5py.File(tmp_path / "less.h5", "w", libver=LIBVER) as less:
+        for name, value in file.attrs.items():
+            less.attrs[name] = value
+        for column in LAYOUT:
+            values = file[column.path][()]
+            on_films = column.axes[0] == "film"
+            put(less, column, values[:-1] if on_films else values)
+        for column in ("cam/film", "thumbnails/film"):
+            less[column][...] = np.minimum(less[column][...], 4)
+    assert failed(verify_file(tmp_path / "less.h5")) == {"list of films"}
+
+
+def provenance_with(path, **document):
+    with h5py.File(path, "r+") as file:
+        told = json.loads(file.attrs["provenance"])
+        told["models"][0]["document"] |= document
+        file.attrs["provenance"] = np.bytes_(json.dumps(told))
+
+
+LINE = {"method": "platt", "slope": [1, 1], "intercept": [0, 0], "fitted_on": "valid"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"calibration": "abc"},
+        {"calibration": LINE | {"slope": "ab"}},
+        {"calibration": LINE | {"slope": ["1", "1"]}},
+        {"calibration": LINE | {"slope": [1, 1, 1]}},
+        {"calibration": LINE | {"intercept": [1e300, 0]}},
+        {"calibration": {"slope": [1, 1]}},
+        {"spec": {"activation": "step"}},
+        {"spec": {"activation": ["sigmoid"]}},
+    ],
+)
+def test_a_provenance_that_nothing_follows_from_is_a_verdict(copy, document):
+    provenance_with(copy, **document)
+    found = verify_file(copy)
+    assert failed(found) == {"provenance"}
+    assert "scores" in open_ends(found)
+
+
+def test_a_calibration_is_followed(copy):
+    provenance_with(copy, calibration=LINE)
+    assert not failed(verify_file(copy))
+    provenance_with(copy, calibration=LINE | {"slope": [2, 1]})
+    assert failed(verify_file(copy)) == {"scores"}
+
+
+def test_a_provenance_against_its_schema_is_a_verdict(copy):
+    with h5py.File(copy, "r+") as file:
+        file.attrs["provenance"] = np.bytes_(json.dumps({**json.loads(file.attrs["provenance"]), "warnings": "none"}))
+    assert failed(verify_file(copy)) == {"provenance"}
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', '{"a": 1' + 400 * "0" + "}"])
+@pytest.mark.parametrize("name", ["inputs", "provenance"])
+def test_what_json_does_not_have_is_a_verdict(copy, name, text):
+    with h5py.File(copy, "r+") as file:
+        file.attrs[name] = np.bytes_(text)
+    (verdict,) = verify_file(copy)
+    assert (verdict.claim, verdict.ok) == ("format, schema and checksums", False)
+    assert f"attribute {name} is not JSON" in verdict.found
+
+
 def test_changed_inputs_fail_the_fingerprint(copy):
     with h5py.File(copy, "r+") as file:
         file.attrs["inputs"] = np.bytes_(json.dumps({**json.loads(file.attrs["inputs"]), "batch_size": 9}))
@@ -136,6 +211,33 @@ def test_changed_missing_and_new_films_are_told(home, tmp_path):
     )
 
 
+def test_films_without_a_digest_are_not_compared(home, tmp_path):
+    """Not even where films go by their digests. Nor is what cannot be read taken for a film that was added."""
+    (tmp_path / "films").mkdir()
+    for path in (home / "films").iterdir():
+        (tmp_path / "films" / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "films" / "endless.png").open("wb") as file:
+        file.truncate(1 << 33)  # of no byte on the disk
+    for private in (False, True):
+        out = scored(home, tmp_path / f"{private}.h5", tmp_path / "films", private)
+        found = verify_file(out, films=tmp_path / "films")
+        assert not failed(found)
+        assert found[-1].found.startswith("6 as they were scored; 1 not compared")
+        (tmp_path / "films" / "twin.png").write_bytes((home / "films" / "0.png").read_bytes())
+        assert "1 were not scored, such as" in verify_file(out, films=tmp_path / "films")[-1].found
+        (tmp_path / "films" / "twin.png").unlink()
+
+
+def test_one_of_two_films_alike_is_missed(home, tmp_path):
+    (tmp_path / "films").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "films" / name).write_bytes((home / "films" / "0.png").read_bytes())
+    out = scored(home, tmp_path / "out.h5", tmp_path / "films", True)
+    assert not failed(verify_file(out, films=tmp_path / "films"))
+    (tmp_path / "films" / "b.png").unlink()
+    assert verify_file(out, films=tmp_path / "films")[-1].found.startswith("1 are gone, such as ")
+
+
 def test_another_model_is_told(home, tmp_path):
     tensors = initial_tensors(SPEC, 1)
     save_model(tmp_path / "other", tensors, document(SPEC, golden=golden(tensors)))
@@ -156,3 +258,17 @@ def test_what_is_no_file_of_ours(tmp_path):
     assert failed(verify_file(tmp_path / "x")) == {"format, schema and checksums"}
     with pytest.raises(InputError, match="there is no file"):
         verify_file(tmp_path / "none")
+
+
+def test_a_file_that_cannot_be_opened_is_told(home, tmp_path):
+    with pytest.raises(InputError, match=r"cannot read the model .*no\.safetensors"):
+        verify_file(home / "out.h5", model=tmp_path / "no.safetensors")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_told(home, tmp_path):
+    (tmp_path / "x").touch(mode=0)
+    with pytest.raises(InputError, match=r"cannot read .*Permission"):
+        verify_file(tmp_path / "x")
+    with pytest.raises(InputError, match=r"cannot read the model .*Permission"):
+        verify_file(home / "out.h5", model=tmp_path / "x")

@@ -49,6 +49,7 @@ def run_demo(
         batch_size=8,
         patience=40,
         learning_rate=2e-3,
+        initial_head="random",  # from a head of zeros nothing reaches the layers below at first
         seed=seed,
     )
     say(f"cxrscore train --backend {name} --architecture tinycnn --weights none --size {SIZE} --trainable all ...")

@@ -43,7 +43,7 @@ def test_a_leak_ends_with_4_and_one_that_is_allowed_marks_all_that_follows(home)
     assert not (home / "model.safetensors").exists()
     done = cxrscore(home, *line, "--allow-leak")
     assert done.returncode == 0, done.stderr
-    assert "LEAKED: 1 films stand in another part of the split" in done.stderr
+    assert "LEAKED: 1 leaks between the parts of the split were allowed" in done.stderr
     assert "_001.png (test)" in done.stderr
     told = load_model(home / "model.safetensors").document["training"]
     assert (told["leaked"], told["leaks"]) == (True, 1)

@@ -143,9 +143,8 @@ class CamParts:
 
     logits       float32 [N,C]
     activations  float32 [N,h,w,K] at the tap
-    gradients    float32 [N,F,h,w,K], d logit of finding f / d activations; [N,F,1,1,K] where it is the same at
-                 every place of the map, as for a "gap" head (weight / (h w)). N may be 1 where it does not
-                 depend on the film.
+    gradients    float32 [N,F,h,w,K], d logit of finding f / d activations; [N,F,1,1,K] where it is the same at every
+                 place of the map, as for a "gap" head (weight / (h w)). N may be 1 where it is the same for all.
     tap          name of the layer whose output the activations are
     """
 
@@ -206,11 +205,9 @@ class Trainable(Protocol):
         ...
 
     def state(self) -> dict[str, Array]:
-        """The optimiser as named arrays: all that, with tensors(), is needed to go on as if never stopped.
-
-        The names are the same for every backend, so that one can go on where another stopped: "adam/step", int64
-        [], and for each tensor that learns "adam/m/NAME" and "adam/v/NAME", its first and second moment.
-        """
+        """The optimiser as named arrays: all that, with tensors(), is needed to go on as if never stopped. Every
+        backend has the same names: "adam/step", int64 [], and for each tensor that learns "adam/m/NAME" and
+        "adam/v/NAME", its first and second moment."""
         ...
 
     def restore(self, state: Tensors) -> None:

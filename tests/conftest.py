@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A loaded machine is slow, which is no fault of what is tested; and CI tries the same examples each time.
+settings.register_profile("cxrscore", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("cxrscore")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 from few_scores import NAN, few_scores
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cxrscore.errors import InputError, WriteError
@@ -87,14 +88,19 @@ def test_what_only_begins_as_a_number_is_defused(cell):
     assert harmless(cell).startswith("'")
 
 
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
 @given(st.text(), st.text(min_size=1), st.text())
+@example("", "0", "-0")
 def test_no_cell_of_any_file_begins_a_formula(path, finding, message):
     scores = few_scores([path], [finding], [[NAN]], message=(message,))
     for layout in ("plain", "peer"):
         text = exported(scores, "out.csv", layout=layout)
         rows = list(csv.reader(io.StringIO(text, newline="")))
         assert len(rows) == 2
-        assert not [cell for row in rows for cell in row if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and cell]
+        begun = [cell for row in rows for cell in row if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and cell]
+        assert [cell for cell in begun if not NUMBER.fullmatch(cell)] == []
 
 
 def test_names_that_are_not_utf_8_are_written_out():

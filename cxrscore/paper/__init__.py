@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore import labels as lab
-from cxrscore.errors import InputError, WriteError
-from cxrscore.files import locked, sha256_bytes, write_whole
+from cxrscore.errors import InputError
+from cxrscore.files import locked, make_folder, sha256_bytes, write_whole
 from cxrscore.files.schemas import check_document
 from cxrscore.paper import figures, maps
 from cxrscore.paper.advice import advised
@@ -45,10 +45,7 @@ def reproduce_paper(options: PaperOptions, progress: Progress = silent) -> dict[
     Returns what paper.json holds. InputError, LeakError, BackendUnavailableError and WriteError as they say.
     """
     folder = options.output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"cannot make the folder {folder}: {error.strerror}") from error
+    make_folder(folder)
     with locked(folder / "paper.lock"), advised(folder):
         split, rule, labelled = _split(options)
         cells = all_cells(options)

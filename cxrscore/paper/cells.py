@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import cxrscore
-from cxrscore.errors import FileFormatError, WriteError
-from cxrscore.files import sha256_bytes, sha256_of, write_whole
+from cxrscore.errors import FileFormatError
+from cxrscore.files import make_folder, sha256_bytes, sha256_of, write_whole
 from cxrscore.models.bundle import ModelFile, load_model
 from cxrscore.models.imagenet import weights_file
 from cxrscore.paper.advice import anew
@@ -108,7 +108,7 @@ def train_cell(cell: Cell, options: TrainOptions, data: str, folder: Path, progr
     data  digest of films, labels and split
     """
     place = folder / f"{cell.name}-{_digest(options, data)[:8]}"
-    _make(place)
+    make_folder(place)
     with anew(place):
         return _trained(cell, options, place, progress)
 
@@ -137,10 +137,3 @@ def _digest(options: TrainOptions, data: str) -> str:
     base = weights_file(options.weights, options.architecture)
     weights = "" if base is None else sha256_of(base)
     return sha256_bytes(json.dumps([cxrscore.__version__, _TRAINING, data, weights, told], sort_keys=True).encode())
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"cannot make the folder {folder}: {error.strerror}") from error

@@ -18,22 +18,23 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import pluggy
 from numpy.typing import NDArray
 
 from cxrscore.errors import InputError
+from cxrscore.spec import Activation as Activation
+from cxrscore.spec import Head as Head
+from cxrscore.spec import ModelSpec as ModelSpec
+from cxrscore.spec import Normalize as Normalize
+from cxrscore.spec import TrainablePart as TrainablePart
 
 Array: TypeAlias = NDArray[Any]
 Floats: TypeAlias = NDArray[np.float32]
 Tensors: TypeAlias = Mapping[str, Array]
 
-Normalize = Literal["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]
-Head = Literal["gap", "flatten"]
-Activation = Literal["sigmoid", "softmax"]
-TrainablePart = Literal["head", "last-block", "all"]
 Precision = Literal["fp32", "bf16"]
 BatchNorm = Literal["frozen", "batch"]
 
@@ -42,63 +43,6 @@ GROUP = "cxrscore"
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """What network to build; the same words for every backend.
-
-    architecture  a name that the backend lists in ``Backend.architectures``
-    findings      C distinct names; their order is the column order everywhere
-    size          S, side of the square input in pixels, at least 32
-    normalize     what the model does, on the device, to a film x in 0..1 before the first layer:
-                  "imagenet-rgb"    three equal channels, (x - mean) / sd of ImageNet, RGB order
-                  "imagenet-caffe"  three equal channels, 255 x - mean of ImageNet, BGR order
-                  "unit"            three equal channels, x unchanged
-                  "signed-1024"     three equal channels, 2048 x - 1024, as torchxrayvision's networks take films
-    head          "gap": mean over the feature map, then a dense layer; "flatten": dense over h*w*K
-    activation    how the core turns logits into probabilities; a backend returns logits
-    trainable     which tensors training may change: "head", "last-block" (with the head), "all"
-    """
-
-    architecture: str
-    findings: tuple[str, ...]
-    size: int = 400
-    normalize: Normalize = "imagenet-rgb"
-    head: Head = "gap"
-    activation: Activation = "sigmoid"
-    trainable: TrainablePart = "head"
-
-    def __post_init__(self) -> None:
-        if not self.findings or len(set(self.findings)) != len(self.findings):
-            raise InputError(f"findings must be distinct and at least one, not {list(self.findings)}")
-        if not 32 <= self.size <= 4096:
-            raise InputError(f"size {self.size} is outside 32..4096 pixels")
-        for name, words in _CHOICES.items():
-            if getattr(self, name) not in words:
-                raise InputError(f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(words)}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """The spec as JSON-ready values, as it stands in a model file."""
-        return {**dataclasses.asdict(self), "findings": list(self.findings)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
-        """The inverse of as_dict; raises InputError for unknown, missing or wrong values."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        if extra := sorted(set(values) - known):
-            raise InputError(f"model spec has unknown fields: {', '.join(extra)}")
-        if missing := sorted(known - set(values)):
-            raise InputError(f"model spec lacks fields: {', '.join(missing)}")
-        return cls(**{**values, "findings": tuple(values["findings"])})
-
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "normalize": get_args(Normalize),
-    "head": get_args(Head),
-    "activation": get_args(Activation),
-    "trainable": get_args(TrainablePart),
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -237,7 +237,8 @@ def stubs(module: Any, names: Any) -> str:
 
 def stub(module: Any, path: str) -> str:
     """A class or function of a module as it is written there, without the bodies of its functions."""
-    source = inspect.getsource(module)
+    home = inspect.getmodule(vars(module)[path.partition(".")[0]])  # contract.py has some of its names from spec.py
+    source = inspect.getsource(home or module)
     node: Any = ast.parse(source)
     for name in path.split("."):
         node = next(child for child in node.body if getattr(child, "name", "") == name)

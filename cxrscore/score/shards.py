@@ -17,7 +17,7 @@ from cxrscore.scores import HeatMaps, Run, Shard
 
 def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> int:
     """Computes the shards that are not there yet; returns the number of films in them."""
-    wanted = [(k, rows) for k, rows in enumerate(run.shards) if not run.done(k)]
+    wanted = [(k, run.shards[k]) for k in run.pending]
     paths = [job.paths[row] for _, rows in wanted for row in rows]
     stream = stream_films(
         job.options.films,

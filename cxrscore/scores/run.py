@@ -52,6 +52,11 @@ class Run:
         """Whether the output is there, made of exactly this run."""
         return not _manifest_file(self.output).exists() and self.manifest.same(_inputs_of(self.output))
 
+    @property
+    def pending(self) -> tuple[int, ...]:
+        """The shards that are not done yet."""
+        return tuple(shard for shard in range(len(self.shards)) if not self.done(shard))
+
     def done(self, shard: int) -> bool:
         """Whether this shard needs no scoring any more."""
         return self._look(shard) is not None or self.complete

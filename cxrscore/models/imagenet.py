@@ -21,7 +21,7 @@ import safetensors.numpy
 
 from cxrscore.contract import Array, Normalize
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files import sha256_of, whole_file
+from cxrscore.files import make_folder, sha256_of, whole_file
 from cxrscore.models.bundle import load_model, read_document, seen_films
 from cxrscore.models.foreign import Fit, Foreign, read_foreign
 from cxrscore.models.keras_h5 import read_keras_h5
@@ -186,7 +186,7 @@ def _download(source: Source, architecture: str) -> Path:
     target = cache_folder() / source.file
     if os.environ.get("CXRSCORE_OFFLINE"):
         raise InputError(_wanted(source, architecture, "CXRSCORE_OFFLINE forbids downloading"))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with whole_file(target) as part:
         try:
             digest = _fetch(source.url, part)

@@ -10,8 +10,8 @@ from typing import Any, get_args
 import numpy as np
 from matplotlib.figure import Figure
 
-from cxrscore.errors import InputError, WriteError
-from cxrscore.files import write_whole
+from cxrscore.errors import InputError
+from cxrscore.files import make_folder, write_whole
 from cxrscore.films import Status
 from cxrscore.metrics import RESAMPLES
 from cxrscore.report import figures as draw
@@ -102,10 +102,7 @@ def _save_figures(
     kind: draw.Format,
 ) -> list[Path]:
     """Writes each figure that has something to show, one after the other; the paths written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"cannot make the folder {folder} for figures: {error.strerror}") from error
+    make_folder(folder)
     told = plotted(scores.provenance)
     labelled = any(np.isfinite(one.truth).any() for one in data)
     wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [

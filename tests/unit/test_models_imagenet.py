@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 from made_models import made_model
 
-from cxrscore.errors import FileFormatError, InputError
+from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.models import imagenet
 from cxrscore.models.bundle import load_model
 from cxrscore.models.imagenet import Origin, base_weights, imagenet_file, origin_of
@@ -83,6 +83,14 @@ def test_another_file_than_the_published_one_is_not_kept(cache, server, monkeypa
     with pytest.raises(FileFormatError, match="MD5"):
         base_weights("imagenet", "densenet121")
     assert list(cache.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_made_is_an_error_of_writing(tmp_path, server, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "file" / "cache"))
+    point_to(monkeypatch, f"{server[0]}/w.h5", server[1])
+    with pytest.raises(WriteError, match="cannot make the folder"):
+        base_weights("imagenet", "densenet121")
 
 
 @pytest.mark.parametrize("way", ["offline", "missing"])

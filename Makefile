@@ -20,12 +20,14 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One process uses one framework, so each backend's conformance run is a process of its own.
+# One process uses one framework, so each backend has a conformance run of its own. A file's tests stay together: what
+# they share is made once.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 test: lint
-	$(BIN)/python -m pytest --ignore tests/conformance
-	$(BIN)/python -m pytest tests/conformance --backend torch
-	$(BIN)/python -m pytest tests/conformance --backend keras
-	$(BIN)/python -m pytest tests/conformance --backend openvino
+	$(PYTEST) --ignore tests/conformance
+	$(PYTEST) tests/conformance --backend torch
+	$(PYTEST) tests/conformance --backend keras
+	$(PYTEST) tests/conformance --backend openvino
 
 # With this and Chromium (apt-get install chromium), the tests also open the report and let axe-core look at it.
 browser:

@@ -8,8 +8,8 @@ torch.optim.Adam and BCEWithLogitsLoss; keras.applications' with train_on_batch.
 block on what the frozen layers made of the films once.
 
 A step of the whole network holds gigabytes, so each contender has the machine to itself, in a process of its own; they
-take turns by rounds. Printed are the median of all steps but the first of each process, the largest resident memory, the
-losses of the first two steps, by which one sees that all do the same, and the ratio to the plain code of the same
+take turns by rounds. Printed are the median of all steps but the first of each process, the largest resident memory,
+the losses of the first two steps, by which one sees that all do the same, and the ratio to the plain code of the same
 framework, or of the last block to our whole network.
 """
 

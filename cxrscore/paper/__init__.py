@@ -34,7 +34,7 @@ from cxrscore.paper.scoring import score_cell
 from cxrscore.progress import Progress, silent
 from cxrscore.train import TrainOptions
 from cxrscore.train.data import Data, labelled_films, read_data
-from cxrscore.train.feed import augmentation_of, film_view
+from cxrscore.train.outputs import augmentation_of, film_view
 
 __all__ = ["PaperOptions", "reproduce_paper"]
 

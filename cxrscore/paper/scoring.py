@@ -15,7 +15,8 @@ from cxrscore.models.output import probabilities
 from cxrscore.paper.cells import Cell, Trained
 from cxrscore.progress import Progress
 from cxrscore.train.data import Data
-from cxrscore.train.feed import Feed
+from cxrscore.train.final import final_logits
+from cxrscore.train.outputs import Outputs
 
 Doubles = NDArray[np.float64]
 
@@ -68,7 +69,5 @@ def log_odds(logits: Floats, activation: str) -> Doubles:
 
 def _logits(built: Model, trained: Trained, data: Data, rows: Sequence[int], progress: Progress) -> Floats:
     """Logits [n,C] of these films as they are, from what the frozen layers made of them in training where they did."""
-    # The head of a finished model is for embeddings as they are.
-    every = dataclasses.replace(data, split=dataclasses.replace(data.split, train=tuple(rows), valid=(), test=()))
-    plain = dataclasses.replace(trained.options, views=0, drop_last=False, standardize=False)
-    return Feed(built, every, plain, progress).logits(np.array(rows, np.intp), None)
+    plain = dataclasses.replace(trained.options, views=0, precision="fp32")
+    return final_logits(built, Outputs(built, data, plain, progress), data, rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Backend, Model
+from cxrscore.contract import Backend, Floats
 from cxrscore.errors import InputError
 from cxrscore.files import locked, make_folder
 from cxrscore.losses import class_weights
@@ -20,10 +20,11 @@ from cxrscore.recipes import recipe_toml
 from cxrscore.train.checkpoint import load_checkpoint
 from cxrscore.train.data import Data, read_data
 from cxrscore.train.document import model_document, recipe_of
-from cxrscore.train.feed import augmentation_of, predict
+from cxrscore.train.final import final_logits
 from cxrscore.train.loop import fit
 from cxrscore.train.operating import check_calibration
 from cxrscore.train.options import CHOICES, MONITORS, TrainOptions, TrainResult
+from cxrscore.train.outputs import augmentation_of
 from cxrscore.train.start import first_model, first_spec, run_inputs
 
 __all__ = ["CHOICES", "MONITORS", "TrainOptions", "TrainResult", "train_model"]
@@ -63,8 +64,10 @@ def _train(options: TrainOptions, folder: Path, progress: Progress, say: Say) ->
     fitted = fit(model, data, bound, options, progress, say, folder=folder, inputs=inputs, earlier=earlier)
     # The model is built anew from what is saved, so that what is tested is what others will load.
     final = backend.build(spec, fitted.tensors, device=options.device, precision="fp32")
-    test_auc = _test(final, data)
-    save_model(options.output, fitted.tensors, model_document(options, spec, data, base, final, fitted))
+    valid, test = data.split.valid, data.split.test
+    logits = final_logits(final, fitted.outputs.of_model(final), data, [*valid, *test])
+    document = model_document(options, spec, data, base, final, fitted, valid_logits=logits[: len(valid)])
+    save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
     save_run(options.output, fitted.history, fitted.best_epoch, split, recipe_toml(recipe_of(options)))
     return TrainResult(
@@ -76,7 +79,7 @@ def _train(options: TrainOptions, folder: Path, progress: Progress, say: Say) ->
         best_epoch=fitted.best_epoch,
         history=fitted.history,
         macro_auc=fitted.best["valid_macro_auc"],
-        test_auc=test_auc,
+        test_auc=_test_auc(data, logits[len(valid) :]),
     )
 
 
@@ -102,9 +105,8 @@ _SHOWN = 10
 """Leaks that are told one by one."""
 
 
-def _test(model: Model, data: Data) -> float:
+def _test_auc(data: Data, logits: Floats) -> float:
     """Macro AUC of the test films, looked at once; NaN without any."""
     if not data.split.test:
         return float("nan")
-    logits = predict(model, data.store, data.split.test)
     return macro(auc_per_finding(data.labels[list(data.split.test)], logits))

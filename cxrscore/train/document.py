@@ -18,17 +18,24 @@ from cxrscore.models.imagenet import BaseWeights
 from cxrscore.models.output import probabilities
 from cxrscore.testing.golden import golden_record
 from cxrscore.train.data import Data
-from cxrscore.train.feed import predict
 from cxrscore.train.loop import Fitted
 from cxrscore.train.operating import calibration_of, thresholds_of
 from cxrscore.train.options import TrainOptions
 
 
 def model_document(
-    options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, model: Model, fitted: Fitted
+    options: TrainOptions,
+    spec: ModelSpec,
+    data: Data,
+    base: BaseWeights | None,
+    model: Model,
+    fitted: Fitted,
+    *,
+    valid_logits: Floats,
 ) -> dict[str, Any]:
-    """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors."""
-    truth, valid_logits = data.labels[list(data.split.valid)], predict(model, data.store, data.split.valid)
+    """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors, and
+    valid_logits float32 [n,C] is what it makes of the validation films."""
+    truth = data.labels[list(data.split.valid)]
     calibration = calibration_of(truth, valid_logits, options.calibration)
     source = {"name": "none", "sha256": "", "licence": ""}
     if base is not None:

@@ -20,17 +20,19 @@ from cxrscore.train.checkpoint import Checkpoint, Row, Standing, remove_checkpoi
 from cxrscore.train.data import Data
 from cxrscore.train.feed import Feed
 from cxrscore.train.options import MONITORS, TrainOptions
+from cxrscore.train.outputs import Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What training ended with: a row of history an epoch, the chosen epoch (from 1), its AUC of each finding, and
-    all tensors of the model as they were then."""
+    """What training ended with: a row of history an epoch, the chosen epoch (from 1), its AUC of each finding,
+    all tensors of the model as they were then, and what its frozen layers made of the films."""
 
     history: list[Row]
     best_epoch: int
     valid_auc: list[float]
     tensors: dict[str, Array]
+    outputs: Outputs
 
     @property
     def best(self) -> Row:
@@ -203,4 +205,5 @@ def _chosen(model: Model, feed: Feed, standing: Standing, options: TrainOptions)
         best_epoch=len(standing.history) if last else standing.best_epoch,
         valid_auc=standing.last_auc if last else standing.valid_auc,
         tensors={**model.tensors(), **(feed.tensors() if last else standing.best)},
+        outputs=feed.outputs,
     )

@@ -149,3 +149,22 @@ def test_a_loss_may_read_the_number_of_films(backend):
     model = backend.build(TINY, None, device="cpu")
     model.fit_epoch([some_batch(TINY, 4), some_batch(TINY, 2)], Loss(name="square", function=per_film), at_rate(1e-3))
     assert set(seen) == {4, 2}
+
+
+@pytest.mark.parametrize("part", ["all", "tail", "head"])
+def test_a_model_in_bf16_learns_in_tensors_of_float32(backend, part):
+    """A batch is learned by heart about as well as in float32, by steps that bfloat16 weights could not take: there
+    1e-4 is nothing beside a weight of 0.1."""
+    losses, tensors = {}, {}
+    for precision in ("fp32", "bf16"):
+        model = backend.build(TINY, None, device="cpu", precision=precision)
+        learner, batch = model, some_batch(TINY, 4)
+        if part != "all":
+            learner, frozen = {"tail": (model.tail, model.stem), "head": (model.head, model.embed)}[part]
+            batch = replace(batch, inputs=frozen(batch.inputs))
+        losses[precision] = [learner.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-4)) for _ in range(20)]
+        tensors[precision] = learner.tensors()
+    assert losses["bf16"][-1] < losses["bf16"][0]
+    np.testing.assert_allclose(losses["bf16"], losses["fp32"], rtol=0.02)
+    assert {tensor.dtype for tensor in tensors["bf16"].values()} == {np.dtype(np.float32)}
+    assert changed(tensors["fp32"], tensors["bf16"])

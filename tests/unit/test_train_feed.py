@@ -9,7 +9,8 @@ from cxrscore.films import augment
 from cxrscore.progress import silent
 from cxrscore.train import TrainOptions
 from cxrscore.train import kept as kept_module
-from cxrscore.train.feed import Feed, augmentation_of, learner_of
+from cxrscore.train.feed import Feed
+from cxrscore.train.outputs import augmentation_of, learner_of
 
 
 @pytest.fixture(autouse=True)

@@ -32,9 +32,10 @@ class Store:
         return np.stack([self.unit(row) for row in rows])
 
 
-def some_data(train=7, valid=3, findings=2):
-    """Training films come first, then those for validation; the labels of a film are its number, odd or even."""
-    count = train + valid
+def some_data(train=7, valid=3, findings=2, test=0):
+    """Training films come first, then those for validation, then those to test on; the labels of a film are its
+    number, odd or even."""
+    count, seen = train + valid + test, train + valid
     pixels = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE), np.uint8)
     labels = np.tile((np.arange(count) % 2)[:, None], findings).astype(np.float32)
     return Data(
@@ -43,7 +44,9 @@ def some_data(train=7, valid=3, findings=2):
         labels=labels,
         findings=tuple(f"F{number}" for number in range(findings)),
         patients=(None,) * count,
-        split=Split(train=tuple(range(train)), valid=tuple(range(train, count)), test=(), rule="given"),
+        split=Split(
+            train=tuple(range(train)), valid=tuple(range(train, seen)), test=tuple(range(seen, count)), rule="given"
+        ),
         failed={},
         labels_file={"sha256": "ab"},
         leaks=(),

@@ -1,0 +1,124 @@
+"""Where the time of one training run goes: seconds by part.
+
+    python benchmarks/profile_train.py FILMS --labels CSV --size 400
+    python benchmarks/profile_train.py FILMS --labels CSV --size 400 --again   # films and outputs in the cache
+
+Runs `cxrscore train` in this process, from empty caches but for the ImageNet weights, with a clock around each part. A
+part that calls another one does not count its time twice. What runs in threads beside the network (reading and
+augmenting films) shows only where the network waited for it.
+"""
+
+import argparse
+import functools
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from cxrscore import plugins, train
+from cxrscore.models.imagenet import cache_folder
+from cxrscore.train import data, document, final, loop, outputs
+
+PARTS = (
+    (train, "base_weights", "ImageNet weights read"),
+    (train, "read_data", "labels, split"),
+    (data, "_store", "films decoded, resized, stored"),
+    (data, "_leaks", "films compared, for leaks"),
+    (train, "first_model", "network built"),
+    (outputs, "kept_outputs", "frozen layers: waiting for films, keeping"),
+    (loop, "_epoch", "epochs: steps and validation"),
+    (loop, "save_checkpoint", "checkpoints"),
+    (train, "final_logits", "final scores"),
+    (final, "_check_whole", "final scores: whole network on a few films"),
+    (document, "golden_record", "golden probe"),
+    (train, "save_model", "model file"),
+    (train, "save_run", "run folder"),
+)
+"""Functions where they are called from, and the part that they are."""
+
+
+class Clock:
+    """Seconds and calls of each part, without those of the parts that it calls."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.calls: dict[str, int] = defaultdict(int)
+        self._inner = [0.0]
+
+    def around(self, function, part: str):
+        @functools.wraps(function)
+        def timed(*args, **kwargs):
+            begun = time.perf_counter()
+            self._inner.append(0.0)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                whole = time.perf_counter() - begun
+                self.seconds[part] += whole - self._inner.pop()
+                self.calls[part] += 1
+                self._inner[-1] += whole
+
+        return timed
+
+    def install(self) -> None:
+        for module, name, part in PARTS:
+            setattr(module, name, self.around(getattr(module, name), part))
+        learner_of = outputs.learner_of
+
+        def timed_learner_of(*args):
+            learner, frozen = learner_of(*args)
+            return learner, frozen and self.around(frozen, "frozen layers: the network")
+
+        outputs.learner_of = timed_learner_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("films", type=Path)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--backend", default="torch")
+    parser.add_argument("--size", type=int, default=400)
+    parser.add_argument("--views", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--trainable", default="head")
+    parser.add_argument("--again", action="store_true", help="run twice, and time the second")
+    options = parser.parse_args()
+    clock, weights = Clock(), list(cache_folder().glob("*_imagenet_*"))
+    clock.around(imported, "framework imported")(options.backend)
+    with tempfile.TemporaryDirectory() as name:
+        for path in weights:
+            shutil.copyfile(path, Path(name) / path.name)
+        os.environ["CXRSCORE_CACHE"] = name
+        if options.again:
+            trained(options, Path(name))
+        clock.install()
+        begun = time.perf_counter()
+        result = trained(options, Path(name))
+        whole = time.perf_counter() - begun + clock.seconds["framework imported"]
+    told(clock, whole, result.films)
+
+
+def imported(backend: str) -> None:
+    for module in plugins.get_backend(backend).requires:
+        importlib.import_module(module)
+
+
+def trained(options: argparse.Namespace, folder: Path) -> train.TrainResult:
+    given = {name: getattr(options, name) for name in ("films", "labels", "backend", "size", "views", "epochs")}
+    chosen = {**given, "trainable": options.trainable, "patience": options.epochs}
+    return train.train_model(train.TrainOptions(**chosen, output=folder / "model.safetensors"))
+
+
+def told(clock: Clock, whole: float, films: dict[str, int]) -> None:
+    clock.seconds["the rest"] = whole - sum(clock.seconds.values())
+    sys.stdout.write(f"{', '.join(f'{count} {part}' for part, count in films.items())} films: {whole:.1f} s\n")
+    for part, seconds in sorted(clock.seconds.items(), key=lambda each: -each[1]):
+        sys.stdout.write(f"{seconds:8.2f} s {100 * seconds / whole:5.1f} %  {clock.calls[part] or '':>4}  {part}\n")
+
+
+if __name__ == "__main__":
+    main()

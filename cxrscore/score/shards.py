@@ -25,6 +25,7 @@ from cxrscore.films import Film, PreparedFilm, stream_films
 from cxrscore.progress import Progress
 from cxrscore.score.job import Job
 from cxrscore.score.scorer import Scored, Scorer
+from cxrscore.score.threads import one_blas_thread
 from cxrscore.scores import HeatMaps, Run, Shard
 
 Count: TypeAlias = Callable[[int], None]
@@ -54,6 +55,7 @@ def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> in
         progress("scoring", done, total)
 
     with ExitStack() as stack:
+        stack.enter_context(one_blas_thread())
         write = stack.enter_context(_writer(run))
         network = stack.enter_context(_threads(scorer.lanes, "network"))
         stack.enter_context(closing(stream))

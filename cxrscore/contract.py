@@ -141,6 +141,17 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class Levels(Protocol):
+    """A model whose predict and cam_parts take films as they are decoded, too: uint8 or uint16 [N,S,S], 0 black to 255
+    or 65535 white, which it scales on its own device, so that less is copied there. What they give is, to the bit,
+    what they give for the same films divided by 255, or 65535, in float32."""
+
+    lanes: int
+    """How many calls of predict and cam_parts may go on at once, each in a thread of its own, so that the copies of
+    one are hidden behind the work of another; 1 where they would only compete."""
+
+
+@runtime_checkable
 class Trainable(Protocol):
     """A model that can learn. One optimiser, Adam, lives inside it."""
 

@@ -19,10 +19,14 @@ CELLS = 10
 
 
 def _weighted_sum(parts: CamParts, weights: Floats) -> Floats:
-    """sum_k w_k A_k of weights [N or 1,F,K]."""
-    weights = np.broadcast_to(weights, (len(parts.activations), *weights.shape[1:]))
-    maps: Floats = np.einsum("nhwk,nfk->nfhw", parts.activations, weights, optimize=True).astype(np.float32)
-    return maps
+    """sum_k w_k A_k of weights [N or 1,F,K]: of weights that all films share, one matrix product for the batch."""
+    n, h, w, k = parts.activations.shape
+    if len(weights) == 1:
+        maps = (parts.activations.reshape(n * h * w, k) @ weights[0].T).reshape(n, h, w, weights.shape[1])
+        return np.ascontiguousarray(maps.transpose(0, 3, 1, 2), np.float32)
+    places = parts.activations.reshape(n, h * w, k).transpose(0, 2, 1)
+    each: Floats = np.matmul(weights, places).reshape(n, weights.shape[1], h, w).astype(np.float32, copy=False)
+    return each
 
 
 def cam(parts: CamParts) -> Floats:

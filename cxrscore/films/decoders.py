@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from cxrscore.films.worker import LENGTH
 COMMAND = (sys.executable, "-m", "cxrscore.films.worker")
 SECONDS = 60.0
 """A film that takes longer is given up."""
+LOOKS = 60
+"""How often in that time it is looked whether it is over: a film may take so much longer."""
 TRIES = 2
 """A film is given up after so many crashes: the first may have been another's doing, such as a full memory."""
 
@@ -42,29 +45,33 @@ class _Decoder:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._due: float | None = None
+        self._late = False
+        self._turn = threading.Lock()
 
     def prepare(self, order: dict[str, Any]) -> PreparedFilm:
         """The film of this order; _GoneError if the process did not live to give it."""
         process = self._process = self._process or _started()
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(SECONDS, give_up)
-        timer.start()
+        self._late, self._due = False, time.monotonic() + SECONDS
         try:
             return _asked(process, order)
         except (OSError, EOFError, ValueError, KeyError, TypeError):
             process.kill()
             code = process.wait()
             self.close()
-            if late.is_set():
+            if self._late:
                 raise _GoneError(Status.TIMED_OUT, f"took longer than {SECONDS:g} s") from None
             raise _GoneError(Status.CRASHED, f"crashed ({_end(code)})") from None
         finally:
-            timer.cancel()
+            with self._turn:
+                self._due = None
+
+    def end_if_late(self) -> None:
+        """Ends the process if the film that it is at is due; asked from another thread, again and again."""
+        with self._turn:
+            if self._due is not None and self._process is not None and time.monotonic() > self._due:
+                self._late = True
+                self._process.kill()
 
     def close(self) -> None:
         """Ends the process, if there is one."""
@@ -127,6 +134,34 @@ def _end(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
+class _Watch:
+    """One thread that ends processes whose film is due, begun with the first film. A timer for each film would take the
+    parent process longer than all else that it does for it."""
+
+    def __init__(self, decoders: Sequence[_Decoder]) -> None:
+        self._decoders = decoders
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="films-watch", daemon=True)
+        self._start = threading.Lock()
+
+    def start(self) -> None:
+        """Unless it was started before."""
+        with self._start:
+            if self._thread.ident is None:
+                self._thread.start()
+
+    def _look(self) -> None:
+        while not self._ended.wait(SECONDS / LOOKS):
+            for decoder in self._decoders:
+                decoder.end_if_late()
+
+    def end(self) -> None:
+        self._ended.set()
+        with self._start:
+            if self._thread.ident is not None:
+                self._thread.join()
+
+
 class Decoders:
     """So many processes that prepare films; safe to use from as many threads."""
 
@@ -139,6 +174,7 @@ class Decoders:
         any_modality: bool = False,
     ) -> None:
         self._all = [_Decoder() for _ in range(workers)]
+        self._watch = _Watch(self._all)
         self._idle: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
         for decoder in self._all:
             self._idle.put(decoder)
@@ -151,6 +187,7 @@ class Decoders:
     def prepare(self, path: Path) -> PreparedFilm:
         """As prepared.prepare, with the statuses CRASHED and TIMED_OUT for films that end their process. Of those the
         bytes are hashed here: that needs no codec."""
+        self._watch.start()
         decoder = self._idle.get()
         try:
             found = _tried(decoder, {**self._order, "path": str(path)})
@@ -161,7 +198,8 @@ class Decoders:
         return replace(found, film=replace(found.film, sha256=film_digest(path)))
 
     def close(self) -> None:
-        """Ends all processes."""
+        """Ends all processes, and the thread that watches them."""
+        self._watch.end()
         for decoder in self._all:
             decoder.close()
 

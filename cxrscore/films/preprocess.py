@@ -61,12 +61,12 @@ def preprocess(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     return _resized(_middle(pixels) if preprocessing.fit == "crop" else pixels, side, side)
 
 
-def to_unit(pixels: Pixels) -> Floats:
-    """float32 of the same shape, 0 black..1 white, of 8- or 16-bit pixels of any shape.
+def to_unit(pixels: Pixels, out: Floats | None = None) -> Floats:
+    """float32 of the same shape, 0 black..1 white, of 8- or 16-bit pixels of any shape; in ``out``, if it is given.
 
     8-bit v and 16-bit 257 v give the same number to the bit: both divisions are exact and rounded once.
     """
-    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    return np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), out=out, dtype=np.float32)
 
 
 def thumbnail(pixels: Pixels, side: int) -> NDArray[np.uint8]:

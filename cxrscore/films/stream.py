@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ def stream_films(
     workers: int,
     ahead: int = 32,
     any_modality: bool = False,
-) -> Iterator[PreparedFilm]:
+) -> Generator[PreparedFilm]:
     """The films at `paths` below `folder`, in that order, each decoded once, by one of `workers` processes; `also`
     are further preprocessings that squares are wanted by.
 
@@ -36,7 +36,7 @@ def stream_films(
     return _stream([folder / path for path in paths], decoders, workers, ahead)
 
 
-def _stream(files: Sequence[Path], decoders: Decoders, workers: int, ahead: int) -> Iterator[PreparedFilm]:
+def _stream(files: Sequence[Path], decoders: Decoders, workers: int, ahead: int) -> Generator[PreparedFilm]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="films")
     try:
         begun = (pool.submit(decoders.prepare, file) for file in files)

@@ -268,6 +268,16 @@ def check_inputs(inputs: Floats, shape: Shape) -> Floats:
     return np.ascontiguousarray(inputs)
 
 
+def check_films(films: Array, side: int) -> Array:
+    """The array itself if it is films of this side as a model that is Levels takes them: float32, uint8 or uint16
+    [N,S,S]; else an InputError that says what it is."""
+    if films.dtype not in (np.uint8, np.uint16):
+        return check_inputs(films, (side, side))
+    if films.shape[1:] != (side, side):
+        raise InputError(f"got {films.dtype} {list(films.shape)}, wanted it, or float32, [N, {side}, {side}]")
+    return np.ascontiguousarray(films)
+
+
 def check_adam_state(shapes: Mapping[str, Shape], state: Tensors) -> dict[str, Array]:
     """The optimiser's arrays for tensors of these shapes; InputError unless exactly those are given."""
     wanted = {"adam/step": ()} | {f"adam/{moment}/{name}": shape for moment in "mv" for name, shape in shapes.items()}

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore import plugins
-from cxrscore.contract import Explainable, Explainer, Floats, Model
+from cxrscore.contract import Array, Explainable, Explainer, Floats, Levels, Model
 from cxrscore.errors import CheckError
 from cxrscore.explainers import explain
-from cxrscore.films import PreparedFilm, resize_maps, to_unit
+from cxrscore.films import Pixels, PreparedFilm, resize_maps, to_unit
 from cxrscore.models.bundle import ModelFile
 from cxrscore.models.output import Output, mean_logits, mean_probabilities
 from cxrscore.score.job import Job
@@ -20,50 +21,97 @@ from cxrscore.testing.golden import check_golden, golden_drift
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A batch of n films as the networks take it, made up to the size of a batch by black films.
+
+    films   n
+    inputs  of each model [B,S,S]: float32 0..1, or uint8 or uint16 levels where the model takes these
+    views   of each model, its further views, float32 [B,S,S] each
+    """
+
+    films: int
+    inputs: Sequence[Array]
+    views: Sequence[Sequence[Floats]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scored:
     """What a batch of n films gave.
 
-    logit  float32 [n,C]: what the model returned; where scores are means, that of the mean probability
-    prob   float32 [n,C] in 0..1
-    order  int [n,C]: the findings of each film, most probable first
-    maps   float32 [n,C,h,w], None if none are wanted
+    logit     float32 [n,C]: what the model returned; where scores are means, that of the mean probability
+    prob      float32 [n,C] in 0..1
+    findings  int16 [n,M]: the M findings that maps are kept of, the film's most probable first
+    maps      float16 [n,M,h,w] of these; M may be 0
     """
 
     logit: Floats
     prob: Floats
-    order: np.ndarray[tuple[int, ...], np.dtype[np.intp]]
-    maps: Floats | None
+    findings: NDArray[np.int16]
+    maps: NDArray[np.float16]
 
 
 class _Member:
     """One model, in batches of one constant size, so that no shape is compiled twice.
 
     square  which of a film's squares it takes
+    levels  whether it is given them as they are
     """
 
-    def __init__(self, file: ModelFile, model: Model, square: int, batch_size: int) -> None:
+    def __init__(self, file: ModelFile, model: Model, square: int, batch_size: int, *, levels: bool) -> None:
         self.model, self.square, self.tap = model, square, ""
-        self._file, self._size = file, batch_size
+        self.lanes = model.lanes if levels and isinstance(model, Levels) else 1
+        self._file, self._size, self._levels = file, batch_size, levels and isinstance(model, Levels)
 
-    def films(self, batch: Sequence[PreparedFilm]) -> Floats:
-        return np.stack([to_unit((film.pixels, *film.more)[self.square]) for film in batch])  # type: ignore[arg-type]
+    def inputs(self, batch: Sequence[PreparedFilm]) -> Array:
+        squares = [_square(film, self.square) for film in batch]
+        return batch_of_levels(squares, self._size) if self._levels else batch_of_units(squares, self._size)
 
-    def output(self, films: Floats) -> Output:
-        """Of films float32 [n,S,S], n <= batch size."""
-        return self._output(self.model.predict(self._padded(films))[: len(films)])
+    def views(self, batch: Sequence[PreparedFilm], seed: int, number: int) -> Floats:
+        """View ``number`` of each film."""
+        side = self.model.spec.size
+        views = np.zeros((self._size, side, side), np.float32)
+        for place, film in enumerate(batch):
+            views[place] = view_of(to_unit(_square(film, self.square)), film.film.sha256, seed, number)
+        return views
 
-    def explained(self, films: Floats, explainer: Explainer, tap: str | None) -> tuple[Output, Floats]:
+    def output(self, films: Array, count: int) -> Output:
+        """Of the first ``count`` of the films [B,S,S]."""
+        return self._output(self.model.predict(films)[:count])
+
+    def explained(self, films: Array, count: int, explainer: Explainer, tap: str | None) -> tuple[Output, Floats]:
         """The same, with maps float32 [n,C,h,w]."""
         findings = range(len(self.model.spec.findings))
-        logits, maps, self.tap = explain(explainer, self.model, self._padded(films), findings, tap)
-        return self._output(logits[: len(films)]), maps[: len(films)]
+        logits, maps, self.tap = explain(explainer, self.model, films, findings, tap)
+        return self._output(logits[:count]), maps[:count]
 
     def _output(self, logits: Floats) -> Output:
         calibration = self._file.document.get("calibration")
         return Output(logits=logits, activation=self._file.spec.activation, calibration=calibration)
 
-    def _padded(self, films: Floats) -> Floats:
-        return np.concatenate([films, np.zeros((self._size - len(films), *films.shape[1:]), np.float32)])
+
+def _square(film: PreparedFilm, number: int) -> Pixels:
+    square = (film.pixels, *film.more)[number]
+    assert square is not None  # only films that could be read are scored
+    return square
+
+
+def batch_of_units(squares: Sequence[Pixels], size: int) -> Floats:
+    """Squares [S,S] as float32 [size,S,S] in 0..1, black where there are no more squares."""
+    films = np.zeros((size, *squares[0].shape), np.float32)
+    for film, square in zip(films, squares, strict=False):
+        to_unit(square, out=film)
+    return films
+
+
+def batch_of_levels(squares: Sequence[Pixels], size: int) -> Pixels:
+    """The same as uint8 [size,S,S]; as uint16 where one is: of such films, level v is 257 v, which is the same grey."""
+    deep = any(square.dtype == np.uint16 for square in squares)
+    films = np.zeros((size, *squares[0].shape), np.uint16 if deep else np.uint8)
+    for film, square in zip(films, squares, strict=False):
+        film[...] = square
+        if film.dtype != square.dtype:
+            film *= 257
+    return films
 
 
 class Scorer:
@@ -75,16 +123,24 @@ class Scorer:
 
     def __init__(self, job: Job) -> None:
         self._views, self._seed = max(1, job.options.views), job.options.seed
+        self._explainer = plugins.get_explainer(job.options.explainer)
+        levels = self._explainer.from_parts is not None  # one that works on the film itself is written for 0..1
         given = zip(job.files, job.models, job.preprocessings, strict=True)
         size = job.options.batch_size
-        self._members = [_Member(file, model, job.squares.index(own), size) for file, model, own in given]
-        self._explainer = plugins.get_explainer(job.options.explainer)
-        self._wanted_tap = job.options.tap
+        self._members = [
+            _Member(file, model, job.squares.index(own), size, levels=levels) for file, model, own in given
+        ]
+        self._size, self._wanted_tap = size, job.options.tap
         fits = [own.fit for own in job.preprocessings]
         self._shown = [member for member, fit in zip(self._members, fits, strict=True) if fit == fits[0]]
         explained = all(isinstance(member.model, Explainable) for member in self._shown)
         able = explained or self._explainer.from_scores is not None
         self._maps = min(job.options.maps, len(job.findings)) if able else 0
+
+    @property
+    def lanes(self) -> int:
+        """How many batches may be in the networks at once."""
+        return min(member.lanes for member in self._members)
 
     def tap(self) -> str:
         """The layer that the maps are taken at, "" without maps; where models differ in it, that of each of them. A
@@ -92,46 +148,44 @@ class Scorer:
         for member in self._shown if self._maps else ():
             if not member.tap:
                 side = member.model.spec.size
-                member.explained(np.zeros((1, side, side), np.float32), self._explainer, self._wanted_tap)
+                blank = np.zeros((self._size, side, side), np.float32)
+                member.explained(blank, 1, self._explainer, self._wanted_tap)
         taps = [member.tap for member in self._shown]
         return taps[0] if len(set(taps)) == 1 else ", ".join(taps)
 
-    def __call__(self, batch: Sequence[PreparedFilm]) -> Scored:
-        """The scores of films that have pixels, as many as a batch holds or fewer."""
-        outputs: list[Output] = []
-        maps: list[Floats] = []
-        for member in self._members:
-            films = member.films(batch)
-            if self._maps and member in self._shown:
-                output, own = member.explained(films, self._explainer, self._wanted_tap)
-                maps.append(own)
-            else:
-                output = member.output(films)
-            outputs += [output, *(member.output(view) for view in self._further_views(films, batch))]
-        odds = mean_logits(outputs)
-        single = len(outputs) == 1
-        return Scored(
-            logit=outputs[0].logits if single else odds,
-            prob=mean_probabilities(outputs),
-            order=np.argsort(-odds, axis=1, kind="stable"),
-            maps=mean_map(maps) if maps else None,
+    def prepare(self, batch: Sequence[PreparedFilm]) -> Prepared:
+        """Films that have pixels, as many as a batch holds or fewer but one at least, as arrays."""
+        numbers = range(1, self._views)
+        return Prepared(
+            films=len(batch),
+            inputs=[member.inputs(batch) for member in self._members],
+            views=[[member.views(batch, self._seed, number) for number in numbers] for member in self._members],
         )
 
-    def _further_views(self, films: Floats, batch: Sequence[PreparedFilm]) -> list[Floats]:
-        """The films again, once for each view that is not the film itself."""
-        return [
-            np.stack(
-                [view_of(film, one.film.sha256, self._seed, number) for film, one in zip(films, batch, strict=True)]
-            )
-            for number in range(1, self._views)
-        ]
+    def __call__(self, batch: Prepared) -> Scored:
+        """Their scores. May be called from as many threads at once as there are lanes."""
+        outputs: list[Output] = []
+        maps: list[Floats] = []
+        for member, films, views in zip(self._members, batch.inputs, batch.views, strict=True):
+            if self._maps and member in self._shown:
+                output, own = member.explained(films, batch.films, self._explainer, self._wanted_tap)
+                maps.append(own)
+            else:
+                output = member.output(films, batch.films)
+            outputs += [output, *(member.output(view, batch.films) for view in views)]
+        odds = mean_logits(outputs)
+        order = np.argsort(-odds, axis=1, kind="stable")[:, : self._maps]
+        return Scored(
+            logit=outputs[0].logits if len(outputs) == 1 else odds,
+            prob=mean_probabilities(outputs),
+            findings=order.astype(np.int16),
+            maps=_kept(mean_map(maps), order) if maps else np.zeros((batch.films, 0, 1, 1), np.float16),
+        )
 
-    def top(self, scored: Scored, rows: Sequence[int]) -> list[tuple[int, int, Floats]]:
-        """(row of the run, finding, map) of each film's most probable findings, most probable first."""
-        if scored.maps is None:
-            return []
-        chosen = scored.order[:, : self._maps]
-        return [(row, int(f), scored.maps[i, f]) for i, row in enumerate(rows) for f in chosen[i]]
+
+def _kept(maps: Floats, findings: NDArray[np.intp]) -> NDArray[np.float16]:
+    """Of maps [n,C,h,w], those of the findings [n,M] of each film."""
+    return maps[np.arange(len(maps))[:, None], findings].astype(np.float16)
 
 
 def mean_map(maps: Sequence[Floats]) -> Floats:

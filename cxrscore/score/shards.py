@@ -1,22 +1,41 @@
-"""The shards of a run: films streamed from disk, scored in batches, written shard by shard."""
+"""The shards of a run: films streamed from disk, scored in batches, written shard by shard, all at the same time.
+
+    processes       decode films and make them square (films.stream)
+    this thread     makes them arrays, batch by batch, and puts what comes out in its place
+    network         one thread, or one a lane of the model: scores, heat maps
+    writer          one thread: packs a shard and writes it
+
+Each waits only for what it needs. One batch, and one shard, may wait besides those at work; so memory is bounded, and
+a disk or a network that is slow holds up the decoding.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 
-from cxrscore.contract import Floats
-from cxrscore.films import PreparedFilm, stream_films
+from cxrscore.films import Film, PreparedFilm, stream_films
 from cxrscore.progress import Progress
 from cxrscore.score.job import Job
-from cxrscore.score.scorer import Scorer
+from cxrscore.score.scorer import Scored, Scorer
+from cxrscore.score.threads import one_blas_thread
 from cxrscore.scores import HeatMaps, Run, Shard
+
+Count: TypeAlias = Callable[[int], None]
 
 
 def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> int:
-    """Computes the shards that are not there yet; returns the number of films in them."""
+    """Computes the shards that are not there yet; returns the number of films in them.
+
+    A run that is stopped first writes the shard that is ready, then ends its threads and processes.
+    """
     wanted = [(k, run.shards[k]) for k in run.pending]
     paths = [job.paths[row] for _, rows in wanted for row in rows]
     stream = stream_films(
@@ -29,64 +48,152 @@ def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> in
     )
     total, done = len(job.paths), len(job.paths) - len(paths)
     progress("scoring", done, total)
-    for k, rows in wanted:
 
-        def count(films: int) -> None:
-            nonlocal done
-            done += films
-            progress("scoring", done, total)
+    def count(films: int) -> None:
+        nonlocal done
+        done += films
+        progress("scoring", done, total)
 
-        run.write(k, _shard(stream, rows, scorer, job, count))
+    with ExitStack() as stack:
+        stack.enter_context(one_blas_thread())
+        write = stack.enter_context(_writer(run))
+        network = stack.enter_context(_threads(scorer.lanes, "network"))
+        stack.enter_context(closing(stream))
+        waiting: deque[_Batch] = deque()
+        for batch in _batches(stream, wanted, job, count):
+            while len(waiting) > scorer.lanes:
+                _land(waiting.popleft(), write, count)
+            waiting.append(batch)
+            if batch.films:
+                batch.scored = network.submit(scorer, scorer.prepare(batch.films))
+                batch.films = []  # their pixels are in the arrays now
+        while waiting:
+            _land(waiting.popleft(), write, count)
     return len(paths)
 
 
-def _shard(
-    stream: Iterator[PreparedFilm], rows: range, scorer: Scorer, job: Job, count: Callable[[int], None]
-) -> Shard:
-    """The rows of one shard. Films that could not be read keep NaN; the others fill batches in order."""
-    n = len(rows)
-    logit = np.full((n, len(job.findings)), np.nan, np.float32)
-    prob = np.full_like(logit, np.nan)
-    films, kept = [], []
-    batch: list[tuple[int, PreparedFilm]] = []
+class _Filling:
+    """A shard while its rows come in. Films that could not be read keep NaN."""
 
-    def flush() -> None:
-        places = [place for place, _ in batch]
-        scored = scorer([film for _, film in batch])
-        logit[places], prob[places] = scored.logit, scored.prob
-        kept.extend(scorer.top(scored, [rows[place] for place in places]))
-        count(len(batch))
-        batch.clear()
+    def __init__(self, number: int, rows: range, findings: int) -> None:
+        self.number = number
+        self._rows = rows
+        self.films: list[Film] = []
+        self._logit = np.full((len(rows), findings), np.nan, np.float32)
+        self._prob = np.full_like(self._logit, np.nan)
+        self._maps: list[HeatMaps] = []
 
-    for place, prepared in enumerate(islice(stream, n)):
-        films.append(prepared.film)
-        if prepared.pixels is None:
-            count(1)
-            continue
-        batch.append((place, prepared))
-        if len(batch) == job.options.batch_size:
-            flush()
-    if batch:
-        flush()
-    return Shard(
-        logit=logit,
-        prob=prob,
-        status=np.array([film.status for film in films], np.uint8),
-        message=[film.message for film in films],
-        kind=[film.kind for film in films],
-        modality=[film.modality for film in films],
-        view=[film.view for film in films],
-        sha256=[film.sha256 for film in films],
-        width=np.array([film.width for film in films], np.uint32),
-        height=np.array([film.height for film in films], np.uint32),
-        heat_maps=_heat_maps(kept),
-    )
+    def fill(self, places: Sequence[int], scored: Scored) -> None:
+        """What the films at these places, counted from the shard's first, were scored."""
+        self._logit[places], self._prob[places] = scored.logit, scored.prob
+        film = np.array([self._rows[place] for place in places], np.int32)
+        n, kept, *side = scored.maps.shape
+        self._maps.append(
+            HeatMaps(
+                map=scored.maps.reshape(n * kept, *side),
+                film=np.repeat(film, kept),
+                finding=scored.findings.reshape(n * kept),
+            )
+        )
+
+    def shard(self) -> Shard:
+        """The whole of it, once every row is there."""
+        films = self.films
+        return Shard(
+            logit=self._logit,
+            prob=self._prob,
+            status=np.array([film.status for film in films], np.uint8),
+            message=[film.message for film in films],
+            kind=[film.kind for film in films],
+            modality=[film.modality for film in films],
+            view=[film.view for film in films],
+            sha256=[film.sha256 for film in films],
+            width=np.array([film.width for film in films], np.uint32),
+            height=np.array([film.height for film in films], np.uint32),
+            heat_maps=_joined(self._maps),
+        )
 
 
-def _heat_maps(kept: list[tuple[int, int, Floats]]) -> HeatMaps:
-    maps = np.stack([m for _, _, m in kept]) if kept else np.zeros((0, 1, 1))
+def _joined(maps: Sequence[HeatMaps]) -> HeatMaps:
+    if not maps:
+        return HeatMaps(map=np.zeros((0, 1, 1), np.float16), film=np.zeros(0, np.int32), finding=np.zeros(0, np.int16))
     return HeatMaps(
-        map=maps.astype(np.float16),
-        film=np.array([row for row, _, _ in kept], np.int32),
-        finding=np.array([finding for _, finding, _ in kept], np.int16),
+        map=np.concatenate([one.map for one in maps]),
+        film=np.concatenate([one.film for one in maps]),
+        finding=np.concatenate([one.finding for one in maps]),
     )
+
+
+@dataclass(kw_only=True)
+class _Batch:
+    """Films of one shard that go through the networks together.
+
+    films   those that have pixels, in order
+    places  theirs in the shard
+    last    whether the shard ends with it; only then it may be of no film
+    scored  what becomes of it, None of no film
+    """
+
+    shard: _Filling
+    films: list[PreparedFilm] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    last: bool = False
+    scored: Future[Scored] | None = None
+
+
+def _batches(
+    stream: Iterator[PreparedFilm], wanted: Sequence[tuple[int, range]], job: Job, count: Count
+) -> Iterator[_Batch]:
+    """Batches never cross shards: what a film is computed with does not depend on which shards were there already."""
+    for number, rows in wanted:
+        shard = _Filling(number, rows, len(job.findings))
+        batch = _Batch(shard=shard)
+        for place, prepared in enumerate(islice(stream, len(rows))):
+            shard.films.append(prepared.film)
+            if prepared.pixels is None:
+                count(1)
+                continue
+            if len(batch.films) == job.options.batch_size:
+                yield batch
+                batch = _Batch(shard=shard)
+            batch.films.append(prepared)
+            batch.places.append(place)
+        batch.last = True
+        yield batch
+
+
+def _land(batch: _Batch, write: Callable[[int, Shard], None], count: Count) -> None:
+    """Waits for the scores of a batch; passes its shard on if it was the last."""
+    if batch.scored is not None:
+        batch.shard.fill(batch.places, batch.scored.result())
+        count(len(batch.places))
+    if batch.last:
+        write(batch.shard.number, batch.shard.shard())
+
+
+@contextmanager
+def _writer(run: Run) -> Iterator[Callable[[int, Shard], None]]:
+    """Run.write in a thread of its own. It takes a shard when the one before is written; an error in writing is raised
+    when the next one is given, or at the end."""
+    last: Future[None] | None = None
+
+    def write(number: int, content: Shard) -> None:
+        nonlocal last
+        if last is not None:
+            last.result()
+        last = pool.submit(run.write, number, content)
+
+    with ThreadPoolExecutor(1, "writer") as pool:
+        yield write
+        if last is not None:
+            last.result()
+
+
+@contextmanager
+def _threads(number: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads that at the end finish what they are at, and leave what they have not begun."""
+    pool = ThreadPoolExecutor(number, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

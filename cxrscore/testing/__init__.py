@@ -34,7 +34,7 @@ class BackendCases(
     SettingsCases,
     DividedCases,
 ):
-    """Every case of a backend, B01 to B51; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
+    """Every case of a backend, B01 to B52; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
 
 
 __all__ = [

@@ -8,6 +8,7 @@ import gc
 import os
 import unittest
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,14 @@ from typing import get_args
 
 import numpy as np
 
-from cxrscore.contract import Backend, Embedding, Explainable, Floats, Model, Normalize
+from cxrscore.contract import Array, Backend, Embedding, Explainable, Floats, Levels, Model, Normalize
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.testing import reference
-from cxrscore.testing.cases import Cases, expect, expect_near, expect_refusal
+from cxrscore.testing.cases import Cases, expect, expect_near, expect_refusal, needs
 from cxrscore.testing.subject import (
     build,
     known_architectures,
+    levelled,
     lively_tensors,
     need_reference,
     smallest_spec,
@@ -45,6 +47,10 @@ def _results(model: Model, films: Floats) -> Iterator[tuple[str, Floats]]:
     yield "predict", model.predict(films)
     if isinstance(model, Embedding):
         yield "embed", model.embed(films)
+    yield from _parts(model, films)
+
+
+def _parts(model: Model, films: Array) -> Iterator[tuple[str, Floats]]:
     if isinstance(model, Explainable):
         parts = model.cam_parts(films, [0])
         yield "cam_parts: logits", parts.logits
@@ -115,11 +121,13 @@ class ScoreCases(Cases):
             expect_near(found, kept[what], 1e-5, f"{what}, after writing to an earlier result")
 
     def test_b17_films_of_another_shape_or_dtype_are_refused(self, backend: Backend) -> None:
-        """predict() of anything but float32 [N,S,S] raises an InputError that says float32."""
+        """predict() of anything but float32 [N,S,S], or what a model that is Levels takes besides, raises an InputError
+        that says float32."""
         model = _lively(backend)
-        side = model.spec.size
-        wrong = [np.zeros(shape, np.float32) for shape in ((2, side + 4, side + 4), (side, side), (2, side, side, 1))]
-        wrong += [np.zeros((2, side, side), kind) for kind in (np.float64, np.uint8)]
+        side, taken = model.spec.size, isinstance(model, Levels)
+        shapes = ((2, side + 4, side + 4), (side, side), (2, side, side, 1))
+        wrong = [np.zeros(shape, kind) for shape in shapes for kind in (np.float32, np.uint8)]
+        wrong += [np.zeros((2, side, side), kind) for kind in (np.float64, np.int32, *(() if taken else (np.uint8,)))]
         for films in wrong:
             what = f"films {films.dtype} {list(films.shape)}"
             expect_refusal(partial(model.predict, films), InputError, "float32", what)
@@ -183,6 +191,33 @@ class ScoreCases(Cases):
         grown, bound = _resident() - before, 200 * spec.size**2 * 4 / 4
         self.note(f"{grown / MIB:+.1f} MiB, bound {bound / MIB:.0f} MiB")
         expect(grown <= bound, f"200 films left the process {grown / MIB:.0f} MiB larger, wanted {bound / MIB:.0f}")
+
+    @needs(Levels)
+    def test_b52_levels_are_the_films_they_stand_for(self, backend: Backend) -> None:
+        """For uint8 and uint16 films, predict() and cam_parts() give what they give for these films divided by 255, or
+        65535, in float32, within 1e-6 of the largest: called one after the other, and by as many threads at once as
+        ``lanes`` says, which is 1 or more, each with films of its own."""
+        model = _lively(backend)
+        lanes = levelled(model).lanes
+        expect(lanes >= 1, f"lanes is {lanes}, wanted 1 or more")
+        for most in (255, 65535):
+            films = [_levels(2, model.spec.size, seed, most) for seed in range(lanes)]
+            wanted = [dict(_scored(model, np.divide(one, np.float32(most), dtype=np.float32))) for one in films]
+            with ThreadPoolExecutor(lanes) as pool:
+                together = [*pool.map(lambda one: dict(_scored(model, one)), films)]
+            for found in (together, [dict(_scored(model, one)) for one in films]):
+                for mine, exact in zip(found, wanted, strict=True):
+                    for what, values in exact.items():
+                        expect_near(mine[what], values, 1e-6, f"{what} of levels up to {most}")
+
+
+def _levels(count: int, side: int, seed: int, most: int) -> Array:
+    return (some_films(count, side, seed) * np.float32(most)).astype(np.uint8 if most == 255 else np.uint16)
+
+
+def _scored(model: Model, films: Array) -> Iterator[tuple[str, Floats]]:
+    yield "predict", model.predict(films)
+    yield from _parts(model, films)
 
 
 def _score(model: Model, batches: int) -> None:

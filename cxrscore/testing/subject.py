@@ -16,6 +16,7 @@ from cxrscore.contract import (
     Embedding,
     Explainable,
     Floats,
+    Levels,
     Model,
     ModelSpec,
     Optimiser,
@@ -74,6 +75,11 @@ def embedding(model: object) -> Embedding:
 
 def divided(model: object) -> Divided:
     found: Divided = _need(Divided, model)
+    return found
+
+
+def levelled(model: object) -> Levels:
+    found: Levels = _need(Levels, model)
     return found
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from cxrscore.contract import Array, Batch, BatchNorm, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
+    check_films,
     check_inputs,
     check_tap,
     check_tensors,
@@ -27,6 +28,7 @@ from cxrscore.models.architectures import (
     trainable_names,
 )
 from cxrscore_torch.allocator import keep_freed_memory
+from cxrscore_torch.lanes import Direct, Lanes, Pass, full_float32
 from cxrscore_torch.nets import Network, from_neutral, neutral_tensors, to_neutral, to_numpy
 from cxrscore_torch.optimiser import Adam
 
@@ -44,7 +46,7 @@ def build(
     for name, value in values.items():
         own[name].requires_grad_(False)
         own[name].copy_(from_neutral(torch.from_numpy(value)))
-    return TorchModel(spec, network)
+    return TorchModel(spec, network, Lanes(place) if place.type == "cuda" else Direct())
 
 
 def _found(device: str) -> torch.device:
@@ -53,21 +55,6 @@ def _found(device: str) -> torch.device:
     if wanted not in there:
         raise BackendUnavailableError(f"device {device!r} is not there for PyTorch, which has {', '.join(there)}")
     return torch.device(wanted)
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """Keeps CUDA from cutting float32 factors to the 10-bit mantissa of TF32: that moves logits by about 1e-3.
-
-    The switches belong to the process, so they are put back.
-    """
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 class _Learner:
@@ -82,6 +69,7 @@ class _Learner:
         names: Collection[str],
         learning: Collection[str],
         shape: tuple[int, ...],
+        compute: Direct | Lanes,
     ) -> None:
         own = neutral_tensors(network)
         self.spec = spec
@@ -89,6 +77,7 @@ class _Learner:
         self._tensors = {name: own[name] for name in tensor_shapes(spec) if name in names}
         self._learning = {name: tensor for name, tensor in self._tensors.items() if name in learning}
         self._input_shape = shape
+        self._compute = compute
         self._place = self._tensors["head/bias"].device
         self.framework = f"torch {torch.__version__}"
         self.device = str(self._place)
@@ -96,9 +85,11 @@ class _Learner:
     def _logits(self, inputs: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def _scores(self, inputs: Tensor) -> Sequence[Tensor]:
+        return (self._logits(inputs),)
+
     def predict(self, films: Floats) -> Floats:
-        with torch.inference_mode(), _full_float32():
-            return to_numpy(self._logits(self._inputs(films)))
+        return self._compute(self._scores, check_inputs(films, self._input_shape))[0]
 
     def tensors(self) -> dict[str, Array]:
         return {name: to_numpy(to_neutral(tensor)) for name, tensor in self._tensors.items()}
@@ -126,7 +117,7 @@ class _Learner:
         inputs = self._inputs(batch.inputs)
         labels = torch.tensor(check_inputs(batch.labels, (len(self.spec.findings),)), device=self._place)
         self._adam.zero_grad()
-        with _full_float32():
+        with full_float32():
             with self._statistics_of(optimiser.batch_norm):
                 logits = self._logits(inputs)
             value = value_of(logits, labels)
@@ -176,53 +167,82 @@ class TorchTail(_Learner):
 
 
 class TorchModel(_Learner):
-    """A Model that is Trainable, Embedding, Divided, Explainable and Differentiable."""
+    """A Model that is Levels, Trainable, Embedding, Divided, Explainable and Differentiable."""
 
-    def __init__(self, spec: ModelSpec, network: Network) -> None:
-        names, learning = tensor_shapes(spec), trainable_names(spec)
-        super().__init__(spec, network, names=names, learning=learning, shape=(spec.size, spec.size))
+    def __init__(self, spec: ModelSpec, network: Network, compute: Direct | Lanes) -> None:
+        names, learning, side = tensor_shapes(spec), trainable_names(spec), spec.size
+        super().__init__(spec, network, names=names, learning=learning, shape=(side, side), compute=compute)
+        self.lanes = compute.lanes
 
     def _logits(self, inputs: Tensor) -> Tensor:
         return self._network(inputs)
 
+    def predict(self, films: Array) -> Floats:
+        return self._of_films(self._scores, films)[0]
+
+    def _of_films(self, function: Pass, films: Array) -> list[Array]:
+        """Of films float32, uint8 or uint16; PyTorch has few functions for uint16, so its bits go as int16."""
+        films = check_films(films, self.spec.size)
+        return self._compute(function, films.view(np.int16) if films.dtype == np.uint16 else films)
+
     def embed(self, films: Floats) -> Floats:
-        with torch.inference_mode(), _full_float32():
-            return to_numpy(self._network.embedding(self._network.features(self._inputs(films))))
+        return self._compute(self._embeddings, check_inputs(films, self._input_shape))[0]
+
+    def _embeddings(self, films: Tensor) -> Sequence[Tensor]:
+        return (self._network.embedding(self._network.features(films)),)
 
     @functools.cached_property
     def head(self) -> TorchHead:
         names = ("head/kernel", "head/bias")
         shape = (embedding_length(self.spec),)
-        return TorchHead(self.spec, self._network, names=names, learning=names, shape=shape)
+        return TorchHead(self.spec, self._network, names=names, learning=names, shape=shape, compute=self._compute)
 
     def stem(self, films: Floats) -> Floats:
-        with torch.inference_mode(), _full_float32():
-            return to_numpy(self._network.stem(self._inputs(films)))
+        return self._compute(self._stems, check_inputs(films, self._input_shape))[0]
+
+    def _stems(self, films: Tensor) -> Sequence[Tensor]:
+        return (self._network.stem(films),)
 
     @functools.cached_property
     def tail(self) -> TorchTail:
-        names = tail_names(self.spec)
-        learning, shape = learning_of(names), tail_shape(self.spec)
-        return TorchTail(self.spec, self._network, names=names, learning=learning, shape=shape)
+        names, shape = tail_names(self.spec), tail_shape(self.spec)
+        return TorchTail(
+            self.spec,
+            self._network,
+            names=names,
+            learning=learning_of(names),
+            shape=shape,
+            compute=self._compute,
+        )
 
-    def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
+    def cam_parts(self, films: Array, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
         tap = check_tap(self.spec.architecture, tap)
-        kernel = to_numpy(to_neutral(self._tensors["head/kernel"]))
-        with torch.inference_mode(), _full_float32():
-            before = self._network.before_relu(self._inputs(films))
-            pooled = torch.relu(before)
-            logits = to_numpy(self._network.head(self._network.embedding(pooled)))
-        at_tap = pooled if tap == taps(self.spec.architecture)[0] else before
-        activations = to_numpy(at_tap.permute(0, 2, 3, 1))
-        gradients = closed_form(self.spec, kernel, findings, activations, tap)
+        pooled = tap == taps(self.spec.architecture)[0]
+        logits, weight, activations = self._of_films(self._pooled_parts if pooled else self._parts, films)
+        gradients = closed_form(self.spec, weight.T, findings, activations, tap)
         return CamParts(logits=logits, activations=activations, gradients=gradients, tap=tap)
+
+    def _parts(self, films: Tensor) -> Sequence[Tensor]:
+        """Logits, weights of the dense layer [C,K], and the map before the last ReLU, [N,h,w,K]."""
+        network, before = self._network, self._network.before_relu(films)
+        return network.head(network.embedding(torch.relu(before))), network.head.weight, _channels_last(before)
+
+    def _pooled_parts(self, films: Tensor) -> Sequence[Tensor]:
+        """The same with the map after it."""
+        network, pooled = self._network, self._network.features(films)
+        return network.head(network.embedding(pooled)), network.head.weight, _channels_last(pooled)
 
     def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
         tap = check_tap(self.spec.architecture, tap)
         leaf = torch.tensor(activations, device=self._place).requires_grad_()
         features = leaf.permute(0, 3, 1, 2)
         pooled = features if tap == taps(self.spec.architecture)[0] else torch.relu(features)
-        with torch.enable_grad(), _full_float32():
+        with torch.enable_grad(), full_float32():
             sums = self._network.head(self._network.embedding(pooled)).sum(dim=0)
             found = [torch.autograd.grad(sums[finding], leaf, retain_graph=True)[0] for finding in findings]
         return to_numpy(torch.stack(found, dim=1))
+
+
+def _channels_last(features: Tensor) -> Tensor:
+    """[N,K,h,w] -> [N,h,w,K], in that order in memory, too: as the network has it there, nothing is copied."""
+    return features.permute(0, 2, 3, 1).contiguous()

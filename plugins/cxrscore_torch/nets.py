@@ -190,13 +190,15 @@ _BASES: dict[str, type[_Layers]] = {"densenet121": DenseNet121, "resnet50": ResN
 
 
 class Network(nn.Module):
-    """Normalisation, base and head: films [N,S,S] in 0..1 -> logits [N,C], float32 whatever the base computes in."""
+    """Normalisation, base and head: films [N,S,S] -> logits [N,C], float32 whatever the base computes in. Films are
+    float32 in 0..1, or their levels: uint8, or the bits of uint16 as int16."""
 
     def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
         super().__init__()
         mean, sd = NORMALISATIONS[spec.normalize]
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
         self.register_buffer("sd", torch.tensor(sd).reshape(1, 3, 1, 1))
+        self.register_buffer("white", torch.tensor([255.0, 65535.0]))
         self.base = _BASES[spec.architecture]()
         self.head = nn.utils.skip_init(nn.Linear, embedding_length(spec), len(spec.findings))
         self._flatten = spec.head == "flatten"
@@ -217,10 +219,21 @@ class Network(nn.Module):
         return self.head(self.embedding(functional.relu(before, inplace=True)))
 
     def _normalised(self, films: Tensor) -> Tensor:
-        return ((films[:, None] - self.mean) / self.sd).contiguous(memory_format=torch.channels_last)
+        unit = self.unit(films)[:, None]
+        return ((unit - self.mean) / self.sd).contiguous(memory_format=torch.channels_last)
+
+    def unit(self, films: Tensor) -> Tensor:
+        """float32 in 0..1, to the bit what the core makes of these levels. It is divided by a tensor, as CUDA makes of
+        a division by a number a product with its inverse, which rounds twice."""
+        if films.dtype == torch.float32:
+            return films
+        if films.dtype == torch.uint8:
+            return films.float() / self.white[:1]
+        return (films.int() & 0xFFFF).float() / self.white[1:]
 
     def _run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+        # No weight is used twice in a pass, and a cached one could not be recorded as a CUDA graph.
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self._bf16, cache_enabled=False):
             return layers(x).float()
 
     def embedding(self, features: Tensor) -> Tensor:

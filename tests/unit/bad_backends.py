@@ -166,7 +166,7 @@ class LendsItsBuffer(NumpyModel):
 @fails("B17")
 class TakesDoubles(NumpyModel):
     def predict(self, films):
-        return super().predict(films.astype(np.float32))
+        return super().predict(films.astype(np.float32) if films.dtype == np.float64 else films)
 
 
 @fails("B18")
@@ -201,6 +201,12 @@ class KeepsFilms(Scores):
     def instead(self, films, logits):
         vars(self).setdefault("seen", []).append(films.copy())
         return logits
+
+
+@fails("B52")
+class HalvesLevels(NumpyModel):
+    def unit(self, films):
+        return super().unit(films) * np.float32(1 if films.dtype == np.float32 else 0.5)
 
 
 # --- heads and heat maps

@@ -19,6 +19,7 @@ from cxrscore.models.architectures import (
     NORMALISATIONS,
     TINYCNN_LAYERS,
     check_adam_state,
+    check_films,
     check_inputs,
     check_tap,
     check_tensors,
@@ -217,10 +218,20 @@ class NumpyTail(Convolutions):
 
 
 class NumpyModel(Convolutions):
-    """A Model that is Trainable, Embedding, Divided, Explainable and Differentiable."""
+    """A Model that is Levels, Trainable, Embedding, Divided, Explainable and Differentiable."""
+
+    lanes = 1
 
     def __init__(self, spec, tensors, *, bf16=False):
         super().__init__(spec, tensors, (spec.size, spec.size), trainable_names(spec), bf16=bf16)
+
+    def predict(self, films):
+        return self.scores(self.unit(films))
+
+    def unit(self, films):
+        """Films of levels in 0..1, others as they are."""
+        films = check_films(films, self.spec.size)
+        return films if films.dtype == np.float32 else films.astype(np.float32) / np.float32(np.iinfo(films.dtype).max)
 
     def normalised(self, films):
         mean, sd = (np.array(values, np.float32) for values in NORMALISATIONS[self.spec.normalize])
@@ -265,7 +276,7 @@ class NumpyModel(Convolutions):
 
     def cam_parts(self, films, findings, *, tap=None):
         tap = check_tap(self.spec.architecture, tap)
-        before = self.maps(check_inputs(films, self.input_shape))[1]
+        before = self.maps(self.unit(films))[1]
         pooled = np.maximum(before, 0)
         activations = pooled if tap == taps(self.spec.architecture)[0] else before
         gradients = closed_form(self.spec, self.own["head/kernel"], findings, activations, tap)

@@ -229,7 +229,7 @@ def test_the_taps_of_all_models_are_named(home):
     for taps, told in ((("relu", "relu"), "relu"), (("relu", "block3_out"), "relu, block3_out")):
         scorer = Scorer(faked_job(home, Fake(taps[0], 3.0), Fake(taps[1], -1.0)))
         assert scorer.tap() == told
-        np.testing.assert_array_equal(scorer([film]).maps, np.ones((1, 2, 4, 4)))
+        np.testing.assert_array_equal(scorer(scorer.prepare([film])).maps, np.ones((1, 2, 4, 4)))
         assert scorer.tap() == told
 
 
@@ -237,7 +237,7 @@ def test_there_are_no_maps_unless_every_model_gives_them(home):
     film = PreparedFilm(film=Film(status=Status.OK), pixels=np.zeros((32, 32), np.uint8))
     scorer = Scorer(faked_job(home, Fake("relu", 3.0), Mute("", -1.0)))
     assert scorer.tap() == ""
-    assert scorer([film]).maps is None
+    assert scorer(scorer.prepare([film])).maps.shape[:2] == (1, 0)
 
 
 def test_models_of_other_findings_are_refused_and_the_difference_named(home, tmp_path):

@@ -1,0 +1,241 @@
+"""Scoring does several things at once: the numbers are those of one thing after the other, and nothing is left over."""
+
+import subprocess
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_models import made_films, made_model
+from made_run import contents
+from numpy_backend import NumpyBackend, NumpyModel
+
+from cxrscore import plugins
+from cxrscore.errors import WriteError
+from cxrscore.explainers import grad_cam
+from cxrscore.films import Preprocessing, decoders, stream_films, to_unit
+from cxrscore.models.bundle import load_model
+from cxrscore.score import ScoreOptions, score_films, scorer, shards
+from cxrscore.score.scorer import batch_of_levels, batch_of_units
+from cxrscore.scores import Run, open_scores
+
+FILMS = 70  # and one that is none: two shards
+
+
+class Slow(NumpyModel):
+    """Keeps account of the batches that are in it at once."""
+
+    lanes, inside, most, batches, seconds = 2, 0, 0, 0, 0.0
+    turn = threading.Lock()
+
+    def cam_parts(self, films, findings, *, tap=None):
+        with self.turn:
+            Slow.inside, Slow.batches = Slow.inside + 1, Slow.batches + 1
+            Slow.most = max(Slow.most, Slow.inside)
+        try:
+            time.sleep(Slow.seconds)
+            return super().cam_parts(films, findings, tap=tap)
+        finally:
+            with self.turn:
+                Slow.inside -= 1
+
+
+class Fake(NumpyBackend):
+    model = Slow
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline")
+    made_films(folder / "films", films=FILMS)
+    made_model(folder / "model", 1)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def backend(monkeypatch):
+    monkeypatch.setattr(plugins, "get_backend", lambda name: Fake())
+    Slow.inside = Slow.most = Slow.batches = 0
+    Slow.seconds = 0.0
+
+
+def options(home, output, **changed):
+    given = {"backend": "fake", "device": "cpu", "maps": 2, "thumbnails": 0, "workers": 2, **changed}
+    return ScoreOptions(films=home / "films", output=output, model=home / "model", **given)
+
+
+def one_after_the_other(home):
+    """Logits [71,2] and maps [71,2,h,w] as a plain loop has them: batches of eight that do not cross the 64th row."""
+    file = load_model(home / "model")
+    model = NumpyBackend().build(file.spec, file.tensors)
+    names = sorted(path.name for path in (home / "films").iterdir())
+    films = list(stream_films(home / "films", names, Preprocessing(size=32), workers=1))
+    logits, maps = np.full((len(names), 2), np.nan, np.float32), {}
+    for rows in (range(64), range(64, len(names))):
+        good = [row for row in rows if films[row].pixels is not None]
+        for places in (good[start : start + 8] for start in range(0, len(good), 8)):
+            batch = np.zeros((8, 32, 32), np.float32)
+            for place, row in enumerate(places):
+                batch[place] = to_unit(films[row].pixels)
+            parts = model.cam_parts(batch, [0, 1])
+            logits[places] = parts.logits[: len(places)]
+            maps |= dict(zip(places, grad_cam(parts).astype(np.float16), strict=False))
+    return logits, maps
+
+
+def test_the_numbers_are_those_of_one_thing_after_the_other(home, tmp_path):
+    score_films(options(home, tmp_path / "out.h5"))
+    scores, (logits, maps) = open_scores(tmp_path / "out.h5"), one_after_the_other(home)
+    np.testing.assert_array_equal(scores.logit, logits)
+    found = scores.heat_maps
+    assert len(found.map) == 2 * FILMS
+    for film, finding, one in zip(found.film, found.finding, found.map, strict=True):
+        np.testing.assert_array_equal(one, maps[film][finding])
+    first, second = found.finding.reshape(FILMS, 2).T
+    rows = found.film.reshape(FILMS, 2)[:, 0]
+    np.testing.assert_array_equal(scores.prob[rows, first], scores.prob[rows].max(axis=1))
+    assert (first != second).all()
+
+
+def test_models_that_take_no_levels_get_the_same(home, tmp_path, monkeypatch):
+    score_films(options(home, tmp_path / "levels.h5"))
+    monkeypatch.setattr(scorer, "Levels", type(None))
+    score_films(options(home, tmp_path / "floats.h5"))
+    one, other = contents(tmp_path / "levels.h5"), contents(tmp_path / "floats.h5")
+    assert {name for name in one if one[name] != other[name]} == {"@provenance"}
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_as_many_batches_are_in_the_network_as_it_has_lanes(home, tmp_path, monkeypatch, lanes):
+    monkeypatch.setattr(Slow, "lanes", lanes)
+    Slow.seconds = 0.02
+    score_films(options(home, tmp_path / "out.h5"))
+    assert (Slow.most, Slow.batches) == (lanes, 9)
+
+
+def test_films_are_not_read_far_ahead_of_a_slow_network(home, tmp_path, monkeypatch):
+    """In the network, waiting for it, and read for the next: a batch each; and a film that ends the last of them."""
+    taken, ahead, real = 0, [], shards.stream_films
+
+    def counted(*given, **named):
+        nonlocal taken
+        for film in real(*given, **named):
+            taken += 1
+            yield film
+
+    def told(step, done, total):
+        ahead.append(taken - done)
+
+    monkeypatch.setattr(shards, "stream_films", counted)
+    monkeypatch.setattr(Slow, "lanes", 1)
+    Slow.seconds = 0.02
+    score_films(options(home, tmp_path / "out.h5"), told)
+    assert taken == FILMS + 1
+    assert max(ahead) <= 3 * 8 + 1
+
+
+def test_an_error_in_writing_ends_the_run_and_nothing_goes_on(home, tmp_path, monkeypatch):
+    def full(self, shard, content):
+        raise WriteError("no space left")
+
+    monkeypatch.setattr(Run, "write", full)
+    with pytest.raises(WriteError, match="no space left"):
+        score_films(options(home, tmp_path / "out.h5"))
+    assert own_threads() == []
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_an_error_in_writing_the_last_shard_is_raised_too(home, tmp_path, monkeypatch):
+    real = Run.write
+
+    def full(self, shard, content):
+        if shard == 1:
+            raise WriteError("no space left")
+        real(self, shard, content)
+
+    monkeypatch.setattr(Run, "write", full)
+    with pytest.raises(WriteError, match="no space left"):
+        score_films(options(home, tmp_path / "out.h5"))
+    assert [path.name for path in tmp_path.glob("out.h5.parts/s*")] == ["s00000000.h5"]
+
+
+def test_one_shard_is_written_at_a_time_and_one_waits(home, tmp_path, monkeypatch):
+    real, written = Run.write, []
+
+    def slow(self, shard, content):
+        time.sleep(0.3)
+        real(self, shard, content)
+        written.append((shard, threading.current_thread().name.partition("_")[0]))
+
+    monkeypatch.setattr(Run, "write", slow)
+    score_films(options(home, tmp_path / "out.h5"))
+    assert written == [(0, "writer"), (1, "writer")]
+
+
+def test_ctrl_c_leaves_no_thread_and_no_process_and_keeps_what_was_ready(home, tmp_path, monkeypatch):
+    started: list[subprocess.Popen[bytes]] = []
+    real = decoders._started
+    monkeypatch.setattr(decoders, "_started", lambda: started.append(real()) or started[-1])
+
+    def stop(step, done, total):
+        if done > 66:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_films(options(home, tmp_path / "out.h5"), stop)
+    assert own_threads() == []
+    assert started
+    assert all(process.returncode is not None for process in started)
+    assert [path.name for path in tmp_path.glob("out.h5.parts/s*")] == ["s00000000.h5"]
+
+
+def test_an_error_of_the_network_is_raised(home, tmp_path, monkeypatch):
+    def broken(self, films, findings, *, tap=None):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Slow, "cam_parts", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        score_films(options(home, tmp_path / "out.h5"))
+    assert own_threads() == []
+
+
+def test_a_shard_of_no_film_that_can_be_read(tmp_path, home):
+    (tmp_path / "films").mkdir()
+    for number in range(70):
+        (tmp_path / "films" / f"{number:02}.png").write_bytes(b"no film")
+    seen = []
+    given = replace(options(home, tmp_path / "out.h5"), films=tmp_path / "films")
+    result = score_films(given, lambda step, done, total: seen.append(done))
+    assert (result.scored, len(result.failed), seen[-1]) == (0, 70, 70)
+    assert Slow.batches == 0 or Slow.batches == 1  # the blank film that tells the tap
+    assert not len(open_scores(tmp_path / "out.h5").heat_maps.map)
+
+
+def own_threads():
+    return [t.name for t in threading.enumerate() if t.name.startswith(("films", "network", "writer"))]
+
+
+def test_batches_by_hand():
+    shallow, deep = np.array([[0, 255], [51, 1]], np.uint8), np.array([[0, 65535], [257, 1]], np.uint16)
+    np.testing.assert_array_equal(
+        batch_of_units([shallow, deep], 3),
+        np.array(
+            [[[0, 1], [51 / 255, 1 / 255]], [[0, 1], [257 / 65535, 1 / 65535]], [[0, 0], [0, 0]]], dtype=np.float32
+        ),
+    )
+    assert batch_of_levels([shallow], 1).dtype == np.uint8
+    both = batch_of_levels([shallow, deep], 3)
+    assert both.dtype == np.uint16
+    assert both.tolist() == [[[0, 65535], [13107, 257]], [[0, 65535], [257, 1]], [[0, 0], [0, 0]]]
+    np.testing.assert_array_equal(to_unit(both), batch_of_units([shallow, deep], 3))
+
+
+def test_a_film_in_levels_of_both_depths_gives_one_unit():
+    for kind in (np.uint8, np.uint16):
+        levels = np.arange(np.iinfo(kind).max + 1, dtype=kind)
+        exact = (levels.astype(np.float64) / np.iinfo(kind).max).astype(np.float32)
+        out = np.full(levels.shape, np.nan, np.float32)
+        assert to_unit(levels, out=out) is out
+        np.testing.assert_array_equal(out, exact)
+        np.testing.assert_array_equal(to_unit(levels), exact)

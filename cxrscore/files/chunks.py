@@ -110,6 +110,19 @@ def read_values(source: Source, storage: Storage, dtype: np.dtype[Any]) -> Array
     return values
 
 
+def read_rows(source: Source, storage: Storage, dtype: np.dtype[Any], rows: range) -> Array:
+    """The values at these places of the first side, without unpacking those far from them; errors as read_values."""
+    step = storage.block[0] or 1
+    start, stop = rows.start // step * step, min(-(-rows.stop // step) * step, storage.shape[0])
+    near = tuple(
+        replace(chunk, corner=(chunk.corner[0] - start, *chunk.corner[1:]))
+        for chunk in storage.chunks
+        if start <= chunk.corner[0] < stop
+    )
+    part = replace(storage, shape=(stop - start, *storage.shape[1:]), chunks=near)
+    return read_values(source, part, dtype)[rows.start - start : rows.stop - start]
+
+
 def _place(corner: Sequence[int], sides: Sequence[int]) -> tuple[Any, ...]:
     """An index that gives a view of a block, even of one without dimensions."""
     return (*(slice(start, start + side) for start, side in zip(corner, sides, strict=True)), ...)

@@ -21,6 +21,7 @@ import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
+from cxrscore.files import chunks
 from cxrscore.files.chunks import Storage, read_values, storage_of
 from cxrscore.files.datatypes import NAMED, UNREAD, Attribute, attribute_of, shape_of, type_of
 from cxrscore.files.heads import (
@@ -134,6 +135,17 @@ def read_dataset(file: File, path: str) -> Array:
     dataset = file.datasets[path]
     try:
         return read_values(file.source, dataset.storage, dataset.dtype)
+    except OddFileError as error:
+        raise FileFormatError(f"{file.name}: /{path} {error}") from None
+
+
+def read_rows(file: File, path: str, rows: range) -> Array:
+    """The values at these places of the first side of a dataset; errors as read_dataset."""
+    if path not in file.datasets:
+        raise FileFormatError(f"{file.name} has no dataset {path}")
+    dataset = file.datasets[path]
+    try:
+        return chunks.read_rows(file.source, dataset.storage, dataset.dtype, rows)
     except OddFileError as error:
         raise FileFormatError(f"{file.name}: /{path} {error}") from None
 

@@ -34,6 +34,10 @@ _WORDS = 1 << 20
 """Words that are summed up at a time, so that 64 bits are enough."""
 
 
+class VirtualError(OddFileError):
+    """A dataset's values lie in other files."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
     """A block of values: where it is in the file, its packed bytes, and where it is in the dataset."""
@@ -82,7 +86,9 @@ def storage_of(source: Source, messages: Messages, shape: tuple[int, ...], items
     layout = only(messages, LAYOUT)
     version, kind = _START.unpack_from(layout)
     if kind == _VIRTUAL and version > 3:
-        raise OddFileError("is virtual: its data lie in other files")
+        raise VirtualError(
+            "is virtual: its data lie in other files. If it has scores, merge its parts without --virtual"
+        )
     if version != 3 or kind not in (_PLAIN, _CHUNKED):
         raise OddFileError(
             "has its values within its head" if kind == _COMPACT else "has a layout of another kind than version 3"

@@ -47,7 +47,7 @@ class Share:
         where there are more shares than shards, for some."""
         size = shard_size(films)
         shards = -(-films // size)
-        first, last = ((number * shards // self.of) * size for number in (self.number - 1, self.number))
+        first, last = (-(-number * shards // self.of) * size for number in (self.number - 1, self.number))
         return range(min(first, films), min(last, films))
 
 

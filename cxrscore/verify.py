@@ -21,7 +21,10 @@ from cxrscore.models.architectures import ARCHITECTURES, check_tensors
 from cxrscore.models.bundle import ModelFile, load_model
 from cxrscore.models.output import probabilities
 from cxrscore.scores import Scores, open_scores, read_claim
+from cxrscore.scores.joining import check_together
 from cxrscore.scores.manifest import canonical, paths_digest
+from cxrscore.scores.parts import read_part
+from cxrscore.scores.virtual import Virtual, fault_of, read_virtual
 from cxrscore.testing.phantoms import golden_films
 from cxrscore.testing.reference import logits as exact_logits
 
@@ -57,6 +60,8 @@ def verify_file(path: Path, *, films: Path | None = None, model: Path | Sequence
     is_scores = is_hdf5(path)
     models = (model,) if isinstance(model, Path) else tuple(model or ())
     try:
+        if is_scores and (virtual := read_virtual(path)):
+            return list(_of_virtual(path, virtual))
         return list(_of_scores(path, films, models) if is_scores else _of_model(path))
     except FileFormatError as error:
         return [Verdict(claim="format, schema and checksums", ok=False, found=str(error))]
@@ -84,7 +89,29 @@ def _of_scores(path: Path, films: Path | None, models: Sequence[Path]) -> Iterat
     if films is None:
         yield _unseen("bytes of the films", "name the folder with --films")
     else:
-        yield _bytes(scores, films, private)
+        yield _bytes(scores, films, private, part="share" in claim.inputs)
+
+
+def _of_virtual(path: Path, virtual: Virtual) -> Iterator[Verdict]:
+    """Whether the parts are those that it was made of. What they say of themselves is for a look at each."""
+    yield Verdict(
+        claim="format", ok=True, found=f"a virtual file of {len(virtual.parts)} parts, without rows of its own"
+    )
+    digest = sha256_bytes(canonical(virtual.inputs).encode())
+    yield Verdict(claim="fingerprint", ok=digest == virtual.fingerprint, found=f"of its inputs: {digest[:16]}")
+    faults = [fault for part in virtual.parts if (fault := fault_of(path, part))]
+    found = "; ".join(faults) or "all are there, with the bytes that they had when they were merged"
+    yield Verdict(claim="files of the parts", ok=not faults, found=found)
+    if faults:
+        yield _unseen("run of the parts", "not all of them are as they were")
+        return
+    try:
+        run = check_together([read_part(path.parent / part.file) for part in virtual.parts])[0].run
+    except InputError as error:
+        yield Verdict(claim="run of the parts", ok=False, found=str(error))
+        return
+    told = "they are all shares of this run" if run == virtual.fingerprint else "they are of another run"
+    yield Verdict(claim="run of the parts", ok=run == virtual.fingerprint, found=told)
 
 
 def _unseen(claim: str, why: str) -> Verdict:
@@ -188,11 +215,14 @@ def _model_digest(path: Path) -> str:
         raise InputError(f"cannot read the model {path}: {error.strerror}. Name the models that scored.") from error
 
 
-def _bytes(scores: Scores, folder: Path, private: bool) -> Verdict:
-    """Whether the folder's films are those of the file. One of which there is no digest is not compared."""
+def _bytes(scores: Scores, folder: Path, private: bool, part: bool) -> Verdict:
+    """Whether the folder's films are those of the file, or among them are those of a part of a run. One of which there
+    is no digest is not compared."""
     there = {path: film_digest(folder / path) for path in find_films(folder).paths}
     own = dict(zip(scores.films.path, scores.films.sha256, strict=True))
     faults = _without_names(scores.films.sha256, there) if private else _by_name(own, there)
+    if part:
+        del faults["were not scored"]
     left = sum(not digest for digest in scores.films.sha256)
     parts = [f"{len(names)} {word}, such as {names[0]}" for word, names in faults.items() if names]
     ok = not parts

@@ -8,6 +8,7 @@ from cxrscore import __version__
 from cxrscore.cli.demo import demo
 from cxrscore.cli.export import export
 from cxrscore.cli.imports import import_file
+from cxrscore.cli.merge import merge
 from cxrscore.cli.paper import paper
 from cxrscore.cli.plugins import check, plugins
 from cxrscore.cli.report import report
@@ -47,5 +48,5 @@ def main() -> None:
     """
 
 
-for _command in (demo, train, import_file, score, report, show, export, paper, verify, plugins, check):
+for _command in (demo, train, import_file, score, merge, report, show, export, paper, verify, plugins, check):
     main.add_command(_command)

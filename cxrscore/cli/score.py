@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from cxrscore.cli.common import (
     say,
     workers_option,
 )
+
+if TYPE_CHECKING:
+    from cxrscore.score import ScoreResult, Share
 
 
 @click.command()
@@ -69,6 +72,11 @@ from cxrscore.cli.common import (
     is_flag=True,
     help="Write no path or file name, as they often name patients: films go by the SHA-256 of their bytes.",
 )
+@click.option(
+    "--shard",
+    metavar="i/n",
+    help="Score only the i-th of n shares of the films, from 1. -o is then a part: `cxrscore merge` joins the parts.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a scores file, or parts, of another run.")
 @device_option
 @precision_option
@@ -76,22 +84,40 @@ from cxrscore.cli.common import (
 @json_option
 @quiet_option
 @ends_with_exit_code
-def score(*, as_json: bool, quiet: bool, **options: Any) -> int:
+def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Score every film below FILMS. Started again after a stop, the same line goes on where it was."""
     from cxrscore.score import ScoreOptions, score_films
 
     bar = Bar(quiet)
-    result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), **options), bar)
+    result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), share=_share(shard), **options), bar)
+    _tell(result, quiet)
+    if as_json:
+        print_result(result)
+    return EXIT_SOME_FAILED if result.failed or result.unread else 0
+
+
+def _share(text: str | None) -> Share | None:
+    from cxrscore.errors import InputError
+    from cxrscore.score import Share
+
+    try:
+        return None if text is None else Share.parse(text)
+    except InputError as error:
+        raise click.BadParameter(str(error), param_hint="--shard") from None
+
+
+def _tell(result: ScoreResult, quiet: bool) -> None:
     for path, message in result.failed:
         say(f"not scored: {path}: {message}", quiet)
     for note in result.notes:
         say(note, quiet)
     for text in result.unread:
         say(f"films may be missing: {text}", quiet)
-    say(f"{result.scored} of {result.found} films scored by backend {result.backend} in {result.seconds:.0f} s", quiet)
+    if not result.written:
+        return
+    of = f" of share {result.share}" if result.share else ""
+    done = f"{result.scored} of {result.found} films{of} scored by backend {result.backend}"
+    say(f"{done} in {result.seconds:.0f} s", quiet)
     if result.leaked:
         say("LEAKED: the model was trained with films or patients in two parts of its split; the file says so", quiet)
     say(f"wrote {result.output}", quiet)
-    if as_json:
-        print_result(result)
-    return EXIT_SOME_FAILED if result.failed or result.unread else 0

@@ -34,6 +34,10 @@ _WORDS = 1 << 20
 """Words that are summed up at a time, so that 64 bits are enough."""
 
 
+class VirtualError(OddFileError):
+    """A dataset's values lie in other files."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
     """A block of values: where it is in the file, its packed bytes, and where it is in the dataset."""
@@ -82,7 +86,9 @@ def storage_of(source: Source, messages: Messages, shape: tuple[int, ...], items
     layout = only(messages, LAYOUT)
     version, kind = _START.unpack_from(layout)
     if kind == _VIRTUAL and version > 3:
-        raise OddFileError("is virtual: its data lie in other files")
+        raise VirtualError(
+            "is virtual: its data lie in other files. If it has scores, merge its parts without --virtual"
+        )
     if version != 3 or kind not in (_PLAIN, _CHUNKED):
         raise OddFileError(
             "has its values within its head" if kind == _COMPACT else "has a layout of another kind than version 3"
@@ -108,6 +114,19 @@ def read_values(source: Source, storage: Storage, dtype: np.dtype[Any]) -> Array
         inside = values[_place(chunk.corner, storage.block)]
         inside[...] = as_values(raw, dtype).reshape(storage.block)[_place((0,) * inside.ndim, inside.shape)]
     return values
+
+
+def read_rows(source: Source, storage: Storage, dtype: np.dtype[Any], rows: range) -> Array:
+    """The values at these places of the first side, without unpacking those far from them; errors as read_values."""
+    step = storage.block[0] or 1
+    start, stop = rows.start // step * step, min(-(-rows.stop // step) * step, storage.shape[0])
+    near = tuple(
+        replace(chunk, corner=(chunk.corner[0] - start, *chunk.corner[1:]))
+        for chunk in storage.chunks
+        if start <= chunk.corner[0] < stop
+    )
+    part = replace(storage, shape=(stop - start, *storage.shape[1:]), chunks=near)
+    return read_values(source, part, dtype)[rows.start - start : rows.stop - start]
 
 
 def _place(corner: Sequence[int], sides: Sequence[int]) -> tuple[Any, ...]:

@@ -21,7 +21,8 @@ import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files.chunks import Storage, read_values, storage_of
+from cxrscore.files import chunks
+from cxrscore.files.chunks import Storage, VirtualError, read_values, storage_of
 from cxrscore.files.datatypes import NAMED, UNREAD, Attribute, attribute_of, shape_of, type_of
 from cxrscore.files.heads import (
     ATTRIBUTE,
@@ -92,6 +93,7 @@ class File:
     name      its path, for errors
     groups    by path without a slash before it; "" is the root
     datasets  likewise
+    virtual   paths of datasets whose values lie in other files; only where such were asked for
     """
 
     name: str
@@ -99,13 +101,15 @@ class File:
     groups: Mapping[str, Group]
     datasets: Mapping[str, Dataset]
     heaps: Heaps
+    virtual: frozenset[str] = frozenset()
 
 
 @contextmanager
-def open_guarded(path: Path, *, cap: int = DECLARED) -> Iterator[File]:
+def open_guarded(path: Path, *, cap: int = DECLARED, virtual: bool = False) -> Iterator[File]:
     """Opens an HDF5 file for reading, after looking at every object in it.
 
-    cap  bytes that all datasets may declare together
+    cap      bytes that all datasets may declare together
+    virtual  lets datasets through whose values lie in other files: that they are there can be told, and no more
 
     InputError where there is no such file. FileFormatError, naming the file and what is wrong, if the file is damaged,
     unsafe, or of a kind that h5py does not write by default.
@@ -115,7 +119,7 @@ def open_guarded(path: Path, *, cap: int = DECLARED) -> Iterator[File]:
     try:
         with path.open("rb", buffering=0) as raw:
             source = Source(raw.fileno())
-            yield _looked_at(str(path), source, min(cap, _half_the_memory()))
+            yield _looked_at(str(path), source, min(cap, _half_the_memory()), virtual)
     except OddFileError as error:
         raise FileFormatError(f"{path} is not a readable HDF5 file: it {error}") from None
     except struct.error:
@@ -134,6 +138,17 @@ def read_dataset(file: File, path: str) -> Array:
     dataset = file.datasets[path]
     try:
         return read_values(file.source, dataset.storage, dataset.dtype)
+    except OddFileError as error:
+        raise FileFormatError(f"{file.name}: /{path} {error}") from None
+
+
+def read_rows(file: File, path: str, rows: range) -> Array:
+    """The values at these places of the first side of a dataset; errors as read_dataset."""
+    if path not in file.datasets:
+        raise FileFormatError(f"{file.name} has no dataset {path}")
+    dataset = file.datasets[path]
+    try:
+        return chunks.read_rows(file.source, dataset.storage, dataset.dtype, rows)
     except OddFileError as error:
         raise FileFormatError(f"{file.name}: /{path} {error}") from None
 
@@ -197,21 +212,24 @@ def _half_the_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _looked_at(name: str, source: Source, cap: int) -> File:
+def _looked_at(name: str, source: Source, cap: int, virtual: bool) -> File:
     """All objects, from the root on."""
-    tree = _Tree(name, source, cap)
+    tree = _Tree(name, source, cap, virtual)
     waiting = tree.add("", root_address(source))
     while waiting:
         waiting += tree.add(*waiting.pop())
-    return File(name=name, source=source, groups=tree.groups, datasets=tree.datasets, heaps=Heaps(source))
+    found, heaps = frozenset(tree.virtual), Heaps(source)
+    return File(name=name, source=source, groups=tree.groups, datasets=tree.datasets, heaps=heaps, virtual=found)
 
 
 class _Tree:
     """The objects that were found so far."""
 
-    def __init__(self, name: str, source: Source, cap: int) -> None:
+    def __init__(self, name: str, source: Source, cap: int, let_virtual: bool) -> None:
         self.groups: dict[str, Group] = {}
         self.datasets: dict[str, Dataset] = {}
+        self.virtual: set[str] = set()
+        self._let_virtual = let_virtual
         self._name, self._source, self._cap = name, source, cap
         self._seen: set[int] = set()
         self._declared = self._stored = 0
@@ -226,6 +244,10 @@ class _Tree:
                 above = f"{path}/" if path else ""
                 return [(above + name, place) for name, place in members(self._source, only(messages, LINKS))]
             self.datasets[path] = self._dataset(messages)
+        except VirtualError as error:
+            if not self._let_virtual:
+                raise FileFormatError(f"{self._name}: /{path} {error}") from None
+            self.virtual.add(path)
         except OddFileError as error:
             raise FileFormatError(f"{self._name}: /{path} {error}") from None
         except struct.error:
@@ -233,7 +255,8 @@ class _Tree:
         return []
 
     def _check_new(self, path: str, address: int) -> None:
-        if address in self._seen or path in self.groups or path in self.datasets:
+        named = path in self.groups or path in self.datasets or path in self.virtual
+        if address in self._seen or named:
             raise OddFileError("has two names, or is one of two with this name")
         if len(self._seen) > MEMBERS or path.count("/") > DEPTH:
             raise OddFileError(f"is one of over {MEMBERS} objects, or lies in over {DEPTH} groups")

@@ -19,7 +19,7 @@ class JoinedLabels:
     findings         C canonical names
     patients         N identifiers, None where unknown
     columns          further columns by name, N strings each, "" where unknown
-    unmatched_films  films without a row
+    matched          N, whether a film has a row
     unused_rows      rows without a film
     """
 
@@ -27,8 +27,13 @@ class JoinedLabels:
     findings: tuple[str, ...]
     patients: tuple[str | None, ...]
     columns: Mapping[str, tuple[str, ...]]
-    unmatched_films: int
+    matched: tuple[bool, ...]
     unused_rows: int
+
+    @property
+    def unmatched_films(self) -> int:
+        """Films without a row."""
+        return len(self.matched) - sum(self.matched)
 
 
 def join_labels(table: LabelTable, paths: Sequence[str]) -> JoinedLabels:
@@ -45,6 +50,6 @@ def join_labels(table: LabelTable, paths: Sequence[str]) -> JoinedLabels:
         columns={
             name: tuple("" if row is None else cells[row] for row in rows) for name, cells in table.columns.items()
         },
-        unmatched_films=len(paths) - len(matched),
+        matched=tuple(row is not None for row in rows),
         unused_rows=len(table.films) - len({row for row in rows if row is not None}),
     )

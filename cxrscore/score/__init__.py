@@ -11,18 +11,21 @@ from cxrscore.models.bundle import ModelFile
 from cxrscore.progress import Progress, silent
 from cxrscore.score.closing import merge_shards, provenance_of, unread
 from cxrscore.score.job import LEFT_OPEN, known_inputs, load_models, prepare_job
+from cxrscore.score.listing import new_listing
 from cxrscore.score.options import ScoreOptions, ScoreResult
 from cxrscore.score.scorer import Scorer, golden_difference
 from cxrscore.score.shards import compute_shards
-from cxrscore.scores import finished_claim, open_run, read_films
+from cxrscore.scores import Manifest, Share, finished_claim, open_run, read_films
 
-__all__ = ["ScoreOptions", "ScoreResult", "score_films"]
+__all__ = ["ScoreOptions", "ScoreResult", "Share", "score_films"]
 
 
 def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResult:
     """Scores every film below a folder, into one file that is written whole or not at all."""
     started = time.monotonic()
     files, found = load_models(options), require_films(options.films)
+    if options.share and not options.share.rows(len(found.paths)):
+        return _nothing(options, files, options.share, len(found.paths))
     if backend := _finished_by(options, files, found):
         return _result(options, files, found, 0, started, backend)
     job = prepare_job(options, files, found)
@@ -47,8 +50,9 @@ def _finished_by(options: ScoreOptions, files: tuple[ModelFile, ...], found: Fou
     loaded for this answer; what the call leaves open, the output has settled."""
     if options.overwrite:
         return None
-    findings, known = files[0].spec.findings, known_inputs(options, files)
-    claim = finished_claim(options.output, found.paths, findings, known, LEFT_OPEN)
+    listing = new_listing(options, found)
+    findings, known = files[0].spec.findings, {**known_inputs(options, files), **listing.inputs}
+    claim = finished_claim(options.output, listing.paths, findings, known, LEFT_OPEN)
     if claim is None:
         return None
     backend, device = str(claim.inputs.get("backend")), str(claim.inputs.get("device"))
@@ -80,4 +84,29 @@ def _result(
         notes=notes,
         leaked=any(file.document["training"]["leaked"] for file in files),
         unread=tuple(unread(found, options)),
+        share=str(options.share or ""),
+    )
+
+
+def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], share: Share, films: int) -> ScoreResult:
+    """The answer where there are more shares than shards, and none for this one: nothing is written, nor missing."""
+    shards = len(Manifest(paths=("",) * films, findings=(), given={}).shards)
+    note = (
+        f"share {share} has no film: {films} films are divided into {shards} shards, so that only {shards} shares have "
+        "any. The parts of the others are the whole run."
+    )
+    return ScoreResult(
+        output=options.output,
+        found=0,
+        scored=0,
+        failed=(),
+        computed=0,
+        seconds=0.0,
+        backend=options.backend or "",
+        models=tuple(file.sha256 for file in files),
+        views=max(1, options.views),
+        notes=(note,),
+        unread=(),
+        share=str(share),
+        written=False,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import datetime
+import os
+import platform
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +19,16 @@ from cxrscore.labels import JoinedLabels
 from cxrscore.models.bundle import ModelFile
 from cxrscore.score.job import Job, known_inputs
 from cxrscore.score.options import ScoreOptions
-from cxrscore.scores import SPLITS, Run, Thumbnails, shown_films
+from cxrscore.scores import (
+    SPLITS,
+    Run,
+    Thumbnails,
+    candidates,
+    scored_films,
+    share_words,
+    shown_films,
+)
+from cxrscore.scores.share import fingerprint_of, whole_inputs
 
 THUMBNAIL = 256
 """Side of the small films in a scores file, pixels."""
@@ -34,8 +45,9 @@ def merge_shards(run: Run, job: Job, provenance: dict[str, Any]) -> None:
     truth = np.full((len(paths), len(findings)), np.nan, np.float32)
     patient = np.full(len(paths), -1, np.int32)
     if job.labels is not None:
-        truth = _columns(job.labels, findings)
-        patient = _numbers(job.labels.patients)
+        own = slice(job.listing.rows.start, job.listing.rows.stop)
+        truth = _columns(job.labels, findings)[own]
+        patient = _numbers(job.labels.patients)[own]
     run.merge(
         split=_splits(job, hashes),
         patient=patient,
@@ -43,7 +55,7 @@ def merge_shards(run: Run, job: Job, provenance: dict[str, Any]) -> None:
         thresholds=_thresholds(job),
         thumbnails=_thumbnails(job, prob, truth),
         provenance=provenance,
-        names=film_names(hashes) if job.options.no_paths else None,
+        names=film_names(hashes, job.listing.rows.start) if job.options.no_paths else None,
     )
 
 
@@ -62,9 +74,10 @@ def _thresholds(job: Job) -> Floats:
     return np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
 
 
-def film_names(hashes: Sequence[str]) -> list[str]:
-    """What stands for the paths of films where none may be told: the hash of their bytes, or their row."""
-    return [digest or f"row {row}" for row, digest in enumerate(hashes)]
+def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
+    """What stands for the paths of films where none may be told: the hash of their bytes, or their row in the whole
+    run, in which the first of them has row ``first``."""
+    return [digest or f"row {row}" for row, digest in enumerate(hashes, first)]
 
 
 def _columns(table: JoinedLabels, findings: tuple[str, ...]) -> Floats:
@@ -75,14 +88,15 @@ def _columns(table: JoinedLabels, findings: tuple[str, ...]) -> Floats:
 
 
 def _numbers(patients: Sequence[str | None]) -> Any:
-    """A number per patient in order of appearance, -1 where unknown: no identifier goes into the file."""
+    """A number per patient in order of appearance among all films of the run, -1 where unknown: no identifier goes into
+    the file."""
     order: dict[str, int] = {}
     return np.array([-1 if p is None else order.setdefault(p, len(order)) for p in patients], np.int32)
 
 
 def _thumbnails(job: Job, prob: Floats, truth: Floats) -> Thumbnails:
     """Small films for the report, as the first network saw them, so that heat maps lie over them."""
-    rows = shown_films(prob, truth, job.options.thumbnails)
+    rows = _shown(job, prob, truth)
     paths = [job.paths[row] for row in rows]
     stream = stream_films(
         job.options.films,
@@ -100,6 +114,16 @@ def _thumbnails(job: Job, prob: Floats, truth: Floats) -> Thumbnails:
     return Thumbnails(film=np.array(list(kept), np.int32), pixels=small)
 
 
+def _shown(job: Job, prob: Floats, truth: Floats) -> list[int]:
+    """Rows of the films to keep small; of a share, all that may be chosen once the other shares are known."""
+    share, most = job.listing.share, job.options.thumbnails
+    if share is None:
+        return shown_films(scored_films(prob, truth), len(prob), most)
+    first, films = share["first"], share["films"]
+    own = candidates(scored_films(prob, truth, first), films, share["thumbnails"])
+    return [int(row) - first for row in own.rows]
+
+
 def provenance_of(
     job: Job, *, tap: str, golden_difference: float | None, computed: int, seconds: float
 ) -> dict[str, Any]:
@@ -108,6 +132,7 @@ def provenance_of(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cxrscore": cxrscore.__version__,
         "command": list(job.options.command),
+        "machine": _machine(),
         "seconds": round(seconds, 3),
         "films_per_second": round(computed / max(seconds, 1e-9), 3),
         "backend": {
@@ -127,9 +152,29 @@ def provenance_of(
             "other_files": job.found.others,
         },
         "labels": job.labels_file,
-        "warnings": [*_warnings(job), *job.changes, *unread(job.found, job.options)],
+        "share": _share(job),
+        "warnings": [*_share_warning(job), *_warnings(job), *job.changes, *unread(job.found, job.options)],
     }
     return _without_names(told) if job.options.no_paths else told
+
+
+def _machine() -> dict[str, Any]:
+    """What computed, for people: the scores do not depend on it."""
+    return {"name": platform.node(), "system": platform.platform(), "cpus": os.cpu_count() or 0}
+
+
+def _share(job: Job) -> dict[str, Any] | None:
+    """What the file is a part of; None where it has the whole run."""
+    share = job.listing.share
+    if share is None:
+        return None
+    run = fingerprint_of(whole_inputs({**job.fingerprint, "findings": job.findings}))
+    return {key: share[key] for key in ("number", "of", "first", "films")} | {"run": run}
+
+
+def _share_warning(job: Job) -> list[str]:
+    share, own = job.options.share, job.listing.share
+    return [share_words(share, job.listing.rows, own["films"])] if share and own else []
 
 
 def _warnings(job: Job) -> list[str]:
@@ -169,6 +214,7 @@ def _without_names(told: dict[str, Any]) -> dict[str, Any]:
     return {
         **told,
         "command": [],
+        "machine": {**told["machine"], "name": ""},
         "models": models,
         "films": {**told["films"], "folder": ""},
         "labels": told["labels"] and {**told["labels"], "file": ""},

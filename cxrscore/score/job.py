@@ -13,9 +13,9 @@ from cxrscore.contract import Model
 from cxrscore.errors import InputError
 from cxrscore.films import FoundFilms, Preprocessing
 from cxrscore.models.bundle import ModelFile, load_model
+from cxrscore.score.listing import Listing, listing_of
 from cxrscore.score.options import ScoreOptions
 from cxrscore.score.views import LIMITS
-from cxrscore.scores import frozen_films
 
 LEFT_OPEN = ("backend", "framework", "device")
 """Inputs of a run that a call may leave to the installation: what a finished file says of them then holds."""
@@ -25,21 +25,27 @@ LEFT_OPEN = ("backend", "framework", "device")
 class Job:
     """A run that is ready to compute.
 
-    paths        the films of the run: those found, unless it was begun before and its list is frozen
+    listing      the films of the run
     found        what lies below the folder now
-    labels       None, and ``labels_file`` too, where there is no label table
+    labels       of all films of the run, whatever share of it is scored; None, and ``labels_file`` too, where there is
+                 no label table
     files        the models, one or more, in the order in which they were named
     models       the same, built
     """
 
     options: ScoreOptions
-    paths: tuple[str, ...]
+    listing: Listing
     found: FoundFilms
     labels: lab.JoinedLabels | None
     labels_file: dict[str, Any] | None
     files: tuple[ModelFile, ...]
     backend: str
     models: tuple[Model, ...]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The films to score."""
+        return self.listing.paths
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -60,29 +66,12 @@ class Job:
         """All that decides the numbers of a run: two runs that differ in any of it are not mixed."""
         first = self.models[0]
         computed = {"backend": self.backend, "framework": first.framework, "device": first.device}
-        return {**known_inputs(self.options, self.files), **computed}
+        return {**known_inputs(self.options, self.files), **self.listing.inputs, **computed}
 
     @property
     def changes(self) -> tuple[str, ...]:
         """What has changed in the folder since the run began, in words without names."""
-        there, own = set(self.found.paths), set(self.paths)
-        added, gone = len(there - own), len(own - there)
-        told = []
-        if added:
-            told.append(
-                f"{_films(added)} added to the folder after the run had begun, and not scored: a run keeps to the list "
-                "it began with. To have all, score with another -o, or anew with --overwrite."
-            )
-        if gone:
-            told.append(
-                f"{_films(gone)} removed from the folder after the run had begun; those not scored by then have a "
-                "status instead."
-            )
-        return tuple(told)
-
-
-def _films(number: int) -> str:
-    return f"{number} film was" if number == 1 else f"{number} films were"
+        return self.listing.changes(self.found.paths)
 
 
 def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str, Any]:
@@ -128,12 +117,12 @@ def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
 
 def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms) -> Job:
     """Reads all that a run needs but the films themselves; raises what is wrong with any of it."""
-    paths = _paths(options, found)
-    labels, labels_file = _labels(options, paths)
+    listing = listing_of(options, found)
+    labels, labels_file = _labels(options, listing)
     backend = _backend(options, files)
     return Job(
         options=options,
-        paths=paths,
+        listing=listing,
         found=found,
         labels=labels,
         labels_file=labels_file,
@@ -143,34 +132,17 @@ def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: Foun
     )
 
 
-def _paths(options: ScoreOptions, found: FoundFilms) -> tuple[str, ...]:
-    """The films to score: those of the run that goes on, if one does, else all that are there. InputError where most
-    films of that run are gone: then it was another folder."""
-    frozen = None if options.overwrite else frozen_films(options.output)
-    if frozen is None:
-        return found.paths
-    gone = len(set(frozen) - set(found.paths))
-    if 2 * gone > len(frozen):
-        raise InputError(
-            f"the run that was begun for {options.output} is of other films: {gone} of its {len(frozen)} are not below "
-            f"{options.films}. Use --overwrite to start anew, or another -o."
-        )
-    return frozen
-
-
 def _built(options: ScoreOptions, files: Sequence[ModelFile], backend: str) -> tuple[Model, ...]:
     build = plugins.get_backend(backend).build
     return tuple(build(file.spec, file.tensors, device=options.device, precision=options.precision) for file in files)
 
 
-def _labels(
-    options: ScoreOptions, paths: tuple[str, ...]
-) -> tuple[lab.JoinedLabels, dict[str, Any]] | tuple[None, None]:
+def _labels(options: ScoreOptions, listing: Listing) -> tuple[lab.JoinedLabels, dict[str, Any]] | tuple[None, None]:
     path = options.labels or lab.find_labels(options.films)
     if path is None or options.no_labels:
         return None, None
-    joined, file = lab.joined_labels(path, plugins.datasets(), paths)
-    return joined, {**file, "matched": len(paths) - joined.unmatched_films}
+    joined, file = lab.joined_labels(path, plugins.datasets(), listing.all_films())
+    return joined, {**file, "matched": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 
 
 def _backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:

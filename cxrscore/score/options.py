@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cxrscore.contract import Precision
 from cxrscore.errors import InputError
+from cxrscore.scores import Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class ScoreOptions:
     maps       how many heat maps are kept of each film, of its most probable findings
     thumbnails how many films are kept small, for the report
     any_modality  score DICOM films of other modalities than CR, DX and RG, too
+    share      score only this share of the films, into a part that merge_scores joins with those of the other shares;
+               None: all of them
     no_paths   no path or file name in the output, as they often name patients: films go by the hash of their bytes
     """
 
@@ -45,6 +48,7 @@ class ScoreOptions:
     thumbnails: int = 48
     any_modality: bool = False
     no_paths: bool = False
+    share: Share | None = None
     overwrite: bool = False
     command: tuple[str, ...] = field(default=())
 
@@ -73,6 +77,8 @@ class ScoreResult:
     models  SHA-256 of each model file, hex
     notes   what has changed in the folder since the run began
     leaked  whether films or patients stood in two parts of the split when the model was trained
+    share   which share of the films this is, as i/n, "" where it is all of them
+    written False where there was nothing to write: the share has no film
     unread  what of the folder could not be looked at, one text each: films may be missing there
     """
 
@@ -88,3 +94,5 @@ class ScoreResult:
     unread: tuple[str, ...]
     notes: tuple[str, ...] = ()
     leaked: bool = False
+    share: str = ""
+    written: bool = True

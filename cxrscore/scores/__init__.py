@@ -3,9 +3,10 @@
 from cxrscore.scores.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.scores.manifest import Manifest, shard_size
 from cxrscore.scores.reading import open_scores, read_claim, read_films
-from cxrscore.scores.run import Run, finished_claim, frozen_films, open_run
+from cxrscore.scores.run import Run, finished_claim, frozen_films, frozen_share, open_run
 from cxrscore.scores.shards import Shard
-from cxrscore.scores.shown import shown_films
+from cxrscore.scores.share import Share, share_inputs, share_words
+from cxrscore.scores.shown import candidates, scored_films, shown_films
 
 __all__ = [
     "SPLITS",
@@ -15,13 +16,19 @@ __all__ = [
     "Run",
     "Scores",
     "Shard",
+    "Share",
     "Thumbnails",
+    "candidates",
     "finished_claim",
     "frozen_films",
+    "frozen_share",
     "open_run",
     "open_scores",
     "read_claim",
     "read_films",
+    "scored_films",
     "shard_size",
+    "share_inputs",
+    "share_words",
     "shown_films",
 ]

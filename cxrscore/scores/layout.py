@@ -12,6 +12,8 @@ TEXT = "S"
 """dtype of a column of texts: UTF-8 bytes of one length, the longest text's, padded with zero bytes."""
 MESSAGE = 200
 """Characters of a film's message that are kept, so that one long text does not widen every row."""
+SCORED = 1
+"""The code of cxrscore.films.Status of a film that was scored."""
 STATUS_CODES = 14
 """The codes of cxrscore.films.Status are 0 to 13."""
 

@@ -25,7 +25,8 @@ class Manifest:
 
     paths     N POSIX paths below the films folder, sorted
     findings  C names
-    given     what else the scores depend on, JSON-ready: the models' SHA-256, backend, ...
+    given     what else the scores depend on, JSON-ready: the models' SHA-256, backend, ...; of a share of a run also
+              ``share``, as scores.share.share_inputs gives it
     """
 
     paths: tuple[str, ...]
@@ -50,9 +51,10 @@ class Manifest:
 
     @cached_property
     def shards(self) -> tuple[range, ...]:
-        """The rows of each shard."""
+        """The rows of each shard. A share has shards of the whole run's size."""
         total = len(self.paths)
-        size = shard_size(total)
+        share = self.given.get("share")
+        size = shard_size(share["films"] if share else total)
         return tuple(range(start, min(start + size, total)) for start in range(0, total, size))
 
 

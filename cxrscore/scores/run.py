@@ -196,6 +196,14 @@ def frozen_films(output: Path) -> tuple[str, ...] | None:
     return read_paths(_manifest_file(output))
 
 
+def frozen_share(output: Path) -> dict[str, Any] | None:
+    """What the run that was begun and not finished says of the run that it is a share of; None where it is a whole one,
+    or there is none. Errors as frozen_films."""
+    head = read_head(_manifest_file(output))
+    share = head.inputs.get("share") if head else None
+    return share if isinstance(share, dict) else None
+
+
 def finished_claim(
     output: Path, paths: Sequence[str], findings: Sequence[str], known: Mapping[str, Any], left_open: Sequence[str]
 ) -> Claim | None:

@@ -27,6 +27,7 @@ _GROUPS = {
     "cam": "heat maps of the findings that were chosen for each film",
     "thumbnails": "small films, so that a report needs no other file",
 }
+_WORD = {"type": "string"}
 _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _RANGES: dict[str, dict[str, Any]] = {
     "films/sha256": {"pattern": "^([0-9a-f]{64})?$"},
@@ -64,8 +65,17 @@ PROVENANCE = _object(
     created=_text("when scoring ended, ISO 8601 with the offset to UTC"),
     cxrscore=_text("version of cxrscore"),
     command={"description": "the command line, one word an entry", "type": "array", "items": {"type": "string"}},
-    seconds=_number("duration of the last call that worked on the run, s"),
-    films_per_second=_number("films scored a second in that call"),
+    seconds=_number("duration of the last call that worked on the run, s; of merged parts the sum over them"),
+    films_per_second=_number("films scored a second in that call; of merged parts the mean over their seconds"),
+    machine={
+        "description": "the machine that computed; null where parts are merged, which name their own",
+        "type": ["object", "null"],
+        "properties": {
+            "name": _text("its host name; empty where no names may be told"),
+            "system": _text("operating system and architecture"),
+            "cpus": _count("processors that the system counts"),
+        },
+    },
     backend=_object(
         "what computed the scores",
         name=_text("name of the backend plugin"),
@@ -125,6 +135,35 @@ PROVENANCE = _object(
             "matched": _count("films that have a row in it"),
         },
     },
+    share={
+        "description": "of a part, which share of which run it is; null of a whole run",
+        "type": ["object", "null"],
+        "properties": {
+            "number": _count("number of the share, from 1"),
+            "of": _count("how many shares the run was divided into"),
+            "first": _count("row that the part's first film has in the whole run"),
+            "films": _count("films of the whole run"),
+            "run": {"description": "fingerprint of the whole run", **_DIGEST},
+        },
+    },
+    parts={
+        "description": "the parts that were merged into this file, in the order of their films; missing otherwise",
+        "type": "array",
+        "items": _object(
+            "one of them",
+            file=_text("name of its file; empty where no names may be told"),
+            share=_text("its number and how many there are, such as 2/4"),
+            fingerprint={"description": "its own fingerprint", **_DIGEST},
+            films=_count("films in it"),
+            failed=_count("those of them that could not be scored"),
+            created=_text("when its scoring ended"),
+            seconds=_number("duration of the last call that worked on it, s"),
+            films_per_second=_number("films scored a second in that call"),
+            machine={"description": "the machine that computed, as machine above", "type": ["object", "null"]},
+            command={"description": "its command line, one word an entry", "type": "array", "items": _WORD},
+        ),
+    },
+    merged=_text("when the parts were merged, ISO 8601 with the offset to UTC; missing otherwise"),
     warnings={"description": "what the user should know, one text each", "type": "array", "items": {"type": "string"}},
 )
 _ATTRIBUTES: dict[str, dict[str, Any]] = {

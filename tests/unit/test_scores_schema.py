@@ -13,7 +13,7 @@ from made_run import made_file
 
 from cxrscore.films import Status
 from cxrscore.scores import SPLITS
-from cxrscore.scores.layout import AXES, LAYOUT, STATUS_CODES
+from cxrscore.scores.layout import AXES, LAYOUT, SCORED, STATUS_CODES
 from cxrscore.scores.schema import schema_text, scores_schema
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "scores.schema.json"
@@ -45,6 +45,7 @@ def test_every_field_has_a_description() -> None:
 def test_every_axis_is_explained_and_every_code_known() -> None:
     assert {axis for column in LAYOUT for axis in column.axes} == set(AXES)
     assert sorted(Status) == list(range(STATUS_CODES))
+    assert Status.OK == SCORED
     assert len(SPLITS) == scores_schema()["properties"]["films"]["properties"]["split"]["items"]["maximum"] + 1
 
 

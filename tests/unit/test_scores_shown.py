@@ -2,9 +2,13 @@
 
 import numpy as np
 
-from cxrscore.scores import shown_films
+from cxrscore.scores import scored_films, shown_films
 
 NAN = np.nan
+
+
+def shown(prob, truth, most):
+    return shown_films(scored_films(prob, truth), len(prob), most)
 
 
 def test_extremes_and_errors_come_first():
@@ -13,10 +17,10 @@ def test_extremes_and_errors_come_first():
     truth = np.full((10, 1), NAN, np.float32)
     truth[[2, 4, 7], 0] = 1, 0, 1
     # 7 is the most probable, 2 a missed positive, 4 a false alarm.
-    assert shown_films(prob, truth, 3) == [2, 4, 7]
+    assert shown(prob, truth, 3) == [2, 4, 7]
 
 
 def test_films_without_scores_are_not_shown():
     prob = np.array([[0.5], [NAN], [0.4]], np.float32)
-    assert shown_films(prob, np.full((3, 1), NAN, np.float32), 48) == [0, 2]
-    assert shown_films(np.full((2, 1), NAN, np.float32), np.zeros((2, 1), np.float32), 48) == []
+    assert shown(prob, np.full((3, 1), NAN, np.float32), 48) == [0, 2]
+    assert shown(np.full((2, 1), NAN, np.float32), np.zeros((2, 1), np.float32), 48) == []

@@ -1,0 +1,38 @@
+"""cxrscore merge."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from cxrscore.cli.common import FILE, Bar, ends_with_exit_code, json_option, print_json, quiet_option, say
+
+
+@click.command(short_help="Join the parts that score --shard made.")
+@click.argument("parts", type=FILE, nargs=-1, required=True)
+@click.option("-o", "--output", type=FILE, required=True, help="Scores file to write, HDF5.")
+@click.option(
+    "--virtual",
+    is_flag=True,
+    help="Copy no rows: other HDF5 programs see in the file what lies in the parts, which must stay where they are. "
+    "cxrscore verifies such a file, and reads no scores through it.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a scores file of another run.")
+@json_option
+@quiet_option
+@ends_with_exit_code
+def merge(*, parts: tuple[Path, ...], output: Path, virtual: bool, overwrite: bool, as_json: bool, quiet: bool) -> None:
+    """Join PARTS, the files of all shares of a run in any order, to the file that one process would have made."""
+    from cxrscore.merge import MergeOptions, merge_scores
+
+    options = MergeOptions(
+        parts=parts, output=output, virtual=virtual, overwrite=overwrite, command=tuple(sys.argv[1:])
+    )
+    result = merge_scores(options, Bar(quiet))
+    scored = result.films - result.failed
+    say(f"{scored} of {result.films} films have scores; {result.parts} parts merged in {result.seconds:.0f} s", quiet)
+    say(f"wrote {result.output}", quiet)
+    if as_json:
+        print_json(vars(result))

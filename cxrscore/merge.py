@@ -1,0 +1,196 @@
+"""Parts of a run to the scores file of the whole: what ``cxrscore merge`` does."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrscore.errors import InputError
+from cxrscore.files import locked
+from cxrscore.files.atomic import cannot_write, make_folder, settle
+from cxrscore.progress import Progress, silent
+from cxrscore.scores import read_claim
+from cxrscore.scores.joining import check_together, frame_of, joined_blocks, named_same
+from cxrscore.scores.parts import Part, read_part
+from cxrscore.scores.share import share_words
+from cxrscore.scores.virtual import part_files, read_virtual, write_virtual
+from cxrscore.scores.writing import write_scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeOptions:
+    """All that decides a merge; what ``cxrscore merge`` takes, under the same names.
+
+    parts      scores files of all shares of a run, in any order
+    virtual    the output shows other programs what lies in the parts, and holds no rows itself
+    overwrite  replace an output of another run; one of the same run is always replaced
+    """
+
+    parts: tuple[Path, ...]
+    output: Path
+    virtual: bool = False
+    overwrite: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeResult:
+    """What a merge ended with. ``run`` is the fingerprint of the whole run, ``failed`` how many of its films have no
+    scores."""
+
+    output: Path
+    parts: int
+    films: int
+    failed: int
+    run: str
+    virtual: bool
+    seconds: float
+
+
+def merge_scores(options: MergeOptions, progress: Progress = silent) -> MergeResult:
+    """Joins the parts of a run to the scores file that one process would have made, but for its provenance.
+
+    InputError where the parts are not those of one run, each once and none missing; FileFormatError where one is
+    damaged; WriteError where the output cannot be written: an older one is then as it was.
+    """
+    started = time.monotonic()
+    parts = _read(options.parts, progress)
+    _check_output(options, parts[0].run)
+    make_folder(options.output.parent)
+    with locked(options.output.with_name(f"{options.output.name}.lock")), _written(options.output) as place:
+        _write(place, options, parts, progress)
+    return MergeResult(
+        output=options.output,
+        parts=len(parts),
+        films=sum(len(part.rows) for part in parts),
+        failed=sum(part.failed for part in parts),
+        run=parts[0].run,
+        virtual=options.virtual,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _read(paths: Sequence[Path], progress: Progress) -> list[Part]:
+    """The parts, in the order of their films."""
+    named_same(paths)
+    parts = []
+    for done, path in enumerate(paths):
+        progress("looking at parts", done, len(paths))
+        parts.append(read_part(path))
+    progress("looking at parts", len(paths), len(paths))
+    return check_together(parts)
+
+
+def _check_output(options: MergeOptions, run: str) -> None:
+    """InputError where the output is a part, or of another run and not to be replaced."""
+    output = options.output
+    if not output.exists():
+        return
+    if output.resolve() in {path.resolve() for path in options.parts}:
+        raise InputError(f"{output} is one of the parts. Give the merged file another name.")
+    if options.overwrite:
+        return
+    there = read_virtual(output) or read_claim(output)
+    if there.fingerprint != run:
+        raise InputError(f"{output} is of another run. Use --overwrite to replace it, or another -o.")
+
+
+@contextmanager
+def _written(output: Path) -> Iterator[Path]:
+    """Yields a place beside the output that becomes the output when the block ends well. Whoever holds the lock may
+    take the place, so that what a killed merge left there is gone after the next one."""
+    place = output.with_name(f".{output.name}.merging")
+    try:
+        place.unlink(missing_ok=True)  # a link of somebody else's is not followed
+        yield place
+        settle(place, output)
+    except OSError as error:
+        raise cannot_write(output, error) from error
+    finally:
+        place.unlink(missing_ok=True)
+
+
+def _write(place: Path, options: MergeOptions, parts: Sequence[Part], progress: Progress) -> None:
+    frame = frame_of(parts, joined_provenance(parts, options.command))
+    total = frame.lengths["film"]
+
+    def counted() -> Iterator[Any]:
+        for block in joined_blocks(parts):
+            yield block
+            if rows := block.places.get("films/path"):
+                progress("merging", rows.stop, total)
+
+    if options.virtual:
+        write_virtual(place, frame, parts, part_files(options.output, parts), counted())
+    else:
+        write_scores(place, frame, counted())
+
+
+def joined_provenance(parts: Sequence[Part], command: Sequence[str]) -> dict[str, Any]:
+    """Where the numbers come from: what the parts have in common, once; what differs, summed up, and of each part.
+
+    The models, views and settings are the same by the run's fingerprint. A part's own fields are as the schema says.
+    """
+    told = [part.provenance for part in parts]
+    private = parts[0].inputs.get("no_paths") is True
+    seconds = [one.get("seconds") or 0.0 for one in told]
+    films = sum(span * (one.get("films_per_second") or 0.0) for one, span in zip(told, seconds, strict=True))
+    return {
+        **told[0],
+        "created": max(one.get("created", "") for one in told),
+        "merged": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": [] if private else list(command),
+        "seconds": round(sum(seconds), 3),
+        "films_per_second": round(films / max(sum(seconds), 1e-9), 3),
+        "machine": None,
+        "backend": _backend(told),
+        "films": _films(told),
+        "labels": _labels(told),
+        "share": None,
+        "parts": [_part(part, private) for part in parts],
+        "warnings": _warnings(parts),
+    }
+
+
+def _backend(told: Sequence[Any]) -> dict[str, Any]:
+    """As of the first, with the largest difference from the models' files that any part met."""
+    met = [one.get("backend", {}).get("golden_difference") for one in told]
+    return {**told[0].get("backend", {}), "golden_difference": max((d for d in met if d is not None), default=None)}
+
+
+def _films(told: Sequence[Any]) -> dict[str, Any]:
+    """Sums; other files are those of the whole folder in each part, so their number is the largest."""
+    films = [one.get("films", {}) for one in told]
+    sums = {key: sum(one.get(key, 0) for one in films) for key in ("found", "scored", "failed")}
+    folders = dict.fromkeys(one.get("folder", "") for one in films)
+    return {"folder": ", ".join(folders), **sums, "other_files": max(one.get("other_files", 0) for one in films)}
+
+
+def _labels(told: Sequence[Any]) -> dict[str, Any] | None:
+    labels = [one.get("labels") or {} for one in told]
+    return {**labels[0], "matched": sum(one.get("matched", 0) for one in labels)} if labels[0] else None
+
+
+def _part(part: Part, private: bool) -> dict[str, Any]:
+    own = part.provenance
+    keys = ("created", "seconds", "films_per_second", "machine", "command")
+    return {
+        "file": "" if private else part.path.name,
+        "share": str(part.share),
+        "fingerprint": part.fingerprint,
+        "films": len(part.rows),
+        "failed": part.failed,
+        **{key: own[key] for key in keys if key in own},
+    }
+
+
+def _warnings(parts: Sequence[Part]) -> list[str]:
+    """Of all parts, each once, but for what is true of a part only."""
+    own = {share_words(part.share, part.rows, part.inputs["films"]) for part in parts}
+    told = dict.fromkeys(text for part in parts for text in part.provenance.get("warnings", ()))
+    return [text for text in told if text not in own]

@@ -1,0 +1,106 @@
+"""Parts of a made-up run, and the same run by one process, for the tests of shares: no film and no network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from made_run import FINDINGS, GIVEN, made_shard
+
+from cxrscore.merge import MergeOptions, MergeResult, merge_scores
+from cxrscore.scores import Share, Thumbnails, candidates, open_run, scored_films, share_inputs, shown_films
+from cxrscore.scores.share import fingerprint_of, share_words, whole_inputs
+
+SIDE = 4
+MOST = 6
+"""Small films of a run."""
+
+
+def paths_of(films: int) -> list[str]:
+    return sorted(f"ward {row % 3}/{row:06d}.png" for row in range(films))
+
+
+def made_truth(films: int) -> Any:
+    """float32 [N,3]: no film has the last finding, and the labels of every fourth are unknown."""
+    row = np.arange(films)[:, None]
+    truth = np.where(row % 4 == 0, np.nan, (row // 3 + np.arange(3)) % 2).astype(np.float32)
+    truth[:, 2] *= 0
+    return truth
+
+
+def made_whole(output: Path, films: int, **changed: Any) -> Path:
+    """The file of one process."""
+    return _made(output, films, None, changed)
+
+
+def made_part(output: Path, films: int, share: Share, *, told: Mapping[str, Any] | None = None, **changed: Any) -> Path:
+    """The file of a share that has films.
+
+    told     replaces keys of its provenance
+    changed  replaces keys of its inputs
+    """
+    return _made(output, films, share, changed, told or {})
+
+
+def made_parts(folder: Path, films: int, of: int) -> list[Path]:
+    """The files of all shares that have films."""
+    folder.mkdir(exist_ok=True)
+    shares = [Share(number=number, of=of) for number in range(1, of + 1)]
+    return [made_part(folder / f"part-{one.number}.h5", films, one) for one in shares if one.rows(films)]
+
+
+def merged(parts: list[Path], output: Path, **options: Any) -> MergeResult:
+    return merge_scores(MergeOptions(parts=tuple(parts), output=output, **options))
+
+
+def _made(
+    output: Path, films: int, share: Share | None, changed: Mapping[str, Any], told: Mapping[str, Any] | None = None
+) -> Path:
+    paths, rows = paths_of(films), share.rows(films) if share else range(films)
+    inputs = {**GIVEN, **changed}
+    if share:
+        inputs["share"] = share_inputs(share, paths, MOST)
+    run = open_run(output, paths[rows.start : rows.stop], FINDINGS, inputs)
+    made = []
+    for number, own in enumerate(run.shards):
+        shard = made_shard(range(rows.start + own.start, rows.start + own.stop))
+        maps = dataclasses.replace(shard.heat_maps, film=shard.heat_maps.film - np.int32(rows.start))
+        made.append(dataclasses.replace(shard, heat_maps=maps))
+        run.write(number, made[-1])
+    row, prob = np.arange(rows.start, rows.stop), np.concatenate([shard.prob for shard in made])
+    truth = made_truth(films)[rows.start : rows.stop]
+    found = scored_films(prob, truth, rows.start)
+    small = np.array(candidates(found, films, MOST).rows if share else shown_films(found, films, MOST), np.int32)
+    return run.merge(
+        split=(row % 4).astype(np.uint8),
+        patient=(row // 2).astype(np.int32),
+        truth=truth,
+        thresholds=np.array([0.5, np.nan, 0.25], np.float32),
+        thumbnails=Thumbnails(
+            film=small - np.int32(rows.start),
+            pixels=np.repeat(small % 251, SIDE * SIDE).reshape(-1, SIDE, SIDE).astype(np.uint8),
+        ),
+        provenance=_provenance(share, rows, films, run.manifest.inputs) | dict(told or {}),
+    )
+
+
+def _provenance(share: Share | None, rows: range, films: int, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    part = None
+    if share:
+        part = {"number": share.number, "of": share.of, "first": rows.start, "films": films}
+        part["run"] = fingerprint_of(whole_inputs(inputs))
+    return {
+        "created": f"2026-01-02T03:04:{rows.start % 60:02}+00:00",
+        "command": ["score", "films"],
+        "seconds": 2.0,
+        "films_per_second": len(rows) / 2,
+        "machine": {"name": f"node{rows.start}", "system": "Linux", "cpus": 2},
+        "backend": {"name": "stub", "golden_difference": rows.start / 1000},
+        "films": {"folder": "films", "found": len(rows), "scored": len(rows), "failed": 0, "other_files": 3},
+        "labels": {"file": "labels.csv", "dataset": "plain", "sha256": "cd" * 32, "matched": len(rows)},
+        "share": part,
+        "warnings": [share_words(share, rows, films), "Films were added."] if share else [],
+    }

@@ -1,0 +1,368 @@
+"""Parts joined: what is refused, what is said, and what stays as it was."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from made_parts import made_part, made_parts, made_whole, merged
+from made_run import contents
+
+from cxrscore.errors import FileFormatError, InputError, WriteError
+from cxrscore.files.schemas import check_document
+from cxrscore.scores import Share, open_scores, parts, read_claim
+from cxrscore.scores.columns import put_text
+from cxrscore.verify import verify_file
+
+FILMS = 200
+SHARES = [Share(number=number, of=3) for number in (1, 2, 3)]
+"""Films 0 to 127, 128 to 191 and 192 to 199."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("merge")
+    made_parts(folder, FILMS, 3)
+    made_whole(folder / "whole.h5", FILMS)
+    return folder
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def three(home: Path) -> list[Path]:
+    return [home / f"part-{number}.h5" for number in (1, 2, 3)]
+
+
+def differing(one: Path, other: Path) -> set[str]:
+    a, b = contents(one), contents(other)
+    return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
+
+
+# --- what is made
+
+
+def test_blocks_of_any_size_join_to_the_same_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in (1 << 15, 50, 7):
+        monkeypatch.setattr(parts, "BLOCK", size)
+        merged(three(home), home / "out.h5")
+        assert differing(home / "out.h5", home / "whole.h5") == {"@provenance"}
+
+
+def test_the_parts_stay_and_nothing_else_is_left(home: Path) -> None:
+    before = {path.name: path.read_bytes() for path in home.iterdir()}
+    result = merged(three(home), home / "new" / "out.h5")
+    assert {path.name: path.read_bytes() for path in home.iterdir() if path.is_file()} == before
+    assert [path.name for path in (home / "new").iterdir()] == ["out.h5"]
+    assert (home / "new" / "out.h5").stat().st_mode & 0o777 == 0o600
+    assert (result.films, result.failed, result.parts) == (FILMS, 29, 3)  # every seventh film is damaged
+
+
+def test_provenance_is_joined(home: Path) -> None:
+    merged(three(home)[::-1], home / "out.h5", command=("merge", "x"))
+    told = open_scores(home / "out.h5").provenance
+    check_document(told, "scores", "provenance", "attributes", "provenance")
+    assert (told["command"], told["created"]) == (["merge", "x"], "2026-01-02T03:04:12+00:00")
+    assert (told["seconds"], told["films_per_second"]) == (6.0, round(FILMS / 6, 3))
+    assert (told["machine"], told["share"], told["warnings"]) == (None, None, ["Films were added."])
+    assert told["backend"] == {"name": "stub", "golden_difference": 0.192}
+    assert told["films"] == {"folder": "films", "found": 200, "scored": 200, "failed": 0, "other_files": 3}
+    assert told["labels"]["matched"] == FILMS
+    assert [(one["file"], one["share"], one["films"]) for one in told["parts"]] == [
+        ("part-1.h5", "1/3", 128),
+        ("part-2.h5", "2/3", 64),
+        ("part-3.h5", "3/3", 8),
+    ]
+    assert [one["machine"]["name"] for one in told["parts"]] == ["node0", "node128", "node192"]
+    assert told["parts"][1]["fingerprint"] == read_claim(home / "part-2.h5").fingerprint
+
+
+def test_without_paths_no_file_is_named(tmp_path: Path) -> None:
+    own = [made_part(tmp_path / f"{share.number}", FILMS, share, no_paths=True) for share in SHARES]
+    told = open_scores(merged(own, tmp_path / "out.h5", command=("merge", "secret")).output).provenance
+    assert told["command"] == []
+    assert [one["file"] for one in told["parts"]] == ["", "", ""]
+
+
+def test_one_part_that_is_all_is_joined_to_itself(tmp_path: Path) -> None:
+    part = made_part(tmp_path / "part.h5", 70, Share(number=1, of=1))
+    merged([part], tmp_path / "out.h5")
+    assert differing(tmp_path / "out.h5", made_whole(tmp_path / "whole.h5", 70)) == {"@provenance"}
+
+
+# --- what does not belong together
+
+
+def refused(match: str, own: list[Path], home: Path, kind: type[Exception] = InputError, **options: Any) -> None:
+    before = sorted(path.name for path in home.iterdir())
+    with pytest.raises(kind, match=match):
+        merged(own, home / "out.h5", **options)
+    assert sorted(path.name for path in home.iterdir()) == before
+
+
+def test_missing_parts_are_named_with_what_makes_them(home: Path) -> None:
+    one, two, three_ = three(home)
+    refused(r"part 3/3 is missing: run `cxrscore score \.\.\. --shard 3/3 -o \.\.\.`$", [one, two], home)
+    refused(r"part 1/3 is missing.*; part 3/3 is missing", [two], home)
+    refused(r"part 1/3 is missing", [three_, two], home)
+    many = made_part(home / "many.h5", 1300, Share(number=2, of=30))
+    refused(r"part 1/30 is missing.*part 8/30 is missing.*; and 15 more are missing$", [many], home)
+
+
+def test_a_share_without_films_is_not_missing(tmp_path: Path) -> None:
+    own = made_parts(tmp_path, 130, 7)
+    assert [path.name for path in own] == ["part-1.h5", "part-3.h5", "part-5.h5"]
+    assert merged(own, tmp_path / "out.h5").films == 130
+
+
+def test_a_part_given_twice_is_refused_by_both_names(home: Path) -> None:
+    shutil.copy(home / "part-2.h5", home / "copy.h5")
+    refused(r"(part-2|copy)\.h5 and .*(part-2|copy)\.h5 are both share 2/3", [*three(home), home / "copy.h5"], home)
+    refused(r"part-2\.h5 and .*part-2\.h5 are one file", [*three(home), home / "." / "part-2.h5"], home)
+    (home / "link.h5").symlink_to(home / "part-1.h5")
+    refused(r"part-1\.h5 and .*link\.h5 are one file", [*three(home), home / "link.h5"], home)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"batch_size": 16},
+            r"part-1\.h5 and .*other\.h5 are parts of different runs: batch_size: 8 -> 16\. Score",
+        ),
+        ({"model": "cd" * 32}, "different runs: model: "),
+        ({"told": {"labels": None}}, r"have different label tables: one of SHA-256 cdcdcdcdcdcdcdcd and none"),
+        ({"told": {"labels": {"sha256": "ef" * 32}}}, "have different label tables"),
+    ],
+)
+def test_parts_of_different_runs_are_refused(home: Path, changed: dict[str, Any], words: str) -> None:
+    other = made_part(home / "other.h5", FILMS, SHARES[2], **changed)
+    refused(words, [*three(home)[:2], other], home)
+
+
+def test_parts_of_different_divisions_are_refused(home: Path) -> None:
+    half = made_part(home / "half.h5", FILMS, Share(number=2, of=2))
+    refused("were divided into different numbers of shares: 3 and 2", [*three(home), half], home)
+
+
+def test_a_film_that_came_between_is_told(home: Path) -> None:
+    late = made_part(home / "late.h5", FILMS + 1, SHARES[2])
+    refused(r"different runs: films: 200 -> 201\. Films were added to the folder, or", [*three(home)[:2], late], home)
+
+
+def test_a_whole_file_is_no_part(home: Path) -> None:
+    refused(r"whole\.h5 is no part of a run but a whole one", [*three(home), home / "whole.h5"], home)
+
+
+def test_no_part_at_all_is_refused(home: Path) -> None:
+    refused("no part is named", [], home)
+    refused(r"there is no file .*none\.h5", [home / "none.h5"], home)
+
+
+# --- what is damaged, or made to deceive
+
+
+def test_a_damaged_part_is_named_with_advice(home: Path) -> None:
+    path = home / "part-2.h5"
+    whole = path.read_bytes()
+    for data in (whole[:5000], b"", b"no HDF5" * 100):
+        path.write_bytes(data)
+        refused(r"part-2\.h5.*Remove it, score this share again", three(home), home, FileFormatError)
+    found = 0
+    for place in range(2000, len(whole), 499):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            merged(three(home), home / "out.h5")
+            assert differing(home / "out.h5", home / "whole.h5") <= {"@provenance"}
+        except InputError:
+            found += 1
+            assert not (home / "out.h5").exists() or differing(home / "out.h5", home / "whole.h5") == {"@provenance"}
+    assert found > 10
+
+
+def tampered(path: Path, name: str, change: Any) -> None:
+    """Changes a JSON attribute, as an enemy would who cannot find another text of the same digest."""
+    with h5py.File(path, "r+") as file:
+        value = json.loads(file.attrs[name])
+        change(value)
+        del file.attrs[name]
+        put_text(file, name, json.dumps(value, sort_keys=True, separators=(",", ":")))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda own: own["share"].update(number=3), "which are not those of share 3/3 of 200"),
+        (lambda own: own["share"].update(first=0), "which are not those of share 2/3 of 200"),
+        (lambda own: own["share"].update(of=0), "wanted i/n"),
+        (lambda own: own["share"].update(of=True), "do not say which share it is"),
+        (lambda own: own["share"].update(films=1 << 50), "do not say which share it is"),
+        (lambda own: own["share"].update(thumbnails=-1), "do not say which share it is"),
+        (lambda own: own.update(share=[1]), "do not say which share it is"),
+        (lambda own: own["share"].update(paths="ab" * 32), "its fingerprint is not that of its inputs"),
+        (lambda own: own.update(batch_size=9), "its fingerprint is not that of its inputs"),
+    ],
+)
+def test_a_part_that_lies_about_its_share_is_refused(home: Path, change: Any, words: str) -> None:
+    tampered(home / "part-2.h5", "inputs", change)
+    refused(words, three(home), home, FileFormatError)
+
+
+def test_films_of_another_part_are_refused(home: Path) -> None:
+    """Though all else is right: the list of films is that of the run, in its order."""
+    with h5py.File(home / "part-2.h5", "r+") as file:
+        paths = file["films/path"][()]
+        file["films/path"][:] = paths[::-1]
+    refused("are not those of their run", three(home), home, FileFormatError)
+
+
+def test_provenance_of_another_kind_is_refused(home: Path) -> None:
+    tampered(home / "part-2.h5", "provenance", lambda own: own.update(seconds="long"))
+    refused(r"part-2\.h5: provenance: seconds: 'long' is not of type", three(home), home, FileFormatError)
+
+
+# --- the output
+
+
+def test_an_output_of_the_same_run_is_replaced_and_no_other(home: Path) -> None:
+    merged(three(home), home / "out.h5")
+    merged(three(home), home / "out.h5")
+    other = made_whole(home / "other.h5", 70).read_bytes()
+    (home / "out.h5").write_bytes(other)
+    with pytest.raises(InputError, match=r"out\.h5 is of another run\. Use --overwrite"):
+        merged(three(home), home / "out.h5")
+    (home / "out.h5").write_bytes(b"a thesis")
+    with pytest.raises(FileFormatError, match=r"out\.h5"):
+        merged(three(home), home / "out.h5")
+    assert (home / "out.h5").read_bytes() == b"a thesis"
+    merged(three(home), home / "out.h5", overwrite=True)
+    assert differing(home / "out.h5", home / "whole.h5") == {"@provenance"}
+
+
+def test_a_part_is_not_overwritten(home: Path) -> None:
+    before = (home / "part-1.h5").read_bytes()
+    with pytest.raises(InputError, match="is one of the parts"):
+        merged(three(home), home / "part-1.h5", overwrite=True)
+    assert (home / "part-1.h5").read_bytes() == before
+
+
+def test_an_output_that_cannot_be_written_is_a_write_error(home: Path) -> None:
+    with pytest.raises(WriteError):
+        merged(three(home), home / "part-1.h5" / "out.h5")
+
+
+def test_another_process_that_merges_is_named(home: Path) -> None:
+    (home / "out.h5.lock").write_text("elsewhere 17\n")
+    with pytest.raises(InputError, match="process 17 on elsewhere"):
+        merged(three(home), home / "out.h5")
+
+
+def test_a_link_in_place_of_the_half_made_file_is_not_followed(home: Path) -> None:
+    (home / "theirs").write_bytes(b"of somebody else")
+    (home / ".out.h5.merging").symlink_to(home / "theirs")
+    merged(three(home), home / "out.h5")
+    assert (home / "theirs").read_bytes() == b"of somebody else"
+    assert not (home / "out.h5").is_symlink()
+
+
+# --- virtual
+
+
+def seen(path: Path) -> dict[str, Any]:
+    with h5py.File(path) as file:
+        names = ("films/status", "scores/prob", "films/path", "films/split", "films/patient", "truth", "cam/map")
+        return {name: file[name][()] for name in names}
+
+
+def test_other_programs_see_all_rows_in_a_virtual_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = merged(three(home), home / "out.h5", virtual=True)
+    monkeypatch.chdir("/")
+    assert differing(home / "out.h5", home / "whole.h5") == {"@provenance", "@format", "@parts"}
+    assert (result.virtual, result.films) == (True, FILMS)
+    with h5py.File(home / "out.h5") as file:
+        assert [name for name in ("scores/prob", "films/path", "cam/map") if file[name].is_virtual] == [
+            "scores/prob",
+            "films/path",
+            "cam/map",
+        ]
+        assert [dimension[0].name for dimension in file["scores/prob"].dims] == ["/films/path", "/labels"]
+
+
+def test_a_missing_part_is_never_seen_as_scores(home: Path) -> None:
+    whole = seen(home / "whole.h5")
+    merged(three(home), home / "out.h5", virtual=True)
+    (home / "part-2.h5").unlink()
+    found, gone = seen(home / "out.h5"), slice(128, 192)
+    assert not found["films/status"][gone].any()
+    assert np.isnan(found["scores/prob"][gone]).all()
+    assert np.isnan(found["truth"][gone]).all()
+    assert set(found["films/path"][gone].tolist()) == {b""}
+    assert set(found["films/split"][gone].tolist()) == {255}
+    assert set(found["films/patient"][gone].tolist()) == {-1}
+    assert np.isnan(found["cam/map"]).any()
+    for name in ("films/status", "scores/prob", "films/path"):
+        np.testing.assert_array_equal(np.delete(found[name], gone, 0), np.delete(whole[name], gone, 0))
+
+
+@pytest.mark.parametrize("name", ["50%.h5", "a%b.h5", "two words.h5", "\N{GREEK SMALL LETTER PI}.h5"])
+def test_parts_of_odd_names_are_found(home: Path, name: str) -> None:
+    (home / "sub").mkdir()
+    (home / "part-2.h5").rename(home / "sub" / name)
+    merged([home / "part-1.h5", home / "sub" / name, home / "part-3.h5"], home / "out.h5", virtual=True)
+    np.testing.assert_array_equal(seen(home / "out.h5")["scores/prob"], seen(home / "whole.h5")["scores/prob"])
+
+
+def test_a_virtual_file_is_verified_by_its_parts(home: Path) -> None:
+    merged(three(home), home / "out.h5", virtual=True)
+    assert [verdict.ok for verdict in verify_file(home / "out.h5")] == [True] * 4
+    kept = (home / "part-2.h5").read_bytes()
+    for data, words in ((kept + b"\0", "part-2.h5 was changed"), (None, "part-2.h5 is missing")):
+        (home / "part-2.h5").unlink()
+        if data:
+            (home / "part-2.h5").write_bytes(data)
+        verdicts = {verdict.claim: verdict for verdict in verify_file(home / "out.h5")}
+        assert (verdicts["files of the parts"].ok, verdicts["files of the parts"].found) == (False, words)
+        (home / "part-2.h5").write_bytes(kept)
+
+
+def test_a_virtual_file_that_names_parts_of_another_run_is_found_out(home: Path) -> None:
+    merged(three(home), home / "out.h5", virtual=True)
+    tampered(home / "out.h5", "inputs", lambda own: own.update(batch_size=9))
+    assert [verdict.ok for verdict in verify_file(home / "out.h5")] == [True, False, True, True]
+    tampered(home / "out.h5", "parts", lambda own: own.pop())
+    verdicts = verify_file(home / "out.h5")
+    assert (verdicts[-1].ok, "part 3/3 is missing" in verdicts[-1].found) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["../part-2.h5", "/etc/passwd", "", "a\0b"])
+def test_a_virtual_file_leads_nowhere_else(home: Path, name: str) -> None:
+    merged(three(home), home / "out.h5", virtual=True)
+    tampered(home / "out.h5", "parts", lambda own: own[1].update(file=name))
+    verdicts = verify_file(home / "out.h5")
+    assert [verdict.ok for verdict in verdicts] == [False]
+    assert "names a part outside of its folder" in verdicts[0].found
+
+
+def test_scores_are_not_read_through_a_virtual_file(home: Path) -> None:
+    merged(three(home), home / "out.h5", virtual=True)
+    with pytest.raises(FileFormatError, match=r"out\.h5: /.* is virtual.*merge its parts without --virtual"):
+        open_scores(home / "out.h5")
+
+
+def test_a_virtual_file_becomes_a_whole_one(home: Path) -> None:
+    merged(three(home), home / "out.h5", virtual=True)
+    merged(three(home), home / "out.h5")
+    assert differing(home / "out.h5", home / "whole.h5") == {"@provenance"}
+
+
+def test_parts_elsewhere_are_refused_for_a_virtual_file(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with pytest.raises(InputError, match=r"part-1\.h5 lies outside of .* must move together"):
+        merged(three(home), elsewhere / "out.h5", virtual=True)
+    assert list(elsewhere.iterdir()) == []

@@ -1,0 +1,202 @@
+"""Shares of a run with real networks: what a part says, how it goes on, and that all of them are the whole."""
+
+import shutil
+
+import pytest
+from made_models import made_films, made_model
+from made_run import contents
+
+from cxrscore import MergeOptions, ScoreOptions, Share, merge_scores, plugins
+from cxrscore.errors import InputError
+from cxrscore.score import score_films
+from cxrscore.scores import open_scores, read_claim
+from cxrscore.verify import verify_file
+
+FILMS = 140
+"""And one that is broken: three shards."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("share")
+    made_films(folder / "films", films=FILMS)
+    names = sorted(path.name for path in (folder / "films").iterdir())
+    lines = [f"{name},patient {row % 50},{row % 2},{'' if row % 5 else 1}" for row, name in enumerate(names) if row % 9]
+    (folder / "labels.csv").write_text("\n".join(["film,patient,Mass,Edema", *lines]))
+    made_model(folder / "a", 1)
+    made_model(folder / "b", 2, size=48)
+    return folder
+
+
+@pytest.fixture
+def home(made, tmp_path):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def options(home, output, share=None, **changed):
+    given = {"model": home / "a", "backend": "torch", "device": "cpu", "maps": 1, "workers": 1}
+    given |= {"share": Share.parse(share) if share else None}
+    return ScoreOptions(films=home / "films", output=home / output, **{**given, **changed})
+
+
+def parts_of(home, of, **changed):
+    parts = [home / f"part{number}.h5" for number in range(1, of + 1)]
+    results = [score_films(options(home, path.name, f"{n}/{of}", **changed)) for n, path in enumerate(parts, 1)]
+    return [path for path, result in zip(parts, results, strict=True) if result.written]
+
+
+def stop_after(films):
+    def stop(step, done, total):
+        if done >= films:
+            raise InterruptedError
+
+    return stop
+
+
+# --- which share
+
+
+@pytest.mark.parametrize(("text", "number", "of"), [("1/1", 1, 1), ("2/4", 2, 4), ("007/9", 7, 9)])
+def test_a_share_is_read(text, number, of):
+    assert Share.parse(text) == Share(number=number, of=of)
+
+
+@pytest.mark.parametrize("text", ["3/2", "0/2", "1/0", "-1/2", "1", "1/2/3", "", "a/b", "1/ 2", "1/1000001", "١/٢"])
+def test_what_is_no_share_is_refused(text):
+    with pytest.raises(InputError, match=r"wanted i/n with 1 <= i <= n"):
+        Share.parse(text)
+
+
+def test_a_share_is_whole_shards_of_the_run():
+    """150 films are shards of 64, 64 and 22."""
+    assert [Share(number=n, of=2).rows(150) for n in (1, 2)] == [range(128), range(128, 150)]
+    assert [len(Share(number=n, of=5).rows(150)) for n in range(1, 6)] == [64, 64, 0, 22, 0]
+
+
+# --- all shares are the whole
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"model": "ab", "views": 2, "no_paths": True}, {"maps": 0, "no_labels": True}, {"thumbnails": 3}],
+    ids=["labels", "ensemble, views, no paths", "no maps, no labels", "few small films"],
+)
+def test_the_parts_join_to_the_file_of_one_process(home, changed):
+    if "model" in changed:
+        changed = {**changed, "model": tuple(home / name for name in changed["model"])}
+    score_films(options(home, "whole.h5", **changed))
+    parts = parts_of(home, 2, **changed)
+    result = merge_scores(MergeOptions(parts=tuple(parts), output=home / "out.h5"))
+    whole, joined = contents(home / "whole.h5"), contents(home / "out.h5")
+    assert {name for name in whole.keys() | joined.keys() if whole.get(name) != joined.get(name)} == {"@provenance"}
+    assert (result.films, result.failed, result.parts) == (FILMS + 1, 1, 2)
+    assert all(verdict.ok is not False for verdict in verify_file(home / "out.h5"))
+    if not changed.get("no_labels"):
+        patients = open_scores(home / "out.h5").films.patient
+        assert set(patients.tolist()) == {-1, *range(50)}
+
+
+def test_the_line_without_shares_finds_its_work_done(home, monkeypatch):
+    merge_scores(MergeOptions(parts=tuple(parts_of(home, 3)), output=home / "out.h5"))
+    monkeypatch.setattr(plugins, "get_backend", None)
+    assert score_films(options(home, "out.h5")).computed == 0
+
+
+def test_more_shares_than_shards_leave_some_without_films(home):
+    parts = parts_of(home, 5)
+    assert [path.name for path in parts] == ["part1.h5", "part2.h5", "part4.h5"]
+    empty = score_films(options(home, "none.h5", "3/5"))
+    assert (empty.written, empty.found, empty.failed, empty.unread) == (False, 0, (), ())
+    assert "share 3/5 has no film: 141 films are divided into 3 shards" in empty.notes[0]
+    assert not [path for path in home.iterdir() if path.name.startswith("none.h5")]
+    assert merge_scores(MergeOptions(parts=tuple(parts), output=home / "out.h5")).films == FILMS + 1
+
+
+# --- a part by itself
+
+
+def test_a_part_says_what_it_is_a_part_of(home):
+    score_films(options(home, "whole.h5"))
+    score_films(options(home, "part.h5", "2/3"))
+    scores, claim = open_scores(home / "part.h5"), read_claim(home / "part.h5")
+    run = read_claim(home / "whole.h5").fingerprint
+    assert scores.provenance["share"] == {"number": 2, "of": 3, "first": 64, "films": FILMS + 1, "run": run}
+    assert scores.provenance["warnings"] == ["This is share 2/3 of a run: films 65 to 128 of 141."]
+    assert (len(scores.films.path), scores.provenance["films"]["found"]) == (64, 64)
+    assert scores.provenance["labels"]["matched"] == 64 - 7  # every ninth has no row: 72, 81, ... 126
+    assert claim.fingerprint != run
+    verdicts = verify_file(home / "part.h5", films=home / "films", model=home / "a")
+    assert all(verdict.ok for verdict in verdicts), verdicts
+
+
+def test_a_film_that_was_changed_in_a_part_is_found(home):
+    score_films(options(home, "part.h5", "2/3"))
+    (home / "films" / "070.png").write_bytes((home / "films" / "000.png").read_bytes())
+    (home / "films" / "001.png").write_bytes(b"")  # of another share
+    told = next(v for v in verify_file(home / "part.h5", films=home / "films") if v.claim == "bytes of the films")
+    assert (told.ok, "1 have changed, such as 070.png" in told.found) == (False, True)
+
+
+def test_a_part_that_was_stopped_goes_on(home):
+    score_films(options(home, "whole.h5", "1/2"))
+    with pytest.raises(InterruptedError):
+        score_films(options(home, "part.h5", "1/2"), stop_after(70))
+    assert score_films(options(home, "part.h5", "1/2")).computed == 64
+    whole, part = contents(home / "whole.h5"), contents(home / "part.h5")
+    assert {name for name in whole if whole[name] != part[name]} == {"@provenance"}
+    assert score_films(options(home, "part.h5", "1/2")).computed == 0
+
+
+def test_another_share_does_not_go_on_with_a_part(home):
+    with pytest.raises(InterruptedError):
+        score_films(options(home, "part.h5", "1/2"), stop_after(70))
+    for share, words in (
+        ("2/2", r"share\.number: 1 -> 2"),
+        ("1/3", r"share\.of: 2 -> 3"),
+        (None, "share.number: 1 -> n"),
+    ):
+        with pytest.raises(InputError, match=words):
+            score_films(options(home, "part.h5", share))
+    assert score_films(options(home, "part.h5", "2/2", overwrite=True)).found == 13
+
+
+def test_a_part_keeps_to_the_films_it_began_with(home):
+    given = {"no_labels": True}
+    with pytest.raises(InterruptedError):
+        score_films(options(home, "part1.h5", "1/2", **given), stop_after(70))
+    (home / "films" / "000 new.png").write_bytes((home / "films" / "000.png").read_bytes())
+    result = score_films(options(home, "part1.h5", "1/2", **given))
+    assert (result.computed, result.found) == (64, 128)
+    assert "Shares that begin now are of another run" in result.notes[0]
+    score_films(options(home, "part2.h5", "2/2", **given))
+    with pytest.raises(InputError, match=r"different runs: films: 141 -> 142\. Films were added to the folder"):
+        merge_scores(MergeOptions(parts=(home / "part1.h5", home / "part2.h5"), output=home / "out.h5"))
+
+
+def test_labels_of_a_part_are_those_of_the_whole_folder(home):
+    """Which row means a film, and the number of its patient, depend on the others."""
+    with pytest.raises(InterruptedError):
+        score_films(options(home, "part.h5", "1/2"), stop_after(70))
+    new = home / "films" / "zz new.png"
+    new.write_bytes((home / "films" / "000.png").read_bytes())
+    with pytest.raises(InputError, match=r"since this share was begun.*Put it back.*--overwrite"):
+        score_films(options(home, "part.h5", "1/2"))
+    new.unlink()
+    assert score_films(options(home, "part.h5", "1/2")).computed == 64
+
+
+def test_a_finished_part_builds_no_network(home, monkeypatch):
+    score_films(options(home, "part.h5", "2/3"))
+    monkeypatch.setattr(plugins, "get_backend", None)
+    again = score_films(options(home, "part.h5", "2/3"))
+    assert (again.computed, again.found, again.share, again.written) == (0, 64, "2/3", True)
+
+
+def test_names_of_films_without_bytes_are_rows_of_the_whole_run(home):
+    given = {"no_paths": True, "no_labels": True}
+    with pytest.raises(InterruptedError):
+        score_films(options(home, "part.h5", "2/2", **given), stop_after(8))
+    (home / "films" / "130.png").unlink()
+    score_films(options(home, "part.h5", "2/2", **given))
+    assert open_scores(home / "part.h5").films.path[2] == "row 130"

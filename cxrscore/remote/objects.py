@@ -70,7 +70,8 @@ def _opened(scheme: str, bucket: str) -> Any:
     make = getattr(importlib.import_module("obstore.store"), _CLASSES[scheme])
     # What retries here resends one request; retry.retried, around it, begins anew.
     again: dict[str, Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
-    waits: dict[str, Any] = {"connect_timeout": "10s", "timeout": f"{ONE_REQUEST}s"}
-    checked = _CLASSES[scheme] == "S3Store" and "AWS_CHECKSUM_ALGORITHM" not in os.environ
-    config = {"checksum_algorithm": "sha256"} if checked else {}  # the store refuses what came damaged
-    return make(bucket, config=config, retry_config=again, client_options=waits)
+    # Among the settings, and not as client_options, which would discard those of the environment.
+    config = {"connect_timeout": "10s", "timeout": f"{ONE_REQUEST}s"}
+    if _CLASSES[scheme] == "S3Store" and "AWS_CHECKSUM_ALGORITHM" not in os.environ:
+        config["checksum_algorithm"] = "sha256"  # the store refuses what came damaged
+    return make(bucket, config=config, retry_config=again)

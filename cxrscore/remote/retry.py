@@ -77,6 +77,8 @@ def told(error: Exception) -> tuple[str, bool]:
         return "access is denied", False
     if status is not None:
         return f"the server answers with status {status}", status >= 500 or status in (408, 429)
+    if _of_obstore(error) and "BadScheme" in str(error):
+        return "the endpoint is http://, which the environment must allow, such as with AWS_ALLOW_HTTP=true", False
     if isinstance(error, TimeoutError):
         return "no answer in time", True
     return f"the transfer failed ({type(error).__name__})", not isinstance(error, _LASTING)
@@ -87,5 +89,9 @@ def status_of(error: Exception) -> int | None:
     status = getattr(error, "status", None)
     if isinstance(status, int):
         return status
-    found = _STATUS.search(str(error)) if type(error).__module__.startswith("obstore") else None
+    found = _STATUS.search(str(error)) if _of_obstore(error) else None
     return int(found[1]) if found else None
+
+
+def _of_obstore(error: Exception) -> bool:
+    return type(error).__module__.startswith("obstore")

@@ -13,6 +13,7 @@ from cxrscore.contract import Model
 from cxrscore.errors import InputError
 from cxrscore.films import FoundFilms, Preprocessing
 from cxrscore.models.bundle import ModelFile, load_model
+from cxrscore.remote import Place, RemotePath, on_disk, remote_exists
 from cxrscore.score.options import ScoreOptions
 from cxrscore.score.views import LIMITS
 from cxrscore.scores import frozen_films
@@ -146,7 +147,7 @@ def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: Foun
 def _paths(options: ScoreOptions, found: FoundFilms) -> tuple[str, ...]:
     """The films to score: those of the run that goes on, if one does, else all that are there. InputError where most
     films of that run are gone: then it was another folder."""
-    frozen = None if options.overwrite else frozen_films(options.output)
+    frozen = None if options.overwrite else frozen_films(options.file)
     if frozen is None:
         return found.paths
     gone = len(set(frozen) - set(found.paths))
@@ -166,11 +167,20 @@ def _built(options: ScoreOptions, files: Sequence[ModelFile], backend: str) -> t
 def _labels(
     options: ScoreOptions, paths: tuple[str, ...]
 ) -> tuple[lab.JoinedLabels, dict[str, Any]] | tuple[None, None]:
-    path = options.labels or lab.find_labels(options.films)
-    if path is None or options.no_labels:
+    place = None if options.no_labels else options.labels or _beside(options.films)
+    if place is None:
         return None, None
-    joined, file = lab.joined_labels(path, plugins.datasets(), paths)
+    with on_disk(place) as table:
+        joined, file = lab.joined_labels(table, plugins.datasets(), paths)
     return joined, {**file, "matched": len(paths) - joined.unmatched_films}
+
+
+def _beside(films: Place) -> Place | None:
+    """The label table in or beside the folder; elsewhere only in it. None where there is none."""
+    if not isinstance(films, RemotePath):
+        return lab.find_labels(films)
+    table = films / "labels.csv"
+    return table if remote_exists(table) else None
 
 
 def _backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:

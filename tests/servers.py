@@ -1,4 +1,4 @@
-"""Servers on the loopback for tests of what lies elsewhere: a web server that fails as it is told, and a stand-in for S3.
+"""Servers on the loopback for tests of what lies elsewhere: a web server that fails if told to, and a stand-in for S3.
 
 Neither says anything of real clouds: what is tested is what the client does with these answers.
 """
@@ -180,7 +180,8 @@ class _Objects(_Failing, BaseHTTPRequestHandler):
         stop = int(first) + len(piece) - 1
         self.reply(206, piece, {**about, "Content-Range": f"bytes {first}-{stop}/{len(data)}"})
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _list(self, name: str, query: dict[str, list[str]]) -> None:
         """Three keys a page, so that several are asked for."""

@@ -27,7 +27,7 @@ class RemotePath:
 
     def __post_init__(self) -> None:
         if not is_url(self.url) or "::" in self.url:
-            raise InputError(f"{without_secrets(self.url)} is not a plain URL such as s3://bucket/films")
+            raise InputError("this is not a plain URL, without ::, such as s3://bucket/films")  # it may hold a password
 
     @property
     def scheme(self) -> str:

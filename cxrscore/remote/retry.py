@@ -79,6 +79,8 @@ def told(error: Exception) -> tuple[str, bool]:
         return f"the server answers with status {status}", status >= 500 or status in (408, 429)
     if _of_obstore(error) and "BadScheme" in str(error):
         return "the endpoint is http://, which the environment must allow, such as with AWS_ALLOW_HTTP=true", False
+    if type(error).__name__ == "InvalidPathError":
+        return "a key there has an empty part or a dot for one, and obstore lists none then", False
     if isinstance(error, TimeoutError):
         return "no answer in time", True
     return f"the transfer failed ({type(error).__name__})", not isinstance(error, _LASTING)

@@ -20,6 +20,7 @@ from cxrscore.films import Status, film_digest, find_films
 from cxrscore.models.architectures import ARCHITECTURES, check_tensors
 from cxrscore.models.bundle import ModelFile, load_model
 from cxrscore.models.output import probabilities
+from cxrscore.remote import Place, on_disk, place
 from cxrscore.scores import Scores, open_scores, read_claim
 from cxrscore.scores.joining import check_together
 from cxrscore.scores.manifest import canonical, paths_digest
@@ -48,7 +49,9 @@ class Verdict:
     found: str
 
 
-def verify_file(path: Path, *, films: Path | None = None, model: Path | Sequence[Path] | None = None) -> list[Verdict]:
+def verify_file(
+    path: str | Place, *, films: str | Place | None = None, model: Path | Sequence[Path] | None = None
+) -> list[Verdict]:
     """Looks at all that a scores file or a model file claims.
 
     films  the folder that was scored: every film's bytes are hashed again
@@ -57,14 +60,16 @@ def verify_file(path: Path, *, films: Path | None = None, model: Path | Sequence
     InputError where one of the files named is not there or cannot be opened. A FILE that cannot be read as either is a
     verdict, not an error.
     """
-    is_scores = is_hdf5(path)
     models = (model,) if isinstance(model, Path) else tuple(model or ())
-    try:
-        if is_scores and (virtual := read_virtual(path)):
-            return list(_of_virtual(path, virtual))
-        return list(_of_scores(path, films, models) if is_scores else _of_model(path))
-    except FileFormatError as error:
-        return [Verdict(claim="format, schema and checksums", ok=False, found=str(error))]
+    folder = None if films is None else place(films)
+    with on_disk(path) as file:
+        is_scores = is_hdf5(file)
+        try:
+            if is_scores and (virtual := read_virtual(file)):
+                return list(_of_virtual(file, virtual))
+            return list(_of_scores(file, folder, models) if is_scores else _of_model(file))
+        except FileFormatError as error:
+            return [Verdict(claim="format, schema and checksums", ok=False, found=str(error))]
 
 
 def as_dicts(verdicts: list[Verdict]) -> list[dict[str, Any]]:
@@ -72,7 +77,7 @@ def as_dicts(verdicts: list[Verdict]) -> list[dict[str, Any]]:
     return [asdict(verdict) for verdict in verdicts]
 
 
-def _of_scores(path: Path, films: Path | None, models: Sequence[Path]) -> Iterator[Verdict]:
+def _of_scores(path: Path, films: Place | None, models: Sequence[Path]) -> Iterator[Verdict]:
     scores, claim = open_scores(path), read_claim(path)
     held = f"{len(scores.films.path)} films, {len(scores.findings)} findings"
     yield Verdict(claim="format, schema and checksums", ok=True, found=held)
@@ -215,7 +220,7 @@ def _model_digest(path: Path) -> str:
         raise InputError(f"cannot read the model {path}: {error.strerror}. Name the models that scored.") from error
 
 
-def _bytes(scores: Scores, folder: Path, private: bool, part: bool) -> Verdict:
+def _bytes(scores: Scores, folder: Place, private: bool, part: bool) -> Verdict:
     """Whether the folder's films are those of the file, or among them are those of a part of a run. One of which there
     is no digest is not compared."""
     there = {path: film_digest(folder / path) for path in find_films(folder).paths}

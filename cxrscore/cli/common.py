@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from cxrscore.errors import CxrscoreError
+from cxrscore.errors import CxrscoreError, InputError
+from cxrscore.remote.place import RemotePath, is_url
 from cxrscore.visible import visible
 
 EXIT_SOME_FAILED = 3
@@ -22,8 +23,33 @@ EXIT_SOME_FAILED = 3
 EXIT_STOPPED = 130
 """Ctrl-C, as shells count it: 128 and the number of the signal."""
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
+
+class _OnDisk(click.Path):
+    """A path. A URL is refused, and not repeated, as it may hold a password."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and is_url(value):
+            self.fail("it takes a path on this machine, not a URL", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Anywhere(click.Path):
+    """A path, or a URL such as s3://bucket/films."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and is_url(value):
+            try:
+                return RemotePath(value)
+            except InputError as error:
+                self.fail(str(error), param, ctx)
+        return value if isinstance(value, RemotePath) else super().convert(value, param, ctx)
+
+
+FILE = _OnDisk(path_type=Path, dir_okay=False)
+FOLDER = _OnDisk(path_type=Path, file_okay=False)
+PATH = _OnDisk(path_type=Path)
+FILE_OR_URL = _Anywhere(path_type=Path, dir_okay=False)
+FOLDER_OR_URL = _Anywhere(path_type=Path, file_okay=False)
 
 
 class Bar:

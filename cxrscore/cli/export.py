@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from cxrscore.cli.common import (
     EXIT_SOME_FAILED,
-    FILE,
+    FILE_OR_URL,
     FOLDER,
+    PATH,
     Bar,
     ends_with_exit_code,
     json_option,
@@ -20,16 +20,17 @@ from cxrscore.cli.common import (
     say,
 )
 from cxrscore.errors import FileFormatError
+from cxrscore.remote.place import Place
 
 FORMATS = ("csv", "json", "parquet", "dicom-sr")
 
 
 @click.command(short_help="Write scores as CSV, JSON, Parquet or DICOM reports.")
-@click.argument("scores", type=FILE)
+@click.argument("scores", type=FILE_OR_URL)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="File to write, or a folder for dicom-sr; - writes to standard output.",
 )
@@ -58,7 +59,7 @@ FORMATS = ("csv", "json", "parquet", "dicom-sr")
 @json_option
 @quiet_option
 @ends_with_exit_code
-def export(scores: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
+def export(scores: Place, *, as_json: bool, quiet: bool, **options: Any) -> int:
     """Write a scores file as CSV, JSON, Parquet, or DICOM structured reports (TID 1500).
 
     \b
@@ -85,17 +86,19 @@ def export(scores: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     return EXIT_SOME_FAILED if result.failed else 0
 
 
-def _read(path: Path) -> Any:
+def _read(path: Place) -> Any:
     """The scores; FileFormatError with better advice than the reader of HDF5 has for what is no such file at all."""
     from cxrscore.files.kinds import is_hdf5
+    from cxrscore.remote import on_disk
     from cxrscore.scores import open_scores
 
-    if path.is_file() and not is_hdf5(path):
-        raise FileFormatError(
-            f"{path} is no scores file (HDF5); export takes one, of `cxrscore score`. `cxrscore show {path}` says what "
-            "a model is."
-        )
-    return open_scores(path)
+    with on_disk(path) as file:
+        if file.is_file() and not is_hdf5(file):
+            raise FileFormatError(
+                f"{file} is no scores file (HDF5); export takes one, of `cxrscore score`. `cxrscore show {file}` says "
+                "what a model is."
+            )
+        return open_scores(file)
 
 
 def _summary(result: Any) -> str:

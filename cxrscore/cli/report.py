@@ -9,6 +9,7 @@ import click
 
 from cxrscore.cli.common import (
     FILE,
+    FILE_OR_URL,
     FOLDER,
     ends_with_exit_code,
     json_option,
@@ -16,11 +17,14 @@ from cxrscore.cli.common import (
     quiet_option,
     say,
 )
+from cxrscore.remote.place import Place, RemotePath
 
 
 @click.command(short_help="Make one self-contained HTML page of scores files.")
-@click.argument("scores", type=FILE, nargs=-1, required=True)
-@click.option("-o", "--output", type=FILE, help="Page to write. [default: the first SCORES with the suffix .html]")
+@click.argument("scores", type=FILE_OR_URL, nargs=-1, required=True)
+@click.option(
+    "-o", "--output", type=FILE, help="Page to write. [default: the first SCORES with the suffix .html; of a URL, here]"
+)
 @click.option("--labels", type=FILE, help="Label table that takes the place of the labels in SCORES.")
 @click.option("--groups", type=FILE, help="Table that tells of the films, for subgroups: a label table, or any CSV.")
 @click.option(
@@ -49,7 +53,7 @@ from cxrscore.cli.common import (
 @quiet_option
 @ends_with_exit_code
 def report(
-    *, scores: tuple[Path, ...], output: Path | None, labels: Path | None, as_json: bool, quiet: bool, **options: Any
+    *, scores: tuple[Place, ...], output: Path | None, labels: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
     """Make one self-contained HTML page of SCORES: how well, for whom, where wrong, from what.
 
@@ -61,7 +65,8 @@ def report(
     if options["by"] and options["groups"] is None:
         raise click.UsageError("--by names a column of the table --groups, which is missing.")
     first, *others = (open_named(path, labels) for path in scores)
-    target = output or scores[0].with_suffix(".html")
+    name = scores[0].name if isinstance(scores[0], RemotePath) else scores[0]
+    target = output or Path(name).with_suffix(".html")
     summary = write_report(first.scores, target, source=first.name, others=others, **options)
     say(f"wrote {target}", quiet)
     if as_json:

@@ -11,7 +11,9 @@ import click
 from cxrscore.cli.common import (
     EXIT_SOME_FAILED,
     FILE,
+    FILE_OR_URL,
     FOLDER,
+    FOLDER_OR_URL,
     Bar,
     complete_plugins,
     device_option,
@@ -29,8 +31,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("films", type=FOLDER)
-@click.option("-o", "--output", type=FILE, required=True, help="Scores file to write, HDF5.")
+@click.argument("films", type=FOLDER_OR_URL)
+@click.option(
+    "-o",
+    "--output",
+    type=FILE_OR_URL,
+    required=True,
+    help="Scores file to write, HDF5: a path, or a URL to upload it to.",
+)
 @click.option(
     "-m",
     "--model",
@@ -50,7 +58,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides the random views.")
 @click.option(
-    "--labels", type=FILE, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
+    "--labels", type=FILE_OR_URL, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
 )
 @click.option("--no-labels", is_flag=True, help="Join no label table, even if one lies there.")
 @click.option(
@@ -78,6 +86,11 @@ if TYPE_CHECKING:
     help="Score only the i-th of n shares of the films, from 1. -o is then a part: `cxrscore merge` joins the parts.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a scores file, or parts, of another run.")
+@click.option(
+    "--scratch",
+    type=FOLDER,
+    help="Where a scores file is made that is to be uploaded. [default: a folder in the cache]",
+)
 @device_option
 @precision_option
 @workers_option
@@ -85,7 +98,10 @@ if TYPE_CHECKING:
 @quiet_option
 @ends_with_exit_code
 def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
-    """Score every film below FILMS. Started again after a stop, the same line goes on where it was."""
+    """Score every film below FILMS. Started again after a stop, the same line goes on where it was.
+
+    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/.
+    """
     from cxrscore.score import ScoreOptions, score_films
 
     bar = Bar(quiet)

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
-from cxrscore.cli.common import FILE, FOLDER, ends_with_exit_code, json_option, print_json
+from cxrscore.cli.common import FILE, FILE_OR_URL, FOLDER_OR_URL, ends_with_exit_code, json_option, print_json
 from cxrscore.errors import CheckError
+from cxrscore.remote.place import Place
 from cxrscore.visible import visible
 
 _WORDS = {True: "ok", False: "FAILED", None: "-"}
 
 
 @click.command(short_help="Check again everything that a file claims.")
-@click.argument("file", type=FILE)
-@click.option("--films", type=FOLDER, help="The folder that was scored: its films are hashed again.")
+@click.argument("file", type=FILE_OR_URL)
+@click.option("--films", type=FOLDER_OR_URL, help="The folder that was scored: its films are hashed again.")
 @click.option(
     "-m",
     "--model",
@@ -25,7 +26,7 @@ _WORDS = {True: "ok", False: "FAILED", None: "-"}
 )
 @json_option
 @ends_with_exit_code
-def verify(file: Path, films: Path | None, model: tuple[Path, ...], as_json: bool) -> int:
+def verify(file: Place, films: Place | None, model: tuple[Path, ...], as_json: bool) -> int:
     """Check again everything that FILE, a scores file or a model, claims. The exit code is 5 if a claim fails."""
     from cxrscore.verify import as_dicts, verify_file
 

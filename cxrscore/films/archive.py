@@ -61,11 +61,11 @@ def members(archive: Path) -> tuple[list[str], list[str]]:
             names = [item.filename for item in opened.filelist if not item.is_dir()]
     except _RAISED as error:
         raise ArchiveError(type(error).__name__) from None
-    plain = {name for name, count in Counter(names).items() if count == 1 and _lies_below(name)}
+    plain = {name for name, count in Counter(names).items() if count == 1 and lies_below(name)}
     return sorted(plain), sorted(set(names) - plain)
 
 
-def _lies_below(name: str) -> bool:
+def lies_below(name: str) -> bool:
     """Whether the name is a plain path: its parts are what they are after joining, and it leads nowhere else."""
     plain = PurePosixPath(name)
     return plain.as_posix() == name and not plain.is_absolute() and ".." not in plain.parts and "\0" not in name

@@ -6,7 +6,6 @@ import hashlib
 import stat
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -17,16 +16,19 @@ from cxrscore.films.film import MAX_BYTES, Film, FilmError, Header, Pixels, Stat
 from cxrscore.films.opencv import cv2
 from cxrscore.films.sniff import HEAD, check_jpeg_end, jpeg_header, jpeg_orientation, png_header, png_rest, sniff
 from cxrscore.films.strict import check_strictly
+from cxrscore.remote import Place, RemoteError, RemotePath, TooLargeError, read_remote
 
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 _HASHED = 4 << 30
 """Bytes of the largest file whose SHA-256 is taken: a sparse file may claim to have any number."""
+NOT_RECEIVED = "not received"
+"""How the message of a film begins that its store did not give, and may give later."""
 _BLANK_BELOW = 1.0
 """Standard deviation, in grey levels of 255, under which a film shows nothing."""
 
 
-def read_film(path: Path, *, any_modality: bool = False) -> Film:
+def read_film(path: Place, *, any_modality: bool = False) -> Film:
     """The film of a file; never raises for a bad film. See decode_film."""
     try:
         data = _read(path)
@@ -38,7 +40,7 @@ def read_film(path: Path, *, any_modality: bool = False) -> Film:
     return decode_film(data, any_modality=any_modality)
 
 
-def read_bytes(path: Path) -> bytes | None:
+def read_bytes(path: Place) -> bytes | None:
     """The bytes of a film's file, as its SHA-256 is taken of; None where they cannot be read."""
     try:
         return _read(path)
@@ -46,11 +48,11 @@ def read_bytes(path: Path) -> bytes | None:
         return None
 
 
-def film_digest(path: Path) -> str:
+def film_digest(path: Place) -> str:
     """SHA-256 of a film's bytes, hex, whether or not it can be decoded; "" where they cannot be read, and of a file of
-    over 4 GiB or a member of an archive of over 256 MB, which may be unpacked to any length."""
+    over 4 GiB, or of over 256 MB elsewhere or in an archive, where it may be of any length."""
     try:
-        if split_path(path)[1]:
+        if isinstance(path, RemotePath) or split_path(path)[1]:
             data = read_bytes(path)
             return "" if data is None else hashlib.sha256(data).hexdigest()
     except (OSError, MemoryError):
@@ -58,8 +60,10 @@ def film_digest(path: Path) -> str:
     return _file_digest(path)
 
 
-def _file_digest(path: Path) -> str:
-    """The same of a file on disk, in pieces; "" for a member of an archive."""
+def _file_digest(path: Place) -> str:
+    """The same of a file on disk, in pieces; "" for one elsewhere and for a member of an archive."""
+    if isinstance(path, RemotePath):
+        return ""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > _HASHED:
@@ -70,7 +74,9 @@ def _file_digest(path: Path) -> str:
         return ""
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Place) -> bytes:
+    if isinstance(path, RemotePath):
+        return _received(path)
     file_path, member = split_path(path)
     if member:
         data = read_member(file_path, member)
@@ -85,6 +91,16 @@ def _read(path: Path) -> bytes:
     if max(found.st_size, len(data)) > MAX_BYTES:
         raise FilmError(Status.TOO_LARGE, f"{found.st_size:,} bytes, wanted at most {MAX_BYTES:,}")
     return data
+
+
+def _received(path: RemotePath) -> bytes:
+    try:
+        return read_remote(path, MAX_BYTES)
+    except TooLargeError as error:
+        raise FilmError(Status.TOO_LARGE, error.reason) from None
+    except RemoteError as error:
+        told = NOT_RECEIVED if error.passing else "cannot be read"
+        raise FilmError(Status.UNREADABLE, f"{told}: {error.reason}") from None
 
 
 def decode_film(data: bytes, *, any_modality: bool = False) -> Film:

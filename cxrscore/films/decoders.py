@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -22,10 +21,12 @@ from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.prepared import PreparedFilm
 from cxrscore.films.preprocess import Preprocessing
 from cxrscore.films.worker import LENGTH
+from cxrscore.remote import Place, RemotePath, address
+from cxrscore.remote.transfer import SECONDS as RECEIVING
 
 COMMAND = (sys.executable, "-m", "cxrscore.films.worker")
 SECONDS = 60.0
-"""A film that takes longer is given up."""
+"""A film that takes longer is given up. One elsewhere has the time to be received besides, the last try included."""
 LOOKS = 60
 """How often in that time it is looked whether it is over: a film may take so much longer."""
 TRIES = 2
@@ -49,10 +50,10 @@ class _Decoder:
         self._late = False
         self._turn = threading.Lock()
 
-    def prepare(self, order: dict[str, Any]) -> PreparedFilm:
-        """The film of this order; _GoneError if the process did not live to give it."""
+    def prepare(self, order: dict[str, Any], seconds: float) -> PreparedFilm:
+        """The film of this order; _GoneError if the process did not live to give it in so many seconds."""
         process = self._process = self._process or _started()
-        self._late, self._due = False, time.monotonic() + SECONDS
+        self._late, self._due = False, time.monotonic() + seconds
         try:
             return _asked(process, order)
         except (OSError, EOFError, ValueError, KeyError, TypeError):
@@ -60,7 +61,7 @@ class _Decoder:
             code = process.wait()
             self.close()
             if self._late:
-                raise _GoneError(Status.TIMED_OUT, f"took longer than {SECONDS:g} s") from None
+                raise _GoneError(Status.TIMED_OUT, f"took longer than {seconds:g} s") from None
             raise _GoneError(Status.CRASHED, f"crashed ({_end(code)})") from None
         finally:
             with self._turn:
@@ -184,13 +185,14 @@ class Decoders:
             "any_modality": any_modality,
         }
 
-    def prepare(self, path: Path) -> PreparedFilm:
+    def prepare(self, path: Place) -> PreparedFilm:
         """As prepared.prepare, with the statuses CRASHED and TIMED_OUT for films that end their process. Of those the
         bytes are hashed here: that needs no codec."""
         self._watch.start()
         decoder = self._idle.get()
         try:
-            found = _tried(decoder, {**self._order, "path": str(path)})
+            seconds = SECONDS + (2 * RECEIVING if isinstance(path, RemotePath) else 0)
+            found = _tried(decoder, {**self._order, "path": address(path)}, seconds)
         finally:
             self._idle.put(decoder)
         if found.film.sha256 or found.film.status not in (Status.CRASHED, Status.TIMED_OUT):
@@ -204,11 +206,11 @@ class Decoders:
             decoder.close()
 
 
-def _tried(decoder: _Decoder, order: dict[str, Any]) -> PreparedFilm:
+def _tried(decoder: _Decoder, order: dict[str, Any], seconds: float) -> PreparedFilm:
     status, how = Status.CRASHED, ""
     for _ in range(TRIES):
         try:
-            return decoder.prepare(order)
+            return decoder.prepare(order, seconds)
         except _GoneError as error:
             status, how = error.status, str(error)
     return PreparedFilm(film=Film(status=status, message=f"its decoder {how}, {TRIES} times"), pixels=None)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
 
 from cxrscore.errors import InputError
-from cxrscore.films.archive import MAGIC, ArchiveError, members, read_member
+from cxrscore.films.archive import MAGIC, ArchiveError, lies_below, members, read_member
 from cxrscore.films.film import FilmError
 from cxrscore.films.sniff import HEAD, sniff
+from cxrscore.remote import Entry, Place, RemoteError, RemotePath, list_remote, read_remote
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+
+
+SNIFFERS = 16
+"""Files elsewhere that are looked into at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +37,16 @@ class FoundFilms:
     unreadable: tuple[str, ...]
 
 
-def find_films(folder: Path) -> FoundFilms:
+def find_films(folder: Place) -> FoundFilms:
     """Films below a folder: files named .png .jpg .jpeg .dcm .dicom in any case, and files without a suffix that
     begin like one of these; and the same inside zip archives, which are files named .zip and files without a suffix
-    that begin like one. Links to files are followed, links to folders are not, so that loops end.
+    that begin like one. Links to files are followed, links to folders are not, so that loops end. Elsewhere than on
+    disk, archives count as other files.
 
     Raises InputError if the folder is none or cannot be listed.
     """
+    if isinstance(folder, RemotePath):
+        return _find_elsewhere(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; wanted the folder with the films")
     films: list[str] = []
@@ -53,7 +62,7 @@ def find_films(folder: Path) -> FoundFilms:
     return FoundFilms(paths=tuple(sorted(films)), others=others, unreadable=tuple(sorted(unreadable)))
 
 
-def require_films(folder: Path) -> FoundFilms:
+def require_films(folder: Place) -> FoundFilms:
     """find_films, and an InputError where there is none."""
     found = find_films(folder)
     if not found.paths:
@@ -125,3 +134,53 @@ def _begins_like_film(archive: Path, name: str) -> bool:
         return sniff(read_member(archive, name, HEAD)) != ""
     except FilmError:
         return True
+
+
+def _find_elsewhere(folder: RemotePath) -> FoundFilms:
+    unreadable: list[str] = []
+    films, unsure, others = [], [], 0
+    for entry in list_remote(folder, unreadable):
+        kind = _kind(entry)
+        if kind == "odd":
+            unreadable.append(entry.path.encode(errors="backslashreplace").decode())
+        elif kind == "film":
+            films.append(entry.path)
+        elif kind == "unsure":
+            unsure.append(entry.path)
+        else:
+            others += 1
+    with ThreadPoolExecutor(SNIFFERS) as pool:
+        for path, is_film in zip(unsure, pool.map(lambda path: _begins_so(folder / path), unsure), strict=True):
+            films.extend([path] * (is_film is True))
+            unreadable.extend([path] * (is_film is None))
+            others += is_film is False
+    return FoundFilms(paths=tuple(sorted(films)), others=others, unreadable=tuple(sorted(unreadable)))
+
+
+def _kind(entry: Entry) -> str:
+    """ "film" or "other", as its name says; "unsure" where only its bytes do; "odd" for a name that fits no table and
+    no scores file, or leads elsewhere."""
+    try:
+        entry.path.encode()
+    except UnicodeEncodeError:
+        return "odd"
+    if not lies_below(entry.path):
+        return "odd"
+    unsure = False
+
+    def ask() -> bool:
+        nonlocal unsure
+        unsure = entry.size != 0
+        return False
+
+    if _named_so(PurePath(entry.path).name, SUFFIXES, ask):
+        return "film"
+    return "unsure" if unsure else "other"
+
+
+def _begins_so(file: RemotePath) -> bool | None:
+    """Whether a file begins like a film; None where it cannot be read."""
+    try:
+        return sniff(read_remote(file, HEAD, first=HEAD)) != ""
+    except RemoteError:
+        return None

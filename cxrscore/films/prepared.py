@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cxrscore.films.decode import read_film
 from cxrscore.films.film import Film, Pixels
 from cxrscore.films.preprocess import Preprocessing, preprocess
+from cxrscore.remote import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class PreparedFilm:
 
 
 def prepare(
-    path: Path, preprocessing: Preprocessing, *, also: Sequence[Preprocessing] = (), any_modality: bool = False
+    path: Place, preprocessing: Preprocessing, *, also: Sequence[Preprocessing] = (), any_modality: bool = False
 ) -> PreparedFilm:
     """One film read once and preprocessed, by the further ones of ``also``, too; never raises for a bad film."""
     film = read_film(path, any_modality=any_modality)

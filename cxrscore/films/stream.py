@@ -6,16 +6,17 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 
 from cxrscore.errors import InputError
 from cxrscore.films.decoders import Decoders
+from cxrscore.films.outage import answering
 from cxrscore.films.prepared import PreparedFilm
 from cxrscore.films.preprocess import Preprocessing
+from cxrscore.remote import Place, RemotePath
 
 
 def stream_films(
-    folder: Path,
+    folder: Place,
     paths: Sequence[str],
     preprocessing: Preprocessing,
     *,
@@ -28,15 +29,17 @@ def stream_films(
     are further preprocessings that squares are wanted by.
 
     At most `ahead` films are decoded or waiting besides the one in use, however many there are. A stream that is
-    left before its end cancels what is not yet begun. Raises InputError unless workers and ahead are at least 1.
+    left before its end cancels what is not yet begun. Raises InputError unless workers and ahead are at least 1, and
+    where a store elsewhere has ceased to answer.
     """
     if workers < 1 or ahead < 1:
         raise InputError(f"workers {workers} and ahead {ahead}, wanted at least 1 of each")
     decoders = Decoders(min(workers, len(paths)), preprocessing, also=also, any_modality=any_modality)
-    return _stream([folder / path for path in paths], decoders, workers, ahead)
+    stream = _stream([folder / path for path in paths], decoders, workers, ahead)
+    return answering(stream, folder) if isinstance(folder, RemotePath) else stream
 
 
-def _stream(files: Sequence[Path], decoders: Decoders, workers: int, ahead: int) -> Generator[PreparedFilm]:
+def _stream(files: Sequence[Place], decoders: Decoders, workers: int, ahead: int) -> Generator[PreparedFilm]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="films")
     try:
         begun = (pool.submit(decoders.prepare, file) for file in files)

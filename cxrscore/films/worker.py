@@ -13,13 +13,13 @@ import struct
 import sys
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import BinaryIO
 
 from cxrscore.films.film import Film, Status
 from cxrscore.films.opencv import cv2
 from cxrscore.films.prepared import PreparedFilm, prepare
 from cxrscore.films.preprocess import Preprocessing
+from cxrscore.remote import place
 
 MEMORY = 6 << 30
 """Bytes of address space: enough for the largest film that is let through, too little to bring down a machine."""
@@ -31,7 +31,7 @@ def answer(line: bytes) -> bytes:
     order = json.loads(line)
     try:
         found = prepare(
-            Path(order["path"]),
+            place(order["path"]),
             Preprocessing.from_dict(order["preprocessing"]),
             also=[Preprocessing.from_dict(one) for one in order["also"]],
             any_modality=order["any_modality"],

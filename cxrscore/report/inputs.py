@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from cxrscore.labels.findings import canonical
 from cxrscore.labels.match import match_rows
 from cxrscore.labels.plain import told_of_films
 from cxrscore.labels.table import Table, read_table
+from cxrscore.remote import Place, on_disk, place
 from cxrscore.scores import open_scores
 from cxrscore.scores.data import FilmRows, HeatMaps, Scores, Thumbnails
 
@@ -38,16 +39,19 @@ class Named:
     scores: Scores
 
 
-def open_named(path: Path, labels: Path | None = None) -> Named:
+def open_named(path: str | Place, labels: Path | None = None) -> Named:
     """The scores of a file: HDF5 as `cxrscore score` writes it, or a CSV table with a column for the film and one of
     probabilities for each finding, named after it or prob_ and it.
 
+    path    of the file, or its URL
     labels  a label table that takes the place of the file's own labels, joined by the films' paths
 
     InputError, FileFormatError where a file is not what it should be.
     """
-    scores = read_foreign(path) if path.suffix.lower() in (".csv", ".gz") else open_scores(path)
-    return Named(name=path.name, scores=scores if labels is None else with_labels(scores, labels, path.name))
+    name = place(path).name
+    with on_disk(path) as file:
+        scores = read_foreign(file) if PurePath(name).suffix.lower() in (".csv", ".gz") else open_scores(file)
+    return Named(name=name, scores=scores if labels is None else with_labels(scores, labels, name))
 
 
 def read_foreign(path: Path) -> Scores:

@@ -9,7 +9,9 @@ import numpy as np
 from cxrscore.films import FoundFilms, Status, require_films
 from cxrscore.models.bundle import ModelFile
 from cxrscore.progress import Progress, silent
+from cxrscore.remote import RemotePath
 from cxrscore.score.closing import merge_shards, provenance_of, unread
+from cxrscore.score.elsewhere import score_elsewhere
 from cxrscore.score.job import LEFT_OPEN, known_inputs, load_models, prepare_job
 from cxrscore.score.listing import new_listing
 from cxrscore.score.options import ScoreOptions, ScoreResult
@@ -22,6 +24,8 @@ __all__ = ["ScoreOptions", "ScoreResult", "Share", "score_films"]
 
 def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResult:
     """Scores every film below a folder, into one file that is written whole or not at all."""
+    if isinstance(options.output, RemotePath):
+        return score_elsewhere(options, options.output, score_films, progress)
     started = time.monotonic()
     files, found = load_models(options), require_films(options.films)
     if options.share and not options.share.rows(len(found.paths)):
@@ -29,7 +33,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     if backend := _finished_by(options, files, found):
         return _result(options, files, found, 0, started, backend)
     job = prepare_job(options, files, found)
-    run = open_run(options.output, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
+    run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
     if not run.complete:
         difference, scorer = golden_difference(job), Scorer(job)
@@ -52,7 +56,7 @@ def _finished_by(options: ScoreOptions, files: tuple[ModelFile, ...], found: Fou
         return None
     listing = new_listing(options, found)
     findings, known = files[0].spec.findings, {**known_inputs(options, files), **listing.inputs}
-    claim = finished_claim(options.output, listing.paths, findings, known, LEFT_OPEN)
+    claim = finished_claim(options.file, listing.paths, findings, known, LEFT_OPEN)
     if claim is None:
         return None
     backend, device = str(claim.inputs.get("backend")), str(claim.inputs.get("device"))
@@ -69,7 +73,7 @@ def _result(
     backend: str,
     notes: tuple[str, ...] = (),
 ) -> ScoreResult:
-    films = read_films(options.output)
+    films = read_films(options.file)
     bad = np.flatnonzero(films.status != Status.OK)
     return ScoreResult(
         output=options.output,

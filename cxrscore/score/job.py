@@ -13,6 +13,7 @@ from cxrscore.contract import Model
 from cxrscore.errors import InputError
 from cxrscore.films import FoundFilms, Preprocessing
 from cxrscore.models.bundle import ModelFile, load_model
+from cxrscore.remote import Place, RemotePath, on_disk, remote_exists
 from cxrscore.score.listing import Listing, listing_of
 from cxrscore.score.options import ScoreOptions
 from cxrscore.score.views import LIMITS
@@ -138,11 +139,20 @@ def _built(options: ScoreOptions, files: Sequence[ModelFile], backend: str) -> t
 
 
 def _labels(options: ScoreOptions, listing: Listing) -> tuple[lab.JoinedLabels, dict[str, Any]] | tuple[None, None]:
-    path = options.labels or lab.find_labels(options.films)
-    if path is None or options.no_labels:
+    place = None if options.no_labels else options.labels or _beside(options.films)
+    if place is None:
         return None, None
-    joined, file = lab.joined_labels(path, plugins.datasets(), listing.all_films())
+    with on_disk(place) as table:
+        joined, file = lab.joined_labels(table, plugins.datasets(), listing.all_films())
     return joined, {**file, "matched": sum(joined.matched[listing.rows.start : listing.rows.stop])}
+
+
+def _beside(films: Place) -> Place | None:
+    """The label table in or beside the folder; elsewhere only in it. None where there is none."""
+    if not isinstance(films, RemotePath):
+        return lab.find_labels(films)
+    table = films / "labels.csv"
+    return table if remote_exists(table) else None
 
 
 def _backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:

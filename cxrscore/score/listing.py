@@ -75,7 +75,7 @@ def listing_of(options: ScoreOptions, found: FoundFilms) -> Listing:
     """The films of the run that goes on, if one does, else of all that are there. InputError where most films of that
     run are gone: then it was another folder."""
     new = new_listing(options, found)
-    frozen = None if options.overwrite else frozen_films(options.output)
+    frozen = None if options.overwrite else frozen_films(options.file)
     if frozen is None:
         return new
     gone = len(set(frozen) - set(found.paths))
@@ -86,7 +86,7 @@ def listing_of(options: ScoreOptions, found: FoundFilms) -> Listing:
         )
     if options.share is None:
         return Listing(paths=frozen, whole=frozen, share=None)
-    share = frozen_share(options.output)
+    share = frozen_share(options.file)
     if share is None or not _same_share(share, new.share or {}):
         return new  # which open_run compares with what lies there, and says what differs
     unchanged = share.get("paths") == paths_digest(found.paths)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cxrscore.contract import Precision
 from cxrscore.errors import InputError
+from cxrscore.remote import Place, RemotePath, place, without_secrets
 from cxrscore.scores import Share
 
 
@@ -14,11 +15,15 @@ from cxrscore.scores import Share
 class ScoreOptions:
     """All that decides a scoring run; what ``cxrscore score`` takes, under the same names.
 
+    films      the folder with the films, and
+    output     the scores file: on disk, or elsewhere, by a URL such as s3://bucket/films or https://host/films/. A text
+               becomes the one or the other
     model      one model file, or several: the scores are then means over the models
     views      how many views of a film are scored and averaged: the film itself and views - 1 small random turns,
                shifts and zooms of it; 0 and 1: the film alone
     seed       decides the random views, with the film's bytes
-    labels     label table to join; None: labels.csv in or beside the films folder, if there is one
+    labels     label table to join, on disk or elsewhere; None: labels.csv in the films folder, or on disk beside it, if
+               there is one
     no_labels  join none, whatever lies there
     backend    None: the fastest installed one that can run the models
     tap        layer that heat maps are taken at; None: the one that is pooled
@@ -27,15 +32,16 @@ class ScoreOptions:
     any_modality  score DICOM films of other modalities than CR, DX and RG, too
     share      score only this share of the films, into a part that merge_scores joins with those of the other shares;
                None: all of them
+    scratch    folder for what is to be uploaded, while it is made; None: one in the cache
     no_paths   no path or file name in the output, as they often name patients: films go by the hash of their bytes
     """
 
-    films: Path
-    output: Path
+    films: Place
+    output: Place
     model: Path | tuple[Path, ...] = Path("model.safetensors")
     views: int = 1
     seed: int = 0
-    labels: Path | None = None
+    labels: Place | None = None
     no_labels: bool = False
     backend: str | None = None
     device: str = "auto"
@@ -50,9 +56,13 @@ class ScoreOptions:
     no_paths: bool = False
     share: Share | None = None
     overwrite: bool = False
+    scratch: Path | None = None
     command: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        for name in ("films", "output", "labels"):
+            object.__setattr__(self, name, place(getattr(self, name)))
+        object.__setattr__(self, "command", tuple(without_secrets(word) for word in self.command))
         if not self.models:
             raise InputError("no model is named, wanted at least one to score with")
         if self.views < 0:
@@ -62,6 +72,13 @@ class ScoreOptions:
     def models(self) -> tuple[Path, ...]:
         """The model files, one or more, in the order in which they were named."""
         return (self.model,) if isinstance(self.model, Path) else self.model
+
+    @property
+    def file(self) -> Path:
+        """The scores file on this disk; a run for one elsewhere is given another output, score.elsewhere says which."""
+        if isinstance(self.output, RemotePath):
+            raise InputError(f"{self.output} is no file on disk")
+        return self.output
 
     @property
     def means(self) -> bool:
@@ -82,7 +99,7 @@ class ScoreResult:
     unread  what of the folder could not be looked at, one text each: films may be missing there
     """
 
-    output: Path
+    output: Place
     found: int
     scored: int
     failed: tuple[tuple[str, str], ...]

@@ -22,21 +22,23 @@ from cxrscore.files.guard import (
     read_text,
 )
 from cxrscore.files.plain import parsed_json
+from cxrscore.remote import Place, on_disk
 from cxrscore.scores.checks import check_ranges
 from cxrscore.scores.columns import decode
 from cxrscore.scores.data import FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.scores.layout import FORMAT, LAYOUT, TEXT, VERSION, Column
 
 
-def open_scores(path: Path, *, cap: int = DECLARED) -> Scores:
+def open_scores(path: str | Place, *, cap: int = DECLARED) -> Scores:
     """The content of a scores file, all of it in memory.
 
-    cap  bytes that its datasets may declare together
+    path  of the file, or its URL
+    cap   bytes that its datasets may declare together
 
     InputError where there is no file; FileFormatError, naming the file and what is wrong, if it is damaged, unfinished,
     unsafe, of another version, or holds what a scores file does not.
     """
-    with open_guarded(path, cap=cap) as file:
+    with on_disk(path) as own, open_guarded(own, cap=cap) as file:
         check_format(file, FORMAT)
         provenance = read_json(file, "provenance")
         values = read_columns(file, LAYOUT)

@@ -8,6 +8,7 @@ from typing import Any
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files.kinds import HDF5, first_bytes
 from cxrscore.models.bundle import load_model
+from cxrscore.remote import Place, on_disk
 from cxrscore.scores import open_scores, read_claim
 from cxrscore.show.card import model_card
 from cxrscore.show.of_model import describe_model
@@ -17,21 +18,23 @@ from cxrscore.show.text import as_text
 __all__ = ["as_text", "card_of", "describe_file", "describe_model", "describe_scores", "model_card"]
 
 
-def describe_file(path: Path) -> dict[str, Any]:
+def describe_file(path: str | Place) -> dict[str, Any]:
     """What a file says of itself, JSON-ready; "kind" is "scores" or "model".
 
     InputError where there is no file, FileFormatError where it is neither or is damaged.
     """
-    if _is_scores(path):
-        return describe_scores(open_scores(path), read_claim(path).fingerprint, name=path.name)
-    return describe_model(load_model(path))
+    with on_disk(path) as file:
+        if _is_scores(file):
+            return describe_scores(open_scores(file), read_claim(file).fingerprint, name=file.name)
+        return describe_model(load_model(file))
 
 
-def card_of(path: Path) -> str:
+def card_of(path: str | Place) -> str:
     """The model card of a model file, Markdown; errors as describe_file, and InputError for a scores file."""
-    if _is_scores(path):
-        raise InputError(f"{path} is a scores file; a card describes a model, such as model.safetensors")
-    return model_card(load_model(path))
+    with on_disk(path) as file:
+        if _is_scores(file):
+            raise InputError(f"{file} is a scores file; a card describes a model, such as model.safetensors")
+        return model_card(load_model(file))
 
 
 def _is_scores(path: Path) -> bool:

@@ -1,0 +1,99 @@
+"""What may be tried again, how often, and what is told of it: no message holds an address with its secrets."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from cxrscore.errors import CxrscoreError, InputError
+from cxrscore.remote.place import RemotePath
+
+TRIES = 6
+"""Of a request that fails for a reason that may pass."""
+FIRST_PAUSE = 0.25
+"""Seconds; each further one is twice as long, and all are varied by half, so that many processes do not ask at once."""
+
+_STATUS = re.compile(r"status code:? (\d{3})")
+_DENIED = ("PermissionDeniedError", "UnauthenticatedError")
+_LASTING = (NotImplementedError, ValueError, TypeError, IsADirectoryError, NotADirectoryError)
+
+T = TypeVar("T")
+
+
+class RemoteError(InputError):
+    """What lies elsewhere cannot be read.
+
+    reason   why, in words without any address
+    passing  whether it may be otherwise later: the store did not answer, or not to the end
+    status   of HTTP, where there is one
+    """
+
+    def __init__(self, where: RemotePath, reason: str, *, passing: bool = False, status: int | None = None) -> None:
+        super().__init__(f"cannot read {where}: {reason}")
+        self.reason, self.passing, self.status = reason, passing, status
+
+
+class MissingError(RemoteError):
+    """There is nothing at an address."""
+
+
+class TooLargeError(RemoteError):
+    """More bytes than were wanted."""
+
+
+class CutShortError(Exception):
+    """A transfer ended before its end. Never leaves this room."""
+
+
+def retried(where: RemotePath, attempt: Callable[[], T], seconds: float = float("inf")) -> T:
+    """What the attempt returns, after so many tries, and not after so many seconds; RemoteError where it is in vain."""
+    end = time.monotonic() + seconds
+    for number in range(1, TRIES + 1):
+        try:
+            return attempt()
+        except CxrscoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each file system raises its own
+            (reason, passing), status = told(error), status_of(error)
+            missing = isinstance(error, FileNotFoundError)
+        pause = FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5)
+        if not passing or number == TRIES or time.monotonic() + pause > end:
+            break
+        time.sleep(pause)
+    # Outside of the handler: the library's own error, which may quote the URL, is no part of this one.
+    kind = MissingError if missing else RemoteError
+    raise kind(where, f"{reason}, {number} times" if passing else reason, passing=passing, status=status)
+
+
+def told(error: Exception) -> tuple[str, bool]:
+    """What went wrong, in words of ours, and whether it may pass."""
+    status = status_of(error)
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return "there is nothing at this address", False
+    if isinstance(error, PermissionError) or status in (401, 403) or type(error).__name__ in _DENIED:
+        return "access is denied", False
+    if status is not None:
+        return f"the server answers with status {status}", status >= 500 or status in (408, 429)
+    if _of_obstore(error) and "BadScheme" in str(error):
+        return "the endpoint is http://, which the environment must allow, such as with AWS_ALLOW_HTTP=true", False
+    if type(error).__name__ == "InvalidPathError":
+        return "a key there has an empty part or a dot for one, and obstore lists none then", False
+    if isinstance(error, TimeoutError):
+        return "no answer in time", True
+    return f"the transfer failed ({type(error).__name__})", not isinstance(error, _LASTING)
+
+
+def status_of(error: Exception) -> int | None:
+    """Of HTTP, where there is one: aiohttp has it as a number, obstore in its text."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        return status
+    found = _STATUS.search(str(error)) if _of_obstore(error) else None
+    return int(found[1]) if found else None
+
+
+def _of_obstore(error: Exception) -> bool:
+    return type(error).__module__.startswith("obstore")

@@ -1,0 +1,137 @@
+"""What lies elsewhere brought here, and back: with patience, up to a size, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cxrscore.errors import CxrscoreError, InputError, WriteError
+from cxrscore.remote.place import Place, RemotePath, place
+from cxrscore.remote.retry import MissingError, RemoteError, TooLargeError, retried
+from cxrscore.remote.store import Entry, open_store
+
+SECONDS = 90.0
+"""In which a film must have been received, with all tries."""
+LARGEST = 64 << 30
+"""Bytes of a scores file that is brought here to be read; what it may declare within is held to limits of its own."""
+
+
+def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
+    """The files below a folder; adds to ``unreadable`` folders that cannot be listed. RemoteError where it itself
+    cannot, InputError where no library knows its address."""
+    store = open_store(folder)
+
+    def listed() -> list[Entry]:
+        del unreadable[:]
+        return list(store.entries(unreadable))
+
+    return retried(folder, listed)
+
+
+def read_remote(file: RemotePath, most: int, *, first: int | None = None) -> bytes:
+    """The bytes of a file, all of them or, with ``first``, its first so many. RemoteError where they cannot be had in
+    time, TooLargeError where there are more than ``most``: little more than these are ever received."""
+    store, end = open_store(file), time.monotonic() + SECONDS
+
+    def attempt() -> bytes:
+        data = bytearray()
+        for piece in store.pieces(first):
+            data += piece
+            if first is not None and len(data) >= first:
+                return bytes(data[:first])
+            if len(data) > most:
+                raise TooLargeError(file, f"more than {most:,} bytes")
+            if time.monotonic() > end:
+                raise RemoteError(file, f"it took longer than {SECONDS:g} s", passing=True)
+        return bytes(data)
+
+    try:
+        return retried(file, attempt, SECONDS)
+    except RemoteError as error:
+        if first is not None and error.status == 416:  # a file of no bytes has no first ones
+            return b""
+        raise
+
+
+def remote_exists(file: RemotePath) -> bool:
+    """Whether there is such a file; RemoteError where nobody tells."""
+    try:
+        retried(file, open_store(file).size)
+    except MissingError:
+        return False
+    return True
+
+
+def download(file: RemotePath, target: Path, most: int = LARGEST) -> None:
+    """Writes a file of at most so many bytes to ``target``; errors as read_remote, and WriteError."""
+    store = open_store(file)
+
+    def attempt() -> None:
+        received = 0
+        with open(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as out:
+            for piece in store.pieces():
+                received += len(piece)
+                if received > most:
+                    raise TooLargeError(file, f"more than {most:,} bytes")
+                _write(out.fileno(), piece, target)
+
+    retried(file, attempt)
+
+
+def _write(descriptor: int, piece: bytes, target: Path) -> None:
+    from cxrscore.files.atomic import cannot_write, write_all
+
+    try:
+        write_all(descriptor, piece)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def upload(source: Path, target: RemotePath) -> None:
+    """Makes the file ``target`` of one on disk, whole or not at all; WriteError where that fails."""
+    try:
+        check_writable(target)
+        store = open_store(target)
+        retried(target, lambda: store.put(source))
+        size = retried(target, store.size)
+    except RemoteError as error:
+        raise WriteError(f"cannot write {target}: {error.reason}. Nothing was left half-written.") from None
+    if size != source.stat().st_size:
+        raise WriteError(f"{target} has {size:,} bytes after it was written, wanted {source.stat().st_size:,}")
+
+
+def check_writable(target: RemotePath) -> None:
+    """InputError for what nothing can be written to, whoever asks."""
+    if target.web:
+        raise InputError(
+            f"{target} is on a web server, which is only read; name a file, or one such as s3://bucket/out.h5"
+        )
+
+
+@contextmanager
+def on_disk(given: str | Place) -> Iterator[Path]:
+    """A file on disk as it is; one elsewhere as a private copy, which is gone after the block. Errors of the block
+    name the address and not the copy; errors as download."""
+    where = place(given)
+    if isinstance(where, Path):
+        yield where
+        return
+    with tempfile.TemporaryDirectory(prefix="cxrscore-") as folder:
+        copy = Path(folder) / (where.name or "file")
+        download(where, copy)
+        with named(copy, where):
+            yield copy
+
+
+@contextmanager
+def named(copy: Path, where: RemotePath) -> Iterator[None]:
+    """Errors of the block name the address where they named its copy."""
+    try:
+        yield
+    except CxrscoreError as error:
+        error.args = tuple(str(part).replace(str(copy), str(where)) for part in error.args)
+        raise

@@ -1,0 +1,92 @@
+"""A scores file that is to lie elsewhere: made on this disk by the same steps as any, then uploaded, whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from cxrscore.errors import InputError, WriteError
+from cxrscore.files import locked, sha256_bytes, write_whole
+from cxrscore.files.atomic import cannot_write
+from cxrscore.models.imagenet import cache_folder
+from cxrscore.progress import Progress
+from cxrscore.remote import RemotePath, check_writable, download, named, remote_exists, upload
+from cxrscore.score.options import ScoreOptions, ScoreResult
+
+Score = Callable[[ScoreOptions, Progress], ScoreResult]
+
+
+def score_elsewhere(options: ScoreOptions, target: RemotePath, score: Score, progress: Progress) -> ScoreResult:
+    """Scores with ``score`` into a folder of this machine, and uploads what came out as ``target``.
+
+    What is there already is refused, or found to be the answer, just as a file on disk would be. A run that was
+    stopped, or whose upload failed, goes on where it was: on the machine that it was begun on, with the same scratch.
+    """
+    check_writable(target)
+    folder = scratch_folder(options, target)
+    with locked(folder.with_suffix(".lock")):
+        try:
+            result = _scored(options, target, folder, score, progress)
+            shutil.rmtree(folder)
+        finally:
+            with suppress(OSError):  # what was begun is kept
+                folder.rmdir()
+    return replace(result, output=target)
+
+
+def scratch_folder(options: ScoreOptions, target: RemotePath) -> Path:
+    """Where the parts of a run for this target lie; made, for its owner only. WriteError where it cannot be."""
+    folder = (options.scratch or cache_folder() / "scratch") / sha256_bytes(str(target).encode())[:16]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder
+
+
+def _scored(options: ScoreOptions, target: RemotePath, folder: Path, score: Score, progress: Progress) -> ScoreResult:
+    agreed = folder / "replaces"  # that the user has agreed to replace what is there: kept, as the run may be stopped
+    if options.overwrite:
+        write_whole(agreed, b"")
+    local = folder / target.name
+    if not agreed.exists() and (there := _there(options, target, folder, score, progress)):
+        return there
+    with named(local, target):
+        result = _made(replace(options, output=local), score, progress)
+    if not agreed.exists() and (there := _there(options, target, folder, score, progress)):
+        return there  # another machine was faster
+    try:
+        progress("uploading", 0, 1)
+        upload(local, target)
+        progress("uploading", 1, 1)
+    except WriteError as error:
+        raise WriteError(f"{error} The scores are kept: the same command uploads them.") from None
+    return result
+
+
+def _there(
+    options: ScoreOptions, target: RemotePath, folder: Path, score: Score, progress: Progress
+) -> ScoreResult | None:
+    """The result of a run that is at its target already, None where nothing is; InputError where it is another's."""
+    if not remote_exists(target):
+        return None
+    copy = folder / f"there-{target.name}"
+    try:
+        download(target, copy)
+        with named(copy, target):
+            return score(replace(options, output=copy, overwrite=False), progress)
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _made(options: ScoreOptions, score: Score, progress: Progress) -> ScoreResult:
+    if options.file.exists():  # finished, but for its upload
+        try:
+            return score(replace(options, overwrite=False), progress)
+        except InputError:  # of another run
+            if not options.overwrite:
+                raise
+    return score(options, progress)

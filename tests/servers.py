@@ -1,0 +1,238 @@
+"""Servers on the loopback for tests of what lies elsewhere: a web server that fails if told to, and a stand-in for S3.
+
+Neither says anything of real clouds: what is tested is what the client does with these answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+
+class Server(ThreadingHTTPServer):
+    """Any of the two: ``faults`` maps the end of a path, or of "METHOD path", to what goes wrong there. Counts what was
+    asked, and what with which headers."""
+
+    daemon_threads = True
+
+    def __init__(self, handler) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.faults: dict[str, Iterator[str] | str] = {}
+        self.asked: Counter[str] = Counter()
+        self.headers: list[dict[str, str]] = []
+        self.guard = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request, client_address) -> None:
+        """Clients that go away are what is tested."""
+
+    def fault(self, line: str) -> str:
+        """What goes wrong with this request; "" where nothing does."""
+        with self.guard:
+            self.asked[line] += 1
+            fault = next((fault for end, fault in self.faults.items() if line.endswith(end)), "")
+            return fault if isinstance(fault, str) else next(fault, "")
+
+
+def at_first(*faults: str) -> Iterator[str]:
+    """Goes wrong so the first times, and then no more."""
+    return iter(faults)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Failing:
+    """What goes wrong, by name: "503" and the like, "drop", "cut" (half of what was announced, then nothing)."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format, *args) -> None:
+        """Quiet."""
+
+    def fails(self) -> bool:
+        with self.server.guard:
+            self.server.headers.append(dict(self.headers))
+        fault = self.server.fault(f"{self.command} {unquote(urlsplit(self.path).path)}")
+        self.close_connection = bool(fault)
+        if fault == "drop":
+            self.connection.shutdown(socket.SHUT_RDWR)
+        elif fault == "cut":
+            self.reply(200, b"half of it", {"Content-Length": "1000"})
+        elif fault == "endless":
+            self.send_response(200)
+            self.end_headers()
+            for _ in itertools.repeat(None):
+                self.wfile.write(bytes(1 << 20))
+        elif fault:
+            self.reply(int(fault), b"", {})
+        return bool(fault)
+
+    def reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+class _Web(_Failing, SimpleHTTPRequestHandler):
+    """A folder as the standard library serves it, ranges included."""
+
+    def do_GET(self) -> None:
+        if self.fails():
+            return
+        file = Path(self.translate_path(self.path))
+        wanted = self.headers.get("Range", "")
+        if not wanted or not file.is_file():
+            super().do_GET()
+            return
+        data = file.read_bytes()
+        first, last = wanted.removeprefix("bytes=").split("-")
+        piece = data[int(first) : int(last) + 1]
+        if not piece:
+            self.reply(416, b"", {})
+            return
+        stop = int(first) + len(piece) - 1
+        self.reply(206, piece, {"Content-Range": f"bytes {first}-{stop}/{len(data)}"})
+
+
+def web(folder: Path):
+    """A running web server of a folder."""
+    return running(Server(partial(_Web, directory=str(folder))))
+
+
+class Bucket(Server):
+    """As much of S3 as a client needs that reads, lists and uploads: objects by "bucket/key"."""
+
+    def __init__(self) -> None:
+        super().__init__(_Objects)
+        self.objects: dict[str, bytes] = {}
+        self.uploads: dict[str, dict[int, bytes]] = {}
+
+    def environment(self) -> dict[str, str]:
+        """By which a client finds it."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "canary-key",
+            "AWS_SECRET_ACCESS_KEY": "canary-secret",
+            "AWS_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1",
+        }
+
+
+def bucket():
+    """A running stand-in for S3, empty."""
+    return running(Bucket())
+
+
+class _Objects(_Failing, BaseHTTPRequestHandler):
+    server: Bucket
+
+    def do_GET(self) -> None:
+        if self.fails():
+            return
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        if "list-type" in query:
+            self._list(unquote(url.path).strip("/"), query)
+            return
+        data = self.server.objects.get(unquote(url.path)[1:])
+        if data is None:
+            self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>", {})
+            return
+        about = {"ETag": f'"{hashlib.md5(data).hexdigest()}"', "Last-Modified": "Mon, 02 Jan 2023 03:04:05 GMT"}
+        wanted = self.headers.get("Range")
+        if wanted is None:
+            self.reply(200, data, about)
+            return
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        piece = data[int(first) : int(last) + 1]
+        if not piece:
+            self.reply(416, b"", {})
+            return
+        stop = int(first) + len(piece) - 1
+        self.reply(206, piece, {**about, "Content-Range": f"bytes {first}-{stop}/{len(data)}"})
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def _list(self, name: str, query: dict[str, list[str]]) -> None:
+        """Three keys a page, so that several are asked for."""
+        prefix = query.get("prefix", [""])[0]
+        after = query.get("continuation-token", [""])[0]
+        keys = sorted(key.removeprefix(f"{name}/") for key in self.server.objects if key.startswith(f"{name}/{prefix}"))
+        page = [key for key in keys if key > after]
+        more = len(page) > 3
+        items = "".join(
+            f"<Contents><Key>{escape(key)}</Key><LastModified>2023-01-02T03:04:05.000Z</LastModified>"
+            f"<ETag>&quot;x&quot;</ETag><Size>{len(self.server.objects[f'{name}/{key}'])}</Size></Contents>"
+            for key in page[:3]
+        )
+        token = f"<NextContinuationToken>{escape(page[2])}</NextContinuationToken>" if more else ""
+        told = f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{items}"
+        self.reply(200, f"<ListBucketResult>{told}</ListBucketResult>".encode(), {"Content-Type": "application/xml"})
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.fails():
+            return
+        claimed = self.headers.get("x-amz-checksum-sha256", "")
+        if claimed != base64.b64encode(hashlib.sha256(body).digest()).decode():
+            self.reply(400, b"<Error><Code>BadDigest</Code></Error>", {})
+            return
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        if "uploadId" in query:
+            self.server.uploads[query["uploadId"][0]][int(query["partNumber"][0])] = body
+        else:
+            self.server.objects[unquote(url.path)[1:]] = body
+        self.reply(200, b"", {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "x-amz-checksum-sha256": claimed})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.fails():
+            return
+        url = urlsplit(self.path)
+        query = parse_qs(url.query, keep_blank_values=True)
+        key = unquote(url.path)[1:]
+        if "uploads" in query:
+            number = str(len(self.server.uploads))
+            self.server.uploads[number] = {}
+            xml = f"<InitiateMultipartUploadResult><UploadId>{number}</UploadId></InitiateMultipartUploadResult>"
+        else:
+            parts = self.server.uploads.pop(query["uploadId"][0])
+            self.server.objects[key] = b"".join(parts[part] for part in sorted(parts))
+            xml = '<CompleteMultipartUploadResult><ETag>"x-2"</ETag></CompleteMultipartUploadResult>'
+        self.reply(200, xml.encode(), {"Content-Type": "application/xml"})
+
+    def do_DELETE(self) -> None:
+        if not self.fails():
+            self.server.uploads.pop(parse_qs(urlsplit(self.path).query).get("uploadId", [""])[0], None)
+            self.reply(204, b"", {})

@@ -19,6 +19,7 @@ from cxrscore.report import write_report
 from cxrscore.report.summary import summarise
 from cxrscore.score import ScoreOptions, score_films
 from cxrscore.score.job import Job
+from cxrscore.score.listing import Listing
 from cxrscore.score.scorer import Scorer
 from cxrscore.scores import SPLITS, open_scores, read_claim
 from cxrscore.scores.schema import PROVENANCE
@@ -220,8 +221,15 @@ def faked_job(home, *models):
     files = tuple(load_model(home / name) for name in "ac")
     options = ScoreOptions(films=home, output=home / "none.h5", model=(home / "a", home / "c"), batch_size=2)
     return Job(
-        options=options, paths=(), found=None, labels=None, labels_file=None, files=files, backend="", models=models
-    )  # fmt: skip
+        options=options,
+        listing=Listing(paths=(), whole=(), share=None),
+        found=None,
+        labels=None,
+        labels_file=None,
+        files=files,
+        backend="",
+        models=models,
+    )
 
 
 def test_the_taps_of_all_models_are_named(home):

@@ -18,6 +18,24 @@ class FileFormatError(InputError):
     """A scores or model file is damaged, of another version, or not what it claims to be."""
 
 
+class RemoteError(InputError):
+    """What lies elsewhere, such as in a bucket, cannot be read. Its text has no user, password or query of a URL."""
+
+    def __init__(self, where: object, reason: str, *, passing: bool = False, status: int | None = None) -> None:
+        """where, shown as a text, is not part of the reason; passing: it may be otherwise later, as the store did not
+        answer, or not to the end; status: of HTTP, where there is one."""
+        super().__init__(f"cannot read {where}: {reason}")
+        self.reason, self.passing, self.status = reason, passing, status
+
+
+class RemoteMissingError(RemoteError):
+    """There is nothing at an address."""
+
+
+class RemoteTooLargeError(RemoteError):
+    """There are more bytes at an address than are read."""
+
+
 class LeakError(CxrscoreError):
     """The same patient, or the same film, stands in more than one split, or weights to start from have seen it."""
 

@@ -32,6 +32,7 @@ ROOT = DOCS.parent
 NOTE = "<!-- Written by docs/generate.py: change what it reads, not this page. -->"
 
 ENVIRONMENT = {
+    "AWS_CHECKSUM_ALGORITHM": "The checksum that goes along with an upload to s3://. Unset: sha256.",
     "CXRSCORE_CACHE": "Folder for downloaded weights and for what training keeps (docs/training.md). Unset: the "
     "platform's user cache folder.",
     "CXRSCORE_MALLOC": "0: the torch backend leaves glibc's allocator as it is. Else, on a CPU, it has it keep freed "

@@ -10,13 +10,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from cxrscore.errors import RemoteError, RemoteTooLargeError
 from cxrscore.films.archive import read_member, split_path
 from cxrscore.films.dicom import open_dicom
 from cxrscore.films.film import MAX_BYTES, Film, FilmError, Header, Pixels, Status, check_sides
 from cxrscore.films.opencv import cv2
 from cxrscore.films.sniff import HEAD, check_jpeg_end, jpeg_header, jpeg_orientation, png_header, png_rest, sniff
 from cxrscore.films.strict import check_strictly
-from cxrscore.remote import Place, RemoteError, RemotePath, TooLargeError, read_remote
+from cxrscore.remote import Place, RemotePath, read_remote
 
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
@@ -96,7 +97,7 @@ def _read(path: Place) -> bytes:
 def _received(path: RemotePath) -> bytes:
     try:
         return read_remote(path, MAX_BYTES)
-    except TooLargeError as error:
+    except RemoteTooLargeError as error:
         raise FilmError(Status.TOO_LARGE, error.reason) from None
     except RemoteError as error:
         told = NOT_RECEIVED if error.passing else "cannot be read"

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
 
-from cxrscore.errors import InputError
+from cxrscore.errors import InputError, RemoteError
 from cxrscore.films.archive import MAGIC, ArchiveError, lies_below, members, read_member
 from cxrscore.films.film import FilmError
 from cxrscore.films.sniff import HEAD, sniff
-from cxrscore.remote import Entry, Place, RemoteError, RemotePath, list_remote, read_remote
+from cxrscore.remote import Entry, Place, RemotePath, list_remote, read_remote
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 

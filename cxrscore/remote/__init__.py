@@ -1,7 +1,6 @@
 """Films and scores files that lie elsewhere: addresses, reading with patience, writing whole or not at all."""
 
 from cxrscore.remote.place import Place, RemotePath, address, is_url, place, without_secrets
-from cxrscore.remote.retry import RemoteError, TooLargeError
 from cxrscore.remote.store import INSTALL, Entry
 from cxrscore.remote.transfer import (
     check_writable,
@@ -18,9 +17,7 @@ __all__ = [
     "INSTALL",
     "Entry",
     "Place",
-    "RemoteError",
     "RemotePath",
-    "TooLargeError",
     "address",
     "check_writable",
     "download",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from cxrscore.errors import CxrscoreError, InputError
+from cxrscore.errors import CxrscoreError, RemoteError, RemoteMissingError
 from cxrscore.remote.place import RemotePath
 
 TRIES = 6
@@ -21,27 +21,6 @@ _DENIED = ("PermissionDeniedError", "UnauthenticatedError")
 _LASTING = (NotImplementedError, ValueError, TypeError, IsADirectoryError, NotADirectoryError)
 
 T = TypeVar("T")
-
-
-class RemoteError(InputError):
-    """What lies elsewhere cannot be read.
-
-    reason   why, in words without any address
-    passing  whether it may be otherwise later: the store did not answer, or not to the end
-    status   of HTTP, where there is one
-    """
-
-    def __init__(self, where: RemotePath, reason: str, *, passing: bool = False, status: int | None = None) -> None:
-        super().__init__(f"cannot read {where}: {reason}")
-        self.reason, self.passing, self.status = reason, passing, status
-
-
-class MissingError(RemoteError):
-    """There is nothing at an address."""
-
-
-class TooLargeError(RemoteError):
-    """More bytes than were wanted."""
 
 
 class CutShortError(Exception):
@@ -64,7 +43,7 @@ def retried(where: RemotePath, attempt: Callable[[], T], seconds: float = float(
             break
         time.sleep(pause)
     # Outside of the handler: the library's own error, which may quote the URL, is no part of this one.
-    kind = MissingError if missing else RemoteError
+    kind = RemoteMissingError if missing else RemoteError
     raise kind(where, f"{reason}, {number} times" if passing else reason, passing=passing, status=status)
 
 

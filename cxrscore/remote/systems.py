@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urljoin
 
+from cxrscore.errors import RemoteError
 from cxrscore.files import sha256_of
 from cxrscore.remote.place import RemotePath
-from cxrscore.remote.retry import CutShortError, RemoteError
+from cxrscore.remote.retry import CutShortError
 from cxrscore.remote.store import PIECE, Entry
 from cxrscore.remote.transfer import read_remote
 

@@ -9,9 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrscore.errors import CxrscoreError, InputError, WriteError
+from cxrscore.errors import (
+    CxrscoreError,
+    InputError,
+    RemoteError,
+    RemoteMissingError,
+    RemoteTooLargeError,
+    WriteError,
+)
 from cxrscore.remote.place import Place, RemotePath, place
-from cxrscore.remote.retry import MissingError, RemoteError, TooLargeError, retried
+from cxrscore.remote.retry import retried
 from cxrscore.remote.store import Entry, open_store
 
 SECONDS = 90.0
@@ -34,7 +41,7 @@ def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
 
 def read_remote(file: RemotePath, most: int, *, first: int | None = None) -> bytes:
     """The bytes of a file, all of them or, with ``first``, its first so many. RemoteError where they cannot be had in
-    time, TooLargeError where there are more than ``most``: little more than these are ever received."""
+    time, RemoteTooLargeError where there are more than ``most``: little more than these are ever received."""
     store, end = open_store(file), time.monotonic() + SECONDS
 
     def attempt() -> bytes:
@@ -44,7 +51,7 @@ def read_remote(file: RemotePath, most: int, *, first: int | None = None) -> byt
             if first is not None and len(data) >= first:
                 return bytes(data[:first])
             if len(data) > most:
-                raise TooLargeError(file, f"more than {most:,} bytes")
+                raise RemoteTooLargeError(file, f"more than {most:,} bytes")
             if time.monotonic() > end:
                 raise RemoteError(file, f"it took longer than {SECONDS:g} s", passing=True)
         return bytes(data)
@@ -61,7 +68,7 @@ def remote_exists(file: RemotePath) -> bool:
     """Whether there is such a file; RemoteError where nobody tells."""
     try:
         retried(file, open_store(file).size)
-    except MissingError:
+    except RemoteMissingError:
         return False
     return True
 
@@ -76,7 +83,7 @@ def download(file: RemotePath, target: Path, most: int = LARGEST) -> None:
             for piece in store.pieces():
                 received += len(piece)
                 if received > most:
-                    raise TooLargeError(file, f"more than {most:,} bytes")
+                    raise RemoteTooLargeError(file, f"more than {most:,} bytes")
                 _write(out.fileno(), piece, target)
 
     retried(file, attempt)

@@ -13,11 +13,9 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("obstore")
 from servers import at_first, bucket, web
 
-from cxrscore.errors import FileFormatError, InputError, WriteError
+from cxrscore.errors import FileFormatError, InputError, RemoteError, RemoteTooLargeError, WriteError
 from cxrscore.remote import (
-    RemoteError,
     RemotePath,
-    TooLargeError,
     download,
     list_remote,
     objects,
@@ -87,6 +85,20 @@ def test_the_token_goes_with_each_request_and_so_does_the_password(site):
     assert site.headers[-1]["Authorization"].startswith("Basic ")
 
 
+def test_credentials_come_from_where_the_libraries_look_for_them(site, tmp_path, monkeypatch):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login user password canary\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    read_remote(RemotePath(f"{site.url}/empty"), 10)
+    assert site.headers[-1]["Authorization"].startswith("Basic ")
+
+    monkeypatch.setenv("NETRC", "")
+    words = "from cxrscore.remote import *; read_remote(RemotePath(sys.argv[1]), 10)"
+    own = {**os.environ, "FSSPEC_HTTPS": '{"headers": {"Authorization": "Bearer canary"}}'}
+    subprocess.run([sys.executable, "-c", f"import sys; {words}", f"{site.url}/empty"], env=own, check=True, timeout=60)
+    assert site.headers[-1]["Authorization"] == "Bearer canary"
+
+
 @pytest.mark.parametrize("fault", ["503", "500", "429", "drop", "cut"])
 def test_what_may_pass_is_tried_again(film, fault):
     server, where = film
@@ -131,13 +143,13 @@ def test_a_cut_object_is_noticed(cloud):
 def test_no_more_is_received_than_is_wanted(film):
     _, where = film
     assert read_remote(where, len(DATA)) == DATA
-    with pytest.raises(TooLargeError, match="more than 1,023 bytes"):
+    with pytest.raises(RemoteTooLargeError, match="more than 1,023 bytes"):
         read_remote(where, len(DATA) - 1)
 
 
 def test_what_never_ends_is_left_at_the_limit(site):
     site.faults["empty"] = "endless"
-    with pytest.raises(TooLargeError):
+    with pytest.raises(RemoteTooLargeError):
         read_remote(RemotePath(f"{site.url}/empty"), 8 << 20)
 
 

@@ -33,8 +33,8 @@ mkdir -p "$PARTS"
 
 score=(cxrscore score "$films" --workers "$cores" --quiet "$@")
 if parallel --version 2>/dev/null | grep -q '^GNU parallel'; then
-    seq "$shares" | parallel --quote --jobs "$jobs" one_share {} "${score[@]}"
+    seq "$shares" | parallel --quote --jobs "$jobs" one_share {} "${score[@]}" || exit 1
 else
-    seq "$shares" | xargs -P "$jobs" -I{} bash -c 'one_share "$@"' one_share {} "${score[@]}"
+    seq "$shares" | xargs -P "$jobs" -I{} bash -c 'one_share "$@"' one_share {} "${score[@]}" || exit 1
 fi
 cxrscore merge "$PARTS"/part-*.h5 -o "$output" --quiet

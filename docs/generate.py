@@ -82,6 +82,25 @@ SCHEMAS = {
 """The title of each section, and its intro where the schema's description is not the one for people."""
 
 
+PARTS = """A part, by `score --shard i/n`, is a scores file of its share of the films. Rows count within the part. Its
+inputs have a field more, `share`: `number` and `of`, the row `first` of its first film in the whole run, and of the
+whole run the number of `films`, the digest of their `paths` and how many `thumbnails` it is to have. Without `share`,
+and with `films` and `paths` taken from it, the inputs are those of the whole run, whose SHA-256 is `run` in the
+provenance. A part keeps more small films than it would by itself: all that may be among those of the whole run.
+
+A virtual file, by `merge --virtual`, has the datasets of the merged file and no rows. Its format is
+`cxrscore-virtual-scores`. The attribute `parts` lists the parts in the order of their films: `file`, a path below the
+virtual file's folder, `sha256` of its bytes, and `share`. The datasets of films and the maps of `cam/map` are virtual
+datasets onto these files; labels, thresholds, small films, `cam/film` and `cam/finding` are copies. Where a part is
+missing, an HDF5 program sees:
+
+* NaN in `scores/logit`, `scores/prob`, `truth` and `cam/map`;
+* 0, not written, in `films/status`; 255 in `films/split`; -1 in `films/patient`; 0, unknown, in width and height;
+* empty texts.
+
+It never sees zeros in place of scores. But HDF5 does not tell whether a part that is there is still the same:
+`cxrscore verify` does. cxrscore refuses to read scores through a virtual file."""
+
 # --- Markdown
 
 
@@ -271,6 +290,7 @@ def stub_lines(lines: list[str], node: Any) -> Iterator[str]:
 
 def files_page() -> str:
     sections = [schema_section(name, *words) for name, words in SCHEMAS.items()]
+    sections.insert(2, f"## Parts, and virtual files\n\n{PARTS}")
     return page(
         "Files",
         "Every field of the files that cxrscore writes, from the JSON Schemas in `schemas/`, which its tests hold "

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import FileFormatError
-from cxrscore.files.guard import open_guarded, read_dataset
+from cxrscore.files.guard import open_guarded, read_dataset, read_rows
 
 RANDOM = np.random.default_rng(0)
 VALUES = {
@@ -51,6 +51,46 @@ def test_checksums_of_long_and_odd_chunks(tmp_path: Path) -> None:
     with open_guarded(tmp_path / "a.h5") as file:
         np.testing.assert_array_equal(read_dataset(file, "x"), values)
         assert read_dataset(file, "white").min() == 255
+
+
+ROWS = [{}, {"chunks": (5, 2)}, {"chunks": (4, 3), "compression": "gzip", "fletcher32": True}]
+
+
+@pytest.mark.parametrize("options", ROWS, ids=["in one piece", "small chunks", "packed"])
+def test_rows_are_those_of_all_values(tmp_path: Path, options: dict[str, Any]) -> None:
+    values = np.arange(69).reshape(23, 3)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=values, **options)
+        file.create_dataset("none", shape=(0, 3))
+    with open_guarded(tmp_path / "a.h5") as opened:
+        for start in range(23):
+            for stop in range(start, 24):
+                np.testing.assert_array_equal(read_rows(opened, "a", range(start, stop)), values[start:stop])
+        assert read_rows(opened, "none", range(0)).shape == (0, 3)
+        with pytest.raises(FileFormatError, match="has no dataset b"):
+            read_rows(opened, "b", range(1))
+
+
+def test_rows_far_from_a_damaged_chunk_are_read(tmp_path: Path) -> None:
+    """And those in it are not."""
+    values = np.full((12, 3), 7.5)
+    values[8:] = 1234.5678
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=values, chunks=(4, 3), fletcher32=True)
+    changed(tmp_path / "a.h5", np.float64(1234.5678).tobytes() * 12, np.float64(1234.5679).tobytes() * 12)
+    with open_guarded(tmp_path / "a.h5") as opened:
+        assert (read_rows(opened, "a", range(8)) == 7.5).all()
+        with pytest.raises(FileFormatError, match="wrong checksum"):
+            read_rows(opened, "a", range(7, 9))
+
+
+def test_rows_of_a_chunk_that_is_not_there_are_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", shape=(12, 3), chunks=(4, 3))[:4] = 1
+    with open_guarded(tmp_path / "a.h5") as opened:
+        assert (read_rows(opened, "a", range(4)) == 1).all()
+        with pytest.raises(FileFormatError, match="has 1 of its 2 chunks"):
+            read_rows(opened, "a", range(3, 5))
 
 
 def test_a_chunk_that_is_not_there_is_told(tmp_path: Path) -> None:

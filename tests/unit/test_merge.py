@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,18 @@ def test_one_part_that_is_all_is_joined_to_itself(tmp_path: Path) -> None:
     part = made_part(tmp_path / "part.h5", 70, Share(number=1, of=1))
     merged([part], tmp_path / "out.h5")
     assert differing(tmp_path / "out.h5", made_whole(tmp_path / "whole.h5", 70)) == {"@provenance"}
+
+
+def test_the_benchmark_runs() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "bench_merge.py"
+    command = [sys.executable, str(script), "--rows", "400", "--part", "100", "--virtual"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split(" | ")[:3] for line in told[2:]] == [
+        ["| 200", "2", ""],
+        ["| 200", "2", "virtual"],
+        ["| 400", "4", ""],
+        ["| 400", "4", "virtual"],
+    ]
 
 
 # --- what does not belong together

@@ -57,6 +57,7 @@ CONTRACT = {
         "Trainable",
         "TrainableModel",
         "Embedding",
+        "Levels",
         "Divided",
         "Explainable",
         "Differentiable",

@@ -58,6 +58,7 @@ CONTRACT = {
         "Trainable",
         "TrainableModel",
         "Embedding",
+        "Levels",
         "Divided",
         "Explainable",
         "Differentiable",

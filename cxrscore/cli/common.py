@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 import click
 
+from cxrscore.cores import default_workers
 from cxrscore.errors import CxrscoreError, InputError
 from cxrscore.remote.place import RemotePath, is_url
 from cxrscore.visible import visible
@@ -162,8 +162,8 @@ workers_option = click.option(
     "-j",
     "--workers",
     type=click.IntRange(1),
-    default=os.cpu_count() or 1,
-    help="Threads that read films. [default: all cores]",
+    default=default_workers,
+    help="Processes, and threads, that read films. [default: one a core, up to 32]",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; errors only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxrscore.contract import Precision
+from cxrscore.cores import default_workers
 from cxrscore.errors import InputError
 from cxrscore.remote import Place, RemotePath, place, without_secrets
 from cxrscore.scores import Share
@@ -26,6 +27,7 @@ class ScoreOptions:
                there is one
     no_labels  join none, whatever lies there
     backend    None: the fastest installed one that can run the models
+    workers    processes that decode films
     tap        layer that heat maps are taken at; None: the one that is pooled
     maps       how many heat maps are kept of each film, of its most probable findings
     thumbnails how many films are kept small, for the report
@@ -47,7 +49,7 @@ class ScoreOptions:
     device: str = "auto"
     precision: Precision = "fp32"
     batch_size: int = 8
-    workers: int = 2
+    workers: int = field(default_factory=default_workers)
     maps: int = 4
     explainer: str = "grad-cam"
     tap: str | None = None

@@ -29,6 +29,8 @@ from cxrscore.score.threads import one_blas_thread
 from cxrscore.scores import HeatMaps, Run, Shard
 
 Count: TypeAlias = Callable[[int], None]
+AHEAD = 32
+"""Films decoded or being decoded ahead of the batch that is put together, at least."""
 
 
 def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> int:
@@ -44,6 +46,7 @@ def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> in
         job.squares[0],
         also=job.squares[1:],
         workers=job.options.workers,
+        ahead=max(AHEAD, 2 * job.options.workers, job.options.batch_size),
         any_modality=job.options.any_modality,
     )
     total, done = len(job.paths), len(job.paths) - len(paths)

@@ -1,0 +1,225 @@
+"""Lanes of a CUDA device, as far as a CPU can tell: streams, pinned memory and graphs are stand-ins."""
+
+import contextlib
+import threading
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from cxrscore_torch import TorchBackend, lanes  # noqa: E402
+from cxrscore_torch.lanes import Direct, Lanes, Records  # noqa: E402
+from cxrscore_torch.model import TorchModel  # noqa: E402
+from cxrscore_torch.nets import Network  # noqa: E402
+
+from cxrscore.contract import ModelSpec  # noqa: E402
+from cxrscore.films import to_unit  # noqa: E402
+from cxrscore.testing import BackendCases, run_cases  # noqa: E402
+
+CPU = torch.device("cpu")
+SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
+
+
+class Stream:
+    """In order with everything, as the CPU is."""
+
+    def __init__(self, device=None):
+        self.synchronized = 0
+
+    def wait_stream(self, other):
+        pass
+
+    def synchronize(self):
+        self.synchronized += 1
+
+
+def recorded(function, given, stream):
+    """Like a graph, into the same results each time."""
+    fixed, results = given.clone(), [result.clone() for result in function(given)]
+
+    def replay(inputs):
+        fixed.copy_(inputs)
+        for result, new in zip(results, function(fixed), strict=True):
+            result.copy_(new)
+        return results
+
+    return replay
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """torch.cuda without a GPU."""
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *a, pin_memory=False, **k: empty(*a, **k))
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "default_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(lanes, "_recorded", recorded)
+
+
+class LanesBackend(TorchBackend):
+    """PyTorch on the CPU, by the way of CUDA."""
+
+    architectures = ("tinycnn",)
+
+    def build(self, spec, tensors, **options):
+        model = super().build(spec, tensors, **options)
+        return TorchModel(spec, model._network, Lanes(CPU))
+
+
+def films(number, seed=0):
+    return np.random.default_rng(seed).random((number, 32, 32), np.float32)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_every_level_becomes_the_number_of_the_core_to_the_bit(kind):
+    levels = np.arange(np.iinfo(kind).max + 1, dtype=kind)
+    given = torch.from_numpy(levels.view(np.int16) if kind == np.uint16 else levels)
+    np.testing.assert_array_equal(Network(SPEC).unit(given).numpy(), to_unit(levels))
+
+
+def test_levels_are_divided_by_a_tensor_and_not_by_a_number():
+    """CUDA multiplies by the inverse of a number, which rounds otherwise; so many levels would come out different."""
+    levels = np.arange(256, dtype=np.float32)
+    assert (levels * (np.float32(1) / np.float32(255)) != levels / np.float32(255)).sum() > 50
+    assert [*Network(SPEC).white.shape] == [2]
+
+
+def test_a_model_by_lanes_passes_the_kit(cuda):
+    held_to = {"B12", "B13", "B14", "B15", "B16", "B17", "B19", "B24", "B25", "B27", "B33", "B50", "B52"}
+    outcomes = run_cases(BackendCases, only=held_to, backend=LanesBackend())
+    assert {one.number: one.reason for one in outcomes if one.state != "passed"} == {}
+    assert {one.number for one in outcomes} == held_to
+
+
+def test_two_threads_get_what_one_gets(cuda):
+    plain = TorchBackend().build(SPEC, None, device="cpu")
+    model = LanesBackend().build(SPEC, plain.tensors(), device="cpu")
+    assert (plain.lanes, model.lanes) == (1, 2)
+    wrong = []
+
+    def many(first):
+        for seed in range(first, first + 20):
+            given = (films(3, seed) * 255).astype(np.uint8)
+            parts, wanted = model.cam_parts(given, [1]), plain.cam_parts(to_unit(given), [1])
+            same = [
+                np.array_equal(getattr(parts, a), getattr(wanted, a)) for a in ("logits", "activations", "gradients")
+            ]
+            wrong.extend([] if all(same) else [seed])
+
+    threads = [threading.Thread(target=many, args=(100 * number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_recorded_pass_uses_tensors_that_training_has_changed(cuda):
+    model = LanesBackend().build(SPEC, None, device="cpu")
+    before = [model.predict(films(2)) for _ in range(5)][-1]
+    with torch.no_grad():
+        model._network.head.bias += 1
+    np.testing.assert_allclose(model.predict(films(2)), before + 1, rtol=1e-6)
+
+
+def test_the_third_of_a_kind_is_recorded_and_the_fourth_replayed():
+    plain, records, replays = [], [], []
+
+    def function(given):
+        plain.append(given)
+        return (given + 1,)
+
+    def record(function, given):
+        records.append(given.shape)
+        return lambda inputs: replays.append(inputs) or (inputs + 1,)
+
+    run = Records(record)
+    for number in range(5):
+        (found,) = run(function, torch.full((2,), number), CPU)
+        assert found.tolist() == [number + 1] * 2
+    assert (len(plain), records, len(replays)) == (3, [(2,)], 2)
+    for given in (torch.zeros(3), torch.zeros(2)):  # of another shape, and of another kind
+        run(function, given, CPU)
+    assert (len(plain), len(records)) == (5, 1)
+
+
+def test_what_cannot_be_recorded_is_not_tried_again():
+    tried = []
+    run = Records(lambda function, given: tried.append(given))
+    for _ in range(6):
+        assert run(lambda_, torch.zeros(2), CPU)[0].tolist() == [1, 1]
+    assert len(tried) == 1
+
+
+def lambda_(given):
+    return (given + 1,)
+
+
+def test_few_shapes_are_recorded():
+    kept = []
+    run = Records(lambda function, given: kept.append(given.shape) or (lambda inputs: (inputs,)))
+    for length in range(1, 8):
+        for _ in range(4):
+            run(lambda_, torch.zeros(length), CPU)
+    assert len(kept) == 4
+
+
+class Graph:
+    """Repeats the one function of the test below."""
+
+    def replay(self):
+        Doubled.again()
+
+
+class Doubled:
+    given, result = None, torch.zeros(2)
+
+    @classmethod
+    def again(cls):
+        cls.result.copy_(2 * cls.given)
+
+    def __call__(self, given):
+        Doubled.given = given
+        self.again()
+        return (self.result,)
+
+
+@pytest.mark.parametrize("captures", [True, False])
+def test_a_graph_computes_new_inputs_or_there_is_none(monkeypatch, captures):
+    @contextlib.contextmanager
+    def graph(graph, stream, capture_error_mode):
+        assert torch.backends.cudnn.benchmark
+        if not captures:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    replay = lanes._recorded(Doubled(), torch.ones(2), Stream())
+    assert not torch.backends.cudnn.benchmark
+    if not captures:
+        assert replay is None
+        return
+    assert replay(torch.tensor([3.0, 4.0]))[0].tolist() == [6, 8]
+    assert replay(torch.tensor([0.0, 1.0]))[0].tolist() == [0, 2]
+
+
+def test_a_lane_is_free_again_after_an_error(cuda):
+    ways = Lanes(CPU)
+
+    def broken(given):
+        raise RuntimeError("out of memory")
+
+    for _ in range(5):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            ways(broken, films(1))
+    assert ways(lambda_, films(1))[0].shape == (1, 32, 32)
+
+
+def test_results_on_the_cpu_are_copies():
+    given = films(1)
+    (found,) = Direct()(lambda inputs: (inputs,), given)
+    found += 1
+    np.testing.assert_array_equal(given, films(1))

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from cxrscore.errors import CxrscoreError
+from cxrscore.errors import CxrscoreError, OtherProcessError
 from cxrscore.visible import visible
 
 EXIT_SOME_FAILED = 3
@@ -73,7 +73,10 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
         try:
             code = function(*args, **kwargs)
         except CxrscoreError as error:
-            click.echo(f"cxrscore: {visible(str(error))}", err=True)
+            if str(error):
+                click.echo(f"cxrscore: {visible(str(error))}", err=True)
+            if isinstance(error, OtherProcessError):
+                time.sleep(1)  # torchrun kills all when the first one ends: let that be the one that says why
             code = error.exit_code
         except KeyboardInterrupt as stop:
             click.echo(f"\ncxrscore: {str(stop) or 'stopped'}", err=True)

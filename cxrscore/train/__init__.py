@@ -50,7 +50,8 @@ def train_model(
         if not processes.first:
             progress, say = silent, unsaid
         folder = options.output.with_suffix(".run")
-        goes_on = options.resume or bool(place.restarts)
+        # Where one machine's processes were started again, others may count as new ones.
+        goes_on = not processes.every(not options.resume and not place.restarts)
         with processes.alike():
             if processes.first:
                 held.enter_context(_own(folder))

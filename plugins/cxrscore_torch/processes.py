@@ -10,6 +10,8 @@ the network's size, 28 MB for DenseNet121, which on one machine or a fast networ
 from __future__ import annotations
 
 import os
+import secrets
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from cxrscore.errors import InputError, OtherProcessError
 
+_MEETING = timedelta(minutes=30)
 _PATIENCE = timedelta(days=1)
 """The others wait while one reads all films. One that dies is noticed at once: its connections close."""
 
@@ -53,8 +56,33 @@ def join(*, rank: int, of: int, device: str) -> TorchGroup:
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
         raise InputError(f"{of} processes cannot meet without {', '.join(missing)}: start them with torchrun")
     with _all_there():
-        dist.init_process_group(backends, rank=rank, world_size=of, timeout=_PATIENCE)
+        store, _, _ = next(dist.rendezvous("env://", rank, of, timeout=_MEETING))
+        met = _meet(store, rank, of)
+        dist.init_process_group(backends, store=met, rank=rank, world_size=of, timeout=_PATIENCE)
     return TorchGroup()
+
+
+def _meet(store: dist.Store, rank: int, of: int) -> dist.Store:
+    """A part of the store for the processes that are there now.
+
+    Those that torchrun starts in the place of others find the same store, with the addresses of the dead in it (torch
+    2.13). So each asks under a name of its own, and the first one answers with a name for all until all have heard it.
+    """
+    name = secrets.token_hex(8)
+    if rank:
+        store.set(f"cxrscore/asks/{rank}", name)
+        name = store.get(f"cxrscore/answers/{name}").decode()
+        store.set(f"cxrscore/{name}/there/{rank}", "")
+    end = time.monotonic() + _MEETING.total_seconds()
+    absent = set(range(1, of)) if rank == 0 else set()
+    while absent:
+        for other in [other for other in absent if store.check([f"cxrscore/asks/{other}"])]:
+            store.set(f"cxrscore/answers/{store.get(f'cxrscore/asks/{other}').decode()}", name)
+        absent = {other for other in absent if not store.check([f"cxrscore/{name}/there/{other}"])}
+        if time.monotonic() > end:
+            raise RuntimeError(f"{len(absent)} of {of} processes did not come within {_MEETING}")
+        time.sleep(0.02)
+    return dist.PrefixStore(f"cxrscore/{name}/", store)
 
 
 def sum_step(value: Tensor, learning: Collection[Tensor], share: float) -> Tensor:
@@ -74,5 +102,5 @@ def _all_there() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch says so of connections that closed and of those that never came
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].partition(". ")[0]
         raise OtherProcessError(f"another of the processes ended, and this one with it ({reason})") from error

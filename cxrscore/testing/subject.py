@@ -19,6 +19,7 @@ from cxrscore.contract import (
     Model,
     ModelSpec,
     Optimiser,
+    Parallel,
     Precision,
     Tensors,
     Trainable,
@@ -79,6 +80,12 @@ def divided(model: object) -> Divided:
 
 def explainable(model: object) -> Explainable:
     found: Explainable = _need(Explainable, model)
+    return found
+
+
+def parallel(backend: object) -> Parallel:
+    """The backend itself, unlike the others here; skips the case where it lacks the ability."""
+    found: Parallel = _need(Parallel, backend)
     return found
 
 

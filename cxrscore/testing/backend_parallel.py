@@ -13,7 +13,7 @@ from cxrscore.testing.subject import WEIGHTED_BCE, at_rate, device_of, parallel,
 
 
 class ParallelCases(Cases):
-    """join(). Nothing is started: the processes are a group of one, and the films of the others are left out."""
+    """join(), by a group of one process that leaves films to others."""
 
     @needs(Parallel)
     def test_b52_films_count_by_their_share_of_the_batch(self, backend: Backend) -> None:

@@ -66,6 +66,8 @@ def _own(folder: Path) -> Iterator[None]:
     make_folder(folder)
     try:
         with locked(folder / "train.lock"):
+            for part in folder.glob(".*.part"):  # what a run was writing when it was killed
+                part.unlink(missing_ok=True)
             yield
     finally:
         with suppress(OSError):  # it holds something, as a rule
@@ -100,13 +102,13 @@ def _train(
     processes.check_same({**inputs, "epochs done": earlier and len(earlier.standing.history)})
     kept: dict[str, Any] = {"folder": folder, "inputs": inputs, "earlier": earlier, "processes": processes}
     fitted = fit(model, data, bound, options, progress, say, **kept)
-    test_auc = processes.by_first(lambda: _written(backend, options, spec, data, base, fitted))
+    test_auc, leaks = processes.by_first(lambda: (_written(backend, options, spec, data, base, fitted), data.leaks))
     return TrainResult(
         output=options.output,
         run_folder=folder,
         films=data.sizes,
         failed=tuple(data.failed.items()),
-        leaks=data.leaks,
+        leaks=tuple(leaks),
         best_epoch=fitted.best_epoch,
         history=fitted.history,
         macro_auc=fitted.best["valid_macro_auc"],

@@ -53,11 +53,13 @@ class Batch:
             activations for a tail
     labels  float32 [N,C], 0 or 1, NaN where unknown
     rate    factor of the learning rate in this step, as the core's schedule wants it
+    of      where several processes share the batch (Parallel): how many films all of them have of it; else None
     """
 
     inputs: Floats
     labels: Floats
     rate: float = 1.0
+    of: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +260,33 @@ class Backend(Protocol):
                  None: random, the same for the same seed.
         device   "auto" (the fastest there is), "cpu", "cuda", "cuda:1"; one that is not there is a
                  BackendUnavailableError
+        """
+        ...
+
+
+class Group(Protocol):
+    """The processes that train one model together. OtherProcessError where one of them is gone."""
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """What each process gives, of whatever length, in the order of their ranks. It waits for all, for hours."""
+        ...
+
+    def leave(self) -> None:
+        """Called once, when all is done."""
+        ...
+
+
+@runtime_checkable
+class Parallel(Protocol):
+    """A backend whose models several processes can train together, each on its films of every batch."""
+
+    def join(self, *, rank: int, of: int, device: str) -> Group:
+        """Waits for the others; the environment says how they find each other: MASTER_ADDR, MASTER_PORT and LOCAL_RANK,
+        as torchrun sets them. ``device`` "auto" or "cuda" is then another one for each process of a machine.
+
+        From then on fit_epoch takes batches that are shared (Batch.of), the same number in every process. Each step is
+        that of one process on all films of the batch: as a loss is a mean over films, its value and gradients are the
+        sum over processes of theirs, times len(inputs) / of. Clipping comes after. "batch" normalisation is not used.
         """
         ...
 

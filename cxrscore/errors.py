@@ -63,3 +63,12 @@ class WriteError(CxrscoreError):
     """An output could not be written; nothing was left half-written."""
 
     exit_code = 74
+
+
+class OtherProcessError(CxrscoreError):
+    """Another of the processes that work together failed. It says why; without a message of its own this one ends in
+    silence, with the other's exit code."""
+
+    def __init__(self, message: str = "", exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

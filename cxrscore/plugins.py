@@ -21,7 +21,7 @@ from typing import Any, Literal, cast
 
 import pluggy
 
-from cxrscore.contract import GROUP, Backend, Dataset, Explainer, Hooks, Loss, Metric
+from cxrscore.contract import GROUP, Backend, Dataset, Explainer, Hooks, Loss, Metric, Parallel
 from cxrscore.descriptors import HOOKS, KINDS, check_descriptors
 from cxrscore.errors import BackendUnavailableError, CxrscoreError, InputError
 
@@ -301,13 +301,15 @@ def fastest_backends(architecture: str, device: str = "auto") -> list[str]:
     return ordered
 
 
-def first_trainer() -> str:
-    """Name of the first backend that can train, an available one if there is; BackendUnavailableError if none is."""
+def first_trainer(*, parallel: bool = False) -> str:
+    """Name of the first backend that can train, an available one if there is, and, if wanted and there, one with which
+    several processes can; BackendUnavailableError if none is."""
     known: dict[str, Backend] = {**available_backends(), **registry().all("cxrscore_backends")}
-    for name, backend in known.items():
-        if backend.trains:
-            return name
-    raise BackendUnavailableError("no installed plugin brings a backend that can train; see `cxrscore plugins`")
+    trainers = [name for name, backend in known.items() if backend.trains]
+    able = [name for name in trainers if parallel and isinstance(known[name], Parallel)]
+    if not trainers:
+        raise BackendUnavailableError("no installed plugin brings a backend that can train; see `cxrscore plugins`")
+    return (able or trainers)[0]
 
 
 def _has_gpu() -> bool:

@@ -42,6 +42,10 @@ ENVIRONMENT = {
     "distributions, with commas between. cxrscore's own losses, readers, metrics and explainers always are.",
     "KERAS_BACKEND": "The engine under Keras: tensorflow, torch or jax. Keras reads it, before keras.json.",
     "KERAS_HOME": "Keras' own cache, in which ImageNet weights are looked for, too. Unset: ~/.keras.",
+    **dict.fromkeys(
+        ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),
+        "Set by torchrun, for `train` by several processes (docs/training.md).",
+    ),
 }
 
 COMMANDS = """`-h` or `--help` shows what follows; `cxrscore --version` the version. Every option can also be set in the
@@ -63,6 +67,7 @@ CONTRACT = {
         "Explainable",
         "Differentiable",
     ),
+    "Several processes": ("Parallel", "Group"),
     "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable"),
 }
 """The public classes of contract.py, in the order in which an author meets them."""

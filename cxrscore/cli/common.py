@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from cxrscore.cores import default_workers
-from cxrscore.errors import CxrscoreError, InputError
+from cxrscore.errors import CxrscoreError, InputError, OtherProcessError
 from cxrscore.remote.place import RemotePath, is_url
 from cxrscore.visible import visible
 
@@ -99,7 +99,10 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
         try:
             code = function(*args, **kwargs)
         except CxrscoreError as error:
-            click.echo(f"cxrscore: {visible(str(error))}", err=True)
+            if str(error):
+                click.echo(f"cxrscore: {visible(str(error))}", err=True)
+            if isinstance(error, OtherProcessError):
+                time.sleep(1)  # torchrun kills all when the first one ends: let that be the one that says why
             code = error.exit_code
         except KeyboardInterrupt as stop:
             click.echo(f"\ncxrscore: {str(stop) or 'stopped'}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,14 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     Without options: a densenet121 with ImageNet weights, of which only the head learns.
     """
     from cxrscore.plugins import first_trainer
-    from cxrscore.train import TrainOptions, train_model
+    from cxrscore.train import Place, TrainOptions, train_model
 
+    place = Place.told_by(os.environ)
+    quiet = quiet or place.rank > 0
     bar = Bar(quiet)
-    result = train_model(TrainOptions(backend=backend or first_trainer(), **options), bar, bar.line)
+    with place.says_once():
+        given = TrainOptions(backend=backend or first_trainer(parallel=place.of > 1), **options)
+    result = train_model(given, bar, bar.line, place=place)
     bar.close()
     for path, message in result.failed:
         say(f"left out: {path}: {message}", quiet)
@@ -48,5 +53,5 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     say(f"epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
     say(f"macro AUC: validation {result.macro_auc:.3f}, test {result.test_auc:.3f}", quiet)
     say(f"wrote {result.output} and {result.run_folder}/", quiet)
-    if as_json:
+    if as_json and place.rank == 0:
         print_result(result)

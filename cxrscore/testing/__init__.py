@@ -13,6 +13,7 @@ from cxrscore.testing.backend_build import BuildCases
 from cxrscore.testing.backend_divided import DividedCases
 from cxrscore.testing.backend_maps import EmbeddingCases, MapCases
 from cxrscore.testing.backend_optimiser import OptimiserCases
+from cxrscore.testing.backend_parallel import ParallelCases
 from cxrscore.testing.backend_scores import ScoreCases
 from cxrscore.testing.backend_settings import SettingsCases
 from cxrscore.testing.backend_training import TrainingCases
@@ -33,6 +34,7 @@ class BackendCases(
     OptimiserCases,
     SettingsCases,
     DividedCases,
+    ParallelCases,
 ):
     """Every case of a backend, B01 to B52; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
 

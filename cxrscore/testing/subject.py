@@ -20,6 +20,7 @@ from cxrscore.contract import (
     Model,
     ModelSpec,
     Optimiser,
+    Parallel,
     Precision,
     Tensors,
     Trainable,
@@ -85,6 +86,12 @@ def levelled(model: object) -> Levels:
 
 def explainable(model: object) -> Explainable:
     found: Explainable = _need(Explainable, model)
+    return found
+
+
+def parallel(backend: object) -> Parallel:
+    """The backend itself, unlike the others here; skips the case where it lacks the ability."""
+    found: Parallel = _need(Parallel, backend)
     return found
 
 

@@ -2,67 +2,128 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Backend, Floats
+from cxrscore.contract import Backend, Floats, ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.files import locked, make_folder
 from cxrscore.losses import class_weights
 from cxrscore.metrics import auc_per_finding, check_rule, macro
 from cxrscore.models.bundle import save_model
-from cxrscore.models.imagenet import base_weights
+from cxrscore.models.imagenet import BaseWeights, base_weights
 from cxrscore.models.run_folder import save_run
 from cxrscore.progress import Progress, Say, silent, unsaid
 from cxrscore.recipes import recipe_toml
-from cxrscore.train.checkpoint import load_checkpoint
+from cxrscore.train.checkpoint import load_checkpoint, remove_checkpoint
 from cxrscore.train.data import Data, read_data
 from cxrscore.train.document import model_document, recipe_of
 from cxrscore.train.final import final_logits
-from cxrscore.train.loop import fit
+from cxrscore.train.loop import Fitted, fit
 from cxrscore.train.operating import check_calibration
 from cxrscore.train.options import CHOICES, MONITORS, TrainOptions, TrainResult
 from cxrscore.train.outputs import augmentation_of
+from cxrscore.train.processes import Place, Processes, joined
 from cxrscore.train.start import first_model, first_spec, run_inputs
 
-__all__ = ["CHOICES", "MONITORS", "TrainOptions", "TrainResult", "train_model"]
+__all__ = ["CHOICES", "MONITORS", "Place", "TrainOptions", "TrainResult", "train_model"]
 
 
-def train_model(options: TrainOptions, progress: Progress = silent, say: Say = unsaid) -> TrainResult:
+def train_model(
+    options: TrainOptions, progress: Progress = silent, say: Say = unsaid, *, place: Place | None = None
+) -> TrainResult:
     """Trains one model and writes it. InputError, LeakError, BackendUnavailableError and WriteError as they say.
 
-    A KeyboardInterrupt passes through and leaves the last finished epoch to go on with: see ``options.resume``.
+    place  where several processes do so together: which of them this one is (Place.told_by). Only the first one writes
+           and says anything, and all return the same. An error of one ends all: the others with an OtherProcessError.
+
+    A KeyboardInterrupt passes through and leaves the last finished epoch to go on with: see ``options.resume``. A run
+    that was started again after a process died goes on by itself.
     """
-    folder = options.output.with_suffix(".run")
+    place = place or Place()
+    trainer = partial(_trainer, options)
+    with joined(trainer, place, device=options.device, batch_norm=options.batch_norm) as processes, ExitStack() as held:
+        if not processes.first:
+            progress, say = silent, unsaid
+        folder = options.output.with_suffix(".run")
+        # Where one machine's processes were started again, others may count as new ones.
+        goes_on = not processes.every(not options.resume and not place.restarts)
+        with processes.alike():
+            if processes.first:
+                held.enter_context(_own(folder))
+                if place.restarts is not None and not goes_on:  # else one that dies early would go on with it
+                    remove_checkpoint(folder)
+        return _train(trainer(), options, folder, progress, say, processes, goes_on=goes_on)
+
+
+@contextmanager
+def _own(folder: Path) -> Iterator[None]:
+    """Makes the folder and keeps other runs out of it; it is removed if nothing was put into it."""
     make_folder(folder)
     try:
         with locked(folder / "train.lock"):
-            return _train(options, folder, progress, say)
+            for part in folder.glob(".*.part"):  # what a run was writing when it was killed
+                part.unlink(missing_ok=True)
+            yield
     finally:
         with suppress(OSError):  # it holds something, as a rule
             folder.rmdir()
 
 
-def _train(options: TrainOptions, folder: Path, progress: Progress, say: Say) -> TrainResult:
-    backend = plugins.get_backend(options.backend)
-    _check_trains(backend, options)
-    loss = plugins.get_loss(options.loss)
-    check_rule(options.threshold_rule)
-    augmentation_of(options)
-    base = base_weights(options.weights, options.architecture)
-    data = read_data(options, progress)
-    spec = first_spec(options, data.findings, base)
-    check_calibration(options.calibration, spec)
-    _tell(data, say)
-    inputs = run_inputs(options, data, base)
-    earlier = load_checkpoint(folder, inputs) if options.resume else None
-    labels = data.labels[list(data.split.train)]
-    model = first_model(backend, spec, base, options, labels=labels, earlier=earlier)
-    bound = loss.weighted(class_weights(labels))
-    fitted = fit(model, data, bound, options, progress, say, folder=folder, inputs=inputs, earlier=earlier)
-    # The model is built anew from what is saved, so that what is tested is what others will load.
+def _train(
+    backend: Backend,
+    options: TrainOptions,
+    folder: Path,
+    progress: Progress,
+    say: Say,
+    processes: Processes,
+    *,
+    goes_on: bool,
+) -> TrainResult:
+    with processes.alike():
+        loss = plugins.get_loss(options.loss)
+        check_rule(options.threshold_rule)
+        augmentation_of(options)
+    base = processes.by_node(lambda: base_weights(options.weights, options.architecture))
+    data = processes.by_node(lambda: read_data(options, progress, leaks=processes.first))
+    with processes.alike():
+        spec = first_spec(options, data.findings, base)
+        check_calibration(options.calibration, spec)
+        _tell(data, say)
+        inputs = run_inputs(options, data, base)
+        earlier = load_checkpoint(folder, inputs) if goes_on else None
+        labels = data.labels[list(data.split.train)]
+        model = first_model(backend, spec, base, options, labels=labels, earlier=earlier)
+        bound = loss.weighted(class_weights(labels))
+    processes.check_same({**inputs, "epochs done": earlier and len(earlier.standing.history)})
+    kept: dict[str, Any] = {"folder": folder, "inputs": inputs, "earlier": earlier, "processes": processes}
+    fitted = fit(model, data, bound, options, progress, say, **kept)
+    test_auc, leaks = processes.by_first(lambda: (_written(backend, options, spec, data, base, fitted), data.leaks))
+    return TrainResult(
+        output=options.output,
+        run_folder=folder,
+        films=data.sizes,
+        failed=tuple(data.failed.items()),
+        leaks=tuple(leaks),
+        best_epoch=fitted.best_epoch,
+        history=fitted.history,
+        macro_auc=fitted.best["valid_macro_auc"],
+        test_auc=test_auc,
+    )
+
+
+def _written(
+    backend: Backend, options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, fitted: Fitted
+) -> float:
+    """Writes the model and what goes with it; returns its macro AUC of the test films.
+
+    The model is built anew from what is saved, so that what is tested is what others will load.
+    """
     final = backend.build(spec, fitted.tensors, device=options.device, precision="fp32")
     valid, test = data.split.valid, data.split.test
     logits = final_logits(final, fitted.outputs.of_model(final), data, [*valid, *test])
@@ -70,26 +131,18 @@ def _train(options: TrainOptions, folder: Path, progress: Progress, say: Say) ->
     save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
     save_run(options.output, fitted.history, fitted.best_epoch, split, recipe_toml(recipe_of(options)))
-    return TrainResult(
-        output=options.output,
-        run_folder=folder,
-        films=data.sizes,
-        failed=tuple(data.failed.items()),
-        leaks=data.leaks,
-        best_epoch=fitted.best_epoch,
-        history=fitted.history,
-        macro_auc=fitted.best["valid_macro_auc"],
-        test_auc=_test_auc(data, logits[len(valid) :]),
-    )
+    return _test_auc(data, logits[len(valid) :])
 
 
-def _check_trains(backend: Backend, options: TrainOptions) -> None:
-    """InputError for a backend that cannot do what is asked, before any film is read."""
+def _trainer(options: TrainOptions) -> Backend:
+    """The backend; InputError for one that cannot do what is asked, before any film is read."""
+    backend = plugins.get_backend(options.backend)
     if not backend.trains:
         raise InputError(f"backend {backend.name!r} cannot train, only score; see `cxrscore plugins` for one that can")
     if options.architecture not in backend.architectures:
         known = ", ".join(backend.architectures)
         raise InputError(f"backend {backend.name!r} has no {options.architecture!r}; it has: {known}")
+    return backend
 
 
 def _tell(data: Data, say: Say) -> None:

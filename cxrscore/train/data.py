@@ -55,9 +55,12 @@ class Data:
         return [self.store.films[row].sha256[:16] for row in rows]
 
 
-def read_data(options: TrainOptions, progress: Progress) -> Data:
+def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) -> Data:
     """The films of a run; those that a given split leaves out are not looked at. InputError and LeakError as they say,
-    the latter also where the weights to start from have seen a film that is to be tested on."""
+    the latter also where the weights to start from have seen a film that is to be tested on.
+
+    leaks  False: they are not looked for, as another process does
+    """
     origin = origin_of(options.weights)
     preprocessing = Preprocessing(size=options.size, fit=origin.fit or "stretch")
     told = labelled_films(options.films, options.labels, options.uncertain)
@@ -73,7 +76,7 @@ def read_data(options: TrainOptions, progress: Progress) -> Data:
         split=split,
         failed={path: f.message for path, f in zip(told.paths, store.films, strict=True) if f.status != Status.OK},
         labels_file=told.labels_file,
-        leaks=_leaks(options, split, told, store, origin),
+        leaks=_leaks(options, split, told, store, origin) if leaks else (),
         preprocessing=preprocessing,
     )
 

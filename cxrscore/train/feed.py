@@ -13,6 +13,7 @@ from cxrscore.progress import Progress
 from cxrscore.train.data import Data
 from cxrscore.train.options import TrainOptions
 from cxrscore.train.outputs import Outputs, Rows, parts_of
+from cxrscore.train.processes import Processes
 from cxrscore.train.sampling import epoch_order
 from cxrscore.train.schedule import Schedule
 from cxrscore.train.standard import Standard
@@ -21,8 +22,16 @@ from cxrscore.train.standard import Standard
 class Feed:
     """Batches for training, and logits of films, of the part of a model that learns."""
 
-    def __init__(self, model: Model, data: Data, options: TrainOptions, progress: Progress) -> None:
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        options: TrainOptions,
+        progress: Progress,
+        processes: Processes | None = None,
+    ) -> None:
         self._options, self._progress = options, progress
+        self._processes = processes or Processes()
         self.outputs = Outputs(model, data, options, progress)
         self.learner = self.outputs.learner
         self.train, self.valid = np.array(data.split.train, np.intp), self._whole(data.split.valid)
@@ -44,20 +53,27 @@ class Feed:
         costs little."""
         return self.outputs.kept(self.view(epoch))
 
+    def run_frozen(self, epoch: int) -> None:
+        """Runs the frozen layers on all films that an epoch needs, where what comes out can be kept."""
+        for view in dict.fromkeys((self.view(epoch), None)):
+            self.outputs.kept(view)
+
     def view(self, epoch: int) -> int | None:
         """The view of an epoch, counted from 0; None where there are none."""
         return epoch % self._options.views if self._options.views else None
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """The training films of an epoch, counted from 0, with the rate of each step."""
+        """The training films of an epoch, counted from 0, with the rate of each step; of those that several processes
+        share, this one's."""
         order = epoch_order(self._labels, self._options.sampling, seed=self._options.seed, epoch=epoch)
         size, view = self._options.batch_size, self.view(epoch)
-        chosen = [order[step * size : (step + 1) * size] for step in range(self.steps)]
-        rows = [self.train[places] for places in chosen]
+        parts = [self._processes.part(order[step * size : (step + 1) * size]) for step in range(self.steps)]
+        rows = [self.train[part.places] for part in parts]
         for step, inputs in enumerate(self._inputs(rows, view)):
             factor = self.schedule.factor(epoch * self.steps + step)
             self._progress(f"epoch {epoch + 1}: step {step} of {self.steps}", epoch, self._options.epochs)
-            yield Batch(inputs=inputs, labels=self._labels[chosen[step]], rate=factor)
+            part = parts[step]
+            yield Batch(inputs=inputs, labels=part.labels(self._labels), rate=factor, of=part.of)
 
     def rate(self, epoch: int) -> float:
         """The learning rate of the last step of an epoch."""

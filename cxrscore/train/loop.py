@@ -20,7 +20,8 @@ from cxrscore.train.checkpoint import Checkpoint, Row, Standing, remove_checkpoi
 from cxrscore.train.data import Data
 from cxrscore.train.feed import Feed
 from cxrscore.train.options import MONITORS, TrainOptions
-from cxrscore.train.outputs import Outputs
+from cxrscore.train.outputs import Outputs, Rows
+from cxrscore.train.processes import Processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,28 +52,32 @@ def fit(
     folder: Path,
     inputs: Mapping[str, Any],
     earlier: Checkpoint | None,
+    processes: Processes | None = None,
 ) -> Fitted:
     """Trains until the epochs are over or the monitored figure has not become better for ``patience`` of them.
 
     folder, inputs  where checkpoints go, and what a run that goes on with them must have in common
     earlier         where to go on; the model holds its tensors
+    processes       those that train together, all of which come to the same; None: this one alone
 
     A KeyboardInterrupt passes through, with words that say what is kept.
     """
-    feed = Feed(model, data, options, progress)
-    standing = Standing(history=[], best_epoch=0, best={}, valid_auc=[], last_auc=[])
-    if earlier is not None:
-        standing = earlier.standing
-        feed.learner.restore(earlier.state)
-        say(f"going on after epoch {len(standing.history)}")
-    else:
-        remove_checkpoint(folder)
+    processes = processes or Processes()
+    with processes.alike():
+        feed = Feed(model, data, options, progress, processes)
+        standing = Standing(history=[], best_epoch=0, best={}, valid_auc=[], last_auc=[])
+        if earlier is not None:
+            standing = earlier.standing
+            feed.learner.restore(earlier.state)
+            say(f"going on after epoch {len(standing.history)}")
+        elif processes.first:
+            remove_checkpoint(folder)
     kept = len(standing.history)
     try:
         while not _over(standing, options):
-            row = _epoch(feed, data, loss, options, standing)
+            row = _epoch(feed, data, loss, options, standing, processes)
             _tell(row, standing, options, progress, say)
-            save_checkpoint(folder, feed.learner, standing, inputs)
+            processes.by_first(lambda: save_checkpoint(folder, feed.learner, standing, inputs))
             kept = len(standing.history)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(kept, folder)) from None
@@ -107,25 +112,32 @@ def _risen(history: Sequence[Row], monitor: str) -> int:
     return risen
 
 
-def _epoch(feed: Feed, data: Data, loss: Loss, options: TrainOptions, standing: Standing) -> Row:
+def _epoch(feed: Feed, data: Data, loss: Loss, options: TrainOptions, standing: Standing, processes: Processes) -> Row:
     """One epoch, entered into the standing; returns its row of the history."""
     epoch, started = len(standing.history), time.monotonic()
+    processes.by_node(lambda: feed.run_frozen(epoch))
     train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, optimiser_of(options))
-    logits, truth = feed.logits(feed.valid, None), data.labels[feed.valid]
+    logits, truth = _logits(feed, feed.valid, None, processes), data.labels[feed.valid]
     valid_loss, aucs = float(loss.function(np, logits, truth, loss.weights)), auc_per_finding(truth, logits)
-    _check_finite(epoch, train_loss, valid_loss, options)
+    with processes.alike():
+        _check_finite(epoch, train_loss, valid_loss, options)
     row = {
         "epoch": epoch + 1,
         "learning_rate": feed.rate(epoch),
         "train_loss": train_loss,
         "valid_loss": valid_loss,
         "valid_macro_auc": macro(aucs),
-        "train_label_accuracy": _train_accuracy(feed, data, options, epoch),
+        "train_label_accuracy": _train_accuracy(feed, data, options, epoch, processes),
         "valid_label_accuracy": _accuracy(truth, logits, options),
         "seconds": round(time.monotonic() - started, 3),
     }
     _enter(row, aucs, feed, standing, options.monitor)
     return row
+
+
+def _logits(feed: Feed, rows: Rows, view: int | None, processes: Processes) -> Floats:
+    """float32 [n,C] of films, of which each process works out its share; all get all, and so come to the same."""
+    return processes.whole(len(rows), lambda own: feed.logits(rows[own], view), len(feed.learner.spec.findings))
 
 
 def _enter(row: Row, aucs: NDArray[np.float64], feed: Feed, standing: Standing, monitor: str) -> None:
@@ -153,13 +165,13 @@ def _check_finite(epoch: int, train_loss: float, valid_loss: float, options: Tra
     )
 
 
-def _train_accuracy(feed: Feed, data: Data, options: TrainOptions, epoch: int) -> float:
+def _train_accuracy(feed: Feed, data: Data, options: TrainOptions, epoch: int, processes: Processes) -> float:
     """Of all training films in the view of this epoch, by the tensors at its end; NaN where it would cost a pass of
     more than the head and is not monitored."""
-    cheap = options.trainable == "head" and feed.kept(epoch)
+    cheap = options.trainable == "head" and processes.every(feed.kept(epoch))
     if not cheap and options.monitor != "train_label_accuracy":
         return float("nan")
-    logits = feed.logits(feed.train, feed.view(epoch))
+    logits = _logits(feed, feed.train, feed.view(epoch), processes)
     return _accuracy(data.labels[feed.train], logits, options)
 
 

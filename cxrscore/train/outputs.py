@@ -148,7 +148,7 @@ class Outputs:
         return {
             "frozen": self._digest,
             "network": [spec.architecture, spec.size, spec.normalize, spec.head, self._options.trainable],
-            "by": [self._model.framework, self._model.device, self._options.precision, FORWARD],
+            "by": [self._model.framework, self._model.device.partition(":")[0], self._options.precision, FORWARD],
             "preprocessing": self._data.preprocessing.as_dict(),
             "view": None if view is None else [self._options.seed, view, self._augmentation.as_dict()],
         }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cxrscore.contract import Backend, Model, ModelSpec, Precision, Tensors, hookimpl
+from cxrscore.contract import Backend, Group, Model, ModelSpec, Precision, Tensors, hookimpl
 from cxrscore.models.architectures import ARCHITECTURES
 
 
 class TorchBackend:
-    """Runs on the CPU or on one CUDA device; bf16 by autocast."""
+    """Runs on the CPU or on one CUDA device; bf16 by autocast. Parallel: several processes can train together."""
 
     name = "torch"
     requires: tuple[str, ...] = ("torch",)
@@ -30,6 +30,11 @@ class TorchBackend:
         from cxrscore_torch.model import build
 
         return build(spec, tensors, device=device, precision=precision, seed=seed)
+
+    def join(self, *, rank: int, of: int, device: str) -> Group:
+        from cxrscore_torch.processes import join
+
+        return join(rank=rank, of=of, device=device)
 
 
 @hookimpl

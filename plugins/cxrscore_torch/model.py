@@ -31,6 +31,7 @@ from cxrscore_torch.allocator import keep_freed_memory
 from cxrscore_torch.lanes import Direct, Lanes, Pass, full_float32
 from cxrscore_torch.nets import Network, from_neutral, neutral_tensors, to_neutral, to_numpy
 from cxrscore_torch.optimiser import Adam
+from cxrscore_torch.processes import sum_step
 
 
 def build(
@@ -51,7 +52,8 @@ def build(
 
 def _found(device: str) -> torch.device:
     there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-    wanted = {"auto": there[min(1, len(there) - 1)], "cuda": "cuda:0"}.get(device, device)
+    own = f"cuda:{torch.cuda.current_device()}" if len(there) > 1 else "cpu"  # another one for each process
+    wanted = {"auto": own, "cuda": own if own != "cpu" else "cuda:0"}.get(device, device)
     if wanted not in there:
         raise BackendUnavailableError(f"device {device!r} is not there for PyTorch, which has {', '.join(there)}")
     return torch.device(wanted)
@@ -100,8 +102,9 @@ class _Learner:
             tensor.requires_grad_(name in self._learning)
         total, films = torch.zeros((), dtype=torch.float64, device=self._place), 0
         for batch in batches:
-            total += self._learn(batch, value_of, optimiser) * len(batch.inputs)
-            films += len(batch.inputs)
+            count = len(batch.inputs) if batch.of is None else batch.of
+            total += self._learn(batch, value_of, optimiser) * count
+            films += count
         if not films:
             raise InputError("there is no film to train on: fit_epoch was given no batch")
         return total.item() / films
@@ -122,6 +125,8 @@ class _Learner:
                 logits = self._logits(inputs)
             value = value_of(logits, labels)
             value.backward()
+        if batch.of is not None:
+            value = sum_step(value, self._learning.values(), len(inputs) / batch.of)
         self._adam.step(optimiser, batch.rate)
         return value.detach()
 

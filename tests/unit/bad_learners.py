@@ -177,3 +177,13 @@ class TailOfItsOwn(NumpyModel):
     def tail(self):
         found = super().tail
         return NumpyTail(found.spec, found.tensors(), found.input_shape, found.learning)
+
+
+# --- several processes
+
+
+@fails("B52")
+class AllCountAlike(NumpyModel):
+    def learn(self, batch, loss, optimiser):
+        share = len(batch.inputs) / (batch.of or len(batch.inputs))
+        return share * super().learn(replace(batch, of=None), loss, optimiser)

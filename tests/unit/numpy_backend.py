@@ -68,6 +68,16 @@ def as_bf16(value):
     return (np.ascontiguousarray(value).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
+class Alone:
+    """A group of one process."""
+
+    def gather(self, data):
+        return [data]
+
+    def leave(self):
+        pass
+
+
 class Learner:
     """What the model, its tail and its head share: tensors, and an Adam for those that learn."""
 
@@ -87,7 +97,7 @@ class Learner:
         return {name: value.copy() for name, value in self.own.items()}
 
     def fit_epoch(self, batches, loss, optimiser):
-        values = [(self.learn(batch, loss, optimiser), len(batch.inputs)) for batch in batches]
+        values = [(self.learn(batch, loss, optimiser), batch.of or len(batch.inputs)) for batch in batches]
         if not values:
             raise InputError("there is no film to train on: fit_epoch was given no batch")
         return float(np.average([value for value, _ in values], weights=[films for _, films in values]))
@@ -97,14 +107,16 @@ class Learner:
         labels = check_inputs(batch.labels, (len(self.spec.findings),)).astype(np.float64)
         logits = self.scores_by_batch(inputs) if optimiser.batch_norm == "batch" else self.scores(inputs)
         value, slope = self.loss_and_slope(logits, labels, loss)
-        gradients = self.clipped(self.gradients(inputs, slope.astype(np.float32)), optimiser.clip_norm)
+        share = len(inputs) / (batch.of or len(inputs))
+        gradients = self.gradients(inputs, (share * slope).astype(np.float32))
+        gradients = self.clipped(gradients, optimiser.clip_norm)
         self.steps += 1
         for name in self.learning:
             rate = self.rate(name, optimiser, batch.rate)
             if name.endswith("/kernel"):
                 self.own[name] *= np.float32(1 - optimiser.weight_decay * rate)
             self.step(name, gradients[name], rate)
-        return value
+        return share * value
 
     def rate(self, name, optimiser, share):
         return optimiser.learning_rate * share * optimiser.layer_decay ** depth_of(self.spec, name)
@@ -310,3 +322,6 @@ class NumpyBackend:
             )
         values = initial_tensors(spec, seed) if tensors is None else check_tensors(spec, tensors)
         return self.model(spec, {name: value.copy() for name, value in values.items()}, bf16=precision == "bf16")
+
+    def join(self, *, rank, of, device):
+        return Alone()

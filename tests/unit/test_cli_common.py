@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from cxrscore.cli.common import Bar, ends_with_exit_code
-from cxrscore.errors import LeakError
+from cxrscore.errors import LeakError, OtherProcessError
 
 
 @pytest.mark.parametrize(
@@ -14,9 +14,13 @@ from cxrscore.errors import LeakError
         (KeyboardInterrupt(), 130, "\ncxrscore: stopped\n"),
         (KeyboardInterrupt("stopped; 3 epochs are kept"), 130, "\ncxrscore: stopped; 3 epochs are kept\n"),
         (LeakError("one patient"), 4, "cxrscore: one patient\n"),
+        (OtherProcessError("another one ended"), 1, "cxrscore: another one ended\n"),
+        (OtherProcessError(exit_code=4), 4, ""),
     ],
 )
-def test_an_error_is_a_line_and_an_exit_code(capsys, error, code, told):
+def test_an_error_is_a_line_and_an_exit_code(capsys, monkeypatch, error, code, told):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
     @ends_with_exit_code
     def command():
         raise error

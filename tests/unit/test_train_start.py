@@ -75,3 +75,12 @@ def test_a_folder_that_cannot_be_made_is_a_write_error(tmp_path):
     (tmp_path / "m.run").write_text("not a folder")
     with pytest.raises(WriteError, match=r"cannot make the folder .*m\.run"):
         train_model(TrainOptions(output=tmp_path / "m.safetensors"))
+
+
+def test_what_a_killed_run_was_writing_goes(tmp_path):
+    left = tmp_path / "m.run" / ".checkpoint.safetensors.0123abcd.part"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    with pytest.raises(InputError):  # there are no films
+        train_model(TrainOptions(output=tmp_path / "m.safetensors", films=tmp_path / "none"))
+    assert not left.parent.exists()

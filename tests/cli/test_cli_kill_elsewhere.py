@@ -1,4 +1,4 @@
-"""A scoring run from a bucket into a bucket that is killed and started again ends as an undisturbed one from a folder."""
+"""A run from a bucket into a bucket that is killed and started again ends as an undisturbed one from a folder."""
 
 import os
 import signal

@@ -28,6 +28,7 @@ _HOMES = {
     "load_model": "cxrscore.models.bundle",
     "save_model": "cxrscore.models.bundle",
     "open_scores": "cxrscore.scores",
+    "RemotePath": "cxrscore.remote",
     "hookimpl": "cxrscore.contract",
     "ModelSpec": "cxrscore.contract",
 }

@@ -3,6 +3,9 @@
 Every class carries the exit code with which the command line ends, so the two cannot drift apart.
 """
 
+from functools import partial
+from typing import Any
+
 
 class CxrscoreError(Exception):
     """Base of all errors raised on purpose; any other exception is a fault of the program."""
@@ -25,7 +28,11 @@ class RemoteError(InputError):
         """where, shown as a text, is not part of the reason; passing: it may be otherwise later, as the store did not
         answer, or not to the end; status: of HTTP, where there is one."""
         super().__init__(f"cannot read {where}: {reason}")
-        self.reason, self.passing, self.status = reason, passing, status
+        self.where, self.reason, self.passing, self.status = str(where), reason, passing, status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it comes whole out of another process, too."""
+        return partial(type(self), passing=self.passing, status=self.status), (self.where, self.reason)
 
 
 class RemoteMissingError(RemoteError):

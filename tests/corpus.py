@@ -93,6 +93,12 @@ _ELSEWHERE = (
     (Status.TOO_LARGE, "file of more than 256 MB", "268,435,457 bytes, wanted at most 268,435,456"),
     (Status.UNSUPPORTED, "DICOM, where the extra dicom is not installed", "this DICOM film needs pydicom"),
     (Status.UNREADABLE, "file that is gone, or may not be read", "cannot be read: "),
+    (Status.UNREADABLE, "film elsewhere that is not there, or may not be read", "cannot be read: access is denied"),
+    (
+        Status.UNREADABLE,
+        "film elsewhere that its store does not give, or not to its end",
+        "not received: no answer in time, 6 times",
+    ),
     (Status.CRASHED, "codec that crashes", "its decoder crashed (SIGSEGV), 2 times"),
     (Status.CRASHED, "film that needs more than 6 GB to decode", "decoding needs too much memory"),
     (Status.TIMED_OUT, "codec that takes longer than a minute", "its decoder took longer than 60 s, 2 times"),
@@ -107,8 +113,8 @@ Every film that is found has a row in the scores file: `/films/status` holds one
 reason in words. Only films of status 1 have scores; the others have NaN. If there are others, the exit code is 3.
 
 The bytes of every film are hashed, whatever becomes of it: also of one that crashes its decoder or is too large.
-`/films/sha256` is empty only where they cannot be read, and for a file of over 4 GiB or a member of an archive of over
-256 MB.
+`/films/sha256` is empty only where they cannot be read, and for a file of over 4 GiB, and in an archive or elsewhere
+than on disk of over 256 MB.
 
 Each line below is a film that `tests/faults/test_corpus.py` makes and scores, but for those marked \*, which other
 tests bring about.

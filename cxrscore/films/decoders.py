@@ -87,7 +87,8 @@ class _Decoder:
 
 
 def _started() -> subprocess.Popen[bytes]:
-    single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # the processes are the parallelism
+    # The processes are the parallelism; and each thread of a library takes of the memory that one may have.
+    single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKIO_WORKER_THREADS": "1"}
     same = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # so that the same cxrscore is imported
     return subprocess.Popen(
         COMMAND,

@@ -1,5 +1,6 @@
 """Reading and writing elsewhere, against servers that fail: how often is asked, how much is received, what is told."""
 
+import copy
 import os
 import re
 import subprocess
@@ -329,6 +330,12 @@ def test_an_endpoint_without_encryption_must_be_allowed(cloud, monkeypatch):
     monkeypatch.delenv("AWS_ALLOW_HTTP")
     with pytest.raises(RemoteError, match="AWS_ALLOW_HTTP"):
         read_remote(RemotePath("s3://films/a.png"), 10)
+
+
+def test_the_error_comes_whole_out_of_another_process():
+    error = RemoteTooLargeError("s3://films/a.png", "more than 7 bytes", status=200)
+    twin = copy.copy(error)  # by way of __reduce__, as pickle does
+    assert (type(twin), str(twin), vars(twin)) == (type(error), str(error), vars(error))
 
 
 def test_nothing_is_left_running(site):

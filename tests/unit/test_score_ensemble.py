@@ -19,6 +19,7 @@ from cxrscore.report import write_report
 from cxrscore.report.summary import summarise
 from cxrscore.score import ScoreOptions, score_films
 from cxrscore.score.job import Job
+from cxrscore.score.listing import Listing
 from cxrscore.score.scorer import Scorer
 from cxrscore.scores import SPLITS, open_scores, read_claim
 from cxrscore.scores.schema import PROVENANCE
@@ -219,8 +220,9 @@ class Mute(Fake):
 def faked_job(home, *models):
     files = tuple(load_model(home / name) for name in "ac")
     options = ScoreOptions(films=home, output=home / "none.h5", model=(home / "a", home / "c"), batch_size=2)
+    listing = Listing(paths=(), whole=(), share=None)
     return Job(
-        options=options, paths=(), found=None, labels=None, labels_file=None, files=files, backend="", models=models
+        options=options, listing=listing, found=None, labels=None, labels_file=None, files=files, backend="", models=models
     )  # fmt: skip
 
 

@@ -220,10 +220,16 @@ class Mute(Fake):
 def faked_job(home, *models):
     files = tuple(load_model(home / name) for name in "ac")
     options = ScoreOptions(films=home, output=home / "none.h5", model=(home / "a", home / "c"), batch_size=2)
-    listing = Listing(paths=(), whole=(), share=None)
     return Job(
-        options=options, listing=listing, found=None, labels=None, labels_file=None, files=files, backend="", models=models
-    )  # fmt: skip
+        options=options,
+        listing=Listing(paths=(), whole=(), share=None),
+        found=None,
+        labels=None,
+        labels_file=None,
+        files=files,
+        backend="",
+        models=models,
+    )
 
 
 def test_the_taps_of_all_models_are_named(home):

@@ -26,13 +26,15 @@ FILMS = 70  # and one that is none: two shards
 class Slow(NumpyModel):
     """Keeps account of the batches that are in it at once."""
 
-    lanes, inside, most, batches, seconds = 2, 0, 0, 0, 0.0
-    turn = threading.Lock()
+    lanes, inside, most, batches, seconds, company = 2, 0, 0, 0, 0.0, 1
+    turn = threading.Condition()
 
     def cam_parts(self, films, findings, *, tap=None):
         with self.turn:
             Slow.inside, Slow.batches = Slow.inside + 1, Slow.batches + 1
             Slow.most = max(Slow.most, Slow.inside)
+            self.turn.notify_all()
+            self.turn.wait_for(lambda: Slow.most >= Slow.company, timeout=60)
         try:
             time.sleep(Slow.seconds)
             return super().cam_parts(films, findings, tap=tap)
@@ -57,6 +59,7 @@ def home(tmp_path_factory):
 def backend(monkeypatch):
     monkeypatch.setattr(plugins, "get_backend", lambda name: Fake())
     Slow.inside = Slow.most = Slow.batches = 0
+    Slow.company = 1
     Slow.seconds = 0.0
 
 
@@ -109,7 +112,7 @@ def test_models_that_take_no_levels_get_the_same(home, tmp_path, monkeypatch):
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_as_many_batches_are_in_the_network_as_it_has_lanes(home, tmp_path, monkeypatch, lanes):
     monkeypatch.setattr(Slow, "lanes", lanes)
-    Slow.seconds = 0.02
+    Slow.seconds, Slow.company = 0.02, lanes
     score_films(options(home, tmp_path / "out.h5"))
     assert (Slow.most, Slow.batches) == (lanes, 9)
 

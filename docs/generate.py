@@ -56,6 +56,7 @@ CONTRACT = {
         "Model",
         "Trainable",
         "TrainableModel",
+        "Embeds",
         "Embedding",
         "Divided",
         "Explainable",

@@ -90,6 +90,8 @@ def _check_trains(backend: Backend, options: TrainOptions) -> None:
     if options.architecture not in backend.architectures:
         known = ", ".join(backend.architectures)
         raise InputError(f"backend {backend.name!r} has no {options.architecture!r}; it has: {known}")
+    if options.frozen_backend:
+        plugins.get_backend(options.frozen_backend)
 
 
 def _tell(data: Data, say: Say) -> None:

@@ -6,8 +6,8 @@ The plain one is what a notebook does: keras.applications' network with its base
 film by film from the files, the validation films after every epoch and the test films once at the end, as ours has
 them. A few of its epochs are timed, and the median is multiplied: so the ratio is extrapolated. Ours runs whole, from
 empty caches, in a process of its own, decoding, embedding, all epochs, tests and the model file included; the time to
-import counts for ours only. Both use Keras on the same engine. With --views ours augments, K views of each film, cycled
-by epoch; the plain fit never does, which would only cost it more.
+import counts for ours only. Both use Keras on the same engine, unless --backend or --frozen-backend name another. With
+--views ours augments, K views of each film, cycled by epoch; the plain fit never does, which would only cost it more.
 """
 
 import argparse
@@ -97,6 +97,8 @@ def ours(options: argparse.Namespace, views: int) -> float:
             *("--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--views", str(views)),
             *("-o", str(folder / "model.safetensors"), "--quiet"),
         ]
+        if options.frozen_backend:
+            command += ["--frozen-backend", options.frozen_backend]
         begun = time.perf_counter()
         subprocess.run(command, check=True, env={**os.environ, "CXRSCORE_CACHE": str(cache)})
         return time.perf_counter() - begun
@@ -117,6 +119,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--views", default="0,4", help="with commas between")
     parser.add_argument("--rounds", type=int, default=3, help="epochs of the plain fit that are timed")
+    parser.add_argument("--frozen-backend", help="what runs the frozen base; the backend that trains, if left out")
     options = parser.parse_args()
     epochs, test = plain(options)
     whole = EPOCHS * statistics.median(epochs) + test

@@ -1,4 +1,4 @@
-"""Where the time of one training run goes: seconds by part.
+"""Where the time of one training run goes: seconds by part, on the clock and of all processor cores together.
 
     python benchmarks/profile_train.py FILMS --labels CSV --size 400
     python benchmarks/profile_train.py FILMS --labels CSV --size 400 --again   # films and outputs in the cache
@@ -18,6 +18,8 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+
+import numpy as np
 
 from cxrscore import plugins, train
 from cxrscore.models.imagenet import cache_folder
@@ -42,22 +44,22 @@ PARTS = (
 
 
 class Clock:
-    """Seconds and calls of each part, without those of the parts that it calls."""
+    """Seconds, on the clock and of the processor, and calls of each part, without those of the parts that it calls."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
         self.calls: dict[str, int] = defaultdict(int)
-        self._inner = [0.0]
+        self._inner = [np.zeros(2)]
 
     def around(self, function, part: str):
         @functools.wraps(function)
         def timed(*args, **kwargs):
-            begun = time.perf_counter()
-            self._inner.append(0.0)
+            begun = now()
+            self._inner.append(np.zeros(2))
             try:
                 return function(*args, **kwargs)
             finally:
-                whole = time.perf_counter() - begun
+                whole = now() - begun
                 self.seconds[part] += whole - self._inner.pop()
                 self.calls[part] += 1
                 self._inner[-1] += whole
@@ -76,6 +78,10 @@ class Clock:
         outputs.learner_of = timed_learner_of
 
 
+def now() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("films", type=Path)
@@ -86,6 +92,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--trainable", default="head")
     parser.add_argument("--again", action="store_true", help="run twice, and time the second")
+    parser.add_argument("--frozen-backend", help="what runs the frozen base; the backend that trains, if left out")
     options = parser.parse_args()
     clock, weights = Clock(), list(cache_folder().glob("*_imagenet_*"))
     clock.around(imported, "framework imported")(options.backend)
@@ -96,9 +103,9 @@ def main() -> None:
         if options.again:
             trained(options, Path(name))
         clock.install()
-        begun = time.perf_counter()
+        begun = now()
         result = trained(options, Path(name))
-        whole = time.perf_counter() - begun + clock.seconds["framework imported"]
+        whole = now() - begun + clock.seconds["framework imported"]
     told(clock, whole, result.films)
 
 
@@ -110,14 +117,18 @@ def imported(backend: str) -> None:
 def trained(options: argparse.Namespace, folder: Path) -> train.TrainResult:
     given = {name: getattr(options, name) for name in ("films", "labels", "backend", "size", "views", "epochs")}
     chosen = {**given, "trainable": options.trainable, "patience": options.epochs}
+    chosen["frozen_backend"] = options.frozen_backend
     return train.train_model(train.TrainOptions(**chosen, output=folder / "model.safetensors"))
 
 
-def told(clock: Clock, whole: float, films: dict[str, int]) -> None:
+def told(clock: Clock, whole: np.ndarray, films: dict[str, int]) -> None:
     clock.seconds["the rest"] = whole - sum(clock.seconds.values())
-    sys.stdout.write(f"{', '.join(f'{count} {part}' for part, count in films.items())} films: {whole:.1f} s\n")
-    for part, seconds in sorted(clock.seconds.items(), key=lambda each: -each[1]):
-        sys.stdout.write(f"{seconds:8.2f} s {100 * seconds / whole:5.1f} %  {clock.calls[part] or '':>4}  {part}\n")
+    clock.seconds["all"] = whole
+    sys.stdout.write(f"{', '.join(f'{count} {part}' for part, count in films.items())} films\n")
+    sys.stdout.write("seconds  share  processor  calls\n")
+    for part, (seconds, processor) in sorted(clock.seconds.items(), key=lambda each: -each[1][0]):
+        share, calls = 100 * seconds / whole[0], clock.calls[part] or ""
+        sys.stdout.write(f"{seconds:7.2f} {share:5.1f}% {processor:10.2f} {calls:>6}  {part}\n")
 
 
 if __name__ == "__main__":

@@ -178,12 +178,18 @@ class TrainableModel(Model, Trainable, Protocol):
 
 
 @runtime_checkable
-class Embedding(Protocol):
-    """A model whose base can be run once and whose head can be trained on what came out."""
+class Embeds(Protocol):
+    """A model whose base can be run alone; what comes out, the head of the same network in another backend may learn
+    from."""
 
     def embed(self, films: Floats) -> Floats:
         """What enters the dense layer of the head: float32 [N,K] of films float32 [N,S,S]."""
         ...
+
+
+@runtime_checkable
+class Embedding(Embeds, Protocol):
+    """A model whose base can be run once and whose head can be trained on what came out."""
 
     @property
     def head(self) -> TrainableModel:

@@ -61,6 +61,7 @@ CONTRACT = {
         "Model",
         "Trainable",
         "TrainableModel",
+        "Embeds",
         "Embedding",
         "Levels",
         "Divided",

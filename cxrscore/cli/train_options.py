@@ -95,6 +95,11 @@ model_options = section(
         shell_complete=complete_plugins,
         help="keras, torch, or another that `cxrscore plugins` lists. [default: the first that can train]",
     ),
+    click.option(
+        "--frozen-backend",
+        shell_complete=complete_plugins,
+        help="Runs the frozen base where only the head learns, such as openvino on a CPU. [default: --backend]",
+    ),
     click.option("--architecture", default="densenet121", show_default=True, help="densenet121, resnet50 or tinycnn."),
     click.option(
         "--weights",

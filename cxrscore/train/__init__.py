@@ -142,6 +142,8 @@ def _trainer(options: TrainOptions) -> Backend:
     if options.architecture not in backend.architectures:
         known = ", ".join(backend.architectures)
         raise InputError(f"backend {backend.name!r} has no {options.architecture!r}; it has: {known}")
+    if options.frozen_backend:
+        plugins.get_backend(options.frozen_backend)
     return backend
 
 

@@ -40,6 +40,7 @@ def model_document(
     source = {"name": "none", "sha256": "", "licence": ""}
     if base is not None:
         source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
+    other_base = {"frozen layers by": fitted.outputs.framework} if options.frozen_backend else {}
     split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
     digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
     return {
@@ -51,7 +52,7 @@ def model_document(
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "cxrscore": cxrscore.__version__,
             "backend": options.backend,
-            "versions": {"framework": model.framework, "numpy": np.__version__},
+            "versions": {"framework": model.framework, **other_base, "numpy": np.__version__},
             "seed": options.seed,
             "recipe": {k: v if isinstance(v, int | float | str) else None for k, v in recipe_of(options).items()},
             "weights": source,

@@ -66,6 +66,8 @@ class TrainOptions:
                    patient, drawn with ``seed``
     allow_leak     films or patients in two parts of the split are told and the model is marked, where it else is a
                    LeakError
+    frozen_backend the backend that runs a frozen base, whose embeddings must agree with those of ``backend`` (None:
+                   that one); only where the head alone learns, in fp32
     standardize    with a frozen base: the head learns from embeddings of mean 0 and deviation 1 (train.standard)
     initial_head   "zero": the dense layer begins without an opinion; "random": drawn with ``seed``
     initial_bias   "prevalence": the head begins with the logit of each finding's share of the training films
@@ -92,6 +94,7 @@ class TrainOptions:
     allow_leak: bool = False
     output: Path = Path("model.safetensors")
     backend: str = "keras"
+    frozen_backend: str | None = None
     architecture: str = "densenet121"
     weights: str = "imagenet"
     size: int = 400
@@ -142,6 +145,11 @@ class TrainOptions:
             raise InputError(
                 f"weight_decay {self.weight_decay:g} times learning_rate {self.learning_rate:g} leaves nothing of the "
                 "weights after one step: wanted less than 1"
+            )
+        if self.frozen_backend and (self.trainable, self.precision) != ("head", "fp32"):
+            raise InputError(
+                f"frozen_backend is {self.frozen_backend!r}, which is for trainable head in fp32, and trainable is "
+                f"{self.trainable} in {self.precision}"
             )
         if self.warmup > self.epochs:
             raise InputError(f"warmup is {self.warmup} epochs, more than there are: {self.epochs}")

@@ -22,6 +22,7 @@ from cxrscore.films import Augmentation, FilmStore, augment
 from cxrscore.models.imagenet import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.train.data import Data
+from cxrscore.train.frozen import OtherBase
 from cxrscore.train.kept import Kept, kept_outputs
 from cxrscore.train.options import TrainOptions
 
@@ -43,6 +44,10 @@ class Outputs:
     def __init__(self, model: Model, data: Data, options: TrainOptions, progress: Progress) -> None:
         self._model, self._data, self._options, self._progress = model, data, options, progress
         self.learner, self._frozen = learner_of(model, options)
+        self._by: Model | OtherBase = model
+        if options.frozen_backend not in (None, options.backend):
+            self._by = OtherBase(model, options)
+            self._frozen = self._by.embed
         self._augmentation = augmentation_of(options)
         self._sources: dict[int | None, Kept | None] = {}
 
@@ -54,6 +59,11 @@ class Outputs:
         if self._frozen and self._sources.get(None) and other._key(None) == self._key(None):
             other._sources[None] = self._sources[None]
         return other
+
+    @property
+    def framework(self) -> str:
+        """What runs the frozen layers, with its version."""
+        return self._by.framework
 
     @property
     def frozen(self) -> bool:
@@ -148,7 +158,7 @@ class Outputs:
         return {
             "frozen": self._digest,
             "network": [spec.architecture, spec.size, spec.normalize, spec.head, self._options.trainable],
-            "by": [self._model.framework, self._model.device.partition(":")[0], self._options.precision, FORWARD],
+            "by": [self._by.framework, self._by.device.partition(":")[0], self._options.precision, FORWARD],
             "preprocessing": self._data.preprocessing.as_dict(),
             "view": None if view is None else [self._options.seed, view, self._augmentation.as_dict()],
         }

@@ -51,7 +51,7 @@ def _check_precision(precision: Precision) -> None:
 
 
 class OpenVinoModel:
-    """A Model that is Explainable."""
+    """A Model that is Embeds and Explainable."""
 
     def __init__(self, spec: ModelSpec, tensors: Tensors, precision: Precision) -> None:
         self.spec = spec
@@ -66,6 +66,9 @@ class OpenVinoModel:
 
     def predict(self, films: Floats) -> Floats:
         return self._logits(np.maximum(self._before_relu(films), 0))
+
+    def embed(self, films: Floats) -> Floats:
+        return self._embedding(np.maximum(self._before_relu(films), 0))
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
         tap = check_tap(self.spec.architecture, tap)
@@ -112,10 +115,11 @@ class OpenVinoModel:
         return maps
 
     def _logits(self, pooled: Floats) -> Floats:
-        """[N,K,h,w] -> [N,C]; a "flatten" head takes the map in the order of Keras: row, column, channel."""
-        kernel, bias = self._tensors["head/kernel"], self._tensors["head/bias"]
+        """[N,K,h,w] -> [N,C]."""
+        return self._embedding(pooled) @ self._tensors["head/kernel"] + self._tensors["head/bias"]
+
+    def _embedding(self, pooled: Floats) -> Floats:
+        """[N,K,h,w] -> [N,K]; a "flatten" head takes the map in the order of Keras: row, column, channel."""
         if self.spec.head == "gap":
-            embedding = pooled.mean(axis=(2, 3))
-        else:
-            embedding = pooled.transpose(0, 2, 3, 1).reshape(len(pooled), len(kernel))
-        return embedding @ kernel + bias
+            return pooled.mean(axis=(2, 3))
+        return pooled.transpose(0, 2, 3, 1).reshape(len(pooled), len(self._tensors["head/kernel"]))

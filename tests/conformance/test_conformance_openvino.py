@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrscore.contract import Embedding, Explainable, ModelSpec, Trainable
+from cxrscore.contract import Embedding, Embeds, Explainable, ModelSpec, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import initial_tensors
 
@@ -60,12 +60,22 @@ def kinds_of_layers(model):
     return found
 
 
-def test_it_only_scores_and_explains(backend):
+def test_it_scores_embeds_and_explains_but_does_not_train(backend):
     model = backend.build(TINY, None)
     assert not backend.trains
     assert not isinstance(model, Trainable)
     assert not isinstance(model, Embedding)
+    assert isinstance(model, Embeds)
     assert isinstance(model, Explainable)
+
+
+@pytest.mark.parametrize("head", ["gap", "flatten"])
+def test_what_it_embeds_is_what_the_head_takes(backend, head):
+    model = backend.build(replace(TINY, head=head), None)
+    films = np.random.default_rng(0).random((3, TINY.size, TINY.size), np.float32)
+    dense = model.tensors()
+    logits = model.embed(films) @ dense["head/kernel"] + dense["head/bias"]
+    np.testing.assert_array_equal(logits, model.predict(films))
 
 
 @pytest.mark.parametrize("architecture", ["densenet121", "resnet50", "tinycnn"])

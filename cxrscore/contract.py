@@ -35,6 +35,9 @@ Array: TypeAlias = NDArray[Any]
 Floats: TypeAlias = NDArray[np.float32]
 Tensors: TypeAlias = Mapping[str, Array]
 
+Ranges: TypeAlias = Mapping[str, tuple[float, float]]
+"""Lowest and highest value that is kept apart of what enters a convolution, by the name of its layer."""
+
 Precision = Literal["fp32", "bf16"]
 BatchNorm = Literal["frozen", "batch"]
 
@@ -217,6 +220,16 @@ class Differentiable(Protocol):
         ...
 
 
+@runtime_checkable
+class Measuring(Protocol):
+    """A model that tells how large what passes through it is."""
+
+    def ranges(self, films: Floats) -> dict[str, Floats]:
+        """Lowest and highest value that enters each convolution: float32 [N,2] of films [N,S,S], by the name of the
+        layer, in the order of the network."""
+        ...
+
+
 class Backend(Protocol):
     """A framework, as cxrscore_backends describes it. Importing the descriptor imports no framework."""
 
@@ -248,6 +261,17 @@ class Backend(Protocol):
         device   "auto" (the fastest there is), "cpu", "cuda", "cuda:1"; one that is not there is a
                  BackendUnavailableError
         """
+        ...
+
+
+@runtime_checkable
+class Quantizing(Protocol):
+    """A backend that can also compute in 8-bit integers. The models that it builds in fp32 are Measuring."""
+
+    def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> Model:
+        """As build(), but for the convolutions named in ranges: what enters them is rounded to 256 values from the
+        lowest to the highest, and their kernels to 255 by output channel. A layer that is no convolution of this
+        network is an InputError."""
         ...
 
 

@@ -51,16 +51,9 @@ In bash, `eval "$(_CXRSCORE_COMPLETE=bash_source cxrscore)"` makes the tab key c
 backends; zsh and fish have `zsh_source` and `fish_source`."""
 
 CONTRACT = {
-    "What a hook returns": ("Backend", "Dataset", "Loss", "Metric", "Explainer"),
-    "What a backend builds": (
-        "Model",
-        "Trainable",
-        "TrainableModel",
-        "Embedding",
-        "Divided",
-        "Explainable",
-        "Differentiable",
-    ),
+    "What a hook returns": ("Backend", "Quantizing", "Dataset", "Loss", "Metric", "Explainer"),
+    "What a backend builds": ("Model", "Trainable", "TrainableModel", "Embedding", "Divided"),
+    "What its models may tell": ("Explainable", "Differentiable", "Measuring"),
     "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable"),
 }
 """The public classes of contract.py, in the order in which an author meets them."""

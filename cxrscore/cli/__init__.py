@@ -10,6 +10,7 @@ from cxrscore.cli.export import export
 from cxrscore.cli.imports import import_file
 from cxrscore.cli.paper import paper
 from cxrscore.cli.plugins import check, plugins
+from cxrscore.cli.quantize import quantize
 from cxrscore.cli.report import report
 from cxrscore.cli.score import score
 from cxrscore.cli.show import show
@@ -47,5 +48,5 @@ def main() -> None:
     """
 
 
-for _command in (demo, train, import_file, score, report, show, export, paper, verify, plugins, check):
+for _command in (demo, train, import_file, quantize, score, report, show, export, paper, verify, plugins, check):
     main.add_command(_command)

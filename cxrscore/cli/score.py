@@ -17,10 +17,10 @@ from cxrscore.cli.common import (
     device_option,
     ends_with_exit_code,
     json_option,
-    precision_option,
     print_result,
     quiet_option,
     say,
+    score_precision_option,
     workers_option,
 )
 
@@ -71,7 +71,7 @@ from cxrscore.cli.common import (
 )
 @click.option("--overwrite", is_flag=True, help="Replace a scores file, or parts, of another run.")
 @device_option
-@precision_option
+@score_precision_option
 @workers_option
 @json_option
 @quiet_option

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from cxrscore.contract import Precision
 from cxrscore.errors import InputError
@@ -20,6 +21,7 @@ class ScoreOptions:
     labels     label table to join; None: labels.csv in or beside the films folder, if there is one
     no_labels  join none, whatever lies there
     backend    None: the fastest installed one that can run the models
+    precision  "int8" needs model files that `cxrscore quantize` has written
     tap        layer that heat maps are taken at; None: the one that is pooled
     maps       how many heat maps are kept of each film, of its most probable findings
     thumbnails how many films are kept small, for the report
@@ -36,7 +38,7 @@ class ScoreOptions:
     no_labels: bool = False
     backend: str | None = None
     device: str = "auto"
-    precision: Precision = "fp32"
+    precision: Precision | Literal["int8"] = "fp32"
     batch_size: int = 8
     workers: int = 2
     maps: int = 4

@@ -20,6 +20,8 @@ _HOMES = {
     "open_named": "cxrscore.report",
     "import_model": "cxrscore.imports",
     "ImportOptions": "cxrscore.imports",
+    "quantize_model": "cxrscore.quantize",
+    "QuantizeOptions": "cxrscore.quantize",
     "export_scores": "cxrscore.export",
     "ExportOptions": "cxrscore.export",
     "describe_file": "cxrscore.show",

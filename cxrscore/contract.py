@@ -14,16 +14,22 @@ This module imports only NumPy and pluggy, so a plugin's hook module stays light
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
 import pluggy
-from numpy.typing import NDArray
 
+from cxrscore.batches import Array as Array
+from cxrscore.batches import Batch as Batch
+from cxrscore.batches import BatchNorm as BatchNorm
+from cxrscore.batches import CamParts as CamParts
+from cxrscore.batches import Floats as Floats
+from cxrscore.batches import Loss as Loss
+from cxrscore.batches import LossFunction as LossFunction
+from cxrscore.batches import Optimiser as Optimiser
+from cxrscore.batches import Tensors as Tensors
 from cxrscore.errors import InputError
 from cxrscore.spec import Activation as Activation
 from cxrscore.spec import Head as Head
@@ -31,97 +37,16 @@ from cxrscore.spec import ModelSpec as ModelSpec
 from cxrscore.spec import Normalize as Normalize
 from cxrscore.spec import TrainablePart as TrainablePart
 
-Array: TypeAlias = NDArray[Any]
-Floats: TypeAlias = NDArray[np.float32]
-Tensors: TypeAlias = Mapping[str, Array]
+Ranges: TypeAlias = Mapping[str, tuple[float, float]]
+"""Lowest and highest value that is kept apart of what enters a convolution, by the name of its layer."""
 
 Precision = Literal["fp32", "bf16"]
-BatchNorm = Literal["frozen", "batch"]
 
 GROUP = "cxrscore"
 """Entry-point group in which plugins are found."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Inputs and labels of one training step.
-
-    inputs  float32 [N,S,S], grey, 0 black..1 white; or float32 [N,K] embeddings for a head; or float32 [N,h,w,K]
-            activations for a tail
-    labels  float32 [N,C], 0 or 1, NaN where unknown
-    rate    factor of the learning rate in this step, as the core's schedule wants it
-    of      where several processes share the batch (Parallel): how many films all of them have of it; else None
-    """
-
-    inputs: Floats
-    labels: Floats
-    rate: float = 1.0
-    of: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimiser:
-    """Settings of Adam for an epoch. A step's rate is learning_rate times the batch's own ``rate``.
-
-    learning_rate  of the head, 0 or more
-    layer_decay    0..1, factor of the rate for each block further from the head (models.architectures.depth_of);
-                   1: all alike
-    weight_decay   kernels shrink by this share, times their rate, before each step (decoupled: Loshchilov and Hutter,
-                   ICLR 2019); biases, gammas and betas do not
-    clip_norm      gradients of all tensors together are scaled down to this Euclidean norm; infinite: never
-    batch_norm     "frozen": batch normalisation runs on its stored statistics in training, too. "batch": layers whose
-                   gamma may learn run on those of the batch and move the stored ones towards them, a hundredth a step
-    """
-
-    learning_rate: float
-    layer_decay: float = 1.0
-    weight_decay: float = 0.0
-    clip_norm: float = float("inf")
-    batch_norm: BatchNorm = "frozen"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CamParts:
-    """What every heat map is computed from, with the scores of the same forward pass.
-
-    logits       float32 [N,C]
-    activations  float32 [N,h,w,K] at the tap
-    gradients    float32 [N,F,h,w,K], d logit of finding f / d activations; [N,F,1,1,K] where it is the same at every
-                 place of the map, as for a "gap" head (weight / (h w)). N may be 1 where it is the same for all.
-    tap          name of the layer whose output the activations are
-    """
-
-    logits: Floats
-    activations: Floats
-    gradients: Floats
-    tap: str
-
-
-LossFunction: TypeAlias = Callable[[Any, Any, Any, Any], Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """A training loss, written once for all backends.
-
-    function(xp, logits, labels, weights) -> scalar, where xp is an array namespace (numpy, torch, keras.ops)
-    and the arrays are of that namespace: logits [N,C], labels [N,C] with NaN = unknown, weights [2,C] the
-    weights of positives (row 0) and negatives (row 1). It must use only functions that the three namespaces
-    share (cxrscore.testing.SHARED lists them), so that every backend's automatic differentiation flows through
-    it; and it must add nothing, to value or gradient, where a label is unknown.
-    """
-
-    name: str
-    function: LossFunction
-    summary: str = ""
-    weights: Floats | None = field(default=None, compare=False)
-
-    def weighted(self, weights: Floats) -> Loss:
-        """The same loss with class weights float32 [2,C] bound to it, as training passes it to fit_epoch."""
-        return dataclasses.replace(self, weights=weights)
 
 
 class Model(Protocol):
@@ -236,6 +161,16 @@ class Differentiable(Protocol):
         ...
 
 
+@runtime_checkable
+class Measuring(Protocol):
+    """A model that tells how large what passes through it is."""
+
+    def ranges(self, films: Floats) -> dict[str, Floats]:
+        """Lowest and highest value that enters each convolution: float32 [N,2] of films [N,S,S], by the name of the
+        layer, in the order of the network."""
+        ...
+
+
 class Backend(Protocol):
     """A framework, as cxrscore_backends describes it. Importing the descriptor imports no framework."""
 
@@ -294,6 +229,17 @@ class Parallel(Protocol):
         that of one process on all films of the batch: as a loss is a mean over films, its value and gradients are the
         sum over processes of theirs, times len(inputs) / of. Clipping comes after. "batch" normalisation is not used.
         """
+        ...
+
+
+@runtime_checkable
+class Quantizing(Protocol):
+    """A backend that can also compute in 8-bit integers. The models that it builds in fp32 are Measuring."""
+
+    def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> Model:
+        """As build(), but for the convolutions named in ranges: what enters them is rounded to 256 values from the
+        lowest to the highest, and their kernels to 255 by output channel. A layer that is no convolution of this
+        network is an InputError."""
         ...
 
 

@@ -56,18 +56,9 @@ In bash, `eval "$(_CXRSCORE_COMPLETE=bash_source cxrscore)"` makes the tab key c
 backends; zsh and fish have `zsh_source` and `fish_source`."""
 
 CONTRACT = {
-    "What a hook returns": ("Backend", "Dataset", "Loss", "Metric", "Explainer"),
-    "What a backend builds": (
-        "Model",
-        "Trainable",
-        "TrainableModel",
-        "Embeds",
-        "Embedding",
-        "Levels",
-        "Divided",
-        "Explainable",
-        "Differentiable",
-    ),
+    "What a hook returns": ("Backend", "Quantizing", "Dataset", "Loss", "Metric", "Explainer"),
+    "What a backend builds": ("Model", "Trainable", "TrainableModel", "Embeds", "Embedding", "Levels", "Divided"),
+    "What its models may tell": ("Explainable", "Differentiable", "Measuring"),
     "Several processes": ("Parallel", "Group"),
     "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable"),
 }

@@ -11,6 +11,7 @@ from cxrscore.cli.imports import import_file
 from cxrscore.cli.merge import merge
 from cxrscore.cli.paper import paper
 from cxrscore.cli.plugins import check, plugins
+from cxrscore.cli.quantize import quantize
 from cxrscore.cli.report import report
 from cxrscore.cli.score import score
 from cxrscore.cli.show import show
@@ -48,5 +49,6 @@ def main() -> None:
     """
 
 
-for _command in (demo, train, import_file, score, merge, report, show, export, paper, verify, plugins, check):
+_COMMANDS = (demo, train, import_file, quantize, score, merge, report, show, export, paper, verify, plugins, check)
+for _command in _COMMANDS:
     main.add_command(_command)

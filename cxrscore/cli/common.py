@@ -154,12 +154,20 @@ def _as_json(value: Any) -> Any:
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+_PRECISION_HELP = "Arithmetic of the network; bf16 is faster where the machine has it, and rounds."
 precision_option = click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16"]),
     default="fp32",
     show_default=True,
-    help="Arithmetic of the network; bf16 is faster where the machine has it, and rounds.",
+    help=_PRECISION_HELP,
+)
+score_precision_option = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help=f"{_PRECISION_HELP} int8 is faster still, and needs a model file made by `cxrscore quantize`.",
 )
 workers_option = click.option(
     "-j",

@@ -19,10 +19,10 @@ from cxrscore.cli.common import (
     device_option,
     ends_with_exit_code,
     json_option,
-    precision_option,
     print_result,
     quiet_option,
     say,
+    score_precision_option,
     workers_option,
 )
 
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
     help="Where a scores file is made that is to be uploaded. [default: a folder in the cache]",
 )
 @device_option
-@precision_option
+@score_precision_option
 @workers_option
 @json_option
 @quiet_option

@@ -33,6 +33,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     if backend := _finished_by(options, files, found):
         return _result(options, files, found, 0, started, backend)
     job = prepare_job(options, files, found)
+    files = job.files  # the tensors are the backend's now, and are not kept twice
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
     if not run.complete:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cxrscore
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Model
-from cxrscore.errors import InputError
+from cxrscore.contract import Model, Quantizing
+from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.films import FoundFilms, Preprocessing
 from cxrscore.models.bundle import ModelFile, load_model
+from cxrscore.models.int8 import int8_model
 from cxrscore.remote import Place, RemotePath, on_disk, remote_exists
 from cxrscore.score.listing import Listing, listing_of
 from cxrscore.score.options import ScoreOptions
@@ -30,7 +31,7 @@ class Job:
     found        what lies below the folder now
     labels       of all films of the run, whatever share of it is scored; None, and ``labels_file`` too, where there is
                  no label table
-    files        the models, one or more, in the order in which they were named
+    files        the models, one or more, in the order in which they were named, without their tensors
     models       the same, built
     """
 
@@ -127,15 +128,17 @@ def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: Foun
         found=found,
         labels=labels,
         labels_file=labels_file,
-        files=files,
+        files=tuple(replace(file, tensors={}) for file in files),
         backend=backend,
         models=_built(options, files, backend),
     )
 
 
-def _built(options: ScoreOptions, files: Sequence[ModelFile], backend: str) -> tuple[Model, ...]:
-    build = plugins.get_backend(backend).build
-    return tuple(build(file.spec, file.tensors, device=options.device, precision=options.precision) for file in files)
+def _built(options: ScoreOptions, files: Sequence[ModelFile], name: str) -> tuple[Model, ...]:
+    backend, device, precision = plugins.get_backend(name), options.device, options.precision
+    if precision == "int8":
+        return tuple(int8_model(backend, file, device) for file in files)
+    return tuple(backend.build(file.spec, file.tensors, device=device, precision=precision) for file in files)
 
 
 def _labels(options: ScoreOptions, listing: Listing) -> tuple[lab.JoinedLabels, dict[str, Any]] | tuple[None, None]:
@@ -161,11 +164,22 @@ def _backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
     if options.backend is not None:
         return options.backend
     wanted = dict.fromkeys(file.spec.architecture for file in files)
-    able = [plugins.fastest_backends(architecture, options.device) for architecture in wanted]
+    able = [_able(architecture, options) for architecture in wanted]
     fitting = [name for name in able[0] if all(name in names for names in able[1:])]
     if fitting:
         return fitting[0]
+    if options.precision == "int8":
+        raise BackendUnavailableError(
+            'no installed backend computes these models in int8; OpenVINO does: pip install "cxrscore[openvino]"'
+        )
     # Asked for by name, so that the error says what is missing and how to install it.
     plugins.get_backend(files[0].document.get("training", {}).get("backend") or "torch")
     runs = "; ".join(f"{name!r} by {', '.join(names) or 'none'}" for name, names in zip(wanted, able, strict=True))
     raise InputError(f"no installed backend can run {' and '.join(map(repr, wanted))} ({runs}); see `cxrscore plugins`")
+
+
+def _able(architecture: str, options: ScoreOptions) -> list[str]:
+    """The backends that run it as the options say, the fastest first."""
+    names = plugins.fastest_backends(architecture, options.device)
+    there = plugins.available_backends()
+    return [name for name in names if options.precision != "int8" or isinstance(there[name], Quantizing)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from cxrscore.contract import Precision
 from cxrscore.cores import default_workers
@@ -28,6 +29,7 @@ class ScoreOptions:
     no_labels  join none, whatever lies there
     backend    None: the fastest installed one that can run the models
     workers    processes that decode films
+    precision  "int8" needs model files that `cxrscore quantize` has written
     tap        layer that heat maps are taken at; None: the one that is pooled
     maps       how many heat maps are kept of each film, of its most probable findings
     thumbnails how many films are kept small, for the report
@@ -47,7 +49,7 @@ class ScoreOptions:
     no_labels: bool = False
     backend: str | None = None
     device: str = "auto"
-    precision: Precision = "fp32"
+    precision: Precision | Literal["int8"] = "fp32"
     batch_size: int = 8
     workers: int = field(default_factory=default_workers)
     maps: int = 4

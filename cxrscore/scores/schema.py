@@ -82,7 +82,7 @@ PROVENANCE = _object(
         framework=_text("framework with version"),
         version=_text("version of the plugin"),
         device=_text("where it computed, such as cpu or cuda:0"),
-        precision=_text("fp32 or bf16"),
+        precision=_text("fp32, bf16 or int8"),
         batch_size=_count("films in a batch"),
         golden_difference=_number("largest difference of a logit of a model's synthetic films from its file"),
     ),

@@ -11,6 +11,7 @@ gives pytest every case of a backend; ``run_cases(BackendCases, backend=MyBacken
 
 from cxrscore.testing.backend_build import BuildCases
 from cxrscore.testing.backend_divided import DividedCases
+from cxrscore.testing.backend_int8 import Int8Cases
 from cxrscore.testing.backend_maps import EmbeddingCases, MapCases
 from cxrscore.testing.backend_optimiser import OptimiserCases
 from cxrscore.testing.backend_parallel import ParallelCases
@@ -35,8 +36,9 @@ class BackendCases(
     SettingsCases,
     DividedCases,
     ParallelCases,
+    Int8Cases,
 ):
-    """Every case of a backend, B01 to B52; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
+    """Every case of a backend, B01 to B56; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
 
 
 __all__ = [

@@ -16,7 +16,7 @@ class ParallelCases(Cases):
     """join(), by a group of one process that leaves films to others."""
 
     @needs(Parallel)
-    def test_b52_films_count_by_their_share_of_the_batch(self, backend: Backend) -> None:
+    def test_b53_films_count_by_their_share_of_the_batch(self, backend: Backend) -> None:
         """In a group of one process gather() returns what it was given. A step on two films of a batch ``of`` three has
         2/3 of the loss and of the first moments of a step on these two alone, within 1e-5, and with a clip_norm of a
         third of that norm, a third: clipping comes last. ``of`` two it is the step on the two. After leave() the

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from cxrscore.contract import Backend, Model, ModelSpec, Precision, Tensors, hookimpl
+from cxrscore.contract import Backend, Model, ModelSpec, Precision, Ranges, Tensors, hookimpl
 from cxrscore.models.architectures import ARCHITECTURES
 
 _TELEMETRY = "openvino_telemetry"
@@ -34,6 +34,11 @@ class OpenVinoBackend:
         with _without_telemetry():
             from cxrscore_openvino.model import build
         return build(spec, tensors, device=device, precision=precision, seed=seed)
+
+    def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> Model:
+        with _without_telemetry():
+            from cxrscore_openvino.model import build_int8
+        return build_int8(spec, tensors, ranges, device=device)
 
 
 @contextmanager

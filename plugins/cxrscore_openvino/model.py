@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import openvino
-from openvino import AsyncInferQueue, CompiledModel, Core, InferRequest
+from openvino import AsyncInferQueue, CompiledModel, Core
 
-from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Tensors
+from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Ranges, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
     check_inputs,
@@ -20,7 +20,7 @@ from cxrscore.models.architectures import (
     initial_tensors,
     taps,
 )
-from cxrscore_openvino.nets import from_neutral, network, to_neutral
+from cxrscore_openvino.nets import from_neutral, network, range_network
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 _FILMS = 8
@@ -32,10 +32,18 @@ def build(
 ) -> OpenVinoModel:
     """See contract.Backend.build."""
     values = initial_tensors(spec, seed) if tensors is None else check_tensors(spec, tensors)
-    if device not in ("auto", "cpu"):
-        raise BackendUnavailableError(f"device {device!r} is not there for OpenVINO, which here has cpu")
+    _check_device(device)
     _check_precision(precision)
     return OpenVinoModel(spec, values, precision)
+
+
+def build_int8(spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> OpenVinoModel:
+    """See contract.Quantizing. What stays in floating point is bfloat16 where the processor has it."""
+    values = check_tensors(spec, tensors)
+    _check_device(device)
+    if foreign := [layer for layer in ranges if f"{layer}/kernel" not in values or layer == "head"]:
+        raise InputError(f"{spec.architecture} has no convolution {', '.join(foreign[:5])}, which the ranges name")
+    return OpenVinoModel(spec, values, "bf16" if _has_bf16() else "fp32", ranges)
 
 
 @functools.cache
@@ -43,83 +51,124 @@ def _core() -> Core:
     return Core()
 
 
+def _check_device(device: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise BackendUnavailableError(f"device {device!r} is not there for OpenVINO, which here has cpu")
+
+
+def _has_bf16() -> bool:
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def _check_precision(precision: Precision) -> None:
-    there = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "bf16" and "BF16" not in there:
+    if precision == "bf16" and not _has_bf16():
         name = _core().get_property("CPU", "FULL_DEVICE_NAME")
         raise InputError(f"precision bf16 is not there on this processor ({name}), which has fp32")
 
 
 class OpenVinoModel:
-    """A Model that is Embeds and Explainable."""
+    """A Model that is Embeds, Explainable and Measuring."""
 
-    def __init__(self, spec: ModelSpec, tensors: Tensors, precision: Precision) -> None:
+    def __init__(self, spec: ModelSpec, tensors: Tensors, precision: Precision, ranges: Ranges | None = None) -> None:
         self.spec = spec
         self.framework = f"openvino {openvino.__version__.partition('-')[0]}"
         self.device = "cpu"
-        self._tensors = {name: from_neutral(tensor) for name, tensor in tensors.items()}
-        self._precision = precision
+        self._tensors = {name: tensor.copy() for name, tensor in tensors.items()}
+        self._precision, self._ranges = precision, ranges or {}
         self._turn = threading.Lock()
 
     def tensors(self) -> dict[str, Array]:
-        return {name: to_neutral(tensor) for name, tensor in self._tensors.items()}
+        return {name: tensor.copy() for name, tensor in self._tensors.items()}
 
     def predict(self, films: Floats) -> Floats:
-        return self._logits(np.maximum(self._before_relu(films), 0))
+        return self._logits(self.embed(films))
 
     def embed(self, films: Floats) -> Floats:
-        return self._embedding(np.maximum(self._before_relu(films), 0))
+        embeddings = np.empty((len(films), self._tensors["head/kernel"].shape[0]), np.float32)
+
+        def keep(row: int, before: Floats) -> None:
+            embeddings[row] = self._embedding(np.maximum(before[0], 0))
+
+        self._each(self._queue, films, keep)
+        return embeddings
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
         tap = check_tap(self.spec.architecture, tap)
-        before = self._before_relu(films)
-        pooled = np.maximum(before, 0)
-        at_tap = pooled if tap == taps(self.spec.architecture)[0] else before
-        activations = np.ascontiguousarray(at_tap.transpose(0, 2, 3, 1))
+        pools = tap == taps(self.spec.architecture)[0]
+        channels, height, width = self.compiled.output().shape[1:]
+        activations = np.empty((len(films), height, width, channels), np.float32)
+        embeddings = np.empty((len(films), self._tensors["head/kernel"].shape[0]), np.float32)
+
+        def keep(row: int, before: Floats) -> None:
+            pooled = np.maximum(before[0], 0)
+            embeddings[row] = self._embedding(pooled)
+            activations[row] = (pooled if pools else before[0]).transpose(1, 2, 0)
+
+        self._each(self._queue, films, keep)
         gradients = closed_form(self.spec, self._tensors["head/kernel"], findings, activations, tap)
-        return CamParts(logits=self._logits(pooled), activations=activations, gradients=gradients, tap=tap)
+        return CamParts(logits=self._logits(embeddings), activations=activations, gradients=gradients, tap=tap)
+
+    def ranges(self, films: Floats) -> dict[str, Floats]:
+        queue, layers = self._measuring
+        found = np.empty((len(films), len(layers), 2), np.float32)
+
+        def keep(row: int, ends: Floats) -> None:
+            found[row] = ends.reshape(-1, 2)
+
+        self._each(queue, films, keep)
+        return {layer: found[:, place] for place, layer in enumerate(layers)}
 
     @functools.cached_property
     def compiled(self) -> CompiledModel:
         """The network for one film, made ready when it is first asked for."""
-        options = {
-            # Not left to OpenVINO: it would compute in bfloat16 where the processor has it.
-            "INFERENCE_PRECISION_HINT": _TYPES[self._precision],
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            "PERFORMANCE_HINT_NUM_REQUESTS": _FILMS,
-            # Threads tied to cores would meet on the same ones where two processes score.
-            "ENABLE_CPU_PINNING": False,
-        }
-        return _core().compile_model(network(self.spec, self._tensors), "CPU", options)
+        return _compiled(network(self.spec, self._constants(), self._ranges), self._precision)
 
     @functools.cached_property
     def _queue(self) -> AsyncInferQueue:
-        """As many films at once as OpenVINO finds best. Films one by one, side by side, are no slower than a batch of
-        them, take less memory, and cannot depend on each other."""
-        return AsyncInferQueue(self.compiled, self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        return _queue_of(self.compiled)
 
-    def _before_relu(self, films: Floats) -> Floats:
-        """[N,S,S] -> the map before the last ReLU, [N,K,h,w]. Callers in several threads take turns."""
+    @functools.cached_property
+    def _measuring(self) -> tuple[AsyncInferQueue, tuple[str, ...]]:
+        graph, layers = range_network(self.spec, self._constants())
+        return _queue_of(_compiled(graph, self._precision)), layers
+
+    def _constants(self) -> Tensors:
+        """The tensors in OpenVINO's layout, which it makes ones of its own from: no copy of them is kept here."""
+        return {name: from_neutral(tensor) for name, tensor in self._tensors.items()}
+
+    def _each(self, queue: AsyncInferQueue, films: Floats, keep: Callable[[int, Floats], None]) -> None:
+        """Runs films one by one and gives keep() the row of each with what came out, while the next ones are computed.
+        Callers in several threads take turns."""
         films = check_inputs(films, (self.spec.size, self.spec.size))
         with self._turn:
-            queue = self._queue
-            maps = np.empty((len(films), *self.compiled.output().shape[1:]), np.float32)
-
-            def keep(request: InferRequest, row: int) -> None:
-                maps[row] = request.get_output_tensor().data[0]
-
-            queue.set_callback(keep)
+            queue.set_callback(lambda request, row: keep(row, request.get_output_tensor().data))
             for row in range(len(films)):
                 queue.start_async(films[row : row + 1], row)
             queue.wait_all()
-        return maps
-
-    def _logits(self, pooled: Floats) -> Floats:
-        """[N,K,h,w] -> [N,C]."""
-        return self._embedding(pooled) @ self._tensors["head/kernel"] + self._tensors["head/bias"]
 
     def _embedding(self, pooled: Floats) -> Floats:
-        """[N,K,h,w] -> [N,K]; a "flatten" head takes the map in the order of Keras: row, column, channel."""
-        if self.spec.head == "gap":
-            return pooled.mean(axis=(2, 3))
-        return pooled.transpose(0, 2, 3, 1).reshape(len(pooled), len(self._tensors["head/kernel"]))
+        """[K,h,w] -> [K]; a "flatten" head takes the map in the order of Keras: row, column, channel."""
+        embedding: Floats = pooled.mean(axis=(1, 2)) if self.spec.head == "gap" else pooled.transpose(1, 2, 0).ravel()
+        return embedding
+
+    def _logits(self, embeddings: Floats) -> Floats:
+        logits: Floats = embeddings @ self._tensors["head/kernel"] + self._tensors["head/bias"]
+        return logits
+
+
+def _compiled(graph: openvino.Model, precision: Precision) -> CompiledModel:
+    options = {
+        # Not left to OpenVINO: it would compute in bfloat16 where the processor has it.
+        "INFERENCE_PRECISION_HINT": _TYPES[precision],
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "PERFORMANCE_HINT_NUM_REQUESTS": _FILMS,
+        # Threads tied to cores would meet on the same ones where two processes score.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return _core().compile_model(graph, "CPU", options)
+
+
+def _queue_of(compiled: CompiledModel) -> AsyncInferQueue:
+    """As many films at once as OpenVINO finds best. Films one by one, side by side, are no slower than a batch of
+    them, take less memory, and cannot depend on each other."""
+    return AsyncInferQueue(compiled, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))

@@ -12,7 +12,7 @@ import numpy as np
 from openvino import Model, Node
 from openvino import opset13 as ops
 
-from cxrscore.contract import Array, Floats, ModelSpec, Tensors
+from cxrscore.contract import Array, Floats, ModelSpec, Ranges, Tensors
 from cxrscore.models.architectures import (
     DENSENET121_BLOCKS,
     NORM_EPSILON,
@@ -21,12 +21,24 @@ from cxrscore.models.architectures import (
     TINYCNN_LAYERS,
 )
 
+_NO_RANGES: Ranges = {}
+_INPUT_LEVELS, _KERNEL_LEVELS = 256, 255
+"""Values of an unsigned and of a symmetric signed byte."""
+_NARROWEST = 1e-6
+"""Of ranges: what enters a convolution may be 0 in all films, and a kernel too."""
+
 
 class _Layers:
-    """What the networks are made of; every tensor is found by the name of its layer."""
+    """What the networks are made of; every tensor is found by the name of its layer.
 
-    def __init__(self, tensors: Tensors) -> None:
+    ranges    of what enters a convolution, by layer: those named here are computed in 8-bit integers
+    entering  what enters each convolution of the network that was built
+    """
+
+    def __init__(self, tensors: Tensors, ranges: Ranges) -> None:
         self._tensors = tensors
+        self._ranges = ranges
+        self.entering: dict[str, Node] = {}
 
     def has(self, layer: str) -> bool:
         return f"{layer}/kernel" in self._tensors
@@ -36,11 +48,19 @@ class _Layers:
 
     def conv(self, layer: str, x: Node, stride: int = 1) -> Node:
         """A convolution with side // 2 zeros around, which is also what Keras' explicit padding amounts to."""
+        self.entering[layer] = x
         kernel = self._constant(f"{layer}/kernel")
         pad = [kernel.shape[-1] // 2] * 2
+        if layer in self._ranges:
+            x, kernel = _rounded_input(x, *self._ranges[layer]), self._rounded_kernel(layer, kernel)
         x = ops.convolution(x, kernel, [stride] * 2, pad, pad, [1, 1])
         bias = self._tensors.get(f"{layer}/bias")
         return x if bias is None else ops.add(x, ops.constant(bias.reshape(1, -1, 1, 1), shared_memory=True))
+
+    def _rounded_kernel(self, layer: str, kernel: Node) -> Node:
+        """To steps of each output channel's own size, symmetric about 0."""
+        largest = np.abs(self._tensors[f"{layer}/kernel"]).max(axis=(1, 2, 3), keepdims=True)
+        return _rounded(kernel, -largest, largest, _KERNEL_LEVELS)
 
     def norm(self, layer: str, x: Node) -> Node:
         """Batch normalisation, which OpenVINO folds into the convolution before it where there is one."""
@@ -49,6 +69,17 @@ class _Layers:
 
     def norm_relu(self, layer: str, x: Node) -> Node:
         return ops.relu(self.norm(layer, x))
+
+
+def _rounded_input(x: Node, low: float, high: float) -> Node:
+    """To 256 steps of a range that holds 0; what is beyond it becomes its end."""
+    return _rounded(x, np.array(min(low, 0.0)), np.array(max(high, 0.0)), _INPUT_LEVELS)
+
+
+def _rounded(x: Node, low: Array, high: Array, levels: int) -> Node:
+    """What OpenVINO takes for the wish to compute in 8-bit integers."""
+    ends = [ops.constant(end.astype(np.float32)) for end in (low, np.maximum(high, low + _NARROWEST))]
+    return ops.fake_quantize(x, *ends, *ends, levels)
 
 
 def _pool1(x: Node) -> Node:
@@ -102,20 +133,31 @@ _BASES: dict[str, Callable[[_Layers, Node], Node]] = {
 }
 
 
-def network(spec: ModelSpec, tensors: Tensors) -> Model:
+def network(spec: ModelSpec, tensors: Tensors, ranges: Ranges = _NO_RANGES) -> Model:
     """One film [1,S,S] in 0..1 -> the map before the last ReLU, [1,K,h,w]. The constants are the tensors' own memory,
-    in the layout of from_neutral: whoever calls keeps them."""
+    in the layout of from_neutral, and keep it for as long as OpenVINO needs it."""
+    film, _, last = _built(spec, tensors, ranges)
+    return Model([last], [film], spec.architecture)
+
+
+def range_network(spec: ModelSpec, tensors: Tensors) -> tuple[Model, tuple[str, ...]]:
+    """One film [1,S,S] -> lowest and highest value that enters each convolution, [2 * layers], and the layers."""
+    film, layers, _ = _built(spec, tensors, _NO_RANGES)
+    axes = ops.constant(np.arange(4))
+    ends = [end(x, axes) for x in layers.entering.values() for end in (ops.reduce_min, ops.reduce_max)]
+    listed = ops.concat([ops.unsqueeze(end, np.int64(0)) for end in ends], axis=0)
+    return Model([listed], [film], spec.architecture), tuple(layers.entering)
+
+
+def _built(spec: ModelSpec, tensors: Tensors, ranges: Ranges) -> tuple[Node, _Layers, Node]:
+    """The film, the layers, and the map before the last ReLU."""
     mean, sd = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in NORMALISATIONS[spec.normalize])
     film = ops.parameter([1, spec.size, spec.size], np.float32, name="film")
     colour = ops.divide(ops.subtract(ops.unsqueeze(film, np.int64(1)), mean), sd)
-    return Model([_BASES[spec.architecture](_Layers(tensors), colour)], [film], spec.architecture)
+    layers = _Layers(tensors, ranges)
+    return film, layers, _BASES[spec.architecture](layers, colour)
 
 
 def from_neutral(tensor: Floats) -> Floats:
-    """A copy in OpenVINO's layout: convolutions HWIO -> OIHW."""
-    return np.array(tensor.transpose(3, 2, 0, 1) if tensor.ndim == 4 else tensor, order="C")
-
-
-def to_neutral(tensor: Floats) -> Array:
-    """The inverse of from_neutral."""
-    return np.array(tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor, order="C")
+    """In OpenVINO's layout: convolutions HWIO -> OIHW, copied; all else is the same array."""
+    return np.ascontiguousarray(tensor.transpose(3, 2, 0, 1)) if tensor.ndim == 4 else tensor

@@ -95,6 +95,29 @@ def test_bf16_is_bfloat16_where_the_work_is(backend):
     assert kinds_of_layers(model)["Convolution"] == {"bf16"}
 
 
+@pytest.mark.parametrize("architecture", ["densenet121", "resnet50", "tinycnn"])
+def test_int8_is_8_bit_integers_where_the_work_is(backend, architecture):
+    """All convolutions but the first."""
+    spec = replace(TINY, architecture=architecture, size=64)
+    exact = backend.build(spec, None)
+    measured = exact.ranges(some_films(2, 64))
+    ranges = {layer: (0.0, float(ends.max())) for layer, ends in list(measured.items())[1:]}
+    found = [
+        layer.get_rt_info()["runtimePrecision"].astype(str)
+        for layer in backend.build_int8(spec, exact.tensors(), ranges).compiled.get_runtime_model().get_ops()
+        if layer.get_rt_info()["layerType"].astype(str) == "Convolution"
+    ]
+    assert found.count("u8") == len(ranges) == len(found) - 1
+
+
+def test_a_layer_that_nothing_enters_has_a_range(backend):
+    """All films black and no bias: the range has no width."""
+    exact = backend.build(replace(TINY, normalize="unit"), None)
+    ranges = {"conv2": (0.0, 0.0)}
+    found = backend.build_int8(exact.spec, exact.tensors(), ranges).predict(np.zeros((1, 36, 36), np.float32))
+    assert np.allclose(found, exact.predict(np.zeros((1, 36, 36), np.float32)), atol=1e-3)
+
+
 def test_a_processor_without_bf16_is_named(backend, processor):
     processor("FP32", "INT8")
     with pytest.raises(InputError, match=r"bf16 .*Abacus 3000.*fp32"):

@@ -276,3 +276,27 @@ class AnyTap(NumpyModel):
 class CountsFromTheEnd(NumpyModel):
     def cam_parts(self, films, findings, *, tap=None):
         return super().cam_parts(films, [finding % 3 for finding in findings], tap=tap)
+
+
+# --- 8-bit integers
+
+
+@fails("B54")
+class RangesOfTheBatch(NumpyModel):
+    def ranges(self, films):
+        found = super().ranges(films)
+        return {layer: np.broadcast_to(ends.max(axis=0, initial=-9), ends.shape) for layer, ends in found.items()}
+
+
+@fails("B55")
+class RoundsNothing(Small):
+    def build_int8(self, spec, tensors, ranges, **options):
+        super().build_int8(spec, tensors, ranges, **options)
+        return self.build(spec, tensors)
+
+
+@fails("B56")
+class AnyLayer(Small):
+    def build_int8(self, spec, tensors, ranges, **options):
+        known = {layer: ends for layer, ends in ranges.items() if f"{layer}/kernel" in tensors}
+        return super().build_int8(spec, tensors, known, **options)

@@ -182,7 +182,7 @@ class TailOfItsOwn(NumpyModel):
 # --- several processes
 
 
-@fails("B52")
+@fails("B53")
 class AllCountAlike(NumpyModel):
     def learn(self, batch, loss, optimiser):
         share = len(batch.inputs) / (batch.of or len(batch.inputs))

@@ -78,6 +78,12 @@ class Alone:
         pass
 
 
+def rounded(x, low, high, steps):
+    """To the nearest of equal steps from low to high, which are the ends."""
+    step = (high - low) / np.float32(steps)
+    return low + np.round((np.clip(x, low, high) - low) / step) * step
+
+
 class Learner:
     """What the model, its tail and its head share: tensors, and an Adam for those that learn."""
 
@@ -178,19 +184,32 @@ class NumpyHead(Learner):
 class Convolutions(Learner):
     """The model, or its tail: what ends with the head."""
 
-    def __init__(self, spec, tensors, input_shape, learning, *, bf16=False):
+    def __init__(self, spec, tensors, input_shape, learning, *, bf16=False, ranges=None):
         super().__init__(spec, tensors, input_shape, learning)
-        self.bf16 = bf16
+        self.bf16, self.given = bf16, ranges or {}
 
     def computed_with(self):
         """The tensors as they are computed with."""
-        return {name: as_bf16(value) for name, value in self.own.items()} if self.bf16 else self.own
+        if self.bf16:
+            return {name: as_bf16(value) for name, value in self.own.items()}
+        return {name: self.rounded_kernel(name, value) for name, value in self.own.items()}
+
+    def rounded_kernel(self, name, value):
+        if name.removesuffix("/kernel") not in self.given:
+            return value
+        largest = np.abs(value).max(axis=(0, 1, 2))
+        return rounded(value, -largest, largest, 254)
+
+    def entering(self, number, x):
+        """What enters a convolution, rounded where its range is given."""
+        low, high = self.given.get(f"conv{number}", (0, 0))
+        return rounded(x, np.float32(low), np.float32(high), 255) if high > low else x
 
     def convolutions(self, x, numbers):
         """What enters each of these convolutions of tinycnn, by number, and the map that leaves the last of them."""
         own, entered = self.computed_with(), {}
         for number in numbers:
-            entered[number] = np.maximum(x, 0) if entered else x
+            entered[number] = self.entering(number, np.maximum(x, 0) if entered else x)
             stride = TINYCNN_LAYERS[number - 1][1]
             x = convolved(entered[number], own[f"conv{number}/kernel"], own[f"conv{number}/bias"], stride)
         return entered, x
@@ -230,12 +249,12 @@ class NumpyTail(Convolutions):
 
 
 class NumpyModel(Convolutions):
-    """A Model that is Levels, Trainable, Embedding, Divided, Explainable and Differentiable."""
+    """A Model that is Levels, Trainable, Embedding, Divided, Explainable, Differentiable and Measuring."""
 
     lanes = 1
 
-    def __init__(self, spec, tensors, *, bf16=False):
-        super().__init__(spec, tensors, (spec.size, spec.size), trainable_names(spec), bf16=bf16)
+    def __init__(self, spec, tensors, *, bf16=False, ranges=None):
+        super().__init__(spec, tensors, (spec.size, spec.size), trainable_names(spec), bf16=bf16, ranges=ranges)
 
     def predict(self, films):
         return self.scores(self.unit(films))
@@ -265,6 +284,13 @@ class NumpyModel(Convolutions):
 
     def follow(self, name, measured, films):
         self.own[name] += (0.01 * (measured - self.own[name])).astype(np.float32)
+
+    def ranges(self, films):
+        entered, _ = self.maps(check_inputs(films, self.input_shape))
+        return {
+            f"conv{number}": np.stack([end(x, axis=(1, 2, 3)) for end in (np.min, np.max)], axis=1)
+            for number, x in entered.items()
+        }
 
     def embed(self, films):
         return self.embedding(np.maximum(self.maps(check_inputs(films, self.input_shape))[1], 0))
@@ -303,7 +329,7 @@ class NumpyModel(Convolutions):
 
 
 class NumpyBackend:
-    """Runs on the CPU; bf16 by rounding the tensors."""
+    """Runs on the CPU; bf16 by rounding the tensors, int8 by rounding kernels and what meets them."""
 
     name = "plain-numpy"
     requires = ()
@@ -325,3 +351,8 @@ class NumpyBackend:
 
     def join(self, *, rank, of, device):
         return Alone()
+
+    def build_int8(self, spec, tensors, ranges, *, device="auto"):
+        if foreign := [layer for layer in ranges if f"{layer}/kernel" not in tensors or layer == "head"]:
+            raise InputError(f"{spec.architecture} has no convolution {', '.join(foreign)}")
+        return self.model(spec, {name: value.copy() for name, value in tensors.items()}, ranges=ranges)

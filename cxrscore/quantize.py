@@ -1,0 +1,225 @@
+"""A model file for arithmetic in 8-bit integers: the ranges that it needs, measured on films, and what it costs.
+
+The ranges belong to the model and not to a run, so that the score of a film does not depend on its folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrscore import labels as lab
+from cxrscore import plugins
+from cxrscore.contract import Array, Backend, Floats, Measuring, Model, Quantizing
+from cxrscore.errors import BackendUnavailableError, CheckError, InputError
+from cxrscore.files import sha256_bytes
+from cxrscore.films import PreparedFilm, Preprocessing, require_films, stream_films, to_unit
+from cxrscore.metrics import auc_per_finding, macro
+from cxrscore.models.bundle import ModelFile, load_model, save_model
+from cxrscore.models.int8 import int8_model
+from cxrscore.models.output import probabilities
+from cxrscore.progress import Progress, silent
+
+CALIBRATION = 300
+"""Films that ranges are measured on."""
+COMPARED = 1000
+"""Films that are scored both ways; of a larger folder so many are drawn."""
+LARGEST_LOSS = 0.005
+"""Of macro AUC; a model that loses more is not written."""
+_BATCH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeOptions:
+    """What ``cxrscore quantize`` takes, under the same names.
+
+    labels   label table; None: labels.csv in or beside the films folder, if there is one
+    backend  None: the fastest installed one that computes in int8
+    seed     draws the films, and their order
+    """
+
+    model: Path
+    films: Path
+    output: Path
+    labels: Path | None = None
+    backend: str | None = None
+    device: str = "auto"
+    workers: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeResult:
+    """What was written, and the ``quantization`` of its document (schemas/model.schema.json).
+
+    failed  films among those drawn that could not be read
+    """
+
+    output: Path
+    backend: str
+    failed: int
+    quantization: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pass:
+    """The n films that could be read, of those drawn.
+
+    rows    where each stands in the list
+    hashes  of their bytes, hex
+    logits  float32 [n,C]
+    ranges  float32 [m,2] by layer, of the first m films
+    """
+
+    rows: list[int]
+    hashes: list[str]
+    logits: Floats
+    ranges: dict[str, Floats]
+
+
+def quantize_model(options: QuantizeOptions, progress: Progress = silent) -> QuantizeResult:
+    """Measures, compares and writes; CheckError, and no file, where int8 costs more than LARGEST_LOSS of macro AUC on
+    films that the model was not trained on."""
+    file, found = load_model(options.model), require_films(options.films)
+    backend = _backend(options, file)
+    order = np.random.default_rng(options.seed).permutation(len(found.paths))[:COMPARED]
+    paths = [found.paths[row] for row in order]
+    truth = _truth(options, file, paths)
+    exact = _exact(options, file, backend, paths, progress)
+    told = _told(file, backend, exact)
+    quantized = replace(file, document={**file.document, "quantization": told})
+    rough = int8_model(backend, quantized, options.device)
+    read = [paths[row] for row in exact.rows]
+    logits = np.concatenate([rough.predict(_squares(b)) for b in _batches(options, file, read, "comparing", progress)])
+    told["compared"] = _compared(file, exact, logits, truth[exact.rows])
+    _check_loss(told["compared"])
+    save_model(options.output, file.tensors, quantized.document)
+    return QuantizeResult(output=options.output, backend=backend.name, failed=len(paths) - len(read), quantization=told)
+
+
+def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:
+    able = [options.backend] if options.backend else plugins.fastest_backends(file.spec.architecture, options.device)
+    for backend in map(plugins.get_backend, able):
+        if isinstance(backend, Quantizing):
+            return backend
+    raise BackendUnavailableError(
+        f'no backend of {", ".join(able) or "none"} computes in int8; OpenVINO does: pip install "cxrscore[openvino]"'
+    )
+
+
+def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> Floats:
+    """float32 [N,C] in the order of the model's findings, NaN where unknown."""
+    truth = np.full((len(paths), len(file.spec.findings)), np.nan, np.float32)
+    path = options.labels or lab.find_labels(options.films)
+    if path is not None:
+        table, _ = lab.joined_labels(path, plugins.datasets(), paths)
+        for column, finding in enumerate(file.spec.findings):
+            if finding in table.findings:
+                truth[:, column] = table.labels[:, table.findings.index(finding)]
+    return truth
+
+
+def _exact(
+    options: QuantizeOptions, file: ModelFile, backend: Backend, paths: Sequence[str], progress: Progress
+) -> _Pass:
+    """Scores in float32, and ranges of the first CALIBRATION films."""
+    model = backend.build(file.spec, file.tensors, device=options.device)
+    rows: list[int] = []
+    hashes: list[str] = []
+    logits, ranges = [], []
+    for batch in _batches(options, file, paths, "measuring", progress):
+        films = _squares(batch)
+        if len(rows) < CALIBRATION:
+            ranges.append(_ranges(model, films[: CALIBRATION - len(rows)]))
+        logits.append(model.predict(films))
+        rows += [row for row, _ in batch]
+        hashes += [prepared.film.sha256 for _, prepared in batch]
+    if not rows:
+        raise InputError(f"none of {len(paths)} films below {options.films} can be read: there is nothing to measure")
+    return _Pass(
+        rows=rows,
+        hashes=hashes,
+        logits=np.concatenate(logits),
+        ranges={layer: np.concatenate([found[layer] for found in ranges]) for layer in ranges[0]},
+    )
+
+
+def _ranges(model: Model, films: Floats) -> Mapping[str, Floats]:
+    if not isinstance(model, Measuring):
+        raise BackendUnavailableError(f"{model.framework} computes in int8, but measures no ranges to do so by")
+    return model.ranges(films)
+
+
+def _batches(
+    options: QuantizeOptions, file: ModelFile, paths: Sequence[str], step: str, progress: Progress
+) -> Iterator[list[tuple[int, PreparedFilm]]]:
+    """The films that have pixels, some at a time, each with its place in the list."""
+    preprocessing = Preprocessing.from_dict(file.document["preprocessing"])
+    stream = enumerate(stream_films(options.films, paths, preprocessing, workers=options.workers))
+    while films := list(islice(stream, _BATCH)):
+        if batch := [(row, film) for row, film in films if film.pixels is not None]:
+            yield batch
+        progress(step, films[-1][0] + 1, len(paths))
+
+
+def _squares(batch: Sequence[tuple[int, PreparedFilm]]) -> Floats:
+    return np.stack([to_unit(film.pixels) for _, film in batch if film.pixels is not None])
+
+
+def _told(file: ModelFile, backend: Backend, exact: _Pass) -> dict[str, Any]:
+    """The document's ``quantization``, as yet without what it costs.
+
+    A range goes from the mean of the films' lowest values to that of their highest: what few films reach is cut off,
+    and all others are told apart the better. The first layer, which takes the film itself, is left out: rounding
+    there costs the scores most and gains the least time (docs/backends.md has the figures).
+    """
+    _, *layers = exact.ranges
+    count = len(exact.ranges[layers[0]])
+    calibrated = sorted(exact.hashes[:count])
+    return {
+        "model": file.sha256,
+        "backend": backend.name,
+        "films": count,
+        "fingerprint": sha256_bytes("\n".join(calibrated).encode()),
+        "ranges": {layer: [float(f"{end:.6g}") for end in exact.ranges[layer].mean(axis=0)] for layer in layers},
+    }
+
+
+def _compared(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:
+    """How far the scores of int8 are from those of float32, and the macro AUC of both where it is defined."""
+    one, other = (
+        probabilities(z, file.spec.activation, file.document["calibration"]).astype(np.float64)
+        for z in (exact.logits, logits)
+    )
+    moved = np.abs(one - other)
+    unseen = np.array([file.seen.get(digest[:16]) != "train" for digest in exact.hashes])
+    labelled = unseen & ~np.isnan(truth).all(axis=1)
+    return {
+        "films": len(logits),
+        "largest": float(f"{moved.max():.3g}"),
+        "mean": float(f"{moved.mean():.3g}"),
+        "labelled": int(labelled.sum()),
+        "macro_auc": _macro_auc(truth[labelled], exact.logits[labelled]),
+        "macro_auc_int8": _macro_auc(truth[labelled], logits[labelled]),
+    }
+
+
+def _macro_auc(truth: Array, logits: Floats) -> float | None:
+    found = macro(auc_per_finding(truth, logits))
+    return None if math.isnan(found) else round(found, 6)
+
+
+def _check_loss(compared: Mapping[str, Any]) -> None:
+    before, after = compared["macro_auc"], compared["macro_auc_int8"]
+    if before is not None and before - after > LARGEST_LOSS:
+        raise CheckError(
+            f"in int8 the macro AUC of {compared['labelled']} films is {after:.4f} instead of {before:.4f}: more than "
+            f"{LARGEST_LOSS} is lost, and no model was written. Use --precision bf16 or fp32, or measure ranges on "
+            "films more like those to be scored."
+        )

@@ -1,0 +1,145 @@
+"""Ranges for 8-bit arithmetic: how they are measured, what is written, and when nothing is."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from made_models import FINDINGS, made_films, made_model
+
+from cxrscore import quantize
+from cxrscore.cli import main
+from cxrscore.errors import BackendUnavailableError, CheckError, InputError
+from cxrscore.models.bundle import load_model
+from cxrscore.quantize import QuantizeOptions, quantize_model
+from cxrscore.score import ScoreOptions, score_films
+
+pytest.importorskip("openvino")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """films/, a model, and its quantised twin "a8"."""
+    folder = tmp_path_factory.mktemp("quantize")
+    made_films(folder / "films")
+    made_model(folder / "a", 1)
+    quantize_model(options(folder, folder / "a8"))
+    return folder
+
+
+def options(home, output, **changed):
+    return QuantizeOptions(model=home / "a", films=home / "films", output=output, **changed)
+
+
+def score(home, output, model, **changed):
+    given = {"films": home / "films", "precision": "int8", "backend": "openvino", "batch_size": 4, **changed}
+    score_films(ScoreOptions(output=output, model=home / model, no_labels=True, **given))
+    with h5py.File(output) as file:
+        hashes, logits = file["films/sha256"][:].tolist(), file["scores/logit"][:]
+    return {digest: row for digest, row in zip(hashes, logits, strict=True) if np.isfinite(row).all()}
+
+
+def test_the_new_file_is_the_old_one_with_ranges(home):
+    old, new = load_model(home / "a"), load_model(home / "a8")
+    assert all(np.array_equal(new.tensors[name], value) for name, value in old.tensors.items())
+    told = new.document["quantization"]
+    assert {**old.document, "quantization": told} == new.document
+    assert list(told["ranges"]) == ["conv2", "conv3", "conv4"]
+    assert all(0 <= low < high for low, high in told["ranges"].values())
+    hashes = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in (home / "films").glob("0*.png"))
+    assert (told["films"], told["model"]) == (len(hashes), old.sha256)
+    assert told["fingerprint"] == hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def test_scores_are_near_and_do_not_depend_on_the_folder(home, tmp_path):
+    found = score(home, tmp_path / "all.h5", "a8")
+    exact = score(home, tmp_path / "exact.h5", "a8", precision="fp32")
+    same = score(home, tmp_path / "same.h5", "a", precision="fp32")
+    (tmp_path / "few").mkdir()
+    shutil.copy(home / "films" / "003.png", tmp_path / "few")
+    few = score(home, tmp_path / "few.h5", "a8", films=tmp_path / "few")
+    assert all(np.array_equal(found[digest], logits) for digest, logits in few.items())
+    assert all(np.array_equal(same[digest], logits) for digest, logits in exact.items())
+    apart = max(float(np.abs(found[digest] - exact[digest]).max()) for digest in found)
+    assert 0 < apart < 0.1
+
+
+def test_int8_without_ranges_says_how_to_get_them(home, tmp_path):
+    with pytest.raises(InputError, match=r"no ranges .*cxrscore quantize"):
+        score(home, tmp_path / "o.h5", "a")
+
+
+def test_a_backend_without_int8_is_named(home, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="'torch' does not compute in int8; openvino does"):
+        score(home, tmp_path / "o.h5", "a8", backend="torch")
+    with pytest.raises(BackendUnavailableError, match="torch computes in int8"):
+        quantize_model(options(home, tmp_path / "b", backend="torch"))
+
+
+def test_where_no_backend_is_named_one_with_int8_is_taken(home, tmp_path, monkeypatch):
+    assert score(home, tmp_path / "o.h5", "a8", backend=None)
+    monkeypatch.setattr("cxrscore.plugins.fastest_backends", lambda *given: ["torch"])
+    with pytest.raises(BackendUnavailableError, match=r"cxrscore\[openvino\]"):
+        score(home, tmp_path / "p.h5", "a8", backend=None)
+
+
+def test_a_loss_of_auc_writes_nothing(home, tmp_path, monkeypatch):
+    aucs = iter((0.8, 0.7949))
+    monkeypatch.setattr(quantize, "_macro_auc", lambda *given: next(aucs))
+    with pytest.raises(CheckError, match=r"0\.7949 instead of 0\.8000"):
+        quantize_model(options(home, tmp_path / "b"))
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_films_that_are_compared_by_hand(home):
+    """Four films; the first was trained on and the last has no label. Of the two others, int8 turns the order."""
+    file = load_model(home / "a")
+    document = {**file.document, "calibration": None, "films": {"train": ["0" * 16], "valid": []}}
+    file = replace(file, spec=replace(file.spec, findings=("Mass",)), document=document)
+    exact = quantize._Pass(
+        rows=[0, 1, 2, 3],
+        hashes=[str(number) * 64 for number in range(4)],
+        logits=np.array([[0.0], [0.0], [1.0], [0.0]], np.float32),
+        ranges={},
+    )
+    truth = np.array([[1], [0], [1], [np.nan]], np.float32)
+    found = quantize._compared(file, exact, np.array([[0.0], [2.0], [1.0], [0.0]], np.float32), truth)
+    moved = 1 / (1 + np.exp(-2.0)) - 0.5  # 0.381 in one of four films
+    assert found["largest"] == pytest.approx(moved, abs=1e-3)
+    assert found["mean"] == pytest.approx(moved / 4, abs=1e-3)
+    assert (found["films"], found["labelled"], found["macro_auc"], found["macro_auc_int8"]) == (4, 2, 1.0, 0.0)
+
+
+def test_a_range_is_the_mean_of_the_films_extremes(home):
+    class Named:
+        name = "abacus"
+
+    ends = np.array([[0, 1], [0, 5], [-3, 0]], np.float32)
+    exact = quantize._Pass(
+        rows=[0], hashes=["b", "a", "c", "d"], logits=np.zeros((4, 1)), ranges={"1": ends, "2": ends}
+    )
+    told = quantize._told(load_model(home / "a"), Named, exact)
+    assert told["ranges"] == {"2": [-1.0, 2.0]}
+    assert (told["films"], told["fingerprint"]) == (3, hashlib.sha256(b"a\nb\nc").hexdigest())
+
+
+def test_films_that_cannot_be_read_are_counted(home, tmp_path):
+    assert quantize_model(options(home, tmp_path / "b")).failed == 1
+    (tmp_path / "broken.png").write_bytes(b"not a film")
+    with pytest.raises(InputError, match="none of 1 films"):
+        quantize_model(QuantizeOptions(model=home / "a", films=tmp_path, output=tmp_path / "c"))
+
+
+def test_the_command_says_what_it_costs(home, tmp_path):
+    given = ["quantize", str(home / "a"), str(home / "films"), "-o", str(tmp_path / "b"), "--json"]
+    done = CliRunner().invoke(main, given)
+    assert done.exit_code == 0, done.stderr
+    assert "max |dp|" in done.stderr
+    assert "its effect on AUC is not known" in done.stderr
+    told = json.loads(done.stdout)
+    assert (told["backend"], set(told["quantization"]["ranges"])) == ("openvino", {"conv2", "conv3", "conv4"})
+    assert len(load_model(home / "a").spec.findings) == len(FINDINGS)

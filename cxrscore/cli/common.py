@@ -139,5 +139,19 @@ workers_option = click.option(
     default=os.cpu_count() or 1,
     help="Threads that read films. [default: all cores]",
 )
+executor_option = click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    help="What keeps the processes busy: local, on this machine; or ray, on a cluster, too.",
+)
+processes_option = click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that compute, each with the models and its share of the cores.",
+)
+address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine alone]")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; errors only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

@@ -13,12 +13,15 @@ from cxrscore.cli.common import (
     FILE,
     FOLDER,
     Bar,
+    address_option,
     complete_plugins,
     device_option,
     ends_with_exit_code,
+    executor_option,
     json_option,
     precision_option,
     print_result,
+    processes_option,
     quiet_option,
     say,
     workers_option,
@@ -69,6 +72,9 @@ from cxrscore.cli.common import (
     is_flag=True,
     help="Write no path or file name, as they often name patients: films go by the SHA-256 of their bytes.",
 )
+@executor_option
+@processes_option
+@address_option
 @click.option("--overwrite", is_flag=True, help="Replace a scores file, or parts, of another run.")
 @device_option
 @precision_option

@@ -22,6 +22,20 @@ LEFT_OPEN = ("backend", "framework", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Told:
+    """What only who has built the models can say of a run.
+
+    tap                of the heat maps, as Scorer.tap
+    golden_difference  as golden_difference returns it
+    """
+
+    framework: str
+    device: str
+    tap: str
+    golden_difference: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A run that is ready to compute.
 
@@ -29,7 +43,8 @@ class Job:
     found        what lies below the folder now
     labels       None, and ``labels_file`` too, where there is no label table
     files        the models, one or more, in the order in which they were named
-    models       the same, built
+    models       the same, built; none where other processes compute
+    told         what one of those has told; None where this one computes
     """
 
     options: ScoreOptions
@@ -40,10 +55,17 @@ class Job:
     files: tuple[ModelFile, ...]
     backend: str
     models: tuple[Model, ...]
+    told: Told | None = None
 
     @property
     def findings(self) -> tuple[str, ...]:
         return self.files[0].spec.findings
+
+    @property
+    def computed_by(self) -> tuple[str, str]:
+        """Framework and device."""
+        one = self.told or self.models[0]
+        return one.framework, one.device
 
     @property
     def preprocessings(self) -> tuple[Preprocessing, ...]:
@@ -58,8 +80,7 @@ class Job:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """All that decides the numbers of a run: two runs that differ in any of it are not mixed."""
-        first = self.models[0]
-        computed = {"backend": self.backend, "framework": first.framework, "device": first.device}
+        computed = dict(zip(LEFT_OPEN, (self.backend, *self.computed_by), strict=True))
         return {**known_inputs(self.options, self.files), **computed}
 
     @property
@@ -126,11 +147,16 @@ def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
     return f"their order differs, number {place + 1} is {one[place]} and {other[place]}"
 
 
-def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms) -> Job:
-    """Reads all that a run needs but the films themselves; raises what is wrong with any of it."""
+def prepare_job(
+    options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, told: Told | None = None
+) -> Job:
+    """Reads all that a run needs but the films themselves; raises what is wrong with any of it.
+
+    told  by another process, which is to compute; None: the models are built here
+    """
     paths = _paths(options, found)
     labels, labels_file = _labels(options, paths)
-    backend = _backend(options, files)
+    backend = chosen_backend(options, files)
     return Job(
         options=options,
         paths=paths,
@@ -139,7 +165,25 @@ def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: Foun
         labels_file=labels_file,
         files=files,
         backend=backend,
-        models=_built(options, files, backend),
+        models=() if told else _built(options, files, backend),
+        told=told,
+    )
+
+
+def worker_job(options: ScoreOptions, paths: tuple[str, ...] = ()) -> Job:
+    """As much of a job as computing its shards takes: the models, built, and the films of the run."""
+    files, nothing = load_models(options), FoundFilms(paths=(), others=0, unreadable=())
+    backend = chosen_backend(options, files)
+    models = _built(options, files, backend)
+    return Job(
+        options=options,
+        paths=paths,
+        found=nothing,
+        labels=None,
+        labels_file=None,
+        files=files,
+        backend=backend,
+        models=models,
     )
 
 
@@ -173,7 +217,7 @@ def _labels(
     return joined, {**file, "matched": len(paths) - joined.unmatched_films}
 
 
-def _backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
+def chosen_backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
     """The backend asked for, else the fastest installed one that can run all models on such a device: one process
     uses one framework."""
     if options.backend is not None:

@@ -24,6 +24,10 @@ class ScoreOptions:
     maps       how many heat maps are kept of each film, of its most probable findings
     thumbnails how many films are kept small, for the report
     any_modality  score DICOM films of other modalities than CR, DX and RG, too
+    workers    processes that decode films, on this machine in all
+    executor   what keeps worker processes busy: "local", on this machine, or one that a plugin brings
+    processes  how many processes compute, each with the models; 1 with the executor "local": this one alone
+    address    of the executor's cluster; None: this machine. Output, films and models then lie where all reach them
     no_paths   no path or file name in the output, as they often name patients: films go by the hash of their bytes
     """
 
@@ -46,6 +50,9 @@ class ScoreOptions:
     any_modality: bool = False
     no_paths: bool = False
     overwrite: bool = False
+    executor: str = "local"
+    processes: int = 1
+    address: str | None = None
     command: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -53,11 +60,18 @@ class ScoreOptions:
             raise InputError("no model is named, wanted at least one to score with")
         if self.views < 0:
             raise InputError(f"views is {self.views}, wanted 1 for the film alone, or more")
+        if self.processes < 1:
+            raise InputError(f"processes is {self.processes}, wanted 1 or more")
 
     @property
     def models(self) -> tuple[Path, ...]:
         """The model files, one or more, in the order in which they were named."""
         return (self.model,) if isinstance(self.model, Path) else self.model
+
+    @property
+    def alone(self) -> bool:
+        """Whether the process that is asked to score does it by itself."""
+        return (self.executor, self.processes, self.address) == ("local", 1, None)
 
     @property
     def means(self) -> bool:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 
 from cxrscore.contract import Floats
-from cxrscore.films import PreparedFilm, stream_films
+from cxrscore.films import Decoders, PreparedFilm, stream_films
 from cxrscore.progress import Progress
 from cxrscore.score.job import Job
 from cxrscore.score.scorer import Scorer
 from cxrscore.scores import HeatMaps, Run, Shard
 
 
-def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> int:
-    """Computes the shards that are not there yet; returns the number of films in them."""
-    wanted = [(k, run.shards[k]) for k in run.pending]
+def compute_shards(
+    run: Run,
+    scorer: Scorer,
+    job: Job,
+    progress: Progress,
+    *,
+    shards: Sequence[int] | None = None,
+    decoders: Decoders | None = None,
+) -> int:
+    """Computes these shards, or those that are not there yet; returns the number of films in them.
+
+    decoders  as of stream_films
+    """
+    wanted = [(k, run.shards[k]) for k in (run.pending if shards is None else shards)]
     paths = [job.paths[row] for _, rows in wanted for row in rows]
     stream = stream_films(
         job.options.films,
@@ -26,6 +37,7 @@ def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> in
         also=job.squares[1:],
         workers=job.options.workers,
         any_modality=job.options.any_modality,
+        decoders=decoders,
     )
     total, done = len(job.paths), len(job.paths) - len(paths)
     progress("scoring", done, total)

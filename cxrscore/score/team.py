@@ -1,0 +1,108 @@
+"""A run whose shards other processes compute, through an executor: both what hands them out and what a worker opens.
+
+A worker writes its shards itself. It works out the run's fingerprint from the models that it has built, and an output
+of another one, such as of another device, is an error: what stands in the run's file holds for every shard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from cxrscore import plugins
+from cxrscore.contract import Work
+from cxrscore.errors import InputError
+from cxrscore.films import Decoders
+from cxrscore.models.bundle import ModelFile
+from cxrscore.progress import Progress, silent
+from cxrscore.score.job import Job, Told, chosen_backend, worker_job
+from cxrscore.score.options import ScoreOptions
+from cxrscore.score.scorer import Scorer, golden_difference, told_of
+from cxrscore.score.shards import compute_shards
+from cxrscore.scores import Run, frozen_films, open_run
+
+Compute = Callable[[int], str]
+
+
+def ask_worker(options: ScoreOptions, files: Sequence[ModelFile]) -> Told:
+    """Has one worker build the models, hold them to their golden logits, and tell what it computes with."""
+    texts: list[str] = []
+    work = _work(options, files, "open_question", items=(0,))
+    executor = plugins.get_executor(options.executor)
+    executor.run(work, lambda _, text: texts.append(text), processes=1, address=options.address)
+    return Told(**json.loads(texts[0]))
+
+
+def open_question(options: Mapping[str, Any]) -> Compute:
+    """What the worker of ask_worker computes: no shard, but a Told as JSON."""
+    job = worker_job(_read(options))
+
+    def compute(item: int) -> str:
+        return json.dumps(asdict(told_of(job, Scorer(job), golden_difference(job))))
+
+    return compute
+
+
+def hand_out(run: Run, job: Job, progress: Progress) -> int:
+    """Has the shards that are not done computed by workers; returns the number of films in them."""
+    pending = run.pending
+    films = sum(len(run.shards[shard]) for shard in pending)
+    total, done = len(job.paths), len(job.paths) - films
+    progress("scoring", done, total)
+
+    def count(shard: int, digest: str) -> None:
+        nonlocal done
+        done += len(run.shards[shard])
+        progress("scoring", done, total)
+
+    work = replace(_work(job.options, job.files, "open_shards", items=pending), is_done=run.done)
+    executor = plugins.get_executor(job.options.executor)
+    executor.run(work, count, processes=job.options.processes, address=job.options.address)
+    return films
+
+
+def open_shards(options: Mapping[str, Any]) -> Compute:
+    """What a worker needs for shards; an item is a shard, its text the SHA-256 of what was written."""
+    own = _read(options)
+    if not own.films.is_dir():
+        raise InputError(f"a worker finds no folder {own.films}; wanted films, models and output where all reach them")
+    if (paths := frozen_films(own.output)) is None:
+        raise InputError(f"a worker finds no parts of {own.output}; wanted the output where all reach it")
+    job = worker_job(own, paths)
+    golden_difference(job)
+    run, scorer = open_run(own.output, paths, job.findings, job.fingerprint), Scorer(job)
+    decoders = Decoders(own.workers, job.squares[0], also=job.squares[1:], any_modality=own.any_modality)
+
+    def compute(shard: int) -> str:
+        compute_shards(run, scorer, job, silent, shards=(shard,), decoders=decoders)
+        return run.digest(shard)
+
+    return compute
+
+
+def _work(options: ScoreOptions, files: Sequence[ModelFile], opener: str, items: tuple[int, ...]) -> Work:
+    workers = options.workers if options.address else max(1, options.workers // options.processes)
+    own = replace(
+        options, backend=chosen_backend(options, files), workers=workers, model=options.models, overwrite=False
+    )
+    arguments = {"options": _written(own)}
+    return Work(items=items, opener=f"{__name__}:{opener}", arguments=arguments, device=options.device)
+
+
+def _written(options: ScoreOptions) -> dict[str, Any]:
+    """JSON-ready. Paths become absolute: a worker may have been started elsewhere."""
+    found: dict[str, Any] = {}
+    for name in (field.name for field in fields(options)):
+        value = getattr(options, name)
+        if isinstance(value, Path):
+            value = str(value.absolute())
+        found[name] = [str(path.absolute()) for path in value] if name == "model" else value
+    return found
+
+
+def _read(options: Mapping[str, Any]) -> ScoreOptions:
+    paths = {name: value and Path(value) for name, value in options.items() if name in ("films", "output", "labels")}
+    return ScoreOptions(**{**options, **paths, "model": tuple(map(Path, options["model"])), "command": ()})

@@ -51,7 +51,7 @@ In bash, `eval "$(_CXRSCORE_COMPLETE=bash_source cxrscore)"` makes the tab key c
 backends; zsh and fish have `zsh_source` and `fish_source`."""
 
 CONTRACT = {
-    "What a hook returns": ("Backend", "Dataset", "Loss", "Metric", "Explainer"),
+    "What a hook returns": ("Backend", "Dataset", "Loss", "Metric", "Explainer", "Executor"),
     "What a backend builds": (
         "Model",
         "Trainable",
@@ -61,11 +61,11 @@ CONTRACT = {
         "Explainable",
         "Differentiable",
     ),
-    "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable"),
+    "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable", "Work"),
 }
 """The public classes of contract.py, in the order in which an author meets them."""
 
-KIT = ("BackendCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases")
+KIT = ("BackendCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases", "ExecutorCases")
 
 SCHEMAS = {
     "model": ("A model file, model.safetensors", ""),

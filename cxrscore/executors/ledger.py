@@ -10,9 +10,9 @@ from cxrscore import errors
 from cxrscore.contract import Work
 from cxrscore.errors import CxrscoreError, WorkerError
 
-TRIES = 3
-"""An item is given up after so many of its workers died: the first may have died of something else, such as a full
-memory or a lost machine."""
+TRIES = 5
+"""An item is given up after so many of its workers died. Most die of something else, such as a lost machine: where
+that befalls one item in a hundred, five times in a row befalls one in 10^10."""
 
 
 class Ledger:
@@ -51,4 +51,4 @@ def _error(answer: Mapping[str, Any]) -> CxrscoreError:
     known = getattr(errors, answer["error"], None)
     if isinstance(known, type) and issubclass(known, CxrscoreError):
         return known(answer["message"])
-    return CxrscoreError(answer["message"])
+    return WorkerError(answer["message"])

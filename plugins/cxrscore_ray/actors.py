@@ -4,7 +4,8 @@ passes through Ray, so that it is enough that it does everything at least once."
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +26,8 @@ STORE = 100 << 20
 class Worker(Opened):
     """What an actor is made of."""
 
-    def __init__(self, threads: int, opener: str, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, path: Sequence[str], threads: int, opener: str, arguments: Mapping[str, Any]) -> None:
+        sys.path += [folder for folder in path if folder not in sys.path]  # so that it finds all that was found here
         for name in THREADS:  # before the framework is imported
             os.environ.setdefault(name, str(threads))
         super().__init__(opener, arguments)
@@ -75,7 +77,7 @@ class _Team:
         self._kind = ray.remote(Worker).options(**options)
 
     def hire(self) -> Any:
-        actor = self._kind.remote(self._cores, self._work.opener, dict(self._work.arguments))
+        actor = self._kind.remote(sys.path, self._cores, self._work.opener, dict(self._work.arguments))
         self._actors.append(actor)
         return actor
 
@@ -105,7 +107,7 @@ def _connected(address: str | None, processes: int) -> Iterator[None]:
     ray._private.worker._worker_logs_enabled = False  # else it tells of dead actors on the standard output
     try:
         ray.init(address or "local", **quiet, **({} if address else own))
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         raise InputError(f"no Ray answers at {address}: {error}") from error
     try:
         yield

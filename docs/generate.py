@@ -32,6 +32,7 @@ ROOT = DOCS.parent
 NOTE = "<!-- Written by docs/generate.py: change what it reads, not this page. -->"
 
 ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "GPUs among which the processes of `--processes` take turns. Unset: all that there are.",
     "CXRSCORE_CACHE": "Folder for downloaded weights and for what training keeps (docs/training.md). Unset: the "
     "platform's user cache folder.",
     "CXRSCORE_MALLOC": "0: the torch backend leaves glibc's allocator as it is. Else, on a CPU, it has it keep freed "
@@ -41,6 +42,7 @@ ENVIRONMENT = {
     "distributions, with commas between. cxrscore's own losses, readers, metrics and explainers always are.",
     "KERAS_BACKEND": "The engine under Keras: tensorflow, torch or jax. Keras reads it, before keras.json.",
     "KERAS_HOME": "Keras' own cache, in which ImageNet weights are looked for, too. Unset: ~/.keras.",
+    "OMP_NUM_THREADS": "Threads of a framework in each process. Unset: its share of the cores.",
 }
 
 COMMANDS = """`-h` or `--help` shows what follows; `cxrscore --version` the version. Every option can also be set in the

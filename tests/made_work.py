@@ -17,13 +17,13 @@ from cxrscore.scores import Run
 
 
 def open_made(output: str, films: int, notes: str) -> Callable[[int], str]:
-    """What a worker opens: it notes its process, and each shard that it computes."""
+    """What a worker opens: it notes its process, and each shard that it begins to compute."""
     run, folder = made_run(Path(output), films), Path(notes)
     (folder / f"worker {os.getpid()}").touch()
 
     def compute(shard: int) -> str:
+        (folder / f"computed {shard} {secrets.token_hex(4)}").touch()  # before, so that none goes uncounted
         run.write(shard, made_shard(run.shards[shard]))
-        (folder / f"computed {shard} {secrets.token_hex(4)}").touch()
         return run.digest(shard)
 
     return compute
@@ -38,7 +38,7 @@ class KilledRun:
 
     kills     how many were killed
     told      how often each shard was told as done
-    computed  how often each was written
+    computed  how often each was begun
     """
 
     def __init__(self, run: Run, notes: Path, every: int, seed: int = 0) -> None:

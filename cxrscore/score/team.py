@@ -6,6 +6,7 @@ of another one, such as of another device, is an error: what stands in the run's
 
 from __future__ import annotations
 
+import atexit
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -75,6 +76,7 @@ def open_shards(options: Mapping[str, Any]) -> Compute:
     golden_difference(job)
     run, scorer = open_run(own.output, paths, job.findings, job.fingerprint), Scorer(job)
     decoders = Decoders(own.workers, job.squares[0], also=job.squares[1:], any_modality=own.any_modality)
+    atexit.register(decoders.close)
 
     def compute(shard: int) -> str:
         compute_shards(run, scorer, job, silent, shards=(shard,), decoders=decoders)

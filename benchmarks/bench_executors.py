@@ -92,13 +92,14 @@ def killed(name: str, processes: int, folder: Path, rows: int, every: int) -> st
         merge(run)
         whole = time.monotonic() - started
     missing, twice = faults(run.output, rows)
+    least = seconds / min(processes, os.cpu_count() or 1)
     again, shards = sum(work.computed.values()) - len(run.shards), len(run.shards)
     same = "identical" if digests(run.output) == wanted else "DIFFERENT"
     return (
         f"{name:<6} {processes} processes, {rows} rows in {shards} shards, {work.kills} kills: {missing} missing, "
         f"{twice} twice, {again} shards again, told once {set(work.told.values()) == {1}}, {same}; parent "
         f"{memory.peak / 2**20:.0f} MiB; shards {took:.1f} s (one process {seconds:.1f} s, "
-        f"{1000 * (took - seconds / processes) / shards:.1f} ms a shard more), with the merge {whole:.1f} s"
+        f"{1000 * (took - least) / shards:.1f} ms a shard more than its part of that), with the merge {whole:.1f} s"
     )
 
 

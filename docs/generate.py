@@ -42,7 +42,6 @@ ENVIRONMENT = {
     "distributions, with commas between. cxrscore's own losses, readers, metrics and explainers always are.",
     "KERAS_BACKEND": "The engine under Keras: tensorflow, torch or jax. Keras reads it, before keras.json.",
     "KERAS_HOME": "Keras' own cache, in which ImageNet weights are looked for, too. Unset: ~/.keras.",
-    "OMP_NUM_THREADS": "Threads of a framework in each process. Unset: its share of the cores.",
 }
 
 COMMANDS = """`-h` or `--help` shows what follows; `cxrscore --version` the version. Every option can also be set in the

@@ -46,16 +46,16 @@ class Bar:
             return
         self._drawn = now
         rate = (done - self._start[1]) / max(now - self._start[0], 1e-9)
-        left = f"{(total - done) / rate:.0f} s left" if rate > 0 else ""
+        left = f"about {_clock((total - done) / rate)} left" if rate > 0 else ""
         full = 24 * done // max(total, 1)
-        line = f"\r{step:<44} [{'#' * full:<24}] {done}/{total}  {rate:.1f}/s  {left:<12}"
+        line = f"\r{step:<44} [{'#' * full:<24}] {done}/{total}  {rate:.1f}/s  {left:<20}"
         self._open = done < total or kind == "epoch"
         click.echo(line, err=True, nl=not self._open)
 
     def line(self, text: str) -> None:
         """A line that stays, in place of the bar if there is one."""
         if self._open:
-            click.echo(f"\r{'':<110}\r", err=True, nl=False)
+            click.echo(f"\r{'':<120}\r", err=True, nl=False)
         self._open = False
         say(text, self._quiet)
 
@@ -63,6 +63,13 @@ class Bar:
         if self._open:
             click.echo("", err=True)
         self._open = False
+
+
+def _clock(seconds: float) -> str:
+    """As minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., None]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from made_models import made_films, made_model
@@ -58,17 +59,32 @@ def test_actors_of_ray_give_the_file_of_one_process(home):
     assert same_but_provenance(home, "ray.h5")
 
 
-@pytest.mark.slow
-def test_a_run_whose_driver_was_killed_goes_on(home):
-    words = [*WORDS, "-o", "killed.h5", "-q", "--processes", "2"]
+def begun(home, output):
+    """A run by two processes that has a shard, and the processes that compute."""
+    words = [*WORDS, "-o", output, "-q", "--processes", "2"]
     driver = subprocess.Popen(words, cwd=home, env=SINGLE, stderr=subprocess.DEVNULL)
-    parts, deadline = home / "killed.h5.parts", time.monotonic() + 120
+    parts, deadline = home / f"{output}.parts", time.monotonic() + 120
     while driver.poll() is None and time.monotonic() < deadline and not list(parts.glob("s*.h5")):
         time.sleep(0.001)
+    return driver, [int(child) for child in Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+def test_a_run_whose_driver_was_killed_goes_on(home):
+    driver, _ = begun(home, "killed.h5")
     os.kill(driver.pid, signal.SIGKILL)
     assert driver.wait() == -signal.SIGKILL, "the run was over before it could be killed"
     assert 0 < score(home, "killed.h5", "--processes", "2")["computed"] < 301
     assert same_but_provenance(home, "killed.h5")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_processes(home):
+    driver, workers = begun(home, "stopped.h5")
+    assert len(workers) == 2
+    os.kill(driver.pid, signal.SIGINT)
+    assert driver.wait(timeout=60) == 130
+    assert [worker for worker in workers if Path(f"/proc/{worker}").exists()] == []
 
 
 def test_errors_of_workers_end_the_run_as_their_own(home):

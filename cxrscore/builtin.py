@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from cxrscore.contract import Dataset, Explainer, Loss, Metric, hookimpl
+from cxrscore.contract import Dataset, Executor, Explainer, Loss, Metric, hookimpl
+from cxrscore.executors import executors
 from cxrscore.explainers import explainers
 from cxrscore.labels import datasets
 from cxrscore.losses import losses
@@ -27,3 +28,8 @@ def cxrscore_metrics() -> Sequence[Metric]:
 @hookimpl
 def cxrscore_explainers() -> Sequence[Explainer]:
     return explainers
+
+
+@hookimpl
+def cxrscore_executors() -> Sequence[Executor]:
+    return executors

@@ -10,11 +10,12 @@ from typing import Any
 
 from cxrscore.contract import Backend
 from cxrscore.errors import InputError
-from cxrscore.plugins import get_backend, get_explainer, get_loss, get_metric, registry
+from cxrscore.plugins import get_backend, get_executor, get_explainer, get_loss, get_metric, registry
 from cxrscore.progress import Progress, silent
 from cxrscore.testing import (
     BackendCases,
     DatasetCases,
+    ExecutorCases,
     ExplainerCases,
     LossCases,
     MetricCases,
@@ -35,6 +36,7 @@ _KINDS: dict[str, tuple[Callable[[str], Any], type[Cases]]] = {
     "loss": (get_loss, LossCases),
     "metric": (get_metric, MetricCases),
     "explainer": (get_explainer, ExplainerCases),
+    "executor": (get_executor, ExecutorCases),
 }
 
 

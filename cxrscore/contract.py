@@ -36,6 +36,7 @@ from cxrscore.spec import Head as Head
 from cxrscore.spec import ModelSpec as ModelSpec
 from cxrscore.spec import Normalize as Normalize
 from cxrscore.spec import TrainablePart as TrainablePart
+from cxrscore.work import Work as Work
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 """Lowest and highest value that is kept apart of what enters a convolution, by the name of its layer."""
@@ -306,8 +307,31 @@ class Explainer:
             raise InputError(f"explainer {self.name!r} needs exactly one of from_parts and from_scores")
 
 
+class Executor(Protocol):
+    """A way to keep several processes busy, as cxrscore_executors describes it. Importing it imports no engine."""
+
+    name: str
+    summary: str
+    requires: tuple[str, ...]
+    install: str
+    """Both as of a Backend."""
+
+    def run(self, work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None = None) -> None:
+        """Has every item computed, in so many worker processes besides this one, and returns then.
+
+        done     called in this thread, for each item once, with its number and the text that compute returned ("" where
+                 the worker stored the item, and died before it could say so)
+        address  of a cluster; None: this machine. An InputError where the executor knows no clusters.
+
+        An error of a worker is raised here with its message, a CxrscoreError as what it is. The item of a worker that
+        died is given out again unless it is done by now; after a few such deaths of its workers, WorkerError. However
+        this ends, no worker goes on.
+        """
+        ...
+
+
 class Hooks:
-    """The five hooks. All are called once a process, when any plugin is first asked for; each takes nothing and
+    """The six hooks. All are called once a process, when any plugin is first asked for; each takes nothing and
     returns a sequence of descriptors."""
 
     @hookspec
@@ -333,4 +357,9 @@ class Hooks:
     @hookspec
     def cxrscore_explainers(self) -> Sequence[Explainer]:
         """Heat maps. Used by ``score``."""
+        raise NotImplementedError
+
+    @hookspec
+    def cxrscore_executors(self) -> Sequence[Executor]:
+        """Ways to use several processes or machines. Used by ``score``."""
         raise NotImplementedError

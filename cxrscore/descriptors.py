@@ -32,6 +32,7 @@ KINDS = {
     "cxrscore_losses": "loss",
     "cxrscore_metrics": "metric",
     "cxrscore_explainers": "explainer",
+    "cxrscore_executors": "executor",
 }
 """What one descriptor of each hook is called."""
 
@@ -53,6 +54,13 @@ HOOKS: dict[str, dict[str, _Fit]] = {
         "summary": _TEXT,
         "from_parts": _MAYBE_FUNCTION,
         "from_scores": _MAYBE_FUNCTION,
+    },
+    "cxrscore_executors": {
+        "name": _NAME,
+        "summary": _TEXT,
+        "requires": _TEXTS,
+        "install": _TEXT,
+        "run": _FUNCTION,
     },
 }
 """The hooks, and the attributes that their descriptors must have, with what they must be."""

@@ -66,6 +66,10 @@ class BackendUnavailableError(CxrscoreError):
     exit_code = 6
 
 
+class WorkerError(CxrscoreError):
+    """A worker process died, again and again on the same work, or failed by a fault of the program."""
+
+
 class WriteError(CxrscoreError):
     """An output could not be written; nothing was left half-written."""
 

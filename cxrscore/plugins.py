@@ -21,9 +21,12 @@ from typing import Any, Literal, cast
 
 import pluggy
 
-from cxrscore.contract import GROUP, Backend, Dataset, Explainer, Hooks, Loss, Metric, Parallel
+from cxrscore.contract import GROUP, Backend, Dataset, Executor, Explainer, Hooks, Loss, Metric, Parallel
 from cxrscore.descriptors import HOOKS, KINDS, check_descriptors
 from cxrscore.errors import BackendUnavailableError, CxrscoreError, InputError
+
+NEEDY = ("cxrscore_backends", "cxrscore_executors")
+"""Hooks whose descriptors name modules that they require."""
 
 State = Literal["ok", "broken", "left out", "name taken", "unavailable"]
 
@@ -33,7 +36,7 @@ class Plugin:
     """One entry point and what became of it.
 
     state   "ok"; "left out" by CXRSCORE_PLUGINS; "broken", it could not be loaded; "name taken", another plugin has
-            its name, or those of all it brings; "unavailable", all it brings are backends without their framework
+            its name, or those of all it brings; "unavailable", all it brings lacks a module that it requires
     reason  why it is not ok, or what of it cannot be used; else ""
     """
 
@@ -132,7 +135,7 @@ class Registry:
             plugin.provides[caller.name] = check_descriptors(caller.name, implementation.function())
 
     def _note_unusable(self, plugin: Plugin) -> None:
-        """Notes what of a loaded plugin cannot be used: names that others have, backends without their framework."""
+        """Notes what of a loaded plugin cannot be used: names that others have, what lacks a module it requires."""
         notes: list[tuple[State, str]] = []
         for hook, descriptor in _each(plugin):
             kind = KINDS[hook]
@@ -140,8 +143,8 @@ class Registry:
             if len(owners) > 1:
                 first, second = owners[0].distribution, plugin.distribution
                 notes.append(("name taken", _two_of_one_name(kind, descriptor.name, first, second)))
-            elif hook == "cxrscore_backends" and missing_modules(descriptor):
-                notes.append(("unavailable", _lacks_modules(descriptor)))
+            elif hook in NEEDY and missing_modules(descriptor):
+                notes.append(("unavailable", _lacks_modules(kind, descriptor)))
         plugin.reason = " ".join(reason for _, reason in notes)
         if notes and len(notes) == len(list(_each(plugin))):
             plugin.state = notes[0][0]
@@ -256,26 +259,35 @@ def registry() -> Registry:
     return Registry(metadata.entry_points(group=GROUP))
 
 
-def missing_modules(backend: Backend) -> list[str]:
-    """Modules that the backend requires and that are not installed; imports none of them."""
-    return [name for name in backend.requires if not _is_installed(name.partition(".")[0])]
+def missing_modules(descriptor: Backend | Executor) -> list[str]:
+    """Modules that a backend or executor requires and that are not installed; imports none of them."""
+    return [name for name in descriptor.requires if not _is_installed(name.partition(".")[0])]
 
 
 def _is_installed(module: str) -> bool:
     return sys.modules.get(module) is not None or util.find_spec(module) is not None
 
 
-def _lacks_modules(backend: Backend) -> str:
-    missing = ", ".join(missing_modules(backend))
-    return f"backend {backend.name!r} needs {missing}, which is not installed. Install it with: {backend.install}"
+def _lacks_modules(kind: str, descriptor: Backend | Executor) -> str:
+    missing = ", ".join(missing_modules(descriptor))
+    return f"{kind} {descriptor.name!r} needs {missing}, which is not installed. Install it with: {descriptor.install}"
 
 
 def get_backend(name: str) -> Backend:
     """The backend of that name; BackendUnavailableError if unknown, broken, or without its framework."""
-    backend = cast(Backend, registry().get("cxrscore_backends", "backend", name, BackendUnavailableError))
-    if missing_modules(backend):
-        raise BackendUnavailableError(_lacks_modules(backend))
-    return backend
+    return cast(Backend, _get_whole("cxrscore_backends", name))
+
+
+def get_executor(name: str) -> Executor:
+    """The executor of that name; BackendUnavailableError if unknown, broken, or without its engine."""
+    return cast(Executor, _get_whole("cxrscore_executors", name))
+
+
+def _get_whole(hook: str, name: str) -> Any:
+    found = registry().get(hook, KINDS[hook], name, BackendUnavailableError)
+    if missing_modules(found):
+        raise BackendUnavailableError(_lacks_modules(KINDS[hook], found))
+    return found
 
 
 def available_backends() -> dict[str, Backend]:

@@ -33,6 +33,7 @@ NOTE = "<!-- Written by docs/generate.py: change what it reads, not this page. -
 
 ENVIRONMENT = {
     "AWS_CHECKSUM_ALGORITHM": "The checksum that goes along with an upload to s3://. Unset: sha256.",
+    "CUDA_VISIBLE_DEVICES": "GPUs among which the processes of `--processes` take turns. Unset: all that there are.",
     "CXRSCORE_CACHE": "Folder for downloaded weights and for what training keeps (docs/training.md). Unset: the "
     "platform's user cache folder.",
     "CXRSCORE_MALLOC": "0: the torch backend leaves glibc's allocator as it is. Else, on a CPU, it has it keep freed "
@@ -56,15 +57,15 @@ In bash, `eval "$(_CXRSCORE_COMPLETE=bash_source cxrscore)"` makes the tab key c
 backends; zsh and fish have `zsh_source` and `fish_source`."""
 
 CONTRACT = {
-    "What a hook returns": ("Backend", "Quantizing", "Dataset", "Loss", "Metric", "Explainer"),
+    "What a hook returns": ("Backend", "Quantizing", "Dataset", "Loss", "Metric", "Explainer", "Executor"),
     "What a backend builds": ("Model", "Trainable", "TrainableModel", "Embeds", "Embedding", "Levels", "Divided"),
     "What its models may tell": ("Explainable", "Differentiable", "Measuring"),
     "Several processes": ("Parallel", "Group"),
-    "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable"),
+    "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable", "Work"),
 }
 """The public classes of contract.py, in the order in which an author meets them."""
 
-KIT = ("BackendCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases")
+KIT = ("BackendCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases", "ExecutorCases")
 
 SCHEMAS = {
     "model": ("A model file, model.safetensors", ""),

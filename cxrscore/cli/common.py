@@ -72,16 +72,16 @@ class Bar:
             return
         self._drawn = now
         rate = (done - self._start[1]) / max(now - self._start[0], 1e-9)
-        left = f"{(total - done) / rate:.0f} s left" if rate > 0 else ""
+        left = f"about {_clock((total - done) / rate)} left" if rate > 0 else ""
         full = 24 * done // max(total, 1)
-        line = f"\r{step:<44} [{'#' * full:<24}] {done}/{total}  {rate:.1f}/s  {left:<12}"
+        line = f"\r{step:<44} [{'#' * full:<24}] {done}/{total}  {rate:.1f}/s  {left:<20}"
         self._open = done < total or kind == "epoch"
         click.echo(line, err=True, nl=not self._open)
 
     def line(self, text: str) -> None:
         """A line that stays, in place of the bar if there is one."""
         if self._open:
-            click.echo(f"\r{'':<110}\r", err=True, nl=False)
+            click.echo(f"\r{'':<120}\r", err=True, nl=False)
         self._open = False
         say(text, self._quiet)
 
@@ -89,6 +89,13 @@ class Bar:
         if self._open:
             click.echo("", err=True)
         self._open = False
+
+
+def _clock(seconds: float) -> str:
+    """As minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -176,5 +183,19 @@ workers_option = click.option(
     default=default_workers,
     help="Processes, and threads, that read films. [default: one a core, up to 32]",
 )
+executor_option = click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    help="What keeps the processes busy: local, on this machine; or ray, on a cluster, too.",
+)
+processes_option = click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that compute, each with the models and its share of the cores.",
+)
+address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine alone]")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; errors only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

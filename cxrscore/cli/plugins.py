@@ -47,7 +47,8 @@ def plugins(as_json: bool) -> None:
 def check(name: str | None, table: Path | None, model: Path | None, as_json: bool, **options: Any) -> int:
     """Put a plugin through the conformance kit, or compare backends on a model.
 
-    NAME is a backend, or dataset:NAME, loss:NAME, metric:NAME, explainer:NAME. The exit code is 5 if a case fails.
+    NAME is a backend, or dataset:NAME, loss:NAME, metric:NAME, explainer:NAME, executor:NAME. The exit code is 5 if a
+    case fails.
 
     \b
       cxrscore check torch

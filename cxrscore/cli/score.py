@@ -15,11 +15,14 @@ from cxrscore.cli.common import (
     FOLDER,
     FOLDER_OR_URL,
     Bar,
+    address_option,
     complete_plugins,
     device_option,
     ends_with_exit_code,
+    executor_option,
     json_option,
     print_result,
+    processes_option,
     quiet_option,
     say,
     score_precision_option,
@@ -85,6 +88,9 @@ if TYPE_CHECKING:
     metavar="i/n",
     help="Score only the i-th of n shares of the films, from 1. -o is then a part: `cxrscore merge` joins the parts.",
 )
+@executor_option
+@processes_option
+@address_option
 @click.option("--overwrite", is_flag=True, help="Replace a scores file, or parts, of another run.")
 @click.option(
     "--scratch",

@@ -2,6 +2,7 @@
 
 from cxrscore.films.augment import Augmentation, augment
 from cxrscore.films.decode import decode_film, film_digest, read_bytes, read_film
+from cxrscore.films.decoders import Decoders
 from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.find import FoundFilms, find_films, require_films
 from cxrscore.films.prepared import PreparedFilm
@@ -11,6 +12,7 @@ from cxrscore.films.stream import stream_films
 
 __all__ = [
     "Augmentation",
+    "Decoders",
     "Film",
     "FilmStore",
     "FoundFilms",

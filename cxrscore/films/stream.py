@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 
 from cxrscore.errors import InputError
@@ -24,19 +25,33 @@ def stream_films(
     workers: int,
     ahead: int = 32,
     any_modality: bool = False,
+    decoders: Decoders | None = None,
 ) -> Generator[PreparedFilm]:
     """The films at `paths` below `folder`, in that order, each decoded once, by one of `workers` processes; `also`
     are further preprocessings that squares are wanted by.
 
     At most `ahead` films are decoded or waiting besides the one in use, however many there are. A stream that is
-    left before its end cancels what is not yet begun. Raises InputError unless workers and ahead are at least 1, and
-    where a store elsewhere has ceased to answer.
+    left before its end cancels what is not yet begun. `decoders`, made for the same preprocessings, are used and left
+    open, so that streams one after the other start no processes of their own. Raises InputError unless workers and
+    ahead are at least 1, and where a store elsewhere has ceased to answer.
     """
     if workers < 1 or ahead < 1:
         raise InputError(f"workers {workers} and ahead {ahead}, wanted at least 1 of each")
-    decoders = Decoders(min(workers, len(paths)), preprocessing, also=also, any_modality=any_modality)
-    stream = _stream([folder / path for path in paths], decoders, workers, ahead)
+    files = [folder / path for path in paths]
+    if decoders is not None:
+        stream = _stream(files, decoders, workers, ahead)
+    else:
+        own = Decoders(min(workers, len(paths)), preprocessing, also=also, any_modality=any_modality)
+        stream = _closing(own, _stream(files, own, workers, ahead))
     return answering(stream, folder) if isinstance(folder, RemotePath) else stream
+
+
+def _closing(decoders: Decoders, stream: Generator[PreparedFilm]) -> Generator[PreparedFilm]:
+    try:
+        with closing(stream):
+            yield from stream
+    finally:
+        decoders.close()
 
 
 def _stream(files: Sequence[Place], decoders: Decoders, workers: int, ahead: int) -> Generator[PreparedFilm]:
@@ -50,4 +65,3 @@ def _stream(files: Sequence[Place], decoders: Decoders, workers: int, ahead: int
             yield prepared
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        decoders.close()

@@ -12,12 +12,13 @@ from cxrscore.progress import Progress, silent
 from cxrscore.remote import RemotePath
 from cxrscore.score.closing import merge_shards, provenance_of, unread
 from cxrscore.score.elsewhere import score_elsewhere
-from cxrscore.score.job import LEFT_OPEN, known_inputs, load_models, prepare_job
+from cxrscore.score.job import LEFT_OPEN, Job, Told, known_inputs, load_models, prepare_job
 from cxrscore.score.listing import new_listing
 from cxrscore.score.options import ScoreOptions, ScoreResult
-from cxrscore.score.scorer import Scorer, golden_difference
+from cxrscore.score.scorer import Scorer, golden_difference, told_of
 from cxrscore.score.shards import compute_shards
-from cxrscore.scores import Manifest, Share, finished_claim, open_run, read_films
+from cxrscore.score.team import ask_worker, hand_out
+from cxrscore.scores import Manifest, Run, Share, finished_claim, open_run, read_films
 
 __all__ = ["ScoreOptions", "ScoreResult", "Share", "score_films"]
 
@@ -32,22 +33,24 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
         return _nothing(options, files, options.share, len(found.paths))
     if backend := _finished_by(options, files, found):
         return _result(options, files, found, 0, started, backend)
-    job = prepare_job(options, files, found)
+    job = prepare_job(options, files, found, None if options.alone else ask_worker(options, files))
     files = job.files  # the tensors are the backend's now, and are not kept twice
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
     if not run.complete:
-        difference, scorer = golden_difference(job), Scorer(job)
-        computed = compute_shards(run, scorer, job, progress)
-        provenance = provenance_of(
-            job,
-            tap=scorer.tap(),
-            golden_difference=difference,
-            computed=computed,
-            seconds=time.monotonic() - started,
-        )
+        computed, told = _computed(run, job, progress)
+        provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
         merge_shards(run, job, provenance)
     return _result(options, files, found, computed, started, job.backend, job.changes)
+
+
+def _computed(run: Run, job: Job, progress: Progress) -> tuple[int, Told]:
+    """Computes all shards that are not done; returns the number of films in them, and by whom."""
+    if job.told:
+        return hand_out(run, job, progress), job.told
+    difference, scorer = golden_difference(job), Scorer(job)
+    computed = compute_shards(run, scorer, job, progress)
+    return computed, told_of(job, scorer, difference)
 
 
 def _finished_by(options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms) -> str | None:

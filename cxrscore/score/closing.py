@@ -17,7 +17,7 @@ from cxrscore.contract import Floats
 from cxrscore.films import FoundFilms, Status, stream_films, thumbnail
 from cxrscore.labels import JoinedLabels
 from cxrscore.models.bundle import ModelFile
-from cxrscore.score.job import Job, known_inputs
+from cxrscore.score.job import Job, Told, known_inputs
 from cxrscore.score.options import ScoreOptions
 from cxrscore.scores import (
     SPLITS,
@@ -124,9 +124,7 @@ def _shown(job: Job, prob: Floats, truth: Floats) -> list[int]:
     return [int(row) - first for row in own.rows]
 
 
-def provenance_of(
-    job: Job, *, tap: str, golden_difference: float | None, computed: int, seconds: float
-) -> dict[str, Any]:
+def provenance_of(job: Job, told_by: Told, *, computed: int, seconds: float) -> dict[str, Any]:
     """Where the numbers come from, as schemas/scores.schema.json says."""
     told: dict[str, Any] = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -137,15 +135,15 @@ def provenance_of(
         "films_per_second": round(computed / max(seconds, 1e-9), 3),
         "backend": {
             "name": job.backend,
-            "framework": job.models[0].framework,
-            "device": job.models[0].device,
+            "framework": told_by.framework,
+            "device": told_by.device,
             "precision": job.options.precision,
             "batch_size": job.options.batch_size,
-            "golden_difference": golden_difference,
+            "golden_difference": told_by.golden_difference,
         },
         "models": [{"file": file.path.name, "sha256": file.sha256, "document": _document(file)} for file in job.files],
         "views": known_inputs(job.options, job.files)["views"],
-        "explainer": {"name": job.options.explainer, "tap": tap},
+        "explainer": {"name": job.options.explainer, "tap": told_by.tap},
         "films": {
             "folder": job.options.films.name,
             "found": len(job.paths),

@@ -24,6 +24,20 @@ LEFT_OPEN = ("backend", "framework", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Told:
+    """What only who has built the models can say of a run.
+
+    tap                of the heat maps, as Scorer.tap
+    golden_difference  as golden_difference returns it
+    """
+
+    framework: str
+    device: str
+    tap: str
+    golden_difference: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A run that is ready to compute.
 
@@ -32,7 +46,8 @@ class Job:
     labels       of all films of the run, whatever share of it is scored; None, and ``labels_file`` too, where there is
                  no label table
     files        the models, one or more, in the order in which they were named, without their tensors
-    models       the same, built
+    models       the same, built; none where other processes compute
+    told         what one of those has told; None where this one computes
     """
 
     options: ScoreOptions
@@ -43,6 +58,7 @@ class Job:
     files: tuple[ModelFile, ...]
     backend: str
     models: tuple[Model, ...]
+    told: Told | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -52,6 +68,12 @@ class Job:
     @property
     def findings(self) -> tuple[str, ...]:
         return self.files[0].spec.findings
+
+    @property
+    def computed_by(self) -> tuple[str, str]:
+        """Framework and device."""
+        one = self.told or self.models[0]
+        return one.framework, one.device
 
     @property
     def preprocessings(self) -> tuple[Preprocessing, ...]:
@@ -66,8 +88,7 @@ class Job:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """All that decides the numbers of a run: two runs that differ in any of it are not mixed."""
-        first = self.models[0]
-        computed = {"backend": self.backend, "framework": first.framework, "device": first.device}
+        computed = dict(zip(LEFT_OPEN, (self.backend, *self.computed_by), strict=True))
         return {**known_inputs(self.options, self.files), **self.listing.inputs, **computed}
 
     @property
@@ -117,17 +138,39 @@ def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
     return f"their order differs, number {place + 1} is {one[place]} and {other[place]}"
 
 
-def prepare_job(options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms) -> Job:
-    """Reads all that a run needs but the films themselves; raises what is wrong with any of it."""
+def prepare_job(
+    options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, told: Told | None = None
+) -> Job:
+    """Reads all that a run needs but the films themselves; raises what is wrong with any of it.
+
+    told  by another process, which is to compute; None: the models are built here
+    """
     listing = listing_of(options, found)
     labels, labels_file = _labels(options, listing)
-    backend = _backend(options, files)
+    backend = chosen_backend(options, files)
     return Job(
         options=options,
         listing=listing,
         found=found,
         labels=labels,
         labels_file=labels_file,
+        files=tuple(replace(file, tensors={}) for file in files),
+        backend=backend,
+        models=() if told else _built(options, files, backend),
+        told=told,
+    )
+
+
+def worker_job(options: ScoreOptions, listing: Listing) -> Job:
+    """As much of a job as computing its shards takes: the models, built, and the films of the run."""
+    files, nothing = load_models(options), FoundFilms(paths=(), others=0, unreadable=())
+    backend = chosen_backend(options, files)
+    return Job(
+        options=options,
+        listing=listing,
+        found=nothing,
+        labels=None,
+        labels_file=None,
         files=tuple(replace(file, tensors={}) for file in files),
         backend=backend,
         models=_built(options, files, backend),
@@ -158,7 +201,7 @@ def _beside(films: Place) -> Place | None:
     return table if remote_exists(table) else None
 
 
-def _backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
+def chosen_backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
     """The backend asked for, else the fastest installed one that can run all models on such a device: one process
     uses one framework."""
     if options.backend is not None:

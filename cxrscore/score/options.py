@@ -37,6 +37,10 @@ class ScoreOptions:
     share      score only this share of the films, into a part that merge_scores joins with those of the other shares;
                None: all of them
     scratch    folder for what is to be uploaded, while it is made; None: one in the cache
+    workers    processes that decode films, on this machine in all
+    executor   what keeps worker processes busy: "local", on this machine, or one that a plugin brings
+    processes  how many processes compute, each with the models; 1 with the executor "local": this one alone
+    address    of the executor's cluster; None: this machine. Output, films and models then lie where all reach them
     no_paths   no path or file name in the output, as they often name patients: films go by the hash of their bytes
     """
 
@@ -61,6 +65,9 @@ class ScoreOptions:
     share: Share | None = None
     overwrite: bool = False
     scratch: Path | None = None
+    executor: str = "local"
+    processes: int = 1
+    address: str | None = None
     command: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -71,6 +78,8 @@ class ScoreOptions:
             raise InputError("no model is named, wanted at least one to score with")
         if self.views < 0:
             raise InputError(f"views is {self.views}, wanted 1 for the film alone, or more")
+        if self.processes < 1:
+            raise InputError(f"processes is {self.processes}, wanted 1 or more")
 
     @property
     def models(self) -> tuple[Path, ...]:
@@ -83,6 +92,11 @@ class ScoreOptions:
         if isinstance(self.output, RemotePath):
             raise InputError(f"{self.output} is no file on disk")
         return self.output
+
+    @property
+    def alone(self) -> bool:
+        """Whether the process that is asked to score does it by itself."""
+        return (self.executor, self.processes, self.address) == ("local", 1, None)
 
     @property
     def means(self) -> bool:

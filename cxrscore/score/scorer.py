@@ -15,7 +15,7 @@ from cxrscore.explainers import explain
 from cxrscore.films import Pixels, PreparedFilm, resize_maps, to_unit
 from cxrscore.models.bundle import ModelFile
 from cxrscore.models.output import Output, mean_logits, mean_probabilities
-from cxrscore.score.job import Job
+from cxrscore.score.job import Job, Told
 from cxrscore.score.views import view_of
 from cxrscore.testing.golden import check_golden, golden_drift
 
@@ -202,6 +202,12 @@ def golden_difference(job: Job) -> float | None:
     bf16 rounds more than any file allows, and is not held to it."""
     found = [_golden_difference(job, file, model) for file, model in zip(job.files, job.models, strict=True)]
     return max((one for one in found if one is not None), default=None)
+
+
+def told_of(job: Job, scorer: Scorer, golden_difference: float | None) -> Told:
+    """What there is to tell by who has built the models."""
+    framework, device = job.computed_by
+    return Told(framework=framework, device=device, tap=scorer.tap(), golden_difference=golden_difference)
 
 
 def _golden_difference(job: Job, file: ModelFile, model: Model) -> float | None:

@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cxrscore.films import Film, PreparedFilm, stream_films
+from cxrscore.films import Decoders, Film, PreparedFilm, stream_films
 from cxrscore.progress import Progress
 from cxrscore.score.job import Job
 from cxrscore.score.scorer import Scored, Scorer
@@ -33,12 +33,22 @@ AHEAD = 32
 """Films decoded or being decoded ahead of the batch that is put together, at least."""
 
 
-def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> int:
-    """Computes the shards that are not there yet; returns the number of films in them.
+def compute_shards(
+    run: Run,
+    scorer: Scorer,
+    job: Job,
+    progress: Progress,
+    *,
+    shards: Sequence[int] | None = None,
+    decoders: Decoders | None = None,
+) -> int:
+    """Computes these shards, or those that are not there yet; returns the number of films in them.
+
+    decoders  as of stream_films
 
     A run that is stopped first writes the shard that is ready, then ends its threads and processes.
     """
-    wanted = [(k, run.shards[k]) for k in run.pending]
+    wanted = [(k, run.shards[k]) for k in (run.pending if shards is None else shards)]
     paths = [job.paths[row] for _, rows in wanted for row in rows]
     stream = stream_films(
         job.options.films,
@@ -48,6 +58,7 @@ def compute_shards(run: Run, scorer: Scorer, job: Job, progress: Progress) -> in
         workers=job.options.workers,
         ahead=max(AHEAD, 2 * job.options.workers, job.options.batch_size),
         any_modality=job.options.any_modality,
+        decoders=decoders,
     )
     total, done = len(job.paths), len(job.paths) - len(paths)
     progress("scoring", done, total)

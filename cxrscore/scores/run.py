@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.files import locked, write_whole
+from cxrscore.files import locked, sha256_of, write_whole
 from cxrscore.files.atomic import cannot_write, settle, sync
 from cxrscore.scores.checks import check_fit, check_ranges
 from cxrscore.scores.columns import encode
@@ -74,6 +74,13 @@ class Run:
         except WriteError:
             if not self.complete:  # else another worker did the rest, merged, and cleared the folder away
                 raise
+
+    def digest(self, shard: int) -> str:
+        """SHA-256 of the file of a shard; "" where there is none, as it is not done, or merged already."""
+        try:
+            return sha256_of(self._path(shard))
+        except FileNotFoundError:
+            return ""
 
     def read_columns(self, shard: int, *paths: str) -> dict[str, Array]:
         """These columns of a shard that is done, by path, without the others; errors as read."""

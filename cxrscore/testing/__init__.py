@@ -20,6 +20,7 @@ from cxrscore.testing.backend_settings import SettingsCases
 from cxrscore.testing.backend_training import TrainingCases
 from cxrscore.testing.cases import Case, Outcome, cases, run_cases
 from cxrscore.testing.dataset_cases import DatasetCases
+from cxrscore.testing.executor_cases import ExecutorCases
 from cxrscore.testing.explainer_cases import ExplainerCases
 from cxrscore.testing.loss_cases import LossCases
 from cxrscore.testing.metric_cases import MetricCases
@@ -46,6 +47,7 @@ __all__ = [
     "BackendCases",
     "Case",
     "DatasetCases",
+    "ExecutorCases",
     "ExplainerCases",
     "LossCases",
     "MetricCases",

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cxrscore.cli.common import Bar, ends_with_exit_code
+from cxrscore.cli.common import Bar, _clock, ends_with_exit_code
 from cxrscore.errors import LeakError, OtherProcessError
 
 
@@ -50,3 +50,14 @@ def test_elsewhere_than_on_a_terminal_only_lines_are_shown_and_nothing_if_quiet(
         bar.line("a line")
         bar.close()
         assert capsys.readouterr().err == told
+
+
+def test_time_that_is_left_is_told_as_a_clock_does(capsys, monkeypatch):
+    assert [_clock(seconds) for seconds in (0.4, 59.6, 3599, 36061)] == ["0:00", "1:00", "59:59", "10:01:01"]
+    now = iter([0.0, 0.0, 10.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    bar = Bar(quiet=False)
+    bar("scoring", 64, 1000)
+    bar("scoring", 164, 1000)
+    assert capsys.readouterr().err.rstrip().endswith("164/1000  10.0/s  about 1:24 left")

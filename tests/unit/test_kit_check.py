@@ -70,7 +70,11 @@ def test_a_backend_that_builds_nothing_has_a_report_all_the_same(backend):
     [
         ("nope", BackendUnavailableError, "no backend is called 'nope'"),
         ("loss:nope", InputError, "no loss is called 'nope'"),
-        ("film:x", InputError, "'film' is no kind of plugin; there is: backend, dataset, loss, metric, explainer"),
+        (
+            "film:x",
+            InputError,
+            "'film' is no kind of plugin; there is: backend, dataset, loss, metric, explainer, executor",
+        ),
         ("dataset:nih", InputError, "--table FILE"),
     ],
 )

@@ -132,12 +132,12 @@ def test_a_missing_framework_is_told_without_importing_it(plugin):
         Registry([]).get("cxrscore_backends", "backend", "far", BackendUnavailableError)
 
 
-@pytest.mark.parametrize("name", ["cxrscore_torch", "cxrscore_keras", "cxrscore_openvino"])
+@pytest.mark.parametrize("name", ["cxrscore_torch", "cxrscore_keras", "cxrscore_openvino", "cxrscore_ray"])
 def test_our_own_hooks_import_no_framework(name):
     before = set(sys.modules)
     importlib.import_module(name)
     new = {module.split(".")[0] for module in set(sys.modules) - before}
-    assert not new & {"torch", "keras", "tensorflow", "jax", "openvino"}
+    assert not new & {"torch", "keras", "tensorflow", "jax", "openvino", "ray"}
 
 
 def named(name, speed, architectures=("tinycnn",)):

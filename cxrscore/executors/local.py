@@ -1,0 +1,149 @@
+"""Worker processes on this machine, each with a model of its own and its share of the cores."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import selectors
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from cxrscore.contract import Work
+from cxrscore.errors import InputError
+from cxrscore.executors.ledger import Ledger
+from cxrscore.files.atomic import write_all
+
+COMMAND = (sys.executable, "-m", "cxrscore.executors.worker")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+"""Variables that say how many threads a library starts; they must be set before it is imported. Those that the user
+has set stay as they are."""
+
+
+class LocalExecutor:
+    """Starts workers anew when they die."""
+
+    name = "local"
+    summary = "worker processes on this machine, each with its share of the cores and one of the GPUs"
+    requires: tuple[str, ...] = ()
+    install = "pip install cxrscore"
+
+    def run(self, work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None = None) -> None:
+        if address is not None:
+            raise InputError(f"executor 'local' runs on this machine alone, and takes no address such as {address!r}")
+        ledger = Ledger(work, done)
+        workers = [_Worker(number, processes, work) for number in range(min(processes, len(work.items)))]
+        with selectors.DefaultSelector() as answers:
+            try:
+                _run(workers, ledger, answers)
+            finally:
+                for worker in workers:
+                    worker.close()
+
+
+def _run(workers: list[_Worker], ledger: Ledger, answers: selectors.BaseSelector) -> None:
+    """Keeps every worker at work until all items are done."""
+    idle = list(workers)
+    while True:
+        while idle and (item := ledger.take()) is not None:
+            worker = idle.pop()
+            answers.register(worker.give(item), selectors.EVENT_READ, worker)
+        if not answers.get_map():
+            return
+        for key, _ in answers.select():
+            answers.unregister(key.fileobj)
+            key.data.settle(ledger)
+            idle.append(key.data)
+
+
+class _Worker:
+    """One process, started when first needed and anew after it is gone, and the item it has in hand."""
+
+    def __init__(self, number: int, processes: int, work: Work) -> None:
+        self._cores, self._device = _cores(number, processes), _device(number, work.device)
+        self._work, self._item = work, -1
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def give(self, item: int) -> int:
+        """Hands the process an item; returns the descriptor to wait at for its answer."""
+        order, self._item = f"{item}\n".encode(), item
+        if self._process is None:
+            self._process, order = self._started(), self._first_order() + order
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(OSError):  # it is gone: who waits for its answer sees that
+            write_all(self._process.stdin.fileno(), order)
+        return self._process.stdout.fileno()
+
+    def settle(self, ledger: Ledger) -> None:
+        """Takes the answer about the item in hand, or sees that the process is gone."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line.endswith(b"\n"):
+            ledger.finish(self._item, json.loads(line))
+        else:
+            how = f"ended with {self._process.wait()}"
+            self.close()
+            ledger.lost(self._item, how)
+
+    def close(self) -> None:
+        """Ends the process, if there is one."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        threads = dict.fromkeys(THREADS, str(len(self._cores)))
+        same = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # so that the same cxrscore is imported
+        return subprocess.Popen(
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**threads, **os.environ, **same, **self._device},
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is for whoever started the run, who then closes this
+        )
+
+    def _first_order(self) -> bytes:
+        """What to open; the items follow."""
+        work = self._work
+        order = {"opener": work.opener, "arguments": dict(work.arguments), "cores": self._cores}
+        return json.dumps(order).encode() + b"\n"
+
+
+def _cores(number: int, processes: int) -> list[int]:
+    """The cores of a worker: all there are, divided; where there are fewer than workers, one that it shares."""
+    there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    size = max(1, len(there) // processes)
+    start = number * size % len(there)
+    return there[start : start + size]
+
+
+def _device(number: int, device: str) -> dict[str, str]:
+    """Shows a worker one of the CUDA devices, the workers taking turns, unless a certain one was asked for. It then is
+    cuda:0 to each of them, so that all say the same of what computed."""
+    devices = _cuda_devices() if device in ("auto", "cuda") else []
+    return {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if len(devices) > 1 else {}
+
+
+def _cuda_devices() -> list[str]:
+    """NVIDIA devices that a process here may use, told without a framework."""
+    if (shown := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in shown.split(",") if name]
+    found = [re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*")]
+    return sorted((match[1] for match in found if match), key=int)

@@ -1,0 +1,121 @@
+"""A run whose shards other processes compute, through an executor: both what hands them out and what a worker opens.
+
+A worker writes its shards itself. It works out the run's fingerprint from the models that it has built, and an output
+of another one, such as of another device, is an error: what stands in the run's file holds for every shard.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from cxrscore import plugins
+from cxrscore.contract import Work
+from cxrscore.errors import InputError
+from cxrscore.films import Decoders
+from cxrscore.models.bundle import ModelFile
+from cxrscore.progress import Progress, silent
+from cxrscore.remote import Place, RemotePath, address, place
+from cxrscore.score.job import Job, Told, chosen_backend, worker_job
+from cxrscore.score.listing import Listing
+from cxrscore.score.options import ScoreOptions
+from cxrscore.score.scorer import Scorer, golden_difference, told_of
+from cxrscore.score.shards import compute_shards
+from cxrscore.scores import Run, frozen_films, frozen_share, open_run
+
+Compute = Callable[[int], str]
+
+
+def ask_worker(options: ScoreOptions, files: Sequence[ModelFile]) -> Told:
+    """Has one worker build the models, hold them to their golden logits, and tell what it computes with."""
+    texts: list[str] = []
+    work = _work(options, files, "open_question", items=(0,))
+    executor = plugins.get_executor(options.executor)
+    executor.run(work, lambda _, text: texts.append(text), processes=1, address=options.address)
+    return Told(**json.loads(texts[0]))
+
+
+def open_question(options: Mapping[str, Any]) -> Compute:
+    """What the worker of ask_worker computes: no shard, but a Told as JSON."""
+    job = worker_job(_read(options), Listing(paths=(), whole=(), share=None))
+
+    def compute(item: int) -> str:
+        return json.dumps(asdict(told_of(job, Scorer(job), golden_difference(job))))
+
+    return compute
+
+
+def hand_out(run: Run, job: Job, progress: Progress) -> int:
+    """Has the shards that are not done computed by workers; returns the number of films in them."""
+    pending = run.pending
+    films = sum(len(run.shards[shard]) for shard in pending)
+    total, done = len(job.paths), len(job.paths) - films
+    progress("scoring", done, total)
+
+    def count(shard: int, digest: str) -> None:
+        nonlocal done
+        done += len(run.shards[shard])
+        progress("scoring", done, total)
+
+    work = replace(_work(job.options, job.files, "open_shards", items=pending), is_done=run.done)
+    executor = plugins.get_executor(job.options.executor)
+    executor.run(work, count, processes=job.options.processes, address=job.options.address)
+    return films
+
+
+def open_shards(options: Mapping[str, Any]) -> Compute:
+    """What a worker needs for shards; an item is a shard, its text the SHA-256 of what was written."""
+    own = _read(options)
+    if not isinstance(own.films, RemotePath) and not own.films.is_dir():
+        raise InputError(f"a worker finds no folder {own.films}; wanted films, models and output where all reach them")
+    if (paths := frozen_films(own.file)) is None:
+        raise InputError(f"a worker finds no parts of {own.output}; wanted the output where all reach it")
+    job = worker_job(own, Listing(paths=paths, whole=paths, share=frozen_share(own.file)))
+    golden_difference(job)
+    run, scorer = open_run(own.file, paths, job.findings, job.fingerprint), Scorer(job)
+    decoders = Decoders(own.workers, job.squares[0], also=job.squares[1:], any_modality=own.any_modality)
+    atexit.register(decoders.close)
+
+    def compute(shard: int) -> str:
+        compute_shards(run, scorer, job, silent, shards=(shard,), decoders=decoders)
+        return run.digest(shard)
+
+    return compute
+
+
+def _work(options: ScoreOptions, files: Sequence[ModelFile], opener: str, items: tuple[int, ...]) -> Work:
+    workers = options.workers if options.address else max(1, options.workers // options.processes)
+    # What decides only how films are found, named or joined is the driver's; a share is told by the run's manifest.
+    own = replace(
+        options,
+        backend=chosen_backend(options, files),
+        workers=workers,
+        model=options.models,
+        labels=None,
+        share=None,
+        scratch=None,
+        overwrite=False,
+    )
+    arguments = {"options": _written(own)}
+    return Work(items=items, opener=f"{__name__}:{opener}", arguments=arguments, device=options.device)
+
+
+def _written(options: ScoreOptions) -> dict[str, Any]:
+    """JSON-ready. Paths become absolute: a worker may have been started elsewhere."""
+    found: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(options)}
+    places = {name: _address(found[name]) for name in ("films", "output")}
+    return {**found, **places, "model": [_address(path) for path in options.models]}
+
+
+def _address(where: Place) -> str:
+    return address(where if isinstance(where, RemotePath) else where.absolute())
+
+
+def _read(options: Mapping[str, Any]) -> ScoreOptions:
+    films, output = (place(options[name]) for name in ("films", "output"))
+    own = {"films": films, "output": output, "model": tuple(map(Path, options["model"])), "command": ()}
+    return ScoreOptions(**{**options, **own})

@@ -1,0 +1,197 @@
+"""Cases of an executor. Its workers are real ones; what they compute is an empty file for each item."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cxrscore.contract import Executor, Work
+from cxrscore.errors import CxrscoreError, FileFormatError, WorkerError
+from cxrscore.testing.cases import Cases, expect, expect_refusal
+
+DEATHS = 10
+"""As many workers may die of one item, at most."""
+PATIENCE = 20.0
+"""Seconds until workers must be gone."""
+
+
+def open_notes(folder: str, faults: dict[str, str]) -> Callable[[int], str]:
+    """What the workers of the cases open: each writes down that it was opened, what it is given, and what it stores.
+
+    faults  by item, as JSON has it: "raise" and "refuse", an error; "die", always; "die once"; "die late", once, when
+            the item is stored
+    """
+    notes, me = Path(folder), f"{os.getpid()} {secrets.token_hex(4)}"
+    (notes / f"opened {me}").touch()
+
+    def compute(item: int) -> str:
+        (notes / f"given {item} {secrets.token_hex(4)}").touch()
+        fault = faults.get(str(item), "")
+        if fault == "raise":
+            raise ValueError(f"item {item} is odd")
+        if fault == "refuse":
+            raise FileFormatError(f"item {item} is damaged")
+        first = len(list(notes.glob(f"given {item} *"))) == 1
+        if fault == "die late":
+            (notes / f"stored {item}").touch()
+        if fault == "die" or (fault and first):
+            os.kill(os.getpid(), signal.SIGKILL)
+        (notes / f"stored {item}").touch()
+        return f"text of {item}"
+
+    return compute
+
+
+class _Folder:
+    """What workers have written down, and what the caller was told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.told: list[tuple[int, str]] = []
+        self.threads: set[int] = set()
+
+    def run(self, executor: Executor, items: Sequence[int], **faults: str) -> None:
+        """Has two workers do these items; a fault is named as i7="die"."""
+        by_item = {name.removeprefix("i"): fault for name, fault in faults.items()}
+        work = Work(
+            items=tuple(items),
+            opener=f"{__name__}:open_notes",
+            arguments={"folder": str(self.folder), "faults": by_item},
+            device="cpu",
+            is_done=lambda item: (self.folder / f"stored {item}").exists(),
+        )
+        executor.run(work, self.done, processes=2)
+
+    def done(self, item: int, text: str) -> None:
+        self.told.append((item, text))
+        self.threads.add(threading.get_ident())
+
+    def given(self) -> Counter[int]:
+        """How often each item was given to a worker."""
+        return Counter(int(path.name.split()[1]) for path in self.folder.glob("given *"))
+
+    def workers(self) -> list[int]:
+        """The process of each worker that was opened."""
+        return [int(path.name.split()[1]) for path in self.folder.glob("opened *")]
+
+
+@contextmanager
+def _folder() -> Iterator[_Folder]:
+    with tempfile.TemporaryDirectory(prefix="cxrscore-") as folder:
+        yield _Folder(Path(folder))
+
+
+class ExecutorCases(Cases):
+    """Every case of an executor, X01 to X09; the fixture is ``executor``, as cxrscore_executors returns it. They run on
+    this machine, without an address."""
+
+    def test_x01_the_descriptor_is_well_formed(self, executor: Executor) -> None:
+        """``name`` is one word, with a summary, the modules that are required, how to install them, and ``run``."""
+        expect(isinstance(executor.name, str) and len(executor.name.split()) == 1, f"name is {executor.name!r}")
+        expect(isinstance(executor.summary, str) and executor.summary, "summary is empty, wanted a few words")
+        expect(isinstance(executor.requires, tuple), f"requires is {executor.requires!r}, wanted a tuple of modules")
+        expect(isinstance(executor.install, str) and executor.install, "install is empty, wanted a line for a shell")
+        expect(callable(executor.run), f"run is {executor.run!r}, wanted a function")
+
+    def test_x02_every_item_is_computed_and_told_once(self, executor: Executor) -> None:
+        """Whatever numbers items have, each is computed, and done() called for it once, in the thread of the caller,
+        with what compute() returned."""
+        items = (3, 4, 5, 70, 71, 999)
+        with _folder() as folder:
+            folder.run(executor, items)
+            wanted = [(item, f"text of {item}") for item in items]
+            expect(sorted(folder.told) == wanted, f"told of {sorted(folder.told)}, wanted {wanted}")
+            expect(set(folder.given()) == set(items), f"computed {sorted(folder.given())}, wanted {list(items)}")
+            expect(folder.threads == {threading.get_ident()}, "done() was called in another thread")
+
+    def test_x03_workers_are_processes_that_open_once(self, executor: Executor) -> None:
+        """A work is opened once in each worker, never in the process of the caller, and in no more workers than there
+        are processes."""
+        with _folder() as folder:
+            folder.run(executor, range(12))
+            workers = folder.workers()
+            expect(os.getpid() not in workers, "the work was opened in the process that called run()")
+            expect(1 <= len(workers) <= 2, f"two workers opened the work {len(workers)} times")
+
+    def test_x04_an_error_of_a_worker_reaches_the_caller(self, executor: Executor) -> None:
+        """What compute() raises ends the run: run() raises a CxrscoreError as what it is, with its message, anything
+        else as a WorkerError whose message has it in it."""
+        for fault, error, words in (
+            ("refuse", FileFormatError, "item 2 is damaged"),
+            ("raise", WorkerError, "item 2 is odd"),
+        ):
+            with _folder() as folder:
+                expect_refusal(lambda: folder.run(executor, range(4), i2=fault), error, words, fault)  # noqa: B023
+
+    def test_x05_the_item_of_a_worker_that_died_is_given_out_again(self, executor: Executor) -> None:
+        """A worker that is killed costs its item at most: that is computed by another, all others once, and all are
+        told once."""
+        with _folder() as folder:
+            folder.run(executor, range(6), i1="die once", i4="die once")
+            told, given = sorted(item for item, _ in folder.told), folder.given()
+            expect(told == list(range(6)), f"told of items {told}, wanted each of 0 to 5 once")
+            wanted = Counter({0: 1, 1: 2, 2: 1, 3: 1, 4: 2, 5: 1})
+            expect(given == wanted, f"items were computed {dict(given)} times, wanted {dict(wanted)}")
+
+    def test_x06_an_item_that_kills_every_worker_is_given_up(self, executor: Executor) -> None:
+        """After a few deaths of its workers an item ends the run with a WorkerError that names it."""
+        with _folder() as folder:
+            expect_refusal(
+                lambda: folder.run(executor, range(4), i2="die"), WorkerError, "item 2", "an item that kills"
+            )
+            deaths = folder.given()[2]
+            expect(2 <= deaths <= DEATHS, f"{deaths} workers were given it, wanted 2 to {DEATHS}")
+
+    def test_x07_without_items_nothing_is_begun(self, executor: Executor) -> None:
+        """A work of no items is done at once: nothing is opened, nothing told."""
+        with _folder() as folder:
+            folder.run(executor, ())
+            expect(not folder.told and not folder.workers(), "something was opened or told")
+
+    def test_x08_what_is_stored_is_not_computed_again(self, executor: Executor) -> None:
+        """Where a worker died with its item stored, is_done() tells so, and it is told as done without being given out
+        again."""
+        with _folder() as folder:
+            folder.run(executor, range(4), i2="die late")
+            told, given = sorted(item for item, _ in folder.told), folder.given()
+            expect(told == [0, 1, 2, 3], f"told of items {told}, wanted each of 0 to 3 once")
+            expect(given[2] == 1, f"the stored item was computed {given[2]} times, wanted once")
+
+    def test_x09_no_worker_goes_on_after_the_end(self, executor: Executor) -> None:
+        """When run() has ended, well, by an error of a worker, or by one that done() raised, its workers are gone or
+        soon will be."""
+        with _folder() as folder:
+            folder.run(executor, range(3))
+            expect_refusal(lambda: folder.run(executor, range(3), i1="raise"), WorkerError, "item 1", "an error")
+            folder.done = _stopped  # type: ignore[method-assign]
+            expect_refusal(lambda: folder.run(executor, range(3)), CxrscoreError, "enough", "an error of done()")
+            left = _left(folder.workers())
+            expect(not left, f"{PATIENCE:g} s after the end, workers still run: {left}")
+
+
+def _stopped(item: int, text: str) -> None:
+    raise CxrscoreError("enough")
+
+
+def _left(processes: Sequence[int]) -> list[int]:
+    """Those that still run when PATIENCE is at its end."""
+    end = time.monotonic() + PATIENCE
+    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

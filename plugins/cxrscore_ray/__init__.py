@@ -1,0 +1,26 @@
+"""Ray as an executor of cxrscore: actors on one machine or a cluster. Importing this module imports no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cxrscore.contract import Executor, Work, hookimpl
+
+
+class RayExecutor:
+    """Actors that hold the model and write what they compute to the file system that all machines share."""
+
+    name = "ray"
+    summary = "actors of Ray on this machine, or on the cluster at an address"
+    requires: tuple[str, ...] = ("ray",)
+    install = 'pip install "cxrscore[ray]"'
+
+    def run(self, work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None = None) -> None:
+        from cxrscore_ray.actors import run
+
+        run(work, done, processes=processes, address=address)
+
+
+@hookimpl
+def cxrscore_executors() -> Sequence[Executor]:
+    return [RayExecutor()]

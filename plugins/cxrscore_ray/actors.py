@@ -1,0 +1,115 @@
+"""Work on actors of Ray. Items go out one at a time, and only numbers and short texts come back: what is computed never
+passes through Ray, so that it is enough that it does everything at least once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported: it reports itself, unasked
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray.exceptions import RayActorError
+
+from cxrscore.contract import Work
+from cxrscore.errors import InputError
+from cxrscore.executors import THREADS, Ledger, Opened
+
+STORE = 100 << 20
+"""Bytes of Ray's object store on this machine, of which nothing is used: about the least that Ray takes."""
+
+
+class Worker(Opened):
+    """What an actor is made of."""
+
+    def __init__(self, path: Sequence[str], threads: int, opener: str, arguments: Mapping[str, Any]) -> None:
+        sys.path += [folder for folder in path if folder not in sys.path]  # so that it finds all that was found here
+        for name in THREADS:  # before the framework is imported
+            os.environ.setdefault(name, str(threads))
+        super().__init__(opener, arguments)
+
+
+def run(work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None) -> None:
+    """See contract.Executor.run."""
+    if not work.items:
+        return
+    with _connected(address, processes):
+        team = _Team(work, min(processes, len(work.items)))
+        try:
+            _work_through(team, Ledger(work, done))
+        finally:
+            team.dismiss()
+
+
+def _work_through(team: _Team, ledger: Ledger) -> None:
+    """Keeps every actor at work until all items are done."""
+    idle = [team.hire() for _ in range(team.size)]
+    in_hand: dict[Any, tuple[Any, int]] = {}
+    while True:
+        while idle and (item := ledger.take()) is not None:
+            actor = idle.pop()
+            in_hand[actor.answer.remote(item)] = (actor, item)
+        if not in_hand:
+            return
+        (answer, *_), _ = ray.wait(list(in_hand), num_returns=1)
+        actor, item = in_hand.pop(answer)
+        try:
+            ledger.finish(item, ray.get(answer))
+        except RayActorError as error:
+            ledger.lost(item, str(error).partition("\n")[0])
+            actor = team.hire()
+        idle.append(actor)
+
+
+class _Team:
+    """The actors of a work; each has the cores, and the GPU or the share of one, that its machine can give it."""
+
+    def __init__(self, work: Work, size: int) -> None:
+        self.size, self._work, self._actors = size, work, list[Any]()
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self._cores = _share([int(one.get("CPU", 0)) for one in machines], size)
+        gpus = 0.0 if work.device == "cpu" else sum(one.get("GPU", 0.0) for one in machines)
+        options = {"num_cpus": self._cores, "num_gpus": min(1.0, gpus / size), "max_restarts": 0}
+        self._kind = ray.remote(Worker).options(**options)
+
+    def hire(self) -> Any:
+        actor = self._kind.remote(sys.path, self._cores, self._work.opener, dict(self._work.arguments))
+        self._actors.append(actor)
+        return actor
+
+    def dismiss(self) -> None:
+        for actor in self._actors:
+            ray.kill(actor)
+
+
+def _share(cores: list[int], size: int) -> int:
+    """The most cores an actor can have if so many are to find room on machines with these; InputError if they cannot
+    even with one."""
+    fitting = [share for share in range(1, max(cores) + 1) if sum(own // share for own in cores) >= size]
+    if not fitting:
+        raise InputError(f"Ray has {sum(cores)} cores, too few for {size} processes. Use as many, or fewer.")
+    return fitting[-1]
+
+
+@contextmanager
+def _connected(address: str | None, processes: int) -> Iterator[None]:
+    """Ray at the address; where there is none, a Ray on this machine for this work only, that needs no network. One
+    that is there already is used and left as it is."""
+    if ray.is_initialized():
+        yield
+        return
+    own = {"num_cpus": max(processes, os.cpu_count() or 1), "object_store_memory": STORE, "include_dashboard": False}
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    ray._private.worker._worker_logs_enabled = False  # else it tells of dead actors on the standard output
+    try:
+        ray.init(address or "local", **quiet, **({} if address else own))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InputError(f"no Ray answers at {address}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

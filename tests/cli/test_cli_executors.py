@@ -1,0 +1,96 @@
+"""Scoring by several processes gives the file that one gives, also after the one that hands out the work was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from made_models import made_films, made_model
+from made_run import contents
+
+WORDS = [sys.executable, "-m", "cxrscore", "score", "films", "-m", "a", "-m", "b", "--backend", "torch", "--maps", "1"]
+SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}
+"""The last bits of PyTorch's sums depend on the number of threads."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    pytest.importorskip("torch", reason="torch is not installed")
+    folder = tmp_path_factory.mktemp("executors")
+    made_films(folder / "films", films=300)  # five shards, one film of which is none
+    made_model(folder / "a", 1)
+    made_model(folder / "b", 2, size=48)
+    score(folder, "one.h5")
+    return folder
+
+
+def score(folder, output, *words, code=3):
+    done = subprocess.run(
+        [*WORDS, "-o", output, "--json", *words], cwd=folder, env=SINGLE, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def same_but_provenance(home, output):
+    one, other = contents(home / "one.h5"), contents(home / output)
+    return {name for name in one | other if one.get(name) != other.get(name)} == {"@provenance"}
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_file_of_one(home):
+    result = score(home, "two.h5", "--processes", "2")
+    assert (result["found"], result["scored"], result["computed"]) == (301, 300, 301)
+    assert [one["film"] for one in result["failed"]] == ["broken.png"]
+    assert same_but_provenance(home, "two.h5")
+    one, two = (json.loads(contents(home / name)["@provenance"]) for name in ("one.h5", "two.h5"))
+    for key in ("backend", "explainer", "films", "models"):
+        assert one[key] == two[key]
+
+
+@pytest.mark.slow
+def test_actors_of_ray_give_the_file_of_one_process(home):
+    pytest.importorskip("ray", reason="ray is not installed")
+    assert score(home, "ray.h5", "--executor", "ray", "--processes", "2")["computed"] == 301
+    assert same_but_provenance(home, "ray.h5")
+
+
+def begun(home, output):
+    """A run by two processes that has a shard, and the processes that compute."""
+    words = [*WORDS, "-o", output, "-q", "--processes", "2"]
+    driver = subprocess.Popen(words, cwd=home, env=SINGLE, stderr=subprocess.DEVNULL)
+    parts, deadline = home / f"{output}.parts", time.monotonic() + 120
+    while driver.poll() is None and time.monotonic() < deadline and not list(parts.glob("s*.h5")):
+        time.sleep(0.001)
+    return driver, [int(child) for child in Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+def test_a_run_whose_driver_was_killed_goes_on(home):
+    driver, _ = begun(home, "killed.h5")
+    os.kill(driver.pid, signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL, "the run was over before it could be killed"
+    assert 0 < score(home, "killed.h5", "--processes", "2")["computed"] < 301
+    assert same_but_provenance(home, "killed.h5")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_processes(home):
+    driver, workers = begun(home, "stopped.h5")
+    assert len(workers) == 2
+    os.kill(driver.pid, signal.SIGINT)
+    assert driver.wait(timeout=60) == 130
+    assert [worker for worker in workers if Path(f"/proc/{worker}").exists()] == []
+
+
+def test_errors_of_workers_end_the_run_as_their_own(home):
+    told = score(home, "no.h5", "--processes", "2", "--device", "cuda:7", code=6)
+    assert told.startswith("cxrscore: device 'cuda:7' is not there for PyTorch")
+    told = score(home, "no.h5", "--executor", "slurm", code=6)
+    assert "no executor is called 'slurm'; there is: local" in told
+    told = score(home, "no.h5", "--address", "head:6379", code=1)
+    assert "executor 'local' runs on this machine alone, and takes no address such as 'head:6379'" in told

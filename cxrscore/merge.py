@@ -6,7 +6,7 @@ import datetime
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,20 @@ def merge_scores(options: MergeOptions, progress: Progress = silent) -> MergeRes
 def _read(paths: Sequence[Path], progress: Progress) -> list[Part]:
     """The parts, in the order of their films."""
     named_same(paths)
-    parts = []
+    parts: list[Part] = []
     for done, path in enumerate(paths):
         progress("looking at parts", done, len(paths))
-        parts.append(read_part(path))
+        parts.append(_sharing(read_part(path), parts[0] if parts else None))
     progress("looking at parts", len(paths), len(paths))
     return check_together(parts)
+
+
+def _sharing(part: Part, first: Part | None) -> Part:
+    """The part with the first one's copy of what it says of the models, if that is the same: it is the longest text in
+    a part, and there may be thousands of them."""
+    if first is None or part.provenance.get("models") != first.provenance.get("models"):
+        return part
+    return replace(part, provenance={**part.provenance, "models": first.provenance.get("models", [])})
 
 
 def _check_output(options: MergeOptions, run: str) -> None:

@@ -98,6 +98,7 @@ def _provenance(share: Share | None, rows: range, films: int, inputs: Mapping[st
         "seconds": 2.0,
         "films_per_second": len(rows) / 2,
         "machine": {"name": f"node{rows.start}", "system": "Linux", "cpus": 2},
+        "models": [{"file": "model.safetensors", "sha256": "ab" * 32, "document": {"spec": {"size": 64}}}],
         "backend": {"name": "stub", "golden_difference": rows.start / 1000},
         "films": {"folder": "films", "found": len(rows), "scored": len(rows), "failed": 0, "other_files": 3},
         "labels": {"file": "labels.csv", "dataset": "plain", "sha256": "cd" * 32, "matched": len(rows)},

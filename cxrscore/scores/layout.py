@@ -132,7 +132,7 @@ LAYOUT = (
         path="films/patient",
         dtype="<i4",
         axes=("film",),
-        description="a number per patient of this file, -1 where unknown; never an identifier",
+        description="a number per patient of the run, -1 where unknown; never an identifier",
     ),
     Column(path="labels", dtype=TEXT, axes=("finding",), description="names of the findings, all different"),
     Column(

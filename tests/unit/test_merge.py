@@ -13,8 +13,10 @@ import pytest
 from made_parts import made_part, made_parts, made_whole, merged
 from made_run import contents
 
+from cxrscore import merge
 from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.files.schemas import check_document
+from cxrscore.progress import silent
 from cxrscore.scores import Share, open_scores, parts, read_claim
 from cxrscore.scores.columns import put_text
 from cxrscore.verify import verify_file
@@ -108,6 +110,13 @@ def test_the_benchmark_runs() -> None:
         ["| 400", "4", ""],
         ["| 400", "4", "virtual"],
     ]
+
+
+def test_what_all_parts_say_of_the_models_is_held_once(home: Path) -> None:
+    """It is long, and parts are many."""
+    first, second, third = merge._read(three(home), silent)
+    assert first.provenance["models"][0]["document"] == {"spec": {"size": 64}}
+    assert first.provenance["models"] is second.provenance["models"] is third.provenance["models"]
 
 
 # --- what does not belong together

@@ -14,6 +14,7 @@ from numpy_backend import NumpyBackend, NumpyModel
 from cxrscore import testing
 from cxrscore.contract import Embedding, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.models.architectures import check_inputs
 from cxrscore.testing import BackendCases, DatasetCases, ExplainerCases, LossCases, MetricCases, cases, run_cases
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_near, expect_refusal, needs
 from cxrscore.testing.subject import smallest_spec
@@ -156,7 +157,10 @@ class Scorer:
     framework, device = "numpy", "cpu"
 
     def __init__(self, model):
-        self.spec, self.predict, self.tensors = model.spec, model.predict, model.tensors
+        self.spec, self.tensors, self._model = model.spec, model.tensors, model
+
+    def predict(self, films):
+        return self._model.predict(check_inputs(films, (self.spec.size, self.spec.size)))
 
 
 class ScoringBackend(NumpyBackend):

@@ -76,6 +76,7 @@ class Clock:
             return learner, frozen and self.around(frozen, "frozen layers: the network")
 
         outputs.learner_of = timed_learner_of
+        outputs.OtherBase.embed = self.around(outputs.OtherBase.embed, "frozen layers: the network")
 
 
 def now() -> np.ndarray:

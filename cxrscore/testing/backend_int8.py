@@ -39,7 +39,7 @@ class Int8Cases(Cases):
         ends = np.stack([entering.min(axis=(1, 2, 3)), entering.max(axis=(1, 2, 3))], axis=1)
         expect_near(next(iter(found.values())), ends, 1e-5, "what enters the first layer")
 
-    @needs(Quantizing)
+    @needs(Measuring)
     def test_b55_int8_rounds_and_is_near(self, backend: Backend) -> None:
         """build_int8() by ranges of all layers but the first, of the very films, gives float32 logits that are within
         a tenth of the largest of those in fp32, but not equal to them; a film's are the same alone. With a range a
@@ -62,7 +62,7 @@ class Int8Cases(Cases):
         expect(not changed, f"tensors changed: {', '.join(changed[:5])}")
         self.note(f"largest difference {difference:.1g} of the largest logit")
 
-    @needs(Quantizing)
+    @needs(Measuring)
     def test_b56_ranges_of_another_network_are_refused(self, backend: Backend) -> None:
         """build_int8() with a range for a layer that is no convolution of the network raises an InputError that names
         it; so does one for the head."""

@@ -1,0 +1,71 @@
+"""cxrscore's own scoring: score_films whole, from finding the films to the file that is read back, heat maps included.
+
+Only the network is built before the clock starts, as every contender's is, and the model file read: `score_films` is
+given both as they are. All else of a run is in the time: decoders started, manifest, shards, merge, small films.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from turns import job, serve
+
+from cxrscore import open_scores, plugins, score
+from cxrscore.score import ScoreOptions, score_films
+
+given = job()
+output = Path(given["answers"]) / f"{given['name']}.h5"
+options: dict[str, Any] = {
+    "films": Path(given["films"]),
+    "output": output,
+    "model": Path(given["model"]),
+    "backend": given["backend"],
+    "precision": given["precision"],
+    "device": "cpu",
+    "batch_size": given["batch_size"],
+    "overwrite": True,
+}
+
+
+class Built:
+    """A backend whose network is there already."""
+
+    def __init__(self, backend: Any, file: Any) -> None:
+        self.model = backend.build(file.spec, file.tensors, device="cpu", precision=given["precision"])
+        self.name = backend.name
+
+    def build(self, *_: Any, **__: Any) -> Any:
+        return self.model
+
+
+files = score.load_models(ScoreOptions(**options))
+built = Built(plugins.get_backend(given["backend"]), files[0])
+plugins.get_backend = lambda name: built
+score.load_models = lambda options: files
+batch = np.random.default_rng(0).random((given["batch_size"], given["size"], given["size"]), np.float32)
+
+
+def run(**changed: Any) -> Path:
+    score_films(ScoreOptions(**{**options, **changed}))
+    return output
+
+
+def forward() -> None:
+    """The network alone: as many batches as make the films of a run."""
+    for _ in range(given["forward_batches"]):
+        built.model.predict(batch)
+
+
+def probabilities(_: Path) -> np.ndarray:
+    return np.asarray(open_scores(output).prob)
+
+
+works = {"score": run, "forward": forward, "no maps": partial(run, maps=0), "all maps": partial(run, maps=14)}
+if "all_films" in given:
+    works["all films"] = partial(run, films=Path(given["all_films"]))
+serve(works, built.model.framework, answer=probabilities)
+shutil.rmtree(f"{output}.parts", ignore_errors=True)

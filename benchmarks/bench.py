@@ -94,6 +94,7 @@ def about(command: list[str], quick: bool, inputs: Inputs) -> dict[str, Any]:
             "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30), 1),
             "system": platform.system(),
             "python": platform.python_version(),
+            "load_before": os.getloadavg()[0],
         },
         "versions": {"cxrscore": metadata_of(PACKAGES)},
     }

@@ -46,7 +46,7 @@ class Child:
 
     def __init__(self, contender: Contender, inputs: Inputs, films: int) -> None:
         self.contender = contender
-        self._answers, self._errors = inputs.folder / "answers", inputs.folder / f"{contender.script}.errors"
+        self._answers, self._errors = inputs.folder / "answers", inputs.folder / f"{_plain(contender.name)}.errors"
         told = {
             "name": _plain(contender.name),
             "films": str(inputs.films(films)),
@@ -63,14 +63,15 @@ class Child:
             **(contender.told or {}),
         }
         python = str(inputs.peers) if contender.theirs else sys.executable
-        self._process = subprocess.Popen(
-            [python, str(PEERS / f"{contender.script}.py"), json.dumps(told)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors.open("w"),
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
+        with self._errors.open("w") as errors:
+            self._process = subprocess.Popen(
+                [python, str(PEERS / f"{contender.script}.py"), json.dumps(told)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            )
         self.ready = self._read()
 
     def seconds(self, work: str) -> float:
@@ -85,9 +86,7 @@ class Child:
         return np.load(self._answers / f"{_plain(self.contender.name)}.npy")
 
     def end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()  # closes its input, which ends it
 
     def _ask(self, order: str) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -99,7 +98,7 @@ class Child:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._process.wait()
+            self.end()
             raise FailedError(" ".join(self._errors.read_text().split())[-NOTES:])
         return json.loads(line)
 

@@ -40,7 +40,7 @@ def run(record: Record) -> str:
         ("command", f"`{' '.join(record['command'])}`" + (", fewer films and rounds" if record["quick"] else "")),
         ("minutes", ", ".join(f"{name} {one['seconds'] / 60:.1f}" for name, one in record["sections"].items())),
         ("machine", f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"),
-        ("load before each section", _load(record)),
+        ("load", _load(record)),
         ("environment", f"{machine['system']}, Python {machine['python']}: {own}"),
         ("network", f"{record['network']} at {record['size']} pixels, batches of {record['batch_size']}"),
     ]
@@ -48,11 +48,12 @@ def run(record: Record) -> str:
 
 
 def _load(record: Record) -> str:
-    """The least and the most of what the machine had to do before a section began, in words."""
-    loads = [one["load_before"] for one in record["sections"].values()]
-    busy = max(loads) > record["machine"]["cores"]
-    told = "others used the machine as well: only ratios mean something" if busy else "quiet"
-    return f"{min(loads):.1f} to {max(loads):.1f}, {told}"
+    """How busy the machine was, in words: the run itself keeps about as many processes busy as there are cores, and
+    its decoders as many again."""
+    machine, loads = record["machine"], [one["load_before"] for one in record["sections"].values()]
+    busy = machine["load_before"] > machine["cores"] / 2 or max(loads) > 2 * machine["cores"]
+    told = "others used the machine as well: only ratios mean something, and not much" if busy else "quiet"
+    return f"{machine['load_before']:.1f} before all, {min(loads):.1f} to {max(loads):.1f} before each section: {told}"
 
 
 def targets(record: Record) -> str:

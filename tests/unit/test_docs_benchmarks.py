@@ -94,12 +94,11 @@ def test_a_target_is_met_on_its_own_side():
     assert "not met" in lines["cxrscore, openvino fp32: end to end / bare network"]  # 0.947
 
 
-def test_a_loaded_machine_is_told():
-    sections = {"scoring": {"load_before": 0.4}, "growth": {"load_before": 7.0}}
-    loaded = {"machine": {"cores": 2}, "sections": sections}
-    assert WRITER._load(loaded) == "0.4 to 7.0, others used the machine as well: only ratios mean something"
-    sections["growth"]["load_before"] = 1.8  # of the section before it
-    assert WRITER._load(loaded) == "0.4 to 1.8, quiet"
+@pytest.mark.parametrize(("before", "later", "told"), [(0.3, 3.1, "quiet"), (1.2, 1.3, "others"), (0.3, 4.5, "others")])
+def test_a_loaded_machine_is_told(before, later, told):
+    machine = {"cores": 2, "load_before": before}
+    sections = {"scoring": {"load_before": 0.4}, "growth": {"load_before": later}}
+    assert told in WRITER._load({"machine": machine, "sections": sections})
 
 
 def test_what_was_not_measured_is_said():

@@ -48,8 +48,8 @@ class Scale:
     profiled: int
 
 
-FULL = Scale(films=32, rounds=5, fewer=3, whole=442, growth=(100, 1_000, 10_000), sized=16, profiled=256)
-QUICK = Scale(films=8, rounds=3, fewer=1, whole=32, growth=(100, 1_000), sized=4, profiled=32)
+FULL = Scale(films=96, rounds=3, fewer=3, whole=442, growth=(100, 1_000, 10_000), sized=16, profiled=256)
+QUICK = Scale(films=24, rounds=2, fewer=1, whole=96, growth=(100, 1_000), sized=8, profiled=32)
 
 
 def sections(inputs: Inputs, scale: Scale) -> dict[str, Callable[[], Any]]:

@@ -41,6 +41,11 @@ class Contender:
     told: Mapping[str, Any] | None = None
 
 
+def forward_films(films: int, batch_size: int) -> int:
+    """How many films the bare network is measured with: whole batches, four at most."""
+    return max(1, min(films // batch_size, 4)) * batch_size
+
+
 class Child:
     """One contender's process: asked for a work by name, it answers with seconds."""
 
@@ -59,7 +64,7 @@ class Child:
             "batch_size": inputs.batch_size,
             "findings": 14,
             "answers": str(self._answers),
-            "forward_batches": max(1, films // inputs.batch_size),
+            "forward_batches": forward_films(films, inputs.batch_size) // inputs.batch_size,
             **(contender.told or {}),
         }
         python = str(inputs.peers) if contender.theirs else sys.executable

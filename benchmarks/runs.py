@@ -29,18 +29,18 @@ Command = Sequence[str | Path]
 def end_to_end(inputs: Inputs, films: int) -> list[dict[str, Any]]:
     """Each backend: a run of many films between two measures of its bare network, in one process."""
     told = []
-    all_films = str(inputs.films(films))
+    all_films, few = str(inputs.films(films)), 4 * inputs.batch_size
     for contender in own_contenders():
         own = {**(contender.told or {}), "all_films": all_films}
         longer = ours(own.pop("backend"), own.pop("precision"), **own)
-        with started([longer], inputs, 2 * inputs.batch_size) as (children, failed):
+        with started([longer], inputs, few) as (children, failed):
             if failed:
                 continue
             (child,) = children
             child.seconds("score")
             before = child.seconds("forward")
             seconds = child.seconds("all films")
-            bare = 2 * inputs.batch_size / ((before + child.seconds("forward")) / 2)
+            bare = few / ((before + child.seconds("forward")) / 2)
             rate = films / seconds
             told.append({"name": longer.name, "films": films, "films_per_second": rate, "forward": bare})
             told[-1] |= child.memory()

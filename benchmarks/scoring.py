@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from children import Child, Contender, started
+from children import Child, Contender, forward_films, started
 from inputs import Inputs
 
 REFERENCE = "cxrscore, torch fp32"
@@ -80,8 +80,8 @@ def works(child: Child) -> Iterator[str]:
 
 
 def row(child: Child, seconds: dict[str, list[float]], films: int, inputs: Inputs) -> dict[str, Any]:
-    forward_films = max(1, films // inputs.batch_size) * inputs.batch_size
-    forward = [forward_films / one for one in seconds.get("forward", ())]
+    bare = forward_films(films, inputs.batch_size)
+    forward = [bare / one for one in seconds.get("forward", ())]
     return {
         "name": child.contender.name,
         "does": child.contender.does,

@@ -55,7 +55,7 @@ def run(**changed: Any) -> Path:
 
 
 def forward() -> None:
-    """The network alone: as many batches as make the films of a run."""
+    """The network alone, on a batch that lies in memory."""
     for _ in range(given["forward_batches"]):
         built.model.predict(batch)
 

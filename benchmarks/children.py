@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,10 @@ def forward_films(films: int, batch_size: int) -> int:
 
 
 class Child:
-    """One contender's process: asked for a work by name, it answers with seconds."""
+    """One contender's process: asked for a work by name, it answers with seconds.
+
+    startup  seconds until it was ready: Python, imports, network; the first pass, which compiles, is not in them
+    """
 
     def __init__(self, contender: Contender, inputs: Inputs, films: int) -> None:
         self.contender = contender
@@ -67,6 +71,7 @@ class Child:
             "forward_batches": forward_films(films, inputs.batch_size) // inputs.batch_size,
             **(contender.told or {}),
         }
+        begun = time.perf_counter()
         python = str(inputs.peers) if contender.theirs else sys.executable
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
@@ -77,7 +82,8 @@ class Child:
                 text=True,
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             )
-        self.ready = self._read()
+        self.versions = str(self._read()["versions"])
+        self.startup = time.perf_counter() - begun
 
     def seconds(self, work: str) -> float:
         return float(self._ask(work)["seconds"])

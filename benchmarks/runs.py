@@ -58,7 +58,7 @@ def heat_maps(inputs: Inputs, films: int, rounds: int) -> dict[str, Any]:
         works = {"cxrscore_score": ("no maps", "all maps"), "grad_cam_maps": ("maps at once", "maps")}
         for child in children:
             child.seconds(works[child.contender.script][1])
-            versions[child.contender.name] = child.ready["versions"]
+            versions[child.contender.name] = child.versions
         for _ in range(rounds):
             for child in children:
                 for work in works[child.contender.script]:

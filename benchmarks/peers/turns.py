@@ -7,7 +7,8 @@ A contender is a process that is started as `python CONTENDER.py JOB`, JOB a JSO
     size    side of the square, pixels; batch_size; answers: folder for what is to be compared
     name    of the contender; what else it needs stands under other names
 
-It writes one line when it is ready, and then a line for every line that it reads: the seconds that the asked work took.
+It writes one line when it is ready, with its versions, and then a line for every line that it reads: the seconds that
+the asked work took.
 Runs on nothing but the standard library and NumPy, as it is imported in several environments.
 """
 
@@ -25,7 +26,6 @@ from typing import Any
 import numpy as np
 
 Work = Callable[[], Any]
-BEGUN = time.perf_counter()
 
 
 def job() -> dict[str, Any]:
@@ -43,7 +43,7 @@ def serve(works: Mapping[str, Work], versions: str, answer: Callable[[Any], Any]
     """
     own, out = _taken_stdout(), job()
     memory = _Memory()
-    _say(own, {"versions": versions, "startup": time.perf_counter() - BEGUN})
+    _say(own, {"versions": versions})
     for line in sys.stdin:
         name = line.strip()
         if name == "memory":

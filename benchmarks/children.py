@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,11 @@ class Child:
 
     def seconds(self, work: str) -> float:
         return float(self._ask(work)["seconds"])
+
+    def warm_up(self, works: Iterable[str]) -> None:
+        """Each work once: the first time compiles, and fills the memory that later ones use again."""
+        for work in works:
+            self.seconds(work)
 
     def memory(self) -> dict[str, float]:
         """own_mb and workers_mb, at most until now."""

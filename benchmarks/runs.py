@@ -37,7 +37,7 @@ def end_to_end(inputs: Inputs, films: int) -> list[dict[str, Any]]:
             if failed:
                 continue
             (child,) = children
-            child.seconds("score")
+            child.warm_up(("score", "forward"))
             before = child.seconds("forward")
             seconds = child.seconds("all films")
             bare = few / ((before + child.seconds("forward")) / 2)
@@ -57,7 +57,7 @@ def heat_maps(inputs: Inputs, films: int, rounds: int) -> dict[str, Any]:
     with started(contenders, inputs, films) as (children, failed):
         works = {"cxrscore_score": ("no maps", "all maps"), "grad_cam_maps": ("maps at once", "maps")}
         for child in children:
-            child.seconds(works[child.contender.script][1])
+            child.warm_up(works[child.contender.script])
             versions[child.contender.name] = child.versions
         for _ in range(rounds):
             for child in children:

@@ -52,7 +52,7 @@ def measure(inputs: Inputs, films: int, rounds: int) -> dict[str, Any]:
     with started([*contenders, floors], inputs, films) as (children, failed):
         *runners, floor = children
         for child in runners:
-            child.seconds("score")  # the first compiles, and fills the memory that the later ones use again
+            child.warm_up(works(child))
         found: dict[str, dict[str, list[float]]] = {child.contender.name: {} for child in runners}
         machine: dict[str, list[float]] = {}
         for number in range(rounds):

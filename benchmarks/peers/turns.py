@@ -70,7 +70,10 @@ def _taken_stdout() -> Any:
 
 
 class _Memory(threading.Thread):
-    """The largest resident memory of this process and, four times a second, that of all its workers together."""
+    """The largest resident memory of this process and, four times a second, that of all its workers together.
+
+    A worker counts from the second time it is seen: a process that has just been forked has its parent's memory.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -79,8 +82,11 @@ class _Memory(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        before: set[int] = set()
         while not self._ended.wait(0.25):
-            self._workers = max(self._workers, sum(_peak_mb(child) for child in _children(os.getpid())))
+            now = set(_children(os.getpid()))
+            self._workers = max(self._workers, sum(map(_peak_mb, now & before)))
+            before = now
 
     def peaks(self) -> dict[str, float]:
         return {"own_mb": _peak_mb(os.getpid()), "workers_mb": self._workers}

@@ -30,7 +30,7 @@ import runs
 import scoring
 import sizes
 from cost import gflop
-from inputs import FILMS, ROOT, WEIGHTS, Inputs, export_onnx, prepare
+from inputs import FILMS, ROOT, WEIGHTS, Inputs, export_onnx, prepare, quantize
 
 PACKAGES = ("torch", "keras", "tensorflow", "openvino", "numpy", "opencv-python-headless", "h5py")
 
@@ -138,6 +138,7 @@ def main() -> None:
             sys.exit(f"{options.output} was measured with other settings: measure all sections, without --only")
         record = {"sections": {}, **kept, **found}
         prepare(inputs)
+        quantize(inputs)
         export_onnx(inputs)
         for name, measure in sections(inputs, QUICK if options.quick else FULL).items():
             if not options.only or name in options.only.split(","):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -38,6 +39,11 @@ class Inputs:
     @property
     def model(self) -> Path:
         return self.folder / "model.safetensors"
+
+    @property
+    def int8(self) -> Path:
+        """The same model with ranges for 8-bit integers; not there where this cxrscore computes in none."""
+        return self.folder / "int8.safetensors"
 
     @property
     def small(self) -> Path:
@@ -89,6 +95,15 @@ def first_square(inputs: Inputs) -> Floats:
     pixels = read_film(next(iter(sorted(inputs.films(1).iterdir())))).pixels
     assert pixels is not None
     return to_unit(preprocess(pixels, Preprocessing.from_dict(how)))
+
+
+def quantize(inputs: Inputs) -> None:
+    """Measures ranges on a few films, which say nothing of accuracy and cost as much as any."""
+    if importlib.util.find_spec("cxrscore.quantize") is None:
+        return
+    films, output = str(inputs.films(2 * inputs.batch_size)), str(inputs.int8)
+    words = ["quantize", str(inputs.model), films, "-o", output, "--backend", "openvino", "--device", "cpu", "--quiet"]
+    subprocess.run([sys.executable, "-m", "cxrscore", *words], check=True)
 
 
 def export_onnx(inputs: Inputs) -> Path:

@@ -30,7 +30,7 @@ def end_to_end(inputs: Inputs, films: int) -> list[dict[str, Any]]:
     """Each backend: a run of many films between two measures of its bare network, in one process."""
     told = []
     all_films, few = str(inputs.films(films)), 4 * inputs.batch_size
-    for contender in own_contenders():
+    for contender in own_contenders(inputs):
         own = {**(contender.told or {}), "all_films": all_films}
         longer = ours(own.pop("backend"), own.pop("precision"), **own)
         with started([longer], inputs, few) as (children, failed):
@@ -152,11 +152,12 @@ def start_up(inputs: Inputs, rounds: int) -> list[dict[str, Any]]:
 def whole(inputs: Inputs, films: int) -> list[dict[str, Any]]:
     """`cxrscore score` of many films, from the command line to its end."""
     told = []
-    for contender in own_contenders():
+    for contender in own_contenders(inputs):
         own = contender.told or {}
         if own["backend"] == "openvino":
             output = inputs.folder / f"whole-{own['precision']}.h5"
-            seconds, peak = whole_command(inputs.films(films), output, inputs.model, own["backend"], own["precision"])
+            model = Path(own.get("model", inputs.model))
+            seconds, peak = whole_command(inputs.films(films), output, model, own["backend"], own["precision"])
             scored = int(np.isfinite(open_scores(output).prob[:, 0]).sum())
             told.append({"name": contender.name, "films": films, "seconds": seconds, "peak_mb": peak, "scored": scored})
     return told

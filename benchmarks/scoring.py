@@ -20,8 +20,9 @@ PEERS = (
     Contender(name="Keras PyDataset", script="keras_dataset", does="load_img, 2 workers, predict", theirs=False),
     Contender(name="ONNX Runtime", script="onnx_prefetch", does="OpenCV in a thread, batches"),
 )
-PRODUCT = 2 * 4096**3
-"""Floating-point operations of the product that the floor is measured by."""
+PRODUCT = 3 * 2 * 4096**3
+"""Floating-point operations of the three products that the floor is measured by."""
+FLOORS = ("product fp32", "product bf16", "decode 1", "decode 2", "stream 1", "stream 2")
 
 
 def ours(backend: str, precision: str, **told: Any) -> Contender:
@@ -35,31 +36,30 @@ def ours(backend: str, precision: str, **told: Any) -> Contender:
     )
 
 
-def own_contenders() -> list[Contender]:
+def own_contenders(inputs: Inputs) -> list[Contender]:
     """cxrscore by each of its backends; int8 where this cxrscore has it."""
-    from typing import get_args
-
-    from cxrscore.contract import Precision
-
-    fast = [precision for precision in ("fp32", "bf16", "int8") if precision in get_args(Precision)]
-    return [*(ours("openvino", precision) for precision in fast), ours("torch", "fp32"), ours("keras", "fp32")]
+    fast = [ours("openvino", "fp32"), ours("openvino", "bf16")]
+    if inputs.int8.is_file():
+        fast.append(ours("openvino", "int8", model=str(inputs.int8)))
+    return [*fast, ours("torch", "fp32"), ours("keras", "fp32")]
 
 
 def measure(inputs: Inputs, films: int, rounds: int) -> dict[str, Any]:
     """The section "scoring" of the record."""
-    contenders = [*own_contenders(), *PEERS]
+    contenders = [*own_contenders(inputs), *PEERS]
     floors = Contender(name="floors", script="floors", theirs=False)
     with started([*contenders, floors], inputs, films) as (children, failed):
         *runners, floor = children
         for child in runners:
             child.warm_up(works(child))
+        floor.warm_up(FLOORS)
         found: dict[str, dict[str, list[float]]] = {child.contender.name: {} for child in runners}
         machine: dict[str, list[float]] = {}
         for number in range(rounds):
             for child in runners:
                 for work in works(child):
                     found[child.contender.name].setdefault(work, []).append(child.seconds(work))
-            for work in ("product fp32", "product bf16", "decode 1", "decode 2", "stream 1", "stream 2"):
+            for work in FLOORS:
                 machine.setdefault(work, []).append(floor.seconds(work))
             sys.stderr.write(f"scoring: round {number + 1} of {rounds}\n")
         rows = [row(child, found[child.contender.name], films, inputs) for child in runners]

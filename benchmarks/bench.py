@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,7 @@ def about(command: list[str], quick: bool, inputs: Inputs) -> dict[str, Any]:
             "system": platform.system(),
             "python": platform.python_version(),
             "load_before": os.getloadavg()[0],
+            "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         },
         "versions": {"cxrscore": metadata_of(PACKAGES)},
     }
@@ -123,6 +124,8 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=ROOT / ".bench" / "bin" / "python", help="their Python")
     parser.add_argument("--size", type=int, default=400)
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--films", type=int, help="of a round of scoring")
+    parser.add_argument("--rounds", type=int, help="of scoring")
     parser.add_argument("--only", default="", help="sections, with commas between; the others stay as they were")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.json")
     options = parser.parse_args()
@@ -140,7 +143,9 @@ def main() -> None:
         prepare(inputs)
         quantize(inputs)
         export_onnx(inputs)
-        for name, measure in sections(inputs, QUICK if options.quick else FULL).items():
+        scale = QUICK if options.quick else FULL
+        scale = replace(scale, films=options.films or scale.films, rounds=options.rounds or scale.rounds)
+        for name, measure in sections(inputs, scale).items():
             if not options.only or name in options.only.split(","):
                 record["sections"][name], record[name] = noted(measure)
                 options.output.write_text(json.dumps(rounded(record), indent=1, ensure_ascii=False) + "\n")

@@ -7,6 +7,7 @@ given both as they are. All else of a run is in the time: decoders started, mani
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from turns import job, serve
 
 from cxrscore import open_scores, plugins, score
+from cxrscore.films import require_films
 from cxrscore.score import ScoreOptions, score_films
 
 given = job()
@@ -31,20 +33,27 @@ options: dict[str, Any] = {
 }
 
 
-class Built:
-    """A backend whose network is there already."""
+class Kept:
+    """A backend that builds its network once, however often it is asked."""
 
-    def __init__(self, backend: Any, file: Any) -> None:
-        self.model = backend.build(file.spec, file.tensors, device="cpu", precision=given["precision"])
-        self.name = backend.name
+    def __init__(self, backend: Any) -> None:
+        self._backend, self._made = backend, {}
 
-    def build(self, *_: Any, **__: Any) -> Any:
-        return self.model
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._backend, name)
+        return partial(self._once, name, found) if name.startswith("build") else found
+
+    def _once(self, name: str, build: Any, *told: Any, **further: Any) -> Any:
+        if name not in self._made:
+            self._made[name] = build(*told, **further)
+        return self._made[name]
 
 
+kept = Kept(plugins.get_backend(given["backend"]))
+plugins.get_backend = lambda name: kept
 files = score.load_models(ScoreOptions(**options))
-built = Built(plugins.get_backend(given["backend"]), files[0])
-plugins.get_backend = lambda name: built
+model = score.prepare_job(ScoreOptions(**options), files, require_films(options["films"])).models[0]
+files = tuple(replace(file, tensors={}) for file in files)  # the network has them
 score.load_models = lambda options: files
 batch = np.random.default_rng(0).random((given["batch_size"], given["size"], given["size"]), np.float32)
 
@@ -57,7 +66,7 @@ def run(**changed: Any) -> Path:
 def forward() -> None:
     """The network alone, on a batch that lies in memory."""
     for _ in range(given["forward_batches"]):
-        built.model.predict(batch)
+        model.predict(batch)
 
 
 def probabilities(_: Path) -> np.ndarray:
@@ -67,5 +76,5 @@ def probabilities(_: Path) -> np.ndarray:
 works = {"score": run, "forward": forward, "no maps": partial(run, maps=0), "all maps": partial(run, maps=14)}
 if "all_films" in given:
     works["all films"] = partial(run, films=Path(given["all_films"]))
-serve(works, built.model.framework, answer=probabilities)
+serve(works, model.framework, answer=probabilities)
 shutil.rmtree(f"{output}.parts", ignore_errors=True)

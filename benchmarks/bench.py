@@ -163,7 +163,8 @@ def noted(measure: Callable[[], Any]) -> tuple[dict[str, Any], Any]:
 
 
 def _command() -> list[str]:
-    return ["python", "benchmarks/bench.py", *(word for word in sys.argv[1:] if ".bench" not in word)]
+    """The command line without paths of this machine."""
+    return ["python", "benchmarks/bench.py", *(word for word in sys.argv[1:] if "/" not in word and word != "--output")]
 
 
 def rounded(value: Any) -> Any:

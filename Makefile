@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint browser clean
+.PHONY: demo test lint bench browser clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,9 +29,18 @@ test: lint
 	$(PYTEST) tests/conformance --backend keras
 	$(PYTEST) tests/conformance --backend openvino
 
+# The peers have an environment of their own, of about 6 GB. QUICK=1 measures less, in five minutes instead of 25.
+.bench/.installed: benchmarks/requirements.txt
+	$(PYTHON) -m venv .bench
+	.bench/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	touch $@
+
+bench: $(VENV)/.installed .bench/.installed
+	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick) $(if $(SIZE),--size $(SIZE)) $(if $(ONLY),--only $(ONLY))
+
 # With this and Chromium (apt-get install chromium), the tests also open the report and let axe-core look at it.
 browser:
 	npm install --silent --no-save --prefix .browser axe-core@4
 
 clean:
-	rm -rf $(VENV) .browser demo dist
+	rm -rf $(VENV) .bench .browser demo dist

@@ -19,11 +19,11 @@ from cxrscore.plugins import available_backends, get_backend
 FINDINGS = tuple(f"finding {number}" for number in range(14))
 
 
-def child(name: str, architecture: str, size: int, precision: str) -> None:
-    """Answers each line on standard input with the films a second of one batch of eight."""
+def child(name: str, architecture: str, size: int, precision: str, device: str, batch_size: int) -> None:
+    """Answers each line on standard input with the films a second of one batch."""
     spec = ModelSpec(architecture=architecture, findings=FINDINGS, size=size)
-    model = get_backend(name).build(spec, None, device="cpu", precision=precision)
-    films = np.random.default_rng(0).random((8, size, size), np.float32)
+    model = get_backend(name).build(spec, None, device=device, precision=precision)
+    films = np.random.default_rng(0).random((batch_size, size, size), np.float32)
     model.predict(films)
     sys.stdout.write(f"{model.framework}\n")
     sys.stdout.flush()
@@ -35,7 +35,8 @@ def child(name: str, architecture: str, size: int, precision: str) -> None:
 
 
 def started(name: str, options: argparse.Namespace) -> subprocess.Popen:
-    job = json.dumps([name, options.architecture, options.size, options.precision])
+    given = (name, options.architecture, options.size, options.precision, options.device, options.batch_size)
+    job = json.dumps(given)
     return subprocess.Popen(
         [sys.executable, __file__, "--child", job], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -52,6 +53,8 @@ def main() -> None:
     parser.add_argument("--architecture", default="densenet121")
     parser.add_argument("--size", type=int, default=400)
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--backends", default=",".join(available_backends()))
     parser.add_argument("--child", help=argparse.SUPPRESS)

@@ -1,0 +1,68 @@
+"""The contender that is cxrscore itself still runs, and the profiler tells rooms apart."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cxrscore import load_model
+from cxrscore.plugins import get_backend
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Modules of benchmarks/ by name, as `python benchmarks/bench.py` has them."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+
+    def load(name):
+        return importlib.import_module(name)
+
+    yield load
+    for name in set(sys.modules) - before:
+        if str(BENCHMARKS) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs the extra openvino")
+def test_cxrscore_takes_its_turn(loaded, tmp_path):
+    inputs, children, scoring = loaded("inputs"), loaded("children"), loaded("scoring")
+    if not inputs.FILMS.is_dir():
+        pytest.skip("no real films")
+    given = inputs.Inputs(folder=tmp_path, size=64, batch_size=2, peers=Path(sys.executable))
+    inputs.prepare(given)
+    absent = children.Contender(name="absent", script="no_such_script", theirs=False)
+    with children.started([scoring.ours("openvino", "fp32"), absent], given, 2) as (there, failed):
+        (child,) = there
+        assert "no_such_script" in failed["absent"]
+        for work in ("score", "no maps", "all maps", "forward"):
+            assert child.seconds(work) > 0
+        assert child.memory()["own_mb"] > child.memory()["workers_mb"] > 0
+        answer = child.answer()
+    file = load_model(given.model)
+    model = get_backend("openvino").build(file.spec, file.tensors, device="cpu")
+    logits = model.predict(np.stack([inputs.first_square(given)] * 2))
+    assert answer.shape == (2, 14)
+    assert answer[0] == pytest.approx(1 / (1 + np.exp(-logits[0])), abs=1e-5)
+
+
+def frame(path, name="any", back=None):
+    return SimpleNamespace(f_code=SimpleNamespace(co_filename=path, co_name=name), f_back=back)
+
+
+def test_a_stack_is_in_the_room_of_its_deepest_known_frame(loaded):
+    room_of = loaded("profile_run").room_of
+    score = frame("/x/cxrscore/score/shards.py")
+    network = frame("/x/plugins/cxrscore_torch/model.py", "predict", score)
+    assert room_of(frame("/usr/lib/torch/nn.py", back=network)) == "the network"
+    assert room_of(score) == "batches put together"
+    assert room_of(frame("/x/plugins/cxrscore_torch/model.py", "build", score)) == "backends imported and built"
+    assert room_of(frame("/usr/lib/threading.py")) == "all else"
+    assert room_of(None) == "all else"

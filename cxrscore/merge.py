@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cxrscore.errors import InputError
 from cxrscore.files import locked
 from cxrscore.files.atomic import cannot_write, make_folder, settle
 from cxrscore.progress import Progress, silent
+from cxrscore.remote import Place, RemotePath, check_writable, download, named, on_disk, remote_exists, upload
 from cxrscore.scores import read_claim
 from cxrscore.scores.joining import check_together, frame_of, joined_blocks, named_same
 from cxrscore.scores.parts import Part, read_part
@@ -26,13 +28,14 @@ from cxrscore.scores.writing import write_scores
 class MergeOptions:
     """All that decides a merge; what ``cxrscore merge`` takes, under the same names.
 
-    parts      scores files of all shares of a run, in any order
+    parts      scores files of all shares of a run, in any order; on disk, or elsewhere: those are copied here first
+    output     on disk, or elsewhere
     virtual    the output shows other programs what lies in the parts, and holds no rows itself
     overwrite  replace an output of another run; one of the same run is always replaced
     """
 
-    parts: tuple[Path, ...]
-    output: Path
+    parts: tuple[Place, ...]
+    output: Place
     virtual: bool = False
     overwrite: bool = False
     command: tuple[str, ...] = ()
@@ -43,7 +46,7 @@ class MergeResult:
     """What a merge ended with. ``run`` is the fingerprint of the whole run, ``failed`` how many of its films have no
     scores."""
 
-    output: Path
+    output: Place
     parts: int
     films: int
     failed: int
@@ -58,14 +61,43 @@ def merge_scores(options: MergeOptions, progress: Progress = silent) -> MergeRes
     InputError where the parts are not those of one run, each once and none missing; FileFormatError where one is
     damaged; WriteError where the output cannot be written: an older one is then as it was.
     """
+    output = options.output
+    if options.virtual and any(isinstance(where, RemotePath) for where in (*options.parts, output)):
+        raise InputError(
+            "a virtual file shows parts on the disk where it lies; merge those elsewhere without --virtual"
+        )
+    with ExitStack() as copies:
+        parts = tuple(copies.enter_context(on_disk(part)) for part in options.parts)
+        if not isinstance(output, RemotePath):
+            return _merged(parts, output, options, progress)
+        folder = Path(copies.enter_context(tempfile.TemporaryDirectory(prefix="cxrscore-")))
+        return _uploaded(parts, output, folder / output.name, options, progress)
+
+
+def _uploaded(
+    parts: Sequence[Path], target: RemotePath, copy: Path, options: MergeOptions, progress: Progress
+) -> MergeResult:
+    """Merges into a copy here, and uploads that. What is there already is looked at as a file on disk would be."""
+    check_writable(target)
+    with named(copy, target):
+        if remote_exists(target):
+            download(target, copy)
+        result = _merged(parts, copy, options, progress)
+        progress("uploading", 0, 1)
+        upload(copy, target)
+        progress("uploading", 1, 1)
+    return replace(result, output=target)
+
+
+def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress: Progress) -> MergeResult:
     started = time.monotonic()
-    parts = _read(options.parts, progress)
-    _check_output(options, parts[0].run)
-    make_folder(options.output.parent)
-    with locked(options.output.with_name(f"{options.output.name}.lock")), _written(options.output) as place:
-        _write(place, options, parts, progress)
+    parts = _read(paths, progress)
+    _check_output(output, paths, parts[0].run, overwrite=options.overwrite)
+    make_folder(output.parent)
+    with locked(output.with_name(f"{output.name}.lock")), _written(output) as place:
+        _write(place, output, options, parts, progress)
     return MergeResult(
-        output=options.output,
+        output=output,
         parts=len(parts),
         films=sum(len(part.rows) for part in parts),
         failed=sum(part.failed for part in parts),
@@ -94,14 +126,13 @@ def _sharing(part: Part, first: Part | None) -> Part:
     return replace(part, provenance={**part.provenance, "models": first.provenance.get("models", [])})
 
 
-def _check_output(options: MergeOptions, run: str) -> None:
+def _check_output(output: Path, parts: Sequence[Path], run: str, *, overwrite: bool) -> None:
     """InputError where the output is a part, or of another run and not to be replaced."""
-    output = options.output
     if not output.exists():
         return
-    if output.resolve() in {path.resolve() for path in options.parts}:
+    if output.resolve() in {path.resolve() for path in parts}:
         raise InputError(f"{output} is one of the parts. Give the merged file another name.")
-    if options.overwrite:
+    if overwrite:
         return
     there = read_virtual(output) or read_claim(output)
     if there.fingerprint != run:
@@ -123,7 +154,7 @@ def _written(output: Path) -> Iterator[Path]:
         place.unlink(missing_ok=True)
 
 
-def _write(place: Path, options: MergeOptions, parts: Sequence[Part], progress: Progress) -> None:
+def _write(place: Path, output: Path, options: MergeOptions, parts: Sequence[Part], progress: Progress) -> None:
     frame = frame_of(parts, joined_provenance(parts, options.command))
     total = frame.lengths["film"]
 
@@ -134,7 +165,7 @@ def _write(place: Path, options: MergeOptions, parts: Sequence[Part], progress: 
                 progress("merging", rows.stop, total)
 
     if options.virtual:
-        write_virtual(place, frame, parts, part_files(options.output, parts), counted())
+        write_virtual(place, frame, parts, part_files(output, parts), counted())
     else:
         write_scores(place, frame, counted())
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import Any
 
 import click
 
-from cxrscore.cli.common import FILE, Bar, ends_with_exit_code, json_option, print_json, quiet_option, say
+from cxrscore.cli.common import FILE_OR_URL, Bar, ends_with_exit_code, json_option, print_json, quiet_option, say
 
 
 @click.command(short_help="Join the parts that score --shard made.")
-@click.argument("parts", type=FILE, nargs=-1, required=True)
-@click.option("-o", "--output", type=FILE, required=True, help="Scores file to write, HDF5.")
+@click.argument("parts", type=FILE_OR_URL, nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=FILE_OR_URL,
+    required=True,
+    help="Scores file to write, HDF5: a path, or a URL to upload it to.",
+)
 @click.option(
     "--virtual",
     is_flag=True,
@@ -23,14 +29,11 @@ from cxrscore.cli.common import FILE, Bar, ends_with_exit_code, json_option, pri
 @json_option
 @quiet_option
 @ends_with_exit_code
-def merge(*, parts: tuple[Path, ...], output: Path, virtual: bool, overwrite: bool, as_json: bool, quiet: bool) -> None:
+def merge(*, as_json: bool, quiet: bool, **options: Any) -> None:
     """Join PARTS, the files of all shares of a run in any order, to the file that one process would have made."""
     from cxrscore.merge import MergeOptions, merge_scores
 
-    options = MergeOptions(
-        parts=parts, output=output, virtual=virtual, overwrite=overwrite, command=tuple(sys.argv[1:])
-    )
-    result = merge_scores(options, Bar(quiet))
+    result = merge_scores(MergeOptions(command=tuple(sys.argv[1:]), **options), Bar(quiet))
     scored = result.films - result.failed
     say(f"{scored} of {result.films} films have scores; {result.parts} parts merged in {result.seconds:.0f} s", quiet)
     say(f"wrote {result.output}", quiet)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import numpy as np
 
-from cxrscore.films import FoundFilms, Status, require_films
+from cxrscore.films import Decoders, FoundFilms, Status, require_films
 from cxrscore.models.bundle import ModelFile
 from cxrscore.progress import Progress, silent
 from cxrscore.remote import RemotePath
@@ -16,7 +17,7 @@ from cxrscore.score.job import LEFT_OPEN, Job, Told, known_inputs, load_models, 
 from cxrscore.score.listing import new_listing
 from cxrscore.score.options import ScoreOptions, ScoreResult
 from cxrscore.score.scorer import Scorer, golden_difference, told_of
-from cxrscore.score.shards import compute_shards
+from cxrscore.score.shards import compute_shards, decoders_of
 from cxrscore.score.team import ask_worker, hand_out
 from cxrscore.scores import Manifest, Run, Share, finished_claim, open_run, read_films
 
@@ -38,18 +39,19 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
     if not run.complete:
-        computed, told = _computed(run, job, progress)
-        provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
-        merge_shards(run, job, provenance)
+        with closing(decoders_of(job)) as decoders:
+            computed, told = _computed(run, job, decoders, progress)
+            provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
+            merge_shards(run, job, provenance, decoders)
     return _result(options, files, found, computed, started, job.backend, job.changes)
 
 
-def _computed(run: Run, job: Job, progress: Progress) -> tuple[int, Told]:
+def _computed(run: Run, job: Job, decoders: Decoders, progress: Progress) -> tuple[int, Told]:
     """Computes all shards that are not done; returns the number of films in them, and by whom."""
     if job.told:
         return hand_out(run, job, progress), job.told
     difference, scorer = golden_difference(job), Scorer(job)
-    computed = compute_shards(run, scorer, job, progress)
+    computed = compute_shards(run, scorer, job, progress, decoders=decoders)
     return computed, told_of(job, scorer, difference)
 
 

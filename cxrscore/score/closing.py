@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import cxrscore
 from cxrscore.contract import Floats
-from cxrscore.films import FoundFilms, Status, stream_films, thumbnail
+from cxrscore.films import Decoders, FoundFilms, Status, stream_films, thumbnail
 from cxrscore.labels import JoinedLabels
 from cxrscore.models.bundle import ModelFile
 from cxrscore.score.job import Job, Told, known_inputs
@@ -34,8 +34,8 @@ THUMBNAIL = 256
 """Side of the small films in a scores file, pixels."""
 
 
-def merge_shards(run: Run, job: Job, provenance: dict[str, Any]) -> None:
-    """Joins the shards with labels, splits and small films into the scores file."""
+def merge_shards(run: Run, job: Job, provenance: dict[str, Any], decoders: Decoders) -> None:
+    """Joins the shards with labels, splits and small films, which are decoded anew, into the scores file."""
     paths, findings = job.paths, job.findings
     columns = [run.read_columns(k, "films/sha256", "films/status", "scores/prob") for k in range(len(run.shards))]
     hashes = [digest.decode() for shard in columns for digest in shard["films/sha256"].tolist()]
@@ -53,7 +53,7 @@ def merge_shards(run: Run, job: Job, provenance: dict[str, Any]) -> None:
         patient=patient,
         truth=truth,
         thresholds=_thresholds(job),
-        thumbnails=_thumbnails(job, prob, truth),
+        thumbnails=_thumbnails(job, decoders, prob, truth),
         provenance=provenance,
         names=film_names(hashes, job.listing.rows.start) if job.options.no_paths else None,
     )
@@ -94,7 +94,7 @@ def _numbers(patients: Sequence[str | None]) -> Any:
     return np.array([-1 if p is None else order.setdefault(p, len(order)) for p in patients], np.int32)
 
 
-def _thumbnails(job: Job, prob: Floats, truth: Floats) -> Thumbnails:
+def _thumbnails(job: Job, decoders: Decoders, prob: Floats, truth: Floats) -> Thumbnails:
     """Small films for the report, as the first network saw them, so that heat maps lie over them."""
     rows = _shown(job, prob, truth)
     paths = [job.paths[row] for row in rows]
@@ -104,6 +104,7 @@ def _thumbnails(job: Job, prob: Floats, truth: Floats) -> Thumbnails:
         job.squares[0],
         workers=job.options.workers,
         any_modality=job.options.any_modality,
+        decoders=decoders,
     )
     kept = {
         row: thumbnail(film.pixels, THUMBNAIL)

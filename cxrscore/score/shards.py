@@ -33,6 +33,12 @@ AHEAD = 32
 """Films decoded or being decoded ahead of the batch that is put together, at least."""
 
 
+def decoders_of(job: Job) -> Decoders:
+    """The processes that decode a run's films; they start when they are first needed."""
+    options = job.options
+    return Decoders(options.workers, job.squares[0], also=job.squares[1:], any_modality=options.any_modality)
+
+
 def compute_shards(
     run: Run,
     scorer: Scorer,

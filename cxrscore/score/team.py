@@ -16,7 +16,6 @@ from typing import Any
 from cxrscore import plugins
 from cxrscore.contract import Work
 from cxrscore.errors import InputError
-from cxrscore.films import Decoders
 from cxrscore.models.bundle import ModelFile
 from cxrscore.progress import Progress, silent
 from cxrscore.remote import Place, RemotePath, address, place
@@ -24,7 +23,7 @@ from cxrscore.score.job import Job, Told, chosen_backend, worker_job
 from cxrscore.score.listing import Listing
 from cxrscore.score.options import ScoreOptions
 from cxrscore.score.scorer import Scorer, golden_difference, told_of
-from cxrscore.score.shards import compute_shards
+from cxrscore.score.shards import compute_shards, decoders_of
 from cxrscore.scores import Run, frozen_films, frozen_share, open_run
 
 Compute = Callable[[int], str]
@@ -77,7 +76,7 @@ def open_shards(options: Mapping[str, Any]) -> Compute:
     job = worker_job(own, Listing(paths=paths, whole=paths, share=frozen_share(own.file)))
     golden_difference(job)
     run, scorer = open_run(own.file, paths, job.findings, job.fingerprint), Scorer(job)
-    decoders = Decoders(own.workers, job.squares[0], also=job.squares[1:], any_modality=own.any_modality)
+    decoders = decoders_of(job)
     atexit.register(decoders.close)
 
     def compute(shard: int) -> str:

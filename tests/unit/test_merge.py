@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from made_run import contents
 from cxrscore import merge
 from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.files.schemas import check_document
+from cxrscore.merge import MergeOptions, merge_scores
 from cxrscore.progress import silent
+from cxrscore.remote import RemotePath
 from cxrscore.scores import Share, open_scores, parts, read_claim
 from cxrscore.scores.columns import put_text
 from cxrscore.verify import verify_file
@@ -389,3 +392,55 @@ def test_parts_elsewhere_are_refused_for_a_virtual_file(home: Path, tmp_path_fac
     with pytest.raises(InputError, match=r"part-1\.h5 lies outside of .* must move together"):
         merged(three(home), elsewhere / "out.h5", virtual=True)
     assert list(elsewhere.iterdir()) == []
+
+
+# --- elsewhere
+
+
+@pytest.fixture
+def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket that holds the parts."""
+    pytest.importorskip("obstore")
+    from servers import bucket
+
+    from cxrscore.remote import objects
+
+    objects._opened.cache_clear()
+    with bucket() as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        server.objects = {f"scores/{part.name}": part.read_bytes() for part in three(home)}
+        yield server
+
+
+def far(*names: str) -> tuple[RemotePath, ...]:
+    return tuple(RemotePath(f"s3://scores/{name}") for name in names)
+
+
+def test_parts_in_a_bucket_are_merged_there(home: Path, cloud: Any) -> None:
+    parts, (output,) = far("part-1.h5", "part-2.h5", "part-3.h5"), far("out.h5")
+    for _ in range(2):  # the second time what is there is of the same run
+        result = merge_scores(MergeOptions(parts=parts, output=output))
+        assert (str(result.output), result.parts, result.films) == ("s3://scores/out.h5", 3, FILMS)
+    (home / "back.h5").write_bytes(cloud.objects["scores/out.h5"])
+    assert differing(home / "back.h5", home / "whole.h5") == {"@provenance"}
+
+
+def test_another_run_in_the_bucket_is_not_replaced(home: Path, cloud: Any) -> None:
+    other = made_part(home / "other.h5", FILMS, Share(number=1, of=1), batch_size=99).read_bytes()
+    cloud.objects["scores/out.h5"] = other
+    parts, (output,) = far("part-1.h5", "part-2.h5", "part-3.h5"), far("out.h5")
+    with pytest.raises(InputError, match=r"^s3://scores/out\.h5 is of another run"):
+        merge_scores(MergeOptions(parts=parts, output=output))
+    assert cloud.objects["scores/out.h5"] == other
+    merge_scores(MergeOptions(parts=parts, output=output, overwrite=True))
+    assert cloud.objects["scores/out.h5"] != other
+
+
+def test_errors_of_parts_elsewhere_name_their_address(home: Path, cloud: Any) -> None:
+    cloud.objects["scores/part-2.h5"] = b"no part"
+    with pytest.raises(InputError, match=r"s3://scores/part-2\.h5"):
+        merge_scores(MergeOptions(parts=far("part-1.h5", "part-2.h5", "part-3.h5"), output=home / "out.h5"))
+    with pytest.raises(InputError, match="without --virtual"):
+        merge_scores(MergeOptions(parts=far("part-1.h5"), output=home / "out.h5", virtual=True))
+    assert not (home / "out.h5").exists()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from contextlib import closing
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
     if not run.complete:
-        with closing(decoders_of(job)) as decoders:
+        with contextlib.closing(decoders_of(job)) as decoders:
             computed, told = _computed(run, job, decoders, progress)
             provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
             merge_shards(run, job, provenance, decoders)

@@ -16,6 +16,7 @@ from cxrscore.cli.train_options import (
     learning_options,
     machine_options,
     model_options,
+    process_options,
     run_options,
     view_options,
 )
@@ -30,6 +31,7 @@ from cxrscore.cli.train_options import (
 @view_options
 @choice_options
 @machine_options
+@process_options
 @ends_with_exit_code
 def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) -> None:
     """Train a model on FILMS (default: films) and its label table.

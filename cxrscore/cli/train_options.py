@@ -8,10 +8,13 @@ import click
 
 from cxrscore.cli.common import (
     FILE,
+    address_option,
     complete_plugins,
     device_option,
+    executor_option,
     json_option,
     precision_option,
+    processes_option,
     quiet_option,
     workers_option,
 )
@@ -308,3 +311,5 @@ choice_options = section(
 )
 
 machine_options = section("This machine", device_option, precision_option, workers_option)
+
+process_options = section("Processes that run the frozen layers", executor_option, processes_option, address_option)

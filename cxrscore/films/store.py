@@ -44,11 +44,13 @@ _TRANSIENT = {Status.UNREADABLE, Status.CRASHED, Status.TIMED_OUT}
 class FilmStore:
     """Films as squares of side S, by their index among the paths given.
 
+    path   of the file; another run may have taken its name away since
     films  what is known of each film, without pixels
     rows   indexes of the films with status OK, rising; only these have pixels
     """
 
-    def __init__(self, data: NDArray[np.uint8], index: dict[str, Any]) -> None:
+    def __init__(self, path: Path, data: NDArray[np.uint8], index: dict[str, Any]) -> None:
+        self.path = path
         self.films = tuple(Film(**{**film, "status": Status(film["status"])}) for film in index["films"])
         self.rows = tuple(i for i, film in enumerate(self.films) if film.status == Status.OK)
         self._data = data
@@ -75,14 +77,26 @@ class FilmStore:
         """
         key = _key(folder, paths, preprocessing, any_modality)
         path = cache / f"films-{key}.store"
-        if store := _reopened(cls, path):
+        store = _reopened(cls, path)
+        if store and not {film.status for film in store.films} & _TRANSIENT:
             return store
         with _writing(path):
             cache.mkdir(parents=True, exist_ok=True)
         stream = stream_films(folder, paths, preprocessing, workers=workers, any_modality=any_modality)
         data, index = _written(path, _counted(stream, progress), preprocessing.size)
         _prune(cache)
-        return cls(data, index)
+        return cls(path, data, index)
+
+    @classmethod
+    def open(cls, path: Path) -> FilmStore:
+        """A store that another process has made, and told the path of; InputError where it is gone."""
+        store = _reopened(cls, path)
+        if store is None:
+            raise InputError(
+                f"there is no whole store of films at {path}, wanted in a cache folder that all processes reach "
+                f"(CXRSCORE_CACHE). It keeps the {_KEPT} used last: another run may have removed it, so start again."
+            )
+        return store
 
     def raw(self, index: int) -> Pixels:
         """The square [S,S] as stored, uint8 or uint16, read-only; InputError for a film without pixels."""
@@ -158,7 +172,7 @@ def _write_squares(file: FileIO, path: Path, stream: Iterator[PreparedFilm], sid
 
 
 def _reopened(cls: type[FilmStore], path: Path) -> FilmStore | None:
-    """The store at `path`, or None where there is none, it is not whole, or a film of it is worth another try."""
+    """The store at `path`, or None where there is none or it is not whole."""
     try:
         with path.open("rb") as file:
             file.seek(-16, os.SEEK_END)
@@ -167,10 +181,8 @@ def _reopened(cls: type[FilmStore], path: Path) -> FilmStore | None:
                 return None
             file.seek(-16 - length, os.SEEK_END)
             index = json.loads(file.read(length))
-            if {film["status"] for film in index["films"]} & _TRANSIENT:
-                return None
             os.utime(path)  # used now, so pruned last
-            return cls(_mapped(file), index)
+            return cls(path, _mapped(file), index)
     except (OSError, ValueError):
         return None
 

@@ -47,7 +47,8 @@ def train_model(
     """
     place = place or Place()
     trainer = partial(_trainer, options)
-    with joined(trainer, place, device=options.device, batch_norm=options.batch_norm) as processes, ExitStack() as held:
+    kind: dict[str, Any] = {"device": options.device, "batch_norm": options.batch_norm, "alone": options.alone}
+    with joined(trainer, place, **kind) as processes, ExitStack() as held:
         if not processes.first:
             progress, say = silent, unsaid
         folder = options.output.with_suffix(".run")
@@ -144,6 +145,7 @@ def _trainer(options: TrainOptions) -> Backend:
         raise InputError(f"backend {backend.name!r} has no {options.architecture!r}; it has: {known}")
     if options.frozen_backend:
         plugins.get_backend(options.frozen_backend)
+    plugins.get_executor(options.executor)
     return backend
 
 

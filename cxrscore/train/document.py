@@ -101,9 +101,12 @@ def score_quantiles(spec: ModelSpec, prob: Floats) -> dict[str, list[float]]:
     return {name: found[:, place].tolist() for place, name in enumerate(spec.findings)}
 
 
+_OF_THE_RUN = ("films", "labels", "output", "resume", "allow_leak", "executor", "processes", "address")
+
+
 def recipe_of(options: TrainOptions) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
-    kept = {k: v for k, v in asdict(options).items() if k not in ("films", "labels", "output", "resume", "allow_leak")}
+    kept = {name: value for name, value in asdict(options).items() if name not in _OF_THE_RUN}
     return {**kept, "weights": Path(options.weights).name, "split": options.split and options.split.name}
 
 

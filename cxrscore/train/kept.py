@@ -37,10 +37,12 @@ KEPT = 64 << 30
 first."""
 IN_MEMORY = 1 << 30
 """Bytes of outputs that are kept in memory where the disk will not have them."""
+BLOCKS = "blocks-"
+"""How the names of folders begin in which other processes put outputs first."""
 
 _MARK = b"cxrkept1"
 _STALE = 24 * 3600
-"""Seconds after which an unfinished file is one that a killed run left."""
+"""Seconds after which an unfinished file, or a folder of blocks (train.extract), is one that a killed run left."""
 
 Compute = Callable[[Sequence[int]], Iterator[Floats]]
 
@@ -200,6 +202,7 @@ def _prune(folder: Path, kept: Path, size: int) -> None:
             room -= stat.st_size
             if room < 0:
                 path.unlink(missing_ok=True)
-    for part in folder.glob(".outputs-*.part"):
-        if time.time() - part.stat().st_mtime > _STALE:
-            part.unlink(missing_ok=True)
+    for left in (*folder.glob(".outputs-*.part"), *folder.glob(f"{BLOCKS}*")):
+        with suppress(OSError):  # another run may remove it at the same moment
+            if time.time() - left.stat().st_mtime > _STALE:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()

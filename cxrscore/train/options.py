@@ -51,6 +51,7 @@ RANGES: dict[str, _Range] = {
     "views": _AT_LEAST_0,
     "seed": _AT_LEAST_0,
     "workers": _AT_LEAST_1,
+    "processes": _AT_LEAST_1,
 }
 """Numbers that an option may be, in words and as a question. Limits of views are those of films.Augmentation."""
 
@@ -85,6 +86,10 @@ class TrainOptions:
     threshold_rule how operating points are chosen on the validation films (metrics.operating.RULES)
     calibration    fitted on the validation films: none, temperature (one number) or platt (a line a finding)
     resume         go on from the last epoch of a run that was stopped, where there is one
+    executor       what keeps the processes busy that run the frozen layers: "local", on this machine, or one that a
+                   plugin brings
+    processes      how many of them there are; 1 with the executor "local": this one alone
+    address        of the executor's cluster; None: this machine. The cache folder then lies where all reach it
     """
 
     films: Path = Path("films")
@@ -133,6 +138,9 @@ class TrainOptions:
     precision: str = "fp32"
     workers: int = 2
     resume: bool = False
+    executor: str = "local"
+    processes: int = 1
+    address: str | None = None
 
     def __post_init__(self) -> None:
         for name, words in CHOICES.items():
@@ -153,6 +161,16 @@ class TrainOptions:
             )
         if self.warmup > self.epochs:
             raise InputError(f"warmup is {self.warmup} epochs, more than there are: {self.epochs}")
+        if self.trainable == "all" and not self.alone:
+            raise InputError(
+                "trainable is all, so there are no frozen layers for other processes to run: leave --processes, "
+                "--executor and --address out; torchrun lets several processes train"
+            )
+
+    @property
+    def alone(self) -> bool:
+        """Whether the process that trains runs the frozen layers, too."""
+        return (self.executor, self.processes, self.address) == ("local", 1, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Divided, Embedding, Floats, Model, Trainable, TrainableModel
-from cxrscore.errors import InputError
+from cxrscore.errors import InputError, WriteError
 from cxrscore.files import sha256_bytes
 from cxrscore.films import Augmentation, FilmStore, augment
 from cxrscore.models.imagenet import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.train.data import Data
+from cxrscore.train.extract import Extraction
 from cxrscore.train.frozen import OtherBase
 from cxrscore.train.kept import Kept, kept_outputs
 from cxrscore.train.options import TrainOptions
@@ -44,6 +45,8 @@ class Outputs:
     def __init__(self, model: Model, data: Data, options: TrainOptions, progress: Progress) -> None:
         self._model, self._data, self._options, self._progress = model, data, options, progress
         self.learner, self._frozen = learner_of(model, options)
+        if self._frozen is None and not options.alone:
+            raise InputError(f"backend {options.backend!r} cannot run the frozen layers apart: leave --processes out")
         self._by: Model | OtherBase = model
         if options.frozen_backend not in (None, options.backend):
             self._by = OtherBase(model, options)
@@ -66,6 +69,11 @@ class Outputs:
         return self._by.framework
 
     @property
+    def by(self) -> tuple[str, str]:
+        """The framework, and the kind of device, such as cuda."""
+        return self._by.framework, self._by.device.partition(":")[0]
+
+    @property
     def frozen(self) -> bool:
         """Whether there are layers before the learner."""
         return self._frozen is not None
@@ -80,7 +88,7 @@ class Outputs:
             return self._films(batches, view)
         kept = self._source(view)
         if kept is None:
-            return self._run(batches, view)
+            return self.run(batches, view)
         place = self._place_of(view)
         return (kept.take(place[rows]) for rows in batches)
 
@@ -93,7 +101,7 @@ class Outputs:
         inputs = self.of(parts_of(rows, size), view)
         return np.concatenate(list(forward(self.learner.predict, map(change, inputs) if change else inputs, size)))
 
-    def _run(self, batches: Sequence[Rows], view: int | None) -> Iterator[Floats]:
+    def run(self, batches: Sequence[Rows], view: int | None) -> Iterator[Floats]:
         """What the frozen layers make of films, in batches of one size, so that it is the same to the bit each time."""
         assert self._frozen is not None
         parts = [parts_of(rows) for rows in batches]
@@ -143,14 +151,33 @@ class Outputs:
             step = "running the frozen layers" + ("" if view is None else f", view {view + 1}")
 
             def compute(places: Sequence[int]) -> Iterator[Floats]:
-                for done, outputs in enumerate(self._run(parts_of(rows[list(places)]), view), start=1):
-                    yield outputs
-                    self._progress(step, min(done * FORWARD, len(places)), len(places))
+                told = functools.partial(self._progress, step)
+                return self._computed(parts_of(rows[list(places)]), view, told)
 
             hashes = [self._data.store.films[row].sha256 for row in rows]
             sets = 1 + min(self._options.views, self._options.epochs)
             self._sources[view] = kept_outputs(outputs_folder(), self._key(view), hashes, compute, sets=sets)
         return self._sources[view]
+
+    def _computed(self, parts: list[Rows], view: int | None, told: Callable[[int, int], None]) -> Iterator[Floats]:
+        """What the frozen layers make of films, by this process; or by others, but for the first batch, which shows the
+        caller what room the rest needs. told: how many films are done, of all."""
+        others, films = not self._options.alone and len(parts) > 1, sum(map(len, parts))
+        done = 0
+        for outputs in self.run(parts[:1] if others else parts, view):
+            yield outputs
+            done += len(outputs)
+            told(done, films)
+        if not others:
+            return
+        rest = parts[1:]
+        extraction = Extraction(
+            model=self._model, options=self._options, store=self._data.store.path, view=view, by=self.by
+        )
+        try:
+            yield from extraction.outputs(outputs_folder(), rest, outputs, lambda own: told(done + own, films))
+        except WriteError:  # no room for blocks: none was given yet
+            yield from self.run(rest, view)
 
     def _key(self, view: int | None) -> dict[str, Any]:
         """All that decides an output of the frozen layers besides the film."""
@@ -158,7 +185,7 @@ class Outputs:
         return {
             "frozen": self._digest,
             "network": [spec.architecture, spec.size, spec.normalize, spec.head, self._options.trainable],
-            "by": [self._by.framework, self._by.device.partition(":")[0], self._options.precision, FORWARD],
+            "by": [*self.by, self._options.precision, FORWARD],
             "preprocessing": self._data.preprocessing.as_dict(),
             "view": None if view is None else [self._options.seed, view, self._augmentation.as_dict()],
         }

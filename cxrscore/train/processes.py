@@ -170,9 +170,13 @@ class Processes:
 
 
 @contextmanager
-def joined(backend: Callable[[], Backend], place: Place, *, device: str, batch_norm: str) -> Iterator[Processes]:
+def joined(
+    backend: Callable[[], Backend], place: Place, *, device: str, batch_norm: str, alone: bool = True
+) -> Iterator[Processes]:
     """The processes of a run, with the backend that is to train it. An error is raised in all of them, but said by one;
     a stop by Ctrl-C, too.
+
+    alone  whether each is to run the frozen layers itself, as several must
 
     InputError where several are there and cannot work together.
     """
@@ -180,7 +184,7 @@ def joined(backend: Callable[[], Backend], place: Place, *, device: str, batch_n
     try:
         if place.of > 1:
             with place.says_once():
-                able = _parallel(backend(), device, batch_norm)
+                able = _parallel(backend(), device, batch_norm, alone)
             processes = Processes(place, able.join(rank=place.rank, of=place.of, device=device))
         yield processes
     except KeyboardInterrupt:
@@ -193,11 +197,16 @@ def joined(backend: Callable[[], Backend], place: Place, *, device: str, batch_n
         processes._group.leave()
 
 
-def _parallel(backend: Backend, device: str, batch_norm: str) -> Parallel:
+def _parallel(backend: Backend, device: str, batch_norm: str, alone: bool) -> Parallel:
     if not isinstance(backend, Parallel):
         able = [name for name, other in plugins.available_backends().items() if isinstance(other, Parallel)]
         use = f"use --backend {able[0]}, or start" if able else "start"
         raise InputError(f"backend {backend.name!r} trains in one process, and there are several: {use} one process")
+    if not alone:
+        raise InputError(
+            "several processes train, and --processes, --executor and --address are for one: leave them out, or train "
+            "with them for one epoch in one process first, whose frozen layers' outputs are kept for all"
+        )
     if batch_norm == "batch":
         raise InputError(
             "batch_norm is 'batch', and several processes would each take the statistics of their own films: "

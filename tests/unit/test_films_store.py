@@ -125,5 +125,15 @@ def test_a_film_that_is_gone_is_a_film_with_that_status(folder: Path) -> None:
     assert (built.rows, built.films[1].status) == ((0,), Status.UNREADABLE)
 
 
+def test_another_process_opens_what_was_made(folder: Path) -> None:
+    built = build(folder, [*NAMES, "gone.png"])
+    opened = FilmStore.open(built.path)
+    assert (opened.films, opened.rows, opened.path) == (built.films, built.rows, built.path)
+    np.testing.assert_array_equal(opened.raw(3), built.raw(3))
+    built.path.write_bytes(built.path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"there is no whole store of films at .*\.store, wanted in a cache folder"):
+        FilmStore.open(built.path)
+
+
 def test_no_usable_film_at_all(folder: Path) -> None:
     assert build(folder, ["bad.png"]).rows == ()

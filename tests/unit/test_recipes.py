@@ -19,6 +19,7 @@ from cxrscore.train.document import recipe_of
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
 MACHINE = {"films", "labels", "output", "split", "device", "frozen_backend", "workers", "resume", "allow_leak"}
+MACHINE |= {"executor", "processes", "address"}
 
 
 def test_a_recipe_has_every_option_that_is_not_of_the_machine():

@@ -206,8 +206,8 @@ class Joins:
         return self.threads.member(rank)
 
 
-def enter(backend, place, device="auto", batch_norm="frozen", error=None):
-    with joined(lambda: backend, place, device=device, batch_norm=batch_norm) as processes:
+def enter(backend, place, device="auto", batch_norm="frozen", alone=True, error=None):
+    with joined(lambda: backend, place, device=device, batch_norm=batch_norm, alone=alone) as processes:
         if error is not None:
             raise error
         return processes
@@ -232,6 +232,7 @@ def test_several_join_and_leave():
             "backend 'plain' trains in one process, and there are several: use",
         ),
         (Joins(), {"batch_norm": "batch"}, "batch_norm is 'batch', and several processes"),
+        (Joins(), {"alone": False}, "several processes train, and --processes, --executor and --address are for one"),
         (Joins(), {"device": "cuda:1"}, "device is 'cuda:1' for several processes"),
     ],
 )

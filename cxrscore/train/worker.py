@@ -1,0 +1,78 @@
+"""What a worker of train.extract does: it builds the model anew, and runs its frozen layers as the process that trains
+would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from cxrscore import plugins
+from cxrscore.contract import ModelSpec
+from cxrscore.errors import InputError
+from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.films import FilmStore, Preprocessing
+from cxrscore.labels import Split
+from cxrscore.progress import silent
+from cxrscore.train.data import Data
+from cxrscore.train.extract import base_file, block_file
+from cxrscore.train.options import TrainOptions
+from cxrscore.train.outputs import Outputs, parts_of
+
+
+def open_blocks(
+    folder: str,
+    spec: Mapping[str, Any],
+    options: Mapping[str, Any],
+    store: str,
+    view: int | None,
+    blocks: Sequence[Sequence[int]],
+    by: Sequence[str],
+) -> Callable[[int], str]:
+    """What a worker needs for blocks of films; an item is a block, its text the SHA-256 of what was written."""
+    own, outputs = Path(folder), _outputs(Path(folder), ModelSpec.from_dict(spec), TrainOptions(**options), Path(store))
+    if outputs.by != tuple(by):
+        raise InputError(
+            f"a worker runs the frozen layers with {' on '.join(outputs.by)}, and the process that trains with "
+            f"{' on '.join(by)}: wanted the same; install it alike, or name a --device that all have"
+        )
+
+    def compute(item: int) -> str:
+        rows = np.concatenate(list(outputs.run(parts_of(np.array(blocks[item], np.intp)), view)))
+        data = np.ascontiguousarray(rows, np.float32).tobytes()
+        write_whole(block_file(own, item), data)
+        return sha256_bytes(data)
+
+    return compute
+
+
+def _outputs(folder: Path, spec: ModelSpec, options: TrainOptions, store: Path) -> Outputs:
+    try:
+        tensors = safetensors.numpy.load_file(base_file(folder))
+    except OSError as error:
+        raise InputError(
+            f"a worker finds no {base_file(folder)}; wanted a cache folder that all reach (CXRSCORE_CACHE)"
+        ) from error
+    chosen: dict[str, Any] = {"device": options.device, "precision": options.precision, "seed": options.seed}
+    model = plugins.get_backend(options.backend).build(spec, tensors, **chosen)
+    return Outputs(model, _films(FilmStore.open(store), spec), options, silent)
+
+
+def _films(store: FilmStore, spec: ModelSpec) -> Data:
+    """Films alone: who runs frozen layers asks for no labels and no split."""
+    count = len(store.films)
+    return Data(
+        store=store,
+        paths=("",) * count,
+        labels=np.full((count, len(spec.findings)), np.nan, np.float32),
+        findings=spec.findings,
+        patients=(None,) * count,
+        split=Split(train=(), valid=(), test=(), rule="none"),
+        failed={},
+        labels_file={},
+        leaks=(),
+        preprocessing=Preprocessing(size=spec.size),
+    )

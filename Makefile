@@ -22,7 +22,7 @@ lint: $(VENV)/.installed
 
 # One process uses one framework, so each backend has a conformance run of its own. A file's tests stay together: what
 # they share is made once.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: lint
 	$(PYTEST) --ignore tests/conformance
 	$(PYTEST) tests/conformance --backend torch

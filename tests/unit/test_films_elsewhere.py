@@ -136,17 +136,21 @@ def made(message):
     return PreparedFilm(film=Film(status=Status.UNREADABLE if message else Status.OK, message=message), pixels=None)
 
 
+def given(*films):
+    yield from films
+
+
 def test_a_store_that_answers_no_more_ends_the_stream_before_its_films_are_given_up():
     seen, some, gone = [], [made("not received: x")] * 3, [made("not received: no answer in time")] * MOST
     with pytest.raises(
         InputError, match=f"{MOST} films in a row were not received from s3://films, .* the same command"
     ):
-        seen.extend(answering(iter([made(""), *some, made(""), *gone, made("")]), RemotePath("s3://films")))
-    assert len(list(answering(iter([*gone[1:], made(""), *gone[1:]]), RemotePath("s3://films")))) == 2 * MOST - 1
+        seen.extend(answering(given(made(""), *some, made(""), *gone, made("")), RemotePath("s3://films")))
+    assert len(list(answering(given(*gone[1:], made(""), *gone[1:]), RemotePath("s3://films")))) == 2 * MOST - 1
 
 
 def test_films_before_an_outage_are_given_and_those_in_it_are_not():
-    stream = answering(iter([made(""), *[made("not received: x")] * MOST]), RemotePath("s3://films"))
+    stream = answering(given(made(""), *[made("not received: x")] * MOST), RemotePath("s3://films"))
     assert next(stream).film.status == Status.OK
     with pytest.raises(InputError):
         next(stream)

@@ -24,8 +24,8 @@ import numpy as np
 
 from cxrscore.merge import MergeOptions, merge_scores
 from cxrscore.scores import Share, candidates, scored_films, share_inputs
-from cxrscore.scores.manifest import paths_digest, shard_size
-from cxrscore.scores.share import fingerprint_of, whole_inputs
+from cxrscore.scores.manifest import fingerprint_of, paths_digest, shard_size
+from cxrscore.scores.share import whole_inputs
 from cxrscore.scores.writing import Block, Frame, write_scores
 
 FINDINGS = 14

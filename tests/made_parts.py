@@ -12,7 +12,8 @@ from made_run import FINDINGS, GIVEN, made_shard
 
 from cxrscore.merge import MergeOptions, MergeResult, merge_scores
 from cxrscore.scores import Share, Thumbnails, candidates, open_run, scored_films, share_inputs, shown_films
-from cxrscore.scores.share import fingerprint_of, share_words, whole_inputs
+from cxrscore.scores.manifest import fingerprint_of
+from cxrscore.scores.share import share_words, whole_inputs
 
 SIDE = 4
 MOST = 6

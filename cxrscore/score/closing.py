@@ -28,7 +28,8 @@ from cxrscore.scores import (
     share_words,
     shown_films,
 )
-from cxrscore.scores.share import fingerprint_of, whole_inputs
+from cxrscore.scores.manifest import fingerprint_of
+from cxrscore.scores.share import whole_inputs
 
 THUMBNAIL = 256
 """Side of the small films in a scores file, pixels."""

@@ -43,7 +43,7 @@ class Manifest:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the inputs, hex."""
-        return sha256_bytes(canonical(self.inputs).encode())
+        return fingerprint_of(self.inputs)
 
     def same(self, inputs: Mapping[str, Any]) -> bool:
         """Whether a run with these inputs has the same fingerprint."""
@@ -77,6 +77,11 @@ def shard_size(films: int) -> int:
 def canonical(value: Any) -> str:
     """JSON of one spelling, so that equal values have equal digests."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint_of(inputs: Mapping[str, Any]) -> str:
+    """SHA-256 of inputs, hex."""
+    return sha256_bytes(canonical(inputs).encode())
 
 
 def write_manifest(path: Path, manifest: Manifest, *, replaces: bool) -> None:

@@ -16,9 +16,10 @@ from cxrscore.files.guard import File, open_guarded, read_dataset, read_rows, re
 from cxrscore.files.schemas import check_document
 from cxrscore.scores.checks import check_ranges
 from cxrscore.scores.layout import FORMAT, LAYOUT, SCORED, TEXT
+from cxrscore.scores.manifest import fingerprint_of
 from cxrscore.scores.reading import check_columns, check_format, read_json
 from cxrscore.scores.shards import ShardHead
-from cxrscore.scores.share import Share, fingerprint_of, whole_inputs
+from cxrscore.scores.share import Share, whole_inputs
 from cxrscore.scores.shown import ScoredFilms, candidates, scored_films, together
 
 BLOCK = 1 << 15

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files import sha256_bytes
-from cxrscore.scores.manifest import canonical, paths_digest, shard_size
+from cxrscore.scores.manifest import paths_digest, shard_size
 
 MOST = 1_000_000
 """Shares that a run may have."""
@@ -74,11 +73,6 @@ def whole_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
         raise FileFormatError("its inputs name no share")
     rest = {key: value for key, value in inputs.items() if key != "share"}
     return {**rest, "films": own["films"], "paths": own["paths"]}
-
-
-def fingerprint_of(inputs: Mapping[str, Any]) -> str:
-    """SHA-256 of inputs, hex."""
-    return sha256_bytes(canonical(inputs).encode())
 
 
 def share_words(share: Share, rows: range, films: int) -> str:

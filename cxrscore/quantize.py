@@ -115,14 +115,11 @@ def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:
 
 def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> Floats:
     """float32 [N,C] in the order of the model's findings, NaN where unknown."""
-    truth = np.full((len(paths), len(file.spec.findings)), np.nan, np.float32)
     path = options.labels or lab.find_labels(options.films)
-    if path is not None:
-        table, _ = lab.joined_labels(path, plugins.datasets(), paths)
-        for column, finding in enumerate(file.spec.findings):
-            if finding in table.findings:
-                truth[:, column] = table.labels[:, table.findings.index(finding)]
-    return truth
+    if path is None:
+        return np.full((len(paths), len(file.spec.findings)), np.nan, np.float32)
+    table, _ = lab.joined_labels(path, plugins.datasets(), paths)
+    return table.of(file.spec.findings)
 
 
 def _exact(

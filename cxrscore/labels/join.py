@@ -35,6 +35,12 @@ class JoinedLabels:
         """Films without a row."""
         return len(self.matched) - sum(self.matched)
 
+    def of(self, findings: Sequence[str]) -> Floats:
+        """The labels of these findings, in their order; NaN for those that the table does not have."""
+        place = {name: i for i, name in enumerate(self.findings)}
+        unknown = np.full(len(self.labels), np.nan, np.float32)
+        return np.stack([self.labels[:, place[f]] if f in place else unknown for f in findings], axis=1)
+
 
 def join_labels(table: LabelTable, paths: Sequence[str]) -> JoinedLabels:
     """The rows of a table for the films at `paths`; see match_rows for how they find each other."""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 import cxrscore
 from cxrscore.contract import Floats
 from cxrscore.films import Decoders, FoundFilms, Status, stream_films, thumbnail
-from cxrscore.labels import JoinedLabels
 from cxrscore.models.bundle import ModelFile
 from cxrscore.score.job import Job, Told, known_inputs
 from cxrscore.score.options import ScoreOptions
@@ -47,7 +46,7 @@ def merge_shards(run: Run, job: Job, provenance: dict[str, Any], decoders: Decod
     patient = np.full(len(paths), -1, np.int32)
     if job.labels is not None:
         own = slice(job.listing.rows.start, job.listing.rows.stop)
-        truth = _columns(job.labels, findings)[own]
+        truth = job.labels.of(findings)[own]
         patient = _numbers(job.labels.patients)[own]
     run.merge(
         split=_splits(job, hashes),
@@ -79,13 +78,6 @@ def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
     """What stands for the paths of films where none may be told: the hash of their bytes, or their row in the whole
     run, in which the first of them has row ``first``."""
     return [digest or f"row {row}" for row, digest in enumerate(hashes, first)]
-
-
-def _columns(table: JoinedLabels, findings: tuple[str, ...]) -> Floats:
-    """Labels [N,C] of a joined table in the order of the model's findings, NaN for those it does not have."""
-    place = {name: i for i, name in enumerate(table.findings)}
-    unknown = np.full(len(table.labels), np.nan, np.float32)
-    return np.stack([table.labels[:, place[f]] if f in place else unknown for f in findings], axis=1)
 
 
 def _numbers(patients: Sequence[str | None]) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from cxrscore.children import end, same_modules
 from cxrscore.contract import Work
 from cxrscore.errors import InputError
 from cxrscore.executors.ledger import Ledger
@@ -99,22 +100,16 @@ class _Worker:
     def close(self) -> None:
         """Ends the process, if there is one."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if process is not None:
+            end(process)
 
     def _started(self) -> subprocess.Popen[bytes]:
         threads = dict.fromkeys(THREADS, str(len(self._cores)))
-        same = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # so that the same cxrscore is imported
         return subprocess.Popen(
             COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**threads, **os.environ, **same, **self._device},
+            env={**threads, **os.environ, **same_modules(), **self._device},
             bufsize=0,
             start_new_session=True,  # Ctrl-C is for whoever started the run, who then closes this
         )

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from cxrscore.children import end, same_modules
 from cxrscore.films.decode import film_digest
 from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.prepared import PreparedFilm
@@ -77,25 +78,19 @@ class _Decoder:
     def close(self) -> None:
         """Ends the process, if there is one."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if process is not None:
+            end(process)
 
 
 def _started() -> subprocess.Popen[bytes]:
     # The processes are the parallelism; and each thread of a library takes of the memory that one may have.
     single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKIO_WORKER_THREADS": "1"}
-    same = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # so that the same cxrscore is imported
     return subprocess.Popen(
         COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **single, **same},
+        env={**os.environ, **single, **same_modules()},
         bufsize=0,
         start_new_session=True,  # Ctrl-C is for whoever started the run, who then closes this
     )

@@ -214,7 +214,7 @@ class Group(Protocol):
         ...
 
     def leave(self) -> None:
-        """Called once, when all is done."""
+        """Called once, when all is done or an error ended it. It waits for nobody, and leaves no thread behind."""
         ...
 
 

@@ -193,8 +193,9 @@ def joined(
         raise OtherProcessError(exit_code=_EXIT_STOPPED) from None
     except OtherProcessError as error:
         raise OtherProcessError(str(error) if processes.first else "", error.exit_code) from error
-    if processes._group is not None:
-        processes._group.leave()
+    finally:
+        if processes._group is not None:
+            processes._group.leave()
 
 
 def _parallel(backend: Backend, device: str, batch_norm: str, alone: bool) -> Parallel:

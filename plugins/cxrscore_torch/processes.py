@@ -9,11 +9,11 @@ the network's size, 28 MB for DenseNet121, which on one machine or a fast networ
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import torch
@@ -31,21 +31,24 @@ class TorchGroup:
     """The default group of torch.distributed."""
 
     def gather(self, data: bytes) -> list[bytes]:
-        with _all_there():
-            sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
-            dist.all_gather(sizes, torch.tensor([len(data)]))
-            longest = max(1, *(int(size) for size in sizes))
-            given = torch.frombuffer(bytearray(data.ljust(longest, b"\0")), dtype=torch.uint8)
-            found = [torch.empty_like(given) for _ in sizes]
-            dist.all_gather(found, given)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
+        _with_all(dist.all_gather, sizes, torch.tensor([len(data)]))
+        longest = max(1, *(int(size) for size in sizes))
+        given = torch.frombuffer(bytearray(data.ljust(longest, b"\0")), dtype=torch.uint8)
+        found = [torch.empty_like(given) for _ in sizes]
+        _with_all(dist.all_gather, found, given)
         return [one.numpy().tobytes()[: int(size)] for one, size in zip(found, sizes, strict=True)]
 
     def leave(self) -> None:
+        """Ends its threads, too: one that lets go of a tensor while the interpreter ends would abort the process (torch
+        2.13). NCCL would wait for the others, who may be gone, so it is told to stop first."""
+        dist.group.WORLD.abort()
         dist.destroy_process_group()
 
 
 def join(*, rank: int, of: int, device: str) -> TorchGroup:
     """See contract.Parallel.join."""
+    importlib.import_module("torch.distributed.nn")  # an optimiser imports it, and would bind the group as a default
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
@@ -55,11 +58,14 @@ def join(*, rank: int, of: int, device: str) -> TorchGroup:
         return TorchGroup()
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
         raise InputError(f"{of} processes cannot meet without {', '.join(missing)}: start them with torchrun")
-    with _all_there():
-        store, _, _ = next(dist.rendezvous("env://", rank, of, timeout=_MEETING))
-        met = _meet(store, rank, of)
-        dist.init_process_group(backends, store=met, rank=rank, world_size=of, timeout=_PATIENCE)
+    _with_all(_rendezvous, backends, rank, of)
     return TorchGroup()
+
+
+def _rendezvous(backends: str, rank: int, of: int) -> None:
+    store, _, _ = next(dist.rendezvous("env://", rank, of, timeout=_MEETING))
+    met = _meet(store, rank, of)
+    dist.init_process_group(backends, store=met, rank=rank, world_size=of, timeout=_PATIENCE)
 
 
 def _meet(store: dist.Store, rank: int, of: int) -> dist.Store:
@@ -89,18 +95,18 @@ def sum_step(value: Tensor, learning: Collection[Tensor], share: float) -> Tenso
     """The loss of a whole batch, of that of each process's films, which are this share of it; so the gradients."""
     gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in learning]
     flat = torch.cat([value.detach().reshape(1), *(gradient.reshape(-1) for gradient in gradients)]).mul_(share)
-    with _all_there():
-        dist.all_reduce(flat)
+    _with_all(dist.all_reduce, flat)
     loss, *sums = flat.split([1, *(gradient.numel() for gradient in gradients)])
     for tensor, gradient, total in zip(learning, gradients, sums, strict=True):
         tensor.grad = gradient.copy_(total.view_as(gradient))  # in its own layout, which may be channels last
     return loss[0]
 
 
-@contextmanager
-def _all_there() -> Iterator[None]:
+def _with_all(call: Callable[..., object], *arguments: object) -> None:
+    """What ends if another process does. The error keeps no traceback: its frames would hold the group after leave()."""
     try:
-        yield
+        call(*arguments)
     except RuntimeError as error:  # torch says so of connections that closed and of those that never came
         reason = str(error).strip().splitlines()[0].partition(". ")[0]
-        raise OtherProcessError(f"another of the processes ended, and this one with it ({reason})") from error
+        told = f"another of the processes ended, and this one with it ({reason})"
+        raise OtherProcessError(told) from error.with_traceback(None)

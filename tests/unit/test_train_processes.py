@@ -221,6 +221,9 @@ def test_several_join_and_leave():
     backend = Joins()
     assert enter(backend, Place(rank=1, of=2, local=1), "cpu").place.rank == 1
     assert (backend.devices, backend.threads.left) == (["cpu"], [1])
+    with pytest.raises(InputError):
+        enter(backend, Place(of=2), "cpu", error=InputError("mine"))
+    assert backend.threads.left == [1, 0]
 
 
 @pytest.mark.parametrize(

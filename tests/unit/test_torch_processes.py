@@ -1,0 +1,46 @@
+"""The group of torch.distributed that processes train in."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TRAINS_AND_LEAVES = """
+import os
+import sys
+from pathlib import Path
+
+import torch
+from cxrscore.errors import OtherProcessError
+from cxrscore_torch import processes
+
+
+def threads():
+    names = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
+    return sorted(name for name in names if "gloo" in name)
+
+
+group = processes.join(rank=0, of=1, device="cpu")
+weights = torch.zeros(3, requires_grad=True)
+optimiser = torch.optim.Adam([weights])
+loss = weights.sum()
+loss.backward()
+processes.sum_step(loss, [weights], 1.0)
+optimiser.step()
+assert group.gather(b"data") == [b"data"]
+assert threads(), "its threads have other names by now"
+try:
+    processes._with_all(torch.distributed.all_gather, [torch.zeros(1)], torch.zeros(2))
+except OtherProcessError as error:
+    kept = error  # as until the process ends, when it is told
+group.leave()
+print(threads())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+def test_no_thread_is_left_to_let_go_of_a_tensor_while_the_interpreter_ends():
+    """In a process of its own, where the optimiser is the first to import what would hold the group."""
+    done = subprocess.run([sys.executable, "-c", TRAINS_AND_LEAVES], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -36,8 +36,9 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "GPUs among which the processes of `--processes` take turns. Unset: all that there are.",
     "CXRSCORE_CACHE": "Folder for downloaded weights and for what training keeps (docs/training.md). Unset: the "
     "platform's user cache folder.",
-    "CXRSCORE_MALLOC": "0: the torch backend leaves glibc's allocator as it is. Else, on a CPU, it has it keep freed "
-    "memory, which makes scoring faster and the process larger.",
+    "CXRSCORE_MALLOC": "0: glibc's allocator is left as it is. Else the openvino backend has all threads take memory "
+    "from one place, which makes the process smaller, and the torch backend, on a CPU, has it keep what is freed as "
+    "well, which makes scoring faster and the process larger.",
     "CXRSCORE_OFFLINE": "Set to anything: nothing is downloaded; an error says which file is wanted, and where.",
     "CXRSCORE_PLUGINS": "Which plugins are loaded: unset, all; empty, none; else their names, or the names of their "
     "distributions, with commas between. cxrscore's own losses, readers, metrics and explainers always are.",

@@ -10,6 +10,7 @@ import numpy as np
 import openvino
 from openvino import AsyncInferQueue, CompiledModel, Core
 
+from cxrscore.allocator import one_arena
 from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Ranges, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
@@ -48,6 +49,7 @@ def build_int8(spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str
 
 @functools.cache
 def _core() -> Core:
+    one_arena()  # its compiler's threads leave tens of megabytes behind in each of theirs
     return Core()
 
 

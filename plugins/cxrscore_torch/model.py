@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cxrscore.allocator import keep_freed_memory
 from cxrscore.contract import Array, Batch, BatchNorm, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
@@ -27,7 +28,6 @@ from cxrscore.models.architectures import (
     tensor_shapes,
     trainable_names,
 )
-from cxrscore_torch.allocator import keep_freed_memory
 from cxrscore_torch.lanes import Direct, Lanes, Pass, full_float32
 from cxrscore_torch.nets import Network, from_neutral, neutral_tensors, to_neutral, to_numpy
 from cxrscore_torch.optimiser import Adam

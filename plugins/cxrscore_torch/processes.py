@@ -103,7 +103,7 @@ def sum_step(value: Tensor, learning: Collection[Tensor], share: float) -> Tenso
 
 
 def _with_all(call: Callable[..., object], *arguments: object) -> None:
-    """What ends if another process does. The error keeps no traceback: its frames would hold the group after leave()."""
+    """What ends if another process does. Its error keeps no traceback: its frames would hold the group beyond it."""
     try:
         call(*arguments)
     except RuntimeError as error:  # torch says so of connections that closed and of those that never came

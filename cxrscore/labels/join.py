@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore.contract import Floats, LabelTable
 from cxrscore.labels.match import match_rows
@@ -35,11 +36,13 @@ class JoinedLabels:
         """Films without a row."""
         return len(self.matched) - sum(self.matched)
 
-    def of(self, findings: Sequence[str]) -> Floats:
-        """The labels of these findings, in their order; NaN for those that the table does not have."""
+    def of(self, findings: Sequence[str], films: NDArray[np.intp] | None = None) -> Floats:
+        """The labels of these findings, in their order; NaN for those that the table does not have. Of these films by
+        number, None: of all."""
+        labels = self.labels if films is None else self.labels[films]
         place = {name: i for i, name in enumerate(self.findings)}
-        unknown = np.full(len(self.labels), np.nan, np.float32)
-        return np.stack([self.labels[:, place[f]] if f in place else unknown for f in findings], axis=1)
+        unknown = np.full(len(labels), np.nan, np.float32)
+        return np.stack([labels[:, place[f]] if f in place else unknown for f in findings], axis=1)
 
 
 def join_labels(table: LabelTable, paths: Sequence[str]) -> JoinedLabels:

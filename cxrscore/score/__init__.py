@@ -18,6 +18,7 @@ from cxrscore.score.listing import new_listing
 from cxrscore.score.options import ScoreOptions, ScoreResult
 from cxrscore.score.scorer import Scorer, golden_difference, told_of
 from cxrscore.score.shards import compute_shards, decoders_of
+from cxrscore.score.small import SmallFilms
 from cxrscore.score.team import ask_worker, hand_out
 from cxrscore.scores import Manifest, Run, Share, finished_claim, open_run, read_films
 
@@ -40,18 +41,19 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     computed = 0
     if not run.complete:
         with contextlib.closing(decoders_of(job)) as decoders:
-            computed, told = _computed(run, job, decoders, progress)
+            small = SmallFilms(job)
+            computed, told = _computed(run, job, decoders, small, progress)
             provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
-            merge_shards(run, job, provenance, decoders)
+            merge_shards(run, job, provenance, decoders, small)
     return _result(options, files, found, computed, started, job.backend, job.changes)
 
 
-def _computed(run: Run, job: Job, decoders: Decoders, progress: Progress) -> tuple[int, Told]:
+def _computed(run: Run, job: Job, decoders: Decoders, small: SmallFilms, progress: Progress) -> tuple[int, Told]:
     """Computes all shards that are not done; returns the number of films in them, and by whom."""
     if job.told:
         return hand_out(run, job, progress), job.told
     difference, scorer = golden_difference(job), Scorer(job)
-    computed = compute_shards(run, scorer, job, progress, decoders=decoders)
+    computed = compute_shards(run, scorer, job, progress, decoders=decoders, small=small)
     return computed, told_of(job, scorer, difference)
 
 

@@ -14,46 +14,34 @@ from numpy.typing import NDArray
 
 import cxrscore
 from cxrscore.contract import Floats
-from cxrscore.films import Decoders, FoundFilms, Status, stream_films, thumbnail
+from cxrscore.films import Decoders, FoundFilms, Status
 from cxrscore.models.bundle import ModelFile
 from cxrscore.score.job import Job, Told, known_inputs
 from cxrscore.score.options import ScoreOptions
-from cxrscore.scores import (
-    SPLITS,
-    Run,
-    Thumbnails,
-    candidates,
-    scored_films,
-    share_words,
-    shown_films,
-)
+from cxrscore.score.small import SmallFilms
+from cxrscore.scores import SPLITS, Run, share_words
 from cxrscore.scores.manifest import fingerprint_of
 from cxrscore.scores.share import whole_inputs
 
-THUMBNAIL = 256
-"""Side of the small films in a scores file, pixels."""
 
-
-def merge_shards(run: Run, job: Job, provenance: dict[str, Any], decoders: Decoders) -> None:
-    """Joins the shards with labels, splits and small films, which are decoded anew, into the scores file."""
-    paths, findings = job.paths, job.findings
+def merge_shards(run: Run, job: Job, provenance: dict[str, Any], decoders: Decoders, small: SmallFilms) -> None:
+    """Joins the shards with labels, splits and small films into the scores file."""
+    paths = job.paths
     columns = [run.read_columns(k, "films/sha256", "films/status", "scores/prob") for k in range(len(run.shards))]
     hashes = [digest.decode() for shard in columns for digest in shard["films/sha256"].tolist()]
     prob = np.concatenate([shard["scores/prob"] for shard in columns])
     scored = sum(int((shard["films/status"] == Status.OK).sum()) for shard in columns)
     provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
-    truth = np.full((len(paths), len(findings)), np.nan, np.float32)
+    truth = job.truth(range(len(paths)))
     patient = np.full(len(paths), -1, np.int32)
     if job.labels is not None:
-        own = slice(job.listing.rows.start, job.listing.rows.stop)
-        truth = job.labels.of(findings)[own]
-        patient = _numbers(job.labels.patients)[own]
+        patient = _numbers(job.labels.patients)[job.listing.rows.start : job.listing.rows.stop]
     run.merge(
         split=_splits(job, hashes),
         patient=patient,
         truth=truth,
         thresholds=_thresholds(job),
-        thumbnails=_thumbnails(job, decoders, prob, truth),
+        thumbnails=small.chosen(decoders, prob, truth),
         provenance=provenance,
         names=film_names(hashes, job.listing.rows.start) if job.options.no_paths else None,
     )
@@ -85,37 +73,6 @@ def _numbers(patients: Sequence[str | None]) -> Any:
     the file."""
     order: dict[str, int] = {}
     return np.array([-1 if p is None else order.setdefault(p, len(order)) for p in patients], np.int32)
-
-
-def _thumbnails(job: Job, decoders: Decoders, prob: Floats, truth: Floats) -> Thumbnails:
-    """Small films for the report, as the first network saw them, so that heat maps lie over them."""
-    rows = _shown(job, prob, truth)
-    paths = [job.paths[row] for row in rows]
-    stream = stream_films(
-        job.options.films,
-        paths,
-        job.squares[0],
-        workers=job.options.workers,
-        any_modality=job.options.any_modality,
-        decoders=decoders,
-    )
-    kept = {
-        row: thumbnail(film.pixels, THUMBNAIL)
-        for row, film in zip(rows, stream, strict=True)
-        if film.pixels is not None
-    }
-    small = np.array(list(kept.values()), np.uint8).reshape(len(kept), THUMBNAIL, THUMBNAIL)
-    return Thumbnails(film=np.array(list(kept), np.int32), pixels=small)
-
-
-def _shown(job: Job, prob: Floats, truth: Floats) -> list[int]:
-    """Rows of the films to keep small; of a share, all that may be chosen once the other shares are known."""
-    share, most = job.listing.share, job.options.thumbnails
-    if share is None:
-        return shown_films(scored_films(prob, truth), len(prob), most)
-    first, films = share["first"], share["films"]
-    own = candidates(scored_films(prob, truth, first), films, share["thumbnails"])
-    return [int(row) - first for row in own.rows]
 
 
 def provenance_of(job: Job, told_by: Told, *, computed: int, seconds: float) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 import cxrscore
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Model, Quantizing
+from cxrscore.contract import Floats, Model, Quantizing
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.films import FoundFilms, Preprocessing
 from cxrscore.models.bundle import ModelFile, load_model
@@ -90,6 +92,12 @@ class Job:
         """All that decides the numbers of a run: two runs that differ in any of it are not mixed."""
         computed = dict(zip(LEFT_OPEN, (self.backend, *self.computed_by), strict=True))
         return {**known_inputs(self.options, self.files), **self.listing.inputs, **computed}
+
+    def truth(self, rows: Sequence[int]) -> Floats:
+        """The labels float32 [n,C] of films to score, by their rows; NaN where unknown."""
+        if self.labels is None:
+            return np.full((len(rows), len(self.findings)), np.nan, np.float32)
+        return self.labels.of(self.findings, np.asarray(rows) + self.listing.rows.start)
 
     @property
     def changes(self) -> tuple[str, ...]:

@@ -21,10 +21,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cxrscore.films import Decoders, Film, PreparedFilm, stream_films
+from cxrscore.films import Decoders, Film, Pixels, PreparedFilm, stream_films
 from cxrscore.progress import Progress
 from cxrscore.score.job import Job
 from cxrscore.score.scorer import Scored, Scorer
+from cxrscore.score.small import SmallFilms
 from cxrscore.score.threads import one_blas_thread
 from cxrscore.scores import HeatMaps, Run, Shard
 
@@ -47,10 +48,12 @@ def compute_shards(
     *,
     shards: Sequence[int] | None = None,
     decoders: Decoders | None = None,
+    small: SmallFilms | None = None,
 ) -> int:
     """Computes these shards, or those that are not there yet; returns the number of films in them.
 
     decoders  as of stream_films
+    small     is given each film that was scored
 
     A run that is stopped first writes the shard that is ready, then ends its threads and processes.
     """
@@ -74,6 +77,17 @@ def compute_shards(
         done += films
         progress("scoring", done, total)
 
+    def land(batch: _Batch) -> None:
+        """Waits for the scores of a batch; passes its shard on if it was the last."""
+        if batch.scored is not None:
+            scored = batch.scored.result()
+            batch.shard.fill(batch.places, scored)
+            if small is not None:
+                small.add([batch.shard.rows[place] for place in batch.places], scored.prob, batch.squares)
+            count(len(batch.places))
+        if batch.last:
+            write(batch.shard.number, batch.shard.shard())
+
     with ExitStack() as stack:
         stack.enter_context(one_blas_thread())
         write = stack.enter_context(_writer(run))
@@ -82,13 +96,14 @@ def compute_shards(
         waiting: deque[_Batch] = deque()
         for batch in _batches(stream, wanted, job, count):
             while len(waiting) > scorer.lanes:
-                _land(waiting.popleft(), write, count)
+                land(waiting.popleft())
             waiting.append(batch)
             if batch.films:
                 batch.scored = network.submit(scorer, scorer.prepare(batch.films))
-                batch.films = []  # their pixels are in the arrays now
+                batch.squares = [film.pixels for film in batch.films if film.pixels is not None]
+                batch.films = []  # their other squares are in the arrays now
         while waiting:
-            _land(waiting.popleft(), write, count)
+            land(waiting.popleft())
     return len(paths)
 
 
@@ -97,7 +112,7 @@ class _Filling:
 
     def __init__(self, number: int, rows: range, findings: int) -> None:
         self.number = number
-        self._rows = rows
+        self.rows = rows
         self.films: list[Film] = []
         self._logit = np.full((len(rows), findings), np.nan, np.float32)
         self._prob = np.full_like(self._logit, np.nan)
@@ -106,7 +121,7 @@ class _Filling:
     def fill(self, places: Sequence[int], scored: Scored) -> None:
         """What the films at these places, counted from the shard's first, were scored."""
         self._logit[places], self._prob[places] = scored.logit, scored.prob
-        film = np.array([self._rows[place] for place in places], np.int32)
+        film = np.array([self.rows[place] for place in places], np.int32)
         n, kept, *side = scored.maps.shape
         self._maps.append(
             HeatMaps(
@@ -148,15 +163,17 @@ def _joined(maps: Sequence[HeatMaps]) -> HeatMaps:
 class _Batch:
     """Films of one shard that go through the networks together.
 
-    films   those that have pixels, in order
-    places  theirs in the shard
-    last    whether the shard ends with it; only then it may be of no film
-    scored  what becomes of it, None of no film
+    films    those that have pixels, in order
+    places   theirs in the shard
+    squares  theirs for the first network, from when they are scored on
+    last     whether the shard ends with it; only then it may be of no film
+    scored   what becomes of it, None of no film
     """
 
     shard: _Filling
     films: list[PreparedFilm] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    squares: list[Pixels] = field(default_factory=list)
     last: bool = False
     scored: Future[Scored] | None = None
 
@@ -180,15 +197,6 @@ def _batches(
             batch.places.append(place)
         batch.last = True
         yield batch
-
-
-def _land(batch: _Batch, write: Callable[[int, Shard], None], count: Count) -> None:
-    """Waits for the scores of a batch; passes its shard on if it was the last."""
-    if batch.scored is not None:
-        batch.shard.fill(batch.places, batch.scored.result())
-        count(len(batch.places))
-    if batch.last:
-        write(batch.shard.number, batch.shard.shard())
 
 
 @contextmanager

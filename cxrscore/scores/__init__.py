@@ -6,7 +6,7 @@ from cxrscore.scores.reading import open_scores, read_claim, read_films
 from cxrscore.scores.run import Run, finished_claim, frozen_films, frozen_share, open_run
 from cxrscore.scores.shards import Shard
 from cxrscore.scores.share import Share, share_inputs, share_words
-from cxrscore.scores.shown import candidates, scored_films, shown_films
+from cxrscore.scores.shown import ScoredFilms, candidates, scored_films, shown_films, together
 
 __all__ = [
     "SPLITS",
@@ -14,6 +14,7 @@ __all__ = [
     "HeatMaps",
     "Manifest",
     "Run",
+    "ScoredFilms",
     "Scores",
     "Shard",
     "Share",
@@ -31,4 +32,5 @@ __all__ = [
     "share_inputs",
     "share_words",
     "shown_films",
+    "together",
 ]

@@ -10,16 +10,16 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import json
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from files_page import files_page
+from markdown_text import code, page, prose, table, wrapped
 
 from cxrscore import contract, errors, testing
 from cxrscore.cli import main
@@ -29,7 +29,6 @@ from cxrscore.testing.cases import Case, cases
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-NOTE = "<!-- Written by docs/generate.py: change what it reads, not this page. -->"
 
 ENVIRONMENT = {
     "AWS_CHECKSUM_ALGORITHM": "The checksum that goes along with an upload to s3://. Unset: sha256.",
@@ -67,66 +66,6 @@ CONTRACT = {
 """The public classes of contract.py, in the order in which an author meets them."""
 
 KIT = ("BackendCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases", "ExecutorCases")
-
-SCHEMAS = {
-    "model": ("A model file, model.safetensors", ""),
-    "scores": (
-        "A scores file, out.h5",
-        "Groups and datasets have a slash between; attributes of the root stand under `attributes`. In brackets: what "
-        "each dimension runs over.",
-    ),
-    "recipe": ("A recipe, recipe.toml", ""),
-    "export": ("Scores as JSON, by export", ""),
-    "paper": ("A reproduction of the source paper, paper.json", ""),
-}
-"""The title of each section, and its intro where the schema's description is not the one for people."""
-
-
-PARTS = """A part, by `score --shard i/n`, is a scores file of its share of the films. Rows count within the part. Its
-inputs have a field more, `share`: `number` and `of`, the row `first` of its first film in the whole run, and of the
-whole run the number of `films`, the digest of their `paths` and how many `thumbnails` it is to have. Without `share`,
-and with `films` and `paths` taken from it, the inputs are those of the whole run, whose SHA-256 is `run` in the
-provenance. A part keeps more small films than it would by itself: all that may be among those of the whole run.
-
-A virtual file, by `merge --virtual`, has the datasets of the merged file and no rows. Its format is
-`cxrscore-virtual-scores`. The attribute `parts` lists the parts in the order of their films: `file`, a path below the
-virtual file's folder, `sha256` of its bytes, and `share`. The datasets of films and the maps of `cam/map` are virtual
-datasets onto these files; labels, thresholds, small films, `cam/film` and `cam/finding` are copies. Where a part is
-missing, an HDF5 program sees:
-
-* NaN in `scores/logit`, `scores/prob`, `truth` and `cam/map`;
-* 0, not written, in `films/status`; 255 in `films/split`; -1 in `films/patient`; 0, unknown, in width and height;
-* empty texts.
-
-It never sees zeros in place of scores. But HDF5 does not tell whether a part that is there is still the same:
-`cxrscore verify` does. cxrscore refuses to read scores through a virtual file."""
-
-# --- Markdown
-
-
-def page(title: str, intro: str, *sections: str) -> str:
-    return "\n\n".join([f"# {title}", NOTE, wrapped(intro), *sections]) + "\n"
-
-
-def table(*rows: tuple[str, ...]) -> str:
-    """A table; the first row is its head."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
-
-
-def code(text: str, language: str = "") -> str:
-    return f"```{language}\n{text.strip()}\n```"
-
-
-def wrapped(text: str, hanging: str = "") -> str:
-    return textwrap.fill(text, 120, subsequent_indent=hanging, break_on_hyphens=False, break_long_words=False)
-
-
-def prose(text: str | None) -> str:
-    """A docstring as Markdown: code between single backquotes, indented parts as blocks of it."""
-    parts = inspect.cleandoc(text or "").replace("``", "`").split("\n\n")
-    return "\n\n".join(code(textwrap.dedent(part)) if part.startswith(" ") else part for part in parts)
-
 
 # --- reference.md: commands, exit codes, environment, what is built in
 
@@ -283,75 +222,6 @@ def stub_lines(lines: list[str], node: Any) -> Iterator[str]:
             yield from [""] * (child.lineno > end + 1)
             yield from lines[child.lineno - 1 : child.end_lineno]
         end = child.end_lineno
-
-
-# --- files.md: what is in the files
-
-
-def files_page() -> str:
-    sections = [schema_section(name, *words) for name, words in SCHEMAS.items()]
-    sections.insert(2, f"## Parts, and virtual files\n\n{PARTS}")
-    return page(
-        "Files",
-        "Every field of the files that cxrscore writes, from the JSON Schemas in `schemas/`, which its tests hold "
-        "writers and readers to.",
-        *sections,
-    )
-
-
-def schema_section(name: str, title: str, intro: str) -> str:
-    schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text())
-    rows = [*schema_rows(schema, ""), *chain.from_iterable(definition_rows(schema))]
-    told = table(("field", "type", "meaning"), *rows)
-    return f"## {title}\n\n{wrapped(intro or schema['description'])}\n\n{told}"
-
-
-def definition_rows(schema: Mapping[str, Any]) -> Iterator[Iterator[tuple[str, str, str]]]:
-    """What several fields have in common, under the name that stands as their type."""
-    for name, inner in schema.get("$defs", {}).items():
-        yield schema_field(inner, f"({name})")
-
-
-def schema_rows(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
-    for name, inner in schema.get("properties", {}).items():
-        yield from schema_field(inner, f"{path}/{name}" if path else name)
-    other = schema.get("additionalProperties")
-    if isinstance(other, Mapping):
-        yield from schema_field(other, f"{path}/*" if path else "*")
-
-
-def schema_field(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
-    yield f"`{path}`", schema_type(schema), schema.get("description", "")
-    yield from schema_rows(schema, path)
-    items = schema.get("items", {})
-    if "properties" in items:
-        yield from schema_rows(items, f"{path}[]")
-
-
-def schema_type(schema: Mapping[str, Any]) -> str:
-    if "$ref" in schema:
-        return schema["$ref"].rpartition("/")[2]
-    if "x-dtype" in schema:
-        kind = {"S": "text"}.get(schema["x-dtype"]) or dtype_name(schema["x-dtype"])
-        return f"{kind} [{', '.join(schema['x-axes'])}]"
-    if "const" in schema:
-        return f"`{json.dumps(schema['const'])}`"
-    if "enum" in schema:
-        return " or ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
-    kinds = schema.get("type", "any")
-    kind = " or ".join(kinds) if isinstance(kinds, list) else kinds
-    if kind == "array":
-        kind = f"array of {schema_type(schema['items'])}"
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if low is not None and high is not None:
-        return f"{kind}, {low} to {high}"
-    return kind if low is None else f"{kind}, at least {low}"
-
-
-def dtype_name(dtype: str) -> str:
-    """The name of a NumPy type such as <f4."""
-    letter, size = dtype[-2], int(dtype[-1])
-    return {"f": "float", "i": "int", "u": "uint"}[letter] + str(8 * size)
 
 
 # --- conformance.md: the cases of the kit

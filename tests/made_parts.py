@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
-from made_run import FINDINGS, GIVEN, made_shard
+from made_run import FINDINGS, GIVEN, contents, made_shard
 
 from cxrscore.merge import MergeOptions, MergeResult, merge_scores
 from cxrscore.scores import Share, Thumbnails, candidates, open_run, scored_films, share_inputs, shown_films
+from cxrscore.scores.columns import put_text
 from cxrscore.scores.manifest import fingerprint_of
 from cxrscore.scores.share import share_words, whole_inputs
 
@@ -106,3 +111,38 @@ def _provenance(share: Share | None, rows: range, films: int, inputs: Mapping[st
         "share": part,
         "warnings": [share_words(share, rows, films), "Films were added."] if share else [],
     }
+
+
+@functools.cache
+def _files_of_three(films: int) -> Mapping[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        made_parts(Path(folder), films, 3)
+        made_whole(Path(folder) / "whole.h5", films)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def with_three(folder: Path, films: int) -> Path:
+    """The folder, with three parts in it and whole.h5, the same run by one process."""
+    for name, data in _files_of_three(films).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def three(home: Path) -> list[Path]:
+    """The parts that with_three puts there."""
+    return [home / f"part-{number}.h5" for number in (1, 2, 3)]
+
+
+def differing(one: Path, other: Path) -> set[str]:
+    """Names of what is not the same in two files."""
+    a, b = contents(one), contents(other)
+    return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
+
+
+def tampered(path: Path, name: str, change: Any) -> None:
+    """Changes a JSON attribute, as an enemy would who cannot find another text of the same digest."""
+    with h5py.File(path, "r+") as file:
+        value = json.loads(file.attrs[name])
+        change(value)
+        del file.attrs[name]
+        put_text(file, name, json.dumps(value, sort_keys=True, separators=(",", ":")))

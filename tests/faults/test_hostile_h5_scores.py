@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from made_run import made_file
 from opened import assert_stays_within, told_what_is_opened
 
-from cxrscore.errors import FileFormatError, InputError
+from cxrscore.errors import FileFormatError
 from cxrscore.scores import open_scores
 from cxrscore.scores.columns import put_text
 from cxrscore.scores.layout import LAYOUT
@@ -382,48 +381,3 @@ def test_the_canary_tells_when_it_is_read(canary: Path) -> None:
     canary.read_bytes()
     if canary.stat().st_atime == 0:
         pytest.skip("this file system does not record when files are read")
-
-
-def test_the_honest_file_is_read(tmp_path: Path, honest: bytes) -> None:
-    path = tmp_path / "honest.h5"
-    path.write_bytes(honest)
-    assert open_scores(path).prob.shape == SHAPE
-
-
-def test_a_file_that_declares_more_than_the_cap_is_refused(tmp_path: Path, honest: bytes) -> None:
-    path = tmp_path / "large.h5"
-    path.write_bytes(honest)
-    with pytest.raises(FileFormatError, match=r"large\.h5 declares over 10000 bytes"):
-        open_scores(path, cap=10_000)
-
-
-def test_a_file_of_the_newer_kind_is_refused(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "new.h5", "w", libver="latest") as file:
-        file["x"] = 1
-    with pytest.raises(FileFormatError, match=r"new\.h5 .*superblock of another kind"):
-        open_scores(tmp_path / "new.h5")
-
-
-def test_a_head_that_names_itself_as_its_next_block_is_refused(tmp_path: Path, honest: bytes) -> None:
-    data = bytearray(honest)
-    root = int.from_bytes(data[64:72], "little")
-    data[root + 16 : root + 40] = struct.pack("<HH4xQQ", 0x10, 16, root + 16, 24)
-    (tmp_path / "round.h5").write_bytes(data)
-    with pytest.raises(
-        FileFormatError, match=r"round\.h5: / has a head of over 1000 blocks|round\.h5: / leads in circles"
-    ):
-        open_scores(tmp_path / "round.h5")
-
-
-@pytest.mark.parametrize("data", [b"", b"PNG", b"\x89HDF\r\n\x1a\n", bytes(5000)])
-def test_what_is_not_hdf5_is_refused(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "not.h5"
-    path.write_bytes(data)
-    with pytest.raises(FileFormatError, match=r"not\.h5 is not a readable HDF5 file"):
-        open_scores(path)
-
-
-def test_nothing_and_a_folder_are_no_files(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.h5"):
-        with pytest.raises(InputError, match="there is no file"):
-            open_scores(path)

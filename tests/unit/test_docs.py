@@ -28,7 +28,11 @@ WRITTEN = [*DOCS.glob("*.md"), ROOT / "README.md", *(ROOT / "examples").glob("*/
 def generator():
     spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(DOCS))  # where Python has it for a script
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(DOCS))
     return module
 
 

@@ -1,55 +1,29 @@
 """Parts joined: what is refused, what is said, and what stays as it was."""
 
-import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 import pytest
-from made_parts import made_part, made_parts, made_whole, merged
-from made_run import contents
+from made_parts import differing, made_part, made_parts, made_whole, merged, tampered, three, with_three
 
 from cxrscore import merge
 from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.files.schemas import check_document
-from cxrscore.merge import MergeOptions, merge_scores
 from cxrscore.progress import silent
-from cxrscore.remote import RemotePath
 from cxrscore.scores import Share, open_scores, parts, read_claim
-from cxrscore.scores.columns import put_text
-from cxrscore.verify import verify_file
 
 FILMS = 200
 SHARES = [Share(number=number, of=3) for number in (1, 2, 3)]
 """Films 0 to 127, 128 to 191 and 192 to 199."""
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("merge")
-    made_parts(folder, FILMS, 3)
-    made_whole(folder / "whole.h5", FILMS)
-    return folder
-
-
 @pytest.fixture
-def home(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    return tmp_path
-
-
-def three(home: Path) -> list[Path]:
-    return [home / f"part-{number}.h5" for number in (1, 2, 3)]
-
-
-def differing(one: Path, other: Path) -> set[str]:
-    a, b = contents(one), contents(other)
-    return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
+def home(tmp_path: Path) -> Path:
+    return with_three(tmp_path, FILMS)
 
 
 # --- what is made
@@ -212,15 +186,6 @@ def test_a_damaged_part_is_named_with_advice(home: Path) -> None:
     assert found > 10
 
 
-def tampered(path: Path, name: str, change: Any) -> None:
-    """Changes a JSON attribute, as an enemy would who cannot find another text of the same digest."""
-    with h5py.File(path, "r+") as file:
-        value = json.loads(file.attrs[name])
-        change(value)
-        del file.attrs[name]
-        put_text(file, name, json.dumps(value, sort_keys=True, separators=(",", ":")))
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -295,152 +260,3 @@ def test_a_link_in_place_of_the_half_made_file_is_not_followed(home: Path) -> No
     merged(three(home), home / "out.h5")
     assert (home / "theirs").read_bytes() == b"of somebody else"
     assert not (home / "out.h5").is_symlink()
-
-
-# --- virtual
-
-
-def seen(path: Path) -> dict[str, Any]:
-    with h5py.File(path) as file:
-        names = ("films/status", "scores/prob", "films/path", "films/split", "films/patient", "truth", "cam/map")
-        return {name: file[name][()] for name in names}
-
-
-def test_other_programs_see_all_rows_in_a_virtual_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = merged(three(home), home / "out.h5", virtual=True)
-    monkeypatch.chdir("/")
-    assert differing(home / "out.h5", home / "whole.h5") == {"@provenance", "@format", "@parts"}
-    assert (result.virtual, result.films) == (True, FILMS)
-    with h5py.File(home / "out.h5") as file:
-        assert [name for name in ("scores/prob", "films/path", "cam/map") if file[name].is_virtual] == [
-            "scores/prob",
-            "films/path",
-            "cam/map",
-        ]
-        assert [dimension[0].name for dimension in file["scores/prob"].dims] == ["/films/path", "/labels"]
-
-
-def test_a_missing_part_is_never_seen_as_scores(home: Path) -> None:
-    whole = seen(home / "whole.h5")
-    merged(three(home), home / "out.h5", virtual=True)
-    (home / "part-2.h5").unlink()
-    found, gone = seen(home / "out.h5"), slice(128, 192)
-    assert not found["films/status"][gone].any()
-    assert np.isnan(found["scores/prob"][gone]).all()
-    assert np.isnan(found["truth"][gone]).all()
-    assert set(found["films/path"][gone].tolist()) == {b""}
-    assert set(found["films/split"][gone].tolist()) == {255}
-    assert set(found["films/patient"][gone].tolist()) == {-1}
-    assert np.isnan(found["cam/map"]).any()
-    for name in ("films/status", "scores/prob", "films/path"):
-        np.testing.assert_array_equal(np.delete(found[name], gone, 0), np.delete(whole[name], gone, 0))
-
-
-@pytest.mark.parametrize("name", ["50%.h5", "a%b.h5", "two words.h5", "\N{GREEK SMALL LETTER PI}.h5"])
-def test_parts_of_odd_names_are_found(home: Path, name: str) -> None:
-    (home / "sub").mkdir()
-    (home / "part-2.h5").rename(home / "sub" / name)
-    merged([home / "part-1.h5", home / "sub" / name, home / "part-3.h5"], home / "out.h5", virtual=True)
-    np.testing.assert_array_equal(seen(home / "out.h5")["scores/prob"], seen(home / "whole.h5")["scores/prob"])
-
-
-def test_a_virtual_file_is_verified_by_its_parts(home: Path) -> None:
-    merged(three(home), home / "out.h5", virtual=True)
-    assert [verdict.ok for verdict in verify_file(home / "out.h5")] == [True] * 4
-    kept = (home / "part-2.h5").read_bytes()
-    for data, words in ((kept + b"\0", "part-2.h5 was changed"), (None, "part-2.h5 is missing")):
-        (home / "part-2.h5").unlink()
-        if data:
-            (home / "part-2.h5").write_bytes(data)
-        verdicts = {verdict.claim: verdict for verdict in verify_file(home / "out.h5")}
-        assert (verdicts["files of the parts"].ok, verdicts["files of the parts"].found) == (False, words)
-        (home / "part-2.h5").write_bytes(kept)
-
-
-def test_a_virtual_file_that_names_parts_of_another_run_is_found_out(home: Path) -> None:
-    merged(three(home), home / "out.h5", virtual=True)
-    tampered(home / "out.h5", "inputs", lambda own: own.update(batch_size=9))
-    assert [verdict.ok for verdict in verify_file(home / "out.h5")] == [True, False, True, True]
-    tampered(home / "out.h5", "parts", lambda own: own.pop())
-    verdicts = verify_file(home / "out.h5")
-    assert (verdicts[-1].ok, "part 3/3 is missing" in verdicts[-1].found) == (False, True)
-
-
-@pytest.mark.parametrize("name", ["../part-2.h5", "/etc/passwd", "", "a\0b"])
-def test_a_virtual_file_leads_nowhere_else(home: Path, name: str) -> None:
-    merged(three(home), home / "out.h5", virtual=True)
-    tampered(home / "out.h5", "parts", lambda own: own[1].update(file=name))
-    verdicts = verify_file(home / "out.h5")
-    assert [verdict.ok for verdict in verdicts] == [False]
-    assert "names a part outside of its folder" in verdicts[0].found
-
-
-def test_scores_are_not_read_through_a_virtual_file(home: Path) -> None:
-    merged(three(home), home / "out.h5", virtual=True)
-    with pytest.raises(FileFormatError, match=r"out\.h5: /.* is virtual.*merge its parts without --virtual"):
-        open_scores(home / "out.h5")
-
-
-def test_a_virtual_file_becomes_a_whole_one(home: Path) -> None:
-    merged(three(home), home / "out.h5", virtual=True)
-    merged(three(home), home / "out.h5")
-    assert differing(home / "out.h5", home / "whole.h5") == {"@provenance"}
-
-
-def test_parts_elsewhere_are_refused_for_a_virtual_file(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    with pytest.raises(InputError, match=r"part-1\.h5 lies outside of .* must move together"):
-        merged(three(home), elsewhere / "out.h5", virtual=True)
-    assert list(elsewhere.iterdir()) == []
-
-
-# --- elsewhere
-
-
-@pytest.fixture
-def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket that holds the parts."""
-    pytest.importorskip("obstore")
-    from servers import bucket
-
-    from cxrscore.remote import objects
-
-    objects._opened.cache_clear()
-    with bucket() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        server.objects = {f"scores/{part.name}": part.read_bytes() for part in three(home)}
-        yield server
-
-
-def far(*names: str) -> tuple[RemotePath, ...]:
-    return tuple(RemotePath(f"s3://scores/{name}") for name in names)
-
-
-def test_parts_in_a_bucket_are_merged_there(home: Path, cloud: Any) -> None:
-    parts, (output,) = far("part-1.h5", "part-2.h5", "part-3.h5"), far("out.h5")
-    for _ in range(2):  # the second time what is there is of the same run
-        result = merge_scores(MergeOptions(parts=parts, output=output))
-        assert (str(result.output), result.parts, result.films) == ("s3://scores/out.h5", 3, FILMS)
-    (home / "back.h5").write_bytes(cloud.objects["scores/out.h5"])
-    assert differing(home / "back.h5", home / "whole.h5") == {"@provenance"}
-
-
-def test_another_run_in_the_bucket_is_not_replaced(home: Path, cloud: Any) -> None:
-    other = made_part(home / "other.h5", FILMS, Share(number=1, of=1), batch_size=99).read_bytes()
-    cloud.objects["scores/out.h5"] = other
-    parts, (output,) = far("part-1.h5", "part-2.h5", "part-3.h5"), far("out.h5")
-    with pytest.raises(InputError, match=r"^s3://scores/out\.h5 is of another run"):
-        merge_scores(MergeOptions(parts=parts, output=output))
-    assert cloud.objects["scores/out.h5"] == other
-    merge_scores(MergeOptions(parts=parts, output=output, overwrite=True))
-    assert cloud.objects["scores/out.h5"] != other
-
-
-def test_errors_of_parts_elsewhere_name_their_address(home: Path, cloud: Any) -> None:
-    cloud.objects["scores/part-2.h5"] = b"no part"
-    with pytest.raises(InputError, match=r"s3://scores/part-2\.h5"):
-        merge_scores(MergeOptions(parts=far("part-1.h5", "part-2.h5", "part-3.h5"), output=home / "out.h5"))
-    with pytest.raises(InputError, match="without --virtual"):
-        merge_scores(MergeOptions(parts=far("part-1.h5"), output=home / "out.h5", virtual=True))
-    assert not (home / "out.h5").exists()

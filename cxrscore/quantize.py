@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Array, Backend, Floats, Measuring, Model, Quantizing
+from cxrscore.cores import default_workers
 from cxrscore.errors import BackendUnavailableError, CheckError, InputError
 from cxrscore.files import sha256_bytes
 from cxrscore.films import PreparedFilm, Preprocessing, require_films, stream_films, to_unit
@@ -50,7 +51,7 @@ class QuantizeOptions:
     labels: Path | None = None
     backend: str | None = None
     device: str = "auto"
-    workers: int = 2
+    workers: int = field(default_factory=default_workers)
     seed: int = 0
 
 

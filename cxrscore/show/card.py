@@ -13,7 +13,7 @@ from typing import Any
 
 from cxrscore.files.told import told, versions, word
 from cxrscore.models.bundle import ModelFile
-from cxrscore.show.of_model import describe_model
+from cxrscore.show.of_model import describe_model, int8_words
 from cxrscore.visible import visible
 
 UNKNOWN = "not recorded"
@@ -84,6 +84,7 @@ def _model(found: Any) -> str:
         ("Numbers in its tensors", f"{found['parameters']:,}"),
         ("Made", _joined(" by cxrscore ", word(found, "training", "created"), word(found, "training", "cxrscore"))),
         ("SHA-256 of the file", found["sha256"]),
+        ("In 8-bit integers", int8_words(found) or "not measured"),
     )
 
 

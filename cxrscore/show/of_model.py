@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from cxrscore.files.told import told, word
 from cxrscore.models.bundle import ModelFile
 
 
@@ -19,3 +21,26 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "films": {name: len(hashes) for name, hashes in films.items()},
         **{key: value for key, value in model.document.items() if key != "films"},
     }
+
+
+def int8_words(described: Mapping[str, Any]) -> str:
+    """What 8-bit integers do to the model's scores, as ``quantize`` measured it; "" where it has not."""
+    measured = told(described, "quantization")
+    if not measured:
+        return ""
+    compared = told(measured, "compared")
+    words = (
+        f"ranges of {word(measured, 'films')} films; probabilities move by at most {_rounded(compared, 'largest')}, "
+        f"{_rounded(compared, 'mean')} in the mean"
+    )
+    if told(compared, "macro_auc") is None:
+        return words
+    return (
+        f"{words}; macro AUC of {word(compared, 'labelled')} films not trained on {_rounded(compared, 'macro_auc')}, "
+        f"in int8 {_rounded(compared, 'macro_auc_int8')}"
+    )
+
+
+def _rounded(compared: Any, name: str) -> str:
+    value = told(compared, name)
+    return f"{value:.4f}" if isinstance(value, int | float) else "undefined"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cxrscore.files.told import told, versions, word, words
+from cxrscore.show.of_model import int8_words
 from cxrscore.visible import visible
 
 _LONGEST = 60
@@ -98,6 +99,7 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
         ("tensors", f"{found['tensors']} with {found['parameters']:,} numbers"),
         ("input", f"{spec['normalize']}; films not square: {word(found, 'preprocessing', 'fit')}"),
         ("head", f"{spec['head']}, {spec['activation']}; trained: {spec['trainable']}"),
+        ("int8", int8_words(found)),
         ("licence", word(found, "licence")),
     )
     yield "training\n" + _facts(*_training(training), indent="  ")

@@ -248,3 +248,18 @@ def test_what_is_neither_is_told(tmp_path, model):
         for look in (describe_file, card_of):
             with pytest.raises(error, match=words):
                 look(tmp_path / name)
+
+
+def test_what_8_bit_integers_cost_is_told_where_it_was_measured(model):
+    loaded = load_model(model)
+    assert "8-bit integers: not measured" in model_card(loaded)
+    assert "int8" not in as_text(describe_model(loaded))
+    compared = {"films": 9, "largest": 0.04, "mean": 0.005, "labelled": 7, "macro_auc": 0.75, "macro_auc_int8": 0.7475}
+    measured = {"model": "a" * 64, "backend": "openvino", "films": 9, "fingerprint": "b" * 64, "ranges": {}}
+    told = "ranges of 9 films; probabilities move by at most 0.0400, 0.0050 in the mean"
+    of_labels = "; macro AUC of 7 films not trained on 0.7500, in int8 0.7475"
+    for changed, more in (({}, of_labels), ({"labelled": 0, "macro_auc": None, "macro_auc_int8": None}, "")):
+        quantization = {**measured, "compared": {**compared, **changed}}
+        quantized = replace(loaded, document={**loaded.document, "quantization": quantization})
+        assert f"int8        {told}{more}\n" in as_text(describe_model(quantized))
+        assert f"8-bit integers: {told}{more}\n" in model_card(quantized)

@@ -4,8 +4,9 @@
 
 Films and weights are those of ../shared (or $CXRSCORE_SHARED). The peers run in an environment of their own, made from
 benchmarks/requirements.txt. Every contender is a process that lives through all rounds and works when it is its turn;
-figures are medians over the rounds. What is found goes to docs/benchmarks.json, and docs/benchmarks.py makes the tables
-of docs/benchmarks.md of it. About 25 minutes on two quiet cores; --quick, about 5, says less and is marked.
+only the script that all are measured by has a new process in each round, as some of those are a third faster than
+others. Figures are medians over the rounds. What is found goes to docs/benchmarks.json, and docs/benchmarks.py makes
+the tables of docs/benchmarks.md of it. About 30 minutes on two quiet cores; --quick, about 5, says less and is marked.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Scale:
     profiled: int
 
 
-FULL = Scale(films=96, rounds=3, fewer=3, whole=442, growth=(100, 1_000, 10_000), sized=16, profiled=256)
+FULL = Scale(films=64, rounds=5, fewer=3, whole=442, growth=(100, 1_000, 10_000), sized=16, profiled=256)
 QUICK = Scale(films=24, rounds=2, fewer=1, whole=96, growth=(100, 1_000), sized=8, profiled=32)
 
 

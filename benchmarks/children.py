@@ -32,6 +32,7 @@ class Contender:
     does   what it does, in words, for the table
     theirs runs in the environment of the peers, and not in cxrscore's own
     maps   whether it makes heat maps, too
+    anew   whether each round has a process of its own
     """
 
     name: str
@@ -39,6 +40,7 @@ class Contender:
     does: str = ""
     theirs: bool = True
     maps: bool = False
+    anew: bool = False
     told: Mapping[str, Any] | None = None
 
 
@@ -71,11 +73,15 @@ class Child:
             "forward_batches": forward_films(films, inputs.batch_size) // inputs.batch_size,
             **(contender.told or {}),
         }
-        begun = time.perf_counter()
         python = str(inputs.peers) if contender.theirs else sys.executable
+        self._command = [python, str(PEERS / f"{contender.script}.py"), json.dumps(told)]
+        self._start()
+
+    def _start(self) -> None:
+        begun = time.perf_counter()
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
-                [python, str(PEERS / f"{contender.script}.py"), json.dumps(told)],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -84,6 +90,11 @@ class Child:
             )
         self.versions = str(self._read()["versions"])
         self.startup = time.perf_counter() - begun
+
+    def start_anew(self) -> None:
+        """Another process in the place of the one that was: some are faster than others, as their memory lies."""
+        self.end()
+        self._start()
 
     def seconds(self, work: str) -> float:
         return float(self._ask(work)["seconds"])

@@ -14,7 +14,7 @@ from inputs import Inputs
 REFERENCE = "cxrscore, torch fp32"
 """Whose probabilities all others are held to."""
 PEERS = (
-    Contender(name="torchxrayvision's script", script="xrv_script", does="its reader, film by film, torch"),
+    Contender(name="torchxrayvision's script", script="xrv_script", does="its reader, film by film, torch", anew=True),
     Contender(name="film by film", script="one_by_one", does="PIL, torch, no batches"),
     Contender(name="torch DataLoader", script="torch_loader", does="PIL, torchvision's transforms, 2 workers"),
     Contender(name="Keras PyDataset", script="keras_dataset", does="load_img, 2 workers, predict", theirs=False),
@@ -57,6 +57,9 @@ def measure(inputs: Inputs, films: int, rounds: int) -> dict[str, Any]:
         machine: dict[str, list[float]] = {}
         for number in range(rounds):
             for child in runners:
+                if child.contender.anew and number:
+                    child.start_anew()
+                    child.warm_up(works(child))
                 for work in works(child):
                     found[child.contender.name].setdefault(work, []).append(child.seconds(work))
             for work in FLOORS:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from files_page import files_page
+import files_page
 from markdown_text import code, page, prose, table, wrapped
 
 from cxrscore import contract, errors, testing
@@ -279,7 +279,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "reference.md": reference_page(),
         DOCS / "contract.md": contract_page(),
-        DOCS / "files.md": files_page(),
+        DOCS / "files.md": files_page.files_page(),
         DOCS / "conformance.md": conformance_page(),
         plugins: with_examples(plugins.read_text()),
     }

@@ -42,11 +42,14 @@ def test_one_that_does_not_come_is_not_waited_for_without_end(processes, monkeyp
 
 
 def test_what_stops_a_wait_is_told_in_a_sentence(processes):
-    with (
-        pytest.raises(processes.OtherProcessError, match=r"and this one with it \(Connection closed by peer\)$"),
-        processes._all_there(),
-    ):
+    def wait():
         raise RuntimeError("Connection closed by peer. This is typically caused by something else.")
+
+    with pytest.raises(
+        processes.OtherProcessError, match=r"and this one with it \(Connection closed by peer\)$"
+    ) as caught:
+        processes._with_all(wait)
+    assert caught.value.__cause__.__traceback__ is None  # whose frames would hold the group
 
 
 def test_processes_that_nobody_introduced_cannot_meet(processes, monkeypatch):

@@ -41,10 +41,10 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     computed = 0
     if not run.complete:
         with contextlib.closing(decoders_of(job)) as decoders:
-            small = SmallFilms(job)
+            small = SmallFilms(job, decoders)
             computed, told = _computed(run, job, decoders, small, progress)
             provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
-            merge_shards(run, job, provenance, decoders, small)
+            merge_shards(run, job, provenance, small)
     return _result(options, files, found, computed, started, job.backend, job.changes)
 
 

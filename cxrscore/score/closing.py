@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import cxrscore
 from cxrscore.contract import Floats
-from cxrscore.films import Decoders, FoundFilms, Status
+from cxrscore.films import FoundFilms, Status
 from cxrscore.models.bundle import ModelFile
 from cxrscore.score.job import Job, Told, known_inputs
 from cxrscore.score.options import ScoreOptions
@@ -24,7 +24,7 @@ from cxrscore.scores.manifest import fingerprint_of
 from cxrscore.scores.share import whole_inputs
 
 
-def merge_shards(run: Run, job: Job, provenance: dict[str, Any], decoders: Decoders, small: SmallFilms) -> None:
+def merge_shards(run: Run, job: Job, provenance: dict[str, Any], small: SmallFilms) -> None:
     """Joins the shards with labels, splits and small films into the scores file."""
     paths = job.paths
     columns = [run.read_columns(k, "films/sha256", "films/status", "scores/prob") for k in range(len(run.shards))]
@@ -41,7 +41,7 @@ def merge_shards(run: Run, job: Job, provenance: dict[str, Any], decoders: Decod
         patient=patient,
         truth=truth,
         thresholds=_thresholds(job),
-        thumbnails=small.chosen(decoders, prob, truth),
+        thumbnails=small.chosen(prob, truth),
         provenance=provenance,
         names=film_names(hashes, job.listing.rows.start) if job.options.no_paths else None,
     )

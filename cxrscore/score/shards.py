@@ -77,17 +77,6 @@ def compute_shards(
         done += films
         progress("scoring", done, total)
 
-    def land(batch: _Batch) -> None:
-        """Waits for the scores of a batch; passes its shard on if it was the last."""
-        if batch.scored is not None:
-            scored = batch.scored.result()
-            batch.shard.fill(batch.places, scored)
-            if small is not None:
-                small.add([batch.shard.rows[place] for place in batch.places], scored.prob, batch.squares)
-            count(len(batch.places))
-        if batch.last:
-            write(batch.shard.number, batch.shard.shard())
-
     with ExitStack() as stack:
         stack.enter_context(one_blas_thread())
         write = stack.enter_context(_writer(run))
@@ -96,14 +85,14 @@ def compute_shards(
         waiting: deque[_Batch] = deque()
         for batch in _batches(stream, wanted, job, count):
             while len(waiting) > scorer.lanes:
-                land(waiting.popleft())
+                _land(waiting.popleft(), write, count, small)
             waiting.append(batch)
             if batch.films:
                 batch.scored = network.submit(scorer, scorer.prepare(batch.films))
                 batch.squares = [film.pixels for film in batch.films if film.pixels is not None]
                 batch.films = []  # their other squares are in the arrays now
         while waiting:
-            land(waiting.popleft())
+            _land(waiting.popleft(), write, count, small)
     return len(paths)
 
 
@@ -197,6 +186,18 @@ def _batches(
             batch.places.append(place)
         batch.last = True
         yield batch
+
+
+def _land(batch: _Batch, write: Callable[[int, Shard], None], count: Count, small: SmallFilms | None) -> None:
+    """Waits for the scores of a batch; passes its shard on if it was the last."""
+    if batch.scored is not None:
+        scored = batch.scored.result()
+        batch.shard.fill(batch.places, scored)
+        if small is not None:
+            small.add([batch.shard.rows[place] for place in batch.places], scored.prob, batch.squares)
+        count(len(batch.places))
+    if batch.last:
+        write(batch.shard.number, batch.shard.shard())
 
 
 @contextmanager

@@ -20,8 +20,8 @@ class SmallFilms:
     """Of the films scored so far, small ones of all that may be chosen in the end, whatever comes later: some ninety,
     however many there are. They are as the first network saw them, so that heat maps lie over them."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, job: Job, decoders: Decoders) -> None:
+        self._job, self._decoders = job, decoders
         share = job.listing.share
         self._first: int = share["first"] if share else 0
         self._films: int = share["films"] if share else len(job.paths)
@@ -38,11 +38,11 @@ class SmallFilms:
         wanted = (self._found.rows - self._first).tolist()
         self._kept = {row: self._kept[row] if row in self._kept else thumbnail(given[row], THUMBNAIL) for row in wanted}
 
-    def chosen(self, decoders: Decoders, prob: Floats, truth: Floats) -> Thumbnails:
+    def chosen(self, prob: Floats, truth: Floats) -> Thumbnails:
         """Those to keep of all films, prob and truth [N,C]; what an earlier process or another one scored is decoded
         anew."""
         rows = self._shown(prob, truth)
-        found = {**self._kept, **self._decoded([row for row in rows if row not in self._kept], decoders)}
+        found = {**self._kept, **self._decoded([row for row in rows if row not in self._kept])}
         there = [row for row in rows if row in found]
         small = np.array([found[row] for row in there], np.uint8).reshape(len(there), THUMBNAIL, THUMBNAIL)
         return Thumbnails(film=np.array(there, np.int32), pixels=small)
@@ -54,7 +54,7 @@ class SmallFilms:
         own = candidates(scored_films(prob, truth, self._first), self._films, self._most)
         return [int(row) - self._first for row in own.rows]
 
-    def _decoded(self, rows: Sequence[int], decoders: Decoders) -> dict[int, NDArray[np.uint8]]:
+    def _decoded(self, rows: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
         options = self._job.options
         stream = stream_films(
             options.films,
@@ -62,7 +62,7 @@ class SmallFilms:
             self._job.squares[0],
             workers=options.workers,
             any_modality=options.any_modality,
-            decoders=decoders,
+            decoders=self._decoders,
         )
         films = zip(rows, stream, strict=True)
         return {row: thumbnail(film.pixels, THUMBNAIL) for row, film in films if film.pixels is not None}

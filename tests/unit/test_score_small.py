@@ -55,7 +55,7 @@ def some_scores(films, seed):
 
 
 def passed_by(job, prob, batch, rows):
-    kept = SmallFilms(job)
+    kept = SmallFilms(job, None)
     there = [row for row in rows if not np.isnan(prob[row]).any()]
     for at in range(0, len(there), batch):
         some = there[at : at + batch]
@@ -69,7 +69,7 @@ def test_what_is_chosen_in_the_end_was_kept_all_along(decoded, part):
     def law(films, most, batch, seed):
         prob, truth = some_scores(films, seed)
         share = {"first": 30, "films": films + 50, "thumbnails": most} if part else None
-        found = passed_by(job_of(truth, most, share), prob, batch, range(films)).chosen(None, prob, truth)
+        found = passed_by(job_of(truth, most, share), prob, batch, range(films)).chosen(prob, truth)
         if part:
             wanted = (candidates(scored_films(prob, truth, 30), films + 50, most).rows - 30).tolist()
         else:
@@ -90,7 +90,7 @@ def test_few_are_kept_of_many(decoded):
 
 def test_films_of_an_earlier_run_are_decoded_anew_and_may_fail_by_now(decoded):
     prob, truth = np.zeros((60, 3), np.float32), np.zeros((60, 3), np.float32)
-    found = passed_by(job_of(truth, 60), prob, 8, range(40, 60)).chosen(None, prob, truth)
+    found = passed_by(job_of(truth, 60), prob, 8, range(40, 60)).chosen(prob, truth)
     assert decoded == [str(row) for row in range(40)]
     assert found.film.tolist() == [row for row in range(60) if row >= 40 or row % 10 != 3]
     assert [pixels[0, 0] for pixels in found.pixels] == found.film.tolist()

@@ -10,6 +10,7 @@ import pytest
 
 from cxrscore import load_model
 from cxrscore.plugins import get_backend
+from cxrscore.score import shards
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -66,3 +67,8 @@ def test_a_stack_is_in_the_room_of_its_deepest_known_frame(loaded):
     assert room_of(frame("/x/plugins/cxrscore_torch/model.py", "build", score)) == "backends imported and built"
     assert room_of(frame("/usr/lib/threading.py")) == "all else"
     assert room_of(None) == "all else"
+
+
+def test_the_wait_for_the_network_has_the_name_that_the_profiler_knows(loaded):
+    waits = shards._land.__code__
+    assert loaded("profile_run").room_of(frame(waits.co_filename, waits.co_name)) == "waiting for the network"

@@ -7,7 +7,6 @@ to the logits that the model file keeps of them.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from cxrscore.explainers import grad_cam
 from cxrscore.films import Preprocessing, require_films, stream_films, to_unit
 from cxrscore.models.bundle import ModelFile, load_model
 from cxrscore.models.output import probabilities
+from cxrscore.subprocesses import run_python
 from cxrscore.testing.phantoms import golden_films
 
 _BATCH = 8
@@ -150,7 +150,7 @@ def _in_own_process(backend: str, given: dict[str, Any], folder: Path) -> dict[s
     """Logits [N,C], maps [N,C,h,w] and what computed them: one process uses one framework."""
     out = folder / f"{len(list(folder.iterdir()))}.npz"
     job = json.dumps({**given, "backend": backend, "out": str(out)})
-    done = subprocess.run([sys.executable, "-m", "cxrscore.parity", job], capture_output=True, text=True, check=False)
+    done = run_python(["-m", "cxrscore.parity", job])
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
         raise CxrscoreError(f"backend {backend!r} could not score the films: {reason}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from cxrscore.search_path import drop_current_folder
+
+drop_current_folder()  # before anything else is imported: a module beside the films is never one of ours
+
 import click
 
 from cxrscore import __version__

@@ -7,18 +7,18 @@ import os
 import re
 import selectors
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cxrscore.children import end, same_modules
 from cxrscore.contract import Work
 from cxrscore.errors import InputError
 from cxrscore.executors.ledger import Ledger
 from cxrscore.files.atomic import write_all
+from cxrscore.subprocesses import start_python, terminate
 
-COMMAND = (sys.executable, "-m", "cxrscore.executors.worker")
+COMMAND = ("-m", "cxrscore.executors.worker")
+"""What Python is told to run; see subprocesses.start_python."""
 THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -101,18 +101,11 @@ class _Worker:
         """Ends the process, if there is one."""
         process, self._process = self._process, None
         if process is not None:
-            end(process)
+            terminate(process)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        threads = dict.fromkeys(THREADS, str(len(self._cores)))
-        return subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**threads, **os.environ, **same_modules(), **self._device},
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C is for whoever started the run, who then closes this
-        )
+        threads = {name: os.environ.get(name, str(len(self._cores))) for name in THREADS}
+        return start_python(COMMAND, variables={**threads, **self._device})
 
     def _first_order(self) -> bytes:
         """What to open; the items follow."""

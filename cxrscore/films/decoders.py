@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -16,7 +14,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from cxrscore.children import end, same_modules
 from cxrscore.films.decode import film_digest
 from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.prepared import PreparedFilm
@@ -24,8 +21,10 @@ from cxrscore.films.preprocess import Preprocessing
 from cxrscore.films.worker import LENGTH
 from cxrscore.remote import Place, RemotePath, address
 from cxrscore.remote.transfer import SECONDS as RECEIVING
+from cxrscore.subprocesses import start_python, terminate
 
-COMMAND = (sys.executable, "-m", "cxrscore.films.worker")
+COMMAND = ("-m", "cxrscore.films.worker")
+"""What Python is told to run; see subprocesses.start_python."""
 SECONDS = 60.0
 """A film that takes longer is given up. One elsewhere has the time to be received besides, the last try included."""
 LOOKS = 60
@@ -79,21 +78,13 @@ class _Decoder:
         """Ends the process, if there is one."""
         process, self._process = self._process, None
         if process is not None:
-            end(process)
+            terminate(process)
 
 
 def _started() -> subprocess.Popen[bytes]:
     # The processes are the parallelism; and each thread of a library takes of the memory that one may have.
     single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKIO_WORKER_THREADS": "1"}
-    return subprocess.Popen(
-        COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **single, **same_modules()},
-        bufsize=0,
-        start_new_session=True,  # Ctrl-C is for whoever started the run, who then closes this
-    )
+    return start_python(COMMAND, variables=single, stderr=subprocess.DEVNULL)
 
 
 def _asked(process: subprocess.Popen[bytes], order: dict[str, Any]) -> PreparedFilm:

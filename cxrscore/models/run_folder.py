@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cxrscore.files import make_folder, write_whole
+from cxrscore.plot_style import default_style
 
 
 def save_run(model: Path, history: Sequence[Mapping[str, float]], best_epoch: int, split: str, recipe: str) -> Path:
@@ -25,6 +26,7 @@ def _csv(history: Sequence[Mapping[str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@default_style()
 def _loss_figure(history: Sequence[Mapping[str, float]], best_epoch: int) -> bytes:
     """Training and validation loss by epoch, the chosen epoch marked, as PNG."""
     from matplotlib.figure import Figure

@@ -31,6 +31,7 @@ from cxrscore.paper.record import record
 from cxrscore.paper.results import CellResult, cell_result
 from cxrscore.paper.run import Run
 from cxrscore.paper.scoring import score_cell
+from cxrscore.plot_style import default_style
 from cxrscore.progress import Progress, silent
 from cxrscore.train import TrainOptions
 from cxrscore.train.data import Data, labelled_films, read_data
@@ -118,6 +119,7 @@ def _view(data: Data, options: TrainOptions) -> figures.View:
     return figures.view_of(data.store.unit(row), view, data.paths[row], limits)
 
 
+@default_style()
 def _written(run: Run, progress: Progress) -> dict[str, Any]:
     """Every file of the run; the record, which says that all others are there, last."""
     found, compared = items(run), claims(run.results, run.cells)

@@ -14,6 +14,7 @@ from cxrscore.errors import InputError
 from cxrscore.files import make_folder, write_whole
 from cxrscore.films import Status
 from cxrscore.metrics import RESAMPLES
+from cxrscore.plot_style import default_style
 from cxrscore.report import figures as draw
 from cxrscore.report.areas import Drawing
 from cxrscore.report.forest import difference_plot, gap_plot
@@ -28,6 +29,7 @@ from cxrscore.scores.data import Scores
 __all__ = ["Named", "open_named", "write_report"]
 
 
+@default_style()
 def write_report(
     scores: Scores,
     output: Path,

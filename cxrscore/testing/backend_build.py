@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
 import sys
 import unittest
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from cxrscore.contract import Array, Backend, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.subprocesses import run_python
 from cxrscore.testing.cases import Cases, expect, expect_refusal
 from cxrscore.testing.subject import build, known_architectures, smallest_spec, spec_of, tensors_of
 
@@ -26,10 +26,11 @@ import importlib, sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in sys.argv[2:]:
+        if name.partition(".")[0] in sys.argv[3:]:
             raise ImportError(f"the hook module imports {name}: import it inside build()")
 
 sys.meta_path.insert(0, Blocker())
+sys.path.append(sys.argv[2])
 importlib.import_module(sys.argv[1])
 """
 
@@ -62,13 +63,7 @@ class BuildCases(Cases):
         if module == "__main__":
             raise unittest.SkipTest("the descriptor stands in the script itself, wanted in a module")
         blocked = {*FRAMEWORKS, *backend.requires} - {"numpy", "pluggy", "cxrscore"}
-        done = subprocess.run(
-            [sys.executable, "-c", _BLOCKED_IMPORT, module, *sorted(blocked)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_python(["-c", _BLOCKED_IMPORT, module, _folder_of(module), *sorted(blocked)])
         expect(done.returncode == 0, f"{module} cannot be imported: {(done.stderr.strip() or '?').splitlines()[-1]}")
 
     def test_b03_a_model_says_what_it_is(self, backend: Backend) -> None:
@@ -172,3 +167,10 @@ def _expect_speed(speed: object) -> None:
 def _different(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> list[str]:
     """Names of tensors that are not equal to the bit."""
     return sorted(n for n in found.keys() | wanted.keys() if not np.array_equal(found.get(n, ()), wanted.get(n, ())))
+
+
+def _folder_of(module: str) -> str:
+    """The folder from which the top-level package of an imported module comes."""
+    top = sys.modules[module.partition(".")[0]]
+    place = Path(top.__file__ or "").resolve()
+    return str(place.parents[1] if place.stem == "__init__" else place.parent)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported: it reports itself, unasked
@@ -15,9 +16,11 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.exceptions import RayActorError
 
+import cxrscore
 from cxrscore.contract import Work
 from cxrscore.errors import InputError
 from cxrscore.executors import THREADS, Ledger, Opened
+from cxrscore.search_path import import_path
 
 STORE = 100 << 20
 """Bytes of Ray's object store on this machine, of which nothing is used: about the least that Ray takes."""
@@ -77,7 +80,7 @@ class _Team:
         self._kind = ray.remote(Worker).options(**options)
 
     def hire(self) -> Any:
-        actor = self._kind.remote(sys.path, self._cores, self._work.opener, dict(self._work.arguments))
+        actor = self._kind.remote(import_path(), self._cores, self._work.opener, dict(self._work.arguments))
         self._actors.append(actor)
         return actor
 
@@ -106,10 +109,24 @@ def _connected(address: str | None, processes: int) -> Iterator[None]:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     ray._private.worker._worker_logs_enabled = False  # else it tells of dead actors on the standard output
     try:
-        ray.init(address or "local", **quiet, **({} if address else own))
+        with _in_folder(Path(cxrscore.__file__).parents[1]):
+            ray.init(address or "local", **quiet, **({} if address else own))
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise InputError(f"no Ray answers at {address}: {error}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Stands in a folder during the block: Ray has every worker import from the folder in which it is started, before
+    all others."""
+    before = os.open(".", os.O_RDONLY)
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)

@@ -14,7 +14,7 @@ from cxrscore.films import Preprocessing, Status, decoders, stream_films
 from cxrscore.films.decoders import Decoders
 from cxrscore.films.prepared import prepare
 
-FAILS = (sys.executable, str(Path(__file__).with_name("decoder_that_fails.py")))
+FAILS = (str(Path(__file__).with_name("decoder_that_fails.py")),)
 SIZE = Preprocessing(size=32)
 NAMES = ["a.png", "babble.png", "crash.png", "d.png", "greedy.png", "hang.png", "m.png", "once.png", "z.png"]
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -246,8 +245,8 @@ def test_killed_workers_change_nothing_and_an_error_is_told(run, tmp_path, monke
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     wanted, notes = run("whole", processes=2), tmp_path / "notes"
     notes.mkdir()
-    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-c", DYING.format(notes=str(notes), fails=False)))
+    monkeypatch.setattr(local, "COMMAND", ("-c", DYING.format(notes=str(notes), fails=False)))
     assert run("killed", processes=2) == wanted
     assert sorted(path.name for path in notes.iterdir()) == ["after", "before"]
-    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-c", DYING.format(notes=str(notes), fails=True)))
+    monkeypatch.setattr(local, "COMMAND", ("-c", DYING.format(notes=str(notes), fails=True)))
     fails(run, None, WorkerError, r"a worker failed at item 2: .*ValueError: as it was told")

@@ -1,0 +1,63 @@
+"""Python processes that this one starts. They start here, so that none imports a file of the current folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cxrscore.search_path import import_path
+
+
+def python_command(*arguments: str) -> tuple[str, ...]:
+    """Command line of a Python process whose search path does not begin with the current folder (``-P``)."""
+    return (sys.executable, "-P", *arguments)
+
+
+def child_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Environment of a child process: it imports from import_path(), and so do its own children."""
+    own = {"PYTHONPATH": os.pathsep.join(import_path()), "PYTHONSAFEPATH": "1"}
+    return {**os.environ, **(variables or {}), **own}
+
+
+def start_python(
+    arguments: Sequence[str], *, variables: Mapping[str, str] | None = None, stderr: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts a Python process that takes orders on its standard input and answers on its standard output, unbuffered.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        What follows python_command().
+    variables : mapping, optional
+        Environment variables to set besides those of this process.
+    stderr : int, optional
+        As of subprocess.Popen; by default that of this process.
+    """
+    return subprocess.Popen(
+        python_command(*arguments),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=child_environment(variables),
+        bufsize=0,
+        start_new_session=True,  # Ctrl-C is for the process that the user started, which then ends this one
+    )
+
+
+def run_python(arguments: Sequence[str]) -> subprocess.CompletedProcess[Any]:
+    """Runs a Python process to its end; its outputs come back as text, whatever its exit code."""
+    return subprocess.run(
+        python_command(*arguments), env=child_environment(), capture_output=True, text=True, check=False
+    )
+
+
+def terminate(process: subprocess.Popen[bytes]) -> None:
+    """Ends the process, if it has not ended, and closes its pipes."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +71,7 @@ def merge_scores(options: MergeOptions, progress: Progress = silent) -> MergeRes
         if not isinstance(output, RemotePath):
             return _merged(parts, output, options, progress)
         folder = Path(copies.enter_context(tempfile.TemporaryDirectory(prefix="cxrscore-")))
-        return _uploaded(parts, output, folder / output.name, options, progress)
+        return _uploaded(parts, output, folder / "merged.h5", options, progress)
 
 
 def _uploaded(
@@ -95,7 +95,7 @@ def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress
     _check_output(output, paths, parts[0].run, overwrite=options.overwrite)
     make_folder(output.parent)
     with locked(output.with_name(f"{output.name}.lock")), _written(output) as place:
-        _write(place, output, options, parts, progress)
+        _write(place, output, options, parts, paths, progress)
     return MergeResult(
         output=output,
         parts=len(parts),
@@ -154,8 +154,16 @@ def _written(output: Path) -> Iterator[Path]:
         place.unlink(missing_ok=True)
 
 
-def _write(place: Path, output: Path, options: MergeOptions, parts: Sequence[Part], progress: Progress) -> None:
-    frame = frame_of(parts, joined_provenance(parts, options.command))
+def _write(
+    place: Path,
+    output: Path,
+    options: MergeOptions,
+    parts: Sequence[Part],
+    paths: Sequence[Path],
+    progress: Progress,
+) -> None:
+    names = {copy: where.name for copy, where in zip(paths, options.parts, strict=True)}
+    frame = frame_of(parts, joined_provenance(parts, options.command, names))
     total = frame.lengths["film"]
 
     def counted() -> Iterator[Any]:
@@ -170,10 +178,14 @@ def _write(place: Path, output: Path, options: MergeOptions, parts: Sequence[Par
         write_scores(place, frame, counted())
 
 
-def joined_provenance(parts: Sequence[Part], command: Sequence[str]) -> dict[str, Any]:
+def joined_provenance(
+    parts: Sequence[Part], command: Sequence[str], names: Mapping[Path, str] | None = None
+) -> dict[str, Any]:
     """Where the numbers come from: what the parts have in common, once; what differs, summed up, and of each part.
 
     The models, views and settings are the same by the run's fingerprint. A part's own fields are as the schema says.
+
+    names  of the parts, where their paths are those of copies
     """
     told = [part.provenance for part in parts]
     private = parts[0].inputs.get("no_paths") is True
@@ -191,7 +203,7 @@ def joined_provenance(parts: Sequence[Part], command: Sequence[str]) -> dict[str
         "films": _films(told),
         "labels": _labels(told),
         "share": None,
-        "parts": [_part(part, private) for part in parts],
+        "parts": [_part(part, private, (names or {}).get(part.path, part.path.name)) for part in parts],
         "warnings": _warnings(parts),
     }
 
@@ -215,11 +227,11 @@ def _labels(told: Sequence[Any]) -> dict[str, Any] | None:
     return {**labels[0], "matched": sum(one.get("matched", 0) for one in labels)} if labels[0] else None
 
 
-def _part(part: Part, private: bool) -> dict[str, Any]:
+def _part(part: Part, private: bool, name: str) -> dict[str, Any]:
     own = part.provenance
     keys = ("created", "seconds", "films_per_second", "machine", "command")
     return {
-        "file": "" if private else part.path.name,
+        "file": "" if private else name,
         "share": str(part.share),
         "fingerprint": part.fingerprint,
         "films": len(part.rows),

@@ -13,8 +13,9 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from cxrscore.files.names import lies_below
 from cxrscore.films.film import MAX_BYTES, FilmError, Status
 
 MAGIC = b"PK\x03\x04"
@@ -63,12 +64,6 @@ def members(archive: Path) -> tuple[list[str], list[str]]:
         raise ArchiveError(type(error).__name__) from None
     plain = {name for name, count in Counter(names).items() if count == 1 and lies_below(name)}
     return sorted(plain), sorted(set(names) - plain)
-
-
-def lies_below(name: str) -> bool:
-    """Whether the name is a plain path: its parts are what they are after joining, and it leads nowhere else."""
-    plain = PurePosixPath(name)
-    return plain.as_posix() == name and not plain.is_absolute() and ".." not in plain.parts and "\0" not in name
 
 
 def read_member(archive: Path, name: str, most: int = MAX_BYTES + 1) -> bytes:

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from cxrscore.errors import InputError, RemoteError
-from cxrscore.films.archive import MAGIC, ArchiveError, lies_below, members, read_member
+from cxrscore.files.names import lies_below
+from cxrscore.films.archive import MAGIC, ArchiveError, members, read_member
 from cxrscore.films.film import FilmError
 from cxrscore.films.sniff import HEAD, sniff
 from cxrscore.remote import Entry, Place, RemotePath, list_remote, read_remote

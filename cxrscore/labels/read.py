@@ -46,9 +46,16 @@ def read_labels(path: Path, datasets: Sequence[Dataset], uncertain: str = "unkno
 
 
 def joined_labels(
-    path: Path, datasets: Sequence[Dataset], films: Sequence[str], uncertain: str = "unknown"
+    path: Path,
+    datasets: Sequence[Dataset],
+    films: Sequence[str],
+    uncertain: str = "unknown",
+    *,
+    name: str | None = None,
 ) -> tuple[JoinedLabels, dict[str, str]]:
     """The labels of these films, and what tells the table again: its name, layout and SHA-256.
+
+    name  of the table, where path is a copy that has another
 
     InputError where the table only names folders and no film lies in one of them.
     """
@@ -60,7 +67,7 @@ def joined_labels(
             f"{path} names folders of films such as {folders[0]!r}, and no film lies in one; films are named like "
             f"{films[0]!r}. Keep the folders of the data set, or put its table of films ({METADATA}) beside the table."
         )
-    return joined, {"file": path.name, "dataset": layout, "sha256": sha256_of(path)}
+    return joined, {"file": name or path.name, "dataset": layout, "sha256": sha256_of(path)}
 
 
 def find_labels(folder: Path) -> Path | None:

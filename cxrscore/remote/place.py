@@ -9,6 +9,7 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote
 
 from cxrscore.errors import InputError
+from cxrscore.files.names import label
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _FROM_A_SCHEME_ON = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*", re.DOTALL)
@@ -49,9 +50,10 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """The last part, such as out.h5."""
+        """The last part, such as out.h5, as files.names.label has it: for people, and for the name of an output in
+        the current folder. However it is encoded, it leads into no other folder."""
         last = str(self).rstrip("/").rpartition("/")[2]
-        return unquote(last) if self.web else last
+        return label(unquote(last) if self.web else last)
 
     def __truediv__(self, below: str) -> RemotePath:
         """The file or folder of this POSIX path below."""

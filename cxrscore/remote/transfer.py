@@ -25,6 +25,8 @@ SECONDS = 90.0
 """In which a film must have been received, with all tries."""
 LARGEST = 64 << 30
 """Bytes of a scores file that is brought here to be read; what it may declare within is held to limits of its own."""
+COPY = "copy"
+"""Name of a file that is brought here. It never comes from the address, which may hold any path."""
 
 
 def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
@@ -128,7 +130,7 @@ def on_disk(given: str | Place) -> Iterator[Path]:
         yield where
         return
     with tempfile.TemporaryDirectory(prefix="cxrscore-") as folder:
-        copy = Path(folder) / (where.name or "file")
+        copy = Path(folder) / COPY
         download(where, copy)
         with named(copy, where):
             yield copy

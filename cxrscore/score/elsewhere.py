@@ -16,6 +16,9 @@ from cxrscore.progress import Progress
 from cxrscore.remote import RemotePath, check_writable, download, named, remote_exists, upload
 from cxrscore.score.options import ScoreOptions, ScoreResult
 
+OUTPUT = "scores.h5"
+"""Name of what is made here: of our own, as that in the address is only a label."""
+
 Score = Callable[[ScoreOptions, Progress], ScoreResult]
 
 
@@ -51,7 +54,7 @@ def _scored(options: ScoreOptions, target: RemotePath, folder: Path, score: Scor
     agreed = folder / "replaces"  # that the user has agreed to replace what is there: kept, as the run may be stopped
     if options.overwrite:
         write_whole(agreed, b"")
-    local = folder / target.name
+    local = folder / OUTPUT
     if not agreed.exists() and (there := _there(options, target, folder, score, progress)):
         return there
     with named(local, target):
@@ -73,7 +76,7 @@ def _there(
     """The result of a run that is at its target already, None where nothing is; InputError where it is another's."""
     if not remote_exists(target):
         return None
-    copy = folder / f"there-{target.name}"
+    copy = folder / "found-at-target.h5"
     try:
         download(target, copy)
         with named(copy, target):

@@ -197,7 +197,7 @@ def _labels(options: ScoreOptions, listing: Listing) -> tuple[lab.JoinedLabels, 
     if place is None:
         return None, None
     with on_disk(place) as table:
-        joined, file = lab.joined_labels(table, plugins.datasets(), listing.all_films())
+        joined, file = lab.joined_labels(table, plugins.datasets(), listing.all_films(), name=place.name)
     return joined, {**file, "matched": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cxrscore.errors import FileFormatError
 from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.files.names import lies_below
 from cxrscore.files.plain import parsed_json
 
 FORMAT = "cxrscore-run"
@@ -118,13 +119,16 @@ def read_paths(path: Path) -> tuple[str, ...] | None:
         with open(path, "rb") as file:
             file.readline(HEAD)
             paths = tuple(json.loads(line) for line in file)
-        whole = all(isinstance(one, str) for one in paths) and paths_digest(paths) == head.inputs.get("paths")
+        plain = all(isinstance(one, str) and lies_below(one) for one in paths)
+        whole = plain and paths_digest(paths) == head.inputs.get("paths")
     except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start anew."
         ) from error
     if not whole:
-        raise FileFormatError(f"{path} does not list the films of its run. Use --overwrite to start anew.")
+        raise FileFormatError(
+            f"{path} does not list the films of its run, as paths below their folder. Use --overwrite to start anew."
+        )
     return paths
 
 

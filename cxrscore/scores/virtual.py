@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import sha256_of
 from cxrscore.files.guard import open_guarded, read_text
+from cxrscore.files.names import lies_below
 from cxrscore.files.plain import parsed_json
 from cxrscore.scores.columns import LIBVER, create, fill, put, put_text
 from cxrscore.scores.layout import LAYOUT, TEXT, Column
@@ -153,8 +154,7 @@ def _part_file(path: Path, told: Any) -> PartFile:
     keys = ("file", "sha256", "share")
     if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in keys):
         raise FileFormatError(f"{path} does not say which parts it is made of")
-    name = PurePosixPath(told["file"])
-    if name.is_absolute() or ".." in name.parts or "\0" in told["file"] or not name.parts:
+    if not lies_below(told["file"]):
         raise FileFormatError(f"{path} names a part outside of its folder: {told['file']!r:.100}")
     return PartFile(**{key: told[key] for key in keys})
 

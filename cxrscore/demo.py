@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore import plugins
-from cxrscore.errors import InputError
+from cxrscore.files.outputs import claim_folder
 from cxrscore.progress import Progress, silent
 from cxrscore.report import write_report
 from cxrscore.score import ScoreOptions, score_films
@@ -32,8 +32,7 @@ def run_demo(
 
     Returns JSON-ready figures. InputError if the folder holds anything but an earlier demo.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "films" / "bboxes.csv").exists():
-        raise InputError(f"{folder} is not empty and holds no earlier demo. Name a new folder.")
+    claim_folder(folder, "demo")
     say(f"drawing {films} synthetic films in {folder / 'films'}")
     make_phantoms(folder, films=films, patients=None, side=256, seed=seed)
     name = backend or plugins.first_trainer()

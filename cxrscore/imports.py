@@ -15,9 +15,10 @@ from cxrscore import plugins
 from cxrscore.contract import Floats, Model, ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_of
+from cxrscore.files.outputs import check_output
 from cxrscore.films import Preprocessing
 from cxrscore.labels.findings import FINDINGS, canonical
-from cxrscore.models.bundle import save_model
+from cxrscore.models.bundle import model_output, save_model
 from cxrscore.models.foreign import Foreign, read_foreign
 from cxrscore.testing.golden import golden_record
 
@@ -49,6 +50,7 @@ class ImportOptions:
     licence: str = "unknown"
     backend: str | None = None
     device: str = "auto"
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ class ImportResult:
 def import_model(options: ImportOptions) -> ImportResult:
     """Reads the checkpoint, runs nothing of it, and writes a model file. InputError, FileFormatError,
     BackendUnavailableError and WriteError as they say."""
+    check_output(options.output, model_output("import"), inputs=[options.file], overwrite=options.overwrite)
     foreign = read_foreign(options.file)
     names = _outputs(options, foreign)
     kept = [place for place, name in enumerate(names) if name]

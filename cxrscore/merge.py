@@ -14,6 +14,8 @@ from typing import Any
 from cxrscore.errors import InputError
 from cxrscore.files import locked
 from cxrscore.files.atomic import cannot_write, make_folder, settle
+from cxrscore.files.kinds import is_hdf5
+from cxrscore.files.outputs import OutputKind, check_output
 from cxrscore.progress import Progress, silent
 from cxrscore.remote import Place, RemotePath, check_writable, download, named, on_disk, remote_exists, upload
 from cxrscore.scores import read_claim
@@ -22,6 +24,8 @@ from cxrscore.scores.parts import Part, read_part
 from cxrscore.scores.share import share_words
 from cxrscore.scores.virtual import part_files, read_virtual, write_virtual
 from cxrscore.scores.writing import write_scores
+
+SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +95,9 @@ def _uploaded(
 
 def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress: Progress) -> MergeResult:
     started = time.monotonic()
+    check_output(output, SCORES, inputs=paths, overwrite=options.overwrite)
     parts = _read(paths, progress)
-    _check_output(output, paths, parts[0].run, overwrite=options.overwrite)
+    _check_run(output, parts[0].run, overwrite=options.overwrite)
     make_folder(output.parent)
     with locked(output.with_name(f"{output.name}.lock")), _written(output) as place:
         _write(place, output, options, parts, paths, progress)
@@ -126,13 +131,9 @@ def _sharing(part: Part, first: Part | None) -> Part:
     return replace(part, provenance={**part.provenance, "models": first.provenance.get("models", [])})
 
 
-def _check_output(output: Path, parts: Sequence[Path], run: str, *, overwrite: bool) -> None:
-    """InputError where the output is a part, or of another run and not to be replaced."""
-    if not output.exists():
-        return
-    if output.resolve() in {path.resolve() for path in parts}:
-        raise InputError(f"{output} is one of the parts. Give the merged file another name.")
-    if overwrite:
+def _check_run(output: Path, run: str, *, overwrite: bool) -> None:
+    """InputError where the output is of another run and not to be replaced."""
+    if overwrite or not output.exists():
         return
     there = read_virtual(output) or read_claim(output)
     if there.fingerprint != run:

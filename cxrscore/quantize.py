@@ -20,9 +20,10 @@ from cxrscore.contract import Array, Backend, Floats, Measuring, Model, Quantizi
 from cxrscore.cores import default_workers
 from cxrscore.errors import BackendUnavailableError, CheckError, InputError
 from cxrscore.files import sha256_bytes
-from cxrscore.films import PreparedFilm, Preprocessing, require_films, stream_films, to_unit
+from cxrscore.files.outputs import check_output
+from cxrscore.films import PreparedFilm, Preprocessing, film_that_is, require_films, stream_films, to_unit
 from cxrscore.metrics import auc_per_finding, macro
-from cxrscore.models.bundle import ModelFile, load_model, save_model
+from cxrscore.models.bundle import ModelFile, load_model, model_output, save_model
 from cxrscore.models.int8 import int8_model
 from cxrscore.models.output import probabilities
 from cxrscore.progress import Progress, silent
@@ -53,6 +54,7 @@ class QuantizeOptions:
     device: str = "auto"
     workers: int = field(default_factory=default_workers)
     seed: int = 0
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,9 @@ class _Pass:
 def quantize_model(options: QuantizeOptions, progress: Progress = silent) -> QuantizeResult:
     """Measures, compares and writes; CheckError, and no file, where int8 costs more than LARGEST_LOSS of macro AUC on
     films that the model was not trained on."""
+    labels = options.labels or lab.find_labels(options.films)
+    inputs = [options.model, labels, film_that_is(options.output, options.films)]
+    check_output(options.output, model_output("quantize"), inputs=inputs, overwrite=options.overwrite)
     file, found = load_model(options.model), require_films(options.films)
     backend = _backend(options, file)
     order = np.random.default_rng(options.seed).permutation(len(found.paths))[:COMPARED]

@@ -15,6 +15,7 @@ import click
 
 from cxrscore.cores import default_workers
 from cxrscore.errors import CxrscoreError, InputError, OtherProcessError
+from cxrscore.files.outputs import RULE
 from cxrscore.remote.place import RemotePath, is_url
 from cxrscore.visible import visible
 
@@ -196,6 +197,7 @@ processes_option = click.option(
     show_default=True,
     help="Processes that compute, each with the models and its share of the cores.",
 )
+overwrite_option = click.option("--overwrite", is_flag=True, help=RULE)
 address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine alone]")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; errors only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

@@ -20,7 +20,8 @@ from cxrscore.cli.common import (
     say,
 )
 from cxrscore.errors import FileFormatError
-from cxrscore.remote.place import Place
+from cxrscore.files.outputs import RULE
+from cxrscore.remote.place import Place, RemotePath
 
 FORMATS = ("csv", "json", "parquet", "dicom-sr")
 
@@ -55,7 +56,7 @@ FORMATS = ("csv", "json", "parquet", "dicom-sr")
     is_flag=True,
     help="Of dicom-sr: copy name, number and dates of patient and study from the films. Left out, they are empty.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the file, or files of the folder, if there are any.")
+@click.option("--overwrite", is_flag=True, help=f"{RULE} Of dicom-sr: write into a folder that is not empty.")
 @json_option
 @quiet_option
 @ends_with_exit_code
@@ -68,7 +69,8 @@ def export(scores: Place, *, as_json: bool, quiet: bool, **options: Any) -> int:
     """
     from cxrscore.export import ExportOptions, export_pieces, export_scores
 
-    wanted = ExportOptions(**options)
+    inputs = () if isinstance(scores, RemotePath) else (scores,)
+    wanted = ExportOptions(**options, inputs=inputs)
     if str(wanted.output) == "-":
         if as_json:
             raise click.UsageError("--json and -o - both write to standard output; use one of them")

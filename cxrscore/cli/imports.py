@@ -12,6 +12,7 @@ from cxrscore.cli.common import (
     device_option,
     ends_with_exit_code,
     json_option,
+    overwrite_option,
     print_json,
     quiet_option,
     say,
@@ -38,6 +39,7 @@ from cxrscore.cli.common import (
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the weights.")
 @click.option("--backend", help="What computes the golden probe. [default: the fastest installed one]")
 @device_option
+@overwrite_option
 @json_option
 @quiet_option
 @ends_with_exit_code

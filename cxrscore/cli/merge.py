@@ -25,7 +25,9 @@ from cxrscore.cli.common import FILE_OR_URL, Bar, ends_with_exit_code, json_opti
     help="Copy no rows: other HDF5 programs see in the file what lies in the parts, which must stay where they are. "
     "cxrscore verifies such a file, and reads no scores through it.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a scores file of another run.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace a scores file of another run, or another file; never one of PARTS."
+)
 @json_option
 @quiet_option
 @ends_with_exit_code

@@ -14,6 +14,7 @@ from cxrscore.cli.common import (
     device_option,
     ends_with_exit_code,
     json_option,
+    overwrite_option,
     print_json,
     quiet_option,
     say,
@@ -32,6 +33,7 @@ from cxrscore.cli.common import (
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the films, up to 1000.")
 @device_option
 @workers_option
+@overwrite_option
 @json_option
 @quiet_option
 @ends_with_exit_code

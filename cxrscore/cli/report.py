@@ -13,6 +13,7 @@ from cxrscore.cli.common import (
     FOLDER,
     ends_with_exit_code,
     json_option,
+    overwrite_option,
     print_json,
     quiet_option,
     say,
@@ -49,6 +50,7 @@ from cxrscore.remote.place import Place, RemotePath
 @click.option(
     "--figure-format", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Of --figures."
 )
+@overwrite_option
 @json_option
 @quiet_option
 @ends_with_exit_code
@@ -67,7 +69,7 @@ def report(
     first, *others = (open_named(path, labels) for path in scores)
     name = scores[0].name if isinstance(scores[0], RemotePath) else scores[0]
     target = output or Path(name).with_suffix(".html")
-    summary = write_report(first.scores, target, source=first.name, others=others, **options)
+    summary = write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
     say(f"wrote {target}", quiet)
     if as_json:
         print_json(summary)

@@ -91,7 +91,11 @@ if TYPE_CHECKING:
 @executor_option
 @processes_option
 @address_option
-@click.option("--overwrite", is_flag=True, help="Replace a scores file, or parts, of another run.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace a scores file, or parts, of another run, or another file; never a model, a label table or a film.",
+)
 @click.option(
     "--scratch",
     type=FOLDER,

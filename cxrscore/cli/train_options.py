@@ -13,6 +13,7 @@ from cxrscore.cli.common import (
     device_option,
     executor_option,
     json_option,
+    overwrite_option,
     precision_option,
     processes_option,
     quiet_option,
@@ -25,17 +26,19 @@ from cxrscore.visible import visible
 _SHARE = click.FloatRange(0, 1)
 
 
-def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | None) -> None:
-    """Makes the recipe's values the defaults: flags and environment variables come before them."""
+def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | None) -> Path | None:
+    """Makes the recipe's values the defaults: flags and environment variables come before them. Returns its file."""
     if recipe is None:
-        return
+        return None
     from cxrscore.recipes import find_recipe, read_recipe
 
     try:
-        context.default_map = {**(context.default_map or {}), **read_recipe(find_recipe(recipe))}
+        path = find_recipe(recipe)
+        context.default_map = {**(context.default_map or {}), **read_recipe(path)}
     except CxrscoreError as error:
         click.echo(f"cxrscore: {visible(str(error))}", err=True)
         context.exit(error.exit_code)
+    return path
 
 
 run_options = section(
@@ -44,7 +47,6 @@ run_options = section(
         "--recipe",
         metavar="NAME|FILE",
         is_eager=True,
-        expose_value=False,
         callback=_use_recipe,
         help="Options of many at once: default, fine-tune-last-block, fine-tune, paper, ..., or a TOML file such as an "
         "earlier run's model.run/recipe.toml. Flags and environment variables come before it.",
@@ -60,6 +62,7 @@ run_options = section(
         show_default=True,
         help="Of split, order, augmentation and first weights.",
     ),
+    overwrite_option,
     json_option,
     quiet_option,
 )

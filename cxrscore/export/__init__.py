@@ -11,16 +11,23 @@ import numpy as np
 
 from cxrscore.errors import InputError
 from cxrscore.export.codes import FindingCode, finding_code
-from cxrscore.export.csv_file import csv_pieces
-from cxrscore.export.json_file import json_pieces
+from cxrscore.export.csv_file import csv_pieces, is_plain_csv
+from cxrscore.export.json_file import FORMAT, json_pieces
 from cxrscore.export.options import KINDS, ExportOptions, ExportResult
-from cxrscore.export.parquet import parquet_bytes
+from cxrscore.export.parquet import is_own_parquet, parquet_bytes
 from cxrscore.export.reports import write_reports
 from cxrscore.files import whole_file
 from cxrscore.files.atomic import cannot_write, write_all
+from cxrscore.files.outputs import OutputKind, check_output, marked
 from cxrscore.films import Status
 from cxrscore.progress import Progress, silent
 from cxrscore.scores import Scores
+
+EXPORTS = {
+    "csv": OutputKind(name="a table of `cxrscore export`", recognises=is_plain_csv),
+    "json": marked("a document of `cxrscore export`", f'"format": "{FORMAT}"'.encode()),
+    "parquet": OutputKind(name="a table of `cxrscore export`", recognises=is_own_parquet),
+}
 
 __all__ = ["KINDS", "ExportOptions", "ExportResult", "FindingCode", "export_pieces", "export_scores", "finding_code"]
 
@@ -34,10 +41,7 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = s
     kind, output = options.chosen_kind(), options.output
     if kind == "dicom-sr":
         return write_reports(scores, options, progress)
-    if output.is_dir():
-        raise InputError(f"{output} is a folder; wanted the name of a file")
-    if output.exists() and not options.overwrite:
-        raise InputError(f"{output} exists. Name another file, or add --overwrite.")
+    check_output(output, EXPORTS[kind], inputs=options.inputs, overwrite=options.overwrite)
     _write(output, export_pieces(scores, options))
     return ExportResult(
         output=output,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -35,6 +35,14 @@ def csv_pieces(scores: Scores, *, layout: str, every: bool) -> Iterator[bytes]:
     for start in range(0, len(scores.films.path), ROWS):
         rows = slice(start, start + ROWS)
         yield _lines(zip(*(_cells(column.values[rows]) for column in columns), strict=True))
+
+
+def is_plain_csv(path: Path) -> bool:
+    """Whether a file begins as a plain table of ours does. A table in the layout peer begins as those of others do, and
+    is not told from them."""
+    with path.open("rb") as file:
+        columns = file.readline(1 << 20).decode("utf-8", "replace").rstrip("\n").split(",")
+    return columns[:3] == ["film", "status", "message"] and any(name.startswith("prob_") for name in columns)
 
 
 def harmless(cell: str) -> str:

@@ -25,7 +25,8 @@ class ExportOptions:
     every_column  of CSV: all that the file knows of a film; the other formats always have it
     films         of dicom-sr: the folder that was scored
     with_patient  of dicom-sr: copy name, number and dates of the patient and the study from the films
-    overwrite     replace what is there
+    overwrite     replace a file that is not an earlier export, or write into a folder that is not empty
+    inputs        files that the scores came from, which are not replaced
     """
 
     output: Path
@@ -35,6 +36,7 @@ class ExportOptions:
     films: Path | None = None
     with_patient: bool = False
     overwrite: bool = False
+    inputs: tuple[Path, ...] = ()
 
     def chosen_kind(self) -> Kind:
         """The format; InputError where neither it nor the suffix says, or where an option is of another format."""

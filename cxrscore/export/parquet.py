@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
+import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,17 @@ def parquet_bytes(scores: Scores) -> bytes:
     file = io.BytesIO()
     parquet.write_table(table, file, compression="zstd")
     return file.getvalue()
+
+
+def is_own_parquet(path: Path) -> bool:
+    """Whether a file is a table of ours: its metadata, at its end, has our key."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return False
+        file.seek(-8, os.SEEK_END)
+        (length,) = struct.unpack("<I", file.read(4))
+        file.seek(-8 - min(length, file.seek(0, os.SEEK_END) - 8), os.SEEK_END)
+        return b"cxrscore" in file.read(length)
 
 
 def _array(pyarrow: Any, column: Column) -> Any:

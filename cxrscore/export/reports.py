@@ -13,12 +13,14 @@ from cxrscore.export.json_file import plain_values
 from cxrscore.export.options import ExportOptions, ExportResult
 from cxrscore.export.source import SourceError, module, read_source
 from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.files.outputs import check_output, marked
 from cxrscore.files.plain import unicode_text
 from cxrscore.files.told import models, told, word
 from cxrscore.films import Status, film_digest, find_films, read_bytes
 from cxrscore.progress import Progress
 from cxrscore.scores import Scores
 
+REPORT = marked("a report of `cxrscore export`", b"DICM", b"cxrscore")
 MOST = 16
 """Models that a report names; a file may name any number."""
 
@@ -98,7 +100,9 @@ def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algori
         thresholds=dict(zip(scores.findings, plain_values(scores.thresholds), strict=True)),
     )
     uid = report_uid(source, scored, algorithm, number=row + 1)
-    write_whole(options.output / f"{uid}.dcm", report_bytes(source, scored, algorithm, uid=uid, number=row + 1))
+    path = options.output / f"{uid}.dcm"
+    check_output(path, REPORT, inputs=options.inputs, overwrite=options.overwrite)
+    write_whole(path, report_bytes(source, scored, algorithm, uid=uid, number=row + 1))
 
 
 def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,13 +32,24 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
 
 
 def settle(part: Path, path: Path) -> None:
-    """Gives a finished file of the same file system its name, once it is on the disk; WriteError where that fails."""
+    """Gives a finished file of the same file system its name, once it is on the disk; WriteError where that fails, and
+    where the name is that of a device, a pipe or a folder."""
     try:
+        if _is_special(path):
+            raise WriteError(f"cannot write {path}: it is no regular file. Nothing was left half-written.")
         sync(part)
         os.replace(part, path)
         sync(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode))
 
 
 def sync(path: Path) -> None:

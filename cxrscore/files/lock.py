@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,10 @@ from cxrscore.errors import InputError
 from cxrscore.files.atomic import cannot_write, write_all
 
 _NO_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+
+_BEGUN = re.compile(r"(\S{1,255}( \d*)?)?")
+"""A signature, as far as it was written. A file that begins otherwise is somebody else's."""
 
 
 @contextmanager
@@ -97,7 +102,7 @@ def _free(holder: str, made: bool, alone: bool | None) -> bool:
     if alone is False:
         return False
     if not holder.endswith("\n"):  # not signed, or not to the end: its process was stopped there, or is about to
-        return made or alone is True
+        return made or (alone is True and _BEGUN.fullmatch(holder) is not None)
     host, _, pid = holder.strip().partition(" ")
     return host == socket.gethostname() and pid.isdecimal() and (alone is True or not _runs(int(pid)))
 

@@ -4,7 +4,7 @@ from cxrscore.films.augment import Augmentation, augment
 from cxrscore.films.decode import decode_film, film_digest, read_bytes, read_film
 from cxrscore.films.decoders import Decoders
 from cxrscore.films.film import Film, Pixels, Status
-from cxrscore.films.find import FoundFilms, find_films, require_films
+from cxrscore.films.find import FoundFilms, film_that_is, find_films, require_films
 from cxrscore.films.prepared import PreparedFilm
 from cxrscore.films.preprocess import Preprocessing, preprocess, resize_maps, thumbnail, to_unit
 from cxrscore.films.store import FilmStore
@@ -23,6 +23,7 @@ __all__ = [
     "augment",
     "decode_film",
     "film_digest",
+    "film_that_is",
     "find_films",
     "preprocess",
     "read_bytes",

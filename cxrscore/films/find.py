@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from pathlib import Path, PurePath
 
 from cxrscore.errors import InputError, RemoteError
 from cxrscore.files.names import lies_below
-from cxrscore.films.archive import MAGIC, ArchiveError, members, read_member
+from cxrscore.files.outputs import is_same_file
+from cxrscore.films.archive import MAGIC, ArchiveError, members, read_member, split_path
 from cxrscore.films.film import FilmError
 from cxrscore.films.sniff import HEAD, sniff
 from cxrscore.remote import Entry, Place, RemotePath, list_remote, read_remote
@@ -61,6 +63,23 @@ def find_films(folder: Place) -> FoundFilms:
     if "." in unreadable:
         raise InputError(f"{folder} cannot be listed: check its permissions")
     return FoundFilms(paths=tuple(sorted(films)), others=others, unreadable=tuple(sorted(unreadable)))
+
+
+def film_that_is(output: Path, folder: Place) -> Path | None:
+    """The film below a folder, or the archive with films, that is the very file at ``output``; None where there is
+    none. Only a file that begins like a film is compared with them."""
+    try:
+        found = output.stat()
+        if isinstance(folder, RemotePath) or not stat.S_ISREG(found.st_mode):
+            return None
+        with output.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return None
+    if not sniff(head) and not head.startswith(MAGIC):
+        return None
+    files = dict.fromkeys(split_path(folder / path)[0] for path in find_films(folder).paths)
+    return next((file for file in files if is_same_file(file, found)), None)
 
 
 def require_films(folder: Place) -> FoundFilms:

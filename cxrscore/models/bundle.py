@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import safetensors
@@ -21,6 +21,7 @@ import safetensors.numpy
 from cxrscore.contract import Array, ModelSpec, Tensors
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.files.outputs import OutputKind
 from cxrscore.files.plain import parsed_json
 from cxrscore.files.schemas import check_document
 
@@ -63,6 +64,19 @@ def seen_films(document: Mapping[str, Any]) -> dict[str, str]:
     """As ModelFile.seen, of the document alone."""
     films: Mapping[str, list[str]] = document.get("films", {})
     return {digest: split for split in ("valid", "train") for digest in films.get(split, [])}
+
+
+def model_output(maker: Literal["train", "import", "quantize"]) -> OutputKind:
+    """The model files that one command writes, told by their documents."""
+
+    def recognises(path: Path) -> bool:
+        document = read_document(path)
+        if document is None:
+            return False
+        imported = "import" if document["training"].get("imported") else "train"
+        return maker == ("quantize" if document.get("quantization") else imported)
+
+    return OutputKind(name=f"a model file of `cxrscore {maker}`", recognises=recognises)
 
 
 def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> None:
@@ -186,6 +200,11 @@ def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
     count, line = len(document["spec"]["findings"]), document["calibration"] or {}
     rows = {f"calibration.{name}": line[name] for name in ("slope", "intercept") if name in line}
     rows |= {f"golden.logits.{row}": values for row, values in enumerate(document["golden"]["logits"])}
+    golden = document["golden"]
+    if golden["films"] != len(golden["logits"]):
+        raise FileFormatError(
+            f"{path}: golden.films is {golden['films']}, and there are {len(golden['logits'])} logits"
+        )
     for name, values in rows.items():
         if len(values) != count:
             raise FileFormatError(f"{path}: {name} has {len(values)} values for {count} findings")

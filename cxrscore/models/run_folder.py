@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from cxrscore.errors import InputError
 from cxrscore.files import make_folder, write_whole
+from cxrscore.files.outputs import OutputKind, check_output, marked
 from cxrscore.plot_style import default_style
+
+RECIPE, HISTORY, SPLIT, LOSS = "recipe.toml", "history.csv", "split.csv", "loss.png"
+_MARK = "# Written by cxrscore train.\n"
+"""First line of the recipe: by it a folder is known as one of ours."""
+
+
+def run_folder(model: Path) -> Path:
+    """The folder beside a model file; InputError where both would have one name."""
+    folder = model.with_suffix(".run")
+    if folder == model:
+        raise InputError(f"{model} has the suffix of the folder beside a model: name the model file otherwise")
+    return folder
+
+
+def check_run_folder(model: Path, *, inputs: Iterable[Path | None], overwrite: bool) -> None:
+    """Refuses a folder beside the model in which a file would be replaced that must not be; errors as check_output."""
+    folder, files = run_folder(model), list(inputs)
+    ours = marked("a recipe of cxrscore train", _MARK.encode())
+    kind = OutputKind(name="of an earlier run of cxrscore train", recognises=lambda _: ours.recognises(folder / RECIPE))
+    for name in (RECIPE, HISTORY, SPLIT, LOSS):
+        check_output(folder / name, kind, inputs=files, overwrite=overwrite)
 
 
 def save_run(model: Path, history: Sequence[Mapping[str, float]], best_epoch: int, split: str, recipe: str) -> Path:
     """Writes recipe.toml, history.csv, split.csv and loss.png into a folder model.run beside the model; returns it."""
-    folder = model.with_suffix(".run")
+    folder = run_folder(model)
     make_folder(folder)
-    write_whole(folder / "recipe.toml", recipe.encode())
-    write_whole(folder / "history.csv", _csv(history).encode())
-    write_whole(folder / "split.csv", split.encode())
-    write_whole(folder / "loss.png", _loss_figure(history, best_epoch))
+    write_whole(folder / RECIPE, f"{_MARK}{recipe}".encode())
+    write_whole(folder / HISTORY, _csv(history).encode())
+    write_whole(folder / SPLIT, split.encode())
+    write_whole(folder / LOSS, _loss_figure(history, best_epoch))
     return folder
 
 

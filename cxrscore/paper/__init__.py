@@ -14,7 +14,8 @@ from typing import Any
 
 from cxrscore import labels as lab
 from cxrscore.errors import InputError
-from cxrscore.files import locked, make_folder, sha256_bytes, write_whole
+from cxrscore.files import locked, sha256_bytes, write_whole
+from cxrscore.files.outputs import claim_folder
 from cxrscore.files.schemas import check_document
 from cxrscore.paper import figures, maps
 from cxrscore.paper.advice import advised
@@ -46,7 +47,7 @@ def reproduce_paper(options: PaperOptions, progress: Progress = silent) -> dict[
     Returns what paper.json holds. InputError, LeakError, BackendUnavailableError and WriteError as they say.
     """
     folder = options.output
-    make_folder(folder)
+    claim_folder(folder, "paper")
     with locked(folder / "paper.lock"), advised(folder):
         split, rule, labelled = _split(options)
         cells = all_cells(options)

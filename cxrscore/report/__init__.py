@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from cxrscore.errors import InputError
 from cxrscore.files import make_folder, write_whole
+from cxrscore.files.outputs import check_output, marked
 from cxrscore.films import Status
 from cxrscore.metrics import RESAMPLES
 from cxrscore.plot_style import default_style
@@ -25,6 +26,12 @@ from cxrscore.report.parts import Parts, make_parts
 from cxrscore.report.provenance import plotted
 from cxrscore.report.summary import Summary, summarise
 from cxrscore.scores.data import Scores
+
+PAGE = marked("a report of cxrscore", b'<meta name="generator" content="cxrscore report">')
+FIGURES = {
+    "png": marked("a figure of cxrscore", b"\x89PNG\r\n\x1a\n", draw.PNG_MARK),
+    "svg": marked("a figure of cxrscore", b"<svg", draw.SVG_MARK),
+}
 
 __all__ = ["Named", "open_named", "write_report"]
 
@@ -44,6 +51,8 @@ def write_report(
     seed: int = 0,
     figures: Path | None = None,
     figure_format: draw.Format = "png",
+    inputs: Sequence[Path] = (),
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Writes the report of these scores to ``output``, one HTML file that needs nothing beside it.
 
@@ -57,18 +66,25 @@ def write_report(
     seed           of these draws, and of the films that are shown at random
     figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ...; made where missing
     figure_format  of those files; heat maps are always PNG
+    inputs         files that the scores came from: neither they nor any other file named here is replaced
+    overwrite      replace files that are not earlier reports or figures
 
     Returns the report's numbers, JSON-ready with None for what is undefined (Summary.as_dict, Parts.as_dict), output
-    and figures. InputError for an unknown figure format or finding and for tables that do not fit the scores,
-    WriteError where a file cannot be written.
+    and figures. InputError for an unknown figure format or finding, for tables that do not fit the scores, and for
+    an output that must not be replaced; WriteError where a file cannot be written.
     """
     _check_format(figure_format)
+    read = [*inputs, *(file for other in others for file in other.files), groups, boxes]
+    check_output(output, PAGE, inputs=read, overwrite=overwrite)
     summary = summarise(scores, Drawing(resamples=resamples, seed=seed))
     parts = make_parts(Named(name=source, scores=scores), summary, others=others, groups=groups, by=by, boxes=boxes)
     data = _finding_data(scores, summary)
     shown = panels(scores, seed=seed, findings=findings)
+    wanted = [] if figures is None else _wanted_figures(scores, data, shown, parts, figures, figure_format)
+    for path, kind, _ in wanted:
+        check_output(path, FIGURES[kind], inputs=read, overwrite=overwrite)
     write_whole(output, render(scores, summary, data, shown, parts, source, findings).encode("utf-8"))
-    saved = [] if figures is None else _save_figures(scores, data, shown, parts, figures, figure_format)
+    saved = _save_figures(wanted)
     return {**summary.as_dict(), **parts.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}
 
 
@@ -95,16 +111,15 @@ def _finding_data(scores: Scores, summary: Summary) -> tuple[draw.FindingData, .
     )
 
 
-def _save_figures(
+def _wanted_figures(
     scores: Scores,
     data: tuple[draw.FindingData, ...],
     shown: tuple[Panel, ...],
     parts: Parts,
     folder: Path,
     kind: draw.Format,
-) -> list[Path]:
-    """Writes each figure that has something to show, one after the other; the paths written."""
-    make_folder(folder)
+) -> list[tuple[Path, draw.Format, Callable[[], Figure]]]:
+    """The file, the format and the maker of each figure that has something to show."""
     told = plotted(scores.provenance)
     labelled = any(np.isfinite(one.truth).any() for one in data)
     wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [
@@ -121,13 +136,15 @@ def _save_figures(
             for place, panel in enumerate(shown, start=1)
         ),
     ]
-    saved = []
-    for name, suffix, there, figure in wanted:
-        if there:
-            path = folder / f"{name}.{suffix}"
-            write_whole(path, draw.encode(figure(), suffix))
-            saved.append(path)
-    return saved
+    return [(folder / f"{name}.{suffix}", suffix, figure) for name, suffix, there, figure in wanted if there]
+
+
+def _save_figures(wanted: Sequence[tuple[Path, draw.Format, Callable[[], Figure]]]) -> list[Path]:
+    """Writes the figures, one after the other; returns their paths."""
+    for path, kind, figure in wanted:
+        make_folder(path.parent)
+        write_whole(path, draw.encode(figure(), kind))
+    return [path for path, _, _ in wanted]
 
 
 def _forests(parts: Parts) -> list[tuple[str, Callable[[], Figure]]]:

@@ -147,10 +147,14 @@ def panel_figure(panel: Panel) -> Figure:
     return figure
 
 
+PNG_MARK, SVG_MARK = b"Software\0cxrscore", b"<dc:title>cxrscore</dc:title>"
+"""By these a figure is known as one of ours."""
+
+
 def encode(figure: Figure, kind: Format) -> bytes:
     """The figure as a file's bytes; the same figure gives the same bytes."""
     file = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    metadata = {"Date": None, "Creator": "cxrscore"} if kind == "svg" else {"Software": "cxrscore"}
     with matplotlib.rc_context({"svg.hashsalt": "cxrscore"}):
         figure.savefig(file, format=kind, metadata=metadata)
     return file.getvalue()

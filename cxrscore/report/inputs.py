@@ -33,10 +33,12 @@ FILMS = ("film", "path", "Image Index", "Image", "image", "filename", "file")
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """Scores, and what the reader knows them by, such as the name of their file."""
+    """Scores, and what the reader knows them by, such as the name of their file; files are those that they came from,
+    which no report replaces."""
 
     name: str
     scores: Scores
+    files: tuple[Path, ...] = ()
 
 
 def open_named(path: str | Place, labels: Path | None = None) -> Named:
@@ -48,10 +50,11 @@ def open_named(path: str | Place, labels: Path | None = None) -> Named:
 
     InputError, FileFormatError where a file is not what it should be.
     """
-    name = place(path).name
+    where = place(path)
+    name, files = where.name, tuple(file for file in (where, labels) if isinstance(file, Path))
     with on_disk(path) as file:
         scores = read_foreign(file) if PurePath(name).suffix.lower() in (".csv", ".gz") else open_scores(file)
-    return Named(name=name, scores=scores if labels is None else with_labels(scores, labels, name))
+    return Named(name=name, scores=scores if labels is None else with_labels(scores, labels, name), files=files)
 
 
 def read_foreign(path: Path) -> Scores:

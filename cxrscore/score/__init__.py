@@ -7,7 +7,10 @@ import time
 
 import numpy as np
 
-from cxrscore.films import Decoders, FoundFilms, Status, require_films
+from cxrscore.files.kinds import is_hdf5
+from cxrscore.files.outputs import OutputKind, check_output
+from cxrscore.films import Decoders, FoundFilms, Status, film_that_is, require_films
+from cxrscore.labels import find_labels
 from cxrscore.models.bundle import ModelFile
 from cxrscore.progress import Progress, silent
 from cxrscore.remote import RemotePath
@@ -22,6 +25,9 @@ from cxrscore.score.small import SmallFilms
 from cxrscore.score.team import ask_worker, hand_out
 from cxrscore.scores import Manifest, Run, Share, finished_claim, open_run, read_films
 
+SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
+"""What of another run is there is told by comparing what both depend on."""
+
 __all__ = ["ScoreOptions", "ScoreResult", "Share", "score_films"]
 
 
@@ -30,6 +36,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     if isinstance(options.output, RemotePath):
         return score_elsewhere(options, options.output, score_films, progress)
     started = time.monotonic()
+    _check_output(options)
     files, found = load_models(options), require_films(options.films)
     if options.share and not options.share.rows(len(found.paths)):
         return _nothing(options, files, options.share, len(found.paths))
@@ -46,6 +53,15 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
             provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
             merge_shards(run, job, provenance, small)
     return _result(options, files, found, computed, started, job.backend, job.changes)
+
+
+def _check_output(options: ScoreOptions) -> None:
+    """InputError where the output is one of the inputs, or a file that must not be replaced."""
+    films, labels = options.films, options.labels
+    local = None if isinstance(films, RemotePath) else find_labels(films)
+    inputs = [*options.models, None if isinstance(labels, RemotePath) else labels or local]
+    inputs.append(film_that_is(options.file, films))
+    check_output(options.file, SCORES, inputs=inputs, overwrite=options.overwrite)
 
 
 def _computed(run: Run, job: Job, decoders: Decoders, small: SmallFilms, progress: Progress) -> tuple[int, Told]:

@@ -10,6 +10,7 @@ Each of these appears whole or not at all, so a run may be stopped anywhere and 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,11 @@ from cxrscore.scores.manifest import Manifest, differences, read_head, read_path
 from cxrscore.scores.merge import Done, merge_shards
 from cxrscore.scores.reading import Claim, read_claim
 from cxrscore.scores.shards import Shard, look, read_shard, read_values, shard_bytes
+
+_OWN = re.compile(
+    r"manifest\.jsonl|s\d{8}\.h5|merged-[0-9a-f]{8}\.h5|\.(manifest\.jsonl|s\d{8}\.h5)\.[0-9a-f]{8}\.part"
+)
+"""Names in the folder of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,12 +275,24 @@ def _begin(output: Path, manifest: Manifest, *, replaces: bool) -> None:
 def _drop(output: Path) -> None:
     """Removes the parts, first taking their name away, so that no worker writes into a folder that is being emptied."""
     parts, aside = _parts(output), _aside(output)
+    for folder in (parts, aside):
+        _check_own(folder)
     with _writing(output):
         if aside.exists():
             shutil.rmtree(aside)
         if parts.exists():
             os.rename(parts, aside)
             shutil.rmtree(aside)
+
+
+def _check_own(folder: Path) -> None:
+    """InputError where a folder of parts holds what no run has put there: it would be removed with it."""
+    if not folder.is_dir():
+        return
+    foreign = [path.name for path in folder.iterdir() if not _OWN.fullmatch(path.name)]
+    if foreign or folder.is_symlink():
+        held = f"holds {sorted(foreign)[0]!r}, which is of no run" if foreign else "is a link"
+        raise InputError(f"the folder {folder} {held}. Move it away, or name another output.")
 
 
 @contextmanager

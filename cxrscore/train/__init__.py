@@ -13,11 +13,13 @@ from cxrscore import plugins
 from cxrscore.contract import Backend, Floats, ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.files import locked, make_folder
+from cxrscore.files.outputs import check_output
+from cxrscore.films import film_that_is
 from cxrscore.losses import class_weights
 from cxrscore.metrics import auc_per_finding, check_rule, macro
-from cxrscore.models.bundle import save_model
+from cxrscore.models.bundle import model_output, save_model
 from cxrscore.models.imagenet import BaseWeights, base_weights
-from cxrscore.models.run_folder import save_run
+from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
 from cxrscore.progress import Progress, Say, silent, unsaid
 from cxrscore.recipes import recipe_toml
 from cxrscore.train.checkpoint import load_checkpoint, remove_checkpoint
@@ -51,15 +53,25 @@ def train_model(
     with joined(trainer, place, **kind) as processes, ExitStack() as held:
         if not processes.first:
             progress, say = silent, unsaid
-        folder = options.output.with_suffix(".run")
+        folder = run_folder(options.output)
         # Where one machine's processes were started again, others may count as new ones.
         goes_on = not processes.every(not options.resume and not place.restarts)
         with processes.alike():
             if processes.first:
+                _check_output(options)
                 held.enter_context(_own(folder))
                 if place.restarts is not None and not goes_on:  # else one that dies early would go on with it
                     remove_checkpoint(folder)
         return _train(trainer(), options, folder, progress, say, processes, goes_on=goes_on)
+
+
+def _check_output(options: TrainOptions) -> None:
+    """InputError where the model file or the folder beside it would replace an input, or what is not an earlier run."""
+    weights = None if options.weights in ("imagenet", "none") else Path(options.weights)
+    inputs = [options.labels or lab.find_labels(options.films), options.split, weights, options.recipe]
+    inputs.append(film_that_is(options.output, options.films))
+    check_output(options.output, model_output("train"), inputs=inputs, overwrite=options.overwrite)
+    check_run_folder(options.output, inputs=inputs, overwrite=options.overwrite)
 
 
 @contextmanager

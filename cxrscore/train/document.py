@@ -101,7 +101,18 @@ def score_quantiles(spec: ModelSpec, prob: Floats) -> dict[str, list[float]]:
     return {name: found[:, place].tolist() for place, name in enumerate(spec.findings)}
 
 
-_OF_THE_RUN = ("films", "labels", "output", "resume", "allow_leak", "executor", "processes", "address")
+_OF_THE_RUN = (
+    "films",
+    "labels",
+    "output",
+    "resume",
+    "overwrite",
+    "recipe",
+    "allow_leak",
+    "executor",
+    "processes",
+    "address",
+)
 
 
 def recipe_of(options: TrainOptions) -> dict[str, Any]:

@@ -32,7 +32,19 @@ _BYTES = 1 << 26
 """Of the outputs in a block, at most, unless a single batch has more."""
 _EACH = 4
 """Blocks of a process, where there are films enough: so the last ones to end do not end long after the others."""
-_OF_THE_DRIVER = ("films", "labels", "split", "output", "resume", "allow_leak", "executor", "processes", "address")
+_OF_THE_DRIVER = (
+    "films",
+    "labels",
+    "split",
+    "output",
+    "resume",
+    "overwrite",
+    "recipe",
+    "allow_leak",
+    "executor",
+    "processes",
+    "address",
+)
 """Options that workers have no use for."""
 
 Rows = NDArray[np.intp]

@@ -138,6 +138,8 @@ class TrainOptions:
     precision: str = "fp32"
     workers: int = 2
     resume: bool = False
+    overwrite: bool = False
+    recipe: Path | None = None
     executor: str = "local"
     processes: int = 1
     address: str | None = None

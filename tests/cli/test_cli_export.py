@@ -59,7 +59,7 @@ def test_json_says_what_was_written(home):
         (["out.h5", "-o", "-", "--format", "csv", "--json"], 2, "both write to standard output"),
         (["out.h5", "-o", "-", "--format", "dicom-sr"], 1, "name a folder with --output"),
         (["out.h5", "-o", "none/out.csv"], 74, "cannot write none/out.csv: No such file or directory"),
-        (["out.h5", "-o", "out.h5", "--format", "csv"], 1, "out.h5 exists"),
+        (["out.h5", "-o", "out.h5", "--format", "csv"], 1, "out.h5 is an input"),
         (["none.h5", "-o", "out.csv"], 1, "there is no file none.h5"),
         (["none.h5", "-o", "out.csv", "--films", "."], 1, "--films has no meaning"),
         (["broken.h5", "-o", "out.csv"], 1, "broken.h5 is no scores file (HDF5)"),

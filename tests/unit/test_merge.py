@@ -229,7 +229,7 @@ def test_an_output_of_the_same_run_is_replaced_and_no_other(home: Path) -> None:
     with pytest.raises(InputError, match=r"out\.h5 is of another run\. Use --overwrite"):
         merged(three(home), home / "out.h5")
     (home / "out.h5").write_bytes(b"a thesis")
-    with pytest.raises(FileFormatError, match=r"out\.h5"):
+    with pytest.raises(InputError, match=r"out\.h5 exists and is not a scores file"):
         merged(three(home), home / "out.h5")
     assert (home / "out.h5").read_bytes() == b"a thesis"
     merged(three(home), home / "out.h5", overwrite=True)
@@ -238,7 +238,7 @@ def test_an_output_of_the_same_run_is_replaced_and_no_other(home: Path) -> None:
 
 def test_a_part_is_not_overwritten(home: Path) -> None:
     before = (home / "part-1.h5").read_bytes()
-    with pytest.raises(InputError, match="is one of the parts"):
+    with pytest.raises(InputError, match="is an input of this command"):
         merged(three(home), home / "part-1.h5", overwrite=True)
     assert (home / "part-1.h5").read_bytes() == before
 

@@ -39,7 +39,7 @@ def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
         },
         "films": {"train": ["a" * 16], "valid": ["b" * 16]},
         "validation": {"loss": None, "macro_auc": None, "auc": dict.fromkeys(spec.findings)},
-        "golden": {"films": 0, "logits": [], "error": None, "tolerance": 1e-4},
+        "golden": {"films": 1, "logits": [[0.0] * len(spec.findings)], "error": None, "tolerance": 1e-4},
         "licence": "yours",
     }
     return {**own, **changed}

@@ -211,9 +211,7 @@ def told_of(job: Job, scorer: Scorer, golden_difference: float | None) -> Told:
 
 
 def _golden_difference(job: Job, file: ModelFile, model: Model) -> float | None:
-    record = file.document.get("golden")
-    if not record:
-        return None
+    record = file.document["golden"]
     check = check_golden if job.options.precision == "fp32" else golden_drift
     try:
         return check(model, record, job.options.batch_size)

@@ -17,6 +17,9 @@ FILMS = 4
 _SLACK, _LEAST, _UNKNOWN = 10.0, 2e-5, 1e-4
 """The tolerance is ten times the rounding error that was measured, as other libraries and devices add up in other
 orders, and no less than 2e-5; 1e-4 where there was nothing to measure it by."""
+LARGEST_TOLERANCE = 0.05
+"""Largest tolerance that a model file may allow (schemas/model.schema.json): a logit that is off by it moves a
+probability by 0.0125 at most."""
 
 
 def golden_record(model: Model) -> dict[str, Any]:
@@ -31,20 +34,26 @@ def golden_record(model: Model) -> dict[str, Any]:
         return {"films": FILMS, "logits": own.tolist(), "error": None, "tolerance": _UNKNOWN}
     exact = exact_logits(model.spec, model.tensors(), films)
     error = float(np.abs(own - exact).max())
+    if not error <= LARGEST_TOLERANCE:
+        raise CheckError(
+            f"{model.framework} on {model.device} gives logits of synthetic films that differ by {error:.2g} from "
+            f"those worked out in float64, wanted at most {LARGEST_TOLERANCE}: what it trains is not what others would "
+            "score. Try another --backend or --device, and `cxrscore check BACKEND`."
+        )
     return {
         "films": FILMS,
         "logits": np.round(exact, 9).tolist(),
         "error": float(f"{error:.3g}"),
-        "tolerance": float(f"{max(_LEAST, _SLACK * error):.3g}"),
+        "tolerance": float(f"{min(max(_LEAST, _SLACK * error), LARGEST_TOLERANCE):.3g}"),
     }
 
 
 def golden_drift(model: Model, record: Mapping[str, Any], batch_size: int = FILMS) -> float:
-    """The largest difference of a logit from those kept, 0 where none are; films are padded to batch_size, as scoring
-    does."""
+    """The largest difference of a logit from those kept; films are padded to batch_size, as scoring does. CheckError
+    where none are kept: there would be nothing to check by."""
     kept = np.array(record["logits"], np.float64)
     if not len(kept):
-        return 0.0
+        raise CheckError("there are no logits of synthetic films to check the backend by: the model file is incomplete")
     films = golden_films(model.spec.size, len(kept))
     found = [_padded(model, films[start : start + batch_size], batch_size) for start in range(0, len(kept), batch_size)]
     return float(np.abs(np.concatenate(found) - kept).max())

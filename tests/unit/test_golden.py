@@ -5,9 +5,10 @@ import pytest
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import CheckError
+from cxrscore.files.schemas import schema
 from cxrscore.models.architectures import initial_tensors
 from cxrscore.testing import reference
-from cxrscore.testing.golden import check_golden, golden_drift, golden_record
+from cxrscore.testing.golden import LARGEST_TOLERANCE, check_golden, golden_drift, golden_record
 from cxrscore.testing.phantoms import golden_films
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
@@ -42,6 +43,14 @@ def test_a_small_error_leaves_room_for_others():
     assert golden_record(Off(0.0))["tolerance"] == 2e-5
 
 
+def test_a_tolerance_never_allows_more_than_a_model_file_may():
+    assert golden_record(Off(0.02))["tolerance"] == LARGEST_TOLERANCE
+    with pytest.raises(CheckError, match=r"abacus 1 on cpu .* differ by 0\.2 .*wanted at most 0\.05"):
+        golden_record(Off(0.2))
+    limits = schema("model")["properties"]["golden"]["properties"]["tolerance"]
+    assert limits["maximum"] == LARGEST_TOLERANCE
+
+
 def test_of_an_unknown_network_the_backends_own_logits_are_kept():
     model = Off(0.5, ModelSpec(architecture="abacusnet", findings=("Mass", "Edema"), size=32))
     record = golden_record(model)
@@ -57,7 +66,8 @@ def test_the_drift_is_the_largest_difference_in_batches_of_the_runs_size():
 
 
 def test_a_record_without_films_says_nothing():
-    assert golden_drift(Off(0.25), {"films": 0, "logits": [], "tolerance": 1e-4}) == 0
+    with pytest.raises(CheckError, match="no logits of synthetic films"):
+        golden_drift(Off(0.25), {"films": 0, "logits": [], "tolerance": 1e-4})
 
 
 def test_too_much_drift_is_an_error_that_says_what_to_do():

@@ -26,6 +26,7 @@ from cxrscore.contract import CamParts, Floats, ModelSpec
 from cxrscore.films import Film, FoundFilms, PreparedFilm, Status
 from cxrscore.models.bundle import save_model
 from cxrscore.score import ScoreOptions, closing, score_films, shards
+from cxrscore.testing.phantoms import golden_films
 
 FINDINGS = tuple(f"finding {number}" for number in range(14))
 SPEC = ModelSpec(architecture="stub", findings=FINDINGS, size=32)
@@ -89,7 +90,8 @@ def _document() -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from made_model import document
 
-    return document(SPEC)
+    logits = StubModel().predict(golden_films(SPEC.size, 1)).tolist()
+    return document(SPEC, golden={"films": 1, "logits": logits, "error": None, "tolerance": 1e-4})
 
 
 def must_be_there(rows: int) -> float:

@@ -97,6 +97,12 @@ if TYPE_CHECKING:
     help="Replace a scores file, or parts, of another run, or another file; never a model, a label table or a film.",
 )
 @click.option(
+    "--rehash",
+    is_flag=True,
+    help="Read all films again before scores of an earlier run are used, even films whose size, times and inode "
+    "have not changed.",
+)
+@click.option(
     "--scratch",
     type=FOLDER,
     help="Where a scores file is made that is to be uploaded. [default: a folder in the cache]",
@@ -108,9 +114,10 @@ if TYPE_CHECKING:
 @quiet_option
 @ends_with_exit_code
 def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
-    """Score every film below FILMS. Started again after a stop, the same line goes on where it was.
+    """Score every film below FILMS. Rerun the same command to resume after a stop.
 
-    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/.
+    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. A finished output answers a
+    rerun only if films, models and options are the same to the byte; if only the labels differ, they are joined again.
     """
     from cxrscore.score import ScoreOptions, score_films
 

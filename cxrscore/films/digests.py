@@ -42,6 +42,7 @@ _FOLDERS = 16
 _LARGEST = 256 << 20
 """Bytes of the largest file of records: those of more than a million films."""
 _STALE_S = 24 * 3600
+_LOOKERS = 8
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -153,7 +154,8 @@ def film_states(folder: Place, paths: Sequence[str]) -> FilmStates:
     taken = time.time_ns()
     if isinstance(folder, RemotePath):
         return FilmStates(taken, (None,) * len(paths))
-    return FilmStates(taken, tuple(_state(folder / path) for path in paths))
+    with ThreadPoolExecutor(_LOOKERS, thread_name_prefix="states") as pool:  # on a network disk each look waits
+        return FilmStates(taken, tuple(pool.map(lambda path: _state(folder / path), paths)))
 
 
 def remember_digests(folder: Place, paths: Sequence[str], digests: Sequence[str], *, states: FilmStates) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
+from cxrscore.errors import InputError
 from cxrscore.files.kinds import is_hdf5
 from cxrscore.files.outputs import OutputKind, check_output
 from cxrscore.films import Decoders, FoundFilms, Status, film_that_is, require_films
@@ -16,15 +18,17 @@ from cxrscore.progress import Progress, silent
 from cxrscore.remote import RemotePath
 from cxrscore.score.closing import merge_shards, provenance_of, unread
 from cxrscore.score.elsewhere import score_elsewhere
-from cxrscore.score.job import LEFT_OPEN, Job, Told, known_inputs, load_models, prepare_job
-from cxrscore.score.listing import new_listing
+from cxrscore.score.job import Job, Told, load_models, prepare_job
 from cxrscore.score.options import ScoreOptions, ScoreResult
+from cxrscore.score.reuse import FilmWatch, check_same_films, finished_run, update_labels
 from cxrscore.score.scorer import Scorer, golden_difference, told_of
 from cxrscore.score.shards import compute_shards, decoders_of
 from cxrscore.score.small import SmallFilms
 from cxrscore.score.team import ask_worker, hand_out
-from cxrscore.scores import Manifest, Run, Share, finished_claim, open_run, read_films
+from cxrscore.scores import Manifest, Run, Share, open_run, read_films
 
+ROUNDS = 3
+"""How often films that change while they are scored are scored again."""
 SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 """What of another run is there is told by comparing what both depend on."""
 
@@ -40,19 +44,19 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     files, found = load_models(options), require_films(options.films)
     if options.share and not options.share.rows(len(found.paths)):
         return _nothing(options, files, options.share, len(found.paths))
-    if backend := _finished_by(options, files, found):
-        return _result(options, files, found, 0, started, backend)
+    if finished := finished_run(options, files, found):
+        check_same_films(options, finished)
+        notes = update_labels(options, files, found, finished)
+        return _result(options, files, found, 0, started, finished.backend, notes, labels_joined=bool(notes))
     job = prepare_job(options, files, found, None if options.alone else ask_worker(options, files))
     files = job.files  # the tensors are the backend's now, and are not kept twice
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
+    notes = [*job.changes]
     if not run.complete:
-        with contextlib.closing(decoders_of(job)) as decoders:
-            small = SmallFilms(job, decoders)
-            computed, told = _computed(run, job, decoders, small, progress)
-            provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
-            merge_shards(run, job, provenance, small)
-    return _result(options, files, found, computed, started, job.backend, job.changes)
+        computed, rescored = _computed(run, job, progress, started)
+        notes += rescored
+    return _result(options, files, found, computed, started, job.backend, notes)
 
 
 def _check_output(options: ScoreOptions) -> None:
@@ -64,28 +68,36 @@ def _check_output(options: ScoreOptions) -> None:
     check_output(options.file, SCORES, inputs=inputs, overwrite=options.overwrite)
 
 
-def _computed(run: Run, job: Job, decoders: Decoders, small: SmallFilms, progress: Progress) -> tuple[int, Told]:
+def _computed(run: Run, job: Job, progress: Progress, started: float) -> tuple[int, list[str]]:
+    """Computes all shards that are not done, and merges; returns the number of films computed, and what was scored
+    again and why. InputError where films do not stop changing."""
+    computed, watch = 0, FilmWatch.begin(job)
+    notes = [watch.discard_stale(run)]
+    with contextlib.closing(decoders_of(job)) as decoders:
+        for _ in range(ROUNDS):
+            small = SmallFilms(job, decoders)
+            films, told = _computed_once(run, job, decoders, small, progress)
+            computed += films
+            notes.append(watch.discard_touched(run))
+            if not notes[-1]:
+                break
+        else:
+            raise InputError(
+                f"films are being changed while they are scored: {notes[-1]}, {ROUNDS} times. Wait until nothing "
+                "writes to the folder, then rerun the same command."
+            )
+        provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
+        merge_shards(run, job, provenance, small)
+    return computed, [note for note in notes if note]
+
+
+def _computed_once(run: Run, job: Job, decoders: Decoders, small: SmallFilms, progress: Progress) -> tuple[int, Told]:
     """Computes all shards that are not done; returns the number of films in them, and by whom."""
     if job.told:
         return hand_out(run, job, progress), job.told
     difference, scorer = golden_difference(job), Scorer(job)
     computed = compute_shards(run, scorer, job, progress, decoders=decoders, small=small)
     return computed, told_of(job, scorer, difference)
-
-
-def _finished_by(options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms) -> str | None:
-    """The backend that has made the output of just this call, None where it is still to be made. No framework is
-    loaded for this answer; what the call leaves open, the output has settled."""
-    if options.overwrite:
-        return None
-    listing = new_listing(options, found)
-    findings, known = files[0].spec.findings, {**known_inputs(options, files), **listing.inputs}
-    claim = finished_claim(options.file, listing.paths, findings, known, LEFT_OPEN)
-    if claim is None:
-        return None
-    backend, device = str(claim.inputs.get("backend")), str(claim.inputs.get("device"))
-    wanted = {"auto": device, "cuda": "cuda:0"}.get(options.device, options.device)
-    return backend if options.backend in (None, backend) and wanted == device else None
 
 
 def _result(
@@ -95,7 +107,9 @@ def _result(
     computed: int,
     started: float,
     backend: str,
-    notes: tuple[str, ...] = (),
+    notes: Sequence[str] = (),
+    *,
+    labels_joined: bool = False,
 ) -> ScoreResult:
     films = read_films(options.file)
     bad = np.flatnonzero(films.status != Status.OK)
@@ -109,7 +123,8 @@ def _result(
         backend=backend,
         models=tuple(file.sha256 for file in files),
         views=max(1, options.views),
-        notes=notes,
+        notes=tuple(notes),
+        labels_joined=labels_joined,
         leaked=any(file.document["training"]["leaked"] for file in files),
         unread=tuple(unread(found, options)),
         share=str(options.share or ""),

@@ -33,18 +33,23 @@ def merge_shards(run: Run, job: Job, provenance: dict[str, Any], small: SmallFil
     scored = sum(int((shard["films/status"] == Status.OK).sum()) for shard in columns)
     provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
     truth = job.truth(range(len(paths)))
-    patient = np.full(len(paths), -1, np.int32)
-    if job.labels is not None:
-        patient = _numbers(job.labels.patients)[job.listing.rows.start : job.listing.rows.stop]
     run.merge(
         split=_splits(job, hashes),
-        patient=patient,
+        patient=patient_numbers(job),
         truth=truth,
         thresholds=_thresholds(job),
         thumbnails=small.chosen(prob, truth),
         provenance=provenance,
         names=film_names(hashes, job.listing.rows.start) if job.options.no_paths else None,
     )
+
+
+def patient_numbers(job: Job) -> NDArray[np.int32]:
+    """A number per patient of the films to score, int32 [N]; -1 where unknown."""
+    if job.labels is None:
+        return np.full(len(job.paths), -1, np.int32)
+    numbers: NDArray[np.int32] = _numbers(job.labels.patients)[job.listing.rows.start : job.listing.rows.stop]
+    return numbers
 
 
 def _splits(job: Job, hashes: Sequence[str]) -> NDArray[np.uint8]:

@@ -80,7 +80,10 @@ def _there(
     try:
         download(target, copy)
         with named(copy, target):
-            return score(replace(options, output=copy, overwrite=False), progress)
+            result = score(replace(options, output=copy, overwrite=False), progress)
+        if result.labels_joined:
+            upload(copy, target)
+        return result
     finally:
         copy.unlink(missing_ok=True)
 

@@ -36,6 +36,7 @@ class ScoreOptions:
     any_modality  score DICOM films of other modalities than CR, DX and RG, too
     share      score only this share of the films, into a part that merge_scores joins with those of the other shares;
                None: all of them
+    rehash     read all films again before a result of an earlier run is used, whatever their times and sizes say
     scratch    folder for what is to be uploaded, while it is made; None: one in the cache
     workers    processes that decode films, on this machine in all
     executor   what keeps worker processes busy: "local", on this machine, or one that a plugin brings
@@ -64,6 +65,7 @@ class ScoreOptions:
     no_paths: bool = False
     share: Share | None = None
     overwrite: bool = False
+    rehash: bool = False
     scratch: Path | None = None
     executor: str = "local"
     processes: int = 1
@@ -110,7 +112,8 @@ class ScoreResult:
 
     failed  each film that could not be scored, with the reason; without paths, films of the same bytes have one name
     models  SHA-256 of each model file, hex
-    notes   what has changed in the folder since the run began
+    notes   what has changed since the run began, and what was done about it
+    labels_joined  whether only the labels of a finished file were joined again
     leaked  whether films or patients stood in two parts of the split when the model was trained
     share   which share of the films this is, as i/n, "" where it is all of them
     written False where there was nothing to write: the share has no film
@@ -129,5 +132,6 @@ class ScoreResult:
     unread: tuple[str, ...]
     notes: tuple[str, ...] = ()
     leaked: bool = False
+    labels_joined: bool = False
     share: str = ""
     written: bool = True

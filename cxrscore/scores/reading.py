@@ -58,6 +58,17 @@ def read_films(path: Path) -> FilmRows:
     return _films(values)
 
 
+def read_label_columns(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The datasets truth and films/patient of a scores file, by path, and its provenance; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        check_columns(file, LAYOUT)
+        provenance = read_json(file, "provenance")
+        values = {name: read_dataset(file, name) for name in ("truth", "films/patient")}
+    check_ranges(str(path), values, range(len(values["truth"])), 0)
+    return values, provenance
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """What a scores file says that its scores depend on, and the digest of it."""

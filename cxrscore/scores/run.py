@@ -75,11 +75,17 @@ class Run:
         rows = self.shards[shard]
         data = shard_bytes(content, self.manifest.fingerprint, rows, len(self.manifest.findings))
         try:
-            with _going_on():
+            with _going_on(self.output):
                 write_whole(self._path(shard), data)
         except WriteError:
             if not self.complete:  # else another worker did the rest, merged, and cleared the folder away
                 raise
+
+    def discard(self, shard: int) -> None:
+        """Removes a shard, which is then to be scored again; WriteError where it cannot be removed."""
+        with _writing(self.output):
+            self._path(shard).unlink(missing_ok=True)
+            sync(_parts(self.output))
 
     def digest(self, shard: int) -> str:
         """SHA-256 of the file of a shard; "" where there is none, as it is not done, or merged already."""
@@ -140,9 +146,9 @@ class Run:
         """Among the parts, so that a merge that is killed leaves nothing beside the output."""
         merged = _parts(self.output) / f"merged-{secrets.token_hex(4)}.h5"
         try:
-            with _going_on(), _writing(self.output):
+            with _going_on(self.output), _writing(self.output):
                 merge_shards(merged, self.manifest, self._all_done(), own, provenance)
-            with _going_on():
+            with _going_on(self.output):
                 settle(merged, self.output)
         finally:
             merged.unlink(missing_ok=True)
@@ -305,12 +311,16 @@ def _writing(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _going_on() -> Iterator[None]:
-    """Says in a WriteError of the block that nothing is lost."""
+def _going_on(output: Path) -> Iterator[None]:
+    """Says in a WriteError of the block what becomes of the shards that are done."""
     try:
         yield
     except WriteError as error:
-        raise WriteError(f"{error} What was scored so far is kept: the same command goes on there.") from error
+        if _manifest_file(output).exists():
+            kept = "The shards that are done are kept. Rerun the same command to resume."
+        else:
+            kept = f"The folder {_parts(output)} is gone, and all that was scored with it. Rerun to start again."
+        raise WriteError(f"{error} {kept}") from error
 
 
 def _inputs_of(output: Path) -> dict[str, Any]:

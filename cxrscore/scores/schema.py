@@ -163,6 +163,7 @@ PROVENANCE = _object(
             command={"description": "its command line, one word an entry", "type": "array", "items": _WORD},
         ),
     },
+    labels_joined=_text("when other labels were joined to scores of an earlier call, ISO 8601; missing otherwise"),
     merged=_text("when the parts were merged, ISO 8601 with the offset to UTC; missing otherwise"),
     warnings={"description": "what the user should know, one text each", "type": "array", "items": {"type": "string"}},
 )

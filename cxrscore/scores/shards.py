@@ -15,7 +15,7 @@ from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files.guard import File, open_guarded, read_dataset, read_number, read_text
 from cxrscore.scores.checks import check_fit, check_ranges
 from cxrscore.scores.columns import LIBVER, decode, encode, put, put_text
-from cxrscore.scores.data import HeatMaps
+from cxrscore.scores.data import HeatMaps, Scores
 from cxrscore.scores.layout import MESSAGE, SHARD_FORMAT, SHARD_LAYOUT, TEXT, VERSION, Column
 from cxrscore.scores.reading import check_columns, check_format, heat_maps
 
@@ -48,6 +48,25 @@ class Shard:
     width: NDArray[np.uint32]
     height: NDArray[np.uint32]
     heat_maps: HeatMaps
+
+
+def shard_of(scores: Scores, rows: range) -> Shard:
+    """The shard that these rows of a scores file were made of."""
+    films, maps, own = scores.films, scores.heat_maps, slice(rows.start, rows.stop)
+    chosen = (maps.film >= rows.start) & (maps.film < rows.stop)
+    return Shard(
+        logit=scores.logit[own],
+        prob=scores.prob[own],
+        status=films.status[own],
+        message=films.message[own],
+        kind=films.kind[own],
+        modality=films.modality[own],
+        view=films.view[own],
+        sha256=films.sha256[own],
+        width=films.width[own],
+        height=films.height[own],
+        heat_maps=HeatMaps(map=maps.map[chosen], film=maps.film[chosen], finding=maps.finding[chosen]),
+    )
 
 
 def shard_bytes(shard: Shard, fingerprint: str, rows: range, findings: int) -> bytes:

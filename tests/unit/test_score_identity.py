@@ -1,0 +1,303 @@
+"""A result answers for the bytes of films, labels and models that a call names, never for their names alone."""
+
+import hashlib
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made_models import made_films, made_model
+from made_run import contents, made_run, made_shard
+from servers import web
+
+from cxrscore.errors import InputError, WriteError
+from cxrscore.files import sha256_of
+from cxrscore.score import ScoreOptions, reuse, score_films
+from cxrscore.scores import Share, open_scores
+
+FILMS = 70
+"""Two shards: 64 films, and 7 with the one that is none."""
+
+
+class StoppedError(Exception):
+    """As if the process had been killed, but for its end."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("identity")
+    made_films(folder / "films", films=FILMS)
+    made_model(folder / "model", 1)
+    rows = [f"{row:03}.png,p{row // 2},{row % 2},{row % 3 % 2}" for row in range(FILMS)]
+    (folder / "one.csv").write_text("\n".join(["film,patient_id,Mass,Edema", *rows]) + "\n")
+    rows = [f"{row:03}.png,p{row // 3},{1 - row % 2},{row % 3 % 2}" for row in range(FILMS)]
+    (folder / "other.csv").write_text("\n".join(["film,patient_id,Mass,Edema", *rows]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def home(made, tmp_path, monkeypatch):
+    shutil.copytree(made, tmp_path / "home")
+    monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "home"
+
+
+def options(home, output="out.h5", **changed):
+    given = {"films": home / "films", "model": home / "model", "backend": "torch", "device": "cpu", "maps": 1}
+    return ScoreOptions(**{**given, "output": home / output, "workers": 1, **changed})
+
+
+def replace_film(path: Path, seed=9) -> None:
+    """Another film of the same size in bytes, with the times of the old one."""
+    before = path.stat()
+    noise = cv2.resize(
+        np.random.default_rng(seed).integers(0, 256, (6, 5), dtype=np.uint8), (50, 60), interpolation=cv2.INTER_CUBIC
+    )
+    data = cv2.imencode(".png", noise)[1].tobytes()
+    path.write_bytes(data + bytes(max(0, before.st_size - len(data))))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def stop_in_the_second_shard(given):
+    def stop(step, done, total):
+        if done > 66:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        score_films(given, stop)
+
+
+def differing(one, other):
+    near, far = contents(one), contents(other)
+    return {name for name in near | far if near.get(name) != far.get(name)}
+
+
+# --- a finished file
+
+
+def test_a_film_that_was_replaced_under_its_name_is_noticed(home):
+    score_films(options(home))
+    replace_film(home / "films" / "003.png")
+    with pytest.raises(InputError, match=r"scores of other films: 1 of 71 have changed .*\(003\.png\).*--overwrite"):
+        score_films(options(home))
+    again = score_films(options(home, overwrite=True))
+    assert again.computed == 71
+    row = open_scores(home / "out.h5").films.path.index("003.png")
+    assert open_scores(home / "out.h5").films.sha256[row] == sha256_of(home / "films" / "003.png")
+
+
+def test_a_folder_with_the_same_names_is_another_one(home):
+    score_films(options(home))
+    (home / "films").rename(home / "hospital a")
+    shutil.copytree(home / "hospital a", home / "films")
+    assert score_films(options(home)).computed == 0  # a copy has the same bytes
+    for row in range(FILMS):
+        replace_film(home / "films" / f"{row:03}.png", seed=row + 100)
+    with pytest.raises(InputError, match=r"70 of 71 have changed .*and 67 more"):
+        score_films(options(home))
+
+
+def test_names_stay_out_of_the_message_where_no_names_may_be_told(home):
+    score_films(options(home, no_paths=True))
+    assert score_films(options(home, no_paths=True)).computed == 0
+    replace_film(home / "films" / "003.png")
+    with pytest.raises(InputError, match="1 of 71 have changed") as met:
+        score_films(options(home, no_paths=True))
+    assert "003" not in str(met.value)
+
+
+def test_a_film_that_can_be_read_now_is_another_one(home):
+    """Its decoder crashed, or its disk did not answer, when the others were scored."""
+    (home / "films" / "broken.png").unlink()
+    (home / "films" / "gone.zip").write_bytes(b"")
+    with zipfile.ZipFile(home / "films" / "gone.zip", "w") as archive:
+        archive.write(home / "films" / "001.png", "a.png")
+    whole = (home / "films" / "gone.zip").read_bytes()
+    (home / "films" / "gone.zip").write_bytes(whole.replace(b"IDAT", b"IDAX", 1))
+    assert dict(score_films(options(home)).failed).keys() == {"gone.zip/a.png"}
+    assert score_films(options(home)).computed == 0
+    (home / "films" / "gone.zip").write_bytes(whole)
+    with pytest.raises(InputError, match=r"1 of 71 have changed .*\(gone\.zip/a\.png\)"):
+        score_films(options(home))
+
+
+def test_a_rerun_reads_no_film_that_is_recorded_as_unchanged_and_all_of_them_with_rehash(home, monkeypatch):
+    # The copies are younger than the margin, so that nothing would be recorded.
+    monkeypatch.setattr("cxrscore.films.digests.MARGIN_NS", -(10**18))
+    score_films(options(home))
+    read = []
+
+    def hashed(file, name):
+        read.append(file.name)
+        return hashlib.sha256()
+
+    monkeypatch.setattr("hashlib.file_digest", hashed)
+    score_films(options(home))
+    assert not [name for name in read if "films" in str(name)]
+    with pytest.raises(InputError, match="71 of 71 have changed"):  # as what stands in for the hash gives another one
+        score_films(options(home, rehash=True))
+    assert len(read) == 71
+
+
+@pytest.mark.parametrize("labels", ["one.csv", "other.csv", None])
+@pytest.mark.parametrize("first", ["one.csv", None])
+def test_other_labels_are_joined_to_a_finished_file_without_scoring(home, monkeypatch, first, labels):
+    def given(output, name):
+        return options(home, output, labels=name and home / name, no_labels=name is None)
+
+    score_films(given("out.h5", first))
+    score_films(given("wanted.h5", labels))
+    monkeypatch.setattr("cxrscore.score.compute_shards", None)
+    monkeypatch.setattr("cxrscore.plugins.get_backend", None)
+    result = score_films(given("out.h5", labels))
+    assert result.computed == 0
+    assert result.labels_joined == (first != labels)
+    if first != labels:
+        (note,) = result.notes
+        assert f"then {first or 'none'}, now {labels or 'none'}" in note
+    assert differing(home / "out.h5", home / "wanted.h5") == {"@provenance"}
+    told = open_scores(home / "out.h5").provenance
+    assert (told["labels"] or {}).get("file") == labels
+    assert ("labels_joined" in told) == (first != labels)
+    assert told["backend"] == open_scores(home / "wanted.h5").provenance["backend"]
+    assert not (home / "out.h5.parts").exists()
+
+
+def test_a_table_that_was_changed_under_its_name_is_another_one(home):
+    given = options(home, labels=home / "one.csv")
+    score_films(given)
+    shutil.copy(home / "other.csv", home / "one.csv")
+    assert score_films(given).labels_joined
+    assert not score_films(given).labels_joined
+    truth = open_scores(home / "out.h5").truth
+    assert truth[:3, 0].tolist() == [1.0, 0.0, 1.0]
+
+
+def test_labels_of_a_share_are_joined_again(home):
+    given = {"share": Share(number=2, of=2)}
+    score_films(options(home, labels=home / "one.csv", **given))
+    result = score_films(options(home, labels=home / "other.csv", **given))
+    assert (result.computed, result.labels_joined) == (0, True)
+    score_films(options(home, "wanted.h5", labels=home / "other.csv", **given))
+    assert differing(home / "out.h5", home / "wanted.h5") == {"@provenance"}
+
+
+def test_labels_without_names_stay_without_names(home):
+    given = {"no_paths": True}
+    score_films(options(home, labels=home / "one.csv", **given))
+    assert score_films(options(home, labels=home / "other.csv", **given)).labels_joined
+    assert b"other.csv" not in (home / "out.h5").read_bytes()
+    assert open_scores(home / "out.h5").provenance["labels"]["file"] == ""
+
+
+# --- a run that was stopped
+
+
+def test_a_changed_film_of_a_stopped_run_is_scored_again_with_its_shard(home):
+    stop_in_the_second_shard(options(home))
+    replace_film(home / "films" / "003.png")
+    result = score_films(options(home))
+    assert result.computed == 71
+    (note,) = result.notes
+    assert note == "1 film has changed since it was scored (003.png): 64 films of the same shards were scored again"
+    score_films(options(home, "wanted.h5"))
+    assert differing(home / "out.h5", home / "wanted.h5") == {"@provenance"}
+
+
+def test_an_unchanged_film_of_a_stopped_run_is_not_scored_again(home):
+    stop_in_the_second_shard(options(home))
+    result = score_films(options(home))
+    assert (result.computed, result.notes) == (7, ())
+
+
+def test_a_stopped_run_does_not_go_on_with_another_folder_of_the_same_names(home):
+    stop_in_the_second_shard(options(home))
+    for row in range(FILMS):
+        replace_film(home / "films" / f"{row:03}.png", seed=row + 100)
+    assert score_films(options(home)).computed == 71
+    score_films(options(home, "wanted.h5"))
+    assert differing(home / "out.h5", home / "wanted.h5") == {"@provenance"}
+
+
+def test_other_labels_of_a_stopped_run_are_joined_at_its_end(home):
+    stop_in_the_second_shard(options(home, labels=home / "one.csv"))
+    assert score_films(options(home, labels=home / "other.csv")).computed == 7
+    score_films(options(home, "wanted.h5", labels=home / "other.csv"))
+    assert differing(home / "out.h5", home / "wanted.h5") == {"@provenance"}
+
+
+# --- while a run goes on
+
+
+def test_a_film_that_changes_after_it_was_scored_is_scored_again(home):
+    done = []
+
+    def change(step, count, total):
+        if step == "scoring" and count > 66 and not done:
+            done.append(replace_film(home / "films" / "003.png"))
+
+    result = score_films(options(home), change)
+    assert result.computed == 71 + 64
+    (note,) = result.notes
+    assert "(003.png): 64 films of the same shards were scored again" in note
+    score_films(options(home, "wanted.h5"))
+    assert differing(home / "out.h5", home / "wanted.h5") == {"@provenance"}
+
+
+def test_films_that_do_not_stop_changing_end_the_run(home):
+    seeds = iter(range(100))
+
+    def change(step, count, total):
+        if step == "scoring" and count == total:
+            replace_film(home / "films" / "003.png", seed=next(seeds))
+
+    with pytest.raises(InputError, match=r"being changed while they are scored.*3 times.*rerun the same command"):
+        score_films(options(home), change)
+    assert not (home / "out.h5").exists()
+    assert score_films(options(home)).computed == 64
+
+
+def test_a_film_that_is_removed_after_it_was_scored_keeps_its_scores(home):
+    def remove(step, count, total):
+        if step == "scoring" and count > 66:
+            (home / "films" / "003.png").unlink(missing_ok=True)
+
+    result = score_films(options(home), remove)
+    assert (result.computed, result.notes, len(result.failed)) == (71, (), 1)
+
+
+# --- elsewhere, and messages
+
+
+def test_films_of_a_web_server_are_received_again_before_a_result_is_used(home):
+    pytest.importorskip("fsspec")
+    with web(home / "films") as server:
+        given = options(home, films=f"{server.url}/", no_labels=True)
+        score_films(given)
+        assert score_films(given).computed == 0
+        replace_film(home / "films" / "003.png")
+        with pytest.raises(InputError, match=r"1 of 71 have changed .*\(003\.png\)"):
+            score_films(given)
+
+
+def test_the_error_says_what_became_of_the_shards(tmp_path):
+    run = made_run(tmp_path / "out.h5", 150)
+    run.write(0, made_shard(run.shards[0]))
+    (tmp_path / "out.h5.parts" / "s00000001.h5").mkdir()
+    with pytest.raises(WriteError, match=r"The shards that are done are kept\. Rerun the same command to resume"):
+        run.write(1, made_shard(run.shards[1]))
+    shutil.rmtree(tmp_path / "out.h5.parts")
+    with pytest.raises(WriteError, match=r"out\.h5\.parts is gone, and all that was scored with it") as met:
+        run.write(1, made_shard(run.shards[1]))
+    assert "kept" not in str(met.value)
+
+
+def test_a_film_is_named_up_to_three(home):
+    given = options(home)
+    assert reuse._examples(given, ["a"]) == " (a)"
+    assert reuse._examples(given, ["a", "b", "c"]) == " (a, b, c)"
+    assert reuse._examples(given, ["a", "b", "c", "d"]) == " (a, b, c and 1 more)"

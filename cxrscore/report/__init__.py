@@ -19,6 +19,7 @@ from cxrscore.report.areas import Drawing
 from cxrscore.report.forest import difference_plot, gap_plot
 from cxrscore.report.heatmaps import Panel, panels
 from cxrscore.report.inputs import Named, open_named
+from cxrscore.report.metrics_table import metrics_csv
 from cxrscore.report.page import render
 from cxrscore.report.parts import Parts, make_parts
 from cxrscore.report.provenance import plotted
@@ -51,22 +52,29 @@ def write_report(
     by             its columns to group by; none: sex, age and view
     boxes          a table of boxes (labels.read_boxes) to compare the heat maps with
     findings       whose heat maps are drawn; none: the most probable ones of each film
-    resamples      how often patients are drawn anew for intervals, where they repeat; 0: by formula
+    resamples      how often patients are resampled for intervals: of AUCs, where patients have several films, and of
+                   metrics of plugins; 0: those of AUCs by formula, none of metrics of plugins
     seed           of these draws, and of the films that are shown at random
-    figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ...; made where missing
-    figure_format  of those files; heat maps are always PNG
+    figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ... and metrics.csv, every
+                   figure of merit; made where missing
+    figure_format  of those plots; heat maps are always PNG
 
     Returns the report's numbers, JSON-ready with None for what is undefined (Summary.as_dict, Parts.as_dict), output
     and figures. InputError for an unknown figure format or finding and for tables that do not fit the scores,
     WriteError where a file cannot be written.
     """
     _check_format(figure_format)
-    summary = summarise(scores, Drawing(resamples=resamples, seed=seed))
-    parts = make_parts(Named(name=source, scores=scores), summary, others=others, groups=groups, by=by, boxes=boxes)
+    drawing = Drawing(resamples=resamples, seed=seed)
+    summary = summarise(scores, drawing)
+    named = Named(name=source, scores=scores)
+    parts = make_parts(named, summary, others=others, groups=groups, by=by, boxes=boxes, drawing=drawing)
     data = _finding_data(scores, summary)
     shown = panels(scores, seed=seed, findings=findings)
     write_whole(output, render(scores, summary, data, shown, parts, source, findings).encode("utf-8"))
     saved = [] if figures is None else _save_figures(scores, data, shown, parts, figures, figure_format)
+    if figures is not None and summary.assessed.basis != "none":
+        saved.append(figures / "metrics.csv")
+        write_whole(saved[-1], metrics_csv(summary, parts.metrics))
     return {**summary.as_dict(), **parts.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}
 
 

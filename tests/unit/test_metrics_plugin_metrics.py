@@ -91,7 +91,9 @@ def test_only_known_films_are_given_as_copies_in_the_dtype_of_the_file() -> None
     assert given[0] == (np.float32, np.float32, [1.0, 0.0], [0.5, 0.25])
     assert all(np.isfinite([*truth, *score]).all() for _, _, truth, score in given)
     assert found.value == 0.75
-    assert math.isfinite(sum(one(spoils, *made()[:2], resamples=20).interval))
+    truth, score = np.ones(2, np.float32), np.full(2, 0.5, np.float32)
+    assert call_metric(metric(spoils), truth, score) == (1.0, "")
+    assert (truth.tolist(), score.tolist()) == ([1, 1], [0.5, 0.5])
 
 
 # --- no value is believed

@@ -276,12 +276,20 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A figure of merit per finding: function(truth [N] of 0/1, score [N]) -> float, NaN where undefined. The score is
-    a probability; where truth or score is NaN the film is left out."""
+    """A figure of merit of one finding. `report` computes it, with a 95 % bootstrap interval over patients.
+
+    function         function(truth, score) -> float, NaN where the metric is undefined. truth float32 [N] is 0 or 1,
+                     score float32 [N] a probability. `report` leaves out films whose truth or score is not known, and
+                     calls the function about a thousand times a finding, as films of resampled patients repeat.
+    needs_threshold  True: function(truth, score, threshold) -> float. The threshold is the stored one of the finding,
+                     a probability; a film is called positive where score >= threshold. A finding without a stored
+                     threshold has no value.
+    """
 
     name: str
     summary: str
-    function: Callable[[Array, Array], float]
+    function: Callable[..., float]
+    needs_threshold: bool = False
 
 
 Predict: TypeAlias = Callable[[Floats], Floats]
@@ -351,7 +359,7 @@ class Hooks:
 
     @hookspec
     def cxrscore_metrics(self) -> Sequence[Metric]:
-        """Figures of merit. Listed by ``plugins`` and put through ``check``."""
+        """Figures of merit. Used by ``report``."""
         raise NotImplementedError
 
     @hookspec

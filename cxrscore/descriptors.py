@@ -48,7 +48,7 @@ HOOKS: dict[str, dict[str, _Fit]] = {
     },
     "cxrscore_datasets": {"name": _NAME, "summary": _TEXT, "recognises": _FUNCTION, "read": _FUNCTION},
     "cxrscore_losses": {"name": _NAME, "function": _FUNCTION},
-    "cxrscore_metrics": {"name": _NAME, "summary": _TEXT, "function": _FUNCTION},
+    "cxrscore_metrics": {"name": _NAME, "summary": _TEXT, "function": _FUNCTION, "needs_threshold": _FLAG},
     "cxrscore_explainers": {
         "name": _NAME,
         "summary": _TEXT,

@@ -43,10 +43,11 @@ from cxrscore.remote.place import Place, RemotePath
     type=click.IntRange(0),
     default=1000,
     show_default=True,
-    help="How often patients are drawn anew for intervals, where they have several films; 0: by formula.",
+    help="How often patients are resampled for intervals: of AUCs where patients have several films, and of plugins' "
+    "metrics. 0: those of AUCs by formula, none of plugins' metrics.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn at random.")
-@click.option("--figures", type=FOLDER, help="Also write every figure into this folder.")
+@click.option("--figures", type=FOLDER, help="Also write every plot, and metrics.csv, into this folder.")
 @click.option(
     "--figure-format", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Of --figures."
 )

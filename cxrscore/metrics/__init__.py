@@ -16,6 +16,7 @@ from cxrscore.metrics.estimates import (
 from cxrscore.metrics.localisation import energy_inside, iou, pointing_game
 from cxrscore.metrics.multiple import corrected_verdict, holm, p_value
 from cxrscore.metrics.operating import check_rule, operating_point
+from cxrscore.metrics.plugin_metrics import MetricEstimate, MetricEstimates, call_metric, estimate_metric
 from cxrscore.metrics.precision import average_precision
 from cxrscore.metrics.proportions import Decisions, Share, decisions
 from cxrscore.metrics.reliability import Reliability, brier, calibration_error, reliability
@@ -33,6 +34,8 @@ __all__ = [
     "RESAMPLES",
     "Decisions",
     "Estimate",
+    "MetricEstimate",
+    "MetricEstimates",
     "Reliability",
     "Resampled",
     "RocCurve",
@@ -46,6 +49,7 @@ __all__ = [
     "bootstrap_auc",
     "brier",
     "calibration_error",
+    "call_metric",
     "check_rule",
     "corrected_verdict",
     "counts",
@@ -53,6 +57,7 @@ __all__ = [
     "delong",
     "difference",
     "energy_inside",
+    "estimate_metric",
     "holm",
     "iou",
     "label_accuracy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
+from cxrscore.metrics.clusters import Places
 from cxrscore.metrics.known import known
 
 Doubles = NDArray[np.float64]
@@ -26,7 +28,7 @@ class Resampled:
 
     def interval(self, column: int) -> tuple[float, float]:
         """The 2.5th and 97.5th percentile of a finding; NaN where more than a tenth of the resamples have no AUC."""
-        return _percentiles(self.areas[:, column])
+        return percentile_interval(self.areas[:, column])
 
     @property
     def macro_interval(self) -> tuple[float, float]:
@@ -38,7 +40,7 @@ class Resampled:
         means = np.full(len(there), np.nan)
         some = ~np.isnan(there).all(axis=1)
         means[some] = np.nanmean(there[some], axis=1)
-        return _percentiles(means)
+        return percentile_interval(means)
 
 
 def bootstrap_auc(truth: Array, score: Array, groups: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
@@ -56,11 +58,24 @@ def bootstrap_auc(truth: Array, score: Array, groups: Array, *, resamples: int =
     patients = int(place.max()) + 1 if len(place) else 0
     findings = [_Sorted(truth[:, c], score[:, c], place) for c in range(truth.shape[1])]
     areas = np.full((resamples, truth.shape[1]), np.nan)
-    random = np.random.default_rng(seed)
-    for draw in range(resamples if patients else 0):
-        drawn = np.bincount(random.integers(0, patients, patients), minlength=patients).astype(np.float64)
+    for draw, times in enumerate(patient_draws(patients, resamples, seed)):
+        drawn = times.astype(np.float64)
         areas[draw] = [finding.area(drawn) for finding in findings]
     return Resampled(areas=areas)
+
+
+def patient_draws(patients: int, resamples: int, seed: int) -> Iterator[Places]:
+    """How often each patient is in a resample: int [patients], for one resample after the other.
+
+    Parameters
+    ----------
+    patients : number of patients; with 0 there is no resample
+    resamples : number of resamples
+    seed : the same seed gives the same resamples
+    """
+    random = np.random.default_rng(seed)
+    for _ in range(resamples if patients else 0):
+        yield np.bincount(random.integers(0, patients, patients), minlength=patients)
 
 
 class _Sorted:
@@ -88,7 +103,8 @@ class _Sorted:
         return float(ones @ beaten / 2 / pairs)
 
 
-def _percentiles(values: Doubles) -> tuple[float, float]:
+def percentile_interval(values: Doubles) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile of the values of resamples [B]; NaN, NaN where more than a tenth are NaN."""
     there = values[~np.isnan(values)]
     if not len(there) or len(there) < LEAST * len(values):
         return float("nan"), float("nan")

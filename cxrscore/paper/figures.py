@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cxrscore.contract import Floats
-from cxrscore.export.csv_file import harmless
+from cxrscore.files.csv_text import harmless
 from cxrscore.films import Augmentation
 from cxrscore.metrics import Estimate, roc
 from cxrscore.paper import reported

@@ -21,6 +21,7 @@ from cxrscore.report.areas import Drawing
 from cxrscore.report.forest import difference_plot, gap_plot
 from cxrscore.report.heatmaps import Panel, panels
 from cxrscore.report.inputs import Named, open_named
+from cxrscore.report.metrics_table import COLUMNS, metrics_csv
 from cxrscore.report.page import render
 from cxrscore.report.parts import Parts, make_parts
 from cxrscore.report.provenance import plotted
@@ -28,6 +29,7 @@ from cxrscore.report.summary import Summary, summarise
 from cxrscore.scores.data import Scores
 
 PAGE = marked("a report of cxrscore", b'<meta name="generator" content="cxrscore report">')
+TABLE = marked("a table of figures of merit of cxrscore", ",".join(COLUMNS).encode())
 FIGURES = {
     "png": marked("a figure of cxrscore", b"\x89PNG\r\n\x1a\n", draw.PNG_MARK),
     "svg": marked("a figure of cxrscore", b"<svg", draw.SVG_MARK),
@@ -62,10 +64,12 @@ def write_report(
     by             its columns to group by; none: sex, age and view
     boxes          a table of boxes (labels.read_boxes) to compare the heat maps with
     findings       whose heat maps are drawn; none: the most probable ones of each film
-    resamples      how often patients are drawn anew for intervals, where they repeat; 0: by formula
+    resamples      how often patients are resampled for intervals: of AUCs, where patients have several films, and of
+                   metrics of plugins; 0: those of AUCs by formula, none of metrics of plugins
     seed           of these draws, and of the films that are shown at random
-    figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ...; made where missing
-    figure_format  of those files; heat maps are always PNG
+    figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ... and metrics.csv, every
+                   figure of merit; made where missing
+    figure_format  of those plots; heat maps are always PNG
     inputs         files that the scores came from: neither they nor any other file named here is replaced
     overwrite      replace files that are not earlier reports or figures
 
@@ -76,15 +80,23 @@ def write_report(
     _check_format(figure_format)
     read = [*inputs, *(file for other in others for file in other.files), groups, boxes]
     check_output(output, PAGE, inputs=read, overwrite=overwrite)
-    summary = summarise(scores, Drawing(resamples=resamples, seed=seed))
-    parts = make_parts(Named(name=source, scores=scores), summary, others=others, groups=groups, by=by, boxes=boxes)
+    drawing = Drawing(resamples=resamples, seed=seed)
+    summary = summarise(scores, drawing)
+    named = Named(name=source, scores=scores)
+    parts = make_parts(named, summary, others=others, groups=groups, by=by, boxes=boxes, drawing=drawing)
     data = _finding_data(scores, summary)
     shown = panels(scores, seed=seed, findings=findings)
     wanted = [] if figures is None else _wanted_figures(scores, data, shown, parts, figures, figure_format)
     for path, kind, _ in wanted:
         check_output(path, FIGURES[kind], inputs=read, overwrite=overwrite)
+    table = None if figures is None or summary.assessed.basis == "none" else figures / "metrics.csv"
+    if table is not None:
+        check_output(table, TABLE, inputs=read, overwrite=overwrite)
     write_whole(output, render(scores, summary, data, shown, parts, source, findings).encode("utf-8"))
     saved = _save_figures(wanted)
+    if table is not None:
+        saved.append(table)
+        write_whole(table, metrics_csv(summary, parts.metrics))
     return {**summary.as_dict(), **parts.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}
 
 

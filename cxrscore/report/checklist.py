@@ -50,9 +50,10 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """Which of the optional parts of the report are there."""
+    """Which of the optional parts of the report are there; metrics are the names of those of plugins."""
 
     subgroups: bool
+    metrics: tuple[str, ...] = ()
 
 
 def checklist(scores: Scores, summary: Summary, shown: Shown) -> tuple[Item, ...]:
@@ -118,9 +119,9 @@ def _evaluation(scores: Scores, summary: Summary, shown: Shown) -> list[Row]:
     thresholds = any(math.isfinite(result.threshold) for result in summary.findings)
     explainer = listed(text(told, "explainer", "name"), after("layer ", text(told, "explainer", "tap")))
     return [
-        ("Metrics of performance", "Evaluation", "12e", "AUC, average precision, Brier score" if labelled else ""),
+        ("Metrics of performance", "Evaluation", "12e", _metrics(shown) if labelled else ""),
         ("Thresholds", "Evaluation", "15", _points(told) if thresholds else ""),
-        ("Measures of uncertainty", "Evaluation", "12e", _uncertainty(summary) if labelled else ""),
+        ("Measures of uncertainty", "Evaluation", "12e", _uncertainty(summary, shown) if labelled else ""),
         ("Explainability", "Evaluation", "", explainer if len(scores.heat_maps.film) else ""),
         ("Subgroups, fairness", "Evaluation", "14, 23a", "see Subgroups" if shown.subgroups else ""),
         ("Test data", "Testing", "16", _tested(summary)),
@@ -188,8 +189,13 @@ def _each(told: Mapping[str, Any], words: Callable[[Any], str]) -> str:
     return "; ".join(f"model {place}: {one or NOT_RECORDED}" for place, one in enumerate(found, start=1))
 
 
-def _uncertainty(summary: Summary) -> str:
-    return f"95 % intervals of AUCs by {summary.areas.method}; of shares by Wilson"
+def _metrics(shown: Shown) -> str:
+    return ", ".join(["AUC, average precision, Brier score", *shown.metrics])
+
+
+def _uncertainty(summary: Summary, shown: Shown) -> str:
+    more = f"; of {', '.join(shown.metrics)} as under Metrics of plugins" if shown.metrics else ""
+    return f"95 % intervals of AUCs by {summary.areas.method}; of shares by Wilson{more}"
 
 
 def _tested(summary: Summary) -> str:

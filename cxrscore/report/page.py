@@ -32,6 +32,7 @@ from cxrscore.visible import visible
 SECTIONS = {
     "roc": "ROC curves",
     "findings": "Findings",
+    "metrics": "Metrics of plugins",
     "thresholds": "Operating points",
     "calibration": "Calibration",
     "comparison": "Comparison",
@@ -73,6 +74,7 @@ def render(
         "chosen": chosen,
         "sections": [(name, SECTIONS[name]) for name in _order(summary) if _there(name, summary, parts)],
         "summary": summary,
+        "metric_notes": _metric_notes(summary, parts),
         "lead": _lead(told),
         "plots": [_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
         "panels": [_pictures(panel) for panel in panels],
@@ -105,6 +107,7 @@ def _asked(parts: Parts) -> dict[str, Any]:
     return {
         "comparison": parts.comparison,
         "compared": [] if parts.comparison is None else [_compared(one) for one in parts.comparison.others],
+        "metrics": parts.metrics,
         "groupings": [_grouped(one) for one in parts.groupings],
         "localisation": parts.localisation,
         "drifts": parts.drifts,
@@ -135,6 +138,7 @@ def _there(name: str, summary: Summary, parts: Parts) -> bool:
     labelled = summary.assessed.basis != "none"
     optional = {
         **dict.fromkeys(("roc", "findings", "calibration"), labelled),
+        "metrics": labelled and bool(parts.metrics),
         "thresholds": labelled and any(math.isfinite(result.threshold) for result in summary.findings),
         "comparison": parts.comparison is not None,
         "subgroups": bool(parts.groupings),
@@ -167,6 +171,7 @@ def environment(*folders: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters.update(count=_count, fraction=_fraction, interval=_interval, signed=_signed, p=_p)
+    found.filters.update(metric=_metric, metric_interval=_metric_interval)
     found.filters.update(there=math.isfinite)
     return found
 
@@ -197,10 +202,28 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
+def _metric(value: float) -> str:
+    """A figure on any scale: three decimals where they say enough, else three digits; a dash where it is undefined."""
+    if not math.isfinite(value):
+        return "–"
+    decimals = value == 0 or 0.001 <= abs(value) < 10_000
+    return (f"{value:.3f}" if decimals else f"{value:.2e}").replace("-", "−")
+
+
+def _metric_interval(ends: tuple[float, float]) -> str:
+    return "no interval" if math.isnan(ends[0]) else " to ".join(map(_metric, ends))
+
+
 def _p(value: float) -> str:
     if not math.isfinite(value):
         return "–"
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _metric_notes(summary: Summary, parts: Parts) -> list[str]:
+    """For each finding, what is missing of the metrics of plugins."""
+    places = range(len(summary.findings))
+    return ["; ".join(filter(None, (one.note(place) for one in parts.metrics))) for place in places]
 
 
 def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""The parts of a report that only some have: other files to compare with, groups, boxes."""
+"""The parts of a report that only some have: other files to compare with, groups, boxes, metrics of plugins."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrscore.report.areas import patient_groups
+from cxrscore.report.areas import Drawing, patient_groups
 from cxrscore.report.boxes import Localisation, localise
 from cxrscore.report.checklist import Item, Shown, checklist
 from cxrscore.report.compare import Comparison, compare
 from cxrscore.report.drift import Drifts, drifts
 from cxrscore.report.groups import Grouping, Labelled, chosen_columns, grouping
 from cxrscore.report.inputs import Named, read_columns
-from cxrscore.report.summary import Summary
+from cxrscore.report.plugin_metrics import MetricResult, metric_results, plugin_metrics
+from cxrscore.report.summary import DRAWING, Summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class Parts:
     comparison: Comparison | None
     groupings: tuple[Grouping, ...]
     localisation: Localisation | None
+    metrics: tuple[MetricResult, ...]
     drifts: Drifts
     checklist: tuple[Item, ...]
 
@@ -33,6 +35,7 @@ class Parts:
             "comparison": self.comparison and self.comparison.as_dict(),
             "subgroups": [one.as_dict() for one in self.groupings],
             "localisation": self.localisation and self.localisation.as_dict(),
+            "metrics": [one.as_dict() for one in self.metrics],
             "drift": {one.finding: one.distance for one in self.drifts.findings},
         }
 
@@ -45,17 +48,21 @@ def make_parts(
     groups: Path | None = None,
     by: Sequence[str] = (),
     boxes: Path | None = None,
+    drawing: Drawing = DRAWING,
 ) -> Parts:
-    """All that these inputs give; errors as of compare, read_columns and localise."""
+    """All that these inputs and the installed plugins give; errors as of compare, read_columns and localise."""
     groupings = () if groups is None else _groupings(named, summary, groups, by)
     comparison = compare([named, *others])
     localisation = None if boxes is None else localise(named.scores, boxes, named.name)
+    metrics = metric_results(named.scores, summary.assessed.rows, drawing, plugin_metrics())
+    shown = Shown(subgroups=bool(groupings), metrics=tuple(one.name for one in metrics))
     return Parts(
         comparison=comparison,
         groupings=groupings,
         localisation=localisation,
+        metrics=metrics,
         drifts=drifts(named.scores),
-        checklist=checklist(named.scores, summary, Shown(subgroups=bool(groupings))),
+        checklist=checklist(named.scores, summary, shown),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unittest
 
 import numpy as np
 
@@ -20,9 +21,9 @@ def _truth_and_score(*, ties: bool = False) -> tuple[Array, Array]:
     return truth, np.round(score, 1) if ties else score
 
 
-def _value(metric: Metric, truth: Array, score: Array) -> float:
-    """The figure; an AssertionError unless it is a number."""
-    found = metric.function(truth, score)
+def _value(metric: Metric, truth: Array, score: Array, threshold: float = 0.5) -> float:
+    """The figure, with the threshold for a metric that needs one; an AssertionError unless it is a number."""
+    found = metric.function(truth, score, threshold) if metric.needs_threshold else metric.function(truth, score)
     expect(isinstance(found, float | np.floating), f"it returned a {type(found).__name__}, wanted a float")
     return float(found)
 
@@ -32,14 +33,17 @@ def _same(first: float, second: float) -> bool:
 
 
 class MetricCases(Cases):
-    """Every case of a metric, M01 to M07; the fixture is ``metric``, a descriptor as cxrscore_metrics returns it."""
+    """Every case of a metric, M01 to M08; the fixture is ``metric``, a descriptor as cxrscore_metrics returns it."""
 
     def test_m01_the_descriptor_is_well_formed(self, metric: Metric) -> None:
-        """It is a ``Metric`` whose ``name`` is one word, with a summary and a function."""
+        """It is a ``Metric`` whose ``name`` is one word, with a summary and a function; ``needs_threshold`` is True or
+        False."""
         expect(isinstance(metric, Metric), f"it is a {type(metric).__name__}, wanted a Metric")
         expect(isinstance(metric.name, str) and len(metric.name.split()) == 1, f"name is {metric.name!r}, not one word")
         expect(isinstance(metric.summary, str) and metric.summary, "summary is empty, wanted a few words")
         expect(callable(metric.function), f"function is {metric.function!r}, wanted a function")
+        needed = metric.needs_threshold
+        expect(isinstance(needed, bool), f"needs_threshold is {needed!r}, wanted True or False")
 
     def test_m02_the_figure_is_a_finite_float(self, metric: Metric) -> None:
         """For films of both classes it is a finite float, whether scores are float32 or float64 or have ties."""
@@ -80,6 +84,19 @@ class MetricCases(Cases):
             truth.flags.writeable = score.flags.writeable = writeable
             _value(metric, truth, score)
         expect(np.array_equal(truth, kept[0]) and np.array_equal(score, kept[1]), "an argument was changed")
+
+    def test_m08_a_threshold_that_is_asked_for_is_used(self, metric: Metric) -> None:
+        """Where ``needs_threshold`` is True: the figure is finite or NaN for thresholds below, among and above the
+        scores, and not the same for all of them."""
+        if not metric.needs_threshold:
+            raise unittest.SkipTest("the metric needs no threshold")
+        truth, score = _truth_and_score()
+        thresholds = (0.0, 0.2, float(score[0]), 0.5, 0.8, 1.0)
+        found = [_value(metric, truth, score, threshold) for threshold in thresholds]
+        for threshold, value in zip(thresholds, found, strict=True):
+            expect(not math.isinf(value), f"at the threshold {threshold:.3g} it is {value}, wanted a figure or NaN")
+        same = all(_same(value, found[0]) for value in found)
+        expect(not same, f"it is {found[0]:.6g} at every threshold from 0 to 1, wanted a figure that depends on it")
 
 
 def _expect_same_in_any_order(metric: Metric, truth: Array, score: Array) -> None:

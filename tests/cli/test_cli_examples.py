@@ -19,7 +19,7 @@ from cxrscore.testing.phantoms import DRAWN, make_phantoms
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-NAMES = {"backend": "numpy", "dataset": "ris", "loss": "gce"}
+NAMES = {"backend": "numpy", "dataset": "ris", "loss": "gce", "metric": "f1"}
 SMALL = ["--architecture", "tinycnn", "--weights", "none", "--size", "64", "--trainable", "all", "--epochs", "2"]
 TABLE = ROOT / "examples" / "third_party_dataset" / "tests" / "export.csv"
 
@@ -52,7 +52,7 @@ def cxrscore(*words, site, folder, expect=0):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder to put on PYTHONPATH, with the three installed in it."""
+    """A folder to put on PYTHONPATH, with the four installed in it."""
     folder = tmp_path_factory.mktemp("install") / "site"
     for kind in NAMES:
         install(ROOT / "examples" / f"third_party_{kind}", folder)
@@ -101,7 +101,9 @@ def test_each_passes_the_kit_in_its_own_tests(site, kind, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["numpy"], ["dataset:ris", "--table", str(TABLE)], ["loss:gce"]], ids=lambda words: words[0]
+    "words",
+    [["numpy"], ["dataset:ris", "--table", str(TABLE)], ["loss:gce"], ["metric:f1"]],
+    ids=lambda words: words[0],
 )
 def test_each_passes_the_check(site, words, tmp_path):
     report = json.loads(cxrscore("check", *words, "--json", site=site, folder=tmp_path).stdout)
@@ -125,6 +127,23 @@ def test_the_backend_gives_the_scores_of_torch(site, home):
     assert np.corrcoef(torch.heat_maps.map.ravel(), numpy.heat_maps.map.ravel())[0, 1] > 0.999
     assert numpy.provenance["backend"]["name"] == "numpy"
     assert np.isin(numpy.truth, (0, 1)).all()
+
+
+def test_the_metric_is_in_the_report(site, home):
+    cxrscore("score", "films", "-o", "out.h5", "--backend", "torch", site=site, folder=home)
+    told = json.loads(cxrscore("report", "out.h5", "--json", site=site, folder=home).stdout)
+    (f1,) = told["metrics"]
+    assert (f1["name"], f1["distribution"]) == ("f1", "cxrscore-f1")
+    scores = open_scores(home / "out.h5")
+    assert [one["finding"] for one in f1["findings"]] == list(scores.findings)
+    for one, finding in zip(f1["findings"], told["findings"], strict=True):
+        precision, recall = finding["ppv"], finding["sensitivity"]
+        if precision and recall:  # else F1 is 0, or there is none
+            assert one["value"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert any(one["interval"] for one in f1["findings"])
+    page = (home / "out.html").read_text()
+    assert "F1 at the stored threshold" in page
+    assert "Metrics of plugins" in page
 
 
 def test_a_backend_that_cannot_train_says_so(site, home, tmp_path):

@@ -130,6 +130,11 @@ def metric(function):
     return Metric(name="bad", summary="bad", function=function)
 
 
+def accuracy_at_a_half(truth, score, threshold):
+    """Whatever the threshold is."""
+    return float(np.mean((score >= 0.5) == (truth > 0.5))) if len(truth) else float("nan")
+
+
 def odds(truth, score):
     """Of the classes; without end where there is one only."""
     yes, no = int((truth > 0.5).sum()), int((truth < 0.5).sum())
@@ -162,6 +167,7 @@ BAD |= {
     "M05": metric(first_in_line),
     "M06": metric(careless_with_ties),
     "M07": metric(sorts_in_place),
+    "M08": Metric(name="bad", summary="bad", function=accuracy_at_a_half, needs_threshold=True),
 }
 
 

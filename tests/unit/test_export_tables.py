@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.export import ExportOptions, export_pieces, export_scores
-from cxrscore.export.csv_file import harmless
+from cxrscore.files.csv_text import harmless
 from cxrscore.files.schemas import schema
 
 

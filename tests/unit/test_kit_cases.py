@@ -293,5 +293,5 @@ def test_pytest_collects_a_class_that_inherits(tmp_path):
     assert "Scorer is not Trainable" in done.stdout
     assert "without films it is 1.0, wanted NaN" in done.stdout
     number = len(cases(BackendCases)) + len(cases(MetricCases)) - 1
-    skipped = 1 + sum(case.ability != "" for case in cases(BackendCases))
+    skipped = 2 + sum(case.ability != "" for case in cases(BackendCases))  # bf16, and the threshold of the metric
     assert f"1 failed, {number - skipped - 1} passed, {skipped} skipped, 1 deselected" in done.stdout

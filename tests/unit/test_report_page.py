@@ -281,10 +281,11 @@ def test_figures_are_saved_beside_the_page(kind: Any, start: bytes, tmp_path: Pa
     _, page, told = written(dataclasses.replace(scores, thumbnails=three), tmp_path, figures=folder, figure_format=kind)
     panels = [f"heatmap-{place:02d}.png" for place in (1, 2, 3)]
     assert len(page.all("article")) == 3
-    wanted = [f"roc.{kind}", f"calibration.{kind}", f"distributions.{kind}", f"loss.{kind}", *panels]
+    plots = [f"{name}.{kind}" for name in ("roc", "calibration", "distributions", "loss")]
+    wanted = [*plots, *panels, "metrics.csv"]
     assert told["figures"] == [str(folder / name) for name in wanted]
     assert sorted(path.name for path in folder.iterdir()) == sorted(wanted)
-    for name in wanted[:4]:
+    for name in plots:
         assert (folder / name).read_bytes().startswith(start)
 
 

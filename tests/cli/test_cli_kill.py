@@ -32,7 +32,19 @@ def test_kill_and_resume(tmp_path, monkeypatch, options):
     for name, size in (("model.safetensors", 64), ("b.safetensors", 48)):
         spec = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=size)
         save_model(tmp_path / name, initial_tensors(spec, size), document(spec))
-    words = [sys.executable, "-m", "cxrscore", "score", "films", "--backend", "torch", "-b", "1", "--explainer", "gated"]
+    words = [
+        sys.executable,
+        "-m",
+        "cxrscore",
+        "score",
+        "films",
+        "--backend",
+        "torch",
+        "-b",
+        "1",
+        "--explainer",
+        "gated",
+    ]
     words += [*options, "-o"]
     subprocess.run([*words, "whole.h5"], cwd=tmp_path, check=True)
 

@@ -52,8 +52,8 @@ class Fake(NumpyBackend):
 
 
 class Asked:
-    """How often the thread that makes batches has asked for a result of a pool, "network" or "writer": unless the result
-    is there, it then does nothing else."""
+    """How often the thread that makes batches has asked for a result of a pool, "network" or "writer": it then does
+    nothing else until the result is there."""
 
     def __init__(self):
         self.times, self.change = Counter(), threading.Condition()

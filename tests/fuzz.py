@@ -31,7 +31,7 @@ from fuzz_kinds import KINDS, Kind
 
 MEMORY = 6 << 30
 """Bytes of address space, as a decoding process has."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds without a finished input after which a process counts as hanging."""
 SLICE = 500
 """Inputs of a process."""

@@ -79,6 +79,7 @@ class Chain:
         for worker in self.workers:
             os.kill(worker, signal.SIGKILL)
             os.waitpid(worker, 0)
+        self.take_reports()
         os.close(self._reports)
         os.close(self._reporting)
 

@@ -25,7 +25,6 @@ def run(*words, folder, **environment):
         env={**os.environ, "CXRSCORE_OFFLINE": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,6 @@ def asked(words, begun, *python):
         env={**os.environ, **told},
         capture_output=True,
         text=True,
-        timeout=60,
         check=True,
     )
 
@@ -55,11 +54,10 @@ def test_bash_takes_the_script():
         env={**os.environ, "_CXRSCORE_COMPLETE": "bash_source"},
         capture_output=True,
         text=True,
-        timeout=60,
         check=True,
     ).stdout
     done = subprocess.run(
-        ["bash", "-c", f"{source}\ncomplete -p cxrscore"], capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", f"{source}\ncomplete -p cxrscore"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "_cxrscore_completion" in done.stdout

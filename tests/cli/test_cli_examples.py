@@ -38,7 +38,6 @@ def run(*words, site, folder, expect=0):
         env={**os.environ, "PYTHONPATH": str(site), "CXRSCORE_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
-        timeout=600,
     )
     assert done.returncode == expect, done.stdout[-4000:] + done.stderr[-4000:]
     return done

@@ -1,19 +1,20 @@
 """Scoring by several processes gives the file that one gives, also after the one that hands out the work was killed."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from gates import Gate, install, wait_for_end
 from made_models import made_films, made_model
 from made_run import contents
 
 WORDS = [sys.executable, "-m", "cxrscore", "score", "films", "-m", "a", "-m", "b", "--backend", "torch", "--maps", "1"]
-SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}
+WORDS += ["--explainer", "gated"]
+SINGLE = {"OMP_NUM_THREADS": "1"}
 """The last bits of PyTorch's sums depend on the number of threads."""
 
 
@@ -24,14 +25,15 @@ def home(tmp_path_factory):
     made_films(folder / "films", films=300)  # five shards, one film of which is none
     made_model(folder / "a", 1)
     made_model(folder / "b", 2, size=48)
-    score(folder, "one.h5")
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**SINGLE, **install(folder / "site")}.items():
+            patch.setenv(name, value)
+        score(folder, "one.h5")
+        yield folder
 
 
 def score(folder, output, *words, code=3):
-    done = subprocess.run(
-        [*WORDS, "-o", output, "--json", *words], cwd=folder, env=SINGLE, capture_output=True, text=True, timeout=600
-    )
+    done = subprocess.run([*WORDS, "-o", output, "--json", *words], cwd=folder, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout) if done.stdout else done.stderr
 
@@ -59,32 +61,33 @@ def test_actors_of_ray_give_the_file_of_one_process(home):
     assert same_but_provenance(home, "ray.h5")
 
 
+@contextmanager
 def begun(home, output):
-    """A run by two processes that has a shard, and the processes that compute."""
+    """A run by two processes of which both stand before their next batch, since there is a shard; and who they are."""
     words = [*WORDS, "-o", output, "-q", "--processes", "2"]
-    driver = subprocess.Popen(words, cwd=home, env=SINGLE, stderr=subprocess.DEVNULL)
-    parts, deadline = home / f"{output}.parts", time.monotonic() + 120
-    while driver.poll() is None and time.monotonic() < deadline and not list(parts.glob("s*.h5")):
-        time.sleep(0.001)
-    return driver, [int(child) for child in Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()]
+    with Gate(words, cwd=home, stderr=subprocess.DEVNULL) as gate:
+        workers = [held.pid for held in gate.hold(lambda held: list(home.glob(f"{output}.parts/s*.h5")), count=2)]
+        yield gate.process, workers
 
 
 @pytest.mark.slow
 def test_a_run_whose_driver_was_killed_goes_on(home):
-    driver, _ = begun(home, "killed.h5")
-    os.kill(driver.pid, signal.SIGKILL)
-    assert driver.wait() == -signal.SIGKILL, "the run was over before it could be killed"
+    with begun(home, "killed.h5") as (driver, workers):
+        driver.kill()
+        assert driver.wait() == -signal.SIGKILL
     assert 0 < score(home, "killed.h5", "--processes", "2")["computed"] < 301
     assert same_but_provenance(home, "killed.h5")
+    for worker in workers:  # each ends after the shard it had in hand
+        wait_for_end(worker)
 
 
 @pytest.mark.slow
 def test_ctrl_c_ends_all_processes(home):
-    driver, workers = begun(home, "stopped.h5")
-    assert len(workers) == 2
-    os.kill(driver.pid, signal.SIGINT)
-    assert driver.wait(timeout=60) == 130
-    assert [worker for worker in workers if Path(f"/proc/{worker}").exists()] == []
+    with begun(home, "stopped.h5") as (driver, workers):
+        assert len(set(workers)) == 2
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait() == 130
+        assert [worker for worker in workers if Path(f"/proc/{worker}").exists()] == []
 
 
 def test_errors_of_workers_end_the_run_as_their_own(home):

@@ -43,7 +43,6 @@ def train(home, name, *words, code=0, trainable="last-block"):
         env={**SINGLE, "CXRSCORE_CACHE": str(home / name)},
         capture_output=True,
         text=True,
-        timeout=300,
     )
     assert done.returncode == code, done.stderr
     if code:

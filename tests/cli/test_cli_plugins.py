@@ -133,7 +133,6 @@ def cxrscore(*words, site, folder, expect=0, **environment):
         },
         capture_output=True,
         text=True,
-        timeout=300,
     )
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr

@@ -30,7 +30,7 @@ def made(tmp_path_factory):
     rows = [f"{name},{row // 3},{row % 2}" for row, name in enumerate(names)]
     (folder / "labels.csv").write_text("\n".join(["film,patient,Mass", *rows]))
     made_model(folder / "model.safetensors", 1)
-    done = subprocess.run([*CXRSCORE, *LINE, "-o", "whole.h5"], cwd=folder, check=False, timeout=300)
+    done = subprocess.run([*CXRSCORE, *LINE, "-o", "whole.h5"], cwd=folder, check=False)
     assert done.returncode == 3  # one film is broken
     return folder
 
@@ -50,16 +50,16 @@ def differing(one, other):
 def test_processes_at_once_and_a_merge_make_the_file_of_one_process(home):
     lines = [[*CXRSCORE, *LINE, "-o", f"part{number}.h5", "--shard", f"{number}/2"] for number in (1, 2)]
     running = [subprocess.Popen(line, cwd=home) for line in lines]
-    assert [one.wait(timeout=300) for one in running] == [0, 3]
+    assert [one.wait() for one in running] == [0, 3]
     line = [*CXRSCORE, "merge", "part2.h5", "part1.h5", "-o", "out.h5"]
-    done = subprocess.run(line, cwd=home, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(line, cwd=home, capture_output=True, text=True, check=True)
     assert "140 of 141 films have scores; 2 parts merged" in done.stderr
     assert "wrote out.h5" in done.stderr
     assert differing(home / "whole.h5", home / "out.h5") == {"@provenance"}
     assert not list(home.glob("*.lock"))
-    again = subprocess.run([*CXRSCORE, *LINE, "-o", "out.h5"], cwd=home, check=False, timeout=300)
+    again = subprocess.run([*CXRSCORE, *LINE, "-o", "out.h5"], cwd=home, check=False)
     assert again.returncode == 3
-    assert subprocess.run([*CXRSCORE, "report", "part1.h5", "-q"], cwd=home, check=True, timeout=300).returncode == 0
+    assert subprocess.run([*CXRSCORE, "report", "part1.h5", "-q"], cwd=home, check=True).returncode == 0
     page = (home / "part1.html").read_text()
     assert "This is share 1/2 of a run: films 1 to 128 of 141." in page
 
@@ -215,7 +215,7 @@ def test_the_other_kubernetes_job_merges_the_parts(tmp_path, recorder):
 def test_shares_on_one_machine_are_scored_and_merged_by_the_script(home):
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     line = [CLUSTER / "parallel.sh", "5", "2", "films", "out put.h5", "--backend", "torch", "--maps", "1"]
-    subprocess.run(line, cwd=home, env=env, check=True, timeout=600)
+    subprocess.run(line, cwd=home, env=env, check=True)
     assert differing(home / "whole.h5", home / "out put.h5") == {"@provenance"}
     assert sorted(path.name for path in (home / "out put.h5.shares").iterdir()) == [
         f"part-{number}.h5" for number in (1, 2, 4)

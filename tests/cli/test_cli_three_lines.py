@@ -19,7 +19,7 @@ SMALL = ["--architecture", "tinycnn", "--weights", "none", "--size", "64", "--tr
 
 def cxrscore(*words, folder, expect=0):
     done = subprocess.run(
-        [sys.executable, "-m", "cxrscore", *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "cxrscore", *map(str, words)], cwd=folder, capture_output=True, text=True
     )
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr
@@ -156,4 +156,4 @@ def test_help_imports_nothing_heavy():
         "    assert CliRunner().invoke(main, [*words, '--help']).exit_code == 0\n"
         f"found = {heavy} & set(sys.modules)\nassert not found, found\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,7 +14,7 @@ SMALL = ["--backend", "torch", "--device", "cpu", "--architecture", "tinycnn", "
 
 def cxrscore(folder, *words):
     words = [sys.executable, "-m", "cxrscore", *words]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

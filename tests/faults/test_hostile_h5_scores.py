@@ -378,6 +378,8 @@ def test_a_hostile_file_is_refused_and_the_file_it_points_to_stays_unread(
 
 
 def test_the_canary_tells_when_it_is_read(canary: Path) -> None:
-    canary.read_bytes()
-    if canary.stat().st_atime == 0:
+    if os.statvfs(canary).f_flag & os.ST_NOATIME:
         pytest.skip("this file system does not record when files are read")
+    with h5py.File(canary) as file:
+        file["secret"][0]
+    assert canary.stat().st_atime > 0

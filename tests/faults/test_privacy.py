@@ -107,7 +107,6 @@ def cxrscore(home: Path, *words: str, expect: int) -> bytes:
         [sys.executable, "-m", "cxrscore", *words],
         cwd=home,
         capture_output=True,
-        timeout=300,
         check=False,
         env=environment,
     )

@@ -1,19 +1,20 @@
 """A training run that was killed and told to go on ends with the weights of one that nobody disturbed."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from gates import Gate, install
 
 from cxrscore.models.bundle import load_model
 from cxrscore.testing.phantoms import make_phantoms
 
 OPTIONS = ["--architecture", "tinycnn", "--weights", "none", "--size", "32", "--epochs", "8", "--patience", "8"]
+OPTIONS += ["--loss", "gated"]
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,8 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("resume")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXRSCORE_CACHE", str(folder / "cache"))
+        for name, value in install(folder / "site").items():
+            patch.setenv(name, value)
         make_phantoms(folder, films=60, side=64, seed=4)
         yield folder
 
@@ -33,23 +36,23 @@ def words(output, *more):
 
 
 def train(home, output, *more):
-    subprocess.run(words(output, *more), cwd=home, check=True, timeout=300)
+    subprocess.run(words(output, *more), cwd=home, check=True)
     return load_model(home / output)
 
 
+@contextmanager
+def held_after(home, line, run, epochs):
+    """The process of this line, held before the end of the epoch after so many that have a checkpoint in ``run``."""
+    with Gate(line, cwd=home, stderr=subprocess.PIPE) as gate:
+        gate.hold(lambda held: _epochs(home / run / "checkpoint.safetensors") >= epochs)
+        yield gate.process
+
+
 def kill_after(home, output, epochs, *more):
-    """Starts a run and kills it once the checkpoint of so many epochs is there."""
-    process = subprocess.Popen(words(output, *more), cwd=home, stderr=subprocess.DEVNULL)
-    wait_for(process, home / f"{output}".replace(".safetensors", ".run") / "checkpoint.safetensors", epochs)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
-
-
-def wait_for(process, mark, epochs):
-    """Until the checkpoint of so many epochs is there."""
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline and _epochs(mark) < epochs:
-        time.sleep(0.002)
+    """Starts a run and kills it while it is in the epoch after so many."""
+    with held_after(home, words(output, *more), output.replace(".safetensors", ".run"), epochs) as process:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
 
 
 def _epochs(path):
@@ -116,12 +119,11 @@ def test_a_finished_run_goes_on_for_more_epochs_as_one_that_had_them_from_the_st
 def test_ctrl_c_ends_with_130_and_the_line_that_goes_on(home):
     more = ("--trainable", "all")
     line = [word for word in words("stop.safetensors", *more) if word != "-q"]
-    process = subprocess.Popen(line, cwd=home, stderr=subprocess.PIPE, text=True)
-    wait_for(process, home / "stop.run" / "checkpoint.safetensors", 3)
-    process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)[1]
+    with held_after(home, line, "stop.run", 3) as process:
+        process.send_signal(signal.SIGINT)
+        told = process.communicate()[1]
     assert process.returncode == 130, told
-    assert "epochs are kept in stop.run/. The same line with --resume goes on from there" in told
+    assert "3 epochs are kept in stop.run/. The same line with --resume goes on from there" in told
     assert "Traceback" not in told
     assert not (home / "stop.safetensors").exists()
     assert not list((home / "stop.run").glob(".*.part"))

@@ -42,7 +42,7 @@ libc.fflush(None)
 def arenas(function, **environment):
     program = USED_BY_A_THREAD.format(function=function)
     told = {**{name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}, **environment}
-    done = subprocess.run([sys.executable, "-c", program], env=told, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], env=told, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return len(re.findall("<heap nr=", done.stdout))
 

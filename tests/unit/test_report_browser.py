@@ -44,7 +44,7 @@ pytestmark = [
 def dumped(page: Path, folder: Path, *flags: str) -> str:
     """What the page is once it was opened."""
     command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, "--dump-dom", page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")

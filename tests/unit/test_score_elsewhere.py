@@ -95,7 +95,8 @@ def test_films_that_cannot_be_had_are_rows_without_scores(home):
     assert films.films.message[rows[1]].startswith("not received: ")
     assert np.isnan(films.prob[rows]).all()
     others = np.delete(np.arange(len(films.prob)), rows)
-    np.testing.assert_array_equal(films.prob[others], near.prob[others])
+    # A film has another place in its batch than it had, which may change the last bits of a product.
+    np.testing.assert_allclose(films.prob[others], near.prob[others], rtol=0, atol=1e-6)
     assert len(result.failed) == 4
 
 

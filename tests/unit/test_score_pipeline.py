@@ -2,7 +2,8 @@
 
 import subprocess
 import threading
-import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -18,15 +19,19 @@ from cxrscore.films import Preprocessing, decoders, stream_films, to_unit
 from cxrscore.models.bundle import load_model
 from cxrscore.score import ScoreOptions, score_films, scorer, shards
 from cxrscore.score.scorer import batch_of_levels, batch_of_units
+from cxrscore.score.threads import one_blas_thread
 from cxrscore.scores import Run, open_scores
 
 FILMS = 70  # and one that is none: two shards
+GUARD = 600
+"""Seconds after which a thread that waits for another one fails, so that a fault is no hang."""
 
 
 class Slow(NumpyModel):
-    """Keeps account of the batches that are in it at once."""
+    """Keeps account of the batches that are in it at once; may be told to wait before each."""
 
-    lanes, inside, most, batches, seconds, company = 2, 0, 0, 0, 0.0, 1
+    lanes, inside, most, batches = 2, 0, 0, 0
+    before = staticmethod(lambda: None)
     turn = threading.Condition()
 
     def cam_parts(self, films, findings, *, tap=None):
@@ -34,9 +39,8 @@ class Slow(NumpyModel):
             Slow.inside, Slow.batches = Slow.inside + 1, Slow.batches + 1
             Slow.most = max(Slow.most, Slow.inside)
             self.turn.notify_all()
-            self.turn.wait_for(lambda: Slow.most >= Slow.company, timeout=60)
         try:
-            time.sleep(Slow.seconds)
+            Slow.before()
             return super().cam_parts(films, findings, tap=tap)
         finally:
             with self.turn:
@@ -45,6 +49,47 @@ class Slow(NumpyModel):
 
 class Fake(NumpyBackend):
     model = Slow
+
+
+class Asked:
+    """How often the thread that makes batches has asked for a result of a pool, "network" or "writer": it then does
+    nothing else until the result is there."""
+
+    def __init__(self):
+        self.times, self.change = Counter(), threading.Condition()
+
+    def add(self, pool):
+        with self.change:
+            self.times[pool] += 1
+            self.change.notify_all()
+
+    def wait(self, pool, times):
+        with self.change:
+            assert self.change.wait_for(lambda: self.times[pool] >= times, GUARD)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    asked = Asked()
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, workers, name):
+            super().__init__(workers, name)
+            self.name = name
+
+        def submit(self, *given):
+            return Result(self.name, super().submit(*given))
+
+    class Result:
+        def __init__(self, pool, future):
+            self.pool, self.future = pool, future
+
+        def result(self):
+            asked.add(self.pool)
+            return self.future.result()
+
+    monkeypatch.setattr(shards, "ThreadPoolExecutor", Pool)
+    return asked
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +103,8 @@ def home(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def backend(monkeypatch):
     monkeypatch.setattr(plugins, "get_backend", lambda name: Fake())
+    monkeypatch.setattr(Slow, "before", staticmethod(lambda: None))
     Slow.inside = Slow.most = Slow.batches = 0
-    Slow.company = 1
-    Slow.seconds = 0.0
 
 
 def options(home, output, **changed):
@@ -69,7 +113,8 @@ def options(home, output, **changed):
 
 
 def one_after_the_other(home):
-    """Logits [71,2] and maps [71,2,h,w] as a plain loop has them: batches of eight that do not cross the 64th row."""
+    """Logits [71,2] and maps [71,2,h,w] as a plain loop has them: batches of eight that do not cross the 64th row. The
+    last bits of a product depend on the number of threads, which is that of a run."""
     file = load_model(home / "model")
     model = NumpyBackend().build(file.spec, file.tensors)
     names = sorted(path.name for path in (home / "films").iterdir())
@@ -81,9 +126,11 @@ def one_after_the_other(home):
             batch = np.zeros((8, 32, 32), np.float32)
             for place, row in enumerate(places):
                 batch[place] = to_unit(films[row].pixels)
-            parts = model.cam_parts(batch, [0, 1])
+            with one_blas_thread():
+                parts = model.cam_parts(batch, [0, 1])
+                drawn = grad_cam(parts)
             logits[places] = parts.logits[: len(places)]
-            maps |= dict(zip(places, grad_cam(parts).astype(np.float16), strict=False))
+            maps |= dict(zip(places, drawn.astype(np.float16), strict=False))
     return logits, maps
 
 
@@ -110,16 +157,25 @@ def test_models_that_take_no_levels_get_the_same(home, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
-def test_as_many_batches_are_in_the_network_as_it_has_lanes(home, tmp_path, monkeypatch, lanes):
+def test_as_many_batches_are_in_the_network_as_it_has_lanes(home, tmp_path, monkeypatch, asked, lanes):
+    """A batch more is submitted before its thread waits, so that a further lane would have been started by then."""
+    threads = []
+
+    def before():
+        asked.wait("network", 1)
+        with Slow.turn:
+            assert Slow.turn.wait_for(lambda: Slow.most >= lanes, GUARD)
+        threads.append(len([name for name in own_threads() if name.startswith("network")]))
+
     monkeypatch.setattr(Slow, "lanes", lanes)
-    Slow.seconds, Slow.company = 0.02, lanes
+    monkeypatch.setattr(Slow, "before", staticmethod(before))
     score_films(options(home, tmp_path / "out.h5"))
-    assert (Slow.most, Slow.batches) == (lanes, 9)
+    assert (Slow.most, Slow.batches, set(threads)) == (lanes, 9, {lanes})
 
 
-def test_films_are_not_read_far_ahead_of_a_slow_network(home, tmp_path, monkeypatch):
+def test_films_are_not_read_far_ahead_of_a_slow_network(home, tmp_path, monkeypatch, asked):
     """In the network, waiting for it, and read for the next: a batch each; and a film that ends the last of them."""
-    taken, ahead, real = 0, [], shards.stream_films
+    taken, done, ahead, real = 0, 0, [], shards.stream_films
 
     def counted(*given, **named):
         nonlocal taken
@@ -127,15 +183,20 @@ def test_films_are_not_read_far_ahead_of_a_slow_network(home, tmp_path, monkeypa
             taken += 1
             yield film
 
-    def told(step, done, total):
+    def told(step, films, total):
+        nonlocal done
+        done = films
+
+    def before():
+        asked.wait("network", Slow.batches)
         ahead.append(taken - done)
 
     monkeypatch.setattr(shards, "stream_films", counted)
     monkeypatch.setattr(Slow, "lanes", 1)
-    Slow.seconds = 0.02
+    monkeypatch.setattr(Slow, "before", staticmethod(before))
     score_films(options(home, tmp_path / "out.h5"), told)
     assert taken == FILMS + 1
-    assert max(ahead) <= 3 * 8 + 1
+    assert max(ahead) == ahead[0] == 3 * 8 + 1
 
 
 def test_an_error_in_writing_ends_the_run_and_nothing_goes_on(home, tmp_path, monkeypatch):
@@ -163,17 +224,24 @@ def test_an_error_in_writing_the_last_shard_is_raised_too(home, tmp_path, monkey
     assert [path.name for path in tmp_path.glob("out.h5.parts/s*")] == ["s00000000.h5"]
 
 
-def test_one_shard_is_written_at_a_time_and_one_waits(home, tmp_path, monkeypatch):
-    real, written = Run.write, []
+def test_one_shard_is_written_at_a_time_and_one_waits(home, tmp_path, monkeypatch, asked):
+    """While a shard is written the next one is computed, and no more: that one waits until the first is written."""
+    real, written, done = Run.write, [], 0
+
+    def told(step, films, total):
+        nonlocal done
+        done = films
 
     def slow(self, shard, content):
-        time.sleep(0.3)
+        asked.wait("writer", shard + 1)
+        written.append((shard, done, threading.current_thread().name.partition("_")[0]))
         real(self, shard, content)
-        written.append((shard, threading.current_thread().name.partition("_")[0]))
 
     monkeypatch.setattr(Run, "write", slow)
-    score_films(options(home, tmp_path / "out.h5"))
-    assert written == [(0, "writer"), (1, "writer")]
+    films = made_films(tmp_path / "films", films=3 * 64 + 5)
+    (films / "broken.png").unlink()
+    score_films(replace(options(home, tmp_path / "out.h5"), films=films), told)
+    assert written == [(0, 128, "writer"), (1, 192, "writer"), (2, 197, "writer"), (3, 197, "writer")]
 
 
 def test_ctrl_c_leaves_no_thread_and_no_process_and_keeps_what_was_ready(home, tmp_path, monkeypatch):

@@ -42,5 +42,5 @@ print(threads())
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 def test_no_thread_is_left_to_let_go_of_a_tensor_while_the_interpreter_ends():
     """In a process of its own, where the optimiser is the first to import what would hold the group."""
-    done = subprocess.run([sys.executable, "-c", TRAINS_AND_LEAVES], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", TRAINS_AND_LEAVES], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

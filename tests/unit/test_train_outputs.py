@@ -1,14 +1,18 @@
 """Films are read and augmented while the network runs on those before them, as many ahead as keep all threads busy."""
 
-import time
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from training import SIDE, some_data, some_model
 
 from cxrscore.progress import silent
-from cxrscore.train import TrainOptions
+from cxrscore.train import TrainOptions, outputs
 from cxrscore.train.outputs import Outputs, parts_of
+
+GUARD = 600
+"""Seconds after which a thread that waits for another one fails, so that a fault is no hang."""
 
 
 @pytest.fixture(autouse=True)
@@ -16,28 +20,57 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "cache"))
 
 
-def reading(workers, trainable="all", pause=0.0):
+class Pool(ThreadPoolExecutor):
+    """Counts the films that it is asked for. That happens before a batch is given, whenever the films are read."""
+
+    asked = 0
+    left = threading.Event()
+
+    def submit(self, *given):
+        Pool.asked += 1
+        return super().submit(*given)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+        Pool.left.set()
+        super().shutdown(wait=wait)
+
+
+@pytest.fixture(autouse=True)
+def pool(monkeypatch):
+    Pool.asked, Pool.left = 0, threading.Event()
+    monkeypatch.setattr(outputs, "ThreadPoolExecutor", Pool)
+
+
+class Read:
+    """Rows that were read so far."""
+
+    def __init__(self):
+        self.rows, self.change = [], threading.Condition()
+
+    def add(self, row):
+        with self.change:
+            self.rows.append(row)
+            self.change.notify_all()
+
+    def wait(self, count):
+        with self.change:
+            assert self.change.wait_for(lambda: len(self.rows) >= count, GUARD)
+
+
+def reading(workers, trainable="all", before=lambda row: None):
     """Outputs of 80 films, and the rows that were read so far."""
-    data, read = some_data(train=80), []
+    data, read = some_data(train=80), Read()
     unit = data.store.unit
 
     def noted(row):
-        read.append(row)
-        time.sleep(pause)
+        read.add(row)
+        before(row)
         return unit(row)
 
     data.store.unit = noted
     options = TrainOptions(backend="none", size=SIDE, trainable=trainable, workers=workers)
     return Outputs(some_model(trainable), data, options, silent), read
-
-
-def settled(read, count):
-    """Waits until so many films were read, and then whether it stays at that."""
-    deadline = time.monotonic() + 20
-    while len(read) < count and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    return len(read)
 
 
 @pytest.mark.parametrize(("workers", "ahead"), [(1, 1), (4, 1), (6, 2), (16, 4)])
@@ -46,28 +79,36 @@ def test_batches_are_made_ahead_of_the_one_in_use(workers, ahead):
     given = outputs.of(parts_of(np.arange(80)), None)
     for batch in (1, 2):
         next(given)
-        assert settled(read, 8 * (batch + ahead)) == 8 * (batch + ahead)
+        assert Pool.asked == 8 * (batch + ahead)
+        read.wait(Pool.asked)
     given.close()
-    assert len(read) == 8 * (2 + ahead)
+    assert sorted(read.rows) == list(range(8 * (2 + ahead)))
 
 
 def test_films_for_the_frozen_layers_are_made_while_these_run():
     outputs, read = reading(1, "head")
     seen = []
-    outputs._frozen = lambda films: seen.append(settled(read, min(83, 8 * (len(seen) + 2)))) or films[:, 0, :4]
+
+    def frozen(films):
+        read.wait(Pool.asked)
+        seen.append(Pool.asked)
+        return films[:, 0, :4]
+
+    outputs._frozen = frozen
     assert outputs.kept(None)
     assert seen == [16, 24, 32, 40, 48, 56, 64, 72, 80, 83, 83]
 
 
 def test_a_run_that_is_left_reads_no_more_films():
-    outputs, read = reading(1, pause=0.02)
+    """The film that is being read is read to its end; those behind it are left, and no thread is there to read them."""
+    before = set(threading.enumerate())
+    outputs, read = reading(1, before=lambda row: row < 8 or Pool.left.wait(GUARD))
     given = outputs.of(parts_of(np.arange(80)), None)
     next(given)
+    read.wait(9)
     given.close()
-    assert len(read) < 16
-    found = len(read)
-    time.sleep(0.1)
-    assert len(read) == found
+    assert read.rows == list(range(9))
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_film_that_cannot_be_read_ends_the_run_with_its_error():

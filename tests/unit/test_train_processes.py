@@ -17,6 +17,8 @@ from cxrscore.train import TrainOptions
 from cxrscore.train.loop import fit
 from cxrscore.train.processes import Place, Processes, joined
 
+GUARD = 600
+"""Seconds after which one that waits for the others fails, so that a fault is no hang."""
 BCE = next(loss for loss in losses if loss.name == "bce")
 
 
@@ -45,7 +47,7 @@ class Member:
             given = self.threads.rounds.setdefault(self.round, {})
             given[self.rank] = data
             self.threads.change.notify_all()
-            assert self.threads.change.wait_for(lambda: len(given) == self.threads.of or self.threads.gone, 20)
+            assert self.threads.change.wait_for(lambda: len(given) == self.threads.of or self.threads.gone, GUARD)
         if len(given) < self.threads.of:
             raise OtherProcessError("another one ended")
         return [given[rank] for rank in range(self.threads.of)]

@@ -1,6 +1,17 @@
-"""``python -m cxrscore``."""
+"""``python -m cxrscore``, and what the command ``cxrscore`` runs."""
 
-from cxrscore.cli import main
+import sys
+
+
+def main() -> None:
+    """Runs the program. Ctrl-C ends it with exit code 130 while it is still being imported, too."""
+    try:
+        from cxrscore.cli import main as command_line
+
+        command_line(prog_name="cxrscore")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
-    main(prog_name="cxrscore")
+    main()

@@ -19,8 +19,6 @@ from cxrscore.cli.common import (
     workers_option,
 )
 from cxrscore.cli.sections import section
-from cxrscore.errors import CxrscoreError
-from cxrscore.visible import visible
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -31,11 +29,7 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
         return
     from cxrscore.recipes import find_recipe, read_recipe
 
-    try:
-        context.default_map = {**(context.default_map or {}), **read_recipe(find_recipe(recipe))}
-    except CxrscoreError as error:
-        click.echo(f"cxrscore: {visible(str(error))}", err=True)
-        context.exit(error.exit_code)
+    context.default_map = {**(context.default_map or {}), **read_recipe(find_recipe(recipe))}
 
 
 run_options = section(

@@ -1,10 +1,21 @@
-"""``python -m cxrscore``."""
+"""``python -m cxrscore``, and what the command ``cxrscore`` runs."""
+
+import sys
 
 from cxrscore.search_path import drop_current_folder
 
-drop_current_folder()
+drop_current_folder()  # before anything else is imported: a module beside the films is never one of ours
 
-from cxrscore.cli import main  # noqa: E402 - only now does nothing come from the current folder
+
+def main() -> None:
+    """Runs the program. Ctrl-C ends it with exit code 130 while it is still being imported, too."""
+    try:
+        from cxrscore.cli import main as command_line
+
+        command_line(prog_name="cxrscore")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
-    main(prog_name="cxrscore")
+    main()

@@ -6,6 +6,7 @@ to the logits that the model file keeps of them.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from cxrscore import plugins
 from cxrscore.contract import Explainable, Floats
 from cxrscore.errors import CxrscoreError, InputError
 from cxrscore.explainers import grad_cam
+from cxrscore.files import write_whole
 from cxrscore.films import Preprocessing, require_films, stream_films, to_unit
 from cxrscore.models.bundle import ModelFile, load_model
 from cxrscore.models.output import probabilities
@@ -225,13 +227,15 @@ def _score(job: dict[str, Any]) -> None:
             logits.append(model.predict(films))
     if not logits:
         raise InputError(f"no film below {job['films']} could be read")
+    arrays = io.BytesIO()
     np.savez(
-        job["out"],
+        arrays,
         logits=np.concatenate(logits),
         maps=np.concatenate(maps) if maps else np.zeros((0, 0, 0, 0), np.float32),
         framework=model.framework,
         device=model.device,
     )
+    write_whole(Path(job["out"]), arrays.getvalue())
 
 
 def _main() -> None:

@@ -51,10 +51,18 @@ ENVIRONMENT = {
 
 COMMANDS = """`-h` or `--help` shows what follows; `cxrscore --version` the version. Every option can also be set in the
 environment, as `CXRSCORE_COMMAND_OPTION`: `CXRSCORE_TRAIN_SIZE=224`. Every command has `--json`: the result as JSON on
-standard output, and all else on standard error.
+standard output, and all else on standard error. Nothing but the result goes to standard output: what plugins, libraries
+and child processes write there goes to standard error. If standard output is full, closed, or a pipe that nobody reads
+any more, the command says so and ends with exit code 74. Messages that standard error cannot take are dropped.
 
 In bash, `eval "$(_CXRSCORE_COMPLETE=bash_source cxrscore)"` makes the tab key complete commands, options, files and
 backends; zsh and fish have `zsh_source` and `fish_source`."""
+
+FAULT = (
+    "An unexpected error: a fault of cxrscore or of a plugin. One line names the log file that holds the traceback, "
+    "without values ([what is in it](privacy.md#log-files)); please report it as a bug, with that file. If memory, "
+    "file descriptors or threads ran out, the exit code is 1 instead, and the line says what to lower."
+)
 
 CONTRACT = {
     "What a hook returns": ("Backend", "Quantizing", "Dataset", "Loss", "Metric", "Explainer", "Executor"),
@@ -122,7 +130,10 @@ def exit_codes() -> str:
         "`score` finished, but some films, or places where films may be, could not be read; `export`, but some have no "
     )
     rows += [("3", "", f"{some}report.")]
+    rows += [("70", "", FAULT)]
+    rows += [("129", "", "Stopped by SIGHUP, as when a terminal closes; as 130.")]
     rows += [("130", "", "Stopped by Ctrl-C; what was written before is whole.")]
+    rows += [("143", "", "Stopped by SIGTERM, as batch systems send it; as 130.")]
     rows += [(str(e.exit_code), f"`{e.__name__}`", prose(e.__doc__)) for e in error_classes()]
     return table(
         ("exit code", "error class in `cxrscore.errors`", "meaning"), *sorted(rows, key=lambda row: int(row[0]))

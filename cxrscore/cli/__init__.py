@@ -6,10 +6,16 @@ from cxrscore.search_path import drop_current_folder
 
 drop_current_folder()  # before anything else is imported: a module beside the films is never one of ours
 
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
 import click
 
 from cxrscore import __version__
 from cxrscore.cli.demo import demo
+from cxrscore.cli.endings import exit_code, run_as_program
 from cxrscore.cli.export import export
 from cxrscore.cli.imports import import_file
 from cxrscore.cli.merge import merge
@@ -23,15 +29,38 @@ from cxrscore.cli.train import train
 from cxrscore.cli.verify import verify
 
 
-class _InOrder(click.Group):
-    """Lists its commands as they were added, which is the order in which people need them."""
+class _Program(click.Group):
+    """The commands, in the order in which people need them, and how they end."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Runs a command line; without one, that of this process, whose streams and signals it then takes."""
+        run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        sys.exit(run_as_program(run, self._words()) if args is None else exit_code(run))
+
+    def _words(self) -> frozenset[str]:
+        """The names of all commands and options."""
+        options = {name for one in self.commands.values() for option in one.params for name in _names(option)}
+        return frozenset({*self.commands, *options, "--help", "--version"})
+
+
+def _names(parameter: click.Parameter) -> list[str]:
+    return [*parameter.opts, *parameter.secondary_opts] if isinstance(parameter, click.Option) else []
+
 
 @click.group(
-    cls=_InOrder,
+    cls=_Program,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "CXRSCORE",
@@ -49,7 +78,8 @@ def main() -> None:
       cxrscore report out.h5                  out.h5 -> out.html
 
     Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films could not be read, 4 patient leakage,
-    5 a check failed, 6 backend unavailable, 74 could not write, 130 stopped by Ctrl-C.
+    5 a check failed, 6 backend unavailable, 70 a fault of cxrscore or of a plugin, 74 could not write,
+    129 stopped by SIGHUP, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
     """
 
 

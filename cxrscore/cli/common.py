@@ -13,16 +13,16 @@ from typing import Any
 
 import click
 
+from cxrscore.cli.endings import end, fault
+from cxrscore.cli.streams import command_output, results
 from cxrscore.cores import default_workers
-from cxrscore.errors import CxrscoreError, InputError, OtherProcessError
+from cxrscore.errors import InputError
 from cxrscore.files.outputs import RULE
 from cxrscore.remote.place import RemotePath, is_url
 from cxrscore.visible import visible
 
 EXIT_SOME_FAILED = 3
 """The run finished, but some films, or places where films may be, could not be read."""
-EXIT_STOPPED = 130
-"""Ctrl-C, as shells count it: 128 and the number of the signal."""
 
 
 class _OnDisk(click.Path):
@@ -100,21 +100,19 @@ def _clock(seconds: float) -> str:
 
 
 def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., None]:
-    """Turns errors into one line on standard error and their exit code."""
+    """Turns errors into one line on standard error and their exit code, and keeps standard output for the result."""
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
         try:
-            code = function(*args, **kwargs)
-        except CxrscoreError as error:
-            if str(error):
-                click.echo(f"cxrscore: {visible(str(error))}", err=True)
-            if isinstance(error, OtherProcessError):
-                time.sleep(1)  # torchrun kills all when the first one ends: let that be the one that says why
-            code = error.exit_code
-        except KeyboardInterrupt as stop:
-            click.echo(f"\ncxrscore: {str(stop) or 'stopped'}", err=True)
-            code = EXIT_STOPPED
+            with command_output():
+                code = function(*args, **kwargs)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise  # of the command line: click shows them with the usage
+        except SystemExit as error:  # of a plugin or a library: the command has not done its work
+            code = fault(error)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the command ends with one line
+            code = end(error)
         sys.exit(code or 0)
 
     return command
@@ -136,12 +134,13 @@ def complete_plugins(context: click.Context, parameter: click.Parameter, begun: 
 
 def print_text(text: str) -> None:
     """On standard output, with what its encoding cannot say written out."""
-    coding = sys.stdout.encoding or "utf-8"
-    click.echo(text.encode(coding, "backslashreplace").decode(coding))
+    output = results()
+    coding = output.encoding or "utf-8"
+    click.echo(text.encode(coding, "backslashreplace").decode(coding), file=output)
 
 
 def print_json(values: Any) -> None:
-    click.echo(json.dumps(_as_json(values), indent=2, default=str, allow_nan=False))
+    click.echo(json.dumps(_as_json(values), indent=2, default=str, allow_nan=False), file=results())
 
 
 def print_result(result: Any) -> None:

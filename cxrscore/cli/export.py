@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -19,6 +18,7 @@ from cxrscore.cli.common import (
     quiet_option,
     say,
 )
+from cxrscore.cli.streams import results
 from cxrscore.errors import FileFormatError
 from cxrscore.files.outputs import RULE
 from cxrscore.remote.place import Place, RemotePath
@@ -74,8 +74,9 @@ def export(scores: Place, *, as_json: bool, quiet: bool, **options: Any) -> int:
     if str(wanted.output) == "-":
         if as_json:
             raise click.UsageError("--json and -o - both write to standard output; use one of them")
+        output = results()
         for piece in export_pieces(_read(scores), wanted):
-            sys.stdout.buffer.write(piece)
+            output.buffer.write(piece)
         return 0
     wanted.chosen_kind()  # options that do not fit each other are told before a large file is read
     bar = Bar(quiet)

@@ -16,6 +16,7 @@ from cxrscore.cli.common import (
     json_option,
     precision_option,
     print_json,
+    print_text,
 )
 from cxrscore.errors import CheckError
 
@@ -31,7 +32,7 @@ def plugins(as_json: bool) -> None:
     if as_json:
         print_json([plugin.as_dict() for plugin in found])
     else:
-        click.echo(listing(found))
+        print_text(listing(found))
 
 
 @click.command(short_help="Hold a plugin to numbered cases, or compare backends.")
@@ -65,7 +66,7 @@ def check(name: str | None, table: Path | None, model: Path | None, as_json: boo
     if as_json:
         print_json(report.as_dict())
     else:
-        click.echo(report.text())
+        print_text(report.text())
     return CheckError.exit_code if report.failed else 0
 
 
@@ -77,5 +78,5 @@ def _check_parity(model: Path, as_json: bool, backends: str | None, **options: A
     if as_json:
         print_json(parity.as_dict())
     else:
-        click.echo(parity.text())
+        print_text(parity.text())
     return CheckError.exit_code if parity.faults else 0

@@ -20,8 +20,6 @@ from cxrscore.cli.common import (
     workers_option,
 )
 from cxrscore.cli.sections import section
-from cxrscore.errors import CxrscoreError
-from cxrscore.visible import visible
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -32,12 +30,8 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
         return None
     from cxrscore.recipes import find_recipe, read_recipe
 
-    try:
-        path = find_recipe(recipe)
-        context.default_map = {**(context.default_map or {}), **read_recipe(path)}
-    except CxrscoreError as error:
-        click.echo(f"cxrscore: {visible(str(error))}", err=True)
-        context.exit(error.exit_code)
+    path = find_recipe(recipe)
+    context.default_map = {**(context.default_map or {}), **read_recipe(path)}
     return path
 
 

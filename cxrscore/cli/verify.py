@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from cxrscore.cli.common import FILE, FILE_OR_URL, FOLDER_OR_URL, ends_with_exit_code, json_option, print_json
+from cxrscore.cli.common import (
+    FILE,
+    FILE_OR_URL,
+    FOLDER_OR_URL,
+    ends_with_exit_code,
+    json_option,
+    print_json,
+    print_text,
+)
 from cxrscore.errors import CheckError
 from cxrscore.remote.place import Place
 from cxrscore.visible import visible
@@ -35,5 +43,5 @@ def verify(file: Place, films: Place | None, model: tuple[Path, ...], as_json: b
         print_json(as_dicts(verdicts))
     else:
         for verdict in verdicts:
-            click.echo(f"{_WORDS[verdict.ok]:<7} {verdict.claim}: {visible(verdict.found)}")
+            print_text(f"{_WORDS[verdict.ok]:<7} {verdict.claim}: {visible(verdict.found)}")
     return CheckError.exit_code if any(verdict.ok is False for verdict in verdicts) else 0

@@ -12,7 +12,7 @@ from cxrscore.export.dicom_sr import Algorithm, Scored, report_bytes, report_uid
 from cxrscore.export.json_file import plain_values
 from cxrscore.export.options import ExportOptions, ExportResult
 from cxrscore.export.source import SourceError, module, read_source
-from cxrscore.files import sha256_bytes, write_whole
+from cxrscore.files import make_folder, sha256_bytes, write_whole
 from cxrscore.files.outputs import check_output, marked
 from cxrscore.files.plain import unicode_text
 from cxrscore.files.told import models, told, word
@@ -78,12 +78,12 @@ def _make_folder(options: ExportOptions, films: Path) -> None:
         raise InputError(
             f"{folder} lies in {films}: the reports would be taken for films. Name a folder outside of it."
         )
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if any(folder.iterdir()) and not options.overwrite:
             raise InputError(f"{folder} is not empty. Name a new folder, or add --overwrite.")
     except OSError as error:
-        raise WriteError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise WriteError(f"cannot list the folder {folder}: {error.strerror}") from error
 
 
 def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algorithm, options: ExportOptions) -> None:

@@ -7,9 +7,12 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from cxrscore.errors import WriteError
+
+_FOLDER = 0o700
 
 
 @contextmanager
@@ -21,7 +24,11 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        try:
+            os.fchmod(descriptor, mode)  # whatever the umask
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
@@ -72,11 +79,30 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder, and those above it, where they are missing; WriteError where that fails."""
+    """Makes a folder, and those above it, where they are missing.
+
+    Each folder that it makes has mode 0700, whatever the umask; one that is there keeps its mode.
+
+    Raises
+    ------
+    WriteError
+        Where a folder cannot be made, or something else has its name.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for missing in reversed(list(takewhile(lambda one: not one.is_dir(), (folder, *folder.parents)))):
+            _make_private(missing)
     except OSError as error:
         raise WriteError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=_FOLDER)
+    except FileExistsError:
+        if not folder.is_dir():  # else another process was faster
+            raise
+    else:
+        folder.chmod(folder.stat().st_mode | _FOLDER)  # a umask may have taken the owner's own rights
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -1,4 +1,4 @@
-"""The user's cache folder."""
+"""The folder of this user for what cxrscore stores between runs."""
 
 from __future__ import annotations
 

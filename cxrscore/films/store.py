@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
-from cxrscore.files import sha256_bytes, whole_file
+from cxrscore.files import make_folder, sha256_bytes, whole_file
 from cxrscore.files.atomic import cannot_write, write_all
 from cxrscore.films.archive import split_path
 from cxrscore.films.film import Film, Pixels, Status
@@ -80,8 +80,7 @@ class FilmStore:
         store = _reopened(cls, path)
         if store and not {film.status for film in store.films} & _TRANSIENT:
             return store
-        with _writing(path):
-            cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         stream = stream_films(folder, paths, preprocessing, workers=workers, any_modality=any_modality)
         data, index = _written(path, _counted(stream, progress), preprocessing.size)
         _prune(cache)

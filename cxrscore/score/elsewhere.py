@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cxrscore.errors import InputError, WriteError
-from cxrscore.files import locked, sha256_bytes, write_whole
-from cxrscore.files.atomic import cannot_write
+from cxrscore.files import locked, make_folder, sha256_bytes, write_whole
 from cxrscore.files.cache import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.remote import RemotePath, check_writable, download, named, remote_exists, upload
@@ -43,10 +42,7 @@ def score_elsewhere(options: ScoreOptions, target: RemotePath, score: Score, pro
 def scratch_folder(options: ScoreOptions, target: RemotePath) -> Path:
     """Where the parts of a run for this target lie; made, for its owner only. WriteError where it cannot be."""
     folder = (options.scratch or cache_folder() / "scratch") / sha256_bytes(str(target).encode())[:16]
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    make_folder(folder)
     return folder
 
 

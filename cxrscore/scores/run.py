@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.files import locked, sha256_of, write_whole
+from cxrscore.files import locked, make_folder, sha256_of, write_whole
 from cxrscore.files.atomic import cannot_write, settle, sync
 from cxrscore.scores.checks import check_fit, check_ranges
 from cxrscore.scores.columns import encode
@@ -200,8 +200,7 @@ def open_run(
     if not paths or not findings:
         raise InputError(f"nothing to score into {output}: {len(paths)} films, {len(findings)} findings")
     manifest = Manifest(paths=tuple(paths), findings=tuple(findings), given=dict(fingerprint))
-    with _writing(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     if overwrite:
         _start_over(output, manifest)
     else:
@@ -272,8 +271,8 @@ def _check_same(place: Path, inputs: Mapping[str, Any], manifest: Manifest) -> N
 
 
 def _begin(output: Path, manifest: Manifest, *, replaces: bool) -> None:
+    make_folder(_parts(output))
     with _writing(output):
-        _parts(output).mkdir(exist_ok=True)
         sync(output.parent)
     write_manifest(_manifest_file(output), manifest, replaces=replaces)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
+from cxrscore.files import write_whole
 from cxrscore.labels.table import read_header
 from cxrscore.testing.cases import Cases, expect
 
@@ -127,8 +129,9 @@ def _refusal(dataset: Dataset, table: Path, rows: Sequence[Sequence[str]]) -> st
     """The InputError's message for a table like this one of these rows; None where it is read."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"damaged{table.suffix}")
-        with path.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, delimiter=_delimiter(table), lineterminator="\n").writerows(rows)
+        text = io.StringIO()
+        csv.writer(text, delimiter=_delimiter(table), lineterminator="\n").writerows(rows)
+        write_whole(path, text.getvalue().encode())
         try:
             dataset.read(path)
         except InputError as error:

@@ -30,10 +30,10 @@ def open_notes(folder: str, faults: dict[str, str]) -> Callable[[int], str]:
             the item is stored
     """
     notes, me = Path(folder), f"{os.getpid()} {secrets.token_hex(4)}"
-    (notes / f"opened {me}").touch()
+    (notes / f"opened {me}").touch(mode=0o600)
 
     def compute(item: int) -> str:
-        (notes / f"given {item} {secrets.token_hex(4)}").touch()
+        (notes / f"given {item} {secrets.token_hex(4)}").touch(mode=0o600)
         fault = faults.get(str(item), "")
         if fault == "raise":
             raise ValueError(f"item {item} is odd")
@@ -41,10 +41,10 @@ def open_notes(folder: str, faults: dict[str, str]) -> Callable[[int], str]:
             raise FileFormatError(f"item {item} is damaged")
         first = len(list(notes.glob(f"given {item} *"))) == 1
         if fault == "die late":
-            (notes / f"stored {item}").touch()
+            (notes / f"stored {item}").touch(mode=0o600)
         if fault == "die" or (fault and first):
             os.kill(os.getpid(), signal.SIGKILL)
-        (notes / f"stored {item}").touch()
+        (notes / f"stored {item}").touch(mode=0o600)
         return f"text of {item}"
 
     return compute

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
-from cxrscore.errors import InputError, WriteError
-from cxrscore.files import write_whole
+from cxrscore.errors import InputError
+from cxrscore.files import make_folder, write_whole
 from cxrscore.testing.thorax import DRAWN, Canvas, Lesion, draw_chest, draw_film, expose
 
 __all__ = ["DRAWN", "Lesion", "golden_films", "make_phantoms", "phantom"]
@@ -61,10 +61,7 @@ def make_phantoms(
         raise InputError(f"{films} films of {patients} patients, side {side}: wanted a film for each and side 32")
     visits = _visits(films, patients, side, np.random.default_rng(seed))
     target = folder / "films"
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"cannot make {target}: {error.strerror}") from error
+    make_folder(target)
     boxes: list[Lesion] = []
     for number, visit in enumerate(visits):
         film_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

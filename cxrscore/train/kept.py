@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.errors import WriteError
-from cxrscore.files import sha256_bytes, whole_file
+from cxrscore.files import make_folder, sha256_bytes, whole_file
 from cxrscore.files.atomic import write_all
 
 KEPT = 64 << 30
@@ -187,10 +187,10 @@ def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
 def _room(folder: Path) -> int:
     """Bytes that all files together may have; 0 where there can be no folder."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         used = sum(stat.st_size for _, stat in _files(folder))
         return min(KEPT, (used + shutil.disk_usage(folder).free) // 2)
-    except OSError:
+    except (OSError, WriteError):
         return 0
 
 

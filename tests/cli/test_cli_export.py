@@ -74,13 +74,15 @@ def test_mistakes_are_told_and_leave_nothing(home, words, code, told):
     assert sorted(os.listdir()) == ["broken.h5", "out.h5"]
 
 
-def test_a_reader_that_goes_away_is_no_fault(home):
+def test_a_reader_that_goes_away_is_one_line_and_74(home):
     """As in `cxrscore export out.h5 -o - --format csv | head -1`."""
-    line = f"{sys.executable} -m cxrscore export {home / 'big.h5'} -o - --format json | head -1"
+    line = f"set -o pipefail; {sys.executable} -m cxrscore export {home / 'big.h5'} -o - --format json | head -1"
     made_file(Path("big.h5"), 1500)
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert done.stdout == "{\n"
-    assert done.stderr == ""
+    assert done.returncode == 74
+    assert done.stderr.startswith("cxrscore: cannot write to standard output: Broken pipe")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.json"])

@@ -1,0 +1,137 @@
+"""How a command ends: for every exception one line on standard error, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from cxrscore.cli.resources import refusal
+from cxrscore.cli.signals import ignore_late_interrupts, received, take_signals
+from cxrscore.cli.streams import close_results, take_streams
+from cxrscore.errors import CxrscoreError, OtherProcessError, WriteError
+from cxrscore.visible import visible
+
+EXIT_FAULT = 70
+"""An exception that cxrscore does not expect: a fault of the program or of a plugin."""
+
+_words: frozenset[str] = frozenset()
+"""What a log file may repeat of the command line."""
+
+
+def run_as_program(run: Callable[[], object], words: frozenset[str]) -> int:
+    """Runs the command line as the program of this process, which must then end with the exit code returned.
+
+    Parameters
+    ----------
+    run
+        Parses the command line and runs the command.
+    words
+        Names of commands and options: what a log file may repeat of the command line.
+    """
+    global _words
+    _words = words
+    os.umask(0o077)  # what libraries and child processes write is for its owner only, too
+    try:
+        take_signals()
+        take_streams()
+        threading.excepthook = _end_thread
+        code = exit_code(run)
+        ignore_late_interrupts()
+        try:
+            close_results()
+        except WriteError as error:
+            code = code or end(error)
+    except KeyboardInterrupt as stop:  # in the moment between two of these lines
+        code = end(stop)
+    return code
+
+
+def exit_code(run: Callable[[], object]) -> int:
+    """The exit code that a function returns, or ends with; None is 0."""
+    try:
+        found = run()
+    except BaseException as error:  # noqa: BLE001 - this is the last handler
+        return end(error)
+    return found if isinstance(found, int) else 0
+
+
+def end(error: BaseException) -> int:
+    """Says in one line on standard error what a command ended with.
+
+    Returns
+    -------
+    int
+        The exit code: that of the error; 130 after Ctrl-C; 1 where the machine gives no more memory, descriptors or
+        threads; 74 where a disk is full; 70 for any other exception, whose traceback goes to a log file.
+    """
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return _end_stopped(error)
+    if isinstance(error, CxrscoreError):
+        return _end_expected(error)
+    if refused := refusal(error):
+        _say(refused[0])
+        return refused[1]
+    return fault(error)
+
+
+def fault(error: BaseException) -> int:
+    """Says that an exception is a fault of the program, and in which log file its traceback is; exit code 70."""
+    log = _log(error)
+    number = getattr(error, "errno", None)
+    reason = f" ({os.strerror(number)})" if isinstance(number, int) else ""
+    where = f", with {log}, which holds the traceback and no values" if log else "; no log file could be written"
+    _say(
+        f"unexpected error {type(error).__name__}{reason}: a fault of cxrscore or of a plugin. Please report it as a "
+        f"bug{where}."
+    )
+    return EXIT_FAULT
+
+
+def _log(error: BaseException) -> Path | None:
+    """The log file of an exception; None where it cannot be written, whatever the reason."""
+    with suppress(Exception):
+        from cxrscore.cli.fault_log import write_fault_log
+
+        return write_fault_log(error, sys.argv[1:], _words)
+    return None
+
+
+def _say(text: str) -> None:
+    click.echo(f"cxrscore: {visible(text)}", err=True)
+
+
+def _end_stopped(error: BaseException) -> int:
+    ignore_late_interrupts()
+    signal = received()
+    how = visible(str(error) or "stopped") + ("" if signal.name == "SIGINT" else f" by {signal.name}")
+    click.echo(f"\ncxrscore: {how}", err=True)
+    return 128 + signal
+
+
+def _end_expected(error: CxrscoreError) -> int:
+    if str(error):
+        _say(str(error))
+    if isinstance(error, OtherProcessError):
+        time.sleep(1)  # torchrun kills all when the first one ends: let that be the one that says why
+    return error.exit_code
+
+
+def _end_thread(arguments: threading.ExceptHookArgs) -> None:
+    """What a thread ended with that nobody waits for."""
+    error = arguments.exc_value
+    if error is not None and not isinstance(error, SystemExit):
+        end(error)

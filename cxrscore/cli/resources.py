@@ -1,0 +1,76 @@
+"""Errors by which the machine, not the program, ends a run: no memory, no descriptors, no threads, no disk space."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Iterator
+
+from cxrscore.errors import CxrscoreError, WriteError
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "insufficient memory", "failed to map segment")
+"""Part of the messages by which frameworks, OpenCV and the loader of libraries say that memory is short."""
+_MEMORY_KINDS = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
+"""Python's exception, torch's and TensorFlow's."""
+
+
+def refusal(error: BaseException) -> tuple[str, int] | None:
+    """What the machine refused, as an exception or what it was raised from tells.
+
+    Returns
+    -------
+    tuple of str and int, or None
+        A message that says what to do, and the exit code: 74 for the disk, else 1. None for any other exception.
+    """
+    chain = list(_chain(error))
+    if any(map(_is_memory, chain)):
+        advice = "Use a smaller --batch-size, fewer --workers or --processes, or a machine with more memory."
+        return f"memory ran out. {advice}", CxrscoreError.exit_code
+    if any(_tells(one, _DESCRIPTORS) for one in chain):
+        advice = "Allow more with `ulimit -n`, or use fewer --workers or --processes."
+        return f"too many open files{_limit()}. {advice}", CxrscoreError.exit_code
+    if any(map(_is_thread, chain)):
+        advice = "Allow more with `ulimit -u`, or use fewer --workers or --processes."
+        return f"the system starts no more threads or processes. {advice}", CxrscoreError.exit_code
+    if reasons := [os.strerror(number) for one in chain for number in _DISK if _tells(one, (number,))]:
+        return f"cannot write: {reasons[0]}. Make room, then run the same command again.", WriteError.exit_code
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _tells(error: BaseException, numbers: tuple[int, ...]) -> bool:
+    """Whether an exception has one of these numbers of the system or, raised by a library, its words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in numbers
+    return any(os.strerror(number) in str(error) for number in numbers)
+
+
+def _is_memory(error: BaseException) -> bool:
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    words = str(error).lower()
+    return (
+        not kinds.isdisjoint(_MEMORY_KINDS)
+        or _tells(error, (errno.ENOMEM,))
+        or any(known in words for known in _MEMORY_WORDS)
+    )
+
+
+def _is_thread(error: BaseException) -> bool:
+    """The words of a thread that did not start, or of a process: HDF5 has the same number for a locked file."""
+    if isinstance(error, BlockingIOError):
+        return error.strerror == os.strerror(errno.EAGAIN)
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+
+
+def _limit() -> str:
+    return f": this process may have {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"

@@ -1,0 +1,47 @@
+"""Signals that end the program: Ctrl-C, and what batch systems and closing terminals send."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+_taken = False
+_received = signal.SIGINT
+
+
+def take_signals() -> None:
+    """Lets SIGTERM and SIGHUP end a command as Ctrl-C does, so that temporary files and locks are removed.
+
+    Processes that train together wait for each other inside a library, where no handler runs; there both signals end
+    the process at once. A signal that is ignored, as under ``nohup``, stays so.
+    """
+    global _taken
+    _taken = True
+    if "WORLD_SIZE" in os.environ:
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def received() -> signal.Signals:
+    """The signal that stopped the command, after a KeyboardInterrupt."""
+    return _received
+
+
+def ignore_late_interrupts() -> None:
+    """Lets Ctrl-C end the process without a traceback from here on, as the command is over."""
+    if _taken and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    global _received
+    _received = signal.Signals(number)
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    raise KeyboardInterrupt
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + signal.SIGINT)

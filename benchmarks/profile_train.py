@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrscore import plugins, train
-from cxrscore.models.imagenet import cache_folder
+from cxrscore.files.cache import cache_folder
 from cxrscore.train import data, document, final, loop, outputs
 
 PARTS = (

@@ -3,6 +3,7 @@
 from cxrscore.films.augment import Augmentation, augment
 from cxrscore.films.decode import decode_film, film_digest, read_bytes, read_film
 from cxrscore.films.decoders import Decoders
+from cxrscore.films.digests import FilmStates, film_digests, film_states, remember_digests
 from cxrscore.films.film import Film, Pixels, Status
 from cxrscore.films.find import FoundFilms, find_films, require_films
 from cxrscore.films.prepared import PreparedFilm
@@ -14,6 +15,7 @@ __all__ = [
     "Augmentation",
     "Decoders",
     "Film",
+    "FilmStates",
     "FilmStore",
     "FoundFilms",
     "Pixels",
@@ -23,10 +25,13 @@ __all__ = [
     "augment",
     "decode_film",
     "film_digest",
+    "film_digests",
+    "film_states",
     "find_films",
     "preprocess",
     "read_bytes",
     "read_film",
+    "remember_digests",
     "require_films",
     "resize_maps",
     "stream_films",

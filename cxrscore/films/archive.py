@@ -75,7 +75,8 @@ def read_member(archive: Path, name: str, most: int = MAX_BYTES + 1) -> bytes:
     """At most so many bytes of a member, whatever it claims to hold. FilmError if it cannot be read whole."""
     try:
         found = archive.stat()
-        opened = _opened(str(archive), found.st_size, found.st_mtime_ns)
+        state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+        opened = _opened(str(archive), state)
         with opened.open(name) as file:
             return file.read(most)
     except _RAISED as error:
@@ -84,6 +85,9 @@ def read_member(archive: Path, name: str, most: int = MAX_BYTES + 1) -> bytes:
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(path: str, size: int, changed: int) -> zipfile.ZipFile:
-    """The archive that was read last, kept open: its table of contents is read once and not for every film."""
+def _opened(path: str, state: tuple[int, ...]) -> zipfile.ZipFile:
+    """The archive that was read last, kept open: its table of contents is read once and not for every film.
+
+    state  of its file; another file of the same name, size and mtime has another inode or ctime
+    """
     return zipfile.ZipFile(path)

@@ -21,7 +21,7 @@ from cxrscore.remote import Place, RemotePath, read_remote
 
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-_HASHED = 4 << 30
+LARGEST_HASHED = 4 << 30
 """Bytes of the largest file whose SHA-256 is taken: a sparse file may claim to have any number."""
 NOT_RECEIVED = "not received"
 """How the message of a film begins that its store did not give, and may give later."""
@@ -67,7 +67,7 @@ def _file_digest(path: Place) -> str:
         return ""
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > _HASHED:
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_HASHED:
             return ""
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import safetensors
 import safetensors.numpy
 
 from cxrscore.contract import Array, Normalize
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import make_folder, sha256_of, whole_file
+from cxrscore.files.cache import cache_folder
 from cxrscore.models.bundle import load_model, read_document, seen_films
 from cxrscore.models.foreign import Fit, Foreign, read_foreign
 from cxrscore.models.keras_h5 import read_keras_h5
@@ -81,11 +81,6 @@ class BaseWeights:
     name: str
     sha256: str
     origin: Origin
-
-
-def cache_folder() -> Path:
-    """CXRSCORE_CACHE, else the platform's cache folder for users."""
-    return Path(os.environ.get("CXRSCORE_CACHE") or platformdirs.user_cache_dir("cxrscore"))
 
 
 def base_weights(choice: str, architecture: str) -> BaseWeights | None:

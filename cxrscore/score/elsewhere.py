@@ -11,7 +11,7 @@ from pathlib import Path
 from cxrscore.errors import InputError, WriteError
 from cxrscore.files import locked, sha256_bytes, write_whole
 from cxrscore.files.atomic import cannot_write
-from cxrscore.models.imagenet import cache_folder
+from cxrscore.files.cache import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.remote import RemotePath, check_writable, download, named, remote_exists, upload
 from cxrscore.score.options import ScoreOptions, ScoreResult

@@ -11,8 +11,9 @@ from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
+from cxrscore.files.cache import cache_folder
 from cxrscore.films import FilmStore, Preprocessing, Status, require_films
-from cxrscore.models.imagenet import Origin, cache_folder, origin_of
+from cxrscore.models.imagenet import Origin, origin_of
 from cxrscore.progress import Progress
 from cxrscore.train.options import TrainOptions
 from cxrscore.train.thumbnails import thumbnails

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from cxrscore.contract import Divided, Embedding, Floats, Model, Trainable, TrainableModel
 from cxrscore.errors import InputError, WriteError
 from cxrscore.files import sha256_bytes
+from cxrscore.files.cache import cache_folder
 from cxrscore.films import Augmentation, FilmStore, augment
-from cxrscore.models.imagenet import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.train.data import Data
 from cxrscore.train.extract import Extraction

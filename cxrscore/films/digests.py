@@ -5,7 +5,7 @@ where both times were older than that moment by a margin: a file that changes wi
 clock keeps its times. Programs can set an mtime, but not a ctime.
 
 The records of a films folder are one file in the cache folder: the SHA-256 of what follows, a line feed, and JSON. A
-file that is damaged, or holds the records of another folder, counts as none.
+file that is damaged, or holds the records of another folder, counts as none. It holds no path, only digests of paths.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _VERSION = 1
 _FOLDERS = 16
 """Films folders whose records are kept, the last used ones."""
 _LARGEST = 256 << 20
-"""Bytes of the largest file of records: those of about a million films."""
+"""Bytes of the largest file of records: those of more than a million films."""
 _STALE_S = 24 * 3600
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -114,6 +114,7 @@ def film_digests(
         A remote store has stopped answering.
     """
     recorded = {} if isinstance(folder, RemotePath) else _load(folder)
+    keys = [_key(path) for path in paths]
     new: dict[str, _Record | None] = {}
     digests: list[str] = []
     pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="digests")
@@ -123,10 +124,10 @@ def film_digests(
             found = _answering(folder, pool.map(lambda path: _remote(folder / path), paths))
         else:
             known = {} if rehash else recorded
-            found = pool.map(lambda path: _on_disk(folder / path, known.get(path)), paths)
-        for path, (digest, record) in zip(paths, found, strict=True):
+            found = pool.map(lambda path, key: _on_disk(folder / path, known.get(key)), paths, keys)
+        for key, (digest, record) in zip(keys, found, strict=True):
             digests.append(digest)
-            new[path] = record
+            new[key] = record
             if progress is not None:
                 progress(len(digests))
     finally:
@@ -174,7 +175,7 @@ def remember_digests(folder: Place, paths: Sequence[str], digests: Sequence[str]
     for path, digest, before in zip(paths, digests, states.states, strict=True):
         usable = before is not None and before.settled(states.taken_ns) and _DIGEST.fullmatch(digest)
         if before is not None and usable and _state(folder / path) == before:
-            new[path] = _Record(before, digest)
+            new[_key(path)] = _Record(before, digest)
     _update(folder, _load(folder), new)
 
 
@@ -235,12 +236,17 @@ def _state(where: Path) -> FileState | None:
         return None
 
 
+def _key(path: str | Path) -> str:
+    """What a path is recorded by."""
+    return sha256_bytes(os.fsencode(path))[:32]
+
+
 def _record_file(folder: Path) -> Path:
-    return cache_folder() / "digests" / f"{sha256_bytes(os.fsencode(folder.resolve()))[:32]}.digests"
+    return cache_folder() / "digests" / f"{_key(folder.resolve())}.digests"
 
 
 def _load(folder: Path) -> dict[str, _Record]:
-    """The records of a films folder; none where there is no sound file of them."""
+    """The records of a films folder, by the keys of their paths; none where there is no sound file of them."""
     try:
         path = _record_file(folder)
         with open_regular(path) as file:
@@ -249,36 +255,36 @@ def _load(folder: Path) -> dict[str, _Record]:
         if len(data) > _LARGEST or checksum != sha256_bytes(text).encode():
             return {}
         document = json.loads(text)
-        if document["version"] != _VERSION or document["folder"] != str(folder.resolve()):
+        if document["version"] != _VERSION or document["folder"] != path.stem:
             return {}
-        records = {path: _Record(FileState(*map(int, state)), digest) for path, (*state, digest) in document["films"]}
+        records = {key: _Record(FileState(*map(int, state)), digest) for key, (*state, digest) in document["films"]}
         with suppress(OSError):
             os.utime(path)  # used now, so removed last
     except (OSError, RuntimeError, ValueError, TypeError, KeyError):  # RuntimeError: a loop of links
         return {}
-    return {path: record for path, record in records.items() if _DIGEST.fullmatch(record.digest)}
+    return {key: record for key, record in records.items() if _DIGEST.fullmatch(record.digest)}
 
 
 def _update(folder: Path, recorded: dict[str, _Record], new: dict[str, _Record | None]) -> None:
     """Adds records, and removes those of paths that have none any more. Nothing is written, and nothing said, where the
     cache folder cannot be written."""
-    records = {path: record for path, record in {**recorded, **new}.items() if record is not None}
+    records = {key: record for key, record in {**recorded, **new}.items() if record is not None}
     if records == recorded:
         return
     with suppress(WriteError, OSError, RuntimeError):
-        data = _encoded(folder, records)
+        path = _record_file(folder)
+        data = _encoded(path.stem, records)
         if len(data) > _LARGEST:
-            data = _encoded(folder, {path: record for path, record in new.items() if record is not None})
+            data = _encoded(path.stem, {key: record for key, record in new.items() if record is not None})
         if len(data) <= _LARGEST:
-            path = _record_file(folder)
             make_folder(path.parent)
             write_whole(path, data)
             _prune(path.parent)
 
 
-def _encoded(folder: Path, records: dict[str, _Record]) -> bytes:
-    films = [[path, [*record.state, record.digest]] for path, record in sorted(records.items())]
-    document = {"version": _VERSION, "folder": str(folder.resolve()), "films": films}
+def _encoded(folder: str, records: dict[str, _Record]) -> bytes:
+    films = [[key, [*record.state, record.digest]] for key, record in sorted(records.items())]
+    document = {"version": _VERSION, "folder": folder, "films": films}
     text = json.dumps(document, separators=(",", ":")).encode()
     return sha256_bytes(text).encode() + b"\n" + text
 

@@ -1,7 +1,7 @@
 """A folder to arrays: films found, decoded, made square, streamed or stored, and varied for training."""
 
 from cxrscore.films.augment import Augmentation, augment
-from cxrscore.films.decode import decode_film, film_digest, read_bytes, read_film
+from cxrscore.films.decode import decode_film, decoder_versions, film_digest, read_bytes, read_film
 from cxrscore.films.decoders import Decoders
 from cxrscore.films.digests import FilmStates, film_digests, film_states, remember_digests
 from cxrscore.films.film import Film, Pixels, Status
@@ -24,6 +24,7 @@ __all__ = [
     "Status",
     "augment",
     "decode_film",
+    "decoder_versions",
     "film_digest",
     "film_digests",
     "film_states",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.metadata
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
+import cxrscore
 from cxrscore.errors import RemoteError, RemoteTooLargeError
 from cxrscore.films.archive import read_member, split_path
 from cxrscore.films.dicom import open_dicom
@@ -39,6 +42,18 @@ def read_film(path: Place, *, any_modality: bool = False) -> Film:
     except OSError as error:
         return Film(status=Status.UNREADABLE, message=f"cannot be read: {error.strerror}")
     return decode_film(data, any_modality=any_modality)
+
+
+@functools.cache
+def decoder_versions() -> dict[str, str]:
+    """Versions of all that decides the pixels of a film besides its bytes; "" for what is not installed."""
+    found = {"cxrscore": cxrscore.__version__, "opencv": cv2.__version__}
+    for name in ("pydicom", "imagecodecs", "simplejpeg"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
 
 
 def read_bytes(path: Place) -> bytes | None:

@@ -157,7 +157,11 @@ def _read_plain(path: Path) -> dict[str, Array]:
 
 
 def imagenet_file(architecture: str) -> Path:
-    """The ImageNet file of an architecture: from the cache, from Keras' own cache, or downloaded."""
+    """The ImageNet file of an architecture: from the cache, from Keras' own cache, or downloaded.
+
+    A file of the name that its publisher gave it is held against the published MD5; one that does not fit counts as
+    none.
+    """
     source = SOURCES.get(architecture)
     if source is None:
         raise InputError(
@@ -165,8 +169,21 @@ def imagenet_file(architecture: str) -> Path:
             "Use --weights none, or --weights PATH."
         )
     places = candidates(architecture)
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if place.is_file() and _is_sound(place, source)), None)
     return found or _download(source, architecture)
+
+
+def _is_sound(path: Path, source: Source) -> bool:
+    return path.name != source.file or _md5(path) == source.md5
+
+
+def _md5(path: Path) -> str:
+    """The MD5 of a file, hex; "" where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError:
+        return ""
 
 
 def candidates(architecture: str) -> list[Path]:
@@ -180,7 +197,8 @@ def candidates(architecture: str) -> list[Path]:
 def _download(source: Source, architecture: str) -> Path:
     target = cache_folder() / source.file
     if os.environ.get("CXRSCORE_OFFLINE"):
-        raise InputError(_wanted(source, architecture, "CXRSCORE_OFFLINE forbids downloading"))
+        damaged = f"{target} is damaged, and " if target.exists() else ""
+        raise InputError(_wanted(source, architecture, f"{damaged}CXRSCORE_OFFLINE forbids downloading"))
     make_folder(target.parent)
     with whole_file(target) as part:
         try:

@@ -79,7 +79,7 @@ def _split(options: PaperOptions) -> tuple[Path, str, int]:
 
 def _result(cell: Cell, options: PaperOptions, split: Path, data: Data, progress: Progress) -> CellResult:
     """The cell trained, unless it is finished already, and scored."""
-    inputs = [data.labels_file["sha256"], lab.split_csv(data.split, data.paths)]
+    inputs = [data.labels_file["sha256"], data.labels_digest, lab.split_csv(data.split, data.paths)]
     inputs += [film.sha256 for film in data.store.films]
     digest = sha256_bytes("\0".join(inputs).encode())
     told = train_options(cell, options, split)

@@ -119,14 +119,21 @@ def _trained(cell: Cell, options: TrainOptions, place: Path, progress: Progress)
     if not done.is_file():
         started = time.monotonic()
         train_model(wanted, lambda step, at, of: progress(f"{cell.name}: {step}", at, of))
-        write_whole(done, json.dumps({"cell": cell.name, "seconds": time.monotonic() - started}).encode())
-    return Trained(cell=cell, options=wanted, model=load_model(wanted.output), seconds=_seconds(done))
+        told = {"seconds": time.monotonic() - started, "model": sha256_of(wanted.output)}
+        write_whole(done, json.dumps({"cell": cell.name, **told}).encode())
+    seconds, digest = _finished(done)
+    model = load_model(wanted.output)
+    if model.sha256 != digest:
+        raise FileFormatError(f"{wanted.output} is not the model that this cell ended with")
+    return Trained(cell=cell, options=wanted, model=model, seconds=seconds)
 
 
-def _seconds(done: Path) -> float:
+def _finished(done: Path) -> tuple[float, str]:
+    """How long a finished cell took, and the SHA-256 of its model."""
     try:
-        return float(json.loads(done.read_text(encoding="utf-8"))["seconds"])
-    except (ValueError, KeyError, TypeError) as error:
+        told = json.loads(done.read_text(encoding="utf-8"))
+        return float(told["seconds"]), str(told["model"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{done} cannot be read: {error}") from error
 
 

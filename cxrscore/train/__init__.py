@@ -117,6 +117,7 @@ def _train(
     kept: dict[str, Any] = {"folder": folder, "inputs": inputs, "earlier": earlier, "processes": processes}
     fitted = fit(model, data, bound, options, progress, say, **kept)
     test_auc, leaks = processes.by_first(lambda: (_written(backend, options, spec, data, base, fitted), data.leaks))
+    _tell_damage(data, fitted, say)
     return TrainResult(
         output=options.output,
         run_folder=folder,
@@ -168,6 +169,16 @@ def _tell(data: Data, say: Say) -> None:
         say(f"LEAKED: {len(data.leaks)} leaks between the parts of the split were allowed:")
         for leak in data.leaks[:_SHOWN]:
             say(f"  {leak}")
+
+
+def _tell_damage(data: Data, fitted: Fitted, say: Say) -> None:
+    """Says what was not taken from the cache because it was damaged there: a disk may be failing."""
+    films, outputs = data.store.damaged, fitted.outputs.damaged
+    if films or outputs:
+        say(
+            f"{films} films and {outputs} outputs of frozen layers were damaged in the cache, and made anew: "
+            "check the disk if this happens again"
+        )
 
 
 _SHOWN = 10

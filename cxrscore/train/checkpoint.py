@@ -3,7 +3,8 @@
     model.run/best-000007.safetensors     what learned, as it was after the best epoch
     model.run/checkpoint.safetensors      what learned, the optimiser, and the history, after the last epoch
 
-Both are whole or absent, and the first is written before the second names it. Order and augmentation are drawn from
+Both are whole or absent, and the first is written before the second names it. The second holds the SHA-256 of what is
+in either, by which damage is noticed. Order and augmentation are drawn from
 the seed and the number of the epoch, so there is no random state to keep.
 """
 
@@ -21,12 +22,16 @@ import safetensors.numpy
 from cxrscore.contract import Array, TrainableModel
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import make_folder, write_whole
+from cxrscore.models.bundle import checksum
 
 Row = dict[str, float]
 """An epoch: its number, rate, losses, macro AUC, accuracies and seconds; NaN where undefined."""
 
 _KEY = "cxrscore-checkpoint"
+_CHECKSUM = "cxrscore-sha256"
 _STATE = "state:"
+_OF_OTHER_CONTENT = (TypeError, AttributeError, OverflowError, RecursionError)
+"""What a document that was not written here may raise."""
 
 
 @dataclass(kw_only=True)
@@ -69,11 +74,13 @@ def save_checkpoint(folder: Path, learner: TrainableModel, standing: Standing, i
         "inputs": inputs,
         "history": [_no_nan(row) for row in standing.history],
         "best_epoch": standing.best_epoch,
+        "best_sha256": checksum("", standing.best),
         "valid_auc": [None if value != value else value for value in standing.valid_auc],
         "last_auc": [None if value != value else value for value in standing.last_auc],
     }
-    metadata = {_KEY: json.dumps(told, allow_nan=False)}
-    write_whole(_file(folder), safetensors.numpy.save({**learner.tensors(), **state}, metadata=metadata))
+    text, tensors = json.dumps(told, allow_nan=False), {**learner.tensors(), **state}
+    metadata = {_KEY: text, _CHECKSUM: checksum(text, tensors)}
+    write_whole(_file(folder), safetensors.numpy.save(tensors, metadata=metadata))
     for other in folder.glob("best-*.safetensors"):
         if other != best:
             other.unlink(missing_ok=True)
@@ -88,17 +95,18 @@ def load_checkpoint(folder: Path, inputs: Mapping[str, Any]) -> Checkpoint | Non
     if not path.is_file():
         return None
     try:
-        told = _told(path)
+        told, found = _told(path)
         _check_same(path, told["inputs"], inputs)
-        found = safetensors.numpy.load_file(path)
+        best = safetensors.numpy.load_file(_best_file(folder, told["best_epoch"]))
+        _check_whole(_best_file(folder, told["best_epoch"]), told["best_sha256"], checksum("", best))
         standing = Standing(
             history=[{name: _number(value) for name, value in row.items()} for row in told["history"]],
             best_epoch=int(told["best_epoch"]),
-            best=safetensors.numpy.load_file(_best_file(folder, told["best_epoch"])),
+            best=best,
             valid_auc=[_number(value) for value in told["valid_auc"]],
             last_auc=[_number(value) for value in told["last_auc"]],
         )
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, LookupError, *_OF_OTHER_CONTENT) as error:
         raise FileFormatError(f"{path} cannot be read: {error}. Train without --resume to start anew.") from error
     return Checkpoint(
         standing=standing,
@@ -113,17 +121,31 @@ def remove_checkpoint(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _told(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What a checkpoint tells, and its tensors."""
     with safetensors.safe_open(path, framework="numpy") as file:
-        told: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
-    return told
+        metadata = file.metadata() or {}
+    found = safetensors.numpy.load_file(path)
+    _check_whole(path, metadata[_CHECKSUM], checksum(metadata[_KEY], found))
+    told: dict[str, Any] = json.loads(metadata[_KEY])
+    return told, found
+
+
+def _check_whole(path: Path, wanted: str, found: str) -> None:
+    if found != wanted:
+        raise ValueError(f"{path.name} was changed after it was written, as its checksum shows")
 
 
 def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     differ = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
     if differ:
-        words = "; ".join(f"{name}: {old.get(name)} -> {new.get(name)}" for name in differ[:5])
+        words = "; ".join(f"{name}: {_brief(old.get(name))} -> {_brief(new.get(name))}" for name in differ[:5])
         raise InputError(f"{path} is of another run ({words}). Train without --resume to start anew.")
+
+
+def _brief(value: Any) -> Any:
+    """A value as it is shown; of a digest its first digits."""
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else value
 
 
 def _no_nan(row: Row) -> dict[str, float | None]:

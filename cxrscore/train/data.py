@@ -11,6 +11,7 @@ from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
+from cxrscore.files import sha256_bytes
 from cxrscore.files.cache import cache_folder
 from cxrscore.films import FilmStore, Preprocessing, Status, require_films
 from cxrscore.models.imagenet import Origin, origin_of
@@ -51,6 +52,12 @@ class Data:
     def sizes(self) -> dict[str, int]:
         """How many films each part of the split has."""
         return {name: len(rows) for name, rows in self.split.parts()}
+
+    @property
+    def labels_digest(self) -> str:
+        """SHA-256 of the findings and of the labels as they were read: a layout may take some from a second file."""
+        values = np.nan_to_num(self.labels, nan=-1)
+        return sha256_bytes("\0".join(self.findings).encode() + b"\0" + values.astype("<f4").tobytes())
 
     def hashes(self, rows: tuple[int, ...]) -> list[str]:
         return [self.store.films[row].sha256[:16] for row in rows]

@@ -7,6 +7,7 @@ and each is removed when it has been read. They lie in a folder of the extractio
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -54,14 +55,14 @@ Rows = NDArray[np.intp]
 class Extraction:
     """What the frozen layers of a model are to be run on.
 
-    store  the file of the films
+    store  FilmStore.reference() of the films
     view   of the films, by its number; None: the films as they are
     by     framework and kind of device of the process that trains, which must be those of the workers
     """
 
     model: Model
     options: TrainOptions
-    store: Path
+    store: dict[str, Any]
     view: int | None
     by: tuple[str, str]
 
@@ -93,11 +94,12 @@ class Extraction:
 
         options = self.options
         tensors = {name: np.asarray(tensor, order="C") for name, tensor in self.model.tensors().items()}
-        write_whole(base_file(own), safetensors.numpy.save(tensors))
+        base = safetensors.numpy.save(tensors)
+        write_whole(base_file(own), base)
         work = Work(
             items=tuple(range(len(blocks))),
             opener="cxrscore.train.worker:open_blocks",
-            arguments=self._arguments(own, blocks),
+            arguments={**self._arguments(own, blocks), "base": sha256_bytes(base)},
             device=options.device,
             is_done=lambda item: block_file(own, item).is_file(),
         )
@@ -112,7 +114,7 @@ class Extraction:
             "folder": str(own.absolute()),
             "spec": self.model.spec.as_dict(),
             "options": {name: value for name, value in asdict(options).items() if name not in _OF_THE_DRIVER},
-            "store": str(self.store.absolute()),
+            "store": self.store,
             "view": self.view,
             "blocks": [rows.tolist() for rows in blocks],
             "by": list(self.by),
@@ -125,8 +127,14 @@ def base_file(folder: Path) -> Path:
 
 
 def block_file(folder: Path, item: int) -> Path:
-    """The outputs of a block: float32 rows, one after the other, as they lie in memory."""
+    """The file of a block, see block_bytes."""
     return folder / f"block-{item:06}.rows"
+
+
+def block_bytes(rows: Floats) -> bytes:
+    """The outputs of a block as they stand in its file: float32 rows, one after the other, then their SHA-256."""
+    data = np.ascontiguousarray(rows, np.float32).tobytes()
+    return data + bytes.fromhex(sha256_bytes(data))
 
 
 def _blocks(batches: Sequence[Rows], row: int, processes: int) -> list[Rows]:
@@ -157,7 +165,9 @@ def _read(path: Path, digest: str, shape: tuple[int, ...]) -> Floats:
         data = path.read_bytes()
     except OSError as error:
         raise WorkerError(f"cannot read {path}, which a worker has written: {error.strerror or error}") from error
-    if len(data) != 4 * np.prod(shape) or digest not in ("", sha256_bytes(data)):
-        raise WorkerError(f"{path} is not what a worker has written: {len(data)} bytes, wanted {4 * np.prod(shape)}")
+    size = 4 * math.prod(shape)
+    rows = data[:size]
+    if data[size:].hex() != sha256_bytes(rows) or digest not in ("", sha256_bytes(data)):
+        raise WorkerError(f"{path} is not what a worker has written: {len(data)} bytes, wanted {size + 32}")
     path.unlink(missing_ok=True)
-    return np.frombuffer(data, np.float32).reshape(shape)
+    return np.frombuffer(rows, np.float32).reshape(shape)

@@ -2,35 +2,34 @@
 afterwards.
 
 A file holds the outputs of one network and one way of making views; its films are told apart by the SHA-256 of their
-bytes, so films can be added, and splits and labels changed, at the cost of the new films alone. The outputs are read
-through a memory map: a set may be larger than the memory.
+bytes, so films can be added, and splits and labels changed, at the cost of the new films alone. Each output has a
+digest, which is checked whenever it is read: the frozen layers run again on the film of a damaged one.
 
-Layout: float32 rows of one shape one after the other, then the index as JSON, its length as 8 bytes, a mark. A file is
-written under another name and gets its own when it is whole.
+See files.entries for the layout; an entry is the float32 output of a film. A file is written under another name and
+gets its own when it is whole. A set that is too large for the memory is read from the disk film by film.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from io import FileIO
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
-from cxrscore.errors import WriteError
+from cxrscore.errors import FileFormatError, WriteError
 from cxrscore.files import make_folder, sha256_bytes, whole_file
 from cxrscore.files.atomic import write_all
+from cxrscore.files.entries import EntryFile, entry_digest, index_bytes
 
 KEPT = 64 << 30
 """Bytes of all files together, and never more than half of what the disk then has free; those used longest ago go
@@ -40,23 +39,79 @@ IN_MEMORY = 1 << 30
 BLOCKS = "blocks-"
 """How the names of folders begin in which other processes put outputs first."""
 
-_MARK = b"cxrkept1"
+_MARK = b"cxrkept2"
 _STALE = 24 * 3600
 """Seconds after which an unfinished file, or a folder of blocks (train.extract), is one that a killed run left."""
 
 Compute = Callable[[Sequence[int]], Iterator[Floats]]
+Read = Callable[[str], Floats | None]
 
 
-@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """The outputs in a file, by the SHA-256 of their films."""
+
+    def __init__(self, file: EntryFile) -> None:
+        """FileFormatError, ValueError, TypeError or KeyError where the index is not that of such a file."""
+        self.shape = tuple(int(side) for side in file.index["shape"])
+        self.digests: dict[str, str] = dict(zip(file.index["films"], file.index["digests"], strict=True))
+        self.bytes = 4 * math.prod(self.shape)
+        self._place = {film: number * self.bytes for number, film in enumerate(self.digests)}
+        self._file = file
+        if self.bytes * len(self.digests) != file.size:
+            raise FileFormatError("the index is that of another number of films")
+
+    def raw(self, film: str) -> bytes:
+        """The bytes of an output as they are, unchecked."""
+        return self._file.read(self._place[film], self.bytes)
+
+    def read(self, film: str) -> Floats | None:
+        """The output of a film; None where it is damaged, or there is none."""
+        if film not in self.digests:
+            return None
+        data = self.raw(film)
+        if entry_digest(data) != self.digests[film]:
+            return None
+        return np.frombuffer(data, np.float32).reshape(self.shape)
+
+
 class Kept:
-    """Outputs [N,...] of N films: ``places`` says where in ``rows`` each of them stands."""
+    """Outputs of N films.
 
-    rows: NDArray[np.float32]
-    places: NDArray[np.intp]
+    read     by the SHA-256 of a film: its output, or None where it is damaged
+    bytes    of an output
+    damaged  how many outputs were found damaged, and computed again
+    rows     float32 [M,...] of the M different films, in the order in which they first come; None: read when taken
+    """
+
+    def __init__(self, films: Sequence[str], compute: Compute, read: Read, one: int, damaged: int = 0) -> None:
+        self.bytes, self.damaged = one, damaged
+        self.rows: NDArray[np.float32] | None = None
+        self._films, self._compute, self._read = films, compute, read
+        row = {film: number for number, film in enumerate(_first_places(films))}
+        self._places = np.array([row[film] for film in films], np.intp)
 
     def take(self, films: NDArray[np.intp]) -> Floats:
         """The outputs of these films, by their number among the N, float32 [n,...], in memory."""
-        return np.array(self.rows[self.places[films]], np.float32)
+        if self.rows is not None:
+            return self.rows[self._places[films]]
+        return np.stack([self._output(int(film)) for film in films])
+
+    def load(self) -> Kept:
+        """Itself, with all outputs in memory."""
+        places = list(_first_places(self._films).values())
+        first = self._output(places[0])
+        rows = np.empty((len(places), *first.shape), np.float32)
+        for row, place in enumerate(places):
+            rows[row] = first if row == 0 else self._output(place)
+        self.rows = rows
+        return self
+
+    def _output(self, place: int) -> Floats:
+        found = self._read(self._films[place])
+        if found is None:
+            self.damaged += 1
+            (found,) = next(self._compute([place]))
+        return found
 
 
 def kept_outputs(
@@ -67,115 +122,91 @@ def kept_outputs(
 
     key      JSON-ready, all that decides an output besides the film
     compute  the outputs of the films at these places, float32 [n,...] batch by batch; it is asked only for those not
-             yet known
+             yet known, and for those that are damaged
     sets     how many sets of these films the caller wants at a time, all of which must find room
 
     Outputs of other films stay in the file as long as there is room for them beside all these sets.
     """
-    path = folder / f"outputs-{sha256_bytes(json.dumps(key, sort_keys=True).encode())[:32]}.rows"
-    known = _read(path)
-    missing = _missing(known, films)
-    if not missing:
-        return _chosen(known, films)
-    batches = compute(missing)
+    name = sha256_bytes(json.dumps(key, sort_keys=True).encode())[:32]
+    path = folder / f"outputs-{name}.rows"
+    stored, wanted = _opened(path, name), _first_places(films)
+    missing = [film for film in wanted if stored is None or stored.read(film) is None]
+    damaged = 0 if stored is None else sum(film in stored.digests for film in missing)
+    if stored is not None and not missing:
+        return _fitting(Kept(films, compute, stored.read, stored.bytes), len(wanted) * sets)
+    batches = compute([wanted[film] for film in missing])
     first = next(batches)
-    one, wanted = first[0].nbytes, len(set(films))
-    others = (sets - 1) * wanted
-    whole = len(known.place) + len(missing)
-    if (whole + others) * one > _room(folder):  # what other runs wanted of this file must not cost this one its room
-        known, whole = _only(known, films), wanted
-    batches = chain([first], batches)
-    if (whole + others) * one <= _room(folder):
+    one, batches = first[0].nbytes, chain([first], batches)
+    others = (sets - 1) * len(wanted) * one
+    room = _room(folder) - others - len(missing) * one
+    known = _known(stored, first[0].shape, set(missing))
+    if len(known) * one > room:  # what other runs wanted of this file must not cost this one its room
+        known = [film for film in known if film in wanted]
+    if len(known) * one <= room:
         with suppress(OSError, WriteError):
-            _prune(folder, path, whole * one)
-            return _chosen(_extended(path, known, _at(films, missing), batches), films)
+            _prune(folder, path, (len(known) + len(missing)) * one)
+            extended = _extended(path, name, stored, known, missing, batches)
+            return _fitting(Kept(films, compute, extended.read, one, damaged), len(wanted) * sets)
         return kept_outputs(Path(os.devnull), key, films, compute, sets=sets)
-    if wanted * sets * one > IN_MEMORY:
+    if len(wanted) * sets * one > IN_MEMORY:
         return None
-    return _chosen(_joined(_only(known, films), _at(films, missing), batches), films)
+    new = dict(zip(missing, chain.from_iterable(batches), strict=True))
+
+    def read(film: str) -> Floats | None:
+        return new[film] if film in new or stored is None else stored.read(film)
+
+    return Kept(films, compute, read, one, damaged).load()
 
 
-def _only(known: _Known, films: Sequence[str]) -> _Known:
-    """What is known of these films."""
-    return _Known(rows=known.rows, place={film: known.place[film] for film in films if film in known.place})
+def _first_places(films: Sequence[str]) -> dict[str, int]:
+    """By film, in the order in which they first come, the place where that is."""
+    places: dict[str, int] = {}
+    for place, film in enumerate(films):
+        places.setdefault(film, place)
+    return places
 
 
-def _at(films: Sequence[str], places: Sequence[int]) -> list[str]:
-    return [films[place] for place in places]
+def _known(stored: _Stored | None, shape: tuple[int, ...], missing: set[str]) -> list[str]:
+    """The films whose outputs are taken over."""
+    if stored is None or stored.shape != shape:
+        return []
+    return [film for film in stored.digests if film not in missing]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Known:
-    """What is taken of a file: its rows [M,...], and the place in them of each film that is wanted of it."""
-
-    rows: NDArray[np.float32]
-    place: dict[str, int]
+def _fitting(kept: Kept, most: int) -> Kept:
+    """In memory where there is room for so many outputs: their digests are then checked once, not in each epoch."""
+    return kept.load() if most * kept.bytes <= IN_MEMORY else kept
 
 
-_NOTHING = _Known(rows=np.empty(0, np.float32), place={})
+def _extended(
+    path: Path, name: str, stored: _Stored | None, known: Sequence[str], films: Sequence[str], batches: Iterator[Floats]
+) -> _Stored:
+    """Writes what is known, and the outputs of new films, into a new file of this name; returns it open.
 
-
-def _missing(known: _Known, films: Sequence[str]) -> list[int]:
-    """Places of the films that are not known, of equal ones the first."""
-    first = {film: place for place, film in reversed(list(enumerate(films)))}
-    return sorted(place for film, place in first.items() if film not in known.place)
-
-
-def _chosen(known: _Known, films: Sequence[str]) -> Kept:
-    return Kept(rows=known.rows, places=np.array([known.place[film] for film in films], np.intp))
-
-
-def _joined(known: _Known, films: Sequence[str], batches: Iterator[Floats]) -> _Known:
-    """What is known, and new films, in memory."""
-    return _Known(rows=np.concatenate([*_blocks(known), *batches]), place=_numbered([*known.place, *films]))
-
-
-def _extended(path: Path, known: _Known, films: Sequence[str], batches: Iterator[Floats]) -> _Known:
-    """Writes what is known, and new films, into a new file of this name; returns it mapped."""
-    names = [*known.place, *films]
+    What is known is copied with the digest that it has, so that damage since it was last read is still seen.
+    """
+    digests = {film: stored.digests[film] for film in known} if stored is not None else {}
+    shape: list[int] = []
     with whole_file(path) as part, part.open("w+b", buffering=0) as file:
-        shape: list[int] = []
-        for rows in chain(_blocks(known), batches):
-            shape = list(rows.shape[1:])
-            write_all(file.fileno(), np.ascontiguousarray(rows, np.float32).reshape(-1).view(np.uint8).data)
-        index = json.dumps({"shape": shape, "films": names}).encode()
-        write_all(file.fileno(), index + struct.pack("<Q", len(index)) + _MARK)
-        return _mapped(file, shape, names)
+        for film in digests:
+            assert stored is not None
+            write_all(file.fileno(), stored.raw(film).ljust(stored.bytes, b"\0"))
+        for film, row in zip(films, chain.from_iterable(batches), strict=True):
+            shape, data = list(row.shape), np.ascontiguousarray(row, np.float32).tobytes()
+            digests[film] = entry_digest(data)
+            write_all(file.fileno(), data)
+        index = {"key": name, "shape": shape, "films": list(digests), "digests": list(digests.values())}
+        write_all(file.fileno(), index_bytes(index, _MARK))
+        return _Stored(EntryFile(file, _MARK))
 
 
-def _numbered(films: Sequence[str]) -> dict[str, int]:
-    return {film: place for place, film in enumerate(films)}
-
-
-def _blocks(known: _Known) -> Iterator[Floats]:
-    """The rows of the films, in their order, some at a time: a file may be larger than the memory."""
-    places = np.array(list(known.place.values()), np.intp)
-    step = max(1, (1 << 24) * len(known.rows) // max(known.rows.nbytes, 1))
-    return (np.array(known.rows[places[start : start + step]]) for start in range(0, len(places), step))
-
-
-def _read(path: Path) -> _Known:
-    """What a file holds; nothing where there is none, or it is not whole."""
+def _opened(path: Path, name: str) -> _Stored | None:
+    """The file at a path; None where there is none, or it is not whole, or of something else."""
     try:
-        with path.open("rb") as file:
-            size = file.seek(-16, os.SEEK_END)
-            length, mark = struct.unpack("<Q8s", file.read(16))
-            if mark != _MARK:
-                return _NOTHING
-            file.seek(size - length)
-            index = json.loads(file.read(length))
-            if np.prod([len(index["films"]), *index["shape"]]) * 4 != size - length:
-                return _NOTHING
-            os.utime(path)  # used now, so pruned last
-            return _mapped(file, index["shape"], index["films"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return _NOTHING
-
-
-def _mapped(file: IO[bytes] | FileIO, shape: Sequence[int], films: Sequence[str]) -> _Known:
-    """The open file is mapped, so another run may take its name away meanwhile."""
-    rows = np.memmap(file, np.float32, mode="r", shape=(len(films), *shape))
-    return _Known(rows=rows, place=_numbered(films))
+        file = EntryFile.open(path, _MARK)
+        return _Stored(file) if file.index["key"] == name else None
+    except (OSError, FileFormatError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:

@@ -19,7 +19,7 @@ from cxrscore.contract import Divided, Embedding, Floats, Model, Trainable, Trai
 from cxrscore.errors import InputError, WriteError
 from cxrscore.files import sha256_bytes
 from cxrscore.files.cache import cache_folder
-from cxrscore.films import Augmentation, FilmStore, augment
+from cxrscore.films import Augmentation, FilmStore, augment, decoder_versions
 from cxrscore.progress import Progress
 from cxrscore.train.data import Data
 from cxrscore.train.extract import Extraction
@@ -78,6 +78,11 @@ class Outputs:
         """Whether there are layers before the learner."""
         return self._frozen is not None
 
+    @property
+    def damaged(self) -> int:
+        """How many outputs were found damaged in the cache, and computed again."""
+        return sum(kept.damaged for kept in self._sources.values() if kept is not None)
+
     def kept(self, view: int | None) -> bool:
         """Whether the frozen layers have been run once and for all on a view, so that a pass over it costs little."""
         return self.frozen and self._source(view) is not None
@@ -97,7 +102,7 @@ class Outputs:
         takes."""
         size = FORWARD
         if self._options.trainable == "head" and (kept := self._frozen and self._source(view)):
-            size = max(FORWARD, min(len(rows), _BLOCK // kept.rows[0].nbytes))
+            size = max(FORWARD, min(len(rows), _BLOCK // kept.bytes))
         inputs = self.of(parts_of(rows, size), view)
         return np.concatenate(list(forward(self.learner.predict, map(change, inputs) if change else inputs, size)))
 
@@ -172,7 +177,7 @@ class Outputs:
             return
         rest = parts[1:]
         extraction = Extraction(
-            model=self._model, options=self._options, store=self._data.store.path, view=view, by=self.by
+            model=self._model, options=self._options, store=self._data.store.reference(), view=view, by=self.by
         )
         try:
             yield from extraction.outputs(outputs_folder(), rest, outputs, lambda own: told(done + own, films))
@@ -186,7 +191,7 @@ class Outputs:
             "frozen": self._digest,
             "network": [spec.architecture, spec.size, spec.normalize, spec.head, self._options.trainable],
             "by": [*self.by, self._options.precision, FORWARD],
-            "preprocessing": self._data.preprocessing.as_dict(),
+            "preprocessing": [self._data.preprocessing.as_dict(), decoder_versions()],
             "view": None if view is None else [self._options.seed, view, self._augmentation.as_dict()],
         }
 

@@ -21,6 +21,8 @@ _NORMALIZE = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
 
 _FREE = ("patience", "select", "threshold_rule", "calibration", "workers")
 """Options that may change when a run goes on."""
+_FILES = ("weights", "split")
+"""Options that name files, whose bytes must be the same."""
 
 
 def first_spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWeights | None) -> ModelSpec:
@@ -34,14 +36,16 @@ def first_spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWeigh
 
 def run_inputs(options: TrainOptions, data: Data, base: BaseWeights | None) -> dict[str, Any]:
     """What two runs must have in common for one to go on with the other: all but how long to train and what is chosen
-    at the end. A schedule that ends with the epochs is another one when these change."""
-    free = _FREE if options.schedule == "cosine" else (*_FREE, "epochs")
+    at the end. A schedule that ends with the epochs is another one when these change. Files count by their bytes, never
+    by their names."""
+    free = (*_FREE, *_FILES) if options.schedule == "cosine" else (*_FREE, *_FILES, "epochs")
     recipe = {name: value for name, value in recipe_of(options).items() if name not in free}
     films = "\0".join(film.sha256 for film in data.store.films)
     return {
         **recipe,
         "base": "" if base is None else base.sha256,
         "labels": data.labels_file["sha256"],
+        "values of the labels": data.labels_digest,
         "split": sha256_bytes(lab.split_csv(data.split, data.paths).encode()),
         "films": sha256_bytes(films.encode()),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrscore.errors import InputError
 from cxrscore.files.atomic import cannot_write, write_all
 from cxrscore.films import FilmStore, Preprocessing, Status, thumbnail
 from cxrscore.labels import THUMBNAIL
@@ -21,10 +22,14 @@ def thumbnails(store: FilmStore, side: int, folder: Path, paths: Sequence[str], 
     without a name, as there may be a hundred thousand.
 
     They are made from the films as they lie in the store, of this side; where these are smaller than a thumbnail,
-    anew from the films themselves. WriteError where the cache has no room.
+    anew from the films themselves. WriteError where the cache has no room, InputError where a film has changed since
+    the store was made.
     """
     if side < THUMBNAIL:
-        store = FilmStore.build(folder, paths, Preprocessing(size=THUMBNAIL), cache, workers=1)
+        given, store = store, FilmStore.build(folder, paths, Preprocessing(size=THUMBNAIL), cache, workers=1)
+        for path, before, now in zip(paths, given.films, store.films, strict=True):
+            if before.sha256 != now.sha256:
+                raise InputError(f"the film {folder / path} changed while the run read it. Start the run again.")
     try:
         with tempfile.TemporaryFile(dir=cache, buffering=0) as file:
             for start in range(0, len(store.films), _BLOCK):

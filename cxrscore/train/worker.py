@@ -11,14 +11,14 @@ import numpy as np
 import safetensors.numpy
 
 from cxrscore import plugins
-from cxrscore.contract import ModelSpec
+from cxrscore.contract import Model, ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_bytes, write_whole
 from cxrscore.films import FilmStore, Preprocessing
 from cxrscore.labels import Split
 from cxrscore.progress import silent
 from cxrscore.train.data import Data
-from cxrscore.train.extract import base_file, block_file
+from cxrscore.train.extract import base_file, block_bytes, block_file
 from cxrscore.train.options import TrainOptions
 from cxrscore.train.outputs import Outputs, parts_of
 
@@ -27,13 +27,19 @@ def open_blocks(
     folder: str,
     spec: Mapping[str, Any],
     options: Mapping[str, Any],
-    store: str,
+    store: dict[str, Any],
     view: int | None,
     blocks: Sequence[Sequence[int]],
     by: Sequence[str],
+    base: str,
 ) -> Callable[[int], str]:
-    """What a worker needs for blocks of films; an item is a block, its text the SHA-256 of what was written."""
-    own, outputs = Path(folder), _outputs(Path(folder), ModelSpec.from_dict(spec), TrainOptions(**options), Path(store))
+    """What a worker needs for blocks of films; an item is a block, its text the SHA-256 of what was written.
+
+    base  SHA-256 of the file of the model's tensors
+    """
+    own = Path(folder)
+    model = _model(own, base, ModelSpec.from_dict(spec), TrainOptions(**options))
+    outputs = Outputs(model, _films(FilmStore.open(store), model.spec), TrainOptions(**options), silent)
     if outputs.by != tuple(by):
         raise InputError(
             f"a worker runs the frozen layers with {' on '.join(outputs.by)}, and the process that trains with "
@@ -42,23 +48,23 @@ def open_blocks(
 
     def compute(item: int) -> str:
         rows = np.concatenate(list(outputs.run(parts_of(np.array(blocks[item], np.intp)), view)))
-        data = np.ascontiguousarray(rows, np.float32).tobytes()
+        data = block_bytes(rows)
         write_whole(block_file(own, item), data)
         return sha256_bytes(data)
 
     return compute
 
 
-def _outputs(folder: Path, spec: ModelSpec, options: TrainOptions, store: Path) -> Outputs:
+def _model(folder: Path, digest: str, spec: ModelSpec, options: TrainOptions) -> Model:
+    path = base_file(folder)
     try:
-        tensors = safetensors.numpy.load_file(base_file(folder))
+        data = path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"a worker finds no {base_file(folder)}; wanted a cache folder that all reach (CXRSCORE_CACHE)"
-        ) from error
+        raise InputError(f"a worker finds no {path}; wanted a cache folder that all reach (CXRSCORE_CACHE)") from error
+    if sha256_bytes(data) != digest:
+        raise InputError(f"a worker finds {path} damaged: wanted the file as it was written. Start again.")
     chosen: dict[str, Any] = {"device": options.device, "precision": options.precision, "seed": options.seed}
-    model = plugins.get_backend(options.backend).build(spec, tensors, **chosen)
-    return Outputs(model, _films(FilmStore.open(store), spec), options, silent)
+    return plugins.get_backend(options.backend).build(spec, safetensors.numpy.load(data), **chosen)
 
 
 def _films(store: FilmStore, spec: ModelSpec) -> Data:

@@ -1,12 +1,22 @@
 """Films in zip archives: found by content, read where they lie, and none of them lost in silence."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from corpus_bytes import archive, chest, dicom, png, with_flags
 
-from cxrscore.films import FilmStore, Preprocessing, Status, decode_film, find_films, read_bytes, read_film
+from cxrscore.films import (
+    FilmStore,
+    Preprocessing,
+    Status,
+    decode_film,
+    find_films,
+    preprocess,
+    read_bytes,
+    read_film,
+)
 from cxrscore.films import archive as room
 from cxrscore.films.film import MAX_BYTES
 
@@ -121,5 +131,15 @@ def test_a_store_is_made_anew_for_a_changed_archive(tmp_path: Path) -> None:
     films.mkdir()
     for seed in (0, 1):
         put(films, archive({"a.png": png(chest(seed))}))
-        FilmStore.build(films, ["export.zip/a.png"], size, cache, workers=1)
-    assert len(list(cache.iterdir())) == 2
+        store = FilmStore.build(films, ["export.zip/a.png"], size, cache, workers=1)
+        np.testing.assert_array_equal(store.raw(0), preprocess(chest(seed), size))
+
+
+def test_another_archive_of_the_same_name_size_and_mtime_is_opened_anew(tmp_path: Path) -> None:
+    path = put(tmp_path, archive({"a.png": FILM}, packed=False))
+    before = path.stat()
+    assert read_bytes(path / "a.png") == FILM
+    put(tmp_path, archive({"a.png": FILM[::-1]}, packed=False), "other.zip").replace(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert read_bytes(path / "a.png") == FILM[::-1]

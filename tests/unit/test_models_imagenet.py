@@ -85,6 +85,31 @@ def test_another_file_than_the_published_one_is_not_kept(cache, server, monkeypa
     assert list(cache.iterdir()) == []
 
 
+def test_a_damaged_file_in_the_cache_is_downloaded_anew(cache, server, monkeypatch):
+    url, md5 = server
+    point_to(monkeypatch, f"{url}/w.h5", md5)
+    path = imagenet_file("densenet121")
+    data = bytearray(path.read_bytes())
+    at = data.find(np.arange(4, dtype=np.float32).tobytes())
+    data[at + 4] ^= 1
+    path.write_bytes(data)
+    assert base_weights("imagenet", "densenet121").tensors["conv1_bn/gamma"].tolist() == [0, 1, 2, 3]
+    path.write_bytes(data)
+    monkeypatch.setenv("CXRSCORE_OFFLINE", "1")
+    with pytest.raises(InputError, match=r"notop\.h5 is damaged, and CXRSCORE_OFFLINE forbids downloading"):
+        base_weights("imagenet", "densenet121")
+
+
+def test_a_damaged_file_of_keras_is_passed_over_and_left_alone(cache, server, tmp_path, monkeypatch):
+    url, md5 = server
+    point_to(monkeypatch, f"{url}/w.h5", md5)
+    theirs = tmp_path / "keras" / "models" / imagenet.SOURCES["densenet121"].file
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"damaged")
+    assert imagenet_file("densenet121").parent == cache
+    assert theirs.read_bytes() == b"damaged"
+
+
 def test_a_cache_that_cannot_be_made_is_an_error_of_writing(tmp_path, server, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "file" / "cache"))

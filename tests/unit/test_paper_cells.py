@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_models import made_model
 from training import some_data, some_model
 
 from cxrscore.errors import FileFormatError, InputError, LeakError
@@ -53,6 +54,18 @@ def test_a_damaged_cell_says_which_folder_to_delete(begun, tmp_path, monkeypatch
         train_cell(*begun, "films", tmp_path / "cells", silent)
     assert f"in {place} is damaged. Delete that folder" in str(caught.value)
     assert "--resume" not in str(caught.value)
+
+
+def test_another_model_in_the_place_of_a_finished_one_is_refused(begun, tmp_path, monkeypatch):
+    def train_model(wanted, progress):
+        made_model(wanted.output, 0)
+
+    monkeypatch.setattr(cells, "train_model", train_model)
+    trained = train_cell(*begun, "films", tmp_path / "cells", silent)
+    assert train_cell(*begun, "films", tmp_path / "cells", silent).model.sha256 == trained.model.sha256
+    made_model(trained.options.output, 1)
+    with pytest.raises(FileFormatError, match=r"is damaged\. Delete that folder"):
+        train_cell(*begun, "films", tmp_path / "cells", silent)
 
 
 def test_an_error_of_something_else_stays_as_it_is(tmp_path):

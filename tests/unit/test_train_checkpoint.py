@@ -82,3 +82,42 @@ def test_a_damaged_one_says_so(tmp_path, name, change):
         return
     with pytest.raises(FileFormatError, match="without --resume"):
         load_checkpoint(tmp_path, INPUTS)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "best-000001.safetensors"])
+@pytest.mark.parametrize("place", [-1, -8])
+def test_changed_numbers_are_noticed(tmp_path, name, place):
+    run(tmp_path, epochs=1, best=1)
+    data = bytearray((tmp_path / name).read_bytes())
+    data[place] ^= 1
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(FileFormatError, match=rf"{name} was changed after it was written.*without --resume"):
+        load_checkpoint(tmp_path, INPUTS)
+
+
+def test_a_changed_history_is_noticed(tmp_path):
+    run(tmp_path, epochs=2, best=1)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes().replace(b'\\"best_epoch\\": 1', b'\\"best_epoch\\": 2'))
+    with pytest.raises(FileFormatError, match="without --resume"):
+        load_checkpoint(tmp_path, INPUTS)
+
+
+def test_the_best_epoch_of_another_run_is_not_taken(tmp_path):
+    run(tmp_path / "one", epochs=2, best=1)
+    run(tmp_path / "two", epochs=2, best=2)
+    other = (tmp_path / "two" / "best-000002.safetensors").read_bytes()
+    (tmp_path / "one" / "best-000001.safetensors").write_bytes(other)
+    with pytest.raises(FileFormatError, match=r"best-000001\.safetensors was changed"):
+        load_checkpoint(tmp_path / "one", INPUTS)
+
+
+def test_digests_are_shown_in_short(tmp_path):
+    save_checkpoint(
+        tmp_path,
+        Learner(),
+        Standing(history=[row(1)], best_epoch=1, best={}, valid_auc=[], last_auc=[]),
+        {"films": "a" * 64},
+    )
+    with pytest.raises(InputError, match=r"another run \(films: aaaaaaaaaaaa\.\.\. -> bbbbbbbbbbbb\.\.\.\)\. Train"):
+        load_checkpoint(tmp_path, {"films": "b" * 64})

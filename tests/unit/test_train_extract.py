@@ -146,7 +146,7 @@ def test_a_worker_that_computes_with_something_else_is_refused(run):
 
 def test_a_worker_that_does_not_reach_the_cache_says_so(run):
     def gone(work):
-        Path(work.arguments["store"]).unlink()
+        Path(work.arguments["store"]["path"]).unlink()
 
     fails(run, Here(gone), InputError, r"there is no whole store of films at .*\.store, wanted in a cache folder")
 
@@ -156,13 +156,29 @@ def test_a_worker_that_does_not_reach_the_cache_says_so(run):
     fails(run, Here(moved), InputError, r"a worker finds no .*base\.safetensors; wanted a cache folder that all reach")
 
 
+def test_a_worker_that_reads_other_tensors_says_so(run):
+    def changed(work):
+        path = extract.base_file(Path(work.arguments["folder"]))
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+    fails(run, Here(changed), InputError, r"a worker finds .*base\.safetensors damaged")
+
+
+class Silent(Here):
+    """Its workers die before they can tell that a block is written."""
+
+    def run(self, work, done, **how):
+        super().run(work, lambda item, text: done(item, ""), **how)
+
+
+@pytest.mark.parametrize("kind", [Here, Silent])
 @pytest.mark.parametrize("damage", [lambda data: data[:-4], lambda data: bytes([data[0] ^ 1]) + data[1:]])
-def test_a_block_that_is_not_what_was_written_is_refused(run, damage):
+def test_a_block_that_is_not_what_was_written_is_refused(run, damage, kind):
     def damaged(folder):
         path = extract.block_file(folder, 1)
         path.write_bytes(damage(path.read_bytes()))
 
-    fails(run, Here(after=damaged), WorkerError, r"block-000001\.rows is not what a worker has written: ")
+    fails(run, kind(after=damaged), WorkerError, r"block-000001\.rows is not what a worker has written: ")
 
 
 def test_a_block_that_is_gone_is_told(run):

@@ -29,6 +29,12 @@ def compute(asked):
     return of
 
 
+def stored_films(folder):
+    """The films of the one file."""
+    (path,) = folder.glob("*.rows")
+    return kept.EntryFile.open(path, kept._MARK).index["films"]
+
+
 def values(found, count):
     return found.take(np.arange(count))[:, :, 0].tolist()
 
@@ -39,8 +45,7 @@ def test_only_new_films_are_worked_out(tmp_path, asked, compute):
     assert asked == [[0, 1], [1]]
     assert values(first, 2) == [[0, 0], [1, 10]]
     assert values(again, 4) == [[1, 10], [1, 10], [0, 0], [1, 10]]
-    assert isinstance(again.rows, np.memmap)
-    assert type(again.take(np.array([0]))) is np.ndarray
+    assert again.rows.shape == (3, 2, 1)
     assert again.take(np.array([0])).dtype == np.float32
 
 
@@ -61,7 +66,7 @@ def test_another_key_has_a_file_of_its_own(tmp_path, asked, compute):
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "change",
     [
         lambda data: data[:30],
         lambda data: b"",
@@ -70,15 +75,74 @@ def test_another_key_has_a_file_of_its_own(tmp_path, asked, compute):
         lambda data: data.replace(b'"shape"', b'"share"'),
         lambda data: data.replace(b'"films"', b'"filmy"'),
         lambda data: data.replace(b"[2, 1]", b"[2, 9]"),
+        lambda data: data.replace(b'["a"]', b'["b"]'),
+        lambda data: data[:-16] + b"\xff" * 8 + data[-8:],
     ],
 )
-def test_a_damaged_file_is_made_anew(tmp_path, asked, compute, spoil):
+def test_a_file_whose_index_is_damaged_is_made_anew(tmp_path, asked, compute, change):
     kept_outputs(tmp_path, KEY, ["a"], compute)
     (path,) = tmp_path.glob("*.rows")
-    path.write_bytes(spoil(path.read_bytes()))
+    path.write_bytes(change(path.read_bytes()))
     for _ in range(2):
         assert values(kept_outputs(tmp_path, KEY, ["a"], compute), 1) == [[0, 0]]
     assert asked == [[0], [0]]
+
+
+@pytest.fixture(params=["in memory", "on disk"])
+def where(request, monkeypatch):
+    """Whether outputs are loaded, or read when they are taken."""
+    if request.param == "on disk":
+        monkeypatch.setattr(kept, "IN_MEMORY", 0)
+    return request.param
+
+
+def spoil(folder, place, data=None):
+    """Changes a byte of the one file, or writes these."""
+    (path,) = folder.glob("*.rows")
+    with path.open("r+b") as file:
+        file.seek(place)
+        one = file.read(1)
+        file.seek(place)
+        file.write(bytes([one[0] ^ 1]) if data is None else data)
+
+
+@pytest.mark.parametrize("place", [0, 8, 15, 23])
+def test_a_damaged_output_is_computed_again_and_mended(tmp_path, asked, compute, where, place):
+    kept_outputs(tmp_path, KEY, ["a", "b", "c"], compute)
+    spoil(tmp_path, place)
+    asked.clear()
+    found = kept_outputs(tmp_path, KEY, ["a", "b", "c"], compute)
+    assert values(found, 3) == [[0, 0], [1, 10], [2, 20]]
+    assert (asked, found.damaged) == ([[place // 8]], 1)
+    again = kept_outputs(tmp_path, KEY, ["a", "b", "c"], compute)
+    assert (asked, again.damaged) == ([[place // 8]], 0)
+
+
+def test_an_output_that_is_damaged_while_it_is_in_use_is_computed_again(tmp_path, asked, compute, monkeypatch):
+    monkeypatch.setattr(kept, "IN_MEMORY", 0)
+    found = kept_outputs(tmp_path, KEY, ["a", "b", "c"], compute)
+    (path,) = tmp_path.glob("*.rows")
+    with path.open("r+b") as file:
+        file.truncate(9)  # through a memory map this would end the process
+    assert values(found, 3) == [[0, 0], [1, 10], [2, 20]]
+    assert asked == [[0, 1, 2], [1], [2]]
+
+
+def test_damage_to_an_output_that_nobody_wants_is_not_copied_as_whole(tmp_path, asked, compute, where):
+    kept_outputs(tmp_path, KEY, ["a", "b"], compute)
+    spoil(tmp_path, 8)
+    kept_outputs(tmp_path, KEY, ["a", "c"], compute)
+    assert values(kept_outputs(tmp_path, KEY, ["a", "b"], compute), 2) == [[0, 0], [1, 10]]
+    assert asked == [[0, 1], [1], [1]]
+
+
+def test_outputs_of_something_else_under_this_name_are_not_used(tmp_path, asked, compute, where):
+    kept_outputs(tmp_path / "one", KEY, ["a", "b"], compute)
+    other = {**KEY, "frozen": "cd"}
+    kept_outputs(tmp_path / "two", other, ["a", "b"], lambda places: (rows + 5 for rows in compute(places)))
+    (mine,), (foreign,) = (tmp_path / "one").glob("*.rows"), (tmp_path / "two").glob("*.rows")
+    mine.write_bytes(foreign.read_bytes())
+    assert values(kept_outputs(tmp_path / "one", KEY, ["a", "b"], compute), 2) == [[0, 0], [1, 10]]
 
 
 def test_a_run_that_is_stopped_leaves_nothing_under_the_name(tmp_path, compute):
@@ -131,9 +195,9 @@ def test_films_of_other_runs_go_where_they_would_take_the_room(tmp_path, asked, 
     monkeypatch.setattr(kept, "KEPT", 3 * 2 * 8)  # three sets of two films, and no film more
     found = kept_outputs(tmp_path, KEY, ["g", "f", "g"], compute, sets=3)
     assert values(found, 3) == [[0, 0], [5, 50], [0, 0]]
-    assert isinstance(found.rows, np.memmap)
+    assert found.rows is None
     assert asked == [[0, 1, 2, 3, 4, 5], [0]]
-    assert len(found.rows) == 2
+    assert stored_films(tmp_path) == ["f", "g"]
     monkeypatch.setattr(kept, "KEPT", 3 * 2 * 8 - 1)
     assert kept_outputs(tmp_path, KEY, ["f", "h"], compute, sets=3) is None
 

@@ -1,10 +1,11 @@
 """What a run begins with: the bias of the head by hand, and what two runs must share."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from training import some_data
+from training import Store, some_data
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError, WriteError
@@ -40,6 +41,27 @@ def test_what_may_change_when_a_run_goes_on():
     for changed in ({"seed": 1}, {"learning_rate": 1e-3}, {"sampling": "balanced"}, {"views": 2}, {"drop_last": True}):
         assert inputs(**changed) != same
     assert inputs(schedule="cosine", epochs=7) != inputs(schedule="cosine", epochs=8)
+
+
+def test_files_count_by_what_is_in_them(tmp_path):
+    def inputs(data, **options):
+        return run_inputs(TrainOptions(**options), data, None)
+
+    data = some_data()
+    same = inputs(data, split=tmp_path / "a.csv")
+    assert inputs(data, split=tmp_path / "b.csv") == same
+    labels = data.labels.copy()
+    labels[0, 0] = NAN  # as by another table of films beside the same table of labels
+    changed = {
+        "values of the labels": replace(data, labels=labels),
+        "labels": replace(data, labels_file={"sha256": "cd"}),
+        "films": replace(data, store=Store(data.store.pixels)),
+        "split": replace(data, split=replace(data.split, train=data.split.train[1:])),
+    }
+    changed["films"].store.films = tuple(replace(film, sha256="f" * 64) for film in data.store.films)
+    for name, other in changed.items():
+        found = inputs(other)
+        assert {key for key in same if found[key] != same[key]} == {name}
 
 
 def test_a_head_begins_at_zero_unless_it_is_to_be_drawn():

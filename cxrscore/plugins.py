@@ -24,6 +24,7 @@ import pluggy
 from cxrscore.contract import GROUP, Backend, Dataset, Executor, Explainer, Hooks, Loss, Metric, Parallel
 from cxrscore.descriptors import HOOKS, KINDS, check_descriptors
 from cxrscore.errors import BackendUnavailableError, CxrscoreError, InputError
+from cxrscore.plugin_values import Origin, checked_dataset
 
 NEEDY = ("cxrscore_backends", "cxrscore_executors")
 """Hooks whose descriptors name modules that they require."""
@@ -35,6 +36,7 @@ State = Literal["ok", "broken", "left out", "name taken", "unavailable"]
 class Plugin:
     """One entry point and what became of it.
 
+    own     whether cxrscore itself brings it
     state   "ok"; "left out" by CXRSCORE_PLUGINS; "broken", it could not be loaded; "name taken", another plugin has
             its name, or those of all it brings; "unavailable", all it brings lacks a module that it requires
     reason  why it is not ok, or what of it cannot be used; else ""
@@ -43,6 +45,7 @@ class Plugin:
     name: str
     distribution: str
     version: str
+    own: bool = False
     state: State = "ok"
     reason: str = ""
     hooks: tuple[str, ...] = ()
@@ -81,6 +84,7 @@ class Registry:
             name=entry_point.name,
             distribution=dist.name if dist else "unknown",
             version=dist.version if dist else "",
+            own=_is_own(entry_point),
         )
         self.plugins.append(plugin)
         if not _wanted(entry_point):
@@ -152,6 +156,11 @@ class Registry:
     def _owners(self, hook: str, name: str) -> list[Plugin]:
         return [p for p in self.plugins if any(d.name == name for d in p.provides.get(hook, ()))]
 
+    def origin(self, hook: str, name: str) -> Origin:
+        """Where the descriptor of that name comes from."""
+        owner = self._owners(hook, name)[0]
+        return Origin(kind=KINDS[hook], name=name, distribution=owner.distribution, own=owner.own)
+
     def all(self, hook: str) -> dict[str, Any]:
         """Descriptors of a hook by name, those of broken plugins left out. First come, first served; a second
         of the same name is an error only when that name is asked for (see get)."""
@@ -186,6 +195,10 @@ class Registry:
             f"no {kind} is called {name!r}{others}; there is: {known}. "
             "`cxrscore plugins` lists all and why one is missing."
         )
+
+
+def _is_own(entry_point: metadata.EntryPoint) -> bool:
+    return entry_point.dist is not None and entry_point.dist.name == GROUP
 
 
 def _first_party_first(entry_point: metadata.EntryPoint) -> tuple[bool, str, str]:
@@ -331,8 +344,12 @@ def _has_gpu() -> bool:
 
 def datasets() -> list[Dataset]:
     """All label-table readers; cxrscore's plain CSV, which takes almost anything, last."""
-    found: dict[str, Dataset] = registry().all("cxrscore_datasets")
-    return sorted(found.values(), key=lambda d: d.name == "plain")
+    plugins = registry()
+    found = [
+        checked_dataset(dataset, plugins.origin("cxrscore_datasets", name))
+        for name, dataset in plugins.all("cxrscore_datasets").items()
+    ]
+    return sorted(found, key=lambda d: d.name == "plain")
 
 
 def _getter(hook: str, kind: str) -> Callable[[str], Any]:

@@ -9,6 +9,7 @@ from cxrscore.cli.demo import demo
 from cxrscore.cli.export import export
 from cxrscore.cli.imports import import_file
 from cxrscore.cli.merge import merge
+from cxrscore.cli.notes import plugin_notes
 from cxrscore.cli.paper import paper
 from cxrscore.cli.plugins import check, plugins
 from cxrscore.cli.quantize import quantize
@@ -45,8 +46,9 @@ def main() -> None:
       cxrscore report out.h5                  out.h5 -> out.html
 
     Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films could not be read, 4 patient leakage,
-    5 a check failed, 6 backend unavailable, 74 could not write, 130 stopped by Ctrl-C.
+    5 a check failed, 6 backend unavailable or plugin at fault, 74 could not write, 130 stopped by Ctrl-C.
     """
+    click.get_current_context().with_resource(plugin_notes())
 
 
 _COMMANDS = (demo, train, import_file, quantize, score, merge, report, show, export, paper, verify, plugins, check)

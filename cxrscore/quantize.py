@@ -60,12 +60,14 @@ class QuantizeResult:
     """What was written, and the ``quantization`` of its document (schemas/model.schema.json).
 
     failed  films among those drawn that could not be read
+    notes   what the user should know, one text each
     """
 
     output: Path
     backend: str
     failed: int
     quantization: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,14 @@ def quantize_model(options: QuantizeOptions, progress: Progress = silent) -> Qua
     told["compared"] = _compared(file, exact, logits, truth[exact.rows])
     _check_loss(told["compared"])
     save_model(options.output, file.tensors, quantized.document)
-    return QuantizeResult(output=options.output, backend=backend.name, failed=len(paths) - len(read), quantization=told)
+    note = "" if options.backend else plugins.default_note(backend.name, "compute this model in int8 on this device")
+    return QuantizeResult(
+        output=options.output,
+        backend=backend.name,
+        failed=len(paths) - len(read),
+        quantization=told,
+        notes=(note,) if note else (),
+    )
 
 
 def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:

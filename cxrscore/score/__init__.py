@@ -45,7 +45,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
             computed, told = _computed(run, job, decoders, small, progress)
             provenance = provenance_of(job, told, computed=computed, seconds=time.monotonic() - started)
             merge_shards(run, job, provenance, small)
-    return _result(options, files, found, computed, started, job.backend, job.changes)
+    return _result(options, files, found, computed, started, job.backend, job.notes)
 
 
 def _computed(run: Run, job: Job, decoders: Decoders, small: SmallFilms, progress: Progress) -> tuple[int, Told]:

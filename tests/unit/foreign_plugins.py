@@ -5,13 +5,15 @@ from importlib import metadata
 from types import ModuleType, SimpleNamespace
 
 from cxrscore import hookimpl
+from cxrscore.distributions import Found
 from cxrscore.plugins import Registry
 
 
 def entry_point(name, module, owner):
+    """Of a module that brings a plugin, in a distribution of this name."""
     point = metadata.EntryPoint(name, module, "cxrscore")
     vars(point)["dist"] = SimpleNamespace(name=owner, version="1.0")
-    return point
+    return Found(point=point, own=owner == "cxrscore")
 
 
 OWN = {

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +11,14 @@ from cxrscore.contract import Backend, Dataset, Executor, Explainer, Loss, Metri
 from cxrscore.descriptors import KINDS
 from cxrscore.distributions import installed
 from cxrscore.errors import BackendUnavailableError
-from cxrscore.plugin_values import checked_dataset
-from cxrscore.registry import Plugin, Registry, lacks_modules, listing, missing_modules
+from cxrscore.plugin_values import (
+    checked_backend,
+    checked_dataset,
+    checked_executor,
+    checked_explainer,
+    checked_loss,
+)
+from cxrscore.registry import NEEDY, Plugin, Registry, lacks_modules, listing, missing_modules
 
 __all__ = ["Plugin", "Registry", "listing", "missing_modules"]
 
@@ -24,21 +29,56 @@ def registry() -> Registry:
     return Registry(installed())
 
 
+def descriptor(kind: str, name: str) -> Any:
+    """A descriptor as its plugin made it, unchecked: for the conformance kit.
+
+    Parameters
+    ----------
+    kind
+        A word of descriptors.KINDS, such as "backend".
+    name
+        Its name.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If it is a backend or an executor, and unknown, broken, or without a module that it requires.
+    InputError
+        If it is of another kind, and there is none of this name, or two.
+    """
+    hook = next(hook for hook, word in KINDS.items() if word == kind)
+    if hook not in NEEDY:
+        return registry().get(hook, kind, name)
+    found = registry().get(hook, kind, name, BackendUnavailableError)
+    if missing_modules(found):
+        raise BackendUnavailableError(lacks_modules(kind, found))
+    return found
+
+
 def get_backend(name: str) -> Backend:
-    """The backend of that name; BackendUnavailableError if unknown, broken, or without its framework."""
-    return cast(Backend, _get_whole("cxrscore_backends", name))
+    """The backend of that name; BackendUnavailableError if unknown, broken, or without its framework. All that it and
+    its models return is checked."""
+    return checked_backend(descriptor("backend", name), registry().origin("cxrscore_backends", name))
 
 
 def get_executor(name: str) -> Executor:
-    """The executor of that name; BackendUnavailableError if unknown, broken, or without its engine."""
-    return cast(Executor, _get_whole("cxrscore_executors", name))
+    """The executor of that name, checked; BackendUnavailableError if unknown, broken, or without its engine."""
+    return checked_executor(descriptor("executor", name), registry().origin("cxrscore_executors", name))
 
 
-def _get_whole(hook: str, name: str) -> Any:
-    found = registry().get(hook, KINDS[hook], name, BackendUnavailableError)
-    if missing_modules(found):
-        raise BackendUnavailableError(lacks_modules(KINDS[hook], found))
-    return found
+def get_loss(name: str) -> Loss:
+    """The loss of that name, checked; InputError if there is none, or two."""
+    return checked_loss(descriptor("loss", name), registry().origin("cxrscore_losses", name))
+
+
+def get_metric(name: str) -> Metric:
+    """The metric of that name; InputError if there is none, or two."""
+    return cast(Metric, descriptor("metric", name))
+
+
+def get_explainer(name: str) -> Explainer:
+    """The explainer of that name, checked; InputError if there is none, or two."""
+    return checked_explainer(descriptor("explainer", name), registry().origin("cxrscore_explainers", name))
 
 
 def available_backends() -> dict[str, Backend]:
@@ -114,16 +154,3 @@ def datasets() -> list[Dataset]:
         for name, dataset in plugins.all("cxrscore_datasets").items()
     ]
     return sorted(found, key=lambda d: d.name == "plain")
-
-
-def _getter(hook: str, kind: str) -> Callable[[str], Any]:
-    def get(name: str) -> Any:
-        return registry().get(hook, kind, name)
-
-    get.__doc__ = f"The {kind} of that name; InputError if there is none, or two."
-    return get
-
-
-get_loss: Callable[[str], Loss] = _getter("cxrscore_losses", "loss")
-get_metric: Callable[[str], Metric] = _getter("cxrscore_metrics", "metric")
-get_explainer: Callable[[str], Explainer] = _getter("cxrscore_explainers", "explainer")

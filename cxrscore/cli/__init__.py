@@ -45,7 +45,7 @@ def main() -> None:
       cxrscore score ./films -o out.h5        model.safetensors -> out.h5
       cxrscore report out.h5                  out.h5 -> out.html
 
-    Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films could not be read, 4 patient leakage,
+    Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films have no score, 4 patient leakage,
     5 a check failed, 6 backend unavailable or plugin at fault, 74 could not write, 130 stopped by Ctrl-C.
     """
     click.get_current_context().with_resource(plugin_notes())

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from cxrscore.batches import finite_rows
 from cxrscore.contract import Array
 from cxrscore.errors import CxrscoreError, PluginError
 
@@ -201,8 +202,3 @@ def all_finite(values: Array) -> bool:
     """Whether all values are finite. Their sum says so at a third of the cost, but where it overflows."""
     with np.errstate(all="ignore"):
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
-
-
-def finite_rows(values: Array) -> Array:
-    """bool [N]: whether all values of a row of [N,...] are finite."""
-    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))

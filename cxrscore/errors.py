@@ -88,7 +88,7 @@ class PluginError(CxrscoreError):
         """
         shown = ", ".join(names[:_SHOWN]) + (f" and {count - _SHOWN} more" if count > _SHOWN else "")
         films = f"Films: {shown}" if names else f"It was given {count} film{'s' * (count != 1)}"
-        return type(self)(f"{self} {films}. {kept}")
+        return type(self)(f"{self} {films}. {kept}".strip())
 
 
 _SHOWN = 3

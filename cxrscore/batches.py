@@ -95,3 +95,8 @@ class Loss:
     def weighted(self, weights: Floats) -> Loss:
         """The same loss with class weights float32 [2,C] bound to it, as training passes it to fit_epoch."""
         return dataclasses.replace(self, weights=weights)
+
+
+def finite_rows(values: Array) -> NDArray[np.bool_]:
+    """bool [N]: whether all values of a row of [N,...] are finite."""
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrscore.contract import Backend
 from cxrscore.errors import InputError
-from cxrscore.plugins import get_backend, get_executor, get_explainer, get_loss, get_metric, registry
+from cxrscore.plugins import descriptor
 from cxrscore.progress import Progress, silent
 from cxrscore.testing import (
     BackendCases,
@@ -25,18 +24,13 @@ from cxrscore.testing import (
 from cxrscore.testing.cases import Cases
 from cxrscore.testing.subject import build, smallest_spec
 
-
-def _get_dataset(name: str) -> Any:
-    return registry().get("cxrscore_datasets", "dataset", name)
-
-
-_KINDS: dict[str, tuple[Callable[[str], Any], type[Cases]]] = {
-    "backend": (get_backend, BackendCases),
-    "dataset": (_get_dataset, DatasetCases),
-    "loss": (get_loss, LossCases),
-    "metric": (get_metric, MetricCases),
-    "explainer": (get_explainer, ExplainerCases),
-    "executor": (get_executor, ExecutorCases),
+_KITS: dict[str, type[Cases]] = {
+    "backend": BackendCases,
+    "dataset": DatasetCases,
+    "loss": LossCases,
+    "metric": MetricCases,
+    "explainer": ExplainerCases,
+    "executor": ExecutorCases,
 }
 
 
@@ -87,15 +81,14 @@ def check_plugin(name: str, *, table: Path | None = None, progress: Progress = s
     """
     kind, _, rest = name.rpartition(":")
     kind = kind or "backend"
-    if kind not in _KINDS:
-        raise InputError(f"{kind!r} is no kind of plugin; there is: {', '.join(_KINDS)}")
+    if kind not in _KITS:
+        raise InputError(f"{kind!r} is no kind of plugin; there is: {', '.join(_KITS)}")
     if (kind == "dataset") != (table is not None):
         raise InputError("a dataset is checked on a label table of its layout, and nothing else is: give --table FILE")
-    get, cases = _KINDS[kind]
-    descriptor = get(rest)
-    fixtures = {kind: descriptor} if table is None else {kind: descriptor, "table": table}
-    outcomes = run_cases(cases, progress=progress, **fixtures)
-    framework = _framework(descriptor) if kind == "backend" else ""
+    plugin = descriptor(kind, rest)
+    fixtures = {kind: plugin} if table is None else {kind: plugin, "table": table}
+    outcomes = run_cases(_KITS[kind], progress=progress, **fixtures)
+    framework = _framework(plugin) if kind == "backend" else ""
     return CheckReport(kind=kind, name=rest, framework=framework, outcomes=tuple(outcomes))
 
 

@@ -184,8 +184,9 @@ class Backend(Protocol):
     trains: bool
     """Whether its models are Trainable, so that `train` may choose it by itself."""
     speed: Mapping[str, float]
-    """Films a second in scoring, relative to torch on the same machine, by kind of device: "cpu", "cuda". `score`
-    takes the fastest when no backend is named; a kind that is not listed is one that it does not run on."""
+    """Films a second in scoring, relative to torch on the same machine, by kind of device: "cpu", "cuda". Where no
+    backend is named, the fastest of cxrscore's own that can run the model is taken, and one of another distribution
+    only where there is none; a kind that is not listed is one that it does not run on."""
 
     def build(
         self,

@@ -35,7 +35,9 @@ def run_demo(
     claim_folder(folder, "demo")
     say(f"drawing {films} synthetic films in {folder / 'films'}")
     make_phantoms(folder, films=films, patients=None, side=256, seed=seed)
-    name = backend or plugins.first_trainer()
+    name = backend or plugins.first_trainer(architecture="tinycnn")
+    if backend is None and (note := plugins.default_note(name, "train tinycnn")):
+        say(note)
     options = TrainOptions(
         films=folder / "films",
         output=folder / "model.safetensors",

@@ -3,6 +3,9 @@
 Every class carries the exit code with which the command line ends, so the two cannot drift apart.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -64,6 +67,36 @@ class BackendUnavailableError(CxrscoreError):
     """A backend or other plugin is unknown, broken, or lacks a module that it requires."""
 
     exit_code = 6
+
+
+class PluginError(CxrscoreError):
+    """A function of a plugin raised an error, or returned something other than the contract says."""
+
+    exit_code = 6
+
+    def during(self, names: Sequence[str], count: int, kept: str) -> PluginError:
+        """The same error with the films that were being worked on, and what is left of the work.
+
+        Parameters
+        ----------
+        names
+            Of the films; empty where none may be given.
+        count
+            How many films there are.
+        kept
+            What is kept of the work, and how to resume it.
+        """
+        shown = ", ".join(names[:_SHOWN]) + (f" and {count - _SHOWN} more" if count > _SHOWN else "")
+        films = f"Films: {shown}" if names else f"It was given {count} film{'s' * (count != 1)}"
+        return type(self)(f"{self} {films}. {kept}".strip())
+
+
+_SHOWN = 3
+"""Names of films that an error shows."""
+
+
+class PluginWarning(UserWarning):
+    """A plugin is at fault and was passed over; the work went on without it."""
 
 
 class WorkerError(CxrscoreError):

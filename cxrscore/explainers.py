@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cxrscore.batches import finite_rows
 from cxrscore.contract import CamParts, Explainable, Explainer, Floats, Model, Predict
 from cxrscore.errors import InputError
 
@@ -165,16 +167,58 @@ def explain(
 ) -> tuple[Floats, Floats, str]:
     """Logits [N,C], heat maps [N,F,h,w] and the name of the tap they were taken at, "input" where at none.
 
+    The maps of a film whose logits are not finite mean nothing. The explainer is given zeros in place of its values, so
+    that the maps of the other films do not depend on it. Where a changed film that the explainer asks about has logits
+    that are not finite, those of the film become NaN.
+
     InputError if the model cannot give what the explainer needs.
     """
     if explainer.from_scores is not None:
         if tap is not None:
             raise InputError(f"{explainer.name} works on the film itself and takes no tap")
-        return model.predict(films), explainer.from_scores(model.predict, films, findings), "input"
+        logits = model.predict(films)
+        predict = _Predict(model, finite_rows(logits))
+        maps = explainer.from_scores(predict, films, findings)
+        return np.where(predict.finite[:, None], logits, np.float32(np.nan)), maps, "input"
     if not isinstance(model, Explainable) or explainer.from_parts is None:
         raise InputError(f"{model.framework} gives no activations, which {explainer.name} needs; use occlusion")
     parts = model.cam_parts(films, findings, tap=tap)
-    return parts.logits, explainer.from_parts(parts), parts.tap
+    return parts.logits, explainer.from_parts(_finite_parts(parts)), parts.tap
+
+
+class _Predict:
+    """A model's predict that only returns finite logits. ``finite`` bool [N] is False for the films, or all of a
+    batch of another length, for which the model did not."""
+
+    def __init__(self, model: Model, finite: NDArray[np.bool_]) -> None:
+        self._model, self.finite = model, finite.copy()
+
+    def __call__(self, films: Floats) -> Floats:
+        logits = self._model.predict(films)
+        finite = finite_rows(logits)
+        if finite.all():
+            return logits
+        self.finite &= finite if len(finite) == len(self.finite) else False
+        return np.where(finite[:, None], logits, np.float32(0))
+
+
+def _finite_parts(parts: CamParts) -> CamParts:
+    """The parts with zeros for films whose logits are not finite."""
+    odd = ~finite_rows(parts.logits)
+    if not odd.any():
+        return parts
+
+    def zeroed(values: Floats) -> Floats:
+        if len(values) != len(odd):  # once for all films
+            return values
+        return np.where(odd.reshape(-1, *[1] * (values.ndim - 1)), np.float32(0), values)
+
+    return CamParts(
+        logits=zeroed(parts.logits),
+        activations=zeroed(parts.activations),
+        gradients=zeroed(parts.gradients),
+        tap=parts.tap,
+    )
 
 
 explainers = (

@@ -55,7 +55,8 @@ class ImportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportResult:
-    """What was written. ``left_out`` counts outputs without a name, ``points`` findings with an operating point."""
+    """What was written. ``left_out`` counts outputs without a name, ``points`` findings with an operating point;
+    ``notes`` are what the user should know."""
 
     output: Path
     kind: str
@@ -63,6 +64,7 @@ class ImportResult:
     left_out: int
     points: int
     backend: str
+    notes: tuple[str, ...] = ()
 
 
 def import_model(options: ImportOptions) -> ImportResult:
@@ -86,6 +88,7 @@ def import_model(options: ImportOptions) -> ImportResult:
     }
     backend = options.backend or next(iter(plugins.fastest_backends(spec.architecture, options.device)), "torch")
     model = plugins.get_backend(backend).build(spec, tensors, device=options.device)
+    note = "" if options.backend else plugins.default_note(backend, f"run {spec.architecture} on this device")
     document = _document(options, foreign, names, spec, model, backend)
     save_model(options.output, tensors, document)
     return ImportResult(
@@ -95,6 +98,7 @@ def import_model(options: ImportOptions) -> ImportResult:
         left_out=len(names) - len(kept),
         points=len(document["thresholds"]),
         backend=backend,
+        notes=(note,) if note else (),
     )
 
 

@@ -1,293 +1,84 @@
-"""Finding, listing and asking for plugins. Each is loaded in its own try: one that fails stops no other.
-
-A plugin is an entry point of the group ``cxrscore`` that names a module with hook implementations.
-CXRSCORE_PLUGINS restricts which are loaded: unset = all, empty = none, names of plugins or of their distributions,
-with commas between = those (cxrscore's own losses, readers, metrics and explainers are always there).
-"""
+"""Asking for plugins, and choosing one where none is named. What is handed out checks its own values
+(cxrscore.plugin_values); the registry has the descriptors as their plugins made them."""
 
 from __future__ import annotations
 
-import difflib
 import functools
-import inspect
-import os
-import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib import metadata, util
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import pluggy
+from cxrscore.contract import Backend, Dataset, Executor, Explainer, Loss, Metric, Parallel
+from cxrscore.descriptors import KINDS
+from cxrscore.distributions import installed
+from cxrscore.errors import BackendUnavailableError
+from cxrscore.plugin_values import (
+    checked_backend,
+    checked_dataset,
+    checked_executor,
+    checked_explainer,
+    checked_loss,
+)
+from cxrscore.registry import NEEDY, Plugin, Registry, lacks_modules, listing, missing_modules
 
-from cxrscore.contract import GROUP, Backend, Dataset, Executor, Explainer, Hooks, Loss, Metric, Parallel
-from cxrscore.descriptors import HOOKS, KINDS, check_descriptors
-from cxrscore.errors import BackendUnavailableError, CxrscoreError, InputError
-
-NEEDY = ("cxrscore_backends", "cxrscore_executors")
-"""Hooks whose descriptors name modules that they require."""
-
-State = Literal["ok", "broken", "left out", "name taken", "unavailable"]
-
-
-@dataclass(kw_only=True)
-class Plugin:
-    """One entry point and what became of it.
-
-    state   "ok"; "left out" by CXRSCORE_PLUGINS; "broken", it could not be loaded; "name taken", another plugin has
-            its name, or those of all it brings; "unavailable", all it brings lacks a module that it requires
-    reason  why it is not ok, or what of it cannot be used; else ""
-    """
-
-    name: str
-    distribution: str
-    version: str
-    state: State = "ok"
-    reason: str = ""
-    hooks: tuple[str, ...] = ()
-    provides: dict[str, list[Any]] = field(default_factory=dict, repr=False)
-
-    def fail(self, reason: str, state: State = "broken") -> None:
-        self.state, self.reason, self.provides = state, reason, {}
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, as ``cxrscore plugins --json`` prints it."""
-        provided = {hook: [d.name for d in found] for hook, found in self.provides.items()}
-        return {
-            "name": self.name,
-            "distribution": self.distribution,
-            "version": self.version,
-            "state": self.state,
-            "reason": self.reason,
-            "hooks": list(self.hooks),
-            "provides": provided,
-        }
-
-
-class Registry:
-    """All plugins of this process, loaded once."""
-
-    def __init__(self, entry_points: Iterable[metadata.EntryPoint]) -> None:
-        self._manager = pluggy.PluginManager(GROUP)
-        self._manager.add_hookspecs(Hooks)
-        self.plugins: list[Plugin] = []
-        for entry_point in sorted(entry_points, key=_first_party_first):
-            self._load(entry_point)
-
-    def _load(self, entry_point: metadata.EntryPoint) -> None:
-        dist = entry_point.dist
-        plugin = Plugin(
-            name=entry_point.name,
-            distribution=dist.name if dist else "unknown",
-            version=dist.version if dist else "",
-        )
-        self.plugins.append(plugin)
-        if not _wanted(entry_point):
-            plugin.fail("CXRSCORE_PLUGINS does not name it", "left out")
-        elif rival := self._rival(plugin):
-            plugin.fail(_two_of_one_name("plugin", plugin.name, rival.distribution, plugin.distribution), "name taken")
-        else:
-            self._register(plugin, entry_point)
-
-    def _rival(self, plugin: Plugin) -> Plugin | None:
-        others = (p for p in self.plugins if p is not plugin and p.name == plugin.name and p.state != "left out")
-        return next(others, None)
-
-    def _register(self, plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
-        try:
-            module = entry_point.load()
-            self._check_hooks(module)
-            self._manager.register(module, name=plugin.name)
-            self._manager.check_pending()
-            self._collect(plugin)
-            self._note_unusable(plugin)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign module may raise anything, and fails alone
-            plugin.fail(_explain(error, entry_point))
-            if self._manager.has_plugin(plugin.name):
-                self._manager.unregister(name=plugin.name)
-
-    def _check_hooks(self, module: Any) -> None:
-        """InputError unless the module is new, and what is marked in it, at least one, are hooks that take nothing."""
-        if other := self._manager.get_name(module):
-            raise InputError(f"plugin {other!r} is this module, too; one entry point is enough")
-        marked = {
-            options.get("specname") or name: getattr(module, name)
-            for name in dir(module)
-            if (options := self._manager.parse_hookimpl_opts(module, name))
-        }
-        if not marked:
-            raise InputError("it brings nothing: none of its functions is marked with @cxrscore.hookimpl")
-        for name, function in marked.items():
-            if name not in HOOKS:
-                near = difflib.get_close_matches(name, HOOKS, n=1)
-                meant = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(HOOKS)}"
-                raise InputError(f"no hook is called {name}; {meant}")
-            if parameters := ", ".join(inspect.signature(function).parameters):
-                raise InputError(f"{name}({parameters}) takes arguments, wanted a function that takes none")
-
-    def _collect(self, plugin: Plugin) -> None:
-        """Calls the plugin's hooks, one by one, and checks what they return."""
-        callers = self._manager.get_hookcallers(self._manager.get_plugin(plugin.name)) or []
-        plugin.hooks = tuple(sorted(caller.name for caller in callers))
-        for caller in callers:
-            implementation = next(i for i in caller.get_hookimpls() if i.plugin_name == plugin.name)
-            plugin.provides[caller.name] = check_descriptors(caller.name, implementation.function())
-
-    def _note_unusable(self, plugin: Plugin) -> None:
-        """Notes what of a loaded plugin cannot be used: names that others have, what lacks a module it requires."""
-        notes: list[tuple[State, str]] = []
-        for hook, descriptor in _each(plugin):
-            kind = KINDS[hook]
-            owners = self._owners(hook, descriptor.name)
-            if len(owners) > 1:
-                first, second = owners[0].distribution, plugin.distribution
-                notes.append(("name taken", _two_of_one_name(kind, descriptor.name, first, second)))
-            elif hook in NEEDY and missing_modules(descriptor):
-                notes.append(("unavailable", _lacks_modules(kind, descriptor)))
-        plugin.reason = " ".join(reason for _, reason in notes)
-        if notes and len(notes) == len(list(_each(plugin))):
-            plugin.state = notes[0][0]
-
-    def _owners(self, hook: str, name: str) -> list[Plugin]:
-        return [p for p in self.plugins if any(d.name == name for d in p.provides.get(hook, ()))]
-
-    def all(self, hook: str) -> dict[str, Any]:
-        """Descriptors of a hook by name, those of broken plugins left out. First come, first served; a second
-        of the same name is an error only when that name is asked for (see get)."""
-        found: dict[str, Any] = {}
-        for plugin in self.plugins:
-            for descriptor in plugin.provides.get(hook, ()):
-                found.setdefault(descriptor.name, descriptor)
-        return found
-
-    def conflict(self, hook: str, kind: str, name: str) -> str:
-        """Why two plugins claim this name; "" if they do not."""
-        owners = self._owners(hook, name)
-        if len(owners) > 1:
-            return _two_of_one_name(kind, name, owners[0].distribution, owners[1].distribution)
-        return next((p.reason for p in self.plugins if p.name == name and p.state == "name taken"), "")
-
-    def get(self, hook: str, kind: str, name: str, error: type[CxrscoreError] = InputError) -> Any:
-        """The descriptor of that name; raises ``error`` saying why there is none, or why there are two."""
-        if reason := self.conflict(hook, kind, name):
-            raise error(reason)
-        if not self._owners(hook, name):
-            raise error(self._unknown(hook, kind, name))
-        return self.all(hook)[name]
-
-    def _unknown(self, hook: str, kind: str, name: str) -> str:
-        for plugin in self.plugins:
-            if plugin.name == name and plugin.state != "ok":
-                return f"{kind} {name!r} of {plugin.distribution} is {plugin.state}: {plugin.reason}"
-        known = ", ".join(self.all(hook)) or "none"
-        others = "".join(f", but a {KINDS[other]} is" for other in KINDS if name in self.all(other))
-        return (
-            f"no {kind} is called {name!r}{others}; there is: {known}. "
-            "`cxrscore plugins` lists all and why one is missing."
-        )
-
-
-def _first_party_first(entry_point: metadata.EntryPoint) -> tuple[bool, str, str]:
-    owner = entry_point.dist.name if entry_point.dist else ""
-    return owner != GROUP, owner, entry_point.name
-
-
-def _wanted(entry_point: metadata.EntryPoint) -> bool:
-    chosen = os.environ.get("CXRSCORE_PLUGINS")
-    owner = entry_point.dist.name if entry_point.dist else ""
-    if chosen is None or (owner, entry_point.name) == (GROUP, "builtin"):
-        return True
-    return bool({owner, entry_point.name} & set(chosen.replace(" ", "").split(",")))
-
-
-def _two_of_one_name(kind: str, name: str, first: str, second: str) -> str:
-    return (
-        f"two distributions bring a {kind} called {name!r}: {first} and {second}. "
-        f"Uninstall one, or leave it out by naming those to load, as in CXRSCORE_PLUGINS={first}"
-    )
-
-
-def _explain(error: BaseException, entry_point: metadata.EntryPoint) -> str:
-    """What a plugin author needs: which file and line, or else which module, and what fault."""
-    module = entry_point.module
-    if isinstance(error, InputError):
-        return f"{module}: {error}"
-    if isinstance(error, ModuleNotFoundError) and error.name == module:
-        owner = entry_point.dist.name if entry_point.dist else "its distribution"
-        return f"there is no module {module}; install {owner} again"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_part_of(Path(f.filename), module)]
-    place = f"{_short(frames[-1].filename)}, line {frames[-1].lineno}" if frames else module
-    advice = ""
-    if isinstance(error, ModuleNotFoundError):
-        advice = ". Install it; or, if the plugin is yours, import it inside build() and name it in requires"
-    return f"{place}: {type(error).__name__}: {' '.join(str(error).split())}{advice}"
-
-
-def _is_part_of(file: Path, module: str) -> bool:
-    package = module.partition(".")[0]
-    return file.stem == package or package in file.parts
-
-
-def _short(filename: str) -> str:
-    """The file with its folder, which is the package where there is one."""
-    return "/".join(Path(filename).parts[-2:])
-
-
-def _each(plugin: Plugin) -> Iterator[tuple[str, Any]]:
-    for hook, found in plugin.provides.items():
-        for descriptor in found:
-            yield hook, descriptor
-
-
-def listing(plugins: Sequence[Plugin]) -> str:
-    """Plugins as a table: name, distribution, version, state; then what each brings by hook, and why it is not ok."""
-    rows: list[tuple[str, ...]] = [("name", "distribution", "version", "state", "brings")]
-    for plugin in plugins:
-        names = {hook.removeprefix("cxrscore_"): found for hook, found in plugin.as_dict()["provides"].items()}
-        told = [f"{hook}: {', '.join(found)}" for hook, found in names.items() if found]
-        first, *more = [*told, *([plugin.reason] if plugin.reason else [])] or [""]
-        rows.append((plugin.name, plugin.distribution, plugin.version, plugin.state, first))
-        rows += [("", "", "", "", line) for line in more]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join("  ".join([*map(str.ljust, row, widths), row[4]]).rstrip() for row in rows)
+__all__ = ["Plugin", "Registry", "listing", "missing_modules"]
 
 
 @functools.cache
 def registry() -> Registry:
     """The plugins of this process; loaded at the first call."""
-    return Registry(metadata.entry_points(group=GROUP))
+    return Registry(installed())
 
 
-def missing_modules(descriptor: Backend | Executor) -> list[str]:
-    """Modules that a backend or executor requires and that are not installed; imports none of them."""
-    return [name for name in descriptor.requires if not _is_installed(name.partition(".")[0])]
+def descriptor(kind: str, name: str) -> Any:
+    """A descriptor as its plugin made it, unchecked: for the conformance kit.
 
+    Parameters
+    ----------
+    kind
+        A word of descriptors.KINDS, such as "backend".
+    name
+        Its name.
 
-def _is_installed(module: str) -> bool:
-    return sys.modules.get(module) is not None or util.find_spec(module) is not None
-
-
-def _lacks_modules(kind: str, descriptor: Backend | Executor) -> str:
-    missing = ", ".join(missing_modules(descriptor))
-    return f"{kind} {descriptor.name!r} needs {missing}, which is not installed. Install it with: {descriptor.install}"
+    Raises
+    ------
+    BackendUnavailableError
+        If it is a backend or an executor, and unknown, broken, or without a module that it requires.
+    InputError
+        If it is of another kind, and there is none of this name, or two.
+    """
+    hook = next(hook for hook, word in KINDS.items() if word == kind)
+    if hook not in NEEDY:
+        return registry().get(hook, kind, name)
+    found = registry().get(hook, kind, name, BackendUnavailableError)
+    if missing_modules(found):
+        raise BackendUnavailableError(lacks_modules(kind, found))
+    return found
 
 
 def get_backend(name: str) -> Backend:
-    """The backend of that name; BackendUnavailableError if unknown, broken, or without its framework."""
-    return cast(Backend, _get_whole("cxrscore_backends", name))
+    """The backend of that name; BackendUnavailableError if unknown, broken, or without its framework. All that it and
+    its models return is checked."""
+    return checked_backend(descriptor("backend", name), registry().origin("cxrscore_backends", name))
 
 
 def get_executor(name: str) -> Executor:
-    """The executor of that name; BackendUnavailableError if unknown, broken, or without its engine."""
-    return cast(Executor, _get_whole("cxrscore_executors", name))
+    """The executor of that name, checked; BackendUnavailableError if unknown, broken, or without its engine."""
+    return checked_executor(descriptor("executor", name), registry().origin("cxrscore_executors", name))
 
 
-def _get_whole(hook: str, name: str) -> Any:
-    found = registry().get(hook, KINDS[hook], name, BackendUnavailableError)
-    if missing_modules(found):
-        raise BackendUnavailableError(_lacks_modules(KINDS[hook], found))
-    return found
+def get_loss(name: str) -> Loss:
+    """The loss of that name, checked; InputError if there is none, or two."""
+    return checked_loss(descriptor("loss", name), registry().origin("cxrscore_losses", name))
+
+
+def get_metric(name: str) -> Metric:
+    """The metric of that name; InputError if there is none, or two."""
+    return cast(Metric, descriptor("metric", name))
+
+
+def get_explainer(name: str) -> Explainer:
+    """The explainer of that name, checked; InputError if there is none, or two."""
+    return checked_explainer(descriptor("explainer", name), registry().origin("cxrscore_explainers", name))
 
 
 def available_backends() -> dict[str, Backend]:
@@ -303,25 +94,51 @@ def available_backends() -> dict[str, Backend]:
 
 
 def fastest_backends(architecture: str, device: str = "auto") -> list[str]:
-    """Names of the installed backends that can run the architecture on such a device, the fastest first."""
+    """Names of the installed backends that can run the architecture on such a device: cxrscore's own, the fastest
+    first, then those of other distributions, as what these say of their speed is not checked."""
     kinds = {"auto": ["cuda", "cpu"] if _has_gpu() else ["cpu"]}.get(device, [device.partition(":")[0]])
     speeds = {name: b.speed for name, b in available_backends().items() if architecture in b.architectures}
     ordered: list[str] = []
     for kind in kinds:
         able = [name for name in speeds if kind in speeds[name] and name not in ordered]
         ordered += sorted(able, key=lambda name: -speeds[name][kind])
-    return ordered
+    return sorted(ordered, key=lambda name: not is_own_backend(name))
 
 
-def first_trainer(*, parallel: bool = False) -> str:
-    """Name of the first backend that can train, an available one if there is, and, if wanted and there, one with which
-    several processes can; BackendUnavailableError if none is."""
-    known: dict[str, Backend] = {**available_backends(), **registry().all("cxrscore_backends")}
-    trainers = [name for name, backend in known.items() if backend.trains]
-    able = [name for name in trainers if parallel and isinstance(known[name], Parallel)]
+def is_own_backend(name: str) -> bool:
+    """Whether cxrscore itself brings the backend of that name."""
+    return registry().is_own("cxrscore_backends", name)
+
+
+def default_note(backend: str, what: str) -> str:
+    """What to tell a user for whom a backend was chosen: "" where it is cxrscore's own.
+
+    Parameters
+    ----------
+    backend
+        Its name.
+    what
+        What it was chosen for, such as an architecture, in words.
+    """
+    if is_own_backend(backend):
+        return ""
+    origin = registry().origin("cxrscore_backends", backend)
+    return f"No backend of cxrscore itself can {what}: {origin} was chosen. Name one with --backend to decide yourself."
+
+
+def first_trainer(*, architecture: str | None = None, parallel: bool = False) -> str:
+    """Name of the first backend that can train the architecture, cxrscore's own before those of others; an available
+    one if there is, and, if wanted and there, one with which several processes can. Where none has the architecture,
+    the first that can train. BackendUnavailableError if none can."""
+    known: dict[str, Backend] = registry().all("cxrscore_backends")
+    there = available_backends()
+    trainers = [name for name in known if known[name].trains]
+    trainers.sort(key=lambda name: (name not in there, not is_own_backend(name)))
     if not trainers:
         raise BackendUnavailableError("no installed plugin brings a backend that can train; see `cxrscore plugins`")
-    return (able or trainers)[0]
+    having = [name for name in trainers if architecture in (None, *known[name].architectures)] or trainers
+    able = [name for name in having if parallel and isinstance(known[name], Parallel)]
+    return (able or having)[0]
 
 
 def _has_gpu() -> bool:
@@ -331,18 +148,9 @@ def _has_gpu() -> bool:
 
 def datasets() -> list[Dataset]:
     """All label-table readers; cxrscore's plain CSV, which takes almost anything, last."""
-    found: dict[str, Dataset] = registry().all("cxrscore_datasets")
-    return sorted(found.values(), key=lambda d: d.name == "plain")
-
-
-def _getter(hook: str, kind: str) -> Callable[[str], Any]:
-    def get(name: str) -> Any:
-        return registry().get(hook, kind, name)
-
-    get.__doc__ = f"The {kind} of that name; InputError if there is none, or two."
-    return get
-
-
-get_loss: Callable[[str], Loss] = _getter("cxrscore_losses", "loss")
-get_metric: Callable[[str], Metric] = _getter("cxrscore_metrics", "metric")
-get_explainer: Callable[[str], Explainer] = _getter("cxrscore_explainers", "explainer")
+    plugins = registry()
+    found = [
+        checked_dataset(dataset, plugins.origin("cxrscore_datasets", name))
+        for name, dataset in plugins.all("cxrscore_datasets").items()
+    ]
+    return sorted(found, key=lambda d: d.name == "plain")

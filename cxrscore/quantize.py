@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Array, Backend, Floats, Measuring, Model, Quantizing
 from cxrscore.cores import default_workers
-from cxrscore.errors import BackendUnavailableError, CheckError, InputError
+from cxrscore.errors import BackendUnavailableError, CheckError, InputError, PluginError
 from cxrscore.files import sha256_bytes
 from cxrscore.files.outputs import check_output
 from cxrscore.films import PreparedFilm, Preprocessing, film_that_is, require_films, stream_films, to_unit
@@ -35,6 +36,8 @@ COMPARED = 1000
 LARGEST_LOSS = 0.005
 """Of macro AUC; a model that loses more is not written."""
 _BATCH = 8
+_Batch: TypeAlias = Sequence[tuple[int, PreparedFilm]]
+"""Films with pixels, each with its place in the list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +65,14 @@ class QuantizeResult:
     """What was written, and the ``quantization`` of its document (schemas/model.schema.json).
 
     failed  films among those drawn that could not be read
+    notes   what the user should know, one text each
     """
 
     output: Path
     backend: str
     failed: int
     quantization: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +107,18 @@ def quantize_model(options: QuantizeOptions, progress: Progress = silent) -> Qua
     quantized = replace(file, document={**file.document, "quantization": told})
     rough = int8_model(backend, quantized, options.device)
     read = [paths[row] for row in exact.rows]
-    logits = np.concatenate([rough.predict(_squares(b)) for b in _batches(options, file, read, "comparing", progress)])
+    logits = np.concatenate([_logits(rough, b, read) for b in _batches(options, file, read, "comparing", progress)])
     told["compared"] = _compared(file, exact, logits, truth[exact.rows])
     _check_loss(told["compared"])
     save_model(options.output, file.tensors, quantized.document)
-    return QuantizeResult(output=options.output, backend=backend.name, failed=len(paths) - len(read), quantization=told)
+    note = "" if options.backend else plugins.default_note(backend.name, "compute this model in int8 on this device")
+    return QuantizeResult(
+        output=options.output,
+        backend=backend.name,
+        failed=len(paths) - len(read),
+        quantization=told,
+        notes=(note,) if note else (),
+    )
 
 
 def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:
@@ -137,10 +149,9 @@ def _exact(
     hashes: list[str] = []
     logits, ranges = [], []
     for batch in _batches(options, file, paths, "measuring", progress):
-        films = _squares(batch)
         if len(rows) < CALIBRATION:
-            ranges.append(_ranges(model, films[: CALIBRATION - len(rows)]))
-        logits.append(model.predict(films))
+            ranges.append(_ranges(model, batch[: CALIBRATION - len(rows)], paths))
+        logits.append(_logits(model, batch, paths))
         rows += [row for row, _ in batch]
         hashes += [prepared.film.sha256 for _, prepared in batch]
     if not rows:
@@ -153,10 +164,28 @@ def _exact(
     )
 
 
-def _ranges(model: Model, films: Floats) -> Mapping[str, Floats]:
+def _ranges(model: Model, batch: _Batch, paths: Sequence[str]) -> Mapping[str, Floats]:
     if not isinstance(model, Measuring):
         raise BackendUnavailableError(f"{model.framework} computes in int8, but measures no ranges to do so by")
-    return model.ranges(films)
+    with _naming(batch, paths):
+        found = model.ranges(_squares(batch))
+    if len(found) < 2:
+        raise InputError(f"{model.framework} has one convolution, which is not rounded: there is nothing to quantize")
+    return found
+
+
+def _logits(model: Model, batch: _Batch, paths: Sequence[str]) -> Floats:
+    with _naming(batch, paths):
+        return model.predict(_squares(batch))
+
+
+@contextmanager
+def _naming(batch: _Batch, paths: Sequence[str]) -> Iterator[None]:
+    """Adds the films to the error of a plugin."""
+    try:
+        yield
+    except PluginError as error:
+        raise error.during([paths[row] for row, _ in batch], len(batch), "No model was written.") from error
 
 
 def _batches(
@@ -171,7 +200,7 @@ def _batches(
         progress(step, films[-1][0] + 1, len(paths))
 
 
-def _squares(batch: Sequence[tuple[int, PreparedFilm]]) -> Floats:
+def _squares(batch: _Batch) -> Floats:
     return np.stack([to_unit(film.pixels) for _, film in batch if film.pixels is not None])
 
 

@@ -127,7 +127,8 @@ def metavar(option: click.Option) -> str:
 def exit_codes() -> str:
     rows = [("0", "", "Done."), ("2", "", "Usage: the command line itself is wrong.")]
     some = (
-        "`score` finished, but some films, or places where films may be, could not be read; `export`, but some have no "
+        "`score` finished, but some films have no score, or places where films may be could not be read; `export`, but "
+        "some have no "
     )
     rows += [("3", "", f"{some}report.")]
     rows += [("70", "", FAULT)]

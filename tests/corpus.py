@@ -88,6 +88,8 @@ _MEANING = {
     Status.UNREADABLE: "The bytes could not be had. The same line does not try again: use `--overwrite`.",
     Status.CRASHED: "The process that decodes ended before it had answered, twice; or its memory was full.",
     Status.TIMED_OUT: "The process that decodes gave no answer, twice.",
+    Status.MODEL_FAILED: "It was decoded, and a model returned logits for it, or for a view of it, that are NaN or "
+    "infinite: a fault of the backend or of the model. It has no score and no heat map.",
 }
 _ELSEWHERE = (
     (Status.TOO_LARGE, "file of more than 256 MB", "268,435,457 bytes, wanted at most 268,435,456"),
@@ -102,6 +104,7 @@ _ELSEWHERE = (
     (Status.CRASHED, "codec that crashes", "its decoder crashed (SIGSEGV), 2 times"),
     (Status.CRASHED, "film that needs more than 6 GB to decode", "decoding needs too much memory"),
     (Status.TIMED_OUT, "codec that takes longer than a minute", "its decoder took longer than 60 s, 2 times"),
+    (Status.MODEL_FAILED, "film at which a backend overflows", "backend 'mine' returned logits that are not finite"),
 )
 """What no bytes of a corpus can bring about."""
 

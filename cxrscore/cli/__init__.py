@@ -19,6 +19,7 @@ from cxrscore.cli.endings import exit_code, run_as_program
 from cxrscore.cli.export import export
 from cxrscore.cli.imports import import_file
 from cxrscore.cli.merge import merge
+from cxrscore.cli.notes import plugin_notes
 from cxrscore.cli.paper import paper
 from cxrscore.cli.plugins import check, plugins
 from cxrscore.cli.quantize import quantize
@@ -77,10 +78,11 @@ def main() -> None:
       cxrscore score ./films -o out.h5        model.safetensors -> out.h5
       cxrscore report out.h5                  out.h5 -> out.html
 
-    Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films could not be read, 4 patient leakage,
-    5 a check failed, 6 backend unavailable, 70 a fault of cxrscore or of a plugin, 74 could not write,
+    Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films have no score, 4 patient leakage,
+    5 a check failed, 6 backend unavailable or plugin at fault, 70 a fault of cxrscore, 74 could not write,
     129 stopped by SIGHUP, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
     """
+    click.get_current_context().with_resource(plugin_notes())
 
 
 _COMMANDS = (demo, train, import_file, quantize, score, merge, report, show, export, paper, verify, plugins, check)

@@ -37,7 +37,7 @@ from cxrscore.cli.common import (
     help="Side of the films that it was trained on, pixels.",
 )
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the weights.")
-@click.option("--backend", help="What computes the golden probe. [default: the fastest installed one]")
+@click.option("--backend", help="What computes the golden probe. [default: the fastest of cxrscore's own]")
 @device_option
 @overwrite_option
 @json_option
@@ -52,6 +52,8 @@ def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: 
 
     names = () if findings is None else tuple(findings.split(","))
     result = import_model(ImportOptions(findings=names, **options))
+    for note in result.notes:
+        say(note, quiet)
     left = f", {result.left_out} outputs left out" if result.left_out else ""
     say(f"{result.kind}: {len(result.findings)} findings{left}, {result.points} operating points", quiet)
     say(f"wrote {result.output}", quiet)

@@ -93,10 +93,13 @@ def paper(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     was stopped. It writes paper.html, paper.json, fig1 to fig8, table1 and table2, and the models in cells/.
     """
     from cxrscore.paper import PaperOptions, reproduce_paper
-    from cxrscore.plugins import first_trainer
+    from cxrscore.plugins import default_note, first_trainer
 
     bar = Bar(quiet)
-    told = reproduce_paper(PaperOptions(backend=backend or first_trainer(), **options), bar)
+    chosen = backend or first_trainer()
+    if backend is None and (note := default_note(chosen, "train")):
+        say(note, quiet)
+    told = reproduce_paper(PaperOptions(backend=chosen, **options), bar)
     bar.close()
     for cell in told["cells"]:
         test = cell["parts"]["test"]

@@ -47,6 +47,8 @@ def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
 
     result = quantize_model(QuantizeOptions(**options), Bar(quiet))
     found = result.quantization["compared"]
+    for note in result.notes:
+        say(note, quiet)
     unread = f", {result.failed} could not be read" if result.failed else ""
     say(f"ranges of {result.quantization['films']} films, measured by backend {result.backend}{unread}", quiet)
     say(f"{found['films']} films: max |dp| {found['largest']:.2g}, mean {found['mean']:.2g}", quiet)

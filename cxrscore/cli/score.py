@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 @click.option(
     "--backend",
     shell_complete=complete_plugins,
-    help="What computes. [default: the fastest installed one that can run the models]",
+    help="What computes. [default: the fastest of cxrscore's own that can run the models]",
 )
 @click.option(
     "-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Films computed together."

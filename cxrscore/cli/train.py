@@ -38,14 +38,18 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
 
     Without options: a densenet121 with ImageNet weights, of which only the head learns.
     """
-    from cxrscore.plugins import first_trainer
+    from cxrscore.plugins import default_note, first_trainer
     from cxrscore.train import Place, TrainOptions, train_model
 
     place = Place.told_by(os.environ)
     quiet = quiet or place.rank > 0
     bar = Bar(quiet)
     with place.says_once():
-        given = TrainOptions(backend=backend or first_trainer(parallel=place.of > 1), **options)
+        architecture = options["architecture"]
+        chosen = backend or first_trainer(architecture=architecture, parallel=place.of > 1)
+        if backend is None and (note := default_note(chosen, f"train {architecture}")):
+            say(note, quiet)
+        given = TrainOptions(backend=chosen, **options)
     result = train_model(given, bar, bar.line, place=place)
     bar.close()
     for path, message in result.failed:

@@ -100,7 +100,12 @@ model_options = section(
         shell_complete=complete_plugins,
         help="Runs the frozen base where only the head learns, such as openvino on a CPU. [default: --backend]",
     ),
-    click.option("--architecture", default="densenet121", show_default=True, help="densenet121, resnet50 or tinycnn."),
+    click.option(
+        "--architecture",
+        default="densenet121",
+        show_default=True,
+        help="densenet121, resnet50, tinycnn, or a network that the backend brings itself.",
+    ),
     click.option(
         "--weights",
         default="imagenet",

@@ -34,6 +34,7 @@ class Status(IntEnum):
     UNREADABLE = 11
     CRASHED = 12
     TIMED_OUT = 13
+    MODEL_FAILED = 14
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ def told_of_films(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[str, .
     and whatever else it has. Any layout of ``datasets``, or a plain table, which here needs no finding."""
     named = read_header(path)
     for dataset in datasets:
-        if dataset is not plain and dataset.recognises(named):
+        if dataset.name != plain.name and dataset.recognises(named):
             labels = dataset.read(path)
             return labels.films, labels.columns
     table = read_table(path)

@@ -52,7 +52,7 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     files = job.files  # the tensors are the backend's now, and are not kept twice
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
-    notes = [*job.changes]
+    notes = [*job.notes]
     if not run.complete:
         computed, rescored = _computed(run, job, progress, started)
         notes += rescored

@@ -107,7 +107,7 @@ def provenance_of(job: Job, told_by: Told, *, computed: int, seconds: float) -> 
         },
         "labels": job.labels_file,
         "share": _share(job),
-        "warnings": [*_share_warning(job), *_warnings(job), *job.changes, *unread(job.found, job.options)],
+        "warnings": [*_share_warning(job), *_warnings(job), *job.notes, *unread(job.found, job.options)],
     }
     return _without_names(told) if job.options.no_paths else told
 

@@ -100,6 +100,16 @@ class Job:
         return self.labels.of(self.findings, np.asarray(rows) + self.listing.rows.start)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the run, in words without names of films."""
+        if self.options.backend is not None:
+            return self.changes
+        networks = " and ".join(dict.fromkeys(file.spec.architecture for file in self.files))
+        precision = " in int8" if self.options.precision == "int8" else ""
+        note = plugins.default_note(self.backend, f"score {networks}{precision} on this device")
+        return (*((note,) if note else ()), *self.changes)
+
+    @property
     def changes(self) -> tuple[str, ...]:
         """What has changed in the folder since the run began, in words without names."""
         return self.listing.changes(self.found.paths)

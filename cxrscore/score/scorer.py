@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore import plugins
+from cxrscore.batches import finite_rows
 from cxrscore.contract import Array, Explainable, Explainer, Floats, Levels, Model
 from cxrscore.errors import CheckError
 from cxrscore.explainers import explain
 from cxrscore.films import Pixels, PreparedFilm, resize_maps, to_unit
 from cxrscore.models.bundle import ModelFile
 from cxrscore.models.output import Output, mean_logits, mean_probabilities
+from cxrscore.plugin_values import lenient
 from cxrscore.score.job import Job, Told
 from cxrscore.score.views import view_of
 from cxrscore.testing.golden import check_golden, golden_drift
@@ -42,12 +44,19 @@ class Scored:
     prob      float32 [n,C] in 0..1
     findings  int16 [n,M]: the M findings that maps are kept of, the film's most probable first
     maps      float16 [n,M,h,w] of these; M may be 0
+    failed    n texts: why a film has no score, "" where it has one. The numbers of such a film mean nothing.
     """
 
     logit: Floats
     prob: Floats
     findings: NDArray[np.int16]
     maps: NDArray[np.float16]
+    failed: tuple[str, ...]
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """bool [n]: whether a film has a score."""
+        return np.array([not why for why in self.failed], bool)
 
 
 class _Member:
@@ -58,7 +67,7 @@ class _Member:
     """
 
     def __init__(self, file: ModelFile, model: Model, square: int, batch_size: int, *, levels: bool) -> None:
-        self.model, self.square, self.tap = model, square, ""
+        self.model, self.square, self.tap = lenient(model), square, ""
         self.lanes = model.lanes if levels and isinstance(model, Levels) else 1
         self._file, self._size, self._levels = file, batch_size, levels and isinstance(model, Levels)
 
@@ -85,6 +94,8 @@ class _Member:
         return self._output(logits[:count]), maps[:count]
 
     def _output(self, logits: Floats) -> Output:
+        """With NaN for all logits of a film of which one is not finite."""
+        logits = np.where(finite_rows(logits)[:, None], logits, np.float32(np.nan))
         calibration = self._file.document.get("calibration")
         return Output(logits=logits, activation=self._file.spec.activation, calibration=calibration)
 
@@ -122,6 +133,7 @@ class Scorer:
     """
 
     def __init__(self, job: Job) -> None:
+        self._backend = job.backend
         self._views, self._seed = max(1, job.options.views), job.options.seed
         self._explainer = plugins.get_explainer(job.options.explainer)
         levels = self._explainer.from_parts is not None  # one that works on the film itself is written for 0..1
@@ -173,6 +185,9 @@ class Scorer:
             else:
                 output = member.output(films, batch.films)
             outputs += [output, *(member.output(view, batch.films) for view in views)]
+        failed = self._failed(outputs)
+        if any(failed):
+            outputs = [replace(output, logits=np.nan_to_num(output.logits)) for output in outputs]
         odds = mean_logits(outputs)
         order = np.argsort(-odds, axis=1, kind="stable")[:, : self._maps]
         return Scored(
@@ -180,12 +195,28 @@ class Scorer:
             prob=mean_probabilities(outputs),
             findings=order.astype(np.int16),
             maps=_kept(mean_map(maps), order) if maps else np.zeros((batch.films, 0, 1, 1), np.float16),
+            failed=failed,
         )
+
+    def _failed(self, outputs: Sequence[Output]) -> tuple[str, ...]:
+        """For each film, why it has no score: the model and the view whose logits are not finite, the first of them."""
+        finite = np.stack([finite_rows(output.logits) for output in outputs])
+        return tuple("" if own.all() else self._why(int(np.argmin(own))) for own in finite.T)
+
+    def _why(self, place: int) -> str:
+        model, view = divmod(place, self._views)
+        of = f" by model {model + 1} of {len(self._members)}" if len(self._members) > 1 else ""
+        seen = f" for view {view + 1} of {self._views}" if self._views > 1 else ""
+        return f"backend {self._backend!r} returned logits that are not finite{of}{seen}"
+
+
+_LARGEST = float(np.finfo(np.float16).max)
 
 
 def _kept(maps: Floats, findings: NDArray[np.intp]) -> NDArray[np.float16]:
-    """Of maps [n,C,h,w], those of the findings [n,M] of each film."""
-    return maps[np.arange(len(maps))[:, None], findings].astype(np.float16)
+    """Of maps [n,C,h,w], those of the findings [n,M] of each film; what is beyond float16 becomes its largest value."""
+    kept = maps[np.arange(len(maps))[:, None], findings]
+    return kept.clip(-_LARGEST, _LARGEST).astype(np.float16)
 
 
 def mean_map(maps: Sequence[Floats]) -> Floats:

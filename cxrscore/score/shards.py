@@ -15,13 +15,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
 
-from cxrscore.films import Decoders, Film, Pixels, PreparedFilm, stream_films
+from cxrscore.errors import PluginError
+from cxrscore.films import Decoders, Film, Pixels, PreparedFilm, Status, stream_films
 from cxrscore.progress import Progress
 from cxrscore.score.job import Job
 from cxrscore.score.scorer import Scored, Scorer
@@ -30,6 +31,7 @@ from cxrscore.score.threads import one_blas_thread
 from cxrscore.scores import HeatMaps, Run, Shard
 
 Count: TypeAlias = Callable[[int], None]
+_KEPT = "Finished shards are kept: rerun the same command to resume."
 AHEAD = 32
 """Films decoded or being decoded ahead of the batch that is put together, at least."""
 
@@ -85,14 +87,14 @@ def compute_shards(
         waiting: deque[_Batch] = deque()
         for batch in _batches(stream, wanted, job, count):
             while len(waiting) > scorer.lanes:
-                _land(waiting.popleft(), write, count, small)
+                _land(waiting.popleft(), job, write, count, small)
             waiting.append(batch)
             if batch.films:
                 batch.scored = network.submit(scorer, scorer.prepare(batch.films))
                 batch.squares = [film.pixels for film in batch.films if film.pixels is not None]
                 batch.films = []  # their other squares are in the arrays now
         while waiting:
-            _land(waiting.popleft(), write, count, small)
+            _land(waiting.popleft(), job, write, count, small)
     return len(paths)
 
 
@@ -108,15 +110,21 @@ class _Filling:
         self._maps: list[HeatMaps] = []
 
     def fill(self, places: Sequence[int], scored: Scored) -> None:
-        """What the films at these places, counted from the shard's first, were scored."""
-        self._logit[places], self._prob[places] = scored.logit, scored.prob
-        film = np.array([self.rows[place] for place in places], np.int32)
-        n, kept, *side = scored.maps.shape
+        """What the films at these places, counted from the shard's first, were scored. Those without a score keep NaN,
+        and get no maps."""
+        for place, why in zip(places, scored.failed, strict=True):
+            if why:
+                self.films[place] = replace(self.films[place], status=Status.MODEL_FAILED, message=why)
+        there = scored.scored
+        own = np.array(places, np.intp)[there]
+        self._logit[own], self._prob[own] = scored.logit[there], scored.prob[there]
+        maps = scored.maps[there]
+        n, kept, *side = maps.shape
         self._maps.append(
             HeatMaps(
-                map=scored.maps.reshape(n * kept, *side),
-                film=np.repeat(film, kept),
-                finding=scored.findings.reshape(n * kept),
+                map=maps.reshape(n * kept, *side),
+                film=np.repeat(own.astype(np.int32) + self.rows.start, kept),
+                finding=scored.findings[there].reshape(n * kept),
             )
         )
 
@@ -188,13 +196,19 @@ def _batches(
         yield batch
 
 
-def _land(batch: _Batch, write: Callable[[int, Shard], None], count: Count, small: SmallFilms | None) -> None:
+def _land(batch: _Batch, job: Job, write: Callable[[int, Shard], None], count: Count, small: SmallFilms | None) -> None:
     """Waits for the scores of a batch; passes its shard on if it was the last."""
     if batch.scored is not None:
-        scored = batch.scored.result()
+        rows = [batch.shard.rows[place] for place in batch.places]
+        try:
+            scored = batch.scored.result()
+        except PluginError as error:
+            names = () if job.options.no_paths else [job.paths[row] for row in rows]
+            raise error.during(names, len(rows), _KEPT) from error
         batch.shard.fill(batch.places, scored)
         if small is not None:
-            small.add([batch.shard.rows[place] for place in batch.places], scored.prob, batch.squares)
+            there = np.flatnonzero(scored.scored)
+            small.add([rows[k] for k in there], scored.prob[there], [batch.squares[k] for k in there])
         count(len(batch.places))
     if batch.last:
         write(batch.shard.number, batch.shard.shard())

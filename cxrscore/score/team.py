@@ -15,7 +15,7 @@ from typing import Any
 
 from cxrscore import plugins
 from cxrscore.contract import Work
-from cxrscore.errors import InputError
+from cxrscore.errors import InputError, WorkerError
 from cxrscore.models.bundle import ModelFile
 from cxrscore.progress import Progress, silent
 from cxrscore.remote import Place, RemotePath, address, place
@@ -35,7 +35,12 @@ def ask_worker(options: ScoreOptions, files: Sequence[ModelFile]) -> Told:
     work = _work(options, files, "open_question", items=(0,))
     executor = plugins.get_executor(options.executor)
     executor.run(work, lambda _, text: texts.append(text), processes=1, address=options.address)
-    return Told(**json.loads(texts[0]))
+    try:
+        return Told(**json.loads(texts[0]))
+    except (ValueError, TypeError) as error:
+        raise WorkerError(
+            f"executor {options.executor!r} passed on {texts[0]!r:.60}, which is not what a worker says of its models"
+        ) from error
 
 
 def open_question(options: Mapping[str, Any]) -> Compute:
@@ -63,6 +68,11 @@ def hand_out(run: Run, job: Job, progress: Progress) -> int:
     work = replace(_work(job.options, job.files, "open_shards", items=pending), is_done=run.done)
     executor = plugins.get_executor(job.options.executor)
     executor.run(work, count, processes=job.options.processes, address=job.options.address)
+    if left := run.pending:
+        raise WorkerError(
+            f"executor {job.options.executor!r} told that {len(pending)} shards are done, and {len(left)} of them are "
+            "not there. Rerun the same command to compute them."
+        )
     return films
 
 

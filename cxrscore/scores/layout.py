@@ -14,8 +14,8 @@ MESSAGE = 200
 """Characters of a film's message that are kept, so that one long text does not widen every row."""
 SCORED = 1
 """The code of cxrscore.films.Status of a film that was scored."""
-STATUS_CODES = 14
-"""The codes of cxrscore.films.Status are 0 to 13."""
+STATUS_CODES = 15
+"""The codes of cxrscore.films.Status are 0 to 14."""
 
 AXES = {
     "film": "the N films of the run, in the sorted order of their paths",
@@ -75,7 +75,7 @@ LAYOUT = (
         path="films/status",
         dtype="|u1",
         axes=("film",),
-        description="1 scored, 0 not written, 2 to 13 why it was not scored (cxrscore.films.Status)",
+        description="1 scored, 0 not written, 2 to 14 why it was not scored (cxrscore.films.Status)",
         in_shard=True,
     ),
     Column(

@@ -39,7 +39,7 @@ class BackendCases(
     ParallelCases,
     Int8Cases,
 ):
-    """Every case of a backend, B01 to B56; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
+    """Every case of a backend, B01 to B58; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
 
 
 __all__ = [

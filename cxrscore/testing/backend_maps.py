@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import get_args
@@ -15,6 +16,7 @@ from cxrscore.contract import (
     CamParts,
     Differentiable,
     Embedding,
+    Embeds,
     Explainable,
     Floats,
     Head,
@@ -33,6 +35,7 @@ from cxrscore.testing.subject import (
     build,
     differentiable,
     embedding,
+    embeds,
     explainable,
     known_architectures,
     lively_tensors,
@@ -87,6 +90,25 @@ class EmbeddingCases(Cases):
         whole = model.tensors()
         for name, value in head.tensors().items():
             expect(np.array_equal(value, whole[name]), f"{name} of the head is not that of the model")
+
+    @needs(Embeds)
+    def test_b57_embeddings_through_the_dense_layer_are_the_logits(self, backend: Backend) -> None:
+        """For either head, embed() returns finite float32 [N,K], which times head/kernel [K,C], plus head/bias, are the
+        logits of predict() within 1e-5 of the largest: so of a model that has no ``head``, too, whose embeddings
+        another backend may train on."""
+        for model in _both_heads(backend):
+            spec, films, tensors = model.spec, some_films(3, model.spec.size), model.tensors()
+            if not {"head/kernel", "head/bias"} <= set(tensors):
+                raise unittest.SkipTest("the network has no head/kernel and head/bias")
+            found, kernel = embeds(model).embed(films), tensors["head/kernel"]
+            expect(found.dtype == np.float32, f"{spec.head}: embeddings are {found.dtype}, wanted float32")
+            wanted = [len(films), len(kernel)]
+            expect(
+                list(found.shape) == wanted, f"{spec.head}: embeddings have shape {list(found.shape)}, wanted {wanted}"
+            )
+            expect(np.isfinite(found).all(), f"{spec.head}: embeddings are not finite")
+            logits = found.astype(np.float64) @ kernel + tensors["head/bias"]
+            expect_near(logits, model.predict(films), 1e-5, f"{spec.head}: logits of the embeddings")
 
 
 def _expect_embedding_of_the_reference(spec: ModelSpec, tensors: Tensors, films: Floats, found: Array) -> None:

@@ -16,7 +16,7 @@ from typing import get_args
 
 import numpy as np
 
-from cxrscore.contract import Array, Backend, Embedding, Explainable, Floats, Levels, Model, Normalize
+from cxrscore.contract import Array, Backend, Embeds, Explainable, Floats, Levels, Model, Normalize
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.testing import reference
 from cxrscore.testing.cases import Cases, expect, expect_near, expect_refusal, needs
@@ -32,6 +32,8 @@ from cxrscore.testing.subject import (
     tensors_of,
 )
 
+_ROUNDS = 40
+"""Batches one after the other, in which a model must stay what it is."""
 _STATM = Path("/proc/self/statm")
 MIB = 2**20
 
@@ -45,7 +47,7 @@ def _lively(backend: Backend) -> Model:
 def _results(model: Model, films: Floats) -> Iterator[tuple[str, Floats]]:
     """Every array that the model gives for films, as far as it has the abilities."""
     yield "predict", model.predict(films)
-    if isinstance(model, Embedding):
+    if isinstance(model, Embeds):
         yield "embed", model.embed(films)
     yield from _parts(model, films)
 
@@ -191,6 +193,19 @@ class ScoreCases(Cases):
         grown, bound = _resident() - before, 200 * spec.size**2 * 4 / 4
         self.note(f"{grown / MIB:+.1f} MiB, bound {bound / MIB:.0f} MiB")
         expect(grown <= bound, f"200 films left the process {grown / MIB:.0f} MiB larger, wanted {bound / MIB:.0f}")
+
+    def test_b58_the_fortieth_batch_is_as_the_first(self, backend: Backend) -> None:
+        """Over 40 batches one after the other, predict(), embed() and cam_parts() return finite values, and for the
+        same films the same, within 1e-5 of the largest: a model changes by training only."""
+        model = _lively(backend)
+        films = [some_films(2, model.spec.size, seed) for seed in range(2)]
+        wanted = [{what: found.copy() for what, found in _results(model, one)} for one in films]
+        for number in range(len(films), _ROUNDS):
+            place = number % len(films)
+            for what, found in _results(model, films[place]):
+                words = f"{what} of batch {number + 1}"
+                expect(np.isfinite(found).all(), f"{words}: values are not finite")
+                expect_near(found, wanted[place][what], 1e-5, words)
 
     @needs(Levels)
     def test_b52_levels_are_the_films_they_stand_for(self, backend: Backend) -> None:

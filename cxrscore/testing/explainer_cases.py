@@ -15,6 +15,8 @@ from cxrscore.testing.cases import Cases, expect, expect_near
 FromParts = Callable[[CamParts], Floats]
 FromScores = Callable[[Predict, Floats, Sequence[int]], Floats]
 
+ROUNDS = 40
+"""Calls one after the other, in which an explainer must stay what it is."""
 SIDE = 60
 """Pixels of the films shown to explainers that work from scores."""
 
@@ -50,7 +52,7 @@ def _toy(films: Floats) -> Floats:
 
 
 class ExplainerCases(Cases):
-    """Every case of an explainer, E01 to E08; the fixture is ``explainer``, as cxrscore_explainers returns it."""
+    """Every case of an explainer, E01 to E10; the fixture is ``explainer``, as cxrscore_explainers returns it."""
 
     def test_e01_the_descriptor_is_well_formed(self, explainer: Explainer) -> None:
         """It is an ``Explainer`` whose ``name`` is one word, with a summary and one of from_parts and from_scores."""
@@ -147,6 +149,32 @@ class ExplainerCases(Cases):
         inside = row < found.shape[0] / 2 and column < found.shape[1] / 2
         met = f"the largest value is {found.max():g} at {row}, {column} of {list(found.shape)}"
         expect(inside and found.max() > 0, f"{met}, wanted a positive one in the upper left quarter")
+
+    def test_e09_maps_are_finite_whatever_the_film(self, explainer: Explainer) -> None:
+        """From parts: for activations that are 0 everywhere, below 0, or as large as 1e4 with gradients up to 1e2.
+        From scores: for films that are all black or all white, and logits as large as 1e4."""
+        parts, films = _parts(), _some_films()
+        cases = {
+            "activations of 0": (replace(parts, activations=np.zeros_like(parts.activations)), np.zeros_like(films), 1),
+            "activations below 0": (replace(parts, activations=-parts.activations), np.ones_like(films), 1),
+            "large activations": (_large(parts), films, 1e4),
+        }
+        for words, (given, shown, factor) in cases.items():
+            found = _explained(explainer, given, shown, lambda films, f=factor: _toy(films) * np.float32(f))  # type: ignore[misc]
+            odd = int((~np.isfinite(found)).sum())
+            expect(not odd, f"{words}: {odd} of {found.size} values of the maps are not finite")
+
+    def test_e10_the_fortieth_call_is_as_the_first(self, explainer: Explainer) -> None:
+        """Called 40 times with the same parts, or the same films, it returns the same maps: it keeps no state."""
+        parts, films = _parts(), _some_films()
+        first = _explained(explainer, parts, films, _toy).copy()
+        for number in range(1, ROUNDS):
+            found = _explained(explainer, parts, films, _toy)
+            expect(np.array_equal(found, first), f"the maps of call {number + 1} are not those of the first")
+
+
+def _large(parts: CamParts) -> CamParts:
+    return replace(parts, activations=parts.activations * np.float32(1e4), gradients=parts.gradients * np.float32(1e2))
 
 
 def _explained(

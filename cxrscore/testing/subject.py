@@ -14,6 +14,7 @@ from cxrscore.contract import (
     Differentiable,
     Divided,
     Embedding,
+    Embeds,
     Explainable,
     Floats,
     Levels,
@@ -71,6 +72,11 @@ def trainable(model: object) -> TrainableModel:
 
 def embedding(model: object) -> Embedding:
     found: Embedding = _need(Embedding, model)
+    return found
+
+
+def embeds(model: object) -> Embeds:
+    found: Embeds = _need(Embeds, model)
     return found
 
 

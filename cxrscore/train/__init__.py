@@ -17,6 +17,7 @@ from cxrscore.files.outputs import check_output
 from cxrscore.films import film_that_is
 from cxrscore.losses import class_weights
 from cxrscore.metrics import auc_per_finding, check_rule, macro
+from cxrscore.models.architectures import ARCHITECTURES
 from cxrscore.models.bundle import model_output, save_model
 from cxrscore.models.imagenet import BaseWeights, base_weights
 from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
@@ -156,10 +157,31 @@ def _trainer(options: TrainOptions) -> Backend:
     if options.architecture not in backend.architectures:
         known = ", ".join(backend.architectures)
         raise InputError(f"backend {backend.name!r} has no {options.architecture!r}; it has: {known}")
-    if options.frozen_backend:
-        plugins.get_backend(options.frozen_backend)
+    _check_known(options, backend)
+    if options.frozen_backend and options.architecture not in plugins.get_backend(options.frozen_backend).architectures:
+        raise InputError(
+            f"backend {options.frozen_backend!r} has no {options.architecture!r}: leave --frozen-backend out, or name "
+            "one that has it"
+        )
     plugins.get_executor(options.executor)
     return backend
+
+
+def _check_known(options: TrainOptions, backend: Backend) -> None:
+    """InputError for options that need more knowledge of a network than cxrscore has of one that only a plugin
+    knows."""
+    if options.architecture in ARCHITECTURES:
+        return
+    needs = (
+        (options.weights == "none", "--weights none"),
+        (options.trainable != "last-block", "--trainable all or head"),
+        (options.layer_decay == 1, "--layer-decay 1"),
+    )
+    if use := [option for holds, option in needs if not holds]:
+        raise InputError(
+            f"cxrscore does not know the layers of {options.architecture!r}, a network of backend {backend.name!r}: "
+            f"use {', '.join(use)}"
+        )
 
 
 def _tell(data: Data, say: Say) -> None:

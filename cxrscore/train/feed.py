@@ -80,8 +80,8 @@ class Feed:
         return self._options.learning_rate * self.schedule.factor((epoch + 1) * self.steps - 1)
 
     def logits(self, rows: Rows, view: int | None) -> Floats:
-        """What the learner, as it now is, makes of these films; float32 [n,C]."""
-        return self.outputs.logits(rows, view, self._standard.apply if self._standard else None)
+        """What the learner, as it now is, makes of these films; float32 [n,C], not finite where training diverges."""
+        return self.outputs.logits(rows, view, self._standard.apply if self._standard else None, learning=True)
 
     def tensors(self) -> dict[str, Array]:
         """What has learned, as the whole model takes it."""

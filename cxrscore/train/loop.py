@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array, BatchNorm, Floats, Loss, Model, Optimiser
-from cxrscore.errors import InputError
+from cxrscore.errors import InputError, PluginError
 from cxrscore.metrics import auc_per_finding, label_accuracy, macro
 from cxrscore.models.output import probabilities
 from cxrscore.progress import Progress, Say
@@ -75,12 +75,14 @@ def fit(
     kept = len(standing.history)
     try:
         while not _over(standing, options):
-            row = _epoch(feed, data, loss, options, standing, processes)
+            row = _epoch(feed, data, loss, options, standing, processes, folder)
             _tell(row, standing, options, progress, say)
             processes.by_first(lambda: save_checkpoint(folder, feed.learner, standing, inputs))
             kept = len(standing.history)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(kept, folder)) from None
+    except PluginError as error:
+        raise PluginError(f"{error} {_kept_after_fault(kept, folder)}") from error
     return _chosen(model, feed, standing, options)
 
 
@@ -112,15 +114,26 @@ def _risen(history: Sequence[Row], monitor: str) -> int:
     return risen
 
 
-def _epoch(feed: Feed, data: Data, loss: Loss, options: TrainOptions, standing: Standing, processes: Processes) -> Row:
-    """One epoch, entered into the standing; returns its row of the history."""
+def _epoch(
+    feed: Feed,
+    data: Data,
+    loss: Loss,
+    options: TrainOptions,
+    standing: Standing,
+    processes: Processes,
+    folder: Path,
+) -> Row:
+    """One epoch, entered into the standing; returns its row of the history. InputError where training has diverged."""
     epoch, started = len(standing.history), time.monotonic()
     processes.by_node(lambda: feed.run_frozen(epoch))
     train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, optimiser_of(options))
     logits, truth = _logits(feed, feed.valid, None, processes), data.labels[feed.valid]
-    valid_loss, aucs = float(loss.function(np, logits, truth, loss.weights)), auc_per_finding(truth, logits)
+    valid_loss = float("nan")
+    if np.isfinite(logits).all():
+        valid_loss = float(loss.function(np, logits, truth, loss.weights))
     with processes.alike():
-        _check_finite(epoch, train_loss, valid_loss, options)
+        _check_finite(standing, train_loss, valid_loss, options, folder)
+    aucs = auc_per_finding(truth, logits)
     row = {
         "epoch": epoch + 1,
         "learning_rate": feed.rate(epoch),
@@ -152,14 +165,20 @@ def _enter(row: Row, aucs: NDArray[np.float64], feed: Feed, standing: Standing, 
         )
 
 
-def _check_finite(epoch: int, train_loss: float, valid_loss: float, options: TrainOptions) -> None:
+def _check_finite(
+    standing: Standing, train_loss: float, valid_loss: float, options: TrainOptions, folder: Path
+) -> None:
+    """InputError where a loss, or a logit that the validation loss is of, is not finite."""
     if np.isfinite(train_loss) and np.isfinite(valid_loss):
         return
-    kept = f" Epoch {epoch} is kept." if epoch else ""
+    epoch = len(standing.history)
+    kept = f" {_kept(epoch, folder)}." if epoch else ""
+    if epoch and options.schedule == "constant":  # else the number of epochs is part of the run
+        kept += f" Rerun with --resume --epochs {epoch} for the model of the best of them, epoch {standing.best_epoch}."
     rounding = ", --precision fp32" if options.precision != "fp32" else ""
     raise InputError(
-        f"epoch {epoch + 1} ended with a training loss of {train_loss} and a validation loss of {valid_loss}: the "
-        f"weights have run away. Likely the learning rate, {options.learning_rate:g}, is too high: try a tenth of it, "
+        f"training diverged: epoch {epoch + 1} ended with a training loss of {train_loss} and a validation loss of "
+        f"{valid_loss}. Likely the learning rate, {options.learning_rate:g}, is too high: try a tenth of it, "
         f"--warmup 1 or --clip-norm 1{rounding}. If the loss {options.loss!r} is a plugin's, `cxrscore check "
         f"loss:{options.loss}` looks whether it bears every logit.{kept}"
     )
@@ -205,8 +224,18 @@ def _monitored(row: Row, options: TrainOptions) -> str:
 def _stopped(kept: int, folder: Path) -> str:
     if not kept:
         return "stopped before the end of the first epoch; nothing is kept"
-    epochs = "1 epoch is" if kept == 1 else f"{kept} epochs are"
-    return f"stopped; {epochs} kept in {folder}/. The same line with --resume goes on from there"
+    return f"stopped; {_kept(kept, folder)}. The same line with --resume goes on from there"
+
+
+def _kept(epochs: int, folder: Path) -> str:
+    return f"{'1 epoch is' if epochs == 1 else f'{epochs} epochs are'} kept in {folder}/"
+
+
+def _kept_after_fault(epochs: int, folder: Path) -> str:
+    """What is left of a run that the fault of a plugin has ended."""
+    if not epochs:
+        return "No epoch was finished."
+    return f"{_kept(epochs, folder)}: rerun the same command with --resume to go on from there."
 
 
 def _chosen(model: Model, feed: Feed, standing: Standing, options: TrainOptions) -> Fitted:

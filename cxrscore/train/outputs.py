@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Divided, Embedding, Floats, Model, Trainable, TrainableModel
-from cxrscore.errors import InputError, WriteError
+from cxrscore.errors import InputError, PluginError, WriteError
 from cxrscore.files import sha256_bytes
 from cxrscore.files.cache import cache_folder
 from cxrscore.films import Augmentation, FilmStore, augment, decoder_versions
+from cxrscore.plugin_values import lenient
 from cxrscore.progress import Progress
 from cxrscore.train.data import Data
 from cxrscore.train.extract import Extraction
@@ -97,21 +98,39 @@ class Outputs:
         place = self._place_of(view)
         return (kept.take(place[rows]) for rows in batches)
 
-    def logits(self, rows: Rows, view: int | None = None, change: Change | None = None) -> Floats:
+    def logits(
+        self, rows: Rows, view: int | None = None, change: Change | None = None, *, learning: bool = False
+    ) -> Floats:
         """What the learner, as it now is, makes of these films, float32 [n,C]; it is given ``change`` of what it
-        takes."""
+        takes. While it is ``learning`` they may be anything; else they are finite, or its backend is at fault."""
+        predict = lenient(self.learner).predict if learning else self.learner.predict
         size = FORWARD
         if self._options.trainable == "head" and (kept := self._frozen and self._source(view)):
             size = max(FORWARD, min(len(rows), _BLOCK // kept.bytes))
         inputs = self.of(parts_of(rows, size), view)
-        return np.concatenate(list(forward(self.learner.predict, map(change, inputs) if change else inputs, size)))
+        return np.concatenate(list(forward(predict, map(change, inputs) if change else inputs, size)))
 
     def run(self, batches: Sequence[Rows], view: int | None) -> Iterator[Floats]:
         """What the frozen layers make of films, in batches of one size, so that it is the same to the bit each time."""
-        assert self._frozen is not None
         parts = [parts_of(rows) for rows in batches]
-        outputs = forward(self._frozen, self._films([part for each in parts for part in each], view), FORWARD)
+        each = [part for batch in parts for part in batch]
+        outputs = forward(self._naming(each), self._films(each, view), FORWARD)
         return (np.concatenate(list(islice(outputs, len(each)))) for each in parts)
+
+    def _naming(self, batches: Iterable[Rows]) -> Change:
+        """The frozen layers, to be run on these batches in turn; an error of their plugin says which films it was."""
+        frozen, order = self._frozen, iter(batches)
+        assert frozen is not None
+
+        def run(films: Floats) -> Floats:
+            rows = next(order)
+            try:
+                return frozen(films)
+            except PluginError as error:
+                names = [path for row in rows if (path := self._data.paths[row])]
+                raise error.during(names, len(rows), "") from error
+
+        return run
 
     def _films(self, batches: Iterable[Rows], view: int | None) -> Iterator[Floats]:
         """The films themselves, read and augmented in threads while what was given before is used: so many batches

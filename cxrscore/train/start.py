@@ -8,8 +8,9 @@ import numpy as np
 
 from cxrscore import labels as lab
 from cxrscore.contract import Activation, Backend, Floats, Model, ModelSpec, Tensors
+from cxrscore.errors import InputError
 from cxrscore.files import sha256_bytes
-from cxrscore.models.architectures import initial_tensors, tensor_shapes
+from cxrscore.models.architectures import initial_tensors
 from cxrscore.models.imagenet import BaseWeights
 from cxrscore.train.checkpoint import Checkpoint
 from cxrscore.train.data import Data
@@ -65,24 +66,30 @@ def first_model(
     precision: Any = options.precision
     chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": options.seed}
     tensors: Tensors | None = None if base is None else initial_tensors(spec, options.seed, base.tensors)
-    changed: dict[str, Any] = {} if earlier is None else dict(earlier.tensors)
-    if earlier is None:
-        changed = first_head(options, spec, labels)
-    if not changed:
+    if earlier is None and (options.initial_head, options.initial_bias) == ("random", "zero"):
         return backend.build(spec, tensors, **chosen)
     if tensors is None:
         tensors = backend.build(spec, None, **chosen).tensors()
+    changed = dict(earlier.tensors) if earlier else first_head(options, spec, labels, tensors)
     return backend.build(spec, {**tensors, **changed}, **chosen)
 
 
-def first_head(options: TrainOptions, spec: ModelSpec, labels: Floats) -> dict[str, Any]:
-    """Tensors of the dense layer that do not begin as a backend would draw them."""
+def first_head(options: TrainOptions, spec: ModelSpec, labels: Floats, tensors: Tensors) -> dict[str, Any]:
+    """Tensors of the dense layer that do not begin as a backend would draw them, in the place of these. InputError
+    where the network has no such layer."""
     first: dict[str, Any] = {}
     if options.initial_head == "zero":
-        first["head/kernel"] = np.zeros(tensor_shapes(spec)["head/kernel"], np.float32)
+        _need_head(spec, tensors, "head/kernel", "--initial-head random")
+        first["head/kernel"] = np.zeros(tensors["head/kernel"].shape, np.float32)
     if options.initial_bias == "prevalence":
+        _need_head(spec, tensors, "head/bias", "--initial-bias zero")
         first["head/bias"] = prevalence_bias(labels, spec.activation)
     return first
+
+
+def _need_head(spec: ModelSpec, tensors: Tensors, name: str, instead: str) -> None:
+    if name not in tensors:
+        raise InputError(f"the network {spec.architecture!r} has no tensor {name} to begin with: use {instead}")
 
 
 def prevalence_bias(labels: Floats, activation: Activation) -> Floats:

@@ -7,7 +7,7 @@ import numpy as np
 from eager_hook import EagerBackend
 from numpy_backend import NumpyBackend, NumpyHead, NumpyModel
 
-from cxrscore.models.architectures import tensor_shapes
+from cxrscore.models.architectures import check_inputs, tensor_shapes
 
 BAD = {}
 """By number of the case."""
@@ -212,13 +212,17 @@ class HalvesLevels(NumpyModel):
 # --- heads and heat maps
 
 
+class ShiftedHead(NumpyHead):
+    def predict(self, films):
+        return super().predict(films) + np.float32(1e-2)
+
+
 @fails("B23")
-class ChannelsFirst(NumpyModel):
-    def embed(self, films):
-        found = super().embed(films)
-        if self.spec.head == "gap":
-            return found
-        return found.reshape(len(films), -1, 64).transpose(0, 2, 1).reshape(len(films), -1)
+class AnotherHead(NumpyModel):
+    @property
+    def head(self):
+        found = super().head
+        return ShiftedHead(found.spec, found.own, found.input_shape, found.learning)
 
 
 @fails("B24")
@@ -276,6 +280,42 @@ class AnyTap(NumpyModel):
 class CountsFromTheEnd(NumpyModel):
     def cam_parts(self, films, findings, *, tap=None):
         return super().cam_parts(films, [finding % 3 for finding in findings], tap=tap)
+
+
+class EmbedsOnly:
+    """A Model that is Embeds, and no more."""
+
+    framework, device = NumpyModel.framework, "cpu"
+
+    def __init__(self, model):
+        self.spec, self.tensors, self._model = model.spec, model.tensors, model
+
+    def predict(self, films):
+        return self._model.predict(check_inputs(films, (self.spec.size, self.spec.size)))
+
+    def embed(self, films):
+        """In the order channel, row, column for a "flatten" head."""
+        found = self._model.embed(films)
+        if self.spec.head == "gap":
+            return found
+        return found.reshape(len(found), 25, 64).transpose(0, 2, 1).reshape(len(found), 25 * 64)
+
+
+@fails("B57")
+class ChannelsFirst(Small):
+    trains, join = False, None
+
+    def build(self, spec, tensors, **options):
+        return EmbedsOnly(super().build(spec, tensors, **options))
+
+
+@fails("B58")
+class Overflows(Scores):
+    """NaN from its 33rd batch on."""
+
+    def instead(self, films, logits):
+        self.batches = vars(self).get("batches", 0) + 1
+        return logits * np.float32(np.nan if self.batches > 32 else 1)
 
 
 # --- 8-bit integers

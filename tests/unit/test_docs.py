@@ -15,6 +15,7 @@ import pytest
 from cxrscore import contract, testing
 from cxrscore.cli import main
 from cxrscore.descriptors import HOOKS, KINDS
+from cxrscore.distributions import Found
 from cxrscore.plugins import Registry, listing
 from cxrscore.testing import ExplainerCases, MetricCases, cases, run_cases
 
@@ -183,7 +184,7 @@ def written(monkeypatch):
         monkeypatch.setitem(sys.modules, module.__name__, module)
         point = metadata.EntryPoint("numpy", module.__name__, "cxrscore")
         vars(point)["dist"] = SimpleNamespace(name="cxrscore-numpy", version="1.0.0")
-        (plugin,) = Registry([point]).plugins
+        (plugin,) = Registry([Found(point=point)]).plugins
         assert plugin.state == "ok", plugin.reason
         return plugin
 

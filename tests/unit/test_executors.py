@@ -119,7 +119,8 @@ def test_local_knows_no_cluster():
 
 
 def test_an_executor_is_found_by_name(monkeypatch):
-    assert isinstance(plugins.get_executor("local"), LocalExecutor)
+    assert isinstance(plugins.descriptor("executor", "local"), LocalExecutor)
+    assert plugins.get_executor("local").name == "local"
     with pytest.raises(BackendUnavailableError, match="no executor is called 'slurm'"):
         plugins.get_executor("slurm")
     monkeypatch.setattr(LocalExecutor, "requires", ("no_such_engine",))

@@ -33,7 +33,7 @@ def backend(monkeypatch):
     """backend(descriptor) makes it the one that is found under any name."""
 
     def give(descriptor):
-        monkeypatch.setitem(check._KINDS, "backend", (lambda name: descriptor, BackendCases))
+        monkeypatch.setattr(check, "descriptor", lambda kind, name: descriptor)
 
     return give
 

@@ -2,25 +2,15 @@
 
 import importlib
 import sys
-from importlib import metadata
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from foreign_plugins import entry_point
 
 from cxrscore import plugins
 from cxrscore.contract import Loss, hookimpl
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.plugins import Registry, missing_modules
-
-
-class Distribution(SimpleNamespace):
-    """As much of a distribution as an entry point needs to say whose it is."""
-
-
-def entry_point(name, module, distribution="acme"):
-    point = metadata.EntryPoint(name, module, "cxrscore")
-    vars(point)["dist"] = Distribution(name=distribution, version="1.0")
-    return point
 
 
 @pytest.fixture
@@ -56,7 +46,9 @@ def test_a_plugin_brings_its_descriptors(plugin):
 
 
 def test_one_that_raises_at_import_is_listed_and_stops_no_other(plugin):
-    found = Registry([entry_point("broken", "no_such_module_anywhere"), plugin("good", cxrscore_losses=one_loss())])
+    found = Registry(
+        [entry_point("broken", "no_such_module_anywhere", "acme"), plugin("good", cxrscore_losses=one_loss())]
+    )
     assert {p.name: p.state for p in found.plugins} == {"broken": "broken", "good": "ok"}
     with pytest.raises(InputError, match=r"broken.*no_such_module_anywhere"):
         found.get("cxrscore_losses", "loss", "broken")
@@ -216,7 +208,7 @@ def test_what_works_of_a_plugin_is_ok_and_the_rest_is_told(plugin):
 
 def test_one_module_under_two_names_breaks_the_second_only(plugin):
     first = plugin("first", cxrscore_losses=one_loss("mine"))
-    found = Registry([first, entry_point("second", first.value)])
+    found = Registry([first, entry_point("second", first.point.value, "acme")])
     assert [p.state for p in found.plugins] == ["ok", "broken"]
     assert "plugin 'first' is this module, too" in found.plugins[1].reason
     assert found.get("cxrscore_losses", "loss", "mine")
@@ -245,3 +237,99 @@ def test_a_descriptor_of_a_wrong_kind_is_named(plugin):
 def test_a_name_of_another_kind_is_told():
     with pytest.raises(InputError, match="no metric is called 'focal', but a loss is; there is: auc"):
         Registry([builtin()]).get("cxrscore_metrics", "metric", "focal")
+
+
+# --- names of cxrscore's own
+
+
+def own(name):
+    return entry_point(name, {"builtin": "cxrscore.builtin"}.get(name, f"cxrscore_{name}"), "cxrscore")
+
+
+def test_a_loss_of_our_own_stays_whatever_else_is_installed(plugin):
+    found = Registry([plugin("a", "acme", cxrscore_losses=one_loss("bce")), builtin()])
+    assert found.plugins[1].state == "name taken"
+    assert found.plugins[1].reason == "loss 'bce' of acme is left out: cxrscore has one of this name, which stays"
+    assert found.get("cxrscore_losses", "loss", "bce") is Registry([builtin()]).get("cxrscore_losses", "loss", "bce")
+
+
+def test_what_else_the_plugin_brings_can_be_used(plugin):
+    @hookimpl
+    def cxrscore_losses():
+        return [*one_loss("bce")(), *one_loss("mine")()]
+
+    found = Registry([builtin(), plugin("a", cxrscore_losses=cxrscore_losses)])
+    assert (found.plugins[1].state, found.plugins[1].as_dict()["provides"]) == ("ok", {"cxrscore_losses": ["mine"]})
+    assert "loss 'bce' of acme is left out" in found.plugins[1].reason
+    assert found.get("cxrscore_losses", "loss", "mine")
+
+
+@pytest.mark.parametrize("name", ["openvino", "mine"])
+def test_a_backend_of_our_own_name_takes_nothing(plugin, monkeypatch, name):
+    """Whether the plugin is called so, or what it brings."""
+    rival = plugin(name, "acme", cxrscore_backends=some_backends("openvino"))
+    found = Registry([own("openvino"), rival])
+    monkeypatch.setattr(plugins, "registry", lambda: found)
+    monkeypatch.setattr("cxrscore.registry.missing_modules", lambda descriptor: [])
+    assert [plugin.state for plugin in found.plugins] == ["ok", "name taken"]
+    assert type(found.get("cxrscore_backends", "backend", "openvino")).__module__ == "cxrscore_openvino"
+    assert found.is_own("cxrscore_backends", "openvino")
+
+
+def test_a_plugin_of_our_own_that_is_broken_keeps_its_name(plugin):
+    broken = entry_point("torch", "no_such_module_anywhere", "cxrscore")
+    found = Registry([broken, plugin("mine", cxrscore_backends=some_backends("torch"))])
+    assert [plugin.state for plugin in found.plugins] == ["broken", "name taken"]
+    with pytest.raises(InputError, match="backend 'torch' of cxrscore is broken"):
+        found.get("cxrscore_backends", "backend", "torch")
+
+
+def test_a_name_of_our_own_goes_to_another_where_the_user_leaves_ours_out(plugin, monkeypatch):
+    monkeypatch.setenv("CXRSCORE_PLUGINS", "mine")
+    found = Registry([own("openvino"), plugin("mine", cxrscore_backends=some_backends("openvino"))])
+    assert [plugin.state for plugin in found.plugins] == ["left out", "ok"]
+    assert not found.is_own("cxrscore_backends", "openvino")
+
+
+# --- what is chosen where none is named
+
+
+@pytest.fixture
+def beside_ours(plugin, monkeypatch):
+    """A registry of two of our own backends, whose frameworks count as installed, and one of acme's."""
+
+    def make(**changes):
+        @hookimpl
+        def cxrscore_backends():
+            return [SimpleNamespace(**{**vars(named("swift", {"cpu": 1e9})), "trains": True, **changes})]
+
+        found = Registry([own("openvino"), own("torch"), plugin("p", cxrscore_backends=cxrscore_backends)])
+        monkeypatch.setattr(plugins, "registry", lambda: found)
+        monkeypatch.setattr(plugins, "missing_modules", lambda descriptor: [])
+        return found
+
+    return make
+
+
+def test_our_own_backends_come_first_however_fast_another_says_it_is(beside_ours):
+    beside_ours()
+    assert plugins.fastest_backends("tinycnn", "cpu") == ["openvino", "torch", "swift"]
+    assert plugins.first_trainer() == "torch"
+    assert plugins.default_note("torch", "score tinycnn") == ""
+
+
+def test_what_only_another_backend_can_run_it_runs_and_that_is_told(beside_ours):
+    beside_ours(architectures=("linear",))
+    assert plugins.fastest_backends("linear", "cpu") == ["swift"]
+    assert plugins.first_trainer(architecture="linear") == "swift"
+    assert plugins.first_trainer(architecture="tinycnn") == "torch"
+    assert plugins.default_note("swift", "train linear") == (
+        "No backend of cxrscore itself can train linear: backend 'swift' (distribution acme) was chosen. "
+        "Name one with --backend to decide yourself."
+    )
+
+
+def test_a_trainer_that_is_there_comes_before_ours_without_its_framework(beside_ours, monkeypatch):
+    beside_ours()
+    monkeypatch.setattr(plugins, "missing_modules", lambda backend: list(backend.requires))
+    assert plugins.first_trainer() == "swift"

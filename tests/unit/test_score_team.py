@@ -8,7 +8,7 @@ import pytest
 from made_models import made_films, made_model
 from made_run import contents
 
-from cxrscore.errors import CheckError, InputError
+from cxrscore.errors import CheckError, InputError, WorkerError
 from cxrscore.executors import LocalExecutor
 from cxrscore.films import require_films
 from cxrscore.score import ScoreOptions, job, score_films, team
@@ -57,6 +57,36 @@ def test_shards_computed_elsewhere_make_the_same_file(home, here, changed):
     score_films(options(processes=1, output=home / "one.h5", **changed))
     one, other = contents(home / "one.h5"), contents(home / "out.h5")
     assert {name for name in one | other if one.get(name) != other.get(name)} == {"@provenance"}
+
+
+class Answers(Here):
+    """Tells that all is done, with this text, and computes nothing that is asked for later than the first item."""
+
+    text = "0" * 64
+
+    def run(self, work, done, *, processes, address=None):
+        if processes == 1 and self.text == "0" * 64:
+            super().run(work, done, processes=processes, address=address)
+            return
+        for item in work.items:
+            done(item, self.text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0" * 64, r"executor 'local' told that 2 shards are done, and 2 of them are not there\. Rerun"),
+        ("not json", "executor 'local' passed on 'not json', which is not what a worker says"),
+        ('{"device": "cpu"}', "which is not what a worker says of its models"),
+    ],
+)
+def test_an_executor_is_not_believed(home, monkeypatch, text, words):
+    executor = Answers()
+    executor.text = text
+    monkeypatch.setattr(team.plugins, "get_executor", lambda name: executor)
+    with pytest.raises(WorkerError, match=words):
+        score_films(options())
+    assert not (home / "out.h5").exists()
 
 
 def begun(**changed):

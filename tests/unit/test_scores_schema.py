@@ -83,7 +83,7 @@ def test_a_written_file_follows_the_schema(document: dict[str, Any]) -> None:
     ("group", "name", "value"),
     [
         ("scores", "prob", [[1.5]]),
-        ("films", "status", [14]),
+        ("films", "status", [15]),
         ("films", "more", []),
         ("attributes", "complete", False),
         ("cam", "film", [-1]),

@@ -5,8 +5,10 @@ import pytest
 from training import SIDE, some_data, some_model
 
 from cxrscore.contract import Optimiser
-from cxrscore.errors import InputError
+from cxrscore.errors import InputError, PluginError
 from cxrscore.losses import losses
+from cxrscore.plugin_values import Origin
+from cxrscore.plugin_values.models import checked_model
 from cxrscore.progress import silent
 from cxrscore.train import TrainOptions
 from cxrscore.train.checkpoint import load_checkpoint
@@ -133,8 +135,70 @@ def test_a_loss_that_runs_away_says_when_and_what_to_try(tmp_path, bad):
     assert f"epoch 2 ended with a training loss of {bad}" in told
     assert "the learning rate, 0.5, is too high" in told
     assert "--precision fp32" in told
-    assert told.endswith("Epoch 1 is kept.")
+    assert told.startswith("training diverged: ")
+    kept = (
+        f"1 epoch is kept in {run.folder}/. Rerun with --resume --epochs 1 for the model of the best of them, epoch 1."
+    )
+    assert told.endswith(kept)
     assert len(run.checkpoint.standing.history) == 1
+
+
+def test_what_was_best_before_training_diverged_becomes_the_model_when_it_is_told_to_end_there(tmp_path):
+    run = losing(tmp_path, [3.0, 1.0, 2.0, INF])
+    with pytest.raises(InputError, match=r"--resume --epochs 3 for the model of the best of them, epoch 2\.$"):
+        run.fit()
+    later = losing(tmp_path, [], epochs=3)
+    later.model.tensors = lambda: {"base/kernel": np.ones(3, np.float32)}
+    fitted = later.fit(run.checkpoint)
+    assert (fitted.best_epoch, fitted.tensors["head/bias"].tolist()) == (2, [2, 2])
+
+
+def test_with_a_schedule_that_ends_with_the_epochs_no_other_number_of_them_is_advised(tmp_path):
+    run = losing(tmp_path, [3.0, INF], schedule="cosine")
+    with pytest.raises(InputError, match=r"1 epoch is kept in \S+/\.$"):
+        run.fit()
+
+
+def checked(run, **members):
+    """The run's model as a backend of a plugin has built it, with these members instead of its own."""
+    for name, value in members.items():
+        setattr(run.model, name, value)
+    origin = Origin(kind="backend", name="mine", distribution="acme")
+    run.model = checked_model(run.model, run.model.spec, run.model.tensors(), origin, "build")
+    return run
+
+
+def test_logits_that_are_not_finite_while_it_learns_are_no_fault_of_the_backend(tmp_path):
+    run = checked(losing(tmp_path, [1.0]), predict=lambda inputs: np.full((len(inputs), 2), INF, np.float32))
+    with pytest.raises(InputError, match=r"training diverged: epoch 1 ended with .* a validation loss of nan"):
+        run.fit()
+
+
+@pytest.mark.parametrize(
+    ("done", "kept"), [(1, "1 epoch is kept in {}/: rerun the same command with --resume"), (0, "No epoch")]
+)
+def test_a_fault_of_the_backend_says_what_is_kept(tmp_path, done, kept):
+    run = losing(tmp_path, [1.0] * done)
+    own = run.model.fit_epoch
+
+    def fit_epoch(batches, loss, optimiser):
+        if len(run.model.seen) == done:
+            raise RuntimeError("device lost")
+        return own(batches, loss, optimiser)
+
+    words = r"^backend 'mine' \(distribution acme\): fit_epoch raised RuntimeError: device lost\. .*"
+    with pytest.raises(PluginError, match=words + kept.format(run.folder)):
+        checked(run, fit_epoch=fit_epoch).fit()
+
+
+def test_a_frozen_layer_that_fails_names_the_films(tmp_path):
+    run = Run(tmp_path)
+    own, calls = run.model.embed, iter(range(9))
+    run.model.head.tensors = lambda: {"head/kernel": np.ones((4, 2), np.float32), "head/bias": np.ones(2, np.float32)}
+    run.model.tensors = lambda: {"base/kernel": np.ones(3, np.float32), **run.model.head.tensors()}
+    embed = lambda films: own(films) * np.float32(np.nan if next(calls) == 1 else 1)  # noqa: E731
+    with pytest.raises(PluginError, match=r"embed returned .* not finite .* Films: 8\.png, 9\.png\. No epoch"):
+        checked(run, embed=embed).fit()
 
 
 def test_a_validation_loss_that_runs_away_is_one_too(tmp_path):

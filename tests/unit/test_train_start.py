@@ -10,6 +10,7 @@ from training import Store, some_data
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError, WriteError
 from cxrscore.files import locked
+from cxrscore.models.architectures import initial_tensors
 from cxrscore.models.output import probabilities
 from cxrscore.train import TrainOptions, train_model
 from cxrscore.train.start import first_head, prevalence_bias, run_inputs
@@ -67,11 +68,12 @@ def test_files_count_by_what_is_in_them(tmp_path):
 def test_a_head_begins_at_zero_unless_it_is_to_be_drawn():
     spec = ModelSpec(architecture="tinycnn", findings=("A", "B"), size=32)
     labels = np.array([[1, 0], [0, 0], [0, 0], [0, 1]], np.float32)
-    zero = first_head(TrainOptions(), spec, labels)
+    tensors = initial_tensors(spec, 0)
+    zero = first_head(TrainOptions(), spec, labels, tensors)
     assert zero.keys() == {"head/kernel"}
     assert zero["head/kernel"].shape == (64, 2)
     assert not zero["head/kernel"].any()
-    drawn = first_head(TrainOptions(initial_head="random", initial_bias="prevalence"), spec, labels)
+    drawn = first_head(TrainOptions(initial_head="random", initial_bias="prevalence"), spec, labels, tensors)
     assert drawn.keys() == {"head/bias"}
     np.testing.assert_allclose(drawn["head/bias"], np.log([1 / 3, 1 / 3]), rtol=1e-6)
 

@@ -1,0 +1,36 @@
+"""Warnings about plugins as lines on standard error."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import click
+
+from cxrscore.errors import PluginWarning
+from cxrscore.visible import visible
+
+
+@contextmanager
+def plugin_notes() -> Iterator[None]:
+    """Within it a PluginWarning is one line; other warnings are shown as Python does."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, PluginWarning):
+                click.echo(f"cxrscore: {visible(str(message))}", err=True)
+            else:
+                others(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,92 @@
+"""Backends, and the groups of processes that they join: what they return is held to the contract."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, cast
+
+from cxrscore.contract import Backend, Group, Model, ModelSpec, Parallel, Quantizing, Tensors
+from cxrscore.errors import InputError
+from cxrscore.plugin_values.models import checked_model
+from cxrscore.plugin_values.origin import Origin, describe
+
+
+class CheckedBackend:
+    """A backend whose models are checked.
+
+    Parameters
+    ----------
+    backend
+        As ``cxrscore_backends`` returns it.
+    origin
+        Of it.
+    """
+
+    def __init__(self, backend: Any, origin: Origin) -> None:
+        self._inner, self._origin = backend, origin
+        self.name: str = backend.name
+        self.requires: tuple[str, ...] = tuple(backend.requires)
+        self.install: str = backend.install
+        self.architectures: tuple[str, ...] = tuple(backend.architectures)
+        self.trains: bool = backend.trains
+        self.speed: Mapping[str, float] = backend.speed
+
+    def build(self, spec: ModelSpec, tensors: Tensors | None, **options: Any) -> Model:
+        """See contract.Backend. InputError for an architecture that the backend does not name."""
+        if spec.architecture not in self.architectures:
+            known = ", ".join(self.architectures) or "none"
+            raise InputError(f"backend {self.name!r} has no architecture {spec.architecture!r}; it has: {known}")
+        with self._origin.calling("build"):
+            model = self._inner.build(spec, tensors, **options)
+        return checked_model(model, spec, tensors, self._origin, "build")
+
+
+class _Quantizing(CheckedBackend):
+    def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Any, **options: Any) -> Model:
+        """See contract.Quantizing."""
+        with self._origin.calling("build_int8"):
+            model = self._inner.build_int8(spec, tensors, ranges, **options)
+        return checked_model(model, spec, tensors, self._origin, "build_int8")
+
+
+class _Parallel(CheckedBackend):
+    def join(self, *, rank: int, of: int, device: str) -> Group:
+        """See contract.Parallel."""
+        with self._origin.calling("join"):
+            group = self._inner.join(rank=rank, of=of, device=device)
+        missing = [name for name in ("gather", "leave") if not callable(getattr(group, name, None))]
+        if missing:
+            raise self._origin.fault("join", f"{describe(group)} without {' and '.join(missing)}", "a Group")
+        return _CheckedGroup(group, of, self._origin)
+
+
+class _CheckedGroup:
+    def __init__(self, group: Group, of: int, origin: Origin) -> None:
+        self._group, self._of, self._origin = group, of, origin
+
+    def gather(self, data: bytes) -> list[bytes]:
+        with self._origin.calling("gather"):
+            found = self._group.gather(data)
+        texts = isinstance(found, list | tuple) and all(isinstance(each, bytes) for each in found)
+        if not texts or len(found) != self._of:
+            raise self._origin.fault("gather", describe(found), f"bytes of each of {self._of} processes")
+        return list(found)
+
+    def leave(self) -> None:
+        with self._origin.calling("leave"):
+            self._group.leave()
+
+
+def checked_backend(backend: Backend, origin: Origin) -> Backend:
+    """The backend, with all that its models return checked; it has the abilities that it had."""
+    bases = [
+        own for protocol, own in ((Quantizing, _Quantizing), (Parallel, _Parallel)) if isinstance(backend, protocol)
+    ]
+    made: Any = _class_of(tuple(bases))(backend, origin)
+    return cast(Backend, made)
+
+
+@functools.cache
+def _class_of(abilities: tuple[type[CheckedBackend], ...]) -> type[CheckedBackend]:
+    return type("CheckedBackend", abilities, {}) if abilities else CheckedBackend

@@ -1,0 +1,58 @@
+"""Executors: every item is told as done once, and all are in the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+from cxrscore.contract import Executor, Work
+from cxrscore.plugin_values.origin import Callbacks, Origin, describe
+
+
+class CheckedExecutor:
+    """An executor whose account of the work is checked.
+
+    Parameters
+    ----------
+    executor
+        As ``cxrscore_executors`` returns it.
+    origin
+        Of it.
+    """
+
+    def __init__(self, executor: Executor, origin: Origin) -> None:
+        self._inner, self._origin = executor, origin
+        self.name, self.summary = executor.name, executor.summary
+        self.requires, self.install = tuple(executor.requires), executor.install
+
+    def run(self, work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None = None) -> None:
+        """See contract.Executor. PluginError where an item is told that is none, twice, from another thread or without
+        a text, and where some are not told at the end."""
+        core, left, thread = Callbacks(), set(work.items), threading.get_ident()
+
+        def told(*given: Any, **named: Any) -> None:
+            if named or len(given) != 2:
+                raise self._origin.fault("run", f"{len(given) + len(named)} values to done()", "an item and its text")
+            item, text = given
+            if threading.get_ident() != thread:
+                raise self._origin.fault("run", "an item to done() in another thread", "the thread of its caller")
+            if not isinstance(item, int) or item not in left:
+                known = "an item that was done before" if item in work.items else "an item of no such number"
+                raise self._origin.fault("run", f"{known}, {item!r:.20}, to done()", "each item once")
+            if not isinstance(text, str):
+                raise self._origin.fault("run", f"{describe(text)} to done()", "what the worker answered, a text")
+            left.remove(item)
+            done(item, text)
+
+        with self._origin.calling("run", core):
+            self._inner.run(work, core.function(told), processes=processes, address=address)
+        if left:
+            some = ", ".join(map(str, sorted(left)[:3]))
+            found = f"though {len(left)} of {len(work.items)} items are not done ({some}{', ...' * (len(left) > 3)})"
+            raise self._origin.fault("run", found, "all of them done")
+
+
+def checked_executor(executor: Executor, origin: Origin) -> Executor:
+    """The executor, with its account of the work checked."""
+    return cast(Executor, CheckedExecutor(executor, origin))

@@ -1,0 +1,373 @@
+"""Backends and their models: what every call returns is held to the contract.
+
+A checked model has the abilities of the model in it, and no others: its class is put together from a class for each
+(``isinstance`` of the contract's protocols says the same of both).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from cxrscore.batches import finite_rows
+from cxrscore.contract import (
+    Array,
+    Batch,
+    CamParts,
+    Differentiable,
+    Divided,
+    Embedding,
+    Embeds,
+    Explainable,
+    Floats,
+    Levels,
+    Loss,
+    Measuring,
+    Model,
+    ModelSpec,
+    Optimiser,
+    Tensors,
+    Trainable,
+)
+from cxrscore.models.architectures import ARCHITECTURES, tensor_shapes
+from cxrscore.plugin_values.origin import (
+    Callbacks,
+    Origin,
+    all_finite,
+    checked_array,
+    describe,
+)
+
+_Shapes = dict[str, tuple[int, ...]]
+_Model = TypeVar("_Model")
+_HEAD = ("head/kernel", "head/bias")
+
+
+class CheckedModel:
+    """A model of a backend. Attributes that no check is about are those of the model in it.
+
+    Parameters
+    ----------
+    model
+        As ``build`` returned it.
+    spec
+        What was asked for.
+    origin
+        The backend.
+    shapes
+        Of the tensors that it must have, by name; empty where they are not known.
+    call
+        How it was come by, for messages: ``build``, ``head``, ``tail``.
+
+    Raises
+    ------
+    PluginError
+        Where it is no model of this spec.
+    """
+
+    def __init__(self, model: Any, spec: ModelSpec, origin: Origin, shapes: _Shapes, *, call: str = "build") -> None:
+        _check_members(origin, call, model, ("predict", "tensors"))
+        self._inner, self._origin, self._shapes, self._call = model, origin, shapes, call
+        self._lenient = False
+        self._parts: dict[str, CheckedModel] = {}
+        self._embedded: int | None = None
+        self._stemmed: tuple[int, ...] = ()
+        self._layers: tuple[str, ...] = ()
+        self.spec = spec
+
+    def __getattr__(self, name: str) -> Any:
+        if "_inner" not in vars(self):  # while it is copied
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def predict(self, films: Any) -> Floats:
+        """See contract.Model; a copy, so that a buffer which the model uses again changes nothing."""
+        call = self._named("predict")
+        with self._origin.calling(call):
+            logits = self._inner.predict(films)
+        return np.array(self._logits(call, logits, len(films)))
+
+    def tensors(self) -> dict[str, Array]:
+        """See contract.Model; the same names and shapes at every call."""
+        call = self._named("tensors")
+        with self._origin.calling(call):
+            found = self._inner.tensors()
+        tensors = _named_arrays(self._origin, call, found)
+        wrong = next((name for name, value in tensors.items() if not np.issubdtype(value.dtype, np.floating)), None)
+        if wrong is not None:
+            raise self._origin.fault(call, f"{describe(tensors[wrong])} as {wrong}", "float32")
+        self._check_shapes(call, {name: value.shape for name, value in tensors.items()})
+        return tensors
+
+    def _check_shapes(self, call: str, found: _Shapes) -> None:
+        wanted = self._shapes or found
+        self._shapes = wanted
+        faults = [f"no {name}" for name in wanted if name not in found]
+        faults += [f"{name}, which is not of this network" for name in found if name not in wanted]
+        faults += [
+            f"{name} of shape {list(shape)}, wanted {list(wanted[name])}"
+            for name, shape in found.items()
+            if name in wanted and shape != wanted[name]
+        ]
+        if faults:
+            raise self._origin.fault(call, "; ".join(faults[:3]), "the tensors of the network, as it was built")
+
+    def _named(self, call: str) -> str:
+        return call if self._call.startswith("build") else f"{self._call}.{call}"
+
+    def _logits(self, call: str, logits: object, films: int) -> Floats:
+        shape = (films, len(self.spec.findings))
+        return checked_array(self._origin, call, logits, shape, finite=not self._lenient)
+
+
+def lenient(model: _Model) -> _Model:
+    """The same model, whose ``predict`` and ``cam_parts`` may return values that are not finite for some films: the
+    caller looks for them, and for no others. A model that is not checked is returned as it is."""
+    if not isinstance(model, CheckedModel):
+        return model
+    other = object.__new__(type(model))
+    vars(other).update(vars(model), _lenient=True)
+    return other
+
+
+class _Levels(CheckedModel):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        lanes = self._inner.lanes
+        if not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1:
+            raise self._origin.fault("build", f"a model whose lanes is {lanes!r}", "a number from 1")
+        self.lanes: int = lanes
+
+
+class _Trainable(CheckedModel):
+    def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
+        """See contract.Trainable. The loss may be NaN or infinite: the caller says what to do about it."""
+        call, core = self._named("fit_epoch"), Callbacks()
+        with self._origin.calling(call, core):
+            value = self._inner.fit_epoch(core.iterable(batches), loss, optimiser)
+        number = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            raise self._origin.fault(call, describe(value), "the mean loss, a number")
+        return float(number)
+
+    def state(self) -> dict[str, Array]:
+        """See contract.Trainable."""
+        call = self._named("state")
+        with self._origin.calling(call):
+            found = self._inner.state()
+        return _named_arrays(self._origin, call, found)
+
+    def restore(self, state: Tensors) -> None:
+        """See contract.Trainable."""
+        with self._origin.calling(self._named("restore")):
+            self._inner.restore(state)
+
+
+class _Embeds(CheckedModel):
+    def embed(self, films: Floats) -> Floats:
+        """See contract.Embeds; a copy, of the same length K at every call."""
+        with self._origin.calling("embed"):
+            found = self._inner.embed(films)
+        kernel = self._shapes.get("head/kernel")
+        if self._embedded is None and kernel is not None:
+            self._embedded = kernel[0]
+        checked = checked_array(self._origin, "embed", found, (len(films), self._embedded or "K"))
+        self._embedded = checked.shape[1]
+        return np.array(checked)
+
+
+class _Embedding(_Embeds):
+    @property
+    def head(self) -> CheckedModel:
+        """See contract.Embedding."""
+        part = _part(self, "head")
+        if set(shapes := {name: tensor.shape for name, tensor in part.tensors().items()}) != set(_HEAD):
+            raise self._origin.fault("head.tensors", f"{', '.join(sorted(shapes)) or 'none'}", " and ".join(_HEAD))
+        return part
+
+
+class _Divided(CheckedModel):
+    def stem(self, films: Floats) -> Floats:
+        """See contract.Divided."""
+        with self._origin.calling("stem"):
+            found = self._inner.stem(films)
+        checked = checked_array(self._origin, "stem", found, (len(films), *(self._stemmed or ("h", "w", "K"))))
+        self._stemmed = checked.shape[1:]
+        return checked
+
+    @property
+    def tail(self) -> CheckedModel:
+        """See contract.Divided."""
+        return _part(self, "tail")
+
+
+class _Explainable(CheckedModel):
+    def cam_parts(self, films: Any, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
+        """See contract.Explainable."""
+        origin: Origin = self._origin
+        with origin.calling("cam_parts"):
+            parts = self._inner.cam_parts(films, findings, tap=tap)
+        if not isinstance(parts, CamParts):
+            raise origin.fault("cam_parts", describe(parts), "CamParts")
+        if not isinstance(parts.tap, str) or not parts.tap or tap not in (None, parts.tap):
+            raise origin.fault("cam_parts", f"the tap {parts.tap!r}", repr(tap) if tap else "the name of a layer")
+        count = len(films)
+        logits = self._logits("cam_parts: logits", parts.logits, count)
+        kept = finite_rows(logits)
+        call = "cam_parts: activations"
+        activations = checked_array(origin, call, parts.activations, (count, "h", "w", "K"), finite=False)
+        _check_kept(origin, call, activations, kept)
+        _, h, w, k = activations.shape
+        call, shape = "cam_parts: gradients", ((count, 1), len(findings), (h, 1), (w, 1), k)
+        gradients = checked_array(origin, call, parts.gradients, shape, finite=False)
+        if gradients.shape[2:4] not in ((h, w), (1, 1)):
+            raise origin.fault(call, describe(gradients), f"all {h} x {w} places, or 1 x 1 for all of them")
+        _check_kept(origin, call, gradients, kept if len(gradients) == count else np.ones(1, bool))
+        return CamParts(logits=logits, activations=activations, gradients=gradients, tap=parts.tap)
+
+
+class _Differentiable(CheckedModel):
+    def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
+        """See contract.Differentiable."""
+        with self._origin.calling("head_gradients"):
+            found = self._inner.head_gradients(activations, findings, tap=tap)
+        n, *rest = activations.shape
+        return checked_array(self._origin, "head_gradients", found, (n, len(findings), *rest))
+
+
+class _Measuring(CheckedModel):
+    def ranges(self, films: Floats) -> dict[str, Floats]:
+        """See contract.Measuring; the same layers at every call."""
+        with self._origin.calling("ranges"):
+            found = self._inner.ranges(films)
+        if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) for name in found):
+            raise self._origin.fault("ranges", describe(found), "an array for each convolution, by its name")
+        self._layers = self._layers or tuple(found)
+        if tuple(found) != self._layers:
+            raise self._origin.fault(
+                "ranges", f"the layers {', '.join(found)}", f"{', '.join(self._layers)}, as before"
+            )
+        checked = {
+            name: checked_array(self._origin, f"ranges: {name}", ends, (len(films), 2)) for name, ends in found.items()
+        }
+        for name, ends in checked.items():
+            if (ends[:, 0] > ends[:, 1]).any():
+                raise self._origin.fault(f"ranges: {name}", "a lowest value above the highest", "lowest, highest")
+        return checked
+
+
+def _check_kept(origin: Origin, call: str, values: Array, kept: Array) -> None:
+    """PluginError where values of a row are not finite, but for rows whose logits are not."""
+    if all_finite(values):
+        return
+    odd = int((~finite_rows(values) & kept).sum())
+    if odd:
+        raise origin.fault(call, f"values that are not finite for {odd} of {len(values)} films", "finite ones")
+
+
+def _part(model: CheckedModel, name: str) -> CheckedModel:
+    """The head or tail of a model."""
+    if name not in model._parts:
+        with model._origin.calling(name):
+            part = getattr(model._inner, name)
+        _check_members(model._origin, name, part, ("predict", "tensors", "fit_epoch", "state", "restore"))
+        shapes = {each: shape for each, shape in model._shapes.items() if each in _HEAD} if name == "head" else {}
+        model._parts[name] = _checked(part, model.spec, model._origin, shapes, call=name)
+    return model._parts[name]
+
+
+def _check_members(origin: Origin, call: str, value: object, names: Sequence[str]) -> None:
+    """PluginError unless it is an object with these methods."""
+    if value is None or isinstance(value, type):
+        raise origin.fault(call, describe(value), "a model")
+    with origin.calling(call):
+        missing = [name for name in names if not callable(getattr(value, name, None))]
+    if missing:
+        raise origin.fault(call, f"{describe(value)} without {' and '.join(missing)}", "a model with it")
+
+
+def _named_arrays(origin: Origin, call: str, found: object) -> dict[str, Array]:
+    """Finite numbers by name, each as an array."""
+    if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) for name in found):
+        raise origin.fault(call, "no tensor" if found == {} else describe(found), "arrays by their names")
+    arrays = {}
+    for name, value in found.items():
+        if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "fiu":
+            raise origin.fault(call, f"{describe(value)} as {name}", "an array of numbers")
+        arrays[name] = np.asarray(value)
+        if not all_finite(arrays[name]):
+            raise origin.fault(call, f"values that are not finite as {name}", "finite ones")
+    return arrays
+
+
+_ABILITIES: tuple[tuple[Any, type[CheckedModel]], ...] = (
+    (Levels, _Levels),
+    (Trainable, _Trainable),
+    (Embedding, _Embedding),
+    (Embeds, _Embeds),
+    (Divided, _Divided),
+    (Explainable, _Explainable),
+    (Differentiable, _Differentiable),
+    (Measuring, _Measuring),
+)
+
+
+@functools.cache
+def _class_of(abilities: tuple[type[CheckedModel], ...]) -> type[CheckedModel]:
+    return type("CheckedModel", abilities, {}) if abilities else CheckedModel
+
+
+def _checked(model: Any, spec: ModelSpec, origin: Origin, shapes: _Shapes, *, call: str = "build") -> CheckedModel:
+    """The model, checked, with all abilities that it has."""
+    with origin.calling(call):
+        found = [own for protocol, own in _ABILITIES if isinstance(model, protocol)]
+    if _Embedding in found:
+        found.remove(_Embeds)
+    return _class_of(tuple(found))(model, spec, origin, shapes, call=call)
+
+
+def checked_model(model: Any, spec: ModelSpec, tensors: Tensors | None, origin: Origin, call: str) -> Model:
+    """A model as a backend has built it, with all its answers checked.
+
+    Parameters
+    ----------
+    model
+        What ``build`` or ``build_int8`` returned.
+    spec, tensors
+        What it was asked for.
+    origin
+        The backend.
+    call
+        "build" or "build_int8".
+
+    Raises
+    ------
+    PluginError
+        Where it is no model of this spec.
+    """
+    _check_members(origin, call, model, ("predict", "tensors"))
+    with origin.calling(call):
+        about = {name: getattr(model, name, None) for name in ("spec", "framework", "device")}
+    for name in ("framework", "device"):
+        if not isinstance(about[name], str) or not about[name]:
+            raise origin.fault(call, f"a model whose {name} is {about[name]!r}", "a text")
+    if about["spec"] != spec:
+        raise origin.fault(call, f"a model of another spec, {_difference(about['spec'], spec)}", "the one asked for")
+    return cast(Model, _checked(model, spec, origin, _shapes_of(spec, tensors), call=call))
+
+
+def _difference(found: object, wanted: ModelSpec) -> str:
+    if not isinstance(found, ModelSpec):
+        return describe(found)
+    own, other = found.as_dict(), wanted.as_dict()
+    name = next(name for name in own if own[name] != other[name])
+    return f"{name} {own[name]!r} instead of {other[name]!r}"
+
+
+def _shapes_of(spec: ModelSpec, tensors: Tensors | None) -> _Shapes:
+    if tensors is not None:
+        return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return tensor_shapes(spec) if spec.architecture in ARCHITECTURES else {}

@@ -1,0 +1,204 @@
+"""Where a value comes from, and the one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+
+from cxrscore.batches import finite_rows
+from cxrscore.contract import Array
+from cxrscore.errors import CxrscoreError, PluginError
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_LONGEST = 300
+"""Characters of a foreign error message that are repeated."""
+_MEMORY = "OutOfMemory"
+"""What the names of the frameworks' own errors contain where memory is short, such as torch.OutOfMemoryError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The plugin object that a value comes from.
+
+    Parameters
+    ----------
+    kind
+        "backend", "dataset", "loss", "explainer" or "executor".
+    name
+        Name of the object, as its descriptor has it.
+    distribution
+        Name of the distribution that brings it.
+    own
+        Whether that is cxrscore itself.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    own: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} (distribution {self.distribution})"
+
+    @property
+    def advice(self) -> str:
+        """What to do about a fault of it."""
+        target = self.name if self.kind == "backend" else f"{self.kind}:{self.name}"
+        table = " --table FILE" if self.kind == "dataset" else ""
+        return f"Report this to the authors of {self.distribution}; `cxrscore check {target}{table}` tests it."
+
+    def fault(self, call: str, found: str, wanted: str) -> PluginError:
+        """The error that a call returned something other than the contract says.
+
+        Parameters
+        ----------
+        call
+            What was called, such as ``predict``.
+        found, wanted
+            What it returned and what it should have returned, in a few words.
+        """
+        return PluginError(f"{self}: {call} returned {found}, wanted {wanted}. {self.advice}")
+
+    @contextmanager
+    def calling(self, call: str, core: Callbacks | None = None) -> Iterator[None]:
+        """Turns what foreign code raises within the block into a PluginError.
+
+        Errors of class CxrscoreError pass, as they are raised on purpose. So do errors that were raised by the core
+        itself in functions of ``core`` that the foreign code called.
+
+        Raises
+        ------
+        PluginError
+            With the class and the message of the foreign error.
+        """
+        try:
+            yield
+        except CxrscoreError:
+            raise
+        except (Exception, SystemExit) as error:
+            if core is not None:
+                core.reraise()
+            raise PluginError(f"{self}: {call} {self._raised(error)}") from error
+        if core is not None:
+            core.reraise()
+
+    def _raised(self, error: BaseException) -> str:
+        words = " ".join(str(error).split())[:_LONGEST]
+        said = f"{type(error).__name__}: {words}" if words else type(error).__name__
+        if isinstance(error, MemoryError) or _MEMORY in type(error).__name__ or "out of memory" in words.lower():
+            return f"ran out of memory ({said}). Use a smaller batch, fewer processes, or another device."
+        return f"raised {said}. {self.advice}"
+
+
+class Callbacks:
+    """Functions of the core that foreign code calls back. An error that one of them raises is not a fault of the
+    plugin, whatever the plugin makes of it."""
+
+    def __init__(self) -> None:
+        self._error: BaseException | None = None
+
+    def function(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
+        """The same function; what it raises is remembered."""
+
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            try:
+                return function(*args, **kwargs)
+            except BaseException as error:
+                self._error = error
+                raise
+
+        return call
+
+    def iterable(self, values: Iterable[_T]) -> Iterator[_T]:
+        """The same values; what their source raises is remembered."""
+        try:
+            yield from values
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def reraise(self) -> None:
+        """Raises the error that a callback raised, if one did."""
+        if self._error is not None:
+            raise self._error
+
+
+def describe(value: object) -> str:
+    """A value in a few words: dtype and shape of an array, else its class."""
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {list(value.shape)}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def checked_array(
+    origin: Origin,
+    call: str,
+    value: object,
+    shape: Sequence[int | str | tuple[int, ...]],
+    *,
+    finite: bool = True,
+    any_float: bool = False,
+) -> Array:
+    """The value as a plain array, if it is one of float32 of this shape.
+
+    Parameters
+    ----------
+    origin, call
+        Where it comes from, for the message.
+    value
+        What was returned.
+    shape
+        For each axis its length, or several that it may have, or a letter where any length from 1 on will do.
+    finite
+        Whether NaN and infinities are refused.
+    any_float
+        Whether another floating dtype will do; the result is float32 all the same.
+
+    Raises
+    ------
+    PluginError
+        Where it is not.
+    """
+    kind = "float" if any_float else "float32"
+    wanted = f"{'finite ' * finite}{kind} [{', '.join(_length_words(length) for length in shape)}]"
+    if not isinstance(value, np.ndarray):
+        raise origin.fault(call, describe(value), wanted)
+    fits = value.ndim == len(shape) and all(map(_fits, value.shape, shape))
+    right_kind = np.issubdtype(value.dtype, np.floating) if any_float else value.dtype == np.float32
+    if not fits or not right_kind:
+        raise origin.fault(call, describe(value), wanted)
+    with np.errstate(over="ignore"):
+        found = np.asarray(value, np.float32)
+    if finite and not all_finite(found):
+        rows = np.flatnonzero(~finite_rows(found)) if found.ndim else [0]
+        where = f" in {len(rows)} of {len(found)} rows" if found.ndim else ""
+        raise origin.fault(call, f"{describe(value)} with values that are not finite{where}", wanted)
+    return found
+
+
+def _length_words(length: int | str | tuple[int, ...]) -> str:
+    return " or ".join(map(str, length)) if isinstance(length, tuple) else str(length)
+
+
+def _fits(length: int, wanted: int | str | tuple[int, ...]) -> bool:
+    if isinstance(wanted, str):
+        return length >= 1
+    return length in wanted if isinstance(wanted, tuple) else length == wanted
+
+
+def all_finite(values: Array) -> bool:
+    """Whether all values are finite. Their sum says so at a third of the cost, but where it overflows."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())

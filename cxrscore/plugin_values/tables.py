@@ -1,0 +1,125 @@
+"""Readers of label tables: what they return is checked before anything is made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cxrscore.contract import Dataset, Floats, LabelTable
+from cxrscore.errors import PluginError, PluginWarning
+from cxrscore.labels.stated import UncertainDataset
+from cxrscore.plugin_values.origin import Origin, checked_array, describe
+
+
+def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
+    """The reader, with its answers checked.
+
+    Parameters
+    ----------
+    dataset
+        As ``cxrscore_datasets`` returns it.
+    origin
+        Of it.
+
+    Returns
+    -------
+    Dataset
+        Its ``read`` raises PluginError where the table is not what the contract says. Its ``recognises`` is False
+        where the reader's own one fails, with a PluginWarning, so that it does not stop the other readers.
+    """
+
+    def recognises(columns: Sequence[str]) -> bool:
+        try:
+            with origin.calling("recognises"):
+                answer = dataset.recognises(tuple(columns))
+            if not isinstance(answer, bool | np.bool_):
+                raise origin.fault("recognises", describe(answer), "True or False")
+        except PluginError as error:
+            warnings.warn(f"{error} This reader is left out.", PluginWarning, stacklevel=2)
+            return False
+        return bool(answer)
+
+    def read(path: Path) -> LabelTable:
+        return _read(origin, path, lambda: dataset.read(path))
+
+    words = {"name": dataset.name, "summary": dataset.summary}
+    if not isinstance(dataset, UncertainDataset):
+        return Dataset(**words, recognises=recognises, read=read)
+
+    def read_as(path: Path, label: float) -> LabelTable:
+        return _read(origin, path, lambda: dataset.read_as(path, label))
+
+    return UncertainDataset(**words, recognises=recognises, read=read, read_as=read_as)
+
+
+def _read(origin: Origin, path: Path, read: Callable[[], LabelTable]) -> LabelTable:
+    call = f"read of {path.name}"
+    with origin.calling(call):
+        table = read()
+    if not isinstance(table, LabelTable):
+        raise origin.fault(call, describe(table), "a LabelTable")
+    films, findings = _names(origin, call, "film", table.films), _names(origin, call, "finding", table.findings)
+    if not findings:
+        raise origin.fault(call, "no finding", "one or more")
+    patients = None
+    if table.patients is not None:
+        patients = _texts(origin, call, "patients", table.patients, len(films))
+    return dataclasses.replace(
+        table,
+        films=films,
+        findings=findings,
+        labels=_labels(origin, call, table.labels, films, findings),
+        patients=patients,
+        columns=_columns(origin, call, table.columns, len(films)),
+    )
+
+
+def _names(origin: Origin, call: str, what: str, names: object) -> tuple[str, ...]:
+    """Names of films or of findings: texts, none of them empty or given twice."""
+    found = _texts(origin, call, f"{what} names", names)
+    if "" in found:
+        raise origin.fault(call, f"an empty {what} name", "none")
+    # A table of a user may name a film twice. cxrscore's own readers leave it to the join, which names the table.
+    if not (origin.own and what == "film") and len(set(found)) < len(found):
+        name, times = Counter(found).most_common(1)[0]
+        raise origin.fault(call, f"the {what} name {name!r} {times} times", "each once")
+    return found
+
+
+def _texts(origin: Origin, call: str, what: str, values: object, count: int | None = None) -> tuple[str, ...]:
+    if not isinstance(values, tuple | list):
+        raise origin.fault(call, f"{what} that are {describe(values)}", "a tuple of texts")
+    for value in values:
+        if not isinstance(value, str):
+            raise origin.fault(call, f"{what} with {describe(value)} among them", "a tuple of texts")
+    if count is not None and len(values) != count:
+        raise origin.fault(call, f"{len(values)} {what} for {count} films", "one a film")
+    return tuple(values)
+
+
+def _columns(origin: Origin, call: str, columns: object, count: int) -> dict[str, tuple[str, ...]]:
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
+        raise origin.fault(call, f"columns that are {describe(columns)}", "texts by the name of a column")
+    return {name: _texts(origin, call, f"cells of column {name!r}", cells, count) for name, cells in columns.items()}
+
+
+def _labels(origin: Origin, call: str, labels: object, films: tuple[str, ...], findings: tuple[str, ...]) -> Floats:
+    """float32 [N,C] of 0, 1 and NaN."""
+    wanted = f"{len(films)} films and {len(findings)} findings"
+    if isinstance(labels, np.ndarray) and labels.shape != (len(films), len(findings)):
+        raise origin.fault(
+            call, f"labels of shape {list(labels.shape)} for {wanted}", "a row a film, a column a finding"
+        )
+    shape = (len(films), len(findings))
+    found = checked_array(origin, f"{call}: labels", labels, shape, finite=False, any_float=True)
+    odd = ~(np.isnan(found) | (found == 0) | (found == 1))
+    if odd.any():
+        row, column = np.argwhere(odd)[0]
+        met = f"the label {found[row, column]:g} of film {films[row]!r} and finding {findings[column]!r}"
+        raise origin.fault(call, met, "0, 1 or NaN")
+    return found

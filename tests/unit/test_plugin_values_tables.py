@@ -1,0 +1,138 @@
+"""What a reader of label tables returns is checked in one place, whichever command asked for it."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from foreign_plugins import registry
+from kit_tables import TABLES
+
+from cxrscore import labels as lab
+from cxrscore import plugins
+from cxrscore.contract import Dataset, LabelTable
+from cxrscore.errors import InputError, PluginError, PluginWarning
+from cxrscore.plugin_values import Origin, checked_dataset
+from cxrscore.quantize import QuantizeOptions, _truth
+from cxrscore.report import open_named
+from cxrscore.score.job import _labels
+from cxrscore.score.options import ScoreOptions
+from cxrscore.train.data import labelled_films
+
+ORIGIN = Origin(kind="dataset", name="ward", distribution="acme")
+FILMS, FINDINGS = ("a.png", "b.png"), ("Mass", "Edema", "Hernia")
+LABELS = np.array([[0, 1, np.nan], [1, 0, 0]], np.float32)
+
+
+def raises(error):
+    raise error
+
+
+def ward(recognises=lambda columns: list(columns) == ["x", "y"], read=None, **changes):
+    table = {"films": FILMS, "findings": FINDINGS, "labels": LABELS, **changes}
+    return Dataset(name="ward", summary="x, y", recognises=recognises, read=read or (lambda path: LabelTable(**table)))
+
+
+def read(tmp_path, **changes):
+    return checked_dataset(ward(**changes), ORIGIN).read(tmp_path / "l.csv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"labels": LABELS[:1]}, "labels of shape [1, 3] for 2 films and 3 findings"),
+        ({"labels": LABELS[0]}, "labels of shape [3] for 2 films"),
+        ({"labels": LABELS.tolist()}, "labels returned a list, wanted float [2, 3]"),
+        ({"labels": LABELS > 0}, "labels returned bool [2, 3], wanted float [2, 3]"),
+        ({"labels": LABELS * 2}, "the label 2 of film 'a.png' and finding 'Edema', wanted 0, 1 or NaN"),
+        ({"labels": np.where(LABELS == 1, np.inf, LABELS)}, "the label inf"),
+        ({"films": ("a.png", "a.png")}, "the film name 'a.png' 2 times"),
+        ({"films": ("a.png", "")}, "an empty film name"),
+        ({"films": ("a.png", None)}, "film names with None among them"),
+        ({"films": "ab"}, "film names that are a str"),
+        ({"findings": ("Mass", "Mass", "Edema")}, "the finding name 'Mass' 2 times"),
+        ({"findings": ("Mass", "", "Edema")}, "an empty finding name"),
+        ({"findings": (), "labels": LABELS[:, :0]}, "no finding"),
+        ({"patients": ("P1",)}, "1 patients for 2 films"),
+        ({"patients": (1, 2)}, "patients with an int among them"),
+        ({"columns": {"sex": ("F",)}}, "1 cells of column 'sex' for 2 films"),
+        ({"columns": {3: ("F", "M")}}, "columns that are a dict"),
+        ({"columns": None}, "columns that are None"),
+        ({"read": lambda path: None}, "read of l.csv returned None, wanted a LabelTable"),
+        ({"read": lambda path: raises(KeyError("x"))}, "read of l.csv raised KeyError: 'x'"),
+        ({"read": lambda path: raises(MemoryError())}, "ran out of memory"),
+        ({"read": lambda path: raises(SystemExit(3))}, "raised SystemExit: 3"),
+    ],
+)
+def test_a_fault_is_one_line_with_the_reader_and_what_it_returned(tmp_path, changes, words):
+    with pytest.raises(PluginError, match=re.escape(words)) as caught:
+        read(tmp_path, **changes)
+    assert str(caught.value).startswith("dataset 'ward' (distribution acme): ")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_contract_allows_passes(tmp_path):
+    found = read(
+        tmp_path, labels=LABELS.astype(np.float64), films=list(FILMS), patients=("P1", ""), columns={"sex": ("", "F")}
+    )
+    np.testing.assert_array_equal(found.labels, LABELS)
+    assert (found.labels.dtype, found.films, found.patients) == (np.float32, FILMS, ("P1", ""))
+    assert found.columns == {"sex": ("", "F")}
+
+
+def test_an_error_that_a_reader_raises_on_purpose_passes(tmp_path):
+    with pytest.raises(InputError, match=r"^line 3$"):
+        read(tmp_path, read=lambda path: raises(InputError("line 3")))
+
+
+@pytest.mark.parametrize(
+    ("recognises", "words"),
+    [(lambda columns: columns[9] == "x", "recognises raised IndexError"), (lambda columns: "yes", "returned a str")],
+)
+def test_a_reader_that_fails_at_a_header_is_left_out_and_named(monkeypatch, tmp_path, recognises, words):
+    registry(monkeypatch, datasets=[ward(recognises)])
+    table = tmp_path / "labels.csv"
+    table.write_text("film,Mass\na.png,1\n")
+    with pytest.warns(PluginWarning, match=rf"dataset 'ward' \(distribution acme\): .*{words}.*is left out"):
+        found, layout = lab.read_labels(table, plugins.datasets())
+    assert (layout, found.films) == ("plain", ("a.png",))
+
+
+def test_our_own_readers_keep_what_is_theirs(monkeypatch, tmp_path):
+    registry(monkeypatch)
+    table = tmp_path / "labels.csv"
+    table.write_text(re.sub(r",[0.]+$", ",-1", TABLES["chexpert"], flags=re.MULTILINE))
+    found, layout = lab.read_labels(table, plugins.datasets(), "positive")
+    wanted = next(reader for reader in lab.datasets if reader.name == layout == "chexpert").read_as(table, 1.0)
+    np.testing.assert_array_equal(found.labels, wanted.labels)
+    assert not np.array_equal(found.labels, lab.read_labels(table, plugins.datasets())[0].labels, equal_nan=True)
+
+
+def by_report(folder, table):
+    scores = folder / "s.csv"
+    scores.write_text("film,prob_Mass\na.png,0.5\n")
+    open_named(scores, table)
+
+
+def by_score(folder, table):
+    options = ScoreOptions(films=folder, output=folder / "o.h5", labels=table)
+    _labels(options, SimpleNamespace(all_films=lambda: ("a.png",), rows=range(1)))
+
+
+def by_train(folder, table):
+    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    labelled_films(folder, table)
+
+
+def by_quantize(folder, table):
+    options = QuantizeOptions(model=folder, films=folder, output=folder, labels=table)
+    _truth(options, SimpleNamespace(spec=SimpleNamespace(findings=("Mass",))), ["a.png"])
+
+
+@pytest.mark.parametrize("command", [by_report, by_score, by_train, by_quantize])
+def test_every_command_that_reads_labels_checks_them(monkeypatch, tmp_path, command):
+    registry(monkeypatch, datasets=[ward(labels=LABELS * 2)])
+    table = tmp_path / "l.csv"
+    table.write_text("x,y\n")
+    with pytest.raises(PluginError, match="the label 2 of film"):
+        command(tmp_path, table)

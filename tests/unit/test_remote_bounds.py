@@ -66,7 +66,9 @@ LOOPS = {
 def test_a_tree_without_end_is_noticed_within_as_many_requests_as_it_has_levels(name):
     with (
         pages(LOOPS[name]) as (server, where),
-        pytest.raises(RemoteError, match=r"A link probably leads back to a folder above it\. Name a folder further down"),
+        pytest.raises(
+            RemoteError, match=r"A link probably leads back to a folder above it\. Name a folder further down"
+        ),
     ):
         find_films(where)
     assert sum(server.asked.values()) <= DEEPEST + 2

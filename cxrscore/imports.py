@@ -15,6 +15,7 @@ from cxrscore import plugins
 from cxrscore.contract import Floats, Model, ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_of
+from cxrscore.files.plain import unicode_text
 from cxrscore.films import Preprocessing
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.models.bundle import save_model
@@ -124,7 +125,7 @@ def _document(
     options: ImportOptions, foreign: Foreign, names: tuple[str, ...], spec: ModelSpec, model: Model, backend: str
 ) -> dict[str, Any]:
     """As schemas/model.schema.json says; what only a training run can tell is empty or 0."""
-    source = {"name": options.file.name, "sha256": sha256_of(options.file), "licence": options.licence}
+    source = {"name": unicode_text(options.file.name), "sha256": sha256_of(options.file), "licence": options.licence}
     return {
         "spec": spec.as_dict(),
         "preprocessing": Preprocessing(size=spec.size, fit=foreign.fit).as_dict(),

@@ -14,6 +14,7 @@ from typing import Any
 from cxrscore.errors import InputError
 from cxrscore.files import locked
 from cxrscore.files.atomic import cannot_write, make_folder, settle
+from cxrscore.files.plain import unicode_text
 from cxrscore.progress import Progress, silent
 from cxrscore.remote import Place, RemotePath, check_writable, download, named, on_disk, remote_exists, upload
 from cxrscore.scores import read_claim
@@ -183,7 +184,7 @@ def joined_provenance(parts: Sequence[Part], command: Sequence[str]) -> dict[str
         **told[0],
         "created": max(one.get("created", "") for one in told),
         "merged": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": [] if private else list(command),
+        "command": [] if private else list(map(unicode_text, command)),
         "seconds": round(sum(seconds), 3),
         "films_per_second": round(films / max(sum(seconds), 1e-9), 3),
         "machine": None,
@@ -219,7 +220,7 @@ def _part(part: Part, private: bool) -> dict[str, Any]:
     own = part.provenance
     keys = ("created", "seconds", "films_per_second", "machine", "command")
     return {
-        "file": "" if private else part.path.name,
+        "file": "" if private else unicode_text(part.path.name),
         "share": str(part.share),
         "fingerprint": part.fingerprint,
         "films": len(part.rows),

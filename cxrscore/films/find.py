@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from cxrscore.errors import InputError, RemoteError
+from cxrscore.files.regular import open_regular
 from cxrscore.films.archive import MAGIC, ArchiveError, lies_below, members, read_member
 from cxrscore.films.film import FilmError
 from cxrscore.films.sniff import HEAD, sniff
@@ -116,7 +117,7 @@ def _named_so(name: str, suffixes: tuple[str, ...], begins_so: Callable[[], bool
 
 
 def _head(entry: os.DirEntry[str]) -> bytes:
-    with open(entry.path, "rb") as file:
+    with open_regular(Path(entry.path)) as file:
         return file.read(HEAD)
 
 

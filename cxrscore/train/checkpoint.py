@@ -21,6 +21,7 @@ import safetensors.numpy
 from cxrscore.contract import Array, TrainableModel
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import make_folder, write_whole
+from cxrscore.files.plain import parsed_json
 
 Row = dict[str, float]
 """An epoch: its number, rate, losses, macro AUC, accuracies and seconds; NaN where undefined."""
@@ -115,7 +116,7 @@ def remove_checkpoint(folder: Path) -> None:
 
 def _told(path: Path) -> dict[str, Any]:
     with safetensors.safe_open(path, framework="numpy") as file:
-        told: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
+        told: dict[str, Any] = parsed_json((file.metadata() or {})[_KEY])
     return told
 
 

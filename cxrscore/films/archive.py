@@ -15,12 +15,19 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from cxrscore.files.regular import open_regular
 from cxrscore.films.film import MAX_BYTES, FilmError, Status
 
 MAGIC = b"PK\x03\x04"
 LARGEST_DIRECTORY = 1_000_000
 """Members; an archive with more is not opened, as its table of contents would fill the memory."""
+_ENTRY = 200
+"""Bytes of the table of contents for each of these members, on the average; the least is 46 and the name."""
+LONGEST_NAME = 4096
+"""Bytes of the path of a film below its folder, of which no file system and no bucket has more."""
 
+_DIRECTORY_BYTES = 5
+"""Its place in what zipfile finds at the end of an archive."""
 _RAISED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, LookupError),
@@ -55,9 +62,12 @@ def members(archive: Path) -> tuple[list[str], list[str]]:
     """Names of the files in an archive that can be told apart and lie below it, and those of the others; ArchiveError
     if it is none."""
     try:
+        _check_directory(archive)
         with zipfile.ZipFile(archive) as opened:
             if len(opened.filelist) > LARGEST_DIRECTORY:
                 raise ArchiveError(f"{len(opened.filelist):,} members, wanted at most {LARGEST_DIRECTORY:,}")
+            if sum(item.compress_size for item in opened.filelist) > archive.stat().st_size:
+                raise ArchiveError("its members lie over each other: they have more bytes than the archive")
             names = [item.filename for item in opened.filelist if not item.is_dir()]
     except _RAISED as error:
         raise ArchiveError(type(error).__name__) from None
@@ -65,8 +75,19 @@ def members(archive: Path) -> tuple[list[str], list[str]]:
     return sorted(plain), sorted(set(names) - plain)
 
 
+def _check_directory(archive: Path) -> None:
+    """ArchiveError where the table of contents is longer than zipfile should read; it reads all of it at once."""
+    with open_regular(archive) as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # what zipfile itself finds it by
+    if end and end[_DIRECTORY_BYTES] > LARGEST_DIRECTORY * _ENTRY:
+        raise ArchiveError(f"a table of contents of {end[_DIRECTORY_BYTES]:,} bytes")
+
+
 def lies_below(name: str) -> bool:
-    """Whether the name is a plain path: its parts are what they are after joining, and it leads nowhere else."""
+    """Whether the name is a plain path: its parts are what they are after joining, it leads nowhere else, and it is no
+    longer than the path of a file can be."""
+    if len(name) > LONGEST_NAME:
+        return False
     plain = PurePosixPath(name)
     return plain.as_posix() == name and not plain.is_absolute() and ".." not in plain.parts and "\0" not in name
 

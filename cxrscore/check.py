@@ -9,6 +9,7 @@ from typing import Any
 
 from cxrscore.contract import Backend
 from cxrscore.errors import InputError
+from cxrscore.files.regular import open_regular
 from cxrscore.plugins import descriptor
 from cxrscore.progress import Progress, silent
 from cxrscore.testing import (
@@ -74,6 +75,14 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.number} {outcome.state:<8}{outcome.title}{f': {why}' if why else ''}"
 
 
+def _require(table: Path) -> None:
+    """InputError unless it is a file that can be read: the cases, and the reader under test, open it as they like."""
+    try:
+        open_regular(table).close()
+    except OSError as error:
+        raise InputError(f"cannot read the table {table}: {error.strerror}") from error
+
+
 def check_plugin(name: str, *, table: Path | None = None, progress: Progress = silent) -> CheckReport:
     """Runs every case on an installed plugin: a backend by its name, else kind:name, such as "loss:focal".
 
@@ -85,6 +94,8 @@ def check_plugin(name: str, *, table: Path | None = None, progress: Progress = s
         raise InputError(f"{kind!r} is no kind of plugin; there is: {', '.join(_KITS)}")
     if (kind == "dataset") != (table is not None):
         raise InputError("a dataset is checked on a label table of its layout, and nothing else is: give --table FILE")
+    if table is not None:
+        _require(table)
     plugin = descriptor(kind, rest)
     fixtures = {kind: plugin} if table is None else {kind: plugin, "table": table}
     outcomes = run_cases(_KITS[kind], progress=progress, **fixtures)

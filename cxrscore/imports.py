@@ -16,6 +16,7 @@ from cxrscore.contract import Floats, Model, ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_of
 from cxrscore.files.outputs import check_output
+from cxrscore.files.plain import unicode_text
 from cxrscore.films import Preprocessing
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.models.bundle import model_output, save_model
@@ -131,7 +132,7 @@ def _document(
     options: ImportOptions, foreign: Foreign, names: tuple[str, ...], spec: ModelSpec, model: Model, backend: str
 ) -> dict[str, Any]:
     """As schemas/model.schema.json says; what only a training run can tell is empty or 0."""
-    source = {"name": options.file.name, "sha256": sha256_of(options.file), "licence": options.licence}
+    source = {"name": unicode_text(options.file.name), "sha256": sha256_of(options.file), "licence": options.licence}
     return {
         "spec": spec.as_dict(),
         "preprocessing": Preprocessing(size=spec.size, fit=foreign.fit).as_dict(),

@@ -16,6 +16,7 @@ from cxrscore.files import locked
 from cxrscore.files.atomic import cannot_write, make_folder, settle
 from cxrscore.files.kinds import is_hdf5
 from cxrscore.files.outputs import OutputKind, check_output
+from cxrscore.files.plain import unicode_text
 from cxrscore.progress import Progress, silent
 from cxrscore.remote import Place, RemotePath, check_writable, download, named, on_disk, remote_exists, upload
 from cxrscore.scores import read_claim
@@ -196,7 +197,7 @@ def joined_provenance(
         **told[0],
         "created": max(one.get("created", "") for one in told),
         "merged": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": [] if private else list(command),
+        "command": [] if private else list(map(unicode_text, command)),
         "seconds": round(sum(seconds), 3),
         "films_per_second": round(films / max(sum(seconds), 1e-9), 3),
         "machine": None,
@@ -232,7 +233,7 @@ def _part(part: Part, private: bool, name: str) -> dict[str, Any]:
     own = part.provenance
     keys = ("created", "seconds", "films_per_second", "machine", "command")
     return {
-        "file": "" if private else name,
+        "file": "" if private else unicode_text(name),
         "share": str(part.share),
         "fingerprint": part.fingerprint,
         "films": len(part.rows),

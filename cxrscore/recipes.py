@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cxrscore.errors import InputError
+from cxrscore.files.regular import read_regular
 
 Value = str | int | float | bool
 _NUMBER = (int, float)
@@ -57,8 +58,10 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
     "precision": str,
 }
 """What a recipe may hold: names of TrainOptions, and their types."""
-LARGEST = 1 << 20
-"""Bytes; a larger file is no recipe."""
+LARGEST = 32 << 10
+"""Bytes; a larger file is no recipe, and one made for it could take tomllib minutes."""
+_SHOWN = 100
+"""Characters of a value that an error quotes."""
 
 
 def packaged_recipes() -> dict[str, Path]:
@@ -82,24 +85,36 @@ def find_recipe(name: str) -> Path:
 def read_recipe(path: Path) -> dict[str, Value]:
     """The options of a recipe. InputError for a file that is none, an unknown option, or a value of a wrong type."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path} has {path.stat().st_size} bytes, more than a recipe can have")
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_regular(path, LARGEST)
+        if data is None:
+            raise InputError(f"{path} has more than {LARGEST:,} bytes, more than a recipe can have")
+        values = tomllib.loads(data.decode())
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of tomllib, of UTF-8, and of a number of thousands of digits
         raise InputError(f"{path} is not TOML: {error}") from error
+    except RecursionError:
+        raise InputError(f"{path} is no recipe: its values are nested too deep; wanted one value an option") from None
     return {name: _checked(path, name, value) for name, value in values.items()}
 
 
 def _checked(path: Path, name: str, value: Any) -> Value:
     if name not in OPTIONS:
-        raise InputError(f"{path} has the option {name!r}, which recipes do not have; they have: {', '.join(OPTIONS)}")
+        raise InputError(
+            f"{path} has the option {_shown(name)}, which recipes do not have; they have: {', '.join(OPTIONS)}"
+        )
     kinds = OPTIONS[name]
     if not isinstance(value, kinds) or isinstance(value, bool) != (kinds is bool):
         wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        raise InputError(f"{path}: {name} is {value!r}, wanted {wanted}")
+        raise InputError(f"{path}: {name} is {_shown(value)}, wanted {wanted}")
     return cast(Value, value)
+
+
+def _shown(value: Any) -> str:
+    """A value as an error quotes it: one of others in words only, as it may be nested deeper than repr can follow."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    return repr(value)[:_SHOWN]
 
 
 def recipe_toml(options: Mapping[str, Any]) -> str:

@@ -28,10 +28,20 @@ from cxrscore.cli.score import score
 from cxrscore.cli.show import show
 from cxrscore.cli.train import train
 from cxrscore.cli.verify import verify
+from cxrscore.visible import visible
 
 
 class _Program(click.Group):
     """The commands, in the order in which people need them, and how they end."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuses what is not UTF-8, for all commands: it fits neither JSON, nor a scores file, nor a page."""
+        for word in args:
+            try:
+                word.encode()
+            except UnicodeEncodeError:
+                ctx.fail(f"the argument {visible(word)} is not UTF-8. Rename the file or folder, or link to it.")
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

@@ -3,11 +3,14 @@
 import hashlib
 from pathlib import Path
 
+from cxrscore.files.regular import open_regular
+
 
 def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
+    """OSError as files.regular.open_regular."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -39,6 +39,7 @@ from cxrscore.files.heads import (
 )
 from cxrscore.files.heap import Heaps
 from cxrscore.files.links import members
+from cxrscore.files.regular import open_regular
 
 DECLARED = 16 << 30
 """Bytes that all datasets of a file may declare together, unless the caller says otherwise; and never more than half of
@@ -114,11 +115,15 @@ def open_guarded(path: Path, *, cap: int = DECLARED, virtual: bool = False) -> I
     InputError where there is no such file. FileFormatError, naming the file and what is wrong, if the file is damaged,
     unsafe, or of a kind that h5py does not write by default.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
     try:
-        with path.open("rb", buffering=0) as raw:
-            source = Source(raw.fileno())
+        file = open_regular(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise InputError(f"there is no file {path}") from None
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        with file:
+            source = Source(file.fileno())
             yield _looked_at(str(path), source, min(cap, _half_the_memory()), virtual)
     except OddFileError as error:
         raise FileFormatError(f"{path} is not a readable HDF5 file: it {error}") from None
@@ -193,14 +198,15 @@ def read_text(file: File, name: str, *, longest: int = LONGEST) -> str:
     """A text attribute of the root, which may go on in those named name+1, name+2, ...; FileFormatError if there is
     none, or one of more than ``longest`` bytes."""
     pieces: list[bytes] = []
-    part = name
+    part, length = name, 0
     while not pieces or part in file.groups[""].attributes:
         value = read_attribute(file, part, longest=longest)
         if not isinstance(value, bytes):
             raise FileFormatError(f"{file.name}: attribute {part} is not a text")
         pieces.append(value)
         part = f"{name}+{len(pieces)}"
-        if sum(map(len, pieces)) > longest:
+        length += len(value)
+        if length > longest:
             raise FileFormatError(f"{file.name}: attribute {name} is longer than {longest} bytes")
     try:
         return b"".join(pieces).decode()

@@ -7,14 +7,17 @@ from pathlib import PurePosixPath
 
 LONGEST = 120
 """Characters of a label."""
+LONGEST_PATH = 4096
+"""Characters of the path of a film below its folder; no file system and no bucket has more."""
 
 
 def lies_below(name: str) -> bool:
-    """Whether the name is a plain path below a folder: its parts are what they are after joining, and none leads
-    elsewhere."""
+    """Whether the name is a plain path below a folder: its parts are what they are after joining, none leads elsewhere,
+    and it is no longer than the path of a file can be."""
     plain = PurePosixPath(name)
     return (
         bool(plain.parts)
+        and len(name) <= LONGEST_PATH
         and plain.as_posix() == name
         and not plain.is_absolute()
         and ".." not in plain.parts

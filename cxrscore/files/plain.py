@@ -10,11 +10,40 @@ from cxrscore.errors import FileFormatError
 
 
 def parsed_json(text: str | bytes) -> Any:
-    """The value of a JSON text. ValueError or RecursionError where it is none, or holds what Python reads and others do
-    not: NaN and the infinities, and numbers that no float64 holds, such as 1e999."""
-    value = json.loads(text, parse_int=_whole)
-    json.dumps(value, allow_nan=False)
+    """The value of a JSON text, which can be written, printed and stored again.
+
+    Parameters
+    ----------
+    text
+        The JSON document; bytes are UTF-8.
+
+    Returns
+    -------
+    Any
+        Its value.
+
+    Raises
+    ------
+    ValueError
+        Where it is no JSON, or nested too deep, or holds what Python reads and others do not: NaN and the infinities,
+        numbers that no float64 holds, such as 1e999, and texts with half of a character (a lone surrogate), which
+        UTF-8 cannot hold.
+    """
+    try:
+        value = json.loads(text, parse_int=_whole)
+        check_unicode(json.dumps(value, allow_nan=False, ensure_ascii=False))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     return value
+
+
+def check_unicode(text: str) -> None:
+    """ValueError where the text has half of a character, a lone surrogate, which UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = ord(text[error.start])
+        raise ValueError(f"a text in it has half of a character (\\u{half:04x}), which UTF-8 cannot hold") from None
 
 
 def _whole(text: str) -> int:

@@ -1,40 +1,85 @@
-"""Opening regular files only: never a pipe, which would wait for a writer, nor a device."""
+"""Opening the files that a user names: regular files only, so that no pipe, device or socket is waited for."""
 
 from __future__ import annotations
 
 import errno
+import functools
+import io
 import os
 import stat
-from io import BufferedReader
 from pathlib import Path
 
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+_KERNEL = ("/proc", "/sys")
+"""Mount points of file systems whose files the kernel makes while they are read: their sizes say nothing."""
 
-def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file for reading.
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Opens a regular file for reading, without ever waiting.
 
     Parameters
     ----------
     path
-        Path of the file. Symbolic links are followed.
+        The file; symbolic links are followed.
 
     Returns
     -------
-    BufferedReader
-        The open file.
+    io.BufferedReader
+        The open file. The caller closes it.
 
     Raises
     ------
     OSError
-        The file cannot be opened, or is not a regular file (errno EINVAL).
+        As ``open`` raises it. Also, with words for people in ``strerror``, for a pipe, socket, device or folder, and
+        for a file of /proc or /sys. What was opened is looked at again, so replacing the file meanwhile helps nobody.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # replaced since it was looked at
-        file.close()
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return file
+    if "\0" in str(path):  # for which the system's functions raise a ValueError
+        raise OSError(errno.EINVAL, "its name has a zero character", str(path))
+    _check(os.stat(path), path)  # before it is opened: opening a device may do something
+    return open(path, "rb", opener=_opened)
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+def read_regular(path: Path, most: int) -> bytes | None:
+    """The bytes of a regular file; None, mostly without reading it, where there are more than ``most``.
+
+    Memory is taken for as many bytes as the file has, and not for ``most``. OSError as open_regular.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1) if size <= most else None  # one more: it may grow
+    return data if data is not None and len(data) <= most else None
+
+
+def _opened(path: str, flags: int) -> int:
+    # O_NONBLOCK: opening a pipe does not wait for somebody who writes. Regular files ignore it.
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check(os.fstat(descriptor), path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check(found: os.stat_result, path: Path | str) -> None:
+    kind = stat.S_IFMT(found.st_mode)
+    if kind == stat.S_IFDIR:
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, wanted a file", str(path))
+    if kind != stat.S_IFREG:
+        what = _KINDS.get(kind, "no regular file")
+        raise OSError(errno.EINVAL, f"it is {what}, wanted a file: save its content to a file first", str(path))
+    if found.st_dev in _kernel_devices():
+        raise OSError(errno.EINVAL, "it is a file of the kernel, wanted a file on a disk", str(path))
+
+
+@functools.cache
+def _kernel_devices() -> set[int]:
+    """Numbers of the devices that /proc and /sys are, where they are mounted; never that of the root."""
+    devices = {os.stat(place).st_dev for place in _KERNEL if os.path.ismount(place)}
+    return devices - {os.stat("/").st_dev}

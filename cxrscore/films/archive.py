@@ -16,12 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cxrscore.files.names import lies_below
+from cxrscore.files.regular import open_regular
 from cxrscore.films.film import MAX_BYTES, FilmError, Status
 
 MAGIC = b"PK\x03\x04"
 LARGEST_DIRECTORY = 1_000_000
 """Members; an archive with more is not opened, as its table of contents would fill the memory."""
+_ENTRY = 200
+"""Bytes of the table of contents for each of these members, on the average; the least is 46 and the name."""
 
+_DIRECTORY_BYTES = 5
+"""Its place in what zipfile finds at the end of an archive."""
 _RAISED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, LookupError),
@@ -56,14 +61,25 @@ def members(archive: Path) -> tuple[list[str], list[str]]:
     """Names of the files in an archive that can be told apart and lie below it, and those of the others; ArchiveError
     if it is none."""
     try:
+        _check_directory(archive)
         with zipfile.ZipFile(archive) as opened:
             if len(opened.filelist) > LARGEST_DIRECTORY:
                 raise ArchiveError(f"{len(opened.filelist):,} members, wanted at most {LARGEST_DIRECTORY:,}")
+            if sum(item.compress_size for item in opened.filelist) > archive.stat().st_size:
+                raise ArchiveError("its members lie over each other: they have more bytes than the archive")
             names = [item.filename for item in opened.filelist if not item.is_dir()]
     except _RAISED as error:
         raise ArchiveError(type(error).__name__) from None
     plain = {name for name, count in Counter(names).items() if count == 1 and lies_below(name)}
     return sorted(plain), sorted(set(names) - plain)
+
+
+def _check_directory(archive: Path) -> None:
+    """ArchiveError where the table of contents is longer than zipfile should read; it reads all of it at once."""
+    with open_regular(archive) as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # what zipfile itself finds it by
+    if end and end[_DIRECTORY_BYTES] > LARGEST_DIRECTORY * _ENTRY:
+        raise ArchiveError(f"a table of contents of {end[_DIRECTORY_BYTES]:,} bytes")
 
 
 def read_member(archive: Path, name: str, most: int = MAX_BYTES + 1) -> bytes:

@@ -14,6 +14,7 @@ import numpy as np
 
 import cxrscore
 from cxrscore.errors import RemoteError, RemoteTooLargeError
+from cxrscore.files.regular import open_regular
 from cxrscore.films.archive import read_member, split_path
 from cxrscore.films.dicom import open_dicom
 from cxrscore.films.film import MAX_BYTES, Film, FilmError, Header, Pixels, Status, check_sides
@@ -84,7 +85,7 @@ def _file_digest(path: Place) -> str:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_HASHED:
             return ""
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
@@ -102,7 +103,7 @@ def _read(path: Place) -> bytes:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
         raise FilmError(Status.UNREADABLE, "not a regular file")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1) if found.st_size <= MAX_BYTES else b""
     if max(found.st_size, len(data)) > MAX_BYTES:
         raise FilmError(Status.TOO_LARGE, f"{found.st_size:,} bytes, wanted at most {MAX_BYTES:,}")

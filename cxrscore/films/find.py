@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from cxrscore.errors import InputError, RemoteError
 from cxrscore.files.names import lies_below
 from cxrscore.files.outputs import is_same_file
+from cxrscore.files.regular import open_regular
 from cxrscore.films.archive import MAGIC, ArchiveError, members, read_member, split_path
 from cxrscore.films.film import FilmError
 from cxrscore.films.sniff import HEAD, sniff
@@ -136,7 +137,7 @@ def _named_so(name: str, suffixes: tuple[str, ...], begins_so: Callable[[], bool
 
 
 def _head(entry: os.DirEntry[str]) -> bytes:
-    with open(entry.path, "rb") as file:
+    with open_regular(Path(entry.path)) as file:
         return file.read(HEAD)
 
 

@@ -1,7 +1,7 @@
 """Label tables: layouts, one spelling of findings, the join to films, and splits that keep patients together."""
 
 from cxrscore.labels.boxes import Box, read_boxes
-from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.labels.findings import FINDINGS, MAX_FINDINGS, canonical
 from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.leaks import Leak, check_leaks
 from cxrscore.labels.likeness import SIDE as THUMBNAIL
@@ -10,9 +10,12 @@ from cxrscore.labels.read import datasets, find_labels, joined_labels, read_labe
 from cxrscore.labels.split_files import read_split, split_csv
 from cxrscore.labels.splits import Split, draw_valid, split_by_patient
 from cxrscore.labels.stated import UNCERTAIN
+from cxrscore.labels.table import MAX_BYTES as LARGEST_TABLE
 
 __all__ = [
     "FINDINGS",
+    "LARGEST_TABLE",
+    "MAX_FINDINGS",
     "THUMBNAIL",
     "UNCERTAIN",
     "Box",

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from cxrscore.contract import Dataset, LabelTable
-from cxrscore.labels.columns import named_films, once_each
+from cxrscore.labels.columns import filled_labels, named_films, once_each
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.nih import FILM, patient_of
 from cxrscore.labels.table import Table, read_table
@@ -117,7 +115,7 @@ def _read(path: Path) -> LabelTable:
     boxes = read_boxes(path)
     films = once_each(box.film for box in boxes)
     findings = once_each(sorted({box.finding for box in boxes}))
-    labels = np.full((len(films), len(findings)), np.nan, np.float32)
+    labels = filled_labels(path, len(films), len(findings), math.nan)
     for box in boxes:
         labels[films[box.film], findings[box.finding]] = 1
     patients = tuple(map(patient_of, films))

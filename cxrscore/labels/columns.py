@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
+from cxrscore.contract import Floats
+from cxrscore.errors import InputError
 from cxrscore.labels.table import Table
 
 Key = TypeVar("Key", bound=Hashable)
 
 MAX_AGE = 120
 """Years; the first NIH table has ages above 400, which are slips of the pen."""
+
+MAX_LABELS = 500_000_000
+"""Films times findings, or times columns: what a table of few bytes may ask for is more than memory holds."""
 
 FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 
@@ -67,6 +75,29 @@ def named_films(table: Table, column: str) -> list[str]:
     if "" in films:
         raise table.error(films.index(""), f"column {column} is empty, wanted the name of a film")
     return films
+
+
+def check_labels_fit(what: Path | str, films: int, columns: int) -> None:
+    """InputError where so many films cannot have so many columns in memory.
+
+    Parameters
+    ----------
+    what
+        The table, for the message.
+    films, columns
+        How many there are of each.
+    """
+    if films * columns > MAX_LABELS:
+        raise InputError(
+            f"{what} has {columns:,} findings and other columns for {films:,} films, which is more than fits into "
+            "memory. Take out the columns that are not needed."
+        )
+
+
+def filled_labels(what: Path, films: int, findings: int, value: float) -> Floats:
+    """float32 [films,findings] of one value; InputError as check_labels_fit."""
+    check_labels_fit(what, films, findings)
+    return np.full((films, findings), value, np.float32)
 
 
 def film_key(name: str) -> str:

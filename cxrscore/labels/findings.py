@@ -22,6 +22,9 @@ FINDINGS = (
 
 NO_FINDING = "No Finding"
 
+MAX_FINDINGS = 1000
+"""That a model may have, as schemas/model.schema.json says."""
+
 _SPELLINGS = {
     **{name.lower().replace("_", " "): name for name in FINDINGS},
     "pleural effusion": "Effusion",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats, LabelTable
+from cxrscore.labels.columns import check_labels_fit
 from cxrscore.labels.match import match_rows
 
 
@@ -46,7 +47,9 @@ class JoinedLabels:
 
 
 def join_labels(table: LabelTable, paths: Sequence[str]) -> JoinedLabels:
-    """The rows of a table for the films at `paths`; see match_rows for how they find each other."""
+    """The rows of a table for the films at `paths`; see match_rows for how they find each other. InputError where that
+    is more than fits into memory."""
+    check_labels_fit("the label table", len(paths), len(table.findings) + len(table.columns))
     rows = match_rows(table.films, paths)
     labels = np.full((len(paths), len(table.findings)), np.nan, np.float32)
     matched = [i for i, row in enumerate(rows) if row is not None]

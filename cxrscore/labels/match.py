@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from cxrscore.errors import InputError
-from cxrscore.labels.columns import film_key, film_stem
+from cxrscore.labels.columns import FILM_SUFFIXES, film_key, film_stem
 
 Rows = list[int | None]
+_SUFFIX = max(map(len, FILM_SUFFIXES))
 
 
 def match_rows(names: Sequence[str], paths: Sequence[str]) -> Rows:
@@ -34,11 +35,12 @@ def _longer_paths(keys: Sequence[str], paths: Sequence[str]) -> Rows:
     index: defaultdict[str, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         index[key].append(row)
+    longest = max(map(len, keys), default=0) + _SUFFIX
     found: Rows = []
     for path in paths:
         folder = path.rpartition("/")[0]
-        tried = [key for end in _endings(path) for key in (end, film_stem(end))]
-        tried += [f"{end}/" for end in _endings(folder)]
+        tried = [key for end in _endings(path, longest) for key in (end, film_stem(end))]
+        tried += [f"{end}/" for end in _endings(folder, longest)]
         found.append(next((_only(index[key], path) for key in tried if key in index), None))
     return found
 
@@ -64,11 +66,12 @@ def _shorter_paths(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Map
         for key in (path, film_stem(path)) if rows[place] is None else ():
             wanted[key].add(place)
     taken = set(rows)
+    longest = max(map(len, wanted), default=0)
     found: defaultdict[int, list[int]] = defaultdict(list)
     for row, key in enumerate(keys if wanted else ()):
         if row in taken:
             continue
-        places = sorted({place for end in _endings(key) for place in wanted.get(end, ())})
+        places = sorted({place for end in _endings(key, longest) for place in wanted.get(end, ())})
         if len(places) > 1:
             raise _ambiguous(key, paths[places[0]], paths[places[1]])
         for place in places:
@@ -95,11 +98,13 @@ def _same_file_name(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Ma
     return found
 
 
-def _endings(path: str) -> Iterator[str]:
-    """The path, and what is left of it below each of its folders."""
-    while path:
-        yield path
-        path = path.partition("/")[2]
+def _endings(path: str, longest: int) -> Iterator[str]:
+    """The path, and what is left of it below each of its folders, of those of at most so many characters: a path of
+    many thousand folders, which a table may name, has as many endings."""
+    start = 0 if len(path) <= longest else path.find("/", len(path) - longest - 1) + 1 or len(path)
+    while start < len(path):
+        yield path[start:]
+        start = path.find("/", start) + 1 or len(path)
 
 
 def _base(path: str) -> str:

@@ -106,7 +106,7 @@ def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
 def _age(date: str, birth: str) -> str:
     """Years between a date such as 20140915 and a year of birth such as 1930.0; "" where one is not told."""
     year, born = date[:4], birth.partition(".")[0]
-    if not (year.isdigit() and born.isdigit()):
+    if not (year.isdecimal() and born.isdecimal() and len(born) <= len("1930")):
         return ""
     age = int(year) - int(born)
     return str(age) if 0 <= age <= MAX_AGE else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
 from cxrscore.files import sha256_of
+from cxrscore.files.plain import unicode_text
 from cxrscore.labels.boxes import nih_boxes
 from cxrscore.labels.chexpert import chexpert
 from cxrscore.labels.join import JoinedLabels, join_labels
@@ -67,7 +68,7 @@ def joined_labels(
             f"{path} names folders of films such as {folders[0]!r}, and no film lies in one; films are named like "
             f"{films[0]!r}. Keep the folders of the data set, or put its table of films ({METADATA}) beside the table."
         )
-    return joined, {"file": name or path.name, "dataset": layout, "sha256": sha256_of(path)}
+    return joined, {"file": unicode_text(name or path.name), "dataset": layout, "sha256": sha256_of(path)}
 
 
 def find_labels(folder: Path) -> Path | None:

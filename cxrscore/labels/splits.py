@@ -86,13 +86,14 @@ def _deal(counts: NDArray[np.float64], fractions: NDArray[np.float64], rng: np.r
     part_of = np.full(len(counts), -1, np.intp)
     order = rng.permutation(len(counts))
     order = order[np.argsort(-counts[order, -1], kind="stable")]
-    while (waiting := order[part_of[order] < 0]).size:
-        left = counts[waiting].sum(axis=0)
+    left = counts.sum(axis=0)  # of the groups without a part: whole numbers, so that taking away leaves no rounding
+    while left[-1] > 0:
         rarest = int(np.argmin(np.where(left > 0, left, np.inf)))  # the films, last, never are rarer than a finding
-        for group in waiting[counts[waiting, rarest] > 0]:
+        for group in order[(counts[order, rarest] > 0) & (part_of[order] < 0)]:
             part = max(range(3), key=lambda k: (lacking[k, rarest], lacking[k, -1]))
             part_of[group] = part
             lacking[part] -= counts[group]
+            left -= counts[group]
     return part_of
 
 

@@ -6,18 +6,27 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Container, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cxrscore.errors import InputError
-
-if TYPE_CHECKING:
-    from _csv import Reader
+from cxrscore.files.regular import open_regular
 
 MAX_BYTES = 1024**3
 """Of a table when unpacked; the largest public one is a tenth of this."""
+MAX_RATIO = 200
+"""Bytes that a gzipped table may unpack to for each one of the file. Public ones reach 20; a bomb reaches 1,000."""
+UNQUESTIONED = 64 * 1024**2
+"""Bytes that it may unpack to in any case: a small table of one wide row after the other packs well."""
+MAX_COLUMNS = 100_000
+MAX_LINES = 20_000_000
+MAX_CELLS = 50_000_000
+"""That are kept, and so take some 60 bytes of memory each, and more where they are long."""
+MAX_RECORD = 16 * 1024**2
+"""Characters of a row, which may be of several lines where cells are quoted."""
 _BLOCK = 1024**2
 
 
@@ -35,18 +44,23 @@ class Table:
     rows: Sequence[Sequence[str]]
     lines: Sequence[int]
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The first place of each name among the columns."""
+        return {name: place for place, name in reversed(list(enumerate(self.columns)))}
+
     def column(self, name: str) -> list[str]:
         """The cells of a column, without blanks around them."""
-        place = self.columns.index(name)
+        place = self._places[name]
         return [row[place].strip() for row in self.rows]
 
     def cell(self, row: int, name: str) -> str:
         """One cell, without blanks around it."""
-        return self.rows[row][self.columns.index(name)].strip()
+        return self.rows[row][self._places[name]].strip()
 
     def first_of(self, names: Sequence[str]) -> str | None:
         """The first of these names that is a column."""
-        return next((name for name in names if name in self.columns), None)
+        return next((name for name in names if name in self._places), None)
 
     def wrong(self, what: str) -> InputError:
         """The error that `what` is wrong with the whole table."""
@@ -59,53 +73,102 @@ class Table:
 
 def read_header(path: Path) -> tuple[str, ...]:
     """The column names of a CSV file; InputError if it cannot be read or is empty."""
-    return _header(path, _reader(path))
+    return _header(path, _Records(path))
 
 
 def read_table(path: Path, only: Container[str] | None = None) -> Table:
-    """All of a CSV file, or of its columns those named in `only`; InputError where it cannot be read or a row does
-    not fit the header."""
-    reader = _reader(path)
-    columns = _header(path, reader)
+    """All of a CSV file, or of its columns those named in `only`; InputError where it cannot be read, a row does not
+    fit the header, or there is more of it than fits into memory."""
+    records = _Records(path)
+    columns = _header(path, records)
     named = len(columns)
     while named > 1 and not columns[named - 1]:
         named -= 1
     kept = [place for place, name in enumerate(columns) if only is None or name in only]
-    rows, lines = [], []
-    try:
-        for row in reader:
-            if not any(row):
-                continue
-            if len(row) < named or any(cell.strip() for cell in row[len(columns) :]):
-                where = f"{path}, line {reader.line_num}"
-                raise InputError(f"{where}: {len(row)} cells, wanted {named} as in the header")
-            rows.append([row[place] if place < len(row) else "" for place in kept])
-            lines.append(reader.line_num)
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}; wanted a CSV file") from error
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    most = MAX_CELLS // max(len(kept), 1)
+    for row in records:
+        if not any(row):
+            continue
+        if len(row) < named or any(cell.strip() for cell in row[len(columns) :]):
+            raise InputError(f"{path}, line {records.line}: {len(row)} cells, wanted {named} as in the header")
+        if len(rows) >= most:
+            raise InputError(
+                f"{path} has more than {most:,} rows of {len(kept):,} columns, which is more than fits into memory. "
+                "Take out the columns or rows that are not needed."
+            )
+        rows.append([row[place] if place < len(row) else "" for place in kept])
+        lines.append(records.line)
     return Table(path=path, columns=tuple(columns[place] for place in kept), rows=rows, lines=lines)
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, plain or gzipped, without blanks around them; InputError if it cannot be read."""
-    with _text(path) as text:
-        return [line.strip() for line in text]
+    lines = _Lines(path)
+    found = []
+    for line in lines:
+        found.append(line.strip())
+        lines.begin_record()
+    return found
 
 
-def _header(path: Path, reader: Reader) -> tuple[str, ...]:
-    try:
-        names = tuple(name.strip() for name in next(reader, []))
-    except csv.Error as error:
-        raise InputError(f"{path}, line 1: {error}; wanted a CSV file") from error
+def _header(path: Path, records: _Records) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in next(records, []))
     if not any(names):
         raise InputError(f"{path} is empty; wanted a CSV file that begins with its column names")
-    if twice := sorted({name for name in names if name and names.count(name) > 1}):
-        raise InputError(f"{path} has more than one column named {', '.join(twice)}")
+    if len(names) > MAX_COLUMNS:
+        raise InputError(f"{path} has {len(names):,} columns, wanted at most {MAX_COLUMNS:,}")
+    if twice := sorted(name for name, count in Counter(names).items() if name and count > 1):
+        more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
+        raise InputError(f"{path} has more than one column named {', '.join(twice[:5])}{more}")
     return names
 
 
-def _reader(path: Path) -> Reader:
-    return csv.reader(_text(path))
+class _Records(Iterator[list[str]]):
+    """The rows of a CSV file; InputError where one is no row, or is too long."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lines = path, _Lines(path)
+        self._reader = csv.reader(self._lines)
+
+    @property
+    def line(self) -> int:
+        """The line of the file on which the last row ends, from 1."""
+        return self._reader.line_num
+
+    def __next__(self) -> list[str]:
+        self._lines.begin_record()
+        try:
+            return next(self._reader)
+        except csv.Error as error:
+            raise InputError(f"{self._path}, line {self.line or 1}: {error}; wanted a CSV file") from error
+
+
+class _Lines(Iterator[str]):
+    """The lines of a text file, plain or gzipped; InputError where there are too many, or one record has too much."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._text = path, _text(path)
+        self._count = self._record = 0
+
+    def begin_record(self) -> None:
+        """What is read from now on belongs to another record; without this, each line is one."""
+        self._record = 0
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_RECORD + 1)
+        if not line:
+            raise StopIteration
+        self._count += 1
+        self._record += len(line)
+        if self._record > MAX_RECORD:
+            raise InputError(
+                f"{self._path}, line {self._count}: a row of more than {MAX_RECORD:,} characters; wanted a CSV file"
+            )
+        if self._count > MAX_LINES:
+            raise InputError(f"{self._path} has more than {MAX_LINES:,} lines, which is more than fits into memory")
+        return line
 
 
 def _text(path: Path) -> io.TextIOWrapper:
@@ -118,17 +181,29 @@ def _text(path: Path) -> io.TextIOWrapper:
 
 
 def _unpacked(path: Path) -> io.BytesIO:
-    """The bytes of a file, unpacked if they are gzipped; read in blocks, as one read would reserve all that may be."""
+    """The bytes of a file, unpacked if they are gzipped."""
     data = io.BytesIO()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file:
-            while block := file.read(_BLOCK):
+            file.seek(0)
+            for block in _blocks(path, gzip.GzipFile(fileobj=file) if packed else file):
                 data.write(block)
-                if data.tell() > MAX_BYTES:
-                    raise InputError(f"{path} has more than {MAX_BYTES:,} bytes; wanted a label table")
+                if packed and data.tell() > max(UNQUESTIONED, MAX_RATIO * file.tell()):
+                    raise InputError(f"{path} unpacks to over {MAX_RATIO} times its bytes; wanted a label table")
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     data.seek(0)
     return data
+
+
+def _blocks(path: Path, file: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
+    """The bytes of a file, piece by piece, as one read would reserve all that may be."""
+    count = 0
+    while block := file.read(_BLOCK):
+        if (zero := block.find(b"\0")) >= 0:
+            raise InputError(f"{path} is no text: byte {count + zero} of it is zero; save it as CSV in UTF-8")
+        count += len(block)
+        if count > MAX_BYTES:
+            raise InputError(f"{path} has more than {MAX_BYTES:,} bytes; wanted a label table")
+        yield block

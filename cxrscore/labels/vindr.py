@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Dataset, Floats, LabelTable
 from cxrscore.labels.boxes import boxes_of
-from cxrscore.labels.columns import named_films, once_each
+from cxrscore.labels.columns import filled_labels, named_films, once_each
 from cxrscore.labels.findings import NO_FINDING, canonical
 from cxrscore.labels.stated import ZERO_ONE, stated_labels
 from cxrscore.labels.table import Table, read_table
@@ -49,7 +49,7 @@ def _read_boxes(path: Path) -> LabelTable:
         raise table.error(classes.index(""), f"column {_CLASS} is empty, wanted a finding or {NO_FINDING}")
     readings = once_each(zip(films, _readers(table), strict=True))
     findings = once_each(sorted(set(map(canonical, classes)) - {NO_FINDING}))
-    labels = np.zeros((len(readings), len(findings)), np.float32)
+    labels = filled_labels(path, len(readings), len(findings), 0)
     for reading, name in zip(zip(films, _readers(table), strict=True), map(canonical, classes), strict=True):
         if name != NO_FINDING:
             labels[readings[reading], findings[name]] = 1

@@ -23,6 +23,7 @@ from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import sha256_bytes, write_whole
 from cxrscore.files.outputs import OutputKind
 from cxrscore.files.plain import parsed_json
+from cxrscore.files.regular import open_regular, read_regular
 from cxrscore.files.schemas import check_document
 
 FORMAT = "cxrscore-model"
@@ -85,6 +86,7 @@ def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> Non
     whole = {"format": FORMAT, "version": VERSION, **document}
     _check_whole(path, whole)
     text = json.dumps(whole, allow_nan=False)
+    _document(path, text)
     write_whole(path, model_bytes(text, tensors))
 
 
@@ -143,19 +145,23 @@ def read_document(path: Path) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise InputError(f"there is no model at {path}. Train one with `cxrscore train`, or name one with --model.")
-    if path.stat().st_size > LARGEST:
-        raise FileFormatError(f"{path} has {path.stat().st_size} bytes, more than a model can have")
     try:
-        return path.read_bytes()
+        data = read_regular(path, LARGEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"there is no model at {path}. Train one with `cxrscore train`, or name one with --model."
+        ) from None
     except OSError as error:
         raise InputError(f"cannot read the model {path}: {error.strerror}") from error
+    if data is None:
+        raise FileFormatError(f"{path} has more than {LARGEST:,} bytes, more than a model can have")
+    return data
 
 
 def _metadata(path: Path) -> dict[str, str]:
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
+        # Held open meanwhile: safetensors would wait for a pipe.
+        with open_regular(path), safetensors.safe_open(path, framework="numpy") as file:
             return file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
@@ -168,8 +174,8 @@ def _document(path: Path, text: str | None) -> dict[str, Any]:
         raise FileFormatError(f"{path}: its {KEY} document has {len(text)} characters, more than one can have")
     try:
         document = parsed_json(text)
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: its {KEY} document is not JSON: {error}") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path}: its {KEY} document is not JSON that can be used: {error}") from error
     return _checked(path, document)
 
 

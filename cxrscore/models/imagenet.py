@@ -22,7 +22,9 @@ from cxrscore.contract import Array, Normalize
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import make_folder, sha256_of, whole_file
 from cxrscore.files.cache import cache_folder
-from cxrscore.models.bundle import load_model, read_document, seen_films
+from cxrscore.files.plain import unicode_text
+from cxrscore.files.regular import open_regular, read_regular
+from cxrscore.models.bundle import LARGEST, load_model, read_document, seen_films
 from cxrscore.models.foreign import Fit, Foreign, read_foreign
 from cxrscore.models.keras_h5 import read_keras_h5
 from cxrscore.models.torch_file import SUFFIXES
@@ -115,15 +117,17 @@ def read_weights(path: Path, *, licence: str) -> BaseWeights:
     else:
         tensors = _read_plain(path)
     bare = {name: tensor for name, tensor in tensors.items() if not name.startswith("head/")}
-    return BaseWeights(tensors=bare, name=path.name, sha256=sha256_of(path), origin=origin)
+    return BaseWeights(tensors=bare, name=unicode_text(path.name), sha256=sha256_of(path), origin=origin)
 
 
 def origin_of(choice: str) -> Origin:
     """What is known of the weights that ``--weights`` names before their tensors are: as read_weights has it."""
-    path = Path(choice)
-    if choice in ("none", "imagenet") or path.suffix.lower() in _KERAS:
+    if choice in ("none", "imagenet"):
         return Origin(licence=_LICENCE if choice == "imagenet" else "unknown")
+    path = Path(choice)
     _require(path)
+    if path.suffix.lower() in _KERAS:
+        return Origin(licence="unknown")
     if path.suffix.lower() in SUFFIXES:
         return _of_foreign(read_foreign(path), "unknown")
     document = read_document(path)
@@ -131,8 +135,14 @@ def origin_of(choice: str) -> Origin:
 
 
 def _require(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"there is no weights file at {path}. Give --weights imagenet, none, or the path of a file.")
+    try:
+        open_regular(path).close()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"there is no weights file at {path}. Give --weights imagenet, none, or the path of a file."
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot read the weights {path}: {error.strerror}") from error
 
 
 def _of_foreign(foreign: Foreign, licence: str) -> Origin:
@@ -151,7 +161,10 @@ def _of_document(document: Mapping[str, Any]) -> Origin:
 
 def _read_plain(path: Path) -> dict[str, Array]:
     try:
-        return safetensors.numpy.load_file(path)
+        data = read_regular(path, LARGEST)
+        if data is None:
+            raise FileFormatError(f"{path} has more than {LARGEST:,} bytes, more than weights can have")
+        return safetensors.numpy.load(data)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
 

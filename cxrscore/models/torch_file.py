@@ -19,6 +19,7 @@ import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
+from cxrscore.files.regular import read_regular
 from cxrscore.models.torch_names import STORAGES, OddPickleError, StorageAt, TensorAt, Thing
 from cxrscore.models.torch_pickle import read_pickle
 
@@ -56,12 +57,16 @@ class Checkpoint:
 def read_torch(path: Path) -> Checkpoint:
     """Reads a checkpoint and runs nothing of it. InputError if there is none, FileFormatError if it is damaged, not of
     torch, or asks for anything but tensors."""
-    if not path.is_file():
-        raise InputError(f"there is no checkpoint at {path}")
-    if path.stat().st_size > LARGEST:
-        raise FileFormatError(f"{path} has {path.stat().st_size} bytes, wanted at most {LARGEST}")
     try:
-        return _checkpoint(memoryview(path.read_bytes()))
+        data = read_regular(path, LARGEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"there is no checkpoint at {path}") from None
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+    if data is None:
+        raise FileFormatError(f"{path} has more than {LARGEST:,} bytes, wanted at most so many")
+    try:
+        return _checkpoint(memoryview(data))
     except OddPickleError as error:
         raise FileFormatError(f"{path} is not a checkpoint that can be read: {error}") from error
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from cxrscore.errors import RemoteError
+from cxrscore.remote.bounds import ListingBounds
 from cxrscore.remote.place import RemotePath
 from cxrscore.remote.retry import CutShortError
 from cxrscore.remote.store import ONE_REQUEST, PIECE, Entry
 
+_ONE_PAGE = 600.0
+"""Seconds in which a page of a list must arrive: a store may say without end that its list goes on, with no name."""
 _CLASSES = {"s3": "S3Store", "s3a": "S3Store", "gs": "GCSStore", "gcs": "GCSStore", "az": "AzureStore"}
 
 
@@ -24,16 +30,26 @@ class ObjectStore:
         bucket, _, self._key = where.bare.partition("://")[2].partition("/")
         self._where, self._bucket = where, _opened(where.scheme, bucket)
 
-    def entries(self, unreadable: list[str]) -> Iterator[Entry]:
+    def entries(self, unreadable: list[str], bounds: ListingBounds) -> Iterator[Entry]:
         folder = self._key.strip("/")
         above = f"{folder}/" if folder else ""
-        for page in _library().list(self._bucket, prefix=folder or None, chunk_size=1000):
-            for found in page:
-                path = found["path"].removeprefix(above)
-                if not path.endswith("/"):  # a key that stands for a folder
-                    yield Entry(path=path, size=found["size"])
+        pages = _library().list(self._bucket, prefix=folder or None, chunk_size=1000)
+        with ThreadPoolExecutor(1) as own:  # asyncio.run wants a thread without a loop, and notebooks have one
+            while (page := own.submit(asyncio.run, self._next(pages, bounds)).result()) is not None:
+                bounds.add_names(len(page))
+                for found in page:
+                    path = found["path"].removeprefix(above)
+                    if not path.endswith("/"):  # a key that stands for a folder
+                        yield Entry(path=path, size=found["size"])
 
-    def pieces(self, first: int | None = None) -> Iterator[bytes]:
+    async def _next(self, pages: Any, bounds: ListingBounds) -> Any:
+        """The next page, None behind the last one; RemoteError where it does not arrive in time."""
+        try:
+            return await asyncio.wait_for(anext(pages, None), min(_ONE_PAGE, max(bounds.seconds_left(), 0)))
+        except TimeoutError:
+            raise RemoteError(self._where, f"no page of its list arrived in {_ONE_PAGE:g} s", passing=True) from None
+
+    def pieces(self, first: int | None = None, seconds: float | None = None) -> Iterator[bytes]:
         if first is not None:
             yield bytes(_library().get(self._bucket, self._key, options={"range": (0, first)}).bytes())
             return

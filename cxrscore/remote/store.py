@@ -6,10 +6,13 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cxrscore.errors import InputError
 from cxrscore.remote.place import RemotePath
+
+if TYPE_CHECKING:
+    from cxrscore.remote.bounds import ListingBounds
 
 INSTALL = 'pip install "cxrscore[remote]"'
 PIECE = 16 << 20
@@ -19,7 +22,7 @@ ONE_REQUEST = 30
 OBJECTS = ("s3", "s3a", "gs", "gcs", "az")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """A file below a folder: its POSIX path there, and its bytes where the listing tells them."""
 
@@ -30,13 +33,15 @@ class Entry:
 class Store(Protocol):
     """What is done with a folder or file elsewhere. The library's own errors pass through: retry.retried tells them."""
 
-    def entries(self, unreadable: list[str]) -> Iterator[Entry]:
-        """The files below a folder, in any order; adds to ``unreadable`` the folders that cannot be listed."""
+    def entries(self, unreadable: list[str], bounds: ListingBounds) -> Iterator[Entry]:
+        """The files below a folder, in any order; adds to ``unreadable`` the folders that cannot be listed. What is
+        listed is counted by ``bounds``, whose errors pass through."""
         ...
 
-    def pieces(self, first: int | None = None) -> Iterator[bytes]:
+    def pieces(self, first: int | None = None, seconds: float | None = None) -> Iterator[bytes]:
         """The bytes of a file in order, at most a PIECE at a time; with ``first`` at least its first so many.
-        CutShortError, or one of the library's, where they end before the length that was announced."""
+        CutShortError, or one of the library's, where they end before the length that was announced, or where the
+        request has not ended after so many ``seconds``."""
         ...
 
     def size(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -13,16 +14,19 @@ from urllib.parse import parse_qsl, unquote, urljoin
 
 from cxrscore.errors import RemoteError
 from cxrscore.files import sha256_of
+from cxrscore.remote.bounds import ListingBounds, walk
 from cxrscore.remote.place import RemotePath
-from cxrscore.remote.retry import CutShortError
+from cxrscore.remote.retry import CutShortError, retried
 from cxrscore.remote.store import PIECE, Entry
-from cxrscore.remote.transfer import read_remote
+from cxrscore.remote.transfer import SECONDS, read_remote
 
 _READ = 1 << 20
 _PAGE = 64 << 20
 """Bytes of the longest page that is read as the list of a folder."""
-_DEEPEST = 32
-"""Folders below each other: on a web server a link may lead round in circles."""
+_UNQUESTIONED = 64 << 20
+"""Bytes that what a server sends packed may unpack to, however few were sent."""
+_RATIO = 100
+"""Beyond that, how many bytes for each one sent. Pages and tables of text reach a third of it."""
 
 
 class FileSystem:
@@ -38,21 +42,31 @@ class FileSystem:
     def _settings(self) -> dict[str, Any]:
         return {}
 
-    def _open(self, first: int | None) -> Any:
+    def entries(self, unreadable: list[str], bounds: ListingBounds) -> Iterator[Entry]:
+        self._system.invalidate_cache()
+        yield from walk(self._folder, unreadable, bounds)
+
+    def _folder(self, below: str) -> Sequence[Entry]:
+        """What a folder holds, for bounds.walk."""
+        above = self._path.rstrip("/") + "/"
+        folder = f"{above}{below}".rstrip("/") or "/"
+        found = retried(self._where / below if below else self._where, lambda: self._system.ls(folder, detail=True))
+        entries = []
+        for info in found:
+            name = str(info["name"]).rstrip("/").removeprefix(f"{above}{below}")
+            if name == folder and info["type"] != "directory":
+                raise RemoteError(self._where, "it is a file, wanted a folder")
+            if name != folder:  # some stores list the folder itself, too
+                is_folder = info["type"] == "directory"
+                entries.append(Entry(path=f"{name}/" if is_folder else name, size=info.get("size")))
+        return entries
+
+    def _open(self, first: int | None, seconds: float | None) -> Any:
         return self._system.open(self._path, "rb")
 
-    def entries(self, unreadable: list[str]) -> Iterator[Entry]:
-        above = self._path.rstrip("/") + "/"
-        self._system.invalidate_cache()
-        found = self._system.find(self._path, detail=True)
-        if not found and not self._system.exists(self._path):
-            raise FileNotFoundError
-        for path, info in found.items():
-            yield Entry(path=path.removeprefix(above), size=info.get("size"))
-
-    def pieces(self, first: int | None = None) -> Iterator[bytes]:
+    def pieces(self, first: int | None = None, seconds: float | None = None) -> Iterator[bytes]:
         received = 0
-        with closing(self._open(first)) as file:
+        with closing(self._open(first, seconds)) as file:
             while piece := file.read(_READ):
                 received += len(piece)
                 yield piece
@@ -91,41 +105,50 @@ class WebServer(FileSystem):
     """A file of a web server, or a folder of which it shows a page with links."""
 
     def _settings(self) -> dict[str, Any]:
+        # Proxies and ~/.netrc are then as for other programs. What is sent packed is unpacked by pieces, within bounds.
+        client = {"timeout": self._waits(None), "trust_env": True, "auto_decompress": False}
+        return {"client_kwargs": client, "params": dict(parse_qsl(self._where.query))}
+
+    @staticmethod
+    def _waits(seconds: float | None) -> Any:
+        """For how long a connection, silence, and all of a request are waited for."""
         import aiohttp
 
-        # Proxies and ~/.netrc are then as for other programs. Nothing is limited but silence: see transfer.read_remote.
-        waits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=15)
-        return {"client_kwargs": {"timeout": waits, "trust_env": True}, "params": dict(parse_qsl(self._where.query))}
+        return aiohttp.ClientTimeout(total=seconds, sock_connect=10, sock_read=15)
 
-    def _open(self, first: int | None) -> Any:
+    def _open(self, first: int | None, seconds: float | None) -> Any:
         headers = {**self._system.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
         if first is not None:
             headers["Range"] = f"bytes=0-{first - 1}"
         # A size, any but none, so that no request is made only to learn it.
-        return self._system.open(self._path, "rb", block_size=0, size=1, headers=headers)
+        return self._system.open(self._path, "rb", block_size=0, size=1, headers=headers, timeout=self._waits(seconds))
 
-    def entries(self, unreadable: list[str]) -> Iterator[Entry]:
-        waiting = [""]
-        while waiting:
-            below = waiting.pop()
-            try:
-                names = _linked(self._where / below)
-            except RemoteError:
-                if not below:
-                    raise
-                unreadable.append(below.rstrip("/"))
-                continue
-            for name in names:
-                if not name.endswith("/"):
-                    yield Entry(path=f"{below}{name}")
-                elif below.count("/") < _DEEPEST:
-                    waiting.append(f"{below}{name}")
-                else:
-                    unreadable.append(f"{below}{name}".rstrip("/"))
+    def pieces(self, first: int | None = None, seconds: float | None = None) -> Iterator[bytes]:
+        with closing(self._open(first, seconds)) as file:
+            coding = file.r.headers.get("Content-Encoding", "").strip().lower()
+            if coding in ("", "identity"):
+                yield from iter(lambda: file.read(_READ), b"")
+            elif coding in ("gzip", "x-gzip"):
+                yield from self._unpacked(_Counted(file))
+            else:
+                raise RemoteError(self._where, f"the server sends it packed as {coding!r:.20}, though asked not to")
+
+    def _unpacked(self, packed: _Counted) -> Iterator[bytes]:
+        """RemoteError where it is a bomb: much more than text that was packed."""
+        unpacked = 0
+        with gzip.GzipFile(fileobj=packed) as file:  # type: ignore[call-overload]  # it reads, and that is all
+            while piece := file.read(_READ):
+                unpacked += len(piece)
+                if unpacked > max(_UNQUESTIONED, _RATIO * packed.count):
+                    raise RemoteError(self._where, f"it unpacks to over {_RATIO} times the bytes that the server sends")
+                yield piece
+
+    def entries(self, unreadable: list[str], bounds: ListingBounds) -> Iterator[Entry]:
+        yield from walk(lambda below: _linked(self._where / below, bounds), unreadable, bounds)
 
     def size(self) -> int:
         """Of the file as a whole; it is looked at and not received."""
-        with closing(self._open(1)) as file:
+        with closing(self._open(1, SECONDS)) as file:
             whole = file.r.headers.get("Content-Range", "").rpartition("/")[2]
             return int(whole if whole.isdecimal() else file.r.headers.get("Content-Length", "0"))
 
@@ -133,13 +156,41 @@ class WebServer(FileSystem):
         raise NotImplementedError("web servers are only read")
 
 
-def _linked(folder: RemotePath) -> list[str]:
-    """What the page of a folder links to within it, each once: names, of folders with a slash at their end."""
+class _Counted:
+    """A file to be read, and how many bytes of it were."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._file.read(size)
+        self.count += len(data)
+        return data
+
+
+def _linked(folder: RemotePath, bounds: ListingBounds) -> list[Entry]:
+    """What the page of a folder links to within it, each once."""
+    page = read_remote(folder, _PAGE, seconds=min(SECONDS, bounds.seconds_left()))
+    bounds.add_bytes(len(page))
     links = _Links()
-    links.feed(read_remote(folder, _PAGE).decode("utf-8", "replace"))
+    try:
+        links.feed(page.decode("utf-8", "replace"))
+    except AssertionError:  # what html.parser raises for some markup that is none
+        raise RemoteError(folder, "its page is no HTML that can be read") from None
     above = _plain(folder.bare)
-    found = (_plain(urljoin(folder.bare, link)) for link in links.found if not set(link) & set("?#"))
-    return sorted({link.removeprefix(above) for link in found if link.startswith(above)} - {""})
+    found = (_joined(folder.bare, link) for link in links.found if not set(link) & set("?#"))
+    return [
+        Entry(path=name) for name in sorted({url.removeprefix(above) for url in found if url.startswith(above)} - {""})
+    ]
+
+
+def _joined(page: str, link: str) -> str:
+    """Where a link on a page leads, as _plain has it; "" where it is no URL."""
+    try:
+        return _plain(urljoin(page, link))
+    except ValueError:
+        return ""
 
 
 def _plain(url: str) -> str:

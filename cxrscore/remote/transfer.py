@@ -17,6 +17,7 @@ from cxrscore.errors import (
     RemoteTooLargeError,
     WriteError,
 )
+from cxrscore.remote.bounds import MOST_SECONDS, ListingBounds
 from cxrscore.remote.place import Place, RemotePath, place
 from cxrscore.remote.retry import retried
 from cxrscore.remote.store import Entry, open_store
@@ -27,39 +28,50 @@ LARGEST = 64 << 30
 """Bytes of a scores file that is brought here to be read; what it may declare within is held to limits of its own."""
 COPY = "copy"
 """Name of a file that is brought here. It never comes from the address, which may hold any path."""
+SLOWEST = 1000
+"""Bytes a second that a file to be brought here must come with, on the average after the first SECONDS."""
+_DAY = 86_400.0
+"""Seconds in which it must be here."""
 
 
 def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
-    """The files below a folder; adds to ``unreadable`` folders that cannot be listed. RemoteError where it itself
-    cannot, InputError where no library knows its address."""
-    store = open_store(folder)
+    """The files below a folder, each once; adds to ``unreadable`` folders that cannot be listed. RemoteError where it
+    itself cannot, or where more is listed than any archive has (see bounds); InputError where no library knows its
+    address."""
+    store, end = open_store(folder), time.monotonic() + MOST_SECONDS
 
     def listed() -> list[Entry]:
         del unreadable[:]
-        return list(store.entries(unreadable))
+        found: dict[str, Entry] = {}
+        for entry in store.entries(unreadable, ListingBounds(folder, end)):
+            found.setdefault(entry.path, entry)
+        return list(found.values())
 
     return retried(folder, listed)
 
 
-def read_remote(file: RemotePath, most: int, *, first: int | None = None) -> bytes:
+def read_remote(file: RemotePath, most: int, *, first: int | None = None, seconds: float | None = None) -> bytes:
     """The bytes of a file, all of them or, with ``first``, its first so many. RemoteError where they cannot be had in
-    time, RemoteTooLargeError where there are more than ``most``: little more than these are ever received."""
-    store, end = open_store(file), time.monotonic() + SECONDS
+    ``seconds`` (None: SECONDS), RemoteTooLargeError where there are more than ``most``: little more than these are ever
+    received."""
+    patience = SECONDS if seconds is None else seconds
+    store, end = open_store(file), time.monotonic() + patience
 
     def attempt() -> bytes:
         data = bytearray()
-        for piece in store.pieces(first):
+        # A request has a second more than all of it, so that what comes slowly is told as such below.
+        for piece in store.pieces(first, max(end - time.monotonic(), 0) + 1):
             data += piece
             if first is not None and len(data) >= first:
                 return bytes(data[:first])
             if len(data) > most:
                 raise RemoteTooLargeError(file, f"more than {most:,} bytes")
             if time.monotonic() > end:
-                raise RemoteError(file, f"it took longer than {SECONDS:g} s", passing=True)
+                raise RemoteError(file, f"it took longer than {patience:g} s", passing=True)
         return bytes(data)
 
     try:
-        return retried(file, attempt, SECONDS)
+        return retried(file, attempt, patience)
     except RemoteError as error:
         if first is not None and error.status == 416:  # a file of no bytes has no first ones
             return b""
@@ -80,12 +92,14 @@ def download(file: RemotePath, target: Path, most: int = LARGEST) -> None:
     store = open_store(file)
 
     def attempt() -> None:
-        received = 0
+        received, start = 0, time.monotonic()
         with open(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as out:
-            for piece in store.pieces():
+            for piece in store.pieces(seconds=_DAY):
                 received += len(piece)
                 if received > most:
                     raise RemoteTooLargeError(file, f"more than {most:,} bytes")
+                if received < SLOWEST * (time.monotonic() - start - SECONDS):
+                    raise RemoteError(file, f"it comes with less than {SLOWEST} bytes a second", passing=True)
                 _write(out.fileno(), piece, target)
 
     retried(file, attempt)
@@ -122,16 +136,16 @@ def check_writable(target: RemotePath) -> None:
 
 
 @contextmanager
-def on_disk(given: str | Place) -> Iterator[Path]:
-    """A file on disk as it is; one elsewhere as a private copy, which is gone after the block. Errors of the block
-    name the address and not the copy; errors as download."""
+def on_disk(given: str | Place, most: int = LARGEST) -> Iterator[Path]:
+    """A file on disk as it is; one elsewhere, of at most so many bytes, as a private copy, which is gone after the
+    block. Errors of the block name the address and not the copy; errors as download."""
     where = place(given)
     if isinstance(where, Path):
         yield where
         return
     with tempfile.TemporaryDirectory(prefix="cxrscore-") as folder:
         copy = Path(folder) / COPY
-        download(where, copy)
+        download(where, copy, most)
         with named(copy, where):
             yield copy
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
+from cxrscore.labels.columns import once_each
 from cxrscore.metrics import Decisions, Estimate, decisions, delong, difference, mean_of
 from cxrscore.metrics.clusters import how_many
 from cxrscore.metrics.estimates import undefined
@@ -25,6 +26,8 @@ USUAL = ("sex", "age", "view")
 """Columns that are looked at where none is named."""
 AGES = ((0, "0–17"), (18, "18–39"), (40, "40–59"), (60, "60–79"), (80, "80 and above"))
 UNKNOWN = "unknown"
+_LONGEST_AGE = 10
+"""Digits: a longer number is none, and takes long to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +83,22 @@ def chosen_columns(columns: Mapping[str, Sequence[str]], by: Sequence[str]) -> d
     """
     names = tuple(by) or tuple(name for name in USUAL if name in columns)
     if missing := [name for name in names if name not in columns]:
-        raise InputError(f"the table of groups has no column {missing[0]}; it has {', '.join(columns) or 'none'}")
+        raise InputError(f"the table of groups has no column {missing[0]}; it has {_some(columns)}")
     if not names:
         raise InputError(
-            f"the table of groups has none of {', '.join(USUAL)}; name a column with --by: it has "
-            f"{', '.join(columns) or 'none'}"
+            f"the table of groups has none of {', '.join(USUAL)}; name a column with --by: it has {_some(columns)}"
         )
     return {name: tuple(map(_band, columns[name])) if name == "age" else columns[name] for name in names}
 
 
+def _some(columns: Mapping[str, Sequence[str]]) -> str:
+    """Names of columns, at most MOST_GROUPS of them."""
+    more = f" and {len(columns) - MOST_GROUPS} more" if len(columns) > MOST_GROUPS else ""
+    return (", ".join(list(columns)[:MOST_GROUPS]) or "none") + more
+
+
 def _band(cell: str) -> str:
-    if not cell.isdigit():
+    if not (cell.isdecimal() and len(cell) < _LONGEST_AGE):
         return ""
     return [name for start, name in AGES if int(cell) >= start][-1]
 
@@ -113,17 +121,18 @@ class Labelled:
 
 def grouping(column: str, cells: Sequence[str], films: Labelled) -> Grouping:
     """The films apart by their cell, A of them, "" unknown. InputError for more than MOST_GROUPS different cells."""
-    values = np.array([cell or UNKNOWN for cell in cells])
-    names = _ordered(column, set(values.tolist()))
+    codes = once_each(cell or UNKNOWN for cell in cells)
+    names = _ordered(column, codes)
     if len(names) > MOST_GROUPS:
         raise InputError(
             f"column {column} has {len(names)} different values, of which no groups can be made; wanted at most "
             f"{MOST_GROUPS}"
         )
+    values = np.array([codes[cell or UNKNOWN] for cell in cells])
     labelled = ~np.isnan(films.truth).all(axis=1)
     groups, dropped = [], []
     for name in names:
-        inside = values == name
+        inside = values == codes[name]
         number = int((inside & labelled).sum())
         group = _group(name, inside, films) if number >= LEAST_FILMS else None
         if group is None:
@@ -135,7 +144,7 @@ def grouping(column: str, cells: Sequence[str], films: Labelled) -> Grouping:
     return Grouping(column=column, groups=tuple(groups), dropped=tuple(dropped))
 
 
-def _ordered(column: str, names: set[str]) -> list[str]:
+def _ordered(column: str, names: Collection[str]) -> list[str]:
     """Bands of age by age, other names by the alphabet, the unknown last."""
     order = [name for _, name in AGES] if column == "age" else sorted(names)
     return [name for name in order if name in names and name != UNKNOWN] + [UNKNOWN] * (UNKNOWN in names)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -176,6 +176,21 @@ def read_columns(path: Path, scores: Scores, name: str) -> Mapping[str, Sequence
     rows = match_rows(films, scores.films.path)
     if scores.films.path and all(row is None for row in rows):
         raise InputError(f"{path} has no row for any film of {name}, which are named like {scores.films.path[0]!r}")
-    return {
-        column: tuple("" if row is None else cells[row] for row in rows) for column, cells in columns.items() if column
-    }
+    return _OfFilms({column: cells for column, cells in columns.items() if column}, rows)
+
+
+class _OfFilms(Mapping[str, Sequence[str]]):
+    """Columns of a table in the order of the films, each put in order when it is asked for: few of many are."""
+
+    def __init__(self, columns: Mapping[str, Sequence[str]], rows: Sequence[int | None]) -> None:
+        self._columns, self._rows = columns, rows
+
+    def __getitem__(self, column: str) -> Sequence[str]:
+        cells = self._columns[column]
+        return tuple("" if row is None else cells[row] for row in self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)

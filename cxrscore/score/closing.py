@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import cxrscore
 from cxrscore.contract import Floats
+from cxrscore.files.plain import unicode_text
 from cxrscore.films import FoundFilms, Status
 from cxrscore.models.bundle import ModelFile
 from cxrscore.score.job import Job, Told, known_inputs
@@ -97,11 +98,14 @@ def provenance_of(job: Job, told_by: Told, *, computed: int, seconds: float) -> 
             "batch_size": job.options.batch_size,
             "golden_difference": told_by.golden_difference,
         },
-        "models": [{"file": file.path.name, "sha256": file.sha256, "document": _document(file)} for file in job.files],
+        "models": [
+            {"file": unicode_text(file.path.name), "sha256": file.sha256, "document": _document(file)}
+            for file in job.files
+        ],
         "views": known_inputs(job.options, job.files)["views"],
         "explainer": {"name": job.options.explainer, "tap": told_by.tap},
         "films": {
-            "folder": job.options.films.name,
+            "folder": unicode_text(job.options.films.name),
             "found": len(job.paths),
             "other_files": job.found.others,
         },

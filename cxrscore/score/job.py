@@ -206,7 +206,7 @@ def _labels(options: ScoreOptions, listing: Listing) -> tuple[lab.JoinedLabels, 
     place = None if options.no_labels else options.labels or _beside(options.films)
     if place is None:
         return None, None
-    with on_disk(place) as table:
+    with on_disk(place, lab.LARGEST_TABLE) as table:
         joined, file = lab.joined_labels(table, plugins.datasets(), listing.all_films(), name=place.name)
     return joined, {**file, "matched": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 

@@ -9,6 +9,7 @@ from typing import Literal
 from cxrscore.contract import Precision
 from cxrscore.cores import default_workers
 from cxrscore.errors import InputError
+from cxrscore.files.plain import unicode_text
 from cxrscore.remote import Place, RemotePath, place, without_secrets
 from cxrscore.scores import Share
 
@@ -75,7 +76,7 @@ class ScoreOptions:
     def __post_init__(self) -> None:
         for name in ("films", "output", "labels"):
             object.__setattr__(self, name, place(getattr(self, name)))
-        object.__setattr__(self, "command", tuple(without_secrets(word) for word in self.command))
+        object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
             raise InputError("no model is named, wanted at least one to score with")
         if self.views < 0:

@@ -13,6 +13,7 @@ from cxrscore.errors import FileFormatError
 from cxrscore.files import sha256_bytes, write_whole
 from cxrscore.files.names import lies_below
 from cxrscore.files.plain import parsed_json
+from cxrscore.files.regular import open_regular
 
 FORMAT = "cxrscore-run"
 VERSION = 1
@@ -95,11 +96,11 @@ def write_manifest(path: Path, manifest: Manifest, *, replaces: bool) -> None:
 def read_head(path: Path) -> Head | None:
     """The head of a manifest file, None where there is no file; FileFormatError if it is not one."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = parsed_json(file.readline(HEAD))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise FileFormatError(
             f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start anew."
         ) from error
@@ -116,7 +117,7 @@ def read_paths(path: Path) -> tuple[str, ...] | None:
     if head is None:
         return None
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             file.readline(HEAD)
             paths = tuple(json.loads(line) for line in file)
         plain = all(isinstance(one, str) and lies_below(one) for one in paths)

@@ -105,8 +105,8 @@ def read_json(file: File, name: str) -> dict[str, Any]:
     """A JSON object in a text attribute of the root."""
     try:
         value = parsed_json(read_text(file, name))
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{file.name}: attribute {name} is not JSON: {error}") from error
+    except ValueError as error:
+        raise FileFormatError(f"{file.name}: attribute {name} is not JSON that can be used: {error}") from error
     if not isinstance(value, dict):
         raise FileFormatError(f"{file.name}: attribute {name} is not a JSON object")
     return value

@@ -145,8 +145,8 @@ def read_virtual(path: Path) -> Virtual | None:
 def _json(path: Path, text: str) -> Any:
     try:
         return parsed_json(text)
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: an attribute is not JSON: {error}") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path}: an attribute is not JSON that can be used: {error}") from error
 
 
 def _part_file(path: Path, told: Any) -> PartFile:

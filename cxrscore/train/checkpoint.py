@@ -22,6 +22,7 @@ import safetensors.numpy
 from cxrscore.contract import Array, TrainableModel
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import make_folder, write_whole
+from cxrscore.files.plain import parsed_json
 from cxrscore.models.bundle import checksum
 
 Row = dict[str, float]
@@ -127,7 +128,7 @@ def _told(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         metadata = file.metadata() or {}
     found = safetensors.numpy.load_file(path)
     _check_whole(path, metadata[_CHECKSUM], checksum(metadata[_KEY], found))
-    told: dict[str, Any] = json.loads(metadata[_KEY])
+    told: dict[str, Any] = parsed_json(metadata[_KEY])
     return told, found
 
 

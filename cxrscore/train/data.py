@@ -97,6 +97,11 @@ def labelled_films(films: Path, labels: Path | None, uncertain: str = "unknown")
     if table is None:
         raise InputError(f"there is no labels.csv in or beside {films}. Name the label table with --labels.")
     joined, labels_file = lab.joined_labels(table, plugins.datasets(), found.paths, uncertain)
+    if len(joined.findings) > lab.MAX_FINDINGS:
+        raise InputError(
+            f"{table} has {len(joined.findings):,} findings, wanted at most {lab.MAX_FINDINGS:,}. Take out the "
+            "columns of 0 and 1 that are none."
+        )
     rows = [row for row in range(len(found.paths)) if not np.isnan(joined.labels[row]).all()]
     if not rows:
         raise InputError(

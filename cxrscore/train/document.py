@@ -14,6 +14,7 @@ import cxrscore
 from cxrscore import labels as lab
 from cxrscore.contract import Floats, Model, ModelSpec
 from cxrscore.files import sha256_bytes
+from cxrscore.files.plain import unicode_text
 from cxrscore.models.imagenet import BaseWeights
 from cxrscore.models.output import probabilities
 from cxrscore.testing.golden import golden_record
@@ -118,7 +119,8 @@ _OF_THE_RUN = (
 def recipe_of(options: TrainOptions) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
     kept = {name: value for name, value in asdict(options).items() if name not in _OF_THE_RUN}
-    return {**kept, "weights": Path(options.weights).name, "split": options.split and options.split.name}
+    split = options.split and unicode_text(options.split.name)
+    return {**kept, "weights": unicode_text(Path(options.weights).name), "split": split}
 
 
 def _no_nan(values: dict[str, Any]) -> dict[str, float | None]:

@@ -75,7 +75,7 @@ def test_hostile_scores_are_refused(tmp_path: Path, honest: bytes, attack: Any) 
 
 @pytest.mark.parametrize("words", [(), ("--card",), ("--json",)])
 def test_an_honest_model_with_evil_words_is_shown(tmp_path: Path, words: tuple[str, ...]) -> None:
-    evil = "\x1b[2J\x07\u202e\ud800<script>"
+    evil = "\x1b[2J\x07\u202e<script>"
     whole = json.loads(json.dumps(models.WHOLE))
     whole["licence"] = whole["training"]["monitor"] = whole["training"]["labels"]["file"] = evil
     whole["training"]["recipe"][evil] = evil

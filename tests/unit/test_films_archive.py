@@ -1,6 +1,7 @@
 """Films in zip archives: found by content, read where they lie, and none of them lost in silence."""
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,30 @@ def test_a_member_without_suffix_that_cannot_be_read_is_a_film_with_a_status(tmp
     assert find_films(tmp_path).paths == ("export.zip/IM1",)
 
 
+def test_members_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+    whole = archive({"a.png": FILM})
+    start, end = whole.index(b"PK\1\2"), whole.index(b"PK\5\6")
+    entry, last = whole[start:end], bytearray(whole[end:])
+    twice = entry + entry.replace(b"a.png", b"b.png")  # one run of bytes, named as two members
+    struct.pack_into("<HHL", last, 8, 2, 2, len(twice))
+    put(tmp_path, whole[:start] + twice + last)
+    found = find_films(tmp_path)
+    assert (found.paths, found.unreadable) == ((), ("export.zip",))
+
+
+def test_a_table_of_contents_that_is_too_long_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, archive({f"{number}.png": b"" for number in range(20)}))
+    assert len(find_films(tmp_path).paths) == 20
+    monkeypatch.setattr(room, "LARGEST_DIRECTORY", 5)
+
+    def opened(*_: object) -> None:
+        raise AssertionError("zipfile reads the whole table of contents")
+
+    monkeypatch.setattr(room.zipfile, "ZipFile", opened)
+    found = find_films(tmp_path)
+    assert (found.paths, found.unreadable) == ((), ("export.zip",))
+
+
 @pytest.mark.parametrize("length", [4, 30, 1000, -1])
 def test_an_archive_that_was_cut_is_named(tmp_path: Path, length: int) -> None:
     put(tmp_path, archive({"a.png": FILM})[:length])
@@ -82,7 +107,9 @@ def test_an_archive_that_was_cut_is_named(tmp_path: Path, length: int) -> None:
     assert (found.paths, found.unreadable) == ((), ("export.zip",))
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd.png", "/etc/passwd.png", "./a.png", "a//b.png"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd.png", "/etc/passwd.png", "./a.png", "a//b.png", "a/" * 2100 + "b.png"]
+)
 def test_a_member_that_leads_elsewhere_is_named_and_not_read(tmp_path: Path, name: str) -> None:
     put(tmp_path, archive({"good.png": FILM, name: FILM}))
     found = find_films(tmp_path)

@@ -55,6 +55,31 @@ def test_a_recipe_says_which_files_it_needs(tmp_path):
         assert "#" not in recipe_toml(recipe_of(TrainOptions(weights=weights)))
 
 
+DEEP = "[" * 5000 + "]" * 5000
+BAD = {
+    "lists in lists": (f"a = {DEEP}", "nested too deep; wanted one value an option"),
+    "tables in tables": ("a = " + "{a=" * 5000 + "1" + "}" * 5000, "nested too deep"),
+    "lists in lists under a known name": (f"size = {'[' * 200}{']' * 200}", "size is a list, wanted int"),
+    "a name of a thousand parts": ("size" + ".a" * 1000 + " = 1", "size is a table, wanted int"),
+    "a table of a thousand names": ("[size" + ".a" * 1000 + "]", "size is a table, wanted int"),
+    "a number of 10,000 digits": ("size = " + "9" * 10_000, "is not TOML"),
+    "a long text": (f"size = {'x' * 10_000!r}", "size is 'x{99}, wanted int"),
+    "a long name": (f"{'x' * 10_000} = 1", "has the option 'x{99}, which recipes do not have"),
+    "half of a character": ('backend = "\\ud800"', "is not TOML"),
+    "bytes that are no text": (b"backend = '\xff'", "is not TOML"),
+    "more than a recipe has": ("# " + "x" * 40_000, "more than 32,768 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_made_to_break_it_is_refused_with_its_name(tmp_path, name):
+    text, words = BAD[name]
+    (tmp_path / "evil.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=rf"evil\.toml.*{words}") as caught:
+        read_recipe(tmp_path / "evil.toml")
+    assert len(str(caught.value)) < 1500
+
+
 def test_no_name_of_a_file_ends_the_comment():
     text = recipe_toml({"weights": "a\nloss = 'evil'\x7f.h5"})
     assert tomllib.loads(text) == {"weights": "a\nloss = 'evil'\x7f.h5"}

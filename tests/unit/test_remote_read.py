@@ -192,14 +192,6 @@ def test_a_folder_that_cannot_be_listed_is_told_and_the_others_are_found(site):
     assert unreadable == ["ward 1"]
 
 
-def test_a_page_that_links_round_in_circles_ends(site, tmp_path):
-    (tmp_path / "site" / "loop").mkdir()
-    (tmp_path / "site" / "loop" / "again").symlink_to(tmp_path / "site" / "loop")
-    unreadable = []
-    list_remote(RemotePath(f"{site.url}/loop"), unreadable)
-    assert len(unreadable) == 1
-
-
 def test_objects_are_listed_over_several_pages(cloud):
     keys = [f"in/{number}% é.png" for number in range(8)]
     cloud.objects = {f"films/{key}": DATA for key in [*keys, "other/x.png", "inside.png"]}

@@ -12,7 +12,7 @@ from cxrscore.errors import InputError, WriteError
 from cxrscore.files import locked, make_folder, sha256_bytes, write_whole
 from cxrscore.files.cache import cache_folder
 from cxrscore.progress import Progress
-from cxrscore.remote import RemotePath, check_writable, download, named, remote_exists, upload
+from cxrscore.remote import RemotePath, address, check_writable, download, named, remote_exists, upload
 from cxrscore.score.options import ScoreOptions, ScoreResult
 
 OUTPUT = "scores.h5"
@@ -49,7 +49,9 @@ def scratch_folder(options: ScoreOptions, target: RemotePath) -> Path:
 def _scored(options: ScoreOptions, target: RemotePath, folder: Path, score: Score, progress: Progress) -> ScoreResult:
     agreed = folder / "replaces"  # that the user has agreed to replace what is there: kept, as the run may be stopped
     if options.overwrite:
-        write_whole(agreed, b"")
+        write_whole(agreed, _run_of(options))
+    elif agreed.exists() and agreed.read_bytes() != _run_of(options):
+        agreed.unlink()  # that was for another run
     local = folder / OUTPUT
     if not agreed.exists() and (there := _there(options, target, folder, score, progress)):
         return there
@@ -64,6 +66,26 @@ def _scored(options: ScoreOptions, target: RemotePath, folder: Path, score: Scor
     except WriteError as error:
         raise WriteError(f"{error} The scores are kept: the same command uploads them.") from None
     return result
+
+
+def _run_of(options: ScoreOptions) -> bytes:
+    """Digest of what a command names, by which it is known again. What lies there is compared by bytes later."""
+    names = (
+        "views",
+        "seed",
+        "precision",
+        "batch_size",
+        "maps",
+        "explainer",
+        "tap",
+        "any_modality",
+        "no_paths",
+        "share",
+    )
+    named = [address(options.films), [str(path.absolute()) for path in options.models]]
+    return sha256_bytes(
+        repr([*named, *(getattr(options, name) for name in names), str(options.share)]).encode()
+    ).encode()
 
 
 def _there(

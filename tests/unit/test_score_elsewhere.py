@@ -165,6 +165,29 @@ def test_a_run_that_was_to_replace_and_was_stopped_goes_on_without_being_asked_a
     assert score_films(options(home, maps=2)).computed == 7
 
 
+def test_the_consent_to_replace_is_of_one_run_only(home, cloud):
+    score_films(options(home))
+    before = dict(cloud.objects)
+    with pytest.raises(StoppedError):
+        score_films(options(home, maps=2, overwrite=True), stop_late)
+    with pytest.raises(InputError, match=r"out\.h5 is of another run"):
+        score_films(options(home, batch_size=4))
+    assert cloud.objects == before
+
+
+def test_labels_that_changed_are_joined_there_too(home, cloud):
+    rows = ["film,Mass,Edema", *(f"{row:03}.png,1,0" for row in range(70))]
+    (home / "other.csv").write_text("\n".join(rows))
+    score_films(options(home))
+    before = dict(cloud.objects)
+    result = score_films(options(home, labels=home / "other.csv"))
+    assert (result.computed, result.labels_joined, str(result.output)) == (0, True, OUT)
+    assert cloud.objects != before
+    assert not score_films(options(home, labels=home / "other.csv")).labels_joined
+    (home / "back.h5").write_bytes(cloud.objects["films/made/out.h5"])
+    assert np.nansum(open_scores(home / "back.h5").truth[:, 0]) == 70
+
+
 @pytest.mark.slow
 def test_another_machine_may_have_been_faster(home, cloud):
     def overtaken(step, done, total):

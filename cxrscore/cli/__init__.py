@@ -6,6 +6,7 @@ from cxrscore.search_path import drop_current_folder
 
 drop_current_folder()  # before anything else is imported: a module beside the films is never one of ours
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -36,11 +37,13 @@ class _Program(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuses what is not UTF-8, for all commands: it fits neither JSON, nor a scores file, nor a page."""
-        for word in args:
+        own = tuple(f"CXRSCORE_{name.upper()}_" for name in self.commands)
+        options = ((name, value) for name, value in os.environ.items() if name.startswith(own))
+        for name, word in (*(("argument", word) for word in args), *options):
             try:
                 word.encode()
             except UnicodeEncodeError:
-                ctx.fail(f"the argument {visible(word)} is not UTF-8. Rename the file or folder, or link to it.")
+                ctx.fail(f"the {name} {visible(word)} is not UTF-8. Rename the file or folder, or link to it.")
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

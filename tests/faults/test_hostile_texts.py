@@ -165,6 +165,13 @@ def test_an_argument_that_is_not_utf8_is_refused_by_each_command(
     assert not list(tmp_path.iterdir())
 
 
+def test_so_is_one_that_comes_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXRSCORE_SCORE_LABELS", BYTES)
+    result = CliRunner().invoke(main, ["score", str(tmp_path), "-o", str(tmp_path / "out.h5")])
+    assert result.exit_code == 2
+    assert "Error: the CXRSCORE_SCORE_LABELS n[U+DCFF] is not UTF-8." in result.stderr
+
+
 def test_names_that_are_not_utf8_are_written_out_in_what_is_stored(tmp_path: Path) -> None:
     table = tmp_path / f"{BYTES}.csv"
     table.write_text("film,Mass\na.png,1\n")

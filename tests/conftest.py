@@ -10,6 +10,10 @@ from hypothesis import settings
 settings.register_profile("cxrscore", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("cxrscore")
 
+# PyTorch's threads wait for each other by spinning; where other processes want the cores, as those of pytest-xdist do,
+# a small network then takes ten times as long. OpenMP reads this when it is loaded, in this process and its children.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -11,7 +11,7 @@ from cxrscore_ray import RayExecutor, actors  # noqa: E402
 
 from cxrscore.contract import Work  # noqa: E402
 from cxrscore.errors import InputError  # noqa: E402
-from cxrscore.testing import ExecutorCases  # noqa: E402
+from cxrscore.testing import ExecutorCases, executor_cases  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,8 @@ def one_ray():
 @pytest.mark.usefixtures("one_ray")
 class TestRay(ExecutorCases):
     @pytest.fixture
-    def executor(self):
+    def executor(self, monkeypatch):
+        monkeypatch.setattr(executor_cases, "PATIENCE", 600)  # Ray ends its actors when it comes to it
         return RayExecutor()
 
 

@@ -148,7 +148,7 @@ def cxrscore(*words, site, folder, expect=0, **environment):
 @pytest.fixture(scope="module")
 def listed(crowd):
     """The plugins as `cxrscore plugins --json` gives them, by distribution."""
-    found = json.loads(cxrscore("plugins", "--json", site=crowd, folder=crowd).stdout)
+    found = json.loads(cxrscore("plugins", "--json", site=crowd, folder=crowd.parent).stdout)
     assert all(plugin.keys() >= {"name", "distribution", "version", "hooks", "state", "reason"} for plugin in found)
     return {(plugin["distribution"], plugin["name"]): plugin for plugin in found}
 
@@ -178,7 +178,7 @@ def test_what_broke_brings_nothing(listed):
 
 
 def test_the_table_says_the_same(crowd, listed):
-    lines = cxrscore("plugins", site=crowd, folder=crowd).stdout.splitlines()
+    lines = cxrscore("plugins", site=crowd, folder=crowd.parent).stdout.splitlines()
     assert lines[0].split() == ["name", "distribution", "version", "state", "brings"]
     for (owner, name), plugin in listed.items():
         row = next(number for number, line in enumerate(lines) if line.split()[:2] == [name, owner])
@@ -218,7 +218,7 @@ def test_a_name_of_our_own_that_another_claims_stays_ours(crowd, home, tmp_path)
 
 @pytest.mark.parametrize("chosen", ["good", "cxrscore-good, torch"])
 def test_a_list_leaves_the_others_out(crowd, chosen):
-    found = cxrscore("plugins", "--json", site=crowd, folder=crowd, CXRSCORE_PLUGINS=chosen).stdout
+    found = cxrscore("plugins", "--json", site=crowd, folder=crowd.parent, CXRSCORE_PLUGINS=chosen).stdout
     states = {(plugin["distribution"], plugin["name"]): plugin["state"] for plugin in json.loads(found)}
     assert states["cxrscore-good", "good"] == "ok"
     assert states["cxrscore", "builtin"] == "ok"
@@ -227,6 +227,6 @@ def test_a_list_leaves_the_others_out(crowd, chosen):
 
 
 def test_naming_our_own_distribution_settles_a_taken_name(crowd):
-    found = json.loads(cxrscore("plugins", "--json", site=crowd, folder=crowd, CXRSCORE_PLUGINS="cxrscore").stdout)
+    found = json.loads(cxrscore("plugins", "--json", site=crowd, folder=crowd.parent, CXRSCORE_PLUGINS="cxrscore").stdout)
     assert {plugin["state"] for plugin in found if plugin["distribution"] != "cxrscore"} == {"left out"}
     assert not any(plugin["state"] == "name taken" for plugin in found)

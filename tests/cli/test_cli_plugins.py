@@ -227,6 +227,8 @@ def test_a_list_leaves_the_others_out(crowd, chosen):
 
 
 def test_naming_our_own_distribution_settles_a_taken_name(crowd):
-    found = json.loads(cxrscore("plugins", "--json", site=crowd, folder=crowd.parent, CXRSCORE_PLUGINS="cxrscore").stdout)
+    found = json.loads(
+        cxrscore("plugins", "--json", site=crowd, folder=crowd.parent, CXRSCORE_PLUGINS="cxrscore").stdout
+    )
     assert {plugin["state"] for plugin in found if plugin["distribution"] != "cxrscore"} == {"left out"}
     assert not any(plugin["state"] == "name taken" for plugin in found)

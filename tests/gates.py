@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -103,7 +104,8 @@ class Gate:
     def __init__(self, line: Sequence[str | Path], **options: Any) -> None:
         self._door = socket.create_server(("127.0.0.1", 0))
         environment = {**options.pop("env", os.environ), "TEST_GATE": str(self._door.getsockname()[1])}
-        self.process = subprocess.Popen(line, env=environment, text=True, **options)
+        with _ctrl_c_as_from_a_terminal():
+            self.process = subprocess.Popen(line, env=environment, text=True, **options)
         self.held: list[Held] = []
 
     def __enter__(self) -> Gate:
@@ -144,6 +146,17 @@ class Gate:
         self._door.close()
         for held in self.held:
             held.line.close()
+
+
+@contextmanager
+def _ctrl_c_as_from_a_terminal() -> Iterator[None]:
+    """Has a process that is started now heed SIGINT, which whatever a shell started with ``&`` would pass on as
+    ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for_end(pid: int) -> None:

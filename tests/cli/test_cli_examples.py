@@ -81,7 +81,7 @@ def export(path):
 
 
 def test_each_is_listed(site):
-    found = json.loads(cxrscore("plugins", "--json", site=site, folder=site).stdout)
+    found = json.loads(cxrscore("plugins", "--json", site=site, folder=site.parent).stdout)
     listed = {(plugin["name"], plugin["distribution"]): plugin for plugin in found}
     for kind, name in NAMES.items():
         plugin = listed[name, f"cxrscore-{name}"]

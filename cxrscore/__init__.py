@@ -3,8 +3,9 @@
 The names below are the public ones. They are loaded when first used, so that ``import cxrscore`` stays light.
 """
 
-import importlib
-from typing import Any
+TYPE_CHECKING = False  # importing typing, or anything else, could import a file of the current folder: see search_path
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 
@@ -38,10 +39,12 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'cxrscore' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -91,8 +91,10 @@ def read_recipe(path: Path) -> dict[str, Value]:
         values = tomllib.loads(data.decode())
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except ValueError as error:  # of tomllib, of UTF-8, and of a number of thousands of digits
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error
+    except ValueError:
+        raise InputError(f"{path} is no recipe: it has a number of thousands of digits") from None
     except RecursionError:
         raise InputError(f"{path} is no recipe: its values are nested too deep; wanted one value an option") from None
     return {name: _checked(path, name, value) for name, value in values.items()}

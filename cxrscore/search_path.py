@@ -1,21 +1,22 @@
-"""The folders that Python imports from, without the current one. This module imports almost nothing itself.
+"""The folders that Python imports from, without the current one. This module imports only os and sys, which Python has.
 
 Python puts the current folder, or an empty entry that means it, first on the search path of a process that is started
 with ``-m`` or ``-c``, or whose PYTHONPATH has an empty entry. A ``json.py`` beside the films would then run in place of
 Python's own.
 """
 
-from __future__ import annotations
-
 import os
 import sys
-from collections.abc import Iterable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _PROGRAM = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 """The folder that holds this package."""
 
 
-def import_path(entries: Iterable[str] | None = None) -> list[str]:
+def import_path(entries: "Iterable[str] | None" = None) -> list[str]:
     """The folders from which a child process imports: those of this process, without the current folder.
 
     Parameters

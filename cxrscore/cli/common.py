@@ -18,7 +18,7 @@ from cxrscore.cli.streams import command_output, results
 from cxrscore.cores import default_workers
 from cxrscore.errors import InputError
 from cxrscore.files.outputs import RULE
-from cxrscore.remote.place import RemotePath, is_url
+from cxrscore.remote.place import RemotePath, is_url, place
 from cxrscore.visible import visible
 
 EXIT_SOME_FAILED = 3
@@ -38,9 +38,9 @@ class _Anywhere(click.Path):
     """A path, or a URL such as s3://bucket/films."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and is_url(value):
+        if isinstance(value, str):
             try:
-                return RemotePath(value)
+                value = place(value)
             except InputError as error:
                 self.fail(str(error), param, ctx)
         return value if isinstance(value, RemotePath) else super().convert(value, param, ctx)

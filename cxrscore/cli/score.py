@@ -126,7 +126,7 @@ def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> i
     _tell(result, quiet)
     if as_json:
         print_result(result)
-    return EXIT_SOME_FAILED if result.failed or result.unread else 0
+    return EXIT_SOME_FAILED if result.failed or result.unread or result.list_changed else 0
 
 
 def _share(text: str | None) -> Share | None:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,8 @@ def _take(path: Path) -> int:
     """An open, flocked and signed lock file."""
     descriptor, made = _open(path)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InputError(f"{path} is no regular file, so it cannot be a lock. Remove it, or name another output.")
         alone = _flock(descriptor)
         holder = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
         if not _free(holder, made, alone):
@@ -74,7 +77,7 @@ def _sign(path: Path, descriptor: int) -> None:
 
 def _open(path: Path) -> tuple[int, bool]:
     """The descriptor, and whether this process made the file."""
-    flags = os.O_RDWR | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
     except FileExistsError:

@@ -66,7 +66,7 @@ def check_output(path: Path, kind: OutputKind, *, inputs: Iterable[Path | None] 
     Raises
     ------
     InputError
-        For a folder, a device, a pipe, a link that leads nowhere; for an input, also by another name or link; and for a
+        For a folder, a device, a pipe, a link; for an input, also by another name or link; and for a
         file of another kind, unless ``overwrite``.
     """
     found = _existing(path)
@@ -78,10 +78,21 @@ def check_output(path: Path, kind: OutputKind, *, inputs: Iterable[Path | None] 
         if each is not None and is_same_file(each, found):
             named = "" if each == path else f" (named {each})"
             raise InputError(f"{path} is an input of this command{named} and is not replaced. Name another output.")
+    if path.is_symlink():
+        raise InputError(f"{path} is a link, which would be replaced. Name the file that it leads to: {path.resolve()}")
     if not overwrite and not _recognised(path, kind):
         raise InputError(
             f"{path} exists and is not {kind.name}, so it is not replaced. Name another output, or add --overwrite."
         )
+
+
+def check_distinct(paths: Iterable[Path]) -> None:
+    """InputError where two outputs of one command are one file."""
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        other = seen.setdefault(path.resolve(), path)
+        if other is not path:
+            raise InputError(f"two outputs of this command have the same name, {path}. Name them differently.")
 
 
 def claim_folder(folder: Path, kind: str) -> None:

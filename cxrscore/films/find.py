@@ -68,7 +68,7 @@ def find_films(folder: Place) -> FoundFilms:
 
 def film_that_is(output: Path, folder: Place) -> Path | None:
     """The film below a folder, or the archive with films, that is the very file at ``output``; None where there is
-    none. Only a file that begins like a film is compared with them."""
+    none. A file is compared with them if it begins like a film, has several names, or lies in the folder."""
     try:
         found = output.stat()
         if isinstance(folder, RemotePath) or not stat.S_ISREG(found.st_mode):
@@ -77,7 +77,8 @@ def film_that_is(output: Path, folder: Place) -> Path | None:
             head = file.read(HEAD)
     except OSError:
         return None
-    if not sniff(head) and not head.startswith(MAGIC):
+    inside = output.resolve().is_relative_to(folder.resolve())
+    if not (inside or found.st_nlink > 1 or sniff(head) or head.startswith(MAGIC)) or not folder.is_dir():
         return None
     files = dict.fromkeys(split_path(folder / path)[0] for path in find_films(folder).paths)
     return next((file for file in files if is_same_file(file, found)), None)

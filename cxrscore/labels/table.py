@@ -28,6 +28,8 @@ MAX_CELLS = 50_000_000
 MAX_RECORD = 16 * 1024**2
 """Characters of a row, which may be of several lines where cells are quoted."""
 _BLOCK = 1024**2
+_LONGEST_ERROR = 500
+"""Characters of what an error says of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,12 @@ class Table:
 
     def error(self, row: int, what: str) -> InputError:
         """The error that `what` is wrong with this row."""
-        return InputError(f"{self.path}, line {self.lines[row]}: {what}")
+        return InputError(f"{self.path}, line {self.lines[row]}: {_short(what)}")
+
+
+def _short(text: str) -> str:
+    """The text without its middle where it is long, as a cell may be."""
+    return text if len(text) <= _LONGEST_ERROR else f"{text[: _LONGEST_ERROR // 2]} ... {text[-_LONGEST_ERROR // 2 :]}"
 
 
 def read_header(path: Path) -> tuple[str, ...]:

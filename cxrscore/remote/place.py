@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ from cxrscore.files.names import label
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _FROM_A_SCHEME_ON = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*", re.DOTALL)
 _WEB = ("http", "https")
+_LOCAL = ("file", "local")
+"""Schemes that name a path of this machine: it is a path then, with all the checks that paths get."""
+_WRAPPERS = ("asyncwrapper", "blockcache", "cached", "dir", "filecache", "generic", "reference", "simplecache")
+"""Schemes of fsspec that lead to another file system, which could be this machine's."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class RemotePath:
     def __post_init__(self) -> None:
         if not is_url(self.url) or "::" in self.url:
             raise InputError("this is not a plain URL, without ::, such as s3://bucket/films")  # it may hold a password
+        if self.scheme in _LOCAL:
+            raise InputError(f"{self} is on this machine: name the path, without {self.scheme}://")
+        if self.scheme in _WRAPPERS:
+            raise InputError(f"{self.scheme}:// leads to another file system: name that one")
 
     @property
     def scheme(self) -> str:
@@ -74,11 +83,15 @@ def is_url(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
-def place(given: str | Place) -> Place:
-    """What a text names, a URL or a path on disk."""
-    if isinstance(given, str):
-        return RemotePath(given) if is_url(given) else Path(given)
-    return given
+def place(given: str | os.PathLike[str] | RemotePath) -> Place:
+    """What a text names: a URL, or a path on disk, which may be written as file:///a/path."""
+    if isinstance(given, RemotePath):
+        return given
+    text = os.fspath(given)
+    scheme, _, path = text.partition("://")
+    if scheme.lower() in _LOCAL and path:
+        return Path(path)
+    return RemotePath(text) if isinstance(given, str) and is_url(text) else Path(given)
 
 
 def address(where: Place) -> str:

@@ -54,6 +54,8 @@ def told(error: Exception) -> tuple[str, bool]:
         return "there is nothing at this address", False
     if isinstance(error, PermissionError) or status in (401, 403) or type(error).__name__ in _DENIED:
         return "access is denied", False
+    if type(error).__name__ == "TooManyRedirects":
+        return "it leads from one address to the next without end", False
     if status is not None:
         return f"the server answers with status {status}", status >= 500 or status in (408, 429)
     if _of_obstore(error) and "BadScheme" in str(error):

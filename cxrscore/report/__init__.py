@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cxrscore.errors import InputError
 from cxrscore.files import make_folder, write_whole
-from cxrscore.files.outputs import check_output, marked
+from cxrscore.files.outputs import check_distinct, check_output, marked
 from cxrscore.films import Status
 from cxrscore.metrics import RESAMPLES
 from cxrscore.plot_style import default_style
@@ -92,6 +92,7 @@ def write_report(
     table = None if figures is None or summary.assessed.basis == "none" else figures / "metrics.csv"
     if table is not None:
         check_output(table, TABLE, inputs=read, overwrite=overwrite)
+    check_distinct([output, *(path for path, _, _ in wanted), *([table] if table else [])])
     write_whole(output, render(scores, summary, data, shown, parts, source, findings).encode("utf-8"))
     saved = _save_figures(wanted)
     if table is not None:

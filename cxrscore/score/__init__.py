@@ -56,7 +56,8 @@ def score_films(options: ScoreOptions, progress: Progress = silent) -> ScoreResu
     if not run.complete:
         computed, rescored = _computed(run, job, progress, started)
         notes += rescored
-    return _result(options, files, found, computed, started, job.backend, notes)
+    changed = bool(job.changes)
+    return _result(options, files, found, computed, started, job.backend, notes, list_changed=changed)
 
 
 def _check_output(options: ScoreOptions) -> None:
@@ -110,6 +111,7 @@ def _result(
     notes: Sequence[str] = (),
     *,
     labels_joined: bool = False,
+    list_changed: bool = False,
 ) -> ScoreResult:
     films = read_films(options.file)
     bad = np.flatnonzero(films.status != Status.OK)
@@ -125,6 +127,7 @@ def _result(
         views=max(1, options.views),
         notes=tuple(notes),
         labels_joined=labels_joined,
+        list_changed=list_changed,
         leaked=any(file.document["training"]["leaked"] for file in files),
         unread=tuple(unread(found, options)),
         share=str(options.share or ""),

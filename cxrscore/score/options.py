@@ -75,7 +75,8 @@ class ScoreOptions:
 
     def __post_init__(self) -> None:
         for name in ("films", "output", "labels"):
-            object.__setattr__(self, name, place(getattr(self, name)))
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, place(given))
         object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
             raise InputError("no model is named, wanted at least one to score with")
@@ -114,6 +115,7 @@ class ScoreResult:
     failed  each film that could not be scored, with the reason; without paths, films of the same bytes have one name
     models  SHA-256 of each model file, hex
     notes   what has changed since the run began, and what was done about it
+    list_changed  whether films were added to the folder, or removed from it, since the run began
     labels_joined  whether only the labels of a finished file were joined again
     leaked  whether films or patients stood in two parts of the split when the model was trained
     share   which share of the films this is, as i/n, "" where it is all of them
@@ -134,5 +136,6 @@ class ScoreResult:
     notes: tuple[str, ...] = ()
     leaked: bool = False
     labels_joined: bool = False
+    list_changed: bool = False
     share: str = ""
     written: bool = True

@@ -25,7 +25,17 @@ from cxrscore.score.listing import Listing, new_listing
 from cxrscore.score.options import ScoreOptions
 from cxrscore.score.shards import decoders_of
 from cxrscore.score.small import SmallFilms
-from cxrscore.scores import Claim, Run, finished_claim, open_run, open_scores, read_films, read_label_columns, shard_of
+from cxrscore.scores import (
+    Claim,
+    Run,
+    check_content,
+    finished_claim,
+    open_run,
+    open_scores,
+    read_films,
+    read_label_columns,
+    shard_of,
+)
 
 READERS = 8
 """Threads that look at films, at least: what they wait for is a disk or a network."""
@@ -65,7 +75,9 @@ def finished_run(options: ScoreOptions, files: Sequence[ModelFile], found: Found
 
 
 def check_same_films(options: ScoreOptions, finished: FinishedRun) -> None:
-    """InputError, naming some, where films have other bytes now than when the output was made."""
+    """InputError, naming some, where films have other bytes now than when the output was made; FileFormatError where
+    the output is damaged."""
+    check_content(options.file)
     paths = finished.listing.paths
     now = _digests(options, paths)
     scored = read_films(options.file).sha256

@@ -19,6 +19,7 @@ from cxrscore.files.guard import (
     read_attribute,
     read_dataset,
     read_number,
+    read_rows,
     read_text,
 )
 from cxrscore.files.plain import parsed_json
@@ -67,6 +68,20 @@ def read_label_columns(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         values = {name: read_dataset(file, name) for name in ("truth", "films/patient")}
     check_ranges(str(path), values, range(len(values["truth"])), 0)
     return values, provenance
+
+
+def check_content(path: Path, *, rows: int = 1 << 15) -> None:
+    """Reads every value of a scores file, some rows at a time, and compares checksums and ranges; errors as
+    open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        check_columns(file, LAYOUT)
+        films, findings = file.datasets["scores/logit"].shape
+        for column in LAYOUT:
+            length = file.datasets[column.path].shape[0]
+            for start in range(0, length, rows):
+                values = {column.path: read_rows(file, column.path, range(start, min(start + rows, length)))}
+                check_ranges(str(path), values, range(films), findings)
 
 
 @dataclass(frozen=True, kw_only=True)

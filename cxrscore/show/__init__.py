@@ -8,7 +8,7 @@ from typing import Any
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files.kinds import HDF5, first_bytes
 from cxrscore.models.bundle import load_model
-from cxrscore.remote import Place, on_disk
+from cxrscore.remote import Place, on_disk, place
 from cxrscore.scores import open_scores, read_claim
 from cxrscore.show.card import model_card
 from cxrscore.show.of_model import describe_model
@@ -25,7 +25,7 @@ def describe_file(path: str | Place) -> dict[str, Any]:
     """
     with on_disk(path) as file:
         if _is_scores(file):
-            return describe_scores(open_scores(file), read_claim(file).fingerprint, name=file.name)
+            return describe_scores(open_scores(file), read_claim(file).fingerprint, name=place(path).name)
         return describe_model(load_model(file))
 
 

@@ -96,7 +96,7 @@ def test_an_entry_of_pythonpath_that_means_the_current_folder_is_left_out(home: 
     """A PYTHONPATH such as ``:/opt/lib`` has an empty entry. Only what Python itself imports before cxrscore is
     out of our hands, and not tried here."""
     pytest.importorskip("torch")
-    for early in ("re", "typing", "struct", "signal", "sitecustomize", "usercustomize", "cxrscore"):
+    for early in ("re", "struct", "signal", "sitecustomize", "usercustomize", "cxrscore"):
         (home / f"{early}.py").unlink()
         (home / "films" / f"{early}.py").unlink()
     path = os.pathsep.join([str(home) if entry == "CWD" else entry, str(ROOT), str(ROOT / "plugins")])
@@ -117,6 +117,15 @@ def test_python_m_takes_nothing_but_the_program_from_the_current_folder(home: Pa
     done = run(home, sys.executable, "-m", "cxrscore", "show", "model.safetensors")
     assert done.returncode == 0, done.stderr
     assert nothing_imported(home)
+
+
+def test_nothing_is_imported_before_the_current_folder_is_dropped() -> None:
+    code = (
+        "import sys, os; before = set(sys.modules)\nimport cxrscore.search_path\n"
+        "print(sorted(set(sys.modules) - before - {'cxrscore', 'cxrscore.search_path'}))"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_the_search_path_of_a_child_has_no_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

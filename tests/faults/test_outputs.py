@@ -80,6 +80,8 @@ def test_only_a_regular_file_is_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loose").symlink_to(tmp_path / "nowhere")
     (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "file").write_text("Dear reader")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
     with socket.socket(socket.AF_UNIX) as own:
         own.bind(str(tmp_path / "socket"))
         for name, words in (
@@ -87,6 +89,7 @@ def test_only_a_regular_file_is_replaced(tmp_path):
             ("pipe", "is a pipe"),
             ("loose", "is a link that leads nowhere"),
             ("null", "is a device"),
+            ("link", r"is a link, which would be replaced.*/file"),
             ("socket", "is a socket"),
         ):
             with pytest.raises(InputError, match=words):
@@ -122,6 +125,12 @@ def test_a_file_of_somebody_else_is_no_lock(tmp_path):
     assert (tmp_path / "poetry.lock").read_text() == "[[package]]\nname = 'x'"
 
 
+def test_a_pipe_is_no_lock(tmp_path):
+    os.mkfifo(tmp_path / "out.lock")
+    with pytest.raises(InputError, match="is no regular file, so it cannot be a lock"), locked(tmp_path / "out.lock"):
+        pass
+
+
 def test_a_folder_of_parts_that_holds_other_files_is_not_removed(tmp_path):
     run = made_run(tmp_path / "out.h5", 5)
     (tmp_path / "out.h5.parts" / "notes.txt").write_text("mine")
@@ -149,6 +158,7 @@ def home(tmp_path_factory):
     (folder / "sexes.csv").write_text("film,sex\n" + "".join(f"00{i}.png,F\n" for i in range(4)))
     (folder / "recipe.toml").write_text("epochs = 1\n")
     (folder / "notes.txt").write_text("mine")
+    (folder / "films" / "zzz.dcm").write_text("no film, but counted as one")
     made_model(folder / "model.safetensors", 1)
     run = made_run(folder / "out.h5", 5)
     score(run)
@@ -180,6 +190,10 @@ INPUTS = {
     "score its model": [*SCORE, "-o", "model.safetensors"],
     "score its labels": [*SCORE, "--labels", "table.csv", "-o", "table.csv"],
     "score the labels that it finds": [*SCORE, "-o", "films/labels.csv"],
+    "score its model by a URL": [*SCORE, "-o", "file://WORK/model.safetensors"],
+    "score a film by a URL": [*SCORE, "-o", "local://WORK/films/001.png"],
+    "score a damaged film": [*SCORE, "-o", "films/zzz.dcm"],
+    "merge a part by a URL": ["merge", "out.h5", "-o", "file://WORK/out.h5"],
     "score a film": [*SCORE, "-o", "films/001.png"],
     "merge a part": ["merge", "out.h5", "-o", "out.h5"],
     "export its scores": ["export", "out.h5", "-o", "out.h5", "--format", "csv"],
@@ -199,7 +213,7 @@ INPUTS = {
 def test_a_command_does_not_replace_its_input_even_with_overwrite(work, name):
     pytest.importorskip("torch")
     before = {path: path.read_bytes() for path in work.rglob("*") if path.is_file()}
-    done = cxrscore(work, *INPUTS[name], "--overwrite")
+    done = cxrscore(work, *(word.replace("WORK", str(work)) for word in INPUTS[name]), "--overwrite")
     assert done.returncode == 1, done.stderr
     assert "is an input of this command" in done.stderr
     assert "Traceback" not in done.stderr
@@ -255,7 +269,7 @@ def test_each_command_replaces_its_own_earlier_output(work):
     ):
         for _ in range(2):
             done = cxrscore(work, *line)
-            assert done.returncode == 0, (line, done.stderr)
+            assert done.returncode == (3 if line[0] == "score" else 0), (line, done.stderr)
 
 
 @pytest.mark.slow
@@ -272,6 +286,13 @@ def test_a_run_folder_and_figures_that_are_not_ours_stay(work):
     assert (done.returncode, "roc.png exists and is not a figure" in done.stderr) == (1, True)
     assert not (work / "page.html").exists()
     assert (work / "figures" / "roc.png").read_bytes() == before
+
+
+def test_two_outputs_of_one_report_are_not_one_file(work):
+    (work / "figures").mkdir()
+    done = cxrscore(work, "report", "out.h5", "-o", "figures/roc.png", "--figures", "figures", "--overwrite")
+    assert (done.returncode, "two outputs of this command have the same name" in done.stderr) == (1, True)
+    assert not list((work / "figures").iterdir())
 
 
 def test_the_rule_stands_in_the_help_of_each_command_that_has_it():

@@ -46,6 +46,19 @@ def test_films_below_keep_the_query_and_are_encoded_on_the_web_alone():
     assert (RemotePath("s3://bucket") / "a.png").url == "s3://bucket/a.png"
 
 
+@pytest.mark.parametrize("text", ["file:///tmp/a b.h5", "local:///tmp/a b.h5", "FILE:///tmp/a b.h5"])
+def test_a_path_of_this_machine_is_a_path_however_it_is_written(text):
+    assert place(text) == Path("/tmp/a b.h5")
+    with pytest.raises(InputError, match="is on this machine: name the path"):
+        RemotePath(text)
+
+
+@pytest.mark.parametrize("scheme", ["simplecache", "filecache", "blockcache", "cached", "generic", "reference", "dir"])
+def test_what_leads_to_another_file_system_is_refused(scheme):
+    with pytest.raises(InputError, match="leads to another file system"):
+        place(f"{scheme}:///tmp/a.h5")
+
+
 def test_a_text_is_a_path_or_an_address():
     assert place("films") == Path("films")
     assert place("s3://bucket/films") == RemotePath("s3://bucket/films")

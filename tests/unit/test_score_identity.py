@@ -7,13 +7,14 @@ import zipfile
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from made_models import made_films, made_model
 from made_run import contents, made_run, made_shard
 from servers import web
 
-from cxrscore.errors import InputError, WriteError
+from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.files import sha256_of
 from cxrscore.score import ScoreOptions, reuse, score_films
 from cxrscore.scores import Share, open_scores
@@ -192,6 +193,17 @@ def test_labels_without_names_stay_without_names(home):
     assert score_films(options(home, labels=home / "other.csv", **given)).labels_joined
     assert b"other.csv" not in (home / "out.h5").read_bytes()
     assert open_scores(home / "out.h5").provenance["labels"]["file"] == ""
+
+
+def test_a_finished_file_that_is_damaged_is_no_answer(home):
+    score_films(options(home, maps=0))
+    with h5py.File(home / "out.h5") as file:
+        place = file["scores/prob"].id.get_chunk_info(0).byte_offset
+    data = bytearray((home / "out.h5").read_bytes())
+    data[place + 8] ^= 1
+    (home / "out.h5").write_bytes(data)
+    with pytest.raises(FileFormatError, match=r"scores/prob"):
+        score_films(options(home, maps=0))
 
 
 # --- a run that was stopped

@@ -8,6 +8,7 @@ import resource
 from collections.abc import Iterator
 
 from cxrscore.errors import CxrscoreError, WriteError
+from cxrscore.visible import error_message
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
@@ -52,12 +53,12 @@ def _tells(error: BaseException, numbers: tuple[int, ...]) -> bool:
     """Whether an exception has one of these numbers of the system or, raised by a library, its words."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in numbers
-    return any(os.strerror(number) in str(error) for number in numbers)
+    return any(os.strerror(number) in error_message(error) for number in numbers)
 
 
 def _is_memory(error: BaseException) -> bool:
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    words = str(error).lower()
+    words = error_message(error).lower()
     return (
         not kinds.isdisjoint(_MEMORY_KINDS)
         or _tells(error, (errno.ENOMEM,))
@@ -69,7 +70,7 @@ def _is_thread(error: BaseException) -> bool:
     """The words of a thread that did not start, or of a process: HDF5 has the same number for a locked file."""
     if isinstance(error, BlockingIOError):
         return error.strerror == os.strerror(errno.EAGAIN)
-    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return isinstance(error, RuntimeError) and "can't start new thread" in error_message(error)
 
 
 def _limit() -> str:

@@ -12,11 +12,11 @@ import numpy as np
 from cxrscore.batches import finite_rows
 from cxrscore.contract import Array
 from cxrscore.errors import CxrscoreError, PluginError
+from cxrscore.interrupts import is_interrupt
+from cxrscore.visible import class_name, error_words
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_LONGEST = 300
-"""Characters of a foreign error message that are repeated."""
 _MEMORY = "OutOfMemory"
 """What the names of the frameworks' own errors contain where memory is short, such as torch.OutOfMemoryError."""
 
@@ -74,23 +74,25 @@ class Origin:
         Raises
         ------
         PluginError
-            With the class and the message of the foreign error.
+            With the class and the message of the foreign error, of whatever class; but a KeyboardInterrupt of the user
+            passes.
         """
         try:
             yield
         except CxrscoreError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             if core is not None:
                 core.reraise()
+            if is_interrupt(error):
+                raise
             raise PluginError(f"{self}: {call} {self._raised(error)}") from error
         if core is not None:
             core.reraise()
 
     def _raised(self, error: BaseException) -> str:
-        words = " ".join(str(error).split())[:_LONGEST]
-        said = f"{type(error).__name__}: {words}" if words else type(error).__name__
-        if isinstance(error, MemoryError) or _MEMORY in type(error).__name__ or "out of memory" in words.lower():
+        said = error_words(error)
+        if isinstance(error, MemoryError) or _MEMORY in class_name(error) or "out of memory" in said.lower():
             return f"ran out of memory ({said}). Use a smaller batch, fewer processes, or another device."
         return f"raised {said}. {self.advice}"
 

@@ -96,7 +96,7 @@ _SHOWN = 3
 
 
 class PluginWarning(UserWarning):
-    """A plugin is at fault and was passed over; the work went on without it."""
+    """A plugin was passed over as it is at fault, or was chosen though the user did not name it; the work went on."""
 
 
 class WorkerError(CxrscoreError):

@@ -98,6 +98,39 @@ def test_a_reader_that_fails_at_a_header_is_left_out_and_named(monkeypatch, tmp_
     assert (layout, found.films) == ("plain", ("a.png",))
 
 
+def test_a_reader_of_others_comes_after_our_layouts_and_before_plain_and_is_named(monkeypatch, tmp_path):
+    registry(monkeypatch, datasets=[ward(lambda columns: True, films=("a.png",), labels=LABELS[:1])])
+    table = tmp_path / "labels.csv"
+    table.write_text(TABLES["chexpert"])
+    assert lab.read_labels(table, plugins.datasets())[1] == "chexpert"
+    table.write_text("film,Mass\na.png,1\n")
+    with pytest.warns(
+        PluginWarning, match=r"labels.csv is read by dataset 'ward' \(distribution acme\).*CXRSCORE_PLUGINS"
+    ):
+        assert lab.read_labels(table, plugins.datasets())[1] == "ward"
+    table.write_text("x;y\na.png;1\n")
+    assert lab.read_labels(table, plugins.datasets())[1] == "ward"
+
+
+@pytest.mark.parametrize("name", ["b\ud800", "b\0", "a\x1b[0m", "M" * 201, "M" * 100_000])
+def test_the_name_of_a_finding_prints_and_is_short(tmp_path, name):
+    with pytest.raises(
+        PluginError, match=r"a finding of [\d,]+ characters, .*, wanted at most 200 that print"
+    ) as caught:
+        read(tmp_path, findings=("Mass", "Edema", name))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+    with pytest.raises(InputError, match="at most 200 that print"):
+        own = Origin(kind="dataset", name="plain", distribution="cxrscore", own=True)
+        checked_dataset(ward(findings=("Mass", "Edema", name)), own).read(tmp_path / "l.csv")
+
+
+@pytest.mark.parametrize("changes", [{"patients": ("\ud800", "b")}, {"columns": {"sex": ("F", "\0")}}])
+def test_texts_of_a_table_can_be_written(tmp_path, changes):
+    with pytest.raises(PluginError, match="texts of Unicode without NUL"):
+        read(tmp_path, **changes)
+
+
 def test_our_own_readers_keep_what_is_theirs(monkeypatch, tmp_path):
     registry(monkeypatch)
     table = tmp_path / "labels.csv"

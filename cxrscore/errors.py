@@ -99,6 +99,10 @@ class PluginWarning(UserWarning):
     """A plugin was passed over as it is at fault, or was chosen though the user did not name it; the work went on."""
 
 
+class LabelWarning(UserWarning):
+    """A label table cannot serve its purpose."""
+
+
 class WorkerError(CxrscoreError):
     """A worker process died, again and again on the same work, or failed by a fault of the program."""
 

@@ -1,6 +1,7 @@
 """What a reader of label tables returns is checked in one place, whichever command asked for it."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from cxrscore.errors import InputError, PluginError, PluginWarning
 from cxrscore.plugin_values import Origin, checked_dataset
 from cxrscore.quantize import QuantizeOptions, _truth
 from cxrscore.report import open_named
-from cxrscore.score.job import _labels
+from cxrscore.score.job import Job, _labels
 from cxrscore.score.options import ScoreOptions
 from cxrscore.train.data import labelled_films
 
@@ -120,9 +121,10 @@ def test_the_name_of_a_finding_prints_and_is_short(tmp_path, name):
         read(tmp_path, findings=("Mass", "Edema", name))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
+    own = Origin(kind="dataset", name="plain", distribution="cxrscore", own=True)
+    reader = checked_dataset(ward(findings=("Mass", "Edema", name)), own)
     with pytest.raises(InputError, match="at most 200 that print"):
-        own = Origin(kind="dataset", name="plain", distribution="cxrscore", own=True)
-        checked_dataset(ward(findings=("Mass", "Edema", name)), own).read(tmp_path / "l.csv")
+        reader.read(tmp_path / "l.csv")
 
 
 @pytest.mark.parametrize("changes", [{"patients": ("\ud800", "b")}, {"columns": {"sex": ("F", "\0")}}])
@@ -169,3 +171,35 @@ def test_every_command_that_reads_labels_checks_them(monkeypatch, tmp_path, comm
     table.write_text("x,y\n")
     with pytest.raises(PluginError, match="the label 2 of film"):
         command(tmp_path, table)
+
+
+def test_a_table_of_other_findings_is_named_with_few_of_them():
+    assert lab.other_findings("l.csv", ("Mass", "Bone"), ("Mass",)) == ""
+    note = lab.other_findings("l.csv", tuple("abcdef"), ("Mass", "Edema"))
+    assert note.startswith("no finding of the label table l.csv (a, b, c, d, ...) is one of the model's (Mass, Edema)")
+
+
+@pytest.mark.parametrize("backend", ["torch", None])
+def test_score_says_that_a_table_has_other_findings(monkeypatch, backend):
+    monkeypatch.setattr(plugins, "default_note", lambda *_: "")
+    job = object.__new__(Job)
+    vars(job).update(
+        options=ScoreOptions(films=Path("films"), output=Path("o.h5"), backend=backend),
+        labels=SimpleNamespace(findings=("Bone",)),
+        labels_file={"file": "l.csv"},
+        files=(SimpleNamespace(spec=SimpleNamespace(findings=("Mass",), architecture="x")),),
+        listing=SimpleNamespace(changes=lambda paths: ("changed",)),
+        found=SimpleNamespace(paths=()),
+        backend="torch",
+    )
+    assert job.notes[0] == lab.other_findings("l.csv", ("Bone",), ("Mass",))
+    assert job.notes[1:] == ("changed",)
+
+
+def test_quantize_says_that_a_table_has_other_findings(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("film,Bone\na.png,1\n")
+    options = QuantizeOptions(model=tmp_path / "m", films=tmp_path, output=tmp_path / "o", labels=table)
+    truth, note = _truth(options, SimpleNamespace(spec=SimpleNamespace(findings=("Mass",))), ["a.png"])
+    assert np.isnan(truth).all()
+    assert note == lab.other_findings("labels.csv", ("Bone",), ("Mass",))

@@ -13,12 +13,11 @@ from cxrscore.batches import finite_rows
 from cxrscore.contract import Array
 from cxrscore.errors import CxrscoreError, PluginError
 from cxrscore.interrupts import is_interrupt
+from cxrscore.shortage import is_memory_error
 from cxrscore.visible import class_name, error_words
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_MEMORY = "OutOfMemory"
-"""What the names of the frameworks' own errors contain where memory is short, such as torch.OutOfMemoryError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +90,9 @@ class Origin:
             core.reraise()
 
     def _raised(self, error: BaseException) -> str:
-        said = error_words(error)
-        if isinstance(error, MemoryError) or _MEMORY in class_name(error) or "out of memory" in said.lower():
-            return f"ran out of memory ({said}). Use a smaller batch, fewer processes, or another device."
-        return f"raised {said}. {self.advice}"
+        if is_memory_error(error):
+            return f"ran out of memory ({class_name(error)}). Use a smaller batch, fewer processes, or another device."
+        return f"raised {error_words(error)}. {self.advice}"
 
 
 class Callbacks:

@@ -102,6 +102,11 @@ FAULTS = [
         instead(lambda z: raises(RuntimeError("CUDA out of memory"))),
         "predict ran out of memory (RuntimeError",
     ),
+    (
+        "predict",
+        instead(lambda z: raises(RuntimeError("core.cpp:117: libplugin.so: failed to map segment from shared object"))),
+        "predict ran out of memory (RuntimeError). Use a smaller batch",
+    ),
     ("embed", instead(lambda e: e[:, 1:]), "embed returned float32 [2, 63], wanted finite float32 [2, 64]"),
     ("embed", instead(spoilt), "embed returned float32 [2, 64] with values that are not finite"),
     ("stem", instead(lambda e: e[..., 0]), "stem returned float32"),

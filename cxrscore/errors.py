@@ -96,7 +96,11 @@ _SHOWN = 3
 
 
 class PluginWarning(UserWarning):
-    """A plugin is at fault and was passed over; the work went on without it."""
+    """A plugin was passed over as it is at fault, or was chosen though the user did not name it; the work went on."""
+
+
+class LabelWarning(UserWarning):
+    """A label table cannot serve its purpose."""
 
 
 class WorkerError(CxrscoreError):

@@ -147,10 +147,12 @@ def _has_gpu() -> bool:
 
 
 def datasets() -> list[Dataset]:
-    """All label-table readers; cxrscore's plain CSV, which takes almost anything, last."""
+    """All label-table readers in the order in which they are asked: cxrscore's own layouts, those of plugins, and
+    cxrscore's plain CSV, which takes almost anything."""
     plugins = registry()
     found = [
         checked_dataset(dataset, plugins.origin("cxrscore_datasets", name))
         for name, dataset in plugins.all("cxrscore_datasets").items()
     ]
-    return sorted(found, key=lambda d: d.name == "plain")
+    own = {name for name in plugins.all("cxrscore_datasets") if plugins.is_own("cxrscore_datasets", name)}
+    return sorted(found, key=lambda d: 2 if d.name == "plain" else d.name not in own)

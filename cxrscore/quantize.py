@@ -101,7 +101,7 @@ def quantize_model(options: QuantizeOptions, progress: Progress = silent) -> Qua
     backend = _backend(options, file)
     order = np.random.default_rng(options.seed).permutation(len(found.paths))[:COMPARED]
     paths = [found.paths[row] for row in order]
-    truth = _truth(options, file, paths)
+    truth, other = _truth(options, file, paths)
     exact = _exact(options, file, backend, paths, progress)
     told = _told(file, backend, exact)
     quantized = replace(file, document={**file.document, "quantization": told})
@@ -117,7 +117,7 @@ def quantize_model(options: QuantizeOptions, progress: Progress = silent) -> Qua
         backend=backend.name,
         failed=len(paths) - len(read),
         quantization=told,
-        notes=(note,) if note else (),
+        notes=tuple(filter(None, (note, other))),
     )
 
 
@@ -131,13 +131,13 @@ def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:
     )
 
 
-def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> Floats:
-    """float32 [N,C] in the order of the model's findings, NaN where unknown."""
+def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> tuple[Floats, str]:
+    """float32 [N,C] in the order of the model's findings, NaN where unknown; and what to say of the table, or ""."""
     path = options.labels or lab.find_labels(options.films)
     if path is None:
-        return np.full((len(paths), len(file.spec.findings)), np.nan, np.float32)
-    table, _ = lab.joined_labels(path, plugins.datasets(), paths)
-    return table.of(file.spec.findings)
+        return np.full((len(paths), len(file.spec.findings)), np.nan, np.float32), ""
+    table, told = lab.joined_labels(path, plugins.datasets(), paths)
+    return table.of(file.spec.findings), lab.other_findings(told["file"], table.findings, file.spec.findings)
 
 
 def _exact(

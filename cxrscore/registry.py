@@ -25,7 +25,9 @@ from cxrscore.contract import GROUP, Backend, Executor, Hooks
 from cxrscore.descriptors import HOOKS, KINDS, check_descriptors
 from cxrscore.distributions import Found
 from cxrscore.errors import CxrscoreError, InputError
+from cxrscore.interrupts import is_interrupt
 from cxrscore.plugin_values import Origin
+from cxrscore.visible import error_message, error_words
 
 NEEDY = ("cxrscore_backends", "cxrscore_executors")
 """Hooks whose descriptors name modules that they require."""
@@ -103,7 +105,9 @@ class Registry:
             self._manager.check_pending()
             self._collect(plugin)
             self._note_unusable(plugin)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign module may raise anything, and fails alone
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             plugin.fail(_explain(error, entry_point))
             if self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)
@@ -245,7 +249,7 @@ def _explain(error: BaseException, entry_point: metadata.EntryPoint) -> str:
     """What a plugin author needs: which file and line, or else which module, and what fault."""
     module = entry_point.module
     if isinstance(error, InputError):
-        return f"{module}: {error}"
+        return f"{module}: {error_message(error)}"
     if isinstance(error, ModuleNotFoundError) and error.name == module:
         owner = entry_point.dist.name if entry_point.dist else "its distribution"
         return f"there is no module {module}; install {owner} again"
@@ -254,7 +258,7 @@ def _explain(error: BaseException, entry_point: metadata.EntryPoint) -> str:
     advice = ""
     if isinstance(error, ModuleNotFoundError):
         advice = ". Install it; or, if the plugin is yours, import it inside build() and name it in requires"
-    return f"{place}: {type(error).__name__}: {' '.join(str(error).split())}{advice}"
+    return f"{place}: {error_words(error)}{advice}"
 
 
 def _is_part_of(file: Path, module: str) -> bool:

@@ -16,7 +16,7 @@ from cxrscore.cli.resources import refusal
 from cxrscore.cli.signals import ignore_late_interrupts, received, take_signals
 from cxrscore.cli.streams import close_results, take_streams
 from cxrscore.errors import CxrscoreError, OtherProcessError, WriteError
-from cxrscore.visible import visible
+from cxrscore.visible import class_name, error_message, visible
 
 EXIT_FAULT = 70
 """An exception that cxrscore does not expect: a fault of the program or of a plugin."""
@@ -69,8 +69,17 @@ def end(error: BaseException) -> int:
     -------
     int
         The exit code: that of the error; 130 after Ctrl-C; 1 where the machine gives no more memory, descriptors or
-        threads; 74 where a disk is full; 70 for any other exception, whose traceback goes to a log file.
+        threads; 74 where a disk is full; 70 for any other exception, whose traceback goes to a log file, and for one
+        of which nothing can be said, as its own methods fail.
     """
+    try:
+        return _ended(error)
+    except BaseException:  # noqa: BLE001 - what a foreign exception holds may raise another one when it is asked for
+        _say(f"unexpected error {class_name(error)}: a fault of a plugin, or of cxrscore. Please report it as a bug.")
+        return EXIT_FAULT
+
+
+def _ended(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, click.exceptions.Exit):
@@ -95,7 +104,7 @@ def fault(error: BaseException) -> int:
     reason = f" ({os.strerror(number)})" if isinstance(number, int) else ""
     where = f", with {log}, which holds the traceback and no values" if log else "; no log file could be written"
     _say(
-        f"unexpected error {type(error).__name__}{reason}: a fault of cxrscore or of a plugin. Please report it as a "
+        f"unexpected error {class_name(error)}{reason}: a fault of cxrscore or of a plugin. Please report it as a "
         f"bug{where}."
     )
     return EXIT_FAULT
@@ -117,14 +126,14 @@ def _say(text: str) -> None:
 def _end_stopped(error: BaseException) -> int:
     ignore_late_interrupts()
     signal = received()
-    how = visible(str(error) or "stopped") + ("" if signal.name == "SIGINT" else f" by {signal.name}")
+    how = visible(error_message(error) or "stopped") + ("" if signal.name == "SIGINT" else f" by {signal.name}")
     click.echo(f"\ncxrscore: {how}", err=True)
     return 128 + signal
 
 
 def _end_expected(error: CxrscoreError) -> int:
-    if str(error):
-        _say(str(error))
+    if message := error_message(error):
+        _say(message)
     if isinstance(error, OtherProcessError):
         time.sleep(1)  # torchrun kills all when the first one ends: let that be the one that says why
     return error.exit_code

@@ -9,13 +9,13 @@ from typing import TextIO
 
 import click
 
-from cxrscore.errors import PluginWarning
+from cxrscore.errors import LabelWarning, PluginWarning
 from cxrscore.visible import visible
 
 
 @contextmanager
 def plugin_notes() -> Iterator[None]:
-    """Within it a PluginWarning is one line; other warnings are shown as Python does."""
+    """Within it a PluginWarning or a LabelWarning is one line; other warnings are shown as Python does."""
     with warnings.catch_warnings():
         others = warnings.showwarning
 
@@ -27,7 +27,7 @@ def plugin_notes() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            if issubclass(category, PluginWarning):
+            if issubclass(category, PluginWarning | LabelWarning):
                 click.echo(f"cxrscore: {visible(str(message))}", err=True)
             else:
                 others(message, category, filename, lineno, file, line)

@@ -8,13 +8,11 @@ import resource
 from collections.abc import Iterator
 
 from cxrscore.errors import CxrscoreError, WriteError
+from cxrscore.shortage import is_memory_error
+from cxrscore.visible import error_message
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "insufficient memory", "failed to map segment")
-"""Part of the messages by which frameworks, OpenCV and the loader of libraries say that memory is short."""
-_MEMORY_KINDS = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
-"""Python's exception, torch's and TensorFlow's."""
 
 
 def refusal(error: BaseException) -> tuple[str, int] | None:
@@ -26,7 +24,7 @@ def refusal(error: BaseException) -> tuple[str, int] | None:
         A message that says what to do, and the exit code: 74 for the disk, else 1. None for any other exception.
     """
     chain = list(_chain(error))
-    if any(map(_is_memory, chain)):
+    if any(map(is_memory_error, chain)):
         advice = "Use a smaller --batch-size, fewer --workers or --processes, or a machine with more memory."
         return f"memory ran out. {advice}", CxrscoreError.exit_code
     if any(_tells(one, _DESCRIPTORS) for one in chain):
@@ -52,24 +50,14 @@ def _tells(error: BaseException, numbers: tuple[int, ...]) -> bool:
     """Whether an exception has one of these numbers of the system or, raised by a library, its words."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in numbers
-    return any(os.strerror(number) in str(error) for number in numbers)
-
-
-def _is_memory(error: BaseException) -> bool:
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    words = str(error).lower()
-    return (
-        not kinds.isdisjoint(_MEMORY_KINDS)
-        or _tells(error, (errno.ENOMEM,))
-        or any(known in words for known in _MEMORY_WORDS)
-    )
+    return any(os.strerror(number) in error_message(error) for number in numbers)
 
 
 def _is_thread(error: BaseException) -> bool:
     """The words of a thread that did not start, or of a process: HDF5 has the same number for a locked file."""
     if isinstance(error, BlockingIOError):
         return error.strerror == os.strerror(errno.EAGAIN)
-    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return isinstance(error, RuntimeError) and "can't start new thread" in error_message(error)
 
 
 def _limit() -> str:

@@ -6,6 +6,8 @@ import os
 import signal
 from types import FrameType
 
+from cxrscore.interrupts import note_interrupt, watch_interrupts
+
 _taken = False
 _received = signal.SIGINT
 
@@ -23,6 +25,9 @@ def take_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+        watch_interrupts()
 
 
 def received() -> signal.Signals:
@@ -32,14 +37,20 @@ def received() -> signal.Signals:
 
 def ignore_late_interrupts() -> None:
     """Lets Ctrl-C end the process without a traceback from here on, as the command is over."""
-    if _taken and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if _taken and signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _interrupt):
         signal.signal(signal.SIGINT, _leave)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     global _received
     _received = signal.Signals(number)
+    note_interrupt()
     signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    raise KeyboardInterrupt
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    note_interrupt()
     raise KeyboardInterrupt
 
 

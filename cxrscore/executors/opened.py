@@ -9,6 +9,7 @@ from typing import Any
 
 from cxrscore.contract import Work
 from cxrscore.errors import CxrscoreError
+from cxrscore.visible import error_message, error_words
 
 
 class Opened:
@@ -24,8 +25,8 @@ class Opened:
             self._compute = self._compute or self._work.open()
             return {"text": self._compute(item)}
         except CxrscoreError as error:
-            return {"error": type(error).__name__, "message": str(error)}
+            return {"error": type(error).__name__, "message": error_message(error)}
         except Exception as error:  # noqa: BLE001 - it is raised again where the work was begun
             place = traceback.extract_tb(error.__traceback__)[-1]
-            words = f"{Path(place.filename).name}, line {place.lineno}: {type(error).__name__}: {error}"
+            words = f"{Path(place.filename).name}, line {place.lineno}: {error_words(error)}"
             return {"error": "WorkerError", "message": f"a worker failed at item {item}: {words}"}

@@ -6,7 +6,7 @@ from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.leaks import Leak, check_leaks
 from cxrscore.labels.likeness import SIDE as THUMBNAIL
 from cxrscore.labels.near import near_duplicates
-from cxrscore.labels.read import datasets, find_labels, joined_labels, read_labels
+from cxrscore.labels.read import datasets, find_labels, joined_labels, other_findings, read_labels
 from cxrscore.labels.split_files import read_split, split_csv
 from cxrscore.labels.splits import Split, draw_valid, split_by_patient
 from cxrscore.labels.stated import UNCERTAIN
@@ -30,6 +30,7 @@ __all__ = [
     "join_labels",
     "joined_labels",
     "near_duplicates",
+    "other_findings",
     "read_boxes",
     "read_labels",
     "read_split",

@@ -71,6 +71,28 @@ def joined_labels(
     return joined, {"file": unicode_text(name or path.name), "dataset": layout, "sha256": sha256_of(path)}
 
 
+def other_findings(name: str, table: Sequence[str], model: Sequence[str]) -> str:
+    """What to say of a label table none of whose findings is one of the model's; "" where one is.
+
+    Parameters
+    ----------
+    name
+        Of the table.
+    table, model
+        The findings of each.
+    """
+    if set(table) & set(model):
+        return ""
+    return (
+        f"no finding of the label table {name} ({_some(table)}) is one of the model's ({_some(model)}): none of its "
+        "labels is used. Name the columns as the model does."
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join([f"{name[:40]}" for name in names[:4]] + ["..."] * (len(names) > 4))
+
+
 def find_labels(folder: Path) -> Path | None:
     """labels.csv in the films folder, else beside it, else None."""
     places = (folder / "labels.csv", folder.resolve().parent / "labels.csv")

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Metric
+from cxrscore.interrupts import is_interrupt
 from cxrscore.metrics.bootstrap import RESAMPLES, patient_draws, percentile_interval
 from cxrscore.metrics.clusters import Places, how_many, numbered
 from cxrscore.metrics.known import known
+from cxrscore.visible import error_words
 
 Interval = tuple[float, float]
 
@@ -85,10 +87,10 @@ def call_metric(metric: Metric, truth: Array, score: Array, threshold: float = m
     try:
         with np.errstate():  # a metric may set another error state, which ends here
             return _checked(metric.function(*arguments))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - foreign code may raise anything, even SystemExit
-        return math.nan, f"raised {_short(error)}"
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return math.nan, f"raised {error_words(error, LONGEST_MESSAGE)}"
 
 
 def estimate_metric(
@@ -248,14 +250,3 @@ def _kind(found: object) -> str:
     if isinstance(found, np.ndarray):
         return f"an array {found.dtype} of shape {list(found.shape)}"
     return f"a {type(found).__name__}"
-
-
-def _short(error: BaseException) -> str:
-    """An error in one line; the message of one whose text cannot be had is left out."""
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - as above
-        message = ""
-    if len(message) > LONGEST_MESSAGE:
-        message = f"{message[:LONGEST_MESSAGE]} ..."
-    return f"{type(error).__name__}: {message}".removesuffix(": ")

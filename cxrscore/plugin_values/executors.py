@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
+
 from cxrscore.contract import Executor, Work
 from cxrscore.plugin_values.origin import Callbacks, Origin, describe
 
@@ -35,9 +37,12 @@ class CheckedExecutor:
             if named or len(given) != 2:
                 raise self._origin.fault("run", f"{len(given) + len(named)} values to done()", "an item and its text")
             item, text = given
+            item = int(item) if isinstance(item, np.integer) else item
             if threading.get_ident() != thread:
                 raise self._origin.fault("run", "an item to done() in another thread", "the thread of its caller")
-            if not isinstance(item, int) or item not in left:
+            if not isinstance(item, int) or isinstance(item, bool):
+                raise self._origin.fault("run", f"{describe(item)} as an item to done()", "an integer")
+            if item not in left:
                 known = "an item that was done before" if item in work.items else "an item of no such number"
                 raise self._origin.fault("run", f"{known}, {item!r:.20}, to done()", "each item once")
             if not isinstance(text, str):

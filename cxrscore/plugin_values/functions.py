@@ -6,8 +6,10 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from cxrscore.contract import CamParts, Explainer, Floats, Loss, LossFunction, Predict
-from cxrscore.plugin_values.origin import Origin, checked_array, describe
+from cxrscore.plugin_values.origin import Origin, checked_array, class_of, describe, read_only
 
 
 def checked_explainer(explainer: Explainer, origin: Origin) -> Explainer:
@@ -23,7 +25,8 @@ def checked_explainer(explainer: Explainer, origin: Origin) -> Explainer:
     Returns
     -------
     Explainer
-        From parts, h and w are those of the activations; from scores, they are the same at every call for films of one
+        It is called with read-only arrays, or with copies, so that it changes nothing that is used afterwards. From
+        parts, h and w are those of the activations; from scores, they are the same at every call for films of one
         size. Anything else is a PluginError.
     """
     sizes: dict[int, tuple[int, ...]] = {}
@@ -31,15 +34,22 @@ def checked_explainer(explainer: Explainer, origin: Origin) -> Explainer:
 
     def from_parts(parts: CamParts) -> Floats:
         assert made is not None
-        with origin.calling("from_parts"):
-            maps = made(parts)
         n, h, w, _ = parts.activations.shape
-        return checked_array(origin, "from_parts", maps, (n, parts.gradients.shape[1], h, w), any_float=True)
+        findings = parts.gradients.shape[1]
+        given = CamParts(
+            logits=np.array(parts.logits),
+            activations=read_only(parts.activations),
+            gradients=read_only(parts.gradients),
+            tap=parts.tap,
+        )
+        with origin.calling("from_parts"):
+            maps = made(given)
+        return checked_array(origin, "from_parts", maps, (n, findings, h, w), any_float=True)
 
     def from_scores(predict: Predict, films: Floats, findings: Sequence[int]) -> Floats:
         assert scored is not None
         with origin.calling("from_scores"):
-            maps = scored(predict, films, findings)
+            maps = scored(predict, read_only(films), tuple(findings))
         h, w = sizes.get(films.shape[1], ("h", "w"))
         found = checked_array(origin, "from_scores", maps, (len(films), len(findings), h, w), any_float=True)
         sizes[films.shape[1]] = found.shape[2:]
@@ -62,17 +72,58 @@ def checked_loss(loss: Loss, origin: Origin) -> Loss:
         As ``cxrscore_losses`` returns it.
     origin
         Of it.
+
+    Returns
+    -------
+    Loss
+        Called with NumPy, it is given copies and returns a real number. Called with the tensors of a framework, it
+        returns a floating scalar of that framework that depends on the logits. Anything else is a PluginError.
     """
-    call = "function"
 
     @functools.wraps(loss.function)
     def function(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
-        with origin.calling(call):
+        with origin.calling("function"):
+            if xp is np:
+                return _checked_number(origin, loss.function(xp, *map(_copied, (logits, labels, weights))))
             value = loss.function(xp, logits, labels, weights)
-        if len(getattr(value, "shape", ("none",) if not isinstance(value, int | float) else ())):
-            found = f"an array of shape {list(value.shape)}" if hasattr(value, "shape") else describe(value)
-            raise origin.fault(call, found, "a scalar")
-        return value
+            if fault := _tensor_fault(value, logits):
+                raise origin.fault("function", fault, "a floating scalar of the framework, computed from the logits")
+            return value
 
     own: LossFunction = function
     return Loss(name=loss.name, function=own, summary=getattr(loss, "summary", ""))
+
+
+def _copied(value: Any) -> Any:
+    return np.array(value) if isinstance(value, np.ndarray) else value
+
+
+def _checked_number(origin: Origin, value: Any) -> Any:
+    """The value, if it is a real scalar of Python or NumPy."""
+    kind = class_of(value)
+    if issubclass(kind, np.ndarray | np.generic):
+        fits = np.asarray(value).shape == () and np.asarray(value).dtype.kind in "fiu"
+    else:
+        fits = issubclass(kind, int | float)
+    if not fits:
+        raise origin.fault("function", describe(value), "a scalar, a real number")
+    try:
+        float(value)
+    except OverflowError:
+        raise origin.fault("function", "an integer above all floats", "a scalar, a real number") from None
+    return value
+
+
+def _tensor_fault(value: Any, logits: Any) -> str:
+    """What is wrong with a value of a loss of tensors; "" where nothing is."""
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        return f"{describe(value)}, no tensor"
+    if issubclass(class_of(value), np.ndarray | np.generic) and not isinstance(logits, np.ndarray | np.generic):
+        return f"{describe(value)} of NumPy, no tensor"
+    if len(value.shape):
+        return f"an array of shape {list(value.shape)}"
+    if "float" not in str(value.dtype):
+        return f"a scalar of {value.dtype}"
+    if getattr(logits, "requires_grad", False) and not getattr(value, "requires_grad", False):
+        return "a tensor that does not depend on the logits, such as one that is detached"
+    return ""

@@ -7,6 +7,8 @@ A checked model has the abilities of the model in it, and no others: its class i
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -38,7 +40,9 @@ from cxrscore.plugin_values.origin import (
     Origin,
     all_finite,
     checked_array,
+    class_of,
     describe,
+    plain_array,
 )
 
 _Shapes = dict[str, tuple[int, ...]]
@@ -87,7 +91,7 @@ class CheckedModel:
         """See contract.Model; a copy, so that a buffer which the model uses again changes nothing."""
         call = self._named("predict")
         with self._origin.calling(call):
-            logits = self._inner.predict(films)
+            logits = self._inner.predict(self._given(films))
         return np.array(self._logits(call, logits, len(films)))
 
     def tensors(self) -> dict[str, Array]:
@@ -118,6 +122,10 @@ class CheckedModel:
     def _named(self, call: str) -> str:
         return call if self._call.startswith("build") else f"{self._call}.{call}"
 
+    def _given(self, films: Any) -> Any:
+        """What a backend of others is given: a copy, as the films are used again, whatever it does to them."""
+        return films if self._origin.own or not isinstance(films, np.ndarray) else films.copy()
+
     def _logits(self, call: str, logits: object, films: int) -> Floats:
         shape = (films, len(self.spec.findings))
         return checked_array(self._origin, call, logits, shape, finite=not self._lenient)
@@ -146,12 +154,14 @@ class _Trainable(CheckedModel):
     def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
         """See contract.Trainable. The loss may be NaN or infinite: the caller says what to do about it."""
         call, core = self._named("fit_epoch"), Callbacks()
+        source, count = iter(batches), itertools.count()
+        given = (batch for batch, _ in zip(source, count, strict=False))
         with self._origin.calling(call, core):
-            value = self._inner.fit_epoch(core.iterable(batches), loss, optimiser)
-        number = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
-        if not isinstance(number, int | float) or isinstance(number, bool):
-            raise self._origin.fault(call, describe(value), "the mean loss, a number")
-        return float(number)
+            value = _mean_loss(self._origin, call, self._inner.fit_epoch(core.iterable(given), loss, optimiser))
+        if math.isfinite(value) and next(source, None) is not None:
+            met = f"{value:g} after {next(count)} batches, though there are more of them"
+            raise self._origin.fault(call, met, "the mean loss of all batches")
+        return value
 
     def state(self) -> dict[str, Array]:
         """See contract.Trainable."""
@@ -170,7 +180,7 @@ class _Embeds(CheckedModel):
     def embed(self, films: Floats) -> Floats:
         """See contract.Embeds; a copy, of the same length K at every call."""
         with self._origin.calling("embed"):
-            found = self._inner.embed(films)
+            found = self._inner.embed(self._given(films))
         kernel = self._shapes.get("head/kernel")
         if self._embedded is None and kernel is not None:
             self._embedded = kernel[0]
@@ -193,7 +203,7 @@ class _Divided(CheckedModel):
     def stem(self, films: Floats) -> Floats:
         """See contract.Divided."""
         with self._origin.calling("stem"):
-            found = self._inner.stem(films)
+            found = self._inner.stem(self._given(films))
         checked = checked_array(self._origin, "stem", found, (len(films), *(self._stemmed or ("h", "w", "K"))))
         self._stemmed = checked.shape[1:]
         return checked
@@ -207,21 +217,23 @@ class _Divided(CheckedModel):
 class _Explainable(CheckedModel):
     def cam_parts(self, films: Any, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
         """See contract.Explainable."""
+        with self._origin.calling("cam_parts"):
+            parts = self._inner.cam_parts(self._given(films), tuple(findings), tap=tap)
+            return self._cam_parts(parts, len(films), len(findings), tap)
+
+    def _cam_parts(self, parts: Any, count: int, findings: int, tap: str | None) -> CamParts:
         origin: Origin = self._origin
-        with origin.calling("cam_parts"):
-            parts = self._inner.cam_parts(films, findings, tap=tap)
         if not isinstance(parts, CamParts):
             raise origin.fault("cam_parts", describe(parts), "CamParts")
         if not isinstance(parts.tap, str) or not parts.tap or tap not in (None, parts.tap):
             raise origin.fault("cam_parts", f"the tap {parts.tap!r}", repr(tap) if tap else "the name of a layer")
-        count = len(films)
         logits = self._logits("cam_parts: logits", parts.logits, count)
         kept = finite_rows(logits)
         call = "cam_parts: activations"
         activations = checked_array(origin, call, parts.activations, (count, "h", "w", "K"), finite=False)
         _check_kept(origin, call, activations, kept)
         _, h, w, k = activations.shape
-        call, shape = "cam_parts: gradients", ((count, 1), len(findings), (h, 1), (w, 1), k)
+        call, shape = "cam_parts: gradients", ((count, 1), findings, (h, 1), (w, 1), k)
         gradients = checked_array(origin, call, parts.gradients, shape, finite=False)
         if gradients.shape[2:4] not in ((h, w), (1, 1)):
             raise origin.fault(call, describe(gradients), f"all {h} x {w} places, or 1 x 1 for all of them")
@@ -233,7 +245,7 @@ class _Differentiable(CheckedModel):
     def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
         """See contract.Differentiable."""
         with self._origin.calling("head_gradients"):
-            found = self._inner.head_gradients(activations, findings, tap=tap)
+            found = self._inner.head_gradients(self._given(activations), tuple(findings), tap=tap)
         n, *rest = activations.shape
         return checked_array(self._origin, "head_gradients", found, (n, len(findings), *rest))
 
@@ -242,7 +254,7 @@ class _Measuring(CheckedModel):
     def ranges(self, films: Floats) -> dict[str, Floats]:
         """See contract.Measuring; the same layers at every call."""
         with self._origin.calling("ranges"):
-            found = self._inner.ranges(films)
+            found = self._inner.ranges(self._given(films))
         if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) for name in found):
             raise self._origin.fault("ranges", describe(found), "an array for each convolution, by its name")
         self._layers = self._layers or tuple(found)
@@ -257,6 +269,18 @@ class _Measuring(CheckedModel):
             if (ends[:, 0] > ends[:, 1]).any():
                 raise self._origin.fault(f"ranges: {name}", "a lowest value above the highest", "lowest, highest")
         return checked
+
+
+def _mean_loss(origin: Origin, call: str, value: Any) -> float:
+    """What fit_epoch returned, as a float; it may be NaN or infinite."""
+    array = np.asarray(value) if issubclass(class_of(value), np.generic) else plain_array(value)
+    number = array.item() if array is not None and array.ndim == 0 else value
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        raise origin.fault(call, describe(value), "the mean loss, a number")
+    try:
+        return float(number)
+    except OverflowError:
+        raise origin.fault(call, "an integer above all floats", "the mean loss, a number") from None
 
 
 def _check_kept(origin: Origin, call: str, values: Array, kept: Array) -> None:
@@ -291,13 +315,19 @@ def _check_members(origin: Origin, call: str, value: object, names: Sequence[str
 
 def _named_arrays(origin: Origin, call: str, found: object) -> dict[str, Array]:
     """Finite numbers by name, each as an array."""
+    with origin.calling(call):
+        return _arrays_of(origin, call, found)
+
+
+def _arrays_of(origin: Origin, call: str, found: object) -> dict[str, Array]:
     if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) for name in found):
         raise origin.fault(call, "no tensor" if found == {} else describe(found), "arrays by their names")
     arrays = {}
     for name, value in found.items():
-        if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "fiu":
+        array = np.asarray(value) if issubclass(class_of(value), np.generic) else plain_array(value)
+        if array is None or array.dtype.kind not in "fiu":
             raise origin.fault(call, f"{describe(value)} as {name}", "an array of numbers")
-        arrays[name] = np.asarray(value)
+        arrays[name] = array
         if not all_finite(arrays[name]):
             raise origin.fault(call, f"values that are not finite as {name}", "finite ones")
     return arrays

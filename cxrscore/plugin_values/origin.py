@@ -12,13 +12,12 @@ import numpy as np
 from cxrscore.batches import finite_rows
 from cxrscore.contract import Array
 from cxrscore.errors import CxrscoreError, PluginError
+from cxrscore.interrupts import is_interrupt
+from cxrscore.shortage import is_memory_error
+from cxrscore.visible import class_name, error_words
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_LONGEST = 300
-"""Characters of a foreign error message that are repeated."""
-_MEMORY = "OutOfMemory"
-"""What the names of the frameworks' own errors contain where memory is short, such as torch.OutOfMemoryError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,25 +73,26 @@ class Origin:
         Raises
         ------
         PluginError
-            With the class and the message of the foreign error.
+            With the class and the message of the foreign error, of whatever class; but a KeyboardInterrupt of the user
+            passes.
         """
         try:
             yield
         except CxrscoreError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             if core is not None:
                 core.reraise()
+            if is_interrupt(error):
+                raise
             raise PluginError(f"{self}: {call} {self._raised(error)}") from error
         if core is not None:
             core.reraise()
 
     def _raised(self, error: BaseException) -> str:
-        words = " ".join(str(error).split())[:_LONGEST]
-        said = f"{type(error).__name__}: {words}" if words else type(error).__name__
-        if isinstance(error, MemoryError) or _MEMORY in type(error).__name__ or "out of memory" in words.lower():
-            return f"ran out of memory ({said}). Use a smaller batch, fewer processes, or another device."
-        return f"raised {said}. {self.advice}"
+        if is_memory_error(error):
+            return f"ran out of memory ({class_name(error)}). Use a smaller batch, fewer processes, or another device."
+        return f"raised {error_words(error)}. {self.advice}"
 
 
 class Callbacks:
@@ -130,16 +130,34 @@ class Callbacks:
             raise self._error
 
 
+def class_of(value: object) -> type:
+    """The class of a foreign value; ``isinstance`` would ask the value itself, whose answer may be anything."""
+    return type(value)
+
+
+def plain_array(value: object) -> Array | None:
+    """The same values as an array of NumPy's own class, none of whose members is foreign; None where it is no array."""
+    return np.asarray(value) if issubclass(class_of(value), np.ndarray) else None
+
+
+def read_only(values: Array) -> Array:
+    """A view of the same values that cannot be written to."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
 def describe(value: object) -> str:
     """A value in a few words: dtype and shape of an array, else its class."""
     if value is None:
         return "None"
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} {list(value.shape)}"
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    array = np.asarray(value) if issubclass(class_of(value), np.generic) else plain_array(value)
+    if array is not None:
+        return f"{array.dtype} {list(array.shape)}"
+    if issubclass(class_of(value), type):
+        return f"the class {vars(type)['__name__'].__get__(value)}"
+    name = class_name(value)
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 def checked_array(
@@ -173,18 +191,19 @@ def checked_array(
     """
     kind = "float" if any_float else "float32"
     wanted = f"{'finite ' * finite}{kind} [{', '.join(_length_words(length) for length in shape)}]"
-    if not isinstance(value, np.ndarray):
+    array = plain_array(value)
+    if array is None:
         raise origin.fault(call, describe(value), wanted)
-    fits = value.ndim == len(shape) and all(map(_fits, value.shape, shape))
-    right_kind = np.issubdtype(value.dtype, np.floating) if any_float else value.dtype == np.float32
+    fits = array.ndim == len(shape) and all(map(_fits, array.shape, shape))
+    right_kind = np.issubdtype(array.dtype, np.floating) if any_float else array.dtype == np.float32
     if not fits or not right_kind:
-        raise origin.fault(call, describe(value), wanted)
+        raise origin.fault(call, describe(array), wanted)
     with np.errstate(over="ignore"):
-        found = np.asarray(value, np.float32)
+        found = np.asarray(array, np.float32)
     if finite and not all_finite(found):
         rows = np.flatnonzero(~finite_rows(found)) if found.ndim else [0]
         where = f" in {len(rows)} of {len(found)} rows" if found.ndim else ""
-        raise origin.fault(call, f"{describe(value)} with values that are not finite{where}", wanted)
+        raise origin.fault(call, f"{describe(array)} with values that are not finite{where}", wanted)
     return found
 
 

@@ -11,9 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from cxrscore.contract import Dataset, Floats, LabelTable
-from cxrscore.errors import PluginError, PluginWarning
+from cxrscore.errors import InputError, PluginError, PluginWarning
+from cxrscore.labels.plain import plain
 from cxrscore.labels.stated import UncertainDataset
+from cxrscore.labels.table import read_header
 from cxrscore.plugin_values.origin import Origin, checked_array, describe
+from cxrscore.visible import visible
+
+LONGEST_FINDING = 200
+"""Characters that the name of a finding may have."""
 
 
 def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
@@ -30,7 +36,8 @@ def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
     -------
     Dataset
         Its ``read`` raises PluginError where the table is not what the contract says. Its ``recognises`` is False
-        where the reader's own one fails, with a PluginWarning, so that it does not stop the other readers.
+        where the reader's own one fails, with a PluginWarning, so that it does not stop the other readers. A reader of
+        others that reads a table which ``plain`` would read, too, does so with a PluginWarning.
     """
 
     def recognises(columns: Sequence[str]) -> bool:
@@ -45,6 +52,13 @@ def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
         return bool(answer)
 
     def read(path: Path) -> LabelTable:
+        if not origin.own and _is_plain(path):
+            warnings.warn(
+                f"{path.name} is read by {origin}, though the layout plain of cxrscore has such a header, too. "
+                "CXRSCORE_PLUGINS set to the plugins to load, without this one, leaves it out.",
+                PluginWarning,
+                stacklevel=2,
+            )
         return _read(origin, path, lambda: dataset.read(path))
 
     words = {"name": dataset.name, "summary": dataset.summary}
@@ -57,15 +71,31 @@ def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
     return UncertainDataset(**words, recognises=recognises, read=read, read_as=read_as)
 
 
+def _is_plain(path: Path) -> bool:
+    """Whether the layout plain recognises the header of a table."""
+    try:
+        return plain.recognises(read_header(path))
+    except InputError:  # no such header: only its own reader can read it
+        return False
+
+
 def _read(origin: Origin, path: Path, read: Callable[[], LabelTable]) -> LabelTable:
     call = f"read of {path.name}"
     with origin.calling(call):
-        table = read()
+        return _checked_table(origin, call, read())
+
+
+def _checked_table(origin: Origin, call: str, table: object) -> LabelTable:
     if not isinstance(table, LabelTable):
         raise origin.fault(call, describe(table), "a LabelTable")
     films, findings = _names(origin, call, "film", table.films), _names(origin, call, "finding", table.findings)
     if not findings:
         raise origin.fault(call, "no finding", "one or more")
+    odd = next((name for name in findings if len(name) > LONGEST_FINDING or not name.isprintable()), None)
+    if odd is not None:
+        met = f"a finding of {len(odd):,} characters, {visible(odd[:20])!r}"
+        wanted = f"at most {LONGEST_FINDING} that print"
+        raise InputError(f"{call}: {met}, wanted {wanted}") if origin.own else origin.fault(call, met, wanted)
     patients = None
     if table.patients is not None:
         patients = _texts(origin, call, "patients", table.patients, len(films))
@@ -97,9 +127,15 @@ def _texts(origin: Origin, call: str, what: str, values: object, count: int | No
     for value in values:
         if not isinstance(value, str):
             raise origin.fault(call, f"{what} with {describe(value)} among them", "a tuple of texts")
+        if not value.isprintable() and not _is_unicode(value) and what not in ("film names", "finding names"):
+            raise origin.fault(call, f"{what} with {visible(value[:20])!r} among them", "texts of Unicode without NUL")
     if count is not None and len(values) != count:
         raise origin.fault(call, f"{len(values)} {what} for {count} films", "one a film")
     return tuple(values)
+
+
+def _is_unicode(text: str) -> bool:
+    return "\0" not in text and not any(0xD800 <= ord(c) <= 0xDFFF for c in text)
 
 
 def _columns(origin: Origin, call: str, columns: object, count: int) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ import numpy as np
 
 from cxrscore import plugins
 from cxrscore.contract import Floats
-from cxrscore.errors import InputError
+from cxrscore.errors import InputError, LabelWarning
 from cxrscore.films import Status
-from cxrscore.labels import joined_labels
+from cxrscore.labels import joined_labels, other_findings
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.match import match_rows
 from cxrscore.labels.plain import told_of_films
@@ -136,6 +137,8 @@ def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
     """The scores with labels and patients of a table instead of their own; their own patients where it names none."""
     check_paths(scores, name)
     joined, told = joined_labels(labels, plugins.datasets(), scores.films.path)
+    if note := other_findings(told["file"], joined.findings, scores.findings):
+        warnings.warn(note, LabelWarning, stacklevel=2)
     place = {finding: column for column, finding in enumerate(joined.findings)}
     unknown = np.full(len(scores.films.path), np.nan, np.float32)
     truth = [joined.labels[:, place[f]] if f in place else unknown for f in scores.findings]

@@ -102,12 +102,21 @@ class Job:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of the run, in words without names of films."""
+        return (*filter(None, (self._other_backend, self._other_findings)), *self.changes)
+
+    @property
+    def _other_findings(self) -> str:
+        if self.labels is None or self.labels_file is None:
+            return ""
+        return lab.other_findings(self.labels_file["file"], self.labels.findings, self.findings)
+
+    @property
+    def _other_backend(self) -> str:
         if self.options.backend is not None:
-            return self.changes
+            return ""
         networks = " and ".join(dict.fromkeys(file.spec.architecture for file in self.files))
         precision = " in int8" if self.options.precision == "int8" else ""
-        note = plugins.default_note(self.backend, f"score {networks}{precision} on this device")
-        return (*((note,) if note else ()), *self.changes)
+        return plugins.default_note(self.backend, f"score {networks}{precision} on this device")
 
     @property
     def changes(self) -> tuple[str, ...]:

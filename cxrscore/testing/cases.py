@@ -17,7 +17,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from cxrscore.contract import Array
+from cxrscore.interrupts import is_interrupt
 from cxrscore.progress import Progress, silent
+from cxrscore.visible import error_words
 
 State = Literal["passed", "failed", "skipped"]
 
@@ -131,10 +133,10 @@ def _state_and_reason(method: Callable[..., None], fixtures: dict[str, Any]) -> 
         return "skipped", str(skip)
     except AssertionError as failure:
         return "failed", str(failure)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - foreign code may raise anything, even SystemExit
-        return "failed", f"{type(error).__name__}: {error}"
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return "failed", error_words(error)
     return "passed", ""
 
 

@@ -64,6 +64,24 @@ def test_maps_in_double_precision_are_taken_as_float32():
     np.testing.assert_array_equal(found, grad_cam(parts()))
 
 
+def test_an_explainer_changes_no_array_that_is_used_afterwards():
+    def spoils(given):
+        given.logits[...] = 5
+        return grad_cam(given)
+
+    own = parts()
+    checked_explainer(Explainer(name="odd", summary="x", from_parts=spoils), origin("explainer")).from_parts(own)
+    np.testing.assert_array_equal(own.logits, parts().logits)
+    for name in ("activations", "gradients"):
+        explainer = Explainer(name="odd", summary="x", from_parts=lambda given, n=name: getattr(given, n).fill(5))
+        with pytest.raises(PluginError, match="read-only"):
+            checked_explainer(explainer, origin("explainer")).from_parts(own)
+        np.testing.assert_array_equal(getattr(own, name), getattr(parts(), name))
+    explainer = Explainer(name="odd", summary="x", from_scores=lambda predict, films, findings: films.fill(5))
+    with pytest.raises(PluginError, match="read-only"):
+        checked_explainer(explainer, origin("explainer")).from_scores(logits, FILMS.copy(), [0])
+
+
 def logits(films):
     return films.reshape(len(films), -1)[:, :4] * np.float32(1)
 
@@ -153,7 +171,7 @@ def test_a_film_fails_where_a_covered_one_has_no_logits():
 def test_a_loss_is_a_scalar():
     checked = checked_loss(Loss(name="odd", function=lambda xp, z, y, w: z.sum(axis=1)), origin("loss"))
     with pytest.raises(
-        PluginError, match=re.escape("loss 'odd' (distribution acme): function returned an array of shape [2]")
+        PluginError, match=re.escape("loss 'odd' (distribution acme): function returned float64 [2], wanted a scalar")
     ):
         checked.function(np, np.zeros((2, 3)), None, None)
     checked = checked_loss(Loss(name="odd", function=lambda xp, z, y, w: None), origin("loss"))
@@ -165,6 +183,48 @@ def test_a_loss_is_a_scalar():
     for value in (1, 0.5, np.float32(2), np.array(3.0)):
         good = checked_loss(Loss(name="odd", function=lambda xp, z, y, w, value=value: value), origin("loss"))
         assert good.weighted(np.ones((2, 3))).function(np, None, None, None) == value
+
+
+def of_logits(change):
+    return lambda xp, z, y, w: change(z)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda z: 0.0, "a float, no tensor"),
+        (lambda z: np.float32(1), "float32 [] of NumPy, no tensor"),
+        (lambda z: z.sum().detach(), "a tensor that does not depend on the logits"),
+        (lambda z: z.sum().long(), "a scalar of torch.int64"),
+        (lambda z: z.sum() * 1j, "a scalar of torch.complex64"),
+        (lambda z: z.sum(dim=1), "an array of shape [2]"),
+    ],
+)
+def test_a_loss_of_tensors_is_a_floating_tensor_of_the_logits(function, words):
+    torch = pytest.importorskip("torch")
+    checked = checked_loss(Loss(name="odd", function=of_logits(function)), origin("loss"))
+    with pytest.raises(PluginError, match=re.escape(f"loss 'odd' (distribution acme): function returned {words}")):
+        checked.function(torch, torch.ones((2, 3), requires_grad=True), None, None)
+    good = checked_loss(Loss(name="odd", function=of_logits(lambda z: z.sum())), origin("loss"))
+    assert good.function(torch, torch.ones((2, 3), requires_grad=True), None, None) == 6
+
+
+@pytest.mark.parametrize("value", [np.complex64(1), 10**400, np.array("x"), object()])
+def test_a_loss_in_numpy_is_a_real_number(value):
+    checked = checked_loss(Loss(name="odd", function=lambda xp, z, y, w: value), origin("loss"))
+    with pytest.raises(PluginError, match="wanted a scalar, a real number"):
+        checked.function(np, np.zeros((2, 3)), None, None)
+
+
+def test_a_loss_in_numpy_changes_no_array_of_the_caller():
+    def spoils(xp, logits, labels, weights):
+        for each in (logits, labels, weights):
+            each[...] = 5
+        return 1.0
+
+    arrays = [np.zeros((2, 3)), np.zeros((2, 3)), np.ones(3)]
+    checked_loss(Loss(name="odd", function=spoils), origin("loss")).function(np, *arrays)
+    assert [each.sum() for each in arrays] == [0, 0, 3]
 
 
 def test_losses_and_explainers_are_handed_out_checked(monkeypatch):
@@ -213,7 +273,9 @@ def hushed(done):
         ([(1, "a")], "run returned though 1 of 2 items are not done (2), wanted all of them done"),
         ([(1, "a"), (1, "a")], "an item that was done before, 1, to done()"),
         ([(7, "a")], "an item of no such number, 7, to done()"),
-        ([([1], "a")], "an item of no such number, [1], to done()"),
+        ([([1], "a")], "a list as an item to done(), wanted an integer"),
+        ([(np.int64(7), "a")], "an item of no such number, 7, to done()"),
+        ([(np.float64(1), "a")], "float64 [] as an item to done(), wanted an integer"),
         ([(1,)], "1 values to done(), wanted an item and its text"),
         ([(1, None)], "None to done(), wanted what the worker answered, a text"),
         ([in_a_thread], "in another thread"),
@@ -236,7 +298,7 @@ def test_an_error_of_done_is_no_fault_of_the_executor():
 
 def test_an_executor_that_does_as_it_should_passes():
     told = []
-    executor = checked_executor(Executor((2, "b"), (1, "")), origin("executor"))
+    executor = checked_executor(Executor((np.int64(2), "b"), (1, "")), origin("executor"))
     executor.run(Work(items=(1, 2), opener="x:y"), lambda *each: told.append(each), processes=2)
     assert told == [(2, "b"), (1, "")]
     refuses = checked_executor(Executor(lambda done: raises(InputError("no address"))), origin("executor"))

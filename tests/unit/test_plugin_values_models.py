@@ -70,6 +70,20 @@ def call(model, name):
     return arguments[name]()
 
 
+class Hostile(np.ndarray):
+    """An array none of whose members may be touched."""
+
+    def fails(self, *_):
+        raise SystemExit(0)
+
+    ndim = shape = dtype = property(fails)
+
+
+class Tensors(dict):
+    def items(self):
+        raise SystemExit(0)
+
+
 FAULTS = [
     ("predict", instead(lambda z: z[:, 1:]), "predict returned float32 [2, 2], wanted finite float32 [2, 3]"),
     ("predict", instead(lambda z: z[:1]), "predict returned float32 [1, 3], wanted"),
@@ -87,6 +101,11 @@ FAULTS = [
         "predict",
         instead(lambda z: raises(RuntimeError("CUDA out of memory"))),
         "predict ran out of memory (RuntimeError",
+    ),
+    (
+        "predict",
+        instead(lambda z: raises(RuntimeError("core.cpp:117: libplugin.so: failed to map segment from shared object"))),
+        "predict ran out of memory (RuntimeError). Use a smaller batch",
     ),
     ("embed", instead(lambda e: e[:, 1:]), "embed returned float32 [2, 63], wanted finite float32 [2, 64]"),
     ("embed", instead(spoilt), "embed returned float32 [2, 64] with values that are not finite"),
@@ -115,6 +134,14 @@ FAULTS = [
     ("fit_epoch", instead(lambda v: None), "fit_epoch returned None, wanted the mean loss, a number"),
     ("fit_epoch", instead(lambda v: np.array([v])), "fit_epoch returned float64 [1]"),
     ("fit_epoch", instead(lambda v: True), "fit_epoch returned a bool"),
+    ("fit_epoch", instead(lambda v: 10**400), "fit_epoch returned an integer above all floats, wanted the mean loss"),
+    (
+        "fit_epoch",
+        lambda name: lambda self, batches, loss, optimiser: 0.5,
+        "fit_epoch returned 0.5 after 0 batches, though there are more of them, wanted the mean loss of all",
+    ),
+    ("predict", instead(lambda z: z.view(Hostile)[:1]), "predict returned float32 [1, 3], wanted"),
+    ("tensors", instead(lambda t: Tensors(t)), "tensors raised SystemExit"),
     ("cam_parts", instead(lambda p: vars(p)), "cam_parts returned a dict, wanted CamParts"),
     ("cam_parts", part(logits=lambda z: z[:, :1]), "cam_parts: logits returned float32 [2, 1]"),
     ("cam_parts", part(activations=lambda a: a[:1]), "cam_parts: activations returned float32 [1, 5, 5, 64]"),
@@ -303,3 +330,21 @@ def test_backends_are_handed_out_checked_and_to_the_kit_as_they_are(monkeypatch)
     with pytest.raises(PluginError, match=r"backend 'mine' \(distribution acme\): build returned None"):
         plugins.get_backend("mine").build(SPEC, None)
     assert plugins.descriptor("backend", "mine") is backend
+
+
+def test_an_array_of_a_class_of_others_is_taken_as_a_plain_one():
+    found = build(predict=instead(lambda z: z.view(Hostile))("predict")).predict(FILMS)
+    assert type(found) is np.ndarray
+    np.testing.assert_array_equal(found, build().predict(FILMS))
+
+
+@pytest.mark.parametrize("name", ["predict", "embed", "stem", "ranges", "cam_parts"])
+def test_a_backend_of_others_changes_no_film(name):
+    def spoils(self, films, *args, **kwargs):
+        found = getattr(NumpyModel, name)(self, films, *args, **kwargs)
+        films[...] = 5
+        return found
+
+    before = FILMS.copy()
+    call(build(**{name: spoils}), name)
+    np.testing.assert_array_equal(FILMS, before)

@@ -1,6 +1,7 @@
 """What a reader of label tables returns is checked in one place, whichever command asked for it."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from cxrscore.errors import InputError, PluginError, PluginWarning
 from cxrscore.plugin_values import Origin, checked_dataset
 from cxrscore.quantize import QuantizeOptions, _truth
 from cxrscore.report import open_named
-from cxrscore.score.job import _labels
+from cxrscore.score.job import Job, _labels
 from cxrscore.score.options import ScoreOptions
 from cxrscore.train.data import labelled_films
 
@@ -98,6 +99,40 @@ def test_a_reader_that_fails_at_a_header_is_left_out_and_named(monkeypatch, tmp_
     assert (layout, found.films) == ("plain", ("a.png",))
 
 
+def test_a_reader_of_others_comes_after_our_layouts_and_before_plain_and_is_named(monkeypatch, tmp_path):
+    registry(monkeypatch, datasets=[ward(lambda columns: True, films=("a.png",), labels=LABELS[:1])])
+    table = tmp_path / "labels.csv"
+    table.write_text(TABLES["chexpert"])
+    assert lab.read_labels(table, plugins.datasets())[1] == "chexpert"
+    table.write_text("film,Mass\na.png,1\n")
+    with pytest.warns(
+        PluginWarning, match=r"labels.csv is read by dataset 'ward' \(distribution acme\).*CXRSCORE_PLUGINS"
+    ):
+        assert lab.read_labels(table, plugins.datasets())[1] == "ward"
+    table.write_text("x;y\na.png;1\n")
+    assert lab.read_labels(table, plugins.datasets())[1] == "ward"
+
+
+@pytest.mark.parametrize("name", ["b\ud800", "b\0", "a\x1b[0m", "M" * 201, "M" * 100_000])
+def test_the_name_of_a_finding_prints_and_is_short(tmp_path, name):
+    with pytest.raises(
+        PluginError, match=r"a finding of [\d,]+ characters, .*, wanted at most 200 that print"
+    ) as caught:
+        read(tmp_path, findings=("Mass", "Edema", name))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+    own = Origin(kind="dataset", name="plain", distribution="cxrscore", own=True)
+    reader = checked_dataset(ward(findings=("Mass", "Edema", name)), own)
+    with pytest.raises(InputError, match="at most 200 that print"):
+        reader.read(tmp_path / "l.csv")
+
+
+@pytest.mark.parametrize("changes", [{"patients": ("\ud800", "b")}, {"columns": {"sex": ("F", "\0")}}])
+def test_texts_of_a_table_can_be_written(tmp_path, changes):
+    with pytest.raises(PluginError, match="texts of Unicode without NUL"):
+        read(tmp_path, **changes)
+
+
 def test_our_own_readers_keep_what_is_theirs(monkeypatch, tmp_path):
     registry(monkeypatch)
     table = tmp_path / "labels.csv"
@@ -136,3 +171,35 @@ def test_every_command_that_reads_labels_checks_them(monkeypatch, tmp_path, comm
     table.write_text("x,y\n")
     with pytest.raises(PluginError, match="the label 2 of film"):
         command(tmp_path, table)
+
+
+def test_a_table_of_other_findings_is_named_with_few_of_them():
+    assert lab.other_findings("l.csv", ("Mass", "Bone"), ("Mass",)) == ""
+    note = lab.other_findings("l.csv", tuple("abcdef"), ("Mass", "Edema"))
+    assert note.startswith("no finding of the label table l.csv (a, b, c, d, ...) is one of the model's (Mass, Edema)")
+
+
+@pytest.mark.parametrize("backend", ["torch", None])
+def test_score_says_that_a_table_has_other_findings(monkeypatch, backend):
+    monkeypatch.setattr(plugins, "default_note", lambda *_: "")
+    job = object.__new__(Job)
+    vars(job).update(
+        options=ScoreOptions(films=Path("films"), output=Path("o.h5"), backend=backend),
+        labels=SimpleNamespace(findings=("Bone",)),
+        labels_file={"file": "l.csv"},
+        files=(SimpleNamespace(spec=SimpleNamespace(findings=("Mass",), architecture="x")),),
+        listing=SimpleNamespace(changes=lambda paths: ("changed",)),
+        found=SimpleNamespace(paths=()),
+        backend="torch",
+    )
+    assert job.notes[0] == lab.other_findings("l.csv", ("Bone",), ("Mass",))
+    assert job.notes[1:] == ("changed",)
+
+
+def test_quantize_says_that_a_table_has_other_findings(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("film,Bone\na.png,1\n")
+    options = QuantizeOptions(model=tmp_path / "m", films=tmp_path, output=tmp_path / "o", labels=table)
+    truth, note = _truth(options, SimpleNamespace(spec=SimpleNamespace(findings=("Mass",))), ["a.png"])
+    assert np.isnan(truth).all()
+    assert note == lab.other_findings("labels.csv", ("Bone",), ("Mass",))

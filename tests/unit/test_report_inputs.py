@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from report_scores import FINDINGS, made_scores
 
 from cxrscore.cli import main
-from cxrscore.errors import InputError
+from cxrscore.errors import InputError, LabelWarning
 from cxrscore.films import Status
 from cxrscore.report.inputs import open_named, read_columns, read_foreign, with_labels
 from cxrscore.report.summary import summarise
@@ -144,3 +144,12 @@ def test_an_h5_goes_by_its_suffix(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         open_named(table(tmp_path, "film,Mass\na,0.5\n", "scores.h5"))
     assert open_named(table(tmp_path, "film,Mass\na,0.5\n")).name == "scores.csv"
+
+
+def test_a_label_table_of_other_findings_is_said(tmp_path: Path) -> None:
+    scores = read_foreign(table(tmp_path, "film,prob_Mass,prob_Edema\na.png,0.5,1\n"))
+    labels = table(tmp_path, "film,Bone,Skull\na.png,1,0\n", "labels.csv")
+    with pytest.warns(
+        LabelWarning, match=r"label table labels.csv \(Bone, Skull\) is one of the model's \(Mass, Edema\)"
+    ):
+        with_labels(scores, labels, "scores.csv")

@@ -1,8 +1,13 @@
 """The document of a model file, whole, for tests that are about something else."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from cxrscore.contract import ModelSpec
+from cxrscore.testing import reference
+from cxrscore.testing.phantoms import golden_films
 
 
 def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
@@ -43,3 +48,9 @@ def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
         "licence": "yours",
     }
     return {**own, **changed}
+
+
+def golden(spec: ModelSpec, tensors: Mapping[str, Any], films: int = 1) -> dict[str, Any]:
+    """The golden probe of these tensors, which every backend passes."""
+    logits = reference.logits(spec, dict(tensors), golden_films(spec.size, films))
+    return {"films": films, "logits": np.asarray(logits).tolist(), "error": 1e-6, "tolerance": 1e-4}

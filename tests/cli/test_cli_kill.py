@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from gates import Gate, install
-from made_model import document
+from made_model import document, golden
 
 from cxrscore.contract import ModelSpec
 from cxrscore.models.architectures import initial_tensors
@@ -31,7 +31,8 @@ def test_kill_and_resume(tmp_path, monkeypatch, options):
     make_phantoms(tmp_path, films=200, side=64, seed=3)
     for name, size in (("model.safetensors", 64), ("b.safetensors", 48)):
         spec = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=size)
-        save_model(tmp_path / name, initial_tensors(spec, size), document(spec))
+        tensors = initial_tensors(spec, size)
+        save_model(tmp_path / name, tensors, document(spec, golden=golden(spec, tensors)))
     words = [
         sys.executable,
         "-m",

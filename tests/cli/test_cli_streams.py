@@ -41,9 +41,9 @@ def cxrscore_losses():
 
 _MODEL = {"failed": [], "leaks": [], "best_epoch": 1, "history": [1], "macro_auc": 0.5, "test_auc": 0.5, "output": "m"}
 _COMPARED = {"films": 1, "largest": 0.0, "mean": 0.0, "macro_auc": None}
-_INT8 = {"quantization": {"films": 1, "compared": _COMPARED}, "backend": "b", "failed": 0, "output": "m"}
-_IMPORTED = {"kind": "k", "findings": ["A"], "left_out": 0, "points": 0, "output": "m"}
-_SCORED = {"failed": [], "notes": [], "unread": [], "written": False}
+_INT8 = {"quantization": {"films": 1, "compared": _COMPARED}, "backend": "b", "failed": 0, "output": "m", "notes": []}
+_IMPORTED = {"kind": "k", "findings": ["A"], "left_out": 0, "points": 0, "output": "m", "notes": []}
+_SCORED = {"failed": [], "notes": [], "unread": [], "written": False, "list_changed": False}
 _MERGED = {"films": 1, "failed": 0, "parts": 1, "seconds": 0.0, "output": "o"}
 STUBS = {
     "train": ("train.train_model", {**_MODEL, "run_folder": "m.run"}, ["films", "--backend", "torch"]),

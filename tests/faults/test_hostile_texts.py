@@ -17,7 +17,7 @@ from cxrscore.files import guard
 from cxrscore.files.plain import check_unicode, parsed_json
 from cxrscore.labels import datasets, joined_labels
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import load_model, model_bytes, save_model
+from cxrscore.models.bundle import checksum, load_model, model_bytes, save_model
 from cxrscore.score import ScoreOptions
 from cxrscore.scores import open_scores, read_claim
 from cxrscore.train.checkpoint import load_checkpoint
@@ -125,8 +125,9 @@ def test_a_text_in_many_pieces_is_added_up_once(tmp_path: Path, monkeypatch: pyt
 def test_a_checkpoint_that_is_nested_deeply_is_refused(tmp_path: Path) -> None:
     import safetensors.numpy
 
-    told = {"cxrscore-checkpoint": "[" * 100_000}
-    data = safetensors.numpy.save({"a": np.zeros(1, np.float32)}, metadata=told)
+    text, tensors = "[" * 100_000, {"a": np.zeros(1, np.float32)}
+    told = {"cxrscore-checkpoint": text, "cxrscore-sha256": checksum(text, tensors)}
+    data = safetensors.numpy.save(tensors, metadata=told)
     (tmp_path / "checkpoint.safetensors").write_bytes(data)
     with pytest.raises(FileFormatError, match="nested too deep"):
         load_checkpoint(tmp_path, {})

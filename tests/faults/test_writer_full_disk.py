@@ -10,7 +10,7 @@ from typing import Any
 
 import made_run
 import pytest
-from made_model import document
+from made_model import document, golden
 from made_run import contents, made_file, merge, score
 
 import cxrscore.scores.merge
@@ -77,7 +77,8 @@ def test_a_full_disk_ends_the_command_with_its_exit_code(tmp_path: Path) -> None
     pytest.importorskip("torch")
     make_phantoms(tmp_path, films=4, side=32, seed=0)
     spec = ModelSpec(architecture="tinycnn", findings=("Mass",), size=32)
-    save_model(tmp_path / "model.safetensors", initial_tensors(spec, 0), document(spec))
+    tensors = initial_tensors(spec, 0)
+    save_model(tmp_path / "model.safetensors", tensors, document(spec, golden=golden(spec, tensors)))
     (tmp_path / "out.h5").write_bytes(b"of another run")
     command = [sys.executable, "-m", "cxrscore", "score", "films", "-o", "out.h5", "--backend", "torch", "--overwrite"]
     options: dict[str, Any] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300}

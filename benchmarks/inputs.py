@@ -79,9 +79,10 @@ def prepare(inputs: Inputs) -> None:
     """Model files, the same network for torch, Keras and ONNX Runtime, and a film's square for pytorch-grad-cam."""
     spec = ModelSpec(architecture="densenet121", findings=FINDINGS, size=inputs.size)
     tensors = initial_tensors(spec, 0, read_weights(WEIGHTS, licence="").tensors)
-    save_model(inputs.model, tensors, _document(spec))
+    save_model(inputs.model, tensors, _document(spec, tensors))
     small = ModelSpec(architecture="tinycnn", findings=FINDINGS, size=224)
-    save_model(inputs.small, initial_tensors(small, 0), _document(small))
+    drawn = initial_tensors(small, 0)
+    save_model(inputs.small, drawn, _document(small, drawn))
     tensors = load_model(inputs.model).tensors
     np.savez(inputs.folder / "network.npz", **_torchvision(tensors))
     np.savez(inputs.folder / "keras.npz", **tensors)
@@ -140,9 +141,9 @@ def _layers() -> Iterator[tuple[str, str]]:
                 yield f"features.transition{block}.{part}", f"pool{block + 1}_{'bn' if part == 'norm' else 'conv'}"
 
 
-def _document(spec: ModelSpec) -> dict[str, Any]:
+def _document(spec: ModelSpec, tensors: Tensors) -> dict[str, Any]:
     """That of a model which nobody trained: its scores mean nothing, and cost as much as any."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from made_model import document
+    from made_model import document, golden
 
-    return document(spec)
+    return document(spec, golden=golden(spec, tensors))

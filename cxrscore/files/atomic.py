@@ -51,6 +51,15 @@ def settle(part: Path, path: Path) -> None:
         raise cannot_write(path, error) from error
 
 
+def remove_special(path: Path) -> None:
+    """Removes what is in the place of a file of a cache and is no file, such as a pipe; WriteError where that fails."""
+    try:
+        if _is_special(path):
+            path.unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def _is_special(path: Path) -> bool:
     try:
         mode = path.lstat().st_mode

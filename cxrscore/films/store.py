@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from cxrscore.contract import Floats
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.files import make_folder, sha256_bytes, whole_file
-from cxrscore.files.atomic import cannot_write, write_all
+from cxrscore.files.atomic import cannot_write, remove_special, write_all
 from cxrscore.files.entries import EntryFile, entry_digest, index_bytes
 from cxrscore.films.decode import decoder_versions
 from cxrscore.films.digests import film_digests, film_states, remember_digests
@@ -253,6 +253,7 @@ def _counted(stream: Iterator[PreparedFilm], progress: Callable[[int], None] | N
 
 def _written(path: Path, stream: Iterator[PreparedFilm], side: int, key: str) -> EntryFile:
     """Writes the store and opens it. The open file is read, so another run may prune its name meanwhile."""
+    remove_special(path)
     with whole_file(path) as part, part.open("w+b", buffering=0) as file:
         index = {"key": key, **_write_squares(file, path, stream, side)}
         _write(file, path, index_bytes(index, _MARK))

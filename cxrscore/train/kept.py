@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from cxrscore.contract import Floats
 from cxrscore.errors import FileFormatError, WriteError
 from cxrscore.files import make_folder, sha256_bytes, whole_file
-from cxrscore.files.atomic import write_all
+from cxrscore.files.atomic import remove_special, write_all
 from cxrscore.files.entries import EntryFile, entry_digest, index_bytes
 
 KEPT = 64 << 30
@@ -187,6 +187,7 @@ def _extended(
     """
     digests = {film: stored.digests[film] for film in known} if stored is not None else {}
     shape: list[int] = []
+    remove_special(path)
     with whole_file(path) as part, part.open("w+b", buffering=0) as file:
         for film in digests:
             assert stored is not None

@@ -179,8 +179,8 @@ def test_read_film_is_decode_film_of_the_bytes(tmp_path: Path) -> None:
 
 def test_status_numbers_are_what_files_hold() -> None:
     names = "NOT_WRITTEN OK EMPTY NOT_AN_IMAGE DAMAGED BLANK TOO_LARGE TOO_SMALL SEVERAL_FRAMES NOT_CHEST UNSUPPORTED"
-    assert [status.name for status in Status] == [*names.split(), "UNREADABLE", "CRASHED", "TIMED_OUT"]
-    assert [status.value for status in Status] == list(range(14))
+    assert [status.name for status in Status] == [*names.split(), "UNREADABLE", "CRASHED", "TIMED_OUT", "MODEL_FAILED"]
+    assert [status.value for status in Status] == list(range(15))
 
 
 @pytest.mark.shared

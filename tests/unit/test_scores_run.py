@@ -173,7 +173,7 @@ def test_unwritten_rows_read_as_unknown(tmp_path: Path) -> None:
         ({"prob": np.zeros(64, np.float32)}, r"scores/prob of shape \[64\]"),
         ({"prob": np.zeros((64, 3))}, "scores/prob of float64, wanted float32"),
         ({"prob": np.full((64, 3), 1.5, np.float32)}, r"scores/prob has values outside 0\.\.1"),
-        ({"status": np.full(64, 14, np.uint8)}, "films/status has values outside"),
+        ({"status": np.full(64, 15, np.uint8)}, "films/status has values outside"),
         ({"message": [""] * 63}, r"films/message of shape \[63\], wanted \[64\]"),
         ({"sha256": ["abc"] * 64}, "not SHA-256 digests"),
     ],

@@ -140,7 +140,7 @@ _CHANGES: tuple[Callable[[random.Random, bytearray, Sequence[bytes]], None], ...
 
 
 def _film(film: Film) -> str:
-    assert film.status not in (Status.NOT_WRITTEN, Status.CRASHED, Status.TIMED_OUT)
+    assert film.status not in (Status.NOT_WRITTEN, Status.CRASHED, Status.TIMED_OUT, Status.MODEL_FAILED)
     assert (film.pixels is not None) == (film.status == Status.OK)
     assert film.message or film.status == Status.OK
     if film.pixels is not None:

@@ -25,7 +25,7 @@ from cxrscore.score.scorer import Scorer, golden_difference, told_of
 from cxrscore.score.shards import compute_shards, decoders_of
 from cxrscore.score.small import SmallFilms
 from cxrscore.score.team import ask_worker, hand_out
-from cxrscore.scores import Manifest, Run, Share, open_run, read_films
+from cxrscore.scores import Manifest, Run, Share, may_replace, open_run, read_films
 
 ROUNDS = 3
 """How often films that change while they are scored are scored again."""
@@ -66,7 +66,8 @@ def _check_output(options: ScoreOptions) -> None:
     local = None if isinstance(films, RemotePath) else find_labels(films)
     inputs = [*options.models, None if isinstance(labels, RemotePath) else labels or local]
     inputs.append(film_that_is(options.file, films))
-    check_output(options.file, SCORES, inputs=inputs, overwrite=options.overwrite)
+    overwrite = options.overwrite or may_replace(options.file)
+    check_output(options.file, SCORES, inputs=inputs, overwrite=overwrite)
 
 
 def _computed(run: Run, job: Job, progress: Progress, started: float) -> tuple[int, list[str]]:

@@ -3,7 +3,7 @@
 from cxrscore.scores.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.scores.manifest import Manifest, shard_size
 from cxrscore.scores.reading import Claim, check_content, open_scores, read_claim, read_films, read_label_columns
-from cxrscore.scores.run import Run, finished_claim, frozen_films, frozen_share, open_run
+from cxrscore.scores.run import Run, finished_claim, frozen_films, frozen_share, may_replace, open_run
 from cxrscore.scores.shards import Shard, shard_of
 from cxrscore.scores.share import Share, share_inputs, share_words
 from cxrscore.scores.shown import ScoredFilms, candidates, scored_films, shown_films, together
@@ -25,6 +25,7 @@ __all__ = [
     "finished_claim",
     "frozen_films",
     "frozen_share",
+    "may_replace",
     "open_run",
     "open_scores",
     "read_claim",

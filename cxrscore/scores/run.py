@@ -214,6 +214,13 @@ def frozen_films(output: Path) -> tuple[str, ...] | None:
     return read_paths(_manifest_file(output))
 
 
+def may_replace(output: Path) -> bool:
+    """Whether a run for this output was begun, and not finished, with the user's word that it replaces what is there.
+    Errors as frozen_films."""
+    head = read_head(_manifest_file(output))
+    return head is not None and head.replaces
+
+
 def frozen_share(output: Path) -> dict[str, Any] | None:
     """What the run that was begun and not finished says of the run that it is a share of; None where it is a whole one,
     or there is none. Errors as frozen_films."""

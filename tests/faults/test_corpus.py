@@ -46,7 +46,7 @@ def assert_as_documented(case: Case, status: int, message: str, expected: Status
 
 def test_there_are_many_and_every_status_that_bytes_can_bring_about() -> None:
     assert len(corpus()) == len({case.name for case in corpus()}) >= 60
-    other = {Status.NOT_WRITTEN, Status.CRASHED, Status.TIMED_OUT}
+    other = {Status.NOT_WRITTEN, Status.CRASHED, Status.TIMED_OUT, Status.MODEL_FAILED}
     assert {case.status for case in corpus()} == set(Status) - other
 
 

@@ -224,7 +224,7 @@ def half_truth(file: Any, canary: Path) -> None:
 
 
 def unknown_status(file: Any, canary: Path) -> None:
-    file["films/status"][3] = 14
+    file["films/status"][3] = 15
 
 
 def unknown_split(file: Any, canary: Path) -> None:
@@ -328,7 +328,7 @@ ATTACKS: dict[Callable[[Any, Path], None], str] = {
     probability_of_two: r"scores/prob has values outside 0\.\.1",
     negative_probability: r"scores/prob has values outside 0\.\.1",
     half_truth: r"truth has values between 0 and 1",
-    unknown_status: r"films/status has values outside 0\.\.13",
+    unknown_status: r"films/status has values outside 0\.\.14",
     unknown_split: r"films/split has values outside 0\.\.3",
     threshold_of_two: r"thresholds has values outside 0\.\.1",
     map_of_no_film: r"cam/film has values outside 0\.\.149",

@@ -66,7 +66,9 @@ class KilledRun:
         found = [int(path.name.split()[1]) for path in self._notes.glob("worker *")]
         alive = sorted(process for process in found if _runs(process))
         if alive:
-            os.kill(self._rng.choice(alive), signal.SIGKILL)
+            victim = self._rng.choice(alive)
+            os.kill(victim, signal.SIGKILL)
+            (self._notes / f"worker {victim}").unlink()  # another process may have its number soon
             self.kills += 1
 
     @property

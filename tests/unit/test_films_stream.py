@@ -2,7 +2,9 @@
 
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,33 +54,32 @@ def test_one_decoding_gives_squares_of_several_sizes(folder: Path) -> None:
             np.testing.assert_array_equal(square, preprocess(film.pixels, wanted))
 
 
-class Counted(Decoders):
-    """Counts the films that are begun."""
+class Counted(ThreadPoolExecutor):
+    """Counts the films that it is asked for; that happens before one is given, whenever they are decoded."""
 
-    def __init__(self, *given: object, **options: object) -> None:
-        super().__init__(*given, **options)
-        self.begun = 0
+    asked = 0
 
-    def prepare(self, path: Path) -> object:
-        self.begun += 1
-        return super().prepare(path)
+    def submit(self, *given: Any) -> Any:
+        Counted.asked += 1
+        return super().submit(*given)
 
 
 def test_never_more_than_ahead_films_are_begun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Counted] = []
-    monkeypatch.setattr(stream, "Decoders", lambda *a, **k: made.append(Counted(*a, **k)) or made[-1])
-    for taken, _ in enumerate(stream_films(folder, names(folder), SIZE, workers=2, ahead=4), start=1):
-        assert made[0].begun <= taken + 4
+    monkeypatch.setattr(Counted, "asked", 0)
+    monkeypatch.setattr(stream, "ThreadPoolExecutor", Counted)
+    films = stream_films(folder, names(folder), SIZE, workers=2, ahead=4)
+    assert [Counted.asked for _ in films] == [*range(5, 20), *[20] * 5]
 
 
 def test_an_abandoned_stream_leaves_no_thread_and_no_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
     real = decoders._started
     monkeypatch.setattr(decoders, "_started", lambda: started.append(real()) or started[-1])
+    before = set(threading.enumerate())
     films = stream_films(folder, names(folder), SIZE, workers=3)
     next(films)
     films.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("films")]
+    assert set(threading.enumerate()) <= before
     assert started
     assert all(process.returncode is not None for process in started)
 

@@ -23,6 +23,8 @@ from cxrscore.score.threads import one_blas_thread
 from cxrscore.scores import Run, open_scores
 
 FILMS = 70  # and one that is none: two shards
+BEFORE = []
+"""Threads that were there before a test."""
 GUARD = 600
 """Seconds after which a thread that waits for another one fails, so that a fault is no hang."""
 
@@ -105,6 +107,7 @@ def backend(monkeypatch):
     monkeypatch.setattr(plugins, "get_backend", lambda name: Fake())
     monkeypatch.setattr(Slow, "before", staticmethod(lambda: None))
     Slow.inside = Slow.most = Slow.batches = 0
+    BEFORE[:] = threading.enumerate()
 
 
 def options(home, output, **changed):
@@ -284,7 +287,8 @@ def test_a_shard_of_no_film_that_can_be_read(tmp_path, home):
 
 
 def own_threads():
-    return [t.name for t in threading.enumerate() if t.name.startswith(("films", "network", "writer"))]
+    """Names of those that came with the test."""
+    return [thread.name for thread in threading.enumerate() if thread not in BEFORE]
 
 
 def test_batches_by_hand():

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_models import made_films, made_model
@@ -26,6 +28,14 @@ class Here(LocalExecutor):
         compute = dataclasses.replace(work, arguments=json.loads(json.dumps(work.arguments))).open()
         for item in work.items:
             done(item, compute(item))
+
+
+@pytest.fixture(autouse=True)
+def decoders(monkeypatch):
+    """A worker closes its decoders when its process ends, which here is the end of the test."""
+    with ExitStack() as stack:
+        monkeypatch.setattr(team, "atexit", SimpleNamespace(register=stack.callback))
+        yield
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
-from cxrscore.films import Augmentation, FilmStore, Preprocessing, augment, film_digests, find_films, store
+from cxrscore.images import Augmentation, ImageCache, Preprocessing, augment, film_digests, find_films, image_cache
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -47,8 +47,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CXRSCORE_CACHE"] = folder
 
-        def build(name: str) -> FilmStore:
-            return FilmStore.build(given.films, paths, square, Path(folder) / name, workers=given.workers)
+        def build(name: str) -> ImageCache:
+            return ImageCache.build(given.films, paths, square, Path(folder) / name, workers=given.workers)
 
         def digests(*, rehash: bool) -> list[str]:
             return film_digests(given.films, paths, workers=given.workers, rehash=rehash)
@@ -65,7 +65,7 @@ def main() -> None:
             checked, bare = [], []
             for _ in range(given.rounds):
                 checked.append(seconds(function))
-                with patch.object(store, "entry_digest", lambda data: _Same()):
+                with patch.object(image_cache, "entry_digest", lambda data: _Same()):
                     bare.append(seconds(function))
             return checked, bare
 

@@ -73,10 +73,10 @@ def labelled(options: argparse.Namespace) -> list[tuple[list[Path], np.ndarray]]
     """The films that cxrscore would train on, validate by and test on with seed 0, and their labels."""
     from cxrscore import labels as lab
     from cxrscore import plugins
-    from cxrscore.films import require_films
+    from cxrscore.images import require_films
 
     found = require_films(options.films)
-    joined, _ = lab.joined_labels(options.labels, plugins.datasets(), found.paths)
+    joined, _ = lab.read_joined_labels(options.labels, plugins.datasets(), found.paths)
     split = lab.split_by_patient(joined.patients, joined.labels, seed=0)
     return [
         ([options.films / found.paths[row] for row in rows], joined.labels[list(rows)]) for _, rows in split.parts()
@@ -105,7 +105,7 @@ def ours(options: argparse.Namespace, views: int) -> float:
 
 
 def source_cache() -> Path:
-    from cxrscore.files.cache import cache_folder
+    from cxrscore.io.cache import cache_folder
 
     return cache_folder()
 

@@ -20,12 +20,12 @@ import numpy as np
 from cxrscore import plugins
 from cxrscore.contract import Floats, Model
 from cxrscore.explainers import enlarge, explain, explainers, faithfulness
-from cxrscore.files import sha256_of
-from cxrscore.films import Preprocessing, preprocess, read_film, to_unit
+from cxrscore.images import Preprocessing, preprocess, read_film, to_unit
+from cxrscore.io import sha256_file
 from cxrscore.labels import Box, read_boxes
 from cxrscore.metrics import energy_inside, iou, pointing_game
-from cxrscore.models.bundle import load_model
-from cxrscore.report.boxes import SIDE, fits, mask_of
+from cxrscore.models.model_file import load_model
+from cxrscore.reporting.boxes import SIDE, box_fits_film, mask_of
 
 SHARED = Path(os.environ.get("CXRSCORE_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "nih442"
 CELLS = 7
@@ -59,10 +59,14 @@ def main() -> None:
     for box in read_boxes(SHARED / "bboxes.csv"):
         path = SHARED / "films" / box.film
         film = read_film(path)
-        if film.pixels is None or not fits(box, film.pixels.shape[1], film.pixels.shape[0]) or len(cases) == most:
+        if (
+            film.pixels is None
+            or not box_fits_film(box, film.pixels.shape[1], film.pixels.shape[0])
+            or len(cases) == most
+        ):
             continue
         height, width = film.pixels.shape
-        known += sha256_of(path)[:16] in model_file.seen
+        known += sha256_file(path)[:16] in model_file.seen
         pixels = to_unit(preprocess(film.pixels, how))
         cases.append((pixels, model_file.spec.findings.index(box.finding), box, width, height))
     masks = [mask_of(box, width, height) for _, _, box, width, height in cases]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrscore.progress import silent
-from cxrscore.train import TrainOptions
-from cxrscore.train.data import Data, read_data
-from cxrscore.train.outputs import Outputs, parts_of
+from cxrscore.progress import no_progress
+from cxrscore.training import TrainOptions
+from cxrscore.training.data import Data, read_data
+from cxrscore.training.features import FeatureSource, batches_of
 
 
 class Costless:
@@ -37,9 +37,9 @@ class Costless:
 
 def rate(data: Data, options: TrainOptions, batch: int) -> float:
     rows = np.tile(np.array(data.store.rows, np.intp), -(-1000 // len(data.store.rows)))
-    outputs = Outputs(Costless(), data, options, silent)
+    outputs = FeatureSource(Costless(), data, options, no_progress)
     begun = time.perf_counter()
-    films = sum(len(inputs) for inputs in outputs.of(parts_of(rows, batch), 0 if options.views else None))
+    films = sum(len(inputs) for inputs in outputs.of(batches_of(rows, batch), 0 if options.views else None))
     return films / (time.perf_counter() - begun)
 
 
@@ -54,7 +54,7 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     threads = sorted({1, *(2**power for power in range(1, 7) if 2**power <= cores), cores})
     given = {"films": options.films, "labels": options.labels, "size": options.size, "trainable": "all"}
-    data = read_data(TrainOptions(**given), silent)
+    data = read_data(TrainOptions(**given), no_progress)
     for views in (0, 1):
         found = {workers: [] for workers in threads}
         for _ in range(options.rounds):

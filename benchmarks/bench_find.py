@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cxrscore.films import find_films
-from cxrscore.scores import open_run
+from cxrscore.images import find_films
+from cxrscore.scorefile import open_run
 
 PER_FOLDER = 1000
 INPUTS = {"model": "ab" * 32, "preprocessing": {"size": 224}}

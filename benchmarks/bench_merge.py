@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from cxrscore.merge import MergeOptions, merge_scores
-from cxrscore.scores import Share, candidates, scored_films, share_inputs
-from cxrscore.scores.manifest import fingerprint_of, paths_digest, shard_size
-from cxrscore.scores.share import whole_inputs
-from cxrscore.scores.writing import Block, Frame, write_scores
+from cxrscore.scorefile import Partition, partition_inputs, scored_films, thumbnail_candidates
+from cxrscore.scorefile.manifest import fingerprint_of, paths_digest, shard_size
+from cxrscore.scorefile.partition import full_run_inputs
+from cxrscore.scorefile.writing import FileHeader, RowBlock, write_scores
 
 FINDINGS = 14
 MAPS, SIDE = 4, 7
@@ -68,18 +68,20 @@ def map_columns(first: int, films: range, rng: np.random.Generator) -> dict[str,
 def make_part(path: Path, rows: range, inputs: dict[str, Any]) -> None:
     blocks = [range(start, min(start + BLOCK, rows.stop)) for start in range(rows.start, rows.stop, BLOCK)]
 
-    def made() -> Iterator[Block]:
+    def made() -> Iterator[RowBlock]:
         for block in blocks:
             values = film_columns(block, np.random.default_rng(block.start))
             place = slice(block.start - rows.start, block.stop - rows.start)
-            yield Block(values=values, places=dict.fromkeys(values, place))
+            yield RowBlock(values=values, places=dict.fromkeys(values, place))
             values = map_columns(rows.start, block, np.random.default_rng(block.start))
-            yield Block(values=values, places=dict.fromkeys(values, slice(place.start * MAPS, place.stop * MAPS)))
+            yield RowBlock(values=values, places=dict.fromkeys(values, slice(place.start * MAPS, place.stop * MAPS)))
 
     columns = [film_columns(block, np.random.default_rng(block.start)) for block in blocks]
     prob, truth = (np.concatenate([one[name] for one in columns]) for name in ("scores/prob", "truth"))
-    small = candidates(scored_films(prob, truth, rows.start), inputs["share"]["films"], MOST).rows - rows.start
-    frame = Frame(
+    small = (
+        thumbnail_candidates(scored_films(prob, truth, rows.start), inputs["share"]["films"], MOST).rows - rows.start
+    )
+    frame = FileHeader(
         fingerprint=fingerprint_of(inputs),
         inputs=inputs,
         provenance=provenance(rows, inputs),
@@ -110,7 +112,7 @@ def provenance(rows: range, inputs: dict[str, Any]) -> dict[str, Any]:
         "films_per_second": float(len(rows)),
         "models": [{"file": "model.safetensors", "sha256": "ab" * 32, "document": {}}],
         "films": {"folder": "films", "found": len(rows), "scored": len(rows), "failed": 0, "other_files": 0},
-        "share": {**told, "run": fingerprint_of(whole_inputs(inputs))},
+        "share": {**told, "run": fingerprint_of(full_run_inputs(inputs))},
         "warnings": [],
     }
 
@@ -119,11 +121,11 @@ def make_parts(folder: Path, rows: int, of: int) -> list[Path]:
     paths = [f"images/{row // 9999:05}/{row:012}.png" for row in range(rows)]
     made = []
     for number in range(1, of + 1):
-        share = Share(number=number, of=of)
+        share = Partition(number=number, of=of)
         own = share.rows(rows)
         inputs = {"films": len(own), "paths": paths_digest(paths[own.start : own.stop]), "no_paths": False}
         made.append(folder / f"part-{of}-{number}.h5")
-        make_part(made[-1], own, {**inputs, "share": share_inputs(share, paths, MOST)})
+        make_part(made[-1], own, {**inputs, "share": partition_inputs(share, paths, MOST)})
     return made
 
 

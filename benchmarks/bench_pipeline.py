@@ -21,18 +21,18 @@ from pathlib import Path
 import numpy as np
 
 from cxrscore.contract import Floats
-from cxrscore.films import FoundFilms, require_films, stream_films, to_unit
-from cxrscore.progress import silent
-from cxrscore.score import ScoreOptions
-from cxrscore.score.job import Job, load_models, prepare_job
-from cxrscore.score.scorer import Scorer
-from cxrscore.score.shards import compute_shards
-from cxrscore.scores import open_run
+from cxrscore.images import FoundFilms, require_films, stream_films, to_unit
+from cxrscore.progress import no_progress
+from cxrscore.scorefile import open_run
+from cxrscore.scoring import ScoreOptions
+from cxrscore.scoring.inference import Scorer
+from cxrscore.scoring.pipeline import compute_shards
+from cxrscore.scoring.run_context import RunContext, load_models, prepare_run
 
 MAPS = (0, 4, 14)
 
 
-def ready(job: Job) -> list[Floats]:
+def ready(job: RunContext) -> list[Floats]:
     """The films in batches of the run's size, the last one made up by black films."""
     options = job.options
     films = stream_films(options.films, job.paths, job.squares[0], workers=options.workers)
@@ -42,22 +42,22 @@ def ready(job: Job) -> list[Floats]:
     return [np.stack(units[at : at + options.batch_size]) for at in range(0, len(units), options.batch_size)]
 
 
-def bare(job: Job, batches: Sequence[Floats]) -> None:
+def bare(job: RunContext, batches: Sequence[Floats]) -> None:
     for batch in batches:
         job.models[0].predict(batch)
 
 
-def decode(job: Job) -> None:
+def decode(job: RunContext) -> None:
     for _ in stream_films(job.options.films, job.paths, job.squares[0], workers=job.options.workers):
         pass
 
 
-def score(job: Job, maps: int) -> None:
+def score(job: RunContext, maps: int) -> None:
     """From files to written shards, without the merge."""
     with tempfile.TemporaryDirectory() as folder:
         own = replace(job, options=replace(job.options, maps=maps, output=Path(folder) / "out.h5"))
         run = open_run(own.options.output, own.paths, own.findings, own.fingerprint)
-        compute_shards(run, Scorer(own), own, silent)
+        compute_shards(run, Scorer(own), own, no_progress)
 
 
 def timed(task: Callable[[], None]) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def timed(task: Callable[[], None]) -> tuple[float, float]:
     return time.perf_counter() - clock, time.process_time() - cpu
 
 
-def prepared(given: argparse.Namespace) -> Job:
+def prepared(given: argparse.Namespace) -> RunContext:
     options = ScoreOptions(
         films=given.folder,
         output=Path("out.h5"),
@@ -80,7 +80,7 @@ def prepared(given: argparse.Namespace) -> Job:
     )
     found = require_films(given.folder)
     some = FoundFilms(paths=found.paths[: given.films], others=0, unreadable=())
-    return prepare_job(options, load_models(options), some)
+    return prepare_run(options, load_models(options), some)
 
 
 def main() -> None:

@@ -19,11 +19,11 @@ import numpy as np
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.films import Preprocessing, require_films, stream_films, to_unit
+from cxrscore.images import Preprocessing, require_films, stream_films, to_unit
 from cxrscore.metrics import auc_per_finding, macro
-from cxrscore.models.bundle import load_model
 from cxrscore.models.int8 import int8_model
-from cxrscore.models.output import probabilities
+from cxrscore.models.model_file import load_model
+from cxrscore.models.probabilities import probabilities
 
 SHARED = Path(os.environ.get("CXRSCORE_SHARED", Path(__file__).parents[2] / "shared"))
 BATCH = 8
@@ -41,7 +41,7 @@ def main() -> None:
     if file.document.get("quantization"):
         built["int8"] = int8_model(backend, file, "cpu")
     paths = require_films(given.films).paths[: given.count]
-    table, _ = lab.joined_labels(lab.find_labels(given.films), plugins.datasets(), paths)
+    table, _ = lab.read_joined_labels(lab.find_labels(given.films), plugins.datasets(), paths)
     truth = table.labels[:, [table.findings.index(finding) for finding in file.spec.findings]]
     kept, hashes, logits, seconds = scored(file, built, given.films, paths)
     unseen = np.array([file.seen.get(digest[:16]) != "train" for digest in hashes])

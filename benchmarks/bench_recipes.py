@@ -31,8 +31,8 @@ from cxrscore.metrics import auc_per_finding, macro
 from cxrscore.models.architectures import initial_tensors
 from cxrscore.models.imagenet import base_weights
 from cxrscore.recipes import find_recipe, read_recipe
-from cxrscore.train import TrainOptions, train_model
-from cxrscore.train.data import Data, read_data
+from cxrscore.training import TrainOptions, train_model
+from cxrscore.training.data import Data, read_data
 
 HEADER = """| | macro AUC | sd | each seed | less logistic regression (95 % t) | s |
 |---|---|---|---|---|---|

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from cxrscore import plugins, score
+from cxrscore import plugins, scoring
 from cxrscore.contract import CamParts, Floats, ModelSpec
-from cxrscore.films import Film, FoundFilms, PreparedFilm, Status
-from cxrscore.models.bundle import save_model
-from cxrscore.score import ScoreOptions, closing, score_films, shards
-from cxrscore.testing.phantoms import golden_films
+from cxrscore.images import Film, FoundFilms, LoadedFilm, Status
+from cxrscore.models.model_file import save_model
+from cxrscore.scoring import ScoreOptions, finalize, pipeline, score_films
+from cxrscore.synthetic.phantoms import golden_films
 
 FINDINGS = tuple(f"finding {number}" for number in range(14))
 SPEC = ModelSpec(architecture="stub", findings=FINDINGS, size=32)
@@ -58,11 +58,11 @@ class StubBackend:
         return StubModel()
 
 
-def stub_stream(folder: Path, paths: Sequence[str], *given: Any, **options: Any) -> Iterator[PreparedFilm]:
+def stub_stream(folder: Path, paths: Sequence[str], *given: Any, **options: Any) -> Iterator[LoadedFilm]:
     for path in paths:
         number = int(path[-11:-4])
         film = Film(status=Status.OK, sha256=f"{number:064x}", width=1024, height=1024, kind="png")
-        yield PreparedFilm(film=film, pixels=np.full((SPEC.size, SPEC.size), number % 251, np.uint8))
+        yield LoadedFilm(film=film, pixels=np.full((SPEC.size, SPEC.size), number % 251, np.uint8))
 
 
 def peak_mb() -> float:
@@ -73,8 +73,8 @@ def measure(rows: int) -> dict[str, float]:
     """What one run of so many rows takes, in this process."""
     paths = tuple(f"images/{row % 12:03}/{row:08}_{row:07}.png" for row in range(rows))
     found = FoundFilms(paths=tuple(sorted(paths)), others=0, unreadable=())
-    score.require_films = lambda folder: found
-    shards.stream_films = closing.stream_films = stub_stream
+    scoring.require_films = lambda folder: found
+    pipeline.stream_films = finalize.stream_films = stub_stream
     plugins.get_backend = lambda name: StubBackend()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.safetensors"

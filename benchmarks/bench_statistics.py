@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from cxrscore.films import Status
+from cxrscore.images import Status
 from cxrscore.metrics import auc_per_finding, bootstrap_auc, delong
-from cxrscore.report import write_report
-from cxrscore.scores.data import FilmRows, HeatMaps, Scores, Thumbnails
+from cxrscore.reporting import write_report
+from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
 
 FILMS, FINDINGS = 112_120, 14
 PATIENTS = 30_805

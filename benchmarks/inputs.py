@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from cxrscore.contract import Array, Floats, ModelSpec, Tensors
-from cxrscore.films import Preprocessing, preprocess, read_film, to_unit
+from cxrscore.images import Preprocessing, preprocess, read_film, to_unit
 from cxrscore.labels.findings import FINDINGS
 from cxrscore.models.architectures import DENSENET121_BLOCKS, initial_tensors
-from cxrscore.models.bundle import load_model, save_model
 from cxrscore.models.imagenet import read_weights
+from cxrscore.models.model_file import load_model, save_model
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("CXRSCORE_SHARED", ROOT.parent / "shared"))

@@ -24,21 +24,21 @@ from typing import Any
 
 import inputs as given_inputs
 
-from cxrscore.score import ScoreOptions, score_films
-from cxrscore.train import TrainOptions, train_model
+from cxrscore.scoring import ScoreOptions, score_films
+from cxrscore.training import TrainOptions, train_model
 
 ROOMS = (
-    ("cxrscore/films/", "waiting for films (decoding)"),
+    ("cxrscore/images/", "waiting for films (decoding)"),
     ("cxrscore/explainers", "heat maps from activations"),
     ("plugins/cxrscore_", "the network"),
-    ("cxrscore/scores/", "shards packed and written, merge"),
-    ("cxrscore/files/", "files written or hashed"),
+    ("cxrscore/scorefile/", "shards packed and written, merge"),
+    ("cxrscore/io/", "files written or hashed"),
     ("cxrscore/models/", "model files read or written"),
     ("cxrscore/labels/", "labels, splits, leaks"),
     ("cxrscore/metrics/", "metrics"),
     ("cxrscore/plugins", "backends imported and built"),
-    ("cxrscore/train/", "the loop of training"),
-    ("cxrscore/score/", "batches put together"),
+    ("cxrscore/training/", "the loop of training"),
+    ("cxrscore/scoring/", "batches put together"),
 )
 """Part of a file's path, and whose work it is; the first room that a stack meets from its deepest frame outwards."""
 EVERY = 0.01
@@ -64,7 +64,7 @@ def room_of(frame: FrameType | None) -> str:
     while frame is not None:
         path = frame.f_code.co_filename.replace(os.sep, "/")
         importing = importing or "importlib" in path
-        if frame.f_code.co_name == "_land" and "cxrscore/score/" in path:
+        if frame.f_code.co_name == "_land" and "cxrscore/scoring/" in path:
             return "waiting for the network"
         for part, room in ROOMS:
             if part in path:

@@ -21,24 +21,24 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrscore import plugins, train
-from cxrscore.files.cache import cache_folder
-from cxrscore.train import data, document, final, loop, outputs
+from cxrscore import plugins, training
+from cxrscore.io.cache import cache_folder
+from cxrscore.training import data, features, final_evaluation, loop, model_metadata
 
 PARTS = (
-    (train, "base_weights", "ImageNet weights read"),
-    (train, "read_data", "labels, split"),
+    (training, "base_weights", "ImageNet weights read"),
+    (training, "read_data", "labels, split"),
     (data, "_store", "films decoded, resized, stored"),
     (data, "_leaks", "films compared, for leaks"),
-    (train, "first_model", "network built"),
-    (outputs, "kept_outputs", "frozen layers: waiting for films, keeping"),
+    (training, "initial_model", "network built"),
+    (features, "cached_features", "frozen layers: waiting for films, keeping"),
     (loop, "_epoch", "epochs: steps and validation"),
     (loop, "save_checkpoint", "checkpoints"),
-    (train, "final_logits", "final scores"),
-    (final, "_check_whole", "final scores: whole network on a few films"),
-    (document, "golden_record", "golden probe"),
-    (train, "save_model", "model file"),
-    (train, "save_run", "run folder"),
+    (training, "final_logits", "final scores"),
+    (final_evaluation, "_check_against_full_model", "final scores: whole network on a few films"),
+    (model_metadata, "golden_record", "golden probe"),
+    (training, "save_model", "model file"),
+    (training, "save_run", "run folder"),
 )
 """Functions where they are called from, and the part that they are."""
 
@@ -69,14 +69,14 @@ class Clock:
     def install(self) -> None:
         for module, name, part in PARTS:
             setattr(module, name, self.around(getattr(module, name), part))
-        learner_of = outputs.learner_of
+        learner_of = features.split_trainable
 
         def timed_learner_of(*args):
             learner, frozen = learner_of(*args)
             return learner, frozen and self.around(frozen, "frozen layers: the network")
 
-        outputs.learner_of = timed_learner_of
-        outputs.OtherBase.embed = self.around(outputs.OtherBase.embed, "frozen layers: the network")
+        features.split_trainable = timed_learner_of
+        features.ExternalBackbone.embed = self.around(features.ExternalBackbone.embed, "frozen layers: the network")
 
 
 def now() -> np.ndarray:
@@ -115,11 +115,11 @@ def imported(backend: str) -> None:
         importlib.import_module(module)
 
 
-def trained(options: argparse.Namespace, folder: Path) -> train.TrainResult:
+def trained(options: argparse.Namespace, folder: Path) -> training.TrainResult:
     given = {name: getattr(options, name) for name in ("films", "labels", "backend", "size", "views", "epochs")}
     chosen = {**given, "trainable": options.trainable, "patience": options.epochs}
     chosen["frozen_backend"] = options.frozen_backend
-    return train.train_model(train.TrainOptions(**chosen, output=folder / "model.safetensors"))
+    return training.train_model(training.TrainOptions(**chosen, output=folder / "model.safetensors"))
 
 
 def told(clock: Clock, whole: np.ndarray, films: dict[str, int]) -> None:

@@ -20,7 +20,7 @@ from scoring import ours, own_contenders
 
 from cxrscore import open_scores
 from cxrscore.explainers import explain
-from cxrscore.models.bundle import load_model
+from cxrscore.models.model_file import load_model
 from cxrscore.plugins import get_backend, get_explainer
 
 Command = Sequence[str | Path]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrscore.scores.manifest import shard_size
+from cxrscore.scorefile.manifest import shard_size
 
 DOCS = Path(__file__).parents[1] / "docs"
 WORKERS = (1, 4, 16, 64, 256, 1024, 4096)

@@ -54,7 +54,7 @@ def serve(backend: str, model: str, films: int) -> None:
     import dataclasses
     from pathlib import Path
 
-    from cxrscore.models.bundle import load_model
+    from cxrscore.models.model_file import load_model
     from cxrscore.plugins import get_backend
 
     file, built, seen = load_model(Path(model)), {}, set()

@@ -21,22 +21,22 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import pluggy
 
-from cxrscore.batches import Array as Array
-from cxrscore.batches import Batch as Batch
-from cxrscore.batches import BatchNorm as BatchNorm
-from cxrscore.batches import CamParts as CamParts
-from cxrscore.batches import Floats as Floats
-from cxrscore.batches import Loss as Loss
-from cxrscore.batches import LossFunction as LossFunction
-from cxrscore.batches import Optimiser as Optimiser
-from cxrscore.batches import Tensors as Tensors
 from cxrscore.errors import InputError
 from cxrscore.spec import Activation as Activation
 from cxrscore.spec import Head as Head
 from cxrscore.spec import ModelSpec as ModelSpec
 from cxrscore.spec import Normalize as Normalize
 from cxrscore.spec import TrainablePart as TrainablePart
-from cxrscore.work import Work as Work
+from cxrscore.task import TaskBatch as TaskBatch
+from cxrscore.types import Array as Array
+from cxrscore.types import Batch as Batch
+from cxrscore.types import BatchNorm as BatchNorm
+from cxrscore.types import CamParts as CamParts
+from cxrscore.types import Floats as Floats
+from cxrscore.types import Loss as Loss
+from cxrscore.types import LossFunction as LossFunction
+from cxrscore.types import Optimiser as Optimiser
+from cxrscore.types import Tensors as Tensors
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 """Lowest and highest value that is kept apart of what enters a convolution, by the name of its layer."""
@@ -69,7 +69,7 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class Levels(Protocol):
+class AcceptsIntegerImages(Protocol):
     """A model whose predict and cam_parts take films as they are decoded, too: uint8 or uint16 [N,S,S], 0 black to 255
     or 65535 white, which it scales on its own device, so that less is copied there. What they give is, to the bit,
     what they give for the same films divided by 255, or 65535, in float32."""
@@ -100,11 +100,11 @@ class Trainable(Protocol):
 
 @runtime_checkable
 class TrainableModel(Model, Trainable, Protocol):
-    """A model that scores and learns, such as the head of an Embedding model."""
+    """A model that scores and learns, such as the head of a SupportsFeatureTraining model."""
 
 
 @runtime_checkable
-class Embeds(Protocol):
+class FeatureExtractor(Protocol):
     """A model whose base can be run alone; what comes out, the head of the same network in another backend may learn
     from."""
 
@@ -114,7 +114,7 @@ class Embeds(Protocol):
 
 
 @runtime_checkable
-class Embedding(Embeds, Protocol):
+class SupportsFeatureTraining(FeatureExtractor, Protocol):
     """A model whose base can be run once and whose head can be trained on what came out."""
 
     @property
@@ -125,7 +125,7 @@ class Embedding(Embeds, Protocol):
 
 
 @runtime_checkable
-class Divided(Protocol):
+class SplitBackbone(Protocol):
     """A model whose frozen layers can be run once and whose last block, with the head, can be trained on what came
     out. The same whatever ``spec.trainable`` is."""
 
@@ -141,7 +141,7 @@ class Divided(Protocol):
 
 
 @runtime_checkable
-class Explainable(Protocol):
+class SupportsHeatmaps(Protocol):
     """A model that shows what its scores were computed from."""
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
@@ -154,7 +154,7 @@ class Explainable(Protocol):
 
 
 @runtime_checkable
-class Differentiable(Protocol):
+class SupportsAutograd(Protocol):
     """A model that can work out by automatic differentiation what cam_parts may give in closed form."""
 
     def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
@@ -163,7 +163,7 @@ class Differentiable(Protocol):
 
 
 @runtime_checkable
-class Measuring(Protocol):
+class SupportsActivationRanges(Protocol):
     """A model that tells how large what passes through it is."""
 
     def ranges(self, films: Floats) -> dict[str, Floats]:
@@ -207,7 +207,7 @@ class Backend(Protocol):
         ...
 
 
-class Group(Protocol):
+class ProcessGroup(Protocol):
     """The processes that train one model together. OtherProcessError where one of them is gone."""
 
     def gather(self, data: bytes) -> list[bytes]:
@@ -220,10 +220,10 @@ class Group(Protocol):
 
 
 @runtime_checkable
-class Parallel(Protocol):
+class SupportsDistributed(Protocol):
     """A backend whose models several processes can train together, each on its films of every batch."""
 
-    def join(self, *, rank: int, of: int, device: str) -> Group:
+    def join(self, *, rank: int, of: int, device: str) -> ProcessGroup:
         """Waits for the others; the environment says how they find each other: MASTER_ADDR, MASTER_PORT and LOCAL_RANK,
         as torchrun sets them. ``device`` "auto" or "cuda" is then another one for each process of a machine.
 
@@ -235,8 +235,9 @@ class Parallel(Protocol):
 
 
 @runtime_checkable
-class Quantizing(Protocol):
-    """A backend that can also compute in 8-bit integers. The models that it builds in fp32 are Measuring."""
+class SupportsInt8(Protocol):
+    """A backend that can also compute in 8-bit integers. The models that it builds in fp32 are
+    SupportsActivationRanges."""
 
     def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> Model:
         """As build(), but for the convolutions named in ranges: what enters them is rounded to 256 values from the
@@ -301,7 +302,7 @@ class Explainer:
     """A way to draw heat maps, from either of two things. It returns float32 [N,F,h,w], signed and unscaled:
     positive where the film speaks for the finding.
 
-    from_parts    function(parts) of what an Explainable model gives
+    from_parts    function(parts) of what a SupportsHeatmaps model gives
     from_scores   function(predict, films, findings) for any model: predict as Model.predict, films [N,S,S],
                   findings the F chosen ones. It calls predict with as many films as it was given.
     """
@@ -325,7 +326,9 @@ class Executor(Protocol):
     install: str
     """Both as of a Backend."""
 
-    def run(self, work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None = None) -> None:
+    def run(
+        self, work: TaskBatch, done: Callable[[int, str], None], *, processes: int, address: str | None = None
+    ) -> None:
         """Has every item computed, in so many worker processes besides this one, and returns then.
 
         done     called in this thread, for each item once, with its number and the text that compute returned ("" where

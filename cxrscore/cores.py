@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-MOST = 32
+MAX_DEFAULT_WORKERS = 32
 """Decoding processes, each of some 100 MB, that are started without being asked for."""
 
 
@@ -18,4 +18,4 @@ def usable_cores() -> int:
 
 def default_workers() -> int:
     """One a core, up to MOST."""
-    return min(usable_cores(), MOST)
+    return min(usable_cores(), MAX_DEFAULT_WORKERS)

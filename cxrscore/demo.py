@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore import plugins
-from cxrscore.files.outputs import claim_folder
-from cxrscore.progress import Progress, silent
-from cxrscore.report import write_report
-from cxrscore.score import ScoreOptions, score_films
-from cxrscore.scores import open_scores
-from cxrscore.testing.phantoms import make_phantoms
-from cxrscore.train import TrainOptions, train_model
+from cxrscore.io.outputs import mark_folder
+from cxrscore.progress import Progress, no_progress
+from cxrscore.reporting import write_report
+from cxrscore.scorefile import open_scores
+from cxrscore.scoring import ScoreOptions, score_films
+from cxrscore.synthetic.phantoms import make_phantoms
+from cxrscore.training import TrainOptions, train_model
 
 SIZE = 128
 """Side of the films for the network, pixels."""
@@ -26,16 +26,16 @@ def run_demo(
     films: int = 240,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Draws films into ``folder``, trains a small network from scratch on them, scores and reports.
 
     Returns JSON-ready figures. InputError if the folder holds anything but an earlier demo.
     """
-    claim_folder(folder, "demo")
+    mark_folder(folder, "demo")
     say(f"drawing {films} synthetic films in {folder / 'films'}")
     make_phantoms(folder, films=films, patients=None, side=256, seed=seed)
-    name = backend or plugins.first_trainer(architecture="tinycnn")
+    name = backend or plugins.default_training_backend(architecture="tinycnn")
     if backend is None and (note := plugins.default_note(name, "train tinycnn")):
         say(note)
     options = TrainOptions(

@@ -17,7 +17,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class PluginEntryPoint:
     """An entry point of a plugin.
 
     Parameters
@@ -45,7 +45,7 @@ class Found:
         return self.point.dist.version if self.point.dist else ""
 
 
-def installed() -> list[Found]:
+def plugin_entry_points() -> list[PluginEntryPoint]:
     """The entry points of all installed distributions.
 
     importlib.metadata.entry_points() takes the first distribution of each name. Here all that are called cxrscore are
@@ -58,10 +58,10 @@ def installed() -> list[Found]:
             claimants.append(dist)
         else:
             others.setdefault(normalised(dist.name), dist)
-    return [*owned(claimants), *(Found(point=point) for dist in others.values() for point in _points(dist))]
+    return [*owned(claimants), *(PluginEntryPoint(point=point) for dist in others.values() for point in _points(dist))]
 
 
-def owned(claimants: Sequence[metadata.Distribution]) -> Iterator[Found]:
+def owned(claimants: Sequence[metadata.Distribution]) -> Iterator[PluginEntryPoint]:
     """The entry points of distributions that are called cxrscore. One of them is, the one that holds this package;
     what the others repeat of it is left out."""
     ranked = sorted(claimants, key=_evidence, reverse=True)  # stable: among equal ones the first on the path
@@ -70,7 +70,7 @@ def owned(claimants: Sequence[metadata.Distribution]) -> Iterator[Found]:
         for point in _points(dist):
             if (point.name, point.value) not in known:
                 known.add((point.name, point.value))
-                yield Found(point=point, own=place == 0, impostor=place > 0)
+                yield PluginEntryPoint(point=point, own=place == 0, impostor=place > 0)
 
 
 def normalised(name: str) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.batches import finite_rows
-from cxrscore.contract import CamParts, Explainable, Explainer, Floats, Model, Predict
+from cxrscore.contract import CamParts, Explainer, Floats, Model, Predict, SupportsHeatmaps
 from cxrscore.errors import InputError
+from cxrscore.types import finite_rows
 
 CELLS = 10
 """Side of an occlusion map."""
@@ -180,7 +180,7 @@ def explain(
         predict = _Predict(model, finite_rows(logits))
         maps = explainer.from_scores(predict, films, findings)
         return np.where(predict.finite[:, None], logits, np.float32(np.nan)), maps, "input"
-    if not isinstance(model, Explainable) or explainer.from_parts is None:
+    if not isinstance(model, SupportsHeatmaps) or explainer.from_parts is None:
         raise InputError(f"{model.framework} gives no activations, which {explainer.name} needs; use occlusion")
     parts = model.cam_parts(films, findings, tap=tap)
     return parts.logits, explainer.from_parts(_finite_parts(parts)), parts.tap

@@ -24,7 +24,7 @@ def softplus(xp: Any, x: Any) -> Any:
     return 0.5 * (x + xp.abs(x)) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-def _known(xp: Any, labels: Any) -> tuple[Any, Any]:
+def _mask_unknown(xp: Any, labels: Any) -> tuple[Any, Any]:
     """Labels with 0 for NaN, and a mask of ones where they are known."""
     unknown = xp.isnan(labels)
     zeros = xp.zeros_like(labels)
@@ -40,14 +40,14 @@ def weighted_bce(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
 
     Equation 7 of the paper with its second branch corrected to log(1 - P); weights [2,C]: w_p, w_n.
     """
-    y, known = _known(xp, labels)
+    y, known = _mask_unknown(xp, labels)
     terms = weights[0] * y * softplus(xp, -logits) + weights[1] * (1.0 - y) * softplus(xp, logits)
     return _per_film(xp, terms * known)
 
 
 def bce(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     """Plain binary cross-entropy; the weights are not used."""
-    y, known = _known(xp, labels)
+    y, known = _mask_unknown(xp, labels)
     terms = y * softplus(xp, -logits) + (1.0 - y) * softplus(xp, logits)
     return _per_film(xp, terms * known)
 
@@ -58,7 +58,7 @@ def focal(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, equation 5, its alpha being the class weights
     [2,C]. Powers are taken of exp(-softplus), so a saturated logit gives no 0 * infinity.
     """
-    y, known = _known(xp, labels)
+    y, known = _mask_unknown(xp, labels)
     positive = xp.exp(-FOCUS * softplus(xp, logits)) * softplus(xp, -logits)
     negative = xp.exp(-FOCUS * softplus(xp, -logits)) * softplus(xp, logits)
     return _per_film(xp, (weights[0] * y * positive + weights[1] * (1.0 - y) * negative) * known)
@@ -70,7 +70,7 @@ def asymmetric(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     Ridnik et al., Asymmetric Loss for Multi-Label Classification, ICCV 2021, equations 4 to 7. The class weights
     are not used: the asymmetry stands in their place.
     """
-    y, known = _known(xp, labels)
+    y, known = _mask_unknown(xp, labels)
     positive = xp.exp(-FOCUS_POSITIVE * softplus(xp, logits)) * softplus(xp, -logits)
     shifted = xp.exp(-softplus(xp, -logits)) - MARGIN
     q = 0.5 * (shifted + xp.abs(shifted))  # max(., 0), differentiable alike in every framework
@@ -83,7 +83,7 @@ def softmax_cross_entropy(xp: Any, logits: Any, labels: Any, weights: Any) -> An
 
     The categorical loss, which treats findings as if they excluded each other. A film without finding adds nothing.
     """
-    y, known = _known(xp, labels)
+    y, known = _mask_unknown(xp, labels)
     return _per_film(xp, y * known * (_norm(xp, logits, known) - logits))
 
 
@@ -96,7 +96,7 @@ def paper_equation_7(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     negative they push harder: what is right costs more than what is wrong, which case L07 of the kit refuses. It is
     here to reproduce the paper, and for nothing else.
     """
-    y, known = _known(xp, labels)
+    y, known = _mask_unknown(xp, labels)
     literal = weights[1] * y + weights[0] * (1.0 - y)
     return _per_film(xp, literal * known * (_norm(xp, logits, known) - logits))
 

@@ -12,19 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
-from cxrscore.files import locked
-from cxrscore.files.atomic import cannot_write, make_folder, settle
-from cxrscore.files.kinds import is_hdf5
-from cxrscore.files.outputs import OutputKind, check_output
-from cxrscore.files.plain import unicode_text
-from cxrscore.progress import Progress, silent
-from cxrscore.remote import Place, RemotePath, check_writable, download, named, on_disk, remote_exists, upload
-from cxrscore.scores import read_claim
-from cxrscore.scores.joining import check_together, frame_of, joined_blocks, named_same
-from cxrscore.scores.parts import Part, read_part
-from cxrscore.scores.share import share_words
-from cxrscore.scores.virtual import part_files, read_virtual, write_virtual
-from cxrscore.scores.writing import write_scores
+from cxrscore.io import file_lock
+from cxrscore.io.atomic import atomic_replace, cannot_write, make_folder
+from cxrscore.io.file_type import is_hdf5
+from cxrscore.io.outputs import OutputKind, check_output
+from cxrscore.io.strict_json import unicode_text
+from cxrscore.progress import Progress, no_progress
+from cxrscore.remote import (
+    PathOrUrl,
+    RemotePath,
+    as_local_path,
+    check_writable,
+    download,
+    remote_exists,
+    rewrite_path_in_errors,
+    upload,
+)
+from cxrscore.scorefile import read_file_provenance
+from cxrscore.scorefile.merge_parts import check_no_duplicates, check_parts_match, merged_blocks, merged_header
+from cxrscore.scorefile.partial_file import PartialScoresFile, read_part
+from cxrscore.scorefile.partition import describe_partition
+from cxrscore.scorefile.virtual import part_files, read_virtual, write_virtual
+from cxrscore.scorefile.writing import write_scores
 
 SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 
@@ -39,8 +48,8 @@ class MergeOptions:
     overwrite  replace an output of another run; one of the same run is always replaced
     """
 
-    parts: tuple[Place, ...]
-    output: Place
+    parts: tuple[PathOrUrl, ...]
+    output: PathOrUrl
     virtual: bool = False
     overwrite: bool = False
     command: tuple[str, ...] = ()
@@ -51,7 +60,7 @@ class MergeResult:
     """What a merge ended with. ``run`` is the fingerprint of the whole run, ``failed`` how many of its films have no
     scores."""
 
-    output: Place
+    output: PathOrUrl
     parts: int
     films: int
     failed: int
@@ -60,7 +69,7 @@ class MergeResult:
     seconds: float
 
 
-def merge_scores(options: MergeOptions, progress: Progress = silent) -> MergeResult:
+def merge_scores(options: MergeOptions, progress: Progress = no_progress) -> MergeResult:
     """Joins the parts of a run to the scores file that one process would have made, but for its provenance.
 
     InputError where the parts are not those of one run, each once and none missing; FileFormatError where one is
@@ -72,7 +81,7 @@ def merge_scores(options: MergeOptions, progress: Progress = silent) -> MergeRes
             "a virtual file shows parts on the disk where it lies; merge those elsewhere without --virtual"
         )
     with ExitStack() as copies:
-        parts = tuple(copies.enter_context(on_disk(part)) for part in options.parts)
+        parts = tuple(copies.enter_context(as_local_path(part)) for part in options.parts)
         if not isinstance(output, RemotePath):
             return _merged(parts, output, options, progress)
         folder = Path(copies.enter_context(tempfile.TemporaryDirectory(prefix="cxrscore-")))
@@ -84,7 +93,7 @@ def _uploaded(
 ) -> MergeResult:
     """Merges into a copy here, and uploads that. What is there already is looked at as a file on disk would be."""
     check_writable(target)
-    with named(copy, target):
+    with rewrite_path_in_errors(copy, target):
         if remote_exists(target):
             download(target, copy)
         result = _merged(parts, copy, options, progress)
@@ -98,9 +107,9 @@ def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress
     started = time.monotonic()
     check_output(output, SCORES, inputs=paths, overwrite=options.overwrite)
     parts = _read(paths, progress)
-    _check_run(output, parts[0].run, overwrite=options.overwrite)
+    _check_same_run(output, parts[0].run, overwrite=options.overwrite)
     make_folder(output.parent)
-    with locked(output.with_name(f"{output.name}.lock")), _written(output) as place:
+    with file_lock(output.with_name(f"{output.name}.lock")), _replacing(output) as place:
         _write(place, output, options, parts, paths, progress)
     return MergeResult(
         output=output,
@@ -113,18 +122,18 @@ def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress
     )
 
 
-def _read(paths: Sequence[Path], progress: Progress) -> list[Part]:
+def _read(paths: Sequence[Path], progress: Progress) -> list[PartialScoresFile]:
     """The parts, in the order of their films."""
-    named_same(paths)
-    parts: list[Part] = []
+    check_no_duplicates(paths)
+    parts: list[PartialScoresFile] = []
     for done, path in enumerate(paths):
         progress("looking at parts", done, len(paths))
-        parts.append(_sharing(read_part(path), parts[0] if parts else None))
+        parts.append(_with_shared_documents(read_part(path), parts[0] if parts else None))
     progress("looking at parts", len(paths), len(paths))
-    return check_together(parts)
+    return check_parts_match(parts)
 
 
-def _sharing(part: Part, first: Part | None) -> Part:
+def _with_shared_documents(part: PartialScoresFile, first: PartialScoresFile | None) -> PartialScoresFile:
     """The part with the first one's copy of what it says of the models, if that is the same: it is the longest text in
     a part, and there may be thousands of them."""
     if first is None or part.provenance.get("models") != first.provenance.get("models"):
@@ -132,24 +141,24 @@ def _sharing(part: Part, first: Part | None) -> Part:
     return replace(part, provenance={**part.provenance, "models": first.provenance.get("models", [])})
 
 
-def _check_run(output: Path, run: str, *, overwrite: bool) -> None:
+def _check_same_run(output: Path, run: str, *, overwrite: bool) -> None:
     """InputError where the output is of another run and not to be replaced."""
     if overwrite or not output.exists():
         return
-    there = read_virtual(output) or read_claim(output)
+    there = read_virtual(output) or read_file_provenance(output)
     if there.fingerprint != run:
         raise InputError(f"{output} is of another run. Use --overwrite to replace it, or another -o.")
 
 
 @contextmanager
-def _written(output: Path) -> Iterator[Path]:
+def _replacing(output: Path) -> Iterator[Path]:
     """Yields a place beside the output that becomes the output when the block ends well. Whoever holds the lock may
     take the place, so that what a killed merge left there is gone after the next one."""
     place = output.with_name(f".{output.name}.merging")
     try:
         place.unlink(missing_ok=True)  # a link of somebody else's is not followed
         yield place
-        settle(place, output)
+        atomic_replace(place, output)
     except OSError as error:
         raise cannot_write(output, error) from error
     finally:
@@ -160,16 +169,16 @@ def _write(
     place: Path,
     output: Path,
     options: MergeOptions,
-    parts: Sequence[Part],
+    parts: Sequence[PartialScoresFile],
     paths: Sequence[Path],
     progress: Progress,
 ) -> None:
     names = {copy: where.name for copy, where in zip(paths, options.parts, strict=True)}
-    frame = frame_of(parts, joined_provenance(parts, options.command, names))
+    frame = merged_header(parts, merged_provenance(parts, options.command, names))
     total = frame.lengths["film"]
 
     def counted() -> Iterator[Any]:
-        for block in joined_blocks(parts):
+        for block in merged_blocks(parts):
             yield block
             if rows := block.places.get("films/path"):
                 progress("merging", rows.stop, total)
@@ -180,8 +189,8 @@ def _write(
         write_scores(place, frame, counted())
 
 
-def joined_provenance(
-    parts: Sequence[Part], command: Sequence[str], names: Mapping[Path, str] | None = None
+def merged_provenance(
+    parts: Sequence[PartialScoresFile], command: Sequence[str], names: Mapping[Path, str] | None = None
 ) -> dict[str, Any]:
     """Where the numbers come from: what the parts have in common, once; what differs, summed up, and of each part.
 
@@ -205,7 +214,7 @@ def joined_provenance(
         "films": _films(told),
         "labels": _labels(told),
         "share": None,
-        "parts": [_part(part, private, (names or {}).get(part.path, part.path.name)) for part in parts],
+        "parts": [_part_provenance(part, private, (names or {}).get(part.path, part.path.name)) for part in parts],
         "warnings": _warnings(parts),
     }
 
@@ -229,12 +238,12 @@ def _labels(told: Sequence[Any]) -> dict[str, Any] | None:
     return {**labels[0], "matched": sum(one.get("matched", 0) for one in labels)} if labels[0] else None
 
 
-def _part(part: Part, private: bool, name: str) -> dict[str, Any]:
+def _part_provenance(part: PartialScoresFile, private: bool, name: str) -> dict[str, Any]:
     own = part.provenance
     keys = ("created", "seconds", "films_per_second", "machine", "command")
     return {
         "file": "" if private else unicode_text(name),
-        "share": str(part.share),
+        "share": str(part.partition),
         "fingerprint": part.fingerprint,
         "films": len(part.rows),
         "failed": part.failed,
@@ -242,8 +251,8 @@ def _part(part: Part, private: bool, name: str) -> dict[str, Any]:
     }
 
 
-def _warnings(parts: Sequence[Part]) -> list[str]:
+def _warnings(parts: Sequence[PartialScoresFile]) -> list[str]:
     """Of all parts, each once, but for what is true of a part only."""
-    own = {share_words(part.share, part.rows, part.inputs["films"]) for part in parts}
+    own = {describe_partition(part.partition, part.rows, part.inputs["films"]) for part in parts}
     told = dict.fromkeys(text for part in parts for text in part.provenance.get("warnings", ()))
     return [text for text in told if text not in own]

@@ -7,9 +7,9 @@ import functools
 from pathlib import Path
 from typing import Any, cast
 
-from cxrscore.contract import Backend, Dataset, Executor, Explainer, Loss, Metric, Parallel
+from cxrscore.contract import Backend, Dataset, Executor, Explainer, Loss, Metric, SupportsDistributed
 from cxrscore.descriptors import KINDS
-from cxrscore.distributions import installed
+from cxrscore.distributions import plugin_entry_points
 from cxrscore.errors import BackendUnavailableError
 from cxrscore.plugin_values import (
     checked_backend,
@@ -18,15 +18,15 @@ from cxrscore.plugin_values import (
     checked_explainer,
     checked_loss,
 )
-from cxrscore.registry import NEEDY, Plugin, Registry, lacks_modules, listing, missing_modules
+from cxrscore.registry import HOOKS_WITH_REQUIREMENTS, Plugin, Registry, lacks_modules, missing_modules, plugin_table
 
-__all__ = ["Plugin", "Registry", "listing", "missing_modules"]
+__all__ = ["Plugin", "Registry", "missing_modules", "plugin_table"]
 
 
 @functools.cache
 def registry() -> Registry:
     """The plugins of this process; loaded at the first call."""
-    return Registry(installed())
+    return Registry(plugin_entry_points())
 
 
 def descriptor(kind: str, name: str) -> Any:
@@ -47,7 +47,7 @@ def descriptor(kind: str, name: str) -> Any:
         If it is of another kind, and there is none of this name, or two.
     """
     hook = next(hook for hook, word in KINDS.items() if word == kind)
-    if hook not in NEEDY:
+    if hook not in HOOKS_WITH_REQUIREMENTS:
         return registry().get(hook, kind, name)
     found = registry().get(hook, kind, name, BackendUnavailableError)
     if missing_modules(found):
@@ -126,7 +126,7 @@ def default_note(backend: str, what: str) -> str:
     return f"No backend of cxrscore itself can {what}: {origin} was chosen. Name one with --backend to decide yourself."
 
 
-def first_trainer(*, architecture: str | None = None, parallel: bool = False) -> str:
+def default_training_backend(*, architecture: str | None = None, parallel: bool = False) -> str:
     """Name of the first backend that can train the architecture, cxrscore's own before those of others; an available
     one if there is, and, if wanted and there, one with which several processes can. Where none has the architecture,
     the first that can train. BackendUnavailableError if none can."""
@@ -137,7 +137,7 @@ def first_trainer(*, architecture: str | None = None, parallel: bool = False) ->
     if not trainers:
         raise BackendUnavailableError("no installed plugin brings a backend that can train; see `cxrscore plugins`")
     having = [name for name in trainers if architecture in (None, *known[name].architectures)] or trainers
-    able = [name for name in having if parallel and isinstance(known[name], Parallel)]
+    able = [name for name in having if parallel and isinstance(known[name], SupportsDistributed)]
     return (able or having)[0]
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the step, how much of it is done, and how much there is."""
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 """Called with a line that is worth reading at once."""
 
 
-def silent(step: str, done: int, total: int) -> None:
+def no_progress(step: str, done: int, total: int) -> None:
     """Tells nobody."""
 
 
-def unsaid(text: str) -> None:
+def no_log(text: str) -> None:
     """Tells nobody."""

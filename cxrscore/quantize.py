@@ -17,26 +17,26 @@ import numpy as np
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Array, Backend, Floats, Measuring, Model, Quantizing
+from cxrscore.contract import Array, Backend, Floats, Model, SupportsActivationRanges, SupportsInt8
 from cxrscore.cores import default_workers
 from cxrscore.errors import BackendUnavailableError, CheckError, InputError, PluginError
-from cxrscore.files import sha256_bytes
-from cxrscore.files.outputs import check_output
-from cxrscore.films import PreparedFilm, Preprocessing, film_that_is, require_films, stream_films, to_unit
+from cxrscore.images import LoadedFilm, Preprocessing, find_same_file, require_films, stream_films, to_unit
+from cxrscore.io import sha256_bytes
+from cxrscore.io.outputs import check_output
 from cxrscore.metrics import auc_per_finding, macro
-from cxrscore.models.bundle import ModelFile, load_model, model_output, save_model
 from cxrscore.models.int8 import int8_model
-from cxrscore.models.output import probabilities
-from cxrscore.progress import Progress, silent
+from cxrscore.models.model_file import ModelFile, load_model, model_output, save_model
+from cxrscore.models.probabilities import probabilities
+from cxrscore.progress import Progress, no_progress
 
-CALIBRATION = 300
+CALIBRATION_FILMS = 300
 """Films that ranges are measured on."""
-COMPARED = 1000
+COMPARISON_FILMS = 1000
 """Films that are scored both ways; of a larger folder so many are drawn."""
-LARGEST_LOSS = 0.005
+MAX_AUC_LOSS = 0.005
 """Of macro AUC; a model that loses more is not written."""
 _BATCH = 8
-_Batch: TypeAlias = Sequence[tuple[int, PreparedFilm]]
+_Batch: TypeAlias = Sequence[tuple[int, LoadedFilm]]
 """Films with pixels, each with its place in the list."""
 
 
@@ -91,19 +91,19 @@ class _Pass:
     ranges: dict[str, Floats]
 
 
-def quantize_model(options: QuantizeOptions, progress: Progress = silent) -> QuantizeResult:
-    """Measures, compares and writes; CheckError, and no file, where int8 costs more than LARGEST_LOSS of macro AUC on
+def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -> QuantizeResult:
+    """Measures, compares and writes; CheckError, and no file, where int8 costs more than MAX_AUC_LOSS of macro AUC on
     films that the model was not trained on."""
     labels = options.labels or lab.find_labels(options.films)
-    inputs = [options.model, labels, film_that_is(options.output, options.films)]
+    inputs = [options.model, labels, find_same_file(options.output, options.films)]
     check_output(options.output, model_output("quantize"), inputs=inputs, overwrite=options.overwrite)
     file, found = load_model(options.model), require_films(options.films)
     backend = _backend(options, file)
-    order = np.random.default_rng(options.seed).permutation(len(found.paths))[:COMPARED]
+    order = np.random.default_rng(options.seed).permutation(len(found.paths))[:COMPARISON_FILMS]
     paths = [found.paths[row] for row in order]
     truth, other = _truth(options, file, paths)
     exact = _exact(options, file, backend, paths, progress)
-    told = _told(file, backend, exact)
+    told = _quantization_record(file, backend, exact)
     quantized = replace(file, document={**file.document, "quantization": told})
     rough = int8_model(backend, quantized, options.device)
     read = [paths[row] for row in exact.rows]
@@ -124,7 +124,7 @@ def quantize_model(options: QuantizeOptions, progress: Progress = silent) -> Qua
 def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:
     able = [options.backend] if options.backend else plugins.fastest_backends(file.spec.architecture, options.device)
     for backend in map(plugins.get_backend, able):
-        if isinstance(backend, Quantizing):
+        if isinstance(backend, SupportsInt8):
             return backend
     raise BackendUnavailableError(
         f'no backend of {", ".join(able) or "none"} computes in int8; OpenVINO does: pip install "cxrscore[openvino]"'
@@ -136,7 +136,7 @@ def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> t
     path = options.labels or lab.find_labels(options.films)
     if path is None:
         return np.full((len(paths), len(file.spec.findings)), np.nan, np.float32), ""
-    table, told = lab.joined_labels(path, plugins.datasets(), paths)
+    table, told = lab.read_joined_labels(path, plugins.datasets(), paths)
     return table.of(file.spec.findings), lab.other_findings(told["file"], table.findings, file.spec.findings)
 
 
@@ -149,8 +149,8 @@ def _exact(
     hashes: list[str] = []
     logits, ranges = [], []
     for batch in _batches(options, file, paths, "measuring", progress):
-        if len(rows) < CALIBRATION:
-            ranges.append(_ranges(model, batch[: CALIBRATION - len(rows)], paths))
+        if len(rows) < CALIBRATION_FILMS:
+            ranges.append(_ranges(model, batch[: CALIBRATION_FILMS - len(rows)], paths))
         logits.append(_logits(model, batch, paths))
         rows += [row for row, _ in batch]
         hashes += [prepared.film.sha256 for _, prepared in batch]
@@ -165,7 +165,7 @@ def _exact(
 
 
 def _ranges(model: Model, batch: _Batch, paths: Sequence[str]) -> Mapping[str, Floats]:
-    if not isinstance(model, Measuring):
+    if not isinstance(model, SupportsActivationRanges):
         raise BackendUnavailableError(f"{model.framework} computes in int8, but measures no ranges to do so by")
     with _naming(batch, paths):
         found = model.ranges(_squares(batch))
@@ -190,7 +190,7 @@ def _naming(batch: _Batch, paths: Sequence[str]) -> Iterator[None]:
 
 def _batches(
     options: QuantizeOptions, file: ModelFile, paths: Sequence[str], step: str, progress: Progress
-) -> Iterator[list[tuple[int, PreparedFilm]]]:
+) -> Iterator[list[tuple[int, LoadedFilm]]]:
     """The films that have pixels, some at a time, each with its place in the list."""
     preprocessing = Preprocessing.from_dict(file.document["preprocessing"])
     stream = enumerate(stream_films(options.films, paths, preprocessing, workers=options.workers))
@@ -204,7 +204,7 @@ def _squares(batch: _Batch) -> Floats:
     return np.stack([to_unit(film.pixels) for _, film in batch if film.pixels is not None])
 
 
-def _told(file: ModelFile, backend: Backend, exact: _Pass) -> dict[str, Any]:
+def _quantization_record(file: ModelFile, backend: Backend, exact: _Pass) -> dict[str, Any]:
     """The document's ``quantization``, as yet without what it costs.
 
     A range goes from the mean of the films' lowest values to that of their highest: what few films reach is cut off,
@@ -249,9 +249,9 @@ def _macro_auc(truth: Array, logits: Floats) -> float | None:
 
 def _check_loss(compared: Mapping[str, Any]) -> None:
     before, after = compared["macro_auc"], compared["macro_auc_int8"]
-    if before is not None and before - after > LARGEST_LOSS:
+    if before is not None and before - after > MAX_AUC_LOSS:
         raise CheckError(
             f"in int8 the macro AUC of {compared['labelled']} films is {after:.4f} instead of {before:.4f}: more than "
-            f"{LARGEST_LOSS} is lost, and no model was written. Use --precision bf16 or fp32, or measure ranges on "
+            f"{MAX_AUC_LOSS} is lost, and no model was written. Use --precision bf16 or fp32, or measure ranges on "
             "films more like those to be scored."
         )

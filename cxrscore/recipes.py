@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cxrscore.errors import InputError
-from cxrscore.files.regular import read_regular
+from cxrscore.io.regular import read_regular
 
 Value = str | int | float | bool
 _NUMBER = (int, float)
@@ -103,16 +103,16 @@ def read_recipe(path: Path) -> dict[str, Value]:
 def _checked(path: Path, name: str, value: Any) -> Value:
     if name not in OPTIONS:
         raise InputError(
-            f"{path} has the option {_shown(name)}, which recipes do not have; they have: {', '.join(OPTIONS)}"
+            f"{path} has the option {_shortened(name)}, which recipes do not have; they have: {', '.join(OPTIONS)}"
         )
     kinds = OPTIONS[name]
     if not isinstance(value, kinds) or isinstance(value, bool) != (kinds is bool):
         wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        raise InputError(f"{path}: {name} is {_shown(value)}, wanted {wanted}")
+        raise InputError(f"{path}: {name} is {_shortened(value)}, wanted {wanted}")
     return cast(Value, value)
 
 
-def _shown(value: Any) -> str:
+def _shortened(value: Any) -> str:
     """A value as an error quotes it: one of others in words only, as it may be nested deeper than repr can follow."""
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"

@@ -23,13 +23,13 @@ import pluggy
 
 from cxrscore.contract import GROUP, Backend, Executor, Hooks
 from cxrscore.descriptors import HOOKS, KINDS, check_descriptors
-from cxrscore.distributions import Found
+from cxrscore.distributions import PluginEntryPoint
 from cxrscore.errors import CxrscoreError, InputError
+from cxrscore.escape_control_chars import error_message, error_words
 from cxrscore.interrupts import is_interrupt
 from cxrscore.plugin_values import Origin
-from cxrscore.visible import error_message, error_words
 
-NEEDY = ("cxrscore_backends", "cxrscore_executors")
+HOOKS_WITH_REQUIREMENTS = ("cxrscore_backends", "cxrscore_executors")
 """Hooks whose descriptors name modules that they require."""
 
 State = Literal["ok", "broken", "left out", "name taken", "unavailable"]
@@ -74,19 +74,19 @@ class Plugin:
 class Registry:
     """All plugins of this process, loaded once."""
 
-    def __init__(self, found: Iterable[Found]) -> None:
+    def __init__(self, found: Iterable[PluginEntryPoint]) -> None:
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(Hooks)
         self.plugins: list[Plugin] = []
         for one in sorted(found, key=_own_first):
             self._load(one)
 
-    def _load(self, found: Found) -> None:
+    def _load(self, found: PluginEntryPoint) -> None:
         plugin = Plugin(name=found.point.name, distribution=found.distribution, version=found.version, own=found.own)
         self.plugins.append(plugin)
         if found.impostor:
             plugin.fail(_IMPOSTOR, "name taken")
-        elif not _wanted(found):
+        elif not _is_wanted(found):
             plugin.fail("CXRSCORE_PLUGINS does not name it", "left out")
         elif rival := self._rival(plugin):
             plugin.fail(_taken_by(rival, "plugin", plugin.name, plugin), "name taken")
@@ -143,14 +143,14 @@ class Registry:
         """Notes what of a loaded plugin cannot be used: names that others have, what lacks a module it requires. What
         has a name of cxrscore's own is dropped, so that all else is as without it."""
         notes: list[tuple[State, str]] = []
-        brought = list(_each(plugin))
+        brought = list(_provided_names(plugin))
         for hook, descriptor in brought:
             kind = KINDS[hook]
             if other := self._holder(hook, descriptor.name, plugin):
                 notes.append(("name taken", _taken_by(other, kind, descriptor.name, plugin)))
                 if other.own:
                     plugin.provides[hook] = [one for one in plugin.provides[hook] if one is not descriptor]
-            elif hook in NEEDY and missing_modules(descriptor):
+            elif hook in HOOKS_WITH_REQUIREMENTS and missing_modules(descriptor):
                 notes.append(("unavailable", lacks_modules(kind, descriptor)))
         plugin.reason = " ".join(reason for _, reason in notes)
         if notes and len(notes) == len(brought):
@@ -160,7 +160,7 @@ class Registry:
         """Another plugin that has this name: one that brings it, or one of cxrscore's own that is called so, as its
         backends and executors are, and that may be broken."""
         others = [p for p in self._owners(hook, name) if p is not plugin]
-        if hook in NEEDY and not plugin.own:
+        if hook in HOOKS_WITH_REQUIREMENTS and not plugin.own:
             others += [p for p in self.plugins if p.own and p.name == name and p.state != "left out"]
         return next(iter(others), None)
 
@@ -220,11 +220,11 @@ _IMPOSTOR = (
 )
 
 
-def _own_first(found: Found) -> tuple[bool, str, str]:
+def _own_first(found: PluginEntryPoint) -> tuple[bool, str, str]:
     return not found.own, found.distribution, found.point.name
 
 
-def _wanted(found: Found) -> bool:
+def _is_wanted(found: PluginEntryPoint) -> bool:
     chosen = os.environ.get("CXRSCORE_PLUGINS")
     if chosen is None or (found.own and found.point.name == "builtin"):
         return True
@@ -271,13 +271,13 @@ def _short(filename: str) -> str:
     return "/".join(Path(filename).parts[-2:])
 
 
-def _each(plugin: Plugin) -> Iterator[tuple[str, Any]]:
+def _provided_names(plugin: Plugin) -> Iterator[tuple[str, Any]]:
     for hook, found in plugin.provides.items():
         for descriptor in found:
             yield hook, descriptor
 
 
-def listing(plugins: Sequence[Plugin]) -> str:
+def plugin_table(plugins: Sequence[Plugin]) -> str:
     """Plugins as a table: name, distribution, version, state; then what each brings by hook, and why it is not ok."""
     rows: list[tuple[str, ...]] = [("name", "distribution", "version", "state", "brings")]
     for plugin in plugins:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from cxrscore.visible import error_message
+from cxrscore.escape_control_chars import error_message
 
 _WORDS = ("out of memory", "can't allocate memory", "insufficient memory", "failed to map segment")
 """Part of the messages by which frameworks, OpenCV and the loader of libraries say that memory is short."""

@@ -12,22 +12,22 @@ import numpy as np
 
 from cxrscore.contract import Activation
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files import sha256_bytes, sha256_of
-from cxrscore.files.kinds import is_hdf5
-from cxrscore.files.schemas import check_document
-from cxrscore.files.told import models, told
-from cxrscore.films import Status, film_digest, find_films
+from cxrscore.images import Status, film_digest, find_films
+from cxrscore.io import sha256_bytes, sha256_file
+from cxrscore.io.file_type import is_hdf5
+from cxrscore.io.json_access import get_nested, provenance_models
+from cxrscore.io.schemas import check_document
 from cxrscore.models.architectures import ARCHITECTURES, check_tensors
-from cxrscore.models.bundle import ModelFile, load_model
-from cxrscore.models.output import probabilities
-from cxrscore.remote import Place, on_disk, place
-from cxrscore.scores import Scores, open_scores, read_claim
-from cxrscore.scores.joining import check_together
-from cxrscore.scores.manifest import canonical, paths_digest
-from cxrscore.scores.parts import read_part
-from cxrscore.scores.virtual import Virtual, fault_of, read_virtual
-from cxrscore.testing.phantoms import golden_films
-from cxrscore.testing.reference import logits as exact_logits
+from cxrscore.models.model_file import ModelFile, load_model
+from cxrscore.models.numpy_reference import logits as exact_logits
+from cxrscore.models.probabilities import probabilities
+from cxrscore.remote import PathOrUrl, as_local_path, parse_location
+from cxrscore.scorefile import Scores, open_scores, read_file_provenance
+from cxrscore.scorefile.manifest import canonical_json, paths_digest
+from cxrscore.scorefile.merge_parts import check_parts_match
+from cxrscore.scorefile.partial_file import read_part
+from cxrscore.scorefile.virtual import VirtualFile, find_mismatch, read_virtual
+from cxrscore.synthetic.phantoms import golden_films
 
 _GOLDEN_ERROR = 1e-6
 """Of a float64 logit worked out elsewhere, in units of the largest."""
@@ -37,11 +37,11 @@ _LARGEST = float(np.finfo(np.float32).max)
 """Of a calibration's numbers: a logit, float32, times such a one is finite in float64."""
 
 
-_FROZEN, _OTHER = "as it was frozen", "not the one that was frozen"
+_UNCHANGED, _OTHER = "as it was frozen", "not the one that was frozen"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class CheckResult:
     """One claim, and whether it holds. ``ok`` is None where it could not be looked at."""
 
     claim: str
@@ -50,8 +50,8 @@ class Verdict:
 
 
 def verify_file(
-    path: str | Place, *, films: str | Place | None = None, model: Path | Sequence[Path] | None = None
-) -> list[Verdict]:
+    path: str | PathOrUrl, *, films: str | PathOrUrl | None = None, model: Path | Sequence[Path] | None = None
+) -> list[CheckResult]:
     """Looks at all that a scores file or a model file claims.
 
     films  the folder that was scored: every film's bytes are hashed again
@@ -61,28 +61,28 @@ def verify_file(
     verdict, not an error.
     """
     models = (model,) if isinstance(model, Path) else tuple(model or ())
-    folder = None if films is None else place(films)
-    with on_disk(path) as file:
+    folder = None if films is None else parse_location(films)
+    with as_local_path(path) as file:
         is_scores = is_hdf5(file)
         try:
             if is_scores and (virtual := read_virtual(file)):
                 return list(_of_virtual(file, virtual))
             return list(_of_scores(file, folder, models) if is_scores else _of_model(file))
         except FileFormatError as error:
-            return [Verdict(claim="format, schema and checksums", ok=False, found=str(error))]
+            return [CheckResult(claim="format, schema and checksums", ok=False, found=str(error))]
 
 
-def as_dicts(verdicts: list[Verdict]) -> list[dict[str, Any]]:
+def as_dicts(verdicts: list[CheckResult]) -> list[dict[str, Any]]:
     """JSON-ready, as ``cxrscore verify --json`` prints it."""
     return [asdict(verdict) for verdict in verdicts]
 
 
-def _of_scores(path: Path, films: Place | None, models: Sequence[Path]) -> Iterator[Verdict]:
-    scores, claim = open_scores(path), read_claim(path)
+def _of_scores(path: Path, films: PathOrUrl | None, models: Sequence[Path]) -> Iterator[CheckResult]:
+    scores, claim = open_scores(path), read_file_provenance(path)
     held = f"{len(scores.films.path)} films, {len(scores.findings)} findings"
-    yield Verdict(claim="format, schema and checksums", ok=True, found=held)
-    digest = sha256_bytes(canonical(claim.inputs).encode())
-    yield Verdict(claim="fingerprint", ok=digest == claim.fingerprint, found=f"of its inputs: {digest[:16]}")
+    yield CheckResult(claim="format, schema and checksums", ok=True, found=held)
+    digest = sha256_bytes(canonical_json(claim.inputs).encode())
+    yield CheckResult(claim="fingerprint", ok=digest == claim.fingerprint, found=f"of its inputs: {digest[:16]}")
     private = claim.inputs.get("no_paths") is True
     yield _finding_list(scores, claim.inputs)
     yield _film_list(scores, claim.inputs, private)
@@ -97,72 +97,74 @@ def _of_scores(path: Path, films: Place | None, models: Sequence[Path]) -> Itera
         yield _bytes(scores, films, private, part="share" in claim.inputs)
 
 
-def _of_virtual(path: Path, virtual: Virtual) -> Iterator[Verdict]:
+def _of_virtual(path: Path, virtual: VirtualFile) -> Iterator[CheckResult]:
     """Whether the parts are those that it was made of. What they say of themselves is for a look at each."""
-    yield Verdict(
+    yield CheckResult(
         claim="format", ok=True, found=f"a virtual file of {len(virtual.parts)} parts, without rows of its own"
     )
-    digest = sha256_bytes(canonical(virtual.inputs).encode())
-    yield Verdict(claim="fingerprint", ok=digest == virtual.fingerprint, found=f"of its inputs: {digest[:16]}")
-    faults = [fault for part in virtual.parts if (fault := fault_of(path, part))]
+    digest = sha256_bytes(canonical_json(virtual.inputs).encode())
+    yield CheckResult(claim="fingerprint", ok=digest == virtual.fingerprint, found=f"of its inputs: {digest[:16]}")
+    faults = [fault for part in virtual.parts if (fault := find_mismatch(path, part))]
     found = "; ".join(faults) or "all are there, with the bytes that they had when they were merged"
-    yield Verdict(claim="files of the parts", ok=not faults, found=found)
+    yield CheckResult(claim="files of the parts", ok=not faults, found=found)
     if faults:
         yield _unseen("run of the parts", "not all of them are as they were")
         return
     try:
-        run = check_together([read_part(path.parent / part.file) for part in virtual.parts])[0].run
+        run = check_parts_match([read_part(path.parent / part.file) for part in virtual.parts])[0].run
     except InputError as error:
-        yield Verdict(claim="run of the parts", ok=False, found=str(error))
+        yield CheckResult(claim="run of the parts", ok=False, found=str(error))
         return
     told = "they are all shares of this run" if run == virtual.fingerprint else "they are of another run"
-    yield Verdict(claim="run of the parts", ok=run == virtual.fingerprint, found=told)
+    yield CheckResult(claim="run of the parts", ok=run == virtual.fingerprint, found=told)
 
 
-def _unseen(claim: str, why: str) -> Verdict:
-    return Verdict(claim=claim, ok=None, found=f"not looked at: {why}")
+def _unseen(claim: str, why: str) -> CheckResult:
+    return CheckResult(claim=claim, ok=None, found=f"not looked at: {why}")
 
 
-def _finding_list(scores: Scores, inputs: Mapping[str, Any]) -> Verdict:
+def _finding_list(scores: Scores, inputs: Mapping[str, Any]) -> CheckResult:
     ok = list(scores.findings) == inputs.get("findings")
-    return Verdict(claim="list of findings", ok=ok, found=_FROZEN if ok else _OTHER)
+    return CheckResult(claim="list of findings", ok=ok, found=_UNCHANGED if ok else _OTHER)
 
 
-def _film_list(scores: Scores, inputs: Mapping[str, Any], private: bool) -> Verdict:
+def _film_list(scores: Scores, inputs: Mapping[str, Any], private: bool) -> CheckResult:
     """The number of films, and their paths where the file has them."""
     paths = scores.films.path
     if len(paths) != inputs.get("films"):
-        return Verdict(claim="list of films", ok=False, found=f"{_OTHER}, which had {inputs.get('films')!s:.40} films")
+        return CheckResult(
+            claim="list of films", ok=False, found=f"{_OTHER}, which had {inputs.get('films')!s:.40} films"
+        )
     if private:
         return _unseen("list of films", "the file holds no paths; there are as many as there were")
     ok = paths_digest(paths) == inputs.get("paths") and list(paths) == sorted(set(paths))
-    return Verdict(claim="list of films", ok=ok, found=_FROZEN if ok else _OTHER)
+    return CheckResult(claim="list of films", ok=ok, found=_UNCHANGED if ok else _OTHER)
 
 
-def _complete(scores: Scores) -> Verdict:
+def _complete(scores: Scores) -> CheckResult:
     missing = int((scores.films.status == Status.NOT_WRITTEN).sum())
-    return Verdict(claim="every film has a row", ok=not missing, found=f"{missing} rows were never written")
+    return CheckResult(claim="every film has a row", ok=not missing, found=f"{missing} rows were never written")
 
 
-def _provenance(scores: Scores) -> Verdict:
+def _provenance(scores: Scores) -> CheckResult:
     """Whether the provenance is as its schema says, and whether logits can become probabilities as it says."""
     try:
         check_document(scores.provenance, "scores", "provenance", "attributes", "provenance")
-        for one in models(scores.provenance):
+        for one in provenance_models(scores.provenance):
             _check_link(one, len(scores.findings))
     except FileFormatError as error:
-        return Verdict(claim="provenance", ok=False, found=str(error))
-    return Verdict(claim="provenance", ok=True, found="as its schema says")
+        return CheckResult(claim="provenance", ok=False, found=str(error))
+    return CheckResult(claim="provenance", ok=True, found="as its schema says")
 
 
 def _check_link(model: Any, findings: int) -> None:
     """FileFormatError unless the activation is a known one, and the calibration, if there is one, a line a finding."""
-    activation = told(model, "document", "spec", "activation")
+    activation = get_nested(model, "document", "spec", "activation")
     if activation not in (None, *get_args(Activation)):
         raise FileFormatError(
             f"provenance: activation is {activation!r:.100}, wanted {' or '.join(get_args(Activation))}"
         )
-    calibration = told(model, "document", "calibration")
+    calibration = get_nested(model, "document", "calibration")
     check_document(calibration, "model", "provenance: calibration", "calibration")
     for name in ("slope", "intercept") if calibration else ():
         line = calibration[name]
@@ -172,34 +174,36 @@ def _check_link(model: Any, findings: int) -> None:
             )
 
 
-def _numbers(scores: Scores) -> Verdict:
+def _numbers(scores: Scores) -> CheckResult:
     """Scored films have finite logits and the probabilities that follow from them; the others have neither."""
     scored = scores.films.status == Status.OK
     logits, probs = scores.logit[scored], scores.prob[scored]
     if not np.isnan(scores.logit[~scored]).all() or not np.isnan(scores.prob[~scored]).all():
-        return Verdict(claim="scores", ok=False, found="a film that was not scored has a score")
+        return CheckResult(claim="scores", ok=False, found="a film that was not scored has a score")
     if not np.isfinite(logits).all():
-        return Verdict(claim="scores", ok=False, found="a film that was scored lacks a logit")
+        return CheckResult(claim="scores", ok=False, found="a film that was scored lacks a logit")
     activation, calibration = _link(scores.provenance)
     difference = float(np.abs(probs - probabilities(logits, activation, calibration)).max(initial=0.0))
     found = f"probabilities within {difference:.1g} of what follows from their logits"
-    return Verdict(claim="scores", ok=difference <= _ROUNDING, found=found)
+    return CheckResult(claim="scores", ok=difference <= _ROUNDING, found=found)
 
 
 def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
     """Activation and calibration that lead from logits to probabilities. The logits of means are those of the means."""
-    used = models(provenance)
+    used = provenance_models(provenance)
     if len(used) != 1 or provenance.get("views"):
         return "sigmoid", None
-    return told(used[0], "document", "spec", "activation") or "sigmoid", told(used[0], "document", "calibration")
+    return get_nested(used[0], "document", "spec", "activation") or "sigmoid", get_nested(
+        used[0], "document", "calibration"
+    )
 
 
-def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path]) -> Verdict:
+def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path]) -> CheckResult:
     """Whether the models named, in any order, are those of the file, all of them and no other."""
     claimed = inputs.get("models")
-    own = [told(one, "sha256") for one in models(scores.provenance)]
+    own = [get_nested(one, "sha256") for one in provenance_models(scores.provenance)]
     if not claimed or claimed != own or not all(isinstance(digest, str) for digest in own):
-        return Verdict(claim="model", ok=False, found="its inputs and its provenance name different models")
+        return CheckResult(claim="model", ok=False, found="its inputs and its provenance name different models")
     if not named:
         return _unseen(
             "model", "name it with --model" if len(claimed) == 1 else f"name all {len(claimed)} with --model"
@@ -210,17 +214,17 @@ def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path])
     faults = [f"{path} (SHA-256 {digests[path][:16]}) is not among those that scored" for path in foreign]
     faults += [f"the one of SHA-256 {digest} is not among those named" for digest in missing]
     found = "; ".join(faults) or f"SHA-256 {', '.join(digest[:16] for digest in digests.values())}"
-    return Verdict(claim="model", ok=not faults, found=found)
+    return CheckResult(claim="model", ok=not faults, found=found)
 
 
 def _model_digest(path: Path) -> str:
     try:
-        return sha256_of(path)
+        return sha256_file(path)
     except OSError as error:
         raise InputError(f"cannot read the model {path}: {error.strerror}. Name the models that scored.") from error
 
 
-def _bytes(scores: Scores, folder: Place, private: bool, part: bool) -> Verdict:
+def _bytes(scores: Scores, folder: PathOrUrl, private: bool, part: bool) -> CheckResult:
     """Whether the folder's films are those of the file, or among them are those of a part of a run. One of which there
     is no digest is not compared."""
     there = {path: film_digest(folder / path) for path in find_films(folder).paths}
@@ -234,7 +238,7 @@ def _bytes(scores: Scores, folder: Place, private: bool, part: bool) -> Verdict:
     if ok and left < len(own):
         parts.append(f"{len(own) - left} as they were scored")
     parts += [f"{left} not compared: their bytes could not be read when they were to be scored"] * bool(left)
-    return Verdict(claim="bytes of the films", ok=None if ok and left == len(own) else ok, found="; ".join(parts))
+    return CheckResult(claim="bytes of the films", ok=None if ok and left == len(own) else ok, found="; ".join(parts))
 
 
 def _by_name(own: Mapping[str, str], there: Mapping[str, str]) -> dict[str, list[str]]:
@@ -260,9 +264,9 @@ def _without_names(own: Sequence[str], there: Mapping[str, str]) -> dict[str, li
     return {"are gone": sorted(missing.elements()), "were not scored": surplus}
 
 
-def _of_model(path: Path) -> Iterator[Verdict]:
+def _of_model(path: Path) -> Iterator[CheckResult]:
     model = load_model(path)
-    yield Verdict(
+    yield CheckResult(
         claim="format, schema and checksum", ok=True, found=f"{model.spec.architecture}, SHA-256 {model.sha256[:16]}"
     )
     if model.spec.architecture not in ARCHITECTURES:
@@ -271,19 +275,19 @@ def _of_model(path: Path) -> Iterator[Verdict]:
     try:
         check_tensors(model.spec, model.tensors)
     except InputError as error:
-        yield Verdict(claim="tensors", ok=False, found=str(error))
+        yield CheckResult(claim="tensors", ok=False, found=str(error))
         return
-    yield Verdict(claim="tensors", ok=True, found=f"{len(model.tensors)}, all finite")
+    yield CheckResult(claim="tensors", ok=True, found=f"{len(model.tensors)}, all finite")
     yield _golden(model)
 
 
-def _golden(model: ModelFile) -> Verdict:
+def _golden(model: ModelFile) -> CheckResult:
     """The logits of the synthetic films, worked out once more in float64."""
     record = model.document["golden"]
     kept = np.array(record["logits"], np.float64)
     exact = exact_logits(model.spec, model.tensors, golden_films(model.spec.size, len(kept)))
     difference = float(np.abs(exact - kept).max()) if kept.shape == exact.shape else np.inf
     bound = _GOLDEN_ERROR * max(1.0, float(np.abs(exact).max()))
-    return Verdict(
+    return CheckResult(
         claim="logits of the synthetic films", ok=difference <= bound, found=f"largest difference {difference:.2g}"
     )

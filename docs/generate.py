@@ -65,11 +65,19 @@ FAULT = (
 )
 
 CONTRACT = {
-    "What a hook returns": ("Backend", "Quantizing", "Dataset", "Loss", "Metric", "Explainer", "Executor"),
-    "What a backend builds": ("Model", "Trainable", "TrainableModel", "Embeds", "Embedding", "Levels", "Divided"),
-    "What its models may tell": ("Explainable", "Differentiable", "Measuring"),
-    "Several processes": ("Parallel", "Group"),
-    "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable", "Work"),
+    "What a hook returns": ("Backend", "SupportsInt8", "Dataset", "Loss", "Metric", "Explainer", "Executor"),
+    "What a backend builds": (
+        "Model",
+        "Trainable",
+        "TrainableModel",
+        "FeatureExtractor",
+        "SupportsFeatureTraining",
+        "AcceptsIntegerImages",
+        "SplitBackbone",
+    ),
+    "What its models may tell": ("SupportsHeatmaps", "SupportsAutograd", "SupportsActivationRanges"),
+    "Several processes": ("SupportsDistributed", "ProcessGroup"),
+    "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable", "TaskBatch"),
 }
 """The public classes of contract.py, in the order in which an author meets them."""
 

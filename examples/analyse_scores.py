@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 
 from cxrscore import open_scores
 from cxrscore.export import ExportOptions, export_scores
-from cxrscore.films import Status
+from cxrscore.images import Status
 from cxrscore.metrics import auc, macro
-from cxrscore.report import figures
-from cxrscore.report.heatmaps import panels
-from cxrscore.report.provenance import models, training
-from cxrscore.report.summary import summarise
+from cxrscore.reporting import figures
+from cxrscore.reporting.heatmaps import heatmap_panels
+from cxrscore.reporting.provenance import provenance_models, read_training
+from cxrscore.reporting.summary import summarise
 
 FOLDER = Path(os.environ.get("CXRSCORE_EXAMPLE", "demo"))
 OUTPUT = FOLDER / "analysis"
@@ -111,13 +111,13 @@ Shown(grid, "roc.png")
 Shown(figures.distribution_grid(data), "distributions.png")
 
 # %%
-Shown(figures.loss_grid(training(models(scores.provenance)[0])), "loss.png")
+Shown(figures.loss_grid(read_training(provenance_models(scores.provenance)[0])), "loss.png")
 
 # %% [markdown]
 # A film and what the model looked at, for the findings that it holds most probable.
 
 # %%
-Shown(figures.panel_figure(panels(scores)[0]), "heat-map.png")
+Shown(figures.panel_figure(heatmap_panels(scores)[0]), "heat-map.png")
 
 # %% [markdown]
 # ## The worst errors

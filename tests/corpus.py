@@ -17,8 +17,8 @@ from corpus_dicom import dicom_cases
 from corpus_jpeg import jpeg_cases
 from corpus_png import png_cases
 
-from cxrscore.films import Status
-from cxrscore.films.film import MAX_BYTES
+from cxrscore.images import Status
+from cxrscore.images.film import MAX_BYTES
 
 PAGE = Path(__file__).parents[1] / "docs" / "statuses.md"
 

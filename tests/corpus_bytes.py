@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cxrscore.testing.phantoms import phantom
+from cxrscore.synthetic.phantoms import phantom
 
 SIDE = 96
 _PNG = b"\x89PNG\r\n\x1a\n"

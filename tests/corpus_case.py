@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cxrscore.films import Status
+from cxrscore.images import Status
 
 UNDECODED = "damaged: it cannot be decoded"
 

@@ -24,7 +24,7 @@ from corpus_bytes import (
 )
 from corpus_case import UNDECODED, Case, damaged, fine, refused, unseen
 
-from cxrscore.films import Status
+from cxrscore.images import Status
 
 COMPRESSED = (
     ("rle", RUN_LENGTH, "run-length coded"),

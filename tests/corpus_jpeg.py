@@ -10,7 +10,7 @@ from corpus_bytes import SIDE, archive, chest, exif, jpeg, png, with_frame_marke
 from corpus_case import Case, damaged, fine, refused, unseen
 from PIL import Image
 
-from cxrscore.films import Status
+from cxrscore.images import Status
 
 CUT = "JPEG is cut short: its end marker is missing"
 

@@ -8,7 +8,7 @@ import numpy as np
 from corpus_bytes import SIDE, chest, chunk, png, png_head, png_of_zeros
 from corpus_case import Case, damaged, fine, refused
 
-from cxrscore.films import Status
+from cxrscore.images import Status
 
 CUT = "PNG is cut short: its end chunk is missing"
 

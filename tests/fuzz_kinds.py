@@ -39,12 +39,12 @@ from made_run import GIVEN, made_file
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
-from cxrscore.films import Film, Status, decode_film, find_films, read_film
+from cxrscore.images import Film, Status, decode_film, find_films, read_film
 from cxrscore.models.architectures import check_tensors, initial_tensors
-from cxrscore.models.bundle import CHECKSUM, KEY, checksum, load_model, model_bytes
 from cxrscore.models.keras_h5 import read_keras_h5
-from cxrscore.scores import open_scores, read_claim
-from cxrscore.scores.manifest import read_head
+from cxrscore.models.model_file import CHECKSUM, KEY, checksum, load_model, model_bytes
+from cxrscore.scorefile import open_scores, read_file_provenance
+from cxrscore.scorefile.manifest import read_head
 
 _NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _TALL = 40
@@ -253,7 +253,7 @@ class Scores(Kind):
         (folder / "x.h5").write_bytes(data)
         try:
             scores = open_scores(folder / "x.h5")
-            read_claim(folder / "x.h5")
+            read_file_provenance(folder / "x.h5")
         except InputError as error:
             return _refused(folder / "x.h5", error)
         assert scores.logit.shape == (len(scores.films.path), len(scores.findings))

@@ -22,7 +22,7 @@ from pathlib import Path
 from made_run import FINDINGS, GIVEN, contents, made_file, made_run, made_shard, merge
 
 from cxrscore.errors import CxrscoreError
-from cxrscore.scores import Manifest, Run
+from cxrscore.scorefile import Manifest, Run
 
 FILMS = 330
 MANIFEST = Manifest(
@@ -125,7 +125,7 @@ def run_chain(folder: Path, wanted: object, rng: random.Random, toll: Toll) -> N
 def _lost(chain: Chain) -> list[str]:
     """Reported shards that are not there, unless they are merged already."""
     run = Run(output=chain.output, manifest=MANIFEST)
-    missing = [shard for shard in set(chain.reported) if run._look(shard) is None]
+    missing = [shard for shard in set(chain.reported) if run._read_header(shard) is None]
     return [] if chain.output.exists() else [f"shard {shard} is lost" for shard in missing]
 
 

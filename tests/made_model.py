@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from cxrscore.contract import ModelSpec
-from cxrscore.testing import reference
-from cxrscore.testing.phantoms import golden_films
+from cxrscore.models import numpy_reference
+from cxrscore.synthetic.phantoms import golden_films
 
 
 def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
@@ -52,5 +52,5 @@ def document(spec: ModelSpec, **changed: Any) -> dict[str, Any]:
 
 def golden(spec: ModelSpec, tensors: Mapping[str, Any], films: int = 1) -> dict[str, Any]:
     """The golden probe of these tensors, which every backend passes."""
-    logits = reference.logits(spec, dict(tensors), golden_films(spec.size, films))
+    logits = numpy_reference.logits(spec, dict(tensors), golden_films(spec.size, films))
     return {"films": films, "logits": np.asarray(logits).tolist(), "error": 1e-6, "tolerance": 1e-4}

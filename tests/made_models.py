@@ -10,10 +10,10 @@ import numpy as np
 from made_model import document
 
 from cxrscore.contract import ModelSpec
+from cxrscore.models import numpy_reference
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import save_model
-from cxrscore.testing import reference
-from cxrscore.testing.phantoms import golden_films
+from cxrscore.models.model_file import save_model
+from cxrscore.synthetic.phantoms import golden_films
 
 FINDINGS = ("Mass", "Edema")
 
@@ -39,7 +39,7 @@ def made_model(
     """
     spec = ModelSpec(architecture="tinycnn", findings=changed.pop("findings", FINDINGS), size=size)
     tensors = initial_tensors(spec, seed)
-    kept = reference.logits(spec, tensors, golden_films(size, 2)) + drift
+    kept = numpy_reference.logits(spec, tensors, golden_films(size, 2)) + drift
     own = {
         "preprocessing": {"size": size, "fit": fit, "resize": "area"},
         "golden": {"films": 2, "logits": kept.tolist(), "error": 1e-6, "tolerance": 1e-4},

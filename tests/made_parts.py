@@ -15,10 +15,18 @@ import numpy as np
 from made_run import FINDINGS, GIVEN, contents, made_shard
 
 from cxrscore.merge import MergeOptions, MergeResult, merge_scores
-from cxrscore.scores import Share, Thumbnails, candidates, open_run, scored_films, share_inputs, shown_films
-from cxrscore.scores.columns import put_text
-from cxrscore.scores.manifest import fingerprint_of
-from cxrscore.scores.share import share_words, whole_inputs
+from cxrscore.scorefile import (
+    Partition,
+    Thumbnails,
+    open_run,
+    partition_inputs,
+    scored_films,
+    select_thumbnails,
+    thumbnail_candidates,
+)
+from cxrscore.scorefile.columns import write_text
+from cxrscore.scorefile.manifest import fingerprint_of
+from cxrscore.scorefile.partition import describe_partition, full_run_inputs
 
 SIDE = 4
 MOST = 6
@@ -42,7 +50,9 @@ def made_whole(output: Path, films: int, **changed: Any) -> Path:
     return _made(output, films, None, changed)
 
 
-def made_part(output: Path, films: int, share: Share, *, told: Mapping[str, Any] | None = None, **changed: Any) -> Path:
+def made_part(
+    output: Path, films: int, share: Partition, *, told: Mapping[str, Any] | None = None, **changed: Any
+) -> Path:
     """The file of a share that has films.
 
     told     replaces keys of its provenance
@@ -54,7 +64,7 @@ def made_part(output: Path, films: int, share: Share, *, told: Mapping[str, Any]
 def made_parts(folder: Path, films: int, of: int) -> list[Path]:
     """The files of all shares that have films."""
     folder.mkdir(exist_ok=True)
-    shares = [Share(number=number, of=of) for number in range(1, of + 1)]
+    shares = [Partition(number=number, of=of) for number in range(1, of + 1)]
     return [made_part(folder / f"part-{one.number}.h5", films, one) for one in shares if one.rows(films)]
 
 
@@ -63,12 +73,12 @@ def merged(parts: list[Path], output: Path, **options: Any) -> MergeResult:
 
 
 def _made(
-    output: Path, films: int, share: Share | None, changed: Mapping[str, Any], told: Mapping[str, Any] | None = None
+    output: Path, films: int, share: Partition | None, changed: Mapping[str, Any], told: Mapping[str, Any] | None = None
 ) -> Path:
     paths, rows = paths_of(films), share.rows(films) if share else range(films)
     inputs = {**GIVEN, **changed}
     if share:
-        inputs["share"] = share_inputs(share, paths, MOST)
+        inputs["share"] = partition_inputs(share, paths, MOST)
     run = open_run(output, paths[rows.start : rows.stop], FINDINGS, inputs)
     made = []
     for number, own in enumerate(run.shards):
@@ -79,7 +89,9 @@ def _made(
     row, prob = np.arange(rows.start, rows.stop), np.concatenate([shard.prob for shard in made])
     truth = made_truth(films)[rows.start : rows.stop]
     found = scored_films(prob, truth, rows.start)
-    small = np.array(candidates(found, films, MOST).rows if share else shown_films(found, films, MOST), np.int32)
+    small = np.array(
+        thumbnail_candidates(found, films, MOST).rows if share else select_thumbnails(found, films, MOST), np.int32
+    )
     return run.merge(
         split=(row % 4).astype(np.uint8),
         patient=(row // 2).astype(np.int32),
@@ -93,11 +105,11 @@ def _made(
     )
 
 
-def _provenance(share: Share | None, rows: range, films: int, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(share: Partition | None, rows: range, films: int, inputs: Mapping[str, Any]) -> dict[str, Any]:
     part = None
     if share:
         part = {"number": share.number, "of": share.of, "first": rows.start, "films": films}
-        part["run"] = fingerprint_of(whole_inputs(inputs))
+        part["run"] = fingerprint_of(full_run_inputs(inputs))
     return {
         "created": f"2026-01-02T03:04:{rows.start % 60:02}+00:00",
         "command": ["score", "films"],
@@ -109,7 +121,7 @@ def _provenance(share: Share | None, rows: range, films: int, inputs: Mapping[st
         "films": {"folder": "films", "found": len(rows), "scored": len(rows), "failed": 0, "other_files": 3},
         "labels": {"file": "labels.csv", "dataset": "plain", "sha256": "cd" * 32, "matched": len(rows)},
         "share": part,
-        "warnings": [share_words(share, rows, films), "Films were added."] if share else [],
+        "warnings": [describe_partition(share, rows, films), "Films were added."] if share else [],
     }
 
 
@@ -145,4 +157,4 @@ def tampered(path: Path, name: str, change: Any) -> None:
         value = json.loads(file.attrs[name])
         change(value)
         del file.attrs[name]
-        put_text(file, name, json.dumps(value, sort_keys=True, separators=(",", ":")))
+        write_text(file, name, json.dumps(value, sort_keys=True, separators=(",", ":")))

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from cxrscore.errors import CxrscoreError
-from cxrscore.scores import HeatMaps, Run, Shard, Thumbnails, open_run
+from cxrscore.scorefile import HeatMaps, Run, Shard, Thumbnails, open_run
 
 FINDINGS = ("Effusion", "Mass", "Hernia")
 GIVEN = {"model": "ab" * 32, "preprocessing": {"size": 64, "fit": "stretch"}, "batch_size": 8}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from made_run import made_run, made_shard
 
-from cxrscore.contract import Executor, Work
-from cxrscore.scores import Run
+from cxrscore.contract import Executor, TaskBatch
+from cxrscore.scorefile import Run
 
 
 def open_made(output: str, films: int, notes: str) -> Callable[[int], str]:
@@ -49,7 +49,7 @@ class KilledRun:
     def go(self, executor: Executor, processes: int) -> None:
         run = self._run
         arguments = {"output": str(run.output), "films": len(run.manifest.paths), "notes": str(self._notes)}
-        work = Work(
+        work = TaskBatch(
             items=run.pending, opener="made_work:open_made", arguments=arguments, device="cpu", is_done=run.done
         )
         executor.run(work, self._done, processes=processes)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from turns import job, serve
 
-from cxrscore import open_scores, plugins, score
-from cxrscore.films import require_films
-from cxrscore.score import ScoreOptions, score_films
+from cxrscore import open_scores, plugins, scoring
+from cxrscore.images import require_films
+from cxrscore.scoring import ScoreOptions, score_films
 
 given = job()
 output = Path(given["answers"]) / f"{given['name']}.h5"
@@ -51,10 +51,10 @@ class Kept:
 
 kept = Kept(plugins.get_backend(given["backend"]))
 plugins.get_backend = lambda name: kept
-files = score.load_models(ScoreOptions(**options))
-model = score.prepare_job(ScoreOptions(**options), files, require_films(options["films"])).models[0]
+files = scoring.load_models(ScoreOptions(**options))
+model = scoring.prepare_run(ScoreOptions(**options), files, require_films(options["films"])).models[0]
 files = tuple(replace(file, tensors={}) for file in files)  # the network has them
-score.load_models = lambda options: files
+scoring.load_models = lambda options: files
 batch = np.random.default_rng(0).random((given["batch_size"], given["size"], given["size"]), np.float32)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from turns import film_paths, job, serve
 
-from cxrscore.films import Preprocessing, stream_films
+from cxrscore.images import Preprocessing, stream_films
 
 SIDE, PRODUCTS = 4096, 3
 given = job()

@@ -29,7 +29,7 @@ from cxrscore.cli.score import score
 from cxrscore.cli.show import show
 from cxrscore.cli.train import train
 from cxrscore.cli.verify import verify
-from cxrscore.visible import visible
+from cxrscore.escape_control_chars import escape_control_characters
 
 
 class _Program(click.Group):
@@ -43,7 +43,10 @@ class _Program(click.Group):
             try:
                 word.encode()
             except UnicodeEncodeError:
-                ctx.fail(f"the {name} {visible(word)} is not UTF-8. Rename the file or folder, or link to it.")
+                ctx.fail(
+                    f"the {name} {escape_control_characters(word)} is not UTF-8. Rename the file or folder, or link "
+                    f"to it."
+                )
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

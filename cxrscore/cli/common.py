@@ -17,15 +17,15 @@ from cxrscore.cli.endings import end, fault
 from cxrscore.cli.streams import command_output, results
 from cxrscore.cores import default_workers
 from cxrscore.errors import InputError
-from cxrscore.files.outputs import RULE
-from cxrscore.remote.place import RemotePath, is_url, place
-from cxrscore.visible import visible
+from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.io.outputs import RULE
+from cxrscore.remote.url import RemotePath, is_url, parse_location
 
 EXIT_SOME_FAILED = 3
 """The run finished, but some films, or places where films may be, could not be read."""
 
 
-class _OnDisk(click.Path):
+class _LocalPath(click.Path):
     """A path. A URL is refused, and not repeated, as it may hold a password."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -34,23 +34,23 @@ class _OnDisk(click.Path):
         return super().convert(value, param, ctx)
 
 
-class _Anywhere(click.Path):
+class _PathOrUrl(click.Path):
     """A path, or a URL such as s3://bucket/films."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str):
             try:
-                value = place(value)
+                value = parse_location(value)
             except InputError as error:
                 self.fail(str(error), param, ctx)
         return value if isinstance(value, RemotePath) else super().convert(value, param, ctx)
 
 
-FILE = _OnDisk(path_type=Path, dir_okay=False)
-FOLDER = _OnDisk(path_type=Path, file_okay=False)
-PATH = _OnDisk(path_type=Path)
-FILE_OR_URL = _Anywhere(path_type=Path, dir_okay=False)
-FOLDER_OR_URL = _Anywhere(path_type=Path, file_okay=False)
+FILE = _LocalPath(path_type=Path, dir_okay=False)
+FOLDER = _LocalPath(path_type=Path, file_okay=False)
+PATH = _LocalPath(path_type=Path)
+FILE_OR_URL = _PathOrUrl(path_type=Path, dir_okay=False)
+FOLDER_OR_URL = _PathOrUrl(path_type=Path, file_okay=False)
 
 
 class Bar:
@@ -84,7 +84,7 @@ class Bar:
         if self._open:
             click.echo(f"\r{'':<120}\r", err=True, nl=False)
         self._open = False
-        say(text, self._quiet)
+        print_line(text, self._quiet)
 
     def close(self) -> None:
         if self._open:
@@ -99,7 +99,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., None]:
+def handle_errors(function: Callable[..., int | None]) -> Callable[..., None]:
     """Turns errors into one line on standard error and their exit code, and keeps standard output for the result."""
 
     @functools.wraps(function)
@@ -118,10 +118,10 @@ def ends_with_exit_code(function: Callable[..., int | None]) -> Callable[..., No
     return command
 
 
-def say(text: str, quiet: bool = False) -> None:
+def print_line(text: str, quiet: bool = False) -> None:
     """One line on standard error, whatever names of files are in it."""
     if not quiet:
-        click.echo(visible(text), err=True)
+        click.echo(escape_control_characters(text), err=True)
 
 
 def complete_plugins(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:

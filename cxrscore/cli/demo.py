@@ -10,11 +10,11 @@ from cxrscore.cli.common import (
     FOLDER,
     Bar,
     complete_plugins,
-    ends_with_exit_code,
+    handle_errors,
     json_option,
     print_json,
+    print_line,
     quiet_option,
-    say,
 )
 
 
@@ -33,13 +33,13 @@ from cxrscore.cli.common import (
 )
 @json_option
 @quiet_option
-@ends_with_exit_code
+@handle_errors
 def demo(folder: Path, backend: str | None, films: int, seed: int, as_json: bool, quiet: bool) -> None:
     """Draw synthetic films with labels in FOLDER, then train, score and report on them. No network needed."""
     from cxrscore.demo import run_demo
 
     result = run_demo(
-        folder, backend=backend, films=films, seed=seed, say=lambda text: say(text, quiet), progress=Bar(quiet)
+        folder, backend=backend, films=films, seed=seed, say=lambda text: print_line(text, quiet), progress=Bar(quiet)
     )
     if as_json:
         print_json(result)

@@ -16,7 +16,7 @@ from cxrscore.cli.resources import refusal
 from cxrscore.cli.signals import ignore_late_interrupts, received, take_signals
 from cxrscore.cli.streams import close_results, take_streams
 from cxrscore.errors import CxrscoreError, OtherProcessError, WriteError
-from cxrscore.visible import class_name, error_message, visible
+from cxrscore.escape_control_chars import class_name, error_message, escape_control_characters
 
 EXIT_FAULT = 70
 """An exception that cxrscore does not expect: a fault of the program or of a plugin."""
@@ -120,13 +120,15 @@ def _log(error: BaseException) -> Path | None:
 
 
 def _say(text: str) -> None:
-    click.echo(f"cxrscore: {visible(text)}", err=True)
+    click.echo(f"cxrscore: {escape_control_characters(text)}", err=True)
 
 
 def _end_stopped(error: BaseException) -> int:
     ignore_late_interrupts()
     signal = received()
-    how = visible(error_message(error) or "stopped") + ("" if signal.name == "SIGINT" else f" by {signal.name}")
+    how = escape_control_characters(error_message(error) or "stopped") + (
+        "" if signal.name == "SIGINT" else f" by {signal.name}"
+    )
     click.echo(f"\ncxrscore: {how}", err=True)
     return 128 + signal
 

@@ -12,16 +12,16 @@ from cxrscore.cli.common import (
     FOLDER,
     PATH,
     Bar,
-    ends_with_exit_code,
+    handle_errors,
     json_option,
+    print_line,
     print_result,
     quiet_option,
-    say,
 )
 from cxrscore.cli.streams import results
 from cxrscore.errors import FileFormatError
-from cxrscore.files.outputs import RULE
-from cxrscore.remote.place import Place, RemotePath
+from cxrscore.io.outputs import RULE
+from cxrscore.remote.url import PathOrUrl, RemotePath
 
 FORMATS = ("csv", "json", "parquet", "dicom-sr")
 
@@ -59,8 +59,8 @@ FORMATS = ("csv", "json", "parquet", "dicom-sr")
 @click.option("--overwrite", is_flag=True, help=f"{RULE} Of dicom-sr: write into a folder that is not empty.")
 @json_option
 @quiet_option
-@ends_with_exit_code
-def export(scores: Place, *, as_json: bool, quiet: bool, **options: Any) -> int:
+@handle_errors
+def export(scores: PathOrUrl, *, as_json: bool, quiet: bool, **options: Any) -> int:
     """Write a scores file as CSV, JSON, Parquet, or DICOM structured reports (TID 1500).
 
     \b
@@ -82,20 +82,20 @@ def export(scores: Place, *, as_json: bool, quiet: bool, **options: Any) -> int:
     bar = Bar(quiet)
     result = export_scores(_read(scores), wanted, bar)
     for path, message in result.failed:
-        say(f"no report: {path}: {message}", quiet)
-    say(_summary(result), quiet)
+        print_line(f"no report: {path}: {message}", quiet)
+    print_line(_summary(result), quiet)
     if as_json:
         print_result(result)
     return EXIT_SOME_FAILED if result.failed else 0
 
 
-def _read(path: Place) -> Any:
+def _read(path: PathOrUrl) -> Any:
     """The scores; FileFormatError with better advice than the reader of HDF5 has for what is no such file at all."""
-    from cxrscore.files.kinds import is_hdf5
-    from cxrscore.remote import on_disk
-    from cxrscore.scores import open_scores
+    from cxrscore.io.file_type import is_hdf5
+    from cxrscore.remote import as_local_path
+    from cxrscore.scorefile import open_scores
 
-    with on_disk(path) as file:
+    with as_local_path(path) as file:
         if file.is_file() and not is_hdf5(file):
             raise FileFormatError(
                 f"{file} is no scores file (HDF5); export takes one, of `cxrscore score`. `cxrscore show {file}` says "

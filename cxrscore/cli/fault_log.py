@@ -20,10 +20,10 @@ from pathlib import Path
 
 import cxrscore
 from cxrscore.errors import WriteError
-from cxrscore.files.atomic import make_folder, write_whole
-from cxrscore.files.cache import cache_folder
+from cxrscore.io.atomic import atomic_write_bytes, make_folder
+from cxrscore.io.cache import cache_folder
 
-KEPT = 10
+MAX_LOGS = 10
 """Log files in the cache; older ones are removed."""
 _LIBRARIES = ("numpy", "h5py", "opencv-python-headless", "torch", "keras", "tensorflow", "openvino", "pydicom", "ray")
 _FRAMES = 60
@@ -53,7 +53,7 @@ def write_fault_log(error: BaseException, arguments: Sequence[str], options: fro
         with suppress(WriteError, OSError):
             path = folder / f"cxrscore-{name}"
             make_folder(folder)
-            write_whole(path, data)
+            atomic_write_bytes(path, data)
             if folder.name == "logs":
                 _remove_old(folder, path)
             return path
@@ -63,7 +63,7 @@ def write_fault_log(error: BaseException, arguments: Sequence[str], options: fro
 def _remove_old(folder: Path, new: Path) -> None:
     with suppress(OSError):  # another process may remove one at the same moment
         old = sorted((path.stat().st_mtime_ns, path) for path in folder.glob("cxrscore-*.log") if path != new)
-        for _, path in old[: 1 - KEPT]:
+        for _, path in old[: 1 - MAX_LOGS]:
             path.unlink(missing_ok=True)
 
 

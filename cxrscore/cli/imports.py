@@ -10,12 +10,12 @@ import click
 from cxrscore.cli.common import (
     FILE,
     device_option,
-    ends_with_exit_code,
+    handle_errors,
     json_option,
     overwrite_option,
     print_json,
+    print_line,
     quiet_option,
-    say,
 )
 
 
@@ -42,20 +42,20 @@ from cxrscore.cli.common import (
 @overwrite_option
 @json_option
 @quiet_option
-@ends_with_exit_code
+@handle_errors
 def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Make a model file of FILE, a DenseNet121 saved by torch: CheXNet's, torchxrayvision's or one like them.
 
     Nothing in FILE is run. docs/imports.md says what is read, and what is changed.
     """
-    from cxrscore.imports import ImportOptions, import_model
+    from cxrscore.import_checkpoint import ImportOptions, import_model
 
     names = () if findings is None else tuple(findings.split(","))
     result = import_model(ImportOptions(findings=names, **options))
     for note in result.notes:
-        say(note, quiet)
+        print_line(note, quiet)
     left = f", {result.left_out} outputs left out" if result.left_out else ""
-    say(f"{result.kind}: {len(result.findings)} findings{left}, {result.points} operating points", quiet)
-    say(f"wrote {result.output}", quiet)
+    print_line(f"{result.kind}: {len(result.findings)} findings{left}, {result.points} operating points", quiet)
+    print_line(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))

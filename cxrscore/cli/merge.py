@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cxrscore.cli.common import FILE_OR_URL, Bar, ends_with_exit_code, json_option, print_json, quiet_option, say
+from cxrscore.cli.common import FILE_OR_URL, Bar, handle_errors, json_option, print_json, print_line, quiet_option
 
 
 @click.command(short_help="Join the parts that score --shard made.")
@@ -30,14 +30,16 @@ from cxrscore.cli.common import FILE_OR_URL, Bar, ends_with_exit_code, json_opti
 )
 @json_option
 @quiet_option
-@ends_with_exit_code
+@handle_errors
 def merge(*, as_json: bool, quiet: bool, **options: Any) -> None:
     """Join PARTS, the files of all shares of a run in any order, to the file that one process would have made."""
     from cxrscore.merge import MergeOptions, merge_scores
 
     result = merge_scores(MergeOptions(command=tuple(sys.argv[1:]), **options), Bar(quiet))
     scored = result.films - result.failed
-    say(f"{scored} of {result.films} films have scores; {result.parts} parts merged in {result.seconds:.0f} s", quiet)
-    say(f"wrote {result.output}", quiet)
+    print_line(
+        f"{scored} of {result.films} films have scores; {result.parts} parts merged in {result.seconds:.0f} s", quiet
+    )
+    print_line(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))

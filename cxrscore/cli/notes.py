@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from cxrscore.errors import LabelWarning, PluginWarning
-from cxrscore.visible import visible
+from cxrscore.escape_control_chars import escape_control_characters
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def plugin_notes() -> Iterator[None]:
             line: str | None = None,
         ) -> None:
             if issubclass(category, PluginWarning | LabelWarning):
-                click.echo(f"cxrscore: {visible(str(message))}", err=True)
+                click.echo(f"cxrscore: {escape_control_characters(str(message))}", err=True)
             else:
                 others(message, category, filename, lineno, file, line)
 

@@ -12,11 +12,11 @@ from cxrscore.cli.common import (
     FOLDER,
     Bar,
     device_option,
-    ends_with_exit_code,
+    handle_errors,
     json_option,
     print_json,
+    print_line,
     quiet_option,
-    say,
     workers_option,
 )
 from cxrscore.cli.sections import SectionedCommand, section
@@ -85,7 +85,7 @@ machine_options = section(
 @scale_options
 @map_options
 @machine_options
-@ends_with_exit_code
+@handle_errors
 def paper(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) -> None:
     """Reproduce the source paper on FILMS: every table and figure, as printed and corrected, on one page.
 
@@ -93,19 +93,21 @@ def paper(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     was stopped. It writes paper.html, paper.json, fig1 to fig8, table1 and table2, and the models in cells/.
     """
     from cxrscore.paper import PaperOptions, reproduce_paper
-    from cxrscore.plugins import default_note, first_trainer
+    from cxrscore.plugins import default_note, default_training_backend
 
     bar = Bar(quiet)
-    chosen = backend or first_trainer()
+    chosen = backend or default_training_backend()
     if backend is None and (note := default_note(chosen, "train")):
-        say(note, quiet)
+        print_line(note, quiet)
     told = reproduce_paper(PaperOptions(backend=chosen, **options), bar)
     bar.close()
     for cell in told["cells"]:
         test = cell["parts"]["test"]
         accuracy, macro = (_with_interval(test[name]) for name in ("label_accuracy", "macro_auc"))
-        say(f"{cell['name']:<38} accuracy {accuracy} (no: {_three(test['always_no'])}), macro AUC {macro}", quiet)
-    say(f"wrote {options['output']}/paper.html", quiet)
+        print_line(
+            f"{cell['name']:<38} accuracy {accuracy} (no: {_three(test['always_no'])}), macro AUC {macro}", quiet
+        )
+    print_line(f"wrote {options['output']}/paper.html", quiet)
     if as_json:
         print_json(told)
 

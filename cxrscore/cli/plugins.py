@@ -12,7 +12,7 @@ from cxrscore.cli.common import (
     FOLDER,
     complete_plugins,
     device_option,
-    ends_with_exit_code,
+    handle_errors,
     json_option,
     precision_option,
     print_json,
@@ -23,16 +23,16 @@ from cxrscore.errors import CheckError
 
 @click.command()
 @json_option
-@ends_with_exit_code
+@handle_errors
 def plugins(as_json: bool) -> None:
     """List plugins: what each brings, and why one does not work."""
-    from cxrscore.plugins import listing, registry
+    from cxrscore.plugins import plugin_table, registry
 
     found = registry().plugins
     if as_json:
         print_json([plugin.as_dict() for plugin in found])
     else:
-        print_text(listing(found))
+        print_text(plugin_table(found))
 
 
 @click.command(short_help="Hold a plugin to numbered cases, or compare backends.")
@@ -44,7 +44,7 @@ def plugins(as_json: bool) -> None:
 @device_option
 @precision_option
 @json_option
-@ends_with_exit_code
+@handle_errors
 def check(name: str | None, table: Path | None, model: Path | None, as_json: bool, **options: Any) -> int:
     """Put a plugin through the conformance kit, or compare backends on a model.
 
@@ -59,7 +59,7 @@ def check(name: str | None, table: Path | None, model: Path | None, as_json: boo
         raise click.UsageError("name one plugin to check, or a model with --parity")
     if model is not None:
         return _check_parity(model, as_json, **options)
-    from cxrscore.check import check_plugin
+    from cxrscore.conformance import check_plugin
 
     assert name is not None
     report = check_plugin(name, table=table)
@@ -71,9 +71,9 @@ def check(name: str | None, table: Path | None, model: Path | None, as_json: boo
 
 
 def _check_parity(model: Path, as_json: bool, backends: str | None, **options: Any) -> int:
-    from cxrscore.parity import compare_backends, installed_for
+    from cxrscore.compare_backends import compare_backends, installed_backends_for
 
-    names = installed_for(model) if backends is None else [name.strip() for name in backends.split(",")]
+    names = installed_backends_for(model) if backends is None else [name.strip() for name in backends.split(",")]
     parity = compare_backends(model, names, **options)
     if as_json:
         print_json(parity.as_dict())

@@ -12,12 +12,12 @@ from cxrscore.cli.common import (
     Bar,
     complete_plugins,
     device_option,
-    ends_with_exit_code,
+    handle_errors,
     json_option,
     overwrite_option,
     print_json,
+    print_line,
     quiet_option,
-    say,
     workers_option,
 )
 
@@ -36,7 +36,7 @@ from cxrscore.cli.common import (
 @overwrite_option
 @json_option
 @quiet_option
-@ends_with_exit_code
+@handle_errors
 def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
     """Make MODEL ready for `score --precision int8`, by ranges measured on films of FILMS.
 
@@ -48,15 +48,15 @@ def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
     result = quantize_model(QuantizeOptions(**options), Bar(quiet))
     found = result.quantization["compared"]
     for note in result.notes:
-        say(note, quiet)
+        print_line(note, quiet)
     unread = f", {result.failed} could not be read" if result.failed else ""
-    say(f"ranges of {result.quantization['films']} films, measured by backend {result.backend}{unread}", quiet)
-    say(f"{found['films']} films: max |dp| {found['largest']:.2g}, mean {found['mean']:.2g}", quiet)
+    print_line(f"ranges of {result.quantization['films']} films, measured by backend {result.backend}{unread}", quiet)
+    print_line(f"{found['films']} films: max |dp| {found['largest']:.2g}, mean {found['mean']:.2g}", quiet)
     if found["macro_auc"] is None:
-        say("its effect on AUC is not known: no labels of films that the model was not trained on", quiet)
+        print_line("its effect on AUC is not known: no labels of films that the model was not trained on", quiet)
     else:
         auc = f"macro AUC {found['macro_auc']:.4f}, in int8 {found['macro_auc_int8']:.4f}"
-        say(f"{found['labelled']} labelled films that the model was not trained on: {auc}", quiet)
-    say(f"wrote {result.output}", quiet)
+        print_line(f"{found['labelled']} labelled films that the model was not trained on: {auc}", quiet)
+    print_line(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))

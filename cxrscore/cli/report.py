@@ -11,14 +11,14 @@ from cxrscore.cli.common import (
     FILE,
     FILE_OR_URL,
     FOLDER,
-    ends_with_exit_code,
+    handle_errors,
     json_option,
     overwrite_option,
     print_json,
+    print_line,
     quiet_option,
-    say,
 )
-from cxrscore.remote.place import Place, RemotePath
+from cxrscore.remote.url import PathOrUrl, RemotePath
 
 
 @click.command(short_help="Make one self-contained HTML page of scores files.")
@@ -54,23 +54,29 @@ from cxrscore.remote.place import Place, RemotePath
 @overwrite_option
 @json_option
 @quiet_option
-@ends_with_exit_code
+@handle_errors
 def report(
-    *, scores: tuple[Place, ...], output: Path | None, labels: Path | None, as_json: bool, quiet: bool, **options: Any
+    *,
+    scores: tuple[PathOrUrl, ...],
+    output: Path | None,
+    labels: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Make one self-contained HTML page of SCORES: how well, for whom, where wrong, from what.
 
     SCORES are files of `cxrscore score`, or CSV tables of anybody's scores: a column for the film and one of
     probabilities for each finding. The page is about the first; others are compared with it.
     """
-    from cxrscore.report import open_named, write_report
+    from cxrscore.reporting import open_named_scores, write_report
 
     if options["by"] and options["groups"] is None:
         raise click.UsageError("--by names a column of the table --groups, which is missing.")
-    first, *others = (open_named(path, labels) for path in scores)
+    first, *others = (open_named_scores(path, labels) for path in scores)
     name = scores[0].name if isinstance(scores[0], RemotePath) else scores[0]
     target = output or Path(name).with_suffix(".html")
     summary = write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
-    say(f"wrote {target}", quiet)
+    print_line(f"wrote {target}", quiet)
     if as_json:
         print_json(summary)

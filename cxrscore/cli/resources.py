@@ -8,8 +8,8 @@ import resource
 from collections.abc import Iterator
 
 from cxrscore.errors import CxrscoreError, WriteError
+from cxrscore.escape_control_chars import error_message
 from cxrscore.shortage import is_memory_error
-from cxrscore.visible import error_message
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)

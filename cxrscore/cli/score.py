@@ -18,19 +18,19 @@ from cxrscore.cli.common import (
     address_option,
     complete_plugins,
     device_option,
-    ends_with_exit_code,
     executor_option,
+    handle_errors,
     json_option,
+    print_line,
     print_result,
     processes_option,
     quiet_option,
-    say,
     score_precision_option,
     workers_option,
 )
 
 if TYPE_CHECKING:
-    from cxrscore.score import ScoreResult, Share
+    from cxrscore.scoring import Partition, ScoreResult
 
 
 @click.command()
@@ -112,45 +112,47 @@ if TYPE_CHECKING:
 @workers_option
 @json_option
 @quiet_option
-@ends_with_exit_code
+@handle_errors
 def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Score every film below FILMS. Rerun the same command to resume after a stop.
 
     FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. A finished output answers a
     rerun only if films, models and options are the same to the byte; if only the labels differ, they are joined again.
     """
-    from cxrscore.score import ScoreOptions, score_films
+    from cxrscore.scoring import ScoreOptions, score_films
 
     bar = Bar(quiet)
-    result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), share=_share(shard), **options), bar)
-    _tell(result, quiet)
+    result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), share=_parse_partition(shard), **options), bar)
+    _print_summary(result, quiet)
     if as_json:
         print_result(result)
     return EXIT_SOME_FAILED if result.failed or result.unread or result.list_changed else 0
 
 
-def _share(text: str | None) -> Share | None:
+def _parse_partition(text: str | None) -> Partition | None:
     from cxrscore.errors import InputError
-    from cxrscore.score import Share
+    from cxrscore.scoring import Partition
 
     try:
-        return None if text is None else Share.parse(text)
+        return None if text is None else Partition.parse(text)
     except InputError as error:
         raise click.BadParameter(str(error), param_hint="--shard") from None
 
 
-def _tell(result: ScoreResult, quiet: bool) -> None:
+def _print_summary(result: ScoreResult, quiet: bool) -> None:
     for path, message in result.failed:
-        say(f"not scored: {path}: {message}", quiet)
+        print_line(f"not scored: {path}: {message}", quiet)
     for note in result.notes:
-        say(note, quiet)
+        print_line(note, quiet)
     for text in result.unread:
-        say(f"films may be missing: {text}", quiet)
+        print_line(f"films may be missing: {text}", quiet)
     if not result.written:
         return
     of = f" of share {result.share}" if result.share else ""
     done = f"{result.scored} of {result.found} films{of} scored by backend {result.backend}"
-    say(f"{done} in {result.seconds:.0f} s", quiet)
+    print_line(f"{done} in {result.seconds:.0f} s", quiet)
     if result.leaked:
-        say("LEAKED: the model was trained with films or patients in two parts of its split; the file says so", quiet)
-    say(f"wrote {result.output}", quiet)
+        print_line(
+            "LEAKED: the model was trained with films or patients in two parts of its split; the file says so", quiet
+        )
+    print_line(f"wrote {result.output}", quiet)

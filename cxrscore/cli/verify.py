@@ -6,18 +6,10 @@ from pathlib import Path
 
 import click
 
-from cxrscore.cli.common import (
-    FILE,
-    FILE_OR_URL,
-    FOLDER_OR_URL,
-    ends_with_exit_code,
-    json_option,
-    print_json,
-    print_text,
-)
+from cxrscore.cli.common import FILE, FILE_OR_URL, FOLDER_OR_URL, handle_errors, json_option, print_json, print_text
 from cxrscore.errors import CheckError
-from cxrscore.remote.place import Place
-from cxrscore.visible import visible
+from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.remote.url import PathOrUrl
 
 _WORDS = {True: "ok", False: "FAILED", None: "-"}
 
@@ -33,8 +25,8 @@ _WORDS = {True: "ok", False: "FAILED", None: "-"}
     help="The model that scored: it is hashed again. Once for each of several.",
 )
 @json_option
-@ends_with_exit_code
-def verify(file: Place, films: Place | None, model: tuple[Path, ...], as_json: bool) -> int:
+@handle_errors
+def verify(file: PathOrUrl, films: PathOrUrl | None, model: tuple[Path, ...], as_json: bool) -> int:
     """Check again everything that FILE, a scores file or a model, claims. The exit code is 5 if a claim fails."""
     from cxrscore.verify import as_dicts, verify_file
 
@@ -43,5 +35,5 @@ def verify(file: Place, films: Place | None, model: tuple[Path, ...], as_json: b
         print_json(as_dicts(verdicts))
     else:
         for verdict in verdicts:
-            print_text(f"{_WORDS[verdict.ok]:<7} {verdict.claim}: {visible(verdict.found)}")
+            print_text(f"{_WORDS[verdict.ok]:<7} {verdict.claim}: {escape_control_characters(verdict.found)}")
     return CheckError.exit_code if any(verdict.ok is False for verdict in verdicts) else 0

@@ -1,10 +1,10 @@
 """Who computes which items: worker processes on this machine, and what executors share."""
 
-from cxrscore.executors.ledger import TRIES, Ledger
-from cxrscore.executors.local import THREADS, LocalExecutor
-from cxrscore.executors.opened import Opened
+from cxrscore.executors.local import THREAD_VARIABLES, LocalExecutor
+from cxrscore.executors.task_runner import TaskRunner
+from cxrscore.executors.work_queue import MAX_TRIES, WorkQueue
 
-__all__ = ["THREADS", "TRIES", "Ledger", "LocalExecutor", "Opened", "executors"]
+__all__ = ["MAX_TRIES", "THREAD_VARIABLES", "LocalExecutor", "TaskRunner", "WorkQueue", "executors"]
 
 executors = (LocalExecutor(),)
 """As cxrscore_executors returns them."""

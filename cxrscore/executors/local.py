@@ -11,15 +11,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cxrscore.contract import Work
+from cxrscore.contract import TaskBatch
 from cxrscore.errors import InputError
-from cxrscore.executors.ledger import Ledger
-from cxrscore.files.atomic import write_all
+from cxrscore.executors.work_queue import WorkQueue
+from cxrscore.io.atomic import write_all
 from cxrscore.subprocesses import start_python, terminate
 
 COMMAND = ("-m", "cxrscore.executors.worker")
 """What Python is told to run; see subprocesses.start_python."""
-THREADS = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -38,10 +38,12 @@ class LocalExecutor:
     requires: tuple[str, ...] = ()
     install = "pip install cxrscore"
 
-    def run(self, work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None = None) -> None:
+    def run(
+        self, work: TaskBatch, done: Callable[[int, str], None], *, processes: int, address: str | None = None
+    ) -> None:
         if address is not None:
             raise InputError(f"executor 'local' runs on this machine alone, and takes no address such as {address!r}")
-        ledger = Ledger(work, done)
+        ledger = WorkQueue(work, done)
         workers = [_Worker(number, processes, work) for number in range(min(processes, len(work.items)))]
         with selectors.DefaultSelector() as answers:
             try:
@@ -51,30 +53,30 @@ class LocalExecutor:
                     worker.close()
 
 
-def _run(workers: list[_Worker], ledger: Ledger, answers: selectors.BaseSelector) -> None:
+def _run(workers: list[_Worker], ledger: WorkQueue, answers: selectors.BaseSelector) -> None:
     """Keeps every worker at work until all items are done."""
     idle = list(workers)
     while True:
-        while idle and (item := ledger.take()) is not None:
+        while idle and (item := ledger.next_item()) is not None:
             worker = idle.pop()
-            answers.register(worker.give(item), selectors.EVENT_READ, worker)
+            answers.register(worker.assign(item), selectors.EVENT_READ, worker)
         if not answers.get_map():
             return
         for key, _ in answers.select():
             answers.unregister(key.fileobj)
-            key.data.settle(ledger)
+            key.data.collect(ledger)
             idle.append(key.data)
 
 
 class _Worker:
     """One process, started when first needed and anew after it is gone, and the item it has in hand."""
 
-    def __init__(self, number: int, processes: int, work: Work) -> None:
+    def __init__(self, number: int, processes: int, work: TaskBatch) -> None:
         self._cores, self._device = _cores(number, processes), _device(number, work.device)
         self._work, self._item = work, -1
         self._process: subprocess.Popen[bytes] | None = None
 
-    def give(self, item: int) -> int:
+    def assign(self, item: int) -> int:
         """Hands the process an item; returns the descriptor to wait at for its answer."""
         order, self._item = f"{item}\n".encode(), item
         if self._process is None:
@@ -85,7 +87,7 @@ class _Worker:
             write_all(self._process.stdin.fileno(), order)
         return self._process.stdout.fileno()
 
-    def settle(self, ledger: Ledger) -> None:
+    def collect(self, ledger: WorkQueue) -> None:
         """Takes the answer about the item in hand, or sees that the process is gone."""
         assert self._process is not None
         assert self._process.stdout is not None
@@ -95,7 +97,7 @@ class _Worker:
         else:
             how = f"ended with {self._process.wait()}"
             self.close()
-            ledger.lost(self._item, how)
+            ledger.worker_lost(self._item, how)
 
     def close(self) -> None:
         """Ends the process, if there is one."""
@@ -104,7 +106,7 @@ class _Worker:
             terminate(process)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        threads = {name: os.environ.get(name, str(len(self._cores))) for name in THREADS}
+        threads = {name: os.environ.get(name, str(len(self._cores))) for name in THREAD_VARIABLES}
         return start_python(COMMAND, variables={**threads, **self._device})
 
     def _first_order(self) -> bytes:

@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from typing import BinaryIO
 
-from cxrscore.executors.opened import Opened
+from cxrscore.executors.task_runner import TaskRunner
 
 
 def _take_stdout() -> BinaryIO:
@@ -23,7 +23,7 @@ def _take_stdout() -> BinaryIO:
     return own
 
 
-def _keep_to(cores: list[int]) -> None:
+def _limit_cores(cores: list[int]) -> None:
     """Frameworks count the cores that they may use, and start as many threads."""
     with suppress(AttributeError, OSError):  # a system that has no such thing, or allows less
         os.sched_setaffinity(0, cores)
@@ -33,8 +33,8 @@ def main() -> None:
     """Answers until there are no more items."""
     out, orders = _take_stdout(), sys.stdin.buffer
     first = json.loads(orders.readline())
-    _keep_to(first["cores"])
-    opened = Opened(first["opener"], first["arguments"])
+    _limit_cores(first["cores"])
+    opened = TaskRunner(first["opener"], first["arguments"])
     for line in orders:
         out.write(json.dumps(opened.answer(int(line))).encode() + b"\n")
 

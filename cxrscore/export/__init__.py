@@ -16,23 +16,23 @@ from cxrscore.export.json_file import FORMAT, json_pieces
 from cxrscore.export.options import KINDS, ExportOptions, ExportResult
 from cxrscore.export.parquet import is_own_parquet, parquet_bytes
 from cxrscore.export.reports import write_reports
-from cxrscore.files import whole_file
-from cxrscore.files.atomic import cannot_write, write_all
-from cxrscore.files.outputs import OutputKind, check_output, marked
-from cxrscore.films import Status
-from cxrscore.progress import Progress, silent
-from cxrscore.scores import Scores
+from cxrscore.images import Status
+from cxrscore.io import atomic_write
+from cxrscore.io.atomic import cannot_write, write_all
+from cxrscore.io.outputs import OutputKind, check_output, output_kind_with_marks
+from cxrscore.progress import Progress, no_progress
+from cxrscore.scorefile import Scores
 
 EXPORTS = {
     "csv": OutputKind(name="a table of `cxrscore export`", recognises=is_plain_csv),
-    "json": marked("a document of `cxrscore export`", f'"format": "{FORMAT}"'.encode()),
+    "json": output_kind_with_marks("a document of `cxrscore export`", f'"format": "{FORMAT}"'.encode()),
     "parquet": OutputKind(name="a table of `cxrscore export`", recognises=is_own_parquet),
 }
 
 __all__ = ["KINDS", "ExportOptions", "ExportResult", "FindingCode", "export_pieces", "export_scores", "finding_code"]
 
 
-def export_scores(scores: Scores, options: ExportOptions, progress: Progress = silent) -> ExportResult:
+def export_scores(scores: Scores, options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
     """Writes scores in another format: a file, whole or absent, or with dicom-sr a folder of such files.
 
     InputError where the options do not fit each other or the scores, where something is in the way, or where a package
@@ -65,7 +65,7 @@ def export_pieces(scores: Scores, options: ExportOptions) -> Iterator[bytes]:
 
 def _write(path: Path, pieces: Iterator[bytes]) -> None:
     first = next(pieces)  # what cannot be exported says so before a file is begun
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         try:
             descriptor = os.open(part, os.O_WRONLY)
             try:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrscore.contract import Array
-from cxrscore.files.plain import unicode_text
-from cxrscore.films import Status
-from cxrscore.scores import SPLITS, Scores
+from cxrscore.images import Status
+from cxrscore.io.strict_json import unicode_text
+from cxrscore.scorefile import SPLITS, Scores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ import numpy as np
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
 from cxrscore.export.columns import Column, film_columns, finding_columns
-from cxrscore.files.csv_text import csv_lines, harmless
-from cxrscore.files.plain import unicode_text
-from cxrscore.scores import Scores
+from cxrscore.io.csv_text import csv_lines, escape_formula
+from cxrscore.io.strict_json import unicode_text
+from cxrscore.scorefile import Scores
 
 ROWS = 4096
 """Films that are text at one time."""
@@ -26,7 +26,7 @@ def csv_pieces(scores: Scores, *, layout: str, every: bool) -> Iterator[bytes]:
     every   plain with all columns that there are
     """
     columns = _peer(scores) if layout == "peer" else film_columns(scores, every=every)
-    yield csv_lines([[harmless(column.name) for column in columns]])
+    yield csv_lines([[escape_formula(column.name) for column in columns]])
     for start in range(0, len(scores.films.path), ROWS):
         rows = slice(start, start + ROWS)
         yield csv_lines(zip(*(_cells(column.values[rows]) for column in columns), strict=True))
@@ -53,6 +53,6 @@ def _peer(scores: Scores) -> list[Column]:
 
 def _cells(values: Sequence[str] | Array) -> Sequence[str]:
     if not isinstance(values, np.ndarray):
-        return [harmless(value) for value in values]
+        return [escape_formula(value) for value in values]
     # NumPy writes the fewest digits that give the same float32 again.
     return ["" if word == "nan" else word for word in values.astype(np.str_).tolist()]

@@ -16,7 +16,7 @@ from typing import Any
 
 import cxrscore
 from cxrscore.export.codes import LOCAL, FindingCode, finding_code
-from cxrscore.export.source import Source, SourceError, module, quiet
+from cxrscore.export.source import DicomSource, SourceError, module, quiet
 
 SERIES_NUMBER = 9001
 DESCRIPTION = "cxrscore: research only, not for diagnosis"
@@ -46,7 +46,7 @@ class Algorithm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class FilmScores:
     """One film's scores. sha256 is of the film's bytes; probs and thresholds by finding, a threshold None if none."""
 
     sha256: str
@@ -54,12 +54,12 @@ class Scored:
     thresholds: Mapping[str, float | None]
 
 
-def report_uid(source: Source, scored: Scored, algorithm: Algorithm, *, number: int) -> str:
+def report_uid(source: DicomSource, scored: FilmScores, algorithm: Algorithm, *, number: int) -> str:
     """The UID of the report: another one as soon as anything in it is another, so that no UID has two contents."""
     return _uid("report", cxrscore.__version__, repr((source, scored, algorithm, number)))
 
 
-def report_bytes(source: Source, scored: Scored, algorithm: Algorithm, *, uid: str, number: int) -> bytes:
+def report_bytes(source: DicomSource, scored: FilmScores, algorithm: Algorithm, *, uid: str, number: int) -> bytes:
     """The report as a DICOM file, the same bytes for the same input; SourceError where an attribute of the source
     cannot be written.
 
@@ -92,7 +92,7 @@ def report_bytes(source: Source, scored: Scored, algorithm: Algorithm, *, uid: s
     return file.getvalue()
 
 
-def _evidence(source: Source) -> Any:
+def _evidence(source: DicomSource) -> Any:
     """The film as highdicom wants it, of nobody: the patient's own tags are set afterwards, or never."""
     film = module("pydicom").Dataset()
     film.StudyInstanceUID, film.SeriesInstanceUID = source.study, source.series
@@ -103,7 +103,7 @@ def _evidence(source: Source) -> Any:
     return film
 
 
-def _content(hd: Any, source: Source, scored: Scored, algorithm: Algorithm) -> Any:
+def _content(hd: Any, source: DicomSource, scored: FilmScores, algorithm: Algorithm) -> Any:
     context = hd.sr.ObservationContext(
         observer_device_context=hd.sr.ObserverContext(
             observer_type=_concept(hd, _DEVICE),
@@ -123,7 +123,7 @@ def _content(hd: Any, source: Source, scored: Scored, algorithm: Algorithm) -> A
     )
 
 
-def _group(hd: Any, source: Source, scored: Scored, algorithm: Algorithm, finding: str) -> Any:
+def _group(hd: Any, source: DicomSource, scored: FilmScores, algorithm: Algorithm, finding: str) -> Any:
     code = finding_code(finding)
     threshold = scored.thresholds.get(finding)
     told = () if threshold is None else (f"operating point of {code.meaning}: {threshold}",)

@@ -11,8 +11,8 @@ import numpy as np
 from cxrscore.contract import Array
 from cxrscore.export.codes import finding_code
 from cxrscore.export.columns import Column, film_columns
-from cxrscore.files.plain import strict_json
-from cxrscore.scores import Scores
+from cxrscore.io.strict_json import strict_json
+from cxrscore.scorefile import Scores
 
 FORMAT = "cxrscore-export"
 VERSION = 1

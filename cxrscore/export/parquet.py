@@ -16,8 +16,8 @@ from cxrscore.errors import InputError
 from cxrscore.export.codes import finding_code
 from cxrscore.export.columns import Column, film_columns
 from cxrscore.export.json_file import described_findings
-from cxrscore.files.plain import strict_json
-from cxrscore.scores import Scores
+from cxrscore.io.strict_json import strict_json
+from cxrscore.scorefile import Scores
 
 INSTALL = 'pip install "cxrscore[parquet]"'
 KEY = b"cxrscore"

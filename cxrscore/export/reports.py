@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError, WriteError
-from cxrscore.export.dicom_sr import Algorithm, Scored, report_bytes, report_uid
+from cxrscore.export.dicom_sr import Algorithm, FilmScores, report_bytes, report_uid
 from cxrscore.export.json_file import plain_values
 from cxrscore.export.options import ExportOptions, ExportResult
 from cxrscore.export.source import SourceError, module, read_source
-from cxrscore.files import make_folder, sha256_bytes, write_whole
-from cxrscore.files.outputs import check_output, marked
-from cxrscore.files.plain import unicode_text
-from cxrscore.files.told import models, told, word
-from cxrscore.films import Status, film_digest, find_films, read_bytes
+from cxrscore.images import Status, film_digest, find_films, read_bytes
+from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
+from cxrscore.io.json_access import get_nested, get_text, provenance_models
+from cxrscore.io.outputs import check_output, output_kind_with_marks
+from cxrscore.io.strict_json import unicode_text
 from cxrscore.progress import Progress
-from cxrscore.scores import Scores
+from cxrscore.scorefile import Scores
 
-REPORT = marked("a report of `cxrscore export`", b"DICM", b"cxrscore")
-MOST = 16
+REPORT = output_kind_with_marks("a report of `cxrscore export`", b"DICM", b"cxrscore")
+MAX_EXAMPLES = 16
 """Models that a report names; a file may name any number."""
 
 
@@ -94,7 +94,7 @@ def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algori
     if digest != scores.films.sha256[row]:
         raise SourceError("it has changed since it was scored")
     source = read_source(data, with_patient=options.with_patient)
-    scored = Scored(
+    scored = FilmScores(
         sha256=digest,
         probs=dict(zip(scores.findings, plain_values(scores.prob[row]), strict=True)),
         thresholds=dict(zip(scores.findings, plain_values(scores.thresholds), strict=True)),
@@ -102,15 +102,15 @@ def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algori
     uid = report_uid(source, scored, algorithm, number=row + 1)
     path = options.output / f"{uid}.dcm"
     check_output(path, REPORT, inputs=options.inputs, overwrite=options.overwrite)
-    write_whole(path, report_bytes(source, scored, algorithm, uid=uid, number=row + 1))
+    atomic_write_bytes(path, report_bytes(source, scored, algorithm, uid=uid, number=row + 1))
 
 
 def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
     """From a provenance of any shape."""
-    several = models(provenance)[:MOST]
+    several = provenance_models(provenance)[:MAX_EXAMPLES]
     networks = dict.fromkeys(_text(one, "document", "spec", "architecture") for one in several)
     digests = [_text(one, "sha256") for one in several]
-    number = told(provenance, "views", "number")
+    number = get_nested(provenance, "views", "number")
     parameters = {
         "backend": _text(provenance, "backend", "name"),
         "framework": _text(provenance, "backend", "framework"),
@@ -137,5 +137,5 @@ def _time(text: str) -> datetime.datetime | None:
 
 def _text(tree: Any, *keys: str) -> str:
     """The text below these keys; "" where there is none, without what DICOM takes for a control or a delimiter."""
-    text = word(tree, *keys)
+    text = get_text(tree, *keys)
     return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in text)[:200]

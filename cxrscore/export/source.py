@@ -34,7 +34,7 @@ class SourceError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DicomSource:
     """One DICOM film.
 
     study, series, sop_class, instance  its UIDs
@@ -48,7 +48,7 @@ class Source:
     patient: Mapping[str, str]
 
 
-def read_source(data: bytes, *, with_patient: bool) -> Source:
+def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
     """Reads the attributes named here and no others; SourceError where they are not there or not as DICOM has them."""
     pydicom = module("pydicom")
     wanted = [*_UIDS, *(PATIENT if with_patient else ())]
@@ -63,7 +63,7 @@ def read_source(data: bytes, *, with_patient: bool) -> Source:
     for name, uid in uids.items():
         if not _UID.fullmatch(uid):
             raise SourceError(f"it has no usable {name}, by which a report names its film")
-    return Source(
+    return DicomSource(
         study=uids["StudyInstanceUID"],
         series=uids["SeriesInstanceUID"],
         sop_class=uids["SOPClassUID"],

@@ -1,16 +1,16 @@
 """Label tables: layouts, one spelling of findings, the join to films, and splits that keep patients together."""
 
 from cxrscore.labels.boxes import Box, read_boxes
+from cxrscore.labels.duplicates import near_duplicates
 from cxrscore.labels.findings import FINDINGS, MAX_FINDINGS, canonical
+from cxrscore.labels.image_similarity import SIDE as THUMBNAIL
 from cxrscore.labels.join import JoinedLabels, join_labels
-from cxrscore.labels.leaks import Leak, check_leaks
-from cxrscore.labels.likeness import SIDE as THUMBNAIL
-from cxrscore.labels.near import near_duplicates
-from cxrscore.labels.read import datasets, find_labels, joined_labels, other_findings, read_labels
+from cxrscore.labels.leakage import Leak, check_leakage
+from cxrscore.labels.read import datasets, find_labels, other_findings, read_joined_labels, read_labels
 from cxrscore.labels.split_files import read_split, split_csv
 from cxrscore.labels.splits import Split, draw_valid, split_by_patient
-from cxrscore.labels.stated import UNCERTAIN
 from cxrscore.labels.table import MAX_BYTES as LARGEST_TABLE
+from cxrscore.labels.uncertain_labels import UNCERTAIN
 
 __all__ = [
     "FINDINGS",
@@ -23,15 +23,15 @@ __all__ = [
     "Leak",
     "Split",
     "canonical",
-    "check_leaks",
+    "check_leakage",
     "datasets",
     "draw_valid",
     "find_labels",
     "join_labels",
-    "joined_labels",
     "near_duplicates",
     "other_findings",
     "read_boxes",
+    "read_joined_labels",
     "read_labels",
     "read_split",
     "split_by_patient",

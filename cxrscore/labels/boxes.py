@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrscore.contract import Dataset, LabelTable
-from cxrscore.labels.columns import filled_labels, named_films, once_each
+from cxrscore.labels.columns import filled_labels, film_column, index_of_distinct
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.nih import FILM, patient_of
 from cxrscore.labels.table import Table, read_table
@@ -72,21 +72,21 @@ def boxes_of(table: Table) -> tuple[Box, ...]:
     names = next((names for names in _TABLES if set(names.wanted) <= set(table.columns)), None)
     if names is None:
         met = ", ".join(table.columns[:8])
-        raise table.wrong(f"has the columns {met}, wanted a table of boxes of NIH, VinDr or RSNA")
-    films = named_films(table, names.film)
+        raise table.table_error(f"has the columns {met}, wanted a table of boxes of NIH, VinDr or RSNA")
+    films = film_column(table, names.film)
     findings = ["Pneumonia"] * len(films) if names.finding is None else table.column(names.finding)
     raters = table.column(names.rater) if names.rater in table.columns else [""] * len(films)
     sides = [table.column(side) for side in names.sides]
     found = []
     for row, film in enumerate(films):
         if any(cells[row] for cells in sides):
-            x, y, width, height = _place(table, row, names)
+            x, y, width, height = _box_sides(table, row, names)
             finding, rater = canonical(findings[row]), raters[row]
             found.append(Box(film=film, finding=finding, x=x, y=y, width=width, height=height, rater=rater))
     return tuple(found)
 
 
-def _place(table: Table, row: int, names: _Columns) -> tuple[float, float, float, float]:
+def _box_sides(table: Table, row: int, names: _Columns) -> tuple[float, float, float, float]:
     """Left, top, width and height of a row's box."""
     numbers = []
     for side in names.sides:
@@ -96,13 +96,13 @@ def _place(table: Table, row: int, names: _Columns) -> tuple[float, float, float
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise table.error(row, f"column {side} has {cell!r}, wanted a number of pixels")
+            raise table.row_error(row, f"column {side} has {cell!r}, wanted a number of pixels")
         numbers.append(number)
     x, y, width, height = numbers
     if names.corners:
         width, height = width - x, height - y
     if width <= 0 or height <= 0:
-        raise table.error(row, f"the box is {width:g} wide and {height:g} high, wanted both above 0")
+        raise table.row_error(row, f"the box is {width:g} wide and {height:g} high, wanted both above 0")
     return x, y, width, height
 
 
@@ -113,8 +113,8 @@ def _recognises(columns: Sequence[str]) -> bool:
 def _read(path: Path) -> LabelTable:
     """1 for a finding that has a box, else unknown: a film without box for a finding may have it nevertheless."""
     boxes = read_boxes(path)
-    films = once_each(box.film for box in boxes)
-    findings = once_each(sorted({box.finding for box in boxes}))
+    films = index_of_distinct(box.film for box in boxes)
+    findings = index_of_distinct(sorted({box.finding for box in boxes}))
     labels = filled_labels(path, len(films), len(findings), math.nan)
     for box in boxes:
         labels[films[box.film], findings[box.finding]] = 1

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from cxrscore.contract import Floats, LabelTable
-from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_key, named_films
+from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_column, film_key
 from cxrscore.labels.findings import NO_FINDING, canonical
-from cxrscore.labels.stated import ZERO_ONE, stated_labels, uncertain_dataset
 from cxrscore.labels.table import Table, read_table
+from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels, uncertain_dataset
 
 OBSERVATIONS = (
     NO_FINDING,
@@ -50,7 +50,7 @@ def observed(table: Table, uncertain: float) -> tuple[tuple[str, ...], Floats]:
     blank is therefore 0. All other blanks are unknown, because the report does not mention the finding.
     """
     names = observations(table.columns)
-    labels = stated_labels(table, names, ZERO_ONE, uncertain=_UNCERTAIN)
+    labels = parse_uncertain_labels(table, names, ZERO_ONE, uncertain=_UNCERTAIN)
     if NO_FINDING in names:
         healthy = labels[:, [names.index(NO_FINDING)]] == 1
         implied = np.array([name not in (NO_FINDING, "Support Devices") for name in names])
@@ -76,10 +76,10 @@ def _read(path: Path, uncertain: float) -> LabelTable:
 def _films(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Films as patient00001/study1/view1_frontal.jpg, whatever lies above, and their patients."""
     films, patients = [], []
-    for row, name in enumerate(map(film_key, named_films(table, _FILM))):
+    for row, name in enumerate(map(film_key, film_column(table, _FILM))):
         found = _PATIENT.search(name)
         if not found:
-            raise table.error(row, f"column {_FILM} has {name!r}, wanted a path with a folder such as patient00001")
+            raise table.row_error(row, f"column {_FILM} has {name!r}, wanted a path with a folder such as patient00001")
         films.append(name[found.start(1) :])
         patients.append(found[1])
     return tuple(films), tuple(patients)

@@ -69,11 +69,11 @@ def clean_columns(table: Table, sources: Mapping[str, tuple[str, Clean]]) -> dic
     }
 
 
-def named_films(table: Table, column: str) -> list[str]:
+def film_column(table: Table, column: str) -> list[str]:
     """The films that a column names; InputError where a cell is empty."""
     films = table.column(column)
     if "" in films:
-        raise table.error(films.index(""), f"column {column} is empty, wanted the name of a film")
+        raise table.row_error(films.index(""), f"column {column} is empty, wanted the name of a film")
     return films
 
 
@@ -111,6 +111,6 @@ def film_stem(name: str) -> str:
     return stem if dot and f".{suffix.lower()}" in FILM_SUFFIXES else name
 
 
-def once_each(names: Iterable[Key]) -> dict[Key, int]:
+def index_of_distinct(names: Iterable[Key]) -> dict[Key, int]:
     """A place for each different name, in order of appearance."""
     return {name: place for place, name in enumerate(dict.fromkeys(names))}

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from cxrscore.contract import Dataset, LabelTable
-from cxrscore.labels.columns import named_films, once_each
-from cxrscore.labels.stated import ZERO_ONE, stated_labels
+from cxrscore.labels.columns import film_column, index_of_distinct
 from cxrscore.labels.table import read_table
+from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels
 
 _RSNA = ("patientId", "Target")
 _SIIM = ("ImageId", "EncodedPixels")
@@ -18,7 +18,7 @@ _SIIM = ("ImageId", "EncodedPixels")
 
 def _any_row(films: Sequence[str], found: Sequence[float], finding: str) -> LabelTable:
     """A film has the finding if any of its rows says so. The tables do not tell which films are of one patient."""
-    places = once_each(films)
+    places = index_of_distinct(films)
     labels = np.zeros((len(places), 1), np.float32)
     np.maximum.at(labels, [places[film] for film in films], np.array(found, np.float32).reshape(-1, 1))
     return LabelTable(films=tuple(places), findings=(finding,), labels=labels)
@@ -32,7 +32,9 @@ def _read_rsna(path: Path) -> LabelTable:
     """patientId names the film: a number made up for the contest, one for each film."""
     table = read_table(path, _RSNA)
     film, target = _RSNA
-    return _any_row(named_films(table, film), stated_labels(table, [target], ZERO_ONE)[:, 0].tolist(), "Pneumonia")
+    return _any_row(
+        film_column(table, film), parse_uncertain_labels(table, [target], ZERO_ONE)[:, 0].tolist(), "Pneumonia"
+    )
 
 
 def _recognises_siim(columns: Sequence[str]) -> bool:
@@ -45,8 +47,8 @@ def _read_siim(path: Path) -> LabelTable:
     cells = table.column(mask)
     for row, cell in enumerate(cells):
         if cell != "-1" and not cell.replace(" ", "").isdigit():
-            raise table.error(row, f"column {mask} has {cell[:60]!r}, wanted -1 or numbers of pixels")
-    return _any_row(named_films(table, film), [float(cell != "-1") for cell in cells], "Pneumothorax")
+            raise table.row_error(row, f"column {mask} has {cell[:60]!r}, wanted -1 or numbers of pixels")
+    return _any_row(film_column(table, film), [float(cell != "-1") for cell in cells], "Pneumothorax")
 
 
 rsna = Dataset(

@@ -10,8 +10,8 @@ import numpy as np
 from cxrscore.contract import LabelTable
 from cxrscore.labels.chexpert import OBSERVATIONS, observed
 from cxrscore.labels.columns import clean_view
-from cxrscore.labels.stated import uncertain_dataset
 from cxrscore.labels.table import Table, read_table
+from cxrscore.labels.uncertain_labels import uncertain_dataset
 
 METADATA = "mimic-cxr-2.0.0-metadata.csv.gz"
 _SUBJECT, _STUDY, _FILM, _VIEW = "subject_id", "study_id", "dicom_id", "ViewPosition"
@@ -54,7 +54,7 @@ def _films(table: Table, metadata: Table | None) -> tuple[list[int], list[str], 
     places = _studies(table)
     subjects = table.column(_SUBJECT) if _SUBJECT in table.columns else [""] * len(places)
     rows, films, views, owners = [], [], [], []
-    for film, subject, study, view in _told(metadata):
+    for film, subject, study, view in _read_metadata_rows(metadata):
         if study in places:
             rows.append(places[study])
             films.append(f"{_folder(subject, study)}{film}")
@@ -75,19 +75,19 @@ def _studies(table: Table) -> dict[str, int]:
     places: dict[str, int] = {}
     for row, study in enumerate(table.column(_STUDY)):
         if not study.isdigit():
-            raise table.error(row, f"column {_STUDY} has {study!r}, wanted a number")
+            raise table.row_error(row, f"column {_STUDY} has {study!r}, wanted a number")
         if places.setdefault(study, row) != row:
-            raise table.error(row, f"column {_STUDY} has {study} again, as on line {table.lines[places[study]]}")
+            raise table.row_error(row, f"column {_STUDY} has {study} again, as on line {table.lines[places[study]]}")
     return places
 
 
-def _told(metadata: Table | None) -> list[tuple[str, str, str, str]]:
+def _read_metadata_rows(metadata: Table | None) -> list[tuple[str, str, str, str]]:
     """Film, subject, study and view of each row of the table of films."""
     if metadata is None:
         return []
     names = (_FILM, _SUBJECT, _STUDY)
     if missing := [name for name in names if name not in metadata.columns]:
-        raise metadata.wrong(f"lacks the column {' and '.join(missing)}")
+        raise metadata.table_error(f"lacks the column {' and '.join(missing)}")
     films, subjects, studies = map(metadata.column, names)
     blank = [""] * len(films)
     views = metadata.column(_VIEW) if _VIEW in metadata.columns else blank

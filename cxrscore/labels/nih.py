@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from cxrscore.contract import Dataset, LabelTable
-from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, named_films
+from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_column
 from cxrscore.labels.findings import FINDINGS, NO_FINDING, canonical
-from cxrscore.labels.stated import YES_NO, stated_labels
 from cxrscore.labels.table import Table, read_table
+from cxrscore.labels.uncertain_labels import YES_NO, parse_uncertain_labels
 
 FILM, PATIENT = "Image Index", "Patient ID"
 _LABELS = "Finding Labels"
@@ -39,7 +39,7 @@ def _recognises(columns: Sequence[str]) -> bool:
 
 def _read(path: Path) -> LabelTable:
     table = read_table(path, _READ)
-    films = named_films(table, FILM)
+    films = film_column(table, FILM)
     cells = table.column(_LABELS)
     rows = {cell: _row(table, cells, cell) for cell in dict.fromkeys(cells)}  # 800 different ones in 112,120
     labels = np.array([rows[cell] for cell in cells], np.float32).reshape(len(cells), len(FINDINGS))
@@ -64,10 +64,10 @@ def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
     odd = next((word for word in words if word not in FINDINGS and word != NO_FINDING), None)
     if odd is not None:
         wanted = f"wanted {NO_FINDING} or findings such as {FINDINGS[2]}|{FINDINGS[4]}"
-        raise table.error(cells.index(cell), f"column {_LABELS} has the unknown finding {odd!r}; {wanted}")
+        raise table.row_error(cells.index(cell), f"column {_LABELS} has the unknown finding {odd!r}; {wanted}")
     if NO_FINDING in words and len(words) > 1:
         what = f"column {_LABELS} says {cell!r}: {NO_FINDING} and findings cannot both be"
-        raise table.error(cells.index(cell), what)
+        raise table.row_error(cells.index(cell), what)
     return [float(finding in words) for finding in FINDINGS]
 
 
@@ -79,9 +79,9 @@ def _read_google(path: Path) -> LabelTable:
     """The four findings that radiologists agreed on, not the text-mined ones that the table repeats."""
     table = read_table(path, (*_READ, *_ADJUDICATED, _SET))
     return LabelTable(
-        films=tuple(named_films(table, FILM)),
+        films=tuple(film_column(table, FILM)),
         findings=tuple(map(canonical, _ADJUDICATED)),
-        labels=stated_labels(table, _ADJUDICATED, YES_NO),
+        labels=parse_uncertain_labels(table, _ADJUDICATED, YES_NO),
         patients=_patients(table),
         columns=clean_columns(table, {**_ABOUT, "set": (_SET, str.lower)}),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrscore.contract import Dataset, LabelTable
-from cxrscore.labels.columns import MAX_AGE, clean_columns, clean_sex, clean_view, named_films
+from cxrscore.labels.columns import MAX_AGE, clean_columns, clean_sex, clean_view, film_column
 from cxrscore.labels.table import Table, read_table
 
 _FILM, _LABELS = "ImageID", "Labels"
@@ -77,7 +77,7 @@ def _read(path: Path) -> LabelTable:
     if _DATE in table.columns and _BIRTH in table.columns:
         columns["age"] = tuple(map(_age, table.column(_DATE), table.column(_BIRTH)))
     return LabelTable(
-        films=tuple(named_films(table, _FILM)),
+        films=tuple(film_column(table, _FILM)),
         findings=FINDINGS,
         labels=np.array([rows[cell] for cell in cells], np.float32).reshape(len(cells), len(FINDINGS)),
         patients=tuple(table.column("PatientID")) if "PatientID" in table.columns else None,
@@ -95,7 +95,7 @@ def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
         return [np.nan] * len(FINDINGS)
     if not _LIST.fullmatch(cell):
         wanted = "a list of words in quotes, such as ['cardiomegaly', 'scoliosis']"
-        raise table.error(cells.index(cell), f"column {_LABELS} has {cell[:60]!r}, wanted {wanted}")
+        raise table.row_error(cells.index(cell), f"column {_LABELS} has {cell[:60]!r}, wanted {wanted}")
     words = {" ".join((single or double).split()) for single, double in _ITEMS.findall(cell)} - {""}
     if not words or words & _NOT_READ:
         return [np.nan] * len(FINDINGS)

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
-from cxrscore.files import sha256_of
-from cxrscore.files.plain import unicode_text
+from cxrscore.io import sha256_file
+from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels.boxes import nih_boxes
 from cxrscore.labels.chexpert import chexpert
+from cxrscore.labels.generic_csv import plain
 from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.kaggle import rsna, siim
 from cxrscore.labels.mimic import METADATA, mimic
 from cxrscore.labels.nih import nih, nih_google
+from cxrscore.labels.one_column_per_finding import chexnet, course
 from cxrscore.labels.padchest import padchest
-from cxrscore.labels.plain import plain
-from cxrscore.labels.stated import UncertainDataset, uncertain_label
 from cxrscore.labels.table import read_header
+from cxrscore.labels.uncertain_labels import UncertainDataset, uncertain_label
 from cxrscore.labels.vindr import vindr, vindr_boxes
-from cxrscore.labels.wide import chexnet, course
 
 # Google's table has NIH's columns, too, and more: it is asked first.
 datasets: tuple[Dataset, ...] = (
@@ -46,7 +46,7 @@ def read_labels(path: Path, datasets: Sequence[Dataset], uncertain: str = "unkno
     raise InputError(f"{path} has the columns {', '.join(columns[:8])}, of no known layout ({known})")
 
 
-def joined_labels(
+def read_joined_labels(
     path: Path,
     datasets: Sequence[Dataset],
     films: Sequence[str],
@@ -68,7 +68,7 @@ def joined_labels(
             f"{path} names folders of films such as {folders[0]!r}, and no film lies in one; films are named like "
             f"{films[0]!r}. Keep the folders of the data set, or put its table of films ({METADATA}) beside the table."
         )
-    return joined, {"file": unicode_text(name or path.name), "dataset": layout, "sha256": sha256_of(path)}
+    return joined, {"file": unicode_text(name or path.name), "dataset": layout, "sha256": sha256_file(path)}
 
 
 def other_findings(name: str, table: Sequence[str], model: Sequence[str]) -> str:

@@ -55,7 +55,7 @@ def _from_table(path: Path, columns: Sequence[str]) -> tuple[list[str], list[str
     words = table.column("split")
     for row, word in enumerate(words):
         if word not in meant:
-            raise table.error(row, f"split is {word!r}, wanted {', '.join(meant)}")
+            raise table.row_error(row, f"split is {word!r}, wanted {', '.join(meant)}")
     return table.column(film), [meant[word] for word in words], path.name
 
 

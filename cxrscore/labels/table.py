@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cxrscore.errors import InputError
-from cxrscore.files.regular import open_regular
+from cxrscore.io.regular import open_regular
 
 MAX_BYTES = 1024**3
 """Of a table when unpacked; the largest public one is a tenth of this."""
@@ -64,11 +64,11 @@ class Table:
         """The first of these names that is a column."""
         return next((name for name in names if name in self._places), None)
 
-    def wrong(self, what: str) -> InputError:
+    def table_error(self, what: str) -> InputError:
         """The error that `what` is wrong with the whole table."""
         return InputError(f"{self.path} {what}")
 
-    def error(self, row: int, what: str) -> InputError:
+    def row_error(self, row: int, what: str) -> InputError:
         """The error that `what` is wrong with this row."""
         return InputError(f"{self.path}, line {self.lines[row]}: {_short(what)}")
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Dataset, Floats, LabelTable
 from cxrscore.labels.boxes import boxes_of
-from cxrscore.labels.columns import filled_labels, named_films, once_each
+from cxrscore.labels.columns import filled_labels, film_column, index_of_distinct
 from cxrscore.labels.findings import NO_FINDING, canonical
-from cxrscore.labels.stated import ZERO_ONE, stated_labels
 from cxrscore.labels.table import Table, read_table
+from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels
 
 _FILM, _READER, _CLASS = "image_id", "rad_id", "class_name"
 _BOX = "x_min"
@@ -34,7 +34,7 @@ def _recognises(columns: Sequence[str]) -> bool:
 def _read(path: Path) -> LabelTable:
     table = read_table(path)
     names = [name for name in table.columns if name and name not in (_FILM, _READER)]
-    return _by_film(named_films(table, _FILM), names, stated_labels(table, names, ZERO_ONE))
+    return _by_film(film_column(table, _FILM), names, parse_uncertain_labels(table, names, ZERO_ONE))
 
 
 def _recognises_boxes(columns: Sequence[str]) -> bool:
@@ -44,11 +44,11 @@ def _recognises_boxes(columns: Sequence[str]) -> bool:
 def _read_boxes(path: Path) -> LabelTable:
     table = read_table(path)
     boxes_of(table)  # raises where a box is none, so that a damaged table is not half believed
-    films, classes = named_films(table, _FILM), table.column(_CLASS)
+    films, classes = film_column(table, _FILM), table.column(_CLASS)
     if "" in classes:
-        raise table.error(classes.index(""), f"column {_CLASS} is empty, wanted a finding or {NO_FINDING}")
-    readings = once_each(zip(films, _readers(table), strict=True))
-    findings = once_each(sorted(set(map(canonical, classes)) - {NO_FINDING}))
+        raise table.row_error(classes.index(""), f"column {_CLASS} is empty, wanted a finding or {NO_FINDING}")
+    readings = index_of_distinct(zip(films, _readers(table), strict=True))
+    findings = index_of_distinct(sorted(set(map(canonical, classes)) - {NO_FINDING}))
     labels = filled_labels(path, len(readings), len(findings), 0)
     for reading, name in zip(zip(films, _readers(table), strict=True), map(canonical, classes), strict=True):
         if name != NO_FINDING:
@@ -61,7 +61,7 @@ def _readers(table: Table) -> list[str]:
 
 
 def _by_film(films: Sequence[str], names: Sequence[str], labels: Floats) -> LabelTable:
-    places = once_each(films)
+    places = index_of_distinct(films)
     rows = np.array([places[film] for film in films], np.intp)
     return LabelTable(
         films=tuple(places),

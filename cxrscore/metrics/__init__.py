@@ -2,25 +2,25 @@
 
 from cxrscore.contract import Metric
 from cxrscore.metrics.accuracy import counts, label_accuracy, negative_baseline
-from cxrscore.metrics.bootstrap import RESAMPLES, Resampled, bootstrap_auc
+from cxrscore.metrics.average_precision import average_precision
+from cxrscore.metrics.bootstrap import RESAMPLES, BootstrapAucs, bootstrap_auc
 from cxrscore.metrics.calibration import platt, temperature
-from cxrscore.metrics.delong import delong, micro_auc
-from cxrscore.metrics.estimates import (
+from cxrscore.metrics.confidence_intervals import (
     Estimate,
     balanced_accuracy_estimate,
     difference,
     label_accuracy_estimate,
-    mean_of,
+    mean_estimate,
     verdict,
 )
+from cxrscore.metrics.delong import delong, micro_auc
 from cxrscore.metrics.localisation import energy_inside, iou, pointing_game
-from cxrscore.metrics.multiple import corrected_verdict, holm, p_value
-from cxrscore.metrics.operating import check_rule, operating_point
+from cxrscore.metrics.multiple_testing import corrected_verdict, holm, p_value
 from cxrscore.metrics.plugin_metrics import MetricEstimate, MetricEstimates, call_metric, estimate_metric
-from cxrscore.metrics.precision import average_precision
-from cxrscore.metrics.proportions import Decisions, Share, decisions
+from cxrscore.metrics.proportions import Decisions, Proportion, decisions
 from cxrscore.metrics.reliability import Reliability, brier, calibration_error, reliability
 from cxrscore.metrics.roc import RocCurve, auc, auc_binormal, auc_per_finding, auc_trapezoid, macro, roc
+from cxrscore.metrics.thresholds import check_rule, operating_point
 
 metrics = (
     Metric(name="auc", summary="area under the ROC curve, ties 1/2", function=auc),
@@ -32,14 +32,14 @@ metrics = (
 
 __all__ = [
     "RESAMPLES",
+    "BootstrapAucs",
     "Decisions",
     "Estimate",
     "MetricEstimate",
     "MetricEstimates",
+    "Proportion",
     "Reliability",
-    "Resampled",
     "RocCurve",
-    "Share",
     "auc",
     "auc_binormal",
     "auc_per_finding",
@@ -63,7 +63,7 @@ __all__ = [
     "label_accuracy",
     "label_accuracy_estimate",
     "macro",
-    "mean_of",
+    "mean_estimate",
     "metrics",
     "micro_auc",
     "negative_baseline",

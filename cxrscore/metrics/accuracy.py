@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
-from cxrscore.metrics.known import known
+from cxrscore.metrics.masking import valid_mask
 
 
 def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
@@ -14,7 +14,7 @@ def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
 
     truth, prob of one shape, NaN left out; NaN where nothing is known.
     """
-    kept = known(truth, prob)
+    kept = valid_mask(truth, prob)
     right = (prob[kept] > threshold) == (truth[kept] > 0.5)
     return float(right.mean()) if right.size else float("nan")
 

@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
-from cxrscore.metrics.clusters import Places
-from cxrscore.metrics.known import known
+from cxrscore.metrics.grouping import Places
+from cxrscore.metrics.masking import valid_mask
 
 Doubles = NDArray[np.float64]
 
 RESAMPLES = 1000
-LEAST = 0.9
+MIN_DEFINED_FRACTION = 0.9
 """Share of resamples in which an AUC must be defined for an interval: a rare finding may miss a class in some."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resampled:
+class BootstrapAucs:
     """AUCs of resamples: float64 [B,C], NaN where a resample lacks a class of a finding."""
 
-    areas: Doubles
+    values: Doubles
 
     def interval(self, column: int) -> tuple[float, float]:
         """The 2.5th and 97.5th percentile of a finding; NaN where more than a tenth of the resamples have no AUC."""
-        return percentile_interval(self.areas[:, column])
+        return percentile_interval(self.values[:, column])
 
     @property
     def macro_interval(self) -> tuple[float, float]:
         """The same of the mean over the findings that have an AUC in at least a resample, each resample over those
         that it has."""
-        there = self.areas[:, ~np.isnan(self.areas).all(axis=0)]
+        there = self.values[:, ~np.isnan(self.values).all(axis=0)]
         if not there.shape[1]:
             return float("nan"), float("nan")
         means = np.full(len(there), np.nan)
@@ -43,7 +43,9 @@ class Resampled:
         return percentile_interval(means)
 
 
-def bootstrap_auc(truth: Array, score: Array, groups: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
+def bootstrap_auc(
+    truth: Array, score: Array, groups: Array, *, resamples: int = RESAMPLES, seed: int = 0
+) -> BootstrapAucs:
     """AUCs of truth and score [N,C] when patients are drawn anew, with replacement, as many as there are.
 
     groups  int [N], the same number for films of one patient
@@ -56,15 +58,15 @@ def bootstrap_auc(truth: Array, score: Array, groups: Array, *, resamples: int =
         raise InputError(f"groups of {len(groups)} films do not fit truth of shape {list(truth.shape)}")
     _, place = np.unique(groups, return_inverse=True)
     patients = int(place.max()) + 1 if len(place) else 0
-    findings = [_Sorted(truth[:, c], score[:, c], place) for c in range(truth.shape[1])]
+    findings = [_SortedScores(truth[:, c], score[:, c], place) for c in range(truth.shape[1])]
     areas = np.full((resamples, truth.shape[1]), np.nan)
-    for draw, times in enumerate(patient_draws(patients, resamples, seed)):
+    for draw, times in enumerate(patient_resample_counts(patients, resamples, seed)):
         drawn = times.astype(np.float64)
-        areas[draw] = [finding.area(drawn) for finding in findings]
-    return Resampled(areas=areas)
+        areas[draw] = [finding.auc(drawn) for finding in findings]
+    return BootstrapAucs(values=areas)
 
 
-def patient_draws(patients: int, resamples: int, seed: int) -> Iterator[Places]:
+def patient_resample_counts(patients: int, resamples: int, seed: int) -> Iterator[Places]:
     """How often each patient is in a resample: int [patients], for one resample after the other.
 
     Parameters
@@ -78,11 +80,11 @@ def patient_draws(patients: int, resamples: int, seed: int) -> Iterator[Places]:
         yield np.bincount(random.integers(0, patients, patients), minlength=patients)
 
 
-class _Sorted:
+class _SortedScores:
     """The known films of a finding, by rising score."""
 
     def __init__(self, truth: Array, score: Array, place: NDArray[np.intp]) -> None:
-        kept = np.flatnonzero(known(truth, score))
+        kept = np.flatnonzero(valid_mask(truth, score))
         kept = kept[np.argsort(score[kept], kind="stable")]
         values = score[kept]
         self._place, self._positive = place[kept], np.flatnonzero(truth[kept] > 0.5)
@@ -90,7 +92,7 @@ class _Sorted:
         self._below = np.searchsorted(values, values[self._positive], side="left")
         self._upto = np.searchsorted(values, values[self._positive], side="right")
 
-    def area(self, drawn: Doubles) -> float:
+    def auc(self, drawn: Doubles) -> float:
         """The AUC where each film counts as often as its patient was drawn; NaN where a class is not drawn."""
         weight = drawn[self._place]
         ones = weight[self._positive]
@@ -106,7 +108,7 @@ class _Sorted:
 def percentile_interval(values: Doubles) -> tuple[float, float]:
     """The 2.5th and 97.5th percentile of the values of resamples [B]; NaN, NaN where more than a tenth are NaN."""
     there = values[~np.isnan(values)]
-    if not len(there) or len(there) < LEAST * len(values):
+    if not len(there) or len(there) < MIN_DEFINED_FRACTION * len(values):
         return float("nan"), float("nan")
     low, high = np.percentile(there, [2.5, 97.5])
     return float(low), float(high)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
-from cxrscore.metrics.known import known
+from cxrscore.metrics.masking import valid_mask
 
 _STEPS = 100
 _HALVINGS = 20
@@ -24,7 +24,7 @@ def platt(truth: Array, logit: Array) -> tuple[float, float]:
     The slope is in 0..50, so that no score changes places with another: where the likeliest one is not above 0, or
     all logits are equal, it is 1, where it is above 50, 50, and the intercept alone is fitted.
     """
-    kept = known(truth, logit)
+    kept = valid_mask(truth, logit)
     x, positive = logit[kept].astype(np.float64), truth[kept] > 0.5
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     if not n_pos or not n_neg:
@@ -92,7 +92,7 @@ def temperature(truth: Array, logit: Array) -> float:
     Maximum likelihood over all known labels, by golden-section search of log T: Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017, section 4.2. NaN where nothing is known.
     """
-    kept = known(truth, logit)
+    kept = valid_mask(truth, logit)
     z, y = logit[kept].astype(np.float64), (truth[kept] > 0.5).astype(np.float64)
     if not len(z):
         return float("nan")

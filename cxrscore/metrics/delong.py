@@ -10,9 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
-from cxrscore.metrics.clusters import added_up, numbered
-from cxrscore.metrics.estimates import Estimate, missing_class, spread, too_few, undefined
-from cxrscore.metrics.known import known
+from cxrscore.metrics.confidence_intervals import (
+    Estimate,
+    influence_terms,
+    missing_class_reason,
+    too_few_reason,
+    undefined_estimate,
+)
+from cxrscore.metrics.grouping import group_codes, sum_by_group
+from cxrscore.metrics.masking import valid_mask
 
 Doubles = NDArray[np.float64]
 
@@ -26,12 +32,12 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     how far the share of positives above it is. There is no interval with one patient of a class, nor where the classes
     do not overlap at all, as the formula then gives a variance of 0 whatever the number of films.
     """
-    place = numbered(groups, len(truth))
-    kept = known(truth, score)
+    place = group_codes(groups, len(truth))
+    kept = valid_mask(truth, score)
     positive, negative = kept & (truth > 0.5), kept & (truth <= 0.5)
     n_pos, n_neg = int(positive.sum()), int(negative.sum())
     if not n_pos or not n_neg:
-        return undefined(place, missing_class(positive, negative))
+        return undefined_estimate(place, missing_class_reason(positive, negative))
     values = score.astype(np.float64)
     among_all = np.zeros(len(values))
     among_all[kept] = midranks(values[kept])
@@ -39,11 +45,11 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     share[positive] = (among_all[positive] - midranks(values[positive])) / n_neg
     share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / n_pos
     area = float(share[positive].mean())
-    why = too_few(positive, negative, place)
+    why = too_few_reason(positive, negative, place)
     if not why and np.ptp(share[positive]) == 0 and np.ptp(share[negative]) == 0 and area in (0.0, 1.0):
         why = "no positive and negative film overlap, which leaves the formula no variance"
-    moved = spread(positive, share, area, place) + spread(negative, share, area, place)
-    return Estimate(value=area, influence=added_up(moved, place), why=why)
+    moved = influence_terms(positive, share, area, place) + influence_terms(negative, share, area, place)
+    return Estimate(value=area, influence=sum_by_group(moved, place), why=why)
 
 
 def micro_auc(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:
@@ -52,7 +58,7 @@ def micro_auc(truth: Array, prob: Array, groups: Array | None = None) -> Estimat
 
     It rewards a model for knowing which findings are common: a constant score for each finding is above 0.5.
     """
-    place = numbered(groups, len(truth))
+    place = group_codes(groups, len(truth))
     return delong(truth.ravel(), prob.ravel(), np.repeat(place, truth.shape[1]))
 
 

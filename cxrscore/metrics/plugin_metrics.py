@@ -18,22 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Metric
+from cxrscore.escape_control_chars import error_words
 from cxrscore.interrupts import is_interrupt
-from cxrscore.metrics.bootstrap import RESAMPLES, patient_draws, percentile_interval
-from cxrscore.metrics.clusters import Places, how_many, numbered
-from cxrscore.metrics.known import known
-from cxrscore.visible import error_words
+from cxrscore.metrics.bootstrap import RESAMPLES, patient_resample_counts, percentile_interval
+from cxrscore.metrics.grouping import Places, count_groups, group_codes
+from cxrscore.metrics.masking import valid_mask
 
 Interval = tuple[float, float]
 
 FILMS_AT_FULL_RESAMPLES = 30_000
 """Films up to which a metric is resampled RESAMPLES times; with more films, the number of resamples goes down."""
-FEWEST_RESAMPLES = 200
+MIN_RESAMPLES = 200
 """Resamples below which that number does not go; percentiles of fewer values are not told, unless so many were asked
 for."""
-MOST_SECONDS = 60.0
+MAX_SECONDS = 60.0
 """Time after which no further resample of a metric is begun, all findings together."""
-LONGEST_MESSAGE = 200
+MAX_MESSAGE_LENGTH = 200
 """Characters that are shown of the message of an error that a metric raised."""
 
 NO_INTERVAL: Interval = (math.nan, math.nan)
@@ -90,7 +90,7 @@ def call_metric(metric: Metric, truth: Array, score: Array, threshold: float = m
     except BaseException as error:
         if is_interrupt(error):
             raise
-        return math.nan, f"raised {error_words(error, LONGEST_MESSAGE)}"
+        return math.nan, f"raised {error_words(error, MAX_MESSAGE_LENGTH)}"
 
 
 def estimate_metric(
@@ -120,14 +120,14 @@ def estimate_metric(
     -------
     A MetricEstimates. Whatever the metric does, nothing is raised but KeyboardInterrupt.
     """
-    place = numbered(groups, len(truth))
-    patients = how_many(place, np.ones(len(place), np.bool_))
+    place = group_codes(groups, len(truth))
+    patients = count_groups(place, np.ones(len(place), np.bool_))
     wanted = bounded_resamples(resamples, len(truth))
     findings = [_Finding(metric, truth[:, c], score[:, c], float(thresholds[c]), place) for c in range(truth.shape[1])]
     with _quiet():
         for finding in findings:
             finding.evaluate()
-        done = _resample(findings, patient_draws(patients, wanted, seed), clock)
+        done = _resample(findings, patient_resample_counts(patients, wanted, seed), clock)
         estimates = tuple(finding.estimate(wanted, done) for finding in findings)
     method = "no intervals"
     if any(math.isfinite(one.interval[0]) for one in estimates):
@@ -139,17 +139,17 @@ def estimate_metric(
 def bounded_resamples(resamples: int, films: int) -> int:
     """How many resamples are made of those asked for: with more films fewer, so that the work is bounded."""
     most = FILMS_AT_FULL_RESAMPLES * RESAMPLES // max(films, 1)
-    return min(resamples, max(most, FEWEST_RESAMPLES))
+    return min(resamples, max(most, MIN_RESAMPLES))
 
 
 class _Finding:
     """A metric of one finding: its value, then its values of resamples, for as long as it returns numbers."""
 
     def __init__(self, metric: Metric, truth: Array, score: Array, threshold: float, place: Places) -> None:
-        rows = np.flatnonzero(known(truth, score))
+        rows = np.flatnonzero(valid_mask(truth, score))
         self._metric, self._threshold = metric, threshold
         self._truth, self._score, self._place = truth[rows], score[rows], place[rows]
-        self._patients = how_many(place, known(truth, score))
+        self._patients = count_groups(place, valid_mask(truth, score))
         self._value, self._why = math.nan, ""
         self._drawn: list[float] = []
 
@@ -199,8 +199,8 @@ class _Finding:
     def _interval(self, wanted: int, done: int) -> tuple[Interval, str]:
         if not wanted:
             return NO_INTERVAL, "no resamples were asked for"
-        if done < min(wanted, FEWEST_RESAMPLES):
-            return NO_INTERVAL, f"too slow, {done} resamples in {MOST_SECONDS:.0f} seconds"
+        if done < min(wanted, MIN_RESAMPLES):
+            return NO_INTERVAL, f"too slow, {done} resamples in {MAX_SECONDS:.0f} seconds"
         low, high = percentile_interval(np.array(self._drawn))
         if math.isnan(low):
             return NO_INTERVAL, "undefined in more than a tenth of the resamples"
@@ -216,7 +216,7 @@ def _resample(findings: Sequence[_Finding], draws: Iterator[Places], clock: Call
     start, done = clock(), 0
     for times in draws:
         there = [finding for finding in findings if finding.is_open]
-        if not there or clock() - start > MOST_SECONDS:
+        if not there or clock() - start > MAX_SECONDS:
             break
         for finding in there:
             finding.resample(times)

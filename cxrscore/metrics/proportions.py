@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 
 from cxrscore.contract import Array
-from cxrscore.metrics.estimates import Z
-from cxrscore.metrics.known import known
+from cxrscore.metrics.confidence_intervals import Z
+from cxrscore.metrics.masking import valid_mask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class Proportion:
     """hits of total films; nothing is rounded to 0 where there is no film to count."""
 
     hits: int
@@ -46,32 +46,32 @@ class Decisions:
     tn: int
 
     @property
-    def sensitivity(self) -> Share:
-        return Share(hits=self.tp, total=self.tp + self.fn)
+    def sensitivity(self) -> Proportion:
+        return Proportion(hits=self.tp, total=self.tp + self.fn)
 
     @property
-    def specificity(self) -> Share:
-        return Share(hits=self.tn, total=self.tn + self.fp)
+    def specificity(self) -> Proportion:
+        return Proportion(hits=self.tn, total=self.tn + self.fp)
 
     @property
-    def ppv(self) -> Share:
+    def ppv(self) -> Proportion:
         """Of the films called positive, those that are. It holds for films with this share of positives only."""
-        return Share(hits=self.tp, total=self.tp + self.fp)
+        return Proportion(hits=self.tp, total=self.tp + self.fp)
 
     @property
-    def npv(self) -> Share:
+    def npv(self) -> Proportion:
         """Of the films called negative, those that are."""
-        return Share(hits=self.tn, total=self.tn + self.fn)
+        return Proportion(hits=self.tn, total=self.tn + self.fn)
 
     @property
-    def missed(self) -> Share:
+    def missed(self) -> Proportion:
         """Of the positive films, those called negative: 1 - sensitivity."""
-        return Share(hits=self.fn, total=self.tp + self.fn)
+        return Proportion(hits=self.fn, total=self.tp + self.fn)
 
     @property
-    def false_alarms(self) -> Share:
+    def false_alarms(self) -> Proportion:
         """Of the negative films, those called positive: 1 - specificity."""
-        return Share(hits=self.fp, total=self.fp + self.tn)
+        return Proportion(hits=self.fp, total=self.fp + self.tn)
 
 
 def decisions(truth: Array, prob: Array, threshold: float) -> Decisions:
@@ -79,7 +79,7 @@ def decisions(truth: Array, prob: Array, threshold: float) -> Decisions:
 
     A threshold of NaN decides nothing: all counts are 0, and so all shares undefined.
     """
-    kept = known(truth, prob)
+    kept = valid_mask(truth, prob)
     if math.isnan(threshold):
         return Decisions(tp=0, fp=0, fn=0, tn=0)
     positive, called = truth[kept] > 0.5, prob[kept] >= threshold

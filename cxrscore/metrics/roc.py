@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
-from cxrscore.metrics.known import known
+from cxrscore.metrics.masking import valid_mask
 
 Doubles = NDArray[np.float64]
 
@@ -23,9 +23,9 @@ class RocCurve:
     thresholds: Doubles
 
 
-def _known(truth: Array, score: Array) -> tuple[NDArray[np.bool_], Doubles]:
+def _valid_truth_and_score(truth: Array, score: Array) -> tuple[NDArray[np.bool_], Doubles]:
     """Whether each known film is positive, and its score."""
-    kept = known(truth, score)
+    kept = valid_mask(truth, score)
     return truth[kept] > 0.5, score[kept].astype(np.float64)
 
 
@@ -34,7 +34,7 @@ def roc(truth: Array, score: Array) -> RocCurve:
 
     A rate is NaN where there are no films of its class.
     """
-    positive, values = _known(truth, score)
+    positive, values = _valid_truth_and_score(truth, score)
     order = np.argsort(-values, kind="stable")
     values, positive = values[order], positive[order]
     last = np.flatnonzero(np.r_[values[1:] != values[:-1], True]) if len(values) else np.zeros(0, int)
@@ -49,7 +49,7 @@ def auc(truth: Array, score: Array) -> float:
 
     Mann-Whitney U / (n+ n-), U from midranks (Hanley and McNeil, Radiology 1982).
     """
-    positive, values = _known(truth, score)
+    positive, values = _valid_truth_and_score(truth, score)
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     if not n_pos or not n_neg:
         return float("nan")
@@ -75,7 +75,7 @@ def auc_binormal(truth: Array, score: Array) -> float:
     their scale, where the other two ways only see their order. NaN with fewer than two films of a class, and where no
     score differs from another of its class. Green and Swets, Signal Detection Theory and Psychophysics, 1966.
     """
-    positive, values = _known(truth, score)
+    positive, values = _valid_truth_and_score(truth, score)
     ones, zeros = values[positive], values[~positive]
     if len(ones) < 2 or len(zeros) < 2:
         return math.nan

@@ -108,14 +108,14 @@ def _tinycnn() -> Iterator[tuple[str, Shape]]:
 _BASES = {"densenet121": (_densenet121, 1024), "resnet50": (_resnet50, 2048), "tinycnn": (_tinycnn, 64)}
 
 
-def _check_known(architecture: str) -> None:
+def _check_architecture(architecture: str) -> None:
     if architecture not in _BASES:
         raise InputError(f"architecture {architecture!r} is unknown; there is: {', '.join(ARCHITECTURES)}")
 
 
 def feature_side(architecture: str, size: int) -> int:
     """h = w of the feature map for films of this size: 400 gives 12 (densenet121), 13 (resnet50), 50 (tinycnn)."""
-    _check_known(architecture)
+    _check_architecture(architecture)
     side = (size - 1) // 2 + 1
     if architecture == "tinycnn":
         return ((side - 1) // 2) // 2 + 1
@@ -127,7 +127,7 @@ def feature_side(architecture: str, size: int) -> int:
 
 def taps(architecture: str) -> tuple[str, str]:
     """The layers where heat maps can be taken: the last ReLU, whose output is pooled, and the one before it."""
-    _check_known(architecture)
+    _check_architecture(architecture)
     return _TAPS[architecture]
 
 
@@ -139,14 +139,14 @@ def check_tap(architecture: str, tap: str | None) -> str:
     return tap or known[0]
 
 
-def embedding_length(spec: ModelSpec) -> int:
+def feature_count(spec: ModelSpec) -> int:
     """K of what enters the dense layer: channels, times places of the map for a "flatten" head."""
     return tensor_shapes(spec)["head/kernel"][0]
 
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
     """Every neutral tensor name of this spec and its shape; InputError for an architecture not known here."""
-    _check_known(spec.architecture)
+    _check_architecture(spec.architecture)
     layers, channels = _BASES[spec.architecture]
     places = feature_side(spec.architecture, spec.size) ** 2 if spec.head == "flatten" else 1
     findings = len(spec.findings)
@@ -205,7 +205,7 @@ def trainable_names(spec: ModelSpec) -> frozenset[str]:
     """The tensors that the optimiser may change. The statistics of batch normalisation are not among them: they stay
     or follow the batches, as ``Optimiser.batch_norm`` says."""
     prefixes = {"head": (), "last-block": _LAST_BLOCK[spec.architecture], "all": ("",)}[spec.trainable]
-    return learning_of(n for n in tensor_shapes(spec) if n.startswith(("head/", *prefixes)))
+    return trainable_of(n for n in tensor_shapes(spec) if n.startswith(("head/", *prefixes)))
 
 
 def tail_names(spec: ModelSpec) -> frozenset[str]:
@@ -213,7 +213,7 @@ def tail_names(spec: ModelSpec) -> frozenset[str]:
     return frozenset(n for n in tensor_shapes(spec) if n.startswith(("head/", *_LAST_BLOCK[spec.architecture])))
 
 
-def learning_of(names: Iterable[str]) -> frozenset[str]:
+def trainable_of(names: Iterable[str]) -> frozenset[str]:
     """Those of these tensors that an optimiser may change: all but statistics."""
     return frozenset(name for name in names if not name.endswith(_STATISTICS))
 
@@ -269,8 +269,8 @@ def check_inputs(inputs: Floats, shape: Shape) -> Floats:
 
 
 def check_films(films: Array, side: int) -> Array:
-    """The array itself if it is films of this side as a model that is Levels takes them: float32, uint8 or uint16
-    [N,S,S]; else an InputError that says what it is."""
+    """The array itself if it is films of this side as a model that is AcceptsIntegerImages takes them: float32, uint8
+    or uint16 [N,S,S]; else an InputError that says what it is."""
     if films.dtype not in (np.uint8, np.uint16):
         return check_inputs(films, (side, side))
     if films.shape[1:] != (side, side):

@@ -20,13 +20,13 @@ import safetensors.numpy
 
 from cxrscore.contract import Array, Normalize
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files import make_folder, sha256_of, whole_file
-from cxrscore.files.cache import cache_folder
-from cxrscore.files.plain import unicode_text
-from cxrscore.files.regular import open_regular, read_regular
-from cxrscore.models.bundle import LARGEST, load_model, read_document, seen_films
-from cxrscore.models.foreign import Fit, Foreign, read_foreign
+from cxrscore.io import atomic_write, make_folder, sha256_file
+from cxrscore.io.cache import cache_folder
+from cxrscore.io.regular import open_regular, read_regular
+from cxrscore.io.strict_json import unicode_text
+from cxrscore.models.import_torch import Fit, ImportedCheckpoint, read_torch_densenet
 from cxrscore.models.keras_h5 import read_keras_h5
+from cxrscore.models.model_file import MAX_FILE_BYTES, load_model, read_document, seen_films
 from cxrscore.models.torch_file import SUFFIXES
 
 _LICENCE = "keras.applications, MIT"
@@ -59,7 +59,7 @@ SOURCES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class WeightsInfo:
     """What a file of weights says of them, beside the numbers.
 
     normalize, fit  what the network does to films, and how they were made square; None where the file does not say
@@ -82,7 +82,7 @@ class BaseWeights:
     tensors: dict[str, Array]
     name: str
     sha256: str
-    origin: Origin
+    origin: WeightsInfo
 
 
 def base_weights(choice: str, architecture: str) -> BaseWeights | None:
@@ -105,11 +105,11 @@ def read_weights(path: Path, *, licence: str) -> BaseWeights:
     """A model file, a safetensors file of neutral names, a Keras .h5 weights file, or a torch checkpoint of a
     DenseNet121. licence is that of a file that tells none. InputError and FileFormatError as they say."""
     _require(path)
-    origin = Origin(licence=licence)
+    origin = WeightsInfo(licence=licence)
     if path.suffix.lower() in _KERAS:
         tensors = read_keras_h5(path)
     elif path.suffix.lower() in SUFFIXES:
-        foreign = read_foreign(path)
+        foreign = read_torch_densenet(path)
         tensors, origin = dict(foreign.base), _of_foreign(foreign, licence)
     elif read_document(path) is not None:
         model = load_model(path)
@@ -117,21 +117,21 @@ def read_weights(path: Path, *, licence: str) -> BaseWeights:
     else:
         tensors = _read_plain(path)
     bare = {name: tensor for name, tensor in tensors.items() if not name.startswith("head/")}
-    return BaseWeights(tensors=bare, name=unicode_text(path.name), sha256=sha256_of(path), origin=origin)
+    return BaseWeights(tensors=bare, name=unicode_text(path.name), sha256=sha256_file(path), origin=origin)
 
 
-def origin_of(choice: str) -> Origin:
+def read_weights_info(choice: str) -> WeightsInfo:
     """What is known of the weights that ``--weights`` names before their tensors are: as read_weights has it."""
     if choice in ("none", "imagenet"):
-        return Origin(licence=_LICENCE if choice == "imagenet" else "unknown")
+        return WeightsInfo(licence=_LICENCE if choice == "imagenet" else "unknown")
     path = Path(choice)
     _require(path)
     if path.suffix.lower() in _KERAS:
-        return Origin(licence="unknown")
+        return WeightsInfo(licence="unknown")
     if path.suffix.lower() in SUFFIXES:
-        return _of_foreign(read_foreign(path), "unknown")
+        return _of_foreign(read_torch_densenet(path), "unknown")
     document = read_document(path)
-    return Origin(licence="unknown") if document is None else _of_document(document)
+    return WeightsInfo(licence="unknown") if document is None else _of_document(document)
 
 
 def _require(path: Path) -> None:
@@ -145,12 +145,12 @@ def _require(path: Path) -> None:
         raise InputError(f"cannot read the weights {path}: {error.strerror}") from error
 
 
-def _of_foreign(foreign: Foreign, licence: str) -> Origin:
-    return Origin(licence=licence, normalize=foreign.normalize, fit=foreign.fit)
+def _of_foreign(foreign: ImportedCheckpoint, licence: str) -> WeightsInfo:
+    return WeightsInfo(licence=licence, normalize=foreign.normalize, fit=foreign.fit)
 
 
-def _of_document(document: Mapping[str, Any]) -> Origin:
-    return Origin(
+def _of_document(document: Mapping[str, Any]) -> WeightsInfo:
+    return WeightsInfo(
         licence=document["licence"],
         normalize=document["spec"]["normalize"],
         fit=document["preprocessing"]["fit"],
@@ -161,9 +161,9 @@ def _of_document(document: Mapping[str, Any]) -> Origin:
 
 def _read_plain(path: Path) -> dict[str, Array]:
     try:
-        data = read_regular(path, LARGEST)
+        data = read_regular(path, MAX_FILE_BYTES)
         if data is None:
-            raise FileFormatError(f"{path} has more than {LARGEST:,} bytes, more than weights can have")
+            raise FileFormatError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, more than weights can have")
         return safetensors.numpy.load(data)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
@@ -181,7 +181,7 @@ def imagenet_file(architecture: str) -> Path:
             f"there are no ImageNet weights for {architecture!r}, only for {', '.join(SOURCES)}. "
             "Use --weights none, or --weights PATH."
         )
-    places = candidates(architecture)
+    places = weights_candidates(architecture)
     found = next((place for place in places if place.is_file() and _is_sound(place, source)), None)
     return found or _download(source, architecture)
 
@@ -199,7 +199,7 @@ def _md5(path: Path) -> str:
         return ""
 
 
-def candidates(architecture: str) -> list[Path]:
+def weights_candidates(architecture: str) -> list[Path]:
     """Where a file is looked for, in order."""
     folder = cache_folder()
     keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
@@ -211,13 +211,15 @@ def _download(source: Source, architecture: str) -> Path:
     target = cache_folder() / source.file
     if os.environ.get("CXRSCORE_OFFLINE"):
         damaged = f"{target} is damaged, and " if target.exists() else ""
-        raise InputError(_wanted(source, architecture, f"{damaged}CXRSCORE_OFFLINE forbids downloading"))
+        raise InputError(_missing_weights_error(source, architecture, f"{damaged}CXRSCORE_OFFLINE forbids downloading"))
     make_folder(target.parent)
-    with whole_file(target) as part:
+    with atomic_write(target) as part:
         try:
             digest = _fetch(source.url, part)
         except (urllib.error.URLError, OSError) as error:
-            raise InputError(_wanted(source, architecture, f"downloading {source.url} failed: {error}")) from error
+            raise InputError(
+                _missing_weights_error(source, architecture, f"downloading {source.url} failed: {error}")
+            ) from error
         if digest != source.md5:
             raise FileFormatError(f"{source.url} gave a file of MD5 {digest}, wanted {source.md5}: not used")
     return target
@@ -233,7 +235,7 @@ def _fetch(url: str, target: Path) -> str:
     return digest.hexdigest()
 
 
-def _wanted(source: Source, architecture: str, why: str) -> str:
+def _missing_weights_error(source: Source, architecture: str, why: str) -> str:
     return (
         f"the ImageNet weights of {architecture} are not here: {why}. Get {source.file} (MD5 {source.md5}) from "
         f"{source.url} on a machine with network and put it into {cache_folder()}, or give its path with --weights."

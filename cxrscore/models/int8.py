@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cxrscore.contract import Backend, Model, Quantizing, Ranges
+from cxrscore.contract import Backend, Model, Ranges, SupportsInt8
 from cxrscore.errors import InputError
-from cxrscore.models.bundle import ModelFile
+from cxrscore.models.model_file import ModelFile
 
 
 def int8_model(backend: Backend, file: ModelFile, device: str) -> Model:
     """The model of this file in int8; InputError where the backend does not compute so, or the file has no ranges."""
-    if not isinstance(backend, Quantizing):
+    if not isinstance(backend, SupportsInt8):
         raise InputError(f"backend {backend.name!r} does not compute in int8; openvino does")
     return backend.build_int8(file.spec, file.tensors, _ranges(file), device=device)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError
-from cxrscore.files.guard import File, open_guarded, read_dataset, read_names
+from cxrscore.io.hdf5.reader import HDF5File, open_guarded, read_dataset, read_names
 
 
 def read_keras_h5(path: Path) -> dict[str, Array]:
@@ -27,7 +27,7 @@ def read_keras_h5(path: Path) -> dict[str, Array]:
     return tensors
 
 
-def _words(file: File, group: str, attribute: str) -> list[str] | None:
+def _words(file: HDF5File, group: str, attribute: str) -> list[str] | None:
     if group not in file.groups:
         raise FileFormatError(f"{file.name} has no group {group}")
     return read_names(file, attribute, group=group)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cxrscore.errors import InputError
-from cxrscore.files import make_folder, write_whole
-from cxrscore.files.outputs import OutputKind, check_output, marked
+from cxrscore.io import atomic_write_bytes, make_folder
+from cxrscore.io.outputs import OutputKind, check_output, output_kind_with_marks
 from cxrscore.plot_style import default_style
 
 RECIPE, HISTORY, SPLIT, LOSS = "recipe.toml", "history.csv", "split.csv", "loss.png"
@@ -27,7 +27,7 @@ def run_folder(model: Path) -> Path:
 def check_run_folder(model: Path, *, inputs: Iterable[Path | None], overwrite: bool) -> None:
     """Refuses a folder beside the model in which a file would be replaced that must not be; errors as check_output."""
     folder, files = run_folder(model), list(inputs)
-    ours = marked("a recipe of cxrscore train", _MARK.encode())
+    ours = output_kind_with_marks("a recipe of cxrscore train", _MARK.encode())
     kind = OutputKind(name="of an earlier run of cxrscore train", recognises=lambda _: ours.recognises(folder / RECIPE))
     for name in (RECIPE, HISTORY, SPLIT, LOSS):
         check_output(folder / name, kind, inputs=files, overwrite=overwrite)
@@ -37,10 +37,10 @@ def save_run(model: Path, history: Sequence[Mapping[str, float]], best_epoch: in
     """Writes recipe.toml, history.csv, split.csv and loss.png into a folder model.run beside the model; returns it."""
     folder = run_folder(model)
     make_folder(folder)
-    write_whole(folder / RECIPE, f"{_MARK}{recipe}".encode())
-    write_whole(folder / HISTORY, _csv(history).encode())
-    write_whole(folder / SPLIT, split.encode())
-    write_whole(folder / LOSS, _loss_figure(history, best_epoch))
+    atomic_write_bytes(folder / RECIPE, f"{_MARK}{recipe}".encode())
+    atomic_write_bytes(folder / HISTORY, _csv(history).encode())
+    atomic_write_bytes(folder / SPLIT, split.encode())
+    atomic_write_bytes(folder / LOSS, _loss_figure(history, best_epoch))
     return folder
 
 

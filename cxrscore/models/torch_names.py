@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST_AXES = 8
+MAX_AXES = 8
 
 STORAGES = {
     "DoubleStorage": "<f8",
@@ -31,7 +31,7 @@ _TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
 _PARAMETER = "torch._utils._rebuild_parameter"
 _STORAGES = {f"{home}.{name}": name for home in ("torch", "torch.cuda") for name in STORAGES}
 _DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
-_INERT = frozenset(
+_INERT_NAMES = frozenset(
     (
         *("builtins.set", "__builtin__.set", "_codecs.encode", "numpy.dtype", "numpy.ndarray"),
         *("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
@@ -39,25 +39,25 @@ _INERT = frozenset(
         *("torch.device", "torch.Size", "torch.nn.backends.thnn._get_thnn_function_backend"),
     )
 )
-"""Names that checkpoints hold beside their tensors. What they would make is not made: a Thing stands for it."""
-_NAMES = frozenset((ORDERED, *_TENSORS, _PARAMETER, *_STORAGES, *(f"torch.{name}" for name in _DTYPES))) | _INERT
+"""Names that checkpoints hold beside their tensors. What they would make is not made: an InertObject stands for it."""
+_NAMES = frozenset((ORDERED, *_TENSORS, _PARAMETER, *_STORAGES, *(f"torch.{name}" for name in _DTYPES))) | _INERT_NAMES
 MODULES = re.compile(r"(torch\.nn|torchvision\.models|torchxrayvision)\.[A-Za-z_][A-Za-z0-9_.]{0,200}")
-"""Classes of networks that were pickled whole. None is looked for: a Thing keeps what was stored of each."""
+"""Classes of networks that were pickled whole. None is looked for: an InertObject keeps what was stored of each."""
 
 
-class OddPickleError(Exception):
+class UnsafePickleError(Exception):
     """A pickle is damaged, or asks for more than a checkpoint needs. Never leaves this room."""
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class PickledName:
     """A name of the list above, as a value: nothing was imported."""
 
     path: str
 
 
 @dataclass(slots=True, eq=False)
-class Thing:
+class InertObject:
     """What an object was stored as: the path of its class and, of a module of a network, its attributes."""
 
     path: str
@@ -65,7 +65,7 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True)
-class StorageAt:
+class StorageRef:
     """A row of numbers in the file: ``count`` of them from ``first`` on, of ``total`` under the key; kind as in
     STORAGES."""
 
@@ -77,37 +77,37 @@ class StorageAt:
 
 
 @dataclass(frozen=True, slots=True)
-class TensorAt:
+class TensorRef:
     """Where a tensor lies: offset and strides count numbers of the storage."""
 
-    storage: StorageAt
+    storage: StorageRef
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
 
 
-def known(module: str, name: str) -> Name:
+def is_allowed(module: str, name: str) -> PickledName:
     path = f"{module}.{name}"
     if path not in _NAMES and not MODULES.fullmatch(path):
-        raise OddPickleError(f"it names {path[:120]!r}, which no checkpoint of weights needs: nothing of it was run")
-    return Name(path)
+        raise UnsafePickleError(f"it names {path[:120]!r}, which no checkpoint of weights needs: nothing of it was run")
+    return PickledName(path)
 
 
 def path_of(value: Any) -> str:
-    if not isinstance(value, Name):
-        raise OddPickleError("its pickle calls what is no name")
+    if not isinstance(value, PickledName):
+        raise UnsafePickleError("its pickle calls what is no name")
     return value.path
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, tuple):
-        raise OddPickleError("its pickle calls a name, or looks up a storage, with what is no tuple")
+        raise UnsafePickleError("its pickle calls a name, or looks up a storage, with what is no tuple")
     return value
 
 
 def as_dictionary(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise OddPickleError("it stores a module as something else than its attributes")
+        raise UnsafePickleError("it stores a module as something else than its attributes")
     return value
 
 
@@ -117,55 +117,55 @@ def items_of(pairs: list[Any]) -> dict[str, Any]:
     return {key: value for key, value in whole if isinstance(key, str)}
 
 
-def made(path: str, given: tuple[Any, ...]) -> Any:
+def construct(path: str, given: tuple[Any, ...]) -> Any:
     """What a call of this name stands for."""
     if path == ORDERED:
         return items_of(given[0]) if given and isinstance(given[0], list) else {}
     if path in _TENSORS:
         return _tensor(given)
     if path == _PARAMETER:
-        if not given or not isinstance(given[0], TensorAt):
-            raise OddPickleError("it has a parameter that is no tensor")
+        if not given or not isinstance(given[0], TensorRef):
+            raise UnsafePickleError("it has a parameter that is no tensor")
         return given[0]
-    if path in _INERT:
-        return Thing(path)
-    raise OddPickleError(f"it calls {path}, which is not for calling")
+    if path in _INERT_NAMES:
+        return InertObject(path)
+    raise UnsafePickleError(f"it calls {path}, which is not for calling")
 
 
-def _tensor(given: tuple[Any, ...]) -> TensorAt:
-    if len(given) < 4 or not isinstance(given[0], StorageAt) or not _is_count(given[1]):
-        raise OddPickleError("it has a tensor that says not where it lies")
+def _tensor(given: tuple[Any, ...]) -> TensorRef:
+    if len(given) < 4 or not isinstance(given[0], StorageRef) or not _is_count(given[1]):
+        raise UnsafePickleError("it has a tensor that says not where it lies")
     size, stride = as_tuple(given[2]), as_tuple(given[3])
-    if len(size) != len(stride) or len(size) > MOST_AXES or not all(map(_is_count, (*size, *stride))):
-        raise OddPickleError("it has a tensor whose size or strides are none")
-    tensor = TensorAt(given[0], given[1], size, stride)
+    if len(size) != len(stride) or len(size) > MAX_AXES or not all(map(_is_count, (*size, *stride))):
+        raise UnsafePickleError("it has a tensor whose size or strides are none")
+    tensor = TensorRef(given[0], given[1], size, stride)
     _check_within(tensor)
     return tensor
 
 
-def _check_within(tensor: TensorAt) -> None:
+def _check_within(tensor: TensorRef) -> None:
     """A tensor lies within its storage, and has no more numbers than it."""
     numbers, there = math.prod(tensor.size), tensor.storage.count
     last = tensor.offset - 1
     if numbers:
         last += 1 + sum((side - 1) * step for side, step in zip(tensor.size, tensor.stride, strict=True))
     if last >= there or numbers > there:
-        raise OddPickleError(f"it has a tensor of size {list(tensor.size)} that does not lie within its storage")
+        raise UnsafePickleError(f"it has a tensor of size {list(tensor.size)} that does not lie within its storage")
 
 
-def storage_at(told: tuple[Any, ...]) -> StorageAt:
-    if len(told) not in (5, 6) or told[0] != "storage" or not isinstance(told[1], Name):
-        raise OddPickleError("it looks up what is no storage")
+def storage_at(told: tuple[Any, ...]) -> StorageRef:
+    if len(told) not in (5, 6) or told[0] != "storage" or not isinstance(told[1], PickledName):
+        raise UnsafePickleError("it looks up what is no storage")
     kind, key, total = _STORAGES.get(told[1].path), told[2], told[4]
     if kind is None or not isinstance(key, str) or not _is_count(total):
-        raise OddPickleError("it has a storage without a kind, key or size that can be read")
+        raise UnsafePickleError("it has a storage without a kind, key or size that can be read")
     first, count = 0, total
     if len(told) == 6 and told[5] is not None:
         view = as_tuple(told[5])
         if len(view) != 3 or not _is_count(view[1]) or not _is_count(view[2]) or view[1] + view[2] > total:
-            raise OddPickleError("it has a part of a storage that lies outside of it")
+            raise UnsafePickleError("it has a part of a storage that lies outside of it")
         first, count = view[1], view[2]
-    return StorageAt(key, kind, total, first, count)
+    return StorageRef(key, kind, total, first, count)
 
 
 def _is_count(value: Any) -> bool:

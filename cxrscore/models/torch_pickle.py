@@ -2,8 +2,8 @@
 
 Python's own unpickler imports what a file names and calls it. This one imports and calls nothing. It knows the
 opcodes that torch.save writes and builds from them only: numbers, texts, lists, tuples, dictionaries with texts as
-keys, places of tensors (TensorAt), and things without any ability (Thing). A name that is not listed here, a call of
-one that is not for calling, and any other opcode end the reading with an OddPickleError that says which.
+keys, places of tensors (TensorRef), and things without any ability (InertObject). A name that is not listed here, a
+call of one that is not for calling, and any other opcode end the reading with a UnsafePickleError that says which.
 
 Opcodes: Lib/pickletools.py of CPython.
 """
@@ -18,24 +18,24 @@ from typing import Any
 from cxrscore.models.torch_names import (
     MODULES,
     ORDERED,
-    Name,
-    OddPickleError,
-    StorageAt,
-    Thing,
+    InertObject,
+    PickledName,
+    StorageRef,
+    UnsafePickleError,
     as_dictionary,
     as_tuple,
+    construct,
+    is_allowed,
     items_of,
-    known,
-    made,
     path_of,
     storage_at,
 )
 
-LARGEST = 64 << 20
+MAX_PICKLE_BYTES = 64 << 20
 """Bytes of a pickle; that of a whole DenseNet121 with the source of its classes has under 1 MB."""
-MOST_STEPS = 1_000_000
+MAX_OPCODES = 1_000_000
 """Opcodes in one pickle; a whole DenseNet121 takes 60,000."""
-LONGEST_INTEGER = 16
+MAX_INTEGER_BYTES = 16
 """Bytes; torch's magic number has ten."""
 _LONGEST_NAME = 300
 
@@ -46,11 +46,11 @@ class Pickle:
 
     value: Any
     end: int
-    storages: dict[str, StorageAt]
+    storages: dict[str, StorageRef]
 
 
 def read_pickle(data: memoryview, at: int = 0) -> Pickle:
-    """The pickle that begins there. OddPickleError where it is not as above."""
+    """The pickle that begins there. UnsafePickleError where it is not as above."""
     reader = _Reader(data, at)
     return Pickle(value=reader.value(), end=reader.at, storages=reader.storages)
 
@@ -64,27 +64,27 @@ class _Reader:
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
         self._copied = 0
-        self.storages: dict[str, StorageAt] = {}
+        self.storages: dict[str, StorageRef] = {}
 
     def value(self) -> Any:
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_OPCODES):
             code = self._take(1)[0]
             if code == _STOP:
                 return self._pop()
             step = _STEPS.get(code)
             if step is None:
-                raise OddPickleError(f"it has the opcode {bytes([code])!r}, which no checkpoint needs")
+                raise UnsafePickleError(f"it has the opcode {bytes([code])!r}, which no checkpoint needs")
             step(self)
-        raise OddPickleError(f"it has over {MOST_STEPS:,} opcodes")
+        raise UnsafePickleError(f"it has over {MAX_OPCODES:,} opcodes")
 
     # --- bytes
 
     def _take(self, count: int) -> memoryview:
         end = self.at + count
         if end > len(self._data):
-            raise OddPickleError("it ends in the middle of its pickle")
-        if end - self._start > LARGEST:
-            raise OddPickleError(f"its pickle has over {LARGEST >> 20} MiB")
+            raise UnsafePickleError("it ends in the middle of its pickle")
+        if end - self._start > MAX_PICKLE_BYTES:
+            raise UnsafePickleError(f"its pickle has over {MAX_PICKLE_BYTES >> 20} MiB")
         taken, self.at = self._data[self.at : end], end
         return taken
 
@@ -95,12 +95,12 @@ class _Reader:
         try:
             return str(self._take(self.number(length)), encoding)
         except UnicodeDecodeError as error:
-            raise OddPickleError("it has a text that is no text") from error
+            raise UnsafePickleError("it has a text that is no text") from error
 
     def line(self) -> str:
         length = bytes(self._data[self.at : self.at + _LONGEST_NAME]).find(b"\n")
         if length < 0:
-            raise OddPickleError(f"it has a name without an end in {_LONGEST_NAME} bytes")
+            raise UnsafePickleError(f"it has a name without an end in {_LONGEST_NAME} bytes")
         return str(self._take(length + 1)[:length], "ascii", "replace")
 
     # --- stack
@@ -110,7 +110,7 @@ class _Reader:
 
     def _pop(self) -> Any:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            raise OddPickleError("its pickle takes from an empty stack")
+            raise UnsafePickleError("its pickle takes from an empty stack")
         return self._stack.pop()
 
     def _top(self) -> Any:
@@ -123,7 +123,7 @@ class _Reader:
 
     def above_mark(self) -> list[Any]:
         if not self._marks:
-            raise OddPickleError("its pickle goes back to a mark that it never set")
+            raise UnsafePickleError("its pickle goes back to a mark that it never set")
         place = self._marks.pop()
         taken = self._stack[place:]
         del self._stack[place:]
@@ -135,13 +135,13 @@ class _Reader:
 
     def keep(self, place: int | None = None) -> None:
         place = len(self._memo) if place is None else place
-        if place >= MOST_STEPS:
-            raise OddPickleError(f"its pickle numbers a value {place}")
+        if place >= MAX_OPCODES:
+            raise UnsafePickleError(f"its pickle numbers a value {place}")
         self._memo[place] = self._top()
 
     def recall(self, place: int) -> None:
         if place not in self._memo:
-            raise OddPickleError(f"its pickle recalls value {place}, which it never kept")
+            raise UnsafePickleError(f"its pickle recalls value {place}, which it never kept")
         self.push(self._memo[place])
 
     # --- containers
@@ -149,7 +149,7 @@ class _Reader:
     def extend(self, values: list[Any]) -> None:
         target = self._top()
         if not isinstance(target, list):
-            raise OddPickleError("its pickle appends to what is no list")
+            raise UnsafePickleError("its pickle appends to what is no list")
         target.extend(values)
 
     def append(self) -> None:
@@ -159,7 +159,7 @@ class _Reader:
     def update(self, values: list[Any]) -> None:
         target = self._top()
         if not isinstance(target, dict) or len(values) % 2:
-            raise OddPickleError("its pickle sets items of what is no dictionary")
+            raise UnsafePickleError("its pickle sets items of what is no dictionary")
         target.update(items_of(list(zip(values[::2], values[1::2], strict=True))))
 
     def update_one(self) -> None:
@@ -168,52 +168,52 @@ class _Reader:
 
     def add_to_set(self) -> None:
         self.above_mark()
-        if not isinstance(self._top(), Thing):
-            raise OddPickleError("its pickle adds to what is no set")
+        if not isinstance(self._top(), InertObject):
+            raise UnsafePickleError("its pickle adds to what is no set")
 
     # --- names and what is made of them
 
     def global_by_lines(self) -> None:
-        self.push(known(self.line(), self.line()))
+        self.push(is_allowed(self.line(), self.line()))
 
     def global_by_stack(self) -> None:
         name, module = self._pop(), self._pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise OddPickleError("its pickle names something by what is no text")
-        self.push(known(module, name))
+            raise UnsafePickleError("its pickle names something by what is no text")
+        self.push(is_allowed(module, name))
 
     def reduce(self) -> None:
         given, path = as_tuple(self._pop()), path_of(self._pop())
         if path == ORDERED and given and isinstance(given[0], list):
             self._copied += len(given[0])  # one list may be given to many calls: their work is counted together
-        if self._copied > MOST_STEPS:
-            raise OddPickleError(f"it copies over {MOST_STEPS:,} items")
-        self.push(made(path, given))
+        if self._copied > MAX_OPCODES:
+            raise UnsafePickleError(f"it copies over {MAX_OPCODES:,} items")
+        self.push(construct(path, given))
 
     def new_object(self) -> None:
         _, path = self._pop(), path_of(self._pop())
         if not MODULES.fullmatch(path):
-            raise OddPickleError(f"it makes an object of {path}, which is no module of a network")
-        self.push(Thing(path))
+            raise UnsafePickleError(f"it makes an object of {path}, which is no module of a network")
+        self.push(InertObject(path))
 
     def build(self) -> None:
         """Attributes of an object. Those of an OrderedDict (torch's _metadata) and of inert things are let go."""
         state, target = self._pop(), self._top()
-        if isinstance(target, Thing):
+        if isinstance(target, InertObject):
             if MODULES.fullmatch(target.path):
                 target.state = as_dictionary(state)
         elif not isinstance(target, dict):
-            raise OddPickleError("its pickle gives attributes to what can have none")
+            raise UnsafePickleError("its pickle gives attributes to what can have none")
 
     def persistent(self) -> None:
         told = as_tuple(self._pop())
-        if told[:1] == ("module",) and len(told) > 1 and isinstance(told[1], Name):
+        if told[:1] == ("module",) and len(told) > 1 and isinstance(told[1], PickledName):
             self.push(told[1])  # the class of a module, with its source, which stays unread
         else:
             found = storage_at(told)
             first = self.storages.setdefault(found.key, found)
             if (found.kind, found.total) != (first.kind, first.total):
-                raise OddPickleError(f"it has two storages of the key {found.key[:40]!r}")
+                raise UnsafePickleError(f"it has two storages of the key {found.key[:40]!r}")
             self.push(found)
 
 
@@ -224,13 +224,13 @@ _STOP = ord(".")
 
 def _protocol(reader: _Reader) -> None:
     if (version := reader.number(_U1)) > 5:
-        raise OddPickleError(f"its pickle is of protocol {version}")
+        raise UnsafePickleError(f"its pickle is of protocol {version}")
 
 
 def _long(reader: _Reader) -> None:
     count = reader.number(_U1)
-    if count > LONGEST_INTEGER:
-        raise OddPickleError(f"it has an integer of {count} bytes")
+    if count > MAX_INTEGER_BYTES:
+        raise UnsafePickleError(f"it has an integer of {count} bytes")
     reader.push(int.from_bytes(reader._take(count), "little", signed=True))
 
 
@@ -252,8 +252,8 @@ _STEPS: dict[int, Callable[[_Reader], Any]] = {
     0x8C: lambda r: r.push(r.words(_U1, "utf-8")),
     ord("T"): lambda r: r.push(r.words(_U4, "latin-1")),  # texts of Python 2
     ord("U"): lambda r: r.push(r.words(_U1, "latin-1")),
-    ord("B"): lambda r: r.push(Thing(r.words(_U4, "latin-1") and "bytes")),  # bytes are never wanted
-    ord("C"): lambda r: r.push(Thing(r.words(_U1, "latin-1") and "bytes")),
+    ord("B"): lambda r: r.push(InertObject(r.words(_U4, "latin-1") and "bytes")),  # bytes are never wanted
+    ord("C"): lambda r: r.push(InertObject(r.words(_U1, "latin-1") and "bytes")),
     ord(")"): lambda r: r.push(()),
     ord("t"): lambda r: r.push(tuple(r.above_mark())),
     0x85: lambda r: r.tuple_of(1),
@@ -265,7 +265,7 @@ _STEPS: dict[int, Callable[[_Reader], Any]] = {
     ord("}"): lambda r: r.push({}),
     ord("s"): _Reader.update_one,
     ord("u"): lambda r: r.update(r.above_mark()),
-    0x8F: lambda r: r.push(Thing("builtins.set")),
+    0x8F: lambda r: r.push(InertObject("builtins.set")),
     0x90: _Reader.add_to_set,
     ord("q"): lambda r: r.keep(r.number(_U1)),
     ord("r"): lambda r: r.keep(r.number(_U4)),

@@ -14,43 +14,50 @@ from typing import Any
 
 from cxrscore import labels as lab
 from cxrscore.errors import InputError
-from cxrscore.files import locked, sha256_bytes, write_whole
-from cxrscore.files.outputs import claim_folder
-from cxrscore.files.schemas import check_document
-from cxrscore.paper import figures, maps
-from cxrscore.paper.advice import advised
-from cxrscore.paper.cells import CORRECTED, LITERAL, Cell, all_cells, train_cell, train_options
+from cxrscore.io import atomic_write_bytes, file_lock, sha256_bytes
+from cxrscore.io.outputs import mark_folder
+from cxrscore.io.schemas import check_document
+from cxrscore.paper import figures, heatmaps
+from cxrscore.paper.advice import add_advice
 from cxrscore.paper.claims import claims
 from cxrscore.paper.contradictions import contradictions
-from cxrscore.paper.facts import measured
-from cxrscore.paper.items import items
+from cxrscore.paper.data_split import draw_split
+from cxrscore.paper.experiments import (
+    CORRECTED,
+    LITERAL,
+    Experiment,
+    all_experiments,
+    train_experiment,
+    train_options,
+)
+from cxrscore.paper.measurements import measure
 from cxrscore.paper.options import PaperOptions
 from cxrscore.paper.outputs import FILES, outputs
 from cxrscore.paper.page import render
-from cxrscore.paper.parts import draw_parts
 from cxrscore.paper.record import record
-from cxrscore.paper.results import CellResult, cell_result
+from cxrscore.paper.results import ExperimentResult, experiment_result
 from cxrscore.paper.run import Run
-from cxrscore.paper.scoring import score_cell
+from cxrscore.paper.scoring import score_experiment
+from cxrscore.paper.tables_and_figures import paper_items
 from cxrscore.plot_style import default_style
-from cxrscore.progress import Progress, silent
-from cxrscore.train import TrainOptions
-from cxrscore.train.data import Data, labelled_films, read_data
-from cxrscore.train.outputs import augmentation_of, film_view
+from cxrscore.progress import Progress, no_progress
+from cxrscore.training import TrainOptions
+from cxrscore.training.data import Data, labelled_films, read_data
+from cxrscore.training.features import augmentation_from_options, augmented_film
 
 __all__ = ["PaperOptions", "reproduce_paper"]
 
 
-def reproduce_paper(options: PaperOptions, progress: Progress = silent) -> dict[str, Any]:
+def reproduce_paper(options: PaperOptions, progress: Progress = no_progress) -> dict[str, Any]:
     """Runs the experiment and writes figures, tables, paper.json, paper.html and the models into ``options.output``.
 
     Returns what paper.json holds. InputError, LeakError, BackendUnavailableError and WriteError as they say.
     """
     folder = options.output
-    claim_folder(folder, "paper")
-    with locked(folder / "paper.lock"), advised(folder):
+    mark_folder(folder, "paper")
+    with file_lock(folder / "paper.lock"), add_advice(folder):
         split, rule, labelled = _split(options)
-        cells = all_cells(options)
+        cells = all_experiments(options)
         data = read_data(train_options(cells[0], options, split), progress)
         data = dataclasses.replace(data, split=dataclasses.replace(data.split, rule=rule))
         rows = _checked(options, data, train_options(cells[0], options, split).batch_size)
@@ -60,43 +67,43 @@ def reproduce_paper(options: PaperOptions, progress: Progress = silent) -> dict[
 
 def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
     """The rows of the films to explain. InputError, before anything is trained, for what would fail once it is."""
-    maps.check_rule(options.maps, data.findings)
+    heatmaps.check_rule(options.maps, data.findings)
     for name, rows in (("train", data.split.train), ("validate", data.split.valid)):
         if len(rows) < batch:
             raise InputError(f"{len(rows)} films to {name} fill no batch of {batch}, as the paper's steps need")
-    return maps.draw_films(data, options.seed)
+    return heatmaps.draw_films(data, options.seed)
 
 
 def _split(options: PaperOptions) -> tuple[Path, str, int]:
     """The drawn parts as a file of the output folder, how they were drawn, and of how many labelled films."""
     told = labelled_films(options.films, options.labels)
     wanted = (options.train, options.valid, options.test)
-    drawn = draw_parts(told.patients, told.labels, wanted, seed=options.seed)
+    drawn = draw_split(told.patients, told.labels, wanted, seed=options.seed)
     path = options.output / "split.csv"
-    write_whole(path, lab.split_csv(drawn, told.paths).encode())
+    atomic_write_bytes(path, lab.split_csv(drawn, told.paths).encode())
     return path, drawn.rule, len(told.paths)
 
 
-def _result(cell: Cell, options: PaperOptions, split: Path, data: Data, progress: Progress) -> CellResult:
+def _result(cell: Experiment, options: PaperOptions, split: Path, data: Data, progress: Progress) -> ExperimentResult:
     """The cell trained, unless it is finished already, and scored."""
     inputs = [data.labels_file["sha256"], data.labels_digest, lab.split_csv(data.split, data.paths)]
     inputs += [film.sha256 for film in data.store.films]
     digest = sha256_bytes("\0".join(inputs).encode())
     told = train_options(cell, options, split)
-    trained = train_cell(cell, told, digest, options.output / "cells", progress)
-    return cell_result(score_cell(trained, data, progress), data)
+    trained = train_experiment(cell, told, digest, options.output / "cells", progress)
+    return experiment_result(score_experiment(trained, data, progress), data)
 
 
 def _run(
     options: PaperOptions,
     data: Data,
-    cells: list[Cell],
-    results: dict[str, CellResult],
+    cells: list[Experiment],
+    results: dict[str, ExperimentResult],
     rows: list[int],
     labelled: int,
 ) -> Run:
     best = {series: _cell(cells, series) for series in (CORRECTED, LITERAL)}
-    shown = {name: maps.show_films(results[cell.name], data, rows, options.maps) for name, cell in best.items()}
+    shown = {name: heatmaps.film_heatmaps(results[cell.name], data, rows, options.maps) for name, cell in best.items()}
     return Run(
         options=options,
         data=data,
@@ -108,36 +115,36 @@ def _run(
     )
 
 
-def _cell(cells: list[Cell], series: str) -> Cell:
+def _cell(cells: list[Experiment], series: str) -> Experiment:
     """The cell of figures 5, 7 and 8: the first network, with augmentation."""
     return next(cell for cell in cells if cell.series == series and cell.first and cell.augmented)
 
 
-def _view(data: Data, options: TrainOptions) -> figures.View:
+def _view(data: Data, options: TrainOptions) -> figures.AugmentedExample:
     """The first training film, and its first view as training saw it."""
-    row, limits = data.split.train[0], augmentation_of(options)
-    view = film_view(data.store, row, limits, seed=options.seed, view=0)
-    return figures.view_of(data.store.unit(row), view, data.paths[row], limits)
+    row, limits = data.split.train[0], augmentation_from_options(options)
+    view = augmented_film(data.store, row, limits, seed=options.seed, view=0)
+    return figures.augmented_example(data.store.unit(row), view, data.paths[row], limits)
 
 
 @default_style()
 def _written(run: Run, progress: Progress) -> dict[str, Any]:
     """Every file of the run; the record, which says that all others are there, last."""
-    found, compared = items(run), claims(run.results, run.cells)
+    found, compared = paper_items(run), claims(run.results, run.cells)
     shown = [film for films in run.shown.values() for film in films]
-    facts = measured(run.options, run.data, run.cells, run.results, shown)
+    facts = measure(run.options, run.data, run.cells, run.results, shown)
     rows = contradictions({**facts, "films_folder": str(run.labelled)})
     told = record(run, found, compared, rows)
     check_document(told, "paper", "paper.json")
-    files = dict(_drawn(run, progress))
+    files = dict(_render_files(run, progress))
     files["paper.html"] = render(run, told, found, compared, rows, files).encode("utf-8")
     files["paper.json"] = figures.json_bytes(told)
     for name, content in files.items():
-        write_whole(run.options.output / name, content)
+        atomic_write_bytes(run.options.output / name, content)
     return told
 
 
-def _drawn(run: Run, progress: Progress) -> Iterator[tuple[str, bytes]]:
+def _render_files(run: Run, progress: Progress) -> Iterator[tuple[str, bytes]]:
     for done, file in enumerate(outputs(run), start=1):
         progress("drawing figures and tables", done, FILES)
         yield file

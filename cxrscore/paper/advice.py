@@ -10,7 +10,7 @@ from cxrscore.errors import FileFormatError, LeakError
 
 
 @contextmanager
-def advised(output: Path) -> Iterator[None]:
+def add_advice(output: Path) -> Iterator[None]:
     """Around a whole run into this folder: films that are one, and Ctrl-C."""
     try:
         yield

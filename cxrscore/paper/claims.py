@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cxrscore.metrics import Estimate, difference, verdict
-from cxrscore.paper.cells import CORRECTED, IMAGENET, LITERAL, SERIES, Cell
-from cxrscore.paper.results import CellResult
+from cxrscore.paper.experiments import CORRECTED, IMAGENET, LITERAL, SERIES, Experiment
+from cxrscore.paper.results import ExperimentResult
 
 METRICS = {"accuracy": "label accuracy", "macro": "macro AUC"}
 
-Results = Mapping[str, CellResult]
+Results = Mapping[str, ExperimentResult]
 """By name of the cell."""
 
 
@@ -43,14 +43,14 @@ class Claim:
         return f"{self.one} is {self.verdict} than {self.other}"
 
 
-def claims(results: Results, cells: Sequence[Cell]) -> list[Claim]:
+def claims(results: Results, cells: Sequence[Experiment]) -> list[Claim]:
     """The paper's comparisons under each set of rules, then what normalisation and corrections change."""
     found = [claim for series in SERIES for claim in _papers(results, cells, series)]
     found += _across(results, cells, IMAGENET, CORRECTED, "normalisation as the weights want it", "films in 0..1")
     return found + _across(results, cells, CORRECTED, LITERAL, "corrected", "as printed")
 
 
-def _papers(results: Results, cells: Sequence[Cell], series: str) -> list[Claim]:
+def _papers(results: Results, cells: Sequence[Experiment], series: str) -> list[Claim]:
     """DenseNet121 against ResNet50, and with augmentation against without, within one set of rules."""
     of = {(cell.first, cell.augmented): cell for cell in cells if cell.series == series}
     pairs = [
@@ -66,7 +66,9 @@ def _papers(results: Results, cells: Sequence[Cell], series: str) -> list[Claim]
     ]
 
 
-def _across(results: Results, cells: Sequence[Cell], one: str, other: str, words: str, others: str) -> list[Claim]:
+def _across(
+    results: Results, cells: Sequence[Experiment], one: str, other: str, words: str, others: str
+) -> list[Claim]:
     """The same cell under two sets of rules."""
     of = {(cell.series, cell.first, cell.augmented): cell for cell in cells}
     return [
@@ -85,14 +87,14 @@ def _across(results: Results, cells: Sequence[Cell], one: str, other: str, words
 
 
 def _claim(
-    results: Results, one: Cell, other: Cell, figure: str, *, group: str, says: str, names: tuple[str, str]
+    results: Results, one: Experiment, other: Experiment, figure: str, *, group: str, says: str, names: tuple[str, str]
 ) -> Claim:
     ours, theirs = (getattr(results[cell.name].parts["test"], figure) for cell in (one, other))
     found = difference(ours, theirs)
     return Claim(group=group, says=says, one=names[0], other=names[1], figure=METRICS[figure], found=found)
 
 
-def in_short(results: Results, cells: Sequence[Cell], found: Sequence[Claim]) -> list[str]:
+def summary_sentences(results: Results, cells: Sequence[Experiment], found: Sequence[Claim]) -> list[str]:
     """What a reader asks first, as sentences: what the paper claims and what is shown of it; accuracy against no."""
     told = [
         f"“{claim.says}”: {SERIES[claim.group]}, by {claim.figure}, {claim.words} ({_signed(claim)})."
@@ -115,7 +117,7 @@ def _signed(claim: Claim) -> str:
     return f"{claim.found.value:+.3f}, {low:+.3f} to {high:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
-def areas_moved(results: Results, one: Cell, other: Cell) -> tuple[int, int, int]:
+def count_auc_changes(results: Results, one: Experiment, other: Experiment) -> tuple[int, int, int]:
     """Of how many findings the AUC of one cell is better than that of another, worse, and shown neither way, on the
     test films; each finding looked at by itself, so that one in twenty differs by chance."""
     pairs = zip(*(results[cell.name].parts["test"].findings for cell in (one, other)), strict=True)

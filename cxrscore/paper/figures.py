@@ -14,23 +14,31 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cxrscore.contract import Floats
-from cxrscore.files.csv_text import harmless
-from cxrscore.films import Augmentation
+from cxrscore.images import Augmentation
+from cxrscore.io.csv_text import escape_formula
 from cxrscore.metrics import Estimate, roc
 from cxrscore.paper import reported
-from cxrscore.paper.maps import Shown
-from cxrscore.paper.results import CellResult, Finding
-from cxrscore.paper.scoring import Scored
-from cxrscore.report import figures as draw
-from cxrscore.report.heatmaps import LARGEST_SIDE, DrawnMap, Panel, Pixels, overlay, peak, shrink
-from cxrscore.report.provenance import Training, training
-from cxrscore.train.data import Data
+from cxrscore.paper.heatmaps import FilmHeatmaps
+from cxrscore.paper.results import ExperimentResult, Finding
+from cxrscore.paper.scoring import ScoredExperiment
+from cxrscore.reporting import figures as draw
+from cxrscore.reporting.heatmaps import (
+    LARGEST_SIDE,
+    HeatmapOverlay,
+    HeatmapPanel,
+    Pixels,
+    overlay,
+    peak_value,
+    shrink,
+)
+from cxrscore.reporting.provenance import Training, read_training
+from cxrscore.training.data import Data
 
-Cells = Sequence[CellResult]
+Cells = Sequence[ExperimentResult]
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class AugmentedExample:
     """A training film and a view of it as training made it, uint8 [S,S]."""
 
     path: str
@@ -39,12 +47,12 @@ class View:
     drawn: dict[str, Any]
 
 
-def view_of(film: Floats, view: Floats, path: str, augmentation: Augmentation) -> View:
+def augmented_example(film: Floats, view: Floats, path: str, augmentation: Augmentation) -> AugmentedExample:
     """Figures 1 and 2 of a film and its view, float32 [S,S] in 0..1."""
-    return View(path=path, film=_grey(film), view=_grey(view), drawn=augmentation.as_dict())
+    return AugmentedExample(path=path, film=_grey(film), view=_grey(view), drawn=augmentation.as_dict())
 
 
-def picture(grey: Pixels, title: str) -> Figure:
+def film_figure(grey: Pixels, title: str) -> Figure:
     """A film under its title."""
     figure = Figure(figsize=(3.4, 3.6), dpi=draw.DOTS, layout="constrained")
     axes = figure.add_subplot()
@@ -59,19 +67,19 @@ def losses(cells: Cells) -> Figure:
     return draw.losses_of_runs([(one.scored.cell.words, _training(one.scored)) for one in cells])
 
 
-def _training(scored: Scored) -> Training:
+def _training(scored: ScoredExperiment) -> Training:
     """Without the mark of the best epoch, which is not the one that is used."""
-    told = training({"model": {"document": scored.trained.model.document}})
+    told = read_training({"model": {"document": scored.trained.model.document}})
     return Training(epochs=told.epochs, monitor=told.monitor, best_epoch=None, leaked=told.leaked)
 
 
-def curves(result: CellResult, data: Data) -> Figure:
+def curves(result: ExperimentResult, data: Data) -> Figure:
     """Figures 4 to 6: the ROC curve of every finding on the test films, with its AUC and interval."""
     rows = list(data.split.test)
     findings = result.parts["test"].findings
     score, truth = result.scored.score[rows], data.labels[rows]
     drawn = [_curve(one, truth[:, c], score[:, c].astype(np.float64)) for c, one in enumerate(findings)]
-    return draw.roc_grid(drawn, [area_words(one.area) for one in findings])
+    return draw.roc_grid(drawn, [auc_text(one.area) for one in findings])
 
 
 def _curve(one: Finding, truth: Floats, score: Any) -> draw.FindingData:
@@ -88,7 +96,7 @@ def _curve(one: Finding, truth: Floats, score: Any) -> draw.FindingData:
     )
 
 
-def area_words(area: Estimate) -> str:
+def auc_text(area: Estimate) -> str:
     """ "0.71 (0.55 to 0.87)"; the value alone where there is no interval, "undefined" where there is no value."""
     if math.isnan(area.value):
         return "undefined"
@@ -96,29 +104,29 @@ def area_words(area: Estimate) -> str:
     return f"{area.value:.3f}" if math.isnan(low) else f"{area.value:.3f} ({low:.2f}–{high:.2f})"
 
 
-def panel(shown: Shown) -> Panel:
+def heatmap_figure(shown: FilmHeatmaps) -> HeatmapPanel:
     """Figures 7 and 8: a film and its maps on one scale, in the order of the rule that chose them."""
     grey = shrink(_grey(shown.film), LARGEST_SIDE)
-    scale = max(peak(one) for one in shown.maps)
+    scale = max(peak_value(one) for one in shown.maps)
     maps = zip(shown.findings, shown.prob, shown.truth, shown.maps, strict=True)
-    return Panel(
+    return HeatmapPanel(
         path=shown.path,
         reasons=(),
         split="test",
         film=np.repeat(grey[..., None], 3, axis=2),
-        maps=tuple(_drawn(grey, *one, scale) for one in maps),
+        maps=tuple(_draw_overlay(grey, *one, scale) for one in maps),
         scale=scale,
     )
 
 
-def _drawn(grey: Pixels, finding: str, prob: float, truth: float, raw: Floats, scale: float) -> DrawnMap:
-    empty = peak(raw) == 0
-    return DrawnMap(
+def _draw_overlay(grey: Pixels, finding: str, prob: float, truth: float, raw: Floats, scale: float) -> HeatmapOverlay:
+    empty = peak_value(raw) == 0
+    return HeatmapOverlay(
         finding=finding,
         prob=prob,
         truth=truth,
         pixels=np.repeat(grey[..., None], 3, axis=2) if empty else overlay(grey, raw, scale),
-        peak=peak(raw),
+        peak=peak_value(raw),
         note="no positive evidence" if empty else "",
     )
 
@@ -141,14 +149,14 @@ def losses_csv(cells: Cells) -> bytes:
     return table_csv(["cell", *names], rows)
 
 
-def areas_csv(result: CellResult) -> bytes:
+def aucs_csv(result: ExperimentResult) -> bytes:
     """A row a finding: the AUC three ways, its interval, and what happens at 0.5 and at the validation threshold."""
     place = (result.scored.cell.first, result.scored.cell.augmented)
     head = "finding positives negatives paper auc low high no_interval trapezoid binormal threshold"
     head += " sensitivity_at_half specificity_at_half sensitivity_at_threshold specificity_at_threshold"
     rows = [
         [
-            *(one.finding, one.positives, one.negatives, reported.reported_area(place, one.finding)),
+            *(one.finding, one.positives, one.negatives, reported.reported_auc(place, one.finding)),
             *(one.area.value, *one.area.interval, one.area.why, one.trapezoid, one.binormal),
             *(one.threshold, *one.at_half, *one.at_threshold),
         ]
@@ -157,7 +165,7 @@ def areas_csv(result: CellResult) -> bytes:
     return table_csv(head.split(), rows)
 
 
-def curves_csv(result: CellResult, data: Data) -> bytes:
+def curves_csv(result: ExperimentResult, data: Data) -> bytes:
     """The points of every curve; thresholds are log-odds."""
     test = list(data.split.test)
     rows: list[list[Any]] = []
@@ -168,12 +176,12 @@ def curves_csv(result: CellResult, data: Data) -> bytes:
     return table_csv(["finding", "threshold", "false_positive_rate", "true_positive_rate"], rows)
 
 
-def view_json(view: View, series: str) -> bytes:
+def view_json(view: AugmentedExample, series: str) -> bytes:
     """Which film, and within which limits its view was drawn."""
     return json_bytes({"film": view.path, "recipe": series, "augmentation": view.drawn})
 
 
-def maps_json(shown: Shown) -> bytes:
+def maps_json(shown: FilmHeatmaps) -> bytes:
     """The raw signed maps with what they are of."""
     return json_bytes(
         {
@@ -207,4 +215,4 @@ def _cell(value: Any) -> Any:
         return ""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
-    return harmless(value) if isinstance(value, str) else value
+    return escape_formula(value) if isinstance(value, str) else value

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from cxrscore.paper import figures
-from cxrscore.paper.cells import CORRECTED, LITERAL
-from cxrscore.paper.items import TABLES, roc_files, table_rows
+from cxrscore.paper.experiments import CORRECTED, LITERAL
 from cxrscore.paper.reported import ROC_FIGURES
 from cxrscore.paper.run import Run
-from cxrscore.report.figures import encode, panel_figure
+from cxrscore.paper.tables_and_figures import TABLES, roc_files, table_rows
+from cxrscore.reporting.figures import encode, panel_figure
 
 FILES = 42
 """How many there are."""
@@ -22,9 +22,9 @@ SUFFIXES = {CORRECTED: "", LITERAL: "-literal"}
 
 def outputs(run: Run) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file but the page and the record, each made when it is asked for."""
-    yield "fig1.png", encode(figures.picture(run.view.film, "A training film"), "png")
+    yield "fig1.png", encode(figures.film_figure(run.view.film, "A training film"), "png")
     yield "fig1.json", figures.json_bytes({"film": run.view.path})
-    yield "fig2.png", encode(figures.picture(run.view.view, "The same, augmented"), "png")
+    yield "fig2.png", encode(figures.film_figure(run.view.view, "The same, augmented"), "png")
     yield "fig2.json", figures.view_json(run.view, CORRECTED)
     for series, suffix in SUFFIXES.items():
         yield f"fig3{suffix}.png", encode(figures.losses(run.series(series)), "png")
@@ -46,14 +46,14 @@ def _rocs(run: Run) -> Iterator[tuple[str, bytes]]:
         for series in SUFFIXES:
             result = run.cell(series, first=first, augmented=augmented)
             yield next(names), encode(figures.curves(result, run.data), "png")
-            yield next(names), figures.areas_csv(result)
+            yield next(names), figures.aucs_csv(result)
             yield next(names), figures.curves_csv(result, run.data)
 
 
 def _maps(run: Run) -> Iterator[tuple[str, bytes]]:
     for series, suffix in SUFFIXES.items():
         for number, shown in zip(("7", "8"), run.shown[series], strict=True):
-            yield f"fig{number}{suffix}.png", encode(panel_figure(figures.panel(shown)), "png")
+            yield f"fig{number}{suffix}.png", encode(panel_figure(figures.heatmap_figure(shown)), "png")
             yield f"fig{number}{suffix}.json", figures.maps_json(shown)
 
 

@@ -10,18 +10,18 @@ import numpy as np
 
 from cxrscore.metrics import Estimate
 from cxrscore.paper import figures
-from cxrscore.paper.cells import CORRECTED, IMAGENET, LITERAL, SERIES
 from cxrscore.paper.claims import Claim
 from cxrscore.paper.contradictions import Contradiction
-from cxrscore.paper.items import TABLES, Item, table_rows
-from cxrscore.paper.maps import Shown
+from cxrscore.paper.experiments import CORRECTED, IMAGENET, LITERAL, SERIES
+from cxrscore.paper.heatmaps import FilmHeatmaps
 from cxrscore.paper.outputs import SUFFIXES, roc_stems
-from cxrscore.paper.reported import FILMS, reported_area
-from cxrscore.paper.results import CellResult
+from cxrscore.paper.reported import FILMS, reported_auc
+from cxrscore.paper.results import ExperimentResult
 from cxrscore.paper.run import Run
-from cxrscore.report.heatmaps import colour_scale
-from cxrscore.report.page import environment, jpeg, uri
-from cxrscore.report.summary import FEW_POSITIVES
+from cxrscore.paper.tables_and_figures import TABLES, PaperItem, table_rows
+from cxrscore.reporting.heatmaps import colour_scale
+from cxrscore.reporting.page import environment, jpeg, uri
+from cxrscore.reporting.summary import FEW_POSITIVES
 
 _SHORT = {CORRECTED: "corrected", LITERAL: "as printed", IMAGENET: "normalised"}
 _TITLES = {
@@ -36,7 +36,7 @@ _TITLES = {
 def render(
     run: Run,
     record: Mapping[str, Any],
-    items: Sequence[Item],
+    items: Sequence[PaperItem],
     claims: Sequence[Claim],
     rows: Sequence[Contradiction],
     files: Mapping[str, bytes],
@@ -73,24 +73,22 @@ def _roc(run: Run, place: tuple[bool, bool], stem: str, files: Mapping[str, byte
         "title": f"Figure {stem.removeprefix('fig')}" if stem.startswith("fig") else "The missing cell",
         "words": both[0].scored.cell.words,
         "plots": [(one.scored.cell.series, picture, _alt(one)) for one, picture in zip(both, drawn, strict=True)],
-        "rows": [
-            (one, other, reported_area(place, one.finding)) for one, other in zip(corrected, literal, strict=True)
-        ],
+        "rows": [(one, other, reported_auc(place, one.finding)) for one, other in zip(corrected, literal, strict=True)],
         "macro": [result.parts["test"].macro for result in both],
     }
 
 
-def _alt(result: CellResult) -> str:
+def _alt(result: ExperimentResult) -> str:
     areas = [f"{one.finding} {value(one.area.value)}" for one in result.parts["test"].findings]
     return f"ROC curves of {result.scored.cell.words}; areas: {', '.join(areas)}"
 
 
-def _numbered(shown: Sequence[Shown]) -> list[tuple[str, Shown]]:
+def _numbered(shown: Sequence[FilmHeatmaps]) -> list[tuple[str, FilmHeatmaps]]:
     return list(zip(("7", "8"), shown, strict=True))
 
 
-def _maps(number: str, series: str, shown: Shown) -> dict[str, Any]:
-    panel = figures.panel(shown)
+def _maps(number: str, series: str, shown: FilmHeatmaps) -> dict[str, Any]:
+    panel = figures.heatmap_figure(shown)
     return {
         "title": f"Figure {number}, {_SHORT[series]}",
         "shown": shown,

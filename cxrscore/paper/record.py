@@ -11,16 +11,18 @@ from typing import Any
 
 import cxrscore
 from cxrscore.metrics import Estimate
-from cxrscore.paper.claims import Claim, in_short
+from cxrscore.paper.claims import Claim, summary_sentences
 from cxrscore.paper.contradictions import Contradiction
-from cxrscore.paper.items import Item, Value, undefined
-from cxrscore.paper.results import CellResult, Finding, PartResult
+from cxrscore.paper.results import ExperimentResult, Finding, SplitResult
 from cxrscore.paper.run import Run
+from cxrscore.paper.tables_and_figures import PaperItem, ReportedValue, none_if_undefined
 
 FORMAT, VERSION = "cxrscore-paper", 1
 
 
-def record(run: Run, items: Sequence[Item], claims: Sequence[Claim], rows: Sequence[Contradiction]) -> dict[str, Any]:
+def record(
+    run: Run, items: Sequence[PaperItem], claims: Sequence[Claim], rows: Sequence[Contradiction]
+) -> dict[str, Any]:
     """JSON-ready, as schemas/paper.schema.json says. It names no film and holds no pixel."""
     first = run.results[run.cells[0].name].scored
     kept = ("train", "valid", "test", "epochs", "size", "views", "maps", "weights", "seed", "backend")
@@ -40,7 +42,7 @@ def record(run: Run, items: Sequence[Item], claims: Sequence[Claim], rows: Seque
         "films": _films(run),
         "cells": [_cell(run.results[cell.name]) for cell in run.cells],
         "items": [_item(item) for item in items],
-        "in_short": in_short(run.results, run.cells, claims),
+        "in_short": summary_sentences(run.results, run.cells, claims),
         "claims": [_claim(claim) for claim in claims],
         "contradictions": [asdict(row) for row in rows],
     }
@@ -60,7 +62,7 @@ def _films(run: Run) -> dict[str, Any]:
     }
 
 
-def _cell(result: CellResult) -> dict[str, Any]:
+def _cell(result: ExperimentResult) -> dict[str, Any]:
     trained = result.scored.trained
     cell = trained.cell
     return {
@@ -76,11 +78,11 @@ def _cell(result: CellResult) -> dict[str, Any]:
     }
 
 
-def _part(part: PartResult, *, findings: bool) -> dict[str, Any]:
+def _part(part: SplitResult, *, findings: bool) -> dict[str, Any]:
     found = {
         "films": part.films,
         "label_accuracy": estimate(part.accuracy),
-        "always_no": undefined(part.always_no.value),
+        "always_no": none_if_undefined(part.always_no.value),
         "above_always_no": estimate(part.above_no),
         "balanced_accuracy": estimate(part.balanced),
         "macro_auc": estimate(part.macro),
@@ -95,23 +97,28 @@ def _finding(one: Finding) -> dict[str, Any]:
         "positives": one.positives,
         "negatives": one.negatives,
         "auc": estimate(one.area),
-        "trapezoid": undefined(one.trapezoid),
-        "binormal": undefined(one.binormal),
+        "trapezoid": none_if_undefined(one.trapezoid),
+        "binormal": none_if_undefined(one.binormal),
     }
 
 
 def estimate(found: Estimate) -> dict[str, Any]:
     """A value with its 95 % interval; None for what is undefined, and then why."""
     low, high = found.interval
-    return {"value": undefined(found.value), "low": undefined(low), "high": undefined(high), "why": found.why}
+    return {
+        "value": none_if_undefined(found.value),
+        "low": none_if_undefined(low),
+        "high": none_if_undefined(high),
+        "why": found.why,
+    }
 
 
-def _item(item: Item) -> dict[str, Any]:
+def _item(item: PaperItem) -> dict[str, Any]:
     told = {"item": item.item, "title": item.title, "files": list(item.files), "why": list(item.why)}
     return {**told, "values": [_value(value) for value in item.values]}
 
 
-def _value(value: Value) -> dict[str, Any]:
+def _value(value: ReportedValue) -> dict[str, Any]:
     ours: dict[str, Any] = {"words": value.ours} if isinstance(value.ours, str) else estimate(value.ours)
     return {"what": value.what, "series": value.series, "paper": value.paper, "ours": ours}
 

@@ -22,7 +22,7 @@ LOSSES: Mapping[Place, str] = {
 
 ROC_FIGURES: Mapping[Place, str] = {(True, False): "4", (True, True): "5", (False, True): "6"}
 _BELOW, _ABOVE = "below 0.5", "above 0.5"
-AREAS: Mapping[Place, Mapping[str, str]] = {
+AUCS: Mapping[Place, Mapping[str, str]] = {
     (True, False): {
         "Cardiomegaly": "0.51",
         **dict.fromkeys(("Emphysema", "Infiltration", "Pneumothorax", "Pleural_Thickening", "Pneumonia"), _BELOW),
@@ -33,7 +33,7 @@ AREAS: Mapping[Place, Mapping[str, str]] = {
         **dict.fromkeys(("Emphysema", "Pneumothorax", "Pneumonia"), _BELOW),
     },
 }
-OTHER_AREAS: Mapping[Place, str] = {(True, False): "0.5 or more", (True, True): _ABOVE, (False, True): "0.5 or more"}
+OTHER_AUCS: Mapping[Place, str] = {(True, False): "0.5 or more", (True, True): _ABOVE, (False, True): "0.5 or more"}
 """Of the findings that AREAS does not name."""
 
 MAPS = {
@@ -61,8 +61,8 @@ NIH_POSITIVES = {
 """Films of NIH's whole table, Data_Entry_2017_v2020.csv, and those with each finding, counted."""
 
 
-def reported_area(place: Place, finding: str) -> str:
+def reported_auc(place: Place, finding: str) -> str:
     """What the paper says of the AUC of a finding; "not run" for the experiment that it lacks."""
-    if place not in AREAS:
+    if place not in AUCS:
         return "not run"
-    return AREAS[place].get(finding, OTHER_AREAS[place])
+    return AUCS[place].get(finding, OTHER_AUCS[place])

@@ -18,10 +18,10 @@ from cxrscore.metrics import (
     delong,
     difference,
     label_accuracy_estimate,
-    mean_of,
+    mean_estimate,
 )
-from cxrscore.paper.scoring import Scored
-from cxrscore.train.data import Data
+from cxrscore.paper.scoring import ScoredExperiment
+from cxrscore.training.data import Data
 
 PARTS = ("train", "valid", "test")
 
@@ -47,7 +47,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartResult:
+class SplitResult:
     """A cell on one part. always_no: label accuracy of a program that says no to everything."""
 
     films: int
@@ -69,34 +69,36 @@ class PartResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellResult:
+class ExperimentResult:
     """A cell and its numbers by part."""
 
-    scored: Scored
-    parts: dict[str, PartResult]
+    scored: ScoredExperiment
+    parts: dict[str, SplitResult]
 
 
-def cell_result(scored: Scored, data: Data) -> CellResult:
+def experiment_result(scored: ScoredExperiment, data: Data) -> ExperimentResult:
     """The numbers of a scored cell."""
     rows = {name: list(part) for name, part in data.split.parts()}
-    return CellResult(scored=scored, parts={name: _part(scored, data.labels[rows[name]], rows[name]) for name in PARTS})
+    return ExperimentResult(
+        scored=scored, parts={name: _part(scored, data.labels[rows[name]], rows[name]) for name in PARTS}
+    )
 
 
-def _part(scored: Scored, truth: Floats, rows: list[int]) -> PartResult:
+def _part(scored: ScoredExperiment, truth: Floats, rows: list[int]) -> SplitResult:
     prob = scored.prob[rows]
     findings = tuple(_finding(scored, truth, rows, column) for column in range(truth.shape[1]))
     balanced = [balanced_accuracy_estimate(truth[:, c], prob[:, c]) for c in range(truth.shape[1])]
-    return PartResult(
+    return SplitResult(
         films=len(rows),
         accuracy=label_accuracy_estimate(truth, prob),
         always_no=label_accuracy_estimate(truth, np.zeros_like(prob)),
-        balanced=mean_of(balanced),
-        macro=mean_of([one.area for one in findings]),
+        balanced=mean_estimate(balanced),
+        macro=mean_estimate([one.area for one in findings]),
         findings=findings,
     )
 
 
-def _finding(scored: Scored, truth: Floats, rows: list[int], column: int) -> Finding:
+def _finding(scored: ScoredExperiment, truth: Floats, rows: list[int], column: int) -> Finding:
     labels, score, prob = truth[:, column], scored.score[rows, column], scored.prob[rows, column]
     name = scored.trained.model.spec.findings[column]
     positives, negatives = counts(labels)
@@ -116,8 +118,8 @@ def _finding(scored: Scored, truth: Floats, rows: list[int], column: int) -> Fin
 
 def _rates(labels: Floats, called: NDArray[np.bool_]) -> tuple[float, float]:
     """Sensitivity and specificity of these calls."""
-    return _share(called[labels == 1]), _share(~called[labels == 0])
+    return _fraction(called[labels == 1]), _fraction(~called[labels == 0])
 
 
-def _share(right: NDArray[np.bool_]) -> float:
+def _fraction(right: NDArray[np.bool_]) -> float:
     return float(right.mean()) if len(right) else math.nan

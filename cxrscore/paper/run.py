@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cxrscore.paper.cells import Cell
 from cxrscore.paper.claims import Results
-from cxrscore.paper.figures import View
-from cxrscore.paper.maps import Shown
+from cxrscore.paper.experiments import Experiment
+from cxrscore.paper.figures import AugmentedExample
+from cxrscore.paper.heatmaps import FilmHeatmaps
 from cxrscore.paper.options import PaperOptions
-from cxrscore.paper.results import CellResult
-from cxrscore.train.data import Data
+from cxrscore.paper.results import ExperimentResult
+from cxrscore.training.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +20,10 @@ class Run:
 
     options: PaperOptions
     data: Data
-    cells: tuple[Cell, ...]
+    cells: tuple[Experiment, ...]
     results: Results
-    view: View
-    shown: Mapping[str, tuple[Shown, ...]]
+    view: AugmentedExample
+    shown: Mapping[str, tuple[FilmHeatmaps, ...]]
     labelled: int
 
     @property
@@ -31,7 +31,7 @@ class Run:
         """What the cells took, each as long as the process that finished it worked on it."""
         return sum(result.scored.trained.seconds for result in self.results.values())
 
-    def cell(self, series: str, *, first: bool, augmented: bool) -> CellResult:
+    def cell(self, series: str, *, first: bool, augmented: bool) -> ExperimentResult:
         """The result of one cell."""
         return next(
             self.results[cell.name]
@@ -39,6 +39,6 @@ class Run:
             if (cell.series, cell.first, cell.augmented) == (series, first, augmented)
         )
 
-    def series(self, series: str) -> list[CellResult]:
+    def series(self, series: str) -> list[ExperimentResult]:
         """The results of one set of rules, the paper's three cells and the missing one, in the order of its tables."""
         return [self.results[cell.name] for cell in self.cells if cell.series == series]

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from cxrscore import plugins
 from cxrscore.contract import Floats, Model
-from cxrscore.models.output import probabilities
-from cxrscore.paper.cells import Cell, Trained
+from cxrscore.models.probabilities import probabilities
+from cxrscore.paper.experiments import Experiment, TrainedExperiment
 from cxrscore.progress import Progress
-from cxrscore.train.data import Data
-from cxrscore.train.final import final_logits
-from cxrscore.train.outputs import Outputs
+from cxrscore.training.data import Data
+from cxrscore.training.features import FeatureSource
+from cxrscore.training.final_evaluation import final_logits
 
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class ScoredExperiment:
     """A finished cell with its scores of all films of the store; rows of films in no part are NaN.
 
     prob   float32 [N,C], what equation 1 is counted from
@@ -30,17 +30,17 @@ class Scored:
     built  the model, to explain films with
     """
 
-    trained: Trained
+    trained: TrainedExperiment
     built: Model
     prob: Floats
     score: Doubles
 
     @property
-    def cell(self) -> Cell:
+    def cell(self) -> Experiment:
         return self.trained.cell
 
 
-def score_cell(trained: Trained, data: Data, progress: Progress) -> Scored:
+def score_experiment(trained: TrainedExperiment, data: Data, progress: Progress) -> ScoredExperiment:
     """The films of all parts through the cell's model, as they are, without augmentation."""
     spec = trained.model.spec
     backend = plugins.get_backend(trained.options.backend)
@@ -51,7 +51,7 @@ def score_cell(trained: Trained, data: Data, progress: Progress) -> Scored:
     prob, score = np.full(shape, np.nan, np.float32), np.full(shape, np.nan)
     prob[rows] = probabilities(logits, spec.activation)
     score[rows] = log_odds(logits, spec.activation)
-    return Scored(trained=trained, built=built, prob=prob, score=score)
+    return ScoredExperiment(trained=trained, built=built, prob=prob, score=score)
 
 
 def log_odds(logits: Floats, activation: str) -> Doubles:
@@ -67,7 +67,7 @@ def log_odds(logits: Floats, activation: str) -> Doubles:
     return found
 
 
-def _logits(built: Model, trained: Trained, data: Data, rows: Sequence[int], progress: Progress) -> Floats:
+def _logits(built: Model, trained: TrainedExperiment, data: Data, rows: Sequence[int], progress: Progress) -> Floats:
     """Logits [n,C] of these films as they are, from what the frozen layers made of them in training where they did."""
     plain = dataclasses.replace(trained.options, views=0, precision="fp32")
-    return final_logits(built, Outputs(built, data, plain, progress), data, rows)
+    return final_logits(built, FeatureSource(built, data, plain, progress), data, rows)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any, cast
 
-from cxrscore.contract import Backend, Group, Model, ModelSpec, Parallel, Quantizing, Tensors
+from cxrscore.contract import Backend, Model, ModelSpec, ProcessGroup, SupportsDistributed, SupportsInt8, Tensors
 from cxrscore.errors import InputError
 from cxrscore.plugin_values.models import checked_model
 from cxrscore.plugin_values.origin import Origin, describe
@@ -42,17 +42,17 @@ class CheckedBackend:
         return checked_model(model, spec, tensors, self._origin, "build")
 
 
-class _Quantizing(CheckedBackend):
+class _SupportsInt8(CheckedBackend):
     def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Any, **options: Any) -> Model:
-        """See contract.Quantizing."""
+        """See contract.SupportsInt8."""
         with self._origin.calling("build_int8"):
             model = self._inner.build_int8(spec, tensors, ranges, **options)
         return checked_model(model, spec, tensors, self._origin, "build_int8")
 
 
-class _Parallel(CheckedBackend):
-    def join(self, *, rank: int, of: int, device: str) -> Group:
-        """See contract.Parallel."""
+class _SupportsDistributed(CheckedBackend):
+    def join(self, *, rank: int, of: int, device: str) -> ProcessGroup:
+        """See contract.SupportsDistributed."""
         with self._origin.calling("join"):
             group = self._inner.join(rank=rank, of=of, device=device)
         missing = [name for name in ("gather", "leave") if not callable(getattr(group, name, None))]
@@ -62,7 +62,7 @@ class _Parallel(CheckedBackend):
 
 
 class _CheckedGroup:
-    def __init__(self, group: Group, of: int, origin: Origin) -> None:
+    def __init__(self, group: ProcessGroup, of: int, origin: Origin) -> None:
         self._group, self._of, self._origin = group, of, origin
 
     def gather(self, data: bytes) -> list[bytes]:
@@ -81,7 +81,9 @@ class _CheckedGroup:
 def checked_backend(backend: Backend, origin: Origin) -> Backend:
     """The backend, with all that its models return checked; it has the abilities that it had."""
     bases = [
-        own for protocol, own in ((Quantizing, _Quantizing), (Parallel, _Parallel)) if isinstance(backend, protocol)
+        own
+        for protocol, own in ((SupportsInt8, _SupportsInt8), (SupportsDistributed, _SupportsDistributed))
+        if isinstance(backend, protocol)
     ]
     made: Any = _class_of(tuple(bases))(backend, origin)
     return cast(Backend, made)

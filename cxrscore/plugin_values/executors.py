@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from cxrscore.contract import Executor, Work
+from cxrscore.contract import Executor, TaskBatch
 from cxrscore.plugin_values.origin import Callbacks, Origin, describe
 
 
@@ -28,7 +28,9 @@ class CheckedExecutor:
         self.name, self.summary = executor.name, executor.summary
         self.requires, self.install = tuple(executor.requires), executor.install
 
-    def run(self, work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None = None) -> None:
+    def run(
+        self, work: TaskBatch, done: Callable[[int, str], None], *, processes: int, address: str | None = None
+    ) -> None:
         """See contract.Executor. PluginError where an item is told that is none, twice, from another thread or without
         a text, and where some are not told at the end."""
         core, left, thread = Callbacks(), set(work.items), threading.get_ident()

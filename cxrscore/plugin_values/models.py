@@ -14,23 +14,22 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from cxrscore.batches import finite_rows
 from cxrscore.contract import (
+    AcceptsIntegerImages,
     Array,
     Batch,
     CamParts,
-    Differentiable,
-    Divided,
-    Embedding,
-    Embeds,
-    Explainable,
+    FeatureExtractor,
     Floats,
-    Levels,
     Loss,
-    Measuring,
     Model,
     ModelSpec,
     Optimiser,
+    SplitBackbone,
+    SupportsActivationRanges,
+    SupportsAutograd,
+    SupportsFeatureTraining,
+    SupportsHeatmaps,
     Tensors,
     Trainable,
 )
@@ -44,6 +43,7 @@ from cxrscore.plugin_values.origin import (
     describe,
     plain_array,
 )
+from cxrscore.types import finite_rows
 
 _Shapes = dict[str, tuple[int, ...]]
 _Model = TypeVar("_Model")
@@ -141,7 +141,7 @@ def lenient(model: _Model) -> _Model:
     return other
 
 
-class _Levels(CheckedModel):
+class _AcceptsIntegerImages(CheckedModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         lanes = self._inner.lanes
@@ -176,9 +176,9 @@ class _Trainable(CheckedModel):
             self._inner.restore(state)
 
 
-class _Embeds(CheckedModel):
+class _FeatureExtractor(CheckedModel):
     def embed(self, films: Floats) -> Floats:
-        """See contract.Embeds; a copy, of the same length K at every call."""
+        """See contract.FeatureExtractor; a copy, of the same length K at every call."""
         with self._origin.calling("embed"):
             found = self._inner.embed(self._given(films))
         kernel = self._shapes.get("head/kernel")
@@ -189,19 +189,19 @@ class _Embeds(CheckedModel):
         return np.array(checked)
 
 
-class _Embedding(_Embeds):
+class _SupportsFeatureTraining(_FeatureExtractor):
     @property
     def head(self) -> CheckedModel:
-        """See contract.Embedding."""
+        """See contract.SupportsFeatureTraining."""
         part = _part(self, "head")
         if set(shapes := {name: tensor.shape for name, tensor in part.tensors().items()}) != set(_HEAD):
             raise self._origin.fault("head.tensors", f"{', '.join(sorted(shapes)) or 'none'}", " and ".join(_HEAD))
         return part
 
 
-class _Divided(CheckedModel):
+class _SplitBackbone(CheckedModel):
     def stem(self, films: Floats) -> Floats:
-        """See contract.Divided."""
+        """See contract.SplitBackbone."""
         with self._origin.calling("stem"):
             found = self._inner.stem(self._given(films))
         checked = checked_array(self._origin, "stem", found, (len(films), *(self._stemmed or ("h", "w", "K"))))
@@ -210,13 +210,13 @@ class _Divided(CheckedModel):
 
     @property
     def tail(self) -> CheckedModel:
-        """See contract.Divided."""
+        """See contract.SplitBackbone."""
         return _part(self, "tail")
 
 
-class _Explainable(CheckedModel):
+class _SupportsHeatmaps(CheckedModel):
     def cam_parts(self, films: Any, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
-        """See contract.Explainable."""
+        """See contract.SupportsHeatmaps."""
         with self._origin.calling("cam_parts"):
             parts = self._inner.cam_parts(self._given(films), tuple(findings), tap=tap)
             return self._cam_parts(parts, len(films), len(findings), tap)
@@ -231,28 +231,28 @@ class _Explainable(CheckedModel):
         kept = finite_rows(logits)
         call = "cam_parts: activations"
         activations = checked_array(origin, call, parts.activations, (count, "h", "w", "K"), finite=False)
-        _check_kept(origin, call, activations, kept)
+        _check_finite_rows(origin, call, activations, kept)
         _, h, w, k = activations.shape
         call, shape = "cam_parts: gradients", ((count, 1), findings, (h, 1), (w, 1), k)
         gradients = checked_array(origin, call, parts.gradients, shape, finite=False)
         if gradients.shape[2:4] not in ((h, w), (1, 1)):
             raise origin.fault(call, describe(gradients), f"all {h} x {w} places, or 1 x 1 for all of them")
-        _check_kept(origin, call, gradients, kept if len(gradients) == count else np.ones(1, bool))
+        _check_finite_rows(origin, call, gradients, kept if len(gradients) == count else np.ones(1, bool))
         return CamParts(logits=logits, activations=activations, gradients=gradients, tap=parts.tap)
 
 
-class _Differentiable(CheckedModel):
+class _SupportsAutograd(CheckedModel):
     def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
-        """See contract.Differentiable."""
+        """See contract.SupportsAutograd."""
         with self._origin.calling("head_gradients"):
             found = self._inner.head_gradients(self._given(activations), tuple(findings), tap=tap)
         n, *rest = activations.shape
         return checked_array(self._origin, "head_gradients", found, (n, len(findings), *rest))
 
 
-class _Measuring(CheckedModel):
+class _SupportsActivationRanges(CheckedModel):
     def ranges(self, films: Floats) -> dict[str, Floats]:
-        """See contract.Measuring; the same layers at every call."""
+        """See contract.SupportsActivationRanges; the same layers at every call."""
         with self._origin.calling("ranges"):
             found = self._inner.ranges(self._given(films))
         if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) for name in found):
@@ -283,7 +283,7 @@ def _mean_loss(origin: Origin, call: str, value: Any) -> float:
         raise origin.fault(call, "an integer above all floats", "the mean loss, a number") from None
 
 
-def _check_kept(origin: Origin, call: str, values: Array, kept: Array) -> None:
+def _check_finite_rows(origin: Origin, call: str, values: Array, kept: Array) -> None:
     """PluginError where values of a row are not finite, but for rows whose logits are not."""
     if all_finite(values):
         return
@@ -334,14 +334,14 @@ def _arrays_of(origin: Origin, call: str, found: object) -> dict[str, Array]:
 
 
 _ABILITIES: tuple[tuple[Any, type[CheckedModel]], ...] = (
-    (Levels, _Levels),
+    (AcceptsIntegerImages, _AcceptsIntegerImages),
     (Trainable, _Trainable),
-    (Embedding, _Embedding),
-    (Embeds, _Embeds),
-    (Divided, _Divided),
-    (Explainable, _Explainable),
-    (Differentiable, _Differentiable),
-    (Measuring, _Measuring),
+    (SupportsFeatureTraining, _SupportsFeatureTraining),
+    (FeatureExtractor, _FeatureExtractor),
+    (SplitBackbone, _SplitBackbone),
+    (SupportsHeatmaps, _SupportsHeatmaps),
+    (SupportsAutograd, _SupportsAutograd),
+    (SupportsActivationRanges, _SupportsActivationRanges),
 )
 
 
@@ -354,8 +354,8 @@ def _checked(model: Any, spec: ModelSpec, origin: Origin, shapes: _Shapes, *, ca
     """The model, checked, with all abilities that it has."""
     with origin.calling(call):
         found = [own for protocol, own in _ABILITIES if isinstance(model, protocol)]
-    if _Embedding in found:
-        found.remove(_Embeds)
+    if _SupportsFeatureTraining in found:
+        found.remove(_FeatureExtractor)
     return _class_of(tuple(found))(model, spec, origin, shapes, call=call)
 
 

@@ -9,12 +9,12 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from cxrscore.batches import finite_rows
 from cxrscore.contract import Array
 from cxrscore.errors import CxrscoreError, PluginError
+from cxrscore.escape_control_chars import class_name, error_words
 from cxrscore.interrupts import is_interrupt
 from cxrscore.shortage import is_memory_error
-from cxrscore.visible import class_name, error_words
+from cxrscore.types import finite_rows
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

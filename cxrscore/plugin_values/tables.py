@@ -12,11 +12,11 @@ import numpy as np
 
 from cxrscore.contract import Dataset, Floats, LabelTable
 from cxrscore.errors import InputError, PluginError, PluginWarning
-from cxrscore.labels.plain import plain
-from cxrscore.labels.stated import UncertainDataset
+from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.labels.generic_csv import plain
 from cxrscore.labels.table import read_header
+from cxrscore.labels.uncertain_labels import UncertainDataset
 from cxrscore.plugin_values.origin import Origin, checked_array, describe
-from cxrscore.visible import visible
 
 LONGEST_FINDING = 200
 """Characters that the name of a finding may have."""
@@ -93,7 +93,7 @@ def _checked_table(origin: Origin, call: str, table: object) -> LabelTable:
         raise origin.fault(call, "no finding", "one or more")
     odd = next((name for name in findings if len(name) > LONGEST_FINDING or not name.isprintable()), None)
     if odd is not None:
-        met = f"a finding of {len(odd):,} characters, {visible(odd[:20])!r}"
+        met = f"a finding of {len(odd):,} characters, {escape_control_characters(odd[:20])!r}"
         wanted = f"at most {LONGEST_FINDING} that print"
         raise InputError(f"{call}: {met}, wanted {wanted}") if origin.own else origin.fault(call, met, wanted)
     patients = None
@@ -128,7 +128,11 @@ def _texts(origin: Origin, call: str, what: str, values: object, count: int | No
         if not isinstance(value, str):
             raise origin.fault(call, f"{what} with {describe(value)} among them", "a tuple of texts")
         if not value.isprintable() and not _is_unicode(value) and what not in ("film names", "finding names"):
-            raise origin.fault(call, f"{what} with {visible(value[:20])!r} among them", "texts of Unicode without NUL")
+            raise origin.fault(
+                call,
+                f"{what} with {escape_control_characters(value[:20])!r} among them",
+                "texts of Unicode without NUL",
+            )
     if count is not None and len(values) != count:
         raise origin.fault(call, f"{len(values)} {what} for {count} films", "one a film")
     return tuple(values)

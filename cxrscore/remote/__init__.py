@@ -1,33 +1,33 @@
 """Films and scores files that lie elsewhere: addresses, reading with patience, writing whole or not at all."""
 
-from cxrscore.remote.place import Place, RemotePath, address, is_url, place, without_secrets
 from cxrscore.remote.store import INSTALL, Entry
 from cxrscore.remote.transfer import (
+    as_local_path,
     check_writable,
     download,
     list_remote,
-    named,
-    on_disk,
     read_remote,
     remote_exists,
+    rewrite_path_in_errors,
     upload,
 )
+from cxrscore.remote.url import PathOrUrl, RemotePath, is_url, location_text, parse_location, without_secrets
 
 __all__ = [
     "INSTALL",
     "Entry",
-    "Place",
+    "PathOrUrl",
     "RemotePath",
-    "address",
+    "as_local_path",
     "check_writable",
     "download",
     "is_url",
     "list_remote",
-    "named",
-    "on_disk",
-    "place",
+    "location_text",
+    "parse_location",
     "read_remote",
     "remote_exists",
+    "rewrite_path_in_errors",
     "upload",
     "without_secrets",
 ]

@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from cxrscore.errors import RemoteError
-from cxrscore.remote.place import RemotePath
 from cxrscore.remote.store import Entry
+from cxrscore.remote.url import RemotePath
 
-DEEPEST = 32
+MAX_DEPTH = 32
 """Folders below each other. A tree without end is noticed here: folders are listed depth first, so that it takes about
 as many requests as it has levels, however many links a page has."""
-MOST_ALIKE = 8
+MAX_REPEATED_LISTINGS = 8
 """Folders that lie within each other and list the same names, some of them of folders. Archives that spread films over
 folders 0/ to 9/ within folders 0/ to 9/ have a few such levels."""
-MOST_FOLDERS = 5_000_000
-MOST_NAMES = 10_000_000
+MAX_FOLDERS = 5_000_000
+MAX_NAMES = 10_000_000
 """Files and folders, all together."""
-MOST_BYTES = 4 << 30
+MAX_BYTES = 4 << 30
 """Of the pages of a web server, all together."""
-MOST_SECONDS = 12 * 3600.0
+MAX_SECONDS = 12 * 3600.0
 """For all of a listing. A million folders take eleven hours at 40 ms each."""
 _SHOWN = 80
 _LOOP = "A link probably leads back to a folder above it. Name a folder further down, which has no such link"
@@ -45,29 +45,31 @@ class ListingBounds:
     def add_folder(self, path: str) -> None:
         """A folder, by its path below the listed one ("" is that itself), which is to be listed."""
         self._folders += 1
-        if path.count("/") > DEEPEST:
-            raise self._error(f"its folders lie more than {DEEPEST} deep, as {_short(path)} does. {_LOOP}")
-        if self._folders > MOST_FOLDERS:
-            raise self._error(f"it has more than {MOST_FOLDERS:,} folders. Name a folder further down")
+        if path.count("/") > MAX_DEPTH:
+            raise self._error(f"its folders lie more than {MAX_DEPTH} deep, as {_short(path)} does. {_LOOP}")
+        if self._folders > MAX_FOLDERS:
+            raise self._error(f"it has more than {MAX_FOLDERS:,} folders. Name a folder further down")
         self._check_time()
 
     def add_listing(self, path: str, listing: int, above: Sequence[int]) -> None:
         """What a folder lists, as one number, and what the folders above it do."""
-        if above.count(listing) >= MOST_ALIKE:
-            raise self._error(f"{_short(path)} lists the same names as {MOST_ALIKE} of the folders above it. {_LOOP}")
+        if above.count(listing) >= MAX_REPEATED_LISTINGS:
+            raise self._error(
+                f"{_short(path)} lists the same names as {MAX_REPEATED_LISTINGS} of the folders above it. {_LOOP}"
+            )
 
     def add_names(self, count: int) -> None:
         """So many names of files and folders."""
         self._names += count
-        if self._names > MOST_NAMES:
-            raise self._error(f"it lists more than {MOST_NAMES:,} names. Name a folder further down")
+        if self._names > MAX_NAMES:
+            raise self._error(f"it lists more than {MAX_NAMES:,} names. Name a folder further down")
         self._check_time()
 
     def add_bytes(self, count: int) -> None:
         """So many bytes of pages."""
         self._bytes += count
-        if self._bytes > MOST_BYTES:
-            raise self._error(f"its pages have more than {MOST_BYTES:,} bytes in all. Name a folder further down")
+        if self._bytes > MAX_BYTES:
+            raise self._error(f"its pages have more than {MAX_BYTES:,} bytes in all. Name a folder further down")
 
     def seconds_left(self) -> float:
         """Until the listing must be done."""
@@ -75,7 +77,7 @@ class ListingBounds:
 
     def _check_time(self) -> None:
         if self.seconds_left() < 0:
-            raise self._error(f"listing it takes over {MOST_SECONDS / 3600:g} hours. Name a folder further down")
+            raise self._error(f"listing it takes over {MAX_SECONDS / 3600:g} hours. Name a folder further down")
 
     def _error(self, reason: str) -> RemoteError:
         return RemoteError(self._where, reason)

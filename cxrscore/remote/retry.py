@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cxrscore.errors import CxrscoreError, RemoteError, RemoteMissingError
-from cxrscore.remote.place import RemotePath
+from cxrscore.remote.url import RemotePath
 
 TRIES = 6
 """Of a request that fails for a reason that may pass."""
@@ -27,7 +27,7 @@ class CutShortError(Exception):
     """A transfer ended before its end. Never leaves this room."""
 
 
-def retried(where: RemotePath, attempt: Callable[[], T], seconds: float = float("inf")) -> T:
+def with_retries(where: RemotePath, attempt: Callable[[], T], seconds: float = float("inf")) -> T:
     """What the attempt returns, after so many tries, and not after so many seconds; RemoteError where it is in vain."""
     end = time.monotonic() + seconds
     for number in range(1, TRIES + 1):
@@ -36,7 +36,7 @@ def retried(where: RemotePath, attempt: Callable[[], T], seconds: float = float(
         except CxrscoreError:
             raise
         except Exception as error:  # noqa: BLE001 - each file system raises its own
-            (reason, passing), status = told(error), status_of(error)
+            (reason, passing), status = classify_error(error), status_of(error)
             missing = isinstance(error, FileNotFoundError)
         pause = FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5)
         if not passing or number == TRIES or time.monotonic() + pause > end:
@@ -47,7 +47,7 @@ def retried(where: RemotePath, attempt: Callable[[], T], seconds: float = float(
     raise kind(where, f"{reason}, {number} times" if passing else reason, passing=passing, status=status)
 
 
-def told(error: Exception) -> tuple[str, bool]:
+def classify_error(error: Exception) -> tuple[str, bool]:
     """What went wrong, in words of ours, and whether it may pass."""
     status = status_of(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):

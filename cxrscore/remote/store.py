@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cxrscore.errors import InputError
-from cxrscore.remote.place import RemotePath
+from cxrscore.remote.url import RemotePath
 
 if TYPE_CHECKING:
     from cxrscore.remote.bounds import ListingBounds
@@ -69,13 +69,13 @@ def open_store(where: RemotePath) -> Store:
 
 def _opened(where: RemotePath) -> Store:
     if where.scheme in OBJECTS and importlib.util.find_spec("obstore"):
-        from cxrscore.remote.objects import ObjectStore
+        from cxrscore.remote.obstore_store import ObjectStore
 
         return ObjectStore(where)
     if not importlib.util.find_spec("fsspec"):
         raise InputError(f"{where} cannot be opened without fsspec: {INSTALL}")
     _check_scheme(where)
-    from cxrscore.remote.systems import FileSystem, WebServer
+    from cxrscore.remote.fsspec_store import FileSystem, WebServer
 
     return WebServer(where) if where.web else FileSystem(where)
 

@@ -17,10 +17,10 @@ from cxrscore.errors import (
     RemoteTooLargeError,
     WriteError,
 )
-from cxrscore.remote.bounds import MOST_SECONDS, ListingBounds
-from cxrscore.remote.place import Place, RemotePath, place
-from cxrscore.remote.retry import retried
+from cxrscore.remote.bounds import MAX_SECONDS, ListingBounds
+from cxrscore.remote.retry import with_retries
 from cxrscore.remote.store import Entry, open_store
+from cxrscore.remote.url import PathOrUrl, RemotePath, parse_location
 
 SECONDS = 90.0
 """In which a film must have been received, with all tries."""
@@ -38,7 +38,7 @@ def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
     """The files below a folder, each once; adds to ``unreadable`` folders that cannot be listed. RemoteError where it
     itself cannot, or where more is listed than any archive has (see bounds); InputError where no library knows its
     address."""
-    store, end = open_store(folder), time.monotonic() + MOST_SECONDS
+    store, end = open_store(folder), time.monotonic() + MAX_SECONDS
 
     def listed() -> list[Entry]:
         del unreadable[:]
@@ -47,7 +47,7 @@ def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
             found.setdefault(entry.path, entry)
         return list(found.values())
 
-    return retried(folder, listed)
+    return with_retries(folder, listed)
 
 
 def read_remote(file: RemotePath, most: int, *, first: int | None = None, seconds: float | None = None) -> bytes:
@@ -71,7 +71,7 @@ def read_remote(file: RemotePath, most: int, *, first: int | None = None, second
         return bytes(data)
 
     try:
-        return retried(file, attempt, patience)
+        return with_retries(file, attempt, patience)
     except RemoteError as error:
         if first is not None and error.status == 416:  # a file of no bytes has no first ones
             return b""
@@ -81,7 +81,7 @@ def read_remote(file: RemotePath, most: int, *, first: int | None = None, second
 def remote_exists(file: RemotePath) -> bool:
     """Whether there is such a file; RemoteError where nobody tells."""
     try:
-        retried(file, open_store(file).size)
+        with_retries(file, open_store(file).size)
     except RemoteMissingError:
         return False
     return True
@@ -102,11 +102,11 @@ def download(file: RemotePath, target: Path, most: int = LARGEST) -> None:
                     raise RemoteError(file, f"it comes with less than {SLOWEST} bytes a second", passing=True)
                 _write(out.fileno(), piece, target)
 
-    retried(file, attempt)
+    with_retries(file, attempt)
 
 
 def _write(descriptor: int, piece: bytes, target: Path) -> None:
-    from cxrscore.files.atomic import cannot_write, write_all
+    from cxrscore.io.atomic import cannot_write, write_all
 
     try:
         write_all(descriptor, piece)
@@ -119,8 +119,8 @@ def upload(source: Path, target: RemotePath) -> None:
     try:
         check_writable(target)
         store = open_store(target)
-        retried(target, lambda: store.put(source))
-        size = retried(target, store.size)
+        with_retries(target, lambda: store.put(source))
+        size = with_retries(target, store.size)
     except RemoteError as error:
         raise WriteError(f"cannot write {target}: {error.reason}. Nothing was left half-written.") from None
     if size != source.stat().st_size:
@@ -136,22 +136,22 @@ def check_writable(target: RemotePath) -> None:
 
 
 @contextmanager
-def on_disk(given: str | Place, most: int = LARGEST) -> Iterator[Path]:
+def as_local_path(given: str | PathOrUrl, most: int = LARGEST) -> Iterator[Path]:
     """A file on disk as it is; one elsewhere, of at most so many bytes, as a private copy, which is gone after the
     block. Errors of the block name the address and not the copy; errors as download."""
-    where = place(given)
+    where = parse_location(given)
     if isinstance(where, Path):
         yield where
         return
     with tempfile.TemporaryDirectory(prefix="cxrscore-") as folder:
         copy = Path(folder) / COPY
         download(where, copy, most)
-        with named(copy, where):
+        with rewrite_path_in_errors(copy, where):
             yield copy
 
 
 @contextmanager
-def named(copy: Path, where: RemotePath) -> Iterator[None]:
+def rewrite_path_in_errors(copy: Path, where: RemotePath) -> Iterator[None]:
     """Errors of the block name the address where they named its copy."""
     try:
         yield

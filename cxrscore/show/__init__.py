@@ -6,32 +6,34 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files.kinds import HDF5, first_bytes
-from cxrscore.models.bundle import load_model
-from cxrscore.remote import Place, on_disk, place
-from cxrscore.scores import open_scores, read_claim
+from cxrscore.io.file_type import HDF5, read_first_bytes
+from cxrscore.models.model_file import load_model
+from cxrscore.remote import PathOrUrl, as_local_path, parse_location
+from cxrscore.scorefile import open_scores, read_file_provenance
 from cxrscore.show.card import model_card
-from cxrscore.show.of_model import describe_model
-from cxrscore.show.of_scores import describe_scores
+from cxrscore.show.describe_model import describe_model
+from cxrscore.show.describe_scores import describe_scores
 from cxrscore.show.text import as_text
 
-__all__ = ["as_text", "card_of", "describe_file", "describe_model", "describe_scores", "model_card"]
+__all__ = ["as_text", "describe_file", "describe_model", "describe_scores", "model_card", "read_model_card"]
 
 
-def describe_file(path: str | Place) -> dict[str, Any]:
+def describe_file(path: str | PathOrUrl) -> dict[str, Any]:
     """What a file says of itself, JSON-ready; "kind" is "scores" or "model".
 
     InputError where there is no file, FileFormatError where it is neither or is damaged.
     """
-    with on_disk(path) as file:
+    with as_local_path(path) as file:
         if _is_scores(file):
-            return describe_scores(open_scores(file), read_claim(file).fingerprint, name=place(path).name)
+            return describe_scores(
+                open_scores(file), read_file_provenance(file).fingerprint, name=parse_location(path).name
+            )
         return describe_model(load_model(file))
 
 
-def card_of(path: str | Place) -> str:
+def read_model_card(path: str | PathOrUrl) -> str:
     """The model card of a model file, Markdown; errors as describe_file, and InputError for a scores file."""
-    with on_disk(path) as file:
+    with as_local_path(path) as file:
         if _is_scores(file):
             raise InputError(f"{file} is a scores file; a card describes a model, such as model.safetensors")
         return model_card(load_model(file))
@@ -39,7 +41,7 @@ def card_of(path: str | Place) -> str:
 
 def _is_scores(path: Path) -> bool:
     """Whether the file is HDF5; FileFormatError where it is neither that nor safetensors."""
-    head = first_bytes(path, len(HDF5) + 1)
+    head = read_first_bytes(path, len(HDF5) + 1)
     if not head.startswith(HDF5) and head[len(HDF5) :] != b"{":
         raise FileFormatError(
             f"{path} is neither a scores file (HDF5, of `cxrscore score`) nor a model (safetensors, of `cxrscore "

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from cxrscore.files.told import told, versions, word
-from cxrscore.models.bundle import ModelFile
-from cxrscore.show.of_model import describe_model, int8_words
-from cxrscore.visible import visible
+from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.io.json_access import get_nested, get_text, software_versions
+from cxrscore.models.model_file import ModelFile
+from cxrscore.show.describe_model import describe_int8, describe_model
 
 UNKNOWN = "not recorded"
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
@@ -34,7 +34,7 @@ LIMITS = """\
 
 (Of every model of cxrscore.)"""
 
-NOT_TOLD = """\
+NOT_RECORDED_NOTE = """\
 * Which films and patients were taken and which were not, from which sites, machines and years
 * Age, sex and other demographics of the patients
 * Who labelled the films, how, and how well readers agreed
@@ -58,15 +58,15 @@ def model_card(model: ModelFile) -> str:
         ("Training", _training(found)),
         ("Figures on the validation films", _figures(found)),
         ("Limits", LIMITS),
-        ("Licence", _md(word(found, "licence")) or UNKNOWN),
-        ("What CLAIM asks and this file does not say", NOT_TOLD),
+        ("Licence", _md(get_text(found, "licence")) or UNKNOWN),
+        ("What CLAIM asks and this file does not say", NOT_RECORDED_NOTE),
     )
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
     return f"# Model card: {_md(found['file'])}\n\n{_warning(found)}{body}\n"
 
 
 def _warning(found: Any) -> str:
-    if told(found, "training", "leaked") is not True:
+    if get_nested(found, "training", "leaked") is not True:
         return ""
     return (
         "**LEAKED.** The same patients or films stood in more than one part of the split when this model was trained. "
@@ -75,26 +75,31 @@ def _warning(found: Any) -> str:
 
 
 def _model(found: Any) -> str:
-    size = word(found, "spec", "size")
+    size = get_text(found, "spec", "size")
     return _list(
-        ("Network", word(found, "spec", "architecture")),
-        ("Input", f"one film, grey, {size} x {size} pixels; {word(found, 'spec', 'normalize')}"),
-        ("Output", f"{len(found['spec']['findings'])} probabilities by {word(found, 'spec', 'activation')}"),
-        ("Head", word(found, "spec", "head")),
+        ("Network", get_text(found, "spec", "architecture")),
+        ("Input", f"one film, grey, {size} x {size} pixels; {get_text(found, 'spec', 'normalize')}"),
+        ("Output", f"{len(found['spec']['findings'])} probabilities by {get_text(found, 'spec', 'activation')}"),
+        ("Head", get_text(found, "spec", "head")),
         ("Numbers in its tensors", f"{found['parameters']:,}"),
-        ("Made", _joined(" by cxrscore ", word(found, "training", "created"), word(found, "training", "cxrscore"))),
+        (
+            "Made",
+            _join_nonempty(
+                " by cxrscore ", get_text(found, "training", "created"), get_text(found, "training", "cxrscore")
+            ),
+        ),
         ("SHA-256 of the file", found["sha256"]),
-        ("In 8-bit integers", int8_words(found) or "not measured"),
+        ("In 8-bit integers", describe_int8(found) or "not measured"),
     )
 
 
 def _data(found: Any) -> str:
-    patients = told(found, "training", "patients")
-    table = word(found, "training", "labels", "file")
+    patients = get_nested(found, "training", "patients")
+    table = get_text(found, "training", "labels", "file")
     return _list(
         ("Label table", table),
-        ("Its layout", word(found, "training", "labels", "dataset")),
-        ("Its SHA-256", word(found, "training", "labels", "sha256")),
+        ("Its layout", get_text(found, "training", "labels", "dataset")),
+        ("Its SHA-256", get_text(found, "training", "labels", "sha256")),
         ("Patients", str(patients) if patients else ""),
         ("Findings", ", ".join(found["spec"]["findings"])),
         ("Reference standard", f"the labels of {table}; how they came about is not recorded" if table else ""),
@@ -103,39 +108,43 @@ def _data(found: Any) -> str:
 
 def _is_imported(found: Any) -> bool:
     """Whether others trained the model: what only a training run can tell is then empty or 0."""
-    return told(found, "training", "imported") is not None
+    return get_nested(found, "training", "imported") is not None
 
 
 def _partitions(found: Any) -> str:
     if _is_imported(found):
         return UNKNOWN
-    split = told(found, "training", "split")
-    leaks = word(found, "training", "leaks")
-    rows = [(name, word(split, name) or UNKNOWN) for name in ("train", "valid", "test")]
+    split = get_nested(found, "training", "split")
+    leaks = get_text(found, "training", "leaks")
+    rows = [(name, get_text(split, name) or UNKNOWN) for name in ("train", "valid", "test")]
     return (
         _table(("part", "films"), rows)
         + "\n\n"
         + _list(
-            ("Rule", word(split, "rule")),
+            ("Rule", get_text(split, "rule")),
             ("Apart by patient", _disjoint(found)),
             *((("Films in the wrong part", leaks),) if leaks not in ("", "0") else ()),
-            ("SHA-256 of split.csv", word(split, "sha256")),
+            ("SHA-256 of split.csv", get_text(split, "sha256")),
         )
     )
 
 
 def _disjoint(found: Any) -> str:
-    if told(found, "training", "leaked") is True:
+    if get_nested(found, "training", "leaked") is True:
         return "no: see the warning above"
-    return "yes, checked in training" if told(found, "training", "patients") else "unknown: the table names no patients"
+    return (
+        "yes, checked in training"
+        if get_nested(found, "training", "patients")
+        else "unknown: the table names no patients"
+    )
 
 
 def _preprocessing(found: Any) -> str:
-    size = word(found, "preprocessing", "size")
+    size = get_text(found, "preprocessing", "size")
     return _list(
         ("Size", f"{size} x {size} pixels" if size else ""),
-        ("Films that are not square", word(found, "preprocessing", "fit")),
-        ("Interpolation", word(found, "preprocessing", "resize")),
+        ("Films that are not square", get_text(found, "preprocessing", "fit")),
+        ("Interpolation", get_text(found, "preprocessing", "resize")),
     )
 
 
@@ -143,22 +152,27 @@ def _training(found: Any) -> str:
     training = found["training"]
     if _is_imported(found):
         return "The model was trained elsewhere; how is not recorded.\n\n" + _list(
-            ("Imported from", word(training, "weights", "name")),
-            ("SHA-256 of that", word(training, "weights", "sha256")),
-            ("Licence of that", word(training, "weights", "licence")),
-            ("As a file of", word(training, "imported", "kind")),
-            ("Outputs in it", word(training, "imported", "outputs")),
+            ("Imported from", get_text(training, "weights", "name")),
+            ("SHA-256 of that", get_text(training, "weights", "sha256")),
+            ("Licence of that", get_text(training, "weights", "licence")),
+            ("As a file of", get_text(training, "imported", "kind")),
+            ("Outputs in it", get_text(training, "imported", "outputs")),
         )
-    recipe = [(name, "" if value is None else str(value)) for name, value in (told(training, "recipe") or {}).items()]
+    recipe = [
+        (name, "" if value is None else str(value)) for name, value in (get_nested(training, "recipe") or {}).items()
+    ]
     return (
         _list(
-            ("Started from", word(training, "weights", "name")),
-            ("Licence of that", word(training, "weights", "licence")),
-            ("What was trained", word(found, "spec", "trainable")),
+            ("Started from", get_text(training, "weights", "name")),
+            ("Licence of that", get_text(training, "weights", "licence")),
+            ("What was trained", get_text(found, "spec", "trainable")),
             ("Epochs", str(len(training["history"]))),
-            ("Epoch of these tensors", _joined(", by ", word(training, "best_epoch"), word(training, "monitor"))),
-            ("Seed", word(training, "seed")),
-            ("Backend", _joined(", ", word(training, "backend"), *versions(training))),
+            (
+                "Epoch of these tensors",
+                _join_nonempty(", by ", get_text(training, "best_epoch"), get_text(training, "monitor")),
+            ),
+            ("Seed", get_text(training, "seed")),
+            ("Backend", _join_nonempty(", ", get_text(training, "backend"), *software_versions(training))),
         )
         + "\n\n"
         + _table(("option", "value"), recipe)
@@ -171,18 +185,18 @@ def _figures(found: Any) -> str:
         points = [(finding, *_point(found, finding)) for finding in found["spec"]["findings"]]
         return f"{UNKNOWN}\n\n" + _table(("finding", "operating point", "rule"), points)
     rows = [
-        (finding, _figure(told(validation, "auc", finding)), *_point(found, finding))
+        (finding, _figure(get_nested(validation, "auc", finding)), *_point(found, finding))
         for finding in found["spec"]["findings"]
     ]
     return (
         "The epoch, the operating points and the calibration were chosen on these films, so the figures flatter the "
         "model.\n\n"
         + _list(
-            ("Films", word(found, "training", "split", "valid")),
-            ("Macro AUC", _figure(told(validation, "macro_auc"))),
-            ("Loss", _figure(told(validation, "loss"))),
+            ("Films", get_text(found, "training", "split", "valid")),
+            ("Macro AUC", _figure(get_nested(validation, "macro_auc"))),
+            ("Loss", _figure(get_nested(validation, "loss"))),
             ("Uncertainty", UNKNOWN),
-            ("Calibration", word(found, "calibration", "method") or "none"),
+            ("Calibration", get_text(found, "calibration", "method") or "none"),
         )
         + "\n\n"
         + _table(("finding", "AUC", "operating point", "rule"), rows)
@@ -191,8 +205,8 @@ def _figures(found: Any) -> str:
 
 def _point(found: Any, finding: str) -> tuple[str, str]:
     """The operating point of a finding and how it was chosen; empty where it has none."""
-    point = told(found, "thresholds", finding)
-    return (_figure(told(point, "prob")), word(point, "rule")) if point else ("", "")
+    point = get_nested(found, "thresholds", finding)
+    return (_figure(get_nested(point, "prob")), get_text(point, "rule")) if point else ("", "")
 
 
 def _figure(value: Any) -> str:
@@ -200,7 +214,7 @@ def _figure(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, int | float) else "undefined" if value is None else UNKNOWN
 
 
-def _joined(between: str, *parts: str) -> str:
+def _join_nonempty(between: str, *parts: str) -> str:
     return between.join(part for part in parts if part)
 
 
@@ -216,4 +230,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _md(text: str) -> str:
     """The text as Markdown that shows it: nothing of a file becomes a link, a tag or a cell."""
-    return html.escape(_SPECIAL.sub(r"\\\g<0>", visible(text)), quote=False)
+    return html.escape(_SPECIAL.sub(r"\\\g<0>", escape_control_characters(text)), quote=False)

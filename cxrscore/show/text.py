@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cxrscore.files.told import told, versions, word, words
-from cxrscore.show.of_model import int8_words
-from cxrscore.visible import visible
+from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.io.json_access import get_nested, get_text, get_texts, software_versions
+from cxrscore.show.describe_model import describe_int8
 
 _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""
@@ -26,19 +26,24 @@ def as_text(described: Mapping[str, Any]) -> str:
 
 def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
     provenance, films = found["provenance"], found["films"]
-    command = words(provenance, "command")
+    command = get_texts(provenance, "command")
     yield _facts(
         ("scores file", f"{found['file']}, complete"),
-        ("made", _joined(" ", word(found, "created"), "by cxrscore " + (word(found, "cxrscore") or "unknown"))),
+        (
+            "made",
+            _join_nonempty(
+                " ", get_text(found, "created"), "by cxrscore " + (get_text(found, "cxrscore") or "unknown")
+            ),
+        ),
         *(line for model in _some(found["models"]) for line in _model(model)),
         ("score", _mean(len(found["models"]), found["views"])),
         ("backend", _backend(provenance)),
-        ("films folder", word(provenance, "films", "folder")),
+        ("films folder", get_text(provenance, "films", "folder")),
         ("labels", _labels(provenance, films)),
-        ("command", _joined(" ", "cxrscore" if command else "", *command)),
+        ("command", _join_nonempty(" ", "cxrscore" if command else "", *command)),
         ("fingerprint", found["fingerprint"]),
         ("LEAKED", _LEAKED if found["leaked"] is True else ""),
-        *(("warning", text) for text in _some(words(provenance, "warnings"))),
+        *(("warning", text) for text in _some(get_texts(provenance, "warnings"))),
     )
     yield f"films: {films['found']} found, {films['scored']} scored\n" + _table(
         *((name, str(count)) for name, count in films["status"].items()),
@@ -54,9 +59,9 @@ def _model(model: Any) -> Iterator[Line]:
     if isinstance(model, str):
         yield "", model
         return
-    yield "model", _joined(", ", word(model, "file"), word(model, "architecture"), _pixels(model))
-    yield "its SHA-256", word(model, "sha256")
-    yield "its licence", word(model, "licence")
+    yield "model", _join_nonempty(", ", get_text(model, "file"), get_text(model, "architecture"), _pixels(model))
+    yield "its SHA-256", get_text(model, "sha256")
+    yield "its licence", get_text(model, "licence")
 
 
 def _mean(count: int, views: Any) -> str:
@@ -67,12 +72,14 @@ def _mean(count: int, views: Any) -> str:
 
 
 def _backend(provenance: Any) -> str:
-    parts = [word(provenance, "backend", key) for key in ("name", "framework", "device", "precision")]
-    return _joined(", ", *parts)
+    parts = [get_text(provenance, "backend", key) for key in ("name", "framework", "device", "precision")]
+    return _join_nonempty(", ", *parts)
 
 
 def _labels(provenance: Any, films: Mapping[str, Any]) -> str:
-    table = _joined(", layout ", word(provenance, "labels", "file"), word(provenance, "labels", "dataset"))
+    table = _join_nonempty(
+        ", layout ", get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset")
+    )
     return f"{table or 'none'}; {films['labelled']} films with a label, {films['patients']} patients"
 
 
@@ -97,10 +104,10 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
             f"{spec['architecture']}, {spec['size']} x {spec['size']} pixels, {len(spec['findings'])} findings",
         ),
         ("tensors", f"{found['tensors']} with {found['parameters']:,} numbers"),
-        ("input", f"{spec['normalize']}; films not square: {word(found, 'preprocessing', 'fit')}"),
+        ("input", f"{spec['normalize']}; films not square: {get_text(found, 'preprocessing', 'fit')}"),
         ("head", f"{spec['head']}, {spec['activation']}; trained: {spec['trainable']}"),
-        ("int8", int8_words(found)),
-        ("licence", word(found, "licence")),
+        ("int8", describe_int8(found)),
+        ("licence", get_text(found, "licence")),
     )
     yield "training\n" + _facts(*_training(training), indent="  ")
     if training["recipe"]:
@@ -112,38 +119,43 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _training(training: Mapping[str, Any]) -> Iterator[Line]:
     made = f"{training['created']} by cxrscore {training['cxrscore']}"
-    if told(training, "imported") is not None:
+    if get_nested(training, "imported") is not None:
         yield "imported", made
-        yield "from", _joined(", a file of ", word(training, "weights", "name"), word(training, "imported", "kind"))
-        yield "SHA-256 of that", word(training, "weights", "sha256")
+        yield (
+            "from",
+            _join_nonempty(
+                ", a file of ", get_text(training, "weights", "name"), get_text(training, "imported", "kind")
+            ),
+        )
+        yield "SHA-256 of that", get_text(training, "weights", "sha256")
         yield "trained", "elsewhere"
         return
     labels, split = training["labels"], training["split"]
     yield "made", made
-    yield "backend", _joined(", ", training["backend"], *versions(training))
-    yield "started from", word(training, "weights", "name")
+    yield "backend", _join_nonempty(", ", training["backend"], *software_versions(training))
+    yield "started from", get_text(training, "weights", "name")
     yield "labels", f"{labels['file']}, layout {labels['dataset']}"
     yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
-    yield "patients", word(training, "patients")
+    yield "patients", get_text(training, "patients")
     yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"
-    yield "seed", word(training, "seed")
+    yield "seed", get_text(training, "seed")
     yield "LEAKED", _LEAKED if training["leaked"] is True else ""
 
 
 def _validation(found: Mapping[str, Any]) -> str:
     validation, thresholds = found["validation"], found["thresholds"]
     rows = [
-        (finding, _decimal(told(validation, "auc", finding)), _decimal(told(thresholds, finding, "prob")),
-         word(thresholds, finding, "rule"))
+        (finding, _decimal(get_nested(validation, "auc", finding)), _decimal(get_nested(thresholds, finding, "prob")),
+         get_text(thresholds, finding, "rule"))
         for finding in found["spec"]["findings"]
     ]  # fmt: skip
     head = f"validation: macro AUC {_decimal(validation['macro_auc'])}, loss {_decimal(validation['loss'])}"
-    method = word(found, "calibration", "method") or "none"
+    method = get_text(found, "calibration", "method") or "none"
     return f"{head}; calibration {method}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
 
 
 def _pixels(model: Mapping[str, Any]) -> str:
-    size = word(model, "size")
+    size = get_text(model, "size")
     return f"{size} x {size} pixels" if size else ""
 
 
@@ -156,20 +168,20 @@ def _decimal(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, int | float) else "-"
 
 
-def _joined(between: str, *parts: str) -> str:
+def _join_nonempty(between: str, *parts: str) -> str:
     return between.join(part for part in parts if part)
 
 
 def _facts(*lines: Line, indent: str = "") -> str:
     """Name and value, a line each; without those that have none."""
-    shown = [(_shown(name), _shown(value, longest=200)) for name, value in lines if value]
+    shown = [(_printable(name), _printable(value, longest=200)) for name, value in lines if value]
     width = max((len(name) for name, _ in shown), default=0)
     return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in shown)
 
 
 def _table(*rows: Sequence[str]) -> str:
     """Rows below each other, the first column to the left and the others to the right."""
-    shown = [[_shown(cell) for cell in row] for row in rows]
+    shown = [[_printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = (
         "  ".join(
@@ -180,6 +192,6 @@ def _table(*rows: Sequence[str]) -> str:
     return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
-def _shown(text: str, longest: int = _LONGEST) -> str:
-    told_text = visible(text)
+def _printable(text: str, longest: int = _LONGEST) -> str:
+    told_text = escape_control_characters(text)
     return told_text if len(told_text) <= longest else told_text[: longest - 1] + "…"

@@ -10,15 +10,15 @@ gives pytest every case of a backend; ``run_cases(BackendCases, backend=MyBacken
 """
 
 from cxrscore.testing.backend_build import BuildCases
-from cxrscore.testing.backend_divided import DividedCases
+from cxrscore.testing.backend_heatmaps import FeatureCases, HeatmapCases
 from cxrscore.testing.backend_int8 import Int8Cases
-from cxrscore.testing.backend_maps import EmbeddingCases, MapCases
 from cxrscore.testing.backend_optimiser import OptimiserCases
-from cxrscore.testing.backend_parallel import ParallelCases
+from cxrscore.testing.backend_parallel import DistributedCases
 from cxrscore.testing.backend_scores import ScoreCases
 from cxrscore.testing.backend_settings import SettingsCases
+from cxrscore.testing.backend_split import SplitBackboneCases
 from cxrscore.testing.backend_training import TrainingCases
-from cxrscore.testing.cases import Case, Outcome, cases, run_cases
+from cxrscore.testing.cases import Case, CaseResult, cases, run_cases
 from cxrscore.testing.dataset_cases import DatasetCases
 from cxrscore.testing.executor_cases import ExecutorCases
 from cxrscore.testing.explainer_cases import ExplainerCases
@@ -30,13 +30,13 @@ from cxrscore.testing.namespace import SHARED
 class BackendCases(
     BuildCases,
     ScoreCases,
-    EmbeddingCases,
-    MapCases,
+    FeatureCases,
+    HeatmapCases,
     TrainingCases,
     OptimiserCases,
     SettingsCases,
-    DividedCases,
-    ParallelCases,
+    SplitBackboneCases,
+    DistributedCases,
     Int8Cases,
 ):
     """Every case of a backend, B01 to B58; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
@@ -46,12 +46,12 @@ __all__ = [
     "SHARED",
     "BackendCases",
     "Case",
+    "CaseResult",
     "DatasetCases",
     "ExecutorCases",
     "ExplainerCases",
     "LossCases",
     "MetricCases",
-    "Outcome",
     "cases",
     "run_cases",
 ]

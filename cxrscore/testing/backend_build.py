@@ -16,7 +16,7 @@ from cxrscore.contract import Array, Backend, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.subprocesses import run_python
 from cxrscore.testing.cases import Cases, expect, expect_refusal
-from cxrscore.testing.subject import build, known_architectures, smallest_spec, spec_of, tensors_of
+from cxrscore.testing.fixtures import build, known_architectures, smallest_spec, spec_of, tensors_of
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "openvino", "onnxruntime")
 """What a hook module must not import, beside what its backend requires."""

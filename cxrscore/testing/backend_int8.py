@@ -1,4 +1,4 @@
-"""Cases of a backend that computes in 8-bit integers (Quantizing), and of its models, which measure for it."""
+"""Cases of a backend that computes in 8-bit integers (SupportsInt8), and of its models, which measure for it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from cxrscore.contract import Array, Backend, Measuring, Model, Quantizing
+from cxrscore.contract import Array, Backend, Model, SupportsActivationRanges, SupportsInt8
 from cxrscore.errors import InputError
 from cxrscore.models.architectures import NORMALISATIONS
-from cxrscore.testing.cases import Cases, expect, expect_near, expect_refusal, needs
-from cxrscore.testing.subject import build, device_of, known_architectures, smallest_spec, some_films, tensors_of
+from cxrscore.testing.cases import Cases, expect, expect_refusal, expect_within, needs
+from cxrscore.testing.fixtures import build, device_of, known_architectures, smallest_spec, some_films, tensors_of
 
 
 class Int8Cases(Cases):
     """ranges() and build_int8()."""
 
-    @needs(Measuring)
+    @needs(SupportsActivationRanges)
     def test_b54_ranges_are_those_of_each_film(self, backend: Backend) -> None:
         """ranges() gives float32 [N,2] by layer: every convolution, in the order of the network. The first row of the
         first layer is the lowest and highest value of the normalised film, within 1e-5 of the largest, and the rows
@@ -32,14 +32,14 @@ class Int8Cases(Cases):
             fits = ends.dtype == np.float32 and ends.shape == (len(films), 2) and (ends[:, 0] <= ends[:, 1]).all()
             expect(fits, f"{layer}: {ends.dtype} {list(ends.shape)}, wanted float32 [{len(films)}, 2], low to high")
             alone = np.concatenate([model.ranges(film[None])[layer] for film in films])
-            expect_near(alone, ends, 1e-5, f"{layer}, each film alone")
+            expect_within(alone, ends, 1e-5, f"{layer}, each film alone")
             expect(model.ranges(films[:0])[layer].shape == (0, 2), f"{layer}: rows for no film")
         mean, sd = (np.array(values) for values in NORMALISATIONS[model.spec.normalize])
         entering = (films[..., None] - mean) / sd
         ends = np.stack([entering.min(axis=(1, 2, 3)), entering.max(axis=(1, 2, 3))], axis=1)
-        expect_near(next(iter(found.values())), ends, 1e-5, "what enters the first layer")
+        expect_within(next(iter(found.values())), ends, 1e-5, "what enters the first layer")
 
-    @needs(Measuring)
+    @needs(SupportsActivationRanges)
     def test_b55_int8_rounds_and_is_near(self, backend: Backend) -> None:
         """build_int8() by ranges of all layers but the first, of the very films, gives float32 logits that are within
         a tenth of the largest of those in fp32, but not equal to them; a film's are the same alone. With a range a
@@ -49,10 +49,10 @@ class Int8Cases(Cases):
         model = _int8(backend, exact, ranges)
         found, wanted = model.predict(films), exact.predict(films)
         expect(found.dtype == np.float32, f"logits are {found.dtype}, wanted float32")
-        difference = expect_near(found, wanted, 0.1, "logits in int8")
+        difference = expect_within(found, wanted, 0.1, "logits in int8")
         expect(not np.array_equal(found, wanted), "logits in int8 are those in fp32 to the bit: nothing was rounded")
         alone = np.concatenate([model.predict(film[None]) for film in films])
-        expect_near(alone, found, 1e-5, "each film alone")
+        expect_within(alone, found, 1e-5, "each film alone")
         layer, (low, high) = next(iter(ranges.items()))
         cut = _int8(backend, exact, {**ranges, layer: (low / 10, high / 10)}).predict(films)
         unlike = float(np.abs(cut - wanted).max())
@@ -62,7 +62,7 @@ class Int8Cases(Cases):
         expect(not changed, f"tensors changed: {', '.join(changed[:5])}")
         self.note(f"largest difference {difference:.1g} of the largest logit")
 
-    @needs(Measuring)
+    @needs(SupportsActivationRanges)
     def test_b56_ranges_of_another_network_are_refused(self, backend: Backend) -> None:
         """build_int8() with a range for a layer that is no convolution of the network raises an InputError that names
         it; so does one for the head."""
@@ -72,7 +72,7 @@ class Int8Cases(Cases):
             expect_refusal(partial(_int8, backend, exact, ranges), InputError, layer, f"ranges of {layer}")
 
 
-class _MeasuringModel(Model, Measuring, Protocol):
+class _MeasuringModel(Model, SupportsActivationRanges, Protocol):
     """Both in one."""
 
 
@@ -80,8 +80,8 @@ def _measuring(backend: Backend) -> tuple[_MeasuringModel, Array]:
     """A small model with films; skips the case where it has no ability to measure."""
     spec = smallest_spec(backend)
     model = build(backend, spec, tensors_of(backend, spec))
-    if not isinstance(model, Measuring):
-        raise unittest.SkipTest(f"{type(model).__name__} is not Measuring")
+    if not isinstance(model, SupportsActivationRanges):
+        raise unittest.SkipTest(f"{type(model).__name__} is not SupportsActivationRanges")
     if not known_architectures(backend):
         raise unittest.SkipTest("the kit has no reference for an architecture of this backend")
     return cast(_MeasuringModel, model), some_films(4, spec.size)
@@ -94,6 +94,6 @@ def _widest(model: _MeasuringModel, films: Array) -> dict[str, tuple[float, floa
 
 
 def _int8(backend: Backend, model: Model, ranges: dict[str, tuple[float, float]]) -> Model:
-    if not isinstance(backend, Quantizing):
-        raise unittest.SkipTest(f"{type(backend).__name__} is not Quantizing")
+    if not isinstance(backend, SupportsInt8):
+        raise unittest.SkipTest(f"{type(backend).__name__} is not SupportsInt8")
     return backend.build_int8(model.spec, model.tensors(), ranges, device=device_of(backend))

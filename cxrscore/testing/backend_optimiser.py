@@ -10,16 +10,16 @@ from cxrscore.contract import Backend, Tensors, Trainable, TrainableModel
 from cxrscore.errors import InputError
 from cxrscore.models.architectures import ARCHITECTURES, trainable_names
 from cxrscore.testing.backend_training import value_of
-from cxrscore.testing.cases import Cases, expect, expect_close, expect_near, expect_refusal, needs
-from cxrscore.testing.subject import (
+from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
+from cxrscore.testing.fixtures import (
     WEIGHTED_BCE,
     WEIGHTS,
     at_rate,
     build,
+    require_trainable,
     smallest_spec,
     some_batch,
     tensors_of,
-    trainable,
 )
 
 RATE = 1e-2
@@ -30,7 +30,7 @@ FADING = WEIGHTED_BCE.weighted((WEIGHTS * [1, 1e-3, 1e-6]).astype(np.float32))
 def small_model(backend: Backend, part: str = "all") -> TrainableModel:
     """The smallest network, of which this part may learn."""
     spec = smallest_spec(backend, trainable=part)
-    return trainable(build(backend, spec, tensors_of(backend, spec)))
+    return require_trainable(build(backend, spec, tensors_of(backend, spec)))
 
 
 class OptimiserCases(Cases):
@@ -80,7 +80,7 @@ class OptimiserCases(Cases):
         state, tensors = straight.state(), straight.tensors()
         for _ in range(2):
             straight.fit_epoch(batches, WEIGHTED_BCE, at_rate(2e-3))
-        resumed = trainable(build(backend, straight.spec, tensors))
+        resumed = require_trainable(build(backend, straight.spec, tensors))
         resumed.restore(state)
         for _ in range(2):
             resumed.fit_epoch(batches, WEIGHTED_BCE, at_rate(2e-3))
@@ -118,7 +118,7 @@ class OptimiserCases(Cases):
         model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-3))
         doubled = WEIGHTED_BCE.weighted(2 * WEIGHTS)
         wanted = value_of(doubled, model.predict(batch.inputs), batch.labels)
-        expect_near(model.fit_epoch([batch], doubled, at_rate(1e-3)), wanted, 1e-5, "the loss with doubled weights")
+        expect_within(model.fit_epoch([batch], doubled, at_rate(1e-3)), wanted, 1e-5, "the loss with doubled weights")
         expect(model.state()["adam/step"] == 2, f"adam/step is {model.state()['adam/step']} after two steps")
 
 
@@ -139,7 +139,7 @@ def expect_step(
     m, v = now[f"adam/m/{name}"], now[f"adam/v/{name}"]
     gradient = (m - 0.9 * was[f"adam/m/{name}"]) / 0.1
     words = f"step {step}, {name}"
-    expect_near(v, 0.999 * was[f"adam/v/{name}"] + 0.001 * gradient**2, 1e-3, f"{words}: second moment")
+    expect_within(v, 0.999 * was[f"adam/v/{name}"] + 0.001 * gradient**2, 1e-3, f"{words}: second moment")
     pace = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
     shrunk = old[name].astype(np.float64) * (1 - decay * rate)
     expect_close(new[name], shrunk - pace * m / (np.sqrt(v) + 1e-7), 1e-3 * RATE, f"{words}: value")

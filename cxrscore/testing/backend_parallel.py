@@ -6,22 +6,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from cxrscore.contract import Array, Backend, Batch, Group, Parallel
+from cxrscore.contract import Array, Backend, Batch, ProcessGroup, SupportsDistributed
 from cxrscore.testing.backend_optimiser import small_model
-from cxrscore.testing.cases import Cases, expect, expect_near, needs
-from cxrscore.testing.subject import WEIGHTED_BCE, at_rate, device_of, parallel, some_batch
+from cxrscore.testing.cases import Cases, expect, expect_within, needs
+from cxrscore.testing.fixtures import WEIGHTED_BCE, at_rate, device_of, require_distributed, some_batch
 
 
-class ParallelCases(Cases):
+class DistributedCases(Cases):
     """join(), by a group of one process that leaves films to others."""
 
-    @needs(Parallel)
+    @needs(SupportsDistributed)
     def test_b53_films_count_by_their_share_of_the_batch(self, backend: Backend) -> None:
         """In a group of one process gather() returns what it was given. A step on two films of a batch ``of`` three has
         2/3 of the loss and of the first moments of a step on these two alone, within 1e-5, and with a clip_norm of a
         third of that norm, a third: clipping comes last. ``of`` two it is the step on the two. After leave() the
         backend is as it was."""
-        group: Group = parallel(backend).join(rank=0, of=1, device=device_of(backend))
+        group: ProcessGroup = require_distributed(backend).join(rank=0, of=1, device=device_of(backend))
         try:
             for data in (b"", bytes(range(256))):
                 met = group.gather(data)
@@ -32,12 +32,12 @@ class ParallelCases(Cases):
             for of, limit, wanted in ((3, np.inf, 2 / 3), (3, 2 / 3 * norm / 3, 2 / 9), (2, np.inf, 1.0)):
                 found, first = _step(backend, replace(batch, of=of), limit)
                 what = f"of two films of {of}, clip_norm {limit:.3g}"
-                expect_near(found, loss * 2 / of, 1e-5, f"the loss {what}")
+                expect_within(found, loss * 2 / of, 1e-5, f"the loss {what}")
                 for name, value in moments.items():
-                    expect_near(first[name], wanted * value, 1e-5, f"{name} {what}")
+                    expect_within(first[name], wanted * value, 1e-5, f"{name} {what}")
         finally:
             group.leave()
-        expect_near(_step(backend, batch)[0], loss, 1e-5, "the loss after leave()")
+        expect_within(_step(backend, batch)[0], loss, 1e-5, "the loss after leave()")
 
 
 def _step(backend: Backend, batch: Batch, limit: float = np.inf) -> tuple[float, dict[str, Array]]:

@@ -16,16 +16,25 @@ from typing import get_args
 
 import numpy as np
 
-from cxrscore.contract import Array, Backend, Embeds, Explainable, Floats, Levels, Model, Normalize
+from cxrscore.contract import (
+    AcceptsIntegerImages,
+    Array,
+    Backend,
+    FeatureExtractor,
+    Floats,
+    Model,
+    Normalize,
+    SupportsHeatmaps,
+)
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.testing import reference
-from cxrscore.testing.cases import Cases, expect, expect_near, expect_refusal, needs
-from cxrscore.testing.subject import (
+from cxrscore.models import numpy_reference
+from cxrscore.testing.cases import Cases, expect, expect_refusal, expect_within, needs
+from cxrscore.testing.fixtures import (
     build,
     known_architectures,
-    levelled,
-    lively_tensors,
-    need_reference,
+    random_tensors,
+    require_integer_images,
+    require_reference,
     smallest_spec,
     some_films,
     spec_of,
@@ -38,7 +47,7 @@ _STATM = Path("/proc/self/statm")
 MIB = 2**20
 
 
-def _lively(backend: Backend) -> Model:
+def _small_model(backend: Backend) -> Model:
     """The small model that most cases look at."""
     spec = smallest_spec(backend)
     return build(backend, spec, tensors_of(backend, spec))
@@ -47,13 +56,13 @@ def _lively(backend: Backend) -> Model:
 def _results(model: Model, films: Floats) -> Iterator[tuple[str, Floats]]:
     """Every array that the model gives for films, as far as it has the abilities."""
     yield "predict", model.predict(films)
-    if isinstance(model, Embeds):
+    if isinstance(model, FeatureExtractor):
         yield "embed", model.embed(films)
     yield from _parts(model, films)
 
 
 def _parts(model: Model, films: Array) -> Iterator[tuple[str, Floats]]:
-    if isinstance(model, Explainable):
+    if isinstance(model, SupportsHeatmaps):
         parts = model.cam_parts(films, [0])
         yield "cam_parts: logits", parts.logits
         yield "cam_parts: activations", parts.activations
@@ -64,7 +73,7 @@ class ScoreCases(Cases):
 
     def test_b12_scores_have_shape_dtype_and_range(self, backend: Backend) -> None:
         """predict() returns finite float32 [N,C], for noise as for films that are all black or all white."""
-        model = _lively(backend)
+        model = _small_model(backend)
         side = model.spec.size
         films = np.concatenate([some_films(1, side), np.zeros((1, side, side)), np.ones((1, side, side))])
         found = model.predict(films.astype(np.float32))
@@ -75,7 +84,7 @@ class ScoreCases(Cases):
 
     def test_b13_no_film_gives_no_score(self, backend: Backend) -> None:
         """For float32 [0,S,S], predict(), embed() and cam_parts() return arrays of no row, and raise nothing."""
-        model = _lively(backend)
+        model = _small_model(backend)
         some = {what: found.shape for what, found in _results(model, some_films(1, model.spec.size))}
         for what, found in _results(model, some_films(0, model.spec.size)):
             wanted = (0, *some[what][1:])
@@ -84,7 +93,7 @@ class ScoreCases(Cases):
     def test_b14_a_film_does_not_depend_on_the_others(self, backend: Backend) -> None:
         """A film's logits are the same, within 1e-5 of the largest, alone, in a batch, in another order, and beside
         other films; and the same films give the same logits again."""
-        model = _lively(backend)
+        model = _small_model(backend)
         films = some_films(5, model.spec.size)
         together = model.predict(films)
         others = np.concatenate([films[:2], np.ones_like(films[2:])])
@@ -94,12 +103,12 @@ class ScoreCases(Cases):
             "beside white films": np.concatenate([model.predict(others)[:2], together[2:]]),
             "once more": model.predict(films),
         }
-        differences = [expect_near(logits, together, 1e-5, words) for words, logits in found.items()]
+        differences = [expect_within(logits, together, 1e-5, words) for words, logits in found.items()]
         self.note(f"largest difference {max(differences):.1g} of the largest logit")
 
     def test_b15_films_are_left_as_they_are(self, backend: Backend) -> None:
         """predict(), embed() and cam_parts() take read-only films and change none."""
-        model = _lively(backend)
+        model = _small_model(backend)
         films = some_films(2, model.spec.size)
         kept = films.copy()
         films.flags.writeable = False
@@ -111,7 +120,7 @@ class ScoreCases(Cases):
     def test_b16_results_are_the_callers_own(self, backend: Backend) -> None:
         """What predict(), embed() and cam_parts() returned is not changed by a later call, and writing to it changes
         no later result."""
-        model = _lively(backend)
+        model = _small_model(backend)
         films = some_films(2, model.spec.size)
         first = dict(_results(model, films))
         kept = {what: found.copy() for what, found in first.items()}
@@ -120,13 +129,13 @@ class ScoreCases(Cases):
             expect(np.array_equal(found, kept[what]), f"{what}: a later call changed what an earlier one returned")
             found[...] = 7
         for what, found in _results(model, films):
-            expect_near(found, kept[what], 1e-5, f"{what}, after writing to an earlier result")
+            expect_within(found, kept[what], 1e-5, f"{what}, after writing to an earlier result")
 
     def test_b17_films_of_another_shape_or_dtype_are_refused(self, backend: Backend) -> None:
-        """predict() of anything but float32 [N,S,S], or what a model that is Levels takes besides, raises an InputError
-        that says float32."""
-        model = _lively(backend)
-        side, taken = model.spec.size, isinstance(model, Levels)
+        """predict() of anything but float32 [N,S,S], or what a model that is AcceptsIntegerImages takes besides,
+        raises an InputError that says float32."""
+        model = _small_model(backend)
+        side, taken = model.spec.size, isinstance(model, AcceptsIntegerImages)
         shapes = ((2, side + 4, side + 4), (side, side), (2, side, side, 1))
         wrong = [np.zeros(shape, kind) for shape in shapes for kind in (np.float32, np.uint8)]
         wrong += [np.zeros((2, side, side), kind) for kind in (np.float64, np.int32, *(() if taken else (np.uint8,)))]
@@ -136,22 +145,22 @@ class ScoreCases(Cases):
 
     def test_b18_softmax_is_left_to_the_core(self, backend: Backend) -> None:
         """A spec whose ``activation`` is "softmax" gives the same logits as one of "sigmoid"."""
-        model = _lively(backend)
+        model = _small_model(backend)
         twin = build(backend, replace(model.spec, activation="softmax"), model.tensors())
         films = some_films(2, model.spec.size)
-        expect_near(twin.predict(films), model.predict(films), 1e-6, "logits of the softmax spec")
+        expect_within(twin.predict(films), model.predict(films), 1e-6, "logits of the softmax spec")
 
     def test_b19_every_architecture_equals_the_reference(self, backend: Backend) -> None:
         """For densenet121, resnet50 and tinycnn, as far as the backend lists them, logits with either head equal those
-        of cxrscore.testing.reference, float64 NumPy, within 1e-5 of the largest."""
-        need_reference(smallest_spec(backend))
+        of cxrscore.models.numpy_reference, float64 NumPy, within 1e-5 of the largest."""
+        require_reference(smallest_spec(backend))
         measured = []
         for name in known_architectures(backend):
             for spec in (spec_of(name), spec_of(name, head="flatten")):
-                films, tensors = some_films(3, spec.size), lively_tensors(spec)
+                films, tensors = some_films(3, spec.size), random_tensors(spec)
                 found = build(backend, spec, tensors).predict(films)
                 words = f"{name} {spec.head}"
-                difference = expect_near(found, reference.logits(spec, tensors, films), 1e-5, words)
+                difference = expect_within(found, numpy_reference.logits(spec, tensors, films), 1e-5, words)
                 measured.append(f"{words} {difference:.1g}")
         self.note(f"largest difference by network: {', '.join(measured)}")
 
@@ -160,16 +169,16 @@ class ScoreCases(Cases):
         reference within 1e-5 of the largest: normalisation happens inside the model."""
         measured = []
         for normalize in get_args(Normalize):
-            spec = need_reference(smallest_spec(backend, normalize=normalize))
-            films, tensors = some_films(3, spec.size), lively_tensors(spec)
+            spec = require_reference(smallest_spec(backend, normalize=normalize))
+            films, tensors = some_films(3, spec.size), random_tensors(spec)
             found = build(backend, spec, tensors).predict(films)
-            measured.append(expect_near(found, reference.logits(spec, tensors, films), 1e-5, normalize))
+            measured.append(expect_within(found, numpy_reference.logits(spec, tensors, films), 1e-5, normalize))
         self.note(f"largest difference {max(measured):.1g} of the largest logit")
 
     def test_b21_bf16_is_near_and_float32_outside(self, backend: Backend) -> None:
         """With ``precision`` "bf16" all results and tensors are float32 still, and logits are within a tenth of the
         largest. A backend without bf16 refuses it with an InputError or a BackendUnavailableError."""
-        exact = _lively(backend)
+        exact = _small_model(backend)
         try:
             rough = build(backend, exact.spec, exact.tensors(), precision="bf16")
         except (InputError, BackendUnavailableError) as refusal:
@@ -177,7 +186,7 @@ class ScoreCases(Cases):
         films = some_films(4, exact.spec.size)
         for what, found in [*_results(rough, films), *rough.tensors().items()]:
             expect(found.dtype == np.float32, f"{what} is {found.dtype}, wanted float32")
-        difference = expect_near(rough.predict(films), exact.predict(films), 0.1, "logits in bf16")
+        difference = expect_within(rough.predict(films), exact.predict(films), 0.1, "logits in bf16")
         self.note(f"largest difference {difference:.1g} of the largest logit")
 
     def test_b22_memory_is_flat_over_200_films(self, backend: Backend) -> None:
@@ -197,7 +206,7 @@ class ScoreCases(Cases):
     def test_b58_the_fortieth_batch_is_as_the_first(self, backend: Backend) -> None:
         """Over 40 batches one after the other, predict(), embed() and cam_parts() return finite values, and for the
         same films the same, within 1e-5 of the largest: a model changes by training only."""
-        model = _lively(backend)
+        model = _small_model(backend)
         films = [some_films(2, model.spec.size, seed) for seed in range(2)]
         wanted = [{what: found.copy() for what, found in _results(model, one)} for one in films]
         for number in range(len(films), _ROUNDS):
@@ -205,28 +214,28 @@ class ScoreCases(Cases):
             for what, found in _results(model, films[place]):
                 words = f"{what} of batch {number + 1}"
                 expect(np.isfinite(found).all(), f"{words}: values are not finite")
-                expect_near(found, wanted[place][what], 1e-5, words)
+                expect_within(found, wanted[place][what], 1e-5, words)
 
-    @needs(Levels)
+    @needs(AcceptsIntegerImages)
     def test_b52_levels_are_the_films_they_stand_for(self, backend: Backend) -> None:
         """For uint8 and uint16 films, predict() and cam_parts() give what they give for these films divided by 255, or
         65535, in float32, within 1e-6 of the largest: called one after the other, and by as many threads at once as
         ``lanes`` says, which is 1 or more, each with films of its own."""
-        model = _lively(backend)
-        lanes = levelled(model).lanes
+        model = _small_model(backend)
+        lanes = require_integer_images(model).lanes
         expect(lanes >= 1, f"lanes is {lanes}, wanted 1 or more")
         for most in (255, 65535):
-            films = [_levels(2, model.spec.size, seed, most) for seed in range(lanes)]
+            films = [_integer_films(2, model.spec.size, seed, most) for seed in range(lanes)]
             wanted = [dict(_scored(model, np.divide(one, np.float32(most), dtype=np.float32))) for one in films]
             with ThreadPoolExecutor(lanes) as pool:
                 together = [*pool.map(lambda one: dict(_scored(model, one)), films)]
             for found in (together, [dict(_scored(model, one)) for one in films]):
                 for mine, exact in zip(found, wanted, strict=True):
                     for what, values in exact.items():
-                        expect_near(mine[what], values, 1e-6, f"{what} of levels up to {most}")
+                        expect_within(mine[what], values, 1e-6, f"{what} of levels up to {most}")
 
 
-def _levels(count: int, side: int, seed: int, most: int) -> Array:
+def _integer_films(count: int, side: int, seed: int, most: int) -> Array:
     return (some_films(count, side, seed) * np.float32(most)).astype(np.uint8 if most == 255 else np.uint16)
 
 

@@ -9,21 +9,21 @@ from dataclasses import replace
 import numpy as np
 
 from cxrscore.contract import Array, Backend, Optimiser, Trainable, TrainableModel
+from cxrscore.models import numpy_reference
 from cxrscore.models.architectures import depth_of, trainable_names
-from cxrscore.testing import reference
 from cxrscore.testing.backend_optimiser import RATE, expect_step, small_model
 from cxrscore.testing.backend_training import value_of
-from cxrscore.testing.cases import Cases, expect, expect_near, needs
-from cxrscore.testing.subject import (
+from cxrscore.testing.cases import Cases, expect, expect_within, needs
+from cxrscore.testing.fixtures import (
     WEIGHTED_BCE,
     at_rate,
     build,
     known_architectures,
-    lively_tensors,
-    need_reference,
+    random_tensors,
+    require_reference,
+    require_trainable,
     some_batch,
     spec_of,
-    trainable,
 )
 
 SHARES = (1.0, 0.25, 0.0, 0.5)
@@ -56,7 +56,7 @@ class SettingsCases(Cases):
             found = _first_moments(backend, at_rate(1e-3, clip_norm=share * norm))
             for name, value in free.items():
                 what = f"{name} with clip_norm {share:.2g} of the norm {norm:.3g}"
-                expect_near(found[name], wanted * value, 1e-5, what)
+                expect_within(found[name], wanted * value, 1e-5, what)
 
     @needs(Trainable)
     def test_b49_batch_normalisation_follows_the_batch(self, backend: Backend) -> None:
@@ -68,25 +68,25 @@ class SettingsCases(Cases):
         if not normed:
             raise unittest.SkipTest("no architecture of this backend is known to have batch normalisation")
         spec = spec_of(normed[-1], trainable="last-block")
-        model, batch = trainable(build(backend, spec, lively_tensors(spec))), some_batch(spec, 3)
+        model, batch = require_trainable(build(backend, spec, random_tensors(spec))), some_batch(spec, 3)
         before = model.tensors()
         norms = {name.removesuffix("/gamma") for name in trainable_names(spec) if name.endswith("/gamma")}
-        logits, measured = reference.by_batch(spec, before, batch.inputs, norms)
+        logits, measured = numpy_reference.by_batch(spec, before, batch.inputs, norms)
         loss = model.fit_epoch([batch], WEIGHTED_BCE, at_rate(0.0, batch_norm="batch"))
-        expect_near(loss, value_of(WEIGHTED_BCE, logits, batch.labels), 1e-4, "the loss by the batch's statistics")
+        expect_within(loss, value_of(WEIGHTED_BCE, logits, batch.labels), 1e-4, "the loss by the batch's statistics")
         after = model.tensors()
         for name, old in before.items():
             if name.split("/")[0] in norms and name.endswith(("/moving_mean", "/moving_variance")):
-                expect_near(after[name], 0.99 * old + 0.01 * measured[name], 1e-4, name)
+                expect_within(after[name], 0.99 * old + 0.01 * measured[name], 1e-4, name)
             else:
                 expect(np.array_equal(after[name], old), f"{name} changed at a learning rate of 0")
-        stored = reference.logits(spec, after, batch.inputs)
-        expect_near(model.predict(batch.inputs), stored, 1e-4, "scores after the step")
+        stored = numpy_reference.logits(spec, after, batch.inputs)
+        expect_within(model.predict(batch.inputs), stored, 1e-4, "scores after the step")
 
 
 def _expect_steps(model: TrainableModel, settings: Callable[[int], Optimiser]) -> None:
     """Four steps from 1 on, with these settings."""
-    spec = need_reference(model.spec)
+    spec = require_reference(model.spec)
     before, was = model.tensors(), {name: np.zeros(value.shape) for name, value in model.state().items()}
     for step, share in enumerate(SHARES, start=1):
         optimiser = settings(step)

@@ -25,23 +25,23 @@ from cxrscore.contract import (
 )
 from cxrscore.errors import InputError
 from cxrscore.losses import losses
+from cxrscore.models import numpy_reference
 from cxrscore.models.architectures import trainable_names
-from cxrscore.testing import reference
-from cxrscore.testing.cases import Cases, expect, expect_close, expect_near, expect_refusal, needs
-from cxrscore.testing.subject import (
+from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
+from cxrscore.testing.fixtures import (
     FINDINGS,
     WEIGHTED_BCE,
     WEIGHTS,
     at_rate,
     build,
     known_architectures,
-    lively_tensors,
-    need_reference,
+    random_tensors,
+    require_reference,
+    require_trainable,
     smallest_spec,
     some_batch,
     spec_of,
     tensors_of,
-    trainable,
 )
 
 STEP = 1e-6
@@ -51,7 +51,7 @@ STEP = 1e-6
 def _model(backend: Backend, **changes: str) -> TrainableModel:
     """The small model, all of which may learn."""
     spec = smallest_spec(backend, **{"trainable": "all", **changes})
-    return trainable(build(backend, spec, tensors_of(backend, spec)))
+    return require_trainable(build(backend, spec, tensors_of(backend, spec)))
 
 
 def value_of(loss: Loss, logits: Array, labels: Floats) -> float:
@@ -79,7 +79,7 @@ class TrainingCases(Cases):
             found = model.fit_epoch(batches, loss, at_rate(0.0))
             values = [value_of(loss, model.predict(batch.inputs), batch.labels) for batch in batches]
             expect(isinstance(found, float), f"{loss.name}: returned a {type(found).__name__}, wanted a float")
-            expect_near(found, float(np.average(values, weights=[4, 3, 2])), 1e-5, f"{loss.name}: the mean loss")
+            expect_within(found, float(np.average(values, weights=[4, 3, 2])), 1e-5, f"{loss.name}: the mean loss")
         changed = sorted(_changed(before, model.tensors()))
         expect(not changed, f"a learning rate of 0 changed {', '.join(changed[:5])}")
 
@@ -89,7 +89,7 @@ class TrainingCases(Cases):
         model = _model(backend)
         batch, bare = some_batch(model.spec, 3), replace(WEIGHTED_BCE, weights=None)
         wanted = value_of(bare, model.predict(batch.inputs), batch.labels)
-        expect_near(model.fit_epoch([batch], bare, at_rate(0.0)), wanted, 1e-5, "the loss without weights")
+        expect_within(model.fit_epoch([batch], bare, at_rate(0.0)), wanted, 1e-5, "the loss without weights")
 
     @needs(Trainable)
     def test_b33_gradients_equal_finite_differences(self, backend: Backend) -> None:
@@ -99,10 +99,10 @@ class TrainingCases(Cases):
         there, within 1e-2."""
         worst = 0.0
         for head in get_args(Head):
-            spec = need_reference(smallest_spec(backend, trainable="all", head=head))
-            tensors, batch = lively_tensors(spec), some_batch(spec, 3)
+            spec = require_reference(smallest_spec(backend, trainable="all", head=head))
+            tensors, batch = random_tensors(spec), some_batch(spec, 3)
             found = {
-                loss: _gradients(trainable(build(backend, spec, tensors)), batch, loss)
+                loss: _gradients(require_trainable(build(backend, spec, tensors)), batch, loss)
                 for loss in (loss.weighted(WEIGHTS) for loss in losses)
             }
             worst = max(worst, _expect_slopes(spec, tensors, batch, found))
@@ -125,21 +125,21 @@ class TrainingCases(Cases):
     def test_b35_an_unknown_finding_is_as_if_it_were_not_there(self, backend: Backend) -> None:
         """Where one finding of three is NaN in all films, its weights have gradients of 0, and all other gradients are
         those of a model of the other two, within 1e-4 of the largest of their tensor."""
-        spec = need_reference(smallest_spec(backend, trainable="all"))
-        tensors, batch = lively_tensors(spec), some_batch(spec, 3)
+        spec = require_reference(smallest_spec(backend, trainable="all"))
+        tensors, batch = random_tensors(spec), some_batch(spec, 3)
         batch.labels[:, 2] = np.nan
-        found = _gradients(trainable(build(backend, spec, tensors)), batch, WEIGHTED_BCE)
+        found = _gradients(require_trainable(build(backend, spec, tensors)), batch, WEIGHTED_BCE)
         for name in ("head/kernel", "head/bias"):
             expect(not found[name][..., 2].any(), f"{name} has a gradient for a finding that is unknown throughout")
         fewer = replace(spec, findings=FINDINGS[:2])
         short = {name: value[..., :2] if name.startswith("head/") else value for name, value in tensors.items()}
-        model = trainable(build(backend, fewer, short))
+        model = require_trainable(build(backend, fewer, short))
         wanted = _gradients(
             model, replace(batch, labels=batch.labels[:, :2].copy()), WEIGHTED_BCE.weighted(WEIGHTS[:, :2])
         )
         for name, gradient in wanted.items():
             ours = found[name][..., :2] if name.startswith("head/") else found[name]
-            expect_near(ours, gradient, 1e-4, f"gradient of {name}")
+            expect_within(ours, gradient, 1e-4, f"gradient of {name}")
 
     @needs(Trainable)
     def test_b36_a_few_steps_lower_the_loss(self, backend: Backend) -> None:
@@ -158,7 +158,7 @@ class TrainingCases(Cases):
         and no other."""
         for part in get_args(TrainablePart):
             model = _model(backend, trainable=part)
-            before = tensors_of(backend, need_reference(model.spec))
+            before = tensors_of(backend, require_reference(model.spec))
             model.fit_epoch([some_batch(model.spec, 4)], WEIGHTED_BCE, at_rate(1e-3))
             changed, wanted = _changed(before, model.tensors()), trainable_names(model.spec)
             expect(not changed - wanted, f"{part}: {', '.join(sorted(changed - wanted)[:5])} changed and should not")
@@ -172,10 +172,10 @@ class TrainingCases(Cases):
         if not normed:
             raise unittest.SkipTest("no architecture of this backend is known to have batch normalisation")
         spec = spec_of(normed[0], trainable="all")
-        model = trainable(build(backend, spec, lively_tensors(spec)))
+        model = require_trainable(build(backend, spec, random_tensors(spec)))
         before, batch = model.tensors(), some_batch(spec, 3)
         wanted = value_of(WEIGHTED_BCE, model.predict(batch.inputs), batch.labels)
-        expect_near(model.fit_epoch([batch], WEIGHTED_BCE, at_rate(0.0)), wanted, 1e-4, "the loss in training")
+        expect_within(model.fit_epoch([batch], WEIGHTED_BCE, at_rate(0.0)), wanted, 1e-4, "the loss in training")
         changed = sorted(_changed(before, model.tensors()))
         expect(not changed, f"a step with learning rate 0 changed {', '.join(changed[:5])}")
 
@@ -185,7 +185,7 @@ class TrainingCases(Cases):
         or those that tensors() returned before."""
         spec = smallest_spec(backend, trainable="all")
         given, batch = tensors_of(backend, spec), some_batch(spec, 3)
-        model = trainable(build(backend, spec, given))
+        model = require_trainable(build(backend, spec, given))
         arrays = {"inputs": batch.inputs, "labels": batch.labels, **given}
         arrays |= {f"{name}, as tensors() returned it": value for name, value in model.tensors().items()}
         kept = {name: value.copy() for name, value in arrays.items()}
@@ -243,4 +243,4 @@ def _moved(spec: ModelSpec, tensors: Tensors, batch: Batch, name: str, place: tu
     """The reference's logits with one number of one tensor moved."""
     value = tensors[name].astype(np.float64)
     value[place] += move
-    return reference.logits(spec, {**tensors, name: value}, batch.inputs)
+    return numpy_reference.logits(spec, {**tensors, name: value}, batch.inputs)

@@ -17,9 +17,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from cxrscore.contract import Array
+from cxrscore.escape_control_chars import error_words
 from cxrscore.interrupts import is_interrupt
-from cxrscore.progress import Progress, silent
-from cxrscore.visible import error_words
+from cxrscore.progress import Progress, no_progress
 
 State = Literal["passed", "failed", "skipped"]
 
@@ -44,7 +44,7 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class CaseResult:
     """What became of a case: why it failed or was skipped, and what it measured, where it measures."""
 
     number: str
@@ -100,8 +100,8 @@ def _numbered(cls: type) -> Iterator[tuple[str, Case]]:
 
 
 def run_cases(
-    cls: type[Cases], *, only: Collection[str] = (), progress: Progress = silent, **fixtures: Any
-) -> list[Outcome]:
+    cls: type[Cases], *, only: Collection[str] = (), progress: Progress = no_progress, **fixtures: Any
+) -> list[CaseResult]:
     """Runs every case of the class with these fixtures, or those of these numbers only, whatever the others do: what
     pytest would do, without it."""
     numbered = [(name, case) for name, case in _numbered(cls) if not only or case.number in only]
@@ -113,10 +113,10 @@ def run_cases(
     return outcomes
 
 
-def _run(cls: type[Cases], name: str, case: Case, fixtures: dict[str, Any]) -> Outcome:
+def _run(cls: type[Cases], name: str, case: Case, fixtures: dict[str, Any]) -> CaseResult:
     instance, start = cls(), time.monotonic()
     state, reason = _state_and_reason(getattr(instance, name), fixtures)
-    return Outcome(
+    return CaseResult(
         number=case.number,
         title=case.title,
         state=state,
@@ -149,7 +149,7 @@ def expect(holds: object, otherwise: str) -> None:
         raise AssertionError(otherwise)
 
 
-def expect_near(found: Array | float, wanted: Array | float, bound: float, what: str) -> float:
+def expect_within(found: Array | float, wanted: Array | float, bound: float, what: str) -> float:
     """The largest difference in units of the largest value wanted; AssertionError if it is above the bound."""
     found, wanted = np.asarray(found), np.asarray(wanted)
     expect(found.shape == wanted.shape, f"{what}: shape {list(found.shape)}, wanted {list(wanted.shape)}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
-from cxrscore.files import write_whole
+from cxrscore.io import atomic_write_bytes
 from cxrscore.labels.table import read_header
 from cxrscore.testing.cases import Cases, expect
 
@@ -131,7 +131,7 @@ def _refusal(dataset: Dataset, table: Path, rows: Sequence[Sequence[str]]) -> st
         path = Path(folder, f"damaged{table.suffix}")
         text = io.StringIO()
         csv.writer(text, delimiter=_delimiter(table), lineterminator="\n").writerows(rows)
-        write_whole(path, text.getvalue().encode())
+        atomic_write_bytes(path, text.getvalue().encode())
         try:
             dataset.read(path)
         except InputError as error:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrscore.contract import Executor, Work
+from cxrscore.contract import Executor, TaskBatch
 from cxrscore.errors import CxrscoreError, FileFormatError, WorkerError
 from cxrscore.testing.cases import Cases, expect, expect_refusal
 
 DEATHS = 10
 """As many workers may die of one item, at most."""
-PATIENCE = 20.0
+TIMEOUT_SECONDS = 20.0
 """Seconds until workers must be gone."""
 
 
@@ -61,7 +61,7 @@ class _Folder:
     def run(self, executor: Executor, items: Sequence[int], **faults: str) -> None:
         """Has two workers do these items; a fault is named as i7="die"."""
         by_item = {name.removeprefix("i"): fault for name, fault in faults.items()}
-        work = Work(
+        work = TaskBatch(
             items=tuple(items),
             opener=f"{__name__}:open_notes",
             arguments={"folder": str(self.folder), "faults": by_item},
@@ -173,17 +173,17 @@ class ExecutorCases(Cases):
             expect_refusal(lambda: folder.run(executor, range(3), i1="raise"), WorkerError, "item 1", "an error")
             folder.done = _stopped  # type: ignore[method-assign]
             expect_refusal(lambda: folder.run(executor, range(3)), CxrscoreError, "enough", "an error of done()")
-            left = _left(folder.workers())
-            expect(not left, f"{PATIENCE:g} s after the end, workers still run: {left}")
+            left = _still_running(folder.workers())
+            expect(not left, f"{TIMEOUT_SECONDS:g} s after the end, workers still run: {left}")
 
 
 def _stopped(item: int, text: str) -> None:
     raise CxrscoreError("enough")
 
 
-def _left(processes: Sequence[int]) -> list[int]:
+def _still_running(processes: Sequence[int]) -> list[int]:
     """Those that still run when PATIENCE is at its end."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT_SECONDS
     while (left := [process for process in processes if _runs(process)]) and time.monotonic() < end:
         time.sleep(0.05)
     return left

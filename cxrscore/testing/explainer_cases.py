@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrscore.contract import Array, CamParts, Explainer, Floats, Predict
 from cxrscore.errors import InputError
-from cxrscore.testing.cases import Cases, expect, expect_near
+from cxrscore.testing.cases import Cases, expect, expect_within
 
 FromParts = Callable[[CamParts], Floats]
 FromScores = Callable[[Predict, Floats, Sequence[int]], Floats]
@@ -100,12 +100,12 @@ class ExplainerCases(Cases):
         function = _from_parts(explainer)
         for parts in (_parts(same_films=True), _parts()):
             wanted = function(parts)
-            expect_near(function(_spread(parts, places=False)), wanted, 1e-5, "written out over films")
+            expect_within(function(_spread(parts, places=False)), wanted, 1e-5, "written out over films")
             try:
                 found = function(_spread(parts, places=True))
             except InputError:
                 continue
-            expect_near(found, wanted, 1e-5, "written out over places")
+            expect_within(found, wanted, 1e-5, "written out over places")
 
     def test_e06_a_map_depends_on_its_film_and_finding_only(self, explainer: Explainer) -> None:
         """The map of a film and a finding is the same, within 1e-5 of the largest, alone and beside other films, and
@@ -117,10 +117,10 @@ class ExplainerCases(Cases):
             alone = replace(
                 parts, logits=parts.logits[one], activations=parts.activations[one], gradients=parts.gradients[one]
             )
-            expect_near(_explained(explainer, alone, films[one], _toy), together[one], 1e-5, f"film {film} alone")
+            expect_within(_explained(explainer, alone, films[one], _toy), together[one], 1e-5, f"film {film} alone")
         turned = replace(parts, gradients=parts.gradients[:, ::-1].copy())
         found = _explained(explainer, turned, films, _toy, findings=(1, 0))
-        expect_near(found[:, ::-1], together, 1e-5, "findings in another order")
+        expect_within(found[:, ::-1], together, 1e-5, "findings in another order")
 
     def test_e07_predict_gets_as_many_films_as_were_given(self, explainer: Explainer) -> None:
         """From scores: predict() is called with float32 films of the size and number that the explainer was given, so

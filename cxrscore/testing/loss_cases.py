@@ -12,18 +12,18 @@ from cxrscore.contract import Array, Backend, Batch, Loss, Trainable
 from cxrscore.errors import BackendUnavailableError
 from cxrscore.plugins import available_backends, fastest_backends
 from cxrscore.testing.cases import Cases, expect, expect_close, needs
-from cxrscore.testing.namespace import SHARED, Namespace, Values
-from cxrscore.testing.subject import (
+from cxrscore.testing.fixtures import (
     FINDINGS,
     WEIGHTS,
     at_rate,
     build,
-    lively_tensors,
+    random_tensors,
+    require_trainable,
     some_films,
     some_labels,
     spec_of,
-    trainable,
 )
+from cxrscore.testing.namespace import SHARED, Namespace, Values
 
 FAR = 80.0
 """A logit whose probability is 0 or 1 in float32, and whose exponential is not yet infinite."""
@@ -141,11 +141,11 @@ class LossCases(Cases):
         """Put through an installed backend that can learn, its gradient is finite and equals, within 1e-4, that of
         NumPy by finite differences, film by film, also where logits are 80 or -80 and labels unknown."""
         backend, spec = self._learner(), spec_of("tinycnn")
-        tensors = lively_tensors(spec)
+        tensors = random_tensors(spec)
         self.note(f"by {backend.name}")
         for bias, labels in product(([0, 0, 0], [FAR, -FAR, 0]), ([1, 0, 1], [0, 1, np.nan])):
             batch = Batch(inputs=some_films(1, spec.size), labels=np.array([labels], np.float32))
-            model = trainable(build(backend, spec, tensors | {"head/bias": np.array(bias, np.float32)}))
+            model = require_trainable(build(backend, spec, tensors | {"head/bias": np.array(bias, np.float32)}))
             logits = model.predict(batch.inputs).astype(np.float64)
             model.fit_epoch([batch], loss.weighted(WEIGHTS), at_rate(0.0))
             found, wanted = model.state()["adam/m/head/bias"] / 0.1, _slopes(loss, logits, batch.labels)[0]

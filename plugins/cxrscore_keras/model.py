@@ -20,10 +20,10 @@ from cxrscore.models.architectures import (
     check_tensors,
     closed_form,
     initial_tensors,
-    learning_of,
     tail_names,
     tensor_shapes,
     trainable_names,
+    trainable_of,
 )
 from cxrscore_keras.nets import Network, neutral_variables
 from cxrscore_keras.optimiser import Adam
@@ -193,7 +193,7 @@ class KerasTail(_Learner):
 
 
 class KerasModel(_Learner):
-    """A Model that is Trainable, Embedding, Divided, Explainable and Differentiable."""
+    """A Model that is Trainable, SupportsFeatureTraining, SplitBackbone, SupportsHeatmaps and SupportsAutograd."""
 
     def __init__(self, spec: ModelSpec, network: Network, device: str) -> None:
         names, learning = tensor_shapes(spec), trainable_names(spec)
@@ -213,7 +213,7 @@ class KerasModel(_Learner):
     @functools.cached_property
     def tail(self) -> KerasTail:
         names = tail_names(self.spec)
-        learning = learning_of(names)
+        learning = trainable_of(names)
         return KerasTail(self.spec, self._network, self._network.tail, self.device, names=names, learning=learning)
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:

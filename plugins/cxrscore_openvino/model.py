@@ -39,7 +39,7 @@ def build(
 
 
 def build_int8(spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> OpenVinoModel:
-    """See contract.Quantizing. What stays in floating point is bfloat16 where the processor has it."""
+    """See contract.SupportsInt8. What stays in floating point is bfloat16 where the processor has it."""
     values = check_tensors(spec, tensors)
     _check_device(device)
     if foreign := [layer for layer in ranges if f"{layer}/kernel" not in values or layer == "head"]:
@@ -69,7 +69,7 @@ def _check_precision(precision: Precision) -> None:
 
 
 class OpenVinoModel:
-    """A Model that is Embeds, Explainable and Measuring."""
+    """A Model that is FeatureExtractor, SupportsHeatmaps and SupportsActivationRanges."""
 
     def __init__(self, spec: ModelSpec, tensors: Tensors, precision: Precision, ranges: Ranges | None = None) -> None:
         self.spec = spec

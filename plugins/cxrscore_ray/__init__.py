@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cxrscore.contract import Executor, Work, hookimpl
+from cxrscore.contract import Executor, TaskBatch, hookimpl
 
 
 class RayExecutor:
@@ -15,7 +15,9 @@ class RayExecutor:
     requires: tuple[str, ...] = ("ray",)
     install = 'pip install "cxrscore[ray]"'
 
-    def run(self, work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None = None) -> None:
+    def run(
+        self, work: TaskBatch, done: Callable[[int, str], None], *, processes: int, address: str | None = None
+    ) -> None:
         from cxrscore_ray.actors import run
 
         run(work, done, processes=processes, address=address)

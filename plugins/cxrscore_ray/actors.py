@@ -17,43 +17,43 @@ import ray
 from ray.exceptions import RayActorError
 
 import cxrscore
-from cxrscore.contract import Work
+from cxrscore.contract import TaskBatch
 from cxrscore.errors import InputError
-from cxrscore.executors import THREADS, Ledger, Opened
+from cxrscore.executors import THREAD_VARIABLES, TaskRunner, WorkQueue
 from cxrscore.search_path import import_path
 
 STORE = 100 << 20
 """Bytes of Ray's object store on this machine, of which nothing is used: about the least that Ray takes."""
 
 
-class Worker(Opened):
+class Worker(TaskRunner):
     """What an actor is made of."""
 
     def __init__(self, path: Sequence[str], threads: int, opener: str, arguments: Mapping[str, Any]) -> None:
         sys.path += [folder for folder in path if folder not in sys.path]  # so that it finds all that was found here
-        for name in THREADS:  # before the framework is imported
+        for name in THREAD_VARIABLES:  # before the framework is imported
             os.environ.setdefault(name, str(threads))
         super().__init__(opener, arguments)
 
 
-def run(work: Work, done: Callable[[int, str], None], *, processes: int, address: str | None) -> None:
+def run(work: TaskBatch, done: Callable[[int, str], None], *, processes: int, address: str | None) -> None:
     """See contract.Executor.run."""
     if not work.items:
         return
     with _connected(address, processes):
-        team = _Team(work, min(processes, len(work.items)))
+        team = _ActorPool(work, min(processes, len(work.items)))
         try:
-            _work_through(team, Ledger(work, done))
+            _run_all(team, WorkQueue(work, done))
         finally:
             team.dismiss()
 
 
-def _work_through(team: _Team, ledger: Ledger) -> None:
+def _run_all(team: _ActorPool, ledger: WorkQueue) -> None:
     """Keeps every actor at work until all items are done."""
     idle = [team.hire() for _ in range(team.size)]
     in_hand: dict[Any, tuple[Any, int]] = {}
     while True:
-        while idle and (item := ledger.take()) is not None:
+        while idle and (item := ledger.next_item()) is not None:
             actor = idle.pop()
             in_hand[actor.answer.remote(item)] = (actor, item)
         if not in_hand:
@@ -63,18 +63,18 @@ def _work_through(team: _Team, ledger: Ledger) -> None:
         try:
             ledger.finish(item, ray.get(answer))
         except RayActorError as error:
-            ledger.lost(item, str(error).partition("\n")[0])
+            ledger.worker_lost(item, str(error).partition("\n")[0])
             actor = team.hire()
         idle.append(actor)
 
 
-class _Team:
+class _ActorPool:
     """The actors of a work; each has the cores, and the GPU or the share of one, that its machine can give it."""
 
-    def __init__(self, work: Work, size: int) -> None:
+    def __init__(self, work: TaskBatch, size: int) -> None:
         self.size, self._work, self._actors = size, work, list[Any]()
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._cores = _share([int(one.get("CPU", 0)) for one in machines], size)
+        self._cores = _cores_per_actor([int(one.get("CPU", 0)) for one in machines], size)
         gpus = 0.0 if work.device == "cpu" else sum(one.get("GPU", 0.0) for one in machines)
         options = {"num_cpus": self._cores, "num_gpus": min(1.0, gpus / size), "max_restarts": 0}
         self._kind = ray.remote(Worker).options(**options)
@@ -89,7 +89,7 @@ class _Team:
             ray.kill(actor)
 
 
-def _share(cores: list[int], size: int) -> int:
+def _cores_per_actor(cores: list[int], size: int) -> int:
     """The most cores an actor can have if so many are to find room on machines with these; InputError if they cannot
     even with one."""
     fitting = [share for share in range(1, max(cores) + 1) if sum(own // share for own in cores) >= size]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cxrscore.contract import Backend, Group, Model, ModelSpec, Precision, Tensors, hookimpl
+from cxrscore.contract import Backend, Model, ModelSpec, Precision, ProcessGroup, Tensors, hookimpl
 from cxrscore.models.architectures import ARCHITECTURES
 
 
@@ -31,8 +31,8 @@ class TorchBackend:
 
         return build(spec, tensors, device=device, precision=precision, seed=seed)
 
-    def join(self, *, rank: int, of: int, device: str) -> Group:
-        from cxrscore_torch.processes import join
+    def join(self, *, rank: int, of: int, device: str) -> ProcessGroup:
+        from cxrscore_torch.distributed import join
 
         return join(rank=rank, of=of, device=device)
 

@@ -19,19 +19,19 @@ from cxrscore.models.architectures import (
     check_tap,
     check_tensors,
     closed_form,
-    embedding_length,
+    feature_count,
     initial_tensors,
-    learning_of,
     tail_names,
     tail_shape,
     taps,
     tensor_shapes,
     trainable_names,
+    trainable_of,
 )
-from cxrscore_torch.lanes import Direct, Lanes, Pass, full_float32
+from cxrscore_torch.cuda_streams import Pass, SingleStream, StreamPool, full_float32
+from cxrscore_torch.distributed import sum_step
 from cxrscore_torch.nets import Network, from_neutral, neutral_tensors, to_neutral, to_numpy
 from cxrscore_torch.optimiser import Adam
-from cxrscore_torch.processes import sum_step
 
 
 def build(
@@ -47,7 +47,7 @@ def build(
     for name, value in values.items():
         own[name].requires_grad_(False)
         own[name].copy_(from_neutral(torch.from_numpy(value)))
-    return TorchModel(spec, network, Lanes(place) if place.type == "cuda" else Direct())
+    return TorchModel(spec, network, StreamPool(place) if place.type == "cuda" else SingleStream())
 
 
 def _found(device: str) -> torch.device:
@@ -71,7 +71,7 @@ class _Learner:
         names: Collection[str],
         learning: Collection[str],
         shape: tuple[int, ...],
-        compute: Direct | Lanes,
+        compute: SingleStream | StreamPool,
     ) -> None:
         own = neutral_tensors(network)
         self.spec = spec
@@ -172,9 +172,10 @@ class TorchTail(_Learner):
 
 
 class TorchModel(_Learner):
-    """A Model that is Levels, Trainable, Embedding, Divided, Explainable and Differentiable."""
+    """A Model that is AcceptsIntegerImages, Trainable, SupportsFeatureTraining, SplitBackbone, SupportsHeatmaps and
+    SupportsAutograd."""
 
-    def __init__(self, spec: ModelSpec, network: Network, compute: Direct | Lanes) -> None:
+    def __init__(self, spec: ModelSpec, network: Network, compute: SingleStream | StreamPool) -> None:
         names, learning, side = tensor_shapes(spec), trainable_names(spec), spec.size
         super().__init__(spec, network, names=names, learning=learning, shape=(side, side), compute=compute)
         self.lanes = compute.lanes
@@ -199,7 +200,7 @@ class TorchModel(_Learner):
     @functools.cached_property
     def head(self) -> TorchHead:
         names = ("head/kernel", "head/bias")
-        shape = (embedding_length(self.spec),)
+        shape = (feature_count(self.spec),)
         return TorchHead(self.spec, self._network, names=names, learning=names, shape=shape, compute=self._compute)
 
     def stem(self, films: Floats) -> Floats:
@@ -215,7 +216,7 @@ class TorchModel(_Learner):
             self.spec,
             self._network,
             names=names,
-            learning=learning_of(names),
+            learning=trainable_of(names),
             shape=shape,
             compute=self._compute,
         )

@@ -21,7 +21,7 @@ from cxrscore.models.architectures import (
     NORMALISATIONS,
     RESNET50_BLOCKS,
     TINYCNN_LAYERS,
-    embedding_length,
+    feature_count,
 )
 
 
@@ -200,7 +200,7 @@ class Network(nn.Module):
         self.register_buffer("sd", torch.tensor(sd).reshape(1, 3, 1, 1))
         self.register_buffer("white", torch.tensor([255.0, 65535.0]))
         self.base = _BASES[spec.architecture]()
-        self.head = nn.utils.skip_init(nn.Linear, embedding_length(spec), len(spec.findings))
+        self.head = nn.utils.skip_init(nn.Linear, feature_count(spec), len(spec.findings))
         self._flatten = spec.head == "flatten"
         self._bf16 = bf16
 

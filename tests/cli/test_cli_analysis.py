@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.synthetic.phantoms import make_phantoms
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOK = json.loads((EXAMPLES / "analyse_scores.ipynb").read_text())

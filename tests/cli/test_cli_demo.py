@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from cxrscore.scores import open_scores
+from cxrscore.scorefile import open_scores
 
 
 def pointing(folder):

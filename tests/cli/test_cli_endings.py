@@ -120,9 +120,9 @@ def test_an_error_before_the_command_begins_is_one_line_too(home, monkeypatch):
 
 def test_the_log_has_names_of_options_and_no_values(home):
     code = (
-        "import sys\nimport cxrscore.score\nfrom cxrscore.__main__ import main\n"
+        "import sys\nimport cxrscore.scoring\nfrom cxrscore.__main__ import main\n"
         "def broken(*given):\n    raise ValueError('Doe^John')\n"
-        "cxrscore.score.score_films = broken\n"
+        "cxrscore.scoring.score_films = broken\n"
         "sys.argv[1:] = ['score', '.', '-oward-7', '--seed=19470131', '--shard', '1/2', '--no-paths']\nmain()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -134,9 +134,9 @@ def test_the_log_has_names_of_options_and_no_values(home):
 
 
 def test_only_the_last_logs_stay(home):
-    written = [fault_log.write_fault_log(ValueError(), [], frozenset()) for _ in range(fault_log.KEPT + 3)]
+    written = [fault_log.write_fault_log(ValueError(), [], frozenset()) for _ in range(fault_log.MAX_LOGS + 3)]
     assert len(set(written)) == len(written)
-    assert len(logs(home)) == fault_log.KEPT
+    assert len(logs(home)) == fault_log.MAX_LOGS
     assert written[-1] in logs(home)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrscore.models.bundle import load_model
-from cxrscore.scores import open_scores
-from cxrscore.testing.phantoms import DRAWN, make_phantoms
+from cxrscore.models.model_file import load_model
+from cxrscore.scorefile import open_scores
+from cxrscore.synthetic.phantoms import DRAWN, make_phantoms
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from cxrscore.models.bundle import load_model
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.models.model_file import load_model
+from cxrscore.synthetic.phantoms import make_phantoms
 
 SMALL = ["--backend", "torch", "--device", "cpu", "--architecture", "tinycnn", "--weights", "none", "--size", "32"]
 SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -9,11 +9,11 @@ torch = pytest.importorskip("torch")
 import torch_nets  # noqa: E402
 from test_cli_three_lines import cxrscore  # noqa: E402
 
-from cxrscore.films import Preprocessing, preprocess, read_film, to_unit  # noqa: E402
+from cxrscore.images import Preprocessing, preprocess, read_film, to_unit  # noqa: E402
 from cxrscore.labels.findings import FINDINGS  # noqa: E402
-from cxrscore.models.bundle import load_model  # noqa: E402
-from cxrscore.scores import open_scores  # noqa: E402
-from cxrscore.testing.phantoms import make_phantoms  # noqa: E402
+from cxrscore.models.model_file import load_model  # noqa: E402
+from cxrscore.scorefile import open_scores  # noqa: E402
+from cxrscore.synthetic.phantoms import make_phantoms  # noqa: E402
 
 SIDE = 64
 

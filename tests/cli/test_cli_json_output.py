@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.synthetic.phantoms import make_phantoms
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from made_model import document, golden
 
 from cxrscore.contract import ModelSpec
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import save_model
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.models.model_file import save_model
+from cxrscore.synthetic.phantoms import make_phantoms
 
 
 def datasets(path):

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from gates import Gate, install
 
-from cxrscore.files.schemas import check_document
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.io.schemas import check_document
+from cxrscore.synthetic.phantoms import make_phantoms
 
 COMMAND = (sys.executable, "-m", "cxrscore", "paper")
 WORDS = "--backend gated --networks tinycnn resnet50 --weights none --size 32 --epochs 2 --views 2"

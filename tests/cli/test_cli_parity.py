@@ -5,8 +5,8 @@ import json
 import pytest
 from test_cli_three_lines import SMALL, cxrscore
 
-from cxrscore.models.bundle import load_model, save_model
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.models.model_file import load_model, save_model
+from cxrscore.synthetic.phantoms import make_phantoms
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from textwrap import dedent
 
 import pytest
 
-from cxrscore.scores import open_scores
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.scorefile import open_scores
+from cxrscore.synthetic.phantoms import make_phantoms
 
 SMALL = ["--architecture", "tinycnn", "--weights", "none", "--size", "64", "--trainable", "all", "--epochs", "1"]
 

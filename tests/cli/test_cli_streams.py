@@ -13,8 +13,8 @@ from made_run import made_file
 
 from cxrscore.contract import ModelSpec
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import save_model
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.models.model_file import save_model
+from cxrscore.synthetic.phantoms import make_phantoms
 
 NOISE = """
 import os, subprocess, sys

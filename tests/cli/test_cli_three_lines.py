@@ -9,10 +9,10 @@ import jsonschema
 import numpy as np
 import pytest
 
-from cxrscore.films import Status
-from cxrscore.models.bundle import load_model
-from cxrscore.scores import open_scores
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.images import Status
+from cxrscore.models.model_file import load_model
+from cxrscore.scorefile import open_scores
+from cxrscore.synthetic.phantoms import make_phantoms
 
 SMALL = ["--architecture", "tinycnn", "--weights", "none", "--size", "64", "--trainable", "all", "--epochs", "2"]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from cxrscore.contract import Batch, ModelSpec
 from cxrscore.losses import losses
-from cxrscore.testing.subject import at_rate
+from cxrscore.testing.fixtures import at_rate
 
 TENSOR = "tensor:"
 

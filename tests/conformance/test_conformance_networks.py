@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrscore.contract import Backend, Embedding, Explainable, TrainableModel
+from cxrscore.contract import Backend, SupportsFeatureTraining, SupportsHeatmaps, TrainableModel
+from cxrscore.models import numpy_reference
 from cxrscore.models.architectures import initial_tensors, tensor_shapes
-from cxrscore.testing import reference
-from cxrscore.testing.subject import lively_tensors, some_films, spec_of
+from cxrscore.testing.fixtures import random_tensors, some_films, spec_of
 
 TINY = spec_of("tinycnn")
 OWN_NORMALISATION = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
@@ -36,7 +36,7 @@ def relative(found, wanted):
 @pytest.fixture(scope="module")
 def model(backend):
     """A small model for tests that change nothing."""
-    return backend.build(TINY, lively_tensors(TINY), device="cpu")
+    return backend.build(TINY, random_tensors(TINY), device="cpu")
 
 
 # --- what our own plugins promise beyond the kit
@@ -50,12 +50,12 @@ def test_the_descriptor_names_its_framework_and_all_networks(backend: Backend):
 
 @pytest.mark.usefixtures("trains")
 def test_a_model_that_learns_can_run_its_base_once(model):
-    assert isinstance(model, Embedding)
+    assert isinstance(model, SupportsFeatureTraining)
     assert isinstance(model.head, TrainableModel)
 
 
 def test_the_model_explains_and_says_what_computes(backend, model):
-    assert isinstance(model, Explainable)
+    assert isinstance(model, SupportsHeatmaps)
     assert model.framework.startswith(f"{backend.name} ")
     assert model.device == "cpu"
 
@@ -91,7 +91,7 @@ def test_without_tensors_every_backend_starts_from_the_same(backend, seed):
 @pytest.mark.parametrize(("head", "shape"), [("gap", (1, 2, 1, 1, 64)), ("flatten", (1, 2, 5, 5, 64))])
 def test_gradients_that_are_the_same_everywhere_are_given_once(backend, head, shape):
     spec = replace(TINY, head=head)
-    model = backend.build(spec, lively_tensors(spec), device="cpu")
+    model = backend.build(spec, random_tensors(spec), device="cpu")
     assert model.cam_parts(some_films(3, spec.size), [1, 2]).gradients.shape == shape
 
 
@@ -130,8 +130,8 @@ def cases(request):
     random, imagenet = {}, {}
     for architecture in OWN_NORMALISATION:
         spec = large(architecture)
-        films, tensors = some_films(3, spec.size), lively_tensors(spec)
-        tensors["head/kernel"] /= np.abs(reference.logits(spec, tensors, films)).max() / 2
+        films, tensors = some_films(3, spec.size), random_tensors(spec)
+        tensors["head/kernel"] /= np.abs(numpy_reference.logits(spec, tensors, films)).max() / 2
         random[f"{architecture}-random"] = spec, films, tensors
     with contextlib.suppress(pytest.skip.Exception):
         shared = request.getfixturevalue("shared")
@@ -184,7 +184,7 @@ def test_the_reference_is_keras_applications(backend, architecture, kind, cases,
     if (case := f"{architecture}-{kind}") not in cases:
         pytest.skip("no real films")
     spec, films, tensors = cases[case]
-    before, pooled = reference.features(spec, tensors, films)
+    before, pooled = numpy_reference.features(spec, tensors, films)
     assert relative(pooled, features[case]) <= 1e-5
     assert np.array_equal(pooled, np.maximum(before, 0))
     assert (before < 0).any()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrscore.contract import Embedding, Embeds, Explainable, ModelSpec, Trainable
+from cxrscore.contract import FeatureExtractor, ModelSpec, SupportsFeatureTraining, SupportsHeatmaps, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import initial_tensors
 
@@ -64,9 +64,9 @@ def test_it_scores_embeds_and_explains_but_does_not_train(backend):
     model = backend.build(TINY, None)
     assert not backend.trains
     assert not isinstance(model, Trainable)
-    assert not isinstance(model, Embedding)
-    assert isinstance(model, Embeds)
-    assert isinstance(model, Explainable)
+    assert not isinstance(model, SupportsFeatureTraining)
+    assert isinstance(model, FeatureExtractor)
+    assert isinstance(model, SupportsHeatmaps)
 
 
 @pytest.mark.parametrize("head", ["gap", "flatten"])

@@ -11,15 +11,15 @@ def processes(backend):
     """The plugin's module, and the framework's package for several processes."""
     if backend.name != "torch":
         pytest.skip(f"{backend.name} trains in one process")
-    from cxrscore_torch import processes
+    from cxrscore_torch import distributed
 
-    return processes
+    return distributed
 
 
 def meet(processes, store, of):
     """The part of the store that each of so many gets."""
     with ThreadPoolExecutor(of) as pool:
-        return list(pool.map(lambda rank: processes._meet(store, rank, of), range(of)))
+        return list(pool.map(lambda rank: processes._prefix_store(store, rank, of), range(of)))
 
 
 def test_they_meet_apart_from_those_who_were_there_before(processes):
@@ -36,9 +36,9 @@ def test_they_meet_apart_from_those_who_were_there_before(processes):
 
 
 def test_one_that_does_not_come_is_not_waited_for_without_end(processes, monkeypatch):
-    monkeypatch.setattr(processes, "_MEETING", timedelta(seconds=0.1))
+    monkeypatch.setattr(processes, "_RENDEZVOUS_TIMEOUT", timedelta(seconds=0.1))
     with pytest.raises(RuntimeError, match="1 of 2 processes did not come within"):
-        processes._meet(processes.dist.HashStore(), 0, 2)
+        processes._prefix_store(processes.dist.HashStore(), 0, 2)
 
 
 def test_what_stops_a_wait_is_told_in_a_sentence(processes):
@@ -48,7 +48,7 @@ def test_what_stops_a_wait_is_told_in_a_sentence(processes):
     with pytest.raises(
         processes.OtherProcessError, match=r"and this one with it \(Connection closed by peer\)$"
     ) as caught:
-        processes._with_all(wait)
+        processes._collective(wait)
     assert caught.value.__cause__.__traceback__ is None  # whose frames would hold the group
 
 

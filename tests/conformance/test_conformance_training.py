@@ -8,7 +8,7 @@ import pytest
 
 from cxrscore.contract import Batch, Loss
 from cxrscore.models.architectures import initial_tensors, tail_names, tail_shape, trainable_names
-from cxrscore.testing.subject import WEIGHTED_BCE, WEIGHTS, at_rate, lively_tensors, some_batch, spec_of
+from cxrscore.testing.fixtures import WEIGHTED_BCE, WEIGHTS, at_rate, random_tensors, some_batch, spec_of
 
 pytestmark = pytest.mark.usefixtures("trains")
 
@@ -95,7 +95,7 @@ def test_five_steps_equal_those_of_the_other_backend(backend, other, peer):
 @pytest.mark.slow
 def test_a_network_with_batch_normalisation_learns_all_but_its_statistics(backend):
     spec = spec_of("resnet50", size=32, trainable="last-block")
-    tensors, batch = lively_tensors(spec), some_batch(spec, 2)
+    tensors, batch = random_tensors(spec), some_batch(spec, 2)
     model = backend.build(spec, tensors, device="cpu")
     wanted = weighted_bce(model.predict(batch.inputs).astype(np.float64), batch.labels, WEIGHTS)
     assert model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-4)) == pytest.approx(wanted, rel=1e-4)
@@ -113,7 +113,7 @@ def test_steps_by_the_statistics_of_the_batch_equal_those_of_the_other_backend(b
     """The last block of a network with batch normalisation, as the model and as the tail of a model: the losses, and
     the statistics after five steps."""
     spec = spec_of("densenet121", trainable="last-block")
-    tensors, batch = lively_tensors(spec), some_batch(spec, 4)
+    tensors, batch = random_tensors(spec), some_batch(spec, 4)
     job = {f"tensor:{name}": value for name, value in tensors.items()}
     job |= {"spec": json.dumps(spec.as_dict()), "films": batch.inputs, "labels": batch.labels, "weights": WEIGHTS}
     theirs = peer(other, it={**job, "settings": json.dumps(BY_BATCH)})["it"]
@@ -131,7 +131,7 @@ def test_steps_by_the_statistics_of_the_batch_equal_those_of_the_other_backend(b
 @pytest.mark.parametrize("architecture", ["densenet121", "resnet50"])
 def test_a_deep_network_is_its_stem_and_its_tail(backend, architecture):
     spec = spec_of(architecture)
-    model, films = backend.build(spec, lively_tensors(spec), device="cpu"), some_batch(spec, 2).inputs
+    model, films = backend.build(spec, random_tensors(spec), device="cpu"), some_batch(spec, 2).inputs
     entered = model.stem(films)
     assert entered.shape == (2, *tail_shape(spec))
     assert entered.min() < 0 if architecture == "densenet121" else entered.min() >= 0

@@ -1,13 +1,13 @@
-"""A decoding process that dies or hangs on films of certain names; films.decoders starts it in a test."""
+"""A decoding process that dies or hangs on films of certain names; images.decoder_pool starts it in a test."""
 
 import os
 import signal
 import sys
 from pathlib import Path
 
-from cxrscore.films import worker
+from cxrscore.images import worker
 
-sound = worker.prepare
+sound = worker.load_film
 
 
 def prepare(path, *given, **options):
@@ -26,5 +26,5 @@ def prepare(path, *given, **options):
     return sound(path, *given, **options)
 
 
-worker.prepare = prepare
+worker.load_film = prepare
 worker.main()

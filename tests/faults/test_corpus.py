@@ -17,13 +17,13 @@ from corpus_case import Case
 from made_model import document
 
 from cxrscore.contract import ModelSpec
-from cxrscore.files import sha256_bytes
-from cxrscore.films import Preprocessing, Status, decode_film, preprocess, stream_films, strict
-from cxrscore.films.film import MAX_BYTES
+from cxrscore.images import Preprocessing, Status, decode_film, preprocess, stream_films, strict_jpeg
+from cxrscore.images.film import MAX_BYTES
+from cxrscore.io import sha256_bytes
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import save_model
-from cxrscore.scores import Scores, open_scores
-from cxrscore.testing.golden import golden_record
+from cxrscore.models.model_file import save_model
+from cxrscore.scorefile import Scores, open_scores
+from cxrscore.synthetic.reference_logits import golden_record
 
 for _module in ("pydicom", "imagecodecs", "torch"):
     pytest.importorskip(_module)
@@ -52,7 +52,7 @@ def test_there_are_many_and_every_status_that_bytes_can_bring_about() -> None:
 
 @pytest.mark.parametrize("case", [c for c in corpus() if not c.name.endswith(".zip")], ids=lambda case: case.name)
 def test_without_the_extra_strict(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strict, "_simplejpeg", lambda: None)
+    monkeypatch.setattr(strict_jpeg, "_simplejpeg", lambda: None)
     film = decode_film(case.data)
     assert_as_documented(case, film.status, film.message, case.status)
 

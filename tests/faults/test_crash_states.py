@@ -11,7 +11,7 @@ import pytest
 from crash_model import Disk, recorded
 from made_run import FINDINGS, GIVEN, contents, made_file, made_run, made_shard, merge
 
-from cxrscore.scores import Manifest, Run, open_scores
+from cxrscore.scorefile import Manifest, Run, open_scores
 
 FILMS = 200
 LOSSES = 3

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from gates import wait_for_end
 
-from cxrscore.films import Preprocessing, Status, decoders, stream_films
-from cxrscore.films.decoders import Decoders
-from cxrscore.films.prepared import PreparedFilm, prepare
+from cxrscore.images import Preprocessing, Status, decoder_pool, stream_films
+from cxrscore.images.decoder_pool import DecoderPool
+from cxrscore.images.loading import LoadedFilm, load_film
 
 FAILS = (str(Path(__file__).with_name("decoder_that_fails.py")),)
 SIZE = Preprocessing(size=32)
@@ -32,14 +32,14 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the film that hangs has little time: on a busy machine another one may need as much."""
-    timed = decoders._Decoder.prepare
+    timed = decoder_pool._Decoder.prepare
 
-    def prepare(self: Any, order: dict[str, Any], seconds: float) -> PreparedFilm:
+    def prepare(self: Any, order: dict[str, Any], seconds: float) -> LoadedFilm:
         return timed(self, order, seconds if "hang" in order["path"] else 3600)
 
-    monkeypatch.setattr(decoders, "COMMAND", FAILS)
-    monkeypatch.setattr(decoders, "SECONDS", 1.0)
-    monkeypatch.setattr(decoders._Decoder, "prepare", prepare)
+    monkeypatch.setattr(decoder_pool, "COMMAND", FAILS)
+    monkeypatch.setattr(decoder_pool, "TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(decoder_pool._Decoder, "prepare", prepare)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -55,13 +55,13 @@ def test_each_costs_its_own_film_and_no_pixel_of_another(folder: Path, workers: 
     assert bad["greedy.png"].message == "decoding needs too much memory"
     assert bad["hang.png"].message == "its decoder took longer than 1 s, 2 times"
     for name in set(NAMES) - set(bad):
-        np.testing.assert_array_equal(found[name].pixels, prepare(folder / name, SIZE).pixels)
+        np.testing.assert_array_equal(found[name].pixels, load_film(folder / name, SIZE).pixels)
     for name, film in found.items():
         assert film.film.sha256 == hashlib.sha256((folder / name).read_bytes()).hexdigest()
 
 
 def test_a_film_is_tried_twice(folder: Path) -> None:
-    pool = Decoders(1, SIZE)
+    pool = DecoderPool(1, SIZE)
     assert pool.prepare(folder / "once.png").film.status == Status.OK
     assert (folder / "once.mark").exists()
     pool.close()
@@ -70,9 +70,9 @@ def test_a_film_is_tried_twice(folder: Path) -> None:
 def test_the_processes_end_with_whoever_started_them(folder: Path) -> None:
     """Even where it is killed and can close nothing."""
     code = (
-        "import os, sys, time; from pathlib import Path; from cxrscore.films import Preprocessing\n"
-        "from cxrscore.films.decoders import Decoders\n"
-        f"pool = Decoders(1, Preprocessing(size=32)); pool.prepare(Path({str(folder / 'a.png')!r}))\n"
+        "import os, sys, time; from pathlib import Path; from cxrscore.images import Preprocessing\n"
+        "from cxrscore.images.decoder_pool import DecoderPool\n"
+        f"pool = DecoderPool(1, Preprocessing(size=32)); pool.prepare(Path({str(folder / 'a.png')!r}))\n"
         "print(pool._all[0]._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

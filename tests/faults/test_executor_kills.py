@@ -6,7 +6,7 @@ from made_run import contents, made_file, made_run, merge
 from made_work import KilledRun
 
 from cxrscore.executors import executors
-from cxrscore.scores import open_scores
+from cxrscore.scorefile import open_scores
 
 FILMS = 64 * 60 - 11
 """Sixty shards, the last one shorter."""

@@ -17,7 +17,7 @@ from test_hostile_models import told_what_is_opened
 from torch_pickles import MAGIC, call, legacy, module, name, number, state, storage, tensor, text, zipped
 
 from cxrscore.errors import CxrscoreError, FileFormatError
-from cxrscore.models.foreign import read_foreign
+from cxrscore.models.import_torch import read_torch_densenet
 from cxrscore.models.torch_file import read_torch
 
 SOUND = state(tensor(storage()))
@@ -223,7 +223,7 @@ def test_attributes_of_a_network_stay_words(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     path.write_bytes(zipped(module(**parts)))
     found = read_torch(path)
-    assert found.told == dict.fromkeys(words, "x")
+    assert found.metadata == dict.fromkeys(words, "x")
     assert list(found.tensors) == ["w"]
     assert found.module == "torch.nn.modules.container.Sequential"
 
@@ -308,7 +308,7 @@ def expect_small(path: Path, most: int) -> str:
     tracemalloc.start()
     began = time.process_time()
     try:
-        read_foreign(path)
+        read_torch_densenet(path)
         end = ""
     except CxrscoreError as error:
         end = type(error).__name__

@@ -14,9 +14,9 @@ from made_run import made_file
 from opened import assert_stays_within, told_what_is_opened
 
 from cxrscore.errors import FileFormatError
-from cxrscore.scores import open_scores
-from cxrscore.scores.columns import put_text
-from cxrscore.scores.layout import LAYOUT
+from cxrscore.scorefile import open_scores
+from cxrscore.scorefile.columns import write_text
+from cxrscore.scorefile.layout import LAYOUT
 
 PROB = "scores/prob"
 SHAPE = (150, 3)
@@ -208,7 +208,7 @@ def provenance_nested(file: Any, canary: Path) -> None:
 
 
 def provenance_long(file: Any, canary: Path) -> None:
-    put_text(file, "provenance", json.dumps({"a": "x" * (16 << 20)}))
+    write_text(file, "provenance", json.dumps({"a": "x" * (16 << 20)}))
 
 
 def probability_of_two(file: Any, canary: Path) -> None:

@@ -13,14 +13,14 @@ from made_run import made_file
 
 from cxrscore.cli import main
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files import guard
-from cxrscore.files.plain import check_unicode, parsed_json
-from cxrscore.labels import datasets, joined_labels
+from cxrscore.io.hdf5 import reader
+from cxrscore.io.strict_json import check_unicode, parse_json
+from cxrscore.labels import datasets, read_joined_labels
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import checksum, load_model, model_bytes, save_model
-from cxrscore.score import ScoreOptions
-from cxrscore.scores import open_scores, read_claim
-from cxrscore.train.checkpoint import load_checkpoint
+from cxrscore.models.model_file import checksum, load_model, model_bytes, save_model
+from cxrscore.scorefile import open_scores, read_file_provenance
+from cxrscore.scoring import ScoreOptions
+from cxrscore.training.checkpoint import load_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,14 @@ from cxrscore.train.checkpoint import load_checkpoint
 )
 def test_what_can_not_be_written_again_is_refused(text: str | bytes, words: str) -> None:
     if not words:
-        assert parsed_json(text)
+        assert parse_json(text)
         return
     with pytest.raises(ValueError, match=words):
-        parsed_json(text)
+        parse_json(text)
 
 
 def test_whole_characters_are_let_through() -> None:
-    assert parsed_json('"\\ud83e\\udec1 \\u00e9 \\u0000"') == "\N{LUNGS} \N{LATIN SMALL LETTER E WITH ACUTE} \0"
+    assert parse_json('"\\ud83e\\udec1 \\u00e9 \\u0000"') == "\N{LUNGS} \N{LATIN SMALL LETTER E WITH ACUTE} \0"
     check_unicode("\N{LUNGS}")
 
 
@@ -106,19 +106,19 @@ def test_an_attribute_of_a_scores_file_is_refused(tmp_path: Path, name: str, tex
             piece = text[start : start + 60_000].encode()
             file.attrs.create(f"{name}+{number}" if number else name, np.bytes_(piece), dtype=f"S{len(piece)}")
     with pytest.raises(FileFormatError, match=rf"attribute {name} is not JSON that can be used: .*{words}"):
-        (open_scores if name == "provenance" else read_claim)(path)
+        (open_scores if name == "provenance" else read_file_provenance)(path)
 
 
 def test_a_text_in_many_pieces_is_added_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     added: list[int] = []
-    monkeypatch.setattr(guard, "sum", lambda values: added.append(len(list(values))) or 0, raising=False)
+    monkeypatch.setattr(reader, "sum", lambda values: added.append(len(list(values))) or 0, raising=False)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for number in range(300):
             file.attrs.create(f"text+{number}" if number else "text", np.bytes_(b"x"), dtype="S1")
-    with guard.open_guarded(tmp_path / "a.h5") as opened:
-        assert guard.read_text(opened, "text") == "x" * 300
+    with reader.open_guarded(tmp_path / "a.h5") as opened:
+        assert reader.read_text(opened, "text") == "x" * 300
         with pytest.raises(FileFormatError, match="longer than 100 bytes"):
-            guard.read_text(opened, "text", longest=100)
+            reader.read_text(opened, "text", longest=100)
     assert sum(added) == 0
 
 
@@ -176,7 +176,7 @@ def test_so_is_one_that_comes_by_the_environment(tmp_path: Path, monkeypatch: py
 def test_names_that_are_not_utf8_are_written_out_in_what_is_stored(tmp_path: Path) -> None:
     table = tmp_path / f"{BYTES}.csv"
     table.write_text("film,Mass\na.png,1\n")
-    _, told = joined_labels(table, datasets, ["a.png"])
+    _, told = read_joined_labels(table, datasets, ["a.png"])
     assert told["file"] == "n\\udcff.csv"
     options = ScoreOptions(films=tmp_path, output=tmp_path / "out.h5", model=(tmp_path,), command=("score", BYTES))
     assert options.command == ("score", "n\\udcff")
@@ -186,4 +186,4 @@ def test_labels_are_texts_that_utf8_holds(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_bytes(b"film,Ma\xed\xa0\x80ss\na.png,1\n")  # half of a character, as if UTF-8 could hold it
     with pytest.raises(InputError, match="is not UTF-8 at byte 7"):
-        joined_labels(path, datasets, ["a.png"])
+        read_joined_labels(path, datasets, ["a.png"])

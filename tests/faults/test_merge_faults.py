@@ -15,8 +15,8 @@ from made_parts import made_whole, merged
 from made_run import contents
 
 from cxrscore.errors import CxrscoreError, WriteError
-from cxrscore.files.atomic import write_all
-from cxrscore.scores import Share, safefile
+from cxrscore.io.atomic import write_all
+from cxrscore.scorefile import Partition, safefile
 
 FILMS = 200
 
@@ -126,10 +126,10 @@ SHARE = """
 import sys
 from pathlib import Path
 import made_run
-from cxrscore.scores import Share
+from cxrscore.scorefile import Partition
 made_run._doom(int(sys.argv[3]))
 import made_parts
-made_parts.made_part(Path(sys.argv[1]), int(sys.argv[2]), Share(number=2, of=3))
+made_parts.made_part(Path(sys.argv[1]), int(sys.argv[2]), Partition(number=2, of=3))
 """
 
 
@@ -147,6 +147,6 @@ def test_a_share_whose_worker_is_killed_anywhere_ends_as_if_undisturbed(tmp_path
         if own[1].exists():
             assert contents(own[1]) == whole
     assert kills >= 3
-    assert Share(number=2, of=3).rows(FILMS) == range(128, 192)
+    assert Partition(number=2, of=3).rows(FILMS) == range(128, 192)
     merged(own, tmp_path / "out.h5")
     assert without_provenance(tmp_path / "out.h5") == wanted

@@ -13,9 +13,9 @@ from servers import bucket
 
 from cxrscore.cli import main
 from cxrscore.errors import FileFormatError, RemoteError
-from cxrscore.remote import RemotePath, on_disk
-from cxrscore.scores import frozen_films
-from cxrscore.scores.manifest import canonical, paths_digest
+from cxrscore.remote import RemotePath, as_local_path
+from cxrscore.scorefile import manifest_films
+from cxrscore.scorefile.manifest import canonical_json, paths_digest
 
 
 class _Same(BaseHTTPRequestHandler):
@@ -91,14 +91,14 @@ def test_nor_where_the_server_cannot_be_reached(tmp_path):
     pytest.importorskip("fsspec")
     precious = tmp_path / "precious.h5"
     precious.write_text("precious")
-    with pytest.raises(RemoteError), on_disk(f"http://127.0.0.1:9/{encodings(precious)[0]}"):
+    with pytest.raises(RemoteError), as_local_path(f"http://127.0.0.1:9/{encodings(precious)[0]}"):
         pass
     assert precious.read_text() == "precious"
 
 
 def test_a_copy_has_a_name_of_our_own_and_keeps_the_address_as_a_label(site):
     pytest.importorskip("fsspec")
-    with on_disk(f"{site}/%2Fetc%2Fpasswd") as copy:
+    with as_local_path(f"{site}/%2Fetc%2Fpasswd") as copy:
         assert copy.name == "copy"
         assert os.stat(copy).st_mode & 0o777 == 0o600
     assert RemotePath(f"{site}/%2Fetc%2Fpasswd").name == "_etc_passwd"
@@ -118,8 +118,8 @@ def test_a_page_of_a_url_lies_in_the_current_folder(site, tmp_path, monkeypatch)
 
 def test_a_target_in_a_bucket_names_no_file_here(tmp_path, monkeypatch):
     pytest.importorskip("obstore")
-    from cxrscore.score.elsewhere import OUTPUT, scratch_folder
-    from cxrscore.score.options import ScoreOptions
+    from cxrscore.scoring.options import ScoreOptions
+    from cxrscore.scoring.remote_output import OUTPUT, scratch_folder
 
     with bucket():
         target = RemotePath("s3://films/../../x.h5")
@@ -137,6 +137,6 @@ def test_a_manifest_of_others_names_no_film_outside_of_the_folder(tmp_path, path
     head, *_ = manifest.read_text().splitlines()
     changed = json.loads(head)
     changed["inputs"] |= {"films": 1, "paths": paths_digest([path])}
-    manifest.write_text(f"{canonical(changed)}\n{json.dumps(path)}\n")
+    manifest.write_text(f"{canonical_json(changed)}\n{json.dumps(path)}\n")
     with pytest.raises(FileFormatError, match="as paths below their folder"):
-        frozen_films(output)
+        manifest_films(output)

@@ -8,7 +8,7 @@ import pytest
 from made_run import made_file
 
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.scores import open_scores
+from cxrscore.scorefile import open_scores
 
 
 @pytest.fixture(scope="module")

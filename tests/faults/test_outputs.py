@@ -14,11 +14,11 @@ from made_models import made_films, made_model
 from made_run import made_run, merge, score
 
 from cxrscore.errors import InputError, WriteError
-from cxrscore.files.atomic import write_whole
-from cxrscore.files.lock import locked
-from cxrscore.files.outputs import OutputKind, check_output, claim_folder, marked
+from cxrscore.io.atomic import atomic_write_bytes
+from cxrscore.io.lock import file_lock
+from cxrscore.io.outputs import OutputKind, check_output, mark_folder, output_kind_with_marks
 
-LETTER = marked("a letter", b"Dear")
+LETTER = output_kind_with_marks("a letter", b"Dear")
 NOTHING = OutputKind(name="nothing", recognises=lambda path: False)
 SCRIPT = Path(sys.executable).with_name("cxrscore")
 
@@ -101,33 +101,36 @@ def test_only_a_regular_file_is_replaced(tmp_path):
 def test_nor_by_what_writes_it(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(WriteError, match="is no regular file"):
-        write_whole(tmp_path / "pipe", b"x")
+        atomic_write_bytes(tmp_path / "pipe", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_a_folder_of_many_files_is_new_or_marked(tmp_path):
     folder = tmp_path / "demo"
-    claim_folder(folder, "demo")
+    mark_folder(folder, "demo")
     (folder / "films").mkdir()
-    claim_folder(folder, "demo")
+    mark_folder(folder, "demo")
     with pytest.raises(InputError, match="not empty and holds no earlier paper"):
-        claim_folder(folder, "paper")
+        mark_folder(folder, "paper")
     (tmp_path / "data" / "films").mkdir(parents=True)
     (tmp_path / "data" / "films" / "bboxes.csv").write_text("Image Index\n")
     with pytest.raises(InputError, match="holds no earlier demo"):
-        claim_folder(tmp_path / "data", "demo")
+        mark_folder(tmp_path / "data", "demo")
 
 
 def test_a_file_of_somebody_else_is_no_lock(tmp_path):
     (tmp_path / "poetry.lock").write_text("[[package]]\nname = 'x'")
-    with pytest.raises(InputError, match="is held by"), locked(tmp_path / "poetry.lock"):
+    with pytest.raises(InputError, match="is held by"), file_lock(tmp_path / "poetry.lock"):
         pass
     assert (tmp_path / "poetry.lock").read_text() == "[[package]]\nname = 'x'"
 
 
 def test_a_pipe_is_no_lock(tmp_path):
     os.mkfifo(tmp_path / "out.lock")
-    with pytest.raises(InputError, match="is no regular file, so it cannot be a lock"), locked(tmp_path / "out.lock"):
+    with (
+        pytest.raises(InputError, match="is no regular file, so it cannot be a lock"),
+        file_lock(tmp_path / "out.lock"),
+    ):
         pass
 
 
@@ -299,7 +302,7 @@ def test_the_rule_stands_in_the_help_of_each_command_that_has_it():
     import click
 
     from cxrscore.cli import main
-    from cxrscore.files.outputs import RULE
+    from cxrscore.io.outputs import RULE
 
     for name in ("report", "train", "export", "quantize", "import"):
         command = main.commands[name]

@@ -13,7 +13,7 @@ from made_run import made_file
 
 from cxrscore.cli import main
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import model_bytes
+from cxrscore.models.model_file import model_bytes
 
 
 def shown(path: Path, *words: str) -> Any:

@@ -9,9 +9,9 @@ import pytest
 from made_models import made_model
 
 from cxrscore.errors import InputError
-from cxrscore.models.bundle import load_model
-from cxrscore.testing.phantoms import make_phantoms
-from cxrscore.train import TrainOptions, train_model
+from cxrscore.models.model_file import load_model
+from cxrscore.synthetic.phantoms import make_phantoms
+from cxrscore.training import TrainOptions, train_model
 
 pytest.importorskip("torch")
 FILMS = 40

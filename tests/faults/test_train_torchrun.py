@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from gates import Gate, install
 
-from cxrscore.models.bundle import load_model
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.models.model_file import load_model
+from cxrscore.synthetic.phantoms import make_phantoms
 
 pytestmark = pytest.mark.slow
 

@@ -13,15 +13,15 @@ import pytest
 from made_model import document, golden
 from made_run import contents, made_file, merge, score
 
-import cxrscore.scores.merge
+import cxrscore.scorefile.merge_shards
 from cxrscore.contract import Array, ModelSpec
 from cxrscore.errors import CxrscoreError, InputError, WriteError
-from cxrscore.files.atomic import write_all
+from cxrscore.io.atomic import write_all
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import save_model
-from cxrscore.scores import open_scores, safefile
-from cxrscore.scores.shards import read_values
-from cxrscore.testing.phantoms import make_phantoms
+from cxrscore.models.model_file import save_model
+from cxrscore.scorefile import open_scores, safefile
+from cxrscore.scorefile.shards import read_values
+from cxrscore.synthetic.phantoms import make_phantoms
 
 FILMS = 330
 LEVELS = 40
@@ -135,7 +135,7 @@ def test_a_merge_ends_at_the_first_failure(tmp_path: Path, monkeypatch: pytest.M
         read.append(path)
         return read_values(path, fingerprint, rows)
 
-    monkeypatch.setattr(cxrscore.scores.merge, "read_values", counted)
+    monkeypatch.setattr(cxrscore.scorefile.merge_shards, "read_values", counted)
     monkeypatch.setattr(safefile, "write_all", _Disk(0))
     with pytest.raises(WriteError):
         merge(run)

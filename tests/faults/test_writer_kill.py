@@ -9,7 +9,7 @@ import made_run
 import pytest
 from made_run import contents, made_file
 
-from cxrscore.scores import open_scores
+from cxrscore.scorefile import open_scores
 
 FILMS = 330
 KILLS = 20

@@ -7,7 +7,7 @@ import pytest
 from made_run import contents, made_file, made_run, merge, score
 
 from cxrscore.errors import FileFormatError
-from cxrscore.scores import open_scores
+from cxrscore.scorefile import open_scores
 
 
 def _cuts(size: int) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrscore.films import Status, decode_film, find_films
+from cxrscore.images import Status, decode_film, find_films
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 48), dtype=np.uint8)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from cxrscore.films import Augmentation, Preprocessing, augment, preprocess, thumbnail, to_unit
+from cxrscore.images import Augmentation, Preprocessing, augment, preprocess, thumbnail, to_unit
 
 FILMS = st.sampled_from([np.uint8, np.uint16]).flatmap(
     lambda dtype: arrays.arrays(dtype, st.tuples(st.integers(1, 40), st.integers(1, 40)))

@@ -15,7 +15,7 @@ from cxrscore.labels import (
     FINDINGS,
     THUMBNAIL,
     canonical,
-    check_leaks,
+    check_leakage,
     datasets,
     draw_valid,
     join_labels,
@@ -67,7 +67,7 @@ def test_a_split_keeps_patients_together_and_every_film_once(
         assume(groups < 20)
         return
     assert sorted(split.train + split.valid + split.test) == list(range(len(cohort)))
-    check_leaks(split, patients, [""] * len(cohort), [str(row) for row in range(len(cohort))])
+    check_leakage(split, patients, [""] * len(cohort), [str(row) for row in range(len(cohort))])
 
 
 @settings(deadline=None)
@@ -243,7 +243,7 @@ def test_a_drawn_validation_part_has_whole_patients(cohort: list[tuple[str | Non
         return
     assert sorted(drawn.train + drawn.valid) == sorted(split.train)
     assert drawn.test == split.test
-    check_leaks(drawn, patients, [""] * len(cohort), [str(row) for row in range(len(cohort))])
+    check_leakage(drawn, patients, [""] * len(cohort), [str(row) for row in range(len(cohort))])
 
 
 @settings(deadline=None, max_examples=20)

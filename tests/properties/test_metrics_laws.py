@@ -20,7 +20,7 @@ from cxrscore.metrics import (
     reliability,
     roc,
 )
-from cxrscore.metrics.bootstrap import _Sorted
+from cxrscore.metrics.bootstrap import _SortedScores
 
 LABELS = st.sampled_from([0.0, 1.0, math.nan])
 # Few levels make many ties; any float makes nearly none.
@@ -128,7 +128,7 @@ def test_a_resamples_area_is_the_share_of_its_pairs(pairs: list[tuple[float, flo
     weight = np.where(kept, drawn[groups], 0.0)
     ones, zeros = weight * (truth == 1), weight * (truth == 0)
     above = (score[:, None] > score[None]) + 0.5 * (score[:, None] == score[None])
-    found = _Sorted(truth, score, groups).area(drawn)
+    found = _SortedScores(truth, score, groups).auc(drawn)
     if not ones.sum() or not zeros.sum():
         assert math.isnan(found)
     else:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from made_run import merge
 
-from cxrscore.scores import HeatMaps, Shard, Thumbnails, open_run, open_scores
-from cxrscore.scores.columns import decode, encode
-from cxrscore.scores.manifest import canonical, differences
+from cxrscore.scorefile import HeatMaps, Shard, Thumbnails, open_run, open_scores
+from cxrscore.scorefile.columns import decode_texts, encode_texts
+from cxrscore.scorefile.manifest import canonical_json, differences
 
 # Zero bytes at the end of a text are the one thing that fixed-length texts cannot keep.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
@@ -81,12 +81,14 @@ def test_a_run_comes_back_as_it_was(
 
 @given(st.lists(st.one_of(TEXTS, st.just("raw\udcfe\udcff"))))
 def test_texts_come_back_as_they_were(texts: list[str]) -> None:
-    assert decode(encode(texts)) == tuple(texts)
+    assert decode_texts(encode_texts(texts)) == tuple(texts)
 
 
 @given(OBJECTS, OBJECTS)
 def test_what_differs_is_named(old: dict[str, object], new: dict[str, object]) -> None:
     assert differences(old, old) == []
-    keys = {key for key in old.keys() | new.keys() if canonical(old.get(key, {})) != canonical(new.get(key, {}))}
+    keys = {
+        key for key in old.keys() | new.keys() if canonical_json(old.get(key, {})) != canonical_json(new.get(key, {}))
+    }
     for key in keys:
         assert any(line.startswith(key) for line in differences(old, new))

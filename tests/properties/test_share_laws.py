@@ -12,8 +12,15 @@ from hypothesis.extra.numpy import arrays
 from made_parts import made_parts, made_whole, merged
 from made_run import contents
 
-from cxrscore.scores import Share, candidates, open_scores, scored_films, shard_size, shown_films
-from cxrscore.scores.shown import ScoredFilms, together
+from cxrscore.scorefile import (
+    Partition,
+    open_scores,
+    scored_films,
+    select_thumbnails,
+    shard_size,
+    thumbnail_candidates,
+)
+from cxrscore.scorefile.thumbnail_selection import ScoredFilms, concatenate
 
 UNIT = st.one_of(st.sampled_from([np.float32(0.25), np.float32(0.5)]), st.floats(0, 1, width=32), st.just(np.nan))
 LABELS = st.sampled_from([np.float32(0), np.float32(1), np.float32(np.nan)])
@@ -21,7 +28,7 @@ LABELS = st.sampled_from([np.float32(0), np.float32(1), np.float32(np.nan)])
 
 @given(st.one_of(st.integers(0, 1000), st.integers(0, 10**8)), st.integers(1, 40))
 def test_every_film_is_in_one_share_and_shares_are_as_long_as_each_other(films: int, of: int) -> None:
-    shares = [Share(number=number, of=of).rows(films) for number in range(1, of + 1)]
+    shares = [Partition(number=number, of=of).rows(films) for number in range(1, of + 1)]
     assert [rows.start for rows in shares] == [0, *(rows.stop for rows in shares[:-1])]
     assert shares[-1].stop == films
     size = shard_size(films)
@@ -61,10 +68,10 @@ def test_what_parts_keep_holds_the_choice_among_all_films(
     run: tuple[ScoredFilms, int, list[ScoredFilms]], most: int
 ) -> None:
     whole, films, parts = run
-    kept = together([candidates(part, films, most) for part in parts])
-    assert shown_films(kept, films, most) == shown_films(whole, films, most)
-    again = candidates(kept, films, most)  # of candidates of candidates, as of a part read block by block
-    assert shown_films(again, films, most) == shown_films(whole, films, most)
+    kept = concatenate([thumbnail_candidates(part, films, most) for part in parts])
+    assert select_thumbnails(kept, films, most) == select_thumbnails(whole, films, most)
+    again = thumbnail_candidates(kept, films, most)  # of candidates of candidates, as of a part read block by block
+    assert select_thumbnails(again, films, most) == select_thumbnails(whole, films, most)
 
 
 def test_a_part_without_what_it_should_keep_would_be_noticed() -> None:
@@ -72,13 +79,13 @@ def test_a_part_without_what_it_should_keep_would_be_noticed() -> None:
     prob = np.array([[0.5], [0.1], [np.nan], [np.nan]], np.float32)
     truth = np.full((4, 1), np.nan, np.float32)
     first = scored_films(prob[:2], truth[:2])
-    assert candidates(first, 4, 2).rows.tolist() == [0, 1]
+    assert thumbnail_candidates(first, 4, 2).rows.tolist() == [0, 1]
     without = ScoredFilms(rows=first.rows[:1], prob=first.prob[:1], truth=first.truth[:1])
-    assert shown_films(scored_films(prob, truth), 4, 2) == [0, 1] != shown_films(without, 4, 2)
+    assert select_thumbnails(scored_films(prob, truth), 4, 2) == [0, 1] != select_thumbnails(without, 4, 2)
 
 
 @pytest.mark.parametrize("most", [0, 1, 7])
 def test_parts_keep_little(most: int) -> None:
     rng = np.random.default_rng(0)
     found = scored_films(rng.random((5000, 3), np.float32), rng.integers(0, 2, (5000, 3)).astype(np.float32), 20_000)
-    assert len(candidates(found, 100_000, most).rows) <= (3 * 3 + most if most else 0)
+    assert len(thumbnail_candidates(found, 100_000, most).rows) <= (3 * 3 + most if most else 0)

@@ -283,7 +283,7 @@ class CountsFromTheEnd(NumpyModel):
 
 
 class EmbedsOnly:
-    """A Model that is Embeds, and no more."""
+    """A Model that is FeatureExtractor, and no more."""
 
     framework, device = NumpyModel.framework, "cpu"
 

@@ -38,7 +38,7 @@ class TakesTheDeadForDone(LocalExecutor):
 
 class NeverGivesUp(LocalExecutor):
     def run(self, work, done, **options):
-        with mock.patch("cxrscore.executors.ledger.TRIES", 12):
+        with mock.patch("cxrscore.executors.work_queue.MAX_TRIES", 12):
             super().run(work, done, **options)
 
 

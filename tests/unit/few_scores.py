@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrscore.scores import FilmRows, HeatMaps, Scores, Thumbnails
+from cxrscore.scorefile import FilmRows, HeatMaps, Scores, Thumbnails
 
 NAN = float("nan")
 

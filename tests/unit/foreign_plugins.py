@@ -5,7 +5,7 @@ from importlib import metadata
 from types import ModuleType, SimpleNamespace
 
 from cxrscore import hookimpl
-from cxrscore.distributions import Found
+from cxrscore.distributions import PluginEntryPoint
 from cxrscore.plugins import Registry
 
 
@@ -13,7 +13,7 @@ def entry_point(name, module, owner):
     """Of a module that brings a plugin, in a distribution of this name."""
     point = metadata.EntryPoint(name, module, "cxrscore")
     vars(point)["dist"] = SimpleNamespace(name=owner, version="1.0")
-    return Found(point=point, own=owner == "cxrscore")
+    return PluginEntryPoint(point=point, own=owner == "cxrscore")
 
 
 OWN = {

@@ -13,6 +13,7 @@ import numpy as np
 
 from cxrscore.contract import CamParts
 from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.models import numpy_reference
 from cxrscore.models.architectures import (
     ADAM_BETAS,
     ADAM_EPSILON,
@@ -25,16 +26,15 @@ from cxrscore.models.architectures import (
     check_tensors,
     closed_form,
     depth_of,
-    embedding_length,
+    feature_count,
     initial_tensors,
-    learning_of,
     tail_names,
     tail_shape,
     taps,
     tensor_shapes,
     trainable_names,
+    trainable_of,
 )
-from cxrscore.testing import reference
 
 STEP = 1e-5
 
@@ -249,7 +249,8 @@ class NumpyTail(Convolutions):
 
 
 class NumpyModel(Convolutions):
-    """A Model that is Levels, Trainable, Embedding, Divided, Explainable, Differentiable and Measuring."""
+    """A Model that is AcceptsIntegerImages, Trainable, SupportsFeatureTraining, SplitBackbone, SupportsHeatmaps,
+    SupportsAutograd and SupportsActivationRanges."""
 
     lanes = 1
 
@@ -271,12 +272,12 @@ class NumpyModel(Convolutions):
     def maps(self, films):
         """What enters each convolution of tinycnn, by number, and the map before the last ReLU."""
         if self.spec.architecture != "tinycnn":
-            return {}, reference.features(self.spec, self.computed_with(), films)[0].astype(np.float32)
+            return {}, numpy_reference.features(self.spec, self.computed_with(), films)[0].astype(np.float32)
         return self.convolutions(self.normalised(films), range(1, len(TINYCNN_LAYERS) + 1))
 
     def scores_by_batch(self, films):
         norms = {name.removesuffix("/gamma") for name in self.learning if name.endswith("/gamma")}
-        logits, measured = reference.by_batch(self.spec, self.own, films, norms)
+        logits, measured = numpy_reference.by_batch(self.spec, self.own, films, norms)
         for norm in norms:
             for name in (f"{norm}/moving_mean", f"{norm}/moving_variance"):
                 self.follow(name, measured[name], len(films))
@@ -301,7 +302,7 @@ class NumpyModel(Convolutions):
     @functools.cached_property
     def head(self):
         names = ("head/kernel", "head/bias")
-        return NumpyHead(self.spec, self.shared(names), (embedding_length(self.spec),), names)
+        return NumpyHead(self.spec, self.shared(names), (feature_count(self.spec),), names)
 
     def stem(self, films):
         entered, _ = self.maps(check_inputs(films, self.input_shape))
@@ -310,7 +311,7 @@ class NumpyModel(Convolutions):
     @functools.cached_property
     def tail(self):
         names = tail_names(self.spec)
-        return NumpyTail(self.spec, self.shared(names), tail_shape(self.spec), learning_of(names), bf16=self.bf16)
+        return NumpyTail(self.spec, self.shared(names), tail_shape(self.spec), trainable_of(names), bf16=self.bf16)
 
     def cam_parts(self, films, findings, *, tap=None):
         tap = check_tap(self.spec.architecture, tap)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cxrscore.films import Status
-from cxrscore.scores.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
+from cxrscore.images import Status
+from cxrscore.scorefile.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",

@@ -10,7 +10,7 @@ import pytest
 
 from cxrscore import load_model
 from cxrscore.plugins import get_backend
-from cxrscore.score import shards
+from cxrscore.scoring import pipeline
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -60,7 +60,7 @@ def frame(path, name="any", back=None):
 
 def test_a_stack_is_in_the_room_of_its_deepest_known_frame(loaded):
     room_of = loaded("profile_run").room_of
-    score = frame("/x/cxrscore/score/shards.py")
+    score = frame("/x/cxrscore/scoring/pipeline.py")
     network = frame("/x/plugins/cxrscore_torch/model.py", "predict", score)
     assert room_of(frame("/usr/lib/torch/nn.py", back=network)) == "the network"
     assert room_of(score) == "batches put together"
@@ -70,5 +70,5 @@ def test_a_stack_is_in_the_room_of_its_deepest_known_frame(loaded):
 
 
 def test_the_wait_for_the_network_has_the_name_that_the_profiler_knows(loaded):
-    waits = shards._land.__code__
+    waits = pipeline._land.__code__
     assert loaded("profile_run").room_of(frame(waits.co_filename, waits.co_name)) == "waiting for the network"

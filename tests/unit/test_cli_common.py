@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cxrscore.cli.common import Bar, _clock, ends_with_exit_code
+from cxrscore.cli.common import Bar, _clock, handle_errors
 from cxrscore.errors import LeakError, OtherProcessError
 
 
@@ -21,7 +21,7 @@ from cxrscore.errors import LeakError, OtherProcessError
 def test_an_error_is_a_line_and_an_exit_code(capsys, monkeypatch, error, code, told):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
-    @ends_with_exit_code
+    @handle_errors
     def command():
         raise error
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cxrscore import score
+from cxrscore import scoring
 from cxrscore.cli import main
 from cxrscore.errors import InputError
-from cxrscore.score import ScoreResult
+from cxrscore.scoring import ScoreResult
 
 EVIL = "ward\n\x1b[2Jall films scored\u202e.png"
 
@@ -42,14 +42,14 @@ def ended(failed: tuple[tuple[str, str], ...], unread: tuple[str, ...] = ()) -> 
 def test_what_was_not_scored_is_said(
     monkeypatch: pytest.MonkeyPatch, failed: tuple[tuple[str, str], ...], unread: tuple[str, ...], code: int, words: str
 ) -> None:
-    monkeypatch.setattr(score, "score_films", lambda *given: ended(failed, unread))
+    monkeypatch.setattr(scoring, "score_films", lambda *given: ended(failed, unread))
     done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5"])
     assert (done.exit_code, words in done.stderr) == (code, True), done.stderr
 
 
 def test_films_of_one_name_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """As films of the same bytes have, without paths."""
-    monkeypatch.setattr(score, "score_films", lambda *given: ended((("ab" * 32, "empty"),) * 2))
+    monkeypatch.setattr(scoring, "score_films", lambda *given: ended((("ab" * 32, "empty"),) * 2))
     done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5", "--json"])
     assert done.stderr.count(f"not scored: {'ab' * 32}: empty") == 2
     assert json.loads(done.stdout)["failed"] == [{"film": "ab" * 32, "message": "empty"}] * 2
@@ -59,6 +59,6 @@ def test_an_error_that_names_a_file_is_one_line(monkeypatch: pytest.MonkeyPatch)
     def fail(*given: object) -> None:
         raise InputError(f"{EVIL} is no film")
 
-    monkeypatch.setattr(score, "score_films", fail)
+    monkeypatch.setattr(scoring, "score_films", fail)
     done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5"])
     assert (done.exit_code, done.stderr.count("\n"), "\x1b" in done.stderr) == (1, 1, False)

@@ -6,7 +6,7 @@ from importlib import metadata
 import pytest
 
 from cxrscore import distributions
-from cxrscore.distributions import installed
+from cxrscore.distributions import plugin_entry_points
 from cxrscore.registry import Registry
 
 
@@ -55,7 +55,7 @@ def on_path(monkeypatch):
     def use(*folders, package):
         monkeypatch.setattr(metadata, "distributions", lambda: search(path=[str(folder) for folder in folders]))
         monkeypatch.setattr(distributions, "_PACKAGE", package.resolve())
-        return {(found.point.name, found.own, found.impostor) for found in installed()}
+        return {(found.point.name, found.own, found.impostor) for found in plugin_entry_points()}
 
     return use
 
@@ -71,7 +71,7 @@ def test_one_that_only_has_the_name_is_none_of_ours_though_it_comes_first(tmp_pa
 def test_it_is_listed_and_never_loaded(tmp_path, on_path):
     real, other = wheel(tmp_path / "real"), install(tmp_path / "other", name="CXRscore", points="fast = antigravity")
     on_path(other, real, package=package(real))
-    plugins = {plugin.name: plugin for plugin in Registry(installed()).plugins}
+    plugins = {plugin.name: plugin for plugin in Registry(plugin_entry_points()).plugins}
     assert (plugins["builtin"].state, plugins["fast"].state) == ("ok", "name taken")
     assert "is not the one that holds this package" in plugins["fast"].reason
 

@@ -15,8 +15,8 @@ import pytest
 from cxrscore import contract, testing
 from cxrscore.cli import main
 from cxrscore.descriptors import HOOKS, KINDS
-from cxrscore.distributions import Found
-from cxrscore.plugins import Registry, listing
+from cxrscore.distributions import PluginEntryPoint
+from cxrscore.plugins import Registry, plugin_table
 from cxrscore.testing import ExplainerCases, MetricCases, cases, run_cases
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +184,7 @@ def written(monkeypatch):
         monkeypatch.setitem(sys.modules, module.__name__, module)
         point = metadata.EntryPoint("numpy", module.__name__, "cxrscore")
         vars(point)["dist"] = SimpleNamespace(name="cxrscore-numpy", version="1.0.0")
-        (plugin,) = Registry([Found(point=point)]).plugins
+        (plugin,) = Registry([PluginEntryPoint(point=point)]).plugins
         assert plugin.state == "ok", plugin.reason
         return plugin
 
@@ -192,7 +192,7 @@ def written(monkeypatch):
 
 
 def test_the_first_file_is_listed_as_shown(written):
-    assert listing([written("the first file")]) == block("the listing").strip()
+    assert plugin_table([written("the first file")]) == block("the listing").strip()
 
 
 @pytest.mark.parametrize(("kind", "kit"), [("metric", MetricCases), ("explainer", ExplainerCases)])

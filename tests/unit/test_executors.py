@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from cxrscore import plugins
-from cxrscore.contract import Work
+from cxrscore.contract import TaskBatch
 from cxrscore.errors import BackendUnavailableError, FileFormatError, InputError, WorkerError
-from cxrscore.executors import TRIES, Ledger, LocalExecutor, Opened, local
+from cxrscore.executors import MAX_TRIES, LocalExecutor, TaskRunner, WorkQueue, local
 
 
 def open_environment(prefix=""):
@@ -28,7 +28,7 @@ def open_environment(prefix=""):
 
 
 def work(*items, **changed):
-    return Work(items=items, opener="test_executors:open_environment", **changed)
+    return TaskBatch(items=items, opener="test_executors:open_environment", **changed)
 
 
 def told_by(**changed):
@@ -39,23 +39,25 @@ def told_by(**changed):
 
 def test_a_ledger_gives_out_each_item_and_those_of_the_dead_last():
     told = []
-    ledger = Ledger(work(4, 2, 4, 9), lambda *done: told.append(done))
-    assert [ledger.take(), ledger.take()] == [4, 2]
-    ledger.lost(4, "fell asleep")
-    assert [ledger.take(), ledger.take(), ledger.take()] == [9, 4, None]
+    ledger = WorkQueue(work(4, 2, 4, 9), lambda *done: told.append(done))
+    assert [ledger.next_item(), ledger.next_item()] == [4, 2]
+    ledger.worker_lost(4, "fell asleep")
+    assert [ledger.next_item(), ledger.next_item(), ledger.next_item()] == [9, 4, None]
     ledger.finish(2, {"text": "two"})
     assert told == [(2, "two")]
 
 
 def test_a_ledger_gives_up_what_kills_and_asks_what_is_done():
     stored, told = set(), []
-    ledger = Ledger(work(1, 2, is_done=stored.__contains__), lambda *done: told.append(done))
-    for _ in range(TRIES - 1):
-        ledger.lost(2, "fell asleep")
-    with pytest.raises(WorkerError, match=f"item 2 was given up: {TRIES} workers died of it, the last one fell asleep"):
-        ledger.lost(2, "fell asleep")
+    ledger = WorkQueue(work(1, 2, is_done=stored.__contains__), lambda *done: told.append(done))
+    for _ in range(MAX_TRIES - 1):
+        ledger.worker_lost(2, "fell asleep")
+    with pytest.raises(
+        WorkerError, match=f"item 2 was given up: {MAX_TRIES} workers died of it, the last one fell asleep"
+    ):
+        ledger.worker_lost(2, "fell asleep")
     stored.add(2)
-    ledger.lost(2, "fell asleep")
+    ledger.worker_lost(2, "fell asleep")
     assert told == [(2, "")]
 
 
@@ -69,18 +71,18 @@ def test_a_ledger_gives_up_what_kills_and_asks_what_is_done():
 )
 def test_an_error_of_a_worker_is_raised_as_what_it_is(answer, error):
     with pytest.raises(error, match=r"^no$"):
-        Ledger(work(1), lambda *done: None).finish(1, answer)
+        WorkQueue(work(1), lambda *done: None).finish(1, answer)
 
 
 def test_a_worker_answers_with_text_or_error():
-    opened = Opened("test_executors:open_environment", {"prefix": "="})
+    opened = TaskRunner("test_executors:open_environment", {"prefix": "="})
     assert opened.answer(1)["text"].startswith("=[")
     assert opened.answer(5) == {"error": "FileFormatError", "message": "five"}
     answer = opened.answer(6)
     assert answer["error"] == "WorkerError"
     assert answer["message"].startswith("a worker failed at item 6: test_executors.py, line ")
     assert answer["message"].endswith("KeyError: 'six'")
-    assert Opened("no_such_module:x", {}).answer(1)["message"].endswith("No module named 'no_such_module'")
+    assert TaskRunner("no_such_module:x", {}).answer(1)["message"].endswith("No module named 'no_such_module'")
 
 
 def test_cores_are_divided(monkeypatch):
@@ -102,7 +104,7 @@ def test_gpus_take_turns_unless_one_is_named(monkeypatch):
 
 
 def test_workers_have_their_share_of_cores_and_threads_and_a_gpu(monkeypatch):
-    for name in local.THREADS:
+    for name in local.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     share = max(1, len(os.sched_getaffinity(0)) // 2)

@@ -12,9 +12,9 @@ from few_scores import NAN, few_scores
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.export import ExportOptions, export_pieces, export_scores
-from cxrscore.export.dicom_sr import Algorithm, Scored, report_bytes, report_uid
-from cxrscore.export.source import PATIENT, Source, SourceError, read_source
-from cxrscore.files import sha256_bytes
+from cxrscore.export.dicom_sr import Algorithm, FilmScores, report_bytes, report_uid
+from cxrscore.export.source import PATIENT, DicomSource, SourceError, read_source
+from cxrscore.io import sha256_bytes
 
 hd = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")
@@ -45,8 +45,8 @@ UIDS = {
     "SOPInstanceUID": "1.2.826.1.3",
 }
 FILM = dicom(SpecificCharacterSet="ISO_IR 100", **SECRETS, **OTHERS, **UIDS)
-SOURCE = Source(study="1.2.3", series="1.2.4", sop_class="1.2.840.10008.5.1.4.1.1.1", instance="1.2.5", patient={})
-SCORED = Scored(sha256="cd" * 32, probs={"Mass": 0.25, "Hernia": 0.125}, thresholds={"Mass": 0.5, "Hernia": None})
+SOURCE = DicomSource(study="1.2.3", series="1.2.4", sop_class="1.2.840.10008.5.1.4.1.1.1", instance="1.2.5", patient={})
+SCORED = FilmScores(sha256="cd" * 32, probs={"Mass": 0.25, "Hernia": 0.125}, thresholds={"Mass": 0.5, "Hernia": None})
 ALGORITHM = Algorithm(network="tinycnn", model="ab" * 32, parameters=("backend: torch",), created=None)
 
 

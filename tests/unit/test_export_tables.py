@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.export import ExportOptions, export_pieces, export_scores
-from cxrscore.files.csv_text import harmless
-from cxrscore.files.schemas import schema
+from cxrscore.io.csv_text import escape_formula
+from cxrscore.io.schemas import schema
 
 
 def exported(scores, name, **options):
@@ -75,17 +75,17 @@ def test_a_number_is_the_same_float32_when_read_again(value):
     "cell", ["=1+1", "+a", "-a", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0", "＝1", "-"]
 )
 def test_formulas_are_defused(cell):
-    assert harmless(cell) == "'" + cell
+    assert escape_formula(cell) == "'" + cell
 
 
 @pytest.mark.parametrize("cell", ["", "-1", "+1.5", "-1e-7", "-.5", "a=b", "a.png", "0.5", "'=1"])
 def test_what_is_no_formula_stays(cell):
-    assert harmless(cell) == cell
+    assert escape_formula(cell) == cell
 
 
 @pytest.mark.parametrize("cell", ["-1+1", "+1e", "-1.2.3", "-1 ", "+0x1", "-inf", "-１"])
 def test_what_only_begins_as_a_number_is_defused(cell):
-    assert harmless(cell).startswith("'")
+    assert escape_formula(cell).startswith("'")
 
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from cxrscore.errors import WriteError
-from cxrscore.files import sha256_bytes, sha256_of, whole_file, write_whole
-from cxrscore.files.atomic import write_all
+from cxrscore.io import atomic_write, atomic_write_bytes, sha256_bytes, sha256_file
+from cxrscore.io.atomic import write_all
 
 
 def test_a_file_is_written_and_replaced_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    write_whole(path, b"one")
-    write_whole(path, b"two")
+    atomic_write_bytes(path, b"one")
+    atomic_write_bytes(path, b"two")
     assert path.read_bytes() == b"two"
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(tmp_path) == ["a"]
@@ -26,7 +26,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     path.write_bytes(b"old")
 
     def interrupted() -> None:
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(b"new")
             raise KeyboardInterrupt
 
@@ -45,7 +45,7 @@ def test_a_refusing_disk_is_a_write_error(tmp_path: Path, monkeypatch: pytest.Mo
     path.write_bytes(b"old")
     monkeypatch.setattr(os, step, refuse)
     with pytest.raises(WriteError, match="No space left on device") as error:
-        write_whole(path, b"new")
+        atomic_write_bytes(path, b"new")
     assert str(path) in str(error.value)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a"]
@@ -53,7 +53,7 @@ def test_a_refusing_disk_is_a_write_error(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_folder_that_is_not_there_is_a_write_error(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="No such file"):
-        write_whole(tmp_path / "none" / "a", b"")
+        atomic_write_bytes(tmp_path / "none" / "a", b"")
 
 
 def test_the_bytes_are_on_the_disk_before_the_name_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_the_bytes_are_on_the_disk_before_the_name_changes(tmp_path: Path, monke
     sync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda descriptor: (steps.append("sync"), sync(descriptor))[1])
     monkeypatch.setattr(os, "replace", lambda *names: (steps.append("replace"), replace(*names))[1])
-    write_whole(tmp_path / "a", b"x")
+    atomic_write_bytes(tmp_path / "a", b"x")
     assert steps == ["sync", "replace", "sync"]
 
 
@@ -77,6 +77,6 @@ def test_digests_of_a_known_text(tmp_path: Path) -> None:
     # FIPS 180-4's own example.
     wanted = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_bytes(b"abc") == sha256_of(tmp_path / "a") == wanted
+    assert sha256_bytes(b"abc") == sha256_file(tmp_path / "a") == wanted
     (tmp_path / "b").write_bytes(bytes(3 << 20))
-    assert sha256_of(tmp_path / "b") == hashlib.sha256(bytes(3 << 20)).hexdigest()
+    assert sha256_file(tmp_path / "b") == hashlib.sha256(bytes(3 << 20)).hexdigest()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import FileFormatError
-from cxrscore.files.guard import open_guarded, read_dataset, read_rows
+from cxrscore.io.hdf5.reader import open_guarded, read_dataset, read_rows
 
 RANDOM = np.random.default_rng(0)
 VALUES = {

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import FileFormatError
-from cxrscore.files import guard
-from cxrscore.files.guard import open_guarded, read_attribute, read_dataset, read_names, read_number, read_text
+from cxrscore.io.hdf5 import reader
+from cxrscore.io.hdf5.reader import open_guarded, read_attribute, read_dataset, read_names, read_number, read_text
 
 
 def refused(path: Path, words: str) -> None:
@@ -135,7 +135,7 @@ def test_a_damaged_heap_of_texts_is_refused(tmp_path: Path, old: bytes, new: byt
 
 def test_texts_that_name_one_place_again_and_again_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few bytes each in the file, a long text each in memory."""
-    monkeypatch.setattr(guard, "LONGEST", 5000)
+    monkeypatch.setattr(reader, "MAX_TEXT_BYTES", 5000)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.attrs["x"] = ["long" * 1000, "a", "b"]
     with open_guarded(tmp_path / "a.h5") as file:
@@ -148,7 +148,7 @@ def test_texts_that_name_one_place_again_and_again_are_refused(tmp_path: Path, m
 
 
 def test_the_number_of_objects_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "MEMBERS", 5)
+    monkeypatch.setattr(reader, "MAX_OBJECTS", 5)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name in "abcdef":
             file.create_group(name)
@@ -207,7 +207,7 @@ def test_values_that_lie_at_one_place_are_stored_once(tmp_path: Path) -> None:
 
 
 def test_half_of_the_memory_is_the_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "_half_the_memory", lambda: 79)
+    monkeypatch.setattr(reader, "_half_of_memory", lambda: 79)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"] = np.zeros(10)
     refused(tmp_path / "a.h5", "declares over 79 bytes")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cxrscore.errors import InputError, WriteError
-from cxrscore.files import locked
+from cxrscore.io import file_lock
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def ended() -> int:
 
 
 def _take(path: Path) -> None:
-    with locked(path):
+    with file_lock(path):
         pass
 
 
 def test_a_lock_names_its_holder_and_goes_with_the_block(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with locked(path):
+    with file_lock(path):
         assert path.read_text().split() == [socket.gethostname(), str(os.getpid())]
         with pytest.raises(InputError, match=f"process {os.getpid()} on {socket.gethostname()}"):
             _take(path)
@@ -40,7 +40,7 @@ def test_a_lock_names_its_holder_and_goes_with_the_block(tmp_path: Path) -> None
 
 def test_a_lock_goes_with_a_block_that_fails(tmp_path: Path) -> None:
     def failing() -> None:
-        with locked(tmp_path / "lock"):
+        with file_lock(tmp_path / "lock"):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -51,7 +51,7 @@ def test_a_lock_goes_with_a_block_that_fails(tmp_path: Path) -> None:
 def test_the_lock_of_a_process_that_ended_is_taken_over(tmp_path: Path, ended: int) -> None:
     path = tmp_path / "lock"
     path.write_text(f"{socket.gethostname()} {ended}\n")
-    with locked(path):
+    with file_lock(path):
         assert path.read_text().split() == [socket.gethostname(), str(os.getpid())]
 
 
@@ -98,7 +98,7 @@ def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_flock")
 def test_without_flock_the_name_decides(tmp_path: Path, ended: int) -> None:
     path = tmp_path / "lock"
-    with locked(path), pytest.raises(InputError, match=f"process {os.getpid()} on"):
+    with file_lock(path), pytest.raises(InputError, match=f"process {os.getpid()} on"):
         _take(path)
     path.write_text(f"{socket.gethostname()} {ended}\n")
     _take(path)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrscore.files.names import label, lies_below
+from cxrscore.io.untrusted_names import is_plain_relative_path, safe_file_name
 
 NAMES = st.text(st.characters(codec="utf-8") | st.sampled_from("/\\.\0:%~ \n"), max_size=200)
 
@@ -27,12 +27,12 @@ NAMES = st.text(st.characters(codec="utf-8") | st.sampled_from("/\\.\0:%~ \n"), 
     ],
 )
 def test_a_label_keeps_what_is_plain(name, shown):
-    assert label(name) == shown
+    assert safe_file_name(name) == shown
 
 
 @given(NAMES)
 def test_a_label_is_the_name_of_one_file_in_one_folder(name):
-    found = label(name)
+    found = safe_file_name(name)
     assert Path("folder", found).parent == Path("folder")
     assert found not in ("", ".", "..")
     assert found.isprintable()
@@ -41,15 +41,15 @@ def test_a_label_is_the_name_of_one_file_in_one_folder(name):
 
 @pytest.mark.parametrize("name", ["a", "a/b.png", "a b/c%2Fd", "...", "a\\b"])
 def test_a_plain_path_lies_below(name):
-    assert lies_below(name)
+    assert is_plain_relative_path(name)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/", "/a", "a/..", "../a", "a/../b", "./a", "a//b", "a/", "a\0b"])
 def test_other_paths_do_not(name):
-    assert not lies_below(name)
+    assert not is_plain_relative_path(name)
 
 
 @given(NAMES)
 def test_what_lies_below_stays_below(name):
-    if lies_below(name):
+    if is_plain_relative_path(name):
         assert Path("/folder", name).resolve().is_relative_to("/folder")

@@ -10,17 +10,17 @@ from made_run import made_file
 
 from cxrscore.cli import main
 from cxrscore.errors import InputError
-from cxrscore.files import regular, sha256_of
-from cxrscore.files.kinds import first_bytes
-from cxrscore.files.regular import open_regular, read_regular
+from cxrscore.io import regular, sha256_file
+from cxrscore.io.file_type import read_first_bytes
+from cxrscore.io.regular import open_regular, read_regular
 from cxrscore.labels import datasets, read_boxes, read_labels, read_split
-from cxrscore.models.bundle import load_model
-from cxrscore.models.imagenet import origin_of, read_weights
+from cxrscore.models.imagenet import read_weights, read_weights_info
+from cxrscore.models.model_file import load_model
 from cxrscore.models.torch_file import read_torch
 from cxrscore.recipes import read_recipe
-from cxrscore.report import open_named
-from cxrscore.scores import open_scores
-from cxrscore.scores.manifest import read_head
+from cxrscore.reporting import open_named_scores
+from cxrscore.scorefile import open_scores
+from cxrscore.scorefile.manifest import read_head
 
 
 def pipe(path: Path) -> Path:
@@ -55,7 +55,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, name
     with pytest.raises(OSError, match=WORDS):
         open_regular(path)
     with pytest.raises(OSError, match=WORDS):
-        sha256_of(path)
+        sha256_file(path)
 
 
 def test_a_folder_and_nothing_are_told_as_ever(tmp_path: Path) -> None:
@@ -107,16 +107,16 @@ READERS = {
     "a label table": lambda path: read_labels(path, datasets),
     "a table of boxes": read_boxes,
     "a split": lambda path: read_split(path, ["a.png"]),
-    "a table of scores": lambda path: open_named(path.rename(path.with_suffix(".csv"))),
+    "a table of scores": lambda path: open_named_scores(path.rename(path.with_suffix(".csv"))),
     "a scores file": open_scores,
-    "first bytes": lambda path: first_bytes(path, 8),
+    "first bytes": lambda path: read_first_bytes(path, 8),
     "a model": load_model,
     "a checkpoint": read_torch,
     "a recipe": read_recipe,
     "weights": lambda path: read_weights(path, licence=""),
     "weights of Keras": lambda path: read_weights(path.rename(path.with_suffix(".h5")), licence=""),
-    "weights named": lambda path: origin_of(str(path)),
-    "weights of Keras named": lambda path: origin_of(str(path.rename(path.with_suffix(".h5")))),
+    "weights named": lambda path: read_weights_info(str(path)),
+    "weights of Keras named": lambda path: read_weights_info(str(path.rename(path.with_suffix(".h5")))),
     "a manifest": read_head,
 }
 

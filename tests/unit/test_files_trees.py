@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrscore.files.heads import OddFileError, Source, read_head
-from cxrscore.files.links import leaves
+from cxrscore.io.hdf5.btree import btree_leaves
+from cxrscore.io.hdf5.object_header import FileBytes, MalformedHDF5Error, read_object_header
 
 UNDEFINED = 2**64 - 1
 SIZE = 24 + 2 * 16 + 8
@@ -24,7 +24,7 @@ def found(tmp_path: Path):
     def look(*nodes: bytes) -> list[int]:
         (tmp_path / "tree").write_bytes(b"".join(nodes))
         with (tmp_path / "tree").open("rb") as file:
-            return [address for _, address in leaves(Source(file.fileno()), 0, 0, 8)]
+            return [address for _, address in btree_leaves(FileBytes(file.fileno()), 0, 0, 8)]
 
     return look
 
@@ -35,14 +35,14 @@ def test_leaves_come_in_order(found) -> None:
 
 
 def test_a_node_that_names_itself_is_refused(found) -> None:
-    with pytest.raises(OddFileError, match="node that is none of it"):
+    with pytest.raises(MalformedHDF5Error, match="node that is none of it"):
         found(node(1, (0, 0)), bytes(1000))
 
 
 def test_nodes_that_are_reached_in_many_ways_are_refused(found) -> None:
     """Two to the power of a hundred, if one went on."""
     nodes = [node(100 - step, ((step + 1) * SIZE,) * 2) for step in range(100)]
-    with pytest.raises(OddFileError, match="leads in circles"):
+    with pytest.raises(MalformedHDF5Error, match="leads in circles"):
         found(*nodes, node(0, (1, 2)))
 
 
@@ -52,15 +52,15 @@ def test_a_head_of_more_messages_than_it_says_is_refused(tmp_path: Path) -> None
         (tmp_path / "head").write_bytes(struct.pack("<BxHIII", 1, count, 1, len(messages), 0) + messages)
         with (tmp_path / "head").open("rb") as file:
             if count == 3:
-                assert read_head(Source(file.fileno()), 0) == {0x0C: [b""] * 3}
+                assert read_object_header(FileBytes(file.fileno()), 0) == {0x0C: [b""] * 3}
             else:
-                with pytest.raises(OddFileError, match="more messages than its head says"):
-                    read_head(Source(file.fileno()), 0)
+                with pytest.raises(MalformedHDF5Error, match="more messages than its head says"):
+                    read_object_header(FileBytes(file.fileno()), 0)
 
 
 @pytest.mark.parametrize("cut", range(8))
 def test_a_message_that_is_longer_than_its_block_is_refused(tmp_path: Path, cut: int) -> None:
     block = struct.pack("<HHB3x", 0x0C, 8, 0) + bytes(cut)
     (tmp_path / "head").write_bytes(struct.pack("<BxHIII", 1, 1, 1, len(block), 0) + block)
-    with (tmp_path / "head").open("rb") as file, pytest.raises(OddFileError, match="longer than its block"):
-        read_head(Source(file.fileno()), 0)
+    with (tmp_path / "head").open("rb") as file, pytest.raises(MalformedHDF5Error, match="longer than its block"):
+        read_object_header(FileBytes(file.fileno()), 0)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from corpus_bytes import archive, chest, dicom, png, with_flags
 
-from cxrscore.films import (
-    FilmStore,
+from cxrscore.images import (
+    ImageCache,
     Preprocessing,
     Status,
     decode_film,
@@ -18,8 +18,8 @@ from cxrscore.films import (
     read_bytes,
     read_film,
 )
-from cxrscore.films import archive as room
-from cxrscore.films.film import MAX_BYTES
+from cxrscore.images import archive as room
+from cxrscore.images.film import MAX_BYTES
 
 FILM = png(chest())
 
@@ -158,7 +158,7 @@ def test_a_store_is_made_anew_for_a_changed_archive(tmp_path: Path) -> None:
     films.mkdir()
     for seed in (0, 1):
         put(films, archive({"a.png": png(chest(seed))}))
-        store = FilmStore.build(films, ["export.zip/a.png"], size, cache, workers=1)
+        store = ImageCache.build(films, ["export.zip/a.png"], size, cache, workers=1)
         np.testing.assert_array_equal(store.raw(0), preprocess(chest(seed), size))
 
 

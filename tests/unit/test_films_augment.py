@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.films import Augmentation, augment
-from cxrscore.films.augment import _matrix
+from cxrscore.images import Augmentation, augment
+from cxrscore.images.augment import _matrix
 
 STILL = {"rotation": 0.0, "shift": 0.0, "shear": 0.0, "zoom": 0.0}
 

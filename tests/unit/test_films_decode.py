@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrscore.files import sha256_of
-from cxrscore.films import Status, decode, decode_film, read_film
-from cxrscore.films.film import MAX_BYTES, Header
+from cxrscore.images import Status, decode, decode_film, read_film
+from cxrscore.images.film import MAX_BYTES, Header
+from cxrscore.io import sha256_file
 
 
 def grey(height: int = 40, width: int = 50, dtype: type = np.uint8) -> np.ndarray:
@@ -167,7 +167,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     huge = read_film(tmp_path / "huge.png")
-    assert (huge.status, huge.sha256) == (Status.TOO_LARGE, sha256_of(tmp_path / "huge.png"))
+    assert (huge.status, huge.sha256) == (Status.TOO_LARGE, sha256_file(tmp_path / "huge.png"))
 
 
 def test_read_film_is_decode_film_of_the_bytes(tmp_path: Path) -> None:

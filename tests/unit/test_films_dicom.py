@@ -29,7 +29,7 @@ from pydicom.uid import (  # noqa: E402
     RLELossless,
 )
 
-from cxrscore.films import Film, Status, decode_film, dicom  # noqa: E402
+from cxrscore.images import Film, Status, decode_film, dicom  # noqa: E402
 
 SIDE = 40
 
@@ -352,7 +352,7 @@ def test_nothing_of_the_patient_comes_out(
         warnings.simplefilter("always")
         data = written(dataset(ramp(10), 10, **{"ViewPosition": "SECRET^VIEW", **elements}))
         monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.WARN)
-        dicom._hush_pydicom.cache_clear()
+        dicom._silence_pydicom.cache_clear()
         caplog.clear()
         warned.clear()
         film = decode_film(data)

@@ -9,7 +9,7 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("imagecodecs")
 
-from cxrscore.films import Status, read_film  # noqa: E402
+from cxrscore.images import Status, read_film  # noqa: E402
 
 
 @pytest.mark.shared

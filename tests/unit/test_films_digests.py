@@ -12,10 +12,10 @@ import pytest
 from corpus_bytes import archive, chest, png
 
 from cxrscore.errors import InputError
-from cxrscore.files import write_whole
-from cxrscore.films import digests, film_digests, film_states, remember_digests
-from cxrscore.films.digests import FileState
-from cxrscore.films.outage import MOST
+from cxrscore.images import digests, film_digests, film_states, remember_digests
+from cxrscore.images.circuit_breaker import MAX_FAILED_IN_A_ROW
+from cxrscore.images.digests import FileState
+from cxrscore.io import atomic_write_bytes
 from cxrscore.remote import RemotePath
 
 FILMS = {"a.png": b"film a", "deep/b.png": b"film b", "c.png": b"film c"}
@@ -230,14 +230,14 @@ def test_members_of_an_archive_go_by_its_file(tmp_path: Path, cache: Path, monke
     films = tmp_path / "films"
     films.mkdir()
     first, second = png(chest()), bytes(reversed(png(chest())))
-    write_whole(films / "x.zip", archive({"a.png": first}, packed=False))
+    atomic_write_bytes(films / "x.zip", archive({"a.png": first}, packed=False))
     before = (films / "x.zip").stat()
     paths = ["x.zip/a.png", "x.zip/missing.png"]
     assert film_digests(films, paths, workers=2) == [hashlib.sha256(first).hexdigest(), ""]
     with monkeypatch.context() as context:
         context.setattr(digests, "film_digest", lambda path: pytest.fail(f"{path} is read"))
         assert film_digests(films, paths[:1], workers=2) == [hashlib.sha256(first).hexdigest()]
-    write_whole(films / "x.zip", archive({"a.png": second}, packed=False))
+    atomic_write_bytes(films / "x.zip", archive({"a.png": second}, packed=False))
     os.utime(films / "x.zip", ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (films / "x.zip").stat().st_size == before.st_size
     assert film_digests(films, paths[:1], workers=2) == [hashlib.sha256(second).hexdigest()]
@@ -290,6 +290,6 @@ def test_remote_films_are_always_read_and_a_store_that_is_silent_ends_it(
             assert server.asked["GET /a.png"] == 1
         remember_digests(where, PATHS, DIGESTS, states=film_states(where, PATHS))
         server.faults["a.png"] = "cut"
-        with pytest.raises(InputError, match=f"{MOST} films in a row were not received"):
-            film_digests(where, ["a.png"] * MOST, workers=4)
+        with pytest.raises(InputError, match=f"{MAX_FAILED_IN_A_ROW} films in a row were not received"):
+            film_digests(where, ["a.png"] * MAX_FAILED_IN_A_ROW, workers=4)
     assert not cache.exists()

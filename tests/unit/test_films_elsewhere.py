@@ -9,11 +9,11 @@ from corpus_bytes import chest, dicom, png
 from servers import bucket, web
 
 from cxrscore.errors import InputError
-from cxrscore.films import Preprocessing, Status, film_digest, find_films, read_film, stream_films
-from cxrscore.films.film import Film
-from cxrscore.films.outage import MOST, answering
-from cxrscore.films.prepared import PreparedFilm
-from cxrscore.remote import RemotePath, objects, retry
+from cxrscore.images import Preprocessing, Status, film_digest, find_films, read_film, stream_films
+from cxrscore.images.circuit_breaker import MAX_FAILED_IN_A_ROW, detect_outage
+from cxrscore.images.film import Film
+from cxrscore.images.loading import LoadedFilm
+from cxrscore.remote import RemotePath, obstore_store, retry
 
 PNG = png(chest())
 FILES = {
@@ -53,7 +53,7 @@ def elsewhere(request, folder, monkeypatch):
         with web(folder) as server:
             yield server, RemotePath(f"{server.url}/?token=canary")
         return
-    objects._opened.cache_clear()
+    obstore_store._opened.cache_clear()
     with bucket() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -112,7 +112,7 @@ def test_names_that_lead_elsewhere_or_are_not_utf8_are_no_films(tmp_path):
 
 
 def test_a_bucket_with_a_key_that_has_no_path_is_refused(monkeypatch):
-    objects._opened.cache_clear()
+    obstore_store._opened.cache_clear()
     with bucket() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -133,7 +133,7 @@ def test_films_are_streamed_by_the_decoders(elsewhere, folder):
 
 
 def made(message):
-    return PreparedFilm(film=Film(status=Status.UNREADABLE if message else Status.OK, message=message), pixels=None)
+    return LoadedFilm(film=Film(status=Status.UNREADABLE if message else Status.OK, message=message), pixels=None)
 
 
 def given(*films):
@@ -141,16 +141,23 @@ def given(*films):
 
 
 def test_a_store_that_answers_no_more_ends_the_stream_before_its_films_are_given_up():
-    seen, some, gone = [], [made("not received: x")] * 3, [made("not received: no answer in time")] * MOST
+    seen, some, gone = (
+        [],
+        [made("not received: x")] * 3,
+        [made("not received: no answer in time")] * MAX_FAILED_IN_A_ROW,
+    )
     with pytest.raises(
-        InputError, match=f"{MOST} films in a row were not received from s3://films, .* the same command"
+        InputError, match=f"{MAX_FAILED_IN_A_ROW} films in a row were not received from s3://films, .* the same command"
     ):
-        seen.extend(answering(given(made(""), *some, made(""), *gone, made("")), RemotePath("s3://films")))
-    assert len(list(answering(given(*gone[1:], made(""), *gone[1:]), RemotePath("s3://films")))) == 2 * MOST - 1
+        seen.extend(detect_outage(given(made(""), *some, made(""), *gone, made("")), RemotePath("s3://films")))
+    assert (
+        len(list(detect_outage(given(*gone[1:], made(""), *gone[1:]), RemotePath("s3://films"))))
+        == 2 * MAX_FAILED_IN_A_ROW - 1
+    )
 
 
 def test_films_before_an_outage_are_given_and_those_in_it_are_not():
-    stream = answering(given(made(""), *[made("not received: x")] * MOST), RemotePath("s3://films"))
+    stream = detect_outage(given(made(""), *[made("not received: x")] * MAX_FAILED_IN_A_ROW), RemotePath("s3://films"))
     assert next(stream).film.status == Status.OK
     with pytest.raises(InputError):
         next(stream)

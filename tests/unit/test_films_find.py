@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.films import find_films
+from cxrscore.images import find_films
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.films import Preprocessing, preprocess, thumbnail, to_unit
+from cxrscore.images import Preprocessing, preprocess, thumbnail, to_unit
 
 
 def film(height: int, width: int, dtype: type = np.uint8) -> np.ndarray:

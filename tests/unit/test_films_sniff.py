@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
-from cxrscore.films.film import FilmError, Status
-from cxrscore.films.sniff import check_jpeg_end, jpeg2000_header, jpeg_header, png_header, sniff
+from cxrscore.images.file_signatures import check_jpeg_end, detect_format, jpeg2000_header, jpeg_header, png_header
+from cxrscore.images.film import FilmError, Status
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 
@@ -36,7 +36,7 @@ def frame(marker: int, height: int, width: int, bits: int = 8) -> bytes:
     ],
 )
 def test_kind_is_told_from_the_first_bytes(head: bytes, kind: str) -> None:
-    assert sniff(head) == kind
+    assert detect_format(head) == kind
 
 
 def test_png_header_looks_at_all_chunks_before_the_pixels() -> None:

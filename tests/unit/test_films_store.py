@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError, WriteError
-from cxrscore.films import FilmStore, Preprocessing, Status, preprocess, read_film, store, to_unit
+from cxrscore.images import ImageCache, Preprocessing, Status, image_cache, preprocess, read_film, to_unit
 
 SIZE = Preprocessing(size=15)
 SQUARE = 15 * 15
@@ -33,8 +33,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return films
 
 
-def build(folder: Path, paths: list[str] = NAMES, **options: object) -> FilmStore:
-    return FilmStore.build(folder, paths, SIZE, folder.parent / "cache", workers=1, **options)
+def build(folder: Path, paths: list[str] = NAMES, **options: object) -> ImageCache:
+    return ImageCache.build(folder, paths, SIZE, folder.parent / "cache", workers=1, **options)
 
 
 def other_film(path: Path) -> None:
@@ -51,13 +51,13 @@ def other_film(path: Path) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The films that are decoded from now on."""
     names: list[str] = []
-    stream_films = store.stream_films
+    stream_films = image_cache.stream_films
 
     def noted(folder: Path, paths: list[str], *given: object, **more: object) -> object:
         names.extend(paths)
         return stream_films(folder, paths, *given, **more)
 
-    monkeypatch.setattr(store, "stream_films", noted)
+    monkeypatch.setattr(image_cache, "stream_films", noted)
     return names
 
 
@@ -98,7 +98,7 @@ def test_pixels_cannot_be_changed(folder: Path) -> None:
 
 def test_a_second_build_reads_no_film(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = build(folder)
-    monkeypatch.setattr(store, "stream_films", None)
+    monkeypatch.setattr(image_cache, "stream_films", None)
     second = build(folder)
     assert (second.films, second.rows) == (first.films, first.rows)
     np.testing.assert_array_equal(second.batch(second.rows), first.batch(first.rows))
@@ -106,13 +106,13 @@ def test_a_second_build_reads_no_film(folder: Path, monkeypatch: pytest.MonkeyPa
 
 def test_another_preprocessing_makes_another_store(folder: Path) -> None:
     build(folder)
-    FilmStore.build(folder, NAMES, Preprocessing(size=15, fit="pad"), folder.parent / "cache", workers=1)
+    ImageCache.build(folder, NAMES, Preprocessing(size=15, fit="pad"), folder.parent / "cache", workers=1)
     assert len(stores(folder)) == 2
 
 
 def test_other_decoders_make_another_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(folder)
-    monkeypatch.setattr(store, "decoder_versions", lambda: {"opencv": "0"})
+    monkeypatch.setattr(image_cache, "decoder_versions", lambda: {"opencv": "0"})
     build(folder)
     assert len(stores(folder)) == 2
 
@@ -191,7 +191,7 @@ def test_a_store_of_other_films_under_this_name_is_not_used(folder: Path, tmp_pa
         cv2.imwrite(str(other / name), np.random.default_rng(seed).integers(0, 256, (40, 60), dtype=np.uint8))
     built = build(folder)
     expected = built.batch(built.rows)
-    foreign = FilmStore.build(other, NAMES, SIZE, tmp_path / "foreign", workers=1)
+    foreign = ImageCache.build(other, NAMES, SIZE, tmp_path / "foreign", workers=1)
     built.path.write_bytes(foreign.path.read_bytes())
     again = build(folder)
     assert again.rows == built.rows
@@ -200,8 +200,8 @@ def test_a_store_of_other_films_under_this_name_is_not_used(folder: Path, tmp_pa
 
 def test_old_stores_are_pruned(folder: Path) -> None:
     for size in range(10, 17):
-        FilmStore.build(folder, NAMES, Preprocessing(size=size), folder.parent / "cache", workers=1)
-    assert len(stores(folder)) == store._KEPT
+        ImageCache.build(folder, NAMES, Preprocessing(size=size), folder.parent / "cache", workers=1)
+    assert len(stores(folder)) == image_cache._MAX_STORES
 
 
 def test_progress_counts_every_film(folder: Path) -> None:
@@ -240,13 +240,13 @@ def test_a_store_whose_index_is_not_whole_is_made_anew(folder: Path, spoil: Call
 @pytest.mark.parametrize("content", [None, [], {}, {"key": 1}, "deep"])
 def test_a_sound_file_of_something_else_is_made_anew(folder: Path, content: object) -> None:
     built = build(folder)
-    whole, index = built.path.read_bytes(), store.EntryFile.open(built.path, store._MARK).index
+    whole, index = built.path.read_bytes(), image_cache.EntryFile.open(built.path, image_cache._MARK).index
     if content == {"key": 1}:
         content = {**index, "films": index["films"][:1]}
-    end = store.index_bytes(content, store._MARK)
+    end = image_cache.index_bytes(content, image_cache._MARK)
     if content == "deep":
         text = b"[" * 100_000
-        end = text + struct.pack("<32sQ8s", hashlib.sha256(text).digest(), len(text), store._MARK)
+        end = text + struct.pack("<32sQ8s", hashlib.sha256(text).digest(), len(text), image_cache._MARK)
     built.path.write_bytes(whole[: 4 * SQUARE] + end)
     build(folder)
     assert built.path.read_bytes() == whole
@@ -263,7 +263,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(folder: Path, monkeypatch: p
     def full(descriptor: int, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "write_all", full)
+    monkeypatch.setattr(image_cache, "write_all", full)
     with pytest.raises(WriteError, match="No space left"):
         build(folder)
     assert stores(folder) == []
@@ -292,7 +292,7 @@ def test_a_film_that_is_gone_is_a_film_with_that_status(folder: Path) -> None:
 def test_another_process_opens_what_was_made(folder: Path) -> None:
     built = build(folder, [*NAMES, "gone.png"])
     reference = json.loads(json.dumps(built.reference()))
-    opened = FilmStore.open(reference)
+    opened = ImageCache.open(reference)
     assert (opened.films, opened.rows, opened.path) == (built.films, built.rows, built.path)
     np.testing.assert_array_equal(opened.raw(3), built.raw(3))
     damage(built.path, 2 * SQUARE, b"\0" * 20)
@@ -303,7 +303,7 @@ def test_another_process_opens_what_was_made(folder: Path) -> None:
         with pytest.raises(
             InputError, match=r"there is no whole store of films at .*\.store, wanted in a cache folder"
         ):
-            FilmStore.open(reference)
+            ImageCache.open(reference)
         built.path.write_bytes(built.path.read_bytes()[:-1])
 
 

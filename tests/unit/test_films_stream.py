@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.films import Preprocessing, Status, decoders, preprocess, read_film, stream, stream_films
-from cxrscore.films.decoders import Decoders
+from cxrscore.images import Preprocessing, Status, decoder_pool, prefetch, preprocess, read_film, stream_films
+from cxrscore.images.decoder_pool import DecoderPool
 
 SIZE = Preprocessing(size=16)
 
@@ -66,15 +66,15 @@ class Counted(ThreadPoolExecutor):
 
 def test_never_more_than_ahead_films_are_begun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Counted, "asked", 0)
-    monkeypatch.setattr(stream, "ThreadPoolExecutor", Counted)
+    monkeypatch.setattr(prefetch, "ThreadPoolExecutor", Counted)
     films = stream_films(folder, names(folder), SIZE, workers=2, ahead=4)
     assert [Counted.asked for _ in films] == [*range(5, 20), *[20] * 5]
 
 
 def test_an_abandoned_stream_leaves_no_thread_and_no_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
-    real = decoders._started
-    monkeypatch.setattr(decoders, "_started", lambda: started.append(real()) or started[-1])
+    real = decoder_pool._start_process
+    monkeypatch.setattr(decoder_pool, "_start_process", lambda: started.append(real()) or started[-1])
     before = set(threading.enumerate())
     films = stream_films(folder, names(folder), SIZE, workers=3)
     next(films)
@@ -88,7 +88,7 @@ def test_an_unexpected_error_is_raised_not_swallowed(folder: Path, monkeypatch: 
     def broken(self: object, path: Path) -> object:
         raise MemoryError
 
-    monkeypatch.setattr(Decoders, "prepare", broken)
+    monkeypatch.setattr(DecoderPool, "prepare", broken)
     with pytest.raises(MemoryError):
         list(stream_films(folder, names(folder), SIZE, workers=2))
 

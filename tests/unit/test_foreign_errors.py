@@ -13,11 +13,11 @@ from cxrscore.cli.endings import EXIT_FAULT, end
 from cxrscore.cli.signals import take_signals
 from cxrscore.contract import Metric, hookimpl
 from cxrscore.errors import CxrscoreError, InputError, PluginError
-from cxrscore.executors import Opened
+from cxrscore.escape_control_chars import error_words
+from cxrscore.executors import TaskRunner
 from cxrscore.metrics import plugin_metrics
 from cxrscore.plugin_values import Origin
-from cxrscore.registry import Registry, listing
-from cxrscore.visible import error_words
+from cxrscore.registry import Registry, plugin_table
 
 ORIGIN = Origin(kind="backend", name="mine", distribution="acme")
 
@@ -114,7 +114,7 @@ def test_whatever_a_plugin_raises_when_it_is_loaded_breaks_it_alone(watched, mon
         monkeypatch.setattr(type(found.point), "load", lambda self: raises(error))
     registry = Registry([found])
     assert registry.plugins[0].state == "broken"
-    assert name(error) in listing(registry.plugins)
+    assert name(error) in plugin_table(registry.plugins)
 
 
 @pytest.mark.parametrize("error", STOPPING, ids=name)
@@ -128,7 +128,7 @@ def test_whatever_a_metric_raises_is_its_reason(watched, error):
 def test_a_worker_answers_with_an_error_whose_text_cannot_be_had(monkeypatch):
     monkeypatch.setitem(sys.modules, "odd_work", module := ModuleType("odd_work"))
     vars(module)["opened"] = lambda **_: lambda item: raises(OddError())
-    assert "OddError" in Opened("odd_work:opened", {}).answer(1)["message"]
+    assert "OddError" in TaskRunner("odd_work:opened", {}).answer(1)["message"]
 
 
 def test_ctrl_c_of_the_user_ends_a_call_of_a_plugin(watched):

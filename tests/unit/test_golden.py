@@ -5,11 +5,11 @@ import pytest
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import CheckError
-from cxrscore.files.schemas import schema
+from cxrscore.io.schemas import schema
+from cxrscore.models import numpy_reference
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.testing import reference
-from cxrscore.testing.golden import LARGEST_TOLERANCE, check_golden, golden_drift, golden_record
-from cxrscore.testing.phantoms import golden_films
+from cxrscore.synthetic.phantoms import golden_films
+from cxrscore.synthetic.reference_logits import LARGEST_TOLERANCE, check_golden, golden_record, max_logit_difference
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
 
@@ -28,14 +28,14 @@ class Off:
 
     def predict(self, films):
         self.batches.append(len(films))
-        return (reference.logits(SPEC, self._tensors, films) + self._by).astype(np.float32)
+        return (numpy_reference.logits(SPEC, self._tensors, films) + self._by).astype(np.float32)
 
 
 def test_the_error_is_measured_and_the_tolerance_ten_times_that():
     record = golden_record(Off(1e-3))
     assert record["error"] == pytest.approx(1e-3, rel=1e-2)
     assert record["tolerance"] == pytest.approx(1e-2, rel=1e-2)
-    exact = reference.logits(SPEC, initial_tensors(SPEC, 0), golden_films(32, 4))
+    exact = numpy_reference.logits(SPEC, initial_tensors(SPEC, 0), golden_films(32, 4))
     assert np.array(record["logits"]) == pytest.approx(exact, abs=1e-8)
 
 
@@ -55,19 +55,19 @@ def test_of_an_unknown_network_the_backends_own_logits_are_kept():
     model = Off(0.5, ModelSpec(architecture="abacusnet", findings=("Mass", "Edema"), size=32))
     record = golden_record(model)
     assert record["error"] is None
-    assert golden_drift(model, record) == 0
+    assert max_logit_difference(model, record) == 0
 
 
 def test_the_drift_is_the_largest_difference_in_batches_of_the_runs_size():
     record = golden_record(Off(0.0))
     model = Off(0.25)
-    assert golden_drift(model, record, batch_size=3) == pytest.approx(0.25, rel=1e-5)
+    assert max_logit_difference(model, record, batch_size=3) == pytest.approx(0.25, rel=1e-5)
     assert model.batches == [3, 3]
 
 
 def test_a_record_without_films_says_nothing():
     with pytest.raises(CheckError, match="no logits of synthetic films"):
-        golden_drift(Off(0.25), {"films": 0, "logits": [], "tolerance": 1e-4})
+        max_logit_difference(Off(0.25), {"films": 0, "logits": [], "tolerance": 1e-4})
 
 
 def test_too_much_drift_is_an_error_that_says_what_to_do():

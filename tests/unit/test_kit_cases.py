@@ -12,12 +12,12 @@ import pytest
 from numpy_backend import NumpyBackend, NumpyModel
 
 from cxrscore import testing
-from cxrscore.contract import Embedding, Trainable
+from cxrscore.contract import SupportsFeatureTraining, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import check_inputs
 from cxrscore.testing import BackendCases, DatasetCases, ExplainerCases, LossCases, MetricCases, cases, run_cases
-from cxrscore.testing.cases import Cases, expect, expect_close, expect_near, expect_refusal, needs
-from cxrscore.testing.subject import smallest_spec
+from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
+from cxrscore.testing.fixtures import smallest_spec
 
 KITS = {"B": BackendCases, "L": LossCases, "E": ExplainerCases, "M": MetricCases, "D": DatasetCases}
 
@@ -111,16 +111,16 @@ def test_an_interrupt_ends_the_run():
 
 def test_differences_are_told_with_their_bound():
     wanted = np.array([1.0, -4.0])
-    assert expect_near(wanted + 0.4, wanted, 0.11, "it") == pytest.approx(0.1)
+    assert expect_within(wanted + 0.4, wanted, 0.11, "it") == pytest.approx(0.1)
     with pytest.raises(AssertionError, match=r"it: differs by 0\.1 of the largest value, wanted at most 0\.01"):
-        expect_near(wanted + 0.4, wanted, 0.01, "it")
+        expect_within(wanted + 0.4, wanted, 0.01, "it")
     with pytest.raises(AssertionError, match=r"it: shape \[1\], wanted \[2\]"):
-        expect_near(wanted[:1], wanted, 1, "it")
+        expect_within(wanted[:1], wanted, 1, "it")
     with pytest.raises(AssertionError, match=r"it: met 2, wanted 1 within 0\.5"):
         expect_close(2.0, 1.0, 0.5, "it")
 
 
-@pytest.mark.parametrize("check", [expect_near, expect_close])
+@pytest.mark.parametrize("check", [expect_within, expect_close])
 def test_nan_is_never_near(check):
     with pytest.raises(AssertionError):
         check(np.array([np.nan]), np.array([1.0]), 1e9, "it")
@@ -185,7 +185,7 @@ def test_cases_of_abilities_that_a_backend_lacks_are_skipped_with_the_reason():
     for number in ("B38", "B49"):
         assert skipped.pop(number) == "no architecture of this backend is known to have batch normalisation"
         del abilities[number]
-    who = {"Parallel": "ScoringBackend"}
+    who = {"SupportsDistributed": "ScoringBackend"}
     assert skipped == {number: f"{who.get(able, 'Scorer')} is not {able}" for number, able in abilities.items()}
 
 
@@ -250,7 +250,7 @@ def test_the_numpy_backend_has_every_ability():
     model = NumpyBackend().build(smallest_spec(NumpyBackend()), None)
     assert isinstance(model, NumpyModel)
     assert isinstance(model, Trainable)
-    assert isinstance(model, Embedding)
+    assert isinstance(model, SupportsFeatureTraining)
 
 
 # --- in somebody else's test suite

@@ -6,8 +6,8 @@ import pytest
 from bad_learners import BAD
 from numpy_backend import NumpyBackend
 
-from cxrscore import check
-from cxrscore.check import check_plugin
+from cxrscore import conformance
+from cxrscore.conformance import check_plugin
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.testing import BackendCases, DatasetCases, ExplainerCases, MetricCases, cases
 
@@ -33,7 +33,7 @@ def backend(monkeypatch):
     """backend(descriptor) makes it the one that is found under any name."""
 
     def give(descriptor):
-        monkeypatch.setattr(check, "descriptor", lambda kind, name: descriptor)
+        monkeypatch.setattr(conformance, "descriptor", lambda kind, name: descriptor)
 
     return give
 

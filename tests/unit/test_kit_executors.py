@@ -19,7 +19,7 @@ def test_every_case_has_an_executor_that_it_finds():
 
 @pytest.mark.parametrize("number", BAD)
 def test_a_bad_executor_fails_in_its_case(number, monkeypatch):
-    monkeypatch.setattr(executor_cases, "PATIENCE", 0.5)
+    monkeypatch.setattr(executor_cases, "TIMEOUT_SECONDS", 0.5)
     beside = "X07" if number == "X02" else "X02"  # to see that it is not wrong in everything
     outcomes = run_cases(ExecutorCases, only={number, beside}, executor=BAD[number])
     for worker in getattr(BAD[number], "left", ()):

@@ -10,10 +10,10 @@ import pytest
 
 from cxrscore.errors import InputError
 from cxrscore.labels import boxes, columns, datasets, join_labels, read_labels, read_split, splits, table
+from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
 from cxrscore.labels.padchest import padchest
-from cxrscore.labels.plain import told_of_films
-from cxrscore.report.groups import Labelled, chosen_columns, grouping
+from cxrscore.reporting.groups import LabelledSet, chosen_columns, subgroup_analysis
 
 
 def csv_file(folder: Path, text: str | bytes, name: str = "labels.csv") -> Path:
@@ -55,7 +55,7 @@ def test_a_wide_table_is_read(tmp_path: Path) -> None:
     path = csv_file(tmp_path, f"film,{','.join(f'c{n}' for n in range(width))}\na.png{',1' * width}\n")
     found, _ = read_labels(path, datasets)
     assert found.labels.shape == (1, width)
-    films, told = told_of_films(path, datasets)
+    films, told = read_film_columns(path, datasets)
     assert (films, len(told)) == (("a.png",), width)
 
 
@@ -202,7 +202,7 @@ def test_ages_that_no_number_holds_are_unknown(tmp_path: Path) -> None:
 
 def test_a_long_cell_makes_no_group_of_films_long() -> None:
     count = 2000
-    films = Labelled(
+    films = LabelledSet(
         findings=("Mass",),
         truth=np.tile(np.array([[0], [1]], np.float32), (count // 2, 1)),
         prob=np.linspace(0, 1, count, dtype=np.float32)[:, None],
@@ -212,7 +212,7 @@ def test_a_long_cell_makes_no_group_of_films_long() -> None:
     cells = ["F", "F", "M", "M"] * (count // 4)
     cells[0] = "x" * 100_000
     tracemalloc.start()
-    found = grouping("sex", cells, films)
+    found = subgroup_analysis("sex", cells, films)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [group.name for group in found.groups] == ["F", "M"]

@@ -9,7 +9,7 @@ from test_labels_layouts import CHEXPERT, MIMIC, written
 
 from cxrscore.contract import LabelTable
 from cxrscore.errors import InputError
-from cxrscore.labels import datasets, join_labels, joined_labels, read_labels
+from cxrscore.labels import datasets, join_labels, read_joined_labels, read_labels
 
 NAN = np.nan
 HEALTHY = "train/patient00001/study1/view1_frontal.jpg,Female,68,Frontal,AP,1.0,,,,,,,,,,,,,"
@@ -151,7 +151,7 @@ def test_mimic_films_in_one_folder_need_the_table_of_films(tmp_path: Path) -> No
     assert join_labels(mimic(tmp_path, *FILMS), paths).patients == ("10000032", "10000032")
     (tmp_path / "mimic-cxr-2.0.0-metadata.csv.gz").unlink()
     with pytest.raises(InputError, match=r"'02aa804e.jpg'.*mimic-cxr-2.0.0-metadata.csv.gz"):
-        joined_labels(tmp_path / "labels.csv", datasets, paths)
+        read_joined_labels(tmp_path / "labels.csv", datasets, paths)
 
 
 def test_mimic_labelled_by_hand_has_neither_subjects_nor_lung_opacity(tmp_path: Path) -> None:

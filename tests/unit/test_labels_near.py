@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrscore.films import thumbnail
-from cxrscore.labels import THUMBNAIL, near, near_duplicates
-from cxrscore.labels import likeness as fit
-from cxrscore.labels.likeness import likeness
+from cxrscore.images import thumbnail
+from cxrscore.labels import THUMBNAIL, duplicates, near_duplicates
+from cxrscore.labels import image_similarity as fit
+from cxrscore.labels.image_similarity import image_similarity
 
 
 def fields(count: int, side: int, seed: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def test_a_moved_film_is_laid_upon_the_other() -> None:
     wide = fields(1, 80, 1)[0].astype(np.float32)
     wide = cv2.GaussianBlur(wide, (0, 0), 3)
     film, moved = wide[None, 8:72, 8:72], wide[None, 8:72, 9:73]
-    laid = fit._laid_upon(film, moved)
+    laid = fit._register(film, moved)
     inner = (slice(None), slice(8, -8), slice(8, -8))
     assert np.abs(laid - moved)[inner].mean() < 0.1 * np.abs(film - moved)[inner].mean()
 
@@ -102,7 +102,7 @@ def test_a_moved_film_is_laid_upon_the_other() -> None:
 def test_coefficients_by_hand() -> None:
     wave = np.cos(np.pi * (2 * np.arange(64) + 1) / 128)
     film = np.tile(100 + 50 * wave, (64, 1)).round().astype(np.uint8)
-    rows, low = near._coefficients(np.stack([film, np.full_like(film, 7), film.T, 255 - film]), np.arange(4))
+    rows, low = duplicates._coefficients(np.stack([film, np.full_like(film, 7), film.T, 255 - film]), np.arange(4))
     assert rows.tolist() == [0, 2, 3]  # the second is blank
     expected = np.zeros((3, 63))
     expected[0, 0], expected[1, 7], expected[2, 0] = 1, 1, -1
@@ -111,15 +111,15 @@ def test_coefficients_by_hand() -> None:
 
 def test_first_copies_by_hand() -> None:
     low = np.array([[1, 2], [3, 4], [1, 2], [1, 2], [3, 4]], np.float32)
-    assert near._first_copies(low, np.array([0, 0, 0, 1, 1])).tolist() == [0, 1, 0, 3, 4]
+    assert duplicates._first_copies(low, np.array([0, 0, 0, 1, 1])).tolist() == [0, 1, 0, 3, 4]
 
 
 def test_likeness_of_the_same_and_of_others() -> None:
     films = small(fields(20, 256, 2)).astype(np.float32)
-    np.testing.assert_allclose(likeness(films, films), 1, atol=1e-4)
-    np.testing.assert_allclose(likeness(films, 0.5 * films + 40), 1, atol=1e-4)
-    assert np.abs(likeness(films[:10], films[10:])).max() < 0.6
-    assert likeness(films[:0], films[:0]).shape == (0,)
+    np.testing.assert_allclose(image_similarity(films, films), 1, atol=1e-4)
+    np.testing.assert_allclose(image_similarity(films, 0.5 * films + 40), 1, atol=1e-4)
+    assert np.abs(image_similarity(films[:10], films[10:])).max() < 0.6
+    assert image_similarity(films[:0], films[:0]).shape == (0,)
 
 
 # --- the whole
@@ -143,7 +143,7 @@ def test_only_parts_are_compared_and_the_most_like_is_named() -> None:
     assert near_duplicates(thumbnails, np.array([0, -1, -1, -1, -1])) == []
     pairs = near_duplicates(thumbnails, np.array([0, -1, 0, 0, 1]))
     assert [(pair.first, pair.second) for pair in pairs] == [(0, 4)]
-    assert pairs[0].likeness == pytest.approx(1, abs=1e-4)
+    assert pairs[0].similarity == pytest.approx(1, abs=1e-4)
     assert near_duplicates(thumbnails, np.array([-1, -1, 0, 1, -1])) == []
 
 
@@ -158,7 +158,7 @@ def test_other_sizes_are_refused() -> None:
 
 
 def test_many_films_are_hashed_and_their_copies_found() -> None:
-    films = fields(near._ALL_PAIRS, THUMBNAIL, 5)
+    films = fields(duplicates._ALL_PAIRS, THUMBNAIL, 5)
     copies = np.stack([contrast(jpeg(film, 70), 1.1) for film in films[:200]])
     thumbnails = np.concatenate([films, copies])
     order = np.random.default_rng(0).permutation(len(thumbnails))
@@ -190,7 +190,7 @@ def test_films_of_different_patients_are_far_from_alike(films: list[np.ndarray])
     thumbnails = small(films)
     assert near_duplicates(thumbnails, np.arange(len(films))) == []
     nearest = near_duplicates(thumbnails, np.arange(len(films)), alike=-1)
-    assert 0.5 < max(pair.likeness for pair in nearest) < 0.8
+    assert 0.5 < max(pair.similarity for pair in nearest) < 0.8
 
 
 @pytest.mark.shared

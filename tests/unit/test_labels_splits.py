@@ -10,7 +10,7 @@ import pytest
 from cxrscore.errors import InputError
 from cxrscore.labels import (
     Split,
-    check_leaks,
+    check_leakage,
     datasets,
     draw_valid,
     read_labels,
@@ -134,7 +134,7 @@ def test_validation_is_drawn_from_training_by_patient() -> None:
     assert drawn.test == test
     assert len(drawn.valid) == pytest.approx(0.2 * len(rest), abs=4)
     assert drawn.rule == "official; valid is 0.2 of train by patient, findings balanced, seed 1"
-    check_leaks(drawn, patients, [""] * len(patients), [str(row) for row in range(len(patients))])
+    check_leakage(drawn, patients, [""] * len(patients), [str(row) for row in range(len(patients))])
     assert draw_valid(drawn, patients, labels, seed=2) is drawn
 
 
@@ -205,9 +205,9 @@ def test_the_official_lists_of_nih_cross_no_patient(shared: Path) -> None:
     assert table.patients is not None
     split = read_split(folder / "nih_official_test_list.txt.gz", table.films)
     assert (len(split.train), len(split.valid), len(split.test)) == (86_524, 0, 25_596)
-    assert check_leaks(split, table.patients, [""] * len(table.films), table.films) == []
+    assert check_leakage(split, table.patients, [""] * len(table.films), table.films) == []
     drawn = draw_valid(split, table.patients, table.labels, seed=0)
-    assert check_leaks(drawn, table.patients, [""] * len(table.films), table.films) == []
+    assert check_leakage(drawn, table.patients, [""] * len(table.films), table.films) == []
     assert len(drawn.valid) / 86_524 == pytest.approx(0.125, abs=0.001)
 
 
@@ -216,7 +216,7 @@ def test_the_full_nih_table_is_split_evenly(shared: Path) -> None:
     table, _ = read_labels(shared / "data" / "nih_tables" / "Data_Entry_2017_v2020.csv.gz", datasets)
     assert table.patients is not None
     split = split_by_patient(table.patients, table.labels, seed=0)
-    check_leaks(split, table.patients, [""] * len(table.films), table.films)
+    check_leakage(split, table.patients, [""] * len(table.films), table.films)
     for rows, fraction in ((split.train, 0.7), (split.valid, 0.1), (split.test, 0.2)):
         assert len(rows) / len(table.films) == pytest.approx(fraction, abs=0.001)
         shares = table.labels[list(rows)].sum(axis=0) / table.labels.sum(axis=0)

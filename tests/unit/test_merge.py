@@ -12,12 +12,12 @@ from made_parts import differing, made_part, made_parts, made_whole, merged, tam
 
 from cxrscore import merge
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.files.schemas import check_document
-from cxrscore.progress import silent
-from cxrscore.scores import Share, open_scores, parts, read_claim
+from cxrscore.io.schemas import check_document
+from cxrscore.progress import no_progress
+from cxrscore.scorefile import Partition, open_scores, partial_file, read_file_provenance
 
 FILMS = 200
-SHARES = [Share(number=number, of=3) for number in (1, 2, 3)]
+SHARES = [Partition(number=number, of=3) for number in (1, 2, 3)]
 """Films 0 to 127, 128 to 191 and 192 to 199."""
 
 
@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Path:
 
 def test_blocks_of_any_size_join_to_the_same_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1 << 15, 50, 7):
-        monkeypatch.setattr(parts, "BLOCK", size)
+        monkeypatch.setattr(partial_file, "BLOCK", size)
         merged(three(home), home / "out.h5")
         assert differing(home / "out.h5", home / "whole.h5") == {"@provenance"}
 
@@ -61,7 +61,7 @@ def test_provenance_is_joined(home: Path) -> None:
         ("part-3.h5", "3/3", 8),
     ]
     assert [one["machine"]["name"] for one in told["parts"]] == ["node0", "node128", "node192"]
-    assert told["parts"][1]["fingerprint"] == read_claim(home / "part-2.h5").fingerprint
+    assert told["parts"][1]["fingerprint"] == read_file_provenance(home / "part-2.h5").fingerprint
 
 
 def test_without_paths_no_file_is_named(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_without_paths_no_file_is_named(tmp_path: Path) -> None:
 
 
 def test_one_part_that_is_all_is_joined_to_itself(tmp_path: Path) -> None:
-    part = made_part(tmp_path / "part.h5", 70, Share(number=1, of=1))
+    part = made_part(tmp_path / "part.h5", 70, Partition(number=1, of=1))
     merged([part], tmp_path / "out.h5")
     assert differing(tmp_path / "out.h5", made_whole(tmp_path / "whole.h5", 70)) == {"@provenance"}
 
@@ -91,7 +91,7 @@ def test_the_benchmark_runs() -> None:
 
 def test_what_all_parts_say_of_the_models_is_held_once(home: Path) -> None:
     """It is long, and parts are many."""
-    first, second, third = merge._read(three(home), silent)
+    first, second, third = merge._read(three(home), no_progress)
     assert first.provenance["models"][0]["document"] == {"spec": {"size": 64}}
     assert first.provenance["models"] is second.provenance["models"] is third.provenance["models"]
 
@@ -111,7 +111,7 @@ def test_missing_parts_are_named_with_what_makes_them(home: Path) -> None:
     refused(r"part 3/3 is missing: run `cxrscore score \.\.\. --shard 3/3 -o \.\.\.`$", [one, two], home)
     refused(r"part 1/3 is missing.*; part 3/3 is missing", [two], home)
     refused(r"part 1/3 is missing", [three_, two], home)
-    many = made_part(home / "many.h5", 1300, Share(number=2, of=30))
+    many = made_part(home / "many.h5", 1300, Partition(number=2, of=30))
     refused(r"part 1/30 is missing.*part 8/30 is missing.*; and 15 more are missing$", [many], home)
 
 
@@ -147,7 +147,7 @@ def test_parts_of_different_runs_are_refused(home: Path, changed: dict[str, Any]
 
 
 def test_parts_of_different_divisions_are_refused(home: Path) -> None:
-    half = made_part(home / "half.h5", FILMS, Share(number=2, of=2))
+    half = made_part(home / "half.h5", FILMS, Partition(number=2, of=2))
     refused("were divided into different numbers of shares: 3 and 2", [*three(home), half], home)
 
 

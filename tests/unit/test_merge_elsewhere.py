@@ -10,7 +10,7 @@ from made_parts import differing, made_part, three, with_three
 from cxrscore.errors import InputError
 from cxrscore.merge import MergeOptions, merge_scores
 from cxrscore.remote import RemotePath
-from cxrscore.scores import Share
+from cxrscore.scorefile import Partition
 
 FILMS = 200
 
@@ -26,9 +26,9 @@ def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     pytest.importorskip("obstore")
     from servers import bucket
 
-    from cxrscore.remote import objects
+    from cxrscore.remote import obstore_store
 
-    objects._opened.cache_clear()
+    obstore_store._opened.cache_clear()
     with bucket() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -50,7 +50,7 @@ def test_parts_in_a_bucket_are_merged_there(home: Path, cloud: Any) -> None:
 
 
 def test_another_run_in_the_bucket_is_not_replaced(home: Path, cloud: Any) -> None:
-    other = made_part(home / "other.h5", FILMS, Share(number=1, of=1), batch_size=99).read_bytes()
+    other = made_part(home / "other.h5", FILMS, Partition(number=1, of=1), batch_size=99).read_bytes()
     cloud.objects["scores/out.h5"] = other
     parts, (output,) = far("part-1.h5", "part-2.h5", "part-3.h5"), far("out.h5")
     with pytest.raises(InputError, match=r"^s3://scores/out\.h5 is of another run"):

@@ -9,7 +9,7 @@ import pytest
 from made_parts import differing, merged, tampered, three, with_three
 
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.scores import open_scores
+from cxrscore.scorefile import open_scores
 from cxrscore.verify import verify_file
 
 FILMS = 200

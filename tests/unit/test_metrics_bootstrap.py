@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from cxrscore.errors import InputError
 from cxrscore.metrics import auc, bootstrap_auc, delong, difference, micro_auc, p_value
-from cxrscore.metrics.bootstrap import _Sorted
-from cxrscore.metrics.clusters import numbered
+from cxrscore.metrics.bootstrap import _SortedScores
+from cxrscore.metrics.grouping import group_codes
 
 NAN = math.nan
 
@@ -25,11 +25,11 @@ def made(patients: int, films: int, seed: int, *, own: float = 1.0) -> tuple[np.
 
 def test_weights_by_hand() -> None:
     # Scores 1 1 2 3 with labels 0 1 0 1: the first patient (films 0, 1) twice, the second (2, 3) once, or not at all.
-    finding = _Sorted(np.array([0, 1, 0, 1.0]), np.array([1.0, 1.0, 2.0, 3.0]), np.array([0, 0, 1, 1]))
+    finding = _SortedScores(np.array([0, 1, 0, 1.0]), np.array([1.0, 1.0, 2.0, 3.0]), np.array([0, 0, 1, 1]))
     # Positives: 1 (weight 2) and 3 (1); negatives: 1 (2) and 2 (1). Beaten: 1 beats half of 2, 3 beats 3: 2*1 + 3 of 9.
-    assert finding.area(np.array([2.0, 1.0])) == pytest.approx(5 / 9)
-    assert finding.area(np.array([0.0, 2.0])) == 1.0
-    assert math.isnan(_Sorted(np.array([1, 0, NAN]), np.ones(3), np.arange(3)).area(np.array([1.0, 0.0, 1.0])))
+    assert finding.auc(np.array([2.0, 1.0])) == pytest.approx(5 / 9)
+    assert finding.auc(np.array([0.0, 2.0])) == 1.0
+    assert math.isnan(_SortedScores(np.array([1, 0, NAN]), np.ones(3), np.arange(3)).auc(np.array([1.0, 0.0, 1.0])))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -37,20 +37,20 @@ def test_a_resamples_area_is_scikit_learns(seed: int) -> None:
     truth, score, groups = made(30, 3, seed)
     drawn = np.random.default_rng(seed).multinomial(30, np.full(30, 1 / 30)).astype(float)
     wanted = roc_auc_score(truth, score, sample_weight=drawn[groups])
-    assert _Sorted(truth, score, groups).area(drawn) == pytest.approx(wanted, abs=1e-12)
-    assert _Sorted(truth, score, groups).area(np.ones(30)) == pytest.approx(auc(truth, score), abs=1e-12)
+    assert _SortedScores(truth, score, groups).auc(drawn) == pytest.approx(wanted, abs=1e-12)
+    assert _SortedScores(truth, score, groups).auc(np.ones(30)) == pytest.approx(auc(truth, score), abs=1e-12)
 
 
 def test_one_film_a_patient_spreads_as_delong_says() -> None:
     truth, score, _ = made(300, 1, 1)
     found = bootstrap_auc(truth[:, None], score[:, None], np.arange(300), resamples=800)
-    assert found.areas.std() == pytest.approx(delong(truth, score).error, rel=0.1)
+    assert found.values.std() == pytest.approx(delong(truth, score).error, rel=0.1)
     assert found.interval(0) == pytest.approx(delong(truth, score).interval, abs=0.01)
 
 
 def test_films_of_a_patient_are_drawn_together() -> None:
     truth, score, groups = made(150, 4, 2)
-    spread = bootstrap_auc(truth[:, None], score[:, None], groups, resamples=800).areas.std()
+    spread = bootstrap_auc(truth[:, None], score[:, None], groups, resamples=800).values.std()
     single = delong(truth, score).error
     assert spread > 1.5 * single
     assert delong(truth, score, groups).error == pytest.approx(spread, rel=0.1)
@@ -84,8 +84,8 @@ def test_films_of_patients_by_hand() -> None:
     ("groups", "wanted"), [([2, 0, 1, 0], [2, 0, 1, 0]), ([5, 9, 5, -1], [1, 2, 1, 0]), ([1, 2, 1, 3], [0, 1, 0, 2])]
 )
 def test_groups_are_numbered_without_a_gap(groups: list[int], wanted: list[int]) -> None:
-    assert numbered(np.array(groups), 4).tolist() == wanted
-    assert numbered(np.array(groups, float), 4).tolist() == wanted
+    assert group_codes(np.array(groups), 4).tolist() == wanted
+    assert group_codes(np.array(groups, float), 4).tolist() == wanted
 
 
 def test_a_class_of_one_patient_has_no_interval() -> None:
@@ -116,14 +116,14 @@ def test_differences_are_clustered_alike() -> None:
     truth, score, groups = made(100, 3, 5)
     other = score + np.random.default_rng(0).normal(0, 1, len(score))
     paired = difference(delong(truth, score, groups), delong(truth, other, groups))
-    drawn = [bootstrap_auc(truth[:, None], s[:, None], groups, resamples=600, seed=8).areas for s in (score, other)]
+    drawn = [bootstrap_auc(truth[:, None], s[:, None], groups, resamples=600, seed=8).values for s in (score, other)]
     assert paired.error == pytest.approx((drawn[0] - drawn[1]).std(), rel=0.1)
 
 
 def test_the_same_seed_gives_the_same() -> None:
     truth, score, groups = made(30, 2, 6)
     one, same, another = (
-        bootstrap_auc(truth[:, None], score[:, None], groups, resamples=20, seed=seed).areas for seed in (1, 1, 2)
+        bootstrap_auc(truth[:, None], score[:, None], groups, resamples=20, seed=seed).values for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, same)
     assert (one != another).any()
@@ -138,7 +138,7 @@ def test_findings_that_are_rarely_defined_have_no_interval() -> None:
     )
     assert all(map(math.isfinite, found.interval(0)))
     assert all(map(math.isnan, found.interval(1)))  # in a third of the resamples the only positive is not drawn
-    assert np.isnan(found.areas[:, 2]).all()
+    assert np.isnan(found.values[:, 2]).all()
     low, high = found.macro_interval
     assert 0 < low < high < 1
 
@@ -146,7 +146,7 @@ def test_findings_that_are_rarely_defined_have_no_interval() -> None:
 @pytest.mark.parametrize("films", [0, 2])
 def test_next_to_nothing(films: int) -> None:
     found = bootstrap_auc(np.full((films, 2), NAN), np.zeros((films, 2)), np.arange(films), resamples=5)
-    assert np.isnan(found.areas).all()
+    assert np.isnan(found.values).all()
     assert all(map(math.isnan, found.macro_interval))
 
 

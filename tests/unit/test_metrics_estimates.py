@@ -16,7 +16,7 @@ from cxrscore.metrics import (
     difference,
     label_accuracy,
     label_accuracy_estimate,
-    mean_of,
+    mean_estimate,
     verdict,
 )
 from cxrscore.metrics.delong import midranks
@@ -111,7 +111,7 @@ def test_the_interval_holds_what_it_should_in_95_of_100_draws() -> None:
 
 def test_the_mean_of_a_figure_with_itself_is_itself_and_its_difference_nothing() -> None:
     one = delong(*made(80, 1.0, 3, seed=1))
-    both = mean_of([one, one])
+    both = mean_estimate([one, one])
     assert (both.value, both.error) == (pytest.approx(one.value), pytest.approx(one.error))
     none = difference(one, one)
     assert (none.value, none.error, none.interval) == (0, 0, (0, 0))
@@ -121,21 +121,21 @@ def test_the_mean_of_a_figure_with_itself_is_itself_and_its_difference_nothing()
 def test_the_mean_leaves_out_what_is_undefined() -> None:
     one = delong(*made(80, 1.0, 3, seed=1))
     nothing = delong(np.zeros(80), np.zeros(80))
-    assert mean_of([one, nothing]).value == one.value
-    assert math.isnan(mean_of([nothing]).value)
-    assert mean_of([nothing]).why
-    assert mean_of([]).why
+    assert mean_estimate([one, nothing]).value == one.value
+    assert math.isnan(mean_estimate([nothing]).value)
+    assert mean_estimate([nothing]).why
+    assert mean_estimate([]).why
 
 
 def test_the_mean_of_two_findings_counts_what_they_share() -> None:
     # The same labels and nearly the same scores twice: the mean is no surer than one. Of different films it would be.
     truth, score = made(200, 1.0, 6, seed=3)
     one, twin = delong(truth, score), delong(truth, score + 1e-9 * np.arange(200))
-    assert mean_of([one, twin]).error == pytest.approx(one.error, rel=0.01)
+    assert mean_estimate([one, twin]).error == pytest.approx(one.error, rel=0.01)
     odd = np.where(np.arange(200) % 2, truth, NAN)
     even = np.where(np.arange(200) % 2, NAN, truth)
     parts = [delong(odd, score), delong(even, score)]
-    assert mean_of(parts).error == pytest.approx(math.hypot(*(part.error for part in parts)) / 2)
+    assert mean_estimate(parts).error == pytest.approx(math.hypot(*(part.error for part in parts)) / 2)
 
 
 def test_better_and_worse_need_an_interval_without_zero() -> None:

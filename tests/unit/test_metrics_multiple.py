@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from cxrscore.metrics import corrected_verdict, delong, difference, holm, p_value
-from cxrscore.metrics.estimates import Estimate
+from cxrscore.metrics.confidence_intervals import Estimate
 
 NAN = math.nan
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from cxrscore.errors import InputError
-from cxrscore.metrics.operating import check_rule, operating_point
+from cxrscore.metrics.thresholds import check_rule, operating_point
 
 TRUTH = np.array([0, 0, 1, 0, 1, 1, np.nan])
 SCORE = np.array([0.1, 0.2, 0.3, 0.4, 0.8, 0.9, 0.5])

@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 
 from cxrscore.contract import Metric
 from cxrscore.metrics import auc, bootstrap_auc, call_metric, estimate_metric, plugin_metrics
-from cxrscore.metrics.bootstrap import patient_draws
+from cxrscore.metrics.bootstrap import patient_resample_counts
 from cxrscore.metrics.plugin_metrics import MetricEstimate, bounded_resamples
 
 NAN = math.nan
@@ -222,10 +222,10 @@ def test_auc_as_a_metric_has_the_interval_of_the_bootstrap() -> None:
 
 def test_a_draw_counts_how_often_each_patient_is_drawn() -> None:
     random = np.random.default_rng(7)
-    for times in patient_draws(4, 3, 7):
+    for times in patient_resample_counts(4, 3, 7):
         drawn = random.integers(0, 4, 4).tolist()
         assert times.tolist() == [drawn.count(patient) for patient in range(4)]
-    assert list(patient_draws(0, 3, 0)) == []
+    assert list(patient_resample_counts(0, 3, 0)) == []
 
 
 def test_films_of_a_patient_go_together() -> None:

@@ -7,14 +7,14 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
-from cxrscore.metrics import Share, decisions
+from cxrscore.metrics import Proportion, decisions
 
 NAN = math.nan
 
 
 def test_wilson_by_hand() -> None:
     # 1 of 2: middle (1/2 + z^2/4) / (1 + z^2/2) = 1/2; half z / (1 + z^2/2) sqrt(1/8 + z^2/16), z^2 = 3.8415.
-    low, high = Share(hits=1, total=2).interval
+    low, high = Proportion(hits=1, total=2).interval
     assert (low + high) / 2 == pytest.approx(0.5)
     assert high - 0.5 == pytest.approx(1.959964 / (1 + 3.841459 / 2) * math.sqrt(1 / 8 + 3.841459 / 16), abs=1e-6)
 
@@ -22,12 +22,12 @@ def test_wilson_by_hand() -> None:
 @pytest.mark.parametrize(("hits", "total"), [(0, 1), (0, 44), (1, 1), (3, 7), (44, 44), (500, 112_120)])
 def test_wilson_is_scipys(hits: int, total: int) -> None:
     wanted = binomtest(hits, total).proportion_ci(method="wilson")
-    assert Share(hits=hits, total=total).interval == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+    assert Proportion(hits=hits, total=total).interval == pytest.approx((wanted.low, wanted.high), abs=1e-12)
 
 
 def test_of_no_films_there_is_no_share() -> None:
-    assert math.isnan(Share(hits=0, total=0).value)
-    assert all(map(math.isnan, Share(hits=0, total=0).interval))
+    assert math.isnan(Proportion(hits=0, total=0).value)
+    assert all(map(math.isnan, Proportion(hits=0, total=0).interval))
 
 
 def test_decisions_by_hand() -> None:

@@ -16,14 +16,14 @@ from cxrscore.models.architectures import (
     check_tensors,
     closed_form,
     depth_of,
-    embedding_length,
+    feature_count,
     feature_side,
     initial_tensors,
-    learning_of,
     tail_names,
     tail_shape,
     tensor_shapes,
     trainable_names,
+    trainable_of,
 )
 
 TINY = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=32)
@@ -116,8 +116,8 @@ def test_an_unknown_architecture_is_named_with_those_there_are(function):
 
 
 def test_a_flatten_head_takes_every_place():
-    assert embedding_length(TINY) == 64
-    assert embedding_length(replace(TINY, head="flatten")) == 4 * 4 * 64
+    assert feature_count(TINY) == 64
+    assert feature_count(replace(TINY, head="flatten")) == 4 * 4 * 64
     assert tensor_shapes(replace(RES, size=400, head="flatten"))["head/kernel"] == (13 * 13 * 2048, 2)
 
 
@@ -195,7 +195,7 @@ def test_depth_by_hand(architecture, depths):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_tail_is_the_last_block_with_its_statistics_and_the_head(architecture):
     spec = replace(TINY, architecture=architecture)
-    assert learning_of(tail_names(spec)) == trainable_names(replace(spec, trainable="last-block"))
+    assert trainable_of(tail_names(spec)) == trainable_names(replace(spec, trainable="last-block"))
     assert tail_names(spec) == {name for name in tensor_shapes(spec) if depth_of(spec, name) <= 1}
 
 

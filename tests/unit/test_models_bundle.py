@@ -9,7 +9,7 @@ from made_model import document
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.models.bundle import load_model, model_bytes, save_model
+from cxrscore.models.model_file import load_model, model_bytes, save_model
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=64)
 DOCUMENT = document(SPEC)

@@ -9,14 +9,14 @@ import torch_nets  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
 from cxrscore.errors import InputError  # noqa: E402
-from cxrscore.films import Preprocessing, preprocess, read_film, to_unit  # noqa: E402
+from cxrscore.images import Preprocessing, preprocess, read_film, to_unit  # noqa: E402
 from cxrscore.models.architectures import initial_tensors  # noqa: E402
-from cxrscore.models.foreign import _layers, read_foreign  # noqa: E402
-from cxrscore.models.imagenet import origin_of, read_weights  # noqa: E402
-from cxrscore.models.output import probabilities  # noqa: E402
+from cxrscore.models.imagenet import read_weights, read_weights_info  # noqa: E402
+from cxrscore.models.import_torch import _layers, read_torch_densenet  # noqa: E402
+from cxrscore.models.probabilities import probabilities  # noqa: E402
 from cxrscore.models.torch_file import read_torch  # noqa: E402
 from cxrscore.plugins import get_backend  # noqa: E402
-from cxrscore.testing.phantoms import golden_films  # noqa: E402
+from cxrscore.synthetic.phantoms import golden_films  # noqa: E402
 
 SIZE = 64
 FILMS = golden_films(SIZE, 3)
@@ -43,7 +43,7 @@ def ours(foreign, films):
 def expect_alike(network, path):
     expected = theirs(network, FILMS)
     assert np.ptp(expected, axis=0).max() > 0.01, "films that all score alike would show nothing"
-    foreign = read_foreign(path)
+    foreign = read_torch_densenet(path)
     assert np.abs(ours(foreign, FILMS) - expected).max() <= 1e-5
     return foreign
 
@@ -103,14 +103,14 @@ def test_a_whole_network_of_torchxrayvision(tmp_path, zipped):
     assert read_torch(tmp_path / "a.pt").module == "torchxrayvision.models.DenseNet"
     base = read_weights(tmp_path / "a.pt", licence="unknown")
     assert (base.origin.normalize, base.origin.fit) == ("signed-1024", "crop")
-    assert origin_of(str(tmp_path / "a.pt")) == base.origin
+    assert read_weights_info(str(tmp_path / "a.pt")) == base.origin
     assert "conv1_conv/kernel" in base.tensors
 
 
 def test_a_kernel_for_one_channel_becomes_thirds_and_epsilons_are_made_up_for(tmp_path):
     network = torch_nets.DenseNet(2, 1)
     torch.save(network.state_dict(), tmp_path / "a.pth")
-    base = read_foreign(tmp_path / "a.pth").base
+    base = read_torch_densenet(tmp_path / "a.pth").base
     kernel = network.features.conv0.weight.detach().numpy()
     assert base["conv1_conv/kernel"].shape == (7, 7, 3, 64)
     np.testing.assert_allclose(base["conv1_conv/kernel"][2, 5, :, 9], [kernel[9, 0, 2, 5] / 3] * 3, rtol=1e-6)
@@ -180,7 +180,7 @@ def test_what_does_not_fit_is_named(tmp_path, change):
     make, told = CHANGES[change]
     torch.save(make(torch_nets.DenseNet(2).state_dict()), tmp_path / "a.pth")
     with pytest.raises(InputError, match=told) as refused:
-        read_foreign(tmp_path / "a.pth")
+        read_torch_densenet(tmp_path / "a.pth")
     assert "a.pth" in str(refused.value)
 
 
@@ -188,7 +188,7 @@ def test_a_network_of_another_epsilon_is_refused(tmp_path):
     network = torch.nn.Sequential(torch.nn.BatchNorm2d(2, eps=1e-3))
     torch.save(network, tmp_path / "a.pth")
     with pytest.raises(InputError, match=r"add 0\.001 to the variance, wanted 1e-05"):
-        read_foreign(tmp_path / "a.pth")
+        read_torch_densenet(tmp_path / "a.pth")
 
 
 @pytest.mark.shared
@@ -208,7 +208,7 @@ def test_real_weights_and_real_films(shared, tmp_path):
         )
     network.densenet121.classifier[0].weight.data *= 3
     torch.save(network.state_dict(), tmp_path / "a.pth")
-    foreign = read_foreign(tmp_path / "a.pth")
+    foreign = read_torch_densenet(tmp_path / "a.pth")
     np.testing.assert_array_equal(foreign.base["conv1_conv/kernel"], weights["conv1_conv/kernel"])
     paths = sorted((shared / "data" / "nih442").rglob("*.png"))[:8]
     films = np.stack([to_unit(preprocess(read_film(path).pixels, Preprocessing(size=224))) for path in paths])

@@ -13,8 +13,8 @@ from made_models import made_model
 
 from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.models import imagenet
-from cxrscore.models.bundle import load_model
-from cxrscore.models.imagenet import Origin, base_weights, imagenet_file, origin_of
+from cxrscore.models.imagenet import WeightsInfo, base_weights, imagenet_file, read_weights_info
+from cxrscore.models.model_file import load_model
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_other_choices(cache, tmp_path):
 def test_a_model_file_tells_what_its_weights_have_seen(tmp_path):
     path = made_model(tmp_path / "m.safetensors", 0, fit="crop", licence="CC BY 4.0")
     weights = base_weights(str(path), "tinycnn")
-    assert weights.origin == origin_of(str(path))
+    assert weights.origin == read_weights_info(str(path))
     assert weights.origin.seen == {"a" * 16: "train", "b" * 16: "valid"}
     assert (weights.origin.licence, weights.origin.normalize, weights.origin.fit, weights.origin.leaked) == (
         *("CC BY 4.0", "imagenet-rgb", "crop"),
@@ -170,9 +170,9 @@ def test_weights_without_a_document_tell_nothing(cache, tmp_path):
     write_keras_h5(tmp_path / "keras.h5")
     for name in ("plain.safetensors", "keras.h5"):
         origin = base_weights(str(tmp_path / name), "tinycnn").origin
-        assert origin == origin_of(str(tmp_path / name)) == Origin(licence="unknown")
-    assert origin_of("imagenet").licence.startswith("keras.applications")
-    assert origin_of("none").seen == {}
+        assert origin == read_weights_info(str(tmp_path / name)) == WeightsInfo(licence="unknown")
+    assert read_weights_info("imagenet").licence.startswith("keras.applications")
+    assert read_weights_info("none").seen == {}
 
 
 @pytest.mark.shared

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cxrscore.models.output import LARGEST_LOGIT, Output, mean_logits, mean_probabilities, probabilities
+from cxrscore.models.probabilities import LARGEST_LOGIT, ModelOutput, mean_logits, mean_probabilities, probabilities
 
 
 def test_sigmoid_by_hand():
@@ -34,7 +34,7 @@ def output(*probs, activation="sigmoid", calibration=None):
     """One film whose probabilities are these, without a calibration."""
     p = np.array([probs])
     logits = np.log(p / (1 - p)) if activation == "sigmoid" else np.log(p)
-    return Output(logits=logits.astype(np.float32), activation=activation, calibration=calibration)
+    return ModelOutput(logits=logits.astype(np.float32), activation=activation, calibration=calibration)
 
 
 def test_the_mean_of_two_models_by_hand():
@@ -51,7 +51,7 @@ def test_the_mean_is_of_calibrated_probabilities():
     """Logit 2 of slope 1/2 and intercept -1 is 0, so 1/2; with 3/4 beside it 5/8."""
     line = {"slope": [0.5], "intercept": [-1.0]}
     logits = np.array([[2.0]], np.float32)
-    two = [Output(logits=logits, activation="sigmoid", calibration=line), output(0.75)]
+    two = [ModelOutput(logits=logits, activation="sigmoid", calibration=line), output(0.75)]
     assert mean_probabilities(two) == pytest.approx(np.array([[0.625]]))
     assert mean_logits(two) == pytest.approx(np.log(np.array([[5 / 3]])), abs=1e-6)
 
@@ -59,14 +59,16 @@ def test_the_mean_is_of_calibrated_probabilities():
 @pytest.mark.parametrize("copies", [1, 2, 3, 7])
 def test_the_mean_of_a_model_with_itself_is_the_model_to_the_bit(copies):
     logits = np.random.default_rng(copies).normal(0, 8, (500, 3)).astype(np.float32)
-    own = Output(logits=logits, activation="sigmoid")
+    own = ModelOutput(logits=logits, activation="sigmoid")
     np.testing.assert_array_equal(mean_probabilities([own] * copies), own.prob)
     np.testing.assert_array_equal(mean_logits([own] * copies), logits)
 
 
 def test_the_order_of_models_changes_no_more_than_rounding():
     rng = np.random.default_rng(0)
-    several = [Output(logits=rng.normal(0, 4, (200, 2)).astype(np.float32), activation="sigmoid") for _ in range(5)]
+    several = [
+        ModelOutput(logits=rng.normal(0, 4, (200, 2)).astype(np.float32), activation="sigmoid") for _ in range(5)
+    ]
     for mean in (mean_probabilities, mean_logits):
         np.testing.assert_allclose(mean(several), mean(several[::-1]), rtol=3e-7, atol=1e-7)
 
@@ -74,7 +76,7 @@ def test_the_order_of_models_changes_no_more_than_rounding():
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_logits_of_means_are_finite_and_tell_apart_what_probabilities_cannot(activation):
     ends = [
-        Output(logits=np.array([[-150.0, 0.0, top]], np.float32), activation=activation)
+        ModelOutput(logits=np.array([[-150.0, 0.0, top]], np.float32), activation=activation)
         for top in (140.0, 150.0, 160.0)
     ]
     assert all(one.prob[0, 2] == 1 for one in ends)
@@ -85,6 +87,6 @@ def test_logits_of_means_are_finite_and_tell_apart_what_probabilities_cannot(act
 
 
 def test_a_softmax_over_one_finding_is_always_sure_and_its_logit_finite():
-    sure = Output(logits=np.array([[-3.0]], np.float32), activation="softmax")
+    sure = ModelOutput(logits=np.array([[-3.0]], np.float32), activation="softmax")
     assert mean_probabilities([sure, sure])[0, 0] == 1
     assert mean_logits([sure, sure])[0, 0] == LARGEST_LOGIT

@@ -8,12 +8,12 @@ from made_models import made_model
 from training import some_data, some_model
 
 from cxrscore.errors import FileFormatError, InputError, LeakError
-from cxrscore.paper import PaperOptions, cells
-from cxrscore.paper.advice import advised, anew
-from cxrscore.paper.cells import all_cells, train_cell, train_options
+from cxrscore.paper import PaperOptions, experiments
+from cxrscore.paper.advice import add_advice, anew
+from cxrscore.paper.experiments import all_experiments, train_experiment, train_options
 from cxrscore.paper.scoring import _logits
-from cxrscore.progress import silent
-from cxrscore.train import TrainOptions
+from cxrscore.progress import no_progress
+from cxrscore.training import TrainOptions
 
 
 @pytest.fixture
@@ -23,19 +23,19 @@ def begun(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "densenet121_imagenet_notop.safetensors").write_bytes(b"weights")
     options = PaperOptions(films=tmp_path, output=tmp_path / "out")
-    cell = all_cells(options)[0]
+    cell = all_experiments(options)[0]
     return cell, train_options(cell, options, tmp_path / "split.csv")
 
 
 def test_a_cell_is_another_one_with_other_weights_or_another_way_of_training(begun, tmp_path, monkeypatch):
     _, options = begun
-    first = cells._digest(options, "films")
-    assert cells._digest(options, "films") == first
-    assert cells._digest(options, "other films") != first
+    first = experiments._digest(options, "films")
+    assert experiments._digest(options, "films") == first
+    assert experiments._digest(options, "other films") != first
     (tmp_path / "cache" / "densenet121_imagenet_notop.safetensors").write_bytes(b"other weights")
-    second = cells._digest(options, "films")
-    monkeypatch.setattr(cells, "_TRAINING", cells._TRAINING + 1)
-    assert len({first, second, cells._digest(options, "films")}) == 3
+    second = experiments._digest(options, "films")
+    monkeypatch.setattr(experiments, "_TRAINING", experiments._TRAINING + 1)
+    assert len({first, second, experiments._digest(options, "films")}) == 3
 
 
 @pytest.mark.parametrize("spoilt", ["cell.json", "checkpoint.safetensors"])
@@ -44,14 +44,14 @@ def test_a_damaged_cell_says_which_folder_to_delete(begun, tmp_path, monkeypatch
         assert spoilt != "cell.json", "a finished cell is trained again"
         raise FileFormatError(f"{wanted.output.parent}/checkpoint.safetensors cannot be read. Train without --resume.")
 
-    monkeypatch.setattr(cells, "train_model", train_model)
-    monkeypatch.setattr(cells, "load_model", lambda path: None)
-    place = tmp_path / "cells" / f"paper-densenet121-plain-{cells._digest(begun[1], 'films')[:8]}"
+    monkeypatch.setattr(experiments, "train_model", train_model)
+    monkeypatch.setattr(experiments, "load_model", lambda path: None)
+    place = tmp_path / "cells" / f"paper-densenet121-plain-{experiments._digest(begun[1], 'films')[:8]}"
     place.mkdir(parents=True)
     if spoilt == "cell.json":
         (place / spoilt).write_text("{}")
     with pytest.raises(FileFormatError) as caught:
-        train_cell(*begun, "films", tmp_path / "cells", silent)
+        train_experiment(*begun, "films", tmp_path / "cells", no_progress)
     assert f"in {place} is damaged. Delete that folder" in str(caught.value)
     assert "--resume" not in str(caught.value)
 
@@ -60,12 +60,12 @@ def test_another_model_in_the_place_of_a_finished_one_is_refused(begun, tmp_path
     def train_model(wanted, progress):
         made_model(wanted.output, 0)
 
-    monkeypatch.setattr(cells, "train_model", train_model)
-    trained = train_cell(*begun, "films", tmp_path / "cells", silent)
-    assert train_cell(*begun, "films", tmp_path / "cells", silent).model.sha256 == trained.model.sha256
+    monkeypatch.setattr(experiments, "train_model", train_model)
+    trained = train_experiment(*begun, "films", tmp_path / "cells", no_progress)
+    assert train_experiment(*begun, "films", tmp_path / "cells", no_progress).model.sha256 == trained.model.sha256
     made_model(trained.options.output, 1)
     with pytest.raises(FileFormatError, match=r"is damaged\. Delete that folder"):
-        train_cell(*begun, "films", tmp_path / "cells", silent)
+        train_experiment(*begun, "films", tmp_path / "cells", no_progress)
 
 
 def test_an_error_of_something_else_stays_as_it_is(tmp_path):
@@ -76,10 +76,10 @@ def test_an_error_of_something_else_stays_as_it_is(tmp_path):
 
 
 def test_advice_is_of_what_this_command_has(tmp_path):
-    with pytest.raises(LeakError, match=r"^a and b are one film\. Remove one of the two") as leak, advised(tmp_path):
+    with pytest.raises(LeakError, match=r"^a and b are one film\. Remove one of the two") as leak, add_advice(tmp_path):
         raise LeakError("a and b are one film.", "Use --split or --allow-leak.")
     assert "--" not in str(leak.value)
-    with pytest.raises(KeyboardInterrupt, match=r"kept in .*/\. The same line goes on$"), advised(tmp_path):
+    with pytest.raises(KeyboardInterrupt, match=r"kept in .*/\. The same line goes on$"), add_advice(tmp_path):
         raise KeyboardInterrupt("stopped; The same line with --resume goes on")
 
 
@@ -90,4 +90,4 @@ def test_a_finished_model_scores_as_it_is_however_it_was_trained(tmp_path, monke
     trained = SimpleNamespace(options=TrainOptions(standardize=True, views=2, drop_last=True))
     # The head of this model gives the mean of the embeddings, as the whole model gives that of the film.
     wanted = model.predict(data.store.batch(rows))
-    np.testing.assert_allclose(_logits(model, trained, data, rows, silent), wanted, rtol=1e-5)
+    np.testing.assert_allclose(_logits(model, trained, data, rows, no_progress), wanted, rtol=1e-5)

@@ -11,14 +11,14 @@ import pytest
 from cxrscore.errors import InputError
 from cxrscore.labels import FINDINGS
 from cxrscore.metrics import Estimate
-from cxrscore.models.output import probabilities
-from cxrscore.paper import PaperOptions, facts, reported
-from cxrscore.paper.cells import CORRECTED, IMAGENET, LITERAL, all_cells, train_options
+from cxrscore.models.probabilities import probabilities
+from cxrscore.paper import PaperOptions, measurements, reported
 from cxrscore.paper.claims import Claim
 from cxrscore.paper.contradictions import contradictions
-from cxrscore.paper.figures import area_words, table_csv
-from cxrscore.paper.maps import check_rule
-from cxrscore.paper.parts import draw_parts
+from cxrscore.paper.data_split import draw_split
+from cxrscore.paper.experiments import CORRECTED, IMAGENET, LITERAL, all_experiments, train_options
+from cxrscore.paper.figures import auc_text, table_csv
+from cxrscore.paper.heatmaps import check_rule
 from cxrscore.paper.scoring import log_odds
 from cxrscore.recipes import find_recipe, read_recipe
 
@@ -30,7 +30,7 @@ def estimate(value: float, error: float) -> Estimate:
 
 
 def test_the_first_loss_at_nihs_prevalences_tells_the_readings_apart() -> None:
-    found = facts.readings(facts._nih_labels())
+    found = measurements.readings(measurements._nih_labels())
     # Sums over the 14 shares f: 2 f (1-f) log 2; (f^2 + (1-f)^2) log 2; a 14th of the first; f (1-f) (log 14 -
     # log(13/14)); (f^2 + (1-f)^2) log 14.
     share = np.array(list(reported.NIH_POSITIVES.values())) / reported.NIH_FILMS
@@ -59,9 +59,9 @@ def test_always_saying_no_at_nihs_prevalences() -> None:
 
 def test_hanley_and_mcneil_by_hand() -> None:
     # At 0.5: q1 = 1/3, q2 = 1/3, so (1/4 + (n+ - 1)/12 + (n- - 1)/12) / (n+ n-). One of each: 1/4, error 1/2.
-    assert facts.hanley_mcneil(1, 1) == pytest.approx(0.5)
-    assert facts.hanley_mcneil(2, 38) == pytest.approx(0.21, abs=0.005)
-    assert facts.hanley_mcneil(5, 95) == pytest.approx(0.13, abs=0.005)
+    assert measurements.hanley_mcneil(1, 1) == pytest.approx(0.5)
+    assert measurements.hanley_mcneil(2, 38) == pytest.approx(0.21, abs=0.005)
+    assert measurements.hanley_mcneil(5, 95) == pytest.approx(0.13, abs=0.005)
 
 
 def test_log_odds_by_hand_and_against_the_probabilities() -> None:
@@ -83,13 +83,13 @@ def some(films: int, patients: int) -> tuple[list[str], np.ndarray]:
 
 def test_parts_have_the_numbers_asked_for_and_no_patient_twice() -> None:
     owners, labels = some(200, 200)
-    split = draw_parts(owners, labels, (90, 20, 40), seed=3)
+    split = draw_split(owners, labels, (90, 20, 40), seed=3)
     assert [len(rows) for _, rows in split.parts()] == [90, 20, 40]
     assert len({*split.train, *split.valid, *split.test}) == 150
-    assert draw_parts(owners, labels, (90, 20, 40), seed=3) == split
-    assert draw_parts(owners, labels, (90, 20, 40), seed=4) != split
+    assert draw_split(owners, labels, (90, 20, 40), seed=3) == split
+    assert draw_split(owners, labels, (90, 20, 40), seed=4) != split
     owners, labels = some(200, 60)
-    split = draw_parts(owners, labels, (90, 20, 40), seed=3)
+    split = draw_split(owners, labels, (90, 20, 40), seed=3)
     groups = [{owners[row] for row in rows} for _, rows in split.parts()]
     assert not groups[0] & groups[1]
     assert not groups[0] & groups[2]
@@ -98,17 +98,17 @@ def test_parts_have_the_numbers_asked_for_and_no_patient_twice() -> None:
 
 def test_training_is_what_lacks_films() -> None:
     owners, labels = some(100, 100)
-    split = draw_parts(owners, labels, (402, 20, 30), seed=0)
+    split = draw_split(owners, labels, (402, 20, 30), seed=0)
     assert [len(rows) for _, rows in split.parts()] == [50, 20, 30]
     with pytest.raises(InputError, match="100 labelled films are too few for 80 to test and 20 to validate"):
-        draw_parts(owners, labels, (402, 20, 80), seed=0)
+        draw_split(owners, labels, (402, 20, 80), seed=0)
     with pytest.raises(InputError, match="too few"):
-        draw_parts(["one"] * 100, labels, (402, 20, 30), seed=0)
+        draw_split(["one"] * 100, labels, (402, 20, 30), seed=0)
 
 
 def test_cells_follow_their_recipes(tmp_path) -> None:
     options = PaperOptions(films=tmp_path, views=4, epochs=7)
-    cells = all_cells(options)
+    cells = all_experiments(options)
     assert len({cell.name for cell in cells}) == len(cells) == 12
     told = {cell.name: train_options(cell, options, tmp_path / "split.csv") for cell in cells}
     plain, augmented = told["paper-densenet121-plain"], told["paper-densenet121-augmented"]
@@ -164,16 +164,16 @@ def test_rules_of_the_maps() -> None:
 
 
 def test_what_the_paper_says_of_an_area() -> None:
-    assert reported.reported_area((True, False), "Cardiomegaly") == "0.51"
-    assert reported.reported_area((True, False), "Pneumonia") == "below 0.5"
-    assert reported.reported_area((True, True), "Hernia") == "above 0.5"
-    assert reported.reported_area((False, False), "Hernia") == "not run"
+    assert reported.reported_auc((True, False), "Cardiomegaly") == "0.51"
+    assert reported.reported_auc((True, False), "Pneumonia") == "below 0.5"
+    assert reported.reported_auc((True, True), "Hernia") == "above 0.5"
+    assert reported.reported_auc((False, False), "Hernia") == "not run"
 
 
 def test_words_and_cells_of_what_is_undefined() -> None:
-    assert area_words(estimate(0.7, 0.05)) == "0.700 (0.60–0.80)"
-    assert area_words(Estimate(value=0.7, influence=np.zeros(1), why="one positive film only")) == "0.700"
-    assert area_words(Estimate(value=NAN, influence=np.zeros(1), why="no film")) == "undefined"
+    assert auc_text(estimate(0.7, 0.05)) == "0.700 (0.60–0.80)"
+    assert auc_text(Estimate(value=0.7, influence=np.zeros(1), why="one positive film only")) == "0.700"
+    assert auc_text(Estimate(value=NAN, influence=np.zeros(1), why="no film")) == "undefined"
     assert table_csv(["a", "b", "c"], [[1, NAN, None]]) == b"a,b,c\n1,,\n"
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from made_model import document
 
+from cxrscore.compare_backends import BackendPair, BackendRun, Parity, compare_backends, min_correlation
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.models.bundle import save_model
-from cxrscore.parity import Pair, Parity, Ran, compare_backends, least_correlation
+from cxrscore.models.model_file import save_model
 
 
 def maps(*rows):
@@ -18,22 +18,22 @@ def maps(*rows):
 def test_the_smallest_correlation_by_hand():
     a = maps([0, 1, 2], [1, 0, 0])
     b = maps([5, 7, 9], [0, 1, 0])  # the first a scaled copy; the second: -1/2
-    assert least_correlation(a, b) == pytest.approx(-0.5)
-    assert least_correlation(a[:, :1], b[:, :1]) == pytest.approx(1)
+    assert min_correlation(a, b) == pytest.approx(-0.5)
+    assert min_correlation(a[:, :1], b[:, :1]) == pytest.approx(1)
 
 
 def test_maps_that_are_constant_in_both_have_no_correlation():
-    assert least_correlation(maps([0, 0]), maps([0, 0])) is None
-    assert least_correlation(np.zeros((0, 0, 0, 0)), np.zeros((0, 0, 0, 0))) is None
-    assert least_correlation(maps([0, 0]), maps([0, 1])) == 0
+    assert min_correlation(maps([0, 0]), maps([0, 0])) is None
+    assert min_correlation(np.zeros((0, 0, 0, 0)), np.zeros((0, 0, 0, 0))) is None
+    assert min_correlation(maps([0, 0]), maps([0, 1])) == 0
 
 
 def ran(backend, drift):
-    return Ran(backend=backend, framework="abacus 1", device="cpu", films=4, drift=drift)
+    return BackendRun(backend=backend, framework="abacus 1", device="cpu", films=4, drift=drift)
 
 
 def pair(logit=0.0, correlation=1.0):
-    return Pair(backends=("a", "b"), prob=0.0, logit=logit, correlation=correlation)
+    return BackendPair(backends=("a", "b"), prob=0.0, logit=logit, correlation=correlation)
 
 
 def test_within_bounds_there_is_no_fault():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.films import find_films, read_film
+from cxrscore.images import find_films, read_film
 from cxrscore.labels import datasets, find_labels, join_labels, read_labels
-from cxrscore.testing.phantoms import DRAWN, golden_films, make_phantoms, phantom
+from cxrscore.synthetic.phantoms import DRAWN, golden_films, make_phantoms, phantom
 
 SIDE = 128
 

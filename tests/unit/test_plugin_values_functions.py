@@ -9,7 +9,7 @@ import pytest
 from foreign_plugins import registry
 
 from cxrscore import plugins
-from cxrscore.contract import CamParts, Explainer, Loss, Work
+from cxrscore.contract import CamParts, Explainer, Loss, TaskBatch
 from cxrscore.errors import CxrscoreError, InputError, PluginError
 from cxrscore.explainers import explain, grad_cam, occlusion
 from cxrscore.plugin_values import Origin, checked_executor, checked_explainer, checked_loss
@@ -285,12 +285,12 @@ def hushed(done):
 def test_an_executor_tells_of_each_item_once(told, words):
     executor = checked_executor(Executor(*told), origin("executor"))
     with pytest.raises(PluginError, match=re.escape(words)) as caught:
-        executor.run(Work(items=(1, 2), opener="x:y"), lambda item, text: None, processes=2)
+        executor.run(TaskBatch(items=(1, 2), opener="x:y"), lambda item, text: None, processes=2)
     assert str(caught.value).startswith("executor 'odd' (distribution acme): run ")
 
 
 def test_an_error_of_done_is_no_fault_of_the_executor():
-    work = Work(items=(1,), opener="x:y")
+    work = TaskBatch(items=(1,), opener="x:y")
     for executor in (Executor((1, "x")), Executor(hushed)):
         with pytest.raises(ZeroDivisionError):
             checked_executor(executor, origin("executor")).run(work, lambda item, text: 1 / 0, processes=1)
@@ -299,8 +299,8 @@ def test_an_error_of_done_is_no_fault_of_the_executor():
 def test_an_executor_that_does_as_it_should_passes():
     told = []
     executor = checked_executor(Executor((np.int64(2), "b"), (1, "")), origin("executor"))
-    executor.run(Work(items=(1, 2), opener="x:y"), lambda *each: told.append(each), processes=2)
+    executor.run(TaskBatch(items=(1, 2), opener="x:y"), lambda *each: told.append(each), processes=2)
     assert told == [(2, "b"), (1, "")]
     refuses = checked_executor(Executor(lambda done: raises(InputError("no address"))), origin("executor"))
     with pytest.raises(InputError, match="no address"):
-        refuses.run(Work(items=(), opener="x:y"), print, processes=1)
+        refuses.run(TaskBatch(items=(), opener="x:y"), print, processes=1)

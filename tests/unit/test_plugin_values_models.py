@@ -13,14 +13,20 @@ from numpy_backend import NumpyBackend, NumpyHead, NumpyModel
 from cxrscore import contract, plugins
 from cxrscore.errors import BackendUnavailableError, InputError, OtherProcessError, PluginError
 from cxrscore.plugin_values import Origin, checked_backend, lenient
-from cxrscore.testing.subject import WEIGHTED_BCE, at_rate, lively_tensors, some_batch, some_films, spec_of
+from cxrscore.testing.fixtures import WEIGHTED_BCE, at_rate, random_tensors, some_batch, some_films, spec_of
 
 ORIGIN = Origin(kind="backend", name="mine", distribution="acme")
 SPEC = spec_of("tinycnn")
 FILMS = some_films(2, SPEC.size)
 ABILITIES = (
-    *(contract.Levels, contract.Trainable, contract.Embeds, contract.Embedding, contract.Divided),
-    *(contract.Explainable, contract.Differentiable, contract.Measuring),
+    *(
+        contract.AcceptsIntegerImages,
+        contract.Trainable,
+        contract.FeatureExtractor,
+        contract.SupportsFeatureTraining,
+        contract.SplitBackbone,
+    ),
+    *(contract.SupportsHeatmaps, contract.SupportsAutograd, contract.SupportsActivationRanges),
 )
 
 
@@ -189,7 +195,7 @@ def test_a_checked_model_has_the_abilities_of_the_model_in_it_and_no_others():
         framework, device, spec = "mine 1", "cpu", SPEC
 
         def tensors(self):
-            return dict(lively_tensors(SPEC))
+            return dict(random_tensors(SPEC))
 
         def predict(self, films):
             return np.zeros((len(films), 3), np.float32)
@@ -198,9 +204,9 @@ def test_a_checked_model_has_the_abilities_of_the_model_in_it_and_no_others():
     checked = checked_backend(backend, ORIGIN)
     model = checked.build(SPEC, None)
     assert [ability for ability in ABILITIES if isinstance(model, ability)] == []
-    assert not isinstance(checked, contract.Quantizing | contract.Parallel)
-    assert isinstance(checked_backend(NumpyBackend(), ORIGIN), contract.Quantizing)
-    assert isinstance(checked_backend(NumpyBackend(), ORIGIN), contract.Parallel)
+    assert not isinstance(checked, contract.SupportsInt8 | contract.SupportsDistributed)
+    assert isinstance(checked_backend(NumpyBackend(), ORIGIN), contract.SupportsInt8)
+    assert isinstance(checked_backend(NumpyBackend(), ORIGIN), contract.SupportsDistributed)
 
 
 NAMES = ("name", "requires", "install", "architectures", "trains", "speed")

@@ -15,10 +15,10 @@ from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError, PluginError, PluginWarning
 from cxrscore.plugin_values import Origin, checked_dataset
 from cxrscore.quantize import QuantizeOptions, _truth
-from cxrscore.report import open_named
-from cxrscore.score.job import Job, _labels
-from cxrscore.score.options import ScoreOptions
-from cxrscore.train.data import labelled_films
+from cxrscore.reporting import open_named_scores
+from cxrscore.scoring.options import ScoreOptions
+from cxrscore.scoring.run_context import RunContext, _labels
+from cxrscore.training.data import labelled_films
 
 ORIGIN = Origin(kind="dataset", name="ward", distribution="acme")
 FILMS, FINDINGS = ("a.png", "b.png"), ("Mass", "Edema", "Hernia")
@@ -146,7 +146,7 @@ def test_our_own_readers_keep_what_is_theirs(monkeypatch, tmp_path):
 def by_report(folder, table):
     scores = folder / "s.csv"
     scores.write_text("film,prob_Mass\na.png,0.5\n")
-    open_named(scores, table)
+    open_named_scores(scores, table)
 
 
 def by_score(folder, table):
@@ -182,13 +182,13 @@ def test_a_table_of_other_findings_is_named_with_few_of_them():
 @pytest.mark.parametrize("backend", ["torch", None])
 def test_score_says_that_a_table_has_other_findings(monkeypatch, backend):
     monkeypatch.setattr(plugins, "default_note", lambda *_: "")
-    job = object.__new__(Job)
+    job = object.__new__(RunContext)
     vars(job).update(
         options=ScoreOptions(films=Path("films"), output=Path("o.h5"), backend=backend),
         labels=SimpleNamespace(findings=("Bone",)),
         labels_file={"file": "l.csv"},
         files=(SimpleNamespace(spec=SimpleNamespace(findings=("Mass",), architecture="x")),),
-        listing=SimpleNamespace(changes=lambda paths: ("changed",)),
+        file_list=SimpleNamespace(changes=lambda paths: ("changed",)),
         found=SimpleNamespace(paths=()),
         backend="torch",
     )

@@ -194,7 +194,7 @@ def test_a_name_that_two_claim_is_not_chosen_by_itself(plugin, monkeypatch):
     found = Registry(points)
     monkeypatch.setattr(plugins, "registry", lambda: found)
     assert plugins.fastest_backends("tinycnn", "cpu") == ["y"]
-    assert plugins.first_trainer() == "y"
+    assert plugins.default_training_backend() == "y"
 
 
 def test_what_works_of_a_plugin_is_ok_and_the_rest_is_told(plugin):
@@ -314,15 +314,15 @@ def beside_ours(plugin, monkeypatch):
 def test_our_own_backends_come_first_however_fast_another_says_it_is(beside_ours):
     beside_ours()
     assert plugins.fastest_backends("tinycnn", "cpu") == ["openvino", "torch", "swift"]
-    assert plugins.first_trainer() == "torch"
+    assert plugins.default_training_backend() == "torch"
     assert plugins.default_note("torch", "score tinycnn") == ""
 
 
 def test_what_only_another_backend_can_run_it_runs_and_that_is_told(beside_ours):
     beside_ours(architectures=("linear",))
     assert plugins.fastest_backends("linear", "cpu") == ["swift"]
-    assert plugins.first_trainer(architecture="linear") == "swift"
-    assert plugins.first_trainer(architecture="tinycnn") == "torch"
+    assert plugins.default_training_backend(architecture="linear") == "swift"
+    assert plugins.default_training_backend(architecture="tinycnn") == "torch"
     assert plugins.default_note("swift", "train linear") == (
         "No backend of cxrscore itself can train linear: backend 'swift' (distribution acme) was chosen. "
         "Name one with --backend to decide yourself."
@@ -332,4 +332,4 @@ def test_what_only_another_backend_can_run_it_runs_and_that_is_told(beside_ours)
 def test_a_trainer_that_is_there_comes_before_ours_without_its_framework(beside_ours, monkeypatch):
     beside_ours()
     monkeypatch.setattr(plugins, "missing_modules", lambda backend: list(backend.requires))
-    assert plugins.first_trainer() == "swift"
+    assert plugins.default_training_backend() == "swift"

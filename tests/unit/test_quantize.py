@@ -14,9 +14,9 @@ from made_models import FINDINGS, made_films, made_model
 from cxrscore import quantize
 from cxrscore.cli import main
 from cxrscore.errors import BackendUnavailableError, CheckError, InputError
-from cxrscore.models.bundle import load_model
+from cxrscore.models.model_file import load_model
 from cxrscore.quantize import QuantizeOptions, quantize_model
-from cxrscore.score import ScoreOptions, score_films
+from cxrscore.scoring import ScoreOptions, score_films
 
 pytest.importorskip("openvino")
 
@@ -122,7 +122,7 @@ def test_a_range_is_the_mean_of_the_films_extremes(home):
     exact = quantize._Pass(
         rows=[0], hashes=["b", "a", "c", "d"], logits=np.zeros((4, 1)), ranges={"1": ends, "2": ends}
     )
-    told = quantize._told(load_model(home / "a"), Named, exact)
+    told = quantize._quantization_record(load_model(home / "a"), Named, exact)
     assert told["ranges"] == {"2": [-1.0, 2.0]}
     assert (told["films"], told["fingerprint"]) == (3, hashlib.sha256(b"a\nb\nc").hexdigest())
 

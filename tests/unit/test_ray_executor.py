@@ -9,7 +9,7 @@ ray = pytest.importorskip("ray", reason="ray is not installed")
 
 from cxrscore_ray import RayExecutor, actors  # noqa: E402
 
-from cxrscore.contract import Work  # noqa: E402
+from cxrscore.contract import TaskBatch  # noqa: E402
 from cxrscore.errors import InputError  # noqa: E402
 from cxrscore.testing import ExecutorCases, executor_cases  # noqa: E402
 
@@ -25,7 +25,7 @@ def one_ray():
 class TestRay(ExecutorCases):
     @pytest.fixture
     def executor(self, monkeypatch):
-        monkeypatch.setattr(executor_cases, "PATIENCE", 600)  # Ray ends its actors when it comes to it
+        monkeypatch.setattr(executor_cases, "TIMEOUT_SECONDS", 600)  # Ray ends its actors when it comes to it
         return RayExecutor()
 
 
@@ -33,12 +33,12 @@ class TestRay(ExecutorCases):
     ("cores", "size", "share"), [([8], 2, 4), ([8], 3, 2), ([8, 8], 3, 4), ([2, 16, 0], 4, 4), ([1, 1], 2, 1)]
 )
 def test_actors_find_room(cores, size, share):
-    assert actors._share(cores, size) == share
+    assert actors._cores_per_actor(cores, size) == share
 
 
 def test_more_actors_than_cores_are_told():
     with pytest.raises(InputError, match="Ray has 4 cores, too few for 5 processes"):
-        actors._share([2, 2], 5)
+        actors._cores_per_actor([2, 2], 5)
 
 
 @pytest.mark.slow
@@ -55,7 +55,7 @@ def test_a_ray_of_its_own_ends_with_the_work_and_says_nothing(tmp_path):
 
 
 def test_an_address_where_no_ray_is_is_told(monkeypatch):
-    work = Work(items=(1,), opener="builtins:dict")
+    work = TaskBatch(items=(1,), opener="builtins:dict")
 
     def refuse(address, **options):
         assert address == "head:6379"

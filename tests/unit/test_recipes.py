@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from cxrscore.cli import main
 from cxrscore.errors import InputError
 from cxrscore.recipes import OPTIONS, find_recipe, packaged_recipes, read_recipe, recipe_toml
-from cxrscore.train import TrainOptions
-from cxrscore.train.document import recipe_of
+from cxrscore.training import TrainOptions
+from cxrscore.training.model_metadata import recipe_of
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
 MACHINE = {"films", "labels", "output", "split", "device", "frozen_backend", "workers", "resume", "allow_leak"}

@@ -15,9 +15,19 @@ from urllib.parse import urlsplit
 from servers import Server, bucket, running
 
 from cxrscore.errors import RemoteError, RemoteTooLargeError
-from cxrscore.films import find_films
-from cxrscore.remote import RemotePath, bounds, download, list_remote, objects, read_remote, retry, systems, transfer
-from cxrscore.remote.bounds import DEEPEST, MOST_ALIKE, ListingBounds, walk
+from cxrscore.images import find_films
+from cxrscore.remote import (
+    RemotePath,
+    bounds,
+    download,
+    fsspec_store,
+    list_remote,
+    obstore_store,
+    read_remote,
+    retry,
+    transfer,
+)
+from cxrscore.remote.bounds import MAX_DEPTH, MAX_REPEATED_LISTINGS, ListingBounds, walk
 from cxrscore.remote.store import Entry
 
 
@@ -71,16 +81,16 @@ def test_a_tree_without_end_is_noticed_within_as_many_requests_as_it_has_levels(
         ),
     ):
         find_films(where)
-    assert sum(server.asked.values()) <= DEEPEST + 2
+    assert sum(server.asked.values()) <= MAX_DEPTH + 2
 
 
 def test_a_loop_that_lists_the_same_is_noticed_earlier():
     with (
         pages(LOOPS["one folder in each"]) as (server, where),
-        pytest.raises(RemoteError, match=f"lists the same names as {MOST_ALIKE} of the folders above it"),
+        pytest.raises(RemoteError, match=f"lists the same names as {MAX_REPEATED_LISTINGS} of the folders above it"),
     ):
         list_remote(where, [])
-    assert sum(server.asked.values()) <= MOST_ALIKE + 1
+    assert sum(server.asked.values()) <= MAX_REPEATED_LISTINGS + 1
 
 
 def test_folders_that_list_the_same_within_each_other_are_an_archive_like_others():
@@ -93,13 +103,13 @@ def test_folders_that_list_the_same_within_each_other_are_an_archive_like_others
     assert len(found) == 4**5
 
 
-@pytest.mark.parametrize("limit", ["MOST_FOLDERS", "MOST_NAMES", "MOST_BYTES"])
+@pytest.mark.parametrize("limit", ["MAX_FOLDERS", "MAX_NAMES", "MAX_BYTES"])
 def test_each_bound_is_told(monkeypatch, limit):
     monkeypatch.setattr(bounds, limit, 50)
     words = {
-        "MOST_FOLDERS": "more than 50 folders",
-        "MOST_NAMES": "more than 50 names",
-        "MOST_BYTES": "50 bytes in all",
+        "MAX_FOLDERS": "more than 50 folders",
+        "MAX_NAMES": "more than 50 names",
+        "MAX_BYTES": "50 bytes in all",
     }
 
     def wide(path):
@@ -110,7 +120,7 @@ def test_each_bound_is_told(monkeypatch, limit):
 
 
 def test_a_listing_that_takes_too_long_ends(monkeypatch):
-    monkeypatch.setattr(transfer, "MOST_SECONDS", -1.0)
+    monkeypatch.setattr(transfer, "MAX_SECONDS", -1.0)
     with pages(LOOPS["folders alone"]) as (_, where), pytest.raises(RemoteError, match="listing it takes over"):
         list_remote(where, [])
 
@@ -157,7 +167,7 @@ def test_what_is_sent_packed_is_unpacked():
 
 
 def test_a_bomb_that_is_sent_packed_does_not_go_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(systems, "_UNQUESTIONED", 1 << 20)
+    monkeypatch.setattr(fsspec_store, "_UNQUESTIONED", 1 << 20)
     bomb = gzip.compress(bytes(20 << 20))
     with pages(lambda path: bomb, Content_Encoding="gzip") as (_, where):
         with pytest.raises(RemoteError, match="unpacks to over 100 times the bytes that the server sends"):
@@ -189,7 +199,7 @@ def test_a_download_that_only_trickles_is_given_up(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cloud(monkeypatch):
-    objects._opened.cache_clear()
+    obstore_store._opened.cache_clear()
     with bucket() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -197,14 +207,14 @@ def cloud(monkeypatch):
 
 
 def test_a_bucket_of_more_names_than_are_read_is_refused(cloud, monkeypatch):
-    monkeypatch.setattr(bounds, "MOST_NAMES", 5)
+    monkeypatch.setattr(bounds, "MAX_NAMES", 5)
     cloud.objects = {f"films/in/{number}.png": b"x" for number in range(8)}
     with pytest.raises(RemoteError, match="lists more than 5 names"):
         list_remote(RemotePath("s3://films/in/"), [])
 
 
 def test_a_bucket_that_lists_nothing_without_end_is_left(cloud, monkeypatch):
-    monkeypatch.setattr(objects, "_ONE_PAGE", 0.5)
+    monkeypatch.setattr(obstore_store, "_ONE_PAGE", 0.5)
     page = b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
     monkeypatch.setattr(
         cloud.RequestHandlerClass, "do_GET", lambda self: self.reply(200, page + b"</ListBucketResult>", {})
@@ -220,7 +230,7 @@ def test_other_file_systems_are_held_to_the_same_bounds(monkeypatch):
         MemoryFileSystem().pipe_file(f"/bounded/{number}/x.png", b"x")
     found = list_remote(RemotePath("memory://bounded"), [])
     assert sorted(entry.path for entry in found) == [f"{number}/x.png" for number in range(8)]
-    monkeypatch.setattr(bounds, "MOST_FOLDERS", 5)
+    monkeypatch.setattr(bounds, "MAX_FOLDERS", 5)
     with pytest.raises(RemoteError, match="more than 5 folders"):
         list_remote(RemotePath("memory://bounded"), [])
 

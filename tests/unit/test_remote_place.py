@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.remote import RemotePath, address, place, without_secrets
+from cxrscore.remote import RemotePath, location_text, parse_location, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from cxrscore.remote import RemotePath, address, place, without_secrets
 def test_an_address_is_shown_without_secrets(url, shown):
     where = RemotePath(url)
     assert str(where) == repr(where) == f"{where}" == shown
-    assert address(where) == url
+    assert location_text(where) == url
     assert without_secrets(f"--output={url}") == f"--output={shown}"
 
 
@@ -48,7 +48,7 @@ def test_films_below_keep_the_query_and_are_encoded_on_the_web_alone():
 
 @pytest.mark.parametrize("text", ["file:///tmp/a b.h5", "local:///tmp/a b.h5", "FILE:///tmp/a b.h5"])
 def test_a_path_of_this_machine_is_a_path_however_it_is_written(text):
-    assert place(text) == Path("/tmp/a b.h5")
+    assert parse_location(text) == Path("/tmp/a b.h5")
     with pytest.raises(InputError, match="is on this machine: name the path"):
         RemotePath(text)
 
@@ -56,14 +56,14 @@ def test_a_path_of_this_machine_is_a_path_however_it_is_written(text):
 @pytest.mark.parametrize("scheme", ["simplecache", "filecache", "blockcache", "cached", "generic", "reference", "dir"])
 def test_what_leads_to_another_file_system_is_refused(scheme):
     with pytest.raises(InputError, match="leads to another file system"):
-        place(f"{scheme}:///tmp/a.h5")
+        parse_location(f"{scheme}:///tmp/a.h5")
 
 
 def test_a_text_is_a_path_or_an_address():
-    assert place("films") == Path("films")
-    assert place("s3://bucket/films") == RemotePath("s3://bucket/films")
-    assert place(Path("films")) == Path("films")
-    assert place(address(place("s3://bucket/films"))) == RemotePath("s3://bucket/films")
+    assert parse_location("films") == Path("films")
+    assert parse_location("s3://bucket/films") == RemotePath("s3://bucket/films")
+    assert parse_location(Path("films")) == Path("films")
+    assert parse_location(location_text(parse_location("s3://bucket/films"))) == RemotePath("s3://bucket/films")
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from servers import at_first, bucket, web
 from cxrscore.errors import FileFormatError, InputError, RemoteError, RemoteTooLargeError, WriteError
 from cxrscore.remote import (
     RemotePath,
+    as_local_path,
     download,
     list_remote,
-    objects,
-    on_disk,
+    obstore_store,
     read_remote,
     remote_exists,
     retry,
@@ -28,7 +28,7 @@ from cxrscore.remote import (
     transfer,
     upload,
 )
-from cxrscore.scores import open_scores
+from cxrscore.scorefile import open_scores
 
 DATA = bytes(range(256)) * 4
 
@@ -51,7 +51,7 @@ def site(tmp_path):
 
 @pytest.fixture
 def cloud(monkeypatch):
-    objects._opened.cache_clear()
+    obstore_store._opened.cache_clear()
     with bucket() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -233,7 +233,7 @@ def test_an_upload_that_is_cut_off_once_is_made_again(cloud, tmp_path):
 
 def test_an_upload_of_another_size_is_noticed(cloud, tmp_path, monkeypatch):
     (tmp_path / "out.h5").write_bytes(DATA)
-    monkeypatch.setattr(objects.ObjectStore, "size", lambda self: 7)
+    monkeypatch.setattr(obstore_store.ObjectStore, "size", lambda self: 7)
     with pytest.raises(WriteError, match="has 7 bytes after it was written, wanted 1,024"):
         upload(tmp_path / "out.h5", RemotePath("s3://films/out.h5"))
 
@@ -276,7 +276,7 @@ def test_a_web_server_is_only_read(tmp_path):
 
 def test_a_copy_on_disk_is_private_and_goes(cloud):
     cloud.objects["films/out.h5"] = DATA
-    with on_disk("s3://films/out.h5") as copy:
+    with as_local_path("s3://films/out.h5") as copy:
         assert copy.read_bytes() == DATA
         assert copy.parent.stat().st_mode & 0o777 == 0o700
     assert not copy.parent.exists()

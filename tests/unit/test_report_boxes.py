@@ -9,8 +9,8 @@ from report_scores import made_scores
 
 from cxrscore.errors import InputError
 from cxrscore.labels import Box
-from cxrscore.report.boxes import SIDE, fits, localise, mask_of
-from cxrscore.scores.data import HeatMaps, Scores
+from cxrscore.reporting.boxes import SIDE, box_fits_film, localise, mask_of
+from cxrscore.scorefile.data import HeatMaps, Scores
 
 HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
 
@@ -92,7 +92,7 @@ def test_masks_by_hand() -> None:
 
 @pytest.mark.parametrize(("x", "wanted"), [(0, True), (50.5, True), (52, False), (-0.5, True), (-2, False)])
 def test_boxes_off_the_film(x: float, wanted: bool) -> None:
-    assert fits(Box(film="", finding="", x=x, y=0, width=50, height=50), 100, 100) is wanted
+    assert box_fits_film(Box(film="", finding="", x=x, y=0, width=50, height=50), 100, 100) is wanted
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from report_scores import made_scores
 from test_report_plugin_metrics import METRICS, brought
 
-from cxrscore.report import parts, write_report
+from cxrscore.reporting import optional_sections, write_report
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -57,7 +57,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         "film,sex\n" + "".join(f"{p},{'FM'[k % 2]}\n" for k, p in enumerate(scores.films.path) if k != 47)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "plugin_metrics", lambda: brought(*METRICS))
+        patch.setattr(optional_sections, "plugin_metrics", lambda: brought(*METRICS))
         write_report(scores, folder / "out.html", source="out.h5", groups=groups, resamples=0)
     return (folder / "out.html").read_text(encoding="utf-8")
 

@@ -10,13 +10,13 @@ from scipy.stats import norm
 
 from cxrscore.errors import InputError
 from cxrscore.metrics import delong, difference
-from cxrscore.report.compare import common_films, compare
-from cxrscore.report.inputs import Named
-from cxrscore.scores.data import Scores
+from cxrscore.reporting.compare import common_films, compare
+from cxrscore.reporting.load_scores import NamedScores
+from cxrscore.scorefile.data import Scores
 
 
-def named(scores: Scores, name: str = "a.h5") -> Named:
-    return Named(name=name, scores=scores)
+def named(scores: Scores, name: str = "a.h5") -> NamedScores:
+    return NamedScores(name=name, scores=scores)
 
 
 def changed(scores: Scores, noise: float, seed: int = 1) -> Scores:

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from report_scores import made_scores
 
 from cxrscore.metrics import reliability, roc
-from cxrscore.report import figures
-from cxrscore.report.figures import FindingData
-from cxrscore.report.forest import MARKERS, Series, forest_plot
-from cxrscore.report.groups import MOST_GROUPS
-from cxrscore.report.heatmaps import panels
-from cxrscore.report.provenance import Epoch, Training
+from cxrscore.reporting import figures
+from cxrscore.reporting.figures import FindingData
+from cxrscore.reporting.forest_plot import MARKERS, Series, forest_plot
+from cxrscore.reporting.groups import MAX_SUBGROUPS
+from cxrscore.reporting.heatmaps import heatmap_panels
+from cxrscore.reporting.provenance import Epoch, Training
 
 TRAINING = Training(
     epochs=tuple(Epoch(number=n, train_loss=1 / n, valid_loss=0.2 + 1 / n, monitored=0.5 + n / 10) for n in (1, 2, 3)),
@@ -55,7 +55,7 @@ def test_the_roc_plot_shows_chance_the_curve_and_the_operating_point() -> None:
 
 def test_thinned_keeps_corners_and_ends_and_drops_what_falls_together() -> None:
     x, y = np.array([0, 0, 0.5, 0.5 + 1e-6, 1, 1]), np.array([0, 0.5, 0.5, 0.5, 1 - 1e-6, 1])
-    kept = figures.thinned(x, y)
+    kept = figures.thin_curve(x, y)
     assert [axis.tolist() for axis in kept] == [[0, 0, 0.5, 1, 1], [0, 0.5, 0.5, 1 - 1e-6, 1]]
 
 
@@ -63,7 +63,7 @@ def test_the_curve_of_many_films_stays_light_and_exact() -> None:
     random = np.random.default_rng(3)
     truth = (random.random(50_000) < 0.2).astype(np.float32)
     curve = roc(truth, random.normal(truth, 1))
-    x, y = figures.thinned(curve.fpr, curve.tpr)
+    x, y = figures.thin_curve(curve.fpr, curve.tpr)
     assert len(x) <= 2 * figures.CURVE_GRID + 2 < len(curve.fpr)
     before = np.searchsorted(x + y, curve.fpr + curve.tpr, side="right") - 1
     for whole, kept in ((curve.fpr, x), (curve.tpr, y)):
@@ -112,7 +112,7 @@ def test_the_monitored_figure_is_drawn_where_it_is_no_loss() -> None:
 
 
 def test_a_panel_names_each_map_with_its_probability() -> None:
-    panel = panels(made_scores(), limit=1)[0]
+    panel = heatmap_panels(made_scores(), limit=1)[0]
     titles = [axes.get_title().splitlines()[0] for axes in figures.panel_figure(panel).axes]
     assert titles == ["film", *(f"{one.finding} {one.prob:.3f}" for one in panel.maps)]
 
@@ -129,7 +129,7 @@ def test_a_finding_is_words_and_never_a_formula() -> None:
 
 
 def test_drawing_needs_no_pyplot() -> None:
-    code = "import sys, cxrscore.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, cxrscore.reporting; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
@@ -164,10 +164,10 @@ def test_the_forest_shows_values_intervals_and_names() -> None:
 
 
 def test_no_two_groups_look_the_same() -> None:
-    series = [Series(name=str(place), values=[(0.1, 0.0, 0.2)]) for place in range(MOST_GROUPS)]
+    series = [Series(name=str(place), values=[(0.1, 0.0, 0.2)]) for place in range(MAX_SUBGROUPS)]
     (legend,) = forest_plot(["Mass"], series, "gap").legends
     looks = [(line.get_color(), line.get_marker()) for line in legend.get_lines()]
-    assert len(set(looks)) == MOST_GROUPS
+    assert len(set(looks)) == MAX_SUBGROUPS
     for place in (0, 1):  # the first six differ in both, for readers who tell no colours apart
         assert len({look[place] for look in looks[:6]}) == 6
 

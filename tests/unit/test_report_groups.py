@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from cxrscore.errors import InputError
 from cxrscore.metrics import bootstrap_auc, delong
-from cxrscore.report.groups import Grouping, Labelled, chosen_columns, grouping
+from cxrscore.reporting.groups import LabelledSet, SubgroupAnalysis, chosen_columns, subgroup_analysis
 
 NAN = math.nan
 
@@ -21,12 +21,14 @@ def made(films: int = 300, seed: int = 0) -> tuple[list[str], np.ndarray, np.nda
     return cells, truth, (1 / (1 + np.exp(-random.normal(0, 1, (films, 2)) - ease * truth))).astype(np.float32)
 
 
-def grouped(cells: list[str], truth: np.ndarray, prob: np.ndarray, column: str = "sex", **changes: object) -> Grouping:
+def grouped(
+    cells: list[str], truth: np.ndarray, prob: np.ndarray, column: str = "sex", **changes: object
+) -> SubgroupAnalysis:
     patients = changes.get("patients", np.arange(len(cells)))
-    films = Labelled(
+    films = LabelledSet(
         findings=("Mass", "Edema"), truth=truth, prob=prob, thresholds=np.array([0.6, NAN]), patients=patients
     )
-    return grouping(column, cells, films)
+    return subgroup_analysis(column, cells, films)
 
 
 def test_areas_gaps_and_errors_by_hand() -> None:
@@ -56,11 +58,11 @@ def test_gaps_of_patients_with_films_on_both_sides_are_clustered() -> None:
     own = np.repeat(random.normal(0, 1.5, 150), 4)[:, None]
     prob = (truth + own + random.normal(0, 0.5, (600, 1))).astype(np.float32)
     cells, patients = ["PA", "AP"] * 300, np.arange(600) // 4
-    films = Labelled(findings=("Mass",), truth=truth, prob=prob, thresholds=np.array([NAN]), patients=patients)
-    found = grouping("view", cells, films).groups[0].findings[0]
+    films = LabelledSet(findings=("Mass",), truth=truth, prob=prob, thresholds=np.array([NAN]), patients=patients)
+    found = subgroup_analysis("view", cells, films).groups[0].findings[0]
     inside = np.array(cells) == "AP"
     drawn = [
-        bootstrap_auc(np.where(rows[:, None], truth, np.nan), prob, patients, resamples=400, seed=1).areas
+        bootstrap_auc(np.where(rows[:, None], truth, np.nan), prob, patients, resamples=400, seed=1).values
         for rows in (inside, ~inside)
     ]
     assert found.gap.error == pytest.approx((drawn[0] - drawn[1]).std(), rel=0.15)

@@ -10,8 +10,18 @@ import pytest
 from report_scores import FINDINGS, made_scores
 
 from cxrscore.errors import InputError
-from cxrscore.report.heatmaps import MAPS_A_FILM, choose, colour_scale, enlarge, jpeg, overlay, panels, peak, shrink
-from cxrscore.scores.data import HeatMaps, Scores, Thumbnails
+from cxrscore.reporting.heatmaps import (
+    MAPS_A_FILM,
+    choose_films,
+    colour_scale,
+    enlarge,
+    heatmap_panels,
+    jpeg,
+    overlay,
+    peak_value,
+    shrink,
+)
+from cxrscore.scorefile.data import HeatMaps, Scores, Thumbnails
 
 
 def one_film(*maps: list[list[float]]) -> Scores:
@@ -69,7 +79,7 @@ def test_colour_scale_runs_from_the_film_to_the_strongest_colour() -> None:
 
 
 def test_maps_of_one_film_share_its_scale() -> None:
-    (panel,) = panels(one_film([[4.0]], [[2.0]], [[-1.0]]))
+    (panel,) = heatmap_panels(one_film([[4.0]], [[2.0]], [[-1.0]]))
     assert panel.scale == 4.0
     peaks = {one.finding: one.peak for one in panel.maps}
     assert peaks == {"Atelectasis": 4.0, "Cardiomegaly": 2.0, "Effusion": 0.0}
@@ -78,7 +88,7 @@ def test_maps_of_one_film_share_its_scale() -> None:
 
 
 def test_a_map_without_positive_evidence_says_so_and_shows_the_film() -> None:
-    (panel,) = panels(one_film([[-1.0, 0.0]]))
+    (panel,) = heatmap_panels(one_film([[-1.0, 0.0]]))
     (drawn,) = panel.maps
     assert drawn.note == "no positive evidence"
     assert panel.scale == 0
@@ -87,14 +97,14 @@ def test_a_map_without_positive_evidence_says_so_and_shows_the_film() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_map_that_is_not_finite_is_not_drawn(value: float) -> None:
-    (panel,) = panels(one_film([[1.0, value]], [[1.0, 1.0]]))
+    (panel,) = heatmap_panels(one_film([[1.0, value]], [[1.0, 1.0]]))
     notes = {one.finding: one.note for one in panel.maps}
     assert notes == {"Atelectasis": "the map holds values that are not numbers", "Cardiomegaly": ""}
-    assert peak(np.array([[1.0, value]], np.float32)) == 0
+    assert peak_value(np.array([[1.0, value]], np.float32)) == 0
 
 
 def test_the_most_probable_findings_come_first() -> None:
-    for panel in panels(made_scores(), limit=6):
+    for panel in heatmap_panels(made_scores(), limit=6):
         prob = [one.prob for one in panel.maps]
         assert len(prob) == MAPS_A_FILM
         assert prob == sorted(prob, reverse=True)
@@ -102,7 +112,7 @@ def test_the_most_probable_findings_come_first() -> None:
 
 def test_films_are_chosen_for_a_reason_that_holds() -> None:
     scores = made_scores()
-    chosen = choose(scores)
+    chosen = choose_films(scores)
     rows = [row for row in range(60, 200, 2) if scores.films.status[row] == 1]
     for column, finding in enumerate(FINDINGS):
         best = max(rows, key=lambda row: scores.prob[row, column])
@@ -115,21 +125,21 @@ def test_films_are_chosen_for_a_reason_that_holds() -> None:
 
 def test_unseen_films_come_before_seen_ones() -> None:
     scores = made_scores()
-    assert set(choose(scores)) <= set(range(60, 200))
-    assert choose(made_scores(split="valid"))
+    assert set(choose_films(scores)) <= set(range(60, 200))
+    assert choose_films(made_scores(split="valid"))
 
 
 def test_no_more_films_than_the_limit() -> None:
-    assert len(choose(made_scores(), limit=3)) == 3
-    assert len(choose(made_scores())) <= 24
+    assert len(choose_films(made_scores(), limit=3)) == 3
+    assert len(choose_films(made_scores())) <= 24
 
 
 def test_failed_films_and_films_without_a_thumbnail_are_never_chosen() -> None:
     scores = made_scores()
     assert 90 in scores.thumbnails.film
-    assert not {11, 47, 90, 133, 178} & set(choose(scores))
+    assert not {11, 47, 90, 133, 178} & set(choose_films(scores))
     nothing = Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 8, 8), np.uint8))
-    assert panels(dataclasses.replace(scores, thumbnails=nothing)) == ()
+    assert heatmap_panels(dataclasses.replace(scores, thumbnails=nothing)) == ()
 
 
 def test_jpeg_keeps_the_picture() -> None:
@@ -140,17 +150,17 @@ def test_jpeg_keeps_the_picture() -> None:
 
 def test_findings_may_be_chosen() -> None:
     scores = one_film([[4.0]], [[2.0]], [[-1.0]])
-    (panel,) = panels(scores, findings=[FINDINGS[2], FINDINGS[0], FINDINGS[5]])
+    (panel,) = heatmap_panels(scores, findings=[FINDINGS[2], FINDINGS[0], FINDINGS[5]])
     assert [one.finding for one in panel.maps] == [FINDINGS[2], FINDINGS[0]]  # of the third there is no map
     with pytest.raises(InputError, match="there is no finding Rib; the scores are of Atelectasis"):
-        panels(scores, findings=["Rib"])
+        heatmap_panels(scores, findings=["Rib"])
 
 
 def test_some_films_are_drawn_at_random_by_the_seed() -> None:
     def drawn(seed: int) -> set[int]:
         return {
             row
-            for row, reasons in choose(made_scores(), seed=seed).items()
+            for row, reasons in choose_films(made_scores(), seed=seed).items()
             if f"Drawn at random, seed {seed}" in reasons
         }
 

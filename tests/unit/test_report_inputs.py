@@ -13,9 +13,9 @@ from report_scores import FINDINGS, made_scores
 
 from cxrscore.cli import main
 from cxrscore.errors import InputError, LabelWarning
-from cxrscore.films import Status
-from cxrscore.report.inputs import open_named, read_columns, read_foreign, with_labels
-from cxrscore.report.summary import summarise
+from cxrscore.images import Status
+from cxrscore.reporting.load_scores import open_named_scores, read_columns, read_score_table, with_labels
+from cxrscore.reporting.summary import summarise
 
 
 def table(folder: Path, text: str, name: str = "scores.csv") -> Path:
@@ -28,7 +28,7 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     path = table(
         tmp_path, "Image Index,prob_Mass,prob_Pleural Effusion,note\na.png,0.5,1,x\nb.png,0.25,,y\nc.png,0,0.1,\n"
     )
-    scores = read_foreign(path)
+    scores = read_score_table(path)
     assert scores.findings == ("Mass", "Effusion")
     assert scores.films.path == ("a.png", "b.png", "c.png")
     assert scores.films.status.tolist() == [Status.OK, Status.NOT_WRITTEN, Status.OK]
@@ -39,7 +39,7 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
 
 
 def test_columns_named_as_findings_will_do(tmp_path: Path) -> None:
-    assert read_foreign(table(tmp_path, "film,Mass,Edema\na,0.1,0.2\n")).findings == ("Mass", "Edema")
+    assert read_score_table(table(tmp_path, "film,Mass,Edema\na,0.1,0.2\n")).findings == ("Mass", "Edema")
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_columns_named_as_findings_will_do(tmp_path: Path) -> None:
 )
 def test_other_tables_are_refused(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):
-        read_foreign(table(tmp_path, text))
+        read_score_table(table(tmp_path, text))
 
 
 def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
-    scores = read_foreign(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\nc.png,0.1\n"))
+    scores = read_score_table(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\nc.png,0.1\n"))
     labels = table(tmp_path, "film,patient,Mass,Edema\nb.png,7,1,0\nc.png,8,0,0\na.png,7,,0\n", "labels.csv")
     joined = with_labels(scores, labels, "scores.csv")
     np.testing.assert_array_equal(joined.truth[:, 0], [np.nan, 1, 0])
@@ -74,7 +74,7 @@ def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
 
 
 def test_a_table_without_patients_leaves_those_of_the_file(tmp_path: Path) -> None:
-    scores = read_foreign(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\n"))
+    scores = read_score_table(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\n"))
     own = np.array([4, 4], np.int32)
     scores = dataclasses.replace(scores, films=dataclasses.replace(scores.films, patient=own))
     labels = table(tmp_path, "film,Mass\nb.png,1\na.png,0\n", "labels.csv")
@@ -92,7 +92,7 @@ def test_films_without_paths_cannot_be_joined(tmp_path: Path) -> None:
 
 
 def test_columns_need_no_finding(tmp_path: Path) -> None:
-    scores = read_foreign(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\n"))
+    scores = read_score_table(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\n"))
     about = table(tmp_path, "film,Sex,Age,scanner,patient\nb.png,female,061Y,GE,9\nz.png,M,2,Philips,8\n", "about.csv")
     found = read_columns(about, scores, "scores.csv")
     assert dict(found) == {"sex": ("", "F"), "age": ("", "61"), "scanner": ("", "GE")}
@@ -142,12 +142,12 @@ def test_the_peers_scores_give_the_areas_that_are_known(shared: Path, tmp_path: 
 
 def test_an_h5_goes_by_its_suffix(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        open_named(table(tmp_path, "film,Mass\na,0.5\n", "scores.h5"))
-    assert open_named(table(tmp_path, "film,Mass\na,0.5\n")).name == "scores.csv"
+        open_named_scores(table(tmp_path, "film,Mass\na,0.5\n", "scores.h5"))
+    assert open_named_scores(table(tmp_path, "film,Mass\na,0.5\n")).name == "scores.csv"
 
 
 def test_a_label_table_of_other_findings_is_said(tmp_path: Path) -> None:
-    scores = read_foreign(table(tmp_path, "film,prob_Mass,prob_Edema\na.png,0.5,1\n"))
+    scores = read_score_table(table(tmp_path, "film,prob_Mass,prob_Edema\na.png,0.5,1\n"))
     labels = table(tmp_path, "film,Bone,Skull\na.png,1,0\n", "labels.csv")
     with pytest.warns(
         LabelWarning, match=r"label table labels.csv \(Bone, Skull\) is one of the model's \(Mass, Edema\)"

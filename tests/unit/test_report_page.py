@@ -14,10 +14,10 @@ from report_scores import EVIL, FINDINGS, TURNED, made_scores
 from test_report_summary import imported
 
 from cxrscore.errors import InputError, WriteError
-from cxrscore.films import Status
-from cxrscore.report import write_report
-from cxrscore.scores.data import HeatMaps, Scores, Thumbnails
-from cxrscore.visible import visible
+from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.images import Status
+from cxrscore.reporting import write_report
+from cxrscore.scorefile.data import HeatMaps, Scores, Thumbnails
 
 ELEMENTS = """
 html head meta title style body header main footer nav section article h1 h2 h3 p b strong small span bdi a ul ol li
@@ -131,7 +131,7 @@ def test_whatever_a_scores_file_says_is_text(tmp_path: Path) -> None:
     assert {tag for tag, _ in page.elements} <= set(ELEMENTS.split())
     assert {name for _, attributes in page.elements for name in attributes} <= set(ATTRIBUTES.split())
     assert not re.search("[\u2066\x1b]", html)
-    assert page.text.count(visible(evil)) > 20
+    assert page.text.count(escape_control_characters(evil)) > 20
     assert evil in told["warnings"]
 
 
@@ -314,4 +314,4 @@ def test_a_folder_that_cannot_be_made_is_a_write_error(tmp_path: Path) -> None:
     ],
 )
 def test_visible(given: str, shown: str) -> None:
-    assert visible(given) == shown
+    assert escape_control_characters(given) == shown

@@ -17,13 +17,13 @@ from test_report_page import ATTRIBUTES, ELEMENTS, Page, written
 
 from cxrscore import plugins
 from cxrscore.contract import Metric, hookimpl
+from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics import estimate_metric
 from cxrscore.plugins import Registry
-from cxrscore.report import parts
-from cxrscore.report.areas import Drawing
-from cxrscore.report.plugin_metrics import PluginMetric, metric_results, plugin_metrics
-from cxrscore.report.summary import assessed_films, summarise
-from cxrscore.visible import visible
+from cxrscore.reporting import optional_sections
+from cxrscore.reporting.auc import BootstrapConfig
+from cxrscore.reporting.plugin_metrics import PluginMetric, metric_results, plugin_metrics
+from cxrscore.reporting.summary import evaluation_films, summarise
 
 EVIL = '<b>evil</b>"\u202e'
 
@@ -55,13 +55,13 @@ def brought(*metrics: Metric) -> tuple[PluginMetric, ...]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("metrics")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "plugin_metrics", lambda: brought(*METRICS))
+        patch.setattr(optional_sections, "plugin_metrics", lambda: brought(*METRICS))
         return written(made_scores(), folder, resamples=60, seed=2, figures=folder / "figures")
 
 
 def test_the_numbers_are_those_of_the_assessed_films(report: tuple[str, Page, dict[str, Any]]) -> None:
     scores = made_scores()
-    rows = assessed_films(scores).rows
+    rows = evaluation_films(scores).rows
     wanted = estimate_metric(
         METRICS[0],
         scores.truth[rows],
@@ -83,7 +83,9 @@ def test_the_numbers_are_those_of_the_assessed_films(report: tuple[str, Page, di
     assert called["findings"][FINDINGS.index("Fibrosis")]["films"] == np.isfinite(scores.truth[rows, 11]).sum() < 137
     assert (hernia["value"], hernia["interval"]) == (None, None)
     assert hernia["why"] == "called: no threshold is stored for this finding"
-    assert {one["why"] for one in failed["findings"]} == {f"fails: raised ValueError: {visible(EVIL)} second line"}
+    assert {one["why"] for one in failed["findings"]} == {
+        f"fails: raised ValueError: {escape_control_characters(EVIL)} second line"
+    }
     json.dumps(report[2], allow_nan=False)
 
 
@@ -146,7 +148,7 @@ def test_every_figure_of_merit_is_in_the_table(report: tuple[str, Page, dict[str
 def test_without_labels_there_is_no_table_and_no_metric_is_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "plugin_metrics", lambda: brought(METRICS[1]))
+    monkeypatch.setattr(optional_sections, "plugin_metrics", lambda: brought(METRICS[1]))
     _, page, told = written(made_scores(labels=False), tmp_path, figures=tmp_path / "figures")
     assert "#metrics" not in {link["href"] for link in page.all("a")}
     assert {one["why"] for one in told["metrics"][0]["findings"]} == {"fails: no film has both a label and a score"}
@@ -154,7 +156,7 @@ def test_without_labels_there_is_no_table_and_no_metric_is_called(
 
 
 def test_without_resamples_the_reason_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "plugin_metrics", lambda: brought(METRICS[0]))
+    monkeypatch.setattr(optional_sections, "plugin_metrics", lambda: brought(METRICS[0]))
     _, page, told = written(made_scores(), tmp_path, resamples=0)
     words = "called: no interval: no resamples were asked for"
     assert page.text.count(words) == 1
@@ -166,8 +168,8 @@ def test_films_of_one_patient_are_resampled_together() -> None:
     scores = made_scores()
     films = dataclasses.replace(scores.films, patient=(np.arange(200) // 4).astype(np.int32))
     scores = dataclasses.replace(scores, films=films)
-    rows = summarise(scores, Drawing(resamples=0)).assessed.rows
-    (found,) = metric_results(scores, rows, Drawing(resamples=30), brought(METRICS[0]))
+    rows = summarise(scores, BootstrapConfig(resamples=0)).assessed.rows
+    (found,) = metric_results(scores, rows, BootstrapConfig(resamples=30), brought(METRICS[0]))
     assert (
         found.as_dict()["intervals"]
         == f"bootstrap of the {len({row // 4 for row in rows})} patients, 30 resamples, seed 0"
@@ -217,7 +219,7 @@ def test_a_name_that_two_bring_is_a_dash_with_the_reason(monkeypatch: pytest.Mon
     assert plugins.registry().plugins[1].state == "name taken"
     assert "two distributions bring a metric called 'kappa'" in found["kappa"].conflict
     scores = made_scores()
-    (result,) = metric_results(scores, np.arange(9), Drawing(resamples=5), [found["kappa"]])
+    (result,) = metric_results(scores, np.arange(9), BootstrapConfig(resamples=5), [found["kappa"]])
     assert {one["why"] for one in result.as_dict()["findings"]} == {f"kappa: {found['kappa'].conflict}"}
     assert {one["value"] for one in result.as_dict()["findings"]} == {None}
 

@@ -13,7 +13,7 @@ from report_scores import made_scores
 from test_report_compare import changed
 from test_report_page import ATTRIBUTES, ELEMENTS, Page, written
 
-from cxrscore.report import Named, figures
+from cxrscore.reporting import NamedScores, figures
 
 EVIL = '"><script>x</script>'
 
@@ -44,7 +44,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, dict[st
     return written(
         scores,
         folder,
-        others=[Named(name=EVIL, scores=other)],
+        others=[NamedScores(name=EVIL, scores=other)],
         groups=groups,
         by=["<i>site"],
         boxes=boxes,

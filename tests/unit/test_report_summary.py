@@ -18,10 +18,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from cxrscore.films import Status
-from cxrscore.report.areas import Drawing
-from cxrscore.report.summary import assessed_films, summarise
-from cxrscore.scores.data import SPLITS, Scores
+from cxrscore.images import Status
+from cxrscore.reporting.auc import BootstrapConfig
+from cxrscore.reporting.summary import evaluation_films, summarise
+from cxrscore.scorefile.data import SPLITS, Scores
 
 
 def by_hand() -> Scores:
@@ -72,7 +72,7 @@ def test_figures_by_hand() -> None:
 
 def test_films_of_training_and_validation_are_left_out() -> None:
     scores = made_scores()
-    assessed = assessed_films(scores)
+    assessed = evaluation_films(scores)
     words = {SPLITS[code] for code in scores.films.split[assessed.rows]}
     assert (words, assessed.basis) == ({"test"}, "held-out")
     assert assessed.left_out == 60 - 2  # films 11 and 47 failed
@@ -81,7 +81,7 @@ def test_films_of_training_and_validation_are_left_out() -> None:
 
 
 def test_films_never_seen_count_as_held_out() -> None:
-    assert assessed_films(made_scores(split="")).basis == "held-out"
+    assert evaluation_films(made_scores(split="")).basis == "held-out"
 
 
 def imported(scores: Scores) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def test_intervals_are_told_with_their_method_and_what_has_none_says_why() -> No
 def test_films_of_one_patient_are_drawn_together() -> None:
     scores = made_scores()
     films = dataclasses.replace(scores.films, patient=(np.arange(200) // 3).astype(np.int32))
-    summary = summarise(dataclasses.replace(scores, films=films), Drawing(resamples=20, seed=5))
+    summary = summarise(dataclasses.replace(scores, films=films), BootstrapConfig(resamples=20, seed=5))
     assert summary.patients == len({row // 3 for row in summary.assessed.rows})
     assert summary.areas.method == f"bootstrap of the {summary.patients} patients, 20 resamples, seed 5"
     assert summary.macro_auc == summarise(scores).macro_auc
@@ -197,7 +197,7 @@ def test_many_positive_films_of_few_patients_are_few() -> None:
     scores = made_scores()
     (common,) = (one for one in summarise(scores).findings if one.finding == "Effusion")
     scores.films.patient[scores.truth[:, FINDINGS.index("Effusion")] == 1] %= 9
-    (few,) = (one for one in summarise(scores, Drawing(resamples=5)).findings if one.finding == "Effusion")
+    (few,) = (one for one in summarise(scores, BootstrapConfig(resamples=5)).findings if one.finding == "Effusion")
     assert common.positives == common.positive_patients == few.positives >= 10
     assert few.positive_patients <= 9
     assert (common.few_positives, few.few_positives) == (False, True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from report_scores import FAILED, FINDINGS, made_scores
 
-from cxrscore.films import Status
-from cxrscore.report import tables
-from cxrscore.report.provenance import look, number, text, texts, training
+from cxrscore.images import Status
+from cxrscore.reporting import tables
+from cxrscore.reporting.provenance import get_nested, get_number, get_text, get_texts, read_training
 
 
 def test_failed_films_keep_their_reason_and_message() -> None:
@@ -48,13 +48,13 @@ def test_highest_films_against_a_plain_sort() -> None:
 
 
 def test_facts_tell_what_is_known_and_nothing_else() -> None:
-    told = {name: dict(rows) for name, rows in tables.facts(made_scores().provenance)}
+    told = {name: dict(rows) for name, rows in tables.provenance_table(made_scores().provenance)}
     assert told["Run"]["Heat maps"] == "grad-cam, tap relu"
     assert told["Model"]["Input"] == "400 pixels a side"
     assert told["Training"]["Split"] == "train 40, valid 20, test 140, rule by patient"
     assert told["Training"]["Best epoch"] == "20, by validation macro AUC"
-    assert tables.facts({}) == ()
-    assert tables.facts({"models": [{"file": "m"}]}) == (("Model", (("File", "m"),)),)
+    assert tables.provenance_table({}) == ()
+    assert tables.provenance_table({"models": [{"file": "m"}]}) == (("Model", (("File", "m"),)),)
 
 
 def test_raw_provenance_is_ascii_and_cut() -> None:
@@ -67,22 +67,22 @@ def test_raw_provenance_is_ascii_and_cut() -> None:
 
 @pytest.mark.parametrize("tree", [None, 3, "word", [1], {}, {"a": None}, {"a": "b"}, {"a": [{"b": 1}]}])
 def test_look_ups_below_what_is_not_there(tree: Any) -> None:
-    assert look(tree, "a", "b", "c") is None
-    assert text(tree, "a", "b", "c") == ""
-    assert texts(tree, "a", "b", "c") == ()
-    assert math.isnan(number(tree, "a", "b", "c"))
+    assert get_nested(tree, "a", "b", "c") is None
+    assert get_text(tree, "a", "b", "c") == ""
+    assert get_texts(tree, "a", "b", "c") == ()
+    assert math.isnan(get_number(tree, "a", "b", "c"))
 
 
 def test_numbers_are_numbers() -> None:
     told = {"int": 3, "float": 0.5, "word": "3", "yes": True, "huge": 10**400}
-    assert (number(told, "int"), number(told, "float")) == (3.0, 0.5)
-    assert all(math.isnan(number(told, key)) for key in ("word", "yes", "huge"))
+    assert (get_number(told, "int"), get_number(told, "float")) == (3.0, 0.5)
+    assert all(math.isnan(get_number(told, key)) for key in ("word", "yes", "huge"))
 
 
 def test_a_history_of_anything() -> None:
     told = {"history": [{"epoch": 1, "train_loss": 0.5}, {"epoch": "two"}, "three", None], "best_epoch": "x"}
-    found = training({"document": {"training": told}})
+    found = read_training({"document": {"training": told}})
     assert [epoch.number for epoch in found.epochs] == [1]
     assert math.isnan(found.epochs[0].valid_loss)
     assert (found.best_epoch, found.leaked, found.monitor) == (None, False, "")
-    assert training({"document": {"training": {"history": {"epoch": 1}}}}).epochs == ()
+    assert read_training({"document": {"training": {"history": {"epoch": 1}}}}).epochs == ()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrscore.films import dicom
-from cxrscore.films.film import Status
+from cxrscore.images import dicom
+from cxrscore.images.film import Status
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -15,11 +15,11 @@ from servers import at_first, bucket, web
 
 from cxrscore.cli import main
 from cxrscore.errors import InputError, WriteError
-from cxrscore.films import Status, outage
-from cxrscore.remote import objects, retry
-from cxrscore.score import ScoreOptions, score_films
-from cxrscore.score.elsewhere import scratch_folder
-from cxrscore.scores import open_scores
+from cxrscore.images import Status, circuit_breaker
+from cxrscore.remote import obstore_store, retry
+from cxrscore.scorefile import open_scores
+from cxrscore.scoring import ScoreOptions, score_films
+from cxrscore.scoring.remote_output import scratch_folder
 
 OUT = "s3://films/made/out.h5"
 
@@ -50,7 +50,7 @@ def home(made, tmp_path, monkeypatch):
 @pytest.fixture
 def cloud(home, monkeypatch):
     """A bucket that holds the films."""
-    objects._opened.cache_clear()
+    obstore_store._opened.cache_clear()
     with bucket() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -120,7 +120,7 @@ def test_a_run_that_was_stopped_goes_on(home, cloud):
 
 @pytest.mark.slow
 def test_an_outage_ends_the_run_which_then_goes_on(home, monkeypatch):
-    monkeypatch.setattr(outage, "MOST", 2)
+    monkeypatch.setattr(circuit_breaker, "MAX_FAILED_IN_A_ROW", 2)
     given = {"no_labels": True, "workers": 4}
     with web(home / "films") as server:
         given["films"] = f"{server.url}/"

@@ -13,16 +13,16 @@ from made_run import contents
 
 from cxrscore.contract import CamParts, ModelSpec
 from cxrscore.errors import CheckError, InputError
-from cxrscore.films import Film, PreparedFilm, Status, resize_maps
-from cxrscore.models.bundle import load_model
-from cxrscore.report import write_report
-from cxrscore.report.summary import summarise
-from cxrscore.score import ScoreOptions, score_films
-from cxrscore.score.job import Job
-from cxrscore.score.listing import Listing
-from cxrscore.score.scorer import Scorer
-from cxrscore.scores import SPLITS, open_scores, read_claim
-from cxrscore.scores.schema import PROVENANCE
+from cxrscore.images import Film, LoadedFilm, Status, resize_maps
+from cxrscore.models.model_file import load_model
+from cxrscore.reporting import write_report
+from cxrscore.reporting.summary import summarise
+from cxrscore.scorefile import SPLITS, open_scores, read_file_provenance
+from cxrscore.scorefile.schema import PROVENANCE
+from cxrscore.scoring import ScoreOptions, score_films
+from cxrscore.scoring.file_list import FileList
+from cxrscore.scoring.inference import Scorer
+from cxrscore.scoring.run_context import RunContext
 from cxrscore.verify import verify_file
 
 POINTS = {finding: {"prob": 0.4, "rule": "youden", "chosen_on": "valid"} for finding in FINDINGS}
@@ -108,7 +108,10 @@ def test_the_order_of_models_is_nothing_but_rounding(home, ensemble, tmp_path):
 def test_no_view_and_one_view_are_the_film_alone(home, single, tmp_path):
     for views in (0, 1):
         score(home, tmp_path / f"{views}.h5", "a", views=views, seed=views)
-        assert read_claim(tmp_path / f"{views}.h5").fingerprint == read_claim(home / "a.h5").fingerprint
+        assert (
+            read_file_provenance(tmp_path / f"{views}.h5").fingerprint
+            == read_file_provenance(home / "a.h5").fingerprint
+        )
         np.testing.assert_array_equal(open_scores(tmp_path / f"{views}.h5").logit, single["a"].logit)
 
 
@@ -140,7 +143,7 @@ def test_what_was_averaged_stands_in_the_file_and_on_the_page(home, single, tmp_
     told = json.loads(json.dumps(scores.provenance))
     jsonschema.validate(told, PROVENANCE)
     assert [one["file"] for one in told["models"]] == ["a", "b"]
-    assert [one["sha256"] for one in told["models"]] == read_claim(tmp_path / "out.h5").inputs["models"]
+    assert [one["sha256"] for one in told["models"]] == read_file_provenance(tmp_path / "out.h5").inputs["models"]
     assert (told["views"]["number"], told["views"]["seed"], told["views"]["limits"]["flip"]) == (3, 5, False)
     assert told["explainer"]["tap"] == "relu"
     assert single["a"].provenance["views"] is None
@@ -220,9 +223,9 @@ class Mute(Fake):
 def faked_job(home, *models):
     files = tuple(load_model(home / name) for name in "ac")
     options = ScoreOptions(films=home, output=home / "none.h5", model=(home / "a", home / "c"), batch_size=2)
-    return Job(
+    return RunContext(
         options=options,
-        listing=Listing(paths=(), whole=(), share=None),
+        file_list=FileList(paths=(), whole=(), share=None),
         found=None,
         labels=None,
         labels_file=None,
@@ -233,7 +236,7 @@ def faked_job(home, *models):
 
 
 def test_the_taps_of_all_models_are_named(home):
-    film = PreparedFilm(film=Film(status=Status.OK), pixels=np.zeros((32, 32), np.uint8))
+    film = LoadedFilm(film=Film(status=Status.OK), pixels=np.zeros((32, 32), np.uint8))
     for taps, told in ((("relu", "relu"), "relu"), (("relu", "block3_out"), "relu, block3_out")):
         scorer = Scorer(faked_job(home, Fake(taps[0], 3.0), Fake(taps[1], -1.0)))
         assert scorer.tap() == told
@@ -242,7 +245,7 @@ def test_the_taps_of_all_models_are_named(home):
 
 
 def test_there_are_no_maps_unless_every_model_gives_them(home):
-    film = PreparedFilm(film=Film(status=Status.OK), pixels=np.zeros((32, 32), np.uint8))
+    film = LoadedFilm(film=Film(status=Status.OK), pixels=np.zeros((32, 32), np.uint8))
     scorer = Scorer(faked_job(home, Fake("relu", 3.0), Mute("", -1.0)))
     assert scorer.tap() == ""
     assert scorer(scorer.prepare([film])).maps.shape[:2] == (1, 0)

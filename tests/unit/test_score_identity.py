@@ -15,9 +15,9 @@ from made_run import contents, made_run, made_shard
 from servers import web
 
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.files import sha256_of
-from cxrscore.score import ScoreOptions, reuse, score_films
-from cxrscore.scores import Share, open_scores
+from cxrscore.io import sha256_file
+from cxrscore.scorefile import Partition, open_scores
+from cxrscore.scoring import ScoreOptions, reuse, score_films
 
 FILMS = 70
 """Two shards: 64 films, and 7 with the one that is none."""
@@ -88,7 +88,7 @@ def test_a_film_that_was_replaced_under_its_name_is_noticed(home):
     again = score_films(options(home, overwrite=True))
     assert again.computed == 71
     row = open_scores(home / "out.h5").films.path.index("003.png")
-    assert open_scores(home / "out.h5").films.sha256[row] == sha256_of(home / "films" / "003.png")
+    assert open_scores(home / "out.h5").films.sha256[row] == sha256_file(home / "films" / "003.png")
 
 
 def test_a_folder_with_the_same_names_is_another_one(home):
@@ -128,7 +128,7 @@ def test_a_film_that_can_be_read_now_is_another_one(home):
 
 def test_a_rerun_reads_no_film_that_is_recorded_as_unchanged_and_all_of_them_with_rehash(home, monkeypatch):
     # The copies are younger than the margin, so that nothing would be recorded.
-    monkeypatch.setattr("cxrscore.films.digests.MARGIN_NS", -(10**18))
+    monkeypatch.setattr("cxrscore.images.digests.MARGIN_NS", -(10**18))
     score_films(options(home))
     read = []
 
@@ -152,7 +152,7 @@ def test_other_labels_are_joined_to_a_finished_file_without_scoring(home, monkey
 
     score_films(given("out.h5", first))
     score_films(given("wanted.h5", labels))
-    monkeypatch.setattr("cxrscore.score.compute_shards", None)
+    monkeypatch.setattr("cxrscore.scoring.compute_shards", None)
     monkeypatch.setattr("cxrscore.plugins.get_backend", None)
     result = score_films(given("out.h5", labels))
     assert result.computed == 0
@@ -179,7 +179,7 @@ def test_a_table_that_was_changed_under_its_name_is_another_one(home):
 
 
 def test_labels_of_a_share_are_joined_again(home):
-    given = {"share": Share(number=2, of=2)}
+    given = {"share": Partition(number=2, of=2)}
     score_films(options(home, labels=home / "one.csv", **given))
     result = score_films(options(home, labels=home / "other.csv", **given))
     assert (result.computed, result.labels_joined) == (0, True)

@@ -15,12 +15,12 @@ from numpy_backend import NumpyBackend, NumpyModel
 from cxrscore import plugins
 from cxrscore.errors import WriteError
 from cxrscore.explainers import grad_cam
-from cxrscore.films import Preprocessing, decoders, stream_films, to_unit
-from cxrscore.models.bundle import load_model
-from cxrscore.score import ScoreOptions, score_films, scorer, shards
-from cxrscore.score.scorer import batch_of_levels, batch_of_units
-from cxrscore.score.threads import one_blas_thread
-from cxrscore.scores import Run, open_scores
+from cxrscore.images import Preprocessing, decoder_pool, stream_films, to_unit
+from cxrscore.models.model_file import load_model
+from cxrscore.scorefile import Run, open_scores
+from cxrscore.scoring import ScoreOptions, inference, pipeline, score_films
+from cxrscore.scoring.blas_threads import one_blas_thread
+from cxrscore.scoring.inference import float_batch, integer_batch
 
 FILMS = 70  # and one that is none: two shards
 BEFORE = []
@@ -90,7 +90,7 @@ def asked(monkeypatch):
             asked.add(self.pool)
             return self.future.result()
 
-    monkeypatch.setattr(shards, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(pipeline, "ThreadPoolExecutor", Pool)
     return asked
 
 
@@ -153,7 +153,7 @@ def test_the_numbers_are_those_of_one_thing_after_the_other(home, tmp_path):
 
 def test_models_that_take_no_levels_get_the_same(home, tmp_path, monkeypatch):
     score_films(options(home, tmp_path / "levels.h5"))
-    monkeypatch.setattr(scorer, "Levels", type(None))
+    monkeypatch.setattr(inference, "AcceptsIntegerImages", type(None))
     score_films(options(home, tmp_path / "floats.h5"))
     one, other = contents(tmp_path / "levels.h5"), contents(tmp_path / "floats.h5")
     assert {name for name in one if one[name] != other[name]} == {"@provenance"}
@@ -178,7 +178,7 @@ def test_as_many_batches_are_in_the_network_as_it_has_lanes(home, tmp_path, monk
 
 def test_films_are_not_read_far_ahead_of_a_slow_network(home, tmp_path, monkeypatch, asked):
     """In the network, waiting for it, and read for the next: a batch each; and a film that ends the last of them."""
-    taken, done, ahead, real = 0, 0, [], shards.stream_films
+    taken, done, ahead, real = 0, 0, [], pipeline.stream_films
 
     def counted(*given, **named):
         nonlocal taken
@@ -194,7 +194,7 @@ def test_films_are_not_read_far_ahead_of_a_slow_network(home, tmp_path, monkeypa
         asked.wait("network", Slow.batches)
         ahead.append(taken - done)
 
-    monkeypatch.setattr(shards, "stream_films", counted)
+    monkeypatch.setattr(pipeline, "stream_films", counted)
     monkeypatch.setattr(Slow, "lanes", 1)
     monkeypatch.setattr(Slow, "before", staticmethod(before))
     score_films(options(home, tmp_path / "out.h5"), told)
@@ -249,8 +249,8 @@ def test_one_shard_is_written_at_a_time_and_one_waits(home, tmp_path, monkeypatc
 
 def test_ctrl_c_leaves_no_thread_and_no_process_and_keeps_what_was_ready(home, tmp_path, monkeypatch):
     started: list[subprocess.Popen[bytes]] = []
-    real = decoders._started
-    monkeypatch.setattr(decoders, "_started", lambda: started.append(real()) or started[-1])
+    real = decoder_pool._start_process
+    monkeypatch.setattr(decoder_pool, "_start_process", lambda: started.append(real()) or started[-1])
 
     def stop(step, done, total):
         if done > 66:
@@ -294,16 +294,16 @@ def own_threads():
 def test_batches_by_hand():
     shallow, deep = np.array([[0, 255], [51, 1]], np.uint8), np.array([[0, 65535], [257, 1]], np.uint16)
     np.testing.assert_array_equal(
-        batch_of_units([shallow, deep], 3),
+        float_batch([shallow, deep], 3),
         np.array(
             [[[0, 1], [51 / 255, 1 / 255]], [[0, 1], [257 / 65535, 1 / 65535]], [[0, 0], [0, 0]]], dtype=np.float32
         ),
     )
-    assert batch_of_levels([shallow], 1).dtype == np.uint8
-    both = batch_of_levels([shallow, deep], 3)
+    assert integer_batch([shallow], 1).dtype == np.uint8
+    both = integer_batch([shallow, deep], 3)
     assert both.dtype == np.uint16
     assert both.tolist() == [[[0, 65535], [13107, 257]], [[0, 65535], [257, 1]], [[0, 0], [0, 0]]]
-    np.testing.assert_array_equal(to_unit(both), batch_of_units([shallow, deep], 3))
+    np.testing.assert_array_equal(to_unit(both), float_batch([shallow, deep], 3))
 
 
 def test_a_film_in_levels_of_both_depths_gives_one_unit():

@@ -14,10 +14,10 @@ from cxrscore.cli import main
 from cxrscore.contract import Explainer
 from cxrscore.errors import PluginError
 from cxrscore.explainers import grad_cam, occlusion
-from cxrscore.films import Preprocessing, Status, stream_films
-from cxrscore.report import write_report
-from cxrscore.score import ScoreOptions, score_films
-from cxrscore.scores import open_scores
+from cxrscore.images import Preprocessing, Status, stream_films
+from cxrscore.reporting import write_report
+from cxrscore.scorefile import open_scores
+from cxrscore.scoring import ScoreOptions, score_films
 from cxrscore.verify import verify_file
 
 FILMS = 70  # and one that is none: two shards
@@ -115,7 +115,7 @@ def test_a_mean_needs_every_view(home, installed, tmp_path):
 
 
 def test_a_mean_needs_every_model(home, installed, tmp_path, monkeypatch):
-    monkeypatch.setattr("cxrscore.score.golden_difference", lambda job: None)
+    monkeypatch.setattr("cxrscore.scoring.golden_difference", lambda job: None)
     turns = iter(range(1000))
 
     def predict(self, films):

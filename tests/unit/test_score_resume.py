@@ -11,10 +11,10 @@ from made_run import contents
 
 from cxrscore import plugins
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.files import sha256_bytes
-from cxrscore.films import Status
-from cxrscore.score import ScoreOptions, score_films
-from cxrscore.scores import frozen_films, open_scores
+from cxrscore.images import Status
+from cxrscore.io import sha256_bytes
+from cxrscore.scorefile import manifest_films, open_scores
+from cxrscore.scoring import ScoreOptions, score_films
 
 
 class StoppedError(Exception):
@@ -73,7 +73,7 @@ def test_a_run_of_other_models_or_views_is_not_mixed_in(home, changed, words):
 
 def test_a_run_keeps_to_the_films_it_began_with(home):
     stop_in_the_second_shard(options(home))
-    began = frozen_films(home / "out.h5")
+    began = manifest_films(home / "out.h5")
     (home / "films" / "zz new.png").write_bytes((home / "films" / "000.png").read_bytes())
     for gone in ("001.png", "069.png"):  # of the first shard, which is done, and of the second
         (home / "films" / gone).unlink()

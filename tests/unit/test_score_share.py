@@ -6,10 +6,10 @@ import pytest
 from made_models import made_films, made_model
 from made_run import contents
 
-from cxrscore import MergeOptions, ScoreOptions, Share, merge_scores, plugins
+from cxrscore import MergeOptions, Partition, ScoreOptions, merge_scores, plugins
 from cxrscore.errors import InputError
-from cxrscore.score import score_films
-from cxrscore.scores import open_scores, read_claim
+from cxrscore.scorefile import open_scores, read_file_provenance
+from cxrscore.scoring import score_films
 from cxrscore.verify import verify_file
 
 FILMS = 140
@@ -36,7 +36,7 @@ def home(made, tmp_path):
 
 def options(home, output, share=None, **changed):
     given = {"model": home / "a", "backend": "torch", "device": "cpu", "maps": 1, "workers": 1}
-    given |= {"share": Share.parse(share) if share else None}
+    given |= {"share": Partition.parse(share) if share else None}
     return ScoreOptions(films=home / "films", output=home / output, **{**given, **changed})
 
 
@@ -59,19 +59,19 @@ def stop_after(films):
 
 @pytest.mark.parametrize(("text", "number", "of"), [("1/1", 1, 1), ("2/4", 2, 4), ("007/9", 7, 9)])
 def test_a_share_is_read(text, number, of):
-    assert Share.parse(text) == Share(number=number, of=of)
+    assert Partition.parse(text) == Partition(number=number, of=of)
 
 
 @pytest.mark.parametrize("text", ["3/2", "0/2", "1/0", "-1/2", "1", "1/2/3", "", "a/b", "1/ 2", "1/1000001", "١/٢"])
 def test_what_is_no_share_is_refused(text):
     with pytest.raises(InputError, match=r"wanted i/n with 1 <= i <= n"):
-        Share.parse(text)
+        Partition.parse(text)
 
 
 def test_a_share_is_whole_shards_of_the_run():
     """150 films are shards of 64, 64 and 22."""
-    assert [Share(number=n, of=2).rows(150) for n in (1, 2)] == [range(128), range(128, 150)]
-    assert [len(Share(number=n, of=5).rows(150)) for n in range(1, 6)] == [64, 64, 0, 22, 0]
+    assert [Partition(number=n, of=2).rows(150) for n in (1, 2)] == [range(128), range(128, 150)]
+    assert [len(Partition(number=n, of=5).rows(150)) for n in range(1, 6)] == [64, 64, 0, 22, 0]
 
 
 # --- all shares are the whole
@@ -119,8 +119,8 @@ def test_more_shares_than_shards_leave_some_without_films(home):
 def test_a_part_says_what_it_is_a_part_of(home):
     score_films(options(home, "whole.h5"))
     score_films(options(home, "part.h5", "2/3"))
-    scores, claim = open_scores(home / "part.h5"), read_claim(home / "part.h5")
-    run = read_claim(home / "whole.h5").fingerprint
+    scores, claim = open_scores(home / "part.h5"), read_file_provenance(home / "part.h5")
+    run = read_file_provenance(home / "whole.h5").fingerprint
     assert scores.provenance["share"] == {"number": 2, "of": 3, "first": 64, "films": FILMS + 1, "run": run}
     assert scores.provenance["warnings"] == ["This is share 2/3 of a run: films 65 to 128 of 141."]
     assert (len(scores.films.path), scores.provenance["films"]["found"]) == (64, 64)

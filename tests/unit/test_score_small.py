@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrscore.films import Film, PreparedFilm, Status, thumbnail
-from cxrscore.score import small
-from cxrscore.score.small import THUMBNAIL, SmallFilms
-from cxrscore.scores import candidates, scored_films, shown_films
+from cxrscore.images import Film, LoadedFilm, Status, thumbnail
+from cxrscore.scorefile import scored_films, select_thumbnails, thumbnail_candidates
+from cxrscore.scoring import thumbnails
+from cxrscore.scoring.thumbnails import THUMBNAIL, ThumbnailCollector
 
 FINDINGS = ("Mass", "Nodule", "Edema")
 
@@ -24,7 +24,7 @@ def job_of(truth, most, share=None):
         paths=[str(row) for row in range(len(truth))],
         findings=FINDINGS,
         truth=lambda rows: truth[list(rows)],
-        listing=SimpleNamespace(share=share),
+        file_list=SimpleNamespace(share=share),
         options=SimpleNamespace(films="films", thumbnails=most, workers=1, any_modality=False),
         squares=("stretch",),
     )
@@ -40,9 +40,9 @@ def decoded(monkeypatch):
         for path in paths:
             gone = path.endswith("3")
             film = Film(status=Status.DAMAGED if gone else Status.OK)
-            yield PreparedFilm(film=film, pixels=None if gone else square(int(path)))
+            yield LoadedFilm(film=film, pixels=None if gone else square(int(path)))
 
-    monkeypatch.setattr(small, "stream_films", stream)
+    monkeypatch.setattr(thumbnails, "stream_films", stream)
     return asked
 
 
@@ -55,7 +55,7 @@ def some_scores(films, seed):
 
 
 def passed_by(job, prob, batch, rows):
-    kept = SmallFilms(job, None)
+    kept = ThumbnailCollector(job, None)
     there = [row for row in rows if not np.isnan(prob[row]).any()]
     for at in range(0, len(there), batch):
         some = there[at : at + batch]
@@ -69,11 +69,11 @@ def test_what_is_chosen_in_the_end_was_kept_all_along(decoded, part):
     def law(films, most, batch, seed):
         prob, truth = some_scores(films, seed)
         share = {"first": 30, "films": films + 50, "thumbnails": most} if part else None
-        found = passed_by(job_of(truth, most, share), prob, batch, range(films)).chosen(prob, truth)
+        found = passed_by(job_of(truth, most, share), prob, batch, range(films)).select(prob, truth)
         if part:
-            wanted = (candidates(scored_films(prob, truth, 30), films + 50, most).rows - 30).tolist()
+            wanted = (thumbnail_candidates(scored_films(prob, truth, 30), films + 50, most).rows - 30).tolist()
         else:
-            wanted = shown_films(scored_films(prob, truth), films, most)
+            wanted = select_thumbnails(scored_films(prob, truth), films, most)
         assert found.film.tolist() == wanted
         for row, pixels in zip(wanted, found.pixels, strict=True):
             np.testing.assert_array_equal(pixels, thumbnail(square(row), THUMBNAIL))
@@ -90,7 +90,7 @@ def test_few_are_kept_of_many(decoded):
 
 def test_films_of_an_earlier_run_are_decoded_anew_and_may_fail_by_now(decoded):
     prob, truth = np.zeros((60, 3), np.float32), np.zeros((60, 3), np.float32)
-    found = passed_by(job_of(truth, 60), prob, 8, range(40, 60)).chosen(prob, truth)
+    found = passed_by(job_of(truth, 60), prob, 8, range(40, 60)).select(prob, truth)
     assert decoded == [str(row) for row in range(40)]
     assert found.film.tolist() == [row for row in range(60) if row >= 40 or row % 10 != 3]
     assert [pixels[0, 0] for pixels in found.pixels] == found.film.tolist()

@@ -12,10 +12,10 @@ from made_run import contents
 
 from cxrscore.errors import CheckError, InputError, WorkerError
 from cxrscore.executors import LocalExecutor
-from cxrscore.films import require_films
-from cxrscore.score import ScoreOptions, job, score_films, team
-from cxrscore.score.job import prepare_job
-from cxrscore.scores import open_run
+from cxrscore.images import require_films
+from cxrscore.scorefile import open_run
+from cxrscore.scoring import ScoreOptions, distributed, run_context, score_films
+from cxrscore.scoring.run_context import prepare_run
 
 
 class Here(LocalExecutor):
@@ -34,7 +34,7 @@ class Here(LocalExecutor):
 def decoders(monkeypatch):
     """A worker closes its decoders when its process ends, which here is the end of the test."""
     with ExitStack() as stack:
-        monkeypatch.setattr(team, "atexit", SimpleNamespace(register=stack.callback))
+        monkeypatch.setattr(distributed, "atexit", SimpleNamespace(register=stack.callback))
         yield
 
 
@@ -49,7 +49,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def here(monkeypatch):
     executor = Here()
-    monkeypatch.setattr(team.plugins, "get_executor", lambda name: executor)
+    monkeypatch.setattr(distributed.plugins, "get_executor", lambda name: executor)
     return executor
 
 
@@ -93,7 +93,7 @@ class Answers(Here):
 def test_an_executor_is_not_believed(home, monkeypatch, text, words):
     executor = Answers()
     executor.text = text
-    monkeypatch.setattr(team.plugins, "get_executor", lambda name: executor)
+    monkeypatch.setattr(distributed.plugins, "get_executor", lambda name: executor)
     with pytest.raises(WorkerError, match=words):
         score_films(options())
     assert not (home / "out.h5").exists()
@@ -102,10 +102,10 @@ def test_an_executor_is_not_believed(home, monkeypatch, text, words):
 def begun(**changed):
     """A run that is begun, and what its workers are handed."""
     own = options(**changed)
-    files = job.load_models(own)
-    prepared = prepare_job(own, files, require_films(own.films))
+    files = run_context.load_models(own)
+    prepared = prepare_run(own, files, require_films(own.films))
     open_run(own.output, prepared.paths, prepared.findings, prepared.fingerprint)
-    return team._work(own, files, "open_shards", items=(0,))
+    return distributed._work(own, files, "shard_task", items=(0,))
 
 
 @pytest.mark.usefixtures("home")
@@ -140,9 +140,9 @@ def test_a_worker_whose_logits_are_not_those_of_the_model_is_refused(home):
 
 
 def test_paths_are_absolute_and_decoders_are_divided():
-    given = team._work(options(workers=7, overwrite=True), (), "open_shards", items=(0,)).arguments["options"]
+    given = distributed._work(options(workers=7, overwrite=True), (), "shard_task", items=(0,)).arguments["options"]
     assert given["films"].startswith("/")
     assert given["model"][0].startswith("/")
     assert (given["workers"], given["overwrite"]) == (2, False)
-    shared = team._work(options(workers=7, address="head:1"), (), "open_shards", items=(0,)).arguments["options"]
+    shared = distributed._work(options(workers=7, address="head:1"), (), "shard_task", items=(0,)).arguments["options"]
     assert shared["workers"] == 7

@@ -12,9 +12,9 @@ import pytest
 from made_run import FINDINGS, contents, made_file, made_run, made_shard, merge, score
 
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.scores import HeatMaps, Run, Thumbnails, open_run, open_scores, shard_size
-from cxrscore.scores.columns import create
-from cxrscore.scores.layout import LAYOUT
+from cxrscore.scorefile import HeatMaps, Run, Thumbnails, open_run, open_scores, shard_size
+from cxrscore.scorefile.columns import create_column
+from cxrscore.scorefile.layout import LAYOUT
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_the_file_says_what_it_was_made_of(tmp_path: Path) -> None:
 
 def test_unwritten_rows_read_as_unknown(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        columns = {column.path: create(file, column, (2,) * len(column.axes)) for column in LAYOUT}
+        columns = {column.path: create_column(file, column, (2,) * len(column.axes)) for column in LAYOUT}
         assert np.isnan(columns["scores/prob"][()]).all()
         assert np.isnan(columns["cam/map"][()]).all()
         assert columns["films/status"][()].tolist() == [0, 0]
@@ -385,7 +385,7 @@ def test_a_damaged_manifest_is_named_and_overwritten_when_asked(tmp_path: Path, 
 
 def test_a_scores_file_is_read_without_libhdf5(tmp_path: Path) -> None:
     made_file(tmp_path / "out.h5")
-    read = "import sys; from pathlib import Path; from cxrscore.scores import open_scores; import cxrscore.verify"
+    read = "import sys; from pathlib import Path; from cxrscore.scorefile import open_scores; import cxrscore.verify"
     code = f"{read}; print(len(open_scores(Path(sys.argv[1])).films.path), 'h5py' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "out.h5"], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["150", "False"]

@@ -11,17 +11,17 @@ import jsonschema
 import pytest
 from made_run import made_file
 
-from cxrscore.films import Status
-from cxrscore.scores import SPLITS
-from cxrscore.scores.layout import AXES, LAYOUT, SCORED, STATUS_CODES
-from cxrscore.scores.schema import schema_text, scores_schema
+from cxrscore.images import Status
+from cxrscore.scorefile import SPLITS
+from cxrscore.scorefile.layout import AXES, LAYOUT, SCORED, STATUS_CODES
+from cxrscore.scorefile.schema import schema_text, scores_schema
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "scores.schema.json"
 
 
 def test_the_committed_schema_is_the_layouts() -> None:
     written = SCHEMA.read_text(encoding="utf-8")
-    remedy = f"python -c 'from cxrscore.scores.schema import *; print(schema_text(), end=\"\")' > {SCHEMA}"
+    remedy = f"python -c 'from cxrscore.scorefile.schema import *; print(schema_text(), end=\"\")' > {SCHEMA}"
     assert written == schema_text(), f"the layout has changed: {remedy}"
 
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from cxrscore.scores import scored_films, shown_films
+from cxrscore.scorefile import scored_films, select_thumbnails
 
 NAN = np.nan
 
 
 def shown(prob, truth, most):
-    return shown_films(scored_films(prob, truth), len(prob), most)
+    return select_thumbnails(scored_films(prob, truth), len(prob), most)
 
 
 def test_extremes_and_errors_come_first():

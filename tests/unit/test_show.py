@@ -13,8 +13,8 @@ from made_run import made_file
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import load_model, save_model
-from cxrscore.show import as_text, card_of, describe_file, describe_model, describe_scores, model_card
+from cxrscore.models.model_file import load_model, save_model
+from cxrscore.show import as_text, describe_file, describe_model, describe_scores, model_card, read_model_card
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
 
@@ -154,7 +154,7 @@ def test_a_model_is_described_and_shown(model):
 
 
 def test_the_card_by_hand(model):
-    card = card_of(model)
+    card = read_model_card(model)
     assert card.startswith("# Model card: model.safetensors\n\n## Intended use\n")
     for line in (
         "* Network: tinycnn",
@@ -238,14 +238,14 @@ def test_nothing_of_a_file_becomes_markdown(model):
 def test_what_is_neither_is_told(tmp_path, model):
     scores = made_file(tmp_path / "out.h5")
     with pytest.raises(InputError, match="a card describes a model"):
-        card_of(scores)
+        read_model_card(scores)
     (tmp_path / "page.html").write_text("<!doctype html>")
     for name, error, words in (
         ("page.html", FileFormatError, "neither a scores file"),
         ("none.h5", InputError, "there is no file"),
         (".", InputError, "there is no file"),
     ):
-        for look in (describe_file, card_of):
+        for look in (describe_file, read_model_card):
             with pytest.raises(error, match=words):
                 look(tmp_path / name)
 

@@ -8,13 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cxrscore_torch import TorchBackend, lanes  # noqa: E402
-from cxrscore_torch.lanes import Direct, Lanes, Records  # noqa: E402
+from cxrscore_torch import TorchBackend, cuda_streams  # noqa: E402
+from cxrscore_torch.cuda_streams import CudaGraphs, SingleStream, StreamPool  # noqa: E402
 from cxrscore_torch.model import TorchModel  # noqa: E402
 from cxrscore_torch.nets import Network  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
-from cxrscore.films import to_unit  # noqa: E402
+from cxrscore.images import to_unit  # noqa: E402
 from cxrscore.testing import BackendCases, run_cases  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "default_stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-    monkeypatch.setattr(lanes, "_recorded", recorded)
+    monkeypatch.setattr(cuda_streams, "_capture_graph", recorded)
 
 
 class LanesBackend(TorchBackend):
@@ -65,7 +65,7 @@ class LanesBackend(TorchBackend):
 
     def build(self, spec, tensors, **options):
         model = super().build(spec, tensors, **options)
-        return TorchModel(spec, model._network, Lanes(CPU))
+        return TorchModel(spec, model._network, StreamPool(CPU))
 
 
 def films(number, seed=0):
@@ -135,7 +135,7 @@ def test_the_third_of_a_kind_is_recorded_and_the_fourth_replayed():
         records.append(given.shape)
         return lambda inputs: replays.append(inputs) or (inputs + 1,)
 
-    run = Records(record)
+    run = CudaGraphs(record)
     for number in range(5):
         (found,) = run(function, torch.full((2,), number), CPU)
         assert found.tolist() == [number + 1] * 2
@@ -147,7 +147,7 @@ def test_the_third_of_a_kind_is_recorded_and_the_fourth_replayed():
 
 def test_what_cannot_be_recorded_is_not_tried_again():
     tried = []
-    run = Records(lambda function, given: tried.append(given))
+    run = CudaGraphs(lambda function, given: tried.append(given))
     for _ in range(6):
         assert run(lambda_, torch.zeros(2), CPU)[0].tolist() == [1, 1]
     assert len(tried) == 1
@@ -159,7 +159,7 @@ def lambda_(given):
 
 def test_few_shapes_are_recorded():
     kept = []
-    run = Records(lambda function, given: kept.append(given.shape) or (lambda inputs: (inputs,)))
+    run = CudaGraphs(lambda function, given: kept.append(given.shape) or (lambda inputs: (inputs,)))
     for length in range(1, 8):
         for _ in range(4):
             run(lambda_, torch.zeros(length), CPU)
@@ -197,7 +197,7 @@ def test_a_graph_computes_new_inputs_or_there_is_none(monkeypatch, captures):
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", graph)
-    replay = lanes._recorded(Doubled(), torch.ones(2), Stream())
+    replay = cuda_streams._capture_graph(Doubled(), torch.ones(2), Stream())
     assert not torch.backends.cudnn.benchmark
     if not captures:
         assert replay is None
@@ -207,7 +207,7 @@ def test_a_graph_computes_new_inputs_or_there_is_none(monkeypatch, captures):
 
 
 def test_a_lane_is_free_again_after_an_error(cuda):
-    ways = Lanes(CPU)
+    ways = StreamPool(CPU)
 
     def broken(given):
         raise RuntimeError("out of memory")
@@ -220,6 +220,6 @@ def test_a_lane_is_free_again_after_an_error(cuda):
 
 def test_results_on_the_cpu_are_copies():
     given = films(1)
-    (found,) = Direct()(lambda inputs: (inputs,), given)
+    (found,) = SingleStream()(lambda inputs: (inputs,), given)
     found += 1
     np.testing.assert_array_equal(given, films(1))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from cxrscore.errors import OtherProcessError
-from cxrscore_torch import processes
+from cxrscore_torch import distributed
 
 
 def threads():
@@ -21,17 +21,17 @@ def threads():
     return sorted(name for name in names if "gloo" in name)
 
 
-group = processes.join(rank=0, of=1, device="cpu")
+group = distributed.join(rank=0, of=1, device="cpu")
 weights = torch.zeros(3, requires_grad=True)
 optimiser = torch.optim.Adam([weights])
 loss = weights.sum()
 loss.backward()
-processes.sum_step(loss, [weights], 1.0)
+distributed.sum_step(loss, [weights], 1.0)
 optimiser.step()
 assert group.gather(b"data") == [b"data"]
 assert threads(), "its threads have other names by now"
 try:
-    processes._with_all(torch.distributed.all_gather, [torch.zeros(1)], torch.zeros(2))
+    distributed._collective(torch.distributed.all_gather, [torch.zeros(1)], torch.zeros(2))
 except OtherProcessError as error:
     kept = error  # as until the process ends, when it is told
 group.leave()

@@ -9,14 +9,14 @@ from training import some_data
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import LeakError
-from cxrscore.files import sha256_of
+from cxrscore.io import sha256_file
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import load_model, save_model
-from cxrscore.models.imagenet import BaseWeights, Origin
-from cxrscore.testing.phantoms import make_phantoms
-from cxrscore.train import TrainOptions, train_model
-from cxrscore.train.document import seen_films
-from cxrscore.train.start import first_spec, run_inputs
+from cxrscore.models.imagenet import BaseWeights, WeightsInfo
+from cxrscore.models.model_file import load_model, save_model
+from cxrscore.synthetic.phantoms import make_phantoms
+from cxrscore.training import TrainOptions, train_model
+from cxrscore.training.initialization import initial_spec, run_inputs
+from cxrscore.training.model_metadata import seen_films
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_film_that_the_base_was_trained_on_is_not_tested_on_unmarked(home):
     assert told["weights"]["licence"] == second.document["licence"] == "yours"
     # What was made of a leaked model is leaked, though its own parts have nothing in common.
     films = sorted((home / "films").glob("*.png"))
-    lines = [f"{film.name},{second.seen.get(sha256_of(film)[:16], 'test')}\n" for film in films]
+    lines = [f"{film.name},{second.seen.get(sha256_file(film)[:16], 'test')}\n" for film in films]
     (home / "apart.csv").write_text("film,split\n" + "".join(lines))
     train_model(options(home, "c", weights=str(home / "b.safetensors"), split=home / "apart.csv"))
     third = load_model(home / "c.safetensors")
@@ -77,15 +77,15 @@ def test_films_are_normalised_as_the_weights_want_them(home):
 
 
 def base(**changed):
-    return BaseWeights(tensors={}, name="a", sha256="", origin=Origin(licence="MIT", **changed))
+    return BaseWeights(tensors={}, name="a", sha256="", origin=WeightsInfo(licence="MIT", **changed))
 
 
 def test_what_is_asked_for_comes_before_what_the_weights_want():
     asked = TrainOptions(architecture="resnet50")
-    assert first_spec(asked, ("A",), base()).normalize == "imagenet-caffe"
-    assert first_spec(asked, ("A",), base(normalize="signed-1024")).normalize == "signed-1024"
+    assert initial_spec(asked, ("A",), base()).normalize == "imagenet-caffe"
+    assert initial_spec(asked, ("A",), base(normalize="signed-1024")).normalize == "signed-1024"
     asked = dataclasses.replace(asked, normalize="unit")
-    assert first_spec(asked, ("A",), base(normalize="signed-1024")).normalize == "unit"
+    assert initial_spec(asked, ("A",), base(normalize="signed-1024")).normalize == "unit"
 
 
 def test_what_was_ever_trained_on_is_not_for_validation():

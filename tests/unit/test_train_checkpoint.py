@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.train.checkpoint import Standing, load_checkpoint, remove_checkpoint, save_checkpoint
+from cxrscore.training.checkpoint import TrainingState, load_checkpoint, remove_checkpoint, save_checkpoint
 
 NAN = float("nan")
 INPUTS = {"seed": 0, "labels": "ab"}
@@ -29,7 +29,7 @@ def row(epoch):
 
 def run(folder, epochs, best):
     """A run whose best epoch is ``best``."""
-    learner, standing = Learner(), Standing(history=[], best_epoch=0, best={}, valid_auc=[], last_auc=[])
+    learner, standing = Learner(), TrainingState(history=[], best_epoch=0, best={}, valid_auc=[], last_auc=[])
     for epoch in range(1, epochs + 1):
         learner.epochs = epoch
         standing.history.append(row(epoch))
@@ -43,13 +43,13 @@ def run(folder, epochs, best):
 def test_a_standing_comes_back(tmp_path):
     run(tmp_path / "m.run", epochs=5, best=3)
     found = load_checkpoint(tmp_path / "m.run", INPUTS)
-    assert found.standing.best_epoch == 3
-    assert found.standing.best["head/bias"].tolist() == [3, 3]
-    assert found.standing.valid_auc[0] == 0.5
-    assert np.isnan(found.standing.valid_auc[1])
-    assert found.standing.last_auc == [0.25]
-    assert [r["epoch"] for r in found.standing.history] == [1, 2, 3, 4, 5]
-    assert np.isnan(found.standing.history[0]["valid_loss"])
+    assert found.training_state.best_epoch == 3
+    assert found.training_state.best["head/bias"].tolist() == [3, 3]
+    assert found.training_state.valid_auc[0] == 0.5
+    assert np.isnan(found.training_state.valid_auc[1])
+    assert found.training_state.last_auc == [0.25]
+    assert [r["epoch"] for r in found.training_state.history] == [1, 2, 3, 4, 5]
+    assert np.isnan(found.training_state.history[0]["valid_loss"])
     assert found.tensors["head/bias"].tolist() == [5, 5]
     assert found.state["adam/step"].shape == ()
     assert int(found.state["adam/step"]) == 5
@@ -116,7 +116,7 @@ def test_digests_are_shown_in_short(tmp_path):
     save_checkpoint(
         tmp_path,
         Learner(),
-        Standing(history=[row(1)], best_epoch=1, best={}, valid_auc=[], last_auc=[]),
+        TrainingState(history=[row(1)], best_epoch=1, best={}, valid_auc=[], last_auc=[]),
         {"films": "a" * 64},
     )
     with pytest.raises(InputError, match=r"another run \(films: aaaaaaaaaaaa\.\.\. -> bbbbbbbbbbbb\.\.\.\)\. Train"):

@@ -9,10 +9,10 @@ from made_models import made_model
 
 from cxrscore import labels as lab
 from cxrscore.errors import InputError, LeakError
-from cxrscore.progress import silent
-from cxrscore.testing.phantoms import make_phantoms
-from cxrscore.train import TrainOptions
-from cxrscore.train.data import read_data
+from cxrscore.progress import no_progress
+from cxrscore.synthetic.phantoms import make_phantoms
+from cxrscore.training import TrainOptions
+from cxrscore.training.data import read_data
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def films(drawn, tmp_path, monkeypatch):
 
 
 def read(films, **options):
-    return read_data(TrainOptions(films=films, workers=1, **{"size": 64, **options}), silent)
+    return read_data(TrainOptions(films=films, workers=1, **{"size": 64, **options}), no_progress)
 
 
 def names(films):
@@ -81,7 +81,7 @@ def test_a_leak_that_is_allowed_is_told(films):
     first = names(films)[0]
     copy = copy_of(films, first, brighter)
     data = read(films, split=split_file(films, **{copy: "valid"}), allow_leak=True)
-    assert data.leaks == (f"{lab.leaks.SAME_PICTURE}: {first} (train) and {copy} (valid)",)
+    assert data.leaks == (f"{lab.leakage.SAME_PICTURE}: {first} (train) and {copy} (valid)",)
     assert data.sizes["valid"] == 5
 
 

@@ -5,12 +5,12 @@ import pytest
 from training import SIDE, some_data, some_model
 
 from cxrscore.errors import InputError
-from cxrscore.films import augment
-from cxrscore.progress import silent
-from cxrscore.train import TrainOptions
-from cxrscore.train import kept as kept_module
-from cxrscore.train.feed import Feed
-from cxrscore.train.outputs import augmentation_of, learner_of
+from cxrscore.images import augment
+from cxrscore.progress import no_progress
+from cxrscore.training import TrainOptions
+from cxrscore.training import feature_cache as kept_module
+from cxrscore.training.data_loader import TrainingData
+from cxrscore.training.features import augmentation_from_options, split_trainable
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +19,10 @@ def cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-def feed(trainable="all", model=None, data=None, progress=silent, **options):
+def feed(trainable="all", model=None, data=None, progress=no_progress, **options):
     options = {"batch_size": 3, "size": SIDE, "epochs": 4, "trainable": trainable, "standardize": False, **options}
     model = model or some_model(trainable)
-    return Feed(model, data or some_data(), TrainOptions(backend="none", **options), progress)
+    return TrainingData(model, data or some_data(), TrainOptions(backend="none", **options), progress)
 
 
 def rows_of(batches, data):
@@ -78,9 +78,9 @@ def test_views_are_cycled_and_differ_from_the_film_as_the_limits_say():
     sums = [sorted(films.sum(axis=(1, 2)).tolist()) for films in epochs]
     assert sums[0] == sums[2] != sums[1]
     options = TrainOptions(rotation=0.0, zoom=0.0, shift=0.2)
-    assert augmentation_of(options).as_dict() == {**vars(augmentation_of(options))}
+    assert augmentation_from_options(options).as_dict() == {**vars(augmentation_from_options(options))}
     seed = int(np.random.SeedSequence((0, 5, 1)).generate_state(1)[0])
-    wanted = augment(data.store.unit(5), augmentation_of(options), seed)
+    wanted = augment(data.store.unit(5), augmentation_from_options(options), seed)
     assert any((film == wanted).all() for film in epochs[1])
     still = feed(data=data, views=1, rotation=0.0, zoom=0.0, shift=0.0)
     assert sorted(rows_of(still.batches(0), data)) == list(range(7))
@@ -93,7 +93,7 @@ def test_frozen_layers_run_once_for_each_film(trainable, shape, cache):
     model = some_model(trainable)
     given = feed(trainable, model)
     assert given.learner is {"head": model.head, "last-block": model.tail}[trainable]
-    assert given.kept(0)
+    assert given.is_cached(0)
     batches = [batch for epoch in range(3) for batch in given.batches(epoch)]
     given.logits(given.valid, None)
     assert {batch.inputs.shape[1:] for batch in batches} == {shape}
@@ -136,12 +136,12 @@ def test_a_view_is_made_when_its_epoch_comes():
 
 def test_without_room_the_frozen_layers_run_in_every_epoch(monkeypatch):
     with_room = np.concatenate([batch.inputs for batch in feed("last-block").batches(0)])
-    monkeypatch.setattr(kept_module, "KEPT", 0)
-    monkeypatch.setattr(kept_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(kept_module, "MAX_DISK_BYTES", 0)
+    monkeypatch.setattr(kept_module, "MAX_MEMORY_BYTES", 0)
     model = some_model("last-block")
     given = feed("last-block", model, data=some_data(), seed=0)
     monkeypatch.setenv("CXRSCORE_CACHE", "/dev/null/none")
-    assert not given.kept(0)
+    assert not given.is_cached(0)
     before = model.run
     without = np.concatenate([batch.inputs for batch in given.batches(0)])
     assert model.run > before
@@ -151,10 +151,10 @@ def test_without_room_the_frozen_layers_run_in_every_epoch(monkeypatch):
 def test_what_a_backend_cannot_divide_is_trained_whole_and_what_cannot_learn_is_refused():
     whole = some_model("last-block")
     options = TrainOptions(trainable="last-block", backend="plain")
-    assert learner_of(whole, options)[0] is whole.tail
-    assert learner_of(whole.head, options) == (whole.head, None)
+    assert split_trainable(whole, options)[0] is whole.tail
+    assert split_trainable(whole.head, options) == (whole.head, None)
     with pytest.raises(InputError, match="'plain' cannot train"):
-        learner_of(object(), options)
+        split_trainable(object(), options)
 
 
 def test_a_head_learns_from_standardised_embeddings_and_its_tensors_are_for_the_others():

@@ -5,12 +5,12 @@ import pytest
 from training import SIDE, Model, some_data, some_model
 
 from cxrscore.errors import CheckError
-from cxrscore.progress import silent
-from cxrscore.train import TrainOptions
-from cxrscore.train import kept as kept_module
-from cxrscore.train.feed import Feed
-from cxrscore.train.final import final_logits
-from cxrscore.train.outputs import Outputs
+from cxrscore.progress import no_progress
+from cxrscore.training import TrainOptions
+from cxrscore.training import feature_cache as kept_module
+from cxrscore.training.data_loader import TrainingData
+from cxrscore.training.features import FeatureSource
+from cxrscore.training.final_evaluation import final_logits
 
 DATA = some_data(train=9, valid=3, test=5)
 ROWS = [*DATA.split.valid, *DATA.split.test]
@@ -26,14 +26,14 @@ def cache(tmp_path, monkeypatch):
 def trained(trainable="head", model=None, **options):
     """The outputs of a run that had one epoch."""
     options = {"batch_size": 3, "size": SIDE, "epochs": 4, "trainable": trainable, "standardize": False, **options}
-    feed = Feed(model or some_model(trainable), DATA, TrainOptions(backend="none", **options), silent)
+    feed = TrainingData(model or some_model(trainable), DATA, TrainOptions(backend="none", **options), no_progress)
     list(feed.batches(0))
     feed.logits(feed.valid, None)
     return feed.outputs
 
 
 def final(outputs, model):
-    return final_logits(model, outputs.of_model(model), DATA, ROWS)
+    return final_logits(model, outputs.for_model(model), DATA, ROWS)
 
 
 @pytest.mark.parametrize("trainable", ["head", "last-block"])
@@ -48,15 +48,15 @@ def test_films_that_went_through_the_frozen_layers_in_training_do_not_do_so_agai
 
 
 def test_neither_do_they_where_only_memory_has_room(monkeypatch):
-    monkeypatch.setattr(kept_module, "KEPT", 0)
+    monkeypatch.setattr(kept_module, "MAX_DISK_BYTES", 0)
     last = some_model()
     np.testing.assert_allclose(final(trained(), last), WHOLE, rtol=1e-6)
     assert last.run == 0
 
 
 def test_without_any_room_the_films_run_again(monkeypatch):
-    monkeypatch.setattr(kept_module, "KEPT", 0)
-    monkeypatch.setattr(kept_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(kept_module, "MAX_DISK_BYTES", 0)
+    monkeypatch.setattr(kept_module, "MAX_MEMORY_BYTES", 0)
     last = some_model()
     np.testing.assert_allclose(final(trained(), last), WHOLE, rtol=1e-6)
     assert last.run > 0
@@ -104,5 +104,5 @@ def test_a_model_without_frozen_layers_scores_whole():
 
 
 def test_a_run_may_have_no_film_to_score():
-    outputs = Outputs(some_model(), DATA, TrainOptions(size=SIDE), silent)
+    outputs = FeatureSource(some_model(), DATA, TrainOptions(size=SIDE), no_progress)
     assert final_logits(some_model(), outputs, DATA, []).shape == (0, 2)

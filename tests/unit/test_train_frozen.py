@@ -10,12 +10,12 @@ import pytest
 from training import SIDE, some_data, some_model
 
 from cxrscore.errors import InputError
-from cxrscore.models.bundle import load_model
-from cxrscore.progress import silent
-from cxrscore.testing.phantoms import make_phantoms
-from cxrscore.train import TrainOptions
-from cxrscore.train import frozen as frozen_module
-from cxrscore.train.outputs import Outputs, parts_of
+from cxrscore.models.model_file import load_model
+from cxrscore.progress import no_progress
+from cxrscore.synthetic.phantoms import make_phantoms
+from cxrscore.training import TrainOptions
+from cxrscore.training import frozen_backbone as frozen_module
+from cxrscore.training.features import FeatureSource, batches_of
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,13 @@ def outputs(monkeypatch):
         backend = SimpleNamespace(architectures=architectures, build=lambda spec, tensors, device: other)
         monkeypatch.setattr(frozen_module.plugins, "get_backend", lambda name: backend)
         options = TrainOptions(backend="none", frozen_backend="other", size=SIDE)
-        return own, other, Outputs(own, some_data(train=20), options, silent)
+        return own, other, FeatureSource(own, some_data(train=20), options, no_progress)
 
     return made
 
 
 def all_of(given):
-    return np.concatenate(list(given.of(parts_of(np.arange(20)), None)))
+    return np.concatenate(list(given.of(batches_of(np.arange(20)), None)))
 
 
 def test_the_other_runs_all_films_and_the_own_the_first_few_to_compare(outputs):
@@ -52,13 +52,13 @@ def test_the_other_runs_all_films_and_the_own_the_first_few_to_compare(outputs):
     assert (other.run, own.run) == (24, 8)
     np.testing.assert_allclose(found, own.embed(some_data(train=20).store.batch(range(20))), rtol=6e-5)
     assert given.framework == "other 1.0"
-    assert given.of_model(own).framework == "other 1.0"
+    assert given.for_model(own).framework == "other 1.0"
 
 
 def test_outputs_of_two_backends_are_kept_apart(outputs):
     all_of(outputs()[2])
     own = some_model()
-    all_of(Outputs(own, some_data(train=20), TrainOptions(backend="none", size=SIDE), silent))
+    all_of(FeatureSource(own, some_data(train=20), TrainOptions(backend="none", size=SIDE), no_progress))
     assert own.run == 24
 
 
@@ -83,8 +83,8 @@ def test_a_backend_that_cannot_is_refused(outputs):
 TRAIN = """
 import sys
 from pathlib import Path
-from cxrscore.models.bundle import load_model
-from cxrscore.train import TrainOptions, train_model
+from cxrscore.models.model_file import load_model
+from cxrscore.training import TrainOptions, train_model
 backend, folder = sys.argv[1], Path(sys.argv[2])
 small = {"backend": backend, "device": "cpu", "architecture": "tinycnn", "weights": "none", "size": 64, "views": 2}
 for name in (None, "openvino"):

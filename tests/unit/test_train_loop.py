@@ -9,10 +9,10 @@ from cxrscore.errors import InputError, PluginError
 from cxrscore.losses import losses
 from cxrscore.plugin_values import Origin
 from cxrscore.plugin_values.models import checked_model
-from cxrscore.progress import silent
-from cxrscore.train import TrainOptions
-from cxrscore.train.checkpoint import load_checkpoint
-from cxrscore.train.loop import _risen, fit, optimiser_of
+from cxrscore.progress import no_progress
+from cxrscore.training import TrainOptions
+from cxrscore.training.checkpoint import load_checkpoint
+from cxrscore.training.loop import _last_improvement, fit, optimiser_of
 
 BCE = next(loss for loss in losses if loss.name == "bce")
 INF = float("inf")
@@ -35,7 +35,7 @@ class Run:
 
     def fit(self, earlier=None):
         kept = {"folder": self.folder, "inputs": {"seed": 0}, "earlier": earlier}
-        return fit(self.model, self.data, BCE, self.options, silent, self.lines.append, **kept)
+        return fit(self.model, self.data, BCE, self.options, no_progress, self.lines.append, **kept)
 
     @property
     def checkpoint(self):
@@ -80,11 +80,11 @@ def test_an_equal_epoch_may_be_kept_but_buys_no_time():
         {"valid_macro_auc": auc, "valid_loss": loss}
         for auc, loss in ((0.5, 1.0), (0.7, 0.9), (0.7, 0.8), (0.6, 0.7), (0.7, 0.6))
     ]
-    assert _risen(rows, "valid_macro_auc") == 2
-    assert _risen(rows, "valid_loss") == 5
+    assert _last_improvement(rows, "valid_macro_auc") == 2
+    assert _last_improvement(rows, "valid_loss") == 5
     undefined = [{**row, "valid_macro_auc": float("nan")} for row in rows]
-    assert _risen(undefined[:3], "valid_macro_auc") == 3
-    assert _risen([*undefined[:4], rows[0]], "valid_macro_auc") == 5
+    assert _last_improvement(undefined[:3], "valid_macro_auc") == 3
+    assert _last_improvement([*undefined[:4], rows[0]], "valid_macro_auc") == 5
 
 
 def test_the_best_epoch_is_chosen_and_patience_ends_it(tmp_path):
@@ -140,7 +140,7 @@ def test_a_loss_that_runs_away_says_when_and_what_to_try(tmp_path, bad):
         f"1 epoch is kept in {run.folder}/. Rerun with --resume --epochs 1 for the model of the best of them, epoch 1."
     )
     assert told.endswith(kept)
-    assert len(run.checkpoint.standing.history) == 1
+    assert len(run.checkpoint.training_state.history) == 1
 
 
 def test_what_was_best_before_training_diverged_becomes_the_model_when_it_is_told_to_end_there(tmp_path):
@@ -222,8 +222,8 @@ def test_ctrl_c_keeps_the_last_finished_epoch_and_says_how_to_go_on(tmp_path):
         KeyboardInterrupt, match=r"stopped; 3 epochs are kept in .*m.run/\. The same line with --resume"
     ):
         run.fit()
-    assert [row["train_loss"] for row in run.checkpoint.standing.history] == [3, 1, 2]
-    assert run.checkpoint.standing.best_epoch == 2
+    assert [row["train_loss"] for row in run.checkpoint.training_state.history] == [3, 1, 2]
+    assert run.checkpoint.training_state.best_epoch == 2
     assert not list(run.folder.glob("*.part"))
 
 

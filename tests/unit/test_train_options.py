@@ -11,7 +11,7 @@ from cxrscore.cli import main
 from cxrscore.cli.sections import section_of
 from cxrscore.errors import InputError
 from cxrscore.labels import UNCERTAIN
-from cxrscore.train import CHOICES, TrainOptions
+from cxrscore.training import CHOICES, TrainOptions
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
 FLAGS = {option.name: option for option in main.commands["train"].params}

@@ -8,9 +8,9 @@ from foreign_plugins import registry
 from cxrscore import plugins
 from cxrscore.cli import main
 from cxrscore.errors import InputError
-from cxrscore.scores import open_scores
-from cxrscore.testing.phantoms import make_phantoms
-from cxrscore.train import TrainOptions, train_model
+from cxrscore.scorefile import open_scores
+from cxrscore.synthetic.phantoms import make_phantoms
+from cxrscore.training import TrainOptions, train_model
 from cxrscore.verify import verify_file
 
 SIZE = 32
@@ -121,7 +121,7 @@ def test_it_is_trained_and_scored_without_a_backend_named_and_a_note_says_by_wha
 def test_what_needs_knowledge_of_its_layers_is_refused_before_a_film_is_read(
     home, tmp_path, monkeypatch, changed, words
 ):
-    monkeypatch.setattr("cxrscore.train.read_data", lambda *given, **more: pytest.fail("films were read"))
+    monkeypatch.setattr("cxrscore.training.read_data", lambda *given, **more: pytest.fail("films were read"))
     with pytest.raises(InputError, match=words):
         train_model(options(home, tmp_path, **changed))
 
@@ -129,7 +129,7 @@ def test_what_needs_knowledge_of_its_layers_is_refused_before_a_film_is_read(
 def test_a_frozen_backend_without_the_network_is_refused_before_a_film_is_read(home, tmp_path, monkeypatch):
     registry(monkeypatch, own=("builtin", "openvino"), backends=[Mine()])
     monkeypatch.setattr(plugins, "missing_modules", lambda descriptor: [])
-    monkeypatch.setattr("cxrscore.train.read_data", lambda *given, **more: pytest.fail("films were read"))
+    monkeypatch.setattr("cxrscore.training.read_data", lambda *given, **more: pytest.fail("films were read"))
     with pytest.raises(InputError, match="backend 'openvino' has no 'linear': leave --frozen-backend out"):
         train_model(options(home, tmp_path, trainable="head", frozen_backend="openvino"))
 

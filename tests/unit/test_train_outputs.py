@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from training import SIDE, some_data, some_model
 
-from cxrscore.progress import silent
-from cxrscore.train import TrainOptions, outputs
-from cxrscore.train.outputs import Outputs, parts_of
+from cxrscore.progress import no_progress
+from cxrscore.training import TrainOptions, features
+from cxrscore.training.features import FeatureSource, batches_of
 
 GUARD = 600
 """Seconds after which a thread that waits for another one fails, so that a fault is no hang."""
@@ -39,7 +39,7 @@ class Pool(ThreadPoolExecutor):
 @pytest.fixture(autouse=True)
 def pool(monkeypatch):
     Pool.asked, Pool.left = 0, threading.Event()
-    monkeypatch.setattr(outputs, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(features, "ThreadPoolExecutor", Pool)
 
 
 class Read:
@@ -70,13 +70,13 @@ def reading(workers, trainable="all", before=lambda row: None):
 
     data.store.unit = noted
     options = TrainOptions(backend="none", size=SIDE, trainable=trainable, workers=workers)
-    return Outputs(some_model(trainable), data, options, silent), read
+    return FeatureSource(some_model(trainable), data, options, no_progress), read
 
 
 @pytest.mark.parametrize(("workers", "ahead"), [(1, 1), (4, 1), (6, 2), (16, 4)])
 def test_batches_are_made_ahead_of_the_one_in_use(workers, ahead):
     outputs, read = reading(workers)
-    given = outputs.of(parts_of(np.arange(80)), None)
+    given = outputs.of(batches_of(np.arange(80)), None)
     for batch in (1, 2):
         next(given)
         assert Pool.asked == 8 * (batch + ahead)
@@ -95,7 +95,7 @@ def test_films_for_the_frozen_layers_are_made_while_these_run():
         return films[:, 0, :4]
 
     outputs._frozen = frozen
-    assert outputs.kept(None)
+    assert outputs.is_cached(None)
     assert seen == [16, 24, 32, 40, 48, 56, 64, 72, 80, 83, 83]
 
 
@@ -103,7 +103,7 @@ def test_a_run_that_is_left_reads_no_more_films():
     """The film that is being read is read to its end; those behind it are left, and no thread is there to read them."""
     before = set(threading.enumerate())
     outputs, read = reading(1, before=lambda row: row < 8 or Pool.left.wait(GUARD))
-    given = outputs.of(parts_of(np.arange(80)), None)
+    given = outputs.of(batches_of(np.arange(80)), None)
     next(given)
     read.wait(9)
     given.close()
@@ -115,4 +115,4 @@ def test_a_film_that_cannot_be_read_ends_the_run_with_its_error():
     outputs, _ = reading(2)
     outputs._data.store.unit = lambda row: 1 // 0
     with pytest.raises(ZeroDivisionError):
-        list(outputs.of(parts_of(np.arange(80)), None))
+        list(outputs.of(batches_of(np.arange(80)), None))

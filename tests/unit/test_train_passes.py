@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from cxrscore import labels as lab
-from cxrscore.films import FilmStore, Preprocessing
+from cxrscore.images import ImageCache, Preprocessing
 from cxrscore.metrics import auc_per_finding, macro
-from cxrscore.models.bundle import load_model
-from cxrscore.models.output import probabilities
-from cxrscore.testing.phantoms import make_phantoms
-from cxrscore.train import TrainOptions, train_model
-from cxrscore.train.data import labelled_films
-from cxrscore.train.document import score_quantiles
+from cxrscore.models.model_file import load_model
+from cxrscore.models.probabilities import probabilities
+from cxrscore.synthetic.phantoms import make_phantoms
+from cxrscore.training import TrainOptions, train_model
+from cxrscore.training.data import labelled_films
+from cxrscore.training.model_metadata import score_quantiles
 
 torch_model = pytest.importorskip("cxrscore_torch.model")
 FILMS, SIDE = 40, 32
@@ -53,7 +53,7 @@ def trained(home, folder, **changed):
 def films_of(home, folder, backend):
     """Labels and logits of the films of each part by the model as it lies on the disk, run as a whole."""
     told = labelled_films(home / "films", None)
-    store = FilmStore.build(home / "films", told.paths, Preprocessing(size=SIDE), folder / "again", workers=1)
+    store = ImageCache.build(home / "films", told.paths, Preprocessing(size=SIDE), folder / "again", workers=1)
     split = lab.read_split(folder / "m.run" / "split.csv", told.paths)
     model = load_model(folder / "m.safetensors")
     built = torch_model.build(model.spec, model.tensors, device="cpu")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from training import SIDE, some_data, some_model
 
-from cxrscore.contract import Parallel
+from cxrscore.contract import SupportsDistributed
 from cxrscore.errors import CxrscoreError, InputError, LeakError, OtherProcessError
 from cxrscore.losses import losses
-from cxrscore.plugins import first_trainer, get_backend
-from cxrscore.progress import silent
-from cxrscore.train import TrainOptions
-from cxrscore.train.loop import fit
-from cxrscore.train.processes import Place, Processes, joined
+from cxrscore.plugins import default_training_backend, get_backend
+from cxrscore.progress import no_progress
+from cxrscore.training import TrainOptions
+from cxrscore.training.distributed import DistributedContext, ProcessRank, init_process_group
+from cxrscore.training.loop import fit
 
 GUARD = 600
 """Seconds after which one that waits for the others fails, so that a fault is no hang."""
@@ -62,7 +62,9 @@ def together(of, function):
 
     def run(rank):
         try:
-            return function(Processes(Place(rank=rank, of=of, local=rank % 2), threads.member(rank)))
+            return function(
+                DistributedContext(ProcessRank(rank=rank, world_size=of, local_rank=rank % 2), threads.member(rank))
+            )
         except CxrscoreError as error:
             threads.end()
             return error
@@ -72,10 +74,12 @@ def together(of, function):
 
 
 def test_the_place_is_that_of_the_environment():
-    assert Place.told_by({}) == Place(rank=0, of=1, local=0, restarts=None)
-    told = Place.told_by({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "TORCHELASTIC_RESTART_COUNT": "2"})
-    assert told == Place(rank=5, of=8, local=1, restarts=2)
-    assert Place.told_by({"RANK": "1", "WORLD_SIZE": "2"}).local == 1
+    assert ProcessRank.from_environment({}) == ProcessRank(rank=0, world_size=1, local_rank=0, restarts=None)
+    told = ProcessRank.from_environment(
+        {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "TORCHELASTIC_RESTART_COUNT": "2"}
+    )
+    assert told == ProcessRank(rank=5, world_size=8, local_rank=1, restarts=2)
+    assert ProcessRank.from_environment({"RANK": "1", "WORLD_SIZE": "2"}).local_rank == 1
 
 
 @pytest.mark.parametrize(
@@ -90,13 +94,16 @@ def test_the_place_is_that_of_the_environment():
 )
 def test_an_environment_that_cannot_be_is_refused(given, words):
     with pytest.raises(InputError, match=words):
-        Place.told_by(given)
+        ProcessRank.from_environment(given)
 
 
 @pytest.mark.parametrize("of", [2, 3, 8])
 @pytest.mark.parametrize("count", [0, 1, 5, 7, 16])
 def test_slices_follow_each_other_and_differ_by_one_at_most(of, count):
-    own = [Processes(Place(rank=rank, of=of), Threads(of).member(rank)).own(count) for rank in range(of)]
+    own = [
+        DistributedContext(ProcessRank(rank=rank, world_size=of), Threads(of).member(rank)).local_slice(count)
+        for rank in range(of)
+    ]
     assert [place for part in own for place in range(part.start, part.stop)] == list(range(count))
     sizes = [part.stop - part.start for part in own]
     assert max(sizes) - min(sizes) <= 1
@@ -104,14 +111,16 @@ def test_slices_follow_each_other_and_differ_by_one_at_most(of, count):
 
 def parts_of(batch, labels, of):
     """A batch as each of several processes has it: its films, its labels."""
-    members = [Processes(Place(rank=rank, of=of), Threads(of).member(rank)) for rank in range(of)]
-    parts = [member.part(batch) for member in members]
+    members = [
+        DistributedContext(ProcessRank(rank=rank, world_size=of), Threads(of).member(rank)) for rank in range(of)
+    ]
+    parts = [member.local_batch(batch) for member in members]
     assert {part.of for part in parts} == {len(batch)}
     return [(part.places, part.labels(labels)) for part in parts]
 
 
 def test_one_process_has_all_films_and_nobody_to_share_with():
-    part = Processes().part(np.arange(5))
+    part = DistributedContext().local_batch(np.arange(5))
     assert (part.places.tolist(), part.of) == ([0, 1, 2, 3, 4], None)
 
 
@@ -152,16 +161,19 @@ def test_losses_and_slopes_add_up_whoever_has_none_or_only_unknown_ones(of, film
 def test_all_get_what_each_gave():
     table = np.arange(14, dtype=np.float32).reshape(7, 2)
     for count in (7, 2):
-        for whole in together(3, lambda all_of: all_of.whole(count, lambda own: table[:count][own], 2)):  # noqa: B023
+        for whole in together(3, lambda all_of: all_of.all_gather(count, lambda own: table[:count][own], 2)):  # noqa: B023
             np.testing.assert_array_equal(whole, table[:count])
-    assert together(3, lambda all_of: all_of.every(True)) == [True] * 3
-    assert together(3, lambda all_of: all_of.every(all_of.place.rank != 1)) == [False] * 3
-    assert together(2, lambda all_of: all_of.by_first(lambda: {"rank": all_of.place.rank})) == [{"rank": 0}] * 2
+    assert together(3, lambda all_of: all_of.all_reduce_and(True)) == [True] * 3
+    assert together(3, lambda all_of: all_of.all_reduce_and(all_of.place.rank != 1)) == [False] * 3
+    assert (
+        together(2, lambda all_of: all_of.on_rank_zero_broadcast(lambda: {"rank": all_of.place.rank}))
+        == [{"rank": 0}] * 2
+    )
 
 
 def fails_in(ranks, error):
     def work(processes):
-        with processes.alike():
+        with processes.collective():
             if processes.place.rank in ranks:
                 raise error
         return "went on"
@@ -181,7 +193,7 @@ def test_an_error_of_one_ends_all_and_is_said_by_the_first_that_met_it():
 
 def test_the_first_of_each_machine_works_before_the_others():
     done = []
-    together(4, lambda all_of: all_of.by_node(lambda: done.append(all_of.place.local)))
+    together(4, lambda all_of: all_of.once_per_node(lambda: done.append(all_of.place.local_rank)))
     assert done == [0, 0, 1, 1]
 
 
@@ -209,22 +221,22 @@ class Joins:
 
 
 def enter(backend, place, device="auto", batch_norm="frozen", alone=True, error=None):
-    with joined(lambda: backend, place, device=device, batch_norm=batch_norm, alone=alone) as processes:
+    with init_process_group(lambda: backend, place, device=device, batch_norm=batch_norm, alone=alone) as processes:
         if error is not None:
             raise error
         return processes
 
 
 def test_one_process_joins_nobody():
-    assert enter(None, Place()).part(np.arange(2)).of is None
+    assert enter(None, ProcessRank()).local_batch(np.arange(2)).of is None
 
 
 def test_several_join_and_leave():
     backend = Joins()
-    assert enter(backend, Place(rank=1, of=2, local=1), "cpu").place.rank == 1
+    assert enter(backend, ProcessRank(rank=1, world_size=2, local_rank=1), "cpu").place.rank == 1
     assert (backend.devices, backend.threads.left) == (["cpu"], [1])
     with pytest.raises(InputError):
-        enter(backend, Place(of=2), "cpu", error=InputError("mine"))
+        enter(backend, ProcessRank(world_size=2), "cpu", error=InputError("mine"))
     assert backend.threads.left == [1, 0]
 
 
@@ -243,13 +255,13 @@ def test_several_join_and_leave():
 )
 def test_what_cannot_be_together_is_refused_and_said_by_one_of_a_machine(backend, settings, words):
     with pytest.raises(InputError, match=words):
-        enter(backend, Place(of=2), **settings)
+        enter(backend, ProcessRank(world_size=2), **settings)
     with pytest.raises(OtherProcessError, match=r"^$"):
-        enter(backend, Place(rank=1, of=2, local=1), **settings)
+        enter(backend, ProcessRank(rank=1, world_size=2, local_rank=1), **settings)
 
 
 def test_only_the_first_says_that_it_was_stopped_or_that_another_one_is_gone():
-    first, second = Place(of=2), Place(rank=1, of=2, local=1)
+    first, second = ProcessRank(world_size=2), ProcessRank(rank=1, world_size=2, local_rank=1)
     with pytest.raises(KeyboardInterrupt):
         enter(Joins(), first, error=KeyboardInterrupt())
     with pytest.raises(OtherProcessError, match=r"^$") as caught:
@@ -264,9 +276,9 @@ def test_only_the_first_says_that_it_was_stopped_or_that_another_one_is_gone():
 
 
 def test_who_can():
-    assert first_trainer(parallel=True) == "torch"
-    assert isinstance(get_backend("torch"), Parallel)
-    assert not isinstance(get_backend("keras"), Parallel)
+    assert default_training_backend(parallel=True) == "torch"
+    assert isinstance(get_backend("torch"), SupportsDistributed)
+    assert not isinstance(get_backend("keras"), SupportsDistributed)
 
 
 # --- the loop
@@ -284,7 +296,7 @@ def run_loop(folder, trainable, processes=None):
     model, data, lines = some_model(trainable), some_data(train=9, valid=3), []
     rank = processes.place.rank if processes else 0
     kept = {"folder": folder / f"{rank}.run", "inputs": {}, "earlier": None, "processes": processes}
-    fitted = fit(model, data, BCE, options, silent, lines.append, **kept)
+    fitted = fit(model, data, BCE, options, no_progress, lines.append, **kept)
     learner = {"head": model.head, "last-block": model.tail, "all": model}[trainable]
     rows = [[str(value) for name, value in row.items() if name != "seconds"] for row in fitted.history]
     return learner.seen, rows, sorted(path.name for path in folder.glob(f"{rank}.run/*")), model.run
@@ -314,7 +326,7 @@ def test_several_loops_do_what_one_does(tmp_path, trainable):
 def test_one_that_fails_alone_in_an_epoch_leaves_nobody_waiting(tmp_path):
     def work(processes):
         if processes.place.rank == 1:
-            processes.by_node = lambda function: fail()
+            processes.once_per_node = lambda function: fail()
         return run_loop(tmp_path, "all", processes)
 
     def fail():
@@ -331,7 +343,7 @@ def test_a_run_away_loss_is_said_by_the_first(tmp_path):
         model = some_model("all")
         model.losses = iter([float("nan")])
         kept = {"folder": tmp_path / "m.run", "inputs": {}, "earlier": None, "processes": processes}
-        return fit(model, some_data(), BCE, options, silent, silent, **kept)
+        return fit(model, some_data(), BCE, options, no_progress, no_progress, **kept)
 
     first, second = together(2, work)
     assert "training diverged: epoch 1 ended with" in str(first)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from cxrscore.train import TrainOptions
-from cxrscore.train.schedule import Schedule
+from cxrscore.training import TrainOptions
+from cxrscore.training.schedule import Schedule
 
 
 def factors(**values):

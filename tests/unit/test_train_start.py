@@ -9,11 +9,11 @@ from training import Store, some_data
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError, WriteError
-from cxrscore.files import locked
+from cxrscore.io import file_lock
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.output import probabilities
-from cxrscore.train import TrainOptions, train_model
-from cxrscore.train.start import first_head, prevalence_bias, run_inputs
+from cxrscore.models.probabilities import probabilities
+from cxrscore.training import TrainOptions, train_model
+from cxrscore.training.initialization import initial_head_tensors, prevalence_bias, run_inputs
 
 NAN = float("nan")
 LABELS = np.array([[1, 0, 1, NAN], [0, 0, 1, NAN], [0, 0, NAN, NAN], [0, 0, 1, NAN]], np.float32)
@@ -69,17 +69,17 @@ def test_a_head_begins_at_zero_unless_it_is_to_be_drawn():
     spec = ModelSpec(architecture="tinycnn", findings=("A", "B"), size=32)
     labels = np.array([[1, 0], [0, 0], [0, 0], [0, 1]], np.float32)
     tensors = initial_tensors(spec, 0)
-    zero = first_head(TrainOptions(), spec, labels, tensors)
+    zero = initial_head_tensors(TrainOptions(), spec, labels, tensors)
     assert zero.keys() == {"head/kernel"}
     assert zero["head/kernel"].shape == (64, 2)
     assert not zero["head/kernel"].any()
-    drawn = first_head(TrainOptions(initial_head="random", initial_bias="prevalence"), spec, labels, tensors)
+    drawn = initial_head_tensors(TrainOptions(initial_head="random", initial_bias="prevalence"), spec, labels, tensors)
     assert drawn.keys() == {"head/bias"}
     np.testing.assert_allclose(drawn["head/bias"], np.log([1 / 3, 1 / 3]), rtol=1e-6)
 
 
 def test_what_cannot_be_done_is_said_before_a_film_is_read_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("cxrscore.train.read_data", lambda *given: pytest.fail("films were read"))
+    monkeypatch.setattr("cxrscore.training.read_data", lambda *given: pytest.fail("films were read"))
     scores_only = SimpleNamespace(name="quick", trains=False, architectures=("tinycnn",))
     small = SimpleNamespace(name="small", trains=True, architectures=("tinycnn",))
     for backend, wanted in ((scores_only, "'quick' cannot train"), (small, "'small' has no 'densenet121'")):
@@ -91,7 +91,7 @@ def test_what_cannot_be_done_is_said_before_a_film_is_read_and_leaves_nothing(tm
 
 def test_two_runs_do_not_share_a_folder(tmp_path):
     (tmp_path / "m.run").mkdir()
-    with locked(tmp_path / "m.run" / "train.lock"), pytest.raises(InputError, match=r"train\.lock is held by"):
+    with file_lock(tmp_path / "m.run" / "train.lock"), pytest.raises(InputError, match=r"train\.lock is held by"):
         train_model(TrainOptions(output=tmp_path / "m.safetensors"))
 
 

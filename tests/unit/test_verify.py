@@ -12,20 +12,20 @@ from made_model import document
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
+from cxrscore.models import numpy_reference
 from cxrscore.models.architectures import initial_tensors
-from cxrscore.models.bundle import load_model, save_model
-from cxrscore.score import ScoreOptions, score_films
-from cxrscore.scores.columns import LIBVER, put
-from cxrscore.scores.layout import LAYOUT
-from cxrscore.testing import reference
-from cxrscore.testing.phantoms import golden_films
+from cxrscore.models.model_file import load_model, save_model
+from cxrscore.scorefile.columns import LIBVER, write_column
+from cxrscore.scorefile.layout import LAYOUT
+from cxrscore.scoring import ScoreOptions, score_films
+from cxrscore.synthetic.phantoms import golden_films
 from cxrscore.verify import as_dicts, verify_file
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
 
 
 def golden(tensors):
-    logits = reference.logits(SPEC, tensors, golden_films(32, 2))
+    logits = numpy_reference.logits(SPEC, tensors, golden_films(32, 2))
     return {"films": 2, "logits": logits.tolist(), "error": 1e-6, "tolerance": 1e-4}
 
 
@@ -125,7 +125,7 @@ def test_a_film_that_was_taken_out_fails_where_there_are_no_paths_too(home, tmp_
         for column in LAYOUT:
             values = file[column.path][()]
             on_films = column.axes[0] == "film"
-            put(less, column, values[:-1] if on_films else values)
+            write_column(less, column, values[:-1] if on_films else values)
         for column in ("cam/film", "thumbnails/film"):
             less[column][...] = np.minimum(less[column][...], 4)
     assert failed(verify_file(tmp_path / "less.h5")) == {"list of films"}

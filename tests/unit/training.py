@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrscore.contract import ModelSpec
-from cxrscore.films import Film, Preprocessing, Status, to_unit
+from cxrscore.images import Film, Preprocessing, Status, to_unit
 from cxrscore.labels import Split
-from cxrscore.train.data import Data
+from cxrscore.training.data import Data
 
 SIDE = 32
 

@@ -1,0 +1,250 @@
+"""Do backends give the same scores? Each scores the same films in a process of its own, and they are compared.
+
+Without a folder the films are the synthetic ones that every installation can draw, and each backend is also held
+to the logits that the model file keeps of them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrscore import plugins
+from cxrscore.contract import Floats, SupportsHeatmaps
+from cxrscore.errors import CxrscoreError, InputError
+from cxrscore.explainers import grad_cam
+from cxrscore.images import Preprocessing, require_films, stream_films, to_unit
+from cxrscore.io import atomic_write_bytes
+from cxrscore.models.model_file import ModelFile, load_model
+from cxrscore.models.probabilities import probabilities
+from cxrscore.subprocesses import run_python
+from cxrscore.synthetic.phantoms import golden_films
+
+_BATCH = 8
+MIN_CORRELATION = 0.999
+"""Of the heat maps of two backends that agree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendRun:
+    """What a backend made of the films. ``drift`` is the largest |logit - kept logit|, None where none are kept."""
+
+    backend: str
+    framework: str
+    device: str
+    films: int
+    drift: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendPair:
+    """How far two backends are apart: largest differences, and the smallest correlation of two heat maps.
+
+    correlation is None where one of them gives no maps, or no map varies.
+    """
+
+    backends: tuple[str, str]
+    prob: float
+    logit: float
+    correlation: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """The outcome. ``tolerance`` is the largest difference of a logit that the model file allows, None in bf16."""
+
+    tolerance: float | None
+    ran: list[BackendRun] = field(default_factory=list)
+    pairs: list[BackendPair] = field(default_factory=list)
+
+    @property
+    def faults(self) -> list[str]:
+        """What is out of bounds, in words; empty if the backends agree."""
+        found = []
+        if self.tolerance is not None:
+            found += [
+                f"{r.backend} is {r.drift:.2g} from the logits in the model file, allowed {self.tolerance:.2g}"
+                for r in self.ran
+                if r.drift is not None and not r.drift <= self.tolerance
+            ]
+            # Each may be off by the tolerance, to either side.
+            found += [
+                f"{' and '.join(p.backends)} differ by {p.logit:.2g} in a logit, allowed {2 * self.tolerance:.2g}"
+                for p in self.pairs
+                if not p.logit <= 2 * self.tolerance
+            ]
+        found += [
+            f"heat maps of {' and '.join(p.backends)} correlate by {p.correlation:.4f}, wanted {MIN_CORRELATION}"
+            for p in self.pairs
+            if p.correlation is not None and not p.correlation >= MIN_CORRELATION
+        ]
+        return found
+
+    def text(self) -> str:
+        """What ``cxrscore check --parity`` prints."""
+        lines = [f"{r.backend:<12} {r.framework}, {r.device}, {r.films} films{_drift(r)}" for r in self.ran]
+        for pair in self.pairs:
+            maps = "no heat maps" if pair.correlation is None else f"heat maps correlate by >= {pair.correlation:.6f}"
+            names = " and ".join(pair.backends)
+            lines.append(f"{names}: max |dp| {pair.prob:.2g}, max |dlogit| {pair.logit:.2g}, {maps}")
+        return "\n".join([*lines, *(f"FAILED: {fault}" for fault in self.faults)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, as ``cxrscore check --parity --json`` prints it."""
+        return {**asdict(self), "faults": self.faults}
+
+
+def _drift(ran: BackendRun) -> str:
+    return "" if ran.drift is None else f", max |dlogit| {ran.drift:.2g} from the model file"
+
+
+def installed_backends_for(model: Path) -> list[str]:
+    """The installed backends that can run this model, the fastest first."""
+    return plugins.fastest_backends(load_model(model).spec.architecture)
+
+
+def compare_backends(
+    model: Path,
+    backends: Sequence[str],
+    *,
+    films: Path | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+) -> Parity:
+    """Scores the same films with each backend and compares each with the first.
+
+    films  a folder; None: the synthetic films of the model file. InputError for fewer than one backend or one
+    named twice; the error of a backend that cannot run.
+    """
+    if not backends or len(set(backends)) != len(backends):
+        raise InputError(f"backends {', '.join(backends) or 'none'}: wanted one or more different names")
+    file = load_model(model)
+    for name in backends:
+        plugins.get_backend(name)
+    with tempfile.TemporaryDirectory(prefix="cxrscore-parity-") as folder:
+        given = {
+            "model": str(model.resolve()),
+            "films": None if films is None else str(films.resolve()),
+            "device": device,
+            "precision": precision,
+        }
+        found = [_run_in_subprocess(name, given, Path(folder)) for name in backends]
+    golden = file.document.get("golden", {}) if films is None else {}
+    kept = np.array(golden["logits"]) if golden else None
+    return Parity(
+        tolerance=file.document.get("golden", {}).get("tolerance") if precision == "fp32" else None,
+        ran=[_backend_run(name, one, kept) for name, one in zip(backends, found, strict=True)],
+        pairs=[
+            _pair((backends[0], name), found[0], one, file) for name, one in zip(backends[1:], found[1:], strict=True)
+        ],
+    )
+
+
+def _run_in_subprocess(backend: str, given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Logits [N,C], maps [N,C,h,w] and what computed them: one process uses one framework."""
+    out = folder / f"{len(list(folder.iterdir()))}.npz"
+    job = json.dumps({**given, "backend": backend, "out": str(out)})
+    done = run_python(["-m", "cxrscore.compare_backends", job])
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        raise CxrscoreError(f"backend {backend!r} could not score the films: {reason}")
+    with np.load(out) as arrays:
+        return dict(arrays)
+
+
+def _backend_run(name: str, found: dict[str, Any], kept: Floats | None) -> BackendRun:
+    logits = found["logits"]
+    drift = None if kept is None else float(np.abs(logits - kept).max())
+    framework, device = str(found["framework"]), str(found["device"])
+    return BackendRun(backend=name, framework=framework, device=device, films=len(logits), drift=drift)
+
+
+def _pair(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any], file: ModelFile) -> BackendPair:
+    probs = [probabilities(found["logits"], file.spec.activation, file.document.get("calibration")) for found in (a, b)]
+    return BackendPair(
+        backends=names,
+        prob=float(np.abs(probs[0] - probs[1]).max()),
+        logit=float(np.abs(a["logits"] - b["logits"]).max()),
+        correlation=min_correlation(a["maps"], b["maps"]),
+    )
+
+
+def min_correlation(a: Floats, b: Floats) -> float | None:
+    """The smallest Pearson correlation of two maps of one film and finding, of [N,F,h,w]; maps that are constant
+    in both have none. None if there is no map."""
+    if a.shape != b.shape or not a.size:
+        return None
+    flat = [maps.reshape(-1, maps.shape[2] * maps.shape[3]).astype(np.float64) for maps in (a, b)]
+    centred = [maps - maps.mean(axis=1, keepdims=True) for maps in flat]
+    norms = [np.linalg.norm(maps, axis=1) for maps in centred]
+    varies = (norms[0] > 0) | (norms[1] > 0)
+    if not varies.any():
+        return None
+    products = np.einsum("mp,mp->m", centred[0], centred[1])[varies]
+    with np.errstate(invalid="ignore"):
+        found = products / (norms[0] * norms[1])[varies]
+    return float(np.nan_to_num(found, nan=0.0).min())
+
+
+def _squares(file: ModelFile, folder: str | None) -> Iterator[Floats]:
+    """Batches of films float32 [n,S,S]."""
+    if folder is None:
+        yield golden_films(file.spec.size, file.document.get("golden", {}).get("films", 4))
+        return
+    preprocessing = Preprocessing.from_dict(file.document["preprocessing"])
+    paths = require_films(Path(folder)).paths
+    batch: list[Floats] = []
+    for film in stream_films(Path(folder), paths, preprocessing, workers=2):
+        if film.pixels is not None:
+            batch.append(to_unit(film.pixels))
+        if len(batch) == _BATCH:
+            yield np.stack(batch)
+            batch.clear()
+    if batch:
+        yield np.stack(batch)
+
+
+def _score(job: dict[str, Any]) -> None:
+    """What the child process does: films through one backend, results into an .npz file."""
+    file = load_model(Path(job["model"]))
+    backend = plugins.get_backend(job["backend"])
+    model = backend.build(file.spec, file.tensors, device=job["device"], precision=job["precision"])
+    logits, maps = [], []
+    for films in _squares(file, job["films"]):
+        if isinstance(model, SupportsHeatmaps):
+            parts = model.cam_parts(films, range(len(file.spec.findings)))
+            logits.append(parts.logits)
+            maps.append(grad_cam(parts))
+        else:
+            logits.append(model.predict(films))
+    if not logits:
+        raise InputError(f"no film below {job['films']} could be read")
+    arrays = io.BytesIO()
+    np.savez(
+        arrays,
+        logits=np.concatenate(logits),
+        maps=np.concatenate(maps) if maps else np.zeros((0, 0, 0, 0), np.float32),
+        framework=model.framework,
+        device=model.device,
+    )
+    atomic_write_bytes(Path(job["out"]), arrays.getvalue())
+
+
+def _main() -> None:
+    try:
+        _score(json.loads(sys.argv[1]))
+    except CxrscoreError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    _main()

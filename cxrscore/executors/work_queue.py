@@ -1,0 +1,55 @@
+"""What every executor keeps account of: which items are to be handed out, and which are done."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cxrscore import errors
+from cxrscore.contract import TaskBatch
+from cxrscore.errors import CxrscoreError, WorkerError
+
+MAX_TRIES = 5
+"""An item is given up after so many of its workers died. Most die of something else, such as a lost machine: where
+that befalls one item in a hundred, five times in a row befalls one in 10^10."""
+
+
+class WorkQueue:
+    """The items of a work, each of which is done once, whatever becomes of workers."""
+
+    def __init__(self, work: TaskBatch, done: Callable[[int, str], None]) -> None:
+        self._work, self._done = work, done
+        self._waiting = deque(dict.fromkeys(work.items))
+        self._deaths: Counter[int] = Counter()
+
+    def next_item(self) -> int | None:
+        """The next item to hand out; None where there is none now, though one may come back from a dead worker."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def finish(self, item: int, answer: Mapping[str, Any]) -> None:
+        """Takes a worker's answer about the item it had in hand; raises the error that it is."""
+        if "error" in answer:
+            raise _error(answer)
+        self._done(item, answer["text"])
+
+    def worker_lost(self, item: int, how: str) -> None:
+        """The worker that had this item in hand is dead. WorkerError where that has happened too often."""
+        self._deaths[item] += 1
+        if self._work.is_done(item):
+            self._done(item, "")
+        elif self._deaths[item] < MAX_TRIES:
+            self._waiting.append(item)  # last: should it be the item that kills, the others are done before
+        else:
+            raise WorkerError(
+                f"item {item} was given up: {MAX_TRIES} workers died of it, the last one {how}. What was done "
+                f"before is "
+                "kept. If memory is short, use fewer processes."
+            )
+
+
+def _error(answer: Mapping[str, Any]) -> CxrscoreError:
+    known = getattr(errors, answer["error"], None)
+    if isinstance(known, type) and issubclass(known, CxrscoreError):
+        return known(answer["message"])
+    return WorkerError(answer["message"])

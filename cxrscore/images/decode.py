@@ -1,0 +1,210 @@
+"""One film from bytes to grey pixels; a film that cannot be used gets a status, never an exception."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+import cxrscore
+from cxrscore.errors import RemoteError, RemoteTooLargeError
+from cxrscore.images.archive import read_member, split_path
+from cxrscore.images.dicom import open_dicom
+from cxrscore.images.file_signatures import (
+    SIGNATURE_BYTES,
+    check_jpeg_end,
+    detect_format,
+    jpeg_header,
+    jpeg_orientation,
+    png_header,
+    png_rest,
+)
+from cxrscore.images.film import MAX_BYTES, Film, FilmError, Header, Pixels, Status, check_sides
+from cxrscore.images.opencv import cv2
+from cxrscore.images.strict_jpeg import check_jpeg_strictly
+from cxrscore.io.regular import open_regular
+from cxrscore.remote import PathOrUrl, RemotePath, read_remote
+
+_GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+_AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+LARGEST_HASHED = 4 << 30
+"""Bytes of the largest file whose SHA-256 is taken: a sparse file may claim to have any number."""
+NOT_RECEIVED = "not received"
+"""How the message of a film begins that its store did not give, and may give later."""
+_BLANK_BELOW = 1.0
+"""Standard deviation, in grey levels of 255, under which a film shows nothing."""
+
+
+def read_film(path: PathOrUrl, *, any_modality: bool = False) -> Film:
+    """The film of a file; never raises for a bad film. See decode_film."""
+    try:
+        data = _read(path)
+    except FilmError as error:
+        large = error.status == Status.TOO_LARGE
+        return Film(status=error.status, message=str(error), sha256=_file_digest(path) if large else "")
+    except OSError as error:
+        return Film(status=Status.UNREADABLE, message=f"cannot be read: {error.strerror}")
+    return decode_film(data, any_modality=any_modality)
+
+
+@functools.cache
+def decoder_versions() -> dict[str, str]:
+    """Versions of all that decides the pixels of a film besides its bytes; "" for what is not installed."""
+    found = {"cxrscore": cxrscore.__version__, "opencv": cv2.__version__}
+    for name in ("pydicom", "imagecodecs", "simplejpeg"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def read_bytes(path: PathOrUrl) -> bytes | None:
+    """The bytes of a film's file, as its SHA-256 is taken of; None where they cannot be read."""
+    try:
+        return _read(path)
+    except (FilmError, OSError):
+        return None
+
+
+def film_digest(path: PathOrUrl) -> str:
+    """SHA-256 of a film's bytes, hex, whether or not it can be decoded; "" where they cannot be read, and of a file of
+    over 4 GiB, or of over 256 MB elsewhere or in an archive, where it may be of any length."""
+    try:
+        if isinstance(path, RemotePath) or split_path(path)[1]:
+            data = read_bytes(path)
+            return "" if data is None else hashlib.sha256(data).hexdigest()
+    except (OSError, MemoryError):
+        return ""
+    return _file_digest(path)
+
+
+def _file_digest(path: PathOrUrl) -> str:
+    """The same of a file on disk, in pieces; "" for one elsewhere and for a member of an archive."""
+    if isinstance(path, RemotePath):
+        return ""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_HASHED:
+            return ""
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _read(path: PathOrUrl) -> bytes:
+    if isinstance(path, RemotePath):
+        return _received(path)
+    file_path, member = split_path(path)
+    if member:
+        data = read_member(file_path, member)
+        if len(data) > MAX_BYTES:
+            raise FilmError(Status.TOO_LARGE, f"more than {MAX_BYTES:,} bytes")
+        return data
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+        raise FilmError(Status.UNREADABLE, "not a regular file")
+    with open_regular(path) as file:
+        data = file.read(MAX_BYTES + 1) if found.st_size <= MAX_BYTES else b""
+    if max(found.st_size, len(data)) > MAX_BYTES:
+        raise FilmError(Status.TOO_LARGE, f"{found.st_size:,} bytes, wanted at most {MAX_BYTES:,}")
+    return data
+
+
+def _received(path: RemotePath) -> bytes:
+    try:
+        return read_remote(path, MAX_BYTES)
+    except RemoteTooLargeError as error:
+        raise FilmError(Status.TOO_LARGE, error.reason) from None
+    except RemoteError as error:
+        told = NOT_RECEIVED if error.passing else "cannot be read"
+        raise FilmError(Status.UNREADABLE, f"{told}: {error.reason}") from None
+
+
+def decode_film(data: bytes, *, any_modality: bool = False) -> Film:
+    """The film of these bytes: a PNG, a JPEG or a DICOM file, told apart by content.
+
+    Colour is turned into grey; 8-bit films become uint8 [H,W], deeper ones uint16 [H,W]; the orientation tag
+    of a JPEG is not followed. DICOM pixels go through modality LUT, VOI window and MONOCHROME1 inversion, so
+    that black is 0. A DICOM of another modality than CR, DX or RG, or of another body part, is NOT_CHEST
+    unless any_modality. Whatever is wrong with a film is told by its status and message.
+    """
+    film = Film(status=Status.OK, sha256=hashlib.sha256(data).hexdigest(), kind=detect_format(data[:SIGNATURE_BYTES]))
+    try:
+        header, decode = _open(data, film.kind, any_modality=any_modality)
+        film = replace(film, width=header.width, height=header.height, modality=header.modality, view=header.view)
+        pixels, note = decode()
+        _check_content(pixels)
+    except FilmError as error:
+        return replace(film, status=error.status, message=str(error))
+    return replace(film, pixels=pixels, message=note)
+
+
+def _open(data: bytes, kind: str, *, any_modality: bool) -> tuple[Header, Callable[[], tuple[Pixels, str]]]:
+    """Header and decoder of a film; the decoder refuses by what the header says before it decodes."""
+    if not data:
+        raise FilmError(Status.EMPTY, "file of zero bytes")
+    if len(data) > MAX_BYTES:
+        raise FilmError(Status.TOO_LARGE, f"{len(data):,} bytes, wanted at most {MAX_BYTES:,}")
+    if kind == "png":
+        header, transparent = png_header(data)
+        return header, lambda: _decode_png(data, header, transparent=transparent)
+    if kind == "jpeg":
+        header, marker, bits = jpeg_header(data)
+        return header, lambda: _decode_jpeg(data, header, marker, bits)
+    if kind == "dicom":
+        return open_dicom(data, any_modality=any_modality)
+    raise FilmError(Status.NOT_AN_IMAGE, "neither PNG nor JPEG nor DICOM")
+
+
+def _decode_png(data: bytes, header: Header, *, transparent: bool) -> tuple[Pixels, str]:
+    check_sides(header)
+    rest = png_rest(data)
+    pixels = _decode(data, header, _GREY)
+    notes = ["transparency ignored"] * (transparent and _shows_through(_decode(data, header, _AS_STORED)))
+    notes += ["bytes after its end ignored"] * bool(rest.strip(b"\0"))
+    return pixels, ", ".join(notes)
+
+
+def _shows_through(stored: Pixels) -> bool:
+    """Whether a pixel of a film with transparency is not opaque; OpenCV tells it of all but plain grey."""
+    return stored.ndim == 2 or bool(stored[..., -1].min() < np.iinfo(stored.dtype).max)
+
+
+def _decode_jpeg(data: bytes, header: Header, marker: int, bits: int) -> tuple[Pixels, str]:
+    check_sides(header)
+    if marker not in (0xC0, 0xC1, 0xC2) or bits != 8:
+        raise FilmError(Status.UNSUPPORTED, f"JPEG of type SOF{marker & 15} with {bits} bits, wanted 8-bit lossy")
+    check_jpeg_end(data)
+    check_jpeg_strictly(data)
+    tag = jpeg_orientation(data)
+    return _decode(data, header, _GREY), "" if tag in (0, 1) else f"orientation tag {tag} ignored"
+
+
+def _decode(data: bytes, header: Header, flags: int) -> Pixels:
+    """Pixels by OpenCV. imdecode, not imread: only imdecode tells a cut JPEG from a whole one."""
+    try:
+        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise FilmError(Status.DAMAGED, "damaged: it cannot be decoded")
+    if pixels.shape[:2] != (header.height, header.width):
+        raise FilmError(Status.DAMAGED, "damaged: it decodes to another size than its header says")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise FilmError(Status.UNSUPPORTED, f"pixels of {pixels.dtype}, wanted 8 or 16 bits")
+    return cast(Pixels, pixels)
+
+
+def _check_content(pixels: Pixels) -> None:
+    levels = 257 if pixels.dtype == np.uint16 else 1
+    spread = float(cv2.meanStdDev(pixels)[1][0, 0]) / levels
+    if spread < _BLANK_BELOW:
+        raise FilmError(Status.BLANK, f"blank: standard deviation {spread:.2f} of 255 grey levels")

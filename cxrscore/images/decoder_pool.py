@@ -1,0 +1,203 @@
+"""Decoding in processes of their own: a codec that crashes, hangs or eats memory costs one film and not the run."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+from cxrscore.images.decode import film_digest
+from cxrscore.images.film import Film, Pixels, Status
+from cxrscore.images.loading import LoadedFilm
+from cxrscore.images.preprocess import Preprocessing
+from cxrscore.images.worker import LENGTH
+from cxrscore.remote import PathOrUrl, RemotePath, location_text
+from cxrscore.remote.transfer import SECONDS as RECEIVING
+from cxrscore.subprocesses import start_python, terminate
+
+COMMAND = ("-m", "cxrscore.images.worker")
+"""What Python is told to run; see subprocesses.start_python."""
+TIMEOUT_SECONDS = 60.0
+"""A film that takes longer is given up. One elsewhere has the time to be received besides, the last try included."""
+LOOKS = 60
+"""How often in that time it is looked whether it is over: a film may take so much longer."""
+TRIES = 2
+"""A film is given up after so many crashes: the first may have been another's doing, such as a full memory."""
+
+
+class _DecoderDiedError(Exception):
+    """The process ended, or was ended, before it had answered."""
+
+    def __init__(self, status: Status, how: str) -> None:
+        super().__init__(how)
+        self.status = status
+
+
+class _Decoder:
+    """One process, started when first needed and anew after it is gone."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._due: float | None = None
+        self._late = False
+        self._turn = threading.Lock()
+
+    def prepare(self, order: dict[str, Any], seconds: float) -> LoadedFilm:
+        """The film of this order; _DecoderDiedError if the process did not live to give it in so many seconds."""
+        process = self._process = self._process or _start_process()
+        self._late, self._due = False, time.monotonic() + seconds
+        try:
+            return _request(process, order)
+        except (OSError, EOFError, ValueError, KeyError, TypeError):
+            process.kill()
+            code = process.wait()
+            self.close()
+            if self._late:
+                raise _DecoderDiedError(Status.TIMED_OUT, f"took longer than {seconds:g} s") from None
+            raise _DecoderDiedError(Status.CRASHED, f"crashed ({_exit_reason(code)})") from None
+        finally:
+            with self._turn:
+                self._due = None
+
+    def terminate_if_overdue(self) -> None:
+        """Ends the process if the film that it is at is due; asked from another thread, again and again."""
+        with self._turn:
+            if self._due is not None and self._process is not None and time.monotonic() > self._due:
+                self._late = True
+                self._process.kill()
+
+    def close(self) -> None:
+        """Ends the process, if there is one."""
+        process, self._process = self._process, None
+        if process is not None:
+            terminate(process)
+
+
+def _start_process() -> subprocess.Popen[bytes]:
+    # The processes are the parallelism; and each thread of a library takes of the memory that one may have.
+    single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKIO_WORKER_THREADS": "1"}
+    return start_python(COMMAND, variables=single, stderr=subprocess.DEVNULL)
+
+
+def _request(process: subprocess.Popen[bytes], order: dict[str, Any]) -> LoadedFilm:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(order).encode() + b"\n")
+    (length,) = LENGTH.unpack(_read(process, LENGTH.size))
+    head = json.loads(_read(process, length))
+    film = Film(**{**head["film"], "status": Status(head["film"]["status"])})
+    if not head["bits"]:
+        return LoadedFilm(film=film, pixels=None)
+    sides = [int(one["size"]) for one in (order["preprocessing"], *order["also"])]
+    square, *more = (_square(process, side, head["bits"]) for side in sides)
+    return LoadedFilm(film=film, pixels=square, more=tuple(more))
+
+
+def _square(process: subprocess.Popen[bytes], side: int, bits: int) -> Pixels:
+    data = _read(process, side * side * bits // 8)
+    return cast(Pixels, np.frombuffer(data, {8: np.uint8, 16: np.uint16}[bits]).reshape(side, side))
+
+
+def _read(process: subprocess.Popen[bytes], size: int) -> bytearray:
+    assert process.stdout is not None
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size:
+        count = cast(Any, process.stdout).readinto(view[at:])
+        if not count:
+            raise EOFError
+        at += count
+    return data
+
+
+def _exit_reason(code: int) -> str:
+    """How a process ended, in a word: the name of a signal, or the exit status."""
+    return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+class _Watchdog:
+    """One thread that ends processes whose film is due, begun with the first film. A timer for each film would take the
+    parent process longer than all else that it does for it."""
+
+    def __init__(self, decoders: Sequence[_Decoder]) -> None:
+        self._decoders = decoders
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._check_overdue, name="films-watch", daemon=True)
+        self._start = threading.Lock()
+
+    def start(self) -> None:
+        """Unless it was started before."""
+        with self._start:
+            if self._thread.ident is None:
+                self._thread.start()
+
+    def _check_overdue(self) -> None:
+        while not self._ended.wait(TIMEOUT_SECONDS / LOOKS):
+            for decoder in self._decoders:
+                decoder.terminate_if_overdue()
+
+    def stop(self) -> None:
+        self._ended.set()
+        with self._start:
+            if self._thread.ident is not None:
+                self._thread.join()
+
+
+class DecoderPool:
+    """So many processes that prepare films; safe to use from as many threads."""
+
+    def __init__(
+        self,
+        workers: int,
+        preprocessing: Preprocessing,
+        *,
+        also: Sequence[Preprocessing] = (),
+        any_modality: bool = False,
+    ) -> None:
+        self._all = [_Decoder() for _ in range(workers)]
+        self._watch = _Watchdog(self._all)
+        self._idle: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
+        for decoder in self._all:
+            self._idle.put(decoder)
+        self._order = {
+            "preprocessing": preprocessing.as_dict(),
+            "also": [one.as_dict() for one in also],
+            "any_modality": any_modality,
+        }
+
+    def prepare(self, path: PathOrUrl) -> LoadedFilm:
+        """As prepared.prepare, with the statuses CRASHED and TIMED_OUT for films that end their process. Of those the
+        bytes are hashed here: that needs no codec."""
+        self._watch.start()
+        decoder = self._idle.get()
+        try:
+            seconds = TIMEOUT_SECONDS + (2 * RECEIVING if isinstance(path, RemotePath) else 0)
+            found = _decode_with_retries(decoder, {**self._order, "path": location_text(path)}, seconds)
+        finally:
+            self._idle.put(decoder)
+        if found.film.sha256 or found.film.status not in (Status.CRASHED, Status.TIMED_OUT):
+            return found
+        return replace(found, film=replace(found.film, sha256=film_digest(path)))
+
+    def close(self) -> None:
+        """Ends all processes, and the thread that watches them."""
+        self._watch.stop()
+        for decoder in self._all:
+            decoder.close()
+
+
+def _decode_with_retries(decoder: _Decoder, order: dict[str, Any], seconds: float) -> LoadedFilm:
+    status, how = Status.CRASHED, ""
+    for _ in range(TRIES):
+        try:
+            return decoder.prepare(order, seconds)
+        except _DecoderDiedError as error:
+            status, how = error.status, str(error)
+    return LoadedFilm(film=Film(status=status, message=f"its decoder {how}, {TRIES} times"), pixels=None)

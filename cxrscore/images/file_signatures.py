@@ -1,0 +1,171 @@
+"""What a file is, and how large, from its bytes alone; names are never asked.
+
+Sizes are read from the headers by hand so that a film of absurd size is refused before a decoder allocates it.
+Sources: PNG specification (third edition) 5.2, 11.2.1 and 11.3.1.1; ITU-T T.81 annex B; DICOM PS3.10 7.1;
+ISO/IEC 15444-1 annex A; ITU-T T.87 annex C.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+
+from cxrscore.images.film import FilmError, Header, Status
+
+SIGNATURE_BYTES = 132
+"""Bytes that sniff needs."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_EOI = 0xD9
+_SOS = 0xDA
+# SOF0..SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS.
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
+# In coded data 0xFF is followed by 0 (in JPEG-LS by anything below 80) or by D0..D7, a restart; else it is over.
+_MARKER_AFTER_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+_J2K_START = b"\xff\x4f\xff\x51"
+
+
+def detect_format(head: bytes) -> str:
+    """ "png", "jpeg", "dicom" or "" from the first 132 bytes of a file (fewer if it is shorter)."""
+    if head.startswith(_PNG):
+        return "png"
+    if head.startswith(_JPEG):
+        return "jpeg"
+    return "dicom" if head[128:132] == b"DICM" or _is_bare_dicom(head) else ""
+
+
+def _is_bare_dicom(head: bytes) -> bool:
+    """Whether the bytes begin like a little-endian DICOM data set without preamble.
+
+    Such files begin with an element of group 0002 or 0008 that has either the letters of its value
+    representation or, implicitly, a small even length after its tag.
+    """
+    if len(head) < 8 or head[:2] not in (b"\x02\x00", b"\x08\x00") or head[3] != 0:
+        return False
+    letters = head[4:6]
+    if letters.isalpha() and letters.isupper():
+        return True
+    (length,) = struct.unpack_from("<I", head, 4)
+    return bool(0 < length <= 1024 and length % 2 == 0)
+
+
+def png_header(data: bytes) -> tuple[Header, bool]:
+    """The size of a PNG and whether it may be transparent; raises FilmError for an animated or cut one."""
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        raise FilmError(Status.DAMAGED, "PNG without a header")
+    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
+    transparent = colour in (4, 6)
+    for name, start, _ in _chunks(data):
+        if name == b"IDAT":
+            break
+        if name == b"acTL" and data[start : start + 4] not in (b"\0\0\0\0", b"\0\0\0\1"):
+            raise FilmError(Status.SEVERAL_FRAMES, "animated PNG, wanted one film a file")
+        transparent |= name == b"tRNS"
+    return Header(width=width, height=height), transparent
+
+
+def png_rest(data: bytes) -> bytes:
+    """What a PNG has behind its end; raises FilmError unless its chunks, one after the other, lead to that end.
+
+    Decoders believe the length that a chunk claims: 4 GB of memory for one of a few bytes.
+    """
+    for name, _, end in _chunks(data):
+        if end > len(data):
+            break
+        if name == b"IEND":
+            return data[end:]
+    raise FilmError(Status.DAMAGED, "PNG is cut short: its end chunk is missing")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start of the content and end of each chunk of a PNG."""
+    at = 8
+    while at + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        yield name, at + 8, at + 12 + length
+        at += 12 + length
+
+
+def jpeg_header(data: bytes) -> tuple[Header, int, int]:
+    """The size of a JPEG, its frame marker (0xC0 baseline, 0xC1 extended, 0xC2 progressive, 0xC3 lossless,
+    0xF7 JPEG-LS) and its bits a sample; raises FilmError where there is no frame header."""
+    for marker, start in _segments(data):
+        if marker in _SOF and start + 8 <= len(data):
+            bits, height, width = struct.unpack_from(">BHH", data, start + 2)
+            return Header(width=width, height=height), marker, bits
+    raise FilmError(Status.DAMAGED, "JPEG without a frame header")
+
+
+def jpeg_orientation(data: bytes) -> int:
+    """The orientation tag of a JPEG's Exif segment, 1 to 8 (1: as stored); 0 where there is none or it is damaged.
+
+    Source: Exif 2.32, 4.6.4 A and 4.7.2; TIFF 6.0, section 2.
+    """
+    for marker, start in _segments(data):
+        if marker == 0xE1 and data[start + 2 : start + 8] == b"Exif\0\0":
+            (length,) = struct.unpack_from(">H", data, start)
+            return _tiff_orientation(data[start + 8 : start + length])
+        if marker == _SOS:
+            break
+    return 0
+
+
+def _tiff_orientation(tiff: bytes) -> int:
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 8:
+        return 0
+    (at,) = struct.unpack_from(f"{order}I", tiff, 4)
+    if at + 2 > len(tiff):
+        return 0
+    (entries,) = struct.unpack_from(f"{order}H", tiff, at)
+    for entry in range(at + 2, min(at + 2 + 12 * entries, len(tiff) - 11), 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+        if (tag, kind) == (0x0112, 3) and value <= 8:
+            return int(value)
+    return 0
+
+
+def check_jpeg_end(data: bytes) -> None:
+    """Raises FilmError unless the JPEG ends with its end marker, followed by nothing but zero bytes.
+
+    Decoders fill the missing part of a cut JPEG with grey and say nothing, so this must be looked at. The
+    marker is sought from the front: a file with a second picture behind the first ends with one, too.
+    """
+    end = next((start for marker, start in _segments(data) if marker == _EOI), None)
+    if end is None:
+        raise FilmError(Status.DAMAGED, "JPEG is cut short: its end marker is missing")
+    if data[end:].strip(b"\0"):
+        raise FilmError(Status.DAMAGED, "JPEG is followed by other bytes")
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Each marker of a JPEG with the position after it, in order; ends where the structure breaks."""
+    at = 2
+    while at + 2 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        at += 2
+        yield marker, at
+        if marker == _EOI:
+            return
+        if marker not in _NO_LENGTH:
+            if at + 2 > len(data):
+                return
+            at += struct.unpack_from(">H", data, at)[0]
+        if marker == _SOS:
+            found = _MARKER_AFTER_SCAN.search(data, at)
+            at = found.start() if found else len(data)
+
+
+def jpeg2000_header(data: bytes) -> Header:
+    """The size of a JPEG 2000 codestream, with or without the JP2 boxes around it."""
+    at = data.find(_J2K_START)
+    if at < 0 or at + 24 > len(data):
+        raise FilmError(Status.DAMAGED, "JPEG 2000 without a size header")
+    right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
+    return Header(width=max(right - left, 0), height=max(bottom - top, 0))

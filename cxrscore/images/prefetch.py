@@ -1,0 +1,67 @@
+"""Films decoded ahead of their use, in order, in processes of their own, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+
+from cxrscore.errors import InputError
+from cxrscore.images.circuit_breaker import detect_outage
+from cxrscore.images.decoder_pool import DecoderPool
+from cxrscore.images.loading import LoadedFilm
+from cxrscore.images.preprocess import Preprocessing
+from cxrscore.remote import PathOrUrl, RemotePath
+
+
+def stream_films(
+    folder: PathOrUrl,
+    paths: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    also: Sequence[Preprocessing] = (),
+    workers: int,
+    ahead: int = 32,
+    any_modality: bool = False,
+    decoders: DecoderPool | None = None,
+) -> Generator[LoadedFilm]:
+    """The films at `paths` below `folder`, in that order, each decoded once, by one of `workers` processes; `also`
+    are further preprocessings that squares are wanted by.
+
+    At most `ahead` films are decoded or waiting besides the one in use, however many there are. A stream that is
+    left before its end cancels what is not yet begun. `decoders`, made for the same preprocessings, are used and left
+    open, so that streams one after the other start no processes of their own. Raises InputError unless workers and
+    ahead are at least 1, and where a store elsewhere has ceased to answer.
+    """
+    if workers < 1 or ahead < 1:
+        raise InputError(f"workers {workers} and ahead {ahead}, wanted at least 1 of each")
+    files = [folder / path for path in paths]
+    if decoders is not None:
+        stream = _stream(files, decoders, workers, ahead)
+    else:
+        own = DecoderPool(min(workers, len(paths)), preprocessing, also=also, any_modality=any_modality)
+        stream = _close_after(own, _stream(files, own, workers, ahead))
+    return detect_outage(stream, folder) if isinstance(folder, RemotePath) else stream
+
+
+def _close_after(decoders: DecoderPool, stream: Generator[LoadedFilm]) -> Generator[LoadedFilm]:
+    try:
+        with closing(stream):
+            yield from stream
+    finally:
+        decoders.close()
+
+
+def _stream(files: Sequence[PathOrUrl], decoders: DecoderPool, workers: int, ahead: int) -> Generator[LoadedFilm]:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="films")
+    try:
+        begun = (pool.submit(decoders.prepare, file) for file in files)
+        waiting: deque[Future[LoadedFilm]] = deque(islice(begun, ahead))
+        while waiting:
+            prepared = waiting.popleft().result()
+            waiting.extend(islice(begun, 1))
+            yield prepared
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,110 @@
+"""Decoded films to the square that a network takes; the same bytes for every backend."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Floats
+from cxrscore.errors import InputError
+from cxrscore.images.film import Pixels
+from cxrscore.images.opencv import cv2
+
+Fit = Literal["stretch", "pad", "crop"]
+Resize = Literal["area"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a film becomes a square; stands in the model file, so that scoring does what training did.
+
+    size    side of the square, pixels, 1..4096
+    fit     what happens to a film that is not square: "stretch" to it, "pad" with black, "crop" to the middle
+    resize  "area": mean over the area of a new pixel where the film shrinks, bilinear where it grows
+    """
+
+    size: int
+    fit: Fit = "stretch"
+    resize: Resize = "area"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= 4096:
+            raise InputError(f"size {self.size} is outside 1..4096 pixels")
+        if self.fit not in get_args(Fit):
+            raise InputError(f"fit is {self.fit!r}, wanted one of {', '.join(get_args(Fit))}")
+        if self.resize not in get_args(Resize):
+            raise InputError(f"resize is {self.resize!r}, wanted one of {', '.join(get_args(Resize))}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready values, as they stand in a model file."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of as_dict; raises InputError for unknown, missing or wrong values."""
+        wanted = {field.name for field in dataclasses.fields(cls)}
+        if set(values) != wanted:
+            raise InputError(f"preprocessing has the fields {sorted(values)}, wanted {sorted(wanted)}")
+        return cls(**values)
+
+
+def preprocess(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """The square film [S,S] of a film [H,W], in its own depth."""
+    side = preprocessing.size
+    if preprocessing.fit == "pad":
+        return _pad(pixels, side)
+    return _resized(_middle(pixels) if preprocessing.fit == "crop" else pixels, side, side)
+
+
+def to_unit(pixels: Pixels, out: Floats | None = None) -> Floats:
+    """float32 of the same shape, 0 black..1 white, of 8- or 16-bit pixels of any shape; in ``out``, if it is given.
+
+    8-bit v and 16-bit 257 v give the same number to the bit: both divisions are exact and rounded once.
+    """
+    return np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), out=out, dtype=np.float32)
+
+
+def thumbnail(pixels: Pixels, side: int) -> NDArray[np.uint8]:
+    """The film [H,W] stretched to uint8 [side,side], for the eye."""
+    small = _resized(pixels, side, side)
+    if small.dtype == np.uint8:
+        return cast(NDArray[np.uint8], small)
+    return ((small.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def resize_maps(maps: Floats, height: int, width: int) -> Floats:
+    """Maps float32 [n,C,h,w] at another size, [n,C,height,width]: bilinear where they grow, means where they shrink."""
+    flat = maps.reshape(-1, *maps.shape[2:])
+    resized = [_resized(cast(Pixels, one), width, height) for one in flat]
+    return np.array(resized, np.float32).reshape(*maps.shape[:2], height, width)
+
+
+def _resized(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Two passes, because INTER_AREA averages only where it need not grow the other axis."""
+    shrunk = (min(width, pixels.shape[1]), min(height, pixels.shape[0]))
+    for wanted, how in ((shrunk, cv2.INTER_AREA), ((width, height), cv2.INTER_LINEAR)):
+        if pixels.shape != wanted[::-1]:
+            pixels = cast(Pixels, cv2.resize(pixels, wanted, interpolation=how))
+    return pixels
+
+
+def _middle(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
+def _pad(pixels: Pixels, side: int) -> Pixels:
+    height, width = pixels.shape
+    longest = max(height, width)
+    inner = _resized(pixels, max(1, round(width * side / longest)), max(1, round(height * side / longest)))
+    square = np.zeros((side, side), pixels.dtype)
+    top, left = (side - inner.shape[0]) // 2, (side - inner.shape[1]) // 2
+    square[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return cast(Pixels, square)

@@ -1,0 +1,77 @@
+"""The process that decodes: ``python -m cxrscore.images.worker``, started by images.decoder_pool and told what to do on
+its standard input, one line of JSON a film.
+
+It answers on its standard output with the length of a JSON text, the text, and the bytes of the squares. What
+codecs print goes nowhere. It ends when its input does, so it never outlives whoever started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from typing import BinaryIO
+
+from cxrscore.images.film import Film, Status
+from cxrscore.images.loading import LoadedFilm, load_film
+from cxrscore.images.opencv import cv2
+from cxrscore.images.preprocess import Preprocessing
+from cxrscore.remote import parse_location
+
+MEMORY = 6 << 30
+"""Bytes of address space: enough for the largest film that is let through, too little to bring down a machine."""
+LENGTH = struct.Struct("<I")
+
+
+def handle_order(line: bytes) -> bytes:
+    """What is sent back for one order."""
+    order = json.loads(line)
+    try:
+        found = load_film(
+            parse_location(order["path"]),
+            Preprocessing.from_dict(order["preprocessing"]),
+            also=[Preprocessing.from_dict(one) for one in order["also"]],
+            any_modality=order["any_modality"],
+        )
+    except MemoryError:
+        found = LoadedFilm(film=Film(status=Status.CRASHED, message="decoding needs too much memory"), pixels=None)
+    known = {name: value for name, value in asdict(found.film).items() if name != "pixels"}
+    bits = 0 if found.pixels is None else found.pixels.itemsize * 8
+    head = json.dumps({"film": known, "bits": bits}).encode()
+    squares = () if found.pixels is None else (found.pixels, *found.more)
+    return b"".join([LENGTH.pack(len(head)), head, *(square.tobytes() for square in squares)])
+
+
+def _limit_memory() -> None:
+    with suppress(ImportError, ValueError, OSError):  # not on this system, or a stricter limit stands
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _take_stdout() -> BinaryIO:
+    """The standard output for our own use; what others write to it, or to standard error, is dropped."""
+    own = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    return own
+
+
+def main() -> None:
+    """Answers orders until there are no more."""
+    _limit_memory()
+    cv2.setNumThreads(1)  # one film a process at a time is all the parallelism that is wanted
+    out = _take_stdout()
+    for line in sys.stdin.buffer:
+        out.write(handle_order(line))
+        out.flush()
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError, KeyboardInterrupt):
+        main()

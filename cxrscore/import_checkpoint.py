@@ -1,0 +1,182 @@
+"""A classifier that others trained with torch becomes a model file: as it is, with a golden probe and its origin."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cxrscore
+from cxrscore import plugins
+from cxrscore.contract import Floats, Model, ModelSpec
+from cxrscore.errors import InputError
+from cxrscore.images import Preprocessing
+from cxrscore.io import sha256_file
+from cxrscore.io.outputs import check_output
+from cxrscore.io.strict_json import unicode_text
+from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.models.import_torch import ImportedCheckpoint, read_torch_densenet
+from cxrscore.models.model_file import model_output, save_model
+from cxrscore.synthetic.reference_logits import golden_record
+
+XRV_OUTPUTS = (
+    *("Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion"),
+    *("Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture"),
+    *("Lung Opacity", "Enlarged Cardiomediastinum"),
+)
+"""The 18 outputs of torchxrayvision's DenseNets, in order. Networks trained on fewer findings leave some untrained,
+and their files do not say which."""
+_IMAGENET = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """What ``cxrscore import`` takes, under the same names.
+
+    findings  a name for each output of the network, in its order, "" for one to leave out; empty: as the file says,
+              or CheXNet's 14
+    size      side of the films that the network was trained on, pixels
+    licence   of the weights, as whoever gave them away says
+    backend   what computes the golden probe; None: the fastest installed one that has the network
+    """
+
+    file: Path
+    output: Path = Path("model.safetensors")
+    findings: tuple[str, ...] = ()
+    size: int = 224
+    licence: str = "unknown"
+    backend: str | None = None
+    device: str = "auto"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportResult:
+    """What was written. ``left_out`` counts outputs without a name, ``points`` findings with an operating point;
+    ``notes`` are what the user should know."""
+
+    output: Path
+    kind: str
+    findings: tuple[str, ...]
+    left_out: int
+    points: int
+    backend: str
+    notes: tuple[str, ...] = ()
+
+
+def import_model(options: ImportOptions) -> ImportResult:
+    """Reads the checkpoint, runs nothing of it, and writes a model file. InputError, FileFormatError,
+    BackendUnavailableError and WriteError as they say."""
+    check_output(options.output, model_output("import"), inputs=[options.file], overwrite=options.overwrite)
+    foreign = read_torch_densenet(options.file)
+    names = _outputs(options, foreign)
+    kept = [place for place, name in enumerate(names) if name]
+    spec = ModelSpec(
+        architecture="densenet121",
+        findings=tuple(names[place] for place in kept),
+        size=options.size,
+        normalize=foreign.normalize,
+        trainable="all",
+    )
+    tensors: dict[str, Floats] = {
+        **foreign.base,
+        "head/kernel": np.ascontiguousarray(foreign.kernel[:, kept]),
+        "head/bias": foreign.bias[kept],
+    }
+    backend = options.backend or next(iter(plugins.fastest_backends(spec.architecture, options.device)), "torch")
+    model = plugins.get_backend(backend).build(spec, tensors, device=options.device)
+    note = "" if options.backend else plugins.default_note(backend, f"run {spec.architecture} on this device")
+    document = _document(options, foreign, names, spec, model, backend)
+    save_model(options.output, tensors, document)
+    return ImportResult(
+        output=options.output,
+        kind=foreign.kind,
+        findings=spec.findings,
+        left_out=len(names) - len(kept),
+        points=len(document["thresholds"]),
+        backend=backend,
+        notes=(note,) if note else (),
+    )
+
+
+def _outputs(options: ImportOptions, foreign: ImportedCheckpoint) -> tuple[str, ...]:
+    """A canonical name for each output, "" for those to leave out."""
+    count = len(foreign.bias)
+    chexnet = FINDINGS if foreign.kind == "chexnet" and count == len(FINDINGS) else None
+    names = options.findings or foreign.outputs or chexnet
+    if names is None:
+        raise InputError(f"{options.file} {_nameless(foreign, count)}")
+    if len(names) != count:
+        raise InputError(f"{options.file} has {count} outputs, and {len(names)} names of findings are given for them")
+    return tuple(canonical(name.strip()) for name in names)
+
+
+def _nameless(foreign: ImportedCheckpoint, count: int) -> str:
+    if count == _IMAGENET:
+        return (
+            "scores the 1000 classes of ImageNet, and no finding. To train findings from it, use "
+            "`cxrscore train --weights` with this file."
+        )
+    hint = f" Those of densenet121-res224-all are {','.join(XRV_OUTPUTS)}." if count == len(XRV_OUTPUTS) else ""
+    return (
+        f"names none of its {count} outputs. Give --findings, {count} names with commas between, in the order of the "
+        f"outputs, with nothing between two commas for an output that was not trained.{hint}"
+    )
+
+
+def _document(
+    options: ImportOptions,
+    foreign: ImportedCheckpoint,
+    names: tuple[str, ...],
+    spec: ModelSpec,
+    model: Model,
+    backend: str,
+) -> dict[str, Any]:
+    """As schemas/model.schema.json says; what only a training run can tell is empty or 0."""
+    source = {"name": unicode_text(options.file.name), "sha256": sha256_file(options.file), "licence": options.licence}
+    return {
+        "spec": spec.as_dict(),
+        "preprocessing": Preprocessing(size=spec.size, fit=foreign.fit).as_dict(),
+        "thresholds": _thresholds(options, foreign, names),
+        "calibration": None,
+        "training": {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "cxrscore": cxrscore.__version__,
+            "backend": backend,
+            "versions": {"framework": model.framework, "numpy": np.__version__},
+            "seed": 0,
+            "recipe": {},
+            "weights": source,
+            "imported": {"kind": foreign.kind, "outputs": len(names)},
+            "history": [],
+            "best_epoch": 0,
+            "monitor": "",
+            "split": {"train": 0, "valid": 0, "test": 0, "rule": "not known", "sha256": ""},
+            "patients": 0,
+            "labels": {"file": "", "dataset": "", "sha256": ""},
+            "leaked": False,
+            "leaks": 0,
+        },
+        "films": {"train": [], "valid": []},
+        "validation": {"loss": None, "macro_auc": None, "auc": dict.fromkeys(spec.findings)},
+        "golden": golden_record(model),
+        "licence": options.licence,
+    }
+
+
+def _thresholds(
+    options: ImportOptions, foreign: ImportedCheckpoint, names: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    """torchxrayvision's op_threshs: the probability, before its own rescaling, that it makes to 0.5."""
+    points = foreign.points or (math.nan,) * len(names)
+    if len(points) != len(names):
+        raise InputError(f"{options.file} has {len(names)} outputs and {len(points)} operating points (op_threshs)")
+    fit = {name: point for name, point in zip(names, points, strict=True) if name and 0 <= point <= 1}
+    return {
+        name: {"prob": float(f"{point:.9g}"), "rule": "op_threshs of the imported file", "chosen_on": "elsewhere"}
+        for name, point in fit.items()
+    }

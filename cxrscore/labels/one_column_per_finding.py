@@ -1,0 +1,48 @@
+"""NIH's findings as 14 columns of 0 and 1: the split files of courses (Image, ..., PatientId) and of CheXNet-Keras
+(Image Index, ...). Read as plain tables are, with the patient that NIH's film names tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cxrscore.contract import Dataset, LabelTable
+from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.labels.generic_csv import plain
+from cxrscore.labels.nih import FILM, patient_of
+
+
+def _has_findings(columns: Sequence[str]) -> bool:
+    return set(FINDINGS) <= set(map(canonical, columns))
+
+
+def _recognises_course(columns: Sequence[str]) -> bool:
+    return {"Image", "PatientId"} <= set(columns) and _has_findings(columns)
+
+
+def _recognises_chexnet(columns: Sequence[str]) -> bool:
+    return FILM in columns and _has_findings(columns)
+
+
+def _read_chexnet(path: Path) -> LabelTable:
+    table = plain.read(path)
+    patients = tuple(map(patient_of, table.films))
+    if table.patients is None and any(patients):
+        return replace(table, patients=patients)
+    return table
+
+
+course = Dataset(
+    name="course",
+    summary="courses on NIH films: Image, 14 columns of 0 and 1, PatientId",
+    recognises=_recognises_course,
+    read=plain.read,
+)
+
+chexnet = Dataset(
+    name="chexnet",
+    summary="CheXNet-Keras: Image Index and 14 columns of 0 and 1; the patient from the film's name",
+    recognises=_recognises_chexnet,
+    read=_read_chexnet,
+)

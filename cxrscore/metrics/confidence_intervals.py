@@ -1,0 +1,161 @@
+"""Figures of merit with intervals: a value, and how far each film, or each patient, moves it.
+
+A figure that is a mean, or a mean of ranks, changes with each film by an amount that can be written down. The sum of
+the squares of these amounts is its variance; means and differences of figures on the same films then need no theory
+of their own, as the amounts are averaged and subtracted film by film, and what the figures have in common cancels.
+
+Where patients have several films, the amounts of a patient are added up first, and a class counts as many as it has
+patients, not films: Obuchowski, Nonparametric Analysis of Clustered ROC Curve Data, Biometrics 53, 1997. A class of one
+patient has no variance that could be known, as its films' amounts add up to 0, and so the figure no interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array
+from cxrscore.errors import InputError
+from cxrscore.metrics.grouping import Places, count_groups, group_codes, sum_by_group
+from cxrscore.metrics.masking import valid_mask
+
+Z = 1.959963984540054
+"""Of the normal distribution, 0.975 lie below it: intervals are of 95 %."""
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure over N films.
+
+    value      NaN where undefined
+    influence  float64 [N], how far each film moves it, or [G] each patient; the sum of squares is the variance
+    why        why there is no interval, "" where there is one
+    least      the smallest value that the figure can have; the largest is 1
+    """
+
+    value: float
+    influence: NDArray[np.float64]
+    why: str = ""
+    least: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """Standard error; NaN where there is no interval."""
+        return math.nan if self.why else float(np.sqrt(np.sum(self.influence**2)))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of 95 %, by the normal distribution, cut at what the figure can be; NaN, NaN where there is none."""
+        if math.isnan(self.error):
+            return math.nan, math.nan
+        return max(self.value - Z * self.error, self.least), min(self.value + Z * self.error, 1.0)
+
+
+def undefined_estimate(place: Places, why: str) -> Estimate:
+    """A figure that these films do not have."""
+    return Estimate(value=math.nan, influence=sum_by_group(np.zeros(len(place)), place), why=why)
+
+
+def mean_estimate(figures: Sequence[Estimate]) -> Estimate:
+    """The plain mean of the figures that are defined, all on the same films.
+
+    One that is defined but has no interval enters the value, and the interval with what is known of it: of a finding
+    with one positive film how its negatives spread.
+    """
+    there = [figure for figure in figures if not math.isnan(figure.value)]
+    if not there:
+        places = len(figures[0].influence) if figures else 0
+        return undefined_estimate(np.arange(places), "none of the figures is defined")
+    why = "" if any(not figure.why for figure in there) else there[0].why
+    value = float(np.mean([figure.value for figure in there]))
+    return Estimate(value=value, influence=np.mean([figure.influence for figure in there], axis=0), why=why)
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """one - other, both on the same films in the same order; for two AUCs of one finding, the paired test of DeLong."""
+    if one.influence.shape != other.influence.shape:
+        raise InputError(f"{len(one.influence)} films cannot be paired with {len(other.influence)}")
+    moved = one.influence - other.influence
+    return Estimate(value=one.value - other.value, influence=moved, why=one.why or other.why, least=-1.0)
+
+
+def verdict(found: Estimate) -> str:
+    """ "better" or "worse" where the interval of a difference leaves out 0, else "no difference shown"."""
+    low, high = found.interval
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "no difference shown"
+
+
+def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:
+    """Equation 1 of the paper (metrics.accuracy.label_accuracy) of truth and prob [N,C], its interval over films, or
+    over groups [N], one number for films of one patient.
+
+    Labels of one film go together, so the films are what is drawn: the ratio of right labels to known ones, linearised
+    (Cochran, Sampling Techniques, 3rd edition, section 6.3).
+    """
+    kept, place = valid_mask(truth, prob), group_codes(groups, len(truth))
+    right = ((prob > THRESHOLD) == (truth > 0.5)) & kept
+    counted = kept.sum(axis=1)
+    patients = count_groups(place, counted > 0)
+    if not patients:
+        return undefined_estimate(place, "no label is known")
+    value = float(right.sum() / counted.sum())
+    moved = (right.sum(axis=1) - value * counted) / counted.sum()
+    influence = sum_by_group(moved * small_sample_correction(patients), place)
+    return Estimate(value=value, influence=influence, why=_single("film", counted > 0, place))
+
+
+def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THRESHOLD) -> Estimate:
+    """(sensitivity + specificity) / 2 of one finding, truth and prob [N], where prob above the threshold means yes.
+
+    A program that always gives one answer gets 0.5. Undefined with one class only.
+    """
+    kept = valid_mask(truth, prob)
+    positive, negative = kept & (truth > 0.5), kept & (truth <= 0.5)
+    if not positive.any() or not negative.any():
+        return undefined_estimate(group_codes(None, len(truth)), missing_class_reason(positive, negative))
+    right = (prob > threshold) == (truth > 0.5)
+    sensitivity, specificity = float(right[positive].mean()), float(right[negative].mean())
+    place = group_codes(None, len(truth))
+    moved = (
+        influence_terms(positive, right, sensitivity, place) + influence_terms(negative, right, specificity, place)
+    ) / 2
+    return Estimate(
+        value=(sensitivity + specificity) / 2, influence=moved, why=too_few_reason(positive, negative, place)
+    )
+
+
+def influence_terms(chosen: NDArray[np.bool_], values: Array, mean: float, place: Places) -> NDArray[np.float64]:
+    """float64 [N]: how far each chosen film moves the mean of the chosen values; 0 for all others.
+
+    place  of each film its patient; chosen films of few patients tell less of the spread than their number says
+    """
+    moved = np.where(chosen, (values - mean) / int(chosen.sum()), 0.0)
+    return np.asarray(moved * small_sample_correction(count_groups(place, chosen)), np.float64)
+
+
+def small_sample_correction(patients: int) -> float:
+    """By how much a standard error that is found around a mean of so many patients is too small; 1 for one alone."""
+    return math.sqrt(patients / max(patients - 1, 1))
+
+
+def missing_class_reason(positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> str:
+    """Why a figure that needs both classes is undefined."""
+    return f"{int(positive.sum())} positive and {int(negative.sum())} negative films"
+
+
+def too_few_reason(positive: NDArray[np.bool_], negative: NDArray[np.bool_], place: Places) -> str:
+    """Why one patient of a class gives no interval, "" where there are two of each."""
+    return _single("positive film", positive, place) or _single("negative film", negative, place)
+
+
+def _single(what: str, chosen: NDArray[np.bool_], place: Places) -> str:
+    if count_groups(place, chosen) >= 2:
+        return ""
+    return f"one {what} only" if chosen.sum() < 2 else f"{what}s of one patient only"

@@ -1,0 +1,220 @@
+"""model.safetensors: the tensors under neutral names, and one JSON document that says all else.
+
+One file for every backend; reading it executes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from cxrscore.contract import Array, ModelSpec, Tensors
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.io import atomic_write_bytes, sha256_bytes
+from cxrscore.io.outputs import OutputKind
+from cxrscore.io.regular import open_regular, read_regular
+from cxrscore.io.schemas import check_document
+from cxrscore.io.strict_json import parse_json
+
+FORMAT = "cxrscore-model"
+VERSION = 1
+KEY = "cxrscore"
+"""Metadata key of the JSON document."""
+CHECKSUM = "cxrscore-sha256"
+"""Metadata key of the SHA-256 of the document and the tensors, hex."""
+MAX_FILE_BYTES = 4 << 30
+"""Bytes; a larger model file is refused unread."""
+MAX_DOCUMENT_BYTES = 64 << 20
+"""Characters; room for the hashes of three million films."""
+_LENGTH = struct.Struct("<Q")
+_HASH = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """A model as it stands in a file.
+
+    tensors   neutral name -> array, kernels HWIO
+    document  the JSON document (schemas/model.schema.json); its "spec" is also given as ``spec``
+    sha256    of the file's bytes, hex
+    """
+
+    path: Path
+    spec: ModelSpec
+    tensors: dict[str, Array]
+    document: dict[str, Any]
+    sha256: str
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """Film (first 16 hex digits of its SHA-256) -> "train" or "valid", of the films it was made with."""
+        return seen_films(self.document)
+
+
+def seen_films(document: Mapping[str, Any]) -> dict[str, str]:
+    """As ModelFile.seen, of the document alone."""
+    films: Mapping[str, list[str]] = document.get("films", {})
+    return {digest: split for split in ("valid", "train") for digest in films.get(split, [])}
+
+
+def model_output(maker: Literal["train", "import", "quantize"]) -> OutputKind:
+    """The model files that one command writes, told by their documents."""
+
+    def recognises(path: Path) -> bool:
+        document = read_document(path)
+        if document is None:
+            return False
+        imported = "import" if document["training"].get("imported") else "train"
+        return maker == ("quantize" if document.get("quantization") else imported)
+
+    return OutputKind(name=f"a model file of `cxrscore {maker}`", recognises=recognises)
+
+
+def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> None:
+    """Writes the file whole or not at all; WriteError where it cannot be written, FileFormatError for a document
+    that is not as schemas/model.schema.json says."""
+    whole = {"format": FORMAT, "version": VERSION, **document}
+    _check_document(path, whole)
+    text = json.dumps(whole, allow_nan=False)
+    _document(path, text)
+    atomic_write_bytes(path, model_bytes(text, tensors))
+
+
+def model_bytes(text: str, tensors: Tensors) -> bytes:
+    """A document and its tensors as a file; equal ones are equal files."""
+    # safetensors writes the bytes as they lie in memory: of a transposed array they would be another one's.
+    rows = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    data = safetensors.numpy.save(rows, metadata={KEY: text, CHECKSUM: checksum(text, rows)})
+    # And it writes metadata in any order.
+    (length,) = _LENGTH.unpack_from(data)
+    header = json.loads(data[_LENGTH.size : _LENGTH.size + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    sorted_text = json.dumps(header, separators=(",", ":")).encode()
+    sorted_text += b" " * (-len(sorted_text) % 8)  # the tensors begin at a multiple of 8
+    return _LENGTH.pack(len(sorted_text)) + sorted_text + data[_LENGTH.size + length :]
+
+
+def checksum(text: str, tensors: Tensors) -> str:
+    """SHA-256 of a document and its tensors: damage that leaves a file readable would change its scores unseen."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        digest.update(np.ascontiguousarray(tensor).data)
+    return digest.hexdigest()
+
+
+def load_model(path: Path) -> ModelFile:
+    """Reads a model file; InputError if there is none, FileFormatError if it is not one of ours, or was changed."""
+    data = _read(path)
+    metadata = _metadata(path)
+    document = _document(path, metadata.get(KEY))
+    try:
+        tensors = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+    if CHECKSUM not in metadata:
+        raise FileFormatError(f"{path} has no checksum: it was not written by `cxrscore train`, or by an earlier one")
+    if metadata.get(CHECKSUM) != checksum(metadata[KEY], tensors):
+        raise FileFormatError(
+            f"{path} was changed after it was written: its checksum does not fit. Copy it anew from where it came."
+        )
+    return ModelFile(
+        path=path,
+        spec=ModelSpec.from_dict(document["spec"]),
+        tensors=tensors,
+        document=document,
+        sha256=sha256_bytes(data),
+    )
+
+
+def read_document(path: Path) -> dict[str, Any] | None:
+    """The document alone, as its schema says but not held against the checksum; None of a safetensors file that has
+    none. FileFormatError as load_model."""
+    text = _metadata(path).get(KEY)
+    return None if text is None else _document(path, text)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = read_regular(path, MAX_FILE_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"there is no model at {path}. Train one with `cxrscore train`, or name one with --model."
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot read the model {path}: {error.strerror}") from error
+    if data is None:
+        raise FileFormatError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, more than a model can have")
+    return data
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        # Held open meanwhile: safetensors would wait for a pipe.
+        with open_regular(path), safetensors.safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _document(path: Path, text: str | None) -> dict[str, Any]:
+    if text is None:
+        raise FileFormatError(f"{path} holds tensors but no {KEY} document: it was not written by `cxrscore train`")
+    if len(text) > MAX_DOCUMENT_BYTES:
+        raise FileFormatError(f"{path}: its {KEY} document has {len(text)} characters, more than one can have")
+    try:
+        document = parse_json(text)
+    except ValueError as error:
+        raise FileFormatError(f"{path}: its {KEY} document is not JSON that can be used: {error}") from error
+    return _checked(path, document)
+
+
+def _checked(path: Path, document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise FileFormatError(f"{path}: its document is not of format {FORMAT!r}")
+    if document.get("version") != VERSION:
+        raise FileFormatError(
+            f"{path} is of format version {document.get('version')}; this cxrscore reads {VERSION}. Use the cxrscore "
+            "that wrote it, or train again."
+        )
+    _check_document(path, document)
+    return document
+
+
+def _check_document(path: Path, document: Mapping[str, Any]) -> None:
+    """FileFormatError unless the document is as its schema says. Hashes of films are looked at by hand, as there may
+    be a hundred thousand of them."""
+    films = document.get("films")
+    if not isinstance(films, dict) or any(not _are_hashes(films.get(name)) for name in ("train", "valid")):
+        raise FileFormatError(f"{path}: films: wanted lists of hashes of 16 hex digits under train and valid")
+    check_document({**document, "films": {**films, "train": [], "valid": []}}, "model", str(path))
+    _check_lengths(path, document)
+
+
+def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
+    """What has a value a finding must have as many as there are."""
+    count, line = len(document["spec"]["findings"]), document["calibration"] or {}
+    rows = {f"calibration.{name}": line[name] for name in ("slope", "intercept") if name in line}
+    rows |= {f"golden.logits.{row}": values for row, values in enumerate(document["golden"]["logits"])}
+    golden = document["golden"]
+    if golden["films"] != len(golden["logits"]):
+        raise FileFormatError(
+            f"{path}: golden.films is {golden['films']}, and there are {len(golden['logits'])} logits"
+        )
+    for name, values in rows.items():
+        if len(values) != count:
+            raise FileFormatError(f"{path}: {name} has {len(values)} values for {count} findings")
+
+
+def _are_hashes(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(v, str) and _HASH.fullmatch(v) for v in values)

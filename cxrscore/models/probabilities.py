@@ -1,0 +1,78 @@
+"""Logits to probabilities, once for every backend, and the mean of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Activation, Floats
+
+LARGEST_LOGIT = 1e4
+"""Where the mean probability is 1 or 0, as a softmax over a single finding gives, its logit is cut off here."""
+
+
+def probabilities(logits: Floats, activation: Activation, calibration: Mapping[str, Any] | None = None) -> Floats:
+    """float32 [N,C] in 0..1 of logits [N,C], computed in float64 so that every backend's scores are rounded alike.
+
+    calibration  as a model file has it: each finding's logit times its "slope" plus its "intercept" comes first
+    """
+    z = _calibrated(logits, calibration)
+    if activation == "softmax":
+        powers = np.exp(z - z.max(axis=1, keepdims=True))
+        prob: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    else:
+        half = np.exp(-np.abs(z))
+        prob = np.where(z >= 0, 1 / (1 + half), half / (1 + half)).astype(np.float32)
+    return prob
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOutput:
+    """What one model made of one view of each film: logits float32 [N,C], and how they become probabilities."""
+
+    logits: Floats
+    activation: Activation
+    calibration: Mapping[str, Any] | None = None
+
+    @property
+    def prob(self) -> Floats:
+        return probabilities(self.logits, self.activation, self.calibration)
+
+
+def mean_probabilities(outputs: Sequence[ModelOutput]) -> Floats:
+    """float32 [N,C]: the plain mean of the probabilities of all outputs, added up in float64.
+
+    Probabilities and not logits are averaged: they are on one scale whatever model they come from, and the mean of
+    forecasts is never worse by Brier score or log loss than the forecasts are on average (both are convex).
+    """
+    mean: Floats = np.stack([output.prob for output in outputs]).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
+
+
+def mean_logits(outputs: Sequence[ModelOutput]) -> Floats:
+    """float32 [N,C]: ln(p / (1 - p)) of the mean probabilities, before these are rounded, so that it is finite and
+    tells apart films whose probabilities round to the same number. Of a single output it is the calibrated logit."""
+    logs = [_logs(output) for output in outputs]
+    present, absent = (np.logaddexp.reduce(side, axis=0) for side in zip(*logs, strict=True))
+    odds: Floats = np.clip(present - absent, -LARGEST_LOGIT, LARGEST_LOGIT).astype(np.float32)
+    return odds
+
+
+def _calibrated(logits: Floats, calibration: Mapping[str, Any] | None) -> NDArray[np.float64]:
+    z = logits.astype(np.float64)
+    return z * np.array(calibration["slope"]) + np.array(calibration["intercept"]) if calibration else z
+
+
+def _logs(output: ModelOutput) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """ln p and ln(1 - p) of each probability, [N,C], without ever forming one that rounds to 0 or 1."""
+    z = _calibrated(output.logits, output.calibration)
+    if output.activation == "sigmoid":
+        return -np.logaddexp(0, -z), -np.logaddexp(0, z)
+    own = np.eye(z.shape[1], dtype=bool)
+    others = np.logaddexp.reduce(np.where(own, -np.inf, z[:, None, :]), axis=2)
+    whole = np.logaddexp(z, others)
+    return z - whole, others - whole

@@ -1,0 +1,148 @@
+"""The cells of the experiment: a network with or without augmentation, under one of three sets of rules.
+
+A cell is trained into a folder of its own, whose name holds a digest of all that decides it. A folder with its
+``cell.json`` is a finished cell; one without is gone on with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cxrscore
+from cxrscore.errors import FileFormatError
+from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes, sha256_file
+from cxrscore.models.imagenet import weights_file
+from cxrscore.models.model_file import ModelFile, load_model
+from cxrscore.paper.advice import anew
+from cxrscore.paper.options import PaperOptions
+from cxrscore.progress import Progress
+from cxrscore.recipes import find_recipe, read_recipe
+from cxrscore.training import TrainOptions, train_model
+
+CORRECTED, LITERAL, IMAGENET = "paper", "paper-literal", "paper-imagenet"
+SERIES = {
+    CORRECTED: "corrected",
+    LITERAL: "as printed",
+    IMAGENET: "corrected, films normalised as the weights want them",
+}
+"""The sets of rules, in words: the recipes paper and paper-literal, and the first with another normalisation."""
+_TRAINING = 2
+"""To be raised when training makes another model of the same options: no finished cell is then taken as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A network, with or without augmented views, under one of SERIES. first: whether it is the first network named."""
+
+    series: str
+    network: str
+    first: bool
+    augmented: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.series}-{self.network}-{'augmented' if self.augmented else 'plain'}"
+
+    @property
+    def words(self) -> str:
+        """What a reader calls it, without the rules."""
+        return f"{network_label(self.network)} {'with' if self.augmented else 'without'} augmentation"
+
+
+def network_label(network: str) -> str:
+    """The network's name as papers write it."""
+    return {"densenet121": "DenseNet121", "resnet50": "ResNet50"}.get(network, network)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedExperiment:
+    """A finished cell: its model, and how long the process that finished it took for it."""
+
+    cell: Experiment
+    options: TrainOptions
+    model: ModelFile
+    seconds: float
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A row an epoch, None where a figure is undefined."""
+        rows: list[dict[str, Any]] = self.model.document["training"]["history"]
+        return rows
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch, from 1, of the highest training accuracy, which is watched; the last one is what is used."""
+        watched = [row["train_label_accuracy"] for row in self.history]
+        return watched.index(max(watched)) + 1
+
+
+def all_experiments(options: PaperOptions) -> list[Experiment]:
+    """Without and with augmentation of both networks, under every set of rules; the paper's recipe first."""
+    return [
+        Experiment(series=series, network=network, first=network == options.networks[0], augmented=augmented)
+        for series in SERIES
+        for network in options.networks
+        for augmented in (False, True)
+    ]
+
+
+def train_options(cell: Experiment, options: PaperOptions, split: Path) -> TrainOptions:
+    """The cell's recipe with what this run chose; ``output`` is still to be set."""
+    recipe: dict[str, Any] = dict(read_recipe(find_recipe(LITERAL if cell.series == LITERAL else CORRECTED)))
+    if cell.series == IMAGENET:
+        recipe["normalize"] = None
+    taken = ("films", "labels", "epochs", "size", "weights", "seed", "backend", "device", "workers")
+    recipe |= {name: getattr(options, name) for name in taken}
+    recipe |= {"architecture": cell.network, "views": options.views if cell.augmented else 0}
+    return TrainOptions(**recipe, split=split)
+
+
+def train_experiment(
+    cell: Experiment, options: TrainOptions, data: str, folder: Path, progress: Progress
+) -> TrainedExperiment:
+    """The cell trained, or taken from the folder where it is finished.
+
+    data  digest of films, labels and split
+    """
+    place = folder / f"{cell.name}-{_digest(options, data)[:8]}"
+    make_folder(place)
+    with anew(place):
+        return _trained(cell, options, place, progress)
+
+
+def _trained(cell: Experiment, options: TrainOptions, place: Path, progress: Progress) -> TrainedExperiment:
+    wanted = dataclasses.replace(options, output=place / "model.safetensors", resume=True)
+    done = place / "cell.json"
+    if not done.is_file():
+        started = time.monotonic()
+        train_model(wanted, lambda step, at, of: progress(f"{cell.name}: {step}", at, of))
+        told = {"seconds": time.monotonic() - started, "model": sha256_file(wanted.output)}
+        atomic_write_bytes(done, json.dumps({"cell": cell.name, **told}).encode())
+    seconds, digest = _finished(done)
+    model = load_model(wanted.output)
+    if model.sha256 != digest:
+        raise FileFormatError(f"{wanted.output} is not the model that this cell ended with")
+    return TrainedExperiment(cell=cell, options=wanted, model=model, seconds=seconds)
+
+
+def _finished(done: Path) -> tuple[float, str]:
+    """How long a finished cell took, and the SHA-256 of its model."""
+    try:
+        told = json.loads(done.read_text(encoding="utf-8"))
+        return float(told["seconds"]), str(told["model"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FileFormatError(f"{done} cannot be read: {error}") from error
+
+
+def _digest(options: TrainOptions, data: str) -> str:
+    """Of all that decides a cell: its options but for paths, and what lies there."""
+    left_out = ("films", "labels", "split", "output", "workers", "resume")
+    told = {name: value for name, value in dataclasses.asdict(options).items() if name not in left_out}
+    base = weights_file(options.weights, options.architecture)
+    weights = "" if base is None else sha256_file(base)
+    return sha256_bytes(json.dumps([cxrscore.__version__, _TRAINING, data, weights, told], sort_keys=True).encode())

@@ -1,0 +1,114 @@
+"""Addresses of what lies elsewhere: s3://bucket/films, https://host/films/, and all else that fsspec knows."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import quote, unquote
+
+from cxrscore.errors import InputError
+from cxrscore.io.untrusted_names import safe_file_name
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_FROM_A_SCHEME_ON = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*", re.DOTALL)
+_WEB = ("http", "https")
+_LOCAL = ("file", "local")
+"""Schemes that name a path of this machine: it is a path then, with all the checks that paths get."""
+_WRAPPERS = ("asyncwrapper", "blockcache", "cached", "dir", "filecache", "generic", "reference", "simplecache")
+"""Schemes of fsspec that lead to another file system, which could be this machine's."""
+
+
+@dataclass(frozen=True)
+class RemotePath:
+    """A folder or file elsewhere. As a text, and wherever it is shown, it is without what may be secret: user and
+    password before the host, and all from the first "?" or "#" on.
+
+    url  whole, with all of it
+    """
+
+    url: str
+
+    def __post_init__(self) -> None:
+        if not is_url(self.url) or "::" in self.url:
+            raise InputError("this is not a plain URL, without ::, such as s3://bucket/films")  # it may hold a password
+        if self.scheme in _LOCAL:
+            raise InputError(f"{self} is on this machine: name the path, without {self.scheme}://")
+        if self.scheme in _WRAPPERS:
+            raise InputError(f"{self.scheme}:// leads to another file system: name that one")
+
+    @property
+    def scheme(self) -> str:
+        return self.url.partition("://")[0].lower()
+
+    @property
+    def web(self) -> bool:
+        """Whether it is on a web server: its URL is then percent-encoded, and may have a query."""
+        return self.scheme in _WEB
+
+    @property
+    def bare(self) -> str:
+        """The URL without its query, which goes with every request to a web server."""
+        return re.split("[?#]", self.url, maxsplit=1)[0] if self.web else self.url
+
+    @property
+    def query(self) -> str:
+        return self.url.partition("#")[0].partition("?")[2] if self.web else ""
+
+    @property
+    def name(self) -> str:
+        """The last part, such as out.h5, as io.untrusted_names.safe_file_name has it: for people, and for the name of
+        an output in the current folder. However it is encoded, it leads into no other folder."""
+        last = str(self).rstrip("/").rpartition("/")[2]
+        return safe_file_name(unquote(last) if self.web else last)
+
+    def __truediv__(self, below: str) -> RemotePath:
+        """The file or folder of this POSIX path below."""
+        tail = quote(below) if self.web else below
+        return RemotePath(f"{self.bare.rstrip('/')}/{tail}{'?' * bool(self.query)}{self.query}")
+
+    def __str__(self) -> str:
+        return _redacted(self.url)
+
+    __repr__ = __str__
+
+
+PathOrUrl: TypeAlias = Path | RemotePath
+"""Where a folder or file lies: on disk, or elsewhere."""
+
+
+def is_url(text: str) -> bool:
+    return _SCHEME.match(text) is not None
+
+
+def parse_location(given: str | os.PathLike[str] | RemotePath) -> PathOrUrl:
+    """What a text names: a URL, or a path on disk, which may be written as file:///a/path."""
+    if isinstance(given, RemotePath):
+        return given
+    text = os.fspath(given)
+    scheme, _, path = text.partition("://")
+    if scheme.lower() in _LOCAL and path:
+        return Path(path)
+    return RemotePath(text) if isinstance(given, str) and is_url(text) else Path(given)
+
+
+def location_text(where: PathOrUrl) -> str:
+    """The text that parse_location() makes the same of: for another process, never for people."""
+    return where.url if isinstance(where, RemotePath) else str(where)
+
+
+def without_secrets(text: str) -> str:
+    """The text with any URL in it as it is shown; all after a URL counts as part of it."""
+    return _FROM_A_SCHEME_ON.sub(lambda found: _redacted(found[0]), text)
+
+
+def _redacted(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    name, *query = re.split("[?#]", host, maxsplit=1)
+    if query:
+        # Where an @ follows, the password may have begun before it, unescaped.
+        return f"{scheme}://{'...' if '@' in host else name}"
+    return f"{scheme}://{name.rpartition('@')[2]}{slash}{re.split('[?#]', path, maxsplit=1)[0]}"

@@ -1,0 +1,173 @@
+"""A report of one scores file: ROC curves, heat maps, failures and provenance on one self-contained page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cxrscore.errors import InputError
+from cxrscore.images import Status
+from cxrscore.io import atomic_write_bytes, make_folder
+from cxrscore.io.outputs import check_distinct, check_output, output_kind_with_marks
+from cxrscore.metrics import RESAMPLES
+from cxrscore.plot_style import default_style
+from cxrscore.reporting import figures as draw
+from cxrscore.reporting.auc import BootstrapConfig
+from cxrscore.reporting.forest_plot import difference_plot, gap_plot
+from cxrscore.reporting.heatmaps import HeatmapPanel, heatmap_panels
+from cxrscore.reporting.load_scores import NamedScores, open_named_scores
+from cxrscore.reporting.metrics_table import COLUMNS, metrics_csv
+from cxrscore.reporting.optional_sections import ReportSections, make_sections
+from cxrscore.reporting.page import render
+from cxrscore.reporting.provenance import plotted_models
+from cxrscore.reporting.summary import Summary, summarise
+from cxrscore.scorefile.data import Scores
+
+PAGE = output_kind_with_marks("a report of cxrscore", b'<meta name="generator" content="cxrscore report">')
+TABLE = output_kind_with_marks("a table of figures of merit of cxrscore", ",".join(COLUMNS).encode())
+FIGURES = {
+    "png": output_kind_with_marks("a figure of cxrscore", b"\x89PNG\r\n\x1a\n", draw.PNG_MARK),
+    "svg": output_kind_with_marks("a figure of cxrscore", b"<svg", draw.SVG_MARK),
+}
+
+__all__ = ["NamedScores", "open_named_scores", "write_report"]
+
+
+@default_style()
+def write_report(
+    scores: Scores,
+    output: Path,
+    *,
+    source: str,
+    others: Sequence[NamedScores] = (),
+    groups: Path | None = None,
+    by: Sequence[str] = (),
+    boxes: Path | None = None,
+    findings: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    figures: Path | None = None,
+    figure_format: draw.Format = "png",
+    inputs: Sequence[Path] = (),
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Writes the report of these scores to ``output``, one HTML file that needs nothing beside it.
+
+    source         what the reader knows the scores by, such as the name of their file
+    others         scores of the same films, to compare
+    groups         a table that tells of the films (sex, age, view ...); nothing of it but group figures is shown
+    by             its columns to group by; none: sex, age and view
+    boxes          a table of boxes (labels.read_boxes) to compare the heat maps with
+    findings       whose heat maps are drawn; none: the most probable ones of each film
+    resamples      how often patients are resampled for intervals: of AUCs, where patients have several films, and of
+                   metrics of plugins; 0: those of AUCs by formula, none of metrics of plugins
+    seed           of these draws, and of the films that are shown at random
+    figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ... and metrics.csv, every
+                   figure of merit; made where missing
+    figure_format  of those plots; heat maps are always PNG
+    inputs         files that the scores came from: neither they nor any other file named here is replaced
+    overwrite      replace files that are not earlier reports or figures
+
+    Returns the report's numbers, JSON-ready with None for what is undefined (Summary.as_dict, ReportSections.as_dict),
+    output and figures. InputError for an unknown figure format or finding, for tables that do not fit the scores, and
+    for an output that must not be replaced; WriteError where a file cannot be written.
+    """
+    _check_format(figure_format)
+    read = [*inputs, *(file for other in others for file in other.files), groups, boxes]
+    check_output(output, PAGE, inputs=read, overwrite=overwrite)
+    drawing = BootstrapConfig(resamples=resamples, seed=seed)
+    summary = summarise(scores, drawing)
+    named = NamedScores(name=source, scores=scores)
+    parts = make_sections(named, summary, others=others, groups=groups, by=by, boxes=boxes, drawing=drawing)
+    data = _finding_data(scores, summary)
+    shown = heatmap_panels(scores, seed=seed, findings=findings)
+    wanted = [] if figures is None else _figures_to_save(scores, data, shown, parts, figures, figure_format)
+    for path, kind, _ in wanted:
+        check_output(path, FIGURES[kind], inputs=read, overwrite=overwrite)
+    table = None if figures is None or summary.assessed.basis == "none" else figures / "metrics.csv"
+    if table is not None:
+        check_output(table, TABLE, inputs=read, overwrite=overwrite)
+    check_distinct([output, *(path for path, _, _ in wanted), *([table] if table else [])])
+    atomic_write_bytes(output, render(scores, summary, data, shown, parts, source, findings).encode("utf-8"))
+    saved = _save_figures(wanted)
+    if table is not None:
+        saved.append(table)
+        atomic_write_bytes(table, metrics_csv(summary, parts.metrics))
+    return {**summary.as_dict(), **parts.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}
+
+
+def _check_format(kind: str) -> None:
+    if kind not in get_args(draw.Format):
+        raise InputError(f"figure format is {kind!r}, wanted {' or '.join(get_args(draw.Format))}")
+
+
+def _finding_data(scores: Scores, summary: Summary) -> tuple[draw.FindingData, ...]:
+    rows = summary.assessed.rows
+    scored = scores.films.status == Status.OK
+    return tuple(
+        draw.FindingData(
+            finding=result.finding,
+            truth=scores.truth[rows, column],
+            prob=scores.prob[rows, column],
+            all_prob=scores.prob[scored, column],
+            auc=result.auc,
+            threshold=result.threshold,
+            sensitivity=result.sensitivity,
+            specificity=result.specificity,
+        )
+        for column, result in enumerate(summary.findings)
+    )
+
+
+def _figures_to_save(
+    scores: Scores,
+    data: tuple[draw.FindingData, ...],
+    shown: tuple[HeatmapPanel, ...],
+    parts: ReportSections,
+    folder: Path,
+    kind: draw.Format,
+) -> list[tuple[Path, draw.Format, Callable[[], Figure]]]:
+    """The file, the format and the maker of each figure that has something to show."""
+    told = plotted_models(scores.provenance)
+    labelled = any(np.isfinite(one.truth).any() for one in data)
+    wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [
+        ("roc", kind, any(math.isfinite(one.auc) for one in data), lambda: draw.roc_grid(data)),
+        ("calibration", kind, labelled, lambda: draw.reliability_grid(data)),
+        ("distributions", kind, any(len(one.all_prob) for one in data), lambda: draw.distribution_grid(data)),
+        *(
+            (f"loss-{place}" if len(told) > 1 else "loss", kind, True, lambda one=one: draw.loss_grid(one))
+            for place, one in enumerate(told, start=1)
+        ),
+        *((name, kind, True, make) for name, make in _forests(parts)),
+        *(
+            (f"heatmap-{place:02d}", "png", True, lambda panel=panel: draw.panel_figure(panel))
+            for place, panel in enumerate(shown, start=1)
+        ),
+    ]
+    return [(folder / f"{name}.{suffix}", suffix, figure) for name, suffix, there, figure in wanted if there]
+
+
+def _save_figures(wanted: Sequence[tuple[Path, draw.Format, Callable[[], Figure]]]) -> list[Path]:
+    """Writes the figures, one after the other; returns their paths."""
+    for path, kind, figure in wanted:
+        make_folder(path.parent)
+        atomic_write_bytes(path, draw.encode(figure(), kind))
+    return [path for path, _, _ in wanted]
+
+
+def _forests(parts: ReportSections) -> list[tuple[str, Callable[[], Figure]]]:
+    """The plots of comparison and groups by the names of their files."""
+    others = () if parts.comparison is None else parts.comparison.others
+    found: list[tuple[str, Callable[[], Figure]]] = [
+        (f"comparison-{place:02d}", lambda one=one: difference_plot(one))  # type: ignore[misc]
+        for place, one in enumerate(others, start=1)
+    ]
+    gaps = [one for one in parts.groupings if one.groups]
+    return found + [
+        (f"subgroups-{place:02d}", lambda one=one: gap_plot(one)) for place, one in enumerate(gaps, start=1)
+    ]

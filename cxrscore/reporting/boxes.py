@@ -1,0 +1,211 @@
+"""Heat maps against boxes that readers drew, finding by finding, beside what chance would give."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Floats
+from cxrscore.errors import InputError
+from cxrscore.explainers import enlarge
+from cxrscore.images import Status
+from cxrscore.labels import Box, read_boxes
+from cxrscore.labels.match import match_rows
+from cxrscore.metrics import Proportion, energy_inside, iou, pointing_game
+from cxrscore.metrics.confidence_intervals import Z
+from cxrscore.reporting.load_scores import check_paths
+from cxrscore.reporting.provenance import get_text, provenance_models
+from cxrscore.reporting.summary import SEEN
+from cxrscore.scorefile.data import Scores
+
+SIDE = 128
+"""Pixels to which map and boxes are drawn before they are compared."""
+OVERHANG = 1.01
+"""A box may pass the film's edge by rounding; one that passes it by more was drawn on a film of another size."""
+LEAST = 2
+"""Films from which a mean has an interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanEstimate:
+    """A mean over films with its interval of 95 %: Wilson's of a share of films, else by the normal distribution and
+    cut at 0 and 1; NaN where undefined."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalisationResult:
+    """One finding, or all together.
+
+    films     with a box and a map of the finding
+    empty     of these, maps without positive evidence: they point nowhere, which counts as 0
+    pointing  share of films whose largest map value lies in a box; energy, overlap: means of metrics.localisation
+    chance    mean share of the film that the boxes cover, which pointing and energy reach by chance
+    """
+
+    finding: str
+    films: int
+    empty: int
+    pointing: MeanEstimate
+    energy: MeanEstimate
+    overlap: MeanEstimate
+    chance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Localisation:
+    """All findings that have boxes and maps, on films that no model was trained or validated on, unless ``seen``.
+
+    boxes     in the table; unused: of films that were not scored, or whose size does not fit the box
+    left_out  pairs of film and finding with boxes that were left out as seen; seen: there were no others
+    unmapped  pairs of film and finding with boxes whose map the scores file does not hold
+    """
+
+    findings: tuple[LocalisationResult, ...]
+    together: LocalisationResult
+    explainer: str
+    boxes: int
+    unused: int
+    left_out: int
+    seen: bool
+    unmapped: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, NaN as None."""
+        return {
+            "boxes": self.boxes,
+            "unused": self.unused,
+            "left_out": self.left_out,
+            "seen": self.seen,
+            "unmapped": self.unmapped,
+            "explainer": self.explainer,
+            "findings": [_as_dict(one) for one in (*self.findings, self.together)],
+        }
+
+
+def localise(scores: Scores, path: Path, name: str) -> Localisation:
+    """The maps of a scores file against the boxes of a table (labels.read_boxes).
+
+    InputError where films go by hashes, where films were not stretched to the model's square, or where no box fits a
+    film.
+    """
+    check_paths(scores, name)
+    fits_of = {
+        get_text(model, "document", "preprocessing", "fit") or "stretch"
+        for model in provenance_models(scores.provenance)
+    }
+    if other := " and ".join(sorted(fits_of - {"stretch"})):
+        raise InputError(f"films of {name} were fitted by {other}; boxes are compared where films were stretched only")
+    boxes = read_boxes(path)
+    masks, unused = _masks(scores, boxes)
+    if not masks:
+        raise InputError(f"none of the {len(boxes)} boxes of {path} lies on a scored film of {name}")
+    unseen = {pair: mask for pair, mask in masks.items() if scores.films.split[pair[0]] not in SEEN}
+    chosen = unseen or masks
+    maps = {
+        (int(film), int(column)): place
+        for place, (film, column) in enumerate(zip(scores.heat_maps.film, scores.heat_maps.finding, strict=True))
+    }
+    rows: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    for (film, column), mask in chosen.items():
+        if (film, column) in maps:
+            raw = scores.heat_maps.map[maps[film, column]].astype(np.float32)
+            rows[scores.findings[column]].append(_figures(raw, mask))
+    return Localisation(
+        findings=tuple(_localisation_result(f, rows[f]) for f in scores.findings if f in rows),
+        together=_localisation_result("All", [row for several in rows.values() for row in several]),
+        explainer=get_text(scores.provenance, "explainer", "name"),
+        boxes=len(boxes),
+        unused=unused,
+        left_out=len(masks) - len(chosen),
+        seen=not unseen,
+        unmapped=len(chosen) - sum(map(len, rows.values())),
+    )
+
+
+def _masks(scores: Scores, boxes: Sequence[Box]) -> tuple[dict[tuple[int, int], NDArray[np.bool_]], int]:
+    """For each film and finding where its boxes lie, bool [SIDE,SIDE]; and how many boxes have no place."""
+    names = list(dict.fromkeys(box.film for box in boxes))
+    film_of = {names[row]: film for film, row in enumerate(match_rows(names, scores.films.path)) if row is not None}
+    masks: dict[tuple[int, int], NDArray[np.bool_]] = {}
+    unused = 0
+    for box in boxes:
+        film = film_of.get(box.film)
+        there = film is not None and scores.films.status[film] == Status.OK and box.finding in scores.findings
+        if film is None or not there or not box_fits_film(box, scores.films.width[film], scores.films.height[film]):
+            unused += 1
+            continue
+        key = film, scores.findings.index(box.finding)
+        drawn = mask_of(box, int(scores.films.width[film]), int(scores.films.height[film]))
+        masks[key] = masks.get(key, False) | drawn
+    return masks, unused
+
+
+def box_fits_film(box: Box, width: float, height: float) -> bool:
+    """Whether a box lies on a film of this size."""
+    right, low = box.x + box.width, box.y + box.height
+    return min(box.x, box.y) > -(OVERHANG - 1) * width and right <= OVERHANG * width and low <= OVERHANG * height
+
+
+def mask_of(box: Box, width: int, height: int) -> NDArray[np.bool_]:
+    """bool [SIDE,SIDE]: the pixels whose centres lie in the box, and at least the one at its middle."""
+    centres = (np.arange(SIDE) + 0.5) / SIDE
+    sides = ((box.y, box.height, height), (box.x, box.width, width))
+    inside = [(centres >= start / size) & (centres < (start + length) / size) for start, length, size in sides]
+    for axis, (start, length, size) in zip(inside, sides, strict=True):
+        axis[min(int((start + length / 2) / size * SIDE), SIDE - 1)] = True
+    return np.logical_and.outer(*inside)
+
+
+def _figures(raw: Floats, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Pointing game, energy, IoU and chance of one map."""
+    values = enlarge(np.where(np.isfinite(raw), raw, 0).astype(np.float32), SIDE)
+    return np.array([pointing_game(values, mask), energy_inside(values, mask), iou(values, mask), mask.mean()])
+
+
+def _localisation_result(finding: str, rows: Sequence[NDArray[np.float64]]) -> LocalisationResult:
+    table = np.array(rows, np.float64).reshape(-1, 4)
+    empty = np.isnan(table[:, 0])
+    hits = float(np.nansum(table[:, 0]))
+    energy, overlap = (_mean(np.where(empty, 0.0, table[:, k])) for k in (1, 2))
+    return LocalisationResult(
+        finding=finding,
+        films=len(table),
+        empty=int(empty.sum()),
+        pointing=MeanEstimate(
+            value=hits / len(table) if len(table) else math.nan,
+            interval=Proportion(hits=round(hits), total=len(table)).interval,
+        ),
+        energy=energy,
+        overlap=overlap,
+        chance=float(table[:, 3].mean()) if len(table) else math.nan,
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> MeanEstimate:
+    if not len(values):
+        return MeanEstimate(value=math.nan, interval=(math.nan, math.nan))
+    value = float(values.mean())
+    if len(values) < LEAST:
+        return MeanEstimate(value=value, interval=(math.nan, math.nan))
+    half = Z * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return MeanEstimate(value=value, interval=(max(value - half, 0.0), min(value + half, 1.0)))
+
+
+def _as_dict(one: LocalisationResult) -> dict[str, Any]:
+    told: dict[str, Any] = {"finding": one.finding, "films": one.films, "empty": one.empty, "chance": one.chance}
+    for name in ("pointing", "energy", "overlap"):
+        mean: MeanEstimate = getattr(one, name)
+        told[name] = None if math.isnan(mean.value) else mean.value
+        told[f"{name}_interval"] = None if math.isnan(mean.interval[0]) else list(mean.interval)
+    told["chance"] = None if math.isnan(one.chance) else one.chance
+    return told

@@ -1,0 +1,240 @@
+"""What reporting guidelines ask for and a run can answer: CLAIM 2024 and TRIPOD+AI, filled from provenance.
+
+Items that only authors can answer (title, aims, ethics, funding ...) are left to them; what a file does not tell is
+said not to be recorded, and nothing is made up.
+
+CLAIM 2024: Tejani et al., Radiology: Artificial Intelligence 6, 2024. TRIPOD+AI: Collins et al., BMJ 385, 2024.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cxrscore.reporting.load_scores import has_hashed_paths
+from cxrscore.reporting.provenance import (
+    after,
+    describe_mean,
+    format_pairs,
+    get_nested,
+    get_number,
+    get_text,
+    has_leakage,
+    join_words,
+    provenance_models,
+    read_own_training,
+    read_training,
+    threshold_source,
+)
+from cxrscore.reporting.summary import Summary
+from cxrscore.scorefile.data import Scores
+
+NOT_RECORDED = "not recorded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChecklistItem:
+    """What is asked, where the guidelines ask it, and the answer; ``known`` False where the run does not tell."""
+
+    topic: str
+    claim: str
+    tripod: str
+    answer: str
+
+    @property
+    def known(self) -> bool:
+        return self.answer != NOT_RECORDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionalSections:
+    """Which of the optional parts of the report are there; metrics are the names of those of plugins."""
+
+    subgroups: bool
+    metrics: tuple[str, ...] = ()
+
+
+def checklist(scores: Scores, summary: Summary, shown: OptionalSections) -> tuple[ChecklistItem, ...]:
+    """The items in the order of a paper: data, reference standard, partitions, model, training, evaluation, results."""
+    told = scores.provenance
+    return tuple(
+        ChecklistItem(topic=topic, claim=claim, tripod=tripod, answer=answer or NOT_RECORDED)
+        for topic, claim, tripod, answer in (
+            *_data(scores, summary),
+            *_model(told),
+            *_evaluation(scores, summary, shown),
+        )
+    )
+
+
+Row = tuple[str, str, str, str]
+
+
+def _data(scores: Scores, summary: Summary) -> list[Row]:
+    told = scores.provenance
+    labels = get_text(told, "labels", "file")
+    layout = get_text(told, "labels", "dataset")
+    return [
+        ("Data sources", "Data", "5a", _folder(told)),
+        ("Eligibility criteria", "Data", "6b", ""),
+        (
+            "Preprocessing",
+            "Data",
+            "7",
+            _each(told, lambda model: format_pairs(get_nested(model, "document", "preprocessing"))),
+        ),
+        ("De-identification", "Data", "", _names(scores)),
+        ("Missing data", "Data", "11", _missing(scores, summary)),
+        (
+            "Source of the reference standard",
+            "Reference standard",
+            "8a",
+            join_words(labels, layout),
+        ),
+        ("Quality of the reference standard", "Reference standard", "8b", ""),
+        ("Partitions", "Data partitions", "12a", _each(told, lambda model: _split(_parts(model)))),
+        ("Level at which partitions are disjoint", "Data partitions", "12a", _disjoint(told)),
+        ("Sample size, and why", "Data partitions", "10", ""),
+    ]
+
+
+def _model(told: Mapping[str, Any]) -> list[Row]:
+    framework = get_text(told, "backend", "framework")
+    rows = (
+        (
+            "Model",
+            "Model",
+            "12c",
+            lambda model: format_pairs(get_nested(model, "document", "spec"), leave_out="findings"),
+        ),
+        (
+            "Software",
+            "Model",
+            "",
+            lambda model: join_words(format_pairs(get_nested(read_own_training(model), "versions")), framework),
+        ),
+        ("Initial parameters", "Model", "12c", _start),
+        ("Training", "Training", "12c", lambda model: format_pairs(get_nested(read_own_training(model), "recipe"))),
+        ("Choice of the final model", "Training", "12c", lambda model: read_training(model).chosen_words),
+        (
+            "Class imbalance",
+            "Training",
+            "13",
+            lambda model: after("loss ", get_text(read_own_training(model), "recipe", "loss")),
+        ),
+    )
+    told_of_each = [(topic, claim, tripod, _each(told, words)) for topic, claim, tripod, words in rows]
+    return [*told_of_each, ("Ensembling", "Training", "12c", describe_mean(told))]
+
+
+def _start(model: Any) -> str:
+    weights = get_nested(read_own_training(model), "weights")
+    return join_words(get_text(weights, "name"), get_text(weights, "licence"))
+
+
+def _evaluation(scores: Scores, summary: Summary, shown: OptionalSections) -> list[Row]:
+    told, labelled = scores.provenance, summary.assessed.basis != "none"
+    thresholds = any(math.isfinite(result.threshold) for result in summary.findings)
+    explainer = join_words(get_text(told, "explainer", "name"), after("layer ", get_text(told, "explainer", "tap")))
+    return [
+        ("Metrics of performance", "Evaluation", "12e", _metrics(shown) if labelled else ""),
+        ("Thresholds", "Evaluation", "15", _points(told) if thresholds else ""),
+        ("Measures of uncertainty", "Evaluation", "12e", _uncertainty(summary, shown) if labelled else ""),
+        ("Explainability", "Evaluation", "", explainer if len(scores.heat_maps.film) else ""),
+        ("Subgroups, fairness", "Evaluation", "14, 23a", "see Subgroups" if shown.subgroups else ""),
+        ("Test data", "Testing", "16", _tested(summary)),
+        ("Films included and left out", "Results", "20a", _flow(summary)),
+        ("Estimates of performance", "Results", "23a", "see ROC curves and Findings" if labelled else ""),
+        ("Failure analysis", "Results", "", _failures(summary)),
+        (
+            "Availability of the model",
+            "Other information",
+            "22",
+            _each(told, lambda model: after("SHA-256 ", get_text(model, "sha256"))),
+        ),
+        (
+            "Licence of the weights",
+            "Other information",
+            "",
+            _each(told, lambda model: get_text(model, "document", "licence")),
+        ),
+    ]
+
+
+def _points(told: Mapping[str, Any]) -> str:
+    where = {"valid": "on validation films", "elsewhere": "by others, on films that are not recorded"}
+    return f"operating points chosen {where.get(threshold_source(told), 'on films that are not recorded')}"
+
+
+def _names(scores: Scores) -> str:
+    films = "films by hashes" if has_hashed_paths(scores) else "paths of films may still name them"
+    return f"patients go by numbers; {films}"
+
+
+def _folder(told: Mapping[str, Any]) -> str:
+    folder, found = get_text(told, "films", "folder"), get_number(told, "films", "found")
+    return f"folder {folder}, {found:,.0f} films" if folder and math.isfinite(found) else ""
+
+
+def _missing(scores: Scores, summary: Summary) -> str:
+    if summary.assessed.basis == "none":
+        return ""
+    truth = scores.truth[summary.assessed.rows]
+    unknown = float((truth != truth).mean())
+    return f"unknown labels, {unknown:.1%} of the assessed films', enter no figure; films without score are listed"
+
+
+def _split(split: Any) -> str:
+    parts = [(name, get_number(split, name)) for name in ("train", "valid", "test")]
+    return ", ".join(f"{name} {count:,.0f}" for name, count in parts if math.isfinite(count))
+
+
+def _parts(model: Any) -> Any:
+    return get_nested(read_own_training(model), "split")
+
+
+def _disjoint(told: Mapping[str, Any]) -> str:
+    if has_leakage(told):
+        return "LEAKED: the partitions are not disjoint"
+    return _each(told, lambda model: get_text(_parts(model), "rule"))
+
+
+def _each(told: Mapping[str, Any], words: Callable[[Any], str]) -> str:
+    """The words of each model that scored, once where they are the same."""
+    found = [words(model) for model in provenance_models(told)]
+    if len(set(found)) < 2:
+        return found[0] if found else ""
+    return "; ".join(f"model {place}: {one or NOT_RECORDED}" for place, one in enumerate(found, start=1))
+
+
+def _metrics(shown: OptionalSections) -> str:
+    return ", ".join(["AUC, average precision, Brier score", *shown.metrics])
+
+
+def _uncertainty(summary: Summary, shown: OptionalSections) -> str:
+    more = f"; of {', '.join(shown.metrics)} as under Metrics of plugins" if shown.metrics else ""
+    return f"95 % intervals of AUCs by {summary.areas.method}; of shares by Wilson{more}"
+
+
+def _tested(summary: Summary) -> str:
+    words = {
+        "held-out": "films that were in neither training nor validation; whether from elsewhere is not recorded",
+        "unknown": "whether the model was trained on them is not recorded",
+        "seen": "only films of training and validation: no test",
+        "none": "",
+    }
+    return words[summary.assessed.basis]
+
+
+def _flow(summary: Summary) -> str:
+    assessed = f"{len(summary.assessed.rows):,} assessed" if summary.assessed.basis != "none" else "none assessed"
+    return (
+        f"{summary.found:,} found, {summary.failed:,} could not be scored, {summary.assessed.left_out:,} left out as "
+        f"seen, {assessed}"
+    )
+
+
+def _failures(summary: Summary) -> str:
+    return "worst errors are shown under Heat maps, films without score under Failed films" if summary.found else ""

@@ -1,0 +1,281 @@
+"""Several scores files on the same films: paired differences, and the word "better" only where it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Floats
+from cxrscore.errors import InputError
+from cxrscore.images import Status
+from cxrscore.labels.match import match_rows
+from cxrscore.metrics import Estimate, corrected_verdict, counts, delong, difference, holm, mean_estimate, p_value
+from cxrscore.reporting.auc import has_repeated_patients, patient_groups
+from cxrscore.reporting.load_scores import NamedScores, check_paths
+from cxrscore.reporting.provenance import knows_training_films
+from cxrscore.reporting.summary import SEEN
+from cxrscore.scorefile.data import Scores
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One finding, or the macro AUC, of another file against the first.
+
+    found     other - first, its interval over the patients
+    p         corrected for the number of findings and files (Holm); NaN for the macro AUC's, which is one test a file
+    verdict   better, worse, or "no difference shown"
+    """
+
+    finding: str
+    positives: int
+    negatives: int
+    first: float
+    other: float
+    found: Estimate
+    p: float
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedComparison:
+    """Another file against the first, finding by finding, and the macro AUC over the findings that both have."""
+
+    name: str
+    findings: tuple[Difference, ...]
+    macro: Difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Several files on the films that all of them scored.
+
+    films     how many labelled ones, of whom none was seen by any of the models, unless ``seen``; all where none is
+              labelled
+    joined    "hash" of the films' bytes or "path"
+    left_out  films that not all of the files have scored; seen_out: labelled ones that all have, and a model had seen
+    untold    the files that do not tell which films their models were trained on
+    """
+
+    first: str
+    others: tuple[PairedComparison, ...]
+    films: int
+    patients: int
+    left_out: int
+    seen_out: int
+    untold: tuple[str, ...]
+    joined: str
+    seen: bool
+    tests: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, NaN as None."""
+        return {
+            "first": self.first,
+            "films": self.films,
+            "left_out": self.left_out,
+            "seen_left_out": self.seen_out,
+            "untold": list(self.untold),
+            "joined_by": self.joined,
+            "seen": self.seen,
+            "tests": self.tests,
+            "others": [
+                {
+                    "name": other.name,
+                    "macro": _as_dict(other.macro),
+                    "findings": [_as_dict(one) for one in other.findings],
+                }
+                for other in self.others
+            ],
+        }
+
+
+def compare(files: Sequence[NamedScores]) -> Comparison | None:
+    """The first file against each other one; None where there is no other.
+
+    InputError where the files have no film, or no finding, in common, or labels that contradict each other.
+    """
+    if len(files) < 2:
+        return None
+    first, *others = files
+    everywhere, joined = common_films(files)
+    findings = [f for f in first.scores.findings if all(f in one.scores.findings for one in others)]
+    if not findings:
+        raise InputError(f"{first.name} and the others have no finding in common")
+    labelled, unseen = _labelled(files, everywhere, findings), _unseen(files, everywhere)
+    rows = everywhere[:, _evaluation_mask(labelled, unseen)]
+    seen = bool(labelled.any()) and not (labelled & unseen).any()
+    truth = _common_truth(files, rows, findings)
+    groups = _patients(files, rows)
+    against = [_paired_comparison(files, rows, place, truth, groups, findings) for place in range(1, len(files))]
+    return Comparison(
+        first=first.name,
+        others=_corrected(against),
+        films=rows.shape[1],
+        patients=len(np.unique(groups)) if has_repeated_patients(groups) else rows.shape[1],
+        left_out=_all_films(files, joined) - everywhere.shape[1],
+        seen_out=0 if seen else int(np.count_nonzero(labelled & ~unseen)),
+        untold=tuple(one.name for one in files if not knows_training_films(one.scores.provenance)),
+        joined=joined,
+        seen=seen,
+        tests=sum(not np.isnan(p_value(one.found)) for other in against for one in other.findings),
+    )
+
+
+def common_films(files: Sequence[NamedScores]) -> tuple[Rows, str]:
+    """int [K,n]: the row in each of K files of the n films that all have scored, and by what they were joined.
+
+    Films are the same where their bytes are; where a file does not know the bytes, where their paths are. Of films that
+    a file has twice, the first is taken.
+    """
+    by_hash = all(any(one.scores.films.sha256) for one in files)
+    first = files[0].scores
+    if by_hash:
+        found = [_places(one.scores) for one in files]
+        shared = [digest for digest in found[0] if all(digest in places for places in found)]
+        rows = [[places[digest] for digest in shared] for places in found]
+    else:
+        rows = _by_path(files)
+    table = np.array(rows, np.intp).reshape(len(files), -1)
+    table = table[:, np.isin(table[0], np.flatnonzero(first.films.status == Status.OK))]
+    scored = [one.scores.films.status[places] == Status.OK for one, places in zip(files, table, strict=True)]
+    table = table[:, np.array(scored).all(axis=0)]
+    if not table.shape[1]:
+        names = ", ".join(one.name for one in files)
+        raise InputError(f"no film was scored in all of {names}; a comparison needs the same films in each")
+    return table, "hash" if by_hash else "path"
+
+
+def _places(scores: Scores) -> dict[str, int]:
+    places: dict[str, int] = {}
+    for row, digest in enumerate(scores.films.sha256):
+        if digest and scores.films.status[row] == Status.OK:
+            places.setdefault(digest, row)
+    return places
+
+
+def _by_path(files: Sequence[NamedScores]) -> list[list[int]]:
+    for one in files:
+        check_paths(one.scores, one.name)
+    first = files[0].scores.films.path
+    found = [match_rows(one.scores.films.path, first) for one in files[1:]]
+    kept = [row for row in range(len(first)) if all(rows[row] is not None for rows in found)]
+    return [kept, *([rows[row] or 0 for row in kept] for rows in found)]
+
+
+def _all_films(files: Sequence[NamedScores], joined: str) -> int:
+    """How many different films the files have together, scored or not."""
+    if joined == "hash":
+        films = [one.scores.films for one in files]
+        return len({digest or path for one in films for digest, path in zip(one.sha256, one.path, strict=True)})
+    first, *others = (one.scores.films.path for one in files)
+    more = set()
+    for paths in others:
+        matched = set(match_rows(paths, first))
+        more |= {path for row, path in enumerate(paths) if row not in matched}
+    return len(first) + len(more)
+
+
+def _evaluation_mask(labelled: NDArray[np.bool_], unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """bool [n]: the films to compare on, chosen as summary.assessed_films does; all where no film has a label."""
+    if (labelled & unseen).any():
+        return labelled & unseen
+    return labelled if labelled.any() else ~labelled
+
+
+def _labelled(files: Sequence[NamedScores], rows: Rows, findings: Sequence[str]) -> NDArray[np.bool_]:
+    """bool [n]: films of which any file knows a label of any of the findings."""
+    truths = [_columns(one.scores, places, findings, "truth") for one, places in zip(files, rows, strict=True)]
+    return np.asarray(np.isfinite(truths).any(axis=(0, 2)))
+
+
+def _patients(files: Sequence[NamedScores], rows: Rows) -> Rows:
+    """The films' patients as patient_groups gives them, from the first file that knows any."""
+    told = [one.scores.films.patient[places] for one, places in zip(files, rows, strict=True)]
+    return patient_groups(next((patient for patient in told if (patient >= 0).any()), told[0]))
+
+
+def _unseen(files: Sequence[NamedScores], rows: Rows) -> NDArray[np.bool_]:
+    """bool [n]: films that none of the models had seen."""
+    seen = [np.isin(one.scores.films.split[places], SEEN) for one, places in zip(files, rows, strict=True)]
+    return np.asarray(~np.array(seen).any(axis=0))
+
+
+def _columns(scores: Scores, rows: Rows, findings: Sequence[str], what: str) -> Floats:
+    places = np.array([scores.findings.index(finding) for finding in findings])
+    values: Floats = getattr(scores, what)[rows[:, None], places]
+    return values
+
+
+def _common_truth(files: Sequence[NamedScores], rows: Rows, findings: Sequence[str]) -> Floats:
+    """float32 [n,F]: what any file knows; InputError where two know different things."""
+    truth = _columns(files[0].scores, rows[0], findings, "truth")
+    for one, places in zip(files[1:], rows[1:], strict=True):
+        other = _columns(one.scores, places, findings, "truth")
+        both = ~(np.isnan(truth) | np.isnan(other))
+        if differing := int((truth[both] != other[both]).sum()):
+            raise InputError(
+                f"{files[0].name} and {one.name} differ in {differing} labels of the same films; give --labels TABLE "
+                "to judge both by one table"
+            )
+        truth = np.where(np.isnan(truth), other, truth)
+    return truth
+
+
+def _paired_comparison(
+    files: Sequence[NamedScores], rows: Rows, place: int, truth: Floats, groups: Rows, findings: Sequence[str]
+) -> PairedComparison:
+    probs = [_columns(files[k].scores, rows[k], findings, "prob") for k in (0, place)]
+    ones, others = ([delong(truth[:, c], prob[:, c], groups) for c in range(len(findings))] for prob in probs)
+    positives, negatives = counts(truth)
+    differences = [
+        _difference(finding, one, other, int(positives[c]), int(negatives[c]))
+        for c, (finding, one, other) in enumerate(zip(findings, ones, others, strict=True))
+    ]
+    macro = _difference("Macro AUC", mean_estimate(ones), mean_estimate(others), 0, 0)
+    return PairedComparison(name=files[place].name, findings=tuple(differences), macro=macro)
+
+
+def _difference(finding: str, one: Estimate, other: Estimate, positives: int, negatives: int) -> Difference:
+    found = difference(other, one)
+    return Difference(
+        finding=finding,
+        positives=positives,
+        negatives=negatives,
+        first=one.value,
+        other=other.value,
+        found=found,
+        p=p_value(found),
+        verdict="",
+    )
+
+
+def _corrected(against: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]:
+    """With p-values corrected over all findings of all files, those of the macro AUC over the files, and verdicts."""
+    adjusted = iter(holm([one.p for other in against for one in other.findings]))
+    macros = holm([other.macro.p for other in against])
+    return tuple(
+        PairedComparison(
+            name=other.name,
+            findings=tuple(_with_verdict(one, float(next(adjusted))) for one in other.findings),
+            macro=_with_verdict(other.macro, float(macro)),
+        )
+        for other, macro in zip(against, macros, strict=True)
+    )
+
+
+def _with_verdict(one: Difference, adjusted: float) -> Difference:
+    return Difference(**{**vars(one), "p": adjusted, "verdict": corrected_verdict(one.found, adjusted)})
+
+
+def _as_dict(one: Difference) -> dict[str, Any]:
+    low, high = one.found.interval
+    numbers = {"first": one.first, "other": one.other, "difference": one.found.value, "p": one.p}
+    told: dict[str, Any] = {key: None if np.isnan(value) else float(value) for key, value in numbers.items()}
+    interval = None if np.isnan(low) else [low, high]
+    return {"finding": one.finding, **told, "interval": interval, "verdict": one.verdict, "why": one.found.why}

@@ -1,0 +1,119 @@
+"""Whether the scores are spread as those of the model's own validation films were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.images import Status
+from cxrscore.reporting.provenance import get_nested, get_number, provenance_models
+from cxrscore.reporting.summary import SEEN
+from cxrscore.scorefile.data import Scores
+
+MIN_FILMS = 50
+"""Films below which a distance of distributions is mostly chance."""
+LARGE_DISTANCE = 0.2
+"""Distance from which a finding is named: about what chance passes once in twenty with 100 films on either side, 1.36
+sqrt(2 / 100)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreDrift:
+    """One finding.
+
+    then, now  quantiles of validation films and of these films: 21 of them, lowest to highest
+    distance   largest difference of the shares of films below a validation quantile, 0..1 (Kolmogorov and Smirnov's
+               distance, at these 21 places)
+    above      share of these films above the 95th validation percentile, which by chance is 0.05
+    """
+
+    finding: str
+    then: NDArray[np.float64]
+    now: NDArray[np.float64]
+    distance: float
+    above: float
+
+    @property
+    def large(self) -> bool:
+        return self.distance >= LARGE_DISTANCE
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftResult:
+    """All findings whose validation quantiles the model file tells; ``why`` there is nothing to tell, or ""."""
+
+    findings: tuple[ScoreDrift, ...]
+    films: int
+    why: str
+
+
+def score_drifts(scores: Scores) -> DriftResult:
+    """From the films that the model had not seen, or all where it had seen all."""
+    told, why = _validation_quantiles(scores.provenance)
+    scored = scores.films.status == Status.OK
+    unseen = scored & ~np.isin(scores.films.split, SEEN)
+    rows = np.flatnonzero(unseen if unseen.any() else scored)
+    if why:
+        return DriftResult(findings=(), films=len(rows), why=why)
+    if len(rows) < MIN_FILMS:
+        why = f"{len(rows)} films are too few to say how scores are spread; {MIN_FILMS} are wanted."
+        return DriftResult(findings=(), films=len(rows), why=why)
+    found = [
+        score_drift(finding, then, scores.prob[rows, column].astype(np.float64))
+        for column, finding in enumerate(scores.findings)
+        if (then := _quantiles(told.get(finding))) is not None
+    ]
+    return DriftResult(
+        findings=tuple(found), films=len(rows), why="" if found else "The model's file tells no quantiles."
+    )
+
+
+def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The quantiles that the model's file tells by finding, or why they are none to compare these scores with."""
+    scorers = provenance_models(provenance)
+    if len(scorers) > 1:
+        return {}, "The scores are means over models, and each model's file tells only of its own."
+    if get_number(provenance, "views", "number") > 1:
+        return {}, "The scores are means over views of each film, and the model's file tells of films as they are."
+    told = get_nested(scorers[0], "document", "validation", "score_quantiles") if scorers else None
+    if not isinstance(told, Mapping):
+        return {}, "The model's file does not tell how its validation scores were spread."
+    return told, ""
+
+
+def score_drift(finding: str, then: NDArray[np.float64], prob: NDArray[np.float64]) -> ScoreDrift:
+    """Of quantiles of validation scores and the scores [n] of other films, n > 0."""
+    levels = np.linspace(0, 1, len(then))
+    ordered = np.sort(prob)
+    below, upto = (np.searchsorted(ordered, then, side=side) / len(prob) for side in ("left", "right"))
+    # A share anywhere between both is no difference: films may tie with a quantile, and quantiles with each other.
+    away = np.maximum(np.maximum(below - _highest(then, levels), _lowest(then, levels) - upto), 0)
+    return ScoreDrift(
+        finding=finding,
+        then=then,
+        now=np.quantile(prob, levels),
+        distance=float(away.max()),
+        above=float(1 - upto[-2]),
+    )
+
+
+def _lowest(then: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The level of the first of equal quantiles."""
+    return levels[np.searchsorted(then, then, side="left")]
+
+
+def _highest(then: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The level of the last of equal quantiles."""
+    return levels[np.searchsorted(then, then, side="right") - 1]
+
+
+def _quantiles(values: object) -> NDArray[np.float64] | None:
+    """float64 [21] of what a model file tells; None where it is nothing of the kind."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 21:
+        return None
+    found = np.array([get_number(value) for value in values], np.float64)
+    return np.maximum.accumulate(found) if np.isfinite(found).all() else None

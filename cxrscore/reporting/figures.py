@@ -1,0 +1,294 @@
+"""The plots of a report: functions from plain data to matplotlib Figures, drawn without pyplot and its global state.
+
+Each kind of plot is one function on axes. A page shows them one by one, so that they wrap on a narrow screen; files for
+a paper hold them in one grid.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from cxrscore.contract import Floats
+from cxrscore.metrics import Proportion, reliability, roc
+from cxrscore.reporting.heatmaps import HeatmapPanel
+from cxrscore.reporting.provenance import Training
+
+Format = Literal["png", "svg"]
+Doubles = NDArray[np.float64]
+
+DOTS = 200
+"""Dots per inch of raster plots: two a pixel where a page shows them at their size of about 2 inches."""
+BINS = 20
+"""Bars of a distribution, over probabilities 0..1."""
+CURVE_GRID = 2000
+"""Steps a side to which a drawn ROC curve is exact: a tenth of a dot."""
+
+# Blue and vermillion of Okabe and Ito's palette, told apart by all readers.
+BLUE, RED, GREY, INK = "#0072b2", "#d55e00", "#8a929c", "#30363d"
+SMALL = 7.5
+_TICKS, _TICK_WORDS = (0, 0.5, 1), ("0", "0.5", "1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingData:
+    """What one finding's plots are drawn from.
+
+    truth, prob            float32 [A] of the assessed films; truth NaN where unknown
+    all_prob               float32 of all scored films, drawn where no label is known
+    auc                    NaN where undefined
+    threshold              the model's operating point, NaN where it has none
+    sensitivity, specificity  at that point, NaN where undefined
+    """
+
+    finding: str
+    truth: Floats
+    prob: Floats
+    all_prob: Floats
+    auc: float
+    threshold: float
+    sensitivity: float
+    specificity: float
+
+
+def roc_plot(data: FindingData) -> Figure:
+    """The ROC curve of one finding."""
+    return _single(_draw_roc, data)
+
+
+def roc_grid(findings: Sequence[FindingData], words: Sequence[str] | None = None) -> Figure:
+    """The ROC curves of all findings with their AUC, or with these words, as in the paper's figures 4 to 6."""
+    if words is None:
+        return _grid(_draw_roc, findings, [f"{data.finding}: {_auc_text(data.auc)}" for data in findings])
+    return _grid(_draw_roc, findings, [f"{data.finding}\n{text}" for data, text in zip(findings, words, strict=True)])
+
+
+def distribution_plot(data: FindingData) -> Figure:
+    """How the probabilities of one finding are spread."""
+    return _single(_draw_distribution, data)
+
+
+def distribution_grid(findings: Sequence[FindingData]) -> Figure:
+    """How the probabilities of all findings are spread."""
+    return _grid(_draw_distribution, findings, [data.finding for data in findings])
+
+
+def reliability_plot(data: FindingData) -> Figure:
+    """How often a finding is there among films of about one probability."""
+    return _single(_draw_reliability, data)
+
+
+def reliability_grid(findings: Sequence[FindingData]) -> Figure:
+    """The reliability curves of all findings."""
+    return _grid(_draw_reliability, findings, [data.finding for data in findings])
+
+
+def loss_plot(training: Training) -> Figure:
+    """Training and validation loss by epoch, as in the paper's figure 3, with the epoch that was taken marked."""
+    return _wide(_draw_loss, training)
+
+
+def monitor_plot(training: Training) -> Figure:
+    """The monitored figure by epoch."""
+    return _wide(_draw_monitor, training)
+
+
+def loss_grid(training: Training) -> Figure:
+    """Losses and, where it is not one of them, the monitored figure, side by side."""
+    draws = (_draw_loss, _draw_monitor) if monitors_more(training) else (_draw_loss,)
+    figure = Figure(figsize=(4.6 * len(draws), 2.9), dpi=DOTS, layout="constrained")
+    for draw, axes in zip(draws, np.ravel(figure.subplots(1, len(draws))), strict=True):
+        draw(axes, training)
+    return figure
+
+
+def losses_of_runs(runs: Sequence[tuple[str, Training]]) -> Figure:
+    """The losses of several runs, each under its title, two in a row: the paper's figure 3 whole."""
+    columns = min(len(runs), 2)
+    rows = -(-len(runs) // columns)
+    figure = Figure(figsize=(3.9 * columns, 2.6 * rows), dpi=DOTS, layout="constrained")
+    places = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes, (title, training) in zip(places, runs, strict=False):
+        _draw_loss(axes, training)
+        axes.set_title(title, fontsize=8.5, color=INK, parse_math=False)
+    for axes in places[len(runs) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def monitors_more(training: Training) -> bool:
+    """Whether the monitored figure is told and is not one of the two losses."""
+    told = any(math.isfinite(epoch.monitored) for epoch in training.epochs)
+    return told and training.monitor not in ("train_loss", "valid_loss")
+
+
+def panel_figure(panel: HeatmapPanel) -> Figure:
+    """A film and its heat maps in one row, as in the paper's figures 7 and 8."""
+    figure = Figure(figsize=(2.0 * (1 + len(panel.maps)), 2.35), dpi=DOTS, layout="constrained")
+    titles = ["film", *(f"{one.finding} {one.prob:.3f}" for one in panel.maps)]
+    notes = ["", *(one.note for one in panel.maps)]
+    pictures = [panel.film, *(one.pixels for one in panel.maps)]
+    for axes, title, note, picture in zip(
+        np.ravel(figure.subplots(1, len(titles))), titles, notes, pictures, strict=True
+    ):
+        axes.imshow(picture)
+        axes.set_axis_off()
+        axes.set_title(f"{title}\n{note}" if note else title, fontsize=SMALL, color=INK, parse_math=False)
+    return figure
+
+
+PNG_MARK, SVG_MARK = b"Software\0cxrscore", b"<dc:title>cxrscore</dc:title>"
+"""By these a figure is known as one of ours."""
+
+
+def encode(figure: Figure, kind: Format) -> bytes:
+    """The figure as a file's bytes; the same figure gives the same bytes."""
+    file = io.BytesIO()
+    metadata = {"Date": None, "Creator": "cxrscore"} if kind == "svg" else {"Software": "cxrscore"}
+    with matplotlib.rc_context({"svg.hashsalt": "cxrscore"}):
+        figure.savefig(file, format=kind, metadata=metadata)
+    return file.getvalue()
+
+
+def _single(draw: Callable[[Axes, FindingData], None], data: FindingData) -> Figure:
+    figure = Figure(figsize=(2.1, 1.95), dpi=DOTS)
+    draw(figure.add_axes((0.215, 0.2, 0.735, 0.76)), data)
+    return figure
+
+
+def _wide(draw: Callable[[Axes, Training], None], training: Training) -> Figure:
+    figure = Figure(figsize=(4.6, 2.9), dpi=DOTS)
+    draw(figure.add_axes((0.12, 0.15, 0.85, 0.81)), training)
+    return figure
+
+
+def _grid(draw: Callable[[Axes, FindingData], None], findings: Sequence[FindingData], titles: Sequence[str]) -> Figure:
+    columns = min(len(findings), 4)
+    rows = -(-len(findings) // columns)
+    figure = Figure(figsize=(2.3 * columns, 2.25 * rows), dpi=DOTS, layout="constrained")
+    places = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes, data, title in zip(places, findings, titles, strict=False):
+        draw(axes, data)
+        axes.set_title(title, fontsize=8.5, color=INK, parse_math=False)
+    for axes in places[len(findings) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _auc_text(auc: float) -> str:
+    return f"AUC {auc:.3f}" if math.isfinite(auc) else "AUC undefined"
+
+
+def _draw_roc(axes: Axes, data: FindingData) -> None:
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    if math.isfinite(data.auc):
+        curve = roc(data.truth, data.prob)
+        fpr, tpr = thin_curve(curve.fpr, curve.tpr)
+        axes.fill_between(fpr, tpr, color=BLUE, alpha=0.1, linewidth=0)
+        axes.plot(fpr, tpr, color=BLUE, linewidth=1.5, solid_joinstyle="miter")
+    if math.isfinite(data.sensitivity) and math.isfinite(data.specificity):
+        axes.plot(1 - data.specificity, data.sensitivity, "o", color=RED, markersize=4, clip_on=False)
+    axes.set(
+        xlim=(-0.01, 1), ylim=(0, 1.02), xticks=_TICKS, xticklabels=_TICK_WORDS, yticks=_TICKS, yticklabels=_TICK_WORDS
+    )
+    plain_axes(axes, "1 − specificity", "sensitivity")
+
+
+def thin_curve(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """A rising curve [n] without points that nobody sees: of each run of points that fall on one spot of a grid of
+    CURVE_GRID steps a side, the first, and the last point of all. A million films draw no more than 2 * CURVE_GRID
+    points, and a curve of few films keeps each of its corners."""
+    spots = np.rint(np.column_stack([x, y]) * CURVE_GRID)
+    kept = np.r_[True, (spots[1:] != spots[:-1]).any(axis=1)]
+    kept[-1] = True
+    return x[kept], y[kept]
+
+
+def _draw_distribution(axes: Axes, data: FindingData) -> None:
+    for prob, colour, filled in _groups(data):
+        number, edges = np.histogram(prob, bins=BINS, range=(0, 1))
+        bars = axes.stairs(number / len(prob), edges, fill=filled, color=colour)
+        bars.set(alpha=0.45, linewidth=0) if filled else bars.set(linewidth=1.4)
+    if math.isfinite(data.threshold):
+        axes.axvline(data.threshold, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.set(xlim=(0, 1), xticks=_TICKS, xticklabels=_TICK_WORDS)
+    axes.locator_params(axis="y", nbins=3)
+    plain_axes(axes, "probability", "share of films")
+
+
+def _draw_reliability(axes: Axes, data: FindingData) -> None:
+    curve = reliability(data.truth, data.prob)
+    top = _round_up(max([*curve.prob, *curve.share, 0.05]))
+    axes.plot([0, top], [0, top], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    for prob, share, films in zip(curve.prob, curve.share, curve.films, strict=True):
+        low, high = Proportion(hits=round(share * films), total=int(films)).interval
+        axes.plot([prob, prob], [low, min(high, top)], color=BLUE, linewidth=0.9, alpha=0.55)
+    axes.plot(curve.prob, curve.share, color=BLUE, linewidth=1.2, marker="o", markersize=2.8, clip_on=False)
+    ticks = (0, top / 2, top)
+    words = [f"{tick:.3g}" for tick in ticks]
+    axes.set(xlim=(0, top), ylim=(0, top), xticks=ticks, xticklabels=words, yticks=ticks, yticklabels=words)
+    plain_axes(axes, "probability", "share of positives")
+
+
+def _round_up(value: float) -> float:
+    """The end of an axis from 0 on: both axes of a curve of a rare finding end where its points do."""
+    return next(end for end in (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0) if end >= min(value, 1.0))
+
+
+def _groups(data: FindingData) -> list[tuple[NDArray[np.float32], str, bool]]:
+    """Probabilities with colour and whether filled: negatives and positives, or all where no label is known."""
+    negatives, positives = data.prob[data.truth == 0], data.prob[data.truth == 1]
+    if not len(negatives) and not len(positives):
+        return [(data.all_prob, BLUE, True)] if len(data.all_prob) else []
+    return [group for group in ((negatives, GREY, True), (positives, RED, False)) if len(group[0])]
+
+
+def _draw_loss(axes: Axes, training: Training) -> None:
+    epochs = [epoch.number for epoch in training.epochs]
+    for name, colour in (("train", BLUE), ("valid", RED)):
+        losses = [getattr(epoch, f"{name}_loss") for epoch in training.epochs]
+        axes.plot(epochs, losses, color=colour, linewidth=1.4, marker=_marker(epochs), markersize=3, label=name)
+    axes.margins(y=0.08)
+    axes.set_ylim(bottom=0)
+    _mark_best(axes, training)
+    plain_axes(axes, "epoch", "loss")
+    axes.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
+
+
+def _draw_monitor(axes: Axes, training: Training) -> None:
+    epochs = [epoch.number for epoch in training.epochs]
+    values = [epoch.monitored for epoch in training.epochs]
+    axes.plot(epochs, values, color=BLUE, linewidth=1.4, marker=_marker(epochs), markersize=3)
+    _mark_best(axes, training)
+    plain_axes(axes, "epoch", training.monitor_words)
+
+
+def _marker(epochs: list[int]) -> str:
+    """Dots where epochs are few: a line of one epoch would not be seen."""
+    return "o" if len(epochs) <= 15 else ""
+
+
+def _mark_best(axes: Axes, training: Training) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if training.best_epoch is not None:
+        label = f"epoch taken, {training.best_epoch}"
+        axes.axvline(training.best_epoch, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
+
+
+def plain_axes(axes: Axes, x: str, y: str) -> None:
+    """Small words, thin lines, no box: the data is what stands out."""
+    axes.set_xlabel(x, fontsize=SMALL, color=INK, labelpad=2, parse_math=False)
+    axes.set_ylabel(y, fontsize=SMALL, color=INK, labelpad=2, parse_math=False)
+    axes.tick_params(labelsize=SMALL, colors=INK, length=2.5, width=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=GREY, linewidth=0.6)

@@ -1,0 +1,225 @@
+"""Groups of patients or films: is the model as good, and as often wrong, for each as for all others?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Floats
+from cxrscore.errors import InputError
+from cxrscore.labels.columns import index_of_distinct
+from cxrscore.metrics import Decisions, Estimate, decisions, delong, difference, mean_estimate
+from cxrscore.metrics.confidence_intervals import undefined_estimate
+from cxrscore.metrics.grouping import count_groups
+
+MIN_FILMS = 10
+MIN_PER_CLASS = 5
+"""Films of a group, patients of a class. Below either, a group's figures would tell of chance, and are not given."""
+MAX_SUBGROUPS = 24
+"""In a column; more are values, not groups."""
+DEFAULT_COLUMNS = ("sex", "age", "view")
+"""Columns that are looked at where none is named."""
+AGES = ((0, "0–17"), (18, "18–39"), (40, "40–59"), (60, "60–79"), (80, "80 and above"))
+UNKNOWN = "unknown"
+_LONGEST_AGE = 10
+"""Digits: a longer number is none, and takes long to read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubgroupFinding:
+    """One finding in one group.
+
+    area       AUC in the group
+    gap        that, less the AUC of all other films
+    decisions  at the threshold that all groups share
+    """
+
+    finding: str
+    positives: int
+    negatives: int
+    area: Estimate
+    gap: Estimate
+    decisions: Decisions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subgroup:
+    """macro and gap are over the same findings: those given here."""
+
+    name: str
+    films: int
+    findings: tuple[SubgroupFinding, ...]
+    left_out: tuple[str, ...]
+    macro: Estimate
+    gap: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubgroupAnalysis:
+    """The groups of one column, and those left out with the reason."""
+
+    column: str
+    groups: tuple[Subgroup, ...]
+    dropped: tuple[tuple[str, str], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, NaN as None."""
+        return {
+            "column": self.column,
+            "dropped": dict(self.dropped),
+            "groups": [_as_dict(group) for group in self.groups],
+        }
+
+
+def chosen_columns(columns: Mapping[str, Sequence[str]], by: Sequence[str]) -> dict[str, Sequence[str]]:
+    """The columns to group by: those named, else USUAL ones that are there. Ages in years become bands.
+
+    InputError for a name that the table does not have, and where there is no usual column and none is named.
+    """
+    names = tuple(by) or tuple(name for name in DEFAULT_COLUMNS if name in columns)
+    if missing := [name for name in names if name not in columns]:
+        raise InputError(f"the table of groups has no column {missing[0]}; it has {_some(columns)}")
+    if not names:
+        raise InputError(
+            f"the table of groups has none of {', '.join(DEFAULT_COLUMNS)}; name a column with --by: it has "
+            f"{_some(columns)}"
+        )
+    return {name: tuple(map(_band, columns[name])) if name == "age" else columns[name] for name in names}
+
+
+def _some(columns: Mapping[str, Sequence[str]]) -> str:
+    """Names of columns, at most MAX_SUBGROUPS of them."""
+    more = f" and {len(columns) - MAX_SUBGROUPS} more" if len(columns) > MAX_SUBGROUPS else ""
+    return (", ".join(list(columns)[:MAX_SUBGROUPS]) or "none") + more
+
+
+def _band(cell: str) -> str:
+    if not (cell.isdecimal() and len(cell) < _LONGEST_AGE):
+        return ""
+    return [name for start, name in AGES if int(cell) >= start][-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSet:
+    """What groups are made of: A films and C findings.
+
+    truth, prob  float32 [A,C]
+    thresholds   float32 [C], NaN where there is none
+    patients     int [A], as areas.patient_groups gives them
+    """
+
+    findings: tuple[str, ...]
+    truth: Floats
+    prob: Floats
+    thresholds: Floats
+    patients: NDArray[np.intp]
+
+
+def subgroup_analysis(column: str, cells: Sequence[str], films: LabelledSet) -> SubgroupAnalysis:
+    """The films apart by their cell, A of them, "" unknown. InputError for more than MAX_SUBGROUPS different cells."""
+    codes = index_of_distinct(cell or UNKNOWN for cell in cells)
+    names = _ordered(column, codes)
+    if len(names) > MAX_SUBGROUPS:
+        raise InputError(
+            f"column {column} has {len(names)} different values, of which no groups can be made; wanted at most "
+            f"{MAX_SUBGROUPS}"
+        )
+    values = np.array([codes[cell or UNKNOWN] for cell in cells])
+    labelled = ~np.isnan(films.truth).all(axis=1)
+    groups, dropped = [], []
+    for name in names:
+        inside = values == codes[name]
+        number = int((inside & labelled).sum())
+        group = _group(name, inside, films) if number >= MIN_FILMS else None
+        if group is None:
+            dropped.append((name, f"labelled films: {number}, fewer than {MIN_FILMS}"))
+        elif not group.findings:
+            dropped.append((name, f"no finding with positive and negative films of {MIN_PER_CLASS} patients each"))
+        else:
+            groups.append(group)
+    return SubgroupAnalysis(column=column, groups=tuple(groups), dropped=tuple(dropped))
+
+
+def _ordered(column: str, names: Collection[str]) -> list[str]:
+    """Bands of age by age, other names by the alphabet, the unknown last."""
+    order = [name for _, name in AGES] if column == "age" else sorted(names)
+    return [name for name in order if name in names and name != UNKNOWN] + [UNKNOWN] * (UNKNOWN in names)
+
+
+def _group(name: str, inside: NDArray[np.bool_], films: LabelledSet) -> Subgroup:
+    pairs = {c: tuple(subgroup_auc(films, c, rows) for rows in (inside, ~inside)) for c in range(len(films.findings))}
+    told = [c for c, (here, _) in pairs.items() if not math.isnan(here.value)]
+    both = [c for c in told if not math.isnan(pairs[c][1].value)]
+    heres, theres = (mean_estimate([pairs[c][side] for c in both]) for side in (0, 1))
+    return Subgroup(
+        name=name,
+        films=int(inside.sum()),
+        findings=tuple(_finding(films, c, inside, *pairs[c]) for c in told),
+        left_out=tuple(finding for c, finding in enumerate(films.findings) if c not in told),
+        macro=mean_estimate([pairs[c][0] for c in told]),
+        gap=difference(heres, theres),
+    )
+
+
+def _finding(
+    films: LabelledSet, column: int, inside: NDArray[np.bool_], here: Estimate, there: Estimate
+) -> SubgroupFinding:
+    truth, prob = films.truth[inside, column], films.prob[inside, column]
+    return SubgroupFinding(
+        finding=films.findings[column],
+        positives=int((truth == 1).sum()),
+        negatives=int((truth == 0).sum()),
+        area=here,
+        gap=difference(here, there),
+        decisions=decisions(truth, prob, float(films.thresholds[column])),
+    )
+
+
+def subgroup_auc(films: LabelledSet, column: int, chosen: NDArray[np.bool_]) -> Estimate:
+    """DeLong's AUC of the chosen films, undefined where a class has fewer than MIN_PER_CLASS patients.
+
+    Its influence is over the patients of all films, so that figures of different films can be subtracted.
+    """
+    truth = np.where(chosen, films.truth[:, column], np.nan)
+    ones, zeros = (count_groups(films.patients, truth == value) for value in (1, 0))
+    if min(ones, zeros) < MIN_PER_CLASS:
+        return undefined_estimate(
+            films.patients, f"positive films of {ones} and negative ones of {zeros} patients, too few"
+        )
+    return delong(truth, films.prob[:, column], films.patients)
+
+
+def _as_dict(group: Subgroup) -> dict[str, Any]:
+    findings = {
+        one.finding: {
+            "positives": one.positives,
+            "negatives": one.negatives,
+            "auc": _figure(one.area),
+            "gap": _figure(one.gap),
+            "missed": _number(one.decisions.missed.value),
+            "false_alarms": _number(one.decisions.false_alarms.value),
+        }
+        for one in group.findings
+    }
+    return {
+        "name": group.name,
+        "films": group.films,
+        "macro_auc": _figure(group.macro),
+        "gap": _figure(group.gap),
+        "findings": findings,
+        "left_out": list(group.left_out),
+    }
+
+
+def _figure(found: Estimate) -> dict[str, Any]:
+    low, high = found.interval
+    return {"value": _number(found.value), "interval": None if math.isnan(low) else [low, high]}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,205 @@
+"""Heat maps on films: which films to show, and how a map is laid over a film.
+
+A map comes raw and signed. Only its positive part, what speaks for the finding, is drawn. All maps of one film share
+one scale, from 0 to the largest value among them, so that weak evidence looks weak beside strong.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import matplotlib.image
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Floats
+from cxrscore.errors import InputError
+from cxrscore.explainers import enlarge
+from cxrscore.images import Status
+from cxrscore.reporting.summary import SEEN
+from cxrscore.scorefile.data import SPLITS, Scores
+
+LIMIT = 28
+"""Panels in a report at most, to keep it a page that opens on a phone."""
+ERRORS = 5
+"""Panels of the worst missed findings, and of the worst false alarms, each."""
+MAX_RANDOM_FILMS = 4
+"""Panels of films drawn at random, which nobody chose for what they show."""
+HIGHEST = "Highest probability of "
+MAPS_A_FILM = 4
+"""The four most probable findings, as in the paper's figures 7 and 8."""
+LARGEST_SIDE = 320
+"""Films are drawn no larger than this, in pixels."""
+
+_COLOURS = matplotlib.colormaps["inferno"]  # perceptually even, and read alike by the colour-blind
+_STRONGEST = 0.75  # opacity at the top of the scale: the film's structure must still show through
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatmapOverlay:
+    """One map over its film: pixels uint8 [S,S,3]; peak, its largest value; note, why nothing is drawn, or ""."""
+
+    finding: str
+    prob: float
+    truth: float
+    pixels: Pixels
+    peak: float
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatmapPanel:
+    """A film (uint8 [S,S,3]) with its maps, most probable finding first.
+
+    reasons  why this film was chosen
+    split    word of SPLITS
+    scale    the map value at the top of the colour scale; 0 where no map has a positive value
+    """
+
+    path: str
+    reasons: tuple[str, ...]
+    split: str
+    film: Pixels
+    maps: tuple[HeatmapOverlay, ...]
+    scale: float
+
+
+def heatmap_panels(
+    scores: Scores, limit: int = LIMIT, seed: int = 0, findings: Sequence[str] = ()
+) -> tuple[HeatmapPanel, ...]:
+    """The films to look at first, drawn: the highest of each finding, the worst errors, and a few at random.
+
+    findings  whose maps are drawn, in this order, as far as the file holds them; none: the most probable ones of each
+              film. InputError for one that the scores do not have.
+    """
+    if unknown := [name for name in findings if name not in scores.findings]:
+        raise InputError(f"there is no finding {unknown[0]}; the scores are of {', '.join(scores.findings)}")
+    columns = [scores.findings.index(name) for name in findings]
+    return tuple(_panel(scores, row, reasons, columns) for row, reasons in choose_films(scores, limit, seed).items())
+
+
+def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int, tuple[str, ...]]:
+    """Rows of the films to show, with the reasons, among those that have a thumbnail and a map.
+
+    Films the model never saw come before all others: if there is one among them, only such films are chosen.
+    """
+    rows = np.intersect1d(scores.thumbnails.film, scores.heat_maps.film)
+    rows = rows[scores.films.status[rows] == Status.OK]
+    unseen = rows[~np.isin(scores.films.split[rows], SEEN)]
+    rows = unseen if unseen.size else rows
+    if not rows.size:
+        return {}
+    errors = [*_worst(scores, rows, missed=True), *_worst(scores, rows, missed=False)]
+    drawn = np.random.default_rng(seed).permutation(rows)[: min(MAX_RANDOM_FILMS, limit // 4)]
+    random = [(int(row), f"Drawn at random, seed {seed}") for row in drawn]
+    chosen: dict[int, list[str]] = {}
+    highest = _highest(scores, rows)[: max(limit - len(errors) - len(random), 0)]
+    for row, reason in [*highest, *errors, *random]:
+        if row in chosen or len(chosen) < limit:
+            chosen.setdefault(row, []).append(reason)
+    return {row: tuple(reasons) for row, reasons in chosen.items()}
+
+
+def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
+    """The film of the highest probability, for each finding; the surest findings first."""
+    prob = scores.prob[rows]
+    best = prob.argmax(axis=0)
+    order = np.argsort(-prob.max(axis=0), kind="stable")
+    return [(int(rows[best[c]]), f"{HIGHEST}{scores.findings[c]}") for c in order]
+
+
+def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tuple[int, str]]:
+    """The ERRORS largest differences between label and probability, on one side."""
+    truth, prob = scores.truth[rows], scores.prob[rows]
+    error = np.where(truth == 1, 1 - prob, -1.0) if missed else np.where(truth == 0, prob, -1.0)
+    words = "Labelled {}, scored only {:.2f}" if missed else "Not labelled {}, scored {:.2f}"
+    worst = np.argsort(-error, axis=None, kind="stable")[:ERRORS]
+    places = [divmod(int(place), error.shape[1]) for place in worst if error.flat[place] > 0.5]
+    return [(int(rows[r]), words.format(scores.findings[c], float(prob[r, c]))) for r, c in places]
+
+
+def _panel(scores: Scores, row: int, reasons: tuple[str, ...], chosen: Sequence[int]) -> HeatmapPanel:
+    thumbnail = scores.thumbnails.pixels[np.flatnonzero(scores.thumbnails.film == row)[0]]
+    grey = shrink(thumbnail, LARGEST_SIDE)
+    indexes = np.flatnonzero(scores.heat_maps.film == row)
+    indexes = _selected_maps(scores, row, indexes, chosen)
+    maps = scores.heat_maps.map[indexes].astype(np.float32)
+    scale = max((peak_value(one) for one in maps), default=0.0)
+    columns = scores.heat_maps.finding[indexes]
+    drawn = (_draw_overlay(scores, row, int(c), one, grey, scale) for c, one in zip(columns, maps, strict=True))
+    return HeatmapPanel(
+        path=scores.films.path[row],
+        reasons=reasons,
+        split=SPLITS[scores.films.split[row]],
+        film=_rgb(grey),
+        maps=tuple(drawn),
+        scale=scale,
+    )
+
+
+def _selected_maps(scores: Scores, row: int, indexes: NDArray[np.intp], chosen: Sequence[int]) -> NDArray[np.intp]:
+    """Which of a film's maps are drawn: those of the chosen findings in their order, or the most probable ones."""
+    columns = scores.heat_maps.finding[indexes]
+    if chosen:
+        return np.array([place for column in chosen for place in indexes[columns == column]], np.intp)
+    return indexes[np.argsort(-scores.prob[row, columns], kind="stable")][:MAPS_A_FILM]
+
+
+def _draw_overlay(scores: Scores, row: int, column: int, raw: Floats, grey: Pixels, scale: float) -> HeatmapOverlay:
+    damaged = not np.isfinite(raw).all()
+    empty = damaged or peak_value(raw) == 0
+    return HeatmapOverlay(
+        finding=scores.findings[column],
+        prob=float(scores.prob[row, column]),
+        truth=float(scores.truth[row, column]),
+        pixels=_rgb(grey) if empty else overlay(grey, raw, scale),
+        peak=peak_value(raw),
+        note="the map holds values that are not numbers" if damaged else "no positive evidence" if empty else "",
+    )
+
+
+def peak_value(raw: Floats) -> float:
+    """The largest positive value of a map [h,w]; 0 where there is none, or where a value is not a number."""
+    return max(float(raw.max()), 0.0) if np.isfinite(raw).all() else 0.0
+
+
+def overlay(film: Pixels, raw: Floats, scale: float) -> Pixels:
+    """A film [S,S] with the positive part of a raw map [h,w] over it, as uint8 [S,S,3].
+
+    Colour and opacity both rise with the value, from nothing at 0 to the strongest at ``scale``.
+    """
+    strength = np.clip(enlarge(np.maximum(raw, 0), film.shape[0]) / scale, 0, 1)
+    colour = _COLOURS(0.25 + 0.75 * strength)[..., :3]
+    opacity = _STRONGEST * strength[..., None]
+    mixed = (1 - opacity) * (film[..., None] / 255) + opacity * colour
+    return np.asarray(np.rint(255 * mixed), dtype=np.uint8)
+
+
+def colour_scale(width: int, height: int) -> Pixels:
+    """The colour scale as uint8 [height,width,3], laid over the mid-grey of a film: 0 at the left."""
+    ramp = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (width, width))
+    return overlay(np.full((width, width), 128, np.uint8), ramp, 1.0)[:height]
+
+
+def shrink(film: Pixels, largest: int) -> Pixels:
+    """A film [S,S] reduced by whole steps, each pixel the mean of a block, to ``largest`` or less."""
+    step = -(-film.shape[0] // largest)
+    side = film.shape[0] // step
+    blocks = film[: side * step, : side * step].reshape(side, step, side, step)
+    return np.asarray(np.rint(blocks.mean(axis=(1, 3))), dtype=np.uint8)
+
+
+def _rgb(grey: Pixels) -> Pixels:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """uint8 [S,S,3] as a JPEG file: a sixth of the PNG, with colours kept at full resolution."""
+    file = io.BytesIO()
+    matplotlib.image.imsave(file, pixels, format="jpeg", pil_kwargs={"quality": 85, "subsampling": 0})
+    return file.getvalue()

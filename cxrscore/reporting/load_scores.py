@@ -1,0 +1,201 @@
+"""What a report is made of: scores files of cxrscore, tables of anybody's scores, and the tables that tell of films."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from cxrscore import plugins
+from cxrscore.contract import Floats
+from cxrscore.errors import InputError, LabelWarning
+from cxrscore.images import Status
+from cxrscore.labels import other_findings, read_joined_labels
+from cxrscore.labels.findings import canonical
+from cxrscore.labels.generic_csv import read_film_columns
+from cxrscore.labels.match import match_rows
+from cxrscore.labels.table import Table, read_table
+from cxrscore.remote import PathOrUrl, as_local_path, parse_location
+from cxrscore.scorefile import open_scores
+from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
+
+_PREFIX = "prob_"
+_HASH = re.compile(r"[0-9a-f]{64}|row \d+")
+FILMS = ("film", "path", "Image Index", "Image", "image", "filename", "file")
+"""What a table of scores may call its column of films."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedScores:
+    """Scores, and what the reader knows them by, such as the name of their file; files are those that they came from,
+    which no report replaces."""
+
+    name: str
+    scores: Scores
+    files: tuple[Path, ...] = ()
+
+
+def open_named_scores(path: str | PathOrUrl, labels: Path | None = None) -> NamedScores:
+    """The scores of a file: HDF5 as `cxrscore score` writes it, or a CSV table with a column for the film and one of
+    probabilities for each finding, named after it or prob_ and it.
+
+    path    of the file, or its URL
+    labels  a label table that takes the place of the file's own labels, joined by the films' paths
+
+    InputError, FileFormatError where a file is not what it should be.
+    """
+    where = parse_location(path)
+    name, files = where.name, tuple(file for file in (where, labels) if isinstance(file, Path))
+    with as_local_path(path) as file:
+        scores = read_score_table(file) if PurePath(name).suffix.lower() in (".csv", ".gz") else open_scores(file)
+    return NamedScores(name=name, scores=scores if labels is None else with_labels(scores, labels, name), files=files)
+
+
+def read_score_table(path: Path) -> Scores:
+    """A table of anybody's scores, as Scores that know no film, no model and no heat map."""
+    table = read_table(path)
+    film = table.first_of(FILMS)
+    if film is None:
+        raise table.table_error(f"has no column for the film; wanted one named {', '.join(FILMS)}")
+    columns = _score_columns(table, film)
+    findings = tuple(canonical(name.removeprefix(_PREFIX)) for name in columns)
+    if not findings or len(set(findings)) < len(findings):
+        raise table.table_error(
+            "wanted one column of probabilities for each finding, named prob_FINDING or as the finding"
+        )
+    prob = np.column_stack([_probabilities(table, name) for name in columns])
+    paths = tuple(table.column(film))
+    name, times = Counter(paths).most_common(1)[0] if paths else ("", 0)
+    if times > 1:
+        raise table.table_error(f"names the film {name} more than once")
+    return _scores_without_films(paths, findings, prob)
+
+
+def _score_columns(table: Table, film: str) -> list[str]:
+    """The columns that begin with prob_, or else all named ones but the film's."""
+    named = [name for name in table.columns if name and name != film]
+    return [name for name in named if name.startswith(_PREFIX)] or named
+
+
+def _probabilities(table: Table, name: str) -> Floats:
+    """float32 [N] of a column, NaN for empty cells; InputError, naming the line, for what is no probability."""
+    values = np.full(len(table.rows), np.nan, np.float32)
+    for row, cell in enumerate(table.column(name)):
+        if not cell:
+            continue
+        try:
+            value = float(cell)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise table.row_error(row, f"column {name} has {cell!r}, wanted a probability from 0 to 1, or nothing")
+        values[row] = value
+    return values
+
+
+def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats) -> Scores:
+    films, empty = len(paths), ("",) * len(paths)
+    scored = np.asarray(np.isfinite(prob).all(axis=1))
+    with np.errstate(divide="ignore"):
+        logit = np.log(prob) - np.log1p(-prob)
+    return Scores(
+        findings=findings,
+        films=FilmRows(
+            path=paths,
+            sha256=empty,
+            status=np.where(scored, Status.OK, Status.NOT_WRITTEN).astype(np.uint8),
+            message=tuple("" if ok else "the table lacks a score" for ok in scored),
+            kind=empty,
+            modality=empty,
+            view=empty,
+            width=np.zeros(films, np.uint32),
+            height=np.zeros(films, np.uint32),
+            split=np.zeros(films, np.uint8),
+            patient=np.full(films, -1, np.int32),
+        ),
+        logit=np.where(scored[:, None], logit, np.nan).astype(np.float32),
+        prob=np.where(scored[:, None], prob, np.nan).astype(np.float32),
+        truth=np.full(prob.shape, np.nan, np.float32),
+        thresholds=np.full(len(findings), np.nan, np.float32),
+        heat_maps=HeatMaps(
+            map=np.zeros((0, 1, 1), np.float16), film=np.zeros(0, np.int32), finding=np.zeros(0, np.int16)
+        ),
+        thumbnails=Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 1, 1), np.uint8)),
+        provenance={
+            "films": {"found": films},
+            "warnings": [],
+        },
+    )
+
+
+def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
+    """The scores with labels and patients of a table instead of their own; their own patients where it names none."""
+    check_paths(scores, name)
+    joined, told = read_joined_labels(labels, plugins.datasets(), scores.films.path)
+    if note := other_findings(told["file"], joined.findings, scores.findings):
+        warnings.warn(note, LabelWarning, stacklevel=2)
+    place = {finding: column for column, finding in enumerate(joined.findings)}
+    unknown = np.full(len(scores.films.path), np.nan, np.float32)
+    truth = [joined.labels[:, place[f]] if f in place else unknown for f in scores.findings]
+    order: dict[str, int] = {}
+    named = [-1 if p is None else order.setdefault(p, len(order)) for p in joined.patients]
+    patient = np.array(named, np.int32) if order else scores.films.patient
+    matched = len(scores.films.path) - joined.unmatched_films
+    return dataclasses.replace(
+        scores,
+        truth=np.stack(truth, axis=1),
+        films=dataclasses.replace(scores.films, patient=patient),
+        provenance={**scores.provenance, "labels": {**told, "matched": matched}},
+    )
+
+
+def has_hashed_paths(scores: Scores) -> bool:
+    """Whether the films go by hashes instead of paths (score --no-paths)."""
+    paths = scores.films.path
+    return bool(paths) and all(map(_HASH.fullmatch, paths))
+
+
+def check_paths(scores: Scores, name: str) -> None:
+    """InputError where the films go by hashes, as a table of films cannot name them."""
+    if has_hashed_paths(scores):
+        raise InputError(
+            f"{name} names its films by hashes (score --no-paths), and a table names them by files: the two cannot be "
+            "joined. Score without --no-paths for a report with this table."
+        )
+
+
+def read_columns(path: Path, scores: Scores, name: str) -> Mapping[str, Sequence[str]]:
+    """What a table tells of each film, N strings a column, "" where it does not: sex, age, view, whatever it has.
+
+    InputError where films go by hashes, where no film has a row, or for a table that names no film.
+    """
+    check_paths(scores, name)
+    films, columns = read_film_columns(path, plugins.datasets())
+    rows = match_rows(films, scores.films.path)
+    if scores.films.path and all(row is None for row in rows):
+        raise InputError(f"{path} has no row for any film of {name}, which are named like {scores.films.path[0]!r}")
+    return _OfFilms({column: cells for column, cells in columns.items() if column}, rows)
+
+
+class _OfFilms(Mapping[str, Sequence[str]]):
+    """Columns of a table in the order of the films, each put in order when it is asked for: few of many are."""
+
+    def __init__(self, columns: Mapping[str, Sequence[str]], rows: Sequence[int | None]) -> None:
+        self._columns, self._rows = columns, rows
+
+    def __getitem__(self, column: str) -> Sequence[str]:
+        cells = self._columns[column]
+        return tuple("" if row is None else cells[row] for row in self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)

@@ -1,0 +1,79 @@
+"""The parts of a report that only some have: other files to compare with, groups, boxes, metrics of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrscore.reporting.auc import BootstrapConfig, patient_groups
+from cxrscore.reporting.boxes import Localisation, localise
+from cxrscore.reporting.checklist import ChecklistItem, OptionalSections, checklist
+from cxrscore.reporting.compare import Comparison, compare
+from cxrscore.reporting.drift import DriftResult, score_drifts
+from cxrscore.reporting.groups import LabelledSet, SubgroupAnalysis, chosen_columns, subgroup_analysis
+from cxrscore.reporting.load_scores import NamedScores, read_columns
+from cxrscore.reporting.plugin_metrics import MetricResult, metric_results, plugin_metrics
+from cxrscore.reporting.summary import DEFAULT_BOOTSTRAP, Summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSections:
+    """Beside the summary; what was not asked for is None or empty."""
+
+    comparison: Comparison | None
+    groupings: tuple[SubgroupAnalysis, ...]
+    localisation: Localisation | None
+    metrics: tuple[MetricResult, ...]
+    drifts: DriftResult
+    checklist: tuple[ChecklistItem, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, NaN as None."""
+        return {
+            "comparison": self.comparison and self.comparison.as_dict(),
+            "subgroups": [one.as_dict() for one in self.groupings],
+            "localisation": self.localisation and self.localisation.as_dict(),
+            "metrics": [one.as_dict() for one in self.metrics],
+            "drift": {one.finding: one.distance for one in self.drifts.findings},
+        }
+
+
+def make_sections(
+    named: NamedScores,
+    summary: Summary,
+    *,
+    others: Sequence[NamedScores] = (),
+    groups: Path | None = None,
+    by: Sequence[str] = (),
+    boxes: Path | None = None,
+    drawing: BootstrapConfig = DEFAULT_BOOTSTRAP,
+) -> ReportSections:
+    """All that these inputs and the installed plugins give; errors as of compare, read_columns and localise."""
+    groupings = () if groups is None else _groupings(named, summary, groups, by)
+    comparison = compare([named, *others])
+    localisation = None if boxes is None else localise(named.scores, boxes, named.name)
+    metrics = metric_results(named.scores, summary.assessed.rows, drawing, plugin_metrics())
+    shown = OptionalSections(subgroups=bool(groupings), metrics=tuple(one.name for one in metrics))
+    return ReportSections(
+        comparison=comparison,
+        groupings=groupings,
+        localisation=localisation,
+        metrics=metrics,
+        drifts=score_drifts(named.scores),
+        checklist=checklist(named.scores, summary, shown),
+    )
+
+
+def _groupings(named: NamedScores, summary: Summary, groups: Path, by: Sequence[str]) -> tuple[SubgroupAnalysis, ...]:
+    scores, rows = named.scores, summary.assessed.rows
+    columns = chosen_columns(read_columns(groups, scores, named.name), by)
+    films = LabelledSet(
+        findings=scores.findings,
+        truth=scores.truth[rows],
+        prob=scores.prob[rows],
+        thresholds=scores.thresholds,
+        patients=patient_groups(scores.films.patient[rows]),
+    )
+    return tuple(subgroup_analysis(name, [cells[row] for row in rows], films) for name, cells in columns.items())

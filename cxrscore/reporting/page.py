@@ -1,0 +1,314 @@
+"""The page: everything drawn and counted, put into one self-contained HTML file by a template.
+
+The page holds no script and asks for nothing from anywhere. All that comes from a scores file is text to it: escaped by
+the template, with control and direction characters made visible.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.metrics.reliability import BINS, POINTS
+from cxrscore.reporting import figures, heatmaps, tables
+from cxrscore.reporting.compare import PairedComparison
+from cxrscore.reporting.drift import LARGE_DISTANCE
+from cxrscore.reporting.figures import FindingData
+from cxrscore.reporting.forest_plot import difference_plot, gap_plot
+from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
+from cxrscore.reporting.heatmaps import HIGHEST, HeatmapPanel
+from cxrscore.reporting.optional_sections import ReportSections
+from cxrscore.reporting.provenance import (
+    Training,
+    describe_mean,
+    get_text,
+    has_leakage,
+    knows_training_films,
+    plotted_models,
+    provenance_models,
+    threshold_source,
+)
+from cxrscore.reporting.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
+from cxrscore.scorefile.data import Scores
+
+SECTIONS = {
+    "roc": "ROC curves",
+    "findings": "Findings",
+    "metrics": "Metrics of plugins",
+    "thresholds": "Operating points",
+    "calibration": "Calibration",
+    "comparison": "Comparison",
+    "subgroups": "Subgroups",
+    "localisation": "Localisation",
+    "heat-maps": "Heat maps",
+    "distributions": "Distributions",
+    "highest": "Highest scores",
+    "drift": "Drift",
+    "training": "Training",
+    "failed": "Failed films",
+    "provenance": "Provenance",
+    "checklists": "Checklists",
+    "glossary": "Glossary",
+}
+"""Sections by the names of their anchors and templates, in the order of the page."""
+
+
+def render(
+    scores: Scores,
+    summary: Summary,
+    data: tuple[FindingData, ...],
+    panels: tuple[HeatmapPanel, ...],
+    parts: ReportSections,
+    source: str,
+    chosen: Sequence[str] = (),
+) -> str:
+    """The report as HTML.
+
+    data    of each finding, what its plots are drawn from
+    panels  the heat maps to show
+    parts   comparison, groups, boxes and the like
+    source  what the reader knows the scores by, such as the name of their file
+    chosen  findings whose heat maps were asked for
+    """
+    told = scores.provenance
+    context = {
+        "source": source,
+        "chosen": chosen,
+        "sections": [(name, SECTIONS[name]) for name in _order(summary) if _has_section(name, summary, parts)],
+        "summary": summary,
+        "metric_notes": _metric_notes(summary, parts),
+        "lead": _lead(told),
+        "plots": [_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
+        "panels": [_pictures(panel) for panel in panels],
+        "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
+        "highest": tables.highest_films(scores),
+        "failures": tables.failures(scores),
+    }
+    page = environment().get_template("page.html.j2")
+    return page.render(**context, **_summary_text(summary), **_origin(told), **_optional_sections(parts), **_CONSTANTS)
+
+
+def _origin(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the provenance tells."""
+    return {
+        "leaked": has_leakage(told),
+        "told_films": knows_training_films(told),
+        "chosen_on": threshold_source(told),
+        "trainings": [(one, _losses(one)) for one in plotted_models(told)],
+        "means": describe_mean(told),
+        "models": len(provenance_models(told)),
+        "explainer": get_text(told, "explainer", "name"),
+        "tap": get_text(told, "explainer", "tap"),
+        "facts": tables.provenance_table(told),
+        "raw": tables.raw_json(told),
+    }
+
+
+def _optional_sections(parts: ReportSections) -> dict[str, Any]:
+    """The parts that not every page has."""
+    return {
+        "comparison": parts.comparison,
+        "compared": [] if parts.comparison is None else [_compared(one) for one in parts.comparison.others],
+        "metrics": parts.metrics,
+        "groupings": [_grouped(one) for one in parts.groupings],
+        "localisation": parts.localisation,
+        "drifts": parts.drifts,
+        "drifted": [one.finding for one in parts.drifts.findings if one.large],
+        "checklist": parts.checklist,
+    }
+
+
+_CONSTANTS = {
+    "few": FEW_POSITIVES,
+    "threshold": THRESHOLD,
+    "points": POINTS,
+    "bins": BINS,
+    "large": LARGE_DISTANCE,
+    "least_films": MIN_FILMS,
+    "least_of_a_class": MIN_PER_CLASS,
+}
+
+
+def _order(summary: Summary) -> list[str]:
+    """The sections in the order of the page; without labels what needs none comes first."""
+    first = ["highest", "distributions", "drift"] if summary.assessed.basis == "none" else []
+    return [*first, *(name for name in SECTIONS if name not in first)]
+
+
+def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
+    """Whether the page has this section."""
+    labelled = summary.assessed.basis != "none"
+    optional = {
+        **dict.fromkeys(("roc", "findings", "calibration"), labelled),
+        "metrics": labelled and bool(parts.metrics),
+        "thresholds": labelled and any(math.isfinite(result.threshold) for result in summary.findings),
+        "comparison": parts.comparison is not None,
+        "subgroups": bool(parts.groupings),
+        "localisation": parts.localisation is not None,
+    }
+    return optional.get(name, True)
+
+
+def _summary_text(summary: Summary) -> dict[str, Any]:
+    """What the summary says of the findings in words."""
+    defined = sorted((one for one in summary.findings if math.isfinite(one.auc)), key=lambda one: one.auc)
+    sure = [one for one in defined if not one.few_positives] or defined
+    return {
+        "worst": sure[0] if sure else None,
+        "best": sure[-1] if sure else None,
+        "few_findings": [one.finding for one in defined if one.few_positives],
+        "undefined": [one.finding for one in summary.findings if not math.isfinite(one.auc)],
+    }
+
+
+def environment(*folders: str) -> jinja2.Environment:
+    """Where templates come from: further folders of the package, then that of the report. All that they print is
+    escaped and made visible."""
+    found = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("cxrscore", folder) for folder in (*folders, "reporting")]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(count=_count, fraction=_fraction, interval=_interval, signed=_signed, p=_p)
+    found.filters.update(metric=_metric, metric_interval=_metric_interval)
+    found.filters.update(there=math.isfinite)
+    return found
+
+
+def _finalize(value: Any) -> Any:
+    """Runs on every value that the template prints; Markup is what the template's own macros return."""
+    return escape_control_characters(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+def _fraction(value: float, digits: int = 3) -> str:
+    """A fraction with a fixed number of digits, so that columns line up; a dash where it is undefined."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _interval(ends: tuple[float, float], digits: int = 2, sign: bool = False) -> str:
+    """Both ends of an interval; nothing where there is none."""
+    if math.isnan(ends[0]):
+        return "no interval"
+    return " to ".join(map(_signed, ends)) if sign else "–".join(f"{end:.{digits}f}" for end in ends)
+
+
+def _signed(value: float) -> str:
+    """A difference with its sign, a true minus among them."""
+    return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _metric(value: float) -> str:
+    """A figure on any scale: three decimals where they say enough, else three digits; a dash where it is undefined."""
+    if not math.isfinite(value):
+        return "–"
+    decimals = value == 0 or 0.001 <= abs(value) < 10_000
+    return (f"{value:.3f}" if decimals else f"{value:.2e}").replace("-", "−")
+
+
+def _metric_interval(ends: tuple[float, float]) -> str:
+    return "no interval" if math.isnan(ends[0]) else " to ".join(map(_metric, ends))
+
+
+def _p(value: float) -> str:
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _metric_notes(summary: Summary, parts: ReportSections) -> list[str]:
+    """For each finding, what is missing of the metrics of plugins."""
+    places = range(len(summary.findings))
+    return ["; ".join(filter(None, (one.note(place) for one in parts.metrics))) for place in places]
+
+
+def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The things a reader asks first, those left out of which nothing is known."""
+    names = [
+        get_text(one, "document", "spec", "architecture") or get_text(one, "file") for one in provenance_models(told)
+    ]
+    asked = (
+        ("Models" if len(names) > 1 else "Model", ", ".join(dict.fromkeys(name for name in names if name))),
+        ("Scores", describe_mean(told)),
+        ("Backend", get_text(told, "backend", "framework") or get_text(told, "backend", "name")),
+        ("Device", get_text(told, "backend", "device")),
+        ("Scored", get_text(told, "created")[:10]),
+    )
+    return tuple((term, words) for term, words in asked if words)
+
+
+def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
+    return {
+        "result": result,
+        "roc": png(figures.roc_plot(data)) if math.isfinite(result.auc) else "",
+        "reliability": png(figures.reliability_plot(data)) if math.isfinite(result.brier) else "",
+        "distribution": png(figures.distribution_plot(data)) if len(data.all_prob) else "",
+    }
+
+
+def _losses(told: Training) -> list[tuple[str, str]]:
+    """The plots of training, each with what it shows in words."""
+    if not told.epochs:
+        return []
+    plots = [("Training and validation loss by epoch", png(figures.loss_plot(told)))]
+    if figures.monitors_more(told):
+        words = told.monitor_words
+        plots.append((f"{words[:1].upper()}{words[1:]} by epoch", png(figures.monitor_plot(told))))
+    return plots
+
+
+def _compared(against: PairedComparison) -> dict[str, Any]:
+    said = {word: [one.finding for one in against.findings if one.verdict == word] for word in ("better", "worse")}
+    return {"against": against, "plot": png(difference_plot(against)), **said}
+
+
+def _grouped(grouping: SubgroupAnalysis) -> dict[str, Any]:
+    findings = dict.fromkeys(one.finding for group in grouping.groups for one in group.findings)
+    rows = [
+        (finding, group.name, one)
+        for finding in findings
+        for group in grouping.groups
+        for one in group.findings
+        if one.finding == finding
+    ]
+    drawn = any(math.isfinite(one.gap.value) for _, _, one in rows)
+    return {"grouping": grouping, "plot": png(gap_plot(grouping)) if drawn else "", "rows": rows}
+
+
+def _pictures(panel: HeatmapPanel) -> dict[str, Any]:
+    highest = [reason.removeprefix(HIGHEST) for reason in panel.reasons if reason.startswith(HIGHEST)]
+    rest = [reason for reason in panel.reasons if not reason.startswith(HIGHEST)]
+    return {
+        "panel": panel,
+        "reasons": [f"{HIGHEST}{', '.join(highest)}"] * bool(highest) + rest,
+        "film": jpeg(panel.film),
+        "maps": [(one, jpeg(one.pixels), one.truth == 1, one.truth == 0) for one in panel.maps],
+    }
+
+
+def png(figure: Figure) -> str:
+    """A plot as what an img element takes."""
+    return uri(figures.encode(figure, "png"), "png")
+
+
+def jpeg(pixels: heatmaps.Pixels) -> str:
+    """A picture uint8 [S,S,3] as what an img element takes."""
+    return uri(heatmaps.jpeg(pixels), "jpeg")
+
+
+def uri(data: bytes, kind: str) -> str:
+    """A PNG or JPEG file as what an img element takes."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,187 @@
+"""Looking things up in the provenance of a scores file, where any key may be missing or of another kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MOST_PLOTTED = 16
+"""Models whose training a page draws: a file may name any number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of the training history; NaN where it does not say.
+
+    loss is the mean over the epoch's films, as the recipe's loss defines it; monitored is the figure that
+    ``Training.monitor`` names.
+    """
+
+    number: int
+    train_loss: float
+    valid_loss: float
+    monitored: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the model came to be, as far as its file says.
+
+    monitor     name of the figure by which the best epoch is told, "" where unknown
+    best_epoch  number of the epoch that became the model, None where unknown or where none was
+    leaked      True where films or patients stood in more than one split
+    model       name of the model's file, "" where unknown
+    last        True where the last epoch was to be taken, not the best
+    """
+
+    epochs: tuple[Epoch, ...]
+    monitor: str
+    best_epoch: int | None
+    leaked: bool
+    model: str = ""
+    last: bool = False
+
+    @property
+    def chosen_words(self) -> str:
+        """Which epoch became the model, and why: "the best by validation macro AUC was epoch 7"; "" where unknown."""
+        if self.best_epoch is None:
+            return ""
+        by = f" by {self.monitor_words}" if self.monitor else ""
+        return (
+            f"the last, epoch {self.best_epoch}, was taken"
+            if self.last
+            else f"the best{by} was epoch {self.best_epoch}"
+        )
+
+    @property
+    def monitor_words(self) -> str:
+        """The monitored figure as a reader says it: "validation macro AUC"."""
+        spelt = {"valid": "validation", "train": "training", "auc": "AUC"}
+        return " ".join(spelt.get(word, word) for word in self.monitor.split("_"))
+
+
+def get_nested(tree: Any, *keys: str) -> Any:
+    """The value below these keys, one after the other; None where there is none."""
+    for key in keys:
+        if not isinstance(tree, Mapping):
+            return None
+        tree = tree.get(key)
+    return tree
+
+
+def get_text(tree: Any, *keys: str) -> str:
+    """The value below these keys as words: "" where there is none, lists joined by spaces."""
+    value = get_nested(tree, *keys)
+    if value is None or isinstance(value, Mapping):
+        return ""
+    return " ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
+
+
+def get_number(tree: Any, *keys: str) -> float:
+    """The number below these keys; NaN where there is none, or one too large for a float."""
+    value = get_nested(tree, *keys)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def get_texts(tree: Any, *keys: str) -> tuple[str, ...]:
+    """The list of words below these keys; empty where there is none."""
+    value = get_nested(tree, *keys)
+    return tuple(str(part) for part in value) if isinstance(value, list | tuple) else ()
+
+
+def join_words(*words: str) -> str:
+    """The words that are not empty, with commas between."""
+    return ", ".join(filter(None, words))
+
+
+def after(before: str, words: str, behind: str = "") -> str:
+    """Words with others around them; "" where there are none."""
+    return f"{before}{words}{behind}" if words else ""
+
+
+def format_pairs(tree: Any, leave_out: str = "") -> str:
+    """A mapping as "key value, key value"."""
+    if not isinstance(tree, Mapping):
+        return ""
+    return ", ".join(f"{key} {value}" for key, value in tree.items() if key != leave_out and value is not None)
+
+
+def provenance_models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What is told of each model that scored; more than one where scores are means over models."""
+    found = get_nested(provenance, "models")
+    return tuple(found) if isinstance(found, list | tuple) else ()
+
+
+def describe_mean(provenance: Mapping[str, Any]) -> str:
+    """What scores are means over, in words; "" where they are those of one model, of films as they are."""
+    many, views = len(provenance_models(provenance)), get_number(provenance, "views", "number")
+    over = [f"{many} models"] * (many > 1) + [f"{views:.0f} views of each film"] * (views > 1)
+    return f"mean over {' and '.join(over)}" if over else ""
+
+
+def has_leakage(provenance: Mapping[str, Any]) -> bool:
+    """Whether films or patients stood in more than one split of any of the models."""
+    return any(one.leaked for one in read_trainings(provenance))
+
+
+def read_trainings(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
+    """What the document of each model says of its training."""
+    return tuple(read_training(one) for one in provenance_models(provenance))
+
+
+def plotted_models(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
+    """Those of the first models that tell a history."""
+    return tuple(one for one in read_trainings(provenance)[:MOST_PLOTTED] if one.epochs)
+
+
+def read_own_training(model: Any) -> Any:
+    """What a model's file says of its training; None of a model that others trained, where all of it is empty or 0."""
+    told = get_nested(model, "document", "training")
+    return None if get_nested(told, "imported") is not None else told
+
+
+def knows_training_films(provenance: Mapping[str, Any]) -> bool:
+    """Whether it is known which films were trained on: every model was trained here, and there is one."""
+    found = provenance_models(provenance)
+    return bool(found) and all(math.isfinite(get_number(read_own_training(one), "split", "train")) for one in found)
+
+
+def threshold_source(provenance: Mapping[str, Any]) -> str:
+    """On which films the operating points were chosen: "valid", "elsewhere", or "" where the models do not say."""
+    points = [get_nested(one, "document", "thresholds") for one in provenance_models(provenance)]
+    found = {get_text(point, "chosen_on") for one in points if isinstance(one, Mapping) for point in one.values()}
+    return found.pop() if len(found) == 1 and found <= {"valid", "elsewhere"} else ""
+
+
+def read_training(model: Any) -> Training:
+    """What a model's document says of its training."""
+    told = get_nested(model, "document", "training")
+    monitor = get_text(told, "monitor")
+    best = get_number(told, "best_epoch")
+    history = get_nested(told, "history")
+    return Training(
+        epochs=tuple(_epoch(line, monitor) for line in history if math.isfinite(get_number(line, "epoch")))
+        if isinstance(history, list | tuple)
+        else (),
+        monitor=monitor,
+        best_epoch=int(best) if math.isfinite(best) and best >= 1 else None,
+        leaked=get_nested(told, "leaked") is True,
+        model=get_text(model, "file"),
+        last=get_text(told, "recipe", "select") == "last",
+    )
+
+
+def _epoch(line: Any, monitor: str) -> Epoch:
+    return Epoch(
+        number=int(get_number(line, "epoch")),
+        train_loss=get_number(line, "train_loss"),
+        valid_loss=get_number(line, "valid_loss"),
+        monitored=get_number(line, monitor),
+    )

@@ -1,0 +1,264 @@
+"""The figures of merit of a report, from films that the model had not seen.
+
+A film of the model's training or validation split says nothing of how the model does on new films, so it enters no
+ROC curve, no AUC and no accuracy as long as there is one other labelled film.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.images import Status
+from cxrscore.metrics import (
+    Decisions,
+    Estimate,
+    average_precision,
+    brier,
+    calibration_error,
+    counts,
+    decisions,
+    label_accuracy,
+    label_accuracy_estimate,
+    negative_baseline,
+)
+from cxrscore.reporting.auc import AucResult, BootstrapConfig, Interval, compute_aucs, patient_groups
+from cxrscore.reporting.provenance import get_texts, has_leakage, knows_training_films
+from cxrscore.scorefile.data import SPLITS, Scores
+
+FEW_POSITIVES = 10
+"""Below this many patients with positive films an AUC is marked: with 5 films of 100 its standard error at 0.5 is 0.13
+(Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982)."""
+
+THRESHOLD = 0.5
+"""Probability above which a label counts as positive in the accuracy of the paper's equation 1."""
+
+SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
+
+Rows = NDArray[np.intp]
+Basis = Literal["held-out", "unknown", "seen", "none"]
+
+DEFAULT_BOOTSTRAP = BootstrapConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSet:
+    """The films on which the figures of merit stand.
+
+    rows       int [A], rows of the films
+    basis      "held-out": films never seen by the model, or of its test split; "unknown": films that it may have seen,
+               as its file does not tell what it was trained on; "seen": there were only films of its training or
+               validation; "none": no scored film has a label
+    left_out   labelled films of training and validation that were left out
+    """
+
+    rows: Rows
+    basis: Basis
+    left_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingResult:
+    """The figures of one finding; fractions in 0..1, NaN where undefined.
+
+    positive_patients  of whom the positive films are
+    interval           of the AUC, 95 %; NaN, NaN where there is none
+    why                why there is no interval, "" where there is one
+    accuracy           correct labels / known labels at THRESHOLD, the paper's equation 1
+    negative_baseline  the same of a program that always says "no"
+    threshold          the model's operating point as a probability; decisions are those at it
+    """
+
+    finding: str
+    positives: int
+    negatives: int
+    positive_patients: int
+    auc: float
+    interval: Interval
+    why: str
+    average_precision: float
+    brier: float
+    calibration_error: float
+    accuracy: float
+    negative_baseline: float
+    threshold: float
+    decisions: Decisions
+
+    @property
+    def few_positives(self) -> bool:
+        return 0 < self.positive_patients < FEW_POSITIVES
+
+    @property
+    def prevalence(self) -> float:
+        """Share of positives; what average precision is by chance."""
+        known = self.positives + self.negatives
+        return self.positives / known if known else math.nan
+
+    @property
+    def sensitivity(self) -> float:
+        return self.decisions.sensitivity.value
+
+    @property
+    def specificity(self) -> float:
+        return self.decisions.specificity.value
+
+    @property
+    def why_undefined(self) -> str:
+        """Why there is no AUC; "" where there is one."""
+        if self.positives and self.negatives:
+            return ""
+        return f"undefined: {self.positives} positive, {self.negatives} negative"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, NaN as None; intervals as pairs."""
+        told = {name: getattr(self, name) for name in _REPORTED_FIELDS}
+        shares = {name: getattr(self.decisions, name) for name in _SHARES}
+        told |= {name: share.value for name, share in shares.items()}
+        json = {name: _json(value) for name, value in told.items()}
+        json |= {f"{name}_interval": _pair(share.interval) for name, share in shares.items()}
+        return json | {"auc_interval": _pair(self.interval), "why": self.why_undefined or self.why}
+
+
+_REPORTED_FIELDS = (
+    *("finding", "positives", "negatives", "positive_patients", "few_positives", "auc", "average_precision"),
+    *("brier", "calibration_error", "accuracy", "negative_baseline", "threshold"),
+)
+_SHARES = ("sensitivity", "specificity", "ppv", "npv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """All that a report says in numbers.
+
+    areas     AUCs on the assessed films
+    accuracy  equation 1 over all known labels, its interval over films or patients
+    """
+
+    found: int
+    scored: int
+    failed: int
+    assessed: EvaluationSet
+    patients: int
+    findings: tuple[FindingResult, ...]
+    areas: AucResult
+    accuracy: Estimate
+    negative_baseline: float
+    warnings: tuple[str, ...]
+
+    @property
+    def macro_auc(self) -> float:
+        return self.areas.macro.value
+
+    @property
+    def macro_findings(self) -> int:
+        """Over how many findings macro_auc is the mean."""
+        return sum(math.isfinite(result.auc) for result in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, NaN as None."""
+        held_out = len(self.assessed.rows) if self.assessed.basis == "held-out" else 0
+        return {
+            "films": {"found": self.found, "scored": self.scored, "failed": self.failed},
+            "held_out": held_out,
+            "left_out": self.assessed.left_out,
+            "assessed": {"films": len(self.assessed.rows), "basis": self.assessed.basis},
+            "intervals": self.areas.method,
+            "macro_auc": _json(self.macro_auc),
+            "macro_auc_interval": _pair(self.areas.macro_interval),
+            "macro_auc_findings": self.macro_findings,
+            "micro_auc": _json(self.areas.micro.value),
+            "micro_auc_interval": _pair(self.areas.micro.interval),
+            "accuracy": _json(self.accuracy.value),
+            "accuracy_interval": _pair(self.accuracy.interval),
+            "negative_baseline": _json(self.negative_baseline),
+            "findings": [result.as_dict() for result in self.findings],
+            "warnings": list(self.warnings),
+        }
+
+
+def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> Summary:
+    """The figures of merit of a scores file, and what a reader must be warned of."""
+    assessed = evaluation_films(scores)
+    truth, prob = scores.truth[assessed.rows], scores.prob[assessed.rows]
+    scored = int(np.count_nonzero(scores.films.status == Status.OK))
+    groups = patient_groups(scores.films.patient[assessed.rows])
+    found = compute_aucs(truth, prob, groups, drawing)
+    return Summary(
+        found=len(scores.films.path),
+        scored=scored,
+        failed=len(scores.films.path) - scored,
+        assessed=assessed,
+        patients=len(np.unique(groups)),
+        findings=tuple(_result(scores, assessed.rows, groups, found, column) for column in range(len(scores.findings))),
+        areas=found,
+        accuracy=label_accuracy_estimate(truth, prob, groups),
+        negative_baseline=negative_baseline(truth),
+        warnings=_warnings(scores, assessed, scored),
+    )
+
+
+def evaluation_films(scores: Scores) -> EvaluationSet:
+    """Which films the figures of merit stand on: those not known to be seen, or seen ones where there are no others."""
+    labelled = (scores.films.status == Status.OK) & np.isfinite(scores.truth).any(axis=1)
+    seen = np.isin(scores.films.split, SEEN)
+    if (labelled & ~seen).any():
+        rows = np.flatnonzero(labelled & ~seen)
+        basis: Basis = "held-out" if knows_training_films(scores.provenance) else "unknown"
+        return EvaluationSet(rows=rows, basis=basis, left_out=int(np.count_nonzero(labelled & seen)))
+    return EvaluationSet(rows=np.flatnonzero(labelled), basis="seen" if labelled.any() else "none", left_out=0)
+
+
+def _result(scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: int) -> FindingResult:
+    label, score, threshold = scores.truth[rows, column], scores.prob[rows, column], float(scores.thresholds[column])
+    positives, negatives = counts(label)
+    return FindingResult(
+        finding=scores.findings[column],
+        positives=int(positives),
+        negatives=int(negatives),
+        positive_patients=len(np.unique(groups[label > 0.5])),
+        auc=found.estimates[column].value,
+        interval=found.intervals[column],
+        why=found.estimates[column].why,
+        average_precision=average_precision(label, score),
+        brier=brier(label, score),
+        calibration_error=calibration_error(label, score),
+        accuracy=label_accuracy(label, score, THRESHOLD),
+        negative_baseline=negative_baseline(label),
+        threshold=threshold,
+        decisions=decisions(label, score, threshold),
+    )
+
+
+def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str, ...]:
+    found = []
+    if has_leakage(scores.provenance):
+        found.append(
+            "LEAKED: the same patients or films stood in more than one split when a model of these scores was trained. "
+            "The figures are better than they would be on new patients."
+        )
+    if assessed.basis == "unknown":
+        found.append(
+            "The file does not tell which films the model was trained on: it may have seen these, and the figures "
+            "below may be better than they would be on new films."
+        )
+    if assessed.basis == "seen":
+        found.append(
+            "All labelled films were seen in training or validation: the figures below say how well the model "
+            "remembers them, not how it does on new films."
+        )
+    if not scored:
+        found.append("No film could be scored.")
+    return (*found, *get_texts(scores.provenance, "warnings"))
+
+
+def _pair(interval: Interval) -> list[float] | None:
+    """JSON-ready; None where there is no interval."""
+    return None if math.isnan(interval[0]) else list(interval)
+
+
+def _json(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

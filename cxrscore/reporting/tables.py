@@ -1,0 +1,195 @@
+"""The tables of a report that hold words: highest films, failed films, provenance."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cxrscore.images import Status
+from cxrscore.reporting.provenance import (
+    after,
+    describe_mean,
+    format_pairs,
+    get_nested,
+    get_number,
+    get_text,
+    join_words,
+    provenance_models,
+    read_own_training,
+    read_training,
+)
+from cxrscore.scorefile.data import Scores
+
+HIGHEST = 3
+"""Films named for each finding."""
+MAX_FAILURES = 500
+"""Rows of the table of failed films."""
+LONGEST_JSON = 200_000
+"""Characters of raw provenance that a page shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HighestFilms:
+    """The films with the highest probabilities of one finding, highest first, as (path, probability).
+
+    above   how many scored films reach the model's operating point; None where it has none
+    median  over all scored films; NaN where there are none
+    """
+
+    finding: str
+    films: tuple[tuple[str, float], ...]
+    median: float
+    above: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failures:
+    """The films that could not be scored: ``rows`` of (path, reason, message), the first MAX_FAILURES of ``total``;
+    ``reasons`` how many there are of each, the most frequent first."""
+
+    rows: tuple[tuple[str, str, str], ...]
+    total: int
+    reasons: tuple[tuple[str, int], ...]
+
+
+def highest_films(scores: Scores) -> tuple[HighestFilms, ...]:
+    """For each finding the films to look at first."""
+    rows = np.flatnonzero(scores.films.status == Status.OK)
+    return tuple(_highest(scores, rows, column) for column in range(len(scores.findings)))
+
+
+def _highest(scores: Scores, rows: Any, column: int) -> HighestFilms:
+    prob = scores.prob[rows, column]
+    order = np.argsort(-prob, kind="stable")[:HIGHEST]
+    threshold = float(scores.thresholds[column])
+    return HighestFilms(
+        finding=scores.findings[column],
+        films=tuple((scores.films.path[rows[place]], float(prob[place])) for place in order),
+        median=float(np.median(prob)) if prob.size else math.nan,
+        above=int(np.count_nonzero(prob >= threshold)) if math.isfinite(threshold) else None,
+    )
+
+
+def failures(scores: Scores) -> Failures:
+    """The films that could not be scored, with the reason of each."""
+    failed = np.flatnonzero(scores.films.status != Status.OK)
+    counted = Counter(status_words(int(code)) for code in scores.films.status[failed])
+    return Failures(
+        rows=tuple(
+            (scores.films.path[row], status_words(int(scores.films.status[row])), scores.films.message[row])
+            for row in failed[:MAX_FAILURES]
+        ),
+        total=len(failed),
+        reasons=tuple(counted.most_common()),
+    )
+
+
+def status_words(code: int) -> str:
+    """The name of a status in words; its number where this version knows no name."""
+    known = {status.value: status.name for status in Status}
+    return known[code].lower().replace("_", " ") if code in known else f"status {code}"
+
+
+def provenance_table(provenance: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """What scored what, with which model: groups of (term, words), those left out of which nothing is known."""
+    groups = [("Run", _run(provenance)), ("Films and labels", _input(provenance))]
+    known_models = provenance_models(provenance)
+    for place, model in enumerate(known_models, start=1):
+        which = f" {place} of {len(known_models)}" if len(known_models) > 1 else ""
+        groups += [
+            (f"Model{which}", _model(model)),
+            (f"Origin{which}", _imported(model)),
+            (f"Training{which}", _training(model)),
+        ]
+    known = ((name, tuple((term, words) for term, words in rows if words)) for name, rows in groups)
+    return tuple((name, rows) for name, rows in known if rows)
+
+
+def _run(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Scored", get_text(told, "created")),
+        ("cxrscore", get_text(told, "cxrscore")),
+        ("Command", get_text(told, "command")),
+        ("Backend", join_words(get_text(told, "backend", "name"), get_text(told, "backend", "framework"))),
+        ("Device", join_words(get_text(told, "backend", "device"), get_text(told, "backend", "precision"))),
+        ("Scores", describe_mean(told)),
+        ("Films per second", _figure(get_number(told, "films_per_second"))),
+        (
+            "Heat maps",
+            join_words(get_text(told, "explainer", "name"), after("tap ", get_text(told, "explainer", "tap"))),
+        ),
+    ]
+
+
+def _input(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Folder", get_text(told, "films", "folder")),
+        ("Other files in it", get_text(told, "films", "other_files")),
+        ("Labels", join_words(get_text(told, "labels", "file"), get_text(told, "labels", "dataset"))),
+        ("Labels matched", get_text(told, "labels", "matched")),
+        ("Labels SHA-256", get_text(told, "labels", "sha256")),
+    ]
+
+
+def _model(told: Any) -> list[tuple[str, str]]:
+    spec = get_nested(told, "document", "spec")
+    return [
+        ("File", get_text(told, "file")),
+        ("SHA-256", get_text(told, "sha256")),
+        ("Architecture", get_text(spec, "architecture")),
+        ("Input", after("", get_text(spec, "size"), " pixels a side")),
+        ("Preprocessing", format_pairs(get_nested(told, "document", "preprocessing"))),
+        ("Normalisation", get_text(spec, "normalize")),
+        ("Head and activation", join_words(get_text(spec, "head"), get_text(spec, "activation"))),
+        ("Licence", get_text(told, "document", "licence")),
+    ]
+
+
+def _imported(model: Any) -> list[tuple[str, str]]:
+    """Of a model that others trained; nothing of one that was trained here."""
+    told = get_nested(model, "document", "training")
+    if get_nested(told, "imported") is None:
+        return []
+    return [
+        ("Imported", get_text(told, "created")),
+        ("From", join_words(get_text(told, "weights", "name"), get_text(told, "weights", "licence"))),
+        ("SHA-256", get_text(told, "weights", "sha256")),
+        ("As a file of", get_text(told, "imported", "kind")),
+        ("Outputs in it", get_text(told, "imported", "outputs")),
+    ]
+
+
+def _training(model: Any) -> list[tuple[str, str]]:
+    told = read_own_training(model)
+    best = read_training(model).best_epoch
+    return [
+        ("Trained", get_text(told, "created")),
+        ("Backend", get_text(told, "backend")),
+        ("Trained part", get_text(model, "document", "spec", "trainable") if told else ""),
+        ("Starting weights", join_words(get_text(told, "weights", "name"), get_text(told, "weights", "licence"))),
+        ("Recipe", format_pairs(get_nested(told, "recipe"))),
+        ("Split", format_pairs(get_nested(told, "split"), leave_out="sha256")),
+        ("Patients", get_text(told, "patients")),
+        ("Labels", join_words(get_text(told, "labels", "file"), get_text(told, "labels", "dataset"))),
+        ("Best epoch", "" if best is None else join_words(str(best), after("by ", read_training(model).monitor_words))),
+        ("Seed", get_text(told, "seed")),
+    ]
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else ""
+
+
+def raw_json(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """The provenance as lines of JSON in ASCII, cut after LONGEST_JSON characters."""
+    whole = json.dumps(provenance, indent=2, ensure_ascii=True)
+    lines = whole[:LONGEST_JSON].splitlines()
+    if len(whole) > LONGEST_JSON:
+        lines.append(f"... cut here: {len(whole) - LONGEST_JSON} characters more stand in the scores file")
+    return tuple(lines)

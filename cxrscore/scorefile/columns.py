@@ -1,0 +1,85 @@
+"""Datasets of the layout, created and filled: the same for a shard and for a scores file.
+
+h5py, and libhdf5 below it, is for writing alone and is not imported before: files are read by io.hdf5.reader.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cxrscore.contract import Array
+from cxrscore.scorefile.layout import TEXT, Column
+
+if TYPE_CHECKING:
+    import h5py
+
+LIBVER = ("earliest", "v110")
+"""Written so that HDF5 1.10, of 2016, can read it."""
+CHUNK_ROWS = 4096
+CHUNK_BYTES = 1 << 20
+"""Of a chunk, unless one row is larger."""
+MAX_ATTRIBUTE_BYTES = 60_000
+"""Bytes of a text in one attribute, which HDF5 limits to 64 KiB; the rest is in those named name+1, name+2, ..."""
+
+
+def create_column(file: h5py.File, column: Column, shape: tuple[int, ...], *, width: int = 1) -> h5py.Dataset:
+    """An unfilled dataset: what nobody writes reads as NaN, or 0.
+
+    width  bytes of the longest text of a TEXT column
+    """
+    import h5py
+
+    text = column.dtype == TEXT
+    dtype = h5py.string_dtype("utf-8", length=width) if text else np.dtype(column.dtype)
+    options: dict[str, Any] = {}
+    if dtype.kind == "f":
+        options["fillvalue"] = np.nan
+    if 0 not in shape:  # an empty dataset has no chunks, so nothing to pack
+        options |= {"chunks": _chunk(shape, dtype), "compression": "gzip", "compression_opts": 1}
+        options |= {"shuffle": True, "fletcher32": True}
+    return file.create_dataset(column.path, shape, dtype, **options)
+
+
+def write_column(file: h5py.File, column: Column, values: Array) -> h5py.Dataset:
+    """Creates a dataset and fills it. Texts are given as encode returns them."""
+    dataset = create_column(file, column, values.shape, width=values.dtype.itemsize)
+    fill_rows(dataset, slice(None), values)
+    return dataset
+
+
+def fill_rows(dataset: h5py.Dataset, place: slice, values: Array) -> None:
+    """Writes rows. h5py must be told that bytes are UTF-8: the dataset's own dtype says so."""
+    if values.size:
+        dataset[place] = values.astype(dataset.dtype)
+
+
+def write_text(file: h5py.File, name: str, text: str) -> None:
+    """Creates an attribute of the root, of a fixed length: no others are read. What is
+    too long for one goes on in others."""
+    import h5py
+
+    coded = text.encode()
+    for part, start in enumerate(range(0, len(coded), MAX_ATTRIBUTE_BYTES)):
+        piece = np.bytes_(coded[start : start + MAX_ATTRIBUTE_BYTES])
+        place = f"{name}+{part}" if part else name
+        file.attrs.create(place, piece, dtype=h5py.string_dtype("utf-8", len(piece)))
+
+
+def encode_texts(texts: Sequence[str]) -> Array:
+    """Texts as bytes of one length, at least 1: [n]. Bytes of file names that are not UTF-8 stay as they were."""
+    coded = [text.encode("utf-8", "surrogateescape") for text in texts]
+    return np.array(coded, dtype=f"S{max(map(len, coded), default=0) or 1}")
+
+
+def decode_texts(values: Array) -> tuple[str, ...]:
+    """The inverse of encode; zero bytes at the end of a text are lost."""
+    return tuple(value.decode("utf-8", "surrogateescape") for value in values.tolist())
+
+
+def _chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    row = math.prod(shape[1:]) * dtype.itemsize
+    return (max(1, min(shape[0], CHUNK_ROWS, CHUNK_BYTES // row)), *shape[1:])

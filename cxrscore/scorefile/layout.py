@@ -1,0 +1,190 @@
+"""The tree of a scores file, declared once: the writer, the guarded reader and the schema all follow this page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FORMAT = "cxrscore-scores"
+SHARD_FORMAT = "cxrscore-shard"
+VERSION = 1
+
+TEXT = "S"
+"""dtype of a column of texts: UTF-8 bytes of one length, the longest text's, padded with zero bytes."""
+MESSAGE = 200
+"""Characters of a film's message that are kept, so that one long text does not widen every row."""
+SCORED = 1
+"""The code of cxrscore.images.Status of a film that was scored."""
+STATUS_CODES = 15
+"""The codes of cxrscore.images.Status are 0 to 14."""
+
+AXES = {
+    "film": "the N films of the run, in the sorted order of their paths",
+    "finding": "the C findings, in the order of /labels",
+    "map": "the M heat maps, in the order of their films",
+    "map_row": "the h rows of a heat map, from the top of the film",
+    "map_column": "the w columns of a heat map, from the left of the film as stored",
+    "thumbnail": "the T small films",
+    "thumbnail_row": "the rows of a small film, pixels",
+    "thumbnail_column": "the columns of a small film, pixels",
+}
+"""What each axis of a dataset runs over. Datasets that share an axis have its length in common."""
+
+SCALES = {"film": "films/path", "finding": "labels"}
+"""Axes whose places have names, and the dataset that holds these names: an HDF5 dimension scale."""
+
+ATTRIBUTES = {
+    "format": f"always {FORMAT}",
+    "version": f"version of this layout, {VERSION}; a reader refuses others",
+    "complete": "true once everything is written; a file without it must not be read",
+    "fingerprint": "SHA-256 of the attribute inputs, hex: files with the same one hold the same scores",
+    "inputs": "what the scores depend on: models, views, backend, findings, the films' paths",
+    "provenance": "when, how and with what the file was made; not part of the fingerprint",
+}
+"""Attributes of the root. inputs and provenance are JSON texts; one of more than 60,000 bytes goes on in attributes
+named provenance+1, provenance+2, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One dataset.
+
+    path         below the root
+    dtype        NumPy's word for it, little-endian, or TEXT
+    axes         words of AXES, one a dimension
+    description  what the values mean, with unit and range
+    in_shard     whether shards have it: it is known as soon as a film was scored
+    """
+
+    path: str
+    dtype: str
+    axes: tuple[str, ...]
+    description: str
+    in_shard: bool = False
+
+
+LAYOUT = (
+    Column(path="films/path", dtype=TEXT, axes=("film",), description="path below the films folder, with slashes"),
+    Column(
+        path="films/sha256",
+        dtype=TEXT,
+        axes=("film",),
+        description="SHA-256 of the film's bytes, hex; empty where it could not be read",
+        in_shard=True,
+    ),
+    Column(
+        path="films/status",
+        dtype="|u1",
+        axes=("film",),
+        description="1 scored, 0 not written, 2 to 14 why it was not scored (cxrscore.images.Status)",
+        in_shard=True,
+    ),
+    Column(
+        path="films/message",
+        dtype=TEXT,
+        axes=("film",),
+        description=f"why the film was not scored, in at most {MESSAGE} characters; of a scored one a note on how it "
+        "was read, mostly empty",
+        in_shard=True,
+    ),
+    Column(
+        path="films/kind",
+        dtype=TEXT,
+        axes=("film",),
+        description="png, jpeg or dicom, told by content; empty where it is none of these",
+        in_shard=True,
+    ),
+    Column(
+        path="films/modality",
+        dtype=TEXT,
+        axes=("film",),
+        description="DICOM Modality (0008,0060), a coded word; empty for other films",
+        in_shard=True,
+    ),
+    Column(
+        path="films/view",
+        dtype=TEXT,
+        axes=("film",),
+        description="DICOM View Position (0018,5101), a coded word; empty for other films",
+        in_shard=True,
+    ),
+    Column(
+        path="films/width",
+        dtype="<u4",
+        axes=("film",),
+        description="width of the film as stored, pixels; 0 where unknown",
+        in_shard=True,
+    ),
+    Column(
+        path="films/height",
+        dtype="<u4",
+        axes=("film",),
+        description="height of the film as stored, pixels; 0 where unknown",
+        in_shard=True,
+    ),
+    Column(
+        path="films/split",
+        dtype="|u1",
+        axes=("film",),
+        description="what the models had to do with the film, the most that any of them had: 0 never seen, 1 train, "
+        "2 valid, 3 test",
+    ),
+    Column(
+        path="films/patient",
+        dtype="<i4",
+        axes=("film",),
+        description="a number per patient of the run, -1 where unknown; never an identifier",
+    ),
+    Column(path="labels", dtype=TEXT, axes=("finding",), description="names of the findings, all different"),
+    Column(
+        path="scores/logit",
+        dtype="<f4",
+        axes=("film", "finding"),
+        description="what the model returned; where prob is a mean over models or views, ln(prob / (1 - prob)) before "
+        "it was rounded; NaN for films that were not scored",
+        in_shard=True,
+    ),
+    Column(
+        path="scores/prob",
+        dtype="<f4",
+        axes=("film", "finding"),
+        description="the score as a probability, 0 to 1: the plain mean over all models and views; NaN for films that "
+        "were not scored",
+        in_shard=True,
+    ),
+    Column(
+        path="truth",
+        dtype="<f4",
+        axes=("film", "finding"),
+        description="the label: 1 present, 0 absent, NaN unknown",
+    ),
+    Column(
+        path="thresholds",
+        dtype="<f4",
+        axes=("finding",),
+        description="the model's operating point as a probability, 0 to 1; NaN where it has none, and where scores are "
+        "means over models or views",
+    ),
+    Column(
+        path="cam/map",
+        dtype="<f2",
+        axes=("map", "map_row", "map_column"),
+        description="heat map as the explainer returned it, unscaled; negative where evidence is against the finding; "
+        "of several models the mean",
+        in_shard=True,
+    ),
+    Column(path="cam/film", dtype="<i4", axes=("map",), description="row of the map's film, from 0", in_shard=True),
+    Column(
+        path="cam/finding", dtype="<i2", axes=("map",), description="column of the map's finding, from 0", in_shard=True
+    ),
+    Column(path="thumbnails/film", dtype="<i4", axes=("thumbnail",), description="row of the small film, from 0"),
+    Column(
+        path="thumbnails/pixels",
+        dtype="|u1",
+        axes=("thumbnail", "thumbnail_row", "thumbnail_column"),
+        description="the film, small, for reports: 0 black to 255 white",
+    ),
+)
+"""The datasets of a scores file."""
+
+SHARD_LAYOUT = tuple(column for column in LAYOUT if column.in_shard)
+"""The datasets of a shard, whose axis film covers the shard's films only; cam/film still counts in the run."""

@@ -1,0 +1,162 @@
+"""What a run is: its films, its findings, and all that its scores depend on. Frozen before the first film is scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cxrscore.errors import FileFormatError
+from cxrscore.io import atomic_write_bytes, sha256_bytes
+from cxrscore.io.regular import open_regular
+from cxrscore.io.strict_json import parse_json
+from cxrscore.io.untrusted_names import is_plain_relative_path
+
+FORMAT = "cxrscore-run"
+VERSION = 1
+HEAD = 1 << 20
+"""Bytes that the first line of a manifest may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A run, before it is run.
+
+    paths     N POSIX paths below the films folder, sorted
+    findings  C names
+    given     what else the scores depend on, JSON-ready: the models' SHA-256, backend, ...; of a share of a run also
+              ``share``, as scorefile.partition.partition_inputs gives it
+    """
+
+    paths: tuple[str, ...]
+    findings: tuple[str, ...]
+    given: Mapping[str, Any]
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """All that the scores depend on, as it stands in the files: ``given``, the findings and the films."""
+        own = {"findings": self.findings, "films": len(self.paths), "paths": paths_digest(self.paths)}
+        inputs: dict[str, Any] = json.loads(canonical_json({**self.given, **own}))
+        return inputs
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the inputs, hex."""
+        return fingerprint_of(self.inputs)
+
+    def matches(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether a run with these inputs has the same fingerprint."""
+        return canonical_json(inputs) == canonical_json(self.inputs)
+
+    @cached_property
+    def shards(self) -> tuple[range, ...]:
+        """The rows of each shard. A share has shards of the whole run's size."""
+        total = len(self.paths)
+        share = self.given.get("share")
+        size = shard_size(share["films"] if share else total)
+        return tuple(range(start, min(start + size, total)) for start in range(0, total, size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestHeader:
+    """The first line of a manifest file: enough to tell whether a run may go on with what lies there.
+
+    replaces  whether the user has agreed that the run replaces an output of another run
+    """
+
+    inputs: Mapping[str, Any]
+    replaces: bool
+
+
+def shard_size(films: int) -> int:
+    """Films in a shard: a thousandth of the run, but 64 to 4096. A crash costs a worker at most one shard."""
+    return min(max(films // 1000, 64), 4096)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON of one spelling, so that equal values have equal digests."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint_of(inputs: Mapping[str, Any]) -> str:
+    """SHA-256 of inputs, hex."""
+    return sha256_bytes(canonical_json(inputs).encode())
+
+
+def write_manifest(path: Path, manifest: Manifest, *, replaces: bool) -> None:
+    """Writes JSON lines, whole or not at all: the head, then one path a line. WriteError as write_whole."""
+    head = {"format": FORMAT, "version": VERSION, "inputs": manifest.inputs, "replaces": replaces}
+    lines = [canonical_json(head), *map(json.dumps, manifest.paths), ""]
+    atomic_write_bytes(path, "\n".join(lines).encode("ascii"))
+
+
+def read_head(path: Path) -> ManifestHeader | None:
+    """The head of a manifest file, None where there is no file; FileFormatError if it is not one."""
+    try:
+        with open_regular(path) as file:
+            head = parse_json(file.readline(HEAD))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise FileFormatError(
+            f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start anew."
+        ) from error
+    if not isinstance(head, dict) or (head.get("format"), head.get("version")) != (FORMAT, VERSION):
+        raise FileFormatError(f"{path} is not a manifest of this version of cxrscore. Use --overwrite to start anew.")
+    if not isinstance(head.get("inputs"), dict):
+        raise FileFormatError(f"{path} does not say what its run depends on. Use --overwrite to start anew.")
+    return ManifestHeader(inputs=head["inputs"], replaces=head.get("replaces") is True)
+
+
+def read_paths(path: Path) -> tuple[str, ...] | None:
+    """The films of a manifest file, None where there is no file; FileFormatError if they are not those of its head."""
+    head = read_head(path)
+    if head is None:
+        return None
+    try:
+        with open_regular(path) as file:
+            file.readline(HEAD)
+            paths = tuple(json.loads(line) for line in file)
+        plain = all(isinstance(one, str) and is_plain_relative_path(one) for one in paths)
+        whole = plain and paths_digest(paths) == head.inputs.get("paths")
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileFormatError(
+            f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start anew."
+        ) from error
+    if not whole:
+        raise FileFormatError(
+            f"{path} does not list the films of its run, as paths below their folder. Use --overwrite to start anew."
+        )
+    return paths
+
+
+def paths_digest(paths: Iterable[str]) -> str:
+    """One for a list of films, whatever else is in a manifest."""
+    return sha256_bytes("\0".join(paths).encode("utf-8", "surrogateescape"))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One text for each input that differs: ``batch_size: 8 -> 16``. Lists of films are told by their length, or, where
+    that is the same, in words."""
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    if "paths" in keys:
+        keys.remove("paths")
+        if "films" not in keys:
+            return ["which films there are", *_changes(keys, before, after)]
+    return _changes(keys, before, after)
+
+
+def _changes(keys: Sequence[str], before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    return [f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}" for key in keys]
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", canonical_json(value)

@@ -1,0 +1,223 @@
+"""Scores files and shards, read as if an enemy had written them: nothing but the declared tree, lengths and ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrscore.contract import Array
+from cxrscore.errors import FileFormatError
+from cxrscore.io.hdf5.reader import (
+    MAX_DECLARED_BYTES,
+    Dataset,
+    HDF5File,
+    open_guarded,
+    read_attribute,
+    read_dataset,
+    read_number,
+    read_rows,
+    read_text,
+)
+from cxrscore.io.strict_json import parse_json
+from cxrscore.remote import PathOrUrl, as_local_path
+from cxrscore.scorefile.checks import check_ranges
+from cxrscore.scorefile.columns import decode_texts
+from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
+from cxrscore.scorefile.layout import FORMAT, LAYOUT, TEXT, VERSION, Column
+
+
+def open_scores(path: str | PathOrUrl, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
+    """The content of a scores file, all of it in memory.
+
+    path  of the file, or its URL
+    cap   bytes that its datasets may declare together
+
+    InputError where there is no file; FileFormatError, naming the file and what is wrong, if it is damaged, unfinished,
+    unsafe, of another version, or holds what a scores file does not.
+    """
+    with as_local_path(path) as own, open_guarded(own, cap=cap) as file:
+        check_format(file, FORMAT)
+        provenance = read_json(file, "provenance")
+        values = read_columns(file, LAYOUT)
+    films, findings = values["scores/logit"].shape
+    check_ranges(str(path), values, range(films), findings)
+    return _scores(values, provenance)
+
+
+def read_films(path: Path) -> FilmRows:
+    """The films of a scores file, without their scores and heat maps; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        check_columns(file, LAYOUT)
+        own = [column.path for column in LAYOUT if column.path.startswith("films/")]
+        values = {name: read_dataset(file, name) for name in own}
+    check_ranges(str(path), values, range(len(values["films/path"])), 0)
+    return _films(values)
+
+
+def read_label_columns(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The datasets truth and films/patient of a scores file, by path, and its provenance; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        check_columns(file, LAYOUT)
+        provenance = read_json(file, "provenance")
+        values = {name: read_dataset(file, name) for name in ("truth", "films/patient")}
+    check_ranges(str(path), values, range(len(values["truth"])), 0)
+    return values, provenance
+
+
+def check_content(path: Path, *, rows: int = 1 << 15) -> None:
+    """Reads every value of a scores file, some rows at a time, and compares checksums and ranges; errors as
+    open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        check_columns(file, LAYOUT)
+        films, findings = file.datasets["scores/logit"].shape
+        for column in LAYOUT:
+            length = file.datasets[column.path].shape[0]
+            for start in range(0, length, rows):
+                values = {column.path: read_rows(file, column.path, range(start, min(start + rows, length)))}
+                check_ranges(str(path), values, range(films), findings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileProvenance:
+    """What a scores file says that its scores depend on, and the digest of it."""
+
+    fingerprint: str
+    inputs: dict[str, Any]
+
+
+def read_file_provenance(path: Path) -> FileProvenance:
+    """The claim of a finished scores file; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        return FileProvenance(fingerprint=read_text(file, "fingerprint", longest=64), inputs=read_json(file, "inputs"))
+
+
+def check_format(file: HDF5File, wanted: str) -> None:
+    """FileFormatError unless the root says that the file is finished and of the wanted format and version."""
+    name, known = file.name, file.groups[""].attributes
+    if "format" not in known or read_text(file, "format", longest=100) != wanted:
+        raise FileFormatError(f"{name} is not of format {wanted}. Scores files are written by `cxrscore score`.")
+    version = read_number(file, "version")
+    if version != VERSION:
+        raise FileFormatError(
+            f"{name} is of version {version}, this cxrscore reads {VERSION}. Use the one that wrote it, or score again."
+        )
+    complete = "complete" in known and read_attribute(file, "complete", longest=1)
+    if not (isinstance(complete, np.bool_) and complete):
+        raise FileFormatError(
+            f"{name} is not complete: its writing was cut short. Remove it and run `cxrscore score` again."
+        )
+
+
+def read_json(file: HDF5File, name: str) -> dict[str, Any]:
+    """A JSON object in a text attribute of the root."""
+    try:
+        value = parse_json(read_text(file, name))
+    except ValueError as error:
+        raise FileFormatError(f"{file.name}: attribute {name} is not JSON that can be used: {error}") from error
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{file.name}: attribute {name} is not a JSON object")
+    return value
+
+
+def read_columns(file: HDF5File, layout: Sequence[Column]) -> dict[str, Array]:
+    """The values of every dataset of a layout, by path; FileFormatError unless the file holds these and no others."""
+    check_columns(file, layout)
+    return {column.path: read_dataset(file, column.path) for column in layout}
+
+
+def check_columns(file: HDF5File, layout: Sequence[Column]) -> None:
+    """FileFormatError unless the file has the datasets of a layout, of its types and agreeing lengths, and no more."""
+    found, wanted = {*file.groups, *file.datasets}, _paths(layout)
+    if found != wanted:
+        words = {"holds unknown": sorted(found - wanted), "lacks": sorted(wanted - found)}
+        told = " and ".join(f"{word} {', '.join(paths)}" for word, paths in words.items() if paths)
+        raise FileFormatError(f"{file.name} {told}")
+    lengths: dict[str, tuple[int, str]] = {}
+    for column in layout:
+        dataset = _of_type(file, column)
+        for axis, length in zip(column.axes, dataset.shape, strict=True):
+            known, where = lengths.setdefault(axis, (length, column.path))
+            if length != known:
+                raise FileFormatError(
+                    f"{file.name}: {column.path} has length {length} along {axis}, but {where} has {known}"
+                )
+    films, _ = lengths["film"]
+    if films > file.source.size:  # each has a path or a digest; and a film takes far more memory than a byte
+        raise FileFormatError(f"{file.name} declares {films} films in {file.source.size} bytes")
+    _check_sides(file)
+
+
+def _check_sides(file: HDF5File) -> None:
+    """FileFormatError for heat maps without a pixel, and small films that are not square or have none. Where there
+    are none of them, their sides say nothing."""
+    for path, square in (("cam/map", False), ("thumbnails/pixels", True)):
+        if path not in file.datasets:
+            continue
+        number, height, width = file.datasets[path].shape
+        if number and (not height or not width or (square and height != width)):
+            raise FileFormatError(
+                f"{file.name}: {path} is {height} x {width}, wanted {'equal ' if square else ''}sides of at least 1"
+            )
+
+
+def _paths(layout: Sequence[Column]) -> set[str]:
+    """Of the datasets and the groups above them, the root included."""
+    datasets = {column.path for column in layout}
+    return datasets | {path.rpartition("/")[0] for path in datasets} | {""}
+
+
+def _of_type(file: HDF5File, column: Column) -> Dataset:
+    """A dataset of a file that has all paths of the layout; FileFormatError unless it is what its column is."""
+    if column.path not in file.datasets:
+        raise FileFormatError(f"{file.name}: {column.path} is not a dataset")
+    dataset = file.datasets[column.path]
+    same = dataset.dtype.kind == "S" if column.dtype == TEXT else dataset.dtype == np.dtype(column.dtype)
+    if not same or len(dataset.shape) != len(column.axes):
+        raise FileFormatError(
+            f"{file.name}: {column.path} is {dataset.dtype} of {len(dataset.shape)} dimensions, wanted "
+            f"{'text' if column.dtype == TEXT else np.dtype(column.dtype)} of {len(column.axes)}"
+        )
+    return dataset
+
+
+def _scores(values: Mapping[str, Array], provenance: Mapping[str, Any]) -> Scores:
+    return Scores(
+        findings=decode_texts(values["labels"]),
+        films=_films(values),
+        logit=values["scores/logit"],
+        prob=values["scores/prob"],
+        truth=values["truth"],
+        thresholds=values["thresholds"],
+        heat_maps=heat_maps(values),
+        thumbnails=Thumbnails(film=values["thumbnails/film"], pixels=values["thumbnails/pixels"]),
+        provenance=provenance,
+    )
+
+
+def heat_maps(values: Mapping[str, Array]) -> HeatMaps:
+    """The columns below cam/."""
+    return HeatMaps(map=values["cam/map"], film=values["cam/film"], finding=values["cam/finding"])
+
+
+def _films(values: Mapping[str, Array]) -> FilmRows:
+    return FilmRows(
+        path=decode_texts(values["films/path"]),
+        sha256=decode_texts(values["films/sha256"]),
+        status=values["films/status"],
+        message=decode_texts(values["films/message"]),
+        kind=decode_texts(values["films/kind"]),
+        modality=decode_texts(values["films/modality"]),
+        view=decode_texts(values["films/view"]),
+        width=values["films/width"],
+        height=values["films/height"],
+        split=values["films/split"],
+        patient=values["films/patient"],
+    )

@@ -1,0 +1,232 @@
+"""schemas/scores.schema.json, made from the layout: a scores file, seen as one JSON document.
+
+Groups are objects, datasets are nested arrays with null for NaN, and the attributes of the root are "attributes".
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cxrscore.scorefile.layout import (
+    ATTRIBUTES,
+    AXES,
+    FORMAT,
+    LAYOUT,
+    MESSAGE,
+    SCALES,
+    STATUS_CODES,
+    TEXT,
+    VERSION,
+    Column,
+)
+
+_GROUPS = {
+    "films": "one row a film",
+    "scores": "what the model said of each film and finding",
+    "cam": "heat maps of the findings that were chosen for each film",
+    "thumbnails": "small films, so that a report needs no other file",
+}
+_WORD = {"type": "string"}
+_DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_RANGES: dict[str, dict[str, Any]] = {
+    "films/sha256": {"pattern": "^([0-9a-f]{64})?$"},
+    "films/message": {"maxLength": MESSAGE},
+    "films/status": {"maximum": STATUS_CODES - 1},
+    "films/split": {"maximum": 3},
+    "films/patient": {"minimum": -1},
+    "labels": {"minLength": 1},
+    "scores/prob": {"minimum": 0, "maximum": 1},
+    "thresholds": {"minimum": 0, "maximum": 1},
+    "truth": {"enum": [0, 1, None]},
+    "thumbnails/pixels": {"maximum": 255},
+}
+
+
+def _text(description: str) -> dict[str, Any]:
+    return {"description": description, "type": "string"}
+
+
+def _number(description: str) -> dict[str, Any]:
+    return {"description": description, "type": ["number", "null"]}
+
+
+def _count(description: str) -> dict[str, Any]:
+    return {"description": description, "type": "integer", "minimum": 0}
+
+
+def _object(description: str, **fields: dict[str, Any]) -> dict[str, Any]:
+    """Of provenance, where fields may be missing and a later version may add others."""
+    return {"description": description, "type": "object", "properties": fields}
+
+
+PROVENANCE = _object(
+    ATTRIBUTES["provenance"],
+    created=_text("when scoring ended, ISO 8601 with the offset to UTC"),
+    cxrscore=_text("version of cxrscore"),
+    command={"description": "the command line, one word an entry", "type": "array", "items": {"type": "string"}},
+    seconds=_number("duration of the last call that worked on the run, s; of merged parts the sum over them"),
+    films_per_second=_number("films scored a second in that call; of merged parts the mean over their seconds"),
+    machine={
+        "description": "the machine that computed; null where parts are merged, which name their own",
+        "type": ["object", "null"],
+        "properties": {
+            "name": _text("its host name; empty where no names may be told"),
+            "system": _text("operating system and architecture"),
+            "cpus": _count("processors that the system counts"),
+        },
+    },
+    backend=_object(
+        "what computed the scores",
+        name=_text("name of the backend plugin"),
+        framework=_text("framework with version"),
+        version=_text("version of the plugin"),
+        device=_text("where it computed, such as cpu or cuda:0"),
+        precision=_text("fp32, bf16 or int8"),
+        batch_size=_count("films in a batch"),
+        golden_difference=_number("largest difference of a logit of a model's synthetic films from its file"),
+    ),
+    models={
+        "description": "the models that scored, in the order in which they were named; scores are the means of several",
+        "type": "array",
+        "items": _object(
+            "one of them",
+            file=_text("name of the model file"),
+            sha256=_text("SHA-256 of the model file, hex"),
+            document={
+                "description": "the model's JSON document without its film hashes: preprocessing, operating points, "
+                "training and the rest",
+                "type": "object",
+            },
+        ),
+    },
+    views={
+        "description": "views of each film over which scores are means; null where it was scored once, as it is",
+        "type": ["object", "null"],
+        "properties": {
+            "number": _count("how many: the film itself, and random views of it for the rest"),
+            "seed": _count("what, with the film's bytes, decides the random ones"),
+            "limits": {
+                "description": "how far they may differ from the film, as in a recipe's augmentation",
+                "type": "object",
+            },
+        },
+    },
+    explainer=_object(
+        "what drew the heat maps",
+        name=_text("name of the explainer plugin"),
+        tap=_text("layer that the maps were taken at, of each model where they differ; empty without maps"),
+    ),
+    films=_object(
+        "the folder that was scored",
+        folder=_text("name of the folder"),
+        found=_count("films found"),
+        scored=_count("films scored"),
+        failed=_count("films that could not be scored"),
+        other_files=_count("files that are no films"),
+    ),
+    labels={
+        "description": "the label table; null without one",
+        "type": ["object", "null"],
+        "properties": {
+            "file": _text("name of the table"),
+            "dataset": _text("name of its layout"),
+            "sha256": _text("SHA-256 of the table, hex"),
+            "matched": _count("films that have a row in it"),
+        },
+    },
+    share={
+        "description": "of a part, which share of which run it is; null of a whole run",
+        "type": ["object", "null"],
+        "properties": {
+            "number": _count("number of the share, from 1"),
+            "of": _count("how many shares the run was divided into"),
+            "first": _count("row that the part's first film has in the whole run"),
+            "films": _count("films of the whole run"),
+            "run": {"description": "fingerprint of the whole run", **_DIGEST},
+        },
+    },
+    parts={
+        "description": "the parts that were merged into this file, in the order of their films; missing otherwise",
+        "type": "array",
+        "items": _object(
+            "one of them",
+            file=_text("name of its file; empty where no names may be told"),
+            share=_text("its number and how many there are, such as 2/4"),
+            fingerprint={"description": "its own fingerprint", **_DIGEST},
+            films=_count("films in it"),
+            failed=_count("those of them that could not be scored"),
+            created=_text("when its scoring ended"),
+            seconds=_number("duration of the last call that worked on it, s"),
+            films_per_second=_number("films scored a second in that call"),
+            machine={"description": "the machine that computed, as machine above", "type": ["object", "null"]},
+            command={"description": "its command line, one word an entry", "type": "array", "items": _WORD},
+        ),
+    },
+    labels_joined=_text("when other labels were joined to scores of an earlier call, ISO 8601; missing otherwise"),
+    merged=_text("when the parts were merged, ISO 8601 with the offset to UTC; missing otherwise"),
+    warnings={"description": "what the user should know, one text each", "type": "array", "items": {"type": "string"}},
+)
+_ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "format": {"const": FORMAT},
+    "version": {"const": VERSION},
+    "complete": {"const": True},
+    "fingerprint": _DIGEST,
+    "inputs": {"type": "object"},
+    "provenance": PROVENANCE,
+}
+
+
+def scores_schema() -> dict[str, Any]:
+    """The JSON Schema, draft 2020-12."""
+    tree: dict[str, Any] = {"attributes": _attributes()}
+    for group, description in _GROUPS.items():
+        inside = {c.path.rpartition("/")[2]: _dataset(c) for c in LAYOUT if c.path.startswith(f"{group}/")}
+        tree[group] = {"description": description, **_closed(inside)}
+    tree |= {column.path: _dataset(column) for column in LAYOUT if "/" not in column.path}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A scores file of cxrscore, out.h5, as one JSON document",
+        "description": "Groups are objects, datasets nested arrays with null for NaN. x-dtype is NumPy's name of the "
+        "values, S for UTF-8 bytes of one length; x-axes says what each dimension runs over, and x-scales which "
+        "dataset names its places.",
+        "x-axes": AXES,
+        "x-scales": SCALES,
+        **_closed(tree),
+    }
+
+
+def schema_text() -> str:
+    """The file, as it is committed."""
+    return json.dumps(scores_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _attributes() -> dict[str, Any]:
+    fields = {name: {"description": ATTRIBUTES[name], **rule} for name, rule in _ATTRIBUTES.items()}
+    return {"description": "attributes of the root; those that are objects are stored as JSON text", **_closed(fields)}
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _dataset(column: Column) -> dict[str, Any]:
+    schema = {**_value(column), **_RANGES.get(column.path, {})}
+    for _ in column.axes:
+        schema = {"type": "array", "items": schema}
+    if column.path == "labels":
+        schema |= {"minItems": 1, "uniqueItems": True}
+    return {"description": column.description, "x-dtype": column.dtype, "x-axes": list(column.axes), **schema}
+
+
+def _value(column: Column) -> dict[str, Any]:
+    if column.dtype == TEXT:
+        return {"type": "string"}
+    if "f" in column.dtype:
+        return {"type": ["number", "null"]}
+    return {"type": "integer", "minimum": 0}

@@ -1,0 +1,161 @@
+"""One scoring run: films and models in, one HDF5 file out. Killed and started again, it goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from cxrscore.errors import InputError
+from cxrscore.images import DecoderPool, FoundFilms, Status, find_same_file, require_films
+from cxrscore.io.file_type import is_hdf5
+from cxrscore.io.outputs import OutputKind, check_output
+from cxrscore.labels import find_labels
+from cxrscore.models.model_file import ModelFile
+from cxrscore.progress import Progress, no_progress
+from cxrscore.remote import RemotePath
+from cxrscore.scorefile import Manifest, Partition, Run, may_replace, open_run, read_films
+from cxrscore.scoring.distributed import dispatch_shards, probe_worker
+from cxrscore.scoring.finalize import make_provenance, merge_shards, unreadable_messages
+from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
+from cxrscore.scoring.options import ScoreOptions, ScoreResult
+from cxrscore.scoring.pipeline import compute_shards, make_decoder_pool
+from cxrscore.scoring.remote_output import score_to_remote
+from cxrscore.scoring.reuse import FilmWatch, check_same_films, finished_run, update_labels
+from cxrscore.scoring.run_context import RunContext, RuntimeInfo, load_models, prepare_run
+from cxrscore.scoring.thumbnails import ThumbnailCollector
+
+ROUNDS = 3
+"""How often films that change while they are scored are scored again."""
+SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
+"""What of another run is there is told by comparing what both depend on."""
+
+__all__ = ["Partition", "ScoreOptions", "ScoreResult", "score_films"]
+
+
+def score_films(options: ScoreOptions, progress: Progress = no_progress) -> ScoreResult:
+    """Scores every film below a folder, into one file that is written whole or not at all."""
+    if isinstance(options.output, RemotePath):
+        return score_to_remote(options, options.output, score_films, progress)
+    started = time.monotonic()
+    _check_output(options)
+    files, found = load_models(options), require_films(options.films)
+    if options.share and not options.share.rows(len(found.paths)):
+        return _nothing(options, files, options.share, len(found.paths))
+    if finished := finished_run(options, files, found):
+        check_same_films(options, finished)
+        notes = update_labels(options, files, found, finished)
+        return _result(options, files, found, 0, started, finished.backend, notes, labels_joined=bool(notes))
+    job = prepare_run(options, files, found, None if options.alone else probe_worker(options, files))
+    files = job.files  # the tensors are the backend's now, and are not kept twice
+    run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
+    computed = 0
+    notes = [*job.notes]
+    if not run.complete:
+        computed, rescored = _computed(run, job, progress, started)
+        notes += rescored
+    changed = bool(job.changes)
+    return _result(options, files, found, computed, started, job.backend, notes, list_changed=changed)
+
+
+def _check_output(options: ScoreOptions) -> None:
+    """InputError where the output is one of the inputs, or a file that must not be replaced."""
+    films, labels = options.films, options.labels
+    local = None if isinstance(films, RemotePath) else find_labels(films)
+    inputs = [*options.models, None if isinstance(labels, RemotePath) else labels or local]
+    inputs.append(find_same_file(options.file, films))
+    overwrite = options.overwrite or may_replace(options.file)
+    check_output(options.file, SCORES, inputs=inputs, overwrite=overwrite)
+
+
+def _computed(run: Run, job: RunContext, progress: Progress, started: float) -> tuple[int, list[str]]:
+    """Computes all shards that are not done, and merges; returns the number of films computed, and what was scored
+    again and why. InputError where films do not stop changing."""
+    computed, watch = 0, FilmWatch.begin(job)
+    notes = [watch.discard_stale(run)]
+    with contextlib.closing(make_decoder_pool(job)) as decoders:
+        for _ in range(ROUNDS):
+            small = ThumbnailCollector(job, decoders)
+            films, told = _computed_once(run, job, decoders, small, progress)
+            computed += films
+            notes.append(watch.discard_touched(run))
+            if not notes[-1]:
+                break
+        else:
+            raise InputError(
+                f"films are being changed while they are scored: {notes[-1]}, {ROUNDS} times. Wait until nothing "
+                "writes to the folder, then rerun the same command."
+            )
+        provenance = make_provenance(job, told, computed=computed, seconds=time.monotonic() - started)
+        merge_shards(run, job, provenance, small)
+    return computed, [note for note in notes if note]
+
+
+def _computed_once(
+    run: Run, job: RunContext, decoders: DecoderPool, small: ThumbnailCollector, progress: Progress
+) -> tuple[int, RuntimeInfo]:
+    """Computes all shards that are not done; returns the number of films in them, and by whom."""
+    if job.runtime:
+        return dispatch_shards(run, job, progress), job.runtime
+    difference, scorer = golden_difference(job), Scorer(job)
+    computed = compute_shards(run, scorer, job, progress, decoders=decoders, small=small)
+    return computed, runtime_info(job, scorer, difference)
+
+
+def _result(
+    options: ScoreOptions,
+    files: tuple[ModelFile, ...],
+    found: FoundFilms,
+    computed: int,
+    started: float,
+    backend: str,
+    notes: Sequence[str] = (),
+    *,
+    labels_joined: bool = False,
+    list_changed: bool = False,
+) -> ScoreResult:
+    films = read_films(options.file)
+    bad = np.flatnonzero(films.status != Status.OK)
+    return ScoreResult(
+        output=options.output,
+        found=len(films.path),
+        scored=len(films.path) - len(bad),
+        failed=tuple((films.path[row], films.message[row]) for row in bad),
+        computed=computed,
+        seconds=time.monotonic() - started,
+        backend=backend,
+        models=tuple(file.sha256 for file in files),
+        views=max(1, options.views),
+        notes=tuple(notes),
+        labels_joined=labels_joined,
+        list_changed=list_changed,
+        leaked=any(file.document["training"]["leaked"] for file in files),
+        unread=tuple(unreadable_messages(found, options)),
+        share=str(options.share or ""),
+    )
+
+
+def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], share: Partition, films: int) -> ScoreResult:
+    """The answer where there are more shares than shards, and none for this one: nothing is written, nor missing."""
+    shards = len(Manifest(paths=("",) * films, findings=(), given={}).shards)
+    note = (
+        f"share {share} has no film: {films} films are divided into {shards} shards, so that only {shards} shares have "
+        "any. The parts of the others are the whole run."
+    )
+    return ScoreResult(
+        output=options.output,
+        found=0,
+        scored=0,
+        failed=(),
+        computed=0,
+        seconds=0.0,
+        backend=options.backend or "",
+        models=tuple(file.sha256 for file in files),
+        views=max(1, options.views),
+        notes=(note,),
+        unread=(),
+        share=str(share),
+        written=False,
+    )

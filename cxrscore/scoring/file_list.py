@@ -1,0 +1,114 @@
+"""Which films a run is of: those found, unless it was begun before and its list is frozen; all of them, or a share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cxrscore.errors import InputError
+from cxrscore.images import FoundFilms
+from cxrscore.scorefile import manifest_films, manifest_partition, partition_inputs
+from cxrscore.scorefile.manifest import paths_digest
+from cxrscore.scoring.options import ScoreOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileList:
+    """The films to score.
+
+    paths  of them, sorted
+    whole  paths of all films of the run, of which these are all, or a share; None where the run is a share that was
+           begun with another list than lies below the folder now, which only its digest tells of
+    share  what the inputs of a part say of its share (scorefile.partition_inputs); None of a whole run
+    """
+
+    paths: tuple[str, ...]
+    whole: tuple[str, ...] | None
+    share: Mapping[str, Any] | None
+
+    @property
+    def rows(self) -> range:
+        """Within the whole run."""
+        first = self.share["first"] if self.share else 0
+        return range(first, first + len(self.paths))
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What a run's fingerprint has of it, besides the paths."""
+        return {"share": self.share} if self.share else {}
+
+    def all_films(self) -> tuple[str, ...]:
+        """Paths of all films of the run; InputError where they are not known."""
+        if self.whole is None:
+            raise InputError(
+                "films were added to the folder, or removed from it, since this share was begun, and labels and "
+                "patient numbers are those of the whole folder. Put it back as it was, or begin all shares anew with "
+                "--overwrite."
+            )
+        return self.whole
+
+    def changes(self, found: tuple[str, ...]) -> tuple[str, ...]:
+        """What has changed in the folder since the run began, in words without names; ``found`` are its films now."""
+        there, own = set(found), set(self.paths)
+        added, gone = len(there - own) if self.share is None else 0, len(own - there)
+        told = []
+        if added:
+            told.append(
+                f"{_films(added)} added to the folder after the run had begun, and not scored: a run keeps to the list "
+                "it began with. To have all, score with another -o, or anew with --overwrite."
+            )
+        if gone:
+            told.append(
+                f"{_films(gone)} removed from the folder after the run had begun; those not scored by then have a "
+                "status instead."
+            )
+        if self.whole is None:
+            told.append(
+                "The folder does not list the films that it did when this share was begun, and the share keeps to its "
+                "own. Shares that begin now are of another run, and cannot be merged with it."
+            )
+        return tuple(told)
+
+
+def resume_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
+    """The films of the run that goes on, if one does, else of all that are there. InputError where most films of that
+    run are gone: then it was another folder."""
+    new = new_file_list(options, found)
+    frozen = None if options.overwrite else manifest_films(options.file)
+    if frozen is None:
+        return new
+    gone = len(set(frozen) - set(found.paths))
+    if 2 * gone > len(frozen):
+        raise InputError(
+            f"the run that was begun for {options.output} is of other films: {gone} of its {len(frozen)} are not below "
+            f"{options.films}. Use --overwrite to start anew, or another -o."
+        )
+    if options.share is None:
+        return FileList(paths=frozen, whole=frozen, share=None)
+    share = manifest_partition(options.file)
+    if share is None or not _same_partition(share, new.share or {}):
+        return new  # which open_run compares with what lies there, and says what differs
+    unchanged = share.get("paths") == paths_digest(found.paths)
+    return FileList(paths=frozen, whole=found.paths if unchanged else None, share=share)
+
+
+def new_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
+    """The films of a run that begins now."""
+    if options.share is None:
+        return FileList(paths=found.paths, whole=found.paths, share=None)
+    rows = options.share.rows(len(found.paths))
+    return FileList(
+        paths=found.paths[rows.start : rows.stop],
+        whole=found.paths,
+        share=partition_inputs(options.share, found.paths, options.thumbnails),
+    )
+
+
+def _same_partition(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether both are of one number, though perhaps of other films."""
+    return one.keys() == other.keys() and all(one[key] == other[key] for key in ("number", "of"))
+
+
+def _films(number: int) -> str:
+    return f"{number} film was" if number == 1 else f"{number} films were"

@@ -1,0 +1,184 @@
+"""How a run ends: its shards joined with labels, small films and provenance into one scores file."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import os
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cxrscore
+from cxrscore.contract import Floats
+from cxrscore.images import FoundFilms, Status
+from cxrscore.io.strict_json import unicode_text
+from cxrscore.models.model_file import ModelFile
+from cxrscore.scorefile import SPLITS, Run, describe_partition
+from cxrscore.scorefile.manifest import fingerprint_of
+from cxrscore.scorefile.partition import full_run_inputs
+from cxrscore.scoring.options import ScoreOptions
+from cxrscore.scoring.run_context import RunContext, RuntimeInfo, known_inputs
+from cxrscore.scoring.thumbnails import ThumbnailCollector
+
+
+def merge_shards(run: Run, job: RunContext, provenance: dict[str, Any], small: ThumbnailCollector) -> None:
+    """Joins the shards with labels, splits and small films into the scores file."""
+    paths = job.paths
+    columns = [run.read_columns(k, "films/sha256", "films/status", "scores/prob") for k in range(len(run.shards))]
+    hashes = [digest.decode() for shard in columns for digest in shard["films/sha256"].tolist()]
+    prob = np.concatenate([shard["scores/prob"] for shard in columns])
+    scored = sum(int((shard["films/status"] == Status.OK).sum()) for shard in columns)
+    provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
+    truth = job.truth(range(len(paths)))
+    run.merge(
+        split=_splits(job, hashes),
+        patient=patient_numbers(job),
+        truth=truth,
+        thresholds=_thresholds(job),
+        thumbnails=small.select(prob, truth),
+        provenance=provenance,
+        names=film_names(hashes, job.file_list.rows.start) if job.options.no_paths else None,
+    )
+
+
+def patient_numbers(job: RunContext) -> NDArray[np.int32]:
+    """A number per patient of the films to score, int32 [N]; -1 where unknown."""
+    if job.labels is None:
+        return np.full(len(job.paths), -1, np.int32)
+    numbers: NDArray[np.int32] = _numbers(job.labels.patients)[job.file_list.rows.start : job.file_list.rows.stop]
+    return numbers
+
+
+def _splits(job: RunContext, hashes: Sequence[str]) -> NDArray[np.uint8]:
+    """What the models had to do with each film: training by any of them counts before validation by another."""
+    seen: dict[str, str] = {}
+    for file in job.files:
+        seen |= {digest: split for digest, split in file.seen.items() if seen.get(digest) != "train"}
+    return np.array([SPLITS.index(seen.get(digest[:16], "")) for digest in hashes], np.uint8)
+
+
+def _thresholds(job: RunContext) -> Floats:
+    """The model's operating points, float32 [C]. Those of models or views that are averaged were chosen on other
+    probabilities than their means, so there are none then."""
+    points = {} if job.options.means else job.files[0].document.get("thresholds", {})
+    return np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
+
+
+def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
+    """What stands for the paths of films where none may be told: the hash of their bytes, or their row in the whole
+    run, in which the first of them has row ``first``."""
+    return [digest or f"row {row}" for row, digest in enumerate(hashes, first)]
+
+
+def _numbers(patients: Sequence[str | None]) -> Any:
+    """A number per patient in order of appearance among all films of the run, -1 where unknown: no identifier goes into
+    the file."""
+    order: dict[str, int] = {}
+    return np.array([-1 if p is None else order.setdefault(p, len(order)) for p in patients], np.int32)
+
+
+def make_provenance(job: RunContext, told_by: RuntimeInfo, *, computed: int, seconds: float) -> dict[str, Any]:
+    """Where the numbers come from, as schemas/scores.schema.json says."""
+    told: dict[str, Any] = {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cxrscore": cxrscore.__version__,
+        "command": list(job.options.command),
+        "machine": _machine(),
+        "seconds": round(seconds, 3),
+        "films_per_second": round(computed / max(seconds, 1e-9), 3),
+        "backend": {
+            "name": job.backend,
+            "framework": told_by.framework,
+            "device": told_by.device,
+            "precision": job.options.precision,
+            "batch_size": job.options.batch_size,
+            "golden_difference": told_by.golden_difference,
+        },
+        "models": [
+            {"file": unicode_text(file.path.name), "sha256": file.sha256, "document": _document(file)}
+            for file in job.files
+        ],
+        "views": known_inputs(job.options, job.files)["views"],
+        "explainer": {"name": job.options.explainer, "tap": told_by.tap},
+        "films": {
+            "folder": unicode_text(job.options.films.name),
+            "found": len(job.paths),
+            "other_files": job.found.others,
+        },
+        "labels": job.labels_file,
+        "share": _partition_provenance(job),
+        "warnings": [
+            *_partition_warning(job),
+            *_warnings(job),
+            *job.notes,
+            *unreadable_messages(job.found, job.options),
+        ],
+    }
+    return _without_names(told) if job.options.no_paths else told
+
+
+def _machine() -> dict[str, Any]:
+    """What computed, for people: the scores do not depend on it."""
+    return {"name": platform.node(), "system": platform.platform(), "cpus": os.cpu_count() or 0}
+
+
+def _partition_provenance(job: RunContext) -> dict[str, Any] | None:
+    """What the file is a part of; None where it has the whole run."""
+    share = job.file_list.share
+    if share is None:
+        return None
+    run = fingerprint_of(full_run_inputs({**job.fingerprint, "findings": job.findings}))
+    return {key: share[key] for key in ("number", "of", "first", "films")} | {"run": run}
+
+
+def _partition_warning(job: RunContext) -> list[str]:
+    share, own = job.options.share, job.file_list.share
+    return [describe_partition(share, job.file_list.rows, own["films"])] if share and own else []
+
+
+def _warnings(job: RunContext) -> list[str]:
+    """What must be known of scores that are means, though no single model's file says it."""
+    told = []
+    if job.options.means and any(file.document.get("thresholds") for file in job.files):
+        told.append(
+            "There are no operating points: those of the models were chosen on the probabilities of each model alone, "
+            "of films as they are, and do not fit means."
+        )
+    if len({preprocessing.fit for preprocessing in job.preprocessings}) > 1:
+        told.append(
+            "The models stretch, pad or crop films differently. Heat maps are those of the models that do as the first."
+        )
+    return told
+
+
+def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:
+    """What of the folder could not be looked at, one text each; only how much, where no name may be told."""
+    names = found.unreadable
+    if options.no_paths:
+        return [f"{len(names)} files or folders could not be read"] if names else []
+    return [f"{name} could not be read" for name in names]
+
+
+def _document(file: ModelFile) -> dict[str, Any]:
+    """The model's document without the films it was made with."""
+    return {key: value for key, value in file.document.items() if key != "films"}
+
+
+def _without_names(told: dict[str, Any]) -> dict[str, Any]:
+    """Provenance without names of files and folders, the user's own."""
+    models = copy.deepcopy(told["models"])
+    for model in models:
+        model["file"] = ""
+        model["document"].get("training", {}).get("labels", {})["file"] = ""
+    return {
+        **told,
+        "command": [],
+        "machine": {**told["machine"], "name": ""},
+        "models": models,
+        "films": {**told["films"], "folder": ""},
+        "labels": told["labels"] and {**told["labels"], "file": ""},
+    }

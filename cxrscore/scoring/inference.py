@@ -1,0 +1,250 @@
+"""Films through the networks: scores, and heat maps of the most probable findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore import plugins
+from cxrscore.contract import AcceptsIntegerImages, Array, Explainer, Floats, Model, SupportsHeatmaps
+from cxrscore.errors import CheckError
+from cxrscore.explainers import explain
+from cxrscore.images import LoadedFilm, Pixels, resize_maps, to_unit
+from cxrscore.models.model_file import ModelFile
+from cxrscore.models.probabilities import ModelOutput, mean_logits, mean_probabilities
+from cxrscore.plugin_values import lenient
+from cxrscore.scoring.run_context import RunContext, RuntimeInfo
+from cxrscore.scoring.tta import augmented_view
+from cxrscore.synthetic.reference_logits import check_golden, max_logit_difference
+from cxrscore.types import finite_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInputs:
+    """A batch of n films as the networks take it, made up to the size of a batch by black films.
+
+    films   n
+    inputs  of each model [B,S,S]: float32 0..1, or uint8 or uint16 levels where the model takes these
+    views   of each model, its further views, float32 [B,S,S] each
+    """
+
+    films: int
+    inputs: Sequence[Array]
+    views: Sequence[Sequence[Floats]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchScores:
+    """What a batch of n films gave.
+
+    logit     float32 [n,C]: what the model returned; where scores are means, that of the mean probability
+    prob      float32 [n,C] in 0..1
+    findings  int16 [n,M]: the M findings that maps are kept of, the film's most probable first
+    maps      float16 [n,M,h,w] of these; M may be 0
+    failed    n texts: why a film has no score, "" where it has one. The numbers of such a film mean nothing.
+    """
+
+    logit: Floats
+    prob: Floats
+    findings: NDArray[np.int16]
+    maps: NDArray[np.float16]
+    failed: tuple[str, ...]
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """bool [n]: whether a film has a score."""
+        return np.array([not why for why in self.failed], bool)
+
+
+class _EnsembleMember:
+    """One model, in batches of one constant size, so that no shape is compiled twice.
+
+    square  which of a film's squares it takes
+    levels  whether it is given them as they are
+    """
+
+    def __init__(self, file: ModelFile, model: Model, square: int, batch_size: int, *, levels: bool) -> None:
+        self.model, self.square, self.tap = lenient(model), square, ""
+        self.lanes = model.lanes if levels and isinstance(model, AcceptsIntegerImages) else 1
+        self._file, self._size, self._levels = file, batch_size, levels and isinstance(model, AcceptsIntegerImages)
+
+    def inputs(self, batch: Sequence[LoadedFilm]) -> Array:
+        squares = [_square(film, self.square) for film in batch]
+        return integer_batch(squares, self._size) if self._levels else float_batch(squares, self._size)
+
+    def views(self, batch: Sequence[LoadedFilm], seed: int, number: int) -> Floats:
+        """View ``number`` of each film."""
+        side = self.model.spec.size
+        views = np.zeros((self._size, side, side), np.float32)
+        for place, film in enumerate(batch):
+            views[place] = augmented_view(to_unit(_square(film, self.square)), film.film.sha256, seed, number)
+        return views
+
+    def output(self, films: Array, count: int) -> ModelOutput:
+        """Of the first ``count`` of the films [B,S,S]."""
+        return self._output(self.model.predict(films)[:count])
+
+    def explained(self, films: Array, count: int, explainer: Explainer, tap: str | None) -> tuple[ModelOutput, Floats]:
+        """The same, with maps float32 [n,C,h,w]."""
+        findings = range(len(self.model.spec.findings))
+        logits, maps, self.tap = explain(explainer, self.model, films, findings, tap)
+        return self._output(logits[:count]), maps[:count]
+
+    def _output(self, logits: Floats) -> ModelOutput:
+        """With NaN for all logits of a film of which one is not finite."""
+        logits = np.where(finite_rows(logits)[:, None], logits, np.float32(np.nan))
+        calibration = self._file.document.get("calibration")
+        return ModelOutput(logits=logits, activation=self._file.spec.activation, calibration=calibration)
+
+
+def _square(film: LoadedFilm, number: int) -> Pixels:
+    square = (film.pixels, *film.more)[number]
+    assert square is not None  # only films that could be read are scored
+    return square
+
+
+def float_batch(squares: Sequence[Pixels], size: int) -> Floats:
+    """Squares [S,S] as float32 [size,S,S] in 0..1, black where there are no more squares."""
+    films = np.zeros((size, *squares[0].shape), np.float32)
+    for film, square in zip(films, squares, strict=False):
+        to_unit(square, out=film)
+    return films
+
+
+def integer_batch(squares: Sequence[Pixels], size: int) -> Pixels:
+    """The same as uint8 [size,S,S]; as uint16 where one is: of such films, level v is 257 v, which is the same grey."""
+    deep = any(square.dtype == np.uint16 for square in squares)
+    films = np.zeros((size, *squares[0].shape), np.uint16 if deep else np.uint8)
+    for film, square in zip(films, squares, strict=False):
+        film[...] = square
+        if film.dtype != square.dtype:
+            film *= 257
+    return films
+
+
+class Scorer:
+    """Batches of films through all models and views of a run.
+
+    The heat maps are of the film itself, and means over the models; of models that see another part of the film than
+    the first does, as they stretch, pad or crop it otherwise, no maps are taken.
+    """
+
+    def __init__(self, job: RunContext) -> None:
+        self._backend = job.backend
+        self._views, self._seed = max(1, job.options.views), job.options.seed
+        self._explainer = plugins.get_explainer(job.options.explainer)
+        levels = self._explainer.from_parts is not None  # one that works on the film itself is written for 0..1
+        given = zip(job.files, job.models, job.preprocessings, strict=True)
+        size = job.options.batch_size
+        self._members = [
+            _EnsembleMember(file, model, job.squares.index(own), size, levels=levels) for file, model, own in given
+        ]
+        self._size, self._wanted_tap = size, job.options.tap
+        fits = [own.fit for own in job.preprocessings]
+        self._shown = [member for member, fit in zip(self._members, fits, strict=True) if fit == fits[0]]
+        explained = all(isinstance(member.model, SupportsHeatmaps) for member in self._shown)
+        able = explained or self._explainer.from_scores is not None
+        self._maps = min(job.options.maps, len(job.findings)) if able else 0
+
+    @property
+    def lanes(self) -> int:
+        """How many batches may be in the networks at once."""
+        return min(member.lanes for member in self._members)
+
+    def tap(self) -> str:
+        """The layer that the maps are taken at, "" without maps; where models differ in it, that of each of them. A
+        run that only merges asks it of a blank film."""
+        for member in self._shown if self._maps else ():
+            if not member.tap:
+                side = member.model.spec.size
+                blank = np.zeros((self._size, side, side), np.float32)
+                member.explained(blank, 1, self._explainer, self._wanted_tap)
+        taps = [member.tap for member in self._shown]
+        return taps[0] if len(set(taps)) == 1 else ", ".join(taps)
+
+    def prepare(self, batch: Sequence[LoadedFilm]) -> ModelInputs:
+        """Films that have pixels, as many as a batch holds or fewer but one at least, as arrays."""
+        numbers = range(1, self._views)
+        return ModelInputs(
+            films=len(batch),
+            inputs=[member.inputs(batch) for member in self._members],
+            views=[[member.views(batch, self._seed, number) for number in numbers] for member in self._members],
+        )
+
+    def __call__(self, batch: ModelInputs) -> BatchScores:
+        """Their scores. May be called from as many threads at once as there are lanes."""
+        outputs: list[ModelOutput] = []
+        maps: list[Floats] = []
+        for member, films, views in zip(self._members, batch.inputs, batch.views, strict=True):
+            if self._maps and member in self._shown:
+                output, own = member.explained(films, batch.films, self._explainer, self._wanted_tap)
+                maps.append(own)
+            else:
+                output = member.output(films, batch.films)
+            outputs += [output, *(member.output(view, batch.films) for view in views)]
+        failed = self._failed(outputs)
+        if any(failed):
+            outputs = [replace(output, logits=np.nan_to_num(output.logits)) for output in outputs]
+        odds = mean_logits(outputs)
+        order = np.argsort(-odds, axis=1, kind="stable")[:, : self._maps]
+        return BatchScores(
+            logit=outputs[0].logits if len(outputs) == 1 else odds,
+            prob=mean_probabilities(outputs),
+            findings=order.astype(np.int16),
+            maps=_select_maps(mean_map(maps), order) if maps else np.zeros((batch.films, 0, 1, 1), np.float16),
+            failed=failed,
+        )
+
+    def _failed(self, outputs: Sequence[ModelOutput]) -> tuple[str, ...]:
+        """For each film, why it has no score: the model and the view whose logits are not finite, the first of them."""
+        finite = np.stack([finite_rows(output.logits) for output in outputs])
+        return tuple("" if own.all() else self._why(int(np.argmin(own))) for own in finite.T)
+
+    def _why(self, place: int) -> str:
+        model, view = divmod(place, self._views)
+        of = f" by model {model + 1} of {len(self._members)}" if len(self._members) > 1 else ""
+        seen = f" for view {view + 1} of {self._views}" if self._views > 1 else ""
+        return f"backend {self._backend!r} returned logits that are not finite{of}{seen}"
+
+
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+def _select_maps(maps: Floats, findings: NDArray[np.intp]) -> NDArray[np.float16]:
+    """Of maps [n,C,h,w], those of the findings [n,M] of each film; what is beyond float16 becomes its largest value."""
+    kept = maps[np.arange(len(maps))[:, None], findings]
+    return kept.clip(-_LARGEST, _LARGEST).astype(np.float16)
+
+
+def mean_map(maps: Sequence[Floats]) -> Floats:
+    """The plain mean of the models' maps, each [n,C,h,w], unscaled and signed as they are, at the first one's size."""
+    if len(maps) == 1:
+        return maps[0]
+    height, width = maps[0].shape[2:]
+    mean: Floats = np.mean([resize_maps(one, height, width) for one in maps], axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
+
+
+def golden_difference(job: RunContext) -> float | None:
+    """How far this backend is from the logits that the model files keep, at most; CheckError where it is too far.
+    bf16 rounds more than any file allows, and is not held to it."""
+    found = [_golden_difference(job, file, model) for file, model in zip(job.files, job.models, strict=True)]
+    return max((one for one in found if one is not None), default=None)
+
+
+def runtime_info(job: RunContext, scorer: Scorer, golden_difference: float | None) -> RuntimeInfo:
+    """What there is to tell by who has built the models."""
+    framework, device = job.computed_by
+    return RuntimeInfo(framework=framework, device=device, tap=scorer.tap(), golden_difference=golden_difference)
+
+
+def _golden_difference(job: RunContext, file: ModelFile, model: Model) -> float | None:
+    record = file.document["golden"]
+    check = check_golden if job.options.precision == "fp32" else max_logit_difference
+    try:
+        return check(model, record, job.options.batch_size)
+    except CheckError as error:
+        raise CheckError(f"{file.path}: {error}") from error

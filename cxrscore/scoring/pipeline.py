@@ -1,0 +1,244 @@
+"""The shards of a run: films streamed from disk, scored in batches, written shard by shard, all at the same time.
+
+    processes       decode films and make them square (images.prefetch)
+    this thread     makes them arrays, batch by batch, and puts what comes out in its place
+    network         one thread, or one a lane of the model: scores, heat maps
+    writer          one thread: packs a shard and writes it
+
+Each waits only for what it needs. One batch, and one shard, may wait besides those at work; so memory is bounded, and
+a disk or a network that is slow holds up the decoding.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeAlias
+
+import numpy as np
+
+from cxrscore.errors import PluginError
+from cxrscore.images import DecoderPool, Film, LoadedFilm, Pixels, Status, stream_films
+from cxrscore.progress import Progress
+from cxrscore.scorefile import HeatMaps, Run, Shard
+from cxrscore.scoring.blas_threads import one_blas_thread
+from cxrscore.scoring.inference import BatchScores, Scorer
+from cxrscore.scoring.run_context import RunContext
+from cxrscore.scoring.thumbnails import ThumbnailCollector
+
+Count: TypeAlias = Callable[[int], None]
+_RESUME_HINT = "Finished shards are kept: rerun the same command to resume."
+AHEAD = 32
+"""Films decoded or being decoded ahead of the batch that is put together, at least."""
+
+
+def make_decoder_pool(job: RunContext) -> DecoderPool:
+    """The processes that decode a run's films; they start when they are first needed."""
+    options = job.options
+    return DecoderPool(options.workers, job.squares[0], also=job.squares[1:], any_modality=options.any_modality)
+
+
+def compute_shards(
+    run: Run,
+    scorer: Scorer,
+    job: RunContext,
+    progress: Progress,
+    *,
+    shards: Sequence[int] | None = None,
+    decoders: DecoderPool | None = None,
+    small: ThumbnailCollector | None = None,
+) -> int:
+    """Computes these shards, or those that are not there yet; returns the number of films in them.
+
+    decoders  as of stream_films
+    small     is given each film that was scored
+
+    A run that is stopped first writes the shard that is ready, then ends its threads and processes.
+    """
+    wanted = [(k, run.shards[k]) for k in (run.pending if shards is None else shards)]
+    paths = [job.paths[row] for _, rows in wanted for row in rows]
+    stream = stream_films(
+        job.options.films,
+        paths,
+        job.squares[0],
+        also=job.squares[1:],
+        workers=job.options.workers,
+        ahead=max(AHEAD, 2 * job.options.workers, job.options.batch_size),
+        any_modality=job.options.any_modality,
+        decoders=decoders,
+    )
+    total, done = len(job.paths), len(job.paths) - len(paths)
+    progress("scoring", done, total)
+
+    def count(films: int) -> None:
+        nonlocal done
+        done += films
+        progress("scoring", done, total)
+
+    with ExitStack() as stack:
+        stack.enter_context(one_blas_thread())
+        write = stack.enter_context(_writer(run))
+        network = stack.enter_context(_threads(scorer.lanes, "network"))
+        stack.enter_context(closing(stream))
+        waiting: deque[_Batch] = deque()
+        for batch in _batches(stream, wanted, job, count):
+            while len(waiting) > scorer.lanes:
+                _land(waiting.popleft(), job, write, count, small)
+            waiting.append(batch)
+            if batch.films:
+                batch.scored = network.submit(scorer, scorer.prepare(batch.films))
+                batch.squares = [film.pixels for film in batch.films if film.pixels is not None]
+                batch.films = []  # their other squares are in the arrays now
+        while waiting:
+            _land(waiting.popleft(), job, write, count, small)
+    return len(paths)
+
+
+class _ShardBuilder:
+    """A shard while its rows come in. Films that could not be read keep NaN."""
+
+    def __init__(self, number: int, rows: range, findings: int) -> None:
+        self.number = number
+        self.rows = rows
+        self.films: list[Film] = []
+        self._logit = np.full((len(rows), findings), np.nan, np.float32)
+        self._prob = np.full_like(self._logit, np.nan)
+        self._maps: list[HeatMaps] = []
+
+    def fill(self, places: Sequence[int], scored: BatchScores) -> None:
+        """What the films at these places, counted from the shard's first, were scored. Those without a score keep NaN,
+        and get no maps."""
+        for place, why in zip(places, scored.failed, strict=True):
+            if why:
+                self.films[place] = replace(self.films[place], status=Status.MODEL_FAILED, message=why)
+        there = scored.scored
+        own = np.array(places, np.intp)[there]
+        self._logit[own], self._prob[own] = scored.logit[there], scored.prob[there]
+        maps = scored.maps[there]
+        n, kept, *side = maps.shape
+        self._maps.append(
+            HeatMaps(
+                map=maps.reshape(n * kept, *side),
+                film=np.repeat(own.astype(np.int32) + self.rows.start, kept),
+                finding=scored.findings[there].reshape(n * kept),
+            )
+        )
+
+    def shard(self) -> Shard:
+        """The whole of it, once every row is there."""
+        films = self.films
+        return Shard(
+            logit=self._logit,
+            prob=self._prob,
+            status=np.array([film.status for film in films], np.uint8),
+            message=[film.message for film in films],
+            kind=[film.kind for film in films],
+            modality=[film.modality for film in films],
+            view=[film.view for film in films],
+            sha256=[film.sha256 for film in films],
+            width=np.array([film.width for film in films], np.uint32),
+            height=np.array([film.height for film in films], np.uint32),
+            heat_maps=_concatenate_maps(self._maps),
+        )
+
+
+def _concatenate_maps(maps: Sequence[HeatMaps]) -> HeatMaps:
+    if not maps:
+        return HeatMaps(map=np.zeros((0, 1, 1), np.float16), film=np.zeros(0, np.int32), finding=np.zeros(0, np.int16))
+    return HeatMaps(
+        map=np.concatenate([one.map for one in maps]),
+        film=np.concatenate([one.film for one in maps]),
+        finding=np.concatenate([one.finding for one in maps]),
+    )
+
+
+@dataclass(kw_only=True)
+class _Batch:
+    """Films of one shard that go through the networks together.
+
+    films    those that have pixels, in order
+    places   theirs in the shard
+    squares  theirs for the first network, from when they are scored on
+    last     whether the shard ends with it; only then it may be of no film
+    scored   what becomes of it, None of no film
+    """
+
+    shard: _ShardBuilder
+    films: list[LoadedFilm] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    squares: list[Pixels] = field(default_factory=list)
+    last: bool = False
+    scored: Future[BatchScores] | None = None
+
+
+def _batches(
+    stream: Iterator[LoadedFilm], wanted: Sequence[tuple[int, range]], job: RunContext, count: Count
+) -> Iterator[_Batch]:
+    """Batches never cross shards: what a film is computed with does not depend on which shards were there already."""
+    for number, rows in wanted:
+        shard = _ShardBuilder(number, rows, len(job.findings))
+        batch = _Batch(shard=shard)
+        for place, prepared in enumerate(islice(stream, len(rows))):
+            shard.films.append(prepared.film)
+            if prepared.pixels is None:
+                count(1)
+                continue
+            if len(batch.films) == job.options.batch_size:
+                yield batch
+                batch = _Batch(shard=shard)
+            batch.films.append(prepared)
+            batch.places.append(place)
+        batch.last = True
+        yield batch
+
+
+def _land(
+    batch: _Batch, job: RunContext, write: Callable[[int, Shard], None], count: Count, small: ThumbnailCollector | None
+) -> None:
+    """Waits for the scores of a batch; passes its shard on if it was the last."""
+    if batch.scored is not None:
+        rows = [batch.shard.rows[place] for place in batch.places]
+        try:
+            scored = batch.scored.result()
+        except PluginError as error:
+            names = () if job.options.no_paths else [job.paths[row] for row in rows]
+            raise error.during(names, len(rows), _RESUME_HINT) from error
+        batch.shard.fill(batch.places, scored)
+        if small is not None:
+            there = np.flatnonzero(scored.scored)
+            small.add([rows[k] for k in there], scored.prob[there], [batch.squares[k] for k in there])
+        count(len(batch.places))
+    if batch.last:
+        write(batch.shard.number, batch.shard.shard())
+
+
+@contextmanager
+def _writer(run: Run) -> Iterator[Callable[[int, Shard], None]]:
+    """Run.write in a thread of its own. It takes a shard when the one before is written; an error in writing is raised
+    when the next one is given, or at the end."""
+    last: Future[None] | None = None
+
+    def write(number: int, content: Shard) -> None:
+        nonlocal last
+        if last is not None:
+            last.result()
+        last = pool.submit(run.write, number, content)
+
+    with ThreadPoolExecutor(1, "writer") as pool:
+        yield write
+        if last is not None:
+            last.result()
+
+
+@contextmanager
+def _threads(number: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads that at the end finish what they are at, and leave what they have not begun."""
+    pool = ThreadPoolExecutor(number, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

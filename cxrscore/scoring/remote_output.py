@@ -1,0 +1,124 @@
+"""A scores file that is to lie elsewhere: made on this disk by the same steps as any, then uploaded, whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from cxrscore.errors import InputError, WriteError
+from cxrscore.io import atomic_write_bytes, file_lock, make_folder, sha256_bytes
+from cxrscore.io.cache import cache_folder
+from cxrscore.progress import Progress
+from cxrscore.remote import (
+    RemotePath,
+    check_writable,
+    download,
+    location_text,
+    remote_exists,
+    rewrite_path_in_errors,
+    upload,
+)
+from cxrscore.scoring.options import ScoreOptions, ScoreResult
+
+OUTPUT = "scores.h5"
+"""Name of what is made here: of our own, as that in the address is only a label."""
+
+Score = Callable[[ScoreOptions, Progress], ScoreResult]
+
+
+def score_to_remote(options: ScoreOptions, target: RemotePath, score: Score, progress: Progress) -> ScoreResult:
+    """Scores with ``score`` into a folder of this machine, and uploads what came out as ``target``.
+
+    What is there already is refused, or found to be the answer, just as a file on disk would be. A run that was
+    stopped, or whose upload failed, goes on where it was: on the machine that it was begun on, with the same scratch.
+    """
+    check_writable(target)
+    folder = scratch_folder(options, target)
+    with file_lock(folder.with_suffix(".lock")):
+        try:
+            result = _scored(options, target, folder, score, progress)
+            shutil.rmtree(folder)
+        finally:
+            with suppress(OSError):  # what was begun is kept
+                folder.rmdir()
+    return replace(result, output=target)
+
+
+def scratch_folder(options: ScoreOptions, target: RemotePath) -> Path:
+    """Where the parts of a run for this target lie; made, for its owner only. WriteError where it cannot be."""
+    folder = (options.scratch or cache_folder() / "scratch") / sha256_bytes(str(target).encode())[:16]
+    make_folder(folder)
+    return folder
+
+
+def _scored(options: ScoreOptions, target: RemotePath, folder: Path, score: Score, progress: Progress) -> ScoreResult:
+    agreed = folder / "replaces"  # that the user has agreed to replace what is there: kept, as the run may be stopped
+    if options.overwrite:
+        atomic_write_bytes(agreed, _run_of(options))
+    elif agreed.exists() and agreed.read_bytes() != _run_of(options):
+        agreed.unlink()  # that was for another run
+    local = folder / OUTPUT
+    if not agreed.exists() and (there := _finished_at_target(options, target, folder, score, progress)):
+        return there
+    with rewrite_path_in_errors(local, target):
+        result = _score_locally(replace(options, output=local), score, progress)
+    if not agreed.exists() and (there := _finished_at_target(options, target, folder, score, progress)):
+        return there  # another machine was faster
+    try:
+        progress("uploading", 0, 1)
+        upload(local, target)
+        progress("uploading", 1, 1)
+    except WriteError as error:
+        raise WriteError(f"{error} The scores are kept: the same command uploads them.") from None
+    return result
+
+
+def _run_of(options: ScoreOptions) -> bytes:
+    """Digest of what a command names, by which it is known again. What lies there is compared by bytes later."""
+    names = (
+        "views",
+        "seed",
+        "precision",
+        "batch_size",
+        "maps",
+        "explainer",
+        "tap",
+        "any_modality",
+        "no_paths",
+        "share",
+    )
+    named = [location_text(options.films), [str(path.absolute()) for path in options.models]]
+    return sha256_bytes(
+        repr([*named, *(getattr(options, name) for name in names), str(options.share)]).encode()
+    ).encode()
+
+
+def _finished_at_target(
+    options: ScoreOptions, target: RemotePath, folder: Path, score: Score, progress: Progress
+) -> ScoreResult | None:
+    """The result of a run that is at its target already, None where nothing is; InputError where it is another's."""
+    if not remote_exists(target):
+        return None
+    copy = folder / "found-at-target.h5"
+    try:
+        download(target, copy)
+        with rewrite_path_in_errors(copy, target):
+            result = score(replace(options, output=copy, overwrite=False), progress)
+        if result.labels_joined:
+            upload(copy, target)
+        return result
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _score_locally(options: ScoreOptions, score: Score, progress: Progress) -> ScoreResult:
+    if options.file.exists():  # finished, but for its upload
+        try:
+            return score(replace(options, overwrite=False), progress)
+        except InputError:  # of another run
+            if not options.overwrite:
+                raise
+    return score(options, progress)

@@ -1,0 +1,219 @@
+"""What an earlier run left, and whether it answers for the films and the labels of now.
+
+A run is identified by the bytes that it reads: films, label table, models, options. Names do not identify it. So films
+are hashed again before a result of an earlier process is used, and, at the end of a run, films that were touched while
+it went on. Where no record shows that a film is unchanged (images.digests), that costs a second per gigabyte or so.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cxrscore.errors import InputError
+from cxrscore.images import FilmStates, FoundFilms, film_digests, film_states, remember_digests
+from cxrscore.io.json_access import get_nested, get_text
+from cxrscore.models.model_file import ModelFile
+from cxrscore.remote import RemotePath
+from cxrscore.scorefile import (
+    FileProvenance,
+    Run,
+    check_content,
+    finished_provenance,
+    open_run,
+    open_scores,
+    read_films,
+    read_label_columns,
+    shard_of,
+)
+from cxrscore.scoring.file_list import FileList, new_file_list
+from cxrscore.scoring.finalize import merge_shards, patient_numbers
+from cxrscore.scoring.options import ScoreOptions
+from cxrscore.scoring.pipeline import make_decoder_pool
+from cxrscore.scoring.run_context import KNOWN_AFTER_LOADING, RunContext, RuntimeInfo, known_inputs, prepare_run
+from cxrscore.scoring.thumbnails import ThumbnailCollector
+
+READERS = 8
+"""Threads that look at films, at least: what they wait for is a disk or a network."""
+NAMED = 3
+"""Changed films that a message names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """An output that has been made of the films, models and options of this call, as far as their names tell."""
+
+    file_list: FileList
+    claim: FileProvenance
+
+    @property
+    def backend(self) -> str:
+        return str(self.claim.inputs.get("backend"))
+
+
+def finished_run(options: ScoreOptions, files: Sequence[ModelFile], found: FoundFilms) -> FinishedRun | None:
+    """The run that has made the output, None where it is still to be made.
+
+    No framework is loaded for this answer: what the call leaves open, the output has settled. The bytes of the films
+    are compared by check_same_films, labels by update_labels.
+    """
+    if options.overwrite:
+        return None
+    listing = new_file_list(options, found)
+    findings, known = files[0].spec.findings, {**known_inputs(options, files), **listing.inputs}
+    claim = finished_provenance(options.file, listing.paths, findings, known, KNOWN_AFTER_LOADING)
+    if claim is None:
+        return None
+    backend, device = claim.inputs.get("backend"), claim.inputs.get("device")
+    wanted = {"auto": device, "cuda": "cuda:0"}.get(options.device, options.device)
+    same = options.backend in (None, backend) and wanted == device
+    return FinishedRun(file_list=listing, claim=claim) if same else None
+
+
+def check_same_films(options: ScoreOptions, finished: FinishedRun) -> None:
+    """InputError, naming some, where films have other bytes now than when the output was made; FileFormatError where
+    the output is damaged."""
+    check_content(options.file)
+    paths = finished.file_list.paths
+    now = _digests(options, paths)
+    scored = read_films(options.file).sha256
+    changed = [path for path, one, other in zip(paths, now, scored, strict=True) if one != other]
+    if changed:
+        raise InputError(
+            f"{options.output} holds scores of other films: {len(changed)} of {len(paths)} have changed since they "
+            f"were scored{_examples(options, changed)}. Use --overwrite to score all films again, or another -o."
+        )
+
+
+def update_labels(
+    options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, finished: FinishedRun
+) -> list[str]:
+    """Joins the label table of this call to a finished output whose labels are others; no film is scored.
+
+    Returns
+    -------
+    list of str
+        What was done and why, for the user; empty where the labels are the same.
+    """
+    columns, provenance = read_label_columns(options.file)
+    given = replace(options, backend=finished.backend)
+    job = prepare_run(given, files, found, _recorded_runtime(finished.claim, provenance))
+    rows = range(len(job.paths))
+    table = get_nested(provenance, "labels", "sha256")
+    same_table = table == (job.labels_file or {}).get("sha256")
+    same_truth = np.array_equal(columns["truth"], job.truth(rows), equal_nan=True)
+    if same_table and same_truth and np.array_equal(columns["films/patient"], patient_numbers(job)):
+        return []
+    run = _as_shards(job, finished.claim)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    labels = job.labels_file and {**job.labels_file, "file": "" if options.no_paths else job.labels_file["file"]}
+    decoders = make_decoder_pool(job)
+    try:
+        merge_shards(
+            run, job, {**provenance, "labels": labels, "labels_joined": now}, ThumbnailCollector(job, decoders)
+        )
+    finally:
+        decoders.close()
+    before, after = (
+        get_text(one, "file") or "a table" if one else "none" for one in (provenance.get("labels"), labels)
+    )
+    return [
+        f"the labels have changed (then {before}, now {after}): they were joined again, and no film was scored again"
+    ]
+
+
+def _recorded_runtime(claim: FileProvenance, provenance: Any) -> RuntimeInfo:
+    """What computed a finished output, as it says itself."""
+    return RuntimeInfo(
+        framework=str(claim.inputs.get("framework")),
+        device=str(claim.inputs.get("device")),
+        tap=get_text(provenance, "explainer", "tap"),
+        golden_difference=get_nested(provenance, "backend", "golden_difference"),
+    )
+
+
+def _as_shards(job: RunContext, claim: FileProvenance) -> Run:
+    """The rows of a finished output as the shards of a run that is to be merged again."""
+    scores = open_scores(job.options.file)
+    run = open_run(job.options.file, job.paths, job.findings, job.fingerprint, overwrite=True)
+    for shard, rows in enumerate(run.shards):
+        if not run.done(shard):
+            run.write(shard, shard_of(scores, rows))
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmWatch:
+    """Sees which films of a run have other bytes than those that were scored.
+
+    states  of the films before the first of them was read
+    """
+
+    job: RunContext
+    states: FilmStates
+
+    @classmethod
+    def begin(cls, job: RunContext) -> FilmWatch:
+        return cls(job=job, states=film_states(job.options.films, job.paths))
+
+    def discard_stale(self, run: Run) -> str:
+        """Removes the shards that hold scores of films as an earlier process found them, and that have changed since.
+
+        Returns
+        -------
+        str
+            What was done and why, for the user; "" where no film has changed.
+        """
+        done = [shard for shard in range(len(run.shards)) if run.done(shard)]
+        return "" if run.complete or not done else self._discard(run, done)
+
+    def discard_touched(self, run: Run) -> str:
+        """The same of films that were changed while this process scored them. Films elsewhere are not received again
+        for it."""
+        options, paths = self.job.options, self.job.paths
+        if run.complete or isinstance(options.films, RemotePath):
+            return ""
+        shards = range(len(run.shards))
+        hashes = [digest for shard in shards for digest in shard_digests(run, shard)]
+        remember_digests(options.films, paths, hashes, states=self.states)
+        return self._discard(run, shards)
+
+    def _discard(self, run: Run, shards: Sequence[int]) -> str:
+        paths = self.job.paths
+        rows = [row for shard in shards for row in run.shards[shard]]
+        scored = dict(zip(rows, (digest for shard in shards for digest in shard_digests(run, shard)), strict=True))
+        now = dict(zip(rows, _digests(self.job.options, [paths[row] for row in rows]), strict=True))
+        # A film that is gone, or cannot be read now, keeps the scores of the bytes that it had.
+        changed = [row for row in rows if now[row] not in ("", scored[row])]
+        if not changed:
+            return ""
+        stale = [shard for shard in shards if not set(run.shards[shard]).isdisjoint(changed)]
+        for shard in stale:
+            run.discard(shard)
+        films = sum(len(run.shards[shard]) for shard in stale)
+        named = _examples(self.job.options, [paths[row] for row in changed])
+        number = "1 film has" if len(changed) == 1 else f"{len(changed)} films have"
+        since = "it was" if len(changed) == 1 else "they were"
+        return f"{number} changed since {since} scored{named}: {films} films of the same shards were scored again"
+
+
+def shard_digests(run: Run, shard: int) -> list[str]:
+    """SHA-256 of the films of a shard, as they were when they were scored."""
+    digests: list[bytes] = run.read_columns(shard, "films/sha256")["films/sha256"].tolist()
+    return [digest.decode() for digest in digests]
+
+
+def _digests(options: ScoreOptions, paths: Sequence[str]) -> list[str]:
+    return film_digests(options.films, paths, workers=max(READERS, options.workers), rehash=options.rehash)
+
+
+def _examples(options: ScoreOptions, paths: Sequence[str]) -> str:
+    """Some of the films, in brackets; nothing where no name may be shown."""
+    if options.no_paths:
+        return ""
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return f" ({', '.join(paths[:NAMED])}{more})"

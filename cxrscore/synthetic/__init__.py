@@ -1,0 +1,1 @@
+"""Synthetic chest films: phantoms for the demo, for training on them, and for tests."""

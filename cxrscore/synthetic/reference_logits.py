@@ -1,0 +1,77 @@
+"""The golden probe: what a model makes of synthetic films, kept in its file so that every machine can check itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cxrscore.contract import Floats, Model
+from cxrscore.errors import CheckError
+from cxrscore.models.architectures import ARCHITECTURES
+from cxrscore.models.numpy_reference import logits as exact_logits
+from cxrscore.synthetic.phantoms import golden_films
+
+FILMS = 4
+_SLACK, _LEAST, _UNKNOWN = 10.0, 2e-5, 1e-4
+"""The tolerance is ten times the rounding error that was measured, as other libraries and devices add up in other
+orders, and no less than 2e-5; 1e-4 where there was nothing to measure it by."""
+LARGEST_TOLERANCE = 0.05
+"""Largest tolerance that a model file may allow (schemas/model.schema.json): a logit that is off by it moves a
+probability by 0.0125 at most."""
+
+
+def golden_record(model: Model) -> dict[str, Any]:
+    """What a model file keeps (schemas/model.schema.json, "golden"): logits worked out in float64, how far this
+    backend is from them, and the difference that is allowed elsewhere.
+
+    Of an architecture that cxrscore does not know they are the backend's own logits, and the error is None.
+    """
+    films = golden_films(model.spec.size, FILMS)
+    own = model.predict(films).astype(np.float64)
+    if model.spec.architecture not in ARCHITECTURES:
+        return {"films": FILMS, "logits": own.tolist(), "error": None, "tolerance": _UNKNOWN}
+    exact = exact_logits(model.spec, model.tensors(), films)
+    error = float(np.abs(own - exact).max())
+    if not error <= LARGEST_TOLERANCE:
+        raise CheckError(
+            f"{model.framework} on {model.device} gives logits of synthetic films that differ by {error:.2g} from "
+            f"those worked out in float64, wanted at most {LARGEST_TOLERANCE}: what it trains is not what others would "
+            "score. Try another --backend or --device, and `cxrscore check BACKEND`."
+        )
+    return {
+        "films": FILMS,
+        "logits": np.round(exact, 9).tolist(),
+        "error": float(f"{error:.3g}"),
+        "tolerance": float(f"{min(max(_LEAST, _SLACK * error), LARGEST_TOLERANCE):.3g}"),
+    }
+
+
+def max_logit_difference(model: Model, record: Mapping[str, Any], batch_size: int = FILMS) -> float:
+    """The largest difference of a logit from those kept; films are padded to batch_size, as scoring does. CheckError
+    where none are kept: there would be nothing to check by."""
+    kept = np.array(record["logits"], np.float64)
+    if not len(kept):
+        raise CheckError("there are no logits of synthetic films to check the backend by: the model file is incomplete")
+    films = golden_films(model.spec.size, len(kept))
+    found = [_padded(model, films[start : start + batch_size], batch_size) for start in range(0, len(kept), batch_size)]
+    return float(np.abs(np.concatenate(found) - kept).max())
+
+
+def _padded(model: Model, films: Floats, size: int) -> Floats:
+    blank = np.zeros((size - len(films), *films.shape[1:]), np.float32)
+    return model.predict(np.concatenate([films, blank]))[: len(films)]
+
+
+def check_golden(model: Model, record: Mapping[str, Any], batch_size: int = FILMS) -> float:
+    """max_logit_difference, and a CheckError where it is more than the file allows: such scores would not be the
+    model's."""
+    drift = max_logit_difference(model, record, batch_size)
+    if not drift <= record["tolerance"]:
+        raise CheckError(
+            f"{model.framework} on {model.device} gives logits of the model's own synthetic films that differ by "
+            f"{drift:.2g} from those in its file, which allows {record['tolerance']:.2g}: its scores would not be this "
+            "model's. Try another --backend, and `cxrscore check BACKEND`."
+        )
+    return drift

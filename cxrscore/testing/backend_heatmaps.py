@@ -1,0 +1,244 @@
+"""Cases of a backend whose models have a head of their own (SupportsFeatureTraining) or give heat maps
+(SupportsHeatmaps)."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import get_args
+
+import numpy as np
+
+from cxrscore.contract import (
+    Array,
+    Backend,
+    Batch,
+    CamParts,
+    FeatureExtractor,
+    Floats,
+    Head,
+    Model,
+    ModelSpec,
+    SupportsAutograd,
+    SupportsFeatureTraining,
+    SupportsHeatmaps,
+    Tensors,
+    TrainableModel,
+)
+from cxrscore.errors import InputError
+from cxrscore.models import numpy_reference
+from cxrscore.models.architectures import ARCHITECTURES, feature_side, taps
+from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
+from cxrscore.testing.fixtures import (
+    WEIGHTED_BCE,
+    at_rate,
+    build,
+    embeds,
+    known_architectures,
+    random_tensors,
+    require_autograd,
+    require_features,
+    require_heatmaps,
+    require_reference,
+    smallest_spec,
+    some_films,
+    some_labels,
+    spec_of,
+    tensors_of,
+)
+
+
+def _both_heads(backend: Backend) -> Iterator[Model]:
+    """The small model with either head."""
+    for head in get_args(Head):
+        spec = smallest_spec(backend, head=head)
+        yield build(backend, spec, tensors_of(backend, spec))
+
+
+class FeatureCases(Cases):
+    """embed() and head."""
+
+    @needs(SupportsFeatureTraining)
+    def test_b23_the_head_on_embeddings_is_the_model(self, backend: Backend) -> None:
+        """embed() returns float32 [N,K] of what enters the dense layer, in the order row, column, channel for a
+        "flatten" head; ``head`` is trainable, its predict() of them equals the model's of the films within 1e-5 of the
+        largest logit, its tensors are head/kernel and head/bias, and embeddings of another length are an InputError."""
+        for model in _both_heads(backend):
+            spec, films = model.spec, some_films(3, model.spec.size)
+            found, head = require_features(model).embed(films), require_features(model).head
+            expect(found.dtype == np.float32, f"{spec.head}: embeddings are {found.dtype}, wanted float32")
+            expect(isinstance(head, TrainableModel), f"{spec.head}: {type(head).__name__} is not TrainableModel")
+            expect_within(head.predict(found), model.predict(films), 1e-5, f"{spec.head}: logits of the head")
+            names = sorted(head.tensors())
+            expect(names == ["head/bias", "head/kernel"], f"{spec.head}: the head has the tensors {names}")
+            short = found[:, :-1].copy()
+            what = f"{spec.head}: embeddings {list(short.shape)}"
+            expect_refusal(partial(head.predict, short), InputError, "float32", what)
+            _expect_embedding_of_the_reference(spec, model.tensors(), films, found)
+
+    @needs(SupportsFeatureTraining)
+    def test_b24_the_head_shares_its_tensors_with_the_model(self, backend: Backend) -> None:
+        """Training the head alone changes the model's scores, and its tensors remain those of the model."""
+        spec = smallest_spec(backend)
+        model = build(backend, spec, tensors_of(backend, spec))
+        films, head = some_films(3, spec.size), require_features(model).head
+        before = model.predict(films)
+        batch = Batch(inputs=require_features(model).embed(films), labels=some_labels(3))
+        head.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-2))
+        moved = np.abs(model.predict(films) - before).max()
+        expect(moved > 1e-4, f"training the head moved the model's logits by {moved:.1g}: the two share no tensor")
+        whole = model.tensors()
+        for name, value in head.tensors().items():
+            expect(np.array_equal(value, whole[name]), f"{name} of the head is not that of the model")
+
+    @needs(FeatureExtractor)
+    def test_b57_embeddings_through_the_dense_layer_are_the_logits(self, backend: Backend) -> None:
+        """For either head, embed() returns finite float32 [N,K], which times head/kernel [K,C], plus head/bias, are the
+        logits of predict() within 1e-5 of the largest: so of a model that has no ``head``, too, whose embeddings
+        another backend may train on."""
+        for model in _both_heads(backend):
+            spec, films, tensors = model.spec, some_films(3, model.spec.size), model.tensors()
+            if not {"head/kernel", "head/bias"} <= set(tensors):
+                raise unittest.SkipTest("the network has no head/kernel and head/bias")
+            found, kernel = embeds(model).embed(films), tensors["head/kernel"]
+            expect(found.dtype == np.float32, f"{spec.head}: embeddings are {found.dtype}, wanted float32")
+            wanted = [len(films), len(kernel)]
+            expect(
+                list(found.shape) == wanted, f"{spec.head}: embeddings have shape {list(found.shape)}, wanted {wanted}"
+            )
+            expect(np.isfinite(found).all(), f"{spec.head}: embeddings are not finite")
+            logits = found.astype(np.float64) @ kernel + tensors["head/bias"]
+            expect_within(logits, model.predict(films), 1e-5, f"{spec.head}: logits of the embeddings")
+
+
+def _expect_embedding_of_the_reference(spec: ModelSpec, tensors: Tensors, films: Floats, found: Array) -> None:
+    """Where there is a reference."""
+    if spec.architecture in ARCHITECTURES:
+        wanted = numpy_reference.embedding(spec, numpy_reference.features(spec, tensors, films)[1])
+        expect_within(found, wanted, 1e-4, f"{spec.head}: embeddings")
+
+
+class HeatmapCases(Cases):
+    """cam_parts() and head_gradients()."""
+
+    @needs(SupportsHeatmaps)
+    def test_b25_parts_of_a_heat_map_belong_to_the_scores(self, backend: Backend) -> None:
+        """cam_parts() of F findings returns float32 logits [N,C] equal to predict() within 1e-5 of the largest,
+        activations [N,h,w,K], gradients [N or 1,F,h,w,K] or [N or 1,F,1,1,K], and the name of the tap: the one asked
+        for, else that of the tensor which is pooled."""
+        for model in _both_heads(backend):
+            films = some_films(3, model.spec.size)
+            for tap in (None, *_taps(model.spec)):
+                parts = require_heatmaps(model).cam_parts(films, [2, 0], tap=tap)
+                words = f"{model.spec.head}, tap {tap}"
+                _expect_parts(model.spec, parts, words)
+                expect_within(parts.logits, model.predict(films), 1e-5, f"{words}: logits")
+                wanted = tap or (*_taps(model.spec), parts.tap)[0]
+                expect(parts.tap == wanted, f"{words}: the parts name the tap {parts.tap!r}, wanted {wanted!r}")
+
+    @needs(SupportsHeatmaps)
+    def test_b26_activations_equal_the_reference(self, backend: Backend) -> None:
+        """In every known architecture that the backend lists, the activations at both taps equal the reference within
+        1e-4 of the largest: after the last ReLU, and before it (densenet121's "bn")."""
+        measured = []
+        for name in known_architectures(backend) or [require_reference(smallest_spec(backend)).architecture]:
+            spec = spec_of(name)
+            films, tensors = some_films(2, spec.size), random_tensors(spec)
+            model = require_heatmaps(build(backend, spec, tensors))
+            before, pooled = numpy_reference.features(spec, tensors, films)
+            for tap, wanted in zip(taps(name), (pooled, before), strict=True):
+                found = model.cam_parts(films, [0], tap=tap).activations
+                measured.append(f"{name} {tap} {expect_within(found, wanted, 1e-4, f'{name}, tap {tap}'):.1g}")
+        self.note(f"largest difference: {', '.join(measured)}")
+
+    @needs(SupportsHeatmaps)
+    def test_b27_gradients_of_the_map_equal_finite_differences(self, backend: Backend) -> None:
+        """With either head and at both taps, gradients equal, within 1e-4 of the largest, the slope of the reference's
+        head when one activation that is not 0 is moved. Before the last ReLU they are 0 where the activation is
+        negative."""
+        require_reference(smallest_spec(backend))
+        for model in _both_heads(backend):
+            for tap in _taps(model.spec):
+                parts = require_heatmaps(model).cam_parts(some_films(2, model.spec.size), [2, 0], tap=tap)
+                logits = _head_at(model.spec, model.tensors(), tap)
+                _expect_slopes(parts, [2, 0], logits, f"{model.spec.head}, tap {tap}")
+
+    @needs(SupportsAutograd)
+    def test_b28_the_closed_form_equals_automatic_differentiation(self, backend: Backend) -> None:
+        """head_gradients() of the activations that cam_parts() returned equals its gradients within 1e-5 of the
+        largest, with either head and at both taps, wherever the activation is not within 1e-6 of 0."""
+        differences = []
+        for model in _both_heads(backend):
+            for tap in _taps(model.spec) or (None,):
+                head_gradients = require_autograd(model).head_gradients
+                parts = require_heatmaps(model).cam_parts(some_films(2, model.spec.size), [2, 0], tap=tap)
+                found = head_gradients(parts.activations, [2, 0], tap=tap)
+                smooth = np.abs(parts.activations[:, None]) > 1e-6
+                words = f"{model.spec.head}, tap {parts.tap}"
+                differences.append(expect_within(found * smooth, parts.gradients * smooth, 1e-5, words))
+        self.note(f"largest difference {max(differences):.1g} of the largest gradient")
+
+    @needs(SupportsHeatmaps)
+    def test_b29_an_unknown_tap_is_refused(self, backend: Backend) -> None:
+        """cam_parts() at a tap that the network does not have raises an InputError that names it."""
+        model, films = _explainable(backend)
+        tap = "no_such_layer"
+        expect_refusal(partial(model.cam_parts, films, [0], tap=tap), InputError, tap, f"tap {tap!r}")
+
+    @needs(SupportsHeatmaps)
+    def test_b30_an_unknown_finding_is_refused(self, backend: Backend) -> None:
+        """cam_parts() of a finding outside 0..C-1, negative ones included, raises an InputError that names it."""
+        model, films = _explainable(backend)
+        for finding in (3, -1):
+            call = partial(model.cam_parts, films, [finding])
+            expect_refusal(call, InputError, str(finding), f"finding {finding} of 0..2")
+
+
+def _explainable(backend: Backend) -> tuple[SupportsHeatmaps, Floats]:
+    spec = smallest_spec(backend)
+    return require_heatmaps(build(backend, spec, tensors_of(backend, spec))), some_films(1, spec.size)
+
+
+def _taps(spec: ModelSpec) -> tuple[str, ...]:
+    """Those that the kit knows: after the last ReLU, before it."""
+    return taps(spec.architecture) if spec.architecture in ARCHITECTURES else ()
+
+
+def _expect_parts(spec: ModelSpec, parts: CamParts, words: str) -> None:
+    """Shapes and dtypes for three films and two findings."""
+    for name in ("logits", "activations", "gradients"):
+        expect(getattr(parts, name).dtype == np.float32, f"{words}: {name} are not float32")
+    shape = parts.activations.shape
+    expect(len(shape) == 4 and shape[0] == 3, f"{words}: activations have shape {list(shape)}, wanted [3, h, w, K]")
+    if spec.architecture in ARCHITECTURES:
+        side = feature_side(spec.architecture, spec.size)
+        expect(shape[1:3] == (side, side), f"{words}: the map is {shape[1]} x {shape[2]}, wanted {side} x {side}")
+    wanted = {(films, 2, *place, shape[3]) for films in (1, 3) for place in ((1, 1), shape[1:3])}
+    found = parts.gradients.shape
+    expect(found in wanted, f"{words}: gradients have shape {list(found)}, wanted one of {sorted(map(list, wanted))}")
+
+
+def _head_at(spec: ModelSpec, tensors: Tensors, tap: str) -> Callable[[Array], Array]:
+    """Logits of activations at the tap, by the reference."""
+    if tap == taps(spec.architecture)[0]:
+        return lambda activations: numpy_reference.head(spec, tensors, activations)
+    return lambda activations: numpy_reference.head(spec, tensors, np.maximum(activations, 0))
+
+
+def _expect_slopes(parts: CamParts, findings: list[int], logits: Callable[[Array], Array], words: str) -> None:
+    """At 12 places of each film; a step that crosses no kink, where the logit is straight."""
+    activations = parts.activations.astype(np.float64)
+    gradients = np.broadcast_to(parts.gradients, (len(activations), len(findings), *activations.shape[1:]))
+    step, rng = 1e-3, np.random.default_rng(0)
+    for film, map_ in enumerate(activations):
+        places = np.argwhere(np.abs(map_) > 2 * step)
+        for row, column, channel in rng.choice(places, 12):
+            sides = []
+            for move in (step, -step):
+                moved = map_.copy()
+                moved[row, column, channel] += move
+                sides.append(logits(moved[None])[0, findings])
+            found, slope = gradients[film, :, row, column, channel], (sides[0] - sides[1]) / (2 * step)
+            where = f"{words}, film {film}, place {row}, {column}, channel {channel}"
+            expect_close(found, slope, 1e-4 * float(np.abs(gradients).max()), where)

@@ -1,0 +1,217 @@
+"""One training run: films and labels in, model.safetensors and model.run/ out. Stopped, it can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cxrscore import labels as lab
+from cxrscore import plugins
+from cxrscore.contract import Backend, Floats, ModelSpec
+from cxrscore.errors import InputError
+from cxrscore.images import find_same_file
+from cxrscore.io import file_lock, make_folder
+from cxrscore.io.outputs import check_output
+from cxrscore.losses import class_weights
+from cxrscore.metrics import auc_per_finding, check_rule, macro
+from cxrscore.models.architectures import ARCHITECTURES
+from cxrscore.models.imagenet import BaseWeights, base_weights
+from cxrscore.models.model_file import model_output, save_model
+from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
+from cxrscore.progress import Log, Progress, no_log, no_progress
+from cxrscore.recipes import recipe_toml
+from cxrscore.training.checkpoint import load_checkpoint, remove_checkpoint
+from cxrscore.training.data import Data, read_data
+from cxrscore.training.distributed import DistributedContext, ProcessRank, init_process_group
+from cxrscore.training.features import augmentation_from_options
+from cxrscore.training.final_evaluation import final_logits
+from cxrscore.training.initialization import initial_model, initial_spec, run_inputs
+from cxrscore.training.loop import FitResult, fit
+from cxrscore.training.model_metadata import model_document, recipe_of
+from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
+from cxrscore.training.threshold_selection import check_calibration
+
+__all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
+
+
+def train_model(
+    options: TrainOptions, progress: Progress = no_progress, say: Log = no_log, *, place: ProcessRank | None = None
+) -> TrainResult:
+    """Trains one model and writes it. InputError, LeakError, BackendUnavailableError and WriteError as they say.
+
+    place  where several processes do so together: which of them this one is (ProcessRank.told_by). Only the first one
+    writes
+           and says anything, and all return the same. An error of one ends all: the others with an OtherProcessError.
+
+    A KeyboardInterrupt passes through and leaves the last finished epoch to go on with: see ``options.resume``. A run
+    that was started again after a process died goes on by itself.
+    """
+    place = place or ProcessRank()
+    trainer = partial(_trainer, options)
+    kind: dict[str, Any] = {"device": options.device, "batch_norm": options.batch_norm, "alone": options.alone}
+    with init_process_group(trainer, place, **kind) as processes, ExitStack() as held:
+        if not processes.is_rank_zero:
+            progress, say = no_progress, no_log
+        folder = run_folder(options.output)
+        # Where one machine's processes were started again, others may count as new ones.
+        goes_on = not processes.all_reduce_and(not options.resume and not place.restarts)
+        with processes.collective():
+            if processes.is_rank_zero:
+                _check_output(options)
+                held.enter_context(_locked_run_folder(folder))
+                if place.restarts is not None and not goes_on:  # else one that dies early would go on with it
+                    remove_checkpoint(folder)
+        return _train(trainer(), options, folder, progress, say, processes, goes_on=goes_on)
+
+
+def _check_output(options: TrainOptions) -> None:
+    """InputError where the model file or the folder beside it would replace an input, or what is not an earlier run."""
+    weights = None if options.weights in ("imagenet", "none") else Path(options.weights)
+    inputs = [options.labels or lab.find_labels(options.films), options.split, weights, options.recipe]
+    inputs.append(find_same_file(options.output, options.films))
+    check_output(options.output, model_output("train"), inputs=inputs, overwrite=options.overwrite)
+    check_run_folder(options.output, inputs=inputs, overwrite=options.overwrite)
+
+
+@contextmanager
+def _locked_run_folder(folder: Path) -> Iterator[None]:
+    """Makes the folder and keeps other runs out of it; it is removed if nothing was put into it."""
+    make_folder(folder)
+    try:
+        with file_lock(folder / "train.lock"):
+            for part in folder.glob(".*.part"):  # what a run was writing when it was killed
+                part.unlink(missing_ok=True)
+            yield
+    finally:
+        with suppress(OSError):  # it holds something, as a rule
+            folder.rmdir()
+
+
+def _train(
+    backend: Backend,
+    options: TrainOptions,
+    folder: Path,
+    progress: Progress,
+    say: Log,
+    processes: DistributedContext,
+    *,
+    goes_on: bool,
+) -> TrainResult:
+    with processes.collective():
+        loss = plugins.get_loss(options.loss)
+        check_rule(options.threshold_rule)
+        augmentation_from_options(options)
+    base = processes.once_per_node(lambda: base_weights(options.weights, options.architecture))
+    data = processes.once_per_node(lambda: read_data(options, progress, leaks=processes.is_rank_zero))
+    with processes.collective():
+        spec = initial_spec(options, data.findings, base)
+        check_calibration(options.calibration, spec)
+        _log_data(data, say)
+        inputs = run_inputs(options, data, base)
+        earlier = load_checkpoint(folder, inputs) if goes_on else None
+        labels = data.labels[list(data.split.train)]
+        model = initial_model(backend, spec, base, options, labels=labels, earlier=earlier)
+        bound = loss.weighted(class_weights(labels))
+    processes.check_same({**inputs, "epochs done": earlier and len(earlier.training_state.history)})
+    kept: dict[str, Any] = {"folder": folder, "inputs": inputs, "earlier": earlier, "processes": processes}
+    fitted = fit(model, data, bound, options, progress, say, **kept)
+    test_auc, leaks = processes.on_rank_zero_broadcast(
+        lambda: (_written(backend, options, spec, data, base, fitted), data.leaks)
+    )
+    _tell_damage(data, fitted, say)
+    return TrainResult(
+        output=options.output,
+        run_folder=folder,
+        films=data.sizes,
+        failed=tuple(data.failed.items()),
+        leaks=tuple(leaks),
+        best_epoch=fitted.best_epoch,
+        history=fitted.history,
+        macro_auc=fitted.best["valid_macro_auc"],
+        test_auc=test_auc,
+    )
+
+
+def _written(
+    backend: Backend, options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, fitted: FitResult
+) -> float:
+    """Writes the model and what goes with it; returns its macro AUC of the test films.
+
+    The model is built anew from what is saved, so that what is tested is what others will load.
+    """
+    final = backend.build(spec, fitted.tensors, device=options.device, precision="fp32")
+    valid, test = data.split.valid, data.split.test
+    logits = final_logits(final, fitted.outputs.for_model(final), data, [*valid, *test])
+    document = model_document(options, spec, data, base, final, fitted, valid_logits=logits[: len(valid)])
+    save_model(options.output, fitted.tensors, document)
+    split = lab.split_csv(data.split, data.paths)
+    save_run(options.output, fitted.history, fitted.best_epoch, split, recipe_toml(recipe_of(options)))
+    return _test_auc(data, logits[len(valid) :])
+
+
+def _trainer(options: TrainOptions) -> Backend:
+    """The backend; InputError for one that cannot do what is asked, before any film is read."""
+    backend = plugins.get_backend(options.backend)
+    if not backend.trains:
+        raise InputError(f"backend {backend.name!r} cannot train, only score; see `cxrscore plugins` for one that can")
+    if options.architecture not in backend.architectures:
+        known = ", ".join(backend.architectures)
+        raise InputError(f"backend {backend.name!r} has no {options.architecture!r}; it has: {known}")
+    _check_known(options, backend)
+    if options.frozen_backend and options.architecture not in plugins.get_backend(options.frozen_backend).architectures:
+        raise InputError(
+            f"backend {options.frozen_backend!r} has no {options.architecture!r}: leave --frozen-backend out, or name "
+            "one that has it"
+        )
+    plugins.get_executor(options.executor)
+    return backend
+
+
+def _check_known(options: TrainOptions, backend: Backend) -> None:
+    """InputError for options that need more knowledge of a network than cxrscore has of one that only a plugin
+    knows."""
+    if options.architecture in ARCHITECTURES:
+        return
+    needs = (
+        (options.weights == "none", "--weights none"),
+        (options.trainable != "last-block", "--trainable all or head"),
+        (options.layer_decay == 1, "--layer-decay 1"),
+    )
+    if use := [option for holds, option in needs if not holds]:
+        raise InputError(
+            f"cxrscore does not know the layers of {options.architecture!r}, a network of backend {backend.name!r}: "
+            f"use {', '.join(use)}"
+        )
+
+
+def _log_data(data: Data, say: Log) -> None:
+    sizes = ", ".join(f"{count} {part}" for part, count in data.sizes.items())
+    say(f"films: {sizes} ({data.split.rule}); {len(data.findings)} findings")
+    if data.leaks:
+        say(f"LEAKED: {len(data.leaks)} leaks between the parts of the split were allowed:")
+        for leak in data.leaks[:_SHOWN]:
+            say(f"  {leak}")
+
+
+def _tell_damage(data: Data, fitted: FitResult, say: Log) -> None:
+    """Says what was not taken from the cache because it was damaged there: a disk may be failing."""
+    films, outputs = data.store.damaged, fitted.outputs.damaged
+    if films or outputs:
+        say(
+            f"{films} films and {outputs} outputs of frozen layers were damaged in the cache, and made anew: "
+            "check the disk if this happens again"
+        )
+
+
+_SHOWN = 10
+"""Leaks that are told one by one."""
+
+
+def _test_auc(data: Data, logits: Floats) -> float:
+    """Macro AUC of the test films, looked at once; NaN without any."""
+    if not data.split.test:
+        return float("nan")
+    return macro(auc_per_finding(data.labels[list(data.split.test)], logits))

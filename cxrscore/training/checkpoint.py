@@ -1,0 +1,165 @@
+"""The state of a run after an epoch, on disk: all that is needed to go on as if it had never been stopped.
+
+    model.run/best-000007.safetensors     what learned, as it was after the best epoch
+    model.run/checkpoint.safetensors      what learned, the optimiser, and the history, after the last epoch
+
+Both are whole or absent, and the first is written before the second names it. The second holds the SHA-256 of what is
+in either, by which damage is noticed. Order and augmentation are drawn from
+the seed and the number of the epoch, so there is no random state to keep.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.numpy
+
+from cxrscore.contract import Array, TrainableModel
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.io import atomic_write_bytes, make_folder
+from cxrscore.io.strict_json import parse_json
+from cxrscore.models.model_file import checksum
+
+Row = dict[str, float]
+"""An epoch: its number, rate, losses, macro AUC, accuracies and seconds; NaN where undefined."""
+
+_KEY = "cxrscore-checkpoint"
+_CHECKSUM = "cxrscore-sha256"
+_STATE = "state:"
+_OF_OTHER_CONTENT = (TypeError, AttributeError, OverflowError, RecursionError)
+"""What a document that was not written here may raise."""
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """Where a run stands.
+
+    history     a row an epoch
+    best_epoch  from 1, 0 before the first
+    best        what had learned by then, by neutral name
+    valid_auc   the AUC of each finding then, last_auc that after the last epoch
+    """
+
+    history: list[Row]
+    best_epoch: int
+    best: dict[str, Array]
+    valid_auc: list[float]
+    last_auc: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A standing, and the learner at its last epoch: its tensors and its optimiser."""
+
+    training_state: TrainingState
+    tensors: dict[str, Array]
+    state: dict[str, Array]
+
+
+def save_checkpoint(folder: Path, learner: TrainableModel, standing: TrainingState, inputs: Mapping[str, Any]) -> None:
+    """Writes the state after the last epoch; WriteError where it cannot be written.
+
+    inputs  JSON-ready, what a run must have in common with this one to go on with it
+    """
+    make_folder(folder)
+    best = _best_file(folder, standing.best_epoch)
+    if standing.best_epoch == len(standing.history):
+        atomic_write_bytes(best, safetensors.numpy.save(standing.best))
+    state = {f"{_STATE}{name}": value for name, value in learner.state().items()}
+    told = {
+        "inputs": inputs,
+        "history": [_no_nan(row) for row in standing.history],
+        "best_epoch": standing.best_epoch,
+        "best_sha256": checksum("", standing.best),
+        "valid_auc": [None if value != value else value for value in standing.valid_auc],
+        "last_auc": [None if value != value else value for value in standing.last_auc],
+    }
+    text, tensors = json.dumps(told, allow_nan=False), {**learner.tensors(), **state}
+    metadata = {_KEY: text, _CHECKSUM: checksum(text, tensors)}
+    atomic_write_bytes(_file(folder), safetensors.numpy.save(tensors, metadata=metadata))
+    for other in folder.glob("best-*.safetensors"):
+        if other != best:
+            other.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path, inputs: Mapping[str, Any]) -> Checkpoint | None:
+    """The last epoch of an earlier run with the same inputs, None where there is none.
+
+    InputError, saying what differs, if it is of another run; FileFormatError if it is damaged.
+    """
+    path = _file(folder)
+    if not path.is_file():
+        return None
+    try:
+        told, found = _read_metadata(path)
+        _check_same(path, told["inputs"], inputs)
+        best = safetensors.numpy.load_file(_best_file(folder, told["best_epoch"]))
+        _check_digest(_best_file(folder, told["best_epoch"]), told["best_sha256"], checksum("", best))
+        standing = TrainingState(
+            history=[{name: _number(value) for name, value in row.items()} for row in told["history"]],
+            best_epoch=int(told["best_epoch"]),
+            best=best,
+            valid_auc=[_number(value) for value in told["valid_auc"]],
+            last_auc=[_number(value) for value in told["last_auc"]],
+        )
+    except (safetensors.SafetensorError, OSError, ValueError, LookupError, *_OF_OTHER_CONTENT) as error:
+        raise FileFormatError(f"{path} cannot be read: {error}. Train without --resume to start anew.") from error
+    return Checkpoint(
+        training_state=standing,
+        tensors={name: value for name, value in found.items() if not name.startswith(_STATE)},
+        state={name.removeprefix(_STATE): value for name, value in found.items() if name.startswith(_STATE)},
+    )
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """A run that starts anew has no use for what an earlier one left."""
+    for path in [_file(folder), *folder.glob("best-*.safetensors")]:
+        path.unlink(missing_ok=True)
+
+
+def _read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What a checkpoint tells, and its tensors."""
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+    found = safetensors.numpy.load_file(path)
+    _check_digest(path, metadata[_CHECKSUM], checksum(metadata[_KEY], found))
+    told: dict[str, Any] = parse_json(metadata[_KEY])
+    return told, found
+
+
+def _check_digest(path: Path, wanted: str, found: str) -> None:
+    if found != wanted:
+        raise ValueError(f"{path.name} was changed after it was written, as its checksum shows")
+
+
+def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    differ = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    if differ:
+        words = "; ".join(f"{name}: {_brief(old.get(name))} -> {_brief(new.get(name))}" for name in differ[:5])
+        raise InputError(f"{path} is of another run ({words}). Train without --resume to start anew.")
+
+
+def _brief(value: Any) -> Any:
+    """A value as it is shown; of a digest its first digits."""
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else value
+
+
+def _no_nan(row: Row) -> dict[str, float | None]:
+    return {name: None if value != value else value for name, value in row.items()}
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _file(folder: Path) -> Path:
+    return folder / "checkpoint.safetensors"
+
+
+def _best_file(folder: Path, epoch: int) -> Path:
+    return folder / f"best-{int(epoch):06d}.safetensors"

@@ -1,0 +1,218 @@
+"""Several processes that train one model: which of them this one is, its films of each batch, and who does and says
+what.
+
+They are started by torchrun, or anything that sets the same environment. All do the same, on the same data: what
+differs is which films of a batch are theirs, and that only the first one writes and speaks. Between two waits of all
+for all an error is either raised by every process or ends its own at once, so that nobody waits in vain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore import plugins
+from cxrscore.contract import Backend, Floats, ProcessGroup, SupportsDistributed
+from cxrscore.errors import CxrscoreError, InputError, OtherProcessError
+
+_EXIT_STOPPED = 130
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessRank:
+    """Which of the processes this one is.
+
+    rank, of  its number, from 0, and how many there are
+    local     its number among those of this machine
+    restarts  how often all of them were started again after one died; None where nobody would
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    restarts: int | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> ProcessRank:
+        """As torchrun tells it: RANK, WORLD_SIZE, LOCAL_RANK, TORCHELASTIC_RESTART_COUNT. InputError where they
+        cannot be."""
+
+        def number(name: str, otherwise: int | None) -> Any:
+            told = environment.get(name, "")
+            if told and not (told.isascii() and told.isdecimal()):
+                raise InputError(f"{name} is {told!r} in the environment, wanted a number: torchrun sets it")
+            return int(told) if told else otherwise
+
+        rank, of = number("RANK", None), number("WORLD_SIZE", 1)
+        if of > 1 and rank is None:
+            raise InputError(f"WORLD_SIZE is {of} in the environment, but there is no RANK: torchrun sets both")
+        if not (rank or 0) < of:
+            raise InputError(f"RANK is {rank} and WORLD_SIZE is {of} in the environment, wanted a rank below the size")
+        restarts = number("TORCHELASTIC_RESTART_COUNT", None)
+        return cls(rank=rank or 0, world_size=of, local_rank=number("LOCAL_RANK", rank or 0), restarts=restarts)
+
+    @contextmanager
+    def raise_once_per_node(self) -> Iterator[None]:
+        """What every process meets in the same way before it has met the others: the first of each machine says it."""
+        try:
+            yield
+        except CxrscoreError as error:
+            if self.local_rank:
+                raise OtherProcessError(exit_code=error.exit_code) from error
+            raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalBatch:
+    """A process's films of a batch, by their places among the training films: at least one. ``of`` as in Batch."""
+
+    places: NDArray[np.intp]
+    of: int | None = None
+    idle: bool = False
+    """There was none for it: it has one of another's, which is to teach it nothing."""
+
+    def labels(self, labels: Floats) -> Floats:
+        """Those of its films, of labels [N,C] of all training films."""
+        own = labels[self.places]
+        return np.full_like(own, np.nan) if self.idle else own
+
+
+class DistributedContext:
+    """The processes that train a model together; alone, there is one and nobody to wait for."""
+
+    def __init__(self, place: ProcessRank | None = None, group: ProcessGroup | None = None) -> None:
+        self.place = place or ProcessRank()
+        self._group = group
+
+    @property
+    def is_rank_zero(self) -> bool:
+        """Whether this is the one that writes and speaks."""
+        return self.place.rank == 0
+
+    def local_batch(self, batch: NDArray[np.intp]) -> LocalBatch:
+        """This process's films of a batch of one or more."""
+        if self._group is None:
+            return LocalBatch(places=batch)
+        own = batch[self.local_slice(len(batch))]
+        return LocalBatch(places=own if len(own) else batch[:1], of=len(batch), idle=not len(own))
+
+    def local_slice(self, count: int) -> slice:
+        """Of so many things those of this process: as many as the others have, or one fewer."""
+        rank, of = self.place.rank, self.place.world_size
+        return slice(rank * count // of, (rank + 1) * count // of)
+
+    def all_gather(self, count: int, function: Callable[[slice], Floats], width: int) -> Floats:
+        """float32 [count,width], of which each process works out its slice; it may be of none."""
+        own = self.local_slice(count)
+        found = function(own) if own.start < own.stop else np.empty((0, width), np.float32)
+        parts = self._gather(np.ascontiguousarray(found, np.float32).tobytes())
+        return np.concatenate([np.frombuffer(part, np.float32).reshape(-1, width) for part in parts])
+
+    def all_reduce_and(self, holds: bool) -> bool:
+        """Whether it holds in every process."""
+        return all(self._gather(b"1" if holds else b""))
+
+    @contextmanager
+    def collective(self) -> Iterator[None]:
+        """What every process does for itself, waiting for no other. If it fails in one, it fails in all: the first of
+        those in which it did raises its error, the others an OtherProcessError that says nothing."""
+        error: CxrscoreError | None = None
+        try:
+            yield
+        except CxrscoreError as caught:
+            error = caught
+        codes = self._gather(b"" if error is None else str(error.exit_code).encode())
+        failed = [rank for rank, code in enumerate(codes) if code]
+        if failed and failed[0] != self.place.rank:
+            raise OtherProcessError(exit_code=int(codes[failed[0]])) from error
+        if error is not None:
+            raise error
+
+    def once_per_node(self, function: Callable[[], _Found]) -> _Found:
+        """What every process works out: the first of each machine, and then the others, who find in its cache what it
+        made."""
+        found: list[_Found] = []
+        for turn in (True, False):
+            with self.collective():
+                if (self.place.local_rank == 0) is turn:
+                    found.append(function())
+        return found[0]
+
+    def on_rank_zero_broadcast(self, function: Callable[[], Any]) -> Any:
+        """What the first process alone does; all get what it returns, which is JSON-ready."""
+        found: Any = None
+        with self.collective():
+            if self.is_rank_zero:
+                found = function()
+        return json.loads(self._gather(json.dumps(found).encode())[0])
+
+    def check_same(self, what: Mapping[str, Any]) -> None:
+        """InputError where what they have in common, JSON-ready, differs between them."""
+        found = [json.loads(told) for told in self._gather(json.dumps(dict(what)).encode())]
+        with self.collective():
+            for rank, other in enumerate(found):
+                if differ := sorted(name for name in found[0] if other.get(name) != found[0][name]):
+                    raise InputError(
+                        f"processes 0 and {rank} do not have the same {', '.join(differ)}: all need the same options, "
+                        "and the same films, labels, weights and output folder, as on a disk that machines share"
+                    )
+
+    def _gather(self, data: bytes) -> list[bytes]:
+        return [data] if self._group is None else self._group.gather(data)
+
+
+@contextmanager
+def init_process_group(
+    backend: Callable[[], Backend], place: ProcessRank, *, device: str, batch_norm: str, alone: bool = True
+) -> Iterator[DistributedContext]:
+    """The processes of a run, with the backend that is to train it. An error is raised in all of them, but said by one;
+    a stop by Ctrl-C, too.
+
+    alone  whether each is to run the frozen layers itself, as several must
+
+    InputError where several are there and cannot work together.
+    """
+    processes = DistributedContext(place)
+    try:
+        if place.world_size > 1:
+            with place.raise_once_per_node():
+                able = _distributed_backend(backend(), device, batch_norm, alone)
+            processes = DistributedContext(place, able.join(rank=place.rank, of=place.world_size, device=device))
+        yield processes
+    except KeyboardInterrupt:
+        if processes.is_rank_zero:
+            raise
+        raise OtherProcessError(exit_code=_EXIT_STOPPED) from None
+    except OtherProcessError as error:
+        raise OtherProcessError(str(error) if processes.is_rank_zero else "", error.exit_code) from error
+    finally:
+        if processes._group is not None:
+            processes._group.leave()
+
+
+def _distributed_backend(backend: Backend, device: str, batch_norm: str, alone: bool) -> SupportsDistributed:
+    if not isinstance(backend, SupportsDistributed):
+        able = [name for name, other in plugins.available_backends().items() if isinstance(other, SupportsDistributed)]
+        use = f"use --backend {able[0]}, or start" if able else "start"
+        raise InputError(f"backend {backend.name!r} trains in one process, and there are several: {use} one process")
+    if not alone:
+        raise InputError(
+            "several processes train, and --processes, --executor and --address are for one: leave them out, or train "
+            "with them for one epoch in one process first, whose frozen layers' outputs are kept for all"
+        )
+    if batch_norm == "batch":
+        raise InputError(
+            "batch_norm is 'batch', and several processes would each take the statistics of their own films: "
+            "wanted 'frozen', or one process"
+        )
+    if ":" in device:
+        raise InputError(f"device is {device!r} for several processes, wanted auto, cpu or cuda: each then has its own")
+    return backend

@@ -1,0 +1,50 @@
+"""The frozen base of a model, run by another backend than the one that trains: the same numbers, sooner."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cxrscore import plugins
+from cxrscore.contract import FeatureExtractor, Floats, Model, SupportsFeatureTraining
+from cxrscore.errors import InputError
+from cxrscore.training.options import TrainOptions
+
+MAX_DIFFERENCE = 1e-4
+"""How far an embedding may be from the training backend's, beside the largest one of the films."""
+
+
+class ExternalBackbone:
+    """The base of a model, run by ``options.frozen_backend`` and held to the model's own on the first films.
+
+    framework, device  of the backend that runs it
+    """
+
+    def __init__(self, model: Model, options: TrainOptions) -> None:
+        """InputError and BackendUnavailableError for a backend that cannot do this."""
+        name = options.frozen_backend or ""
+        if not isinstance(model, SupportsFeatureTraining):
+            raise InputError(f"backend {options.backend!r} cannot train on embeddings, so --frozen-backend has no use")
+        backend = plugins.get_backend(name)
+        if model.spec.architecture not in backend.architectures:
+            raise InputError(f"backend {name!r} has no {model.spec.architecture!r}; leave --frozen-backend out")
+        other = backend.build(model.spec, model.tensors(), device=model.device)
+        if not isinstance(other, FeatureExtractor):
+            raise InputError(f"backend {name!r} cannot run the frozen base apart; leave --frozen-backend out")
+        self.framework, self.device = other.framework, other.device
+        self._own, self._other, self._agrees = model, other, False
+
+    def embed(self, films: Floats) -> Floats:
+        """See contract.FeatureExtractor. InputError where the first films show that the two do not agree."""
+        found = self._other.embed(films)
+        if not self._agrees:
+            self._check(found, self._own.embed(films))
+            self._agrees = True
+        return found
+
+    def _check(self, found: Floats, wanted: Floats) -> None:
+        apart = float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-30))
+        if not apart <= MAX_DIFFERENCE:
+            raise InputError(
+                f"embeddings by {self.framework} differ from those of the backend that trains by {apart:.2g} of the "
+                f"largest, more than {MAX_DIFFERENCE:g}: leave --frozen-backend out"
+            )

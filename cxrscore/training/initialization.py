@@ -1,0 +1,108 @@
+"""What a run begins with: the network, its first tensors, and what a run that goes on must have in common with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cxrscore import labels as lab
+from cxrscore.contract import Activation, Backend, Floats, Model, ModelSpec, Tensors
+from cxrscore.errors import InputError
+from cxrscore.io import sha256_bytes
+from cxrscore.models.architectures import initial_tensors
+from cxrscore.models.imagenet import BaseWeights
+from cxrscore.training.checkpoint import Checkpoint
+from cxrscore.training.data import Data
+from cxrscore.training.model_metadata import recipe_of
+from cxrscore.training.options import TrainOptions
+
+_NORMALIZE = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
+"""What the ImageNet weights of an architecture were trained with."""
+
+_CHANGEABLE_ON_RESUME = ("patience", "select", "threshold_rule", "calibration", "workers")
+"""Options that may change when a run goes on."""
+_FILES = ("weights", "split")
+"""Options that name files, whose bytes must be the same."""
+
+
+def initial_spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWeights | None) -> ModelSpec:
+    """The network to train: what ``options`` say; where they do not say how films are normalised, as the base weights
+    were, by their file or else as ImageNet's are."""
+    natural = _NORMALIZE.get(options.architecture, "imagenet-rgb") if base is not None else "imagenet-rgb"
+    natural = (base and base.origin.normalize) or natural
+    values = {name: getattr(options, name) for name in ("architecture", "size", "head", "activation", "trainable")}
+    return ModelSpec.from_dict({**values, "normalize": options.normalize or natural, "findings": findings})
+
+
+def run_inputs(options: TrainOptions, data: Data, base: BaseWeights | None) -> dict[str, Any]:
+    """What two runs must have in common for one to go on with the other: all but how long to train and what is chosen
+    at the end. A schedule that ends with the epochs is another one when these change. Files count by their bytes, never
+    by their names."""
+    free = (
+        (*_CHANGEABLE_ON_RESUME, *_FILES)
+        if options.schedule == "cosine"
+        else (*_CHANGEABLE_ON_RESUME, *_FILES, "epochs")
+    )
+    recipe = {name: value for name, value in recipe_of(options).items() if name not in free}
+    films = "\0".join(film.sha256 for film in data.store.films)
+    return {
+        **recipe,
+        "base": "" if base is None else base.sha256,
+        "labels": data.labels_file["sha256"],
+        "values of the labels": data.labels_digest,
+        "split": sha256_bytes(lab.split_csv(data.split, data.paths).encode()),
+        "films": sha256_bytes(films.encode()),
+    }
+
+
+def initial_model(
+    backend: Backend,
+    spec: ModelSpec,
+    base: BaseWeights | None,
+    options: TrainOptions,
+    *,
+    labels: Floats,
+    earlier: Checkpoint | None,
+) -> Model:
+    """The model as training finds it: from a checkpoint if there is an earlier one, else from the base weights; labels
+    float32 [N,C] are those of the training films."""
+    precision: Any = options.precision
+    chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": options.seed}
+    tensors: Tensors | None = None if base is None else initial_tensors(spec, options.seed, base.tensors)
+    if earlier is None and (options.initial_head, options.initial_bias) == ("random", "zero"):
+        return backend.build(spec, tensors, **chosen)
+    if tensors is None:
+        tensors = backend.build(spec, None, **chosen).tensors()
+    changed = dict(earlier.tensors) if earlier else initial_head_tensors(options, spec, labels, tensors)
+    return backend.build(spec, {**tensors, **changed}, **chosen)
+
+
+def initial_head_tensors(options: TrainOptions, spec: ModelSpec, labels: Floats, tensors: Tensors) -> dict[str, Any]:
+    """Tensors of the dense layer that do not begin as a backend would draw them, in the place of these. InputError
+    where the network has no such layer."""
+    first: dict[str, Any] = {}
+    if options.initial_head == "zero":
+        _need_head(spec, tensors, "head/kernel", "--initial-head random")
+        first["head/kernel"] = np.zeros(tensors["head/kernel"].shape, np.float32)
+    if options.initial_bias == "prevalence":
+        _need_head(spec, tensors, "head/bias", "--initial-bias zero")
+        first["head/bias"] = prevalence_bias(labels, spec.activation)
+    return first
+
+
+def _need_head(spec: ModelSpec, tensors: Tensors, name: str, instead: str) -> None:
+    if name not in tensors:
+        raise InputError(f"the network {spec.architecture!r} has no tensor {name} to begin with: use {instead}")
+
+
+def prevalence_bias(labels: Floats, activation: Activation) -> Floats:
+    """float32 [C]: the bias with which a head that sees nothing yet gives each finding its share p of the known labels
+    [N,C] as probability: log(p / (1 - p)), or log p where softmax makes the probabilities add up to 1. (Lin et al.,
+    Focal Loss, ICCV 2017, section 3.3, for one p.) A share of 0 or 1 counts as half a film, one of no label as 1/2.
+    """
+    known = (~np.isnan(labels)).sum(axis=0)
+    positive = np.nansum(labels, axis=0)
+    share = np.clip(positive, 0.5, np.maximum(known - 0.5, 0.5)) / np.maximum(known, 1)
+    bias = np.log(share) if activation == "softmax" else np.log(share / (1 - share))
+    return np.asarray(bias, np.float32)

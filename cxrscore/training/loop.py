@@ -1,0 +1,254 @@
+"""The epoch loop, the same for every backend: train, validate, keep the best, checkpoint, stop early."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Array, BatchNorm, Floats, Loss, Model, Optimiser
+from cxrscore.errors import InputError, PluginError
+from cxrscore.metrics import auc_per_finding, label_accuracy, macro
+from cxrscore.models.probabilities import probabilities
+from cxrscore.progress import Log, Progress
+from cxrscore.training.checkpoint import Checkpoint, Row, TrainingState, remove_checkpoint, save_checkpoint
+from cxrscore.training.data import Data
+from cxrscore.training.data_loader import TrainingData
+from cxrscore.training.distributed import DistributedContext
+from cxrscore.training.features import FeatureSource, Rows
+from cxrscore.training.options import MONITORS, TrainOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What training ended with: a row of history an epoch, the chosen epoch (from 1), its AUC of each finding,
+    all tensors of the model as they were then, and what its frozen layers made of the films."""
+
+    history: list[Row]
+    best_epoch: int
+    valid_auc: list[float]
+    tensors: dict[str, Array]
+    outputs: FeatureSource
+
+    @property
+    def best(self) -> Row:
+        """The row of the chosen epoch."""
+        return self.history[self.best_epoch - 1]
+
+
+def fit(
+    model: Model,
+    data: Data,
+    loss: Loss,
+    options: TrainOptions,
+    progress: Progress,
+    say: Log,
+    *,
+    folder: Path,
+    inputs: Mapping[str, Any],
+    earlier: Checkpoint | None,
+    processes: DistributedContext | None = None,
+) -> FitResult:
+    """Trains until the epochs are over or the monitored figure has not become better for ``patience`` of them.
+
+    folder, inputs  where checkpoints go, and what a run that goes on with them must have in common
+    earlier         where to go on; the model holds its tensors
+    processes       those that train together, all of which come to the same; None: this one alone
+
+    A KeyboardInterrupt passes through, with words that say what is kept.
+    """
+    processes = processes or DistributedContext()
+    with processes.collective():
+        feed = TrainingData(model, data, options, progress, processes)
+        standing = TrainingState(history=[], best_epoch=0, best={}, valid_auc=[], last_auc=[])
+        if earlier is not None:
+            standing = earlier.training_state
+            feed.learner.restore(earlier.state)
+            say(f"going on after epoch {len(standing.history)}")
+        elif processes.is_rank_zero:
+            remove_checkpoint(folder)
+    kept = len(standing.history)
+    try:
+        while not _is_finished(standing, options):
+            row = _epoch(feed, data, loss, options, standing, processes, folder)
+            _log_epoch(row, standing, options, progress, say)
+            processes.on_rank_zero_broadcast(lambda: save_checkpoint(folder, feed.learner, standing, inputs))
+            kept = len(standing.history)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_stopped(kept, folder)) from None
+    except PluginError as error:
+        raise PluginError(f"{error} {_resume_hint_after_fault(kept, folder)}") from error
+    return _chosen(model, feed, standing, options)
+
+
+def optimiser_of(options: TrainOptions) -> Optimiser:
+    """The settings of the optimiser; a clip_norm of 0 clips nothing."""
+    batch_norm: BatchNorm = "batch" if options.batch_norm == "batch" else "frozen"
+    return Optimiser(
+        learning_rate=options.learning_rate,
+        layer_decay=options.layer_decay,
+        weight_decay=options.weight_decay,
+        clip_norm=options.clip_norm or float("inf"),
+        batch_norm=batch_norm,
+    )
+
+
+def _is_finished(standing: TrainingState, options: TrainOptions) -> bool:
+    done = len(standing.history)
+    return done >= options.epochs or (
+        done > 0 and done - _last_improvement(standing.history, options.monitor) >= options.patience
+    )
+
+
+def _last_improvement(history: Sequence[Row], monitor: str) -> int:
+    """The last epoch, from 1, in which the monitored figure became better than it had ever been; where it is never
+    defined, the validation loss. An epoch that only equals the best one may be kept in its place, but buys no time."""
+    name = monitor if any(not np.isnan(row[monitor]) for row in history) else "valid_loss"
+    best, risen = -np.inf, 1
+    for epoch, row in enumerate(history, start=1):
+        if (value := MONITORS[name] * row[name]) > best:
+            best, risen = value, epoch
+    return risen
+
+
+def _epoch(
+    feed: TrainingData,
+    data: Data,
+    loss: Loss,
+    options: TrainOptions,
+    standing: TrainingState,
+    processes: DistributedContext,
+    folder: Path,
+) -> Row:
+    """One epoch, entered into the standing; returns its row of the history. InputError where training has diverged."""
+    epoch, started = len(standing.history), time.monotonic()
+    processes.once_per_node(lambda: feed.run_frozen(epoch))
+    train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, optimiser_of(options))
+    logits, truth = _logits(feed, feed.valid, None, processes), data.labels[feed.valid]
+    valid_loss = float("nan")
+    if np.isfinite(logits).all():
+        valid_loss = float(loss.function(np, logits, truth, loss.weights))
+    with processes.collective():
+        _check_finite(standing, train_loss, valid_loss, options, folder)
+    aucs = auc_per_finding(truth, logits)
+    row = {
+        "epoch": epoch + 1,
+        "learning_rate": feed.rate(epoch),
+        "train_loss": train_loss,
+        "valid_loss": valid_loss,
+        "valid_macro_auc": macro(aucs),
+        "train_label_accuracy": _train_accuracy(feed, data, options, epoch, processes),
+        "valid_label_accuracy": _accuracy(truth, logits, options),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    _enter(row, aucs, feed, standing, options.monitor)
+    return row
+
+
+def _logits(feed: TrainingData, rows: Rows, view: int | None, processes: DistributedContext) -> Floats:
+    """float32 [n,C] of films, of which each process works out its share; all get all, and so come to the same."""
+    return processes.all_gather(len(rows), lambda own: feed.logits(rows[own], view), len(feed.learner.spec.findings))
+
+
+def _enter(row: Row, aucs: NDArray[np.float64], feed: TrainingData, standing: TrainingState, monitor: str) -> None:
+    first = not standing.history
+    standing.history.append(row)
+    standing.last_auc = list(aucs)
+    if first or _rank(row, monitor) > _rank(standing.history[standing.best_epoch - 1], monitor):
+        standing.best_epoch, standing.best, standing.valid_auc = (
+            len(standing.history),
+            feed.tensors(),
+            list(aucs),
+        )
+
+
+def _check_finite(
+    standing: TrainingState, train_loss: float, valid_loss: float, options: TrainOptions, folder: Path
+) -> None:
+    """InputError where a loss, or a logit that the validation loss is of, is not finite."""
+    if np.isfinite(train_loss) and np.isfinite(valid_loss):
+        return
+    epoch = len(standing.history)
+    kept = f" {_resume_hint(epoch, folder)}." if epoch else ""
+    if epoch and options.schedule == "constant":  # else the number of epochs is part of the run
+        kept += f" Rerun with --resume --epochs {epoch} for the model of the best of them, epoch {standing.best_epoch}."
+    rounding = ", --precision fp32" if options.precision != "fp32" else ""
+    raise InputError(
+        f"training diverged: epoch {epoch + 1} ended with a training loss of {train_loss} and a validation loss of "
+        f"{valid_loss}. Likely the learning rate, {options.learning_rate:g}, is too high: try a tenth of it, "
+        f"--warmup 1 or --clip-norm 1{rounding}. If the loss {options.loss!r} is a plugin's, `cxrscore check "
+        f"loss:{options.loss}` looks whether it bears every logit.{kept}"
+    )
+
+
+def _train_accuracy(
+    feed: TrainingData, data: Data, options: TrainOptions, epoch: int, processes: DistributedContext
+) -> float:
+    """Of all training films in the view of this epoch, by the tensors at its end; NaN where it would cost a pass of
+    more than the head and is not monitored."""
+    cheap = options.trainable == "head" and processes.all_reduce_and(feed.is_cached(epoch))
+    if not cheap and options.monitor != "train_label_accuracy":
+        return float("nan")
+    logits = _logits(feed, feed.train, feed.view(epoch), processes)
+    return _accuracy(data.labels[feed.train], logits, options)
+
+
+def _accuracy(truth: Floats, logits: Floats, options: TrainOptions) -> float:
+    """Equation 1 of the paper: the share of known labels that are right at a probability of one half."""
+    activation: Any = options.activation
+    return label_accuracy(truth, probabilities(logits, activation))
+
+
+def _rank(row: Row, monitor: str) -> tuple[float, float]:
+    """The monitored figure, more being better; between equal or undefined ones the lower validation loss decides."""
+    value = MONITORS[monitor] * row[monitor]
+    return (-np.inf if np.isnan(value) else value, -row["valid_loss"])
+
+
+def _log_epoch(row: Row, standing: TrainingState, options: TrainOptions, progress: Progress, say: Log) -> None:
+    """A bar of epochs after each; a line where one is the best so far, which is what a person looks for."""
+    epoch = len(standing.history)
+    auc = f"macro AUC {row['valid_macro_auc']:.3f}"
+    progress(f"epoch {epoch}: loss {row['train_loss']:.3f}, {auc}", epoch, options.epochs)
+    if epoch == standing.best_epoch:
+        losses = f"loss {row['train_loss']:.4f}, validation {row['valid_loss']:.4f}"
+        also = "" if options.monitor in ("valid_macro_auc", "valid_loss", "train_loss") else _monitored(row, options)
+        say(f"epoch {epoch:>3}: {losses}, {auc}{also} (best so far)")
+
+
+def _monitored(row: Row, options: TrainOptions) -> str:
+    return f", {options.monitor.replace('_', ' ')} {row[options.monitor]:.4f}"
+
+
+def _stopped(kept: int, folder: Path) -> str:
+    if not kept:
+        return "stopped before the end of the first epoch; nothing is kept"
+    return f"stopped; {_resume_hint(kept, folder)}. The same line with --resume goes on from there"
+
+
+def _resume_hint(epochs: int, folder: Path) -> str:
+    return f"{'1 epoch is' if epochs == 1 else f'{epochs} epochs are'} kept in {folder}/"
+
+
+def _resume_hint_after_fault(epochs: int, folder: Path) -> str:
+    """What is left of a run that the fault of a plugin has ended."""
+    if not epochs:
+        return "No epoch was finished."
+    return f"{_resume_hint(epochs, folder)}: rerun the same command with --resume to go on from there."
+
+
+def _chosen(model: Model, feed: TrainingData, standing: TrainingState, options: TrainOptions) -> FitResult:
+    """The best epoch, or the last."""
+    last = options.select == "last"
+    return FitResult(
+        history=standing.history,
+        best_epoch=len(standing.history) if last else standing.best_epoch,
+        valid_auc=standing.last_auc if last else standing.valid_auc,
+        tensors={**model.tensors(), **(feed.tensors() if last else standing.best)},
+        outputs=feed.outputs,
+    )

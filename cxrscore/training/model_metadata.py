@@ -1,0 +1,127 @@
+"""What a model file says of how the model was made."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cxrscore
+from cxrscore import labels as lab
+from cxrscore.contract import Floats, Model, ModelSpec
+from cxrscore.io import sha256_bytes
+from cxrscore.io.strict_json import unicode_text
+from cxrscore.models.imagenet import BaseWeights
+from cxrscore.models.probabilities import probabilities
+from cxrscore.synthetic.reference_logits import golden_record
+from cxrscore.training.data import Data
+from cxrscore.training.loop import FitResult
+from cxrscore.training.options import TrainOptions
+from cxrscore.training.threshold_selection import calibration_of, thresholds_of
+
+
+def model_document(
+    options: TrainOptions,
+    spec: ModelSpec,
+    data: Data,
+    base: BaseWeights | None,
+    model: Model,
+    fitted: FitResult,
+    *,
+    valid_logits: Floats,
+) -> dict[str, Any]:
+    """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors, and
+    valid_logits float32 [n,C] is what it makes of the validation films."""
+    truth = data.labels[list(data.split.valid)]
+    calibration = calibration_of(truth, valid_logits, options.calibration)
+    source = {"name": "none", "sha256": "", "licence": ""}
+    if base is not None:
+        source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
+    other_base = {"frozen layers by": fitted.outputs.framework} if options.frozen_backend else {}
+    split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
+    digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
+    return {
+        "spec": spec.as_dict(),
+        "preprocessing": data.preprocessing.as_dict(),
+        "thresholds": thresholds_of(spec, truth, valid_logits, options.threshold_rule, calibration),
+        "calibration": calibration,
+        "training": {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "cxrscore": cxrscore.__version__,
+            "backend": options.backend,
+            "versions": {"framework": model.framework, **other_base, "numpy": np.__version__},
+            "seed": options.seed,
+            "recipe": {k: v if isinstance(v, int | float | str) else None for k, v in recipe_of(options).items()},
+            "weights": source,
+            "history": [{**_no_nan(row), "epoch": int(row["epoch"])} for row in fitted.history],
+            "best_epoch": fitted.best_epoch,
+            "monitor": options.monitor,
+            "split": {**split, "rule": data.split.rule, "sha256": digest},
+            "patients": len({p for p in data.patients if p is not None}),
+            "labels": data.labels_file,
+            "leaked": bool(data.leaks) or (base is not None and base.origin.leaked),
+            "leaks": len(data.leaks),
+        },
+        "films": seen_films(data, base),
+        "validation": _no_nan({"loss": fitted.best["valid_loss"], "macro_auc": fitted.best["valid_macro_auc"]})
+        | {"auc": _no_nan(dict(zip(spec.findings, fitted.valid_auc, strict=True)))}
+        | {"score_quantiles": score_quantiles(spec, probabilities(valid_logits, spec.activation, calibration))},
+        "golden": golden_record(model),
+        "licence": source["licence"] or "yours",
+    }
+
+
+def seen_films(data: Data, base: BaseWeights | None) -> dict[str, list[str]]:
+    """Hashes of the films that a model has seen: its own, then those of the weights that it started from. One that was
+    ever trained on is not among those for validation."""
+    seen = {} if base is None else base.origin.seen
+    parts: dict[str, list[str]] = {}
+    for name in ("train", "valid"):
+        parts[name] = list(dict.fromkeys([*data.hashes(getattr(data.split, name)), *_of_part(seen, name)]))
+    trained = set(parts["train"])
+    return {"train": parts["train"], "valid": [film for film in parts["valid"] if film not in trained]}
+
+
+def _of_part(seen: Mapping[str, str], name: str) -> list[str]:
+    return [film for film, part in seen.items() if part == name]
+
+
+def score_quantiles(spec: ModelSpec, prob: Floats) -> dict[str, list[float]]:
+    """The lowest, the 5th, 10th ... 95th percentile and the highest of prob [N,C] by finding, 21 numbers each.
+
+    By them a report tells whether the scores of other films are spread as those of the validation films were.
+    Empty without films.
+    """
+    if not len(prob):
+        return {}
+    found = np.quantile(prob.astype(np.float64), np.linspace(0, 1, 21), axis=0)
+    return {name: found[:, place].tolist() for place, name in enumerate(spec.findings)}
+
+
+_OF_THE_RUN = (
+    "films",
+    "labels",
+    "output",
+    "resume",
+    "overwrite",
+    "recipe",
+    "allow_leak",
+    "executor",
+    "processes",
+    "address",
+)
+
+
+def recipe_of(options: TrainOptions) -> dict[str, Any]:
+    """The recipe without the folders of this machine."""
+    kept = {name: value for name, value in asdict(options).items() if name not in _OF_THE_RUN}
+    split = options.split and unicode_text(options.split.name)
+    return {**kept, "weights": unicode_text(Path(options.weights).name), "split": split}
+
+
+def _no_nan(values: dict[str, Any]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in values.items()}

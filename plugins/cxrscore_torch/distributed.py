@@ -1,0 +1,112 @@
+"""Several processes that train one model: the contract's Group, and a step on a batch that they share.
+
+Gradients are summed here, in one all_reduce of all of them laid end to end, and not by DistributedDataParallel: that
+wraps a module which is called as a whole, while a head or a tail learns here by itself; it gives the mean over
+processes, which is not the mean over films where one has fewer; and it hides when they are complete, which clipping has
+to know. It would send first gradients while others are still worked out. What that saves is at most the time to send
+the network's size, 28 MB for DenseNet121, which on one machine or a fast network is little beside a step on its films.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Collection
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from cxrscore.errors import InputError, OtherProcessError
+
+_RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
+_COLLECTIVE_TIMEOUT = timedelta(days=1)
+"""The others wait while one reads all films. One that dies is noticed at once: its connections close."""
+
+
+class TorchGroup:
+    """The default group of torch.distributed."""
+
+    def gather(self, data: bytes) -> list[bytes]:
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
+        _collective(dist.all_gather, sizes, torch.tensor([len(data)]))
+        longest = max(1, *(int(size) for size in sizes))
+        given = torch.frombuffer(bytearray(data.ljust(longest, b"\0")), dtype=torch.uint8)
+        found = [torch.empty_like(given) for _ in sizes]
+        _collective(dist.all_gather, found, given)
+        return [one.numpy().tobytes()[: int(size)] for one, size in zip(found, sizes, strict=True)]
+
+    def leave(self) -> None:
+        """Ends its threads, too: one that lets go of a tensor while the interpreter ends would abort the process (torch
+        2.13). NCCL would wait for the others, who may be gone, so it is told to stop first."""
+        dist.group.WORLD.abort()
+        dist.destroy_process_group()
+
+
+def join(*, rank: int, of: int, device: str) -> TorchGroup:
+    """See contract.SupportsDistributed.join."""
+    importlib.import_module("torch.distributed.nn")  # an optimiser imports it, and would bind the group as a default
+    cuda = device != "cpu" and torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
+    backends = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    if of == 1:
+        dist.init_process_group(backends, store=dist.HashStore(), rank=0, world_size=1)
+        return TorchGroup()
+    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise InputError(f"{of} processes cannot meet without {', '.join(missing)}: start them with torchrun")
+    _collective(_rendezvous, backends, rank, of)
+    return TorchGroup()
+
+
+def _rendezvous(backends: str, rank: int, of: int) -> None:
+    store, _, _ = next(dist.rendezvous("env://", rank, of, timeout=_RENDEZVOUS_TIMEOUT))
+    met = _prefix_store(store, rank, of)
+    dist.init_process_group(backends, store=met, rank=rank, world_size=of, timeout=_COLLECTIVE_TIMEOUT)
+
+
+def _prefix_store(store: dist.Store, rank: int, of: int) -> dist.Store:
+    """A part of the store for the processes that are there now.
+
+    Those that torchrun starts in the place of others find the same store, with the addresses of the dead in it (torch
+    2.13). So each asks under a name of its own, and the first one answers with a name for all until all have heard it.
+    """
+    name = secrets.token_hex(8)
+    if rank:
+        store.set(f"cxrscore/asks/{rank}", name)
+        name = store.get(f"cxrscore/answers/{name}").decode()
+        store.set(f"cxrscore/{name}/there/{rank}", "")
+    end = time.monotonic() + _RENDEZVOUS_TIMEOUT.total_seconds()
+    absent = set(range(1, of)) if rank == 0 else set()
+    while absent:
+        for other in [other for other in absent if store.check([f"cxrscore/asks/{other}"])]:
+            store.set(f"cxrscore/answers/{store.get(f'cxrscore/asks/{other}').decode()}", name)
+        absent = {other for other in absent if not store.check([f"cxrscore/{name}/there/{other}"])}
+        if time.monotonic() > end:
+            raise RuntimeError(f"{len(absent)} of {of} processes did not come within {_RENDEZVOUS_TIMEOUT}")
+        time.sleep(0.02)
+    return dist.PrefixStore(f"cxrscore/{name}/", store)
+
+
+def sum_step(value: Tensor, learning: Collection[Tensor], share: float) -> Tensor:
+    """The loss of a whole batch, of that of each process's films, which are this share of it; so the gradients."""
+    gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in learning]
+    flat = torch.cat([value.detach().reshape(1), *(gradient.reshape(-1) for gradient in gradients)]).mul_(share)
+    _collective(dist.all_reduce, flat)
+    loss, *sums = flat.split([1, *(gradient.numel() for gradient in gradients)])
+    for tensor, gradient, total in zip(learning, gradients, sums, strict=True):
+        tensor.grad = gradient.copy_(total.view_as(gradient))  # in its own layout, which may be channels last
+    return loss[0]
+
+
+def _collective(call: Callable[..., object], *arguments: object) -> None:
+    """What ends if another process does. Its error keeps no traceback: its frames would hold the group beyond it."""
+    try:
+        call(*arguments)
+    except RuntimeError as error:  # torch says so of connections that closed and of those that never came
+        reason = str(error).strip().splitlines()[0].partition(". ")[0]
+        told = f"another of the processes ended, and this one with it ({reason})"
+        raise OtherProcessError(told) from error.with_traceback(None)

@@ -263,13 +263,18 @@ def stub_lines(lines: list[str], node: Any) -> Iterator[str]:
 
 def conformance_page() -> str:
     sections = [kit_section(getattr(testing, name)) for name in KIT]
+    shared = wrapped(", ".join(map(quoted, testing.SHARED)))
     return page(
         "Conformance",
-        "The numbered cases that every plugin is held to, cxrscore's own included. Their texts are the specification; "
-        "a number stays with its case from release to release. `cxrscore check NAME` runs them, "
-        "[Plugins](plugins.md) shows how a test suite does.",
-        f"A loss may use these functions of the array namespace:\n\n{wrapped(', '.join(map(quoted, testing.SHARED)))}.",
+        "The numbered cases that every plugin must pass, the built-in ones included. [Plugins](plugins.md) shows how "
+        "to run them. A case keeps its number from release to release. A case marked with an ability, such as "
+        "_Trainable_, is skipped for models or backends without it.",
+        wrapped(
+            '"rel. 1e-5" means: the largest difference is at most 1e-5 of the largest absolute value expected. '
+            '"Reference" is `cxrscore.models.numpy_reference`, in float64.'
+        ),
         *sections,
+        f"## Functions that a loss may use\n\nFrom `xp`, as listed in `cxrscore.testing.SHARED`:\n\n{shared}.",
     )
 
 
@@ -289,7 +294,7 @@ def case_texts(cls: type) -> str:
 
 
 def case_text(case: Case) -> str:
-    ability = f"_{case.ability} only._ " if case.ability else ""
+    ability = f"_{case.ability}._ " if case.ability else ""
     return wrapped(f"**{case.number} {case.title}.** {ability}{case.text.replace('``', '`')}")
 
 

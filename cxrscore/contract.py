@@ -193,7 +193,7 @@ class SplitBackbone(Protocol):
 class SupportsHeatmaps(Protocol):
     """A model that returns the activations and gradients that heat maps are computed from."""
 
-    def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
+    def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
         """Compute logits, activations, and gradients of the logits of some findings in one forward pass.
 
         Parameters
@@ -202,7 +202,7 @@ class SupportsHeatmaps(Protocol):
             As for ``predict``.
         findings
             F indices in 0..C-1.
-        tap
+        cam_layer
             Name of the layer whose activations are returned. None: the tensor that the head pools or flattens, after
             the last ReLU. A model may offer others, such as "bn" of densenet121, before that ReLU.
 
@@ -218,7 +218,7 @@ class SupportsHeatmaps(Protocol):
 class SupportsAutograd(Protocol):
     """A model that can also compute the gradients of ``cam_parts`` by automatic differentiation."""
 
-    def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
+    def head_gradients(self, activations: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> Floats:
         """Return d logit / d activations, float32 [N,F,h,w,K], for activations float32 [N,h,w,K] of the layer."""
         ...
 

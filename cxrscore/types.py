@@ -80,14 +80,14 @@ class CamParts:
     gradients
         float32 [N,F,h,w,K], d logit of finding f / d activations. [N,F,1,1,K] if it is the same at every position, as
         for a "gap" head (weight / (h w)). N may be 1 if it is the same for all films.
-    tap
+    cam_layer
         Name of the layer.
     """
 
     logits: Floats
     activations: Floats
     gradients: Floats
-    tap: str
+    cam_layer: str
 
 
 LossFunction: TypeAlias = Callable[[Any, Any, Any, Any], Any]

@@ -1,4 +1,4 @@
-"""What worker processes are given to do. Its public name is in cxrscore.contract, as all of an author's are."""
+"""Tasks of worker processes. Public in contract.py."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class TaskBatch:
-    """What an executor has done by worker processes: numbered items, each computed and stored by the worker itself,
-    whole or not at all. Only numbers and short texts pass between, and an item that is done twice does no harm.
+    """Numbered items that an executor lets worker processes compute.
 
-    items      the numbers of those that are not done
-    opener     "module:function". A worker calls it once, with ``arguments`` by name; it loads what is needed, and
-               returns compute(item) -> a short text about what was stored, such as its SHA-256
-    arguments  JSON-ready, the same on every machine
-    device     "auto", "cpu", "cuda", "cuda:1": what the workers compute on, which the executor is to give them
-    is_done    whether an item is stored by now; asked by the executor where it runs, about items of dead workers
+    A worker stores each item itself, completely or not at all. Only numbers and short texts are passed between
+    processes, and computing an item twice does no harm.
+
+    Parameters
+    ----------
+    items
+        Numbers of the items that are not done.
+    opener
+        "module:function". A worker calls it once with ``arguments`` as keywords; it loads the models and returns
+        compute(item) -> a short text about what was stored, such as its SHA-256.
+    arguments
+        JSON-ready, the same on every machine.
+    device
+        "auto", "cpu", "cuda", "cuda:1": device that the executor must give the workers.
+    is_done
+        function(item) -> bool: whether the item is stored. The executor calls it for items of dead workers.
     """
 
     items: tuple[int, ...] = ()
@@ -28,7 +37,7 @@ class TaskBatch:
     is_done: Callable[[int], bool] = field(default=lambda item: False, compare=False)
 
     def open(self) -> Callable[[int], str]:
-        """compute, from the opener."""
+        """Call the opener, and return compute."""
         module, _, function = self.opener.partition(":")
         compute: Callable[[int], str] = getattr(importlib.import_module(module), function)(**self.arguments)
         return compute

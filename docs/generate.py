@@ -65,8 +65,8 @@ FAULT = (
 )
 
 CONTRACT = {
-    "What a hook returns": ("Backend", "SupportsInt8", "Dataset", "Loss", "Metric", "Explainer", "Executor"),
-    "What a backend builds": (
+    "What hooks return": ("Dataset", "Metric", "Loss", "Explainer", "Backend", "Executor"),
+    "Models": (
         "Model",
         "Trainable",
         "TrainableModel",
@@ -74,12 +74,18 @@ CONTRACT = {
         "SupportsFeatureTraining",
         "AcceptsIntegerImages",
         "SplitBackbone",
+        "SupportsHeatmaps",
+        "SupportsAutograd",
+        "SupportsActivationRanges",
     ),
-    "What its models may tell": ("SupportsHeatmaps", "SupportsAutograd", "SupportsActivationRanges"),
-    "Several processes": ("SupportsDistributed", "ProcessGroup"),
-    "What passes between": ("ModelSpec", "Batch", "Optimiser", "CamParts", "LabelTable", "TaskBatch"),
+    "Optional abilities of a backend": ("SupportsInt8", "SupportsDistributed", "ProcessGroup"),
+    "Data": ("LabelTable", "ModelSpec", "Batch", "Optimiser", "CamParts", "TaskBatch"),
 }
-"""The public classes of contract.py, in the order in which an author meets them."""
+"""The public classes of contract.py, in the order in which a plugin author needs them."""
+
+HELPERS = """`cxrscore.models.architectures` knows the layers, tensor names and shapes of the built-in networks:
+densenet121 and resnet50 as in keras.applications, and tinycnn, a plain network of four 3x3 convolutions with ReLU for
+demos and tests. A backend that runs them can use these functions."""
 
 KIT = ("BackendCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases", "ExecutorCases")
 
@@ -185,20 +191,28 @@ def own_descriptors(hook: str) -> Iterator[Any]:
 
 
 def contract_page() -> str:
-    hooks = "\n\n".join(f"### {name}\n\n{code(hook_stub(name), 'python')}" for name in HOOKS)
+    hooks = "\n\n\n".join(map(hook_stub, HOOKS))
     groups = [f"## {title}\n\n{stubs(contract, names)}" for title, names in CONTRACT.items()]
-    helpers = [name for name, value in vars(architectures).items() if public_function(architectures, name, value)]
+    found = [name for name, value in vars(architectures).items() if public_function(architectures, name, value)]
+    helpers = table(("function", "what it does"), *map(helper_row, found))
     letters = prose(contract.__doc__).split("\n\n", 1)[1]
     return page(
         "The contract",
-        "What a plugin author implements, as it stands in `cxrscore/contract.py`. [Plugins](plugins.md) leads through "
-        "it by example, [Conformance](conformance.md) says what is checked.",
+        "The interfaces that a plugin implements, from `cxrscore/contract.py`. [Plugins](plugins.md) shows complete "
+        "examples; [Conformance](conformance.md) lists what `cxrscore check` tests. Import the names from "
+        "`cxrscore.contract`.",
         letters,
-        f"## Hooks\n\n{prose(contract.Hooks.__doc__)}\n\n{hooks}",
+        f"## Hooks\n\n{prose(contract.Hooks.__doc__)}\n\n{code(hooks, 'python')}",
         *groups,
-        f"## Helpers for backends\n\n{prose(architectures.__doc__)}\n\nA backend of these networks finds in "
-        f"`cxrscore.models.architectures`:\n\n{stubs(architectures, helpers)}",
+        f"## Helpers for backends\n\n{HELPERS}\n\n{helpers}",
     )
+
+
+def helper_row(name: str) -> tuple[str, str]:
+    """A function with the names of its parameters, and the first paragraph of its docstring."""
+    function = getattr(architectures, name)
+    words = prose(function.__doc__).split("\n\n")[0]
+    return f"`{name}({', '.join(inspect.signature(function).parameters)})`", words
 
 
 def hook_stub(name: str) -> str:
@@ -249,13 +263,18 @@ def stub_lines(lines: list[str], node: Any) -> Iterator[str]:
 
 def conformance_page() -> str:
     sections = [kit_section(getattr(testing, name)) for name in KIT]
+    shared = wrapped(", ".join(map(quoted, testing.SHARED)))
     return page(
         "Conformance",
-        "The numbered cases that every plugin is held to, cxrscore's own included. Their texts are the specification; "
-        "a number stays with its case from release to release. `cxrscore check NAME` runs them, "
-        "[Plugins](plugins.md) shows how a test suite does.",
-        f"A loss may use these functions of the array namespace:\n\n{wrapped(', '.join(map(quoted, testing.SHARED)))}.",
+        "The numbered cases that every plugin must pass, the built-in ones included. [Plugins](plugins.md) shows how "
+        "to run them. A case keeps its number from release to release. A case marked with an ability, such as "
+        "_Trainable_, is skipped for models or backends without it.",
+        wrapped(
+            '"rel. 1e-5" means: the largest difference is at most 1e-5 of the largest absolute value expected. '
+            '"Reference" is `cxrscore.models.numpy_reference`, in float64.'
+        ),
         *sections,
+        f"## Functions that a loss may use\n\nFrom `xp`, as listed in `cxrscore.testing.SHARED`:\n\n{shared}.",
     )
 
 
@@ -275,7 +294,7 @@ def case_texts(cls: type) -> str:
 
 
 def case_text(case: Case) -> str:
-    ability = f"_{case.ability} only._ " if case.ability else ""
+    ability = f"_{case.ability}._ " if case.ability else ""
     return wrapped(f"**{case.number} {case.title}.** {ability}{case.text.replace('``', '`')}")
 
 

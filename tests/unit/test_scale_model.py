@@ -1,4 +1,4 @@
-"""The simulation behind docs/clusters.md: by hand where it can be, and the page against what it gives."""
+"""The simulation behind docs/scale.md: by hand where it can be, and the page against what it gives."""
 
 import importlib.util
 import sys
@@ -68,14 +68,6 @@ def test_a_run_with_failures_ends_and_is_never_faster_than_its_workers(model, co
     assert found.failures > 20
     assert 0 < found.whole < found.scoring < 1
     assert found == model.simulate(20_000, 7, often, shares=shares, seed=3)
-
-
-def test_the_page_has_the_tables_that_its_record_gives(model):
-    page = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
-    record = model.read_record()
-    assert model.filled(page, record) == page
-    for name in model.tables(record):
-        assert f"<!-- table {name} -->" in page
 
 
 def test_what_the_page_says_of_64_workers(model):

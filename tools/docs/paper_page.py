@@ -1,7 +1,7 @@
 """Writes paper.md, the results of a reproduction of the source paper, from the record of `cxrscore paper`.
 
-    python docs/paper.py FOLDER/paper.json     # a new run: its record becomes docs/paper.json, its page docs/paper.md
-    python docs/paper.py                       # the page again, from docs/paper.json
+    python tools/docs/paper_page.py FOLDER/paper.json   # a new run: its record becomes docs/paper.json, its page docs/paper.md
+    python tools/docs/paper_page.py                     # the page again, from docs/paper.json
 
 A test checks that the page agrees with its record. Neither contains or names a film.
 """
@@ -16,8 +16,8 @@ from typing import Any
 
 from cxrscore.paper.contradictions import contradiction_texts
 
-DOCS = Path(__file__).parent
-NOTE = "<!-- Written by docs/paper.py from docs/paper.json: run it again, do not edit this page. -->"
+DOCS = Path(__file__).parents[2] / "docs"
+NOTE = "<!-- Written by tools/docs/paper_page.py from docs/paper.json: run it again, do not edit this page. -->"
 SERIES = {"paper": "corrected", "paper-literal": "as printed", "paper-imagenet": "normalised"}
 GROUPS = {
     "paper": "corrected",

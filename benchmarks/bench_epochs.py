@@ -105,7 +105,7 @@ def ours(options: argparse.Namespace, views: int) -> float:
 
 
 def source_cache() -> Path:
-    from cxrscore.io.cache import cache_folder
+    from cxrscore.io.entries import cache_folder
 
     return cache_folder()
 

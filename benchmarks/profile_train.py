@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrscore import plugins, training
-from cxrscore.io.cache import cache_folder
+from cxrscore.io.entries import cache_folder
 from cxrscore.training import data, final_evaluation, loop, model_metadata
 from cxrscore.training.features import source
 

@@ -14,8 +14,8 @@ from typing import Any
 from cxrscore.errors import InputError
 from cxrscore.io import file_lock
 from cxrscore.io.atomic import atomic_replace, cannot_write, make_folder
-from cxrscore.io.file_type import is_hdf5
 from cxrscore.io.outputs import OutputKind, check_output
+from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import (

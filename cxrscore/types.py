@@ -1,9 +1,10 @@
-"""What passes between the core and a backend: arrays, batches, settings of a step, heat-map parts, losses. Public in
-contract.py, which says what the letters of the shapes mean."""
+"""What passes between the core and a plugin: arrays, batches, settings of a step, heat-map parts, losses, and the tasks
+of worker processes. Public in contract.py, which explains the letters of the shapes."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -101,3 +102,29 @@ class Loss:
 def finite_rows(values: Array) -> NDArray[np.bool_]:
     """bool [N]: whether all values of a row of [N,...] are finite."""
     return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskBatch:
+    """What an executor has done by worker processes: numbered items, each computed and stored by the worker itself,
+    whole or not at all. Only numbers and short texts pass between, and an item that is done twice does no harm.
+
+    items      the numbers of those that are not done
+    opener     "module:function". A worker calls it once, with ``arguments`` by name; it loads what is needed, and
+               returns compute(item) -> a short text about what was stored, such as its SHA-256
+    arguments  JSON-ready, the same on every machine
+    device     "auto", "cpu", "cuda", "cuda:1": what the workers compute on, which the executor is to give them
+    is_done    whether an item is stored by now; asked by the executor where it runs, about items of dead workers
+    """
+
+    items: tuple[int, ...] = ()
+    opener: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    is_done: Callable[[int], bool] = field(default=lambda item: False, compare=False)
+
+    def open(self) -> Callable[[int], str]:
+        """compute, from the opener."""
+        module, _, function = self.opener.partition(":")
+        compute: Callable[[int], str] = getattr(importlib.import_module(module), function)(**self.arguments)
+        return compute

@@ -23,8 +23,8 @@ from markdown_text import code, page, prose, table, wrapped
 
 from cxrscore import contract, errors, testing
 from cxrscore.cli import main
-from cxrscore.descriptors import HOOKS, KINDS
 from cxrscore.models import architectures
+from cxrscore.plugin_values.descriptors import HOOKS, KINDS
 from cxrscore.testing.cases import Case, cases
 
 DOCS = Path(__file__).parent

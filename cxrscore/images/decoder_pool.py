@@ -14,9 +14,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from cxrscore.images.decode import film_digest
+from cxrscore.images.decode import LoadedFilm, film_digest
 from cxrscore.images.film import Film, Pixels, Status
-from cxrscore.images.loading import LoadedFilm
 from cxrscore.images.preprocess import Preprocessing
 from cxrscore.images.worker import LENGTH
 from cxrscore.remote import PathOrUrl, RemotePath, location_text

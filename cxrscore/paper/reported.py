@@ -1,8 +1,11 @@
-"""What the paper reports: every figure and number of its tables and figures that can be compared."""
+"""What the paper reports: the numbers of its tables and figures that can be compared, and its contradictions."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
 
 Place = tuple[bool, bool]
 """Which of the experiments: whether the first network (DenseNet121), and whether with augmentation."""
@@ -66,3 +69,24 @@ def reported_auc(place: Place, finding: str) -> str:
     if place not in AUCS:
         return "not run"
     return AUCS[place].get(finding, OTHER_AUCS[place])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contradiction:
+    """What the paper says, what is the matter with it, what was done, and what this run measured, "" for nothing."""
+
+    number: int
+    says: str
+    problem: str
+    done: str
+    measured: str
+
+
+def contradictions(facts: Mapping[str, str]) -> list[Contradiction]:
+    """All of them, numbered from 1. facts has a word for every name in braces."""
+    text = (resources.files("cxrscore.paper") / "contradictions.toml").read_text(encoding="utf-8")
+    fields = ("says", "problem", "done", "measured")
+    return [
+        Contradiction(number=number, **{name: row.get(name, "").format_map(facts) for name in fields})
+        for number, row in enumerate(tomllib.loads(text)["row"], start=1)
+    ]

@@ -28,8 +28,7 @@ from cxrscore.contract import Floats
 from cxrscore.errors import FileFormatError, WriteError
 from cxrscore.io import atomic_write, make_folder, sha256_bytes
 from cxrscore.io.atomic import remove_special, write_all
-from cxrscore.io.cache import cache_folder
-from cxrscore.io.entries import EntryFile, entry_digest, index_bytes
+from cxrscore.io.entries import EntryFile, cache_folder, entry_digest, index_bytes
 
 MAX_DISK_BYTES = 64 << 30
 """Bytes of all files together, and never more than half of what the disk then has free; those used longest ago go

@@ -29,7 +29,7 @@ from cxrscore.remote import (
     upload,
 )
 from cxrscore.scorefile import read_file_provenance
-from cxrscore.scorefile.merge_parts import check_no_duplicates, check_parts_match, merged_blocks, merged_header
+from cxrscore.scorefile.merge import check_no_duplicates, check_parts_match, merged_blocks, merged_header
 from cxrscore.scorefile.partial_file import PartialScoresFile, read_part
 from cxrscore.scorefile.partition import describe_partition
 from cxrscore.scorefile.virtual import part_files, read_virtual, write_virtual

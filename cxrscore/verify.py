@@ -23,7 +23,7 @@ from cxrscore.models.probabilities import probabilities
 from cxrscore.remote import PathOrUrl, as_local_path, parse_location
 from cxrscore.scorefile import Scores, open_scores, read_file_provenance
 from cxrscore.scorefile.manifest import canonical_json, paths_digest
-from cxrscore.scorefile.merge_parts import check_parts_match
+from cxrscore.scorefile.merge import check_parts_match
 from cxrscore.scorefile.partial_file import read_part
 from cxrscore.scorefile.virtual import VirtualFile, find_mismatch, read_virtual
 from cxrscore.synthetic.phantoms import golden_films

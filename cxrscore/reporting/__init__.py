@@ -46,8 +46,8 @@ def write_report(
     source: str,
     others: Sequence[NamedScores] = (),
     groups: Path | None = None,
-    by: Sequence[str] = (),
-    boxes: Path | None = None,
+    group_by: Sequence[str] = (),
+    bounding_boxes: Path | None = None,
     findings: Sequence[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -78,12 +78,14 @@ def write_report(
     for an output that must not be replaced; WriteError where a file cannot be written.
     """
     _check_format(figure_format)
-    read = [*inputs, *(file for other in others for file in other.files), groups, boxes]
+    read = [*inputs, *(file for other in others for file in other.files), groups, bounding_boxes]
     check_output(output, PAGE, inputs=read, overwrite=overwrite)
     drawing = BootstrapConfig(resamples=resamples, seed=seed)
     summary = summarise(scores, drawing)
     named = NamedScores(name=source, scores=scores)
-    parts = make_sections(named, summary, others=others, groups=groups, by=by, boxes=boxes, drawing=drawing)
+    parts = make_sections(
+        named, summary, others=others, groups=groups, group_by=group_by, bounding_boxes=bounding_boxes, drawing=drawing
+    )
     data = _finding_data(scores, summary)
     shown = heatmap_panels(scores, seed=seed, findings=findings)
     wanted = [] if figures is None else _figures_to_save(scores, data, shown, parts, figures, figure_format)

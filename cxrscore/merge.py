@@ -14,8 +14,8 @@ from typing import Any
 from cxrscore.errors import InputError
 from cxrscore.io import file_lock
 from cxrscore.io.atomic import atomic_replace, cannot_write, make_folder
-from cxrscore.io.file_type import is_hdf5
 from cxrscore.io.outputs import OutputKind, check_output
+from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import (
@@ -29,7 +29,7 @@ from cxrscore.remote import (
     upload,
 )
 from cxrscore.scorefile import read_file_provenance
-from cxrscore.scorefile.merge_parts import check_no_duplicates, check_parts_match, merged_blocks, merged_header
+from cxrscore.scorefile.merge import check_no_duplicates, check_parts_match, merged_blocks, merged_header
 from cxrscore.scorefile.partial_file import PartialScoresFile, read_part
 from cxrscore.scorefile.partition import describe_partition
 from cxrscore.scorefile.virtual import part_files, read_virtual, write_virtual

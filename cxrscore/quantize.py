@@ -18,16 +18,15 @@ import numpy as np
 from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Array, Backend, Floats, Model, SupportsActivationRanges, SupportsInt8
-from cxrscore.cores import default_workers
 from cxrscore.errors import BackendUnavailableError, CheckError, InputError, PluginError
 from cxrscore.images import LoadedFilm, Preprocessing, find_same_file, require_films, stream_films, to_unit
 from cxrscore.io import sha256_bytes
 from cxrscore.io.outputs import check_output
 from cxrscore.metrics import auc_per_finding, macro
-from cxrscore.models.int8 import int8_model
-from cxrscore.models.model_file import ModelFile, load_model, model_output, save_model
+from cxrscore.models.model_file import ModelFile, int8_model, load_model, model_output, save_model
 from cxrscore.models.probabilities import probabilities
 from cxrscore.progress import Progress, no_progress
+from cxrscore.system_resources import default_workers
 
 CALIBRATION_FILMS = 300
 """Films that ranges are measured on."""

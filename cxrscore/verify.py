@@ -14,9 +14,8 @@ from cxrscore.contract import Activation
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.images import Status, film_digest, find_films
 from cxrscore.io import sha256_bytes, sha256_file
-from cxrscore.io.file_type import is_hdf5
-from cxrscore.io.json_access import get_nested, provenance_models
-from cxrscore.io.schemas import check_document
+from cxrscore.io.regular import is_hdf5
+from cxrscore.io.strict_json import check_document, get_nested, provenance_models
 from cxrscore.models.architectures import ARCHITECTURES, check_tensors
 from cxrscore.models.model_file import ModelFile, load_model
 from cxrscore.models.numpy_reference import logits as exact_logits
@@ -24,7 +23,7 @@ from cxrscore.models.probabilities import probabilities
 from cxrscore.remote import PathOrUrl, as_local_path, parse_location
 from cxrscore.scorefile import Scores, open_scores, read_file_provenance
 from cxrscore.scorefile.manifest import canonical_json, paths_digest
-from cxrscore.scorefile.merge_parts import check_parts_match
+from cxrscore.scorefile.merge import check_parts_match
 from cxrscore.scorefile.partial_file import read_part
 from cxrscore.scorefile.virtual import VirtualFile, find_mismatch, read_virtual
 from cxrscore.synthetic.phantoms import golden_films

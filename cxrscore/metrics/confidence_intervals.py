@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
-from cxrscore.metrics.grouping import Places, count_groups, group_codes, sum_by_group
-from cxrscore.metrics.masking import valid_mask
+from cxrscore.metrics.grouping import Places, count_groups, group_codes, sum_by_group, valid_mask
 
 Z = 1.959963984540054
 """Of the normal distribution, 0.975 lie below it: intervals are of 95 %."""

@@ -18,13 +18,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from cxrscore.contract import Array, ModelSpec, Tensors
+from cxrscore.contract import Array, Backend, Model, ModelSpec, Ranges, SupportsInt8, Tensors
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io import atomic_write_bytes, sha256_bytes
 from cxrscore.io.outputs import OutputKind
 from cxrscore.io.regular import open_regular, read_regular
-from cxrscore.io.schemas import check_document
-from cxrscore.io.strict_json import parse_json
+from cxrscore.io.strict_json import check_document, parse_json
 
 FORMAT = "cxrscore-model"
 VERSION = 1
@@ -218,3 +217,20 @@ def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
 
 def _are_hashes(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(v, str) and _HASH.fullmatch(v) for v in values)
+
+
+def int8_model(backend: Backend, file: ModelFile, device: str) -> Model:
+    """The model of this file in int8; InputError where the backend does not compute so, or the file has no ranges."""
+    if not isinstance(backend, SupportsInt8):
+        raise InputError(f"backend {backend.name!r} does not compute in int8; openvino does")
+    return backend.build_int8(file.spec, file.tensors, _ranges(file), device=device)
+
+
+def _ranges(file: ModelFile) -> Ranges:
+    kept = file.document.get("quantization")
+    if kept is None:
+        raise InputError(
+            f"{file.path} has no ranges to compute in int8 by. Measure them on films like those to be scored: "
+            "`cxrscore quantize MODEL FILMS -o NEW_MODEL`, and score with the new file."
+        )
+    return {layer: (low, high) for layer, (low, high) in kept["ranges"].items()}

@@ -1,7 +1,8 @@
 """Films and scores files that lie elsewhere: addresses, reading with patience, writing whole or not at all."""
 
-from cxrscore.remote.store import INSTALL, Entry
+from cxrscore.remote.bounds import Entry
 from cxrscore.remote.transfer import (
+    INSTALL,
     as_local_path,
     check_writable,
     download,

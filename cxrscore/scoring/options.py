@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from cxrscore.contract import Precision
-from cxrscore.cores import default_workers
 from cxrscore.errors import InputError
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.remote import PathOrUrl, RemotePath, parse_location, without_secrets
 from cxrscore.scorefile import Partition
+from cxrscore.system_resources import default_workers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.io.file_type import HDF5, read_first_bytes
+from cxrscore.io.regular import HDF5, read_first_bytes
 from cxrscore.models.model_file import load_model
 from cxrscore.remote import PathOrUrl, as_local_path, parse_location
 from cxrscore.scorefile import open_scores, read_file_provenance
 from cxrscore.show.card import model_card
-from cxrscore.show.describe_model import describe_model
-from cxrscore.show.describe_scores import describe_scores
+from cxrscore.show.describe import describe_model, describe_scores
 from cxrscore.show.text import as_text
 
 __all__ = ["as_text", "describe_file", "describe_model", "describe_scores", "model_card", "read_model_card"]

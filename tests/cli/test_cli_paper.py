@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from gates import Gate, install
 
-from cxrscore.io.schemas import check_document
+from cxrscore.io.strict_json import check_document
 from cxrscore.synthetic.phantoms import make_phantoms
 
 COMMAND = (sys.executable, "-m", "cxrscore", "paper")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrscore.io.schemas import check_document
+from cxrscore.io.strict_json import check_document
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -12,7 +12,7 @@ from made_parts import differing, made_part, made_parts, made_whole, merged, tam
 
 from cxrscore import merge
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.io.schemas import check_document
+from cxrscore.io.strict_json import check_document
 from cxrscore.progress import no_progress
 from cxrscore.scorefile import Partition, open_scores, partial_file, read_file_provenance
 

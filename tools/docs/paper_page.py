@@ -1,6 +1,6 @@
 """Writes paper.md, the results of a reproduction of the source paper, from the record of `cxrscore paper`.
 
-    python tools/docs/paper_page.py FOLDER/paper.json   # a new run: its record becomes docs/paper.json, its page docs/paper.md
+    python tools/docs/paper_page.py FOLDER/paper.json   # a new run becomes docs/paper.json and docs/paper.md
     python tools/docs/paper_page.py                     # the page again, from docs/paper.json
 
 A test checks that the page agrees with its record. Neither contains or names a film.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxrscore.paper.contradictions import contradiction_texts
+from cxrscore.paper.reported import contradiction_texts
 
 DOCS = Path(__file__).parents[2] / "docs"
 NOTE = "<!-- Written by tools/docs/paper_page.py from docs/paper.json: run it again, do not edit this page. -->"

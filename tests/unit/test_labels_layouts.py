@@ -118,6 +118,7 @@ def test_the_page_tells_every_layout_in_the_order_they_are_asked() -> None:
     assert rows == [dataset.name for dataset in datasets]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_full_nih_table_needs_little_memory(shared: Path) -> None:
     path = shared / "data" / "nih_tables" / "Data_Entry_2017_v2020.csv.gz"

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,20 +44,24 @@ _LENGTH = struct.Struct("!I")
 _template: _Template | None = None
 
 
-def cxrscore(*words: object, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def cxrscore(
+    *words: object, cwd: Path, env: Mapping[str, str] | None = None, umask: int = -1
+) -> subprocess.CompletedProcess[str]:
     """The finished process of a command, with its exit code and what it wrote to its standard streams.
 
     words  the command line after ``cxrscore``
     cwd    the folder in which it runs
     env    its environment; by default that of this process
+    umask  its umask; by default that of this process
     """
     given = [os.fspath(word) if isinstance(word, os.PathLike) else str(word) for word in words]
     environment = dict(os.environ if env is None else env)
     line = [sys.executable, "-m", "cxrscore", *given]
     if any("keras" in word for word in given):
-        return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(line, cwd=cwd, env=environment, umask=umask, capture_output=True, text=True, check=False)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        code = _started().run({"words": given, "cwd": os.fspath(cwd), "env": environment}, out.fileno(), err.fileno())
+        request = {"words": given, "cwd": os.fspath(cwd), "env": environment, "umask": umask}
+        code = _started().run(request, out.fileno(), err.fileno())
         texts = []
         for stream in (out, err):
             stream.seek(0)
@@ -142,6 +147,11 @@ def _serve(line: socket.socket) -> dict[str, Any] | None:
 def _become(request: dict[str, Any]) -> None:
     """Makes this process what `python -m cxrscore` would be with these words, in this folder and environment."""
     os.chdir(request["cwd"])
+    if request["umask"] >= 0:
+        os.umask(request["umask"])
+    tempfile.tempdir = None  # it is found anew, in this environment
+    if request["env"].get("PYTHONWARNINGS") == "ignore":  # Python reads this when it starts
+        warnings.simplefilter("ignore")
     os.environ.clear()
     os.environ.update(request["env"] | ONE_THREAD)
     given = request["env"].get("PYTHONPATH", "").split(os.pathsep)

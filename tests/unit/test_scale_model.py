@@ -70,6 +70,7 @@ def test_a_run_with_failures_ends_and_is_never_faster_than_its_workers(model, co
     assert found == model.simulate(20_000, 7, often, shares=shares, seed=3)
 
 
+@pytest.mark.slow
 def test_the_page_has_the_tables_that_its_record_gives(model):
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     record = model.read_record()

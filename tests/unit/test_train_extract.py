@@ -19,6 +19,8 @@ from cxrscore.training import TrainOptions, distributed_features, feature_cache,
 from cxrscore.training.features import FeatureSource, feature_cache_folder
 from cxrscore.training.model_metadata import recipe_of
 
+pytestmark = pytest.mark.slow
+
 torch_model = pytest.importorskip("cxrscore_torch.model")
 FILMS = 40
 

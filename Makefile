@@ -27,19 +27,20 @@ check: lint
 # One process uses one framework, so each backend has a conformance run of its own. A file's tests stay together: what
 # they share is made once.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+CONFORMANCE = $(PYTEST) --dist loadgroup tests/conformance --backend
 test: lint
 	$(PYTEST) --ignore tests/conformance
-	$(PYTEST) tests/conformance --backend torch
-	$(PYTEST) tests/conformance --backend keras
-	$(PYTEST) tests/conformance --backend openvino
+	$(CONFORMANCE) torch
+	$(CONFORMANCE) keras
+	$(CONFORMANCE) openvino
 
 # The whole suite once more, with the lines and branches that no test reaches. It takes about twice as long.
 coverage: $(VENV)/.installed
 	$(BIN)/coverage erase
 	$(PYTEST) --cov --cov-report= --ignore tests/conformance
-	for backend in torch keras openvino; do \
-	  $(PYTEST) --cov --cov-append --cov-report= tests/conformance --backend $$backend || exit 1; \
-	done
+	$(CONFORMANCE) torch --cov --cov-append --cov-report=
+	$(CONFORMANCE) keras --cov --cov-append --cov-report=
+	$(CONFORMANCE) openvino --cov --cov-append --cov-report=
 	$(BIN)/coverage report
 
 # The peers have an environment of their own, of about 6 GB. QUICK=1 measures less, in five minutes instead of 25.

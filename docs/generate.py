@@ -31,37 +31,36 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 
 ENVIRONMENT = {
-    "AWS_CHECKSUM_ALGORITHM": "The checksum that goes along with an upload to s3://. Unset: sha256.",
-    "CUDA_VISIBLE_DEVICES": "GPUs among which the processes of `--processes` take turns. Unset: all that there are.",
-    "CXRSCORE_CACHE": "Folder for downloaded weights and for what training keeps (docs/training.md). Unset: the "
-    "platform's user cache folder.",
-    "CXRSCORE_MALLOC": "0: glibc's allocator is left as it is. Else the openvino backend has all threads take memory "
-    "from one place, which makes the process smaller, and the torch backend, on a CPU, has it keep what is freed as "
-    "well, which makes scoring faster and the process larger.",
-    "CXRSCORE_OFFLINE": "Set to anything: nothing is downloaded; an error says which file is wanted, and where.",
-    "CXRSCORE_PLUGINS": "Which plugins are loaded: unset, all; empty, none; else their names, or the names of their "
-    "distributions, with commas between. cxrscore's own losses, readers, metrics and explainers always are.",
-    "KERAS_BACKEND": "The engine under Keras: tensorflow, torch or jax. Keras reads it, before keras.json.",
-    "KERAS_HOME": "Keras' own cache, in which ImageNet weights are looked for, too. Unset: ~/.keras.",
+    "AWS_CHECKSUM_ALGORITHM": "Checksum of uploads to s3://. Default: sha256.",
+    "CUDA_VISIBLE_DEVICES": "GPUs that the processes of `--processes` share. Default: all.",
+    "CXRSCORE_CACHE": "Folder for downloaded weights and cached features. Default: the user cache folder of the "
+    "platform.",
+    "CXRSCORE_MALLOC": "0: glibc's allocator is not configured. Default: with openvino, all threads share one arena, "
+    "which needs less memory; with torch on a CPU, freed memory is also kept, which is faster and needs more.",
+    "CXRSCORE_OFFLINE": "Any value: nothing is downloaded; an error names the missing file and where to put it.",
+    "CXRSCORE_PLUGINS": "Plugins to load: names of plugins or distributions, separated by commas; empty: none. "
+    "Default: all. Built-in losses, readers, metrics and explainers are always loaded.",
+    "KERAS_BACKEND": "Engine of Keras: tensorflow, torch or jax. Overrides keras.json.",
+    "KERAS_HOME": "Cache of Keras, also searched for ImageNet weights. Default: ~/.keras.",
     **dict.fromkeys(
         ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),
-        "Set by torchrun, for `train` by several processes (docs/training.md).",
+        "Set by torchrun for distributed training ([Training](training.md)).",
     ),
 }
 
-COMMANDS = """`-h` or `--help` shows what follows; `cxrscore --version` the version. Every option can also be set in the
-environment, as `CXRSCORE_COMMAND_OPTION`: `CXRSCORE_TRAIN_SIZE=224`. Every command has `--json`: the result as JSON on
-standard output, and all else on standard error. Nothing but the result goes to standard output: what plugins, libraries
-and child processes write there goes to standard error. If standard output is full, closed, or a pipe that nobody reads
-any more, the command says so and ends with exit code 74. Messages that standard error cannot take are dropped.
+COMMANDS = """`-h` or `--help` prints this text; `cxrscore --version` the version.
 
-In bash, `eval "$(_CXRSCORE_COMPLETE=bash_source cxrscore)"` makes the tab key complete commands, options, files and
-backends; zsh and fish have `zsh_source` and `fish_source`."""
+* Every option can be set in the environment as `CXRSCORE_COMMAND_OPTION`: `CXRSCORE_TRAIN_SIZE=224`.
+* Only the result goes to standard output, with `--json` as JSON. Progress, messages, and the output of plugins and
+  libraries go to standard error.
+* If standard output is full or closed, the exit code is 74.
+* For tab completion in bash, run `eval "$(_CXRSCORE_COMPLETE=bash_source cxrscore)"`; for zsh and fish use `zsh_source`
+  and `fish_source`."""
 
 FAULT = (
-    "An unexpected error: a fault of cxrscore or of a plugin. One line names the log file that holds the traceback, "
-    "without values ([what is in it](privacy.md#log-files)); please report it as a bug, with that file. If memory, "
-    "file descriptors or threads ran out, the exit code is 1 instead, and the line says what to lower."
+    "A bug of cxrscore or a plugin. One line names the log file with the traceback, which contains no values "
+    "([Privacy](privacy.md)); please report the bug with this file. If memory, file descriptors or threads "
+    "ran out, the exit code is 1 and the message says what to reduce."
 )
 
 CONTRACT = {
@@ -121,10 +120,10 @@ def command_text(text: str | None) -> str:
 def option_line(option: click.Option) -> str:
     names = ", ".join(option.opts) + "".join(f"/{name}" for name in option.secondary_opts)
     value = "" if option.is_flag else f" {metavar(option)}"
-    told = f" Default: `{option.default}`." if option.show_default and option.default is not None else ""
+    default = f" Default: `{option.default}`." if option.show_default and option.default is not None else ""
     needed = " Required." if option.required else ""
     help_text = (option.help or "").replace("[default:", "Default:").replace("]", ".")
-    return wrapped(f"* `{names}{value}`: {help_text}{told}{needed}", hanging="  ")
+    return wrapped(f"* `{names}{value}`: {help_text}{default}{needed}", hanging="  ")
 
 
 def metavar(option: click.Option) -> str:
@@ -139,16 +138,13 @@ def metavar(option: click.Option) -> str:
 
 
 def exit_codes() -> str:
-    rows = [("0", "", "Done."), ("2", "", "Usage: the command line itself is wrong.")]
-    some = (
-        "`score` finished, but some films have no score, or places where films may be could not be read; `export`, but "
-        "some have no "
-    )
-    rows += [("3", "", f"{some}report.")]
+    rows = [("0", "", "Done."), ("2", "", "The command line is invalid.")]
+    some = "`score` finished, but some films or folders could not be read or scored; `export`, but some have no report."
+    rows += [("3", "", some)]
     rows += [("70", "", FAULT)]
-    rows += [("129", "", "Stopped by SIGHUP, as when a terminal closes; as 130.")]
-    rows += [("130", "", "Stopped by Ctrl-C; what was written before is whole.")]
-    rows += [("143", "", "Stopped by SIGTERM, as batch systems send it; as 130.")]
+    rows += [("129", "", "Stopped by SIGHUP, such as a closed terminal; as 130.")]
+    rows += [("130", "", "Stopped by Ctrl-C. Files that were written are complete.")]
+    rows += [("143", "", "Stopped by SIGTERM, such as from a batch system; as 130.")]
     rows += [(str(e.exit_code), f"`{e.__name__}`", prose(e.__doc__)) for e in error_classes()]
     return table(
         ("exit code", "error class in `cxrscore.errors`", "meaning"), *sorted(rows, key=lambda row: int(row[0]))

@@ -229,5 +229,7 @@ explainers = (
     Explainer(
         name="grad-cam++", summary="Grad-CAM++: positive gradients, larger ones count more", from_parts=grad_cam_pp
     ),
-    Explainer(name="occlusion", summary="occlusion: decrease of the logit when a region is covered; 82 passes", from_scores=occlusion),
+    Explainer(
+        name="occlusion", summary="decrease of the logit when a region is covered; 82 passes", from_scores=occlusion
+    ),
 )

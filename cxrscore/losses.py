@@ -123,9 +123,7 @@ def class_weights(labels: Floats) -> Floats:
 
 
 losses = (
-    Loss(
-        name="weighted-bce", function=weighted_bce, summary="binary cross-entropy with class weights (the paper's)"
-    ),
+    Loss(name="weighted-bce", function=weighted_bce, summary="binary cross-entropy with class weights (the paper's)"),
     Loss(name="bce", function=bce, summary="binary cross-entropy"),
     Loss(name="focal", function=focal, summary="focal loss with class weights: easy examples count less"),
     Loss(name="asymmetric", function=asymmetric, summary="asymmetric loss: easy negatives count nothing"),

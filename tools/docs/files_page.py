@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -19,9 +20,17 @@ SCHEMAS = {
         "Groups and datasets have a slash between; attributes of the root stand under `attributes`. In brackets: what "
         "each dimension runs over.",
     ),
-    "recipe": ("A recipe, recipe.toml", ""),
+    "recipe": (
+        "A recipe, recipe.toml",
+        "Each key is an option of [`cxrscore train`](reference.md), with underscores: `batch_size = 8` is "
+        "`--batch-size 8`, `standardize = false` is `--no-standardize`. Types and ranges are in "
+        "`schemas/recipe.schema.json`.",
+    ),
     "export": ("Scores as JSON, by export", ""),
-    "paper": ("A reproduction of the source paper, paper.json", ""),
+    "paper": (
+        "A reproduction of the source paper, paper.json",
+        "What `cxrscore paper` found, without names of films. `schemas/paper.schema.json` has the fields within these.",
+    ),
 }
 """The title of each section, and its intro where the schema's description is not the one for people."""
 
@@ -47,12 +56,13 @@ It never sees zeros in place of scores. But HDF5 does not tell whether a part th
 
 
 def files_page() -> str:
-    sections = [schema_section(name, *words) for name, words in SCHEMAS.items()]
+    sections = [schema_section(name, *words) for name, words in SCHEMAS.items() if name != "recipe"]
+    sections.insert(2, recipe_section(*SCHEMAS["recipe"]))
     sections.insert(2, f"## Parts, and virtual files\n\n{PARTS}")
     return page(
         "Files",
-        "Every field of the files that cxrscore writes, from the JSON Schemas in `schemas/`, which its tests hold "
-        "writers and readers to.",
+        "The fields of the files that cxrscore writes, from the JSON Schemas in `schemas/`. Tests check that writers "
+        "and readers follow them. `*` stands for any name, `[]` for the items of an array.",
         *sections,
     )
 
@@ -60,8 +70,17 @@ def files_page() -> str:
 def schema_section(name: str, title: str, intro: str) -> str:
     schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text())
     rows = [*schema_rows(schema, ""), *chain.from_iterable(definition_rows(schema))]
-    told = table(("field", "type", "meaning"), *rows)
-    return f"## {title}\n\n{wrapped(intro or schema['description'])}\n\n{told}"
+    if name == "paper":  # a record for programs: people read paper.html
+        rows = [row for row in rows if not re.search(r"[/()\[]", row[0])]
+    fields = table(("field", "type", "meaning"), *rows)
+    return f"## {title}\n\n{wrapped(intro or schema['description'])}\n\n{fields}"
+
+
+def recipe_section(title: str, intro: str) -> str:
+    """The keys of a recipe, which are explained as options of train."""
+    schema = json.loads((ROOT / "schemas" / "recipe.schema.json").read_text())
+    keys = ", ".join(f"`{name}`" for name in schema["properties"])
+    return f"## {title}\n\n{wrapped(schema['description'])}\n\n{wrapped(intro)}\n\n{wrapped(f'Keys: {keys}.')}"
 
 
 def definition_rows(schema: Mapping[str, Any]) -> Iterator[Iterator[tuple[str, str, str]]]:

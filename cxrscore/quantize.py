@@ -28,6 +28,7 @@ from cxrscore.models.int8 import int8_model
 from cxrscore.models.model_file import ModelFile, load_model, model_output, save_model
 from cxrscore.models.probabilities import probabilities
 from cxrscore.progress import Progress, no_progress
+from cxrscore.remote import convert_paths
 
 CALIBRATION_FILMS = 300
 """Films that ranges are measured on."""
@@ -58,6 +59,9 @@ class QuantizeOptions:
     workers: int = field(default_factory=default_workers)
     seed: int = 0
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        convert_paths(self, local=["model", "films", "output", "labels"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,9 @@ from cxrscore.remote import (
     RemotePath,
     as_local_path,
     check_writable,
+    convert_paths,
     download,
+    locations,
     remote_exists,
     rewrite_path_in_errors,
     upload,
@@ -53,6 +55,10 @@ class MergeOptions:
     virtual: bool = False
     overwrite: bool = False
     command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", locations(self.parts, "parts"))
+        convert_paths(self, anywhere=["output"])
 
 
 @dataclass(frozen=True, kw_only=True)

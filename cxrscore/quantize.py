@@ -26,6 +26,7 @@ from cxrscore.metrics import auc_per_finding, macro
 from cxrscore.models.model_file import ModelFile, int8_model, load_model, model_output, save_model
 from cxrscore.models.probabilities import probabilities
 from cxrscore.progress import Progress, no_progress
+from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
 CALIBRATION_FILMS = 300
@@ -57,6 +58,9 @@ class QuantizeOptions:
     workers: int = field(default_factory=default_workers)
     seed: int = 0
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        convert_paths(self, local=["model", "films", "output", "labels"])
 
 
 @dataclass(frozen=True, kw_only=True)

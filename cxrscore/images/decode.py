@@ -141,7 +141,7 @@ def decode_film(data: bytes, *, any_modality: bool = False) -> Film:
         header, decode = _open(data, film.kind, any_modality=any_modality)
         film = replace(film, width=header.width, height=header.height, modality=header.modality, view=header.view)
         pixels, note = decode()
-        _check_content(pixels)
+        check_content(pixels)
     except FilmError as error:
         return replace(film, status=error.status, message=str(error))
     return replace(film, pixels=pixels, message=note)
@@ -203,7 +203,8 @@ def _decode(data: bytes, header: Header, flags: int) -> Pixels:
     return cast(Pixels, pixels)
 
 
-def _check_content(pixels: Pixels) -> None:
+def check_content(pixels: Pixels) -> None:
+    """Raises FilmError for a film of one grey level."""
     levels = 257 if pixels.dtype == np.uint16 else 1
     spread = float(cv2.meanStdDev(pixels)[1][0, 0]) / levels
     if spread < _BLANK_BELOW:

@@ -162,7 +162,7 @@ class DecoderPool:
     ) -> None:
         self._all = [_Decoder() for _ in range(workers)]
         self._watch = _Watchdog(self._all)
-        self._idle: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
+        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()  # those that have started come first
         for decoder in self._all:
             self._idle.put(decoder)
         self._order = {

@@ -4,16 +4,19 @@ stops answering ends, and does not mark all films as unreadable."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
+from typing import TypeVar
 
 from cxrscore.errors import InputError
 from cxrscore.images.decode import NOT_RECEIVED, LoadedFilm
 from cxrscore.images.decoder_pool import DecoderPool
 from cxrscore.images.preprocess import Preprocessing
 from cxrscore.remote import PathOrUrl, RemotePath
+
+_Item = TypeVar("_Item")
 
 
 def stream_films(
@@ -55,9 +58,16 @@ def _close_after(decoders: DecoderPool, stream: Generator[LoadedFilm]) -> Genera
 
 
 def _stream(files: Sequence[PathOrUrl], decoders: DecoderPool, workers: int, ahead: int) -> Generator[LoadedFilm]:
+    return load_ahead(decoders.prepare, files, workers, ahead)
+
+
+def load_ahead(
+    load: Callable[[_Item], LoadedFilm], items: Iterable[_Item], workers: int, ahead: int
+) -> Generator[LoadedFilm]:
+    """Loads items in so many threads, at most ``ahead`` of them before they are used; yields films in order."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="films")
     try:
-        begun = (pool.submit(decoders.prepare, file) for file in files)
+        begun = (pool.submit(load, item) for item in items)
         waiting: deque[Future[LoadedFilm]] = deque(islice(begun, ahead))
         while waiting:
             prepared = waiting.popleft().result()

@@ -24,6 +24,7 @@ from cxrscore.io import atomic_write_bytes, sha256_bytes
 from cxrscore.io.outputs import OutputKind
 from cxrscore.io.regular import open_regular, read_regular
 from cxrscore.io.strict_json import check_document, parse_json
+from cxrscore.remote import StrPath, local_path
 
 FORMAT = "cxrscore-model"
 VERSION = 1
@@ -79,9 +80,10 @@ def model_output(maker: Literal["train", "import", "quantize"]) -> OutputKind:
     return OutputKind(name=f"a model file of `cxrscore {maker}`", recognises=recognises)
 
 
-def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> None:
+def save_model(path: StrPath, tensors: Tensors, document: Mapping[str, Any]) -> None:
     """Writes the file whole or not at all; WriteError where it cannot be written, FileFormatError for a document
     that is not as schemas/model.schema.json says."""
+    path = local_path(path, "path")
     whole = {"format": FORMAT, "version": VERSION, **document}
     _check_document(path, whole)
     text = json.dumps(whole, allow_nan=False)
@@ -112,8 +114,9 @@ def checksum(text: str, tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def load_model(path: Path) -> ModelFile:
+def load_model(path: StrPath) -> ModelFile:
     """Reads a model file; InputError if there is none, FileFormatError if it is not one of ours, or was changed."""
+    path = local_path(path, "path")
     data = _read(path)
     metadata = _metadata(path)
     document = _document(path, metadata.get(KEY))

@@ -18,10 +18,11 @@ from cxrscore.errors import (
     RemoteTooLargeError,
     WriteError,
 )
+from cxrscore.remote.arguments import Location, location
 from cxrscore.remote.bounds import MAX_SECONDS, Entry, ListingBounds
 from cxrscore.remote.retry import with_retries
 from cxrscore.remote.store import READ_TIMEOUT, Store, read_store
-from cxrscore.remote.url import PathOrUrl, RemotePath, parse_location
+from cxrscore.remote.url import RemotePath
 
 INSTALL = 'pip install "cxrscore[remote]"'
 LARGEST = 64 << 30
@@ -163,10 +164,10 @@ def check_writable(target: RemotePath) -> None:
 
 
 @contextmanager
-def as_local_path(given: str | PathOrUrl, most: int = LARGEST) -> Iterator[Path]:
+def as_local_path(given: Location, most: int = LARGEST) -> Iterator[Path]:
     """A file on disk as it is; one elsewhere, of at most so many bytes, as a private copy, which is gone after the
     block. Errors of the block name the address and not the copy; errors as download."""
-    where = parse_location(given)
+    where = location(given)
     if isinstance(where, Path):
         yield where
         return

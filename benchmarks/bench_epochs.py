@@ -6,8 +6,9 @@ The plain one is what a notebook does: keras.applications' network with its base
 film by film from the files, the validation films after every epoch and the test films once at the end, as ours has
 them. A few of its epochs are timed, and the median is multiplied: so the ratio is extrapolated. Ours runs whole, from
 empty caches, in a process of its own, decoding, embedding, all epochs, tests and the model file included; the time to
-import counts for ours only. Both use Keras on the same engine, unless --backend or --frozen-backend name another. With
---views ours augments, K views of each film, cycled by epoch; the plain fit never does, which would only cost it more.
+import counts for ours only. Both use Keras on the same engine, unless --backend or --feature-backend name another. With
+--augmentations ours augments, K copies of each film, cycled by epoch; the plain fit never does, which would only cost
+it more.
 """
 
 import argparse
@@ -83,7 +84,7 @@ def labelled(options: argparse.Namespace) -> list[tuple[list[Path], np.ndarray]]
     ]
 
 
-def ours(options: argparse.Namespace, views: int) -> float:
+def ours(options: argparse.Namespace, augmentations: int) -> float:
     """Seconds of `cxrscore train`, from empty caches but for the ImageNet weights."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -94,11 +95,11 @@ def ours(options: argparse.Namespace, views: int) -> float:
         command = [
             *(sys.executable, "-m", "cxrscore", "train", str(options.films), "--labels", str(options.labels)),
             *("--backend", options.backend, "--size", str(options.size), "--batch-size", str(options.batch_size)),
-            *("--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--views", str(views)),
+            *("--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--augmentations", str(augmentations)),
             *("-o", str(folder / "model.safetensors"), "--quiet"),
         ]
-        if options.frozen_backend:
-            command += ["--frozen-backend", options.frozen_backend]
+        if options.feature_backend:
+            command += ["--feature-backend", options.feature_backend]
         begun = time.perf_counter()
         subprocess.run(command, check=True, env={**os.environ, "CXRSCORE_CACHE": str(cache)})
         return time.perf_counter() - begun
@@ -117,18 +118,20 @@ def main() -> None:
     parser.add_argument("--backend", default="keras")
     parser.add_argument("--size", type=int, default=400)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--views", default="0,4", help="with commas between")
+    parser.add_argument("--augmentations", default="0,4", help="with commas between")
     parser.add_argument("--rounds", type=int, default=3, help="epochs of the plain fit that are timed")
-    parser.add_argument("--frozen-backend", help="what runs the frozen base; the backend that trains, if left out")
+    parser.add_argument("--feature-backend", help="what runs the frozen base; the backend that trains, if left out")
     options = parser.parse_args()
     epochs, test = plain(options)
     whole = EPOCHS * statistics.median(epochs) + test
     told = f"epochs of {[round(s, 1) for s in epochs]} s with validation, {test:.1f} s for the test films"
     sys.stdout.write(f"plain Keras fit: {told}; {EPOCHS} epochs {whole:.0f} s, extrapolated\n")
     sys.stdout.flush()
-    for views in map(int, options.views.split(",")):
-        seconds = ours(options, views)
-        sys.stdout.write(f"cxrscore train, {views} views: {seconds:.0f} s, {whole / seconds:.1f} times as fast\n")
+    for augmentations in map(int, options.augmentations.split(",")):
+        seconds = ours(options, augmentations)
+        sys.stdout.write(
+            f"cxrscore train, {augmentations} augmentations: {seconds:.0f} s, {whole / seconds:.1f} times as fast\n"
+        )
         sys.stdout.flush()
 
 

@@ -79,7 +79,8 @@ def make_part(path: Path, rows: range, inputs: dict[str, Any]) -> None:
     columns = [film_columns(block, np.random.default_rng(block.start)) for block in blocks]
     prob, truth = (np.concatenate([one[name] for one in columns]) for name in ("scores/prob", "truth"))
     small = (
-        thumbnail_candidates(scored_films(prob, truth, rows.start), inputs["share"]["films"], MOST).rows - rows.start
+        thumbnail_candidates(scored_films(prob, truth, rows.start), inputs["partition"]["films"], MOST).rows
+        - rows.start
     )
     frame = FileHeader(
         fingerprint=fingerprint_of(inputs),
@@ -104,15 +105,15 @@ def make_part(path: Path, rows: range, inputs: dict[str, Any]) -> None:
 
 
 def provenance(rows: range, inputs: dict[str, Any]) -> dict[str, Any]:
-    share = inputs["share"]
-    told = {key: share[key] for key in ("number", "of", "first", "films")}
+    partition = inputs["partition"]
+    told = {key: partition[key] for key in ("number", "of", "first", "films")}
     return {
         "created": "2026-01-02T03:04:05+00:00",
         "seconds": 1.0,
         "films_per_second": float(len(rows)),
         "models": [{"file": "model.safetensors", "sha256": "ab" * 32, "document": {}}],
         "films": {"folder": "films", "found": len(rows), "scored": len(rows), "failed": 0, "other_files": 0},
-        "share": {**told, "run": fingerprint_of(full_run_inputs(inputs))},
+        "partition": {**told, "run": fingerprint_of(full_run_inputs(inputs))},
         "warnings": [],
     }
 
@@ -121,11 +122,11 @@ def make_parts(folder: Path, rows: int, of: int) -> list[Path]:
     paths = [f"images/{row // 9999:05}/{row:012}.png" for row in range(rows)]
     made = []
     for number in range(1, of + 1):
-        share = Partition(number=number, of=of)
-        own = share.rows(rows)
-        inputs = {"films": len(own), "paths": paths_digest(paths[own.start : own.stop]), "no_paths": False}
+        partition = Partition(number=number, of=of)
+        own = partition.rows(rows)
+        inputs = {"films": len(own), "paths": paths_digest(paths[own.start : own.stop]), "anonymize_paths": False}
         made.append(folder / f"part-{of}-{number}.h5")
-        make_part(made[-1], own, {**inputs, "share": partition_inputs(share, paths, MOST)})
+        make_part(made[-1], own, {**inputs, "partition": partition_inputs(partition, paths, MOST)})
     return made
 
 

@@ -55,7 +55,7 @@ def decode(job: RunContext) -> None:
 def score(job: RunContext, maps: int) -> None:
     """From files to written shards, without the merge."""
     with tempfile.TemporaryDirectory() as folder:
-        own = replace(job, options=replace(job.options, maps=maps, output=Path(folder) / "out.h5"))
+        own = replace(job, options=replace(job.options, heatmaps=maps, output=Path(folder) / "out.h5"))
         run = open_run(own.options.output, own.paths, own.findings, own.fingerprint)
         compute_shards(run, Scorer(own), own, no_progress)
 

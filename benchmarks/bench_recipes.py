@@ -2,11 +2,11 @@
 
     python benchmarks/bench_recipes.py FILMS --labels CSV [--peer CSV] [--seeds 5] [RECIPE ...]
 
-A recipe is a name or path, with changes behind it: "default+views=4", "default+size=224". The yardsticks: logistic
-regression of scikit-learn on the same embeddings, standardised, one a finding, its C chosen among six by the macro AUC
-of the validation films; and, with --peer, the probabilities that another network gave the same films. All look at the
-test films once. Differences are paired by seed; with few seeds their t interval is wide, and is printed. Rows are
-printed as they are finished, as a table in Markdown.
+A recipe is a name or path, with changes behind it: "default+augmentations=4", "default+size=224". The yardsticks:
+logistic regression of scikit-learn on the same embeddings, standardised, one a finding, its C chosen among six by the
+macro AUC of the validation films; and, with --peer, the probabilities that another network gave the same films. All
+look at the test films once. Differences are paired by seed; with few seeds their t interval is wide, and is printed.
+Rows are printed as they are finished, as a table in Markdown.
 """
 
 import argparse

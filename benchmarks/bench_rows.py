@@ -45,10 +45,10 @@ class StubModel:
     def tensors(self) -> dict[str, Any]:
         return {}
 
-    def cam_parts(self, films: Floats, findings: Sequence[int], tap: str | None = None) -> CamParts:
+    def cam_parts(self, films: Floats, findings: Sequence[int], cam_layer: str | None = None) -> CamParts:
         activations = np.repeat(films[:, :1, :1, None], 8, axis=3) * np.ones((1, *MAP, 1), np.float32)
         gradients = np.ones((len(films), len(findings), 1, 1, 8), np.float32)
-        return CamParts(activations=activations, gradients=gradients, tap="stub", logits=self.predict(films))
+        return CamParts(activations=activations, gradients=gradients, cam_layer="stub", logits=self.predict(films))
 
 
 class StubBackend:

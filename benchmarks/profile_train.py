@@ -89,11 +89,11 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--backend", default="torch")
     parser.add_argument("--size", type=int, default=400)
-    parser.add_argument("--views", type=int, default=0)
+    parser.add_argument("--augmentations", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--trainable", default="head")
     parser.add_argument("--again", action="store_true", help="run twice, and time the second")
-    parser.add_argument("--frozen-backend", help="what runs the frozen base; the backend that trains, if left out")
+    parser.add_argument("--feature-backend", help="what runs the frozen base; the backend that trains, if left out")
     options = parser.parse_args()
     clock, weights = Clock(), list(cache_folder().glob("*_imagenet_*"))
     clock.around(imported, "framework imported")(options.backend)
@@ -116,9 +116,9 @@ def imported(backend: str) -> None:
 
 
 def trained(options: argparse.Namespace, folder: Path) -> training.TrainResult:
-    given = {name: getattr(options, name) for name in ("films", "labels", "backend", "size", "views", "epochs")}
+    given = {name: getattr(options, name) for name in ("films", "labels", "backend", "size", "augmentations", "epochs")}
     chosen = {**given, "trainable": options.trainable, "patience": options.epochs}
-    chosen["frozen_backend"] = options.frozen_backend
+    chosen["feature_backend"] = options.feature_backend
     return training.train_model(training.TrainOptions(**chosen, output=folder / "model.safetensors"))
 
 

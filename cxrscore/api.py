@@ -176,7 +176,7 @@ def load(
         batch_size=batch_size,
         workers=workers or default_workers(),
     )
-    context = prepare_worker(options, FileList(paths=(), whole=(), share=None))
+    context = prepare_worker(options, FileList(paths=(), whole=(), partition=None))
     golden_difference(context)
     return Classifier(context)
 
@@ -482,7 +482,7 @@ def _require_result(found: FilmArray, sources: Sequence[FilmSource]) -> None:
 def _with_maps(context: RunContext, maps: tuple[str, str | None] | None) -> RunContext:
     explainer, layer = maps or ("grad-cam", None)
     number = len(context.findings) if maps else 0
-    return replace(context, options=replace(context.options, explainer=explainer, tap=layer, maps=number))
+    return replace(context, options=replace(context.options, explainer=explainer, cam_layer=layer, heatmaps=number))
 
 
 def train(

@@ -144,10 +144,10 @@ class SplitBackbone(Protocol):
 class SupportsHeatmaps(Protocol):
     """A model that shows what its scores were computed from."""
 
-    def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
-        """One forward pass: logits, activations at the tap, and the gradients of the logits of these findings.
+    def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
+        """One forward pass: logits, activations at the CAM layer, and the gradients of the logits of these findings.
 
-        tap  None: the tensor that the head pools or flattens, after the last ReLU. A model may offer others, such
+        cam_layer  None: the tensor that the head pools or flattens, after the last ReLU. A model may offer others, such
              as densenet121's "bn" before that ReLU; a name it does not know is an InputError.
         """
         ...
@@ -157,8 +157,8 @@ class SupportsHeatmaps(Protocol):
 class SupportsAutograd(Protocol):
     """A model that can work out by automatic differentiation what cam_parts may give in closed form."""
 
-    def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
-        """float32 [N,F,h,w,K]: d logit of these findings / d activations float32 [N,h,w,K] at the tap."""
+    def head_gradients(self, activations: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> Floats:
+        """float32 [N,F,h,w,K]: d logit of these findings / d activations float32 [N,h,w,K] at the CAM layer."""
         ...
 
 

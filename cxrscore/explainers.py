@@ -35,11 +35,11 @@ def cam(parts: CamParts) -> Floats:
     """sum_k w_k A_k with the weights of the dense layer: their mean over the map is the logit without its bias.
 
     Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2. InputError where
-    the head is not a mean and a dense layer, or the tap not the tensor that is pooled: there is no such weight.
+    the head is not a mean and a dense layer, or the CAM layer not the tensor that is pooled: there is no such weight.
     """
     if parts.gradients.shape[2:4] != (1, 1):
         raise InputError(
-            f"CAM is defined for the pooled tensor of a gap head only, and not at {parts.tap!r}; use grad-cam"
+            f"CAM is defined for the pooled tensor of a gap head only, and not at {parts.cam_layer!r}; use grad-cam"
         )
     places = parts.activations.shape[1] * parts.activations.shape[2]
     return _weighted_sum(parts, parts.gradients[:, :, 0, 0] * places)
@@ -163,9 +163,9 @@ def _blurred(film: Floats) -> Floats:
 
 
 def explain(
-    explainer: Explainer, model: Model, films: Floats, findings: Sequence[int], tap: str | None = None
+    explainer: Explainer, model: Model, films: Floats, findings: Sequence[int], cam_layer: str | None = None
 ) -> tuple[Floats, Floats, str]:
-    """Logits [N,C], heat maps [N,F,h,w] and the name of the tap they were taken at, "input" where at none.
+    """Logits [N,C], heat maps [N,F,h,w] and the name of the CAM layer they were taken at, "input" where at none.
 
     The maps of a film whose logits are not finite mean nothing. The explainer is given zeros in place of its values, so
     that the maps of the other films do not depend on it. Where a changed film that the explainer asks about has logits
@@ -174,16 +174,16 @@ def explain(
     InputError if the model cannot give what the explainer needs.
     """
     if explainer.from_scores is not None:
-        if tap is not None:
-            raise InputError(f"{explainer.name} works on the film itself and takes no tap")
+        if cam_layer is not None:
+            raise InputError(f"{explainer.name} works on the film itself and takes no layer")
         logits = model.predict(films)
         predict = _Predict(model, finite_rows(logits))
         maps = explainer.from_scores(predict, films, findings)
         return np.where(predict.finite[:, None], logits, np.float32(np.nan)), maps, "input"
     if not isinstance(model, SupportsHeatmaps) or explainer.from_parts is None:
         raise InputError(f"{model.framework} gives no activations, which {explainer.name} needs; use occlusion")
-    parts = model.cam_parts(films, findings, tap=tap)
-    return parts.logits, explainer.from_parts(_finite_parts(parts)), parts.tap
+    parts = model.cam_parts(films, findings, cam_layer=cam_layer)
+    return parts.logits, explainer.from_parts(_finite_parts(parts)), parts.cam_layer
 
 
 class _Predict:
@@ -217,7 +217,7 @@ def _finite_parts(parts: CamParts) -> CamParts:
         logits=zeroed(parts.logits),
         activations=zeroed(parts.activations),
         gradients=zeroed(parts.gradients),
-        tap=parts.tap,
+        cam_layer=parts.cam_layer,
     )
 
 

@@ -44,7 +44,7 @@ SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 class MergeOptions:
     """All that decides a merge; what ``cxrscore merge`` takes, under the same names.
 
-    parts      scores files of all shares of a run, in any order; on disk, or elsewhere: those are copied here first
+    parts      scores files of all partitions of a run, in any order; on disk, or elsewhere: those are copied here first
     output     on disk, or elsewhere
     virtual    the output shows other programs what lies in the parts, and holds no rows itself
     overwrite  replace an output of another run; one of the same run is always replaced
@@ -200,12 +200,12 @@ def merged_provenance(
 ) -> dict[str, Any]:
     """Where the numbers come from: what the parts have in common, once; what differs, summed up, and of each part.
 
-    The models, views and settings are the same by the run's fingerprint. A part's own fields are as the schema says.
+    The models, TTA and settings are the same by the run's fingerprint. A part's own fields are as the schema says.
 
     names  of the parts, where their paths are those of copies
     """
     told = [part.provenance for part in parts]
-    private = parts[0].inputs.get("no_paths") is True
+    private = parts[0].inputs.get("anonymize_paths") is True
     seconds = [one.get("seconds") or 0.0 for one in told]
     films = sum(span * (one.get("films_per_second") or 0.0) for one, span in zip(told, seconds, strict=True))
     return {
@@ -219,7 +219,7 @@ def merged_provenance(
         "backend": _backend(told),
         "films": _films(told),
         "labels": _labels(told),
-        "share": None,
+        "partition": None,
         "parts": [_part_provenance(part, private, (names or {}).get(part.path, part.path.name)) for part in parts],
         "warnings": _warnings(parts),
     }
@@ -249,7 +249,7 @@ def _part_provenance(part: PartialScoresFile, private: bool, name: str) -> dict[
     keys = ("created", "seconds", "films_per_second", "machine", "command")
     return {
         "file": "" if private else unicode_text(name),
-        "share": str(part.partition),
+        "partition": str(part.partition),
         "fingerprint": part.fingerprint,
         "films": len(part.rows),
         "failed": part.failed,

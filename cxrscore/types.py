@@ -62,16 +62,16 @@ class CamParts:
     """What every heat map is computed from, with the scores of the same forward pass.
 
     logits       float32 [N,C]
-    activations  float32 [N,h,w,K] at the tap
+    activations  float32 [N,h,w,K] at the CAM layer
     gradients    float32 [N,F,h,w,K], d logit of finding f / d activations; [N,F,1,1,K] where it is the same at every
                  place of the map, as for a "gap" head (weight / (h w)). N may be 1 where it is the same for all.
-    tap          name of the layer whose output the activations are
+    cam_layer    name of the layer whose output the activations are
     """
 
     logits: Floats
     activations: Floats
     gradients: Floats
-    tap: str
+    cam_layer: str
 
 
 LossFunction: TypeAlias = Callable[[Any, Any, Any, Any], Any]

@@ -83,7 +83,7 @@ def _of_scores(path: Path, films: PathOrUrl | None, models: Sequence[Path]) -> I
     yield CheckResult(claim="format, schema and checksums", ok=True, found=held)
     digest = sha256_bytes(canonical_json(claim.inputs).encode())
     yield CheckResult(claim="fingerprint", ok=digest == claim.fingerprint, found=f"of its inputs: {digest[:16]}")
-    private = claim.inputs.get("no_paths") is True
+    private = claim.inputs.get("anonymize_paths") is True
     yield _finding_list(scores, claim.inputs)
     yield _film_list(scores, claim.inputs, private)
     yield _complete(scores)
@@ -94,7 +94,7 @@ def _of_scores(path: Path, films: PathOrUrl | None, models: Sequence[Path]) -> I
     if films is None:
         yield _unseen("bytes of the films", "name the folder with --films")
     else:
-        yield _bytes(scores, films, private, part="share" in claim.inputs)
+        yield _bytes(scores, films, private, part="partition" in claim.inputs)
 
 
 def _of_virtual(path: Path, virtual: VirtualFile) -> Iterator[CheckResult]:
@@ -115,7 +115,7 @@ def _of_virtual(path: Path, virtual: VirtualFile) -> Iterator[CheckResult]:
     except InputError as error:
         yield CheckResult(claim="run of the parts", ok=False, found=str(error))
         return
-    told = "they are all shares of this run" if run == virtual.fingerprint else "they are of another run"
+    told = "they are all partitions of this run" if run == virtual.fingerprint else "they are of another run"
     yield CheckResult(claim="run of the parts", ok=run == virtual.fingerprint, found=told)
 
 
@@ -191,7 +191,7 @@ def _numbers(scores: Scores) -> CheckResult:
 def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
     """Activation and calibration that lead from logits to probabilities. The logits of means are those of the means."""
     used = provenance_models(provenance)
-    if len(used) != 1 or provenance.get("views"):
+    if len(used) != 1 or provenance.get("tta"):
         return "sigmoid", None
     return get_nested(used[0], "document", "spec", "activation") or "sigmoid", get_nested(
         used[0], "document", "calibration"

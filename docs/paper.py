@@ -54,12 +54,12 @@ def _run(record: Record) -> Iterator[str]:
     yield (
         f"`cxrscore paper` of {record['created'][:10]}, cxrscore {record['cxrscore']}: networks "
         f"{' and '.join(options['networks'])}, weights {options['weights']}, films of {options['size']} pixels, at "
-        f"most {options['epochs']} epochs, augmented views: {options['views']}, seed {options['seed']}, by "
+        f"most {options['epochs']} epochs, augmented copies: {options['augmentations']}, seed {options['seed']}, by "
         f"{machine['framework']} on {machine['device']} ({machine['system']}, {machine['cores']} cores)."
     )
     yield (
-        f"Training of the {len(record['cells'])} cells, the frozen networks' passes over films and views included: "
-        f"{cells:.1f} minutes, each counted in the process that finished it."
+        f"Training of the {len(record['cells'])} cells, the frozen networks' passes over films and augmented copies "
+        f"included: {cells:.1f} minutes, each counted in the process that finished it."
     )
     yield (
         f"Of {films['labelled']} labelled films {films['train']} were drawn to train, {films['valid']} to validate and "

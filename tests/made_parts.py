@@ -1,4 +1,4 @@
-"""Parts of a made-up run, and the same run by one process, for the tests of shares: no film and no network."""
+"""Parts of a made-up run, and the same run by one process, for the tests of partitions: no film and no network."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ def made_whole(output: Path, films: int, **changed: Any) -> Path:
 
 
 def made_part(
-    output: Path, films: int, share: Partition, *, told: Mapping[str, Any] | None = None, **changed: Any
+    output: Path, films: int, partition: Partition, *, told: Mapping[str, Any] | None = None, **changed: Any
 ) -> Path:
-    """The file of a share that has films.
+    """The file of a partition that has films.
 
     told     replaces keys of its provenance
     changed  replaces keys of its inputs
     """
-    return _made(output, films, share, changed, told or {})
+    return _made(output, films, partition, changed, told or {})
 
 
 def made_parts(folder: Path, films: int, of: int) -> list[Path]:
-    """The files of all shares that have films."""
+    """The files of all partitions that have films."""
     folder.mkdir(exist_ok=True)
-    shares = [Partition(number=number, of=of) for number in range(1, of + 1)]
-    return [made_part(folder / f"part-{one.number}.h5", films, one) for one in shares if one.rows(films)]
+    partitions = [Partition(number=number, of=of) for number in range(1, of + 1)]
+    return [made_part(folder / f"part-{one.number}.h5", films, one) for one in partitions if one.rows(films)]
 
 
 def merged(parts: list[Path], output: Path, **options: Any) -> MergeResult:
@@ -73,12 +73,16 @@ def merged(parts: list[Path], output: Path, **options: Any) -> MergeResult:
 
 
 def _made(
-    output: Path, films: int, share: Partition | None, changed: Mapping[str, Any], told: Mapping[str, Any] | None = None
+    output: Path,
+    films: int,
+    partition: Partition | None,
+    changed: Mapping[str, Any],
+    told: Mapping[str, Any] | None = None,
 ) -> Path:
-    paths, rows = paths_of(films), share.rows(films) if share else range(films)
+    paths, rows = paths_of(films), partition.rows(films) if partition else range(films)
     inputs = {**GIVEN, **changed}
-    if share:
-        inputs["share"] = partition_inputs(share, paths, MOST)
+    if partition:
+        inputs["partition"] = partition_inputs(partition, paths, MOST)
     run = open_run(output, paths[rows.start : rows.stop], FINDINGS, inputs)
     made = []
     for number, own in enumerate(run.shards):
@@ -90,7 +94,7 @@ def _made(
     truth = made_truth(films)[rows.start : rows.stop]
     found = scored_films(prob, truth, rows.start)
     small = np.array(
-        thumbnail_candidates(found, films, MOST).rows if share else select_thumbnails(found, films, MOST), np.int32
+        thumbnail_candidates(found, films, MOST).rows if partition else select_thumbnails(found, films, MOST), np.int32
     )
     return run.merge(
         split=(row % 4).astype(np.uint8),
@@ -101,14 +105,14 @@ def _made(
             film=small - np.int32(rows.start),
             pixels=np.repeat(small % 251, SIDE * SIDE).reshape(-1, SIDE, SIDE).astype(np.uint8),
         ),
-        provenance=_provenance(share, rows, films, run.manifest.inputs) | dict(told or {}),
+        provenance=_provenance(partition, rows, films, run.manifest.inputs) | dict(told or {}),
     )
 
 
-def _provenance(share: Partition | None, rows: range, films: int, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(partition: Partition | None, rows: range, films: int, inputs: Mapping[str, Any]) -> dict[str, Any]:
     part = None
-    if share:
-        part = {"number": share.number, "of": share.of, "first": rows.start, "films": films}
+    if partition:
+        part = {"number": partition.number, "of": partition.of, "first": rows.start, "films": films}
         part["run"] = fingerprint_of(full_run_inputs(inputs))
     return {
         "created": f"2026-01-02T03:04:{rows.start % 60:02}+00:00",
@@ -120,8 +124,8 @@ def _provenance(share: Partition | None, rows: range, films: int, inputs: Mappin
         "backend": {"name": "stub", "golden_difference": rows.start / 1000},
         "films": {"folder": "films", "found": len(rows), "scored": len(rows), "failed": 0, "other_files": 3},
         "labels": {"file": "labels.csv", "dataset": "plain", "sha256": "cd" * 32, "matched": len(rows)},
-        "share": part,
-        "warnings": [describe_partition(share, rows, films), "Films were added."] if share else [],
+        "partition": part,
+        "warnings": [describe_partition(partition, rows, films), "Films were added."] if partition else [],
     }
 
 

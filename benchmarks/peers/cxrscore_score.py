@@ -73,7 +73,7 @@ def probabilities(_: Path) -> np.ndarray:
     return np.asarray(open_scores(output).prob)
 
 
-works = {"score": run, "forward": forward, "no maps": partial(run, maps=0), "all maps": partial(run, maps=14)}
+works = {"score": run, "forward": forward, "no maps": partial(run, heatmaps=0), "all maps": partial(run, heatmaps=14)}
 if "all_films" in given:
     works["all films"] = partial(run, films=Path(given["all_films"]))
 serve(works, model.framework, answer=probabilities)

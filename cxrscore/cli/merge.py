@@ -32,7 +32,7 @@ from cxrscore.cli.common import FILE_OR_URL, Bar, handle_errors, json_option, pr
 @quiet_option
 @handle_errors
 def merge(*, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Join PARTS, the files of all shares of a run in any order, to the file that one process would have made."""
+    """Join PARTS, the files of all partitions of a run in any order, to the file that one process would have made."""
     from cxrscore.merge import MergeOptions, merge_scores
 
     result = merge_scores(MergeOptions(command=tuple(sys.argv[1:]), **options), Bar(quiet))

@@ -30,7 +30,11 @@ run_options = section(
         "-o", "--output", type=FOLDER, default=Path("paper"), show_default=True, help="Folder of all that is written."
     ),
     click.option(
-        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of parts, order, views and films shown."
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Seed of the splits, the order, the augmentation and the films shown.",
     ),
     json_option,
     quiet_option,
@@ -45,7 +49,11 @@ scale_options = section(
     click.option("--epochs", type=_COUNT, default=80, show_default=True, help="Most passes over the training films."),
     click.option("--size", type=click.IntRange(32, 4096), default=400, show_default=True, help="Side of films."),
     click.option(
-        "--views", type=_COUNT, default=4, show_default=True, help="Augmented views of each film, cycled by epoch."
+        "--augmentations",
+        type=_COUNT,
+        default=4,
+        show_default=True,
+        help="Augmented copies of each film, used in turn, one per epoch.",
     ),
     click.option(
         "--networks",
@@ -65,7 +73,7 @@ scale_options = section(
 map_options = section(
     "Heat maps",
     click.option(
-        "--maps",
+        "--heatmaps",
         default="top_auc",
         show_default=True,
         help="Which four findings figures 7 and 8 show: top_auc, top_prob, or names with commas between.",

@@ -29,9 +29,9 @@ from cxrscore.remote.url import PathOrUrl, RemotePath
 @click.option("--labels", type=FILE, help="Label table that takes the place of the labels in SCORES.")
 @click.option("--groups", type=FILE, help="Table that tells of the films, for subgroups: a label table, or any CSV.")
 @click.option(
-    "--by", multiple=True, help="Column of --groups to group by, as often as wanted. [default: sex, age, view]"
+    "--group-by", multiple=True, help="Column of --groups to group by, as often as wanted. [default: sex, age, view]"
 )
-@click.option("--boxes", type=FILE, help="Table of boxes of NIH, VinDr or RSNA to compare the heat maps with.")
+@click.option("--bounding-boxes", type=FILE, help="Table of boxes of NIH, VinDr or RSNA to compare the heat maps with.")
 @click.option(
     "--finding",
     "findings",
@@ -71,8 +71,8 @@ def report(
     """
     from cxrscore.reporting import open_named_scores, write_report
 
-    if options["by"] and options["groups"] is None:
-        raise click.UsageError("--by names a column of the table --groups, which is missing.")
+    if options["group_by"] and options["groups"] is None:
+        raise click.UsageError("--group-by names a column of the table --groups, which is missing.")
     first, *others = (open_named_scores(path, labels) for path in scores)
     name = scores[0].name if isinstance(scores[0], RemotePath) else scores[0]
     target = output or Path(name).with_suffix(".html")

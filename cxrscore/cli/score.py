@@ -52,14 +52,14 @@ if TYPE_CHECKING:
     help="Model file to score with. Given more than once, the scores are means over the models.",
 )
 @click.option(
-    "--views",
+    "--tta",
     type=click.IntRange(0),
     default=1,
     show_default=True,
-    help="Views of each film to score and average: the film itself, then small random turns, shifts and zooms of it, "
-    "never flips. 1: the film alone.",
+    help="Test-time augmentation: number of copies of each film whose scores are averaged. The first is the film "
+    "itself, the others have a small random rotation, shift and zoom, never a flip. 1: no augmentation.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides the random views.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of test-time augmentation.")
 @click.option(
     "--labels", type=FILE_OR_URL, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
 )
@@ -72,21 +72,28 @@ if TYPE_CHECKING:
 @click.option(
     "-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Films computed together."
 )
-@click.option("--maps", type=click.IntRange(0), default=4, show_default=True, help="Heat maps kept of each film.")
+@click.option(
+    "--heatmaps",
+    type=click.IntRange(0),
+    default=4,
+    show_default=True,
+    help="Heat maps to store for each film, of its most probable findings.",
+)
 @click.option("--explainer", default="grad-cam", show_default=True, help="One that `cxrscore plugins` lists.")
 @click.option(
-    "--tap", help="Layer that heat maps are taken at, e.g. bn of densenet121. [default: the last ReLU, which is pooled]"
+    "--cam-layer", help="Layer whose activations the heat maps use, such as bn of densenet121. [default: the last ReLU]"
 )
 @click.option("--any-modality", is_flag=True, help="Score DICOM films of other modalities than CR, DX and RG, too.")
 @click.option(
-    "--no-paths",
+    "--anonymize-paths",
     is_flag=True,
     help="Write no path or file name, as they often name patients: films go by the SHA-256 of their bytes.",
 )
 @click.option(
     "--shard",
     metavar="i/n",
-    help="Score only the i-th of n shares of the films, from 1. -o is then a part: `cxrscore merge` joins the parts.",
+    help="Score only the i-th of n partitions of the films, from 1. -o is then a part: `cxrscore merge` joins the "
+    "parts.",
 )
 @executor_option
 @processes_option
@@ -103,7 +110,7 @@ if TYPE_CHECKING:
     "have not changed.",
 )
 @click.option(
-    "--scratch",
+    "--temp-dir",
     type=FOLDER,
     help="Where a scores file is made that is to be uploaded. [default: a folder in the cache]",
 )
@@ -122,7 +129,7 @@ def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> i
     from cxrscore.scoring import ScoreOptions, score_films
 
     bar = Bar(quiet)
-    result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), share=_parse_partition(shard), **options), bar)
+    result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), partition=_parse_partition(shard), **options), bar)
     _print_summary(result, quiet)
     if as_json:
         print_result(result)
@@ -148,7 +155,7 @@ def _print_summary(result: ScoreResult, quiet: bool) -> None:
         print_line(f"films may be missing: {text}", quiet)
     if not result.written:
         return
-    of = f" of share {result.share}" if result.share else ""
+    of = f" of partition {result.partition}" if result.partition else ""
     done = f"{result.scored} of {result.found} films{of} scored by backend {result.backend}"
     print_line(f"{done} in {result.seconds:.0f} s", quiet)
     if result.leaked:

@@ -11,6 +11,7 @@ import click
 from cxrscore.cli.common import FOLDER, Bar, handle_errors, print_line, print_result
 from cxrscore.cli.sections import SectionedCommand
 from cxrscore.cli.train_options import (
+    augmentation_options,
     choice_options,
     data_options,
     learning_options,
@@ -18,7 +19,6 @@ from cxrscore.cli.train_options import (
     model_options,
     process_options,
     run_options,
-    view_options,
 )
 
 
@@ -28,7 +28,7 @@ from cxrscore.cli.train_options import (
 @data_options
 @model_options
 @learning_options
-@view_options
+@augmentation_options
 @choice_options
 @machine_options
 @process_options

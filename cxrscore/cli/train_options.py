@@ -82,7 +82,7 @@ data_options = section(
         "70/10/20 by patient]",
     ),
     click.option(
-        "--allow-leak",
+        "--allow-leakage",
         is_flag=True,
         help="Go on though films or patients stand in two parts of the split; the model is marked LEAKED.",
     ),
@@ -96,7 +96,7 @@ model_options = section(
         help="keras, torch, or another that `cxrscore plugins` lists. [default: the first that can train]",
     ),
     click.option(
-        "--frozen-backend",
+        "--feature-backend",
         shell_complete=complete_plugins,
         help="Runs the frozen base where only the head learns, such as openvino on a CPU. [default: --backend]",
     ),
@@ -234,21 +234,22 @@ learning_options = section(
         help="Each film once an epoch, or films with rarer findings more often than others.",
     ),
     click.option(
-        "--drop-last/--keep-last",
+        "--drop-last/--no-drop-last",
         default=False,
         show_default=True,
         help="Leave out films that fill no whole batch, in training and validation.",
     ),
 )
 
-view_options = section(
-    "Augmented views of the training films",
+augmentation_options = section(
+    "Augmentation of the training films",
     click.option(
-        "--views",
+        "--augmentations",
         type=click.IntRange(0),
         default=0,
         show_default=True,
-        help="How many of each film, one after the other by epoch; 0: none; as many as epochs: each has its own.",
+        help="Augmented copies of each film, used in turn, one per epoch. 0: no augmentation; as many as --epochs: a "
+        "new copy in each epoch.",
     ),
     click.option(
         "--rotation", type=click.FloatRange(0, 180), default=7.0, show_default=True, help="Most, either way, degrees."
@@ -268,7 +269,7 @@ view_options = section(
         "--flip/--no-flip",
         default=False,
         show_default=True,
-        help="Mirror half of the views; a chest is not symmetric.",
+        help="Mirror half of the augmented copies left to right. Off by default: a chest is not symmetric.",
     ),
 )
 
@@ -291,7 +292,7 @@ choice_options = section(
         help="Epochs without better after which to stop.",
     ),
     click.option(
-        "--select",
+        "--checkpoint-policy",
         type=click.Choice(["best", "last"]),
         default="best",
         show_default=True,

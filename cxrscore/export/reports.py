@@ -61,7 +61,7 @@ def write_reports(scores: Scores, options: ExportOptions, progress: Progress) ->
 
 
 def _films(scores: Scores, rows: list[int], folder: Path) -> Iterator[Path | None]:
-    """Where each film lies. A file made with --no-paths holds hashes only, so the folder's films are hashed."""
+    """Where each film lies. A file made with --anonymize-paths holds hashes only, so the folder's films are hashed."""
     found = find_films(folder).paths
     if any(scores.films.path[row] == scores.films.sha256[row] for row in rows):
         places = {film_digest(folder / path): path for path in found}
@@ -110,13 +110,13 @@ def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
     several = provenance_models(provenance)[:MAX_EXAMPLES]
     networks = dict.fromkeys(_text(one, "document", "spec", "architecture") for one in several)
     digests = [_text(one, "sha256") for one in several]
-    number = get_nested(provenance, "views", "number")
+    number = get_nested(provenance, "tta", "number")
     parameters = {
         "backend": _text(provenance, "backend", "name"),
         "framework": _text(provenance, "backend", "framework"),
         "precision": _text(provenance, "backend", "precision"),
         "mean over models": " ".join(digests) if len(digests) > 1 else "",
-        "mean over views": str(number) if isinstance(number, int) and number > 1 else "",
+        "mean over augmented copies": str(number) if isinstance(number, int) and number > 1 else "",
     }
     return Algorithm(
         network=" + ".join(name for name in networks if name),

@@ -1,4 +1,4 @@
-"""Random views of a film for training: one affine warp, drawn from a seed."""
+"""Random augmentation of a film: one affine warp, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cxrscore.images.opencv import cv2
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far a view may differ from the film; each amount is drawn evenly between minus and plus its limit.
+    """How far an augmented copy may differ from the film; each amount is drawn evenly between minus and plus its limit.
 
     rotation  degrees
     shift     fraction of the side, across and down
     shear     degrees
     zoom      0.1 is 0.9 to 1.1 times the size, 0 up to but not 1
-    flip      whether half of the views are mirrored left to right; a chest is not symmetric, so not by default
+    flip      whether half of the copies are mirrored left to right; a chest is not symmetric, so not by default
     """
 
     rotation: float = 7.0
@@ -42,9 +42,9 @@ class Augmentation:
 
 
 def augment(film: Floats, augmentation: Augmentation, seed: int) -> Floats:
-    """One view float32 [S,S] of a film float32 [S,S]: bilinear, black where nothing of the film is.
+    """One augmented copy float32 [S,S] of a film float32 [S,S]: bilinear, black where nothing of the film is.
 
-    The same seed gives the same view. Every amount is drawn whether it is used or not, so that switching one off
+    The same seed gives the same copy. Every amount is drawn whether it is used or not, so that switching one off
     leaves the others as they were.
     """
     matrix = _matrix(augmentation, film.shape[0], np.random.default_rng(seed))

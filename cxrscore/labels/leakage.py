@@ -95,7 +95,7 @@ def _error(leaks: Sequence[Leak]) -> LeakError:
     keep = "the part that they had (--split)" if all(leak.why == SEEN for leak in leaks) else "one part (--split)"
     return LeakError(
         " ".join(told),
-        f"Keep such films in {keep}, or go on with --allow-leak, which marks the model and all that it scores as "
+        f"Keep such films in {keep}, or go on with --allow-leakage, which marks the model and all that it scores as "
         "LEAKED.",
     )
 

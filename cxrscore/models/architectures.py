@@ -125,18 +125,18 @@ def feature_side(architecture: str, size: int) -> int:
     return side
 
 
-def taps(architecture: str) -> tuple[str, str]:
+def cam_layers(architecture: str) -> tuple[str, str]:
     """The layers where heat maps can be taken: the last ReLU, whose output is pooled, and the one before it."""
     _check_architecture(architecture)
     return _TAPS[architecture]
 
 
-def check_tap(architecture: str, tap: str | None) -> str:
-    """The name of the layer, by default the one that is pooled; InputError if it is none of taps()."""
-    known = taps(architecture)
-    if tap is not None and tap not in known:
-        raise InputError(f"{architecture} has no tap {tap!r}; it has: {', '.join(known)}")
-    return tap or known[0]
+def check_cam_layer(architecture: str, cam_layer: str | None) -> str:
+    """The name of the layer, by default the one that is pooled; InputError if it is none of cam_layers()."""
+    known = cam_layers(architecture)
+    if cam_layer is not None and cam_layer not in known:
+        raise InputError(f"{architecture} has no layer {cam_layer!r}; it has: {', '.join(known)}")
+    return cam_layer or known[0]
 
 
 def feature_count(spec: ModelSpec) -> int:
@@ -237,15 +237,18 @@ def depth_of(spec: ModelSpec, name: str) -> int:
     return 1 if layer == "bn" else 1 + last - int(layer[4])
 
 
-def closed_form(spec: ModelSpec, kernel: Floats, findings: Sequence[int], activations: Floats, tap: str) -> Floats:
-    """d logit / d activations [N,h,w,K] at the tap, without differentiation: what contract.CamParts.gradients wants.
+def closed_form(
+    spec: ModelSpec, kernel: Floats, findings: Sequence[int], activations: Floats, cam_layer: str
+) -> Floats:
+    """d logit / d activations [N,h,w,K] at the CAM layer, without differentiation: what contract.CamParts.gradients
+    wants.
 
     At the pooled tensor: "gap" weight / (h w), float32 [1,F,1,1,K]; "flatten" the weight of each place, float32
     [1,F,h,w,K]. Before the last ReLU: the same where the activation is above 0, else 0; float32 [N,F,h,w,K].
     InputError for a finding outside 0..C-1.
     """
     pooled = _weights_by_place(spec, kernel, findings)
-    if tap == taps(spec.architecture)[0]:
+    if cam_layer == cam_layers(spec.architecture)[0]:
         return pooled
     return np.multiply(pooled, activations[:, None] > 0, dtype=np.float32)
 

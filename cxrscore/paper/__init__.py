@@ -67,7 +67,7 @@ def reproduce_paper(options: PaperOptions, progress: Progress = no_progress) -> 
 
 def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
     """The rows of the films to explain. InputError, before anything is trained, for what would fail once it is."""
-    heatmaps.check_rule(options.maps, data.findings)
+    heatmaps.check_rule(options.heatmaps, data.findings)
     for name, rows in (("train", data.split.train), ("validate", data.split.valid)):
         if len(rows) < batch:
             raise InputError(f"{len(rows)} films to {name} fill no batch of {batch}, as the paper's steps need")
@@ -103,13 +103,15 @@ def _run(
     labelled: int,
 ) -> Run:
     best = {series: _cell(cells, series) for series in (CORRECTED, LITERAL)}
-    shown = {name: heatmaps.film_heatmaps(results[cell.name], data, rows, options.maps) for name, cell in best.items()}
+    shown = {
+        name: heatmaps.film_heatmaps(results[cell.name], data, rows, options.heatmaps) for name, cell in best.items()
+    }
     return Run(
         options=options,
         data=data,
         cells=tuple(cells),
         results=results,
-        view=_view(data, results[best[CORRECTED].name].scored.trained.options),
+        augmented=_augmented_example(data, results[best[CORRECTED].name].scored.trained.options),
         shown={name: tuple(films) for name, films in shown.items()},
         labelled=labelled,
     )
@@ -120,11 +122,11 @@ def _cell(cells: list[Experiment], series: str) -> Experiment:
     return next(cell for cell in cells if cell.series == series and cell.first and cell.augmented)
 
 
-def _view(data: Data, options: TrainOptions) -> figures.AugmentedExample:
-    """The first training film, and its first view as training saw it."""
+def _augmented_example(data: Data, options: TrainOptions) -> figures.AugmentedExample:
+    """The first training film, and its first augmented copy."""
     row, limits = data.split.train[0], augmentation_from_options(options)
-    view = augmented_film(data.store, row, limits, seed=options.seed, view=0)
-    return figures.augmented_example(data.store.unit(row), view, data.paths[row], limits)
+    augmented = augmented_film(data.store, row, limits, seed=options.seed, copy=0)
+    return figures.augmented_example(data.store.unit(row), augmented, data.paths[row], limits)
 
 
 @default_style()

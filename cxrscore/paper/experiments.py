@@ -37,7 +37,7 @@ _TRAINING = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A network, with or without augmented views, under one of SERIES. first: whether it is the first network named."""
+    """A network, with or without augmentation, under one of SERIES. first: whether it is the first network named."""
 
     series: str
     network: str
@@ -98,7 +98,7 @@ def train_options(cell: Experiment, options: PaperOptions, split: Path) -> Train
         recipe["normalize"] = None
     taken = ("films", "labels", "epochs", "size", "weights", "seed", "backend", "device", "workers")
     recipe |= {name: getattr(options, name) for name in taken}
-    recipe |= {"architecture": cell.network, "views": options.views if cell.augmented else 0}
+    recipe |= {"architecture": cell.network, "augmentations": options.augmentations if cell.augmented else 0}
     return TrainOptions(**recipe, split=split)
 
 

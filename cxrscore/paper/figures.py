@@ -39,17 +39,17 @@ Cells = Sequence[ExperimentResult]
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentedExample:
-    """A training film and a view of it as training made it, uint8 [S,S]."""
+    """A training film and an augmented copy of it from training, uint8 [S,S]."""
 
     path: str
     film: Pixels
-    view: Pixels
+    augmented: Pixels
     drawn: dict[str, Any]
 
 
-def augmented_example(film: Floats, view: Floats, path: str, augmentation: Augmentation) -> AugmentedExample:
-    """Figures 1 and 2 of a film and its view, float32 [S,S] in 0..1."""
-    return AugmentedExample(path=path, film=_grey(film), view=_grey(view), drawn=augmentation.as_dict())
+def augmented_example(film: Floats, augmented: Floats, path: str, augmentation: Augmentation) -> AugmentedExample:
+    """Figures 1 and 2 of a film and its augmented copy, float32 [S,S] in 0..1."""
+    return AugmentedExample(path=path, film=_grey(film), augmented=_grey(augmented), drawn=augmentation.as_dict())
 
 
 def film_figure(grey: Pixels, title: str) -> Figure:
@@ -176,9 +176,9 @@ def curves_csv(result: ExperimentResult, data: Data) -> bytes:
     return table_csv(["finding", "threshold", "false_positive_rate", "true_positive_rate"], rows)
 
 
-def view_json(view: AugmentedExample, series: str) -> bytes:
-    """Which film, and within which limits its view was drawn."""
-    return json_bytes({"film": view.path, "recipe": series, "augmentation": view.drawn})
+def example_json(augmented: AugmentedExample, series: str) -> bytes:
+    """Which film, and the augmentation limits."""
+    return json_bytes({"film": augmented.path, "recipe": series, "augmentation": augmented.drawn})
 
 
 def maps_json(shown: FilmHeatmaps) -> bytes:
@@ -186,7 +186,7 @@ def maps_json(shown: FilmHeatmaps) -> bytes:
     return json_bytes(
         {
             "film": shown.path,
-            "tap": shown.tap,
+            "cam_layer": shown.cam_layer,
             "findings": list(shown.findings),
             "probability": list(shown.prob),
             "label": [None if math.isnan(value) else int(value) for value in shown.truth],

@@ -12,8 +12,8 @@ from cxrscore.contract import Floats
 from cxrscore.errors import InputError
 from cxrscore.explainers import explain
 from cxrscore.labels import canonical
-from cxrscore.models.architectures import taps
-from cxrscore.paper.options import MAPS
+from cxrscore.models.architectures import cam_layers
+from cxrscore.paper.options import HEATMAP_RULES
 from cxrscore.paper.results import ExperimentResult
 from cxrscore.training.data import Data
 
@@ -27,7 +27,7 @@ class FilmHeatmaps:
     film             float32 [S,S] in 0..1; path as in the folder
     findings         F names, in the order of maps, float32 [F,h,w], raw and signed
     prob, truth      of those findings; truth NaN where unknown
-    tap              layer at which the maps were taken
+    cam_layer        layer at which the maps were taken
     by_auc, by_prob  the four findings that either rule chooses
     """
 
@@ -37,19 +37,21 @@ class FilmHeatmaps:
     maps: Floats
     prob: tuple[float, ...]
     truth: tuple[float, ...]
-    tap: str
+    cam_layer: str
     by_auc: tuple[str, ...]
     by_prob: tuple[str, ...]
 
 
 def check_rule(rule: str, findings: Sequence[str]) -> tuple[str, ...]:
     """The findings that a list names, none for a rule of MAPS. InputError for a name that is not among the findings."""
-    if rule in MAPS:
+    if rule in HEATMAP_RULES:
         return ()
     named = tuple(canonical(name.strip()) for name in rule.split(","))
     for name in named:
         if name not in findings:
-            raise InputError(f"--maps names {name!r}, wanted {' or '.join(MAPS)} or findings of: {', '.join(findings)}")
+            raise InputError(
+                f"--heatmaps names {name!r}, wanted {' or '.join(HEATMAP_RULES)} or findings of: {', '.join(findings)}"
+            )
     return named
 
 
@@ -65,7 +67,7 @@ def draw_films(data: Data, seed: int, count: int = 2) -> list[int]:
 
 
 def film_heatmaps(result: ExperimentResult, data: Data, rows: Sequence[int], rule: str) -> list[FilmHeatmaps]:
-    """These films with maps by Grad-CAM, at the paper's tap: the layer before the last ReLU."""
+    """These films with maps by Grad-CAM, at the paper's layer: the one before the last ReLU."""
     return [_show(result, data, row, rule) for row in rows]
 
 
@@ -77,8 +79,8 @@ def _show(result: ExperimentResult, data: Data, row: int, rule: str) -> FilmHeat
     named = [spec.findings.index(name) for name in check_rule(rule, spec.findings)]
     chosen = named or (by_auc if rule == "top_auc" else by_prob)
     film = data.store.unit(row)
-    tap = taps(spec.architecture)[1]
-    _, maps, at = explain(plugins.get_explainer("grad-cam"), result.scored.built, film[None], chosen, tap)
+    cam_layer = cam_layers(spec.architecture)[1]
+    _, maps, at = explain(plugins.get_explainer("grad-cam"), result.scored.built, film[None], chosen, cam_layer)
     return FilmHeatmaps(
         path=data.paths[row],
         film=film,
@@ -86,7 +88,7 @@ def _show(result: ExperimentResult, data: Data, row: int, rule: str) -> FilmHeat
         maps=maps[0],
         prob=tuple(float(prob[c]) for c in chosen),
         truth=tuple(float(data.labels[row, c]) for c in chosen),
-        tap=at,
+        cam_layer=at,
         by_auc=tuple(spec.findings[c] for c in by_auc),
         by_prob=tuple(spec.findings[c] for c in by_prob),
     )

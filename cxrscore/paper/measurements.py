@@ -195,7 +195,7 @@ def _augmentation(
     return {
         "limits": f"rotation {recipe.rotation:g} degrees, shift {recipe.shift:g} of the side, zoom {recipe.zoom:g}, "
         f"shear {recipe.shear:g}, flip {'on' if recipe.flip else 'off'}",
-        "views": str(options.views),
+        "augmentations": str(options.augmentations),
         "areas_better": str(better),
         "areas_worse": str(worse),
         "areas_neither": str(neither),
@@ -206,7 +206,7 @@ def _maps(shown: Sequence[FilmHeatmaps]) -> dict[str, str]:
     one = shown[0]
     maps = np.concatenate([film.maps.ravel() for film in shown])
     return {
-        "tap": one.tap,
+        "cam_layer": one.cam_layer,
         "negative_share": f"{100 * float((maps < 0).mean()):.0f}",
         "by_auc": ", ".join(one.by_auc),
         "by_prob": ", ".join(one.by_prob),

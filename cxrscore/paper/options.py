@@ -8,7 +8,7 @@ from pathlib import Path
 from cxrscore.errors import InputError
 from cxrscore.remote import convert_paths
 
-MAPS = ("top_auc", "top_prob")
+HEATMAP_RULES = ("top_auc", "top_prob")
 """Rules by which the four findings of figures 7 and 8 are chosen; a list of names is the third."""
 
 
@@ -20,8 +20,8 @@ class PaperOptions:
     output              folder of figures, tables, page and models; an earlier run in it is gone on with
     train, valid, test  films of each part. Where the folder has fewer, test comes first, then valid, then train
     epochs, size        as the paper's, unless they are to be less
-    views               augmented views of each training film in the cells with augmentation, cycled by epoch
-    maps                a rule of MAPS, or findings with commas between
+    augmentations       augmented copies of each training film in the experiments with augmentation, cycled by epoch
+    heatmaps            a rule of HEATMAP_RULES, or findings with commas between
     networks            the two that are compared, that of the paper's better results first
     weights             "imagenet", or "none" for networks that have no such weights
     """
@@ -34,8 +34,8 @@ class PaperOptions:
     test: int = 100
     epochs: int = 80
     size: int = 400
-    views: int = 4
-    maps: str = "top_auc"
+    augmentations: int = 4
+    heatmaps: str = "top_auc"
     networks: tuple[str, str] = ("densenet121", "resnet50")
     weights: str = "imagenet"
     seed: int = 0
@@ -45,7 +45,7 @@ class PaperOptions:
 
     def __post_init__(self) -> None:
         convert_paths(self, local=["films", "labels", "output"])
-        for name in ("train", "valid", "test", "views", "epochs"):
+        for name in ("train", "valid", "test", "augmentations", "epochs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, wanted 1 or more")
         if len(set(self.networks)) != 2:

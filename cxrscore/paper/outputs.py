@@ -22,10 +22,10 @@ SUFFIXES = {CORRECTED: "", LITERAL: "-literal"}
 
 def outputs(run: Run) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file but the page and the record, each made when it is asked for."""
-    yield "fig1.png", encode(figures.film_figure(run.view.film, "A training film"), "png")
-    yield "fig1.json", figures.json_bytes({"film": run.view.path})
-    yield "fig2.png", encode(figures.film_figure(run.view.view, "The same, augmented"), "png")
-    yield "fig2.json", figures.view_json(run.view, CORRECTED)
+    yield "fig1.png", encode(figures.film_figure(run.augmented.film, "A training film"), "png")
+    yield "fig1.json", figures.json_bytes({"film": run.augmented.path})
+    yield "fig2.png", encode(figures.film_figure(run.augmented.augmented, "The same, augmented"), "png")
+    yield "fig2.json", figures.example_json(run.augmented, CORRECTED)
     for series, suffix in SUFFIXES.items():
         yield f"fig3{suffix}.png", encode(figures.losses(run.series(series)), "png")
         yield f"fig3{suffix}.csv", figures.losses_csv(run.series(series))

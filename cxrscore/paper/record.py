@@ -25,7 +25,7 @@ def record(
 ) -> dict[str, Any]:
     """JSON-ready, as schemas/paper.schema.json says. It names no film and holds no pixel."""
     first = run.results[run.cells[0].name].scored
-    kept = ("train", "valid", "test", "epochs", "size", "views", "maps", "weights", "seed", "backend")
+    kept = ("train", "valid", "test", "epochs", "size", "augmentations", "heatmaps", "weights", "seed", "backend")
     return {
         "format": FORMAT,
         "version": VERSION,

@@ -36,7 +36,7 @@ AUCS: Mapping[Place, Mapping[str, str]] = {
 OTHER_AUCS: Mapping[Place, str] = {(True, False): "0.5 or more", (True, True): _ABOVE, (False, True): "0.5 or more"}
 """Of the findings that AREAS does not name."""
 
-MAPS = {
+HEATMAPS = {
     "7": "cardiomegaly and hernia about 0, nodule 0.763, edema 0.593",
     "8": "nodule 0.822, the highest of four that are not named",
 }

@@ -22,7 +22,7 @@ class Run:
     data: Data
     cells: tuple[Experiment, ...]
     results: Results
-    view: AugmentedExample
+    augmented: AugmentedExample
     shown: Mapping[str, tuple[FilmHeatmaps, ...]]
     labelled: int
 

@@ -69,5 +69,5 @@ def log_odds(logits: Floats, activation: str) -> Doubles:
 
 def _logits(built: Model, trained: TrainedExperiment, data: Data, rows: Sequence[int], progress: Progress) -> Floats:
     """Logits [n,C] of these films as they are, from what the frozen layers made of them in training where they did."""
-    plain = dataclasses.replace(trained.options, views=0, precision="fp32")
+    plain = dataclasses.replace(trained.options, augmentations=0, precision="fp32")
     return final_logits(built, FeatureSource(built, data, plain, progress), data, rows)

@@ -50,7 +50,7 @@ def paper_items(run: Run) -> list[PaperItem]:
             run,
             "2",
             "The same film, augmented",
-            "the paper tells neither the film nor how far views were shifted, turned and zoomed",
+            "the paper states neither the film nor how far films were shifted, rotated and zoomed",
         ),
         _losses(run, untold),
         *(_table(run, *table, untold) for table in TABLES),
@@ -81,7 +81,7 @@ def _general_reasons(run: Run) -> tuple[str, ...]:
 
 
 def _film(run: Run, number: str, title: str, why: str) -> PaperItem:
-    ours = "the first training film of this run" if number == "1" else "its first view"
+    ours = "the first training film of this run" if number == "1" else "its first augmented copy"
     value = ReportedValue(what="film", series=CORRECTED, paper="shown, not named", ours=ours)
     files = (f"fig{number}.png", f"fig{number}.json")
     return PaperItem(item=f"Figure {number}", title=title, files=files, values=(value,), why=(why,))
@@ -165,7 +165,7 @@ def _maps(run: Run, number: str, untold: tuple[str, ...]) -> PaperItem:
         ReportedValue(
             what="four findings and their probabilities",
             series=series,
-            paper=reported.MAPS[number],
+            paper=reported.HEATMAPS[number],
             ours=", ".join(
                 f"{finding} {prob:.3f}" for finding, prob in zip(shown[place].findings, shown[place].prob, strict=True)
             ),

@@ -40,7 +40,7 @@ def checked_explainer(explainer: Explainer, origin: Origin) -> Explainer:
             logits=np.array(parts.logits),
             activations=read_only(parts.activations),
             gradients=read_only(parts.gradients),
-            tap=parts.tap,
+            cam_layer=parts.cam_layer,
         )
         with origin.calling("from_parts"):
             maps = made(given)

@@ -215,18 +215,22 @@ class _SplitBackbone(CheckedModel):
 
 
 class _SupportsHeatmaps(CheckedModel):
-    def cam_parts(self, films: Any, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
+    def cam_parts(self, films: Any, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
         """See contract.SupportsHeatmaps."""
         with self._origin.calling("cam_parts"):
-            parts = self._inner.cam_parts(self._given(films), tuple(findings), tap=tap)
-            return self._cam_parts(parts, len(films), len(findings), tap)
+            parts = self._inner.cam_parts(self._given(films), tuple(findings), cam_layer=cam_layer)
+            return self._cam_parts(parts, len(films), len(findings), cam_layer)
 
-    def _cam_parts(self, parts: Any, count: int, findings: int, tap: str | None) -> CamParts:
+    def _cam_parts(self, parts: Any, count: int, findings: int, cam_layer: str | None) -> CamParts:
         origin: Origin = self._origin
         if not isinstance(parts, CamParts):
             raise origin.fault("cam_parts", describe(parts), "CamParts")
-        if not isinstance(parts.tap, str) or not parts.tap or tap not in (None, parts.tap):
-            raise origin.fault("cam_parts", f"the tap {parts.tap!r}", repr(tap) if tap else "the name of a layer")
+        if not isinstance(parts.cam_layer, str) or not parts.cam_layer or cam_layer not in (None, parts.cam_layer):
+            raise origin.fault(
+                "cam_parts",
+                f"the CAM layer {parts.cam_layer!r}",
+                repr(cam_layer) if cam_layer else "the name of a layer",
+            )
         logits = self._logits("cam_parts: logits", parts.logits, count)
         kept = finite_rows(logits)
         call = "cam_parts: activations"
@@ -238,14 +242,14 @@ class _SupportsHeatmaps(CheckedModel):
         if gradients.shape[2:4] not in ((h, w), (1, 1)):
             raise origin.fault(call, describe(gradients), f"all {h} x {w} places, or 1 x 1 for all of them")
         _check_finite_rows(origin, call, gradients, kept if len(gradients) == count else np.ones(1, bool))
-        return CamParts(logits=logits, activations=activations, gradients=gradients, tap=parts.tap)
+        return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=parts.cam_layer)
 
 
 class _SupportsAutograd(CheckedModel):
-    def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
+    def head_gradients(self, activations: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> Floats:
         """See contract.SupportsAutograd."""
         with self._origin.calling("head_gradients"):
-            found = self._inner.head_gradients(self._given(activations), tuple(findings), tap=tap)
+            found = self._inner.head_gradients(self._given(activations), tuple(findings), cam_layer=cam_layer)
         n, *rest = activations.shape
         return checked_array(self._origin, "head_gradients", found, (n, len(findings), *rest))
 

@@ -47,8 +47,8 @@ def write_report(
     source: str,
     others: Sequence[NamedScores] = (),
     groups: StrPath | None = None,
-    by: Sequence[str] = (),
-    boxes: StrPath | None = None,
+    group_by: Sequence[str] = (),
+    bounding_boxes: StrPath | None = None,
     findings: Sequence[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -80,16 +80,23 @@ def write_report(
     """
     _check_format(figure_format)
     output = local_path(output, "output")
-    groups, boxes, figures = (
+    groups, bounding_boxes, figures = (
         None if path is None else local_path(path, name)
-        for path, name in ((groups, "groups"), (boxes, "boxes"), (figures, "figures"))
+        for path, name in ((groups, "groups"), (bounding_boxes, "bounding_boxes"), (figures, "figures"))
     )
-    read = [*local_paths(inputs, "inputs"), *(file for other in others for file in other.files), groups, boxes]
+    read = [
+        *local_paths(inputs, "inputs"),
+        *(file for other in others for file in other.files),
+        groups,
+        bounding_boxes,
+    ]
     check_output(output, PAGE, inputs=read, overwrite=overwrite)
     drawing = BootstrapConfig(resamples=resamples, seed=seed)
     summary = summarise(scores, drawing)
     named = NamedScores(name=source, scores=scores)
-    parts = make_sections(named, summary, others=others, groups=groups, by=by, boxes=boxes, drawing=drawing)
+    parts = make_sections(
+        named, summary, others=others, groups=groups, group_by=group_by, bounding_boxes=bounding_boxes, drawing=drawing
+    )
     data = _finding_data(scores, summary)
     shown = heatmap_panels(scores, seed=seed, findings=findings)
     wanted = [] if figures is None else _figures_to_save(scores, data, shown, parts, figures, figure_format)

@@ -137,7 +137,9 @@ def _start(model: Any) -> str:
 def _evaluation(scores: Scores, summary: Summary, shown: OptionalSections) -> list[Row]:
     told, labelled = scores.provenance, summary.assessed.basis != "none"
     thresholds = any(math.isfinite(result.threshold) for result in summary.findings)
-    explainer = join_words(get_text(told, "explainer", "name"), after("layer ", get_text(told, "explainer", "tap")))
+    explainer = join_words(
+        get_text(told, "explainer", "name"), after("layer ", get_text(told, "explainer", "cam_layer"))
+    )
     return [
         ("Metrics of performance", "Evaluation", "12e", _metrics(shown) if labelled else ""),
         ("Thresholds", "Evaluation", "15", _points(told) if thresholds else ""),

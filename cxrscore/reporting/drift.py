@@ -77,8 +77,12 @@ def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, A
     scorers = provenance_models(provenance)
     if len(scorers) > 1:
         return {}, "The scores are means over models, and each model's file tells only of its own."
-    if get_number(provenance, "views", "number") > 1:
-        return {}, "The scores are means over views of each film, and the model's file tells of films as they are."
+    if get_number(provenance, "tta", "number") > 1:
+        return (
+            {},
+            "The scores are means over augmented copies of each film (--tta), but the model's quantiles are of films "
+            "without augmentation.",
+        )
     told = get_nested(scorers[0], "document", "validation", "score_quantiles") if scorers else None
     if not isinstance(told, Mapping):
         return {}, "The model's file does not tell how its validation scores were spread."

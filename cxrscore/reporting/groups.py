@@ -86,7 +86,7 @@ def chosen_columns(columns: Mapping[str, Sequence[str]], by: Sequence[str]) -> d
         raise InputError(f"the table of groups has no column {missing[0]}; it has {_some(columns)}")
     if not names:
         raise InputError(
-            f"the table of groups has none of {', '.join(DEFAULT_COLUMNS)}; name a column with --by: it has "
+            f"the table of groups has none of {', '.join(DEFAULT_COLUMNS)}; name a column with --group-by: it has "
             f"{_some(columns)}"
         )
     return {name: tuple(map(_band, columns[name])) if name == "age" else columns[name] for name in names}

@@ -157,7 +157,7 @@ def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
 
 
 def has_hashed_paths(scores: Scores) -> bool:
-    """Whether the films go by hashes instead of paths (score --no-paths)."""
+    """Whether the films go by hashes instead of paths (score --anonymize-paths)."""
     paths = scores.films.path
     return bool(paths) and all(map(_HASH.fullmatch, paths))
 
@@ -166,8 +166,8 @@ def check_paths(scores: Scores, name: str) -> None:
     """InputError where the films go by hashes, as a table of films cannot name them."""
     if has_hashed_paths(scores):
         raise InputError(
-            f"{name} names its films by hashes (score --no-paths), and a table names them by files: the two cannot be "
-            "joined. Score without --no-paths for a report with this table."
+            f"{name} names its films by hashes (score --anonymize-paths), and a table names them by files: the two "
+            "cannot be joined. Score without --anonymize-paths for a report with this table."
         )
 
 

@@ -46,14 +46,14 @@ def make_sections(
     *,
     others: Sequence[NamedScores] = (),
     groups: Path | None = None,
-    by: Sequence[str] = (),
-    boxes: Path | None = None,
+    group_by: Sequence[str] = (),
+    bounding_boxes: Path | None = None,
     drawing: BootstrapConfig = DEFAULT_BOOTSTRAP,
 ) -> ReportSections:
     """All that these inputs and the installed plugins give; errors as of compare, read_columns and localise."""
-    groupings = () if groups is None else _groupings(named, summary, groups, by)
+    groupings = () if groups is None else _groupings(named, summary, groups, group_by)
     comparison = compare([named, *others])
-    localisation = None if boxes is None else localise(named.scores, boxes, named.name)
+    localisation = None if bounding_boxes is None else localise(named.scores, bounding_boxes, named.name)
     metrics = metric_results(named.scores, summary.assessed.rows, drawing, plugin_metrics())
     shown = OptionalSections(subgroups=bool(groupings), metrics=tuple(one.name for one in metrics))
     return ReportSections(
@@ -66,9 +66,11 @@ def make_sections(
     )
 
 
-def _groupings(named: NamedScores, summary: Summary, groups: Path, by: Sequence[str]) -> tuple[SubgroupAnalysis, ...]:
+def _groupings(
+    named: NamedScores, summary: Summary, groups: Path, group_by: Sequence[str]
+) -> tuple[SubgroupAnalysis, ...]:
     scores, rows = named.scores, summary.assessed.rows
-    columns = chosen_columns(read_columns(groups, scores, named.name), by)
+    columns = chosen_columns(read_columns(groups, scores, named.name), group_by)
     films = LabelledSet(
         findings=scores.findings,
         truth=scores.truth[rows],

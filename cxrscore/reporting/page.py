@@ -105,7 +105,7 @@ def _origin(told: Mapping[str, Any]) -> dict[str, Any]:
         "means": describe_mean(told),
         "models": len(provenance_models(told)),
         "explainer": get_text(told, "explainer", "name"),
-        "tap": get_text(told, "explainer", "tap"),
+        "cam_layer": get_text(told, "explainer", "cam_layer"),
         "facts": tables.provenance_table(told),
         "raw": tables.raw_json(told),
     }

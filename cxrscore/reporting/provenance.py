@@ -121,8 +121,8 @@ def provenance_models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def describe_mean(provenance: Mapping[str, Any]) -> str:
     """What scores are means over, in words; "" where they are those of one model, of films as they are."""
-    many, views = len(provenance_models(provenance)), get_number(provenance, "views", "number")
-    over = [f"{many} models"] * (many > 1) + [f"{views:.0f} views of each film"] * (views > 1)
+    many, copies = len(provenance_models(provenance)), get_number(provenance, "tta", "number")
+    over = [f"{many} models"] * (many > 1) + [f"{copies:.0f} augmented copies of each film"] * (copies > 1)
     return f"mean over {' and '.join(over)}" if over else ""
 
 

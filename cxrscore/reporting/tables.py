@@ -122,7 +122,7 @@ def _run(told: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Films per second", _figure(get_number(told, "films_per_second"))),
         (
             "Heat maps",
-            join_words(get_text(told, "explainer", "name"), after("tap ", get_text(told, "explainer", "tap"))),
+            join_words(get_text(told, "explainer", "name"), after("layer ", get_text(told, "explainer", "cam_layer"))),
         ),
     ]
 

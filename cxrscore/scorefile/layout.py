@@ -37,7 +37,7 @@ ATTRIBUTES = {
     "version": f"version of this layout, {VERSION}; a reader refuses others",
     "complete": "true once everything is written; a file without it must not be read",
     "fingerprint": "SHA-256 of the attribute inputs, hex: files with the same one hold the same scores",
-    "inputs": "what the scores depend on: models, views, backend, findings, the films' paths",
+    "inputs": "what the scores depend on: models, tta, backend, findings, the films' paths",
     "provenance": "when, how and with what the file was made; not part of the fingerprint",
 }
 """Attributes of the root. inputs and provenance are JSON texts; one of more than 60,000 bytes goes on in attributes
@@ -139,16 +139,16 @@ LAYOUT = (
         path="scores/logit",
         dtype="<f4",
         axes=("film", "finding"),
-        description="what the model returned; where prob is a mean over models or views, ln(prob / (1 - prob)) before "
-        "it was rounded; NaN for films that were not scored",
+        description="what the model returned; where prob is a mean over models or augmented copies, ln(prob / (1 - "
+        "prob)) before it was rounded; NaN for films that were not scored",
         in_shard=True,
     ),
     Column(
         path="scores/prob",
         dtype="<f4",
         axes=("film", "finding"),
-        description="the score as a probability, 0 to 1: the plain mean over all models and views; NaN for films that "
-        "were not scored",
+        description="the score as a probability, 0 to 1: the plain mean over all models and augmented copies; NaN for "
+        "films that were not scored",
         in_shard=True,
     ),
     Column(
@@ -162,7 +162,7 @@ LAYOUT = (
         dtype="<f4",
         axes=("finding",),
         description="the model's operating point as a probability, 0 to 1; NaN where it has none, and where scores are "
-        "means over models or views",
+        "means over models or augmented copies",
     ),
     Column(
         path="cam/map",

@@ -27,8 +27,8 @@ class Manifest:
 
     paths     N POSIX paths below the films folder, sorted
     findings  C names
-    given     what else the scores depend on, JSON-ready: the models' SHA-256, backend, ...; of a share of a run also
-              ``share``, as scorefile.partition.partition_inputs gives it
+    given     what else the scores depend on, JSON-ready: the models' SHA-256, backend, ...; of a partition of a run
+              also ``partition``, as scorefile.partition.partition_inputs gives it
     """
 
     paths: tuple[str, ...]
@@ -53,10 +53,10 @@ class Manifest:
 
     @cached_property
     def shards(self) -> tuple[range, ...]:
-        """The rows of each shard. A share has shards of the whole run's size."""
+        """The rows of each shard. A partition has shards of the whole run's size."""
         total = len(self.paths)
-        share = self.given.get("share")
-        size = shard_size(share["films"] if share else total)
+        partition = self.given.get("partition")
+        size = shard_size(partition["films"] if partition else total)
         return tuple(range(start, min(start + size, total)) for start in range(0, total, size))
 
 

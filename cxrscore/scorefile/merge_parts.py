@@ -21,12 +21,12 @@ from cxrscore.scorefile.thumbnail_selection import concatenate, select_thumbnail
 from cxrscore.scorefile.writing import FileHeader, RowBlock
 
 NAMED = 5
-"""Missing shares that are named one by one."""
+"""Missing partitions that are named one by one."""
 
 
 def check_parts_match(parts: Sequence[PartialScoresFile]) -> list[PartialScoresFile]:
-    """The parts in the order of their films. InputError, naming files, unless they are the shares of one run, each of
-    them once and none missing."""
+    """The parts in the order of their films. InputError, naming files, unless they are the partitions of one run, each
+    of them once and none missing."""
     if not parts:
         raise InputError("no part is named, wanted all parts of a run")
     for part in parts[1:]:
@@ -35,7 +35,7 @@ def check_parts_match(parts: Sequence[PartialScoresFile]) -> list[PartialScoresF
     for one, other in pairwise(ordered):
         if one.partition == other.partition:
             raise InputError(
-                f"{one.path} and {other.path} are both share {one.partition} of the run. Name one of them."
+                f"{one.path} and {other.path} are both partition {one.partition} of the run. Name one of them."
             )
     _check_none_missing(ordered)
     return ordered
@@ -45,18 +45,18 @@ def _check_same_run(first: PartialScoresFile, part: PartialScoresFile) -> None:
     if changed := differences(first.inputs, part.inputs):
         advice = ""
         if {"films", "which films there are"} & {text.partition(":")[0] for text in changed}:
-            advice = " Films were added to the folder, or removed from it, while shares were begun."
+            advice = " Films were added to the folder, or removed from it, while partitions were begun."
         raise InputError(
-            f"{first.path} and {part.path} are parts of different runs: {'; '.join(changed)}.{advice} Score all shares "
-            "alike, then merge."
+            f"{first.path} and {part.path} are parts of different runs: {'; '.join(changed)}.{advice} Score all "
+            "partitions alike, then merge."
         )
     for what, one, other in (
-        ("were divided into different numbers of shares", first.partition.of, part.partition.of),
+        ("were divided into different numbers of partitions", first.partition.of, part.partition.of),
         ("are to have different numbers of small films", first.thumbnails, part.thumbnails),
         ("have different label tables", _table(first), _table(part)),
     ):
         if one != other:
-            raise InputError(f"{first.path} and {part.path} {what}: {one} and {other}. Score all shares alike.")
+            raise InputError(f"{first.path} and {part.path} {what}: {one} and {other}. Score all partitions alike.")
     same = np.array_equal(first.findings, part.findings)
     if not same or not np.array_equal(first.thresholds, part.thresholds, equal_nan=True):
         raise FileFormatError(f"{first.path} and {part.path} say that they have the same models, and differ in them")
@@ -69,13 +69,13 @@ def _table(part: PartialScoresFile) -> str:
 
 def _check_none_missing(ordered: Sequence[PartialScoresFile]) -> None:
     of, films = ordered[0].partition.of, ordered[0].inputs["films"]
-    if sum(len(part.rows) for part in ordered) == films:  # they are different shares, so they do not overlap
+    if sum(len(part.rows) for part in ordered) == films:  # they are different partitions, so they do not overlap
         return
     there = {part.partition.number for part in ordered}
-    shares = (Partition(number=number, of=of) for number in range(1, of + 1) if number not in there)
-    missing = (share for share in shares if share.rows(films))
+    partitions = (Partition(number=number, of=of) for number in range(1, of + 1) if number not in there)
+    missing = (partition for partition in partitions if partition.rows(films))
     told = "part {0} is missing: run `cxrscore score ... --shard {0} -o ...`"
-    named = [told.format(share) for share in islice(missing, NAMED)]
+    named = [told.format(partition) for partition in islice(missing, NAMED)]
     more = sum(1 for _ in missing)
     raise InputError("; ".join(named) + (f"; and {more} more are missing" if more else ""))
 
@@ -105,7 +105,7 @@ def _thumbnails(parts: Sequence[PartialScoresFile], films: int) -> dict[str, Arr
     if not found:
         found = [read_thumbnails(parts[0], ())]
     if len({pixels.shape[1:] for _, pixels in found}) > 1:
-        raise InputError("the small films of the parts have different sizes. Score all shares with one cxrscore.")
+        raise InputError("the small films of the parts have different sizes. Score all partitions with one cxrscore.")
     return {
         "thumbnails/film": np.concatenate([rows for rows, _ in found]),
         "thumbnails/pixels": np.concatenate([pixels for _, pixels in found]),
@@ -132,7 +132,7 @@ def _film_blocks(parts: Sequence[PartialScoresFile]) -> Iterator[RowBlock]:
             digest.update(between + b"\0".join(values["films/path"].tolist()))
             between = b"\0"
     inputs = parts[0].inputs
-    if not inputs.get("no_paths") and digest.hexdigest() != inputs["paths"]:
+    if not inputs.get("anonymize_paths") and digest.hexdigest() != inputs["paths"]:
         raise FileFormatError(
             f"the films of {parts[0].path} and the other parts are not those of their run. One of them was changed."
         )

@@ -1,4 +1,4 @@
-"""Parts of a run: scores files of its shares, read with distrust, a block of rows at a time."""
+"""Parts of a run: scores files of its partitions, read with distrust, a block of rows at a time."""
 
 from __future__ import annotations
 
@@ -65,20 +65,20 @@ def read_part(path: Path) -> PartialScoresFile:
     FileFormatError where it is damaged."""
     with _opened(path) as file:
         own = read_json(file, "inputs")
-        share, rows, thumbnails = _read_partition(path, own, file.datasets["films/path"].shape[0])
+        partition, rows, thumbnails = _read_partition(path, own, file.datasets["films/path"].shape[0])
         inputs = full_run_inputs(own)
         fingerprint = read_text(file, "fingerprint", longest=64)
         provenance = read_json(file, "provenance")
         check_document(provenance, "scores", f"{path}: provenance", "attributes", "provenance")
         run = fingerprint_of(inputs)
-        if fingerprint != fingerprint_of(own) or (provenance.get("share") or {}).get("run") != run:
+        if fingerprint != fingerprint_of(own) or (provenance.get("partition") or {}).get("run") != run:
             raise FileFormatError(f"{path}: its fingerprint is not that of its inputs")
         shown, failed = _scanned(file, rows, inputs["films"], thumbnails)
         values = {name: read_dataset(file, name) for name in ("labels", "thresholds")}
         check_ranges(str(path), values, range(0), 0)
         return PartialScoresFile(
             path=path,
-            partition=share,
+            partition=partition,
             rows=rows,
             inputs=inputs,
             run=run,
@@ -138,29 +138,29 @@ def _opened(path: Path, fingerprint: str = "") -> Iterator[HDF5File]:
                 raise FileFormatError(f"{path} was replaced while it was merged")
             yield file
     except FileFormatError as error:
-        raise FileFormatError(f"{error}. Remove it, score this share again, and merge again.") from error
+        raise FileFormatError(f"{error}. Remove it, score this partition again, and merge again.") from error
 
 
 def _read_partition(path: Path, inputs: Mapping[str, Any], films: int) -> tuple[Partition, range, int]:
-    """Which share it is, its rows, and how many small films are wanted; nothing of it is taken on trust."""
-    own = inputs.get("share")
+    """Which partition it is, its rows, and how many small films are wanted; nothing of it is taken on trust."""
+    own = inputs.get("partition")
     if own is None:
         raise InputError(f"{path} is no part of a run but a whole one. Parts are made by `cxrscore score --shard i/n`.")
     number, of, total, thumbnails = (_count(path, own, key) for key in ("number", "of", "films", "thumbnails"))
     try:
-        share = Partition(number=number, of=of)
+        partition = Partition(number=number, of=of)
     except InputError as error:
         raise FileFormatError(f"{path}: {error}") from None
-    rows = share.rows(total)
+    rows = partition.rows(total)
     if (own.get("first"), films, inputs.get("films")) != (rows.start, len(rows), len(rows)) or not rows:
-        raise FileFormatError(f"{path} has {films} films, which are not those of share {share} of {total}")
-    return share, rows, min(thumbnails, THUMBNAILS)
+        raise FileFormatError(f"{path} has {films} films, which are not those of partition {partition} of {total}")
+    return partition, rows, min(thumbnails, THUMBNAILS)
 
 
-def _count(path: Path, share: Any, key: str) -> int:
-    value = share.get(key) if isinstance(share, dict) else None
+def _count(path: Path, partition: Any, key: str) -> int:
+    value = partition.get(key) if isinstance(partition, dict) else None
     if type(value) is not int or not 0 <= value < 1 << 40:
-        raise FileFormatError(f"{path}: its inputs do not say which share it is")
+        raise FileFormatError(f"{path}: its inputs do not say which partition it is")
     return value
 
 

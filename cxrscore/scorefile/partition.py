@@ -1,6 +1,6 @@
-"""A share of a run: the films that one process of several scores, into a scores file of its own, a part.
+"""A partition of a run: the films that one process of several scores, into a partial scores file.
 
-Shares are cut between shards, so that a film stands in the same batch as in a run of one process, and has the same
+Partitions are cut between shards, so that a film stands in the same batch as in a run of one process, and has the same
 score to the bit.
 """
 
@@ -15,51 +15,51 @@ from cxrscore.errors import FileFormatError, InputError
 from cxrscore.scorefile.manifest import paths_digest, shard_size
 
 MAX_PARTITIONS = 1_000_000
-"""Shares that a run may have."""
+"""Largest number of partitions of a run."""
 _TEXT = re.compile(r"([0-9]{1,7})/([0-9]{1,7})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """Share ``number``, from 1, of ``of`` shares. InputError unless 1 <= number <= of <= 1,000,000."""
+    """Partition ``number``, from 1, of ``of`` partitions. InputError unless 1 <= number <= of <= 1,000,000."""
 
     number: int
     of: int
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of <= MAX_PARTITIONS:
-            raise InputError(f"share {self}: wanted i/n with 1 <= i <= n, and n at most {MAX_PARTITIONS}")
+            raise InputError(f"partition {self}: expected i/n with 1 <= i <= n and n at most {MAX_PARTITIONS}")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
 
     @classmethod
     def parse(cls, text: str) -> Partition:
-        """The share that a text such as 2/4 names; InputError where it names none."""
+        """The partition that a text such as 2/4 names; InputError where it names none."""
         found = _TEXT.fullmatch(text)
         if found is None:
-            raise InputError(f"share {text!r}: wanted i/n with 1 <= i <= n, such as 2/4")
+            raise InputError(f"partition {text!r}: expected i/n with 1 <= i <= n, such as 2/4")
         return cls(number=int(found[1]), of=int(found[2]))
 
     def rows(self, films: int) -> range:
-        """Its rows in a run of so many films: whole shards, as many as in any other share or one more or fewer. Empty
-        where there are more shares than shards, for some."""
+        """Its rows in a run of so many films: whole shards, as many as in any other partition or one more or fewer.
+        Empty for some where there are more partitions than shards."""
         size = shard_size(films)
         shards = -(-films // size)
         first, last = (-(-number * shards // self.of) * size for number in (self.number - 1, self.number))
         return range(min(first, films), min(last, films))
 
 
-def partition_inputs(share: Partition, paths: Sequence[str], thumbnails: int) -> dict[str, Any]:
+def partition_inputs(partition: Partition, paths: Sequence[str], thumbnails: int) -> dict[str, Any]:
     """What the inputs of a part say of the run that it is a part of, JSON-ready.
 
     paths       of all films of the run
     thumbnails  how many small films the whole is to have
     """
     return {
-        "number": share.number,
-        "of": share.of,
-        "first": share.rows(len(paths)).start,
+        "number": partition.number,
+        "of": partition.of,
+        "first": partition.rows(len(paths)).start,
         "films": len(paths),
         "paths": paths_digest(paths),
         "thumbnails": thumbnails,
@@ -68,13 +68,13 @@ def partition_inputs(share: Partition, paths: Sequence[str], thumbnails: int) ->
 
 def full_run_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of the whole run, of those of a part. FileFormatError where they are of no part."""
-    own = inputs.get("share")
+    own = inputs.get("partition")
     if not isinstance(own, dict) or not {"films", "paths"} <= own.keys():
-        raise FileFormatError("its inputs name no share")
-    rest = {key: value for key, value in inputs.items() if key != "share"}
+        raise FileFormatError("its inputs name no partition")
+    rest = {key: value for key, value in inputs.items() if key != "partition"}
     return {**rest, "films": own["films"], "paths": own["paths"]}
 
 
-def describe_partition(share: Partition, rows: range, films: int) -> str:
+def describe_partition(partition: Partition, rows: range, films: int) -> str:
     """Which films a part has, for people; the same text stands in its warnings."""
-    return f"This is share {share} of a run: films {rows.start + 1} to {rows.stop} of {films}."
+    return f"This is partition {partition} of a run: films {rows.start + 1} to {rows.stop} of {films}."

@@ -222,11 +222,11 @@ def may_replace(output: Path) -> bool:
 
 
 def manifest_partition(output: Path) -> dict[str, Any] | None:
-    """What the run that was begun and not finished says of the run that it is a share of; None where it is a whole one,
-    or there is none. Errors as frozen_films."""
+    """What the run that was begun and not finished says of the run that it is a partition of; None where it is a whole
+    one, or there is none. Errors as frozen_films."""
     head = read_head(_manifest_file(output))
-    share = head.inputs.get("share") if head else None
-    return share if isinstance(share, dict) else None
+    partition = head.inputs.get("partition") if head else None
+    return partition if isinstance(partition, dict) else None
 
 
 def finished_provenance(

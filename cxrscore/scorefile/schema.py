@@ -100,11 +100,11 @@ PROVENANCE = _object(
             },
         ),
     },
-    views={
-        "description": "views of each film over which scores are means; null where it was scored once, as it is",
+    tta={
+        "description": "test-time augmentation: scores are means over copies of each film; null without it",
         "type": ["object", "null"],
         "properties": {
-            "number": _count("how many: the film itself, and random views of it for the rest"),
+            "number": _count("number of copies: the film itself, and random augmentations of it"),
             "seed": _count("what, with the film's bytes, decides the random ones"),
             "limits": {
                 "description": "how far they may differ from the film, as in a recipe's augmentation",
@@ -115,7 +115,7 @@ PROVENANCE = _object(
     explainer=_object(
         "what drew the heat maps",
         name=_text("name of the explainer plugin"),
-        tap=_text("layer that the maps were taken at, of each model where they differ; empty without maps"),
+        cam_layer=_text("layer that the maps were taken at, of each model where they differ; empty without maps"),
     ),
     films=_object(
         "the folder that was scored",
@@ -135,12 +135,12 @@ PROVENANCE = _object(
             "matched": _count("films that have a row in it"),
         },
     },
-    share={
-        "description": "of a part, which share of which run it is; null of a whole run",
+    partition={
+        "description": "of a part, which partition of which run it is; null of a whole run",
         "type": ["object", "null"],
         "properties": {
-            "number": _count("number of the share, from 1"),
-            "of": _count("how many shares the run was divided into"),
+            "number": _count("number of the partition, from 1"),
+            "of": _count("how many partitions the run was divided into"),
             "first": _count("row that the part's first film has in the whole run"),
             "films": _count("films of the whole run"),
             "run": {"description": "fingerprint of the whole run", **_DIGEST},
@@ -152,7 +152,7 @@ PROVENANCE = _object(
         "items": _object(
             "one of them",
             file=_text("name of its file; empty where no names may be told"),
-            share=_text("its number and how many there are, such as 2/4"),
+            partition=_text("its number and how many there are, such as 2/4"),
             fingerprint={"description": "its own fingerprint", **_DIGEST},
             films=_count("films in it"),
             failed=_count("those of them that could not be scored"),

@@ -34,16 +34,16 @@ VIRTUAL_FORMAT = "cxrscore-virtual-scores"
 FILLS = {"films/patient": -1, "films/split": 255}
 """What whole numbers say where a part is missing, if 0 would say something: 255 is no split."""
 _STORED = ("cam/film", "cam/finding")
-"""Columns of the parts that are copied: cam/film counts in the whole run here, and in its share there."""
+"""Columns of the parts that are copied: cam/film counts in the whole run here, and in its partition there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualSource:
-    """What a virtual file says of a part: its file, relative to its own folder; SHA-256 of its bytes; its share."""
+    """What a virtual file says of a part: its file, relative to its own folder; SHA-256 of its bytes; its partition."""
 
     file: str
     sha256: str
-    share: str
+    partition: str
 
 
 def part_files(output: Path, parts: Sequence[PartialScoresFile]) -> list[VirtualSource]:
@@ -56,7 +56,7 @@ def part_files(output: Path, parts: Sequence[PartialScoresFile]) -> list[Virtual
         if not path.is_relative_to(folder):
             raise InputError(f"{part.path} lies outside of {folder}: a virtual file and its parts must move together")
         name = path.relative_to(folder).as_posix()
-        found.append(VirtualSource(file=name, sha256=sha256_file(path), share=str(part.partition)))
+        found.append(VirtualSource(file=name, sha256=sha256_file(path), partition=str(part.partition)))
     return found
 
 
@@ -159,7 +159,7 @@ def _json(path: Path, text: str) -> Any:
 
 def _part_file(path: Path, told: Any) -> VirtualSource:
     """FileFormatError unless it is one, and its name leads no way out of the folder."""
-    keys = ("file", "sha256", "share")
+    keys = ("file", "sha256", "partition")
     if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in keys):
         raise FileFormatError(f"{path} does not say which parts it is made of")
     if not is_plain_relative_path(told["file"]):

@@ -42,8 +42,8 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
     started = time.monotonic()
     _check_output(options)
     files, found = load_models(options), require_films(options.films)
-    if options.share and not options.share.rows(len(found.paths)):
-        return _nothing(options, files, options.share, len(found.paths))
+    if options.partition and not options.partition.rows(len(found.paths)):
+        return _nothing(options, files, options.partition, len(found.paths))
     if finished := finished_run(options, files, found):
         check_same_films(options, finished)
         notes = update_labels(options, files, found, finished)
@@ -127,22 +127,23 @@ def _result(
         seconds=time.monotonic() - started,
         backend=backend,
         models=tuple(file.sha256 for file in files),
-        views=max(1, options.views),
+        tta=max(1, options.tta),
         notes=tuple(notes),
         labels_joined=labels_joined,
         list_changed=list_changed,
         leaked=any(file.document["training"]["leaked"] for file in files),
         unread=tuple(unreadable_messages(found, options)),
-        share=str(options.share or ""),
+        partition=str(options.partition or ""),
     )
 
 
-def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], share: Partition, films: int) -> ScoreResult:
-    """The answer where there are more shares than shards, and none for this one: nothing is written, nor missing."""
+def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], partition: Partition, films: int) -> ScoreResult:
+    """The answer where there are more partitions than shards, and none for this one: nothing is written, nor
+    missing."""
     shards = len(Manifest(paths=("",) * films, findings=(), given={}).shards)
     note = (
-        f"share {share} has no film: {films} films are divided into {shards} shards, so that only {shards} shares have "
-        "any. The parts of the others are the whole run."
+        f"partition {partition} has no films: {films} films are divided into {shards} shards, so only "
+        f"{shards} partitions have any. Merge the files of the others."
     )
     return ScoreResult(
         output=options.output,
@@ -153,9 +154,9 @@ def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], share: Partiti
         seconds=0.0,
         backend=options.backend or "",
         models=tuple(file.sha256 for file in files),
-        views=max(1, options.views),
+        tta=max(1, options.tta),
         notes=(note,),
         unread=(),
-        share=str(share),
+        partition=str(partition),
         written=False,
     )

@@ -1,4 +1,5 @@
-"""Which films a run is of: those found, unless it was begun before and its list is frozen; all of them, or a share."""
+"""Which films a run is of: those found, unless it was begun before and its list is frozen; all of them, or a
+partition."""
 
 from __future__ import annotations
 
@@ -18,40 +19,40 @@ class FileList:
     """The films to score.
 
     paths  of them, sorted
-    whole  paths of all films of the run, of which these are all, or a share; None where the run is a share that was
-           begun with another list than lies below the folder now, which only its digest tells of
-    share  what the inputs of a part say of its share (scorefile.partition_inputs); None of a whole run
+    whole  paths of all films of the run, of which these are all, or a partition; None where the run is a partition that
+           was begun with another list than lies below the folder now, which only its digest tells of
+    partition  what the inputs of a part say of its partition (scorefile.partition_inputs); None of a whole run
     """
 
     paths: tuple[str, ...]
     whole: tuple[str, ...] | None
-    share: Mapping[str, Any] | None
+    partition: Mapping[str, Any] | None
 
     @property
     def rows(self) -> range:
         """Within the whole run."""
-        first = self.share["first"] if self.share else 0
+        first = self.partition["first"] if self.partition else 0
         return range(first, first + len(self.paths))
 
     @property
     def inputs(self) -> dict[str, Any]:
         """What a run's fingerprint has of it, besides the paths."""
-        return {"share": self.share} if self.share else {}
+        return {"partition": self.partition} if self.partition else {}
 
     def all_films(self) -> tuple[str, ...]:
         """Paths of all films of the run; InputError where they are not known."""
         if self.whole is None:
             raise InputError(
-                "films were added to the folder, or removed from it, since this share was begun, and labels and "
-                "patient numbers are those of the whole folder. Put it back as it was, or begin all shares anew with "
-                "--overwrite."
+                "films were added to the folder, or removed from it, since this partition was begun, and labels and "
+                "patient numbers are those of the whole folder. Put it back as it was, or begin all partitions anew "
+                "with --overwrite."
             )
         return self.whole
 
     def changes(self, found: tuple[str, ...]) -> tuple[str, ...]:
         """What has changed in the folder since the run began, in words without names; ``found`` are its films now."""
         there, own = set(found), set(self.paths)
-        added, gone = len(there - own) if self.share is None else 0, len(own - there)
+        added, gone = len(there - own) if self.partition is None else 0, len(own - there)
         told = []
         if added:
             told.append(
@@ -65,8 +66,8 @@ class FileList:
             )
         if self.whole is None:
             told.append(
-                "The folder does not list the films that it did when this share was begun, and the share keeps to its "
-                "own. Shares that begin now are of another run, and cannot be merged with it."
+                "The folder does not list the films that it did when this partition was begun, and the partition keeps "
+                "to its own. Shares that begin now are of another run, and cannot be merged with it."
             )
         return tuple(told)
 
@@ -84,24 +85,24 @@ def resume_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
             f"the run that was begun for {options.output} is of other films: {gone} of its {len(frozen)} are not below "
             f"{options.films}. Use --overwrite to start anew, or another -o."
         )
-    if options.share is None:
-        return FileList(paths=frozen, whole=frozen, share=None)
-    share = manifest_partition(options.file)
-    if share is None or not _same_partition(share, new.share or {}):
+    if options.partition is None:
+        return FileList(paths=frozen, whole=frozen, partition=None)
+    partition = manifest_partition(options.file)
+    if partition is None or not _same_partition(partition, new.partition or {}):
         return new  # which open_run compares with what lies there, and says what differs
-    unchanged = share.get("paths") == paths_digest(found.paths)
-    return FileList(paths=frozen, whole=found.paths if unchanged else None, share=share)
+    unchanged = partition.get("paths") == paths_digest(found.paths)
+    return FileList(paths=frozen, whole=found.paths if unchanged else None, partition=partition)
 
 
 def new_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
     """The films of a run that begins now."""
-    if options.share is None:
-        return FileList(paths=found.paths, whole=found.paths, share=None)
-    rows = options.share.rows(len(found.paths))
+    if options.partition is None:
+        return FileList(paths=found.paths, whole=found.paths, partition=None)
+    rows = options.partition.rows(len(found.paths))
     return FileList(
         paths=found.paths[rows.start : rows.stop],
         whole=found.paths,
-        share=partition_inputs(options.share, found.paths, options.thumbnails),
+        partition=partition_inputs(options.partition, found.paths, options.thumbnails),
     )
 
 

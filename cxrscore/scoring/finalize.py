@@ -41,7 +41,7 @@ def merge_shards(run: Run, job: RunContext, provenance: dict[str, Any], small: T
         thresholds=_thresholds(job),
         thumbnails=small.select(prob, truth),
         provenance=provenance,
-        names=film_names(hashes, job.file_list.rows.start) if job.options.no_paths else None,
+        names=film_names(hashes, job.file_list.rows.start) if job.options.anonymize_paths else None,
     )
 
 
@@ -62,8 +62,8 @@ def _splits(job: RunContext, hashes: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def _thresholds(job: RunContext) -> Floats:
-    """The model's operating points, float32 [C]. Those of models or views that are averaged were chosen on other
-    probabilities than their means, so there are none then."""
+    """The model's operating points, float32 [C]. Those of models or augmented copies that are averaged were chosen on
+    other probabilities than their means, so there are none then."""
     points = {} if job.options.means else job.files[0].document.get("thresholds", {})
     return np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
 
@@ -102,15 +102,15 @@ def make_provenance(job: RunContext, told_by: RuntimeInfo, *, computed: int, sec
             {"file": unicode_text(file.path.name), "sha256": file.sha256, "document": _document(file)}
             for file in job.files
         ],
-        "views": known_inputs(job.options, job.files)["views"],
-        "explainer": {"name": job.options.explainer, "tap": told_by.tap},
+        "tta": known_inputs(job.options, job.files)["tta"],
+        "explainer": {"name": job.options.explainer, "cam_layer": told_by.cam_layer},
         "films": {
             "folder": unicode_text(job.options.films.name),
             "found": len(job.paths),
             "other_files": job.found.others,
         },
         "labels": job.labels_file,
-        "share": _partition_provenance(job),
+        "partition": _partition_provenance(job),
         "warnings": [
             *_partition_warning(job),
             *_warnings(job),
@@ -118,7 +118,7 @@ def make_provenance(job: RunContext, told_by: RuntimeInfo, *, computed: int, sec
             *unreadable_messages(job.found, job.options),
         ],
     }
-    return _without_names(told) if job.options.no_paths else told
+    return _without_names(told) if job.options.anonymize_paths else told
 
 
 def _machine() -> dict[str, Any]:
@@ -128,16 +128,16 @@ def _machine() -> dict[str, Any]:
 
 def _partition_provenance(job: RunContext) -> dict[str, Any] | None:
     """What the file is a part of; None where it has the whole run."""
-    share = job.file_list.share
-    if share is None:
+    partition = job.file_list.partition
+    if partition is None:
         return None
     run = fingerprint_of(full_run_inputs({**job.fingerprint, "findings": job.findings}))
-    return {key: share[key] for key in ("number", "of", "first", "films")} | {"run": run}
+    return {key: partition[key] for key in ("number", "of", "first", "films")} | {"run": run}
 
 
 def _partition_warning(job: RunContext) -> list[str]:
-    share, own = job.options.share, job.file_list.share
-    return [describe_partition(share, job.file_list.rows, own["films"])] if share and own else []
+    partition, own = job.options.partition, job.file_list.partition
+    return [describe_partition(partition, job.file_list.rows, own["films"])] if partition and own else []
 
 
 def _warnings(job: RunContext) -> list[str]:
@@ -158,7 +158,7 @@ def _warnings(job: RunContext) -> list[str]:
 def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:
     """What of the folder could not be looked at, one text each; only how much, where no name may be told."""
     names = found.unreadable
-    if options.no_paths:
+    if options.anonymize_paths:
         return [f"{len(names)} files or folders could not be read"] if names else []
     return [f"{name} could not be read" for name in names]
 

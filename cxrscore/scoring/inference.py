@@ -17,7 +17,7 @@ from cxrscore.models.model_file import ModelFile
 from cxrscore.models.probabilities import ModelOutput, mean_logits, mean_probabilities
 from cxrscore.plugin_values import lenient
 from cxrscore.scoring.run_context import RunContext, RuntimeInfo
-from cxrscore.scoring.tta import augmented_view
+from cxrscore.scoring.tta import augmented_copy
 from cxrscore.synthetic.reference_logits import check_golden, max_logit_difference
 from cxrscore.types import finite_rows
 
@@ -28,12 +28,12 @@ class ModelInputs:
 
     films   n
     inputs  of each model [B,S,S]: float32 0..1, or uint8 or uint16 levels where the model takes these
-    views   of each model, its further views, float32 [B,S,S] each
+    copies  of each model, the augmented copies for TTA, float32 [B,S,S] each
     """
 
     films: int
     inputs: Sequence[Array]
-    views: Sequence[Sequence[Floats]]
+    copies: Sequence[Sequence[Floats]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class _EnsembleMember:
     """
 
     def __init__(self, file: ModelFile, model: Model, square: int, batch_size: int, *, levels: bool) -> None:
-        self.model, self.square, self.tap = lenient(model), square, ""
+        self.model, self.square, self.cam_layer = lenient(model), square, ""
         self.lanes = model.lanes if levels and isinstance(model, AcceptsIntegerImages) else 1
         self._file, self._size, self._levels = file, batch_size, levels and isinstance(model, AcceptsIntegerImages)
 
@@ -75,22 +75,24 @@ class _EnsembleMember:
         squares = [_square(film, self.square) for film in batch]
         return integer_batch(squares, self._size) if self._levels else float_batch(squares, self._size)
 
-    def views(self, batch: Sequence[LoadedFilm], seed: int, number: int) -> Floats:
-        """View ``number`` of each film."""
+    def copies(self, batch: Sequence[LoadedFilm], seed: int, number: int) -> Floats:
+        """Augmented copy ``number`` of each film."""
         side = self.model.spec.size
-        views = np.zeros((self._size, side, side), np.float32)
+        copies = np.zeros((self._size, side, side), np.float32)
         for place, film in enumerate(batch):
-            views[place] = augmented_view(to_unit(_square(film, self.square)), film.film.sha256, seed, number)
-        return views
+            copies[place] = augmented_copy(to_unit(_square(film, self.square)), film.film.sha256, seed, number)
+        return copies
 
     def output(self, films: Array, count: int) -> ModelOutput:
         """Of the first ``count`` of the films [B,S,S]."""
         return self._output(self.model.predict(films)[:count])
 
-    def explained(self, films: Array, count: int, explainer: Explainer, tap: str | None) -> tuple[ModelOutput, Floats]:
+    def explained(
+        self, films: Array, count: int, explainer: Explainer, cam_layer: str | None
+    ) -> tuple[ModelOutput, Floats]:
         """The same, with maps float32 [n,C,h,w]."""
         findings = range(len(self.model.spec.findings))
-        logits, maps, self.tap = explain(explainer, self.model, films, findings, tap)
+        logits, maps, self.cam_layer = explain(explainer, self.model, films, findings, cam_layer)
         return self._output(logits[:count]), maps[:count]
 
     def _output(self, logits: Floats) -> ModelOutput:
@@ -126,7 +128,7 @@ def integer_batch(squares: Sequence[Pixels], size: int) -> Pixels:
 
 
 class Scorer:
-    """Batches of films through all models and views of a run.
+    """Batches of films through all models and augmented copies of a run.
 
     The heat maps are of the film itself, and means over the models; of models that see another part of the film than
     the first does, as they stretch, pad or crop it otherwise, no maps are taken.
@@ -134,7 +136,7 @@ class Scorer:
 
     def __init__(self, job: RunContext) -> None:
         self._backend = job.backend
-        self._views, self._seed = max(1, job.options.views), job.options.seed
+        self._tta, self._seed = max(1, job.options.tta), job.options.seed
         self._explainer = plugins.get_explainer(job.options.explainer)
         levels = self._explainer.from_parts is not None  # one that works on the film itself is written for 0..1
         given = zip(job.files, job.models, job.preprocessings, strict=True)
@@ -142,49 +144,49 @@ class Scorer:
         self._members = [
             _EnsembleMember(file, model, job.squares.index(own), size, levels=levels) for file, model, own in given
         ]
-        self._size, self._wanted_tap = size, job.options.tap
+        self._size, self._wanted_cam_layer = size, job.options.cam_layer
         fits = [own.fit for own in job.preprocessings]
         self._shown = [member for member, fit in zip(self._members, fits, strict=True) if fit == fits[0]]
         explained = all(isinstance(member.model, SupportsHeatmaps) for member in self._shown)
         able = explained or self._explainer.from_scores is not None
-        self._maps = min(job.options.maps, len(job.findings)) if able else 0
+        self._maps = min(job.options.heatmaps, len(job.findings)) if able else 0
 
     @property
     def lanes(self) -> int:
         """How many batches may be in the networks at once."""
         return min(member.lanes for member in self._members)
 
-    def tap(self) -> str:
+    def cam_layer(self) -> str:
         """The layer that the maps are taken at, "" without maps; where models differ in it, that of each of them. A
         run that only merges asks it of a blank film."""
         for member in self._shown if self._maps else ():
-            if not member.tap:
+            if not member.cam_layer:
                 side = member.model.spec.size
                 blank = np.zeros((self._size, side, side), np.float32)
-                member.explained(blank, 1, self._explainer, self._wanted_tap)
-        taps = [member.tap for member in self._shown]
-        return taps[0] if len(set(taps)) == 1 else ", ".join(taps)
+                member.explained(blank, 1, self._explainer, self._wanted_cam_layer)
+        cam_layers = [member.cam_layer for member in self._shown]
+        return cam_layers[0] if len(set(cam_layers)) == 1 else ", ".join(cam_layers)
 
     def prepare(self, batch: Sequence[LoadedFilm]) -> ModelInputs:
         """Films that have pixels, as many as a batch holds or fewer but one at least, as arrays."""
-        numbers = range(1, self._views)
+        numbers = range(1, self._tta)
         return ModelInputs(
             films=len(batch),
             inputs=[member.inputs(batch) for member in self._members],
-            views=[[member.views(batch, self._seed, number) for number in numbers] for member in self._members],
+            copies=[[member.copies(batch, self._seed, number) for number in numbers] for member in self._members],
         )
 
     def __call__(self, batch: ModelInputs) -> BatchScores:
         """Their scores. May be called from as many threads at once as there are lanes."""
         outputs: list[ModelOutput] = []
         maps: list[Floats] = []
-        for member, films, views in zip(self._members, batch.inputs, batch.views, strict=True):
+        for member, films, copies in zip(self._members, batch.inputs, batch.copies, strict=True):
             if self._maps and member in self._shown:
-                output, own = member.explained(films, batch.films, self._explainer, self._wanted_tap)
+                output, own = member.explained(films, batch.films, self._explainer, self._wanted_cam_layer)
                 maps.append(own)
             else:
                 output = member.output(films, batch.films)
-            outputs += [output, *(member.output(view, batch.films) for view in views)]
+            outputs += [output, *(member.output(copy, batch.films) for copy in copies)]
         failed = self._failed(outputs)
         if any(failed):
             outputs = [replace(output, logits=np.nan_to_num(output.logits)) for output in outputs]
@@ -199,14 +201,15 @@ class Scorer:
         )
 
     def _failed(self, outputs: Sequence[ModelOutput]) -> tuple[str, ...]:
-        """For each film, why it has no score: the model and the view whose logits are not finite, the first of them."""
+        """For each film, why it has no score: the model and the augmented copy whose logits are not finite, the first
+        of them."""
         finite = np.stack([finite_rows(output.logits) for output in outputs])
         return tuple("" if own.all() else self._why(int(np.argmin(own))) for own in finite.T)
 
     def _why(self, place: int) -> str:
-        model, view = divmod(place, self._views)
+        model, copy = divmod(place, self._tta)
         of = f" by model {model + 1} of {len(self._members)}" if len(self._members) > 1 else ""
-        seen = f" for view {view + 1} of {self._views}" if self._views > 1 else ""
+        seen = f" for TTA copy {copy + 1} of {self._tta}" if self._tta > 1 else ""
         return f"backend {self._backend!r} returned logits that are not finite{of}{seen}"
 
 
@@ -238,7 +241,9 @@ def golden_difference(job: RunContext) -> float | None:
 def runtime_info(job: RunContext, scorer: Scorer, golden_difference: float | None) -> RuntimeInfo:
     """What there is to tell by who has built the models."""
     framework, device = job.computed_by
-    return RuntimeInfo(framework=framework, device=device, tap=scorer.tap(), golden_difference=golden_difference)
+    return RuntimeInfo(
+        framework=framework, device=device, cam_layer=scorer.cam_layer(), golden_difference=golden_difference
+    )
 
 
 def _golden_difference(job: RunContext, file: ModelFile, model: Model) -> float | None:

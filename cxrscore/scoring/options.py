@@ -22,34 +22,35 @@ class ScoreOptions:
     output     the scores file: on disk, or elsewhere, by a URL such as s3://bucket/films or https://host/films/. A text
                becomes the one or the other
     model      one model file, or several: the scores are then means over the models
-    views      how many views of a film are scored and averaged: the film itself and views - 1 small random turns,
-               shifts and zooms of it; 0 and 1: the film alone
-    seed       decides the random views, with the film's bytes
+    tta        test-time augmentation: how many copies of a film are scored and averaged, the film itself and tta - 1
+               copies with small random rotations, shifts and zooms; 0 and 1: the film alone
+    seed       decides the random copies, together with the film's bytes
     labels     label table to join, on disk or elsewhere; None: labels.csv in the films folder, or on disk beside it, if
                there is one
     no_labels  join none, whatever lies there
     backend    None: the fastest installed one that can run the models
     workers    processes that decode films
     precision  "int8" needs model files that `cxrscore quantize` has written
-    tap        layer that heat maps are taken at; None: the one that is pooled
-    maps       how many heat maps are kept of each film, of its most probable findings
+    cam_layer  layer that heat maps are taken at; None: the one that is pooled
+    heatmaps   how many heat maps are stored for each film, those of its most probable findings
     thumbnails how many films are kept small, for the report
     any_modality  score DICOM films of other modalities than CR, DX and RG, too
-    share      score only this share of the films, into a part that merge_scores joins with those of the other shares;
-               None: all of them
+    partition  score only this partition of the films, into a partial scores file that merge_scores joins with those of
+               the other partitions; None: all films
     rehash     read all films again before a result of an earlier run is used, whatever their times and sizes say
-    scratch    folder for what is to be uploaded, while it is made; None: one in the cache
+    temp_dir   folder for what is to be uploaded, while it is made; None: one in the cache
     workers    processes that decode films, on this machine in all
     executor   what keeps worker processes busy: "local", on this machine, or one that a plugin brings
     processes  how many processes compute, each with the models; 1 with the executor "local": this one alone
     address    of the executor's cluster; None: this machine. Output, films and models then lie where all reach them
-    no_paths   no path or file name in the output, as they often name patients: films go by the hash of their bytes
+    anonymize_paths  no path or file name in the output, as they often name patients: films are identified by the
+               SHA-256 of their bytes
     """
 
     films: PathOrUrl
     output: PathOrUrl
     model: Path | tuple[Path, ...] = Path("model.safetensors")
-    views: int = 1
+    tta: int = 1
     seed: int = 0
     labels: PathOrUrl | None = None
     no_labels: bool = False
@@ -58,29 +59,29 @@ class ScoreOptions:
     precision: Precision | Literal["int8"] = "fp32"
     batch_size: int = 8
     workers: int = field(default_factory=default_workers)
-    maps: int = 4
+    heatmaps: int = 4
     explainer: str = "grad-cam"
-    tap: str | None = None
+    cam_layer: str | None = None
     thumbnails: int = 48
     any_modality: bool = False
-    no_paths: bool = False
-    share: Partition | None = None
+    anonymize_paths: bool = False
+    partition: Partition | None = None
     overwrite: bool = False
     rehash: bool = False
-    scratch: Path | None = None
+    temp_dir: Path | None = None
     executor: str = "local"
     processes: int = 1
     address: str | None = None
     command: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        convert_paths(self, local=["scratch"], anywhere=["films", "output", "labels"])
+        convert_paths(self, local=["temp_dir"], anywhere=["films", "output", "labels"])
         object.__setattr__(self, "model", local_paths(self.model, "model"))
         object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
             raise InputError("no model is named, wanted at least one to score with")
-        if self.views < 0:
-            raise InputError(f"views is {self.views}, wanted 1 for the film alone, or more")
+        if self.tta < 0:
+            raise InputError(f"tta is {self.tta}, wanted 1 for the film alone, or more")
         if self.processes < 1:
             raise InputError(f"processes is {self.processes}, wanted 1 or more")
 
@@ -104,8 +105,8 @@ class ScoreOptions:
 
     @property
     def means(self) -> bool:
-        """Whether scores are means, over models or views."""
-        return len(self.models) > 1 or self.views > 1
+        """Whether scores are means, over models or augmented copies."""
+        return len(self.models) > 1 or self.tta > 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +119,8 @@ class ScoreResult:
     list_changed  whether films were added to the folder, or removed from it, since the run began
     labels_joined  whether only the labels of a finished file were joined again
     leaked  whether films or patients stood in two parts of the split when the model was trained
-    share   which share of the films this is, as i/n, "" where it is all of them
-    written False where there was nothing to write: the share has no film
+    partition  which partition of the films this is, as i/n; "" where it is all of them
+    written False where there was nothing to write: the partition has no film
     unread  what of the folder could not be looked at, one text each: films may be missing there
     """
 
@@ -131,11 +132,11 @@ class ScoreResult:
     seconds: float
     backend: str
     models: tuple[str, ...]
-    views: int
+    tta: int
     unread: tuple[str, ...]
     notes: tuple[str, ...] = ()
     leaked: bool = False
     labels_joined: bool = False
     list_changed: bool = False
-    share: str = ""
+    partition: str = ""
     written: bool = True

@@ -205,7 +205,7 @@ def _land(
         try:
             scored = batch.scored.result()
         except PluginError as error:
-            names = () if job.options.no_paths else [job.paths[row] for row in rows]
+            names = () if job.options.anonymize_paths else [job.paths[row] for row in rows]
             raise error.during(names, len(rows), _RESUME_HINT) from error
         batch.shard.fill(batch.places, scored)
         if small is not None:

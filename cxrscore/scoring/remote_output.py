@@ -33,10 +33,11 @@ def score_to_remote(options: ScoreOptions, target: RemotePath, score: Score, pro
     """Scores with ``score`` into a folder of this machine, and uploads what came out as ``target``.
 
     What is there already is refused, or found to be the answer, just as a file on disk would be. A run that was
-    stopped, or whose upload failed, goes on where it was: on the machine that it was begun on, with the same scratch.
+    stopped, or whose upload failed, goes on where it was: on the machine that it was begun on, with the same
+    --temp-dir.
     """
     check_writable(target)
-    folder = scratch_folder(options, target)
+    folder = upload_folder(options, target)
     with file_lock(folder.with_suffix(".lock")):
         try:
             result = _scored(options, target, folder, score, progress)
@@ -47,9 +48,9 @@ def score_to_remote(options: ScoreOptions, target: RemotePath, score: Score, pro
     return replace(result, output=target)
 
 
-def scratch_folder(options: ScoreOptions, target: RemotePath) -> Path:
+def upload_folder(options: ScoreOptions, target: RemotePath) -> Path:
     """Where the parts of a run for this target lie; made, for its owner only. WriteError where it cannot be."""
-    folder = (options.scratch or cache_folder() / "scratch") / sha256_bytes(str(target).encode())[:16]
+    folder = (options.temp_dir or cache_folder() / "uploads") / sha256_bytes(str(target).encode())[:16]
     make_folder(folder)
     return folder
 
@@ -79,20 +80,20 @@ def _scored(options: ScoreOptions, target: RemotePath, folder: Path, score: Scor
 def _run_of(options: ScoreOptions) -> bytes:
     """Digest of what a command names, by which it is known again. What lies there is compared by bytes later."""
     names = (
-        "views",
+        "tta",
         "seed",
         "precision",
         "batch_size",
-        "maps",
+        "heatmaps",
         "explainer",
-        "tap",
+        "cam_layer",
         "any_modality",
-        "no_paths",
-        "share",
+        "anonymize_paths",
+        "partition",
     )
     named = [location_text(options.films), [str(path.absolute()) for path in options.models]]
     return sha256_bytes(
-        repr([*named, *(getattr(options, name) for name in names), str(options.share)]).encode()
+        repr([*named, *(getattr(options, name) for name in names), str(options.partition)]).encode()
     ).encode()
 
 

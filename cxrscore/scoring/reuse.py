@@ -110,7 +110,7 @@ def update_labels(
         return []
     run = _as_shards(job, finished.claim)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    labels = job.labels_file and {**job.labels_file, "file": "" if options.no_paths else job.labels_file["file"]}
+    labels = job.labels_file and {**job.labels_file, "file": "" if options.anonymize_paths else job.labels_file["file"]}
     decoders = make_decoder_pool(job)
     try:
         merge_shards(
@@ -131,7 +131,7 @@ def _recorded_runtime(claim: FileProvenance, provenance: Any) -> RuntimeInfo:
     return RuntimeInfo(
         framework=str(claim.inputs.get("framework")),
         device=str(claim.inputs.get("device")),
-        tap=get_text(provenance, "explainer", "tap"),
+        cam_layer=get_text(provenance, "explainer", "cam_layer"),
         golden_difference=get_nested(provenance, "backend", "golden_difference"),
     )
 
@@ -213,7 +213,7 @@ def _digests(options: ScoreOptions, paths: Sequence[str]) -> list[str]:
 
 def _examples(options: ScoreOptions, paths: Sequence[str]) -> str:
     """Some of the films, in brackets; nothing where no name may be shown."""
-    if options.no_paths:
+    if options.anonymize_paths:
         return ""
     more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
     return f" ({', '.join(paths[:NAMED])}{more})"

@@ -29,13 +29,13 @@ KNOWN_AFTER_LOADING = ("backend", "framework", "device")
 class RuntimeInfo:
     """What only who has built the models can say of a run.
 
-    tap                of the heat maps, as Scorer.tap
+    cam_layer          of the heat maps, as Scorer.cam_layer
     golden_difference  as golden_difference returns it
     """
 
     framework: str
     device: str
-    tap: str
+    cam_layer: str
     golden_difference: float | None
 
 
@@ -45,8 +45,8 @@ class RunContext:
 
     listing      the films of the run
     found        what lies below the folder now
-    labels       of all films of the run, whatever share of it is scored; None, and ``labels_file`` too, where there is
-                 no label table
+    labels       of all films of the run, whatever partition of it is scored; None, and ``labels_file`` too, where there
+                 is no label table
     files        the models, one or more, in the order in which they were named, without their tensors
     models       the same, built; none where other processes compute
     told         what one of those has told; None where this one computes
@@ -126,18 +126,18 @@ class RunContext:
 
 def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str, Any]:
     """What of a run's fingerprint is known before a framework is loaded: all but KNOWN_AFTER_LOADING."""
-    views = {"number": options.views, "seed": options.seed, "limits": asdict(LIMITS)} if options.views > 1 else None
+    tta = {"number": options.tta, "seed": options.seed, "limits": asdict(LIMITS)} if options.tta > 1 else None
     return {
         "cxrscore": cxrscore.__version__,
         "models": [file.sha256 for file in files],
-        "views": views,
+        "tta": tta,
         "precision": options.precision,
         "batch_size": options.batch_size,
         "explainer": options.explainer,
-        "tap": options.tap,
-        "maps": options.maps,
+        "cam_layer": options.cam_layer,
+        "heatmaps": options.heatmaps,
         "any_modality": options.any_modality,
-        "no_paths": options.no_paths,
+        "anonymize_paths": options.anonymize_paths,
     }
 
 

@@ -29,10 +29,10 @@ class ThumbnailCollector:
 
     def __init__(self, job: RunContext, decoders: DecoderPool) -> None:
         self._job, self._decoders = job, decoders
-        share = job.file_list.share
-        self._first: int = share["first"] if share else 0
-        self._films: int = share["films"] if share else len(job.paths)
-        self._most: int = share["thumbnails"] if share else job.options.thumbnails
+        partition = job.file_list.partition
+        self._first: int = partition["first"] if partition else 0
+        self._films: int = partition["films"] if partition else len(job.paths)
+        self._most: int = partition["thumbnails"] if partition else job.options.thumbnails
         none = np.empty((0, len(job.findings)), np.float32)
         self._found = ScoredFilms(rows=np.empty(0, np.int64), prob=none, truth=none)
         self._kept: dict[int, NDArray[np.uint8]] = {}
@@ -55,8 +55,9 @@ class ThumbnailCollector:
         return Thumbnails(film=np.array(there, np.int32), pixels=small)
 
     def _selected_rows(self, prob: Floats, truth: Floats) -> list[int]:
-        """Rows of the films to keep small; of a share, all that may be chosen once the other shares are known."""
-        if self._job.file_list.share is None:
+        """Rows of the films to keep small; of a partition, all that may be chosen once the other partitions are
+        known."""
+        if self._job.file_list.partition is None:
             return select_thumbnails(scored_films(prob, truth), self._films, self._most)
         own = thumbnail_candidates(scored_films(prob, truth, self._first), self._films, self._most)
         return [int(row) - self._first for row in own.rows]

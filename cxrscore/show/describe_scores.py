@@ -28,7 +28,7 @@ def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str,
         "created": get_nested(provenance, "created"),
         "cxrscore": get_nested(provenance, "cxrscore"),
         "models": [_model(one) for one in provenance_models(provenance)],
-        "views": get_nested(provenance, "views", "number"),
+        "tta": get_nested(provenance, "tta", "number"),
         "leaked": any(
             get_nested(one, "document", "training", "leaked") is True for one in provenance_models(provenance)
         ),

@@ -36,7 +36,7 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
             ),
         ),
         *(line for model in _some(found["models"]) for line in _model(model)),
-        ("score", _mean(len(found["models"]), found["views"])),
+        ("score", _mean(len(found["models"]), found["tta"])),
         ("backend", _backend(provenance)),
         ("films folder", get_text(provenance, "films", "folder")),
         ("labels", _labels(provenance, films)),
@@ -64,10 +64,10 @@ def _model(model: Any) -> Iterator[Line]:
     yield "its licence", get_text(model, "licence")
 
 
-def _mean(count: int, views: Any) -> str:
+def _mean(count: int, copies: Any) -> str:
     """What a score is a mean over; "" where it is none."""
     over = [f"{count} models"] * (count > 1)
-    over += [f"{views} views of each film"] * (isinstance(views, int) and views > 1)
+    over += [f"{copies} augmented copies of each film"] * (isinstance(copies, int) and copies > 1)
     return f"mean over {' and '.join(over)}" if over else ""
 
 

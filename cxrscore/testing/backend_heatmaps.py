@@ -28,7 +28,7 @@ from cxrscore.contract import (
 )
 from cxrscore.errors import InputError
 from cxrscore.models import numpy_reference
-from cxrscore.models.architectures import ARCHITECTURES, feature_side, taps
+from cxrscore.models.architectures import ARCHITECTURES, cam_layers, feature_side
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import (
     WEIGHTED_BCE,
@@ -125,66 +125,73 @@ class HeatmapCases(Cases):
     @needs(SupportsHeatmaps)
     def test_b25_parts_of_a_heat_map_belong_to_the_scores(self, backend: Backend) -> None:
         """cam_parts() of F findings returns float32 logits [N,C] equal to predict() within 1e-5 of the largest,
-        activations [N,h,w,K], gradients [N or 1,F,h,w,K] or [N or 1,F,1,1,K], and the name of the tap: the one asked
-        for, else that of the tensor which is pooled."""
+        activations [N,h,w,K], gradients [N or 1,F,h,w,K] or [N or 1,F,1,1,K], and the name of the CAM layer: the one
+        asked for, else that of the tensor which is pooled."""
         for model in _both_heads(backend):
             films = some_films(3, model.spec.size)
-            for tap in (None, *_taps(model.spec)):
-                parts = require_heatmaps(model).cam_parts(films, [2, 0], tap=tap)
-                words = f"{model.spec.head}, tap {tap}"
+            for cam_layer in (None, *_cam_layers(model.spec)):
+                parts = require_heatmaps(model).cam_parts(films, [2, 0], cam_layer=cam_layer)
+                words = f"{model.spec.head}, layer {cam_layer}"
                 _expect_parts(model.spec, parts, words)
                 expect_within(parts.logits, model.predict(films), 1e-5, f"{words}: logits")
-                wanted = tap or (*_taps(model.spec), parts.tap)[0]
-                expect(parts.tap == wanted, f"{words}: the parts name the tap {parts.tap!r}, wanted {wanted!r}")
+                wanted = cam_layer or (*_cam_layers(model.spec), parts.cam_layer)[0]
+                expect(
+                    parts.cam_layer == wanted,
+                    f"{words}: the parts name the CAM layer {parts.cam_layer!r}, wanted {wanted!r}",
+                )
 
     @needs(SupportsHeatmaps)
     def test_b26_activations_equal_the_reference(self, backend: Backend) -> None:
-        """In every known architecture that the backend lists, the activations at both taps equal the reference within
-        1e-4 of the largest: after the last ReLU, and before it (densenet121's "bn")."""
+        """In every known architecture that the backend lists, the activations at both CAM layers equal the reference
+        within 1e-4 of the largest: after the last ReLU, and before it (densenet121's "bn")."""
         measured = []
         for name in known_architectures(backend) or [require_reference(smallest_spec(backend)).architecture]:
             spec = spec_of(name)
             films, tensors = some_films(2, spec.size), random_tensors(spec)
             model = require_heatmaps(build(backend, spec, tensors))
             before, pooled = numpy_reference.features(spec, tensors, films)
-            for tap, wanted in zip(taps(name), (pooled, before), strict=True):
-                found = model.cam_parts(films, [0], tap=tap).activations
-                measured.append(f"{name} {tap} {expect_within(found, wanted, 1e-4, f'{name}, tap {tap}'):.1g}")
+            for cam_layer, wanted in zip(cam_layers(name), (pooled, before), strict=True):
+                found = model.cam_parts(films, [0], cam_layer=cam_layer).activations
+                measured.append(
+                    f"{name} {cam_layer} {expect_within(found, wanted, 1e-4, f'{name}, layer {cam_layer}'):.1g}"
+                )
         self.note(f"largest difference: {', '.join(measured)}")
 
     @needs(SupportsHeatmaps)
     def test_b27_gradients_of_the_map_equal_finite_differences(self, backend: Backend) -> None:
-        """With either head and at both taps, gradients equal, within 1e-4 of the largest, the slope of the reference's
-        head when one activation that is not 0 is moved. Before the last ReLU they are 0 where the activation is
-        negative."""
+        """With either head and at both CAM layers, gradients equal, within 1e-4 of the largest, the slope of the
+        reference's head when one activation that is not 0 is moved. Before the last ReLU they are 0 where the
+        activation is negative."""
         require_reference(smallest_spec(backend))
         for model in _both_heads(backend):
-            for tap in _taps(model.spec):
-                parts = require_heatmaps(model).cam_parts(some_films(2, model.spec.size), [2, 0], tap=tap)
-                logits = _head_at(model.spec, model.tensors(), tap)
-                _expect_slopes(parts, [2, 0], logits, f"{model.spec.head}, tap {tap}")
+            for cam_layer in _cam_layers(model.spec):
+                parts = require_heatmaps(model).cam_parts(some_films(2, model.spec.size), [2, 0], cam_layer=cam_layer)
+                logits = _head_at(model.spec, model.tensors(), cam_layer)
+                _expect_slopes(parts, [2, 0], logits, f"{model.spec.head}, layer {cam_layer}")
 
     @needs(SupportsAutograd)
     def test_b28_the_closed_form_equals_automatic_differentiation(self, backend: Backend) -> None:
         """head_gradients() of the activations that cam_parts() returned equals its gradients within 1e-5 of the
-        largest, with either head and at both taps, wherever the activation is not within 1e-6 of 0."""
+        largest, with either head and at both CAM layers, wherever the activation is not within 1e-6 of 0."""
         differences = []
         for model in _both_heads(backend):
-            for tap in _taps(model.spec) or (None,):
+            for cam_layer in _cam_layers(model.spec) or (None,):
                 head_gradients = require_autograd(model).head_gradients
-                parts = require_heatmaps(model).cam_parts(some_films(2, model.spec.size), [2, 0], tap=tap)
-                found = head_gradients(parts.activations, [2, 0], tap=tap)
+                parts = require_heatmaps(model).cam_parts(some_films(2, model.spec.size), [2, 0], cam_layer=cam_layer)
+                found = head_gradients(parts.activations, [2, 0], cam_layer=cam_layer)
                 smooth = np.abs(parts.activations[:, None]) > 1e-6
-                words = f"{model.spec.head}, tap {parts.tap}"
+                words = f"{model.spec.head}, layer {parts.cam_layer}"
                 differences.append(expect_within(found * smooth, parts.gradients * smooth, 1e-5, words))
         self.note(f"largest difference {max(differences):.1g} of the largest gradient")
 
     @needs(SupportsHeatmaps)
     def test_b29_an_unknown_tap_is_refused(self, backend: Backend) -> None:
-        """cam_parts() at a tap that the network does not have raises an InputError that names it."""
+        """cam_parts() at a layer that the network does not have raises an InputError that names it."""
         model, films = _explainable(backend)
-        tap = "no_such_layer"
-        expect_refusal(partial(model.cam_parts, films, [0], tap=tap), InputError, tap, f"tap {tap!r}")
+        cam_layer = "no_such_layer"
+        expect_refusal(
+            partial(model.cam_parts, films, [0], cam_layer=cam_layer), InputError, cam_layer, f"layer {cam_layer!r}"
+        )
 
     @needs(SupportsHeatmaps)
     def test_b30_an_unknown_finding_is_refused(self, backend: Backend) -> None:
@@ -200,9 +207,9 @@ def _explainable(backend: Backend) -> tuple[SupportsHeatmaps, Floats]:
     return require_heatmaps(build(backend, spec, tensors_of(backend, spec))), some_films(1, spec.size)
 
 
-def _taps(spec: ModelSpec) -> tuple[str, ...]:
+def _cam_layers(spec: ModelSpec) -> tuple[str, ...]:
     """Those that the kit knows: after the last ReLU, before it."""
-    return taps(spec.architecture) if spec.architecture in ARCHITECTURES else ()
+    return cam_layers(spec.architecture) if spec.architecture in ARCHITECTURES else ()
 
 
 def _expect_parts(spec: ModelSpec, parts: CamParts, words: str) -> None:
@@ -219,9 +226,9 @@ def _expect_parts(spec: ModelSpec, parts: CamParts, words: str) -> None:
     expect(found in wanted, f"{words}: gradients have shape {list(found)}, wanted one of {sorted(map(list, wanted))}")
 
 
-def _head_at(spec: ModelSpec, tensors: Tensors, tap: str) -> Callable[[Array], Array]:
-    """Logits of activations at the tap, by the reference."""
-    if tap == taps(spec.architecture)[0]:
+def _head_at(spec: ModelSpec, tensors: Tensors, cam_layer: str) -> Callable[[Array], Array]:
+    """Logits of activations at the CAM layer, by the reference."""
+    if cam_layer == cam_layers(spec.architecture)[0]:
         return lambda activations: numpy_reference.head(spec, tensors, activations)
     return lambda activations: numpy_reference.head(spec, tensors, np.maximum(activations, 0))
 

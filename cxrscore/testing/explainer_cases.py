@@ -29,7 +29,7 @@ def _parts(films: int = 3, *, same_films: bool = False, same_places: bool = True
         logits=rng.normal(size=(films, 3)).astype(np.float32),
         activations=rng.random((films, 4, 5, 6), np.float32),
         gradients=rng.normal(size=shape).astype(np.float32),
-        tap="relu",
+        cam_layer="relu",
     )
 
 
@@ -141,7 +141,9 @@ class ExplainerCases(Cases):
         activations = np.zeros((1, 4, 6, 2), np.float32)
         activations[0, 1, 2, 0] = 3.0
         gradients = np.array([0.5, 0.0], np.float32).reshape(1, 1, 1, 1, 2)
-        parts = CamParts(logits=np.ones((1, 1), np.float32), activations=activations, gradients=gradients, tap="relu")
+        parts = CamParts(
+            logits=np.ones((1, 1), np.float32), activations=activations, gradients=gradients, cam_layer="relu"
+        )
         film = np.full((1, SIDE, SIDE), 0.2, np.float32)
         film[:, : SIDE // 2, : SIDE // 2] = 0.9
         found = _explained(explainer, parts, film, _toy, findings=(0,))[0, 0]

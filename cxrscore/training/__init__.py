@@ -161,10 +161,13 @@ def _trainer(options: TrainOptions) -> Backend:
         known = ", ".join(backend.architectures)
         raise InputError(f"backend {backend.name!r} has no {options.architecture!r}; it has: {known}")
     _check_known(options, backend)
-    if options.frozen_backend and options.architecture not in plugins.get_backend(options.frozen_backend).architectures:
+    if (
+        options.feature_backend
+        and options.architecture not in plugins.get_backend(options.feature_backend).architectures
+    ):
         raise InputError(
-            f"backend {options.frozen_backend!r} has no {options.architecture!r}: leave --frozen-backend out, or name "
-            "one that has it"
+            f"backend {options.feature_backend!r} has no {options.architecture!r}: leave --feature-backend out, or "
+            "name one that has it"
         )
     plugins.get_executor(options.executor)
     return backend

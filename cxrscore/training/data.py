@@ -175,6 +175,6 @@ def _leaks(
         told.paths,
         thumbnails=thumbnails(store, options.size, options.films, told.paths, _cache()),
         seen=origin.seen,
-        allow=options.allow_leak,
+        allow=options.allow_leakage,
     )
     return tuple(f"{leak.why}: {leak}" for leak in leaks)

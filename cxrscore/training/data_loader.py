@@ -1,4 +1,4 @@
-"""What training is fed with, epoch by epoch: which films, in which view and order, at which rate."""
+"""What training is fed with, epoch by epoch: which films, in which augmented copy and order, at which rate."""
 
 from __future__ import annotations
 
@@ -51,25 +51,25 @@ class TrainingData:
     def is_cached(self, epoch: int) -> bool:
         """Whether the frozen layers have been run once and for all on the films of an epoch, so that a pass over them
         costs little."""
-        return self.outputs.is_cached(self.view(epoch))
+        return self.outputs.is_cached(self.copy(epoch))
 
     def run_frozen(self, epoch: int) -> None:
         """Runs the frozen layers on all films that an epoch needs, where what comes out can be kept."""
-        for view in dict.fromkeys((self.view(epoch), None)):
-            self.outputs.is_cached(view)
+        for copy in dict.fromkeys((self.copy(epoch), None)):
+            self.outputs.is_cached(copy)
 
-    def view(self, epoch: int) -> int | None:
-        """The view of an epoch, counted from 0; None where there are none."""
-        return epoch % self._options.views if self._options.views else None
+    def copy(self, epoch: int) -> int | None:
+        """The number of the augmented copy that an epoch uses, from 0; None without augmentation."""
+        return epoch % self._options.augmentations if self._options.augmentations else None
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The training films of an epoch, counted from 0, with the rate of each step; of those that several processes
         share, this one's."""
         order = epoch_order(self._labels, self._options.sampling, seed=self._options.seed, epoch=epoch)
-        size, view = self._options.batch_size, self.view(epoch)
+        size, copy = self._options.batch_size, self.copy(epoch)
         parts = [self._processes.local_batch(order[step * size : (step + 1) * size]) for step in range(self.steps)]
         rows = [self.train[part.places] for part in parts]
-        for step, inputs in enumerate(self._inputs(rows, view)):
+        for step, inputs in enumerate(self._inputs(rows, copy)):
             factor = self.schedule.factor(epoch * self.steps + step)
             self._progress(f"epoch {epoch + 1}: step {step} of {self.steps}", epoch, self._options.epochs)
             part = parts[step]
@@ -79,9 +79,9 @@ class TrainingData:
         """The learning rate of the last step of an epoch."""
         return self._options.learning_rate * self.schedule.factor((epoch + 1) * self.steps - 1)
 
-    def logits(self, rows: Rows, view: int | None) -> Floats:
+    def logits(self, rows: Rows, copy: int | None) -> Floats:
         """What the learner, as it now is, makes of these films; float32 [n,C], not finite where training diverges."""
-        return self.outputs.logits(rows, view, self._standard.transform if self._standard else None, learning=True)
+        return self.outputs.logits(rows, copy, self._standard.transform if self._standard else None, learning=True)
 
     def tensors(self) -> dict[str, Array]:
         """What has learned, as the whole model takes it."""
@@ -93,9 +93,9 @@ class TrainingData:
         """How embeddings are standardised, by the training films as the first epoch sees them; None: not at all."""
         if not self.outputs.frozen or self._options.trainable != "head" or not self._options.standardize:
             return None
-        return Standardizer.fit(self.outputs.of(batches_of(self.train), self.view(0)))
+        return Standardizer.fit(self.outputs.of(batches_of(self.train), self.copy(0)))
 
-    def _inputs(self, batches: Sequence[Rows], view: int | None) -> Iterator[Floats]:
+    def _inputs(self, batches: Sequence[Rows], copy: int | None) -> Iterator[Floats]:
         """What the learner takes, batch by batch."""
-        outputs = self.outputs.of(batches, view)
+        outputs = self.outputs.of(batches, copy)
         return map(self._standard.transform, outputs) if self._standard else outputs

@@ -41,7 +41,7 @@ _OF_THE_DRIVER = (
     "resume",
     "overwrite",
     "recipe",
-    "allow_leak",
+    "allow_leakage",
     "executor",
     "processes",
     "address",
@@ -56,14 +56,14 @@ class DistributedFeatureExtractor:
     """What the frozen layers of a model are to be run on.
 
     store  FilmStore.reference() of the films
-    view   of the films, by its number; None: the films as they are
+    copy   number of the augmented copy; None: the films without augmentation
     by     framework and kind of device of the process that trains, which must be those of the workers
     """
 
     model: Model
     options: TrainOptions
     store: dict[str, Any]
-    view: int | None
+    copy: int | None
     by: tuple[str, str]
 
     def outputs(
@@ -115,7 +115,7 @@ class DistributedFeatureExtractor:
             "spec": self.model.spec.as_dict(),
             "options": {name: value for name, value in asdict(options).items() if name not in _OF_THE_DRIVER},
             "store": self.store,
-            "view": self.view,
+            "copy": self.copy,
             "blocks": [rows.tolist() for rows in blocks],
             "by": list(self.by),
         }

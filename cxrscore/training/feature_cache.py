@@ -1,7 +1,7 @@
-"""What frozen layers made of films, kept on disk: they run once for each film and view, whatever is trained on it
-afterwards.
+"""What frozen layers made of films, kept on disk: they run once for each film and augmented copy, whatever is trained
+on it afterwards.
 
-A file holds the outputs of one network and one way of making views; its films are told apart by the SHA-256 of their
+A file holds the outputs of one network and one augmentation; its films are told apart by the SHA-256 of their
 bytes, so films can be added, and splits and labels changed, at the cost of the new films alone. Each output has a
 digest, which is checked whenever it is read: the frozen layers run again on the film of a damaged one.
 

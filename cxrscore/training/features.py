@@ -49,7 +49,7 @@ class FeatureSource:
         if self._frozen is None and not options.alone:
             raise InputError(f"backend {options.backend!r} cannot run the frozen layers apart: leave --processes out")
         self._by: Model | ExternalBackbone = model
-        if options.frozen_backend not in (None, options.backend):
+        if options.feature_backend not in (None, options.backend):
             self._by = ExternalBackbone(model, options)
             self._frozen = self._by.embed
         self._augmentation = augmentation_from_options(options)
@@ -84,37 +84,38 @@ class FeatureSource:
         """How many outputs were found damaged in the cache, and computed again."""
         return sum(kept.damaged for kept in self._sources.values() if kept is not None)
 
-    def is_cached(self, view: int | None) -> bool:
-        """Whether the frozen layers have been run once and for all on a view, so that a pass over it costs little."""
-        return self.frozen and self._source(view) is not None
+    def is_cached(self, copy: int | None) -> bool:
+        """Whether the frozen layers have been run once and for all on an augmented copy, so that a pass over it costs
+        little."""
+        return self.frozen and self._source(copy) is not None
 
-    def of(self, batches: Sequence[Rows], view: int | None) -> Iterator[Floats]:
-        """What the learner takes, batch by batch; view None: of the films as they are."""
+    def of(self, batches: Sequence[Rows], copy: int | None) -> Iterator[Floats]:
+        """What the learner takes, batch by batch; copy None: of the films without augmentation."""
         if self._frozen is None:
-            return self._films(batches, view)
-        kept = self._source(view)
+            return self._films(batches, copy)
+        kept = self._source(copy)
         if kept is None:
-            return self.run(batches, view)
-        place = self._place_of(view)
+            return self.run(batches, copy)
+        place = self._place_of(copy)
         return (kept.take(place[rows]) for rows in batches)
 
     def logits(
-        self, rows: Rows, view: int | None = None, change: Change | None = None, *, learning: bool = False
+        self, rows: Rows, copy: int | None = None, change: Change | None = None, *, learning: bool = False
     ) -> Floats:
         """What the learner, as it now is, makes of these films, float32 [n,C]; it is given ``change`` of what it
         takes. While it is ``learning`` they may be anything; else they are finite, or its backend is at fault."""
         predict = lenient(self.learner).predict if learning else self.learner.predict
         size = FORWARD
-        if self._options.trainable == "head" and (kept := self._frozen and self._source(view)):
+        if self._options.trainable == "head" and (kept := self._frozen and self._source(copy)):
             size = max(FORWARD, min(len(rows), _BLOCK // kept.bytes))
-        inputs = self.of(batches_of(rows, size), view)
+        inputs = self.of(batches_of(rows, size), copy)
         return np.concatenate(list(forward(predict, map(change, inputs) if change else inputs, size)))
 
-    def run(self, batches: Sequence[Rows], view: int | None) -> Iterator[Floats]:
+    def run(self, batches: Sequence[Rows], copy: int | None) -> Iterator[Floats]:
         """What the frozen layers make of films, in batches of one size, so that it is the same to the bit each time."""
         parts = [batches_of(rows) for rows in batches]
         each = [part for batch in parts for part in batch]
-        outputs = forward(self._naming(each), self._films(each, view), FORWARD)
+        outputs = forward(self._naming(each), self._films(each, copy), FORWARD)
         return (np.concatenate(list(islice(outputs, len(each)))) for each in parts)
 
     def _naming(self, batches: Iterable[Rows]) -> Change:
@@ -132,14 +133,14 @@ class FeatureSource:
 
         return run
 
-    def _films(self, batches: Iterable[Rows], view: int | None) -> Iterator[Floats]:
+    def _films(self, batches: Iterable[Rows], copy: int | None) -> Iterator[Floats]:
         """The films themselves, read and augmented in threads while what was given before is used: so many batches
         ahead that no thread waits for another one's film."""
         with ThreadPoolExecutor(self._options.workers) as pool:
             ahead: deque[list[Future[Floats]]] = deque()
             try:
                 for rows in batches:
-                    ahead.append([pool.submit(self._film, int(row), view) for row in rows])
+                    ahead.append([pool.submit(self._film, int(row), copy) for row in rows])
                     if len(ahead) > -(-2 * self._options.workers // len(rows)):
                         yield _stacked(ahead.popleft())
                 while ahead:
@@ -147,48 +148,50 @@ class FeatureSource:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _film(self, row: int, view: int | None) -> Floats:
-        """A film, or a view of it, drawn from the seed, the film itself and the number of the view."""
-        if view is None:
+    def _film(self, row: int, copy: int | None) -> Floats:
+        """A film, or an augmented copy of it, drawn from the seed, the film itself and the number of the copy."""
+        if copy is None:
             return self._data.store.unit(row)
-        return augmented_film(self._data.store, row, self._augmentation, seed=self._options.seed, view=view)
+        return augmented_film(self._data.store, row, self._augmentation, seed=self._options.seed, copy=copy)
 
-    def _rows_of(self, view: int | None) -> Rows:
+    def _rows_of(self, copy: int | None) -> Rows:
         """The films whose outputs are kept together: all that are not augmented, those to be tested too, which are only
-        scored at the end; or a view of the training films."""
+        scored at the end; or an augmented copy of each training film."""
         split = self._data.split
-        if view is not None:
+        if copy is not None:
             return np.array(split.train, np.intp)
-        return np.unique(np.array([*(() if self._options.views else split.train), *split.valid, *split.test], np.intp))
+        return np.unique(
+            np.array([*(() if self._options.augmentations else split.train), *split.valid, *split.test], np.intp)
+        )
 
-    def _place_of(self, view: int | None) -> Rows:
+    def _place_of(self, copy: int | None) -> Rows:
         """By row of the store, the place among the rows kept together."""
-        rows = self._rows_of(view)
+        rows = self._rows_of(copy)
         place = np.full(len(self._data.paths), -1, np.intp)
         place[rows] = np.arange(len(rows))
         return place
 
-    def _source(self, view: int | None) -> FeatureCache | None:
+    def _source(self, copy: int | None) -> FeatureCache | None:
         """Outputs of the frozen layers, from the disk where they are there; None where there is no room for them."""
-        if view not in self._sources:
-            rows = self._rows_of(view)
-            step = "running the frozen layers" + ("" if view is None else f", view {view + 1}")
+        if copy not in self._sources:
+            rows = self._rows_of(copy)
+            step = "running the frozen layers" + ("" if copy is None else f", augmented copy {copy + 1}")
 
             def compute(places: Sequence[int]) -> Iterator[Floats]:
                 told = functools.partial(self._progress, step)
-                return self._computed(batches_of(rows[list(places)]), view, told)
+                return self._computed(batches_of(rows[list(places)]), copy, told)
 
             hashes = [self._data.store.films[row].sha256 for row in rows]
-            sets = 1 + min(self._options.views, self._options.epochs)
-            self._sources[view] = cached_features(feature_cache_folder(), self._key(view), hashes, compute, sets=sets)
-        return self._sources[view]
+            sets = 1 + min(self._options.augmentations, self._options.epochs)
+            self._sources[copy] = cached_features(feature_cache_folder(), self._key(copy), hashes, compute, sets=sets)
+        return self._sources[copy]
 
-    def _computed(self, parts: list[Rows], view: int | None, told: Callable[[int, int], None]) -> Iterator[Floats]:
+    def _computed(self, parts: list[Rows], copy: int | None, told: Callable[[int, int], None]) -> Iterator[Floats]:
         """What the frozen layers make of films, by this process; or by others, but for the first batch, which shows the
         caller what room the rest needs. told: how many films are done, of all."""
         others, films = not self._options.alone and len(parts) > 1, sum(map(len, parts))
         done = 0
-        for outputs in self.run(parts[:1] if others else parts, view):
+        for outputs in self.run(parts[:1] if others else parts, copy):
             yield outputs
             done += len(outputs)
             told(done, films)
@@ -196,14 +199,14 @@ class FeatureSource:
             return
         rest = parts[1:]
         extraction = DistributedFeatureExtractor(
-            model=self._model, options=self._options, store=self._data.store.reference(), view=view, by=self.computed_by
+            model=self._model, options=self._options, store=self._data.store.reference(), copy=copy, by=self.computed_by
         )
         try:
             yield from extraction.outputs(feature_cache_folder(), rest, outputs, lambda own: told(done + own, films))
         except WriteError:  # no room for blocks: none was given yet
-            yield from self.run(rest, view)
+            yield from self.run(rest, copy)
 
-    def _key(self, view: int | None) -> dict[str, Any]:
+    def _key(self, copy: int | None) -> dict[str, Any]:
         """All that decides an output of the frozen layers besides the film."""
         spec = self._model.spec
         return {
@@ -211,7 +214,7 @@ class FeatureSource:
             "network": [spec.architecture, spec.size, spec.normalize, spec.head, self._options.trainable],
             "by": [*self.computed_by, self._options.precision, FORWARD],
             "preprocessing": [self._data.preprocessing.as_dict(), decoder_versions()],
-            "view": None if view is None else [self._options.seed, view, self._augmentation.as_dict()],
+            "copy": None if copy is None else [self._options.seed, copy, self._augmentation.as_dict()],
         }
 
     @functools.cached_property
@@ -227,14 +230,14 @@ def feature_cache_folder() -> Path:
     return cache_folder() / "outputs"
 
 
-def augmented_film(store: ImageCache, row: int, augmentation: Augmentation, *, seed: int, view: int) -> Floats:
-    """A view float32 [S,S] of a film, the same wherever and whenever it is drawn."""
+def augmented_film(store: ImageCache, row: int, augmentation: Augmentation, *, seed: int, copy: int) -> Floats:
+    """An augmented copy float32 [S,S] of a film, the same wherever and whenever it is drawn."""
     own = int(store.films[row].sha256[:16], 16)
-    return augment(store.unit(row), augmentation, seed=_seed(seed, own, view))
+    return augment(store.unit(row), augmentation, seed=_seed(seed, own, copy))
 
 
 def augmentation_from_options(options: TrainOptions) -> Augmentation:
-    """The limits of a run's views; InputError for one out of range."""
+    """The augmentation limits of a run; InputError for one out of range."""
     names = ("rotation", "shift", "shear", "zoom", "flip")
     return Augmentation(**{name: getattr(options, name) for name in names})
 

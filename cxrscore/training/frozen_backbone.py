@@ -14,22 +14,22 @@ MAX_DIFFERENCE = 1e-4
 
 
 class ExternalBackbone:
-    """The base of a model, run by ``options.frozen_backend`` and held to the model's own on the first films.
+    """The base of a model, run by `options.feature_backend`` and held to the model's own on the first films.
 
     framework, device  of the backend that runs it
     """
 
     def __init__(self, model: Model, options: TrainOptions) -> None:
         """InputError and BackendUnavailableError for a backend that cannot do this."""
-        name = options.frozen_backend or ""
+        name = options.feature_backend or ""
         if not isinstance(model, SupportsFeatureTraining):
-            raise InputError(f"backend {options.backend!r} cannot train on embeddings, so --frozen-backend has no use")
+            raise InputError(f"backend {options.backend!r} cannot train on embeddings, so --feature-backend has no use")
         backend = plugins.get_backend(name)
         if model.spec.architecture not in backend.architectures:
-            raise InputError(f"backend {name!r} has no {model.spec.architecture!r}; leave --frozen-backend out")
+            raise InputError(f"backend {name!r} has no {model.spec.architecture!r}; leave --feature-backend out")
         other = backend.build(model.spec, model.tensors(), device=model.device)
         if not isinstance(other, FeatureExtractor):
-            raise InputError(f"backend {name!r} cannot run the frozen base apart; leave --frozen-backend out")
+            raise InputError(f"backend {name!r} cannot run the frozen base apart; leave --feature-backend out")
         self.framework, self.device = other.framework, other.device
         self._own, self._other, self._agrees = model, other, False
 
@@ -46,5 +46,5 @@ class ExternalBackbone:
         if not apart <= MAX_DIFFERENCE:
             raise InputError(
                 f"embeddings by {self.framework} differ from those of the backend that trains by {apart:.2g} of the "
-                f"largest, more than {MAX_DIFFERENCE:g}: leave --frozen-backend out"
+                f"largest, more than {MAX_DIFFERENCE:g}: leave --feature-backend out"
             )

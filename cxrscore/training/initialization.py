@@ -20,7 +20,7 @@ from cxrscore.training.options import TrainOptions
 _NORMALIZE = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
 """What the ImageNet weights of an architecture were trained with."""
 
-_CHANGEABLE_ON_RESUME = ("patience", "select", "threshold_rule", "calibration", "workers")
+_CHANGEABLE_ON_RESUME = ("patience", "checkpoint_policy", "threshold_rule", "calibration", "workers")
 """Options that may change when a run goes on."""
 _FILES = ("weights", "split")
 """Options that name files, whose bytes must be the same."""

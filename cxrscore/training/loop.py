@@ -150,9 +150,9 @@ def _epoch(
     return row
 
 
-def _logits(feed: TrainingData, rows: Rows, view: int | None, processes: DistributedContext) -> Floats:
+def _logits(feed: TrainingData, rows: Rows, copy: int | None, processes: DistributedContext) -> Floats:
     """float32 [n,C] of films, of which each process works out its share; all get all, and so come to the same."""
-    return processes.all_gather(len(rows), lambda own: feed.logits(rows[own], view), len(feed.learner.spec.findings))
+    return processes.all_gather(len(rows), lambda own: feed.logits(rows[own], copy), len(feed.learner.spec.findings))
 
 
 def _enter(row: Row, aucs: NDArray[np.float64], feed: TrainingData, standing: TrainingState, monitor: str) -> None:
@@ -189,12 +189,12 @@ def _check_finite(
 def _train_accuracy(
     feed: TrainingData, data: Data, options: TrainOptions, epoch: int, processes: DistributedContext
 ) -> float:
-    """Of all training films in the view of this epoch, by the tensors at its end; NaN where it would cost a pass of
-    more than the head and is not monitored."""
+    """Of all training films in the augmented copy of this epoch, by the tensors at its end; NaN where it would cost a
+    pass of more than the head and is not monitored."""
     cheap = options.trainable == "head" and processes.all_reduce_and(feed.is_cached(epoch))
     if not cheap and options.monitor != "train_label_accuracy":
         return float("nan")
-    logits = _logits(feed, feed.train, feed.view(epoch), processes)
+    logits = _logits(feed, feed.train, feed.copy(epoch), processes)
     return _accuracy(data.labels[feed.train], logits, options)
 
 
@@ -244,7 +244,7 @@ def _resume_hint_after_fault(epochs: int, folder: Path) -> str:
 
 def _chosen(model: Model, feed: TrainingData, standing: TrainingState, options: TrainOptions) -> FitResult:
     """The best epoch, or the last."""
-    last = options.select == "last"
+    last = options.checkpoint_policy == "last"
     return FitResult(
         history=standing.history,
         best_epoch=len(standing.history) if last else standing.best_epoch,

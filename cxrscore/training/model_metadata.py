@@ -41,7 +41,7 @@ def model_document(
     source = {"name": "none", "sha256": "", "licence": ""}
     if base is not None:
         source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
-    other_base = {"frozen layers by": fitted.outputs.framework} if options.frozen_backend else {}
+    other_base = {"frozen layers by": fitted.outputs.framework} if options.feature_backend else {}
     split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
     digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
     return {
@@ -109,7 +109,7 @@ _OF_THE_RUN = (
     "resume",
     "overwrite",
     "recipe",
-    "allow_leak",
+    "allow_leakage",
     "executor",
     "processes",
     "address",

@@ -32,7 +32,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "batch_norm": ("frozen", "batch"),
     "sampling": ("natural", "balanced"),
     "monitor": tuple(MONITORS),
-    "select": ("best", "last"),
+    "checkpoint_policy": ("best", "last"),
     "calibration": ("none", "temperature", "platt"),
     "precision": ("fp32", "bf16"),
 }
@@ -51,12 +51,13 @@ RANGES: dict[str, _Range] = {
     "weight_decay": _AT_LEAST_0,
     "clip_norm": _AT_LEAST_0,
     "patience": _AT_LEAST_1,
-    "views": _AT_LEAST_0,
+    "augmentations": _AT_LEAST_0,
     "seed": _AT_LEAST_0,
     "workers": _AT_LEAST_1,
     "processes": _AT_LEAST_1,
 }
-"""Numbers that an option may be, in words and as a question. Limits of views are those of images.Augmentation."""
+"""Numbers that an option may be, in words and as a question. Limits of augmentation are those of
+images.Augmentation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +69,9 @@ class TrainOptions:
     uncertain      what a finding that the table calls uncertain counts as: unknown, positive or negative
     split          CSV with the columns film,split, or an official list (labels.read_split); None: 70/10/20 by
                    patient, drawn with ``seed``
-    allow_leak     films or patients in two parts of the split are told and the model is marked, where it else is a
+    allow_leakage  films or patients in two parts of the split are told and the model is marked, where it else is a
                    LeakError
-    frozen_backend the backend that runs a frozen base, whose embeddings must agree with those of ``backend`` (None:
+    feature_backend  the backend that runs a frozen base, whose embeddings must agree with those of ``backend`` (None:
                    that one); only where the head alone learns, in fp32
     standardize    with a frozen base: the head learns from embeddings of mean 0 and deviation 1 (training.standardizer)
     initial_head   "zero": the dense layer begins without an opinion; "random": drawn with ``seed``
@@ -80,12 +81,12 @@ class TrainOptions:
     layer_decay, weight_decay, clip_norm, batch_norm  see contract.Optimiser; clip_norm 0: never clipped
     sampling       "balanced": films with rarer findings are drawn more often (training.sampling)
     drop_last      films that fill no whole batch are left out, in training and in validation
-    views          augmented views of each training film (0: none), cycled through by epoch and made when first
+    augmentations  augmented copies of each training film (0: none), cycled through by epoch and made when first
                    needed; with as many as epochs each epoch has its own
-    rotation, shift, shear, zoom, flip  how far a view may differ from the film: see images.Augmentation
+    rotation, shift, shear, zoom, flip  how far an augmented copy may differ from the film: see images.Augmentation
     monitor        figure by which the best epoch is chosen: one of MONITORS
     patience       epochs without a better monitored figure after which training stops
-    select         which epoch's tensors become the model: the best, or the last
+    checkpoint_policy  which epoch's tensors become the model: the best, or the last
     threshold_rule how operating points are chosen on the validation films (metrics.thresholds.RULES)
     calibration    fitted on the validation films: none, temperature (one number) or platt (a line a finding)
     resume         go on from the last epoch of a run that was stopped, where there is one
@@ -99,10 +100,10 @@ class TrainOptions:
     labels: Path | None = None
     uncertain: str = "unknown"
     split: Path | None = None
-    allow_leak: bool = False
+    allow_leakage: bool = False
     output: Path = Path("model.safetensors")
     backend: str = "keras"
-    frozen_backend: str | None = None
+    feature_backend: str | None = None
     architecture: str = "densenet121"
     weights: str = "imagenet"
     size: int = 400
@@ -125,7 +126,7 @@ class TrainOptions:
     batch_norm: str = "frozen"
     sampling: str = "natural"
     drop_last: bool = False
-    views: int = 0
+    augmentations: int = 0
     rotation: float = 7.0
     shift: float = 0.05
     shear: float = 0.0
@@ -133,7 +134,7 @@ class TrainOptions:
     flip: bool = False
     monitor: str = "valid_macro_auc"
     patience: int = 10
-    select: str = "best"
+    checkpoint_policy: str = "best"
     threshold_rule: str = "youden"
     calibration: str = "none"
     seed: int = 0
@@ -161,9 +162,9 @@ class TrainOptions:
                 f"weight_decay {self.weight_decay:g} times learning_rate {self.learning_rate:g} leaves nothing of the "
                 "weights after one step: wanted less than 1"
             )
-        if self.frozen_backend and (self.trainable, self.precision) != ("head", "fp32"):
+        if self.feature_backend and (self.trainable, self.precision) != ("head", "fp32"):
             raise InputError(
-                f"frozen_backend is {self.frozen_backend!r}, which is for trainable head in fp32, and trainable is "
+                f"feature_backend is {self.feature_backend!r}, which is for trainable head in fp32, and trainable is "
                 f"{self.trainable} in {self.precision}"
             )
         if self.warmup > self.epochs:

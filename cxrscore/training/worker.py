@@ -29,7 +29,7 @@ def feature_task(
     spec: Mapping[str, Any],
     options: Mapping[str, Any],
     store: dict[str, Any],
-    view: int | None,
+    copy: int | None,
     blocks: Sequence[Sequence[int]],
     by: Sequence[str],
     base: str,
@@ -49,7 +49,7 @@ def feature_task(
         )
 
     def compute(item: int) -> str:
-        rows = np.concatenate(list(outputs.run(batches_of(np.array(blocks[item], np.intp)), view)))
+        rows = np.concatenate(list(outputs.run(batches_of(np.array(blocks[item], np.intp)), copy)))
         data = block_bytes(rows)
         atomic_write_bytes(block_file(own, item), data)
         return sha256_bytes(data)

@@ -41,12 +41,12 @@ class NumpyModel:
     def predict(self, films: Floats) -> Floats:
         return self._logits(self._maps(films)[1])
 
-    def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
-        tap = nets.check_tap(self.spec.architecture, tap)
+    def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
+        cam_layer = nets.check_cam_layer(self.spec.architecture, cam_layer)
         before, pooled = self._maps(films)
-        activations = pooled if tap == "relu" else before
-        gradients = nets.closed_form(self.spec, self._tensors["head/kernel"], findings, activations, tap)
-        return CamParts(logits=self._logits(pooled), activations=activations, gradients=gradients, tap=tap)
+        activations = pooled if cam_layer == "relu" else before
+        gradients = nets.closed_form(self.spec, self._tensors["head/kernel"], findings, activations, cam_layer)
+        return CamParts(logits=self._logits(pooled), activations=activations, gradients=gradients, cam_layer=cam_layer)
 
     def _maps(self, films: Floats) -> tuple[Floats, Floats]:
         """The last map [N,h,w,64] before its ReLU, and after it."""

@@ -13,7 +13,7 @@ import keras
 from keras import layers, ops
 
 from cxrscore.contract import ModelSpec
-from cxrscore.models.architectures import NORMALISATIONS, TINYCNN_LAYERS, taps
+from cxrscore.models.architectures import NORMALISATIONS, TINYCNN_LAYERS, cam_layers
 
 
 class Part(layers.Layer):
@@ -83,8 +83,8 @@ class Network:
 
     score  films [N,S,S] in 0..1 -> logits [N,C]
     embed  films -> what enters the dense layer, [N,K]
-    maps   by tap: films -> logits and the map at that layer, [N,h,w,K]
-    heads  by tap: that map -> logits
+    maps   by CAM layer: films -> logits and the map at that layer, [N,h,w,K]
+    heads  by CAM layer: that map -> logits
     head   embeddings [N,K] -> logits
     stem   films -> what enters the last block, [N,h,w,K]
     tail   what enters the last block -> logits
@@ -94,7 +94,7 @@ class Network:
         self._spec, self._bf16 = spec, bf16
         with _settings(bf16=bf16):
             whole = _BASES[spec.architecture](include_top=False, weights=None, input_shape=(spec.size, spec.size, 3))
-            before = whole.get_layer(taps(spec.architecture)[1])
+            before = whole.get_layer(cam_layers(spec.architecture)[1])
             self.base = keras.Model(whole.input, before.output, name=spec.architecture)
             self._parts = [Part(self.base, "base")]
             self.dense = layers.Dense(len(spec.findings), dtype="float32", name="head")
@@ -112,7 +112,7 @@ class Network:
         logits = self.dense(embedding)
         self.score = keras.Model(films, logits, name="score")
         self.embed = keras.Model(films, embedding, name="embed")
-        after_relu, before_relu = taps(spec.architecture)
+        after_relu, before_relu = cam_layers(spec.architecture)
         self.maps = {
             after_relu: keras.Model(films, [logits, features], name="map"),
             before_relu: keras.Model(films, [logits, before], name="map_before"),
@@ -134,7 +134,7 @@ class Network:
 
     @functools.cached_property
     def tail(self) -> keras.Model:
-        before_relu = taps(self._spec.architecture)[1]
+        before_relu = cam_layers(self._spec.architecture)[1]
         entered = layers.Input(self._entered.shape[1:], dtype="float32", name="entered")
         before = self._part(self._entered, self.base.output, "last_block")(entered)
         before = layers.Activation("linear", dtype="float32", name="before")(before)

@@ -14,12 +14,12 @@ from cxrscore.allocator import one_arena
 from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Ranges, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
+    cam_layers,
+    check_cam_layer,
     check_inputs,
-    check_tap,
     check_tensors,
     closed_form,
     initial_tensors,
-    taps,
 )
 from cxrscore_openvino.nets import from_neutral, network, range_network
 
@@ -94,9 +94,9 @@ class OpenVinoModel:
         self._each(self._queue, films, keep)
         return embeddings
 
-    def cam_parts(self, films: Floats, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
-        tap = check_tap(self.spec.architecture, tap)
-        pools = tap == taps(self.spec.architecture)[0]
+    def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
+        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
+        pools = cam_layer == cam_layers(self.spec.architecture)[0]
         channels, height, width = self.compiled.output().shape[1:]
         activations = np.empty((len(films), height, width, channels), np.float32)
         embeddings = np.empty((len(films), self._tensors["head/kernel"].shape[0]), np.float32)
@@ -107,8 +107,10 @@ class OpenVinoModel:
             activations[row] = (pooled if pools else before[0]).transpose(1, 2, 0)
 
         self._each(self._queue, films, keep)
-        gradients = closed_form(self.spec, self._tensors["head/kernel"], findings, activations, tap)
-        return CamParts(logits=self._logits(embeddings), activations=activations, gradients=gradients, tap=tap)
+        gradients = closed_form(self.spec, self._tensors["head/kernel"], findings, activations, cam_layer)
+        return CamParts(
+            logits=self._logits(embeddings), activations=activations, gradients=gradients, cam_layer=cam_layer
+        )
 
     def ranges(self, films: Floats) -> dict[str, Floats]:
         queue, layers = self._measuring

@@ -14,16 +14,16 @@ from cxrscore.allocator import keep_freed_memory
 from cxrscore.contract import Array, Batch, BatchNorm, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
+    cam_layers,
+    check_cam_layer,
     check_films,
     check_inputs,
-    check_tap,
     check_tensors,
     closed_form,
     feature_count,
     initial_tensors,
     tail_names,
     tail_shape,
-    taps,
     tensor_shapes,
     trainable_names,
     trainable_of,
@@ -221,12 +221,12 @@ class TorchModel(_Learner):
             compute=self._compute,
         )
 
-    def cam_parts(self, films: Array, findings: Sequence[int], *, tap: str | None = None) -> CamParts:
-        tap = check_tap(self.spec.architecture, tap)
-        pooled = tap == taps(self.spec.architecture)[0]
+    def cam_parts(self, films: Array, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
+        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
+        pooled = cam_layer == cam_layers(self.spec.architecture)[0]
         logits, weight, activations = self._of_films(self._pooled_parts if pooled else self._parts, films)
-        gradients = closed_form(self.spec, weight.T, findings, activations, tap)
-        return CamParts(logits=logits, activations=activations, gradients=gradients, tap=tap)
+        gradients = closed_form(self.spec, weight.T, findings, activations, cam_layer)
+        return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=cam_layer)
 
     def _parts(self, films: Tensor) -> Sequence[Tensor]:
         """Logits, weights of the dense layer [C,K], and the map before the last ReLU, [N,h,w,K]."""
@@ -238,11 +238,11 @@ class TorchModel(_Learner):
         network, pooled = self._network, self._network.features(films)
         return network.head(network.embedding(pooled)), network.head.weight, _channels_last(pooled)
 
-    def head_gradients(self, activations: Floats, findings: Sequence[int], *, tap: str | None = None) -> Floats:
-        tap = check_tap(self.spec.architecture, tap)
+    def head_gradients(self, activations: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> Floats:
+        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
         leaf = torch.tensor(activations, device=self._place).requires_grad_()
         features = leaf.permute(0, 3, 1, 2)
-        pooled = features if tap == taps(self.spec.architecture)[0] else torch.relu(features)
+        pooled = features if cam_layer == cam_layers(self.spec.architecture)[0] else torch.relu(features)
         with torch.enable_grad(), full_float32():
             sums = self._network.head(self._network.embedding(pooled)).sum(dim=0)
             found = [torch.autograd.grad(sums[finding], leaf, retain_graph=True)[0] for finding in findings]

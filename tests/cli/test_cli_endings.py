@@ -123,12 +123,12 @@ def test_the_log_has_names_of_options_and_no_values(home):
         "import sys\nimport cxrscore.scoring\nfrom cxrscore.__main__ import main\n"
         "def broken(*given):\n    raise ValueError('Doe^John')\n"
         "cxrscore.scoring.score_films = broken\n"
-        "sys.argv[1:] = ['score', '.', '-oward-7', '--seed=19470131', '--shard', '1/2', '--no-paths']\nmain()\n"
+        "sys.argv[1:] = ['score', '.', '-oward-7', '--seed=19470131', '--shard', '1/2', '--anonymize-paths']\nmain()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 70, done.stderr
     text = logs(home)[0].read_text()
-    assert "\ncommand: cxrscore score -o --seed --shard --no-paths\n" in text
+    assert "\ncommand: cxrscore score -o --seed --shard --anonymize-paths\n" in text
     assert "\nenvironment: CXRSCORE_CACHE\n" in text
     assert not [word for word in SECRETS if word in text + done.stderr]
 

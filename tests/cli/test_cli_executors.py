@@ -12,7 +12,21 @@ from gates import Gate, install, wait_for_end
 from made_models import made_films, made_model
 from made_run import contents
 
-WORDS = [sys.executable, "-m", "cxrscore", "score", "films", "-m", "a", "-m", "b", "--backend", "torch", "--maps", "1"]
+WORDS = [
+    sys.executable,
+    "-m",
+    "cxrscore",
+    "score",
+    "films",
+    "-m",
+    "a",
+    "-m",
+    "b",
+    "--backend",
+    "torch",
+    "--heatmaps",
+    "1",
+]
 WORDS += ["--explainer", "gated"]
 SINGLE = {"OMP_NUM_THREADS": "1"}
 """The last bits of PyTorch's sums depend on the number of threads."""

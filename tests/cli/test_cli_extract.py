@@ -34,7 +34,7 @@ def train(home, name, *words, code=0, trainable="last-block"):
         "2",
         "--trainable",
         trainable,
-        "--views",
+        "--augmentations",
         "1",
     ]
     done = subprocess.run(

@@ -24,7 +24,7 @@ def datasets(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["-m", "model.safetensors", "-m", "b.safetensors", "--views", "2"]])
+@pytest.mark.parametrize("options", [[], ["-m", "model.safetensors", "-m", "b.safetensors", "--tta", "2"]])
 def test_kill_and_resume(tmp_path, monkeypatch, options):
     for name, value in install(tmp_path / "site").items():
         monkeypatch.setenv(name, value)

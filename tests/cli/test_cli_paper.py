@@ -18,7 +18,7 @@ from cxrscore.io.schemas import check_document
 from cxrscore.synthetic.phantoms import make_phantoms
 
 COMMAND = (sys.executable, "-m", "cxrscore", "paper")
-WORDS = "--backend gated --networks tinycnn resnet50 --weights none --size 32 --epochs 2 --views 2"
+WORDS = "--backend gated --networks tinycnn resnet50 --weights none --size 32 --epochs 2 --augmentations 2"
 WORDS += " --train 44 --valid 16 --test 24"
 
 

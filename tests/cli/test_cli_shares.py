@@ -19,12 +19,12 @@ from cxrscore.errors import CheckError, FileFormatError, InputError, WriteError
 
 CLUSTER = Path(__file__).parents[2] / "examples" / "cluster"
 CXRSCORE = [sys.executable, "-m", "cxrscore"]
-LINE = ["score", "films", "-m", "model.safetensors", "--backend", "torch", "--maps", "1", "-j", "1", "-q"]
+LINE = ["score", "films", "-m", "model.safetensors", "--backend", "torch", "--heatmaps", "1", "-j", "1", "-q"]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shares")
+    folder = tmp_path_factory.mktemp("partitions")
     made_films(folder / "films", films=140)
     names = sorted(path.name for path in (folder / "films").iterdir())
     rows = [f"{name},{row // 3},{row % 2}" for row, name in enumerate(names)]
@@ -61,7 +61,7 @@ def test_processes_at_once_and_a_merge_make_the_file_of_one_process(home):
     assert again.returncode == 3
     assert subprocess.run([*CXRSCORE, "report", "part1.h5", "-q"], cwd=home, check=True).returncode == 0
     page = (home / "part1.html").read_text()
-    assert "This is share 1/2 of a run: films 1 to 128 of 141." in page
+    assert "This is partition 1/2 of a run: films 1 to 128 of 141." in page
 
 
 # --- exit codes
@@ -74,13 +74,13 @@ def ended(*words):
 @pytest.mark.parametrize("text", ["3/2", "0/2", "two", ""])
 def test_a_share_that_is_none_is_a_usage_error(tmp_path, text):
     done = ended("score", tmp_path, "-o", tmp_path / "out.h5", "--shard", text)
-    assert (done.exit_code, "wanted i/n with 1 <= i <= n" in done.stderr) == (2, True), done.stderr
+    assert (done.exit_code, "expected i/n with 1 <= i <= n" in done.stderr) == (2, True), done.stderr
 
 
 def test_a_share_without_films_ends_well(home, monkeypatch):
     monkeypatch.chdir(home)
     done = ended(*LINE[:-1], "-o", "none.h5", "--shard", "3/5")
-    assert (done.exit_code, "share 3/5 has no film" in done.stderr) == (0, True)
+    assert (done.exit_code, "partition 3/5 has no films" in done.stderr) == (0, True)
     assert "wrote" not in done.stderr
     assert not (home / "none.h5").exists()
 
@@ -136,8 +136,8 @@ def test_the_slurm_script_asks_for_what_slurm_knows():
     # sbatch reads no more of them once a command has come.
     first = next(place for place, line in enumerate(lines) if line and not line.startswith("#"))
     assert lines[: len(lines)].index(asked[-1]) < first
-    shares = re.search(r"^shares=(\d+)$", text, re.MULTILINE)[1]
-    assert f"#SBATCH --array=1-{shares}\n" in text
+    partitions = re.search(r"^partitions=(\d+)$", text, re.MULTILINE)[1]
+    assert f"#SBATCH --array=1-{partitions}\n" in text
 
 
 @pytest.fixture
@@ -153,16 +153,14 @@ def recorder(tmp_path):
 @pytest.mark.parametrize(("code", "wanted"), [("0", 0), ("3", 0), ("1", 1), ("74", 74)])
 def test_a_slurm_task_scores_its_share(tmp_path, recorder, code, wanted):
     env = {**recorder, "SLURM_ARRAY_TASK_ID": "7", "SLURM_CPUS_PER_TASK": "2", "CODE": code}
-    done = subprocess.run(
-        [CLUSTER / "slurm.sh", "my films", "o.h5", "--views", "2"], env=env, cwd=tmp_path, check=False
-    )
+    done = subprocess.run([CLUSTER / "slurm.sh", "my films", "o.h5", "--tta", "2"], env=env, cwd=tmp_path, check=False)
     asked = (tmp_path / "asked").read_text().split("\n")[:-1]
     assert done.returncode == wanted
     assert asked == [
-        *("score", "my films", "-o", "o.h5.shares/part-7.h5", "--shard", "7/16", "--workers", "2", "--quiet"),
-        *("--views", "2"),
+        *("score", "my films", "-o", "o.h5.parts/part-7.h5", "--shard", "7/16", "--workers", "2", "--quiet"),
+        *("--tta", "2"),
     ]
-    assert (tmp_path / "o.h5.shares").is_dir()
+    assert (tmp_path / "o.h5.parts").is_dir()
 
 
 def container(name):
@@ -180,7 +178,7 @@ def test_the_kubernetes_job_has_an_index_for_each_share():
     spec, only = container("job.yaml")
     env = {one["name"]: one["value"] for one in only["env"]}
     assert spec["completionMode"] == "Indexed"
-    assert spec["completions"] == int(env["SHARES"]) >= spec["parallelism"]
+    assert spec["completions"] == int(env["PARTITIONS"]) >= spec["parallelism"]
     assert env["PARTS"].startswith("/results/")
 
 
@@ -190,11 +188,11 @@ def test_a_pod_scores_the_share_after_its_index(tmp_path, recorder, index, code,
     env = {**recorder, **{one["name"]: one["value"] for one in only["env"]}, "PARTS": str(tmp_path / "parts")}
     env |= {"JOB_COMPLETION_INDEX": str(index), "CODE": code}
     done = subprocess.run([*only["command"], *only["args"]], env=env, check=False)
-    share, part = index + 1, tmp_path / "parts" / f"part-{index + 1}.h5"
+    partition, part = index + 1, tmp_path / "parts" / f"part-{index + 1}.h5"
     assert done.returncode == wanted
     assert (tmp_path / "asked").read_text().split() == [
         *("score", "/films", "-m", "/results/model.safetensors", "-o", str(part)),
-        *("--shard", f"{share}/16", "--quiet"),
+        *("--shard", f"{partition}/16", "--quiet"),
     ]
 
 
@@ -214,9 +212,9 @@ def test_the_other_kubernetes_job_merges_the_parts(tmp_path, recorder):
 @pytest.mark.slow
 def test_shares_on_one_machine_are_scored_and_merged_by_the_script(home):
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    line = [CLUSTER / "parallel.sh", "5", "2", "films", "out put.h5", "--backend", "torch", "--maps", "1"]
+    line = [CLUSTER / "parallel.sh", "5", "2", "films", "out put.h5", "--backend", "torch", "--heatmaps", "1"]
     subprocess.run(line, cwd=home, env=env, check=True)
     assert differing(home / "whole.h5", home / "out put.h5") == {"@provenance"}
-    assert sorted(path.name for path in (home / "out put.h5.shares").iterdir()) == [
+    assert sorted(path.name for path in (home / "out put.h5.parts").iterdir()) == [
         f"part-{number}.h5" for number in (1, 2, 4)
     ]

@@ -72,7 +72,7 @@ QUICK = {
     "help": ["--help"],
     "version": ["--version"],
     "show": ["show", "out.h5"],
-    "show card": ["show", "model.safetensors", "--card"],
+    "show card": ["show", "model.safetensors", "--model-card"],
     "plugins json": ["plugins", "--json"],
     "verify": ["verify", "out.h5"],
     "export csv": ["export", "out.h5", "-o", "-", "--format", "csv"],

@@ -86,32 +86,32 @@ def test_keras_trains_too(home, tmp_path):
 
 
 def test_score_says_which_backend_it_takes_and_where_maps_are_taken(home, tmp_path):
-    words = ("score", home / "films", "-o", "out.h5", "-m", home / "model.safetensors", "--tap", "conv4")
+    words = ("score", home / "films", "-o", "out.h5", "-m", home / "model.safetensors", "--cam-layer", "conv4")
     done = cxrscore(*words, folder=tmp_path, expect=3)
     provenance = open_scores(tmp_path / "out.h5").provenance
     assert f"scored by backend {provenance['backend']['name']}" in done.stderr
-    assert provenance["explainer"] == {"name": "grad-cam", "tap": "conv4"}
-    assert "tap" in cxrscore(*words[:-1], "nowhere", "--overwrite", folder=tmp_path, expect=1).stderr
+    assert provenance["explainer"] == {"name": "grad-cam", "cam_layer": "conv4"}
+    assert "cam_layer" in cxrscore(*words[:-1], "nowhere", "--overwrite", folder=tmp_path, expect=1).stderr
 
 
-def test_the_three_lines_with_two_models_and_views(home, tmp_path):
+def test_the_three_lines_with_two_models_and_tta(home, tmp_path):
     cxrscore("train", home / "films", "--backend", "torch", *SMALL, "--seed", "1", folder=tmp_path)
-    words = ("score", home / "films", "-m", home / "model.safetensors", "-m", "model.safetensors", "--views", "2")
+    words = ("score", home / "films", "-m", home / "model.safetensors", "-m", "model.safetensors", "--tta", "2")
     done = cxrscore(*words, "-o", "out.h5", "--json", folder=tmp_path, expect=3)
     said = json.loads(done.stdout)
     scores = open_scores(tmp_path / "out.h5")
     assert said["models"] == [one["sha256"] for one in scores.provenance["models"]]
-    assert (len(set(said["models"])), said["views"], said["computed"]) == (2, 2, 81)
+    assert (len(set(said["models"])), said["tta"], said["computed"]) == (2, 2, 81)
     assert json.loads(cxrscore(*words, "-o", "out.h5", "--json", folder=tmp_path, expect=3).stdout)["computed"] == 0
     cxrscore("report", "out.h5", folder=tmp_path)
-    assert "mean over 2 models and 2 views of each film" in (tmp_path / "out.html").read_text()
+    assert "mean over 2 models and 2 augmented copies of each film" in (tmp_path / "out.html").read_text()
     named = ("-m", home / "model.safetensors", "-m", "model.safetensors", "--films", home / "films")
     assert "FAILED" not in cxrscore("verify", "out.h5", *named, folder=tmp_path).stdout
 
 
 def test_a_frozen_base_trains_its_head_on_embeddings(home, tmp_path):
     words = [word for word in SMALL if word not in ("--trainable", "all")]
-    cxrscore("train", home / "films", "--backend", "torch", *words, "--views", "2", folder=tmp_path)
+    cxrscore("train", home / "films", "--backend", "torch", *words, "--augmentations", "2", folder=tmp_path)
     history = (tmp_path / "model.run" / "history.csv").read_text().splitlines()
     assert history[0].startswith("epoch,learning_rate,train_loss,valid_loss,valid_macro_auc,train_label_accuracy")
     assert len(history) == 3
@@ -143,7 +143,7 @@ def test_errors_say_what_to_do(home, tmp_path):
 
 def test_a_run_of_another_model_is_not_mixed_in(home, tmp_path):
     cxrscore("score", home / "films", "-o", "a.h5", "-m", home / "model.safetensors", folder=tmp_path, expect=3)
-    words = ("score", home / "films", "-o", "a.h5", "-m", home / "model.safetensors", "--maps", "2")
+    words = ("score", home / "films", "-o", "a.h5", "-m", home / "model.safetensors", "--heatmaps", "2")
     assert "--overwrite" in cxrscore(*words, folder=tmp_path, expect=1).stderr
     cxrscore(*words, "--overwrite", folder=tmp_path, expect=3)
 

@@ -87,7 +87,7 @@ def hostile_places(folder: Path) -> None:
 
 
 def scored(folder: Path, output: str, films: str, expect: int) -> Scores:
-    command = [sys.executable, "-m", "cxrscore", "score", films, "-o", output, "--backend", "torch", "--maps", "1"]
+    command = [sys.executable, "-m", "cxrscore", "score", films, "-o", output, "--backend", "torch", "--heatmaps", "1"]
     done = subprocess.run([*command, "--json"], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr

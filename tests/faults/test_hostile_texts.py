@@ -67,7 +67,7 @@ def changed(where: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("where", ["finding", "licence", "key of the recipe"])
 @pytest.mark.parametrize(
-    "command", ["show X", "show X --card", "show X --json", "score films -m X -o out.h5", "verify X"]
+    "command", ["show X", "show X --model-card", "show X --json", "score films -m X -o out.h5", "verify X"]
 )
 def test_a_model_with_half_of_a_character_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, command: str

@@ -119,13 +119,13 @@ def test_a_page_of_a_url_lies_in_the_current_folder(site, tmp_path, monkeypatch)
 def test_a_target_in_a_bucket_names_no_file_here(tmp_path, monkeypatch):
     pytest.importorskip("obstore")
     from cxrscore.scoring.options import ScoreOptions
-    from cxrscore.scoring.remote_output import OUTPUT, scratch_folder
+    from cxrscore.scoring.remote_output import OUTPUT, upload_folder
 
     with bucket():
         target = RemotePath("s3://films/../../x.h5")
-        options = ScoreOptions(films=tmp_path, output=target, scratch=tmp_path / "scratch")
-        folder = scratch_folder(options, target)
-    assert folder.parent == tmp_path / "scratch"
+        options = ScoreOptions(films=tmp_path, output=target, temp_dir=tmp_path / "temp")
+        folder = upload_folder(options, target)
+    assert folder.parent == tmp_path / "temp"
     assert "/" not in OUTPUT
 
 

@@ -188,7 +188,7 @@ INPUTS = {
     "report its scores": ["report", "out.h5", "-o", "out.h5"],
     "report its labels": ["report", "out.h5", "--labels", "table.csv", "-o", "table.csv"],
     "report its groups": ["report", "out.h5", "--groups", "sexes.csv", "-o", "sexes.csv"],
-    "report its boxes": ["report", "out.h5", "--boxes", "table.csv", "-o", "table.csv"],
+    "report its boxes": ["report", "out.h5", "--bounding-boxes", "table.csv", "-o", "table.csv"],
     "report scores of others": ["report", "out.h5", "out.h5", "-o", "films/../out.h5"],
     "score its model": [*SCORE, "-o", "model.safetensors"],
     "score its labels": [*SCORE, "--labels", "table.csv", "-o", "table.csv"],

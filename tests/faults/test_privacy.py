@@ -169,10 +169,10 @@ def test_there_are_thirty_canaries_and_the_films_hold_them() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "options"), [("private", ()), ("private-mean", ("-m", "canary-model.safetensors", "--views", "2"))]
+    ("name", "options"), [("private", ()), ("private-mean", ("-m", "canary-model.safetensors", "--tta", "2"))]
 )
 def test_with_no_paths_nothing_of_a_patient_comes_out(home: Path, name: str, options: tuple[str, ...]) -> None:
-    found = outputs(home, name, "--no-paths", *options)
+    found = outputs(home, name, "--anonymize-paths", *options)
     assert told(found, CANARIES + IN_NAMES) == []
     failed = json.loads(found["score"][0][: found["score"][0].rindex(b"}") + 1])["failed"]
     assert len(failed) == 3
@@ -190,5 +190,5 @@ def test_what_scoring_leaves_when_it_fails_names_no_patient(home: Path) -> None:
     """Errors of the program name the file that is wrong, which is the user's own word, and nothing within it."""
     (home / "notes.csv").write_text("film,Mass\ncanary-row;canary-row\n")
     words = ("score", "canary-folder", "-o", "x.h5", "-m", "canary-model.safetensors", "--labels", "notes.csv")
-    said = cxrscore(home, *words, "--backend", "torch", "--no-paths", expect=1)
+    said = cxrscore(home, *words, "--backend", "torch", "--anonymize-paths", expect=1)
     assert told({"stderr": [said]}, CANARIES) == []

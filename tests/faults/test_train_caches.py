@@ -71,10 +71,10 @@ def test_flipped_bytes_in_any_cache_make_no_other_model(home: Path, trainable: s
 
 
 def test_views_are_made_of_whole_films(home: Path) -> None:
-    wanted = train(home, views=2)
+    wanted = train(home, augmentations=2)
     for path in cached(home / "cache"):
         flipped(path, 100, 200)
-    assert train(home, "again", views=2) == wanted
+    assert train(home, "again", augmentations=2) == wanted
 
 
 def test_caches_of_other_films_of_the_same_names_are_not_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

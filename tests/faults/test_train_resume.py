@@ -65,7 +65,7 @@ def _epochs(path):
 
 
 WAYS = {
-    "head": ("--sampling", "balanced", "--views", "3", "--schedule", "cosine", "--warmup", "1.5"),
+    "head": ("--sampling", "balanced", "--augmentations", "3", "--schedule", "cosine", "--warmup", "1.5"),
     "last-block": (
         "--sampling",
         "balanced",
@@ -77,7 +77,7 @@ WAYS = {
         "-b",
         "4",
     ),
-    "all": ("--views", "3", "--warmup", "2", "--layer-decay", "0.5", "--clip-norm", "0.1"),
+    "all": ("--augmentations", "3", "--warmup", "2", "--layer-decay", "0.5", "--clip-norm", "0.1"),
 }
 """By what learns, options whose state a run that goes on must find again."""
 

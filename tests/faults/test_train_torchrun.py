@@ -74,9 +74,9 @@ def figures(model):
 
 
 WAYS = {
-    "head": ("--views", "2"),
+    "head": ("--augmentations", "2"),
     "last-block": ("--sampling", "balanced", "--weight-decay", "0.05", "--schedule", "cosine"),
-    "all": ("--views", "2", "--clip-norm", "0.1", "--layer-decay", "0.5", "--warmup", "1.5"),
+    "all": ("--augmentations", "2", "--clip-norm", "0.1", "--layer-decay", "0.5", "--warmup", "1.5"),
 }
 
 

@@ -1,4 +1,4 @@
-"""However a run is divided: every film is in one share, and the parts join to the file of one process."""
+"""However a run is divided: every film is in one partition, and the parts join to the file of one process."""
 
 import tempfile
 from itertools import pairwise
@@ -28,12 +28,12 @@ LABELS = st.sampled_from([np.float32(0), np.float32(1), np.float32(np.nan)])
 
 @given(st.one_of(st.integers(0, 1000), st.integers(0, 10**8)), st.integers(1, 40))
 def test_every_film_is_in_one_share_and_shares_are_as_long_as_each_other(films: int, of: int) -> None:
-    shares = [Partition(number=number, of=of).rows(films) for number in range(1, of + 1)]
-    assert [rows.start for rows in shares] == [0, *(rows.stop for rows in shares[:-1])]
-    assert shares[-1].stop == films
+    partitions = [Partition(number=number, of=of).rows(films) for number in range(1, of + 1)]
+    assert [rows.start for rows in partitions] == [0, *(rows.stop for rows in partitions[:-1])]
+    assert partitions[-1].stop == films
     size = shard_size(films)
-    assert all(rows.start % size == 0 for rows in shares if rows)
-    shards = [-(-len(rows) // size) for rows in shares]
+    assert all(rows.start % size == 0 for rows in partitions if rows)
+    shards = [-(-len(rows) // size) for rows in partitions]
     assert max(shards) - min(shards) <= 1
 
 

@@ -236,8 +236,8 @@ class HeadOfItsOwn(NumpyModel):
 class Maps(NumpyModel):
     """Gives other parts of a heat map than it would."""
 
-    def cam_parts(self, films, findings, *, tap=None):
-        return self.instead(super().cam_parts(films, findings, tap=tap))
+    def cam_parts(self, films, findings, *, cam_layer=None):
+        return self.instead(super().cam_parts(films, findings, cam_layer=cam_layer))
 
 
 @fails("B25")
@@ -260,26 +260,26 @@ class SumForMean(Maps):
     def wrong(self, gradients):
         return gradients * np.float32(25 if self.spec.head == "gap" else 1)
 
-    def head_gradients(self, activations, findings, *, tap=None):
-        return self.wrong(super().head_gradients(activations, findings, tap=tap))
+    def head_gradients(self, activations, findings, *, cam_layer=None):
+        return self.wrong(super().head_gradients(activations, findings, cam_layer=cam_layer))
 
 
 @fails("B28")
 class ForgetsTheRelu(NumpyModel):
-    def head_gradients(self, activations, findings, *, tap=None):
-        return super().head_gradients(np.ones_like(activations), findings, tap=tap)
+    def head_gradients(self, activations, findings, *, cam_layer=None):
+        return super().head_gradients(np.ones_like(activations), findings, cam_layer=cam_layer)
 
 
 @fails("B29")
 class AnyTap(NumpyModel):
-    def cam_parts(self, films, findings, *, tap=None):
-        return super().cam_parts(films, findings, tap=tap if tap in ("relu", "conv4") else None)
+    def cam_parts(self, films, findings, *, cam_layer=None):
+        return super().cam_parts(films, findings, cam_layer=cam_layer if cam_layer in ("relu", "conv4") else None)
 
 
 @fails("B30")
 class CountsFromTheEnd(NumpyModel):
-    def cam_parts(self, films, findings, *, tap=None):
-        return super().cam_parts(films, [finding % 3 for finding in findings], tap=tap)
+    def cam_parts(self, films, findings, *, cam_layer=None):
+        return super().cam_parts(films, [finding % 3 for finding in findings], cam_layer=cam_layer)
 
 
 class EmbedsOnly:

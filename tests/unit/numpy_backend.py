@@ -19,10 +19,11 @@ from cxrscore.models.architectures import (
     ADAM_EPSILON,
     NORMALISATIONS,
     TINYCNN_LAYERS,
+    cam_layers,
     check_adam_state,
+    check_cam_layer,
     check_films,
     check_inputs,
-    check_tap,
     check_tensors,
     closed_form,
     depth_of,
@@ -30,7 +31,6 @@ from cxrscore.models.architectures import (
     initial_tensors,
     tail_names,
     tail_shape,
-    taps,
     tensor_shapes,
     trainable_names,
     trainable_of,
@@ -313,18 +313,18 @@ class NumpyModel(Convolutions):
         names = tail_names(self.spec)
         return NumpyTail(self.spec, self.shared(names), tail_shape(self.spec), trainable_of(names), bf16=self.bf16)
 
-    def cam_parts(self, films, findings, *, tap=None):
-        tap = check_tap(self.spec.architecture, tap)
+    def cam_parts(self, films, findings, *, cam_layer=None):
+        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
         before = self.maps(self.unit(films))[1]
         pooled = np.maximum(before, 0)
-        activations = pooled if tap == taps(self.spec.architecture)[0] else before
-        gradients = closed_form(self.spec, self.own["head/kernel"], findings, activations, tap)
+        activations = pooled if cam_layer == cam_layers(self.spec.architecture)[0] else before
+        gradients = closed_form(self.spec, self.own["head/kernel"], findings, activations, cam_layer)
         logits = self.dense(self.embedding(pooled))
-        return CamParts(logits=logits, activations=activations, gradients=gradients, tap=tap)
+        return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=cam_layer)
 
-    def head_gradients(self, activations, findings, *, tap=None):
-        tap = check_tap(self.spec.architecture, tap)
-        found = closed_form(self.spec, self.own["head/kernel"], findings, activations, tap)
+    def head_gradients(self, activations, findings, *, cam_layer=None):
+        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
+        found = closed_form(self.spec, self.own["head/kernel"], findings, activations, cam_layer)
         n, h, w, k = activations.shape
         return np.broadcast_to(found, (n, len(findings), h, w, k))
 

@@ -189,8 +189,8 @@ def provenance(films: int) -> dict[str, Any]:
                 },
             }
         ],
-        "views": None,
-        "explainer": {"name": "grad-cam", "tap": "relu"},
+        "tta": None,
+        "explainer": {"name": "grad-cam", "cam_layer": "relu"},
         "films": {"folder": "films", "found": films, "scored": films - 5, "failed": 5, "other_files": 1},
         "labels": {"file": "films/labels.csv", "dataset": "nih", "sha256": "ef" * 32, "matched": films},
         "warnings": [],

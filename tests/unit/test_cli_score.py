@@ -24,7 +24,7 @@ def ended(failed: tuple[tuple[str, str], ...], unread: tuple[str, ...] = ()) -> 
         seconds=1.0,
         backend="stub",
         models=("ab" * 32,),
-        views=1,
+        tta=1,
         unread=unread,
     )
 

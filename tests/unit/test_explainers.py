@@ -23,7 +23,7 @@ def parts(activations, gradients):
         logits=np.zeros((len(activations), 1), np.float32),
         activations=np.asarray(activations, np.float32),
         gradients=np.asarray(gradients, np.float32),
-        tap="t",
+        cam_layer="t",
     )
 
 
@@ -129,12 +129,12 @@ def test_a_model_without_activations_is_left_to_occlusion():
     films = np.random.default_rng(0).random((2, 40, 40), np.float32)
     with pytest.raises(InputError, match="use occlusion"):
         explain(by_name["grad-cam"], Blind(), films, [0])
-    logits, maps, tap = explain(by_name["occlusion"], Blind(), films, [0])
+    logits, maps, cam_layer = explain(by_name["occlusion"], Blind(), films, [0])
     assert logits.shape == (2, 1)
     assert maps.shape == (2, 1, 10, 10)
-    assert tap == "input"
-    with pytest.raises(InputError, match="takes no tap"):
-        explain(by_name["occlusion"], Blind(), films, [0], tap="bn")
+    assert cam_layer == "input"
+    with pytest.raises(InputError, match="takes no layer"):
+        explain(by_name["occlusion"], Blind(), films, [0], cam_layer="bn")
 
 
 def test_an_explainer_starts_from_one_thing():

@@ -110,11 +110,11 @@ def test_means_over_models_and_views_are_told(folder):
         {"sha256": digest * 32, "document": {"spec": {"architecture": name}}}
         for digest, name in (("ab", "tinycnn"), ("cd", "resnet50"))
     ]
-    _, (path,) = export(folder, given=scores(provenance={"models": models, "views": {"number": 3}}))
+    _, (path,) = export(folder, given=scores(provenance={"models": models, "tta": {"number": 3}}))
     assert {
         "cxrscore tinycnn + resnet50",
         f"mean over models: {'ab' * 32} {'cd' * 32}",
-        "mean over views: 3",
+        "mean over augmented copies: 3",
     } <= _texts(path)
     serial = sha256_bytes(f"{'ab' * 32} {'cd' * 32}".encode())
     assert pydicom.dcmread(path).DeviceSerialNumber == serial
@@ -309,7 +309,7 @@ def test_a_film_that_changed_or_went_is_told(folder):
 
 
 def test_films_of_the_same_bytes_that_went_are_told_one_by_one(folder):
-    """A file made with --no-paths has one name for them."""
+    """A file made with --anonymize-paths has one name for them."""
     (folder / "films" / "a.dcm").unlink()
     digest = sha256_bytes(FILM)
     given = few_scores([digest, digest], prob=((0.25, 0.5), (0.1, 0.9)), sha256=(digest,) * 2, kind=("dicom",) * 2)
@@ -325,7 +325,7 @@ def test_a_path_that_leads_out_of_the_folder_is_no_film_of_it(folder):
 
 
 def test_odd_names_and_a_provenance_of_any_shape_are_taken(folder):
-    odd = {"backend": 7, "models": [1], "created": "yesterday", "views": 3}
+    odd = {"backend": 7, "models": [1], "created": "yesterday", "tta": 3}
     for told in ({}, odd, {"created": "2026-01-02T03:04:05"}, {"models": 7}, {"models": [7, None, {}]}):
         result, files = export(
             folder, "out", given=scores(provenance=told, findings=("a\\b\x1b", "\udcff")), overwrite=True

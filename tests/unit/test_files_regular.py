@@ -139,7 +139,7 @@ def test_each_reader_refuses_it_in_words(tmp_path: Path, reader: str, name: str)
         "report X",
         "report out.h5 --labels X",
         "report out.h5 --groups X",
-        "report out.h5 --boxes X",
+        "report out.h5 --bounding-boxes X",
         "import X -o m.safetensors",
         "quantize X films -o q.safetensors",
         "train films --recipe X",

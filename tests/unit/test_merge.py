@@ -17,7 +17,7 @@ from cxrscore.progress import no_progress
 from cxrscore.scorefile import Partition, open_scores, partial_file, read_file_provenance
 
 FILMS = 200
-SHARES = [Partition(number=number, of=3) for number in (1, 2, 3)]
+PARTITIONS = [Partition(number=number, of=3) for number in (1, 2, 3)]
 """Films 0 to 127, 128 to 191 and 192 to 199."""
 
 
@@ -51,11 +51,11 @@ def test_provenance_is_joined(home: Path) -> None:
     check_document(told, "scores", "provenance", "attributes", "provenance")
     assert (told["command"], told["created"]) == (["merge", "x"], "2026-01-02T03:04:12+00:00")
     assert (told["seconds"], told["films_per_second"]) == (6.0, round(FILMS / 6, 3))
-    assert (told["machine"], told["share"], told["warnings"]) == (None, None, ["Films were added."])
+    assert (told["machine"], told["partition"], told["warnings"]) == (None, None, ["Films were added."])
     assert told["backend"] == {"name": "stub", "golden_difference": 0.192}
     assert told["films"] == {"folder": "films", "found": 200, "scored": 200, "failed": 0, "other_files": 3}
     assert told["labels"]["matched"] == FILMS
-    assert [(one["file"], one["share"], one["films"]) for one in told["parts"]] == [
+    assert [(one["file"], one["partition"], one["films"]) for one in told["parts"]] == [
         ("part-1.h5", "1/3", 128),
         ("part-2.h5", "2/3", 64),
         ("part-3.h5", "3/3", 8),
@@ -65,7 +65,7 @@ def test_provenance_is_joined(home: Path) -> None:
 
 
 def test_without_paths_no_file_is_named(tmp_path: Path) -> None:
-    own = [made_part(tmp_path / f"{share.number}", FILMS, share, no_paths=True) for share in SHARES]
+    own = [made_part(tmp_path / f"{one.number}", FILMS, one, anonymize_paths=True) for one in PARTITIONS]
     told = open_scores(merged(own, tmp_path / "out.h5", command=("merge", "secret")).output).provenance
     assert told["command"] == []
     assert [one["file"] for one in told["parts"]] == ["", "", ""]
@@ -123,7 +123,7 @@ def test_a_share_without_films_is_not_missing(tmp_path: Path) -> None:
 
 def test_a_part_given_twice_is_refused_by_both_names(home: Path) -> None:
     shutil.copy(home / "part-2.h5", home / "copy.h5")
-    refused(r"(part-2|copy)\.h5 and .*(part-2|copy)\.h5 are both share 2/3", [*three(home), home / "copy.h5"], home)
+    refused(r"(part-2|copy)\.h5 and .*(part-2|copy)\.h5 are both partition 2/3", [*three(home), home / "copy.h5"], home)
     refused(r"part-2\.h5 and .*part-2\.h5 are one file", [*three(home), home / "." / "part-2.h5"], home)
     (home / "link.h5").symlink_to(home / "part-1.h5")
     refused(r"part-1\.h5 and .*link\.h5 are one file", [*three(home), home / "link.h5"], home)
@@ -142,17 +142,17 @@ def test_a_part_given_twice_is_refused_by_both_names(home: Path) -> None:
     ],
 )
 def test_parts_of_different_runs_are_refused(home: Path, changed: dict[str, Any], words: str) -> None:
-    other = made_part(home / "other.h5", FILMS, SHARES[2], **changed)
+    other = made_part(home / "other.h5", FILMS, PARTITIONS[2], **changed)
     refused(words, [*three(home)[:2], other], home)
 
 
 def test_parts_of_different_divisions_are_refused(home: Path) -> None:
     half = made_part(home / "half.h5", FILMS, Partition(number=2, of=2))
-    refused("were divided into different numbers of shares: 3 and 2", [*three(home), half], home)
+    refused("were divided into different numbers of partitions: 3 and 2", [*three(home), half], home)
 
 
 def test_a_film_that_came_between_is_told(home: Path) -> None:
-    late = made_part(home / "late.h5", FILMS + 1, SHARES[2])
+    late = made_part(home / "late.h5", FILMS + 1, PARTITIONS[2])
     refused(r"different runs: films: 200 -> 201\. Films were added to the folder, or", [*three(home)[:2], late], home)
 
 
@@ -173,7 +173,7 @@ def test_a_damaged_part_is_named_with_advice(home: Path) -> None:
     whole = path.read_bytes()
     for data in (whole[:5000], b"", b"no HDF5" * 100):
         path.write_bytes(data)
-        refused(r"part-2\.h5.*Remove it, score this share again", three(home), home, FileFormatError)
+        refused(r"part-2\.h5.*Remove it, score this partition again", three(home), home, FileFormatError)
     found = 0
     for place in range(2000, len(whole), 499):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
@@ -189,14 +189,14 @@ def test_a_damaged_part_is_named_with_advice(home: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda own: own["share"].update(number=3), "which are not those of share 3/3 of 200"),
-        (lambda own: own["share"].update(first=0), "which are not those of share 2/3 of 200"),
-        (lambda own: own["share"].update(of=0), "wanted i/n"),
-        (lambda own: own["share"].update(of=True), "do not say which share it is"),
-        (lambda own: own["share"].update(films=1 << 50), "do not say which share it is"),
-        (lambda own: own["share"].update(thumbnails=-1), "do not say which share it is"),
-        (lambda own: own.update(share=[1]), "do not say which share it is"),
-        (lambda own: own["share"].update(paths="ab" * 32), "its fingerprint is not that of its inputs"),
+        (lambda own: own["partition"].update(number=3), "which are not those of partition 3/3 of 200"),
+        (lambda own: own["partition"].update(first=0), "which are not those of partition 2/3 of 200"),
+        (lambda own: own["partition"].update(of=0), "expected i/n"),
+        (lambda own: own["partition"].update(of=True), "do not say which partition it is"),
+        (lambda own: own["partition"].update(films=1 << 50), "do not say which partition it is"),
+        (lambda own: own["partition"].update(thumbnails=-1), "do not say which partition it is"),
+        (lambda own: own.update(partition=[1]), "do not say which partition it is"),
+        (lambda own: own["partition"].update(paths="ab" * 32), "its fingerprint is not that of its inputs"),
         (lambda own: own.update(batch_size=9), "its fingerprint is not that of its inputs"),
     ],
 )

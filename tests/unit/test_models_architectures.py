@@ -11,8 +11,8 @@ from cxrscore.models.architectures import (
     ARCHITECTURES,
     NORMALISATIONS,
     check_adam_state,
+    check_cam_layer,
     check_inputs,
-    check_tap,
     check_tensors,
     closed_form,
     depth_of,
@@ -330,12 +330,12 @@ def test_an_adam_state_of_another_run_is_refused(change):
 # --- gradients of a linear head
 
 
-def gradients(spec, kernel, findings, tap="relu"):
+def gradients(spec, kernel, findings, cam_layer="relu"):
     """On a map of zeros but for row 0, column 1, channel 2 of its one film."""
     side = feature_side(spec.architecture, spec.size)
     activations = np.zeros((1, side, side, 64), np.float32)
     activations[0, 0, 1, 2] = 3.0
-    return closed_form(spec, kernel, findings, activations, tap)
+    return closed_form(spec, kernel, findings, activations, cam_layer)
 
 
 def test_gradient_of_a_pooled_head_by_hand():
@@ -378,14 +378,14 @@ def test_a_finding_outside_the_columns_is_refused(finding):
 def test_before_the_last_relu_only_active_places_count(head):
     spec = replace(TINY, head=head)
     kernel = np.ones((64 * (1 if head == "gap" else 16), 2), np.float32)
-    found = gradients(spec, kernel, [0], tap="conv4")
+    found = gradients(spec, kernel, [0], cam_layer="conv4")
     assert found.shape == (1, 1, 4, 4, 64)
     assert found[0, 0, 0, 1, 2] == (1 / 16 if head == "gap" else 1)
     assert np.count_nonzero(found) == 1
 
 
 def test_the_tap_is_what_is_pooled_unless_another_is_named():
-    assert check_tap("densenet121", None) == "relu"
-    assert check_tap("densenet121", "bn") == "bn"
+    assert check_cam_layer("densenet121", None) == "relu"
+    assert check_cam_layer("densenet121", "bn") == "bn"
     with pytest.raises(InputError, match="it has: conv5_block3_out, conv5_block3_add"):
-        check_tap("resnet50", "bn")
+        check_cam_layer("resnet50", "bn")

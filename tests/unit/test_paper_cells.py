@@ -77,7 +77,7 @@ def test_an_error_of_something_else_stays_as_it_is(tmp_path):
 
 def test_advice_is_of_what_this_command_has(tmp_path):
     with pytest.raises(LeakError, match=r"^a and b are one film\. Remove one of the two") as leak, add_advice(tmp_path):
-        raise LeakError("a and b are one film.", "Use --split or --allow-leak.")
+        raise LeakError("a and b are one film.", "Use --split or --allow-leakage.")
     assert "--" not in str(leak.value)
     with pytest.raises(KeyboardInterrupt, match=r"kept in .*/\. The same line goes on$"), add_advice(tmp_path):
         raise KeyboardInterrupt("stopped; The same line with --resume goes on")
@@ -87,7 +87,7 @@ def test_a_finished_model_scores_as_it_is_however_it_was_trained(tmp_path, monke
     monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path))
     data, model = some_data(), some_model()
     rows = list(range(len(data.paths)))
-    trained = SimpleNamespace(options=TrainOptions(standardize=True, views=2, drop_last=True))
+    trained = SimpleNamespace(options=TrainOptions(standardize=True, augmentations=2, drop_last=True))
     # The head of this model gives the mean of the embeddings, as the whole model gives that of the film.
     wanted = model.predict(data.store.batch(rows))
     np.testing.assert_allclose(_logits(model, trained, data, rows, no_progress), wanted, rtol=1e-5)

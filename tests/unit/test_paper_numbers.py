@@ -107,18 +107,18 @@ def test_training_is_what_lacks_films() -> None:
 
 
 def test_cells_follow_their_recipes(tmp_path) -> None:
-    options = PaperOptions(films=tmp_path, views=4, epochs=7)
+    options = PaperOptions(films=tmp_path, augmentations=4, epochs=7)
     cells = all_experiments(options)
     assert len({cell.name for cell in cells}) == len(cells) == 12
     told = {cell.name: train_options(cell, options, tmp_path / "split.csv") for cell in cells}
     plain, augmented = told["paper-densenet121-plain"], told["paper-densenet121-augmented"]
-    assert (plain.views, augmented.views, plain.epochs) == (0, 4, 7)
+    assert (plain.augmentations, augmented.augmentations, plain.epochs) == (0, 4, 7)
     assert (plain.activation, plain.loss, plain.normalize) == ("sigmoid", "weighted-bce", "unit")
     literal = told["paper-literal-resnet50-augmented"]
     assert (literal.activation, literal.loss, literal.drop_last) == ("softmax", "paper-equation-7", True)
     assert told["paper-imagenet-resnet50-plain"].normalize is None
     for one in told.values():
-        assert (one.monitor, one.patience, one.select) == ("train_label_accuracy", 10, "last")
+        assert (one.monitor, one.patience, one.checkpoint_policy) == ("train_label_accuracy", 10, "last")
         assert (one.batch_size, one.learning_rate, one.trainable, one.flip) == (16, 0.001, "head", False)
     assert {cell.series for cell in cells} == {CORRECTED, LITERAL, IMAGENET}
 
@@ -159,7 +159,7 @@ def test_every_contradiction_is_told_and_every_number_in_it_is_measured() -> Non
 def test_rules_of_the_maps() -> None:
     assert check_rule("top_auc", FINDINGS) == check_rule("top_prob", FINDINGS) == ()
     assert check_rule("nodule, Pleural Effusion", FINDINGS) == ("Nodule", "Effusion")
-    with pytest.raises(InputError, match=r"--maps names 'Gout', wanted top_auc or top_prob or findings of: Ate"):
+    with pytest.raises(InputError, match=r"--heatmaps names 'Gout', wanted top_auc or top_prob or findings of: Ate"):
         check_rule("Gout", FINDINGS)
 
 
@@ -181,7 +181,7 @@ def test_a_finding_whose_name_is_a_formula_is_none_in_a_table() -> None:
     assert table_csv(["finding", "auc"], [["=1+1", -0.5]]) == b"finding,auc\n'=1+1,-0.5\n"
 
 
-@pytest.mark.parametrize("changed", [{"train": 0}, {"views": 0}, {"networks": ("resnet50", "resnet50")}])
+@pytest.mark.parametrize("changed", [{"train": 0}, {"augmentations": 0}, {"networks": ("resnet50", "resnet50")}])
 def test_options_that_make_no_experiment(changed, tmp_path) -> None:
     with pytest.raises(InputError, match="wanted"):
         PaperOptions(films=tmp_path, **changed)

@@ -31,7 +31,7 @@ def parts(seed=0):
         logits=rng.normal(size=(3, 4)).astype(np.float32),
         activations=rng.random((3, 5, 6, 7), np.float32),
         gradients=rng.normal(size=(1, 2, 1, 1, 7)).astype(np.float32),
-        tap="relu",
+        cam_layer="relu",
     )
 
 
@@ -130,7 +130,7 @@ class Parts:
         found[films[:, 0, 0] == 0] = np.nan
         return found
 
-    def cam_parts(self, films, findings, *, tap=None):
+    def cam_parts(self, films, findings, *, cam_layer=None):
         found = parts()
         for values in (found.logits, found.activations):
             values[1] = np.nan

@@ -159,7 +159,7 @@ FAULTS = [
     ("cam_parts", part(gradients=lambda g: g[:, :1]), "cam_parts: gradients returned float32 [1, 1, 1, 1, 64]"),
     ("cam_parts", part(gradients=spoilt), "cam_parts: gradients returned values that are not finite"),
     ("cam_parts", part(gradients=lambda g: g.astype(np.float64)), "cam_parts: gradients returned float64"),
-    ("cam_parts", part(tap=lambda tap: None), "cam_parts returned the tap None"),
+    ("cam_parts", part(cam_layer=lambda cam_layer: None), "cam_parts returned the CAM layer None"),
     ("head_gradients", instead(lambda g: g[..., :1]), "head_gradients returned float32"),
 ]
 
@@ -183,7 +183,7 @@ def test_what_the_contract_allows_passes_unchanged(name):
 
 
 def test_an_error_that_a_backend_raises_on_purpose_passes():
-    for error in (InputError("no such tap"), BackendUnavailableError("no cuda"), OtherProcessError("gone")):
+    for error in (InputError("no such layer"), BackendUnavailableError("no cuda"), OtherProcessError("gone")):
         with pytest.raises(type(error), match=re.escape(str(error))):
             build(predict=lambda self, films, error=error: raises(error)).predict(FILMS)
 

@@ -18,7 +18,7 @@ from cxrscore.training import TrainOptions
 from cxrscore.training.model_metadata import recipe_of
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
-MACHINE = {"films", "labels", "output", "split", "device", "frozen_backend", "workers", "resume", "allow_leak"}
+MACHINE = {"films", "labels", "output", "split", "device", "feature_backend", "workers", "resume", "allow_leakage"}
 MACHINE |= {"executor", "processes", "address", "overwrite", "recipe"}
 
 
@@ -153,7 +153,7 @@ def test_flags_come_before_the_environment_that_before_a_recipe_and_it_before_th
     assert found["epochs"] == 80
     assert given(*words, size="200")["size"] == 200
     assert given(*words, "--size", "100", size="200")["size"] == 100
-    found = given("--no-flip", *words, "--keep-last")
+    found = given("--no-flip", *words, "--no-drop-last")
     assert (found["flip"], found["drop_last"]) == (False, False)
     assert given(recipe="fine-tune")["trainable"] == "all"
     assert given("--recipe", "fine-tune-last-block", "--trainable", "all")["schedule"] == "cosine"

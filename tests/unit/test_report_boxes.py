@@ -104,5 +104,5 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="were fitted by pad"):
         localise(scores, path, "out.h5")
     private = dataclasses.replace(scores, films=dataclasses.replace(scores.films, path=scores.films.sha256))
-    with pytest.raises(InputError, match="--no-paths"):
+    with pytest.raises(InputError, match="--anonymize-paths"):
         localise(private, path, "out.h5")

@@ -65,12 +65,12 @@ def test_models_that_tell_nothing(quantiles: object) -> None:
 
 def test_means_over_views_are_not_compared_with_films_as_they_are() -> None:
     scores = with_quantiles({"Mass": np.linspace(0, 1, 21).tolist()})
-    scores.provenance["views"] = {"number": 1}
+    scores.provenance["tta"] = {"number": 1}
     assert score_drifts(scores).findings
-    scores.provenance["views"] = {"number": 4}
+    scores.provenance["tta"] = {"number": 4}
     found = score_drifts(scores)
     assert not found.findings
-    assert found.why.startswith("The scores are means over views")
+    assert found.why.startswith("The scores are means over augmented copies")
 
 
 def test_few_films_tell_nothing() -> None:

@@ -131,7 +131,7 @@ def test_ages_become_bands_in_their_order() -> None:
 def test_columns_that_are_not_there() -> None:
     with pytest.raises(InputError, match="has no column scanner; it has sex, site"):
         chosen_columns({"sex": [], "site": []}, ["scanner"])
-    with pytest.raises(InputError, match="none of sex, age, view; name a column with --by: it has site"):
+    with pytest.raises(InputError, match="none of sex, age, view; name a column with --group-by: it has site"):
         chosen_columns({"site": []}, [])
     assert list(chosen_columns({"view": ["PA"], "site": ["a"], "sex": ["F"]}, [])) == ["sex", "view"]
 

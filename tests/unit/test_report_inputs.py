@@ -85,9 +85,9 @@ def test_films_without_paths_cannot_be_joined(tmp_path: Path) -> None:
     scores = made_scores()
     private = dataclasses.replace(scores, films=dataclasses.replace(scores.films, path=scores.films.sha256))
     labels = table(tmp_path, "film,sex,Mass\na.png,F,1\n", "labels.csv")
-    with pytest.raises(InputError, match=r"names its films by hashes \(score --no-paths\)"):
+    with pytest.raises(InputError, match=r"names its films by hashes \(score --anonymize-paths\)"):
         with_labels(private, labels, "out.h5")
-    with pytest.raises(InputError, match="Score without --no-paths"):
+    with pytest.raises(InputError, match="Score without --anonymize-paths"):
         read_columns(labels, private, "out.h5")
 
 
@@ -103,7 +103,7 @@ def test_columns_need_no_finding(tmp_path: Path) -> None:
 
 
 def test_by_needs_groups(tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["report", str(tmp_path / "a.h5"), "--by", "sex"])
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "a.h5"), "--group-by", "sex"])
     assert result.exit_code == 2
     assert "--groups" in result.output
 

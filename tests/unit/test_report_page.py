@@ -122,7 +122,7 @@ def test_whatever_a_scores_file_says_is_text(tmp_path: Path) -> None:
     evil = '"><script>x</script><img src=//x onerror=y>\u2066\x1b\n{{ 7*7 }}&amp;'
     scores = made_scores()
     scores.provenance["warnings"].append(evil)
-    scores.provenance["explainer"]["tap"] = evil
+    scores.provenance["explainer"]["cam_layer"] = evil
     scores.provenance["backend"]["framework"] = evil
     scores.provenance["models"][0]["document"]["training"]["monitor"] = evil
     scores.provenance[evil] = evil

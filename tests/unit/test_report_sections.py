@@ -25,14 +25,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, dict[st
     document = scores.provenance["models"][0]["document"]
     document["training"]["leaked"] = True
     document["validation"] = {"score_quantiles": {"Mass": np.linspace(0.9, 1, 21).tolist()}}
-    groups, boxes = folder / "groups.csv", folder / "boxes.csv"
+    groups, bounding_boxes = folder / "groups.csv", folder / "boxes.csv"
     cells = [("F", EVIL.replace('"', "'"))[row % 2] for row in range(200)]
     rows = [
         f'"{path}",{cell}\n' for row, (path, cell) in enumerate(zip(scores.films.path, cells, strict=True)) if row != 90
     ]
     groups.write_text("film,<i>site\n" + "".join(rows), encoding="utf-8")
     films = np.unique(scores.heat_maps.film)
-    boxes.write_text(
+    bounding_boxes.write_text(
         "Image Index,Finding Label,Bbox [x,y,w,h]\n"
         + "".join(
             f"{scores.films.path[film]},{scores.findings[column]},100,100,500,500\n"
@@ -46,8 +46,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, dict[st
         folder,
         others=[NamedScores(name=EVIL, scores=other)],
         groups=groups,
-        by=["<i>site"],
-        boxes=boxes,
+        group_by=["<i>site"],
+        bounding_boxes=bounding_boxes,
         figures=folder / "figures",
     )
 

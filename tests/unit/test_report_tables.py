@@ -49,7 +49,7 @@ def test_highest_films_against_a_plain_sort() -> None:
 
 def test_facts_tell_what_is_known_and_nothing_else() -> None:
     told = {name: dict(rows) for name, rows in tables.provenance_table(made_scores().provenance)}
-    assert told["Run"]["Heat maps"] == "grad-cam, tap relu"
+    assert told["Run"]["Heat maps"] == "grad-cam, layer relu"
     assert told["Model"]["Input"] == "400 pixels a side"
     assert told["Training"]["Split"] == "train 40, valid 20, test 140, rule by patient"
     assert told["Training"]["Best epoch"] == "20, by validation macro AUC"

@@ -19,7 +19,7 @@ from cxrscore.images import Status, circuit_breaker
 from cxrscore.remote import obstore_store, retry
 from cxrscore.scorefile import open_scores
 from cxrscore.scoring import ScoreOptions, score_films
-from cxrscore.scoring.remote_output import scratch_folder
+from cxrscore.scoring.remote_output import upload_folder
 
 OUT = "s3://films/made/out.h5"
 
@@ -60,7 +60,7 @@ def cloud(home, monkeypatch):
 
 def options(home, **changed):
     given = {"films": "s3://films/in", "output": OUT, "model": home / "model", "backend": "torch", "device": "cpu"}
-    return ScoreOptions(**{**given, "maps": 1, "thumbnails": 2, **changed})
+    return ScoreOptions(**{**given, "heatmaps": 1, "thumbnails": 2, **changed})
 
 
 def same_numbers(one, other):
@@ -105,7 +105,7 @@ def test_scores_go_to_a_bucket_whole_and_leave_nothing_here(home, cloud):
     assert (str(result.output), result.computed) == (OUT, 71)
     (home / "back.h5").write_bytes(cloud.objects["films/made/out.h5"])
     assert same_numbers(home / "near.h5", home / "back.h5")
-    assert not list((home / "cache" / "scratch").iterdir())
+    assert not list((home / "cache" / "uploads").iterdir())
     assert score_films(options(home)).computed == 0
 
 
@@ -155,21 +155,21 @@ def test_what_is_there_is_not_replaced_unasked(home, cloud):
     assert cloud.objects == before
     assert score_films(options(home, batch_size=4, overwrite=True)).computed == 71
     assert cloud.objects != before
-    assert not list((home / "cache" / "scratch").iterdir())
+    assert not list((home / "cache" / "uploads").iterdir())
 
 
 def test_a_run_that_was_to_replace_and_was_stopped_goes_on_without_being_asked_again(home, cloud):
     score_films(options(home))
     with pytest.raises(StoppedError):
-        score_films(options(home, maps=2, overwrite=True), stop_late)
-    assert score_films(options(home, maps=2)).computed == 7
+        score_films(options(home, heatmaps=2, overwrite=True), stop_late)
+    assert score_films(options(home, heatmaps=2)).computed == 7
 
 
 def test_the_consent_to_replace_is_of_one_run_only(home, cloud):
     score_films(options(home))
     before = dict(cloud.objects)
     with pytest.raises(StoppedError):
-        score_films(options(home, maps=2, overwrite=True), stop_late)
+        score_films(options(home, heatmaps=2, overwrite=True), stop_late)
     with pytest.raises(InputError, match=r"out\.h5 is of another run"):
         score_films(options(home, batch_size=4))
     assert cloud.objects == before
@@ -192,7 +192,7 @@ def test_labels_that_changed_are_joined_there_too(home, cloud):
 def test_another_machine_may_have_been_faster(home, cloud):
     def overtaken(step, done, total):
         if done == total and "films/made/out.h5" not in cloud.objects:
-            score_films(options(home, scratch=home / "other"))
+            score_films(options(home, temp_dir=home / "other"))
 
     assert str(score_films(options(home), overtaken).output) == OUT
     assert sum(count for line, count in cloud.asked.items() if line == "PUT /films/made/out.h5") == 1
@@ -204,9 +204,9 @@ def test_no_film_is_scored_for_an_output_that_cannot_be_written(home):
     assert not (home / "cache").exists()
 
 
-def test_scratch_is_private_and_the_same_for_a_new_token(home):
-    one = scratch_folder(options(home), options(home, output="az://c/out.h5?sig=1").output)
-    other = scratch_folder(options(home), options(home, output="az://c/out.h5?sig=2").output)
+def test_the_upload_folder_is_private_and_the_same_for_a_new_token(home):
+    one = upload_folder(options(home), options(home, output="az://c/out.h5?sig=1").output)
+    other = upload_folder(options(home), options(home, output="az://c/out.h5?sig=2").output)
     assert one == other
     assert one.stat().st_mode & 0o777 == 0o700
 
@@ -224,7 +224,7 @@ def test_commands_take_addresses_and_tell_no_secret(home, cloud, capsys, monkeyp
     with web(home / "films") as server:
         films = f"{server.url.replace('//', '//user:canary@')}/?token=canary"
         server.faults["002.png"] = "403"
-        words = ("score", films, "-o", OUT, "-m", "model", "--backend", "torch", "--device", "cpu", "--maps", 1)
+        words = ("score", films, "-o", OUT, "-m", "model", "--backend", "torch", "--device", "cpu", "--heatmaps", 1)
         assert run(*words, "--json") == 3
         told = capsys.readouterr()
         assert json.loads(told.out)["output"] == OUT

@@ -1,4 +1,4 @@
-"""Scores that are means over models and views: equal to what the single runs give, and told wherever they stand."""
+"""Scores that are means over models and augmented copies equal the mean of the single runs."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def home(tmp_path_factory):
 
 
 def score(home, output, *models, films=None, **options):
-    given = {"backend": "torch", "device": "cpu", "batch_size": 4, "maps": len(FINDINGS), **options}
+    given = {"backend": "torch", "device": "cpu", "batch_size": 4, "heatmaps": len(FINDINGS), **options}
     names = tuple(home / name for name in models)
     score_films(ScoreOptions(films=films or home / "films", output=output, model=names, **given))
     return open_scores(output)
@@ -106,30 +106,29 @@ def test_the_order_of_models_is_nothing_but_rounding(home, ensemble, tmp_path):
 
 
 def test_no_view_and_one_view_are_the_film_alone(home, single, tmp_path):
-    for views in (0, 1):
-        score(home, tmp_path / f"{views}.h5", "a", views=views, seed=views)
+    for tta in (0, 1):
+        score(home, tmp_path / f"{tta}.h5", "a", tta=tta, seed=tta)
         assert (
-            read_file_provenance(tmp_path / f"{views}.h5").fingerprint
-            == read_file_provenance(home / "a.h5").fingerprint
+            read_file_provenance(tmp_path / f"{tta}.h5").fingerprint == read_file_provenance(home / "a.h5").fingerprint
         )
-        np.testing.assert_array_equal(open_scores(tmp_path / f"{views}.h5").logit, single["a"].logit)
+        np.testing.assert_array_equal(open_scores(tmp_path / f"{tta}.h5").logit, single["a"].logit)
 
 
 def test_a_film_has_its_views_wherever_it_lies_and_whatever_lies_beside_it(home, single, tmp_path):
-    many = score(home, tmp_path / "many.h5", "a", views=4)
+    many = score(home, tmp_path / "many.h5", "a", tta=4)
     assert np.nanmax(np.abs(many.prob - single["a"].prob)) > 1e-4
     assert_same_maps(many, single["a"])
     (tmp_path / "films").mkdir()
     shutil.copy(home / "films" / "003.png", tmp_path / "films" / "moved.png")
-    alone = score(home, tmp_path / "alone.h5", "a", views=4, films=tmp_path / "films")
+    alone = score(home, tmp_path / "alone.h5", "a", tta=4, films=tmp_path / "films")
     np.testing.assert_allclose(alone.prob[0], many.prob[3], rtol=1e-6)
-    other = score(home, tmp_path / "other.h5", "a", views=4, seed=1)
+    other = score(home, tmp_path / "other.h5", "a", tta=4, seed=1)
     assert np.nanmax(np.abs(other.prob - many.prob)) > 1e-5
 
 
 def test_views_and_models_together_are_the_mean_of_the_models_means(home, tmp_path):
-    both = score(home, tmp_path / "both.h5", "a", "b", views=3)
-    parts = [score(home, tmp_path / f"{name}.h5", name, views=3).prob for name in "ab"]
+    both = score(home, tmp_path / "both.h5", "a", "b", tta=3)
+    parts = [score(home, tmp_path / f"{name}.h5", name, tta=3).prob for name in "ab"]
     np.testing.assert_allclose(both.prob, (parts[0] + parts[1]) / 2, rtol=3e-7)
     np.testing.assert_allclose(
         both.prob[both.films.status == Status.OK],
@@ -139,17 +138,17 @@ def test_views_and_models_together_are_the_mean_of_the_models_means(home, tmp_pa
 
 
 def test_what_was_averaged_stands_in_the_file_and_on_the_page(home, single, tmp_path):
-    scores = score(home, tmp_path / "out.h5", "a", "b", views=3, seed=5)
+    scores = score(home, tmp_path / "out.h5", "a", "b", tta=3, seed=5)
     told = json.loads(json.dumps(scores.provenance))
     jsonschema.validate(told, PROVENANCE)
     assert [one["file"] for one in told["models"]] == ["a", "b"]
     assert [one["sha256"] for one in told["models"]] == read_file_provenance(tmp_path / "out.h5").inputs["models"]
-    assert (told["views"]["number"], told["views"]["seed"], told["views"]["limits"]["flip"]) == (3, 5, False)
-    assert told["explainer"]["tap"] == "relu"
-    assert single["a"].provenance["views"] is None
+    assert (told["tta"]["number"], told["tta"]["seed"], told["tta"]["limits"]["flip"]) == (3, 5, False)
+    assert told["explainer"]["cam_layer"] == "relu"
+    assert single["a"].provenance["tta"] is None
     write_report(scores, tmp_path / "out.html", source="out.h5")
     page = (tmp_path / "out.html").read_text()
-    assert "mean over 2 models and 3 views of each film" in page
+    assert "mean over 2 models and 3 augmented copies of each film" in page
     assert "Model 1 of 2" in page
     assert told["models"][1]["sha256"] in page
 
@@ -159,8 +158,8 @@ def test_operating_points_of_single_models_are_not_those_of_a_mean(home, tmp_pat
     alone = score(tmp_path, tmp_path / "p.h5", "p", films=home / "films")
     assert alone.thresholds.tolist() == pytest.approx([0.4, 0.4])
     assert not alone.provenance["warnings"]
-    for name, models, views in (("two", ("p", "p"), 1), ("views", ("p",), 2)):
-        means = score(tmp_path, tmp_path / f"{name}.h5", *models, views=views, films=home / "films")
+    for name, models, tta in (("two", ("p", "p"), 1), ("tta", ("p",), 2)):
+        means = score(tmp_path, tmp_path / f"{name}.h5", *models, tta=tta, films=home / "films")
         assert np.isnan(means.thresholds).all()
         assert any("no operating points" in warning for warning in summarise(means).warnings)
         assert means.provenance["models"][0]["document"]["thresholds"] == POINTS
@@ -172,7 +171,7 @@ def test_films_that_any_model_has_seen_are_marked(home, tmp_path):
     made_model(tmp_path / "q", 5, films={"train": digests[1:2], "valid": [digests[0], digests[3]]})
     wanted = ["train", "train", "valid", "valid", "", ""]
     for names in (("p", "q"), ("q", "p")):
-        scores = score(tmp_path, tmp_path / f"{''.join(names)}.h5", *names, films=home / "films", maps=0)
+        scores = score(tmp_path, tmp_path / f"{''.join(names)}.h5", *names, films=home / "films", heatmaps=0)
         assert [SPLITS[code] for code in scores.films.split[:6]] == wanted
 
 
@@ -180,7 +179,7 @@ def test_a_leak_of_any_model_marks_the_page(home, tmp_path):
     made_model(tmp_path / "p", 4)
     training = load_model(home / "a").document["training"]
     made_model(tmp_path / "q", 5, training={**training, "leaked": True})
-    scores = score(tmp_path, tmp_path / "out.h5", "p", "q", films=home / "films", maps=0)
+    scores = score(tmp_path, tmp_path / "out.h5", "p", "q", films=home / "films", heatmaps=0)
     assert summarise(scores).warnings[0].startswith("LEAKED")
 
 
@@ -197,16 +196,20 @@ class Fake:
 
     framework, device = "fake", "cpu"
 
-    def __init__(self, tap, value):
-        self.spec, self._tap, self._value = ModelSpec(architecture="fake", findings=FINDINGS, size=32), tap, value
+    def __init__(self, cam_layer, value):
+        self.spec, self._cam_layer, self._value = (
+            ModelSpec(architecture="fake", findings=FINDINGS, size=32),
+            cam_layer,
+            value,
+        )
 
     def predict(self, films):
         return np.full((len(films), 2), self._value, np.float32)
 
-    def cam_parts(self, films, findings, *, tap=None):
+    def cam_parts(self, films, findings, *, cam_layer=None):
         ones = np.ones((len(films), 4, 4, 1), np.float32)
         gradients = np.full((len(films), 2, 1, 1, 1), self._value, np.float32)
-        return CamParts(logits=self.predict(films), activations=ones, gradients=gradients, tap=self._tap)
+        return CamParts(logits=self.predict(films), activations=ones, gradients=gradients, cam_layer=self._cam_layer)
 
 
 class Mute(Fake):
@@ -225,7 +228,7 @@ def faked_job(home, *models):
     options = ScoreOptions(films=home, output=home / "none.h5", model=(home / "a", home / "c"), batch_size=2)
     return RunContext(
         options=options,
-        file_list=FileList(paths=(), whole=(), share=None),
+        file_list=FileList(paths=(), whole=(), partition=None),
         found=None,
         labels=None,
         labels_file=None,
@@ -237,17 +240,17 @@ def faked_job(home, *models):
 
 def test_the_taps_of_all_models_are_named(home):
     film = LoadedFilm(film=Film(status=Status.OK), pixels=np.zeros((32, 32), np.uint8))
-    for taps, told in ((("relu", "relu"), "relu"), (("relu", "block3_out"), "relu, block3_out")):
-        scorer = Scorer(faked_job(home, Fake(taps[0], 3.0), Fake(taps[1], -1.0)))
-        assert scorer.tap() == told
+    for cam_layers, told in ((("relu", "relu"), "relu"), (("relu", "block3_out"), "relu, block3_out")):
+        scorer = Scorer(faked_job(home, Fake(cam_layers[0], 3.0), Fake(cam_layers[1], -1.0)))
+        assert scorer.cam_layer() == told
         np.testing.assert_array_equal(scorer(scorer.prepare([film])).maps, np.ones((1, 2, 4, 4)))
-        assert scorer.tap() == told
+        assert scorer.cam_layer() == told
 
 
 def test_there_are_no_maps_unless_every_model_gives_them(home):
     film = LoadedFilm(film=Film(status=Status.OK), pixels=np.zeros((32, 32), np.uint8))
     scorer = Scorer(faked_job(home, Fake("relu", 3.0), Mute("", -1.0)))
-    assert scorer.tap() == ""
+    assert scorer.cam_layer() == ""
     assert scorer(scorer.prepare([film])).maps.shape[:2] == (1, 0)
 
 
@@ -268,8 +271,8 @@ def test_what_a_newcomer_gets_wrong(home, tmp_path):
         score(home, tmp_path / "out.h5")
     with pytest.raises(InputError, match=r"there is no model at .*nowhere"):
         score(home, tmp_path / "out.h5", "a", "nowhere")
-    with pytest.raises(InputError, match="views is -1"):
-        score(home, tmp_path / "out.h5", "a", views=-1)
+    with pytest.raises(InputError, match="tta is -1"):
+        score(home, tmp_path / "out.h5", "a", tta=-1)
     unknown = ModelSpec(architecture="vgg", findings=FINDINGS, size=32).as_dict()
     made_model(tmp_path / "vgg", 4, told=unknown)
     with pytest.raises(InputError, match=r"can run 'tinycnn' and 'vgg' \('tinycnn' by .*torch.*; 'vgg' by none\)"):
@@ -280,7 +283,7 @@ def test_every_model_is_held_to_its_golden_logits(home, tmp_path):
     made_model(tmp_path / "off", 4, drift=0.01)
     with pytest.raises(CheckError, match=r"off: .*differ by 0\.01"):
         score(home, tmp_path / "out.h5", "a", str(tmp_path / "off"))
-    sound = score(home, tmp_path / "sound.h5", "a", "b", maps=0)
+    sound = score(home, tmp_path / "sound.h5", "a", "b", heatmaps=0)
     assert 0 < sound.provenance["backend"]["golden_difference"] < 1e-4
 
 

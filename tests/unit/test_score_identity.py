@@ -48,7 +48,7 @@ def home(made, tmp_path, monkeypatch):
 
 
 def options(home, output="out.h5", **changed):
-    given = {"films": home / "films", "model": home / "model", "backend": "torch", "device": "cpu", "maps": 1}
+    given = {"films": home / "films", "model": home / "model", "backend": "torch", "device": "cpu", "heatmaps": 1}
     return ScoreOptions(**{**given, "output": home / output, "workers": 1, **changed})
 
 
@@ -103,11 +103,11 @@ def test_a_folder_with_the_same_names_is_another_one(home):
 
 
 def test_names_stay_out_of_the_message_where_no_names_may_be_told(home):
-    score_films(options(home, no_paths=True))
-    assert score_films(options(home, no_paths=True)).computed == 0
+    score_films(options(home, anonymize_paths=True))
+    assert score_films(options(home, anonymize_paths=True)).computed == 0
     replace_film(home / "films" / "003.png")
     with pytest.raises(InputError, match="1 of 71 have changed") as met:
-        score_films(options(home, no_paths=True))
+        score_films(options(home, anonymize_paths=True))
     assert "003" not in str(met.value)
 
 
@@ -179,7 +179,7 @@ def test_a_table_that_was_changed_under_its_name_is_another_one(home):
 
 
 def test_labels_of_a_share_are_joined_again(home):
-    given = {"share": Partition(number=2, of=2)}
+    given = {"partition": Partition(number=2, of=2)}
     score_films(options(home, labels=home / "one.csv", **given))
     result = score_films(options(home, labels=home / "other.csv", **given))
     assert (result.computed, result.labels_joined) == (0, True)
@@ -188,7 +188,7 @@ def test_labels_of_a_share_are_joined_again(home):
 
 
 def test_labels_without_names_stay_without_names(home):
-    given = {"no_paths": True}
+    given = {"anonymize_paths": True}
     score_films(options(home, labels=home / "one.csv", **given))
     assert score_films(options(home, labels=home / "other.csv", **given)).labels_joined
     assert b"other.csv" not in (home / "out.h5").read_bytes()
@@ -196,14 +196,14 @@ def test_labels_without_names_stay_without_names(home):
 
 
 def test_a_finished_file_that_is_damaged_is_no_answer(home):
-    score_films(options(home, maps=0))
+    score_films(options(home, heatmaps=0))
     with h5py.File(home / "out.h5") as file:
         place = file["scores/prob"].id.get_chunk_info(0).byte_offset
     data = bytearray((home / "out.h5").read_bytes())
     data[place + 8] ^= 1
     (home / "out.h5").write_bytes(data)
     with pytest.raises(FileFormatError, match=r"scores/prob"):
-        score_films(options(home, maps=0))
+        score_films(options(home, heatmaps=0))
 
 
 # --- a run that was stopped

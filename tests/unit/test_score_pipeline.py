@@ -36,14 +36,14 @@ class Slow(NumpyModel):
     before = staticmethod(lambda: None)
     turn = threading.Condition()
 
-    def cam_parts(self, films, findings, *, tap=None):
+    def cam_parts(self, films, findings, *, cam_layer=None):
         with self.turn:
             Slow.inside, Slow.batches = Slow.inside + 1, Slow.batches + 1
             Slow.most = max(Slow.most, Slow.inside)
             self.turn.notify_all()
         try:
             Slow.before()
-            return super().cam_parts(films, findings, tap=tap)
+            return super().cam_parts(films, findings, cam_layer=cam_layer)
         finally:
             with self.turn:
                 Slow.inside -= 1
@@ -111,7 +111,7 @@ def backend(monkeypatch):
 
 
 def options(home, output, **changed):
-    given = {"backend": "fake", "device": "cpu", "maps": 2, "thumbnails": 0, "workers": 2, **changed}
+    given = {"backend": "fake", "device": "cpu", "heatmaps": 2, "thumbnails": 0, "workers": 2, **changed}
     return ScoreOptions(films=home / "films", output=output, model=home / "model", **given)
 
 
@@ -265,7 +265,7 @@ def test_ctrl_c_leaves_no_thread_and_no_process_and_keeps_what_was_ready(home, t
 
 
 def test_an_error_of_the_network_is_raised(home, tmp_path, monkeypatch):
-    def broken(self, films, findings, *, tap=None):
+    def broken(self, films, findings, *, cam_layer=None):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(Slow, "cam_parts", broken)
@@ -282,7 +282,7 @@ def test_a_shard_of_no_film_that_can_be_read(tmp_path, home):
     given = replace(options(home, tmp_path / "out.h5"), films=tmp_path / "films")
     result = score_films(given, lambda step, done, total: seen.append(done))
     assert (result.scored, len(result.failed), seen[-1]) == (0, 70, 70)
-    assert Slow.batches == 0 or Slow.batches == 1  # the blank film that tells the tap
+    assert Slow.batches == 0 or Slow.batches == 1  # the blank film that tells the CAM layer
     assert not len(open_scores(tmp_path / "out.h5").heat_maps.map)
 
 

@@ -46,7 +46,7 @@ def installed(monkeypatch):
 
 
 def options(home, output, **changed):
-    given = {"backend": "mine", "device": "cpu", "maps": 2, "thumbnails": 3, "workers": 1, **changed}
+    given = {"backend": "mine", "device": "cpu", "heatmaps": 2, "thumbnails": 3, "workers": 1, **changed}
     return ScoreOptions(films=home / "films", output=output, model=home / "model1", **given)
 
 
@@ -69,8 +69,8 @@ def overflowing(home, value=np.nan, number=0):
     def predict(self, films):
         return spoil(films, NumpyModel.predict(self, films))
 
-    def cam_parts(self, films, findings, *, tap=None):
-        parts = NumpyModel.cam_parts(self, films, findings, tap=tap)
+    def cam_parts(self, films, findings, *, cam_layer=None):
+        parts = NumpyModel.cam_parts(self, films, findings, cam_layer=cam_layer)
         logits = spoil(films, parts.logits)
         activations = np.where(np.isfinite(logits).all(axis=1)[:, None, None, None], parts.activations, np.nan)
         return type(parts)(**{**vars(parts), "logits": logits, "activations": activations.astype(np.float32)})
@@ -109,8 +109,8 @@ def test_a_film_whose_logits_are_not_finite_has_no_score_and_spoils_no_other(
 
 def test_a_mean_needs_every_view(home, installed, tmp_path):
     installed(predict=overflowing(home)["predict"])
-    result = score_films(options(home, tmp_path / "views.h5", views=2, maps=0))
-    why = "backend 'mine' returned logits that are not finite for view 1 of 2"
+    result = score_films(options(home, tmp_path / "tta.h5", tta=2, heatmaps=0))
+    why = "backend 'mine' returned logits that are not finite for TTA copy 1 of 2"
     assert [film for film in result.failed if film[0] in ODD] == [(name, why) for name in ODD]
 
 
@@ -123,7 +123,7 @@ def test_a_mean_needs_every_model(home, installed, tmp_path, monkeypatch):
 
     installed(predict=predict)
     models = (home / "model1", home / "model2", home / "model1")
-    given = options(home, tmp_path / "out.h5", maps=0)
+    given = options(home, tmp_path / "out.h5", heatmaps=0)
     result = score_films(dataclasses.replace(given, model=models))
     assert result.scored == 0
     reasons = {why for name, why in result.failed if name != "broken.png"}
@@ -162,10 +162,10 @@ def failing(error, after=8):
     """A method that raises from its ``after``-th call on."""
     calls = iter(range(1000))
 
-    def cam_parts(self, films, findings, *, tap=None):
+    def cam_parts(self, films, findings, *, cam_layer=None):
         if next(calls) >= after:
             raise error
-        return NumpyModel.cam_parts(self, films, findings, tap=tap)
+        return NumpyModel.cam_parts(self, films, findings, cam_layer=cam_layer)
 
     return {"cam_parts": cam_parts, "lanes": 1}
 
@@ -193,7 +193,7 @@ def test_an_error_in_mid_run_names_the_films_and_how_to_resume(home, installed, 
 def test_no_name_is_told_where_none_may_be(home, installed, tmp_path):
     installed(**failing(RuntimeError("lost")))
     with pytest.raises(PluginError, match=r"It was given 6 films\. Finished shards are kept") as caught:
-        score_films(options(home, tmp_path / "out.h5", no_paths=True))
+        score_films(options(home, tmp_path / "out.h5", anonymize_paths=True))
     assert ".png" not in str(caught.value)
 
 

@@ -37,7 +37,7 @@ def home(made, tmp_path):
 
 
 def options(home, output="out.h5", **changed):
-    given = {"model": (home / "a", home / "b"), "backend": "torch", "device": "cpu", "views": 2, "maps": 1}
+    given = {"model": (home / "a", home / "b"), "backend": "torch", "device": "cpu", "tta": 2, "heatmaps": 1}
     return ScoreOptions(films=home / "films", output=home / output, **{**given, **changed})
 
 
@@ -61,7 +61,7 @@ def test_an_ensemble_that_was_stopped_ends_as_if_undisturbed(home):
 
 @pytest.mark.parametrize(
     ("changed", "words"),
-    [({"views": 3}, r"views\.number: 2 -> 3"), ({"seed": 1}, r"views\.seed: 0 -> 1"), ({"model": "ba"}, "models: ")],
+    [({"tta": 3}, r"tta\.number: 2 -> 3"), ({"seed": 1}, r"tta\.seed: 0 -> 1"), ({"model": "ba"}, "models: ")],
 )
 def test_a_run_of_other_models_or_views_is_not_mixed_in(home, changed, words):
     stop_in_the_second_shard(options(home))
@@ -95,21 +95,21 @@ def test_a_run_keeps_to_the_films_it_began_with(home):
 def test_films_of_the_same_bytes_fail_one_by_one_without_paths(home):
     for name in ("e1.png", "e2.png", "e3.png"):
         (home / "films" / name).touch()
-    result = score_films(options(home, views=1, maps=0, model=home / "a", no_paths=True))
+    result = score_films(options(home, tta=1, heatmaps=0, model=home / "a", anonymize_paths=True))
     assert (result.found, result.scored, len(result.failed)) == (74, 70, 4)
     empty = [name for name, message in result.failed if message == "file of zero bytes"]
     assert empty == [sha256_bytes(b"")] * 3
 
 
 def test_a_finished_file_of_other_films_is_not_taken_for_the_answer(home):
-    score_films(options(home, maps=0, views=1))
+    score_films(options(home, heatmaps=0, tta=1))
     (home / "films" / "zz new.png").write_bytes((home / "films" / "000.png").read_bytes())
     with pytest.raises(InputError, match=r"films: 71 -> 72\. Use --overwrite"):
-        score_films(options(home, maps=0, views=1))
+        score_films(options(home, heatmaps=0, tta=1))
     (home / "films" / "000.png").unlink()
     with pytest.raises(InputError, match=r"differs in which films there are\. Use --overwrite"):
-        score_films(options(home, maps=0, views=1))
-    assert score_films(options(home, maps=0, views=1, overwrite=True)).computed == 71
+        score_films(options(home, heatmaps=0, tta=1))
+    assert score_films(options(home, heatmaps=0, tta=1, overwrite=True)).computed == 71
 
 
 def test_overwrite_takes_the_films_that_are_there(home):
@@ -148,21 +148,21 @@ def test_a_finished_run_builds_no_network(home, monkeypatch):
         again = score_films(options(home, **changed))
         assert (again.computed, again.backend, again.failed) == (0, "torch", first.failed)
         assert (again.found, again.scored, again.models) == (first.found, first.scored, first.models)
-    for changed in ({"device": "cuda"}, {"backend": "keras"}, {"views": 1}, {"overwrite": True}):
+    for changed in ({"device": "cuda"}, {"backend": "keras"}, {"tta": 1}, {"overwrite": True}):
         with pytest.raises(AssertionError, match="was asked for"):
             score_films(options(home, **changed))
 
 
 @pytest.mark.parametrize("left", ["out.h5.parts", ".out.h5.parts.done"])
 def test_what_a_stopped_merge_left_is_cleared_all_the_same(home, left):
-    score_films(options(home, maps=0, views=1))
+    score_films(options(home, heatmaps=0, tta=1))
     (home / left).mkdir()
-    assert score_films(options(home, maps=0, views=1)).computed == 0
+    assert score_films(options(home, heatmaps=0, tta=1)).computed == 0
     assert not (home / left).exists()
 
 
 def test_a_second_call_loads_no_framework(home):
-    words = ["score", "films", "-o", "out.h5", "-m", "a", "-m", "b", "--maps", "0", "-q"]
+    words = ["score", "films", "-o", "out.h5", "-m", "a", "-m", "b", "--heatmaps", "0", "-q"]
     code = (
         f"import sys\nfrom cxrscore.cli import main\ntry:\n    main({words})\nexcept SystemExit as end:\n"
         "    print(end.code, sorted({'torch', 'keras', 'tensorflow', 'openvino', 'jax'} & set(sys.modules)))\n"

@@ -18,7 +18,7 @@ FILMS = 140
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("share")
+    folder = tmp_path_factory.mktemp("partition")
     made_films(folder / "films", films=FILMS)
     names = sorted(path.name for path in (folder / "films").iterdir())
     lines = [f"{name},patient {row % 50},{row % 2},{'' if row % 5 else 1}" for row, name in enumerate(names) if row % 9]
@@ -34,9 +34,9 @@ def home(made, tmp_path):
     return tmp_path
 
 
-def options(home, output, share=None, **changed):
-    given = {"model": home / "a", "backend": "torch", "device": "cpu", "maps": 1, "workers": 1}
-    given |= {"share": Partition.parse(share) if share else None}
+def options(home, output, partition=None, **changed):
+    given = {"model": home / "a", "backend": "torch", "device": "cpu", "heatmaps": 1, "workers": 1}
+    given |= {"partition": Partition.parse(partition) if partition else None}
     return ScoreOptions(films=home / "films", output=home / output, **{**given, **changed})
 
 
@@ -54,7 +54,7 @@ def stop_after(films):
     return stop
 
 
-# --- which share
+# --- which partition
 
 
 @pytest.mark.parametrize(("text", "number", "of"), [("1/1", 1, 1), ("2/4", 2, 4), ("007/9", 7, 9)])
@@ -64,7 +64,7 @@ def test_a_share_is_read(text, number, of):
 
 @pytest.mark.parametrize("text", ["3/2", "0/2", "1/0", "-1/2", "1", "1/2/3", "", "a/b", "1/ 2", "1/1000001", "١/٢"])
 def test_what_is_no_share_is_refused(text):
-    with pytest.raises(InputError, match=r"wanted i/n with 1 <= i <= n"):
+    with pytest.raises(InputError, match=r"expected i/n with 1 <= i <= n"):
         Partition.parse(text)
 
 
@@ -74,13 +74,13 @@ def test_a_share_is_whole_shards_of_the_run():
     assert [len(Partition(number=n, of=5).rows(150)) for n in range(1, 6)] == [64, 64, 0, 22, 0]
 
 
-# --- all shares are the whole
+# --- all partitions are the whole
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{}, {"model": "ab", "views": 2, "no_paths": True}, {"maps": 0, "no_labels": True}, {"thumbnails": 3}],
-    ids=["labels", "ensemble, views, no paths", "no maps, no labels", "few small films"],
+    [{}, {"model": "ab", "tta": 2, "anonymize_paths": True}, {"heatmaps": 0, "no_labels": True}, {"thumbnails": 3}],
+    ids=["labels", "ensemble, TTA, anonymous paths", "no heat maps, no labels", "few small films"],
 )
 def test_the_parts_join_to_the_file_of_one_process(home, changed):
     if "model" in changed:
@@ -108,7 +108,7 @@ def test_more_shares_than_shards_leave_some_without_films(home):
     assert [path.name for path in parts] == ["part1.h5", "part2.h5", "part4.h5"]
     empty = score_films(options(home, "none.h5", "3/5"))
     assert (empty.written, empty.found, empty.failed, empty.unread) == (False, 0, (), ())
-    assert "share 3/5 has no film: 141 films are divided into 3 shards" in empty.notes[0]
+    assert "partition 3/5 has no films: 141 films are divided into 3 shards" in empty.notes[0]
     assert not [path for path in home.iterdir() if path.name.startswith("none.h5")]
     assert merge_scores(MergeOptions(parts=tuple(parts), output=home / "out.h5")).films == FILMS + 1
 
@@ -121,8 +121,8 @@ def test_a_part_says_what_it_is_a_part_of(home):
     score_films(options(home, "part.h5", "2/3"))
     scores, claim = open_scores(home / "part.h5"), read_file_provenance(home / "part.h5")
     run = read_file_provenance(home / "whole.h5").fingerprint
-    assert scores.provenance["share"] == {"number": 2, "of": 3, "first": 64, "films": FILMS + 1, "run": run}
-    assert scores.provenance["warnings"] == ["This is share 2/3 of a run: films 65 to 128 of 141."]
+    assert scores.provenance["partition"] == {"number": 2, "of": 3, "first": 64, "films": FILMS + 1, "run": run}
+    assert scores.provenance["warnings"] == ["This is partition 2/3 of a run: films 65 to 128 of 141."]
     assert (len(scores.films.path), scores.provenance["films"]["found"]) == (64, 64)
     assert scores.provenance["labels"]["matched"] == 64 - 7  # every ninth has no row: 72, 81, ... 126
     assert claim.fingerprint != run
@@ -133,7 +133,7 @@ def test_a_part_says_what_it_is_a_part_of(home):
 def test_a_film_that_was_changed_in_a_part_is_found(home):
     score_films(options(home, "part.h5", "2/3"))
     (home / "films" / "070.png").write_bytes((home / "films" / "000.png").read_bytes())
-    (home / "films" / "001.png").write_bytes(b"")  # of another share
+    (home / "films" / "001.png").write_bytes(b"")  # of another partition
     told = next(v for v in verify_file(home / "part.h5", films=home / "films") if v.claim == "bytes of the films")
     assert (told.ok, "1 have changed, such as 070.png" in told.found) == (False, True)
 
@@ -151,13 +151,13 @@ def test_a_part_that_was_stopped_goes_on(home):
 def test_another_share_does_not_go_on_with_a_part(home):
     with pytest.raises(InterruptedError):
         score_films(options(home, "part.h5", "1/2"), stop_after(70))
-    for share, words in (
-        ("2/2", r"share\.number: 1 -> 2"),
-        ("1/3", r"share\.of: 2 -> 3"),
-        (None, "share.number: 1 -> n"),
+    for partition, words in (
+        ("2/2", r"partition\.number: 1 -> 2"),
+        ("1/3", r"partition\.of: 2 -> 3"),
+        (None, "partition.number: 1 -> n"),
     ):
         with pytest.raises(InputError, match=words):
-            score_films(options(home, "part.h5", share))
+            score_films(options(home, "part.h5", partition))
     assert score_films(options(home, "part.h5", "2/2", overwrite=True)).found == 13
 
 
@@ -180,7 +180,7 @@ def test_labels_of_a_part_are_those_of_the_whole_folder(home):
         score_films(options(home, "part.h5", "1/2"), stop_after(70))
     new = home / "films" / "zz new.png"
     new.write_bytes((home / "films" / "000.png").read_bytes())
-    with pytest.raises(InputError, match=r"since this share was begun.*Put it back.*--overwrite"):
+    with pytest.raises(InputError, match=r"since this partition was begun.*Put it back.*--overwrite"):
         score_films(options(home, "part.h5", "1/2"))
     new.unlink()
     assert score_films(options(home, "part.h5", "1/2")).computed == 64
@@ -190,11 +190,11 @@ def test_a_finished_part_builds_no_network(home, monkeypatch):
     score_films(options(home, "part.h5", "2/3"))
     monkeypatch.setattr(plugins, "get_backend", None)
     again = score_films(options(home, "part.h5", "2/3"))
-    assert (again.computed, again.found, again.share, again.written) == (0, 64, "2/3", True)
+    assert (again.computed, again.found, again.partition, again.written) == (0, 64, "2/3", True)
 
 
 def test_names_of_films_without_bytes_are_rows_of_the_whole_run(home):
-    given = {"no_paths": True, "no_labels": True}
+    given = {"anonymize_paths": True, "no_labels": True}
     with pytest.raises(InterruptedError):
         score_films(options(home, "part.h5", "2/2", **given), stop_after(8))
     (home / "films" / "130.png").unlink()

@@ -19,12 +19,12 @@ def square(row):
     return np.full((THUMBNAIL, THUMBNAIL), row % 256, np.uint8)
 
 
-def job_of(truth, most, share=None):
+def job_of(truth, most, partition=None):
     return SimpleNamespace(
         paths=[str(row) for row in range(len(truth))],
         findings=FINDINGS,
         truth=lambda rows: truth[list(rows)],
-        file_list=SimpleNamespace(share=share),
+        file_list=SimpleNamespace(partition=partition),
         options=SimpleNamespace(films="films", thumbnails=most, workers=1, any_modality=False),
         squares=("stretch",),
     )
@@ -68,8 +68,8 @@ def test_what_is_chosen_in_the_end_was_kept_all_along(decoded, part):
     @given(films=st.integers(1, 70), most=st.integers(0, 20), batch=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
     def law(films, most, batch, seed):
         prob, truth = some_scores(films, seed)
-        share = {"first": 30, "films": films + 50, "thumbnails": most} if part else None
-        found = passed_by(job_of(truth, most, share), prob, batch, range(films)).select(prob, truth)
+        partition = {"first": 30, "films": films + 50, "thumbnails": most} if part else None
+        found = passed_by(job_of(truth, most, partition), prob, batch, range(films)).select(prob, truth)
         if part:
             wanted = (thumbnail_candidates(scored_films(prob, truth, 30), films + 50, most).rows - 30).tolist()
         else:

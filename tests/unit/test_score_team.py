@@ -55,10 +55,10 @@ def here(monkeypatch):
 
 def options(**changed):
     given = {"films": Path("films"), "output": Path("out.h5"), "model": Path("a"), "backend": "torch", "device": "cpu"}
-    return ScoreOptions(**{**given, "maps": 1, "processes": 3, **changed})
+    return ScoreOptions(**{**given, "heatmaps": 1, "processes": 3, **changed})
 
 
-@pytest.mark.parametrize("changed", [{}, {"views": 2, "no_paths": True, "maps": 0}])
+@pytest.mark.parametrize("changed", [{}, {"tta": 2, "anonymize_paths": True, "heatmaps": 0}])
 def test_shards_computed_elsewhere_make_the_same_file(home, here, changed):
     steps = []
     result = score_films(options(**changed), lambda *step: steps.append(step))

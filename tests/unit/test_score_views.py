@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxrscore.images import resize_maps
-from cxrscore.scoring.tta import LIMITS, augmented_view
+from cxrscore.scoring.tta import LIMITS, augmented_copy
 
 
 def blob(side, across, down):
@@ -25,19 +25,19 @@ def centre(film):
 
 def test_view_0_is_the_film_itself():
     film = blob(64, 0.5, 0.5)
-    assert augmented_view(film, "ab", 0, 0) is film
+    assert augmented_copy(film, "ab", 0, 0) is film
 
 
 def test_bytes_seed_and_number_decide_a_view():
     film = blob(64, 0.3, 0.4)
-    np.testing.assert_array_equal(augmented_view(film, "ab", 0, 1), augmented_view(film, "ab", 0, 1))
-    others = [augmented_view(film, *given) for given in (("cd", 0, 1), ("ab", 1, 1), ("ab", 0, 2))]
-    assert not any(np.array_equal(augmented_view(film, "ab", 0, 1), other) for other in others)
+    np.testing.assert_array_equal(augmented_copy(film, "ab", 0, 1), augmented_copy(film, "ab", 0, 1))
+    others = [augmented_copy(film, *given) for given in (("cd", 0, 1), ("ab", 1, 1), ("ab", 0, 2))]
+    assert not any(np.array_equal(augmented_copy(film, "ab", 0, 1), other) for other in others)
 
 
 @pytest.mark.parametrize("number", range(1, 9))
 def test_models_of_every_size_see_the_same_view(number):
-    small, large = (centre(augmented_view(blob(side, 0.35, 0.6), "ab", 0, number)) for side in (64, 256))
+    small, large = (centre(augmented_copy(blob(side, 0.35, 0.6), "ab", 0, number)) for side in (64, 256))
     np.testing.assert_allclose(small, large, atol=0.004)
 
 
@@ -45,7 +45,7 @@ def test_models_of_every_size_see_the_same_view(number):
 def test_views_are_near_the_film_and_never_mirrored(number):
     """At 0.35 of the side from the centre 5 degrees and a zoom of 0.05 move by less than 0.035 and 0.0175, and the
     shift by at most 0.03 each way."""
-    moved = centre(augmented_view(blob(128, 0.25, 0.5), "ab", 3, number))
+    moved = centre(augmented_copy(blob(128, 0.25, 0.5), "ab", 3, number))
     assert np.abs(moved - [0.25, 0.5]).max() < 0.03 + 0.25 * (0.09 + 0.05) + 0.004
     assert not LIMITS.flip
 

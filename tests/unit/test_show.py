@@ -89,12 +89,12 @@ def test_a_leak_is_told():
 
 def test_means_over_models_and_views_are_told():
     leaked = {"sha256": "cd" * 32, "file": "b.safetensors", "document": {"training": {"leaked": True}}}
-    several = {"models": [{"sha256": "ab" * 32, "file": "a.safetensors"}, leaked], "views": {"number": 4}}
+    several = {"models": [{"sha256": "ab" * 32, "file": "a.safetensors"}, leaked], "tta": {"number": 4}}
     found = described(provenance=several)
     assert [one["file"] for one in found["models"]] == ["a.safetensors", "b.safetensors"]
     assert found["leaked"] is True
     text = as_text(found)
-    assert "mean over 2 models and 4 views of each film" in text
+    assert "mean over 2 models and 4 augmented copies of each film" in text
     assert "LEAKED" in text
     assert "mean over" not in as_text(described())
     many = as_text(described(provenance={"models": [{"sha256": "ab" * 32}] * 1000}))
@@ -112,7 +112,7 @@ def test_means_over_models_and_views_are_told():
         "backend",
         "model",
         "models",
-        "views",
+        "tta",
         "films",
         "labels",
         "warnings",

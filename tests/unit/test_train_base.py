@@ -40,7 +40,7 @@ def test_a_film_that_the_base_was_trained_on_is_not_tested_on_unmarked(home):
     with pytest.raises(LeakError, match=r"base weights were made with are to be validated or tested on: "):
         train_model(options(home, "b", weights=weights, seed=1))
     assert not (home / "b.safetensors").exists()
-    result = train_model(options(home, "b", weights=weights, seed=1, allow_leak=True))
+    result = train_model(options(home, "b", weights=weights, seed=1, allow_leakage=True))
     assert result.leaks
     first, second = (load_model(home / f"{name}.safetensors") for name in "ab")
     told = second.document["training"]

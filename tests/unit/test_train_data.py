@@ -72,7 +72,7 @@ def test_one_picture_in_two_parts_ends_it_and_names_both(films, size):
     with pytest.raises(LeakError) as caught:
         read(films, size=size, split=split_file(films, **{copy: "test"}))
     assert f"{first} (train) and {copy} (test)" in str(caught.value)
-    assert "--allow-leak" in str(caught.value)
+    assert "--allow-leakage" in str(caught.value)
     assert caught.value.exit_code == 4
     assert read(films, size=size, split=split_file(films, **{copy: "train"})).leaks == ()
 
@@ -80,7 +80,7 @@ def test_one_picture_in_two_parts_ends_it_and_names_both(films, size):
 def test_a_leak_that_is_allowed_is_told(films):
     first = names(films)[0]
     copy = copy_of(films, first, brighter)
-    data = read(films, split=split_file(films, **{copy: "valid"}), allow_leak=True)
+    data = read(films, split=split_file(films, **{copy: "valid"}), allow_leakage=True)
     assert data.leaks == (f"{lab.leakage.SAME_PICTURE}: {first} (train) and {copy} (valid)",)
     assert data.sizes["valid"] == 5
 
@@ -128,7 +128,7 @@ def test_films_that_a_given_split_leaves_out_are_not_looked_at(films):
     assert len(data.store.films) == len(data.patients) == len(data.labels) == 12
     assert data.failed == {}
     assert (data.split.train, data.split.valid, data.split.test) == (tuple(range(8)), tuple(range(8, 12)), ())
-    whole = read(films, allow_leak=True)
+    whole = read(films, allow_leakage=True)
     assert len(whole.paths) == 25
     assert copy in whole.paths
     assert list(whole.failed) == [every[20]]

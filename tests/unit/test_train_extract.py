@@ -70,18 +70,18 @@ def files():
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"views": 2}, {"trainable": "last-block"}, {"trainable": "last-block", "views": 2}]
+    "changed", [{}, {"augmentations": 2}, {"trainable": "last-block"}, {"trainable": "last-block", "augmentations": 2}]
 )
 def test_outputs_of_workers_are_those_of_one_process(run, changed):
     wanted, here = run("one", **changed), Here()
     assert run("two", here, processes=2, **changed) == wanted
-    assert len(wanted[1]) == (3 if "views" in changed else 1) == len(here.works)
-    assert {work.arguments["view"] for work in here.works} == ({0, 1, None} if "views" in changed else {None})
+    assert len(wanted[1]) == (3 if "augmentations" in changed else 1) == len(here.works)
+    assert {work.arguments["copy"] for work in here.works} == ({0, 1, None} if "augmentations" in changed else {None})
 
 
 def test_the_frozen_backend_is_that_of_the_workers_too(run):
     pytest.importorskip("openvino", reason="openvino is not installed")
-    assert run("two", Here(), processes=2, frozen_backend="openvino") == run("one", frozen_backend="openvino")
+    assert run("two", Here(), processes=2, feature_backend="openvino") == run("one", feature_backend="openvino")
 
 
 def test_blocks_are_whole_batches_enough_for_all_and_not_too_large():

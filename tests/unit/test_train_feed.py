@@ -73,7 +73,7 @@ def test_balanced_samples_come_from_the_labels():
 
 def test_views_are_cycled_and_differ_from_the_film_as_the_limits_say():
     data = some_data()
-    given = feed(data=data, views=2, rotation=0.0, zoom=0.0, shift=0.2)
+    given = feed(data=data, augmentations=2, rotation=0.0, zoom=0.0, shift=0.2)
     epochs = [np.concatenate([b.inputs for b in given.batches(epoch)]) for epoch in range(3)]
     sums = [sorted(films.sum(axis=(1, 2)).tolist()) for films in epochs]
     assert sums[0] == sums[2] != sums[1]
@@ -82,7 +82,7 @@ def test_views_are_cycled_and_differ_from_the_film_as_the_limits_say():
     seed = int(np.random.SeedSequence((0, 5, 1)).generate_state(1)[0])
     wanted = augment(data.store.unit(5), augmentation_from_options(options), seed)
     assert any((film == wanted).all() for film in epochs[1])
-    still = feed(data=data, views=1, rotation=0.0, zoom=0.0, shift=0.0)
+    still = feed(data=data, augmentations=1, rotation=0.0, zoom=0.0, shift=0.0)
     assert sorted(rows_of(still.batches(0), data)) == list(range(7))
     with pytest.raises(InputError, match="zoom is 1"):
         feed(zoom=1.0)
@@ -114,7 +114,7 @@ def test_outputs_are_those_of_the_films_to_the_bit():
 
 
 def test_outputs_of_another_base_view_seed_or_limit_are_others(cache):
-    for options in ({}, {"views": 1}, {"views": 1, "seed": 1}, {"views": 1, "rotation": 1.0}):
+    for options in ({}, {"augmentations": 1}, {"augmentations": 1, "seed": 1}, {"augmentations": 1, "rotation": 1.0}):
         list(feed("head", **options).batches(0))
     other = some_model()
     other.tensors = lambda: {"base/kernel": np.zeros(3, np.float32), **other.head.tensors()}
@@ -126,7 +126,7 @@ def test_outputs_of_another_base_view_seed_or_limit_are_others(cache):
 
 def test_a_view_is_made_when_its_epoch_comes():
     model = some_model()
-    given = feed("head", model, views=3)
+    given = feed("head", model, augmentations=3)
     runs = []
     for epoch in range(4):
         list(given.batches(epoch))

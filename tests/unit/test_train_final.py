@@ -37,12 +37,14 @@ def final(outputs, model):
 
 
 @pytest.mark.parametrize("trainable", ["head", "last-block"])
-@pytest.mark.parametrize("views", [0, 2])
-def test_films_that_went_through_the_frozen_layers_in_training_do_not_do_so_again(trainable, views):
+@pytest.mark.parametrize("augmentations", [0, 2])
+def test_films_that_went_through_the_frozen_layers_in_training_do_not_do_so_again(trainable, augmentations):
     first, last = some_model(trainable), some_model(trainable)
-    found = final(trained(trainable, first, views=views), last)
+    found = final(trained(trainable, first, augmentations=augmentations), last)
     np.testing.assert_allclose(found, WHOLE, rtol=1e-6)
-    assert first.run == (16 + 8 if views else 24)  # 17 films, or a view of 9 and the other 8, in batches of eight
+    assert first.run == (
+        16 + 8 if augmentations else 24
+    )  # 17 films, or a view of 9 and the other 8, in batches of eight
     assert last.run == 0
     assert [len(shape) for shape in last.scored] == [3]  # the whole model saw films once: those of the check
 

@@ -36,7 +36,7 @@ def outputs(monkeypatch):
             other.framework = "other 1.0"
         backend = SimpleNamespace(architectures=architectures, build=lambda spec, tensors, device: other)
         monkeypatch.setattr(frozen_module.plugins, "get_backend", lambda name: backend)
-        options = TrainOptions(backend="none", frozen_backend="other", size=SIDE)
+        options = TrainOptions(backend="none", feature_backend="other", size=SIDE)
         return own, other, FeatureSource(own, some_data(train=20), options, no_progress)
 
     return made
@@ -76,8 +76,8 @@ def test_a_backend_that_cannot_is_refused(outputs):
     with pytest.raises(InputError, match="'none' cannot train on embeddings"):
         outputs(own=some_model().head)
     for changed in ({"trainable": "last-block"}, {"precision": "bf16"}):
-        with pytest.raises(InputError, match="frozen_backend is 'openvino', which is for trainable head in fp32"):
-            TrainOptions(frozen_backend="openvino", **changed)
+        with pytest.raises(InputError, match="feature_backend is 'openvino', which is for trainable head in fp32"):
+            TrainOptions(feature_backend="openvino", **changed)
 
 
 TRAIN = """
@@ -86,9 +86,10 @@ from pathlib import Path
 from cxrscore.models.model_file import load_model
 from cxrscore.training import TrainOptions, train_model
 backend, folder = sys.argv[1], Path(sys.argv[2])
-small = {"backend": backend, "device": "cpu", "architecture": "tinycnn", "weights": "none", "size": 64, "views": 2}
+small = {"backend": backend, "device": "cpu", "architecture": "tinycnn", "weights": "none", "size": 64}
+small["augmentations"] = 2
 for name in (None, "openvino"):
-    options = {"frozen_backend": name, "output": folder / f"{name}.safetensors", "epochs": 4, **small}
+    options = {"feature_backend": name, "output": folder / f"{name}.safetensors", "epochs": 4, **small}
     train_model(TrainOptions(films=folder / "films", **options))
 """
 
@@ -107,6 +108,6 @@ def test_openvino_and_the_framework_that_trains_share_a_process(backend, tmp_pat
         told = load_model(tmp_path / f"{name}.safetensors").document["training"]
         by = told["versions"].get("frozen layers by", "")
         assert by.startswith("openvino 20") if name else not by
-        assert told["recipe"]["frozen_backend"] == name
+        assert told["recipe"]["feature_backend"] == name
         losses.append([row["valid_loss"] for row in told["history"]])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)

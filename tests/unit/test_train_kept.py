@@ -9,7 +9,7 @@ import pytest
 from cxrscore.training import feature_cache
 from cxrscore.training.feature_cache import cached_features
 
-KEY = {"frozen": "ab", "view": None}
+KEY = {"frozen": "ab", "copy": None}
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_numbers_come_back_to_the_bit(tmp_path):
 
 def test_another_key_has_a_file_of_its_own(tmp_path, asked, compute):
     cached_features(tmp_path, KEY, ["a"], compute)
-    cached_features(tmp_path, {**KEY, "view": 1}, ["a"], compute)
+    cached_features(tmp_path, {**KEY, "copy": 1}, ["a"], compute)
     assert asked == [[0], [0]]
     assert len(list(tmp_path.glob("*.rows"))) == 2
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.glob("*.rows"))
@@ -215,14 +215,14 @@ def test_in_memory_there_are_the_wanted_films_alone(tmp_path, compute, monkeypat
 def test_those_used_longest_ago_go_when_there_are_too_many(tmp_path, compute, monkeypatch):
     monkeypatch.setattr(feature_cache, "MAX_DISK_BYTES", 200)
     for view in range(6):
-        cached_features(tmp_path, {"view": view}, ["a"], compute)
+        cached_features(tmp_path, {"copy": view}, ["a"], compute)
         for path in tmp_path.glob("*.rows"):
             os.utime(path, times=(path.stat().st_mtime - 10,) * 2)
-        cached_features(tmp_path, {"view": 0}, ["a"], compute)
+        cached_features(tmp_path, {"copy": 0}, ["a"], compute)
     left = list(tmp_path.glob("*.rows"))
     assert 2 <= len(left) < 6
     asked_again = []
-    cached_features(tmp_path, {"view": 0}, ["a"], lambda places: asked_again.append(places) or compute(places))
+    cached_features(tmp_path, {"copy": 0}, ["a"], lambda places: asked_again.append(places) or compute(places))
     assert not asked_again
 
 

@@ -98,7 +98,7 @@ def test_the_best_epoch_is_chosen_and_patience_ends_it(tmp_path):
 
 
 def test_the_last_epoch_can_be_chosen(tmp_path):
-    fitted = losing(tmp_path, [3.0, 1.0, 2.0, 1.5], patience=2, select="last").fit()
+    fitted = losing(tmp_path, [3.0, 1.0, 2.0, 1.5], patience=2, checkpoint_policy="last").fit()
     assert fitted.best_epoch == 4
     assert fitted.tensors["head/bias"].tolist() == [4, 4]
     assert fitted.best["train_loss"] == 1.5
@@ -108,7 +108,7 @@ def test_best_and_last_are_kept_and_another_choice_needs_no_training(tmp_path):
     run = losing(tmp_path, [3.0, 1.0, 2.0, 1.5], patience=2)
     run.fit()
     assert sorted(p.name for p in run.folder.iterdir()) == ["best-000002.safetensors", "checkpoint.safetensors"]
-    later = losing(tmp_path, [], patience=2, select="last")
+    later = losing(tmp_path, [], patience=2, checkpoint_policy="last")
     earlier = run.checkpoint
     later.model.tensors = lambda: {"base/kernel": np.ones(3, np.float32), **earlier.tensors}
     fitted = later.fit(earlier)

@@ -48,7 +48,7 @@ def test_flags_have_the_defaults_of_the_options():
         ("weight_decay", -0.1, "0 or more"),
         ("weight_decay", 100000, "leaves nothing of the weights"),
         ("clip_norm", -1.0, "0 or more"),
-        ("views", -1, "0 or more"),
+        ("augmentations", -1, "0 or more"),
         ("warmup", 81.0, "more than there are: 80"),
     ],
 )

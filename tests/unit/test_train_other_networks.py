@@ -130,8 +130,8 @@ def test_a_frozen_backend_without_the_network_is_refused_before_a_film_is_read(h
     registry(monkeypatch, own=("builtin", "openvino"), backends=[Mine()])
     monkeypatch.setattr(plugins, "missing_modules", lambda descriptor: [])
     monkeypatch.setattr("cxrscore.training.read_data", lambda *given, **more: pytest.fail("films were read"))
-    with pytest.raises(InputError, match="backend 'openvino' has no 'linear': leave --frozen-backend out"):
-        train_model(options(home, tmp_path, trainable="head", frozen_backend="openvino"))
+    with pytest.raises(InputError, match="backend 'openvino' has no 'linear': leave --feature-backend out"):
+        train_model(options(home, tmp_path, trainable="head", feature_backend="openvino"))
 
 
 def test_a_network_without_a_dense_layer_by_that_name_begins_as_it_is_drawn(home, tmp_path, monkeypatch):

@@ -63,9 +63,9 @@ def films_of(home, folder, backend):
 RUNS = [
     {"trainable": "head"},
     {"trainable": "head", "precision": "bf16", "calibration": "platt"},
-    {"trainable": "head", "views": 2, "drop_last": True, "batch_size": 4},
+    {"trainable": "head", "augmentations": 2, "drop_last": True, "batch_size": 4},
     {"trainable": "last-block"},
-    {"trainable": "last-block", "precision": "bf16", "views": 1},
+    {"trainable": "last-block", "precision": "bf16", "augmentations": 1},
     {"trainable": "all"},
 ]
 
@@ -91,7 +91,7 @@ def test_each_film_goes_through_the_network_once(home, tmp_path, passes):
 
 
 def test_in_bf16_the_films_to_choose_and_to_test_by_go_through_it_in_float32_too(home, tmp_path, passes):
-    result = trained(home, tmp_path, precision="bf16", views=1)
+    result = trained(home, tmp_path, precision="bf16", augmentations=1)
     kept = result.films["valid"] + result.films["test"]
     padded = [-(-films // 8) * 8 for films in (result.films["train"], kept, kept)]
     assert passes["frozen"] == sum(padded)

@@ -291,7 +291,7 @@ def _cache(tmp_path, monkeypatch):
 
 def run_loop(folder, trainable, processes=None):
     """The model after three epochs of batches of four, the last one of one film; and its history."""
-    given = {"size": SIDE, "batch_size": 4, "epochs": 3, "views": 2, "standardize": False}
+    given = {"size": SIDE, "batch_size": 4, "epochs": 3, "augmentations": 2, "standardize": False}
     options = TrainOptions(backend="none", trainable=trainable, **given)
     model, data, lines = some_model(trainable), some_data(train=9, valid=3), []
     rank = processes.place.rank if processes else 0

@@ -37,9 +37,15 @@ def test_what_may_change_when_a_run_goes_on():
         return run_inputs(TrainOptions(**options), some_data(), None)
 
     same = inputs()
-    assert inputs(epochs=7, patience=3, select="last", calibration="platt", threshold_rule="corner") == same
+    assert inputs(epochs=7, patience=3, checkpoint_policy="last", calibration="platt", threshold_rule="corner") == same
     assert inputs(workers=1, resume=True) == same
-    for changed in ({"seed": 1}, {"learning_rate": 1e-3}, {"sampling": "balanced"}, {"views": 2}, {"drop_last": True}):
+    for changed in (
+        {"seed": 1},
+        {"learning_rate": 1e-3},
+        {"sampling": "balanced"},
+        {"augmentations": 2},
+        {"drop_last": True},
+    ):
         assert inputs(**changed) != same
     assert inputs(schedule="cosine", epochs=7) != inputs(schedule="cosine", epochs=8)
 

@@ -30,7 +30,7 @@ def golden(tensors):
 
 
 def scored(folder, output, films, private):
-    options = {"output": output, "films": films, "no_paths": private, "model": folder / "model.safetensors"}
+    options = {"output": output, "films": films, "anonymize_paths": private, "model": folder / "model.safetensors"}
     return score_films(ScoreOptions(backend="torch", device="cpu", **options)).output
 
 

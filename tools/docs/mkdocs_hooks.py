@@ -103,5 +103,5 @@ def site_path(target: str, page: str, files: Files) -> str:
 
 
 def public_names() -> str:
-    """A mkdocstrings block for each name of ``cxrscore.__all__`` from the module that it is loaded from, in its order."""
+    """A mkdocstrings block for each name of ``cxrscore.__all__``, from the module that it is loaded from."""
     return "\n\n".join(f"::: {home}.{name}" for name, home in cxrscore._HOMES.items())

@@ -73,7 +73,7 @@ def reported_auc(place: Place, finding: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Contradiction:
-    """What the paper says, what is the matter with it, what was done, and what this run measured, "" for nothing."""
+    """What the paper says, the problem, what was done, and what this run measured ("" for nothing)."""
 
     number: int
     says: str
@@ -82,11 +82,18 @@ class Contradiction:
     measured: str
 
 
-def contradictions(facts: Mapping[str, str]) -> list[Contradiction]:
-    """All of them, numbered from 1. facts has a word for every name in braces."""
+FIELDS = ("says", "problem", "done", "measured")
+
+
+def contradiction_texts() -> list[dict[str, str]]:
+    """The texts of all contradictions in their order, with names of measurements in braces."""
     text = (resources.files("cxrscore.paper") / "contradictions.toml").read_text(encoding="utf-8")
-    fields = ("says", "problem", "done", "measured")
+    return [{name: row.get(name, "") for name in FIELDS} for row in tomllib.loads(text)["row"]]
+
+
+def contradictions(facts: Mapping[str, str]) -> list[Contradiction]:
+    """All contradictions, numbered from 1. ``facts`` has a value for every name in braces."""
     return [
-        Contradiction(number=number, **{name: row.get(name, "").format_map(facts) for name in fields})
-        for number, row in enumerate(tomllib.loads(text)["row"], start=1)
+        Contradiction(number=number, **{name: text.format_map(facts) for name, text in texts.items()})
+        for number, texts in enumerate(contradiction_texts(), start=1)
     ]

@@ -39,7 +39,7 @@ class BackendCases(
     DistributedCases,
     Int8Cases,
 ):
-    """Every case of a backend, B01 to B58; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
+    """Cases of a backend, B01 to B58. Fixture: ``backend``, an object that cxrscore_backends returns."""
 
 
 __all__ = [

@@ -124,6 +124,7 @@ def test_a_listing_that_takes_too_long_ends(monkeypatch):
         list_remote(where, [])
 
 
+@pytest.mark.slow
 def test_a_large_archive_is_listed_with_one_request_a_folder():
     patients = 300
 

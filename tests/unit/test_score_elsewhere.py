@@ -21,6 +21,8 @@ from cxrscore.scorefile import open_scores
 from cxrscore.scoring import ScoreOptions, score_films
 from cxrscore.scoring.remote_output import upload_folder
 
+pytestmark = pytest.mark.slow
+
 OUT = "s3://films/made/out.h5"
 
 

@@ -19,6 +19,8 @@ from cxrscore.training import TrainOptions, train_model
 from cxrscore.training.features import FeatureSource, cache, distributed, feature_cache_folder, worker
 from cxrscore.training.model_metadata import recipe_of
 
+pytestmark = pytest.mark.slow
+
 torch_model = pytest.importorskip("cxrscore_torch.model")
 FILMS = 40
 

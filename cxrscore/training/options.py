@@ -79,7 +79,7 @@ class TrainOptions:
     warmup         epochs, whole or not, in which the rate rises evenly from 0
     schedule       "cosine": the rate falls to 0 over the epochs, step by step; "constant": it does not
     layer_decay, weight_decay, clip_norm, batch_norm  see contract.Optimiser; clip_norm 0: never clipped
-    sampling       "balanced": films with rarer findings are drawn more often (training.sampling)
+    sampling       "balanced": films with rarer findings are drawn more often (training.data_loader)
     drop_last      films that fill no whole batch are left out, in training and in validation
     augmentations  augmented copies of each training film (0: none), cycled through by epoch and made when first
                    needed; with as many as epochs each epoch has its own

@@ -10,7 +10,7 @@ from typing import Any
 
 from markdown_text import page, table, wrapped
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 SCHEMAS = {
     "model": ("A model file, model.safetensors", ""),

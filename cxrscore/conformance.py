@@ -46,7 +46,7 @@ class CheckReport:
 
     @property
     def failed(self) -> tuple[CaseResult, ...]:
-        return tuple(outcome for outcome in self.outcomes if outcome.state == "failed")
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -66,13 +66,13 @@ class CheckReport:
         return "\n".join([*lines, f"{self.kind} {self.name}{by}: {counts}"])
 
     def _counts(self) -> dict[str, int]:
-        found = Counter(outcome.state for outcome in self.outcomes)
+        found = Counter(outcome.status for outcome in self.outcomes)
         return {state: found[state] for state in ("passed", "failed", "skipped")}
 
 
 def _line(outcome: CaseResult) -> str:
     why = outcome.reason or outcome.measured
-    return f"{outcome.number} {outcome.state:<8}{outcome.title}{f': {why}' if why else ''}"
+    return f"{outcome.number} {outcome.status:<8}{outcome.title}{f': {why}' if why else ''}"
 
 
 def _require(table: Path) -> None:

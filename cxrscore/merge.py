@@ -42,13 +42,13 @@ SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 class MergeOptions:
     """All that decides a merge; what ``cxrscore merge`` takes, under the same names.
 
-    parts      scores files of all partitions of a run, in any order; on disk, or elsewhere: those are copied here first
-    output     on disk, or elsewhere
+    partial_files  scores files of all partitions of a run, in any order; on disk, or elsewhere: those are copied here
+    first output     on disk, or elsewhere
     virtual    the output shows other programs what lies in the parts, and holds no rows itself
     overwrite  replace an output of another run; one of the same run is always replaced
     """
 
-    parts: tuple[PathOrUrl, ...]
+    partial_files: tuple[PathOrUrl, ...]
     output: PathOrUrl
     virtual: bool = False
     overwrite: bool = False
@@ -61,7 +61,7 @@ class MergeResult:
     scores."""
 
     output: PathOrUrl
-    parts: int
+    merged_files: int
     films: int
     failed: int
     run: str
@@ -76,12 +76,12 @@ def merge_scores(options: MergeOptions, progress: Progress = no_progress) -> Mer
     damaged; WriteError where the output cannot be written: an older one is then as it was.
     """
     output = options.output
-    if options.virtual and any(isinstance(where, RemotePath) for where in (*options.parts, output)):
+    if options.virtual and any(isinstance(where, RemotePath) for where in (*options.partial_files, output)):
         raise InputError(
             "a virtual file shows parts on the disk where it lies; merge those elsewhere without --virtual"
         )
     with ExitStack() as copies:
-        parts = tuple(copies.enter_context(as_local_path(part)) for part in options.parts)
+        parts = tuple(copies.enter_context(as_local_path(part)) for part in options.partial_files)
         if not isinstance(output, RemotePath):
             return _merged(parts, output, options, progress)
         folder = Path(copies.enter_context(tempfile.TemporaryDirectory(prefix="cxrscore-")))
@@ -113,7 +113,7 @@ def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress
         _write(place, output, options, parts, paths, progress)
     return MergeResult(
         output=output,
-        parts=len(parts),
+        merged_files=len(parts),
         films=sum(len(part.rows) for part in parts),
         failed=sum(part.failed for part in parts),
         run=parts[0].run,
@@ -173,7 +173,7 @@ def _write(
     paths: Sequence[Path],
     progress: Progress,
 ) -> None:
-    names = {copy: where.name for copy, where in zip(paths, options.parts, strict=True)}
+    names = {copy: where.name for copy, where in zip(paths, options.partial_files, strict=True)}
     frame = merged_header(parts, merged_provenance(parts, options.command, names))
     total = frame.lengths["film"]
 
@@ -214,7 +214,9 @@ def merged_provenance(
         "films": _films(told),
         "labels": _labels(told),
         "partition": None,
-        "parts": [_part_provenance(part, private, (names or {}).get(part.path, part.path.name)) for part in parts],
+        "partial_files": [
+            _part_provenance(part, private, (names or {}).get(part.path, part.path.name)) for part in parts
+        ],
         "warnings": _warnings(parts),
     }
 
@@ -228,14 +230,14 @@ def _backend(told: Sequence[Any]) -> dict[str, Any]:
 def _films(told: Sequence[Any]) -> dict[str, Any]:
     """Sums; other files are those of the whole folder in each part, so their number is the largest."""
     films = [one.get("films", {}) for one in told]
-    sums = {key: sum(one.get(key, 0) for one in films) for key in ("found", "scored", "failed")}
+    sums = {key: sum(one.get(key, 0) for one in films) for key in ("total", "scored", "failed")}
     folders = dict.fromkeys(one.get("folder", "") for one in films)
     return {"folder": ", ".join(folders), **sums, "other_files": max(one.get("other_files", 0) for one in films)}
 
 
 def _labels(told: Sequence[Any]) -> dict[str, Any] | None:
     labels = [one.get("labels") or {} for one in told]
-    return {**labels[0], "matched": sum(one.get("matched", 0) for one in labels)} if labels[0] else None
+    return {**labels[0], "labelled_films": sum(one.get("labelled_films", 0) for one in labels)} if labels[0] else None
 
 
 def _part_provenance(part: PartialScoresFile, private: bool, name: str) -> dict[str, Any]:

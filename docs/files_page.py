@@ -17,8 +17,8 @@ SCHEMAS = {
     "model": ("A model file, model.safetensors", ""),
     "scores": (
         "A scores file, out.h5",
-        "Groups and datasets have a slash between; attributes of the root stand under `attributes`. In brackets: what "
-        "each dimension runs over.",
+        "An HDF5 file. `attributes` are attributes of the root group; a slash separates groups and datasets. Brackets "
+        "name the dimensions.",
     ),
     "recipe": (
         "A recipe, recipe.toml",
@@ -35,30 +35,31 @@ SCHEMAS = {
 """The title of each section, and its intro where the schema's description is not the one for people."""
 
 
-PARTS = """A part, by `score --shard i/n`, is a scores file of its share of the films. Rows count within the part. Its
-inputs have a field more, `share`: `number` and `of`, the row `first` of its first film in the whole run, and of the
-whole run the number of `films`, the digest of their `paths` and how many `thumbnails` it is to have. Without `share`,
-and with `films` and `paths` taken from it, the inputs are those of the whole run, whose SHA-256 is `run` in the
-provenance. A part keeps more small films than it would by itself: all that may be among those of the whole run.
+PARTIAL_FILES = """`score --shard i/n` writes a partial scores file: a scores file of one partition of the films. Rows
+count within the partition. Its inputs have one more field, `partition`: the partition's `number` and the `count` of
+partitions, the row `first_row` of its first film in the whole run, and, for the whole run, the number of films
+`total_films`, the digest of their `paths`, and the number of `thumbnails`. Without `partition`, and with `films` and
+`paths` taken from it, the inputs are those of the whole run. Their SHA-256 is `run_fingerprint` in the provenance. A
+partial file stores more thumbnails than it needs itself: all that may be among those of the whole run.
 
-A virtual file, by `merge --virtual`, has the datasets of the merged file and no rows. Its format is
-`cxrscore-virtual-scores`. The attribute `parts` lists the parts in the order of their films: `file`, a path below the
-virtual file's folder, `sha256` of its bytes, and `share`. The datasets of films and the maps of `cam/map` are virtual
-datasets onto these files; labels, thresholds, small films, `cam/film` and `cam/finding` are copies. Where a part is
-missing, an HDF5 program sees:
+`merge --virtual` writes a virtual file. It has the datasets of the merged file and no rows. Its format is
+`cxrscore-virtual-scores`. The attribute `partial_files` lists the partial files in the order of their films: `file`, a
+path below the virtual file's folder, `sha256` of its bytes, and `partition`. The datasets of films and the heat maps of
+`cam/map` are virtual datasets that refer to these files. Labels, thresholds, thumbnails, `cam/film` and `cam/finding`
+are copies. Where a partial file is missing, an HDF5 program sees:
 
 * NaN in `scores/logit`, `scores/prob`, `truth` and `cam/map`;
-* 0, not written, in `films/status`; 255 in `films/split`; -1 in `films/patient`; 0, unknown, in width and height;
+* 0 (not written) in `films/status`; 255 in `films/split`; -1 in `films/patient`; 0 (unknown) in width and height;
 * empty texts.
 
-It never sees zeros in place of scores. But HDF5 does not tell whether a part that is there is still the same:
-`cxrscore verify` does. cxrscore refuses to read scores through a virtual file."""
+It never sees zeros in place of scores. HDF5 does not check whether a partial file has changed: `cxrscore verify` does.
+Reading scores through a virtual file is refused: merge the partial files for that."""
 
 
 def files_page() -> str:
     sections = [schema_section(name, *words) for name, words in SCHEMAS.items() if name != "recipe"]
     sections.insert(2, recipe_section(*SCHEMAS["recipe"]))
-    sections.insert(2, f"## Parts, and virtual files\n\n{PARTS}")
+    sections.insert(2, f"## Partial files and virtual files\n\n{PARTIAL_FILES}")
     return page(
         "Files",
         "The fields of the files that cxrscore writes, from the JSON Schemas in `schemas/`. Tests check that writers "

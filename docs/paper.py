@@ -36,7 +36,7 @@ def page(record: Record) -> str:
         NOTE,
         *_run(record),
         "## In short",
-        "\n".join(f"* {line}" for line in record["in_short"]),
+        "\n".join(f"* {line}" for line in record["summary"]),
         *_tables(record),
         *_comparisons(record),
         *_losses(record),
@@ -50,7 +50,7 @@ def page(record: Record) -> str:
 
 def _run(record: Record) -> Iterator[str]:
     films, options, machine = record["films"], record["options"], record["machine"]
-    cells = sum(cell["seconds"] for cell in record["cells"]) / 60
+    experiments = sum(experiment["seconds"] for experiment in record["experiments"]) / 60
     yield (
         f"`cxrscore paper` of {record['created'][:10]}, cxrscore {record['cxrscore']}: networks "
         f"{' and '.join(options['networks'])}, weights {options['weights']}, films of {options['size']} pixels, at "
@@ -58,15 +58,15 @@ def _run(record: Record) -> Iterator[str]:
         f"{machine['framework']} on {machine['device']} ({machine['system']}, {machine['cores']} cores)."
     )
     yield (
-        f"Training of the {len(record['cells'])} cells, the frozen networks' passes over films and augmented copies "
-        f"included: {cells:.1f} minutes, each counted in the process that finished it."
+        f"Training of the {len(record['experiments'])} experiments, the frozen networks' passes over films and "
+        f"augmented copies included: {experiments:.1f} minutes, each counted in the process that finished it."
     )
     yield (
         f"Of {films['labelled']} labelled films {films['train']} were drawn to train, {films['valid']} to validate and "
-        f"{films['test']} to test, {films['rule']}; {films['leaks']} leaks. The paper had 402 and 40, and does not say "
-        "how many it tested. Every figure stands with its 95 % interval over films, in brackets; what another seed, "
-        "split or training run would change is not in it. The experiment was run by three sets of rules, each time "
-        "with all four cells, of which the paper has three:"
+        f"{films['test']} to test, {films['rule']}; {films['leak_count']} leaks. The paper had 402 and 40, and does "
+        "not say how many it tested. Every figure stands with its 95 % interval over films, in brackets; what another "
+        "seed, split or training run would change is not in it. The experiment was run by three sets of rules, each "
+        "time with all four experiments, of which the paper has three:"
     )
     yield (
         "* corrected (recipe `paper`): sigmoid, equation 7 with -log(1 - P) for negatives and crossed weights, all "
@@ -87,26 +87,29 @@ def _tables(record: Record) -> Iterator[str]:
         yield f"### {item}: {found['title'].lower()}"
         yield _table(
             ("rules", "network", "paper", "label accuracy", "always no", "above it", "balanced accuracy", "macro AUC"),
-            [_accuracy(cell, value, part) for cell, value in _paired(record, found["values"])],
+            [_accuracy(experiment, value, part) for experiment, value in _paired(record, found["values"])],
         )
 
 
 def _paired(record: Record, values: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
-    """Each cell with its value of the table."""
+    """Each experiment with its value of the table."""
     for value in values:
-        yield next(c for c in record["cells"] if c["series"] == value["series"] and _words(c) == value["what"]), value
+        yield (
+            next(c for c in record["experiments"] if c["series"] == value["series"] and _words(c) == value["name"]),
+            value,
+        )
 
 
-def _words(cell: Record) -> str:
-    network = NETWORKS.get(cell["network"], cell["network"])
-    return f"{network} {'with' if cell['augmented'] else 'without'} augmentation"
+def _words(experiment: Record) -> str:
+    network = NETWORKS.get(experiment["network"], experiment["network"])
+    return f"{network} {'with' if experiment['augmented'] else 'without'} augmentation"
 
 
-def _accuracy(cell: Record, value: Record, part: str) -> tuple[str, ...]:
-    one = cell["parts"][part]
-    figures = (one["above_always_no"], one["balanced_accuracy"], one["macro_auc"])
-    told = (SERIES[cell["series"]], _words(cell), value["paper"], _interval(one["label_accuracy"]))
-    return (*told, _three(one["always_no"]), *map(_interval, figures))
+def _accuracy(experiment: Record, value: Record, part: str) -> tuple[str, ...]:
+    one = experiment["splits"][part]
+    figures = (one["above_negative_baseline"], one["balanced_accuracy"], one["macro_auc"])
+    told = (SERIES[experiment["series"]], _words(experiment), value["paper"], _interval(one["label_accuracy"]))
+    return (*told, _three(one["negative_baseline"]), *map(_interval, figures))
 
 
 def _comparisons(record: Record) -> Iterator[str]:
@@ -116,8 +119,8 @@ def _comparisons(record: Record) -> Iterator[str]:
         "0; of so many comparisons one in twenty would by chance. By label accuracy whoever says no more often wins."
     )
     for group, title in GROUPS.items():
-        claims = [claim for claim in record["claims"] if claim["group"] == group]
-        rows = [(c["words"], c["figure"], _interval(c["difference"]), c["says"]) for c in claims]
+        claims = [claim for claim in record["comparisons"] if claim["group"] == group]
+        rows = [(c["text"], c["metric"], _interval(c["difference"]), c["paper_statement"]) for c in claims]
         yield f"### {title}"
         yield _table(("outcome", "by", "difference", "the paper says"), rows)
 
@@ -125,25 +128,25 @@ def _comparisons(record: Record) -> Iterator[str]:
 def _losses(record: Record) -> Iterator[str]:
     yield "## Figure 3: losses"
     found = next(item for item in record["items"] if item["item"] == "Figure 3")
-    rows = [(SERIES[v["series"]], v["what"], v["paper"], v["ours"]["words"]) for v in found["values"]]
+    rows = [(SERIES[v["series"]], v["name"], v["paper"], v["ours"]["text"]) for v in found["values"]]
     yield _table(("rules", "network", "paper", "ours"), rows)
 
 
 def _areas(record: Record) -> Iterator[str]:
     yield "## Figures 4 to 6: AUC on the test films"
     yield (
-        "By Mann-Whitney, which trapezoids equal; the binormal area is a model's. Of the cell that the paper lacks the "
-        "last table tells."
+        "By Mann-Whitney, which trapezoids equal; the binormal area is a model's. Of the experiment that the paper "
+        "lacks the last table tells."
     )
-    for title, network, augmented in _cells_of_figures(record):
-        corrected, printed = (_cell(record, series, network, augmented) for series in ("paper", "paper-literal"))
+    for title, network, augmented in _experiments_of_figures(record):
+        corrected, printed = (_experiment(record, series, network, augmented) for series in ("paper", "paper-literal"))
         said = {
-            value["what"].removeprefix("AUC of "): value["paper"]
+            value["name"].removeprefix("AUC of "): value["paper"]
             for item in record["items"]
             if item["item"] == title
             for value in item["values"]
         }
-        pairs = zip(corrected["parts"]["test"]["findings"], printed["parts"]["test"]["findings"], strict=True)
+        pairs = zip(corrected["splits"]["test"]["findings"], printed["splits"]["test"]["findings"], strict=True)
         yield f"### {title}: {_words(corrected)}"
         yield _table(
             ("finding", "positive", "paper", "corrected", "binormal", "as printed"),
@@ -151,15 +154,15 @@ def _areas(record: Record) -> Iterator[str]:
         )
 
 
-def _cells_of_figures(record: Record) -> list[tuple[str, str, bool]]:
+def _experiments_of_figures(record: Record) -> list[tuple[str, str, bool]]:
     first, second = record["options"]["networks"]
-    cells = (("Figure 4", first, False), ("Figure 5", first, True), ("Figure 6", second, True))
-    return [*cells, ("The missing cell", second, False)]
+    experiments = (("Figure 4", first, False), ("Figure 5", first, True), ("Figure 6", second, True))
+    return [*experiments, ("The missing experiment", second, False)]
 
 
-def _cell(record: Record, series: str, network: str, augmented: bool) -> Record:
+def _experiment(record: Record, series: str, network: str, augmented: bool) -> Record:
     wanted = (series, network, augmented)
-    return next(c for c in record["cells"] if (c["series"], c["network"], c["augmented"]) == wanted)
+    return next(c for c in record["experiments"] if (c["series"], c["network"], c["augmented"]) == wanted)
 
 
 def _area(ours: Record, theirs: Record, said: Mapping[str, str]) -> tuple[str, ...]:
@@ -172,7 +175,7 @@ def _maps(record: Record) -> Iterator[str]:
     yield "## Figures 7 and 8: heat maps"
     yield "Two test films were drawn and explained; the films themselves stay with whoever runs the command."
     rows = [
-        (item["item"], SERIES[value["series"]], value["paper"], value["ours"]["words"])
+        (item["item"], SERIES[value["series"]], value["paper"], value["ours"]["text"])
         for item in record["items"]
         if item["item"] in ("Figure 7", "Figure 8")
         for value in item["values"]
@@ -189,7 +192,7 @@ def _contradictions(record: Record) -> Iterator[str]:
     yield "## Contradictions"
     yield "Where the paper contradicts itself, is wrong or silent, and what this run measured of it."
     rows = [
-        (str(row["number"]), row["says"], row["problem"], row["done"], row["measured"])
+        (str(row["number"]), row["statement"], row["problem"], row["resolution"], row["measurement"])
         for row in record["contradictions"]
     ]
     yield _table(("", "the paper says", "what is the matter", "what was done", "measured"), rows)

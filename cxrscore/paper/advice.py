@@ -22,7 +22,7 @@ def add_advice(output: Path) -> Iterator[None]:
 
 @contextmanager
 def anew(place: Path) -> Iterator[None]:
-    """Around a cell: what an earlier run left in its folder and cannot be read."""
+    """Around an experiment: what an earlier run left in its folder and cannot be read."""
     try:
         yield
     except FileFormatError as error:

@@ -13,16 +13,16 @@ class Contradiction:
     """What the paper says, what is the matter with it, what was done, and what this run measured, "" for nothing."""
 
     number: int
-    says: str
+    statement: str
     problem: str
-    done: str
-    measured: str
+    resolution: str
+    measurement: str
 
 
 def contradictions(facts: Mapping[str, str]) -> list[Contradiction]:
     """All of them, numbered from 1. facts has a word for every name in braces."""
     text = (resources.files("cxrscore.paper") / "contradictions.toml").read_text(encoding="utf-8")
-    fields = ("says", "problem", "done", "measured")
+    fields = ("statement", "problem", "resolution", "measurement")
     return [
         Contradiction(number=number, **{name: row.get(name, "").format_map(facts) for name in fields})
         for number, row in enumerate(tomllib.loads(text)["row"], start=1)

@@ -1,7 +1,7 @@
-"""The cells of the experiment: a network with or without augmentation, under one of three sets of rules.
+"""The experiments of the experiment: a network with or without augmentation, under one of three sets of rules.
 
-A cell is trained into a folder of its own, whose name holds a digest of all that decides it. A folder with its
-``cell.json`` is a finished cell; one without is gone on with.
+An experiment is trained into a folder of its own, whose name holds a digest of all that decides it. A folder with its
+``experiment.json`` is a finished experiment; one without is gone on with.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SERIES = {
 }
 """The sets of rules, in words: the recipes paper and paper-literal, and the first with another normalisation."""
 _TRAINING = 2
-"""To be raised when training makes another model of the same options: no finished cell is then taken as it is."""
+"""To be raised when training makes another model of the same options: no finished experiment is then taken as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +61,9 @@ def network_label(network: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedExperiment:
-    """A finished cell: its model, and how long the process that finished it took for it."""
+    """A finished experiment: its model, and how long the process that finished it took for it."""
 
-    cell: Experiment
+    experiment: Experiment
     options: TrainOptions
     model: ModelFile
     seconds: float
@@ -91,47 +91,50 @@ def all_experiments(options: PaperOptions) -> list[Experiment]:
     ]
 
 
-def train_options(cell: Experiment, options: PaperOptions, split: Path) -> TrainOptions:
-    """The cell's recipe with what this run chose; ``output`` is still to be set."""
-    recipe: dict[str, Any] = dict(read_recipe(find_recipe(LITERAL if cell.series == LITERAL else CORRECTED)))
-    if cell.series == IMAGENET:
+def train_options(experiment: Experiment, options: PaperOptions, split: Path) -> TrainOptions:
+    """The experiment's recipe with what this run chose; ``output`` is still to be set."""
+    recipe: dict[str, Any] = dict(read_recipe(find_recipe(LITERAL if experiment.series == LITERAL else CORRECTED)))
+    if experiment.series == IMAGENET:
         recipe["normalize"] = None
     taken = ("films", "labels", "epochs", "size", "weights", "seed", "backend", "device", "workers")
     recipe |= {name: getattr(options, name) for name in taken}
-    recipe |= {"architecture": cell.network, "augmentations": options.augmentations if cell.augmented else 0}
+    recipe |= {
+        "architecture": experiment.network,
+        "augmentations": options.augmentations if experiment.augmented else 0,
+    }
     return TrainOptions(**recipe, split=split)
 
 
 def train_experiment(
-    cell: Experiment, options: TrainOptions, data: str, folder: Path, progress: Progress
+    experiment: Experiment, options: TrainOptions, data: str, folder: Path, progress: Progress
 ) -> TrainedExperiment:
-    """The cell trained, or taken from the folder where it is finished.
+    """The experiment trained, or taken from the folder where it is finished.
 
     data  digest of films, labels and split
     """
-    place = folder / f"{cell.name}-{_digest(options, data)[:8]}"
+    place = folder / f"{experiment.name}-{_digest(options, data)[:8]}"
     make_folder(place)
     with anew(place):
-        return _trained(cell, options, place, progress)
+        return _trained(experiment, options, place, progress)
 
 
-def _trained(cell: Experiment, options: TrainOptions, place: Path, progress: Progress) -> TrainedExperiment:
+def _trained(experiment: Experiment, options: TrainOptions, place: Path, progress: Progress) -> TrainedExperiment:
     wanted = dataclasses.replace(options, output=place / "model.safetensors", resume=True)
-    done = place / "cell.json"
+    done = place / "experiment.json"
     if not done.is_file():
         started = time.monotonic()
-        train_model(wanted, lambda step, at, of: progress(f"{cell.name}: {step}", at, of))
+        train_model(wanted, lambda step, at, of: progress(f"{experiment.name}: {step}", at, of))
         told = {"seconds": time.monotonic() - started, "model": sha256_file(wanted.output)}
-        atomic_write_bytes(done, json.dumps({"cell": cell.name, **told}).encode())
+        atomic_write_bytes(done, json.dumps({"experiment": experiment.name, **told}).encode())
     seconds, digest = _finished(done)
     model = load_model(wanted.output)
     if model.sha256 != digest:
-        raise FileFormatError(f"{wanted.output} is not the model that this cell ended with")
-    return TrainedExperiment(cell=cell, options=wanted, model=model, seconds=seconds)
+        raise FileFormatError(f"{wanted.output} is not the model that this experiment ended with")
+    return TrainedExperiment(experiment=experiment, options=wanted, model=model, seconds=seconds)
 
 
 def _finished(done: Path) -> tuple[float, str]:
-    """How long a finished cell took, and the SHA-256 of its model."""
+    """How long a finished experiment took, and the SHA-256 of its model."""
     try:
         told = json.loads(done.read_text(encoding="utf-8"))
         return float(told["seconds"]), str(told["model"])
@@ -140,7 +143,7 @@ def _finished(done: Path) -> tuple[float, str]:
 
 
 def _digest(options: TrainOptions, data: str) -> str:
-    """Of all that decides a cell: its options but for paths, and what lies there."""
+    """Of all that decides an experiment: its options but for paths, and what lies there."""
     left_out = ("films", "labels", "split", "output", "workers", "resume")
     told = {name: value for name, value in dataclasses.asdict(options).items() if name not in left_out}
     base = weights_file(options.weights, options.architecture)

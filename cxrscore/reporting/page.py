@@ -98,7 +98,7 @@ def render(
 def _origin(told: Mapping[str, Any]) -> dict[str, Any]:
     """What the provenance tells."""
     return {
-        "leaked": has_leakage(told),
+        "has_leakage": has_leakage(told),
         "told_films": knows_training_films(told),
         "chosen_on": threshold_source(told),
         "trainings": [(one, _losses(one)) for one in plotted_models(told)],

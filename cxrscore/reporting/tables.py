@@ -132,7 +132,7 @@ def _input(told: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Folder", get_text(told, "films", "folder")),
         ("Other files in it", get_text(told, "films", "other_files")),
         ("Labels", join_words(get_text(told, "labels", "file"), get_text(told, "labels", "dataset"))),
-        ("Labels matched", get_text(told, "labels", "matched")),
+        ("Labels matched", get_text(told, "labels", "labelled_films")),
         ("Labels SHA-256", get_text(told, "labels", "sha256")),
     ]
 
@@ -160,8 +160,8 @@ def _imported(model: Any) -> list[tuple[str, str]]:
         ("Imported", get_text(told, "created")),
         ("From", join_words(get_text(told, "weights", "name"), get_text(told, "weights", "licence"))),
         ("SHA-256", get_text(told, "weights", "sha256")),
-        ("As a file of", get_text(told, "imported", "kind")),
-        ("Outputs in it", get_text(told, "imported", "outputs")),
+        ("As a file of", get_text(told, "imported", "checkpoint_type")),
+        ("Outputs in it", get_text(told, "imported", "n_outputs")),
     ]
 
 

@@ -68,10 +68,10 @@ PROVENANCE = _object(
     seconds=_number("duration of the last call of the run, s; for merged files their sum"),
     films_per_second=_number("films per second in that call; for merged files the mean, weighted by seconds"),
     machine={
-        "description": "the machine that computed; null where parts are merged, which name their own",
+        "description": "the machine that computed; null for merged files: see partial_files",
         "type": ["object", "null"],
         "properties": {
-            "name": _text("its host name; empty where no names may be told"),
+            "name": _text("its host name; empty without file names"),
             "system": _text("operating system and architecture"),
             "cpus": _count("number of processors"),
         },
@@ -103,10 +103,10 @@ PROVENANCE = _object(
         "description": "test-time augmentation: scores are means over copies of each film; null without it",
         "type": ["object", "null"],
         "properties": {
-            "number": _count("number of copies: the film itself, and random augmentations of it"),
-            "seed": _count("what, with the film's bytes, decides the random ones"),
+            "copies": _count("number of copies: the film itself, and random augmentations of it"),
+            "seed": _count("seed of the random copies, used together with the film's bytes"),
             "limits": {
-                "description": "how far they may differ from the film, as in a recipe's augmentation",
+                "description": "limits of the random augmentation, named as in a recipe",
                 "type": "object",
             },
         },
@@ -119,10 +119,10 @@ PROVENANCE = _object(
     films=_object(
         "the folder that was scored",
         folder=_text("name of the folder"),
-        found=_count("films found"),
+        total=_count("number of films"),
         scored=_count("films scored"),
         failed=_count("films that could not be scored"),
-        other_files=_count("files that are no films"),
+        other_files=_count("files that are not films"),
     ),
     labels={
         "description": "the label table; null without one",
@@ -131,26 +131,27 @@ PROVENANCE = _object(
             "file": _text("name of the table"),
             "dataset": _text("name of its layout"),
             "sha256": _text("SHA-256 of the table, hex"),
-            "matched": _count("films that have a row in it"),
+            "labelled_films": _count("films that have a row in it"),
         },
     },
     partition={
-        "description": "of a part, which partition of which run it is; null of a whole run",
+        "description": "of a partial file, which partition of which run it is; null for a whole run",
         "type": ["object", "null"],
         "properties": {
             "number": _count("number of the partition, from 1"),
-            "of": _count("how many partitions the run was divided into"),
-            "first": _count("row that the part's first film has in the whole run"),
-            "films": _count("films of the whole run"),
-            "run": {"description": "fingerprint of the whole run", **_DIGEST},
+            "count": _count("number of partitions of the run"),
+            "first_row": _count("row of its first film in the whole run"),
+            "total_films": _count("number of films of the whole run"),
+            "run_fingerprint": {"description": "fingerprint of the whole run", **_DIGEST},
         },
     },
-    parts={
-        "description": "the parts that were merged into this file, in the order of their films; missing otherwise",
+    partial_files={
+        "description": "the partial files that were merged into this file, in the order of their films; missing "
+        "otherwise",
         "type": "array",
         "items": _object(
             "one of them",
-            file=_text("name of its file; empty where no names may be told"),
+            file=_text("name of its file; empty without file names"),
             partition=_text("its number and how many there are, such as 2/4"),
             fingerprint={"description": "its own fingerprint", **_DIGEST},
             films=_count("films in it"),
@@ -163,7 +164,7 @@ PROVENANCE = _object(
         ),
     },
     labels_joined=_text("when labels were joined again to existing scores, ISO 8601; missing otherwise"),
-    merged=_text("when the parts were merged, ISO 8601 with the offset to UTC; missing otherwise"),
+    merged=_text("when the partial files were merged, ISO 8601 with the offset to UTC; missing otherwise"),
     warnings={"description": "warnings, one text each", "type": "array", "items": {"type": "string"}},
 )
 _ATTRIBUTES: dict[str, dict[str, Any]] = {

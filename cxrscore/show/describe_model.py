@@ -13,7 +13,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
     """The model's document without the hashes of its films, and what can be counted of the file; JSON-ready."""
     films = model.document.get("films", {})
     return {
-        "kind": "model",
+        "file_type": "model",
         "file": model.path.name,
         "sha256": model.sha256,
         "tensors": len(model.tensors),
@@ -28,16 +28,16 @@ def describe_int8(described: Mapping[str, Any]) -> str:
     measured = get_nested(described, "quantization")
     if not measured:
         return ""
-    compared = get_nested(measured, "compared")
+    compared = get_nested(measured, "comparison")
     words = (
         f"ranges of {get_text(measured, 'films')} films; probabilities move by at most "
-        f"{_rounded(compared, 'largest')}, "
-        f"{_rounded(compared, 'mean')} in the mean"
+        f"{_rounded(compared, 'max_difference')}, "
+        f"{_rounded(compared, 'mean_difference')} in the mean"
     )
     if get_nested(compared, "macro_auc") is None:
         return words
     return (
-        f"{words}; macro AUC of {get_text(compared, 'labelled')} films not trained on "
+        f"{words}; macro AUC of {get_text(compared, 'labelled_films')} films not trained on "
         f"{_rounded(compared, 'macro_auc')}, "
         f"in int8 {_rounded(compared, 'macro_auc_int8')}"
     )

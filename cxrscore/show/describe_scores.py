@@ -21,21 +21,21 @@ def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str,
     """
     provenance = strict_json(dict(scores.provenance), f"{name}: its provenance")
     return {
-        "kind": "scores",
+        "file_type": "scores",
         "file": name,
         "complete": True,  # what is not complete is not opened
         "fingerprint": fingerprint,
         "created": get_nested(provenance, "created"),
         "cxrscore": get_nested(provenance, "cxrscore"),
         "models": [_model(one) for one in provenance_models(provenance)],
-        "tta": get_nested(provenance, "tta", "number"),
-        "leaked": any(
-            get_nested(one, "document", "training", "leaked") is True for one in provenance_models(provenance)
+        "tta": get_nested(provenance, "tta", "copies"),
+        "has_leakage": any(
+            get_nested(one, "document", "training", "has_leakage") is True for one in provenance_models(provenance)
         ),
         "films": _films(scores),
         "findings": _findings(scores),
-        "heat_maps": len(scores.heat_maps.film),
-        "small_films": len(scores.thumbnails.film),
+        "heatmaps": len(scores.heat_maps.film),
+        "thumbnails": len(scores.thumbnails.film),
         "provenance": provenance,
     }
 
@@ -54,7 +54,7 @@ def _films(scores: Scores) -> dict[str, Any]:
     """How many there are, by status, by what the model had to do with them, and how many have a label."""
     codes, split, patient = scores.films.status, scores.films.split, scores.films.patient
     return {
-        "found": len(codes),
+        "total": len(codes),
         "scored": int(np.count_nonzero(codes == Status.OK)),
         "labelled": int(np.count_nonzero(np.isfinite(scores.truth).any(axis=1))),
         "patients": len(np.unique(patient[patient >= 0])),
@@ -79,7 +79,7 @@ def _findings(scores: Scores) -> list[dict[str, Any]]:
         {
             "finding": finding,
             "mean_prob": _number(means[place]),
-            "largest_prob": _number(tops[place]),
+            "max_prob": _number(tops[place]),
             "threshold": _number(scores.thresholds[place]),
             "above_threshold": _above(prob[:, place], scores.thresholds[place]),
             "positives": int(np.count_nonzero(truth[:, place] == 1)),

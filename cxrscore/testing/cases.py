@@ -21,7 +21,7 @@ from cxrscore.escape_control_chars import error_words
 from cxrscore.interrupts import is_interrupt
 from cxrscore.progress import Progress, no_progress
 
-State = Literal["passed", "failed", "skipped"]
+CaseStatus = Literal["passed", "failed", "skipped"]
 
 _NAME = re.compile(r"test_([a-z]\d\d)_(\w+)")
 _Method = TypeVar("_Method", bound=Callable[..., None])
@@ -55,7 +55,7 @@ class CaseResult:
 
     number: str
     title: str
-    state: State
+    status: CaseStatus
     reason: str = ""
     measured: str = ""
     seconds: float = 0.0
@@ -131,7 +131,7 @@ def run_cases(
     >>> from cxrscore.metrics import metrics
     >>> from cxrscore.testing import MetricCases, run_cases
     >>> results = run_cases(MetricCases, metric=metrics[0], only=["M01"])
-    >>> [(result.number, result.state) for result in results]
+    >>> [(result.number, result.status) for result in results]
     [('M01', 'passed')]
     """
     numbered = [(name, case) for name, case in _numbered(cls) if not only or case.number in only]
@@ -145,18 +145,18 @@ def run_cases(
 
 def _run(cls: type[Cases], name: str, case: Case, fixtures: dict[str, Any]) -> CaseResult:
     instance, start = cls(), time.monotonic()
-    state, reason = _state_and_reason(getattr(instance, name), fixtures)
+    status, reason = _status_and_reason(getattr(instance, name), fixtures)
     return CaseResult(
         number=case.number,
         title=case.title,
-        state=state,
+        status=status,
         reason=reason,
         measured=instance.measured,
         seconds=round(time.monotonic() - start, 3),
     )
 
 
-def _state_and_reason(method: Callable[..., None], fixtures: dict[str, Any]) -> tuple[State, str]:
+def _status_and_reason(method: Callable[..., None], fixtures: dict[str, Any]) -> tuple[CaseStatus, str]:
     try:
         method(**{name: fixtures[name] for name in inspect.signature(method).parameters})
     except unittest.SkipTest as skip:

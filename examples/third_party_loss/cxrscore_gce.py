@@ -13,8 +13,8 @@ Q = 0.7
 def generalised_cross_entropy(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     """w (1 - p^q) / q, p the probability of the film's label.
 
-    Zhang and Sabuncu, Generalized Cross Entropy Loss, NeurIPS 2018, equation 6, for each finding separately. The loss is
-    at most 1/q, so a film whose label contradicts a confident network has little influence.
+    Zhang and Sabuncu, Generalized Cross Entropy Loss, NeurIPS 2018, equation 6, for each finding separately. The loss
+    is at most w/q, so a film whose label contradicts a confident network has little influence.
     """
     unknown = xp.isnan(labels)
     zeros = xp.zeros_like(labels)

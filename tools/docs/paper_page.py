@@ -1,9 +1,9 @@
 """Writes paper.md, the numbers of a reproduction of the source paper, from what `cxrscore paper` found.
 
-    python docs/paper.py FOLDER/paper.json     # a new run: its record becomes docs/paper.json, its page docs/paper.md
-    python docs/paper.py                       # the page anew, from docs/paper.json
+    python tools/docs/paper_page.py FOLDER/paper.json   # a new run becomes docs/paper.json and docs/paper.md
+    python tools/docs/paper_page.py                     # writes the page again from docs/paper.json
 
-tests/unit/test_docs_paper.py demands that the page is what its record gives. Neither holds or names a film.
+tests/docs/test_paper_page.py demands that the page is what its record gives. Neither holds or names a film.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parent
-NOTE = "<!-- Written by docs/paper.py from docs/paper.json: run it again, do not change this page. -->"
+DOCS = Path(__file__).parents[2] / "docs"
+NOTE = "<!-- Written by tools/docs/paper_page.py from docs/paper.json: run it again, do not change this page. -->"
 SERIES = {"paper": "corrected", "paper-literal": "as printed", "paper-imagenet": "corrected, normalised"}
 GROUPS = {
     "paper": "Corrected, against each other",

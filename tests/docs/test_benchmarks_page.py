@@ -18,7 +18,7 @@ def module(path):
     return found
 
 
-WRITER = module(DOCS / "benchmarks.py")
+WRITER = module(ROOT / "tools" / "docs" / "benchmarks_page.py")
 PAGE = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
 
 
@@ -69,7 +69,7 @@ def small():
 
 
 def test_the_page_is_what_its_record_gives():
-    assert WRITER.page(PAGE, record()) == PAGE, "docs/benchmarks.md is not up to date: run python docs/benchmarks.py"
+    assert WRITER.page(PAGE, record()) == PAGE, "not up to date: run python tools/docs/benchmarks_page.py"
 
 
 def test_every_table_of_the_page_has_markers():

@@ -8,11 +8,12 @@ import pytest
 
 from cxrscore.io.schemas import check_document
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 
 
 def writer():
-    spec = importlib.util.spec_from_file_location("docs_paper", DOCS / "paper.py")
+    spec = importlib.util.spec_from_file_location("docs_paper", ROOT / "tools" / "docs" / "paper_page.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -30,7 +31,7 @@ def test_a_figure_with_and_without_an_interval():
 def test_the_page_is_what_its_record_gives():
     record = DOCS / "paper.json"
     if not record.is_file():
-        pytest.skip("no run of cxrscore paper has been kept: python docs/paper.py FOLDER/paper.json keeps one")
+        pytest.skip("no docs/paper.json: python tools/docs/paper_page.py FOLDER/paper.json writes it")
     told = json.loads(record.read_text(encoding="utf-8"))
     check_document(told, "paper", "docs/paper.json")
     assert (DOCS / "paper.md").read_text(encoding="utf-8") == writer().page(told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 
-NOTE = "<!-- Written by docs/generate.py: change what it reads, not this page. -->"
+NOTE = "<!-- Written by tools/docs/generate.py: change what it reads, not this page. -->"
 
 
 def page(title: str, intro: str, *sections: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from markdown_text import page, table, wrapped
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 SCHEMAS = {
     "model": ("A model file, model.safetensors", ""),
@@ -22,7 +22,7 @@ SCHEMAS = {
     ),
     "recipe": (
         "A recipe, recipe.toml",
-        "Each key is an option of [`cxrscore train`](reference.md), with underscores: `batch_size = 8` is "
+        "Each key is an option of [`cxrscore train`](commands.md), with underscores: `batch_size = 8` is "
         "`--batch-size 8`, `standardize = false` is `--no-standardize`. Types and ranges are in "
         "`schemas/recipe.schema.json`.",
     ),

@@ -1,6 +1,8 @@
-"""Writes the tables of benchmarks.md from what `make bench` found, docs/benchmarks.json: python docs/benchmarks.py
+"""Writes the tables of docs/benchmarks.md from what `make bench` found, docs/benchmarks.json.
 
-Each table stands between two markers; what is outside of them is written by hand. tests/unit/test_docs_benchmarks.py
+    python tools/docs/benchmarks_page.py
+
+Each table stands between two markers; what is outside of them is written by hand. tests/docs/test_benchmarks_page.py
 demands that the page is what its record gives. Every cell is worked out here from figures of the record.
 """
 
@@ -12,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[2] / "docs"
 PAGE, RECORD = DOCS / "benchmarks.md", DOCS / "benchmarks.json"
-BEGIN, END = "<!-- {}: written by docs/benchmarks.py -->", "<!-- end of {} -->"
+BEGIN, END = "<!-- {}: written by tools/docs/benchmarks_page.py -->", "<!-- end of {} -->"
 SCRIPT = "torchxrayvision's script"
 
 Record = Mapping[str, Any]

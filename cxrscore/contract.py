@@ -30,7 +30,6 @@ from cxrscore.spec import Head as Head
 from cxrscore.spec import ModelSpec as ModelSpec
 from cxrscore.spec import Normalize as Normalize
 from cxrscore.spec import TrainablePart as TrainablePart
-from cxrscore.task import TaskBatch as TaskBatch
 from cxrscore.types import Array as Array
 from cxrscore.types import Batch as Batch
 from cxrscore.types import BatchNorm as BatchNorm
@@ -39,6 +38,7 @@ from cxrscore.types import Floats as Floats
 from cxrscore.types import Loss as Loss
 from cxrscore.types import LossFunction as LossFunction
 from cxrscore.types import Optimiser as Optimiser
+from cxrscore.types import TaskBatch as TaskBatch
 from cxrscore.types import Tensors as Tensors
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from cxrscore.contract import Backend, Dataset, Executor, Explainer, Loss, Metric, SupportsDistributed
-from cxrscore.descriptors import KINDS
 from cxrscore.distributions import plugin_entry_points
 from cxrscore.errors import BackendUnavailableError
 from cxrscore.plugin_values import (
@@ -18,6 +17,7 @@ from cxrscore.plugin_values import (
     checked_explainer,
     checked_loss,
 )
+from cxrscore.plugin_values.descriptors import KINDS
 from cxrscore.registry import HOOKS_WITH_REQUIREMENTS, Plugin, Registry, lacks_modules, missing_modules, plugin_table
 
 __all__ = ["Plugin", "Registry", "missing_modules", "plugin_table"]

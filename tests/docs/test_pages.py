@@ -14,8 +14,8 @@ import pytest
 
 from cxrscore import contract, testing
 from cxrscore.cli import main
-from cxrscore.descriptors import HOOKS, KINDS
 from cxrscore.distributions import PluginEntryPoint
+from cxrscore.plugin_values.descriptors import HOOKS, KINDS
 from cxrscore.plugins import Registry, plugin_table
 from cxrscore.testing import ExplainerCases, LossCases, MetricCases, cases, run_cases
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrscore.io.schemas import check_document
+from cxrscore.io.strict_json import check_document
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -24,7 +24,8 @@ def figure(value):
 
 
 def test_a_figure_with_and_without_an_interval():
-    assert writer()._interval(figure(0.5)) == "0.500 (0.400 to 0.600)"
+    assert writer()._interval(figure(0.5)) == "0.500 (0.400–0.600)"
+    assert writer()._interval(figure(-0.05)) == "−0.050 (−0.150 to 0.050)"
     assert writer()._interval(figure(None)) == "undefined (none)"
 
 

@@ -4,11 +4,10 @@ import importlib.util
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 from corpus import PAGE, corpus, film_path
@@ -17,7 +16,7 @@ from corpus_case import Case
 from made_model import document
 
 from cxrscore.contract import ModelSpec
-from cxrscore.images import Preprocessing, Status, decode_film, preprocess, stream_films, strict_jpeg
+from cxrscore.images import Preprocessing, Status, codecs, decode_film, preprocess, stream_films
 from cxrscore.images.film import MAX_BYTES
 from cxrscore.io import sha256_bytes
 from cxrscore.models.architectures import initial_tensors
@@ -52,7 +51,7 @@ def test_there_are_many_and_every_status_that_bytes_can_bring_about() -> None:
 
 @pytest.mark.parametrize("case", [c for c in corpus() if not c.name.endswith(".zip")], ids=lambda case: case.name)
 def test_without_the_extra_strict(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strict_jpeg, "_simplejpeg", lambda: None)
+    monkeypatch.setattr(codecs, "_simplejpeg", lambda: None)
     film = decode_film(case.data)
     assert_as_documented(case, film.status, film.message, case.status)
 
@@ -87,8 +86,8 @@ def hostile_places(folder: Path) -> None:
 
 
 def scored(folder: Path, output: str, films: str, expect: int) -> Scores:
-    command = [sys.executable, "-m", "cxrscore", "score", films, "-o", output, "--backend", "torch", "--heatmaps", "1"]
-    done = subprocess.run([*command, "--json"], cwd=folder, capture_output=True, text=True, check=False)
+    words = ["score", films, "-o", output, "--backend", "torch", "--heatmaps", "1", "--json"]
+    done = forked.cxrscore(*words, cwd=folder)
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr
     scores = open_scores(folder / output)

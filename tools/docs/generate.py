@@ -20,7 +20,7 @@ import files_page
 from markdown_text import code, page, prose, table, wrapped
 
 from cxrscore import errors, testing
-from cxrscore.descriptors import KINDS
+from cxrscore.plugin_values.descriptors import KINDS
 from cxrscore.testing.cases import Case, cases
 
 DOCS = Path(__file__).parents[2] / "docs"

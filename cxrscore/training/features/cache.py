@@ -1,12 +1,11 @@
-"""What frozen layers made of films, kept on disk: they run once for each film and augmented copy, whatever is trained
-on it afterwards.
+"""The feature cache on disk: frozen layers run once for each film and augmentation, whatever is trained afterwards.
 
-A file holds the outputs of one network and one augmentation; its films are told apart by the SHA-256 of their
-bytes, so films can be added, and splits and labels changed, at the cost of the new films alone. Each output has a
-digest, which is checked whenever it is read: the frozen layers run again on the film of a damaged one.
+A file holds the features of one network and one augmentation. Films are identified by the SHA-256 of their bytes, so
+films can be added, and splits and labels changed, and only new films are computed. Each entry has a digest, which is
+checked on every read; a damaged entry is computed again.
 
-See io.entries for the layout; an entry is the float32 output of a film. A file is written under another name and
-gets its own when it is whole. A set that is too large for the memory is read from the disk film by film.
+See io.entries for the layout; an entry is the float32 features of a film. A file is written under a temporary name and
+renamed when it is complete. A set that does not fit into memory is read from disk film by film.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from cxrscore.contract import Floats
 from cxrscore.errors import FileFormatError, WriteError
 from cxrscore.io import atomic_write, make_folder, sha256_bytes
 from cxrscore.io.atomic import remove_special, write_all
-from cxrscore.io.entries import EntryFile, entry_digest, index_bytes
+from cxrscore.io.entries import EntryFile, cache_folder, entry_digest, index_bytes
 
 MAX_DISK_BYTES = 64 << 30
 """Bytes of all files together, and never more than half of what the disk then has free; those used longest ago go
@@ -41,7 +40,7 @@ BLOCKS = "blocks-"
 
 _MARK = b"cxrkept2"
 _STALE = 24 * 3600
-"""Seconds after which an unfinished file, or a folder of blocks (training.distributed_features), is one that a killed
+"""Seconds after which an unfinished file, or a folder of blocks (see distributed), is one that a killed
 run left."""
 
 Compute = Callable[[Sequence[int]], Iterator[Floats]]
@@ -113,6 +112,11 @@ class FeatureCache:
             self.damaged += 1
             (found,) = next(self._compute([place]))
         return found
+
+
+def feature_cache_folder() -> Path:
+    """The folder of the feature cache."""
+    return cache_folder() / "outputs"
 
 
 def cached_features(

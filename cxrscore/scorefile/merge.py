@@ -1,27 +1,42 @@
-"""Parts to the scores file of the whole run: which parts belong together, and the pass over them that joins them."""
+"""One merge for the shards of a run, and for the partial scores files of several machines: a single pass over all rows,
+with one block in memory. Partial files are checked first to belong to one run."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.scorefile.layout import TEXT
-from cxrscore.scorefile.manifest import differences
-from cxrscore.scorefile.merge_shards import map_lengths, max_text_bytes
+from cxrscore.scorefile.layout import LAYOUT, SHARD_LAYOUT, TEXT, Column
+from cxrscore.scorefile.manifest import Manifest, differences
 from cxrscore.scorefile.partial_file import FILM_COLUMNS, PartialScoresFile, film_blocks, map_blocks, read_thumbnails
 from cxrscore.scorefile.partition import Partition
+from cxrscore.scorefile.shards import ShardHeader, read_values
 from cxrscore.scorefile.thumbnail_selection import concatenate, select_thumbnails
-from cxrscore.scorefile.writing import FileHeader, RowBlock
+from cxrscore.scorefile.writing import FileHeader, RowBlock, write_scores
 
 NAMED = 5
 """Missing partitions that are named one by one."""
+
+Rows: TypeAlias = tuple[range, dict[str, Array]]
+Source = TypeVar("Source")
+_AXIS = {column.path: column.axes[0] for column in LAYOUT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletedShard:
+    """A finished shard: its file, its rows within the run and its header."""
+
+    path: Path
+    rows: range
+    head: ShardHeader
 
 
 def check_parts_match(parts: Sequence[PartialScoresFile]) -> list[PartialScoresFile]:
@@ -81,19 +96,49 @@ def _check_none_missing(ordered: Sequence[PartialScoresFile]) -> None:
 
 
 def merged_header(parts: Sequence[PartialScoresFile], provenance: Mapping[str, Any]) -> FileHeader:
-    """What is known of the joined file before its rows are; parts as check_parts_match gives them."""
-    first, heads = parts[0], [part.head for part in parts]
-    films = sum(len(part.rows) for part in parts)
-    texts = [column.path for column in FILM_COLUMNS if column.dtype == TEXT]
-    thumbnails = _thumbnails(parts, films)
-    return FileHeader(
+    """The header of the merged file; parts as check_parts_match gives them."""
+    first, films = parts[0], sum(len(part.rows) for part in parts)
+    return _header(
+        parts,
+        FILM_COLUMNS,
         fingerprint=first.run,
         inputs=first.inputs,
         provenance=provenance,
-        own={"labels": first.findings, "thresholds": first.thresholds, **thumbnails},
-        lengths={"film": films, "finding": len(first.findings), **map_lengths(heads)},
-        widths={path: max_text_bytes(heads, path) for path in texts},
+        own={"labels": first.findings, "thresholds": first.thresholds, **_thumbnails(parts, films)},
     )
+
+
+def _header(
+    sources: Sequence[CompletedShard] | Sequence[PartialScoresFile],
+    columns: Iterable[Column],
+    *,
+    fingerprint: str,
+    inputs: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    own: Mapping[str, Array],
+) -> FileHeader:
+    """The header of a merged file; ``columns`` are those that the sources have, ``own`` those that they do not have."""
+    heads = [source.head for source in sources]
+    texts = [column.path for column in columns if column.dtype == TEXT]
+    films = sum(len(source.rows) for source in sources)
+    return FileHeader(
+        fingerprint=fingerprint,
+        inputs=inputs,
+        provenance=provenance,
+        own=own,
+        lengths={"film": films, "finding": len(own["labels"]), **_map_lengths(heads)},
+        widths={path: max(head.widths[path] for head in heads) for path in texts},
+    )
+
+
+def _map_lengths(heads: Sequence[ShardHeader]) -> dict[str, int]:
+    """Lengths of the axes of all heat maps together; InputError if their sizes differ."""
+    shapes = [head.map_shape for head in heads]
+    sides = {shape[1:] for shape in shapes if shape[0]}
+    if len(sides) > 1:
+        raise InputError(f"there are heat maps of different sizes: {sorted(sides)}. Use --overwrite to start anew.")
+    height, width = sides.pop() if sides else (1, 1)
+    return {"map": sum(shape[0] for shape in shapes), "map_row": height, "map_column": width}
 
 
 def _thumbnails(parts: Sequence[PartialScoresFile], films: int) -> dict[str, Array]:
@@ -112,30 +157,88 @@ def _thumbnails(parts: Sequence[PartialScoresFile], films: int) -> dict[str, Arr
     }
 
 
+def merge_shards(
+    output: Path,
+    manifest: Manifest,
+    shards: Sequence[CompletedShard],
+    own: Mapping[str, Array],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Writes the scores file of a run from its shards.
+
+    Parameters
+    ----------
+    output
+        The file that is written.
+    manifest
+        Of the run.
+    shards
+        All shards, in the order of their films. One is in memory at a time.
+    own
+        The columns that no shard has, by path.
+    provenance
+        JSON-ready.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    FileFormatError
+        If a shard is damaged.
+    """
+
+    def read(shard: CompletedShard) -> Iterator[Rows]:
+        try:
+            yield shard.rows, read_values(shard.path, manifest.fingerprint, shard.rows)
+        except FileFormatError as error:
+            raise FileFormatError(f"{error}. Remove this file and run the same command again.") from error
+
+    header = _header(
+        shards,
+        SHARD_LAYOUT,
+        fingerprint=manifest.fingerprint,
+        inputs=manifest.inputs,
+        provenance=provenance,
+        own=own,
+    )
+    write_scores(output, header, _merged(shards, read))
+
+
 def merged_blocks(parts: Sequence[PartialScoresFile]) -> Iterator[RowBlock]:
-    """All rows of the joined file. FileFormatError for a part that turns out damaged, and where the films are not those
-    of the run."""
-    yield from _film_blocks(parts)
-    maps = 0
-    for part in parts:
-        for rows, values in map_blocks(part):
-            place = slice(maps + rows.start, maps + rows.stop)
-            yield RowBlock(values=values, places=dict.fromkeys(values, place))
-        maps += part.head.map_shape[0]
+    """All rows of the merged file, a block in memory at a time.
 
-
-def _film_blocks(parts: Sequence[PartialScoresFile]) -> Iterator[RowBlock]:
+    FileFormatError for a part that turns out damaged, and if the films are not those of the run.
+    """
     digest, between = hashlib.sha256(), b""
-    for part in parts:
+
+    def read(part: PartialScoresFile) -> Iterator[Rows]:
+        nonlocal between
         for rows, values in film_blocks(part):
-            yield RowBlock(values=values, places=dict.fromkeys(values, slice(rows.start, rows.stop)))
+            yield rows, values
             digest.update(between + b"\0".join(values["films/path"].tolist()))
             between = b"\0"
+        yield from map_blocks(part)
+
+    yield from _merged(parts, read)
     inputs = parts[0].inputs
     if not inputs.get("anonymize_paths") and digest.hexdigest() != inputs["paths"]:
         raise FileFormatError(
             f"the films of {parts[0].path} and the other parts are not those of their run. One of them was changed."
         )
+
+
+def _merged(sources: Iterable[Source], read: Callable[[Source], Iterator[Rows]]) -> Iterator[RowBlock]:
+    """The one merge: rows of films go to their place in the run, and heat maps behind those of the sources before.
+
+    ``read`` gives the rows of a source, block by block: the rows of the films within the run, and values by path.
+    """
+    maps = 0
+    for source in sources:
+        for rows, values in read(source):
+            after = maps + len(values.get("cam/film", ()))
+            places = {"film": slice(rows.start, rows.stop), "map": slice(maps, after)}
+            yield RowBlock(values=values, places={path: places[_AXIS[path]] for path in values})
+            maps = after
 
 
 def check_no_duplicates(parts: Sequence[Path]) -> None:

@@ -1,5 +1,5 @@
-"""What the learning part of a model takes: what the frozen layers before it made of the films, each film once in a run,
-or the films themselves where no layer is frozen."""
+"""The input of the trainable part of a model: features from the frozen layers, computed once for each film of a run, or
+the films themselves where no layer is frozen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,12 @@ from cxrscore.contract import Floats, Model, SplitBackbone, SupportsFeatureTrain
 from cxrscore.errors import InputError, PluginError, WriteError
 from cxrscore.images import Augmentation, ImageCache, augment, decoder_versions
 from cxrscore.io import sha256_bytes
-from cxrscore.io.cache import cache_folder
 from cxrscore.plugin_values import lenient
 from cxrscore.progress import Progress
 from cxrscore.training.data import Data
-from cxrscore.training.distributed_features import DistributedFeatureExtractor
-from cxrscore.training.feature_cache import FeatureCache, cached_features
-from cxrscore.training.frozen_backbone import ExternalBackbone
+from cxrscore.training.features.backbone import ExternalBackbone
+from cxrscore.training.features.cache import FeatureCache, cached_features, feature_cache_folder
+from cxrscore.training.features.distributed import DistributedFeatureExtractor
 from cxrscore.training.options import TrainOptions
 
 FORWARD = 8
@@ -223,11 +221,6 @@ class FeatureSource:
         tensors, learning = self._model.tensors(), set(self.learner.tensors())
         names = sorted(set(tensors) - learning)
         return sha256_bytes(b"".join(name.encode() + sha256_bytes(tensors[name].tobytes()).encode() for name in names))
-
-
-def feature_cache_folder() -> Path:
-    """Where outputs of frozen layers are kept."""
-    return cache_folder() / "outputs"
 
 
 def augmented_film(store: ImageCache, row: int, augmentation: Augmentation, *, seed: int, copy: int) -> Floats:

@@ -1,6 +1,4 @@
-"""What a worker of training.distributed_features does: it builds the model anew, and runs its frozen layers as the
-process that trains
-would."""
+"""The code of a worker process: it builds the model again and runs its frozen layers as the training process would."""
 
 from __future__ import annotations
 
@@ -19,8 +17,8 @@ from cxrscore.io import atomic_write_bytes, sha256_bytes
 from cxrscore.labels import Split
 from cxrscore.progress import no_progress
 from cxrscore.training.data import Data
-from cxrscore.training.distributed_features import base_file, block_bytes, block_file
-from cxrscore.training.features import FeatureSource, batches_of
+from cxrscore.training.features.distributed import base_file, block_bytes, block_file
+from cxrscore.training.features.source import FeatureSource, batches_of
 from cxrscore.training.options import TrainOptions
 
 
@@ -44,8 +42,7 @@ def feature_task(
     if outputs.computed_by != tuple(by):
         raise InputError(
             f"a worker runs the frozen layers with {' on '.join(outputs.computed_by)}, and the process that trains "
-            f"with "
-            f"{' on '.join(by)}: wanted the same; install it alike, or name a --device that all have"
+            f"with {' on '.join(by)}: wanted the same; install it alike, or name a --device that all have"
         )
 
     def compute(item: int) -> str:

@@ -1,4 +1,4 @@
-"""Frozen layers that other processes run, through an executor. What a worker opens is in training.worker.
+"""Frozen layers run by worker processes, through an executor. The code of a worker is in ``worker``.
 
 A work item is a block of films, and a block is batches as one process would make them, so that the outputs are the
 same. A worker writes those of a block into a file, whole or not at all; the files are read in the order of the films,
@@ -24,7 +24,7 @@ from cxrscore import plugins
 from cxrscore.contract import Floats, Model, TaskBatch
 from cxrscore.errors import WorkerError, WriteError
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
-from cxrscore.training.feature_cache import BLOCKS
+from cxrscore.training.features.cache import BLOCKS
 from cxrscore.training.options import TrainOptions
 
 BLOCK = 256
@@ -98,7 +98,7 @@ class DistributedFeatureExtractor:
         atomic_write_bytes(base_file(own), base)
         work = TaskBatch(
             items=tuple(range(len(blocks))),
-            opener="cxrscore.training.worker:feature_task",
+            opener="cxrscore.training.features.worker:feature_task",
             arguments={**self._arguments(own, blocks), "base": sha256_bytes(base)},
             device=options.device,
             is_done=lambda item: block_file(own, item).is_file(),

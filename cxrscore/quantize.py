@@ -251,7 +251,7 @@ def _check_loss(compared: Mapping[str, Any]) -> None:
     before, after = compared["macro_auc"], compared["macro_auc_int8"]
     if before is not None and before - after > MAX_AUC_LOSS:
         raise CheckError(
-            f"in int8 the macro AUC of {compared['labelled_films']} films is {after:.4f} instead of {before:.4f}: more than "
-            f"{MAX_AUC_LOSS} is lost, and no model was written. Use --precision bf16 or fp32, or measure ranges on "
-            "films more like those to be scored."
+            f"in int8 the macro AUC of {compared['labelled_films']} films is {after:.4f} instead of {before:.4f}: more "
+            f"than {MAX_AUC_LOSS} is lost, and no model was written. Use --precision bf16 or fp32, or measure ranges "
+            "on films more like those to be scored."
         )

@@ -44,7 +44,7 @@ are copies. Where a partial file is missing, an HDF5 program sees:
 * empty texts.
 
 It never sees zeros in place of scores. HDF5 does not check whether a partial file has changed: `cxrscore verify` does.
-cxrscore refuses to read scores through a virtual file."""
+A virtual file is refused wherever scores are read."""
 
 
 def files_page() -> str:

@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The exact versions that are tested; CONSTRAINTS=/dev/null takes the newest.
+CONSTRAINTS ?= constraints.txt
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint bench browser clean
+.PHONY: demo check test coverage lint docs bench browser clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,dev]"
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[all,dev,docs]"
 	touch $@
 
 demo: $(VENV)/.installed
@@ -20,14 +22,33 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What to run before each commit: under two minutes on two cores.
+check: lint
+	$(PYTEST) -m "not slow" tests/unit tests/properties
+
 # One process uses one framework, so each backend has a conformance run of its own. A file's tests stay together: what
 # they share is made once.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+CONFORMANCE = $(PYTEST) --dist loadgroup tests/conformance --backend
 test: lint
-	$(PYTEST) --ignore tests/conformance
-	$(PYTEST) tests/conformance --backend torch
-	$(PYTEST) tests/conformance --backend keras
-	$(PYTEST) tests/conformance --backend openvino
+	$(PYTEST) --ignore tests/conformance --ignore tests/docs
+	$(CONFORMANCE) torch
+	$(CONFORMANCE) keras
+	$(CONFORMANCE) openvino
+
+# The whole suite once more, with the lines and branches that no test reaches. It takes about twice as long.
+coverage: $(VENV)/.installed
+	$(BIN)/coverage erase
+	$(PYTEST) --cov --cov-report= --ignore tests/conformance --ignore tests/docs
+	$(CONFORMANCE) torch --cov --cov-append --cov-report=
+	$(CONFORMANCE) keras --cov --cov-append --cov-report=
+	$(CONFORMANCE) openvino --cov --cov-append --cov-report=
+	$(BIN)/coverage report
+
+# The site, in site/: every warning is an error. tests/docs checks what the pages say against the code.
+docs: $(VENV)/.installed
+	$(PYTEST) tests/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The peers have an environment of their own, of about 6 GB. QUICK=1 measures less, in five minutes instead of 25.
 .bench/.installed: benchmarks/requirements.txt
@@ -43,4 +64,4 @@ browser:
 	npm install --silent --no-save --prefix .browser axe-core@4
 
 clean:
-	rm -rf $(VENV) .bench .browser demo dist
+	rm -rf $(VENV) .bench .browser demo dist site

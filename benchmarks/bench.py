@@ -5,8 +5,9 @@
 Films and weights are those of ../shared (or $CXRSCORE_SHARED). The peers run in an environment of their own, made from
 benchmarks/requirements.txt. Every contender is a process that lives through all rounds and works when it is its turn;
 only the script that all are measured by has a new process in each round, as some of those are a third faster than
-others. Figures are medians over the rounds. What is found goes to docs/benchmarks.json, and docs/benchmarks.py makes
-the tables of docs/benchmarks.md of it. About 30 minutes on two quiet cores; --quick, about 5, says less and is marked.
+others. Figures are medians over the rounds. What is found goes to docs/benchmarks.json, and
+tools/docs/benchmarks_page.py makes the tables of docs/benchmarks.md of it. About 30 minutes on two quiet
+cores; --quick, about 5, says less and is marked.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ def main() -> None:
                 options.output.write_text(json.dumps(rounded(record), indent=1, ensure_ascii=False) + "\n")
                 sys.stderr.write(f"{name}: {record['sections'][name]['seconds']:.0f} s\n")
     if options.output == ROOT / "docs" / "benchmarks.json":
-        subprocess.run([sys.executable, str(ROOT / "docs" / "benchmarks.py")], check=True)
+        subprocess.run([sys.executable, str(ROOT / "tools" / "docs" / "benchmarks_page.py")], check=True)
 
 
 def noted(measure: Callable[[], Any]) -> tuple[dict[str, Any], Any]:

@@ -106,7 +106,7 @@ def ours(options: argparse.Namespace, augmentations: int) -> float:
 
 
 def source_cache() -> Path:
-    from cxrscore.io.cache import cache_folder
+    from cxrscore.io.entries import cache_folder
 
     return cache_folder()
 

@@ -21,8 +21,7 @@ from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.images import Preprocessing, require_films, stream_films, to_unit
 from cxrscore.metrics import auc_per_finding, macro
-from cxrscore.models.int8 import int8_model
-from cxrscore.models.model_file import load_model
+from cxrscore.models.model_file import int8_model, load_model
 from cxrscore.models.probabilities import probabilities
 
 SHARED = Path(os.environ.get("CXRSCORE_SHARED", Path(__file__).parents[2] / "shared"))

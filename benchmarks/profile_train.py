@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from cxrscore import plugins, training
-from cxrscore.io.cache import cache_folder
-from cxrscore.training import data, features, final_evaluation, loop, model_metadata
+from cxrscore.io.entries import cache_folder
+from cxrscore.training import data, final_evaluation, loop, model_metadata
+from cxrscore.training.features import source
 
 PARTS = (
     (training, "base_weights", "ImageNet weights read"),
@@ -31,7 +32,7 @@ PARTS = (
     (data, "_store", "films decoded, resized, stored"),
     (data, "_leaks", "films compared, for leaks"),
     (training, "initial_model", "network built"),
-    (features, "cached_features", "frozen layers: waiting for films, keeping"),
+    (source, "cached_features", "frozen layers: waiting for films, keeping"),
     (loop, "_epoch", "epochs: steps and validation"),
     (loop, "save_checkpoint", "checkpoints"),
     (training, "final_logits", "final scores"),
@@ -69,14 +70,14 @@ class Clock:
     def install(self) -> None:
         for module, name, part in PARTS:
             setattr(module, name, self.around(getattr(module, name), part))
-        learner_of = features.split_trainable
+        learner_of = source.split_trainable
 
         def timed_learner_of(*args):
             learner, frozen = learner_of(*args)
             return learner, frozen and self.around(frozen, "frozen layers: the network")
 
-        features.split_trainable = timed_learner_of
-        features.ExternalBackbone.embed = self.around(features.ExternalBackbone.embed, "frozen layers: the network")
+        source.split_trainable = timed_learner_of
+        source.ExternalBackbone.embed = self.around(source.ExternalBackbone.embed, "frozen layers: the network")
 
 
 def now() -> np.ndarray:

@@ -4,7 +4,7 @@
 
 What a film, a shard, a start, a row of the merge and a file in a folder cost is read from docs/scale.json, where each
 figure stands with the command that measured it. What nobody measured, how often machines fail and how unequal they are,
-stands there as an assumption. --write puts the tables into docs/scale.md; a test demands that they are up to date.
+stands there as an assumption. --write puts the tables into docs/clusters.md; a test demands that they are up to date.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from cxrscore.scorefile.manifest import shard_size
 
 DOCS = Path(__file__).parents[1] / "docs"
-WORKERS = (1, 4, 16, 64, 256, 1024, 4096)
+WORKERS = (1, 16, 64, 256, 1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ def costs_of(record: Mapping[str, Any], device: str) -> Costs:
 
 
 def tables(record: Mapping[str, Any]) -> dict[str, str]:
-    """The tables of docs/scale.md by name."""
+    """The tables of docs/clusters.md by name."""
     found = {"costs": _cost_table(record)}
     for device, one in record["devices"].items():
         found[device] = _run_table(record["films"], costs_of(record, device), one["what"])
@@ -176,7 +176,7 @@ def tables(record: Mapping[str, Any]) -> dict[str, str]:
 def _cost_table(record: Mapping[str, Any]) -> str:
     rows = ["| what | value | how it was found |", "|---|---|---|"]
     for one in record["devices"].values():
-        rows.append(f"| {one['what']}, films/s a worker | {one['value']:g} | {one['how']} |")
+        rows.append(f"| {one['what']}, films/s per worker | {one['value']:g} | {one['how']} |")
     for part in ("measured", "assumed"):
         rows += [f"| {one['what']} | {one['value']:g} | {one['how']} |" for one in record[part].values()]
     return "\n".join(rows)
@@ -184,7 +184,7 @@ def _cost_table(record: Mapping[str, Any]) -> str:
 
 def _run_table(films: int, costs: Costs, what: str) -> str:
     head = ["workers", "scoring, h", "efficiency", "listing and merging, h", "efficiency, whole", "failures"]
-    head += ["scored again", "one share each", "eight each"]
+    head += ["scored again", "one partition each", "eight each"]
     rows = [f"{what}, {films:,} films:\n", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for workers in WORKERS:
         one = simulate(films, workers, costs)
@@ -213,10 +213,10 @@ def _printed(record: Mapping[str, Any]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/clusters.md")
     record = read_record()
     if parser.parse_args().write:
-        page = DOCS / "scale.md"
+        page = DOCS / "clusters.md"
         page.write_text(filled(page.read_text(encoding="utf-8"), record), encoding="utf-8")
         return
     sys.stdout.write("\n".join(_printed(record)))

@@ -10,14 +10,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "train_model": "cxrscore.training",
+    "load": "cxrscore.api",
+    "Classifier": "cxrscore.api",
+    "FilmArray": "cxrscore.api",
+    "Status": "cxrscore.images",
+    "train": "cxrscore.api",
     "TrainOptions": "cxrscore.training",
-    "score_films": "cxrscore.scoring",
+    "score": "cxrscore.api",
     "ScoreOptions": "cxrscore.scoring",
     "Partition": "cxrscore.scoring",
     "merge_scores": "cxrscore.merge",
     "MergeOptions": "cxrscore.merge",
-    "write_report": "cxrscore.reporting",
+    "report": "cxrscore.api",
     "open_named_scores": "cxrscore.reporting",
     "import_model": "cxrscore.import_checkpoint",
     "ImportOptions": "cxrscore.import_checkpoint",

@@ -9,6 +9,8 @@ drop_current_folder()  # before anything else is imported: a module beside the f
 
 def main() -> None:
     """Runs the program. Ctrl-C ends it with exit code 130 while it is still being imported, too."""
+    if sys.platform == "win32":
+        sys.exit("cxrscore: Windows is not supported. Use Linux, macOS, or Linux inside Windows (WSL 2).")
     try:
         from cxrscore.cli import main as command_line
 

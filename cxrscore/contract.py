@@ -1,15 +1,18 @@
-"""What a plugin author implements, and the only page they need to read.
+"""The interfaces that a plugin implements.
 
-NumPy is the border: the core hands a backend float32 arrays and takes float32 arrays back. A backend opens
-no file, reads no option and knows nothing of DICOM, labels or HDF5.
+The core and a backend exchange NumPy arrays only. A backend opens no file, reads no option, and knows nothing of DICOM,
+label tables or HDF5.
 
-Letters used for shapes, here and in all docstrings:
+All docstrings use these letters for shapes:
 
-    N films in a batch      S side of a preprocessed film, pixels     C findings, in the order of ModelSpec.findings
-    h w height and width of a feature map      K channels of a feature map, or length of an embedding
-    F findings chosen for a heat map, F <= C
+    N    films in a batch
+    S    side of a preprocessed film, pixels
+    C    findings, in the order of ModelSpec.findings
+    F    findings chosen for a heat map, F <= C
+    h w  height and width of a feature map
+    K    channels of a feature map, or features that enter the dense layer
 
-This module imports only NumPy and pluggy, so a plugin's hook module stays light.
+This module imports only NumPy and pluggy, so a plugin can import it at no cost.
 """
 
 from __future__ import annotations
@@ -27,7 +30,6 @@ from cxrscore.spec import Head as Head
 from cxrscore.spec import ModelSpec as ModelSpec
 from cxrscore.spec import Normalize as Normalize
 from cxrscore.spec import TrainablePart as TrainablePart
-from cxrscore.task import TaskBatch as TaskBatch
 from cxrscore.types import Array as Array
 from cxrscore.types import Batch as Batch
 from cxrscore.types import BatchNorm as BatchNorm
@@ -36,10 +38,11 @@ from cxrscore.types import Floats as Floats
 from cxrscore.types import Loss as Loss
 from cxrscore.types import LossFunction as LossFunction
 from cxrscore.types import Optimiser as Optimiser
+from cxrscore.types import TaskBatch as TaskBatch
 from cxrscore.types import Tensors as Tensors
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
-"""Lowest and highest value that is kept apart of what enters a convolution, by the name of its layer."""
+"""By layer name: the lowest and highest input of a convolution that int8 represents; values beyond are clipped."""
 
 Precision = Literal["fp32", "bf16"]
 
@@ -51,142 +54,202 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 class Model(Protocol):
-    """A network with its tensors, ready to score."""
+    """A network with its tensors, ready for inference. ``build`` returns it."""
 
     spec: ModelSpec
     framework: str
-    """What computes, with versions: "torch 2.13.0", "keras 3.15.1 on tensorflow 2.21.0"."""
+    """Name and version, such as "torch 2.13.0" or "keras 3.15.1 on tensorflow 2.21.0"."""
     device: str
-    """Where: "cpu", "cuda:0"."""
+    """Such as "cpu" or "cuda:0"."""
 
     def predict(self, films: Floats) -> Floats:
-        """Logits float32 [N,C] of films float32 [N,S,S] in 0..1. A film's logits do not depend on the others."""
+        """Compute logits; those of a film do not depend on the other films of the batch.
+
+        Parameters
+        ----------
+        films
+            float32 [N,S,S], 0 black to 1 white.
+
+        Returns
+        -------
+        Floats
+            float32 [N,C].
+
+        Raises
+        ------
+        InputError
+            If films have another shape or dtype.
+        """
         ...
 
     def tensors(self) -> dict[str, Array]:
-        """All tensors by neutral name (``layer/variable``; kernels HWIO, dense kernels [K,C]), as NumPy copies."""
+        """Return NumPy copies of all tensors by framework-neutral name, ``layer/variable``.
+
+        Convolution kernels are HWIO, dense kernels [K,C].
+        """
         ...
 
 
 @runtime_checkable
 class AcceptsIntegerImages(Protocol):
-    """A model whose predict and cam_parts take films as they are decoded, too: uint8 or uint16 [N,S,S], 0 black to 255
-    or 65535 white, which it scales on its own device, so that less is copied there. What they give is, to the bit,
-    what they give for the same films divided by 255, or 65535, in float32."""
+    """A model whose ``predict`` and ``cam_parts`` also take uint8 or uint16 films [N,S,S].
+
+    0 is black, 255 or 65535 white. The model scales them on its own device, so less data is copied there. Results equal
+    those for the same films divided by 255 or 65535 in float32.
+    """
 
     lanes: int
-    """How many calls of predict and cam_parts may go on at once, each in a thread of its own, so that the copies of
-    one are hidden behind the work of another; 1 where they would only compete."""
+    """How many threads may call ``predict`` and ``cam_parts`` at once, so that copies overlap with computation. 1 if
+    concurrent calls would only compete."""
 
 
 @runtime_checkable
 class Trainable(Protocol):
-    """A model that can learn. One optimiser, Adam, lives inside it."""
+    """A model that can be trained. It contains one Adam optimiser."""
 
     def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
-        """One Adam step a batch, in the order given; returns the mean loss, weighted by films."""
+        """Make one Adam step for each batch, in the given order.
+
+        Returns
+        -------
+        float
+            Mean over films of the loss before each step.
+
+        Raises
+        ------
+        InputError
+            If there is no batch, or inputs or labels have another shape.
+        """
         ...
 
     def state(self) -> dict[str, Array]:
-        """The optimiser as named arrays: all that, with tensors(), is needed to go on as if never stopped. Every
-        backend has the same names: "adam/step", int64 [], and for each tensor that learns "adam/m/NAME" and
-        "adam/v/NAME", its first and second moment."""
+        """Return the optimiser as named arrays.
+
+        With ``tensors()``, they are all that is needed to resume training exactly. All backends use the same names:
+        "adam/step", int64 [], and for each trainable tensor "adam/m/NAME" and "adam/v/NAME", its first and second
+        moment.
+        """
         ...
 
     def restore(self, state: Tensors) -> None:
-        """Takes back what state() returned, in a model built with the tensors of the same moment."""
+        """Load what ``state()`` returned into a model that was built with the tensors of the same step.
+
+        Raises
+        ------
+        InputError
+            If an array is missing, extra or of another shape.
+        """
         ...
 
 
 @runtime_checkable
 class TrainableModel(Model, Trainable, Protocol):
-    """A model that scores and learns, such as the head of a SupportsFeatureTraining model."""
+    """A model that predicts and trains, such as ``SupportsFeatureTraining.head``."""
 
 
 @runtime_checkable
 class FeatureExtractor(Protocol):
-    """A model whose base can be run alone; what comes out, the head of the same network in another backend may learn
-    from."""
+    """A model whose backbone can run alone. The head may then be trained in another backend."""
 
     def embed(self, films: Floats) -> Floats:
-        """What enters the dense layer of the head: float32 [N,K] of films float32 [N,S,S]."""
+        """Return features float32 [N,K], the input of the dense layer, of films float32 [N,S,S]."""
         ...
 
 
 @runtime_checkable
 class SupportsFeatureTraining(FeatureExtractor, Protocol):
-    """A model whose base can be run once and whose head can be trained on what came out."""
+    """A model whose frozen backbone runs once, and whose head is trained on the features."""
 
     @property
     def head(self) -> TrainableModel:
-        """The head alone, sharing its tensors with the model: predict and fit_epoch take embeddings [N,K],
-        tensors() are head/kernel and head/bias only."""
+        """The head alone. It shares its tensors with the model.
+
+        ``predict`` and ``fit_epoch`` take features [N,K]; ``tensors()`` has head/kernel and head/bias only.
+        """
         ...
 
 
 @runtime_checkable
 class SplitBackbone(Protocol):
-    """A model whose frozen layers can be run once and whose last block, with the head, can be trained on what came
-    out. The same whatever ``spec.trainable`` is."""
+    """A model whose frozen layers run once, and whose last block and head are trained on the result.
+
+    The split does not depend on ``spec.trainable``.
+    """
 
     def stem(self, films: Floats) -> Floats:
-        """What enters the last block: float32 [N,h,w,K] of films float32 [N,S,S]."""
+        """Return the input of the last block, float32 [N,h,w,K], of films float32 [N,S,S]."""
         ...
 
     @property
     def tail(self) -> TrainableModel:
-        """The last block and the head, sharing their tensors with the model: predict and fit_epoch take what stem()
-        returned, tensors() are those of the last block and the head only."""
+        """The last block and the head. They share their tensors with the model.
+
+        ``predict`` and ``fit_epoch`` take what ``stem`` returned; ``tensors()`` has the tensors of these layers only.
+        """
         ...
 
 
 @runtime_checkable
 class SupportsHeatmaps(Protocol):
-    """A model that shows what its scores were computed from."""
+    """A model that returns the activations and gradients that heat maps are computed from."""
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
-        """One forward pass: logits, activations at the CAM layer, and the gradients of the logits of these findings.
+        """Compute logits, activations, and gradients of the logits of some findings in one forward pass.
 
-        cam_layer  None: the tensor that the head pools or flattens, after the last ReLU. A model may offer others, such
-             as densenet121's "bn" before that ReLU; a name it does not know is an InputError.
+        Parameters
+        ----------
+        films
+            As for ``predict``.
+        findings
+            F indices in 0..C-1.
+        cam_layer
+            Name of the layer whose activations are returned. None: the tensor that the head pools or flattens, after
+            the last ReLU. A model may offer others, such as "bn" of densenet121, before that ReLU.
+
+        Raises
+        ------
+        InputError
+            If the network does not have the layer or the finding.
         """
         ...
 
 
 @runtime_checkable
 class SupportsAutograd(Protocol):
-    """A model that can work out by automatic differentiation what cam_parts may give in closed form."""
+    """A model that can also compute the gradients of ``cam_parts`` by automatic differentiation."""
 
     def head_gradients(self, activations: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> Floats:
-        """float32 [N,F,h,w,K]: d logit of these findings / d activations float32 [N,h,w,K] at the CAM layer."""
+        """Return d logit / d activations, float32 [N,F,h,w,K], for activations float32 [N,h,w,K] of the layer."""
         ...
 
 
 @runtime_checkable
 class SupportsActivationRanges(Protocol):
-    """A model that tells how large what passes through it is."""
+    """A model that measures the input ranges of its convolutions, for int8."""
 
     def ranges(self, films: Floats) -> dict[str, Floats]:
-        """Lowest and highest value that enters each convolution: float32 [N,2] of films [N,S,S], by the name of the
-        layer, in the order of the network."""
+        """Return the lowest and highest input of each convolution, float32 [N,2], for films [N,S,S].
+
+        The keys are layer names in the order of the network.
+        """
         ...
 
 
 class Backend(Protocol):
-    """A framework, as cxrscore_backends describes it. Importing the descriptor imports no framework."""
+    """Description of a framework, returned by ``cxrscore_backends``. Importing it must import no framework."""
 
     name: str
     requires: tuple[str, ...]
-    """Top-level modules that build() imports; the core looks them up without importing them."""
+    """Top-level modules that ``build`` imports. The core looks them up without importing them."""
     install: str
-    """The line that brings them, e.g. ``pip install "cxrscore[torch]"``."""
+    """Command that installs them, such as ``pip install "cxrscore[torch]"``."""
     architectures: tuple[str, ...]
+    """Names that ``ModelSpec.architecture`` may have."""
     trains: bool
-    """Whether its models are Trainable, so that `train` may choose it by itself."""
+    """Whether the models are Trainable."""
     speed: Mapping[str, float]
-    """Films a second in scoring, relative to torch on the same machine, by kind of device: "cpu", "cuda". Where no
-    backend is named, the fastest of cxrscore's own that can run the model is taken, and one of another distribution
-    only where there is none; a kind that is not listed is one that it does not run on."""
+    """By kind of device, "cpu" or "cuda": films per second in scoring, relative to torch on the same machine. A kind
+    that is not listed is not supported."""
 
     def build(
         self,
@@ -197,64 +260,100 @@ class Backend(Protocol):
         precision: Precision = "fp32",
         seed: int = 0,
     ) -> Model:
-        """A model of this spec.
+        """Build a model.
 
-        tensors  every tensor under its neutral name: a missing, extra or misshapen one is an InputError.
-                 None: random, the same for the same seed.
-        device   "auto" (the fastest there is), "cpu", "cuda", "cuda:1"; one that is not there is a
-                 BackendUnavailableError
+        Parameters
+        ----------
+        spec
+            The network.
+        tensors
+            Every tensor under its neutral name. None: random values.
+        device
+            "auto" (the fastest that is available), "cpu", "cuda" or "cuda:1".
+        precision
+            "fp32" or "bf16". Arrays that go in and out are float32 in both.
+        seed
+            Of the random values: the same seed gives the same tensors.
+
+        Raises
+        ------
+        InputError
+            If the architecture is not listed, or a tensor is missing, extra or of another shape.
+        BackendUnavailableError
+            If the device or precision is not available.
         """
         ...
 
 
 class ProcessGroup(Protocol):
-    """The processes that train one model together. OtherProcessError where one of them is gone."""
+    """The processes that train one model together. Calls raise OtherProcessError if one of them is gone."""
 
     def gather(self, data: bytes) -> list[bytes]:
-        """What each process gives, of whatever length, in the order of their ranks. It waits for all, for hours."""
+        """Return the bytes of every process, of any length, by rank. Waits for all, for hours if needed."""
         ...
 
     def leave(self) -> None:
-        """Called once, when all is done or an error ended it. It waits for nobody, and leaves no thread behind."""
+        """Leave the group. Called once, at the end or after an error. It waits for nobody and leaves no thread."""
         ...
 
 
 @runtime_checkable
 class SupportsDistributed(Protocol):
-    """A backend whose models several processes can train together, each on its films of every batch."""
+    """A backend with which several processes train one model, each on its share of every batch."""
 
     def join(self, *, rank: int, of: int, device: str) -> ProcessGroup:
-        """Waits for the others; the environment says how they find each other: MASTER_ADDR, MASTER_PORT and LOCAL_RANK,
-        as torchrun sets them. ``device`` "auto" or "cuda" is then another one for each process of a machine.
+        """Join the other processes, and wait until all have joined.
 
-        From then on fit_epoch takes batches that are shared (Batch.of), the same number in every process. Each step is
-        that of one process on all films of the batch: as a loss is a mean over films, its value and gradients are the
-        sum over processes of theirs, times len(inputs) / of. Clipping comes after. "batch" normalisation is not used.
+        Then ``fit_epoch`` takes batches with ``Batch.of`` set, as many in every process. Each step equals that of one
+        process on all films of the batch: value and gradients are the sum over processes of their own times
+        len(inputs) / of. Gradients are clipped after the sum. ``batch_norm="batch"`` is not used.
+
+        Parameters
+        ----------
+        rank
+            Of this process, from 0. MASTER_ADDR, MASTER_PORT and LOCAL_RANK are set as torchrun sets them.
+        of
+            Number of processes.
+        device
+            "auto" or "cuda": one GPU for each process of a machine.
         """
         ...
 
 
 @runtime_checkable
 class SupportsInt8(Protocol):
-    """A backend that can also compute in 8-bit integers. The models that it builds in fp32 are
-    SupportsActivationRanges."""
+    """A backend that can also compute in 8-bit integers. Its fp32 models are SupportsActivationRanges."""
 
     def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> Model:
-        """As build(), but for the convolutions named in ranges: what enters them is rounded to 256 values from the
-        lowest to the highest, and their kernels to 255 by output channel. A layer that is no convolution of this
-        network is an InputError."""
+        """Build a model whose convolutions named in ``ranges`` use 8-bit integers; otherwise as ``build``.
+
+        Their inputs are rounded to 256 values between lowest and highest, their kernels to 255 values per output
+        channel.
+
+        Raises
+        ------
+        InputError
+            If a layer in ``ranges`` is not a convolution of this network.
+        """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTable:
-    """What a dataset reader makes of a label table.
+    """Labels of films, as ``Dataset.read`` returns them.
 
-    films     N names as the table gives them: a file name, or a POSIX path below the films folder
-    findings  C canonical names
-    labels    float32 [N,C]: 0, 1, NaN unknown
-    patients  N patient identifiers; None where the table names none
-    columns   further columns by name, N strings each (sex, age, view, ...), "" where unknown
+    Parameters
+    ----------
+    films
+        N distinct names as in the table: a file name, or a POSIX path relative to the films folder.
+    findings
+        C distinct names.
+    labels
+        float32 [N,C]: 0, 1, or NaN where unknown.
+    patients
+        N patient identifiers; None if the table has none.
+    columns
+        Further columns by name (sex, age, view, ...): N strings each, "" where unknown.
     """
 
     films: tuple[str, ...]
@@ -266,26 +365,41 @@ class LabelTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A layout of label tables: how to tell it from its header, and how to read it."""
+    """Reader of one layout of label tables.
+
+    Parameters
+    ----------
+    name
+        One word.
+    summary
+        One line for `cxrscore plugins` and error messages.
+    recognises
+        function(columns) -> bool: True for the column names of this layout. The first reader that returns True is used;
+        cxrscore's own are asked first, its ``plain`` CSV last.
+    read
+        function(path) -> LabelTable. It raises an InputError that names the line of a value it cannot read.
+    """
 
     name: str
     summary: str
     recognises: Callable[[Sequence[str]], bool]
-    """True for the column names of this layout. The first reader that says so, in plugin order, is used;
-    plain CSV comes last."""
     read: Callable[[Path], LabelTable]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A figure of merit of one finding. `report` computes it, with a 95 % bootstrap interval over patients.
+    """A performance measure of one finding, which `report` shows with a 95 % bootstrap interval over patients.
 
-    function         function(truth, score) -> float, NaN where the metric is undefined. truth float32 [N] is 0 or 1,
-                     score float32 [N] a probability. `report` leaves out films whose truth or score is not known, and
-                     calls the function about a thousand times a finding, as films of resampled patients repeat.
-    needs_threshold  True: function(truth, score, threshold) -> float. The threshold is the stored one of the finding,
-                     a probability; a film is called positive where score >= threshold. A finding without a stored
-                     threshold has no value.
+    Parameters
+    ----------
+    name, summary
+        One word, and one line.
+    function
+        function(truth, score) -> float, NaN where undefined. truth float32 [N] is 0 or 1, score float32 [N] a
+        probability; films without truth or score are left out. It is called about a thousand times per finding.
+    needs_threshold
+        True: function(truth, score, threshold) -> float. The threshold is the one stored for the finding, a
+        probability; a film is positive if score >= threshold. A finding without a stored threshold has no value.
     """
 
     name: str
@@ -299,12 +413,23 @@ Predict: TypeAlias = Callable[[Floats], Floats]
 
 @dataclass(frozen=True, kw_only=True)
 class Explainer:
-    """A way to draw heat maps, from either of two things. It returns float32 [N,F,h,w], signed and unscaled:
-    positive where the film speaks for the finding.
+    """A method for heat maps. It returns float32 [N,F,h,w], signed, not scaled, positive where the film supports the
+    finding.
 
-    from_parts    function(parts) of what a SupportsHeatmaps model gives
-    from_scores   function(predict, films, findings) for any model: predict as Model.predict, films [N,S,S],
-                  findings the F chosen ones. It calls predict with as many films as it was given.
+    Parameters
+    ----------
+    name, summary
+        One word, and one line.
+    from_parts
+        function(parts) -> maps, from CamParts of a SupportsHeatmaps model.
+    from_scores
+        function(predict, films, findings) -> maps, for any model: predict as Model.predict, films [N,S,S], findings the
+        F chosen indices. It calls predict with exactly N films.
+
+    Raises
+    ------
+    InputError
+        Unless exactly one of from_parts and from_scores is given.
     """
 
     name: str
@@ -318,60 +443,74 @@ class Explainer:
 
 
 class Executor(Protocol):
-    """A way to keep several processes busy, as cxrscore_executors describes it. Importing it imports no engine."""
+    """Runs tasks in several processes. Returned by ``cxrscore_executors``; importing it must import no engine."""
 
     name: str
     summary: str
     requires: tuple[str, ...]
     install: str
-    """Both as of a Backend."""
+    """As in Backend."""
 
     def run(
         self, work: TaskBatch, done: Callable[[int, str], None], *, processes: int, address: str | None = None
     ) -> None:
-        """Has every item computed, in so many worker processes besides this one, and returns then.
+        """Compute every item in worker processes, and return when all are done.
 
-        done     called in this thread, for each item once, with its number and the text that compute returned ("" where
-                 the worker stored the item, and died before it could say so)
-        address  of a cluster; None: this machine. An InputError where the executor knows no clusters.
+        If a worker dies, its item is computed again unless ``work.is_done``. However the run ends, no worker is left.
 
-        An error of a worker is raised here with its message, a CxrscoreError as what it is. The item of a worker that
-        died is given out again unless it is done by now; after a few such deaths of its workers, WorkerError. However
-        this ends, no worker goes on.
+        Parameters
+        ----------
+        work
+            The items.
+        done
+            Called in this thread, once for each item, with its number and the text that compute returned; "" if the
+            worker stored the item and then died.
+        processes
+            Number of workers besides this process.
+        address
+            Address of a cluster. None: this machine.
+
+        Raises
+        ------
+        InputError
+            If an address is given and the executor knows no clusters.
+        CxrscoreError
+            What a worker raised, with its class and message; WorkerError for any other exception.
+        WorkerError
+            If the workers of one item died several times.
         """
         ...
 
 
 class Hooks:
-    """The six hooks. All are called once a process, when any plugin is first asked for; each takes nothing and
-    returns a sequence of descriptors."""
+    """The six hooks. They are called once per process, when a plugin is first needed; they take no arguments."""
 
     @hookspec
     def cxrscore_backends(self) -> Sequence[Backend]:
-        """Frameworks that build and run networks. Used by ``train``, ``score``, ``check`` and ``demo``."""
+        """Frameworks that build and run networks: ``train --backend``, ``score --backend``."""
         raise NotImplementedError
 
     @hookspec
     def cxrscore_datasets(self) -> Sequence[Dataset]:
-        """Readers of label tables. Used by ``train`` and ``score`` where there is a label table."""
+        """Readers of label tables: every command that reads labels."""
         raise NotImplementedError
 
     @hookspec
     def cxrscore_losses(self) -> Sequence[Loss]:
-        """Training losses. Used by ``train``."""
+        """Training losses, for all backends: ``train --loss``."""
         raise NotImplementedError
 
     @hookspec
     def cxrscore_metrics(self) -> Sequence[Metric]:
-        """Figures of merit. Used by ``report``."""
+        """Performance measures: ``report``."""
         raise NotImplementedError
 
     @hookspec
     def cxrscore_explainers(self) -> Sequence[Explainer]:
-        """Heat maps. Used by ``score``."""
+        """Heat-map methods, for all backends: ``score --explainer``."""
         raise NotImplementedError
 
     @hookspec
     def cxrscore_executors(self) -> Sequence[Executor]:
-        """Ways to use several processes or machines. Used by ``score``."""
+        """Ways to use several processes or machines: ``train`` and ``score --executor``."""
         raise NotImplementedError

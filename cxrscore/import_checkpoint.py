@@ -21,6 +21,7 @@ from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.models.import_torch import ImportedCheckpoint, read_torch_densenet
 from cxrscore.models.model_file import model_output, save_model
+from cxrscore.remote import convert_paths
 from cxrscore.synthetic.reference_logits import golden_record
 
 XRV_OUTPUTS = (
@@ -52,6 +53,9 @@ class ImportOptions:
     backend: str | None = None
     device: str = "auto"
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        convert_paths(self, local=["file", "output"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from typing import Any
 from cxrscore.errors import InputError
 from cxrscore.io import file_lock
 from cxrscore.io.atomic import atomic_replace, cannot_write, make_folder
-from cxrscore.io.file_type import is_hdf5
 from cxrscore.io.outputs import OutputKind, check_output
+from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import (
@@ -23,13 +23,15 @@ from cxrscore.remote import (
     RemotePath,
     as_local_path,
     check_writable,
+    convert_paths,
     download,
+    locations,
     remote_exists,
     rewrite_path_in_errors,
     upload,
 )
 from cxrscore.scorefile import read_file_provenance
-from cxrscore.scorefile.merge_parts import check_no_duplicates, check_parts_match, merged_blocks, merged_header
+from cxrscore.scorefile.merge import check_no_duplicates, check_parts_match, merged_blocks, merged_header
 from cxrscore.scorefile.partial_file import PartialScoresFile, read_part
 from cxrscore.scorefile.partition import describe_partition
 from cxrscore.scorefile.virtual import part_files, read_virtual, write_virtual
@@ -42,10 +44,16 @@ SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 class MergeOptions:
     """All that decides a merge; what ``cxrscore merge`` takes, under the same names.
 
-    partial_files  scores files of all partitions of a run, in any order; on disk, or elsewhere: those are copied here
-    first output     on disk, or elsewhere
-    virtual    the output shows other programs what lies in the parts, and holds no rows itself
-    overwrite  replace an output of another run; one of the same run is always replaced
+    Parameters
+    ----------
+    partial_files
+        Scores files of all partitions of a run, in any order; local paths or URLs. Files at URLs are downloaded.
+    output
+        Path or URL of the scores file.
+    virtual
+        The output refers to the partial files and contains no rows.
+    overwrite
+        Replace an output of another run. One of the same run is always replaced.
     """
 
     partial_files: tuple[PathOrUrl, ...]
@@ -53,6 +61,10 @@ class MergeOptions:
     virtual: bool = False
     overwrite: bool = False
     command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "partial_files", locations(self.partial_files, "partial_files"))
+        convert_paths(self, anywhere=["output"])
 
 
 @dataclass(frozen=True, kw_only=True)

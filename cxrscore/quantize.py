@@ -18,16 +18,16 @@ import numpy as np
 from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Array, Backend, Floats, Model, SupportsActivationRanges, SupportsInt8
-from cxrscore.cores import default_workers
 from cxrscore.errors import BackendUnavailableError, CheckError, InputError, PluginError
 from cxrscore.images import LoadedFilm, Preprocessing, find_same_file, require_films, stream_films, to_unit
 from cxrscore.io import sha256_bytes
 from cxrscore.io.outputs import check_output
 from cxrscore.metrics import auc_per_finding, macro
-from cxrscore.models.int8 import int8_model
-from cxrscore.models.model_file import ModelFile, load_model, model_output, save_model
+from cxrscore.models.model_file import ModelFile, int8_model, load_model, model_output, save_model
 from cxrscore.models.probabilities import probabilities
 from cxrscore.progress import Progress, no_progress
+from cxrscore.remote import convert_paths
+from cxrscore.system_resources import default_workers
 
 CALIBRATION_FILMS = 300
 """Films that ranges are measured on."""
@@ -58,6 +58,9 @@ class QuantizeOptions:
     workers: int = field(default_factory=default_workers)
     seed: int = 0
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        convert_paths(self, local=["model", "films", "output", "labels"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +254,7 @@ def _check_loss(compared: Mapping[str, Any]) -> None:
     before, after = compared["macro_auc"], compared["macro_auc_int8"]
     if before is not None and before - after > MAX_AUC_LOSS:
         raise CheckError(
-            f"in int8 the macro AUC of {compared['labelled_films']} films is {after:.4f} instead of {before:.4f}: more "
-            f"than {MAX_AUC_LOSS} is lost, and no model was written. Use --precision bf16 or fp32, or measure ranges "
-            "on films more like those to be scored."
+            f"in int8 the macro AUC of {compared['labelled_films']} films is {after:.4f} instead of {before:.4f}: the "
+            f"loss is more than {MAX_AUC_LOSS}, and no model was written. Use --precision bf16 or fp32, or calibrate "
+            "with films that resemble those to be scored."
         )

@@ -22,12 +22,12 @@ from typing import Any, Literal
 import pluggy
 
 from cxrscore.contract import GROUP, Backend, Executor, Hooks
-from cxrscore.descriptors import HOOKS, KINDS, check_descriptors
 from cxrscore.distributions import PluginEntryPoint
 from cxrscore.errors import CxrscoreError, InputError
 from cxrscore.escape_control_chars import error_message, error_words
 from cxrscore.interrupts import is_interrupt
 from cxrscore.plugin_values import Origin
+from cxrscore.plugin_values.descriptors import HOOKS, KINDS, check_descriptors
 
 HOOKS_WITH_REQUIREMENTS = ("cxrscore_backends", "cxrscore_executors")
 """Hooks whose descriptors name modules that they require."""

@@ -1,4 +1,4 @@
-"""What network is meant: the words for it that every backend and every model file share. Public in contract.py."""
+"""Specification of a network, the same for every backend and model file. Public in contract.py."""
 
 from __future__ import annotations
 
@@ -17,19 +17,29 @@ TrainablePart = Literal["head", "last-block", "all"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What network to build; the same words for every backend.
+    """The network to build, the same for every backend.
 
-    architecture  a name that the backend lists in ``Backend.architectures``
-    findings      C distinct names; their order is the column order everywhere
-    size          S, side of the square input in pixels, at least 32
-    normalize     what the model does, on the device, to a film x in 0..1 before the first layer:
-                  "imagenet-rgb"    three equal channels, (x - mean) / sd of ImageNet, RGB order
-                  "imagenet-caffe"  three equal channels, 255 x - mean of ImageNet, BGR order
-                  "unit"            three equal channels, x unchanged
-                  "signed-1024"     three equal channels, 2048 x - 1024, as torchxrayvision's networks take films
-    head          "gap": mean over the feature map, then a dense layer; "flatten": dense over h*w*K
-    activation    how the core turns logits into probabilities; a backend returns logits
-    trainable     which tensors training may change: "head", "last-block" (with the head), "all"
+    Parameters
+    ----------
+    architecture
+        A name in ``Backend.architectures``.
+    findings
+        C distinct names; their order is the column order everywhere.
+    size
+        S, side of the square input in pixels, 32 to 4096.
+    normalize
+        What the model does, on its device, to a film x in 0..1 before the first layer:
+
+        "imagenet-rgb": three equal channels, (x - mean) / sd of ImageNet, RGB order;
+        "imagenet-caffe": three equal channels, 255 x - mean of ImageNet, BGR order;
+        "unit": three equal channels, x unchanged;
+        "signed-1024": three equal channels, 2048 x - 1024, as torchxrayvision's networks expect.
+    head
+        "gap": mean over the feature map, then a dense layer. "flatten": dense over h*w*K.
+    activation
+        "sigmoid" or "softmax": how the core turns logits into probabilities. A backend returns logits.
+    trainable
+        Tensors that training may change: "head", "last-block" (with the head) or "all".
     """
 
     architecture: str
@@ -50,12 +60,12 @@ class ModelSpec:
                 raise InputError(f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(words)}")
 
     def as_dict(self) -> dict[str, Any]:
-        """The spec as JSON-ready values, as it stands in a model file."""
+        """Return JSON-ready values, as stored in a model file."""
         return {**dataclasses.asdict(self), "findings": list(self.findings)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
-        """The inverse of as_dict; raises InputError for unknown, missing or wrong values."""
+        """Inverse of ``as_dict``; raises InputError for unknown, missing or invalid values."""
         known = {f.name for f in dataclasses.fields(cls)}
         if extra := sorted(set(values) - known):
             raise InputError(f"model spec has unknown fields: {', '.join(extra)}")

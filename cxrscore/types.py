@@ -1,9 +1,9 @@
-"""What passes between the core and a backend: arrays, batches, settings of a step, heat-map parts, losses. Public in
-contract.py, which says what the letters of the shapes mean."""
+"""Data that the core and a plugin exchange. Public in contract.py, which explains the letters of the shapes."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -22,12 +22,16 @@ BatchNorm = Literal["frozen", "batch"]
 class Batch:
     """Inputs and labels of one training step.
 
-    inputs  float32 [N,S,S], grey, 0 black..1 white; or float32 [N,K] embeddings for a head; or float32 [N,h,w,K]
-            activations for a tail
-    labels  float32 [N,C], 0 or 1, NaN where unknown
-    rate    factor of the learning rate in this step, as the core's schedule wants it
-    of      where several processes share the batch (SupportsDistributed): how many films all of them have of it; else
-    None
+    Parameters
+    ----------
+    inputs
+        float32 [N,S,S] films, 0 black to 1 white; or [N,K] features for a head; or [N,h,w,K] activations for a tail.
+    labels
+        float32 [N,C]: 0, 1, or NaN where unknown.
+    rate
+        Factor of the learning rate in this step, from the core's schedule.
+    of
+        Distributed training: films of the batch in all processes together. Else None.
     """
 
     inputs: Floats
@@ -38,16 +42,23 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser:
-    """Settings of Adam for an epoch. A step's rate is learning_rate times the batch's own ``rate``.
+    """Settings of Adam for an epoch. The learning rate of a step is learning_rate times ``Batch.rate``.
 
-    learning_rate  of the head, 0 or more
-    layer_decay    0..1, factor of the rate for each block further from the head (models.architectures.depth_of);
-                   1: all alike
-    weight_decay   kernels shrink by this share, times their rate, before each step (decoupled: Loshchilov and Hutter,
-                   ICLR 2019); biases, gammas and betas do not
-    clip_norm      gradients of all tensors together are scaled down to this Euclidean norm; infinite: never
-    batch_norm     "frozen": batch normalisation runs on its stored statistics in training, too. "batch": layers whose
-                   gamma may learn run on those of the batch and move the stored ones towards them, a hundredth a step
+    Parameters
+    ----------
+    learning_rate
+        Of the head, 0 or more.
+    layer_decay
+        0..1: factor of the rate for each block further from the head (models.architectures.depth_of); 1: one rate for
+        all.
+    weight_decay
+        Before each step, kernels shrink by this factor times their rate (decoupled; Loshchilov and Hutter, ICLR 2019).
+        Biases, gammas and betas do not.
+    clip_norm
+        Gradients of all tensors together are scaled down to this Euclidean norm; infinite: never.
+    batch_norm
+        "frozen": training uses the stored statistics. "batch": layers whose gamma is trainable use those of the batch,
+        and the stored ones move towards them by a hundredth per step.
     """
 
     learning_rate: float
@@ -59,13 +70,19 @@ class Optimiser:
 
 @dataclass(frozen=True, kw_only=True)
 class CamParts:
-    """What every heat map is computed from, with the scores of the same forward pass.
+    """Inputs of a heat map, and the logits of the same forward pass.
 
-    logits       float32 [N,C]
-    activations  float32 [N,h,w,K] at the CAM layer
-    gradients    float32 [N,F,h,w,K], d logit of finding f / d activations; [N,F,1,1,K] where it is the same at every
-                 place of the map, as for a "gap" head (weight / (h w)). N may be 1 where it is the same for all.
-    cam_layer    name of the layer whose output the activations are
+    Parameters
+    ----------
+    logits
+        float32 [N,C].
+    activations
+        float32 [N,h,w,K] of the layer.
+    gradients
+        float32 [N,F,h,w,K], d logit of finding f / d activations. [N,F,1,1,K] if it is the same at every position, as
+        for a "gap" head (weight / (h w)). N may be 1 if it is the same for all films.
+    cam_layer
+        Name of the layer.
     """
 
     logits: Floats
@@ -81,11 +98,17 @@ LossFunction: TypeAlias = Callable[[Any, Any, Any, Any], Any]
 class Loss:
     """A training loss, written once for all backends.
 
-    function(xp, logits, labels, weights) -> scalar, where xp is an array namespace (numpy, torch, keras.ops)
-    and the arrays are of that namespace: logits [N,C], labels [N,C] with NaN = unknown, weights [2,C] the
-    weights of positives (row 0) and negatives (row 1). It must use only functions that the three namespaces
-    share (cxrscore.testing.SHARED lists them), so that every backend's automatic differentiation flows through
-    it; and it must add nothing, to value or gradient, where a label is unknown.
+    Parameters
+    ----------
+    name, summary
+        One word, and one line.
+    function
+        function(xp, logits, labels, weights) -> scalar. xp is numpy, torch or keras.ops, and the arrays belong to it:
+        logits [N,C], labels [N,C] with NaN = unknown, weights [2,C] of positives (row 0) and negatives (row 1). It
+        uses only functions that the three share (cxrscore.testing.SHARED). Unknown labels add nothing to value or
+        gradient.
+    weights
+        float32 [2,C], bound by training with ``weighted``; a plugin leaves it None.
     """
 
     name: str
@@ -94,10 +117,45 @@ class Loss:
     weights: Floats | None = field(default=None, compare=False)
 
     def weighted(self, weights: Floats) -> Loss:
-        """The same loss with class weights float32 [2,C] bound to it, as training passes it to fit_epoch."""
+        """Return this loss with class weights float32 [2,C], as training passes it to ``fit_epoch``."""
         return dataclasses.replace(self, weights=weights)
 
 
 def finite_rows(values: Array) -> NDArray[np.bool_]:
     """bool [N]: whether all values of a row of [N,...] are finite."""
     return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskBatch:
+    """Numbered items that an executor lets worker processes compute.
+
+    A worker stores each item itself, completely or not at all. Only numbers and short texts are passed between
+    processes, and computing an item twice does no harm.
+
+    Parameters
+    ----------
+    items
+        Numbers of the items that are not done.
+    opener
+        "module:function". A worker calls it once with ``arguments`` as keywords; it loads the models and returns
+        compute(item) -> a short text about what was stored, such as its SHA-256.
+    arguments
+        JSON-ready, the same on every machine.
+    device
+        "auto", "cpu", "cuda", "cuda:1": device that the executor must give the workers.
+    is_done
+        function(item) -> bool: whether the item is stored. The executor calls it for items of dead workers.
+    """
+
+    items: tuple[int, ...] = ()
+    opener: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    is_done: Callable[[int], bool] = field(default=lambda item: False, compare=False)
+
+    def open(self) -> Callable[[int], str]:
+        """Call the opener, and return compute."""
+        module, _, function = self.opener.partition(":")
+        compute: Callable[[int], str] = getattr(importlib.import_module(module), function)(**self.arguments)
+        return compute

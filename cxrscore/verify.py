@@ -14,17 +14,16 @@ from cxrscore.contract import Activation
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.images import Status, film_digest, find_films
 from cxrscore.io import sha256_bytes, sha256_file
-from cxrscore.io.file_type import is_hdf5
-from cxrscore.io.json_access import get_nested, provenance_models
-from cxrscore.io.schemas import check_document
+from cxrscore.io.regular import is_hdf5
+from cxrscore.io.strict_json import check_document, get_nested, provenance_models
 from cxrscore.models.architectures import ARCHITECTURES, check_tensors
 from cxrscore.models.model_file import ModelFile, load_model
 from cxrscore.models.numpy_reference import logits as exact_logits
 from cxrscore.models.probabilities import probabilities
-from cxrscore.remote import PathOrUrl, as_local_path, parse_location
+from cxrscore.remote import Location, PathOrUrl, StrPath, as_local_path, local_paths, parse_location
 from cxrscore.scorefile import Scores, open_scores, read_file_provenance
 from cxrscore.scorefile.manifest import canonical_json, paths_digest
-from cxrscore.scorefile.merge_parts import check_parts_match
+from cxrscore.scorefile.merge import check_parts_match
 from cxrscore.scorefile.partial_file import read_part
 from cxrscore.scorefile.virtual import VirtualFile, find_mismatch, read_virtual
 from cxrscore.synthetic.phantoms import golden_films
@@ -50,7 +49,7 @@ class CheckResult:
 
 
 def verify_file(
-    path: str | PathOrUrl, *, films: str | PathOrUrl | None = None, model: Path | Sequence[Path] | None = None
+    path: Location, *, films: Location | None = None, model: StrPath | Sequence[StrPath] | None = None
 ) -> list[CheckResult]:
     """Looks at all that a scores file or a model file claims.
 
@@ -60,7 +59,7 @@ def verify_file(
     InputError where one of the files named is not there or cannot be opened. A FILE that cannot be read as either is a
     verdict, not an error.
     """
-    models = (model,) if isinstance(model, Path) else tuple(model or ())
+    models = () if model is None else local_paths(model, "model")
     folder = None if films is None else parse_location(films)
     with as_local_path(path) as file:
         is_scores = is_hdf5(file)

@@ -13,6 +13,9 @@ settings.load_profile("cxrscore")
 # PyTorch's threads wait for each other by spinning; where other processes want the cores, as those of pytest-xdist do,
 # a small network then takes ten times as long. OpenMP reads this when it is loaded, in this process and its children.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# One thread a process: pytest-xdist keeps the cores busy already, and the last bits of a sum depend on the number.
+for _library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

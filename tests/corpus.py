@@ -45,21 +45,21 @@ def _archives() -> list[Case]:
         refused(
             Status.UNREADABLE,
             "changed.zip",
-            "film whose archive is damaged",
+            "film in a damaged archive",
             stored.replace(b"IDAT", b"IDAZ", 1),
             "cannot be read (BadZipFile)",
         ),
         refused(
             Status.UNREADABLE,
             "unknown-packing.zip",
-            "film in an archive packed in an unknown way",
+            "film in an archive with an unknown compression method",
             with_flags(stored, method=99),
             "(NotImplementedError)",
         ),
         refused(
             Status.TOO_LARGE,
             "bomb.zip",
-            "zip bomb: a member of more than 256 MB",
+            "archive member of more than 256 MB",
             archive({"film.png": bytes(MAX_BYTES + 2)}),
             "more than 268,435,456 bytes",
         ),
@@ -74,90 +74,99 @@ def film_path(case: Case) -> str:
 # --- the page
 
 _MEANING = {
-    Status.NOT_WRITTEN: "No row of a finished file has it: it is what a row reads as that was never written.",
-    Status.OK: "Scored. A message, where there is one, is a note on how the film was read.",
-    Status.EMPTY: "There is nothing in the file.",
-    Status.NOT_AN_IMAGE: "The bytes are those of no film, whatever the name says.",
-    Status.DAMAGED: "It is a film, but not a whole one, or it contradicts itself.",
-    Status.BLANK: "It decodes, and shows nothing.",
-    Status.TOO_LARGE: "Refused before it is decoded.",
-    Status.TOO_SMALL: "Refused before it is decoded.",
-    Status.SEVERAL_FRAMES: "Which of them would be the film is not for a program to guess.",
-    Status.NOT_CHEST: "DICOM only. `--any-modality` lets these through.",
-    Status.UNSUPPORTED: "Sound perhaps, but not read by this program.",
-    Status.UNREADABLE: "The bytes could not be had. The same line does not try again: use `--overwrite`.",
-    Status.CRASHED: "The process that decodes ended before it had answered, twice; or its memory was full.",
-    Status.TIMED_OUT: "The process that decodes gave no answer, twice.",
-    Status.MODEL_FAILED: "It was decoded, and a model returned logits for it, or for a view of it, that are NaN or "
-    "infinite: a fault of the backend or of the model. It has no score and no heat map.",
+    Status.NOT_WRITTEN: "A row that was never written. Does not occur in a finished file.",
+    Status.OK: "Scored. A message describes how the film was read.",
+    Status.EMPTY: "The file is empty.",
+    Status.NOT_AN_IMAGE: "The content is not PNG, JPEG or DICOM, whatever the file name.",
+    Status.DAMAGED: "The film is incomplete or inconsistent.",
+    Status.BLANK: "The image has no contrast.",
+    Status.TOO_LARGE: "Rejected before decoding: over 100 million pixels, or over 256 MB.",
+    Status.TOO_SMALL: "Rejected before decoding: a side below 32 pixels.",
+    Status.SEVERAL_FRAMES: "More than one frame. Extract the right frame into its own file.",
+    Status.NOT_CHEST: "DICOM of another modality or body part. `--any-modality` accepts it.",
+    Status.UNSUPPORTED: "A valid format that cxrscore does not read. Convert the film.",
+    Status.UNREADABLE: "The content could not be read. A rerun does not try again; use `--overwrite`.",
+    Status.CRASHED: "The decoder process crashed twice, or needed over 6 GB of memory.",
+    Status.TIMED_OUT: "The decoder took over 60 seconds, twice.",
+    Status.MODEL_FAILED: "The backend or the model returned NaN or infinite logits. There are no heat maps.",
 }
 _ELSEWHERE = (
     (Status.TOO_LARGE, "file of more than 256 MB", "268,435,457 bytes, wanted at most 268,435,456"),
-    (Status.UNSUPPORTED, "DICOM, where the extra dicom is not installed", "this DICOM film needs pydicom"),
-    (Status.UNREADABLE, "file that is gone, or may not be read", "cannot be read: "),
-    (Status.UNREADABLE, "film elsewhere that is not there, or may not be read", "cannot be read: access is denied"),
-    (
-        Status.UNREADABLE,
-        "film elsewhere that its store does not give, or not to its end",
-        "not received: no answer in time, 6 times",
-    ),
-    (Status.CRASHED, "codec that crashes", "its decoder crashed (SIGSEGV), 2 times"),
-    (Status.CRASHED, "film that needs more than 6 GB to decode", "decoding needs too much memory"),
-    (Status.TIMED_OUT, "codec that takes longer than a minute", "its decoder took longer than 60 s, 2 times"),
-    (Status.MODEL_FAILED, "film at which a backend overflows", "backend 'mine' returned logits that are not finite"),
+    (Status.UNSUPPORTED, "DICOM, without the extra `dicom`", "this DICOM film needs pydicom"),
+    (Status.UNREADABLE, "file is missing, or access is denied", "cannot be read: "),
+    (Status.UNREADABLE, "remote film is missing, or access is denied", "cannot be read: access is denied"),
+    (Status.UNREADABLE, "remote film arrives incomplete or not at all", "not received: no answer in time, 6 times"),
+    (Status.CRASHED, "codec crashes", "its decoder crashed (SIGSEGV), 2 times"),
+    (Status.CRASHED, "decoding needs more than 6 GB", "decoding needs too much memory"),
+    (Status.TIMED_OUT, "codec takes longer than a minute", "its decoder took longer than 60 s, 2 times"),
+    (Status.MODEL_FAILED, "backend overflows", "backend 'mine' returned logits that are not finite"),
 )
 """What no bytes of a corpus can bring about."""
 
 _HEAD = r"""<!-- Written by tests/corpus.py: change what it reads, not this page. -->
 
-# What becomes of a film
+# Film statuses
 
-Every film that is found has a row in the scores file: `/films/status` holds one of these numbers, `/films/message` the
-reason in words. Only films of status 1 have scores; the others have NaN. If there are others, the exit code is 3.
+If `score` exits with code 3, look for films without scores: `cxrscore show out.h5` counts them, and `/films/status` and
+`/films/message` in the scores file give the code and the reason for each film. Only films with status 1 have scores;
+all others have NaN.
 
-The bytes of every film are hashed, whatever becomes of it: also of one that crashes its decoder or is too large.
-`/films/sha256` is empty only where they cannot be read, and for a file of over 4 GiB, and in an archive or elsewhere
-than on disk of over 256 MB.
+`/films/sha256` holds the hash of every film, scored or not. It is empty for content that cannot be read, for files over
+4 GiB, and for films over 256 MB in archives or remote stores.
 
-Each line below is a film that `tests/faults/test_corpus.py` makes and scores, but for those marked \*, which other
-tests bring about.
+## Status codes
 
 """
 
-_FOOT = """## What has no row
+_TABLE = """
+## Messages and their causes
 
-* A folder or an archive that cannot be listed, a file whose name is not UTF-8, a link that leads nowhere, and a member
-  of an archive that leads out of it or shares its name with another: named on the screen and in the warnings of the
-  scores file and of its report. The exit code is 3, as films may be missing.
-* A file of another name, such as `labels.csv`; a pipe; a folder behind a link, so that loops end; an archive within an
-  archive; `DICOMDIR`; what macOS leaves as `._name`: counted, as `other_files`.
+Scored without a message: PNG of 1 to 16 bits, JPEG of 8 bits and [DICOM](dicom.md), also in zip archives. Colour
+becomes grey. The content decides the format, not the file name.
+
+A message may say more than the table shows. Causes marked *strict* are found only with the extra `strict`; without it
+these films are scored.
+
+"""
+
+_FOOT = """
+## Files without a row
+
+* Listed on the screen, in the warnings of the scores file and in the report, with exit code 3: folders or archives that
+  cannot be listed, names that are not UTF-8, broken links, and archive members with unsafe or duplicate paths.
+* Counted as `other_files`: other names such as `labels.csv`, pipes, folders behind links, archives in archives,
+  `DICOMDIR`, and `._name` files of macOS.
 """
 
 
 def page() -> str:
     """docs/statuses.md."""
-    return _HEAD + "\n".join(f"{_section(status)}\n" for status in Status) + "\n" + _FOOT
+    codes = ["| code | name | meaning |", "|---|---|---|"]
+    codes += [f"| {status.value} | {status.name} | {_MEANING[status]} |" for status in Status]
+    causes = ["| status | message, or part of it | causes |", "|---|---|---|"]
+    for status in Status:
+        causes += [f"| {status.name} | {words} | {'; '.join(found)} |" for words, found in _causes(status).items()]
+    return "\n".join([f"{_HEAD}{codes[0]}", *codes[1:], f"{_TABLE}{causes[0]}", *causes[1:], _FOOT])
 
 
-def _section(status: Status) -> str:
-    lines = list(dict.fromkeys(_lines(status)))
-    table = ["| film | message, or part of it |", "|---|---|", *lines] if lines else []
-    return "\n".join([f"## {status.value} {status.name}\n", _MEANING[status], *([""] * bool(table)), *table])
+def _causes(status: Status) -> dict[str, list[str]]:
+    """The causes of each message of a status, both in the order of the corpus."""
+    found: dict[str, list[str]] = {}
+    for cause, words in _pairs(status):
+        causes = found.setdefault(words.strip(), [])
+        if cause not in causes:
+            causes.append(cause)
+    return found
 
 
-def _lines(status: Status) -> Iterator[str]:
+def _pairs(status: Status) -> Iterator[tuple[str, str]]:
     for case in corpus():
         if case.status == case.strict == status:
-            yield _line(case.cause, case.words)
-        elif case.status == status:
-            yield _line(f"{case.cause}, without the extra strict", "")
+            if case.words or status != Status.OK:
+                yield case.cause, case.words
         elif case.strict == status:
-            yield _line(f"{case.cause}, with the extra strict", "damaged: Corrupt JPEG data")
-    yield from (_line(f"{cause} \\*", words) for at, cause, words in _ELSEWHERE if at == status)
-
-
-def _line(cause: str, words: str) -> str:
-    return f"| {cause} | {words.strip()} |"
+            yield f"{case.cause} (*strict*)", "damaged: Corrupt JPEG data"
+    yield from ((cause, words) for at, cause, words in _ELSEWHERE if at == status)
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def _sound() -> list[Case]:
         fine("big-endian.dcm", "DICOM, big-endian", dicom(deep, bits=10, syntax=EXPLICIT_BIG)),
         fine("10-bit.dcm", "DICOM of 10 bits in 16", dicom(deep, bits=10)),
         fine("signed.dcm", "DICOM of signed values", dicom(film.astype(np.int16) - 100, bits=12)),
-        fine("monochrome1.dcm", "DICOM with white as 0", dicom(PhotometricInterpretation="MONOCHROME1"), "inverted"),
+        fine("monochrome1.dcm", "DICOM with MONOCHROME1", dicom(PhotometricInterpretation="MONOCHROME1"), "inverted"),
         fine("window.dcm", "DICOM with a VOI window", dicom(WindowCenter=128, WindowWidth=100), "VOI window"),
         fine("voi-lut.dcm", "DICOM with a VOI LUT", dicom(VOILUTSequence=table), "VOI LUT"),
         fine("modality-lut.dcm", "DICOM with a modality LUT", dicom(ModalityLUTSequence=table), "modality LUT"),
@@ -108,41 +108,39 @@ def _pixels() -> list[Case]:
     return [
         damaged(
             "32-bit-jpeg-2000.dcm",
-            "DICOM whose compressed pixels have more bits than it says",
+            "DICOM with another bit depth in its compressed pixels",
             dicom(syntax=JPEG_2000, frame=deeper),
             "other bits than its header says",
         ),
         damaged("empty-pixels.dcm", "DICOM without pixels", dicom(PixelData=b"")),
-        damaged("rows-missing.dcm", "DICOM with fewer rows than it says", dicom(Rows=SIDE + 1)),
+        damaged("rows-missing.dcm", "DICOM with missing rows", dicom(Rows=SIDE + 1)),
         damaged(
             "rows-too-many.dcm",
-            "DICOM with more pixels than it says",
+            "DICOM with extra pixels",
             dicom(Rows=SIDE - 1),
             "fewer pixels than there are",
         ),
         damaged(
             "narrower.dcm",
-            "DICOM with more pixels than it says",
+            "DICOM with extra pixels",
             dicom(Columns=SIDE - 1),
             "fewer pixels than there are",
         ),
         damaged(
             "narrower-rle.dcm",
-            "DICOM with more pixels than it says",
+            "DICOM with extra pixels",
             dicom(syntax=RUN_LENGTH, frame=run_length, Columns=SIDE - 1),
         ),
         damaged(
             "narrower-jpeg.dcm",
-            "DICOM whose JPEG is of another size",
+            "DICOM with a JPEG of another size",
             dicom(syntax=BASELINE, frame=baseline, Columns=SIDE - 1),
             "of another size",
         ),
-        unseen(
-            "zeroed-jpeg.dcm", "DICOM with 100 bytes of its JPEG zeroed", dicom(syntax=BASELINE, frame=zeroed(baseline))
-        ),
+        unseen("zeroed-jpeg.dcm", "DICOM with zeroed JPEG data", dicom(syntax=BASELINE, frame=zeroed(baseline))),
         damaged(
             "not-jpeg-ls.dcm",
-            "DICOM whose compressed pixels are none",
+            "DICOM whose compressed pixels are not an image",
             dicom(syntax=JPEG_LS, frame=bytes(200)),
             "JPEG without a frame header",
         ),
@@ -152,16 +150,16 @@ def _pixels() -> list[Case]:
 def _values() -> list[Case]:
     """Numbers of the display chain that mean nothing."""
     return [
-        damaged("no-bits.dcm", "DICOM that does not say its bits", dicom(without=["BitsStored"])),
+        damaged("no-bits.dcm", "DICOM without its bit depth", dicom(without=["BitsStored"])),
         damaged(
             "slope-nan.dcm",
-            "DICOM with a rescale slope that is no number",
+            "DICOM with an invalid rescale slope",
             dicom(RescaleSlope="NaN", RescaleIntercept="0"),
             "rescale slope or intercept",
         ),
         damaged(
             "slope-text.dcm",
-            "DICOM with a rescale slope that is no number",
+            "DICOM with an invalid rescale slope",
             dicom(RescaleSlope="1.25", RescaleIntercept="0").replace(b"1.25", b"wxyz"),
         ),
         damaged(
@@ -172,19 +170,19 @@ def _values() -> list[Case]:
         ),
         damaged(
             "window-0.dcm",
-            "DICOM with a VOI window of no width",
+            "DICOM with a VOI window of width 0",
             dicom(WindowCenter=1, WindowWidth=0),
             "its VOI window is out of range",
         ),
         damaged(
             "window-nan.dcm",
-            "DICOM with a VOI window that is no number",
+            "DICOM with an invalid VOI window",
             dicom(WindowCenter="NaN", WindowWidth="NaN"),
             "its VOI window is out of range",
         ),
         damaged(
             "lut-short.dcm",
-            "DICOM with a lookup table cut short",
+            "DICOM with a truncated lookup table",
             dicom(VOILUTSequence=lookup_table(range(10), 8, entries=256)),
             "lookup table",
         ),
@@ -194,15 +192,15 @@ def _values() -> list[Case]:
 def _sizes() -> list[Case]:
     film = chest()
     return [
-        refused(Status.TOO_SMALL, "rows-0.dcm", "DICOM of no height", dicom(Rows=0), "96 x 0 pixels"),
+        refused(Status.TOO_SMALL, "rows-0.dcm", "DICOM of height 0", dicom(Rows=0), "96 x 0 pixels"),
         refused(
             Status.TOO_LARGE,
             "huge.dcm",
-            "header of more than 100 million pixels",
+            "more than 100 million pixels",
             dicom(Rows=60000, Columns=60000),
             "60000 x 60000",
         ),
-        refused(Status.BLANK, "blank.dcm", "one grey all over", dicom(film * 0), "blank"),
+        refused(Status.BLANK, "blank.dcm", "constant grey", dicom(film * 0), "blank"),
         refused(
             Status.SEVERAL_FRAMES, "two-frames.dcm", "DICOM of several frames", dicom(NumberOfFrames=2), "2 frames"
         ),
@@ -228,7 +226,7 @@ def _not_chest() -> list[Case]:
         refused(
             Status.NOT_CHEST,
             "report.dcm",
-            "DICOM that is a report",
+            "DICOM report",
             dicom(Modality="SR", without=["PixelData"]),
             "modality SR",
         ),
@@ -285,28 +283,28 @@ def _unsupported() -> list[Case]:
         refused(
             Status.UNSUPPORTED,
             "17-of-16-bits.dcm",
-            "DICOM of other bits than up to 8 in 8 or 16 in 16",
+            "DICOM with an unsupported bit depth",
             dicom(deep, bits=17),
             "17 bits stored in 16",
         ),
         refused(
             Status.UNSUPPORTED,
             "0-bits.dcm",
-            "DICOM of other bits than up to 8 in 8 or 16 in 16",
+            "DICOM with an unsupported bit depth",
             dicom(deep, bits=0, HighBit=0),
             "0 bits stored in 16",
         ),
         refused(
             Status.UNSUPPORTED,
             "32-bits.dcm",
-            "DICOM of other bits than up to 8 in 8 or 16 in 16",
+            "DICOM with an unsupported bit depth",
             dicom(film.astype(np.uint32), bits=32),
             "32 bits stored in 32",
         ),
         refused(
             Status.UNSUPPORTED,
             "high-bit.dcm",
-            "DICOM with its high bit elsewhere",
+            "DICOM with an unsupported high bit",
             dicom(deep, bits=12, HighBit=15),
             "12 bits stored in 16",
         ),

@@ -54,8 +54,8 @@ def _cut_or_changed() -> list[Case]:
         damaged(
             "tables-missing.jpg", "JPEG without its tables", film[:table] + film[film.index(b"\xff\xc0") :], "damaged: "
         ),
-        unseen("zeroed.jpg", "JPEG with 100 bytes of its pixels zeroed", zeroed(film)),
-        unseen("restart-lost.jpg", "JPEG with a restart marker lost", restarts[:lost] + restarts[lost + 2 :]),
+        unseen("zeroed.jpg", "JPEG with zeroed pixel data", zeroed(film)),
+        unseen("restart-lost.jpg", "JPEG with a lost restart marker", restarts[:lost] + restarts[lost + 2 :]),
     ]
 
 
@@ -63,13 +63,13 @@ def _headers() -> list[Case]:
     film = jpeg()
     size = film.index(b"\xff\xc0") + 4
     return [
-        unseen("rows-missing.jpg", "JPEG with fewer rows than its header says", _of_height(SIDE * 4)),
-        unseen("rows-too-many.jpg", "JPEG with more rows than its header says", _of_height(SIDE // 2)),
-        refused(Status.TOO_SMALL, "no-rows.jpg", "JPEG of no height", _of_height(0), "96 x 0 pixels"),
+        unseen("rows-missing.jpg", "JPEG with missing rows", _of_height(SIDE * 4)),
+        unseen("rows-too-many.jpg", "JPEG with extra rows", _of_height(SIDE // 2)),
+        refused(Status.TOO_SMALL, "no-rows.jpg", "JPEG of height 0", _of_height(0), "96 x 0 pixels"),
         refused(
             Status.TOO_LARGE,
             "huge.jpg",
-            "header of more than 100 million pixels",
+            "more than 100 million pixels",
             film[: size + 1] + b"\xff\xff\xff\xff" + film[size + 5 :],
             "65535 x 65535",
         ),
@@ -140,7 +140,7 @@ def _other_files() -> list[Case]:
         refused(
             Status.NOT_AN_IMAGE,
             "archive.dcm",
-            "archive with the name of a film",
+            "archive named as a film",
             archive({"a.png": png(chest())}),
             words,
         ),

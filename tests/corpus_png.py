@@ -30,7 +30,7 @@ def _cut_or_changed() -> list[Case]:
     return [
         damaged("cut-after-magic.png", "PNG cut within its header", film[:8], "PNG without a header"),
         damaged("cut-in-header.png", "PNG cut within its header", film[:20], "PNG without a header"),
-        damaged("cut-after-header.png", "PNG cut behind its header", film[:33], CUT),
+        damaged("cut-after-header.png", "PNG cut after its header", film[:33], CUT),
         damaged("cut-in-half.png", "PNG cut within its pixels", film[: len(film) // 2], CUT),
         damaged("cut-before-end.png", "PNG without its last chunk, IEND", film[:-12], CUT),
         damaged("cut-by-one-byte.png", "PNG without its last byte", film[:-1], CUT),
@@ -47,33 +47,33 @@ def _chunks() -> list[Case]:
     return [
         damaged(
             "length-lies.png",
-            "PNG whose chunk is longer than the file",
+            "PNG with a chunk longer than the file",
             film[:33] + b"\x7f\xff\xff\xff" + film[37:],
             CUT,
         ),
         damaged(
             "header-second.png",
-            "PNG that does not begin with its header",
+            "PNG with a misplaced header",
             film[:8] + chunk(b"tEXt", b"a\x00b") + film[8:],
             "PNG without a header",
         ),
-        damaged("depth-3.png", "PNG of 3 bits a sample, which there is not", png_head(SIDE, SIDE, 3) + rest),
-        damaged("colour-5.png", "PNG of a colour type that there is not", png_head(SIDE, SIDE, 8, 5) + rest),
-        damaged("rows-missing.png", "PNG with fewer rows than its header says", png_head(SIDE, SIDE + 1) + rest),
-        damaged("wider.png", "PNG with rows shorter than its header says", png_head(SIDE + 4, SIDE) + rest),
+        damaged("depth-3.png", "PNG with an invalid bit depth", png_head(SIDE, SIDE, 3) + rest),
+        damaged("colour-5.png", "PNG with an invalid colour type", png_head(SIDE, SIDE, 8, 5) + rest),
+        damaged("rows-missing.png", "PNG with missing rows", png_head(SIDE, SIDE + 1) + rest),
+        damaged("wider.png", "PNG with short rows", png_head(SIDE + 4, SIDE) + rest),
         damaged("no-pixels.png", "PNG without pixels", png_head(SIDE, SIDE) + end),
         damaged("empty-pixels.png", "PNG without pixels", png_head(SIDE, SIDE) + chunk(b"IDAT", b"") + end),
         damaged(
             "not-packed.png",
-            "PNG whose pixels cannot be unpacked",
+            "PNG whose pixels cannot be decompressed",
             png_head(SIDE, SIDE) + chunk(b"IDAT", bytes(500)) + end,
         ),
         damaged(
             "unknown-chunk.png",
-            "PNG with a chunk that nobody knows but that must be",
+            "PNG with an unknown critical chunk",
             png(chest(), before=chunk(b"ABCD", b"x")),
         ),
-        damaged("palette-missing.png", "PNG with a palette that is not there", png(chest(), colour=3)),
+        damaged("palette-missing.png", "PNG without its palette", png(chest(), colour=3)),
         damaged("no-frame.png", "animated PNG without a frame", _animation(0)),
     ]
 
@@ -82,18 +82,18 @@ def _sizes() -> list[Case]:
     rest = png(chest())[33:]
     return [
         refused(Status.SEVERAL_FRAMES, "animated.png", "animated PNG", _animation(2), "animated PNG"),
-        refused(Status.TOO_SMALL, "zero-side.png", "PNG of no size", png_head(0, 0) + rest, "0 x 0 pixels"),
+        refused(Status.TOO_SMALL, "zero-side.png", "PNG of size 0", png_head(0, 0) + rest, "0 x 0 pixels"),
         refused(
             Status.TOO_SMALL,
             "31-rows.png",
-            "a side under 32 pixels",
+            "a side below 32 pixels",
             png(chest()[:31]),
             "96 x 31 pixels, wanted a side of at least 32",
         ),
         refused(
             Status.TOO_LARGE,
             "60000.png",
-            "header of more than 100 million pixels",
+            "more than 100 million pixels",
             png_head(60000, 60000) + rest,
             "60000 x 60000 pixels, wanted at most 100,000,000",
         ),
@@ -113,7 +113,12 @@ def _odd_but_sound() -> list[Case]:
     return [
         fine("one-frame.png", "animated PNG of one frame", _animation(1)),
         fine("script-behind.png", "PNG followed by other bytes", film + b"<script>", "bytes after its end ignored"),
-        fine("two-films.png", "two PNG in one file: the first", film + png(chest(1)), "bytes after its end ignored"),
+        fine(
+            "two-films.png",
+            "two PNG in one file: the first is used",
+            film + png(chest(1)),
+            "bytes after its end ignored",
+        ),
         fine("in-three-parts.png", "PNG with its pixels in several chunks", png(chest(), parts=3)),
         fine("empty-part.png", "PNG with an empty chunk of pixels", png(chest(), before=chunk(b"IDAT", b""))),
         fine(
@@ -142,7 +147,7 @@ def _depths() -> list[Case]:
         fine("palette.png", "PNG with a palette", png(film, colour=3, before=levels)),
         fine("colour.png", "PNG in colour, turned into grey", png(np.dstack([film, film // 2, film // 3]), colour=2)),
         fine("colour-16-bit.png", "PNG in colour of 16 bits", png(np.dstack([deep] * 3), colour=2, depth=16)),
-        fine("32-rows.png", "32 pixels high, the least there may be", png(film[:32])),
+        fine("32-rows.png", "32 pixels high, the minimum", png(film[:32])),
     ]
 
 
@@ -176,14 +181,14 @@ def _greys() -> list[Case]:
         refused(
             Status.BLANK,
             "blank.png",
-            "one grey all over",
+            "constant grey",
             png(np.full_like(film, 77)),
             "blank: standard deviation 0.00",
         ),
         refused(
             Status.BLANK,
             "nearly-blank.png",
-            "a spread under 1 of 255 grey levels",
+            "standard deviation below 1 of 255 grey levels",
             png(77 + (film & 1)),
             "blank: standard deviation 0.",
         ),

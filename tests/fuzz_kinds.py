@@ -41,7 +41,7 @@ from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.images import Film, Status, decode_film, find_films, read_film
 from cxrscore.models.architectures import check_tensors, initial_tensors
-from cxrscore.models.keras_h5 import read_keras_h5
+from cxrscore.models.imagenet import read_keras_h5
 from cxrscore.models.model_file import CHECKSUM, KEY, checksum, load_model, model_bytes
 from cxrscore.scorefile import open_scores, read_file_provenance
 from cxrscore.scorefile.manifest import read_head

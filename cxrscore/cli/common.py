@@ -15,11 +15,11 @@ import click
 
 from cxrscore.cli.endings import end, fault
 from cxrscore.cli.streams import command_output, results
-from cxrscore.cores import default_workers
 from cxrscore.errors import InputError
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.outputs import RULE
 from cxrscore.remote.url import RemotePath, is_url, parse_location
+from cxrscore.system_resources import default_workers
 
 EXIT_SOME_FAILED = 3
 """The run finished, but some films, or places where films may be, could not be read."""

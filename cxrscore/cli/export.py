@@ -91,7 +91,7 @@ def export(scores: PathOrUrl, *, as_json: bool, quiet: bool, **options: Any) -> 
 
 def _read(path: PathOrUrl) -> Any:
     """The scores; FileFormatError with better advice than the reader of HDF5 has for what is no such file at all."""
-    from cxrscore.io.file_type import is_hdf5
+    from cxrscore.io.regular import is_hdf5
     from cxrscore.remote import as_local_path
     from cxrscore.scorefile import open_scores
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import cxrscore
 from cxrscore.errors import WriteError
 from cxrscore.io.atomic import atomic_write_bytes, make_folder
-from cxrscore.io.cache import cache_folder
+from cxrscore.io.entries import cache_folder
 
 MAX_LOGS = 10
 """Log files in the cache; older ones are removed."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from cxrscore.errors import CxrscoreError, WriteError
 from cxrscore.escape_control_chars import error_message
-from cxrscore.shortage import is_memory_error
+from cxrscore.system_resources import is_memory_error
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)

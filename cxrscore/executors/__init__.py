@@ -1,8 +1,7 @@
 """Who computes which items: worker processes on this machine, and what executors share."""
 
 from cxrscore.executors.local import THREAD_VARIABLES, LocalExecutor
-from cxrscore.executors.task_runner import TaskRunner
-from cxrscore.executors.work_queue import MAX_TRIES, WorkQueue
+from cxrscore.executors.work_queue import MAX_TRIES, TaskRunner, WorkQueue
 
 __all__ = ["MAX_TRIES", "THREAD_VARIABLES", "LocalExecutor", "TaskRunner", "WorkQueue", "executors"]
 

@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from typing import BinaryIO
 
-from cxrscore.executors.task_runner import TaskRunner
+from cxrscore.executors.work_queue import TaskRunner
 
 
 def _take_stdout() -> BinaryIO:

@@ -10,10 +10,10 @@ import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
-from cxrscore.export.columns import Column, film_columns, finding_columns
 from cxrscore.io.csv_text import csv_lines, escape_formula
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.scorefile import Scores
+from cxrscore.scorefile.data import Column, film_columns, finding_columns
 
 ROWS = 4096
 """Films that are text at one time."""

@@ -10,9 +10,9 @@ import numpy as np
 
 from cxrscore.contract import Array
 from cxrscore.export.codes import finding_code
-from cxrscore.export.columns import Column, film_columns
 from cxrscore.io.strict_json import strict_json
 from cxrscore.scorefile import Scores
+from cxrscore.scorefile.data import Column, film_columns
 
 FORMAT = "cxrscore-export"
 VERSION = 1

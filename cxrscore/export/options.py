@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cxrscore.errors import InputError
+from cxrscore.remote import convert_paths, local_paths
 
 Kind = Literal["csv", "json", "parquet", "dicom-sr"]
 Layout = Literal["plain", "peer"]
@@ -37,6 +38,10 @@ class ExportOptions:
     with_patient: bool = False
     overwrite: bool = False
     inputs: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        convert_paths(self, local=["output", "films"])
+        object.__setattr__(self, "inputs", local_paths(self.inputs, "inputs"))
 
     def chosen_kind(self) -> Kind:
         """The format; InputError where neither it nor the suffix says, or where an option is of another format."""

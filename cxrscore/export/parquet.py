@@ -14,10 +14,10 @@ import numpy as np
 
 from cxrscore.errors import InputError
 from cxrscore.export.codes import finding_code
-from cxrscore.export.columns import Column, film_columns
 from cxrscore.export.json_file import described_findings
 from cxrscore.io.strict_json import strict_json
 from cxrscore.scorefile import Scores
+from cxrscore.scorefile.data import Column, film_columns
 
 INSTALL = 'pip install "cxrscore[parquet]"'
 KEY = b"cxrscore"

@@ -14,9 +14,8 @@ from cxrscore.export.options import ExportOptions, ExportResult
 from cxrscore.export.source import SourceError, module, read_source
 from cxrscore.images import Status, film_digest, find_films, read_bytes
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
-from cxrscore.io.json_access import get_nested, get_text, provenance_models
 from cxrscore.io.outputs import check_output, output_kind_with_marks
-from cxrscore.io.strict_json import unicode_text
+from cxrscore.io.strict_json import get_nested, get_text, provenance_models, unicode_text
 from cxrscore.progress import Progress
 from cxrscore.scorefile import Scores
 

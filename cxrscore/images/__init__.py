@@ -1,20 +1,21 @@
 """A folder to arrays: films found, decoded, made square, streamed or stored, and varied for training."""
 
+from cxrscore.images.arrays import FilmSource, as_films, load_array
 from cxrscore.images.augment import Augmentation, augment
-from cxrscore.images.decode import decode_film, decoder_versions, film_digest, read_bytes, read_film
+from cxrscore.images.decode import LoadedFilm, decode_film, decoder_versions, film_digest, read_bytes, read_film
 from cxrscore.images.decoder_pool import DecoderPool
 from cxrscore.images.digests import FilmStates, film_digests, film_states, remember_digests
 from cxrscore.images.film import Film, Pixels, Status
 from cxrscore.images.find import FoundFilms, find_films, find_same_file, require_films
 from cxrscore.images.image_cache import ImageCache
-from cxrscore.images.loading import LoadedFilm
-from cxrscore.images.prefetch import stream_films
+from cxrscore.images.prefetch import load_ahead, stream_films
 from cxrscore.images.preprocess import Preprocessing, preprocess, resize_maps, thumbnail, to_unit
 
 __all__ = [
     "Augmentation",
     "DecoderPool",
     "Film",
+    "FilmSource",
     "FilmStates",
     "FoundFilms",
     "ImageCache",
@@ -22,6 +23,7 @@ __all__ = [
     "Pixels",
     "Preprocessing",
     "Status",
+    "as_films",
     "augment",
     "decode_film",
     "decoder_versions",
@@ -30,6 +32,8 @@ __all__ = [
     "film_states",
     "find_films",
     "find_same_file",
+    "load_ahead",
+    "load_array",
     "preprocess",
     "read_bytes",
     "read_film",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
-from cxrscore.images.opencv import cv2
+from cxrscore.images.codecs import cv2
 
 
 @dataclass(frozen=True, kw_only=True)

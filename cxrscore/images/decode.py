@@ -6,8 +6,8 @@ import functools
 import hashlib
 import importlib.metadata
 import stat
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 import cxrscore
 from cxrscore.errors import RemoteError, RemoteTooLargeError
 from cxrscore.images.archive import read_member, split_path
+from cxrscore.images.codecs import check_jpeg_strictly, cv2
 from cxrscore.images.dicom import open_dicom
 from cxrscore.images.file_signatures import (
     SIGNATURE_BYTES,
@@ -26,8 +27,7 @@ from cxrscore.images.file_signatures import (
     png_rest,
 )
 from cxrscore.images.film import MAX_BYTES, Film, FilmError, Header, Pixels, Status, check_sides
-from cxrscore.images.opencv import cv2
-from cxrscore.images.strict_jpeg import check_jpeg_strictly
+from cxrscore.images.preprocess import Preprocessing, preprocess
 from cxrscore.io.regular import open_regular
 from cxrscore.remote import PathOrUrl, RemotePath, read_remote
 
@@ -141,7 +141,7 @@ def decode_film(data: bytes, *, any_modality: bool = False) -> Film:
         header, decode = _open(data, film.kind, any_modality=any_modality)
         film = replace(film, width=header.width, height=header.height, modality=header.modality, view=header.view)
         pixels, note = decode()
-        _check_content(pixels)
+        check_content(pixels)
     except FilmError as error:
         return replace(film, status=error.status, message=str(error))
     return replace(film, pixels=pixels, message=note)
@@ -203,8 +203,33 @@ def _decode(data: bytes, header: Header, flags: int) -> Pixels:
     return cast(Pixels, pixels)
 
 
-def _check_content(pixels: Pixels) -> None:
+def check_content(pixels: Pixels) -> None:
+    """Raises FilmError for a film of one grey level."""
     levels = 257 if pixels.dtype == np.uint16 else 1
     spread = float(cv2.meanStdDev(pixels)[1][0, 0]) / levels
     if spread < _BLANK_BELOW:
         raise FilmError(Status.BLANK, f"blank: standard deviation {spread:.2f} of 255 grey levels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedFilm:
+    """What is known of a film (without its own pixels) and its square [S,S], None unless its status is OK.
+
+    more  its squares by further preprocessings that were asked for, in their order; none unless its status is OK
+    """
+
+    film: Film
+    pixels: Pixels | None
+    more: tuple[Pixels, ...] = ()
+
+
+def load_film(
+    path: PathOrUrl, preprocessing: Preprocessing, *, also: Sequence[Preprocessing] = (), any_modality: bool = False
+) -> LoadedFilm:
+    """One film read once and preprocessed, by the further ones of ``also``, too; never raises for a bad film."""
+    film = read_film(path, any_modality=any_modality)
+    known = replace(film, pixels=None)
+    if film.pixels is None:
+        return LoadedFilm(film=known, pixels=None)
+    square, *more = (preprocess(film.pixels, one) for one in (preprocessing, *also))
+    return LoadedFilm(film=known, pixels=square, more=tuple(more))

@@ -14,13 +14,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from cxrscore.images.decode import film_digest
+from cxrscore.images.decode import LoadedFilm, film_digest
 from cxrscore.images.film import Film, Pixels, Status
-from cxrscore.images.loading import LoadedFilm
 from cxrscore.images.preprocess import Preprocessing
 from cxrscore.images.worker import LENGTH
 from cxrscore.remote import PathOrUrl, RemotePath, location_text
-from cxrscore.remote.transfer import SECONDS as RECEIVING
+from cxrscore.remote.store import READ_TIMEOUT
 from cxrscore.subprocesses import start_python, terminate
 
 COMMAND = ("-m", "cxrscore.images.worker")
@@ -163,7 +162,7 @@ class DecoderPool:
     ) -> None:
         self._all = [_Decoder() for _ in range(workers)]
         self._watch = _Watchdog(self._all)
-        self._idle: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
+        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()  # those that have started come first
         for decoder in self._all:
             self._idle.put(decoder)
         self._order = {
@@ -178,7 +177,7 @@ class DecoderPool:
         self._watch.start()
         decoder = self._idle.get()
         try:
-            seconds = TIMEOUT_SECONDS + (2 * RECEIVING if isinstance(path, RemotePath) else 0)
+            seconds = TIMEOUT_SECONDS + (2 * READ_TIMEOUT if isinstance(path, RemotePath) else 0)
             found = _decode_with_retries(decoder, {**self._order, "path": location_text(path)}, seconds)
         finally:
             self._idle.put(decoder)

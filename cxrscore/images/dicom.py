@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrscore.images.codecs import check_jpeg_strictly
 from cxrscore.images.dicom_display import displayed
 from cxrscore.images.file_signatures import check_jpeg_end, jpeg2000_header, jpeg_header
 from cxrscore.images.film import FilmError, Header, Pixels, Status, check_sides
-from cxrscore.images.strict_jpeg import check_jpeg_strictly
 
 INSTALL = 'pip install "cxrscore[dicom]"'
 CHEST_MODALITIES = ("CR", "DX", "RG")

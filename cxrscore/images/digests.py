@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 from cxrscore.errors import InputError, RemoteError, RemoteTooLargeError, WriteError
 from cxrscore.images.archive import split_path
-from cxrscore.images.circuit_breaker import MAX_FAILED_IN_A_ROW
 from cxrscore.images.decode import LARGEST_HASHED, film_digest
 from cxrscore.images.film import MAX_BYTES
+from cxrscore.images.prefetch import MAX_FAILED_IN_A_ROW
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
-from cxrscore.io.cache import cache_folder
+from cxrscore.io.entries import cache_folder
 from cxrscore.io.regular import open_regular
 from cxrscore.remote import PathOrUrl, RemotePath, read_remote
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cxrscore.status import Status as Status
 
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 """Grey, 0 black; full scale (255 or 65535) white."""
@@ -15,26 +16,6 @@ Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 MAX_BYTES = 256 * 1024**2
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 32
-
-
-class Status(IntEnum):
-    """Why a film has scores (OK) or has none; stored as a number, so a code is never given a second meaning."""
-
-    NOT_WRITTEN = 0
-    OK = 1
-    EMPTY = 2
-    NOT_AN_IMAGE = 3
-    DAMAGED = 4
-    BLANK = 5
-    TOO_LARGE = 6
-    TOO_SMALL = 7
-    SEVERAL_FRAMES = 8
-    NOT_CHEST = 9
-    UNSUPPORTED = 10
-    UNREADABLE = 11
-    CRASHED = 12
-    TIMED_OUT = 13
-    MODEL_FAILED = 14
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.images.decode import decoder_versions
+from cxrscore.images.decode import LoadedFilm, decoder_versions
 from cxrscore.images.digests import film_digests, film_states, remember_digests
 from cxrscore.images.film import Film, Pixels, Status
-from cxrscore.images.loading import LoadedFilm
 from cxrscore.images.prefetch import stream_films
 from cxrscore.images.preprocess import Preprocessing, to_unit
 from cxrscore.io import atomic_write, make_folder, sha256_bytes

@@ -1,19 +1,22 @@
-"""Films decoded ahead of their use, in order, in processes of their own, in bounded memory."""
+"""Decodes films ahead of their use, in order, in worker processes and bounded memory. A run over a remote store that
+stops answering ends, and does not mark all films as unreadable."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
+from typing import TypeVar
 
 from cxrscore.errors import InputError
-from cxrscore.images.circuit_breaker import detect_outage
+from cxrscore.images.decode import NOT_RECEIVED, LoadedFilm
 from cxrscore.images.decoder_pool import DecoderPool
-from cxrscore.images.loading import LoadedFilm
 from cxrscore.images.preprocess import Preprocessing
 from cxrscore.remote import PathOrUrl, RemotePath
+
+_Item = TypeVar("_Item")
 
 
 def stream_films(
@@ -55,9 +58,16 @@ def _close_after(decoders: DecoderPool, stream: Generator[LoadedFilm]) -> Genera
 
 
 def _stream(files: Sequence[PathOrUrl], decoders: DecoderPool, workers: int, ahead: int) -> Generator[LoadedFilm]:
+    return load_ahead(decoders.prepare, files, workers, ahead)
+
+
+def load_ahead(
+    load: Callable[[_Item], LoadedFilm], items: Iterable[_Item], workers: int, ahead: int
+) -> Generator[LoadedFilm]:
+    """Loads items in so many threads, at most ``ahead`` of them before they are used; yields films in order."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="films")
     try:
-        begun = (pool.submit(decoders.prepare, file) for file in files)
+        begun = (pool.submit(load, item) for item in items)
         waiting: deque[Future[LoadedFilm]] = deque(islice(begun, ahead))
         while waiting:
             prepared = waiting.popleft().result()
@@ -65,3 +75,28 @@ def _stream(files: Sequence[PathOrUrl], decoders: DecoderPool, workers: int, ahe
             yield prepared
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+MAX_FAILED_IN_A_ROW = 32
+"""Films in a row that a store may fail to give, each after several tries."""
+
+
+def detect_outage(stream: Generator[LoadedFilm], folder: RemotePath) -> Generator[LoadedFilm]:
+    """The same films. Those that were not received are held back until a later one is, so that the shards before an
+    outage have none; InputError where too many in a row were not. Left before its end, it leaves the stream."""
+    missed: list[LoadedFilm] = []
+    with closing(stream):
+        for prepared in stream:
+            if prepared.film.message.startswith(NOT_RECEIVED):
+                missed.append(prepared)
+                if len(missed) == MAX_FAILED_IN_A_ROW:
+                    raise InputError(
+                        f"{MAX_FAILED_IN_A_ROW} films in a row were not received from {folder}, the last: "
+                        f"{prepared.film.message}. "
+                        "What was scored so far is kept: the same command goes on there."
+                    )
+                continue
+            yield from missed
+            missed.clear()
+            yield prepared
+        yield from missed

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
+from cxrscore.images.codecs import cv2
 from cxrscore.images.film import Pixels
-from cxrscore.images.opencv import cv2
 
 Fit = Literal["stretch", "pad", "crop"]
 Resize = Literal["area"]

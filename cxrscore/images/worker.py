@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import BinaryIO
 
+from cxrscore.images.codecs import cv2
+from cxrscore.images.decode import LoadedFilm, load_film
 from cxrscore.images.film import Film, Status
-from cxrscore.images.loading import LoadedFilm, load_film
-from cxrscore.images.opencv import cv2
 from cxrscore.images.preprocess import Preprocessing
 from cxrscore.remote import parse_location
 

@@ -16,6 +16,8 @@ from io import BufferedIOBase, FileIO
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from cxrscore.errors import FileFormatError
 from cxrscore.io.regular import open_regular
 
@@ -101,3 +103,8 @@ def _exactly(file: BufferedIOBase | FileIO, size: int) -> bytes:
     if data is None or len(data) != size:
         raise FileFormatError("the file is cut short")
     return data
+
+
+def cache_folder() -> Path:
+    """CXRSCORE_CACHE, else the platform's cache folder for users."""
+    return Path(os.environ.get("CXRSCORE_CACHE") or platformdirs.user_cache_dir("cxrscore"))

@@ -1,13 +1,17 @@
-"""Opening the files that a user names: regular files only, so that no pipe, device or socket is waited for."""
+"""Reads the files that a user names, their first bytes and their SHA-256. Only regular files are opened, so that no
+program waits for a pipe, device or socket."""
 
 from __future__ import annotations
 
 import errno
 import functools
+import hashlib
 import io
 import os
 import stat
 from pathlib import Path
+
+from cxrscore.errors import InputError
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -83,3 +87,33 @@ def _kernel_devices() -> set[int]:
     """Numbers of the devices that /proc and /sys are, where they are mounted; never that of the root."""
     devices = {os.stat(place).st_dev for place in _KERNEL if os.path.ismount(place)}
     return devices - {os.stat("/").st_dev}
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """OSError as io.regular.open_regular."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""How every HDF5 file begins, so every scores file."""
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether the file is HDF5; errors as read_first_bytes."""
+    return read_first_bytes(path, len(HDF5)) == HDF5
+
+
+def read_first_bytes(path: Path, count: int) -> bytes:
+    """So many bytes of a file, fewer where it ends before. InputError where there is none, or it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return file.read(count)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise InputError(f"there is no file at {path}. Name a scores file (.h5) or a model (.safetensors).") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error

@@ -1,9 +1,13 @@
-"""Values of others as JSON and terminals can hold them."""
+"""JSON documents that come from outside: strict parsing, lookup of keys that may be missing, and JSON Schemas."""
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import FileFormatError
@@ -66,3 +70,62 @@ def strict_json(value: Any, where: str) -> Any:
 def unicode_text(text: str) -> str:
     """The text with bytes that were not UTF-8, which Python keeps as lone surrogates, written out: ``\\udcff``."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def get_nested(tree: Any, *keys: str) -> Any:
+    """The value below these keys, one after the other; None where there is none."""
+    for key in keys:
+        if not isinstance(tree, Mapping):
+            return None
+        tree = tree.get(key)
+    return tree
+
+
+def get_text(tree: Any, *keys: str) -> str:
+    """The text or number below these keys as a text; "" where there is neither."""
+    value = get_nested(tree, *keys)
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def get_texts(tree: Any, *keys: str) -> list[str]:
+    """The list of texts and numbers below these keys; empty where there is none."""
+    value = get_nested(tree, *keys)
+    return [str(part) for part in value if isinstance(part, str | int | float)] if isinstance(value, list) else []
+
+
+def provenance_models(provenance: Mapping[str, Any]) -> list[Any]:
+    """What a scores file tells of each model that scored: one, or several whose scores were averaged."""
+    several = get_nested(provenance, "models")
+    return several if isinstance(several, list) else []
+
+
+def software_versions(training: Mapping[str, Any]) -> list[str]:
+    """Versions of what computed a model, each with its name; that of the framework begins with it."""
+    found = get_nested(training, "versions")
+    items = found.items() if isinstance(found, Mapping) else ()
+    return [str(value) if name == "framework" else f"{name} {value}" for name, value in items]
+
+
+@functools.cache
+def schema(name: str) -> dict[str, Any]:
+    """The schema of that name, such as "model": shipped within the package, and beside it in a checkout."""
+    inside = resources.files("cxrscore") / "schemas" / f"{name}.schema.json"
+    place = inside if inside.is_file() else Path(__file__).parents[2] / "schemas" / f"{name}.schema.json"
+    found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+    return found
+
+
+def check_document(document: Any, name: str, where: str, *fields: str) -> None:
+    """FileFormatError, saying which field is wrong and how, unless the document is as its schema says.
+
+    where   names the document in the error
+    fields  lead to the part of the schema that the document is held to, where it is not a whole one
+    """
+    import jsonschema
+
+    part = functools.reduce(lambda tree, field: tree["properties"][field], fields, schema(name))
+    validator = jsonschema.Draft202012Validator(part)
+    error = next(validator.iter_errors(document), None)
+    if error is not None:
+        place = ".".join(map(str, error.absolute_path)) or "the document"
+        raise FileFormatError(f"{where}: {place}: {error.message[:200]}")

@@ -1,8 +1,6 @@
 """Figures of merit, exact with ties and aware of unknown labels."""
 
 from cxrscore.contract import Metric
-from cxrscore.metrics.accuracy import counts, label_accuracy, negative_baseline
-from cxrscore.metrics.average_precision import average_precision
 from cxrscore.metrics.bootstrap import RESAMPLES, BootstrapAucs, bootstrap_auc
 from cxrscore.metrics.calibration import platt, temperature
 from cxrscore.metrics.confidence_intervals import (
@@ -17,9 +15,18 @@ from cxrscore.metrics.delong import delong, micro_auc
 from cxrscore.metrics.localisation import energy_inside, iou, pointing_game
 from cxrscore.metrics.multiple_testing import corrected_verdict, holm, p_value
 from cxrscore.metrics.plugin_metrics import MetricEstimate, MetricEstimates, call_metric, estimate_metric
-from cxrscore.metrics.proportions import Decisions, Proportion, decisions
+from cxrscore.metrics.proportions import Decisions, Proportion, counts, decisions, label_accuracy, negative_baseline
 from cxrscore.metrics.reliability import Reliability, brier, calibration_error, reliability
-from cxrscore.metrics.roc import RocCurve, auc, auc_binormal, auc_per_finding, auc_trapezoid, macro, roc
+from cxrscore.metrics.roc import (
+    RocCurve,
+    auc,
+    auc_binormal,
+    auc_per_finding,
+    auc_trapezoid,
+    average_precision,
+    macro,
+    roc,
+)
 from cxrscore.metrics.thresholds import check_rule, operating_point
 
 metrics = (

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
-from cxrscore.metrics.grouping import Places
-from cxrscore.metrics.masking import valid_mask
+from cxrscore.metrics.grouping import Places, valid_mask
 
 Doubles = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
-from cxrscore.metrics.masking import valid_mask
+from cxrscore.metrics.grouping import valid_mask
 
 _STEPS = 100
 _HALVINGS = 20

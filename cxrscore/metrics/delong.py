@@ -17,8 +17,7 @@ from cxrscore.metrics.confidence_intervals import (
     too_few_reason,
     undefined_estimate,
 )
-from cxrscore.metrics.grouping import group_codes, sum_by_group
-from cxrscore.metrics.masking import valid_mask
+from cxrscore.metrics.grouping import group_codes, sum_by_group, valid_mask
 
 Doubles = NDArray[np.float64]
 

@@ -1,4 +1,5 @@
-"""Films that go together, as those of one patient do: what they move is added up before it is squared."""
+"""Which labels a metric counts, and which films belong together, such as those of one patient: their influence terms
+are summed before they are squared."""
 
 from __future__ import annotations
 
@@ -7,6 +8,14 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
+
+
+def valid_mask(truth: Array, score: Array) -> NDArray[np.bool_]:
+    """Where neither the label nor the score is NaN; InputError where the two differ in shape."""
+    if truth.shape != score.shape:
+        raise InputError(f"truth of shape {list(truth.shape)} does not fit scores of shape {list(score.shape)}")
+    return ~(np.isnan(truth) | np.isnan(score))
+
 
 Places = NDArray[np.intp]
 

@@ -21,8 +21,7 @@ from cxrscore.contract import Array, Metric
 from cxrscore.escape_control_chars import error_words
 from cxrscore.interrupts import is_interrupt
 from cxrscore.metrics.bootstrap import RESAMPLES, patient_resample_counts, percentile_interval
-from cxrscore.metrics.grouping import Places, count_groups, group_codes
-from cxrscore.metrics.masking import valid_mask
+from cxrscore.metrics.grouping import Places, count_groups, group_codes, valid_mask
 
 Interval = tuple[float, float]
 

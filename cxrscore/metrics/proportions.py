@@ -1,13 +1,16 @@
-"""Shares of films with their intervals: what a decision at a threshold gets right."""
+"""Metrics of decisions at a threshold: proportions of films with their intervals, and the paper's accuracy."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cxrscore.contract import Array
 from cxrscore.metrics.confidence_intervals import Z
-from cxrscore.metrics.masking import valid_mask
+from cxrscore.metrics.grouping import valid_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,3 +88,23 @@ def decisions(truth: Array, prob: Array, threshold: float) -> Decisions:
     positive, called = truth[kept] > 0.5, prob[kept] >= threshold
     tp, yes, ones = int((positive & called).sum()), int(called.sum()), int(positive.sum())
     return Decisions(tp=tp, fp=yes - tp, fn=ones - tp, tn=len(called) - yes - ones + tp)
+
+
+def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
+    """Share of known labels that are right when prob above threshold means yes: equation 1 of the paper.
+
+    truth, prob of one shape, NaN left out; NaN where nothing is known.
+    """
+    kept = valid_mask(truth, prob)
+    right = (prob[kept] > threshold) == (truth[kept] > 0.5)
+    return float(right.mean()) if right.size else float("nan")
+
+
+def negative_baseline(truth: Array) -> float:
+    """The same figure of a program that always says no: the share of negatives among known labels."""
+    return label_accuracy(truth, np.zeros_like(truth))
+
+
+def counts(truth: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positives and negatives of each finding, int [C], of truth [N,C]."""
+    return (truth > 0.5).sum(axis=0), (truth <= 0.5).sum(axis=0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
-from cxrscore.metrics.masking import valid_mask
+from cxrscore.metrics.grouping import valid_mask
 
 Doubles = NDArray[np.float64]
 

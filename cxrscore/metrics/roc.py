@@ -1,4 +1,4 @@
-"""Receiver operating characteristic: the curve, and the area under it by ranks, by trapezoids and by a model."""
+"""Metrics of a ranking: the ROC curve, the area under it by ranks, trapezoids and a model, and average precision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
-from cxrscore.metrics.masking import valid_mask
+from cxrscore.metrics.grouping import valid_mask
 
 Doubles = NDArray[np.float64]
 
@@ -94,3 +94,16 @@ def macro(values: Array) -> float:
     """Mean of the values that are defined; NaN if none is."""
     defined = np.asarray(values)[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
+
+
+def average_precision(truth: Array, score: Array) -> float:
+    """Precision averaged over the positives, from the highest score down: 0..1, its chance level is their share.
+
+    truth [n] 0, 1 or NaN unknown; score [n] on any scale, NaN left out. NaN where there is no positive.
+    """
+    # scikit-learn is imported when first needed: the import takes a second.
+    from sklearn.metrics import average_precision_score
+
+    kept = valid_mask(truth, score)
+    positive = truth[kept] > 0.5
+    return float(average_precision_score(positive, score[kept])) if positive.any() else float("nan")

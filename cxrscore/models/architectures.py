@@ -1,7 +1,7 @@
-"""The networks as names and shapes: what a tensors dictionary must hold, without any framework.
+"""Names and shapes of the tensors of the built-in networks, without any framework.
 
-densenet121 and resnet50 are the graphs of keras.applications, layer names included. tinycnn is a small plain
-network of ours for demos, tests and examples: four 3x3 convolutions with ReLU, no batch normalisation.
+densenet121 and resnet50 are those of keras.applications, with the same layer names. tinycnn is a small network for
+demos, tests and examples: four 3x3 convolutions with ReLU, no batch normalisation.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _check_architecture(architecture: str) -> None:
 
 
 def feature_side(architecture: str, size: int) -> int:
-    """h = w of the feature map for films of this size: 400 gives 12 (densenet121), 13 (resnet50), 50 (tinycnn)."""
+    """Side h = w of the last feature map: 12 (densenet121), 13 (resnet50) or 50 (tinycnn) for films of 400 pixels."""
     _check_architecture(architecture)
     side = (size - 1) // 2 + 1
     if architecture == "tinycnn":
@@ -140,12 +140,12 @@ def check_cam_layer(architecture: str, cam_layer: str | None) -> str:
 
 
 def feature_count(spec: ModelSpec) -> int:
-    """K of what enters the dense layer: channels, times places of the map for a "flatten" head."""
+    """Number of features K that enter the dense layer: channels, times positions of the map for a "flatten" head."""
     return tensor_shapes(spec)["head/kernel"][0]
 
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
-    """Every neutral tensor name of this spec and its shape; InputError for an architecture not known here."""
+    """Shape of every tensor of the spec by neutral name; InputError for an unknown architecture."""
     _check_architecture(spec.architecture)
     layers, channels = _BASES[spec.architecture]
     places = feature_side(spec.architecture, spec.size) ** 2 if spec.head == "flatten" else 1
@@ -154,7 +154,7 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
 
 
 def check_tensors(spec: ModelSpec, tensors: Tensors) -> dict[str, Floats]:
-    """All tensors of the spec as contiguous float32; InputError naming the missing, extra, misshapen or not finite."""
+    """All tensors of the spec as contiguous float32; InputError if one is missing, extra, misshapen or not finite."""
     shapes = tensor_shapes(spec)
     faults = [f"{name} is missing" for name in shapes if name not in tensors]
     faults += [f"{name} is not of this network" for name in tensors if name not in shapes]
@@ -172,9 +172,9 @@ def check_tensors(spec: ModelSpec, tensors: Tensors) -> dict[str, Floats]:
 
 
 def initial_tensors(spec: ModelSpec, seed: int, base: Tensors | None = None) -> dict[str, Floats]:
-    """Tensors to start from: those of ``base`` (all but the head), else random; the head is always random.
+    """Initial tensors: those of ``base`` for the backbone, if given; all others random, the head always.
 
-    Each random tensor depends on the seed and its own name only, so every backend starts from the same values.
+    A random tensor depends on the seed and its own name only, so every backend starts from the same values.
     """
     shapes = tensor_shapes(spec)
     if heads := sorted(name for name in base or () if name.startswith("head/")):
@@ -202,25 +202,24 @@ _TAIL_CHANNELS = {"densenet121": 512, "resnet50": 1024, "tinycnn": 64}
 
 
 def trainable_names(spec: ModelSpec) -> frozenset[str]:
-    """The tensors that the optimiser may change. The statistics of batch normalisation are not among them: they stay
-    or follow the batches, as ``Optimiser.batch_norm`` says."""
+    """Names of the tensors that the optimiser may change; the statistics of batch normalisation are not among them."""
     prefixes = {"head": (), "last-block": _LAST_BLOCK[spec.architecture], "all": ("",)}[spec.trainable]
     return trainable_of(n for n in tensor_shapes(spec) if n.startswith(("head/", *prefixes)))
 
 
 def tail_names(spec: ModelSpec) -> frozenset[str]:
-    """The tensors of the last block and the head, statistics of batch normalisation included."""
+    """Names of the tensors of the last block and the head, with the statistics of batch normalisation."""
     return frozenset(n for n in tensor_shapes(spec) if n.startswith(("head/", *_LAST_BLOCK[spec.architecture])))
 
 
 def trainable_of(names: Iterable[str]) -> frozenset[str]:
-    """Those of these tensors that an optimiser may change: all but statistics."""
+    """The given names without statistics of batch normalisation."""
     return frozenset(name for name in names if not name.endswith(_STATISTICS))
 
 
 def tail_shape(spec: ModelSpec) -> Shape:
-    """h, w, K of what enters the last block: 400 pixels give 12, 12, 512 (densenet121, after pool4), 25, 25, 1024
-    (resnet50, after the ReLU of conv4) and 50, 50, 64 (tinycnn, after that of conv3)."""
+    """Shape h, w, K of the input of the last block: for 400 pixels 12, 12, 512 (densenet121, after pool4), 25, 25, 1024
+    (resnet50, after the ReLU of conv4) or 50, 50, 64 (tinycnn, after that of conv3)."""
     side = feature_side(spec.architecture, spec.size)
     if spec.architecture == "resnet50":
         side = (spec.size - 1) // 16 + 1  # its last block begins with a stride
@@ -228,8 +227,8 @@ def tail_shape(spec: ModelSpec) -> Shape:
 
 
 def depth_of(spec: ModelSpec, name: str) -> int:
-    """How many blocks a tensor stands before the head: 0 the head's own, 1 the last block's, one more for each earlier
-    stage. A transition (pool4 of densenet121) counts with the stage that it ends, the first convolution as a stage."""
+    """Distance of a tensor from the head in blocks: 0 the head, 1 the last block, one more for each earlier stage. A
+    transition (pool4 of densenet121) belongs to the stage that it ends; the first convolution is a stage."""
     layer = name.split("/")[0]
     if layer == "head":
         return 0
@@ -264,7 +263,7 @@ def _weights_by_place(spec: ModelSpec, kernel: Floats, findings: Sequence[int]) 
 
 
 def check_inputs(inputs: Floats, shape: Shape) -> Floats:
-    """The array itself if it is float32 [N, *shape]; else an InputError that says what it is."""
+    """The array itself if it is float32 [N, *shape], else an InputError."""
     if inputs.dtype != np.float32 or inputs.shape[1:] != tuple(shape):
         wanted = ", ".join(["N", *map(str, shape)])
         raise InputError(f"got {inputs.dtype} {list(inputs.shape)}, wanted float32 [{wanted}]")
@@ -272,8 +271,7 @@ def check_inputs(inputs: Floats, shape: Shape) -> Floats:
 
 
 def check_films(films: Array, side: int) -> Array:
-    """The array itself if it is films of this side as a model that is AcceptsIntegerImages takes them: float32, uint8
-    or uint16 [N,S,S]; else an InputError that says what it is."""
+    """The array itself if it is float32, uint8 or uint16 [N,S,S], as of AcceptsIntegerImages, else an InputError."""
     if films.dtype not in (np.uint8, np.uint16):
         return check_inputs(films, (side, side))
     if films.shape[1:] != (side, side):
@@ -282,7 +280,7 @@ def check_films(films: Array, side: int) -> Array:
 
 
 def check_adam_state(shapes: Mapping[str, Shape], state: Tensors) -> dict[str, Array]:
-    """The optimiser's arrays for tensors of these shapes; InputError unless exactly those are given."""
+    """The state of the optimiser for tensors of these shapes; InputError unless exactly its arrays are given."""
     wanted = {"adam/step": ()} | {f"adam/{moment}/{name}": shape for moment in "mv" for name, shape in shapes.items()}
     if {name: value.shape for name, value in state.items()} != wanted:
         raise InputError(

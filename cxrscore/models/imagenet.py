@@ -1,4 +1,4 @@
-"""Weights to start from: those of ImageNet, where they lie and whence they come, and those of a file.
+"""Initial weights: those of ImageNet, with their URLs and their Keras .h5 format, and those of a file.
 
 ImageNet's files are those of ``keras.applications`` (MIT licence; DenseNet authors BSD-3-Clause, ResNet authors MIT),
 without the classification layer. URL and MD5 are facts published in the source of keras.applications.
@@ -21,13 +21,39 @@ import safetensors.numpy
 from cxrscore.contract import Array, Normalize
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io import atomic_write, make_folder, sha256_file
-from cxrscore.io.cache import cache_folder
+from cxrscore.io.entries import cache_folder
+from cxrscore.io.hdf5.reader import HDF5File, open_guarded, read_dataset, read_names
 from cxrscore.io.regular import open_regular, read_regular
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.models.import_torch import Fit, ImportedCheckpoint, read_torch_densenet
-from cxrscore.models.keras_h5 import read_keras_h5
 from cxrscore.models.model_file import MAX_FILE_BYTES, load_model, read_document, seen_films
 from cxrscore.models.torch_file import SUFFIXES
+
+
+def read_keras_h5(path: Path) -> dict[str, Array]:
+    """Neutral name -> array; FileFormatError if the file is not such a file or holds anything unsafe."""
+    with open_guarded(path) as file:
+        above = "model_weights/" if "model_weights" in file.groups else ""
+        names = _words(file, above.rstrip("/"), "layer_names")
+        if names is None:
+            raise FileFormatError(f"{path} is not a Keras weights file: it has no attribute layer_names")
+        tensors: dict[str, Array] = {}
+        for layer in names:
+            for weight in _words(file, f"{above}{layer}", "weight_names") or []:
+                tensors[_neutral(layer, weight)] = read_dataset(file, f"{above}{layer}/{weight}")
+    return tensors
+
+
+def _words(file: HDF5File, group: str, attribute: str) -> list[str] | None:
+    if group not in file.groups:
+        raise FileFormatError(f"{file.name} has no group {group}")
+    return read_names(file, attribute, group=group)
+
+
+def _neutral(layer: str, weight: str) -> str:
+    """``conv1/bn`` and ``conv1/bn/gamma:0`` -> ``conv1_bn/gamma``: Keras 3 writes layer names without slashes."""
+    return f"{layer.replace('/', '_')}/{weight.rsplit('/', 1)[-1].split(':')[0]}"
+
 
 _LICENCE = "keras.applications, MIT"
 _KERAS = (".h5", ".hdf5")

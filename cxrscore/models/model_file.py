@@ -18,13 +18,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from cxrscore.contract import Array, ModelSpec, Tensors
+from cxrscore.contract import Array, Backend, Model, ModelSpec, Ranges, SupportsInt8, Tensors
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io import atomic_write_bytes, sha256_bytes
 from cxrscore.io.outputs import OutputKind
 from cxrscore.io.regular import open_regular, read_regular
-from cxrscore.io.schemas import check_document
-from cxrscore.io.strict_json import parse_json
+from cxrscore.io.strict_json import check_document, parse_json
+from cxrscore.remote import StrPath, local_path
 
 FORMAT = "cxrscore-model"
 VERSION = 1
@@ -80,9 +80,10 @@ def model_output(maker: Literal["train", "import", "quantize"]) -> OutputKind:
     return OutputKind(name=f"a model file of `cxrscore {maker}`", recognises=recognises)
 
 
-def save_model(path: Path, tensors: Tensors, document: Mapping[str, Any]) -> None:
+def save_model(path: StrPath, tensors: Tensors, document: Mapping[str, Any]) -> None:
     """Writes the file whole or not at all; WriteError where it cannot be written, FileFormatError for a document
     that is not as schemas/model.schema.json says."""
+    path = local_path(path, "path")
     whole = {"format": FORMAT, "version": VERSION, **document}
     _check_document(path, whole)
     text = json.dumps(whole, allow_nan=False)
@@ -113,8 +114,9 @@ def checksum(text: str, tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def load_model(path: Path) -> ModelFile:
+def load_model(path: StrPath) -> ModelFile:
     """Reads a model file; InputError if there is none, FileFormatError if it is not one of ours, or was changed."""
+    path = local_path(path, "path")
     data = _read(path)
     metadata = _metadata(path)
     document = _document(path, metadata.get(KEY))
@@ -218,3 +220,20 @@ def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
 
 def _are_hashes(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(v, str) and _HASH.fullmatch(v) for v in values)
+
+
+def int8_model(backend: Backend, file: ModelFile, device: str) -> Model:
+    """The model of this file in int8; InputError where the backend does not compute so, or the file has no ranges."""
+    if not isinstance(backend, SupportsInt8):
+        raise InputError(f"backend {backend.name!r} does not compute in int8; openvino does")
+    return backend.build_int8(file.spec, file.tensors, _ranges(file), device=device)
+
+
+def _ranges(file: ModelFile) -> Ranges:
+    kept = file.document.get("quantization")
+    if kept is None:
+        raise InputError(
+            f"{file.path} has no ranges to compute in int8 by. Measure them on films like those to be scored: "
+            "`cxrscore quantize MODEL FILMS -o NEW_MODEL`, and score with the new file."
+        )
+    return {layer: (low, high) for layer, (low, high) in kept["ranges"].items()}

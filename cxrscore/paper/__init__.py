@@ -16,16 +16,15 @@ from cxrscore import labels as lab
 from cxrscore.errors import InputError
 from cxrscore.io import atomic_write_bytes, file_lock, sha256_bytes
 from cxrscore.io.outputs import mark_folder
-from cxrscore.io.schemas import check_document
+from cxrscore.io.strict_json import check_document
 from cxrscore.paper import figures, heatmaps
-from cxrscore.paper.advice import add_advice
 from cxrscore.paper.claims import claims
-from cxrscore.paper.contradictions import contradictions
 from cxrscore.paper.data_split import draw_split
 from cxrscore.paper.experiments import (
     CORRECTED,
     LITERAL,
     Experiment,
+    add_advice,
     all_experiments,
     train_experiment,
     train_options,
@@ -35,6 +34,7 @@ from cxrscore.paper.options import PaperOptions
 from cxrscore.paper.outputs import FILES, outputs
 from cxrscore.paper.page import render
 from cxrscore.paper.record import record
+from cxrscore.paper.reported import contradictions
 from cxrscore.paper.results import ExperimentResult, experiment_result
 from cxrscore.paper.run import Run
 from cxrscore.paper.scoring import score_experiment

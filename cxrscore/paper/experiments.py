@@ -1,7 +1,7 @@
-"""The experiments of the experiment: a network with or without augmentation, under one of three sets of rules.
+"""The experiments: a network with or without augmentation, under one of three sets of rules.
 
-An experiment is trained into a folder of its own, whose name holds a digest of all that decides it. A folder with its
-``experiment.json`` is a finished experiment; one without is gone on with.
+Each experiment is trained into its own folder, whose name contains a digest of everything that determines it. A folder
+with ``experiment.json`` is finished; a folder without it is resumed.
 """
 
 from __future__ import annotations
@@ -9,20 +9,46 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cxrscore
-from cxrscore.errors import FileFormatError
+from cxrscore.errors import FileFormatError, LeakError
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes, sha256_file
 from cxrscore.models.imagenet import weights_file
 from cxrscore.models.model_file import ModelFile, load_model
-from cxrscore.paper.advice import anew
 from cxrscore.paper.options import PaperOptions
 from cxrscore.progress import Progress
 from cxrscore.recipes import find_recipe, read_recipe
 from cxrscore.training import TrainOptions, train_model
+
+
+@contextmanager
+def add_advice(output: Path) -> Iterator[None]:
+    """Around a whole run into this folder: films that are one, and Ctrl-C."""
+    try:
+        yield
+    except LeakError as error:
+        raise LeakError(error.found, "Remove one of the two from the folder, which is to hold a film once.") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; what is finished is kept in {output}/. The same line goes on") from None
+
+
+@contextmanager
+def anew(place: Path) -> Iterator[None]:
+    """Around a cell: what an earlier run left in its folder and cannot be read."""
+    try:
+        yield
+    except FileFormatError as error:
+        if str(place) not in str(error):
+            raise
+        raise FileFormatError(
+            f"what an earlier run left in {place} is damaged. Delete that folder, and the same line trains it anew."
+        ) from error
+
 
 CORRECTED, LITERAL, IMAGENET = "paper", "paper-literal", "paper-imagenet"
 SERIES = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrscore.errors import InputError
+from cxrscore.remote import convert_paths
 
 HEATMAP_RULES = ("top_auc", "top_prob")
 """Rules by which the four findings of figures 7 and 8 are chosen; a list of names is the third."""
@@ -43,6 +44,7 @@ class PaperOptions:
     workers: int = 2
 
     def __post_init__(self) -> None:
+        convert_paths(self, local=["films", "labels", "output"])
         for name in ("train", "valid", "test", "augmentations", "epochs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, wanted 1 or more")

@@ -11,11 +11,10 @@ import numpy as np
 from cxrscore.metrics import Estimate
 from cxrscore.paper import figures
 from cxrscore.paper.claims import Claim
-from cxrscore.paper.contradictions import Contradiction
 from cxrscore.paper.experiments import CORRECTED, IMAGENET, LITERAL, SERIES
 from cxrscore.paper.heatmaps import FilmHeatmaps
 from cxrscore.paper.outputs import SUFFIXES, roc_stems
-from cxrscore.paper.reported import FILMS, reported_auc
+from cxrscore.paper.reported import FILMS, Contradiction, reported_auc
 from cxrscore.paper.results import ExperimentResult
 from cxrscore.paper.run import Run
 from cxrscore.paper.tables_and_figures import TABLES, PaperItem, table_rows

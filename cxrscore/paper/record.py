@@ -12,7 +12,7 @@ from typing import Any
 import cxrscore
 from cxrscore.metrics import Estimate
 from cxrscore.paper.claims import Claim, summary_sentences
-from cxrscore.paper.contradictions import Contradiction
+from cxrscore.paper.reported import Contradiction
 from cxrscore.paper.results import ExperimentResult, Finding, SplitResult
 from cxrscore.paper.run import Run
 from cxrscore.paper.tables_and_figures import PaperItem, ReportedValue, none_if_undefined

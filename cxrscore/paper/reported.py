@@ -1,8 +1,11 @@
-"""What the paper reports: every figure and number of its tables and figures that can be compared."""
+"""What the paper reports: the numbers of its tables and figures that can be compared, and its contradictions."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
 
 Place = tuple[bool, bool]
 """Which of the experiments: whether the first network (DenseNet121), and whether with augmentation."""
@@ -66,3 +69,31 @@ def reported_auc(place: Place, finding: str) -> str:
     if place not in AUCS:
         return "not run"
     return AUCS[place].get(finding, OTHER_AUCS[place])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contradiction:
+    """What the paper says, the problem, what was done, and what this run measured ("" for nothing)."""
+
+    number: int
+    statement: str
+    problem: str
+    resolution: str
+    measurement: str
+
+
+FIELDS = ("statement", "problem", "resolution", "measurement")
+
+
+def contradiction_texts() -> list[dict[str, str]]:
+    """The texts of all contradictions in their order, with names of measurements in braces."""
+    text = (resources.files("cxrscore.paper") / "contradictions.toml").read_text(encoding="utf-8")
+    return [{name: row.get(name, "") for name in FIELDS} for row in tomllib.loads(text)["row"]]
+
+
+def contradictions(facts: Mapping[str, str]) -> list[Contradiction]:
+    """All contradictions, numbered from 1. ``facts`` has a value for every name in braces."""
+    return [
+        Contradiction(number=number, **{name: text.format_map(facts) for name, text in texts.items()})
+        for number, texts in enumerate(contradiction_texts(), start=1)
+    ]

@@ -13,7 +13,7 @@ from cxrscore.contract import Array
 from cxrscore.errors import CxrscoreError, PluginError
 from cxrscore.escape_control_chars import class_name, error_words
 from cxrscore.interrupts import is_interrupt
-from cxrscore.shortage import is_memory_error
+from cxrscore.system_resources import is_memory_error
 from cxrscore.types import finite_rows
 
 _P = ParamSpec("_P")

@@ -1,7 +1,9 @@
 """Films and scores files that lie elsewhere: addresses, reading with patience, writing whole or not at all."""
 
-from cxrscore.remote.store import INSTALL, Entry
+from cxrscore.remote.arguments import Location, StrPath, convert_paths, local_path, local_paths, location, locations
+from cxrscore.remote.bounds import Entry
 from cxrscore.remote.transfer import (
+    INSTALL,
     as_local_path,
     check_writable,
     download,
@@ -16,14 +18,21 @@ from cxrscore.remote.url import PathOrUrl, RemotePath, is_url, location_text, pa
 __all__ = [
     "INSTALL",
     "Entry",
+    "Location",
     "PathOrUrl",
     "RemotePath",
+    "StrPath",
     "as_local_path",
     "check_writable",
+    "convert_paths",
     "download",
     "is_url",
     "list_remote",
+    "local_path",
+    "local_paths",
+    "location",
     "location_text",
+    "locations",
     "parse_location",
     "read_remote",
     "remote_exists",

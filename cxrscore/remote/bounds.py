@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cxrscore.errors import RemoteError
-from cxrscore.remote.store import Entry
 from cxrscore.remote.url import RemotePath
 
 MAX_DEPTH = 32
@@ -25,6 +24,14 @@ MAX_SECONDS = 12 * 3600.0
 """For all of a listing. A million folders take eleven hours at 40 ms each."""
 _SHOWN = 80
 _LOOP = "A link probably leads back to a folder above it. Name a folder further down, which has no such link"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A file below a folder: its POSIX path there, and its size in bytes if the listing states it."""
+
+    path: str
+    size: int | None = None
 
 
 class ListingBounds:

@@ -14,10 +14,9 @@ from urllib.parse import parse_qsl, unquote, urljoin
 
 from cxrscore.errors import RemoteError
 from cxrscore.io import sha256_file
-from cxrscore.remote.bounds import ListingBounds, walk
+from cxrscore.remote.bounds import Entry, ListingBounds, walk
 from cxrscore.remote.retry import CutShortError, with_retries
-from cxrscore.remote.store import PIECE, Entry
-from cxrscore.remote.transfer import SECONDS, read_remote
+from cxrscore.remote.store import PIECE, READ_TIMEOUT, read_store
 from cxrscore.remote.url import RemotePath
 
 _READ = 1 << 20
@@ -150,7 +149,7 @@ class WebServer(FileSystem):
 
     def size(self) -> int:
         """Of the file as a whole; it is looked at and not received."""
-        with closing(self._open(1, SECONDS)) as file:
+        with closing(self._open(1, READ_TIMEOUT)) as file:
             whole = file.r.headers.get("Content-Range", "").rpartition("/")[2]
             return int(whole if whole.isdecimal() else file.r.headers.get("Content-Length", "0"))
 
@@ -173,7 +172,7 @@ class _Counted:
 
 def _linked(folder: RemotePath, bounds: ListingBounds) -> list[Entry]:
     """What the page of a folder links to within it, each once."""
-    page = read_remote(folder, _PAGE, seconds=min(SECONDS, bounds.seconds_left()))
+    page = read_store(WebServer(folder), folder, _PAGE, seconds=min(READ_TIMEOUT, bounds.seconds_left()))
     bounds.add_bytes(len(page))
     links = _Links()
     try:

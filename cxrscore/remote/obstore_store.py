@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import RemoteError
-from cxrscore.remote.bounds import ListingBounds
+from cxrscore.remote.bounds import Entry, ListingBounds
 from cxrscore.remote.retry import CutShortError
-from cxrscore.remote.store import ONE_REQUEST, PIECE, Entry
+from cxrscore.remote.store import PIECE
 from cxrscore.remote.url import RemotePath
 
+_ONE_REQUEST = 30
+"""Seconds that one request may take, for a piece at most."""
 _ONE_PAGE = 600.0
 """Seconds in which a page of a list must arrive: a store may say without end that its list goes on, with no name."""
 _CLASSES = {"s3": "S3Store", "s3a": "S3Store", "gs": "GCSStore", "gcs": "GCSStore", "az": "AzureStore"}
@@ -87,7 +89,7 @@ def _opened(scheme: str, bucket: str) -> Any:
     # What retries here resends one request; retry.retried, around it, begins anew.
     again: dict[str, Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
     # Among the settings, and not as client_options, which would discard those of the environment.
-    config = {"connect_timeout": "10s", "timeout": f"{ONE_REQUEST}s"}
+    config = {"connect_timeout": "10s", "timeout": f"{_ONE_REQUEST}s"}
     if _CLASSES[scheme] == "S3Store" and "AWS_CHECKSUM_ALGORITHM" not in os.environ:
         config["checksum_algorithm"] = "sha256"  # the store refuses what came damaged
     return make(bucket, config=config, retry_config=again)

@@ -1,95 +1,87 @@
-"""Which library opens an address. Both are of the extra ``remote``, and are imported when first needed."""
+"""The operations on a remote folder or file, independent of the library that implements them."""
 
 from __future__ import annotations
 
-import importlib.util
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from cxrscore.errors import InputError
+from cxrscore.errors import RemoteError, RemoteTooLargeError
+from cxrscore.remote.bounds import Entry, ListingBounds
+from cxrscore.remote.retry import with_retries
 from cxrscore.remote.url import RemotePath
 
-if TYPE_CHECKING:
-    from cxrscore.remote.bounds import ListingBounds
-
-INSTALL = 'pip install "cxrscore[remote]"'
 PIECE = 16 << 20
-"""Bytes that are received at a time of what is larger."""
-ONE_REQUEST = 30
-"""Seconds that one may take, a piece at most."""
-OBJECTS = ("s3", "s3a", "gs", "gcs", "az")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """A file below a folder: its POSIX path there, and its bytes where the listing tells them."""
-
-    path: str
-    size: int | None = None
+"""Bytes that are received at a time from a larger file."""
+READ_TIMEOUT = 90.0
+"""Seconds within which one file must be received, all retries included."""
 
 
 class Store(Protocol):
-    """What is done with a folder or file elsewhere. The library's own errors pass through: retry.retried tells them."""
+    """One remote folder or file. Errors of the underlying library pass through: retry.with_retries translates them."""
 
     def entries(self, unreadable: list[str], bounds: ListingBounds) -> Iterator[Entry]:
-        """The files below a folder, in any order; adds to ``unreadable`` the folders that cannot be listed. What is
-        listed is counted by ``bounds``, whose errors pass through."""
+        """The files below a folder, in any order; adds to ``unreadable`` the folders that cannot be listed.
+        ``bounds`` counts what is listed, and its errors pass through."""
         ...
 
     def pieces(self, first: int | None = None, seconds: float | None = None) -> Iterator[bytes]:
-        """The bytes of a file in order, at most a PIECE at a time; with ``first`` at least its first so many.
-        CutShortError, or one of the library's, where they end before the length that was announced, or where the
-        request has not ended after so many ``seconds``."""
+        """The bytes of a file in order, at most a PIECE at a time; with ``first``, at least its first so many bytes.
+        CutShortError, or an error of the library, if the transfer ends before the announced length, or if the request
+        takes longer than ``seconds``."""
         ...
 
     def size(self) -> int:
-        """Bytes of a file; FileNotFoundError where there is none."""
+        """Size of a file in bytes; FileNotFoundError if it does not exist."""
         ...
 
     def put(self, source: Path) -> None:
-        """Makes the file of one on disk: whole, or not at all."""
+        """Uploads a local file completely, or leaves nothing behind."""
         ...
 
 
-def open_store(where: RemotePath) -> Store:
-    """InputError, with the line that installs it, where there is no library for this address."""
+def read_store(store: Store, file: RemotePath, max_bytes: int, *, first: int | None = None, seconds: float) -> bytes:
+    """Read a file into memory, with retries.
+
+    Parameters
+    ----------
+    store
+        Opened for ``file``.
+    file
+        The address, for messages.
+    max_bytes
+        Largest size that is accepted.
+    first
+        Read only this many bytes from the start; None reads the complete file.
+    seconds
+        Time limit, all retries included.
+
+    Raises
+    ------
+    RemoteError
+        If the bytes cannot be received in time.
+    RemoteTooLargeError
+        If the file has more than ``max_bytes``; little more than these are ever received.
+    """
+    end = time.monotonic() + seconds
+
+    def attempt() -> bytes:
+        data = bytearray()
+        # A request has one second more than the complete read, so that a slow transfer is reported as such below.
+        for piece in store.pieces(first, max(end - time.monotonic(), 0) + 1):
+            data += piece
+            if first is not None and len(data) >= first:
+                return bytes(data[:first])
+            if len(data) > max_bytes:
+                raise RemoteTooLargeError(file, f"more than {max_bytes:,} bytes")
+            if time.monotonic() > end:
+                raise RemoteError(file, f"it took longer than {seconds:g} s", passing=True)
+        return bytes(data)
+
     try:
-        return _opened(where)
-    except InputError:
+        return with_retries(file, attempt, seconds)
+    except RemoteError as error:
+        if first is not None and error.status == 416:  # an empty file has no first bytes
+            return b""
         raise
-    except Exception as error:  # noqa: BLE001 - each file system raises its own, and may quote what is secret
-        kind = type(error).__name__
-    raise InputError(
-        f"{where} cannot be opened ({kind}): look at the credentials and the endpoint in the environment. "
-        "docs/remote.md names the variables."
-    )
-
-
-def _opened(where: RemotePath) -> Store:
-    if where.scheme in OBJECTS and importlib.util.find_spec("obstore"):
-        from cxrscore.remote.obstore_store import ObjectStore
-
-        return ObjectStore(where)
-    if not importlib.util.find_spec("fsspec"):
-        raise InputError(f"{where} cannot be opened without fsspec: {INSTALL}")
-    _check_scheme(where)
-    from cxrscore.remote.fsspec_store import FileSystem, WebServer
-
-    return WebServer(where) if where.web else FileSystem(where)
-
-
-def _check_scheme(where: RemotePath) -> None:
-    from fsspec.registry import get_filesystem_class, known_implementations
-
-    try:
-        get_filesystem_class(where.scheme)
-    except ImportError:
-        own = where.web or where.scheme in OBJECTS
-        advice = INSTALL if own else str(known_implementations.get(where.scheme, {}).get("err", "install its package"))
-        raise InputError(f"{where.scheme}:// cannot be opened: {advice}") from None
-    except ValueError:
-        raise InputError(
-            f"{where.scheme}:// is of no kind that fsspec knows; wanted one such as s3://, gs://, az://, https://"
-        ) from None

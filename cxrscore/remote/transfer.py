@@ -1,7 +1,8 @@
-"""What lies elsewhere brought here, and back: with patience, up to a size, whole or not at all."""
+"""Opens, lists, reads, downloads and uploads remote files, with retries and limits on size and time."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 import time
@@ -17,21 +18,67 @@ from cxrscore.errors import (
     RemoteTooLargeError,
     WriteError,
 )
-from cxrscore.remote.bounds import MAX_SECONDS, ListingBounds
+from cxrscore.remote.arguments import Location, location
+from cxrscore.remote.bounds import MAX_SECONDS, Entry, ListingBounds
 from cxrscore.remote.retry import with_retries
-from cxrscore.remote.store import Entry, open_store
-from cxrscore.remote.url import PathOrUrl, RemotePath, parse_location
+from cxrscore.remote.store import READ_TIMEOUT, Store, read_store
+from cxrscore.remote.url import RemotePath
 
-SECONDS = 90.0
-"""In which a film must have been received, with all tries."""
+INSTALL = 'pip install "cxrscore[remote]"'
 LARGEST = 64 << 30
 """Bytes of a scores file that is brought here to be read; what it may declare within is held to limits of its own."""
 COPY = "copy"
 """Name of a file that is brought here. It never comes from the address, which may hold any path."""
 SLOWEST = 1000
-"""Bytes a second that a file to be brought here must come with, on the average after the first SECONDS."""
+"""Bytes a second that a file to be brought here must come with, on the average after the first READ_TIMEOUT."""
+_OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az")
 _DAY = 86_400.0
 """Seconds in which it must be here."""
+
+
+def open_store(where: RemotePath) -> Store:
+    """The store for an address; InputError, with the install command, if no library for it is installed.
+
+    The libraries are of the extra ``remote`` and are imported when first needed.
+    """
+    try:
+        return _store_for(where)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each file system raises its own, and may quote what is secret
+        kind = type(error).__name__
+    raise InputError(
+        f"{where} cannot be opened ({kind}): look at the credentials and the endpoint in the environment. "
+        "docs/remote.md names the variables."
+    )
+
+
+def _store_for(where: RemotePath) -> Store:
+    if where.scheme in _OBJECT_STORES and importlib.util.find_spec("obstore"):
+        from cxrscore.remote.obstore_store import ObjectStore
+
+        return ObjectStore(where)
+    if not importlib.util.find_spec("fsspec"):
+        raise InputError(f"{where} cannot be opened without fsspec: {INSTALL}")
+    _check_scheme(where)
+    from cxrscore.remote.fsspec_store import FileSystem, WebServer
+
+    return WebServer(where) if where.web else FileSystem(where)
+
+
+def _check_scheme(where: RemotePath) -> None:
+    from fsspec.registry import get_filesystem_class, known_implementations
+
+    try:
+        get_filesystem_class(where.scheme)
+    except ImportError:
+        own = where.web or where.scheme in _OBJECT_STORES
+        advice = INSTALL if own else str(known_implementations.get(where.scheme, {}).get("err", "install its package"))
+        raise InputError(f"{where.scheme}:// cannot be opened: {advice}") from None
+    except ValueError:
+        raise InputError(
+            f"{where.scheme}:// is of no kind that fsspec knows; wanted one such as s3://, gs://, az://, https://"
+        ) from None
 
 
 def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
@@ -51,31 +98,12 @@ def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
 
 
 def read_remote(file: RemotePath, most: int, *, first: int | None = None, seconds: float | None = None) -> bytes:
-    """The bytes of a file, all of them or, with ``first``, its first so many. RemoteError where they cannot be had in
-    ``seconds`` (None: SECONDS), RemoteTooLargeError where there are more than ``most``: little more than these are ever
-    received."""
-    patience = SECONDS if seconds is None else seconds
-    store, end = open_store(file), time.monotonic() + patience
+    """The bytes of a file: all of them or, with ``first``, only the first ones.
 
-    def attempt() -> bytes:
-        data = bytearray()
-        # A request has a second more than all of it, so that what comes slowly is told as such below.
-        for piece in store.pieces(first, max(end - time.monotonic(), 0) + 1):
-            data += piece
-            if first is not None and len(data) >= first:
-                return bytes(data[:first])
-            if len(data) > most:
-                raise RemoteTooLargeError(file, f"more than {most:,} bytes")
-            if time.monotonic() > end:
-                raise RemoteError(file, f"it took longer than {patience:g} s", passing=True)
-        return bytes(data)
-
-    try:
-        return with_retries(file, attempt, patience)
-    except RemoteError as error:
-        if first is not None and error.status == 416:  # a file of no bytes has no first ones
-            return b""
-        raise
+    ``most`` is the largest accepted size in bytes; ``seconds`` is the time limit (None: READ_TIMEOUT). Errors as
+    read_store.
+    """
+    return read_store(open_store(file), file, most, first=first, seconds=READ_TIMEOUT if seconds is None else seconds)
 
 
 def remote_exists(file: RemotePath) -> bool:
@@ -98,7 +126,7 @@ def download(file: RemotePath, target: Path, most: int = LARGEST) -> None:
                 received += len(piece)
                 if received > most:
                     raise RemoteTooLargeError(file, f"more than {most:,} bytes")
-                if received < SLOWEST * (time.monotonic() - start - SECONDS):
+                if received < SLOWEST * (time.monotonic() - start - READ_TIMEOUT):
                     raise RemoteError(file, f"it comes with less than {SLOWEST} bytes a second", passing=True)
                 _write(out.fileno(), piece, target)
 
@@ -136,10 +164,10 @@ def check_writable(target: RemotePath) -> None:
 
 
 @contextmanager
-def as_local_path(given: str | PathOrUrl, most: int = LARGEST) -> Iterator[Path]:
+def as_local_path(given: Location, most: int = LARGEST) -> Iterator[Path]:
     """A file on disk as it is; one elsewhere, of at most so many bytes, as a private copy, which is gone after the
     block. Errors of the block name the address and not the copy; errors as download."""
-    where = parse_location(given)
+    where = location(given)
     if isinstance(where, Path):
         yield where
         return

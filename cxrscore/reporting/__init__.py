@@ -16,6 +16,7 @@ from cxrscore.io import atomic_write_bytes, make_folder
 from cxrscore.io.outputs import check_distinct, check_output, output_kind_with_marks
 from cxrscore.metrics import RESAMPLES
 from cxrscore.plot_style import default_style
+from cxrscore.remote import StrPath, local_path, local_paths
 from cxrscore.reporting import figures as draw
 from cxrscore.reporting.auc import BootstrapConfig
 from cxrscore.reporting.forest_plot import difference_plot, gap_plot
@@ -41,19 +42,19 @@ __all__ = ["NamedScores", "open_named_scores", "write_report"]
 @default_style()
 def write_report(
     scores: Scores,
-    output: Path,
+    output: StrPath,
     *,
     source: str,
     others: Sequence[NamedScores] = (),
-    groups: Path | None = None,
+    groups: StrPath | None = None,
     group_by: Sequence[str] = (),
-    bounding_boxes: Path | None = None,
+    bounding_boxes: StrPath | None = None,
     findings: Sequence[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
-    figures: Path | None = None,
+    figures: StrPath | None = None,
     figure_format: draw.Format = "png",
-    inputs: Sequence[Path] = (),
+    inputs: Sequence[StrPath] = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Writes the report of these scores to ``output``, one HTML file that needs nothing beside it.
@@ -78,7 +79,17 @@ def write_report(
     for an output that must not be replaced; WriteError where a file cannot be written.
     """
     _check_format(figure_format)
-    read = [*inputs, *(file for other in others for file in other.files), groups, bounding_boxes]
+    output = local_path(output, "output")
+    groups, bounding_boxes, figures = (
+        None if path is None else local_path(path, name)
+        for path, name in ((groups, "groups"), (bounding_boxes, "bounding_boxes"), (figures, "figures"))
+    )
+    read = [
+        *local_paths(inputs, "inputs"),
+        *(file for other in others for file in other.files),
+        groups,
+        bounding_boxes,
+    ]
     check_output(output, PAGE, inputs=read, overwrite=overwrite)
     drawing = BootstrapConfig(resamples=resamples, seed=seed)
     summary = summarise(scores, drawing)

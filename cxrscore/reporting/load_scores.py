@@ -22,7 +22,7 @@ from cxrscore.labels.findings import canonical
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
 from cxrscore.labels.table import Table, read_table
-from cxrscore.remote import PathOrUrl, as_local_path, parse_location
+from cxrscore.remote import Location, StrPath, as_local_path, local_path, location
 from cxrscore.scorefile import open_scores
 from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
 
@@ -42,7 +42,7 @@ class NamedScores:
     files: tuple[Path, ...] = ()
 
 
-def open_named_scores(path: str | PathOrUrl, labels: Path | None = None) -> NamedScores:
+def open_named_scores(path: Location, labels: StrPath | None = None) -> NamedScores:
     """The scores of a file: HDF5 as `cxrscore score` writes it, or a CSV table with a column for the film and one of
     probabilities for each finding, named after it or prob_ and it.
 
@@ -51,7 +51,7 @@ def open_named_scores(path: str | PathOrUrl, labels: Path | None = None) -> Name
 
     InputError, FileFormatError where a file is not what it should be.
     """
-    where = parse_location(path)
+    where, labels = location(path, "scores"), None if labels is None else local_path(labels, "labels")
     name, files = where.name, tuple(file for file in (where, labels) if isinstance(file, Path))
     with as_local_path(path) as file:
         scores = read_score_table(file) if PurePath(name).suffix.lower() in (".csv", ".gz") else open_scores(file)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
+from cxrscore.contract import Array, Floats
+from cxrscore.errors import InputError
+from cxrscore.io.strict_json import unicode_text
+from cxrscore.status import Status
+
+if TYPE_CHECKING:
+    import pandas
+
+    DataFrame: TypeAlias = pandas.DataFrame
 
 SPLITS = ("", "train", "valid", "test")
 """Words of /films/split, by code: what the model that scored a film had to do with it; "" = never seen."""
@@ -88,3 +96,90 @@ class Scores:
     heat_maps: HeatMaps
     thumbnails: Thumbnails
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dataframe(self) -> DataFrame:
+        """The scores as a pandas data frame, one row for each film.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The index ``film`` is the path of the film below the folder. The columns are those of ``cxrscore export``
+            with all columns:
+
+            ============================================== ==========================================================
+            status                                         name of a cxrscore.Status, "OK" if the film has scores
+            message                                        why it has none, or a note on how it was read
+            sha256, kind, modality, view                   see FilmRows; "" where unknown
+            width, height                                  of the stored film, pixels; 0 where unknown
+            patient                                        a number for each patient, -1 where unknown
+            split                                          "train" or "valid" if the model was made with the film, or
+                                                           "test"; else ""
+            prob_FINDING, logit_FINDING, truth_FINDING     float32; NaN for films without scores, and for unknown labels
+            ============================================== ==========================================================
+
+        Raises
+        ------
+        InputError
+            If pandas is not installed: ``pip install "cxrscore[pandas]"``.
+
+        Examples
+        --------
+        >>> frame = cxrscore.open_scores("out.h5").to_dataframe()  # doctest: +SKIP
+        >>> frame.loc[frame.status == "OK", "prob_Edema"].mean()  # doctest: +SKIP
+        0.12
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise InputError(
+                'a data frame needs pandas, which is not installed. Install it with: pip install "cxrscore[pandas]"'
+            ) from None
+        columns = {column.name: column.values for column in film_columns(self, every=True)}
+        index = pandas.Index(list(columns.pop("film")), name="film", dtype=str)
+        return pandas.DataFrame(columns, index=index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One value of every film: a column of the scores as a table.
+
+    values   N texts, or an array [N] of integers or float32 with NaN where there is no value
+    finding  whose value it is; "" for what is known of the film itself
+    """
+
+    name: str
+    values: Sequence[str] | Array
+    finding: str = ""
+
+
+def film_columns(scores: Scores, *, every: bool) -> list[Column]:
+    """film, status, message and prob_FINDING; with ``every`` all that the file knows of a film."""
+    films = scores.films
+    found = [
+        Column(name="film", values=_texts(films.path)),
+        Column(name="status", values=[Status(code).name for code in films.status.tolist()]),
+        Column(name="message", values=_texts(films.message)),
+    ]
+    if every:
+        found += [
+            *(Column(name=name, values=_texts(getattr(films, name))) for name in ("sha256", "kind", "modality")),
+            Column(name="view", values=_texts(films.view)),
+            *(Column(name=name, values=getattr(films, name)) for name in ("width", "height", "patient")),
+            Column(name="split", values=[SPLITS[code] for code in films.split.tolist()]),
+        ]
+    matrices = {"prob": scores.prob, "logit": scores.logit, "truth": scores.truth}
+    for name in ("prob", "logit", "truth") if every else ("prob",):
+        found += finding_columns(name, matrices[name], scores.findings)
+    return found
+
+
+def finding_columns(name: str, matrix: Array, findings: Sequence[str]) -> list[Column]:
+    """name_FINDING of each column of a matrix [N,C]."""
+    return [
+        Column(name=f"{name}_{unicode_text(finding)}", values=np.ascontiguousarray(matrix[:, place]), finding=finding)
+        for place, finding in enumerate(findings)
+    ]
+
+
+def _texts(values: Sequence[str]) -> list[str]:
+    return [unicode_text(value) for value in values]

@@ -13,7 +13,7 @@ import numpy as np
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io.hdf5.reader import HDF5File, open_guarded, read_dataset, read_rows, read_text
-from cxrscore.io.schemas import check_document
+from cxrscore.io.strict_json import check_document
 from cxrscore.scorefile.checks import check_ranges
 from cxrscore.scorefile.layout import FORMAT, LAYOUT, SCORED, TEXT
 from cxrscore.scorefile.manifest import fingerprint_of

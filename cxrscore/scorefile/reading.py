@@ -23,14 +23,14 @@ from cxrscore.io.hdf5.reader import (
     read_text,
 )
 from cxrscore.io.strict_json import parse_json
-from cxrscore.remote import PathOrUrl, as_local_path
+from cxrscore.remote import Location, as_local_path
 from cxrscore.scorefile.checks import check_ranges
 from cxrscore.scorefile.columns import decode_texts
 from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.scorefile.layout import FORMAT, LAYOUT, TEXT, VERSION, Column
 
 
-def open_scores(path: str | PathOrUrl, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
+def open_scores(path: Location, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
     """The content of a scores file, all of it in memory.
 
     path  of the file, or its URL

@@ -31,7 +31,7 @@ from cxrscore.scorefile.columns import encode_texts
 from cxrscore.scorefile.data import Thumbnails
 from cxrscore.scorefile.layout import LAYOUT, SHARD_LAYOUT
 from cxrscore.scorefile.manifest import Manifest, differences, read_head, read_paths, write_manifest
-from cxrscore.scorefile.merge_shards import CompletedShard, merge_shards
+from cxrscore.scorefile.merge import CompletedShard, merge_shards
 from cxrscore.scorefile.reading import FileProvenance, read_file_provenance
 from cxrscore.scorefile.shards import Shard, read_shard, read_shard_header, read_values, shard_bytes
 

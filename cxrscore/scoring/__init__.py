@@ -10,8 +10,8 @@ import numpy as np
 
 from cxrscore.errors import InputError
 from cxrscore.images import DecoderPool, FoundFilms, Status, find_same_file, require_films
-from cxrscore.io.file_type import is_hdf5
 from cxrscore.io.outputs import OutputKind, check_output
+from cxrscore.io.regular import is_hdf5
 from cxrscore.labels import find_labels
 from cxrscore.models.model_file import ModelFile
 from cxrscore.progress import Progress, no_progress

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from cxrscore.contract import Precision
-from cxrscore.cores import default_workers
 from cxrscore.errors import InputError
 from cxrscore.io.strict_json import unicode_text
-from cxrscore.remote import PathOrUrl, RemotePath, parse_location, without_secrets
+from cxrscore.remote import PathOrUrl, RemotePath, convert_paths, local_paths, without_secrets
 from cxrscore.scorefile import Partition
+from cxrscore.system_resources import default_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +75,8 @@ class ScoreOptions:
     command: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        for name in ("films", "output", "labels"):
-            if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, parse_location(given))
+        convert_paths(self, local=["temp_dir"], anywhere=["films", "output", "labels"])
+        object.__setattr__(self, "model", local_paths(self.model, "model"))
         object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
             raise InputError("no model is named, wanted at least one to score with")
@@ -89,7 +88,7 @@ class ScoreOptions:
     @property
     def models(self) -> tuple[Path, ...]:
         """The model files, one or more, in the order in which they were named."""
-        return (self.model,) if isinstance(self.model, Path) else self.model
+        return self.model if isinstance(self.model, tuple) else (self.model,)
 
     @property
     def file(self) -> Path:

@@ -25,10 +25,10 @@ from cxrscore.errors import PluginError
 from cxrscore.images import DecoderPool, Film, LoadedFilm, Pixels, Status, stream_films
 from cxrscore.progress import Progress
 from cxrscore.scorefile import HeatMaps, Run, Shard
-from cxrscore.scoring.blas_threads import one_blas_thread
 from cxrscore.scoring.inference import BatchScores, Scorer
 from cxrscore.scoring.run_context import RunContext
 from cxrscore.scoring.thumbnails import ThumbnailCollector
+from cxrscore.system_resources import one_blas_thread
 
 Count: TypeAlias = Callable[[int], None]
 _RESUME_HINT = "Finished shards are kept: rerun the same command to resume."

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.io import atomic_write_bytes, file_lock, make_folder, sha256_bytes
-from cxrscore.io.cache import cache_folder
+from cxrscore.io.entries import cache_folder
 from cxrscore.progress import Progress
 from cxrscore.remote import (
     RemotePath,

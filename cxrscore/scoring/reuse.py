@@ -16,7 +16,7 @@ import numpy as np
 
 from cxrscore.errors import InputError
 from cxrscore.images import FilmStates, FoundFilms, film_digests, film_states, remember_digests
-from cxrscore.io.json_access import get_nested, get_text
+from cxrscore.io.strict_json import get_nested, get_text
 from cxrscore.models.model_file import ModelFile
 from cxrscore.remote import RemotePath
 from cxrscore.scorefile import (

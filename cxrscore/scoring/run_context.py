@@ -14,8 +14,7 @@ from cxrscore import plugins
 from cxrscore.contract import Floats, Model, SupportsInt8
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.images import FoundFilms, Preprocessing
-from cxrscore.models.int8 import int8_model
-from cxrscore.models.model_file import ModelFile, load_model
+from cxrscore.models.model_file import ModelFile, int8_model, load_model
 from cxrscore.remote import PathOrUrl, RemotePath, as_local_path, remote_exists
 from cxrscore.scoring.file_list import FileList, resume_file_list
 from cxrscore.scoring.options import ScoreOptions

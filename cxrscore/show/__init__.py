@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.io.file_type import HDF5, read_first_bytes
+from cxrscore.io.regular import HDF5, read_first_bytes
 from cxrscore.models.model_file import load_model
-from cxrscore.remote import PathOrUrl, as_local_path, parse_location
+from cxrscore.remote import Location, as_local_path, parse_location
 from cxrscore.scorefile import open_scores, read_file_provenance
 from cxrscore.show.card import model_card
-from cxrscore.show.describe_model import describe_model
-from cxrscore.show.describe_scores import describe_scores
+from cxrscore.show.describe import describe_model, describe_scores
 from cxrscore.show.text import as_text
 
 __all__ = ["as_text", "describe_file", "describe_model", "describe_scores", "model_card", "read_model_card"]
 
 
-def describe_file(path: str | PathOrUrl) -> dict[str, Any]:
+def describe_file(path: Location) -> dict[str, Any]:
     """What a file says of itself, JSON-ready; "file_type" is "scores" or "model".
 
     InputError where there is no file, FileFormatError where it is neither or is damaged.
@@ -31,7 +30,7 @@ def describe_file(path: str | PathOrUrl) -> dict[str, Any]:
         return describe_model(load_model(file))
 
 
-def read_model_card(path: str | PathOrUrl) -> str:
+def read_model_card(path: Location) -> str:
     """The model card of a model file, Markdown; errors as describe_file, and InputError for a scores file."""
     with as_local_path(path) as file:
         if _is_scores(file):

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
-from cxrscore.io.json_access import get_nested, get_text, software_versions
+from cxrscore.io.strict_json import get_nested, get_text, software_versions
 from cxrscore.models.model_file import ModelFile
-from cxrscore.show.describe_model import describe_int8, describe_model
+from cxrscore.show.describe import describe_int8, describe_model
 
 UNKNOWN = "not recorded"
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")

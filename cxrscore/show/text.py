@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
-from cxrscore.io.json_access import get_nested, get_text, get_texts, software_versions
-from cxrscore.show.describe_model import describe_int8
+from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
+from cxrscore.show.describe import describe_int8
 
 _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""

@@ -147,6 +147,6 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
-    from cxrscore.images.opencv import cv2
+    from cxrscore.images.codecs import cv2
 
     return bytes(cv2.imencode(".png", pixels)[1])

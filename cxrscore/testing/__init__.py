@@ -1,11 +1,11 @@
-"""The conformance kit: cases that every plugin is held to, cxrscore's own included. It needs no pytest.
+"""The conformance kit: cases that every plugin must pass, the built-in ones included. It does not need pytest.
 
     class TestMine(BackendCases):
         @pytest.fixture
         def backend(self):
             return MyBackend()
 
-gives pytest every case of a backend; ``run_cases(BackendCases, backend=MyBackend())`` runs them without it, as
+gives pytest every case of a backend. ``run_cases(BackendCases, backend=MyBackend())`` runs them without pytest, as
 ``cxrscore check NAME`` does.
 """
 
@@ -39,7 +39,7 @@ class BackendCases(
     DistributedCases,
     Int8Cases,
 ):
-    """Every case of a backend, B01 to B58; the fixture is ``backend``, a descriptor as cxrscore_backends returns it."""
+    """Cases of a backend, B01 to B58. Fixture: ``backend``, an object that cxrscore_backends returns."""
 
 
 __all__ = [

@@ -39,9 +39,8 @@ class BuildCases(Cases):
     """The descriptor, build() and tensors()."""
 
     def test_b01_the_descriptor_is_well_formed(self, backend: Backend) -> None:
-        """``name`` is one word; ``requires`` a tuple of top-level modules and ``install`` the line that brings them;
-        ``architectures`` a tuple of one or more distinct names; ``trains`` True or False; ``speed`` a positive number
-        for each kind of device."""
+        """``name`` is one word; ``requires`` a tuple of top-level modules; ``install`` a text; ``architectures`` a
+        tuple of one or more distinct names; ``trains`` a bool; ``speed`` a positive number for each kind of device."""
         for field in ("name", "install"):
             value = getattr(backend, field)
             expect(isinstance(value, str) and value, f"{field} is {value!r}, wanted a text")
@@ -57,8 +56,8 @@ class BuildCases(Cases):
         _expect_speed(backend.speed)
 
     def test_b02_the_hook_module_imports_no_framework(self, backend: Backend) -> None:
-        """The module of the descriptor, with the packages around it, can be imported where torch, tensorflow, keras,
-        jax, openvino, onnxruntime and all that the backend requires cannot: they are imported by build() only."""
+        """The module of the descriptor can be imported where torch, tensorflow, keras, jax, openvino, onnxruntime and
+        the modules in ``requires`` cannot. Only build() imports them."""
         module = type(backend).__module__
         if module == "__main__":
             raise unittest.SkipTest("the descriptor stands in the script itself, wanted in a module")
@@ -67,8 +66,8 @@ class BuildCases(Cases):
         expect(done.returncode == 0, f"{module} cannot be imported: {(done.stderr.strip() or '?').splitlines()[-1]}")
 
     def test_b03_a_model_says_what_it_is(self, backend: Backend) -> None:
-        """A model holds the ``spec`` that it was built from, says in ``framework`` and ``device`` what computes and
-        where, and is Trainable if and only if the descriptor ``trains``."""
+        """A model has the ``spec`` that it was built from, and texts in ``framework`` and ``device``. It is Trainable
+        if and only if the descriptor ``trains``."""
         spec = smallest_spec(backend)
         model = build(backend, spec, None)
         expect(model.spec == spec, f"model.spec is {model.spec}, wanted {spec}")
@@ -82,16 +81,15 @@ class BuildCases(Cases):
         )
 
     def test_b04_the_same_seed_gives_the_same_weights(self, backend: Backend) -> None:
-        """Built without tensors, two models of one seed have equal weights, to the bit, and those of another seed
-        have others."""
+        """Without tensors, two models of one seed have identical weights, and models of two seeds different ones."""
         spec = smallest_spec(backend)
         first, again, other = (build(backend, spec, None, seed=seed).tensors() for seed in (5, 5, 6))
         expect(not _different(first, again), f"seed 5 twice gave other weights: {', '.join(_different(first, again))}")
         expect(_different(first, other), "seeds 5 and 6 gave the same weights")
 
-    def test_b05_tensors_come_back_to_the_bit(self, backend: Backend) -> None:
-        """tensors() returns what build() was given under the same names: float32, equal to the bit, in every known
-        architecture and with either head; the arrays given are left as they are."""
+    def test_b05_tensors_are_returned_bit_for_bit(self, backend: Backend) -> None:
+        """tensors() returns the float32 values given to build(), bit for bit, under the same names, in every known
+        architecture and with either head. The given arrays are not changed."""
         names = known_architectures(backend) or [smallest_spec(backend).architecture]
         for spec in [spec_of(names[0], head="flatten"), *(spec_of(name) for name in names)]:
             tensors = tensors_of(backend, spec)
@@ -105,7 +103,7 @@ class BuildCases(Cases):
             expect(not _different(given, tensors), f"{words}: build() wrote to {', '.join(_different(given, tensors))}")
 
     def test_b06_tensors_are_copies(self, backend: Backend) -> None:
-        """A caller may write to what tensors() returned, and to what build() was given, without changing the model."""
+        """Writing to what tensors() returned, or to what build() was given, does not change the model."""
         spec = smallest_spec(backend)
         kept = tensors_of(backend, spec)
         given = {name: value.copy() for name, value in kept.items()}
@@ -117,7 +115,7 @@ class BuildCases(Cases):
             expect(not changed, f"writing to {words} changed the model's {', '.join(changed[:5])}")
 
     def test_b07_a_missing_tensor_is_refused(self, backend: Backend) -> None:
-        """build() with a tensor left out raises an InputError that names it."""
+        """build() without one of the tensors raises an InputError that names it."""
         spec = smallest_spec(backend)
         tensors = tensors_of(backend, spec)
         name = sorted(tensors)[len(tensors) // 2]
@@ -125,15 +123,15 @@ class BuildCases(Cases):
         expect_refusal(partial(build, backend, spec, tensors), InputError, name, f"tensors without {name}")
 
     def test_b08_an_extra_tensor_is_refused(self, backend: Backend) -> None:
-        """build() with a tensor too many raises an InputError that names it."""
+        """build() with an extra tensor raises an InputError that names it."""
         spec = smallest_spec(backend)
         tensors = tensors_of(backend, spec) | {"no_such_layer/bias": np.zeros(3, np.float32)}
         word = "no_such_layer/bias"
         expect_refusal(partial(build, backend, spec, tensors), InputError, word, f"tensors with {word}")
 
     def test_b09_a_misshapen_tensor_is_refused(self, backend: Backend) -> None:
-        """build() with a tensor of another shape raises an InputError that names it, also where the number of values
-        is right."""
+        """build() with a tensor of another shape raises an InputError that names it, even if the number of values is
+        right."""
         spec = smallest_spec(backend)
         tensors = tensors_of(backend, spec)
         name = max(tensors, key=lambda name: tensors[name].ndim)
@@ -143,15 +141,14 @@ class BuildCases(Cases):
             expect_refusal(partial(build, backend, spec, wrong), InputError, name, what)
 
     def test_b10_a_device_that_is_not_there_is_refused(self, backend: Backend) -> None:
-        """build() for a device that this machine lacks, or that is none, raises a BackendUnavailableError that names
-        it."""
+        """build() for a device that is missing or invalid raises a BackendUnavailableError that names it."""
         spec = smallest_spec(backend)
         for device in ("cuda:99", "abacus"):
             call = partial(backend.build, spec, None, device=device)
             expect_refusal(call, BackendUnavailableError, device, f"device {device!r}")
 
     def test_b11_an_unknown_architecture_is_refused(self, backend: Backend) -> None:
-        """build() for an architecture that the backend does not list raises an InputError that names it."""
+        """build() for an architecture that is not listed raises an InputError that names it."""
         spec = replace(smallest_spec(backend), architecture="no-such-network")
         what = "architecture 'no-such-network'"
         expect_refusal(partial(build, backend, spec, None), InputError, "no-such-network", what)

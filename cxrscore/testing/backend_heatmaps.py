@@ -57,13 +57,13 @@ def _both_heads(backend: Backend) -> Iterator[Model]:
 
 
 class FeatureCases(Cases):
-    """embed() and head."""
+    """Features: embed() and head."""
 
     @needs(SupportsFeatureTraining)
-    def test_b23_the_head_on_embeddings_is_the_model(self, backend: Backend) -> None:
-        """embed() returns float32 [N,K] of what enters the dense layer, in the order row, column, channel for a
-        "flatten" head; ``head`` is trainable, its predict() of them equals the model's of the films within 1e-5 of the
-        largest logit, its tensors are head/kernel and head/bias, and embeddings of another length are an InputError."""
+    def test_b23_the_head_on_features_equals_the_model(self, backend: Backend) -> None:
+        """embed() returns float32 [N,K], the input of the dense layer; for a "flatten" head in the order row, column,
+        channel. ``head`` is Trainable; its predict() of the features equals that of the model, rel. 1e-5; its tensors
+        are head/kernel and head/bias; features of another length raise an InputError."""
         for model in _both_heads(backend):
             spec, films = model.spec, some_films(3, model.spec.size)
             found, head = require_features(model).embed(films), require_features(model).head
@@ -79,7 +79,7 @@ class FeatureCases(Cases):
 
     @needs(SupportsFeatureTraining)
     def test_b24_the_head_shares_its_tensors_with_the_model(self, backend: Backend) -> None:
-        """Training the head alone changes the model's scores, and its tensors remain those of the model."""
+        """Training the head alone changes the logits of the model, and both still have the same tensors."""
         spec = smallest_spec(backend)
         model = build(backend, spec, tensors_of(backend, spec))
         films, head = some_films(3, spec.size), require_features(model).head
@@ -93,10 +93,10 @@ class FeatureCases(Cases):
             expect(np.array_equal(value, whole[name]), f"{name} of the head is not that of the model")
 
     @needs(FeatureExtractor)
-    def test_b57_embeddings_through_the_dense_layer_are_the_logits(self, backend: Backend) -> None:
-        """For either head, embed() returns finite float32 [N,K], which times head/kernel [K,C], plus head/bias, are the
-        logits of predict() within 1e-5 of the largest: so of a model that has no ``head``, too, whose embeddings
-        another backend may train on."""
+    def test_b57_features_through_the_dense_layer_give_the_logits(self, backend: Backend) -> None:
+        """For either head, embed() returns finite float32 [N,K]. Multiplied by head/kernel [K,C], plus head/bias, they
+        equal predict(), rel. 1e-5. This also holds for a model without ``head``, whose features another backend may
+        train on."""
         for model in _both_heads(backend):
             spec, films, tensors = model.spec, some_films(3, model.spec.size), model.tensors()
             if not {"head/kernel", "head/bias"} <= set(tensors):
@@ -120,13 +120,13 @@ def _expect_embedding_of_the_reference(spec: ModelSpec, tensors: Tensors, films:
 
 
 class HeatmapCases(Cases):
-    """cam_parts() and head_gradients()."""
+    """Heat maps: cam_parts() and head_gradients()."""
 
     @needs(SupportsHeatmaps)
-    def test_b25_parts_of_a_heat_map_belong_to_the_scores(self, backend: Backend) -> None:
-        """cam_parts() of F findings returns float32 logits [N,C] equal to predict() within 1e-5 of the largest,
-        activations [N,h,w,K], gradients [N or 1,F,h,w,K] or [N or 1,F,1,1,K], and the name of the CAM layer: the one
-        asked for, else that of the tensor which is pooled."""
+    def test_b25_heat_map_inputs_match_the_logits(self, backend: Backend) -> None:
+        """cam_parts() of F findings returns float32 logits [N,C] equal to predict(), rel. 1e-5; activations [N,h,w,K];
+        gradients [N or 1,F,h,w,K] or [N or 1,F,1,1,K]; and the name of the CAM layer: the requested one, else the one
+        that is pooled."""
         for model in _both_heads(backend):
             films = some_films(3, model.spec.size)
             for cam_layer in (None, *_cam_layers(model.spec)):
@@ -142,8 +142,8 @@ class HeatmapCases(Cases):
 
     @needs(SupportsHeatmaps)
     def test_b26_activations_equal_the_reference(self, backend: Backend) -> None:
-        """In every known architecture that the backend lists, the activations at both CAM layers equal the reference
-        within 1e-4 of the largest: after the last ReLU, and before it (densenet121's "bn")."""
+        """In every known architecture that is listed, the activations of both CAM layers, after the last ReLU and
+        before it ("bn" of densenet121), equal the reference, rel. 1e-4."""
         measured = []
         for name in known_architectures(backend) or [require_reference(smallest_spec(backend)).architecture]:
             spec = spec_of(name)
@@ -159,9 +159,8 @@ class HeatmapCases(Cases):
 
     @needs(SupportsHeatmaps)
     def test_b27_gradients_of_the_map_equal_finite_differences(self, backend: Backend) -> None:
-        """With either head and at both CAM layers, gradients equal, within 1e-4 of the largest, the slope of the
-        reference's head when one activation that is not 0 is moved. Before the last ReLU they are 0 where the
-        activation is negative."""
+        """With either head and at both CAM layers, gradients equal finite differences of the reference's head at an
+        activation that is not 0, rel. 1e-4. Before the last ReLU they are 0 where the activation is negative."""
         require_reference(smallest_spec(backend))
         for model in _both_heads(backend):
             for cam_layer in _cam_layers(model.spec):
@@ -171,8 +170,8 @@ class HeatmapCases(Cases):
 
     @needs(SupportsAutograd)
     def test_b28_the_closed_form_equals_automatic_differentiation(self, backend: Backend) -> None:
-        """head_gradients() of the activations that cam_parts() returned equals its gradients within 1e-5 of the
-        largest, with either head and at both CAM layers, wherever the activation is not within 1e-6 of 0."""
+        """head_gradients() of the activations from cam_parts() equals its gradients, rel. 1e-5, with either head and at
+        both CAM layers, except where the activation is within 1e-6 of 0."""
         differences = []
         for model in _both_heads(backend):
             for cam_layer in _cam_layers(model.spec) or (None,):
@@ -185,8 +184,8 @@ class HeatmapCases(Cases):
         self.note(f"largest difference {max(differences):.1g} of the largest gradient")
 
     @needs(SupportsHeatmaps)
-    def test_b29_an_unknown_tap_is_refused(self, backend: Backend) -> None:
-        """cam_parts() at a layer that the network does not have raises an InputError that names it."""
+    def test_b29_an_unknown_layer_is_refused(self, backend: Backend) -> None:
+        """cam_parts() at a CAM layer that the network does not have raises an InputError that names it."""
         model, films = _explainable(backend)
         cam_layer = "no_such_layer"
         expect_refusal(

@@ -19,10 +19,10 @@ class Int8Cases(Cases):
     """ranges() and build_int8()."""
 
     @needs(SupportsActivationRanges)
-    def test_b54_ranges_are_those_of_each_film(self, backend: Backend) -> None:
-        """ranges() gives float32 [N,2] by layer: every convolution, in the order of the network. The first row of the
-        first layer is the lowest and highest value of the normalised film, within 1e-5 of the largest, and the rows
-        of a film are the same, within 1e-5, whatever films are beside it; of no film there is no row."""
+    def test_b54_ranges_are_per_film(self, backend: Backend) -> None:
+        """ranges() returns float32 [N,2] for every convolution in the order of the network. The first row of the first
+        layer is the lowest and highest value of the normalised film, rel. 1e-5. The rows of a film do not depend on the
+        other films, within 1e-5; no films give no rows."""
         model, films = _measuring(backend)
         found = model.ranges(films)
         tensors = model.tensors()
@@ -40,10 +40,10 @@ class Int8Cases(Cases):
         expect_within(next(iter(found.values())), ends, 1e-5, "what enters the first layer")
 
     @needs(SupportsActivationRanges)
-    def test_b55_int8_rounds_and_is_near(self, backend: Backend) -> None:
-        """build_int8() by ranges of all layers but the first, of the very films, gives float32 logits that are within
-        a tenth of the largest of those in fp32, but not equal to them; a film's are the same alone. With a range a
-        tenth as wide for one layer, logits are others: what is beyond is cut off. All tensors come back to the bit."""
+    def test_b55_int8_is_close_but_not_equal(self, backend: Backend) -> None:
+        """build_int8() with ranges of all layers but the first, measured on the same films, gives float32 logits that
+        differ from those in fp32, by rel. 0.1 at most, and that are the same for a film alone. A range ten times
+        narrower for one layer changes them, as values beyond are clipped. All tensors are returned bit for bit."""
         exact, films = _measuring(backend)
         ranges = _widest(exact, films)
         model = _int8(backend, exact, ranges)
@@ -64,8 +64,8 @@ class Int8Cases(Cases):
 
     @needs(SupportsActivationRanges)
     def test_b56_ranges_of_another_network_are_refused(self, backend: Backend) -> None:
-        """build_int8() with a range for a layer that is no convolution of the network raises an InputError that names
-        it; so does one for the head."""
+        """build_int8() with a range for a layer that is not a convolution of the network, or for the head, raises an
+        InputError that names it."""
         exact, films = _measuring(backend)
         for layer in ("conv99", "head"):
             ranges = {**_widest(exact, films), layer: (0.0, 1.0)}

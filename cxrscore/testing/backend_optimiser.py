@@ -37,10 +37,10 @@ class OptimiserCases(Cases):
     """Adam, state() and restore()."""
 
     @needs(Trainable)
-    def test_b41_steps_are_those_of_adam(self, backend: Backend) -> None:
+    def test_b41_steps_follow_adam(self, backend: Backend) -> None:
         """Four steps follow Kingma and Ba, ICLR 2015, in the order of the end of their section 2, with betas 0.9 and
-        0.999 and epsilon 1e-7: the second moment follows from the first within 1e-3 of the largest, and no number is
-        further from where both lead it than a thousandth of the learning rate, however small its gradient."""
+        0.999 and epsilon 1e-7. The second moment follows from the first, rel. 1e-3, and every value is within a
+        thousandth of the learning rate of where both lead it, however small its gradient."""
         model = small_model(backend)
         zeros = {name: np.zeros(value.shape) for name, value in model.state().items()}
         before, was = model.tensors(), zeros
@@ -54,8 +54,8 @@ class OptimiserCases(Cases):
 
     @needs(Trainable)
     def test_b42_the_state_has_neutral_names(self, backend: Backend) -> None:
-        """state() holds "adam/step", int64 [], and, float32 in the tensor's own shape, "adam/m/NAME" and "adam/v/NAME"
-        for each tensor that learns and no other; all are 0 before the first step."""
+        """state() has "adam/step", int64 [], and, float32 in the shape of the tensor, "adam/m/NAME" and "adam/v/NAME"
+        for each trainable tensor and no other. All are 0 before the first step."""
         for part in ("last-block", "all"):
             model = small_model(backend, part)
             state, tensors = model.state(), model.tensors()
@@ -71,9 +71,9 @@ class OptimiserCases(Cases):
                 expect(not value.any(), f"{name} is not 0 before the first step")
 
     @needs(Trainable)
-    def test_b43_state_and_tensors_are_all_that_is_needed_to_go_on(self, backend: Backend) -> None:
-        """A model built with tensors() and given state() after three steps makes the next three steps as the first
-        model does, within 1e-6, also with another learning rate; state() returned copies."""
+    def test_b43_state_and_tensors_suffice_to_resume(self, backend: Backend) -> None:
+        """A model built with the tensors() and given the state() after three steps makes the next three as the first
+        model does, within 1e-6, also with another learning rate. state() returns copies."""
         straight = small_model(backend)
         batches = [some_batch(straight.spec, count, seed=count) for count in (4, 3, 2)]
         straight.fit_epoch(batches, WEIGHTED_BCE, at_rate(1e-3))
@@ -93,8 +93,8 @@ class OptimiserCases(Cases):
 
     @needs(Trainable)
     def test_b44_a_state_that_does_not_fit_is_refused(self, backend: Backend) -> None:
-        """restore() of a state with an array missing, extra or misshapen raises an InputError, and leaves the optimiser
-        as it was."""
+        """restore() of a state with a missing, extra or misshapen array raises an InputError and leaves the optimiser
+        unchanged."""
         model = small_model(backend)
         model.fit_epoch([some_batch(model.spec, 3)], WEIGHTED_BCE, at_rate(1e-3))
         state = model.state()
@@ -111,8 +111,8 @@ class OptimiserCases(Cases):
             expect(np.array_equal(value, state[key]), f"a state that was refused changed {key}")
 
     @needs(Trainable)
-    def test_b45_another_loss_takes_over_and_the_optimiser_goes_on(self, backend: Backend) -> None:
-        """A loss of the same name with other weights is another loss; the step count goes on."""
+    def test_b45_the_loss_can_change_between_epochs(self, backend: Backend) -> None:
+        """A loss of the same name with other weights is used as given, and the step count continues."""
         model = small_model(backend)
         batch = some_batch(model.spec, 3)
         model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-3))

@@ -13,14 +13,14 @@ from cxrscore.testing.fixtures import WEIGHTED_BCE, at_rate, device_of, require_
 
 
 class DistributedCases(Cases):
-    """join(), by a group of one process that leaves films to others."""
+    """join()."""
 
     @needs(SupportsDistributed)
-    def test_b53_films_count_by_their_share_of_the_batch(self, backend: Backend) -> None:
-        """In a group of one process gather() returns what it was given. A step on two films of a batch ``of`` three has
-        2/3 of the loss and of the first moments of a step on these two alone, within 1e-5, and with a clip_norm of a
-        third of that norm, a third: clipping comes last. ``of`` two it is the step on the two. After leave() the
-        backend is as it was."""
+    def test_b53_films_count_by_their_fraction_of_the_batch(self, backend: Backend) -> None:
+        """In a group of one process, gather() returns what it was given. A step on two films of a batch ``of`` three
+        has 2/3 of the loss and first moments of a step on these two alone, within 1e-5, and a third of the moments with
+        a clip_norm of a third of that norm: clipping comes last. With ``of`` two it equals the step on the two. After
+        leave() the backend is as before."""
         group: ProcessGroup = require_distributed(backend).join(rank=0, of=1, device=device_of(backend))
         try:
             for data in (b"", bytes(range(256))):

@@ -69,10 +69,10 @@ def _parts(model: Model, films: Array) -> Iterator[tuple[str, Floats]]:
 
 
 class ScoreCases(Cases):
-    """predict(), and what holds for embed() and cam_parts() as well."""
+    """predict(), embed() and cam_parts()."""
 
     def test_b12_scores_have_shape_dtype_and_range(self, backend: Backend) -> None:
-        """predict() returns finite float32 [N,C], for noise as for films that are all black or all white."""
+        """predict() returns finite float32 [N,C], for noise and for films that are all black or all white."""
         model = _small_model(backend)
         side = model.spec.size
         films = np.concatenate([some_films(1, side), np.zeros((1, side, side)), np.ones((1, side, side))])
@@ -82,8 +82,8 @@ class ScoreCases(Cases):
         expect(found.dtype == np.float32, f"logits are {found.dtype}, wanted float32")
         expect(np.isfinite(found).all(), f"logits are not finite: {found.tolist()}")
 
-    def test_b13_no_film_gives_no_score(self, backend: Backend) -> None:
-        """For float32 [0,S,S], predict(), embed() and cam_parts() return arrays of no row, and raise nothing."""
+    def test_b13_zero_films_give_zero_rows(self, backend: Backend) -> None:
+        """For float32 [0,S,S], predict(), embed() and cam_parts() return arrays without rows."""
         model = _small_model(backend)
         some = {what: found.shape for what, found in _results(model, some_films(1, model.spec.size))}
         for what, found in _results(model, some_films(0, model.spec.size)):
@@ -91,8 +91,8 @@ class ScoreCases(Cases):
             expect(found.shape == wanted, f"{what} of no film has shape {list(found.shape)}, wanted {list(wanted)}")
 
     def test_b14_a_film_does_not_depend_on_the_others(self, backend: Backend) -> None:
-        """A film's logits are the same, within 1e-5 of the largest, alone, in a batch, in another order, and beside
-        other films; and the same films give the same logits again."""
+        """The logits of a film are the same, rel. 1e-5, alone, in a batch, in another order, beside other films, and at
+        a second call."""
         model = _small_model(backend)
         films = some_films(5, model.spec.size)
         together = model.predict(films)
@@ -106,8 +106,8 @@ class ScoreCases(Cases):
         differences = [expect_within(logits, together, 1e-5, words) for words, logits in found.items()]
         self.note(f"largest difference {max(differences):.1g} of the largest logit")
 
-    def test_b15_films_are_left_as_they_are(self, backend: Backend) -> None:
-        """predict(), embed() and cam_parts() take read-only films and change none."""
+    def test_b15_films_are_not_modified(self, backend: Backend) -> None:
+        """predict(), embed() and cam_parts() accept read-only films and do not change them."""
         model = _small_model(backend)
         films = some_films(2, model.spec.size)
         kept = films.copy()
@@ -117,9 +117,9 @@ class ScoreCases(Cases):
         list(_results(model, films))
         expect(np.array_equal(films, kept), "the films were changed")
 
-    def test_b16_results_are_the_callers_own(self, backend: Backend) -> None:
-        """What predict(), embed() and cam_parts() returned is not changed by a later call, and writing to it changes
-        no later result."""
+    def test_b16_results_are_not_shared(self, backend: Backend) -> None:
+        """Later calls do not change what predict(), embed() and cam_parts() returned, and writing to it changes no
+        later result."""
         model = _small_model(backend)
         films = some_films(2, model.spec.size)
         first = dict(_results(model, films))
@@ -132,8 +132,8 @@ class ScoreCases(Cases):
             expect_within(found, kept[what], 1e-5, f"{what}, after writing to an earlier result")
 
     def test_b17_films_of_another_shape_or_dtype_are_refused(self, backend: Backend) -> None:
-        """predict() of anything but float32 [N,S,S], or what a model that is AcceptsIntegerImages takes besides,
-        raises an InputError that says float32."""
+        """predict() of anything but float32 [N,S,S], or uint8 and uint16 if the model is AcceptsIntegerImages, raises
+        an InputError that says float32."""
         model = _small_model(backend)
         side, taken = model.spec.size, isinstance(model, AcceptsIntegerImages)
         shapes = ((2, side + 4, side + 4), (side, side), (2, side, side, 1))
@@ -144,15 +144,15 @@ class ScoreCases(Cases):
             expect_refusal(partial(model.predict, films), InputError, "float32", what)
 
     def test_b18_softmax_is_left_to_the_core(self, backend: Backend) -> None:
-        """A spec whose ``activation`` is "softmax" gives the same logits as one of "sigmoid"."""
+        """A spec with ``activation`` "softmax" gives the same logits as one with "sigmoid"."""
         model = _small_model(backend)
         twin = build(backend, replace(model.spec, activation="softmax"), model.tensors())
         films = some_films(2, model.spec.size)
         expect_within(twin.predict(films), model.predict(films), 1e-6, "logits of the softmax spec")
 
     def test_b19_every_architecture_equals_the_reference(self, backend: Backend) -> None:
-        """For densenet121, resnet50 and tinycnn, as far as the backend lists them, logits with either head equal those
-        of cxrscore.models.numpy_reference, float64 NumPy, within 1e-5 of the largest."""
+        """For densenet121, resnet50 and tinycnn, if listed, the logits with either head equal those of
+        cxrscore.models.numpy_reference (float64 NumPy), rel. 1e-5."""
         require_reference(smallest_spec(backend))
         measured = []
         for name in known_architectures(backend):
@@ -165,8 +165,8 @@ class ScoreCases(Cases):
         self.note(f"largest difference by network: {', '.join(measured)}")
 
     def test_b20_every_normalisation_equals_the_reference(self, backend: Backend) -> None:
-        """For "imagenet-rgb", "imagenet-caffe", "unit" and "signed-1024", logits of the smallest network equal the
-        reference within 1e-5 of the largest: normalisation happens inside the model."""
+        """For each ``normalize`` ("imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"), the logits of the smallest
+        network equal the reference, rel. 1e-5: the model normalises films itself."""
         measured = []
         for normalize in get_args(Normalize):
             spec = require_reference(smallest_spec(backend, normalize=normalize))
@@ -175,9 +175,9 @@ class ScoreCases(Cases):
             measured.append(expect_within(found, numpy_reference.logits(spec, tensors, films), 1e-5, normalize))
         self.note(f"largest difference {max(measured):.1g} of the largest logit")
 
-    def test_b21_bf16_is_near_and_float32_outside(self, backend: Backend) -> None:
-        """With ``precision`` "bf16" all results and tensors are float32 still, and logits are within a tenth of the
-        largest. A backend without bf16 refuses it with an InputError or a BackendUnavailableError."""
+    def test_b21_bf16_is_close_and_results_are_float32(self, backend: Backend) -> None:
+        """With ``precision`` "bf16", results and tensors are still float32, and logits differ by rel. 0.1 at most. A
+        backend without bf16 raises an InputError or a BackendUnavailableError."""
         exact = _small_model(backend)
         try:
             rough = build(backend, exact.spec, exact.tensors(), precision="bf16")
@@ -190,8 +190,8 @@ class ScoreCases(Cases):
         self.note(f"largest difference {difference:.1g} of the largest logit")
 
     def test_b22_memory_is_flat_over_200_films(self, backend: Backend) -> None:
-        """After a few batches to warm up, 200 films in batches of 8, scored and with heat maps, leave the process no
-        more than a quarter larger than what these films alone would take."""
+        """After a warm-up, scoring 200 films in batches of 8, with heat maps, adds at most a quarter of the memory that
+        these films take."""
         if not _STATM.exists():
             raise unittest.SkipTest(f"{_STATM} is not there, so the size of the process cannot be read")
         spec = replace(smallest_spec(backend), size=160)
@@ -203,9 +203,9 @@ class ScoreCases(Cases):
         self.note(f"{grown / MIB:+.1f} MiB, bound {bound / MIB:.0f} MiB")
         expect(grown <= bound, f"200 films left the process {grown / MIB:.0f} MiB larger, wanted {bound / MIB:.0f}")
 
-    def test_b58_the_fortieth_batch_is_as_the_first(self, backend: Backend) -> None:
-        """Over 40 batches one after the other, predict(), embed() and cam_parts() return finite values, and for the
-        same films the same, within 1e-5 of the largest: a model changes by training only."""
+    def test_b58_forty_batches_give_constant_results(self, backend: Backend) -> None:
+        """Over 40 batches, predict(), embed() and cam_parts() return finite values, and the same for the same films,
+        rel. 1e-5. Only training changes a model."""
         model = _small_model(backend)
         films = [some_films(2, model.spec.size, seed) for seed in range(2)]
         wanted = [{what: found.copy() for what, found in _results(model, one)} for one in films]
@@ -217,10 +217,9 @@ class ScoreCases(Cases):
                 expect_within(found, wanted[place][what], 1e-5, words)
 
     @needs(AcceptsIntegerImages)
-    def test_b52_levels_are_the_films_they_stand_for(self, backend: Backend) -> None:
-        """For uint8 and uint16 films, predict() and cam_parts() give what they give for these films divided by 255, or
-        65535, in float32, within 1e-6 of the largest: called one after the other, and by as many threads at once as
-        ``lanes`` says, which is 1 or more, each with films of its own."""
+    def test_b52_integer_films_equal_float_films(self, backend: Backend) -> None:
+        """For uint8 and uint16 films, predict() and cam_parts() return what they return for the films divided by 255 or
+        65535 in float32, rel. 1e-6, in one thread and in ``lanes`` (1 or more) threads at once."""
         model = _small_model(backend)
         lanes = require_integer_images(model).lanes
         expect(lanes >= 1, f"lanes is {lanes}, wanted 1 or more")

@@ -34,22 +34,22 @@ class SettingsCases(Cases):
     """Batch.rate and Optimiser."""
 
     @needs(Trainable)
-    def test_b46_each_tensor_has_its_own_rate(self, backend: Backend) -> None:
+    def test_b46_each_tensor_has_its_own_learning_rate(self, backend: Backend) -> None:
         """Four steps, each an epoch with another ``rate`` of its batch and the last two with another ``layer_decay``,
-        are those of B41 at learning_rate * rate * layer_decay ** depth, where models.architectures.depth_of() gives
-        the depth of each tensor."""
+        are those of B41 at learning_rate * rate * layer_decay ** depth, with the depth of
+        models.architectures.depth_of()."""
         _expect_steps(small_model(backend), lambda step: at_rate(RATE, layer_decay=0.5 if step < 3 else 0.8))
 
     @needs(Trainable)
-    def test_b47_kernels_decay_by_their_own_rate(self, backend: Backend) -> None:
-        """With ``weight_decay`` each kernel, the head's included, is first multiplied by 1 - weight_decay * its rate
-        as in B46; no other tensor is, and the decay enters no moment."""
+    def test_b47_kernels_decay_by_their_own_learning_rate(self, backend: Backend) -> None:
+        """With ``weight_decay``, each kernel, also the head's, is first multiplied by 1 - weight_decay * its rate as in
+        B46. Other tensors are not, and the decay is not part of the moments."""
         _expect_steps(small_model(backend), lambda step: at_rate(RATE, layer_decay=0.5, weight_decay=2.0 * step))
 
     @needs(Trainable)
     def test_b48_gradients_are_clipped_together(self, backend: Backend) -> None:
-        """With ``clip_norm`` a third of the Euclidean norm of all gradients together, the first moment after the first
-        step is a third of what it is without, within 1e-5 of the largest; with twice that norm it is the same."""
+        """With ``clip_norm`` a third of the Euclidean norm of all gradients together, the first moment after one step
+        is a third of that without it, rel. 1e-5. With twice the norm it is the same as without."""
         free = _first_moments(backend, at_rate(1e-3))
         norm = float(np.sqrt(sum(((10 * value.astype(np.float64)) ** 2).sum() for value in free.values())))
         for share, wanted in ((1 / 3, 1 / 3), (2.0, 1.0)):
@@ -59,11 +59,11 @@ class SettingsCases(Cases):
                 expect_within(found[name], wanted * value, 1e-5, what)
 
     @needs(Trainable)
-    def test_b49_batch_normalisation_follows_the_batch(self, backend: Backend) -> None:
+    def test_b49_batch_normalisation_can_use_batch_statistics(self, backend: Backend) -> None:
         """With ``batch_norm`` "batch" and trainable "last-block", layers of the last block normalise by mean and biased
-        variance of the batch: the loss is that of the reference within 1e-4. Their stored statistics become 0.99 of
-        what they were and 0.01 of the batch's, within 1e-4 of the largest; no other tensor changes at a learning rate
-        of 0; and predict() goes on with the stored statistics."""
+        variance of the batch: the loss is that of the reference, within 1e-4. Their stored statistics become 0.99 of
+        the old plus 0.01 of the batch's, rel. 1e-4; at a learning rate of 0 no other tensor changes; predict() still
+        uses the stored statistics."""
         normed = [name for name in known_architectures(backend) if name != "tinycnn"]
         if not normed:
             raise unittest.SkipTest("no architecture of this backend is known to have batch normalisation")

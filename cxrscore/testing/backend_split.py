@@ -28,10 +28,10 @@ class SplitBackboneCases(Cases):
     """stem() and tail."""
 
     @needs(SplitBackbone)
-    def test_b50_stem_and_tail_are_the_model(self, backend: Backend) -> None:
-        """With either head, stem() returns float32 [N,h,w,K], as models.architectures.tail_shape() says; ``tail`` is
-        trainable, its predict() of that equals the model's of the films within 1e-5 of the largest logit, and its
-        tensors are those of the last block and the head only; an input of another shape is an InputError."""
+    def test_b50_stem_and_tail_equal_the_model(self, backend: Backend) -> None:
+        """With either head, stem() returns float32 [N,h,w,K] of the shape models.architectures.tail_shape(). ``tail``
+        is Trainable; its predict() of that equals the model's, rel. 1e-5; its tensors are those of the last block and
+        the head; an input of another shape raises an InputError."""
         for head in ("gap", "flatten"):
             spec = smallest_spec(backend, head=head)
             model, films = build(backend, spec, tensors_of(backend, spec)), some_films(3, spec.size)
@@ -49,10 +49,10 @@ class SplitBackboneCases(Cases):
             expect_refusal(partial(tail.predict, short), InputError, "float32", f"{head}: input {list(short.shape)}")
 
     @needs(SplitBackbone)
-    def test_b51_a_tail_learns_as_the_model_does(self, backend: Backend) -> None:
-        """Three steps of the tail of a model whose ``trainable`` is "head", on what stem() returned, with rates by
-        depth, decay and clipping, end with the losses, tensors and optimiser of three steps on the same films of a
-        model whose ``trainable`` is "last-block", within 1e-5. The model itself then still changes its head only."""
+    def test_b51_training_the_tail_equals_training_the_model(self, backend: Backend) -> None:
+        """Three steps of the tail of a model with ``trainable`` "head", on outputs of stem(), with layer decay, weight
+        decay and clipping, give the losses, tensors and optimiser of three steps of a model with ``trainable``
+        "last-block" on the same films, within 1e-5. The first model still trains its head only."""
         spec = smallest_spec(backend, trainable="last-block")
         tensors = tensors_of(backend, spec)
         model = build(backend, replace(spec, trainable="head"), tensors)

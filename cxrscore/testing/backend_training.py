@@ -69,10 +69,10 @@ class TrainingCases(Cases):
     """fit_epoch()."""
 
     @needs(Trainable)
-    def test_b31_the_loss_is_that_of_numpy(self, backend: Backend) -> None:
-        """fit_epoch() returns, as a float, the mean over all films of the loss before each step, within 1e-5: for every
-        loss of cxrscore what its function gives of NumPy and the logits of predict(). Batches differ in size. With a
-        learning rate of 0 no tensor changes."""
+    def test_b31_the_loss_equals_that_of_numpy(self, backend: Backend) -> None:
+        """fit_epoch() returns, as a float, the mean over films of the loss before each step, within 1e-5 of the loss
+        function on NumPy logits of predict(), for every built-in loss and batches of different sizes. With a learning
+        rate of 0 no tensor changes."""
         model = _model(backend)
         before, batches = model.tensors(), [some_batch(model.spec, count, seed=count) for count in (4, 3, 2)]
         for loss in (loss.weighted(WEIGHTS) for loss in losses):
@@ -93,10 +93,9 @@ class TrainingCases(Cases):
 
     @needs(Trainable)
     def test_b33_gradients_equal_finite_differences(self, backend: Backend) -> None:
-        """With either head and for every loss of cxrscore, the gradients of a first step (ten times the first moment)
-        equal the slope of that loss by NumPy on the reference's logits when one number of a tensor is moved: in tinycnn
-        within 1e-3 of the largest of their tensor; in the deep networks, where rounding moves a ReLU across 0 here and
-        there, within 1e-2."""
+        """With either head and for every built-in loss, the gradients of a first step (ten times the first moment)
+        equal finite differences of the loss on the reference's logits: rel. 1e-3 by tensor in tinycnn; rel. 1e-2 in
+        deep networks, where rounding moves some ReLUs across 0."""
         worst = 0.0
         for head in get_args(Head):
             spec = require_reference(smallest_spec(backend, trainable="all", head=head))
@@ -109,8 +108,8 @@ class TrainingCases(Cases):
         self.note(f"largest difference {worst:.1g} of the largest gradient of a tensor")
 
     @needs(Trainable)
-    def test_b34_unknown_labels_teach_nothing(self, backend: Backend) -> None:
-        """Where all labels are NaN, every loss of cxrscore is 0 and no tensor changes."""
+    def test_b34_unknown_labels_change_nothing(self, backend: Backend) -> None:
+        """If all labels are NaN, every built-in loss is 0 and no tensor changes."""
         model = _model(backend)
         batch = some_batch(model.spec, 3)
         unknown = replace(batch, labels=np.full_like(batch.labels, np.nan))
@@ -122,9 +121,9 @@ class TrainingCases(Cases):
             expect(not changed, f"{loss.name} of unknown labels changed {', '.join(changed[:5])}")
 
     @needs(Trainable)
-    def test_b35_an_unknown_finding_is_as_if_it_were_not_there(self, backend: Backend) -> None:
-        """Where one finding of three is NaN in all films, its weights have gradients of 0, and all other gradients are
-        those of a model of the other two, within 1e-4 of the largest of their tensor."""
+    def test_b35_an_unknown_finding_has_no_influence(self, backend: Backend) -> None:
+        """If one finding of three is NaN in all films, its weights have gradients of 0, and all other gradients equal
+        those of a model of the other two, rel. 1e-4 by tensor."""
         spec = require_reference(smallest_spec(backend, trainable="all"))
         tensors, batch = random_tensors(spec), some_batch(spec, 3)
         batch.labels[:, 2] = np.nan
@@ -143,7 +142,7 @@ class TrainingCases(Cases):
 
     @needs(Trainable)
     def test_b36_a_few_steps_lower_the_loss(self, backend: Backend) -> None:
-        """Fifteen steps on eight films whose brightness tells the label at least halve the loss."""
+        """Fifteen steps on eight films whose brightness gives the label at least halve the loss."""
         model = _model(backend)
         labels = np.repeat(np.array([[0.0], [1.0]], np.float32), 4, axis=0).repeat(len(FINDINGS), axis=1)
         films = 0.3 * some_batch(model.spec, 8).inputs + 0.6 * labels[:, :1, None]
@@ -154,8 +153,8 @@ class TrainingCases(Cases):
 
     @needs(Trainable)
     def test_b37_only_what_is_trainable_changes(self, backend: Backend) -> None:
-        """A training step changes all tensors that ``trainable`` names, "head", "last-block" with the head, or "all",
-        and no other."""
+        """A step changes all tensors that ``trainable`` selects ("head", "last-block" with the head, or "all") and no
+        others."""
         for part in get_args(TrainablePart):
             model = _model(backend, trainable=part)
             before = tensors_of(backend, require_reference(model.spec))
@@ -165,9 +164,9 @@ class TrainingCases(Cases):
             expect(not wanted - changed, f"{part}: {', '.join(sorted(wanted - changed)[:5])} did not change")
 
     @needs(Trainable)
-    def test_b38_batch_normalisation_keeps_its_statistics(self, backend: Backend) -> None:
-        """A network with batch normalisation trains with the stored statistics: the loss is that of the logits which
-        predict() gives, within 1e-4, and the statistics stay as they are."""
+    def test_b38_stored_statistics_do_not_change(self, backend: Backend) -> None:
+        """Networks with batch normalisation train with the stored statistics: the loss is that of the logits of
+        predict(), within 1e-4, and the statistics do not change."""
         normed = [name for name in ("resnet50", "densenet121") if name in known_architectures(backend)]
         if not normed:
             raise unittest.SkipTest("no architecture of this backend is known to have batch normalisation")
@@ -180,9 +179,9 @@ class TrainingCases(Cases):
         expect(not changed, f"a step with learning rate 0 changed {', '.join(changed[:5])}")
 
     @needs(Trainable)
-    def test_b39_batches_and_given_tensors_are_left_as_they_are(self, backend: Backend) -> None:
-        """fit_epoch() takes read-only batches and changes none; nor does it change the arrays that build() was given,
-        or those that tensors() returned before."""
+    def test_b39_batches_and_given_tensors_are_not_modified(self, backend: Backend) -> None:
+        """fit_epoch() accepts read-only batches and does not change them, nor the arrays that build() was given or
+        tensors() returned."""
         spec = smallest_spec(backend, trainable="all")
         given, batch = tensors_of(backend, spec), some_batch(spec, 3)
         model = require_trainable(build(backend, spec, given))
@@ -196,9 +195,9 @@ class TrainingCases(Cases):
             expect(np.array_equal(value, kept[name], equal_nan=True), f"training changed the array given as {name}")
 
     @needs(Trainable)
-    def test_b40_an_epoch_that_cannot_be_is_refused(self, backend: Backend) -> None:
-        """fit_epoch() without any batch, with films of another size, or with labels of another number of findings
-        raises an InputError."""
+    def test_b40_an_invalid_epoch_is_refused(self, backend: Backend) -> None:
+        """fit_epoch() without a batch, with films of another size, or with labels for another number of findings raises
+        an InputError."""
         model = _model(backend)
         batch = some_batch(model.spec, 3)
         wrong: dict[str, Iterable[Batch]] = {

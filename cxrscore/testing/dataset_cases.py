@@ -26,9 +26,9 @@ GARBAGE = "?~garbled~?"
 
 
 class DatasetCases(Cases):
-    """Every case of a dataset reader, D01 to D08; the fixtures are ``dataset``, a descriptor as cxrscore_datasets
-    returns it, and ``table``, the path of a small table of its layout with two rows or more: text in lines, cells
-    between commas, semicolons, tabs or bars."""
+    """Cases of a label table reader, D01 to D08. Fixtures: ``dataset``, an object that cxrscore_datasets returns, and
+    ``table``, the path of a small text table of its layout, with two rows or more and cells between commas, semicolons,
+    tabs or bars."""
 
     def test_d01_the_descriptor_is_well_formed(self, dataset: Dataset) -> None:
         """It is a ``Dataset`` whose ``name`` is one word, with a summary and two functions."""
@@ -39,22 +39,21 @@ class DatasetCases(Cases):
         expect(callable(dataset.recognises) and callable(dataset.read), "recognises and read are not both functions")
 
     def test_d02_it_recognises_its_own_header(self, dataset: Dataset, table: Path) -> None:
-        """``recognises`` is True for the column names of the table as cxrscore reads them, at commas, and in another
-        order."""
+        """``recognises`` is True for the column names of the table, split at commas, in any order."""
         header = read_header(table)
         for columns in (header, header[::-1]):
             expect(dataset.recognises(columns) is True, f"it does not recognise {list(columns)}")
 
-    def test_d03_it_leaves_other_layouts_alone(self, dataset: Dataset) -> None:
-        """``recognises`` is False for the headers of cxrscore's own layouts and for unrelated ones, so that it takes no
-        table from another reader. The plain layout, asked last, may take most."""
+    def test_d03_it_ignores_other_layouts(self, dataset: Dataset) -> None:
+        """``recognises`` is False for headers of built-in layouts and for unrelated ones. The plain layout is
+        excepted."""
         others = [columns for name, columns in _HEADERS.items() if name != dataset.name and dataset.name != "plain"]
         for columns in (*others, *_UNRELATED):
             expect(dataset.recognises(columns) is False, f"it recognises {list(columns)}, which is not its layout")
 
     def test_d04_labels_are_0_1_or_unknown(self, dataset: Dataset, table: Path) -> None:
-        """``read`` returns a LabelTable with labels float32 [N,C] of 0, 1 and NaN, for N > 0 films and C > 0 findings,
-        some of them known."""
+        """``read`` returns a LabelTable with labels float32 [N,C] of 0, 1 and NaN, not all NaN, for N > 0 films and C >
+        0 findings."""
         found = dataset.read(table)
         expect(isinstance(found, LabelTable), f"it returned a {type(found).__name__}, wanted a LabelTable")
         labels, shape = found.labels, (len(found.films), len(found.findings))
@@ -65,8 +64,8 @@ class DatasetCases(Cases):
         expect(not odd, f"labels hold {odd[:5]}, wanted 0, 1 and NaN")
         expect(not np.isnan(labels).all(), "no label is known")
 
-    def test_d05_films_and_findings_are_named_once(self, dataset: Dataset, table: Path) -> None:
-        """Films and findings are distinct texts, none empty; patients, if any, and every further column hold one text
+    def test_d05_films_and_findings_are_unique(self, dataset: Dataset, table: Path) -> None:
+        """Films and findings are distinct, non-empty texts; patients, if any, and every further column have one text
         for each film."""
         found = dataset.read(table)
         for what, names in (("films", found.films), ("findings", found.findings)):
@@ -79,8 +78,8 @@ class DatasetCases(Cases):
             _expect_texts(what, texts)
             expect(len(texts) == len(found.films), f"{what}: {len(texts)} texts for {len(found.films)} films")
 
-    def test_d06_reading_again_gives_the_same(self, dataset: Dataset, table: Path) -> None:
-        """``read`` leaves the file as it is, and a second time returns the same."""
+    def test_d06_reading_twice_gives_the_same(self, dataset: Dataset, table: Path) -> None:
+        """``read`` does not change the file, and returns the same the second time."""
         before = table.read_bytes()
         first, second = dataset.read(table), dataset.read(table)
         expect(table.read_bytes() == before, "the file was changed")
@@ -88,17 +87,17 @@ class DatasetCases(Cases):
             expect(getattr(first, part) == getattr(second, part), f"{part} differ the second time")
         expect(np.array_equal(first.labels, second.labels, equal_nan=True), "labels differ the second time")
 
-    def test_d07_a_row_cut_short_is_named(self, dataset: Dataset, table: Path) -> None:
-        """A table whose last row ends after its first cell raises an InputError that names the row, by its line or its
+    def test_d07_a_truncated_row_is_reported(self, dataset: Dataset, table: Path) -> None:
+        """If the last row ends after its first cell, ``read`` raises an InputError that names the row, by line or
         film."""
         rows = _rows(table)
         message = _refusal(dataset, table, [*rows[:-1], rows[-1][:1]])
         expect(message is not None, "a row cut short was read as if it were whole")
         _expect_row(message or "", rows, "a row cut short")
 
-    def test_d08_a_damaged_cell_is_named(self, dataset: Dataset, table: Path) -> None:
-        """Nonsense in a cell of the last row is either text to the reader or an InputError that names the row, by its
-        line or its film, never another error; and in one column at least, that of a label, it is the InputError."""
+    def test_d08_a_damaged_cell_is_reported(self, dataset: Dataset, table: Path) -> None:
+        """Nonsense in a cell of the last row is either valid text or an InputError that names the row, by line or film;
+        never another error. In at least one column, that of a label, it is the InputError."""
         rows = _rows(table)
         messages = []
         for column in range(len(rows[0])):

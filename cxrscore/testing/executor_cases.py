@@ -90,20 +90,20 @@ def _folder() -> Iterator[_Folder]:
 
 
 class ExecutorCases(Cases):
-    """Every case of an executor, X01 to X09; the fixture is ``executor``, as cxrscore_executors returns it. They run on
+    """Cases of an executor, X01 to X09. Fixture: ``executor``, an object that cxrscore_executors returns. They run on
     this machine, without an address."""
 
     def test_x01_the_descriptor_is_well_formed(self, executor: Executor) -> None:
-        """``name`` is one word, with a summary, the modules that are required, how to install them, and ``run``."""
+        """``name`` is one word, with a summary, ``requires``, ``install`` and ``run``."""
         expect(isinstance(executor.name, str) and len(executor.name.split()) == 1, f"name is {executor.name!r}")
         expect(isinstance(executor.summary, str) and executor.summary, "summary is empty, wanted a few words")
         expect(isinstance(executor.requires, tuple), f"requires is {executor.requires!r}, wanted a tuple of modules")
         expect(isinstance(executor.install, str) and executor.install, "install is empty, wanted a line for a shell")
         expect(callable(executor.run), f"run is {executor.run!r}, wanted a function")
 
-    def test_x02_every_item_is_computed_and_told_once(self, executor: Executor) -> None:
-        """Whatever numbers items have, each is computed, and done() called for it once, in the thread of the caller,
-        with what compute() returned."""
+    def test_x02_every_item_is_computed_once(self, executor: Executor) -> None:
+        """Each item, whatever its number, is computed, and done() is called for it once, in the calling thread, with
+        the text of compute()."""
         items = (3, 4, 5, 70, 71, 999)
         with _folder() as folder:
             folder.run(executor, items)
@@ -112,9 +112,9 @@ class ExecutorCases(Cases):
             expect(set(folder.given()) == set(items), f"computed {sorted(folder.given())}, wanted {list(items)}")
             expect(folder.threads == {threading.get_ident()}, "done() was called in another thread")
 
-    def test_x03_workers_are_processes_that_open_once(self, executor: Executor) -> None:
-        """A work is opened once in each worker, never in the process of the caller, and in no more workers than there
-        are processes."""
+    def test_x03_each_worker_opens_the_task_once(self, executor: Executor) -> None:
+        """The opener is called once in each worker, never in the calling process, and in no more workers than
+        ``processes``."""
         with _folder() as folder:
             folder.run(executor, range(12))
             workers = folder.workers()
@@ -122,8 +122,8 @@ class ExecutorCases(Cases):
             expect(1 <= len(workers) <= 2, f"two workers opened the work {len(workers)} times")
 
     def test_x04_an_error_of_a_worker_reaches_the_caller(self, executor: Executor) -> None:
-        """What compute() raises ends the run: run() raises a CxrscoreError as what it is, with its message, anything
-        else as a WorkerError whose message has it in it."""
+        """An exception of compute() ends the run: run() raises a CxrscoreError as it is, and anything else as a
+        WorkerError with its message."""
         for fault, error, words in (
             ("refuse", FileFormatError, "item 2 is damaged"),
             ("raise", WorkerError, "item 2 is odd"),
@@ -131,9 +131,8 @@ class ExecutorCases(Cases):
             with _folder() as folder:
                 expect_refusal(lambda: folder.run(executor, range(4), i2=fault), error, words, fault)  # noqa: B023
 
-    def test_x05_the_item_of_a_worker_that_died_is_given_out_again(self, executor: Executor) -> None:
-        """A worker that is killed costs its item at most: that is computed by another, all others once, and all are
-        told once."""
+    def test_x05_the_item_of_a_dead_worker_is_computed_again(self, executor: Executor) -> None:
+        """If a worker is killed, another computes its item; all others are computed once; done() is called for each."""
         with _folder() as folder:
             folder.run(executor, range(6), i1="die once", i4="die once")
             told, given = sorted(item for item, _ in folder.told), folder.given()
@@ -142,7 +141,7 @@ class ExecutorCases(Cases):
             expect(given == wanted, f"items were computed {dict(given)} times, wanted {dict(wanted)}")
 
     def test_x06_an_item_that_kills_every_worker_is_given_up(self, executor: Executor) -> None:
-        """After a few deaths of its workers an item ends the run with a WorkerError that names it."""
+        """An item whose workers die several times ends the run with a WorkerError that names it."""
         with _folder() as folder:
             expect_refusal(
                 lambda: folder.run(executor, range(4), i2="die"), WorkerError, "item 2", "an item that kills"
@@ -150,14 +149,14 @@ class ExecutorCases(Cases):
             deaths = folder.given()[2]
             expect(2 <= deaths <= DEATHS, f"{deaths} workers were given it, wanted 2 to {DEATHS}")
 
-    def test_x07_without_items_nothing_is_begun(self, executor: Executor) -> None:
-        """A work of no items is done at once: nothing is opened, nothing told."""
+    def test_x07_without_items_no_worker_starts(self, executor: Executor) -> None:
+        """Without items, nothing is opened and done() is not called."""
         with _folder() as folder:
             folder.run(executor, ())
             expect(not folder.told and not folder.workers(), "something was opened or told")
 
-    def test_x08_what_is_stored_is_not_computed_again(self, executor: Executor) -> None:
-        """Where a worker died with its item stored, is_done() tells so, and it is told as done without being given out
+    def test_x08_a_stored_item_is_not_computed_again(self, executor: Executor) -> None:
+        """If a worker died after storing its item, is_done() says so; done() is called and the item is not computed
         again."""
         with _folder() as folder:
             folder.run(executor, range(4), i2="die late")
@@ -165,9 +164,8 @@ class ExecutorCases(Cases):
             expect(told == [0, 1, 2, 3], f"told of items {told}, wanted each of 0 to 3 once")
             expect(given[2] == 1, f"the stored item was computed {given[2]} times, wanted once")
 
-    def test_x09_no_worker_goes_on_after_the_end(self, executor: Executor) -> None:
-        """When run() has ended, well, by an error of a worker, or by one that done() raised, its workers are gone or
-        soon will be."""
+    def test_x09_no_worker_outlives_the_run(self, executor: Executor) -> None:
+        """After run() has ended, normally, by an error of a worker, or by one of done(), its workers end."""
         with _folder() as folder:
             folder.run(executor, range(3))
             expect_refusal(lambda: folder.run(executor, range(3), i1="raise"), WorkerError, "item 1", "an error")

@@ -52,7 +52,7 @@ def _toy(films: Floats) -> Floats:
 
 
 class ExplainerCases(Cases):
-    """Every case of an explainer, E01 to E10; the fixture is ``explainer``, as cxrscore_explainers returns it."""
+    """Cases of an explainer, E01 to E10. Fixture: ``explainer``, an object that cxrscore_explainers returns."""
 
     def test_e01_the_descriptor_is_well_formed(self, explainer: Explainer) -> None:
         """It is an ``Explainer`` whose ``name`` is one word, with a summary and one of from_parts and from_scores."""
@@ -73,8 +73,8 @@ class ExplainerCases(Cases):
                 expect(found.shape[2:] == (4, 5), f"{words}: maps have shape {list(found.shape)}, wanted [3, 2, 4, 5]")
             expect(np.isfinite(found).all(), f"{words}: maps are not finite")
 
-    def test_e03_inputs_are_left_as_they_are(self, explainer: Explainer) -> None:
-        """It takes read-only arrays and writes to none."""
+    def test_e03_inputs_are_not_modified(self, explainer: Explainer) -> None:
+        """It accepts read-only arrays and does not write to them."""
         parts, films = _parts(), _some_films()
         arrays = (parts.logits, parts.activations, parts.gradients, films)
         kept = [values.copy() for values in arrays]
@@ -85,18 +85,18 @@ class ExplainerCases(Cases):
         changed = [not np.array_equal(values, wanted) for values, wanted in zip(arrays, kept, strict=True)]
         expect(not any(changed), "an array that it was given was changed")
 
-    def test_e04_what_changes_nothing_has_an_empty_map(self, explainer: Explainer) -> None:
-        """Gradients of 0, or a predict() that gives every film the same scores, give maps of 0."""
+    def test_e04_no_influence_gives_an_empty_map(self, explainer: Explainer) -> None:
+        """Gradients of 0, or a predict() with the same logits for every film, give maps of 0."""
         parts = _parts()
         still = replace(parts, gradients=np.zeros_like(parts.gradients))
         found = _explained(explainer, still, _some_films(), lambda films: np.ones((len(films), 3), np.float32))
         largest = float(np.abs(found).max())
         expect(largest <= 1e-6, f"the largest value of the map is {largest:g}, wanted 0")
 
-    def test_e05_gradients_may_be_given_once(self, explainer: Explainer) -> None:
-        """From parts: gradients given once for all films, or once for all places, give the same maps, within 1e-5 of
-        the largest, as the same gradients written out. An explainer that is defined for a mean only may refuse those
-        written out over places with an InputError."""
+    def test_e05_gradients_may_broadcast(self, explainer: Explainer) -> None:
+        """From parts: gradients given once for all films, or once for all positions, give the same maps as the same
+        gradients in full, rel. 1e-5. An explainer that is defined only for a mean may raise an InputError for gradients
+        by position."""
         function = _from_parts(explainer)
         for parts in (_parts(same_films=True), _parts()):
             wanted = function(parts)
@@ -108,8 +108,7 @@ class ExplainerCases(Cases):
             expect_within(found, wanted, 1e-5, "written out over places")
 
     def test_e06_a_map_depends_on_its_film_and_finding_only(self, explainer: Explainer) -> None:
-        """The map of a film and a finding is the same, within 1e-5 of the largest, alone and beside other films, and
-        in whatever order findings are asked for."""
+        """The map of a film and a finding does not depend on the other films or on the order of findings, rel. 1e-5."""
         parts, films = _parts(), _some_films()
         together = _explained(explainer, parts, films, _toy)
         for film in range(3):
@@ -122,9 +121,8 @@ class ExplainerCases(Cases):
         found = _explained(explainer, turned, films, _toy, findings=(1, 0))
         expect_within(found[:, ::-1], together, 1e-5, "findings in another order")
 
-    def test_e07_predict_gets_as_many_films_as_were_given(self, explainer: Explainer) -> None:
-        """From scores: predict() is called with float32 films of the size and number that the explainer was given, so
-        that the core's batches stay what they are."""
+    def test_e07_predict_gets_the_given_number_of_films(self, explainer: Explainer) -> None:
+        """From scores: predict() is called with float32 films of the size and number that the explainer got."""
         function = _from_scores(explainer)
         seen: set[tuple[str, tuple[int, ...]]] = set()
 
@@ -136,8 +134,8 @@ class ExplainerCases(Cases):
         wanted = {("float32", (3, SIDE, SIDE))}
         expect(seen == wanted, f"predict() was called with {sorted(seen)}, wanted {sorted(wanted)}")
 
-    def test_e08_maps_are_positive_where_the_film_speaks_for_the_finding(self, explainer: Explainer) -> None:
-        """Where one place raises the logit and the others do nothing, the map is positive and largest there."""
+    def test_e08_maps_are_positive_where_the_film_supports_the_finding(self, explainer: Explainer) -> None:
+        """If one position raises the logit and the others do nothing, the map is positive and largest there."""
         activations = np.zeros((1, 4, 6, 2), np.float32)
         activations[0, 1, 2, 0] = 3.0
         gradients = np.array([0.5, 0.0], np.float32).reshape(1, 1, 1, 1, 2)
@@ -152,9 +150,9 @@ class ExplainerCases(Cases):
         met = f"the largest value is {found.max():g} at {row}, {column} of {list(found.shape)}"
         expect(inside and found.max() > 0, f"{met}, wanted a positive one in the upper left quarter")
 
-    def test_e09_maps_are_finite_whatever_the_film(self, explainer: Explainer) -> None:
-        """From parts: for activations that are 0 everywhere, below 0, or as large as 1e4 with gradients up to 1e2.
-        From scores: for films that are all black or all white, and logits as large as 1e4."""
+    def test_e09_maps_are_always_finite(self, explainer: Explainer) -> None:
+        """From parts: maps are finite for activations that are all 0, negative, or up to 1e4 with gradients up to 1e2.
+        From scores: for films all black or all white, and logits up to 1e4."""
         parts, films = _parts(), _some_films()
         cases = {
             "activations of 0": (replace(parts, activations=np.zeros_like(parts.activations)), np.zeros_like(films), 1),
@@ -166,8 +164,8 @@ class ExplainerCases(Cases):
             odd = int((~np.isfinite(found)).sum())
             expect(not odd, f"{words}: {odd} of {found.size} values of the maps are not finite")
 
-    def test_e10_the_fortieth_call_is_as_the_first(self, explainer: Explainer) -> None:
-        """Called 40 times with the same parts, or the same films, it returns the same maps: it keeps no state."""
+    def test_e10_forty_calls_give_the_same_maps(self, explainer: Explainer) -> None:
+        """Called 40 times with the same input, it returns the same maps."""
         parts, films = _parts(), _some_films()
         first = _explained(explainer, parts, films, _toy).copy()
         for number in range(1, ROUNDS):

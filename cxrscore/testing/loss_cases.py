@@ -52,7 +52,7 @@ def _slopes(loss: Loss, logits: Array, labels: Array) -> Array:
 
 
 class LossCases(Cases):
-    """Every case of a loss, L01 to L09; the fixture is ``loss``, a descriptor as cxrscore_losses returns it."""
+    """Cases of a loss, L01 to L09. Fixture: ``loss``, an object that cxrscore_losses returns."""
 
     def learners(self) -> list[Backend]:
         """Backends through whose automatic differentiation the loss is put: the first that can learn is used."""
@@ -60,7 +60,7 @@ class LossCases(Cases):
         return [there[name] for name in fastest_backends("tinycnn", "cpu")]
 
     def test_l01_the_descriptor_is_well_formed(self, loss: Loss) -> None:
-        """It is a ``Loss`` whose ``name`` is one word, with a function and a summary; its ``weights`` are None, because
+        """It is a ``Loss`` whose ``name`` is one word, with a function and a summary. Its ``weights`` are None, as
         training binds them."""
         expect(isinstance(loss, Loss), f"it is a {type(loss).__name__}, wanted a Loss")
         expect(isinstance(loss.name, str) and len(loss.name.split()) == 1, f"name is {loss.name!r}, wanted one word")
@@ -69,7 +69,7 @@ class LossCases(Cases):
         expect(loss.weights is None, "weights are bound already, wanted None")
 
     def test_l02_the_value_is_one_finite_number(self, loss: Loss) -> None:
-        """It is a finite number of shape [], for logits of a few units and for those of 80 and -80, right or wrong."""
+        """It is a finite number of shape [] for logits of a few units and of 80 and -80, right or wrong."""
         for labels in (some_labels(6), some_labels(6, unknown=False)):
             value = _value(loss, _some_logits(6), labels)
             expect(np.isfinite(value), f"the loss is {value}, wanted a finite number")
@@ -79,8 +79,8 @@ class LossCases(Cases):
             expect(np.isfinite(value), f"the loss of logits {logit:g} and labels {labels.tolist()} is {value}")
 
     def test_l03_it_uses_only_what_all_frameworks_share(self, loss: Loss) -> None:
-        """It needs no more than the functions of cxrscore.testing.SHARED, taken from ``xp``, with axis and keepdims the
-        only arguments by name, and of arrays no more than operators, indexing, shape, ndim and dtype."""
+        """It uses only the functions of cxrscore.testing.SHARED, from ``xp``, with axis and keepdims as the only
+        keyword arguments; and of arrays only operators, indexing, shape, ndim and dtype."""
         logits, labels = _some_logits(4), some_labels(4)
         try:
             found = loss.function(
@@ -98,8 +98,8 @@ class LossCases(Cases):
         expect_close(_value(loss, logits, labels), float(np.mean(alone)), 1e-9, "the loss of five films")
 
     def test_l05_unknown_labels_add_nothing_to_the_value(self, loss: Loss) -> None:
-        """Where all labels are NaN the loss is 0; where those of a finding are, it is the loss without that finding,
-        whatever the logit there."""
+        """If all labels are NaN the loss is 0; if those of a finding are, it is the loss without that finding, whatever
+        its logits."""
         logits, labels = _some_logits(4), some_labels(4, unknown=False)
         expect_close(_value(loss, logits, np.full_like(labels, np.nan)), 0.0, 0.0, "the loss of unknown labels")
         for finding, far in product(range(3), (0.0, FAR)):
@@ -111,7 +111,7 @@ class LossCases(Cases):
             expect_close(_value(loss, moved, masked), wanted, 1e-9, words)
 
     def test_l06_unknown_labels_add_nothing_to_the_gradient(self, loss: Loss) -> None:
-        """The slope of the loss along a logit whose label is NaN is 0."""
+        """The gradient with respect to a logit whose label is NaN is 0."""
         logits, labels = _some_logits(6), some_labels(6)
         labels[2] = np.nan
         slopes = np.where(np.isnan(labels), _slopes(loss, logits, labels), 0)
@@ -119,14 +119,14 @@ class LossCases(Cases):
         expect(not slopes.any(), f"film {film}, finding {finding}: unknown, and the slope is {slopes[film, finding]:g}")
 
     def test_l07_right_answers_cost_less(self, loss: Loss) -> None:
-        """Logits on the side of their labels give a smaller loss than the same logits with the sign turned."""
+        """Logits on the side of their labels give a smaller loss than the same logits with the opposite sign."""
         labels = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
         logits = 6 * labels - 3
         right, wrong = _value(loss, logits, labels), _value(loss, -logits, labels)
         expect(right < wrong, f"right answers cost {right:g}, wrong ones {wrong:g}")
 
-    def test_l08_its_arguments_are_left_as_they_are(self, loss: Loss) -> None:
-        """It takes read-only arrays and writes to none."""
+    def test_l08_arguments_are_not_modified(self, loss: Loss) -> None:
+        """It accepts read-only arrays and does not write to them."""
         arguments = [_some_logits(4), some_labels(4).astype(np.float64), WEIGHTS.astype(np.float64)]
         kept = [values.copy() for values in arguments]
         for writeable in (False, True):
@@ -137,9 +137,9 @@ class LossCases(Cases):
             expect(np.array_equal(values, wanted, equal_nan=True), f"the {name} were changed")
 
     @needs(Trainable)
-    def test_l09_a_framework_differentiates_it(self, loss: Loss) -> None:
-        """Put through an installed backend that can learn, its gradient is finite and equals, within 1e-4, that of
-        NumPy by finite differences, film by film, also where logits are 80 or -80 and labels unknown."""
+    def test_l09_a_framework_can_differentiate_it(self, loss: Loss) -> None:
+        """In an installed backend that trains, its gradient is finite and equals NumPy's finite differences within
+        1e-4, film by film, also for logits of 80 or -80 and unknown labels."""
         backend, spec = self._learner(), spec_of("tinycnn")
         tensors = random_tensors(spec)
         self.note(f"by {backend.name}")

@@ -33,11 +33,11 @@ def _same(first: float, second: float) -> bool:
 
 
 class MetricCases(Cases):
-    """Every case of a metric, M01 to M08; the fixture is ``metric``, a descriptor as cxrscore_metrics returns it."""
+    """Cases of a metric, M01 to M08. Fixture: ``metric``, an object that cxrscore_metrics returns."""
 
     def test_m01_the_descriptor_is_well_formed(self, metric: Metric) -> None:
-        """It is a ``Metric`` whose ``name`` is one word, with a summary and a function; ``needs_threshold`` is True or
-        False."""
+        """It is a ``Metric`` whose ``name`` is one word, with a summary and a function; ``needs_threshold`` is a
+        bool."""
         expect(isinstance(metric, Metric), f"it is a {type(metric).__name__}, wanted a Metric")
         expect(isinstance(metric.name, str) and len(metric.name.split()) == 1, f"name is {metric.name!r}, not one word")
         expect(isinstance(metric.summary, str) and metric.summary, "summary is empty, wanted a few words")
@@ -45,39 +45,38 @@ class MetricCases(Cases):
         needed = metric.needs_threshold
         expect(isinstance(needed, bool), f"needs_threshold is {needed!r}, wanted True or False")
 
-    def test_m02_the_figure_is_a_finite_float(self, metric: Metric) -> None:
-        """For films of both classes it is a finite float, whether scores are float32 or float64 or have ties."""
+    def test_m02_the_value_is_a_finite_float(self, metric: Metric) -> None:
+        """For films of both classes it is a finite float, for float32 and float64 scores and with ties."""
         for ties in (False, True):
             truth, score = _truth_and_score(ties=ties)
             for kind in (np.float32, np.float64):
                 found = _value(metric, truth.astype(kind), score.astype(kind))
                 expect(math.isfinite(found), f"{np.dtype(kind)}, ties {ties}: it is {found}, wanted a finite figure")
 
-    def test_m03_no_film_gives_nan(self, metric: Metric) -> None:
-        """Without any film the figure is NaN, and nothing is raised."""
+    def test_m03_zero_films_give_nan(self, metric: Metric) -> None:
+        """Without films it is NaN, and nothing is raised."""
         found = _value(metric, np.zeros(0, np.float32), np.zeros(0, np.float32))
         expect(math.isnan(found), f"without films it is {found}, wanted NaN")
 
-    def test_m04_one_class_gives_a_figure_or_nan(self, metric: Metric) -> None:
-        """Where all films are positive, or all negative, the figure is finite if it is defined and NaN if not: never
-        infinite, never an error."""
+    def test_m04_one_class_gives_a_value_or_nan(self, metric: Metric) -> None:
+        """If all films are positive, or all negative, it is finite or NaN: never infinite, never an error."""
         score = _truth_and_score()[1]
         for label in (0.0, 1.0):
             found = _value(metric, np.full(FILMS, label, np.float32), score)
             expect(not math.isinf(found), f"where every label is {label:g} it is {found}, wanted a figure or NaN")
 
     def test_m05_the_order_of_films_does_not_matter(self, metric: Metric) -> None:
-        """Films in another order give the same figure."""
+        """The order of films does not change its value."""
         _expect_same_in_any_order(metric, *_truth_and_score())
 
-    def test_m06_nor_does_it_among_equal_scores(self, metric: Metric) -> None:
-        """Where films have equal scores, or all the same one, the figure does not depend on which comes first."""
+    def test_m06_the_order_of_ties_does_not_matter(self, metric: Metric) -> None:
+        """If some or all scores are equal, the order of these films does not change it."""
         truth, score = _truth_and_score(ties=True)
         _expect_same_in_any_order(metric, truth, score)
         _expect_same_in_any_order(metric, truth, np.full_like(score, 0.5))
 
-    def test_m07_arguments_are_left_as_they_are(self, metric: Metric) -> None:
-        """It takes read-only arrays and writes to none."""
+    def test_m07_arguments_are_not_modified(self, metric: Metric) -> None:
+        """It accepts read-only arrays and does not write to them."""
         truth, score = _truth_and_score()
         kept = truth.copy(), score.copy()
         for writeable in (False, True):
@@ -85,9 +84,9 @@ class MetricCases(Cases):
             _value(metric, truth, score)
         expect(np.array_equal(truth, kept[0]) and np.array_equal(score, kept[1]), "an argument was changed")
 
-    def test_m08_a_threshold_that_is_asked_for_is_used(self, metric: Metric) -> None:
-        """Where ``needs_threshold`` is True: the figure is finite or NaN for thresholds below, among and above the
-        scores, and not the same for all of them."""
+    def test_m08_the_threshold_is_used(self, metric: Metric) -> None:
+        """If ``needs_threshold`` is True, it is finite or NaN for thresholds below, among and above the scores, and not
+        the same for all."""
         if not metric.needs_threshold:
             raise unittest.SkipTest("the metric needs no threshold")
         truth, score = _truth_and_score()

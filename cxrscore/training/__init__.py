@@ -27,12 +27,11 @@ from cxrscore.training.checkpoint import load_checkpoint, remove_checkpoint
 from cxrscore.training.data import Data, read_data
 from cxrscore.training.distributed import DistributedContext, ProcessRank, init_process_group
 from cxrscore.training.features import augmentation_from_options
-from cxrscore.training.final_evaluation import final_logits
+from cxrscore.training.final_evaluation import check_calibration, final_logits
 from cxrscore.training.initialization import initial_model, initial_spec, run_inputs
 from cxrscore.training.loop import FitResult, fit
 from cxrscore.training.model_metadata import model_document, recipe_of
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
-from cxrscore.training.threshold_selection import check_calibration
 
 __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
 

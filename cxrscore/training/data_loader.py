@@ -1,11 +1,14 @@
-"""What training is fed with, epoch by epoch: which films, in which augmented copy and order, at which rate."""
+"""The training data of each epoch: which films, in which augmentation and order, and the learning rate of each step."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Batch, Floats, Model
 from cxrscore.errors import InputError
@@ -14,9 +17,71 @@ from cxrscore.training.data import Data
 from cxrscore.training.distributed import DistributedContext
 from cxrscore.training.features import FeatureSource, Rows, batches_of
 from cxrscore.training.options import TrainOptions
-from cxrscore.training.sampling import epoch_order
-from cxrscore.training.schedule import Schedule
 from cxrscore.training.standardizer import Standardizer
+
+Places = NDArray[np.intp]
+
+
+def epoch_order(labels: Floats, sampling: str, *, seed: int, epoch: int) -> Places:
+    """Places of N films in the order of an epoch, intp [N], drawn from seed and epoch; labels float32 [N,C].
+
+    "natural"   every film once
+    "balanced"  as often as film_weights says, N in all: a film whose share is 1.7 comes once or twice
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(labels))
+    if sampling == "natural":
+        return order
+    weights = film_weights(labels)[order]
+    ends = np.cumsum(weights * (len(weights) / weights.sum()))
+    # Systematic sampling: points at even distances along the shares, so no film comes more or less often by luck.
+    drawn = np.searchsorted(ends, rng.random() + np.arange(len(ends)), side="right")
+    return rng.permutation(order[np.minimum(drawn, len(ends) - 1)])
+
+
+def film_weights(labels: Floats) -> NDArray[np.float64]:
+    """How much more often a film is drawn than one of the commonest kind, float64 [N] of labels [N,C].
+
+    A kind is a finding, or none; a film is of the kinds of its positive findings, and what is unknown counts as not
+    there. A kind f times as rare as the commonest one weighs sqrt(f), a film as much as its rarest kind: the
+    repeat factors of Gupta, Dollar and Girshick (LVIS, CVPR 2019, section 4.2) with the commonest kind's share as
+    their threshold.
+    """
+    positive = labels == 1
+    kinds = np.column_stack([positive, ~positive.any(axis=1)])
+    films = kinds.sum(axis=0)
+    weights = np.sqrt(films.max() / np.maximum(films, 1))
+    return np.asarray(np.where(kinds, weights, 0).max(axis=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Factors of the learning rate. ``steps`` are those of an epoch, ``warmup`` is in epochs, ``shape`` is constant or
+    cosine."""
+
+    steps: int
+    epochs: int
+    warmup: float = 0.0
+    shape: str = "constant"
+
+    @classmethod
+    def of(cls, options: TrainOptions, steps: int) -> Schedule:
+        return cls(steps=steps, epochs=options.epochs, warmup=options.warmup, shape=options.schedule)
+
+    def factor(self, step: int) -> float:
+        """Of a step, counted from 0 through all epochs, 0..1.
+
+        It rises evenly through the warm-up, to 1 in its last step (Goyal et al., Accurate, Large Minibatch SGD, 2017).
+        Then "cosine" falls as (1 + cos(pi t)) / 2 with t from 0 to 1 at the end of the last epoch: one period of
+        Loshchilov and Hutter, SGDR, ICLR 2017, equation 5.
+        """
+        rising = self.warmup * self.steps
+        if step + 1 < rising:
+            return (step + 1) / rising
+        if self.shape == "constant":
+            return 1.0
+        left = max(self.steps * self.epochs - rising, 1)
+        return (1 + math.cos(math.pi * min(max(step - rising, 0) / left, 1))) / 2
 
 
 class TrainingData:

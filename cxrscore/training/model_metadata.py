@@ -19,9 +19,9 @@ from cxrscore.models.imagenet import BaseWeights
 from cxrscore.models.probabilities import probabilities
 from cxrscore.synthetic.reference_logits import golden_record
 from cxrscore.training.data import Data
+from cxrscore.training.final_evaluation import calibration_of, thresholds_of
 from cxrscore.training.loop import FitResult
 from cxrscore.training.options import TrainOptions
-from cxrscore.training.threshold_selection import calibration_of, thresholds_of
 
 
 def model_document(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
+from cxrscore.remote import convert_paths
+from cxrscore.system_resources import default_workers
 
 MONITORS = {
     "valid_macro_auc": 1.0,
@@ -76,7 +79,7 @@ class TrainOptions:
     warmup         epochs, whole or not, in which the rate rises evenly from 0
     schedule       "cosine": the rate falls to 0 over the epochs, step by step; "constant": it does not
     layer_decay, weight_decay, clip_norm, batch_norm  see contract.Optimiser; clip_norm 0: never clipped
-    sampling       "balanced": films with rarer findings are drawn more often (training.sampling)
+    sampling       "balanced": films with rarer findings are drawn more often (training.data_loader)
     drop_last      films that fill no whole batch are left out, in training and in validation
     augmentations  augmented copies of each training film (0: none), cycled through by epoch and made when first
                    needed; with as many as epochs each epoch has its own
@@ -137,7 +140,7 @@ class TrainOptions:
     seed: int = 0
     device: str = "auto"
     precision: str = "fp32"
-    workers: int = 2
+    workers: int = field(default_factory=default_workers)
     resume: bool = False
     overwrite: bool = False
     recipe: Path | None = None
@@ -146,6 +149,8 @@ class TrainOptions:
     address: str | None = None
 
     def __post_init__(self) -> None:
+        convert_paths(self, local=["films", "labels", "split", "output", "recipe"])
+        object.__setattr__(self, "weights", os.fspath(self.weights))
         for name, words in CHOICES.items():
             if getattr(self, name) not in words:
                 raise InputError(f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(words)}")

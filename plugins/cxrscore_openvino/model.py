@@ -10,7 +10,6 @@ import numpy as np
 import openvino
 from openvino import AsyncInferQueue, CompiledModel, Core
 
-from cxrscore.allocator import one_arena
 from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Ranges, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
@@ -21,6 +20,7 @@ from cxrscore.models.architectures import (
     closed_form,
     initial_tensors,
 )
+from cxrscore.system_resources import one_arena
 from cxrscore_openvino.nets import from_neutral, network, range_network
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrscore.allocator import keep_freed_memory
 from cxrscore.contract import Array, Batch, BatchNorm, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.models.architectures import (
@@ -28,6 +27,7 @@ from cxrscore.models.architectures import (
     trainable_names,
     trainable_of,
 )
+from cxrscore.system_resources import keep_freed_memory
 from cxrscore_torch.cuda_streams import Pass, SingleStream, StreamPool, full_float32
 from cxrscore_torch.distributed import sum_step
 from cxrscore_torch.nets import Network, from_neutral, neutral_tensors, to_neutral, to_numpy

@@ -20,18 +20,18 @@ from cxrscore.errors import InputError
 SECRETS = ("Doe^John", "ward-7", "secret-film", "19470131")
 COMMANDS = {
     "demo": ("demo.run_demo", ["secret-film"]),
-    "train": ("train.train_model", ["secret-film", "--backend", "torch"]),
-    "import": ("imports.import_model", ["secret-film.png"]),
+    "train": ("training.train_model", ["secret-film", "--backend", "torch"]),
+    "import": ("import_checkpoint.import_model", ["secret-film.png"]),
     "quantize": ("quantize.quantize_model", ["secret-film.png", ".", "-o", "ward-7"]),
-    "score": ("score.score_films", ["secret-film", "-o", "ward-7"]),
+    "score": ("scoring.score_films", ["secret-film", "-o", "ward-7"]),
     "merge": ("merge.merge_scores", ["secret-film.png", "-o", "ward-7"]),
-    "report": ("report.open_named", ["secret-film.png"]),
+    "report": ("reporting.open_named_scores", ["secret-film.png"]),
     "show": ("show.describe_file", ["secret-film.png"]),
-    "export": ("remote.on_disk", ["secret-film.png", "-o", "ward-7.csv"]),
+    "export": ("remote.as_local_path", ["secret-film.png", "-o", "ward-7.csv"]),
     "paper": ("paper.reproduce_paper", ["secret-film", "--backend", "torch"]),
     "verify": ("verify.verify_file", ["secret-film.png"]),
     "plugins": ("plugins.registry", []),
-    "check": ("check.check_plugin", ["secret-film"]),
+    "check": ("conformance.check_plugin", ["secret-film"]),
 }
 """The function that does the work of a command, and arguments of it."""
 

@@ -160,12 +160,12 @@ def test_a_damaged_export_is_told_by_its_line(site, home, tmp_path):
 
 
 def test_the_first_files_of_the_docs_can_be_installed(tmp_path):
-    """Steps 1 to 3 of docs/plugins.md."""
+    """Steps 1 to 3 of the first plugin of docs/plugins.md."""
     text = (ROOT / "docs" / "plugins.md").read_text()
     source = tmp_path / "mine"
     source.mkdir()
     (source / "README.md").write_text("# mine\n")
-    (source / "cxrscore_numpy.py").write_text(re.search(r"<!-- the first file -->\n```python\n(.*?)```", text, re.S)[1])
+    (source / "cxrscore_f1.py").write_text(re.search(r"cxrscore_f1.py -->\n```python\n(.*?)```", text, re.S)[1])
     (source / "pyproject.toml").write_text(re.search(r"```toml\n(.*?)```", text, re.S)[1])
     install(source, tmp_path / "site")
     lines = cxrscore("plugins", site=tmp_path / "site", folder=tmp_path).stdout.splitlines()

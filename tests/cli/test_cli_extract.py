@@ -1,9 +1,8 @@
 """Training whose frozen layers other processes run ends with the model of one process."""
 
 import os
-import subprocess
-import sys
 
+import forked
 import pytest
 
 from cxrscore.models.model_file import load_model
@@ -25,9 +24,6 @@ def home(tmp_path_factory):
 def train(home, name, *words, code=0, trainable="last-block"):
     """The model's tensors and recipe, and the kept files, of a run with a cache of its own; or what it said."""
     line = [
-        sys.executable,
-        "-m",
-        "cxrscore",
         "train",
         *SMALL,
         "--epochs",
@@ -37,13 +33,8 @@ def train(home, name, *words, code=0, trainable="last-block"):
         "--augmentations",
         "1",
     ]
-    done = subprocess.run(
-        [*line, "-o", f"{name}.safetensors", *words],
-        cwd=home,
-        env={**SINGLE, "CXRSCORE_CACHE": str(home / name)},
-        capture_output=True,
-        text=True,
-    )
+    own = {**SINGLE, "CXRSCORE_CACHE": str(home / name)}
+    done = forked.cxrscore(*line, "-o", f"{name}.safetensors", *words, cwd=home, env=own)
     assert done.returncode == code, done.stderr
     if code:
         return done.stderr

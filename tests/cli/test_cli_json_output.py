@@ -2,9 +2,8 @@
 
 import json
 import os
-import subprocess
-import sys
 
+import forked
 import pytest
 
 from cxrscore.synthetic.phantoms import make_phantoms
@@ -38,8 +37,7 @@ def said(tmp_path_factory):
     own = {"CXRSCORE_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CXRSCORE_CACHE": str(folder / "cache")}
 
     def run(words):
-        line = [sys.executable, "-m", "cxrscore", *words, "--json"]
-        done = subprocess.run(line, cwd=folder, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+        done = forked.cxrscore(*words, "--json", cwd=folder, env={**os.environ, **own})
         return done.returncode, done.stdout, done.stderr
 
     return {name: run(words) for name, (words, _, _) in LINES.items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from gates import Gate, install
 
-from cxrscore.io.schemas import check_document
+from cxrscore.io.strict_json import check_document
 from cxrscore.synthetic.phantoms import make_phantoms
 
 COMMAND = (sys.executable, "-m", "cxrscore", "paper")
@@ -157,7 +157,7 @@ def test_the_page_stands_by_itself(run):
 @pytest.mark.slow
 def test_the_docs_can_be_written_from_its_record(run):
     folder, _ = run
-    script = Path(__file__).parents[2] / "docs" / "paper.py"
+    script = Path(__file__).parents[2] / "tools" / "docs" / "paper_page.py"
     page = runpy.run_path(str(script))["page"](json.loads((folder / "paper.json").read_text()))
     assert re.findall("^### (?:Table|Figure|The missing)[^:\n]*", page, re.MULTILINE) == [
         *("### Table 1", "### Table 2", "### Figure 4", "### Figure 5", "### Figure 6", "### The missing experiment")

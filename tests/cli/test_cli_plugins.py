@@ -2,10 +2,9 @@
 
 import json
 import os
-import subprocess
-import sys
 from textwrap import dedent
 
+import forked
 import pytest
 
 from cxrscore.scorefile import open_scores
@@ -127,8 +126,8 @@ def home(tmp_path_factory):
 
 
 def cxrscore(*words, site, folder, expect=0, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "cxrscore", *map(str, words)],
+    done = forked.cxrscore(
+        *words,
         cwd=folder,
         env={
             **os.environ,
@@ -137,8 +136,6 @@ def cxrscore(*words, site, folder, expect=0, **environment):
             "TF_CPP_MIN_LOG_LEVEL": "3",
             **environment,
         },
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -30,7 +31,7 @@ def made(tmp_path_factory):
     rows = [f"{name},{row // 3},{row % 2}" for row, name in enumerate(names)]
     (folder / "labels.csv").write_text("\n".join(["film,patient,Mass", *rows]))
     made_model(folder / "model.safetensors", 1)
-    done = subprocess.run([*CXRSCORE, *LINE, "-o", "whole.h5"], cwd=folder, check=False)
+    done = forked.cxrscore(*LINE, "-o", "whole.h5", cwd=folder)
     assert done.returncode == 3  # one film is broken
     return folder
 
@@ -51,15 +52,14 @@ def test_processes_at_once_and_a_merge_make_the_file_of_one_process(home):
     lines = [[*CXRSCORE, *LINE, "-o", f"part{number}.h5", "--shard", f"{number}/2"] for number in (1, 2)]
     running = [subprocess.Popen(line, cwd=home) for line in lines]
     assert [one.wait() for one in running] == [0, 3]
-    line = [*CXRSCORE, "merge", "part2.h5", "part1.h5", "-o", "out.h5"]
-    done = subprocess.run(line, cwd=home, capture_output=True, text=True, check=True)
+    done = forked.cxrscore("merge", "part2.h5", "part1.h5", "-o", "out.h5", cwd=home)
+    assert done.returncode == 0, done.stderr
     assert "140 of 141 films have scores; 2 parts merged" in done.stderr
     assert "wrote out.h5" in done.stderr
     assert differing(home / "whole.h5", home / "out.h5") == {"@provenance"}
     assert not list(home.glob("*.lock"))
-    again = subprocess.run([*CXRSCORE, *LINE, "-o", "out.h5"], cwd=home, check=False)
-    assert again.returncode == 3
-    assert subprocess.run([*CXRSCORE, "report", "part1.h5", "-q"], cwd=home, check=True).returncode == 0
+    assert forked.cxrscore(*LINE, "-o", "out.h5", cwd=home).returncode == 3
+    assert forked.cxrscore("report", "part1.h5", "-q", cwd=home).returncode == 0
     page = (home / "part1.html").read_text()
     assert "This is partition 1/2 of a run: films 1 to 128 of 141." in page
 

@@ -58,13 +58,13 @@ _IMPORTED = {
     "output": "m",
     "notes": [],
 }
-_SCORED = {"failed": [], "notes": [], "unread": [], "written": False, "list_changed": False}
+_SCORED = {"failed": [], "notes": [], "unreadable_paths": [], "output_written": False, "film_list_changed": False}
 _MERGED = {"films": 1, "failed": 0, "merged_files": 1, "seconds": 0.0, "output": "o"}
 STUBS = {
-    "train": ("train.train_model", {**_MODEL, "run_folder": "m.run"}, ["films", "--backend", "torch"]),
-    "import": ("imports.import_model", _IMPORTED, ["model.safetensors"]),
+    "train": ("training.train_model", {**_MODEL, "run_folder": "m.run"}, ["films", "--backend", "torch"]),
+    "import": ("import_checkpoint.import_model", _IMPORTED, ["model.safetensors"]),
     "quantize": ("quantize.quantize_model", _INT8, ["model.safetensors", "films", "-o", "q"]),
-    "score": ("score.score_films", _SCORED, ["films", "-o", "new.h5"]),
+    "score": ("scoring.score_films", _SCORED, ["films", "-o", "new.h5"]),
     "merge": ("merge.merge_scores", _MERGED, ["out.h5", "-o", "new.h5"]),
     "demo": ("demo.run_demo", {"test_auc": 0.5}, ["new"]),
     "paper": ("paper.reproduce_paper", {"experiments": []}, ["films", "--backend", "torch"]),

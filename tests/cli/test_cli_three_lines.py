@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import jsonschema
 import numpy as np
 import pytest
@@ -18,9 +19,7 @@ SMALL = ["--architecture", "tinycnn", "--weights", "none", "--size", "64", "--tr
 
 
 def cxrscore(*words, folder, expect=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "cxrscore", *map(str, words)], cwd=folder, capture_output=True, text=True
-    )
+    done = forked.cxrscore(*words, cwd=folder)
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -1,9 +1,8 @@
 """Training at the command line: leaks end it or are marked in all that follows, recipes go by name."""
 
 import json
-import subprocess
-import sys
 
+import forked
 import pytest
 
 from cxrscore.models.model_file import load_model
@@ -13,8 +12,7 @@ SMALL = ["--backend", "torch", "--device", "cpu", "--architecture", "tinycnn", "
 
 
 def cxrscore(folder, *words):
-    words = [sys.executable, "-m", "cxrscore", *words]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    return forked.cxrscore(*words, cwd=folder)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,11 @@ pytest tests/conformance --backend keras
 pytest tests/conformance --backend openvino
 """
 
+import hashlib
 import importlib
+import importlib.metadata
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,9 +19,18 @@ import numpy as np
 import pytest
 
 from cxrscore.contract import Backend, ModelSpec, TrainableModel
+from cxrscore.io.atomic import atomic_write_bytes
 
 BACKENDS = ("torch", "keras", "openvino")
 PEER = Path(__file__).with_name("peer.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the kit share nothing, so that pytest-xdist may spread them over all cores; those of another file share
+    what a peer computed, and stay together (``--dist loadgroup``)."""
+    for item in items:
+        if item.path.parent == PEER.parent and item.path.stem != "test_conformance_kit":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,10 +68,22 @@ Peer = Callable[..., dict[str, dict[str, np.ndarray]]]
 
 
 @pytest.fixture(scope="session")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Peer:
-    """peer(who, name=arrays, ...) -> results by name, computed by peer.py in a process of its own."""
+def peer(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Peer:
+    """peer(who, name=arrays, ...) -> results by name, computed by peer.py in a process of its own.
+
+    What keras.applications computes does not depend on our code: the runs for the backends share it in pytest's cache.
+    """
 
     def run(who: str, **jobs: dict[str, object]) -> dict[str, dict[str, np.ndarray]]:
+        shared = getattr(request.config, "cache", None)  # none with -p no:cacheprovider
+        if who != "applications" or shared is None:
+            return compute(who, jobs)
+        cache = Path(shared.mkdir("peer")) / f"{_digest(jobs)}.pickle"
+        if not cache.exists():
+            atomic_write_bytes(cache, pickle.dumps(compute(who, jobs)))
+        return pickle.loads(cache.read_bytes())  # noqa: S301 - our own
+
+    def compute(who: str, jobs: dict[str, dict[str, object]]) -> dict[str, dict[str, np.ndarray]]:
         folder = tmp_path_factory.mktemp("peer")
         for name, arrays in jobs.items():
             np.savez(folder / f"{name}.job.npz", **arrays)
@@ -71,3 +95,15 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Peer:
         return {name: dict(np.load(folder / f"{name}.out.npz")) for name in jobs}
 
     return run
+
+
+def _digest(jobs: dict[str, dict[str, object]]) -> str:
+    """SHA-256 of all that the results of keras.applications depend on."""
+    found = hashlib.sha256(PEER.read_bytes())
+    found.update(" ".join(importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")).encode())
+    for name, arrays in jobs.items():
+        for key, value in arrays.items():
+            array = np.asarray(value)
+            found.update(f"{name} {key} {array.dtype} {array.shape}".encode())
+            found.update(array.tobytes())
+    return found.hexdigest()

@@ -13,8 +13,8 @@ import pytest
 from gates import wait_for_end
 
 from cxrscore.images import Preprocessing, Status, decoder_pool, stream_films
+from cxrscore.images.decode import LoadedFilm, load_film
 from cxrscore.images.decoder_pool import DecoderPool
-from cxrscore.images.loading import LoadedFilm, load_film
 
 FAILS = (str(Path(__file__).with_name("decoder_that_fails.py")),)
 SIZE = Preprocessing(size=32)

@@ -3,8 +3,6 @@
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("torch")
+import forked  # noqa: E402
 import h5py  # noqa: E402
 from corpus_bytes import any_value_may_be_written, archive, chest, chunk, dicom, jpeg, png, with_segment  # noqa: E402
 from made_model import document  # noqa: E402
@@ -103,15 +102,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cxrscore(home: Path, *words: str, expect: int) -> bytes:
     """Both streams of a command."""
     environment = {**os.environ, "CXRSCORE_CACHE": str(home / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-m", "cxrscore", *words],
-        cwd=home,
-        capture_output=True,
-        check=False,
-        env=environment,
-    )
+    done = forked.cxrscore(*words, cwd=home, env=environment)
     assert done.returncode == expect, done.stderr
-    return done.stdout + done.stderr
+    return (done.stdout + done.stderr).encode()
 
 
 def unpacked(path: Path) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import pytest
 from made_model import document, golden
 from made_run import contents, made_file, merge, score
 
-import cxrscore.scorefile.merge_shards
+import cxrscore.scorefile.merge
 from cxrscore.contract import Array, ModelSpec
 from cxrscore.errors import CxrscoreError, InputError, WriteError
 from cxrscore.io.atomic import write_all
@@ -135,7 +135,7 @@ def test_a_merge_ends_at_the_first_failure(tmp_path: Path, monkeypatch: pytest.M
         read.append(path)
         return read_values(path, fingerprint, rows)
 
-    monkeypatch.setattr(cxrscore.scorefile.merge_shards, "read_values", counted)
+    monkeypatch.setattr(cxrscore.scorefile.merge, "read_values", counted)
     monkeypatch.setattr(safefile, "write_all", _Disk(0))
     with pytest.raises(WriteError):
         merge(run)

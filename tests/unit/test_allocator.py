@@ -14,7 +14,7 @@ USED_BY_A_THREAD = """
 import ctypes
 import threading
 
-from cxrscore import allocator
+from cxrscore import system_resources as allocator
 
 allocator.{function}()
 libc = ctypes.CDLL(None)

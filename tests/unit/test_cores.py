@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from cxrscore import cores
+from cxrscore import system_resources as cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system ties no process to cores")

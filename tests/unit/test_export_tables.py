@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cxrscore.errors import InputError, WriteError
 from cxrscore.export import ExportOptions, export_pieces, export_scores
 from cxrscore.io.csv_text import escape_formula
-from cxrscore.io.schemas import schema
+from cxrscore.io.strict_json import schema
 
 
 def exported(scores, name, **options):

@@ -11,8 +11,7 @@ from made_run import made_file
 from cxrscore.cli import main
 from cxrscore.errors import InputError
 from cxrscore.io import regular, sha256_file
-from cxrscore.io.file_type import read_first_bytes
-from cxrscore.io.regular import open_regular, read_regular
+from cxrscore.io.regular import open_regular, read_first_bytes, read_regular
 from cxrscore.labels import datasets, read_boxes, read_labels, read_split
 from cxrscore.models.imagenet import read_weights, read_weights_info
 from cxrscore.models.model_file import load_model

@@ -48,6 +48,7 @@ def test_members_and_archives_without_suffix_are_told_by_content(tmp_path: Path)
     assert read_film(tmp_path / "disc/IM1").status == Status.OK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "status", "words"),
     [

@@ -183,6 +183,7 @@ def test_status_numbers_are_what_files_hold() -> None:
     assert [status.value for status in Status] == list(range(15))
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_all_real_films_are_read(shared: Path) -> None:
     films = sorted((shared / "data" / "nih442" / "films").iterdir())

@@ -13,8 +13,8 @@ from corpus_bytes import archive, chest, png
 
 from cxrscore.errors import InputError
 from cxrscore.images import digests, film_digests, film_states, remember_digests
-from cxrscore.images.circuit_breaker import MAX_FAILED_IN_A_ROW
 from cxrscore.images.digests import FileState
+from cxrscore.images.prefetch import MAX_FAILED_IN_A_ROW
 from cxrscore.io import atomic_write_bytes
 from cxrscore.remote import RemotePath
 

@@ -10,9 +10,9 @@ from servers import bucket, web
 
 from cxrscore.errors import InputError
 from cxrscore.images import Preprocessing, Status, film_digest, find_films, read_film, stream_films
-from cxrscore.images.circuit_breaker import MAX_FAILED_IN_A_ROW, detect_outage
+from cxrscore.images.decode import LoadedFilm
 from cxrscore.images.film import Film
-from cxrscore.images.loading import LoadedFilm
+from cxrscore.images.prefetch import MAX_FAILED_IN_A_ROW, detect_outage
 from cxrscore.remote import RemotePath, obstore_store, retry
 
 PNG = png(chest())

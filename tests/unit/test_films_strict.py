@@ -4,7 +4,7 @@ import cv2
 import pytest
 from corpus_bytes import BASELINE, chest, dicom, exif, frame, jpeg, with_segment, zeroed
 
-from cxrscore.images import Status, decode_film, strict_jpeg
+from cxrscore.images import Status, codecs, decode_film
 
 LYING = jpeg().replace(b"\x00\x60\x00\x60", b"\x00\x70\x00\x60", 1)
 """Of 112 rows, says its header; there are 96."""
@@ -12,7 +12,7 @@ LYING = jpeg().replace(b"\x00\x60\x00\x60", b"\x00\x70\x00\x60", 1)
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strict_jpeg, "_simplejpeg", lambda: None)
+    monkeypatch.setattr(codecs, "_simplejpeg", lambda: None)
 
 
 @pytest.mark.parametrize("data", [zeroed(jpeg()), LYING], ids=["zeroed", "lying height"])

@@ -5,7 +5,7 @@ import pytest
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import CheckError
-from cxrscore.io.schemas import schema
+from cxrscore.io.strict_json import schema
 from cxrscore.models import numpy_reference
 from cxrscore.models.architectures import initial_tensors
 from cxrscore.synthetic.phantoms import golden_films

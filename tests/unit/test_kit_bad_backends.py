@@ -7,6 +7,8 @@ from threadpoolctl import threadpool_limits
 
 from cxrscore.testing import BackendCases, cases, run_cases
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = [case.number for case in cases(BackendCases)]
 ALONE = {"B02", "B05", "B19", "B22", "B26", "B38", "B49", "B53"}
 """A process of its own, 200 films, large networks, or a case that clips, which B48 is about: run for the right backend,

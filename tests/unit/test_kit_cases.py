@@ -19,6 +19,8 @@ from cxrscore.testing import BackendCases, DatasetCases, ExplainerCases, LossCas
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import smallest_spec
 
+pytestmark = pytest.mark.slow
+
 KITS = {"B": BackendCases, "L": LossCases, "E": ExplainerCases, "M": MetricCases, "D": DatasetCases}
 
 

@@ -38,6 +38,7 @@ def backend(monkeypatch):
     return give
 
 
+@pytest.mark.slow
 def test_a_backend_says_what_it_computes_with_and_what_fails(backend):
     backend(BAD["B18"]())
     steps = []
@@ -54,6 +55,7 @@ def test_a_backend_says_what_it_computes_with_and_what_fails(backend):
     assert lines[-1] == f"backend mine ({report.framework}): {found['passed']} passed, 1 failed, 2 skipped"
 
 
+@pytest.mark.slow
 def test_a_backend_that_builds_nothing_has_a_report_all_the_same(backend):
     class Broken(NumpyBackend):
         def build(self, spec, tensors, **options):

@@ -6,6 +6,8 @@ from bad_executors import BAD
 from cxrscore.executors import executors
 from cxrscore.testing import ExecutorCases, cases, executor_cases, run_cases
 
+pytestmark = pytest.mark.slow
+
 
 class TestExecutors(ExecutorCases):
     @pytest.fixture(params=executors, ids=lambda executor: executor.name)

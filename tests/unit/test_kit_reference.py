@@ -7,6 +7,8 @@ from threadpoolctl import threadpool_limits
 from cxrscore.models import numpy_reference
 from cxrscore.testing.fixtures import random_tensors, some_films, spec_of
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 
 

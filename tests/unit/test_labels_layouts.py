@@ -112,12 +112,7 @@ def test_columns_of_sex_age_and_view_have_one_name_each(tmp_path: Path) -> None:
             assert columns["age"][0].isdigit(), name
 
 
-def test_the_page_tells_every_layout_in_the_order_they_are_asked() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
-    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
-    assert rows == [dataset.name for dataset in datasets]
-
-
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_full_nih_table_needs_little_memory(shared: Path) -> None:
     path = shared / "data" / "nih_tables" / "Data_Entry_2017_v2020.csv.gz"

@@ -11,6 +11,8 @@ from cxrscore.labels import THUMBNAIL, duplicates, near_duplicates
 from cxrscore.labels import image_similarity as fit
 from cxrscore.labels.image_similarity import image_similarity
 
+pytestmark = pytest.mark.slow
+
 
 def fields(count: int, side: int, seed: int) -> np.ndarray:
     """Pictures uint8 [count,side,side] of no meaning with about the spectrum of a film."""

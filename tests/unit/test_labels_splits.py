@@ -198,6 +198,7 @@ def test_the_split_table_of_mimic_by_hand(tmp_path: Path) -> None:
         read_split(path, ["02aa.jpg"])
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_official_lists_of_nih_cross_no_patient(shared: Path) -> None:
     folder = shared / "data" / "nih_tables"
@@ -211,6 +212,7 @@ def test_the_official_lists_of_nih_cross_no_patient(shared: Path) -> None:
     assert len(drawn.valid) / 86_524 == pytest.approx(0.125, abs=0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_full_nih_table_is_split_evenly(shared: Path) -> None:
     table, _ = read_labels(shared / "data" / "nih_tables" / "Data_Entry_2017_v2020.csv.gz", datasets)

@@ -12,7 +12,7 @@ from made_parts import differing, made_part, made_parts, made_whole, merged, tam
 
 from cxrscore import merge
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.io.schemas import check_document
+from cxrscore.io.strict_json import check_document
 from cxrscore.progress import no_progress
 from cxrscore.scorefile import Partition, open_scores, partial_file, read_file_provenance
 
@@ -77,6 +77,7 @@ def test_one_part_that_is_all_is_joined_to_itself(tmp_path: Path) -> None:
     assert differing(tmp_path / "out.h5", made_whole(tmp_path / "whole.h5", 70)) == {"@provenance"}
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs() -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "bench_merge.py"
     command = [sys.executable, str(script), "--rows", "400", "--part", "100", "--virtual"]
@@ -168,6 +169,7 @@ def test_no_part_at_all_is_refused(home: Path) -> None:
 # --- what is damaged, or made to deceive
 
 
+@pytest.mark.slow
 def test_a_damaged_part_is_named_with_advice(home: Path) -> None:
     path = home / "part-2.h5"
     whole = path.read_bytes()

@@ -9,8 +9,7 @@ from training import some_data, some_model
 
 from cxrscore.errors import FileFormatError, InputError, LeakError
 from cxrscore.paper import PaperOptions, experiments
-from cxrscore.paper.advice import add_advice, anew
-from cxrscore.paper.experiments import all_experiments, train_experiment, train_options
+from cxrscore.paper.experiments import add_advice, all_experiments, anew, train_experiment, train_options
 from cxrscore.paper.scoring import _logits
 from cxrscore.progress import no_progress
 from cxrscore.training import TrainOptions

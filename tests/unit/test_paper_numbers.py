@@ -14,11 +14,11 @@ from cxrscore.metrics import Estimate
 from cxrscore.models.probabilities import probabilities
 from cxrscore.paper import PaperOptions, measurements, reported
 from cxrscore.paper.claims import Claim
-from cxrscore.paper.contradictions import contradictions
 from cxrscore.paper.data_split import draw_split
 from cxrscore.paper.experiments import CORRECTED, IMAGENET, LITERAL, all_experiments, train_options
 from cxrscore.paper.figures import auc_text, table_csv
 from cxrscore.paper.heatmaps import check_rule
+from cxrscore.paper.reported import contradictions
 from cxrscore.paper.scoring import log_odds
 from cxrscore.recipes import find_recipe, read_recipe
 

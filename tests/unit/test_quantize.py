@@ -18,6 +18,8 @@ from cxrscore.models.model_file import load_model
 from cxrscore.quantize import QuantizeOptions, quantize_model
 from cxrscore.scoring import ScoreOptions, score_films
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("openvino")
 
 

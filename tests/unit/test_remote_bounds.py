@@ -27,8 +27,7 @@ from cxrscore.remote import (
     retry,
     transfer,
 )
-from cxrscore.remote.bounds import MAX_DEPTH, MAX_REPEATED_LISTINGS, ListingBounds, walk
-from cxrscore.remote.store import Entry
+from cxrscore.remote.bounds import MAX_DEPTH, MAX_REPEATED_LISTINGS, Entry, ListingBounds, walk
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +124,7 @@ def test_a_listing_that_takes_too_long_ends(monkeypatch):
         list_remote(where, [])
 
 
+@pytest.mark.slow
 def test_a_large_archive_is_listed_with_one_request_a_folder():
     patients = 300
 
@@ -188,7 +188,7 @@ def test_another_packing_than_gzip_is_refused():
 
 
 def test_a_download_that_only_trickles_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "SECONDS", -100.0)
+    monkeypatch.setattr(transfer, "READ_TIMEOUT", -100.0)
     with (
         pages(lambda path: b"x" * 1000) as (_, where),
         pytest.raises(RemoteError, match="less than 1000 bytes a second") as caught,

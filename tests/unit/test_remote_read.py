@@ -24,7 +24,6 @@ from cxrscore.remote import (
     read_remote,
     remote_exists,
     retry,
-    store,
     transfer,
     upload,
 )
@@ -155,7 +154,7 @@ def test_what_never_ends_is_left_at_the_limit(site):
 
 
 def test_what_never_ends_is_left_when_its_time_is_over(site, monkeypatch):
-    monkeypatch.setattr(transfer, "SECONDS", 0.3)
+    monkeypatch.setattr(transfer, "READ_TIMEOUT", 0.3)
     site.faults["empty"] = "endless"
     with pytest.raises(RemoteError, match="longer than") as caught:
         read_remote(RemotePath(f"{site.url}/empty"), 1 << 40)
@@ -294,7 +293,7 @@ def test_errors_about_a_copy_name_the_address(cloud):
     [("nosuch://u:canary@x/y", "nosuch:// is of no kind that fsspec knows"), ("sftp://u:canary@x/y", "paramiko")],
 )
 def test_an_address_that_no_library_opens_says_what_is_missing(url, words):
-    if url.startswith("sftp") and store.importlib.util.find_spec("paramiko"):
+    if url.startswith("sftp") and transfer.importlib.util.find_spec("paramiko"):
         pytest.skip("paramiko is installed")
     with pytest.raises(InputError, match=words) as caught:
         list_remote(RemotePath(url), [])
@@ -314,7 +313,7 @@ def test_without_the_extra_the_line_that_installs_it_is_told(url, gone, told):
     words += f"list_remote(RemotePath({url!r}), [])"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
     assert f"InputError: {told}" in done.stderr
-    assert store.INSTALL in done.stderr.splitlines()[-1]
+    assert transfer.INSTALL in done.stderr.splitlines()[-1]
     assert "canary" not in done.stderr.splitlines()[-1]
 
 

@@ -108,6 +108,7 @@ def test_by_needs_groups(tmp_path: Path) -> None:
     assert "--groups" in result.output
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_peers_scores_give_the_areas_that_are_known(shared: Path, tmp_path: Path) -> None:
     folder = shared / "data" / "nih442"

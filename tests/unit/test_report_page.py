@@ -19,6 +19,8 @@ from cxrscore.images import Status
 from cxrscore.reporting import write_report
 from cxrscore.scorefile.data import HeatMaps, Scores, Thumbnails
 
+pytestmark = pytest.mark.slow
+
 ELEMENTS = """
 html head meta title style body header main footer nav section article h1 h2 h3 p b strong small span bdi a ul ol li
 dl dt dd div figure figcaption img table thead tbody tfoot tr th td details summary pre code br

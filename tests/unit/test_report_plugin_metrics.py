@@ -25,6 +25,8 @@ from cxrscore.reporting.auc import BootstrapConfig
 from cxrscore.reporting.plugin_metrics import PluginMetric, metric_results, plugin_metrics
 from cxrscore.reporting.summary import evaluation_films, summarise
 
+pytestmark = pytest.mark.slow
+
 EVIL = '<b>evil</b>"\u202e'
 
 

@@ -15,6 +15,8 @@ from test_report_page import ATTRIBUTES, ELEMENTS, Page, written
 
 from cxrscore.reporting import NamedScores, figures
 
+pytestmark = pytest.mark.slow
+
 EVIL = '"><script>x</script>'
 
 

@@ -70,14 +70,6 @@ def test_a_run_with_failures_ends_and_is_never_faster_than_its_workers(model, co
     assert found == model.simulate(20_000, 7, often, shares=shares, seed=3)
 
 
-def test_the_page_has_the_tables_that_its_record_gives(model):
-    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
-    record = model.read_record()
-    assert model.filled(page, record) == page
-    for name in model.tables(record):
-        assert f"<!-- table {name} -->" in page
-
-
 def test_what_the_page_says_of_64_workers(model):
     """Equal to or better than 0.9 in the model, as the page says, where the store of films keeps up."""
     record = model.read_record()

@@ -15,11 +15,13 @@ from servers import at_first, bucket, web
 
 from cxrscore.cli import main
 from cxrscore.errors import InputError, WriteError
-from cxrscore.images import Status, circuit_breaker
+from cxrscore.images import Status, prefetch
 from cxrscore.remote import obstore_store, retry
 from cxrscore.scorefile import open_scores
 from cxrscore.scoring import ScoreOptions, score_films
 from cxrscore.scoring.remote_output import upload_folder
+
+pytestmark = pytest.mark.slow
 
 OUT = "s3://films/made/out.h5"
 
@@ -120,7 +122,7 @@ def test_a_run_that_was_stopped_goes_on(home, cloud):
 
 @pytest.mark.slow
 def test_an_outage_ends_the_run_which_then_goes_on(home, monkeypatch):
-    monkeypatch.setattr(circuit_breaker, "MAX_FAILED_IN_A_ROW", 2)
+    monkeypatch.setattr(prefetch, "MAX_FAILED_IN_A_ROW", 2)
     given = {"no_labels": True, "workers": 4}
     with web(home / "films") as server:
         given["films"] = f"{server.url}/"

@@ -25,6 +25,8 @@ from cxrscore.scoring.inference import Scorer
 from cxrscore.scoring.run_context import RunContext
 from cxrscore.verify import verify_file
 
+pytestmark = pytest.mark.slow
+
 POINTS = {finding: {"prob": 0.4, "rule": "youden", "chosen_on": "valid"} for finding in FINDINGS}
 
 

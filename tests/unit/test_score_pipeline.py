@@ -19,8 +19,8 @@ from cxrscore.images import Preprocessing, decoder_pool, stream_films, to_unit
 from cxrscore.models.model_file import load_model
 from cxrscore.scorefile import Run, open_scores
 from cxrscore.scoring import ScoreOptions, inference, pipeline, score_films
-from cxrscore.scoring.blas_threads import one_blas_thread
 from cxrscore.scoring.inference import float_batch, integer_batch
+from cxrscore.system_resources import one_blas_thread
 
 FILMS = 70  # and one that is none: two shards
 BEFORE = []

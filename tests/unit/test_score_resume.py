@@ -16,6 +16,8 @@ from cxrscore.io import sha256_bytes
 from cxrscore.scorefile import manifest_films, open_scores
 from cxrscore.scoring import ScoreOptions, score_films
 
+pytestmark = pytest.mark.slow
+
 
 class StoppedError(Exception):
     """As if the process had been killed, but for its end."""

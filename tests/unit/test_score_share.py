@@ -12,6 +12,8 @@ from cxrscore.scorefile import open_scores, read_file_provenance
 from cxrscore.scoring import score_films
 from cxrscore.verify import verify_file
 
+pytestmark = pytest.mark.slow
+
 FILMS = 140
 """And one that is broken: three shards."""
 

@@ -3,7 +3,7 @@
 import pytest
 from threadpoolctl import threadpool_info
 
-from cxrscore.scoring.blas_threads import one_blas_thread
+from cxrscore.system_resources import one_blas_thread
 
 
 def threads():

@@ -39,6 +39,7 @@ print(threads())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 def test_no_thread_is_left_to_let_go_of_a_tensor_while_the_interpreter_ends():
     """In a process of its own, where the optimiser is the first to import what would hold the group."""

@@ -15,9 +15,11 @@ from cxrscore.executors import LocalExecutor, local
 from cxrscore.models.model_file import load_model
 from cxrscore.progress import no_progress
 from cxrscore.synthetic.phantoms import make_phantoms
-from cxrscore.training import TrainOptions, distributed_features, feature_cache, train_model, worker
-from cxrscore.training.features import FeatureSource, feature_cache_folder
+from cxrscore.training import TrainOptions, train_model
+from cxrscore.training.features import FeatureSource, cache, distributed, feature_cache_folder, worker
 from cxrscore.training.model_metadata import recipe_of
+
+pytestmark = pytest.mark.slow
 
 torch_model = pytest.importorskip("cxrscore_torch.model")
 FILMS = 40
@@ -54,7 +56,7 @@ def run(home, tmp_path, monkeypatch):
     def trained(name, executor=None, **changed):
         monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / name))
         if executor is not None:
-            monkeypatch.setattr(distributed_features.plugins, "get_executor", lambda name: executor)
+            monkeypatch.setattr(distributed.plugins, "get_executor", lambda name: executor)
         small = {"backend": "torch", "device": "cpu", "architecture": "tinycnn", "weights": "none", "size": SIDE}
         options = {**small, "epochs": 3, "learning_rate": 1e-2, "workers": 2, **changed}
         train_model(TrainOptions(films=home / "films", output=tmp_path / f"{name}.safetensors", **options))
@@ -88,7 +90,7 @@ def test_blocks_are_whole_batches_enough_for_all_and_not_too_large():
     batches = [np.arange(8 * n, min(8 * n + 8, 1100)) for n in range(138)]
 
     def sizes(row, processes):
-        blocks = distributed_features._blocks(batches, row, processes)
+        blocks = distributed._blocks(batches, row, processes)
         np.testing.assert_array_equal(np.concatenate(blocks), np.arange(1100))
         return [len(block) for block in blocks]
 
@@ -100,7 +102,7 @@ def test_blocks_are_whole_batches_enough_for_all_and_not_too_large():
 
 def test_progress_counts_films(home, tmp_path, monkeypatch):
     monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path))
-    monkeypatch.setattr(distributed_features.plugins, "get_executor", lambda name: Here())
+    monkeypatch.setattr(distributed.plugins, "get_executor", lambda name: Here())
     options = {"backend": "torch", "device": "cpu", "architecture": "tinycnn", "weights": "none", "size": SIDE}
     steps = []
     given = TrainOptions(films=home / "films", output=tmp_path / "m.safetensors", epochs=1, processes=3, **options)
@@ -111,8 +113,8 @@ def test_progress_counts_films(home, tmp_path, monkeypatch):
 
 
 def test_where_there_is_no_room_no_worker_is_asked(run, monkeypatch):
-    monkeypatch.setattr(feature_cache, "MAX_DISK_BYTES", 0)
-    monkeypatch.setattr(feature_cache, "MAX_MEMORY_BYTES", 0)
+    monkeypatch.setattr(cache, "MAX_DISK_BYTES", 0)
+    monkeypatch.setattr(cache, "MAX_MEMORY_BYTES", 0)
     wanted, here = run("one"), Here()
     assert run("two", here, processes=2) == wanted
     assert here.works == ()
@@ -158,7 +160,7 @@ def test_a_worker_that_does_not_reach_the_cache_says_so(run):
 
 def test_a_worker_that_reads_other_tensors_says_so(run):
     def changed(work):
-        path = distributed_features.base_file(Path(work.arguments["folder"]))
+        path = distributed.base_file(Path(work.arguments["folder"]))
         path.write_bytes(path.read_bytes()[:-1] + b"x")
 
     fails(run, Here(changed), InputError, r"a worker finds .*base\.safetensors damaged")
@@ -175,35 +177,35 @@ class Silent(Here):
 @pytest.mark.parametrize("damage", [lambda data: data[:-4], lambda data: bytes([data[0] ^ 1]) + data[1:]])
 def test_a_block_that_is_not_what_was_written_is_refused(run, damage, kind):
     def damaged(folder):
-        path = distributed_features.block_file(folder, 1)
+        path = distributed.block_file(folder, 1)
         path.write_bytes(damage(path.read_bytes()))
 
     fails(run, kind(after=damaged), WorkerError, r"block-000001\.rows is not what a worker has written: ")
 
 
 def test_a_block_that_is_gone_is_told(run):
-    lost = Here(after=lambda folder: distributed_features.block_file(folder, 0).unlink())
+    lost = Here(after=lambda folder: distributed.block_file(folder, 0).unlink())
     fails(run, lost, WorkerError, r"cannot read .*block-000000\.rows, which a worker has written: No such file")
 
 
 def test_the_folder_is_for_its_owner_alone_and_what_a_killed_run_left_goes_after_a_day(tmp_path):
     (tmp_path / "killed").mkdir()
-    with distributed_features._private_folder(tmp_path) as own:
+    with distributed._private_folder(tmp_path) as own:
         assert own.stat().st_mode & 0o777 == 0o700
-        distributed_features.block_file(own, 0).touch()
-        feature_cache._prune(tmp_path, tmp_path / "outputs-1.rows", 0)
+        distributed.block_file(own, 0).touch()
+        cache._prune(tmp_path, tmp_path / "outputs-1.rows", 0)
         assert own.is_dir()
         left = (tmp_path / "killed").rename(tmp_path / f"{own.name}-left")
-        distributed_features.block_file(left, 0).touch()
+        distributed.block_file(left, 0).touch()
         os.utime(left, (time.time() - 24 * 3600 - 60,) * 2)
-        feature_cache._prune(tmp_path, tmp_path / "outputs-1.rows", 0)
+        cache._prune(tmp_path, tmp_path / "outputs-1.rows", 0)
         assert list(tmp_path.iterdir()) == [own]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_folder_where_one_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(WriteError, match="cannot make"), distributed_features._private_folder(tmp_path / "file"):
+    with pytest.raises(WriteError, match="cannot make"), distributed._private_folder(tmp_path / "file"):
         pass
 
 
@@ -227,7 +229,7 @@ DYING = """
 import os, signal
 from pathlib import Path
 from cxrscore.executors import worker as process
-from cxrscore.training import worker
+from cxrscore.training.features import worker
 
 inner = worker.feature_task
 

@@ -8,9 +8,9 @@ from cxrscore.errors import InputError
 from cxrscore.images import augment
 from cxrscore.progress import no_progress
 from cxrscore.training import TrainOptions
-from cxrscore.training import feature_cache as kept_module
 from cxrscore.training.data_loader import TrainingData
 from cxrscore.training.features import augmentation_from_options, split_trainable
+from cxrscore.training.features import cache as kept_module
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from training import SIDE, Model, some_data, some_model
 from cxrscore.errors import CheckError
 from cxrscore.progress import no_progress
 from cxrscore.training import TrainOptions
-from cxrscore.training import feature_cache as kept_module
 from cxrscore.training.data_loader import TrainingData
 from cxrscore.training.features import FeatureSource
+from cxrscore.training.features import cache as kept_module
 from cxrscore.training.final_evaluation import final_logits
 
 DATA = some_data(train=9, valid=3, test=5)

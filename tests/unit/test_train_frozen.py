@@ -14,8 +14,8 @@ from cxrscore.models.model_file import load_model
 from cxrscore.progress import no_progress
 from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions
-from cxrscore.training import frozen_backbone as frozen_module
 from cxrscore.training.features import FeatureSource, batches_of
+from cxrscore.training.features import backbone as frozen_module
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from cxrscore.training import feature_cache
-from cxrscore.training.feature_cache import cached_features
+from cxrscore.training.features import cache as feature_cache
+from cxrscore.training.features.cache import cached_features
 
 KEY = {"frozen": "ab", "copy": None}
 

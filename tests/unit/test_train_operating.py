@@ -5,8 +5,8 @@ import pytest
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
+from cxrscore.training.final_evaluation import calibration_of, check_calibration, thresholds_of
 from cxrscore.training.model_metadata import score_quantiles
-from cxrscore.training.threshold_selection import calibration_of, check_calibration, thresholds_of
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema", "Hernia"))
 LOGITS = np.array([[-1, 2, 0], [-1, 2, 0], [1, 2, 0], [1, 2, 0]], np.float32)

@@ -8,8 +8,8 @@ import pytest
 from training import SIDE, some_data, some_model
 
 from cxrscore.progress import no_progress
-from cxrscore.training import TrainOptions, features
-from cxrscore.training.features import FeatureSource, batches_of
+from cxrscore.training import TrainOptions
+from cxrscore.training.features import FeatureSource, batches_of, source
 
 GUARD = 600
 """Seconds after which a thread that waits for another one fails, so that a fault is no hang."""
@@ -39,7 +39,7 @@ class Pool(ThreadPoolExecutor):
 @pytest.fixture(autouse=True)
 def pool(monkeypatch):
     Pool.asked, Pool.left = 0, threading.Event()
-    monkeypatch.setattr(features, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(source, "ThreadPoolExecutor", Pool)
 
 
 class Read:

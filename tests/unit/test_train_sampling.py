@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cxrscore.training.sampling import epoch_order, film_weights
+from cxrscore.training.data_loader import epoch_order, film_weights
 
 NAN = float("nan")
 LABELS = np.zeros((10, 2), np.float32)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from cxrscore.training import TrainOptions
-from cxrscore.training.schedule import Schedule
+from cxrscore.training.data_loader import Schedule
 
 
 def factors(**values):

@@ -13,7 +13,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from cxrscore.io.file_type import HDF5
+from cxrscore.io.regular import HDF5
 
 _SUPERBLOCK = struct.Struct("<8sB4xBB9xQ8xQ8x8xQ")
 _HEAD = struct.Struct("<BxHI I4x")

@@ -1,0 +1,679 @@
+"""What a notebook uses: a classifier that takes files and arrays, and the commands as functions.
+
+The functions take the options of the commands of the same name, raise errors, and print nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+import weakref
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import ArrayLike, NDArray
+
+from cxrscore import plugins
+from cxrscore.contract import FeatureExtractor, Floats, Precision
+from cxrscore.errors import InputError
+from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, load_ahead, load_array
+from cxrscore.progress import Log, Progress, no_log, no_progress
+from cxrscore.recipes import find_recipe, read_recipe
+from cxrscore.remote import Location, RemotePath, StrPath, local_path, local_paths, location
+from cxrscore.scoring import ScoreOptions, ScoreResult, score_films
+from cxrscore.scoring.file_list import FileList
+from cxrscore.scoring.inference import BatchScores, Scorer, float_batch, golden_difference
+from cxrscore.scoring.run_context import RunContext, prepare_worker
+from cxrscore.system_resources import default_workers
+from cxrscore.types import finite_rows
+
+if TYPE_CHECKING:  # each function imports what only it needs: training, or reporting with its plots
+    from cxrscore.reporting import NamedScores
+    from cxrscore.training import TrainResult
+
+__all__ = ["Classifier", "FilmArray", "load", "report", "score", "train"]
+
+Films: TypeAlias = Location | ArrayLike | Iterable[Location | ArrayLike]
+"""One film or several: see images.as_films."""
+
+
+class _Compute(Protocol):
+    """Computes a batch of n films: float32 [n,...], and n texts, why a film has no result or ""."""
+
+    def __call__(self, batch: Sequence[LoadedFilm], /) -> tuple[Floats, Sequence[str]]: ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FilmArray(NDArrayOperatorsMixin):
+    """An array with one row for each film, and what became of each film.
+
+    It works as a NumPy array: index it, compute with it, pass it to NumPy, scikit-learn or pandas. What comes out of
+    that is a plain array.
+
+    Attributes
+    ----------
+    values : float32 [N,...]
+        The array itself; NaN in the rows of films that have no result.
+    status : uint8 [N]
+        Codes of cxrscore.Status: Status.OK, or why a film has no result.
+    message : tuple of str
+        Why, in words; for a film with status OK a note on how it was read, mostly "".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = FilmArray(np.array([[0.25], [np.nan]], np.float32), np.array([1, 4], np.uint8), ("", "damaged"))
+    >>> rows.shape, rows[0], float(np.nanmax(rows))
+    ((2, 1), array([0.25], dtype=float32), 0.25)
+    >>> [message for message, code in zip(rows.message, rows.status) if code != 1]
+    ['damaged']
+    """
+
+    values: Floats
+    status: NDArray[np.uint8]
+    message: tuple[str, ...]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False and dtype not in (None, self.values.dtype):
+            raise ValueError(f"the array is of type {self.values.dtype}, and another type needs a copy")
+        return np.array(self.values, dtype=dtype) if copy else self.values.astype(dtype or np.float32, copy=False)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = (one.values if isinstance(one, FilmArray) else one for one in inputs)
+        return getattr(ufunc, method)(*plain, **options)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.values[key]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values)
+
+    def __getattr__(self, name: str) -> Any:
+        """Attributes and methods of the array, such as shape, dtype, mean and T."""
+        if name.startswith("_") or name in ("values", "status", "message"):  # while it is unpickled it has none
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.values, name)
+
+    def __repr__(self) -> str:
+        failed = int((self.status != Status.OK).sum())
+        return f"FilmArray({self.values!r}, {failed} of {len(self.status)} films without a result)"
+
+
+def load(
+    source: StrPath | Sequence[StrPath],
+    *,
+    backend: str | None = None,
+    device: str = "auto",
+    precision: Precision | Literal["int8"] = "fp32",
+    batch_size: int = 8,
+    workers: int | None = None,
+) -> Classifier:
+    """Loads a model to score films with.
+
+    Parameters
+    ----------
+    source : path, or sequence of paths
+        A model file of ``cxrscore train``, ``import`` or ``quantize``. With several files the probabilities are means
+        over the models, which must have the same findings in the same order.
+    backend : str, optional
+        Backend that computes, such as "torch". None and "auto": the fastest installed one that can run the models.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:N".
+    precision : str
+        "fp32", "bf16", or "int8" for a model file of ``cxrscore quantize``.
+    batch_size : int
+        Films that the network computes at a time. Every batch is filled up to this size with black films, so 1 is
+        faster if you score films one at a time.
+    workers : int, optional
+        Processes that decode files; None: one for each core, at most 32.
+
+    Returns
+    -------
+    Classifier
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or the models do not have the same findings.
+    FileFormatError
+        If a file is not a model file, or is damaged.
+    BackendUnavailableError
+        If the backend is unknown or not installed.
+    CheckError
+        If the backend does not compute the logits that are stored in the model file for a test film.
+
+    Examples
+    --------
+    >>> import cxrscore
+    >>> clf = cxrscore.load("model.safetensors")  # doctest: +SKIP
+    >>> clf.predict("film.png")  # doctest: +SKIP
+    {'Atelectasis': 0.31, 'Cardiomegaly': 0.04}
+    """
+    models = local_paths(source, "source")
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}, wanted 1 or more")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}, wanted 1 or more")
+    # No film is listed and nothing is written: of these options only those on models and computing are used.
+    options = ScoreOptions(
+        films=Path(),
+        output=Path(),
+        model=models,
+        backend=None if backend == "auto" else backend,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        workers=workers or default_workers(),
+    )
+    context = prepare_worker(options, FileList(paths=(), whole=(), partition=None))
+    golden_difference(context)
+    return Classifier(context)
+
+
+class Classifier:
+    """A model, or an ensemble, that scores films; made by cxrscore.load.
+
+    All methods take one film or several: a file (PNG, JPEG or DICOM) as str or os.PathLike, an array [H,W] or [H,W,3],
+    an array [N,H,W] or [N,H,W,3], or a list of files and arrays. Arrays are uint8 (white is 255), uint16 (white is
+    65535) or float (white is 1.0), and black is 0. Films are preprocessed and computed as ``cxrscore score`` does, so
+    the numbers are the same.
+
+    It may be used from several threads, which then take turns. Processes that decode files end when the classifier is
+    closed or garbage collected.
+
+    Attributes
+    ----------
+    findings : tuple of str
+        The C findings, in the order of the columns of predict_proba.
+    backend : str
+        Name of the backend that computes.
+    framework : str
+        The framework with its version, such as "torch 2.13.0".
+    device : str
+        Where it computes, such as "cpu" or "cuda:0".
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        self.findings = context.findings
+        self.backend = context.backend
+        self.framework, self.device = context.computed_by
+        self._context = context
+        self._models = tuple(str(file.path) for file in context.files)
+        self._scorers: dict[tuple[str, str | None] | None, Scorer] = {}
+        self._lock = threading.RLock()
+        self._decoders = _Decoders(context)
+        weakref.finalize(self, self._decoders.close)
+
+    def __repr__(self) -> str:
+        models = ", ".join(self._models)
+        return f"<Classifier {models}: {len(self.findings)} findings, {self.framework} on {self.device}>"
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes that decode files; they start again when they are needed."""
+        self._decoders.close()
+
+    def predict(self, films: Films) -> dict[str, float] | list[dict[str, float]]:
+        """Probabilities by finding.
+
+        Parameters
+        ----------
+        films : film or films
+            See Classifier.
+
+        Returns
+        -------
+        dict, or list of dict
+            Of one film a dict; of several a list with a dict for each film, whose values are NaN if the film cannot be
+            read.
+
+        Raises
+        ------
+        InputError
+            If a single film cannot be read, or an array is not a film.
+
+        Examples
+        --------
+        >>> clf.predict("film.png")  # doctest: +SKIP
+        {'Atelectasis': 0.31, 'Cardiomegaly': 0.04}
+        >>> clf.predict(["a.png", "b.dcm"])[1]["Atelectasis"]  # doctest: +SKIP
+        0.12
+        """
+        sources, single = as_films(films)
+        found = self._probabilities(sources, no_progress)
+        if single:
+            _require_result(found, sources)
+        rows = [dict(zip(self.findings, row, strict=True)) for row in found.values.tolist()]
+        return rows[0] if single else rows
+
+    def predict_proba(self, films: Films, *, progress: Progress = no_progress) -> FilmArray:
+        """Probabilities as an array.
+
+        Parameters
+        ----------
+        films : film or films
+            See Classifier. One film gives one row.
+        progress : callable, optional
+            Called as progress("scoring", done, total).
+
+        Returns
+        -------
+        FilmArray
+            float32 [N,C] in 0..1, NaN in the rows of films that cannot be read; ``status`` and ``message`` say why.
+
+        Raises
+        ------
+        InputError
+            If an array is not a film.
+
+        Examples
+        --------
+        >>> proba = clf.predict_proba(paths)  # doctest: +SKIP
+        >>> read = proba.status == cxrscore.Status.OK  # doctest: +SKIP
+        >>> roc_auc_score(labels[read], proba[read], average="macro")  # doctest: +SKIP
+        0.81
+        """
+        return self._probabilities(as_films(films)[0], progress)
+
+    def explain(
+        self, films: Films, finding: str, *, explainer: str = "grad-cam", cam_layer: str | None = None
+    ) -> Floats | FilmArray:
+        """Heat maps of one finding.
+
+        Parameters
+        ----------
+        films : film or films
+            See Classifier.
+        finding : str
+            One of ``findings``.
+        explainer : str
+            One that ``cxrscore plugins`` lists.
+        cam_layer : str, optional
+            Layer at which the map is taken; None: the one that is pooled.
+
+        Returns
+        -------
+        float32 [h,w], or FilmArray [N,h,w]
+            The maps as the explainer gives them, unscaled: positive where the film speaks for the finding. They cover
+            the preprocessed film. Of one film an array; of several a FilmArray with NaN for films that cannot be read.
+
+        Raises
+        ------
+        InputError
+            If a single film cannot be read, the finding is unknown, or the model cannot give what the explainer needs.
+
+        Examples
+        --------
+        >>> clf.explain("film.png", "Edema").shape  # doctest: +SKIP
+        (12, 12)
+        """
+        if finding not in self.findings:
+            raise InputError(f"the model has no finding {finding!r}; it has {', '.join(self.findings)}")
+        column, (sources, single) = self.findings.index(finding), as_films(films)
+        scorer = self._scorer((explainer, cam_layer))
+        found = self._rows(sources, partial(self._maps, scorer, column), no_progress)
+        if single:
+            _require_result(found, sources)
+            return cast(Floats, found.values[0])
+        return found
+
+    def features(self, films: Films, *, progress: Progress = no_progress) -> FilmArray:
+        """Features of the last layer before the head, for a classifier or a search of your own.
+
+        Parameters
+        ----------
+        films : film or films
+            See Classifier. One film gives one row.
+        progress : callable, optional
+            Called as progress("scoring", done, total).
+
+        Returns
+        -------
+        FilmArray
+            float32 [N,K], pooled; NaN in the rows of films that cannot be read.
+
+        Raises
+        ------
+        InputError
+            If an array is not a film, if this is an ensemble, or if the backend gives no features.
+
+        Examples
+        --------
+        >>> clf.features(paths).shape  # doctest: +SKIP
+        (100, 1024)
+        """
+        if len(self._context.models) > 1:
+            raise InputError(f"an ensemble of {len(self._models)} models has no common features; load one of them")
+        model = self._context.models[0]
+        if not isinstance(model, FeatureExtractor):
+            raise InputError(f"backend {self.backend!r} gives no features in {self._context.options.precision}")
+        return self._rows(as_films(films)[0], self._embed, progress)
+
+    def _probabilities(self, sources: Sequence[FilmSource], progress: Progress) -> FilmArray:
+        return self._rows(sources, partial(_probabilities, self._scorer(None)), progress)
+
+    def _scorer(self, maps: tuple[str, str | None] | None) -> Scorer:
+        """The scorer without heat maps, or that of an explainer and a layer, with maps of all findings."""
+        with self._lock:
+            if maps not in self._scorers:
+                self._scorers[maps] = Scorer(_with_maps(self._context, maps))
+            return self._scorers[maps]
+
+    def _rows(self, sources: Sequence[FilmSource], compute: _Compute, progress: Progress) -> FilmArray:
+        """What ``compute`` gives for the films, batch by batch as score does it, in the order of the sources."""
+        size = self._context.options.batch_size
+        status, message = np.zeros(len(sources), np.uint8), [""] * len(sources)
+        parts: list[tuple[list[int], Floats]] = []
+        with closing(self._decoders.stream(sources)) as stream:
+            readable = _readable(stream, status, message)
+            while batch := list(islice(readable, size)):
+                rows = [row for row, _ in batch]
+                with self._lock:
+                    values, failed = compute([film for _, film in batch])
+                for row, why in zip(rows, failed, strict=True):
+                    if why:
+                        status[row], message[row] = Status.MODEL_FAILED, why
+                parts.append((rows, values))
+                progress("scoring", rows[-1] + 1, len(sources))
+        shape = parts[0][1].shape[1:] if parts else self._shape(compute)
+        values = np.full((len(sources), *shape), np.nan, np.float32)
+        for rows, part in parts:
+            values[rows] = part
+        return FilmArray(values, status, tuple(message))
+
+    def _shape(self, compute: _Compute) -> tuple[int, ...]:
+        """Of a row where no film can be read: that of a film of noise."""
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+        first, *more = self._context.squares
+        with self._lock:
+            values, _ = compute([load_array(noise, first, also=more)])
+        return values.shape[1:]
+
+    def _maps(self, scorer: Scorer, column: int, batch: Sequence[LoadedFilm]) -> tuple[Floats, Sequence[str]]:
+        scores = scorer(scorer.prepare(batch))
+        if not scores.maps.shape[1]:
+            raise InputError(f"backend {self.backend!r} gives no activations for heat maps; use occlusion")
+        place = np.argmax(scores.findings == column, axis=1)
+        return _nan_where_failed(scores.maps[np.arange(len(place)), place].astype(np.float32), scores)
+
+    def _embed(self, batch: Sequence[LoadedFilm]) -> tuple[Floats, Sequence[str]]:
+        squares = [film.pixels for film in batch if film.pixels is not None]
+        model = cast(FeatureExtractor, self._context.models[0])
+        found = model.embed(float_batch(squares, self._context.options.batch_size))[: len(batch)]
+        finite = finite_rows(found)
+        why = f"backend {self.backend!r} returned features that are not finite"
+        return np.where(finite[:, None], found, np.float32(np.nan)), ["" if one else why for one in finite]
+
+
+class _Decoders:
+    """Loads files in processes of their own, and arrays in this one. The processes stay for the next call."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._first, *self._more = context.squares
+        self._workers = context.options.workers
+        self._pool: DecoderPool | None = None
+        self._lock = threading.Lock()
+
+    def stream(self, sources: Sequence[FilmSource]) -> Generator[LoadedFilm]:
+        """The films, in order; some are loaded ahead of their use."""
+        workers = max(1, min(self._workers, len(sources)))
+        return load_ahead(self._load, sources, workers, max(32, 2 * workers))
+
+    def _load(self, source: FilmSource) -> LoadedFilm:
+        if isinstance(source, np.ndarray):
+            return load_array(source, self._first, also=self._more)
+        with self._lock:
+            if self._pool is None:
+                self._pool = DecoderPool(self._workers, self._first, also=self._more)
+            pool = self._pool
+        return pool.prepare(source)
+
+    def close(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+
+def _readable(
+    stream: Iterable[LoadedFilm], status: NDArray[np.uint8], message: list[str]
+) -> Iterator[tuple[int, LoadedFilm]]:
+    """The films that have pixels, with their rows; notes the status and message of all."""
+    for row, film in enumerate(stream):
+        status[row], message[row] = film.film.status, film.film.message
+        if film.pixels is not None:
+            yield row, film
+
+
+def _probabilities(scorer: Scorer, batch: Sequence[LoadedFilm]) -> tuple[Floats, Sequence[str]]:
+    scores = scorer(scorer.prepare(batch))
+    return _nan_where_failed(scores.prob, scores)
+
+
+def _nan_where_failed(values: Floats, scores: BatchScores) -> tuple[Floats, Sequence[str]]:
+    values = values.copy()
+    values[~scores.scored] = np.nan
+    return values, scores.failed
+
+
+def _require_result(found: FilmArray, sources: Sequence[FilmSource]) -> None:
+    """InputError unless the only film has a result."""
+    if found.status[0] != Status.OK:
+        name = "the array" if isinstance(sources[0], np.ndarray) else sources[0]
+        raise InputError(f"{name} has no result: {found.message[0]} ({Status(found.status[0]).name})")
+
+
+def _with_maps(context: RunContext, maps: tuple[str, str | None] | None) -> RunContext:
+    explainer, layer = maps or ("grad-cam", None)
+    number = len(context.findings) if maps else 0
+    return replace(context, options=replace(context.options, explainer=explainer, cam_layer=layer, heatmaps=number))
+
+
+def train(
+    films: StrPath = "films",
+    *,
+    labels: StrPath | None = None,
+    output: StrPath = "model.safetensors",
+    backend: str | None = None,
+    recipe: StrPath | None = None,
+    progress: Progress = no_progress,
+    log: Log = no_log,
+    **options: Any,
+) -> TrainResult:
+    """Trains a model and writes it; the same as ``cxrscore train``.
+
+    Parameters
+    ----------
+    films : path
+        Folder of films.
+    labels : path, optional
+        Label table; None: labels.csv in or beside the folder.
+    output : path
+        Model file to write. The folder beside it, such as model.run, gets the history of the run.
+    backend : str, optional
+        Backend that trains; None: the first installed one that can.
+    recipe : str or path, optional
+        Name of a recipe, or a TOML file. Options that are passed here come before those of the recipe.
+    progress : callable, optional
+        Called as progress(step, done, total).
+    log : callable, optional
+        Called with each line that the command would print.
+    **options
+        Further options of ``cxrscore train``, with underscores: epochs=20, batch_size=8, ...
+
+    Returns
+    -------
+    TrainResult
+        Its ``output`` is the model file, ``macro_auc`` and ``test_auc`` are of the validation and test films.
+
+    Raises
+    ------
+    InputError
+        If films, labels or options cannot be used.
+    LeakError
+        If a patient or a film is in more than one split.
+    BackendUnavailableError
+        If the backend is unknown or not installed.
+    WriteError
+        If the model cannot be written.
+
+    Notes
+    -----
+    After an interrupt, the same call with ``resume=True`` continues from the last finished epoch.
+
+    Examples
+    --------
+    >>> result = cxrscore.train("films", labels="labels.csv", backend="keras", epochs=20)  # doctest: +SKIP
+    >>> result.test_auc  # doctest: +SKIP
+    0.78
+    """
+    from cxrscore.training import ProcessRank, TrainOptions, train_model
+
+    file = None if recipe is None else find_recipe(os.fspath(recipe))
+    given: dict[str, Any] = {**({} if file is None else read_recipe(file)), **options}
+    _check_names("train", given, TrainOptions)
+    place = ProcessRank.from_environment(os.environ)
+    architecture = given.get("architecture", TrainOptions.architecture)
+    chosen = backend or given.pop("backend", None)
+    if chosen is None:
+        chosen = plugins.default_training_backend(architecture=architecture, parallel=place.world_size > 1)
+        if note := plugins.default_note(chosen, f"train {architecture}"):
+            log(note)
+    given = {**given, "backend": chosen, "recipe": file, "films": films, "labels": labels, "output": output}
+    return train_model(TrainOptions(**given), progress, log, place=place)
+
+
+def score(
+    films: Location,
+    output: Location,
+    *,
+    model: StrPath | Sequence[StrPath] = "model.safetensors",
+    labels: Location | None = None,
+    backend: str | None = None,
+    progress: Progress = no_progress,
+    **options: Any,
+) -> ScoreResult:
+    """Scores every film below a folder into one HDF5 file; the same as ``cxrscore score``.
+
+    Parameters
+    ----------
+    films : path or URL
+        Folder of films.
+    output : path or URL
+        Scores file to write. The same call resumes a run that was stopped.
+    model : path, or sequence of paths
+        Model file; with several the scores are means over the models.
+    labels : path or URL, optional
+        Label table to join; None: labels.csv in or beside the folder, if there is one.
+    backend : str, optional
+        Backend that computes; None: the fastest installed one that can run the models.
+    progress : callable, optional
+        Called as progress("scoring", done, total).
+    **options
+        Further options of ``cxrscore score``, with underscores: batch_size=16, precision="bf16", ...
+
+    Returns
+    -------
+    ScoreResult
+        Its ``failed`` names each film that could not be scored, with the reason. Open the file with
+        cxrscore.open_scores.
+
+    Raises
+    ------
+    InputError
+        If films, model or options cannot be used, or if the output is of another run.
+    BackendUnavailableError
+        If the backend is unknown or not installed.
+    WriteError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> result = cxrscore.score("films", "out.h5")  # doctest: +SKIP
+    >>> result.scored, len(result.failed)  # doctest: +SKIP
+    (440, 2)
+    """
+    given = {**options, "films": films, "output": output, "model": model, "labels": labels, "backend": backend}
+    _check_names("score", given, ScoreOptions)
+    return score_films(ScoreOptions(**given), progress)
+
+
+def report(
+    scores: Location | NamedScores | Sequence[Location | NamedScores],
+    output: StrPath | None = None,
+    *,
+    labels: StrPath | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Writes one self-contained HTML page about scores; the same as ``cxrscore report``.
+
+    Parameters
+    ----------
+    scores : path or URL, or a sequence of these
+        Scores files of ``cxrscore score``, or CSV tables of scores. The page is about the first; the others are
+        compared with it.
+    output : path, optional
+        Page to write; None: the path of the first scores file with the suffix .html, in the current folder for a URL.
+    labels : path, optional
+        Label table that replaces the labels in the scores files.
+    **options
+        Further options of ``cxrscore report``, with underscores: resamples=0, figures="figures", ...
+
+    Returns
+    -------
+    dict
+        The numbers of the report, ready for JSON; "output" is the page.
+
+    Raises
+    ------
+    InputError
+        If scores, labels or options cannot be used.
+    WriteError
+        If the page cannot be written.
+
+    Examples
+    --------
+    >>> cxrscore.report("out.h5")["macro_auc"]  # doctest: +SKIP
+    0.78
+    """
+    from cxrscore.reporting import NamedScores, open_named_scores, write_report
+
+    several = scores if isinstance(scores, Sequence) and not isinstance(scores, str) else [scores]
+    if not several:
+        raise InputError("no scores are named, wanted a scores file or several")
+    first, *others = (one if isinstance(one, NamedScores) else open_named_scores(one, labels) for one in several)
+    target = _page(several[0]) if output is None else local_path(output, "output")
+    return write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
+
+
+def _page(scores: Location | NamedScores) -> Path:
+    """The default page of a report: beside the scores file, or in the current folder."""
+    where = scores if isinstance(scores, str | os.PathLike) else scores.name
+    found = location(where, "scores")
+    return (Path(found.name) if isinstance(found, RemotePath) else found).with_suffix(".html")
+
+
+def _check_names(function: str, given: Mapping[str, Any], options: type[Any]) -> None:
+    """TypeError, as Python raises it, for an option that does not exist, with the name that was probably meant."""
+    known = [field.name for field in fields(options)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{function}() got an unexpected option {name!r}{hint}")

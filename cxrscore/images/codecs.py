@@ -1,0 +1,47 @@
+"""The image libraries: OpenCV, which is imported only here because its limits must be set before the import, and
+simplejpeg (extra "strict").
+
+cxrscore calls OpenCV from several threads, and OpenCV releases the interpreter lock while it works, so its own thread
+pool would only compete with them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+from typing import Any
+
+from cxrscore.images.film import MAX_PIXELS, FilmError, Status
+
+# Headers are checked before decoding; this is the second lock on the same door.
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
+
+import cv2
+
+cv2.setNumThreads(1)
+# A damaged film is reported by its status; OpenCV's own lines on stderr name neither film nor cause.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+__all__ = ["cv2"]
+
+
+def check_jpeg_strictly(data: bytes) -> None:
+    """Raises FilmError if libjpeg warns about the coded data; decoders do not report these warnings.
+
+    Does nothing if simplejpeg is not installed. A JPEG has no checksum, so damage may stay unseen: a byte changed in
+    the coded data is found in about half of the cases.
+    """
+    simplejpeg = _simplejpeg()
+    if simplejpeg is None:
+        return
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+    except ValueError as error:
+        raise FilmError(Status.DAMAGED, f"damaged: {str(error)[:80]}") from None
+
+
+@functools.cache
+def _simplejpeg() -> Any:
+    return importlib.import_module("simplejpeg") if importlib.util.find_spec("simplejpeg") else None

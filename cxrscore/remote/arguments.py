@@ -1,0 +1,122 @@
+"""Paths as callers pass them: the one place where ``str | os.PathLike`` becomes a path or a URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from cxrscore.errors import InputError
+from cxrscore.remote.url import PathOrUrl, RemotePath, parse_location
+
+StrPath: TypeAlias = str | os.PathLike[str]
+"""A path on this machine."""
+Location: TypeAlias = StrPath | RemotePath
+"""A path on this machine, or a URL such as s3://bucket/films."""
+
+
+def location(given: Location, name: str = "the path") -> PathOrUrl:
+    """A path or a URL.
+
+    Parameters
+    ----------
+    given : str, os.PathLike or RemotePath
+        As the caller passed it.
+    name : str
+        Name of the argument, for the error.
+
+    Raises
+    ------
+    InputError
+        If it is of another type.
+
+    Examples
+    --------
+    >>> location("films").name
+    'films'
+    >>> location("s3://bucket/films")
+    s3://bucket/films
+    >>> location(3, "films")
+    Traceback (most recent call last):
+    cxrscore.errors.InputError: films is of type int, wanted a path: str or os.PathLike
+    """
+    if isinstance(given, RemotePath):
+        return given
+    if not isinstance(given, str | os.PathLike) or not isinstance(os.fspath(given), str):
+        raise InputError(f"{name} is of type {type(given).__name__}, wanted a path: str or os.PathLike")
+    return parse_location(given)
+
+
+def local_path(given: StrPath, name: str = "the path") -> Path:
+    """A path on this machine.
+
+    Parameters
+    ----------
+    given : str or os.PathLike
+        As the caller passed it.
+    name : str
+        Name of the argument, for the error.
+
+    Raises
+    ------
+    InputError
+        If it is of another type, or a URL. The error does not repeat the URL, which may hold a password.
+
+    Examples
+    --------
+    >>> local_path("model.safetensors").suffix
+    '.safetensors'
+    >>> local_path("https://host/model.safetensors", "model")
+    Traceback (most recent call last):
+    cxrscore.errors.InputError: model is a URL, wanted a path on this machine: download the file first
+    """
+    found = location(given, name)
+    if isinstance(found, RemotePath):
+        raise InputError(f"{name} is a URL, wanted a path on this machine: download the file first")
+    return found
+
+
+def local_paths(given: StrPath | Iterable[StrPath], name: str = "the path") -> tuple[Path, ...]:
+    """One path, or several; a single string is one path.
+
+    Examples
+    --------
+    >>> len(local_paths("model.safetensors")), len(local_paths(["a.safetensors", "b.safetensors"]))
+    (1, 2)
+    """
+    return tuple(local_path(one, name) for one in _several(given))
+
+
+def locations(given: Location | Iterable[Location], name: str = "the path") -> tuple[PathOrUrl, ...]:
+    """One path or URL, or several; a single string is one.
+
+    Examples
+    --------
+    >>> len(locations("a.h5")), len(locations(["a.h5", "s3://bucket/b.h5"]))
+    (1, 2)
+    """
+    return tuple(location(one, name) for one in _several(given))
+
+
+def _several(given: Any) -> Iterable[Any]:
+    """The arguments of one that may be single."""
+    return [given] if isinstance(given, str | os.PathLike) or not isinstance(given, Iterable) else given
+
+
+def convert_paths(options: object, *, local: Iterable[str] = (), anywhere: Iterable[str] = ()) -> None:
+    """Replaces fields of a frozen dataclass by the paths that they name; called from ``__post_init__``.
+
+    Parameters
+    ----------
+    options : dataclass instance
+        Its fields may hold str, os.PathLike, or None.
+    local : iterable of str
+        Fields that name a path on this machine.
+    anywhere : iterable of str
+        Fields that name a path or a URL.
+    """
+    for convert, names in ((local_path, local), (location, anywhere)):
+        for name in names:
+            if (given := getattr(options, name)) is not None:
+                object.__setattr__(options, name, convert(given, name))

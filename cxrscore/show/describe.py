@@ -1,0 +1,137 @@
+"""What a scores file and a model file say about themselves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cxrscore.contract import Floats
+from cxrscore.images import Status
+from cxrscore.io.strict_json import get_nested, get_text, provenance_models, strict_json
+from cxrscore.models.model_file import ModelFile
+from cxrscore.scorefile import SPLITS, Scores
+
+
+def describe_model(model: ModelFile) -> dict[str, Any]:
+    """The model's document without the hashes of its films, and what can be counted of the file; JSON-ready."""
+    films = model.document.get("films", {})
+    return {
+        "file_type": "model",
+        "file": model.path.name,
+        "sha256": model.sha256,
+        "tensors": len(model.tensors),
+        "parameters": sum(int(array.size) for array in model.tensors.values()),
+        "films": {name: len(hashes) for name, hashes in films.items()},
+        **{key: value for key, value in model.document.items() if key != "films"},
+    }
+
+
+def describe_int8(described: Mapping[str, Any]) -> str:
+    """What 8-bit integers do to the model's scores, as ``quantize`` measured it; "" where it has not."""
+    measured = get_nested(described, "quantization")
+    if not measured:
+        return ""
+    compared = get_nested(measured, "comparison")
+    words = (
+        f"ranges of {get_text(measured, 'films')} films; probabilities move by at most "
+        f"{_rounded(compared, 'max_difference')}, "
+        f"{_rounded(compared, 'mean_difference')} in the mean"
+    )
+    if get_nested(compared, "macro_auc") is None:
+        return words
+    return (
+        f"{words}; macro AUC of {get_text(compared, 'labelled_films')} films not trained on "
+        f"{_rounded(compared, 'macro_auc')}, "
+        f"in int8 {_rounded(compared, 'macro_auc_int8')}"
+    )
+
+
+def _rounded(compared: Any, name: str) -> str:
+    value = get_nested(compared, name)
+    return f"{value:.4f}" if isinstance(value, int | float) else "undefined"
+
+
+def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str, Any]:
+    """What was scored, by what, how it went, and what came out; JSON-ready.
+
+    name  of the file
+    """
+    provenance = strict_json(dict(scores.provenance), f"{name}: its provenance")
+    return {
+        "file_type": "scores",
+        "file": name,
+        "complete": True,  # what is not complete is not opened
+        "fingerprint": fingerprint,
+        "created": get_nested(provenance, "created"),
+        "cxrscore": get_nested(provenance, "cxrscore"),
+        "models": [_model(one) for one in provenance_models(provenance)],
+        "tta": get_nested(provenance, "tta", "copies"),
+        "has_leakage": any(
+            get_nested(one, "document", "training", "has_leakage") is True for one in provenance_models(provenance)
+        ),
+        "films": _films(scores),
+        "findings": _findings(scores),
+        "heatmaps": len(scores.heat_maps.film),
+        "thumbnails": len(scores.thumbnails.film),
+        "provenance": provenance,
+    }
+
+
+def _model(one: Any) -> dict[str, Any]:
+    return {
+        "file": get_nested(one, "file"),
+        "sha256": get_nested(one, "sha256"),
+        "architecture": get_nested(one, "document", "spec", "architecture"),
+        "size": get_nested(one, "document", "spec", "size"),
+        "licence": get_nested(one, "document", "licence"),
+    }
+
+
+def _films(scores: Scores) -> dict[str, Any]:
+    """How many there are, by status, by what the model had to do with them, and how many have a label."""
+    codes, split, patient = scores.films.status, scores.films.split, scores.films.patient
+    return {
+        "total": len(codes),
+        "scored": int(np.count_nonzero(codes == Status.OK)),
+        "labelled": int(np.count_nonzero(np.isfinite(scores.truth).any(axis=1))),
+        "patients": len(np.unique(patient[patient >= 0])),
+        "status": {
+            Status(code).name: int(count) for code, count in zip(*np.unique(codes, return_counts=True), strict=True)
+        },
+        "split": {
+            SPLITS[code] or "not seen": int(count)
+            for code, count in zip(*np.unique(split, return_counts=True), strict=True)
+        },
+    }
+
+
+def _findings(scores: Scores) -> list[dict[str, Any]]:
+    """Probabilities of the scored films, and labels; null where there is nothing to count."""
+    rows = scores.films.status == Status.OK
+    prob, truth = scores.prob[rows], scores.truth[rows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are NaN, which is meant
+        means, tops = np.nanmean(prob, axis=0), np.nanmax(prob, axis=0, initial=-np.inf)
+    return [
+        {
+            "finding": finding,
+            "mean_prob": _number(means[place]),
+            "max_prob": _number(tops[place]),
+            "threshold": _number(scores.thresholds[place]),
+            "above_threshold": _above(prob[:, place], scores.thresholds[place]),
+            "positives": int(np.count_nonzero(truth[:, place] == 1)),
+            "negatives": int(np.count_nonzero(truth[:, place] == 0)),
+        }
+        for place, finding in enumerate(scores.findings)
+    ]
+
+
+def _above(prob: Floats, threshold: np.float32) -> int | None:
+    return int(np.count_nonzero(prob >= threshold)) if np.isfinite(threshold) else None
+
+
+def _number(value: np.float32) -> float | None:
+    return float(str(value)) if np.isfinite(value) else None

@@ -1,0 +1,181 @@
+"""Writes the parts of docs/ that say what the program is and that no library of the documentation site writes.
+
+    python tools/docs/generate.py
+
+These are docs/reference.md, files.md and conformance.md, and the code in plugins.md. tests/docs/test_pages.py checks
+that they are up to date. The result does not depend on which plugins are installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import files_page
+from markdown_text import code, page, prose, table, wrapped
+
+from cxrscore import errors, testing
+from cxrscore.plugin_values.descriptors import KINDS
+from cxrscore.testing.cases import Case, cases
+
+DOCS = Path(__file__).parents[2] / "docs"
+ROOT = DOCS.parent
+
+ENVIRONMENT = {
+    "AWS_CHECKSUM_ALGORITHM": "Checksum of uploads to s3://. Default: sha256.",
+    "CUDA_VISIBLE_DEVICES": "GPUs that the processes of `--processes` share. Default: all.",
+    "CXRSCORE_CACHE": "Folder for downloaded weights and cached features. Default: the user cache folder of the "
+    "platform.",
+    "CXRSCORE_MALLOC": "0: glibc's allocator is not configured. Default: with openvino, all threads share one arena, "
+    "which needs less memory; with torch on a CPU, freed memory is also kept, which is faster and needs more.",
+    "CXRSCORE_OFFLINE": "Any value: nothing is downloaded; an error names the missing file and where to put it.",
+    "CXRSCORE_PLUGINS": "Plugins to load: names of plugins or distributions, separated by commas; empty: none. "
+    "Default: all. Built-in losses, readers, metrics and explainers are always loaded.",
+    "KERAS_BACKEND": "Engine of Keras: tensorflow, torch or jax. Overrides keras.json.",
+    "KERAS_HOME": "Cache of Keras, also searched for ImageNet weights. Default: ~/.keras.",
+    **dict.fromkeys(
+        ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),
+        "Set by torchrun for distributed training ([Training](training.md)).",
+    ),
+}
+
+FAULT = (
+    "A bug of cxrscore or a plugin. One line names the log file with the traceback, which contains no values "
+    "([Privacy](privacy.md)); please report the bug with this file. If memory, file descriptors or threads "
+    "ran out, the exit code is 1 and the message says what to reduce."
+)
+
+KIT = ("BackendCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases", "ExecutorCases")
+
+# --- reference.md: exit codes, environment, what is built in
+
+
+def reference_page() -> str:
+    return page(
+        "Reference",
+        "Exit codes, environment variables, and what is built in. [Commands](commands.md) lists commands and options.",
+        f"## Errors and exit codes\n\n{exit_codes()}",
+        f"## Environment variables\n\n{table(('variable', 'meaning'), *variables())}",
+        f"## What is built in\n\n{built_in()}",
+    )
+
+
+def exit_codes() -> str:
+    rows = [("0", "", "Done."), ("2", "", "The command line is invalid.")]
+    some = "`score` finished, but some films or folders could not be read or scored; `export`, but some have no report."
+    rows += [("3", "", some)]
+    rows += [("70", "", FAULT)]
+    rows += [("129", "", "Stopped by SIGHUP, such as a closed terminal; as 130.")]
+    rows += [("130", "", "Stopped by Ctrl-C. Files that were written are complete.")]
+    rows += [("143", "", "Stopped by SIGTERM, such as from a batch system; as 130.")]
+    rows += [(str(e.exit_code), f"`{e.__name__}`", prose(e.__doc__)) for e in error_classes()]
+    return table(
+        ("exit code", "error class in `cxrscore.errors`", "meaning"), *sorted(rows, key=lambda row: int(row[0]))
+    )
+
+
+def error_classes() -> list[type[errors.CxrscoreError]]:
+    found = [value for value in vars(errors).values() if inspect.isclass(value)]
+    return [value for value in found if issubclass(value, errors.CxrscoreError)]
+
+
+def variables() -> list[tuple[str, str]]:
+    return [(f"`{name}`", meaning) for name, meaning in ENVIRONMENT.items()]
+
+
+def built_in() -> str:
+    sections = []
+    for hook, kind in KINDS.items():
+        rows = [built_in_row(descriptor) for descriptor in own_descriptors(hook)]
+        title = hook.removeprefix("cxrscore_").capitalize()
+        head = ("name", "architectures", "installed with") if kind == "backend" else ("name", "what it is")
+        sections.append(f"### {title}\n\n{table(head, *rows)}")
+    return "\n\n".join(sections)
+
+
+def built_in_row(descriptor: Any) -> tuple[str, ...]:
+    if hasattr(descriptor, "architectures"):
+        return f"`{descriptor.name}`", ", ".join(descriptor.architectures), f"`{descriptor.install}`"
+    return f"`{descriptor.name}`", descriptor.summary
+
+
+def own_descriptors(hook: str) -> Iterator[Any]:
+    """Descriptors of cxrscore's own plugins, in the order of pyproject.toml, whatever else is installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for module in project["entry-points"]["cxrscore"].values():
+        yield from getattr(importlib.import_module(module), hook, list)()
+
+
+# --- conformance.md: the cases of the kit
+
+
+def conformance_page() -> str:
+    sections = [kit_section(getattr(testing, name)) for name in KIT]
+    shared = wrapped(", ".join(map(quoted, testing.SHARED)))
+    return page(
+        "Conformance",
+        "The numbered cases that every plugin must pass, the built-in ones included. [Plugins](plugins.md) shows how "
+        "to run them. A case keeps its number from release to release. A case marked with an ability, such as "
+        "_Trainable_, is skipped for models or backends without it.",
+        wrapped(
+            '"rel. 1e-5" means: the largest difference is at most 1e-5 of the largest absolute value expected. '
+            '"Reference" is `cxrscore.models.numpy_reference`, in float64.'
+        ),
+        *sections,
+        f"## Functions that a loss may use\n\nFrom `xp`, as listed in `cxrscore.testing.SHARED`:\n\n{shared}.",
+    )
+
+
+def quoted(name: str) -> str:
+    return f"`{name}`"
+
+
+def kit_section(cls: type) -> str:
+    """The cases of a class, by the classes it is put together from, if it is."""
+    parts = [part for part in cls.__bases__ if cases(part)]
+    listed = [f"### {(part.__doc__ or '').removesuffix('.')}\n\n{case_texts(part)}" for part in parts]
+    return "\n\n".join([f"## {cls.__name__}", prose(cls.__doc__), *(listed or [case_texts(cls)])])
+
+
+def case_texts(cls: type) -> str:
+    return "\n\n".join(map(case_text, cases(cls)))
+
+
+def case_text(case: Case) -> str:
+    ability = f"_{case.ability}._ " if case.ability else ""
+    return wrapped(f"**{case.number} {case.title}.** {ability}{case.text.replace('``', '`')}")
+
+
+# --- plugins.md: written by hand, with the examples as they are
+
+BLOCK = re.compile(r"(<!-- from (?P<path>\S+?) -->\n)```(?P<language>\w*)\n.*?```", re.DOTALL)
+
+
+def with_examples(text: str) -> str:
+    """The text with each block of code that names a file brought up to date."""
+
+    def fresh(found: re.Match[str]) -> str:
+        return found[1] + code((ROOT / found["path"]).read_text(), found["language"])
+
+    return BLOCK.sub(fresh, text)
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is written here, by its path."""
+    plugins = DOCS / "plugins.md"
+    return {
+        DOCS / "reference.md": reference_page(),
+        DOCS / "files.md": files_page.files_page(),
+        DOCS / "conformance.md": conformance_page(),
+        plugins: with_examples(plugins.read_text()),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text)

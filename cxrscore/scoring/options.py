@@ -79,7 +79,7 @@ class ScoreOptions:
         object.__setattr__(self, "model", local_paths(self.model, "model"))
         object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
-            raise InputError("no model is named, wanted at least one to score with")
+            raise InputError("no model file is given: expected at least one")
         if self.tta < 0:
             raise InputError(f"tta is {self.tta}, wanted 1 for the film alone, or more")
         if self.processes < 1:

@@ -228,7 +228,7 @@ def _monitored(row: Row, options: TrainOptions) -> str:
 def _stopped(kept: int, folder: Path) -> str:
     if not kept:
         return "stopped before the end of the first epoch; nothing is kept"
-    return f"stopped; {_resume_hint(kept, folder)}. The same line with --resume goes on from there"
+    return f"stopped; {_resume_hint(kept, folder)}. Rerun the same command with --resume to continue"
 
 
 def _resume_hint(epochs: int, folder: Path) -> str:

@@ -92,7 +92,7 @@ def verdict(found: Estimate) -> str:
 
 
 def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:
-    """Equation 1 of the paper (metrics.accuracy.label_accuracy) of truth and prob [N,C], its interval over films, or
+    """Equation 1 of the paper (metrics.proportions.label_accuracy) of truth and prob [N,C], its interval over films, or
     over groups [N], one number for films of one patient.
 
     Labels of one film go together, so the films are what is drawn: the ratio of right labels to known ones, linearised

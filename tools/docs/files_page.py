@@ -94,7 +94,7 @@ def schema_rows(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str
     for name, inner in schema.get("properties", {}).items():
         yield from schema_field(inner, f"{path}/{name}" if path else name)
     other = schema.get("additionalProperties")
-    if isinstance(other, Mapping):
+    if isinstance(other, Mapping) and "properties" in other:
         yield from schema_field(other, f"{path}/*" if path else "*")
 
 
@@ -120,6 +120,8 @@ def schema_type(schema: Mapping[str, Any]) -> str:
     kind = " or ".join(kinds) if isinstance(kinds, list) else kinds
     if kind == "array":
         kind = f"array of {schema_type(schema['items'])}"
+    if kind == "object" and "properties" not in (other := schema.get("additionalProperties") or {"properties": {}}):
+        kind = f"object of {schema_type(other)}"
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
         return f"{kind}, {low} to {high}"

@@ -93,7 +93,16 @@ def _summary(record: Record) -> Iterator[str]:
             verdicts = f"{one['verdict']} by label accuracy, {other['verdict']} by macro AUC"
             said.setdefault(one["says"], []).append(f"{SERIES[one['group']]}: {verdicts}")
     claims = [f"* “{claim}”, with augmentation: {'; '.join(found)}." for claim, found in said.items()]
-    yield "\n".join([*claims, *(f"* {line}" for line in record["in_short"] if not line.startswith("“"))])
+    above = [cell["parts"]["test"]["above_always_no"] for cell in record["cells"]]
+    printed = [cell["parts"]["test"]["macro_auc"] for cell in record["cells"] if cell["series"] == "paper-literal"]
+    better, worse = sum(one["low"] > 0 for one in above), sum(one["high"] < 0 for one in above)
+    chance = sum(one["low"] <= 0.5 <= one["high"] for one in printed)
+    counts = [
+        f"* Label accuracy is better than always answering “no” in {better} of {len(above)} experiments, worse "
+        f"in {worse}.",
+        f"* As printed, the interval of the macro AUC includes 0.5 (chance) in {chance} of {len(printed)} experiments.",
+    ]
+    yield "\n".join([*claims, *counts])
 
 
 def _accuracies(record: Record) -> Iterator[str]:

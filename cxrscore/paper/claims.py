@@ -103,12 +103,14 @@ def summary_sentences(results: Results, cells: Sequence[Experiment], found: Sequ
     ]
     above = [verdict(results[cell.name].parts["test"].above_no) for cell in cells]
     told.append(
-        f"Label accuracy on the test films is above that of always saying no in {above.count('better')} of "
-        f"{len(cells)} cells, below it in {above.count('worse')}, with an interval that leaves out 0."
+        f"Label accuracy on the test films is above that of always answering “no” in {above.count('better')} of "
+        f"{len(cells)} experiments, below it in {above.count('worse')}, with an interval that excludes 0."
     )
     areas = [results[cell.name].parts["test"].macro.interval for cell in cells if cell.series == LITERAL]
     chance = sum(low <= 0.5 <= high for low, high in areas)
-    told.append(f"As printed, the interval of the macro AUC holds 0.5, chance, in {chance} of {len(areas)} cells.")
+    told.append(
+        f"As printed, the interval of the macro AUC includes 0.5, chance, in {chance} of {len(areas)} experiments."
+    )
     return told
 
 

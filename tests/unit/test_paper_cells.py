@@ -79,7 +79,10 @@ def test_advice_is_of_what_this_command_has(tmp_path):
     with pytest.raises(LeakError, match=r"^a and b are one film\. Remove one of the two") as leak, add_advice(tmp_path):
         raise LeakError("a and b are one film.", "Use --split or --allow-leak.")
     assert "--" not in str(leak.value)
-    with pytest.raises(KeyboardInterrupt, match=r"kept in .*/\. The same line goes on$"), add_advice(tmp_path):
+    with (
+        pytest.raises(KeyboardInterrupt, match=r"finished results are in .*/\. Rerun the same command to resume$"),
+        add_advice(tmp_path),
+    ):
         raise KeyboardInterrupt("stopped; The same line with --resume goes on")
 
 

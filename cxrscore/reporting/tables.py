@@ -191,5 +191,5 @@ def raw_json(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     whole = json.dumps(provenance, indent=2, ensure_ascii=True)
     lines = whole[:LONGEST_JSON].splitlines()
     if len(whole) > LONGEST_JSON:
-        lines.append(f"... cut here: {len(whole) - LONGEST_JSON} characters more stand in the scores file")
+        lines.append(f"... truncated: the scores file contains {len(whole) - LONGEST_JSON} more characters")
     return tuple(lines)

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 
+import forked
 import pytest
 
 from cxrscore.synthetic.phantoms import make_phantoms
@@ -31,7 +32,16 @@ RUN = [
 ]
 
 
-@pytest.mark.parametrize("start", [["-m", "cxrscore"], ["-c", LIBRARY]], ids=["program", "library"])
+def program(words, folder, environment):
+    return forked.cxrscore(*words, cwd=folder, env=environment, umask=0)
+
+
+def library(words, folder, environment):
+    line = [sys.executable, "-c", LIBRARY, *words]
+    return subprocess.run(line, cwd=folder, env=environment, umask=0, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("start", [program, library])
 def test_every_new_path_is_private(tmp_path, start):
     for module in ("torch", "openvino"):
         pytest.importorskip(module)
@@ -40,18 +50,10 @@ def test_every_new_path_is_private(tmp_path, start):
     before = {*tmp_path.rglob("*")}
     own = {"CXRSCORE_CACHE": str(tmp_path / "home" / "cache"), "TMPDIR": str(tmp_path / "tmp")}
     for words in RUN:
-        done = subprocess.run(
-            [sys.executable, *start, *words],
-            cwd=tmp_path,
-            env={**os.environ, **own},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            preexec_fn=lambda: os.umask(0),
-        )
+        done = start(words, tmp_path, {**os.environ, **own})
         assert done.returncode == 0, done.stderr
     made = {*tmp_path.rglob("*")} - before
-    if start[0] == "-c":  # torch leaves an empty folder there, with the umask of the process
+    if start is library:  # torch leaves an empty folder there, with the umask of the process
         made = {path for path in made if not path.is_relative_to(tmp_path / "tmp")}
     assert tmp_path / "home" / "cache" / "films" in made
     assert tmp_path / "new" / "figures" / "of" in made

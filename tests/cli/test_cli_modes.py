@@ -2,8 +2,6 @@
 
 import os
 import stat
-import subprocess
-import sys
 
 import forked
 import pytest
@@ -12,8 +10,6 @@ from cxrscore.synthetic.phantoms import make_phantoms
 
 pytestmark = pytest.mark.slow
 
-LIBRARY = "import sys\nfrom cxrscore.cli import main\nmain(sys.argv[1:], prog_name='cxrscore')"
-"""The command line called as a function: unlike the program, it leaves the umask of its process alone."""
 SMALL = ["--architecture", "tinycnn", "--weights", "none", "--size", "32", "--epochs", "1", "--backend", "torch"]
 RUN = [
     ["train", "films", "-o", "new/a/m.safetensors", *SMALL, "--trainable", "last-block", "--processes", "2"],
@@ -32,17 +28,8 @@ RUN = [
 ]
 
 
-def program(words, folder, environment):
-    return forked.cxrscore(*words, cwd=folder, env=environment, umask=0)
-
-
-def library(words, folder, environment):
-    line = [sys.executable, "-c", LIBRARY, *words]
-    return subprocess.run(line, cwd=folder, env=environment, umask=0, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize("start", [program, library])
-def test_every_new_path_is_private(tmp_path, start):
+@pytest.mark.parametrize("library", [False, True], ids=["program", "library"])
+def test_every_new_path_is_private(tmp_path, library):
     for module in ("torch", "openvino"):
         pytest.importorskip(module)
     make_phantoms(tmp_path, films=140, patients=70, side=32, seed=1)
@@ -50,10 +37,10 @@ def test_every_new_path_is_private(tmp_path, start):
     before = {*tmp_path.rglob("*")}
     own = {"CXRSCORE_CACHE": str(tmp_path / "home" / "cache"), "TMPDIR": str(tmp_path / "tmp")}
     for words in RUN:
-        done = start(words, tmp_path, {**os.environ, **own})
+        done = forked.cxrscore(*words, cwd=tmp_path, env={**os.environ, **own}, umask=0, library=library)
         assert done.returncode == 0, done.stderr
     made = {*tmp_path.rglob("*")} - before
-    if start is library:  # torch leaves an empty folder there, with the umask of the process
+    if library:  # torch leaves an empty folder there, with the umask of the process
         made = {path for path in made if not path.is_relative_to(tmp_path / "tmp")}
     assert tmp_path / "home" / "cache" / "films" in made
     assert tmp_path / "new" / "figures" / "of" in made

@@ -80,7 +80,8 @@ def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, A
     if get_number(provenance, "tta", "copies") > 1:
         return (
             {},
-            "The scores are means over augmented copies of each film (--tta); the quantiles in the model file are without augmentation.",
+            "The scores are means over augmented copies of each film (--tta); the quantiles in the model file are of "
+            "films without augmentation.",
         )
     told = get_nested(scorers[0], "document", "validation", "score_quantiles") if scorers else None
     if not isinstance(told, Mapping):

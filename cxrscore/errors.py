@@ -74,7 +74,7 @@ class PluginError(CxrscoreError):
 
     exit_code = 6
 
-    def during(self, names: Sequence[str], count: int, kept: str) -> PluginError:
+    def during(self, names: Sequence[str], count: int, hint: str) -> PluginError:
         """The same error with the films that were being worked on, and what is left of the work.
 
         Parameters
@@ -88,7 +88,7 @@ class PluginError(CxrscoreError):
         """
         shown = ", ".join(names[:_SHOWN]) + (f" and {count - _SHOWN} more" if count > _SHOWN else "")
         films = f"Films: {shown}" if names else f"It was given {count} film{'s' * (count != 1)}"
-        return type(self)(f"{self} {films}. {kept}".strip())
+        return type(self)(f"{self} {films}. {hint}".strip())
 
 
 _SHOWN = 3

@@ -124,8 +124,8 @@ def _received(path: RemotePath) -> bytes:
     except RemoteTooLargeError as error:
         raise FilmError(Status.TOO_LARGE, error.reason) from None
     except RemoteError as error:
-        told = NOT_RECEIVED if error.passing else "cannot be read"
-        raise FilmError(Status.UNREADABLE, f"{told}: {error.reason}") from None
+        reason = NOT_RECEIVED if error.passing else "cannot be read"
+        raise FilmError(Status.UNREADABLE, f"{reason}: {error.reason}") from None
 
 
 def decode_film(data: bytes, *, any_modality: bool = False) -> Film:

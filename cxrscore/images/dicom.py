@@ -221,14 +221,14 @@ def _check_frame(frame: bytes, syntax: str, header: Header) -> None:
     """Raises FilmError where the compressed frame is of another size than the data set says, or cut short."""
     if syntax in _JPEG_2000:
         found = jpeg2000_header(frame)
-        whole = frame.rstrip(b"\0").endswith(b"\xff\xd9")
+        complete = frame.rstrip(b"\0").endswith(b"\xff\xd9")
     else:
         found, _, _ = jpeg_header(frame)
         check_jpeg_end(frame)
         if syntax == _BASELINE:
             check_jpeg_strictly(frame)
-        whole = True
-    if not whole:
+        complete = True
+    if not complete:
         raise FilmError(Status.DAMAGED, "JPEG 2000 is cut short: its end marker is missing")
     if (found.width, found.height) != (header.width, header.height):
         raise FilmError(Status.DAMAGED, "damaged: its compressed pixels are of another size than its header says")

@@ -181,10 +181,10 @@ class ImageCache:
         ]
         pool = ThreadPoolExecutor(workers, thread_name_prefix="store")
         try:
-            whole = {row for row, holds in zip(same, pool.map(self._is_intact, same), strict=True) if holds}
+            intact = {row for row, holds in zip(same, pool.map(self._is_intact, same), strict=True) if holds}
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-        return whole, len(same) - len(whole)
+        return intact, len(same) - len(intact)
 
     def _is_intact(self, row: int) -> bool:
         return self._places[row] is None or self._read(row) is not None

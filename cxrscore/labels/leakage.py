@@ -86,15 +86,15 @@ def _seen(split: Split, sha256: Sequence[str], paths: Sequence[str], seen: Mappi
 
 
 def _error(leaks: Sequence[Leak]) -> LeakError:
-    told = []
+    lines = []
     for why in dict.fromkeys(leak.why for leak in leaks):
         same = [leak for leak in leaks if leak.why == why]
         more = f" and {len(same) - _MAX_EXAMPLES} more" if len(same) > _MAX_EXAMPLES else ""
         where = "are to be validated or tested on" if why == SEEN else "in two parts of the split"
-        told.append(f"{why} {where}: {'; '.join(map(str, same[:_MAX_EXAMPLES]))}{more}.")
+        lines.append(f"{why} {where}: {'; '.join(map(str, same[:_MAX_EXAMPLES]))}{more}.")
     keep = "the part that they had (--split)" if all(leak.why == SEEN for leak in leaks) else "one part (--split)"
     return LeakError(
-        " ".join(told),
+        " ".join(lines),
         f"Keep such films in {keep}, or go on with --allow-leakage, which marks the model and all that it scores as "
         "LEAKED.",
     )

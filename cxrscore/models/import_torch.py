@@ -186,18 +186,18 @@ def _values(name: str, view: Array) -> Array:
     return np.asarray(view, np.float64) + shift
 
 
-def _outputs(told: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _outputs(document: Mapping[str, Any]) -> tuple[str, ...] | None:
     """torchxrayvision's list of names: ``targets``, and ``pathologies`` in its older versions."""
     for key in ("targets", "pathologies"):
-        names = told.get(key)
+        names = document.get(key)
         if isinstance(names, list) and names and all(isinstance(name, str) and len(name) < 100 for name in names):
             return tuple(names)
     return None
 
 
-def _points(path: Path, tensors: Mapping[str, Array], told: Mapping[str, Any]) -> tuple[float, ...] | None:
+def _points(path: Path, tensors: Mapping[str, Array], document: Mapping[str, Any]) -> tuple[float, ...] | None:
     """torchxrayvision's op_threshs: a tensor, and a list in its older versions."""
-    values = tensors.get("op_threshs", told.get("op_threshs"))
+    values = tensors.get("op_threshs", document.get("op_threshs"))
     if values is None or isinstance(values, int | float | str):
         return None
     if isinstance(values, list) and not all(isinstance(value, int | float) for value in values):

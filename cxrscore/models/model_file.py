@@ -84,9 +84,9 @@ def save_model(path: StrPath, tensors: Tensors, document: Mapping[str, Any]) -> 
     """Writes the file whole or not at all; WriteError where it cannot be written, FileFormatError for a document
     that is not as schemas/model.schema.json says."""
     path = local_path(path, "path")
-    whole = {"format": FORMAT, "version": VERSION, **document}
-    _check_document(path, whole)
-    text = json.dumps(whole, allow_nan=False)
+    full_document = {"format": FORMAT, "version": VERSION, **document}
+    _check_document(path, full_document)
+    text = json.dumps(full_document, allow_nan=False)
     _document(path, text)
     atomic_write_bytes(path, model_bytes(text, tensors))
 
@@ -230,10 +230,10 @@ def int8_model(backend: Backend, file: ModelFile, device: str) -> Model:
 
 
 def _ranges(file: ModelFile) -> Ranges:
-    kept = file.document.get("quantization")
-    if kept is None:
+    quantization = file.document.get("quantization")
+    if quantization is None:
         raise InputError(
             f"{file.path} has no ranges to compute in int8 by. Measure them on films like those to be scored: "
             "`cxrscore quantize MODEL FILMS -o NEW_MODEL`, and score with the new file."
         )
-    return {layer: (low, high) for layer, (low, high) in kept["ranges"].items()}
+    return {layer: (low, high) for layer, (low, high) in quantization["ranges"].items()}

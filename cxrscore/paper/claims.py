@@ -96,20 +96,20 @@ def _claim(
 
 def summary_sentences(results: Results, cells: Sequence[Experiment], found: Sequence[Claim]) -> list[str]:
     """What a reader asks first, as sentences: what the paper claims and what is shown of it; accuracy against no."""
-    told = [
+    sentences = [
         f"“{claim.says}”: {SERIES[claim.group]}, by {claim.figure}, {claim.words} ({_signed(claim)})."
         for claim in found
         if claim.says and claim.group != LITERAL
     ]
     above = [verdict(results[cell.name].parts["test"].above_no) for cell in cells]
-    told.append(
+    sentences.append(
         f"Label accuracy on the test films is above that of always saying no in {above.count('better')} of "
         f"{len(cells)} cells, below it in {above.count('worse')}, with an interval that leaves out 0."
     )
     areas = [results[cell.name].parts["test"].macro.interval for cell in cells if cell.series == LITERAL]
     chance = sum(low <= 0.5 <= high for low, high in areas)
-    told.append(f"As printed, the interval of the macro AUC holds 0.5, chance, in {chance} of {len(areas)} cells.")
-    return told
+    sentences.append(f"As printed, the interval of the macro AUC holds 0.5, chance, in {chance} of {len(areas)} cells.")
+    return sentences
 
 
 def _signed(claim: Claim) -> str:

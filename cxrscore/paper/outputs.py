@@ -63,9 +63,9 @@ def _table(run: Run, part: str, paper: Any) -> bytes:
     )
     head += " balanced_accuracy balanced_low balanced_high macro_auc macro_low macro_high macro_findings"
     rows = []
-    for result, told in table_rows(run, part, paper):
+    for result, cells in table_rows(run, part, paper):
         cell, one = result.scored.cell, result.parts[part]
-        values: list[Any] = [cell.series, cell.network, "yes" if cell.augmented else "no", one.films, told]
+        values: list[Any] = [cell.series, cell.network, "yes" if cell.augmented else "no", one.films, cells]
         values += [one.accuracy.value, *one.accuracy.interval, one.always_no.value]
         for figure in (one.above_no, one.balanced, one.macro):
             values += [figure.value, *figure.interval]

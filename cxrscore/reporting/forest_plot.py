@@ -40,8 +40,8 @@ def difference_plot(against: PairedComparison) -> Figure:
 
 def gap_plot(grouping: SubgroupAnalysis) -> Figure:
     """Each group's AUCs less those of all other films."""
-    told = [one for group in grouping.groups for one in group.findings if math.isfinite(one.gap.value)]
-    findings = list(dict.fromkeys(one.finding for one in told))
+    finite = [one for group in grouping.groups for one in group.findings if math.isfinite(one.gap.value)]
+    findings = list(dict.fromkeys(one.finding for one in finite))
     series = []
     for group in grouping.groups:
         gaps = {one.finding: (one.gap.value, *one.gap.interval) for one in group.findings}

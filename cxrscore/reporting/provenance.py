@@ -143,8 +143,8 @@ def plotted_models(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
 
 def read_own_training(model: Any) -> Any:
     """What a model's file says of its training; None of a model that others trained, where all of it is empty or 0."""
-    told = get_nested(model, "document", "training")
-    return None if get_nested(told, "imported") is not None else told
+    training = get_nested(model, "document", "training")
+    return None if get_nested(training, "imported") is not None else training
 
 
 def knows_training_films(provenance: Mapping[str, Any]) -> bool:
@@ -162,19 +162,19 @@ def threshold_source(provenance: Mapping[str, Any]) -> str:
 
 def read_training(model: Any) -> Training:
     """What a model's document says of its training."""
-    told = get_nested(model, "document", "training")
-    monitor = get_text(told, "monitor")
-    best = get_number(told, "best_epoch")
-    history = get_nested(told, "history")
+    training = get_nested(model, "document", "training")
+    monitor = get_text(training, "monitor")
+    best = get_number(training, "best_epoch")
+    history = get_nested(training, "history")
     return Training(
         epochs=tuple(_epoch(line, monitor) for line in history if math.isfinite(get_number(line, "epoch")))
         if isinstance(history, list | tuple)
         else (),
         monitor=monitor,
         best_epoch=int(best) if math.isfinite(best) and best >= 1 else None,
-        leaked=get_nested(told, "leaked") is True,
+        leaked=get_nested(training, "leaked") is True,
         model=get_text(model, "file"),
-        last=get_text(told, "recipe", "select") == "last",
+        last=get_text(training, "recipe", "select") == "last",
     )
 
 

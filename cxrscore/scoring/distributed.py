@@ -45,7 +45,7 @@ def probe_worker(options: ScoreOptions, files: Sequence[ModelFile]) -> RuntimeIn
 
 def probe_task(options: Mapping[str, Any]) -> Compute:
     """What the worker of probe_worker computes: no shard, but a RuntimeInfo as JSON."""
-    job = prepare_worker(_options_from_json(options), FileList(paths=(), whole=(), partition=None))
+    job = prepare_worker(_options_from_json(options), FileList(paths=(), run_paths=(), partition=None))
 
     def compute(item: int) -> str:
         return json.dumps(asdict(runtime_info(job, Scorer(job), golden_difference(job))))
@@ -83,7 +83,7 @@ def shard_task(options: Mapping[str, Any]) -> Compute:
         raise InputError(f"a worker finds no folder {own.films}; wanted films, models and output where all reach them")
     if (paths := manifest_films(own.file)) is None:
         raise InputError(f"a worker finds no parts of {own.output}; wanted the output where all reach it")
-    job = prepare_worker(own, FileList(paths=paths, whole=paths, partition=manifest_partition(own.file)))
+    job = prepare_worker(own, FileList(paths=paths, run_paths=paths, partition=manifest_partition(own.file)))
     golden_difference(job)
     run, scorer = open_run(own.file, paths, job.findings, job.fingerprint), Scorer(job)
     decoders = make_decoder_pool(job)

@@ -218,8 +218,8 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 def _select_maps(maps: Floats, findings: NDArray[np.intp]) -> NDArray[np.float16]:
     """Of maps [n,C,h,w], those of the findings [n,M] of each film; what is beyond float16 becomes its largest value."""
-    kept = maps[np.arange(len(maps))[:, None], findings]
-    return kept.clip(-_LARGEST, _LARGEST).astype(np.float16)
+    selected = maps[np.arange(len(maps))[:, None], findings]
+    return selected.clip(-_LARGEST, _LARGEST).astype(np.float16)
 
 
 def mean_map(maps: Sequence[Floats]) -> Floats:

@@ -51,12 +51,14 @@ def golden_record(model: Model) -> dict[str, Any]:
 def max_logit_difference(model: Model, record: Mapping[str, Any], batch_size: int = FILMS) -> float:
     """The largest difference of a logit from those kept; films are padded to batch_size, as scoring does. CheckError
     where none are kept: there would be nothing to check by."""
-    kept = np.array(record["logits"], np.float64)
-    if not len(kept):
+    reference = np.array(record["logits"], np.float64)
+    if not len(reference):
         raise CheckError("there are no logits of synthetic films to check the backend by: the model file is incomplete")
-    films = golden_films(model.spec.size, len(kept))
-    found = [_padded(model, films[start : start + batch_size], batch_size) for start in range(0, len(kept), batch_size)]
-    return float(np.abs(np.concatenate(found) - kept).max())
+    films = golden_films(model.spec.size, len(reference))
+    found = [
+        _padded(model, films[start : start + batch_size], batch_size) for start in range(0, len(reference), batch_size)
+    ]
+    return float(np.abs(np.concatenate(found) - reference).max())
 
 
 def _padded(model: Model, films: Floats, size: int) -> Floats:

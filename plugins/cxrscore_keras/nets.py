@@ -93,9 +93,11 @@ class Network:
     def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
         self._spec, self._bf16 = spec, bf16
         with _settings(bf16=bf16):
-            whole = _BASES[spec.architecture](include_top=False, weights=None, input_shape=(spec.size, spec.size, 3))
-            before = whole.get_layer(cam_layers(spec.architecture)[1])
-            self.base = keras.Model(whole.input, before.output, name=spec.architecture)
+            application = _BASES[spec.architecture](
+                include_top=False, weights=None, input_shape=(spec.size, spec.size, 3)
+            )
+            before = application.get_layer(cam_layers(spec.architecture)[1])
+            self.base = keras.Model(application.input, before.output, name=spec.architecture)
             self._parts = [Part(self.base, "base")]
             self.dense = layers.Dense(len(spec.findings), dtype="float32", name="head")
             self._connect(spec)

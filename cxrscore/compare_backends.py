@@ -35,7 +35,8 @@ MIN_CORRELATION = 0.999
 
 @dataclass(frozen=True, kw_only=True)
 class BackendRun:
-    """What a backend made of the films. ``drift`` is the largest |logit - kept logit|, None where none are kept."""
+    """What a backend computed for the films. ``drift`` is the largest |logit - reference logit|, None without a
+    reference."""
 
     backend: str
     framework: str

@@ -104,7 +104,7 @@ def check_plugin(name: str, *, table: Path | None = None, progress: Progress = n
 
 
 def _framework(backend: Backend) -> str:
-    """What the backend computes with; "" if it cannot even build, which cases will have told."""
+    """What the backend computes with; "" if it cannot even build, which the cases report."""
     try:
         return str(build(backend, smallest_spec(backend), None).framework)
     except Exception:  # noqa: BLE001 - foreign code may raise anything

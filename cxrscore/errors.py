@@ -25,7 +25,7 @@ class FileFormatError(InputError):
 
 
 class RemoteError(InputError):
-    """What lies elsewhere, such as in a bucket, cannot be read. Its text has no user, password or query of a URL."""
+    """A remote file, such as in a bucket, cannot be read. Its text has no user, password or query of a URL."""
 
     def __init__(self, where: object, reason: str, *, passing: bool = False, status: int | None = None) -> None:
         """where, shown as a text, is not part of the reason; passing: it may be otherwise later, as the store did not
@@ -52,13 +52,13 @@ class LeakError(CxrscoreError):
     exit_code = 4
 
     def __init__(self, found: str, advice: str = "") -> None:
-        """found is kept for a caller that has other advice."""
+        """found is for a caller that gives other advice."""
         super().__init__(f"{found} {advice}".strip())
         self.found = found
 
 
 class CheckError(CxrscoreError):
-    """A check that was asked for did not pass."""
+    """A requested check did not pass."""
 
     exit_code = 5
 
@@ -84,7 +84,7 @@ class PluginError(CxrscoreError):
         count
             How many films there are.
         kept
-            What is kept of the work, and how to resume it.
+            What is saved, and how to resume.
         """
         shown = ", ".join(names[:_SHOWN]) + (f" and {count - _SHOWN} more" if count > _SHOWN else "")
         films = f"Films: {shown}" if names else f"It was given {count} film{'s' * (count != 1)}"

@@ -46,7 +46,7 @@ class MergeOptions:
 
     parts      scores files of all partitions of a run, in any order; on disk, or elsewhere: those are copied here first
     output     on disk, or elsewhere
-    virtual    the output shows other programs what lies in the parts, and holds no rows itself
+    virtual    the output shows other programs the content of the parts, and holds no rows itself
     overwrite  replace an output of another run; one of the same run is always replaced
     """
 

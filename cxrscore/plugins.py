@@ -142,7 +142,7 @@ def default_training_backend(*, architecture: str | None = None, parallel: bool 
 
 
 def _has_gpu() -> bool:
-    """Whether there is an NVIDIA device, told without a framework."""
+    """Whether there is an NVIDIA device, detected without a framework."""
     return Path("/dev/nvidiactl").exists()
 
 

@@ -1,4 +1,4 @@
-"""Recipes: the options of a training run as a TOML file, to be kept, changed and run again.
+"""Recipes: the options of a training run as a TOML file, to be stored, changed and run again.
 
 A recipe holds what decides the model, and nothing of the machine: no folder, device or number of workers.
 Flags of the command line come before a recipe, and a recipe before the defaults.

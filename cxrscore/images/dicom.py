@@ -259,7 +259,7 @@ def _pydicom_reported_damage() -> Iterator[None]:
     except ImportError:
         raise FilmError(Status.UNSUPPORTED, f"this DICOM film needs a codec of imagecodecs: {INSTALL}") from None
     except (*_RAISED, errors.InvalidDicomError, errors.BytesLengthException) as error:
-        # Texts of these errors may quote the file, so only their kind is told and the chain is cut.
+        # Texts of these errors may quote the file, so only their kind is reported and the chain is cut.
         raise FilmError(Status.DAMAGED, f"damaged: it cannot be decoded ({type(error).__name__})") from None
 
 

@@ -1,4 +1,4 @@
-"""Films decoded and resized once, kept in one file, for the many passes of training.
+"""Films decoded and resized once, stored in one file, for the many passes of training.
 
 A film is known by the SHA-256 of its bytes, never by its name or times, and its square by a digest that is checked
 whenever it is read. What is damaged, or of other bytes than those of the film now, is decoded anew.

@@ -38,7 +38,7 @@ _BLOCK, _PAIRS = 1024, 256
 
 @dataclass(frozen=True, kw_only=True)
 class DuplicatePair:
-    """Two films by their rows, the first one of an earlier part, and how alike they are, up to 1."""
+    """Two films by their rows, the first one of an earlier part, and their similarity, up to 1."""
 
     first: int
     second: int
@@ -48,7 +48,8 @@ class DuplicatePair:
 def near_duplicates(
     thumbnails: NDArray[np.uint8], parts: NDArray[Any], *, min_similarity: float = MIN_SIMILARITY
 ) -> list[DuplicatePair]:
-    """For each film of a part, the one of an earlier part that is most like it, if that is `alike` or more.
+    """For each film of a part, the one of an earlier part that is most similar to it, if the similarity is
+    `min_similarity` or more.
 
     thumbnails  uint8 [N,64,64], films stretched to a square, by area; may be a memory map
     parts       integers [N]; films below 0 are in no part, those of one part are not compared
@@ -63,7 +64,7 @@ def near_duplicates(
     pairs = distinct[candidates(low[distinct], part[distinct])]
     found = _similarities(thumbnails, rows[pairs[:, 0]], rows[pairs[:, 1]], min_similarity)
     best: dict[int, tuple[int, float]] = {}
-    for k in np.lexsort((pairs[:, 0], -found)):  # the most alike first
+    for k in np.lexsort((pairs[:, 0], -found)):  # the most similar first
         if found[k] >= min_similarity:
             best.setdefault(int(pairs[k, 1]), (int(rows[pairs[k, 0]]), float(found[k])))
     return [
@@ -154,7 +155,7 @@ def _sharing(codes: NDArray[np.int64], low: Floats, part: NDArray[Any]) -> Itera
 
 
 def _similarities(thumbnails: NDArray[np.uint8], first: Ints, second: Ints, min_similarity: float) -> Floats:
-    """How alike each pair is, float32 [M]; where that is enough, the other film laid upon the one must be, too."""
+    """The similarity of each pair, float32 [M]; if it is high enough, that after alignment must be, too."""
     found = [np.empty(0, np.float32)]
     for start in range(0, len(first), _PAIRS):
         one, other = (thumbnails[rows[start : start + _PAIRS]].astype(np.float32) for rows in (first, second))

@@ -1,4 +1,4 @@
-"""How alike two small films are once one is laid upon the other."""
+"""The similarity of two thumbnails after alignment."""
 
 from __future__ import annotations
 

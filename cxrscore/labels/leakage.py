@@ -54,7 +54,7 @@ def check_leakage(
     them, unless they are allowed.
 
     patients, sha256 and thumbnails, uint8 [N,T,T] (see near_duplicates), are of all rows; None, "" and a blank
-    thumbnail are unknown and never the same. Two films are told once, by the first kind that they share.
+    thumbnail are unknown and never the same. Two films are reported once, by the first kind that they share.
 
     seen  film (first 16 hex digits of its SHA-256) -> "train" or "valid", of those that the base weights were made
           with: such a film must not be tested on, and not validated on unless it was for validation then, too

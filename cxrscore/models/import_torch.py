@@ -1,6 +1,6 @@
 """DenseNet121s that others trained with torch, under our names and with our sums.
 
-Three kinds of file, told by what they hold:
+Three kinds of file, recognised by their content:
 
     torchvision      a state_dict of torchvision.models.densenet121, new names (norm1) and old (norm.1)
     chexnet          the same below any prefix (module.densenet121.), its classifier in a Sequential with a sigmoid
@@ -31,7 +31,7 @@ Fit = Literal["stretch", "pad", "crop"]
 """How films become square, as images.Preprocessing has it."""
 
 TORCH_EPSILON = 1e-5
-"""What torch.nn.BatchNorm2d adds to the variance, unless told otherwise."""
+"""What torch.nn.BatchNorm2d adds to the variance by default."""
 
 _SPEC = ModelSpec(architecture="densenet121", findings=("any",))
 _VARIABLES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}

@@ -68,7 +68,7 @@ def seen_films(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def model_output(maker: Literal["train", "import", "quantize"]) -> OutputKind:
-    """The model files that one command writes, told by their documents."""
+    """The model files that one command writes, recognised by their documents."""
 
     def recognises(path: Path) -> bool:
         document = read_document(path)

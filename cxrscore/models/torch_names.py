@@ -46,7 +46,7 @@ MODULES = re.compile(r"(torch\.nn|torchvision\.models|torchxrayvision)\.[A-Za-z_
 
 
 class UnsafePickleError(Exception):
-    """A pickle is damaged, or asks for more than a checkpoint needs. Never leaves this room."""
+    """A pickle is damaged, or asks for more than a checkpoint needs. Raised and caught inside this package."""
 
 
 @dataclass(frozen=True, slots=True)

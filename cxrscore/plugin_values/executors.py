@@ -1,4 +1,4 @@
-"""Executors: every item is told as done once, and all are in the end."""
+"""Executors: every item is reported as done exactly once."""
 
 from __future__ import annotations
 

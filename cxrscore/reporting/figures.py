@@ -34,7 +34,7 @@ BINS = 20
 CURVE_GRID = 2000
 """Steps a side to which a drawn ROC curve is exact: a tenth of a dot."""
 
-# Blue and vermillion of Okabe and Ito's palette, told apart by all readers.
+# Blue and vermillion of Okabe and Ito's palette, distinguishable by all readers.
 BLUE, RED, GREY, INK = "#0072b2", "#d55e00", "#8a929c", "#30363d"
 SMALL = 7.5
 _TICKS, _TICK_WORDS = (0, 0.5, 1), ("0", "0.5", "1")
@@ -127,7 +127,7 @@ def losses_of_runs(runs: Sequence[tuple[str, Training]]) -> Figure:
 
 
 def monitors_more(training: Training) -> bool:
-    """Whether the monitored figure is told and is not one of the two losses."""
+    """Whether the monitored metric is recorded and is not one of the two losses."""
     monitored = any(math.isfinite(epoch.monitored) for epoch in training.epochs)
     return monitored and training.monitor not in ("train_loss", "valid_loss")
 

@@ -29,7 +29,7 @@ class Epoch:
 class Training:
     """How the model came to be, as far as its file says.
 
-    monitor     name of the figure by which the best epoch is told, "" where unknown
+    monitor     name of the metric that selects the best epoch, "" if unknown
     best_epoch  number of the epoch that became the model, None where unknown or where none was
     leaked      True where films or patients stood in more than one split
     model       name of the model's file, "" where unknown
@@ -114,7 +114,7 @@ def format_pairs(tree: Any, leave_out: str = "") -> str:
 
 
 def provenance_models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What is told of each model that scored; more than one where scores are means over models."""
+    """The record of each model that scored; more than one if scores are means over models."""
     found = get_nested(provenance, "models")
     return tuple(found) if isinstance(found, list | tuple) else ()
 

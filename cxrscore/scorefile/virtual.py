@@ -1,4 +1,4 @@
-"""A scores file that holds no rows: its datasets are virtual, and show other programs what lies in its parts.
+"""A scores file that holds no rows: its datasets are virtual, and show other programs the content of its parts.
 
 Where a part is missing, HDF5 shows fill values: NaN for scores, and for status 0, not written; never a score. cxrscore
 itself does not read through such a file, which may point anywhere, but looks at the parts that it names.

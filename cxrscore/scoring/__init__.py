@@ -30,7 +30,7 @@ from cxrscore.scoring.thumbnails import ThumbnailCollector
 ROUNDS = 3
 """How often films that change while they are scored are scored again."""
 SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
-"""What of another run is there is told by comparing what both depend on."""
+"""Whether existing output is of another run is decided by comparing what both depend on."""
 
 __all__ = ["Partition", "ScoreOptions", "ScoreResult", "score_films"]
 

@@ -98,7 +98,8 @@ def shard_task(options: Mapping[str, Any]) -> Compute:
 
 def _work(options: ScoreOptions, files: Sequence[ModelFile], opener: str, items: tuple[int, ...]) -> TaskBatch:
     workers = options.workers if options.address else max(1, options.workers // options.processes)
-    # What decides only how films are found, named or joined is the driver's; a partition is told by the run's manifest.
+    # What decides only how films are found, named or joined is the driver's; a partition is recorded in the run's
+    # manifest.
     own = replace(
         options,
         backend=chosen_backend(options, files),

@@ -69,7 +69,7 @@ def _thresholds(job: RunContext) -> Floats:
 
 
 def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
-    """What stands for the paths of films where none may be told: the hash of their bytes, or their row in the whole
+    """What replaces the paths of films if they must not be shown: the hash of their bytes, or their row in the whole
     run, in which the first of them has row ``first``."""
     return [digest or f"row {row}" for row, digest in enumerate(hashes, first)]
 
@@ -156,7 +156,7 @@ def _warnings(job: RunContext) -> list[str]:
 
 
 def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:
-    """What of the folder could not be looked at, one text each; only how much, where no name may be told."""
+    """What of the folder could not be looked at, one text each; only their number, if no name may be shown."""
     names = found.unreadable
     if options.anonymize_paths:
         return [f"{len(names)} files or folders could not be read"] if names else []

@@ -42,7 +42,7 @@ class BatchScores:
 
     logit     float32 [n,C]: what the model returned; where scores are means, that of the mean probability
     prob      float32 [n,C] in 0..1
-    findings  int16 [n,M]: the M findings that maps are kept of, the film's most probable first
+    findings  int16 [n,M]: the M findings with a heat map, the film's most probable first
     maps      float16 [n,M,h,w] of these; M may be 0
     failed    n texts: why a film has no score, "" where it has one. The numbers of such a film mean nothing.
     """

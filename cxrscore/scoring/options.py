@@ -27,13 +27,13 @@ class ScoreOptions:
     seed       decides the random copies, together with the film's bytes
     labels     label table to join, on disk or elsewhere; None: labels.csv in the films folder, or on disk beside it, if
                there is one
-    no_labels  join none, whatever lies there
+    no_labels  join none, even if a table is found
     backend    None: the fastest installed one that can run the models
     workers    processes that decode films
     precision  "int8" needs model files that `cxrscore quantize` has written
     cam_layer  layer that heat maps are taken at; None: the one that is pooled
     heatmaps   how many heat maps are stored for each film, those of its most probable findings
-    thumbnails how many films are kept small, for the report
+    thumbnails how many films have a thumbnail, for the report
     any_modality  score DICOM films of other modalities than CR, DX and RG, too
     partition  score only this partition of the films, into a partial scores file that merge_scores joins with those of
                the other partitions; None: all films
@@ -100,7 +100,7 @@ class ScoreOptions:
 
     @property
     def alone(self) -> bool:
-        """Whether the process that is asked to score does it by itself."""
+        """Whether this process scores all films itself."""
         return (self.executor, self.processes, self.address) == ("local", 1, None)
 
     @property

@@ -1,4 +1,5 @@
-"""The golden probe: what a model makes of synthetic films, kept in its file so that every machine can check itself."""
+"""The reference logits of a model for synthetic films, stored in its file so that every machine can check its
+results."""
 
 from __future__ import annotations
 
@@ -49,8 +50,8 @@ def golden_record(model: Model) -> dict[str, Any]:
 
 
 def max_logit_difference(model: Model, record: Mapping[str, Any], batch_size: int = FILMS) -> float:
-    """The largest difference of a logit from those kept; films are padded to batch_size, as scoring does. CheckError
-    where none are kept: there would be nothing to check by."""
+    """The largest difference of a logit from the reference; films are padded to batch_size, as scoring does. CheckError
+    if there is no reference."""
     reference = np.array(record["logits"], np.float64)
     if not len(reference):
         raise CheckError("there are no logits of synthetic films to check the backend by: the model file is incomplete")

@@ -54,7 +54,7 @@ class TrainingState:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A standing, and the learner at its last epoch: its tensors and its optimiser."""
+    """The training state, and the learner at its last epoch: its tensors and its optimiser."""
 
     training_state: TrainingState
     tensors: dict[str, Array]

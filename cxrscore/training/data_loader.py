@@ -119,7 +119,7 @@ class TrainingData:
         return self.outputs.is_cached(self.copy(epoch))
 
     def run_frozen(self, epoch: int) -> None:
-        """Runs the frozen layers on all films that an epoch needs, where what comes out can be kept."""
+        """Runs the frozen layers on all films that an epoch needs, if their features can be cached."""
         for copy in dict.fromkeys((self.copy(epoch), None)):
             self.outputs.is_cached(copy)
 

@@ -60,7 +60,7 @@ def fit(
     earlier         where to go on; the model holds its tensors
     processes       those that train together, all of which come to the same; None: this one alone
 
-    A KeyboardInterrupt passes through, with words that say what is kept.
+    A KeyboardInterrupt passes through; its message says what is saved.
     """
     processes = processes or DistributedContext()
     with processes.collective():
@@ -125,7 +125,8 @@ def _epoch(
     processes: DistributedContext,
     folder: Path,
 ) -> Row:
-    """One epoch, entered into the standing; returns its row of the history. InputError where training has diverged."""
+    """Trains one epoch and updates the state; returns its row of the history. InputError where training has
+    diverged."""
     epoch, started = len(state.history), time.monotonic()
     processes.once_per_node(lambda: feed.run_frozen(epoch))
     train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, optimiser_of(options))

@@ -129,7 +129,7 @@ class Network:
 
     @functools.cached_property
     def stem(self) -> keras.Model:
-        """Made when first asked for, as the tail is: most models are never divided."""
+        """Made on first use, as the tail is: most models are never divided."""
         films = layers.Input((self._spec.size, self._spec.size), dtype="float32", name="films")
         entered = self._part(self.base.input, self._entered, "stem_blocks")(Normalise(self._spec.normalize)(films))
         return keras.Model(films, layers.Activation("linear", dtype="float32", name="entered")(entered), name="stem")

@@ -34,7 +34,7 @@ MAX_DISK_BYTES = 64 << 30
 """Bytes of all files together, and never more than half of what the disk then has free; those used longest ago go
 first."""
 MAX_MEMORY_BYTES = 1 << 30
-"""Bytes of outputs that are kept in memory where the disk will not have them."""
+"""Bytes of features that are held in memory if the disk has no space for them."""
 BLOCKS = "blocks-"
 """How the names of folders begin in which other processes put outputs first."""
 
@@ -179,7 +179,7 @@ def _known(stored: _FeatureFile | None, shape: tuple[int, ...], missing: set[str
 
 
 def _load_if_it_fits(features: FeatureCache, most: int) -> FeatureCache:
-    """In memory where there is room for so many outputs: their digests are then checked once, not in each epoch."""
+    """In memory if so many features fit: their digests are then checked once, not in each epoch."""
     return features.load() if most * features.bytes <= MAX_MEMORY_BYTES else features
 
 
@@ -237,7 +237,7 @@ def _disk_budget(folder: Path) -> int:
 
 
 def _prune(folder: Path, current: Path, size: int) -> None:
-    """Makes room for a file of this size: removes others, and what killed runs left."""
+    """Frees space for a file of this size: removes other files, and what killed runs left."""
     budget = _disk_budget(folder) - size
     for path, stat in _files(folder):
         if path != current:

@@ -153,8 +153,8 @@ class FeatureSource:
         return augmented_film(self._data.store, row, self._augmentation, seed=self._options.seed, copy=copy)
 
     def _rows_of(self, copy: int | None) -> Rows:
-        """The films whose outputs are kept together: all that are not augmented, those to be tested too, which are only
-        scored at the end; or an augmented copy of each training film."""
+        """The films whose features are stored together: all that are not augmented, those to be tested too, which are
+        only scored at the end; or an augmented copy of each training film."""
         split = self._data.split
         if copy is not None:
             return np.array(split.train, np.intp)
@@ -163,14 +163,14 @@ class FeatureSource:
         )
 
     def _place_of(self, copy: int | None) -> Rows:
-        """By row of the store, the place among the rows kept together."""
+        """By row of the store, the position among the rows stored together."""
         rows = self._rows_of(copy)
         place = np.full(len(self._data.paths), -1, np.intp)
         place[rows] = np.arange(len(rows))
         return place
 
     def _source(self, copy: int | None) -> FeatureCache | None:
-        """Outputs of the frozen layers, from the disk where they are there; None where there is no room for them."""
+        """Outputs of the frozen layers, from the disk if they are there; None if there is no space for them."""
         if copy not in self._sources:
             rows = self._rows_of(copy)
             step = "running the frozen layers" + ("" if copy is None else f", augmented copy {copy + 1}")

@@ -79,7 +79,7 @@ def make_part(path: Path, rows: range, inputs: dict[str, Any]) -> None:
     columns = [film_columns(block, np.random.default_rng(block.start)) for block in blocks]
     prob, truth = (np.concatenate([one[name] for one in columns]) for name in ("scores/prob", "truth"))
     small = (
-        thumbnail_candidates(scored_films(prob, truth, rows.start), inputs["partition"]["films"], MOST).rows
+        thumbnail_candidates(scored_films(prob, truth, rows.start), inputs["partition"]["total_films"], MOST).rows
         - rows.start
     )
     frame = FileHeader(
@@ -106,14 +106,14 @@ def make_part(path: Path, rows: range, inputs: dict[str, Any]) -> None:
 
 def provenance(rows: range, inputs: dict[str, Any]) -> dict[str, Any]:
     partition = inputs["partition"]
-    told = {key: partition[key] for key in ("number", "of", "first", "films")}
+    told = {key: partition[key] for key in ("number", "count", "first_row", "total_films")}
     return {
         "created": "2026-01-02T03:04:05+00:00",
         "seconds": 1.0,
         "films_per_second": float(len(rows)),
         "models": [{"file": "model.safetensors", "sha256": "ab" * 32, "document": {}}],
-        "films": {"folder": "films", "found": len(rows), "scored": len(rows), "failed": 0, "other_files": 0},
-        "partition": {**told, "run": fingerprint_of(full_run_inputs(inputs))},
+        "films": {"folder": "films", "total": len(rows), "scored": len(rows), "failed": 0, "other_files": 0},
+        "partition": {**told, "run_fingerprint": fingerprint_of(full_run_inputs(inputs))},
         "warnings": [],
     }
 
@@ -122,7 +122,7 @@ def make_parts(folder: Path, rows: int, of: int) -> list[Path]:
     paths = [f"images/{row // 9999:05}/{row:012}.png" for row in range(rows)]
     made = []
     for number in range(1, of + 1):
-        partition = Partition(number=number, of=of)
+        partition = Partition(number=number, count=of)
         own = partition.rows(rows)
         inputs = {"films": len(own), "paths": paths_digest(paths[own.start : own.stop]), "anonymize_paths": False}
         made.append(folder / f"part-{of}-{number}.h5")
@@ -138,7 +138,7 @@ def measured(parts: list[Path], output: Path, *, virtual: bool) -> dict[str, flo
 
 def here(parts: list[Path], output: Path, virtual: bool) -> dict[str, float]:
     before, began, worked = peak_mb(), time.monotonic(), time.process_time()
-    merge_scores(MergeOptions(parts=tuple(parts), output=output, virtual=virtual))
+    merge_scores(MergeOptions(partial_files=tuple(parts), output=output, virtual=virtual))
     spent = {"seconds": time.monotonic() - began, "cpu": time.process_time() - worked}
     return {**spent, "before": before, "peak": peak_mb(), "bytes": output.stat().st_size}
 

@@ -35,27 +35,27 @@ MIN_CORRELATION = 0.999
 
 @dataclass(frozen=True, kw_only=True)
 class BackendRun:
-    """What a backend computed for the films. ``drift`` is the largest |logit - reference logit|, None without a
-    reference."""
+    """What a backend made of the films. ``max_logit_difference`` is the largest |logit - kept logit|, None where none
+    are kept."""
 
     backend: str
     framework: str
     device: str
     films: int
-    drift: float | None
+    max_logit_difference: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackendPair:
     """How far two backends are apart: largest differences, and the smallest correlation of two heat maps.
 
-    correlation is None where one of them gives no maps, or no map varies.
+    min_heatmap_correlation is None where one of them gives no maps, or no map varies.
     """
 
     backends: tuple[str, str]
-    prob: float
-    logit: float
-    correlation: float | None
+    max_prob_difference: float
+    max_logit_difference: float
+    min_heatmap_correlation: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,48 +63,60 @@ class Parity:
     """The outcome. ``tolerance`` is the largest difference of a logit that the model file allows, None in bf16."""
 
     tolerance: float | None
-    ran: list[BackendRun] = field(default_factory=list)
+    runs: list[BackendRun] = field(default_factory=list)
     pairs: list[BackendPair] = field(default_factory=list)
 
     @property
-    def faults(self) -> list[str]:
+    def failures(self) -> list[str]:
         """What is out of bounds, in words; empty if the backends agree."""
         found = []
         if self.tolerance is not None:
             found += [
-                f"{r.backend} is {r.drift:.2g} from the logits in the model file, allowed {self.tolerance:.2g}"
-                for r in self.ran
-                if r.drift is not None and not r.drift <= self.tolerance
+                f"{r.backend} is {r.max_logit_difference:.2g} from the logits in the model file, allowed "
+                f"{self.tolerance:.2g}"
+                for r in self.runs
+                if r.max_logit_difference is not None and not r.max_logit_difference <= self.tolerance
             ]
             # Each may be off by the tolerance, to either side.
             found += [
-                f"{' and '.join(p.backends)} differ by {p.logit:.2g} in a logit, allowed {2 * self.tolerance:.2g}"
+                f"{' and '.join(p.backends)} differ by {p.max_logit_difference:.2g} in a logit, allowed "
+                f"{2 * self.tolerance:.2g}"
                 for p in self.pairs
-                if not p.logit <= 2 * self.tolerance
+                if not p.max_logit_difference <= 2 * self.tolerance
             ]
         found += [
-            f"heat maps of {' and '.join(p.backends)} correlate by {p.correlation:.4f}, wanted {MIN_CORRELATION}"
+            f"heat maps of {' and '.join(p.backends)} correlate by {p.min_heatmap_correlation:.4f}, wanted "
+            f"{MIN_CORRELATION}"
             for p in self.pairs
-            if p.correlation is not None and not p.correlation >= MIN_CORRELATION
+            if p.min_heatmap_correlation is not None and not p.min_heatmap_correlation >= MIN_CORRELATION
         ]
         return found
 
     def text(self) -> str:
         """What ``cxrscore check --parity`` prints."""
-        lines = [f"{r.backend:<12} {r.framework}, {r.device}, {r.films} films{_drift(r)}" for r in self.ran]
+        lines = [f"{r.backend:<12} {r.framework}, {r.device}, {r.films} films{_drift(r)}" for r in self.runs]
         for pair in self.pairs:
-            maps = "no heat maps" if pair.correlation is None else f"heat maps correlate by >= {pair.correlation:.6f}"
+            maps = (
+                "no heat maps"
+                if pair.min_heatmap_correlation is None
+                else f"heat maps correlate by >= {pair.min_heatmap_correlation:.6f}"
+            )
             names = " and ".join(pair.backends)
-            lines.append(f"{names}: max |dp| {pair.prob:.2g}, max |dlogit| {pair.logit:.2g}, {maps}")
-        return "\n".join([*lines, *(f"FAILED: {fault}" for fault in self.faults)])
+            lines.append(
+                f"{names}: max |dp| {pair.max_prob_difference:.2g}, max |dlogit| {pair.max_logit_difference:.2g}, "
+                f"{maps}"
+            )
+        return "\n".join([*lines, *(f"FAILED: {fault}" for fault in self.failures)])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, as ``cxrscore check --parity --json`` prints it."""
-        return {**asdict(self), "faults": self.faults}
+        return {**asdict(self), "failures": self.failures}
 
 
 def _drift(ran: BackendRun) -> str:
-    return "" if ran.drift is None else f", max |dlogit| {ran.drift:.2g} from the model file"
+    return (
+        "" if ran.max_logit_difference is None else f", max |dlogit| {ran.max_logit_difference:.2g} from the model file"
+    )
 
 
 def installed_backends_for(model: Path) -> list[str]:
@@ -142,7 +154,7 @@ def compare_backends(
     reference = np.array(golden["logits"]) if golden else None
     return Parity(
         tolerance=file.document.get("golden", {}).get("tolerance") if precision == "fp32" else None,
-        ran=[_backend_run(name, one, reference) for name, one in zip(backends, found, strict=True)],
+        runs=[_backend_run(name, one, reference) for name, one in zip(backends, found, strict=True)],
         pairs=[
             _pair((backends[0], name), found[0], one, file) for name, one in zip(backends[1:], found[1:], strict=True)
         ],
@@ -165,16 +177,16 @@ def _backend_run(name: str, found: dict[str, Any], reference: Floats | None) -> 
     logits = found["logits"]
     drift = None if reference is None else float(np.abs(logits - reference).max())
     framework, device = str(found["framework"]), str(found["device"])
-    return BackendRun(backend=name, framework=framework, device=device, films=len(logits), drift=drift)
+    return BackendRun(backend=name, framework=framework, device=device, films=len(logits), max_logit_difference=drift)
 
 
 def _pair(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any], file: ModelFile) -> BackendPair:
     probs = [probabilities(found["logits"], file.spec.activation, file.document.get("calibration")) for found in (a, b)]
     return BackendPair(
         backends=names,
-        prob=float(np.abs(probs[0] - probs[1]).max()),
-        logit=float(np.abs(a["logits"] - b["logits"]).max()),
-        correlation=min_correlation(a["maps"], b["maps"]),
+        max_prob_difference=float(np.abs(probs[0] - probs[1]).max()),
+        max_logit_difference=float(np.abs(a["logits"] - b["logits"]).max()),
+        min_heatmap_correlation=min_correlation(a["maps"], b["maps"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""One plugin through the conformance kit: what ``cxrscore check NAME`` does."""
+"""Run the conformance kit on one plugin: ``cxrscore check NAME``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _KITS: dict[str, type[Cases]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """What became of every case. ``framework`` is what a backend computes with, "" for other plugins."""
+    """Results of all cases. ``framework`` is that of a backend, "" for other plugins."""
 
     kind: str
     name: str
@@ -46,7 +46,7 @@ class CheckReport:
 
     @property
     def failed(self) -> tuple[CaseResult, ...]:
-        return tuple(outcome for outcome in self.outcomes if outcome.state == "failed")
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -59,24 +59,24 @@ class CheckReport:
         }
 
     def text(self) -> str:
-        """A line for each case, and one for all."""
+        """One line per case, and a summary."""
         lines = [_line(outcome) for outcome in self.outcomes]
         counts = ", ".join(f"{count} {state}" for state, count in self._counts().items())
         by = f" ({self.framework})" if self.framework else ""
         return "\n".join([*lines, f"{self.kind} {self.name}{by}: {counts}"])
 
     def _counts(self) -> dict[str, int]:
-        found = Counter(outcome.state for outcome in self.outcomes)
+        found = Counter(outcome.status for outcome in self.outcomes)
         return {state: found[state] for state in ("passed", "failed", "skipped")}
 
 
 def _line(outcome: CaseResult) -> str:
     why = outcome.reason or outcome.measured
-    return f"{outcome.number} {outcome.state:<8}{outcome.title}{f': {why}' if why else ''}"
+    return f"{outcome.number} {outcome.status:<8}{outcome.title}{f': {why}' if why else ''}"
 
 
 def _require(table: Path) -> None:
-    """InputError unless it is a file that can be read: the cases, and the reader under test, open it as they like."""
+    """Raise an InputError unless the table is a readable file."""
     try:
         open_regular(table).close()
     except OSError as error:
@@ -84,9 +84,23 @@ def _require(table: Path) -> None:
 
 
 def check_plugin(name: str, *, table: Path | None = None, progress: Progress = no_progress) -> CheckReport:
-    """Runs every case on an installed plugin: a backend by its name, else kind:name, such as "loss:focal".
+    """Run every case on an installed plugin.
 
-    table  a label table for a dataset reader to read, which needs one
+    Parameters
+    ----------
+    name
+        Name of a backend, else kind:name, such as "loss:focal".
+    table
+        Label table of the layout, for a dataset reader; else None.
+    progress
+        function(text, done, total).
+
+    Raises
+    ------
+    InputError
+        If the plugin is unknown, or the table is missing, unreadable or not needed.
+    BackendUnavailableError
+        If a backend or executor is unknown, broken or lacks a module.
     """
     kind, _, rest = name.rpartition(":")
     kind = kind or "backend"
@@ -104,7 +118,7 @@ def check_plugin(name: str, *, table: Path | None = None, progress: Progress = n
 
 
 def _framework(backend: Backend) -> str:
-    """What the backend computes with; "" if it cannot even build, which the cases report."""
+    """Framework of the backend; "" if it cannot build a model, which the cases report."""
     try:
         return str(build(backend, smallest_spec(backend), None).framework)
     except Exception:  # noqa: BLE001 - foreign code may raise anything

@@ -1,6 +1,6 @@
-"""The errors that leave cxrscore. Each says what was met, what was wanted and what to do.
+"""The exceptions that cxrscore raises. Each message says what was found, what was expected and what to do.
 
-Every class carries the exit code with which the command line ends, so the two cannot drift apart.
+``exit_code`` of a class is the exit code of the command line.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import Any
 
 
 class CxrscoreError(Exception):
-    """Base of all errors raised on purpose; any other exception is a fault of the program."""
+    """Base class of the expected errors. Any other exception is a bug."""
 
     exit_code = 1
 
 
 class InputError(CxrscoreError):
-    """A folder, table, file or value given by the user cannot be used."""
+    """A folder, table, file or value from the user cannot be used."""
 
 
 class FileFormatError(InputError):
-    """A scores or model file is damaged, of another version, or not what it claims to be."""
+    """A scores or model file is damaged, has another version, or does not match its metadata."""
 
 
 class RemoteError(InputError):
-    """A remote file, such as in a bucket, cannot be read. Its text has no user, password or query of a URL."""
+    """A URL cannot be read. The message contains no user, password or query of the URL."""
 
     def __init__(self, where: object, reason: str, *, passing: bool = False, status: int | None = None) -> None:
         """where, shown as a text, is not part of the reason; passing: it may be otherwise later, as the store did not
@@ -39,15 +39,15 @@ class RemoteError(InputError):
 
 
 class RemoteMissingError(RemoteError):
-    """There is nothing at an address."""
+    """There is nothing at the URL."""
 
 
 class RemoteTooLargeError(RemoteError):
-    """There are more bytes at an address than are read."""
+    """The object at the URL is larger than the limit."""
 
 
 class LeakError(CxrscoreError):
-    """The same patient, or the same film, stands in more than one split, or weights to start from have seen it."""
+    """A patient or film is in more than one split, or the initial weights were trained on it."""
 
     exit_code = 4
 
@@ -58,7 +58,7 @@ class LeakError(CxrscoreError):
 
 
 class CheckError(CxrscoreError):
-    """A requested check did not pass."""
+    """A requested check failed."""
 
     exit_code = 5
 
@@ -70,7 +70,7 @@ class BackendUnavailableError(CxrscoreError):
 
 
 class PluginError(CxrscoreError):
-    """A function of a plugin raised an error, or returned something other than the contract says."""
+    """A function of a plugin raised an exception or returned a value that violates the contract."""
 
     exit_code = 6
 
@@ -96,26 +96,25 @@ _SHOWN = 3
 
 
 class PluginWarning(UserWarning):
-    """A plugin was passed over as it is at fault, or was chosen though the user did not name it; the work went on."""
+    """A faulty plugin was skipped, or a plugin was used that the user did not name; the command continued."""
 
 
 class LabelWarning(UserWarning):
-    """A label table cannot serve its purpose."""
+    """A label table is of no use for this command."""
 
 
 class WorkerError(CxrscoreError):
-    """A worker process died, again and again on the same work, or failed by a fault of the program."""
+    """Worker processes died repeatedly on the same item, or one failed because of a bug."""
 
 
 class WriteError(CxrscoreError):
-    """An output could not be written; nothing was left half-written."""
+    """An output could not be written. No incomplete file is left."""
 
     exit_code = 74
 
 
 class OtherProcessError(CxrscoreError):
-    """Another of the processes that work together failed. It says why; without a message of its own this one ends in
-    silence, with the other's exit code."""
+    """Another process of the group failed and reports the error; this one ends with the same exit code."""
 
     def __init__(self, message: str = "", exit_code: int = 1) -> None:
         super().__init__(message)

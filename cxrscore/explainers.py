@@ -223,11 +223,13 @@ def _finite_parts(parts: CamParts) -> CamParts:
 
 explainers = (
     Explainer(name="grad-cam", summary="Grad-CAM, signed", from_parts=grad_cam),
-    Explainer(name="grad-cam-relu", summary="Grad-CAM, its negative part cut off", from_parts=grad_cam_relu),
+    Explainer(name="grad-cam-relu", summary="Grad-CAM without its negative part", from_parts=grad_cam_relu),
     Explainer(name="cam", summary="CAM: the dense layer's weights; for gap heads", from_parts=cam),
-    Explainer(name="hires-cam", summary="HiResCAM: gradients not averaged over the map", from_parts=hires_cam),
+    Explainer(name="hires-cam", summary="HiResCAM: gradients are not averaged over the map", from_parts=hires_cam),
     Explainer(
-        name="grad-cam++", summary="Grad-CAM++: positive gradients, strong ones count more", from_parts=grad_cam_pp
+        name="grad-cam++", summary="Grad-CAM++: positive gradients, larger ones count more", from_parts=grad_cam_pp
     ),
-    Explainer(name="occlusion", summary="fall of the logit when a part is covered; 82 passes", from_scores=occlusion),
+    Explainer(
+        name="occlusion", summary="decrease of the logit when a region is covered; 82 passes", from_scores=occlusion
+    ),
 )

@@ -60,14 +60,14 @@ class ImportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportResult:
-    """What was written. ``left_out`` counts outputs without a name, ``points`` findings with an operating point;
-    ``notes`` are what the user should know."""
+    """What was written. ``excluded_outputs`` counts outputs without a name, ``thresholds`` findings with an operating
+    point; ``notes`` are what the user should know."""
 
     output: Path
-    kind: str
+    checkpoint_type: str
     findings: tuple[str, ...]
-    left_out: int
-    points: int
+    excluded_outputs: int
+    thresholds: int
     backend: str
     notes: tuple[str, ...] = ()
 
@@ -98,10 +98,10 @@ def import_model(options: ImportOptions) -> ImportResult:
     save_model(options.output, tensors, document)
     return ImportResult(
         output=options.output,
-        kind=foreign.kind,
+        checkpoint_type=foreign.kind,
         findings=spec.findings,
-        left_out=len(names) - len(named),
-        points=len(document["thresholds"]),
+        excluded_outputs=len(names) - len(named),
+        thresholds=len(document["thresholds"]),
         backend=backend,
         notes=(note,) if note else (),
     )
@@ -155,15 +155,15 @@ def _document(
             "seed": 0,
             "recipe": {},
             "weights": source,
-            "imported": {"kind": foreign.kind, "outputs": len(names)},
+            "imported": {"checkpoint_type": foreign.kind, "n_outputs": len(names)},
             "history": [],
             "best_epoch": 0,
             "monitor": "",
             "split": {"train": 0, "valid": 0, "test": 0, "rule": "not known", "sha256": ""},
             "patients": 0,
             "labels": {"file": "", "dataset": "", "sha256": ""},
-            "leaked": False,
-            "leaks": 0,
+            "has_leakage": False,
+            "leak_count": 0,
         },
         "films": {"train": [], "valid": []},
         "validation": {"loss": None, "macro_auc": None, "auc": dict.fromkeys(spec.findings)},
@@ -181,6 +181,6 @@ def _thresholds(
         raise InputError(f"{options.file} has {len(names)} outputs and {len(points)} operating points (op_threshs)")
     fit = {name: point for name, point in zip(names, points, strict=True) if name and 0 <= point <= 1}
     return {
-        name: {"prob": float(f"{point:.9g}"), "rule": "op_threshs of the imported file", "chosen_on": "elsewhere"}
+        name: {"prob": float(f"{point:.9g}"), "rule": "op_threshs of the imported file", "chosen_on": "imported"}
         for name, point in fit.items()
     }

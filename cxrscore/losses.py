@@ -123,20 +123,18 @@ def class_weights(labels: Floats) -> Floats:
 
 
 losses = (
-    Loss(
-        name="weighted-bce", function=weighted_bce, summary="binary cross-entropy, rare class weighted up (the paper's)"
-    ),
-    Loss(name="bce", function=bce, summary="plain binary cross-entropy"),
-    Loss(name="focal", function=focal, summary="weighted, what is already right counts little"),
-    Loss(name="asymmetric", function=asymmetric, summary="easy negatives count nothing"),
+    Loss(name="weighted-bce", function=weighted_bce, summary="binary cross-entropy with class weights (the paper's)"),
+    Loss(name="bce", function=bce, summary="binary cross-entropy"),
+    Loss(name="focal", function=focal, summary="focal loss with class weights: easy examples count less"),
+    Loss(name="asymmetric", function=asymmetric, summary="asymmetric loss: easy negatives count nothing"),
     Loss(
         name="softmax-cross-entropy",
         function=softmax_cross_entropy,
-        summary="as if findings excluded each other",
+        summary="softmax cross-entropy: findings are mutually exclusive",
     ),
     Loss(
         name="paper-equation-7",
         function=paper_equation_7,
-        summary="the paper's loss as printed, which rewards wrong answers; to reproduce it, and for nothing else",
+        summary="the paper's loss as printed, which rewards wrong answers: only to reproduce the paper",
     ),
 )

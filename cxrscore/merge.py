@@ -44,20 +44,26 @@ SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 class MergeOptions:
     """All that decides a merge; what ``cxrscore merge`` takes, under the same names.
 
-    parts      scores files of all partitions of a run, in any order; on disk, or elsewhere: those are copied here first
-    output     on disk, or elsewhere
-    virtual    the output shows other programs the content of the parts, and holds no rows itself
-    overwrite  replace an output of another run; one of the same run is always replaced
+    Parameters
+    ----------
+    partial_files
+        Scores files of all partitions of a run, in any order; local paths or URLs. Files at URLs are downloaded.
+    output
+        Path or URL of the scores file.
+    virtual
+        The output refers to the partial files and contains no rows.
+    overwrite
+        Replace an output of another run. One of the same run is always replaced.
     """
 
-    parts: tuple[PathOrUrl, ...]
+    partial_files: tuple[PathOrUrl, ...]
     output: PathOrUrl
     virtual: bool = False
     overwrite: bool = False
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", locations(self.parts, "parts"))
+        object.__setattr__(self, "partial_files", locations(self.partial_files, "partial_files"))
         convert_paths(self, anywhere=["output"])
 
 
@@ -67,7 +73,7 @@ class MergeResult:
     scores."""
 
     output: PathOrUrl
-    parts: int
+    merged_files: int
     films: int
     failed: int
     run: str
@@ -82,12 +88,12 @@ def merge_scores(options: MergeOptions, progress: Progress = no_progress) -> Mer
     damaged; WriteError where the output cannot be written: an older one is then as it was.
     """
     output = options.output
-    if options.virtual and any(isinstance(where, RemotePath) for where in (*options.parts, output)):
+    if options.virtual and any(isinstance(where, RemotePath) for where in (*options.partial_files, output)):
         raise InputError(
             "a virtual file shows parts on the disk where it lies; merge those elsewhere without --virtual"
         )
     with ExitStack() as copies:
-        parts = tuple(copies.enter_context(as_local_path(part)) for part in options.parts)
+        parts = tuple(copies.enter_context(as_local_path(part)) for part in options.partial_files)
         if not isinstance(output, RemotePath):
             return _merged(parts, output, options, progress)
         folder = Path(copies.enter_context(tempfile.TemporaryDirectory(prefix="cxrscore-")))
@@ -119,7 +125,7 @@ def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress
         _write(place, output, options, parts, paths, progress)
     return MergeResult(
         output=output,
-        parts=len(parts),
+        merged_files=len(parts),
         films=sum(len(part.rows) for part in parts),
         failed=sum(part.failed for part in parts),
         run=parts[0].run,
@@ -179,7 +185,7 @@ def _write(
     paths: Sequence[Path],
     progress: Progress,
 ) -> None:
-    names = {copy: where.name for copy, where in zip(paths, options.parts, strict=True)}
+    names = {copy: where.name for copy, where in zip(paths, options.partial_files, strict=True)}
     frame = merged_header(parts, merged_provenance(parts, options.command, names))
     total = frame.lengths["film"]
 
@@ -220,7 +226,9 @@ def merged_provenance(
         "films": _films(documents),
         "labels": _labels(documents),
         "partition": None,
-        "parts": [_part_provenance(part, private, (names or {}).get(part.path, part.path.name)) for part in parts],
+        "partial_files": [
+            _part_provenance(part, private, (names or {}).get(part.path, part.path.name)) for part in parts
+        ],
         "warnings": _warnings(parts),
     }
 
@@ -237,14 +245,14 @@ def _backend(documents: Sequence[Any]) -> dict[str, Any]:
 def _films(documents: Sequence[Any]) -> dict[str, Any]:
     """Sums; other files are those of the whole folder in each part, so their number is the largest."""
     films = [one.get("films", {}) for one in documents]
-    sums = {key: sum(one.get(key, 0) for one in films) for key in ("found", "scored", "failed")}
+    sums = {key: sum(one.get(key, 0) for one in films) for key in ("total", "scored", "failed")}
     folders = dict.fromkeys(one.get("folder", "") for one in films)
     return {"folder": ", ".join(folders), **sums, "other_files": max(one.get("other_files", 0) for one in films)}
 
 
 def _labels(documents: Sequence[Any]) -> dict[str, Any] | None:
     labels = [one.get("labels") or {} for one in documents]
-    return {**labels[0], "matched": sum(one.get("matched", 0) for one in labels)} if labels[0] else None
+    return {**labels[0], "labelled_films": sum(one.get("labelled_films", 0) for one in labels)} if labels[0] else None
 
 
 def _part_provenance(part: PartialScoresFile, private: bool, name: str) -> dict[str, Any]:

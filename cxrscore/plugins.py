@@ -1,5 +1,5 @@
-"""Asking for plugins, and choosing one where none is named. What is handed out checks its own values
-(cxrscore.plugin_values); the registry has the descriptors as their plugins made them."""
+"""Look up plugins, and choose one if none is named. The returned objects check the values of the plugin
+(cxrscore.plugin_values); the registry holds the unchecked descriptors."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ __all__ = ["Plugin", "Registry", "missing_modules", "plugin_table"]
 
 @functools.cache
 def registry() -> Registry:
-    """The plugins of this process; loaded at the first call."""
+    """The plugins of this process, loaded at the first call."""
     return Registry(plugin_entry_points())
 
 
 def descriptor(kind: str, name: str) -> Any:
-    """A descriptor as its plugin made it, unchecked: for the conformance kit.
+    """Return a descriptor unchecked, for the conformance kit.
 
     Parameters
     ----------
     kind
-        A word of descriptors.KINDS, such as "backend".
+        A value of descriptors.KINDS, such as "backend".
     name
-        Its name.
+        Name of the object.
 
     Raises
     ------
     BackendUnavailableError
-        If it is a backend or an executor, and unknown, broken, or without a module that it requires.
+        If a backend or executor is unknown, broken, or lacks a required module.
     InputError
-        If it is of another kind, and there is none of this name, or two.
+        If there is no object of another kind with this name, or two.
     """
     hook = next(hook for hook, word in KINDS.items() if word == kind)
     if hook not in HOOKS_WITH_REQUIREMENTS:
@@ -56,34 +56,39 @@ def descriptor(kind: str, name: str) -> Any:
 
 
 def get_backend(name: str) -> Backend:
-    """The backend of that name; BackendUnavailableError if unknown, broken, or without its framework. All that it and
-    its models return is checked."""
+    """Return the backend of that name. It and its models check all returned values.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If it is unknown or broken, or its framework is not installed.
+    """
     return checked_backend(descriptor("backend", name), registry().origin("cxrscore_backends", name))
 
 
 def get_executor(name: str) -> Executor:
-    """The executor of that name, checked; BackendUnavailableError if unknown, broken, or without its engine."""
+    """Return the executor of that name, which checks its values; errors as of get_backend."""
     return checked_executor(descriptor("executor", name), registry().origin("cxrscore_executors", name))
 
 
 def get_loss(name: str) -> Loss:
-    """The loss of that name, checked; InputError if there is none, or two."""
+    """Return the loss of that name, which checks its values; InputError if there is none, or two."""
     return checked_loss(descriptor("loss", name), registry().origin("cxrscore_losses", name))
 
 
 def get_metric(name: str) -> Metric:
-    """The metric of that name; InputError if there is none, or two."""
+    """Return the metric of that name; InputError if there is none, or two."""
     return cast(Metric, descriptor("metric", name))
 
 
 def get_explainer(name: str) -> Explainer:
-    """The explainer of that name, checked; InputError if there is none, or two."""
+    """Return the explainer of that name, which checks its values; InputError if there is none, or two."""
     return checked_explainer(descriptor("explainer", name), registry().origin("cxrscore_explainers", name))
 
 
 def available_backends() -> dict[str, Backend]:
-    """Backends to choose from where none is named, in the order of their plugins: those whose framework is installed
-    and whose name no other plugin claims."""
+    """Return the usable backends by name, in the order of their plugins: their framework is installed, and no other
+    plugin has their name."""
     plugins = registry()
     found: dict[str, Backend] = plugins.all("cxrscore_backends")
     return {
@@ -94,8 +99,10 @@ def available_backends() -> dict[str, Backend]:
 
 
 def fastest_backends(architecture: str, device: str = "auto") -> list[str]:
-    """Names of the installed backends that can run the architecture on such a device: cxrscore's own, the fastest
-    first, then those of other distributions, as what these say of their speed is not checked."""
+    """Return names of installed backends for an architecture and device, the fastest first.
+
+    Backends of other distributions come last, because their speed is not verified.
+    """
     kinds = {"auto": ["cuda", "cpu"] if _has_gpu() else ["cpu"]}.get(device, [device.partition(":")[0]])
     speeds = {name: b.speed for name, b in available_backends().items() if architecture in b.architectures}
     ordered: list[str] = []
@@ -106,19 +113,19 @@ def fastest_backends(architecture: str, device: str = "auto") -> list[str]:
 
 
 def is_own_backend(name: str) -> bool:
-    """Whether cxrscore itself brings the backend of that name."""
+    """Whether the backend of that name is part of cxrscore."""
     return registry().is_own("cxrscore_backends", name)
 
 
 def default_note(backend: str, what: str) -> str:
-    """What to tell a user for whom a backend was chosen: "" where it is cxrscore's own.
+    """Return the message for a user if a backend of another distribution was chosen, else "".
 
     Parameters
     ----------
     backend
-        Its name.
+        Name of the backend.
     what
-        What it was chosen for, such as an architecture, in words.
+        What it was chosen for, in words, such as an architecture.
     """
     if is_own_backend(backend):
         return ""
@@ -127,9 +134,22 @@ def default_note(backend: str, what: str) -> str:
 
 
 def default_training_backend(*, architecture: str | None = None, parallel: bool = False) -> str:
-    """Name of the first backend that can train the architecture, cxrscore's own before those of others; an available
-    one if there is, and, if wanted and there, one with which several processes can. Where none has the architecture,
-    the first that can train. BackendUnavailableError if none can."""
+    """Return the name of the backend that trains if none is named.
+
+    Installed backends come before missing ones, and cxrscore's own before others.
+
+    Parameters
+    ----------
+    architecture
+        What it must train. If no backend has it, the first that trains is returned.
+    parallel
+        Prefer a backend that is SupportsDistributed.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If no backend trains.
+    """
     known: dict[str, Backend] = registry().all("cxrscore_backends")
     there = available_backends()
     trainers = [name for name in known if known[name].trains]
@@ -142,13 +162,13 @@ def default_training_backend(*, architecture: str | None = None, parallel: bool 
 
 
 def _has_gpu() -> bool:
-    """Whether there is an NVIDIA device, detected without a framework."""
+    """Whether there is an NVIDIA device, found without a framework."""
     return Path("/dev/nvidiactl").exists()
 
 
 def datasets() -> list[Dataset]:
-    """All label-table readers in the order in which they are asked: cxrscore's own layouts, those of plugins, and
-    cxrscore's plain CSV, which takes almost anything."""
+    """Return all label table readers in the order in which they are asked: built-in layouts, those of plugins, and
+    ``plain``, which takes almost any table."""
     plugins = registry()
     found = [
         checked_dataset(dataset, plugins.origin("cxrscore_datasets", name))

@@ -111,8 +111,8 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
     rough = int8_model(backend, quantized, options.device)
     read = [paths[row] for row in exact.rows]
     logits = np.concatenate([_logits(rough, b, read) for b in _batches(options, file, read, "comparing", progress)])
-    record["compared"] = _compared(file, exact, logits, truth[exact.rows])
-    _check_loss(record["compared"])
+    record["comparison"] = _compared(file, exact, logits, truth[exact.rows])
+    _check_loss(record["comparison"])
     save_model(options.output, file.tensors, quantized.document)
     note = "" if options.backend else plugins.default_note(backend.name, "compute this model in int8 on this device")
     return QuantizeResult(
@@ -237,9 +237,9 @@ def _compared(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> d
     labelled = unseen & ~np.isnan(truth).all(axis=1)
     return {
         "films": len(logits),
-        "largest": float(f"{moved.max():.3g}"),
-        "mean": float(f"{moved.mean():.3g}"),
-        "labelled": int(labelled.sum()),
+        "max_difference": float(f"{moved.max():.3g}"),
+        "mean_difference": float(f"{moved.mean():.3g}"),
+        "labelled_films": int(labelled.sum()),
         "macro_auc": _macro_auc(truth[labelled], exact.logits[labelled]),
         "macro_auc_int8": _macro_auc(truth[labelled], logits[labelled]),
     }
@@ -254,7 +254,7 @@ def _check_loss(compared: Mapping[str, Any]) -> None:
     before, after = compared["macro_auc"], compared["macro_auc_int8"]
     if before is not None and before - after > MAX_AUC_LOSS:
         raise CheckError(
-            f"in int8 the macro AUC of {compared['labelled']} films is {after:.4f} instead of {before:.4f}: more than "
-            f"{MAX_AUC_LOSS} is lost, and no model was written. Use --precision bf16 or fp32, or measure ranges on "
-            "films more like those to be scored."
+            f"in int8 the macro AUC of {compared['labelled_films']} films is {after:.4f} instead of {before:.4f}: the "
+            f"loss is more than {MAX_AUC_LOSS}, and no model was written. Use --precision bf16 or fp32, or calibrate "
+            "with films that resemble those to be scored."
         )

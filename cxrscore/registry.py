@@ -32,7 +32,7 @@ from cxrscore.plugin_values.descriptors import HOOKS, KINDS, check_descriptors
 HOOKS_WITH_REQUIREMENTS = ("cxrscore_backends", "cxrscore_executors")
 """Hooks whose descriptors name modules that they require."""
 
-State = Literal["ok", "broken", "left out", "name taken", "unavailable"]
+State = Literal["ok", "broken", "excluded", "name conflict", "unavailable"]
 
 
 @dataclass(kw_only=True)
@@ -40,7 +40,7 @@ class Plugin:
     """One entry point and what became of it.
 
     own     whether cxrscore itself brings it
-    state   "ok"; "left out" by CXRSCORE_PLUGINS; "broken", it could not be loaded; "name taken", another plugin has
+    state   "ok"; "excluded" by CXRSCORE_PLUGINS; "broken", it could not be loaded; "name conflict", another plugin has
             its name, or those of all it brings; "unavailable", all it brings lacks a module that it requires
     reason  why it is not ok, or what of it cannot be used; else ""
     """
@@ -85,16 +85,16 @@ class Registry:
         plugin = Plugin(name=found.point.name, distribution=found.distribution, version=found.version, own=found.own)
         self.plugins.append(plugin)
         if found.impostor:
-            plugin.fail(_IMPOSTOR, "name taken")
+            plugin.fail(_IMPOSTOR, "name conflict")
         elif not _is_wanted(found):
-            plugin.fail("CXRSCORE_PLUGINS does not name it", "left out")
+            plugin.fail("CXRSCORE_PLUGINS does not name it", "excluded")
         elif rival := self._rival(plugin):
-            plugin.fail(_taken_by(rival, "plugin", plugin.name, plugin), "name taken")
+            plugin.fail(_taken_by(rival, "plugin", plugin.name, plugin), "name conflict")
         else:
             self._register(plugin, found.point)
 
     def _rival(self, plugin: Plugin) -> Plugin | None:
-        others = (p for p in self.plugins if p is not plugin and p.name == plugin.name and p.state != "left out")
+        others = (p for p in self.plugins if p is not plugin and p.name == plugin.name and p.state != "excluded")
         return next(others, None)
 
     def _register(self, plugin: Plugin, entry_point: metadata.EntryPoint) -> None:
@@ -147,7 +147,7 @@ class Registry:
         for hook, descriptor in brought:
             kind = KINDS[hook]
             if other := self._holder(hook, descriptor.name, plugin):
-                notes.append(("name taken", _taken_by(other, kind, descriptor.name, plugin)))
+                notes.append(("name conflict", _taken_by(other, kind, descriptor.name, plugin)))
                 if other.own:
                     plugin.provides[hook] = [one for one in plugin.provides[hook] if one is not descriptor]
             elif hook in HOOKS_WITH_REQUIREMENTS and missing_modules(descriptor):
@@ -161,7 +161,7 @@ class Registry:
         backends and executors are, and that may be broken."""
         others = [p for p in self._owners(hook, name) if p is not plugin]
         if hook in HOOKS_WITH_REQUIREMENTS and not plugin.own:
-            others += [p for p in self.plugins if p.own and p.name == name and p.state != "left out"]
+            others += [p for p in self.plugins if p.own and p.name == name and p.state != "excluded"]
         return next(iter(others), None)
 
     def _owners(self, hook: str, name: str) -> list[Plugin]:
@@ -192,7 +192,7 @@ class Registry:
             return _two_of_one_name(kind, name, owners[0].distribution, owners[1].distribution)
         if owners and owners[0].own:
             return ""
-        return next((p.reason for p in self.plugins if p.name == name and p.state == "name taken"), "")
+        return next((p.reason for p in self.plugins if p.name == name and p.state == "name conflict"), "")
 
     def get(self, hook: str, kind: str, name: str, error: type[CxrscoreError] = InputError) -> Any:
         """The descriptor of that name; raises ``error`` saying why there is none, or why there are two."""

@@ -41,11 +41,11 @@ _UNCHANGED, _OTHER = "as it was frozen", "not the one that was frozen"
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """One claim, and whether it holds. ``ok`` is None where it could not be looked at."""
+    """One claim, and whether it holds. ``passed`` is None where it could not be looked at."""
 
-    claim: str
-    ok: bool | None
-    found: str
+    check: str
+    passed: bool | None
+    message: str
 
 
 def verify_file(
@@ -68,7 +68,7 @@ def verify_file(
                 return list(_of_virtual(file, virtual))
             return list(_of_scores(file, folder, models) if is_scores else _of_model(file))
         except FileFormatError as error:
-            return [CheckResult(claim="format, schema and checksums", ok=False, found=str(error))]
+            return [CheckResult(check="format, schema and checksums", passed=False, message=str(error))]
 
 
 def as_dicts(verdicts: list[CheckResult]) -> list[dict[str, Any]]:
@@ -79,16 +79,18 @@ def as_dicts(verdicts: list[CheckResult]) -> list[dict[str, Any]]:
 def _of_scores(path: Path, films: PathOrUrl | None, models: Sequence[Path]) -> Iterator[CheckResult]:
     scores, claim = open_scores(path), read_file_provenance(path)
     held = f"{len(scores.films.path)} films, {len(scores.findings)} findings"
-    yield CheckResult(claim="format, schema and checksums", ok=True, found=held)
+    yield CheckResult(check="format, schema and checksums", passed=True, message=held)
     digest = sha256_bytes(canonical_json(claim.inputs).encode())
-    yield CheckResult(claim="fingerprint", ok=digest == claim.fingerprint, found=f"of its inputs: {digest[:16]}")
+    yield CheckResult(check="fingerprint", passed=digest == claim.fingerprint, message=f"of its inputs: {digest[:16]}")
     private = claim.inputs.get("anonymize_paths") is True
     yield _finding_list(scores, claim.inputs)
     yield _film_list(scores, claim.inputs, private)
     yield _complete(scores)
     provenance = _provenance(scores)
     yield provenance
-    yield _numbers(scores) if provenance.ok else _unseen("scores", "they follow from the provenance, which is wrong")
+    yield (
+        _numbers(scores) if provenance.passed else _unseen("scores", "they follow from the provenance, which is wrong")
+    )
     yield _model_hashes(claim.inputs, scores, models)
     if films is None:
         yield _unseen("bytes of the films", "name the folder with --films")
@@ -99,32 +101,34 @@ def _of_scores(path: Path, films: PathOrUrl | None, models: Sequence[Path]) -> I
 def _of_virtual(path: Path, virtual: VirtualFile) -> Iterator[CheckResult]:
     """Whether the parts are those that it was made of. What they say of themselves is for a look at each."""
     yield CheckResult(
-        claim="format", ok=True, found=f"a virtual file of {len(virtual.parts)} parts, without rows of its own"
+        check="format", passed=True, message=f"a virtual file of {len(virtual.parts)} parts, without rows of its own"
     )
     digest = sha256_bytes(canonical_json(virtual.inputs).encode())
-    yield CheckResult(claim="fingerprint", ok=digest == virtual.fingerprint, found=f"of its inputs: {digest[:16]}")
+    yield CheckResult(
+        check="fingerprint", passed=digest == virtual.fingerprint, message=f"of its inputs: {digest[:16]}"
+    )
     faults = [fault for part in virtual.parts if (fault := find_mismatch(path, part))]
     found = "; ".join(faults) or "all are there, with the bytes that they had when they were merged"
-    yield CheckResult(claim="files of the parts", ok=not faults, found=found)
+    yield CheckResult(check="files of the parts", passed=not faults, message=found)
     if faults:
         yield _unseen("run of the parts", "not all of them are as they were")
         return
     try:
         run = check_parts_match([read_part(path.parent / part.file) for part in virtual.parts])[0].run
     except InputError as error:
-        yield CheckResult(claim="run of the parts", ok=False, found=str(error))
+        yield CheckResult(check="run of the parts", passed=False, message=str(error))
         return
     message = "they are all partitions of this run" if run == virtual.fingerprint else "they are of another run"
-    yield CheckResult(claim="run of the parts", ok=run == virtual.fingerprint, found=message)
+    yield CheckResult(check="run of the parts", passed=run == virtual.fingerprint, message=message)
 
 
 def _unseen(claim: str, why: str) -> CheckResult:
-    return CheckResult(claim=claim, ok=None, found=f"not looked at: {why}")
+    return CheckResult(check=claim, passed=None, message=f"not looked at: {why}")
 
 
 def _finding_list(scores: Scores, inputs: Mapping[str, Any]) -> CheckResult:
     ok = list(scores.findings) == inputs.get("findings")
-    return CheckResult(claim="list of findings", ok=ok, found=_UNCHANGED if ok else _OTHER)
+    return CheckResult(check="list of findings", passed=ok, message=_UNCHANGED if ok else _OTHER)
 
 
 def _film_list(scores: Scores, inputs: Mapping[str, Any], private: bool) -> CheckResult:
@@ -132,17 +136,17 @@ def _film_list(scores: Scores, inputs: Mapping[str, Any], private: bool) -> Chec
     paths = scores.films.path
     if len(paths) != inputs.get("films"):
         return CheckResult(
-            claim="list of films", ok=False, found=f"{_OTHER}, which had {inputs.get('films')!s:.40} films"
+            check="list of films", passed=False, message=f"{_OTHER}, which had {inputs.get('films')!s:.40} films"
         )
     if private:
         return _unseen("list of films", "the file holds no paths; there are as many as there were")
     ok = paths_digest(paths) == inputs.get("paths") and list(paths) == sorted(set(paths))
-    return CheckResult(claim="list of films", ok=ok, found=_UNCHANGED if ok else _OTHER)
+    return CheckResult(check="list of films", passed=ok, message=_UNCHANGED if ok else _OTHER)
 
 
 def _complete(scores: Scores) -> CheckResult:
     missing = int((scores.films.status == Status.NOT_WRITTEN).sum())
-    return CheckResult(claim="every film has a row", ok=not missing, found=f"{missing} rows were never written")
+    return CheckResult(check="every film has a row", passed=not missing, message=f"{missing} rows were never written")
 
 
 def _provenance(scores: Scores) -> CheckResult:
@@ -152,8 +156,8 @@ def _provenance(scores: Scores) -> CheckResult:
         for one in provenance_models(scores.provenance):
             _check_link(one, len(scores.findings))
     except FileFormatError as error:
-        return CheckResult(claim="provenance", ok=False, found=str(error))
-    return CheckResult(claim="provenance", ok=True, found="as its schema says")
+        return CheckResult(check="provenance", passed=False, message=str(error))
+    return CheckResult(check="provenance", passed=True, message="as its schema says")
 
 
 def _check_link(model: Any, findings: int) -> None:
@@ -178,13 +182,13 @@ def _numbers(scores: Scores) -> CheckResult:
     scored = scores.films.status == Status.OK
     logits, probs = scores.logit[scored], scores.prob[scored]
     if not np.isnan(scores.logit[~scored]).all() or not np.isnan(scores.prob[~scored]).all():
-        return CheckResult(claim="scores", ok=False, found="a film that was not scored has a score")
+        return CheckResult(check="scores", passed=False, message="a film that was not scored has a score")
     if not np.isfinite(logits).all():
-        return CheckResult(claim="scores", ok=False, found="a film that was scored lacks a logit")
+        return CheckResult(check="scores", passed=False, message="a film that was scored lacks a logit")
     activation, calibration = _link(scores.provenance)
     difference = float(np.abs(probs - probabilities(logits, activation, calibration)).max(initial=0.0))
     found = f"probabilities within {difference:.1g} of what follows from their logits"
-    return CheckResult(claim="scores", ok=difference <= _ROUNDING, found=found)
+    return CheckResult(check="scores", passed=difference <= _ROUNDING, message=found)
 
 
 def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
@@ -202,7 +206,7 @@ def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path])
     claimed = inputs.get("models")
     own = [get_nested(one, "sha256") for one in provenance_models(scores.provenance)]
     if not claimed or claimed != own or not all(isinstance(digest, str) for digest in own):
-        return CheckResult(claim="model", ok=False, found="its inputs and its provenance name different models")
+        return CheckResult(check="model", passed=False, message="its inputs and its provenance name different models")
     if not named:
         return _unseen(
             "model", "name it with --model" if len(claimed) == 1 else f"name all {len(claimed)} with --model"
@@ -213,7 +217,7 @@ def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path])
     faults = [f"{path} (SHA-256 {digests[path][:16]}) is not among those that scored" for path in foreign]
     faults += [f"the one of SHA-256 {digest} is not among those named" for digest in missing]
     found = "; ".join(faults) or f"SHA-256 {', '.join(digest[:16] for digest in digests.values())}"
-    return CheckResult(claim="model", ok=not faults, found=found)
+    return CheckResult(check="model", passed=not faults, message=found)
 
 
 def _model_digest(path: Path) -> str:
@@ -237,7 +241,9 @@ def _bytes(scores: Scores, folder: PathOrUrl, private: bool, part: bool) -> Chec
     if ok and left < len(own):
         parts.append(f"{len(own) - left} as they were scored")
     parts += [f"{left} not compared: their bytes could not be read when they were to be scored"] * bool(left)
-    return CheckResult(claim="bytes of the films", ok=None if ok and left == len(own) else ok, found="; ".join(parts))
+    return CheckResult(
+        check="bytes of the films", passed=None if ok and left == len(own) else ok, message="; ".join(parts)
+    )
 
 
 def _by_name(own: Mapping[str, str], there: Mapping[str, str]) -> dict[str, list[str]]:
@@ -266,7 +272,9 @@ def _without_names(own: Sequence[str], there: Mapping[str, str]) -> dict[str, li
 def _of_model(path: Path) -> Iterator[CheckResult]:
     model = load_model(path)
     yield CheckResult(
-        claim="format, schema and checksum", ok=True, found=f"{model.spec.architecture}, SHA-256 {model.sha256[:16]}"
+        check="format, schema and checksum",
+        passed=True,
+        message=f"{model.spec.architecture}, SHA-256 {model.sha256[:16]}",
     )
     if model.spec.architecture not in ARCHITECTURES:
         yield _unseen("tensors", f"cxrscore does not know {model.spec.architecture!r}")
@@ -274,9 +282,9 @@ def _of_model(path: Path) -> Iterator[CheckResult]:
     try:
         check_tensors(model.spec, model.tensors)
     except InputError as error:
-        yield CheckResult(claim="tensors", ok=False, found=str(error))
+        yield CheckResult(check="tensors", passed=False, message=str(error))
         return
-    yield CheckResult(claim="tensors", ok=True, found=f"{len(model.tensors)}, all finite")
+    yield CheckResult(check="tensors", passed=True, message=f"{len(model.tensors)}, all finite")
     yield _golden(model)
 
 
@@ -288,5 +296,7 @@ def _golden(model: ModelFile) -> CheckResult:
     difference = float(np.abs(exact - reference).max()) if reference.shape == exact.shape else np.inf
     bound = _GOLDEN_ERROR * max(1.0, float(np.abs(exact).max()))
     return CheckResult(
-        claim="logits of the synthetic films", ok=difference <= bound, found=f"largest difference {difference:.2g}"
+        check="logits of the synthetic films",
+        passed=difference <= bound,
+        message=f"largest difference {difference:.2g}",
     )

@@ -1,12 +1,12 @@
 # %% [markdown]
-# # Scores in your own hands
+# # Analyse scores in a notebook
 #
-# `cxrscore report` makes a page. This is the other way: the same numbers and figures as Python objects, to go on with.
-# First `cxrscore demo demo`, then this, in the folder that holds `demo`:
+# `cxrscore report` makes a page. This notebook computes the same numbers and figures as Python objects.
+# Run `cxrscore demo demo` first. Then run this in the folder that holds `demo`:
 #
 #     python analyse_scores.py
 #
-# It needs nothing but cxrscore itself. Set `CXRSCORE_EXAMPLE` to the folder with your own `out.h5`.
+# It needs only cxrscore. Set `CXRSCORE_EXAMPLE` to a folder with your own `films`, `model.safetensors` and `out.h5`.
 
 # %%
 import csv
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cxrscore import open_scores
+import cxrscore
+from cxrscore import Status
 from cxrscore.export import ExportOptions, export_scores
-from cxrscore.images import Status
 from cxrscore.metrics import auc, macro
 from cxrscore.reporting import figures
 from cxrscore.reporting.heatmaps import heatmap_panels
@@ -30,21 +30,40 @@ OUTPUT = FOLDER / "analysis"
 OUTPUT.mkdir(exist_ok=True)
 
 # %% [markdown]
-# ## What is in the file
+# ## Score films
 #
-# Everything is plain NumPy. `prob`, `logit` and `truth` are films x findings; NaN is "no score" or "no label".
+# `load` gives a classifier. It takes files, arrays in memory, or a list of both.
 
 # %%
-scores = open_scores(FOLDER / "out.h5")
+paths = sorted(path for path in (FOLDER / "films").rglob("*.png"))[:20]
+clf = cxrscore.load(FOLDER / "model.safetensors")
+one = clf.predict(paths[0])
+print({finding: round(probability, 3) for finding, probability in one.items()})
+
+proba = clf.predict_proba(paths)
+print(f"{proba.shape[0]} films, {(proba.status == Status.OK).sum()} read, mean probability {np.nanmean(proba):.3f}")
+
+heat = clf.explain(paths[0], clf.findings[0])
+print(f"heat map of {clf.findings[0]}: {heat.shape}, {heat.min():.2g} to {heat.max():.2g}")
+clf.close()
+
+# %% [markdown]
+# ## Read a scores file
+#
+# `cxrscore score` scores a whole folder into a file. `prob`, `logit` and `truth` are NumPy arrays of films x findings.
+# NaN means that there is no score or no label. `scores.to_dataframe()` gives a pandas data frame.
+
+# %%
+scores = cxrscore.open_scores(FOLDER / "out.h5")
 scored = scores.films.status == Status.OK
 print(f"{len(scored)} films, {scored.sum()} scored, findings: {', '.join(scores.findings)}")
 for row in np.flatnonzero(~scored):
     print(f"not scored: {scores.films.path[row]}: {scores.films.message[row]}")
 
 # %% [markdown]
-# ## The report's numbers
+# ## The numbers of the report
 #
-# They stand on films that the model had not seen, as long as there is one with a label.
+# They are of films that the model was not made with, if there are such films with labels.
 
 # %%
 summary = summarise(scores)
@@ -55,9 +74,9 @@ for result in summary.findings:
     print(f"{result.finding:<20}{counted}   AUC {result.auc:.3f}")
 
 # %% [markdown]
-# ## Numbers of your own
+# ## Your own numbers
 #
-# The AUC of each finding, worked out here, and of those films of which the model is least sure.
+# The AUC of each finding, computed here, and the AUC of the films for which the model is least certain.
 
 # %%
 prob, truth = scores.prob[rows], scores.truth[rows]
@@ -67,17 +86,17 @@ assert np.isclose(macro(areas), summary.macro_auc, equal_nan=True)
 doubt = np.abs(prob - 0.5).mean(axis=1)
 unsure = doubt <= np.median(doubt)
 halves = [np.array([auc(truth[half, c], prob[half, c]) for c in range(len(areas))]) for half in (unsure, ~unsure)]
-print(f"macro AUC where it is unsure {macro(halves[0]):.3f}, where it is sure {macro(halves[1]):.3f}")
+print(f"macro AUC of the uncertain half {macro(halves[0]):.3f}, of the certain half {macro(halves[1]):.3f}")
 
 # %% [markdown]
 # ## Figures
 #
-# Each is a function from plain data to a matplotlib `Figure`: change its axes as you like before you keep it.
+# Each function returns a matplotlib `Figure`. You can change its axes before you save it.
 
 
 # %%
 class Shown:
-    """A figure kept as a file, and drawn by a notebook."""
+    """A figure that is saved as a file and shown by a notebook."""
 
     def __init__(self, figure: Figure, name: str) -> None:
         self.png = figures.encode(figure, "png")
@@ -104,7 +123,7 @@ data = [
 
 # %%
 grid = figures.roc_grid(data)
-grid.suptitle("Films that the model had not seen")
+grid.suptitle("Films that the model was not made with")
 Shown(grid, "roc.png")
 
 # %%
@@ -114,7 +133,7 @@ Shown(figures.distribution_grid(data), "distributions.png")
 Shown(figures.loss_grid(read_training(provenance_models(scores.provenance)[0])), "loss.png")
 
 # %% [markdown]
-# A film and what the model looked at, for the findings that it holds most probable.
+# A film with heat maps of its most probable findings.
 
 # %%
 Shown(figures.panel_figure(heatmap_panels(scores)[0]), "heat-map.png")
@@ -122,7 +141,7 @@ Shown(figures.panel_figure(heatmap_panels(scores)[0]), "heat-map.png")
 # %% [markdown]
 # ## The worst errors
 #
-# Films labelled negative that the model is surest about: look at these first.
+# Films labelled negative to which the model gives the highest probabilities. Look at these first.
 
 # %%
 wrong = np.where(truth == 0, prob, -np.inf)
@@ -132,7 +151,7 @@ for film, finding in zip(*np.unravel_index(order, wrong.shape), strict=True):
     print(f"{scores.findings[finding]:<20} {prob[film, finding]:.3f}  {path}")
 
 # %% [markdown]
-# ## Onwards
+# ## Export
 #
 # The same as `cxrscore export out.h5 -o scores.csv --all-columns`: for R, a spreadsheet, or pandas.
 

@@ -64,12 +64,12 @@ def made_part(
 def made_parts(folder: Path, films: int, of: int) -> list[Path]:
     """The files of all partitions that have films."""
     folder.mkdir(exist_ok=True)
-    partitions = [Partition(number=number, of=of) for number in range(1, of + 1)]
+    partitions = [Partition(number=number, count=of) for number in range(1, of + 1)]
     return [made_part(folder / f"part-{one.number}.h5", films, one) for one in partitions if one.rows(films)]
 
 
 def merged(parts: list[Path], output: Path, **options: Any) -> MergeResult:
-    return merge_scores(MergeOptions(parts=tuple(parts), output=output, **options))
+    return merge_scores(MergeOptions(partial_files=tuple(parts), output=output, **options))
 
 
 def _made(
@@ -112,8 +112,8 @@ def _made(
 def _provenance(partition: Partition | None, rows: range, films: int, inputs: Mapping[str, Any]) -> dict[str, Any]:
     part = None
     if partition:
-        part = {"number": partition.number, "of": partition.of, "first": rows.start, "films": films}
-        part["run"] = fingerprint_of(full_run_inputs(inputs))
+        part = {"number": partition.number, "count": partition.count, "first_row": rows.start, "total_films": films}
+        part["run_fingerprint"] = fingerprint_of(full_run_inputs(inputs))
     return {
         "created": f"2026-01-02T03:04:{rows.start % 60:02}+00:00",
         "command": ["score", "films"],
@@ -122,8 +122,8 @@ def _provenance(partition: Partition | None, rows: range, films: int, inputs: Ma
         "machine": {"name": f"node{rows.start}", "system": "Linux", "cpus": 2},
         "models": [{"file": "model.safetensors", "sha256": "ab" * 32, "document": {"spec": {"size": 64}}}],
         "backend": {"name": "stub", "golden_difference": rows.start / 1000},
-        "films": {"folder": "films", "found": len(rows), "scored": len(rows), "failed": 0, "other_files": 3},
-        "labels": {"file": "labels.csv", "dataset": "plain", "sha256": "cd" * 32, "matched": len(rows)},
+        "films": {"folder": "films", "total": len(rows), "scored": len(rows), "failed": 0, "other_files": 3},
+        "labels": {"file": "labels.csv", "dataset": "plain", "sha256": "cd" * 32, "labelled_films": len(rows)},
         "partition": part,
         "warnings": [describe_partition(partition, rows, films), "Films were added."] if partition else [],
     }

@@ -54,8 +54,10 @@ def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: 
     result = import_model(ImportOptions(findings=names, **options))
     for note in result.notes:
         print_line(note, quiet)
-    left = f", {result.left_out} outputs left out" if result.left_out else ""
-    print_line(f"{result.kind}: {len(result.findings)} findings{left}, {result.points} operating points", quiet)
+    left = f", {result.excluded_outputs} outputs left out" if result.excluded_outputs else ""
+    print_line(
+        f"{result.checkpoint_type}: {len(result.findings)} findings{left}, {result.thresholds} operating points", quiet
+    )
     print_line(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))

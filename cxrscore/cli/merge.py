@@ -11,7 +11,7 @@ from cxrscore.cli.common import FILE_OR_URL, Bar, handle_errors, json_option, pr
 
 
 @click.command(short_help="Join the parts that score --shard made.")
-@click.argument("parts", type=FILE_OR_URL, nargs=-1, required=True)
+@click.argument("partial_files", type=FILE_OR_URL, nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
@@ -38,7 +38,8 @@ def merge(*, as_json: bool, quiet: bool, **options: Any) -> None:
     result = merge_scores(MergeOptions(command=tuple(sys.argv[1:]), **options), Bar(quiet))
     scored = result.films - result.failed
     print_line(
-        f"{scored} of {result.films} films have scores; {result.parts} parts merged in {result.seconds:.0f} s", quiet
+        f"{scored} of {result.films} films have scores; {result.merged_files} files merged in {result.seconds:.0f} s",
+        quiet,
     )
     print_line(f"wrote {result.output}", quiet)
     if as_json:

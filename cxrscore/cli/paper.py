@@ -98,7 +98,7 @@ def paper(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     """Reproduce the source paper on FILMS: every table and figure, as printed and corrected, on one page.
 
     Twelve models are trained, the base frozen and run once for each film and view. The same line goes on where a run
-    was stopped. It writes paper.html, paper.json, fig1 to fig8, table1 and table2, and the models in cells/.
+    was stopped. It writes paper.html, paper.json, fig1 to fig8, table1 and table2, and the models in experiments/.
     """
     from cxrscore.paper import PaperOptions, reproduce_paper
     from cxrscore.plugins import default_note, default_training_backend
@@ -109,11 +109,13 @@ def paper(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
         print_line(note, quiet)
     result = reproduce_paper(PaperOptions(backend=chosen, **options), bar)
     bar.close()
-    for cell in result["cells"]:
-        test = cell["parts"]["test"]
+    for experiment in result["experiments"]:
+        test = experiment["splits"]["test"]
         accuracy, macro = (_with_interval(test[name]) for name in ("label_accuracy", "macro_auc"))
         print_line(
-            f"{cell['name']:<38} accuracy {accuracy} (no: {_three(test['always_no'])}), macro AUC {macro}", quiet
+            f"{experiment['name']:<38} accuracy {accuracy} (no: {_three(test['negative_baseline'])}), macro AUC "
+            f"{macro}",
+            quiet,
         )
     print_line(f"wrote {options['output']}/paper.html", quiet)
     if as_json:

@@ -79,4 +79,4 @@ def _check_parity(model: Path, as_json: bool, backends: str | None, **options: A
         print_json(parity.as_dict())
     else:
         print_text(parity.text())
-    return CheckError.exit_code if parity.faults else 0
+    return CheckError.exit_code if parity.failures else 0

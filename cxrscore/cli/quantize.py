@@ -46,17 +46,19 @@ def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
     from cxrscore.quantize import QuantizeOptions, quantize_model
 
     result = quantize_model(QuantizeOptions(**options), Bar(quiet))
-    found = result.quantization["compared"]
+    found = result.quantization["comparison"]
     for note in result.notes:
         print_line(note, quiet)
     unread = f", {result.failed} could not be read" if result.failed else ""
     print_line(f"ranges of {result.quantization['films']} films, measured by backend {result.backend}{unread}", quiet)
-    print_line(f"{found['films']} films: max |dp| {found['largest']:.2g}, mean {found['mean']:.2g}", quiet)
+    print_line(
+        f"{found['films']} films: max |dp| {found['max_difference']:.2g}, mean {found['mean_difference']:.2g}", quiet
+    )
     if found["macro_auc"] is None:
         print_line("its effect on AUC is not known: no labels of films that the model was not trained on", quiet)
     else:
         auc = f"macro AUC {found['macro_auc']:.4f}, in int8 {found['macro_auc_int8']:.4f}"
-        print_line(f"{found['labelled']} labelled films that the model was not trained on: {auc}", quiet)
+        print_line(f"{found['labelled_films']} labelled films that the model was not trained on: {auc}", quiet)
     print_line(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))

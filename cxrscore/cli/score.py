@@ -133,7 +133,7 @@ def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> i
     _print_summary(result, quiet)
     if as_json:
         print_result(result)
-    return EXIT_SOME_FAILED if result.failed or result.unread or result.list_changed else 0
+    return EXIT_SOME_FAILED if result.failed or result.unreadable_paths or result.film_list_changed else 0
 
 
 def _parse_partition(text: str | None) -> Partition | None:
@@ -151,14 +151,14 @@ def _print_summary(result: ScoreResult, quiet: bool) -> None:
         print_line(f"not scored: {path}: {message}", quiet)
     for note in result.notes:
         print_line(note, quiet)
-    for text in result.unread:
+    for text in result.unreadable_paths:
         print_line(f"films may be missing: {text}", quiet)
-    if not result.written:
+    if not result.output_written:
         return
     of = f" of partition {result.partition}" if result.partition else ""
-    done = f"{result.scored} of {result.found} films{of} scored by backend {result.backend}"
+    done = f"{result.scored} of {result.n_films} films{of} scored by backend {result.backend}"
     print_line(f"{done} in {result.seconds:.0f} s", quiet)
-    if result.leaked:
+    if result.has_leakage:
         print_line(
             "LEAKED: the model was trained with films or patients in two parts of its split; the file says so", quiet
         )

@@ -54,8 +54,8 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     bar.close()
     for path, message in result.failed:
         print_line(f"left out: {path}: {message}", quiet)
-    if result.leaks:
-        print_line(f"LEAKED: {len(result.leaks)} leaks were allowed; the model and all its outputs are marked", quiet)
+    if result.leakage:
+        print_line(f"LEAKED: {len(result.leakage)} leaks were allowed; the model and all its outputs are marked", quiet)
     print_line(f"epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
     print_line(f"macro AUC: validation {result.macro_auc:.3f}, test {result.test_auc:.3f}", quiet)
     print_line(f"wrote {result.output} and {result.run_folder}/", quiet)

@@ -35,5 +35,5 @@ def verify(file: PathOrUrl, films: PathOrUrl | None, model: tuple[Path, ...], as
         print_json(as_dicts(verdicts))
     else:
         for verdict in verdicts:
-            print_text(f"{_WORDS[verdict.ok]:<7} {verdict.claim}: {escape_control_characters(verdict.found)}")
-    return CheckError.exit_code if any(verdict.ok is False for verdict in verdicts) else 0
+            print_text(f"{_WORDS[verdict.passed]:<7} {verdict.check}: {escape_control_characters(verdict.message)}")
+    return CheckError.exit_code if any(verdict.passed is False for verdict in verdicts) else 0

@@ -34,7 +34,7 @@ class LocalExecutor:
     """Starts workers anew when they die."""
 
     name = "local"
-    summary = "worker processes on this machine, each with its share of the cores and one of the GPUs"
+    summary = "worker processes on this machine; they share its cores and GPUs"
     requires: tuple[str, ...] = ()
     install = "pip install cxrscore"
 

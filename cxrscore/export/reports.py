@@ -109,7 +109,7 @@ def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
     several = provenance_models(provenance)[:MAX_EXAMPLES]
     networks = dict.fromkeys(_text(one, "document", "spec", "architecture") for one in several)
     digests = [_text(one, "sha256") for one in several]
-    number = get_nested(provenance, "tta", "number")
+    number = get_nested(provenance, "tta", "copies")
     parameters = {
         "backend": _text(provenance, "backend", "name"),
         "framework": _text(provenance, "backend", "framework"),

@@ -126,7 +126,7 @@ def _read(path: Path) -> LabelTable:
 
 nih_boxes = Dataset(
     name="nih-boxes",
-    summary="NIH BBox_List_2017: Image Index, Finding Label, Bbox [x,y,w,h]; only what has a box is known",
+    summary="NIH BBox_List_2017: Image Index, Finding Label, Bbox [x,y,w,h]; only findings with a box are known",
     recognises=_recognises,
     read=_read,
 )

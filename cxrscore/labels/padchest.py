@@ -114,7 +114,7 @@ def _age(date: str, birth: str) -> str:
 
 padchest = Dataset(
     name="padchest",
-    summary="PadChest: ImageID, PatientID, Projection, Labels as a list of words",
+    summary="PadChest: ImageID, PatientID, Projection, Labels, a list of terms",
     recognises=_recognises,
     read=_read,
 )

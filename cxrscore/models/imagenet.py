@@ -91,14 +91,14 @@ class WeightsInfo:
     normalize, fit  what the network does to films, and how they were made square; None where the file does not say
     seen            film (first 16 hex digits of its SHA-256) -> "train" or "valid", of the films that the weights were
                     made with, and those that they were made from
-    leaked          whether a leak was allowed on the way
+    has_leakage  whether a leak was allowed on the way
     """
 
     licence: str
     normalize: Normalize | None = None
     fit: Fit | None = None
     seen: Mapping[str, str] = field(default_factory=dict)
-    leaked: bool = False
+    has_leakage: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +181,7 @@ def _of_document(document: Mapping[str, Any]) -> WeightsInfo:
         normalize=document["spec"]["normalize"],
         fit=document["preprocessing"]["fit"],
         seen=seen_films(document),
-        leaked=document["training"]["leaked"],
+        has_leakage=document["training"]["has_leakage"],
     )
 
 

@@ -1,8 +1,8 @@
 """The source paper reproduced: its experiments as printed and corrected, and every table and figure from them.
 
-Twelve cells are trained, scored and compared on the same test films: two networks, each without and with augmentation,
-under the paper's rules corrected, as printed, and corrected with the normalisation that the weights expect. A cell that
-is finished is not trained again, so a run that was stopped goes on where it was.
+Twelve experiments are trained, scored and compared on the same test films: two networks, each without and with
+augmentation, under the paper's rules corrected, as printed, and corrected with the normalisation that the weights
+expect. An experiment that is finished is not trained again, so a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def reproduce_paper(options: PaperOptions, progress: Progress = no_progress) -> 
     mark_folder(folder, "paper")
     with file_lock(folder / "paper.lock"), add_advice(folder):
         split, rule, labelled = _split(options)
-        cells = all_experiments(options)
-        data = read_data(train_options(cells[0], options, split), progress)
+        experiments = all_experiments(options)
+        data = read_data(train_options(experiments[0], options, split), progress)
         data = dataclasses.replace(data, split=dataclasses.replace(data.split, rule=rule))
-        rows = _checked(options, data, train_options(cells[0], options, split).batch_size)
-        results = {cell.name: _result(cell, options, split, data, progress) for cell in cells}
-        return _written(_run(options, data, cells, results, rows, labelled), progress)
+        rows = _checked(options, data, train_options(experiments[0], options, split).batch_size)
+        results = {experiment.name: _result(experiment, options, split, data, progress) for experiment in experiments}
+        return _written(_run(options, data, experiments, results, rows, labelled), progress)
 
 
 def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
@@ -84,32 +84,35 @@ def _split(options: PaperOptions) -> tuple[Path, str, int]:
     return path, drawn.rule, len(labelled.paths)
 
 
-def _result(cell: Experiment, options: PaperOptions, split: Path, data: Data, progress: Progress) -> ExperimentResult:
-    """The cell trained, unless it is finished already, and scored."""
+def _result(
+    experiment: Experiment, options: PaperOptions, split: Path, data: Data, progress: Progress
+) -> ExperimentResult:
+    """The experiment trained, unless it is finished already, and scored."""
     inputs = [data.labels_file["sha256"], data.labels_digest, lab.split_csv(data.split, data.paths)]
     inputs += [film.sha256 for film in data.store.films]
     digest = sha256_bytes("\0".join(inputs).encode())
-    training = train_options(cell, options, split)
-    trained = train_experiment(cell, training, digest, options.output / "cells", progress)
+    training = train_options(experiment, options, split)
+    trained = train_experiment(experiment, training, digest, options.output / "experiments", progress)
     return experiment_result(score_experiment(trained, data, progress), data)
 
 
 def _run(
     options: PaperOptions,
     data: Data,
-    cells: list[Experiment],
+    experiments: list[Experiment],
     results: dict[str, ExperimentResult],
     rows: list[int],
     labelled: int,
 ) -> Run:
-    best = {series: _cell(cells, series) for series in (CORRECTED, LITERAL)}
+    best = {series: _experiment(experiments, series) for series in (CORRECTED, LITERAL)}
     shown = {
-        name: heatmaps.film_heatmaps(results[cell.name], data, rows, options.heatmaps) for name, cell in best.items()
+        name: heatmaps.film_heatmaps(results[experiment.name], data, rows, options.heatmaps)
+        for name, experiment in best.items()
     }
     return Run(
         options=options,
         data=data,
-        cells=tuple(cells),
+        experiments=tuple(experiments),
         results=results,
         augmented=_augmented_example(data, results[best[CORRECTED].name].scored.trained.options),
         shown={name: tuple(films) for name, films in shown.items()},
@@ -117,9 +120,13 @@ def _run(
     )
 
 
-def _cell(cells: list[Experiment], series: str) -> Experiment:
-    """The cell of figures 5, 7 and 8: the first network, with augmentation."""
-    return next(cell for cell in cells if cell.series == series and cell.first and cell.augmented)
+def _experiment(experiments: list[Experiment], series: str) -> Experiment:
+    """The experiment of figures 5, 7 and 8: the first network, with augmentation."""
+    return next(
+        experiment
+        for experiment in experiments
+        if experiment.series == series and experiment.first and experiment.augmented
+    )
 
 
 def _augmented_example(data: Data, options: TrainOptions) -> figures.AugmentedExample:
@@ -132,9 +139,9 @@ def _augmented_example(data: Data, options: TrainOptions) -> figures.AugmentedEx
 @default_style()
 def _written(run: Run, progress: Progress) -> dict[str, Any]:
     """Every file of the run; the record, which says that all others are there, last."""
-    found, compared = paper_items(run), claims(run.results, run.cells)
+    found, compared = paper_items(run), claims(run.results, run.experiments)
     shown = [film for films in run.shown.values() for film in films]
-    facts = measure(run.options, run.data, run.cells, run.results, shown)
+    facts = measure(run.options, run.data, run.experiments, run.results, shown)
     rows = contradictions({**facts, "films_folder": str(run.labelled)})
     document = record(run, found, compared, rows)
     check_document(document, "paper", "paper.json")

@@ -12,12 +12,12 @@ from cxrscore.paper.results import ExperimentResult
 METRICS = {"accuracy": "label accuracy", "macro": "macro AUC"}
 
 Results = Mapping[str, ExperimentResult]
-"""By name of the cell."""
+"""By name of the experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One comparison of two cells by one figure.
+    """One comparison of two experiments by one figure.
 
     says   what the paper says of it, "" where it says nothing
     one, other, figure  what is compared with what, and by which figure, in words
@@ -43,16 +43,20 @@ class Claim:
         return f"{self.one} is {self.verdict} than {self.other}"
 
 
-def claims(results: Results, cells: Sequence[Experiment]) -> list[Claim]:
+def claims(results: Results, experiments: Sequence[Experiment]) -> list[Claim]:
     """The paper's comparisons under each set of rules, then what normalisation and corrections change."""
-    found = [claim for series in SERIES for claim in _papers(results, cells, series)]
-    found += _across(results, cells, IMAGENET, CORRECTED, "normalisation as the weights want it", "films in 0..1")
-    return found + _across(results, cells, CORRECTED, LITERAL, "corrected", "as printed")
+    found = [claim for series in SERIES for claim in _papers(results, experiments, series)]
+    found += _across(results, experiments, IMAGENET, CORRECTED, "normalisation as the weights want it", "films in 0..1")
+    return found + _across(results, experiments, CORRECTED, LITERAL, "corrected", "as printed")
 
 
-def _papers(results: Results, cells: Sequence[Experiment], series: str) -> list[Claim]:
+def _papers(results: Results, experiments: Sequence[Experiment], series: str) -> list[Claim]:
     """DenseNet121 against ResNet50, and with augmentation against without, within one set of rules."""
-    of = {(cell.first, cell.augmented): cell for cell in cells if cell.series == series}
+    of = {
+        (experiment.first, experiment.augmented): experiment
+        for experiment in experiments
+        if experiment.series == series
+    }
     pairs = [
         ((True, True), (False, True), "DenseNet121 had better performance than ResNet50"),
         ((True, False), (False, False), ""),
@@ -67,10 +71,10 @@ def _papers(results: Results, cells: Sequence[Experiment], series: str) -> list[
 
 
 def _across(
-    results: Results, cells: Sequence[Experiment], one: str, other: str, words: str, others: str
+    results: Results, experiments: Sequence[Experiment], one: str, other: str, words: str, others: str
 ) -> list[Claim]:
-    """The same cell under two sets of rules."""
-    of = {(cell.series, cell.first, cell.augmented): cell for cell in cells}
+    """The same experiment under two sets of rules."""
+    of = {(experiment.series, experiment.first, experiment.augmented): experiment for experiment in experiments}
     return [
         _claim(
             results,
@@ -89,26 +93,32 @@ def _across(
 def _claim(
     results: Results, one: Experiment, other: Experiment, figure: str, *, group: str, says: str, names: tuple[str, str]
 ) -> Claim:
-    ours, theirs = (getattr(results[cell.name].parts["test"], figure) for cell in (one, other))
+    ours, theirs = (getattr(results[experiment.name].splits["test"], figure) for experiment in (one, other))
     found = difference(ours, theirs)
     return Claim(group=group, says=says, one=names[0], other=names[1], figure=METRICS[figure], found=found)
 
 
-def summary_sentences(results: Results, cells: Sequence[Experiment], found: Sequence[Claim]) -> list[str]:
+def summary_sentences(results: Results, experiments: Sequence[Experiment], found: Sequence[Claim]) -> list[str]:
     """What a reader asks first, as sentences: what the paper claims and what is shown of it; accuracy against no."""
     sentences = [
         f"“{claim.says}”: {SERIES[claim.group]}, by {claim.figure}, {claim.words} ({_signed(claim)})."
         for claim in found
         if claim.says and claim.group != LITERAL
     ]
-    above = [verdict(results[cell.name].parts["test"].above_no) for cell in cells]
+    above = [verdict(results[experiment.name].splits["test"].above_negative_baseline) for experiment in experiments]
     sentences.append(
         f"Label accuracy on the test films is above that of always saying no in {above.count('better')} of "
-        f"{len(cells)} cells, below it in {above.count('worse')}, with an interval that leaves out 0."
+        f"{len(experiments)} experiments, below it in {above.count('worse')}, with an interval that leaves out 0."
     )
-    areas = [results[cell.name].parts["test"].macro.interval for cell in cells if cell.series == LITERAL]
+    areas = [
+        results[experiment.name].splits["test"].macro.interval
+        for experiment in experiments
+        if experiment.series == LITERAL
+    ]
     chance = sum(low <= 0.5 <= high for low, high in areas)
-    sentences.append(f"As printed, the interval of the macro AUC holds 0.5, chance, in {chance} of {len(areas)} cells.")
+    sentences.append(
+        f"As printed, the interval of the macro AUC holds 0.5, chance, in {chance} of {len(areas)} experiments."
+    )
     return sentences
 
 
@@ -118,8 +128,8 @@ def _signed(claim: Claim) -> str:
 
 
 def count_auc_changes(results: Results, one: Experiment, other: Experiment) -> tuple[int, int, int]:
-    """Of how many findings the AUC of one cell is better than that of another, worse, and shown neither way, on the
-    test films; each finding looked at by itself, so that one in twenty differs by chance."""
-    pairs = zip(*(results[cell.name].parts["test"].findings for cell in (one, other)), strict=True)
+    """Of how many findings the AUC of one experiment is better than that of another, worse, and shown neither way, on
+    the test films; each finding looked at by itself, so that one in twenty differs by chance."""
+    pairs = zip(*(results[experiment.name].splits["test"].findings for experiment in (one, other)), strict=True)
     found = [verdict(difference(ours.area, theirs.area)) for ours, theirs in pairs]
     return found.count("better"), found.count("worse"), found.count("no difference shown")

@@ -1,7 +1,7 @@
 """The experiments: a network with or without augmentation, under one of three sets of rules.
 
 Each experiment is trained into its own folder, whose name contains a digest of everything that determines it. A folder
-with ``cell.json`` is finished; a folder without it is resumed.
+with ``experiment.json`` is finished; a folder without it is resumed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SERIES = {
 }
 """The sets of rules, in words: the recipes paper and paper-literal, and the first with another normalisation."""
 _TRAINING = 2
-"""To be raised when training makes another model of the same options: no finished cell is then taken as it is."""
+"""To be raised when training makes another model of the same options: no finished experiment is then taken as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +87,9 @@ def network_label(network: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedExperiment:
-    """A finished cell: its model, and how long the process that finished it took for it."""
+    """A finished experiment: its model, and how long the process that finished it took for it."""
 
-    cell: Experiment
+    experiment: Experiment
     options: TrainOptions
     model: ModelFile
     seconds: float
@@ -117,47 +117,50 @@ def all_experiments(options: PaperOptions) -> list[Experiment]:
     ]
 
 
-def train_options(cell: Experiment, options: PaperOptions, split: Path) -> TrainOptions:
-    """The cell's recipe with what this run chose; ``output`` is still to be set."""
-    recipe: dict[str, Any] = dict(read_recipe(find_recipe(LITERAL if cell.series == LITERAL else CORRECTED)))
-    if cell.series == IMAGENET:
+def train_options(experiment: Experiment, options: PaperOptions, split: Path) -> TrainOptions:
+    """The experiment's recipe with what this run chose; ``output`` is still to be set."""
+    recipe: dict[str, Any] = dict(read_recipe(find_recipe(LITERAL if experiment.series == LITERAL else CORRECTED)))
+    if experiment.series == IMAGENET:
         recipe["normalize"] = None
     taken = ("films", "labels", "epochs", "size", "weights", "seed", "backend", "device", "workers")
     recipe |= {name: getattr(options, name) for name in taken}
-    recipe |= {"architecture": cell.network, "augmentations": options.augmentations if cell.augmented else 0}
+    recipe |= {
+        "architecture": experiment.network,
+        "augmentations": options.augmentations if experiment.augmented else 0,
+    }
     return TrainOptions(**recipe, split=split)
 
 
 def train_experiment(
-    cell: Experiment, options: TrainOptions, data: str, folder: Path, progress: Progress
+    experiment: Experiment, options: TrainOptions, data: str, folder: Path, progress: Progress
 ) -> TrainedExperiment:
-    """The cell trained, or taken from the folder where it is finished.
+    """The experiment trained, or taken from the folder where it is finished.
 
     data  digest of films, labels and split
     """
-    place = folder / f"{cell.name}-{_digest(options, data)[:8]}"
+    place = folder / f"{experiment.name}-{_digest(options, data)[:8]}"
     make_folder(place)
     with anew(place):
-        return _trained(cell, options, place, progress)
+        return _trained(experiment, options, place, progress)
 
 
-def _trained(cell: Experiment, options: TrainOptions, place: Path, progress: Progress) -> TrainedExperiment:
+def _trained(experiment: Experiment, options: TrainOptions, place: Path, progress: Progress) -> TrainedExperiment:
     wanted = dataclasses.replace(options, output=place / "model.safetensors", resume=True)
-    done = place / "cell.json"
+    done = place / "experiment.json"
     if not done.is_file():
         started = time.monotonic()
-        train_model(wanted, lambda step, at, of: progress(f"{cell.name}: {step}", at, of))
+        train_model(wanted, lambda step, at, of: progress(f"{experiment.name}: {step}", at, of))
         document = {"seconds": time.monotonic() - started, "model": sha256_file(wanted.output)}
-        atomic_write_bytes(done, json.dumps({"cell": cell.name, **document}).encode())
+        atomic_write_bytes(done, json.dumps({"experiment": experiment.name, **document}).encode())
     seconds, digest = _finished(done)
     model = load_model(wanted.output)
     if model.sha256 != digest:
-        raise FileFormatError(f"{wanted.output} is not the model that this cell ended with")
-    return TrainedExperiment(cell=cell, options=wanted, model=model, seconds=seconds)
+        raise FileFormatError(f"{wanted.output} is not the model that this experiment ended with")
+    return TrainedExperiment(experiment=experiment, options=wanted, model=model, seconds=seconds)
 
 
 def _finished(done: Path) -> tuple[float, str]:
-    """How long a finished cell took, and the SHA-256 of its model."""
+    """How long a finished experiment took, and the SHA-256 of its model."""
     try:
         document = json.loads(done.read_text(encoding="utf-8"))
         return float(document["seconds"]), str(document["model"])
@@ -166,7 +169,7 @@ def _finished(done: Path) -> tuple[float, str]:
 
 
 def _digest(options: TrainOptions, data: str) -> str:
-    """Of all that decides a cell: its options but for paths, and what lies there."""
+    """Of all that decides an experiment: its options but for paths, and what lies there."""
     left_out = ("films", "labels", "split", "output", "workers", "resume")
     relevant = {name: value for name, value in dataclasses.asdict(options).items() if name not in left_out}
     base = weights_file(options.weights, options.architecture)

@@ -62,21 +62,21 @@ def film_figure(grey: Pixels, title: str) -> Figure:
     return figure
 
 
-def losses(cells: Cells) -> Figure:
-    """Figure 3: training and validation loss by epoch of each cell."""
-    return draw.losses_of_runs([(one.scored.cell.words, _training(one.scored)) for one in cells])
+def losses(experiments: Cells) -> Figure:
+    """Figure 3: training and validation loss by epoch of each experiment."""
+    return draw.losses_of_runs([(one.scored.experiment.words, _training(one.scored)) for one in experiments])
 
 
 def _training(scored: ScoredExperiment) -> Training:
     """Without the mark of the best epoch, which is not the one that is used."""
     training = read_training({"model": {"document": scored.trained.model.document}})
-    return Training(epochs=training.epochs, monitor=training.monitor, best_epoch=None, leaked=training.leaked)
+    return Training(epochs=training.epochs, monitor=training.monitor, best_epoch=None, has_leakage=training.has_leakage)
 
 
 def curves(result: ExperimentResult, data: Data) -> Figure:
     """Figures 4 to 6: the ROC curve of every finding on the test films, with its AUC and interval."""
     rows = list(data.split.test)
-    findings = result.parts["test"].findings
+    findings = result.splits["test"].findings
     score, truth = result.scored.score[rows], data.labels[rows]
     drawn = [_curve(one, truth[:, c], score[:, c].astype(np.float64)) for c, one in enumerate(findings)]
     return draw.roc_grid(drawn, [auc_text(one.area) for one in findings])
@@ -138,20 +138,20 @@ def _grey(film: Floats) -> Pixels:
 # --- the data beside each figure
 
 
-def losses_csv(cells: Cells) -> bytes:
-    """All of the history of each cell, a row an epoch."""
-    names = list(cells[0].scored.trained.history[0])
+def losses_csv(experiments: Cells) -> bytes:
+    """All of the history of each experiment, a row an epoch."""
+    names = list(experiments[0].scored.trained.history[0])
     rows = [
-        [one.scored.cell.name, *(row.get(name) for name in names)]
-        for one in cells
+        [one.scored.experiment.name, *(row.get(name) for name in names)]
+        for one in experiments
         for row in one.scored.trained.history
     ]
-    return table_csv(["cell", *names], rows)
+    return table_csv(["experiment", *names], rows)
 
 
 def aucs_csv(result: ExperimentResult) -> bytes:
     """A row a finding: the AUC three ways, its interval, and what happens at 0.5 and at the validation threshold."""
-    place = (result.scored.cell.first, result.scored.cell.augmented)
+    place = (result.scored.experiment.first, result.scored.experiment.augmented)
     head = "finding positives negatives paper auc low high no_interval trapezoid binormal threshold"
     head += " sensitivity_at_half specificity_at_half sensitivity_at_threshold specificity_at_threshold"
     rows = [
@@ -160,7 +160,7 @@ def aucs_csv(result: ExperimentResult) -> bytes:
             *(one.area.value, *one.area.interval, one.area.why, one.trapezoid, one.binormal),
             *(one.threshold, *one.at_half, *one.at_threshold),
         ]
-        for one in result.parts["test"].findings
+        for one in result.splits["test"].findings
     ]
     return table_csv(head.split(), rows)
 
@@ -169,7 +169,7 @@ def curves_csv(result: ExperimentResult, data: Data) -> bytes:
     """The points of every curve; thresholds are log-odds."""
     test = list(data.split.test)
     rows: list[list[Any]] = []
-    for c, one in enumerate(result.parts["test"].findings):
+    for c, one in enumerate(result.splits["test"].findings):
         curve = roc(data.labels[test, c], result.scored.score[test, c])
         points = zip(curve.thresholds, curve.fpr, curve.tpr, strict=True)
         rows += [[one.finding, *map(float, point)] for point in points]
@@ -205,12 +205,12 @@ def table_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     """A CSV file; numbers to six digits, empty where undefined; no name is a formula to a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_cell(name) for name in head])
-    writer.writerows([_cell(value) for value in row] for row in rows)
+    writer.writerow([_experiment(name) for name in head])
+    writer.writerows([_experiment(value) for value in row] for row in rows)
     return text.getvalue().encode()
 
 
-def _cell(value: Any) -> Any:
+def _experiment(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, float):

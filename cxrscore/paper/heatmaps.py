@@ -73,7 +73,7 @@ def film_heatmaps(result: ExperimentResult, data: Data, rows: Sequence[int], rul
 
 def _show(result: ExperimentResult, data: Data, row: int, rule: str) -> FilmHeatmaps:
     spec = result.scored.trained.model.spec
-    areas = np.array([one.area.value for one in result.parts["test"].findings])
+    areas = np.array([one.area.value for one in result.splits["test"].findings])
     prob = result.scored.prob[row]
     by_auc, by_prob = _highest(areas), _highest(prob)
     named = [spec.findings.index(name) for name in check_rule(rule, spec.findings)]

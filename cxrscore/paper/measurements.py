@@ -22,20 +22,24 @@ from cxrscore.training.data import Data
 
 
 def measure(
-    options: PaperOptions, data: Data, cells: Sequence[Experiment], results: Results, shown: Sequence[FilmHeatmaps]
+    options: PaperOptions,
+    data: Data,
+    experiments: Sequence[Experiment],
+    results: Results,
+    shown: Sequence[FilmHeatmaps],
 ) -> dict[str, str]:
     """Every placeholder of contradictions.toml, as words, but for films_folder: how many films were drawn from."""
-    chosen = {(c.series, c.first, c.augmented): results[c.name] for c in cells}
+    chosen = {(c.series, c.first, c.augmented): results[c.name] for c in experiments}
     best, literal = chosen[(CORRECTED, True, True)], chosen[(LITERAL, True, True)]
     return {
         **_films(data, best.scored.trained.options),
         **_initial_losses(data),
         **_outputs(best, literal, data),
-        **_training(cells, results),
-        **_auc_facts(best.parts["test"]),
-        **_thresholds(best.parts["test"]),
+        **_training(experiments, results),
+        **_auc_facts(best.splits["test"]),
+        **_thresholds(best.splits["test"]),
         **_normalisation(chosen),
-        **_augmentation(best.scored.trained.options, options, cells, results),
+        **_augmentation(best.scored.trained.options, options, experiments, results),
         **_maps(shown),
         "device": f"{best.scored.built.device}, {best.scored.built.framework}",
     }
@@ -53,8 +57,8 @@ def _films(data: Data, options: TrainOptions) -> dict[str, str]:
         "patients": str(sum(patients.values())),
         "leaks": str(len(data.leaks)),
         "seed": str(options.seed),
-        "always_no": _three(negative_baseline(test)),
-        "always_no_nih": _three(1 - sum(reported.NIH_POSITIVES.values()) / 14 / reported.NIH_FILMS),
+        "negative_baseline": _three(negative_baseline(test)),
+        "negative_baseline_nih": _three(1 - sum(reported.NIH_POSITIVES.values()) / 14 / reported.NIH_FILMS),
     }
 
 
@@ -100,27 +104,27 @@ def _outputs(best: ExperimentResult, literal: ExperimentResult, data: Data) -> d
         "sum_softmax": f"{sums['softmax'].min():.3f} to {sums['softmax'].max():.3f}",
         "softmax_above_half": str(int((literal.scored.prob[rows] > 0.5).sum())),
         "softmax_labels": str(literal.scored.prob[rows].size),
-        "literal_train_auc": _three(literal.parts["train"].macro.value),
-        "paper_train_auc": _three(best.parts["train"].macro.value),
+        "literal_train_auc": _three(literal.splits["train"].macro.value),
+        "paper_train_auc": _three(best.splits["train"].macro.value),
         "literal_positive": _three(float(prob[train == 1].mean())),
         "literal_negative": _three(float(prob[train == 0].mean())),
     }
 
 
-def _training(cells: Sequence[Experiment], results: Results) -> dict[str, str]:
-    ours = [results[cell.name].scored for cell in cells if cell.series == CORRECTED]
-    printed = [results[cell.name].scored for cell in cells if cell.series == LITERAL]
+def _training(experiments: Sequence[Experiment], results: Results) -> dict[str, str]:
+    ours = [results[experiment.name].scored for experiment in experiments if experiment.series == CORRECTED]
+    printed = [results[experiment.name].scored for experiment in experiments if experiment.series == LITERAL]
     histories = [one.trained.history for one in ours]
-    heads = {one.cell.network: one.trained.model.tensors for one in ours}
+    heads = {one.experiment.network: one.trained.model.tensors for one in ours}
     return {
-        "epochs": ", ".join(f"{one.cell.words} {len(one.trained.history)}" for one in ours),
-        "epochs_literal": ", ".join(f"{one.cell.words} {len(one.trained.history)}" for one in printed),
+        "epochs": ", ".join(f"{one.experiment.words} {len(one.trained.history)}" for one in ours),
+        "epochs_literal": ", ".join(f"{one.experiment.words} {len(one.trained.history)}" for one in printed),
         "losses": "; ".join(
-            f"{one.cell.words}: training {_span(rows, 'train_loss')}, validation {_span(rows, 'valid_loss')}"
+            f"{one.experiment.words}: training {_span(rows, 'train_loss')}, validation {_span(rows, 'valid_loss')}"
             for one, rows in zip(ours, histories, strict=True)
         ),
         "best_epochs": ", ".join(
-            f"{one.cell.words} {one.trained.best_epoch} of {len(one.trained.history)}" for one in ours
+            f"{one.experiment.words} {one.trained.best_epoch} of {len(one.trained.history)}" for one in ours
         ),
         "trainable": "; ".join(
             f"{network_label(network)} {_parameters(tensors)}" for network, tensors in heads.items()
@@ -181,16 +185,20 @@ def _normalisation(chosen: dict[tuple[str, bool, bool], ExperimentResult]) -> di
     texts = {}
     for word, first in (("first", True), ("second", False)):
         for name, series in (("unit", CORRECTED), ("imagenet", IMAGENET)):
-            test = chosen[(series, first, True)].parts["test"]
+            test = chosen[(series, first, True)].splits["test"]
             texts[f"{word}_{name}"] = f"{_three(test.macro.value)} and {_three(test.accuracy.value)}"
-        texts[f"{word}_network"] = network_label(chosen[(CORRECTED, first, True)].scored.cell.network)
+        texts[f"{word}_network"] = network_label(chosen[(CORRECTED, first, True)].scored.experiment.network)
     return texts
 
 
 def _augmentation(
-    recipe: TrainOptions, options: PaperOptions, cells: Sequence[Experiment], results: Results
+    recipe: TrainOptions, options: PaperOptions, experiments: Sequence[Experiment], results: Results
 ) -> dict[str, str]:
-    of = {cell.augmented: cell for cell in cells if cell.series == CORRECTED and cell.first}
+    of = {
+        experiment.augmented: experiment
+        for experiment in experiments
+        if experiment.series == CORRECTED and experiment.first
+    }
     better, worse, neither = count_auc_changes(results, of[True], of[False])
     return {
         "limits": f"rotation {recipe.rotation:g} degrees, shift {recipe.shift:g} of the side, zoom {recipe.zoom:g}, "

@@ -14,7 +14,7 @@ from cxrscore.reporting.figures import encode, panel_figure
 
 FILES = 42
 """How many there are."""
-MISSING_CELL = "missing-cell"
+MISSING_EXPERIMENT = "missing-experiment"
 """Stem of the ROC curves of the experiment that the paper lacks."""
 SUFFIXES = {CORRECTED: "", LITERAL: "-literal"}
 """What names of files end in, by the set of rules."""
@@ -36,15 +36,15 @@ def outputs(run: Run) -> Iterator[tuple[str, bytes]]:
 
 
 def roc_stems() -> dict[tuple[bool, bool], str]:
-    """File names of ROC curves, without suffix, by the cell's place."""
-    return {**{place: f"fig{number}" for place, number in ROC_FIGURES.items()}, (False, False): MISSING_CELL}
+    """File names of ROC curves, without suffix, by the experiment's place."""
+    return {**{place: f"fig{number}" for place, number in ROC_FIGURES.items()}, (False, False): MISSING_EXPERIMENT}
 
 
 def _rocs(run: Run) -> Iterator[tuple[str, bytes]]:
     for (first, augmented), stem in roc_stems().items():
         names = iter(roc_files(stem))
         for series in SUFFIXES:
-            result = run.cell(series, first=first, augmented=augmented)
+            result = run.experiment(series, first=first, augmented=augmented)
             yield next(names), encode(figures.curves(result, run.data), "png")
             yield next(names), figures.aucs_csv(result)
             yield next(names), figures.curves_csv(result, run.data)
@@ -59,15 +59,22 @@ def _maps(run: Run) -> Iterator[tuple[str, bytes]]:
 
 def _table(run: Run, part: str, paper: Any) -> bytes:
     head = (
-        "rules network augmentation films paper label_accuracy low high always_no above_always_no above_low above_high"
+        "rules network augmentation films paper label_accuracy low high negative_baseline above_negative_baseline "
+        "above_low above_high"
     )
     head += " balanced_accuracy balanced_low balanced_high macro_auc macro_low macro_high macro_findings"
     rows = []
     for result, cells in table_rows(run, part, paper):
-        cell, one = result.scored.cell, result.parts[part]
-        values: list[Any] = [cell.series, cell.network, "yes" if cell.augmented else "no", one.films, cells]
-        values += [one.accuracy.value, *one.accuracy.interval, one.always_no.value]
-        for figure in (one.above_no, one.balanced, one.macro):
+        experiment, one = result.scored.experiment, result.splits[part]
+        values: list[Any] = [
+            experiment.series,
+            experiment.network,
+            "yes" if experiment.augmented else "no",
+            one.films,
+            cells,
+        ]
+        values += [one.accuracy.value, *one.accuracy.interval, one.negative_baseline.value]
+        for figure in (one.above_negative_baseline, one.balanced, one.macro):
             values += [figure.value, *figure.interval]
         rows.append([*values, one.defined])
     return figures.table_csv(head.split(), rows)

@@ -64,22 +64,22 @@ def render(
 
 
 def _roc(run: Run, place: tuple[bool, bool], stem: str, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """A cell's ROC figure under both recipes, and the table of its areas."""
-    both = [run.cell(series, first=place[0], augmented=place[1]) for series in SUFFIXES]
+    """An experiment's ROC figure under both recipes, and the table of its areas."""
+    both = [run.experiment(series, first=place[0], augmented=place[1]) for series in SUFFIXES]
     drawn = [uri(files[f"{stem}{suffix}.png"], "png") for suffix in SUFFIXES.values()]
-    corrected, literal = (result.parts["test"].findings for result in both)
+    corrected, literal = (result.splits["test"].findings for result in both)
     return {
-        "title": f"Figure {stem.removeprefix('fig')}" if stem.startswith("fig") else "The missing cell",
-        "words": both[0].scored.cell.words,
-        "plots": [(one.scored.cell.series, picture, _alt(one)) for one, picture in zip(both, drawn, strict=True)],
+        "title": f"Figure {stem.removeprefix('fig')}" if stem.startswith("fig") else "The missing experiment",
+        "words": both[0].scored.experiment.words,
+        "plots": [(one.scored.experiment.series, picture, _alt(one)) for one, picture in zip(both, drawn, strict=True)],
         "rows": [(one, other, reported_auc(place, one.finding)) for one, other in zip(corrected, literal, strict=True)],
-        "macro": [result.parts["test"].macro for result in both],
+        "macro": [result.splits["test"].macro for result in both],
     }
 
 
 def _alt(result: ExperimentResult) -> str:
-    areas = [f"{one.finding} {value(one.area.value)}" for one in result.parts["test"].findings]
-    return f"ROC curves of {result.scored.cell.words}; areas: {', '.join(areas)}"
+    areas = [f"{one.finding} {value(one.area.value)}" for one in result.splits["test"].findings]
+    return f"ROC curves of {result.scored.experiment.words}; areas: {', '.join(areas)}"
 
 
 def _numbered(shown: Sequence[FilmHeatmaps]) -> list[tuple[str, FilmHeatmaps]]:

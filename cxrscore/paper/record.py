@@ -24,7 +24,7 @@ def record(
     run: Run, items: Sequence[PaperItem], claims: Sequence[Claim], rows: Sequence[Contradiction]
 ) -> dict[str, Any]:
     """JSON-ready, as schemas/paper.schema.json says. It names no film and holds no pixel."""
-    first = run.results[run.cells[0].name].scored
+    first = run.results[run.experiments[0].name].scored
     names = ("train", "valid", "test", "epochs", "size", "augmentations", "heatmaps", "weights", "seed", "backend")
     return {
         "format": FORMAT,
@@ -40,10 +40,10 @@ def record(
         "seconds": round(run.seconds, 1),
         "options": {**{name: getattr(run.options, name) for name in names}, "networks": list(run.options.networks)},
         "films": _films(run),
-        "cells": [_cell(run.results[cell.name]) for cell in run.cells],
+        "experiments": [_experiment(run.results[experiment.name]) for experiment in run.experiments],
         "items": [_item(item) for item in items],
-        "in_short": summary_sentences(run.results, run.cells, claims),
-        "claims": [_claim(claim) for claim in claims],
+        "summary": summary_sentences(run.results, run.experiments, claims),
+        "comparisons": [_claim(claim) for claim in claims],
         "contradictions": [asdict(row) for row in rows],
     }
 
@@ -58,23 +58,23 @@ def _films(run: Run) -> dict[str, Any]:
         **{name: len(rows) for name, rows in data.split.parts()},
         "rule": data.split.rule,
         "labels": data.labels_file["dataset"],
-        "leaks": len(data.leaks),
+        "leak_count": len(data.leaks),
     }
 
 
-def _cell(result: ExperimentResult) -> dict[str, Any]:
+def _experiment(result: ExperimentResult) -> dict[str, Any]:
     trained = result.scored.trained
-    cell = trained.cell
+    experiment = trained.experiment
     return {
-        "name": cell.name,
-        "series": cell.series,
-        "network": cell.network,
-        "augmented": cell.augmented,
+        "name": experiment.name,
+        "series": experiment.series,
+        "network": experiment.network,
+        "augmented": experiment.augmented,
         "normalize": trained.model.spec.normalize,
         "epochs": len(trained.history),
         "best_epoch": trained.best_epoch,
         "seconds": round(trained.seconds, 1),
-        "parts": {name: _part(part, findings=name == "test") for name, part in result.parts.items()},
+        "splits": {name: _part(part, findings=name == "test") for name, part in result.splits.items()},
     }
 
 
@@ -82,8 +82,8 @@ def _part(part: SplitResult, *, findings: bool) -> dict[str, Any]:
     found = {
         "films": part.films,
         "label_accuracy": estimate(part.accuracy),
-        "always_no": none_if_undefined(part.always_no.value),
-        "above_always_no": estimate(part.above_no),
+        "negative_baseline": none_if_undefined(part.negative_baseline.value),
+        "above_negative_baseline": estimate(part.above_negative_baseline),
         "balanced_accuracy": estimate(part.balanced),
         "macro_auc": estimate(part.macro),
         "macro_findings": part.defined,
@@ -119,10 +119,18 @@ def _item(item: PaperItem) -> dict[str, Any]:
 
 
 def _value(value: ReportedValue) -> dict[str, Any]:
-    ours: dict[str, Any] = {"words": value.ours} if isinstance(value.ours, str) else estimate(value.ours)
-    return {"what": value.what, "series": value.series, "paper": value.paper, "ours": ours}
+    ours: dict[str, Any] = {"text": value.ours} if isinstance(value.ours, str) else estimate(value.ours)
+    return {"name": value.what, "series": value.series, "paper": value.paper, "ours": ours}
 
 
 def _claim(claim: Claim) -> dict[str, Any]:
-    document = {name: getattr(claim, name) for name in ("group", "says", "one", "other", "figure", "verdict", "words")}
-    return {**document, "difference": estimate(claim.found)}
+    return {
+        "group": claim.group,
+        "paper_statement": claim.says,
+        "first": claim.one,
+        "second": claim.other,
+        "metric": claim.figure,
+        "verdict": claim.verdict,
+        "text": claim.words,
+        "difference": estimate(claim.found),
+    }

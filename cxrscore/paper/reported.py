@@ -76,13 +76,13 @@ class Contradiction:
     """What the paper says, the problem, what was done, and what this run measured ("" for nothing)."""
 
     number: int
-    says: str
+    statement: str
     problem: str
-    done: str
-    measured: str
+    resolution: str
+    measurement: str
 
 
-FIELDS = ("says", "problem", "done", "measured")
+FIELDS = ("statement", "problem", "resolution", "measurement")
 
 
 def contradiction_texts() -> list[dict[str, str]]:

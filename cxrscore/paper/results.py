@@ -1,4 +1,4 @@
-"""The numbers of a cell on one part of the films: accuracies, areas three ways, and their intervals."""
+"""The numbers of an experiment on one part of the films: accuracies, areas three ways, and their intervals."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitResult:
-    """A cell on one part. always_no: label accuracy of a program that says no to everything."""
+    """An experiment on one part. negative_baseline: label accuracy of a program that says no to everything."""
 
     films: int
     accuracy: Estimate
-    always_no: Estimate
+    negative_baseline: Estimate
     balanced: Estimate
     macro: Estimate
     findings: tuple[Finding, ...]
 
     @property
-    def above_no(self) -> Estimate:
+    def above_negative_baseline(self) -> Estimate:
         """By how much the label accuracy exceeds that of always saying no, on the same films."""
-        return difference(self.accuracy, self.always_no)
+        return difference(self.accuracy, self.negative_baseline)
 
     @property
     def defined(self) -> int:
@@ -70,17 +70,17 @@ class SplitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentResult:
-    """A cell and its numbers by part."""
+    """An experiment and its numbers by part."""
 
     scored: ScoredExperiment
-    parts: dict[str, SplitResult]
+    splits: dict[str, SplitResult]
 
 
 def experiment_result(scored: ScoredExperiment, data: Data) -> ExperimentResult:
-    """The numbers of a scored cell."""
+    """The numbers of a scored experiment."""
     rows = {name: list(part) for name, part in data.split.parts()}
     return ExperimentResult(
-        scored=scored, parts={name: _part(scored, data.labels[rows[name]], rows[name]) for name in PARTS}
+        scored=scored, splits={name: _part(scored, data.labels[rows[name]], rows[name]) for name in PARTS}
     )
 
 
@@ -91,7 +91,7 @@ def _part(scored: ScoredExperiment, truth: Floats, rows: list[int]) -> SplitResu
     return SplitResult(
         films=len(rows),
         accuracy=label_accuracy_estimate(truth, prob),
-        always_no=label_accuracy_estimate(truth, np.zeros_like(prob)),
+        negative_baseline=label_accuracy_estimate(truth, np.zeros_like(prob)),
         balanced=mean_estimate(balanced),
         macro=mean_estimate([one.area for one in findings]),
         findings=findings,

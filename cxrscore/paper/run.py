@@ -20,7 +20,7 @@ class Run:
 
     options: PaperOptions
     data: Data
-    cells: tuple[Experiment, ...]
+    experiments: tuple[Experiment, ...]
     results: Results
     augmented: AugmentedExample
     shown: Mapping[str, tuple[FilmHeatmaps, ...]]
@@ -28,17 +28,18 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """What the cells took, each as long as the process that finished it worked on it."""
+        """What the experiments took, each as long as the process that finished it worked on it."""
         return sum(result.scored.trained.seconds for result in self.results.values())
 
-    def cell(self, series: str, *, first: bool, augmented: bool) -> ExperimentResult:
-        """The result of one cell."""
+    def experiment(self, series: str, *, first: bool, augmented: bool) -> ExperimentResult:
+        """The result of one experiment."""
         return next(
-            self.results[cell.name]
-            for cell in self.cells
-            if (cell.series, cell.first, cell.augmented) == (series, first, augmented)
+            self.results[experiment.name]
+            for experiment in self.experiments
+            if (experiment.series, experiment.first, experiment.augmented) == (series, first, augmented)
         )
 
     def series(self, series: str) -> list[ExperimentResult]:
-        """The results of one set of rules, the paper's three cells and the missing one, in the order of its tables."""
-        return [self.results[cell.name] for cell in self.cells if cell.series == series]
+        """The results of one set of rules, the paper's three experiments and the missing one, in the order of its
+        tables."""
+        return [self.results[experiment.name] for experiment in self.experiments if experiment.series == series]

@@ -1,4 +1,5 @@
-"""What a finished cell gives the films of all parts: logits from cached embeddings, and scores that rank films."""
+"""What a finished experiment gives the films of all parts: logits from cached embeddings, and scores that rank
+films."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredExperiment:
-    """A finished cell with its scores of all films of the store; rows of films in no part are NaN.
+    """A finished experiment with its scores of all films of the store; rows of films in no part are NaN.
 
     prob   float32 [N,C], what equation 1 is counted from
     score  float64 [N,C], log(p / (1 - p)), which ranks films as prob does and is not rounded to 1 where p nearly is
@@ -36,12 +37,12 @@ class ScoredExperiment:
     score: Doubles
 
     @property
-    def cell(self) -> Experiment:
-        return self.trained.cell
+    def experiment(self) -> Experiment:
+        return self.trained.experiment
 
 
 def score_experiment(trained: TrainedExperiment, data: Data, progress: Progress) -> ScoredExperiment:
-    """The films of all parts through the cell's model, as they are, without augmentation."""
+    """The films of all parts through the experiment's model, as they are, without augmentation."""
     spec = trained.model.spec
     backend = plugins.get_backend(trained.options.backend)
     built = backend.build(spec, trained.model.tensors, device=trained.options.device, precision="fp32")

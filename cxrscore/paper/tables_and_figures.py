@@ -13,7 +13,7 @@ from cxrscore.paper.results import ExperimentResult
 from cxrscore.paper.run import Run
 
 PLACES = ((True, False), (True, True), (False, False), (False, True))
-"""First network or second, without and with augmentation; the third is the cell that the paper lacks."""
+"""First network or second, without and with augmentation; the third is the experiment that the paper lacks."""
 TABLES: tuple[tuple[str, str, str, Mapping[reported.Place, float]], ...] = (
     ("1", "train", "Training accuracy", reported.TRAINING_ACCURACY),
     ("2", "test", "Testing accuracy", reported.TESTING_ACCURACY),
@@ -90,10 +90,10 @@ def _film(run: Run, number: str, title: str, why: str) -> PaperItem:
 def _losses(run: Run, untold: tuple[str, ...]) -> PaperItem:
     values = tuple(
         ReportedValue(
-            what=run.cell(series, first=place[0], augmented=place[1]).scored.cell.words,
+            what=run.experiment(series, first=place[0], augmented=place[1]).scored.experiment.words,
             series=series,
             paper=reported.LOSSES.get(place, "not run"),
-            ours=_loss_words(run.cell(series, first=place[0], augmented=place[1])),
+            ours=_loss_words(run.experiment(series, first=place[0], augmented=place[1])),
         )
         for series in (CORRECTED, LITERAL)
         for place in PLACES
@@ -116,11 +116,14 @@ def _table(
 ) -> PaperItem:
     values = tuple(
         ReportedValue(
-            what=one.scored.cell.words, series=series, paper=_two(paper.get(place)), ours=one.parts[part].accuracy
+            what=one.scored.experiment.words,
+            series=series,
+            paper=_two(paper.get(place)),
+            ours=one.splits[part].accuracy,
         )
         for series in SERIES
         for place in PLACES
-        for one in (run.cell(series, first=place[0], augmented=place[1]),)
+        for one in (run.experiment(series, first=place[0], augmented=place[1]),)
     )
     return PaperItem(item=f"Table {number}", title=title, files=(f"table{number}.csv",), values=values, why=untold)
 
@@ -132,7 +135,7 @@ def _two(value: float | None) -> str:
 def _auc_item(run: Run, place: reported.Place, untold: tuple[str, ...]) -> PaperItem:
     number, values = reported.ROC_FIGURES[place], []
     for series in (CORRECTED, LITERAL):
-        result = run.cell(series, first=place[0], augmented=place[1])
+        result = run.experiment(series, first=place[0], augmented=place[1])
         values += [
             ReportedValue(
                 what=f"AUC of {one.finding}",
@@ -140,9 +143,9 @@ def _auc_item(run: Run, place: reported.Place, untold: tuple[str, ...]) -> Paper
                 paper=reported.reported_auc(place, one.finding),
                 ours=one.area,
             )
-            for one in result.parts["test"].findings
+            for one in result.splits["test"].findings
         ]
-    words = run.cell(CORRECTED, first=place[0], augmented=place[1]).scored.cell.words
+    words = run.experiment(CORRECTED, first=place[0], augmented=place[1]).scored.experiment.words
     return PaperItem(
         item=f"Figure {number}",
         title=f"ROC curves, {words}",
@@ -180,9 +183,9 @@ def _maps(run: Run, number: str, untold: tuple[str, ...]) -> PaperItem:
 
 
 def table_rows(run: Run, part: str, paper: Mapping[reported.Place, float]) -> list[tuple[ExperimentResult, str]]:
-    """Every cell in the order of a table, with the paper's value in words; only its own recipes have one."""
+    """Every experiment in the order of a table, with the paper's value in words; only its own recipes have one."""
     return [
-        (run.cell(series, first=first, augmented=augmented), _two(paper.get((first, augmented))))
+        (run.experiment(series, first=first, augmented=augmented), _two(paper.get((first, augmented))))
         for series in (CORRECTED, LITERAL, IMAGENET)
         for first, augmented in PLACES
     ]

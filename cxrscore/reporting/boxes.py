@@ -83,10 +83,10 @@ class Localisation:
         """JSON-ready, NaN as None."""
         return {
             "boxes": self.boxes,
-            "unused": self.unused,
-            "left_out": self.left_out,
-            "seen": self.seen,
-            "unmapped": self.unmapped,
+            "unmatched_boxes": self.unused,
+            "excluded_training_pairs": self.left_out,
+            "includes_training_films": self.seen,
+            "pairs_without_heatmap": self.unmapped,
             "explainer": self.explainer,
             "findings": [_as_dict(one) for one in (*self.findings, self.together)],
         }
@@ -202,7 +202,12 @@ def _mean(values: NDArray[np.float64]) -> MeanEstimate:
 
 
 def _as_dict(one: LocalisationResult) -> dict[str, Any]:
-    document: dict[str, Any] = {"finding": one.finding, "films": one.films, "empty": one.empty, "chance": one.chance}
+    document: dict[str, Any] = {
+        "finding": one.finding,
+        "films": one.films,
+        "empty_heatmaps": one.empty,
+        "chance": one.chance,
+    }
     for name in ("pointing", "energy", "overlap"):
         mean: MeanEstimate = getattr(one, name)
         document[name] = None if math.isnan(mean.value) else mean.value

@@ -166,7 +166,7 @@ def _evaluation(scores: Scores, summary: Summary, shown: OptionalSections) -> li
 
 
 def _points(provenance: Mapping[str, Any]) -> str:
-    where = {"valid": "on validation films", "elsewhere": "by others, on films that are not recorded"}
+    where = {"valid": "on validation films", "imported": "by others, on films that are not recorded"}
     return f"operating points chosen {where.get(threshold_source(provenance), 'on films that are not recorded')}"
 
 
@@ -176,7 +176,7 @@ def _names(scores: Scores) -> str:
 
 
 def _folder(provenance: Mapping[str, Any]) -> str:
-    folder, found = get_text(provenance, "films", "folder"), get_number(provenance, "films", "found")
+    folder, found = get_text(provenance, "films", "folder"), get_number(provenance, "films", "total")
     return f"folder {folder}, {found:,.0f} films" if folder and math.isfinite(found) else ""
 
 
@@ -224,7 +224,7 @@ def _tested(summary: Summary) -> str:
     words = {
         "held-out": "films that were in neither training nor validation; whether from elsewhere is not recorded",
         "unknown": "whether the model was trained on them is not recorded",
-        "seen": "only films of training and validation: no test",
+        "training": "only films of training and validation: no test",
         "none": "",
     }
     return words[summary.assessed.basis]

@@ -76,18 +76,18 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, NaN as None."""
         return {
-            "first": self.first,
+            "reference": self.first,
             "films": self.films,
-            "left_out": self.left_out,
-            "seen_left_out": self.seen_out,
-            "untold": list(self.untold),
+            "excluded_films": self.left_out,
+            "excluded_training_films": self.seen_out,
+            "unknown_training_films": list(self.untold),
             "joined_by": self.joined,
-            "seen": self.seen,
+            "includes_training_films": self.seen,
             "tests": self.tests,
             "others": [
                 {
                     "name": other.name,
-                    "macro": _as_dict(other.macro),
+                    "macro_auc": _as_dict(other.macro),
                     "findings": [_as_dict(one) for one in other.findings],
                 }
                 for other in self.others
@@ -275,7 +275,7 @@ def _with_verdict(one: Difference, adjusted: float) -> Difference:
 
 def _as_dict(one: Difference) -> dict[str, Any]:
     low, high = one.found.interval
-    numbers = {"first": one.first, "other": one.other, "difference": one.found.value, "p": one.p}
+    numbers = {"reference": one.first, "other": one.other, "difference": one.found.value, "p": one.p}
     document: dict[str, Any] = {key: None if np.isnan(value) else float(value) for key, value in numbers.items()}
     interval = None if np.isnan(low) else [low, high]
     return {"finding": one.finding, **document, "interval": interval, "verdict": one.verdict, "why": one.found.why}

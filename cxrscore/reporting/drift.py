@@ -77,7 +77,7 @@ def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, A
     scorers = provenance_models(provenance)
     if len(scorers) > 1:
         return {}, "The scores are means over models, and each model's file tells only of its own."
-    if get_number(provenance, "tta", "number") > 1:
+    if get_number(provenance, "tta", "copies") > 1:
         return (
             {},
             "The scores are means over augmented copies of each film (--tta), but the model's quantiles are of films "

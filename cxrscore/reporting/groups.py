@@ -71,7 +71,7 @@ class SubgroupAnalysis:
         """JSON-ready, NaN as None."""
         return {
             "column": self.column,
-            "dropped": dict(self.dropped),
+            "excluded_groups": dict(self.dropped),
             "groups": [_as_dict(group) for group in self.groups],
         }
 
@@ -200,9 +200,9 @@ def _as_dict(group: Subgroup) -> dict[str, Any]:
             "positives": one.positives,
             "negatives": one.negatives,
             "auc": _figure(one.area),
-            "gap": _figure(one.gap),
-            "missed": _number(one.decisions.missed.value),
-            "false_alarms": _number(one.decisions.false_alarms.value),
+            "auc_difference": _figure(one.gap),
+            "false_negative_rate": _number(one.decisions.missed.value),
+            "false_positive_rate": _number(one.decisions.false_alarms.value),
         }
         for one in group.findings
     }
@@ -210,9 +210,9 @@ def _as_dict(group: Subgroup) -> dict[str, Any]:
         "name": group.name,
         "films": group.films,
         "macro_auc": _figure(group.macro),
-        "gap": _figure(group.gap),
+        "auc_difference": _figure(group.gap),
         "findings": findings,
-        "left_out": list(group.left_out),
+        "excluded_findings": list(group.left_out),
     }
 
 

@@ -129,7 +129,7 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
         ),
         thumbnails=Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 1, 1), np.uint8)),
         provenance={
-            "films": {"found": films},
+            "films": {"total": films},
             "warnings": [],
         },
     )
@@ -152,7 +152,7 @@ def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
         scores,
         truth=np.stack(truth, axis=1),
         films=dataclasses.replace(scores.films, patient=patient),
-        provenance={**scores.provenance, "labels": {**record, "matched": matched}},
+        provenance={**scores.provenance, "labels": {**record, "labelled_films": matched}},
     )
 
 

@@ -100,7 +100,7 @@ def render(
 def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What the provenance tells."""
     return {
-        "leaked": has_leakage(provenance),
+        "has_leakage": has_leakage(provenance),
         "told_films": knows_training_films(provenance),
         "chosen_on": threshold_source(provenance),
         "trainings": [(one, _losses(one)) for one in plotted_models(provenance)],

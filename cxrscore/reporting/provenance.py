@@ -31,7 +31,7 @@ class Training:
 
     monitor     name of the metric that selects the best epoch, "" if unknown
     best_epoch  number of the epoch that became the model, None where unknown or where none was
-    leaked      True where films or patients stood in more than one split
+    has_leakage  True where films or patients stood in more than one split
     model       name of the model's file, "" where unknown
     last        True where the last epoch was to be taken, not the best
     """
@@ -39,7 +39,7 @@ class Training:
     epochs: tuple[Epoch, ...]
     monitor: str
     best_epoch: int | None
-    leaked: bool
+    has_leakage: bool
     model: str = ""
     last: bool = False
 
@@ -121,14 +121,14 @@ def provenance_models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def describe_mean(provenance: Mapping[str, Any]) -> str:
     """What scores are means over, in words; "" where they are those of one model, of films as they are."""
-    many, copies = len(provenance_models(provenance)), get_number(provenance, "tta", "number")
+    many, copies = len(provenance_models(provenance)), get_number(provenance, "tta", "copies")
     over = [f"{many} models"] * (many > 1) + [f"{copies:.0f} augmented copies of each film"] * (copies > 1)
     return f"mean over {' and '.join(over)}" if over else ""
 
 
 def has_leakage(provenance: Mapping[str, Any]) -> bool:
     """Whether films or patients stood in more than one split of any of the models."""
-    return any(one.leaked for one in read_trainings(provenance))
+    return any(one.has_leakage for one in read_trainings(provenance))
 
 
 def read_trainings(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
@@ -154,10 +154,10 @@ def knows_training_films(provenance: Mapping[str, Any]) -> bool:
 
 
 def threshold_source(provenance: Mapping[str, Any]) -> str:
-    """On which films the operating points were chosen: "valid", "elsewhere", or "" where the models do not say."""
+    """On which films the operating points were chosen: "valid", "imported", or "" where the models do not say."""
     points = [get_nested(one, "document", "thresholds") for one in provenance_models(provenance)]
     found = {get_text(point, "chosen_on") for one in points if isinstance(one, Mapping) for point in one.values()}
-    return found.pop() if len(found) == 1 and found <= {"valid", "elsewhere"} else ""
+    return found.pop() if len(found) == 1 and found <= {"valid", "imported"} else ""
 
 
 def read_training(model: Any) -> Training:
@@ -172,7 +172,7 @@ def read_training(model: Any) -> Training:
         else (),
         monitor=monitor,
         best_epoch=int(best) if math.isfinite(best) and best >= 1 else None,
-        leaked=get_nested(training, "leaked") is True,
+        has_leakage=get_nested(training, "has_leakage") is True,
         model=get_text(model, "file"),
         last=get_text(training, "recipe", "select") == "last",
     )

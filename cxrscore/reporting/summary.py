@@ -40,7 +40,7 @@ THRESHOLD = 0.5
 SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
 
 Rows = NDArray[np.intp]
-Basis = Literal["held-out", "unknown", "seen", "none"]
+Basis = Literal["held-out", "unknown", "training", "none"]
 
 DEFAULT_BOOTSTRAP = BootstrapConfig()
 
@@ -51,7 +51,7 @@ class EvaluationSet:
 
     rows       int [A], rows of the films
     basis      "held-out": films never seen by the model, or of its test split; "unknown": films that it may have seen,
-               as its file does not tell what it was trained on; "seen": there were only films of its training or
+               as its file does not tell what it was trained on; "training": there were only films of its training or
                validation; "none": no scored film has a label
     left_out   labelled films of training and validation that were left out
     """
@@ -162,10 +162,10 @@ class Summary:
         """JSON-ready, NaN as None."""
         held_out = len(self.assessed.rows) if self.assessed.basis == "held-out" else 0
         return {
-            "films": {"found": self.found, "scored": self.scored, "failed": self.failed},
+            "films": {"total": self.found, "scored": self.scored, "failed": self.failed},
             "held_out": held_out,
-            "left_out": self.assessed.left_out,
-            "assessed": {"films": len(self.assessed.rows), "basis": self.assessed.basis},
+            "excluded_training_films": self.assessed.left_out,
+            "evaluation_set": {"films": len(self.assessed.rows), "basis": self.assessed.basis},
             "intervals": self.areas.method,
             "macro_auc": _json(self.macro_auc),
             "macro_auc_interval": _pair(self.areas.macro_interval),
@@ -209,7 +209,7 @@ def evaluation_films(scores: Scores) -> EvaluationSet:
         rows = np.flatnonzero(labelled & ~seen)
         basis: Basis = "held-out" if knows_training_films(scores.provenance) else "unknown"
         return EvaluationSet(rows=rows, basis=basis, left_out=int(np.count_nonzero(labelled & seen)))
-    return EvaluationSet(rows=np.flatnonzero(labelled), basis="seen" if labelled.any() else "none", left_out=0)
+    return EvaluationSet(rows=np.flatnonzero(labelled), basis="training" if labelled.any() else "none", left_out=0)
 
 
 def _result(scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: int) -> FindingResult:
@@ -245,7 +245,7 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
             "The file does not tell which films the model was trained on: it may have seen these, and the figures "
             "below may be better than they would be on new films."
         )
-    if assessed.basis == "seen":
+    if assessed.basis == "training":
         found.append(
             "All labelled films were seen in training or validation: the figures below say how well the model "
             "remembers them, not how it does on new films."

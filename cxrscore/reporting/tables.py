@@ -135,7 +135,7 @@ def _input(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Folder", get_text(provenance, "films", "folder")),
         ("Other files in it", get_text(provenance, "films", "other_files")),
         ("Labels", join_words(get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset"))),
-        ("Labels matched", get_text(provenance, "labels", "matched")),
+        ("Labels matched", get_text(provenance, "labels", "labelled_films")),
         ("Labels SHA-256", get_text(provenance, "labels", "sha256")),
     ]
 
@@ -163,8 +163,8 @@ def _imported(model: Any) -> list[tuple[str, str]]:
         ("Imported", get_text(training, "created")),
         ("From", join_words(get_text(training, "weights", "name"), get_text(training, "weights", "licence"))),
         ("SHA-256", get_text(training, "weights", "sha256")),
-        ("As a file of", get_text(training, "imported", "kind")),
-        ("Outputs in it", get_text(training, "imported", "outputs")),
+        ("As a file of", get_text(training, "imported", "checkpoint_type")),
+        ("Outputs in it", get_text(training, "imported", "n_outputs")),
     ]
 
 

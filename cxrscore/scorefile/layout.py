@@ -23,9 +23,9 @@ AXES = {
     "map": "the M heat maps, in the order of their films",
     "map_row": "the h rows of a heat map, from the top of the film",
     "map_column": "the w columns of a heat map, from the left of the film as stored",
-    "thumbnail": "the T small films",
-    "thumbnail_row": "the rows of a small film, pixels",
-    "thumbnail_column": "the columns of a small film, pixels",
+    "thumbnail": "the T thumbnails",
+    "thumbnail_row": "the rows of a thumbnail, pixels",
+    "thumbnail_column": "the columns of a thumbnail, pixels",
 }
 """What each axis of a dataset runs over. Datasets that share an axis have its length in common."""
 
@@ -35,10 +35,10 @@ SCALES = {"film": "films/path", "finding": "labels"}
 ATTRIBUTES = {
     "format": f"always {FORMAT}",
     "version": f"version of this layout, {VERSION}; a reader refuses others",
-    "complete": "true once everything is written; a file without it must not be read",
-    "fingerprint": "SHA-256 of the attribute inputs, hex: files with the same one hold the same scores",
-    "inputs": "what the scores depend on: models, tta, backend, findings, the films' paths",
-    "provenance": "when, how and with what the file was made; not part of the fingerprint",
+    "complete": "true once everything is written; a file without it is incomplete and is refused",
+    "fingerprint": "SHA-256 of the attribute inputs, hex; files with the same fingerprint hold the same scores",
+    "inputs": "what the scores depend on: models, tta, backend, findings, paths of the films",
+    "provenance": "how the file was made; not part of the fingerprint",
 }
 """Attributes of the root. inputs and provenance are JSON texts; one of more than 60,000 bytes goes on in attributes
 named provenance+1, provenance+2, ..."""
@@ -63,19 +63,19 @@ class Column:
 
 
 LAYOUT = (
-    Column(path="films/path", dtype=TEXT, axes=("film",), description="path below the films folder, with slashes"),
+    Column(path="films/path", dtype=TEXT, axes=("film",), description="POSIX path below the films folder"),
     Column(
         path="films/sha256",
         dtype=TEXT,
         axes=("film",),
-        description="SHA-256 of the film's bytes, hex; empty where it could not be read",
+        description="SHA-256 of the film's bytes, hex; empty if it could not be read",
         in_shard=True,
     ),
     Column(
         path="films/status",
         dtype="|u1",
         axes=("film",),
-        description="1 scored, 0 not written, 2 to 14 why it was not scored (cxrscore.images.Status)",
+        description="1: scored; 0: not written; 2 to 14: why it was not scored (cxrscore.images.Status)",
         in_shard=True,
     ),
     Column(
@@ -90,7 +90,7 @@ LAYOUT = (
         path="films/kind",
         dtype=TEXT,
         axes=("film",),
-        description="png, jpeg or dicom, told by content; empty where it is none of these",
+        description="png, jpeg or dicom, from the content; empty if none of these",
         in_shard=True,
     ),
     Column(
@@ -111,43 +111,43 @@ LAYOUT = (
         path="films/width",
         dtype="<u4",
         axes=("film",),
-        description="width of the film as stored, pixels; 0 where unknown",
+        description="width as stored, pixels; 0 if unknown",
         in_shard=True,
     ),
     Column(
         path="films/height",
         dtype="<u4",
         axes=("film",),
-        description="height of the film as stored, pixels; 0 where unknown",
+        description="height as stored, pixels; 0 if unknown",
         in_shard=True,
     ),
     Column(
         path="films/split",
         dtype="|u1",
         axes=("film",),
-        description="what the models had to do with the film, the most that any of them had: 0 never seen, 1 train, "
-        "2 valid, 3 test",
+        description="use of the film in making the model; of several models, the closest: 0 never "
+        "seen, 1 train, 2 valid, 3 test",
     ),
     Column(
         path="films/patient",
         dtype="<i4",
         axes=("film",),
-        description="a number per patient of the run, -1 where unknown; never an identifier",
+        description="number of the patient within the run; -1 if unknown; never an identifier",
     ),
-    Column(path="labels", dtype=TEXT, axes=("finding",), description="names of the findings, all different"),
+    Column(path="labels", dtype=TEXT, axes=("finding",), description="names of the findings, all distinct"),
     Column(
         path="scores/logit",
         dtype="<f4",
         axes=("film", "finding"),
-        description="what the model returned; where prob is a mean over models or augmented copies, ln(prob / (1 - "
-        "prob)) before it was rounded; NaN for films that were not scored",
+        description="output of the model; if prob is a mean over models or augmented copies, ln(prob "
+        "/ (1 - prob)) of the mean before rounding; NaN for films that were not scored",
         in_shard=True,
     ),
     Column(
         path="scores/prob",
         dtype="<f4",
         axes=("film", "finding"),
-        description="the score as a probability, 0 to 1: the plain mean over all models and augmented copies; NaN for "
+        description="probability, 0 to 1: the mean over all models and augmented copies; NaN for "
         "films that were not scored",
         in_shard=True,
     ),
@@ -161,27 +161,27 @@ LAYOUT = (
         path="thresholds",
         dtype="<f4",
         axes=("finding",),
-        description="the model's operating point as a probability, 0 to 1; NaN where it has none, and where scores are "
-        "means over models or augmented copies",
+        description="operating point of the model as a probability; NaN if it has none, or if scores "
+        "are means over models or augmented copies",
     ),
     Column(
         path="cam/map",
         dtype="<f2",
         axes=("map", "map_row", "map_column"),
-        description="heat map as the explainer returned it, unscaled; negative where evidence is against the finding; "
-        "of several models the mean",
+        description="heat map as returned by the explainer, not scaled; negative where the film "
+        "speaks against the finding; mean of several models",
         in_shard=True,
     ),
     Column(path="cam/film", dtype="<i4", axes=("map",), description="row of the map's film, from 0", in_shard=True),
     Column(
         path="cam/finding", dtype="<i2", axes=("map",), description="column of the map's finding, from 0", in_shard=True
     ),
-    Column(path="thumbnails/film", dtype="<i4", axes=("thumbnail",), description="row of the small film, from 0"),
+    Column(path="thumbnails/film", dtype="<i4", axes=("thumbnail",), description="row of the film, from 0"),
     Column(
         path="thumbnails/pixels",
         dtype="|u1",
         axes=("thumbnail", "thumbnail_row", "thumbnail_column"),
-        description="the film, small, for reports: 0 black to 255 white",
+        description="thumbnail: 0 black to 255 white",
     ),
 )
 """The datasets of a scores file."""

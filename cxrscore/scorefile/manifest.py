@@ -56,7 +56,7 @@ class Manifest:
         """The rows of each shard. A partition has shards of the whole run's size."""
         total = len(self.paths)
         partition = self.given.get("partition")
-        size = shard_size(partition["films"] if partition else total)
+        size = shard_size(partition["total_films"] if partition else total)
         return tuple(range(start, min(start + size, total)) for start in range(0, total, size))
 
 

@@ -66,7 +66,7 @@ def _check_same_run(first: PartialScoresFile, part: PartialScoresFile) -> None:
             "partitions alike, then merge."
         )
     for what, one, other in (
-        ("were divided into different numbers of partitions", first.partition.of, part.partition.of),
+        ("were divided into different numbers of partitions", first.partition.count, part.partition.count),
         ("are to have different numbers of small films", first.thumbnails, part.thumbnails),
         ("have different label tables", _table(first), _table(part)),
     ):
@@ -83,11 +83,11 @@ def _table(part: PartialScoresFile) -> str:
 
 
 def _check_none_missing(ordered: Sequence[PartialScoresFile]) -> None:
-    of, films = ordered[0].partition.of, ordered[0].inputs["films"]
+    of, films = ordered[0].partition.count, ordered[0].inputs["films"]
     if sum(len(part.rows) for part in ordered) == films:  # they are different partitions, so they do not overlap
         return
     there = {part.partition.number for part in ordered}
-    partitions = (Partition(number=number, of=of) for number in range(1, of + 1) if number not in there)
+    partitions = (Partition(number=number, count=of) for number in range(1, of + 1) if number not in there)
     missing = (partition for partition in partitions if partition.rows(films))
     message = "part {0} is missing: run `cxrscore score ... --shard {0} -o ...`"
     named = [message.format(partition) for partition in islice(missing, NAMED)]

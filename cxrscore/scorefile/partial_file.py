@@ -71,7 +71,7 @@ def read_part(path: Path) -> PartialScoresFile:
         provenance = read_json(file, "provenance")
         check_document(provenance, "scores", f"{path}: provenance", "attributes", "provenance")
         run = fingerprint_of(inputs)
-        if fingerprint != fingerprint_of(own) or (provenance.get("partition") or {}).get("run") != run:
+        if fingerprint != fingerprint_of(own) or (provenance.get("partition") or {}).get("run_fingerprint") != run:
             raise FileFormatError(f"{path}: its fingerprint is not that of its inputs")
         shown, failed = _scanned(file, rows, inputs["films"], thumbnails)
         values = {name: read_dataset(file, name) for name in ("labels", "thresholds")}
@@ -146,13 +146,13 @@ def _read_partition(path: Path, inputs: Mapping[str, Any], films: int) -> tuple[
     own = inputs.get("partition")
     if own is None:
         raise InputError(f"{path} is no part of a run but a whole one. Parts are made by `cxrscore score --shard i/n`.")
-    number, of, total, thumbnails = (_count(path, own, key) for key in ("number", "of", "films", "thumbnails"))
+    number, of, total, thumbnails = (_count(path, own, key) for key in ("number", "count", "total_films", "thumbnails"))
     try:
-        partition = Partition(number=number, of=of)
+        partition = Partition(number=number, count=of)
     except InputError as error:
         raise FileFormatError(f"{path}: {error}") from None
     rows = partition.rows(total)
-    if (own.get("first"), films, inputs.get("films")) != (rows.start, len(rows), len(rows)) or not rows:
+    if (own.get("first_row"), films, inputs.get("films")) != (rows.start, len(rows), len(rows)) or not rows:
         raise FileFormatError(f"{path} has {films} films, which are not those of partition {partition} of {total}")
     return partition, rows, min(thumbnails, THUMBNAILS)
 

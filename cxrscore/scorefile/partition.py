@@ -21,17 +21,17 @@ _TEXT = re.compile(r"([0-9]{1,7})/([0-9]{1,7})")
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """Partition ``number``, from 1, of ``of`` partitions. InputError unless 1 <= number <= of <= 1,000,000."""
+    """Partition ``number``, from 1, of ``count`` partitions. InputError unless 1 <= number <= count <= 1,000,000."""
 
     number: int
-    of: int
+    count: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.number <= self.of <= MAX_PARTITIONS:
+        if not 1 <= self.number <= self.count <= MAX_PARTITIONS:
             raise InputError(f"partition {self}: expected i/n with 1 <= i <= n and n at most {MAX_PARTITIONS}")
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.of}"
+        return f"{self.number}/{self.count}"
 
     @classmethod
     def parse(cls, text: str) -> Partition:
@@ -39,14 +39,14 @@ class Partition:
         found = _TEXT.fullmatch(text)
         if found is None:
             raise InputError(f"partition {text!r}: expected i/n with 1 <= i <= n, such as 2/4")
-        return cls(number=int(found[1]), of=int(found[2]))
+        return cls(number=int(found[1]), count=int(found[2]))
 
     def rows(self, films: int) -> range:
         """Its rows in a run of so many films: whole shards, as many as in any other partition or one more or fewer.
         Empty for some where there are more partitions than shards."""
         size = shard_size(films)
         shards = -(-films // size)
-        first, last = (-(-number * shards // self.of) * size for number in (self.number - 1, self.number))
+        first, last = (-(-number * shards // self.count) * size for number in (self.number - 1, self.number))
         return range(min(first, films), min(last, films))
 
 
@@ -58,9 +58,9 @@ def partition_inputs(partition: Partition, paths: Sequence[str], thumbnails: int
     """
     return {
         "number": partition.number,
-        "of": partition.of,
-        "first": partition.rows(len(paths)).start,
-        "films": len(paths),
+        "count": partition.count,
+        "first_row": partition.rows(len(paths)).start,
+        "total_films": len(paths),
         "paths": paths_digest(paths),
         "thumbnails": thumbnails,
     }
@@ -69,10 +69,10 @@ def partition_inputs(partition: Partition, paths: Sequence[str], thumbnails: int
 def full_run_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of the whole run, of those of a part. FileFormatError where they are of no part."""
     own = inputs.get("partition")
-    if not isinstance(own, dict) or not {"films", "paths"} <= own.keys():
+    if not isinstance(own, dict) or not {"total_films", "paths"} <= own.keys():
         raise FileFormatError("its inputs name no partition")
     rest = {key: value for key, value in inputs.items() if key != "partition"}
-    return {**rest, "films": own["films"], "paths": own["paths"]}
+    return {**rest, "films": own["total_films"], "paths": own["paths"]}
 
 
 def describe_partition(partition: Partition, rows: range, films: int) -> str:

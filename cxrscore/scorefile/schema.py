@@ -22,10 +22,10 @@ from cxrscore.scorefile.layout import (
 )
 
 _GROUPS = {
-    "films": "one row a film",
-    "scores": "what the model said of each film and finding",
-    "cam": "heat maps of the findings that were chosen for each film",
-    "thumbnails": "small films, so that a report needs no other file",
+    "films": "one row per film",
+    "scores": "output for each film and finding",
+    "cam": "heat maps of the findings chosen for each film",
+    "thumbnails": "small films for the report",
 }
 _WORD = {"type": "string"}
 _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
@@ -64,38 +64,37 @@ PROVENANCE = _object(
     ATTRIBUTES["provenance"],
     created=_text("when scoring ended, ISO 8601 with the offset to UTC"),
     cxrscore=_text("version of cxrscore"),
-    command={"description": "the command line, one word an entry", "type": "array", "items": {"type": "string"}},
-    seconds=_number("duration of the last call that worked on the run, s; of merged parts the sum over them"),
-    films_per_second=_number("films scored a second in that call; of merged parts the mean over their seconds"),
+    command={"description": "the command line, one word per entry", "type": "array", "items": {"type": "string"}},
+    seconds=_number("duration of the last call of the run, s; for merged files their sum"),
+    films_per_second=_number("films per second in that call; for merged files the mean, weighted by seconds"),
     machine={
-        "description": "the machine that computed; null where parts are merged, which name their own",
+        "description": "the machine that computed; null for merged files: see partial_files",
         "type": ["object", "null"],
         "properties": {
-            "name": _text("its host name; empty where no names may be told"),
+            "name": _text("its host name; empty without file names"),
             "system": _text("operating system and architecture"),
-            "cpus": _count("processors that the system counts"),
+            "cpus": _count("number of processors"),
         },
     },
     backend=_object(
-        "what computed the scores",
+        "backend that computed the scores",
         name=_text("name of the backend plugin"),
         framework=_text("framework with version"),
         version=_text("version of the plugin"),
-        device=_text("where it computed, such as cpu or cuda:0"),
+        device=_text("device, such as cpu or cuda:0"),
         precision=_text("fp32, bf16 or int8"),
         batch_size=_count("films in a batch"),
-        golden_difference=_number("largest difference of a logit of a model's synthetic films from its file"),
+        golden_difference=_number("largest difference from the reference logits of a model file"),
     ),
     models={
-        "description": "the models that scored, in the order in which they were named; scores are the means of several",
+        "description": "the models, in the given order; scores are their mean",
         "type": "array",
         "items": _object(
             "one of them",
             file=_text("name of the model file"),
             sha256=_text("SHA-256 of the model file, hex"),
             document={
-                "description": "the model's JSON document without its film hashes: preprocessing, operating points, "
-                "training and the rest",
+                "description": "the model's JSON document without its film hashes",
                 "type": "object",
             },
         ),
@@ -104,26 +103,26 @@ PROVENANCE = _object(
         "description": "test-time augmentation: scores are means over copies of each film; null without it",
         "type": ["object", "null"],
         "properties": {
-            "number": _count("number of copies: the film itself, and random augmentations of it"),
-            "seed": _count("what, with the film's bytes, decides the random ones"),
+            "copies": _count("number of copies: the film itself, and random augmentations of it"),
+            "seed": _count("seed of the random copies, used together with the film's bytes"),
             "limits": {
-                "description": "how far they may differ from the film, as in a recipe's augmentation",
+                "description": "limits of the random augmentation, named as in a recipe",
                 "type": "object",
             },
         },
     },
     explainer=_object(
-        "what drew the heat maps",
+        "method of the heat maps",
         name=_text("name of the explainer plugin"),
-        cam_layer=_text("layer that the maps were taken at, of each model where they differ; empty without maps"),
+        cam_layer=_text("layer of the heat maps, for each model if they differ; empty without heat maps"),
     ),
     films=_object(
         "the folder that was scored",
         folder=_text("name of the folder"),
-        found=_count("films found"),
+        total=_count("number of films"),
         scored=_count("films scored"),
         failed=_count("films that could not be scored"),
-        other_files=_count("files that are no films"),
+        other_files=_count("files that are not films"),
     ),
     labels={
         "description": "the label table; null without one",
@@ -132,40 +131,41 @@ PROVENANCE = _object(
             "file": _text("name of the table"),
             "dataset": _text("name of its layout"),
             "sha256": _text("SHA-256 of the table, hex"),
-            "matched": _count("films that have a row in it"),
+            "labelled_films": _count("films that have a row in it"),
         },
     },
     partition={
-        "description": "of a part, which partition of which run it is; null of a whole run",
+        "description": "of a partial file, which partition of which run it is; null for a whole run",
         "type": ["object", "null"],
         "properties": {
             "number": _count("number of the partition, from 1"),
-            "of": _count("how many partitions the run was divided into"),
-            "first": _count("row that the part's first film has in the whole run"),
-            "films": _count("films of the whole run"),
-            "run": {"description": "fingerprint of the whole run", **_DIGEST},
+            "count": _count("number of partitions of the run"),
+            "first_row": _count("row of its first film in the whole run"),
+            "total_films": _count("number of films of the whole run"),
+            "run_fingerprint": {"description": "fingerprint of the whole run", **_DIGEST},
         },
     },
-    parts={
-        "description": "the parts that were merged into this file, in the order of their films; missing otherwise",
+    partial_files={
+        "description": "the partial files that were merged into this file, in the order of their films; missing "
+        "otherwise",
         "type": "array",
         "items": _object(
             "one of them",
-            file=_text("name of its file; empty where no names may be told"),
+            file=_text("name of its file; empty without file names"),
             partition=_text("its number and how many there are, such as 2/4"),
             fingerprint={"description": "its own fingerprint", **_DIGEST},
             films=_count("films in it"),
             failed=_count("those of them that could not be scored"),
             created=_text("when its scoring ended"),
-            seconds=_number("duration of the last call that worked on it, s"),
-            films_per_second=_number("films scored a second in that call"),
+            seconds=_number("duration of the last call for it, s"),
+            films_per_second=_number("films per second in that call"),
             machine={"description": "the machine that computed, as machine above", "type": ["object", "null"]},
-            command={"description": "its command line, one word an entry", "type": "array", "items": _WORD},
+            command={"description": "its command line, one word per entry", "type": "array", "items": _WORD},
         ),
     },
-    labels_joined=_text("when other labels were joined to scores of an earlier call, ISO 8601; missing otherwise"),
-    merged=_text("when the parts were merged, ISO 8601 with the offset to UTC; missing otherwise"),
-    warnings={"description": "what the user should know, one text each", "type": "array", "items": {"type": "string"}},
+    labels_joined=_text("when labels were joined again to existing scores, ISO 8601; missing otherwise"),
+    merged=_text("when the partial files were merged, ISO 8601 with the offset to UTC; missing otherwise"),
+    warnings={"description": "warnings, one text each", "type": "array", "items": {"type": "string"}},
 )
 _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "format": {"const": FORMAT},
@@ -187,9 +187,9 @@ def scores_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A scores file of cxrscore, out.h5, as one JSON document",
-        "description": "Groups are objects, datasets nested arrays with null for NaN. x-dtype is NumPy's name of the "
-        "values, S for UTF-8 bytes of one length; x-axes says what each dimension runs over, and x-scales which "
-        "dataset names its places.",
+        "description": "Groups are objects, datasets are nested arrays with null for NaN. x-dtype is the"
+        " NumPy dtype, S for fixed-length UTF-8 bytes; x-axes names the dimensions, and "
+        "x-scales the dataset with the labels of a dimension.",
         "x-axes": AXES,
         "x-scales": SCALES,
         **_closed(tree),

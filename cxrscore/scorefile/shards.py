@@ -83,7 +83,7 @@ def shard_bytes(shard: Shard, fingerprint: str, rows: range, findings: int) -> b
             write_column(file, column, columns[column.path])
         write_text(file, "format", SHARD_FORMAT)
         write_text(file, "fingerprint", fingerprint)
-        file.attrs.update({"version": VERSION, "first": rows.start, "complete": True})
+        file.attrs.update({"version": VERSION, "first_row": rows.start, "complete": True})
     return buffer.getvalue()
 
 
@@ -145,7 +145,11 @@ def _check(file: HDF5File, fingerprint: str, rows: range) -> None:
     """FileFormatError unless the file is the shard of these rows of the run with this fingerprint."""
     check_format(file, SHARD_FORMAT)
     check_columns(file, SHARD_LAYOUT)
-    met = (read_text(file, "fingerprint", longest=64), read_number(file, "first"), file.datasets["films/status"].shape)
+    met = (
+        read_text(file, "fingerprint", longest=64),
+        read_number(file, "first_row"),
+        file.datasets["films/status"].shape,
+    )
     if met != (fingerprint, rows.start, (len(rows),)):
         raise FileFormatError(f"{file.name} is not the shard of films {rows.start} to {rows.stop} of this run")
 

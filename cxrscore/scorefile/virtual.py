@@ -73,7 +73,7 @@ def write_virtual(
 
     with ErrorTrappingFile(place) as target, h5py.File(target, "w", libver=LIBVER) as file:
         write_header(file, VIRTUAL_FORMAT, frame)
-        write_text(file, "parts", json.dumps([vars(one) for one in files]))
+        write_text(file, "partial_files", json.dumps([vars(one) for one in files]))
         stored = {
             path: create_column(file, column, _shape(column, frame)) for path, column in _columns(_STORED).items()
         }
@@ -142,11 +142,11 @@ def read_virtual(path: Path) -> VirtualFile | None:
         if "format" not in file.groups[""].attributes or read_text(file, "format") != VIRTUAL_FORMAT:
             return None
         check_format(file, VIRTUAL_FORMAT)
-        found = {name: _json(path, read_text(file, name)) for name in ("inputs", "parts")}
+        found = {name: _json(path, read_text(file, name)) for name in ("inputs", "partial_files")}
         fingerprint = read_text(file, "fingerprint", longest=64)
-    if not isinstance(found["inputs"], dict) or not isinstance(found["parts"], list):
+    if not isinstance(found["inputs"], dict) or not isinstance(found["partial_files"], list):
         raise FileFormatError(f"{path} does not say which parts it is made of")
-    parts = tuple(_part_file(path, one) for one in found["parts"])
+    parts = tuple(_part_file(path, one) for one in found["partial_files"])
     return VirtualFile(fingerprint=fingerprint, inputs=found["inputs"], parts=parts)
 
 

@@ -120,7 +120,7 @@ def _result(
     bad = np.flatnonzero(films.status != Status.OK)
     return ScoreResult(
         output=options.output,
-        found=len(films.path),
+        n_films=len(films.path),
         scored=len(films.path) - len(bad),
         failed=tuple((films.path[row], films.message[row]) for row in bad),
         computed=computed,
@@ -130,9 +130,9 @@ def _result(
         tta=max(1, options.tta),
         notes=tuple(notes),
         labels_joined=labels_joined,
-        list_changed=list_changed,
-        leaked=any(file.document["training"]["leaked"] for file in files),
-        unread=tuple(unreadable_messages(found, options)),
+        film_list_changed=list_changed,
+        has_leakage=any(file.document["training"]["has_leakage"] for file in files),
+        unreadable_paths=tuple(unreadable_messages(found, options)),
         partition=str(options.partition or ""),
     )
 
@@ -147,7 +147,7 @@ def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], partition: Par
     )
     return ScoreResult(
         output=options.output,
-        found=0,
+        n_films=0,
         scored=0,
         failed=(),
         computed=0,
@@ -156,7 +156,7 @@ def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], partition: Par
         models=tuple(file.sha256 for file in files),
         tta=max(1, options.tta),
         notes=(note,),
-        unread=(),
+        unreadable_paths=(),
         partition=str(partition),
-        written=False,
+        output_written=False,
     )

@@ -31,7 +31,7 @@ class FileList:
     @property
     def rows(self) -> range:
         """Their rows within the run."""
-        first = self.partition["first"] if self.partition else 0
+        first = self.partition["first_row"] if self.partition else 0
         return range(first, first + len(self.paths))
 
     @property

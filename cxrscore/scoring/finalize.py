@@ -106,7 +106,7 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
         "explainer": {"name": job.options.explainer, "cam_layer": runtime.cam_layer},
         "films": {
             "folder": unicode_text(job.options.films.name),
-            "found": len(job.paths),
+            "total": len(job.paths),
             "other_files": job.found.others,
         },
         "labels": job.labels_file,
@@ -132,12 +132,12 @@ def _partition_provenance(job: RunContext) -> dict[str, Any] | None:
     if partition is None:
         return None
     run = fingerprint_of(full_run_inputs({**job.fingerprint, "findings": job.findings}))
-    return {key: partition[key] for key in ("number", "of", "first", "films")} | {"run": run}
+    return {key: partition[key] for key in ("number", "count", "first_row", "total_films")} | {"run_fingerprint": run}
 
 
 def _partition_warning(job: RunContext) -> list[str]:
     partition, own = job.options.partition, job.file_list.partition
-    return [describe_partition(partition, job.file_list.rows, own["films"])] if partition and own else []
+    return [describe_partition(partition, job.file_list.rows, own["total_films"])] if partition and own else []
 
 
 def _warnings(job: RunContext) -> list[str]:

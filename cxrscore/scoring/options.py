@@ -116,16 +116,16 @@ class ScoreResult:
     failed  each film that could not be scored, with the reason; without paths, films of the same bytes have one name
     models  SHA-256 of each model file, hex
     notes   what has changed since the run began, and what was done about it
-    list_changed  whether films were added to the folder, or removed from it, since the run began
+    film_list_changed  whether films were added to the folder, or removed from it, since the run began
     labels_joined  whether only the labels of a finished file were joined again
-    leaked  whether films or patients stood in two parts of the split when the model was trained
+    has_leakage  whether films or patients stood in two parts of the split when the model was trained
     partition  which partition of the films this is, as i/n; "" where it is all of them
-    written False where there was nothing to write: the partition has no film
-    unread  what of the folder could not be looked at, one text each: films may be missing there
+    output_written  False where there was nothing to write: the partition has no film
+    unreadable_paths  what of the folder could not be looked at, one text each: films may be missing there
     """
 
     output: PathOrUrl
-    found: int
+    n_films: int
     scored: int
     failed: tuple[tuple[str, str], ...]
     computed: int
@@ -133,10 +133,10 @@ class ScoreResult:
     backend: str
     models: tuple[str, ...]
     tta: int
-    unread: tuple[str, ...]
+    unreadable_paths: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    leaked: bool = False
+    has_leakage: bool = False
     labels_joined: bool = False
-    list_changed: bool = False
+    film_list_changed: bool = False
     partition: str = ""
-    written: bool = True
+    output_written: bool = True

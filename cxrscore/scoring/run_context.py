@@ -125,7 +125,7 @@ class RunContext:
 
 def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str, Any]:
     """What of a run's fingerprint is known before a framework is loaded: all but KNOWN_AFTER_LOADING."""
-    tta = {"number": options.tta, "seed": options.seed, "limits": asdict(LIMITS)} if options.tta > 1 else None
+    tta = {"copies": options.tta, "seed": options.seed, "limits": asdict(LIMITS)} if options.tta > 1 else None
     return {
         "cxrscore": cxrscore.__version__,
         "models": [file.sha256 for file in files],
@@ -216,7 +216,7 @@ def _labels(options: ScoreOptions, listing: FileList) -> tuple[lab.JoinedLabels,
         return None, None
     with as_local_path(place, lab.LARGEST_TABLE) as table:
         joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), name=place.name)
-    return joined, {**file, "matched": sum(joined.matched[listing.rows.start : listing.rows.stop])}
+    return joined, {**file, "labelled_films": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 
 
 def _find_labels(films: PathOrUrl) -> PathOrUrl | None:

@@ -30,8 +30,8 @@ class ThumbnailCollector:
     def __init__(self, job: RunContext, decoders: DecoderPool) -> None:
         self._job, self._decoders = job, decoders
         partition = job.file_list.partition
-        self._first: int = partition["first"] if partition else 0
-        self._films: int = partition["films"] if partition else len(job.paths)
+        self._first: int = partition["first_row"] if partition else 0
+        self._films: int = partition["total_films"] if partition else len(job.paths)
         self._most: int = partition["thumbnails"] if partition else job.options.thumbnails
         none = np.empty((0, len(job.findings)), np.float32)
         self._found = ScoredFilms(rows=np.empty(0, np.int64), prob=none, truth=none)

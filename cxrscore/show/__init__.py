@@ -18,7 +18,7 @@ __all__ = ["as_text", "describe_file", "describe_model", "describe_scores", "mod
 
 
 def describe_file(path: Location) -> dict[str, Any]:
-    """What a file says of itself, JSON-ready; "kind" is "scores" or "model".
+    """What a file says of itself, JSON-ready; "file_type" is "scores" or "model".
 
     InputError where there is no file, FileFormatError where it is neither or is damaged.
     """

@@ -66,7 +66,7 @@ def model_card(model: ModelFile) -> str:
 
 
 def _warning(found: Any) -> str:
-    if get_nested(found, "training", "leaked") is not True:
+    if get_nested(found, "training", "has_leakage") is not True:
         return ""
     return (
         "**LEAKED.** The same patients or films stood in more than one part of the split when this model was trained. "
@@ -115,7 +115,7 @@ def _partitions(found: Any) -> str:
     if _is_imported(found):
         return UNKNOWN
     split = get_nested(found, "training", "split")
-    leaks = get_text(found, "training", "leaks")
+    leaks = get_text(found, "training", "leak_count")
     rows = [(name, get_text(split, name) or UNKNOWN) for name in ("train", "valid", "test")]
     return (
         _table(("part", "films"), rows)
@@ -130,7 +130,7 @@ def _partitions(found: Any) -> str:
 
 
 def _disjoint(found: Any) -> str:
-    if get_nested(found, "training", "leaked") is True:
+    if get_nested(found, "training", "has_leakage") is True:
         return "no: see the warning above"
     return (
         "yes, checked in training"
@@ -155,8 +155,8 @@ def _training(found: Any) -> str:
             ("Imported from", get_text(training, "weights", "name")),
             ("SHA-256 of that", get_text(training, "weights", "sha256")),
             ("Licence of that", get_text(training, "weights", "licence")),
-            ("As a file of", get_text(training, "imported", "kind")),
-            ("Outputs in it", get_text(training, "imported", "outputs")),
+            ("As a file of", get_text(training, "imported", "checkpoint_type")),
+            ("Outputs in it", get_text(training, "imported", "n_outputs")),
         )
     recipe = [
         (name, "" if value is None else str(value)) for name, value in (get_nested(training, "recipe") or {}).items()

@@ -19,7 +19,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
     """The model's document without the hashes of its films, and what can be counted of the file; JSON-ready."""
     films = model.document.get("films", {})
     return {
-        "kind": "model",
+        "file_type": "model",
         "file": model.path.name,
         "sha256": model.sha256,
         "tensors": len(model.tensors),
@@ -34,16 +34,16 @@ def describe_int8(described: Mapping[str, Any]) -> str:
     measured = get_nested(described, "quantization")
     if not measured:
         return ""
-    compared = get_nested(measured, "compared")
+    compared = get_nested(measured, "comparison")
     words = (
         f"ranges of {get_text(measured, 'films')} films; probabilities move by at most "
-        f"{_rounded(compared, 'largest')}, "
-        f"{_rounded(compared, 'mean')} in the mean"
+        f"{_rounded(compared, 'max_difference')}, "
+        f"{_rounded(compared, 'mean_difference')} in the mean"
     )
     if get_nested(compared, "macro_auc") is None:
         return words
     return (
-        f"{words}; macro AUC of {get_text(compared, 'labelled')} films not trained on "
+        f"{words}; macro AUC of {get_text(compared, 'labelled_films')} films not trained on "
         f"{_rounded(compared, 'macro_auc')}, "
         f"in int8 {_rounded(compared, 'macro_auc_int8')}"
     )
@@ -61,21 +61,21 @@ def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str,
     """
     provenance = strict_json(dict(scores.provenance), f"{name}: its provenance")
     return {
-        "kind": "scores",
+        "file_type": "scores",
         "file": name,
         "complete": True,  # what is not complete is not opened
         "fingerprint": fingerprint,
         "created": get_nested(provenance, "created"),
         "cxrscore": get_nested(provenance, "cxrscore"),
         "models": [_model(one) for one in provenance_models(provenance)],
-        "tta": get_nested(provenance, "tta", "number"),
-        "leaked": any(
-            get_nested(one, "document", "training", "leaked") is True for one in provenance_models(provenance)
+        "tta": get_nested(provenance, "tta", "copies"),
+        "has_leakage": any(
+            get_nested(one, "document", "training", "has_leakage") is True for one in provenance_models(provenance)
         ),
         "films": _films(scores),
         "findings": _findings(scores),
-        "heat_maps": len(scores.heat_maps.film),
-        "small_films": len(scores.thumbnails.film),
+        "heatmaps": len(scores.heat_maps.film),
+        "thumbnails": len(scores.thumbnails.film),
         "provenance": provenance,
     }
 
@@ -94,7 +94,7 @@ def _films(scores: Scores) -> dict[str, Any]:
     """How many there are, by status, by what the model had to do with them, and how many have a label."""
     codes, split, patient = scores.films.status, scores.films.split, scores.films.patient
     return {
-        "found": len(codes),
+        "total": len(codes),
         "scored": int(np.count_nonzero(codes == Status.OK)),
         "labelled": int(np.count_nonzero(np.isfinite(scores.truth).any(axis=1))),
         "patients": len(np.unique(patient[patient >= 0])),
@@ -119,7 +119,7 @@ def _findings(scores: Scores) -> list[dict[str, Any]]:
         {
             "finding": finding,
             "mean_prob": _number(means[place]),
-            "largest_prob": _number(tops[place]),
+            "max_prob": _number(tops[place]),
             "threshold": _number(scores.thresholds[place]),
             "above_threshold": _above(prob[:, place], scores.thresholds[place]),
             "positives": int(np.count_nonzero(truth[:, place] == 1)),

@@ -20,7 +20,7 @@ Line = tuple[str, str]
 
 def as_text(described: Mapping[str, Any]) -> str:
     """What describe_file gave, for people."""
-    sections = _of_scores(described) if described["kind"] == "scores" else _of_model(described)
+    sections = _of_scores(described) if described["file_type"] == "scores" else _of_model(described)
     return "\n\n".join(sections)
 
 
@@ -42,17 +42,17 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
         ("labels", _labels(provenance, films)),
         ("command", _join_nonempty(" ", "cxrscore" if command else "", *command)),
         ("fingerprint", found["fingerprint"]),
-        ("LEAKED", _LEAKED if found["leaked"] is True else ""),
+        ("LEAKED", _LEAKED if found["has_leakage"] is True else ""),
         *(("warning", text) for text in _some(get_texts(provenance, "warnings"))),
     )
-    yield f"films: {films['found']} found, {films['scored']} scored\n" + _table(
+    yield f"films: {films['total']} found, {films['scored']} scored\n" + _table(
         *((name, str(count)) for name, count in films["status"].items()),
     )
     yield "seen by the model: " + ", ".join(f"{count} {name}" for name, count in films["split"].items())
     yield "findings\n" + _table(
         ("", "mean", "largest", "threshold", "above", "positive", "negative"), *map(_finding, found["findings"])
     )
-    yield f"heat maps: {found['heat_maps']}, small films: {found['small_films']}"
+    yield f"heat maps: {found['heatmaps']}, small films: {found['thumbnails']}"
 
 
 def _model(model: Any) -> Iterator[Line]:
@@ -87,7 +87,7 @@ def _finding(one: Mapping[str, Any]) -> tuple[str, ...]:
     above = one["above_threshold"]
     return (
         one["finding"],
-        *(_decimal(one[key]) for key in ("mean_prob", "largest_prob", "threshold")),
+        *(_decimal(one[key]) for key in ("mean_prob", "max_prob", "threshold")),
         "-" if above is None else str(above),
         str(one["positives"]),
         str(one["negatives"]),
@@ -124,7 +124,7 @@ def _training(training: Mapping[str, Any]) -> Iterator[Line]:
         yield (
             "from",
             _join_nonempty(
-                ", a file of ", get_text(training, "weights", "name"), get_text(training, "imported", "kind")
+                ", a file of ", get_text(training, "weights", "name"), get_text(training, "imported", "checkpoint_type")
             ),
         )
         yield "SHA-256 of that", get_text(training, "weights", "sha256")
@@ -139,7 +139,7 @@ def _training(training: Mapping[str, Any]) -> Iterator[Line]:
     yield "patients", get_text(training, "patients")
     yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"
     yield "seed", get_text(training, "seed")
-    yield "LEAKED", _LEAKED if training["leaked"] is True else ""
+    yield "LEAKED", _LEAKED if training["has_leakage"] is True else ""
 
 
 def _validation(found: Mapping[str, Any]) -> str:

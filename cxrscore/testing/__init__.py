@@ -1,11 +1,11 @@
-"""The conformance kit: cases that every plugin is held to, cxrscore's own included. It needs no pytest.
+"""The conformance kit: cases that every plugin must pass, the built-in ones included. It does not need pytest.
 
     class TestMine(BackendCases):
         @pytest.fixture
         def backend(self):
             return MyBackend()
 
-gives pytest every case of a backend; ``run_cases(BackendCases, backend=MyBackend())`` runs them without it, as
+gives pytest every case of a backend. ``run_cases(BackendCases, backend=MyBackend())`` runs them without pytest, as
 ``cxrscore check NAME`` does.
 """
 

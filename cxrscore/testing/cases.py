@@ -1,7 +1,7 @@
-"""Numbered cases: what they are, how they are listed, and how they are run without pytest.
+"""Numbered cases, and how to list them and run them without pytest.
 
-A case is a method ``test_X01_what_it_demands(self, fixture, ...)`` of a plain class. pytest runs it where a class
-named Test... inherits from it and gives the fixtures; run_cases does the same with plain values.
+A case is a method ``test_x01_title(self, fixture, ...)`` of a plain class. pytest runs it if a class named Test...
+inherits from it and has the fixtures; run_cases does the same with plain values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cxrscore.escape_control_chars import error_words
 from cxrscore.interrupts import is_interrupt
 from cxrscore.progress import Progress, no_progress
 
-State = Literal["passed", "failed", "skipped"]
+CaseStatus = Literal["passed", "failed", "skipped"]
 
 _NAME = re.compile(r"test_([a-z]\d\d)_(\w+)")
 _Method = TypeVar("_Method", bound=Callable[..., None])
@@ -29,12 +29,18 @@ _Method = TypeVar("_Method", bound=Callable[..., None])
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One demand of the kit.
+    """One requirement of the kit.
 
-    number   such as "B07"; it stays with the case from release to release
-    title    the demand in a few words
-    text     the demand in full: the specification
-    ability  the Protocol of contract.py that a model must have to be held to it; "" where every one is
+    Parameters
+    ----------
+    number
+        Such as "B07"; it does not change between releases.
+    title
+        The requirement in a few words.
+    text
+        The requirement in full: the specification.
+    ability
+        Name of the Protocol of contract.py that a model needs for the case; "": none.
     """
 
     number: str
@@ -45,11 +51,11 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseResult:
-    """What became of a case: why it failed or was skipped, and what it measured, where it measures."""
+    """Result of a case: why it failed or was skipped, and what it measured."""
 
     number: str
     title: str
-    state: State
+    status: CaseStatus
     reason: str = ""
     measured: str = ""
     seconds: float = 0.0
@@ -60,7 +66,7 @@ class CaseResult:
 
 
 class Cases:
-    """What classes of cases share. A case tells what it measured with note()."""
+    """Base class of cases. A case records a measurement with note()."""
 
     measured = ""
 
@@ -69,7 +75,7 @@ class Cases:
 
 
 def needs(ability: type) -> Callable[[_Method], _Method]:
-    """Marks a case that only models of this Protocol are held to; the case itself skips for others."""
+    """Mark a case for models of this Protocol only; the case itself skips for others."""
 
     def mark(method: _Method) -> _Method:
         vars(method)["ability"] = ability.__name__
@@ -79,12 +85,12 @@ def needs(ability: type) -> Callable[[_Method], _Method]:
 
 
 def cases(cls: type) -> list[Case]:
-    """The cases of a class in the order of their numbers."""
+    """Return the cases of a class by number."""
     return [case for _, case in _numbered(cls)]
 
 
 def _numbered(cls: type) -> Iterator[tuple[str, Case]]:
-    """Name of the method, and the case it is."""
+    """Yield the name of each method and its case."""
     found = {name: match for name in dir(cls) if (match := _NAME.fullmatch(name))}
     for name in sorted(found):
         method = getattr(cls, name)
@@ -102,8 +108,32 @@ def _numbered(cls: type) -> Iterator[tuple[str, Case]]:
 def run_cases(
     cls: type[Cases], *, only: Collection[str] = (), progress: Progress = no_progress, **fixtures: Any
 ) -> list[CaseResult]:
-    """Runs every case of the class with these fixtures, or those of these numbers only, whatever the others do: what
-    pytest would do, without it."""
+    """Run cases without pytest. A failure does not stop the others.
+
+    Parameters
+    ----------
+    cls
+        Such as BackendCases.
+    only
+        Numbers of the cases to run; empty: all.
+    progress
+        function(text, done, total), called before each case.
+    **fixtures
+        Values of the fixtures, such as ``backend``.
+
+    Returns
+    -------
+    list of CaseResult
+        In the order of the numbers.
+
+    Examples
+    --------
+    >>> from cxrscore.metrics import metrics
+    >>> from cxrscore.testing import MetricCases, run_cases
+    >>> results = run_cases(MetricCases, metric=metrics[0], only=["M01"])
+    >>> [(result.number, result.state) for result in results]
+    [('M01', 'passed')]
+    """
     numbered = [(name, case) for name, case in _numbered(cls) if not only or case.number in only]
     outcomes = []
     for done, (name, case) in enumerate(numbered):
@@ -115,18 +145,18 @@ def run_cases(
 
 def _run(cls: type[Cases], name: str, case: Case, fixtures: dict[str, Any]) -> CaseResult:
     instance, start = cls(), time.monotonic()
-    state, reason = _state_and_reason(getattr(instance, name), fixtures)
+    status, reason = _status_and_reason(getattr(instance, name), fixtures)
     return CaseResult(
         number=case.number,
         title=case.title,
-        state=state,
+        status=status,
         reason=reason,
         measured=instance.measured,
         seconds=round(time.monotonic() - start, 3),
     )
 
 
-def _state_and_reason(method: Callable[..., None], fixtures: dict[str, Any]) -> tuple[State, str]:
+def _status_and_reason(method: Callable[..., None], fixtures: dict[str, Any]) -> tuple[CaseStatus, str]:
     try:
         method(**{name: fixtures[name] for name in inspect.signature(method).parameters})
     except unittest.SkipTest as skip:
@@ -140,17 +170,17 @@ def _state_and_reason(method: Callable[..., None], fixtures: dict[str, Any]) -> 
     return "passed", ""
 
 
-# --- what cases say
+# --- assertions
 
 
 def expect(holds: object, otherwise: str) -> None:
-    """AssertionError with this message unless the condition holds; also where Python leaves out asserts."""
+    """Raise an AssertionError with this message unless the condition holds, also under ``python -O``."""
     if not holds:
         raise AssertionError(otherwise)
 
 
 def expect_within(found: Array | float, wanted: Array | float, bound: float, what: str) -> float:
-    """The largest difference in units of the largest value wanted; AssertionError if it is above the bound."""
+    """Return the largest difference relative to the largest wanted value; AssertionError if it exceeds the bound."""
     found, wanted = np.asarray(found), np.asarray(wanted)
     expect(found.shape == wanted.shape, f"{what}: shape {list(found.shape)}, wanted {list(wanted.shape)}")
     if not wanted.size:
@@ -162,7 +192,7 @@ def expect_within(found: Array | float, wanted: Array | float, bound: float, wha
 
 
 def expect_close(found: Array | float, wanted: Array | float, bound: float, what: str) -> None:
-    """AssertionError if a value differs from the one wanted by more than the bound."""
+    """Raise an AssertionError if a value differs from the wanted one by more than the bound."""
     difference = float(np.max(np.abs(np.asarray(found, np.float64) - wanted)))
     expect(difference <= bound, f"{what}: met {_short(found)}, wanted {_short(wanted)} within {bound:.2g}")
 
@@ -172,7 +202,7 @@ def _short(values: Array | float) -> str:
 
 
 def expect_refusal(call: Callable[[], object], error: type[Exception], word: str, what: str) -> None:
-    """AssertionError unless the call raises this error, with the word in its message."""
+    """Raise an AssertionError unless the call raises this error with the word in its message."""
     try:
         call()
     except error as refusal:

@@ -126,7 +126,7 @@ def _train(
         run_folder=folder,
         films=data.sizes,
         failed=tuple(data.failed.items()),
-        leaks=tuple(leaks),
+        leakage=tuple(leaks),
         best_epoch=fitted.best_epoch,
         history=fitted.history,
         macro_auc=fitted.best["valid_macro_auc"],

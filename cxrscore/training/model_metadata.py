@@ -41,7 +41,7 @@ def model_document(
     source = {"name": "none", "sha256": "", "licence": ""}
     if base is not None:
         source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
-    other_base = {"frozen layers by": fitted.outputs.framework} if options.feature_backend else {}
+    other_base = {"feature_backend": fitted.outputs.framework} if options.feature_backend else {}
     split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
     digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
     return {
@@ -63,8 +63,8 @@ def model_document(
             "split": {**split, "rule": data.split.rule, "sha256": digest},
             "patients": len({p for p in data.patients if p is not None}),
             "labels": data.labels_file,
-            "leaked": bool(data.leaks) or (base is not None and base.origin.leaked),
-            "leaks": len(data.leaks),
+            "has_leakage": bool(data.leaks) or (base is not None and base.origin.has_leakage),
+            "leak_count": len(data.leaks),
         },
         "films": seen_films(data, base),
         "validation": _no_nan({"loss": fitted.best["valid_loss"], "macro_auc": fitted.best["valid_macro_auc"]})

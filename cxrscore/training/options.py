@@ -184,14 +184,14 @@ class TrainOptions:
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """What a run ended with. macro_auc is that of the validation films at the chosen epoch, test_auc that of the
-    test films, looked at once; NaN where no finding has both classes. leaks has a line for each leak that was
+    test films, looked at once; NaN where no finding has both classes. leakage has a line for each leak that was
     allowed; failed names each film that could not be read, with the reason."""
 
     output: Path
     run_folder: Path
     films: dict[str, int]
     failed: tuple[tuple[str, str], ...]
-    leaks: tuple[str, ...]
+    leakage: tuple[str, ...]
     best_epoch: int
     history: list[dict[str, float]]
     macro_auc: float

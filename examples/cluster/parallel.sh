@@ -28,7 +28,7 @@ one_partition() {
 }
 export -f one_partition
 export SHELL=$BASH # GNU parallel asks it, and only bash knows the function
-export PARTS="$output.parts" PARTITIONS="$partitions"
+export PARTS="$output.partitions" PARTITIONS="$partitions"
 mkdir -p "$PARTS"
 
 score=(cxrscore score "$films" --workers "$cores" --quiet "$@")

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Scores a folder of films in 16 partitions, one a task of a Slurm array, into OUT.h5.parts/part-1.h5 and so on.
+# Scores a folder of films in 16 partitions, one a task of a Slurm array, into OUT.h5.partitions/part-1.h5 and so on.
 #
 #   sbatch slurm.sh FILMS OUT.h5 [options of score]
-#   sbatch --dependency=afterok:JOB --wrap 'cxrscore merge OUT.h5.parts/part-*.h5 -o OUT.h5'
+#   sbatch --dependency=afterok:JOB --wrap 'cxrscore merge OUT.h5.partitions/part-*.h5 -o OUT.h5'
 #
 # A task that was killed goes on where it was: sbatch --array=3 slurm.sh FILMS OUT.h5 does partition 3 of 16 again.
 # For another number of partitions change both --array and partitions below. FILMS and OUT.h5 must be the same for all nodes.
@@ -26,9 +26,9 @@ shift 2
 partition=$SLURM_ARRAY_TASK_ID
 cores=${SLURM_CPUS_PER_TASK:-1}
 export OMP_NUM_THREADS=$cores
-mkdir -p "$output.parts"
+mkdir -p "$output.partitions"
 code=0
-cxrscore score "$films" -o "$output.parts/part-$partition.h5" --shard "$partition/$partitions" --workers "$cores" --quiet "$@" ||
+cxrscore score "$films" -o "$output.partitions/part-$partition.h5" --shard "$partition/$partitions" --workers "$cores" --quiet "$@" ||
     code=$?
 # 3: it is done, but some films could not be read. Those are rows with a status, and no reason to try again.
 [ "$code" -eq 3 ] && code=0

@@ -11,7 +11,7 @@ class RayExecutor:
     """Actors that hold the model and write what they compute to the file system that all machines share."""
 
     name = "ray"
-    summary = "actors of Ray on this machine, or on the cluster at an address"
+    summary = "Ray actors on this machine, or on the cluster at --address"
     requires: tuple[str, ...] = ("ray",)
     install = 'pip install "cxrscore[ray]"'
 

@@ -106,7 +106,7 @@ def test_each_passes_the_kit_in_its_own_tests(site, kind, tmp_path):
 )
 def test_each_passes_the_check(site, words, tmp_path):
     report = json.loads(cxrscore("check", *words, "--json", site=site, folder=tmp_path).stdout)
-    states = [case["state"] for case in report["cases"]]
+    states = [case["status"] for case in report["cases"]]
     assert "passed" in states
     assert "failed" not in states
 

@@ -60,7 +60,7 @@ def same_but_provenance(home, output):
 @pytest.mark.slow
 def test_two_processes_give_the_file_of_one(home):
     result = score(home, "two.h5", "--processes", "2")
-    assert (result["found"], result["scored"], result["computed"]) == (301, 300, 301)
+    assert (result["n_films"], result["scored"], result["computed"]) == (301, 300, 301)
     assert [one["film"] for one in result["failed"]] == ["broken.png"]
     assert same_but_provenance(home, "two.h5")
     one, two = (json.loads(contents(home / name)["@provenance"]) for name in ("one.h5", "two.h5"))

@@ -44,7 +44,7 @@ def test_chexnet_is_imported_verified_scored_and_reported(home):
     done = cxrscore("import", "model.pth.tar", "--size", SIDE, "--licence", "MIT", "--json", folder=folder)
     assert json.loads(done.stdout)["findings"] == list(FINDINGS)
     document = load_model(folder / "model.safetensors").document
-    assert document["training"]["imported"] == {"kind": "chexnet", "outputs": 14}
+    assert document["training"]["imported"] == {"checkpoint_type": "chexnet", "n_outputs": 14}
     assert document["training"]["weights"]["name"] == "model.pth.tar"
     assert document["licence"] == document["training"]["weights"]["licence"] == "MIT"
     assert document["films"] == {"train": [], "valid": []}

@@ -18,8 +18,8 @@ LINES = {
     "show scores": (["show", "out.h5"], 0, "findings"),
     "show model": (["show", "model.safetensors"], 0, "spec"),
     "export": (["export", "out.h5", "-o", "out.csv"], 0, "unscored"),
-    "verify scores": (["verify", "out.h5", "--films", "films", "--model", "model.safetensors"], 0, "claim"),
-    "verify model": (["verify", "model.safetensors"], 0, "claim"),
+    "verify scores": (["verify", "out.h5", "--films", "films", "--model", "model.safetensors"], 0, "check"),
+    "verify model": (["verify", "model.safetensors"], 0, "check"),
     "plugins": (["plugins"], 0, "provides"),
     "check": (["check", "loss:bce"], 0, "cases"),
 }

@@ -46,7 +46,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The output folder and what was printed, of a run that was killed after its first cell and started again."""
+    """The output folder and what was printed, of a run that was killed after its first experiment and started again."""
     folder = tmp_path_factory.mktemp("paper")
     make_phantoms(folder, films=90, patients=60, side=64, seed=1)
     words = [
@@ -63,16 +63,16 @@ def run(tmp_path_factory):
     own = {**install(folder / "site"), "CXRSCORE_CACHE": str(folder / "cache"), "CXRSCORE_OFFLINE": "1"}
     environment = {**os.environ, **own}
     with Gate(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as gate:
-        gate.hold(lambda held: list(folder.glob("out/cells/*/cell.json")))
+        gate.hold(lambda held: list(folder.glob("out/experiments/*/experiment.json")))
         gate.process.kill()
         assert gate.process.wait() == -signal.SIGKILL
     assert not (folder / "out" / "paper.json").exists()
-    (done,) = folder.glob("out/cells/*/cell.json")
+    (done,) = folder.glob("out/experiments/*/experiment.json")
     model = done.with_name("model.safetensors")
     before = model.stat().st_mtime_ns
     ended = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    assert model.stat().st_mtime_ns == before, "a finished cell was trained again"
+    assert model.stat().st_mtime_ns == before, "a finished experiment was trained again"
     return folder / "out", ended
 
 
@@ -93,7 +93,7 @@ def test_it_writes_every_item_of_the_paper(run):
             assert (folder / name).stat().st_size > 20, name
     files = [path for path in folder.iterdir() if path.is_file() and path.name != ".cxrscore-paper"]
     assert {path.suffix for path in files} == {".png", ".csv", ".json", ".html"}
-    assert len(told["cells"]) == 12
+    assert len(told["experiments"]) == 12
     assert "paper-literal-tinycnn-augmented" in ended.stderr
 
 
@@ -105,31 +105,33 @@ def test_its_numbers_agree_with_each_other(run):
         parts = [row["split"] for row in csv.DictReader(file)]
     films = {name: parts.count(name) for name in ("train", "valid", "test")}
     assert films == {name: told["films"][name] for name in films}
-    cell = told["cells"][0]["parts"]["test"]
+    experiment = told["experiments"][0]["splits"]["test"]
     with (folder / "table2.csv").open() as file:
         row = next(csv.DictReader(file))
-    assert float(row["label_accuracy"]) == pytest.approx(cell["label_accuracy"]["value"], rel=1e-5)
-    areas = [finding["auc"]["value"] for finding in cell["findings"]]
+    assert float(row["label_accuracy"]) == pytest.approx(experiment["label_accuracy"]["value"], rel=1e-5)
+    areas = [finding["auc"]["value"] for finding in experiment["findings"]]
     defined = [area for area in areas if area is not None]
-    assert sum(defined) / len(defined) == pytest.approx(cell["macro_auc"]["value"])
+    assert sum(defined) / len(defined) == pytest.approx(experiment["macro_auc"]["value"])
     with (folder / "fig4.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for row, finding in zip(rows, cell["findings"], strict=True):
+    for row, finding in zip(rows, experiment["findings"], strict=True):
         if finding["auc"]["value"] is not None:
             assert float(row["auc"]) == pytest.approx(finding["trapezoid"], rel=1e-5)
-    assert len([line for line in told["in_short"] if line.startswith("“DenseNet121 had better")]) == 4
-    above = [cell["parts"]["test"]["above_always_no"] for cell in told["cells"]]
+    assert len([line for line in told["summary"] if line.startswith("“DenseNet121 had better")]) == 4
+    above = [experiment["splits"]["test"]["above_negative_baseline"] for experiment in told["experiments"]]
     below = sum(one["high"] < 0 for one in above)
-    assert f"in {sum(one['low'] > 0 for one in above)} of 12 cells, below it in {below}" in " ".join(told["in_short"])
+    assert f"in {sum(one['low'] > 0 for one in above)} of 12 experiments, below it in {below}" in " ".join(
+        told["summary"]
+    )
     with (folder / "fig3.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["cell"] == told["cells"][0]["name"]]
+        rows = [row for row in csv.DictReader(file) if row["experiment"] == told["experiments"][0]["name"]]
     watched = [float(row["train_label_accuracy"]) for row in rows]
-    assert told["cells"][0]["epochs"] == len(watched)
-    assert told["cells"][0]["best_epoch"] == watched.index(max(watched)) + 1
-    for claim in told["claims"]:
+    assert told["experiments"][0]["epochs"] == len(watched)
+    assert told["experiments"][0]["best_epoch"] == watched.index(max(watched)) + 1
+    for claim in told["comparisons"]:
         low, high = (claim["difference"][end] for end in ("low", "high"))
-        assert (" is better " in claim["words"]) == (low is not None and low > 0)
-        assert (" is worse " in claim["words"]) == (high is not None and high < 0)
+        assert (" is better " in claim["text"]) == (low is not None and low > 0)
+        assert (" is worse " in claim["text"]) == (high is not None and high < 0)
 
 
 @pytest.mark.slow
@@ -145,7 +147,7 @@ def test_the_page_stands_by_itself(run):
     assert len(page.images) == 2 + 2 + 8 + 1 + 4 * 5
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in page.images)
     words = " ".join(page.words)
-    for item in ("Table 1", "Table 2", *(f"Figure {n}" for n in range(1, 9)), "The missing cell"):
+    for item in ("Table 1", "Table 2", *(f"Figure {n}" for n in range(1, 9)), "The missing experiment"):
         assert item in words
     assert "Always" in words
     assert "nan" not in words.lower().split()
@@ -158,7 +160,7 @@ def test_the_docs_can_be_written_from_its_record(run):
     script = Path(__file__).parents[2] / "tools" / "docs" / "paper_page.py"
     page = runpy.run_path(str(script))["page"](json.loads((folder / "paper.json").read_text()))
     assert re.findall("^### (?:Table|Figure|The missing)[^:\n]*", page, re.MULTILINE) == [
-        *("### Table 1", "### Table 2", "### Figure 4", "### Figure 5", "### Figure 6", "### The missing cell")
+        *("### Table 1", "### Table 2", "### Figure 4", "### Figure 5", "### Figure 6", "### The missing experiment")
     ]
     for title in ("Comparisons on the test films", "Figure 3", "Figures 7 and 8", "Contradictions"):
         assert title in page
@@ -201,4 +203,4 @@ def test_what_cannot_be_asked_for(tmp_path):
     done = subprocess.run([*words, *few], env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "films to train fill no batch of 16" in done.stderr
-    assert not (tmp_path / "out" / "cells").exists()
+    assert not (tmp_path / "out" / "experiments").exists()

@@ -38,14 +38,14 @@ def test_a_recipe_comes_after_flags_and_before_defaults(home):
 def test_backends_agree_on_synthetic_films_and_on_real_ones(home):
     words = ("check", "--parity", "model.safetensors", "--backends", "torch,keras", "--json")
     found = json.loads(cxrscore(*words, folder=home).stdout)
-    assert [one["framework"].split()[0] for one in found["ran"]] == ["torch", "keras"]
-    assert all(one["drift"] <= found["tolerance"] for one in found["ran"])
+    assert [one["framework"].split()[0] for one in found["runs"]] == ["torch", "keras"]
+    assert all(one["max_logit_difference"] <= found["tolerance"] for one in found["runs"])
     (pair,) = found["pairs"]
-    assert pair["prob"] <= 1e-5
-    assert pair["correlation"] > 0.999
+    assert pair["max_prob_difference"] <= 1e-5
+    assert pair["min_heatmap_correlation"] > 0.999
     found = json.loads(cxrscore(*words, "--films", "films", folder=home).stdout)
-    assert [one["films"] for one in found["ran"]] == [60, 60]
-    assert found["pairs"][0]["prob"] <= 1e-5
+    assert [one["films"] for one in found["runs"]] == [60, 60]
+    assert found["pairs"][0]["max_prob_difference"] <= 1e-5
 
 
 def test_a_model_that_is_not_what_it_was_fails_and_is_not_scored_with(home, tmp_path):

@@ -65,23 +65,23 @@ RUBBISH = {
     "twice": (returns("[SimpleNamespace(name='x', function=print)] * 2"), "broken", ["more than one", "called x"]),
     "loss": (
         returns("[SimpleNamespace(name='bce', function=print)]"),
-        "name taken",
+        "name conflict",
         ["loss 'bce' of cxrscore-loss is left out: cxrscore has one of this name"],
     ),
     "rival": (
         BACKEND.format(name="keras", requires=(), broken=False),
-        "name taken",
+        "name conflict",
         ["backend 'keras' of cxrscore-rival is left out: cxrscore has one of this name"],
     ),
     "builtin": (
         returns("[]"),
-        "name taken",
+        "name conflict",
         ["plugin 'builtin' of cxrscore-builtin is left out: cxrscore has one of this name"],
     ),
     "shared": (returns("[SimpleNamespace(name='shared', function=print)]"), "ok", []),
     "shared2": (
         returns("[SimpleNamespace(name='shared', function=print)]"),
-        "name taken",
+        "name conflict",
         ["two distributions bring a loss called 'shared': cxrscore-shared and cxrscore-shared2"],
     ),
     "far": (
@@ -219,13 +219,13 @@ def test_a_list_leaves_the_others_out(crowd, chosen):
     states = {(plugin["distribution"], plugin["name"]): plugin["state"] for plugin in json.loads(found)}
     assert states["cxrscore-good", "good"] == "ok"
     assert states["cxrscore", "builtin"] == "ok"
-    assert states["cxrscore-raises", "raises"] == "left out"
-    assert (states["cxrscore", "torch"] == "left out") == ("torch" not in chosen)
+    assert states["cxrscore-raises", "raises"] == "excluded"
+    assert (states["cxrscore", "torch"] == "excluded") == ("torch" not in chosen)
 
 
 def test_naming_our_own_distribution_settles_a_taken_name(crowd):
     found = json.loads(
         cxrscore("plugins", "--json", site=crowd, folder=crowd.parent, CXRSCORE_PLUGINS="cxrscore").stdout
     )
-    assert {plugin["state"] for plugin in found if plugin["distribution"] != "cxrscore"} == {"left out"}
-    assert not any(plugin["state"] == "name taken" for plugin in found)
+    assert {plugin["state"] for plugin in found if plugin["distribution"] != "cxrscore"} == {"excluded"}
+    assert not any(plugin["state"] == "name conflict" for plugin in found)

@@ -157,10 +157,10 @@ def test_a_slurm_task_scores_its_share(tmp_path, recorder, code, wanted):
     asked = (tmp_path / "asked").read_text().split("\n")[:-1]
     assert done.returncode == wanted
     assert asked == [
-        *("score", "my films", "-o", "o.h5.parts/part-7.h5", "--shard", "7/16", "--workers", "2", "--quiet"),
+        *("score", "my films", "-o", "o.h5.partitions/part-7.h5", "--shard", "7/16", "--workers", "2", "--quiet"),
         *("--tta", "2"),
     ]
-    assert (tmp_path / "o.h5.parts").is_dir()
+    assert (tmp_path / "o.h5.partitions").is_dir()
 
 
 def container(name):
@@ -215,6 +215,6 @@ def test_shares_on_one_machine_are_scored_and_merged_by_the_script(home):
     line = [CLUSTER / "parallel.sh", "5", "2", "films", "out put.h5", "--backend", "torch", "--heatmaps", "1"]
     subprocess.run(line, cwd=home, env=env, check=True)
     assert differing(home / "whole.h5", home / "out put.h5") == {"@provenance"}
-    assert sorted(path.name for path in (home / "out put.h5.parts").iterdir()) == [
+    assert sorted(path.name for path in (home / "out put.h5.partitions").iterdir()) == [
         f"part-{number}.h5" for number in (1, 2, 4)
     ]

@@ -39,12 +39,27 @@ def cxrscore_losses():
     return []
 """
 
-_MODEL = {"failed": [], "leaks": [], "best_epoch": 1, "history": [1], "macro_auc": 0.5, "test_auc": 0.5, "output": "m"}
-_COMPARED = {"films": 1, "largest": 0.0, "mean": 0.0, "macro_auc": None}
-_INT8 = {"quantization": {"films": 1, "compared": _COMPARED}, "backend": "b", "failed": 0, "output": "m", "notes": []}
-_IMPORTED = {"kind": "k", "findings": ["A"], "left_out": 0, "points": 0, "output": "m", "notes": []}
+_MODEL = {
+    "failed": [],
+    "leakage": [],
+    "best_epoch": 1,
+    "history": [1],
+    "macro_auc": 0.5,
+    "test_auc": 0.5,
+    "output": "m",
+}
+_COMPARED = {"films": 1, "max_difference": 0.0, "mean_difference": 0.0, "macro_auc": None}
+_INT8 = {"quantization": {"films": 1, "comparison": _COMPARED}, "backend": "b", "failed": 0, "output": "m", "notes": []}
+_IMPORTED = {
+    "checkpoint_type": "k",
+    "findings": ["A"],
+    "excluded_outputs": 0,
+    "thresholds": 0,
+    "output": "m",
+    "notes": [],
+}
 _SCORED = {"failed": [], "notes": [], "unread": [], "written": False, "list_changed": False}
-_MERGED = {"films": 1, "failed": 0, "parts": 1, "seconds": 0.0, "output": "o"}
+_MERGED = {"films": 1, "failed": 0, "merged_files": 1, "seconds": 0.0, "output": "o"}
 STUBS = {
     "train": ("training.train_model", {**_MODEL, "run_folder": "m.run"}, ["films", "--backend", "torch"]),
     "import": ("import_checkpoint.import_model", _IMPORTED, ["model.safetensors"]),
@@ -52,7 +67,7 @@ STUBS = {
     "score": ("scoring.score_films", _SCORED, ["films", "-o", "new.h5"]),
     "merge": ("merge.merge_scores", _MERGED, ["out.h5", "-o", "new.h5"]),
     "demo": ("demo.run_demo", {"test_auc": 0.5}, ["new"]),
-    "paper": ("paper.reproduce_paper", {"cells": []}, ["films", "--backend", "torch"]),
+    "paper": ("paper.reproduce_paper", {"experiments": []}, ["films", "--backend", "torch"]),
 }
 """Commands that take long: the function that does the work, its result, and the words of the command."""
 STUB = """

@@ -44,7 +44,7 @@ def test_a_leak_ends_with_4_and_one_that_is_allowed_marks_all_that_follows(home)
     assert "LEAKED: 1 leaks between the parts of the split were allowed" in done.stderr
     assert "_001.png (test)" in done.stderr
     told = load_model(home / "model.safetensors").document["training"]
-    assert (told["leaked"], told["leaks"]) == (True, 1)
+    assert (told["has_leakage"], told["leak_count"]) == (True, 1)
     done = cxrscore(home, "score", "films", "-o", "out.h5", "--backend", "torch", "--device", "cpu", "--heatmaps", "0")
     assert done.returncode == 0, done.stderr
     assert "LEAKED: the model was trained with films or patients in two parts" in done.stderr

@@ -193,7 +193,7 @@ def test_the_short_examples_pass_the_kit(written, kind, kit):
     (descriptor,) = written(f"the {kind}").provides[f"cxrscore_{kind}s"]
     assert f"cxrscore check {kind}:{descriptor.name}" in (DOCS / "plugins.md").read_text()
     outcomes = run_cases(kit, **{kind: descriptor})
-    assert {outcome.number: outcome.reason for outcome in outcomes if outcome.state == "failed"} == {}
+    assert {outcome.number: outcome.reason for outcome in outcomes if outcome.status == "failed"} == {}
 
 
 def test_examples_keep_to_the_names_of_the_convention():

@@ -28,7 +28,7 @@ LABELS = st.sampled_from([np.float32(0), np.float32(1), np.float32(np.nan)])
 
 @given(st.one_of(st.integers(0, 1000), st.integers(0, 10**8)), st.integers(1, 40))
 def test_every_film_is_in_one_share_and_shares_are_as_long_as_each_other(films: int, of: int) -> None:
-    partitions = [Partition(number=number, of=of).rows(films) for number in range(1, of + 1)]
+    partitions = [Partition(number=number, count=of).rows(films) for number in range(1, of + 1)]
     assert [rows.start for rows in partitions] == [0, *(rows.stop for rows in partitions[:-1])]
     assert partitions[-1].stop == films
     size = shard_size(films)
@@ -48,7 +48,7 @@ def test_the_parts_of_any_division_join_to_the_file_of_one_process(films: int, o
         joined = contents(result.output)
         assert open_scores(result.output).films.path == open_scores(Path(folder) / "whole.h5").films.path
     assert {name for name in whole.keys() | joined.keys() if whole.get(name) != joined.get(name)} == {"@provenance"}
-    assert (result.films, result.parts) == (films, len(parts))
+    assert (result.films, result.merged_files) == (films, len(parts))
 
 
 @st.composite

@@ -149,7 +149,7 @@ def provenance(films: int) -> dict[str, Any]:
         "split": {"train": 40, "valid": 20, "test": 140, "rule": "by patient", "sha256": "cd" * 32},
         "patients": films,
         "labels": {"file": "labels.csv", "dataset": "nih", "sha256": "ef" * 32},
-        "leaked": False,
+        "has_leakage": False,
     }
     spec = {
         "architecture": "densenet121",
@@ -191,7 +191,7 @@ def provenance(films: int) -> dict[str, Any]:
         ],
         "tta": None,
         "explainer": {"name": "grad-cam", "cam_layer": "relu"},
-        "films": {"folder": "films", "found": films, "scored": films - 5, "failed": 5, "other_files": 1},
-        "labels": {"file": "films/labels.csv", "dataset": "nih", "sha256": "ef" * 32, "matched": films},
+        "films": {"folder": "films", "total": films, "scored": films - 5, "failed": 5, "other_files": 1},
+        "labels": {"file": "films/labels.csv", "dataset": "nih", "sha256": "ef" * 32, "labelled_films": films},
         "warnings": [],
     }

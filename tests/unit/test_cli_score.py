@@ -17,7 +17,7 @@ EVIL = "ward\n\x1b[2Jall films scored\u202e.png"
 def ended(failed: tuple[tuple[str, str], ...], unread: tuple[str, ...] = ()) -> ScoreResult:
     return ScoreResult(
         output=Path("o.h5"),
-        found=2,
+        n_films=2,
         scored=2 - len(failed),
         failed=failed,
         computed=2,
@@ -25,7 +25,7 @@ def ended(failed: tuple[tuple[str, str], ...], unread: tuple[str, ...] = ()) -> 
         backend="stub",
         models=("ab" * 32,),
         tta=1,
-        unread=unread,
+        unreadable_paths=unread,
     )
 
 

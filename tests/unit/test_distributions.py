@@ -72,7 +72,7 @@ def test_it_is_listed_and_never_loaded(tmp_path, on_path):
     real, other = wheel(tmp_path / "real"), install(tmp_path / "other", name="CXRscore", points="fast = antigravity")
     on_path(other, real, package=package(real))
     plugins = {plugin.name: plugin for plugin in Registry(plugin_entry_points()).plugins}
-    assert (plugins["builtin"].state, plugins["fast"].state) == ("ok", "name taken")
+    assert (plugins["builtin"].state, plugins["fast"].state) == ("ok", "name conflict")
     assert "is not the one that holds this package" in plugins["fast"].reason
 
 

@@ -110,7 +110,7 @@ def test_means_over_models_and_views_are_told(folder):
         {"sha256": digest * 32, "document": {"spec": {"architecture": name}}}
         for digest, name in (("ab", "tinycnn"), ("cd", "resnet50"))
     ]
-    _, (path,) = export(folder, given=scores(provenance={"models": models, "tta": {"number": 3}}))
+    _, (path,) = export(folder, given=scores(provenance={"models": models, "tta": {"copies": 3}}))
     assert {
         "cxrscore tinycnn + resnet50",
         f"mean over models: {'ab' * 32} {'cd' * 32}",

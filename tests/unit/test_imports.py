@@ -43,7 +43,7 @@ def test_only_chexnets_own_number_of_outputs_has_names_by_itself():
 
 def test_operating_points_of_outputs_that_are_kept_and_have_one():
     found = import_checkpoint._thresholds(options(), foreign(points=(0.25, NAN, 0.5)), ("Mass", "Edema", ""))
-    assert found == {"Mass": {"prob": 0.25, "rule": "op_threshs of the imported file", "chosen_on": "elsewhere"}}
+    assert found == {"Mass": {"prob": 0.25, "rule": "op_threshs of the imported file", "chosen_on": "imported"}}
     assert import_checkpoint._thresholds(options(), foreign(), ("Mass", "Edema", "")) == {}
 
 

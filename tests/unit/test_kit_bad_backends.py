@@ -38,6 +38,6 @@ def test_every_case_has_a_backend_that_it_fails():
 def test_a_bad_backend_fails_in_its_case_and_in_no_other(number):
     held_to = (set(NUMBERS) - ALONE) | {number}
     outcomes = run_cases(BackendCases, only=held_to, backend=BAD[number]())
-    failed = {outcome.number: outcome.reason for outcome in outcomes if outcome.state == "failed"}
+    failed = {outcome.number: outcome.reason for outcome in outcomes if outcome.status == "failed"}
     assert set(failed) == {number}, failed
     assert failed[number]

@@ -78,7 +78,7 @@ class SomeCases(Cases):
 def test_every_case_has_an_outcome_whatever_the_others_do():
     steps = []
     found = run_cases(SomeCases, thing=7, progress=lambda *step: steps.append(step))
-    assert [(o.number, o.state, o.reason) for o in found] == [
+    assert [(o.number, o.status, o.reason) for o in found] == [
         ("X01", "failed", "met this, wanted that"),
         ("X02", "passed", ""),
         ("X03", "skipped", "no ability"),
@@ -180,9 +180,9 @@ class ScoringBackend(NumpyBackend):
 
 def test_cases_of_abilities_that_a_backend_lacks_are_skipped_with_the_reason():
     found = {outcome.number: outcome for outcome in run_cases(BackendCases, backend=ScoringBackend())}
-    assert {o.number: o.reason for o in found.values() if o.state == "failed"} == {}
+    assert {o.number: o.reason for o in found.values() if o.status == "failed"} == {}
     abilities = {case.number: case.ability for case in cases(BackendCases) if case.ability}
-    skipped = {number: outcome.reason for number, outcome in found.items() if outcome.state == "skipped"}
+    skipped = {number: outcome.reason for number, outcome in found.items() if outcome.status == "skipped"}
     assert skipped.pop("B21") == "no bf16: no bf16 here"
     for number in ("B38", "B49"):
         assert skipped.pop(number) == "no architecture of this backend is known to have batch normalisation"
@@ -232,11 +232,11 @@ class LinearBackend(NumpyBackend):
 
 def test_a_network_without_reference_is_held_to_all_else():
     found = run_cases(BackendCases, backend=LinearBackend())
-    assert {o.number: o.reason for o in found if o.state == "failed"} == {}
-    reasons = {outcome.number: outcome.reason for outcome in found if outcome.state == "skipped"}
+    assert {o.number: o.reason for o in found if o.status == "failed"} == {}
+    reasons = {outcome.number: outcome.reason for outcome in found if outcome.status == "skipped"}
     assert "no reference for 'quarters'" in reasons["B19"]
     assert "no reference for 'quarters'" in reasons["B20"]
-    assert {"B05", "B06", "B14", "B16", "B22"} <= {outcome.number for outcome in found if outcome.state == "passed"}
+    assert {"B05", "B06", "B14", "B16", "B22"} <= {outcome.number for outcome in found if outcome.status == "passed"}
 
 
 def test_the_smallest_network_that_the_kit_knows_is_taken():

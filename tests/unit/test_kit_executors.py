@@ -26,4 +26,4 @@ def test_a_bad_executor_fails_in_its_case(number, monkeypatch):
     outcomes = run_cases(ExecutorCases, only={number, beside}, executor=BAD[number])
     for worker in getattr(BAD[number], "left", ()):
         worker.close()
-    assert {o.number for o in outcomes if o.state == "failed"} == {number}, outcomes
+    assert {o.number for o in outcomes if o.status == "failed"} == {number}, outcomes

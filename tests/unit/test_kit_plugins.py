@@ -78,7 +78,7 @@ def test_a_bad_plugin_fails_in_its_case_and_in_no_other(number, tmp_path):
         if importlib.util.find_spec("torch") is None:
             pytest.skip("torch is not installed: nothing to differentiate with")
         kit = TorchLossCases
-    failed = {o.number: o.reason for o in run_cases(kit, **fixtures) if o.state == "failed"}
+    failed = {o.number: o.reason for o in run_cases(kit, **fixtures) if o.status == "failed"}
     assert set(failed) == {number}, failed
     assert failed[number]
 

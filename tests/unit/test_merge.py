@@ -17,7 +17,7 @@ from cxrscore.progress import no_progress
 from cxrscore.scorefile import Partition, open_scores, partial_file, read_file_provenance
 
 FILMS = 200
-PARTITIONS = [Partition(number=number, of=3) for number in (1, 2, 3)]
+PARTITIONS = [Partition(number=number, count=3) for number in (1, 2, 3)]
 """Films 0 to 127, 128 to 191 and 192 to 199."""
 
 
@@ -42,7 +42,7 @@ def test_the_parts_stay_and_nothing_else_is_left(home: Path) -> None:
     assert {path.name: path.read_bytes() for path in home.iterdir() if path.is_file()} == before
     assert [path.name for path in (home / "new").iterdir()] == ["out.h5"]
     assert (home / "new" / "out.h5").stat().st_mode & 0o777 == 0o600
-    assert (result.films, result.failed, result.parts) == (FILMS, 29, 3)  # every seventh film is damaged
+    assert (result.films, result.failed, result.merged_files) == (FILMS, 29, 3)  # every seventh film is damaged
 
 
 def test_provenance_is_joined(home: Path) -> None:
@@ -53,26 +53,26 @@ def test_provenance_is_joined(home: Path) -> None:
     assert (told["seconds"], told["films_per_second"]) == (6.0, round(FILMS / 6, 3))
     assert (told["machine"], told["partition"], told["warnings"]) == (None, None, ["Films were added."])
     assert told["backend"] == {"name": "stub", "golden_difference": 0.192}
-    assert told["films"] == {"folder": "films", "found": 200, "scored": 200, "failed": 0, "other_files": 3}
-    assert told["labels"]["matched"] == FILMS
-    assert [(one["file"], one["partition"], one["films"]) for one in told["parts"]] == [
+    assert told["films"] == {"folder": "films", "total": 200, "scored": 200, "failed": 0, "other_files": 3}
+    assert told["labels"]["labelled_films"] == FILMS
+    assert [(one["file"], one["partition"], one["films"]) for one in told["partial_files"]] == [
         ("part-1.h5", "1/3", 128),
         ("part-2.h5", "2/3", 64),
         ("part-3.h5", "3/3", 8),
     ]
-    assert [one["machine"]["name"] for one in told["parts"]] == ["node0", "node128", "node192"]
-    assert told["parts"][1]["fingerprint"] == read_file_provenance(home / "part-2.h5").fingerprint
+    assert [one["machine"]["name"] for one in told["partial_files"]] == ["node0", "node128", "node192"]
+    assert told["partial_files"][1]["fingerprint"] == read_file_provenance(home / "part-2.h5").fingerprint
 
 
 def test_without_paths_no_file_is_named(tmp_path: Path) -> None:
     own = [made_part(tmp_path / f"{one.number}", FILMS, one, anonymize_paths=True) for one in PARTITIONS]
     told = open_scores(merged(own, tmp_path / "out.h5", command=("merge", "secret")).output).provenance
     assert told["command"] == []
-    assert [one["file"] for one in told["parts"]] == ["", "", ""]
+    assert [one["file"] for one in told["partial_files"]] == ["", "", ""]
 
 
 def test_one_part_that_is_all_is_joined_to_itself(tmp_path: Path) -> None:
-    part = made_part(tmp_path / "part.h5", 70, Partition(number=1, of=1))
+    part = made_part(tmp_path / "part.h5", 70, Partition(number=1, count=1))
     merged([part], tmp_path / "out.h5")
     assert differing(tmp_path / "out.h5", made_whole(tmp_path / "whole.h5", 70)) == {"@provenance"}
 
@@ -112,7 +112,7 @@ def test_missing_parts_are_named_with_what_makes_them(home: Path) -> None:
     refused(r"part 3/3 is missing: run `cxrscore score \.\.\. --shard 3/3 -o \.\.\.`$", [one, two], home)
     refused(r"part 1/3 is missing.*; part 3/3 is missing", [two], home)
     refused(r"part 1/3 is missing", [three_, two], home)
-    many = made_part(home / "many.h5", 1300, Partition(number=2, of=30))
+    many = made_part(home / "many.h5", 1300, Partition(number=2, count=30))
     refused(r"part 1/30 is missing.*part 8/30 is missing.*; and 15 more are missing$", [many], home)
 
 
@@ -148,7 +148,7 @@ def test_parts_of_different_runs_are_refused(home: Path, changed: dict[str, Any]
 
 
 def test_parts_of_different_divisions_are_refused(home: Path) -> None:
-    half = made_part(home / "half.h5", FILMS, Partition(number=2, of=2))
+    half = made_part(home / "half.h5", FILMS, Partition(number=2, count=2))
     refused("were divided into different numbers of partitions: 3 and 2", [*three(home), half], home)
 
 
@@ -192,10 +192,10 @@ def test_a_damaged_part_is_named_with_advice(home: Path) -> None:
     ("change", "words"),
     [
         (lambda own: own["partition"].update(number=3), "which are not those of partition 3/3 of 200"),
-        (lambda own: own["partition"].update(first=0), "which are not those of partition 2/3 of 200"),
-        (lambda own: own["partition"].update(of=0), "expected i/n"),
-        (lambda own: own["partition"].update(of=True), "do not say which partition it is"),
-        (lambda own: own["partition"].update(films=1 << 50), "do not say which partition it is"),
+        (lambda own: own["partition"].update(first_row=0), "which are not those of partition 2/3 of 200"),
+        (lambda own: own["partition"].update(count=0), "expected i/n"),
+        (lambda own: own["partition"].update(count=True), "do not say which partition it is"),
+        (lambda own: own["partition"].update(total_films=1 << 50), "do not say which partition it is"),
         (lambda own: own["partition"].update(thumbnails=-1), "do not say which partition it is"),
         (lambda own: own.update(partition=[1]), "do not say which partition it is"),
         (lambda own: own["partition"].update(paths="ab" * 32), "its fingerprint is not that of its inputs"),

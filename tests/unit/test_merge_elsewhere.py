@@ -43,27 +43,27 @@ def far(*names: str) -> tuple[RemotePath, ...]:
 def test_parts_in_a_bucket_are_merged_there(home: Path, cloud: Any) -> None:
     parts, (output,) = far("part-1.h5", "part-2.h5", "part-3.h5"), far("out.h5")
     for _ in range(2):  # the second time what is there is of the same run
-        result = merge_scores(MergeOptions(parts=parts, output=output))
-        assert (str(result.output), result.parts, result.films) == ("s3://scores/out.h5", 3, FILMS)
+        result = merge_scores(MergeOptions(partial_files=parts, output=output))
+        assert (str(result.output), result.merged_files, result.films) == ("s3://scores/out.h5", 3, FILMS)
     (home / "back.h5").write_bytes(cloud.objects["scores/out.h5"])
     assert differing(home / "back.h5", home / "whole.h5") == {"@provenance"}
 
 
 def test_another_run_in_the_bucket_is_not_replaced(home: Path, cloud: Any) -> None:
-    other = made_part(home / "other.h5", FILMS, Partition(number=1, of=1), batch_size=99).read_bytes()
+    other = made_part(home / "other.h5", FILMS, Partition(number=1, count=1), batch_size=99).read_bytes()
     cloud.objects["scores/out.h5"] = other
     parts, (output,) = far("part-1.h5", "part-2.h5", "part-3.h5"), far("out.h5")
     with pytest.raises(InputError, match=r"^s3://scores/out\.h5 is of another run"):
-        merge_scores(MergeOptions(parts=parts, output=output))
+        merge_scores(MergeOptions(partial_files=parts, output=output))
     assert cloud.objects["scores/out.h5"] == other
-    merge_scores(MergeOptions(parts=parts, output=output, overwrite=True))
+    merge_scores(MergeOptions(partial_files=parts, output=output, overwrite=True))
     assert cloud.objects["scores/out.h5"] != other
 
 
 def test_errors_of_parts_elsewhere_name_their_address(home: Path, cloud: Any) -> None:
     cloud.objects["scores/part-2.h5"] = b"no part"
     with pytest.raises(InputError, match=r"s3://scores/part-2\.h5"):
-        merge_scores(MergeOptions(parts=far("part-1.h5", "part-2.h5", "part-3.h5"), output=home / "out.h5"))
+        merge_scores(MergeOptions(partial_files=far("part-1.h5", "part-2.h5", "part-3.h5"), output=home / "out.h5"))
     with pytest.raises(InputError, match="without --virtual"):
-        merge_scores(MergeOptions(parts=far("part-1.h5"), output=home / "out.h5", virtual=True))
+        merge_scores(MergeOptions(partial_files=far("part-1.h5"), output=home / "out.h5", virtual=True))
     assert not (home / "out.h5").exists()

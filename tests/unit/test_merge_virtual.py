@@ -30,7 +30,7 @@ def seen(path: Path) -> dict[str, Any]:
 def test_other_programs_see_all_rows_in_a_virtual_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = merged(three(home), home / "out.h5", virtual=True)
     monkeypatch.chdir("/")
-    assert differing(home / "out.h5", home / "whole.h5") == {"@provenance", "@format", "@parts"}
+    assert differing(home / "out.h5", home / "whole.h5") == {"@provenance", "@format", "@partial_files"}
     assert (result.virtual, result.films) == (True, FILMS)
     with h5py.File(home / "out.h5") as file:
         assert [name for name in ("scores/prob", "films/path", "cam/map") if file[name].is_virtual] == [
@@ -67,33 +67,33 @@ def test_parts_of_odd_names_are_found(home: Path, name: str) -> None:
 
 def test_a_virtual_file_is_verified_by_its_parts(home: Path) -> None:
     merged(three(home), home / "out.h5", virtual=True)
-    assert [verdict.ok for verdict in verify_file(home / "out.h5")] == [True] * 4
+    assert [verdict.passed for verdict in verify_file(home / "out.h5")] == [True] * 4
     kept = (home / "part-2.h5").read_bytes()
     for data, words in ((kept + b"\0", "part-2.h5 was changed"), (None, "part-2.h5 is missing")):
         (home / "part-2.h5").unlink()
         if data:
             (home / "part-2.h5").write_bytes(data)
-        verdicts = {verdict.claim: verdict for verdict in verify_file(home / "out.h5")}
-        assert (verdicts["files of the parts"].ok, verdicts["files of the parts"].found) == (False, words)
+        verdicts = {verdict.check: verdict for verdict in verify_file(home / "out.h5")}
+        assert (verdicts["files of the parts"].passed, verdicts["files of the parts"].message) == (False, words)
         (home / "part-2.h5").write_bytes(kept)
 
 
 def test_a_virtual_file_that_names_parts_of_another_run_is_found_out(home: Path) -> None:
     merged(three(home), home / "out.h5", virtual=True)
     tampered(home / "out.h5", "inputs", lambda own: own.update(batch_size=9))
-    assert [verdict.ok for verdict in verify_file(home / "out.h5")] == [True, False, True, True]
-    tampered(home / "out.h5", "parts", lambda own: own.pop())
+    assert [verdict.passed for verdict in verify_file(home / "out.h5")] == [True, False, True, True]
+    tampered(home / "out.h5", "partial_files", lambda own: own.pop())
     verdicts = verify_file(home / "out.h5")
-    assert (verdicts[-1].ok, "part 3/3 is missing" in verdicts[-1].found) == (False, True)
+    assert (verdicts[-1].passed, "part 3/3 is missing" in verdicts[-1].message) == (False, True)
 
 
 @pytest.mark.parametrize("name", ["../part-2.h5", "/etc/passwd", "", "a\0b"])
 def test_a_virtual_file_leads_nowhere_else(home: Path, name: str) -> None:
     merged(three(home), home / "out.h5", virtual=True)
-    tampered(home / "out.h5", "parts", lambda own: own[1].update(file=name))
+    tampered(home / "out.h5", "partial_files", lambda own: own[1].update(file=name))
     verdicts = verify_file(home / "out.h5")
-    assert [verdict.ok for verdict in verdicts] == [False]
-    assert "names a part outside of its folder" in verdicts[0].found
+    assert [verdict.passed for verdict in verdicts] == [False]
+    assert "names a part outside of its folder" in verdicts[0].message
 
 
 def test_scores_are_not_read_through_a_virtual_file(home: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_model_file_tells_what_its_weights_have_seen(tmp_path):
     weights = base_weights(str(path), "tinycnn")
     assert weights.origin == read_weights_info(str(path))
     assert weights.origin.seen == {"a" * 16: "train", "b" * 16: "valid"}
-    assert (weights.origin.licence, weights.origin.normalize, weights.origin.fit, weights.origin.leaked) == (
+    assert (weights.origin.licence, weights.origin.normalize, weights.origin.fit, weights.origin.has_leakage) == (
         *("CC BY 4.0", "imagenet-rgb", "crop"),
         False,
     )

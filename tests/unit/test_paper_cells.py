@@ -17,13 +17,13 @@ from cxrscore.training import TrainOptions
 
 @pytest.fixture
 def begun(tmp_path, monkeypatch):
-    """A cell that is begun, and its options."""
+    """An experiment that is begun, and its options."""
     monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "densenet121_imagenet_notop.safetensors").write_bytes(b"weights")
     options = PaperOptions(films=tmp_path, output=tmp_path / "out")
-    cell = all_experiments(options)[0]
-    return cell, train_options(cell, options, tmp_path / "split.csv")
+    experiment = all_experiments(options)[0]
+    return experiment, train_options(experiment, options, tmp_path / "split.csv")
 
 
 def test_a_cell_is_another_one_with_other_weights_or_another_way_of_training(begun, tmp_path, monkeypatch):
@@ -37,20 +37,20 @@ def test_a_cell_is_another_one_with_other_weights_or_another_way_of_training(beg
     assert len({first, second, experiments._digest(options, "films")}) == 3
 
 
-@pytest.mark.parametrize("spoilt", ["cell.json", "checkpoint.safetensors"])
+@pytest.mark.parametrize("spoilt", ["experiment.json", "checkpoint.safetensors"])
 def test_a_damaged_cell_says_which_folder_to_delete(begun, tmp_path, monkeypatch, spoilt):
     def train_model(wanted, progress):
-        assert spoilt != "cell.json", "a finished cell is trained again"
+        assert spoilt != "experiment.json", "a finished experiment is trained again"
         raise FileFormatError(f"{wanted.output.parent}/checkpoint.safetensors cannot be read. Train without --resume.")
 
     monkeypatch.setattr(experiments, "train_model", train_model)
     monkeypatch.setattr(experiments, "load_model", lambda path: None)
-    place = tmp_path / "cells" / f"paper-densenet121-plain-{experiments._digest(begun[1], 'films')[:8]}"
+    place = tmp_path / "experiments" / f"paper-densenet121-plain-{experiments._digest(begun[1], 'films')[:8]}"
     place.mkdir(parents=True)
-    if spoilt == "cell.json":
+    if spoilt == "experiment.json":
         (place / spoilt).write_text("{}")
     with pytest.raises(FileFormatError) as caught:
-        train_experiment(*begun, "films", tmp_path / "cells", no_progress)
+        train_experiment(*begun, "films", tmp_path / "experiments", no_progress)
     assert f"in {place} is damaged. Delete that folder" in str(caught.value)
     assert "--resume" not in str(caught.value)
 
@@ -60,11 +60,11 @@ def test_another_model_in_the_place_of_a_finished_one_is_refused(begun, tmp_path
         made_model(wanted.output, 0)
 
     monkeypatch.setattr(experiments, "train_model", train_model)
-    trained = train_experiment(*begun, "films", tmp_path / "cells", no_progress)
-    assert train_experiment(*begun, "films", tmp_path / "cells", no_progress).model.sha256 == trained.model.sha256
+    trained = train_experiment(*begun, "films", tmp_path / "experiments", no_progress)
+    assert train_experiment(*begun, "films", tmp_path / "experiments", no_progress).model.sha256 == trained.model.sha256
     made_model(trained.options.output, 1)
     with pytest.raises(FileFormatError, match=r"is damaged\. Delete that folder"):
-        train_experiment(*begun, "films", tmp_path / "cells", no_progress)
+        train_experiment(*begun, "films", tmp_path / "experiments", no_progress)
 
 
 def test_an_error_of_something_else_stays_as_it_is(tmp_path):

@@ -108,9 +108,9 @@ def test_training_is_what_lacks_films() -> None:
 
 def test_cells_follow_their_recipes(tmp_path) -> None:
     options = PaperOptions(films=tmp_path, augmentations=4, epochs=7)
-    cells = all_experiments(options)
-    assert len({cell.name for cell in cells}) == len(cells) == 12
-    told = {cell.name: train_options(cell, options, tmp_path / "split.csv") for cell in cells}
+    experiments = all_experiments(options)
+    assert len({experiment.name for experiment in experiments}) == len(experiments) == 12
+    told = {experiment.name: train_options(experiment, options, tmp_path / "split.csv") for experiment in experiments}
     plain, augmented = told["paper-densenet121-plain"], told["paper-densenet121-augmented"]
     assert (plain.augmentations, augmented.augmentations, plain.epochs) == (0, 4, 7)
     assert (plain.activation, plain.loss, plain.normalize) == ("sigmoid", "weighted-bce", "unit")
@@ -120,7 +120,7 @@ def test_cells_follow_their_recipes(tmp_path) -> None:
     for one in told.values():
         assert (one.monitor, one.patience, one.checkpoint_policy) == ("train_label_accuracy", 10, "last")
         assert (one.batch_size, one.learning_rate, one.trainable, one.flip) == (16, 0.001, "head", False)
-    assert {cell.series for cell in cells} == {CORRECTED, LITERAL, IMAGENET}
+    assert {experiment.series for experiment in experiments} == {CORRECTED, LITERAL, IMAGENET}
 
 
 def test_the_recipes_are_at_the_papers_scale() -> None:
@@ -149,9 +149,9 @@ def test_every_contradiction_is_told_and_every_number_in_it_is_measured() -> Non
     names = {name for pieces in parsed for _, name, _, _ in pieces if name}
     found = contradictions({name: f"<{name}>" for name in names})
     assert [row.number for row in found] == list(range(1, 31))
-    assert all(row.says and row.problem and row.done for row in found)
-    assert sum(bool(row.measured) for row in found) >= 18
-    words = " ".join(f"{row.says} {row.problem} {row.done} {row.measured}" for row in found)
+    assert all(row.statement and row.problem and row.resolution for row in found)
+    assert sum(bool(row.measurement) for row in found) >= 18
+    words = " ".join(f"{row.statement} {row.problem} {row.resolution} {row.measurement}" for row in found)
     assert all(f"<{name}>" in words for name in names)
     assert not re.search(r"[{}]", words)
 

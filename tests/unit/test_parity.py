@@ -29,36 +29,38 @@ def test_maps_that_are_constant_in_both_have_no_correlation():
 
 
 def ran(backend, drift):
-    return BackendRun(backend=backend, framework="abacus 1", device="cpu", films=4, drift=drift)
+    return BackendRun(backend=backend, framework="abacus 1", device="cpu", films=4, max_logit_difference=drift)
 
 
 def pair(logit=0.0, correlation=1.0):
-    return BackendPair(backends=("a", "b"), prob=0.0, logit=logit, correlation=correlation)
+    return BackendPair(
+        backends=("a", "b"), max_prob_difference=0.0, max_logit_difference=logit, min_heatmap_correlation=correlation
+    )
 
 
 def test_within_bounds_there_is_no_fault():
-    found = Parity(tolerance=1e-4, ran=[ran("a", 1e-4), ran("b", None)], pairs=[pair(2e-4), pair(0, None)])
-    assert found.faults == []
-    assert found.as_dict()["faults"] == []
+    found = Parity(tolerance=1e-4, runs=[ran("a", 1e-4), ran("b", None)], pairs=[pair(2e-4), pair(0, None)])
+    assert found.failures == []
+    assert found.as_dict()["failures"] == []
 
 
 @pytest.mark.parametrize(
     ("found", "word"),
     [
-        (Parity(tolerance=1e-4, ran=[ran("a", 2e-4)]), "a is 0.0002 from the logits in the model file"),
-        (Parity(tolerance=1e-4, ran=[ran("a", np.nan)]), "a is nan"),
+        (Parity(tolerance=1e-4, runs=[ran("a", 2e-4)]), "a is 0.0002 from the logits in the model file"),
+        (Parity(tolerance=1e-4, runs=[ran("a", np.nan)]), "a is nan"),
         (Parity(tolerance=1e-4, pairs=[pair(3e-4)]), "a and b differ by 0.0003"),
         (Parity(tolerance=None, pairs=[pair(9, 0.9)]), "correlate by 0.9"),
     ],
 )
 def test_what_is_out_of_bounds_is_said(found, word):
-    (fault,) = found.faults
+    (fault,) = found.failures
     assert word in fault
     assert f"FAILED: {fault}" in found.text()
 
 
 def test_bf16_is_held_to_no_logit():
-    assert Parity(tolerance=None, ran=[ran("a", 9)], pairs=[pair(9)]).faults == []
+    assert Parity(tolerance=None, runs=[ran("a", 9)], pairs=[pair(9)]).failures == []
 
 
 @pytest.mark.parametrize("names", [[], ["torch", "torch"]])

@@ -93,7 +93,7 @@ def test_two_of_one_name_name_both_distributions(plugin):
 def test_a_taken_plugin_name_goes_to_cxrscore_first_and_says_so_when_asked(plugin):
     found = Registry([plugin("builtin", "acme", cxrscore_losses=one_loss("x")), builtin()])
     assert found.plugins[0].distribution == "cxrscore"
-    assert found.plugins[1].state == "name taken"
+    assert found.plugins[1].state == "name conflict"
     assert "weighted-bce" in found.all("cxrscore_losses")
 
 
@@ -105,7 +105,7 @@ def test_an_unknown_name_lists_what_there_is():
 def test_plugins_can_be_left_out(plugin, monkeypatch):
     monkeypatch.setenv("CXRSCORE_PLUGINS", "")
     found = Registry([builtin(), plugin("good", cxrscore_losses=one_loss())])
-    assert {p.name: p.state for p in found.plugins} == {"good": "left out", "builtin": "ok"}
+    assert {p.name: p.state for p in found.plugins} == {"good": "excluded", "builtin": "ok"}
     monkeypatch.setenv("CXRSCORE_PLUGINS", "good, other")
     assert Registry([plugin("good", cxrscore_losses=one_loss())]).plugins[0].state == "ok"
 
@@ -248,7 +248,7 @@ def own(name):
 
 def test_a_loss_of_our_own_stays_whatever_else_is_installed(plugin):
     found = Registry([plugin("a", "acme", cxrscore_losses=one_loss("bce")), builtin()])
-    assert found.plugins[1].state == "name taken"
+    assert found.plugins[1].state == "name conflict"
     assert found.plugins[1].reason == "loss 'bce' of acme is left out: cxrscore has one of this name, which stays"
     assert found.get("cxrscore_losses", "loss", "bce") is Registry([builtin()]).get("cxrscore_losses", "loss", "bce")
 
@@ -271,7 +271,7 @@ def test_a_backend_of_our_own_name_takes_nothing(plugin, monkeypatch, name):
     found = Registry([own("openvino"), rival])
     monkeypatch.setattr(plugins, "registry", lambda: found)
     monkeypatch.setattr("cxrscore.registry.missing_modules", lambda descriptor: [])
-    assert [plugin.state for plugin in found.plugins] == ["ok", "name taken"]
+    assert [plugin.state for plugin in found.plugins] == ["ok", "name conflict"]
     assert type(found.get("cxrscore_backends", "backend", "openvino")).__module__ == "cxrscore_openvino"
     assert found.is_own("cxrscore_backends", "openvino")
 
@@ -279,7 +279,7 @@ def test_a_backend_of_our_own_name_takes_nothing(plugin, monkeypatch, name):
 def test_a_plugin_of_our_own_that_is_broken_keeps_its_name(plugin):
     broken = entry_point("torch", "no_such_module_anywhere", "cxrscore")
     found = Registry([broken, plugin("mine", cxrscore_backends=some_backends("torch"))])
-    assert [plugin.state for plugin in found.plugins] == ["broken", "name taken"]
+    assert [plugin.state for plugin in found.plugins] == ["broken", "name conflict"]
     with pytest.raises(InputError, match="backend 'torch' of cxrscore is broken"):
         found.get("cxrscore_backends", "backend", "torch")
 
@@ -287,7 +287,7 @@ def test_a_plugin_of_our_own_that_is_broken_keeps_its_name(plugin):
 def test_a_name_of_our_own_goes_to_another_where_the_user_leaves_ours_out(plugin, monkeypatch):
     monkeypatch.setenv("CXRSCORE_PLUGINS", "mine")
     found = Registry([own("openvino"), plugin("mine", cxrscore_backends=some_backends("openvino"))])
-    assert [plugin.state for plugin in found.plugins] == ["left out", "ok"]
+    assert [plugin.state for plugin in found.plugins] == ["excluded", "ok"]
     assert not found.is_own("cxrscore_backends", "openvino")
 
 

@@ -111,9 +111,9 @@ def test_the_films_that_are_compared_by_hand(home):
     truth = np.array([[1], [0], [1], [np.nan]], np.float32)
     found = quantize._compared(file, exact, np.array([[0.0], [2.0], [1.0], [0.0]], np.float32), truth)
     moved = 1 / (1 + np.exp(-2.0)) - 0.5  # 0.381 in one of four films
-    assert found["largest"] == pytest.approx(moved, abs=1e-3)
-    assert found["mean"] == pytest.approx(moved / 4, abs=1e-3)
-    assert (found["films"], found["labelled"], found["macro_auc"], found["macro_auc_int8"]) == (4, 2, 1.0, 0.0)
+    assert found["max_difference"] == pytest.approx(moved, abs=1e-3)
+    assert found["mean_difference"] == pytest.approx(moved / 4, abs=1e-3)
+    assert (found["films"], found["labelled_films"], found["macro_auc"], found["macro_auc_int8"]) == (4, 2, 1.0, 0.0)
 
 
 def test_a_range_is_the_mean_of_the_films_extremes(home):

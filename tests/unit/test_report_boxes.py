@@ -80,7 +80,7 @@ def test_films_that_the_model_had_seen_are_left_out(tmp_path: Path) -> None:
     scores.films.split[:] = 1
     found = localise(scores, path, "out.h5")
     assert (found.together.films, found.left_out, found.seen) == (3, 0, True)
-    assert found.as_dict()["seen"] is True
+    assert found.as_dict()["includes_training_films"] is True
 
 
 def test_masks_by_hand() -> None:

@@ -51,7 +51,7 @@ def dumped(page: Path, folder: Path, *flags: str) -> str:
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("browser")
     scores = made_scores()
-    scores.provenance["models"][0]["document"]["training"]["leaked"] = True
+    scores.provenance["models"][0]["document"]["training"]["has_leakage"] = True
     groups = folder / "groups.csv"
     groups.write_text(
         "film,sex\n" + "".join(f"{p},{'FM'[k % 2]}\n" for k, p in enumerate(scores.films.path) if k != 47)

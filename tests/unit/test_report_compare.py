@@ -202,4 +202,4 @@ def test_files_that_do_not_tell_what_was_trained_on_are_named() -> None:
     found = compare([named(made_scores()), named(other, "b.h5")])
     assert found is not None
     assert found.untold == ("b.h5",)
-    assert found.as_dict()["untold"] == ["b.h5"]
+    assert found.as_dict()["unknown_training_films"] == ["b.h5"]

@@ -65,9 +65,9 @@ def test_models_that_tell_nothing(quantiles: object) -> None:
 
 def test_means_over_views_are_not_compared_with_films_as_they_are() -> None:
     scores = with_quantiles({"Mass": np.linspace(0, 1, 21).tolist()})
-    scores.provenance["tta"] = {"number": 1}
+    scores.provenance["tta"] = {"copies": 1}
     assert score_drifts(scores).findings
-    scores.provenance["tta"] = {"number": 4}
+    scores.provenance["tta"] = {"copies": 4}
     found = score_drifts(scores)
     assert not found.findings
     assert found.why.startswith("The scores are means over augmented copies")
@@ -101,7 +101,7 @@ def test_the_checklist_makes_nothing_up() -> None:
 
 def test_the_checklist_says_leaked() -> None:
     scores = made_scores()
-    scores.provenance["models"][0]["document"]["training"]["leaked"] = True
+    scores.provenance["models"][0]["document"]["training"]["has_leakage"] = True
     items = {item.topic: item for item in checklist(scores, summarise(scores), OptionalSections(subgroups=False))}
     assert items["Level at which partitions are disjoint"].answer.startswith("LEAKED")
 

@@ -23,7 +23,7 @@ TRAINING = Training(
     epochs=tuple(Epoch(number=n, train_loss=1 / n, valid_loss=0.2 + 1 / n, monitored=0.5 + n / 10) for n in (1, 2, 3)),
     monitor="valid_macro_auc",
     best_epoch=2,
-    leaked=False,
+    has_leakage=False,
 )
 
 

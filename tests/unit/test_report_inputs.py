@@ -65,7 +65,7 @@ def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
     joined = with_labels(scores, labels, "scores.csv")
     np.testing.assert_array_equal(joined.truth[:, 0], [np.nan, 1, 0])
     assert joined.films.patient.tolist() == [0, 0, 1]
-    assert joined.provenance["labels"]["matched"] == 3
+    assert joined.provenance["labels"]["labelled_films"] == 3
     summary = summarise(joined)
     assert summary.assessed.basis == "unknown"
     assert [words.partition(":")[0] for words in summary.warnings] == [

@@ -174,7 +174,7 @@ def test_few_positives_are_marked(report: tuple[str, Page, dict[str, Any]]) -> N
 
 def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:
     _, page, told = written(made_scores(split="valid"), tmp_path)
-    assert (told["held_out"], told["assessed"]) == (0, {"films": 195, "basis": "seen"})
+    assert (told["held_out"], told["evaluation_set"]) == (0, {"films": 195, "basis": "training"})
     assert page.text.index("All labelled films were seen") < page.text.index("Macro AUC")
     assert "on 195 films seen in training or validation" in page.text
 
@@ -272,7 +272,7 @@ def test_the_same_scores_give_the_same_page(report: tuple[str, Page, dict[str, A
 def test_the_result_is_json(report: tuple[str, Page, dict[str, Any]]) -> None:
     told = json.loads(json.dumps(report[2], allow_nan=False))
     assert told["output"].endswith("out.html")
-    assert (told["held_out"], told["left_out"], told["figures"]) == (137, 58, [])
+    assert (told["held_out"], told["excluded_training_films"], told["figures"]) == (137, 58, [])
 
 
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])

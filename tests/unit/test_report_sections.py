@@ -25,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, dict[st
     folder = tmp_path_factory.mktemp("sections")
     scores = made_scores()
     document = scores.provenance["models"][0]["document"]
-    document["training"]["leaked"] = True
+    document["training"]["has_leakage"] = True
     document["validation"] = {"score_quantiles": {"Mass": np.linspace(0.9, 1, 21).tolist()}}
     groups, bounding_boxes = folder / "groups.csv", folder / "boxes.csv"
     cells = [("F", EVIL.replace('"', "'"))[row % 2] for row in range(200)]
@@ -97,7 +97,7 @@ def test_the_comparison_says_what_it_returns(report: tuple[str, Page, dict[str, 
     worse = [one["finding"] for one in other["findings"] if one["verdict"] == "worse"]
     assert f"worse in {', '.join(worse)}. More" in page.text
     assert "; better in" not in page.text
-    difference = f"{other['macro']['difference']:+.3f}".replace("-", "−")
+    difference = f"{other['macro_auc']['difference']:+.3f}".replace("-", "−")
     assert f"macro AUC {difference}" in page.text
     assert "corrected for 12 tests (Holm)" in page.text
     assert "On 137 labelled films that all files have scored" in page.text
@@ -108,7 +108,7 @@ def test_the_comparison_says_what_it_returns(report: tuple[str, Page, dict[str, 
 def test_subgroups_boxes_and_drift_are_told(report: tuple[str, Page, dict[str, Any]]) -> None:
     _, page, told = report
     assert [group["name"] for group in told["subgroups"][0]["groups"]] == ["'><script>x</script>", "F"]
-    assert told["subgroups"][0]["dropped"] == {}
+    assert told["subgroups"][0]["excluded_groups"] == {}
     assert told["localisation"]["findings"][-1]["films"] == 40
     assert "readers drew 40 boxes" in page.text
     assert told["drift"]["Mass"] > 0.5

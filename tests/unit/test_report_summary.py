@@ -88,14 +88,14 @@ def imported(scores: Scores) -> dict[str, Any]:
     """Makes the model one that others trained; its document."""
     document = scores.provenance["models"][0]["document"]
     document["training"] |= {
-        "imported": {"kind": "chexnet", "outputs": 14},
+        "imported": {"checkpoint_type": "chexnet", "n_outputs": 14},
         "recipe": {},
         "history": [],
         "best_epoch": 0,
         "split": {"train": 0, "valid": 0, "test": 0, "rule": "not known", "sha256": ""},
     }
     for point in document["thresholds"].values():
-        point["chosen_on"] = "elsewhere"
+        point["chosen_on"] = "imported"
     return document
 
 
@@ -113,7 +113,7 @@ def test_films_of_which_nothing_is_known_are_not_called_held_out(models: str) ->
     summary = summarise(scores)
     assert summary.assessed.basis == "unknown"
     assert [words.startswith("The file does not tell which films") for words in summary.warnings] == [True]
-    assert (summary.as_dict()["held_out"], summary.as_dict()["assessed"]["basis"]) == (0, "unknown")
+    assert (summary.as_dict()["held_out"], summary.as_dict()["evaluation_set"]["basis"]) == (0, "unknown")
 
 
 def test_every_figure_agrees_with_sklearn() -> None:
@@ -136,14 +136,14 @@ def test_every_figure_agrees_with_sklearn() -> None:
 
 def test_seen_films_stand_in_where_there_are_no_others_and_the_reader_is_warned() -> None:
     summary = summarise(made_scores(split="valid"))
-    assert summary.assessed.basis == "seen"
+    assert summary.assessed.basis == "training"
     assert any("seen in training or validation" in warning for warning in summary.warnings)
     assert summary.as_dict()["held_out"] == 0
 
 
 def test_without_labels_nothing_is_claimed() -> None:
     told = summarise(made_scores(labels=False)).as_dict()
-    assert told["assessed"] == {"films": 0, "basis": "none"}
+    assert told["evaluation_set"] == {"films": 0, "basis": "none"}
     assert told["macro_auc"] is told["accuracy"] is told["negative_baseline"] is None
     assert all(finding["auc"] is None for finding in told["findings"])
 
@@ -152,12 +152,12 @@ def test_as_dict_is_json_without_nan() -> None:
     told = json.loads(json.dumps(summarise(made_scores()).as_dict(), allow_nan=False))
     assert [finding["finding"] for finding in told["findings"]] == list(FINDINGS)
     assert told["findings"][FINDINGS.index("Hernia")]["auc"] is None
-    assert told["films"] == {"found": 200, "scored": 195, "failed": 5}
+    assert told["films"] == {"total": 200, "scored": 195, "failed": 5}
 
 
 def test_a_leak_and_the_warnings_of_the_run_are_told() -> None:
     scores = made_scores()
-    scores.provenance["models"][0]["document"]["training"]["leaked"] = True
+    scores.provenance["models"][0]["document"]["training"]["has_leakage"] = True
     scores.provenance["warnings"].append("12 films have no label")
     warnings = summarise(scores).warnings
     assert warnings[0].startswith("LEAKED")

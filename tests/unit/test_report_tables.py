@@ -84,5 +84,5 @@ def test_a_history_of_anything() -> None:
     found = read_training({"document": {"training": told}})
     assert [epoch.number for epoch in found.epochs] == [1]
     assert math.isnan(found.epochs[0].valid_loss)
-    assert (found.best_epoch, found.leaked, found.monitor) == (None, False, "")
+    assert (found.best_epoch, found.has_leakage, found.monitor) == (None, False, "")
     assert read_training({"document": {"training": {"history": {"epoch": 1}}}}).epochs == ()

@@ -79,7 +79,7 @@ def test_films_from_a_web_server_get_the_scores_of_the_folder(home):
     with web(home / "films") as server:
         server.faults = {"003.png": at_first("503", "drop", "cut"), "004.png": at_first("cut")}
         result = score_films(options(home, films=f"{server.url}/?token=canary", output=home / "far.h5"))
-    assert (result.scored, result.found) == (70, 71)
+    assert (result.scored, result.n_films) == (70, 71)
     assert same_numbers(home / "near.h5", home / "far.h5")
     assert open_scores(home / "far.h5").films.path == open_scores(home / "near.h5").films.path
     assert np.nansum(open_scores(home / "far.h5").truth) == 1

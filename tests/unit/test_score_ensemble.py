@@ -145,7 +145,7 @@ def test_what_was_averaged_stands_in_the_file_and_on_the_page(home, single, tmp_
     jsonschema.validate(told, PROVENANCE)
     assert [one["file"] for one in told["models"]] == ["a", "b"]
     assert [one["sha256"] for one in told["models"]] == read_file_provenance(tmp_path / "out.h5").inputs["models"]
-    assert (told["tta"]["number"], told["tta"]["seed"], told["tta"]["limits"]["flip"]) == (3, 5, False)
+    assert (told["tta"]["copies"], told["tta"]["seed"], told["tta"]["limits"]["flip"]) == (3, 5, False)
     assert told["explainer"]["cam_layer"] == "relu"
     assert single["a"].provenance["tta"] is None
     write_report(scores, tmp_path / "out.html", source="out.h5")
@@ -180,7 +180,7 @@ def test_films_that_any_model_has_seen_are_marked(home, tmp_path):
 def test_a_leak_of_any_model_marks_the_page(home, tmp_path):
     made_model(tmp_path / "p", 4)
     training = load_model(home / "a").document["training"]
-    made_model(tmp_path / "q", 5, training={**training, "leaked": True})
+    made_model(tmp_path / "q", 5, training={**training, "has_leakage": True})
     scores = score(tmp_path, tmp_path / "out.h5", "p", "q", films=home / "films", heatmaps=0)
     assert summarise(scores).warnings[0].startswith("LEAKED")
 
@@ -292,14 +292,14 @@ def test_every_model_is_held_to_its_golden_logits(home, tmp_path):
 def test_verify_looks_at_every_model(home, ensemble):
     def of_models(*names):
         verdicts = verify_file(home / "abc.h5", films=home / "films", model=[home / name for name in names])
-        assert all(verdict.ok for verdict in verdicts if verdict.claim != "model")
-        return next(verdict for verdict in verdicts if verdict.claim == "model")
+        assert all(verdict.passed for verdict in verdicts if verdict.check != "model")
+        return next(verdict for verdict in verdicts if verdict.check == "model")
 
-    assert of_models("c", "a", "b").ok
-    assert of_models().ok is None
-    assert "is not among those named" in of_models("a", "b").found
-    assert of_models("a", "b").ok is False
-    assert "is not among those that scored" in of_models("a", "b", "c", "abc.h5").found
+    assert of_models("c", "a", "b").passed
+    assert of_models().passed is None
+    assert "is not among those named" in of_models("a", "b").message
+    assert of_models("a", "b").passed is False
+    assert "is not among those that scored" in of_models("a", "b", "c", "abc.h5").message
 
 
 @pytest.mark.parametrize("models", [None, [], [["a"]], [None], "a", [{"sha256": 1}]])
@@ -311,7 +311,7 @@ def test_verify_of_inputs_that_name_no_models(home, ensemble, tmp_path, models):
         told["models"] = [{"sha256": one} for one in listed]
         file.attrs["inputs"] = np.bytes_(json.dumps({**inputs, "models": models}))
         file.attrs["provenance"] = np.bytes_(json.dumps(told))
-    found = {verdict.claim: verdict.ok for verdict in verify_file(tmp_path / "abc.h5", model=home / "a")}
+    found = {verdict.check: verdict.passed for verdict in verify_file(tmp_path / "abc.h5", model=home / "a")}
     assert (found["fingerprint"], found["model"]) == (False, False)
 
 
@@ -319,4 +319,4 @@ def test_verify_recomputes_means(home, ensemble, tmp_path):
     shutil.copy(home / "abc.h5", tmp_path / "abc.h5")
     with h5py.File(tmp_path / "abc.h5", "r+") as file:
         file["scores/logit"][0, 0] += 0.01
-    assert {v.claim for v in verify_file(tmp_path / "abc.h5") if v.ok is False} == {"scores"}
+    assert {v.check for v in verify_file(tmp_path / "abc.h5") if v.passed is False} == {"scores"}

@@ -179,7 +179,7 @@ def test_a_table_that_was_changed_under_its_name_is_another_one(home):
 
 
 def test_labels_of_a_share_are_joined_again(home):
-    given = {"partition": Partition(number=2, of=2)}
+    given = {"partition": Partition(number=2, count=2)}
     score_films(options(home, labels=home / "one.csv", **given))
     result = score_films(options(home, labels=home / "other.csv", **given))
     assert (result.computed, result.labels_joined) == (0, True)

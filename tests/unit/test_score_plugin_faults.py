@@ -91,7 +91,7 @@ def test_a_film_whose_logits_are_not_finite_has_no_score_and_spoils_no_other(
     result = score_films(options(home, tmp_path / "out.h5", explainer=explainer))
     why = "backend 'mine' returned logits that are not finite"
     assert [film for film in result.failed if film[0] in ODD] == [(name, why) for name in ODD]
-    assert (result.found, result.scored) == (FILMS + 1, FILMS - 2)
+    assert (result.n_films, result.scored) == (FILMS + 1, FILMS - 2)
     good, found = open_scores(tmp_path / "good.h5"), open_scores(tmp_path / "out.h5")
     rows = [found.films.path.index(name) for name in ODD]
     assert found.films.status[rows].tolist() == [Status.MODEL_FAILED] * 2
@@ -104,7 +104,7 @@ def test_a_film_whose_logits_are_not_finite_has_no_score_and_spoils_no_other(
     np.testing.assert_array_equal(found.heat_maps.film, good.heat_maps.film[kept])
     np.testing.assert_array_equal(found.heat_maps.map, good.heat_maps.map[kept])
     assert not set(rows) & set(found.thumbnails.film)
-    assert all(verdict.ok is not False for verdict in verify_file(tmp_path / "out.h5"))
+    assert all(verdict.passed is not False for verdict in verify_file(tmp_path / "out.h5"))
 
 
 def test_a_mean_needs_every_view(home, installed, tmp_path):

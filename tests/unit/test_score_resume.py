@@ -63,7 +63,7 @@ def test_an_ensemble_that_was_stopped_ends_as_if_undisturbed(home):
 
 @pytest.mark.parametrize(
     ("changed", "words"),
-    [({"tta": 3}, r"tta\.number: 2 -> 3"), ({"seed": 1}, r"tta\.seed: 0 -> 1"), ({"model": "ba"}, "models: ")],
+    [({"tta": 3}, r"tta\.copies: 2 -> 3"), ({"seed": 1}, r"tta\.seed: 0 -> 1"), ({"model": "ba"}, "models: ")],
 )
 def test_a_run_of_other_models_or_views_is_not_mixed_in(home, changed, words):
     stop_in_the_second_shard(options(home))
@@ -91,14 +91,14 @@ def test_a_run_keeps_to_the_films_it_began_with(home):
     assert (status["001.png"], status["069.png"]) == (Status.OK, Status.UNREADABLE)
     assert [film for film, _ in result.failed] == ["069.png", "broken.png"]
     assert scores.provenance["warnings"] == list(result.notes)
-    assert scores.provenance["films"]["found"] == 71
+    assert scores.provenance["films"]["total"] == 71
 
 
 def test_films_of_the_same_bytes_fail_one_by_one_without_paths(home):
     for name in ("e1.png", "e2.png", "e3.png"):
         (home / "films" / name).touch()
     result = score_films(options(home, tta=1, heatmaps=0, model=home / "a", anonymize_paths=True))
-    assert (result.found, result.scored, len(result.failed)) == (74, 70, 4)
+    assert (result.n_films, result.scored, len(result.failed)) == (74, 70, 4)
     empty = [name for name, message in result.failed if message == "file of zero bytes"]
     assert empty == [sha256_bytes(b"")] * 3
 
@@ -149,7 +149,7 @@ def test_a_finished_run_builds_no_network(home, monkeypatch):
     for changed in ({}, {"backend": None, "device": "auto"}):
         again = score_films(options(home, **changed))
         assert (again.computed, again.backend, again.failed) == (0, "torch", first.failed)
-        assert (again.found, again.scored, again.models) == (first.found, first.scored, first.models)
+        assert (again.n_films, again.scored, again.models) == (first.n_films, first.scored, first.models)
     for changed in ({"device": "cuda"}, {"backend": "keras"}, {"tta": 1}, {"overwrite": True}):
         with pytest.raises(AssertionError, match="was asked for"):
             score_films(options(home, **changed))

@@ -45,7 +45,7 @@ def options(home, output, partition=None, **changed):
 def parts_of(home, of, **changed):
     parts = [home / f"part{number}.h5" for number in range(1, of + 1)]
     results = [score_films(options(home, path.name, f"{n}/{of}", **changed)) for n, path in enumerate(parts, 1)]
-    return [path for path, result in zip(parts, results, strict=True) if result.written]
+    return [path for path, result in zip(parts, results, strict=True) if result.output_written]
 
 
 def stop_after(films):
@@ -61,7 +61,7 @@ def stop_after(films):
 
 @pytest.mark.parametrize(("text", "number", "of"), [("1/1", 1, 1), ("2/4", 2, 4), ("007/9", 7, 9)])
 def test_a_share_is_read(text, number, of):
-    assert Partition.parse(text) == Partition(number=number, of=of)
+    assert Partition.parse(text) == Partition(number=number, count=of)
 
 
 @pytest.mark.parametrize("text", ["3/2", "0/2", "1/0", "-1/2", "1", "1/2/3", "", "a/b", "1/ 2", "1/1000001", "١/٢"])
@@ -72,8 +72,8 @@ def test_what_is_no_share_is_refused(text):
 
 def test_a_share_is_whole_shards_of_the_run():
     """150 films are shards of 64, 64 and 22."""
-    assert [Partition(number=n, of=2).rows(150) for n in (1, 2)] == [range(128), range(128, 150)]
-    assert [len(Partition(number=n, of=5).rows(150)) for n in range(1, 6)] == [64, 64, 0, 22, 0]
+    assert [Partition(number=n, count=2).rows(150) for n in (1, 2)] == [range(128), range(128, 150)]
+    assert [len(Partition(number=n, count=5).rows(150)) for n in range(1, 6)] == [64, 64, 0, 22, 0]
 
 
 # --- all partitions are the whole
@@ -89,18 +89,18 @@ def test_the_parts_join_to_the_file_of_one_process(home, changed):
         changed = {**changed, "model": tuple(home / name for name in changed["model"])}
     score_films(options(home, "whole.h5", **changed))
     parts = parts_of(home, 2, **changed)
-    result = merge_scores(MergeOptions(parts=tuple(parts), output=home / "out.h5"))
+    result = merge_scores(MergeOptions(partial_files=tuple(parts), output=home / "out.h5"))
     whole, joined = contents(home / "whole.h5"), contents(home / "out.h5")
     assert {name for name in whole.keys() | joined.keys() if whole.get(name) != joined.get(name)} == {"@provenance"}
-    assert (result.films, result.failed, result.parts) == (FILMS + 1, 1, 2)
-    assert all(verdict.ok is not False for verdict in verify_file(home / "out.h5"))
+    assert (result.films, result.failed, result.merged_files) == (FILMS + 1, 1, 2)
+    assert all(verdict.passed is not False for verdict in verify_file(home / "out.h5"))
     if not changed.get("no_labels"):
         patients = open_scores(home / "out.h5").films.patient
         assert set(patients.tolist()) == {-1, *range(50)}
 
 
 def test_the_line_without_shares_finds_its_work_done(home, monkeypatch):
-    merge_scores(MergeOptions(parts=tuple(parts_of(home, 3)), output=home / "out.h5"))
+    merge_scores(MergeOptions(partial_files=tuple(parts_of(home, 3)), output=home / "out.h5"))
     monkeypatch.setattr(plugins, "get_backend", None)
     assert score_films(options(home, "out.h5")).computed == 0
 
@@ -109,10 +109,10 @@ def test_more_shares_than_shards_leave_some_without_films(home):
     parts = parts_of(home, 5)
     assert [path.name for path in parts] == ["part1.h5", "part2.h5", "part4.h5"]
     empty = score_films(options(home, "none.h5", "3/5"))
-    assert (empty.written, empty.found, empty.failed, empty.unread) == (False, 0, (), ())
+    assert (empty.output_written, empty.n_films, empty.failed, empty.unreadable_paths) == (False, 0, (), ())
     assert "partition 3/5 has no films: 141 films are divided into 3 shards" in empty.notes[0]
     assert not [path for path in home.iterdir() if path.name.startswith("none.h5")]
-    assert merge_scores(MergeOptions(parts=tuple(parts), output=home / "out.h5")).films == FILMS + 1
+    assert merge_scores(MergeOptions(partial_files=tuple(parts), output=home / "out.h5")).films == FILMS + 1
 
 
 # --- a part by itself
@@ -123,21 +123,27 @@ def test_a_part_says_what_it_is_a_part_of(home):
     score_films(options(home, "part.h5", "2/3"))
     scores, claim = open_scores(home / "part.h5"), read_file_provenance(home / "part.h5")
     run = read_file_provenance(home / "whole.h5").fingerprint
-    assert scores.provenance["partition"] == {"number": 2, "of": 3, "first": 64, "films": FILMS + 1, "run": run}
+    assert scores.provenance["partition"] == {
+        "number": 2,
+        "count": 3,
+        "first_row": 64,
+        "total_films": FILMS + 1,
+        "run_fingerprint": run,
+    }
     assert scores.provenance["warnings"] == ["This is partition 2/3 of a run: films 65 to 128 of 141."]
-    assert (len(scores.films.path), scores.provenance["films"]["found"]) == (64, 64)
-    assert scores.provenance["labels"]["matched"] == 64 - 7  # every ninth has no row: 72, 81, ... 126
+    assert (len(scores.films.path), scores.provenance["films"]["total"]) == (64, 64)
+    assert scores.provenance["labels"]["labelled_films"] == 64 - 7  # every ninth has no row: 72, 81, ... 126
     assert claim.fingerprint != run
     verdicts = verify_file(home / "part.h5", films=home / "films", model=home / "a")
-    assert all(verdict.ok for verdict in verdicts), verdicts
+    assert all(verdict.passed for verdict in verdicts), verdicts
 
 
 def test_a_film_that_was_changed_in_a_part_is_found(home):
     score_films(options(home, "part.h5", "2/3"))
     (home / "films" / "070.png").write_bytes((home / "films" / "000.png").read_bytes())
     (home / "films" / "001.png").write_bytes(b"")  # of another partition
-    told = next(v for v in verify_file(home / "part.h5", films=home / "films") if v.claim == "bytes of the films")
-    assert (told.ok, "1 have changed, such as 070.png" in told.found) == (False, True)
+    told = next(v for v in verify_file(home / "part.h5", films=home / "films") if v.check == "bytes of the films")
+    assert (told.passed, "1 have changed, such as 070.png" in told.message) == (False, True)
 
 
 def test_a_part_that_was_stopped_goes_on(home):
@@ -155,12 +161,12 @@ def test_another_share_does_not_go_on_with_a_part(home):
         score_films(options(home, "part.h5", "1/2"), stop_after(70))
     for partition, words in (
         ("2/2", r"partition\.number: 1 -> 2"),
-        ("1/3", r"partition\.of: 2 -> 3"),
+        ("1/3", r"partition\.count: 2 -> 3"),
         (None, "partition.number: 1 -> n"),
     ):
         with pytest.raises(InputError, match=words):
             score_films(options(home, "part.h5", partition))
-    assert score_films(options(home, "part.h5", "2/2", overwrite=True)).found == 13
+    assert score_films(options(home, "part.h5", "2/2", overwrite=True)).n_films == 13
 
 
 def test_a_part_keeps_to_the_films_it_began_with(home):
@@ -169,11 +175,11 @@ def test_a_part_keeps_to_the_films_it_began_with(home):
         score_films(options(home, "part1.h5", "1/2", **given), stop_after(70))
     (home / "films" / "000 new.png").write_bytes((home / "films" / "000.png").read_bytes())
     result = score_films(options(home, "part1.h5", "1/2", **given))
-    assert (result.computed, result.found) == (64, 128)
+    assert (result.computed, result.n_films) == (64, 128)
     assert "Shares that begin now are of another run" in result.notes[0]
     score_films(options(home, "part2.h5", "2/2", **given))
     with pytest.raises(InputError, match=r"different runs: films: 141 -> 142\. Films were added to the folder"):
-        merge_scores(MergeOptions(parts=(home / "part1.h5", home / "part2.h5"), output=home / "out.h5"))
+        merge_scores(MergeOptions(partial_files=(home / "part1.h5", home / "part2.h5"), output=home / "out.h5"))
 
 
 def test_labels_of_a_part_are_those_of_the_whole_folder(home):
@@ -192,7 +198,7 @@ def test_a_finished_part_builds_no_network(home, monkeypatch):
     score_films(options(home, "part.h5", "2/3"))
     monkeypatch.setattr(plugins, "get_backend", None)
     again = score_films(options(home, "part.h5", "2/3"))
-    assert (again.computed, again.found, again.partition, again.written) == (0, 64, "2/3", True)
+    assert (again.computed, again.n_films, again.partition, again.output_written) == (0, 64, "2/3", True)
 
 
 def test_names_of_films_without_bytes_are_rows_of_the_whole_run(home):

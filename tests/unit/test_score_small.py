@@ -68,7 +68,7 @@ def test_what_is_chosen_in_the_end_was_kept_all_along(decoded, part):
     @given(films=st.integers(1, 70), most=st.integers(0, 20), batch=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
     def law(films, most, batch, seed):
         prob, truth = some_scores(films, seed)
-        partition = {"first": 30, "films": films + 50, "thumbnails": most} if part else None
+        partition = {"first_row": 30, "total_films": films + 50, "thumbnails": most} if part else None
         found = passed_by(job_of(truth, most, partition), prob, batch, range(films)).select(prob, truth)
         if part:
             wanted = (thumbnail_candidates(scored_films(prob, truth, 30), films + 50, most).rows - 30).tolist()

@@ -41,7 +41,7 @@ def described(**changed):
 def test_the_numbers_by_hand():
     found = described()
     assert found["films"] == {
-        "found": 3,
+        "total": 3,
         "scored": 2,
         "labelled": 3,
         "patients": 2,
@@ -53,7 +53,7 @@ def test_the_numbers_by_hand():
     assert mass | {"mean_prob": 0} == {
         "finding": "Mass",
         "mean_prob": 0,
-        "largest_prob": 0.25,
+        "max_prob": 0.25,
         "threshold": pytest.approx(0.2),
         "above_threshold": 1,
         "positives": 1,
@@ -62,37 +62,37 @@ def test_the_numbers_by_hand():
     assert (edema["threshold"], edema["above_threshold"]) == (None, None)
     assert [one["sha256"] for one in found["models"]] == ["ab" * 32]
     assert found["complete"] is True
-    assert found["leaked"] is False
+    assert found["has_leakage"] is False
 
 
 def test_a_file_is_described_as_it_is_read(tmp_path):
     found = describe_file(made_file(tmp_path / "out.h5"))
-    assert (found["kind"], found["file"], found["films"]["found"]) == ("scores", "out.h5", 150)
+    assert (found["file_type"], found["file"], found["films"]["total"]) == ("scores", "out.h5", 150)
     assert re.fullmatch("[0-9a-f]{64}", found["fingerprint"])
-    assert found["heat_maps"] == 256
+    assert found["heatmaps"] == 256
     assert "150 found, 128 scored" in as_text(found)
 
 
 def test_no_scored_film_has_no_means():
     found = described(prob=np.full((3, 2), NAN))
     assert [one["mean_prob"] for one in found["findings"]] == [None, None]
-    assert [one["largest_prob"] for one in found["findings"]] == [None, None]
+    assert [one["max_prob"] for one in found["findings"]] == [None, None]
     assert "0 scored" in as_text(found)
     assert json.dumps(found, allow_nan=False)
 
 
 def test_a_leak_is_told():
-    leaked = {"models": [{"document": {"training": {"leaked": True}}}]}
+    leaked = {"models": [{"document": {"training": {"has_leakage": True}}}]}
     assert "LEAKED" in as_text(described(provenance=leaked))
     assert "LEAKED" not in as_text(described())
 
 
 def test_means_over_models_and_views_are_told():
-    leaked = {"sha256": "cd" * 32, "file": "b.safetensors", "document": {"training": {"leaked": True}}}
-    several = {"models": [{"sha256": "ab" * 32, "file": "a.safetensors"}, leaked], "tta": {"number": 4}}
+    leaked = {"sha256": "cd" * 32, "file": "b.safetensors", "document": {"training": {"has_leakage": True}}}
+    several = {"models": [{"sha256": "ab" * 32, "file": "a.safetensors"}, leaked], "tta": {"copies": 4}}
     found = described(provenance=several)
     assert [one["file"] for one in found["models"]] == ["a.safetensors", "b.safetensors"]
-    assert found["leaked"] is True
+    assert found["has_leakage"] is True
     text = as_text(found)
     assert "mean over 2 models and 4 augmented copies of each film" in text
     assert "LEAKED" in text
@@ -145,7 +145,7 @@ def test_long_texts_are_cut():
 
 def test_a_model_is_described_and_shown(model):
     found = describe_file(model)
-    assert (found["kind"], found["spec"], found["films"]) == ("model", SPEC.as_dict(), {"train": 1, "valid": 1})
+    assert (found["file_type"], found["spec"], found["films"]) == ("model", SPEC.as_dict(), {"train": 1, "valid": 1})
     assert found["parameters"] == sum(array.size for array in load_model(model).tensors.values())
     text = as_text(found)
     assert re.search(r"^  Mass +0\.750 +0\.250 +youden$", text, re.MULTILINE)
@@ -176,14 +176,14 @@ def test_the_card_by_hand(model):
 
 def test_the_card_says_what_is_not_recorded(model):
     file = load_model(model)
-    training = {**file.document["training"], "patients": 0, "leaked": True, "weights": {}}
+    training = {**file.document["training"], "patients": 0, "has_leakage": True, "weights": {}}
     card = model_card(replace(file, document={**file.document, "training": training, "licence": ""}))
     assert "**LEAKED.**" in card
     assert "* Patients: not recorded" in card
     assert "* Apart by patient: no" in card
     assert "* Started from: not recorded" in card
     assert "## Licence\n\nnot recorded\n" in card
-    unleaked = replace(file, document={**file.document, "training": {**training, "leaked": False}})
+    unleaked = replace(file, document={**file.document, "training": {**training, "has_leakage": False}})
     assert "* Apart by patient: unknown: the table names no patients" in model_card(unleaked)
 
 
@@ -195,7 +195,7 @@ def test_a_model_that_others_trained_claims_no_training(model):
         **file.document["training"],
         **empty,
         "weights": {"name": "net.pth.tar", "sha256": "cd" * 32, "licence": "unknown"},
-        "imported": {"kind": "chexnet", "outputs": 14},
+        "imported": {"checkpoint_type": "chexnet", "n_outputs": 14},
         "split": {"train": 0, "valid": 0, "test": 0, "rule": "not known", "sha256": ""},
         "labels": {"file": "", "dataset": "", "sha256": ""},
     }
@@ -254,12 +254,19 @@ def test_what_8_bit_integers_cost_is_told_where_it_was_measured(model):
     loaded = load_model(model)
     assert "8-bit integers: not measured" in model_card(loaded)
     assert "int8" not in as_text(describe_model(loaded))
-    compared = {"films": 9, "largest": 0.04, "mean": 0.005, "labelled": 7, "macro_auc": 0.75, "macro_auc_int8": 0.7475}
+    compared = {
+        "films": 9,
+        "max_difference": 0.04,
+        "mean_difference": 0.005,
+        "labelled_films": 7,
+        "macro_auc": 0.75,
+        "macro_auc_int8": 0.7475,
+    }
     measured = {"model": "a" * 64, "backend": "openvino", "films": 9, "fingerprint": "b" * 64, "ranges": {}}
     told = "ranges of 9 films; probabilities move by at most 0.0400, 0.0050 in the mean"
     of_labels = "; macro AUC of 7 films not trained on 0.7500, in int8 0.7475"
-    for changed, more in (({}, of_labels), ({"labelled": 0, "macro_auc": None, "macro_auc_int8": None}, "")):
-        quantization = {**measured, "compared": {**compared, **changed}}
+    for changed, more in (({}, of_labels), ({"labelled_films": 0, "macro_auc": None, "macro_auc_int8": None}, "")):
+        quantization = {**measured, "comparison": {**compared, **changed}}
         quantized = replace(loaded, document={**loaded.document, "quantization": quantization})
         assert f"int8        {told}{more}\n" in as_text(describe_model(quantized))
         assert f"8-bit integers: {told}{more}\n" in model_card(quantized)

@@ -89,7 +89,7 @@ def test_levels_are_divided_by_a_tensor_and_not_by_a_number():
 def test_a_model_by_lanes_passes_the_kit(cuda):
     held_to = {"B12", "B13", "B14", "B15", "B16", "B17", "B19", "B24", "B25", "B27", "B33", "B50", "B52"}
     outcomes = run_cases(BackendCases, only=held_to, backend=LanesBackend())
-    assert {one.number: one.reason for one in outcomes if one.state != "passed"} == {}
+    assert {one.number: one.reason for one in outcomes if one.status != "passed"} == {}
     assert {one.number for one in outcomes} == held_to
 
 

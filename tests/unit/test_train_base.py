@@ -41,10 +41,10 @@ def test_a_film_that_the_base_was_trained_on_is_not_tested_on_unmarked(home):
         train_model(options(home, "b", weights=weights, seed=1))
     assert not (home / "b.safetensors").exists()
     result = train_model(options(home, "b", weights=weights, seed=1, allow_leakage=True))
-    assert result.leaks
+    assert result.leakage
     first, second = (load_model(home / f"{name}.safetensors") for name in "ab")
     told = second.document["training"]
-    assert (told["leaked"], told["leaks"]) == (True, len(result.leaks))
+    assert (told["has_leakage"], told["leak_count"]) == (True, len(result.leakage))
     assert set(first.document["films"]["train"]) <= set(second.document["films"]["train"])
     assert set(first.seen) < set(second.seen)
     assert told["weights"]["licence"] == second.document["licence"] == "yours"
@@ -54,14 +54,14 @@ def test_a_film_that_the_base_was_trained_on_is_not_tested_on_unmarked(home):
     (home / "apart.csv").write_text("film,split\n" + "".join(lines))
     train_model(options(home, "c", weights=str(home / "b.safetensors"), split=home / "apart.csv"))
     third = load_model(home / "c.safetensors")
-    assert (third.document["training"]["leaked"], third.document["training"]["leaks"]) == (True, 0)
+    assert (third.document["training"]["has_leakage"], third.document["training"]["leak_count"]) == (True, 0)
     assert third.seen == second.seen
 
 
 def test_the_same_split_twice_is_no_leak(home):
     split = home / "a.run" / "split.csv"
     result = train_model(options(home, "again", weights=str(home / "a.safetensors"), split=split))
-    assert result.leaks == ()
+    assert result.leakage == ()
     assert load_model(home / "again.safetensors").seen == load_model(home / "a.safetensors").seen
 
 

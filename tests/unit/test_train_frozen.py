@@ -106,7 +106,7 @@ def test_openvino_and_the_framework_that_trains_share_a_process(backend, tmp_pat
     losses = []
     for name in (None, "openvino"):
         told = load_model(tmp_path / f"{name}.safetensors").document["training"]
-        by = told["versions"].get("frozen layers by", "")
+        by = told["versions"].get("feature_backend", "")
         assert by.startswith("openvino 20") if name else not by
         assert told["recipe"]["feature_backend"] == name
         losses.append([row["valid_loss"] for row in told["history"]])

@@ -51,11 +51,11 @@ def home(tmp_path_factory) -> Path:
 
 
 def failed(verdicts):
-    return {verdict.claim for verdict in verdicts if verdict.ok is False}
+    return {verdict.check for verdict in verdicts if verdict.passed is False}
 
 
 def open_ends(verdicts):
-    return {verdict.claim for verdict in verdicts if verdict.ok is None}
+    return {verdict.check for verdict in verdicts if verdict.passed is None}
 
 
 def test_a_sound_scores_file(home):
@@ -78,7 +78,7 @@ def test_a_file_without_paths_is_held_to_its_films_all_the_same(home, tmp_path):
 
 def test_a_sound_model(home):
     found = verify_file(home / "model.safetensors")
-    assert [verdict.ok for verdict in found] == [True, True, True]
+    assert [verdict.passed for verdict in found] == [True, True, True]
 
 
 @pytest.fixture
@@ -180,8 +180,8 @@ def test_what_json_does_not_have_is_a_verdict(copy, name, text):
     with h5py.File(copy, "r+") as file:
         file.attrs[name] = np.bytes_(text)
     (verdict,) = verify_file(copy)
-    assert (verdict.claim, verdict.ok) == ("format, schema and checksums", False)
-    assert f"attribute {name} is not JSON" in verdict.found
+    assert (verdict.check, verdict.passed) == ("format, schema and checksums", False)
+    assert f"attribute {name} is not JSON" in verdict.message
 
 
 def test_changed_inputs_fail_the_fingerprint(copy):
@@ -205,8 +205,8 @@ def test_changed_missing_and_new_films_are_told(home, tmp_path):
     (tmp_path / "0.png").unlink()
     (tmp_path / "1.png").write_bytes((home / "films" / "2.png").read_bytes())
     (tmp_path / "new.png").write_bytes(b"")
-    (verdict,) = [v for v in verify_file(home / "out.h5", films=tmp_path) if v.ok is False]
-    assert verdict.found == (
+    (verdict,) = [v for v in verify_file(home / "out.h5", films=tmp_path) if v.passed is False]
+    assert verdict.message == (
         "1 are gone, such as 0.png; 1 have changed, such as 1.png; 1 were not scored, such as new.png"
     )
 
@@ -222,9 +222,9 @@ def test_films_without_a_digest_are_not_compared(home, tmp_path):
         out = scored(home, tmp_path / f"{private}.h5", tmp_path / "films", private)
         found = verify_file(out, films=tmp_path / "films")
         assert not failed(found)
-        assert found[-1].found.startswith("6 as they were scored; 1 not compared")
+        assert found[-1].message.startswith("6 as they were scored; 1 not compared")
         (tmp_path / "films" / "twin.png").write_bytes((home / "films" / "0.png").read_bytes())
-        assert "1 were not scored, such as" in verify_file(out, films=tmp_path / "films")[-1].found
+        assert "1 were not scored, such as" in verify_file(out, films=tmp_path / "films")[-1].message
         (tmp_path / "films" / "twin.png").unlink()
 
 
@@ -235,7 +235,7 @@ def test_one_of_two_films_alike_is_missed(home, tmp_path):
     out = scored(home, tmp_path / "out.h5", tmp_path / "films", True)
     assert not failed(verify_file(out, films=tmp_path / "films"))
     (tmp_path / "films" / "b.png").unlink()
-    assert verify_file(out, films=tmp_path / "films")[-1].found.startswith("1 are gone, such as ")
+    assert verify_file(out, films=tmp_path / "films")[-1].message.startswith("1 are gone, such as ")
 
 
 def test_another_model_is_told(home, tmp_path):

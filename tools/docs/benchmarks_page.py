@@ -1,9 +1,9 @@
-"""Writes the tables of docs/benchmarks.md from what `make bench` found, docs/benchmarks.json.
+"""Write the tables of docs/benchmarks.md from the record of `make bench`, docs/benchmarks.json.
 
     python tools/docs/benchmarks_page.py
 
-Each table stands between two markers; what is outside of them is written by hand. tests/docs/test_benchmarks_page.py
-demands that the page is what its record gives. Every cell is worked out here from figures of the record.
+Each table stands between two markers; the text outside of them is written by hand.
+tests/docs/test_benchmarks_page.py checks that page and record agree. Every cell is computed here from the record.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _load(record: Record) -> str:
     its decoders as many again."""
     machine, loads = record["machine"], [one["load_before"] for one in record["sections"].values()]
     busy = machine["load_before"] > machine["cores"] / 2 or max(loads) > 2 * machine["cores"]
-    told = "others used the machine as well: only ratios mean something, and not much" if busy else "quiet"
+    told = "others used the machine: compare only ratios, roughly" if busy else "quiet"
     return f"{machine['load_before']:.1f} before all, {min(loads):.1f} to {max(loads):.1f} before each section: {told}"
 
 
@@ -129,11 +129,11 @@ def scoring(record: Record) -> str:
         for one in contenders
     ]
     heads = (
-        *("who", "how", "films/s", "least to most", "/ the script", "bare network, films/s", "peak MiB, own + workers"),
-        *("max abs Δp", "start, s", "with"),
+        *("program", "method", "films/s", "range", "/ the script", "bare network, films/s", "peak MiB, own + workers"),
+        *("max abs Δp", "start, s", "versions"),
     )
-    left = [f"* {one['name']} is left out: {one['why']}" for one in section["left_out"]]
-    told = f"{section['films']} films a round, {section['rounds']} rounds, medians."
+    left = [f"* {one['name']} was not run: {one['why']}" for one in section["left_out"]]
+    told = f"{section['films']} films per round, {section['rounds']} rounds, medians."
     return "\n\n".join([told, _table(heads, rows), *left])
 
 
@@ -152,15 +152,15 @@ def _number(value: float | None) -> str:
 def floors(record: Record) -> str:
     found, cost = record["scoring"]["floors"], record["gflop_a_film"]
     rows = [
-        (f"product of two 4096 x 4096 matrices, {kind}", f"{rate:.0f} GFLOP/s", f"{rate / cost:.1f}")
+        (f"4096 x 4096 matrix product, {kind}", f"{rate:.0f} GFLOP/s", f"{rate / cost:.1f}")
         for kind in ("fp32", "bf16")
         for rate in [found[f"product_{kind}_gflops"]]
     ]
     for number in (1, 2):
         cv2, own = (found[f"{way}_{number}_films_per_second"] for way in ("decode", "stream"))
-        rows.append((f"OpenCV decodes and shrinks, threads: {number}", "", f"{cv2:.0f}"))
-        rows.append((f"cxrscore decodes and shrinks, processes: {number}, started anew", "", f"{own:.0f}"))
-    return _table(("floor", "rate", "films/s"), rows) + f"\n\nA film costs the network {cost:.2f} GFLOP."
+        rows.append((f"OpenCV decodes and resizes, threads: {number}", "", f"{cv2:.0f}"))
+        rows.append((f"cxrscore decodes and resizes, processes: {number}, new ones", "", f"{own:.0f}"))
+    return _table(("limit", "rate", "films/s"), rows) + f"\n\nThe network needs {cost:.2f} GFLOP per film."
 
 
 def end_to_end(record: Record) -> str:
@@ -171,7 +171,7 @@ def end_to_end(record: Record) -> str:
         )
         for one in record["end_to_end"]
     ]
-    return _table(("who", "films", "films/s", "bare network, films/s", "ratio", "peak MiB, own + workers"), rows)
+    return _table(("program", "films", "films/s", "bare network, films/s", "ratio", "peak MiB, own + workers"), rows)
 
 
 def whole_command(record: Record) -> str:
@@ -196,8 +196,8 @@ def heat_maps(record: Record) -> str:
         )
         for name, one in section["cxrscore"].items()
     ]
-    told = [_table(("who", "ms a film, no maps", "ms a film, 14 maps", "ratio"), rows)]
-    told += [f"* {name} is left out: {why}" for name, why in section["left_out"].items()]
+    told = [_table(("program", "ms per film, no maps", "ms per film, 14 maps", "ratio"), rows)]
+    told += [f"* {name} was not run: {why}" for name, why in section["left_out"].items()]
     if peer := section.get("peer"):
         ways = {"14 calls": peer["calls"], "one call with 14 copies": peer["batch"]}
         rows = [
@@ -208,7 +208,7 @@ def heat_maps(record: Record) -> str:
             )
             for way, seconds in ways.items()
         ]
-        heads = ("pytorch-grad-cam", "ms a film, 14 maps", *(f"/ {name}" for name in section["cxrscore"]))
+        heads = ("pytorch-grad-cam", "ms per film, 14 maps", *(f"/ {name}" for name in section["cxrscore"]))
         told.append(_table(heads, rows))
         told.append(f"Maps of one film differ by at most {section['map_difference']:.1e} of their range.")
     return "\n\n".join(told)
@@ -222,7 +222,7 @@ def growth(record: Record) -> str:
         )
         for one in record["growth"]
     ]
-    return _table(("films", "seconds", "films/s", "peak MiB without decoders", "bytes of out.h5 a film"), rows)
+    return _table(("films", "seconds", "films/s", "peak MiB without decoders", "bytes of out.h5 per film"), rows)
 
 
 def sizes(record: Record) -> str:
@@ -243,8 +243,8 @@ def profiles(record: Record) -> str:
         rows = [(room, f"{100 * share:.1f}", f"{share * one['seconds']:.1f}") for room, share in one["rooms"].items()]
         about = f"`{one['command']}`, {one['films']} films of {one['size']} pixels, {one['backend']} {one['precision']}"
         cpu = f"{one['own_cpu']:.1f} s of CPU time in the process, {one['children_cpu']:.1f} s in its decoders"
-        told.append(f"{about}: {one['seconds']:.1f} s on the clock, {cpu}.")
-        told.append(_table(("where the main thread is", "% of the time", "seconds"), rows))
+        told.append(f"{about}: {one['seconds']:.1f} s elapsed, {cpu}.")
+        told.append(_table(("main thread", "% of the time", "seconds"), rows))
     return "\n\n".join(told)
 
 

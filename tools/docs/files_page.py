@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -19,40 +20,50 @@ SCHEMAS = {
         "Groups and datasets have a slash between; attributes of the root stand under `attributes`. In brackets: what "
         "each dimension runs over.",
     ),
-    "recipe": ("A recipe, recipe.toml", ""),
+    "recipe": (
+        "A recipe, recipe.toml",
+        "Each key is an option of [`cxrscore train`](reference.md), with underscores: `batch_size = 8` is "
+        "`--batch-size 8`, `standardize = false` is `--no-standardize`. Types and ranges are in "
+        "`schemas/recipe.schema.json`.",
+    ),
     "export": ("Scores as JSON, by export", ""),
-    "paper": ("A reproduction of the source paper, paper.json", ""),
+    "paper": (
+        "A reproduction of the source paper, paper.json",
+        "What `cxrscore paper` found, without names of films. `schemas/paper.schema.json` has the fields within these.",
+    ),
 }
 """The title of each section, and its intro where the schema's description is not the one for people."""
 
 
-PARTS = """A part, by `score --shard i/n`, is a scores file of its share of the films. Rows count within the part. Its
-inputs have a field more, `share`: `number` and `of`, the row `first` of its first film in the whole run, and of the
-whole run the number of `films`, the digest of their `paths` and how many `thumbnails` it is to have. Without `share`,
-and with `films` and `paths` taken from it, the inputs are those of the whole run, whose SHA-256 is `run` in the
-provenance. A part keeps more small films than it would by itself: all that may be among those of the whole run.
+PARTIAL_FILES = """`score --shard i/n` writes a partial scores file: a scores file of one partition of the films. Rows
+count within the partition. Its inputs have one more field, `partition`: the partition's `number` and the `count` of
+partitions, the row `first_row` of its first film in the whole run, and, for the whole run, the number of films
+`total_films`, the digest of their `paths`, and the number of `thumbnails`. Without `partition`, and with `films` and
+`paths` taken from it, the inputs are those of the whole run. Their SHA-256 is `run_fingerprint` in the provenance. A
+partial file stores more thumbnails than it needs itself: all that may be among those of the whole run.
 
-A virtual file, by `merge --virtual`, has the datasets of the merged file and no rows. Its format is
-`cxrscore-virtual-scores`. The attribute `parts` lists the parts in the order of their films: `file`, a path below the
-virtual file's folder, `sha256` of its bytes, and `share`. The datasets of films and the maps of `cam/map` are virtual
-datasets onto these files; labels, thresholds, small films, `cam/film` and `cam/finding` are copies. Where a part is
-missing, an HDF5 program sees:
+`merge --virtual` writes a virtual file. It has the datasets of the merged file and no rows. Its format is
+`cxrscore-virtual-scores`. The attribute `partial_files` lists the partial files in the order of their films: `file`, a
+path below the virtual file's folder, `sha256` of its bytes, and `partition`. The datasets of films and the heat maps of
+`cam/map` are virtual datasets that refer to these files. Labels, thresholds, thumbnails, `cam/film` and `cam/finding`
+are copies. Where a partial file is missing, an HDF5 program sees:
 
 * NaN in `scores/logit`, `scores/prob`, `truth` and `cam/map`;
-* 0, not written, in `films/status`; 255 in `films/split`; -1 in `films/patient`; 0, unknown, in width and height;
+* 0 (not written) in `films/status`; 255 in `films/split`; -1 in `films/patient`; 0 (unknown) in width and height;
 * empty texts.
 
-It never sees zeros in place of scores. But HDF5 does not tell whether a part that is there is still the same:
-`cxrscore verify` does. cxrscore refuses to read scores through a virtual file."""
+It never sees zeros in place of scores. HDF5 does not check whether a partial file has changed: `cxrscore verify` does.
+cxrscore refuses to read scores through a virtual file."""
 
 
 def files_page() -> str:
-    sections = [schema_section(name, *words) for name, words in SCHEMAS.items()]
-    sections.insert(2, f"## Parts, and virtual files\n\n{PARTS}")
+    sections = [schema_section(name, *words) for name, words in SCHEMAS.items() if name != "recipe"]
+    sections.insert(2, recipe_section(*SCHEMAS["recipe"]))
+    sections.insert(2, f"## Partial files and virtual files\n\n{PARTIAL_FILES}")
     return page(
         "Files",
-        "Every field of the files that cxrscore writes, from the JSON Schemas in `schemas/`, which its tests hold "
-        "writers and readers to.",
+        "The fields of the files that cxrscore writes, from the JSON Schemas in `schemas/`. Tests check that writers "
+        "and readers follow them. `*` stands for any name, `[]` for the items of an array.",
         *sections,
     )
 
@@ -60,8 +71,17 @@ def files_page() -> str:
 def schema_section(name: str, title: str, intro: str) -> str:
     schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text())
     rows = [*schema_rows(schema, ""), *chain.from_iterable(definition_rows(schema))]
-    told = table(("field", "type", "meaning"), *rows)
-    return f"## {title}\n\n{wrapped(intro or schema['description'])}\n\n{told}"
+    if name == "paper":  # a record for programs: people read paper.html
+        rows = [row for row in rows if not re.search(r"[/()\[]", row[0])]
+    fields = table(("field", "type", "meaning"), *rows)
+    return f"## {title}\n\n{wrapped(intro or schema['description'])}\n\n{fields}"
+
+
+def recipe_section(title: str, intro: str) -> str:
+    """The keys of a recipe, which are explained as options of train."""
+    schema = json.loads((ROOT / "schemas" / "recipe.schema.json").read_text())
+    keys = ", ".join(f"`{name}`" for name in schema["properties"])
+    return f"## {title}\n\n{wrapped(schema['description'])}\n\n{wrapped(intro)}\n\n{wrapped(f'Keys: {keys}.')}"
 
 
 def definition_rows(schema: Mapping[str, Any]) -> Iterator[Iterator[tuple[str, str, str]]]:
@@ -74,7 +94,7 @@ def schema_rows(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str
     for name, inner in schema.get("properties", {}).items():
         yield from schema_field(inner, f"{path}/{name}" if path else name)
     other = schema.get("additionalProperties")
-    if isinstance(other, Mapping):
+    if isinstance(other, Mapping) and "properties" in other:
         yield from schema_field(other, f"{path}/*" if path else "*")
 
 
@@ -100,6 +120,8 @@ def schema_type(schema: Mapping[str, Any]) -> str:
     kind = " or ".join(kinds) if isinstance(kinds, list) else kinds
     if kind == "array":
         kind = f"array of {schema_type(schema['items'])}"
+    if kind == "object" and "properties" not in (other := schema.get("additionalProperties") or {"properties": {}}):
+        kind = f"object of {schema_type(other)}"
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
         return f"{kind}, {low} to {high}"

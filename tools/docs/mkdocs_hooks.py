@@ -16,7 +16,6 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 import cxrscore
@@ -104,9 +103,5 @@ def site_path(target: str, page: str, files: Files) -> str:
 
 
 def public_names() -> str:
-    """A mkdocstrings block for each class and function of ``cxrscore.__all__``, in its order."""
-    found = {name: getattr(cxrscore, name) for name in cxrscore.__all__}
-    objects = {name: value for name, value in found.items() if inspect.isclass(value) or inspect.isroutine(value)}
-    if not objects:
-        raise PluginError("cxrscore has no public classes or functions: is it installed?")
-    return "\n\n".join(f"::: {value.__module__}.{value.__qualname__}" for value in objects.values())
+    """A mkdocstrings block for each name of ``cxrscore.__all__``, from the module that it is loaded from."""
+    return "\n\n".join(f"::: {home}.{name}" for name, home in cxrscore._HOMES.items())

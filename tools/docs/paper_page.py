@@ -26,7 +26,7 @@ GROUPS = {
     "paper-imagenet - paper": "normalised − corrected",
     "paper - paper-literal": "corrected − as printed",
 }
-PRINTED = ("says", "problem", "measured")
+PRINTED = ("statement", "problem", "measurement")
 NETWORKS = {"densenet121": "DenseNet121", "resnet50": "ResNet50"}
 
 Record = Mapping[str, Any]
@@ -52,7 +52,7 @@ def page(record: Record) -> str:
 
 def _run(record: Record) -> Iterator[str]:
     films, options, machine = record["films"], record["options"], record["machine"]
-    minutes = sum(cell["seconds"] for cell in record["cells"]) / 60
+    minutes = sum(cell["seconds"] for cell in record["experiments"]) / 60
     yield "```sh\ncxrscore paper ./films -o paper    # writes paper/paper.html with every table and figure\n```"
     yield (
         "The command repeats the experiments of the paper on your films: DenseNet121 and ResNet50 with frozen ImageNet "
@@ -89,11 +89,11 @@ def _summary(record: Record) -> Iterator[str]:
     yield "## Summary"
     said: dict[str, list[str]] = {}
     for one, other in _pairs(record):
-        if one["says"] and one["group"] != "paper-literal":
+        if one["paper_statement"] and one["group"] != "paper-literal":
             verdicts = f"{one['verdict']} by label accuracy, {other['verdict']} by macro AUC"
-            said.setdefault(one["says"], []).append(f"{SERIES[one['group']]}: {verdicts}")
+            said.setdefault(one["paper_statement"], []).append(f"{SERIES[one['group']]}: {verdicts}")
     claims = [f"* “{claim}”, with augmentation: {'; '.join(found)}." for claim, found in said.items()]
-    yield "\n".join([*claims, *(f"* {line}" for line in record["in_short"] if not line.startswith("“"))])
+    yield "\n".join([*claims, *(f"* {line}" for line in record["summary"] if not line.startswith("“"))])
 
 
 def _accuracies(record: Record) -> Iterator[str]:
@@ -104,12 +104,12 @@ def _accuracies(record: Record) -> Iterator[str]:
         "augmentation. The last three columns are on test films."
     )
     head = ("rules", "network", "Table 1: training", "Table 2: test", "above “no”", "balanced accuracy", "macro AUC")
-    yield _table(head, [*_paper_accuracies(record), *map(_accuracy, record["cells"])])
+    yield _table(head, [*_paper_accuracies(record), *map(_accuracy, record["experiments"])])
 
 
 def _accuracy(cell: Record) -> tuple[str, ...]:
-    train, test = cell["parts"]["train"], cell["parts"]["test"]
-    columns = ("label_accuracy", "above_always_no", "balanced_accuracy", "macro_auc")
+    train, test = cell["splits"]["train"], cell["splits"]["test"]
+    columns = ("label_accuracy", "above_negative_baseline", "balanced_accuracy", "macro_auc")
     figures = [train["label_accuracy"], *(test[name] for name in columns)]
     return (SERIES[cell["series"]], _short(_words(cell)), *map(_interval, figures))
 
@@ -119,12 +119,13 @@ def _paper_accuracies(record: Record) -> Iterator[tuple[str, ...]]:
     found = {item["item"]: item["values"] for item in record["items"]}
     for train, test in zip(found["Table 1"], found["Table 2"], strict=True):
         if train["series"] == "paper" and train["paper"] != "not run":
-            yield ("paper", _short(train["what"]), train["paper"], test["paper"], "", "", "")
+            yield ("paper", _short(train["name"]), train["paper"], test["paper"], "", "", "")
 
 
 def _always_no(record: Record, split: str) -> str:
     """The accuracy of always answering no; the same in all experiments."""
-    return " or ".join(dict.fromkeys(_three(cell["parts"][split]["always_no"]) for cell in record["cells"]))
+    found = [_three(one["splits"][split]["negative_baseline"]) for one in record["experiments"]]
+    return " or ".join(dict.fromkeys(found))
 
 
 def _words(cell: Record) -> str:
@@ -140,9 +141,9 @@ def _short(words: str) -> str:
 
 def _pairs(record: Record) -> list[tuple[Record, Record]]:
     """Each comparison by label accuracy, with the same by macro AUC."""
-    claims = record["claims"]
+    claims = record["comparisons"]
     pairs = list(zip(claims[::2], claims[1::2], strict=True))
-    if any((one["figure"], other["figure"]) != ("label accuracy", "macro AUC") for one, other in pairs):
+    if any((one["metric"], other["metric"]) != ("label accuracy", "macro AUC") for one, other in pairs):
         raise ValueError("the comparisons of the record are not in pairs of label accuracy and macro AUC")
     return pairs
 
@@ -162,8 +163,8 @@ def _compared(record: Record, groups: Sequence[str]) -> str:
     rows: dict[str, list[str]] = {}
     for one, other in _pairs(record):
         if one["group"] in groups:
-            first = _short(one["one"].partition(",")[0])
-            name = first if " - " in one["group"] else f"{first} vs {_short(one['other'])}"
+            first = _short(one["first"].partition(",")[0])
+            name = first if " - " in one["group"] else f"{first} vs {_short(one['second'])}"
             rows.setdefault(name, []).extend(map(_difference, (one, other)))
     head = [f"{GROUPS[group]}: {figure}" for group in groups for figure in ("accuracy", "AUC")]
     return _table(("", *head), [(name, *cells) for name, cells in rows.items()])
@@ -179,7 +180,7 @@ def _losses(record: Record) -> Iterator[str]:
     yield "## Figure 3: losses"
     yield "The paper: training loss from 1 to nearly 0, validation loss from 1 to almost 5."
     found = next(item for item in record["items"] if item["item"] == "Figure 3")
-    rows = [(SERIES[v["series"]], _short(v["what"]), *_loss(v["ours"]["words"])) for v in found["values"]]
+    rows = [(SERIES[v["series"]], _short(v["name"]), *_loss(v["ours"]["text"])) for v in found["values"]]
     yield _table(("rules", "network", "training loss", "validation loss", "epochs"), rows)
 
 
@@ -198,7 +199,7 @@ def _aucs(record: Record) -> Iterator[str]:
         "without augmentation. It says:"
     )
     yield "\n".join(f"* {item}: {_said(record, item)}." for item, _, _ in places if item)
-    found = [_experiment(record, network, augmented)["parts"]["test"]["findings"] for _, network, augmented in places]
+    found = [_experiment(record, network, augmented)["splits"]["test"]["findings"] for _, network, augmented in places]
     rows = [
         (same[0]["finding"], str(same[0]["positives"]), *(_interval(one["auc"]) for one in same))
         for same in zip(*found, strict=True)
@@ -212,7 +213,7 @@ def _said(record: Record, item: str) -> str:
     found: dict[str, list[str]] = {}
     for value in next(one["values"] for one in record["items"] if one["item"] == item):
         if value["series"] == "paper":
-            found.setdefault(value["paper"], []).append(value["what"].removeprefix("AUC of "))
+            found.setdefault(value["paper"], []).append(value["name"].removeprefix("AUC of "))
     *few, (most, _) = sorted(found.items(), key=lambda one: len(one[1]))
     return "; ".join([*(f"{words} for {', '.join(findings)}" for words, findings in few), f"{most} for the others"])
 
@@ -224,14 +225,14 @@ def _experiments_of_figures(record: Record) -> list[tuple[str, str, bool]]:
 
 def _experiment(record: Record, network: str, augmented: bool) -> Record:
     wanted = ("paper", network, augmented)
-    return next(c for c in record["cells"] if (c["series"], c["network"], c["augmented"]) == wanted)
+    return next(c for c in record["experiments"] if (c["series"], c["network"], c["augmented"]) == wanted)
 
 
 def _heatmaps(record: Record) -> Iterator[str]:
     yield "## Figures 7 and 8: heat maps"
     yield "The probabilities of two random test films. The images are in the folder of the run only."
     rows = [
-        (item["item"], SERIES[value["series"]], value["paper"], value["ours"]["words"])
+        (item["item"], SERIES[value["series"]], value["paper"], value["ours"]["text"])
         for item in record["items"]
         if item["item"] in ("Figure 7", "Figure 8")
         for value in item["values"]

@@ -2,9 +2,8 @@
 
 import csv
 import json
-import subprocess
-import sys
 
+import forked
 import numpy as np
 import pytest
 
@@ -39,8 +38,7 @@ def pointing(folder):
 def test_it_learns_and_points(tmp_path, monkeypatch, backend):
     monkeypatch.setenv("CXRSCORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CXRSCORE_OFFLINE", "1")
-    words = [sys.executable, "-m", "cxrscore", "demo", tmp_path / "demo", "--backend", backend, "--json"]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = forked.cxrscore("demo", tmp_path / "demo", "--backend", backend, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["test_auc"] > 0.7
     hit_rate, chance, films = pointing(tmp_path / "demo")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 
@@ -31,11 +32,15 @@ def install(source, site):
     run(sys.executable, "-m", "pip", "install", *options, str(copy), site=site, folder=site.parent)
 
 
+def environment(site):
+    return {**os.environ, "PYTHONPATH": str(site), "CXRSCORE_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
 def run(*words, site, folder, expect=0):
     done = subprocess.run(
         list(map(str, words)),
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(site), "CXRSCORE_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=environment(site),
         capture_output=True,
         text=True,
     )
@@ -44,7 +49,8 @@ def run(*words, site, folder, expect=0):
 
 
 def cxrscore(*words, site, folder, expect=0):
-    done = run(sys.executable, "-m", "cxrscore", *words, site=site, folder=folder, expect=expect)
+    done = forked.cxrscore(*words, cwd=folder, env=environment(site))
+    assert done.returncode == expect, done.stdout[-4000:] + done.stderr[-4000:]
     assert "Traceback" not in done.stderr
     return done
 

@@ -7,26 +7,13 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import forked
 import pytest
 from gates import Gate, install, wait_for_end
 from made_models import made_films, made_model
 from made_run import contents
 
-WORDS = [
-    sys.executable,
-    "-m",
-    "cxrscore",
-    "score",
-    "films",
-    "-m",
-    "a",
-    "-m",
-    "b",
-    "--backend",
-    "torch",
-    "--heatmaps",
-    "1",
-]
+WORDS = ["score", "films", "-m", "a", "-m", "b", "--backend", "torch", "--heatmaps", "1"]
 WORDS += ["--explainer", "gated"]
 SINGLE = {"OMP_NUM_THREADS": "1"}
 """The last bits of PyTorch's sums depend on the number of threads."""
@@ -47,7 +34,7 @@ def home(tmp_path_factory):
 
 
 def score(folder, output, *words, code=3):
-    done = subprocess.run([*WORDS, "-o", output, "--json", *words], cwd=folder, capture_output=True, text=True)
+    done = forked.cxrscore(*WORDS, "-o", output, "--json", *words, cwd=folder)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout) if done.stdout else done.stderr
 
@@ -78,7 +65,7 @@ def test_actors_of_ray_give_the_file_of_one_process(home):
 @contextmanager
 def begun(home, output):
     """A run by two processes of which both stand before their next batch, since there is a shard; and who they are."""
-    words = [*WORDS, "-o", output, "-q", "--processes", "2"]
+    words = [sys.executable, "-m", "cxrscore", *WORDS, "-o", output, "-q", "--processes", "2"]
     with Gate(words, cwd=home, stderr=subprocess.DEVNULL) as gate:
         workers = [held.pid for held in gate.hold(lambda held: list(home.glob(f"{output}.parts/s*.h5")), count=2)]
         yield gate.process, workers

@@ -11,6 +11,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import forked
 import pytest
 from gates import Gate, install
 
@@ -70,7 +71,7 @@ def run(tmp_path_factory):
     (done,) = folder.glob("out/experiments/*/experiment.json")
     model = done.with_name("model.safetensors")
     before = model.stat().st_mtime_ns
-    ended = subprocess.run(words, env=environment, capture_output=True, text=True)
+    ended = forked.cxrscore(*words[3:], cwd=folder, env=environment)
     assert ended.returncode == 0, ended.stderr
     assert model.stat().st_mtime_ns == before, "a finished experiment was trained again"
     return folder / "out", ended
@@ -183,9 +184,6 @@ def test_what_cannot_be_asked_for(tmp_path):
     make_phantoms(tmp_path, films=20, patients=20, side=48, seed=1)
     environment = {**os.environ, "CXRSCORE_CACHE": str(tmp_path / "cache")}
     words = [
-        sys.executable,
-        "-m",
-        "cxrscore",
         "paper",
         tmp_path / "films",
         "-o",
@@ -193,14 +191,14 @@ def test_what_cannot_be_asked_for(tmp_path):
         "--networks",
         "tinycnn",
     ]
-    done = subprocess.run([*words, "densenet121"], capture_output=True, text=True)
+    done = forked.cxrscore(*words, "densenet121", cwd=tmp_path)
     assert done.returncode == 1
     assert "20 labelled films are too few for 100 to test and 40 to validate" in done.stderr
-    done = subprocess.run([*words, "tinycnn"], capture_output=True, text=True)
+    done = forked.cxrscore(*words, "tinycnn", cwd=tmp_path)
     assert done.returncode == 1
     assert "wanted two different ones" in done.stderr
     few = ["densenet121", "--backend", "torch", "--size", "32", "--weights", "none", "--valid", "3", "--test", "3"]
-    done = subprocess.run([*words, *few], env=environment, capture_output=True, text=True)
+    done = forked.cxrscore(*words, *few, cwd=tmp_path, env=environment)
     assert done.returncode == 1
     assert "films to train fill no batch of 16" in done.stderr
     assert not (tmp_path / "out" / "experiments").exists()

@@ -17,7 +17,7 @@ from cxrscore.cli import main
 from cxrscore.distributions import PluginEntryPoint
 from cxrscore.plugin_values.descriptors import HOOKS, KINDS
 from cxrscore.plugins import Registry, plugin_table
-from cxrscore.testing import ExplainerCases, MetricCases, cases, run_cases
+from cxrscore.testing import ExplainerCases, LossCases, MetricCases, cases, run_cases
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -162,6 +162,10 @@ def test_command_lines_are_of_commands_that_there_are(path):
         assert set(re.findall(r"(?<!\S)--?[a-z-]+", rest)) <= known, f"{path.name}: cxrscore {name}{rest}"
 
 
+FIRST = "from examples/third_party_metric/cxrscore_f1.py"
+"""The block of the first plugin of plugins.md."""
+
+
 def block(name):
     """The block of code after <!-- name -->."""
     return re.search(rf"<!-- {name} -->\n```\w*\n(.*?)```", (DOCS / "plugins.md").read_text(), re.DOTALL)[1]
@@ -172,11 +176,11 @@ def written(monkeypatch):
     """The plugin of a block of plugins.md, loaded as if it were installed."""
 
     def load(name):
-        module = ModuleType("cxrscore_numpy")
+        module = ModuleType("cxrscore_f1")
         exec(block(name), vars(module))  # noqa: S102 - our own docs
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        point = metadata.EntryPoint("numpy", module.__name__, "cxrscore")
-        vars(point)["dist"] = SimpleNamespace(name="cxrscore-numpy", version="1.0.0")
+        point = metadata.EntryPoint("f1", module.__name__, "cxrscore")
+        vars(point)["dist"] = SimpleNamespace(name="cxrscore-f1", version="1.0.0")
         (plugin,) = Registry([PluginEntryPoint(point=point)]).plugins
         assert plugin.state == "ok", plugin.reason
         return plugin
@@ -185,12 +189,15 @@ def written(monkeypatch):
 
 
 def test_the_first_file_is_listed_as_shown(written):
-    assert plugin_table([written("the first file")]) == block("the listing").strip()
+    assert plugin_table([written(FIRST)]) == block("the listing").strip()
 
 
-@pytest.mark.parametrize(("kind", "kit"), [("metric", MetricCases), ("explainer", ExplainerCases)])
-def test_the_short_examples_pass_the_kit(written, kind, kit):
-    (descriptor,) = written(f"the {kind}").provides[f"cxrscore_{kind}s"]
+@pytest.mark.parametrize(
+    ("name", "kind", "kit"),
+    [(FIRST, "metric", MetricCases), ("the loss", "loss", LossCases), ("the explainer", "explainer", ExplainerCases)],
+)
+def test_the_short_examples_pass_the_kit(written, name, kind, kit):
+    (descriptor,) = written(name).provides["cxrscore_losses" if kind == "loss" else f"cxrscore_{kind}s"]
     assert f"cxrscore check {kind}:{descriptor.name}" in (DOCS / "plugins.md").read_text()
     outcomes = run_cases(kit, **{kind: descriptor})
     assert {outcome.number: outcome.reason for outcome in outcomes if outcome.status == "failed"} == {}

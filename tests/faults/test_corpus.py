@@ -4,11 +4,10 @@ import importlib.util
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 from corpus import PAGE, corpus, film_path
@@ -87,8 +86,8 @@ def hostile_places(folder: Path) -> None:
 
 
 def scored(folder: Path, output: str, films: str, expect: int) -> Scores:
-    command = [sys.executable, "-m", "cxrscore", "score", films, "-o", output, "--backend", "torch", "--heatmaps", "1"]
-    done = subprocess.run([*command, "--json"], cwd=folder, capture_output=True, text=True, check=False)
+    words = ["score", films, "-o", output, "--backend", "torch", "--heatmaps", "1", "--json"]
+    done = forked.cxrscore(*words, cwd=folder)
     assert done.returncode == expect, done.stderr
     assert "Traceback" not in done.stderr
     scores = open_scores(folder / output)

@@ -108,7 +108,7 @@ def new_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
 
 def _same_partition(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether both are of one number, though perhaps of other films."""
-    return one.keys() == other.keys() and all(one[key] == other[key] for key in ("number", "of"))
+    return one.keys() == other.keys() and all(one[key] == other[key] for key in ("number", "count"))
 
 
 def _films(number: int) -> str:

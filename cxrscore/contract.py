@@ -239,6 +239,7 @@ class Backend(Protocol):
     """Description of a framework, returned by ``cxrscore_backends``. Importing it must import no framework."""
 
     name: str
+    """One word."""
     requires: tuple[str, ...]
     """Top-level modules that ``build`` imports. The core looks them up without importing them."""
     install: str
@@ -392,8 +393,10 @@ class Metric:
 
     Parameters
     ----------
-    name, summary
-        One word, and one line.
+    name
+        One word.
+    summary
+        One line.
     function
         function(truth, score) -> float, NaN where undefined. truth float32 [N] is 0 or 1, score float32 [N] a
         probability; films without truth or score are left out. It is called about a thousand times per finding.
@@ -418,8 +421,10 @@ class Explainer:
 
     Parameters
     ----------
-    name, summary
-        One word, and one line.
+    name
+        One word.
+    summary
+        One line.
     from_parts
         function(parts) -> maps, from CamParts of a SupportsHeatmaps model.
     from_scores
@@ -446,7 +451,9 @@ class Executor(Protocol):
     """Runs tasks in several processes. Returned by ``cxrscore_executors``; importing it must import no engine."""
 
     name: str
+    """One word."""
     summary: str
+    """One line."""
     requires: tuple[str, ...]
     install: str
     """As in Backend."""

@@ -89,9 +89,7 @@ def merge_scores(options: MergeOptions, progress: Progress = no_progress) -> Mer
     """
     output = options.output
     if options.virtual and any(isinstance(where, RemotePath) for where in (*options.partial_files, output)):
-        raise InputError(
-            "a virtual file shows parts on the disk where it lies; merge those elsewhere without --virtual"
-        )
+        raise InputError("a virtual file needs partial files on the local disk; merge remote ones without --virtual")
     with ExitStack() as copies:
         parts = tuple(copies.enter_context(as_local_path(part)) for part in options.partial_files)
         if not isinstance(output, RemotePath):

@@ -234,7 +234,7 @@ def _is_wanted(found: PluginEntryPoint) -> bool:
 def _taken_by(holder: Plugin, kind: str, name: str, plugin: Plugin) -> str:
     """Why a plugin cannot have a name that another one holds."""
     if holder.own:
-        return f"{kind} {name!r} of {plugin.distribution} is left out: cxrscore has one of this name, which stays"
+        return f"{kind} {name!r} of {plugin.distribution} is excluded: cxrscore has one of this name"
     return _two_of_one_name(kind, name, holder.distribution, plugin.distribution)
 
 

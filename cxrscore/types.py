@@ -100,8 +100,10 @@ class Loss:
 
     Parameters
     ----------
-    name, summary
-        One word, and one line.
+    name
+        One word.
+    summary
+        One line.
     function
         function(xp, logits, labels, weights) -> scalar. xp is numpy, torch or keras.ops, and the arrays belong to it:
         logits [N,C], labels [N,C] with NaN = unknown, weights [2,C] of positives (row 0) and negatives (row 1). It

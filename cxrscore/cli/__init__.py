@@ -89,13 +89,13 @@ def main() -> None:
     """Train, score and explain chest X-ray classifiers.
 
     \b
-    The three lines, in a folder that holds films/ and films/labels.csv:
+    Quick start, in a folder with films/ and films/labels.csv:
       cxrscore train --backend keras          films/ -> model.safetensors
       cxrscore score ./films -o out.h5        model.safetensors -> out.h5
       cxrscore report out.h5                  out.h5 -> out.html
 
-    Exit codes: 0 done, 1 error, 2 usage, 3 finished but some films have no score, 4 patient leakage,
-    5 a check failed, 6 backend unavailable or plugin at fault, 70 a fault of cxrscore, 74 could not write,
+    Exit codes: 0 success, 1 error, 2 usage error, 3 finished but some films have no score, 4 data leakage,
+    5 a check failed, 6 backend unavailable or plugin error, 70 internal error, 74 output not writable,
     129 stopped by SIGHUP, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
     """
     click.get_current_context().with_resource(plugin_notes())

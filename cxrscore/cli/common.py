@@ -30,7 +30,7 @@ class _LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and is_url(value):
-            self.fail("it takes a path on this machine, not a URL", param, ctx)
+            self.fail("expected a local path, not a URL", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -181,22 +181,22 @@ workers_option = click.option(
     "--workers",
     type=click.IntRange(1),
     default=default_workers,
-    help="Processes, and threads, that read films. [default: one a core, up to 32]",
+    help="Processes or threads that read films. [default: one per core, at most 32]",
 )
 executor_option = click.option(
     "--executor",
     default="local",
     show_default=True,
-    help="What keeps the processes busy: local, on this machine; or ray, on a cluster, too.",
+    help="Executor that runs the processes: local (this machine) or ray (a cluster).",
 )
 processes_option = click.option(
     "--processes",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Processes that compute, each with the models and its share of the cores.",
+    help="Number of processes that compute. Each loads the models and uses an equal number of cores.",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help=RULE)
-address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine alone]")
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; errors only.")
+address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine only]")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only: no progress and no summary.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

@@ -18,24 +18,22 @@ from cxrscore.cli.common import (
 )
 
 
-@click.command(short_help="A first look: synthetic films, trained on, scored and reported.")
+@click.command(short_help="Train, score and report on synthetic films.")
 @click.argument("folder", type=FOLDER)
 @click.option(
     "--backend",
     shell_complete=complete_plugins,
-    help="keras, torch, or another that can train. [default: the first that can]",
+    help="Training backend: keras, torch or another. [default: the first one that can train]",
 )
+@click.option("--films", type=click.IntRange(60), default=240, show_default=True, help="Number of synthetic films.")
 @click.option(
-    "--films", type=click.IntRange(60), default=240, show_default=True, help="How many synthetic films to draw."
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the films drawn and of the training."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of the films and of the training."
 )
 @json_option
 @quiet_option
 @handle_errors
 def demo(folder: Path, backend: str | None, films: int, seed: int, as_json: bool, quiet: bool) -> None:
-    """Draw synthetic films with labels in FOLDER, then train, score and report on them. No network needed."""
+    """Create synthetic films with labels in FOLDER, then train, score and report. Works offline."""
     from cxrscore.demo import run_demo
 
     result = run_demo(

@@ -75,7 +75,7 @@ def end(error: BaseException) -> int:
     try:
         return _ended(error)
     except BaseException:  # noqa: BLE001 - what a foreign exception holds may raise another one when it is asked for
-        _say(f"unexpected error {class_name(error)}: a fault of a plugin, or of cxrscore. Please report it as a bug.")
+        _say(f"unexpected error {class_name(error)} in cxrscore or a plugin. Please report it as a bug.")
         return EXIT_FAULT
 
 
@@ -102,11 +102,8 @@ def fault(error: BaseException) -> int:
     log = _log(error)
     number = getattr(error, "errno", None)
     reason = f" ({os.strerror(number)})" if isinstance(number, int) else ""
-    where = f", with {log}, which holds the traceback and no values" if log else "; no log file could be written"
-    _say(
-        f"unexpected error {class_name(error)}{reason}: a fault of cxrscore or of a plugin. Please report it as a "
-        f"bug{where}."
-    )
+    where = f" and attach {log}, which has the traceback and no values" if log else "; no log file could be written"
+    _say(f"unexpected error {class_name(error)}{reason} in cxrscore or a plugin. Please report it as a bug{where}.")
     return EXIT_FAULT
 
 

@@ -26,42 +26,42 @@ from cxrscore.remote.url import PathOrUrl, RemotePath
 FORMATS = ("csv", "json", "parquet", "dicom-sr")
 
 
-@click.command(short_help="Write scores as CSV, JSON, Parquet or DICOM reports.")
+@click.command(short_help="Export scores as CSV, JSON, Parquet or DICOM SR.")
 @click.argument("scores", type=FILE_OR_URL)
 @click.option(
     "-o",
     "--output",
     type=PATH,
     required=True,
-    help="File to write, or a folder for dicom-sr; - writes to standard output.",
+    help="File to write; a folder for dicom-sr; - for standard output.",
 )
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="What to write. [default: as the suffix says]")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Output format. [default: from the suffix]")
 @click.option(
     "--layout",
     type=click.Choice(["plain", "peer"]),
     default="plain",
     show_default=True,
-    help="Of CSV. plain: film, status, message, prob_FINDING; peer: Image Index, prob_FINDING, as others publish "
-    "their predictions on NIH ChestX-ray14.",
+    help="For CSV. plain: film, status, message, prob_FINDING; peer: Image Index, prob_FINDING, as in published "
+    "predictions on NIH ChestX-ray14.",
 )
 @click.option(
     "--all-columns",
     "every_column",
     is_flag=True,
-    help="Of CSV: logits, labels, split and what else is known of a film, too. The other formats always have them.",
+    help="For CSV: also write logits, labels, split and the other columns. The other formats always have them.",
 )
-@click.option("--films", type=FOLDER, help="Of dicom-sr: the folder that was scored.")
+@click.option("--films", type=FOLDER, help="For dicom-sr: the folder that was scored.")
 @click.option(
     "--with-patient",
     is_flag=True,
-    help="Of dicom-sr: copy name, number and dates of patient and study from the films. Left out, they are empty.",
+    help="For dicom-sr: copy name, ID and dates of patient and study from the films. By default these are empty.",
 )
-@click.option("--overwrite", is_flag=True, help=f"{RULE} Of dicom-sr: write into a folder that is not empty.")
+@click.option("--overwrite", is_flag=True, help=f"{RULE} For dicom-sr: write into a folder that is not empty.")
 @json_option
 @quiet_option
 @handle_errors
 def export(scores: PathOrUrl, *, as_json: bool, quiet: bool, **options: Any) -> int:
-    """Write a scores file as CSV, JSON, Parquet, or DICOM structured reports (TID 1500).
+    """Export a scores file as CSV, JSON, Parquet, or DICOM structured reports (TID 1500).
 
     \b
       cxrscore export out.h5 -o out.csv
@@ -73,7 +73,7 @@ def export(scores: PathOrUrl, *, as_json: bool, quiet: bool, **options: Any) -> 
     wanted = ExportOptions(**options, inputs=inputs)
     if str(wanted.output) == "-":
         if as_json:
-            raise click.UsageError("--json and -o - both write to standard output; use one of them")
+            raise click.UsageError("--json and -o - both write to standard output; use only one of them")
         output = results()
         for piece in export_pieces(_read(scores), wanted):
             output.buffer.write(piece)

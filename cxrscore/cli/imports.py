@@ -26,27 +26,27 @@ from cxrscore.cli.common import (
 )
 @click.option(
     "--findings",
-    help="A name for each output, with commas between, and none for one to leave out: A,,B. "
-    "[default: those in the file, or CheXNet's 14]",
+    help="Names of the outputs, separated by commas; leave a name empty to exclude an output: A,,B. [default: those "
+    "in the file, or the 14 of CheXNet]",
 )
 @click.option(
     "--size",
     type=click.IntRange(32, 4096),
     default=224,
     show_default=True,
-    help="Side of the films that it was trained on, pixels.",
+    help="Side of the images that the network was trained on, in pixels.",
 )
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the weights.")
-@click.option("--backend", help="What computes the golden probe. [default: the fastest of cxrscore's own]")
+@click.option("--backend", help="Backend that computes the reference logits. [default: the fastest of cxrscore's own]")
 @device_option
 @overwrite_option
 @json_option
 @quiet_option
 @handle_errors
 def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Make a model file of FILE, a DenseNet121 saved by torch: CheXNet's, torchxrayvision's or one like them.
+    """Import FILE, a DenseNet121 checkpoint of PyTorch (CheXNet, torchxrayvision or similar), as a model file.
 
-    Nothing in FILE is run. docs/imports.md says what is read, and what is changed.
+    No code in FILE is executed. docs/imports.md describes what is read and what is changed.
     """
     from cxrscore.import_checkpoint import ImportOptions, import_model
 
@@ -54,9 +54,9 @@ def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: 
     result = import_model(ImportOptions(findings=names, **options))
     for note in result.notes:
         print_line(note, quiet)
-    left = f", {result.excluded_outputs} outputs left out" if result.excluded_outputs else ""
+    left = f", {result.excluded_outputs} outputs excluded" if result.excluded_outputs else ""
     print_line(
-        f"{result.checkpoint_type}: {len(result.findings)} findings{left}, {result.thresholds} operating points", quiet
+        f"{result.checkpoint_type}: {len(result.findings)} findings{left}, {result.thresholds} thresholds", quiet
     )
     print_line(f"wrote {result.output}", quiet)
     if as_json:

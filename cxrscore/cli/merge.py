@@ -10,29 +10,31 @@ import click
 from cxrscore.cli.common import FILE_OR_URL, Bar, handle_errors, json_option, print_json, print_line, quiet_option
 
 
-@click.command(short_help="Join the parts that score --shard made.")
+@click.command(short_help="Merge the partial files of score --shard.")
 @click.argument("partial_files", type=FILE_OR_URL, nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
     type=FILE_OR_URL,
     required=True,
-    help="Scores file to write, HDF5: a path, or a URL to upload it to.",
+    help="Scores file to write (HDF5): a path, or a URL to upload it to.",
 )
 @click.option(
     "--virtual",
     is_flag=True,
-    help="Copy no rows: other HDF5 programs see in the file what lies in the parts, which must stay where they are. "
-    "cxrscore verifies such a file, and reads no scores through it.",
+    help="Write a virtual HDF5 file that refers to the partial files, which must stay in place. Other HDF5 programs "
+    "can read it; cxrscore can only verify it.",
 )
 @click.option(
-    "--overwrite", is_flag=True, help="Replace a scores file of another run, or another file; never one of PARTS."
+    "--overwrite",
+    is_flag=True,
+    help="Replace a scores file of another run or any other file. Never one of PARTIAL_FILES.",
 )
 @json_option
 @quiet_option
 @handle_errors
 def merge(*, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Join PARTS, the files of all partitions of a run in any order, to the file that one process would have made."""
+    """Merge PARTIAL_FILES, one for each partition of a run, in any order, into one scores file."""
     from cxrscore.merge import MergeOptions, merge_scores
 
     result = merge_scores(MergeOptions(command=tuple(sys.argv[1:]), **options), Bar(quiet))

@@ -24,10 +24,10 @@ from cxrscore.cli.sections import SectionedCommand, section
 _COUNT = click.IntRange(1)
 
 run_options = section(
-    "The run",
-    click.option("--labels", type=FILE, help="Label table. [default: labels.csv in or beside FILMS]"),
+    "Run",
+    click.option("--labels", type=FILE, help="Label table. [default: labels.csv in FILMS or beside it]"),
     click.option(
-        "-o", "--output", type=FOLDER, default=Path("paper"), show_default=True, help="Folder of all that is written."
+        "-o", "--output", type=FOLDER, default=Path("paper"), show_default=True, help="Folder for all output."
     ),
     click.option(
         "--seed",
@@ -40,14 +40,26 @@ run_options = section(
     quiet_option,
 )
 scale_options = section(
-    "Its scale, by default the paper's",
-    click.option("--train", type=_COUNT, default=402, show_default=True, help="Films to train, as far as there are."),
-    click.option("--valid", type=_COUNT, default=40, show_default=True, help="Films to validate."),
+    "Scale (defaults: as in the paper)",
     click.option(
-        "--test", type=_COUNT, default=100, show_default=True, help="Films to test, which the paper does not tell."
+        "--train",
+        type=_COUNT,
+        default=402,
+        show_default=True,
+        help="Number of training films, or fewer if there are not enough.",
     ),
-    click.option("--epochs", type=_COUNT, default=80, show_default=True, help="Most passes over the training films."),
-    click.option("--size", type=click.IntRange(32, 4096), default=400, show_default=True, help="Side of films."),
+    click.option("--valid", type=_COUNT, default=40, show_default=True, help="Number of validation films."),
+    click.option(
+        "--test", type=_COUNT, default=100, show_default=True, help="Number of test films. The paper does not state it."
+    ),
+    click.option("--epochs", type=_COUNT, default=80, show_default=True, help="Maximum number of epochs."),
+    click.option(
+        "--size",
+        type=click.IntRange(32, 4096),
+        default=400,
+        show_default=True,
+        help="Side of the square network input, in pixels.",
+    ),
     click.option(
         "--augmentations",
         type=_COUNT,
@@ -60,14 +72,14 @@ scale_options = section(
         nargs=2,
         default=("densenet121", "resnet50"),
         show_default=True,
-        help="The two that are compared.",
+        help="The two networks to compare.",
     ),
     click.option(
         "--weights",
         type=click.Choice(["imagenet", "none"]),
         default="imagenet",
         show_default=True,
-        help="What the networks start from; none is for trying the command out.",
+        help="Initial weights of the networks. Use none only to try the command.",
     ),
 )
 map_options = section(
@@ -76,12 +88,14 @@ map_options = section(
         "--heatmaps",
         default="top_auc",
         show_default=True,
-        help="Which four findings figures 7 and 8 show: top_auc, top_prob, or names with commas between.",
+        help="The four findings of figures 7 and 8: top_auc, top_prob, or finding names separated by commas.",
     ),
 )
 machine_options = section(
-    "The machine",
-    click.option("--backend", help="keras, torch, or another that can train. [default: the first that can]"),
+    "Hardware",
+    click.option(
+        "--backend", help="Training backend: keras, torch or another. [default: the first one that can train]"
+    ),
     device_option,
     workers_option,
 )
@@ -97,8 +111,8 @@ machine_options = section(
 def paper(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) -> None:
     """Reproduce the source paper on FILMS: every table and figure, as printed and corrected, on one page.
 
-    Twelve models are trained, the base frozen and run once for each film and view. The same line goes on where a run
-    was stopped. It writes paper.html, paper.json, fig1 to fig8, table1 and table2, and the models in experiments/.
+    Twelve models are trained. The backbone is frozen and runs once per film and augmented copy. Rerun the same command
+    to resume. Output: paper.html, paper.json, fig1 to fig8, table1 and table2, and the models in experiments/.
     """
     from cxrscore.paper import PaperOptions, reproduce_paper
     from cxrscore.plugins import default_note, default_training_backend

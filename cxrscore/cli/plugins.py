@@ -25,7 +25,7 @@ from cxrscore.errors import CheckError
 @json_option
 @handle_errors
 def plugins(as_json: bool) -> None:
-    """List plugins: what each brings, and why one does not work."""
+    """List the installed plugins, what they provide, and why a plugin does not work."""
     from cxrscore.plugins import plugin_table, registry
 
     found = registry().plugins
@@ -35,18 +35,18 @@ def plugins(as_json: bool) -> None:
         print_text(plugin_table(found))
 
 
-@click.command(short_help="Hold a plugin to numbered cases, or compare backends.")
+@click.command(short_help="Run the conformance tests of a plugin, or compare backends.")
 @click.argument("name", required=False, shell_complete=complete_plugins)
-@click.option("--table", type=FILE, help="A label table for `check dataset:NAME` to read.")
-@click.option("--parity", "model", type=FILE, metavar="MODEL", help="Compare backends on this model file instead.")
-@click.option("--backends", help="With --parity: names with commas between. [default: all installed]")
-@click.option("--films", type=FOLDER, help="With --parity: films to compare on. [default: synthetic ones]")
+@click.option("--table", type=FILE, help="Label table that `check dataset:NAME` reads.")
+@click.option("--parity", "model", type=FILE, metavar="MODEL", help="Compare backends on this model file.")
+@click.option("--backends", help="With --parity: backends, separated by commas. [default: all installed]")
+@click.option("--films", type=FOLDER, help="With --parity: folder of films to compare on. [default: synthetic films]")
 @device_option
 @precision_option
 @json_option
 @handle_errors
 def check(name: str | None, table: Path | None, model: Path | None, as_json: bool, **options: Any) -> int:
-    """Put a plugin through the conformance kit, or compare backends on a model.
+    """Run the conformance tests of a plugin, or compare backends on a model.
 
     NAME is a backend, or dataset:NAME, loss:NAME, metric:NAME, explainer:NAME, executor:NAME. The exit code is 5 if a
     case fails.
@@ -56,7 +56,7 @@ def check(name: str | None, table: Path | None, model: Path | None, as_json: boo
       cxrscore check --parity model.safetensors --backends torch,keras
     """
     if (name is None) == (model is None):
-        raise click.UsageError("name one plugin to check, or a model with --parity")
+        raise click.UsageError("give the name of a plugin, or a model file with --parity")
     if model is not None:
         return _check_parity(model, as_json, **options)
     from cxrscore.conformance import check_plugin

@@ -26,11 +26,15 @@ from cxrscore.cli.common import (
 @click.argument("model", type=FILE)
 @click.argument("films", type=FOLDER)
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
-@click.option("--labels", type=FILE, help="Label table. [default: labels.csv in or beside FILMS, if there is one]")
+@click.option("--labels", type=FILE, help="Label table. [default: labels.csv in FILMS or beside it, if it exists]")
 @click.option(
-    "--backend", shell_complete=complete_plugins, help="What computes. [default: the fastest one that has int8]"
+    "--backend",
+    shell_complete=complete_plugins,
+    help="Backend that computes in int8. [default: the fastest one that can]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the films, up to 1000.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Random seed of the choice of films, at most 1000."
+)
 @device_option
 @workers_option
 @overwrite_option
@@ -38,10 +42,10 @@ from cxrscore.cli.common import (
 @quiet_option
 @handle_errors
 def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Make MODEL ready for `score --precision int8`, by ranges measured on films of FILMS.
+    """Prepare MODEL for `score --precision int8`: measure activation ranges on FILMS.
 
-    The new file is MODEL with these ranges, and scores as before in fp32 and bf16. Where labels are found, and the
-    macro AUC falls by more than 0.005 on films that the model was not trained on, none is written.
+    The new file is MODEL with these ranges; scores in fp32 and bf16 do not change. If labels exist and the macro AUC on
+    films outside the training set decreases by more than 0.005, no file is written.
     """
     from cxrscore.quantize import QuantizeOptions, quantize_model
 
@@ -50,15 +54,15 @@ def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
     for note in result.notes:
         print_line(note, quiet)
     unread = f", {result.failed} could not be read" if result.failed else ""
-    print_line(f"ranges of {result.quantization['films']} films, measured by backend {result.backend}{unread}", quiet)
+    print_line(f"ranges measured on {result.quantization['films']} films by backend {result.backend}{unread}", quiet)
     print_line(
         f"{found['films']} films: max |dp| {found['max_difference']:.2g}, mean {found['mean_difference']:.2g}", quiet
     )
     if found["macro_auc"] is None:
-        print_line("its effect on AUC is not known: no labels of films that the model was not trained on", quiet)
+        print_line("the effect on the AUC is unknown: no labelled films outside the training set", quiet)
     else:
         auc = f"macro AUC {found['macro_auc']:.4f}, in int8 {found['macro_auc_int8']:.4f}"
-        print_line(f"{found['labelled_films']} labelled films that the model was not trained on: {auc}", quiet)
+        print_line(f"{found['labelled_films']} labelled films outside the training set: {auc}", quiet)
     print_line(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))

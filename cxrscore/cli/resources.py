@@ -26,15 +26,15 @@ def refusal(error: BaseException) -> tuple[str, int] | None:
     chain = list(_chain(error))
     if any(map(is_memory_error, chain)):
         advice = "Use a smaller --batch-size, fewer --workers or --processes, or a machine with more memory."
-        return f"memory ran out. {advice}", CxrscoreError.exit_code
+        return f"out of memory. {advice}", CxrscoreError.exit_code
     if any(_tells(one, _DESCRIPTORS) for one in chain):
         advice = "Allow more with `ulimit -n`, or use fewer --workers or --processes."
         return f"too many open files{_limit()}. {advice}", CxrscoreError.exit_code
     if any(map(_is_thread, chain)):
         advice = "Allow more with `ulimit -u`, or use fewer --workers or --processes."
-        return f"the system starts no more threads or processes. {advice}", CxrscoreError.exit_code
+        return f"the system cannot start more threads or processes. {advice}", CxrscoreError.exit_code
     if reasons := [os.strerror(number) for one in chain for number in _DISK if _tells(one, (number,))]:
-        return f"cannot write: {reasons[0]}. Make room, then run the same command again.", WriteError.exit_code
+        return f"cannot write: {reasons[0]}. Free some space, then rerun the same command.", WriteError.exit_code
     return None
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "--output",
     type=FILE_OR_URL,
     required=True,
-    help="Scores file to write, HDF5: a path, or a URL to upload it to.",
+    help="Scores file to write (HDF5): a path, or a URL to upload it to.",
 )
 @click.option(
     "-m",
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=[Path("model.safetensors")],
     show_default=True,
-    help="Model file to score with. Given more than once, the scores are means over the models.",
+    help="Model file. Repeat for an ensemble: scores are the means over the models.",
 )
 @click.option(
     "--tta",
@@ -61,39 +61,40 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of test-time augmentation.")
 @click.option(
-    "--labels", type=FILE_OR_URL, help="Label table to join. [default: labels.csv in or beside FILMS, if there is one]"
+    "--labels", type=FILE_OR_URL, help="Label table to join. [default: labels.csv in FILMS or beside it, if it exists]"
 )
-@click.option("--no-labels", is_flag=True, help="Join no label table, even if one lies there.")
+@click.option("--no-labels", is_flag=True, help="Do not join a label table, even if labels.csv exists.")
 @click.option(
     "--backend",
     shell_complete=complete_plugins,
-    help="What computes. [default: the fastest of cxrscore's own that can run the models]",
+    help="Backend that computes the scores. [default: the fastest of cxrscore's own that can run the models]",
 )
-@click.option(
-    "-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Films computed together."
-)
+@click.option("-b", "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Films per batch.")
 @click.option(
     "--heatmaps",
     type=click.IntRange(0),
     default=4,
     show_default=True,
-    help="Heat maps to store for each film, of its most probable findings.",
+    help="Number of heat maps to store per film, for its most probable findings.",
 )
-@click.option("--explainer", default="grad-cam", show_default=True, help="One that `cxrscore plugins` lists.")
+@click.option(
+    "--explainer", default="grad-cam", show_default=True, help="Method of the heat maps; see `cxrscore plugins`."
+)
 @click.option(
     "--cam-layer", help="Layer whose activations the heat maps use, such as bn of densenet121. [default: the last ReLU]"
 )
-@click.option("--any-modality", is_flag=True, help="Score DICOM films of other modalities than CR, DX and RG, too.")
+@click.option("--any-modality", is_flag=True, help="Also score DICOM files of modalities other than CR, DX and RG.")
 @click.option(
     "--anonymize-paths",
     is_flag=True,
-    help="Write no path or file name, as they often name patients: films go by the SHA-256 of their bytes.",
+    help="Store no paths and no file names, which often identify patients. Films are identified by the SHA-256 of "
+    "their bytes.",
 )
 @click.option(
     "--shard",
     metavar="i/n",
-    help="Score only the i-th of n partitions of the films, from 1. -o is then a part: `cxrscore merge` joins the "
-    "parts.",
+    help="Score only partition i of n, counted from 1, into a partial scores file. `cxrscore merge` joins the partial "
+    "files.",
 )
 @executor_option
 @processes_option
@@ -101,18 +102,19 @@ if TYPE_CHECKING:
 @click.option(
     "--overwrite",
     is_flag=True,
-    help="Replace a scores file, or parts, of another run, or another file; never a model, a label table or a film.",
+    help="Replace a scores file or an unfinished run of other films, models or options, or any other file. Never a "
+    "model, a label table or a film.",
 )
 @click.option(
     "--rehash",
     is_flag=True,
-    help="Read all films again before scores of an earlier run are used, even films whose size, times and inode "
-    "have not changed.",
+    help="Read all films again before scores of an earlier run are used, even if their size, times and inode are "
+    "unchanged.",
 )
 @click.option(
     "--temp-dir",
     type=FOLDER,
-    help="Where a scores file is made that is to be uploaded. [default: a folder in the cache]",
+    help="Folder for the scores file until it is uploaded. [default: a folder in the cache]",
 )
 @device_option
 @score_precision_option
@@ -121,10 +123,10 @@ if TYPE_CHECKING:
 @quiet_option
 @handle_errors
 def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
-    """Score every film below FILMS. Rerun the same command to resume after a stop.
+    """Score every film in FILMS and its subfolders. Rerun the same command to resume an interrupted run.
 
-    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. A finished output answers a
-    rerun only if films, models and options are the same to the byte; if only the labels differ, they are joined again.
+    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. If the output is finished and films,
+    models and options are identical, nothing is computed again. If only the labels changed, they are joined again.
     """
     from cxrscore.scoring import ScoreOptions, score_films
 
@@ -160,6 +162,7 @@ def _print_summary(result: ScoreResult, quiet: bool) -> None:
     print_line(f"{done} in {result.seconds:.0f} s", quiet)
     if result.has_leakage:
         print_line(
-            "LEAKED: the model was trained with films or patients in two parts of its split; the file says so", quiet
+            "LEAKED: the training and test data of the model overlap (films or patients); the scores file records this",
+            quiet,
         )
     print_line(f"wrote {result.output}", quiet)

@@ -34,9 +34,9 @@ from cxrscore.cli.train_options import (
 @process_options
 @handle_errors
 def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) -> None:
-    """Train a model on FILMS (default: films) and its label table.
+    """Train a model on the folder FILMS (default: films) and its label table.
 
-    Without options: a densenet121 with ImageNet weights, of which only the head learns.
+    By default, the head of a densenet121 with ImageNet weights is trained; the backbone is frozen.
     """
     from cxrscore.plugins import default_note, default_training_backend
     from cxrscore.training import ProcessRank, TrainOptions, train_model
@@ -53,9 +53,11 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     result = train_model(given, bar, bar.line, place=place)
     bar.close()
     for path, message in result.failed:
-        print_line(f"left out: {path}: {message}", quiet)
+        print_line(f"excluded: {path}: {message}", quiet)
     if result.leakage:
-        print_line(f"LEAKED: {len(result.leakage)} leaks were allowed; the model and all its outputs are marked", quiet)
+        print_line(
+            f"LEAKED: {len(result.leakage)} leaks were allowed; the model and its scores files are marked", quiet
+        )
     print_line(f"epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
     print_line(f"macro AUC: validation {result.macro_auc:.3f}, test {result.test_auc:.3f}", quiet)
     print_line(f"wrote {result.output} and {result.run_folder}/", quiet)

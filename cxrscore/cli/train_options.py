@@ -36,25 +36,26 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
 
 
 run_options = section(
-    "The run",
+    "Run",
     click.option(
         "--recipe",
         metavar="NAME|FILE",
         is_eager=True,
         callback=_use_recipe,
-        help="Options of many at once: default, fine-tune-last-block, fine-tune, paper, ..., or a TOML file such as an "
-        "earlier run's model.run/recipe.toml. Flags and environment variables come before it.",
+        help="Set several options at once: a packaged recipe (default, fine-tune-last-block, fine-tune, paper, "
+        "paper-literal) or a TOML file, such as model.run/recipe.toml of an earlier run. Options and environment "
+        "variables override the recipe.",
     ),
     click.option(
         "-o", "--output", type=FILE, default=Path("model.safetensors"), show_default=True, help="Model file to write."
     ),
-    click.option("--resume", is_flag=True, help="Go on from the last epoch of this run, if it was stopped."),
+    click.option("--resume", is_flag=True, help="Resume an interrupted run from its last finished epoch."),
     click.option(
         "--seed",
         type=click.IntRange(0),
         default=0,
         show_default=True,
-        help="Of split, order, augmentation and first weights.",
+        help="Random seed of the split, the film order, the augmentation and the initial weights.",
     ),
     overwrite_option,
     json_option,
@@ -66,122 +67,126 @@ data_options = section(
     click.option(
         "--labels",
         type=FILE,
-        help="Label table: NIH, CheXpert, MIMIC, ... or plain CSV. [default: labels.csv in or beside FILMS]",
+        help="Label table: NIH, CheXpert, MIMIC-CXR, ... or a generic CSV. [default: labels.csv in FILMS or beside it]",
     ),
     click.option(
         "--uncertain",
         type=click.Choice(["unknown", "positive", "negative"]),
         default="unknown",
         show_default=True,
-        help="What a finding that the table calls uncertain counts as.",
+        help="How to treat labels that the table marks as uncertain.",
     ),
     click.option(
         "--split",
         type=FILE,
-        help="CSV with the columns film,split (train, valid, test), or an official list of NIH or MIMIC. [default: "
-        "70/10/20 by patient]",
+        help="CSV with the columns film,split (train, valid or test), or an official NIH or MIMIC-CXR split list. "
+        "[default: 70/10/20 by patient]",
     ),
     click.option(
         "--allow-leakage",
         is_flag=True,
-        help="Go on though films or patients stand in two parts of the split; the model is marked LEAKED.",
+        help="Continue although films or patients are in more than one split. The model is marked LEAKED.",
     ),
 )
 
 model_options = section(
-    "The model",
+    "Model",
     click.option(
         "--backend",
         shell_complete=complete_plugins,
-        help="keras, torch, or another that `cxrscore plugins` lists. [default: the first that can train]",
+        help="Training backend: keras, torch, or another that `cxrscore plugins` lists. [default: the first one that "
+        "can train]",
     ),
     click.option(
         "--feature-backend",
         shell_complete=complete_plugins,
-        help="Runs the frozen base where only the head learns, such as openvino on a CPU. [default: --backend]",
+        help="Backend that computes the features of the frozen backbone, such as openvino on a CPU. Only with "
+        "--trainable head. [default: --backend]",
     ),
     click.option(
         "--architecture",
         default="densenet121",
         show_default=True,
-        help="densenet121, resnet50, tinycnn, or a network that the backend brings itself.",
+        help="Network: densenet121, resnet50, tinycnn, or one that the backend provides.",
     ),
     click.option(
         "--weights",
         default="imagenet",
         show_default=True,
-        help="Where to start from: imagenet, none, or a weights file.",
+        help="Initial weights: imagenet, none, or a weights file.",
     ),
     click.option(
         "--size",
         type=click.IntRange(32, 4096),
         default=400,
         show_default=True,
-        help="Side of the films for the network, pixels.",
+        help="Side of the square network input, in pixels.",
     ),
     click.option(
         "--trainable",
         type=click.Choice(["head", "last-block", "all"]),
         default="head",
         show_default=True,
-        help="What training may change; head and last-block: the layers before are frozen and run once.",
+        help="Layers to train. With head and last-block, the layers below are frozen and run only once.",
     ),
     click.option(
         "--head",
         type=click.Choice(["gap", "flatten"]),
         default="gap",
         show_default=True,
-        help="Mean over the last map and a dense layer, or a dense layer over every place of it.",
+        help="Classifier head: gap (global average pooling and a dense layer) or flatten (a dense layer on the whole "
+        "feature map).",
     ),
     click.option(
         "--activation",
         type=click.Choice(["sigmoid", "softmax"]),
         default="sigmoid",
         show_default=True,
-        help="How logits become probabilities: each finding by itself, or as if findings excluded each other.",
+        help="How logits become probabilities: sigmoid (findings are independent) or softmax (findings exclude each "
+        "other).",
     ),
     click.option(
         "--normalize",
         type=click.Choice(["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]),
-        help="What the network does to films first. [default: as the weights want it]",
+        help="Input normalization. [default: as the initial weights require]",
     ),
     click.option(
         "--standardize/--no-standardize",
         default=True,
         show_default=True,
-        help="With a frozen base: the head learns from embeddings of mean 0 and deviation 1.",
+        help="With a frozen backbone: standardize the features to mean 0 and standard deviation 1.",
     ),
     click.option(
         "--initial-head",
         type=click.Choice(["zero", "random"]),
         default="zero",
         show_default=True,
-        help="Weights that the head begins with.",
+        help="Initial weights of the head.",
     ),
     click.option(
         "--initial-bias",
         type=click.Choice(["zero", "prevalence"]),
         default="zero",
         show_default=True,
-        help="Where the head begins: at one half, or at each finding's share of the training films.",
+        help="Initial bias of the head: zero (probability 0.5) or the prevalence of each finding in the training "
+        "films.",
     ),
 )
 
 learning_options = section(
-    "Learning",
-    click.option("--loss", default="weighted-bce", show_default=True, help="One that `cxrscore plugins` lists."),
+    "Optimization",
+    click.option("--loss", default="weighted-bce", show_default=True, help="Loss function; see `cxrscore plugins`."),
+    click.option("--epochs", type=click.IntRange(1), default=80, show_default=True, help="Maximum number of epochs."),
     click.option(
-        "--epochs", type=click.IntRange(1), default=80, show_default=True, help="Most passes over the training films."
-    ),
-    click.option(
-        "-b", "--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Films in a training step."
+        "-b", "--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Films per training step."
     ),
     click.option(
         "--learning-rate",
         type=click.FloatRange(0, min_open=True),
         default=1e-5,
         show_default=True,
-        help="Of Adam. The default suits a head on standardised embeddings; more wants more, as in the recipes.",
+        help="Learning rate of Adam. The default suits a head on standardized features; the fine-tuning recipes set "
+        "other values.",
     ),
     click.option(
         "--warmup",
@@ -189,55 +194,55 @@ learning_options = section(
         default=0.0,
         show_default=True,
         metavar="EPOCHS",
-        help="Epochs in which the rate rises evenly from 0.",
+        help="Number of epochs in which the learning rate increases linearly from 0.",
     ),
     click.option(
         "--schedule",
         type=click.Choice(["constant", "cosine"]),
         default="constant",
         show_default=True,
-        help="Whether the rate then stays, or falls to 0 over the epochs.",
+        help="Learning rate after the warm-up: constant, or decreasing to 0 (cosine).",
     ),
     click.option(
         "--layer-decay",
         type=click.FloatRange(0, 1, min_open=True),
         default=1.0,
         show_default=True,
-        help="Factor of the rate for each block further from the head.",
+        help="Factor of the learning rate per block, counted down from the head.",
     ),
     click.option(
         "--weight-decay",
         type=click.FloatRange(0),
         default=0.0,
         show_default=True,
-        help="Share by which kernels shrink each step, times the rate.",
+        help="Decoupled weight decay of the kernels (AdamW).",
     ),
     click.option(
         "--clip-norm",
         type=click.FloatRange(0),
         default=0.0,
         show_default=True,
-        help="Longest that the gradient may be; 0: any length.",
+        help="Maximum norm of the gradient. 0: no clipping.",
     ),
     click.option(
         "--batch-norm",
         type=click.Choice(["frozen", "batch"]),
         default="frozen",
         show_default=True,
-        help="Batch normalisation in training: on stored statistics, or on those of the batch.",
+        help="Statistics of batch normalization in training: the stored ones (frozen) or those of the batch.",
     ),
     click.option(
         "--sampling",
         type=click.Choice(["natural", "balanced"]),
         default="natural",
         show_default=True,
-        help="Each film once an epoch, or films with rarer findings more often than others.",
+        help="natural: each film once per epoch; balanced: films with rare findings more often.",
     ),
     click.option(
         "--drop-last/--no-drop-last",
         default=False,
         show_default=True,
-        help="Leave out films that fill no whole batch, in training and validation.",
+        help="Drop the last, incomplete batch in training and validation.",
     ),
 )
 
@@ -252,18 +257,32 @@ augmentation_options = section(
         "new copy in each epoch.",
     ),
     click.option(
-        "--rotation", type=click.FloatRange(0, 180), default=7.0, show_default=True, help="Most, either way, degrees."
+        "--rotation",
+        type=click.FloatRange(0, 180),
+        default=7.0,
+        show_default=True,
+        help="Maximum rotation in either direction, in degrees.",
     ),
-    click.option("--shift", type=_SHARE, default=0.05, show_default=True, help="Most, either way, share of the side."),
     click.option(
-        "--shear", type=click.FloatRange(0, 45), default=0.0, show_default=True, help="Most, either way, degrees."
+        "--shift",
+        type=_SHARE,
+        default=0.05,
+        show_default=True,
+        help="Maximum shift in either direction, as a fraction of the side.",
+    ),
+    click.option(
+        "--shear",
+        type=click.FloatRange(0, 45),
+        default=0.0,
+        show_default=True,
+        help="Maximum shear in either direction, in degrees.",
     ),
     click.option(
         "--zoom",
         type=click.FloatRange(0, 0.99),
         default=0.1,
         show_default=True,
-        help="Most, in or out, share of the size.",
+        help="Maximum zoom, in or out, as a fraction of the size.",
     ),
     click.option(
         "--flip/--no-flip",
@@ -274,7 +293,7 @@ augmentation_options = section(
 )
 
 choice_options = section(
-    "Choosing on the validation films",
+    "Model selection and calibration",
     click.option(
         "--monitor",
         type=click.Choice(
@@ -282,14 +301,14 @@ choice_options = section(
         ),
         default="valid_macro_auc",
         show_default=True,
-        help="Figure by which the best epoch is chosen.",
+        help="Metric that selects the best epoch.",
     ),
     click.option(
         "--patience",
         type=click.IntRange(1),
         default=10,
         show_default=True,
-        help="Epochs without better after which to stop.",
+        help="Stop after this number of epochs without improvement.",
     ),
     click.option(
         "--checkpoint-policy",
@@ -302,17 +321,19 @@ choice_options = section(
         "--threshold-rule",
         default="youden",
         show_default=True,
-        help="How operating points are chosen: youden, corner, sensitivity=S or specificity=S.",
+        help="Rule for the thresholds: youden, corner, sensitivity=S or specificity=S.",
     ),
     click.option(
         "--calibration",
         type=click.Choice(["none", "temperature", "platt"]),
         default="none",
         show_default=True,
-        help="What is fitted so that probabilities mean what they say.",
+        help="Calibration of the probabilities on the validation films.",
     ),
 )
 
-machine_options = section("This machine", device_option, precision_option, workers_option)
+machine_options = section("Hardware", device_option, precision_option, workers_option)
 
-process_options = section("Processes that run the frozen layers", executor_option, processes_option, address_option)
+process_options = section(
+    "Distributed computation of the frozen layers", executor_option, processes_option, address_option
+)

@@ -14,20 +14,20 @@ from cxrscore.remote.url import PathOrUrl
 _WORDS = {True: "ok", False: "FAILED", None: "-"}
 
 
-@click.command(short_help="Check again everything that a file claims.")
+@click.command(short_help="Check the integrity of a scores file or a model file.")
 @click.argument("file", type=FILE_OR_URL)
-@click.option("--films", type=FOLDER_OR_URL, help="The folder that was scored: its films are hashed again.")
+@click.option("--films", type=FOLDER_OR_URL, help="Folder that was scored. Its films are hashed again.")
 @click.option(
     "-m",
     "--model",
     type=FILE,
     multiple=True,
-    help="The model that scored: it is hashed again. Once for each of several.",
+    help="Model that computed the scores. It is hashed again. Repeat for an ensemble.",
 )
 @json_option
 @handle_errors
 def verify(file: PathOrUrl, films: PathOrUrl | None, model: tuple[Path, ...], as_json: bool) -> int:
-    """Check again everything that FILE, a scores file or a model, claims. The exit code is 5 if a claim fails."""
+    """Check the integrity of FILE, a scores file or a model file. The exit code is 5 if a check fails."""
     from cxrscore.verify import as_dicts, verify_file
 
     verdicts = verify_file(file, films=films, model=model)

@@ -93,7 +93,7 @@ def detect_outage(stream: Generator[LoadedFilm], folder: RemotePath) -> Generato
                     raise InputError(
                         f"{MAX_FAILED_IN_A_ROW} films in a row were not received from {folder}, the last: "
                         f"{prepared.film.message}. "
-                        "What was scored so far is kept: the same command goes on there."
+                        "What was scored so far is kept: rerun the same command to resume."
                     )
                 continue
             yield from missed

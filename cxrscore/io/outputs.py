@@ -16,7 +16,7 @@ from pathlib import Path
 from cxrscore.errors import InputError
 from cxrscore.io.atomic import atomic_write_bytes, make_folder
 
-RULE = "An existing file is replaced if it is an earlier output of this command; --overwrite replaces any other file."
+RULE = "Replace any existing file. Without it, only an earlier output of this command is replaced."
 """The rule, as ``--help`` says it."""
 HEAD = 1 << 16
 """Bytes of a file in which a mark is looked for."""

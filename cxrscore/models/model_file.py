@@ -42,11 +42,20 @@ _HASH = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """A model as it stands in a file.
+    """A model file in memory.
 
-    tensors   neutral name -> array, kernels HWIO
-    document  the JSON document (schemas/model.schema.json); its "spec" is also given as ``spec``
-    sha256    of the file's bytes, hex
+    Attributes
+    ----------
+    path : Path
+        Of the file.
+    spec : ModelSpec
+        The network and its findings.
+    tensors : dict of str to array
+        Tensors by neutral name; kernels are HWIO.
+    document : dict
+        The JSON document (schemas/model.schema.json); its "spec" is also ``spec``.
+    sha256 : str
+        Of the bytes of the file, hex.
     """
 
     path: Path
@@ -81,8 +90,24 @@ def model_output(maker: Literal["train", "import", "quantize"]) -> OutputKind:
 
 
 def save_model(path: StrPath, tensors: Tensors, document: Mapping[str, Any]) -> None:
-    """Writes the file whole or not at all; WriteError where it cannot be written, FileFormatError for a document
-    that is not as schemas/model.schema.json says."""
+    """Writes a model file completely or not at all.
+
+    Parameters
+    ----------
+    path : path
+        File to write.
+    tensors : mapping of str to array
+        Tensors by neutral name.
+    document : mapping
+        The JSON document, without "format" and "version".
+
+    Raises
+    ------
+    WriteError
+        If the file cannot be written.
+    FileFormatError
+        If the document does not follow schemas/model.schema.json.
+    """
     path = local_path(path, "path")
     full_document = {"format": FORMAT, "version": VERSION, **document}
     _check_document(path, full_document)
@@ -115,7 +140,29 @@ def checksum(text: str, tensors: Tensors) -> str:
 
 
 def load_model(path: StrPath) -> ModelFile:
-    """Reads a model file; InputError if there is none, FileFormatError if it is not one of ours, or was changed."""
+    """Reads a model file, for its tensors and its document. To score films use cxrscore.load.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+
+    Returns
+    -------
+    ModelFile
+
+    Raises
+    ------
+    InputError
+        If there is no file.
+    FileFormatError
+        If it is not a model file, or was changed after it was written.
+
+    Examples
+    --------
+    >>> cxrscore.load_model("model.safetensors").spec.findings  # doctest: +SKIP
+    ('Atelectasis', 'Cardiomegaly')
+    """
     path = local_path(path, "path")
     data = _read(path)
     metadata = _metadata(path)

@@ -34,7 +34,7 @@ def add_advice(output: Path) -> Iterator[None]:
     except LeakError as error:
         raise LeakError(error.found, "Remove one of the two from the folder, which is to hold a film once.") from error
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; what is finished is kept in {output}/. The same line goes on") from None
+        raise KeyboardInterrupt(f"stopped; finished work is in {output}/. Rerun the same command to resume") from None
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def anew(place: Path) -> Iterator[None]:
         if str(place) not in str(error):
             raise
         raise FileFormatError(
-            f"what an earlier run left in {place} is damaged. Delete that folder, and the same line trains it anew."
+            f"what an earlier run left in {place} is damaged. Delete that folder, and rerun the same command."
         ) from error
 
 

@@ -174,7 +174,7 @@ def read_training(model: Any) -> Training:
         best_epoch=int(best) if math.isfinite(best) and best >= 1 else None,
         has_leakage=get_nested(training, "has_leakage") is True,
         model=get_text(model, "file"),
-        last=get_text(training, "recipe", "select") == "last",
+        last=get_text(training, "recipe", "checkpoint_policy") == "last",
     )
 
 

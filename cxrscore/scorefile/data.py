@@ -77,14 +77,28 @@ class Thumbnails:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """The content of a scores file.
+    """Content of a scores file, of N films and C findings.
 
-    findings    C names; the columns of logit, prob and truth
-    logit       float32 [N,C], NaN for films that were not scored
-    prob        float32 [N,C] in 0..1, NaN likewise
-    truth       float32 [N,C], 0 or 1, NaN unknown; all NaN without labels
-    thresholds  float32 [C], the model's operating points as probabilities, NaN where it has none
-    provenance  JSON-ready: what scored what, with which model, when (schemas/scores.schema.json)
+    Attributes
+    ----------
+    findings : tuple of str
+        The columns of logit, prob and truth.
+    films : FilmRows
+        What is known of each film.
+    logit : float32 [N,C]
+        NaN for films that were not scored.
+    prob : float32 [N,C]
+        Probabilities in 0..1; NaN likewise.
+    truth : float32 [N,C]
+        Labels 0 and 1; NaN where unknown.
+    thresholds : float32 [C]
+        Operating points of the model as probabilities; NaN where it has none.
+    heat_maps : HeatMaps
+        Heat maps of the most probable findings of each film.
+    thumbnails : Thumbnails
+        Small films for the report.
+    provenance : mapping
+        What was scored with which model and when, ready for JSON (schemas/scores.schema.json).
     """
 
     findings: tuple[str, ...]

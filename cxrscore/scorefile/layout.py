@@ -82,8 +82,8 @@ LAYOUT = (
         path="films/message",
         dtype=TEXT,
         axes=("film",),
-        description=f"why the film was not scored, in at most {MESSAGE} characters; of a scored one a note on how it "
-        "was read, mostly empty",
+        description=f"why the film was not scored, at most {MESSAGE} characters; for a scored film, a note on how it "
+        "was read, usually empty",
         in_shard=True,
     ),
     Column(

@@ -102,12 +102,12 @@ def read_head(path: Path) -> ManifestHeader | None:
         return None
     except (OSError, ValueError) as error:
         raise FileFormatError(
-            f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start anew."
+            f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start over."
         ) from error
     if not isinstance(head, dict) or (head.get("format"), head.get("version")) != (FORMAT, VERSION):
-        raise FileFormatError(f"{path} is not a manifest of this version of cxrscore. Use --overwrite to start anew.")
+        raise FileFormatError(f"{path} is not a manifest of this version of cxrscore. Use --overwrite to start over.")
     if not isinstance(head.get("inputs"), dict):
-        raise FileFormatError(f"{path} does not say what its run depends on. Use --overwrite to start anew.")
+        raise FileFormatError(f"{path} does not say what its run depends on. Use --overwrite to start over.")
     return ManifestHeader(inputs=head["inputs"], replaces=head.get("replaces") is True)
 
 
@@ -124,11 +124,11 @@ def read_paths(path: Path) -> tuple[str, ...] | None:
         complete = plain and paths_digest(paths) == head.inputs.get("paths")
     except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(
-            f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start anew."
+            f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start over."
         ) from error
     if not complete:
         raise FileFormatError(
-            f"{path} does not list the films of its run, as paths below their folder. Use --overwrite to start anew."
+            f"{path} does not list the films of its run, as paths below their folder. Use --overwrite to start over."
         )
     return paths
 

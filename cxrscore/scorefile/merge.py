@@ -43,7 +43,7 @@ def check_parts_match(parts: Sequence[PartialScoresFile]) -> list[PartialScoresF
     """The parts in the order of their films. InputError, naming files, unless they are the partitions of one run, each
     of them once and none missing."""
     if not parts:
-        raise InputError("no part is named, wanted all parts of a run")
+        raise InputError("no partial file is given: expected those of all partitions of a run")
     for part in parts[1:]:
         _check_same_run(parts[0], part)
     ordered = sorted(parts, key=lambda part: part.rows.start)
@@ -62,16 +62,18 @@ def _check_same_run(first: PartialScoresFile, part: PartialScoresFile) -> None:
         if {"films", "which films there are"} & {text.partition(":")[0] for text in changed}:
             advice = " Films were added to the folder, or removed from it, while partitions were begun."
         raise InputError(
-            f"{first.path} and {part.path} are parts of different runs: {'; '.join(changed)}.{advice} Score all "
+            f"{first.path} and {part.path} belong to different runs: {'; '.join(changed)}.{advice} Score all "
             "partitions alike, then merge."
         )
     for what, one, other in (
         ("were divided into different numbers of partitions", first.partition.count, part.partition.count),
-        ("are to have different numbers of small films", first.thumbnails, part.thumbnails),
+        ("have different numbers of thumbnails", first.thumbnails, part.thumbnails),
         ("have different label tables", _table(first), _table(part)),
     ):
         if one != other:
-            raise InputError(f"{first.path} and {part.path} {what}: {one} and {other}. Score all partitions alike.")
+            raise InputError(
+                f"{first.path} and {part.path} {what}: {one} and {other}. Score all partitions with the same options."
+            )
     same = np.array_equal(first.findings, part.findings)
     if not same or not np.array_equal(first.thresholds, part.thresholds, equal_nan=True):
         raise FileFormatError(f"{first.path} and {part.path} say that they have the same models, and differ in them")
@@ -89,7 +91,7 @@ def _check_none_missing(ordered: Sequence[PartialScoresFile]) -> None:
     there = {part.partition.number for part in ordered}
     partitions = (Partition(number=number, count=of) for number in range(1, of + 1) if number not in there)
     missing = (partition for partition in partitions if partition.rows(films))
-    message = "part {0} is missing: run `cxrscore score ... --shard {0} -o ...`"
+    message = "partition {0} is missing: run `cxrscore score ... --shard {0} -o ...`"
     named = [message.format(partition) for partition in islice(missing, NAMED)]
     more = sum(1 for _ in missing)
     raise InputError("; ".join(named) + (f"; and {more} more are missing" if more else ""))
@@ -136,7 +138,7 @@ def _map_lengths(heads: Sequence[ShardHeader]) -> dict[str, int]:
     shapes = [head.map_shape for head in heads]
     sides = {shape[1:] for shape in shapes if shape[0]}
     if len(sides) > 1:
-        raise InputError(f"there are heat maps of different sizes: {sorted(sides)}. Use --overwrite to start anew.")
+        raise InputError(f"there are heat maps of different sizes: {sorted(sides)}. Use --overwrite to start over.")
     height, width = sides.pop() if sides else (1, 1)
     return {"map": sum(shape[0] for shape in shapes), "map_row": height, "map_column": width}
 
@@ -150,7 +152,9 @@ def _thumbnails(parts: Sequence[PartialScoresFile], films: int) -> dict[str, Arr
     if not found:
         found = [read_thumbnails(parts[0], ())]
     if len({pixels.shape[1:] for _, pixels in found}) > 1:
-        raise InputError("the small films of the parts have different sizes. Score all partitions with one cxrscore.")
+        raise InputError(
+            "the thumbnails of the partial files have different sizes. Score all partitions with one cxrscore."
+        )
     return {
         "thumbnails/film": np.concatenate([rows for rows, _ in found]),
         "thumbnails/pixels": np.concatenate([pixels for _, pixels in found]),

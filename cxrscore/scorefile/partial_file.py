@@ -135,7 +135,7 @@ def _opened(path: Path, fingerprint: str = "") -> Iterator[HDF5File]:
             check_format(file, FORMAT)
             check_columns(file, LAYOUT)
             if fingerprint and read_text(file, "fingerprint", longest=64) != fingerprint:
-                raise FileFormatError(f"{path} was replaced while it was merged")
+                raise FileFormatError(f"{path} was replaced during the merge")
             yield file
     except FileFormatError as error:
         raise FileFormatError(f"{error}. Remove it, score this partition again, and merge again.") from error
@@ -145,7 +145,9 @@ def _read_partition(path: Path, inputs: Mapping[str, Any], films: int) -> tuple[
     """Which partition it is, its rows, and how many small films are wanted; nothing of it is taken on trust."""
     own = inputs.get("partition")
     if own is None:
-        raise InputError(f"{path} is no part of a run but a whole one. Parts are made by `cxrscore score --shard i/n`.")
+        raise InputError(
+            f"{path} is a complete scores file, not a partial one. `cxrscore score --shard i/n` writes partial files."
+        )
     number, of, total, thumbnails = (_count(path, own, key) for key in ("number", "count", "total_films", "thumbnails"))
     try:
         partition = Partition(number=number, count=of)

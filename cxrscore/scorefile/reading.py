@@ -31,13 +31,32 @@ from cxrscore.scorefile.layout import FORMAT, LAYOUT, TEXT, VERSION, Column
 
 
 def open_scores(path: Location, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
-    """The content of a scores file, all of it in memory.
+    """Reads a scores file into memory.
 
-    path  of the file, or its URL
-    cap   bytes that its datasets may declare together
+    Parameters
+    ----------
+    path : path or URL
+        Of the file.
+    cap : int
+        Bytes that its datasets may declare together.
 
-    InputError where there is no file; FileFormatError, naming the file and what is wrong, if it is damaged, unfinished,
-    unsafe, of another version, or holds what a scores file does not.
+    Returns
+    -------
+    Scores
+
+    Raises
+    ------
+    InputError
+        If there is no file.
+    FileFormatError
+        If the file is damaged, unfinished, unsafe, of another version, or contains what a scores file does not. The
+        error names the file and the fault.
+
+    Examples
+    --------
+    >>> scores = cxrscore.open_scores("out.h5")  # doctest: +SKIP
+    >>> scores.prob.shape, scores.findings  # doctest: +SKIP
+    ((440, 14), ('Atelectasis', 'Cardiomegaly', ...))
     """
     with as_local_path(path) as own, open_guarded(own, cap=cap) as file:
         check_format(file, FORMAT)

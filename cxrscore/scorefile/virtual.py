@@ -145,7 +145,7 @@ def read_virtual(path: Path) -> VirtualFile | None:
         found = {name: _json(path, read_text(file, name)) for name in ("inputs", "partial_files")}
         fingerprint = read_text(file, "fingerprint", longest=64)
     if not isinstance(found["inputs"], dict) or not isinstance(found["partial_files"], list):
-        raise FileFormatError(f"{path} does not say which parts it is made of")
+        raise FileFormatError(f"{path} does not list its partial files")
     parts = tuple(_part_file(path, one) for one in found["partial_files"])
     return VirtualFile(fingerprint=fingerprint, inputs=found["inputs"], parts=parts)
 
@@ -161,9 +161,9 @@ def _part_file(path: Path, entry: Any) -> VirtualSource:
     """FileFormatError unless it is one, and its name leads no way out of the folder."""
     keys = ("file", "sha256", "partition")
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in keys):
-        raise FileFormatError(f"{path} does not say which parts it is made of")
+        raise FileFormatError(f"{path} does not list its partial files")
     if not is_plain_relative_path(entry["file"]):
-        raise FileFormatError(f"{path} names a part outside of its folder: {entry['file']!r:.100}")
+        raise FileFormatError(f"{path} names a partial file outside its folder: {entry['file']!r:.100}")
     return VirtualSource(**{key: entry[key] for key in keys})
 
 

@@ -70,8 +70,8 @@ def dispatch_shards(run: Run, job: RunContext, progress: Progress) -> int:
     executor.run(work, count, processes=job.options.processes, address=job.options.address)
     if left := run.pending:
         raise WorkerError(
-            f"executor {job.options.executor!r} told that {len(pending)} shards are done, and {len(left)} of them are "
-            "not there. Rerun the same command to compute them."
+            f"executor {job.options.executor!r} reported that {len(pending)} shards are done, and {len(left)} of them "
+            "are not there. Rerun the same command to compute them."
         )
     return films
 

@@ -44,7 +44,7 @@ class FileList:
         if self.run_paths is None:
             raise InputError(
                 "films were added to the folder, or removed from it, since this partition was begun, and labels and "
-                "patient numbers are those of the whole folder. Put it back as it was, or begin all partitions anew "
+                "patient numbers are those of the whole folder. Put it back as it was, or start all partitions over "
                 "with --overwrite."
             )
         return self.run_paths
@@ -67,7 +67,7 @@ class FileList:
         if self.run_paths is None:
             changes.append(
                 "The folder does not list the films that it did when this partition was begun, and the partition keeps "
-                "to its own. Shares that begin now are of another run, and cannot be merged with it."
+                "to its own. Partitions that start now belong to another run, and cannot be merged with it."
             )
         return tuple(changes)
 
@@ -83,7 +83,7 @@ def resume_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
     if 2 * gone > len(frozen):
         raise InputError(
             f"the run that was begun for {options.output} is of other films: {gone} of its {len(frozen)} are not below "
-            f"{options.films}. Use --overwrite to start anew, or another -o."
+            f"{options.films}. Use --overwrite to start over, or another -o."
         )
     if options.partition is None:
         return FileList(paths=frozen, run_paths=frozen, partition=None)

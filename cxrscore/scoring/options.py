@@ -16,35 +16,74 @@ from cxrscore.system_resources import default_workers
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreOptions:
-    """All that decides a scoring run; what ``cxrscore score`` takes, under the same names.
+    """Options of a scoring run: those of ``cxrscore score``, under the same names.
 
-    films      the folder with the films, and
-    output     the scores file: on disk, or elsewhere, by a URL such as s3://bucket/films or https://host/films/. A text
-               becomes the one or the other
-    model      one model file, or several: the scores are then means over the models
-    tta        test-time augmentation: how many copies of a film are scored and averaged, the film itself and tta - 1
-               copies with small random rotations, shifts and zooms; 0 and 1: the film alone
-    seed       decides the random copies, together with the film's bytes
-    labels     label table to join, on disk or elsewhere; None: labels.csv in the films folder, or on disk beside it, if
-               there is one
-    no_labels  join none, even if a table is found
-    backend    None: the fastest installed one that can run the models
-    workers    processes that decode films
-    precision  "int8" needs model files that `cxrscore quantize` has written
-    cam_layer  layer that heat maps are taken at; None: the one that is pooled
-    heatmaps   how many heat maps are stored for each film, those of its most probable findings
-    thumbnails how many films have a thumbnail, for the report
-    any_modality  score DICOM films of other modalities than CR, DX and RG, too
-    partition  score only this partition of the films, into a partial scores file that merge_scores joins with those of
-               the other partitions; None: all films
-    rehash     read all films again before a result of an earlier run is used, whatever their times and sizes say
-    temp_dir   folder for what is to be uploaded, while it is made; None: one in the cache
-    workers    processes that decode films, on this machine in all
-    executor   what keeps worker processes busy: "local", on this machine, or one that a plugin brings
-    processes  how many processes compute, each with the models; 1 with the executor "local": this one alone
-    address    of the executor's cluster; None: this machine. Output, films and models then lie where all reach them
-    anonymize_paths  no path or file name in the output, as they often name patients: films are identified by the
-               SHA-256 of their bytes
+    Parameters
+    ----------
+    films : path or URL
+        Folder of films.
+    output : path or URL
+        Scores file to write.
+    model : path, or sequence of paths
+        Model file; with several the scores are means over the models.
+    tta : int
+        Test-time augmentation: how many copies of a film are scored and averaged. The first is the film itself, the
+        others have small random rotations, shifts and zooms. 0 and 1: the film alone.
+    seed : int
+        Decides the random copies, together with the bytes of the film.
+    labels : path or URL, optional
+        Label table to join; None: labels.csv in the films folder, or on disk beside it, if there is one.
+    no_labels : bool
+        Join no label table.
+    backend : str, optional
+        Backend that computes; None: the fastest installed one that can run the models.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:N".
+    precision : str
+        "fp32", "bf16", or "int8" for model files of ``cxrscore quantize``.
+    batch_size : int
+        Films that are computed together.
+    workers : int
+        Processes that decode films on this machine; by default one for each core, at most 32.
+    heatmaps : int
+        Heat maps stored for each film: those of its most probable findings.
+    explainer : str
+        Method of the heat maps.
+    cam_layer : str, optional
+        Layer at which heat maps are taken; None: the one that is pooled.
+    thumbnails : int
+        Films of which a thumbnail is stored for the report.
+    any_modality : bool
+        Also score DICOM films of modalities other than CR, DX and RG.
+    anonymize_paths : bool
+        Write no path or file name, because they often name patients. Films are identified by the SHA-256 of their
+        bytes.
+    partition : Partition, optional
+        Score only this partition of the films, into a partial scores file that merge_scores joins with the others.
+    overwrite : bool
+        Replace a scores file of another run, or another file.
+    rehash : bool
+        Read all films again before scores of an earlier run are used, even if their times and sizes are unchanged.
+    temp_dir : path, optional
+        Folder in which a file is made before it is uploaded; None: one in the cache.
+    executor : str
+        What runs worker processes: "local", or one of a plugin.
+    processes : int
+        Processes that compute, each with the models; 1 with the executor "local": this one alone.
+    address : str, optional
+        Address of the cluster of the executor; None: this machine. All machines must reach output, films and models.
+    command : tuple of str
+        Command line, for the provenance in the scores file.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used.
+
+    Examples
+    --------
+    >>> ScoreOptions(films="films", output="out.h5", model="model.safetensors").models == (Path("model.safetensors"),)
+    True
     """
 
     films: PathOrUrl
@@ -79,7 +118,7 @@ class ScoreOptions:
         object.__setattr__(self, "model", local_paths(self.model, "model"))
         object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
-            raise InputError("no model is named, wanted at least one to score with")
+            raise InputError("no model file is given: expected at least one")
         if self.tta < 0:
             raise InputError(f"tta is {self.tta}, wanted 1 for the film alone, or more")
         if self.processes < 1:
@@ -111,17 +150,42 @@ class ScoreOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreResult:
-    """What a run ended with.
+    """Result of a scoring run.
 
-    failed  each film that could not be scored, with the reason; without paths, films of the same bytes have one name
-    models  SHA-256 of each model file, hex
-    notes   what has changed since the run began, and what was done about it
-    film_list_changed  whether films were added to the folder, or removed from it, since the run began
-    labels_joined  whether only the labels of a finished file were joined again
-    has_leakage  whether films or patients stood in two parts of the split when the model was trained
-    partition  which partition of the films this is, as i/n; "" where it is all of them
-    output_written  False where there was nothing to write: the partition has no film
-    unreadable_paths  what of the folder could not be looked at, one text each: films may be missing there
+    Attributes
+    ----------
+    output : path or URL
+        The scores file.
+    n_films : int
+        Films of the run.
+    scored : int
+        Films that have scores.
+    failed : tuple of (str, str)
+        Each film that could not be scored, with the reason. Without paths, films of the same bytes have one name.
+    computed : int
+        Films that this call computed; the others were there from an earlier one.
+    seconds : float
+        Duration of the call.
+    backend : str
+        Backend that computed.
+    models : tuple of str
+        SHA-256 of each model file, hex.
+    tta : int
+        Copies of each film that were averaged.
+    unreadable_paths : tuple of str
+        What could not be listed below the folder, one text each: films may be missing there.
+    notes : tuple of str
+        What has changed since the run began, and what was done about it.
+    has_leakage : bool
+        Whether a film or a patient was in two parts of the split when the model was trained.
+    labels_joined : bool
+        Whether only the labels of a finished file were joined again.
+    film_list_changed : bool
+        Whether films were added to the folder, or removed from it, since the run began.
+    partition : str
+        Partition of the films that was scored, as i/n; "" for all films.
+    output_written : bool
+        False if the partition has no film, so that there was nothing to write.
     """
 
     output: PathOrUrl

@@ -131,7 +131,7 @@ def run_cases(
     >>> from cxrscore.metrics import metrics
     >>> from cxrscore.testing import MetricCases, run_cases
     >>> results = run_cases(MetricCases, metric=metrics[0], only=["M01"])
-    >>> [(result.number, result.state) for result in results]
+    >>> [(result.number, result.status) for result in results]
     [('M01', 'passed')]
     """
     numbered = [(name, case) for name, case in _numbered(cls) if not only or case.number in only]

@@ -110,7 +110,7 @@ def load_checkpoint(folder: Path, inputs: Mapping[str, Any]) -> Checkpoint | Non
             last_auc=[_number(value) for value in document["last_auc"]],
         )
     except (safetensors.SafetensorError, OSError, ValueError, LookupError, *_OF_OTHER_CONTENT) as error:
-        raise FileFormatError(f"{path} cannot be read: {error}. Train without --resume to start anew.") from error
+        raise FileFormatError(f"{path} cannot be read: {error}. Train without --resume to start over.") from error
     return Checkpoint(
         training_state=training_state,
         tensors={name: value for name, value in found.items() if not name.startswith(_STATE)},
@@ -143,7 +143,7 @@ def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> N
     differ = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
     if differ:
         words = "; ".join(f"{name}: {_brief(old.get(name))} -> {_brief(new.get(name))}" for name in differ[:5])
-        raise InputError(f"{path} is of another run ({words}). Train without --resume to start anew.")
+        raise InputError(f"{path} is of another run ({words}). Train without --resume to start over.")
 
 
 def _brief(value: Any) -> Any:

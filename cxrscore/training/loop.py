@@ -229,7 +229,7 @@ def _monitored(row: Row, options: TrainOptions) -> str:
 def _stopped(finished_epochs: int, folder: Path) -> str:
     if not finished_epochs:
         return "stopped before the end of the first epoch; nothing is kept"
-    return f"stopped; {_resume_hint(finished_epochs, folder)}. The same line with --resume goes on from there"
+    return f"stopped; {_resume_hint(finished_epochs, folder)}. Rerun the same command with --resume to continue"
 
 
 def _resume_hint(epochs: int, folder: Path) -> str:

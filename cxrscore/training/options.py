@@ -62,38 +62,97 @@ images.Augmentation."""
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """All that decides a training run; what ``cxrscore train`` takes, under the same names. InputError for a value that
-    an option cannot have.
+    """Options of a training run: those of ``cxrscore train``, under the same names.
 
-    films, labels  folder of films; label table (None: labels.csv in or beside the folder)
-    uncertain      what a finding that the table calls uncertain counts as: unknown, positive or negative
-    split          CSV with the columns film,split, or an official list (labels.read_split); None: 70/10/20 by
-                   patient, drawn with ``seed``
-    allow_leakage  films or patients in two parts of the split are told and the model is marked, where it else is a
-                   LeakError
-    feature_backend  the backend that runs a frozen base, whose embeddings must agree with those of ``backend`` (None:
-                   that one); only where the head alone learns, in fp32
-    standardize    with a frozen base: the head learns from embeddings of mean 0 and deviation 1 (training.standardizer)
-    initial_head   "zero": the dense layer begins without an opinion; "random": drawn with ``seed``
-    initial_bias   "prevalence": the head begins with the logit of each finding's share of the training films
-    warmup         epochs, whole or not, in which the rate rises evenly from 0
-    schedule       "cosine": the rate falls to 0 over the epochs, step by step; "constant": it does not
-    layer_decay, weight_decay, clip_norm, batch_norm  see contract.Optimiser; clip_norm 0: never clipped
-    sampling       "balanced": films with rarer findings are drawn more often (training.data_loader)
-    drop_last      films that fill no whole batch are left out, in training and in validation
-    augmentations  augmented copies of each training film (0: none), cycled through by epoch and made when first
-                   needed; with as many as epochs each epoch has its own
-    rotation, shift, shear, zoom, flip  how far an augmented copy may differ from the film: see images.Augmentation
-    monitor        figure by which the best epoch is chosen: one of MONITORS
-    patience       epochs without a better monitored figure after which training stops
-    checkpoint_policy  which epoch's tensors become the model: the best, or the last
-    threshold_rule how operating points are chosen on the validation films (metrics.thresholds.RULES)
-    calibration    fitted on the validation films: none, temperature (one number) or platt (a line a finding)
-    resume         go on from the last epoch of a run that was stopped, where there is one
-    executor       what keeps the processes busy that run the frozen layers: "local", on this machine, or one that a
-                   plugin brings
-    processes      how many of them there are; 1 with the executor "local": this one alone
-    address        of the executor's cluster; None: this machine. The cache folder then lies where all reach it
+    Parameters
+    ----------
+    films : path
+        Folder of films.
+    labels : path, optional
+        Label table; None: labels.csv in or beside the folder.
+    uncertain : str
+        What an uncertain label counts as: "unknown", "positive" or "negative".
+    split : path, optional
+        CSV with the columns film and split, or an official list; None: 70/10/20 by patient, drawn with ``seed``.
+    allow_leakage : bool
+        Report films or patients that are in two parts of the split and mark the model, instead of a LeakError.
+    output : path
+        Model file to write.
+    backend : str
+        Backend that trains.
+    feature_backend : str, optional
+        Backend that runs a frozen backbone; None: ``backend``. Its features must agree with those of ``backend``. Only
+        if the head alone is trained, in fp32.
+    architecture, weights, size, normalize, head, activation
+        The network, its first weights ("imagenet", "none" or a file), the side of its films in pixels, what it does to
+        films first, and its head.
+    trainable : str
+        Layers that are trained: "head", "last-block" or "all".
+    standardize : bool
+        With a frozen backbone: train the head on features of mean 0 and standard deviation 1.
+    initial_head : str
+        "zero", or "random", drawn with ``seed``.
+    initial_bias : str
+        "zero", or "prevalence": the logit of the prevalence of each finding among the training films.
+    loss : str
+        Loss function.
+    epochs, batch_size, learning_rate
+        Maximum number of passes over the training films, films in a step, and learning rate of Adam.
+    warmup : float
+        Epochs, also fractions, in which the learning rate rises evenly from 0.
+    schedule : str
+        "constant", or "cosine": the learning rate falls to 0 over the epochs, step by step.
+    layer_decay, weight_decay, clip_norm, batch_norm
+        See contract.Optimiser; clip_norm 0: no clipping.
+    sampling : str
+        "natural", or "balanced": films with rarer findings are drawn more often.
+    drop_last : bool
+        Leave out films that fill no complete batch, in training and in validation.
+    augmentations : int
+        Augmented copies of each training film, used in turn by epoch; 0: none.
+    rotation, shift, shear, zoom, flip
+        How far an augmented copy may differ from the film; see images.Augmentation.
+    monitor : str
+        Measure by which the best epoch is chosen: one of MONITORS.
+    patience : int
+        Training stops after this many epochs without a better monitored measure.
+    checkpoint_policy : str
+        Epoch whose tensors become the model: "best" or "last".
+    threshold_rule : str
+        How operating points are chosen on the validation films: one of metrics.thresholds.RULES.
+    calibration : str
+        Fitted on the validation films: "none", "temperature" (one number), or "platt" (a line for each finding).
+    seed : int
+        Of split, order, augmentation and first weights.
+    device, precision
+        "auto", "cpu", "cuda" or "cuda:N"; "fp32" or "bf16".
+    workers : int
+        Processes that decode films; by default one for each core, at most 32.
+    resume : bool
+        Continue from the last finished epoch of an interrupted run, if there is one.
+    overwrite : bool
+        Replace files that are not of an earlier run.
+    recipe : path, optional
+        File that the options come from; for the check that no output replaces it.
+    executor : str
+        What runs the processes for frozen layers: "local", or one of a plugin.
+    processes : int
+        How many of these processes; 1 with the executor "local": this one alone.
+    address : str, optional
+        Address of the cluster of the executor; None: this machine. All machines must reach the cache folder.
+
+    Raises
+    ------
+    InputError
+        If an option cannot have its value.
+
+    Examples
+    --------
+    >>> TrainOptions(films="films", epochs=20).output.name
+    'model.safetensors'
+    >>> TrainOptions(epochs=0)
+    Traceback (most recent call last):
+    cxrscore.errors.InputError: epochs is 0, wanted 1 or more
     """
 
     films: Path = Path("films")
@@ -183,9 +242,29 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run ended with. macro_auc is that of the validation films at the chosen epoch, test_auc that of the
-    test films, looked at once; NaN where no finding has both classes. leakage has a line for each leak that was
-    allowed; failed names each film that could not be read, with the reason."""
+    """Result of a training run.
+
+    Attributes
+    ----------
+    output : Path
+        The model file.
+    run_folder : Path
+        Folder with the history, the split and the recipe of the run.
+    films : dict
+        Number of films by part of the split.
+    failed : tuple of (str, str)
+        Each film that could not be read, with the reason.
+    leakage : tuple of str
+        One line for each leak that was allowed.
+    best_epoch : int
+        Epoch whose tensors became the model, from 1.
+    history : list of dict
+        Measures of each epoch.
+    macro_auc : float
+        Macro AUC of the validation films at the chosen epoch; NaN if no finding has both classes.
+    test_auc : float
+        Macro AUC of the test films, which are evaluated once; NaN likewise.
+    """
 
     output: Path
     run_folder: Path

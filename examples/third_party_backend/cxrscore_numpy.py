@@ -1,4 +1,4 @@
-"""A backend of cxrscore in NumPy alone: scores and explains tinycnn where no framework can be installed."""
+"""A backend for cxrscore in NumPy alone: scores and explains tinycnn without any framework."""
 
 from collections.abc import Mapping, Sequence
 

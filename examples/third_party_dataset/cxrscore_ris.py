@@ -1,7 +1,7 @@
-"""A label table reader for cxrscore: the export of a radiology information system (RIS), with semicolons.
+"""A label table reader for cxrscore: exports of a radiology information system (RIS), with semicolons.
 
-One row is one examination, its film is called as the accession number; each finding is pos, neg, or blank where the
-radiologist says nothing of it:
+One row is one examination, and the film has the accession number as its name. A finding is pos, neg, or empty if the
+report does not mention it:
 
     accession;patient;sex;Effusion;Pneumothorax
     A1001;P17;f;pos;neg
@@ -23,7 +23,7 @@ ANSWERS = {"pos": 1.0, "neg": 0.0, "": np.nan}
 
 
 def recognises(columns: Sequence[str]) -> bool:
-    """cxrscore splits a header at commas, and this one has none: it arrives as one name."""
+    """cxrscore splits the header at commas. This one has none, so it arrives as one name."""
     return len(columns) == 1 and columns[0].split(";")[:3] == list(ABOUT)
 
 

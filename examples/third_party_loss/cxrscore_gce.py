@@ -1,4 +1,4 @@
-"""A loss for cxrscore that forgives wrong labels, such as tables have that a program read off reports."""
+"""A loss for cxrscore that tolerates wrong labels, such as those extracted from reports by a program."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,14 @@ from cxrscore.contract import Loss, hookimpl
 from cxrscore.losses import softplus
 
 Q = 0.7
-"""As its authors recommend; towards 0 the loss becomes binary cross-entropy, at 1 the absolute error."""
+"""As the authors recommend. Towards 0 the loss becomes binary cross-entropy, at 1 the absolute error."""
 
 
 def generalised_cross_entropy(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
-    """w (1 - p^q) / q, p the probability given to the label that the film has.
+    """w (1 - p^q) / q, p the probability of the film's label.
 
-    Zhang and Sabuncu, Generalized Cross Entropy Loss, NeurIPS 2018, equation 6, for each finding by itself. A film
-    whose label the network is sure to be wrong pulls little: the loss ends at 1/q where log p has no end.
+    Zhang and Sabuncu, Generalized Cross Entropy Loss, NeurIPS 2018, equation 6, for each finding separately. The loss
+    is at most w/q, so a film whose label contradicts a confident network has little influence.
     """
     unknown = xp.isnan(labels)
     zeros = xp.zeros_like(labels)
@@ -24,7 +24,7 @@ def generalised_cross_entropy(xp: Any, logits: Any, labels: Any, weights: Any) -
     return xp.sum(xp.where(unknown, zeros, positive + negative)) / (Q * labels.shape[0])
 
 
-gce = Loss(name="gce", function=generalised_cross_entropy, summary="generalised cross-entropy: forgives wrong labels")
+gce = Loss(name="gce", function=generalised_cross_entropy, summary="generalised cross-entropy: tolerates wrong labels")
 
 
 @hookimpl

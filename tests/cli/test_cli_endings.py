@@ -25,7 +25,7 @@ COMMANDS = {
     "quantize": ("quantize.quantize_model", ["secret-film.png", ".", "-o", "ward-7"]),
     "score": ("scoring.score_films", ["secret-film", "-o", "ward-7"]),
     "merge": ("merge.merge_scores", ["secret-film.png", "-o", "ward-7"]),
-    "report": ("reporting.open_named", ["secret-film.png"]),
+    "report": ("reporting.open_named_scores", ["secret-film.png"]),
     "show": ("show.describe_file", ["secret-film.png"]),
     "export": ("remote.as_local_path", ["secret-film.png", "-o", "ward-7.csv"]),
     "paper": ("paper.reproduce_paper", ["secret-film", "--backend", "torch"]),
@@ -174,12 +174,12 @@ def from_memory_error(patient):
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (MemoryError(), 1, "memory ran out"),
-        (OSError(errno.ENOMEM, "x"), 1, "memory ran out"),
-        (OutOfMemoryError("CUDA"), 1, "memory ran out"),
+        (MemoryError(), 1, "out of memory"),
+        (OSError(errno.ENOMEM, "x"), 1, "out of memory"),
+        (OutOfMemoryError("CUDA"), 1, "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "--batch-size"),
-        (ImportError("x.so: failed to map segment from shared object"), 1, "memory ran out"),
-        (from_memory_error, 1, "memory ran out"),
+        (ImportError("x.so: failed to map segment from shared object"), 1, "out of memory"),
+        (from_memory_error, 1, "out of memory"),
         (OSError(errno.EMFILE, "x"), 1, "ulimit -n"),
         (OSError(errno.ENFILE, "x"), 1, "--workers"),
         (ImportError(f"x.so: cannot open shared object file: {os.strerror(errno.EMFILE)}"), 1, "too many open files"),
@@ -223,7 +223,7 @@ def test_little_memory_is_one_line(home, megabytes):
     )
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("\n") == 1
-    assert "memory ran out" in done.stderr
+    assert "out of memory" in done.stderr
 
 
 SINGLE = {"OPENBLAS_NUM_THREADS": "1"}
@@ -287,10 +287,14 @@ def test_a_signal_that_is_ignored_stays_so(home):
 @pytest.mark.parametrize(
     "lines",
     [
-        ("import cxrscore.cli.endings as e", "e.visible = lambda text: os.kill(os.getpid(), 2)", "open('none')"),
         (
             "import cxrscore.cli.endings as e",
-            "e.visible = lambda text: os.kill(os.getpid(), 2)",
+            "e.escape_control_characters = lambda text: os.kill(os.getpid(), 2)",
+            "open('none')",
+        ),
+        (
+            "import cxrscore.cli.endings as e",
+            "e.escape_control_characters = lambda text: os.kill(os.getpid(), 2)",
             "os.kill(os.getpid(), 2)",
         ),
         ("atexit.register(os.kill, os.getpid(), 2)", "return {}"),

@@ -75,7 +75,7 @@ def test_outputs_without_a_name_are_left_out(home):
     findings = "Atelectasis,,Infiltration" + "," * 14 + ",Pleural Effusion"
     words = ("import", "xrv.pt", "-o", "xrv.safetensors", "--size", SIDE, "--findings", findings)
     said = cxrscore(*words, folder=folder).stderr
-    assert "torchxrayvision: 3 findings, 15 outputs left out, 0 operating points" in said
+    assert "torchxrayvision: 3 findings, 15 outputs excluded, 0 thresholds" in said
     model = load_model(folder / "xrv.safetensors")
     assert model.spec.findings == ("Atelectasis", "Infiltration", "Effusion")
     assert model.spec.normalize == "signed-1024"

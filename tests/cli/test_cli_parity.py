@@ -61,4 +61,4 @@ def test_a_model_that_is_not_what_it_was_fails_and_is_not_scored_with(home, tmp_
 
 
 def test_one_thing_is_checked_at_a_time(home):
-    assert "name one plugin" in cxrscore("check", folder=home, expect=2).stderr
+    assert "give the name of a plugin" in cxrscore("check", folder=home, expect=2).stderr

@@ -66,17 +66,17 @@ RUBBISH = {
     "loss": (
         returns("[SimpleNamespace(name='bce', function=print)]"),
         "name conflict",
-        ["loss 'bce' of cxrscore-loss is left out: cxrscore has one of this name"],
+        ["loss 'bce' of cxrscore-loss is excluded: cxrscore has one of this name"],
     ),
     "rival": (
         BACKEND.format(name="keras", requires=(), broken=False),
         "name conflict",
-        ["backend 'keras' of cxrscore-rival is left out: cxrscore has one of this name"],
+        ["backend 'keras' of cxrscore-rival is excluded: cxrscore has one of this name"],
     ),
     "builtin": (
         returns("[]"),
         "name conflict",
-        ["plugin 'builtin' of cxrscore-builtin is left out: cxrscore has one of this name"],
+        ["plugin 'builtin' of cxrscore-builtin is excluded: cxrscore has one of this name"],
     ),
     "shared": (returns("[SimpleNamespace(name='shared', function=print)]"), "ok", []),
     "shared2": (

@@ -89,7 +89,7 @@ def test_exit_codes_of_a_merge(tmp_path):
     parts = made_parts(tmp_path / "parts", 150, 3)
     output = tmp_path / "out.h5"
     missing = ended("merge", *parts[:2], "-o", output)
-    assert (missing.exit_code, "part 3/3 is missing: run `cxrscore score" in missing.stderr) == (
+    assert (missing.exit_code, "partition 3/3 is missing: run `cxrscore score" in missing.stderr) == (
         InputError.exit_code,
         True,
     )

@@ -124,6 +124,6 @@ def test_a_run_does_not_go_on_with_other_inputs_under_the_same_names(home: Path,
         options["sampling"] = "balanced"
     name = {"film removed": "films", "film": "films", "weights": "base", "option": "sampling"}.get(changed, changed)
     before = (home / "m.safetensors").read_bytes()
-    with pytest.raises(InputError, match=rf"is of another run \(.*{name}: .* Train without --resume to start anew"):
+    with pytest.raises(InputError, match=rf"is of another run \(.*{name}: .* Train without --resume to start over"):
         train(home, **options, resume=True)
     assert (home / "m.safetensors").read_bytes() == before

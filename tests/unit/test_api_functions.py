@@ -98,7 +98,7 @@ def test_train_score_and_report_in_turn(tmp_path, capfd):
     assert trained.output == tmp_path / "model.safetensors"
     assert any("films:" in line for line in said)
     made = cxrscore.score(tmp_path / "films", str(tmp_path / "out.h5"), model=str(trained.output), backend="torch")
-    assert (made.found, made.scored, made.failed) == (24, 24, ())
+    assert (made.n_films, made.scored, made.failed) == (24, 24, ())
     numbers = cxrscore.report(str(tmp_path / "out.h5"), resamples=0)
     assert numbers["output"] == str(tmp_path / "out.html")
     assert (tmp_path / "out.html").exists()

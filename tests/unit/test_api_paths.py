@@ -33,7 +33,7 @@ class Place(os.PathLike):
 FIELDS = [
     (ScoreOptions, {"films": "films", "output": "out.h5", "labels": "labels.csv"}),
     (TrainOptions, {"films": "films", "labels": "l.csv", "split": "s.csv", "output": "m", "recipe": "r.toml"}),
-    (MergeOptions, {"parts": ("a.h5", "b.h5"), "output": "out.h5"}),
+    (MergeOptions, {"partial_files": ("a.h5", "b.h5"), "output": "out.h5"}),
     (ImportOptions, {"file": "net.pt", "output": "m"}),
     (QuantizeOptions, {"model": "m", "films": "films", "output": "n", "labels": "l.csv"}),
     (ExportOptions, {"output": "s.csv", "films": "films", "inputs": ("out.h5",)}),
@@ -66,7 +66,9 @@ def test_the_name_of_a_model_is_one_model():
 
 def test_the_name_of_a_part_is_one_part():
     assert MergeOptions(partial_files="a.h5", output="out.h5").partial_files == (Path("a.h5"),)
-    assert MergeOptions(partial_files=["s3://bucket/a.h5"], output="out.h5").partial_files == (RemotePath("s3://bucket/a.h5"),)
+    assert MergeOptions(partial_files=["s3://bucket/a.h5"], output="out.h5").partial_files == (
+        RemotePath("s3://bucket/a.h5"),
+    )
 
 
 def test_a_url_is_refused_where_a_path_is_needed_and_not_repeated():

@@ -283,7 +283,7 @@ def test_pytest_collects_a_class_that_inherits(tmp_path):
     """With every warning an error, as careful authors have it."""
     (tmp_path / "test_theirs.py").write_text(THEIRS)
     words = ["-W", "error", "-q", "-rs", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
-    words += ["--deselect", "test_theirs.py::TestMine::test_b22_memory_is_flat_over_200_films"]
+    words += ["-o", "markers=slow", "--deselect", "test_theirs.py::TestMine::test_b22_memory_is_flat_over_200_films"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words],
         cwd=tmp_path,

@@ -109,11 +109,11 @@ def refused(match: str, own: list[Path], home: Path, kind: type[Exception] = Inp
 
 def test_missing_parts_are_named_with_what_makes_them(home: Path) -> None:
     one, two, three_ = three(home)
-    refused(r"part 3/3 is missing: run `cxrscore score \.\.\. --shard 3/3 -o \.\.\.`$", [one, two], home)
-    refused(r"part 1/3 is missing.*; part 3/3 is missing", [two], home)
-    refused(r"part 1/3 is missing", [three_, two], home)
+    refused(r"partition 3/3 is missing: run `cxrscore score \.\.\. --shard 3/3 -o \.\.\.`$", [one, two], home)
+    refused(r"partition 1/3 is missing.*; partition 3/3 is missing", [two], home)
+    refused(r"partition 1/3 is missing", [three_, two], home)
     many = made_part(home / "many.h5", 1300, Partition(number=2, count=30))
-    refused(r"part 1/30 is missing.*part 8/30 is missing.*; and 15 more are missing$", [many], home)
+    refused(r"partition 1/30 is missing.*partition 8/30 is missing.*; and 15 more are missing$", [many], home)
 
 
 def test_a_share_without_films_is_not_missing(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_part_given_twice_is_refused_by_both_names(home: Path) -> None:
     [
         (
             {"batch_size": 16},
-            r"part-1\.h5 and .*other\.h5 are parts of different runs: batch_size: 8 -> 16\. Score",
+            r"part-1\.h5 and .*other\.h5 belong to different runs: batch_size: 8 -> 16\. Score",
         ),
         ({"model": "cd" * 32}, "different runs: model: "),
         ({"told": {"labels": None}}, r"have different label tables: one of SHA-256 cdcdcdcdcdcdcdcd and none"),
@@ -158,11 +158,11 @@ def test_a_film_that_came_between_is_told(home: Path) -> None:
 
 
 def test_a_whole_file_is_no_part(home: Path) -> None:
-    refused(r"whole\.h5 is no part of a run but a whole one", [*three(home), home / "whole.h5"], home)
+    refused(r"whole\.h5 is a complete scores file, not a partial one", [*three(home), home / "whole.h5"], home)
 
 
 def test_no_part_at_all_is_refused(home: Path) -> None:
-    refused("no part is named", [], home)
+    refused("no partial file is given", [], home)
     refused(r"there is no file .*none\.h5", [home / "none.h5"], home)
 
 

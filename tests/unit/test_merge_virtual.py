@@ -84,7 +84,7 @@ def test_a_virtual_file_that_names_parts_of_another_run_is_found_out(home: Path)
     assert [verdict.passed for verdict in verify_file(home / "out.h5")] == [True, False, True, True]
     tampered(home / "out.h5", "partial_files", lambda own: own.pop())
     verdicts = verify_file(home / "out.h5")
-    assert (verdicts[-1].passed, "part 3/3 is missing" in verdicts[-1].message) == (False, True)
+    assert (verdicts[-1].passed, "partition 3/3 is missing" in verdicts[-1].message) == (False, True)
 
 
 @pytest.mark.parametrize("name", ["../part-2.h5", "/etc/passwd", "", "a\0b"])
@@ -93,7 +93,7 @@ def test_a_virtual_file_leads_nowhere_else(home: Path, name: str) -> None:
     tampered(home / "out.h5", "partial_files", lambda own: own[1].update(file=name))
     verdicts = verify_file(home / "out.h5")
     assert [verdict.passed for verdict in verdicts] == [False]
-    assert "names a part outside of its folder" in verdicts[0].message
+    assert "names a partial file outside its folder" in verdicts[0].message
 
 
 def test_scores_are_not_read_through_a_virtual_file(home: Path) -> None:

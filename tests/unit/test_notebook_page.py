@@ -12,7 +12,13 @@ from made_models import made_model
 from cxrscore.synthetic.phantoms import make_phantoms
 
 PAGE = (Path(__file__).parents[2] / "docs" / "notebook.md").read_text()
-MODULES = ("cxrscore.api", "cxrscore.images.arrays", "cxrscore.remote.arguments")
+MODULES = (
+    "cxrscore.api",
+    "cxrscore.images.arrays",
+    "cxrscore.remote.arguments",
+    "cxrscore.scoring.options",
+    "cxrscore.training.options",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -78,8 +78,9 @@ def test_advice_is_of_what_this_command_has(tmp_path):
     with pytest.raises(LeakError, match=r"^a and b are one film\. Remove one of the two") as leak, add_advice(tmp_path):
         raise LeakError("a and b are one film.", "Use --split or --allow-leakage.")
     assert "--" not in str(leak.value)
-    with pytest.raises(KeyboardInterrupt, match=r"kept in .*/\. The same line goes on$"), add_advice(tmp_path):
-        raise KeyboardInterrupt("stopped; The same line with --resume goes on")
+    stop = pytest.raises(KeyboardInterrupt, match=r"finished work is in .*/\. Rerun the same command to resume$")
+    with stop, add_advice(tmp_path):
+        raise KeyboardInterrupt("stopped; Rerun the same command with --resume to continue")
 
 
 def test_a_finished_model_scores_as_it_is_however_it_was_trained(tmp_path, monkeypatch):

@@ -249,7 +249,7 @@ def own(name):
 def test_a_loss_of_our_own_stays_whatever_else_is_installed(plugin):
     found = Registry([plugin("a", "acme", cxrscore_losses=one_loss("bce")), builtin()])
     assert found.plugins[1].state == "name conflict"
-    assert found.plugins[1].reason == "loss 'bce' of acme is left out: cxrscore has one of this name, which stays"
+    assert found.plugins[1].reason == "loss 'bce' of acme is excluded: cxrscore has one of this name"
     assert found.get("cxrscore_losses", "loss", "bce") is Registry([builtin()]).get("cxrscore_losses", "loss", "bce")
 
 
@@ -260,7 +260,7 @@ def test_what_else_the_plugin_brings_can_be_used(plugin):
 
     found = Registry([builtin(), plugin("a", cxrscore_losses=cxrscore_losses)])
     assert (found.plugins[1].state, found.plugins[1].as_dict()["provides"]) == ("ok", {"cxrscore_losses": ["mine"]})
-    assert "loss 'bce' of acme is left out" in found.plugins[1].reason
+    assert "loss 'bce' of acme is excluded" in found.plugins[1].reason
     assert found.get("cxrscore_losses", "loss", "mine")
 
 

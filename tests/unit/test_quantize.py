@@ -141,7 +141,7 @@ def test_the_command_says_what_it_costs(home, tmp_path):
     done = CliRunner().invoke(main, given)
     assert done.exit_code == 0, done.stderr
     assert "max |dp|" in done.stderr
-    assert "its effect on AUC is not known" in done.stderr
+    assert "the effect on the AUC is unknown" in done.stderr
     told = json.loads(done.stdout)
     assert (told["backend"], set(told["quantization"]["ranges"])) == ("openvino", {"conv2", "conv3", "conv4"})
     assert len(load_model(home / "a").spec.findings) == len(FINDINGS)

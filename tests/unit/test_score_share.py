@@ -176,7 +176,7 @@ def test_a_part_keeps_to_the_films_it_began_with(home):
     (home / "films" / "000 new.png").write_bytes((home / "films" / "000.png").read_bytes())
     result = score_films(options(home, "part1.h5", "1/2", **given))
     assert (result.computed, result.n_films) == (64, 128)
-    assert "Shares that begin now are of another run" in result.notes[0]
+    assert "Partitions that start now belong to another run" in result.notes[0]
     score_films(options(home, "part2.h5", "2/2", **given))
     with pytest.raises(InputError, match=r"different runs: films: 141 -> 142\. Films were added to the folder"):
         merge_scores(MergeOptions(partial_files=(home / "part1.h5", home / "part2.h5"), output=home / "out.h5"))

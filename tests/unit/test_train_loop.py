@@ -219,7 +219,7 @@ def test_ctrl_c_keeps_the_last_finished_epoch_and_says_how_to_go_on(tmp_path):
 
     run.model.fit_epoch = stopped
     with pytest.raises(
-        KeyboardInterrupt, match=r"stopped; 3 epochs are kept in .*m.run/\. The same line with --resume"
+        KeyboardInterrupt, match=r"stopped; 3 epochs are kept in .*m.run/\. Rerun the same command with --resume"
     ):
         run.fit()
     assert [row["train_loss"] for row in run.checkpoint.training_state.history] == [3, 1, 2]

@@ -17,12 +17,12 @@ SCHEMAS = {
     "model": ("A model file, model.safetensors", ""),
     "scores": (
         "A scores file, out.h5",
-        "Groups and datasets have a slash between; attributes of the root stand under `attributes`. In brackets: what "
-        "each dimension runs over.",
+        "An HDF5 file. `attributes` are attributes of the root group; a slash separates groups and datasets. Brackets "
+        "name the dimensions.",
     ),
     "recipe": (
         "A recipe, recipe.toml",
-        "Each key is an option of [`cxrscore train`](reference.md), with underscores: `batch_size = 8` is "
+        "Each key is an option of [`cxrscore train`](commands.md), with underscores: `batch_size = 8` is "
         "`--batch-size 8`, `standardize = false` is `--no-standardize`. Types and ranges are in "
         "`schemas/recipe.schema.json`.",
     ),
@@ -53,7 +53,7 @@ are copies. Where a partial file is missing, an HDF5 program sees:
 * empty texts.
 
 It never sees zeros in place of scores. HDF5 does not check whether a partial file has changed: `cxrscore verify` does.
-cxrscore refuses to read scores through a virtual file."""
+Reading scores through a virtual file is refused: merge the partial files for that."""
 
 
 def files_page() -> str:

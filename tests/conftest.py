@@ -17,6 +17,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for _library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
+# Tests sync thousands of small files, which takes a disk minutes. Where there is a file system in memory with room, the
+# folders of tests are made there.
+_MEMORY = Path("/dev/shm")
+if os.access(_MEMORY, os.W_OK):
+    _system = os.statvfs(_MEMORY)
+    if _system.f_bavail * _system.f_frsize >= 8 << 30 and not _system.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

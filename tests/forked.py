@@ -45,14 +45,15 @@ _template: _Template | None = None
 
 
 def cxrscore(
-    *words: object, cwd: Path, env: Mapping[str, str] | None = None, umask: int = -1
+    *words: object, cwd: Path, env: Mapping[str, str] | None = None, umask: int = -1, library: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """The finished process of a command, with its exit code and what it wrote to its standard streams.
 
-    words  the command line after ``cxrscore``
-    cwd    the folder in which it runs
-    env    its environment; by default that of this process
-    umask  its umask; by default that of this process
+    words    the command line after ``cxrscore``
+    cwd      the folder in which it runs
+    env      its environment; by default that of this process
+    umask    its umask; by default that of this process
+    library  whether the command line is called as a function, with these words: it then leaves its process as it is
     """
     given = [os.fspath(word) if isinstance(word, os.PathLike) else str(word) for word in words]
     environment = dict(os.environ if env is None else env)
@@ -60,7 +61,7 @@ def cxrscore(
     if any("keras" in word for word in given):
         return subprocess.run(line, cwd=cwd, env=environment, umask=umask, capture_output=True, text=True, check=False)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        request = {"words": given, "cwd": os.fspath(cwd), "env": environment, "umask": umask}
+        request = {"words": given, "cwd": os.fspath(cwd), "env": environment, "umask": umask, "library": library}
         code = _started().run(request, out.fileno(), err.fileno())
         texts = []
         for stream in (out, err):
@@ -160,10 +161,12 @@ def _become(request: dict[str, Any]) -> None:
     sys.argv[1:] = request["words"]
 
 
-def _run() -> None:
+def _run(*, library: bool) -> None:
     """Runs the command and ends this process as Python does, but for the destruction of every imported module, which
     would first copy all of the template's memory."""
     try:
+        if library:
+            importlib.import_module("cxrscore.cli").main(sys.argv[1:], prog_name="cxrscore")
         runpy.run_module("cxrscore", run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
@@ -178,4 +181,4 @@ def _run() -> None:
 if __name__ == "__main__":
     if (_request := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         _become(_request)
-        _run()
+        _run(library=_request["library"])

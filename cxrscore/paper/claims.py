@@ -107,8 +107,8 @@ def summary_sentences(results: Results, experiments: Sequence[Experiment], found
     ]
     above = [verdict(results[experiment.name].splits["test"].above_negative_baseline) for experiment in experiments]
     sentences.append(
-        f"Label accuracy on the test films is above that of always saying no in {above.count('better')} of "
-        f"{len(experiments)} experiments, below it in {above.count('worse')}, with an interval that leaves out 0."
+        f"Label accuracy on the test films is above that of always answering “no” in {above.count('better')} of "
+        f"{len(experiments)} experiments, below it in {above.count('worse')}, with an interval that excludes 0."
     )
     areas = [
         results[experiment.name].splits["test"].macro.interval
@@ -117,7 +117,7 @@ def summary_sentences(results: Results, experiments: Sequence[Experiment], found
     ]
     chance = sum(low <= 0.5 <= high for low, high in areas)
     sentences.append(
-        f"As printed, the interval of the macro AUC holds 0.5, chance, in {chance} of {len(areas)} experiments."
+        f"As printed, the interval of the macro AUC includes 0.5, chance, in {chance} of {len(areas)} experiments."
     )
     return sentences
 

@@ -28,25 +28,27 @@ from cxrscore.training import TrainOptions, train_model
 
 @contextmanager
 def add_advice(output: Path) -> Iterator[None]:
-    """Around a whole run into this folder: films that are one, and Ctrl-C."""
+    """Adds advice to errors of a run into this folder: duplicate films, and Ctrl-C."""
     try:
         yield
     except LeakError as error:
-        raise LeakError(error.found, "Remove one of the two from the folder, which is to hold a film once.") from error
+        raise LeakError(error.found, "Remove one of the two films from the folder.") from error
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; finished work is in {output}/. Rerun the same command to resume") from None
+        raise KeyboardInterrupt(
+            f"stopped; finished results are in {output}/. Rerun the same command to resume"
+        ) from None
 
 
 @contextmanager
 def anew(place: Path) -> Iterator[None]:
-    """Around a cell: what an earlier run left in its folder and cannot be read."""
+    """Adds advice to errors about damaged results of an earlier run in the folder of an experiment."""
     try:
         yield
     except FileFormatError as error:
         if str(place) not in str(error):
             raise
         raise FileFormatError(
-            f"what an earlier run left in {place} is damaged. Delete that folder, and rerun the same command."
+            f"the result of an earlier run in {place} is damaged. Delete that folder and rerun the same command."
         ) from error
 
 

@@ -17,7 +17,7 @@ Interval = tuple[float, float]
 MAX_BOOTSTRAP_FILMS = 30_000
 """Films up to which patients are drawn anew; with more, drawing and formula agree and only the formula is quick."""
 
-RARE_CLASS_REASON = "a class is missing in more than a tenth of the draws"
+RARE_CLASS_REASON = "a class is missing in more than a tenth of the resamples"
 
 
 @dataclass(frozen=True, kw_only=True)

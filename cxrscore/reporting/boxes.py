@@ -104,7 +104,7 @@ def localise(scores: Scores, path: Path, name: str) -> Localisation:
         for model in provenance_models(scores.provenance)
     }
     if other := " and ".join(sorted(fits_of - {"stretch"})):
-        raise InputError(f"films of {name} were fitted by {other}; boxes are compared where films were stretched only")
+        raise InputError(f"films of {name} were fitted by {other}; boxes can be compared only with stretched films")
     boxes = read_boxes(path)
     masks, unused = _masks(scores, boxes)
     if not masks:

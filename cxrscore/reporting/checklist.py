@@ -1,7 +1,7 @@
-"""What reporting guidelines ask for and a run can answer: CLAIM 2024 and TRIPOD+AI, filled from provenance.
+"""Items of the reporting guidelines CLAIM 2024 and TRIPOD+AI, filled from provenance.
 
-Items that only authors can answer (title, aims, ethics, funding ...) are left to them; what a file does not tell is
-said not to be recorded, and nothing is made up.
+Items that only authors can answer (title, aims, ethics, funding ...) are left out. What a file does not contain is
+"not recorded"; nothing is invented.
 
 CLAIM 2024: Tejani et al., Radiology: Artificial Intelligence 6, 2024. TRIPOD+AI: Collins et al., BMJ 385, 2024.
 """
@@ -36,7 +36,7 @@ NOT_RECORDED = "not recorded"
 
 @dataclass(frozen=True, kw_only=True)
 class ChecklistItem:
-    """What is asked, where the guidelines ask it, and the answer; ``known`` False where the run does not tell."""
+    """An item, its place in both guidelines, and the answer; ``known`` is False if the run does not give one."""
 
     topic: str
     claim: str
@@ -50,7 +50,7 @@ class ChecklistItem:
 
 @dataclass(frozen=True, kw_only=True)
 class OptionalSections:
-    """Which of the optional parts of the report are there; metrics are the names of those of plugins."""
+    """Which optional sections the report has; ``metrics`` are the names of plugin metrics."""
 
     subgroups: bool
     metrics: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ def _data(scores: Scores, summary: Summary) -> list[Row]:
         ("Quality of the reference standard", "Reference standard", "8b", ""),
         ("Partitions", "Data partitions", "12a", _each(provenance, lambda model: _split(_parts(model)))),
         ("Level at which partitions are disjoint", "Data partitions", "12a", _disjoint(provenance)),
-        ("Sample size, and why", "Data partitions", "10", ""),
+        ("Sample size and rationale", "Data partitions", "10", ""),
     ]
 
 
@@ -117,7 +117,7 @@ def _model(provenance: Mapping[str, Any]) -> list[Row]:
         ),
         ("Initial parameters", "Model", "12c", _start),
         ("Training", "Training", "12c", lambda model: format_pairs(get_nested(read_own_training(model), "recipe"))),
-        ("Choice of the final model", "Training", "12c", lambda model: read_training(model).chosen_words),
+        ("Selection of the final model", "Training", "12c", lambda model: read_training(model).chosen_words),
         (
             "Class imbalance",
             "Training",
@@ -147,7 +147,7 @@ def _evaluation(scores: Scores, summary: Summary, shown: OptionalSections) -> li
         ("Explainability", "Evaluation", "", explainer if len(scores.heat_maps.film) else ""),
         ("Subgroups, fairness", "Evaluation", "14, 23a", "see Subgroups" if shown.subgroups else ""),
         ("Test data", "Testing", "16", _tested(summary)),
-        ("Films included and left out", "Results", "20a", _flow(summary)),
+        ("Films included and excluded", "Results", "20a", _flow(summary)),
         ("Estimates of performance", "Results", "23a", "see ROC curves and Findings" if labelled else ""),
         ("Failure analysis", "Results", "", _failures(summary)),
         (
@@ -166,13 +166,13 @@ def _evaluation(scores: Scores, summary: Summary, shown: OptionalSections) -> li
 
 
 def _points(provenance: Mapping[str, Any]) -> str:
-    where = {"valid": "on validation films", "imported": "by others, on films that are not recorded"}
+    where = {"valid": "on validation films", "imported": "by the source of the model, on films that are not recorded"}
     return f"operating points chosen {where.get(threshold_source(provenance), 'on films that are not recorded')}"
 
 
 def _names(scores: Scores) -> str:
-    films = "films by hashes" if has_hashed_paths(scores) else "paths of films may still name them"
-    return f"patients go by numbers; {films}"
+    films = "films are identified by hash" if has_hashed_paths(scores) else "film paths may still contain names"
+    return f"patients are identified by number; {films}"
 
 
 def _folder(provenance: Mapping[str, Any]) -> str:
@@ -185,7 +185,9 @@ def _missing(scores: Scores, summary: Summary) -> str:
         return ""
     truth = scores.truth[summary.assessed.rows]
     unknown = float((truth != truth).mean())
-    return f"unknown labels, {unknown:.1%} of the assessed films', enter no figure; films without score are listed"
+    return (
+        f"unknown labels ({unknown:.1%} of those of the evaluated films) are excluded; films without score are listed"
+    )
 
 
 def _split(split: Any) -> str:
@@ -216,27 +218,27 @@ def _metrics(shown: OptionalSections) -> str:
 
 
 def _uncertainty(summary: Summary, shown: OptionalSections) -> str:
-    more = f"; of {', '.join(shown.metrics)} as under Metrics of plugins" if shown.metrics else ""
-    return f"95 % intervals of AUCs by {summary.areas.method}; of shares by Wilson{more}"
+    more = f"; of {', '.join(shown.metrics)}: see Metrics of plugins" if shown.metrics else ""
+    return f"95 % intervals of AUCs by {summary.areas.method}; of proportions by Wilson{more}"
 
 
 def _tested(summary: Summary) -> str:
     words = {
-        "held-out": "films that were in neither training nor validation; whether from elsewhere is not recorded",
+        "held-out": "films that were in neither training nor validation; whether external is not recorded",
         "unknown": "whether the model was trained on them is not recorded",
-        "training": "only films of training and validation: no test",
+        "training": "only films of training and validation: not a test",
         "none": "",
     }
     return words[summary.assessed.basis]
 
 
 def _flow(summary: Summary) -> str:
-    assessed = f"{len(summary.assessed.rows):,} assessed" if summary.assessed.basis != "none" else "none assessed"
+    assessed = f"{len(summary.assessed.rows):,} evaluated" if summary.assessed.basis != "none" else "none evaluated"
     return (
-        f"{summary.found:,} found, {summary.failed:,} could not be scored, {summary.assessed.left_out:,} left out as "
-        f"seen, {assessed}"
+        f"{summary.found:,} found, {summary.failed:,} not scored, {summary.assessed.left_out:,} excluded as seen in "
+        f"training or validation, {assessed}"
     )
 
 
 def _failures(summary: Summary) -> str:
-    return "worst errors are shown under Heat maps, films without score under Failed films" if summary.found else ""
+    return "see Heat maps for the worst errors, and Failed films" if summary.found else ""

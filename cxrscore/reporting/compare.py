@@ -1,4 +1,4 @@
-"""Several scores files on the same films: paired differences, and the word "better" only where it is shown."""
+"""Comparison of several scores files on the same films, by paired differences."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def common_films(files: Sequence[NamedScores]) -> tuple[Rows, str]:
     table = table[:, np.array(scored).all(axis=0)]
     if not table.shape[1]:
         names = ", ".join(one.name for one in files)
-        raise InputError(f"no film was scored in all of {names}; a comparison needs the same films in each")
+        raise InputError(f"no film was scored in all of {names}; a comparison needs files with the same films")
     return table, "hash" if by_hash else "path"
 
 
@@ -221,7 +221,7 @@ def _common_truth(files: Sequence[NamedScores], rows: Rows, findings: Sequence[s
         if differing := int((truth[both] != other[both]).sum()):
             raise InputError(
                 f"{files[0].name} and {one.name} differ in {differing} labels of the same films; give --labels TABLE "
-                "to judge both by one table"
+                "to use one table for both"
             )
         truth = np.where(np.isnan(truth), other, truth)
     return truth

@@ -1,4 +1,4 @@
-"""Whether the scores are spread as those of the model's own validation films were."""
+"""Drift: the score distribution, compared with that of the validation films of the model."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def score_drifts(scores: Scores) -> DriftResult:
     if why:
         return DriftResult(findings=(), films=len(rows), why=why)
     if len(rows) < MIN_FILMS:
-        why = f"{len(rows)} films are too few to say how scores are spread; {MIN_FILMS} are wanted."
+        why = f"{len(rows)} films are too few for a distribution; {MIN_FILMS} are needed."
         return DriftResult(findings=(), films=len(rows), why=why)
     found = [
         score_drift(finding, then, scores.prob[rows, column].astype(np.float64))
@@ -68,7 +68,7 @@ def score_drifts(scores: Scores) -> DriftResult:
         if (then := _quantiles(quantiles.get(finding))) is not None
     ]
     return DriftResult(
-        findings=tuple(found), films=len(rows), why="" if found else "The model's file tells no quantiles."
+        findings=tuple(found), films=len(rows), why="" if found else "The model file contains no quantiles."
     )
 
 
@@ -76,16 +76,16 @@ def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, A
     """The quantiles that the model's file tells by finding, or why they are none to compare these scores with."""
     scorers = provenance_models(provenance)
     if len(scorers) > 1:
-        return {}, "The scores are means over models, and each model's file tells only of its own."
+        return {}, "The scores are means over models; each model file contains only its own quantiles."
     if get_number(provenance, "tta", "copies") > 1:
         return (
             {},
-            "The scores are means over augmented copies of each film (--tta), but the model's quantiles are of films "
+            "The scores are means over augmented copies of each film (--tta); the quantiles in the model file are "
             "without augmentation.",
         )
     document = get_nested(scorers[0], "document", "validation", "score_quantiles") if scorers else None
     if not isinstance(document, Mapping):
-        return {}, "The model's file does not tell how its validation scores were spread."
+        return {}, "The model file does not contain the distribution of its validation scores."
     return document, ""
 
 

@@ -223,7 +223,7 @@ def _draw_distribution(axes: Axes, data: FindingData) -> None:
         axes.axvline(data.threshold, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlim=(0, 1), xticks=_TICKS, xticklabels=_TICK_WORDS)
     axes.locator_params(axis="y", nbins=3)
-    plain_axes(axes, "probability", "share of films")
+    plain_axes(axes, "probability", "fraction of films")
 
 
 def _draw_reliability(axes: Axes, data: FindingData) -> None:
@@ -237,7 +237,7 @@ def _draw_reliability(axes: Axes, data: FindingData) -> None:
     ticks = (0, top / 2, top)
     words = [f"{tick:.3g}" for tick in ticks]
     axes.set(xlim=(0, top), ylim=(0, top), xticks=ticks, xticklabels=words, yticks=ticks, yticklabels=words)
-    plain_axes(axes, "probability", "share of positives")
+    plain_axes(axes, "probability", "fraction of positives")
 
 
 def _round_up(value: float) -> float:
@@ -281,7 +281,7 @@ def _marker(epochs: list[int]) -> str:
 def _mark_best(axes: Axes, training: Training) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if training.best_epoch is not None:
-        label = f"epoch taken, {training.best_epoch}"
+        label = f"selected epoch, {training.best_epoch}"
         axes.axvline(training.best_epoch, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
 
 

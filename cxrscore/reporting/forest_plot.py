@@ -35,7 +35,7 @@ def difference_plot(against: PairedComparison) -> Figure:
     """Another file's AUCs less the first's."""
     rows = [*against.findings, against.macro]
     values = [(one.found.value, *one.found.interval) for one in rows]
-    return forest_plot([one.finding for one in rows], [Series(name="", values=values)], "difference of AUC")
+    return forest_plot([one.finding for one in rows], [Series(name="", values=values)], "AUC difference")
 
 
 def gap_plot(grouping: SubgroupAnalysis) -> Figure:
@@ -46,7 +46,7 @@ def gap_plot(grouping: SubgroupAnalysis) -> Figure:
     for group in grouping.groups:
         gaps = {one.finding: (one.gap.value, *one.gap.interval) for one in group.findings}
         series.append(Series(name=group.name, values=[gaps.get(finding, NOTHING) for finding in findings]))
-    return forest_plot(findings, series, "gap of AUC to the rest")
+    return forest_plot(findings, series, "AUC gap to the rest")
 
 
 def forest_plot(rows: Sequence[str], series: Sequence[Series], label: str) -> Figure:

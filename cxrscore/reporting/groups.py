@@ -1,4 +1,4 @@
-"""Groups of patients or films: is the model as good, and as often wrong, for each as for all others?"""
+"""Subgroups of patients or films: performance and errors of each, compared with all other films."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def subgroup_analysis(column: str, cells: Sequence[str], films: LabelledSet) -> 
     names = _ordered(column, codes)
     if len(names) > MAX_SUBGROUPS:
         raise InputError(
-            f"column {column} has {len(names)} different values, of which no groups can be made; wanted at most "
+            f"column {column} has {len(names)} different values, too many for subgroups; use a column with at most "
             f"{MAX_SUBGROUPS}"
         )
     values = np.array([codes[cell or UNKNOWN] for cell in cells])
@@ -189,7 +189,7 @@ def subgroup_auc(films: LabelledSet, column: int, chosen: NDArray[np.bool_]) -> 
     ones, zeros = (count_groups(films.patients, truth == value) for value in (1, 0))
     if min(ones, zeros) < MIN_PER_CLASS:
         return undefined_estimate(
-            films.patients, f"positive films of {ones} and negative ones of {zeros} patients, too few"
+            films.patients, f"too few patients: {ones} with positive and {zeros} with negative films"
         )
     return delong(truth, films.prob[:, column], films.patients)
 

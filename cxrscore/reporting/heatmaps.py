@@ -1,7 +1,7 @@
-"""Heat maps on films: which films to show, and how a map is laid over a film.
+"""Heat maps on films: which films to show, and how a map is drawn over a film.
 
-A map comes raw and signed. Only its positive part, what speaks for the finding, is drawn. All maps of one film share
-one scale, from 0 to the largest value among them, so that weak evidence looks weak beside strong.
+Maps are raw and signed. Only positive values, the evidence for the finding, are drawn. All maps of a film share one
+scale, from 0 to their maximum, so that weak evidence looks weak.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def heatmap_panels(
               film. InputError for one that the scores do not have.
     """
     if unknown := [name for name in findings if name not in scores.findings]:
-        raise InputError(f"there is no finding {unknown[0]}; the scores are of {', '.join(scores.findings)}")
+        raise InputError(f"there is no finding {unknown[0]}; the scores file has {', '.join(scores.findings)}")
     columns = [scores.findings.index(name) for name in findings]
     return tuple(_panel(scores, row, reasons, columns) for row, reasons in choose_films(scores, limit, seed).items())
 
@@ -96,7 +96,7 @@ def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int,
         return {}
     errors = [*_worst(scores, rows, missed=True), *_worst(scores, rows, missed=False)]
     drawn = np.random.default_rng(seed).permutation(rows)[: min(MAX_RANDOM_FILMS, limit // 4)]
-    random = [(int(row), f"Drawn at random, seed {seed}") for row in drawn]
+    random = [(int(row), f"Random film, seed {seed}") for row in drawn]
     chosen: dict[int, list[str]] = {}
     highest = _highest(scores, rows)[: max(limit - len(errors) - len(random), 0)]
     for row, reason in [*highest, *errors, *random]:
@@ -159,7 +159,7 @@ def _draw_overlay(scores: Scores, row: int, column: int, raw: Floats, grey: Pixe
         truth=float(scores.truth[row, column]),
         pixels=_rgb(grey) if empty else overlay(grey, raw, scale),
         peak=peak_value(raw),
-        note="the map holds values that are not numbers" if damaged else "no positive evidence" if empty else "",
+        note="the map contains values that are not finite" if damaged else "no positive evidence" if empty else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a report is made of: scores files of cxrscore, tables of anybody's scores, and the tables that tell of films."""
+"""Inputs of a report: scores files, CSV tables of scores from other programs, and tables with data of the films."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def open_named_scores(path: Location, labels: StrPath | None = None) -> NamedSco
 
 
 def read_score_table(path: Path) -> Scores:
-    """A table of anybody's scores, as Scores that know no film, no model and no heat map."""
+    """A CSV table of scores from another program, as Scores without films, model and heat maps."""
     table = read_table(path)
     film = table.first_of(FILMS)
     if film is None:
@@ -111,7 +111,7 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
             path=paths,
             sha256=empty,
             status=np.where(scored, Status.OK, Status.NOT_WRITTEN).astype(np.uint8),
-            message=tuple("" if ok else "the table lacks a score" for ok in scored),
+            message=tuple("" if ok else "the table has no score" for ok in scored),
             kind=empty,
             modality=empty,
             view=empty,

@@ -64,7 +64,7 @@ def _of_finding(result: FindingResult) -> Iterator[Row]:
     yield finding, "threshold", result.threshold, _NONE, none
     for name in ("sensitivity", "specificity", "ppv", "npv"):
         share = getattr(result.decisions, name)
-        yield finding, name, share.value, share.interval, "" if share.total else none or "no film to divide by"
+        yield finding, name, share.value, share.interval, "" if share.total else none or "no film in the denominator"
 
 
 def _cells(source: str, row: Row) -> list[str]:

@@ -50,9 +50,7 @@ class Training:
             return ""
         by = f" by {self.monitor_words}" if self.monitor else ""
         return (
-            f"the last, epoch {self.best_epoch}, was taken"
-            if self.last
-            else f"the best{by} was epoch {self.best_epoch}"
+            f"the last epoch, {self.best_epoch}, was used" if self.last else f"the best{by} was epoch {self.best_epoch}"
         )
 
     @property

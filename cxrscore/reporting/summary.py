@@ -237,18 +237,18 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
     found = []
     if has_leakage(scores.provenance):
         found.append(
-            "LEAKED: the same patients or films stood in more than one split when a model of these scores was trained. "
-            "The figures are better than they would be on new patients."
+            "LEAKED: the same patients or films were in more than one split when the model was trained. The results "
+            "are better than on new patients."
         )
     if assessed.basis == "unknown":
         found.append(
-            "The file does not tell which films the model was trained on: it may have seen these, and the figures "
-            "below may be better than they would be on new films."
+            "The training films of the model are unknown. If it was trained on these films, the results are better "
+            "than on new films."
         )
     if assessed.basis == "training":
         found.append(
-            "All labelled films were seen in training or validation: the figures below say how well the model "
-            "remembers them, not how it does on new films."
+            "All labelled films were in training or validation: the results show how well the model remembers them, "
+            "not how well it works on new films."
         )
     if not scored:
         found.append("No film could be scored.")

@@ -197,5 +197,5 @@ def raw_json(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     text = json.dumps(provenance, indent=2, ensure_ascii=True)
     lines = text[:LONGEST_JSON].splitlines()
     if len(text) > LONGEST_JSON:
-        lines.append(f"... cut here: {len(text) - LONGEST_JSON} characters more stand in the scores file")
+        lines.append(f"... truncated: the scores file contains {len(text) - LONGEST_JSON} more characters")
     return tuple(lines)

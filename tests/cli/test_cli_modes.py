@@ -2,17 +2,14 @@
 
 import os
 import stat
-import subprocess
-import sys
 
+import forked
 import pytest
 
 from cxrscore.synthetic.phantoms import make_phantoms
 
 pytestmark = pytest.mark.slow
 
-LIBRARY = "import sys\nfrom cxrscore.cli import main\nmain(sys.argv[1:], prog_name='cxrscore')"
-"""The command line called as a function: unlike the program, it leaves the umask of its process alone."""
 SMALL = ["--architecture", "tinycnn", "--weights", "none", "--size", "32", "--epochs", "1", "--backend", "torch"]
 RUN = [
     ["train", "films", "-o", "new/a/m.safetensors", *SMALL, "--trainable", "last-block", "--processes", "2"],
@@ -31,8 +28,8 @@ RUN = [
 ]
 
 
-@pytest.mark.parametrize("start", [["-m", "cxrscore"], ["-c", LIBRARY]], ids=["program", "library"])
-def test_every_new_path_is_private(tmp_path, start):
+@pytest.mark.parametrize("library", [False, True], ids=["program", "library"])
+def test_every_new_path_is_private(tmp_path, library):
     for module in ("torch", "openvino"):
         pytest.importorskip(module)
     make_phantoms(tmp_path, films=140, patients=70, side=32, seed=1)
@@ -40,18 +37,10 @@ def test_every_new_path_is_private(tmp_path, start):
     before = {*tmp_path.rglob("*")}
     own = {"CXRSCORE_CACHE": str(tmp_path / "home" / "cache"), "TMPDIR": str(tmp_path / "tmp")}
     for words in RUN:
-        done = subprocess.run(
-            [sys.executable, *start, *words],
-            cwd=tmp_path,
-            env={**os.environ, **own},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            preexec_fn=lambda: os.umask(0),
-        )
+        done = forked.cxrscore(*words, cwd=tmp_path, env={**os.environ, **own}, umask=0, library=library)
         assert done.returncode == 0, done.stderr
     made = {*tmp_path.rglob("*")} - before
-    if start[0] == "-c":  # torch leaves an empty folder there, with the umask of the process
+    if library:  # torch leaves an empty folder there, with the umask of the process
         made = {path for path in made if not path.is_relative_to(tmp_path / "tmp")}
     assert tmp_path / "home" / "cache" / "films" in made
     assert tmp_path / "new" / "figures" / "of" in made

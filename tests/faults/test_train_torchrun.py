@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import forked
 import numpy as np
 import pytest
 from gates import Gate, install
@@ -47,8 +48,8 @@ def write(path, header, rows):
 
 
 def one(home, output, *more, **environment):
-    words = [sys.executable, "-m", "cxrscore", "train", "films", "--backend", "torch", *OPTIONS, "-o", output, *more]
-    return subprocess.run(words, cwd=home, env=environ(environment), capture_output=True, text=True)
+    words = ["train", "films", "--backend", "torch", *OPTIONS, "-o", output, *more]
+    return forked.cxrscore(*words, cwd=home, env=environ(environment))
 
 
 def torchrun(output, *more, restarts=0, program=("-m", "cxrscore")):

@@ -78,8 +78,10 @@ def test_advice_is_of_what_this_command_has(tmp_path):
     with pytest.raises(LeakError, match=r"^a and b are one film\. Remove one of the two") as leak, add_advice(tmp_path):
         raise LeakError("a and b are one film.", "Use --split or --allow-leakage.")
     assert "--" not in str(leak.value)
-    stop = pytest.raises(KeyboardInterrupt, match=r"finished work is in .*/\. Rerun the same command to resume$")
-    with stop, add_advice(tmp_path):
+    with (
+        pytest.raises(KeyboardInterrupt, match=r"finished results are in .*/\. Rerun the same command to resume$"),
+        add_advice(tmp_path),
+    ):
         raise KeyboardInterrupt("stopped; Rerun the same command with --resume to continue")
 
 

@@ -72,7 +72,7 @@ def test_no_interval_comes_with_the_reason() -> None:
             "positive films of one patient only",
             True,
         )
-    assert found.estimates[1].why == "a class is missing in more than a tenth of the draws"
+    assert found.estimates[1].why == "a class is missing in more than a tenth of the resamples"
     assert math.isnan(found.intervals[1][0])
     apart = compute_aucs(truth[:, 1:], 10 * truth[:, 1:], groups, BootstrapConfig(resamples=20))
     assert "no variance" in apart.estimates[0].why

@@ -90,8 +90,8 @@ def test_the_checklist_makes_nothing_up() -> None:
     assert not items["Quality of the reference standard"].known
     assert items["Subgroups, fairness"].answer == "see Subgroups"
     assert (
-        "200 found, 5 could not be scored, 58 left out as seen, 137 assessed"
-        in items["Films included and left out"].answer
+        "200 found, 5 not scored, 58 excluded as seen in training or validation, 137 evaluated"
+        in items["Films included and excluded"].answer
     )
     scores.provenance.clear()
     bare = {item.topic: item for item in checklist(scores, summary, OptionalSections(subgroups=False))}
@@ -110,9 +110,9 @@ def test_the_checklist_says_how_films_are_named() -> None:
     scores = made_scores()
     summary = summarise(scores)
     items = {item.topic: item.answer for item in checklist(scores, summary, OptionalSections(subgroups=False))}
-    assert items["De-identification"] == "patients go by numbers; paths of films may still name them"
+    assert items["De-identification"] == "patients are identified by number; film paths may still contain names"
     films = dataclasses.replace(scores.films, path=scores.films.sha256)
     private = checklist(dataclasses.replace(scores, films=films), summary, OptionalSections(subgroups=False))
     assert {item.topic: item.answer for item in private}["De-identification"] == (
-        "patients go by numbers; films by hashes"
+        "patients are identified by number; films are identified by hash"
     )

@@ -92,7 +92,7 @@ def test_findings_with_too_few_of_a_class_are_left_out() -> None:
     assert [one.finding for one in found.groups[0].findings] == ["Mass"]
     edema = found.groups[1].findings[1]
     assert math.isnan(edema.gap.value)
-    assert edema.gap.why.startswith("positive films of 4 and ")
+    assert edema.gap.why.startswith("too few patients: 4 with positive and ")
     assert found.groups[1].gap.value == pytest.approx(-found.groups[0].gap.value)  # over Mass alone
 
 

@@ -99,7 +99,7 @@ def test_a_map_without_positive_evidence_says_so_and_shows_the_film() -> None:
 def test_a_map_that_is_not_finite_is_not_drawn(value: float) -> None:
     (panel,) = heatmap_panels(one_film([[1.0, value]], [[1.0, 1.0]]))
     notes = {one.finding: one.note for one in panel.maps}
-    assert notes == {"Atelectasis": "the map holds values that are not numbers", "Cardiomegaly": ""}
+    assert notes == {"Atelectasis": "the map contains values that are not finite", "Cardiomegaly": ""}
     assert peak_value(np.array([[1.0, value]], np.float32)) == 0
 
 
@@ -152,7 +152,7 @@ def test_findings_may_be_chosen() -> None:
     scores = one_film([[4.0]], [[2.0]], [[-1.0]])
     (panel,) = heatmap_panels(scores, findings=[FINDINGS[2], FINDINGS[0], FINDINGS[5]])
     assert [one.finding for one in panel.maps] == [FINDINGS[2], FINDINGS[0]]  # of the third there is no map
-    with pytest.raises(InputError, match="there is no finding Rib; the scores are of Atelectasis"):
+    with pytest.raises(InputError, match="there is no finding Rib; the scores file has Atelectasis"):
         heatmap_panels(scores, findings=["Rib"])
 
 
@@ -161,7 +161,7 @@ def test_some_films_are_drawn_at_random_by_the_seed() -> None:
         return {
             row
             for row, reasons in choose_films(made_scores(), seed=seed).items()
-            if f"Drawn at random, seed {seed}" in reasons
+            if f"Random film, seed {seed}" in reasons
         }
 
     assert len(drawn(0)) == len(drawn(1)) == 4

@@ -68,9 +68,7 @@ def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
     assert joined.provenance["labels"]["labelled_films"] == 3
     summary = summarise(joined)
     assert summary.assessed.basis == "unknown"
-    assert [words.partition(":")[0] for words in summary.warnings] == [
-        "The file does not tell which films the model was trained on"
-    ]
+    assert [words.partition(".")[0] for words in summary.warnings] == ["The training films of the model are unknown"]
 
 
 def test_a_table_without_patients_leaves_those_of_the_file(tmp_path: Path) -> None:
@@ -138,7 +136,7 @@ def test_the_peers_scores_give_the_areas_that_are_known(shared: Path, tmp_path: 
         assert (one["finding"], one["positives"], one["negatives"]) == (finding, len(ones), len(zeros))
     html = page.read_text(encoding="utf-8")
     assert "no heat maps" in html
-    assert html.count("does not tell which films the model was trained on") == 1
+    assert html.count("The training films of the model are unknown.") == 1
 
 
 def test_an_h5_goes_by_its_suffix(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_names_and_messages_of_plugins_are_text(report: tuple[str, Page, dict[st
 
 def test_the_checklist_names_them(report: tuple[str, Page, dict[str, Any]]) -> None:
     assert "AUC, average precision, Brier score, called, fails, spread" in report[1].text
-    assert "of called, fails, spread as under Metrics of plugins" in report[1].text
+    assert "of called, fails, spread: see Metrics of plugins" in report[1].text
 
 
 def test_every_figure_of_merit_is_in_the_table(report: tuple[str, Page, dict[str, Any]]) -> None:

@@ -101,8 +101,8 @@ def test_the_comparison_says_what_it_returns(report: tuple[str, Page, dict[str, 
     assert f"macro AUC {difference}" in page.text
     assert "corrected for 12 tests (Holm)" in page.text
     assert "On 137 labelled films that all files have scored" in page.text
-    assert "58 that a model had seen in training or validation are left out" in page.text
-    assert "which films the model was trained on is not known" in page.text
+    assert "58 films that a model saw in training or validation are excluded" in page.text
+    assert "the training films of the model are unknown" in page.text
 
 
 def test_subgroups_boxes_and_drift_are_told(report: tuple[str, Page, dict[str, Any]]) -> None:
@@ -110,9 +110,9 @@ def test_subgroups_boxes_and_drift_are_told(report: tuple[str, Page, dict[str, A
     assert [group["name"] for group in told["subgroups"][0]["groups"]] == ["'><script>x</script>", "F"]
     assert told["subgroups"][0]["excluded_groups"] == {}
     assert told["localisation"]["findings"][-1]["films"] == 40
-    assert "readers drew 40 boxes" in page.text
+    assert "40 boxes drawn by readers" in page.text
     assert told["drift"]["Mass"] > 0.5
-    assert "spread differently" in page.text
+    assert "distribution differs" in page.text
     json.dumps(told, allow_nan=False)
 
 
@@ -129,4 +129,4 @@ def test_only_what_was_asked_for_is_there(tmp_path: Path, monkeypatch: pytest.Mo
     sections = {attributes["id"] for tag, attributes in page.elements if tag == "section"}
     assert not sections & {"calibration", "thresholds", "comparison", "subgroups", "localisation"}
     assert (told["comparison"], told["subgroups"], told["localisation"]) == (None, [], None)
-    assert "does not tell how its validation scores were spread" in page.text
+    assert "does not contain the distribution of its validation scores" in page.text

@@ -112,7 +112,7 @@ def test_films_of_which_nothing_is_known_are_not_called_held_out(models: str) ->
         scores.provenance["models"][0]["document"]["training"].clear()
     summary = summarise(scores)
     assert summary.assessed.basis == "unknown"
-    assert [words.startswith("The file does not tell which films") for words in summary.warnings] == [True]
+    assert [words.startswith("The training films of the model are unknown") for words in summary.warnings] == [True]
     assert (summary.as_dict()["held_out"], summary.as_dict()["evaluation_set"]["basis"]) == (0, "unknown")
 
 
@@ -137,7 +137,7 @@ def test_every_figure_agrees_with_sklearn() -> None:
 def test_seen_films_stand_in_where_there_are_no_others_and_the_reader_is_warned() -> None:
     summary = summarise(made_scores(split="valid"))
     assert summary.assessed.basis == "training"
-    assert any("seen in training or validation" in warning for warning in summary.warnings)
+    assert any("were in training or validation" in warning for warning in summary.warnings)
     assert summary.as_dict()["held_out"] == 0
 
 

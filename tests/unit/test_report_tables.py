@@ -62,7 +62,7 @@ def test_raw_provenance_is_ascii_and_cut() -> None:
     assert "\u202e" not in "".join(tables.raw_json({"a": "\u202e"}))
     lines = tables.raw_json({"a": "x" * 300_000})
     assert sum(map(len, lines)) < 201_000
-    assert lines[-1].startswith("... cut here")
+    assert lines[-1].startswith("... truncated")
 
 
 @pytest.mark.parametrize("tree", [None, 3, "word", [1], {}, {"a": None}, {"a": "b"}, {"a": [{"b": 1}]}])

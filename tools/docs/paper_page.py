@@ -93,7 +93,18 @@ def _summary(record: Record) -> Iterator[str]:
             verdicts = f"{one['verdict']} by label accuracy, {other['verdict']} by macro AUC"
             said.setdefault(one["paper_statement"], []).append(f"{SERIES[one['group']]}: {verdicts}")
     claims = [f"* “{claim}”, with augmentation: {'; '.join(found)}." for claim, found in said.items()]
-    yield "\n".join([*claims, *(f"* {line}" for line in record["summary"] if not line.startswith("“"))])
+    above = [cell["splits"]["test"]["above_negative_baseline"] for cell in record["experiments"]]
+    printed = [
+        cell["splits"]["test"]["macro_auc"] for cell in record["experiments"] if cell["series"] == "paper-literal"
+    ]
+    better, worse = sum(one["low"] > 0 for one in above), sum(one["high"] < 0 for one in above)
+    chance = sum(one["low"] <= 0.5 <= one["high"] for one in printed)
+    counts = [
+        f"* Label accuracy is better than always answering “no” in {better} of {len(above)} experiments, worse "
+        f"in {worse}.",
+        f"* As printed, the interval of the macro AUC includes 0.5 (chance) in {chance} of {len(printed)} experiments.",
+    ]
+    yield "\n".join([*claims, *counts])
 
 
 def _accuracies(record: Record) -> Iterator[str]:

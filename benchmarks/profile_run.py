@@ -24,7 +24,7 @@ from typing import Any
 
 import inputs as given_inputs
 
-from cxrscore.scoring import ScoreOptions, score_films
+from cxrscore.scoring import ScoreOptions, pipeline, score_films
 from cxrscore.training import TrainOptions, train_model
 
 ROOMS = (
@@ -42,6 +42,9 @@ ROOMS = (
 )
 """Part of a file's path, and whose work it is; the first room that a stack meets from its deepest frame outwards."""
 EVERY = 0.01
+_FINISH = pipeline._finish_batch.__code__
+WAIT = (_FINISH.co_filename, _FINISH.co_name)
+"""Where the main thread waits for the network: file and function."""
 
 
 class Watch(threading.Thread):
@@ -64,7 +67,7 @@ def room_of(frame: FrameType | None) -> str:
     while frame is not None:
         path = frame.f_code.co_filename.replace(os.sep, "/")
         importing = importing or "importlib" in path
-        if frame.f_code.co_name == "_land" and "cxrscore/scoring/" in path:
+        if (frame.f_code.co_filename, frame.f_code.co_name) == WAIT:
             return "waiting for the network"
         for part, room in ROOMS:
             if part in path:

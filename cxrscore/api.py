@@ -176,7 +176,7 @@ def load(
         batch_size=batch_size,
         workers=workers or default_workers(),
     )
-    context = prepare_worker(options, FileList(paths=(), whole=(), partition=None))
+    context = prepare_worker(options, FileList(paths=(), run_paths=(), partition=None))
     golden_difference(context)
     return Classifier(context)
 
@@ -674,6 +674,6 @@ def _check_names(function: str, given: Mapping[str, Any], options: type[Any]) ->
     known = [field.name for field in fields(options)]
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            suggestion = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {suggestion[0]!r}?" if suggestion else ""
             raise TypeError(f"{function}() got an unexpected option {name!r}{hint}")

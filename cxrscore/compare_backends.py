@@ -151,10 +151,10 @@ def compare_backends(
         }
         found = [_run_in_subprocess(name, given, Path(folder)) for name in backends]
     golden = file.document.get("golden", {}) if films is None else {}
-    kept = np.array(golden["logits"]) if golden else None
+    reference = np.array(golden["logits"]) if golden else None
     return Parity(
         tolerance=file.document.get("golden", {}).get("tolerance") if precision == "fp32" else None,
-        runs=[_backend_run(name, one, kept) for name, one in zip(backends, found, strict=True)],
+        runs=[_backend_run(name, one, reference) for name, one in zip(backends, found, strict=True)],
         pairs=[
             _pair((backends[0], name), found[0], one, file) for name, one in zip(backends[1:], found[1:], strict=True)
         ],
@@ -173,9 +173,9 @@ def _run_in_subprocess(backend: str, given: dict[str, Any], folder: Path) -> dic
         return dict(arrays)
 
 
-def _backend_run(name: str, found: dict[str, Any], kept: Floats | None) -> BackendRun:
+def _backend_run(name: str, found: dict[str, Any], reference: Floats | None) -> BackendRun:
     logits = found["logits"]
-    drift = None if kept is None else float(np.abs(logits - kept).max())
+    drift = None if reference is None else float(np.abs(logits - reference).max())
     framework, device = str(found["framework"]), str(found["device"])
     return BackendRun(backend=name, framework=framework, device=device, films=len(logits), max_logit_difference=drift)
 

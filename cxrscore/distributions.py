@@ -109,9 +109,9 @@ def _lines(path: Path) -> list[str]:
 def _editable(dist: metadata.Distribution) -> list[str]:
     """The source folder of an editable installation."""
     try:
-        told = json.loads(dist.read_text("direct_url.json") or "{}")
-        url = urllib.parse.urlsplit(told["url"])
-        editable = url.scheme == "file" and told["dir_info"]["editable"] is True
+        origin = json.loads(dist.read_text("direct_url.json") or "{}")
+        url = urllib.parse.urlsplit(origin["url"])
+        editable = url.scheme == "file" and origin["dir_info"]["editable"] is True
     except (ValueError, KeyError, TypeError, OSError):
         return []
     return [urllib.request.url2pathname(url.path)] * editable

@@ -52,7 +52,7 @@ class LeakError(CxrscoreError):
     exit_code = 4
 
     def __init__(self, found: str, advice: str = "") -> None:
-        """found is kept for a caller that has other advice."""
+        """found is for a caller that gives other advice."""
         super().__init__(f"{found} {advice}".strip())
         self.found = found
 
@@ -74,7 +74,7 @@ class PluginError(CxrscoreError):
 
     exit_code = 6
 
-    def during(self, names: Sequence[str], count: int, kept: str) -> PluginError:
+    def during(self, names: Sequence[str], count: int, hint: str) -> PluginError:
         """The same error with the films that were being worked on, and what is left of the work.
 
         Parameters
@@ -84,11 +84,11 @@ class PluginError(CxrscoreError):
         count
             How many films there are.
         kept
-            What is kept of the work, and how to resume it.
+            What is saved, and how to resume.
         """
         shown = ", ".join(names[:_SHOWN]) + (f" and {count - _SHOWN} more" if count > _SHOWN else "")
         films = f"Films: {shown}" if names else f"It was given {count} film{'s' * (count != 1)}"
-        return type(self)(f"{self} {films}. {kept}".strip())
+        return type(self)(f"{self} {films}. {hint}".strip())
 
 
 _SHOWN = 3

@@ -92,14 +92,14 @@ def occlusion(predict: Predict, films: Floats, findings: Sequence[int]) -> Float
     needs no gradient and 82 forward passes.
     """
     edges = np.linspace(0, films.shape[1], CELLS + 1).round().astype(int)
-    whole = predict(films)[:, list(findings)]
-    fall, covers = np.zeros((*whole.shape, CELLS, CELLS)), np.zeros((CELLS, CELLS))
+    unoccluded = predict(films)[:, list(findings)]
+    fall, covers = np.zeros((*unoccluded.shape, CELLS, CELLS)), np.zeros((CELLS, CELLS))
     mean = films.mean(axis=(1, 2), keepdims=True)
     for row in range(CELLS - 1):
         for column in range(CELLS - 1):
             covered = films.copy()
             covered[:, edges[row] : edges[row + 2], edges[column] : edges[column + 2]] = mean
-            lost = whole - predict(covered)[:, list(findings)]
+            lost = unoccluded - predict(covered)[:, list(findings)]
             fall[:, :, row : row + 2, column : column + 2] += lost[:, :, None, None]
             covers[row : row + 2, column : column + 2] += 1
     return (fall / covers).astype(np.float32)

@@ -78,18 +78,18 @@ def import_model(options: ImportOptions) -> ImportResult:
     check_output(options.output, model_output("import"), inputs=[options.file], overwrite=options.overwrite)
     foreign = read_torch_densenet(options.file)
     names = _outputs(options, foreign)
-    kept = [place for place, name in enumerate(names) if name]
+    named = [place for place, name in enumerate(names) if name]
     spec = ModelSpec(
         architecture="densenet121",
-        findings=tuple(names[place] for place in kept),
+        findings=tuple(names[place] for place in named),
         size=options.size,
         normalize=foreign.normalize,
         trainable="all",
     )
     tensors: dict[str, Floats] = {
         **foreign.base,
-        "head/kernel": np.ascontiguousarray(foreign.kernel[:, kept]),
-        "head/bias": foreign.bias[kept],
+        "head/kernel": np.ascontiguousarray(foreign.kernel[:, named]),
+        "head/bias": foreign.bias[named],
     }
     backend = options.backend or next(iter(plugins.fastest_backends(spec.architecture, options.device)), "torch")
     model = plugins.get_backend(backend).build(spec, tensors, device=options.device)
@@ -100,7 +100,7 @@ def import_model(options: ImportOptions) -> ImportResult:
         output=options.output,
         checkpoint_type=foreign.kind,
         findings=spec.findings,
-        excluded_outputs=len(names) - len(kept),
+        excluded_outputs=len(names) - len(named),
         thresholds=len(document["thresholds"]),
         backend=backend,
         notes=(note,) if note else (),

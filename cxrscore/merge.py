@@ -208,21 +208,21 @@ def merged_provenance(
 
     names  of the parts, where their paths are those of copies
     """
-    told = [part.provenance for part in parts]
+    documents = [part.provenance for part in parts]
     private = parts[0].inputs.get("anonymize_paths") is True
-    seconds = [one.get("seconds") or 0.0 for one in told]
-    films = sum(span * (one.get("films_per_second") or 0.0) for one, span in zip(told, seconds, strict=True))
+    seconds = [one.get("seconds") or 0.0 for one in documents]
+    films = sum(span * (one.get("films_per_second") or 0.0) for one, span in zip(documents, seconds, strict=True))
     return {
-        **told[0],
-        "created": max(one.get("created", "") for one in told),
+        **documents[0],
+        "created": max(one.get("created", "") for one in documents),
         "merged": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [] if private else list(map(unicode_text, command)),
         "seconds": round(sum(seconds), 3),
         "films_per_second": round(films / max(sum(seconds), 1e-9), 3),
         "machine": None,
-        "backend": _backend(told),
-        "films": _films(told),
-        "labels": _labels(told),
+        "backend": _backend(documents),
+        "films": _films(documents),
+        "labels": _labels(documents),
         "partition": None,
         "partial_files": [
             _part_provenance(part, private, (names or {}).get(part.path, part.path.name)) for part in parts
@@ -231,22 +231,25 @@ def merged_provenance(
     }
 
 
-def _backend(told: Sequence[Any]) -> dict[str, Any]:
+def _backend(documents: Sequence[Any]) -> dict[str, Any]:
     """As of the first, with the largest difference from the models' files that any part met."""
-    met = [one.get("backend", {}).get("golden_difference") for one in told]
-    return {**told[0].get("backend", {}), "golden_difference": max((d for d in met if d is not None), default=None)}
+    met = [one.get("backend", {}).get("golden_difference") for one in documents]
+    return {
+        **documents[0].get("backend", {}),
+        "golden_difference": max((d for d in met if d is not None), default=None),
+    }
 
 
-def _films(told: Sequence[Any]) -> dict[str, Any]:
+def _films(documents: Sequence[Any]) -> dict[str, Any]:
     """Sums; other files are those of the whole folder in each part, so their number is the largest."""
-    films = [one.get("films", {}) for one in told]
+    films = [one.get("films", {}) for one in documents]
     sums = {key: sum(one.get(key, 0) for one in films) for key in ("total", "scored", "failed")}
     folders = dict.fromkeys(one.get("folder", "") for one in films)
     return {"folder": ", ".join(folders), **sums, "other_files": max(one.get("other_files", 0) for one in films)}
 
 
-def _labels(told: Sequence[Any]) -> dict[str, Any] | None:
-    labels = [one.get("labels") or {} for one in told]
+def _labels(documents: Sequence[Any]) -> dict[str, Any] | None:
+    labels = [one.get("labels") or {} for one in documents]
     return {**labels[0], "labelled_films": sum(one.get("labelled_films", 0) for one in labels)} if labels[0] else None
 
 
@@ -266,5 +269,5 @@ def _part_provenance(part: PartialScoresFile, private: bool, name: str) -> dict[
 def _warnings(parts: Sequence[PartialScoresFile]) -> list[str]:
     """Of all parts, each once, but for what is true of a part only."""
     own = {describe_partition(part.partition, part.rows, part.inputs["films"]) for part in parts}
-    told = dict.fromkeys(text for part in parts for text in part.provenance.get("warnings", ()))
-    return [text for text in told if text not in own]
+    texts = dict.fromkeys(text for part in parts for text in part.provenance.get("warnings", ()))
+    return [text for text in texts if text not in own]

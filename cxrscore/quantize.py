@@ -106,20 +106,20 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
     paths = [found.paths[row] for row in order]
     truth, other = _truth(options, file, paths)
     exact = _exact(options, file, backend, paths, progress)
-    told = _quantization_record(file, backend, exact)
-    quantized = replace(file, document={**file.document, "quantization": told})
+    record = _quantization_record(file, backend, exact)
+    quantized = replace(file, document={**file.document, "quantization": record})
     rough = int8_model(backend, quantized, options.device)
     read = [paths[row] for row in exact.rows]
     logits = np.concatenate([_logits(rough, b, read) for b in _batches(options, file, read, "comparing", progress)])
-    told["comparison"] = _compared(file, exact, logits, truth[exact.rows])
-    _check_loss(told["comparison"])
+    record["comparison"] = _compared(file, exact, logits, truth[exact.rows])
+    _check_loss(record["comparison"])
     save_model(options.output, file.tensors, quantized.document)
     note = "" if options.backend else plugins.default_note(backend.name, "compute this model in int8 on this device")
     return QuantizeResult(
         output=options.output,
         backend=backend.name,
         failed=len(paths) - len(read),
-        quantization=told,
+        quantization=record,
         notes=tuple(filter(None, (note, other))),
     )
 
@@ -139,8 +139,8 @@ def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> t
     path = options.labels or lab.find_labels(options.films)
     if path is None:
         return np.full((len(paths), len(file.spec.findings)), np.nan, np.float32), ""
-    table, told = lab.read_joined_labels(path, plugins.datasets(), paths)
-    return table.of(file.spec.findings), lab.other_findings(told["file"], table.findings, file.spec.findings)
+    table, labels_record = lab.read_joined_labels(path, plugins.datasets(), paths)
+    return table.of(file.spec.findings), lab.other_findings(labels_record["file"], table.findings, file.spec.findings)
 
 
 def _exact(

@@ -1,4 +1,4 @@
-"""Recipes: the options of a training run as a TOML file, to be kept, changed and run again.
+"""Recipes: the options of a training run as a TOML file, to be stored, changed and run again.
 
 A recipe holds what decides the model, and nothing of the machine: no folder, device or number of workers.
 Flags of the command line come before a recipe, and a recipe before the defaults.
@@ -122,9 +122,9 @@ def _shortened(value: Any) -> str:
 def recipe_toml(options: Mapping[str, Any]) -> str:
     """The recipe of these options as TOML; options that recipes do not have, or that are None, are left out. Files that
     a run needs beside the recipe are named in comments."""
-    kept = {name: options[name] for name in OPTIONS if options.get(name) is not None}
+    values = {name: options[name] for name in OPTIONS if options.get(name) is not None}
     needed = "".join(f"# Needs {words}\n" for words in _needed(options))
-    return needed + "".join(f"{name} = {_toml(value)}\n" for name, value in kept.items())
+    return needed + "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
 
 
 def _needed(options: Mapping[str, Any]) -> Iterator[str]:

@@ -125,8 +125,8 @@ class Registry:
             raise InputError("it brings nothing: none of its functions is marked with @cxrscore.hookimpl")
         for name, function in marked.items():
             if name not in HOOKS:
-                near = difflib.get_close_matches(name, HOOKS, n=1)
-                meant = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(HOOKS)}"
+                suggestion = difflib.get_close_matches(name, HOOKS, n=1)
+                meant = f"did you mean {suggestion[0]}?" if suggestion else f"the hooks are {', '.join(HOOKS)}"
                 raise InputError(f"no hook is called {name}; {meant}")
             if parameters := ", ".join(inspect.signature(function).parameters):
                 raise InputError(f"{name}({parameters}) takes arguments, wanted a function that takes none")
@@ -282,8 +282,8 @@ def plugin_table(plugins: Sequence[Plugin]) -> str:
     rows: list[tuple[str, ...]] = [("name", "distribution", "version", "state", "brings")]
     for plugin in plugins:
         names = {hook.removeprefix("cxrscore_"): found for hook, found in plugin.as_dict()["provides"].items()}
-        told = [f"{hook}: {', '.join(found)}" for hook, found in names.items() if found]
-        first, *more = [*told, *([plugin.reason] if plugin.reason else [])] or [""]
+        lines = [f"{hook}: {', '.join(found)}" for hook, found in names.items() if found]
+        first, *more = [*lines, *([plugin.reason] if plugin.reason else [])] or [""]
         rows.append((plugin.name, plugin.distribution, plugin.version, plugin.state, first))
         rows += [("", "", "", "", line) for line in more]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from cxrscore.escape_control_chars import error_message
 
 MAX_DEFAULT_WORKERS = 32
-"""Decoding processes, each of some 100 MB, that are started without being asked for."""
+"""Decoding processes, each of some 100 MB, that are started by default."""
 
 
 def usable_cores() -> int:

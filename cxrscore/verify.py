@@ -118,8 +118,8 @@ def _of_virtual(path: Path, virtual: VirtualFile) -> Iterator[CheckResult]:
     except InputError as error:
         yield CheckResult(check="run of the parts", passed=False, message=str(error))
         return
-    told = "they are all partitions of this run" if run == virtual.fingerprint else "they are of another run"
-    yield CheckResult(check="run of the parts", passed=run == virtual.fingerprint, message=told)
+    message = "they are all partitions of this run" if run == virtual.fingerprint else "they are of another run"
+    yield CheckResult(check="run of the parts", passed=run == virtual.fingerprint, message=message)
 
 
 def _unseen(claim: str, why: str) -> CheckResult:
@@ -291,9 +291,9 @@ def _of_model(path: Path) -> Iterator[CheckResult]:
 def _golden(model: ModelFile) -> CheckResult:
     """The logits of the synthetic films, worked out once more in float64."""
     record = model.document["golden"]
-    kept = np.array(record["logits"], np.float64)
-    exact = exact_logits(model.spec, model.tensors, golden_films(model.spec.size, len(kept)))
-    difference = float(np.abs(exact - kept).max()) if kept.shape == exact.shape else np.inf
+    reference = np.array(record["logits"], np.float64)
+    exact = exact_logits(model.spec, model.tensors, golden_films(model.spec.size, len(reference)))
+    difference = float(np.abs(exact - reference).max()) if reference.shape == exact.shape else np.inf
     bound = _GOLDEN_ERROR * max(1.0, float(np.abs(exact).max()))
     return CheckResult(
         check="logits of the synthetic films",

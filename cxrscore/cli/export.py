@@ -78,7 +78,7 @@ def export(scores: PathOrUrl, *, as_json: bool, quiet: bool, **options: Any) -> 
         for piece in export_pieces(_read(scores), wanted):
             output.buffer.write(piece)
         return 0
-    wanted.chosen_kind()  # options that do not fit each other are told before a large file is read
+    wanted.chosen_kind()  # options that conflict are reported before a large file is read
     bar = Bar(quiet)
     result = export_scores(_read(scores), wanted, bar)
     for path, message in result.failed:

@@ -121,9 +121,9 @@ def paper(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     chosen = backend or default_training_backend()
     if backend is None and (note := default_note(chosen, "train")):
         print_line(note, quiet)
-    told = reproduce_paper(PaperOptions(backend=chosen, **options), bar)
+    result = reproduce_paper(PaperOptions(backend=chosen, **options), bar)
     bar.close()
-    for experiment in told["experiments"]:
+    for experiment in result["experiments"]:
         test = experiment["splits"]["test"]
         accuracy, macro = (_with_interval(test[name]) for name in ("label_accuracy", "macro_auc"))
         print_line(
@@ -133,7 +133,7 @@ def paper(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
         )
     print_line(f"wrote {options['output']}/paper.html", quiet)
     if as_json:
-        print_json(told)
+        print_json(result)
 
 
 def _with_interval(found: dict[str, Any]) -> str:

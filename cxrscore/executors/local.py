@@ -18,7 +18,7 @@ from cxrscore.io.atomic import write_all
 from cxrscore.subprocesses import start_python, terminate
 
 COMMAND = ("-m", "cxrscore.executors.worker")
-"""What Python is told to run; see subprocesses.start_python."""
+"""Arguments of the Python process; see subprocesses.start_python."""
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -132,7 +132,7 @@ def _device(number: int, device: str) -> dict[str, str]:
 
 
 def _cuda_devices() -> list[str]:
-    """NVIDIA devices that a process here may use, told without a framework."""
+    """NVIDIA devices that a process here may use, detected without a framework."""
     if (shown := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name for name in shown.split(",") if name]
     found = [re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*")]

@@ -66,7 +66,7 @@ class TaskRunner:
         self._compute: Callable[[int], str] | None = None
 
     def answer(self, item: int) -> dict[str, str]:
-        """What is told about an item, JSON-ready: its text, or the error that it ended with, for WorkQueue.finish."""
+        """The answer about an item, JSON-ready: its text, or the error that it ended with, for WorkQueue.finish."""
         try:
             self._compute = self._compute or self._work.open()
             return {"text": self._compute(item)}

@@ -1,5 +1,5 @@
-"""A worker process: ``python -m cxrscore.executors.worker``, started by executors.local and told on its standard
-input, one line of JSON each, first what to open and then the items, one at a time.
+"""A worker process: ``python -m cxrscore.executors.worker``, started by executors.local. Its standard input is one
+line of JSON that says what to open, then one line for each item.
 
 It answers on its standard output, a line an item. It ends when its input does, so it outlives whoever started it by
 one item at most.

@@ -126,7 +126,7 @@ def _content(hd: Any, source: DicomSource, scored: FilmScores, algorithm: Algori
 def _group(hd: Any, source: DicomSource, scored: FilmScores, algorithm: Algorithm, finding: str) -> Any:
     code = finding_code(finding)
     threshold = scored.thresholds.get(finding)
-    told = () if threshold is None else (f"operating point of {code.meaning}: {threshold}",)
+    texts = () if threshold is None else (f"operating point of {code.meaning}: {threshold}",)
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             identifier=f"cxrscore {code.meaning}",
@@ -136,7 +136,7 @@ def _group(hd: Any, source: DicomSource, scored: FilmScores, algorithm: Algorith
         algorithm_id=hd.sr.AlgorithmIdentification(
             name=f"cxrscore {algorithm.network}".strip(),
             version=f"{cxrscore.__version__}, model {algorithm.model[:16] or 'unknown'}",
-            parameters=[*algorithm.parameters, *told],
+            parameters=[*algorithm.parameters, *texts],
             family=_concept(hd, _ARTIFICIAL_INTELLIGENCE),
             manufacturer="cxrscore",
         ),

@@ -1,4 +1,4 @@
-"""What is asked of an export, and what it answers."""
+"""The options and the result of an export."""
 
 from __future__ import annotations
 

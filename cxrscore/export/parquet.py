@@ -28,14 +28,14 @@ def parquet_bytes(scores: Scores) -> bytes:
     """The table with every column; a film that was not scored has nulls. InputError where pyarrow is missing."""
     pyarrow, parquet = _module("pyarrow"), _module("pyarrow.parquet")
     columns = film_columns(scores, every=True)
-    told = {
+    metadata = {
         "findings": described_findings(scores),
         "provenance": strict_json(dict(scores.provenance), "the provenance of the scores"),
     }
     table = pyarrow.table(
         [_array(pyarrow, column) for column in columns],
         schema=pyarrow.schema(
-            [_field(pyarrow, column) for column in columns], metadata={KEY: json.dumps(told).encode()}
+            [_field(pyarrow, column) for column in columns], metadata={KEY: json.dumps(metadata).encode()}
         ),
     )
     file = io.BytesIO()

@@ -35,7 +35,7 @@ def write_reports(scores: Scores, options: ExportOptions, progress: Progress) ->
             f"none of the {len(rows)} scored films is DICOM, and only a DICOM film has the UIDs that a report refers "
             "to. Export as csv, json or parquet."
         )
-    module("highdicom")  # missing, it is told before anything is made
+    module("highdicom")  # if it is missing, this is reported before anything is written
     films = _films(scores, dicom, options.films)
     _make_folder(options, options.films)
     algorithm = _algorithm(scores.provenance)

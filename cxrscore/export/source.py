@@ -30,7 +30,8 @@ _UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
 
 
 class SourceError(Exception):
-    """A film is no use as the source of a report. Never leaves this room; its text quotes nothing of the film."""
+    """A film is no use as the source of a report. Raised and caught inside this package; its text quotes nothing of
+    the film."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
             uids = {name: str(found.get(name) or "") for name in _UIDS}
             patient = {name: str(found[name].value) for name in PATIENT if with_patient and found.get(name)}
     except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
-        # Their texts may quote the file, so only the kind is told and the chain is cut.
+        # Their texts may quote the file, so only the kind is reported and the chain is cut.
         raise SourceError(f"it cannot be read as DICOM ({type(error).__name__})") from None
     for name, uid in uids.items():
         if not _UID.fullmatch(uid):

@@ -35,7 +35,7 @@ _RAISED = (
 
 
 class ArchiveError(Exception):
-    """An archive cannot be listed. Never leaves this room."""
+    """An archive cannot be listed. Raised and caught inside this package."""
 
 
 def split_path(path: Path) -> tuple[Path, str]:
@@ -58,7 +58,7 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def members(archive: Path) -> tuple[list[str], list[str]]:
-    """Names of the files in an archive that can be told apart and lie below it, and those of the others; ArchiveError
+    """Names of the files in an archive that are distinct and below it, and those of the others; ArchiveError
     if it is none."""
     try:
         _check_directory(archive)

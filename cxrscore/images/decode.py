@@ -124,17 +124,17 @@ def _received(path: RemotePath) -> bytes:
     except RemoteTooLargeError as error:
         raise FilmError(Status.TOO_LARGE, error.reason) from None
     except RemoteError as error:
-        told = NOT_RECEIVED if error.passing else "cannot be read"
-        raise FilmError(Status.UNREADABLE, f"{told}: {error.reason}") from None
+        reason = NOT_RECEIVED if error.passing else "cannot be read"
+        raise FilmError(Status.UNREADABLE, f"{reason}: {error.reason}") from None
 
 
 def decode_film(data: bytes, *, any_modality: bool = False) -> Film:
-    """The film of these bytes: a PNG, a JPEG or a DICOM file, told apart by content.
+    """The film of these bytes: a PNG, a JPEG or a DICOM file, recognised by content.
 
     Colour is turned into grey; 8-bit films become uint8 [H,W], deeper ones uint16 [H,W]; the orientation tag
     of a JPEG is not followed. DICOM pixels go through modality LUT, VOI window and MONOCHROME1 inversion, so
     that black is 0. A DICOM of another modality than CR, DX or RG, or of another body part, is NOT_CHEST
-    unless any_modality. Whatever is wrong with a film is told by its status and message.
+    unless any_modality. The status and message of a film say what is wrong with it.
     """
     film = Film(status=Status.OK, sha256=hashlib.sha256(data).hexdigest(), kind=detect_format(data[:SIGNATURE_BYTES]))
     try:

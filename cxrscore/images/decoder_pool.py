@@ -23,7 +23,7 @@ from cxrscore.remote.store import READ_TIMEOUT
 from cxrscore.subprocesses import start_python, terminate
 
 COMMAND = ("-m", "cxrscore.images.worker")
-"""What Python is told to run; see subprocesses.start_python."""
+"""Arguments of the Python process; see subprocesses.start_python."""
 TIMEOUT_SECONDS = 60.0
 """A film that takes longer is given up. One elsewhere has the time to be received besides, the last try included."""
 LOOKS = 60

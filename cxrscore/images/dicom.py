@@ -221,14 +221,14 @@ def _check_frame(frame: bytes, syntax: str, header: Header) -> None:
     """Raises FilmError where the compressed frame is of another size than the data set says, or cut short."""
     if syntax in _JPEG_2000:
         found = jpeg2000_header(frame)
-        whole = frame.rstrip(b"\0").endswith(b"\xff\xd9")
+        complete = frame.rstrip(b"\0").endswith(b"\xff\xd9")
     else:
         found, _, _ = jpeg_header(frame)
         check_jpeg_end(frame)
         if syntax == _BASELINE:
             check_jpeg_strictly(frame)
-        whole = True
-    if not whole:
+        complete = True
+    if not complete:
         raise FilmError(Status.DAMAGED, "JPEG 2000 is cut short: its end marker is missing")
     if (found.width, found.height) != (header.width, header.height):
         raise FilmError(Status.DAMAGED, "damaged: its compressed pixels are of another size than its header says")
@@ -259,7 +259,7 @@ def _pydicom_reported_damage() -> Iterator[None]:
     except ImportError:
         raise FilmError(Status.UNSUPPORTED, f"this DICOM film needs a codec of imagecodecs: {INSTALL}") from None
     except (*_RAISED, errors.InvalidDicomError, errors.BytesLengthException) as error:
-        # Texts of these errors may quote the file, so only their kind is told and the chain is cut.
+        # Texts of these errors may quote the file, so only their kind is reported and the chain is cut.
         raise FilmError(Status.DAMAGED, f"damaged: it cannot be decoded ({type(error).__name__})") from None
 
 

@@ -38,7 +38,7 @@ _COARSE_NS = 10_000_000
 is a multiple of this is not believed."""
 _VERSION = 1
 _FOLDERS = 16
-"""Films folders whose records are kept, the last used ones."""
+"""Films folders whose records are stored, the last used ones."""
 _LARGEST = 256 << 20
 """Bytes of the largest file of records: those of more than a million films."""
 _STALE_S = 24 * 3600

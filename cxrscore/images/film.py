@@ -45,7 +45,8 @@ class Film:
 
 
 class FilmError(Exception):
-    """A film cannot be used. Never leaves this room: decode_film turns it into a Film with the status."""
+    """A film cannot be used. Raised and caught inside this package: decode_film turns it into a Film with the
+    status."""
 
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)

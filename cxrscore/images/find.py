@@ -28,7 +28,7 @@ SNIFFERS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class FoundFilms:
-    """What lies below a folder.
+    """The content of a folder.
 
     paths       films as POSIX paths below the folder, sorted
     others      how many other files there are

@@ -1,4 +1,4 @@
-"""Films decoded and resized once, kept in one file, for the many passes of training.
+"""Films decoded and resized once, stored in one file, for the many passes of training.
 
 A film is known by the SHA-256 of its bytes, never by its name or times, and its square by a digest that is checked
 whenever it is read. What is damaged, or of other bytes than those of the film now, is decoded anew.
@@ -181,10 +181,10 @@ class ImageCache:
         ]
         pool = ThreadPoolExecutor(workers, thread_name_prefix="store")
         try:
-            whole = {row for row, holds in zip(same, pool.map(self._is_intact, same), strict=True) if holds}
+            intact = {row for row, holds in zip(same, pool.map(self._is_intact, same), strict=True) if holds}
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-        return whole, len(same) - len(whole)
+        return intact, len(same) - len(intact)
 
     def _is_intact(self, row: int) -> bool:
         return self._places[row] is None or self._read(row) is not None

@@ -86,7 +86,7 @@ def _films(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _views(table: Table) -> tuple[str, ...]:
-    """AP or PA of frontal films, "" where not told; L of the lateral ones."""
+    """AP or PA of frontal films, "" if not stated; L of lateral films."""
     frontal = table.column(_FRONTAL)
     positions = table.column(_AP_PA) if _AP_PA in table.columns else [""] * len(frontal)
     return tuple(

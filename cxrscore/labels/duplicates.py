@@ -38,7 +38,7 @@ _BLOCK, _PAIRS = 1024, 256
 
 @dataclass(frozen=True, kw_only=True)
 class DuplicatePair:
-    """Two films by their rows, the first one of an earlier part, and how alike they are, up to 1."""
+    """Two films by their rows, the first one of an earlier part, and their similarity, up to 1."""
 
     first: int
     second: int
@@ -46,9 +46,10 @@ class DuplicatePair:
 
 
 def near_duplicates(
-    thumbnails: NDArray[np.uint8], parts: NDArray[Any], *, alike: float = MIN_SIMILARITY
+    thumbnails: NDArray[np.uint8], parts: NDArray[Any], *, min_similarity: float = MIN_SIMILARITY
 ) -> list[DuplicatePair]:
-    """For each film of a part, the one of an earlier part that is most like it, if that is `alike` or more.
+    """For each film of a part, the one of an earlier part that is most similar to it, if the similarity is
+    `min_similarity` or more.
 
     thumbnails  uint8 [N,64,64], films stretched to a square, by area; may be a memory map
     parts       integers [N]; films below 0 are in no part, those of one part are not compared
@@ -61,10 +62,10 @@ def near_duplicates(
     distinct = np.unique(copies)
     candidates = _all_pairs if len(distinct) <= _ALL_PAIRS else _bucket_pairs
     pairs = distinct[candidates(low[distinct], part[distinct])]
-    found = _similarities(thumbnails, rows[pairs[:, 0]], rows[pairs[:, 1]], alike)
+    found = _similarities(thumbnails, rows[pairs[:, 0]], rows[pairs[:, 1]], min_similarity)
     best: dict[int, tuple[int, float]] = {}
-    for k in np.lexsort((pairs[:, 0], -found)):  # the most alike first
-        if found[k] >= alike:
+    for k in np.lexsort((pairs[:, 0], -found)):  # the most similar first
+        if found[k] >= min_similarity:
             best.setdefault(int(pairs[k, 1]), (int(rows[pairs[k, 0]]), float(found[k])))
     return [
         DuplicatePair(first=best[copy][0], second=int(row), similarity=best[copy][1])
@@ -83,7 +84,7 @@ def _first_copies(low: Floats, part: NDArray[Any]) -> Ints:
 
 def _coefficients(thumbnails: NDArray[np.uint8], rows: Ints) -> tuple[Ints, Floats]:
     """The rows that are not flat, and float32 [n,63]: the low cosine coefficients of each as a unit vector."""
-    kept, parts = [np.empty(0, np.intp)], [np.empty((0, _LOW * _LOW - 1), np.float32)]
+    rows_found, parts = [np.empty(0, np.intp)], [np.empty((0, _LOW * _LOW - 1), np.float32)]
     basis = _cosines()
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
@@ -91,9 +92,9 @@ def _coefficients(thumbnails: NDArray[np.uint8], rows: Ints) -> tuple[Ints, Floa
         spread = films.std(axis=(1, 2))
         films = films[spread >= _FLAT]
         low = (basis @ films @ basis.T).reshape(len(films), _LOW * _LOW)[:, 1:]
-        kept.append(block[spread >= _FLAT])
+        rows_found.append(block[spread >= _FLAT])
         parts.append(low / (SIDE * spread[spread >= _FLAT, None]))
-    return np.concatenate(kept), np.concatenate(parts)
+    return np.concatenate(rows_found), np.concatenate(parts)
 
 
 @cache
@@ -147,19 +148,19 @@ def _sharing(codes: NDArray[np.int64], low: Floats, part: NDArray[Any]) -> Itera
         one, other = order[here], order[here + step]
         crossing = part[one] != part[other]
         one, other = one[crossing], other[crossing]
-        near = ((low[one] - low[other]) ** 2).sum(axis=1) <= _FAR
-        one, other = one[near], other[near]
+        close = ((low[one] - low[other]) ** 2).sum(axis=1) <= _FAR
+        one, other = one[close], other[close]
         swap = part[one] > part[other]
         yield np.where(swap, other, one), np.where(swap, one, other)
 
 
-def _similarities(thumbnails: NDArray[np.uint8], first: Ints, second: Ints, alike: float) -> Floats:
-    """How alike each pair is, float32 [M]; where that is enough, the other film laid upon the one must be, too."""
+def _similarities(thumbnails: NDArray[np.uint8], first: Ints, second: Ints, min_similarity: float) -> Floats:
+    """The similarity of each pair, float32 [M]; if it is high enough, that after alignment must be, too."""
     found = [np.empty(0, np.float32)]
     for start in range(0, len(first), _PAIRS):
         one, other = (thumbnails[rows[start : start + _PAIRS]].astype(np.float32) for rows in (first, second))
         likenesses = image_similarity(one, other)
-        enough = likenesses >= alike
+        enough = likenesses >= min_similarity
         likenesses[enough] = np.minimum(likenesses[enough], image_similarity(other[enough], one[enough]))
         found.append(likenesses)
     return np.concatenate(found)

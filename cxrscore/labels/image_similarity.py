@@ -1,4 +1,4 @@
-"""How alike two small films are once one is laid upon the other."""
+"""The similarity of two thumbnails after alignment."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def _least_squares(terms: Floats, target: Floats) -> Floats:
 def _between(places: NDArray[Any]) -> Floats:
     """Weights [P,S,S] that read rows of a film at fractional places [P,S] (cubic convolution, Keys 1981)."""
     t = np.abs(np.clip(places, 0, SIDE - 1)[..., None] - np.arange(SIDE, dtype=np.float32))
-    near = (1.5 * t - 2.5) * t * t + 1
+    inner = (1.5 * t - 2.5) * t * t + 1
     far = ((2.5 - 0.5 * t) * t - 4) * t + 2
-    return _float32(np.where(t < 1, near, np.where(t < 2, far, 0)))
+    return _float32(np.where(t < 1, inner, np.where(t < 2, far, 0)))
 
 
 def _detail(films: Floats) -> Floats:

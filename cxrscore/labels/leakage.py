@@ -54,7 +54,7 @@ def check_leakage(
     them, unless they are allowed.
 
     patients, sha256 and thumbnails, uint8 [N,T,T] (see near_duplicates), are of all rows; None, "" and a blank
-    thumbnail are unknown and never the same. Two films are told once, by the first kind that they share.
+    thumbnail are unknown and never the same. Two films are reported once, by the first kind that they share.
 
     seen  film (first 16 hex digits of its SHA-256) -> "train" or "valid", of those that the base weights were made
           with: such a film must not be tested on, and not validated on unless it was for validation then, too
@@ -86,15 +86,15 @@ def _seen(split: Split, sha256: Sequence[str], paths: Sequence[str], seen: Mappi
 
 
 def _error(leaks: Sequence[Leak]) -> LeakError:
-    told = []
+    lines = []
     for why in dict.fromkeys(leak.why for leak in leaks):
         same = [leak for leak in leaks if leak.why == why]
         more = f" and {len(same) - _MAX_EXAMPLES} more" if len(same) > _MAX_EXAMPLES else ""
         where = "are to be validated or tested on" if why == SEEN else "in two parts of the split"
-        told.append(f"{why} {where}: {'; '.join(map(str, same[:_MAX_EXAMPLES]))}{more}.")
+        lines.append(f"{why} {where}: {'; '.join(map(str, same[:_MAX_EXAMPLES]))}{more}.")
     keep = "the part that they had (--split)" if all(leak.why == SEEN for leak in leaks) else "one part (--split)"
     return LeakError(
-        " ".join(told),
+        " ".join(lines),
         f"Keep such films in {keep}, or go on with --allow-leakage, which marks the model and all that it scores as "
         "LEAKED.",
     )

@@ -60,9 +60,9 @@ def _films(table: Table, metadata: Table | None) -> tuple[list[int], list[str], 
             films.append(f"{_folder(subject, study)}{film}")
             views.append(view)
             owners.append(subject)
-    told = set(rows)
+    listed = set(rows)
     for study, row in places.items():
-        if row not in told:
+        if row not in listed:
             rows.append(row)
             films.append(_folder(subjects[row], study))
             views.append("")

@@ -91,10 +91,10 @@ def read_table(path: Path, only: Container[str] | None = None) -> Table:
     named = len(columns)
     while named > 1 and not columns[named - 1]:
         named -= 1
-    kept = [place for place, name in enumerate(columns) if only is None or name in only]
+    selected = [place for place, name in enumerate(columns) if only is None or name in only]
     rows: list[list[str]] = []
     lines: list[int] = []
-    most = MAX_CELLS // max(len(kept), 1)
+    most = MAX_CELLS // max(len(selected), 1)
     for row in records:
         if not any(row):
             continue
@@ -102,12 +102,12 @@ def read_table(path: Path, only: Container[str] | None = None) -> Table:
             raise InputError(f"{path}, line {records.line}: {len(row)} cells, wanted {named} as in the header")
         if len(rows) >= most:
             raise InputError(
-                f"{path} has more than {most:,} rows of {len(kept):,} columns, which is more than fits into memory. "
-                "Take out the columns or rows that are not needed."
+                f"{path} has more than {most:,} rows of {len(selected):,} columns, which is more than fits into "
+                "memory. Take out the columns or rows that are not needed."
             )
-        rows.append([row[place] if place < len(row) else "" for place in kept])
+        rows.append([row[place] if place < len(row) else "" for place in selected])
         lines.append(records.line)
-    return Table(path=path, columns=tuple(columns[place] for place in kept), rows=rows, lines=lines)
+    return Table(path=path, columns=tuple(columns[place] for place in selected), rows=rows, lines=lines)
 
 
 def read_lines(path: Path) -> list[str]:

@@ -83,10 +83,10 @@ class _SortedScores:
     """The known films of a finding, by rising score."""
 
     def __init__(self, truth: Array, score: Array, place: NDArray[np.intp]) -> None:
-        kept = np.flatnonzero(valid_mask(truth, score))
-        kept = kept[np.argsort(score[kept], kind="stable")]
-        values = score[kept]
-        self._place, self._positive = place[kept], np.flatnonzero(truth[kept] > 0.5)
+        valid = np.flatnonzero(valid_mask(truth, score))
+        valid = valid[np.argsort(score[valid], kind="stable")]
+        values = score[valid]
+        self._place, self._positive = place[valid], np.flatnonzero(truth[valid] > 0.5)
         # Of each positive film, how many places lie below it, and how many at or below it: between them, its ties.
         self._below = np.searchsorted(values, values[self._positive], side="left")
         self._upto = np.searchsorted(values, values[self._positive], side="right")

@@ -24,8 +24,8 @@ def platt(truth: Array, logit: Array) -> tuple[float, float]:
     The slope is in 0..50, so that no score changes places with another: where the likeliest one is not above 0, or
     all logits are equal, it is 1, where it is above 50, 50, and the intercept alone is fitted.
     """
-    kept = valid_mask(truth, logit)
-    x, positive = logit[kept].astype(np.float64), truth[kept] > 0.5
+    valid = valid_mask(truth, logit)
+    x, positive = logit[valid].astype(np.float64), truth[valid] > 0.5
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     if not n_pos or not n_neg:
         return float("nan"), float("nan")
@@ -92,8 +92,8 @@ def temperature(truth: Array, logit: Array) -> float:
     Maximum likelihood over all known labels, by golden-section search of log T: Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017, section 4.2. NaN where nothing is known.
     """
-    kept = valid_mask(truth, logit)
-    z, y = logit[kept].astype(np.float64), (truth[kept] > 0.5).astype(np.float64)
+    valid = valid_mask(truth, logit)
+    z, y = logit[valid].astype(np.float64), (truth[valid] > 0.5).astype(np.float64)
     if not len(z):
         return float("nan")
     low, high = np.log(1 / _LARGEST), np.log(_LARGEST)

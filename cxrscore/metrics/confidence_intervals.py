@@ -98,9 +98,9 @@ def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = No
     Labels of one film go together, so the films are what is drawn: the ratio of right labels to known ones, linearised
     (Cochran, Sampling Techniques, 3rd edition, section 6.3).
     """
-    kept, place = valid_mask(truth, prob), group_codes(groups, len(truth))
-    right = ((prob > THRESHOLD) == (truth > 0.5)) & kept
-    counted = kept.sum(axis=1)
+    valid, place = valid_mask(truth, prob), group_codes(groups, len(truth))
+    right = ((prob > THRESHOLD) == (truth > 0.5)) & valid
+    counted = valid.sum(axis=1)
     patients = count_groups(place, counted > 0)
     if not patients:
         return undefined_estimate(place, "no label is known")
@@ -115,8 +115,8 @@ def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THR
 
     A program that always gives one answer gets 0.5. Undefined with one class only.
     """
-    kept = valid_mask(truth, prob)
-    positive, negative = kept & (truth > 0.5), kept & (truth <= 0.5)
+    valid = valid_mask(truth, prob)
+    positive, negative = valid & (truth > 0.5), valid & (truth <= 0.5)
     if not positive.any() or not negative.any():
         return undefined_estimate(group_codes(None, len(truth)), missing_class_reason(positive, negative))
     right = (prob > threshold) == (truth > 0.5)

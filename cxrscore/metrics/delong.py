@@ -32,14 +32,14 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     do not overlap at all, as the formula then gives a variance of 0 whatever the number of films.
     """
     place = group_codes(groups, len(truth))
-    kept = valid_mask(truth, score)
-    positive, negative = kept & (truth > 0.5), kept & (truth <= 0.5)
+    valid = valid_mask(truth, score)
+    positive, negative = valid & (truth > 0.5), valid & (truth <= 0.5)
     n_pos, n_neg = int(positive.sum()), int(negative.sum())
     if not n_pos or not n_neg:
         return undefined_estimate(place, missing_class_reason(positive, negative))
     values = score.astype(np.float64)
     among_all = np.zeros(len(values))
-    among_all[kept] = midranks(values[kept])
+    among_all[valid] = midranks(values[valid])
     share = np.zeros(len(values))
     share[positive] = (among_all[positive] - midranks(values[positive])) / n_neg
     share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / n_pos

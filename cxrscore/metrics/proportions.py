@@ -82,10 +82,10 @@ def decisions(truth: Array, prob: Array, threshold: float) -> Decisions:
 
     A threshold of NaN decides nothing: all counts are 0, and so all shares undefined.
     """
-    kept = valid_mask(truth, prob)
+    valid = valid_mask(truth, prob)
     if math.isnan(threshold):
         return Decisions(tp=0, fp=0, fn=0, tn=0)
-    positive, called = truth[kept] > 0.5, prob[kept] >= threshold
+    positive, called = truth[valid] > 0.5, prob[valid] >= threshold
     tp, yes, ones = int((positive & called).sum()), int(called.sum()), int(positive.sum())
     return Decisions(tp=tp, fp=yes - tp, fn=ones - tp, tn=len(called) - yes - ones + tp)
 
@@ -95,8 +95,8 @@ def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
 
     truth, prob of one shape, NaN left out; NaN where nothing is known.
     """
-    kept = valid_mask(truth, prob)
-    right = (prob[kept] > threshold) == (truth[kept] > 0.5)
+    valid = valid_mask(truth, prob)
+    right = (prob[valid] > threshold) == (truth[valid] > 0.5)
     return float(right.mean()) if right.size else float("nan")
 
 

@@ -35,8 +35,8 @@ class Reliability:
 def brier(truth: Array, prob: Array) -> float:
     """Mean of (prob - truth)^2 of truth and prob [n]; NaN where nothing is known. 0 is best; a forecast of the share
     of positives p for every film gets p (1 - p). Brier, Monthly Weather Review 78, 1950, for two classes."""
-    kept = valid_mask(truth, prob)
-    return float(np.mean((prob[kept].astype(np.float64) - truth[kept]) ** 2)) if kept.any() else float("nan")
+    valid = valid_mask(truth, prob)
+    return float(np.mean((prob[valid].astype(np.float64) - truth[valid]) ** 2)) if valid.any() else float("nan")
 
 
 def calibration_error(truth: Array, prob: Array, bins: int = BINS) -> float:
@@ -51,17 +51,17 @@ def calibration_error(truth: Array, prob: Array, bins: int = BINS) -> float:
 def reliability(truth: Array, prob: Array, points: int = POINTS) -> Reliability:
     """The curve of truth [n] (0, 1, NaN unknown) and prob [n], in bins of equally many films; films of one
     probability share a bin, so that there may be fewer."""
-    kept = valid_mask(truth, prob)
-    if not kept.any():
+    valid = valid_mask(truth, prob)
+    if not valid.any():
         return Reliability(prob=np.zeros(0), share=np.zeros(0), films=np.zeros(0, np.int64))
-    edges = np.quantile(prob[kept].astype(np.float64), np.linspace(0, 1, points + 1)[1:-1])
+    edges = np.quantile(prob[valid].astype(np.float64), np.linspace(0, 1, points + 1)[1:-1])
     return _binned(truth, prob, np.unique(edges))
 
 
 def _binned(truth: Array, prob: Array, edges: Doubles) -> Reliability:
     """Bins (-inf, e1], (e1, e2] ... (ek, inf); those without films are left out."""
-    kept = valid_mask(truth, prob)
-    p, positive = prob[kept].astype(np.float64), truth[kept] > 0.5
+    valid = valid_mask(truth, prob)
+    p, positive = prob[valid].astype(np.float64), truth[valid] > 0.5
     place = np.searchsorted(edges, p, side="left")
     films = np.bincount(place, minlength=len(edges) + 1)
     there = films > 0

@@ -25,8 +25,8 @@ class RocCurve:
 
 def _valid_truth_and_score(truth: Array, score: Array) -> tuple[NDArray[np.bool_], Doubles]:
     """Whether each known film is positive, and its score."""
-    kept = valid_mask(truth, score)
-    return truth[kept] > 0.5, score[kept].astype(np.float64)
+    valid = valid_mask(truth, score)
+    return truth[valid] > 0.5, score[valid].astype(np.float64)
 
 
 def roc(truth: Array, score: Array) -> RocCurve:
@@ -104,6 +104,6 @@ def average_precision(truth: Array, score: Array) -> float:
     # scikit-learn is imported when first needed: the import takes a second.
     from sklearn.metrics import average_precision_score
 
-    kept = valid_mask(truth, score)
-    positive = truth[kept] > 0.5
-    return float(average_precision_score(positive, score[kept])) if positive.any() else float("nan")
+    valid = valid_mask(truth, score)
+    positive = truth[valid] > 0.5
+    return float(average_precision_score(positive, score[valid])) if positive.any() else float("nan")

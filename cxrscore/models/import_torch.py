@@ -1,6 +1,6 @@
 """DenseNet121s that others trained with torch, under our names and with our sums.
 
-Three kinds of file, told by what they hold:
+Three kinds of file, recognised by their content:
 
     torchvision      a state_dict of torchvision.models.densenet121, new names (norm1) and old (norm.1)
     chexnet          the same below any prefix (module.densenet121.), its classifier in a Sequential with a sigmoid
@@ -31,7 +31,7 @@ Fit = Literal["stretch", "pad", "crop"]
 """How films become square, as images.Preprocessing has it."""
 
 TORCH_EPSILON = 1e-5
-"""What torch.nn.BatchNorm2d adds to the variance, unless told otherwise."""
+"""What torch.nn.BatchNorm2d adds to the variance by default."""
 
 _SPEC = ModelSpec(architecture="densenet121", findings=("any",))
 _VARIABLES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
@@ -186,18 +186,18 @@ def _values(name: str, view: Array) -> Array:
     return np.asarray(view, np.float64) + shift
 
 
-def _outputs(told: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _outputs(document: Mapping[str, Any]) -> tuple[str, ...] | None:
     """torchxrayvision's list of names: ``targets``, and ``pathologies`` in its older versions."""
     for key in ("targets", "pathologies"):
-        names = told.get(key)
+        names = document.get(key)
         if isinstance(names, list) and names and all(isinstance(name, str) and len(name) < 100 for name in names):
             return tuple(names)
     return None
 
 
-def _points(path: Path, tensors: Mapping[str, Array], told: Mapping[str, Any]) -> tuple[float, ...] | None:
+def _points(path: Path, tensors: Mapping[str, Array], document: Mapping[str, Any]) -> tuple[float, ...] | None:
     """torchxrayvision's op_threshs: a tensor, and a list in its older versions."""
-    values = tensors.get("op_threshs", told.get("op_threshs"))
+    values = tensors.get("op_threshs", document.get("op_threshs"))
     if values is None or isinstance(values, int | float | str):
         return None
     if isinstance(values, list) and not all(isinstance(value, int | float) for value in values):

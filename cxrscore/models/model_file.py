@@ -77,7 +77,7 @@ def seen_films(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def model_output(maker: Literal["train", "import", "quantize"]) -> OutputKind:
-    """The model files that one command writes, told by their documents."""
+    """The model files that one command writes, recognised by their documents."""
 
     def recognises(path: Path) -> bool:
         document = read_document(path)
@@ -109,9 +109,9 @@ def save_model(path: StrPath, tensors: Tensors, document: Mapping[str, Any]) -> 
         If the document does not follow schemas/model.schema.json.
     """
     path = local_path(path, "path")
-    whole = {"format": FORMAT, "version": VERSION, **document}
-    _check_document(path, whole)
-    text = json.dumps(whole, allow_nan=False)
+    full_document = {"format": FORMAT, "version": VERSION, **document}
+    _check_document(path, full_document)
+    text = json.dumps(full_document, allow_nan=False)
     _document(path, text)
     atomic_write_bytes(path, model_bytes(text, tensors))
 
@@ -277,10 +277,10 @@ def int8_model(backend: Backend, file: ModelFile, device: str) -> Model:
 
 
 def _ranges(file: ModelFile) -> Ranges:
-    kept = file.document.get("quantization")
-    if kept is None:
+    quantization = file.document.get("quantization")
+    if quantization is None:
         raise InputError(
             f"{file.path} has no ranges to compute in int8 by. Measure them on films like those to be scored: "
             "`cxrscore quantize MODEL FILMS -o NEW_MODEL`, and score with the new file."
         )
-    return {layer: (low, high) for layer, (low, high) in kept["ranges"].items()}
+    return {layer: (low, high) for layer, (low, high) in quantization["ranges"].items()}

@@ -74,5 +74,5 @@ def _logs(output: ModelOutput) -> tuple[NDArray[np.float64], NDArray[np.float64]
         return -np.logaddexp(0, -z), -np.logaddexp(0, z)
     own = np.eye(z.shape[1], dtype=bool)
     others = np.logaddexp.reduce(np.where(own, -np.inf, z[:, None, :]), axis=2)
-    whole = np.logaddexp(z, others)
-    return z - whole, others - whole
+    normalizer = np.logaddexp(z, others)
+    return z - normalizer, others - normalizer

@@ -44,7 +44,7 @@ class Checkpoint:
 
     tensors  by the name that torch's state_dict gives them, read-only
     module   path of the class where a whole network was stored, else ""
-    told     attributes of that network that are numbers, texts, or lists of them
+    metadata attributes of that network that are numbers, texts, or lists of them
     epsilon  what its batch normalisations add to the variance, of a whole network; a state_dict does not say
     """
 

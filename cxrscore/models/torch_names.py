@@ -46,7 +46,7 @@ MODULES = re.compile(r"(torch\.nn|torchvision\.models|torchxrayvision)\.[A-Za-z_
 
 
 class UnsafePickleError(Exception):
-    """A pickle is damaged, or asks for more than a checkpoint needs. Never leaves this room."""
+    """A pickle is damaged, or asks for more than a checkpoint needs. Raised and caught inside this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ def as_dictionary(value: Any) -> dict[str, Any]:
 
 def items_of(pairs: list[Any]) -> dict[str, Any]:
     """Those whose key is a text. Others (numbers of an optimiser's parameters) are let go: no weight is among them."""
-    whole = (pair for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2)
-    return {key: value for key, value in whole if isinstance(key, str)}
+    complete = (pair for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2)
+    return {key: value for key, value in complete if isinstance(key, str)}
 
 
 def construct(path: str, given: tuple[Any, ...]) -> Any:
@@ -153,15 +153,15 @@ def _check_within(tensor: TensorRef) -> None:
         raise UnsafePickleError(f"it has a tensor of size {list(tensor.size)} that does not lie within its storage")
 
 
-def storage_at(told: tuple[Any, ...]) -> StorageRef:
-    if len(told) not in (5, 6) or told[0] != "storage" or not isinstance(told[1], PickledName):
+def storage_at(reference: tuple[Any, ...]) -> StorageRef:
+    if len(reference) not in (5, 6) or reference[0] != "storage" or not isinstance(reference[1], PickledName):
         raise UnsafePickleError("it looks up what is no storage")
-    kind, key, total = _STORAGES.get(told[1].path), told[2], told[4]
+    kind, key, total = _STORAGES.get(reference[1].path), reference[2], reference[4]
     if kind is None or not isinstance(key, str) or not _is_count(total):
         raise UnsafePickleError("it has a storage without a kind, key or size that can be read")
     first, count = 0, total
-    if len(told) == 6 and told[5] is not None:
-        view = as_tuple(told[5])
+    if len(reference) == 6 and reference[5] is not None:
+        view = as_tuple(reference[5])
         if len(view) != 3 or not _is_count(view[1]) or not _is_count(view[2]) or view[1] + view[2] > total:
             raise UnsafePickleError("it has a part of a storage that lies outside of it")
         first, count = view[1], view[2]

@@ -206,11 +206,11 @@ class _Reader:
             raise UnsafePickleError("its pickle gives attributes to what can have none")
 
     def persistent(self) -> None:
-        told = as_tuple(self._pop())
-        if told[:1] == ("module",) and len(told) > 1 and isinstance(told[1], PickledName):
-            self.push(told[1])  # the class of a module, with its source, which stays unread
+        reference = as_tuple(self._pop())
+        if reference[:1] == ("module",) and len(reference) > 1 and isinstance(reference[1], PickledName):
+            self.push(reference[1])  # the class of a module, with its source, which stays unread
         else:
-            found = storage_at(told)
+            found = storage_at(reference)
             first = self.storages.setdefault(found.key, found)
             if (found.kind, found.total) != (first.kind, first.total):
                 raise UnsafePickleError(f"it has two storages of the key {found.key[:40]!r}")

@@ -76,12 +76,12 @@ def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
 
 def _split(options: PaperOptions) -> tuple[Path, str, int]:
     """The drawn parts as a file of the output folder, how they were drawn, and of how many labelled films."""
-    told = labelled_films(options.films, options.labels)
+    labelled = labelled_films(options.films, options.labels)
     wanted = (options.train, options.valid, options.test)
-    drawn = draw_split(told.patients, told.labels, wanted, seed=options.seed)
+    drawn = draw_split(labelled.patients, labelled.labels, wanted, seed=options.seed)
     path = options.output / "split.csv"
-    atomic_write_bytes(path, lab.split_csv(drawn, told.paths).encode())
-    return path, drawn.rule, len(told.paths)
+    atomic_write_bytes(path, lab.split_csv(drawn, labelled.paths).encode())
+    return path, drawn.rule, len(labelled.paths)
 
 
 def _result(
@@ -91,8 +91,8 @@ def _result(
     inputs = [data.labels_file["sha256"], data.labels_digest, lab.split_csv(data.split, data.paths)]
     inputs += [film.sha256 for film in data.store.films]
     digest = sha256_bytes("\0".join(inputs).encode())
-    told = train_options(experiment, options, split)
-    trained = train_experiment(experiment, told, digest, options.output / "experiments", progress)
+    training = train_options(experiment, options, split)
+    trained = train_experiment(experiment, training, digest, options.output / "experiments", progress)
     return experiment_result(score_experiment(trained, data, progress), data)
 
 
@@ -143,14 +143,14 @@ def _written(run: Run, progress: Progress) -> dict[str, Any]:
     shown = [film for films in run.shown.values() for film in films]
     facts = measure(run.options, run.data, run.experiments, run.results, shown)
     rows = contradictions({**facts, "films_folder": str(run.labelled)})
-    told = record(run, found, compared, rows)
-    check_document(told, "paper", "paper.json")
+    document = record(run, found, compared, rows)
+    check_document(document, "paper", "paper.json")
     files = dict(_render_files(run, progress))
-    files["paper.html"] = render(run, told, found, compared, rows, files).encode("utf-8")
-    files["paper.json"] = figures.json_bytes(told)
+    files["paper.html"] = render(run, document, found, compared, rows, files).encode("utf-8")
+    files["paper.json"] = figures.json_bytes(document)
     for name, content in files.items():
         atomic_write_bytes(run.options.output / name, content)
-    return told
+    return document
 
 
 def _render_files(run: Run, progress: Progress) -> Iterator[tuple[str, bytes]]:

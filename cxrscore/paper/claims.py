@@ -100,13 +100,13 @@ def _claim(
 
 def summary_sentences(results: Results, experiments: Sequence[Experiment], found: Sequence[Claim]) -> list[str]:
     """What a reader asks first, as sentences: what the paper claims and what is shown of it; accuracy against no."""
-    told = [
+    sentences = [
         f"“{claim.says}”: {SERIES[claim.group]}, by {claim.figure}, {claim.words} ({_signed(claim)})."
         for claim in found
         if claim.says and claim.group != LITERAL
     ]
     above = [verdict(results[experiment.name].splits["test"].above_negative_baseline) for experiment in experiments]
-    told.append(
+    sentences.append(
         f"Label accuracy on the test films is above that of always answering “no” in {above.count('better')} of "
         f"{len(experiments)} experiments, below it in {above.count('worse')}, with an interval that excludes 0."
     )
@@ -116,10 +116,10 @@ def summary_sentences(results: Results, experiments: Sequence[Experiment], found
         if experiment.series == LITERAL
     ]
     chance = sum(low <= 0.5 <= high for low, high in areas)
-    told.append(
+    sentences.append(
         f"As printed, the interval of the macro AUC includes 0.5, chance, in {chance} of {len(areas)} experiments."
     )
-    return told
+    return sentences
 
 
 def _signed(claim: Claim) -> str:

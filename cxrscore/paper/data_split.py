@@ -44,5 +44,5 @@ def _take(rows: Rows, patients: Sequence[str | None], labels: Floats, count: int
     share = count / len(rows)
     owners = [patients[row] for row in rows]
     drawn = lab.split_by_patient(owners, labels[list(rows)], fractions=(1 - share, 0.0, share), seed=seed)
-    whole = np.array(rows)
-    return tuple(whole[list(drawn.test)].tolist()), tuple(whole[list(drawn.train)].tolist())
+    all_rows = np.array(rows)
+    return tuple(all_rows[list(drawn.test)].tolist()), tuple(all_rows[list(drawn.train)].tolist())

@@ -152,8 +152,8 @@ def _trained(experiment: Experiment, options: TrainOptions, place: Path, progres
     if not done.is_file():
         started = time.monotonic()
         train_model(wanted, lambda step, at, of: progress(f"{experiment.name}: {step}", at, of))
-        told = {"seconds": time.monotonic() - started, "model": sha256_file(wanted.output)}
-        atomic_write_bytes(done, json.dumps({"experiment": experiment.name, **told}).encode())
+        document = {"seconds": time.monotonic() - started, "model": sha256_file(wanted.output)}
+        atomic_write_bytes(done, json.dumps({"experiment": experiment.name, **document}).encode())
     seconds, digest = _finished(done)
     model = load_model(wanted.output)
     if model.sha256 != digest:
@@ -164,8 +164,8 @@ def _trained(experiment: Experiment, options: TrainOptions, place: Path, progres
 def _finished(done: Path) -> tuple[float, str]:
     """How long a finished experiment took, and the SHA-256 of its model."""
     try:
-        told = json.loads(done.read_text(encoding="utf-8"))
-        return float(told["seconds"]), str(told["model"])
+        document = json.loads(done.read_text(encoding="utf-8"))
+        return float(document["seconds"]), str(document["model"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{done} cannot be read: {error}") from error
 
@@ -173,7 +173,7 @@ def _finished(done: Path) -> tuple[float, str]:
 def _digest(options: TrainOptions, data: str) -> str:
     """Of all that decides an experiment: its options but for paths, and what lies there."""
     left_out = ("films", "labels", "split", "output", "workers", "resume")
-    told = {name: value for name, value in dataclasses.asdict(options).items() if name not in left_out}
+    relevant = {name: value for name, value in dataclasses.asdict(options).items() if name not in left_out}
     base = weights_file(options.weights, options.architecture)
     weights = "" if base is None else sha256_file(base)
-    return sha256_bytes(json.dumps([cxrscore.__version__, _TRAINING, data, weights, told], sort_keys=True).encode())
+    return sha256_bytes(json.dumps([cxrscore.__version__, _TRAINING, data, weights, relevant], sort_keys=True).encode())

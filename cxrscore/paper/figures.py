@@ -69,8 +69,8 @@ def losses(experiments: Cells) -> Figure:
 
 def _training(scored: ScoredExperiment) -> Training:
     """Without the mark of the best epoch, which is not the one that is used."""
-    told = read_training({"model": {"document": scored.trained.model.document}})
-    return Training(epochs=told.epochs, monitor=told.monitor, best_epoch=None, has_leakage=told.has_leakage)
+    training = read_training({"model": {"document": scored.trained.model.document}})
+    return Training(epochs=training.epochs, monitor=training.monitor, best_epoch=None, has_leakage=training.has_leakage)
 
 
 def curves(result: ExperimentResult, data: Data) -> Figure:

@@ -182,13 +182,13 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _normalisation(chosen: dict[tuple[str, bool, bool], ExperimentResult]) -> dict[str, str]:
-    told = {}
+    texts = {}
     for word, first in (("first", True), ("second", False)):
         for name, series in (("unit", CORRECTED), ("imagenet", IMAGENET)):
             test = chosen[(series, first, True)].splits["test"]
-            told[f"{word}_{name}"] = f"{_three(test.macro.value)} and {_three(test.accuracy.value)}"
-        told[f"{word}_network"] = network_label(chosen[(CORRECTED, first, True)].scored.experiment.network)
-    return told
+            texts[f"{word}_{name}"] = f"{_three(test.macro.value)} and {_three(test.accuracy.value)}"
+        texts[f"{word}_network"] = network_label(chosen[(CORRECTED, first, True)].scored.experiment.network)
+    return texts
 
 
 def _augmentation(

@@ -64,14 +64,14 @@ def _table(run: Run, part: str, paper: Any) -> bytes:
     )
     head += " balanced_accuracy balanced_low balanced_high macro_auc macro_low macro_high macro_findings"
     rows = []
-    for result, told in table_rows(run, part, paper):
+    for result, cells in table_rows(run, part, paper):
         experiment, one = result.scored.experiment, result.splits[part]
         values: list[Any] = [
             experiment.series,
             experiment.network,
             "yes" if experiment.augmented else "no",
             one.films,
-            told,
+            cells,
         ]
         values += [one.accuracy.value, *one.accuracy.interval, one.negative_baseline.value]
         for figure in (one.above_negative_baseline, one.balanced, one.macro):

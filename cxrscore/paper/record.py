@@ -25,7 +25,7 @@ def record(
 ) -> dict[str, Any]:
     """JSON-ready, as schemas/paper.schema.json says. It names no film and holds no pixel."""
     first = run.results[run.experiments[0].name].scored
-    kept = ("train", "valid", "test", "epochs", "size", "augmentations", "heatmaps", "weights", "seed", "backend")
+    names = ("train", "valid", "test", "epochs", "size", "augmentations", "heatmaps", "weights", "seed", "backend")
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -38,7 +38,7 @@ def record(
             "device": first.built.device,
         },
         "seconds": round(run.seconds, 1),
-        "options": {**{name: getattr(run.options, name) for name in kept}, "networks": list(run.options.networks)},
+        "options": {**{name: getattr(run.options, name) for name in names}, "networks": list(run.options.networks)},
         "films": _films(run),
         "experiments": [_experiment(run.results[experiment.name]) for experiment in run.experiments],
         "items": [_item(item) for item in items],
@@ -114,8 +114,8 @@ def estimate(found: Estimate) -> dict[str, Any]:
 
 
 def _item(item: PaperItem) -> dict[str, Any]:
-    told = {"item": item.item, "title": item.title, "files": list(item.files), "why": list(item.why)}
-    return {**told, "values": [_value(value) for value in item.values]}
+    document = {"item": item.item, "title": item.title, "files": list(item.files), "why": list(item.why)}
+    return {**document, "values": [_value(value) for value in item.values]}
 
 
 def _value(value: ReportedValue) -> dict[str, Any]:

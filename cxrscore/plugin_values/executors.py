@@ -1,4 +1,4 @@
-"""Executors: every item is told as done once, and all are in the end."""
+"""Executors: every item is reported as done exactly once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CheckedExecutor:
         a text, and where some are not told at the end."""
         core, left, thread = Callbacks(), set(work.items), threading.get_ident()
 
-        def told(*given: Any, **named: Any) -> None:
+        def report_done(*given: Any, **named: Any) -> None:
             if named or len(given) != 2:
                 raise self._origin.fault("run", f"{len(given) + len(named)} values to done()", "an item and its text")
             item, text = given
@@ -53,7 +53,7 @@ class CheckedExecutor:
             done(item, text)
 
         with self._origin.calling("run", core):
-            self._inner.run(work, core.function(told), processes=processes, address=address)
+            self._inner.run(work, core.function(report_done), processes=processes, address=address)
         if left:
             some = ", ".join(map(str, sorted(left)[:3]))
             found = f"though {len(left)} of {len(work.items)} items are not done ({some}{', ...' * (len(left) > 3)})"

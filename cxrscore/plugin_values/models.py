@@ -232,16 +232,16 @@ class _SupportsHeatmaps(CheckedModel):
                 repr(cam_layer) if cam_layer else "the name of a layer",
             )
         logits = self._logits("cam_parts: logits", parts.logits, count)
-        kept = finite_rows(logits)
+        finite = finite_rows(logits)
         call = "cam_parts: activations"
         activations = checked_array(origin, call, parts.activations, (count, "h", "w", "K"), finite=False)
-        _check_finite_rows(origin, call, activations, kept)
+        _check_finite_rows(origin, call, activations, finite)
         _, h, w, k = activations.shape
         call, shape = "cam_parts: gradients", ((count, 1), findings, (h, 1), (w, 1), k)
         gradients = checked_array(origin, call, parts.gradients, shape, finite=False)
         if gradients.shape[2:4] not in ((h, w), (1, 1)):
             raise origin.fault(call, describe(gradients), f"all {h} x {w} places, or 1 x 1 for all of them")
-        _check_finite_rows(origin, call, gradients, kept if len(gradients) == count else np.ones(1, bool))
+        _check_finite_rows(origin, call, gradients, finite if len(gradients) == count else np.ones(1, bool))
         return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=parts.cam_layer)
 
 
@@ -287,11 +287,11 @@ def _mean_loss(origin: Origin, call: str, value: Any) -> float:
         raise origin.fault(call, "an integer above all floats", "the mean loss, a number") from None
 
 
-def _check_finite_rows(origin: Origin, call: str, values: Array, kept: Array) -> None:
+def _check_finite_rows(origin: Origin, call: str, values: Array, finite: Array) -> None:
     """PluginError where values of a row are not finite, but for rows whose logits are not."""
     if all_finite(values):
         return
-    odd = int((~finite_rows(values) & kept).sum())
+    odd = int((~finite_rows(values) & finite).sum())
     if odd:
         raise origin.fault(call, f"values that are not finite for {odd} of {len(values)} films", "finite ones")
 

@@ -1,4 +1,4 @@
-"""Films and scores files that lie elsewhere: addresses, reading with patience, writing whole or not at all."""
+"""Remote films and scores files: addresses, reading with retries, writing completely or not at all."""
 
 from cxrscore.remote.arguments import Location, StrPath, convert_paths, local_path, local_paths, location, locations
 from cxrscore.remote.bounds import Entry

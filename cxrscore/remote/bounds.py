@@ -1,4 +1,4 @@
-"""How much of a listing elsewhere is believed: a server may list without end, by a loop of links or on purpose."""
+"""Limits of a remote listing: a server may list without end, by a loop of links or on purpose."""
 
 from __future__ import annotations
 

@@ -150,8 +150,8 @@ class WebServer(FileSystem):
     def size(self) -> int:
         """Of the file as a whole; it is looked at and not received."""
         with closing(self._open(1, READ_TIMEOUT)) as file:
-            whole = file.r.headers.get("Content-Range", "").rpartition("/")[2]
-            return int(whole if whole.isdecimal() else file.r.headers.get("Content-Length", "0"))
+            total = file.r.headers.get("Content-Range", "").rpartition("/")[2]
+            return int(total if total.isdecimal() else file.r.headers.get("Content-Length", "0"))
 
     def put(self, source: Path) -> None:
         raise NotImplementedError("web servers are only read")

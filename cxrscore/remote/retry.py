@@ -1,4 +1,4 @@
-"""What may be tried again, how often, and what is told of it: no message holds an address with its secrets."""
+"""What is retried, how often, and what is reported: no message holds an address with its secrets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class CutShortError(Exception):
-    """A transfer ended before its end. Never leaves this room."""
+    """A transfer ended before its end. Raised and caught inside this package."""
 
 
 def with_retries(where: RemotePath, attempt: Callable[[], T], seconds: float = float("inf")) -> T:

@@ -1,4 +1,4 @@
-"""Addresses of what lies elsewhere: s3://bucket/films, https://host/films/, and all else that fsspec knows."""
+"""Addresses of remote files: s3://bucket/films, https://host/films/, and all else that fsspec knows."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class RemotePath:
 
 
 PathOrUrl: TypeAlias = Path | RemotePath
-"""Where a folder or file lies: on disk, or elsewhere."""
+"""The location of a folder or file: local or remote."""
 
 
 def is_url(text: str) -> bool:

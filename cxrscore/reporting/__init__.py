@@ -146,15 +146,15 @@ def _figures_to_save(
     kind: draw.Format,
 ) -> list[tuple[Path, draw.Format, Callable[[], Figure]]]:
     """The file, the format and the maker of each figure that has something to show."""
-    told = plotted_models(scores.provenance)
+    plotted = plotted_models(scores.provenance)
     labelled = any(np.isfinite(one.truth).any() for one in data)
     wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [
         ("roc", kind, any(math.isfinite(one.auc) for one in data), lambda: draw.roc_grid(data)),
         ("calibration", kind, labelled, lambda: draw.reliability_grid(data)),
         ("distributions", kind, any(len(one.all_prob) for one in data), lambda: draw.distribution_grid(data)),
         *(
-            (f"loss-{place}" if len(told) > 1 else "loss", kind, True, lambda one=one: draw.loss_grid(one))
-            for place, one in enumerate(told, start=1)
+            (f"loss-{place}" if len(plotted) > 1 else "loss", kind, True, lambda one=one: draw.loss_grid(one))
+            for place, one in enumerate(plotted, start=1)
         ),
         *((name, kind, True, make) for name, make in _forests(parts)),
         *(

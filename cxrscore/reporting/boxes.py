@@ -202,7 +202,7 @@ def _mean(values: NDArray[np.float64]) -> MeanEstimate:
 
 
 def _as_dict(one: LocalisationResult) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "finding": one.finding,
         "films": one.films,
         "empty_heatmaps": one.empty,
@@ -210,7 +210,7 @@ def _as_dict(one: LocalisationResult) -> dict[str, Any]:
     }
     for name in ("pointing", "energy", "overlap"):
         mean: MeanEstimate = getattr(one, name)
-        told[name] = None if math.isnan(mean.value) else mean.value
-        told[f"{name}_interval"] = None if math.isnan(mean.interval[0]) else list(mean.interval)
-    told["chance"] = None if math.isnan(one.chance) else one.chance
-    return told
+        document[name] = None if math.isnan(mean.value) else mean.value
+        document[f"{name}_interval"] = None if math.isnan(mean.interval[0]) else list(mean.interval)
+    document["chance"] = None if math.isnan(one.chance) else one.chance
+    return document

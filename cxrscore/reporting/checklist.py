@@ -58,12 +58,12 @@ class OptionalSections:
 
 def checklist(scores: Scores, summary: Summary, shown: OptionalSections) -> tuple[ChecklistItem, ...]:
     """The items in the order of a paper: data, reference standard, partitions, model, training, evaluation, results."""
-    told = scores.provenance
+    provenance = scores.provenance
     return tuple(
         ChecklistItem(topic=topic, claim=claim, tripod=tripod, answer=answer or NOT_RECORDED)
         for topic, claim, tripod, answer in (
             *_data(scores, summary),
-            *_model(told),
+            *_model(provenance),
             *_evaluation(scores, summary, shown),
         )
     )
@@ -73,17 +73,17 @@ Row = tuple[str, str, str, str]
 
 
 def _data(scores: Scores, summary: Summary) -> list[Row]:
-    told = scores.provenance
-    labels = get_text(told, "labels", "file")
-    layout = get_text(told, "labels", "dataset")
+    provenance = scores.provenance
+    labels = get_text(provenance, "labels", "file")
+    layout = get_text(provenance, "labels", "dataset")
     return [
-        ("Data sources", "Data", "5a", _folder(told)),
+        ("Data sources", "Data", "5a", _folder(provenance)),
         ("Eligibility criteria", "Data", "6b", ""),
         (
             "Preprocessing",
             "Data",
             "7",
-            _each(told, lambda model: format_pairs(get_nested(model, "document", "preprocessing"))),
+            _each(provenance, lambda model: format_pairs(get_nested(model, "document", "preprocessing"))),
         ),
         ("De-identification", "Data", "", _names(scores)),
         ("Missing data", "Data", "11", _missing(scores, summary)),
@@ -94,14 +94,14 @@ def _data(scores: Scores, summary: Summary) -> list[Row]:
             join_words(labels, layout),
         ),
         ("Quality of the reference standard", "Reference standard", "8b", ""),
-        ("Partitions", "Data partitions", "12a", _each(told, lambda model: _split(_parts(model)))),
-        ("Level at which partitions are disjoint", "Data partitions", "12a", _disjoint(told)),
+        ("Partitions", "Data partitions", "12a", _each(provenance, lambda model: _split(_parts(model)))),
+        ("Level at which partitions are disjoint", "Data partitions", "12a", _disjoint(provenance)),
         ("Sample size and rationale", "Data partitions", "10", ""),
     ]
 
 
-def _model(told: Mapping[str, Any]) -> list[Row]:
-    framework = get_text(told, "backend", "framework")
+def _model(provenance: Mapping[str, Any]) -> list[Row]:
+    framework = get_text(provenance, "backend", "framework")
     rows = (
         (
             "Model",
@@ -125,8 +125,8 @@ def _model(told: Mapping[str, Any]) -> list[Row]:
             lambda model: after("loss ", get_text(read_own_training(model), "recipe", "loss")),
         ),
     )
-    told_of_each = [(topic, claim, tripod, _each(told, words)) for topic, claim, tripod, words in rows]
-    return [*told_of_each, ("Ensembling", "Training", "12c", describe_mean(told))]
+    model_rows = [(topic, claim, tripod, _each(provenance, words)) for topic, claim, tripod, words in rows]
+    return [*model_rows, ("Ensembling", "Training", "12c", describe_mean(provenance))]
 
 
 def _start(model: Any) -> str:
@@ -135,14 +135,14 @@ def _start(model: Any) -> str:
 
 
 def _evaluation(scores: Scores, summary: Summary, shown: OptionalSections) -> list[Row]:
-    told, labelled = scores.provenance, summary.assessed.basis != "none"
+    provenance, labelled = scores.provenance, summary.assessed.basis != "none"
     thresholds = any(math.isfinite(result.threshold) for result in summary.findings)
     explainer = join_words(
-        get_text(told, "explainer", "name"), after("layer ", get_text(told, "explainer", "cam_layer"))
+        get_text(provenance, "explainer", "name"), after("layer ", get_text(provenance, "explainer", "cam_layer"))
     )
     return [
         ("Metrics of performance", "Evaluation", "12e", _metrics(shown) if labelled else ""),
-        ("Thresholds", "Evaluation", "15", _points(told) if thresholds else ""),
+        ("Thresholds", "Evaluation", "15", _points(provenance) if thresholds else ""),
         ("Measures of uncertainty", "Evaluation", "12e", _uncertainty(summary, shown) if labelled else ""),
         ("Explainability", "Evaluation", "", explainer if len(scores.heat_maps.film) else ""),
         ("Subgroups, fairness", "Evaluation", "14, 23a", "see Subgroups" if shown.subgroups else ""),
@@ -154,20 +154,20 @@ def _evaluation(scores: Scores, summary: Summary, shown: OptionalSections) -> li
             "Availability of the model",
             "Other information",
             "22",
-            _each(told, lambda model: after("SHA-256 ", get_text(model, "sha256"))),
+            _each(provenance, lambda model: after("SHA-256 ", get_text(model, "sha256"))),
         ),
         (
             "Licence of the weights",
             "Other information",
             "",
-            _each(told, lambda model: get_text(model, "document", "licence")),
+            _each(provenance, lambda model: get_text(model, "document", "licence")),
         ),
     ]
 
 
-def _points(told: Mapping[str, Any]) -> str:
+def _points(provenance: Mapping[str, Any]) -> str:
     where = {"valid": "on validation films", "imported": "by the source of the model, on films that are not recorded"}
-    return f"operating points chosen {where.get(threshold_source(told), 'on films that are not recorded')}"
+    return f"operating points chosen {where.get(threshold_source(provenance), 'on films that are not recorded')}"
 
 
 def _names(scores: Scores) -> str:
@@ -175,8 +175,8 @@ def _names(scores: Scores) -> str:
     return f"patients are identified by number; {films}"
 
 
-def _folder(told: Mapping[str, Any]) -> str:
-    folder, found = get_text(told, "films", "folder"), get_number(told, "films", "total")
+def _folder(provenance: Mapping[str, Any]) -> str:
+    folder, found = get_text(provenance, "films", "folder"), get_number(provenance, "films", "total")
     return f"folder {folder}, {found:,.0f} films" if folder and math.isfinite(found) else ""
 
 
@@ -199,15 +199,15 @@ def _parts(model: Any) -> Any:
     return get_nested(read_own_training(model), "split")
 
 
-def _disjoint(told: Mapping[str, Any]) -> str:
-    if has_leakage(told):
+def _disjoint(provenance: Mapping[str, Any]) -> str:
+    if has_leakage(provenance):
         return "LEAKED: the partitions are not disjoint"
-    return _each(told, lambda model: get_text(_parts(model), "rule"))
+    return _each(provenance, lambda model: get_text(_parts(model), "rule"))
 
 
-def _each(told: Mapping[str, Any], words: Callable[[Any], str]) -> str:
+def _each(provenance: Mapping[str, Any], words: Callable[[Any], str]) -> str:
     """The words of each model that scored, once where they are the same."""
-    found = [words(model) for model in provenance_models(told)]
+    found = [words(model) for model in provenance_models(provenance)]
     if len(set(found)) < 2:
         return found[0] if found else ""
     return "; ".join(f"model {place}: {one or NOT_RECORDED}" for place, one in enumerate(found, start=1))

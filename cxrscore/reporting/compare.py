@@ -164,8 +164,8 @@ def _by_path(files: Sequence[NamedScores]) -> list[list[int]]:
         check_paths(one.scores, one.name)
     first = files[0].scores.films.path
     found = [match_rows(one.scores.films.path, first) for one in files[1:]]
-    kept = [row for row in range(len(first)) if all(rows[row] is not None for rows in found)]
-    return [kept, *([rows[row] or 0 for row in kept] for rows in found)]
+    common = [row for row in range(len(first)) if all(rows[row] is not None for rows in found)]
+    return [common, *([rows[row] or 0 for row in common] for rows in found)]
 
 
 def _all_films(files: Sequence[NamedScores], joined: str) -> int:
@@ -196,8 +196,8 @@ def _labelled(files: Sequence[NamedScores], rows: Rows, findings: Sequence[str])
 
 def _patients(files: Sequence[NamedScores], rows: Rows) -> Rows:
     """The films' patients as patient_groups gives them, from the first file that knows any."""
-    told = [one.scores.films.patient[places] for one, places in zip(files, rows, strict=True)]
-    return patient_groups(next((patient for patient in told if (patient >= 0).any()), told[0]))
+    patients = [one.scores.films.patient[places] for one, places in zip(files, rows, strict=True)]
+    return patient_groups(next((patient for patient in patients if (patient >= 0).any()), patients[0]))
 
 
 def _unseen(files: Sequence[NamedScores], rows: Rows) -> NDArray[np.bool_]:
@@ -276,6 +276,6 @@ def _with_verdict(one: Difference, adjusted: float) -> Difference:
 def _as_dict(one: Difference) -> dict[str, Any]:
     low, high = one.found.interval
     numbers = {"reference": one.first, "other": one.other, "difference": one.found.value, "p": one.p}
-    told: dict[str, Any] = {key: None if np.isnan(value) else float(value) for key, value in numbers.items()}
+    document: dict[str, Any] = {key: None if np.isnan(value) else float(value) for key, value in numbers.items()}
     interval = None if np.isnan(low) else [low, high]
-    return {"finding": one.finding, **told, "interval": interval, "verdict": one.verdict, "why": one.found.why}
+    return {"finding": one.finding, **document, "interval": interval, "verdict": one.verdict, "why": one.found.why}

@@ -53,7 +53,7 @@ class DriftResult:
 
 def score_drifts(scores: Scores) -> DriftResult:
     """From the films that the model had not seen, or all where it had seen all."""
-    told, why = _validation_quantiles(scores.provenance)
+    quantiles, why = _validation_quantiles(scores.provenance)
     scored = scores.films.status == Status.OK
     unseen = scored & ~np.isin(scores.films.split, SEEN)
     rows = np.flatnonzero(unseen if unseen.any() else scored)
@@ -65,7 +65,7 @@ def score_drifts(scores: Scores) -> DriftResult:
     found = [
         score_drift(finding, then, scores.prob[rows, column].astype(np.float64))
         for column, finding in enumerate(scores.findings)
-        if (then := _quantiles(told.get(finding))) is not None
+        if (then := _quantiles(quantiles.get(finding))) is not None
     ]
     return DriftResult(
         findings=tuple(found), films=len(rows), why="" if found else "The model file contains no quantiles."
@@ -80,13 +80,13 @@ def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, A
     if get_number(provenance, "tta", "copies") > 1:
         return (
             {},
-            "The scores are means over augmented copies of each film (--tta); the quantiles in the model file are of "
-            "films without augmentation.",
+            "The scores are means over augmented copies of each film (--tta); the quantiles in the model file are "
+            "without augmentation.",
         )
-    told = get_nested(scorers[0], "document", "validation", "score_quantiles") if scorers else None
-    if not isinstance(told, Mapping):
+    document = get_nested(scorers[0], "document", "validation", "score_quantiles") if scorers else None
+    if not isinstance(document, Mapping):
         return {}, "The model file does not contain the distribution of its validation scores."
-    return told, ""
+    return document, ""
 
 
 def score_drift(finding: str, then: NDArray[np.float64], prob: NDArray[np.float64]) -> ScoreDrift:

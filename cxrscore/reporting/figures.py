@@ -34,7 +34,7 @@ BINS = 20
 CURVE_GRID = 2000
 """Steps a side to which a drawn ROC curve is exact: a tenth of a dot."""
 
-# Blue and vermillion of Okabe and Ito's palette, told apart by all readers.
+# Blue and vermillion of Okabe and Ito's palette, distinguishable by all readers.
 BLUE, RED, GREY, INK = "#0072b2", "#d55e00", "#8a929c", "#30363d"
 SMALL = 7.5
 _TICKS, _TICK_WORDS = (0, 0.5, 1), ("0", "0.5", "1")
@@ -127,9 +127,9 @@ def losses_of_runs(runs: Sequence[tuple[str, Training]]) -> Figure:
 
 
 def monitors_more(training: Training) -> bool:
-    """Whether the monitored figure is told and is not one of the two losses."""
-    told = any(math.isfinite(epoch.monitored) for epoch in training.epochs)
-    return told and training.monitor not in ("train_loss", "valid_loss")
+    """Whether the monitored metric is recorded and is not one of the two losses."""
+    monitored = any(math.isfinite(epoch.monitored) for epoch in training.epochs)
+    return monitored and training.monitor not in ("train_loss", "valid_loss")
 
 
 def panel_figure(panel: HeatmapPanel) -> Figure:
@@ -209,9 +209,9 @@ def thin_curve(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
     CURVE_GRID steps a side, the first, and the last point of all. A million films draw no more than 2 * CURVE_GRID
     points, and a curve of few films keeps each of its corners."""
     spots = np.rint(np.column_stack([x, y]) * CURVE_GRID)
-    kept = np.r_[True, (spots[1:] != spots[:-1]).any(axis=1)]
-    kept[-1] = True
-    return x[kept], y[kept]
+    selected = np.r_[True, (spots[1:] != spots[:-1]).any(axis=1)]
+    selected[-1] = True
+    return x[selected], y[selected]
 
 
 def _draw_distribution(axes: Axes, data: FindingData) -> None:

@@ -14,7 +14,7 @@ from cxrscore.reporting.figures import DOTS, GREY, INK, SMALL, plain_axes
 from cxrscore.reporting.groups import SubgroupAnalysis
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-"""Of Okabe and Ito's palette, told apart by all readers."""
+"""Of Okabe and Ito's palette, distinguishable by all readers."""
 MARKERS = ("o", "s", "D", "^", "v", "P")
 LINE = 0.19
 """Inches of a line."""
@@ -40,8 +40,8 @@ def difference_plot(against: PairedComparison) -> Figure:
 
 def gap_plot(grouping: SubgroupAnalysis) -> Figure:
     """Each group's AUCs less those of all other films."""
-    told = [one for group in grouping.groups for one in group.findings if math.isfinite(one.gap.value)]
-    findings = list(dict.fromkeys(one.finding for one in told))
+    finite = [one for group in grouping.groups for one in group.findings if math.isfinite(one.gap.value)]
+    findings = list(dict.fromkeys(one.finding for one in finite))
     series = []
     for group in grouping.groups:
         gaps = {one.finding: (one.gap.value, *one.gap.interval) for one in group.findings}

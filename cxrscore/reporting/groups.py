@@ -153,15 +153,15 @@ def _ordered(column: str, names: Collection[str]) -> list[str]:
 
 def _group(name: str, inside: NDArray[np.bool_], films: LabelledSet) -> Subgroup:
     pairs = {c: tuple(subgroup_auc(films, c, rows) for rows in (inside, ~inside)) for c in range(len(films.findings))}
-    told = [c for c, (here, _) in pairs.items() if not math.isnan(here.value)]
-    both = [c for c in told if not math.isnan(pairs[c][1].value)]
+    comparable = [c for c, (here, _) in pairs.items() if not math.isnan(here.value)]
+    both = [c for c in comparable if not math.isnan(pairs[c][1].value)]
     heres, theres = (mean_estimate([pairs[c][side] for c in both]) for side in (0, 1))
     return Subgroup(
         name=name,
         films=int(inside.sum()),
-        findings=tuple(_finding(films, c, inside, *pairs[c]) for c in told),
-        left_out=tuple(finding for c, finding in enumerate(films.findings) if c not in told),
-        macro=mean_estimate([pairs[c][0] for c in told]),
+        findings=tuple(_finding(films, c, inside, *pairs[c]) for c in comparable),
+        left_out=tuple(finding for c, finding in enumerate(films.findings) if c not in comparable),
+        macro=mean_estimate([pairs[c][0] for c in comparable]),
         gap=difference(heres, theres),
     )
 

@@ -199,7 +199,7 @@ def _rgb(grey: Pixels) -> Pixels:
 
 
 def jpeg(pixels: Pixels) -> bytes:
-    """uint8 [S,S,3] as a JPEG file: a sixth of the PNG, with colours kept at full resolution."""
+    """uint8 [S,S,3] as a JPEG file: a sixth of the PNG, with colours at full resolution."""
     file = io.BytesIO()
     matplotlib.image.imsave(file, pixels, format="jpeg", pil_kwargs={"quality": 85, "subsampling": 0})
     return file.getvalue()

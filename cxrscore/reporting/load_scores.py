@@ -138,8 +138,8 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
 def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
     """The scores with labels and patients of a table instead of their own; their own patients where it names none."""
     check_paths(scores, name)
-    joined, told = read_joined_labels(labels, plugins.datasets(), scores.films.path)
-    if note := other_findings(told["file"], joined.findings, scores.findings):
+    joined, record = read_joined_labels(labels, plugins.datasets(), scores.films.path)
+    if note := other_findings(record["file"], joined.findings, scores.findings):
         warnings.warn(note, LabelWarning, stacklevel=2)
     place = {finding: column for column, finding in enumerate(joined.findings)}
     unknown = np.full(len(scores.films.path), np.nan, np.float32)
@@ -152,7 +152,7 @@ def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
         scores,
         truth=np.stack(truth, axis=1),
         films=dataclasses.replace(scores.films, patient=patient),
-        provenance={**scores.provenance, "labels": {**told, "labelled_films": matched}},
+        provenance={**scores.provenance, "labels": {**record, "labelled_films": matched}},
     )
 
 

@@ -77,14 +77,14 @@ def render(
     source  what the reader knows the scores by, such as the name of their file
     chosen  findings whose heat maps were asked for
     """
-    told = scores.provenance
+    provenance = scores.provenance
     context = {
         "source": source,
         "chosen": chosen,
         "sections": [(name, SECTIONS[name]) for name in _order(summary) if _has_section(name, summary, parts)],
         "summary": summary,
         "metric_notes": _metric_notes(summary, parts),
-        "lead": _lead(told),
+        "lead": _lead(provenance),
         "plots": [_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
         "panels": [_pictures(panel) for panel in panels],
         "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
@@ -92,22 +92,24 @@ def render(
         "failures": tables.failures(scores),
     }
     page = environment().get_template("page.html.j2")
-    return page.render(**context, **_summary_text(summary), **_origin(told), **_optional_sections(parts), **_CONSTANTS)
+    return page.render(
+        **context, **_summary_text(summary), **_origin(provenance), **_optional_sections(parts), **_CONSTANTS
+    )
 
 
-def _origin(told: Mapping[str, Any]) -> dict[str, Any]:
+def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What the provenance tells."""
     return {
-        "has_leakage": has_leakage(told),
-        "told_films": knows_training_films(told),
-        "chosen_on": threshold_source(told),
-        "trainings": [(one, _losses(one)) for one in plotted_models(told)],
-        "means": describe_mean(told),
-        "models": len(provenance_models(told)),
-        "explainer": get_text(told, "explainer", "name"),
-        "cam_layer": get_text(told, "explainer", "cam_layer"),
-        "facts": tables.provenance_table(told),
-        "raw": tables.raw_json(told),
+        "has_leakage": has_leakage(provenance),
+        "told_films": knows_training_films(provenance),
+        "chosen_on": threshold_source(provenance),
+        "trainings": [(one, _losses(one)) for one in plotted_models(provenance)],
+        "means": describe_mean(provenance),
+        "models": len(provenance_models(provenance)),
+        "explainer": get_text(provenance, "explainer", "name"),
+        "cam_layer": get_text(provenance, "explainer", "cam_layer"),
+        "facts": tables.provenance_table(provenance),
+        "raw": tables.raw_json(provenance),
     }
 
 
@@ -235,19 +237,20 @@ def _metric_notes(summary: Summary, parts: ReportSections) -> list[str]:
     return ["; ".join(filter(None, (one.note(place) for one in parts.metrics))) for place in places]
 
 
-def _lead(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _lead(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """The things a reader asks first, those left out of which nothing is known."""
     names = [
-        get_text(one, "document", "spec", "architecture") or get_text(one, "file") for one in provenance_models(told)
+        get_text(one, "document", "spec", "architecture") or get_text(one, "file")
+        for one in provenance_models(provenance)
     ]
-    asked = (
+    requested = (
         ("Models" if len(names) > 1 else "Model", ", ".join(dict.fromkeys(name for name in names if name))),
-        ("Scores", describe_mean(told)),
-        ("Backend", get_text(told, "backend", "framework") or get_text(told, "backend", "name")),
-        ("Device", get_text(told, "backend", "device")),
-        ("Scored", get_text(told, "created")[:10]),
+        ("Scores", describe_mean(provenance)),
+        ("Backend", get_text(provenance, "backend", "framework") or get_text(provenance, "backend", "name")),
+        ("Device", get_text(provenance, "backend", "device")),
+        ("Scored", get_text(provenance, "created")[:10]),
     )
-    return tuple((term, words) for term, words in asked if words)
+    return tuple((term, words) for term, words in requested if words)
 
 
 def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
@@ -259,14 +262,14 @@ def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
     }
 
 
-def _losses(told: Training) -> list[tuple[str, str]]:
+def _losses(training: Training) -> list[tuple[str, str]]:
     """The plots of training, each with what it shows in words."""
-    if not told.epochs:
+    if not training.epochs:
         return []
-    plots = [("Training and validation loss by epoch", png(figures.loss_plot(told)))]
-    if figures.monitors_more(told):
-        words = told.monitor_words
-        plots.append((f"{words[:1].upper()}{words[1:]} by epoch", png(figures.monitor_plot(told))))
+    plots = [("Training and validation loss by epoch", png(figures.loss_plot(training)))]
+    if figures.monitors_more(training):
+        words = training.monitor_words
+        plots.append((f"{words[:1].upper()}{words[1:]} by epoch", png(figures.monitor_plot(training))))
     return plots
 
 

@@ -29,7 +29,7 @@ class Epoch:
 class Training:
     """How the model came to be, as far as its file says.
 
-    monitor     name of the figure by which the best epoch is told, "" where unknown
+    monitor     name of the metric that selects the best epoch, "" if unknown
     best_epoch  number of the epoch that became the model, None where unknown or where none was
     has_leakage  True where films or patients stood in more than one split
     model       name of the model's file, "" where unknown
@@ -112,7 +112,7 @@ def format_pairs(tree: Any, leave_out: str = "") -> str:
 
 
 def provenance_models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What is told of each model that scored; more than one where scores are means over models."""
+    """The record of each model that scored; more than one if scores are means over models."""
     found = get_nested(provenance, "models")
     return tuple(found) if isinstance(found, list | tuple) else ()
 
@@ -141,8 +141,8 @@ def plotted_models(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
 
 def read_own_training(model: Any) -> Any:
     """What a model's file says of its training; None of a model that others trained, where all of it is empty or 0."""
-    told = get_nested(model, "document", "training")
-    return None if get_nested(told, "imported") is not None else told
+    training = get_nested(model, "document", "training")
+    return None if get_nested(training, "imported") is not None else training
 
 
 def knows_training_films(provenance: Mapping[str, Any]) -> bool:
@@ -160,19 +160,19 @@ def threshold_source(provenance: Mapping[str, Any]) -> str:
 
 def read_training(model: Any) -> Training:
     """What a model's document says of its training."""
-    told = get_nested(model, "document", "training")
-    monitor = get_text(told, "monitor")
-    best = get_number(told, "best_epoch")
-    history = get_nested(told, "history")
+    training = get_nested(model, "document", "training")
+    monitor = get_text(training, "monitor")
+    best = get_number(training, "best_epoch")
+    history = get_nested(training, "history")
     return Training(
         epochs=tuple(_epoch(line, monitor) for line in history if math.isfinite(get_number(line, "epoch")))
         if isinstance(history, list | tuple)
         else (),
         monitor=monitor,
         best_epoch=int(best) if math.isfinite(best) and best >= 1 else None,
-        has_leakage=get_nested(told, "has_leakage") is True,
+        has_leakage=get_nested(training, "has_leakage") is True,
         model=get_text(model, "file"),
-        last=get_text(told, "recipe", "checkpoint_policy") == "last",
+        last=get_text(training, "recipe", "checkpoint_policy") == "last",
     )
 
 

@@ -115,10 +115,10 @@ class FindingResult:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, NaN as None; intervals as pairs."""
-        told = {name: getattr(self, name) for name in _REPORTED_FIELDS}
+        document = {name: getattr(self, name) for name in _REPORTED_FIELDS}
         shares = {name: getattr(self.decisions, name) for name in _SHARES}
-        told |= {name: share.value for name, share in shares.items()}
-        json = {name: _json(value) for name, value in told.items()}
+        document |= {name: share.value for name, share in shares.items()}
+        json = {name: _json(value) for name, value in document.items()}
         json |= {f"{name}_interval": _pair(share.interval) for name, share in shares.items()}
         return json | {"auc_interval": _pair(self.interval), "why": self.why_undefined or self.why}
 

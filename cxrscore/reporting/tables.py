@@ -111,74 +111,80 @@ def provenance_table(provenance: Mapping[str, Any]) -> tuple[tuple[str, tuple[tu
     return tuple((name, rows) for name, rows in known if rows)
 
 
-def _run(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _run(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        ("Scored", get_text(told, "created")),
-        ("cxrscore", get_text(told, "cxrscore")),
-        ("Command", get_text(told, "command")),
-        ("Backend", join_words(get_text(told, "backend", "name"), get_text(told, "backend", "framework"))),
-        ("Device", join_words(get_text(told, "backend", "device"), get_text(told, "backend", "precision"))),
-        ("Scores", describe_mean(told)),
-        ("Films per second", _figure(get_number(told, "films_per_second"))),
+        ("Scored", get_text(provenance, "created")),
+        ("cxrscore", get_text(provenance, "cxrscore")),
+        ("Command", get_text(provenance, "command")),
+        ("Backend", join_words(get_text(provenance, "backend", "name"), get_text(provenance, "backend", "framework"))),
+        ("Device", join_words(get_text(provenance, "backend", "device"), get_text(provenance, "backend", "precision"))),
+        ("Scores", describe_mean(provenance)),
+        ("Films per second", _figure(get_number(provenance, "films_per_second"))),
         (
             "Heat maps",
-            join_words(get_text(told, "explainer", "name"), after("layer ", get_text(told, "explainer", "cam_layer"))),
+            join_words(
+                get_text(provenance, "explainer", "name"),
+                after("layer ", get_text(provenance, "explainer", "cam_layer")),
+            ),
         ),
     ]
 
 
-def _input(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _input(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        ("Folder", get_text(told, "films", "folder")),
-        ("Other files in it", get_text(told, "films", "other_files")),
-        ("Labels", join_words(get_text(told, "labels", "file"), get_text(told, "labels", "dataset"))),
-        ("Labels matched", get_text(told, "labels", "labelled_films")),
-        ("Labels SHA-256", get_text(told, "labels", "sha256")),
+        ("Folder", get_text(provenance, "films", "folder")),
+        ("Other files in it", get_text(provenance, "films", "other_files")),
+        ("Labels", join_words(get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset"))),
+        ("Labels matched", get_text(provenance, "labels", "labelled_films")),
+        ("Labels SHA-256", get_text(provenance, "labels", "sha256")),
     ]
 
 
-def _model(told: Any) -> list[tuple[str, str]]:
-    spec = get_nested(told, "document", "spec")
+def _model(model: Any) -> list[tuple[str, str]]:
+    spec = get_nested(model, "document", "spec")
     return [
-        ("File", get_text(told, "file")),
-        ("SHA-256", get_text(told, "sha256")),
+        ("File", get_text(model, "file")),
+        ("SHA-256", get_text(model, "sha256")),
         ("Architecture", get_text(spec, "architecture")),
         ("Input", after("", get_text(spec, "size"), " pixels a side")),
-        ("Preprocessing", format_pairs(get_nested(told, "document", "preprocessing"))),
+        ("Preprocessing", format_pairs(get_nested(model, "document", "preprocessing"))),
         ("Normalisation", get_text(spec, "normalize")),
         ("Head and activation", join_words(get_text(spec, "head"), get_text(spec, "activation"))),
-        ("Licence", get_text(told, "document", "licence")),
+        ("Licence", get_text(model, "document", "licence")),
     ]
 
 
 def _imported(model: Any) -> list[tuple[str, str]]:
     """Of a model that others trained; nothing of one that was trained here."""
-    told = get_nested(model, "document", "training")
-    if get_nested(told, "imported") is None:
+    training = get_nested(model, "document", "training")
+    if get_nested(training, "imported") is None:
         return []
     return [
-        ("Imported", get_text(told, "created")),
-        ("From", join_words(get_text(told, "weights", "name"), get_text(told, "weights", "licence"))),
-        ("SHA-256", get_text(told, "weights", "sha256")),
-        ("As a file of", get_text(told, "imported", "checkpoint_type")),
-        ("Outputs in it", get_text(told, "imported", "n_outputs")),
+        ("Imported", get_text(training, "created")),
+        ("From", join_words(get_text(training, "weights", "name"), get_text(training, "weights", "licence"))),
+        ("SHA-256", get_text(training, "weights", "sha256")),
+        ("As a file of", get_text(training, "imported", "checkpoint_type")),
+        ("Outputs in it", get_text(training, "imported", "n_outputs")),
     ]
 
 
 def _training(model: Any) -> list[tuple[str, str]]:
-    told = read_own_training(model)
+    training = read_own_training(model)
     best = read_training(model).best_epoch
     return [
-        ("Trained", get_text(told, "created")),
-        ("Backend", get_text(told, "backend")),
-        ("Trained part", get_text(model, "document", "spec", "trainable") if told else ""),
-        ("Starting weights", join_words(get_text(told, "weights", "name"), get_text(told, "weights", "licence"))),
-        ("Recipe", format_pairs(get_nested(told, "recipe"))),
-        ("Split", format_pairs(get_nested(told, "split"), leave_out="sha256")),
-        ("Patients", get_text(told, "patients")),
-        ("Labels", join_words(get_text(told, "labels", "file"), get_text(told, "labels", "dataset"))),
+        ("Trained", get_text(training, "created")),
+        ("Backend", get_text(training, "backend")),
+        ("Trained part", get_text(model, "document", "spec", "trainable") if training else ""),
+        (
+            "Starting weights",
+            join_words(get_text(training, "weights", "name"), get_text(training, "weights", "licence")),
+        ),
+        ("Recipe", format_pairs(get_nested(training, "recipe"))),
+        ("Split", format_pairs(get_nested(training, "split"), leave_out="sha256")),
+        ("Patients", get_text(training, "patients")),
+        ("Labels", join_words(get_text(training, "labels", "file"), get_text(training, "labels", "dataset"))),
         ("Best epoch", "" if best is None else join_words(str(best), after("by ", read_training(model).monitor_words))),
-        ("Seed", get_text(told, "seed")),
+        ("Seed", get_text(training, "seed")),
     ]
 
 
@@ -188,8 +194,8 @@ def _figure(value: float) -> str:
 
 def raw_json(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     """The provenance as lines of JSON in ASCII, cut after LONGEST_JSON characters."""
-    whole = json.dumps(provenance, indent=2, ensure_ascii=True)
-    lines = whole[:LONGEST_JSON].splitlines()
-    if len(whole) > LONGEST_JSON:
-        lines.append(f"... truncated: the scores file contains {len(whole) - LONGEST_JSON} more characters")
+    text = json.dumps(provenance, indent=2, ensure_ascii=True)
+    lines = text[:LONGEST_JSON].splitlines()
+    if len(text) > LONGEST_JSON:
+        lines.append(f"... truncated: the scores file contains {len(text) - LONGEST_JSON} more characters")
     return tuple(lines)

@@ -52,7 +52,7 @@ def write_column(file: h5py.File, column: Column, values: Array) -> h5py.Dataset
 
 
 def fill_rows(dataset: h5py.Dataset, place: slice, values: Array) -> None:
-    """Writes rows. h5py must be told that bytes are UTF-8: the dataset's own dtype says so."""
+    """Writes rows. h5py needs to know that bytes are UTF-8: the dataset's own dtype says so."""
     if values.size:
         dataset[place] = values.astype(dataset.dtype)
 

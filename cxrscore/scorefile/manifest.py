@@ -121,12 +121,12 @@ def read_paths(path: Path) -> tuple[str, ...] | None:
             file.readline(HEAD)
             paths = tuple(json.loads(line) for line in file)
         plain = all(isinstance(one, str) and is_plain_relative_path(one) for one in paths)
-        whole = plain and paths_digest(paths) == head.inputs.get("paths")
+        complete = plain and paths_digest(paths) == head.inputs.get("paths")
     except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path} cannot be read as a run's manifest: {error}. Use --overwrite to start over."
         ) from error
-    if not whole:
+    if not complete:
         raise FileFormatError(
             f"{path} does not list the films of its run, as paths below their folder. Use --overwrite to start over."
         )

@@ -91,8 +91,8 @@ def _check_none_missing(ordered: Sequence[PartialScoresFile]) -> None:
     there = {part.partition.number for part in ordered}
     partitions = (Partition(number=number, count=of) for number in range(1, of + 1) if number not in there)
     missing = (partition for partition in partitions if partition.rows(films))
-    told = "partition {0} is missing: run `cxrscore score ... --shard {0} -o ...`"
-    named = [told.format(partition) for partition in islice(missing, NAMED)]
+    message = "partition {0} is missing: run `cxrscore score ... --shard {0} -o ...`"
+    named = [message.format(partition) for partition in islice(missing, NAMED)]
     more = sum(1 for _ in missing)
     raise InputError("; ".join(named) + (f"; and {more} more are missing" if more else ""))
 

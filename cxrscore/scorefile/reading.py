@@ -157,8 +157,8 @@ def check_columns(file: HDF5File, layout: Sequence[Column]) -> None:
     found, wanted = {*file.groups, *file.datasets}, _paths(layout)
     if found != wanted:
         words = {"holds unknown": sorted(found - wanted), "lacks": sorted(wanted - found)}
-        told = " and ".join(f"{word} {', '.join(paths)}" for word, paths in words.items() if paths)
-        raise FileFormatError(f"{file.name} {told}")
+        message = " and ".join(f"{word} {', '.join(paths)}" for word, paths in words.items() if paths)
+        raise FileFormatError(f"{file.name} {message}")
     lengths: dict[str, tuple[int, str]] = {}
     for column in layout:
         dataset = _of_type(file, column)

@@ -325,10 +325,10 @@ def _explain_resume(output: Path) -> Iterator[None]:
         yield
     except WriteError as error:
         if _manifest_file(output).exists():
-            kept = "The shards that are done are kept. Rerun the same command to resume."
+            hint = "The shards that are done are kept. Rerun the same command to resume."
         else:
-            kept = f"The folder {_parts(output)} is gone, and all that was scored with it. Rerun to start again."
-        raise WriteError(f"{error} {kept}") from error
+            hint = f"The folder {_parts(output)} is gone, and all that was scored with it. Rerun to start again."
+        raise WriteError(f"{error} {hint}") from error
 
 
 def _inputs_of(output: Path) -> dict[str, Any]:

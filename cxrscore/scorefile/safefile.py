@@ -16,7 +16,7 @@ from cxrscore.io.atomic import write_all
 
 
 class ErrorTrappingFile(io.RawIOBase):
-    """A new file for ``h5py.File(safe, "w")``: leaving the ``with`` block raises the OSError that was kept."""
+    """A new file for ``h5py.File(safe, "w")``: leaving the ``with`` block raises the OSError that was recorded."""
 
     def __init__(self, path: Path) -> None:
         self.error: OSError | None = None
@@ -24,7 +24,7 @@ class ErrorTrappingFile(io.RawIOBase):
         self._place = 0
 
     def check(self) -> None:
-        """Raises what was kept so far, to end a long writing early."""
+        """Raises the recorded error, to stop a long write early."""
         if self.error is not None:
             raise self.error
 

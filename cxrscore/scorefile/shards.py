@@ -27,7 +27,7 @@ class Shard:
     logit      float32 [n,C], NaN for films that were not scored
     prob       float32 [n,C] in 0..1, NaN likewise
     status     uint8 [n], codes of cxrscore.images.Status
-    message    n texts: why a film was not scored, or a note; their first 200 characters are kept
+    message    n texts: why a film was not scored, or a note; their first 200 characters are stored
     kind       n of "png", "jpeg", "dicom", ""
     modality   n DICOM modalities, "" for other films
     view       n DICOM view positions, likewise

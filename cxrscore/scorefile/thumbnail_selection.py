@@ -1,4 +1,4 @@
-"""Which films are kept small in a scores file, for people to look at.
+"""Which films have a thumbnail in a scores file.
 
 The choice depends on all films of a run. A part of it keeps every film that the choice may fall on, whatever the other
 parts hold; so who joins parts can choose among those, and comes to what one process would have chosen.

@@ -1,4 +1,4 @@
-"""A scores file that holds no rows: its datasets are virtual, and show other programs what lies in its parts.
+"""A scores file that holds no rows: its datasets are virtual, and show other programs the content of its parts.
 
 Where a part is missing, HDF5 shows fill values: NaN for scores, and for status 0, not written; never a score. cxrscore
 itself does not read through such a file, which may point anywhere, but looks at the parts that it names.
@@ -157,14 +157,14 @@ def _json(path: Path, text: str) -> Any:
         raise FileFormatError(f"{path}: an attribute is not JSON that can be used: {error}") from error
 
 
-def _part_file(path: Path, told: Any) -> VirtualSource:
+def _part_file(path: Path, entry: Any) -> VirtualSource:
     """FileFormatError unless it is one, and its name leads no way out of the folder."""
     keys = ("file", "sha256", "partition")
-    if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in keys):
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in keys):
         raise FileFormatError(f"{path} does not list its partial files")
-    if not is_plain_relative_path(told["file"]):
-        raise FileFormatError(f"{path} names a partial file outside its folder: {told['file']!r:.100}")
-    return VirtualSource(**{key: told[key] for key in keys})
+    if not is_plain_relative_path(entry["file"]):
+        raise FileFormatError(f"{path} names a partial file outside its folder: {entry['file']!r:.100}")
+    return VirtualSource(**{key: entry[key] for key in keys})
 
 
 def find_mismatch(output: Path, part: VirtualSource) -> str:

@@ -30,7 +30,7 @@ from cxrscore.scoring.thumbnails import ThumbnailCollector
 ROUNDS = 3
 """How often films that change while they are scored are scored again."""
 SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
-"""What of another run is there is told by comparing what both depend on."""
+"""Whether existing output is of another run is decided by comparing what both depend on."""
 
 __all__ = ["Partition", "ScoreOptions", "ScoreResult", "score_films"]
 
@@ -78,7 +78,7 @@ def _computed(run: Run, job: RunContext, progress: Progress, started: float) -> 
     with contextlib.closing(make_decoder_pool(job)) as decoders:
         for _ in range(ROUNDS):
             small = ThumbnailCollector(job, decoders)
-            films, told = _computed_once(run, job, decoders, small, progress)
+            films, runtime = _computed_once(run, job, decoders, small, progress)
             computed += films
             notes.append(watch.discard_touched(run))
             if not notes[-1]:
@@ -88,7 +88,7 @@ def _computed(run: Run, job: RunContext, progress: Progress, started: float) -> 
                 f"films are being changed while they are scored: {notes[-1]}, {ROUNDS} times. Wait until nothing "
                 "writes to the folder, then rerun the same command."
             )
-        provenance = make_provenance(job, told, computed=computed, seconds=time.monotonic() - started)
+        provenance = make_provenance(job, runtime, computed=computed, seconds=time.monotonic() - started)
         merge_shards(run, job, provenance, small)
     return computed, [note for note in notes if note]
 

@@ -45,7 +45,7 @@ def probe_worker(options: ScoreOptions, files: Sequence[ModelFile]) -> RuntimeIn
 
 def probe_task(options: Mapping[str, Any]) -> Compute:
     """What the worker of probe_worker computes: no shard, but a RuntimeInfo as JSON."""
-    job = prepare_worker(_options_from_json(options), FileList(paths=(), whole=(), partition=None))
+    job = prepare_worker(_options_from_json(options), FileList(paths=(), run_paths=(), partition=None))
 
     def compute(item: int) -> str:
         return json.dumps(asdict(runtime_info(job, Scorer(job), golden_difference(job))))
@@ -83,7 +83,7 @@ def shard_task(options: Mapping[str, Any]) -> Compute:
         raise InputError(f"a worker finds no folder {own.films}; wanted films, models and output where all reach them")
     if (paths := manifest_films(own.file)) is None:
         raise InputError(f"a worker finds no parts of {own.output}; wanted the output where all reach it")
-    job = prepare_worker(own, FileList(paths=paths, whole=paths, partition=manifest_partition(own.file)))
+    job = prepare_worker(own, FileList(paths=paths, run_paths=paths, partition=manifest_partition(own.file)))
     golden_difference(job)
     run, scorer = open_run(own.file, paths, job.findings, job.fingerprint), Scorer(job)
     decoders = make_decoder_pool(job)
@@ -98,7 +98,8 @@ def shard_task(options: Mapping[str, Any]) -> Compute:
 
 def _work(options: ScoreOptions, files: Sequence[ModelFile], opener: str, items: tuple[int, ...]) -> TaskBatch:
     workers = options.workers if options.address else max(1, options.workers // options.processes)
-    # What decides only how films are found, named or joined is the driver's; a partition is told by the run's manifest.
+    # What decides only how films are found, named or joined is the driver's; a partition is recorded in the run's
+    # manifest.
     own = replace(
         options,
         backend=chosen_backend(options, files),

@@ -18,19 +18,19 @@ from cxrscore.scoring.options import ScoreOptions
 class FileList:
     """The films to score.
 
-    paths  of them, sorted
-    whole  paths of all films of the run, of which these are all, or a partition; None where the run is a partition that
-           was begun with another list than lies below the folder now, which only its digest tells of
-    partition  what the inputs of a part say of its partition (scorefile.partition_inputs); None of a whole run
+    paths      their paths, sorted
+    run_paths  paths of all films of the run, of which these are all, or a partition; None if the run is a partition
+               that was started with another list than the folder has now, of which only the digest is recorded
+    partition  what the inputs of a partition say about it (scorefile.partition_inputs); None for a complete run
     """
 
     paths: tuple[str, ...]
-    whole: tuple[str, ...] | None
+    run_paths: tuple[str, ...] | None
     partition: Mapping[str, Any] | None
 
     @property
     def rows(self) -> range:
-        """Within the whole run."""
+        """Their rows within the run."""
         first = self.partition["first_row"] if self.partition else 0
         return range(first, first + len(self.paths))
 
@@ -41,35 +41,35 @@ class FileList:
 
     def all_films(self) -> tuple[str, ...]:
         """Paths of all films of the run; InputError where they are not known."""
-        if self.whole is None:
+        if self.run_paths is None:
             raise InputError(
                 "films were added to the folder, or removed from it, since this partition was begun, and labels and "
                 "patient numbers are those of the whole folder. Put it back as it was, or start all partitions over "
                 "with --overwrite."
             )
-        return self.whole
+        return self.run_paths
 
     def changes(self, found: tuple[str, ...]) -> tuple[str, ...]:
         """What has changed in the folder since the run began, in words without names; ``found`` are its films now."""
         there, own = set(found), set(self.paths)
         added, gone = len(there - own) if self.partition is None else 0, len(own - there)
-        told = []
+        changes = []
         if added:
-            told.append(
+            changes.append(
                 f"{_films(added)} added to the folder after the run had begun, and not scored: a run keeps to the list "
                 "it began with. To have all, score with another -o, or anew with --overwrite."
             )
         if gone:
-            told.append(
+            changes.append(
                 f"{_films(gone)} removed from the folder after the run had begun; those not scored by then have a "
                 "status instead."
             )
-        if self.whole is None:
-            told.append(
+        if self.run_paths is None:
+            changes.append(
                 "The folder does not list the films that it did when this partition was begun, and the partition keeps "
                 "to its own. Partitions that start now belong to another run, and cannot be merged with it."
             )
-        return tuple(told)
+        return tuple(changes)
 
 
 def resume_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
@@ -86,22 +86,22 @@ def resume_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
             f"{options.films}. Use --overwrite to start over, or another -o."
         )
     if options.partition is None:
-        return FileList(paths=frozen, whole=frozen, partition=None)
+        return FileList(paths=frozen, run_paths=frozen, partition=None)
     partition = manifest_partition(options.file)
     if partition is None or not _same_partition(partition, new.partition or {}):
         return new  # which open_run compares with what lies there, and says what differs
     unchanged = partition.get("paths") == paths_digest(found.paths)
-    return FileList(paths=frozen, whole=found.paths if unchanged else None, partition=partition)
+    return FileList(paths=frozen, run_paths=found.paths if unchanged else None, partition=partition)
 
 
 def new_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
     """The films of a run that begins now."""
     if options.partition is None:
-        return FileList(paths=found.paths, whole=found.paths, partition=None)
+        return FileList(paths=found.paths, run_paths=found.paths, partition=None)
     rows = options.partition.rows(len(found.paths))
     return FileList(
         paths=found.paths[rows.start : rows.stop],
-        whole=found.paths,
+        run_paths=found.paths,
         partition=partition_inputs(options.partition, found.paths, options.thumbnails),
     )
 

@@ -69,7 +69,7 @@ def _thresholds(job: RunContext) -> Floats:
 
 
 def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
-    """What stands for the paths of films where none may be told: the hash of their bytes, or their row in the whole
+    """What replaces the paths of films if they must not be shown: the hash of their bytes, or their row in the whole
     run, in which the first of them has row ``first``."""
     return [digest or f"row {row}" for row, digest in enumerate(hashes, first)]
 
@@ -81,9 +81,9 @@ def _numbers(patients: Sequence[str | None]) -> Any:
     return np.array([-1 if p is None else order.setdefault(p, len(order)) for p in patients], np.int32)
 
 
-def make_provenance(job: RunContext, told_by: RuntimeInfo, *, computed: int, seconds: float) -> dict[str, Any]:
+def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, seconds: float) -> dict[str, Any]:
     """Where the numbers come from, as schemas/scores.schema.json says."""
-    told: dict[str, Any] = {
+    provenance: dict[str, Any] = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cxrscore": cxrscore.__version__,
         "command": list(job.options.command),
@@ -92,18 +92,18 @@ def make_provenance(job: RunContext, told_by: RuntimeInfo, *, computed: int, sec
         "films_per_second": round(computed / max(seconds, 1e-9), 3),
         "backend": {
             "name": job.backend,
-            "framework": told_by.framework,
-            "device": told_by.device,
+            "framework": runtime.framework,
+            "device": runtime.device,
             "precision": job.options.precision,
             "batch_size": job.options.batch_size,
-            "golden_difference": told_by.golden_difference,
+            "golden_difference": runtime.golden_difference,
         },
         "models": [
             {"file": unicode_text(file.path.name), "sha256": file.sha256, "document": _document(file)}
             for file in job.files
         ],
         "tta": known_inputs(job.options, job.files)["tta"],
-        "explainer": {"name": job.options.explainer, "cam_layer": told_by.cam_layer},
+        "explainer": {"name": job.options.explainer, "cam_layer": runtime.cam_layer},
         "films": {
             "folder": unicode_text(job.options.films.name),
             "total": len(job.paths),
@@ -118,7 +118,7 @@ def make_provenance(job: RunContext, told_by: RuntimeInfo, *, computed: int, sec
             *unreadable_messages(job.found, job.options),
         ],
     }
-    return _without_names(told) if job.options.anonymize_paths else told
+    return _without_names(provenance) if job.options.anonymize_paths else provenance
 
 
 def _machine() -> dict[str, Any]:
@@ -142,21 +142,21 @@ def _partition_warning(job: RunContext) -> list[str]:
 
 def _warnings(job: RunContext) -> list[str]:
     """What must be known of scores that are means, though no single model's file says it."""
-    told = []
+    warnings = []
     if job.options.means and any(file.document.get("thresholds") for file in job.files):
-        told.append(
+        warnings.append(
             "There are no operating points: those of the models were chosen on the probabilities of each model alone, "
             "of films as they are, and do not fit means."
         )
     if len({preprocessing.fit for preprocessing in job.preprocessings}) > 1:
-        told.append(
+        warnings.append(
             "The models stretch, pad or crop films differently. Heat maps are those of the models that do as the first."
         )
-    return told
+    return warnings
 
 
 def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:
-    """What of the folder could not be looked at, one text each; only how much, where no name may be told."""
+    """What of the folder could not be looked at, one text each; only their number, if no name may be shown."""
     names = found.unreadable
     if options.anonymize_paths:
         return [f"{len(names)} files or folders could not be read"] if names else []
@@ -168,17 +168,17 @@ def _document(file: ModelFile) -> dict[str, Any]:
     return {key: value for key, value in file.document.items() if key != "films"}
 
 
-def _without_names(told: dict[str, Any]) -> dict[str, Any]:
+def _without_names(provenance: dict[str, Any]) -> dict[str, Any]:
     """Provenance without names of files and folders, the user's own."""
-    models = copy.deepcopy(told["models"])
+    models = copy.deepcopy(provenance["models"])
     for model in models:
         model["file"] = ""
         model["document"].get("training", {}).get("labels", {})["file"] = ""
     return {
-        **told,
+        **provenance,
         "command": [],
-        "machine": {**told["machine"], "name": ""},
+        "machine": {**provenance["machine"], "name": ""},
         "models": models,
-        "films": {**told["films"], "folder": ""},
-        "labels": told["labels"] and {**told["labels"], "file": ""},
+        "films": {**provenance["films"], "folder": ""},
+        "labels": provenance["labels"] and {**provenance["labels"], "file": ""},
     }

@@ -42,7 +42,7 @@ class BatchScores:
 
     logit     float32 [n,C]: what the model returned; where scores are means, that of the mean probability
     prob      float32 [n,C] in 0..1
-    findings  int16 [n,M]: the M findings that maps are kept of, the film's most probable first
+    findings  int16 [n,M]: the M findings with a heat map, the film's most probable first
     maps      float16 [n,M,h,w] of these; M may be 0
     failed    n texts: why a film has no score, "" where it has one. The numbers of such a film mean nothing.
     """
@@ -218,8 +218,8 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 def _select_maps(maps: Floats, findings: NDArray[np.intp]) -> NDArray[np.float16]:
     """Of maps [n,C,h,w], those of the findings [n,M] of each film; what is beyond float16 becomes its largest value."""
-    kept = maps[np.arange(len(maps))[:, None], findings]
-    return kept.clip(-_LARGEST, _LARGEST).astype(np.float16)
+    selected = maps[np.arange(len(maps))[:, None], findings]
+    return selected.clip(-_LARGEST, _LARGEST).astype(np.float16)
 
 
 def mean_map(maps: Sequence[Floats]) -> Floats:

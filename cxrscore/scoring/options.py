@@ -139,7 +139,7 @@ class ScoreOptions:
 
     @property
     def alone(self) -> bool:
-        """Whether the process that is asked to score does it by itself."""
+        """Whether this process scores all films itself."""
         return (self.executor, self.processes, self.address) == ("local", 1, None)
 
     @property

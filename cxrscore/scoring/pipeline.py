@@ -87,14 +87,14 @@ def compute_shards(
         waiting: deque[_Batch] = deque()
         for batch in _batches(stream, wanted, job, count):
             while len(waiting) > scorer.lanes:
-                _land(waiting.popleft(), job, write, count, small)
+                _finish_batch(waiting.popleft(), job, write, count, small)
             waiting.append(batch)
             if batch.films:
                 batch.scored = network.submit(scorer, scorer.prepare(batch.films))
                 batch.squares = [film.pixels for film in batch.films if film.pixels is not None]
                 batch.films = []  # their other squares are in the arrays now
         while waiting:
-            _land(waiting.popleft(), job, write, count, small)
+            _finish_batch(waiting.popleft(), job, write, count, small)
     return len(paths)
 
 
@@ -119,12 +119,12 @@ class _ShardBuilder:
         own = np.array(places, np.intp)[there]
         self._logit[own], self._prob[own] = scored.logit[there], scored.prob[there]
         maps = scored.maps[there]
-        n, kept, *side = maps.shape
+        n, count, *side = maps.shape
         self._maps.append(
             HeatMaps(
-                map=maps.reshape(n * kept, *side),
-                film=np.repeat(own.astype(np.int32) + self.rows.start, kept),
-                finding=scored.findings[there].reshape(n * kept),
+                map=maps.reshape(n * count, *side),
+                film=np.repeat(own.astype(np.int32) + self.rows.start, count),
+                finding=scored.findings[there].reshape(n * count),
             )
         )
 
@@ -196,7 +196,7 @@ def _batches(
         yield batch
 
 
-def _land(
+def _finish_batch(
     batch: _Batch, job: RunContext, write: Callable[[int, Shard], None], count: Count, small: ThumbnailCollector | None
 ) -> None:
     """Waits for the scores of a batch; passes its shard on if it was the last."""

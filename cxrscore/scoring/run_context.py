@@ -42,13 +42,13 @@ class RuntimeInfo:
 class RunContext:
     """A run that is ready to compute.
 
-    listing      the films of the run
-    found        what lies below the folder now
-    labels       of all films of the run, whatever partition of it is scored; None, and ``labels_file`` too, where there
+    file_list    the films of the run
+    found        what the folder holds now
+    labels       of all films of the run, whatever partition of it is scored; None, and ``labels_file`` too, if there
                  is no label table
     files        the models, one or more, in the order in which they were named, without their tensors
-    models       the same, built; none where other processes compute
-    told         what one of those has told; None where this one computes
+    models       the same, built; none if other processes compute
+    runtime      reported by one of these processes; None if this one computes
     """
 
     options: ScoreOptions
@@ -165,11 +165,11 @@ def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
 
 
 def prepare_run(
-    options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, told: RuntimeInfo | None = None
+    options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, runtime: RuntimeInfo | None = None
 ) -> RunContext:
     """Reads all that a run needs but the films themselves; raises what is wrong with any of it.
 
-    told  by another process, which is to compute; None: the models are built here
+    runtime  reported by the process that computes; None: the models are built here
     """
     listing = resume_file_list(options, found)
     labels, labels_file = _labels(options, listing)
@@ -182,8 +182,8 @@ def prepare_run(
         labels_file=labels_file,
         files=tuple(replace(file, tensors={}) for file in files),
         backend=backend,
-        models=() if told else _built(options, files, backend),
-        runtime=told,
+        models=() if runtime else _built(options, files, backend),
+        runtime=runtime,
     )
 
 

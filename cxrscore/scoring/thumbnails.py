@@ -1,4 +1,4 @@
-"""Small films for the report, kept while films go by, so that few are decoded a second time."""
+"""Thumbnails for the report, collected while films are scored, so that few are decoded a second time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scores file or a model file is, told in a few lines, as JSON, or as a model card."""
+"""Describes a scores file or a model file: in a few lines, as JSON, or as a model card."""
 
 from __future__ import annotations
 

@@ -193,5 +193,5 @@ def _table(*rows: Sequence[str]) -> str:
 
 
 def _printable(text: str, longest: int = _LONGEST) -> str:
-    told_text = escape_control_characters(text)
-    return told_text if len(told_text) <= longest else told_text[: longest - 1] + "…"
+    escaped = escape_control_characters(text)
+    return escaped if len(escaped) <= longest else escaped[: longest - 1] + "…"

@@ -122,8 +122,8 @@ class Canvas:
 
     def _lung(self, lung: int) -> Grey:
         chest = self.chest
-        whole = self.ellipse(chest.lung_x[lung], chest.lung_y, chest.lung_width, chest.lung_height, 0.008)
-        return whole * (1 - self.below(lung))
+        lung_area = self.ellipse(chest.lung_x[lung], chest.lung_y, chest.lung_width, chest.lung_height, 0.008)
+        return lung_area * (1 - self.below(lung))
 
 
 def draw_film(canvas: Canvas, findings: Sequence[str]) -> list[Lesion]:
@@ -245,8 +245,8 @@ def _draw_effusion(canvas: Canvas) -> Lesion:
     lung, lift = int(rng.integers(2)), rng.uniform(0.09, 0.2)
     outward = (2 * lung - 1) * (canvas.x - chest.lung_x[lung]) / chest.lung_width
     level = chest.floor[lung] - lift - 0.06 * np.clip(outward, -1, 1.2) ** 3
-    whole = canvas.ellipse(chest.lung_x[lung], chest.lung_y, chest.lung_width, chest.lung_height, 0.01)
-    fluid = _edge(level - canvas.y, 0.02) * whole
+    lung_area = canvas.ellipse(chest.lung_x[lung], chest.lung_y, chest.lung_width, chest.lung_height, 0.01)
+    fluid = _edge(level - canvas.y, 0.02) * lung_area
     canvas.paint(rng.uniform(0.8, 0.95) * fluid, 0.62 + 0.02 * canvas.clouds(8))
     left, right = chest.lung_x[lung] - chest.lung_width, chest.lung_x[lung] + chest.lung_width
     return canvas.box("Effusion", left, chest.floor[lung] - lift - 0.06, right, chest.floor[lung] + 0.04)

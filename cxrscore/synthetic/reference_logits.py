@@ -1,4 +1,5 @@
-"""The golden probe: what a model makes of synthetic films, kept in its file so that every machine can check itself."""
+"""The reference logits of a model for synthetic films, stored in its file so that every machine can check its
+results."""
 
 from __future__ import annotations
 
@@ -49,14 +50,16 @@ def golden_record(model: Model) -> dict[str, Any]:
 
 
 def max_logit_difference(model: Model, record: Mapping[str, Any], batch_size: int = FILMS) -> float:
-    """The largest difference of a logit from those kept; films are padded to batch_size, as scoring does. CheckError
-    where none are kept: there would be nothing to check by."""
-    kept = np.array(record["logits"], np.float64)
-    if not len(kept):
+    """The largest difference of a logit from the reference; films are padded to batch_size, as scoring does. CheckError
+    if there is no reference."""
+    reference = np.array(record["logits"], np.float64)
+    if not len(reference):
         raise CheckError("there are no logits of synthetic films to check the backend by: the model file is incomplete")
-    films = golden_films(model.spec.size, len(kept))
-    found = [_padded(model, films[start : start + batch_size], batch_size) for start in range(0, len(kept), batch_size)]
-    return float(np.abs(np.concatenate(found) - kept).max())
+    films = golden_films(model.spec.size, len(reference))
+    found = [
+        _padded(model, films[start : start + batch_size], batch_size) for start in range(0, len(reference), batch_size)
+    ]
+    return float(np.abs(np.concatenate(found) - reference).max())
 
 
 def _padded(model: Model, films: Floats, size: int) -> Floats:

@@ -115,8 +115,8 @@ def _train(
         model = initial_model(backend, spec, base, options, labels=labels, earlier=earlier)
         bound = loss.weighted(class_weights(labels))
     processes.check_same({**inputs, "epochs done": earlier and len(earlier.training_state.history)})
-    kept: dict[str, Any] = {"folder": folder, "inputs": inputs, "earlier": earlier, "processes": processes}
-    fitted = fit(model, data, bound, options, progress, say, **kept)
+    settings: dict[str, Any] = {"folder": folder, "inputs": inputs, "earlier": earlier, "processes": processes}
+    fitted = fit(model, data, bound, options, progress, say, **settings)
     test_auc, leaks = processes.on_rank_zero_broadcast(
         lambda: (_written(backend, options, spec, data, base, fitted), data.leaks)
     )

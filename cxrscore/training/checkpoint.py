@@ -54,32 +54,34 @@ class TrainingState:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A standing, and the learner at its last epoch: its tensors and its optimiser."""
+    """The training state, and the learner at its last epoch: its tensors and its optimiser."""
 
     training_state: TrainingState
     tensors: dict[str, Array]
     state: dict[str, Array]
 
 
-def save_checkpoint(folder: Path, learner: TrainableModel, standing: TrainingState, inputs: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    folder: Path, learner: TrainableModel, training_state: TrainingState, inputs: Mapping[str, Any]
+) -> None:
     """Writes the state after the last epoch; WriteError where it cannot be written.
 
     inputs  JSON-ready, what a run must have in common with this one to go on with it
     """
     make_folder(folder)
-    best = _best_file(folder, standing.best_epoch)
-    if standing.best_epoch == len(standing.history):
-        atomic_write_bytes(best, safetensors.numpy.save(standing.best))
+    best = _best_file(folder, training_state.best_epoch)
+    if training_state.best_epoch == len(training_state.history):
+        atomic_write_bytes(best, safetensors.numpy.save(training_state.best))
     state = {f"{_STATE}{name}": value for name, value in learner.state().items()}
-    told = {
+    document = {
         "inputs": inputs,
-        "history": [_no_nan(row) for row in standing.history],
-        "best_epoch": standing.best_epoch,
-        "best_sha256": checksum("", standing.best),
-        "valid_auc": [None if value != value else value for value in standing.valid_auc],
-        "last_auc": [None if value != value else value for value in standing.last_auc],
+        "history": [_no_nan(row) for row in training_state.history],
+        "best_epoch": training_state.best_epoch,
+        "best_sha256": checksum("", training_state.best),
+        "valid_auc": [None if value != value else value for value in training_state.valid_auc],
+        "last_auc": [None if value != value else value for value in training_state.last_auc],
     }
-    text, tensors = json.dumps(told, allow_nan=False), {**learner.tensors(), **state}
+    text, tensors = json.dumps(document, allow_nan=False), {**learner.tensors(), **state}
     metadata = {_KEY: text, _CHECKSUM: checksum(text, tensors)}
     atomic_write_bytes(_file(folder), safetensors.numpy.save(tensors, metadata=metadata))
     for other in folder.glob("best-*.safetensors"):
@@ -96,21 +98,21 @@ def load_checkpoint(folder: Path, inputs: Mapping[str, Any]) -> Checkpoint | Non
     if not path.is_file():
         return None
     try:
-        told, found = _read_metadata(path)
-        _check_same(path, told["inputs"], inputs)
-        best = safetensors.numpy.load_file(_best_file(folder, told["best_epoch"]))
-        _check_digest(_best_file(folder, told["best_epoch"]), told["best_sha256"], checksum("", best))
-        standing = TrainingState(
-            history=[{name: _number(value) for name, value in row.items()} for row in told["history"]],
-            best_epoch=int(told["best_epoch"]),
+        document, found = _read_metadata(path)
+        _check_same(path, document["inputs"], inputs)
+        best = safetensors.numpy.load_file(_best_file(folder, document["best_epoch"]))
+        _check_digest(_best_file(folder, document["best_epoch"]), document["best_sha256"], checksum("", best))
+        training_state = TrainingState(
+            history=[{name: _number(value) for name, value in row.items()} for row in document["history"]],
+            best_epoch=int(document["best_epoch"]),
             best=best,
-            valid_auc=[_number(value) for value in told["valid_auc"]],
-            last_auc=[_number(value) for value in told["last_auc"]],
+            valid_auc=[_number(value) for value in document["valid_auc"]],
+            last_auc=[_number(value) for value in document["last_auc"]],
         )
     except (safetensors.SafetensorError, OSError, ValueError, LookupError, *_OF_OTHER_CONTENT) as error:
         raise FileFormatError(f"{path} cannot be read: {error}. Train without --resume to start over.") from error
     return Checkpoint(
-        training_state=standing,
+        training_state=training_state,
         tensors={name: value for name, value in found.items() if not name.startswith(_STATE)},
         state={name.removeprefix(_STATE): value for name, value in found.items() if name.startswith(_STATE)},
     )
@@ -128,8 +130,8 @@ def _read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         metadata = file.metadata() or {}
     found = safetensors.numpy.load_file(path)
     _check_digest(path, metadata[_CHECKSUM], checksum(metadata[_KEY], found))
-    told: dict[str, Any] = parse_json(metadata[_KEY])
-    return told, found
+    document: dict[str, Any] = parse_json(metadata[_KEY])
+    return document, found
 
 
 def _check_digest(path: Path, wanted: str, found: str) -> None:

@@ -106,20 +106,20 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
     """
     origin = read_weights_info(options.weights)
     preprocessing = Preprocessing(size=options.size, fit=origin.fit or "stretch")
-    told = labelled_films(options.films, options.labels, options.uncertain)
-    told, split = _only_used(told, _split(options, told))
-    store = _store(options, told.paths, preprocessing, progress)
+    labelled = labelled_films(options.films, options.labels, options.uncertain)
+    labelled, split = _only_used(labelled, _split(options, labelled))
+    store = _store(options, labelled.paths, preprocessing, progress)
     split = _readable(split, store)
     return Data(
         store=store,
-        paths=told.paths,
-        labels=told.labels,
-        findings=told.findings,
-        patients=told.patients,
+        paths=labelled.paths,
+        labels=labelled.labels,
+        findings=labelled.findings,
+        patients=labelled.patients,
         split=split,
-        failed={path: f.message for path, f in zip(told.paths, store.films, strict=True) if f.status != Status.OK},
-        labels_file=told.labels_file,
-        leaks=_leaks(options, split, told, store, origin) if leaks else (),
+        failed={path: f.message for path, f in zip(labelled.paths, store.films, strict=True) if f.status != Status.OK},
+        labels_file=labelled.labels_file,
+        leaks=_leaks(options, split, labelled, store, origin) if leaks else (),
         preprocessing=preprocessing,
     )
 
@@ -152,23 +152,25 @@ def labelled_films(films: Path, labels: Path | None, uncertain: str = "unknown")
     )
 
 
-def _split(options: TrainOptions, told: LabelledFilms) -> lab.Split:
+def _split(options: TrainOptions, labelled: LabelledFilms) -> lab.Split:
     """The given or drawn split."""
     if options.split is None:
-        return lab.split_by_patient(told.patients, told.labels, seed=options.seed)
-    return lab.draw_valid(lab.read_split(options.split, told.paths), told.patients, told.labels, seed=options.seed)
+        return lab.split_by_patient(labelled.patients, labelled.labels, seed=options.seed)
+    return lab.draw_valid(
+        lab.read_split(options.split, labelled.paths), labelled.patients, labelled.labels, seed=options.seed
+    )
 
 
-def _only_used(told: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms, lab.Split]:
+def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms, lab.Split]:
     """The films that are in a part, and the split of these. A drawn one leaves none out."""
     rows = sorted(row for _, part in split.parts() for row in part)
     place = {row: number for number, row in enumerate(rows)}
     train, valid, test = (tuple(place[row] for row in part) for _, part in split.parts())
     used = replace(
-        told,
-        paths=tuple(told.paths[row] for row in rows),
-        labels=told.labels[rows],
-        patients=tuple(told.patients[row] for row in rows),
+        labelled,
+        paths=tuple(labelled.paths[row] for row in rows),
+        labels=labelled.labels[rows],
+        patients=tuple(labelled.patients[row] for row in rows),
     )
     return used, replace(split, train=train, valid=valid, test=test)
 
@@ -200,15 +202,15 @@ def _readable(split: lab.Split, store: ImageCache) -> lab.Split:
 
 
 def _leaks(
-    options: TrainOptions, split: lab.Split, told: LabelledFilms, store: ImageCache, origin: WeightsInfo
+    options: TrainOptions, split: lab.Split, labelled: LabelledFilms, store: ImageCache, origin: WeightsInfo
 ) -> tuple[str, ...]:
     """A line for each leak, if they are allowed; LeakError if not."""
     leaks = lab.check_leakage(
         split,
-        told.patients,
+        labelled.patients,
         [film.sha256 for film in store.films],
-        told.paths,
-        thumbnails=thumbnails(store, options.size, options.films, told.paths, _cache()),
+        labelled.paths,
+        thumbnails=thumbnails(store, options.size, options.films, labelled.paths, _cache()),
         seen=origin.seen,
         allow=options.allow_leakage,
     )

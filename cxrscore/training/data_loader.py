@@ -99,14 +99,14 @@ class TrainingData:
         self._processes = processes or DistributedContext()
         self.outputs = FeatureSource(model, data, options, progress)
         self.learner = self.outputs.learner
-        self.train, self.valid = np.array(data.split.train, np.intp), self._whole_batches(data.split.valid)
-        self._whole_batches(data.split.train)  # an epoch drops other films each time, so all of them are in use
+        self.train, self.valid = np.array(data.split.train, np.intp), self._complete_batches(data.split.valid)
+        self._complete_batches(data.split.train)  # an epoch drops other films each time, so all of them are in use
         self._labels = data.labels[list(data.split.train)]
         count, size = len(data.split.train), options.batch_size
         self.steps = count // size if options.drop_last else -(-count // size)
         self.schedule = Schedule.of(options, self.steps)
 
-    def _whole_batches(self, rows: Sequence[int]) -> Rows:
+    def _complete_batches(self, rows: Sequence[int]) -> Rows:
         """Rows of a part; where the last batch is dropped, those that fill whole ones."""
         size = self._options.batch_size
         if self._options.drop_last and len(rows) < size:
@@ -119,7 +119,7 @@ class TrainingData:
         return self.outputs.is_cached(self.copy(epoch))
 
     def run_frozen(self, epoch: int) -> None:
-        """Runs the frozen layers on all films that an epoch needs, where what comes out can be kept."""
+        """Runs the frozen layers on all films that an epoch needs, if their features can be cached."""
         for copy in dict.fromkeys((self.copy(epoch), None)):
             self.outputs.is_cached(copy)
 

@@ -46,10 +46,10 @@ class ProcessRank:
         cannot be."""
 
         def number(name: str, otherwise: int | None) -> Any:
-            told = environment.get(name, "")
-            if told and not (told.isascii() and told.isdecimal()):
-                raise InputError(f"{name} is {told!r} in the environment, wanted a number: torchrun sets it")
-            return int(told) if told else otherwise
+            value = environment.get(name, "")
+            if value and not (value.isascii() and value.isdecimal()):
+                raise InputError(f"{name} is {value!r} in the environment, wanted a number: torchrun sets it")
+            return int(value) if value else otherwise
 
         rank, of = number("RANK", None), number("WORLD_SIZE", 1)
         if of > 1 and rank is None:
@@ -156,7 +156,7 @@ class DistributedContext:
 
     def check_same(self, what: Mapping[str, Any]) -> None:
         """InputError where what they have in common, JSON-ready, differs between them."""
-        found = [json.loads(told) for told in self._gather(json.dumps(dict(what)).encode())]
+        found = [json.loads(text) for text in self._gather(json.dumps(dict(what)).encode())]
         with self.collective():
             for rank, other in enumerate(found):
                 if differ := sorted(name for name in found[0] if other.get(name) != found[0][name]):

@@ -60,30 +60,30 @@ def fit(
     earlier         where to go on; the model holds its tensors
     processes       those that train together, all of which come to the same; None: this one alone
 
-    A KeyboardInterrupt passes through, with words that say what is kept.
+    A KeyboardInterrupt passes through; its message says what is saved.
     """
     processes = processes or DistributedContext()
     with processes.collective():
         feed = TrainingData(model, data, options, progress, processes)
-        standing = TrainingState(history=[], best_epoch=0, best={}, valid_auc=[], last_auc=[])
+        state = TrainingState(history=[], best_epoch=0, best={}, valid_auc=[], last_auc=[])
         if earlier is not None:
-            standing = earlier.training_state
+            state = earlier.training_state
             feed.learner.restore(earlier.state)
-            say(f"going on after epoch {len(standing.history)}")
+            say(f"going on after epoch {len(state.history)}")
         elif processes.is_rank_zero:
             remove_checkpoint(folder)
-    kept = len(standing.history)
+    finished_epochs = len(state.history)
     try:
-        while not _is_finished(standing, options):
-            row = _epoch(feed, data, loss, options, standing, processes, folder)
-            _log_epoch(row, standing, options, progress, say)
-            processes.on_rank_zero_broadcast(lambda: save_checkpoint(folder, feed.learner, standing, inputs))
-            kept = len(standing.history)
+        while not _is_finished(state, options):
+            row = _epoch(feed, data, loss, options, state, processes, folder)
+            _log_epoch(row, state, options, progress, say)
+            processes.on_rank_zero_broadcast(lambda: save_checkpoint(folder, feed.learner, state, inputs))
+            finished_epochs = len(state.history)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_stopped(kept, folder)) from None
+        raise KeyboardInterrupt(_stopped(finished_epochs, folder)) from None
     except PluginError as error:
-        raise PluginError(f"{error} {_resume_hint_after_fault(kept, folder)}") from error
-    return _chosen(model, feed, standing, options)
+        raise PluginError(f"{error} {_resume_hint_after_fault(finished_epochs, folder)}") from error
+    return _chosen(model, feed, state, options)
 
 
 def optimiser_of(options: TrainOptions) -> Optimiser:
@@ -98,10 +98,10 @@ def optimiser_of(options: TrainOptions) -> Optimiser:
     )
 
 
-def _is_finished(standing: TrainingState, options: TrainOptions) -> bool:
-    done = len(standing.history)
+def _is_finished(state: TrainingState, options: TrainOptions) -> bool:
+    done = len(state.history)
     return done >= options.epochs or (
-        done > 0 and done - _last_improvement(standing.history, options.monitor) >= options.patience
+        done > 0 and done - _last_improvement(state.history, options.monitor) >= options.patience
     )
 
 
@@ -121,12 +121,13 @@ def _epoch(
     data: Data,
     loss: Loss,
     options: TrainOptions,
-    standing: TrainingState,
+    state: TrainingState,
     processes: DistributedContext,
     folder: Path,
 ) -> Row:
-    """One epoch, entered into the standing; returns its row of the history. InputError where training has diverged."""
-    epoch, started = len(standing.history), time.monotonic()
+    """Trains one epoch and updates the state; returns its row of the history. InputError where training has
+    diverged."""
+    epoch, started = len(state.history), time.monotonic()
     processes.once_per_node(lambda: feed.run_frozen(epoch))
     train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, optimiser_of(options))
     logits, truth = _logits(feed, feed.valid, None, processes), data.labels[feed.valid]
@@ -134,7 +135,7 @@ def _epoch(
     if np.isfinite(logits).all():
         valid_loss = float(loss.function(np, logits, truth, loss.weights))
     with processes.collective():
-        _check_finite(standing, train_loss, valid_loss, options, folder)
+        _check_finite(state, train_loss, valid_loss, options, folder)
     aucs = auc_per_finding(truth, logits)
     row = {
         "epoch": epoch + 1,
@@ -146,7 +147,7 @@ def _epoch(
         "valid_label_accuracy": _accuracy(truth, logits, options),
         "seconds": round(time.monotonic() - started, 3),
     }
-    _enter(row, aucs, feed, standing, options.monitor)
+    _enter(row, aucs, feed, state, options.monitor)
     return row
 
 
@@ -155,34 +156,34 @@ def _logits(feed: TrainingData, rows: Rows, copy: int | None, processes: Distrib
     return processes.all_gather(len(rows), lambda own: feed.logits(rows[own], copy), len(feed.learner.spec.findings))
 
 
-def _enter(row: Row, aucs: NDArray[np.float64], feed: TrainingData, standing: TrainingState, monitor: str) -> None:
-    first = not standing.history
-    standing.history.append(row)
-    standing.last_auc = list(aucs)
-    if first or _rank(row, monitor) > _rank(standing.history[standing.best_epoch - 1], monitor):
-        standing.best_epoch, standing.best, standing.valid_auc = (
-            len(standing.history),
+def _enter(row: Row, aucs: NDArray[np.float64], feed: TrainingData, state: TrainingState, monitor: str) -> None:
+    first = not state.history
+    state.history.append(row)
+    state.last_auc = list(aucs)
+    if first or _rank(row, monitor) > _rank(state.history[state.best_epoch - 1], monitor):
+        state.best_epoch, state.best, state.valid_auc = (
+            len(state.history),
             feed.tensors(),
             list(aucs),
         )
 
 
 def _check_finite(
-    standing: TrainingState, train_loss: float, valid_loss: float, options: TrainOptions, folder: Path
+    state: TrainingState, train_loss: float, valid_loss: float, options: TrainOptions, folder: Path
 ) -> None:
     """InputError where a loss, or a logit that the validation loss is of, is not finite."""
     if np.isfinite(train_loss) and np.isfinite(valid_loss):
         return
-    epoch = len(standing.history)
-    kept = f" {_resume_hint(epoch, folder)}." if epoch else ""
+    epoch = len(state.history)
+    hint = f" {_resume_hint(epoch, folder)}." if epoch else ""
     if epoch and options.schedule == "constant":  # else the number of epochs is part of the run
-        kept += f" Rerun with --resume --epochs {epoch} for the model of the best of them, epoch {standing.best_epoch}."
+        hint += f" Rerun with --resume --epochs {epoch} for the model of the best of them, epoch {state.best_epoch}."
     rounding = ", --precision fp32" if options.precision != "fp32" else ""
     raise InputError(
         f"training diverged: epoch {epoch + 1} ended with a training loss of {train_loss} and a validation loss of "
         f"{valid_loss}. Likely the learning rate, {options.learning_rate:g}, is too high: try a tenth of it, "
         f"--warmup 1 or --clip-norm 1{rounding}. If the loss {options.loss!r} is a plugin's, `cxrscore check "
-        f"loss:{options.loss}` looks whether it bears every logit.{kept}"
+        f"loss:{options.loss}` looks whether it bears every logit.{hint}"
     )
 
 
@@ -210,12 +211,12 @@ def _rank(row: Row, monitor: str) -> tuple[float, float]:
     return (-np.inf if np.isnan(value) else value, -row["valid_loss"])
 
 
-def _log_epoch(row: Row, standing: TrainingState, options: TrainOptions, progress: Progress, say: Log) -> None:
+def _log_epoch(row: Row, state: TrainingState, options: TrainOptions, progress: Progress, say: Log) -> None:
     """A bar of epochs after each; a line where one is the best so far, which is what a person looks for."""
-    epoch = len(standing.history)
+    epoch = len(state.history)
     auc = f"macro AUC {row['valid_macro_auc']:.3f}"
     progress(f"epoch {epoch}: loss {row['train_loss']:.3f}, {auc}", epoch, options.epochs)
-    if epoch == standing.best_epoch:
+    if epoch == state.best_epoch:
         losses = f"loss {row['train_loss']:.4f}, validation {row['valid_loss']:.4f}"
         also = "" if options.monitor in ("valid_macro_auc", "valid_loss", "train_loss") else _monitored(row, options)
         say(f"epoch {epoch:>3}: {losses}, {auc}{also} (best so far)")
@@ -225,10 +226,10 @@ def _monitored(row: Row, options: TrainOptions) -> str:
     return f", {options.monitor.replace('_', ' ')} {row[options.monitor]:.4f}"
 
 
-def _stopped(kept: int, folder: Path) -> str:
-    if not kept:
+def _stopped(finished_epochs: int, folder: Path) -> str:
+    if not finished_epochs:
         return "stopped before the end of the first epoch; nothing is kept"
-    return f"stopped; {_resume_hint(kept, folder)}. Rerun the same command with --resume to continue"
+    return f"stopped; {_resume_hint(finished_epochs, folder)}. Rerun the same command with --resume to continue"
 
 
 def _resume_hint(epochs: int, folder: Path) -> str:
@@ -242,13 +243,13 @@ def _resume_hint_after_fault(epochs: int, folder: Path) -> str:
     return f"{_resume_hint(epochs, folder)}: rerun the same command with --resume to go on from there."
 
 
-def _chosen(model: Model, feed: TrainingData, standing: TrainingState, options: TrainOptions) -> FitResult:
+def _chosen(model: Model, feed: TrainingData, state: TrainingState, options: TrainOptions) -> FitResult:
     """The best epoch, or the last."""
     last = options.checkpoint_policy == "last"
     return FitResult(
-        history=standing.history,
-        best_epoch=len(standing.history) if last else standing.best_epoch,
-        valid_auc=standing.last_auc if last else standing.valid_auc,
-        tensors={**model.tensors(), **(feed.tensors() if last else standing.best)},
+        history=state.history,
+        best_epoch=len(state.history) if last else state.best_epoch,
+        valid_auc=state.last_auc if last else state.valid_auc,
+        tensors={**model.tensors(), **(feed.tensors() if last else state.best)},
         outputs=feed.outputs,
     )

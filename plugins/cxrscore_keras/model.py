@@ -157,7 +157,7 @@ class _Learner:
 
     @functools.cached_property
     def _adam(self) -> Adam:
-        """Made when first asked for: a model that only scores needs no moments."""
+        """Made on first use: a model that only scores needs no moments."""
         adam = Adam(self.spec, list(self._learning))
         with _on(self.device):
             adam.build(list(self._learning.values()))

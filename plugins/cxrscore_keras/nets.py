@@ -93,9 +93,11 @@ class Network:
     def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
         self._spec, self._bf16 = spec, bf16
         with _settings(bf16=bf16):
-            whole = _BASES[spec.architecture](include_top=False, weights=None, input_shape=(spec.size, spec.size, 3))
-            before = whole.get_layer(cam_layers(spec.architecture)[1])
-            self.base = keras.Model(whole.input, before.output, name=spec.architecture)
+            application = _BASES[spec.architecture](
+                include_top=False, weights=None, input_shape=(spec.size, spec.size, 3)
+            )
+            before = application.get_layer(cam_layers(spec.architecture)[1])
+            self.base = keras.Model(application.input, before.output, name=spec.architecture)
             self._parts = [Part(self.base, "base")]
             self.dense = layers.Dense(len(spec.findings), dtype="float32", name="head")
             self._connect(spec)
@@ -127,7 +129,7 @@ class Network:
 
     @functools.cached_property
     def stem(self) -> keras.Model:
-        """Made when first asked for, as the tail is: most models are never divided."""
+        """Made on first use, as the tail is: most models are never divided."""
         films = layers.Input((self._spec.size, self._spec.size), dtype="float32", name="films")
         entered = self._part(self.base.input, self._entered, "stem_blocks")(Normalise(self._spec.normalize)(films))
         return keras.Model(films, layers.Activation("linear", dtype="float32", name="entered")(entered), name="stem")

@@ -124,7 +124,7 @@ class OpenVinoModel:
 
     @functools.cached_property
     def compiled(self) -> CompiledModel:
-        """The network for one film, made ready when it is first asked for."""
+        """The network for one film, compiled on first use."""
         return _compiled(network(self.spec, self._constants(), self._ranges), self._precision)
 
     @functools.cached_property

@@ -41,16 +41,16 @@ def run(work: TaskBatch, done: Callable[[int, str], None], *, processes: int, ad
     if not work.items:
         return
     with _connected(address, processes):
-        team = _ActorPool(work, min(processes, len(work.items)))
+        pool = _ActorPool(work, min(processes, len(work.items)))
         try:
-            _run_all(team, WorkQueue(work, done))
+            _run_all(pool, WorkQueue(work, done))
         finally:
-            team.dismiss()
+            pool.dismiss()
 
 
-def _run_all(team: _ActorPool, ledger: WorkQueue) -> None:
+def _run_all(pool: _ActorPool, ledger: WorkQueue) -> None:
     """Keeps every actor at work until all items are done."""
-    idle = [team.hire() for _ in range(team.size)]
+    idle = [pool.hire() for _ in range(pool.size)]
     in_hand: dict[Any, tuple[Any, int]] = {}
     while True:
         while idle and (item := ledger.next_item()) is not None:
@@ -64,7 +64,7 @@ def _run_all(team: _ActorPool, ledger: WorkQueue) -> None:
             ledger.finish(item, ray.get(answer))
         except RayActorError as error:
             ledger.worker_lost(item, str(error).partition("\n")[0])
-            actor = team.hire()
+            actor = pool.hire()
         idle.append(actor)
 
 

@@ -108,5 +108,5 @@ def _collective(call: Callable[..., object], *arguments: object) -> None:
         call(*arguments)
     except RuntimeError as error:  # torch says so of connections that closed and of those that never came
         reason = str(error).strip().splitlines()[0].partition(". ")[0]
-        told = f"another of the processes ended, and this one with it ({reason})"
-        raise OtherProcessError(told) from error.with_traceback(None)
+        message = f"another of the processes ended, and this one with it ({reason})"
+        raise OtherProcessError(message) from error.with_traceback(None)

@@ -144,7 +144,7 @@ class _Learner:
 
     @functools.cached_property
     def _adam(self) -> Adam:
-        """Made when first asked for: a model that only scores needs no moments."""
+        """Made on first use: a model that only scores needs no moments."""
         return Adam(self.spec, self._learning)
 
     def state(self) -> dict[str, Array]:

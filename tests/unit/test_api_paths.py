@@ -33,7 +33,7 @@ class Place(os.PathLike):
 FIELDS = [
     (ScoreOptions, {"films": "films", "output": "out.h5", "labels": "labels.csv"}),
     (TrainOptions, {"films": "films", "labels": "l.csv", "split": "s.csv", "output": "m", "recipe": "r.toml"}),
-    (MergeOptions, {"parts": ("a.h5", "b.h5"), "output": "out.h5"}),
+    (MergeOptions, {"partial_files": ("a.h5", "b.h5"), "output": "out.h5"}),
     (ImportOptions, {"file": "net.pt", "output": "m"}),
     (QuantizeOptions, {"model": "m", "films": "films", "output": "n", "labels": "l.csv"}),
     (ExportOptions, {"output": "s.csv", "films": "films", "inputs": ("out.h5",)}),
@@ -65,8 +65,10 @@ def test_the_name_of_a_model_is_one_model():
 
 
 def test_the_name_of_a_part_is_one_part():
-    assert MergeOptions(parts="a.h5", output="out.h5").parts == (Path("a.h5"),)
-    assert MergeOptions(parts=["s3://bucket/a.h5"], output="out.h5").parts == (RemotePath("s3://bucket/a.h5"),)
+    assert MergeOptions(partial_files="a.h5", output="out.h5").partial_files == (Path("a.h5"),)
+    assert MergeOptions(partial_files=["s3://bucket/a.h5"], output="out.h5").partial_files == (
+        RemotePath("s3://bucket/a.h5"),
+    )
 
 
 def test_a_url_is_refused_where_a_path_is_needed_and_not_repeated():
@@ -85,8 +87,8 @@ def test_files_open_by_any_path(tmp_path, kind):
     scores, model = made_file(tmp_path / "out.h5"), made_model(tmp_path / "m", 1)
     assert len(cxrscore.open_scores(kind(scores)).films.path) == 150
     assert cxrscore.open_named_scores(kind(scores)).name == "out.h5"
-    assert cxrscore.describe_file(kind(scores))["kind"] == "scores"
-    assert cxrscore.describe_file(kind(model))["kind"] == "model"
+    assert cxrscore.describe_file(kind(scores))["file_type"] == "scores"
+    assert cxrscore.describe_file(kind(model))["file_type"] == "model"
     found = cxrscore.load_model(kind(model))
     cxrscore.save_model(kind(tmp_path / "again"), found.tensors, found.document)
     assert (tmp_path / "again").read_bytes() == model.read_bytes()

@@ -70,5 +70,5 @@ def test_a_stack_is_in_the_room_of_its_deepest_known_frame(loaded):
 
 
 def test_the_wait_for_the_network_has_the_name_that_the_profiler_knows(loaded):
-    waits = pipeline._land.__code__
+    waits = pipeline._finish_batch.__code__
     assert loaded("profile_run").room_of(frame(waits.co_filename, waits.co_name)) == "waiting for the network"

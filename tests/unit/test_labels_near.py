@@ -191,7 +191,7 @@ def films(shared: Path) -> list[np.ndarray]:
 def test_films_of_different_patients_are_far_from_alike(films: list[np.ndarray]) -> None:
     thumbnails = small(films)
     assert near_duplicates(thumbnails, np.arange(len(films))) == []
-    nearest = near_duplicates(thumbnails, np.arange(len(films)), alike=-1)
+    nearest = near_duplicates(thumbnails, np.arange(len(films)), min_similarity=-1)
     assert 0.5 < max(pair.similarity for pair in nearest) < 0.8
 
 

@@ -230,7 +230,7 @@ def faked_job(home, *models):
     options = ScoreOptions(films=home, output=home / "none.h5", model=(home / "a", home / "c"), batch_size=2)
     return RunContext(
         options=options,
-        file_list=FileList(paths=(), whole=(), partition=None),
+        file_list=FileList(paths=(), run_paths=(), partition=None),
         found=None,
         labels=None,
         labels_file=None,

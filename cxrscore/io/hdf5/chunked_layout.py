@@ -130,12 +130,12 @@ def read_rows(source: FileBytes, storage: DatasetStorage, dtype: np.dtype[Any], 
     """The values at these places of the first side, without unpacking those far from them; errors as read_values."""
     step = storage.block[0] or 1
     start, stop = rows.start // step * step, min(-(-rows.stop // step) * step, storage.shape[0])
-    near = tuple(
+    overlapping = tuple(
         replace(chunk, corner=(chunk.corner[0] - start, *chunk.corner[1:]))
         for chunk in storage.chunks
         if start <= chunk.corner[0] < stop
     )
-    part = replace(storage, shape=(stop - start, *storage.shape[1:]), chunks=near)
+    part = replace(storage, shape=(stop - start, *storage.shape[1:]), chunks=overlapping)
     return read_values(source, part, dtype)[rows.start - start : rows.stop - start]
 
 

@@ -20,7 +20,7 @@ _SPACE = struct.Struct("<BBBB")
 _INTEGER = struct.Struct("<HH")
 _FLOAT = struct.Struct("<HHBBBBI")
 _ATTRIBUTE = struct.Struct("<BBHHH")
-_WHOLE, _REAL, _TEXT, _ENUMERATION, _VARIED = 0, 1, 3, 8, 9
+_FIXED_POINT, _REAL, _TEXT, _ENUMERATION, _VARIED = 0, 1, 3, 8, 9
 _OTHER = {2: "times", 4: "bit fields", 5: "opaque bytes", 6: "records", 7: "references", 9: "texts of any length"}
 _IEEE = {
     2: (0x20, 15, 0, 16, 10, 5, 0, 10, 15),
@@ -48,7 +48,7 @@ def type_of(message: bytes) -> tuple[np.dtype[Any], str]:
     first, bits, size = _TYPE.unpack_from(message)
     form, more = first & 15, message[_TYPE.size :]
     order = ">" if bits[0] & 1 else "<"
-    if form == _WHOLE and size in (1, 2, 4, 8) and _INTEGER.unpack_from(more) == (0, 8 * size):
+    if form == _FIXED_POINT and size in (1, 2, 4, 8) and _INTEGER.unpack_from(more) == (0, 8 * size):
         return np.dtype(f"{order}{'i' if bits[0] & 8 else 'u'}{size}"), ""
     if form == _REAL and size in _IEEE and (bits[0] & 0x70, bits[1], *_FLOAT.unpack_from(more)) == _IEEE[size]:
         return np.dtype(f"{order}f{size}"), ""

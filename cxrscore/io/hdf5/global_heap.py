@@ -42,7 +42,7 @@ class GlobalHeap:
 
 
 def _items(source: FileBytes, address: int) -> dict[int, bytes]:
-    """What is in a heap, by number; number 0 is the room that is left."""
+    """What is in a heap, by number; number 0 is the free space."""
     signature, version, size = _HEAP.unpack(source.metadata(address, _HEAP.size))
     if (signature, version) != (b"GCOL", 1) or size < _HEAP.size:
         raise MalformedHDF5Error("has a heap of texts that is none")

@@ -46,7 +46,7 @@ _BLOCKS = 1000
 
 
 class MalformedHDF5Error(Exception):
-    """A file is damaged, or of a kind that is not read; the text says why. Never leaves this room."""
+    """A file is damaged, or of a kind that is not read; the text says why. Raised and caught inside this package."""
 
 
 class FileBytes:

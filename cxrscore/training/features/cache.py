@@ -34,7 +34,7 @@ MAX_DISK_BYTES = 64 << 30
 """Bytes of all files together, and never more than half of what the disk then has free; those used longest ago go
 first."""
 MAX_MEMORY_BYTES = 1 << 30
-"""Bytes of outputs that are kept in memory where the disk will not have them."""
+"""Bytes of features that are held in memory if the disk has no space for them."""
 BLOCKS = "blocks-"
 """How the names of folders begin in which other processes put outputs first."""
 
@@ -143,11 +143,11 @@ def cached_features(
     first = next(batches)
     one, batches = first[0].nbytes, chain([first], batches)
     others = (sets - 1) * len(wanted) * one
-    room = _disk_budget(folder) - others - len(missing) * one
+    budget = _disk_budget(folder) - others - len(missing) * one
     known = _known(stored, first[0].shape, set(missing))
-    if len(known) * one > room:  # what other runs wanted of this file must not cost this one its room
+    if len(known) * one > budget:  # what other runs wanted of this file must not cost this one its room
         known = [film for film in known if film in wanted]
-    if len(known) * one <= room:
+    if len(known) * one <= budget:
         with suppress(OSError, WriteError):
             _prune(folder, path, (len(known) + len(missing)) * one)
             extended = _append_on_disk(path, name, stored, known, missing, batches)
@@ -178,9 +178,9 @@ def _known(stored: _FeatureFile | None, shape: tuple[int, ...], missing: set[str
     return [film for film in stored.digests if film not in missing]
 
 
-def _load_if_it_fits(kept: FeatureCache, most: int) -> FeatureCache:
-    """In memory where there is room for so many outputs: their digests are then checked once, not in each epoch."""
-    return kept.load() if most * kept.bytes <= MAX_MEMORY_BYTES else kept
+def _load_if_it_fits(features: FeatureCache, most: int) -> FeatureCache:
+    """In memory if so many features fit: their digests are then checked once, not in each epoch."""
+    return features.load() if most * features.bytes <= MAX_MEMORY_BYTES else features
 
 
 def _append_on_disk(
@@ -236,13 +236,13 @@ def _disk_budget(folder: Path) -> int:
         return 0
 
 
-def _prune(folder: Path, kept: Path, size: int) -> None:
-    """Makes room for a file of this size: removes others, and what killed runs left."""
-    room = _disk_budget(folder) - size
+def _prune(folder: Path, current: Path, size: int) -> None:
+    """Frees space for a file of this size: removes other files, and what killed runs left."""
+    budget = _disk_budget(folder) - size
     for path, stat in _files(folder):
-        if path != kept:
-            room -= stat.st_size
-            if room < 0:
+        if path != current:
+            budget -= stat.st_size
+            if budget < 0:
                 path.unlink(missing_ok=True)
     for left in (*folder.glob(".outputs-*.part"), *folder.glob(f"{BLOCKS}*")):
         with suppress(OSError):  # another run may remove it at the same moment

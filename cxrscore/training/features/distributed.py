@@ -67,30 +67,30 @@ class DistributedFeatureExtractor:
     by: tuple[str, str]
 
     def outputs(
-        self, folder: Path, batches: Sequence[Rows], like: Floats, told: Callable[[int], None]
+        self, folder: Path, batches: Sequence[Rows], like: Floats, report_done: Callable[[int], None]
     ) -> Iterator[Floats]:
         """Outputs of films, given by their rows in the store, float32 [n,...], block by block, once all are there.
 
         folder  where the extraction makes its own
         like    outputs of any films, for their shape
-        told    is told how many films are done
+        report_done  is called with the number of films that are done
 
         WriteError where the disk will not have the blocks, before anything is given; what else ends a worker, as it
         says.
         """
         blocks = _blocks(batches, like[0].nbytes, self.options.processes)
         with _private_folder(folder) as own:
-            digests = self._compute(own, blocks, told)
+            digests = self._compute(own, blocks, report_done)
             for item, rows in enumerate(blocks):
                 yield _read(block_file(own, item), digests[item], (len(rows), *like.shape[1:]))
 
-    def _compute(self, own: Path, blocks: Sequence[Rows], told: Callable[[int], None]) -> dict[int, str]:
+    def _compute(self, own: Path, blocks: Sequence[Rows], report_done: Callable[[int], None]) -> dict[int, str]:
         """Has all blocks computed; returns the SHA-256 of each, "" where its worker died before it could tell."""
         digests: dict[int, str] = {}
 
         def count(item: int, digest: str) -> None:
             digests[item] = digest
-            told(sum(len(blocks[each]) for each in digests))
+            report_done(sum(len(blocks[each]) for each in digests))
 
         options = self.options
         tensors = {name: np.asarray(tensor, order="C") for name, tensor in self.model.tensors().items()}

@@ -80,7 +80,7 @@ class FeatureSource:
     @property
     def damaged(self) -> int:
         """How many outputs were found damaged in the cache, and computed again."""
-        return sum(kept.damaged for kept in self._sources.values() if kept is not None)
+        return sum(cached.damaged for cached in self._sources.values() if cached is not None)
 
     def is_cached(self, copy: int | None) -> bool:
         """Whether the frozen layers have been run once and for all on an augmented copy, so that a pass over it costs
@@ -91,11 +91,11 @@ class FeatureSource:
         """What the learner takes, batch by batch; copy None: of the films without augmentation."""
         if self._frozen is None:
             return self._films(batches, copy)
-        kept = self._source(copy)
-        if kept is None:
+        cached = self._source(copy)
+        if cached is None:
             return self.run(batches, copy)
         place = self._place_of(copy)
-        return (kept.take(place[rows]) for rows in batches)
+        return (cached.take(place[rows]) for rows in batches)
 
     def logits(
         self, rows: Rows, copy: int | None = None, change: Change | None = None, *, learning: bool = False
@@ -104,8 +104,8 @@ class FeatureSource:
         takes. While it is ``learning`` they may be anything; else they are finite, or its backend is at fault."""
         predict = lenient(self.learner).predict if learning else self.learner.predict
         size = FORWARD
-        if self._options.trainable == "head" and (kept := self._frozen and self._source(copy)):
-            size = max(FORWARD, min(len(rows), _BLOCK // kept.bytes))
+        if self._options.trainable == "head" and (cached := self._frozen and self._source(copy)):
+            size = max(FORWARD, min(len(rows), _BLOCK // cached.bytes))
         inputs = self.of(batches_of(rows, size), copy)
         return np.concatenate(list(forward(predict, map(change, inputs) if change else inputs, size)))
 
@@ -153,8 +153,8 @@ class FeatureSource:
         return augmented_film(self._data.store, row, self._augmentation, seed=self._options.seed, copy=copy)
 
     def _rows_of(self, copy: int | None) -> Rows:
-        """The films whose outputs are kept together: all that are not augmented, those to be tested too, which are only
-        scored at the end; or an augmented copy of each training film."""
+        """The films whose features are stored together: all that are not augmented, those to be tested too, which are
+        only scored at the end; or an augmented copy of each training film."""
         split = self._data.split
         if copy is not None:
             return np.array(split.train, np.intp)
@@ -163,36 +163,38 @@ class FeatureSource:
         )
 
     def _place_of(self, copy: int | None) -> Rows:
-        """By row of the store, the place among the rows kept together."""
+        """By row of the store, the position among the rows stored together."""
         rows = self._rows_of(copy)
         place = np.full(len(self._data.paths), -1, np.intp)
         place[rows] = np.arange(len(rows))
         return place
 
     def _source(self, copy: int | None) -> FeatureCache | None:
-        """Outputs of the frozen layers, from the disk where they are there; None where there is no room for them."""
+        """Outputs of the frozen layers, from the disk if they are there; None if there is no space for them."""
         if copy not in self._sources:
             rows = self._rows_of(copy)
             step = "running the frozen layers" + ("" if copy is None else f", augmented copy {copy + 1}")
 
             def compute(places: Sequence[int]) -> Iterator[Floats]:
-                told = functools.partial(self._progress, step)
-                return self._computed(batches_of(rows[list(places)]), copy, told)
+                report_done = functools.partial(self._progress, step)
+                return self._computed(batches_of(rows[list(places)]), copy, report_done)
 
             hashes = [self._data.store.films[row].sha256 for row in rows]
             sets = 1 + min(self._options.augmentations, self._options.epochs)
             self._sources[copy] = cached_features(feature_cache_folder(), self._key(copy), hashes, compute, sets=sets)
         return self._sources[copy]
 
-    def _computed(self, parts: list[Rows], copy: int | None, told: Callable[[int, int], None]) -> Iterator[Floats]:
+    def _computed(
+        self, parts: list[Rows], copy: int | None, report_done: Callable[[int, int], None]
+    ) -> Iterator[Floats]:
         """What the frozen layers make of films, by this process; or by others, but for the first batch, which shows the
-        caller what room the rest needs. told: how many films are done, of all."""
+        caller how much room the rest needs. report_done is called with the number of films done, and of all."""
         others, films = not self._options.alone and len(parts) > 1, sum(map(len, parts))
         done = 0
         for outputs in self.run(parts[:1] if others else parts, copy):
             yield outputs
             done += len(outputs)
-            told(done, films)
+            report_done(done, films)
         if not others:
             return
         rest = parts[1:]
@@ -200,7 +202,9 @@ class FeatureSource:
             model=self._model, options=self._options, store=self._data.store.reference(), copy=copy, by=self.computed_by
         )
         try:
-            yield from extraction.outputs(feature_cache_folder(), rest, outputs, lambda own: told(done + own, films))
+            yield from extraction.outputs(
+                feature_cache_folder(), rest, outputs, lambda own: report_done(done + own, films)
+            )
         except WriteError:  # no room for blocks: none was given yet
             yield from self.run(rest, copy)
 
@@ -244,8 +248,8 @@ def split_trainable(model: Model, options: TrainOptions) -> tuple[TrainableModel
         return model.tail, model.stem
     if not isinstance(model, Trainable):
         raise InputError(f"backend {options.backend!r} cannot train; use another, or score with it")
-    whole: Any = model
-    return whole, None
+    complete_model: Any = model
+    return complete_model, None
 
 
 def forward(function: Change, batches: Iterable[Floats], size: int) -> Iterator[Floats]:

@@ -1,8 +1,6 @@
 """Parts joined: what is refused, what is said, and what stays as it was."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +73,6 @@ def test_one_part_that_is_all_is_joined_to_itself(tmp_path: Path) -> None:
     part = made_part(tmp_path / "part.h5", 70, Partition(number=1, count=1))
     merged([part], tmp_path / "out.h5")
     assert differing(tmp_path / "out.h5", made_whole(tmp_path / "whole.h5", 70)) == {"@provenance"}
-
-
-@pytest.mark.slow
-def test_the_benchmark_runs() -> None:
-    script = Path(__file__).parents[2] / "benchmarks" / "bench_merge.py"
-    command = [sys.executable, str(script), "--rows", "400", "--part", "100", "--virtual"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [line.split(" | ")[:3] for line in told[2:]] == [
-        ["| 200", "2", ""],
-        ["| 200", "2", "virtual"],
-        ["| 400", "4", ""],
-        ["| 400", "4", "virtual"],
-    ]
 
 
 def test_what_all_parts_say_of_the_models_is_held_once(home: Path) -> None:

@@ -1,6 +1,7 @@
 """The contender that is cxrscore itself still runs, and the profiler tells rooms apart."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,3 +73,16 @@ def test_a_stack_is_in_the_room_of_its_deepest_known_frame(loaded):
 def test_the_wait_for_the_network_has_the_name_that_the_profiler_knows(loaded):
     waits = pipeline._finish_batch.__code__
     assert loaded("profile_run").room_of(frame(waits.co_filename, waits.co_name)) == "waiting for the network"
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_merging_runs():
+    script = BENCHMARKS / "bench_merge.py"
+    command = [sys.executable, str(script), "--rows", "400", "--part", "100", "--virtual"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split(" | ")[:3] for line in lines[2:]] == [
+        ["| 200", "2", ""],
+        ["| 200", "2", "virtual"],
+        ["| 400", "4", ""],
+        ["| 400", "4", "virtual"],
+    ]

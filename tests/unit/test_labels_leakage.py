@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_labels_near import contrast, fields, jpeg
+from test_labels_duplicates import contrast, fields, jpeg
 
 from cxrscore.errors import LeakError
 from cxrscore.labels import THUMBNAIL, Leak, Split, check_leakage

@@ -242,7 +242,7 @@ def test_an_architecture_that_a_backend_does_not_name_is_refused_before_it_is_as
 
 
 def test_lanes_are_a_number_from_1():
-    with pytest.raises(PluginError, match="a model whose lanes is 0, wanted a number from 1"):
+    with pytest.raises(PluginError, match="a model whose lanes is 0, expected a number from 1"):
         build(lanes=0)
 
 

@@ -176,7 +176,9 @@ def test_every_command_that_reads_labels_checks_them(monkeypatch, tmp_path, comm
 def test_a_table_of_other_findings_is_named_with_few_of_them():
     assert lab.other_findings("l.csv", ("Mass", "Bone"), ("Mass",)) == ""
     note = lab.other_findings("l.csv", tuple("abcdef"), ("Mass", "Edema"))
-    assert note.startswith("no finding of the label table l.csv (a, b, c, d, ...) is one of the model's (Mass, Edema)")
+    assert note.startswith(
+        "the label table l.csv (a, b, c, d, ...) and the model (Mass, Edema) have no finding in common"
+    )
 
 
 @pytest.mark.parametrize("backend", ["torch", None])

@@ -231,7 +231,7 @@ def test_a_descriptor_of_a_wrong_kind_is_named(plugin):
         return [named("x", None)]
 
     found = Registry([plugin("bad", cxrscore_backends=cxrscore_backends)])
-    assert "speed is None, wanted a number for each kind of device" in found.plugins[0].reason
+    assert "speed is None, expected a number for each kind of device" in found.plugins[0].reason
 
 
 def test_a_name_of_another_kind_is_told():

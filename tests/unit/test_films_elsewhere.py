@@ -147,7 +147,8 @@ def test_a_store_that_answers_no_more_ends_the_stream_before_its_films_are_given
         [made("not received: no answer in time")] * MAX_FAILED_IN_A_ROW,
     )
     with pytest.raises(
-        InputError, match=f"{MAX_FAILED_IN_A_ROW} films in a row were not received from s3://films, .* the same command"
+        InputError,
+        match=f"{MAX_FAILED_IN_A_ROW} consecutive films were not received from s3://films, .* the same command",
     ):
         seen.extend(detect_outage(given(made(""), *some, made(""), *gone, made("")), RemotePath("s3://films")))
     assert (

@@ -99,5 +99,5 @@ def test_a_full_disk_leaves_no_file(home, name):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
     )
     assert done.returncode == 74
-    assert done.stderr == f"cxrscore: cannot write {name}: File too large. Nothing was left half-written.\n"
+    assert done.stderr == f"cxrscore: cannot write {name}: File too large. No partial file remains.\n"
     assert sorted(os.listdir()) == ["big.h5", "out.h5"]

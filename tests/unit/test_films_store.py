@@ -180,7 +180,9 @@ def test_where_the_film_has_changed_too_that_is_an_error(folder: Path, change: s
         (folder / "a.png").unlink()
     else:
         (folder / "a.png").write_bytes((folder / "b.png").read_bytes())
-    with pytest.raises(InputError, match=r"a\.png is damaged in the cache, and its file has changed since the run began"):
+    with pytest.raises(
+        InputError, match=r"a\.png is damaged in the cache, and its file has changed since the run began"
+    ):
         built.raw(0)
 
 

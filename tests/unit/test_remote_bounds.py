@@ -75,9 +75,7 @@ LOOPS = {
 def test_a_tree_without_end_is_noticed_within_as_many_requests_as_it_has_levels(name):
     with (
         pages(LOOPS[name]) as (server, where),
-        pytest.raises(
-            RemoteError, match=r"A link probably leads back to a folder above it\. Name a folder further down"
-        ),
+        pytest.raises(RemoteError, match=r"A link probably leads back to a folder above it\. Choose a subfolder"),
     ):
         find_films(where)
     assert sum(server.asked.values()) <= MAX_DEPTH + 2
@@ -114,7 +112,7 @@ def test_each_bound_is_told(monkeypatch, limit):
     def wide(path):
         return links(*(f"{n}/" for n in range(20))) if path.count("/") < 4 else links("x.png")
 
-    with pages(wide) as (_, where), pytest.raises(RemoteError, match=rf"{words[limit]}\. Name a folder further down"):
+    with pages(wide) as (_, where), pytest.raises(RemoteError, match=rf"{words[limit]}\. Choose a subfolder"):
         list_remote(where, [])
 
 
@@ -251,7 +249,7 @@ def test_a_folder_of_another_file_system_that_cannot_be_listed_is_told(monkeypat
     unreadable = []
     assert [entry.path for entry in list_remote(RemotePath("memory://closed"), unreadable)] == ["out/x.png"]
     assert unreadable == ["in"]
-    with pytest.raises(RemoteError, match="nothing at this address"):
+    with pytest.raises(RemoteError, match="nothing at this URL"):
         list_remote(RemotePath("memory://nowhere"), [])
-    with pytest.raises(RemoteError, match="it is a file, wanted a folder"):
+    with pytest.raises(RemoteError, match="it is a file, expected a folder"):
         list_remote(RemotePath("memory://closed/out/x.png"), [])

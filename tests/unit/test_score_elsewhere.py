@@ -201,7 +201,7 @@ def test_another_machine_may_have_been_faster(home, cloud):
 
 
 def test_no_film_is_scored_for_an_output_that_cannot_be_written(home):
-    with pytest.raises(InputError, match="only read"):
+    with pytest.raises(InputError, match="read-only"):
         score_films(options(home, output="https://u:canary@127.0.0.1/out.h5"))
     assert not (home / "cache").exists()
 

@@ -30,8 +30,8 @@ def parse_json(text: str | bytes) -> Any:
     ------
     ValueError
         If it is not JSON, or nested too deep, or contains what Python accepts and others do not: NaN and the
-        infinities, numbers beyond float64, such as 1e999, and texts with half of a character (a lone surrogate), which UTF-8
-        cannot represent.
+        infinities, numbers beyond float64, such as 1e999, and texts with half of a character (a lone surrogate),
+        which UTF-8 cannot represent.
     """
     try:
         value = json.loads(text, parse_int=_parse_integer)

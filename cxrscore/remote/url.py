@@ -33,7 +33,9 @@ class RemotePath:
 
     def __post_init__(self) -> None:
         if not is_url(self.url) or "::" in self.url:
-            raise InputError("expected a plain URL without ::, such as s3://bucket/films")  # it may hold a password
+            raise InputError(
+                "this is not a plain URL; expected one without ::, such as s3://bucket/films"
+            )  # it may hold a password
         if self.scheme in _LOCAL:
             raise InputError(f"{self} is on this machine: give the path, without {self.scheme}://")
         if self.scheme in _WRAPPERS:

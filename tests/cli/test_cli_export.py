@@ -62,7 +62,7 @@ def test_json_says_what_was_written(home):
         (["out.h5", "-o", "out.h5", "--format", "csv"], 1, "out.h5 is an input"),
         (["none.h5", "-o", "out.csv"], 1, "there is no file none.h5"),
         (["none.h5", "-o", "out.csv", "--films", "."], 1, "--films has no meaning"),
-        (["broken.h5", "-o", "out.csv"], 1, "broken.h5 is no scores file (HDF5)"),
+        (["broken.h5", "-o", "out.csv"], 1, "broken.h5 is not a scores file (HDF5)"),
         (["out.h5", "-o", "sr", "--format", "dicom-sr"], 1, "--films"),
     ],
 )

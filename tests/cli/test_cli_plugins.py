@@ -82,7 +82,7 @@ RUBBISH = {
     "shared2": (
         returns("[SimpleNamespace(name='shared', function=print)]"),
         "name conflict",
-        ["two distributions bring a loss called 'shared': cxrscore-shared and cxrscore-shared2"],
+        ["two distributions provide a loss called 'shared': cxrscore-shared and cxrscore-shared2"],
     ),
     "far": (
         BACKEND.format(name="far", requires=("json", "no_such_framework"), broken=False),

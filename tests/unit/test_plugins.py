@@ -98,7 +98,7 @@ def test_a_taken_plugin_name_goes_to_cxrscore_first_and_says_so_when_asked(plugi
 
 
 def test_an_unknown_name_lists_what_there_is():
-    with pytest.raises(InputError, match=r"no loss is called 'nope'; there is: weighted-bce"):
+    with pytest.raises(InputError, match=r"no loss is called 'nope'; available: weighted-bce"):
         Registry([builtin()]).get("cxrscore_losses", "loss", "nope")
 
 
@@ -235,7 +235,7 @@ def test_a_descriptor_of_a_wrong_kind_is_named(plugin):
 
 
 def test_a_name_of_another_kind_is_told():
-    with pytest.raises(InputError, match="no metric is called 'focal', but a loss is; there is: auc"):
+    with pytest.raises(InputError, match="no metric is called 'focal', but a loss is; available: auc"):
         Registry([builtin()]).get("cxrscore_metrics", "metric", "focal")
 
 

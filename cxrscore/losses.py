@@ -91,9 +91,9 @@ def paper_equation_7(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     """-sum_c v_c log softmax(logits)_c with v = f_p where the label is 1 and f_n where it is 0: equation 7 as printed.
 
     Both branches of the printed equation hold -log P(Y = 1 | X), and its weights are the frequencies f_p of positives
-    and f_n of negatives: those of class_weights, [2,C], exchanged. The softmax is that of the paper's output
-    layer, taken among the findings whose label is known. Negatives increase the probability of a finding, and most
-    labels are negative: correct outputs have a higher loss than wrong ones, so case L07 of the conformance kit fails. Use
+    and f_n of negatives: those of class_weights, [2,C], exchanged. The softmax is that of the paper's output layer,
+    taken among the findings whose label is known. Negatives increase the probability of a finding, and most labels
+    are negative: correct outputs have a higher loss than wrong ones, so case L07 of the conformance kit fails. Use
     it only to reproduce the paper.
     """
     y, known = _mask_unknown(xp, labels)

@@ -86,5 +86,5 @@ def test_what_cannot_be_checked_is_told(name, error, words):
 
 
 def test_a_table_is_for_datasets_only(tmp_path):
-    with pytest.raises(InputError, match="nothing else is"):
+    with pytest.raises(InputError, match="only a dataset is checked on a label table"):
         check_plugin("metric:auc", table=tmp_path)

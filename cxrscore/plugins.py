@@ -167,7 +167,7 @@ def _has_gpu() -> bool:
 
 
 def datasets() -> list[Dataset]:
-    """Return all label table readers in the order in which they are asked: built-in layouts, those of plugins, and
+    """Return all label table readers in the order in which they are tried: built-in layouts, those of plugins, and
     ``plain``, which takes almost any table."""
     plugins = registry()
     found = [

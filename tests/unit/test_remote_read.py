@@ -233,7 +233,7 @@ def test_an_upload_that_is_cut_off_once_is_made_again(cloud, tmp_path):
 def test_an_upload_of_another_size_is_noticed(cloud, tmp_path, monkeypatch):
     (tmp_path / "out.h5").write_bytes(DATA)
     monkeypatch.setattr(obstore_store.ObjectStore, "size", lambda self: 7)
-    with pytest.raises(WriteError, match="has 7 bytes after it was written, expected 1,024"):
+    with pytest.raises(WriteError, match="has 7 bytes after the upload, expected 1,024"):
         upload(tmp_path / "out.h5", RemotePath("s3://films/out.h5"))
 
 

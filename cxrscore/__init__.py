@@ -1,6 +1,6 @@
 """cxrscore: train, score and explain chest X-ray classifiers.
 
-The names below are the public ones. They are loaded when first used, so that ``import cxrscore`` stays light.
+The names below are the public ones. They are loaded at first use, so that ``import cxrscore`` is fast.
 """
 
 TYPE_CHECKING = False  # importing typing, or anything else, could import a file of the current folder: see search_path

@@ -1,14 +1,14 @@
-"""``python -m cxrscore``, and what the command ``cxrscore`` runs."""
+"""``python -m cxrscore``; the command ``cxrscore`` runs it, too."""
 
 import sys
 
 from cxrscore.search_path import drop_current_folder
 
-drop_current_folder()  # before anything else is imported: a module beside the films is never one of ours
+drop_current_folder()  # before any other import: a module in the current folder must not replace one of cxrscore's
 
 
 def main() -> None:
-    """Runs the program. Ctrl-C ends it with exit code 130 while it is still being imported, too."""
+    """Run the program. Ctrl-C ends it with exit code 130, also during the imports."""
     if sys.platform == "win32":
         sys.exit("cxrscore: Windows is not supported. Use Linux, macOS, or Linux inside Windows (WSL 2).")
     try:

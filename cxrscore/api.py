@@ -1,4 +1,4 @@
-"""What a notebook uses: a classifier that takes files and arrays, and the commands as functions.
+"""The Python API: a classifier for files and arrays, and the commands as functions.
 
 The functions take the options of the commands of the same name, raise errors, and print nothing.
 """
@@ -35,7 +35,7 @@ from cxrscore.scoring.run_context import RunContext, prepare_worker
 from cxrscore.system_resources import default_workers
 from cxrscore.types import finite_rows
 
-if TYPE_CHECKING:  # each function imports what only it needs: training, or reporting with its plots
+if TYPE_CHECKING:  # each function imports only what it needs: training, or reporting with its plots
     from cxrscore.reporting import NamedScores
     from cxrscore.training import TrainResult
 
@@ -46,17 +46,17 @@ Films: TypeAlias = Location | ArrayLike | Iterable[Location | ArrayLike]
 
 
 class _Compute(Protocol):
-    """Computes a batch of n films: float32 [n,...], and n texts, why a film has no result or ""."""
+    """Compute a batch of n films: float32 [n,...], and n texts: the reason why a film has no result, or ""."""
 
     def __call__(self, batch: Sequence[LoadedFilm], /) -> tuple[Floats, Sequence[str]]: ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FilmArray(NDArrayOperatorsMixin):
-    """An array with one row for each film, and what became of each film.
+    """An array with one row for each film, and the status of each film.
 
-    It works as a NumPy array: index it, compute with it, pass it to NumPy, scikit-learn or pandas. What comes out of
-    that is a plain array.
+    It works as a NumPy array: index it, compute with it, pass it to NumPy, scikit-learn or pandas. The result is a
+    plain array.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class FilmArray(NDArrayOperatorsMixin):
     status : uint8 [N]
         Codes of cxrscore.Status: Status.OK, or why a film has no result.
     message : tuple of str
-        Why, in words; for a film with status OK a note on how it was read, mostly "".
+        The reason in words; for a film with status OK a note on how it was read, usually "".
 
     Examples
     --------
@@ -101,7 +101,7 @@ class FilmArray(NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         """Attributes and methods of the array, such as shape, dtype, mean and T."""
-        if name.startswith("_") or name in ("values", "status", "message"):  # while it is unpickled it has none
+        if name.startswith("_") or name in ("values", "status", "message"):  # during unpickling it has none
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return getattr(self.values, name)
 
@@ -119,7 +119,7 @@ def load(
     batch_size: int = 8,
     workers: int | None = None,
 ) -> Classifier:
-    """Loads a model to score films with.
+    """Load a model to score films.
 
     Parameters
     ----------
@@ -127,13 +127,14 @@ def load(
         A model file of ``cxrscore train``, ``import`` or ``quantize``. With several files the probabilities are means
         over the models, which must have the same findings in the same order.
     backend : str, optional
-        Backend that computes, such as "torch". None and "auto": the fastest installed one that can run the models.
+        Backend that computes the scores, such as "torch". None and "auto": the fastest installed one
+        that can run the models.
     device : str
         "auto", "cpu", "cuda" or "cuda:N".
     precision : str
         "fp32", "bf16", or "int8" for a model file of ``cxrscore quantize``.
     batch_size : int
-        Films that the network computes at a time. Every batch is filled up to this size with black films, so 1 is
+        Number of films per batch. Every batch is filled up to this size with black films, so 1 is
         faster if you score films one at a time.
     workers : int, optional
         Processes that decode files; None: one for each core, at most 32.
@@ -162,10 +163,10 @@ def load(
     """
     models = local_paths(source, "source")
     if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}, wanted 1 or more")
+        raise InputError(f"batch_size is {batch_size}, expected 1 or more")
     if workers is not None and workers < 1:
-        raise InputError(f"workers is {workers}, wanted 1 or more")
-    # No film is listed and nothing is written: of these options only those on models and computing are used.
+        raise InputError(f"workers is {workers}, expected 1 or more")
+    # No film is listed and nothing is written: only the options of the models and the computation are used.
     options = ScoreOptions(
         films=Path(),
         output=Path(),
@@ -226,7 +227,7 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Ends the processes that decode files; they start again when they are needed."""
+        """End the processes that decode files; they start again when they are needed."""
         self._decoders.close()
 
     def predict(self, films: Films) -> dict[str, float] | list[dict[str, float]]:
@@ -369,14 +370,14 @@ class Classifier:
         return self._rows(sources, partial(_probabilities, self._scorer(None)), progress)
 
     def _scorer(self, maps: tuple[str, str | None] | None) -> Scorer:
-        """The scorer without heat maps, or that of an explainer and a layer, with maps of all findings."""
+        """The scorer without heat maps, or with an explainer and a layer for maps of all findings."""
         with self._lock:
             if maps not in self._scorers:
                 self._scorers[maps] = Scorer(_with_maps(self._context, maps))
             return self._scorers[maps]
 
     def _rows(self, sources: Sequence[FilmSource], compute: _Compute, progress: Progress) -> FilmArray:
-        """What ``compute`` gives for the films, batch by batch as score does it, in the order of the sources."""
+        """Results of ``compute`` for the films, batch by batch as in score, in the order of the sources."""
         size = self._context.options.batch_size
         status, message = np.zeros(len(sources), np.uint8), [""] * len(sources)
         parts: list[tuple[list[int], Floats]] = []
@@ -398,7 +399,7 @@ class Classifier:
         return FilmArray(values, status, tuple(message))
 
     def _shape(self, compute: _Compute) -> tuple[int, ...]:
-        """Of a row where no film can be read: that of a film of noise."""
+        """Shape of a row if no film can be read: that of a film of noise."""
         noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
         first, *more = self._context.squares
         with self._lock:
@@ -422,7 +423,7 @@ class Classifier:
 
 
 class _Decoders:
-    """Loads files in processes of their own, and arrays in this one. The processes stay for the next call."""
+    """Loads files in worker processes, and arrays in this process. The workers are reused by the next call."""
 
     def __init__(self, context: RunContext) -> None:
         self._first, *self._more = context.squares
@@ -454,7 +455,7 @@ class _Decoders:
 def _readable(
     stream: Iterable[LoadedFilm], status: NDArray[np.uint8], message: list[str]
 ) -> Iterator[tuple[int, LoadedFilm]]:
-    """The films that have pixels, with their rows; notes the status and message of all."""
+    """The films that have pixels, with their rows; records the status and message of all films."""
     for row, film in enumerate(stream):
         status[row], message[row] = film.film.status, film.film.message
         if film.pixels is not None:
@@ -656,7 +657,7 @@ def report(
 
     several = scores if isinstance(scores, Sequence) and not isinstance(scores, str) else [scores]
     if not several:
-        raise InputError("no scores are named, wanted a scores file or several")
+        raise InputError("no scores are named, expected a scores file or several")
     first, *others = (one if isinstance(one, NamedScores) else open_named_scores(one, labels) for one in several)
     target = _page(several[0]) if output is None else local_path(output, "output")
     return write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
@@ -670,7 +671,7 @@ def _page(scores: Location | NamedScores) -> Path:
 
 
 def _check_names(function: str, given: Mapping[str, Any], options: type[Any]) -> None:
-    """TypeError, as Python raises it, for an option that does not exist, with the name that was probably meant."""
+    """TypeError for an option that does not exist, with the most similar name."""
     known = [field.name for field in fields(options)]
     for name in given:
         if name not in known:

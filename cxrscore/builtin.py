@@ -1,4 +1,4 @@
-"""What cxrscore brings itself, registered through the same hooks as anybody's plugin."""
+"""Built-in plugins, registered through the same hooks as other plugins."""
 
 from collections.abc import Sequence
 

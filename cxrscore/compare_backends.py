@@ -1,7 +1,7 @@
-"""Do backends give the same scores? Each scores the same films in a process of its own, and they are compared.
+"""Compare the scores of backends. Each backend scores the same films in a separate process.
 
-Without a folder the films are the synthetic ones that every installation can draw, and each backend is also held
-to the logits that the model file keeps of them.
+Without a folder the films are the synthetic ones that every installation can create, and each backend is also compared
+with the reference logits in the model file.
 """
 
 from __future__ import annotations
@@ -30,13 +30,17 @@ from cxrscore.synthetic.phantoms import golden_films
 
 _BATCH = 8
 MIN_CORRELATION = 0.999
-"""Of the heat maps of two backends that agree."""
+"""Minimum correlation of the heat maps of two backends that agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackendRun:
-    """What a backend made of the films. ``max_logit_difference`` is the largest |logit - kept logit|, None where none
-    are kept."""
+    """Results of one backend. ``max_logit_difference`` is the largest
+
+    logit - reference logit
+
+    , None if there are no reference logits.
+    """
 
     backend: str
     framework: str
@@ -47,9 +51,9 @@ class BackendRun:
 
 @dataclass(frozen=True, kw_only=True)
 class BackendPair:
-    """How far two backends are apart: largest differences, and the smallest correlation of two heat maps.
+    """Differences between two backends: largest differences, and the smallest correlation of two heat maps.
 
-    min_heatmap_correlation is None where one of them gives no maps, or no map varies.
+    min_heatmap_correlation is None if one of them has no maps, or no map varies.
     """
 
     backends: tuple[str, str]
@@ -60,7 +64,7 @@ class BackendPair:
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """The outcome. ``tolerance`` is the largest difference of a logit that the model file allows, None in bf16."""
+    """The result. ``tolerance`` is the largest difference of a logit that the model file allows, None in bf16."""
 
     tolerance: float | None
     runs: list[BackendRun] = field(default_factory=list)
@@ -68,7 +72,7 @@ class Parity:
 
     @property
     def failures(self) -> list[str]:
-        """What is out of bounds, in words; empty if the backends agree."""
+        """Exceeded limits, in words; empty if the backends agree."""
         found = []
         if self.tolerance is not None:
             found += [
@@ -77,7 +81,7 @@ class Parity:
                 for r in self.runs
                 if r.max_logit_difference is not None and not r.max_logit_difference <= self.tolerance
             ]
-            # Each may be off by the tolerance, to either side.
+            # Each may differ by the tolerance, in either direction.
             found += [
                 f"{' and '.join(p.backends)} differ by {p.max_logit_difference:.2g} in a logit, allowed "
                 f"{2 * self.tolerance:.2g}"
@@ -85,7 +89,7 @@ class Parity:
                 if not p.max_logit_difference <= 2 * self.tolerance
             ]
         found += [
-            f"heat maps of {' and '.join(p.backends)} correlate by {p.min_heatmap_correlation:.4f}, wanted "
+            f"heat maps of {' and '.join(p.backends)} correlate by {p.min_heatmap_correlation:.4f}, expected "
             f"{MIN_CORRELATION}"
             for p in self.pairs
             if p.min_heatmap_correlation is not None and not p.min_heatmap_correlation >= MIN_CORRELATION
@@ -93,7 +97,7 @@ class Parity:
         return found
 
     def text(self) -> str:
-        """What ``cxrscore check --parity`` prints."""
+        """The text that ``cxrscore check --parity`` prints."""
         lines = [f"{r.backend:<12} {r.framework}, {r.device}, {r.films} films{_drift(r)}" for r in self.runs]
         for pair in self.pairs:
             maps = (
@@ -109,7 +113,7 @@ class Parity:
         return "\n".join([*lines, *(f"FAILED: {fault}" for fault in self.failures)])
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, as ``cxrscore check --parity --json`` prints it."""
+        """JSON-ready, for ``cxrscore check --parity --json``."""
         return {**asdict(self), "failures": self.failures}
 
 
@@ -132,13 +136,13 @@ def compare_backends(
     device: str = "auto",
     precision: str = "fp32",
 ) -> Parity:
-    """Scores the same films with each backend and compares each with the first.
+    """Score the same films with each backend and compare each backend with the first one.
 
     films  a folder; None: the synthetic films of the model file. InputError for fewer than one backend or one
     named twice; the error of a backend that cannot run.
     """
     if not backends or len(set(backends)) != len(backends):
-        raise InputError(f"backends {', '.join(backends) or 'none'}: wanted one or more different names")
+        raise InputError(f"backends {', '.join(backends) or 'none'}: expected one or more different names")
     file = load_model(model)
     for name in backends:
         plugins.get_backend(name)
@@ -162,7 +166,7 @@ def compare_backends(
 
 
 def _run_in_subprocess(backend: str, given: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Logits [N,C], maps [N,C,h,w] and what computed them: one process uses one framework."""
+    """Logits [N,C], maps [N,C,h,w] and the software that computed them: one process uses one framework."""
     out = folder / f"{len(list(folder.iterdir()))}.npz"
     job = json.dumps({**given, "backend": backend, "out": str(out)})
     done = run_python(["-m", "cxrscore.compare_backends", job])
@@ -191,8 +195,8 @@ def _pair(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any], file: Mo
 
 
 def min_correlation(a: Floats, b: Floats) -> float | None:
-    """The smallest Pearson correlation of two maps of one film and finding, of [N,F,h,w]; maps that are constant
-    in both have none. None if there is no map."""
+    """The smallest Pearson correlation of two maps of one film and finding, of [N,F,h,w]; maps that are constant in
+    both are skipped. None if there is no map."""
     if a.shape != b.shape or not a.size:
         return None
     flat = [maps.reshape(-1, maps.shape[2] * maps.shape[3]).astype(np.float64) for maps in (a, b)]
@@ -226,7 +230,7 @@ def _squares(file: ModelFile, folder: str | None) -> Iterator[Floats]:
 
 
 def _score(job: dict[str, Any]) -> None:
-    """What the child process does: films through one backend, results into an .npz file."""
+    """Child process: run films through one backend, and write the results to an .npz file."""
     file = load_model(Path(job["model"]))
     backend = plugins.get_backend(job["backend"])
     model = backend.build(file.spec, file.tensors, device=job["device"], precision=job["precision"])

@@ -105,9 +105,11 @@ def check_plugin(name: str, *, table: Path | None = None, progress: Progress = n
     kind, _, rest = name.rpartition(":")
     kind = kind or "backend"
     if kind not in _KITS:
-        raise InputError(f"{kind!r} is no kind of plugin; there is: {', '.join(_KITS)}")
+        raise InputError(f"{kind!r} is not a type of plugin; the types are: {', '.join(_KITS)}")
     if (kind == "dataset") != (table is not None):
-        raise InputError("a dataset is checked on a label table of its layout, and nothing else is: give --table FILE")
+        raise InputError(
+            "only a dataset is checked on a label table, and it needs one of its layout: give --table FILE"
+        )
     if table is not None:
         _require(table)
     plugin = descriptor(kind, rest)

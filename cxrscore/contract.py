@@ -376,7 +376,7 @@ class Dataset:
         One line for `cxrscore plugins` and error messages.
     recognises
         function(columns) -> bool: True for the column names of this layout. The first reader that returns True is used;
-        cxrscore's own are asked first, its ``plain`` CSV last.
+        cxrscore's own readers are tried first, its ``plain`` CSV last.
     read
         function(path) -> LabelTable. It raises an InputError that names the line of a value it cannot read.
     """

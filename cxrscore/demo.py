@@ -1,4 +1,4 @@
-"""The three lines on synthetic films: a first look that needs no data, no weights and no network."""
+"""Train, score and report on synthetic films: a first try without data, weights or network access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions, train_model
 
 SIZE = 128
-"""Side of the films for the network, pixels."""
+"""Side of the network input, in pixels."""
 
 
 def run_demo(
@@ -28,9 +28,9 @@ def run_demo(
     say: Callable[[str], None] = lambda text: None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Draws films into ``folder``, trains a small network from scratch on them, scores and reports.
+    """Create films in ``folder``, train a small network from scratch on them, score and report.
 
-    Returns JSON-ready figures. InputError if the folder holds anything but an earlier demo.
+    Returns JSON-ready figures. InputError if the folder contains anything except an earlier demo.
     """
     mark_folder(folder, "demo")
     say(f"drawing {films} synthetic films in {folder / 'films'}")
@@ -50,7 +50,7 @@ def run_demo(
         batch_size=8,
         patience=40,
         learning_rate=2e-3,
-        initial_head="random",  # from a head of zeros nothing reaches the layers below at first
+        initial_head="random",  # with a head of zeros, the layers below would get no gradient at first
         seed=seed,
     )
     say(f"cxrscore train --backend {name} --architecture tinycnn --weights none --size {SIZE} --trainable all ...")
@@ -70,5 +70,5 @@ def run_demo(
     say(f"cxrscore report {folder / 'out.h5'}")
     page = folder / "out.html"
     summary = write_report(open_scores(scored.output), page, source="out.h5")
-    say(f"macro AUC on films it did not see: {trained.test_auc:.3f}. Open {page}")
+    say(f"macro AUC on the test films: {trained.test_auc:.3f}. Open {page}")
     return {"test_auc": trained.test_auc, "page": str(page), "report": summary}

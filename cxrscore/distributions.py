@@ -1,4 +1,4 @@
-"""Which installed distributions bring plugins, and which of them is cxrscore itself."""
+"""Find the installed distributions that provide plugins, and the one that is cxrscore itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 NAME = "cxrscore"
-"""Of the own distribution, and of the group of entry points."""
+"""Name of cxrscore's distribution, and of the entry-point group."""
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -25,9 +25,9 @@ class PluginEntryPoint:
     point
         The entry point.
     own
-        Whether cxrscore itself brings it.
+        Whether cxrscore itself provides it.
     impostor
-        Whether its distribution calls itself cxrscore and is another one.
+        Whether its distribution has the name cxrscore but is another one.
     """
 
     point: metadata.EntryPoint
@@ -48,12 +48,12 @@ class PluginEntryPoint:
 def plugin_entry_points() -> list[PluginEntryPoint]:
     """The entry points of all installed distributions.
 
-    importlib.metadata.entry_points() takes the first distribution of each name. Here all that are called cxrscore are
-    looked at, so that one that comes first on the path and only has the name hides nothing.
+    importlib.metadata.entry_points() uses only the first distribution of each name. Here all distributions with the
+    name cxrscore are read, so that a foreign one that comes first on the path hides nothing.
     """
     claimants: list[metadata.Distribution] = []
     others: dict[str, metadata.Distribution] = {}
-    for dist in filter(_points, metadata.distributions()):  # only then are the names read, which takes longer
+    for dist in filter(_points, metadata.distributions()):  # the names are read only then, because it takes longer
         if normalised(dist.name) == NAME:
             claimants.append(dist)
         else:
@@ -62,9 +62,9 @@ def plugin_entry_points() -> list[PluginEntryPoint]:
 
 
 def owned(claimants: Sequence[metadata.Distribution]) -> Iterator[PluginEntryPoint]:
-    """The entry points of distributions that are called cxrscore. One of them is, the one that holds this package;
-    what the others repeat of it is left out."""
-    ranked = sorted(claimants, key=_evidence, reverse=True)  # stable: among equal ones the first on the path
+    """The entry points of distributions with the name cxrscore. One of them contains this package; entry points that
+    the others repeat are skipped."""
+    ranked = sorted(claimants, key=_evidence, reverse=True)  # stable: among equal ones, the first on the path
     known: set[tuple[str, str]] = set()
     for place, dist in enumerate(ranked):
         for point in _points(dist):
@@ -74,7 +74,7 @@ def owned(claimants: Sequence[metadata.Distribution]) -> Iterator[PluginEntryPoi
 
 
 def normalised(name: str) -> str:
-    """A distribution's name as package indexes compare it."""
+    """A distribution's name, normalised as in package indexes."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -83,14 +83,15 @@ def _points(dist: metadata.Distribution) -> list[metadata.EntryPoint]:
 
 
 def _evidence(dist: metadata.Distribution) -> int:
-    """2: its files hold this very package; 1: they hold a package of this name elsewhere, as where a source tree on
-    PYTHONPATH comes before the installed one; 0: they hold none."""
+    """2: its files contain this package; 1: they contain a package of this name in another folder, as when a source
+    tree on PYTHONPATH comes before the installed one; 0: they contain none."""
     packages = {path.resolve() for path in _packages(dist)}
     return 2 if _PACKAGE in packages else int(bool(packages))
 
 
 def _packages(dist: metadata.Distribution) -> Iterator[Path]:
-    """Folders of packages called cxrscore that the distribution installed, or that it points to (pip install -e)."""
+    """Folders of packages with the name cxrscore that the distribution installed, or that it points to (pip install
+    -e)."""
     for file in dist.files or ():
         if file.as_posix() == f"{NAME}/__init__.py":
             yield Path(str(dist.locate_file(file))).parent

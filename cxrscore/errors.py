@@ -28,13 +28,13 @@ class RemoteError(InputError):
     """A URL cannot be read. The message contains no user, password or query of the URL."""
 
     def __init__(self, where: object, reason: str, *, passing: bool = False, status: int | None = None) -> None:
-        """where, shown as a text, is not part of the reason; passing: it may be otherwise later, as the store did not
-        answer, or not to the end; status: of HTTP, where there is one."""
+        """where: its text is not part of the reason; passing: whether the failure is temporary, as if the store did not
+        answer or the transfer was incomplete; status: of HTTP, if there is one."""
         super().__init__(f"cannot read {where}: {reason}")
         self.where, self.reason, self.passing, self.status = str(where), reason, passing, status
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """So that it comes whole out of another process, too."""
+        """Pickle all fields, so that the error can be passed between processes."""
         return partial(type(self), passing=self.passing, status=self.status), (self.where, self.reason)
 
 
@@ -52,7 +52,7 @@ class LeakError(CxrscoreError):
     exit_code = 4
 
     def __init__(self, found: str, advice: str = "") -> None:
-        """found is for a caller that gives other advice."""
+        """found: for a caller that gives other advice."""
         super().__init__(f"{found} {advice}".strip())
         self.found = found
 
@@ -75,14 +75,14 @@ class PluginError(CxrscoreError):
     exit_code = 6
 
     def during(self, names: Sequence[str], count: int, hint: str) -> PluginError:
-        """The same error with the films that were being worked on, and what is left of the work.
+        """The same error with the films of the failed call and the saved work.
 
         Parameters
         ----------
         names
-            Of the films; empty where none may be given.
+            Names of the films; empty if they must not be shown.
         count
-            How many films there are.
+            Number of films.
         kept
             What is saved, and how to resume.
         """
@@ -92,7 +92,7 @@ class PluginError(CxrscoreError):
 
 
 _SHOWN = 3
-"""Names of films that an error shows."""
+"""Number of film names that an error shows."""
 
 
 class PluginWarning(UserWarning):
@@ -100,7 +100,7 @@ class PluginWarning(UserWarning):
 
 
 class LabelWarning(UserWarning):
-    """A label table is of no use for this command."""
+    """A label table cannot be used by this command."""
 
 
 class WorkerError(CxrscoreError):

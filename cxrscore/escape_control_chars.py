@@ -1,4 +1,4 @@
-"""Text of others, such as the name of a film, made safe to show to people."""
+"""Make text from outside, such as film names, safe to print."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from cxrscore.interrupts import is_interrupt
 
 
 def escape_control_characters(text: str) -> str:
-    """The text with every character that does not print, or that turns its neighbours round, shown by its code: on a
-    terminal it could hide what was written, or write something else."""
+    """The text with every unprintable character, and every one that changes the writing direction, replaced by its
+    code: on a terminal it could hide or imitate other output."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else f"[U+{ord(c):04X}]" for c in text)
 
 
 LONGEST_MESSAGE = 300
-"""Characters of a foreign message that are repeated."""
+"""Number of characters of a foreign message that are shown."""
 
 
 def error_message(error: BaseException) -> str:
-    """The message of an exception, whole; "" where its text cannot be had. Raises nothing but a Ctrl-C of the user."""
+    """The complete message of an exception; "" if its text cannot be read. Raises nothing except a Ctrl-C of the
+    user."""
     try:
         return str.__str__(str(error))
     except BaseException as odd:  # the class of a foreign exception may do anything
@@ -33,14 +34,14 @@ def error_words(error: BaseException, longest: int = LONGEST_MESSAGE) -> str:
     Parameters
     ----------
     error
-        Any exception; its text may be long, hold any character, or raise an error itself.
+        Any exception; its text may be long, contain any character, or raise an error itself.
     longest
-        Characters of the message that are repeated.
+        Number of characters of the message that are shown.
 
     Returns
     -------
     str
-        Such as "ValueError: no such layer"; the class alone where there is no message.
+        Such as "ValueError: no such layer"; the class alone if there is no message.
     """
     message = " ".join(error_message(error)[: 10 * longest].split())
     if len(message) > longest:

@@ -1,7 +1,7 @@
 """Heat maps, written once for every backend: NumPy on CamParts, or on what a model predicts.
 
-Maps are float32 [N,F,h,w], unscaled, and signed unless the method says otherwise: positive where the film speaks
-for the finding, negative where it speaks against. All take the gradient of the logit, never of the probability.
+Maps are float32 [N,F,h,w], unscaled, and signed unless the method says otherwise: positive where the film supports the
+finding, negative where it contradicts it. All use the gradient of the logit, never of the probability.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CELLS = 10
 
 
 def _weighted_sum(parts: CamParts, weights: Floats) -> Floats:
-    """sum_k w_k A_k of weights [N or 1,F,K]: of weights that all films share, one matrix product for the batch."""
+    """sum_k w_k A_k with weights [N or 1,F,K]; for weights that all films share, one matrix product for the batch."""
     n, h, w, k = parts.activations.shape
     if len(weights) == 1:
         maps = (parts.activations.reshape(n * h * w, k) @ weights[0].T).reshape(n, h, w, weights.shape[1])
@@ -34,12 +34,12 @@ def _weighted_sum(parts: CamParts, weights: Floats) -> Floats:
 def cam(parts: CamParts) -> Floats:
     """sum_k w_k A_k with the weights of the dense layer: their mean over the map is the logit without its bias.
 
-    Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2. InputError where
-    the head is not a mean and a dense layer, or the CAM layer not the tensor that is pooled: there is no such weight.
+    Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2. InputError if
+    the head is not a mean and a dense layer, or the CAM layer is not the pooled tensor: there is no such weight.
     """
     if parts.gradients.shape[2:4] != (1, 1):
         raise InputError(
-            f"CAM is defined for the pooled tensor of a gap head only, and not at {parts.cam_layer!r}; use grad-cam"
+            f"CAM is defined only for the pooled tensor of a gap head, not for {parts.cam_layer!r}; use grad-cam"
         )
     places = parts.activations.shape[1] * parts.activations.shape[2]
     return _weighted_sum(parts, parts.gradients[:, :, 0, 0] * places)
@@ -59,7 +59,7 @@ def grad_cam_relu(parts: CamParts) -> Floats:
 
 
 def hires_cam(parts: CamParts) -> Floats:
-    """sum_k g_k A_k, the gradient taken place by place. Draelos and Carin, HiResCAM, 2020.
+    """sum_k g_k A_k, with the gradient of each position. Draelos and Carin, HiResCAM, 2020.
 
     For a "gap" head the gradient is the same everywhere and the map equals Grad-CAM's.
     """
@@ -70,10 +70,10 @@ def hires_cam(parts: CamParts) -> Floats:
 
 
 def grad_cam_pp(parts: CamParts) -> Floats:
-    """sum_k w_k A_k, w_k = sum over places of a ReLU(g), a = g^2 / (2 g^2 + g^3 sum A_k); 0 where g is 0.
+    """sum_k w_k A_k, w_k = sum over positions of a ReLU(g), a = g^2 / (2 g^2 + g^3 sum A_k); 0 if g is 0.
 
-    Chattopadhay et al., Grad-CAM++, WACV 2018, equations 10 and 19 for exp(logit), whose factor exp(logit) is left
-    out: it is the same at every place. Never below 0 where the activations are not.
+    Chattopadhay et al., Grad-CAM++, WACV 2018, equations 10 and 19 for exp(logit), whose factor exp(logit) is omitted:
+    it is the same at every position. Never below 0 if the activations are not.
     """
     g = parts.gradients.astype(np.float64)
     total = parts.activations.sum(axis=(1, 2), dtype=np.float64)[:, None, None, None, :]
@@ -85,9 +85,9 @@ def grad_cam_pp(parts: CamParts) -> Floats:
 
 
 def occlusion(predict: Predict, films: Floats, findings: Sequence[int]) -> Floats:
-    """By how much the logit falls when a square of the film is covered with the film's mean grey, [N,F,10,10].
+    """Decrease of the logit when a square of the film is covered with the film's mean grey, [N,F,10,10].
 
-    Squares are a fifth of the side, half of each over its neighbour; a cell holds the mean over the squares that
+    Squares have a fifth of the side and overlap by half; a cell holds the mean over the squares that
     cover it. Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2. It
     needs no gradient and 82 forward passes.
     """
@@ -106,7 +106,7 @@ def occlusion(predict: Predict, films: Floats, findings: Sequence[int]) -> Float
 
 
 def enlarge(values: Floats, side: int) -> Floats:
-    """Linear interpolation of [h,w] to [side,side]; cells are areas, so that the outer half cells stay flat."""
+    """Linear interpolation of [h,w] to [side,side]; cells are areas, so the outer half cells are constant."""
     rows, columns = (_linear(length, side) for length in values.shape)
     return np.asarray(rows @ values @ columns.T, dtype=np.float32)
 
@@ -120,10 +120,10 @@ def _linear(length: int, side: int) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class Faithfulness:
-    """What a map says of the model, without asking where disease is. Areas under the curve of the probability, 0..1.
+    """Faithfulness of a map to the model, without labels. Areas under the curve of the probability, 0..1.
 
-    deletion   while the places of the map are covered, strongest first: small where the map names what was used
-    insertion  while they are uncovered on a blurred film: large
+    deletion   the positions of the map are covered, strongest first: small if the map shows what the model used
+    insertion  they are uncovered on a blurred film: then large
     """
 
     deletion: float
@@ -131,9 +131,9 @@ class Faithfulness:
 
 
 def faithfulness(predict: Predict, film: Floats, values: Floats, finding: int, steps: int = 20) -> Faithfulness:
-    """Of a map [h,w] of a finding on a film [S,S], in 2 (steps + 1) forward passes.
+    """Compute it for a map [h,w] of a finding on a film [S,S], in 2 (steps + 1) forward passes.
 
-    A place is covered with the film's mean grey, and uncovered on the film blurred over an eighth of its side.
+    A position is covered with the film's mean grey, and uncovered on the film blurred over an eighth of its side.
     Petsiuk, Das and Saenko, RISE, BMVC 2018, section 4.3.
     """
     side = len(film)
@@ -152,7 +152,7 @@ def faithfulness(predict: Predict, film: Floats, values: Floats, finding: int, s
 
 
 def _blurred(film: Floats) -> Floats:
-    """The film [S,S] with each pixel the mean of the square of about an eighth of the side around it."""
+    """The film [S,S] with each pixel replaced by the mean of a square of about an eighth of the side around it."""
     half = max(len(film) // 16, 1)
     width = 2 * half + 1
     padded = np.pad(film.astype(np.float64), half, mode="edge")
@@ -165,30 +165,30 @@ def _blurred(film: Floats) -> Floats:
 def explain(
     explainer: Explainer, model: Model, films: Floats, findings: Sequence[int], cam_layer: str | None = None
 ) -> tuple[Floats, Floats, str]:
-    """Logits [N,C], heat maps [N,F,h,w] and the name of the CAM layer they were taken at, "input" where at none.
+    """Logits [N,C], heat maps [N,F,h,w] and the name of their CAM layer, "input" if there is none.
 
-    The maps of a film whose logits are not finite mean nothing. The explainer is given zeros in place of its values, so
-    that the maps of the other films do not depend on it. Where a changed film that the explainer asks about has logits
-    that are not finite, those of the film become NaN.
+    The maps of a film whose logits are not finite are invalid. The explainer gets zeros instead of its values, so that
+    the maps of the other films do not depend on it. If a changed film of the explainer has logits that are not finite,
+    the logits of the film become NaN.
 
     InputError if the model cannot give what the explainer needs.
     """
     if explainer.from_scores is not None:
         if cam_layer is not None:
-            raise InputError(f"{explainer.name} works on the film itself and takes no layer")
+            raise InputError(f"{explainer.name} works on the film itself; remove the layer")
         logits = model.predict(films)
         predict = _Predict(model, finite_rows(logits))
         maps = explainer.from_scores(predict, films, findings)
         return np.where(predict.finite[:, None], logits, np.float32(np.nan)), maps, "input"
     if not isinstance(model, SupportsHeatmaps) or explainer.from_parts is None:
-        raise InputError(f"{model.framework} gives no activations, which {explainer.name} needs; use occlusion")
+        raise InputError(f"{explainer.name} needs activations, which {model.framework} does not provide; use occlusion")
     parts = model.cam_parts(films, findings, cam_layer=cam_layer)
     return parts.logits, explainer.from_parts(_finite_parts(parts)), parts.cam_layer
 
 
 class _Predict:
-    """A model's predict that only returns finite logits. ``finite`` bool [N] is False for the films, or all of a
-    batch of another length, for which the model did not."""
+    """A model's predict that returns only finite logits. ``finite`` bool [N] is False for films with other logits, and
+    for all films if this happens in a batch of another length."""
 
     def __init__(self, model: Model, finite: NDArray[np.bool_]) -> None:
         self._model, self.finite = model, finite.copy()

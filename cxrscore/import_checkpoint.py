@@ -1,4 +1,4 @@
-"""A classifier that others trained with torch becomes a model file: as it is, with a golden probe and its origin."""
+"""Import a classifier that was trained with torch as a model file, with reference logits and its origin."""
 
 from __future__ import annotations
 
@@ -29,20 +29,34 @@ XRV_OUTPUTS = (
     *("Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture"),
     *("Lung Opacity", "Enlarged Cardiomediastinum"),
 )
-"""The 18 outputs of torchxrayvision's DenseNets, in order. Networks trained on fewer findings leave some untrained,
+"""The 18 outputs of torchxrayvision's DenseNets, in order. Networks trained on fewer findings have untrained outputs,
 and their files do not say which."""
 _IMAGENET = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """What ``cxrscore import`` takes, under the same names.
+    """Options of ``import_model``, named as those of ``cxrscore import``.
 
-    findings  a name for each output of the network, in its order, "" for one to leave out; empty: as the file says,
-              or CheXNet's 14
-    size      side of the films that the network was trained on, pixels
-    licence   of the weights, as whoever gave them away says
-    backend   what computes the golden probe; None: the fastest installed one that has the network
+    Parameters
+    ----------
+    file
+        Checkpoint of torch. Its code is never run.
+    output
+        Model file to write.
+    findings
+        A name for each output of the network, in its order, "" for an output to exclude; empty: the names in the file,
+        or CheXNet's 14.
+    size
+        Side of the films that the network was trained on, in pixels.
+    licence
+        Licence of the weights.
+    backend
+        Backend that computes the reference logits; None: the fastest installed one that has the network.
+    device
+        "auto", "cpu", "cuda" or "cuda:N".
+    overwrite
+        Replace any regular file, not only an earlier model file.
     """
 
     file: Path
@@ -60,8 +74,8 @@ class ImportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportResult:
-    """What was written. ``excluded_outputs`` counts outputs without a name, ``thresholds`` findings with an operating
-    point; ``notes`` are what the user should know."""
+    """Result of an import. ``excluded_outputs`` counts outputs without a name, ``thresholds`` findings with an
+    operating point; ``notes`` are messages for the user."""
 
     output: Path
     checkpoint_type: str
@@ -73,8 +87,29 @@ class ImportResult:
 
 
 def import_model(options: ImportOptions) -> ImportResult:
-    """Reads the checkpoint, runs nothing of it, and writes a model file. InputError, FileFormatError,
-    BackendUnavailableError and WriteError as they say."""
+    """Import a torch checkpoint as a model file, without running any code in it.
+
+    Parameters
+    ----------
+    options
+        The checkpoint, the output, and their settings.
+
+    Returns
+    -------
+    ImportResult
+        The model file and its findings.
+
+    Raises
+    ------
+    InputError
+        If the names of findings do not match the outputs, or the network is not supported.
+    FileFormatError
+        If the checkpoint is damaged or of another format.
+    BackendUnavailableError
+        If no installed backend can run the network.
+    WriteError
+        If the model file cannot be written.
+    """
     check_output(options.output, model_output("import"), inputs=[options.file], overwrite=options.overwrite)
     foreign = read_torch_densenet(options.file)
     names = _outputs(options, foreign)
@@ -108,14 +143,14 @@ def import_model(options: ImportOptions) -> ImportResult:
 
 
 def _outputs(options: ImportOptions, foreign: ImportedCheckpoint) -> tuple[str, ...]:
-    """A canonical name for each output, "" for those to leave out."""
+    """A canonical name for each output, "" for outputs to exclude."""
     count = len(foreign.bias)
     chexnet = FINDINGS if foreign.kind == "chexnet" and count == len(FINDINGS) else None
     names = options.findings or foreign.outputs or chexnet
     if names is None:
         raise InputError(f"{options.file} {_nameless(foreign, count)}")
     if len(names) != count:
-        raise InputError(f"{options.file} has {count} outputs, and {len(names)} names of findings are given for them")
+        raise InputError(f"{options.file} has {count} outputs, but {len(names)} names of findings are given")
     return tuple(canonical(name.strip()) for name in names)
 
 
@@ -127,8 +162,8 @@ def _nameless(foreign: ImportedCheckpoint, count: int) -> str:
         )
     hint = f" Those of densenet121-res224-all are {','.join(XRV_OUTPUTS)}." if count == len(XRV_OUTPUTS) else ""
     return (
-        f"names none of its {count} outputs. Give --findings, {count} names with commas between, in the order of the "
-        f"outputs, with nothing between two commas for an output that was not trained.{hint}"
+        f"names none of its {count} outputs. Give --findings, {count} names separated by commas, in the order of the "
+        f"outputs, with an empty name for an output that was not trained.{hint}"
     )
 
 
@@ -140,7 +175,7 @@ def _document(
     model: Model,
     backend: str,
 ) -> dict[str, Any]:
-    """As schemas/model.schema.json says; what only a training run can tell is empty or 0."""
+    """Metadata as in schemas/model.schema.json; fields that only a training run can fill are empty or 0."""
     source = {"name": unicode_text(options.file.name), "sha256": sha256_file(options.file), "licence": options.licence}
     return {
         "spec": spec.as_dict(),
@@ -175,7 +210,7 @@ def _document(
 def _thresholds(
     options: ImportOptions, foreign: ImportedCheckpoint, names: tuple[str, ...]
 ) -> dict[str, dict[str, Any]]:
-    """torchxrayvision's op_threshs: the probability, before its own rescaling, that it makes to 0.5."""
+    """torchxrayvision's op_threshs: the probability, before its own rescaling, that it maps to 0.5."""
     points = foreign.points or (math.nan,) * len(names)
     if len(points) != len(names):
         raise InputError(f"{options.file} has {len(names)} outputs and {len(points)} operating points (op_threshs)")

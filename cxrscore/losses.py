@@ -53,7 +53,7 @@ def bce(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
 
 
 def focal(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
-    """-w_p y (1-p)^2 log p - w_n (1-y) p^2 log(1-p): what is already right counts little.
+    """-w_p y (1-p)^2 log p - w_n (1-y) p^2 log(1-p): films that are already classified correctly count little.
 
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, equation 5, its alpha being the class weights
     [2,C]. Powers are taken of exp(-softplus), so a saturated logit gives no 0 * infinity.
@@ -67,13 +67,13 @@ def focal(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
 def asymmetric(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     """-y (1-p) log p - (1-y) q^4 log(1-q), q = max(p - 0.05, 0): easy negatives count nothing.
 
-    Ridnik et al., Asymmetric Loss for Multi-Label Classification, ICCV 2021, equations 4 to 7. The class weights
-    are not used: the asymmetry stands in their place.
+    Ridnik et al., Asymmetric Loss for Multi-Label Classification, ICCV 2021, equations 4 to 7. The class weights are
+    not used: the asymmetry replaces them.
     """
     y, known = _mask_unknown(xp, labels)
     positive = xp.exp(-FOCUS_POSITIVE * softplus(xp, logits)) * softplus(xp, -logits)
     shifted = xp.exp(-softplus(xp, -logits)) - MARGIN
-    q = 0.5 * (shifted + xp.abs(shifted))  # max(., 0), differentiable alike in every framework
+    q = 0.5 * (shifted + xp.abs(shifted))  # max(., 0), with the same derivative in every framework
     negative = -q * q * q * q * xp.log1p(-q)
     return _per_film(xp, (y * positive + (1.0 - y) * negative) * known)
 
@@ -81,7 +81,7 @@ def asymmetric(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
 def softmax_cross_entropy(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     """-sum_c y_c log softmax(logits)_c over the findings whose label is known; the weights are not used.
 
-    The categorical loss, which treats findings as if they excluded each other. A film without finding adds nothing.
+    The categorical loss, which treats findings as mutually exclusive. A film without a finding adds nothing.
     """
     y, known = _mask_unknown(xp, labels)
     return _per_film(xp, y * known * (_norm(xp, logits, known) - logits))
@@ -91,10 +91,10 @@ def paper_equation_7(xp: Any, logits: Any, labels: Any, weights: Any) -> Any:
     """-sum_c v_c log softmax(logits)_c with v = f_p where the label is 1 and f_n where it is 0: equation 7 as printed.
 
     Both branches of the printed equation hold -log P(Y = 1 | X), and its weights are the frequencies f_p of positives
-    and f_n of negatives: those of class_weights, [2,C], the other way round. The softmax is that of the paper's output
-    layer, taken among the findings whose label is known. Negatives push a finding up, and since most labels are
-    negative they push harder: what is right costs more than what is wrong, which case L07 of the kit refuses. It is
-    here to reproduce the paper, and for nothing else.
+    and f_n of negatives: those of class_weights, [2,C], exchanged. The softmax is that of the paper's output layer,
+    taken among the findings whose label is known. Negatives increase the probability of a finding, and most labels
+    are negative: correct outputs have a higher loss than wrong ones, so case L07 of the conformance kit fails. Use
+    it only to reproduce the paper.
     """
     y, known = _mask_unknown(xp, labels)
     literal = weights[1] * y + weights[0] * (1.0 - y)
@@ -112,8 +112,8 @@ def _norm(xp: Any, logits: Any, known: Any) -> Any:
 def class_weights(labels: Floats) -> Floats:
     """float32 [2,C]: the crossed frequencies w_p = share of negatives, w_n = share of positives of each finding.
 
-    With them positives and negatives of a finding weigh the same in sum. A finding with one class only, or with
-    no known label, gets 1, 1, so that its loss does not vanish.
+    With these weights, positives and negatives of a finding have the same total weight. A finding with only one class,
+    or without known labels, gets 1, 1, so that its loss does not vanish.
     """
     with np.errstate(invalid="ignore"):
         positive = np.nansum(labels, axis=0) / np.sum(~np.isnan(labels), axis=0)

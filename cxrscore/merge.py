@@ -1,4 +1,4 @@
-"""Parts of a run to the scores file of the whole: what ``cxrscore merge`` does."""
+"""Merge the partial scores files of a run: ``cxrscore merge``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
 
 @dataclass(frozen=True, kw_only=True)
 class MergeOptions:
-    """All that decides a merge; what ``cxrscore merge`` takes, under the same names.
+    """Options of ``merge_scores``, named as those of ``cxrscore merge``.
 
     Parameters
     ----------
@@ -54,6 +54,8 @@ class MergeOptions:
         The output refers to the partial files and contains no rows.
     overwrite
         Replace an output of another run. One of the same run is always replaced.
+    command
+        Command line, for the provenance.
     """
 
     partial_files: tuple[PathOrUrl, ...]
@@ -69,7 +71,7 @@ class MergeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MergeResult:
-    """What a merge ended with. ``run`` is the fingerprint of the whole run, ``failed`` how many of its films have no
+    """Result of a merge. ``run`` is the fingerprint of the complete run, ``failed`` the number of its films without
     scores."""
 
     output: PathOrUrl
@@ -82,10 +84,30 @@ class MergeResult:
 
 
 def merge_scores(options: MergeOptions, progress: Progress = no_progress) -> MergeResult:
-    """Joins the parts of a run to the scores file that one process would have made, but for its provenance.
+    """Merge the partial scores files of a run into one scores file.
 
-    InputError where the parts are not those of one run, each once and none missing; FileFormatError where one is
-    damaged; WriteError where the output cannot be written: an older one is then as it was.
+    The result equals the file of a single process, except for its provenance.
+
+    Parameters
+    ----------
+    options
+        The partial files, the output, and their settings.
+    progress
+        Called as progress(step, done, total).
+
+    Returns
+    -------
+    MergeResult
+        The output, and the numbers of merged files and films.
+
+    Raises
+    ------
+    InputError
+        Unless the partial files belong to one run, each partition exactly once.
+    FileFormatError
+        If a partial file is damaged.
+    WriteError
+        If the output cannot be written; an earlier output is then unchanged.
     """
     output = options.output
     if options.virtual and any(isinstance(where, RemotePath) for where in (*options.partial_files, output)):
@@ -101,7 +123,7 @@ def merge_scores(options: MergeOptions, progress: Progress = no_progress) -> Mer
 def _uploaded(
     parts: Sequence[Path], target: RemotePath, copy: Path, options: MergeOptions, progress: Progress
 ) -> MergeResult:
-    """Merges into a copy here, and uploads that. What is there already is looked at as a file on disk would be."""
+    """Merge into a local copy, and upload it. An existing output is checked like a file on disk."""
     check_writable(target)
     with rewrite_path_in_errors(copy, target):
         if remote_exists(target):
@@ -133,7 +155,7 @@ def _merged(paths: Sequence[Path], output: Path, options: MergeOptions, progress
 
 
 def _read(paths: Sequence[Path], progress: Progress) -> list[PartialScoresFile]:
-    """The parts, in the order of their films."""
+    """The partial files, in the order of their films."""
     check_no_duplicates(paths)
     parts: list[PartialScoresFile] = []
     for done, path in enumerate(paths):
@@ -144,29 +166,29 @@ def _read(paths: Sequence[Path], progress: Progress) -> list[PartialScoresFile]:
 
 
 def _with_shared_documents(part: PartialScoresFile, first: PartialScoresFile | None) -> PartialScoresFile:
-    """The part with the first one's copy of what it says of the models, if that is the same: it is the longest text in
-    a part, and there may be thousands of them."""
+    """The part, sharing the first part's copy of the model provenance if both are equal: it is the longest text in a
+    part, and there may be thousands of parts."""
     if first is None or part.provenance.get("models") != first.provenance.get("models"):
         return part
     return replace(part, provenance={**part.provenance, "models": first.provenance.get("models", [])})
 
 
 def _check_same_run(output: Path, run: str, *, overwrite: bool) -> None:
-    """InputError where the output is of another run and not to be replaced."""
+    """InputError if the output belongs to another run and must not be replaced."""
     if overwrite or not output.exists():
         return
     there = read_virtual(output) or read_file_provenance(output)
     if there.fingerprint != run:
-        raise InputError(f"{output} is of another run. Use --overwrite to replace it, or another -o.")
+        raise InputError(f"{output} is of another run. Use --overwrite to replace it, or choose another -o.")
 
 
 @contextmanager
 def _replacing(output: Path) -> Iterator[Path]:
-    """Yields a place beside the output that becomes the output when the block ends well. Whoever holds the lock may
-    take the place, so that what a killed merge left there is gone after the next one."""
+    """Yield a path next to the output that becomes the output when the block ends without an error. The holder of the
+    lock may reuse this path, so the next merge removes the remains of a killed one."""
     place = output.with_name(f".{output.name}.merging")
     try:
-        place.unlink(missing_ok=True)  # a link of somebody else's is not followed
+        place.unlink(missing_ok=True)  # a link of another program is not followed
         yield place
         atomic_replace(place, output)
     except OSError as error:
@@ -202,11 +224,11 @@ def _write(
 def merged_provenance(
     parts: Sequence[PartialScoresFile], command: Sequence[str], names: Mapping[Path, str] | None = None
 ) -> dict[str, Any]:
-    """Where the numbers come from: what the parts have in common, once; what differs, summed up, and of each part.
+    """Provenance: common values once; differing values as sums, and for each part.
 
     The models, TTA and settings are the same by the run's fingerprint. A part's own fields are as the schema says.
 
-    names  of the parts, where their paths are those of copies
+    names  of the parts, if their paths are those of copies
     """
     documents = [part.provenance for part in parts]
     private = parts[0].inputs.get("anonymize_paths") is True
@@ -232,7 +254,7 @@ def merged_provenance(
 
 
 def _backend(documents: Sequence[Any]) -> dict[str, Any]:
-    """As of the first, with the largest difference from the models' files that any part met."""
+    """The value of the first part, with the largest difference from the reference logits in any part."""
     met = [one.get("backend", {}).get("golden_difference") for one in documents]
     return {
         **documents[0].get("backend", {}),
@@ -241,7 +263,7 @@ def _backend(documents: Sequence[Any]) -> dict[str, Any]:
 
 
 def _films(documents: Sequence[Any]) -> dict[str, Any]:
-    """Sums; other files are those of the whole folder in each part, so their number is the largest."""
+    """Sums; other_files counts the complete folder in each part, so the largest number is used."""
     films = [one.get("films", {}) for one in documents]
     sums = {key: sum(one.get(key, 0) for one in films) for key in ("total", "scored", "failed")}
     folders = dict.fromkeys(one.get("folder", "") for one in films)
@@ -267,7 +289,7 @@ def _part_provenance(part: PartialScoresFile, private: bool, name: str) -> dict[
 
 
 def _warnings(parts: Sequence[PartialScoresFile]) -> list[str]:
-    """Of all parts, each once, but for what is true of a part only."""
+    """The warnings of all parts, each once, without those that apply to a part only."""
     own = {describe_partition(part.partition, part.rows, part.inputs["films"]) for part in parts}
     texts = dict.fromkeys(text for part in parts for text in part.provenance.get("warnings", ()))
     return [text for text in texts if text not in own]

@@ -1,4 +1,4 @@
-"""The style of all figures: Matplotlib's own defaults."""
+"""Style of all figures: Matplotlib's built-in defaults."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def default_style() -> Iterator[None]:
-    """Draws with Matplotlib's built-in defaults within the block.
+    """Draw with Matplotlib's built-in defaults within the block.
 
-    Matplotlib reads a file ``matplotlibrc`` of the current folder, which may come from anybody, and a notebook may have
-    set a style of its own. A figure does not depend on either.
+    Matplotlib reads a file ``matplotlibrc`` in the current folder, which may come from anywhere, and a notebook may
+    have set a style. Figures depend on neither.
     """
     import matplotlib
 

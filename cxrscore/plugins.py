@@ -118,14 +118,14 @@ def is_own_backend(name: str) -> bool:
 
 
 def default_note(backend: str, what: str) -> str:
-    """Return the message for a user if a backend of another distribution was chosen, else "".
+    """Return a note for the user if a backend of another distribution was chosen, else "".
 
     Parameters
     ----------
     backend
         Name of the backend.
     what
-        What it was chosen for, in words, such as an architecture.
+        Its task, in words, such as an architecture.
     """
     if is_own_backend(backend):
         return ""
@@ -155,19 +155,19 @@ def default_training_backend(*, architecture: str | None = None, parallel: bool 
     trainers = [name for name in known if known[name].trains]
     trainers.sort(key=lambda name: (name not in there, not is_own_backend(name)))
     if not trainers:
-        raise BackendUnavailableError("no installed plugin brings a backend that can train; see `cxrscore plugins`")
+        raise BackendUnavailableError("no installed plugin provides a backend that can train; see `cxrscore plugins`")
     having = [name for name in trainers if architecture in (None, *known[name].architectures)] or trainers
     able = [name for name in having if parallel and isinstance(known[name], SupportsDistributed)]
     return (able or having)[0]
 
 
 def _has_gpu() -> bool:
-    """Whether there is an NVIDIA device, found without a framework."""
+    """Whether there is an NVIDIA device, detected without a framework."""
     return Path("/dev/nvidiactl").exists()
 
 
 def datasets() -> list[Dataset]:
-    """Return all label table readers in the order in which they are asked: built-in layouts, those of plugins, and
+    """Return all label table readers in the order in which they are tried: built-in layouts, those of plugins, and
     ``plain``, which takes almost any table."""
     plugins = registry()
     found = [

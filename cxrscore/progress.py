@@ -1,11 +1,11 @@
-"""How a run tells whoever started it how far it is. The library calls; only the command line draws."""
+"""Types of the progress callbacks. The library calls them; only the command line prints."""
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of the step, how much of it is done, and how much there is."""
+"""Called with the name of the step, the amount done, and the total."""
 Log = Callable[[str], None]
-"""Called with a line that is worth reading at once."""
+"""Called with a line to be shown at once."""
 
 
 def no_progress(step: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""A model file for arithmetic in 8-bit integers: the ranges that it needs, measured on films, and what it costs.
+"""Prepare a model file for 8-bit integers: measure the activation ranges on films, and the effect on the scores.
 
 The ranges belong to the model and not to a run, so that the score of a film does not depend on its folder.
 """
@@ -30,23 +30,40 @@ from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
 CALIBRATION_FILMS = 300
-"""Films that ranges are measured on."""
+"""Number of films on which ranges are measured."""
 COMPARISON_FILMS = 1000
-"""Films that are scored both ways; of a larger folder so many are drawn."""
+"""Number of films that are scored in both ways; of a larger folder this many are drawn."""
 MAX_AUC_LOSS = 0.005
-"""Of macro AUC; a model that loses more is not written."""
+"""Largest allowed decrease of the macro AUC; no model is written if it is exceeded."""
 _BATCH = 8
 _Batch: TypeAlias = Sequence[tuple[int, LoadedFilm]]
-"""Films with pixels, each with its place in the list."""
+"""Films with pixels, each with its index in the list."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeOptions:
-    """What ``cxrscore quantize`` takes, under the same names.
+    """Options of ``quantize_model``, named as those of ``cxrscore quantize``.
 
-    labels   label table; None: labels.csv in or beside the films folder, if there is one
-    backend  None: the fastest installed one that computes in int8
-    seed     draws the films, and their order
+    Parameters
+    ----------
+    model
+        Model file to prepare.
+    films
+        Folder of films.
+    output
+        Model file to write.
+    labels
+        Label table; None: labels.csv in the films folder or its parent folder, if it exists.
+    backend
+        Backend that computes in int8; None: the fastest installed one.
+    device
+        "auto", "cpu", "cuda" or "cuda:N".
+    workers
+        Number of processes that decode films.
+    seed
+        Random seed of the choice of films, and of their order.
+    overwrite
+        Replace any regular file, not only an earlier output of this command.
     """
 
     model: Path
@@ -68,7 +85,7 @@ class QuantizeResult:
     """What was written, and the ``quantization`` of its document (schemas/model.schema.json).
 
     failed  films among those drawn that could not be read
-    notes   what the user should know, one text each
+    notes   messages for the user
     """
 
     output: Path
@@ -82,7 +99,7 @@ class QuantizeResult:
 class _Pass:
     """The n films that could be read, of those drawn.
 
-    rows    where each stands in the list
+    rows    index of each in the list
     hashes  of their bytes, hex
     logits  float32 [n,C]
     ranges  float32 [m,2] by layer, of the first m films
@@ -95,8 +112,31 @@ class _Pass:
 
 
 def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -> QuantizeResult:
-    """Measures, compares and writes; CheckError, and no file, where int8 costs more than MAX_AUC_LOSS of macro AUC on
-    films that the model was not trained on."""
+    """Measure activation ranges on films, compare int8 with fp32 scores, and write the model file.
+
+    Parameters
+    ----------
+    options
+        The model, the films, the output, and their settings.
+    progress
+        Called as progress(step, done, total).
+
+    Returns
+    -------
+    QuantizeResult
+        The model file, and the differences between int8 and fp32.
+
+    Raises
+    ------
+    CheckError
+        If the macro AUC on films outside the training set decreases by more than MAX_AUC_LOSS; no file is written.
+    InputError
+        If no film can be read, or the network cannot be quantized.
+    BackendUnavailableError
+        If no installed backend computes in int8.
+    WriteError
+        If the model file cannot be written.
+    """
     labels = options.labels or lab.find_labels(options.films)
     inputs = [options.model, labels, find_same_file(options.output, options.films)]
     check_output(options.output, model_output("quantize"), inputs=inputs, overwrite=options.overwrite)
@@ -135,7 +175,7 @@ def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:
 
 
 def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> tuple[Floats, str]:
-    """float32 [N,C] in the order of the model's findings, NaN where unknown; and what to say of the table, or ""."""
+    """float32 [N,C] in the order of the model's findings, NaN if unknown; and a warning about the table, or ""."""
     path = options.labels or lab.find_labels(options.films)
     if path is None:
         return np.full((len(paths), len(file.spec.findings)), np.nan, np.float32), ""
@@ -158,7 +198,7 @@ def _exact(
         rows += [row for row, _ in batch]
         hashes += [prepared.film.sha256 for _, prepared in batch]
     if not rows:
-        raise InputError(f"none of {len(paths)} films below {options.films} can be read: there is nothing to measure")
+        raise InputError(f"none of {len(paths)} films below {options.films} can be read: no ranges were measured")
     return _Pass(
         rows=rows,
         hashes=hashes,
@@ -169,7 +209,7 @@ def _exact(
 
 def _ranges(model: Model, batch: _Batch, paths: Sequence[str]) -> Mapping[str, Floats]:
     if not isinstance(model, SupportsActivationRanges):
-        raise BackendUnavailableError(f"{model.framework} computes in int8, but measures no ranges to do so by")
+        raise BackendUnavailableError(f"{model.framework} computes in int8, but does not measure activation ranges")
     with _naming(batch, paths):
         found = model.ranges(_squares(batch))
     if len(found) < 2:
@@ -184,7 +224,7 @@ def _logits(model: Model, batch: _Batch, paths: Sequence[str]) -> Floats:
 
 @contextmanager
 def _naming(batch: _Batch, paths: Sequence[str]) -> Iterator[None]:
-    """Adds the films to the error of a plugin."""
+    """Add the films to the error of a plugin."""
     try:
         yield
     except PluginError as error:
@@ -194,7 +234,7 @@ def _naming(batch: _Batch, paths: Sequence[str]) -> Iterator[None]:
 def _batches(
     options: QuantizeOptions, file: ModelFile, paths: Sequence[str], step: str, progress: Progress
 ) -> Iterator[list[tuple[int, LoadedFilm]]]:
-    """The films that have pixels, some at a time, each with its place in the list."""
+    """The films that have pixels, in batches, each with its index in the list."""
     preprocessing = Preprocessing.from_dict(file.document["preprocessing"])
     stream = enumerate(stream_films(options.films, paths, preprocessing, workers=options.workers))
     while films := list(islice(stream, _BATCH)):
@@ -208,11 +248,11 @@ def _squares(batch: _Batch) -> Floats:
 
 
 def _quantization_record(file: ModelFile, backend: Backend, exact: _Pass) -> dict[str, Any]:
-    """The document's ``quantization``, as yet without what it costs.
+    """The document's ``quantization``, still without the comparison.
 
-    A range goes from the mean of the films' lowest values to that of their highest: what few films reach is cut off,
-    and all others are told apart the better. The first layer, which takes the film itself, is left out: rounding
-    there costs the scores most and gains the least time (docs/backends.md has the figures).
+    A range goes from the mean of the films' lowest values to that of their highest: rare extremes
+    are clipped, and all other values are resolved better. The first layer, whose input is the film, is excluded:
+    rounding there changes the scores most and saves the least time (docs/backends.md has the figures).
     """
     _, *layers = exact.ranges
     count = len(exact.ranges[layers[0]])
@@ -227,7 +267,7 @@ def _quantization_record(file: ModelFile, backend: Backend, exact: _Pass) -> dic
 
 
 def _compared(file: ModelFile, exact: _Pass, logits: Floats, truth: Floats) -> dict[str, Any]:
-    """How far the scores of int8 are from those of float32, and the macro AUC of both where it is defined."""
+    """Differences between int8 and float32 scores, and the macro AUC of both if it is defined."""
     one, other = (
         probabilities(z, file.spec.activation, file.document["calibration"]).astype(np.float64)
         for z in (exact.logits, logits)
@@ -255,6 +295,6 @@ def _check_loss(compared: Mapping[str, Any]) -> None:
     if before is not None and before - after > MAX_AUC_LOSS:
         raise CheckError(
             f"in int8 the macro AUC of {compared['labelled_films']} films is {after:.4f} instead of {before:.4f}: the "
-            f"loss is more than {MAX_AUC_LOSS}, and no model was written. Use --precision bf16 or fp32, or calibrate "
+            f"decrease exceeds {MAX_AUC_LOSS}, so no model was written. Use --precision bf16 or fp32, or calibrate "
             "with films that resemble those to be scored."
         )

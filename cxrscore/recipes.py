@@ -1,7 +1,7 @@
 """Recipes: the options of a training run as a TOML file, to be stored, changed and run again.
 
-A recipe holds what decides the model, and nothing of the machine: no folder, device or number of workers.
-Flags of the command line come before a recipe, and a recipe before the defaults.
+A recipe contains what decides the model, and nothing about the machine: no folder, device or number of workers. Options
+of the command line override a recipe, and a recipe overrides the defaults.
 """
 
 from __future__ import annotations
@@ -57,23 +57,23 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
     "seed": int,
     "precision": str,
 }
-"""What a recipe may hold: names of TrainOptions, and their types."""
+"""Allowed options of a recipe: names of TrainOptions, and their types."""
 LARGEST = 32 << 10
-"""Bytes; a larger file is no recipe, and one made for it could take tomllib minutes."""
+"""Largest size in bytes: parsing a crafted larger file could take tomllib minutes."""
 _SHOWN = 100
-"""Characters of a value that an error quotes."""
+"""Number of characters of a value that an error quotes."""
 
 
 def packaged_recipes() -> dict[str, Path]:
-    """The recipes that come with the program, by name: within the package, and in examples/ in a checkout."""
+    """The packaged recipes by name: within the package, and in examples/ in a checkout."""
     own = Path(__file__).parent
     folder = next(place for place in (own / "recipe_files", own.parent / "examples" / "recipes") if place.is_dir())
     return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
 
 
 def find_recipe(name: str) -> Path:
-    """The file that is meant by the name of a packaged recipe or by a path: what ends in .toml or has a folder in it is
-    a path. InputError that lists the packaged ones for a name that is none of them."""
+    """The file for the name of a packaged recipe or for a path: a text that ends in .toml or contains a folder is a
+    path. InputError that lists the packaged ones for an unknown name."""
     if name.endswith(".toml") or Path(name).name != name:
         return Path(name)
     known = packaged_recipes()
@@ -83,7 +83,7 @@ def find_recipe(name: str) -> Path:
 
 
 def read_recipe(path: Path) -> dict[str, Value]:
-    """The options of a recipe. InputError for a file that is none, an unknown option, or a value of a wrong type."""
+    """Read the options of a recipe. InputError for an invalid file, an unknown option, or a value of a wrong type."""
     try:
         data = read_regular(path, LARGEST)
         if data is None:
@@ -94,34 +94,37 @@ def read_recipe(path: Path) -> dict[str, Value]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error
     except ValueError:
-        raise InputError(f"{path} is no recipe: it has a number of thousands of digits") from None
+        raise InputError(f"{path} is not a recipe: it contains a number of thousands of digits") from None
     except RecursionError:
-        raise InputError(f"{path} is no recipe: its values are nested too deep; wanted one value an option") from None
+        raise InputError(
+            f"{path} is not a recipe: its values are nested too deep; expected one value per option"
+        ) from None
     return {name: _checked(path, name, value) for name, value in values.items()}
 
 
 def _checked(path: Path, name: str, value: Any) -> Value:
     if name not in OPTIONS:
         raise InputError(
-            f"{path} has the option {_shortened(name)}, which recipes do not have; they have: {', '.join(OPTIONS)}"
+            f"{path} has the option {_shortened(name)}, which is not allowed in a recipe; allowed are: "
+            f"{', '.join(OPTIONS)}"
         )
     kinds = OPTIONS[name]
     if not isinstance(value, kinds) or isinstance(value, bool) != (kinds is bool):
         wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        raise InputError(f"{path}: {name} is {_shortened(value)}, wanted {wanted}")
+        raise InputError(f"{path}: {name} is {_shortened(value)}, expected {wanted}")
     return cast(Value, value)
 
 
 def _shortened(value: Any) -> str:
-    """A value as an error quotes it: one of others in words only, as it may be nested deeper than repr can follow."""
+    """A value as an error quotes it: tables and lists only in words, because they may be nested too deep for repr."""
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
     return repr(value)[:_SHOWN]
 
 
 def recipe_toml(options: Mapping[str, Any]) -> str:
-    """The recipe of these options as TOML; options that recipes do not have, or that are None, are left out. Files that
-    a run needs beside the recipe are named in comments."""
+    """The recipe of these options as TOML; options that are not allowed in recipes, or that are None, are left out.
+    Files that a run needs in addition are named in comments."""
     values = {name: options[name] for name in OPTIONS if options.get(name) is not None}
     needed = "".join(f"# Needs {words}\n" for words in _needed(options))
     return needed + "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
@@ -130,11 +133,11 @@ def recipe_toml(options: Mapping[str, Any]) -> str:
 def _needed(options: Mapping[str, Any]) -> Iterator[str]:
     weights = options.get("weights", "none")
     if weights not in ("imagenet", "none"):
-        yield f"--weights PATH, of the file {_toml(weights)}: a recipe holds no folder."
+        yield f"--weights PATH, of the file {_toml(weights)}: a recipe contains no folder."
     if options.get("split"):
         yield "--split PATH, of the split.csv beside this file: the parts were given, not drawn."
 
 
 def _toml(value: Value) -> str:
-    """A JSON string or number is a TOML one, but for the one control character that JSON leaves as it is."""
+    """A JSON string or number is valid TOML, except for the one control character that JSON does not escape."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

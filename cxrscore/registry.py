@@ -1,9 +1,9 @@
-"""The plugins of a process, and which of them has a name that several claim. Each is loaded in its own try: one that
-fails stops no other.
+"""The plugins of a process, and conflicts between their names. Each plugin is loaded separately: if one fails, the
+others still load.
 
-A plugin is an entry point of the group ``cxrscore`` that names a module with hook implementations.
-CXRSCORE_PLUGINS restricts which are loaded: unset = all, empty = none, names of plugins or of their distributions,
-with commas between = those (cxrscore's own losses, readers, metrics and explainers are always there).
+A plugin is an entry point of the group ``cxrscore`` that names a module with hook implementations. CXRSCORE_PLUGINS
+restricts which are loaded: unset = all, empty = none, comma-separated names of plugins or of their distributions =
+those (cxrscore's own losses, readers, metrics and explainers are always loaded).
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from cxrscore.plugin_values import Origin
 from cxrscore.plugin_values.descriptors import HOOKS, KINDS, check_descriptors
 
 HOOKS_WITH_REQUIREMENTS = ("cxrscore_backends", "cxrscore_executors")
-"""Hooks whose descriptors name modules that they require."""
+"""Hooks whose descriptors name required modules."""
 
 State = Literal["ok", "broken", "excluded", "name conflict", "unavailable"]
 
 
 @dataclass(kw_only=True)
 class Plugin:
-    """One entry point and what became of it.
+    """One entry point and its state.
 
-    own     whether cxrscore itself brings it
+    own     whether cxrscore itself provides it
     state   "ok"; "excluded" by CXRSCORE_PLUGINS; "broken", it could not be loaded; "name conflict", another plugin has
-            its name, or those of all it brings; "unavailable", all it brings lacks a module that it requires
-    reason  why it is not ok, or what of it cannot be used; else ""
+            its name, or all names of its objects; "unavailable", all its objects lack a required module
+    reason  why it is not ok, or which of its objects cannot be used; else ""
     """
 
     name: str
@@ -58,7 +58,7 @@ class Plugin:
         self.state, self.reason, self.provides = state, reason, {}
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, as ``cxrscore plugins --json`` prints it."""
+        """JSON-ready, for ``cxrscore plugins --json``."""
         provided = {hook: [d.name for d in found] for hook, found in self.provides.items()}
         return {
             "name": self.name,
@@ -113,7 +113,8 @@ class Registry:
                 self._manager.unregister(name=plugin.name)
 
     def _check_hooks(self, module: Any) -> None:
-        """InputError unless the module is new, and what is marked in it, at least one, are hooks that take nothing."""
+        """InputError unless the module is new, and contains at least one marked function, all of them hooks without
+        arguments."""
         if other := self._manager.get_name(module):
             raise InputError(f"plugin {other!r} is this module, too; one entry point is enough")
         marked = {
@@ -122,17 +123,17 @@ class Registry:
             if (options := self._manager.parse_hookimpl_opts(module, name))
         }
         if not marked:
-            raise InputError("it brings nothing: none of its functions is marked with @cxrscore.hookimpl")
+            raise InputError("it provides nothing: none of its functions is marked with @cxrscore.hookimpl")
         for name, function in marked.items():
             if name not in HOOKS:
                 suggestion = difflib.get_close_matches(name, HOOKS, n=1)
                 meant = f"did you mean {suggestion[0]}?" if suggestion else f"the hooks are {', '.join(HOOKS)}"
                 raise InputError(f"no hook is called {name}; {meant}")
             if parameters := ", ".join(inspect.signature(function).parameters):
-                raise InputError(f"{name}({parameters}) takes arguments, wanted a function that takes none")
+                raise InputError(f"{name}({parameters}) takes arguments, expected a function that takes none")
 
     def _collect(self, plugin: Plugin) -> None:
-        """Calls the plugin's hooks, one by one, and checks what they return."""
+        """Call the plugin's hooks one by one, and check what they return."""
         callers = self._manager.get_hookcallers(self._manager.get_plugin(plugin.name)) or []
         plugin.hooks = tuple(sorted(caller.name for caller in callers))
         for caller in callers:
@@ -140,8 +141,8 @@ class Registry:
             plugin.provides[caller.name] = check_descriptors(caller.name, implementation.function())
 
     def _note_unusable(self, plugin: Plugin) -> None:
-        """Notes what of a loaded plugin cannot be used: names that others have, what lacks a module it requires. What
-        has a name of cxrscore's own is dropped, so that all else is as without it."""
+        """Record which objects of a loaded plugin cannot be used: duplicate names, missing required modules. Objects
+        with a name of cxrscore's own are dropped, so that these work as without the plugin."""
         notes: list[tuple[State, str]] = []
         brought = list(_provided_names(plugin))
         for hook, descriptor in brought:
@@ -157,8 +158,8 @@ class Registry:
             plugin.state = notes[0][0]
 
     def _holder(self, hook: str, name: str, plugin: Plugin) -> Plugin | None:
-        """Another plugin that has this name: one that brings it, or one of cxrscore's own that is called so, as its
-        backends and executors are, and that may be broken."""
+        """Another plugin with this name: one that provides it, or one of cxrscore's own plugins with this name (as for
+        its backends and executors), which may be broken."""
         others = [p for p in self._owners(hook, name) if p is not plugin]
         if hook in HOOKS_WITH_REQUIREMENTS and not plugin.own:
             others += [p for p in self.plugins if p.own and p.name == name and p.state != "excluded"]
@@ -168,17 +169,17 @@ class Registry:
         return [p for p in self.plugins if any(d.name == name for d in p.provides.get(hook, ()))]
 
     def is_own(self, hook: str, name: str) -> bool:
-        """Whether cxrscore itself brings the descriptor of that name."""
+        """Whether cxrscore itself provides the descriptor of that name."""
         return any(plugin.own for plugin in self._owners(hook, name))
 
     def origin(self, hook: str, name: str) -> Origin:
-        """Where the descriptor of that name comes from."""
+        """The origin of the descriptor of that name."""
         owner = self._owners(hook, name)[0]
         return Origin(kind=KINDS[hook], name=name, distribution=owner.distribution, own=owner.own)
 
     def all(self, hook: str) -> dict[str, Any]:
-        """Descriptors of a hook by name, those of broken plugins left out. First come, first served; a second
-        of the same name is an error only when that name is asked for (see get)."""
+        """Descriptors of a hook by name, without those of broken plugins. The first one is used; a second one of the
+        same name is an error only when that name is looked up (see get)."""
         found: dict[str, Any] = {}
         for plugin in self.plugins:
             for descriptor in plugin.provides.get(hook, ()):
@@ -186,7 +187,7 @@ class Registry:
         return found
 
     def conflict(self, hook: str, kind: str, name: str) -> str:
-        """Why two plugins claim this name; "" if they do not."""
+        """Why two plugins have this name; "" if only one has it."""
         owners = self._owners(hook, name)
         if len(owners) > 1:
             return _two_of_one_name(kind, name, owners[0].distribution, owners[1].distribution)
@@ -195,7 +196,7 @@ class Registry:
         return next((p.reason for p in self.plugins if p.name == name and p.state == "name conflict"), "")
 
     def get(self, hook: str, kind: str, name: str, error: type[CxrscoreError] = InputError) -> Any:
-        """The descriptor of that name; raises ``error`` saying why there is none, or why there are two."""
+        """The descriptor of that name; raises ``error`` with the reason if there is none, or two."""
         if reason := self.conflict(hook, kind, name):
             raise error(reason)
         if not self._owners(hook, name):
@@ -209,13 +210,13 @@ class Registry:
         known = ", ".join(self.all(hook)) or "none"
         others = "".join(f", but a {KINDS[other]} is" for other in KINDS if name in self.all(other))
         return (
-            f"no {kind} is called {name!r}{others}; there is: {known}. "
+            f"no {kind} is called {name!r}{others}; available: {known}. "
             "`cxrscore plugins` lists all and why one is missing."
         )
 
 
 _IMPOSTOR = (
-    "its distribution is called cxrscore, and is not the one that holds this package: it is not loaded. Uninstall it, "
+    "its distribution has the name cxrscore, but does not contain this package: it is not loaded. Uninstall it,"
     "or ask its authors for another name"
 )
 
@@ -232,7 +233,7 @@ def _is_wanted(found: PluginEntryPoint) -> bool:
 
 
 def _taken_by(holder: Plugin, kind: str, name: str, plugin: Plugin) -> str:
-    """Why a plugin cannot have a name that another one holds."""
+    """Why a plugin cannot have a name that another one has."""
     if holder.own:
         return f"{kind} {name!r} of {plugin.distribution} is excluded: cxrscore has one of this name"
     return _two_of_one_name(kind, name, holder.distribution, plugin.distribution)
@@ -240,13 +241,13 @@ def _taken_by(holder: Plugin, kind: str, name: str, plugin: Plugin) -> str:
 
 def _two_of_one_name(kind: str, name: str, first: str, second: str) -> str:
     return (
-        f"two distributions bring a {kind} called {name!r}: {first} and {second}. "
+        f"two distributions provide a {kind} called {name!r}: {first} and {second}. "
         f"Uninstall one, or leave it out by naming those to load, as in CXRSCORE_PLUGINS={first}"
     )
 
 
 def _explain(error: BaseException, entry_point: metadata.EntryPoint) -> str:
-    """What a plugin author needs: which file and line, or else which module, and what fault."""
+    """For plugin authors: the file and line, or else the module, and the error."""
     module = entry_point.module
     if isinstance(error, InputError):
         return f"{module}: {error_message(error)}"
@@ -267,7 +268,7 @@ def _is_part_of(file: Path, module: str) -> bool:
 
 
 def _short(filename: str) -> str:
-    """The file with its folder, which is the package where there is one."""
+    """The file with its folder, which is the package if there is one."""
     return "/".join(Path(filename).parts[-2:])
 
 
@@ -278,7 +279,8 @@ def _provided_names(plugin: Plugin) -> Iterator[tuple[str, Any]]:
 
 
 def plugin_table(plugins: Sequence[Plugin]) -> str:
-    """Plugins as a table: name, distribution, version, state; then what each brings by hook, and why it is not ok."""
+    """Plugins as a table: name, distribution, version, state; then the objects of each by hook, and why it is not
+    ok."""
     rows: list[tuple[str, ...]] = [("name", "distribution", "version", "state", "brings")]
     for plugin in plugins:
         names = {hook.removeprefix("cxrscore_"): found for hook, found in plugin.as_dict()["provides"].items()}
@@ -300,6 +302,6 @@ def _is_installed(module: str) -> bool:
 
 
 def lacks_modules(kind: str, descriptor: Backend | Executor) -> str:
-    """That it cannot be used for lack of modules, and how to install them."""
+    """The error for missing modules, with the command that installs them."""
     missing = ", ".join(missing_modules(descriptor))
     return f"{kind} {descriptor.name!r} needs {missing}, which is not installed. Install it with: {descriptor.install}"

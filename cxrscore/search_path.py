@@ -1,8 +1,8 @@
-"""The folders that Python imports from, without the current one. This module imports only os and sys, which Python has.
+"""The folders that Python imports from, without the current one. This module imports only the built-in os and sys.
 
-Python puts the current folder, or an empty entry that means it, first on the search path of a process that is started
-with ``-m`` or ``-c``, or whose PYTHONPATH has an empty entry. A ``json.py`` beside the films would then run in place of
-Python's own.
+Python puts the current folder, or an empty entry for it, first on the search path of a process that is started with
+``-m`` or ``-c``, or whose PYTHONPATH has an empty entry. A ``json.py`` next to the films would then replace Python's
+own.
 """
 
 import os
@@ -35,7 +35,7 @@ def import_path(entries: "Iterable[str] | None" = None) -> list[str]:
         entry
         for entry in (sys.path if entries is None else entries)
         if os.path.isabs(entry)
-        and os.pathsep not in entry  # in an environment variable it would be two entries
+        and os.pathsep not in entry  # in an environment variable it would become two entries
         and (os.path.realpath(entry) != here or here == _PROGRAM)
     ]
 
@@ -48,8 +48,8 @@ def _current_folder() -> str:
 
 
 def drop_current_folder() -> None:
-    """Removes the current folder from ``sys.path``, where Python, or an entry of PYTHONPATH, has put it before the
-    standard library. Entries behind that come from installed packages and stay."""
+    """Remove the current folder from ``sys.path`` if Python, or an entry of PYTHONPATH, has put it before the standard
+    library. Later entries come from installed packages and are not removed."""
     library = os.path.dirname(os.__file__)
     end = sys.path.index(library) if library in sys.path else len(sys.path)
     sys.path[:end] = import_path(sys.path[:end])

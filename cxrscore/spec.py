@@ -28,7 +28,7 @@ class ModelSpec:
     size
         S, side of the square input in pixels, 32 to 4096.
     normalize
-        What the model does, on its device, to a film x in 0..1 before the first layer:
+        Normalization of a film x in 0..1, on the device, before the first layer:
 
         "imagenet-rgb": three equal channels, (x - mean) / sd of ImageNet, RGB order;
         "imagenet-caffe": three equal channels, 255 x - mean of ImageNet, BGR order;
@@ -57,7 +57,7 @@ class ModelSpec:
             raise InputError(f"size {self.size} is outside 32..4096 pixels")
         for name, words in _CHOICES.items():
             if getattr(self, name) not in words:
-                raise InputError(f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(words)}")
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(words)}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values, as stored in a model file."""

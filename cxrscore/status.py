@@ -1,4 +1,4 @@
-"""Codes of what became of a film."""
+"""Status codes of films."""
 
 from __future__ import annotations
 

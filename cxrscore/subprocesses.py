@@ -1,4 +1,4 @@
-"""Python processes that this one starts. They start here, so that none imports a file of the current folder."""
+"""Start Python child processes such that none imports a file of the current folder."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def child_environment(variables: Mapping[str, str] | None = None) -> dict[str, s
 def start_python(
     arguments: Sequence[str], *, variables: Mapping[str, str] | None = None, stderr: int | None = None
 ) -> subprocess.Popen[bytes]:
-    """Starts a Python process that takes orders on its standard input and answers on its standard output, unbuffered.
+    """Start a Python process that reads orders from its standard input and answers on its standard output, unbuffered.
 
     Parameters
     ----------
     arguments : sequence of str
-        What follows python_command().
+        Arguments after python_command().
     variables : mapping, optional
         Environment variables to set besides those of this process.
     stderr : int, optional
@@ -43,19 +43,19 @@ def start_python(
         stderr=stderr,
         env=child_environment(variables),
         bufsize=0,
-        start_new_session=True,  # Ctrl-C is for the process that the user started, which then ends this one
+        start_new_session=True,  # Ctrl-C is handled by the process that the user started, which then ends this one
     )
 
 
 def run_python(arguments: Sequence[str]) -> subprocess.CompletedProcess[Any]:
-    """Runs a Python process to its end; its outputs come back as text, whatever its exit code."""
+    """Run a Python process to its end; its outputs are returned as text, whatever its exit code."""
     return subprocess.run(
         python_command(*arguments), env=child_environment(), capture_output=True, text=True, check=False
     )
 
 
 def terminate(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process, if it has not ended, and closes its pipes."""
+    """End the process if it still runs, and close its pipes."""
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):

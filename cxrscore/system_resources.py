@@ -17,37 +17,37 @@ from contextlib import contextmanager, suppress
 from cxrscore.escape_control_chars import error_message
 
 MAX_DEFAULT_WORKERS = 32
-"""Decoding processes, each of some 100 MB, that are started by default."""
+"""Largest default number of decoder processes, each of some 100 MB."""
 
 
 def usable_cores() -> int:
-    """Those that the system lets this process run on, at least 1; fewer than the machine has where a job scheduler or
-    taskset gives it a part. A limit on CPU time, as containers set it, is not seen."""
+    """Number of cores that this process may use, at least 1; fewer than the machine has if a job scheduler or taskset
+    restricts them. Limits on CPU time, as containers set them, are not detected."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def default_workers() -> int:
-    """One a core, up to MOST."""
+    """One per core, up to MOST."""
     return min(usable_cores(), MAX_DEFAULT_WORKERS)
 
 
-# By their numbers in glibc's malloc.h.
+# Option numbers of glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 
 
 @functools.cache
 def one_arena() -> None:
-    """Memory of all threads is taken from one place: what one has freed serves another. Arenas of their own also end at
-    64 MiB each, so that larger arrays are mapped and unmapped anew each time, in every thread but the first."""
+    """Use one memory arena for all threads, so that memory freed by one thread serves another. Additional arenas also
+    end at 64 MiB each, so larger arrays would be mapped and unmapped each time, in every thread except the first."""
     _set(_ARENA_MAX, 1)
 
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """No memory is handed back, so that the next forward pass need not ask the kernel for it again: activations of a
-    batch are tens of megabytes, each of which would be mapped and unmapped in every pass."""
+    """Return no memory to the kernel, so that the next forward pass need not request it again: activations of a batch
+    have tens of megabytes, which would be mapped and unmapped in every pass."""
     one_arena()
     for setting, value in ((_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 << 20), (_MMAP_THRESHOLD, 1 << 30)):
         _set(setting, value)
@@ -61,13 +61,13 @@ def _set(setting: int, value: int) -> None:
 
 
 _WORDS = ("out of memory", "can't allocate memory", "insufficient memory", "failed to map segment")
-"""Part of the messages by which frameworks, OpenCV and the loader of libraries say that memory is short."""
+"""Parts of the messages by which frameworks, OpenCV and the dynamic loader report that memory is exhausted."""
 _KINDS = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
-"""Python's exception, torch's and TensorFlow's."""
+"""The exceptions of Python, torch and TensorFlow."""
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Whether the exception, by its class, its number or its message, says that memory ran out."""
+    """Whether the exception, by its class, its number or its message, says that memory is exhausted."""
     if any(vars(type)["__name__"].__get__(kind) in _KINDS for kind in type(error).__mro__):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
@@ -78,10 +78,10 @@ def is_memory_error(error: BaseException) -> bool:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Within it NumPy multiplies matrices in one thread, where it brings its own OpenBLAS.
+    """In the block, NumPy multiplies matrices in one thread, if it uses its own OpenBLAS.
 
-    The products of heat maps are small. OpenBLAS' threads gain nothing on them, and go on looking for more work for a
-    while after each, on cores that the network wants. A framework's own library is left alone.
+    The products of heat maps are small. OpenBLAS' threads do not speed them up, and after each product they wait
+    actively for a while, on cores that the network needs. A framework's own library is not changed.
     """
     from threadpoolctl import ThreadpoolController
 

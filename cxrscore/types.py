@@ -130,7 +130,7 @@ def finite_rows(values: Array) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskBatch:
-    """Numbered items that an executor lets worker processes compute.
+    """Numbered items that worker processes of an executor compute.
 
     A worker stores each item itself, completely or not at all. Only numbers and short texts are passed between
     processes, and computing an item twice does no harm.

@@ -1,4 +1,4 @@
-"""Is a file what it claims to be? Everything that a scores file or a model says of itself is worked out again."""
+"""Check the integrity of a scores file or a model file: all of its claims are recomputed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from cxrscore.scorefile.virtual import VirtualFile, find_mismatch, read_virtual
 from cxrscore.synthetic.phantoms import golden_films
 
 _GOLDEN_ERROR = 1e-6
-"""Of a float64 logit worked out elsewhere, in units of the largest."""
+"""Tolerance of a recomputed float64 logit, relative to the largest."""
 _ROUNDING = 1e-6
-"""Of a probability, float32, worked out elsewhere."""
+"""Tolerance of a recomputed probability, float32."""
 _LARGEST = float(np.finfo(np.float32).max)
-"""Of a calibration's numbers: a logit, float32, times such a one is finite in float64."""
+"""Largest absolute number of a calibration: a float32 logit times such a number is finite in float64."""
 
 
 _UNCHANGED, _OTHER = "as it was frozen", "not the one that was frozen"
@@ -41,7 +41,7 @@ _UNCHANGED, _OTHER = "as it was frozen", "not the one that was frozen"
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """One claim, and whether it holds. ``passed`` is None where it could not be looked at."""
+    """One claim, and whether it holds. ``passed`` is None if it could not be checked."""
 
     check: str
     passed: bool | None
@@ -51,13 +51,13 @@ class CheckResult:
 def verify_file(
     path: Location, *, films: Location | None = None, model: StrPath | Sequence[StrPath] | None = None
 ) -> list[CheckResult]:
-    """Looks at all that a scores file or a model file claims.
+    """Check all claims of a scores file or a model file.
 
     films  the folder that was scored: every film's bytes are hashed again
     model  the model that scored, or the models: they are hashed, too
 
-    InputError where one of the files named is not there or cannot be opened. A FILE that cannot be read as either is a
-    verdict, not an error.
+    InputError if one of the named files does not exist or cannot be opened. A FILE that is neither fails the check;
+    this is not an error.
     """
     models = () if model is None else local_paths(model, "model")
     folder = None if films is None else parse_location(films)
@@ -72,7 +72,7 @@ def verify_file(
 
 
 def as_dicts(verdicts: list[CheckResult]) -> list[dict[str, Any]]:
-    """JSON-ready, as ``cxrscore verify --json`` prints it."""
+    """JSON-ready, for ``cxrscore verify --json``."""
     return [asdict(verdict) for verdict in verdicts]
 
 
@@ -89,7 +89,9 @@ def _of_scores(path: Path, films: PathOrUrl | None, models: Sequence[Path]) -> I
     provenance = _provenance(scores)
     yield provenance
     yield (
-        _numbers(scores) if provenance.passed else _unseen("scores", "they follow from the provenance, which is wrong")
+        _numbers(scores)
+        if provenance.passed
+        else _unseen("scores", "they follow from the provenance, which is invalid")
     )
     yield _model_hashes(claim.inputs, scores, models)
     if films is None:
@@ -99,7 +101,7 @@ def _of_scores(path: Path, films: PathOrUrl | None, models: Sequence[Path]) -> I
 
 
 def _of_virtual(path: Path, virtual: VirtualFile) -> Iterator[CheckResult]:
-    """Whether the parts are those that it was made of. What they say of themselves is for a look at each."""
+    """Whether the parts are the ones that the file was merged from. Their own claims are checked separately."""
     yield CheckResult(
         check="format", passed=True, message=f"a virtual file of {len(virtual.parts)} parts, without rows of its own"
     )
@@ -108,17 +110,17 @@ def _of_virtual(path: Path, virtual: VirtualFile) -> Iterator[CheckResult]:
         check="fingerprint", passed=digest == virtual.fingerprint, message=f"of its inputs: {digest[:16]}"
     )
     faults = [fault for part in virtual.parts if (fault := find_mismatch(path, part))]
-    found = "; ".join(faults) or "all are there, with the bytes that they had when they were merged"
+    found = "; ".join(faults) or "all exist, with the bytes that they had when they were merged"
     yield CheckResult(check="files of the parts", passed=not faults, message=found)
     if faults:
-        yield _unseen("run of the parts", "not all of them are as they were")
+        yield _unseen("run of the parts", "not all of them are unchanged")
         return
     try:
         run = check_parts_match([read_part(path.parent / part.file) for part in virtual.parts])[0].run
     except InputError as error:
         yield CheckResult(check="run of the parts", passed=False, message=str(error))
         return
-    message = "they are all partitions of this run" if run == virtual.fingerprint else "they are of another run"
+    message = "they are all partitions of this run" if run == virtual.fingerprint else "they belong to another run"
     yield CheckResult(check="run of the parts", passed=run == virtual.fingerprint, message=message)
 
 
@@ -132,7 +134,7 @@ def _finding_list(scores: Scores, inputs: Mapping[str, Any]) -> CheckResult:
 
 
 def _film_list(scores: Scores, inputs: Mapping[str, Any], private: bool) -> CheckResult:
-    """The number of films, and their paths where the file has them."""
+    """The number of films, and their paths if the file has them."""
     paths = scores.films.path
     if len(paths) != inputs.get("films"):
         return CheckResult(
@@ -150,7 +152,7 @@ def _complete(scores: Scores) -> CheckResult:
 
 
 def _provenance(scores: Scores) -> CheckResult:
-    """Whether the provenance is as its schema says, and whether logits can become probabilities as it says."""
+    """Whether the provenance matches its schema, and whether it defines how logits become probabilities."""
     try:
         check_document(scores.provenance, "scores", "provenance", "attributes", "provenance")
         for one in provenance_models(scores.provenance):
@@ -161,11 +163,12 @@ def _provenance(scores: Scores) -> CheckResult:
 
 
 def _check_link(model: Any, findings: int) -> None:
-    """FileFormatError unless the activation is a known one, and the calibration, if there is one, a line a finding."""
+    """FileFormatError unless the activation is a known one, and the calibration, if there is one, has one row per
+    finding."""
     activation = get_nested(model, "document", "spec", "activation")
     if activation not in (None, *get_args(Activation)):
         raise FileFormatError(
-            f"provenance: activation is {activation!r:.100}, wanted {' or '.join(get_args(Activation))}"
+            f"provenance: activation is {activation!r:.100}, expected {' or '.join(get_args(Activation))}"
         )
     calibration = get_nested(model, "document", "calibration")
     check_document(calibration, "model", "provenance: calibration", "calibration")
@@ -178,7 +181,7 @@ def _check_link(model: Any, findings: int) -> None:
 
 
 def _numbers(scores: Scores) -> CheckResult:
-    """Scored films have finite logits and the probabilities that follow from them; the others have neither."""
+    """Scored films have finite logits and the probabilities that follow from them; other films have neither."""
     scored = scores.films.status == Status.OK
     logits, probs = scores.logit[scored], scores.prob[scored]
     if not np.isnan(scores.logit[~scored]).all() or not np.isnan(scores.prob[~scored]).all():
@@ -192,7 +195,8 @@ def _numbers(scores: Scores) -> CheckResult:
 
 
 def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
-    """Activation and calibration that lead from logits to probabilities. The logits of means are those of the means."""
+    """Activation and calibration that convert logits to probabilities. The logits of an ensemble are those of the
+    means."""
     used = provenance_models(provenance)
     if len(used) != 1 or provenance.get("tta"):
         return "sigmoid", None
@@ -202,7 +206,7 @@ def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
 
 
 def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path]) -> CheckResult:
-    """Whether the models named, in any order, are those of the file, all of them and no other."""
+    """Whether the given models, in any order, are exactly those of the file."""
     claimed = inputs.get("models")
     own = [get_nested(one, "sha256") for one in provenance_models(scores.provenance)]
     if not claimed or claimed != own or not all(isinstance(digest, str) for digest in own):
@@ -228,8 +232,8 @@ def _model_digest(path: Path) -> str:
 
 
 def _bytes(scores: Scores, folder: PathOrUrl, private: bool, part: bool) -> CheckResult:
-    """Whether the folder's films are those of the file, or among them are those of a part of a run. One of which there
-    is no digest is not compared."""
+    """Whether the films of the folder are those of the file, or include them for a partial file. Films without a digest
+    are not compared."""
     there = {path: film_digest(folder / path) for path in find_films(folder).paths}
     own = dict(zip(scores.films.path, scores.films.sha256, strict=True))
     faults = _without_names(scores.films.sha256, there) if private else _by_name(own, there)
@@ -247,7 +251,7 @@ def _bytes(scores: Scores, folder: PathOrUrl, private: bool, part: bool) -> Chec
 
 
 def _by_name(own: Mapping[str, str], there: Mapping[str, str]) -> dict[str, list[str]]:
-    """What is wrong with which films; both map paths to digests."""
+    """What is wrong with which films; both arguments map paths to digests."""
     compared = [path for path, digest in own.items() if digest and path in there]
     return {
         "are gone": sorted(own.keys() - there.keys()),
@@ -258,7 +262,7 @@ def _by_name(own: Mapping[str, str], there: Mapping[str, str]) -> dict[str, list
 
 
 def _without_names(own: Sequence[str], there: Mapping[str, str]) -> dict[str, list[str]]:
-    """The same where films go by their digests, those of the file and those that the folder's paths map to."""
+    """The same for films identified by digests: those of the file, and those that the folder's paths map to."""
     missing, surplus = Counter(own), []
     missing.subtract(there.values())
     for path, digest in there.items():
@@ -289,7 +293,7 @@ def _of_model(path: Path) -> Iterator[CheckResult]:
 
 
 def _golden(model: ModelFile) -> CheckResult:
-    """The logits of the synthetic films, worked out once more in float64."""
+    """Recompute the logits of the synthetic films in float64."""
     record = model.document["golden"]
     reference = np.array(record["logits"], np.float64)
     exact = exact_logits(model.spec, model.tensors, golden_films(model.spec.size, len(reference)))

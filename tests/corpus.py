@@ -40,7 +40,7 @@ def _archives() -> list[Case]:
             "encrypted.zip",
             "film in an encrypted archive",
             with_flags(stored, encrypted=True),
-            "in its archive it is encrypted",
+            "in the archive, it is encrypted",
         ),
         refused(
             Status.UNREADABLE,
@@ -91,7 +91,7 @@ _MEANING = {
     Status.MODEL_FAILED: "The backend or the model returned NaN or infinite logits. There are no heat maps.",
 }
 _ELSEWHERE = (
-    (Status.TOO_LARGE, "file of more than 256 MB", "268,435,457 bytes, wanted at most 268,435,456"),
+    (Status.TOO_LARGE, "file of more than 256 MB", "268,435,457 bytes, expected at most 268,435,456"),
     (Status.UNSUPPORTED, "DICOM, without the extra `dicom`", "this DICOM film needs pydicom"),
     (Status.UNREADABLE, "file is missing, or access is denied", "cannot be read: "),
     (Status.UNREADABLE, "remote film is missing, or access is denied", "cannot be read: access is denied"),

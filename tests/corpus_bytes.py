@@ -1,4 +1,4 @@
-"""Films written byte for byte, so that each can be wrong in the one way that is wanted."""
+"""Films written byte for byte, so that each can be wrong in the one way that is expected."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _compressed() -> list[Case]:
     for name, syntax, words in COMPRESSED:
         packed = frame(syntax)
         cut = packed[: len(packed) * 2 // 3]
-        said = UNDECODED if syntax == RUN_LENGTH else "cut short"
+        said = UNDECODED if syntax == RUN_LENGTH else "truncated"
         films += [
             fine(f"whole-{name}.dcm", f"DICOM, {words}", dicom(syntax=syntax, frame=packed)),
             damaged(f"cut-{name}.dcm", f"DICOM, {words}, cut within its pixels", dicom(syntax=syntax, frame=cut), said),
@@ -110,7 +110,7 @@ def _pixels() -> list[Case]:
             "32-bit-jpeg-2000.dcm",
             "DICOM with another bit depth in its compressed pixels",
             dicom(syntax=JPEG_2000, frame=deeper),
-            "other bits than its header says",
+            "the bit depth of its pixels does not match its header",
         ),
         damaged("empty-pixels.dcm", "DICOM without pixels", dicom(PixelData=b"")),
         damaged("rows-missing.dcm", "DICOM with missing rows", dicom(Rows=SIDE + 1)),
@@ -118,13 +118,13 @@ def _pixels() -> list[Case]:
             "rows-too-many.dcm",
             "DICOM with extra pixels",
             dicom(Rows=SIDE - 1),
-            "fewer pixels than there are",
+            "it has more pixels than its header says",
         ),
         damaged(
             "narrower.dcm",
             "DICOM with extra pixels",
             dicom(Columns=SIDE - 1),
-            "fewer pixels than there are",
+            "it has more pixels than its header says",
         ),
         damaged(
             "narrower-rle.dcm",
@@ -166,7 +166,7 @@ def _values() -> list[Case]:
             "slope-0.dcm",
             "DICOM with a rescale slope of 0",
             dicom(RescaleSlope=0, RescaleIntercept=1),
-            "its values have no range",
+            "all its values are equal",
         ),
         damaged(
             "window-0.dcm",
@@ -221,7 +221,7 @@ def _not_chest() -> list[Case]:
             "ct.dcm",
             "DICOM of another modality",
             dicom(Modality="CT"),
-            "modality CT, wanted one of CR, DX, RG",
+            "modality CT, expected one of CR, DX, RG",
         ),
         refused(
             Status.NOT_CHEST,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cxrscore.images import Status
 
-CUT = "JPEG is cut short: its end marker is missing"
+CUT = "JPEG is truncated: its end marker is missing"
 
 
 def jpeg_cases() -> list[Case]:

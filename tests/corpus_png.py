@@ -10,7 +10,7 @@ from corpus_case import Case, damaged, fine, refused
 
 from cxrscore.images import Status
 
-CUT = "PNG is cut short: its end chunk is missing"
+CUT = "PNG is truncated: its end chunk is missing"
 
 
 def png_cases() -> list[Case]:
@@ -88,14 +88,14 @@ def _sizes() -> list[Case]:
             "31-rows.png",
             "a side below 32 pixels",
             png(chest()[:31]),
-            "96 x 31 pixels, wanted a side of at least 32",
+            "96 x 31 pixels, expected a side of at least 32",
         ),
         refused(
             Status.TOO_LARGE,
             "60000.png",
             "more than 100 million pixels",
             png_head(60000, 60000) + rest,
-            "60000 x 60000 pixels, wanted at most 100,000,000",
+            "60000 x 60000 pixels, expected at most 100,000,000",
         ),
         refused(
             Status.TOO_LARGE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cxrscore.search_path import drop_current_folder
 
-drop_current_folder()  # before anything else is imported: a module beside the films is never one of ours
+drop_current_folder()  # before any other import: a module in the current folder must not replace one of cxrscore's
 
 import os
 import sys
@@ -33,10 +33,11 @@ from cxrscore.escape_control_chars import escape_control_characters
 
 
 class _Program(click.Group):
-    """The commands, in the order in which people need them, and how they end."""
+    """The commands in the order of use, and how they end."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuses what is not UTF-8, for all commands: it fits neither JSON, nor a scores file, nor a page."""
+        """Reject arguments that are not UTF-8, for all commands: they cannot be stored in JSON, in scores files or in
+        reports."""
         own = tuple(f"CXRSCORE_{name.upper()}_" for name in self.commands)
         options = ((name, value) for name, value in os.environ.items() if name.startswith(own))
         for name, word in (*(("argument", word) for word in args), *options):
@@ -60,7 +61,7 @@ class _Program(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Runs a command line; without one, that of this process, whose streams and signals it then takes."""
+        """Run a command line; without arguments, that of this process, whose streams and signals it then controls."""
         run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()

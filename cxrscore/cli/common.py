@@ -1,4 +1,4 @@
-"""What every command shares: progress, exit codes, output, and options of one wording."""
+"""What all commands share: progress, exit codes, output, and common options."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from cxrscore.remote.url import RemotePath, is_url, parse_location
 from cxrscore.system_resources import default_workers
 
 EXIT_SOME_FAILED = 3
-"""The run finished, but some films, or places where films may be, could not be read."""
+"""The run finished, but some films, or folders that may contain films, could not be read."""
 
 
 class _LocalPath(click.Path):
-    """A path. A URL is refused, and not repeated, as it may hold a password."""
+    """A local path. A URL is rejected, and not repeated, because it may contain a password."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and is_url(value):
@@ -54,7 +54,7 @@ FOLDER_OR_URL = _PathOrUrl(path_type=Path, file_okay=False)
 
 
 class Bar:
-    """Progress on standard error: a bar with rate and time left on a terminal, nothing elsewhere."""
+    """Progress on standard error: on a terminal a bar with rate and remaining time, otherwise nothing."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -80,7 +80,7 @@ class Bar:
         click.echo(line, err=True, nl=not self._open)
 
     def line(self, text: str) -> None:
-        """A line that stays, in place of the bar if there is one."""
+        """Print a line that remains, in place of the bar if there is one."""
         if self._open:
             click.echo(f"\r{'':<120}\r", err=True, nl=False)
         self._open = False
@@ -93,14 +93,14 @@ class Bar:
 
 
 def _clock(seconds: float) -> str:
-    """As minutes and seconds, with hours where there are any."""
+    """Minutes and seconds, with hours if needed."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def handle_errors(function: Callable[..., int | None]) -> Callable[..., None]:
-    """Turns errors into one line on standard error and their exit code, and keeps standard output for the result."""
+    """Turn exceptions into one line on standard error and an exit code, and reserve standard output for the result."""
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
@@ -108,10 +108,10 @@ def handle_errors(function: Callable[..., int | None]) -> Callable[..., None]:
             with command_output():
                 code = function(*args, **kwargs)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise  # of the command line: click shows them with the usage
-        except SystemExit as error:  # of a plugin or a library: the command has not done its work
+            raise  # errors of the command line: click shows them with the usage
+        except SystemExit as error:  # raised by a plugin or a library: the command is not finished
             code = fault(error)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the command ends with one line
+        except BaseException as error:  # noqa: BLE001 - whatever the exception, the command ends with one line
             code = end(error)
         sys.exit(code or 0)
 
@@ -119,13 +119,13 @@ def handle_errors(function: Callable[..., int | None]) -> Callable[..., None]:
 
 
 def print_line(text: str, quiet: bool = False) -> None:
-    """One line on standard error, whatever names of files are in it."""
+    """Print one line on standard error, with control characters of file names escaped."""
     if not quiet:
         click.echo(escape_control_characters(text), err=True)
 
 
 def complete_plugins(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    """Names of installed plugins, for a shell: from their metadata, so that no key press imports a framework."""
+    """Names of installed plugins for shell completion: from their metadata, so that no framework is imported."""
     from importlib.metadata import entry_points
 
     names = {point.name for point in entry_points(group="cxrscore")} - {"builtin"}
@@ -133,7 +133,7 @@ def complete_plugins(context: click.Context, parameter: click.Parameter, begun: 
 
 
 def print_text(text: str) -> None:
-    """On standard output, with what its encoding cannot say written out."""
+    """Print on standard output; characters that its encoding lacks are escaped."""
     output = results()
     coding = output.encoding or "utf-8"
     click.echo(text.encode(coding, "backslashreplace").decode(coding), file=output)
@@ -144,13 +144,13 @@ def print_json(values: Any) -> None:
 
 
 def print_result(result: Any) -> None:
-    """What a run ended with, each film that failed as an object of its own."""
+    """The result of a run, with one object for each film that failed."""
     failed = [{"film": film, "message": message} for film, message in result.failed]
     print_json({**vars(result), "failed": failed})
 
 
 def _as_json(value: Any) -> Any:
-    """null for NaN and the infinities, which JSON does not have, and plain numbers for NumPy's."""
+    """Replace NaN and the infinities by null, because JSON lacks them, and NumPy's numbers by Python's."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -161,7 +161,7 @@ def _as_json(value: Any) -> Any:
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-_PRECISION_HELP = "Arithmetic of the network; bf16 is faster where the machine has it, and rounds."
+_PRECISION_HELP = "Arithmetic of the network; bf16 is faster if the device supports it, but less precise."
 precision_option = click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16"]),

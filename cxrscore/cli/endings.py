@@ -1,4 +1,4 @@
-"""How a command ends: for every exception one line on standard error, and an exit code."""
+"""How a command ends: one line on standard error and an exit code for every exception."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from cxrscore.errors import CxrscoreError, OtherProcessError, WriteError
 from cxrscore.escape_control_chars import class_name, error_message, escape_control_characters
 
 EXIT_FAULT = 70
-"""An exception that cxrscore does not expect: a fault of the program or of a plugin."""
+"""An exception that cxrscore does not expect: a bug of the program or of a plugin."""
 
 _words: frozenset[str] = frozenset()
-"""What a log file may repeat of the command line."""
+"""Words of the command line that a log file may contain."""
 
 
 def run_as_program(run: Callable[[], object], words: frozenset[str]) -> int:
-    """Runs the command line as the program of this process, which must then end with the exit code returned.
+    """Run the command line as the program of this process, which must then end with the returned exit code.
 
     Parameters
     ----------
     run
         Parses the command line and runs the command.
     words
-        Names of commands and options: what a log file may repeat of the command line.
+        Names of commands and options that a log file may contain.
     """
     global _words
     _words = words
-    os.umask(0o077)  # what libraries and child processes write is for its owner only, too
+    os.umask(0o077)  # output of libraries and child processes is readable only by its owner, too
     try:
         take_signals()
         take_streams()
@@ -48,13 +48,13 @@ def run_as_program(run: Callable[[], object], words: frozenset[str]) -> int:
             close_results()
         except WriteError as error:
             code = code or end(error)
-    except KeyboardInterrupt as stop:  # in the moment between two of these lines
+    except KeyboardInterrupt as stop:  # between two of these lines
         code = end(stop)
     return code
 
 
 def exit_code(run: Callable[[], object]) -> int:
-    """The exit code that a function returns, or ends with; None is 0."""
+    """The exit code that a function returns or ends with; None is 0."""
     try:
         found = run()
     except BaseException as error:  # noqa: BLE001 - this is the last handler
@@ -63,18 +63,18 @@ def exit_code(run: Callable[[], object]) -> int:
 
 
 def end(error: BaseException) -> int:
-    """Says in one line on standard error what a command ended with.
+    """Report in one line on standard error how a command ended.
 
     Returns
     -------
     int
-        The exit code: that of the error; 130 after Ctrl-C; 1 where the machine gives no more memory, descriptors or
-        threads; 74 where a disk is full; 70 for any other exception, whose traceback goes to a log file, and for one
-        of which nothing can be said, as its own methods fail.
+        The exit code: that of the error; 130 after Ctrl-C; 1 if memory, descriptors or
+        threads are exhausted; 74 if a disk is full; 70 for any other exception, whose traceback goes to a log file, and
+        for one whose own methods fail.
     """
     try:
         return _ended(error)
-    except BaseException:  # noqa: BLE001 - what a foreign exception holds may raise another one when it is asked for
+    except BaseException:  # noqa: BLE001 - attributes of a foreign exception may raise another one
         _say(f"unexpected error {class_name(error)} in cxrscore or a plugin. Please report it as a bug.")
         return EXIT_FAULT
 
@@ -98,7 +98,7 @@ def _ended(error: BaseException) -> int:
 
 
 def fault(error: BaseException) -> int:
-    """Says that an exception is a fault of the program, and in which log file its traceback is; exit code 70."""
+    """Report an exception as a bug, with the log file of its traceback; exit code 70."""
     log = _log(error)
     number = getattr(error, "errno", None)
     reason = f" ({os.strerror(number)})" if isinstance(number, int) else ""
@@ -108,7 +108,7 @@ def fault(error: BaseException) -> int:
 
 
 def _log(error: BaseException) -> Path | None:
-    """The log file of an exception; None where it cannot be written, whatever the reason."""
+    """The log file of an exception; None if it cannot be written for any reason."""
     with suppress(Exception):
         from cxrscore.cli.fault_log import write_fault_log
 
@@ -134,12 +134,14 @@ def _end_expected(error: CxrscoreError) -> int:
     if message := error_message(error):
         _say(message)
     if isinstance(error, OtherProcessError):
-        time.sleep(1)  # torchrun kills all when the first one ends: let that be the one that says why
+        time.sleep(
+            1
+        )  # torchrun kills all processes when the first one ends: it should be the one that reports the reason
     return error.exit_code
 
 
 def _end_thread(arguments: threading.ExceptHookArgs) -> None:
-    """What a thread ended with that nobody waits for."""
+    """Exception of a thread that no other code waits for."""
     error = arguments.exc_value
     if error is not None and not isinstance(error, SystemExit):
         end(error)

@@ -90,7 +90,7 @@ def export(scores: PathOrUrl, *, as_json: bool, quiet: bool, **options: Any) -> 
 
 
 def _read(path: PathOrUrl) -> Any:
-    """The scores; FileFormatError with better advice than the reader of HDF5 has for what is no such file at all."""
+    """Open the scores; FileFormatError with more specific advice than the HDF5 reader gives for other files."""
     from cxrscore.io.regular import is_hdf5
     from cxrscore.remote import as_local_path
     from cxrscore.scorefile import open_scores
@@ -98,8 +98,8 @@ def _read(path: PathOrUrl) -> Any:
     with as_local_path(path) as file:
         if file.is_file() and not is_hdf5(file):
             raise FileFormatError(
-                f"{file} is no scores file (HDF5); export takes one, of `cxrscore score`. `cxrscore show {file}` says "
-                "what a model is."
+                f"{file} is not a scores file (HDF5). Export needs one, written by `cxrscore score`. `cxrscore "
+                f"show {file}` describes a model."
             )
         return open_scores(file)
 

@@ -1,7 +1,8 @@
-"""The log file of an unexpected error: what a bug report needs, and nothing of films or patients.
+"""The log file of an unexpected error: information for a bug report, without data of films or patients.
 
-It holds versions, the command, the names of its options, and for each exception of the chain its type and the places
-in the code. It holds no value: no message of an exception, no argument, no path but those of source files.
+It contains versions, the command, the names of its options, and for each exception of the chain its type and the
+positions in the code. It contains no values: no message of an exception, no argument, no path except those of source
+files.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from cxrscore.io.atomic import atomic_write_bytes, make_folder
 from cxrscore.io.entries import cache_folder
 
 MAX_LOGS = 10
-"""Log files in the cache; older ones are removed."""
+"""Number of log files in the cache; older ones are removed."""
 _LIBRARIES = ("numpy", "h5py", "opencv-python-headless", "torch", "keras", "tensorflow", "openvino", "pydicom", "ray")
 _FRAMES = 60
-"""Frames of an exception that are listed, the innermost; a recursion has a thousand."""
+"""Number of frames listed per exception, the innermost ones; a recursion has a thousand."""
 
 
 def write_fault_log(error: BaseException, arguments: Sequence[str], options: frozenset[str]) -> Path | None:
-    """Writes a log file of an exception, readable by its owner only.
+    """Write a log file of an exception, readable by its owner only.
 
     Parameters
     ----------
@@ -40,12 +41,12 @@ def write_fault_log(error: BaseException, arguments: Sequence[str], options: fro
     arguments
         The command line without the program: a command and its arguments.
     options
-        Words of the command line that may be repeated in the log: names of commands and options.
+        Words of the command line that may appear in the log: names of commands and options.
 
     Returns
     -------
     Path or None
-        The file, in the folder ``logs`` of the cache or else in the temporary folder; None where neither takes it.
+        The file, in the folder ``logs`` of the cache or else in the temporary folder; None if neither can be written.
     """
     data = "\n".join(_lines(error, arguments, options)).encode("utf-8", "backslashreplace") + b"\n"
     name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(8)}.log"
@@ -84,7 +85,7 @@ def _lines(error: BaseException, arguments: Sequence[str], options: frozenset[st
 
 
 def _names(arguments: Sequence[str], options: frozenset[str]) -> Iterator[str]:
-    """Commands and options of a command line, without their values: of ``--seed=1`` and of ``-j4``, too."""
+    """Commands and options of a command line, without their values, also for ``--seed=1`` and ``-j4``."""
     for argument in arguments:
         for name in (argument.partition("=")[0], argument[:2]):
             if name in options:
@@ -93,7 +94,7 @@ def _names(arguments: Sequence[str], options: frozenset[str]) -> Iterator[str]:
 
 
 def _kind(error: BaseException) -> str:
-    """The type of an exception, with its module unless it is a built-in one; nothing of its message."""
+    """The type of an exception, with its module unless it is built in; no part of its message."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
@@ -113,7 +114,8 @@ def _frames(error: BaseException) -> Iterator[str]:
 
 
 def _short(filename: str) -> str:
-    """The source file below the folder that it is imported from: the folders above may name a person."""
+    """The source file relative to the folder that it is imported from: the folders above may contain a person's
+    name."""
     roots = sorted((root for root in sys.path if root), key=len, reverse=True)
     for root in roots:
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Warnings about plugins as lines on standard error."""
+"""Show plugin warnings as lines on standard error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cxrscore.escape_control_chars import escape_control_characters
 
 @contextmanager
 def plugin_notes() -> Iterator[None]:
-    """Within it a PluginWarning or a LabelWarning is one line; other warnings are shown as Python does."""
+    """In the block, a PluginWarning or a LabelWarning is shown as one line; other warnings are shown as usual."""
     with warnings.catch_warnings():
         others = warnings.showwarning
 

@@ -1,4 +1,4 @@
-"""cxrscore plugins and cxrscore check."""
+"""The commands ``cxrscore plugins`` and ``cxrscore check``."""
 
 from __future__ import annotations
 

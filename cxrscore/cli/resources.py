@@ -1,4 +1,4 @@
-"""Errors by which the machine, not the program, ends a run: no memory, no descriptors, no threads, no disk space."""
+"""Errors caused by exhausted resources of the machine: memory, descriptors, threads, disk space."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 def refusal(error: BaseException) -> tuple[str, int] | None:
-    """What the machine refused, as an exception or what it was raised from tells.
+    """Find the exhausted resource in an exception or its causes.
 
     Returns
     -------
     tuple of str and int, or None
-        A message that says what to do, and the exit code: 74 for the disk, else 1. None for any other exception.
+        A message with advice, and the exit code: 74 for the disk, else 1. None for any other exception.
     """
     chain = list(_chain(error))
     if any(map(is_memory_error, chain)):
@@ -47,14 +47,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _tells(error: BaseException, numbers: tuple[int, ...]) -> bool:
-    """Whether an exception has one of these numbers of the system or, raised by a library, its words."""
+    """Whether an exception has one of these system error numbers or, raised by a library, these words."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in numbers
     return any(os.strerror(number) in error_message(error) for number in numbers)
 
 
 def _is_thread(error: BaseException) -> bool:
-    """The words of a thread that did not start, or of a process: HDF5 has the same number for a locked file."""
+    """Words of a failed start of a thread or process: HDF5 uses the same number for a locked file."""
     if isinstance(error, BlockingIOError):
         return error.strerror == os.strerror(errno.EAGAIN)
     return isinstance(error, RuntimeError) and "can't start new thread" in error_message(error)

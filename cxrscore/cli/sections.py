@@ -1,4 +1,4 @@
-"""Options under headings: a command with forty of them is read section by section."""
+"""Group the options of a command under headings in its help."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REST = "Options"
 
 
 def section(title: str, *options: Decorator) -> Callable[[Function], Function]:
-    """A decorator that gives a function these options, shown under this heading."""
+    """A decorator that adds these options to a function, under this heading."""
 
     def add(function: Function) -> Function:
         for option in reversed(options):
@@ -26,12 +26,12 @@ def section(title: str, *options: Decorator) -> Callable[[Function], Function]:
 
 
 def section_of(parameter: click.Parameter) -> str:
-    """The heading that an option stands under."""
+    """The heading of an option."""
     return getattr(parameter, "section", _REST)
 
 
 class SectionedCommand(click.Command):
-    """A command whose help shows its options under their headings, in the order in which they were given."""
+    """A command whose help shows its options under their headings, in the given order."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows: dict[str, list[tuple[str, str]]] = {}

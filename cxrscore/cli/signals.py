@@ -1,4 +1,4 @@
-"""Signals that end the program: Ctrl-C, and what batch systems and closing terminals send."""
+"""Signals that end the program: Ctrl-C, and those of batch systems and closed terminals."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _received = signal.SIGINT
 
 
 def take_signals() -> None:
-    """Lets SIGTERM and SIGHUP end a command as Ctrl-C does, so that temporary files and locks are removed.
+    """Make SIGTERM and SIGHUP end a command like Ctrl-C, so that temporary files and locks are removed.
 
-    Processes that train together wait for each other inside a library, where no handler runs; there both signals end
-    the process at once. A signal that is ignored, as under ``nohup``, stays so.
+    Processes of distributed training wait for each other inside a library, where no handler runs; there both signals
+    end the process at once. A signal that is already ignored, as under ``nohup``, is still ignored.
     """
     global _taken
     _taken = True
@@ -36,7 +36,7 @@ def received() -> signal.Signals:
 
 
 def ignore_late_interrupts() -> None:
-    """Lets Ctrl-C end the process without a traceback from here on, as the command is over."""
+    """From here on, Ctrl-C ends the process without a traceback, because the command is finished."""
     if _taken and signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _interrupt):
         signal.signal(signal.SIGINT, _leave)
 

@@ -1,4 +1,4 @@
-"""Standard output belongs to the result of a command; everything else that is written goes to standard error.
+"""Standard output is reserved for the result of a command; all other output goes to standard error.
 
 Plugins, libraries and child processes may write to standard output at import or during a run: with ``print``, from C,
 or through an inherited descriptor. A program that reads the result would read that as well. So the result goes to a
@@ -27,7 +27,7 @@ class _Descriptor(io.RawIOBase):
     Parameters
     ----------
     number
-        The descriptor; -1 where there is none.
+        The descriptor; -1 if there is none.
     required
         Whether lost bytes are an error. If so, ``write`` raises WriteError; else it drops what it cannot write.
     """
@@ -57,19 +57,19 @@ class _Descriptor(io.RawIOBase):
 
 
 def take_streams() -> None:
-    """Gives the standard streams of this process to the command line, until the process ends.
+    """Take over the standard streams of this process for the command line, until the process ends.
 
-    Afterwards ``sys.stdout`` writes results to a private duplicate of descriptor 1, with WriteError where that fails,
-    and descriptor 1 leads to standard error. ``sys.stderr`` drops what cannot be written: a message that nobody can
-    read ends no run. A stream that is closed is replaced by the null device, so that no file that is opened later gets
-    its number. Streams that somebody has replaced in Python are left alone.
+    Afterwards ``sys.stdout`` writes results to a private duplicate of descriptor 1, with WriteError if that fails, and
+    descriptor 1 leads to standard error. ``sys.stderr`` drops what cannot be written: an unreadable message must not
+    end a run. A closed stream is replaced by the null device, so that no file opened later gets its number. Streams
+    that were replaced in Python are not changed.
     """
     closed = sys.stdout is None
     if not closed and not _leads_to(sys.stdout, 1):
         return
     _fill_low_descriptors()
     if sys.stdin is None:
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it stays open as long as the process
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it is open as long as the process runs
     if sys.stderr is None or _leads_to(sys.stderr, 2):
         sys.stderr = _text(_Descriptor(2, required=False), sys.stderr)
     if not closed:
@@ -81,23 +81,23 @@ def take_streams() -> None:
 
 
 def close_results() -> None:
-    """Writes what is left of the results and closes their stream; from then on ``sys.stdout`` is standard error.
+    """Write the rest of the results and close their stream; from then on ``sys.stdout`` is standard error.
 
     Raises
     ------
     WriteError
-        Where standard output cannot take it.
+        If standard output cannot be written.
     """
     stream, sys.stdout = sys.stdout, sys.stderr
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     if not isinstance(raw, _Descriptor):
-        sys.stdout = stream  # not ours
+        sys.stdout = stream  # not opened here
         _flush(stream)
         return
     try:
         _flush(stream)
     finally:
-        raw.required = False  # what could not be written is dropped, so that nothing tries again at exit
+        raw.required = False  # data that cannot be written is dropped, so that nothing tries again at exit
         stream.close()
         with suppress(io.UnsupportedOperation):
             os.close(raw.fileno())
@@ -105,12 +105,12 @@ def close_results() -> None:
 
 @contextmanager
 def command_output() -> Iterator[None]:
-    """Keeps standard output for the result of the command that runs in this block: ``print`` writes to standard error.
+    """Reserve standard output for the result of the command in this block: ``print`` writes to standard error.
 
     Raises
     ------
     WriteError
-        Where the block ends well and standard output cannot take the rest of the result.
+        If the block ends without an error and the rest of the result cannot be written.
     """
     before = sys.stdout
     own = _text(_Descriptor(-1, required=True), None) if before is None else before
@@ -125,7 +125,7 @@ def command_output() -> Iterator[None]:
 
 
 def results() -> TextIO:
-    """The stream for the result of the command that runs, or standard output where none does."""
+    """The stream for the result of the current command, or standard output if no command runs."""
     return _results[-1] if _results else sys.stdout
 
 
@@ -149,14 +149,14 @@ def _leads_to(stream: TextIO, descriptor: int) -> bool:
 
 
 def _fill_low_descriptors() -> None:
-    """Opens the null device as 0, 1 and 2 where these are closed; child processes inherit them."""
+    """Open the null device as 0, 1 and 2 if these are closed; child processes inherit them."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 
 def _text(raw: _Descriptor, like: TextIO | None) -> TextIO:
-    """A text stream of the same encoding, UTF-8 where there is none; what the encoding lacks is written as its code."""
+    """A text stream with the same encoding, UTF-8 if there is none; characters that the encoding lacks are escaped."""
     encoding = getattr(like, "encoding", None) or "utf-8"
     buffer = io.BufferedWriter(raw)
     return cast(TextIO, io.TextIOWrapper(buffer, encoding, "backslashreplace", write_through=True, line_buffering=True))

@@ -25,7 +25,7 @@ _SHARE = click.FloatRange(0, 1)
 
 
 def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | None) -> Path | None:
-    """Makes the recipe's values the defaults: flags and environment variables come before them. Returns its file."""
+    """Use the recipe's values as defaults: flags and environment variables override them. Returns its file."""
     if recipe is None:
         return None
     from cxrscore.recipes import find_recipe, read_recipe

@@ -1,4 +1,4 @@
-"""Who computes which items: worker processes on this machine, and what executors share."""
+"""Executors: worker processes on this machine, and what all executors share."""
 
 from cxrscore.executors.local import THREAD_VARIABLES, LocalExecutor
 from cxrscore.executors.work_queue import MAX_TRIES, TaskRunner, WorkQueue
@@ -6,4 +6,4 @@ from cxrscore.executors.work_queue import MAX_TRIES, TaskRunner, WorkQueue
 __all__ = ["MAX_TRIES", "THREAD_VARIABLES", "LocalExecutor", "TaskRunner", "WorkQueue", "executors"]
 
 executors = (LocalExecutor(),)
-"""As cxrscore_executors returns them."""
+"""The executors that ``cxrscore_executors`` returns."""

@@ -1,4 +1,4 @@
-"""Worker processes on this machine, each with a model of its own and its share of the cores."""
+"""Worker processes on this machine, each with its own model and an equal number of cores."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
-"""Variables that say how many threads a library starts; they must be set before it is imported. Those that the user
-has set stay as they are."""
+"""Variables that set the number of threads of a library; they must be set before it is imported. Those that the user
+has set do not change."""
 
 
 class LocalExecutor:
-    """Starts workers anew when they die."""
+    """Restarts workers when they die."""
 
     name = "local"
     summary = "worker processes on this machine; they share its cores and GPUs"
@@ -42,7 +42,7 @@ class LocalExecutor:
         self, work: TaskBatch, done: Callable[[int, str], None], *, processes: int, address: str | None = None
     ) -> None:
         if address is not None:
-            raise InputError(f"executor 'local' runs on this machine alone, and takes no address such as {address!r}")
+            raise InputError(f"executor 'local' runs on this machine only; remove the address {address!r}")
         ledger = WorkQueue(work, done)
         workers = [_Worker(number, processes, work) for number in range(min(processes, len(work.items)))]
         with selectors.DefaultSelector() as answers:
@@ -54,7 +54,7 @@ class LocalExecutor:
 
 
 def _run(workers: list[_Worker], ledger: WorkQueue, answers: selectors.BaseSelector) -> None:
-    """Keeps every worker at work until all items are done."""
+    """Give work to every worker until all items are done."""
     idle = list(workers)
     while True:
         while idle and (item := ledger.next_item()) is not None:
@@ -69,7 +69,7 @@ def _run(workers: list[_Worker], ledger: WorkQueue, answers: selectors.BaseSelec
 
 
 class _Worker:
-    """One process, started when first needed and anew after it is gone, and the item it has in hand."""
+    """One process, with the item it computes. It starts when first needed, and again after it ended."""
 
     def __init__(self, number: int, processes: int, work: TaskBatch) -> None:
         self._cores, self._device = _cores(number, processes), _device(number, work.device)
@@ -77,18 +77,18 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def assign(self, item: int) -> int:
-        """Hands the process an item; returns the descriptor to wait at for its answer."""
+        """Send the process an item; returns the descriptor on which its answer arrives."""
         order, self._item = f"{item}\n".encode(), item
         if self._process is None:
             self._process, order = self._started(), self._first_order() + order
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(OSError):  # it is gone: who waits for its answer sees that
+        with suppress(OSError):  # it has ended: reading its answer reports that
             write_all(self._process.stdin.fileno(), order)
         return self._process.stdout.fileno()
 
     def collect(self, ledger: WorkQueue) -> None:
-        """Takes the answer about the item in hand, or sees that the process is gone."""
+        """Read the answer about the current item, or detect that the process has ended."""
         assert self._process is not None
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -100,7 +100,7 @@ class _Worker:
             ledger.worker_lost(self._item, how)
 
     def close(self) -> None:
-        """Ends the process, if there is one."""
+        """End the process, if there is one."""
         process, self._process = self._process, None
         if process is not None:
             terminate(process)
@@ -110,14 +110,14 @@ class _Worker:
         return start_python(COMMAND, variables={**threads, **self._device})
 
     def _first_order(self) -> bytes:
-        """What to open; the items follow."""
+        """What to open; the items follow in later lines."""
         work = self._work
         order = {"opener": work.opener, "arguments": dict(work.arguments), "cores": self._cores}
         return json.dumps(order).encode() + b"\n"
 
 
 def _cores(number: int, processes: int) -> list[int]:
-    """The cores of a worker: all there are, divided; where there are fewer than workers, one that it shares."""
+    """Number of cores of a worker: an equal part of all; at least one, which workers may have to share."""
     there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     size = max(1, len(there) // processes)
     start = number * size % len(there)
@@ -125,14 +125,14 @@ def _cores(number: int, processes: int) -> list[int]:
 
 
 def _device(number: int, device: str) -> dict[str, str]:
-    """Shows a worker one of the CUDA devices, the workers taking turns, unless a certain one was asked for. It then is
-    cuda:0 to each of them, so that all say the same of what computed."""
+    """Show each worker one of the CUDA devices in turn, unless a specific one was requested. It is then cuda:0 to each
+    of them, so that all report the same device."""
     devices = _cuda_devices() if device in ("auto", "cuda") else []
     return {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if len(devices) > 1 else {}
 
 
 def _cuda_devices() -> list[str]:
-    """NVIDIA devices that a process here may use, detected without a framework."""
+    """NVIDIA devices that are visible to this process, detected without a framework."""
     if (shown := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name for name in shown.split(",") if name]
     found = [re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*")]

@@ -1,4 +1,4 @@
-"""A folder to arrays: films found, decoded, made square, streamed or stored, and varied for training."""
+"""Read films into arrays: find, decode, preprocess, cache, prefetch and augment them."""
 
 from cxrscore.images.arrays import FilmSource, as_films, load_array
 from cxrscore.images.augment import Augmentation, augment

@@ -1,6 +1,6 @@
-"""Films inside zip archives, read where they lie: nothing is ever unpacked to disk.
+"""Films inside zip archives, read in place: nothing is unpacked to disk.
 
-A film in an archive has the path of the archive and then its own: ``export.zip/series 1/0001.dcm``.
+The path of a film in an archive is the path of the archive and then its own: ``export.zip/series 1/0001.dcm``.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from cxrscore.io.untrusted_names import is_plain_relative_path
 
 MAGIC = b"PK\x03\x04"
 LARGEST_DIRECTORY = 1_000_000
-"""Members; an archive with more is not opened, as its table of contents would fill the memory."""
+"""Largest number of members; larger archives are not opened, because their directory would fill the memory."""
 _ENTRY = 200
-"""Bytes of the table of contents for each of these members, on the average; the least is 46 and the name."""
+"""Average size in bytes of the directory entries of so many members; the minimum is 46 and the name."""
 
 _DIRECTORY_BYTES = 5
-"""Its place in what zipfile finds at the end of an archive."""
+"""Index of the directory size in what zipfile finds at the end of an archive."""
 _RAISED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, LookupError),
 )
-"""What damaged, encrypted or odd archives make zipfile raise."""
+"""Exceptions that zipfile raises for damaged, encrypted or unusual archives."""
 
 
 class ArchiveError(Exception):
@@ -39,7 +39,7 @@ class ArchiveError(Exception):
 
 
 def split_path(path: Path) -> tuple[Path, str]:
-    """The file on disk, and the name of the member where the path leads into an archive, else ""."""
+    """The file on disk, and the name of the member if the path leads into an archive, else ""."""
     if not _holds(path.exists):
         for parent in path.parents:
             if _holds(parent.is_file):
@@ -48,7 +48,7 @@ def split_path(path: Path) -> tuple[Path, str]:
 
 
 def _holds(question: Callable[[], bool]) -> bool:
-    """The answer; no, where the name is too long for a file, as that of a member of an archive may be."""
+    """The result of the test; False if the name is too long for a file, as the name of an archive member may be."""
     try:
         return question()
     except OSError as error:
@@ -58,15 +58,15 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def members(archive: Path) -> tuple[list[str], list[str]]:
-    """Names of the files in an archive that are distinct and below it, and those of the others; ArchiveError
-    if it is none."""
+    """Names of the files in an archive that are unique and stay below it, and names of the others; ArchiveError if the
+    file is not an archive."""
     try:
         _check_directory(archive)
         with zipfile.ZipFile(archive) as opened:
             if len(opened.filelist) > LARGEST_DIRECTORY:
-                raise ArchiveError(f"{len(opened.filelist):,} members, wanted at most {LARGEST_DIRECTORY:,}")
+                raise ArchiveError(f"{len(opened.filelist):,} members, expected at most {LARGEST_DIRECTORY:,}")
             if sum(item.compress_size for item in opened.filelist) > archive.stat().st_size:
-                raise ArchiveError("its members lie over each other: they have more bytes than the archive")
+                raise ArchiveError("its members overlap: together they have more bytes than the archive")
             names = [item.filename for item in opened.filelist if not item.is_dir()]
     except _RAISED as error:
         raise ArchiveError(type(error).__name__) from None
@@ -75,15 +75,16 @@ def members(archive: Path) -> tuple[list[str], list[str]]:
 
 
 def _check_directory(archive: Path) -> None:
-    """ArchiveError where the table of contents is longer than zipfile should read; it reads all of it at once."""
+    """ArchiveError if the directory is longer than zipfile should read; it reads all of it at once."""
     with open_regular(archive) as file:
-        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # what zipfile itself finds it by
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # zipfile itself finds the end record with it
     if end and end[_DIRECTORY_BYTES] > LARGEST_DIRECTORY * _ENTRY:
-        raise ArchiveError(f"a table of contents of {end[_DIRECTORY_BYTES]:,} bytes")
+        raise ArchiveError(f"a directory of {end[_DIRECTORY_BYTES]:,} bytes")
 
 
 def read_member(archive: Path, name: str, most: int = MAX_BYTES + 1) -> bytes:
-    """At most so many bytes of a member, whatever it claims to hold. FilmError if it cannot be read whole."""
+    """Read at most the given number of bytes of a member, whatever size it declares. FilmError if it cannot be read
+    completely."""
     try:
         found = archive.stat()
         state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
@@ -92,13 +93,13 @@ def read_member(archive: Path, name: str, most: int = MAX_BYTES + 1) -> bytes:
             return file.read(most)
     except _RAISED as error:
         kind = "is encrypted" if "encrypted" in str(error) else f"cannot be read ({type(error).__name__})"
-        raise FilmError(Status.UNREADABLE, f"in its archive it {kind}") from None
+        raise FilmError(Status.UNREADABLE, f"in the archive, it {kind}") from None
 
 
 @functools.lru_cache(maxsize=1)
 def _opened(path: str, state: tuple[int, ...]) -> zipfile.ZipFile:
-    """The archive that was read last, kept open: its table of contents is read once and not for every film.
+    """The archive that was read last, open: its directory is read once and not for every film.
 
-    state  of its file; another file of the same name, size and mtime has another inode or ctime
+    state: of its file; another file with the same name, size and mtime has another inode or ctime.
     """
     return zipfile.ZipFile(path)

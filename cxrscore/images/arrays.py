@@ -1,4 +1,4 @@
-"""Films that are arrays in memory: which shapes and types are films, and how they become grey pixels."""
+"""Films that are arrays in memory: accepted shapes and types, and their conversion to grey pixels."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from cxrscore.remote import PathOrUrl, RemotePath, location
 CHANNELS = (1, 3, 4)
 """Lengths of a last axis that is colour: grey, RGB, RGBA."""
 _EIGHT_BIT_TOLERANCE = 1e-3
-"""In grey levels of 255: floats this close to whole levels are an 8-bit film divided by 255."""
-_WANTED = "wanted a path, or an array [H,W], [H,W,3], [N,H,W] or [N,H,W,3]"
+"""In grey levels of 255: floats this close to integer levels are an 8-bit film divided by 255."""
+_WANTED = "expected a path, or an array [H,W], [H,W,3], [N,H,W] or [N,H,W,3]"
 
 FilmSource: TypeAlias = PathOrUrl | NDArray[Any]
 """One film: a file, or an array [H,W] or [H,W,C] with C of CHANNELS."""
@@ -73,7 +73,7 @@ def _one_film(item: Any) -> FilmSource:
     if isinstance(item, str | os.PathLike | RemotePath):
         return _file(item)
     if not _is_array(item):
-        raise InputError(f"a film of the list is of type {type(item).__name__}, wanted a path or an array [H,W]")
+        raise InputError(f"a film of the list is of type {type(item).__name__}, expected a path or an array [H,W]")
     films, single = _from_array(np.asarray(item))
     if not single:
         raise InputError("an array of the list holds several films; pass the array by itself, or its films one by one")
@@ -102,8 +102,8 @@ def _from_array(array: NDArray[Any]) -> tuple[Sequence[NDArray[Any]], bool]:
 def _check_type(array: NDArray[Any]) -> None:
     if array.dtype.kind != "f" and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise InputError(
-            f"the array is of type {array.dtype}, wanted uint8 (0 to 255), uint16 (0 to 65535) or float (0.0 to 1.0), "
-            "black to white"
+            f"the array is of type {array.dtype}, expected uint8 (0 to 255), uint16 (0 to 65535) or float (0.0 to "
+            "1.0), black to white"
         )
 
 
@@ -118,7 +118,7 @@ def load_array(array: NDArray[Any], preprocessing: Preprocessing, *, also: Seque
     preprocessing : Preprocessing
         How the film becomes a square.
     also : sequence of Preprocessing
-        Further ones that squares are wanted by.
+        Further ones for which squares are returned.
 
     Raises
     ------
@@ -144,8 +144,8 @@ def _levels(array: NDArray[Any]) -> Pixels:
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):
         raise InputError(
-            f"a film of type {array.dtype} has values from {low:g} to {high:g}, wanted 0.0 (black) to 1.0 (white) and "
-            "no NaN: scale it first"
+            f"a film of type {array.dtype} has values from {low:g} to {high:g}, expected 0.0 (black) to 1.0 (white) "
+            "and no NaN: scale it first"
         )
     eight = array.astype(np.float64) * 255
     rounded = np.rint(eight)

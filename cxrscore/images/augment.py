@@ -16,7 +16,7 @@ from cxrscore.images.codecs import cv2
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far an augmented copy may differ from the film; each amount is drawn evenly between minus and plus its limit.
+    """Limits of the augmentation; each amount is drawn uniformly between minus and plus its limit.
 
     rotation  degrees
     shift     fraction of the side, across and down
@@ -34,7 +34,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name, limit in (("rotation", 180), ("shift", 1), ("shear", 45), ("zoom", 0.99)):
             if not 0 <= getattr(self, name) <= limit:
-                raise InputError(f"{name} is {getattr(self, name)}, wanted 0..{limit}")
+                raise InputError(f"{name} is {getattr(self, name)}, expected 0..{limit}")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -42,10 +42,10 @@ class Augmentation:
 
 
 def augment(film: Floats, augmentation: Augmentation, seed: int) -> Floats:
-    """One augmented copy float32 [S,S] of a film float32 [S,S]: bilinear, black where nothing of the film is.
+    """Return one augmented copy float32 [S,S] of a film float32 [S,S]: bilinear, black outside the film.
 
-    The same seed gives the same copy. Every amount is drawn whether it is used or not, so that switching one off
-    leaves the others as they were.
+    The same seed gives the same copy. Every amount is drawn even if its limit is 0, so that changing one limit does not
+    change the other amounts.
     """
     matrix = _matrix(augmentation, film.shape[0], np.random.default_rng(seed))
     warped = cv2.warpAffine(film, matrix, film.shape[::-1], flags=cv2.INTER_LINEAR, borderValue=0.0)
@@ -53,7 +53,7 @@ def augment(film: Floats, augmentation: Augmentation, seed: int) -> Floats:
 
 
 def _matrix(augmentation: Augmentation, side: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Where a point (x, y) goes, float64 [2,3]: flip, zoom, shear and rotation about the centre, then shift."""
+    """Affine matrix of a point (x, y), float64 [2,3]: flip, zoom, shear and rotation about the centre, then shift."""
     angle, across, down, slant, size = rng.uniform(-1, 1, 5)
     mirrored = rng.random() < 0.5 and augmentation.flip
     turn, lean = np.radians(augmentation.rotation * angle), np.radians(augmentation.shear * slant)

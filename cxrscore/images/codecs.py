@@ -1,8 +1,8 @@
-"""The image libraries: OpenCV, which is imported only here because its limits must be set before the import, and
-simplejpeg (extra "strict").
+"""Image libraries: OpenCV, which is imported only here because its limits must be set before the import, and simplejpeg
+(extra "strict").
 
-cxrscore calls OpenCV from several threads, and OpenCV releases the interpreter lock while it works, so its own thread
-pool would only compete with them.
+cxrscore calls OpenCV from several threads, and OpenCV releases the interpreter lock while it computes. Its own thread
+pool would only compete with these threads.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Any
 
 from cxrscore.images.film import MAX_PIXELS, FilmError, Status
 
-# Headers are checked before decoding; this is the second lock on the same door.
+# Headers are checked before decoding; this limit is a second check.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
 
 import cv2
 
 cv2.setNumThreads(1)
-# A damaged film is reported by its status; OpenCV's own lines on stderr name neither film nor cause.
+# A damaged film is reported by its status; OpenCV's messages on stderr give neither film nor cause.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 __all__ = ["cv2"]
 
 
 def check_jpeg_strictly(data: bytes) -> None:
-    """Raises FilmError if libjpeg warns about the coded data; decoders do not report these warnings.
+    """Raise FilmError if libjpeg warns about the coded data; decoders do not report these warnings.
 
-    Does nothing if simplejpeg is not installed. A JPEG has no checksum, so damage may stay unseen: a byte changed in
-    the coded data is found in about half of the cases.
+    Does nothing if simplejpeg is not installed. A JPEG has no checksum, so some damage is not detected: a changed byte
+    in the coded data is found in about half of the cases.
     """
     simplejpeg = _simplejpeg()
     if simplejpeg is None:

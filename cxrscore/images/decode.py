@@ -1,4 +1,4 @@
-"""One film from bytes to grey pixels; a film that cannot be used gets a status, never an exception."""
+"""Decode one film from bytes to grey pixels. An unusable film gets a status; no exception is raised."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from cxrscore.remote import PathOrUrl, RemotePath, read_remote
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 LARGEST_HASHED = 4 << 30
-"""Bytes of the largest file whose SHA-256 is taken: a sparse file may claim to have any number."""
+"""Largest file in bytes that is hashed: a sparse file may claim any size."""
 NOT_RECEIVED = "not received"
-"""How the message of a film begins that its store did not give, and may give later."""
+"""Start of the message of a film that was not received from its store, and that may be received later."""
 _BLANK_BELOW = 1.0
-"""Standard deviation, in grey levels of 255, under which a film shows nothing."""
+"""Standard deviation, in grey levels of 255, below which a film counts as blank."""
 
 
 def read_film(path: PathOrUrl, *, any_modality: bool = False) -> Film:
-    """The film of a file; never raises for a bad film. See decode_film."""
+    """The film in a file; never raises for an unusable film. See decode_film."""
     try:
         data = _read(path)
     except FilmError as error:
@@ -55,7 +55,7 @@ def read_film(path: PathOrUrl, *, any_modality: bool = False) -> Film:
 
 @functools.cache
 def decoder_versions() -> dict[str, str]:
-    """Versions of all that decides the pixels of a film besides its bytes; "" for what is not installed."""
+    """Versions of everything that decides the pixels of a film besides its bytes; "" for what is not installed."""
     found = {"cxrscore": cxrscore.__version__, "opencv": cv2.__version__}
     for name in ("pydicom", "imagecodecs", "simplejpeg"):
         try:
@@ -66,7 +66,7 @@ def decoder_versions() -> dict[str, str]:
 
 
 def read_bytes(path: PathOrUrl) -> bytes | None:
-    """The bytes of a film's file, as its SHA-256 is taken of; None where they cannot be read."""
+    """The bytes of a film's file, from which its SHA-256 is computed; None if they cannot be read."""
     try:
         return _read(path)
     except (FilmError, OSError):
@@ -74,8 +74,8 @@ def read_bytes(path: PathOrUrl) -> bytes | None:
 
 
 def film_digest(path: PathOrUrl) -> str:
-    """SHA-256 of a film's bytes, hex, whether or not it can be decoded; "" where they cannot be read, and of a file of
-    over 4 GiB, or of over 256 MB elsewhere or in an archive, where it may be of any length."""
+    """SHA-256 of a film's bytes in hex, whether or not it can be decoded. "" if they cannot be read, if the file has
+    over 4 GiB, or over 256 MB in a remote store or an archive, where its size is not known beforehand."""
     try:
         if isinstance(path, RemotePath) or split_path(path)[1]:
             data = read_bytes(path)
@@ -86,7 +86,7 @@ def film_digest(path: PathOrUrl) -> str:
 
 
 def _file_digest(path: PathOrUrl) -> str:
-    """The same of a file on disk, in pieces; "" for one elsewhere and for a member of an archive."""
+    """SHA-256 of a file on disk, read in pieces; "" for remote files and for members of archives."""
     if isinstance(path, RemotePath):
         return ""
     try:
@@ -109,12 +109,12 @@ def _read(path: PathOrUrl) -> bytes:
             raise FilmError(Status.TOO_LARGE, f"more than {MAX_BYTES:,} bytes")
         return data
     found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe would block forever
         raise FilmError(Status.UNREADABLE, "not a regular file")
     with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1) if found.st_size <= MAX_BYTES else b""
     if max(found.st_size, len(data)) > MAX_BYTES:
-        raise FilmError(Status.TOO_LARGE, f"{found.st_size:,} bytes, wanted at most {MAX_BYTES:,}")
+        raise FilmError(Status.TOO_LARGE, f"{found.st_size:,} bytes, expected at most {MAX_BYTES:,}")
     return data
 
 
@@ -129,12 +129,12 @@ def _received(path: RemotePath) -> bytes:
 
 
 def decode_film(data: bytes, *, any_modality: bool = False) -> Film:
-    """The film of these bytes: a PNG, a JPEG or a DICOM file, recognised by content.
+    """Decode these bytes: a PNG, a JPEG or a DICOM file, recognised by content.
 
     Colour is turned into grey; 8-bit films become uint8 [H,W], deeper ones uint16 [H,W]; the orientation tag
-    of a JPEG is not followed. DICOM pixels go through modality LUT, VOI window and MONOCHROME1 inversion, so
-    that black is 0. A DICOM of another modality than CR, DX or RG, or of another body part, is NOT_CHEST
-    unless any_modality. The status and message of a film say what is wrong with it.
+    of a JPEG is not followed. DICOM pixels are transformed by modality LUT, VOI window and
+    MONOCHROME1 inversion, so that black is 0. A DICOM of another modality than CR, DX or RG, or of another body part,
+    is NOT_CHEST unless any_modality. The status and message of a film say what is wrong with it.
     """
     film = Film(status=Status.OK, sha256=hashlib.sha256(data).hexdigest(), kind=detect_format(data[:SIGNATURE_BYTES]))
     try:
@@ -148,11 +148,11 @@ def decode_film(data: bytes, *, any_modality: bool = False) -> Film:
 
 
 def _open(data: bytes, kind: str, *, any_modality: bool) -> tuple[Header, Callable[[], tuple[Pixels, str]]]:
-    """Header and decoder of a film; the decoder refuses by what the header says before it decodes."""
+    """Header and decoder of a film; the decoder checks the header before it decodes."""
     if not data:
         raise FilmError(Status.EMPTY, "file of zero bytes")
     if len(data) > MAX_BYTES:
-        raise FilmError(Status.TOO_LARGE, f"{len(data):,} bytes, wanted at most {MAX_BYTES:,}")
+        raise FilmError(Status.TOO_LARGE, f"{len(data):,} bytes, expected at most {MAX_BYTES:,}")
     if kind == "png":
         header, transparent = png_header(data)
         return header, lambda: _decode_png(data, header, transparent=transparent)
@@ -174,14 +174,14 @@ def _decode_png(data: bytes, header: Header, *, transparent: bool) -> tuple[Pixe
 
 
 def _shows_through(stored: Pixels) -> bool:
-    """Whether a pixel of a film with transparency is not opaque; OpenCV tells it of all but plain grey."""
+    """Whether a film with transparency has a pixel that is not opaque; OpenCV shows this for all but plain grey."""
     return stored.ndim == 2 or bool(stored[..., -1].min() < np.iinfo(stored.dtype).max)
 
 
 def _decode_jpeg(data: bytes, header: Header, marker: int, bits: int) -> tuple[Pixels, str]:
     check_sides(header)
     if marker not in (0xC0, 0xC1, 0xC2) or bits != 8:
-        raise FilmError(Status.UNSUPPORTED, f"JPEG of type SOF{marker & 15} with {bits} bits, wanted 8-bit lossy")
+        raise FilmError(Status.UNSUPPORTED, f"JPEG of type SOF{marker & 15} with {bits} bits, expected 8-bit lossy")
     check_jpeg_end(data)
     check_jpeg_strictly(data)
     tag = jpeg_orientation(data)
@@ -189,7 +189,7 @@ def _decode_jpeg(data: bytes, header: Header, marker: int, bits: int) -> tuple[P
 
 
 def _decode(data: bytes, header: Header, flags: int) -> Pixels:
-    """Pixels by OpenCV. imdecode, not imread: only imdecode tells a cut JPEG from a whole one."""
+    """Pixels by OpenCV. imdecode, not imread: only imdecode distinguishes a truncated JPEG from a complete one."""
     try:
         pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
@@ -197,14 +197,14 @@ def _decode(data: bytes, header: Header, flags: int) -> Pixels:
     if pixels is None:
         raise FilmError(Status.DAMAGED, "damaged: it cannot be decoded")
     if pixels.shape[:2] != (header.height, header.width):
-        raise FilmError(Status.DAMAGED, "damaged: it decodes to another size than its header says")
+        raise FilmError(Status.DAMAGED, "damaged: its decoded size differs from its header")
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise FilmError(Status.UNSUPPORTED, f"pixels of {pixels.dtype}, wanted 8 or 16 bits")
+        raise FilmError(Status.UNSUPPORTED, f"pixels of {pixels.dtype}, expected 8 or 16 bits")
     return cast(Pixels, pixels)
 
 
 def check_content(pixels: Pixels) -> None:
-    """Raises FilmError for a film of one grey level."""
+    """Raise FilmError if a film has only one grey level."""
     levels = 257 if pixels.dtype == np.uint16 else 1
     spread = float(cv2.meanStdDev(pixels)[1][0, 0]) / levels
     if spread < _BLANK_BELOW:
@@ -213,9 +213,9 @@ def check_content(pixels: Pixels) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedFilm:
-    """What is known of a film (without its own pixels) and its square [S,S], None unless its status is OK.
+    """Metadata of a film (without its own pixels) and its square [S,S], None unless its status is OK.
 
-    more  its squares by further preprocessings that were asked for, in their order; none unless its status is OK
+    more: squares for the further preprocessings, in their order; empty unless the status is OK.
     """
 
     film: Film
@@ -226,7 +226,7 @@ class LoadedFilm:
 def load_film(
     path: PathOrUrl, preprocessing: Preprocessing, *, also: Sequence[Preprocessing] = (), any_modality: bool = False
 ) -> LoadedFilm:
-    """One film read once and preprocessed, by the further ones of ``also``, too; never raises for a bad film."""
+    """Read one film once and preprocess it, also for ``also``; never raises for an unusable film."""
     film = read_film(path, any_modality=any_modality)
     known = replace(film, pixels=None)
     if film.pixels is None:

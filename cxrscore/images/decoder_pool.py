@@ -1,4 +1,5 @@
-"""Decoding in processes of their own: a codec that crashes, hangs or eats memory costs one film and not the run."""
+"""Decode films in separate processes: a codec that crashes, hangs or uses too much memory costs one film, not the
+run."""
 
 from __future__ import annotations
 
@@ -25,15 +26,16 @@ from cxrscore.subprocesses import start_python, terminate
 COMMAND = ("-m", "cxrscore.images.worker")
 """Arguments of the Python process; see subprocesses.start_python."""
 TIMEOUT_SECONDS = 60.0
-"""A film that takes longer is given up. One elsewhere has the time to be received besides, the last try included."""
+"""Time limit for one film. A remote film has the time limit for receiving it in addition, including the last
+attempt."""
 LOOKS = 60
-"""How often in that time it is looked whether it is over: a film may take so much longer."""
+"""Interval at which the time limit is checked: a film may take this much longer."""
 TRIES = 2
-"""A film is given up after so many crashes: the first may have been another's doing, such as a full memory."""
+"""Number of crashes after which a film gets a status: the first one may have another cause, such as a full memory."""
 
 
 class _DecoderDiedError(Exception):
-    """The process ended, or was ended, before it had answered."""
+    """The process ended, or was ended, before it answered."""
 
     def __init__(self, status: Status, how: str) -> None:
         super().__init__(how)
@@ -41,7 +43,7 @@ class _DecoderDiedError(Exception):
 
 
 class _Decoder:
-    """One process, started when first needed and anew after it is gone."""
+    """One process. It starts when first needed, and again after it ended."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,7 +52,8 @@ class _Decoder:
         self._turn = threading.Lock()
 
     def prepare(self, order: dict[str, Any], seconds: float) -> LoadedFilm:
-        """The film of this order; _DecoderDiedError if the process did not live to give it in so many seconds."""
+        """The film of this order; _DecoderDiedError if the process ended before it answered, or exceeded this many
+        seconds."""
         process = self._process = self._process or _start_process()
         self._late, self._due = False, time.monotonic() + seconds
         try:
@@ -67,21 +70,21 @@ class _Decoder:
                 self._due = None
 
     def terminate_if_overdue(self) -> None:
-        """Ends the process if the film that it is at is due; asked from another thread, again and again."""
+        """End the process if its film exceeds the time limit; called repeatedly from another thread."""
         with self._turn:
             if self._due is not None and self._process is not None and time.monotonic() > self._due:
                 self._late = True
                 self._process.kill()
 
     def close(self) -> None:
-        """Ends the process, if there is one."""
+        """End the process, if there is one."""
         process, self._process = self._process, None
         if process is not None:
             terminate(process)
 
 
 def _start_process() -> subprocess.Popen[bytes]:
-    # The processes are the parallelism; and each thread of a library takes of the memory that one may have.
+    # The processes provide the parallelism, and each thread of a library takes some of the allowed memory.
     single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKIO_WORKER_THREADS": "1"}
     return start_python(COMMAND, variables=single, stderr=subprocess.DEVNULL)
 
@@ -117,13 +120,13 @@ def _read(process: subprocess.Popen[bytes], size: int) -> bytearray:
 
 
 def _exit_reason(code: int) -> str:
-    """How a process ended, in a word: the name of a signal, or the exit status."""
+    """How a process ended: the name of a signal, or the exit status."""
     return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
 class _Watchdog:
-    """One thread that ends processes whose film is due, begun with the first film. A timer for each film would take the
-    parent process longer than all else that it does for it."""
+    """One thread that ends processes whose film exceeds the time limit; it starts with the first film. A timer per film
+    would cost the parent process more than all its other work for that film."""
 
     def __init__(self, decoders: Sequence[_Decoder]) -> None:
         self._decoders = decoders
@@ -132,7 +135,7 @@ class _Watchdog:
         self._start = threading.Lock()
 
     def start(self) -> None:
-        """Unless it was started before."""
+        """Start the thread unless it is running."""
         with self._start:
             if self._thread.ident is None:
                 self._thread.start()
@@ -150,7 +153,7 @@ class _Watchdog:
 
 
 class DecoderPool:
-    """So many processes that prepare films; safe to use from as many threads."""
+    """A fixed number of processes that prepare films; safe to use from the same number of threads."""
 
     def __init__(
         self,
@@ -162,7 +165,7 @@ class DecoderPool:
     ) -> None:
         self._all = [_Decoder() for _ in range(workers)]
         self._watch = _Watchdog(self._all)
-        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()  # those that have started come first
+        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()  # started processes come first
         for decoder in self._all:
             self._idle.put(decoder)
         self._order = {
@@ -172,8 +175,8 @@ class DecoderPool:
         }
 
     def prepare(self, path: PathOrUrl) -> LoadedFilm:
-        """As prepared.prepare, with the statuses CRASHED and TIMED_OUT for films that end their process. Of those the
-        bytes are hashed here: that needs no codec."""
+        """Same as prepared.prepare, but with the statuses CRASHED and TIMED_OUT for films that end their process. The
+        bytes of these films are hashed here, which needs no codec."""
         self._watch.start()
         decoder = self._idle.get()
         try:
@@ -186,7 +189,7 @@ class DecoderPool:
         return replace(found, film=replace(found.film, sha256=film_digest(path)))
 
     def close(self) -> None:
-        """Ends all processes, and the thread that watches them."""
+        """End all processes, and the thread that watches them."""
         self._watch.stop()
         for decoder in self._all:
             decoder.close()

@@ -1,8 +1,8 @@
-"""A DICOM film to grey pixels as a viewer shows them: modality LUT, VOI, then MONOCHROME1 inversion.
+"""Convert a DICOM film to grey pixels as a viewer shows them: modality LUT, VOI, then MONOCHROME1 inversion.
 
-Only the elements in _TAGS are ever read, so no name, number or date of a patient is in memory, in a message or in
-a warning. Compressed pixels are decoded by imagecodecs whatever plugins pydicom finds, so that a film gives the
-same pixels on every installation; native and run-length coded pixels are decoded by pydicom.
+Only the elements in _TAGS are read, so no name, number or date of a patient is in memory, in a message or in a warning.
+Compressed pixels are decoded by imagecodecs, whatever plugins pydicom finds, so that a film has the same pixels on
+every installation; native and run-length coded pixels are decoded by pydicom.
 
 Source of the display chain: DICOM PS3.3 C.11.1 (modality LUT), C.11.2.1 (VOI LUT and window) and C.7.6.3.1.2
 (photometric interpretation).
@@ -39,7 +39,7 @@ _TAGS = (
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "PixelData"),
 )
-# PS3.3 C.7.3.1.1.1, those that a folder of films may hold.
+# PS3.3 C.7.3.1.1.1, those that a folder of films may contain.
 _MODALITIES = frozenset(
     (
         *("CR", "DX", "RG", "CT", "MR", "US", "NM", "PT", "XA", "RF", "MG", "IO", "PX", "BMD", "BI", "DG", "ES", "GM"),
@@ -47,14 +47,14 @@ _MODALITIES = frozenset(
         *("PLAN", "SMR", "RTIMAGE", "RTDOSE", "RTPLAN", "RTSTRUCT", "RTRECORD"),
     )
 )
-# PS3.3 C.8.1.1.1.1 and C.8.11.5.1, and what is often written in their place.
+# PS3.3 C.8.1.1.1.1 and C.8.11.5.1, and common nonstandard spellings.
 _VIEWS = frozenset(
     (
         *("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LAO", "RAO", "LPO", "RPO"),
         *("LAT", "LATERAL", "OBL", "OBLIQUE"),
     )
 )
-# pydicom inflates a deflated data set whole, whatever its size, before anything can be asked of it.
+# pydicom inflates a deflated data set completely, whatever its size, before any element can be checked.
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 _EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
@@ -72,14 +72,16 @@ _CODECS = {
     **dict.fromkeys(_JPEG_2000, "jpeg2k_decode"),
 }
 
-# What mutated files made pydicom raise, besides its own two classes, with the parents of these. StopIteration comes
+# Exceptions that pydicom raised for mutated files, besides its own two classes and the parents of these.
+# StopIteration comes from pydicom's generators; RuntimeError covers imagecodecs' errors; Warning is raised if
+# warnings are errors.
 # from pydicom's generators; RuntimeError covers imagecodecs' errors; Warning is raised where warnings are errors.
 _RAISED = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError),
     *(StopIteration, TypeError, ValueError, Warning, struct.error),
 )
 
-# Words of PS3.16 annex L for parts that a chest film does not show; a film of unknown words is let through.
+# Terms of PS3.16 annex L for body parts that a chest film does not show; films with unknown terms are accepted.
 _OTHER_PARTS = re.compile(
     r"\b(ABDOMEN|ANKLE|ARM|BREAST|CALCANEUS|CLAVICLE|COCCYX|CSPINE|ELBOW|EXTREMITY|FEMUR|FINGER|FOOT|FOREARM|HAND"
     r"|HEAD|HIP|HUMERUS|JAW|KNEE|LEG|LSPINE|MANDIBLE|MAXILLA|NECK|PATELLA|PELVIS|RADIUS|SCAPULA|SHOULDER|SKULL"
@@ -119,13 +121,13 @@ def _decode(dataset: Any, header: Header, *, any_modality: bool) -> tuple[Pixels
 
 
 def _check_chest(modality: str, body_part: str, has_pixels: bool) -> None:
-    if not modality and not has_pixels:  # cut short, or no film at all
+    if not modality and not has_pixels:  # truncated, or not a film
         raise FilmError(Status.DAMAGED, "DICOM without pixels")
     if modality not in CHEST_MODALITIES:
         wanted = ", ".join(CHEST_MODALITIES)
-        raise FilmError(Status.NOT_CHEST, f"modality {modality or 'unknown'}, wanted one of {wanted}")
+        raise FilmError(Status.NOT_CHEST, f"modality {modality or 'unknown'}, expected one of {wanted}")
     if _OTHER_PARTS.search(body_part.replace("_", " ")) and not any(part in body_part for part in _CHEST_PARTS):
-        raise FilmError(Status.NOT_CHEST, "another body part, wanted the chest")
+        raise FilmError(Status.NOT_CHEST, "another body part, expected the chest")
 
 
 def _check_layout(dataset: Any) -> None:
@@ -133,13 +135,13 @@ def _check_layout(dataset: Any) -> None:
     if "PixelData" not in dataset:
         raise FilmError(Status.DAMAGED, "DICOM without pixels")
     if int(dataset.get("NumberOfFrames") or 1) > 1:
-        raise FilmError(Status.SEVERAL_FRAMES, f"{int(dataset.NumberOfFrames)} frames, wanted one film a file")
+        raise FilmError(Status.SEVERAL_FRAMES, f"{int(dataset.NumberOfFrames)} frames, expected one film per file")
     if dataset.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
-        raise FilmError(Status.UNSUPPORTED, "DICOM in colour, wanted MONOCHROME1 or MONOCHROME2")
+        raise FilmError(Status.UNSUPPORTED, "DICOM in colour, expected MONOCHROME1 or MONOCHROME2")
     allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
     top = int(dataset.get("HighBit", stored - 1))
     if allocated not in (8, 16) or not 1 <= stored <= allocated or top != stored - 1:
-        raise FilmError(Status.UNSUPPORTED, f"{stored} bits stored in {allocated}, wanted up to 8 in 8 or 16 in 16")
+        raise FilmError(Status.UNSUPPORTED, f"{stored} bits stored in {allocated}, expected up to 8 in 8 or 16 in 16")
 
 
 def _stored(dataset: Any, header: Header) -> NDArray[Any]:
@@ -152,7 +154,7 @@ def _stored(dataset: Any, header: Header) -> NDArray[Any]:
     else:
         raise FilmError(Status.UNSUPPORTED, f"DICOM transfer syntax {_uid(syntax)}")
     if pixels.shape != (header.height, header.width):
-        raise FilmError(Status.DAMAGED, "damaged: its pixels are not what its header says")
+        raise FilmError(Status.DAMAGED, "damaged: its pixels do not match its header")
     return pixels
 
 
@@ -164,7 +166,7 @@ def _stored_bits(pixels: NDArray[Any], dataset: Any) -> NDArray[Any]:
     """The stored bits as numbers: shifted to the top and back, which drops overlays and extends the sign."""
     shift = pixels.itemsize * 8 - int(dataset.BitsStored)
     if shift < 0 or pixels.itemsize > 2:
-        raise FilmError(Status.DAMAGED, "damaged: its pixels have other bits than its header says")
+        raise FilmError(Status.DAMAGED, "damaged: the bit depth of its pixels does not match its header")
     kind = "i" if _is_signed(dataset) else "u"
     return (pixels.astype(f"{kind}{pixels.itemsize}") << shift) >> shift
 
@@ -182,10 +184,10 @@ def _transfer_syntax(dataset: Any) -> str:
 def _by_pydicom(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
     one_frame = header.width * header.height * int(dataset.BitsAllocated) // 8
     if syntax != _RUN_LENGTH and len(dataset.PixelData) >= 2 * one_frame:
-        raise FilmError(Status.SEVERAL_FRAMES, "pixels of several frames, wanted one film a file")
+        raise FilmError(Status.SEVERAL_FRAMES, "pixels of several frames, expected one film per file")
     one_line = min(header.width, header.height) * int(dataset.BitsAllocated) // 8
     if syntax != _RUN_LENGTH and len(dataset.PixelData) >= one_frame + one_line:  # more than padding
-        raise FilmError(Status.DAMAGED, "damaged: its header says fewer pixels than there are")
+        raise FilmError(Status.DAMAGED, "damaged: it has more pixels than its header says")
     layout = {
         "rows": header.height,
         "columns": header.width,
@@ -198,7 +200,7 @@ def _by_pydicom(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
         "pixel_keyword": "PixelData",
         "pixel_vr": dataset["PixelData"].VR,
     }
-    # Without its padding, of which pydicom warns; the codec's frames have lengths of their own.
+    # Without its padding, about which pydicom warns; the codec's frames have other lengths.
     data = dataset.PixelData if syntax == _RUN_LENGTH else dataset.PixelData[: one_frame + one_frame % 2]
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*RLE segment contains non-conformant padding")
@@ -212,13 +214,13 @@ def _by_imagecodecs(dataset: Any, syntax: str, header: Header) -> NDArray[Any]:
     _check_frame(frame, syntax, header)
     pixels: NDArray[Any] = np.asarray(getattr(imagecodecs, _CODECS[syntax])(frame))
     if pixels.dtype.kind == "u" and pixels.itemsize <= 2 and not _is_signed(dataset):
-        # A lossy codec may overshoot the stored bits; dropping the high bit would turn white into black.
+        # A lossy codec may exceed the stored bits; dropping the high bit would turn white into black.
         return pixels.clip(max=2 ** int(dataset.BitsStored) - 1)
     return _stored_bits(pixels, dataset)
 
 
 def _check_frame(frame: bytes, syntax: str, header: Header) -> None:
-    """Raises FilmError where the compressed frame is of another size than the data set says, or cut short."""
+    """Raise FilmError if the compressed frame is truncated or has another size than the data set says."""
     if syntax in _JPEG_2000:
         found = jpeg2000_header(frame)
         complete = frame.rstrip(b"\0").endswith(b"\xff\xd9")
@@ -229,9 +231,9 @@ def _check_frame(frame: bytes, syntax: str, header: Header) -> None:
             check_jpeg_strictly(frame)
         complete = True
     if not complete:
-        raise FilmError(Status.DAMAGED, "JPEG 2000 is cut short: its end marker is missing")
+        raise FilmError(Status.DAMAGED, "JPEG 2000 is truncated: its end marker is missing")
     if (found.width, found.height) != (header.width, header.height):
-        raise FilmError(Status.DAMAGED, "damaged: its compressed pixels are of another size than its header says")
+        raise FilmError(Status.DAMAGED, "damaged: the size of its compressed pixels differs from its header")
 
 
 def _module(name: str) -> ModuleType:
@@ -244,7 +246,7 @@ def _module(name: str) -> ModuleType:
 
 @functools.cache
 def _silence_pydicom() -> None:
-    """Stops what pydicom says on stderr and in logs: it quotes the values that it finds odd, whosever they are."""
+    """Suppress messages of pydicom on stderr and in logs: they quote unusual values, which may identify a patient."""
     config = _module("pydicom.config")
     config.settings.reading_validation_mode = config.IGNORE
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
@@ -259,7 +261,7 @@ def _pydicom_reported_damage() -> Iterator[None]:
     except ImportError:
         raise FilmError(Status.UNSUPPORTED, f"this DICOM film needs a codec of imagecodecs: {INSTALL}") from None
     except (*_RAISED, errors.InvalidDicomError, errors.BytesLengthException) as error:
-        # Texts of these errors may quote the file, so only their kind is reported and the chain is cut.
+        # The texts of these errors may quote the file, so only their type is reported and the chain is cut.
         raise FilmError(Status.DAMAGED, f"damaged: it cannot be decoded ({type(error).__name__})") from None
 
 
@@ -268,11 +270,12 @@ def _tag_text(value: Any) -> str:
 
 
 def _if_known(value: Any, words: frozenset[str]) -> str:
-    """The value if it is one of the words, else "": a field that goes into outputs may hold anything, even a name."""
+    """The value if it is one of the terms, else "": a field that goes into outputs may contain anything, even a
+    name."""
     word = _tag_text(value)
     return word if word in words else ""
 
 
 def _uid(text: str) -> str:
-    """A UID of the standard; others may be anybody's."""
+    """A UID of the standard; "" for all others, which may be private."""
     return text if re.fullmatch(r"1\.2\.840\.10008\.[0-9.]{1,49}", text) else "unknown"

@@ -1,7 +1,7 @@
-"""Stored DICOM values to the grey that a viewer shows, as one table over all stored values.
+"""Convert stored DICOM values to the grey that a viewer shows, as one lookup table over all stored values.
 
-A film has at most 65,536 different stored values, so the whole chain is worked out once for each of them, in
-float64, and the film is then looked up.
+A film has at most 65,536 different stored values, so the display chain is computed once for each of them, in float64,
+and the film is then looked up in this table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Values = NDArray[np.float64]
 
 
 def displayed(stored: NDArray[Any], dataset: Any) -> tuple[Pixels, str]:
-    """Pixels to show of stored values [H,W] (8 or 16 bits, signed or not), and a note on what was applied.
+    """Displayed pixels of stored values [H,W] (8 or 16 bits, signed or not), and a note on what was applied.
 
     dataset gives the elements of the modality LUT, VOI LUT and photometric interpretation. uint8 where the values
     are plain 8-bit grey, else uint16 over the window or, without one, over the range of the stored bits.
@@ -54,7 +54,7 @@ def _chain(values: Values, dataset: Any, *, signed: bool) -> tuple[Values, list[
 
 
 def _rescale(dataset: Any) -> tuple[float, float]:
-    """Slope and intercept; both must be there to mean anything."""
+    """Slope and intercept; both must be present."""
     slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
     if slope is None or intercept is None:
         return 1.0, 0.0
@@ -75,7 +75,7 @@ def _windowed(values: Values, dataset: Any) -> Values:
     if function == "LINEAR_EXACT":
         return np.clip((values - center) / width + 0.5, 0, 1)
     if function != "LINEAR":
-        raise FilmError(Status.UNSUPPORTED, "VOI function, wanted LINEAR, LINEAR_EXACT or SIGMOID")
+        raise FilmError(Status.UNSUPPORTED, "VOI function, expected LINEAR, LINEAR_EXACT or SIGMOID")
     if width == 1:  # a step: the formula divides by width - 1
         return np.where(values > center - 0.5, 1.0, 0.0)
     return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
@@ -83,17 +83,17 @@ def _windowed(values: Values, dataset: Any) -> Values:
 
 def _scaled(values: Values, low: float, high: float) -> Values:
     if not high > low:
-        raise FilmError(Status.DAMAGED, "damaged: its values have no range")
+        raise FilmError(Status.DAMAGED, "damaged: all its values are equal")
     return np.clip((values - low) / (high - low), 0, 1)
 
 
 def _lookup(values: Values, item: Any, dataset: Any) -> tuple[Values, float]:
-    """Values looked up in the LUT of a sequence item, and the largest value that its bits can hold.
+    """Values from the LUT of a sequence item, and the largest value of its bit depth.
 
     Values before the first entry get the first, values after the last entry get the last (PS3.3 C.11.1.1.1).
     """
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    entries = entries % 65536 or 65536  # 0 says 65,536; a reader may take the number for signed
+    entries = entries % 65536 or 65536  # 0 means 65,536; a reader may interpret the number as signed
     data = item.LUTData
     if isinstance(data, bytes):
         order = "<" if dataset.original_encoding[1] else ">"
@@ -101,7 +101,7 @@ def _lookup(values: Values, item: Any, dataset: Any) -> tuple[Values, float]:
     table = np.asarray(data, dtype=np.float64)[:entries]
     top = float(2**bits - 1)
     if len(table) < entries or not 8 <= bits <= 16 or table.max() > top:
-        raise FilmError(Status.DAMAGED, "damaged: its lookup table is not what its descriptor says")
+        raise FilmError(Status.DAMAGED, "damaged: its lookup table does not match its descriptor")
     return table[np.clip(np.rint(values) - first, 0, entries - 1).astype(np.intp)], top
 
 

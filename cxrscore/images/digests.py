@@ -1,11 +1,11 @@
-"""SHA-256 digests of many films, and records of them, so that a film that has not changed is not read again.
+"""SHA-256 digests of many films, and records of them, so that an unchanged film is not read again.
 
-A record is believed only where the file has the same size, mtime, ctime, inode and device as when it was read, and
-where both times were older than that moment by a margin: a file that changes within the resolution of its file system's
-clock keeps its times. Programs can set an mtime, but not a ctime.
+A record is used only if the file has the same size, mtime, ctime, inode and device as when it was read, and both times
+were older than that moment by a margin: a file that changes within the resolution of its file system's clock keeps its
+times. Programs can set an mtime, but not a ctime.
 
-The records of a films folder are one file in the cache folder: the SHA-256 of what follows, a line feed, and JSON. A
-file that is damaged, or holds the records of another folder, counts as none. It holds no path, only digests of paths.
+The records of a films folder are one file in the cache folder: the SHA-256 of the rest, a line feed, and JSON. A file
+that is damaged, or holds the records of another folder, is ignored. It holds no path, only digests of paths.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from cxrscore.io.regular import open_regular
 from cxrscore.remote import PathOrUrl, RemotePath, read_remote
 
 MARGIN_NS = 2_000_000_000
-"""How much older than the moment of reading the times of a file must be, in nanoseconds."""
+"""Minimum age of the times of a file at the moment of reading, in nanoseconds."""
 _COARSE_NS = 10_000_000
-"""The clock of file systems without a ctime of their own (FAT, exFAT), where it can be set with the mtime: a ctime that
-is a multiple of this is not believed."""
+"""Resolution of file systems without a separate ctime (FAT, exFAT), where the ctime can be set with the mtime: a ctime
+that is a multiple of this is not trusted."""
 _VERSION = 1
 _FOLDERS = 16
-"""Films folders whose records are stored, the last used ones."""
+"""Largest number of films folders whose records are stored, the most recently used ones."""
 _LARGEST = 256 << 20
-"""Bytes of the largest file of records: those of more than a million films."""
+"""Largest file of records in bytes: those of more than a million films."""
 _STALE_S = 24 * 3600
 _LOOKERS = 8
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class FileState(NamedTuple):
-    """What the file system says of a file on disk. It changes whenever the bytes do."""
+    """File system metadata of a file on disk. It changes whenever the bytes change."""
 
     size: int
     mtime_ns: int
@@ -65,10 +65,10 @@ class FileState(NamedTuple):
 
 
 class FilmStates(NamedTuple):
-    """The states of films at a moment, in the order of their paths.
+    """The states of films at one moment, in the order of their paths.
 
-    taken_ns  Unix time before the first was looked at, nanoseconds
-    states    None where the film is not on disk, or its file cannot be opened
+    taken_ns  Unix time before the first state was read, nanoseconds
+    states    None if the film is not on disk, or its file cannot be opened
     """
 
     taken_ns: int
@@ -106,13 +106,13 @@ def film_digests(
     Returns
     -------
     list[str]
-        For each path the digest in hex, as ``film_digest`` computes it; "" where the film cannot be read. Films on disk
+        For each path the digest in hex, as ``film_digest`` computes it; "" if the film cannot be read. Films on disk
         whose digest is recorded, and whose state has not changed, are not read. Remote films always are.
 
     Raises
     ------
     InputError
-        A remote store has stopped answering.
+        If a remote store has stopped answering.
     """
     recorded = {} if isinstance(folder, RemotePath) else _load(folder)
     keys = [_key(path) for path in paths]
@@ -139,7 +139,7 @@ def film_digests(
 
 
 def film_states(folder: PathOrUrl, paths: Sequence[str]) -> FilmStates:
-    """Look at the files of films, for ``remember_digests``: before a run reads the first of them.
+    """Read the states of film files for ``remember_digests``, before a run reads the first film.
 
     Parameters
     ----------
@@ -154,12 +154,12 @@ def film_states(folder: PathOrUrl, paths: Sequence[str]) -> FilmStates:
     taken = time.time_ns()
     if isinstance(folder, RemotePath):
         return FilmStates(taken, (None,) * len(paths))
-    with ThreadPoolExecutor(_LOOKERS, thread_name_prefix="states") as pool:  # on a network disk each look waits
+    with ThreadPoolExecutor(_LOOKERS, thread_name_prefix="states") as pool:  # on a network disk each query has latency
         return FilmStates(taken, tuple(pool.map(lambda path: _state(folder / path), paths)))
 
 
 def remember_digests(folder: PathOrUrl, paths: Sequence[str], digests: Sequence[str], *, states: FilmStates) -> None:
-    """Record digests that a run has computed itself, of films that have not changed since before it read them.
+    """Record digests that a run has computed, for films that have not changed since before it read them.
 
     Parameters
     ----------
@@ -168,8 +168,8 @@ def remember_digests(folder: PathOrUrl, paths: Sequence[str], digests: Sequence[
     digests
         SHA-256 of each film, hex; "" is not recorded.
     states
-        What ``film_states`` returned for the same paths before the run read any film. A film is recorded only where its
-        state is still the same, and old enough: then its bytes have been the same all the time.
+        What ``film_states`` returned for the same paths before the run read any film. A film is recorded only if its
+        state is still the same, and old enough: then its bytes did not change in between.
     """
     if isinstance(folder, RemotePath):
         return
@@ -182,7 +182,7 @@ def remember_digests(folder: PathOrUrl, paths: Sequence[str], digests: Sequence[
 
 
 def _remote(where: RemotePath) -> tuple[str, bool]:
-    """The digest, and whether the store may give the film later."""
+    """The digest, and whether the store may deliver the film later."""
     try:
         return hashlib.sha256(read_remote(where, MAX_BYTES)).hexdigest(), False
     except RemoteTooLargeError:
@@ -194,13 +194,13 @@ def _remote(where: RemotePath) -> tuple[str, bool]:
 
 
 def _digests_or_outage(folder: RemotePath, found: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, None]]:
-    """The digests; InputError where too many films in a row were not received."""
+    """The digests; InputError if too many consecutive films were not received."""
     missed = 0
     for digest, passing in found:
         missed = missed + 1 if passing else 0
         if missed == MAX_FAILED_IN_A_ROW:
             raise InputError(
-                f"{MAX_FAILED_IN_A_ROW} films in a row were not received from {folder}, so it is not known whether "
+                f"{MAX_FAILED_IN_A_ROW} consecutive films were not received from {folder}, so it is not known whether "
                 f"they have changed. "
                 "Check the connection and rerun the same command."
             )
@@ -208,7 +208,7 @@ def _digests_or_outage(folder: RemotePath, found: Iterator[tuple[str, bool]]) ->
 
 
 def _on_disk(where: Path, known: _Record | None) -> tuple[str, _Record | None]:
-    """The digest of a film, and its record; None where it may not be recorded."""
+    """The digest of a film, and its record; None if it must not be recorded."""
     try:
         path, member = split_path(where)
         with open_regular(path) as file:
@@ -216,7 +216,7 @@ def _on_disk(where: Path, known: _Record | None) -> tuple[str, _Record | None]:
             if known is not None and known.state == before:
                 return known.digest, known
             if member:
-                digest = film_digest(where)  # it opens the archive by its name, so look at that again
+                digest = film_digest(where)  # it opens the archive by its name, so check the state again
                 after = FileState.of(os.stat(path))
             elif before.size > LARGEST_HASHED:
                 return "", None
@@ -230,8 +230,8 @@ def _on_disk(where: Path, known: _Record | None) -> tuple[str, _Record | None]:
 
 
 def _state(where: Path) -> FileState | None:
-    """The state of a film's file, or of its archive. The file is opened, as network file systems are sure of it only
-    then."""
+    """The state of a film's file, or of its archive. The file is opened, because only then do network file systems
+    return current values."""
     try:
         with open_regular(split_path(where)[0]) as file:
             return FileState.of(os.fstat(file.fileno()))
@@ -240,7 +240,7 @@ def _state(where: Path) -> FileState | None:
 
 
 def _key(path: str | Path) -> str:
-    """What a path is recorded by."""
+    """The key of a path in the records."""
     return sha256_bytes(os.fsencode(path))[:32]
 
 
@@ -249,7 +249,7 @@ def _record_file(folder: Path) -> Path:
 
 
 def _load(folder: Path) -> dict[str, _Record]:
-    """The records of a films folder, by the keys of their paths; none where there is no sound file of them."""
+    """The records of a films folder, by the keys of their paths; empty if there is no valid file of them."""
     try:
         path = _record_file(folder)
         with open_regular(path) as file:
@@ -262,15 +262,15 @@ def _load(folder: Path) -> dict[str, _Record]:
             return {}
         records = {key: _Record(FileState(*map(int, state)), digest) for key, (*state, digest) in document["films"]}
         with suppress(OSError):
-            os.utime(path)  # used now, so removed last
+            os.utime(path)  # mark as used, so that it is removed last
     except (OSError, RuntimeError, ValueError, TypeError, KeyError):  # RuntimeError: a loop of links
         return {}
     return {key: record for key, record in records.items() if _DIGEST.fullmatch(record.digest)}
 
 
 def _update(folder: Path, recorded: dict[str, _Record], new: dict[str, _Record | None]) -> None:
-    """Adds records, and removes those of paths that have none any more. Nothing is written, and nothing said, where the
-    cache folder cannot be written."""
+    """Add records, and remove those of paths that have none any more. If the cache folder cannot be written, nothing is
+    written and no error is raised."""
     records = {key: record for key, record in {**recorded, **new}.items() if record is not None}
     if records == recorded:
         return
@@ -293,7 +293,7 @@ def _encoded(folder: str, records: dict[str, _Record]) -> bytes:
 
 
 def _prune(folder: Path) -> None:
-    """Removes all but the records used last, and what killed runs left."""
+    """Remove all but the most recently used records, and the remains of killed runs."""
     with suppress(OSError):
         files = sorted(folder.glob("*.digests"), key=lambda file: file.stat().st_mtime, reverse=True)
         parts = [part for part in folder.glob(".*.part") if time.time() - part.stat().st_mtime > _STALE_S]

@@ -1,8 +1,8 @@
-"""What a file is, and how large, from its bytes alone; names are never asked.
+"""File type and image size from the bytes alone; file names are ignored.
 
-Sizes are read from the headers by hand so that a film of absurd size is refused before a decoder allocates it.
-Sources: PNG specification (third edition) 5.2, 11.2.1 and 11.3.1.1; ITU-T T.81 annex B; DICOM PS3.10 7.1;
-ISO/IEC 15444-1 annex A; ITU-T T.87 annex C.
+Sizes are parsed from the headers, so that a film of absurd size is rejected before a decoder allocates it. Sources: PNG
+specification (third edition) 5.2, 11.2.1 and 11.3.1.1; ITU-T T.81 annex B; DICOM PS3.10 7.1; ISO/IEC 15444-1 annex A;
+ITU-T T.87 annex C.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from cxrscore.images.film import FilmError, Header, Status
 
 SIGNATURE_BYTES = 132
-"""Bytes that sniff needs."""
+"""Number of bytes that the signature test needs."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -23,7 +23,7 @@ _SOS = 0xDA
 # SOF0..SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS.
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-# In coded data 0xFF is followed by 0 (in JPEG-LS by anything below 80) or by D0..D7, a restart; else it is over.
+# In coded data 0xFF is followed by 0 (in JPEG-LS by anything below 80) or by D0..D7, a restart; anything else ends it.
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 _J2K_START = b"\xff\x4f\xff\x51"
 
@@ -40,8 +40,8 @@ def detect_format(head: bytes) -> str:
 def _is_bare_dicom(head: bytes) -> bool:
     """Whether the bytes begin like a little-endian DICOM data set without preamble.
 
-    Such files begin with an element of group 0002 or 0008 that has either the letters of its value
-    representation or, implicitly, a small even length after its tag.
+    Such files begin with an element of group 0002 or 0008 that has either the letters of its value representation or,
+    implicitly, a small even length after its tag.
     """
     if len(head) < 8 or head[:2] not in (b"\x02\x00", b"\x08\x00") or head[3] != 0:
         return False
@@ -53,7 +53,7 @@ def _is_bare_dicom(head: bytes) -> bool:
 
 
 def png_header(data: bytes) -> tuple[Header, bool]:
-    """The size of a PNG and whether it may be transparent; raises FilmError for an animated or cut one."""
+    """The size of a PNG and whether it may be transparent; raises FilmError for an animated or truncated one."""
     if len(data) < 33 or data[12:16] != b"IHDR":
         raise FilmError(Status.DAMAGED, "PNG without a header")
     width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
@@ -62,22 +62,22 @@ def png_header(data: bytes) -> tuple[Header, bool]:
         if name == b"IDAT":
             break
         if name == b"acTL" and data[start : start + 4] not in (b"\0\0\0\0", b"\0\0\0\1"):
-            raise FilmError(Status.SEVERAL_FRAMES, "animated PNG, wanted one film a file")
+            raise FilmError(Status.SEVERAL_FRAMES, "animated PNG, expected one film per file")
         transparent |= name == b"tRNS"
     return Header(width=width, height=height), transparent
 
 
 def png_rest(data: bytes) -> bytes:
-    """What a PNG has behind its end; raises FilmError unless its chunks, one after the other, lead to that end.
+    """The bytes after the end of a PNG; raises FilmError unless its chunks lead to that end one after the other.
 
-    Decoders believe the length that a chunk claims: 4 GB of memory for one of a few bytes.
+    Decoders trust the length that a chunk declares: 4 GB of memory for a chunk of a few bytes.
     """
     for name, _, end in _chunks(data):
         if end > len(data):
             break
         if name == b"IEND":
             return data[end:]
-    raise FilmError(Status.DAMAGED, "PNG is cut short: its end chunk is missing")
+    raise FilmError(Status.DAMAGED, "PNG is truncated: its end chunk is missing")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -90,8 +90,8 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def jpeg_header(data: bytes) -> tuple[Header, int, int]:
-    """The size of a JPEG, its frame marker (0xC0 baseline, 0xC1 extended, 0xC2 progressive, 0xC3 lossless,
-    0xF7 JPEG-LS) and its bits a sample; raises FilmError where there is no frame header."""
+    """The size of a JPEG, its frame marker (0xC0 baseline, 0xC1 extended, 0xC2 progressive, 0xC3 lossless, 0xF7
+    JPEG-LS) and its bits per sample; raises FilmError if there is no frame header."""
     for marker, start in _segments(data):
         if marker in _SOF and start + 8 <= len(data):
             bits, height, width = struct.unpack_from(">BHH", data, start + 2)
@@ -100,7 +100,7 @@ def jpeg_header(data: bytes) -> tuple[Header, int, int]:
 
 
 def jpeg_orientation(data: bytes) -> int:
-    """The orientation tag of a JPEG's Exif segment, 1 to 8 (1: as stored); 0 where there is none or it is damaged.
+    """The orientation tag of a JPEG's Exif segment, 1 to 8 (1: as stored); 0 if it is missing or damaged.
 
     Source: Exif 2.32, 4.6.4 A and 4.7.2; TIFF 6.0, section 2.
     """
@@ -129,14 +129,14 @@ def _tiff_orientation(tiff: bytes) -> int:
 
 
 def check_jpeg_end(data: bytes) -> None:
-    """Raises FilmError unless the JPEG ends with its end marker, followed by nothing but zero bytes.
+    """Raise FilmError unless the JPEG ends with its end marker, followed by nothing but zero bytes.
 
-    Decoders fill the missing part of a cut JPEG with grey and say nothing, so this must be looked at. The
-    marker is sought from the front: a file with a second picture behind the first ends with one, too.
+    Decoders fill the missing part of a truncated JPEG with grey without a warning, so this must be checked. The marker
+    is searched from the start: a file with a second picture behind the first one also ends with a marker.
     """
     end = next((start for marker, start in _segments(data) if marker == _EOI), None)
     if end is None:
-        raise FilmError(Status.DAMAGED, "JPEG is cut short: its end marker is missing")
+        raise FilmError(Status.DAMAGED, "JPEG is truncated: its end marker is missing")
     if data[end:].strip(b"\0"):
         raise FilmError(Status.DAMAGED, "JPEG is followed by other bytes")
 

@@ -1,4 +1,4 @@
-"""What became of one film: its status, what is known of it, and its pixels where there are any."""
+"""Result of decoding one film: its status, its metadata, and its pixels if there are any."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Film:
     """One film as decoded.
 
     status    OK, or why there are no pixels
-    message   why, in words; of an OK film a note on how it was read, mostly ""
-    sha256    hex digest of the file's bytes; "" where they could not be read
-    width     of the film as stored, pixels; 0 where unknown
-    height    of the film as stored, pixels; 0 where unknown
+    message   the reason in words; for an OK film a note on how it was read, usually ""
+    sha256    hex digest of the file's bytes; "" if they could not be read
+    width     of the film as stored, pixels; 0 if unknown
+    height    of the film as stored, pixels; 0 if unknown
     pixels    [H,W] grey; None unless OK
-    kind      "png", "jpeg", "dicom", or "" where it is none of these
+    kind      "png", "jpeg", "dicom", or "" if it is none of these
     modality  DICOM modality, "" for others
     view      DICOM view position, "" for others
     """
@@ -45,7 +45,7 @@ class Film:
 
 
 class FilmError(Exception):
-    """A film cannot be used. Raised and caught inside this package: decode_film turns it into a Film with the
+    """A film cannot be used. Raised and caught inside this package: decode_film turns it into a Film with this
     status."""
 
     def __init__(self, status: Status, message: str) -> None:
@@ -55,7 +55,7 @@ class FilmError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a film says of itself before its pixels are decoded."""
+    """Header data of a film, known before its pixels are decoded."""
 
     width: int
     height: int
@@ -64,9 +64,9 @@ class Header:
 
 
 def check_sides(header: Header) -> None:
-    """Raises FilmError unless both sides are at least 32 pixels and the film at most 100 million pixels."""
+    """Raise FilmError unless both sides have at least 32 pixels and the film has at most 100 million pixels."""
     size = f"{header.width} x {header.height} pixels"
     if min(header.width, header.height) < MIN_SIDE:
-        raise FilmError(Status.TOO_SMALL, f"{size}, wanted a side of at least {MIN_SIDE}")
+        raise FilmError(Status.TOO_SMALL, f"{size}, expected a side of at least {MIN_SIDE}")
     if header.width * header.height > MAX_PIXELS:
-        raise FilmError(Status.TOO_LARGE, f"{size}, wanted at most {MAX_PIXELS:,} in all")
+        raise FilmError(Status.TOO_LARGE, f"{size}, expected at most {MAX_PIXELS:,} in all")

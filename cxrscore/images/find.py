@@ -1,4 +1,4 @@
-"""Which files below a folder are films."""
+"""Find the films below a folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 
 
 SNIFFERS = 16
-"""Files elsewhere that are looked into at a time."""
+"""Number of remote files whose content is checked at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,9 @@ class FoundFilms:
     """The content of a folder.
 
     paths       films as POSIX paths below the folder, sorted
-    others      how many other files there are
-    unreadable  folders and files that could not be looked at, whose names are not UTF-8, links that lead nowhere, and
-                what in an archive lies outside of it or shares its name with another; sorted
+    others      number of other files
+    unreadable  folders and files that could not be read or whose names are not UTF-8, broken links, and archive members
+                with a path outside of the archive or with a duplicate name; sorted
     """
 
     paths: tuple[str, ...]
@@ -42,17 +42,17 @@ class FoundFilms:
 
 
 def find_films(folder: PathOrUrl) -> FoundFilms:
-    """Films below a folder: files named .png .jpg .jpeg .dcm .dicom in any case, and files without a suffix that
-    begin like one of these; and the same inside zip archives, which are files named .zip and files without a suffix
-    that begin like one. Links to files are followed, links to folders are not, so that loops end. Elsewhere than on
-    disk, archives count as other files.
+    """Find films below a folder: files named .png .jpg .jpeg .dcm .dicom in upper or lower case, and files without a
+    suffix that begin like one of these; also inside zip archives, which are files named .zip and files without a suffix
+    that begin like one. Links to files are followed, links to folders are not, which avoids loops. In remote folders,
+    archives count as other files.
 
-    Raises InputError if the folder is none or cannot be listed.
+    Raises InputError if the folder is not a folder or cannot be listed.
     """
     if isinstance(folder, RemotePath):
         return _find_remote(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; wanted the folder with the films")
+        raise InputError(f"{folder} is not a folder; expected the folder with the films")
     films: list[str] = []
     unreadable: list[str] = []
     others = 0
@@ -67,8 +67,8 @@ def find_films(folder: PathOrUrl) -> FoundFilms:
 
 
 def find_same_file(output: Path, folder: PathOrUrl) -> Path | None:
-    """The film below a folder, or the archive with films, that is the very file at ``output``; None where there is
-    none. A file is compared with them if it begins like a film, has several names, or lies in the folder."""
+    """The film below a folder, or the archive with films, that is the same file as ``output``; None if there is none.
+    Files are compared only if the output begins like a film, has several names, or is in the folder."""
     try:
         found = output.stat()
         if isinstance(folder, RemotePath) or not stat.S_ISREG(found.st_mode):
@@ -85,7 +85,7 @@ def find_same_file(output: Path, folder: PathOrUrl) -> Path | None:
 
 
 def require_films(folder: PathOrUrl) -> FoundFilms:
-    """find_films, and an InputError where there is none."""
+    """find_films, with an InputError if it finds nothing."""
     found = find_films(folder)
     if not found.paths:
         raise InputError(f"there is no film ({' '.join(SUFFIXES)}) below {folder}")
@@ -93,7 +93,7 @@ def require_films(folder: PathOrUrl) -> FoundFilms:
 
 
 def _walk(folder: Path, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
-    """Each file's path below the folder and whether it is a film; adds to `unreadable` what cannot be told."""
+    """Each file's path below the folder and whether it is a film; adds files that cannot be read to `unreadable`."""
     waiting = [""]
     while waiting:
         below = waiting.pop()
@@ -113,11 +113,11 @@ def _walk(folder: Path, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
                     yield from _films_within(Path(entry.path), path, unreadable)
                 else:
                     if entry.is_symlink():
-                        entry.stat()  # an error where it leads nowhere: it is not just another kind of file
+                        entry.stat()  # an error for a broken link: it does not count as another file
                     yield path, entry.is_file() and _is_film(entry)
             except (OSError, ArchiveError):
                 unreadable.append(path)
-            except UnicodeEncodeError:  # such a name fits neither a table nor a scores file
+            except UnicodeEncodeError:  # such a name is not allowed in tables and scores files
                 unreadable.append(path.encode(errors="backslashreplace").decode())
 
 
@@ -130,8 +130,8 @@ def _is_archive(entry: os.DirEntry[str]) -> bool:
 
 
 def _matches_suffix(name: str, suffixes: tuple[str, ...], begins_so: Callable[[], bool]) -> bool:
-    """Whether a file has one of the suffixes or, without any suffix, begins as files of that kind do."""
-    if name.startswith("._") or name.upper() == "DICOMDIR":  # what macOS and DICOM discs leave
+    """Whether a file has one of the suffixes or, without a suffix, begins like files of that type."""
+    if name.startswith("._") or name.upper() == "DICOMDIR":  # created by macOS and DICOM discs
         return False
     suffix = PurePath(name).suffix
     return suffix.lower() in suffixes if suffix else begins_so()
@@ -180,8 +180,8 @@ def _find_remote(folder: RemotePath) -> FoundFilms:
 
 
 def _kind(entry: Entry) -> str:
-    """ "film" or "other", as its name says; "unsure" where only its bytes do; "odd" for a name that fits no table and
-    no scores file, or leads elsewhere."""
+    """ "film" or "other", by its name; "unsure" if only its bytes decide; "odd" for a name that is not allowed in
+    tables and scores files, or that leads outside of the folder."""
     try:
         entry.path.encode()
     except UnicodeEncodeError:
@@ -201,7 +201,7 @@ def _kind(entry: Entry) -> str:
 
 
 def _begins_so(file: RemotePath) -> bool | None:
-    """Whether a file begins like a film; None where it cannot be read."""
+    """Whether a file begins like a film; None if it cannot be read."""
     try:
         return detect_format(read_remote(file, SIGNATURE_BYTES, first=SIGNATURE_BYTES)) != ""
     except RemoteError:

@@ -1,11 +1,11 @@
-"""Films decoded and resized once, stored in one file, for the many passes of training.
+"""Cache of decoded and resized films in one file, for the many passes of training.
 
-A film is known by the SHA-256 of its bytes, never by its name or times, and its square by a digest that is checked
-whenever it is read. What is damaged, or of other bytes than those of the film now, is decoded anew.
+A film is identified by the SHA-256 of its bytes, never by its name or times, and its square by a digest that is checked
+whenever it is read. If a square is damaged or its film has changed, the film is decoded again.
 
-The file is written through an ordinary file handle and gets its name only when it is whole: a full disk is then an
-error and not a bus error, and a store that exists is complete. See io.entries for the layout; an entry is the square
-of a film, in its own depth (8-bit films take half the room of 16-bit ones).
+The file is written through an ordinary file handle and gets its name only when it is complete: a full disk is then an
+error and not a bus error, and every existing cache file is complete. See io.entries for the layout; an entry is the
+square of a film, in its own bit depth (8-bit films take half the space of 16-bit ones).
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from cxrscore.io.entries import EntryFile, entry_digest, index_bytes
 _MARK = b"cxrfilm2"
 _VERSION = 2
 _MAX_STORES = 4
-"""Stores that stay in a cache folder, the last used ones: a second run on the same films starts at once, and the
-folder does not grow with every experiment."""
+"""Number of image caches in a cache folder, the most recently used ones: a second run on the same films starts at once,
+and the folder does not grow with every experiment."""
 _STALE_S = 24 * 3600
-"""Seconds after which an unfinished store is one that a killed run left."""
+"""Seconds after which an unfinished cache file counts as the remains of a killed run."""
 _AGAIN = 1024
-"""Films that were decoded again because their squares were damaged while the store was in use, and are kept in memory
-from then on; further ones are decoded each time."""
+"""Number of films with damaged squares that are decoded again and then held in memory; further ones are decoded each
+time."""
 
 
 _TRANSIENT = {Status.UNREADABLE, Status.CRASHED, Status.TIMED_OUT}
-"""What may be otherwise next time: such a film is read again."""
+"""Statuses that may change: such a film is read again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """Where the films of a store come from."""
+    """Source of the films of a cache."""
 
     folder: Path
     paths: Sequence[str]
@@ -60,7 +60,7 @@ class _Source:
     any_modality: bool
 
     def key(self) -> str:
-        """A digest of all that decides the content of a store besides the bytes of the films."""
+        """A digest of everything that decides the content of a cache besides the bytes of the films."""
         rules = [_VERSION, self.preprocessing.as_dict(), self.any_modality, decoder_versions()]
         return sha256_bytes(json.dumps([*rules, str(self.folder.resolve()), *self.paths]).encode())[:32]
 
@@ -72,12 +72,12 @@ class _Source:
 
 
 class ImageCache:
-    """Films as squares of side S, by their index among the paths given.
+    """Films as squares of side S, by their index in the given paths.
 
-    path      of the file; another run may have taken its name away since
-    films     what is known of each film, without pixels
-    rows      indexes of the films with status OK, rising; only these have pixels
-    damaged   how many squares were found damaged, and decoded anew
+    path      of the file; another run may have removed it in the meantime
+    films     metadata of each film, without pixels
+    rows      indexes of the films with status OK, ascending; only these have pixels
+    damaged   number of damaged squares, which were decoded again
     """
 
     def __init__(self, path: Path, file: EntryFile, source: _Source) -> None:
@@ -93,7 +93,7 @@ class ImageCache:
         self._digests: list[str] = index["digests"]
         self._again: dict[int, Pixels] = {}
         if {len(each) for each in (self._places, self._bytes, self._digests, source.paths)} != {len(self.films)}:
-            raise FileFormatError("the index is not that of so many films")
+            raise FileFormatError("the index does not match the number of films")
 
     @classmethod
     def build(
@@ -107,10 +107,10 @@ class ImageCache:
         progress: Callable[[int], None] | None = None,
         any_modality: bool = False,
     ) -> ImageCache:
-        """The store of these films in the folder `cache`, made unless it is there already.
+        """Open the cache of these films in the folder `cache`, or create it.
 
-        Squares are taken from an earlier store where the SHA-256 of the film is still the same, and the square is
-        whole. `progress` is called with the number of films done. Raises WriteError if `cache` cannot be written.
+        Squares are copied from an earlier cache if the SHA-256 of the film is the same and the square is intact.
+        `progress` is called with the number of films done. Raises WriteError if `cache` cannot be written.
         """
         source = _Source(folder=folder, paths=paths, preprocessing=preprocessing, any_modality=any_modality)
         key = source.key()
@@ -130,7 +130,7 @@ class ImageCache:
 
     @classmethod
     def open(cls, reference: dict[str, Any]) -> ImageCache:
-        """A store that another process has made, by its reference(); InputError where it is gone."""
+        """Open a cache that another process has created, by its reference(); InputError if it is gone."""
         source = _Source(
             folder=Path(reference["folder"]),
             paths=tuple(reference["paths"]),
@@ -141,14 +141,14 @@ class ImageCache:
         store = cls._opened(path, source)
         if store is None or store._file.identity != reference["identity"]:
             raise InputError(
-                f"there is no whole store of films at {path}, wanted in a cache folder that all processes reach "
-                f"(CXRSCORE_CACHE). It keeps the {_MAX_STORES} used last: another run may have removed it, so start "
-                f"again."
+                f"there is no complete image cache at {path}. Use a cache folder that all processes can reach "
+                f"(CXRSCORE_CACHE). It holds the {_MAX_STORES} most recent ones: another run may have removed it, so "
+                "start again."
             )
         return store
 
     def reference(self) -> dict[str, Any]:
-        """What another process opens this store by, JSON-ready."""
+        """JSON-ready reference by which another process opens this cache."""
         return {
             "path": str(self.path.absolute()),
             "identity": self._file.identity,
@@ -160,10 +160,10 @@ class ImageCache:
 
     @classmethod
     def _opened(cls, path: Path, source: _Source) -> ImageCache | None:
-        """The store at `path`; None where there is none, or none of these films made in this way."""
+        """The cache at `path`; None if there is none, or if it holds other films or other settings."""
         try:
             file = EntryFile.open(path, _MARK)
-            # The name alone does not tell: a file may have been moved or copied there.
+            # The name alone is not enough: a file may have been moved or copied.
             if file.index["key"] != path.stem.removeprefix("films-") or file.index["side"] != source.preprocessing.size:
                 return None
             return cls(path, file, source)
@@ -171,8 +171,8 @@ class ImageCache:
             return None
 
     def _usable(self, workers: int, progress: Callable[[int], None] | None) -> tuple[set[int], int]:
-        """Rows of the films whose bytes are still the same and whose squares are whole, and how many squares are
-        not."""
+        """Rows of the films whose bytes are unchanged and whose squares are intact, and the number of damaged
+        squares."""
         now = film_digests(self._source.folder, self._source.paths, workers=workers, progress=progress)
         same = [
             row
@@ -193,15 +193,15 @@ class ImageCache:
         return LoadedFilm(film=self.films[row], pixels=None if self._places[row] is None else self.raw(row))
 
     def raw(self, index: int) -> Pixels:
-        """The square [S,S] as stored, uint8 or uint16, read-only; InputError for a film without pixels, and for one
-        whose square is damaged and whose file has changed since."""
+        """The square [S,S] as stored, uint8 or uint16, read-only; InputError for a film without pixels, and if the
+        square is damaged and the film has changed."""
         if self._places[index] is None:
             raise InputError(f"film {index} has no pixels: {self.films[index].message}")
         square = self._read(index)
         return self._decoded_again(index) if square is None else square
 
     def _read(self, row: int) -> Pixels | None:
-        """The square of a film with pixels; None where it is damaged."""
+        """The square of a film with pixels; None if it is damaged."""
         place, depth = self._places[row], self._bytes[row]
         data = self._file.read(place or 0, self._side**2 * depth)
         if entry_digest(data) != self._digests[row]:
@@ -215,10 +215,10 @@ class ImageCache:
         (prepared,) = self._source.stream([row], workers=1)
         path = self._source.folder / self._source.paths[row]
         if prepared.film.sha256 != self.films[row].sha256 or prepared.pixels is None:
-            why = prepared.film.message if prepared.pixels is None else "its SHA-256 is another one"
+            why = prepared.film.message if prepared.pixels is None else "its SHA-256 differs"
             raise InputError(
-                f"the film {path} is damaged in the cache, and has changed since the run began ({why}). Start the run "
-                "again, and leave the films as they are until it ends."
+                f"the film {path} is damaged in the cache, and its file has changed since the run began ({why}). Start "
+                "the run again, and do not change films during a run."
             )
         prepared.pixels.flags.writeable = False
         if len(self._again) < _AGAIN:
@@ -238,7 +238,7 @@ class ImageCache:
 
 
 def _merged(earlier: ImageCache | None, usable: set[int], source: _Source, workers: int) -> Iterator[LoadedFilm]:
-    """All films in their order, those that are usable out of the earlier store."""
+    """All films in order, with squares of the earlier cache where possible."""
     decoded = source.stream([row for row in range(len(source.paths)) if row not in usable], workers)
     for row in range(len(source.paths)):
         yield earlier._prepared(row) if earlier is not None and row in usable else next(decoded)
@@ -252,7 +252,7 @@ def _counted(stream: Iterator[LoadedFilm], progress: Callable[[int], None] | Non
 
 
 def _written(path: Path, stream: Iterator[LoadedFilm], side: int, key: str) -> EntryFile:
-    """Writes the store and opens it. The open file is read, so another run may prune its name meanwhile."""
+    """Write the cache and open it. The open file is used, because another run may remove its name in the meantime."""
     remove_special(path)
     with atomic_write(path) as part, part.open("w+b", buffering=0) as file:
         index = {"key": key, **_write_squares(file, path, stream, side)}
@@ -281,8 +281,8 @@ def _write_squares(file: FileIO, path: Path, stream: Iterator[LoadedFilm], side:
 
 
 def _prune(cache: Path) -> None:
-    """Removes all but the last used stores, and what killed runs left. What another run removes at the same moment need
-    not be removed."""
+    """Remove all but the most recently used caches, and the remains of killed runs. Files that another run removes at
+    the same moment are ignored."""
     with suppress(OSError):
         stores = sorted(cache.glob("films-*.store"), key=lambda store: store.stat().st_mtime, reverse=True)
         parts = [part for part in cache.glob(".films-*.part") if time.time() - part.stat().st_mtime > _STALE_S]

@@ -1,5 +1,5 @@
-"""Decodes films ahead of their use, in order, in worker processes and bounded memory. A run over a remote store that
-stops answering ends, and does not mark all films as unreadable."""
+"""Decode films ahead of their use, in order, in worker processes and bounded memory. If a remote store stops answering,
+the run ends instead of marking all films as unreadable."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def stream_films(
     any_modality: bool = False,
     decoders: DecoderPool | None = None,
 ) -> Generator[LoadedFilm]:
-    """The films at `paths` below `folder`, in that order, each decoded once, by one of `workers` processes; `also`
-    are further preprocessings that squares are wanted by.
+    """Yield the films at `paths` below `folder` in this order, each decoded once by one of `workers` processes; `also`
+    are further preprocessings for which squares are returned.
 
-    At most `ahead` films are decoded or waiting besides the one in use, however many there are. A stream that is
-    left before its end cancels what is not yet begun. `decoders`, made for the same preprocessings, are used and left
-    open, so that streams one after the other start no processes of their own. Raises InputError unless workers and
-    ahead are at least 1, and where a store elsewhere has ceased to answer.
+    At most `ahead` films are decoded or waiting besides the one in use. Closing the generator early cancels films that
+    are not started. `decoders`, made for the same preprocessings, are used and left open, so that consecutive streams
+    start no processes. Raises InputError unless workers and ahead are at least 1, and if a remote store has stopped
+    answering.
     """
     if workers < 1 or ahead < 1:
-        raise InputError(f"workers {workers} and ahead {ahead}, wanted at least 1 of each")
+        raise InputError(f"workers {workers} and ahead {ahead}, expected at least 1 of each")
     files = [folder / path for path in paths]
     if decoders is not None:
         stream = _stream(files, decoders, workers, ahead)
@@ -64,7 +64,7 @@ def _stream(files: Sequence[PathOrUrl], decoders: DecoderPool, workers: int, ahe
 def load_ahead(
     load: Callable[[_Item], LoadedFilm], items: Iterable[_Item], workers: int, ahead: int
 ) -> Generator[LoadedFilm]:
-    """Loads items in so many threads, at most ``ahead`` of them before they are used; yields films in order."""
+    """Load items in this number of threads, at most ``ahead`` of them before they are used; yields films in order."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="films")
     try:
         begun = (pool.submit(load, item) for item in items)
@@ -78,12 +78,13 @@ def load_ahead(
 
 
 MAX_FAILED_IN_A_ROW = 32
-"""Films in a row that a store may fail to give, each after several tries."""
+"""Number of consecutive films that a store may fail to deliver, each after several attempts."""
 
 
 def detect_outage(stream: Generator[LoadedFilm], folder: RemotePath) -> Generator[LoadedFilm]:
-    """The same films. Those that were not received are held back until a later one is, so that the shards before an
-    outage have none; InputError where too many in a row were not. Left before its end, it leaves the stream."""
+    """The same films. Films that were not received are held back until a later one is received, so that shards written
+    before an outage contain none of them; InputError if too many consecutive films were not received. Closing the
+    generator early closes the stream."""
     missed: list[LoadedFilm] = []
     with closing(stream):
         for prepared in stream:
@@ -91,9 +92,9 @@ def detect_outage(stream: Generator[LoadedFilm], folder: RemotePath) -> Generato
                 missed.append(prepared)
                 if len(missed) == MAX_FAILED_IN_A_ROW:
                     raise InputError(
-                        f"{MAX_FAILED_IN_A_ROW} films in a row were not received from {folder}, the last: "
+                        f"{MAX_FAILED_IN_A_ROW} consecutive films were not received from {folder}, the last one: "
                         f"{prepared.film.message}. "
-                        "What was scored so far is kept: rerun the same command to resume."
+                        "The scores so far are saved: rerun the same command to resume."
                     )
                 continue
             yield from missed

@@ -1,4 +1,4 @@
-"""Decoded films to the square that a network takes; the same bytes for every backend."""
+"""Convert decoded films to the square input of a network; the same values for every backend."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Resize = Literal["area"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a film becomes a square; stands in the model file, so that scoring does what training did.
+    """How a film becomes a square; stored in the model file, so that scoring and training use the same settings.
 
     size    side of the square, pixels, 1..4096
-    fit     what happens to a film that is not square: "stretch" to it, "pad" with black, "crop" to the middle
+    fit     for films that are not square: "stretch" to it, "pad" with black, "crop" to the middle
     resize  "area": mean over the area of a new pixel where the film shrinks, bilinear where it grows
     """
 
@@ -36,12 +36,12 @@ class Preprocessing:
         if not 1 <= self.size <= 4096:
             raise InputError(f"size {self.size} is outside 1..4096 pixels")
         if self.fit not in get_args(Fit):
-            raise InputError(f"fit is {self.fit!r}, wanted one of {', '.join(get_args(Fit))}")
+            raise InputError(f"fit is {self.fit!r}, expected one of {', '.join(get_args(Fit))}")
         if self.resize not in get_args(Resize):
-            raise InputError(f"resize is {self.resize!r}, wanted one of {', '.join(get_args(Resize))}")
+            raise InputError(f"resize is {self.resize!r}, expected one of {', '.join(get_args(Resize))}")
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready values, as they stand in a model file."""
+        """JSON-ready values, as stored in a model file."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -49,12 +49,12 @@ class Preprocessing:
         """The inverse of as_dict; raises InputError for unknown, missing or wrong values."""
         wanted = {field.name for field in dataclasses.fields(cls)}
         if set(values) != wanted:
-            raise InputError(f"preprocessing has the fields {sorted(values)}, wanted {sorted(wanted)}")
+            raise InputError(f"preprocessing has the fields {sorted(values)}, expected {sorted(wanted)}")
         return cls(**values)
 
 
 def preprocess(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """The square film [S,S] of a film [H,W], in its own depth."""
+    """The square film [S,S] of a film [H,W], in its own bit depth."""
     side = preprocessing.size
     if preprocessing.fit == "pad":
         return _pad(pixels, side)
@@ -62,15 +62,15 @@ def preprocess(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
 
 
 def to_unit(pixels: Pixels, out: Floats | None = None) -> Floats:
-    """float32 of the same shape, 0 black..1 white, of 8- or 16-bit pixels of any shape; in ``out``, if it is given.
+    """Convert 8- or 16-bit pixels of any shape to float32, 0 black..1 white; written to ``out`` if it is given.
 
-    8-bit v and 16-bit 257 v give the same number to the bit: both divisions are exact and rounded once.
+    8-bit v and 16-bit 257 v give exactly the same number: both divisions are exact and rounded once.
     """
     return np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), out=out, dtype=np.float32)
 
 
 def thumbnail(pixels: Pixels, side: int) -> NDArray[np.uint8]:
-    """The film [H,W] stretched to uint8 [side,side], for the eye."""
+    """The film [H,W] stretched to uint8 [side,side], as a thumbnail."""
     small = _resized(pixels, side, side)
     if small.dtype == np.uint8:
         return cast(NDArray[np.uint8], small)
@@ -78,14 +78,14 @@ def thumbnail(pixels: Pixels, side: int) -> NDArray[np.uint8]:
 
 
 def resize_maps(maps: Floats, height: int, width: int) -> Floats:
-    """Maps float32 [n,C,h,w] at another size, [n,C,height,width]: bilinear where they grow, means where they shrink."""
+    """Resize maps float32 [n,C,h,w] to [n,C,height,width]: bilinear to enlarge, means to shrink."""
     flat = maps.reshape(-1, *maps.shape[2:])
     resized = [_resized(cast(Pixels, one), width, height) for one in flat]
     return np.array(resized, np.float32).reshape(*maps.shape[:2], height, width)
 
 
 def _resized(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Two passes, because INTER_AREA averages only where it need not grow the other axis."""
+    """Two passes, because INTER_AREA averages only if it does not enlarge the other axis."""
     shrunk = (min(width, pixels.shape[1]), min(height, pixels.shape[0]))
     for wanted, how in ((shrunk, cv2.INTER_AREA), ((width, height), cv2.INTER_LINEAR)):
         if pixels.shape != wanted[::-1]:

@@ -1,8 +1,8 @@
-"""The process that decodes: ``python -m cxrscore.images.worker``, started by images.decoder_pool and told what to do on
-its standard input, one line of JSON a film.
+"""The decoder process: ``python -m cxrscore.images.worker``, started by images.decoder_pool. It reads orders from its
+standard input, one line of JSON per film.
 
-It answers on its standard output with the length of a JSON text, the text, and the bytes of the squares. What
-codecs print goes nowhere. It ends when its input does, so it never outlives whoever started it.
+It writes to its standard output the length of a JSON text, the text, and the bytes of the squares. Output of codecs is
+discarded. It ends when its input ends, so it never outlives its parent process.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from cxrscore.images.preprocess import Preprocessing
 from cxrscore.remote import parse_location
 
 MEMORY = 6 << 30
-"""Bytes of address space: enough for the largest film that is let through, too little to bring down a machine."""
+"""Limit of the address space in bytes: enough for the largest allowed film, too little to exhaust a machine."""
 LENGTH = struct.Struct("<I")
 
 
 def handle_order(line: bytes) -> bytes:
-    """What is sent back for one order."""
+    """The response to one order."""
     order = json.loads(line)
     try:
         found = load_film(
@@ -46,7 +46,7 @@ def handle_order(line: bytes) -> bytes:
 
 
 def _limit_memory() -> None:
-    with suppress(ImportError, ValueError, OSError):  # not on this system, or a stricter limit stands
+    with suppress(ImportError, ValueError, OSError):  # not available on this system, or a stricter limit applies
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -54,7 +54,7 @@ def _limit_memory() -> None:
 
 
 def _take_stdout() -> BinaryIO:
-    """The standard output for our own use; what others write to it, or to standard error, is dropped."""
+    """The standard output for the protocol; output of other code, and standard error, is discarded."""
     own = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -63,9 +63,9 @@ def _take_stdout() -> BinaryIO:
 
 
 def main() -> None:
-    """Answers orders until there are no more."""
+    """Answer orders until there are no more."""
     _limit_memory()
-    cv2.setNumThreads(1)  # one film a process at a time is all the parallelism that is wanted
+    cv2.setNumThreads(1)  # one film per process at a time is sufficient parallelism
     out = _take_stdout()
     for line in sys.stdin.buffer:
         out.write(handle_order(line))

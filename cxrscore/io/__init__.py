@@ -1,4 +1,4 @@
-"""Files that are whole or absent, their digests, and a lock."""
+"""Atomic file writing, digests, and a lock."""
 
 from cxrscore.io.atomic import atomic_write, atomic_write_bytes, make_folder
 from cxrscore.io.lock import file_lock

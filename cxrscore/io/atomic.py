@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder."""
+"""Atomic file writing: a temporary file in the same folder, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _FOLDER = 0o700
 
 @contextmanager
 def atomic_write(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
-    """Yields a new, empty temporary file beside ``path``, which becomes ``path`` when the block ends well.
+    """Yield a new, empty temporary file next to ``path``; it becomes ``path`` when the block ends without an error.
 
-    When it does not, the temporary file is removed and ``path`` stays as it was. WriteError where the disk or
-    the folder refuses; other errors of the block pass through.
+    Otherwise the temporary file is removed and ``path`` is unchanged. WriteError if the file cannot be written; other
+    errors of the block pass through.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
         try:
-            os.fchmod(descriptor, mode)  # whatever the umask
+            os.fchmod(descriptor, mode)  # independent of the umask
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -39,11 +39,11 @@ def atomic_write(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
 
 
 def atomic_replace(part: Path, path: Path) -> None:
-    """Gives a finished file of the same file system its name, once it is on the disk; WriteError where that fails, and
-    where the name is that of a device, a pipe or a folder."""
+    """Give a finished file of the same file system its name, after its data is on the disk; WriteError if that fails,
+    and if the name is that of a device, a pipe or a folder."""
     try:
         if _is_special(path):
-            raise WriteError(f"cannot write {path}: it is no regular file. Nothing was left half-written.")
+            raise WriteError(f"cannot write {path}: it is not a regular file. No partial file remains.")
         sync(part)
         os.replace(part, path)
         sync(path.parent)
@@ -52,7 +52,7 @@ def atomic_replace(part: Path, path: Path) -> None:
 
 
 def remove_special(path: Path) -> None:
-    """Removes what is in the place of a file of a cache and is no file, such as a pipe; WriteError where that fails."""
+    """Remove whatever has the name of a cache file and is not a file, such as a pipe; WriteError if that fails."""
     try:
         if _is_special(path):
             path.unlink()
@@ -69,7 +69,7 @@ def _is_special(path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file's content, or a folder's list of names, is on the disk; OSError where that fails."""
+    """Wait until a file's content, or a folder's list of names, is on the disk; OSError if that fails."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -78,7 +78,7 @@ def sync(path: Path) -> None:
 
 
 def atomic_write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Writes ``data`` to ``path``, whole or not at all; WriteError where the disk is full or refuses."""
+    """Write ``data`` to ``path``, completely or not at all; WriteError if that fails."""
     with atomic_write(path, mode=mode) as part:
         try:
             with part.open("wb", buffering=0) as file:
@@ -88,14 +88,14 @@ def atomic_write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder, and those above it, where they are missing.
+    """Create a folder, and the folders above it, if they are missing.
 
-    Each folder that it makes has mode 0700, whatever the umask; one that is there keeps its mode.
+    Each new folder has mode 0700, independent of the umask; the mode of an existing folder does not change.
 
     Raises
     ------
     WriteError
-        Where a folder cannot be made, or something else has its name.
+        If a folder cannot be created, or something else has its name.
     """
     try:
         for missing in reversed(list(takewhile(lambda one: not one.is_dir(), (folder, *folder.parents)))):
@@ -108,19 +108,19 @@ def _make_private(folder: Path) -> None:
     try:
         folder.mkdir(mode=_FOLDER)
     except FileExistsError:
-        if not folder.is_dir():  # else another process was faster
+        if not folder.is_dir():  # else another process created it first
             raise
     else:
-        folder.chmod(folder.stat().st_mode | _FOLDER)  # a umask may have taken the owner's own rights
+        folder.chmod(folder.stat().st_mode | _FOLDER)  # a umask may have removed the owner's rights
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Writes all bytes, however few the system takes at a time; OSError where it takes none."""
+    """Write all bytes, in as many calls as needed; OSError if the system accepts none."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 def cannot_write(path: Path, error: OSError) -> WriteError:
-    """The error for a file that the disk or the folder refused; nothing of it was left."""
-    return WriteError(f"cannot write {path}: {error.strerror or error}. Nothing was left half-written.")
+    """The error for a file that cannot be written; no partial file remains."""
+    return WriteError(f"cannot write {path}: {error.strerror or error}. No partial file remains.")

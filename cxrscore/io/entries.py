@@ -1,8 +1,8 @@
-"""Cache files of many entries, each with a digest by which damage is noticed when the entry is read.
+"""Cache files with many entries, each with a digest that detects damage when the entry is read.
 
 Layout: the entries one after the other, then the index as JSON, then the SHA-256 of the index, its length and a mark
-that names the kind of file. Entries are read through an ordinary file descriptor and not through a memory map, on which
-a file that another program makes shorter ends the process.
+that names the file type. Entries are read through an ordinary file descriptor, not a memory map: if another program
+truncates a mapped file, the process crashes.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _END = struct.Struct("<32sQ8s")
 
 
 def entry_digest(data: bytes | bytearray | memoryview) -> str:
-    """The digest of an entry as it stands in the index: the first 32 hex digits of its SHA-256."""
+    """The digest of an entry as stored in the index: the first 32 hex digits of its SHA-256."""
     return hashlib.sha256(data).hexdigest()[:32]
 
 
 def index_bytes(index: Any, mark: bytes) -> bytes:
-    """The end of a file.
+    """Build the end of a file.
 
     Parameters
     ----------
     index
         JSON-ready.
     mark
-        8 bytes that name the kind of file.
+        8 bytes that name the file type.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def index_bytes(index: Any, mark: bytes) -> bytes:
 
 
 class EntryFile:
-    """A whole cache file, open for reading; it stays readable when another process replaces or removes it.
+    """A complete cache file, open for reading; it remains readable when another process replaces or removes it.
 
     index     the index
     size      bytes of all entries together
@@ -57,8 +57,8 @@ class EntryFile:
     """
 
     def __init__(self, file: BufferedIOBase | FileIO, mark: bytes) -> None:
-        """Takes an open file, which the caller may close afterwards. OSError, and FileFormatError for a file that is
-        cut short, damaged in its index, or of another kind."""
+        """Take an open file, which the caller may close afterwards. OSError, and FileFormatError for a file that is
+        truncated, damaged in its index, or of another type."""
         end = file.seek(0, os.SEEK_END) - _END.size
         if end < 0:
             raise FileFormatError("the file is too short")
@@ -69,7 +69,7 @@ class EntryFile:
         file.seek(end - length)
         text = _exactly(file, length)
         if hashlib.sha256(text).digest() != digest:
-            raise FileFormatError("the index is damaged")
+            raise FileFormatError("the file has another type, or is truncated")
         try:
             self.index: Any = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -80,18 +80,18 @@ class EntryFile:
 
     @classmethod
     def open(cls, path: Path, mark: bytes) -> EntryFile:
-        """The file at a path, which counts as used now. Raises as the constructor."""
+        """Open the file at a path and mark it as used now. Raises the same errors as the constructor."""
         with open_regular(path) as file:
             opened = cls(file, mark)
             try:
                 os.utime(file.fileno())
-            except OSError:  # of another user: it is then removed the sooner
+            except OSError:  # the file of another user: it is then removed earlier
                 return opened
         return opened
 
     def read(self, place: int, size: int) -> bytes:
-        """The bytes of an entry, to be held against its digest; fewer than ``size``, or none, where they cannot be
-        had."""
+        """The bytes of an entry, to be compared with its digest; fewer than ``size``, or none, if they cannot be
+        read."""
         try:
             return os.pread(self._descriptor, size, place)
         except (OSError, ValueError, OverflowError):
@@ -101,10 +101,10 @@ class EntryFile:
 def _exactly(file: BufferedIOBase | FileIO, size: int) -> bytes:
     data = file.read(size)
     if data is None or len(data) != size:
-        raise FileFormatError("the file is cut short")
+        raise FileFormatError("the file is truncated")
     return data
 
 
 def cache_folder() -> Path:
-    """CXRSCORE_CACHE, else the platform's cache folder for users."""
+    """CXRSCORE_CACHE, else the platform's cache folder of the user."""
     return Path(os.environ.get("CXRSCORE_CACHE") or platformdirs.user_cache_dir("cxrscore"))

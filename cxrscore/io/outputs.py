@@ -1,8 +1,8 @@
 """Which existing file a command may replace: one rule for all commands.
 
 An existing output is replaced if it is recognisably an earlier output of the same command, or, with ``--overwrite``, if
-it is any regular file. It is never replaced if it is one of the command's own inputs, under whatever name, nor if it is
-a folder, a device, a pipe or a socket.
+it is any regular file. It is never replaced if it is an input of the command, under any name, or if it is a folder, a
+device, a pipe or a socket.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from cxrscore.errors import InputError
 from cxrscore.io.atomic import atomic_write_bytes, make_folder
 
 RULE = "Replace any existing file. Without it, only an earlier output of this command is replaced."
-"""The rule, as ``--help`` says it."""
+"""The rule, for ``--help``."""
 HEAD = 1 << 16
-"""Bytes of a file in which a mark is looked for."""
+"""Number of bytes of a file that are searched for a mark."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputKind:
-    """A kind of file that a command writes.
+    """A type of file that a command writes.
 
     Parameters
     ----------
     name : str
         With its article, as in "a report of cxrscore".
     recognises : callable
-        Whether the file at a path, which is a regular one, is of this kind. An error of reading it means no.
+        Whether the regular file at a path has this type. A read error means no.
     """
 
     name: str
@@ -39,7 +39,7 @@ class OutputKind:
 
 
 def output_kind_with_marks(name: str, *marks: bytes) -> OutputKind:
-    """A kind whose files have all of these marks in their first 64 KiB."""
+    """A type whose files have all of these marks in their first 64 KiB."""
 
     def recognises(path: Path) -> bool:
         with path.open("rb") as file:
@@ -50,81 +50,83 @@ def output_kind_with_marks(name: str, *marks: bytes) -> OutputKind:
 
 
 def check_output(path: Path, kind: OutputKind, *, inputs: Iterable[Path | None] = (), overwrite: bool = False) -> None:
-    """Refuses an output that must not be replaced. It is called before any work is done.
+    """Raise an InputError for an output that must not be replaced. Called before any work is done.
 
     Parameters
     ----------
     path : Path
         The output.
     kind : OutputKind
-        What the command writes there.
+        Type of file that the command writes there.
     inputs : iterable of Path or None
-        Every file that the command reads.
+        All files that the command reads.
     overwrite : bool
-        Whether the user allows to replace a file of another kind.
+        Whether the user allows to replace a file of another type.
 
     Raises
     ------
     InputError
-        For a folder, a device, a pipe, a link; for an input, also by another name or link; and for a
-        file of another kind, unless ``overwrite``.
+        For a folder, a device, a pipe, a link; for an input, also under another name or link; and for a
+        file of another type, unless ``overwrite``.
     """
     found = _existing(path)
     if found is None:
         return
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path} is {_kind_of(found)}, wanted the name of a file to write")
+        raise InputError(f"{path} is {_kind_of(found)}, expected the name of a file to write")
     for each in inputs:
         if each is not None and is_same_file(each, found):
             named = "" if each == path else f" (named {each})"
-            raise InputError(f"{path} is an input of this command{named} and is not replaced. Name another output.")
+            raise InputError(f"{path} is an input of this command{named} and is not replaced. Choose another output.")
     if path.is_symlink():
-        raise InputError(f"{path} is a link, which would be replaced. Name the file that it leads to: {path.resolve()}")
+        raise InputError(
+            f"{path} is a link, which would be replaced. Give the file that it points to: {path.resolve()}"
+        )
     if not overwrite and not _is_recognised(path, kind):
         raise InputError(
-            f"{path} exists and is not {kind.name}, so it is not replaced. Name another output, or add --overwrite."
+            f"{path} exists and is not {kind.name}, so it is not replaced. Choose another output, or add --overwrite."
         )
 
 
 def check_distinct(paths: Iterable[Path]) -> None:
-    """InputError where two outputs of one command are one file."""
+    """InputError if two outputs of one command are the same file."""
     seen: dict[Path, Path] = {}
     for path in paths:
         other = seen.setdefault(path.resolve(), path)
         if other is not path:
-            raise InputError(f"two outputs of this command have the same name, {path}. Name them differently.")
+            raise InputError(f"two outputs of this command have the same path, {path}. Choose different paths.")
 
 
 def mark_folder(folder: Path, kind: str) -> None:
-    """Makes a folder for the many files of one command, and marks it as such.
+    """Create a folder for the files of one command, and mark it as such.
 
     Parameters
     ----------
     folder : Path
-        A new or empty folder, or one that was claimed before for the same kind.
+        A new or empty folder, or one that was claimed before for the same purpose.
     kind : str
-        A word, such as "demo", for the name of the marking file.
+        A word, such as "demo", for the name of the marker file.
 
     Raises
     ------
     InputError
-        For a folder that holds anything else: its files might be replaced.
+        For a folder that contains other files: they might be replaced.
     WriteError
-        Where the folder cannot be made.
+        If the folder cannot be created.
     """
     mark = folder / f".cxrscore-{kind}"
     try:
         foreign = folder.exists() and not mark.is_file() and any(folder.iterdir())
     except OSError as error:
-        raise InputError(f"cannot look into the folder {folder}: {error.strerror}") from error
+        raise InputError(f"cannot list the folder {folder}: {error.strerror}") from error
     if foreign:
-        raise InputError(f"{folder} is not empty and holds no earlier {kind}. Name a new folder.")
+        raise InputError(f"{folder} is not empty and does not contain an earlier {kind}. Choose a new folder.")
     make_folder(folder)
     atomic_write_bytes(mark, b"")
 
 
 def is_same_file(path: Path, found: os.stat_result) -> bool:
-    """Whether a path leads to this very file, by whatever name."""
+    """Whether a path leads to this file, under any name."""
     try:
         return os.path.samestat(path.stat(), found)
     except OSError:
@@ -132,14 +134,14 @@ def is_same_file(path: Path, found: os.stat_result) -> bool:
 
 
 def _existing(path: Path) -> os.stat_result | None:
-    """What is at a path, links followed; None where there is nothing."""
+    """Status of the file at a path, links followed; None if there is nothing."""
     try:
         return path.stat()
     except FileNotFoundError:
         if path.is_symlink():
-            raise InputError(f"{path} is a link that leads nowhere. Remove it, or name another output.") from None
+            raise InputError(f"{path} is a broken link. Remove it, or choose another output.") from None
         return None
-    except OSError:  # such as a folder of its path that is a file: who writes says so
+    except OSError:  # such as a folder of its path that is a file: the function that writes reports it
         return None
 
 
@@ -158,4 +160,4 @@ def _kind_of(found: os.stat_result) -> str:
         stat.S_IFIFO: "a pipe",
         stat.S_IFSOCK: "a socket",
     }
-    return kinds.get(stat.S_IFMT(found.st_mode), "no regular file")
+    return kinds.get(stat.S_IFMT(found.st_mode), "not a regular file")

@@ -1,4 +1,4 @@
-"""JSON documents that come from outside: strict parsing, lookup of keys that may be missing, and JSON Schemas."""
+"""JSON documents from outside: strict parsing, lookup of keys that may be missing, and JSON Schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cxrscore.errors import FileFormatError
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text, which can be written, printed and stored again.
+    """Parse a JSON text; the value can be written, printed and stored again.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def parse_json(text: str | bytes) -> Any:
     Raises
     ------
     ValueError
-        Where it is no JSON, or nested too deep, or holds what Python reads and others do not: NaN and the infinities,
-        numbers that no float64 holds, such as 1e999, and texts with half of a character (a lone surrogate), which
-        UTF-8 cannot hold.
+        If it is not JSON, or nested too deep, or contains what Python accepts and others do not: NaN and the
+        infinities, numbers beyond float64, such as 1e999, and texts with half of a character (a lone surrogate),
+        which UTF-8 cannot represent.
     """
     try:
         value = json.loads(text, parse_int=_parse_integer)
@@ -42,7 +42,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def check_unicode(text: str) -> None:
-    """ValueError where the text has half of a character, a lone surrogate, which UTF-8 cannot hold."""
+    """ValueError if the text has half of a character, a lone surrogate, which UTF-8 cannot represent."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -57,9 +57,9 @@ def _parse_integer(text: str) -> int:
 
 
 def strict_json(value: Any, where: str) -> Any:
-    """The JSON-ready value with null for NaN and the infinities, which Python writes and JSON does not have.
+    """The JSON-ready value with null for NaN and the infinities, which JSON does not have.
 
-    where  names the value in the error; FileFormatError where it is nested deeper than can be written
+    where  names the value in the error; FileFormatError if it is nested too deep to be written
     """
     try:
         return json.loads(json.dumps(value), parse_constant=lambda word: None)
@@ -68,12 +68,12 @@ def strict_json(value: Any, where: str) -> Any:
 
 
 def unicode_text(text: str) -> str:
-    """The text with bytes that were not UTF-8, which Python keeps as lone surrogates, written out: ``\\udcff``."""
+    """The text with bytes that were not UTF-8, which Python represents as lone surrogates, written as ``\\udcff``."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def get_nested(tree: Any, *keys: str) -> Any:
-    """The value below these keys, one after the other; None where there is none."""
+    """The value below these keys, one after the other; None if there is none."""
     for key in keys:
         if not isinstance(tree, Mapping):
             return None
@@ -82,25 +82,25 @@ def get_nested(tree: Any, *keys: str) -> Any:
 
 
 def get_text(tree: Any, *keys: str) -> str:
-    """The text or number below these keys as a text; "" where there is neither."""
+    """The text or number below these keys as a text; "" if there is neither."""
     value = get_nested(tree, *keys)
     return str(value) if isinstance(value, str | int | float) else ""
 
 
 def get_texts(tree: Any, *keys: str) -> list[str]:
-    """The list of texts and numbers below these keys; empty where there is none."""
+    """The list of texts and numbers below these keys; empty if there is none."""
     value = get_nested(tree, *keys)
     return [str(part) for part in value if isinstance(part, str | int | float)] if isinstance(value, list) else []
 
 
 def provenance_models(provenance: Mapping[str, Any]) -> list[Any]:
-    """What a scores file tells of each model that scored: one, or several whose scores were averaged."""
+    """The provenance of each model that scored: one, or several whose scores were averaged."""
     several = get_nested(provenance, "models")
     return several if isinstance(several, list) else []
 
 
 def software_versions(training: Mapping[str, Any]) -> list[str]:
-    """Versions of what computed a model, each with its name; that of the framework begins with it."""
+    """Versions of the software that computed a model, each with its name; the framework begins with it."""
     found = get_nested(training, "versions")
     items = found.items() if isinstance(found, Mapping) else ()
     return [str(value) if name == "framework" else f"{name} {value}" for name, value in items]
@@ -108,7 +108,7 @@ def software_versions(training: Mapping[str, Any]) -> list[str]:
 
 @functools.cache
 def schema(name: str) -> dict[str, Any]:
-    """The schema of that name, such as "model": shipped within the package, and beside it in a checkout."""
+    """The schema with that name, such as "model": part of the package, and next to it in a checkout."""
     inside = resources.files("cxrscore") / "schemas" / f"{name}.schema.json"
     place = inside if inside.is_file() else Path(__file__).parents[2] / "schemas" / f"{name}.schema.json"
     found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
@@ -116,10 +116,10 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def check_document(document: Any, name: str, where: str, *fields: str) -> None:
-    """FileFormatError, saying which field is wrong and how, unless the document is as its schema says.
+    """Raise a FileFormatError that names the invalid field and the reason, unless the document is valid.
 
     where   names the document in the error
-    fields  lead to the part of the schema that the document is held to, where it is not a whole one
+    fields  lead to the part of the schema that applies, if the document is not complete
     """
     import jsonschema
 

@@ -1,4 +1,4 @@
-"""Label tables: layouts, one spelling of findings, the join to films, and splits that keep patients together."""
+"""Label tables: layouts, standard names of findings, joining labels to films, and splits by patient."""
 
 from cxrscore.labels.boxes import Box, read_boxes
 from cxrscore.labels.duplicates import near_duplicates

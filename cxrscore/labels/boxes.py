@@ -1,5 +1,5 @@
-"""Tables of boxes drawn around findings: NIH's BBox_List_2017, VinDr's, RSNA's. As labels they say which films have a
-finding; the boxes themselves are for whoever compares heat maps with them."""
+"""Tables of bounding boxes: NIH's BBox_List_2017, VinDr-CXR's, RSNA's. As label tables they say which films have a
+finding; the report compares the boxes with heat maps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIDES = ("Bbox [x", "y", "w", "h]")
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """Where a finding lies: left, top, width and height in pixels of the film as published; rater "" where untold."""
+    """Bounding box of a finding: left, top, width and height in pixels of the published film; rater "" if unknown."""
 
     film: str
     finding: str
@@ -33,7 +33,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class _Columns:
-    """What a table of boxes calls its columns; ``corners``: the last two are the right and lower edge."""
+    """Column names of a table of boxes; ``corners``: the last two are the right and lower edge."""
 
     film: str
     finding: str | None
@@ -60,9 +60,9 @@ _TABLES = (
 
 
 def read_boxes(path: Path) -> tuple[Box, ...]:
-    """The boxes of a table in any of the three layouts; rows without a box are passed over.
+    """Read the boxes of a table in any of the three layouts; rows without a box are skipped.
 
-    InputError for other tables, and for a box that is no box, with row and column.
+    InputError, with row and column, for other tables and for invalid boxes.
     """
     return boxes_of(read_table(path))
 
@@ -72,7 +72,7 @@ def boxes_of(table: Table) -> tuple[Box, ...]:
     names = next((names for names in _TABLES if set(names.wanted) <= set(table.columns)), None)
     if names is None:
         met = ", ".join(table.columns[:8])
-        raise table.table_error(f"has the columns {met}, wanted a table of boxes of NIH, VinDr or RSNA")
+        raise table.table_error(f"has the columns {met}, expected a table of boxes of NIH, VinDr or RSNA")
     films = film_column(table, names.film)
     findings = ["Pneumonia"] * len(films) if names.finding is None else table.column(names.finding)
     raters = table.column(names.rater) if names.rater in table.columns else [""] * len(films)
@@ -87,7 +87,7 @@ def boxes_of(table: Table) -> tuple[Box, ...]:
 
 
 def _box_sides(table: Table, row: int, names: _Columns) -> tuple[float, float, float, float]:
-    """Left, top, width and height of a row's box."""
+    """Left, top, width and height of the box in a row."""
     numbers = []
     for side in names.sides:
         cell = table.cell(row, side)
@@ -96,13 +96,13 @@ def _box_sides(table: Table, row: int, names: _Columns) -> tuple[float, float, f
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise table.row_error(row, f"column {side} has {cell!r}, wanted a number of pixels")
+            raise table.row_error(row, f"column {side} has {cell!r}, expected a number of pixels")
         numbers.append(number)
     x, y, width, height = numbers
     if names.corners:
         width, height = width - x, height - y
     if width <= 0 or height <= 0:
-        raise table.row_error(row, f"the box is {width:g} wide and {height:g} high, wanted both above 0")
+        raise table.row_error(row, f"the box is {width:g} wide and {height:g} high, expected both above 0")
     return x, y, width, height
 
 
@@ -111,7 +111,7 @@ def _recognises(columns: Sequence[str]) -> bool:
 
 
 def _read(path: Path) -> LabelTable:
-    """1 for a finding that has a box, else unknown: a film without box for a finding may have it nevertheless."""
+    """1 for a finding that has a box, else unknown: a film without a box for a finding may still have the finding."""
     boxes = read_boxes(path)
     films = index_of_distinct(box.film for box in boxes)
     findings = index_of_distinct(sorted({box.finding for box in boxes}))
@@ -126,7 +126,7 @@ def _read(path: Path) -> LabelTable:
 
 nih_boxes = Dataset(
     name="nih-boxes",
-    summary="NIH BBox_List_2017: Image Index, Finding Label, Bbox [x,y,w,h]; only findings with a box are known",
+    summary="NIH BBox_List_2017: Image Index, Finding Label, Bbox [x,y,w,h]; only findings with a box are labelled",
     recognises=_recognises,
     read=_read,
 )

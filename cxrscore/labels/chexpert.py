@@ -1,4 +1,4 @@
-"""CheXpert: train.csv and valid.csv, one row a film, findings that may be uncertain."""
+"""CheXpert: train.csv and valid.csv, one row per film; findings may be uncertain."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OBSERVATIONS = (
     "Fracture",
     "Support Devices",
 )
-"""What the labeller of CheXpert says of each report, in its order; MIMIC-CXR-JPG has the same, sorted."""
+"""The observations of the CheXpert labeller, in its order; MIMIC-CXR-JPG has the same ones, sorted."""
 
 _FILM, _FRONTAL, _AP_PA = "Path", "Frontal/Lateral", "AP/PA"
 _ABOUT = {"age": ("Age", clean_age), "sex": ("Sex", clean_sex)}
@@ -39,15 +39,15 @@ _PATIENT = re.compile(r"(?:^|/)(patient\d+)/")
 
 
 def observations(columns: Sequence[str]) -> tuple[str, ...]:
-    """Those of the observations that are columns, in the order of CheXpert."""
+    """The observations that are columns of the table, in the order of CheXpert."""
     return tuple(name for name in OBSERVATIONS if name in columns)
 
 
 def observed(table: Table, uncertain: float) -> tuple[tuple[str, ...], Floats]:
     """Canonical findings and float32 [N,C] of the observations in a table.
 
-    The labeller sets No Finding where nothing else is positive or uncertain, devices aside: what such a row leaves
-    blank is therefore 0. All other blanks are unknown, because the report does not mention the finding.
+    The labeller sets No Finding if nothing else is positive or uncertain, support devices excepted. Blank cells in such
+    a row are therefore 0. All other blank cells are unknown, because the report does not mention the finding.
     """
     names = observations(table.columns)
     labels = parse_uncertain_labels(table, names, ZERO_ONE, uncertain=_UNCERTAIN)
@@ -74,19 +74,21 @@ def _read(path: Path, uncertain: float) -> LabelTable:
 
 
 def _films(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Films as patient00001/study1/view1_frontal.jpg, whatever lies above, and their patients."""
+    """Films as patient00001/study1/view1_frontal.jpg, without the folders above, and their patients."""
     films, patients = [], []
     for row, name in enumerate(map(film_key, film_column(table, _FILM))):
         found = _PATIENT.search(name)
         if not found:
-            raise table.row_error(row, f"column {_FILM} has {name!r}, wanted a path with a folder such as patient00001")
+            raise table.row_error(
+                row, f"column {_FILM} has {name!r}, expected a path with a folder such as patient00001"
+            )
         films.append(name[found.start(1) :])
         patients.append(found[1])
     return tuple(films), tuple(patients)
 
 
 def _views(table: Table) -> tuple[str, ...]:
-    """AP or PA of frontal films, "" if not stated; L of lateral films."""
+    """AP or PA of frontal films, "" if unknown; L of lateral films."""
     frontal = table.column(_FRONTAL)
     positions = table.column(_AP_PA) if _AP_PA in table.columns else [""] * len(frontal)
     return tuple(

@@ -1,4 +1,4 @@
-"""What films are called, and what is said of patients, in one form for all layouts."""
+"""Film names and patient attributes in one form for all layouts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cxrscore.labels.table import Table
 Key = TypeVar("Key", bound=Hashable)
 
 MAX_AGE = 120
-"""Years; the first NIH table has ages above 400, which are slips of the pen."""
+"""Years; the first NIH table contains ages above 400, which are typing errors."""
 
 MAX_LABELS = 500_000_000
-"""Films times findings, or times columns: what a table of few bytes may ask for is more than memory holds."""
+"""Largest number of films times columns: a table of few bytes may otherwise need more memory than exists."""
 
 FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 
@@ -33,7 +33,7 @@ _VIEWS = {
 
 
 def clean_age(cell: str) -> str:
-    """Whole years of an age such as "61", "061Y", "018M"; "" where it is none or above 120 years."""
+    """Age in full years of a cell such as "61", "061Y", "018M"; "" if invalid or above 120 years."""
     found = _AGE.fullmatch(cell)
     if not found:
         return ""
@@ -42,12 +42,12 @@ def clean_age(cell: str) -> str:
 
 
 def clean_sex(cell: str) -> str:
-    """ "F" or "M", however spelt; "" for others."""
+    """ "F" or "M" from any common spelling; "" for others."""
     return {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}.get(cell.upper(), "")
 
 
 def clean_view(cell: str) -> str:
-    """PA, AP, L or AP Supine, however spelt; other views in capitals, "" for unknown."""
+    """PA, AP, L or AP Supine from any common spelling; other views in capitals, "" if unknown."""
     return _VIEWS.get(cell.upper(), cell.upper())
 
 
@@ -55,13 +55,14 @@ Clean = Callable[[str], str]
 
 
 def clean_cells(cells: Sequence[str], clean: Clean) -> tuple[str, ...]:
-    """`clean` of each cell, asked once for each different one."""
+    """`clean` of each cell, called once per distinct cell."""
     cleaned = {cell: clean(cell) for cell in set(cells)}
     return tuple(cleaned[cell] for cell in cells)
 
 
 def clean_columns(table: Table, sources: Mapping[str, tuple[str, Clean]]) -> dict[str, tuple[str, ...]]:
-    """Columns by their canonical name, from sources of (name in the table, how to clean); absent ones are left out."""
+    """Columns by canonical name, from sources of (name in the table, cleaning function); missing columns are left
+    out."""
     return {
         name: clean_cells(table.column(column), clean)
         for name, (column, clean) in sources.items()
@@ -70,22 +71,22 @@ def clean_columns(table: Table, sources: Mapping[str, tuple[str, Clean]]) -> dic
 
 
 def film_column(table: Table, column: str) -> list[str]:
-    """The films that a column names; InputError where a cell is empty."""
+    """The films that a column names; InputError if a cell is empty."""
     films = table.column(column)
     if "" in films:
-        raise table.row_error(films.index(""), f"column {column} is empty, wanted the name of a film")
+        raise table.row_error(films.index(""), f"column {column} is empty, expected the name of a film")
     return films
 
 
 def check_labels_fit(what: Path | str, films: int, columns: int) -> None:
-    """InputError where so many films cannot have so many columns in memory.
+    """Raise an InputError if the table does not fit into memory.
 
     Parameters
     ----------
     what
         The table, for the message.
     films, columns
-        How many there are of each.
+        Number of each.
     """
     if films * columns > MAX_LABELS:
         raise InputError(
@@ -101,16 +102,16 @@ def filled_labels(what: Path, films: int, findings: int, value: float) -> Floats
 
 
 def film_key(name: str) -> str:
-    """A film's name as a POSIX path: without a leading "./", with / for \\."""
+    """A film's name as a POSIX path: without a leading "./", and with / instead of \\."""
     return name.replace("\\", "/").removeprefix("./")
 
 
 def film_stem(name: str) -> str:
-    """A film's name without the suffix of a film format."""
+    """A film's name without the suffix of an image format."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot and f".{suffix.lower()}" in FILM_SUFFIXES else name
 
 
 def index_of_distinct(names: Iterable[Key]) -> dict[Key, int]:
-    """A place for each different name, in order of appearance."""
+    """A row number for each distinct name, in order of appearance."""
     return {name: place for place, name in enumerate(dict.fromkeys(names))}

@@ -1,9 +1,9 @@
-"""Films that are one picture, found by small copies of them: coded again, resized, brightened, cropped a little.
+"""Find films that show the same picture, from thumbnails: recompressed, resized, brightened or slightly cropped copies.
 
-Two steps. Candidates are films whose lowest 8x8 cosine coefficients agree; in large sets only those that fall into one
-bucket of locality-sensitive hashing are compared, so time grows little faster than the number of films. Each candidate
-is then laid upon the other (shift, scale and contrast by least squares) and what is left is compared in a band of
-detail in which films of different people differ: shoulders and lungs all look alike, ribs do not.
+Two steps. Candidates are films whose lowest 8x8 cosine coefficients agree; in large sets only films in the same bucket
+of a locality-sensitive hash are compared, so time grows little faster than the number of films. Each candidate is then
+aligned with the other film (shift, scale and contrast by least squares). The similarity is measured in a band of detail
+in which films of different people differ: shoulders and lungs look similar in all chests, ribs do not.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from cxrscore.labels.image_similarity import SIDE, image_similarity
 Ints = NDArray[np.intp]
 
 MIN_SIMILARITY = 0.97
-"""Likeness from which two films count as one. Measured on 442 films of as many patients: docs/datasets.md."""
+"""Similarity from which two films count as the same picture. Measured on 442 films of 442 patients:
+docs/datasets.md."""
 
 _FLAT = 2.0
-"""Standard deviation in grey levels below which a thumbnail shows nothing to compare."""
+"""Standard deviation in grey levels; thumbnails below it have too little contrast to compare."""
 _FAR = 0.06
-"""Squared distance of unit vectors above which films are no candidates."""
+"""Largest squared distance between unit vectors of candidates."""
 _ALL_PAIRS = 4096
-"""Films up to which every pair is a candidate."""
+"""Up to this number of films, every pair is a candidate."""
 _TABLES = 32
 _LOW = 8
 _BLOCK, _PAIRS = 1024, 256
-"""Films, and pairs of films, that are in memory as float32 at a time."""
+"""Number of films, and of pairs of films, that are in memory as float32 at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DuplicatePair:
-    """Two films by their rows, the first one of an earlier part, and their similarity, up to 1."""
+    """Two films by row, the one of the earlier split first, and their similarity, up to 1."""
 
     first: int
     second: int
@@ -48,14 +49,14 @@ class DuplicatePair:
 def near_duplicates(
     thumbnails: NDArray[np.uint8], parts: NDArray[Any], *, min_similarity: float = MIN_SIMILARITY
 ) -> list[DuplicatePair]:
-    """For each film of a part, the one of an earlier part that is most similar to it, if the similarity is
-    `min_similarity` or more.
+    """For each film, find the most similar film of an earlier split whose similarity is at least `min_similarity`.
 
-    thumbnails  uint8 [N,64,64], films stretched to a square, by area; may be a memory map
-    parts       integers [N]; films below 0 are in no part, those of one part are not compared
+    thumbnails: uint8 [N,64,64], films stretched to a square by area averaging; may be a memory map.
+
+    parts: integers [N]; films below 0 are in no split; films of the same split are not compared.
     """
     if thumbnails.shape[1:] != (SIDE, SIDE) or thumbnails.dtype != np.uint8:
-        raise ValueError(f"thumbnails are {thumbnails.dtype} {thumbnails.shape}, wanted uint8 [N,{SIDE},{SIDE}]")
+        raise ValueError(f"thumbnails are {thumbnails.dtype} {thumbnails.shape}, expected uint8 [N,{SIDE},{SIDE}]")
     rows, low = _coefficients(thumbnails, np.flatnonzero(parts >= 0))
     part = np.asarray(parts)[rows]
     copies = _first_copies(low, part)
@@ -75,15 +76,15 @@ def near_duplicates(
 
 
 def _first_copies(low: Floats, part: NDArray[Any]) -> Ints:
-    """For each film the place of the first one of its part with the same coefficients: of a thousand copies of one
-    picture, one is compared."""
+    """For each film, the index of the first film of its split with the same coefficients: of a thousand copies of one
+    picture, only one is compared."""
     first: dict[tuple[bytes, int], int] = {}
     keys = zip(map(bytes, np.ascontiguousarray(low)), part.tolist(), strict=True)
     return np.array([first.setdefault(key, place) for place, key in enumerate(keys)], np.intp)
 
 
 def _coefficients(thumbnails: NDArray[np.uint8], rows: Ints) -> tuple[Ints, Floats]:
-    """The rows that are not flat, and float32 [n,63]: the low cosine coefficients of each as a unit vector."""
+    """The rows that have contrast, and float32 [n,63]: the low cosine coefficients of each as a unit vector."""
     rows_found, parts = [np.empty(0, np.intp)], [np.empty((0, _LOW * _LOW - 1), np.float32)]
     basis = _cosines()
     for start in range(0, len(rows), _BLOCK):
@@ -107,7 +108,7 @@ def _cosines() -> Floats:
 
 
 def _all_pairs(low: Floats, part: NDArray[Any]) -> Ints:
-    """Candidates [M,2], the film of the earlier part first, out of all pairs."""
+    """Candidates [M,2] from all pairs, the film of the earlier split first."""
     norms = (low**2).sum(axis=1)
     pairs = [np.empty((0, 2), np.intp)]
     for start in range(0, len(low), _BLOCK):
@@ -119,10 +120,10 @@ def _all_pairs(low: Floats, part: NDArray[Any]) -> Ints:
 
 
 def _bucket_pairs(low: Floats, part: NDArray[Any]) -> Ints:
-    """Candidates [M,2], the film of the earlier part first, out of pairs that share a bucket of a hash table.
+    """Candidates [M,2] from pairs that share a bucket of a hash table, the film of the earlier split first.
 
-    A bucket is the side of so many random planes that few films share one by chance; of two films that are alike
-    some plane may fall between, but hardly so in every one of the tables.
+    A bucket is a combination of sides of random planes, so many that few films share it by chance. A plane may separate
+    two similar films, but hardly in every table.
     """
     planes = int(np.log2(len(low))) + 1
     scaled = (low - low.mean(axis=0)) / (low.std(axis=0) + 1e-6)
@@ -137,7 +138,8 @@ def _bucket_pairs(low: Floats, part: NDArray[Any]) -> Ints:
 
 
 def _sharing(codes: NDArray[np.int64], low: Floats, part: NDArray[Any]) -> Iterator[tuple[Ints, Ints]]:
-    """Candidates of equal code: each film with the next in its bucket, with the one after that, and so on."""
+    """Candidates with the same code: each film with the next one in its bucket, then with the one after that, and so
+    on."""
     order = np.argsort(codes, kind="stable")
     sorted_codes = codes[order]
     here, step = np.arange(len(order)), 0
@@ -155,7 +157,8 @@ def _sharing(codes: NDArray[np.int64], low: Floats, part: NDArray[Any]) -> Itera
 
 
 def _similarities(thumbnails: NDArray[np.uint8], first: Ints, second: Ints, min_similarity: float) -> Floats:
-    """The similarity of each pair, float32 [M]; if it is high enough, that after alignment must be, too."""
+    """The similarity of each pair, float32 [M]; if it is high enough, the similarity after alignment must be high,
+    too."""
     found = [np.empty(0, np.float32)]
     for start in range(0, len(first), _PAIRS):
         one, other = (thumbnails[rows[start : start + _PAIRS]].astype(np.float32) for rows in (first, second))

@@ -1,4 +1,4 @@
-"""The names of findings, one spelling each."""
+"""Standard names of findings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FINDINGS = (
 NO_FINDING = "No Finding"
 
 MAX_FINDINGS = 1000
-"""That a model may have, as schemas/model.schema.json says."""
+"""Longest name of a finding in a model, as in schemas/model.schema.json."""
 
 _SPELLINGS = {
     **{name.lower().replace("_", " "): name for name in FINDINGS},
@@ -45,5 +45,5 @@ _SPELLINGS = {
 
 
 def canonical(name: str) -> str:
-    """The NIH name of a finding, however it is spelt: "Pleural Effusion" -> "Effusion"; other names unchanged."""
+    """The NIH name of a finding in any common spelling: "Pleural Effusion" -> "Effusion"; other names are unchanged."""
     return _SPELLINGS.get(" ".join(name.lower().replace("_", " ").split()), name)

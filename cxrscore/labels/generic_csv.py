@@ -1,4 +1,4 @@
-"""A plain CSV file: one column names the film, every column of 0 and 1 is a finding."""
+"""A generic CSV file: one column names the film, every column of 0 and 1 is a finding."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def _read(path: Path) -> LabelTable:
     table = read_table(path)
     film, patient = table.first_of(_FILMS), table.first_of(_PATIENTS)
     if film is None:
-        raise InputError(f"{path} has no column for the film; wanted one named {', '.join(_FILMS)}")
+        raise InputError(f"{path} has no column for the film; expected one named {', '.join(_FILMS)}")
     films = film_column(table, film)
     known = {name: found for name, (names, _) in _KNOWN.items() if (found := table.first_of(names))}
     rest = [name for name in table.columns if name and name not in (film, patient, *known.values())]
     findings, texts = _split_columns(table, rest)
     if not findings:
         seen = ", ".join(name for name in table.columns if name)
-        raise InputError(f"{path} has no finding: wanted columns of 0, 1 or nothing beside {seen}")
+        raise InputError(f"{path} has no finding: expected columns of 0, 1 or nothing beside {seen}")
     cleaned = {name: clean_cells(table.column(column), _KNOWN[name][1]) for name, column in known.items()}
     return LabelTable(
         films=tuple(films),
@@ -53,8 +53,8 @@ def _read(path: Path) -> LabelTable:
 
 
 def read_film_columns(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[str, ...], Mapping[str, Sequence[str]]]:
-    """The films of a table, and what its columns beside findings and patients tell of them, in one form: sex, age, view
-    and whatever else it has. Any layout of ``datasets``, or a plain table, which here needs no finding."""
+    """The films of a table and its other columns (sex, age, view and all others), in canonical form. The table has any
+    layout of ``datasets`` or is a generic CSV, which needs no finding here."""
     named = read_header(path)
     for dataset in datasets:
         if dataset.name != plain.name and dataset.recognises(named):
@@ -63,7 +63,7 @@ def read_film_columns(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[st
     table = read_table(path)
     film = table.first_of(_FILMS)
     if film is None:
-        raise InputError(f"{path} has no column for the film; wanted one named {', '.join(_FILMS)}")
+        raise InputError(f"{path} has no column for the film; expected one named {', '.join(_FILMS)}")
     patient = table.first_of(_PATIENTS)
     columns: dict[str, Sequence[str]] = {name: table.column(name) for name in table.columns if name}
     for name in (film, patient):
@@ -76,7 +76,8 @@ def read_film_columns(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[st
 
 
 def _split_columns(table: Table, names: Sequence[str]) -> tuple[dict[str, NDArray[np.float32]], dict[str, list[str]]]:
-    """Columns apart into findings, float32 [N] with NaN for nothing, and texts; InputError where it is neither."""
+    """Separate columns into findings, float32 [N] with NaN for unknown, and texts; InputError if a column is
+    neither."""
     findings: dict[str, NDArray[np.float32]] = {}
     texts: dict[str, list[str]] = {}
     for name in names:
@@ -91,10 +92,10 @@ def _split_columns(table: Table, names: Sequence[str]) -> tuple[dict[str, NDArra
 
 
 def _is_finding(table: Table, name: str, cells: Sequence[str]) -> bool:
-    """Whether a column has findings: all of it is 0, 1 or nothing. Text is none, unless it is meant to be one.
+    """Whether a column is a finding: all cells are 0, 1 or empty.
 
-    A number that is not 0 or 1, a yes or no, or anything under the name of a known finding is an error, because to
-    leave it out would quietly train or test on less than was given.
+    A number that is not 0 or 1, a yes or no, or any other text under the name of a known finding is an error: to ignore
+    it would train or test on less than the user expects.
     """
     known = canonical(name) in FINDINGS
     odd = next((row for row, cell in enumerate(cells) if cell not in _VALUES), None)
@@ -104,8 +105,8 @@ def _is_finding(table: Table, name: str, cells: Sequence[str]) -> bool:
         return False
     raise table.row_error(
         odd,
-        f"column {name} has {cells[odd]!r}, wanted 0, 1 or nothing (unknown); "
-        "write it so, or take the column out if it is no finding",
+        f"column {name} has {cells[odd]!r}, expected 0, 1 or nothing (unknown); "
+        "write it this way, or remove the column if it is not a finding",
     )
 
 

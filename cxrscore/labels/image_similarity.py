@@ -1,4 +1,4 @@
-"""The similarity of two thumbnails after alignment."""
+"""Similarity of two thumbnails after alignment."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ SIDE = 64
 """Side of a thumbnail, pixels."""
 
 _MARGIN = 5
-"""Pixels at each border that are not compared: a crop takes some away, and few films differ there."""
+"""Pixels at each border that are not compared: cropping removes some of them, and they differ little between films."""
 _FINE, _COARSE = 0.8, 2.0
-"""Standard deviations of the two Gaussians between which detail is compared, pixels: what is finer changes when a
-film is resized, what is coarser is the same in all chests."""
+"""Standard deviations, in pixels, of the two Gaussians that limit the compared detail: finer detail changes when a film
+is resized, coarser detail is the same in all chests."""
 _STEPS = 2
 _SHIFT = 3.0
-"""Most that one film may be moved or stretched to fit the other, pixels."""
+"""Largest shift or stretch of one film to fit the other, in pixels."""
 
 
 def image_similarity(films: Floats, others: Floats) -> Floats:
-    """Correlation, float32 [P], of the detail in pairs of films [P,64,64]: the first are laid upon the others."""
+    """Correlation, float32 [P], of the detail in pairs of films [P,64,64], after the first are aligned with the
+    second."""
     return _correlation(_detail(_register(films, others)), _detail(others))
 
 
 def _register(films: Floats, others: Floats) -> Floats:
-    """The films moved and stretched along both axes as fits the others best (Lucas and Kanade 1981)."""
+    """The films shifted and stretched along both axes to fit the others best (Lucas and Kanade 1981)."""
     place = np.linspace(-1, 1, SIDE, dtype=np.float32)
     pixels = np.arange(SIDE, dtype=np.float32)
     move = np.zeros((len(films), 4), np.float32)
@@ -43,7 +44,7 @@ def _register(films: Floats, others: Floats) -> Floats:
 
 
 def _step(films: Floats, others: Floats, place: Floats) -> Floats:
-    """Pixels [P,4] that moving across and down, and stretching so, still lacks, to first order."""
+    """Remaining shift and stretch in pixels [P,4], across and down, to first order."""
     down, across = np.gradient(films, axis=(1, 2))
     terms = np.stack([films, across, down, across * place, down * place[:, None]], axis=1)
     weights = _least_squares(_inner(terms), _inner(others))
@@ -52,7 +53,7 @@ def _step(films: Floats, others: Floats, place: Floats) -> Floats:
 
 
 def _least_squares(terms: Floats, target: Floats) -> Floats:
-    """Weights [P,k] of terms [P,k,n] that come nearest to targets [P,n], up to a constant."""
+    """Least-squares weights [P,k] of terms [P,k,n] for targets [P,n], up to a constant."""
     terms = terms - terms.mean(axis=2, keepdims=True)
     target = target - target.mean(axis=1, keepdims=True)
     squares = terms @ terms.transpose(0, 2, 1) + 1e-3 * np.eye(terms.shape[1], dtype=np.float32)
@@ -60,7 +61,7 @@ def _least_squares(terms: Floats, target: Floats) -> Floats:
 
 
 def _between(places: NDArray[Any]) -> Floats:
-    """Weights [P,S,S] that read rows of a film at fractional places [P,S] (cubic convolution, Keys 1981)."""
+    """Weights [P,S,S] that interpolate rows of a film at fractional positions [P,S] (cubic convolution, Keys 1981)."""
     t = np.abs(np.clip(places, 0, SIDE - 1)[..., None] - np.arange(SIDE, dtype=np.float32))
     inner = (1.5 * t - 2.5) * t * t + 1
     far = ((2.5 - 0.5 * t) * t - 4) * t + 2
@@ -74,7 +75,7 @@ def _detail(films: Floats) -> Floats:
 
 @cache
 def _blur(sigma: float) -> Floats:
-    """The matrix float32 [S,S] that blurs along one axis; beyond the border a film goes on as its mirror image."""
+    """The matrix float32 [S,S] that blurs along one axis; the film is mirrored at the border."""
     places = np.arange(-SIDE, 2 * SIDE)
     weights = np.exp(-0.5 * ((places - np.arange(SIDE)[:, None]) / sigma) ** 2)
     left, middle, right = np.split(weights, 3, axis=1)
@@ -83,7 +84,7 @@ def _blur(sigma: float) -> Floats:
 
 
 def _inner(films: Floats) -> Floats:
-    """What is compared, as vectors: [...,S,S] -> [...,n]."""
+    """The compared detail as vectors: [...,S,S] -> [...,n]."""
     inner = films[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
     return inner.reshape(*inner.shape[:-2], inner.shape[-2] * inner.shape[-1])
 

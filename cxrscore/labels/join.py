@@ -1,4 +1,4 @@
-"""Label rows to the films that were found."""
+"""Joins rows of a label table to films."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cxrscore.labels.match import match_rows
 class JoinedLabels:
     """Labels in the order of the films.
 
-    labels           float32 [N,C], NaN unknown and where a film has no row
+    labels           float32 [N,C], NaN if unknown or if the film has no row
     findings         C canonical names
     patients         N identifiers, None where unknown
     columns          further columns by name, N strings each, "" where unknown
@@ -34,12 +34,12 @@ class JoinedLabels:
 
     @property
     def unmatched_films(self) -> int:
-        """Films without a row."""
+        """Number of films without a row."""
         return len(self.matched) - sum(self.matched)
 
     def of(self, findings: Sequence[str], films: NDArray[np.intp] | None = None) -> Floats:
-        """The labels of these findings, in their order; NaN for those that the table does not have. Of these films by
-        number, None: of all."""
+        """The labels of these findings, in this order; NaN for findings that the table lacks. ``films`` are row
+        numbers; None: all films."""
         labels = self.labels if films is None else self.labels[films]
         place = {name: i for i, name in enumerate(self.findings)}
         unknown = np.full(len(labels), np.nan, np.float32)
@@ -47,8 +47,8 @@ class JoinedLabels:
 
 
 def join_labels(table: LabelTable, paths: Sequence[str]) -> JoinedLabels:
-    """The rows of a table for the films at `paths`; see match_rows for how they find each other. InputError where that
-    is more than fits into memory."""
+    """The rows of a table for the films at `paths`; match_rows describes how rows are matched. InputError if the result
+    does not fit into memory."""
     check_labels_fit("the label table", len(paths), len(table.findings) + len(table.columns))
     rows = match_rows(table.films, paths)
     labels = np.full((len(paths), len(table.findings)), np.nan, np.float32)

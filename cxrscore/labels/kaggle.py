@@ -1,4 +1,4 @@
-"""Kaggle's contests: pneumonia (RSNA 2018) and pneumothorax (SIIM-ACR 2019), several rows a film."""
+"""Kaggle challenges: pneumonia (RSNA 2018) and pneumothorax (SIIM-ACR 2019), several rows per film."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIIM = ("ImageId", "EncodedPixels")
 
 
 def _any_row(films: Sequence[str], found: Sequence[float], finding: str) -> LabelTable:
-    """A film has the finding if any of its rows says so. The tables do not tell which films are of one patient."""
+    """A film has the finding if any of its rows has it. The tables do not identify patients."""
     places = index_of_distinct(films)
     labels = np.zeros((len(places), 1), np.float32)
     np.maximum.at(labels, [places[film] for film in films], np.array(found, np.float32).reshape(-1, 1))
@@ -29,7 +29,7 @@ def _recognises_rsna(columns: Sequence[str]) -> bool:
 
 
 def _read_rsna(path: Path) -> LabelTable:
-    """patientId names the film: a number made up for the contest, one for each film."""
+    """patientId names the film: it is a number made up for the challenge, different for each film."""
     table = read_table(path, _RSNA)
     film, target = _RSNA
     return _any_row(
@@ -47,7 +47,7 @@ def _read_siim(path: Path) -> LabelTable:
     cells = table.column(mask)
     for row, cell in enumerate(cells):
         if cell != "-1" and not cell.replace(" ", "").isdigit():
-            raise table.row_error(row, f"column {mask} has {cell[:60]!r}, wanted -1 or numbers of pixels")
+            raise table.row_error(row, f"column {mask} has {cell[:60]!r}, expected -1 or numbers of pixels")
     return _any_row(film_column(table, film), [float(cell != "-1") for cell in cells], "Pneumothorax")
 
 

@@ -1,5 +1,5 @@
-"""What two parts of a split must not share: a film, a patient, a file, or a picture; and films that the weights which
-training starts from have seen already."""
+"""Leakage between splits: the same film, patient, file or picture in two splits, and test films that the initial
+weights were trained on."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from cxrscore.labels.duplicates import near_duplicates
 from cxrscore.labels.splits import Split
 
 _MAX_EXAMPLES = 5
-"""Leaks of one kind that an error names."""
+"""Number of leaks of each kind that an error lists."""
 
 SAME_FILM = "the same film"
 SAME_PATIENT = "films of one patient"
 SAME_BYTES = "files of the same bytes"
 SAME_PICTURE = "films of nearly the same pixels"
-SEEN = "films that the base weights were made with"
+SEEN = "films that the initial weights were trained on"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """Two films that should be in one part of the split, and why; paths as given, parts train, valid or test. Of a film
-    that the base weights have seen, other is "" and other_part the part that it had then."""
+    """Two films that must be in the same split, and why; paths as given, splits train, valid or test. For a film that
+    the initial weights were trained on, other is "" and other_part is the split that it had then."""
 
     why: str
     film: str
@@ -50,14 +50,15 @@ def check_leakage(
     seen: Mapping[str, str] | None = None,
     allow: bool = False,
 ) -> list[Leak]:
-    """The leaks of a split: for each film, one of each kind with a film of an earlier part. LeakError that names
-    them, unless they are allowed.
+    """Find the leaks of a split: for each film, one of each kind with a film of an earlier split. LeakError that lists
+    them, unless leakage is allowed.
 
-    patients, sha256 and thumbnails, uint8 [N,T,T] (see near_duplicates), are of all rows; None, "" and a blank
-    thumbnail are unknown and never the same. Two films are reported once, by the first kind that they share.
+    patients, sha256 and thumbnails, uint8 [N,T,T] (see duplicates), are of all rows; None, "" and a blank thumbnail are
+    unknown and never equal. Two films are reported once, by the first kind that applies.
 
-    seen  film (first 16 hex digits of its SHA-256) -> "train" or "valid", of those that the base weights were made
-          with: such a film must not be tested on, and not validated on unless it was for validation then, too
+    seen: film (first 16 hex digits of its SHA-256) -> "train" or "valid", for films that the initial weights were
+    trained on. Such a film must not be in the test split, nor in the validation split unless it was used for validation
+    before.
     """
     kinds: tuple[tuple[str, Sequence[str | None]], ...] = (
         (SAME_FILM, paths),
@@ -90,18 +91,17 @@ def _error(leaks: Sequence[Leak]) -> LeakError:
     for why in dict.fromkeys(leak.why for leak in leaks):
         same = [leak for leak in leaks if leak.why == why]
         more = f" and {len(same) - _MAX_EXAMPLES} more" if len(same) > _MAX_EXAMPLES else ""
-        where = "are to be validated or tested on" if why == SEEN else "in two parts of the split"
+        where = "are in the validation or test split" if why == SEEN else "in two splits"
         lines.append(f"{why} {where}: {'; '.join(map(str, same[:_MAX_EXAMPLES]))}{more}.")
-    keep = "the part that they had (--split)" if all(leak.why == SEEN for leak in leaks) else "one part (--split)"
+    keep = "the split that they had before" if all(leak.why == SEEN for leak in leaks) else "one split"
     return LeakError(
         " ".join(lines),
-        f"Keep such films in {keep}, or go on with --allow-leakage, which marks the model and all that it scores as "
-        "LEAKED.",
+        f"Put such films into {keep} (--split), or use --allow-leakage to mark the model and its scores as LEAKED.",
     )
 
 
 def _crossing(split: Split, keys: Sequence[str | None]) -> Iterator[tuple[int, str, int, str]]:
-    """First row and part of a key, with each row of another part that has the same key."""
+    """First row and split of each key, with each row of another split that has the same key."""
     first: dict[str, tuple[int, str]] = {}
     for name, rows in split.parts():
         for row in rows:

@@ -1,4 +1,4 @@
-"""Which row of a table means which film. Tables name films by file name, by a path below some root of their own, by an
+"""Match rows of a label table to films. Tables name films by file name, by a path below some root folder, by an
 identifier without a suffix, or they name a folder of films."""
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _SUFFIX = max(map(len, FILM_SUFFIXES))
 
 
 def match_rows(names: Sequence[str], paths: Sequence[str]) -> Rows:
-    """For each path of a film, the index of the name that means it, None without one.
+    """For each film path, the index of the name that matches it, or None.
 
-    A name means, in this order: the film at that very path; the film whose path ends with it; the film whose path
-    ends it; the only film of that file name, if no other name has it. A name without .png, .jpg, ... means a film
-    with any of them, and one that ends with / every film in that folder that has no row of its own. InputError where
-    two names mean one film, or one name two.
+    A name matches, in this order: the film at exactly this path; the film whose path ends with the name; the film whose
+    path is the end of the name; the only film with this file name, if no other name has it. A name without .png, .jpg,
+    ... matches a film with any of these suffixes. A name that ends with / matches every film in that folder that has no
+    row of its own. InputError if two names match one film, or one name matches two films.
     """
     keys = [film_key(name) for name in names]
     rows = _longer_paths(keys, paths)
@@ -31,7 +31,7 @@ def match_rows(names: Sequence[str], paths: Sequence[str]) -> Rows:
 
 
 def _longer_paths(keys: Sequence[str], paths: Sequence[str]) -> Rows:
-    """For each path, the longest name with which it, or else its folder, ends."""
+    """For each path, the longest name that the path, or else its folder, ends with."""
     index: defaultdict[str, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         index[key].append(row)
@@ -46,7 +46,7 @@ def _longer_paths(keys: Sequence[str], paths: Sequence[str]) -> Rows:
 
 
 def _one_film_each(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> None:
-    """Takes a row that names a folder and a film in it from all other films; InputError where one row has two."""
+    """Remove rows that name a folder that holds a matched film; InputError if one row matches two films."""
     films: defaultdict[int, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         if row is not None and not keys[row].endswith("/"):
@@ -60,7 +60,7 @@ def _one_film_each(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Non
 
 
 def _shorter_paths(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Mapping[int, int]:
-    """For paths without a row, the name that ends with them: the films folder lies below the root of the table."""
+    """For paths without a row, the name that ends with the path: the films folder is below the root of the table."""
     wanted: defaultdict[str, set[int]] = defaultdict(set)
     for place, path in enumerate(paths):
         for key in (path, film_stem(path)) if rows[place] is None else ():
@@ -80,7 +80,7 @@ def _shorter_paths(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Map
 
 
 def _same_file_name(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Mapping[int, int]:
-    """For paths still without a row, the one name with the same file name in another folder."""
+    """For paths still without a row, the only name with the same file name in another folder."""
     taken = set(rows)
     index: defaultdict[str, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
@@ -89,7 +89,7 @@ def _same_file_name(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Ma
     first: dict[int, str] = {}
     for place, path in enumerate(paths):
         meant = [] if rows[place] is not None else index.get(_base(path)) or index.get(film_stem(_base(path)), [])
-        # A file name of several rows, such as view1_frontal.jpg, tells nothing without its folders.
+        # A file name of several rows, such as view1_frontal.jpg, identifies nothing without its folders.
         if len(meant) != 1 or meant[0] in taken or "/" not in keys[meant[0]]:
             continue
         if first.setdefault(meant[0], path) != path:
@@ -99,8 +99,8 @@ def _same_file_name(keys: Sequence[str], paths: Sequence[str], rows: Rows) -> Ma
 
 
 def _endings(path: str, longest: int) -> Iterator[str]:
-    """The path, and what is left of it below each of its folders, of those of at most so many characters: a path of
-    many thousand folders, which a table may name, has as many endings."""
+    """The path, and the rest of it below each of its folders, if this has at most the given number of characters: a
+    path in a table may have many thousand folders, and as many endings."""
     start = 0 if len(path) <= longest else path.find("/", len(path) - longest - 1) + 1 or len(path)
     while start < len(path):
         yield path[start:]
@@ -113,7 +113,7 @@ def _base(path: str) -> str:
 
 def _only(rows: Sequence[int], path: str) -> int:
     if len(rows) > 1:
-        raise InputError(f"the table has {len(rows)} rows for the film {path!r}, wanted one")
+        raise InputError(f"the table has {len(rows)} rows for the film {path!r}, expected one")
     return rows[0]
 
 

@@ -1,4 +1,4 @@
-"""MIMIC-CXR-JPG: findings of studies, from either labeller or by hand; the films of a study from the table beside."""
+"""MIMIC-CXR-JPG: findings per study, from either labeller or by hand; the films of each study are in a second table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METADATA = "mimic-cxr-2.0.0-metadata.csv.gz"
 _SUBJECT, _STUDY, _FILM, _VIEW = "subject_id", "study_id", "dicom_id", "ViewPosition"
 _ORIENTATION = "PatientOrientationCodeSequence_CodeMeaning"
 _BY_HAND = "Airspace Opacity"
-"""What the table of the test set, labelled by hand, calls Lung Opacity."""
+"""Name of Lung Opacity in the manually labelled table of the test set."""
 
 
 def _recognises(columns: Sequence[str]) -> bool:
@@ -44,13 +44,13 @@ def _renamed(table: Table) -> Table:
 
 
 def _metadata(path: Path) -> Table | None:
-    """The table of films beside a table of studies."""
+    """The table of films in the same folder as the table of studies."""
     found = sorted(path.absolute().parent.glob("mimic-cxr-*metadata.csv*"))
     return read_table(found[0], (_FILM, _SUBJECT, _STUDY, _VIEW, _ORIENTATION)) if found else None
 
 
 def _films(table: Table, metadata: Table | None) -> tuple[list[int], list[str], list[str], list[str]]:
-    """Row of the study, name, view and subject of each film; for a study whose films are not told, of its folder."""
+    """Row of the study, name, view and subject of each film; for a study without known films, of its folder."""
     places = _studies(table)
     subjects = table.column(_SUBJECT) if _SUBJECT in table.columns else [""] * len(places)
     rows, films, views, owners = [], [], [], []
@@ -71,11 +71,11 @@ def _films(table: Table, metadata: Table | None) -> tuple[list[int], list[str], 
 
 
 def _studies(table: Table) -> dict[str, int]:
-    """The row of each study; InputError for a study without number, or with two rows."""
+    """The row of each study; InputError for a study without a number, or with two rows."""
     places: dict[str, int] = {}
     for row, study in enumerate(table.column(_STUDY)):
         if not study.isdigit():
-            raise table.row_error(row, f"column {_STUDY} has {study!r}, wanted a number")
+            raise table.row_error(row, f"column {_STUDY} has {study!r}, expected a number")
         if places.setdefault(study, row) != row:
             raise table.row_error(row, f"column {_STUDY} has {study} again, as on line {table.lines[places[study]]}")
     return places
@@ -100,14 +100,14 @@ def _read_metadata_rows(metadata: Table | None) -> list[tuple[str, str, str, str
 
 
 def _folder(subject: str, study: str) -> str:
-    """The folder of a study, p10/p10000032/s50414267/; without the subject, who is not always told, s50414267/."""
+    """The folder of a study, p10/p10000032/s50414267/; s50414267/ if the subject is unknown."""
     return f"p{subject[:2]}/p{subject}/s{study}/" if subject else f"s{study}/"
 
 
 mimic = uncertain_dataset(
     name="mimic",
     summary="MIMIC-CXR-JPG: subject_id, study_id, 14 observations of 1, 0, -1 or nothing; films from "
-    "mimic-cxr-2.0.0-metadata.csv.gz beside it, or by their folders",
+    "mimic-cxr-2.0.0-metadata.csv.gz in the same folder, or by their folders",
     recognises=_recognises,
     read_as=_read,
 )

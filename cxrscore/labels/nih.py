@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14: Data_Entry_2017.csv, its 2020 version, Kaggle's sample of it, Google's adjudicated subset."""
+"""NIH ChestX-ray14: Data_Entry_2017.csv, its 2020 version, Kaggle's sample, and Google's adjudicated subset."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FILM_NAME = re.compile(r"0*(\d+)_\d{3}\.[a-z]+", re.IGNORECASE)
 
 
 def patient_of(film: str) -> str:
-    """The patient that a film's name tells: "1" of images_001/00000001_000.png; "" of other names."""
+    """The patient from a film's name: "1" of images_001/00000001_000.png; "" for other names."""
     found = _FILM_NAME.fullmatch(film.rpartition("/")[2])
     return found[1] if found else ""
 
@@ -41,7 +41,7 @@ def _read(path: Path) -> LabelTable:
     table = read_table(path, _READ)
     films = film_column(table, FILM)
     cells = table.column(_LABELS)
-    rows = {cell: _row(table, cells, cell) for cell in dict.fromkeys(cells)}  # 800 different ones in 112,120
+    rows = {cell: _row(table, cells, cell) for cell in dict.fromkeys(cells)}  # 800 distinct ones in 112,120
     labels = np.array([rows[cell] for cell in cells], np.float32).reshape(len(cells), len(FINDINGS))
     return LabelTable(
         films=tuple(films),
@@ -57,16 +57,19 @@ def _patients(table: Table) -> tuple[str, ...] | None:
 
 
 def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
-    """0 or 1 per finding of a cell such as "Effusion|Mass"; NaN throughout for an empty cell."""
+    """0 or 1 per finding for a cell such as "Effusion
+
+    Mass"; all NaN for an empty cell.
+    """
     if not cell:
         return [np.nan] * len(FINDINGS)
     words = [canonical(word.strip()) for word in cell.split("|")]
     odd = next((word for word in words if word not in FINDINGS and word != NO_FINDING), None)
     if odd is not None:
-        wanted = f"wanted {NO_FINDING} or findings such as {FINDINGS[2]}|{FINDINGS[4]}"
+        wanted = f"expected {NO_FINDING} or findings such as {FINDINGS[2]}|{FINDINGS[4]}"
         raise table.row_error(cells.index(cell), f"column {_LABELS} has the unknown finding {odd!r}; {wanted}")
     if NO_FINDING in words and len(words) > 1:
-        what = f"column {_LABELS} says {cell!r}: {NO_FINDING} and findings cannot both be"
+        what = f"column {_LABELS} has {cell!r}: {NO_FINDING} excludes all findings"
         raise table.row_error(cells.index(cell), what)
     return [float(finding in words) for finding in FINDINGS]
 
@@ -76,7 +79,7 @@ def _recognises_google(columns: Sequence[str]) -> bool:
 
 
 def _read_google(path: Path) -> LabelTable:
-    """The four findings that radiologists agreed on, not the text-mined ones that the table repeats."""
+    """The four findings that radiologists adjudicated, without the text-mined ones that the table repeats."""
     table = read_table(path, (*_READ, *_ADJUDICATED, _SET))
     return LabelTable(
         films=tuple(film_column(table, FILM)),

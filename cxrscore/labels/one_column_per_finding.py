@@ -1,5 +1,5 @@
 """NIH's findings as 14 columns of 0 and 1: the split files of courses (Image, ..., PatientId) and of CheXNet-Keras
-(Image Index, ...). Read as plain tables are, with the patient that NIH's film names tell."""
+(Image Index, ...). Read like generic tables; the patient comes from NIH's film names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PadChest: one row a film, its labels as a Python list of English words."""
+"""PadChest: one row per film, its labels as a Python list of English words."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "Tuberculosis": ("tuberculosis",),
     "Scoliosis": ("scoliosis",),
 }
-"""The labels that make a finding, compared as a whole: "subcutaneous emphysema" is no emphysema."""
+"""The labels that make a finding, compared as complete terms: "subcutaneous emphysema" is not emphysema."""
 
 FINDINGS = tuple(_WORDS)
 _NOT_READ = frozenset(("exclude", "suboptimal study"))
@@ -86,16 +86,16 @@ def _read(path: Path) -> LabelTable:
 
 
 def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
-    """0 or 1 per finding of a cell such as "['cardiomegaly', 'scoliosis']".
+    """0 or 1 per finding for a cell such as "['cardiomegaly', 'scoliosis']".
 
-    NaN throughout for nothing, an empty list, and films that the readers excluded; NaN instead of 0 where the report
-    only says that all is as before.
+    All NaN for an empty cell, an empty list, and films that the readers excluded; NaN instead of 0 if the report says
+    only that nothing changed.
     """
     if cell in ("", "nan"):
         return [np.nan] * len(FINDINGS)
     if not _LIST.fullmatch(cell):
         wanted = "a list of words in quotes, such as ['cardiomegaly', 'scoliosis']"
-        raise table.row_error(cells.index(cell), f"column {_LABELS} has {cell[:60]!r}, wanted {wanted}")
+        raise table.row_error(cells.index(cell), f"column {_LABELS} has {cell[:60]!r}, expected {wanted}")
     words = {" ".join((single or double).split()) for single, double in _ITEMS.findall(cell)} - {""}
     if not words or words & _NOT_READ:
         return [np.nan] * len(FINDINGS)
@@ -104,7 +104,7 @@ def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
 
 
 def _age(date: str, birth: str) -> str:
-    """Years between a date such as 20140915 and a year of birth such as 1930.0; "" where one is not told."""
+    """Years between a date such as 20140915 and a year of birth such as 1930.0; "" if either is unknown."""
     year, born = date[:4], birth.partition(".")[0]
     if not (year.isdecimal() and born.isdecimal() and len(born) <= len("1930")):
         return ""

@@ -1,4 +1,4 @@
-"""Which table, and in which layout."""
+"""Choose the layout of a label table, and read it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from cxrscore.labels.table import read_header
 from cxrscore.labels.uncertain_labels import UncertainDataset, uncertain_label
 from cxrscore.labels.vindr import vindr, vindr_boxes
 
-# Google's table has NIH's columns, too, and more: it is asked first.
+# Google's table also has NIH's columns, so its layout is tried first.
 datasets: tuple[Dataset, ...] = (
     *(nih_google, nih_boxes, nih, chexpert, mimic, padchest, vindr, vindr_boxes, rsna, siim, course, chexnet),
     plain,
 )
-"""The layouts that cxrscore brings itself; plain is asked last because it would take most others, too."""
+"""The layouts that cxrscore provides; plain is tried last because it accepts most tables."""
 
 
 def read_labels(path: Path, datasets: Sequence[Dataset], uncertain: str = "unknown") -> tuple[LabelTable, str]:
-    """The label table of a CSV file, plain or gzipped, by the first layout that knows its header, and that layout's
-    name. What the table calls uncertain counts as `uncertain`: unknown, positive or negative.
+    """Read the label table of a CSV file, plain or gzipped, by the first layout that recognises its header; return also
+    the name of that layout. Uncertain labels count as `uncertain`: unknown, positive or negative.
 
-    InputError where no layout knows the header, or a value is not what the layout has.
+    InputError if no layout recognises the header, or a value is invalid for the layout.
     """
     label = uncertain_label(uncertain)
     columns = read_header(path)
@@ -43,7 +43,7 @@ def read_labels(path: Path, datasets: Sequence[Dataset], uncertain: str = "unkno
             table = dataset.read_as(path, label) if isinstance(dataset, UncertainDataset) else dataset.read(path)
             return table, dataset.name
     known = "; ".join(f"{dataset.name}: {dataset.summary}" for dataset in datasets)
-    raise InputError(f"{path} has the columns {', '.join(columns[:8])}, of no known layout ({known})")
+    raise InputError(f"{path} has the columns {', '.join(columns[:8])}, which match no known layout ({known})")
 
 
 def read_joined_labels(
@@ -54,38 +54,39 @@ def read_joined_labels(
     *,
     name: str | None = None,
 ) -> tuple[JoinedLabels, dict[str, str]]:
-    """The labels of these films, and what tells the table again: its name, layout and SHA-256.
+    """The labels of these films, and what identifies the table: its name, layout and SHA-256.
 
-    name  of the table, where path is a copy that has another
+    name: of the table, if path is a copy with another name.
 
-    InputError where the table only names folders and no film lies in one of them.
+    InputError if the table only names folders and none of them contains a film.
     """
     table, layout = read_labels(path, datasets, uncertain)
     joined = join_labels(table, films)
     folders = [name for name in table.films if name.endswith("/")]
     if films and folders and joined.unmatched_films == len(films):
         raise InputError(
-            f"{path} names folders of films such as {folders[0]!r}, and no film lies in one; films are named like "
-            f"{films[0]!r}. Keep the folders of the data set, or put its table of films ({METADATA}) beside the table."
+            f"{path} names folders of films such as {folders[0]!r}, and none of them contains a film; films have names "
+            f"such as {films[0]!r}. Use the folder structure of the data set, or put its table of films ({METADATA}) "
+            "into the same folder as the table."
         )
     return joined, {"file": unicode_text(name or path.name), "dataset": layout, "sha256": sha256_file(path)}
 
 
 def other_findings(name: str, table: Sequence[str], model: Sequence[str]) -> str:
-    """What to say of a label table none of whose findings is one of the model's; "" where one is.
+    """Warning for a label table that shares no finding with the model; "" if it shares one.
 
     Parameters
     ----------
     name
-        Of the table.
+        Name of the table.
     table, model
-        The findings of each.
+        Findings of each.
     """
     if set(table) & set(model):
         return ""
     return (
-        f"no finding of the label table {name} ({_some(table)}) is one of the model's ({_some(model)}): none of its "
-        "labels is used. Name the columns as the model does."
+        f"the label table {name} ({_some(table)}) and the model ({_some(model)}) have no finding in common: no "
+        "label is used. Name the columns as the model does."
     )
 
 
@@ -94,6 +95,6 @@ def _some(names: Sequence[str]) -> str:
 
 
 def find_labels(folder: Path) -> Path | None:
-    """labels.csv in the films folder, else beside it, else None."""
+    """labels.csv in the films folder, else in its parent folder, else None."""
     places = (folder / "labels.csv", folder.resolve().parent / "labels.csv")
     return next((place for place in places if place.is_file()), None)

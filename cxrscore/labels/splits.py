@@ -1,4 +1,4 @@
-"""Films apart into train, valid and test so that no patient is in two of them."""
+"""Split films into train, valid and test by patient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPLIT_NAMES = ("train", "valid", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Row indexes of the films of each part, rising, and how they came there."""
+    """Row indexes of the films of each split, ascending, and the rule that made them."""
 
     train: tuple[int, ...]
     valid: tuple[int, ...]
@@ -25,7 +25,7 @@ class Split:
     rule: str
 
     def parts(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Name and rows of each part."""
+        """Name and rows of each split."""
         return (("train", self.train), ("valid", self.valid), ("test", self.test))
 
 
@@ -36,18 +36,18 @@ def split_by_patient(
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     seed: int,
 ) -> Split:
-    """Parts of about these fractions of the films, all films of a patient in one, findings spread alike.
+    """Split films into about these fractions, all films of a patient in one split, findings balanced.
 
-    patients [N], None for a film of unknown patient, which is then taken to be one of its own; labels float32
-    [N,C]. The patients with the rarest finding are dealt out first, each to the part that lacks most of it; those
-    with the next rarest follow, and those without any come last. The same seed gives the same split.
+    patients: [N]; None for an unknown patient, who then counts as a patient with one film. labels: float32 [N,C].
+    Patients with the rarest finding are assigned first, each to the split that lacks most of it; those with the next
+    rarest follow, and those without any finding come last. The same seed gives the same split.
 
-    Source of the idea: Sechidis, Tsoumakas, Vlahavas, On the stratification of multi-label data, ECML PKDD 2011;
-    here the things dealt out are patients, those with most films first. Raises InputError for fractions that are
-    not three of sum 1, and where there are too few patients for every part.
+    Source of the idea: Sechidis, Tsoumakas, Vlahavas, On the stratification of multi-label data, ECML PKDD 2011; here
+    patients are assigned instead of single films, those with most films first. Raises InputError for fractions that are
+    not three with the sum 1, and if there are too few patients for every split.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0:
-        raise InputError(f"fractions are {fractions}, wanted three of sum 1, that of train above 0")
+        raise InputError(f"fractions are {fractions}, expected three of sum 1, that of train above 0")
     groups = _groups(patients)
     part_of = _deal(_counts(groups, labels), np.array(fractions), np.random.default_rng(seed))
     rows: list[list[int]] = [[], [], []]
@@ -80,15 +80,15 @@ def _counts(groups: Sequence[Sequence[int]], labels: Floats) -> NDArray[np.float
 
 
 def _deal(counts: NDArray[np.float64], fractions: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
-    """The part of each group, intp [G], of its counts [G,C+1]; see split_by_patient."""
+    """The split of each group, intp [G], from its counts [G,C+1]; see split_by_patient."""
     lacking = np.outer(fractions, counts.sum(axis=0))
     lacking[fractions == 0] = -np.inf
     part_of = np.full(len(counts), -1, np.intp)
     order = rng.permutation(len(counts))
     order = order[np.argsort(-counts[order, -1], kind="stable")]
-    left = counts.sum(axis=0)  # of the groups without a part: whole numbers, so that taking away leaves no rounding
+    left = counts.sum(axis=0)  # of the groups without a split: integers, so that subtraction needs no rounding
     while left[-1] > 0:
-        rarest = int(np.argmin(np.where(left > 0, left, np.inf)))  # the films, last, never are rarer than a finding
+        rarest = int(np.argmin(np.where(left > 0, left, np.inf)))  # the last column, films, is never the rarest
         for group in order[(counts[order, rarest] > 0) & (part_of[order] < 0)]:
             part = max(range(3), key=lambda k: (lacking[k, rarest], lacking[k, -1]))
             part_of[group] = part
@@ -100,9 +100,8 @@ def _deal(counts: NDArray[np.float64], fractions: NDArray[np.float64], rng: np.r
 def draw_valid(
     split: Split, patients: Sequence[str | None], labels: Floats, *, fraction: float = 0.125, seed: int
 ) -> Split:
-    """A split whose valid part is empty, as official ones are, with about this fraction of the training films, whole
-    patients of them, moved there. One that has a valid part is returned as it is; InputError as of split_by_patient.
-    """
+    """Move about this fraction of the training films, by patient, to the validation split if that is empty, as in
+    official splits. A split that has validation films is returned unchanged; InputError as for split_by_patient."""
     if split.valid or not split.train:
         return split
     rows = np.array(split.train)

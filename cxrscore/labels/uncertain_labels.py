@@ -13,7 +13,7 @@ from cxrscore.errors import InputError
 from cxrscore.labels.table import Table
 
 UNCERTAIN: Mapping[str, float] = {"unknown": np.nan, "positive": 1.0, "negative": 0.0}
-"""What a finding that the table calls uncertain may count as, and the label it then has."""
+"""How to count an uncertain label, and the label that it then gets."""
 
 LabelValues = Mapping[str, float]
 ZERO_ONE: LabelValues = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
@@ -22,7 +22,7 @@ YES_NO: LabelValues = {"YES": 1.0, "NO": 0.0}
 
 @dataclass(frozen=True, kw_only=True)
 class UncertainDataset(Dataset):
-    """A layout in which findings can be uncertain; ``read`` makes them unknown, ``read_as`` gives them this label."""
+    """A layout with uncertain findings; ``read`` makes them unknown, ``read_as`` gives them this label."""
 
     read_as: Callable[[Path, float], LabelTable]
 
@@ -39,17 +39,17 @@ def uncertain_dataset(
 
 
 def uncertain_label(word: str) -> float:
-    """NaN, 1 or 0 for unknown, positive or negative; InputError for another word."""
+    """NaN, 1 or 0 for unknown, positive or negative; InputError for any other word."""
     if word not in UNCERTAIN:
-        raise InputError(f"uncertain is {word!r}, wanted {', '.join(UNCERTAIN)}")
+        raise InputError(f"uncertain is {word!r}, expected {', '.join(UNCERTAIN)}")
     return UNCERTAIN[word]
 
 
 def parse_uncertain_labels(
     table: Table, columns: Sequence[str], answers: LabelValues, uncertain: float | None = None
 ) -> Floats:
-    """float32 [N,C] of what the cells of the columns answer, NaN for nothing; InputError with row and column for a
-    cell that is no answer. -1 is one where `uncertain` says which label it gives."""
+    """The labels in the cells of the columns, float32 [N,C], NaN for empty cells; InputError with row and column for an
+    invalid cell. -1 is valid if `uncertain` defines its label."""
     known = {**answers, "": np.nan}
     if uncertain is not None:
         known |= {"-1": uncertain, "-1.0": uncertain}
@@ -61,5 +61,5 @@ def parse_uncertain_labels(
         except KeyError as error:
             row = cells.index(error.args[0])
             wanted = ", ".join(word for word in known if word and not word.endswith(".0"))
-            raise table.row_error(row, f"column {column} has {cells[row]!r}, wanted {wanted} or nothing") from None
+            raise table.row_error(row, f"column {column} has {cells[row]!r}, expected {wanted} or nothing") from None
     return labels

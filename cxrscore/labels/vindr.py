@@ -1,4 +1,4 @@
-"""VinDr-CXR: what each reader sees on a film, as boxes (Kaggle, PhysioNet) or as columns (PhysioNet)."""
+"""VinDr-CXR: findings per reader, as boxes (Kaggle, PhysioNet) or as columns (PhysioNet)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _BOX = "x_min"
 
 
 def majority(labels: Floats, films: NDArray[np.intp], count: int) -> Floats:
-    """The label that most readers of a film give: float32 [count,C] of labels [N,C], a row for each reader, whose
-    films are numbered from 0. As many for as against is unknown, and so is what no reader judged."""
+    """The majority label of each film: float32 [count,C] of labels [N,C], one row per reader; films are numbered from
+    0. A tie is unknown, and so is a finding that no reader judged."""
     votes = np.zeros((count, labels.shape[1]))
     np.add.at(votes, films, np.nan_to_num(labels * 2 - 1))
     return np.where(votes == 0, np.nan, votes > 0).astype(np.float32)
@@ -43,10 +43,10 @@ def _recognises_boxes(columns: Sequence[str]) -> bool:
 
 def _read_boxes(path: Path) -> LabelTable:
     table = read_table(path)
-    boxes_of(table)  # raises where a box is none, so that a damaged table is not half believed
+    boxes_of(table)  # raises for an invalid box, so that a damaged table is rejected completely
     films, classes = film_column(table, _FILM), table.column(_CLASS)
     if "" in classes:
-        raise table.row_error(classes.index(""), f"column {_CLASS} is empty, wanted a finding or {NO_FINDING}")
+        raise table.row_error(classes.index(""), f"column {_CLASS} is empty, expected a finding or {NO_FINDING}")
     readings = index_of_distinct(zip(films, _readers(table), strict=True))
     findings = index_of_distinct(sorted(set(map(canonical, classes)) - {NO_FINDING}))
     labels = filled_labels(path, len(readings), len(findings), 0)

@@ -1,7 +1,7 @@
-"""What plugins return, checked once, where it comes back. cxrscore.plugins hands out nothing but what is checked here.
+"""Checks of the values that plugins return. cxrscore.plugins returns only checked objects.
 
-A value that the contract does not allow, or an error that a plugin's function raises, becomes a PluginError: one line
-with the object and its distribution, the call, what was wanted and what came.
+A value that violates the contract, or an error that a plugin's function raises, becomes a PluginError: one line with
+the object and its distribution, the call, the expected value and the returned value.
 """
 
 from cxrscore.plugin_values.backends import checked_backend

@@ -1,4 +1,4 @@
-"""Backends, and the groups of processes that they join: what they return is held to the contract."""
+"""Checks of backends and of their process groups against the contract."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cxrscore.plugin_values.origin import Origin, describe
 
 
 class CheckedBackend:
-    """A backend whose models are checked.
+    """Wrap a backend so that its models are checked.
 
     Parameters
     ----------
     backend
         As ``cxrscore_backends`` returns it.
     origin
-        Of it.
+        Origin of the backend.
     """
 
     def __init__(self, backend: Any, origin: Origin) -> None:
@@ -33,7 +33,7 @@ class CheckedBackend:
         self.speed: Mapping[str, float] = backend.speed
 
     def build(self, spec: ModelSpec, tensors: Tensors | None, **options: Any) -> Model:
-        """See contract.Backend. InputError for an architecture that the backend does not name."""
+        """See contract.Backend. InputError for an architecture that the backend does not have."""
         if spec.architecture not in self.architectures:
             known = ", ".join(self.architectures) or "none"
             raise InputError(f"backend {self.name!r} has no architecture {spec.architecture!r}; it has: {known}")
@@ -70,7 +70,7 @@ class _CheckedGroup:
             found = self._group.gather(data)
         texts = isinstance(found, list | tuple) and all(isinstance(each, bytes) for each in found)
         if not texts or len(found) != self._of:
-            raise self._origin.fault("gather", describe(found), f"bytes of each of {self._of} processes")
+            raise self._origin.fault("gather", describe(found), f"bytes from each of {self._of} processes")
         return list(found)
 
     def leave(self) -> None:
@@ -79,7 +79,7 @@ class _CheckedGroup:
 
 
 def checked_backend(backend: Backend, origin: Origin) -> Backend:
-    """The backend, with all that its models return checked; it has the abilities that it had."""
+    """The backend, with all values of its models checked; its optional interfaces are unchanged."""
     bases = [
         own
         for protocol, own in ((SupportsInt8, _SupportsInt8), (SupportsDistributed, _SupportsDistributed))

@@ -1,5 +1,5 @@
-"""What the hooks of contract.py must return. Descriptors come from foreign hands, and all are looked through whenever
-one is asked for: one of a wrong kind would stop the others."""
+"""Return values of the hooks in contract.py. Descriptors come from other distributions, and all are checked whenever
+one is looked up: one invalid descriptor would make the others unusable."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS = {
     "cxrscore_explainers": "explainer",
     "cxrscore_executors": "executor",
 }
-"""What one descriptor of each hook is called."""
+"""Word for one descriptor of each hook."""
 
 HOOKS: dict[str, dict[str, _Fit]] = {
     "cxrscore_backends": {
@@ -63,20 +63,20 @@ HOOKS: dict[str, dict[str, _Fit]] = {
         "run": _FUNCTION,
     },
 }
-"""The hooks, and the attributes that their descriptors must have, with what they must be."""
+"""The hooks, and the attributes of their descriptors with the required types."""
 
 
 def check_descriptors(hook: str, returned: object) -> list[Any]:
-    """What a hook returned, as a list; InputError unless it is descriptors with all that they need."""
+    """What a hook returned, as a list; InputError unless it is a list of descriptors with all required attributes."""
     if not isinstance(returned, Iterable) or isinstance(returned, str | Mapping):
-        raise InputError(f"{hook} returned {_kind(returned)}, wanted a list of descriptors")
+        raise InputError(f"{hook} returned {_kind(returned)}, expected a list of descriptors")
     found = list(returned)
     for descriptor in found:
         if missing := [name for name in HOOKS[hook] if not hasattr(descriptor, name)]:
             raise InputError(f"{hook} returned {_kind(descriptor)} in its list, which lacks {', '.join(missing)}")
         for name, (wanted, fits) in HOOKS[hook].items():
             if not fits(value := getattr(descriptor, name)):
-                raise InputError(f"{hook} returned a descriptor whose {name} is {value!r}, wanted {wanted}")
+                raise InputError(f"{hook} returned a descriptor whose {name} is {value!r}, expected {wanted}")
     names = [descriptor.name for descriptor in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{hook} returned more than one descriptor called {', '.join(twice)}")

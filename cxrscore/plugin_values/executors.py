@@ -13,14 +13,14 @@ from cxrscore.plugin_values.origin import Callbacks, Origin, describe
 
 
 class CheckedExecutor:
-    """An executor whose account of the work is checked.
+    """Wrap an executor so that its reports of items are checked.
 
     Parameters
     ----------
     executor
         As ``cxrscore_executors`` returns it.
     origin
-        Of it.
+        Origin of the executor.
     """
 
     def __init__(self, executor: Executor, origin: Origin) -> None:
@@ -31,8 +31,8 @@ class CheckedExecutor:
     def run(
         self, work: TaskBatch, done: Callable[[int, str], None], *, processes: int, address: str | None = None
     ) -> None:
-        """See contract.Executor. PluginError where an item is told that is none, twice, from another thread or without
-        a text, and where some are not told at the end."""
+        """See contract.Executor. PluginError if an unknown item is reported, an item is reported twice, from another
+        thread or without a text, or if some items are not reported at the end."""
         core, left, thread = Callbacks(), set(work.items), threading.get_ident()
 
         def report_done(*given: Any, **named: Any) -> None:
@@ -45,7 +45,7 @@ class CheckedExecutor:
             if not isinstance(item, int) or isinstance(item, bool):
                 raise self._origin.fault("run", f"{describe(item)} as an item to done()", "an integer")
             if item not in left:
-                known = "an item that was done before" if item in work.items else "an item of no such number"
+                known = "an item that is already done" if item in work.items else "an unknown item"
                 raise self._origin.fault("run", f"{known}, {item!r:.20}, to done()", "each item once")
             if not isinstance(text, str):
                 raise self._origin.fault("run", f"{describe(text)} to done()", "what the worker answered, a text")
@@ -56,10 +56,10 @@ class CheckedExecutor:
             self._inner.run(work, core.function(report_done), processes=processes, address=address)
         if left:
             some = ", ".join(map(str, sorted(left)[:3]))
-            found = f"though {len(left)} of {len(work.items)} items are not done ({some}{', ...' * (len(left) > 3)})"
-            raise self._origin.fault("run", found, "all of them done")
+            found = f"although {len(left)} of {len(work.items)} items are not done ({some}{', ...' * (len(left) > 3)})"
+            raise self._origin.fault("run", found, "all items done")
 
 
 def checked_executor(executor: Executor, origin: Origin) -> Executor:
-    """The executor, with its account of the work checked."""
+    """The executor, with its reports of items checked."""
     return cast(Executor, CheckedExecutor(executor, origin))

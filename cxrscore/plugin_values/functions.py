@@ -13,21 +13,21 @@ from cxrscore.plugin_values.origin import Origin, checked_array, class_of, descr
 
 
 def checked_explainer(explainer: Explainer, origin: Origin) -> Explainer:
-    """The explainer, whose maps are finite floats [N,F,h,w].
+    """Wrap an explainer so that its maps are finite floats [N,F,h,w].
 
     Parameters
     ----------
     explainer
         As ``cxrscore_explainers`` returns it.
     origin
-        Of it.
+        Origin of the explainer.
 
     Returns
     -------
     Explainer
-        It is called with read-only arrays, or with copies, so that it changes nothing that is used afterwards. From
-        parts, h and w are those of the activations; from scores, they are the same at every call for films of one
-        size. Anything else is a PluginError.
+        It receives read-only arrays, or copies, so that it cannot change data that is used later. From parts, h and w
+        are those of the activations; from scores, they are the same at every call for films of one size. Other results
+        raise a PluginError.
     """
     sizes: dict[int, tuple[int, ...]] = {}
     made, scored = explainer.from_parts, explainer.from_scores
@@ -64,20 +64,20 @@ def checked_explainer(explainer: Explainer, origin: Origin) -> Explainer:
 
 
 def checked_loss(loss: Loss, origin: Origin) -> Loss:
-    """The loss, whose values are scalars, in whatever array namespace it is called.
+    """Wrap a loss so that its values are scalars, in every array namespace.
 
     Parameters
     ----------
     loss
         As ``cxrscore_losses`` returns it.
     origin
-        Of it.
+        Origin of the loss.
 
     Returns
     -------
     Loss
-        Called with NumPy, it is given copies and returns a real number. Called with the tensors of a framework, it
-        returns a floating scalar of that framework that depends on the logits. Anything else is a PluginError.
+        Called with NumPy, it receives copies and returns a real number. Called with the tensors of a framework, it
+        returns a floating scalar of that framework that depends on the logits. Other results raise a PluginError.
     """
 
     @functools.wraps(loss.function)
@@ -115,11 +115,11 @@ def _checked_number(origin: Origin, value: Any) -> Any:
 
 
 def _tensor_fault(value: Any, logits: Any) -> str:
-    """What is wrong with a value of a loss of tensors; "" where nothing is."""
+    """What is wrong with the value of a loss of tensors; "" if it is valid."""
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
-        return f"{describe(value)}, no tensor"
+        return f"{describe(value)}, not a tensor"
     if issubclass(class_of(value), np.ndarray | np.generic) and not isinstance(logits, np.ndarray | np.generic):
-        return f"{describe(value)} of NumPy, no tensor"
+        return f"{describe(value)} of NumPy, not a tensor"
     if len(value.shape):
         return f"an array of shape {list(value.shape)}"
     if "float" not in str(value.dtype):

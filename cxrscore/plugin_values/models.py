@@ -1,7 +1,7 @@
-"""Backends and their models: what every call returns is held to the contract.
+"""Checks of models: every returned value must satisfy the contract.
 
-A checked model has the abilities of the model in it, and no others: its class is put together from a class for each
-(``isinstance`` of the contract's protocols says the same of both).
+A checked model has the optional interfaces of the wrapped model, and no others: its class combines one class per
+interface (``isinstance`` with the contract's protocols gives the same result for both).
 """
 
 from __future__ import annotations
@@ -51,25 +51,25 @@ _HEAD = ("head/kernel", "head/bias")
 
 
 class CheckedModel:
-    """A model of a backend. Attributes that no check is about are those of the model in it.
+    """A wrapped model of a backend. Attributes without a check are those of the wrapped model.
 
     Parameters
     ----------
     model
         As ``build`` returned it.
     spec
-        What was asked for.
+        The requested network.
     origin
         The backend.
     shapes
-        Of the tensors that it must have, by name; empty where they are not known.
+        Shapes of its tensors by name; empty if they are not known.
     call
-        How it was come by, for messages: ``build``, ``head``, ``tail``.
+        The call that returned it, for messages: ``build``, ``head``, ``tail``.
 
     Raises
     ------
     PluginError
-        Where it is no model of this spec.
+        If it is not a model of this spec.
     """
 
     def __init__(self, model: Any, spec: ModelSpec, origin: Origin, shapes: _Shapes, *, call: str = "build") -> None:
@@ -83,12 +83,12 @@ class CheckedModel:
         self.spec = spec
 
     def __getattr__(self, name: str) -> Any:
-        if "_inner" not in vars(self):  # while it is copied
+        if "_inner" not in vars(self):  # during copying
             raise AttributeError(name)
         return getattr(self._inner, name)
 
     def predict(self, films: Any) -> Floats:
-        """See contract.Model; a copy, so that a buffer which the model uses again changes nothing."""
+        """See contract.Model; a copy, so that a buffer that the model uses again does not change the result."""
         call = self._named("predict")
         with self._origin.calling(call):
             logits = self._inner.predict(self._given(films))
@@ -110,20 +110,21 @@ class CheckedModel:
         wanted = self._shapes or found
         self._shapes = wanted
         faults = [f"no {name}" for name in wanted if name not in found]
-        faults += [f"{name}, which is not of this network" for name in found if name not in wanted]
+        faults += [f"{name}, which is not a tensor of this network" for name in found if name not in wanted]
         faults += [
-            f"{name} of shape {list(shape)}, wanted {list(wanted[name])}"
+            f"{name} of shape {list(shape)}, expected {list(wanted[name])}"
             for name, shape in found.items()
             if name in wanted and shape != wanted[name]
         ]
         if faults:
-            raise self._origin.fault(call, "; ".join(faults[:3]), "the tensors of the network, as it was built")
+            raise self._origin.fault(call, "; ".join(faults[:3]), "the tensors of the network as built")
 
     def _named(self, call: str) -> str:
         return call if self._call.startswith("build") else f"{self._call}.{call}"
 
     def _given(self, films: Any) -> Any:
-        """What a backend of others is given: a copy, as the films are used again, whatever it does to them."""
+        """The input of a backend of another distribution: a copy, because the films are used again and the backend may
+        change them."""
         return films if self._origin.own or not isinstance(films, np.ndarray) else films.copy()
 
     def _logits(self, call: str, logits: object, films: int) -> Floats:
@@ -132,8 +133,8 @@ class CheckedModel:
 
 
 def lenient(model: _Model) -> _Model:
-    """The same model, whose ``predict`` and ``cam_parts`` may return values that are not finite for some films: the
-    caller looks for them, and for no others. A model that is not checked is returned as it is."""
+    """The same model, but ``predict`` and ``cam_parts`` may return values that are not finite for some films: only the
+    caller checks them. An unchecked model is returned unchanged."""
     if not isinstance(model, CheckedModel):
         return model
     other = object.__new__(type(model))
@@ -152,14 +153,14 @@ class _AcceptsIntegerImages(CheckedModel):
 
 class _Trainable(CheckedModel):
     def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
-        """See contract.Trainable. The loss may be NaN or infinite: the caller says what to do about it."""
+        """See contract.Trainable. The loss may be NaN or infinite: the caller decides what to do."""
         call, core = self._named("fit_epoch"), Callbacks()
         source, count = iter(batches), itertools.count()
         given = (batch for batch, _ in zip(source, count, strict=False))
         with self._origin.calling(call, core):
             value = _mean_loss(self._origin, call, self._inner.fit_epoch(core.iterable(given), loss, optimiser))
         if math.isfinite(value) and next(source, None) is not None:
-            met = f"{value:g} after {next(count)} batches, though there are more of them"
+            met = f"{value:g} after {next(count)} batches, although there are more"
             raise self._origin.fault(call, met, "the mean loss of all batches")
         return value
 
@@ -228,7 +229,7 @@ class _SupportsHeatmaps(CheckedModel):
         if not isinstance(parts.cam_layer, str) or not parts.cam_layer or cam_layer not in (None, parts.cam_layer):
             raise origin.fault(
                 "cam_parts",
-                f"the CAM layer {parts.cam_layer!r}",
+                f"{parts.cam_layer!r} as the CAM layer",
                 repr(cam_layer) if cam_layer else "the name of a layer",
             )
         logits = self._logits("cam_parts: logits", parts.logits, count)
@@ -240,7 +241,7 @@ class _SupportsHeatmaps(CheckedModel):
         call, shape = "cam_parts: gradients", ((count, 1), findings, (h, 1), (w, 1), k)
         gradients = checked_array(origin, call, parts.gradients, shape, finite=False)
         if gradients.shape[2:4] not in ((h, w), (1, 1)):
-            raise origin.fault(call, describe(gradients), f"all {h} x {w} places, or 1 x 1 for all of them")
+            raise origin.fault(call, describe(gradients), f"{h} x {w} positions, or 1 x 1 for all positions")
         _check_finite_rows(origin, call, gradients, finite if len(gradients) == count else np.ones(1, bool))
         return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=parts.cam_layer)
 
@@ -271,7 +272,7 @@ class _SupportsActivationRanges(CheckedModel):
         }
         for name, ends in checked.items():
             if (ends[:, 0] > ends[:, 1]).any():
-                raise self._origin.fault(f"ranges: {name}", "a lowest value above the highest", "lowest, highest")
+                raise self._origin.fault(f"ranges: {name}", "a minimum above the maximum", "lowest, highest")
         return checked
 
 
@@ -288,7 +289,7 @@ def _mean_loss(origin: Origin, call: str, value: Any) -> float:
 
 
 def _check_finite_rows(origin: Origin, call: str, values: Array, finite: Array) -> None:
-    """PluginError where values of a row are not finite, but for rows whose logits are not."""
+    """PluginError if a row contains values that are not finite, unless its logits are not finite either."""
     if all_finite(values):
         return
     odd = int((~finite_rows(values) & finite).sum())
@@ -308,7 +309,7 @@ def _part(model: CheckedModel, name: str) -> CheckedModel:
 
 
 def _check_members(origin: Origin, call: str, value: object, names: Sequence[str]) -> None:
-    """PluginError unless it is an object with these methods."""
+    """PluginError unless the value is an object with these methods."""
     if value is None or isinstance(value, type):
         raise origin.fault(call, describe(value), "a model")
     with origin.calling(call):
@@ -355,7 +356,7 @@ def _class_of(abilities: tuple[type[CheckedModel], ...]) -> type[CheckedModel]:
 
 
 def _checked(model: Any, spec: ModelSpec, origin: Origin, shapes: _Shapes, *, call: str = "build") -> CheckedModel:
-    """The model, checked, with all abilities that it has."""
+    """The model, checked, with all its optional interfaces."""
     with origin.calling(call):
         found = [own for protocol, own in _ABILITIES if isinstance(model, protocol)]
     if _SupportsFeatureTraining in found:
@@ -364,14 +365,14 @@ def _checked(model: Any, spec: ModelSpec, origin: Origin, shapes: _Shapes, *, ca
 
 
 def checked_model(model: Any, spec: ModelSpec, tensors: Tensors | None, origin: Origin, call: str) -> Model:
-    """A model as a backend has built it, with all its answers checked.
+    """Wrap a model that a backend has built, so that all its results are checked.
 
     Parameters
     ----------
     model
         What ``build`` or ``build_int8`` returned.
     spec, tensors
-        What it was asked for.
+        The requested network and tensors.
     origin
         The backend.
     call
@@ -380,7 +381,7 @@ def checked_model(model: Any, spec: ModelSpec, tensors: Tensors | None, origin: 
     Raises
     ------
     PluginError
-        Where it is no model of this spec.
+        If it is not a model of this spec.
     """
     _check_members(origin, call, model, ("predict", "tensors"))
     with origin.calling(call):
@@ -389,7 +390,7 @@ def checked_model(model: Any, spec: ModelSpec, tensors: Tensors | None, origin: 
         if not isinstance(about[name], str) or not about[name]:
             raise origin.fault(call, f"a model whose {name} is {about[name]!r}", "a text")
     if about["spec"] != spec:
-        raise origin.fault(call, f"a model of another spec, {_difference(about['spec'], spec)}", "the one asked for")
+        raise origin.fault(call, f"a model of another spec, {_difference(about['spec'], spec)}", "the requested one")
     return cast(Model, _checked(model, spec, origin, _shapes_of(spec, tensors), call=call))
 
 

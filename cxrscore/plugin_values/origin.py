@@ -1,4 +1,4 @@
-"""Where a value comes from, and the one line that says what is wrong with it."""
+"""Origin of a plugin value, and the error message about it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Origin:
     kind
         "backend", "dataset", "loss", "explainer" or "executor".
     name
-        Name of the object, as its descriptor has it.
+        Name of the object, as in its descriptor.
     distribution
-        Name of the distribution that brings it.
+        Name of the distribution that provides it.
     own
-        Whether that is cxrscore itself.
+        Whether the distribution is cxrscore itself.
     """
 
     kind: str
@@ -46,35 +46,35 @@ class Origin:
 
     @property
     def advice(self) -> str:
-        """What to do about a fault of it."""
+        """What the user can do about a fault of the plugin."""
         target = self.name if self.kind == "backend" else f"{self.kind}:{self.name}"
         table = " --table FILE" if self.kind == "dataset" else ""
         return f"Report this to the authors of {self.distribution}; `cxrscore check {target}{table}` tests it."
 
     def fault(self, call: str, found: str, wanted: str) -> PluginError:
-        """The error that a call returned something other than the contract says.
+        """The error for a value that violates the contract.
 
         Parameters
         ----------
         call
-            What was called, such as ``predict``.
-        found, wanted
-            What it returned and what it should have returned, in a few words.
+            Name of the call, such as ``predict``.
+        found, expected
+            Short descriptions of the returned and the expected value.
         """
-        return PluginError(f"{self}: {call} returned {found}, wanted {wanted}. {self.advice}")
+        return PluginError(f"{self}: {call} returned {found}, expected {wanted}. {self.advice}")
 
     @contextmanager
     def calling(self, call: str, core: Callbacks | None = None) -> Iterator[None]:
-        """Turns what foreign code raises within the block into a PluginError.
+        """Convert exceptions of plugin code in the block into a PluginError.
 
-        Errors of class CxrscoreError pass, as they are raised on purpose. So do errors that were raised by the core
-        itself in functions of ``core`` that the foreign code called.
+        Errors of class CxrscoreError pass through, because they are raised on purpose. So do errors that the core
+        itself raised in functions of ``core`` that the plugin code called.
 
         Raises
         ------
         PluginError
-            With the class and the message of the foreign error, of whatever class; but a KeyboardInterrupt of the user
-            passes.
+            With the class and the message of the original exception. A KeyboardInterrupt of the user passes
+            through.
         """
         try:
             yield
@@ -96,14 +96,14 @@ class Origin:
 
 
 class Callbacks:
-    """Functions of the core that foreign code calls back. An error that one of them raises is not a fault of the
-    plugin, whatever the plugin makes of it."""
+    """Functions of the core that plugin code calls back. An error that one of them raises is not a fault of the plugin,
+    even if the plugin converts it."""
 
     def __init__(self) -> None:
         self._error: BaseException | None = None
 
     def function(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
-        """The same function; what it raises is remembered."""
+        """The same function; exceptions are recorded."""
 
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             try:
@@ -115,7 +115,7 @@ class Callbacks:
         return call
 
     def iterable(self, values: Iterable[_T]) -> Iterator[_T]:
-        """The same values; what their source raises is remembered."""
+        """The same values; exceptions of their source are recorded."""
         try:
             yield from values
         except GeneratorExit:
@@ -125,30 +125,30 @@ class Callbacks:
             raise
 
     def reraise(self) -> None:
-        """Raises the error that a callback raised, if one did."""
+        """Raise the error that a callback raised, if there is one."""
         if self._error is not None:
             raise self._error
 
 
 def class_of(value: object) -> type:
-    """The class of a foreign value; ``isinstance`` would ask the value itself, whose answer may be anything."""
+    """The class of a value from a plugin; ``isinstance`` would call code of the value, which may return anything."""
     return type(value)
 
 
 def plain_array(value: object) -> Array | None:
-    """The same values as an array of NumPy's own class, none of whose members is foreign; None where it is no array."""
+    """The same values as an array of NumPy's own class, without code of the plugin; None if it is not an array."""
     return np.asarray(value) if issubclass(class_of(value), np.ndarray) else None
 
 
 def read_only(values: Array) -> Array:
-    """A view of the same values that cannot be written to."""
+    """A read-only view of the same values."""
     view = values.view()
     view.flags.writeable = False
     return view
 
 
 def describe(value: object) -> str:
-    """A value in a few words: dtype and shape of an array, else its class."""
+    """A short description of a value: dtype and shape of an array, else its class."""
     if value is None:
         return "None"
     array = np.asarray(value) if issubclass(class_of(value), np.generic) else plain_array(value)
@@ -169,25 +169,25 @@ def checked_array(
     finite: bool = True,
     any_float: bool = False,
 ) -> Array:
-    """The value as a plain array, if it is one of float32 of this shape.
+    """Return the value as a plain float32 array of this shape.
 
     Parameters
     ----------
     origin, call
-        Where it comes from, for the message.
+        Origin of the value, for the message.
     value
-        What was returned.
+        The returned value.
     shape
-        For each axis its length, or several that it may have, or a letter where any length from 1 on will do.
+        For each axis its length, or several allowed lengths, or a letter if any length from 1 is allowed.
     finite
-        Whether NaN and infinities are refused.
+        Whether NaN and infinities are rejected.
     any_float
-        Whether another floating dtype will do; the result is float32 all the same.
+        Whether other floating dtypes are accepted; the result is always float32.
 
     Raises
     ------
     PluginError
-        Where it is not.
+        If it is not such an array.
     """
     kind = "float" if any_float else "float32"
     wanted = f"{'finite ' * finite}{kind} [{', '.join(_length_words(length) for length in shape)}]"
@@ -218,6 +218,7 @@ def _fits(length: int, wanted: int | str | tuple[int, ...]) -> bool:
 
 
 def all_finite(values: Array) -> bool:
-    """Whether all values are finite. Their sum says so at a third of the cost, but where it overflows."""
+    """Whether all values are finite. A finite sum shows this at a third of the cost; only if it is not finite are all
+    values checked."""
     with np.errstate(all="ignore"):
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())

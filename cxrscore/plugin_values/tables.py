@@ -1,4 +1,4 @@
-"""Readers of label tables: what they return is checked before anything is made of it."""
+"""Checks of the tables that label readers return, before they are used."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from cxrscore.labels.uncertain_labels import UncertainDataset
 from cxrscore.plugin_values.origin import Origin, checked_array, describe
 
 LONGEST_FINDING = 200
-"""Characters that the name of a finding may have."""
+"""Largest number of characters of a finding's name."""
 
 
 def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
-    """The reader, with its answers checked.
+    """Wrap a reader so that its results are checked.
 
     Parameters
     ----------
     dataset
         As ``cxrscore_datasets`` returns it.
     origin
-        Of it.
+        Origin of the reader.
 
     Returns
     -------
     Dataset
-        Its ``read`` raises PluginError where the table is not what the contract says. Its ``recognises`` is False
-        where the reader's own one fails, with a PluginWarning, so that it does not stop the other readers. A reader of
-        others that reads a table which ``plain`` would read, too, does so with a PluginWarning.
+        Its ``read`` raises PluginError if the table violates the contract. Its ``recognises`` returns False, with a
+        PluginWarning, if the reader's own function fails, so that the other readers still work. If a reader of another
+        distribution reads a table that ``plain`` would also read, there is a PluginWarning.
     """
 
     def recognises(columns: Sequence[str]) -> bool:
@@ -47,15 +47,15 @@ def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
             if not isinstance(answer, bool | np.bool_):
                 raise origin.fault("recognises", describe(answer), "True or False")
         except PluginError as error:
-            warnings.warn(f"{error} This reader is left out.", PluginWarning, stacklevel=2)
+            warnings.warn(f"{error} This reader is skipped.", PluginWarning, stacklevel=2)
             return False
         return bool(answer)
 
     def read(path: Path) -> LabelTable:
         if not origin.own and _is_plain(path):
             warnings.warn(
-                f"{path.name} is read by {origin}, though the layout plain of cxrscore has such a header, too. "
-                "CXRSCORE_PLUGINS set to the plugins to load, without this one, leaves it out.",
+                f"{path.name} is read by {origin}, although the layout plain of cxrscore recognises this header, too. "
+                "To skip this reader, set CXRSCORE_PLUGINS to the names of the other plugins.",
                 PluginWarning,
                 stacklevel=2,
             )
@@ -75,7 +75,7 @@ def _is_plain(path: Path) -> bool:
     """Whether the layout plain recognises the header of a table."""
     try:
         return plain.recognises(read_header(path))
-    except InputError:  # no such header: only its own reader can read it
+    except InputError:  # an unreadable header: only the plugin's own reader can read it
         return False
 
 
@@ -94,8 +94,8 @@ def _checked_table(origin: Origin, call: str, table: object) -> LabelTable:
     odd = next((name for name in findings if len(name) > LONGEST_FINDING or not name.isprintable()), None)
     if odd is not None:
         met = f"a finding of {len(odd):,} characters, {escape_control_characters(odd[:20])!r}"
-        wanted = f"at most {LONGEST_FINDING} that print"
-        raise InputError(f"{call}: {met}, wanted {wanted}") if origin.own else origin.fault(call, met, wanted)
+        wanted = f"at most {LONGEST_FINDING} printable ones"
+        raise InputError(f"{call}: {met}, expected {wanted}") if origin.own else origin.fault(call, met, wanted)
     patients = None
     if table.patients is not None:
         patients = _texts(origin, call, "patients", table.patients, len(films))
@@ -110,11 +110,11 @@ def _checked_table(origin: Origin, call: str, table: object) -> LabelTable:
 
 
 def _names(origin: Origin, call: str, what: str, names: object) -> tuple[str, ...]:
-    """Names of films or of findings: texts, none of them empty or given twice."""
+    """Names of films or of findings: texts, none of them empty or duplicate."""
     found = _texts(origin, call, f"{what} names", names)
     if "" in found:
         raise origin.fault(call, f"an empty {what} name", "none")
-    # A table of a user may name a film twice. cxrscore's own readers leave it to the join, which names the table.
+    # A user's table may name a film twice. cxrscore's own readers leave this to the join, which names the table.
     if not (origin.own and what == "film") and len(set(found)) < len(found):
         name, times = Counter(found).most_common(1)[0]
         raise origin.fault(call, f"the {what} name {name!r} {times} times", "each once")
@@ -134,7 +134,7 @@ def _texts(origin: Origin, call: str, what: str, values: object, count: int | No
                 "texts of Unicode without NUL",
             )
     if count is not None and len(values) != count:
-        raise origin.fault(call, f"{len(values)} {what} for {count} films", "one a film")
+        raise origin.fault(call, f"{len(values)} {what} for {count} films", "one per film")
     return tuple(values)
 
 
@@ -153,7 +153,7 @@ def _labels(origin: Origin, call: str, labels: object, films: tuple[str, ...], f
     wanted = f"{len(films)} films and {len(findings)} findings"
     if isinstance(labels, np.ndarray) and labels.shape != (len(films), len(findings)):
         raise origin.fault(
-            call, f"labels of shape {list(labels.shape)} for {wanted}", "a row a film, a column a finding"
+            call, f"labels of shape {list(labels.shape)} for {wanted}", "one row per film, one column per finding"
         )
     shape = (len(films), len(findings))
     found = checked_array(origin, f"{call}: labels", labels, shape, finite=False, any_float=True)

@@ -1,4 +1,4 @@
-"""Remote films and scores files: addresses, reading with retries, writing completely or not at all."""
+"""Remote films and scores files: URLs, reading with retries, and complete uploads."""
 
 from cxrscore.remote.arguments import Location, StrPath, convert_paths, local_path, local_paths, location, locations
 from cxrscore.remote.bounds import Entry

@@ -39,12 +39,12 @@ def location(given: Location, name: str = "the path") -> PathOrUrl:
     s3://bucket/films
     >>> location(3, "films")
     Traceback (most recent call last):
-    cxrscore.errors.InputError: films is of type int, wanted a path: str or os.PathLike
+    cxrscore.errors.InputError: films is of type int, expected a path: str or os.PathLike
     """
     if isinstance(given, RemotePath):
         return given
     if not isinstance(given, str | os.PathLike) or not isinstance(os.fspath(given), str):
-        raise InputError(f"{name} is of type {type(given).__name__}, wanted a path: str or os.PathLike")
+        raise InputError(f"{name} is of type {type(given).__name__}, expected a path: str or os.PathLike")
     return parse_location(given)
 
 
@@ -69,11 +69,11 @@ def local_path(given: StrPath, name: str = "the path") -> Path:
     '.safetensors'
     >>> local_path("https://host/model.safetensors", "model")
     Traceback (most recent call last):
-    cxrscore.errors.InputError: model is a URL, wanted a path on this machine: download the file first
+    cxrscore.errors.InputError: model is a URL, expected a path on this machine: download the file first
     """
     found = location(given, name)
     if isinstance(found, RemotePath):
-        raise InputError(f"{name} is a URL, wanted a path on this machine: download the file first")
+        raise InputError(f"{name} is a URL, expected a path on this machine: download the file first")
     return found
 
 

@@ -10,20 +10,20 @@ from cxrscore.errors import RemoteError
 from cxrscore.remote.url import RemotePath
 
 MAX_DEPTH = 32
-"""Folders below each other. A tree without end is noticed here: folders are listed depth first, so that it takes about
-as many requests as it has levels, however many links a page has."""
+"""Largest depth of folders. An endless tree is detected here: folders are listed depth first, so this takes about as
+many requests as there are levels, however many links a page has."""
 MAX_REPEATED_LISTINGS = 8
-"""Folders that lie within each other and list the same names, some of them of folders. Archives that spread films over
-folders 0/ to 9/ within folders 0/ to 9/ have a few such levels."""
+"""Number of nested folders that may list the same names, including folders. Archives that spread films over folders 0/
+to 9/ within folders 0/ to 9/ have a few such levels."""
 MAX_FOLDERS = 5_000_000
 MAX_NAMES = 10_000_000
-"""Files and folders, all together."""
+"""Largest total number of files and folders."""
 MAX_BYTES = 4 << 30
-"""Of the pages of a web server, all together."""
+"""Largest total number of bytes of the pages of a web server."""
 MAX_SECONDS = 12 * 3600.0
-"""For all of a listing. A million folders take eleven hours at 40 ms each."""
+"""Time limit of a listing. A million folders take eleven hours at 40 ms each."""
 _SHOWN = 80
-_LOOP = "A link probably leads back to a folder above it. Name a folder further down, which has no such link"
+_LOOP = "A link probably leads back to a folder above it. Choose a subfolder that has no such link"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,14 +35,14 @@ class Entry:
 
 
 class ListingBounds:
-    """Counts what one listing has given so far; RemoteError, saying which bound and what to do, where it is too much.
+    """Counts the results of one listing; RemoteError that names the limit and the remedy if a limit is exceeded.
 
     Parameters
     ----------
     where
         The folder that is listed, for messages.
     end
-        When the listing must be done, as ``time.monotonic`` counts.
+        Deadline of the listing, as ``time.monotonic`` counts.
     """
 
     def __init__(self, where: RemotePath, end: float) -> None:
@@ -50,41 +50,41 @@ class ListingBounds:
         self._folders = self._names = self._bytes = 0
 
     def add_folder(self, path: str) -> None:
-        """A folder, by its path below the listed one ("" is that itself), which is to be listed."""
+        """Count a folder to be listed, given by its path below the top folder ("" is the top folder itself)."""
         self._folders += 1
         if path.count("/") > MAX_DEPTH:
-            raise self._error(f"its folders lie more than {MAX_DEPTH} deep, as {_short(path)} does. {_LOOP}")
+            raise self._error(f"its folders are nested more than {MAX_DEPTH} deep, such as {_short(path)}. {_LOOP}")
         if self._folders > MAX_FOLDERS:
-            raise self._error(f"it has more than {MAX_FOLDERS:,} folders. Name a folder further down")
+            raise self._error(f"it has more than {MAX_FOLDERS:,} folders. Choose a subfolder")
         self._check_time()
 
     def add_listing(self, path: str, listing: int, above: Sequence[int]) -> None:
-        """What a folder lists, as one number, and what the folders above it do."""
+        """A hash of the names in a folder, and the hashes of the folders above it."""
         if above.count(listing) >= MAX_REPEATED_LISTINGS:
             raise self._error(
                 f"{_short(path)} lists the same names as {MAX_REPEATED_LISTINGS} of the folders above it. {_LOOP}"
             )
 
     def add_names(self, count: int) -> None:
-        """So many names of files and folders."""
+        """Count names of files and folders."""
         self._names += count
         if self._names > MAX_NAMES:
-            raise self._error(f"it lists more than {MAX_NAMES:,} names. Name a folder further down")
+            raise self._error(f"it lists more than {MAX_NAMES:,} names. Choose a subfolder")
         self._check_time()
 
     def add_bytes(self, count: int) -> None:
-        """So many bytes of pages."""
+        """Count bytes of pages."""
         self._bytes += count
         if self._bytes > MAX_BYTES:
-            raise self._error(f"its pages have more than {MAX_BYTES:,} bytes in all. Name a folder further down")
+            raise self._error(f"its pages have more than {MAX_BYTES:,} bytes in all. Choose a subfolder")
 
     def seconds_left(self) -> float:
-        """Until the listing must be done."""
+        """Time left until the deadline."""
         return self._end - time.monotonic()
 
     def _check_time(self) -> None:
         if self.seconds_left() < 0:
-            raise self._error(f"listing it takes over {MAX_SECONDS / 3600:g} hours. Name a folder further down")
+            raise self._error(f"listing it takes over {MAX_SECONDS / 3600:g} hours. Choose a subfolder")
 
     def _error(self, reason: str) -> RemoteError:
         return RemoteError(self._where, reason)
@@ -93,23 +93,23 @@ class ListingBounds:
 def walk(
     list_folder: Callable[[str], Sequence[Entry]], unreadable: list[str], bounds: ListingBounds
 ) -> Iterator[Entry]:
-    """The files below a folder, folder by folder, each folder asked once.
+    """Yield the files below a folder, folder by folder; each folder is listed once.
 
     Parameters
     ----------
     list_folder
-        Gives what a folder holds. It takes the folder's path below the top, "" or with a slash at its end, and returns
-        paths below that folder, those of folders with a slash at their end. RemoteError where it cannot be listed.
+        Lists one folder. It takes the folder's path below the top, "" or with a slash at its end, and returns paths
+        below that folder, those of folders with a slash at their end. RemoteError if it cannot be listed.
     unreadable
-        Takes the paths of folders that cannot be listed, and of those whose names are no names: they lead elsewhere,
+        Receives the paths of folders that cannot be listed, and of those with invalid names: they leave the top folder,
         or are not UTF-8.
     bounds
-        Ends the walk where there is too much.
+        Ends the walk if a limit is exceeded.
 
     Raises
     ------
     RemoteError
-        Where the top cannot be listed, or a bound is reached.
+        If the top cannot be listed, or a limit is exceeded.
     """
     nothing: tuple[int, ...] = ()
     waiting, known = [("", nothing)], {""}
@@ -143,7 +143,7 @@ def _short(path: str) -> str:
 
 
 def _is_plain(path: str) -> bool:
-    """Whether the path of a folder, with a slash at its end, is UTF-8 and leads nowhere else."""
+    """Whether the path of a folder, with a slash at its end, is UTF-8 and stays below the top folder."""
     try:
         path.encode()
     except UnicodeEncodeError:

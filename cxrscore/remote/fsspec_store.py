@@ -21,15 +21,15 @@ from cxrscore.remote.url import RemotePath
 
 _READ = 1 << 20
 _PAGE = 64 << 20
-"""Bytes of the longest page that is read as the list of a folder."""
+"""Largest page in bytes that is read as the list of a folder."""
 _UNQUESTIONED = 64 << 20
-"""Bytes that what a server sends packed may unpack to, however few were sent."""
+"""Number of bytes that a compressed response may unpack to, however small it is."""
 _RATIO = 100
-"""Beyond that, how many bytes for each one sent. Pages and tables of text reach a third of it."""
+"""Beyond that, the largest ratio of unpacked to sent bytes. Pages and tables of text reach a third of it."""
 
 
 class FileSystem:
-    """A folder or file of any file system that fsspec knows."""
+    """A folder or file of any file system that fsspec supports."""
 
     def __init__(self, where: RemotePath) -> None:
         import fsspec
@@ -46,7 +46,7 @@ class FileSystem:
         yield from walk(self._folder, unreadable, bounds)
 
     def _folder(self, below: str) -> Sequence[Entry]:
-        """What a folder holds, for bounds.walk."""
+        """List one folder, for bounds.walk."""
         above = self._path.rstrip("/") + "/"
         folder = f"{above}{below}".rstrip("/") or "/"
         found = with_retries(
@@ -56,8 +56,8 @@ class FileSystem:
         for info in found:
             name = str(info["name"]).rstrip("/").removeprefix(f"{above}{below}")
             if name == folder and info["type"] != "directory":
-                raise RemoteError(self._where, "it is a file, wanted a folder")
-            if name != folder:  # some stores list the folder itself, too
+                raise RemoteError(self._where, "it is a file, expected a folder")
+            if name != folder:  # some stores list the folder itself as well
                 is_folder = info["type"] == "directory"
                 entries.append(Entry(path=f"{name}/" if is_folder else name, size=info.get("size")))
         return entries
@@ -80,7 +80,7 @@ class FileSystem:
         return int(self._system.info(self._path)["size"])
 
     def put(self, source: Path) -> None:
-        """Under another name first, read again there, and then moved."""
+        """Upload under a temporary name, check by reading, then move."""
         folder, _, name = self._path.rpartition("/")
         part = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
         with suppress(NotImplementedError):
@@ -91,7 +91,7 @@ class FileSystem:
                 raise CutShortError
             self._system.mv(part, self._path)
         finally:
-            with suppress(Exception):  # it is gone after the move; and another error is more than this one
+            with suppress(Exception):  # it is gone after the move; and another error matters more than this one
                 self._system.rm_file(part)
 
     def _digest(self, path: str) -> str:
@@ -103,16 +103,17 @@ class FileSystem:
 
 
 class WebServer(FileSystem):
-    """A file of a web server, or a folder of which it shows a page with links."""
+    """A file on a web server, or a folder whose page with links the server shows."""
 
     def _settings(self) -> dict[str, Any]:
-        # Proxies and ~/.netrc are then as for other programs. What is sent packed is unpacked by pieces, within bounds.
+        # Proxies and ~/.netrc apply as for other programs. Compressed responses are unpacked piece by piece, within
+        # limits.
         client = {"timeout": self._waits(None), "trust_env": True, "auto_decompress": False}
         return {"client_kwargs": client, "params": dict(parse_qsl(self._where.query))}
 
     @staticmethod
     def _waits(seconds: float | None) -> Any:
-        """For how long a connection, silence, and all of a request are waited for."""
+        """Time limits of a connection, of silence, and of the complete request."""
         import aiohttp
 
         return aiohttp.ClientTimeout(total=seconds, sock_connect=10, sock_read=15)
@@ -121,7 +122,7 @@ class WebServer(FileSystem):
         headers = {**self._system.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
         if first is not None:
             headers["Range"] = f"bytes=0-{first - 1}"
-        # A size, any but none, so that no request is made only to learn it.
+        # A size, any except none, so that no request is made only to learn it.
         return self._system.open(self._path, "rb", block_size=0, size=1, headers=headers, timeout=self._waits(seconds))
 
     def pieces(self, first: int | None = None, seconds: float | None = None) -> Iterator[bytes]:
@@ -132,12 +133,14 @@ class WebServer(FileSystem):
             elif coding in ("gzip", "x-gzip"):
                 yield from self._unpacked(_Counted(file))
             else:
-                raise RemoteError(self._where, f"the server sends it packed as {coding!r:.20}, though asked not to")
+                raise RemoteError(
+                    self._where, f"the server compresses it as {coding!r:.20}, although the request forbids it"
+                )
 
     def _unpacked(self, packed: _Counted) -> Iterator[bytes]:
-        """RemoteError where it is a bomb: much more than text that was packed."""
+        """RemoteError for a decompression bomb: a ratio far above that of compressed text."""
         unpacked = 0
-        with gzip.GzipFile(fileobj=packed) as file:  # type: ignore[call-overload]  # it reads, and that is all
+        with gzip.GzipFile(fileobj=packed) as file:  # type: ignore[call-overload]  # it only needs to read
             while piece := file.read(_READ):
                 unpacked += len(piece)
                 if unpacked > max(_UNQUESTIONED, _RATIO * packed.count):
@@ -148,17 +151,17 @@ class WebServer(FileSystem):
         yield from walk(lambda below: _linked(self._where / below, bounds), unreadable, bounds)
 
     def size(self) -> int:
-        """Of the file as a whole; it is looked at and not received."""
+        """Size of the complete file; only the headers are requested."""
         with closing(self._open(1, READ_TIMEOUT)) as file:
             total = file.r.headers.get("Content-Range", "").rpartition("/")[2]
             return int(total if total.isdecimal() else file.r.headers.get("Content-Length", "0"))
 
     def put(self, source: Path) -> None:
-        raise NotImplementedError("web servers are only read")
+        raise NotImplementedError("web servers are read-only")
 
 
 class _Counted:
-    """A file to be read, and how many bytes of it were."""
+    """A file to be read, and the number of bytes read so far."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -171,14 +174,14 @@ class _Counted:
 
 
 def _linked(folder: RemotePath, bounds: ListingBounds) -> list[Entry]:
-    """What the page of a folder links to within it, each once."""
+    """The links on the page of a folder that stay below it, each once."""
     page = read_store(WebServer(folder), folder, _PAGE, seconds=min(READ_TIMEOUT, bounds.seconds_left()))
     bounds.add_bytes(len(page))
     links = _Links()
     try:
         links.feed(page.decode("utf-8", "replace"))
-    except AssertionError:  # what html.parser raises for some markup that is none
-        raise RemoteError(folder, "its page is no HTML that can be read") from None
+    except AssertionError:  # html.parser raises these for some invalid markup
+        raise RemoteError(folder, "its page is not valid HTML") from None
     above = _plain(folder.bare)
     found = (_join_url(folder.bare, link) for link in links.found if not set(link) & set("?#"))
     return [
@@ -187,7 +190,7 @@ def _linked(folder: RemotePath, bounds: ListingBounds) -> list[Entry]:
 
 
 def _join_url(page: str, link: str) -> str:
-    """Where a link on a page leads, as _plain has it; "" where it is no URL."""
+    """Target of a link on a page, normalised by _plain; "" if it is not a URL."""
     try:
         return _plain(urljoin(page, link))
     except ValueError:
@@ -195,12 +198,12 @@ def _join_url(page: str, link: str) -> str:
 
 
 def _plain(url: str) -> str:
-    """Without percent-encoding, which each server does in its own way; what is not UTF-8 stays seen as such."""
+    """Without percent-encoding, which differs between servers; bytes that are not UTF-8 remain visible as such."""
     return unquote(url, errors="surrogateescape")
 
 
 class _Links(HTMLParser):
-    """The addresses that a page links to."""
+    """The URLs that a page links to."""
 
     def __init__(self) -> None:
         super().__init__()

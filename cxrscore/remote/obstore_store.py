@@ -1,4 +1,4 @@
-"""Buckets of S3, Google and Azure, through obstore. Credentials and endpoint are those of its environment variables."""
+"""Buckets of S3, Google and Azure, through obstore. Credentials and endpoint come from its environment variables."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cxrscore.remote.store import PIECE
 from cxrscore.remote.url import RemotePath
 
 _ONE_REQUEST = 30
-"""Seconds that one request may take, for a piece at most."""
+"""Time limit of one request in seconds, for at most one piece."""
 _ONE_PAGE = 600.0
-"""Seconds in which a page of a list must arrive: a store may say without end that its list goes on, with no name."""
+"""Time limit of one page of a listing in seconds: a store may announce further pages endlessly without a name."""
 _CLASSES = {"s3": "S3Store", "s3a": "S3Store", "gs": "GCSStore", "gcs": "GCSStore", "az": "AzureStore"}
 
 
 class ObjectStore:
-    """A key of a bucket, or all keys below it. The store makes an object of a whole upload, or none."""
+    """A key of a bucket, or all keys below it. An upload creates the object completely or not at all."""
 
     def __init__(self, where: RemotePath) -> None:
         bucket, _, self._key = where.bare.partition("://")[2].partition("/")
@@ -36,16 +36,16 @@ class ObjectStore:
         folder = self._key.strip("/")
         above = f"{folder}/" if folder else ""
         pages = _library().list(self._bucket, prefix=folder or None, chunk_size=1000)
-        with ThreadPoolExecutor(1) as own:  # asyncio.run wants a thread without a loop, and notebooks have one
+        with ThreadPoolExecutor(1) as own:  # asyncio.run needs a thread without a loop, and notebooks have one
             while (page := own.submit(asyncio.run, self._next(pages, bounds)).result()) is not None:
                 bounds.add_names(len(page))
                 for found in page:
                     path = found["path"].removeprefix(above)
-                    if not path.endswith("/"):  # a key that stands for a folder
+                    if not path.endswith("/"):  # a key that represents a folder
                         yield Entry(path=path, size=found["size"])
 
     async def _next(self, pages: Any, bounds: ListingBounds) -> Any:
-        """The next page, None behind the last one; RemoteError where it does not arrive in time."""
+        """The next page, None after the last one; RemoteError if it does not arrive in time."""
         try:
             return await asyncio.wait_for(anext(pages, None), min(_ONE_PAGE, max(bounds.seconds_left(), 0)))
         except TimeoutError:
@@ -86,10 +86,10 @@ def _read_all(data: bytes, size: int) -> bytes:
 @functools.lru_cache(maxsize=8)
 def _opened(scheme: str, bucket: str) -> Any:
     make = getattr(importlib.import_module("obstore.store"), _CLASSES[scheme])
-    # What retries here resends one request; retry.retried, around it, begins anew.
+    # These retries resend one request; retry.with_retries, around it, starts again from the beginning.
     again: dict[str, Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
     # Among the settings, and not as client_options, which would discard those of the environment.
     config = {"connect_timeout": "10s", "timeout": f"{_ONE_REQUEST}s"}
     if _CLASSES[scheme] == "S3Store" and "AWS_CHECKSUM_ALGORITHM" not in os.environ:
-        config["checksum_algorithm"] = "sha256"  # the store refuses what came damaged
+        config["checksum_algorithm"] = "sha256"  # the store rejects damaged uploads
     return make(bucket, config=config, retry_config=again)

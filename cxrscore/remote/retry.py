@@ -1,4 +1,4 @@
-"""What is retried, how often, and what is reported: no message holds an address with its secrets."""
+"""Which errors are retried, how often, and how they are reported: no message contains the secrets of a URL."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from cxrscore.errors import CxrscoreError, RemoteError, RemoteMissingError
 from cxrscore.remote.url import RemotePath
 
 TRIES = 6
-"""Of a request that fails for a reason that may pass."""
+"""Number of attempts of a request that fails for a temporary reason."""
 FIRST_PAUSE = 0.25
-"""Seconds; each further one is twice as long, and all are varied by half, so that many processes do not ask at once."""
+"""Seconds of the first pause; each further one is twice as long, and all vary by half, so that many processes do not
+retry at the same time."""
 
 _STATUS = re.compile(r"status code:? (\d{3})")
 _DENIED = ("PermissionDeniedError", "UnauthenticatedError")
@@ -24,51 +25,51 @@ T = TypeVar("T")
 
 
 class CutShortError(Exception):
-    """A transfer ended before its end. Raised and caught inside this package."""
+    """A transfer ended early. Raised and caught inside this package."""
 
 
 def with_retries(where: RemotePath, attempt: Callable[[], T], seconds: float = float("inf")) -> T:
-    """What the attempt returns, after so many tries, and not after so many seconds; RemoteError where it is in vain."""
+    """Return what the attempt returns, within the allowed number of attempts and seconds; RemoteError if all fail."""
     end = time.monotonic() + seconds
     for number in range(1, TRIES + 1):
         try:
             return attempt()
         except CxrscoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - each file system raises its own
+        except Exception as error:  # noqa: BLE001 - each file system has its own exceptions
             (reason, passing), status = classify_error(error), status_of(error)
             missing = isinstance(error, FileNotFoundError)
         pause = FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5)
         if not passing or number == TRIES or time.monotonic() + pause > end:
             break
         time.sleep(pause)
-    # Outside of the handler: the library's own error, which may quote the URL, is no part of this one.
+    # Outside of the handler: the library's own error, which may quote the URL, must not be chained to this one.
     kind = RemoteMissingError if missing else RemoteError
     raise kind(where, f"{reason}, {number} times" if passing else reason, passing=passing, status=status)
 
 
 def classify_error(error: Exception) -> tuple[str, bool]:
-    """What went wrong, in words of ours, and whether it may pass."""
+    """The reason of a failure in fixed words, and whether it is temporary."""
     status = status_of(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return "there is nothing at this address", False
+        return "there is nothing at this URL", False
     if isinstance(error, PermissionError) or status in (401, 403) or type(error).__name__ in _DENIED:
         return "access is denied", False
     if type(error).__name__ == "TooManyRedirects":
-        return "it leads from one address to the next without end", False
+        return "it redirects endlessly", False
     if status is not None:
         return f"the server answers with status {status}", status >= 500 or status in (408, 429)
     if _of_obstore(error) and "BadScheme" in str(error):
-        return "the endpoint is http://, which the environment must allow, such as with AWS_ALLOW_HTTP=true", False
+        return "the endpoint is http://, which the environment must allow, for example with AWS_ALLOW_HTTP=true", False
     if type(error).__name__ == "InvalidPathError":
-        return "a key there has an empty part or a dot for one, and obstore lists none then", False
+        return "a key there has an empty part or a part that is a dot, and obstore then lists none", False
     if isinstance(error, TimeoutError):
         return "no answer in time", True
     return f"the transfer failed ({type(error).__name__})", not isinstance(error, _LASTING)
 
 
 def status_of(error: Exception) -> int | None:
-    """Of HTTP, where there is one: aiohttp has it as a number, obstore in its text."""
+    """The HTTP status, if there is one: aiohttp has it as a number, obstore in its text."""
     status = getattr(error, "status", None)
     if isinstance(status, int):
         return status

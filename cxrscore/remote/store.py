@@ -22,8 +22,8 @@ class Store(Protocol):
     """One remote folder or file. Errors of the underlying library pass through: retry.with_retries translates them."""
 
     def entries(self, unreadable: list[str], bounds: ListingBounds) -> Iterator[Entry]:
-        """The files below a folder, in any order; adds to ``unreadable`` the folders that cannot be listed.
-        ``bounds`` counts what is listed, and its errors pass through."""
+        """List the files below a folder, in any order; adds folders that cannot be listed to ``unreadable``. ``bounds``
+        counts the results, and its errors pass through."""
         ...
 
     def pieces(self, first: int | None = None, seconds: float | None = None) -> Iterator[bytes]:

@@ -26,29 +26,29 @@ from cxrscore.remote.url import RemotePath
 
 INSTALL = 'pip install "cxrscore[remote]"'
 LARGEST = 64 << 30
-"""Bytes of a scores file that is brought here to be read; what it may declare within is held to limits of its own."""
+"""Size limit in bytes of a scores file that is downloaded to be read; its declared contents have their own limits."""
 COPY = "copy"
-"""Name of a file that is brought here. It never comes from the address, which may hold any path."""
+"""Name of a downloaded file. It never comes from the URL, which may contain any path."""
 SLOWEST = 1000
-"""Bytes a second that a file to be brought here must come with, on the average after the first READ_TIMEOUT."""
+"""Minimum average speed of a download in bytes per second, after the first READ_TIMEOUT."""
 _OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az")
 _DAY = 86_400.0
-"""Seconds in which it must be here."""
+"""Time limit of a download in seconds."""
 
 
 def open_store(where: RemotePath) -> Store:
-    """The store for an address; InputError, with the install command, if no library for it is installed.
+    """The store for a URL; InputError, with the install command, if no library for it is installed.
 
-    The libraries are of the extra ``remote`` and are imported when first needed.
+    The libraries belong to the extra ``remote`` and are imported when first needed.
     """
     try:
         return _store_for(where)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - each file system raises its own, and may quote what is secret
+    except Exception as error:  # noqa: BLE001 - each file system has its own exceptions, which may quote secrets
         kind = type(error).__name__
     raise InputError(
-        f"{where} cannot be opened ({kind}): look at the credentials and the endpoint in the environment. "
+        f"{where} cannot be opened ({kind}): check the credentials and the endpoint in the environment. "
         "docs/remote.md names the variables."
     )
 
@@ -77,14 +77,13 @@ def _check_scheme(where: RemotePath) -> None:
         raise InputError(f"{where.scheme}:// cannot be opened: {advice}") from None
     except ValueError:
         raise InputError(
-            f"{where.scheme}:// is of no kind that fsspec knows; wanted one such as s3://, gs://, az://, https://"
+            f"{where.scheme}:// is not a protocol that fsspec supports; expected for example s3://, gs://, az://, https://"
         ) from None
 
 
 def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
-    """The files below a folder, each once; adds to ``unreadable`` folders that cannot be listed. RemoteError where it
-    itself cannot, or where more is listed than any archive has (see bounds); InputError where no library knows its
-    address."""
+    """List the files below a folder, each once; adds folders that cannot be listed to ``unreadable``. RemoteError if
+    the folder itself cannot be listed, or exceeds a limit (see bounds); InputError if no library supports its URL."""
     store, end = open_store(folder), time.monotonic() + MAX_SECONDS
 
     def listed() -> list[Entry]:
@@ -98,7 +97,7 @@ def list_remote(folder: RemotePath, unreadable: list[str]) -> list[Entry]:
 
 
 def read_remote(file: RemotePath, most: int, *, first: int | None = None, seconds: float | None = None) -> bytes:
-    """The bytes of a file: all of them or, with ``first``, only the first ones.
+    """Read the bytes of a file: all of them or, with ``first``, only the first ones.
 
     ``most`` is the largest accepted size in bytes; ``seconds`` is the time limit (None: READ_TIMEOUT). Errors as
     read_store.
@@ -107,7 +106,7 @@ def read_remote(file: RemotePath, most: int, *, first: int | None = None, second
 
 
 def remote_exists(file: RemotePath) -> bool:
-    """Whether there is such a file; RemoteError where nobody tells."""
+    """Whether there is such a file; RemoteError if this cannot be determined."""
     try:
         with_retries(file, open_store(file).size)
     except RemoteMissingError:
@@ -116,7 +115,7 @@ def remote_exists(file: RemotePath) -> bool:
 
 
 def download(file: RemotePath, target: Path, most: int = LARGEST) -> None:
-    """Writes a file of at most so many bytes to ``target``; errors as read_remote, and WriteError."""
+    """Download a file of limited size to ``target``; errors as read_remote, and WriteError."""
     store = open_store(file)
 
     def attempt() -> None:
@@ -127,7 +126,7 @@ def download(file: RemotePath, target: Path, most: int = LARGEST) -> None:
                 if received > most:
                     raise RemoteTooLargeError(file, f"more than {most:,} bytes")
                 if received < SLOWEST * (time.monotonic() - start - READ_TIMEOUT):
-                    raise RemoteError(file, f"it comes with less than {SLOWEST} bytes a second", passing=True)
+                    raise RemoteError(file, f"it arrives at less than {SLOWEST} bytes per second", passing=True)
                 _write(out.fileno(), piece, target)
 
     with_retries(file, attempt)
@@ -143,30 +142,30 @@ def _write(descriptor: int, piece: bytes, target: Path) -> None:
 
 
 def upload(source: Path, target: RemotePath) -> None:
-    """Makes the file ``target`` of one on disk, whole or not at all; WriteError where that fails."""
+    """Upload a file on disk to ``target``, completely or not at all; WriteError if that fails."""
     try:
         check_writable(target)
         store = open_store(target)
         with_retries(target, lambda: store.put(source))
         size = with_retries(target, store.size)
     except RemoteError as error:
-        raise WriteError(f"cannot write {target}: {error.reason}. Nothing was left half-written.") from None
+        raise WriteError(f"cannot write {target}: {error.reason}. No partial file remains.") from None
     if size != source.stat().st_size:
-        raise WriteError(f"{target} has {size:,} bytes after it was written, wanted {source.stat().st_size:,}")
+        raise WriteError(f"{target} has {size:,} bytes after the upload, expected {source.stat().st_size:,}")
 
 
 def check_writable(target: RemotePath) -> None:
-    """InputError for what nothing can be written to, whoever asks."""
+    """InputError for a target that cannot be written."""
     if target.web:
         raise InputError(
-            f"{target} is on a web server, which is only read; name a file, or one such as s3://bucket/out.h5"
+            f"{target} is on a web server, which is read-only; give a local path, or a URL such as s3://bucket/out.h5"
         )
 
 
 @contextmanager
 def as_local_path(given: Location, most: int = LARGEST) -> Iterator[Path]:
-    """A file on disk as it is; one elsewhere, of at most so many bytes, as a private copy, which is gone after the
-    block. Errors of the block name the address and not the copy; errors as download."""
+    """Yield a local file: a path on disk unchanged, a remote file of limited size as a private copy, which is removed
+    after the block. Errors of the block contain the URL instead of the path of the copy; errors as download."""
     where = location(given)
     if isinstance(where, Path):
         yield where
@@ -180,7 +179,7 @@ def as_local_path(given: Location, most: int = LARGEST) -> Iterator[Path]:
 
 @contextmanager
 def rewrite_path_in_errors(copy: Path, where: RemotePath) -> Iterator[None]:
-    """Errors of the block name the address where they named its copy."""
+    """In errors of the block, replace the path of the copy by the URL."""
     try:
         yield
     except CxrscoreError as error:

@@ -1,4 +1,4 @@
-"""Addresses of remote files: s3://bucket/films, https://host/films/, and all else that fsspec knows."""
+"""URLs of remote files: s3://bucket/films, https://host/films/, and all others that fsspec supports."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _FROM_A_SCHEME_ON = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*", re.DOTALL)
 _WEB = ("http", "https")
 _LOCAL = ("file", "local")
-"""Schemes that name a path of this machine: it is a path then, with all the checks that paths get."""
+"""Schemes that mean a path on this machine: it is handled as a path, with all checks of paths."""
 _WRAPPERS = ("asyncwrapper", "blockcache", "cached", "dir", "filecache", "generic", "reference", "simplecache")
-"""Schemes of fsspec that lead to another file system, which could be this machine's."""
+"""Schemes of fsspec that lead to another file system, which could be the local one."""
 
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A folder or file elsewhere. As a text, and wherever it is shown, it is without what may be secret: user and
-    password before the host, and all from the first "?" or "#" on.
+    """A remote folder or file. Its text, wherever it is shown, omits what may be secret: user and password before the
+    host, and everything from the first "?" or "#".
 
-    url  whole, with all of it
+    url: complete, with the secret parts.
     """
 
     url: str
 
     def __post_init__(self) -> None:
         if not is_url(self.url) or "::" in self.url:
-            raise InputError("this is not a plain URL, without ::, such as s3://bucket/films")  # it may hold a password
+            raise InputError(
+                "this is not a plain URL; expected one without ::, such as s3://bucket/films"
+            )  # it may hold a password
         if self.scheme in _LOCAL:
-            raise InputError(f"{self} is on this machine: name the path, without {self.scheme}://")
+            raise InputError(f"{self} is on this machine: give the path, without {self.scheme}://")
         if self.scheme in _WRAPPERS:
-            raise InputError(f"{self.scheme}:// leads to another file system: name that one")
+            raise InputError(f"{self.scheme}:// leads to another file system: give the URL of that one")
 
     @property
     def scheme(self) -> str:
@@ -50,7 +52,7 @@ class RemotePath:
 
     @property
     def bare(self) -> str:
-        """The URL without its query, which goes with every request to a web server."""
+        """The URL without its query, which is sent with every request to a web server."""
         return re.split("[?#]", self.url, maxsplit=1)[0] if self.web else self.url
 
     @property
@@ -59,13 +61,13 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """The last part, such as out.h5, as io.untrusted_names.safe_file_name has it: for people, and for the name of
-        an output in the current folder. However it is encoded, it leads into no other folder."""
+        """The last part, such as out.h5, normalised by io.untrusted_names.safe_file_name: for messages, and for the
+        name of an output in the current folder. However it is encoded, it never leads into another folder."""
         last = str(self).rstrip("/").rpartition("/")[2]
         return safe_file_name(unquote(last) if self.web else last)
 
     def __truediv__(self, below: str) -> RemotePath:
-        """The file or folder of this POSIX path below."""
+        """The file or folder with this POSIX path below this one."""
         tail = quote(below) if self.web else below
         return RemotePath(f"{self.bare.rstrip('/')}/{tail}{'?' * bool(self.query)}{self.query}")
 
@@ -84,7 +86,7 @@ def is_url(text: str) -> bool:
 
 
 def parse_location(given: str | os.PathLike[str] | RemotePath) -> PathOrUrl:
-    """What a text names: a URL, or a path on disk, which may be written as file:///a/path."""
+    """Parse a text: a URL, or a path on disk, which may be written as file:///a/path."""
     if isinstance(given, RemotePath):
         return given
     text = os.fspath(given)
@@ -95,12 +97,12 @@ def parse_location(given: str | os.PathLike[str] | RemotePath) -> PathOrUrl:
 
 
 def location_text(where: PathOrUrl) -> str:
-    """The text that parse_location() makes the same of: for another process, never for people."""
+    """The text from which parse_location() returns the same location: for another process, never for people."""
     return where.url if isinstance(where, RemotePath) else str(where)
 
 
 def without_secrets(text: str) -> str:
-    """The text with any URL in it as it is shown; all after a URL counts as part of it."""
+    """The text with any URL in it as it is shown; everything after a URL counts as part of it."""
     return _FROM_A_SCHEME_ON.sub(lambda found: _redacted(found[0]), text)
 
 
@@ -109,6 +111,6 @@ def _redacted(url: str) -> str:
     host, slash, path = rest.partition("/")
     name, *query = re.split("[?#]", host, maxsplit=1)
     if query:
-        # Where an @ follows, the password may have begun before it, unescaped.
+        # If an @ follows, the password may have begun before it, unescaped.
         return f"{scheme}://{'...' if '@' in host else name}"
     return f"{scheme}://{name.rpartition('@')[2]}{slash}{re.split('[?#]', path, maxsplit=1)[0]}"

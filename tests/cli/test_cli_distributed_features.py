@@ -60,6 +60,6 @@ def test_actors_of_ray_end_with_the_model_of_one_process(home):
 
 def test_what_no_run_can_do_is_told(home):
     told = train(home, "no", "--executor", "slurm", "--processes", "2", code=6)
-    assert "no executor is called 'slurm'; there is: local" in told
+    assert "no executor is called 'slurm'; available: local" in told
     told = train(home, "no", "--processes", "2", trainable="all", code=1)
     assert told.startswith("cxrscore: trainable is all, so there are no frozen layers for other processes to run")

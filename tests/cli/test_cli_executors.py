@@ -95,6 +95,6 @@ def test_errors_of_workers_end_the_run_as_their_own(home):
     told = score(home, "no.h5", "--processes", "2", "--device", "cuda:7", code=6)
     assert told.startswith("cxrscore: device 'cuda:7' is not there for PyTorch")
     told = score(home, "no.h5", "--executor", "slurm", code=6)
-    assert "no executor is called 'slurm'; there is: local" in told
+    assert "no executor is called 'slurm'; available: local" in told
     told = score(home, "no.h5", "--address", "head:6379", code=1)
-    assert "executor 'local' runs on this machine alone, and takes no address such as 'head:6379'" in told
+    assert "executor 'local' runs on this machine only; remove the address 'head:6379'" in told

@@ -62,7 +62,7 @@ def test_json_says_what_was_written(home):
         (["out.h5", "-o", "out.h5", "--format", "csv"], 1, "out.h5 is an input"),
         (["none.h5", "-o", "out.csv"], 1, "there is no file none.h5"),
         (["none.h5", "-o", "out.csv", "--films", "."], 1, "--films has no meaning"),
-        (["broken.h5", "-o", "out.csv"], 1, "broken.h5 is no scores file (HDF5)"),
+        (["broken.h5", "-o", "out.csv"], 1, "broken.h5 is not a scores file (HDF5)"),
         (["out.h5", "-o", "sr", "--format", "dicom-sr"], 1, "--films"),
     ],
 )
@@ -99,5 +99,5 @@ def test_a_full_disk_leaves_no_file(home, name):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
     )
     assert done.returncode == 74
-    assert done.stderr == f"cxrscore: cannot write {name}: File too large. Nothing was left half-written.\n"
+    assert done.stderr == f"cxrscore: cannot write {name}: File too large. No partial file remains.\n"
     assert sorted(os.listdir()) == ["big.h5", "out.h5"]

@@ -88,8 +88,8 @@ def test_outputs_without_a_name_are_left_out(home):
     [
         (("imagenet.pth",), "1000 classes of ImageNet, and no finding"),
         (("resnet50.pth",), "stride in the 3x3 convolution (v1.5)"),
-        (("xrv.pt",), "Give --findings, 18 names with commas between"),
-        (("model.pth.tar", "--findings", "Mass,Edema"), "has 14 outputs, and 2 names"),
+        (("xrv.pt",), "Give --findings, 18 names separated by commas"),
+        (("model.pth.tar", "--findings", "Mass,Edema"), "has 14 outputs, but 2 names"),
         (("none.pth",), "there is no checkpoint at none.pth"),
         (("films/labels.csv",), "does not begin as torch's files do"),
     ],

@@ -56,7 +56,7 @@ RUBBISH = {
         "broken",
         ["no hook is called cxrscore_looses; did you mean cxrscore_losses?"],
     ),
-    "unmarked": ("def cxrscore_losses():\n    return []", "broken", ["brings nothing", "@cxrscore.hookimpl"]),
+    "unmarked": ("def cxrscore_losses():\n    return []", "broken", ["provides nothing", "@cxrscore.hookimpl"]),
     "fails": (returns("1 / 0"), "broken", ["cxrscore_fails.py, line 7", "ZeroDivisionError"]),
     "none": (returns("None"), "broken", ["cxrscore_losses returned nothing, wanted a list of descriptors"]),
     "single": (returns("SimpleNamespace(name='x')"), "broken", ["returned a SimpleNamespace, wanted a list"]),
@@ -82,7 +82,7 @@ RUBBISH = {
     "shared2": (
         returns("[SimpleNamespace(name='shared', function=print)]"),
         "name conflict",
-        ["two distributions bring a loss called 'shared': cxrscore-shared and cxrscore-shared2"],
+        ["two distributions provide a loss called 'shared': cxrscore-shared and cxrscore-shared2"],
     ),
     "far": (
         BACKEND.format(name="far", requires=("json", "no_such_framework"), broken=False),
@@ -92,7 +92,7 @@ RUBBISH = {
     "unbuildable": (
         BACKEND.format(name="unbuildable", requires=(), broken=True),
         "broken",
-        ["build is None, wanted a function"],
+        ["build is None, expected a function"],
     ),
 }
 

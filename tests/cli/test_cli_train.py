@@ -37,7 +37,7 @@ def test_a_leak_ends_with_4_and_one_that_is_allowed_marks_all_that_follows(home)
     line = ["train", *SMALL, "--epochs", "1", "--split", "split.csv"]
     done = cxrscore(home, *line)
     assert done.returncode == 4
-    assert "films of one patient in two parts of the split: " in done.stderr
+    assert "films of one patient in two splits: " in done.stderr
     assert not (home / "model.safetensors").exists()
     done = cxrscore(home, *line, "--allow-leakage")
     assert done.returncode == 0, done.stderr

@@ -86,7 +86,7 @@ def test_only_a_regular_file_is_replaced(tmp_path):
         for name, words in (
             ("folder", "is a folder"),
             ("pipe", "is a pipe"),
-            ("loose", "is a link that leads nowhere"),
+            ("loose", "is a broken link"),
             ("null", "is a device"),
             ("link", r"is a link, which would be replaced.*/file"),
             ("socket", "is a socket"),
@@ -99,7 +99,7 @@ def test_only_a_regular_file_is_replaced(tmp_path):
 
 def test_nor_by_what_writes_it(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(WriteError, match="is no regular file"):
+    with pytest.raises(WriteError, match="is not a regular file"):
         atomic_write_bytes(tmp_path / "pipe", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
@@ -109,11 +109,11 @@ def test_a_folder_of_many_files_is_new_or_marked(tmp_path):
     mark_folder(folder, "demo")
     (folder / "films").mkdir()
     mark_folder(folder, "demo")
-    with pytest.raises(InputError, match="not empty and holds no earlier paper"):
+    with pytest.raises(InputError, match="not empty and does not contain an earlier paper"):
         mark_folder(folder, "paper")
     (tmp_path / "data" / "films").mkdir(parents=True)
     (tmp_path / "data" / "films" / "bboxes.csv").write_text("Image Index\n")
-    with pytest.raises(InputError, match="holds no earlier demo"):
+    with pytest.raises(InputError, match="does not contain an earlier demo"):
         mark_folder(tmp_path / "data", "demo")
 
 
@@ -127,7 +127,7 @@ def test_a_file_of_somebody_else_is_no_lock(tmp_path):
 def test_a_pipe_is_no_lock(tmp_path):
     os.mkfifo(tmp_path / "out.lock")
     with (
-        pytest.raises(InputError, match="is no regular file, so it cannot be a lock"),
+        pytest.raises(InputError, match="is not a regular file, so it cannot be a lock"),
         file_lock(tmp_path / "out.lock"),
     ):
         pass
@@ -293,7 +293,7 @@ def test_a_run_folder_and_figures_that_are_not_ours_stay(work):
 def test_two_outputs_of_one_report_are_not_one_file(work):
     (work / "figures").mkdir()
     done = cxrscore(work, "report", "out.h5", "-o", "figures/roc.png", "--figures", "figures", "--overwrite")
-    assert (done.returncode, "two outputs of this command have the same name" in done.stderr) == (1, True)
+    assert (done.returncode, "two outputs of this command have the same path" in done.stderr) == (1, True)
     assert not list((work / "figures").iterdir())
 
 

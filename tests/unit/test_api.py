@@ -79,10 +79,10 @@ def test_every_backend_gives_what_it_scores(home, backend):
 import numpy as np, cxrscore
 films = [{", ".join(repr(str(path)) for path in paths(home))}]
 cxrscore.score({str(home / "films")!r}, {str(home / backend)!r}, model={str(home / "a")!r}, backend={backend!r})
-wanted = cxrscore.open_scores({str(home / backend)!r})
+expected = cxrscore.open_scores({str(home / backend)!r})
 clf = cxrscore.load({str(home / "a")!r}, backend={backend!r})
-rows = [wanted.films.path.index(film.rpartition("/")[2]) for film in films]
-assert np.abs(clf.predict_proba(films) - wanted.prob[rows]).max() <= 1e-6
+rows = [expected.films.path.index(film.rpartition("/")[2]) for film in films]
+assert np.abs(clf.predict_proba(films) - expected.prob[rows]).max() <= 1e-6
 assert clf.features(films).shape[0] == len(films)
 assert clf.explain(films[0], "Mass").ndim == 2
 """
@@ -163,14 +163,14 @@ def test_no_films_give_no_rows(classifier, nothing):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (np.zeros((64, 64), np.int32), "type int32, wanted uint8"),
-        (np.zeros((64, 64), bool), "type bool, wanted uint8"),
-        (np.full((64, 64), 2.0), "values from 2 to 2, wanted 0.0"),
+        (np.zeros((64, 64), np.int32), "type int32, expected uint8"),
+        (np.zeros((64, 64), bool), "type bool, expected uint8"),
+        (np.full((64, 64), 2.0), "values from 2 to 2, expected 0.0"),
         (np.full((64, 64), np.nan), "values from nan to nan"),
         (np.full((64, 64), -0.1), "values from -0.1"),
-        (np.zeros(64, np.uint8), r"shape \[64\], wanted a path, or an array \[H,W\]"),
+        (np.zeros(64, np.uint8), r"shape \[64\], expected a path, or an array \[H,W\]"),
         (np.zeros((2, 3, 64, 64), np.uint8), "the colours come last"),
-        (np.zeros((2, 2, 64, 64, 3), np.uint8), "wanted a path"),
+        (np.zeros((2, 2, 64, 64, 3), np.uint8), "expected a path"),
         ([np.zeros((2, 64, 64), np.uint8)], "holds several films"),
         ([[0.5, 0.5]], "film of the list is of type list"),
         (7, "films are of type int"),
@@ -298,13 +298,13 @@ def test_a_program_without_a_main_guard_works(home, tmp_path):
 
 
 def test_load_refuses_what_it_cannot_use(home, tmp_path):
-    with pytest.raises(InputError, match="no model is named"):
+    with pytest.raises(InputError, match="no model file is given"):
         cxrscore.load([])
     with pytest.raises(InputError, match="there is no model at"):
         cxrscore.load(tmp_path / "none.safetensors")
-    with pytest.raises(InputError, match="source is a URL, wanted a path"):
+    with pytest.raises(InputError, match="source is a URL, expected a path"):
         cxrscore.load("https://user:secret@host/model.safetensors")
-    with pytest.raises(InputError, match="source is of type int, wanted a path"):
+    with pytest.raises(InputError, match="source is of type int, expected a path"):
         cxrscore.load(3)
     with pytest.raises(InputError, match="batch_size is 0"):
         cxrscore.load(home / "a", batch_size=0)

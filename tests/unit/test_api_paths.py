@@ -52,7 +52,7 @@ def test_fields_become_paths(options, given):
     assert made == options(**each(Place)) == options(**each(Path))
     for name, value in each(Path).items():
         assert getattr(made, name) == value
-    with pytest.raises(InputError, match=r"of type int, wanted a path: str or os\.PathLike"):
+    with pytest.raises(InputError, match=r"of type int, expected a path: str or os\.PathLike"):
         options(**{**given, next(iter(given)): 3})
 
 
@@ -72,7 +72,7 @@ def test_the_name_of_a_part_is_one_part():
 
 
 def test_a_url_is_refused_where_a_path_is_needed_and_not_repeated():
-    with pytest.raises(InputError, match="labels is a URL, wanted a path on this machine") as error:
+    with pytest.raises(InputError, match="labels is a URL, expected a path on this machine") as error:
         TrainOptions(labels="https://user:secret@host/labels.csv")
     assert "secret" not in str(error.value)
 
@@ -99,5 +99,5 @@ def test_files_open_by_any_path(tmp_path, kind):
 
 @pytest.mark.parametrize("function", [cxrscore.load_model, cxrscore.open_scores, cxrscore.describe_file])
 def test_what_is_no_path_is_refused(function):
-    with pytest.raises(InputError, match="wanted a path"):
+    with pytest.raises(InputError, match="expected a path"):
         function(3)

@@ -73,7 +73,7 @@ def test_it_is_listed_and_never_loaded(tmp_path, on_path):
     on_path(other, real, package=package(real))
     plugins = {plugin.name: plugin for plugin in Registry(plugin_entry_points()).plugins}
     assert (plugins["builtin"].state, plugins["fast"].state) == ("ok", "name conflict")
-    assert "is not the one that holds this package" in plugins["fast"].reason
+    assert "does not contain this package" in plugins["fast"].reason
 
 
 def test_a_source_tree_before_an_installed_one_leaves_its_entry_points(tmp_path, on_path):

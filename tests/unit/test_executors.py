@@ -53,7 +53,7 @@ def test_a_ledger_gives_up_what_kills_and_asks_what_is_done():
     for _ in range(MAX_TRIES - 1):
         ledger.worker_lost(2, "fell asleep")
     with pytest.raises(
-        WorkerError, match=f"item 2 was given up: {MAX_TRIES} workers died of it, the last one fell asleep"
+        WorkerError, match=f"item 2 was given up: {MAX_TRIES} workers died while computing it, the last one fell asleep"
     ):
         ledger.worker_lost(2, "fell asleep")
     stored.add(2)
@@ -116,7 +116,7 @@ def test_workers_have_their_share_of_cores_and_threads_and_a_gpu(monkeypatch):
 
 
 def test_local_knows_no_cluster():
-    with pytest.raises(InputError, match=r"takes no address such as 'head:6379'"):
+    with pytest.raises(InputError, match=r"remove the address 'head:6379'"):
         LocalExecutor().run(work(1), lambda *done: None, processes=1, address="head:6379")
 
 

@@ -133,7 +133,7 @@ def test_a_model_without_activations_is_left_to_occlusion():
     assert logits.shape == (2, 1)
     assert maps.shape == (2, 1, 10, 10)
     assert cam_layer == "input"
-    with pytest.raises(InputError, match="takes no layer"):
+    with pytest.raises(InputError, match="remove the layer"):
         explain(by_name["occlusion"], Blind(), films, [0], cam_layer="bn")
 
 

@@ -271,5 +271,5 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path, options: dict[str, Any
 
 def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.h5")
-    with pytest.raises(FileFormatError, match="it is a pipe, wanted a file"), open_guarded(tmp_path / "pipe.h5"):
+    with pytest.raises(FileFormatError, match="it is a pipe, expected a file"), open_guarded(tmp_path / "pipe.h5"):
         pass

@@ -52,12 +52,12 @@ def test_members_and_archives_without_suffix_are_told_by_content(tmp_path: Path)
 @pytest.mark.parametrize(
     ("data", "status", "words"),
     [
-        (with_flags(archive({"a.png": FILM}), encrypted=True), Status.UNREADABLE, "in its archive it is encrypted"),
+        (with_flags(archive({"a.png": FILM}), encrypted=True), Status.UNREADABLE, "in the archive, it is encrypted"),
         (with_flags(archive({"a.png": FILM}), method=99), Status.UNREADABLE, "cannot be read (NotImplementedError)"),
         (archive({"a.png": FILM}).replace(b"a.png", b"b.png", 1), Status.UNREADABLE, "(BadZipFile)"),
         (archive({"a.png": FILM}, packed=False).replace(b"IDAT", b"IDAZ", 1), Status.UNREADABLE, "(BadZipFile)"),
         (archive({"a.png": bytes(MAX_BYTES + 2)}), Status.TOO_LARGE, "more than 268,435,456 bytes"),
-        (archive({"a.png": FILM[:-20]}), Status.DAMAGED, "cut short"),
+        (archive({"a.png": FILM[:-20]}), Status.DAMAGED, "truncated"),
         (archive({"a.png": b""}), Status.EMPTY, "zero bytes"),
     ],
     ids=["encrypted", "unknown packing", "two names", "bad checksum", "bomb", "cut before packing", "empty"],

@@ -68,7 +68,7 @@ def test_switching_one_amount_off_leaves_the_others() -> None:
 
 @pytest.mark.parametrize("wrong", [{"rotation": -1.0}, {"shift": 2.0}, {"zoom": 1.0}, {"shear": 90.0}])
 def test_amounts_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(InputError, match="wanted 0"):
+    with pytest.raises(InputError, match="expected 0"):
         Augmentation(**wrong)
 
 

@@ -125,7 +125,7 @@ def test_decoded_size_must_be_that_of_the_header(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(decode, "png_header", lambda data: (Header(width=50, height=39), False))
     film = decode_film(encoded(grey()))
     assert (film.status, film.height) == (Status.DAMAGED, 39)
-    assert "another size" in film.message
+    assert "its decoded size differs from its header" in film.message
 
 
 def test_one_flipped_bit_of_a_png_is_found() -> None:

@@ -270,7 +270,7 @@ def test_film_without_preamble_and_meta() -> None:
 @pytest.mark.parametrize(
     ("elements", "status", "message"),
     [
-        ({"Modality": "CT"}, Status.NOT_CHEST, "modality CT, wanted one of CR, DX, RG"),
+        ({"Modality": "CT"}, Status.NOT_CHEST, "modality CT, expected one of CR, DX, RG"),
         ({"Modality": None}, Status.NOT_CHEST, "modality unknown"),
         ({"BodyPartExamined": "HIP"}, Status.NOT_CHEST, "another body part"),
         ({"BodyPartExamined": "Left_Foot"}, Status.NOT_CHEST, "another body part"),
@@ -290,7 +290,7 @@ def test_film_without_preamble_and_meta() -> None:
         ({"HighBit": 15}, Status.UNSUPPORTED, "bits"),
         ({"BitsStored": None}, Status.DAMAGED, "TypeError"),
         ({"Rows": [40, 40]}, Status.DAMAGED, "TypeError"),
-        ({"RescaleSlope": 0, "RescaleIntercept": 5}, Status.DAMAGED, "no range"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 5}, Status.DAMAGED, "all its values are equal"),
     ],
 )
 def test_what_is_refused_and_why(elements: dict[str, Any], status: Status, message: str) -> None:

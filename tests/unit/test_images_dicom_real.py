@@ -21,8 +21,8 @@ from cxrscore.images import Status, read_film  # noqa: E402
         ("Fake_MONOHR1.dcm", Status.OK, "inverted"),
         ("RG1_J2KI.dcm", Status.OK, "VOI window, inverted"),
         ("RG1_JLSN.dcm", Status.OK, "VOI window, inverted"),
-        ("RG2_JPLL.dcm", Status.NOT_CHEST, "another body part, wanted the chest"),
-        ("RG3_J2KR.dcm", Status.NOT_CHEST, "another body part, wanted the chest"),
+        ("RG2_JPLL.dcm", Status.NOT_CHEST, "another body part, expected the chest"),
+        ("RG3_J2KR.dcm", Status.NOT_CHEST, "another body part, expected the chest"),
         ("nih_google_00000002_000.dcm", Status.OK, ""),
     ],
 )

@@ -290,6 +290,6 @@ def test_remote_films_are_always_read_and_a_store_that_is_silent_ends_it(
             assert server.asked["GET /a.png"] == 1
         remember_digests(where, PATHS, DIGESTS, states=film_states(where, PATHS))
         server.faults["a.png"] = "cut"
-        with pytest.raises(InputError, match=f"{MAX_FAILED_IN_A_ROW} films in a row were not received"):
+        with pytest.raises(InputError, match=f"{MAX_FAILED_IN_A_ROW} consecutive films were not received"):
             film_digests(where, ["a.png"] * MAX_FAILED_IN_A_ROW, workers=4)
     assert not cache.exists()

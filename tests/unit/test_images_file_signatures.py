@@ -71,9 +71,9 @@ SCAN = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00")
         (SCAN + b"\x12" + SCAN + b"\x34" + EOI, None),  # progressive: several scans
         (SCAN + b"\x12\xff\x00\x34" + EOI + bytes(3), None),
         (SCAN + b"\x12\xff\x7f\x34" + EOI, None),  # JPEG-LS stuffs otherwise
-        (SCAN + b"\x12\xff\x00\x34", "cut short"),
-        (SCAN + b"\x12\xff", "cut short"),
-        (b"", "cut short"),
+        (SCAN + b"\x12\xff\x00\x34", "truncated"),
+        (SCAN + b"\x12\xff", "truncated"),
+        (b"", "truncated"),
         (SCAN + b"\x12" + EOI + b"x", "other bytes"),
         (SCAN + b"\x12" + EOI + SOI + EOI, "other bytes"),
     ],

@@ -94,5 +94,5 @@ def test_preprocessing_goes_through_json_and_back() -> None:
     ],
 )
 def test_wrong_preprocessing_is_refused(values: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=r"wanted|outside"):
+    with pytest.raises(InputError, match=r"expected|outside"):
         Preprocessing.from_dict(values)

@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_looked_into_is_told(elsewhere):
 def test_a_folder_that_is_not_there_is_an_error_without_a_secret(elsewhere):
     server, where = elsewhere
     server.faults = {"/": "404", "films": "404"}
-    with pytest.raises(InputError, match="nothing at this address") as caught:
+    with pytest.raises(InputError, match="nothing at this URL") as caught:
         find_films(where)
     assert "canary" not in str(caught.value)
 
@@ -117,7 +117,7 @@ def test_a_bucket_with_a_key_that_has_no_path_is_refused(monkeypatch):
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         server.objects = {"films/a.png": PNG, "films/x/../b.png": PNG}
-        with pytest.raises(InputError, match="a key there has an empty part or a dot for one"):
+        with pytest.raises(InputError, match="a key there has an empty part or a part that is a dot"):
             find_films(RemotePath("s3://films"))
 
 
@@ -147,7 +147,8 @@ def test_a_store_that_answers_no_more_ends_the_stream_before_its_films_are_given
         [made("not received: no answer in time")] * MAX_FAILED_IN_A_ROW,
     )
     with pytest.raises(
-        InputError, match=f"{MAX_FAILED_IN_A_ROW} films in a row were not received from s3://films, .* the same command"
+        InputError,
+        match=f"{MAX_FAILED_IN_A_ROW} consecutive films were not received from s3://films, .* the same command",
     ):
         seen.extend(detect_outage(given(made(""), *some, made(""), *gone, made("")), RemotePath("s3://films")))
     assert (

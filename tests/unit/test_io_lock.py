@@ -82,7 +82,7 @@ def test_a_lock_of_another_host_or_of_nobody_known_is_respected(tmp_path: Path, 
 def test_a_lock_that_is_about_to_be_signed_is_respected(tmp_path: Path) -> None:
     with open(tmp_path / "lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="a process that left no name"):
+        with pytest.raises(InputError, match="an unnamed process"):
             _take(tmp_path / "lock")
     _take(tmp_path / "lock")
 
@@ -104,7 +104,7 @@ def test_without_flock_the_name_decides(tmp_path: Path, ended: int) -> None:
     _take(path)
     assert not path.exists()
     path.write_text("")
-    with pytest.raises(InputError, match="a process that left no name"):
+    with pytest.raises(InputError, match="an unnamed process"):
         _take(path)
 
 

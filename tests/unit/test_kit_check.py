@@ -75,7 +75,7 @@ def test_a_backend_that_builds_nothing_has_a_report_all_the_same(backend):
         (
             "film:x",
             InputError,
-            "'film' is no kind of plugin; there is: backend, dataset, loss, metric, explainer, executor",
+            "'film' is not a type of plugin; the types are: backend, dataset, loss, metric, explainer, executor",
         ),
         ("dataset:nih", InputError, "--table FILE"),
     ],
@@ -86,5 +86,5 @@ def test_what_cannot_be_checked_is_told(name, error, words):
 
 
 def test_a_table_is_for_datasets_only(tmp_path):
-    with pytest.raises(InputError, match="nothing else is"):
+    with pytest.raises(InputError, match="only a dataset is checked on a label table"):
         check_plugin("metric:auc", table=tmp_path)

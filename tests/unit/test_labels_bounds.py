@@ -67,7 +67,7 @@ def test_the_first_of_two_columns_of_no_name_is_meant(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limit", "value", "text", "words"),
     [
-        ("MAX_COLUMNS", 3, "film,a,b,c\n", "has 4 columns, wanted at most 3"),
+        ("MAX_COLUMNS", 3, "film,a,b,c\n", "has 4 columns, expected at most 3"),
         ("MAX_CELLS", 5, "film,a\n" + "x.png,1\n" * 3, "more than 2 rows of 2 columns, which is more than fits"),
         ("MAX_LINES", 3, "film,a\n" + "x.png,1\n" * 3, "more than 3 lines"),
         ("MAX_LINES", 3, "film,a\n" + "\n" * 9, "more than 3 lines"),
@@ -120,7 +120,7 @@ def test_a_small_table_may_pack_as_well_as_it_likes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [b"film,Mass\na\0.png,1\n", "film,Mass\n".encode("utf-16-le")])
 def test_a_zero_byte_is_told(tmp_path: Path, text: bytes) -> None:
-    with pytest.raises(InputError, match=r"is no text: byte \d+ of it is zero; save it as CSV in UTF-8"):
+    with pytest.raises(InputError, match=r"is not a text file: byte \d+ is zero; save it as CSV in UTF-8"):
         read_labels(csv_file(tmp_path, text), datasets)
 
 

@@ -46,7 +46,7 @@ def test_the_full_list_of_nih_boxes(shared: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a.png,Mass,1,x,3,4", "line 3: column y has 'x', wanted a number of pixels"),
+        ("a.png,Mass,1,x,3,4", "line 3: column y has 'x', expected a number of pixels"),
         ("a.png,Mass,1,nan,3,4", "line 3: column y has 'nan'"),
         ("a.png,Mass,1,2,3,", r"line 3: column h\] has ''"),
         ("a.png,Mass,1,2,0,4", "line 3: the box is 0 wide and 4 high"),
@@ -59,7 +59,7 @@ def test_a_box_that_is_none(tmp_path: Path, row: str, message: str) -> None:
 
 
 def test_boxes_are_not_read_from_other_tables(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has the columns film, patient, Mass, wanted a table of boxes"):
+    with pytest.raises(InputError, match="has the columns film, patient, Mass, expected a table of boxes"):
         read_boxes(written(tmp_path, *TABLES["plain"]))
 
 

@@ -76,9 +76,9 @@ def test_other_films_of_that_file_name_have_no_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (SICK.replace("0.0,", "2.0,"), "line 3: column Consolidation has '2.0', wanted 0, 1, -1 or nothing"),
-        (SICK.replace("patient00002", "p2"), "line 3: column Path has .*wanted a path with a folder such as patient"),
-        (SICK.rpartition(",")[0], "line 3: 18 cells, wanted 19"),
+        (SICK.replace("0.0,", "2.0,"), "line 3: column Consolidation has '2.0', expected 0, 1, -1 or nothing"),
+        (SICK.replace("patient00002", "p2"), "line 3: column Path has .*expected a path with a folder such as patient"),
+        (SICK.rpartition(",")[0], "line 3: 18 cells, expected 19"),
     ],
 )
 def test_errors_name_row_and_column(tmp_path: Path, row: str, message: str) -> None:
@@ -166,7 +166,7 @@ def test_mimic_labelled_by_hand_has_neither_subjects_nor_lung_opacity(tmp_path: 
     ("row", "message"),
     [
         (STUDIES[0], "line 5: column study_id has 50414267 again, as on line 2"),
-        ("10000032,,1" + "," * 13, "line 5: column study_id has '', wanted a number"),
+        ("10000032,,1" + "," * 13, "line 5: column study_id has '', expected a number"),
         ("10000032,50000000,yes" + "," * 13, "line 5: column Atelectasis has 'yes'"),
     ],
 )

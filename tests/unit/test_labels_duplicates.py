@@ -155,7 +155,7 @@ def test_blank_films_are_like_none() -> None:
 
 
 def test_other_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(2, 32, 32\), wanted uint8 \[N,64,64\]"):
+    with pytest.raises(ValueError, match=r"\(2, 32, 32\), expected uint8 \[N,64,64\]"):
         near_duplicates(np.zeros((2, 32, 32), np.uint8), np.array([0, 1]))
 
 

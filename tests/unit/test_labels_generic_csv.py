@@ -74,21 +74,21 @@ def test_a_known_finding_may_be_unknown_throughout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("film,Mass\na.png,1\nb.png,-1\n", "line 3: column Mass has '-1', wanted 0, 1 or nothing"),
+        ("film,Mass\na.png,1\nb.png,-1\n", "line 3: column Mass has '-1', expected 0, 1 or nothing"),
         ("film,Mass\na.png,0.7\n", "line 2: column Mass has '0.7'"),
         ("film,Mass,Edema\na.png,1,yes\n", "line 2: column Edema has 'yes'"),
         ("film,Mass,Edema\na.png,1,unsure\n", "line 2: column Edema has 'unsure'"),
         ("film,Mass,Fracture\na.png,1,\nb.png,0,No\n", "line 3: column Fracture has 'No'"),
-        ("film,Mass,weight\na.png,1,71.5\n", "line 2: column weight has '71.5'.*take the column out"),
+        ("film,Mass,weight\na.png,1,71.5\n", "line 2: column weight has '71.5'.*remove the column"),
         ("film,Mass,Effusion,Pleural Effusion\na.png,1,1,1\n", "two columns for Effusion"),
         ("film,Mass,Mass\na.png,1,1\n", "more than one column named Mass"),
         ("film,ward\na.png,north\n", "has no finding.*film, ward"),
         ("film,Mass\n,1\n", "line 2: column film is empty"),
-        ("film,Mass\na.png\n", "line 2: 1 cells, wanted 2"),
+        ("film,Mass\na.png\n", "line 2: 1 cells, expected 2"),
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("name,Mass\na.png,1\n", "of no known layout"),
-        ("film;Mass\na.png;1\n", "of no known layout"),
+        ("name,Mass\na.png,1\n", "which match no known layout"),
+        ("film;Mass\na.png;1\n", "which match no known layout"),
     ],
 )
 def test_errors_say_where_and_what(tmp_path: Path, text: str, message: str) -> None:
@@ -119,7 +119,7 @@ def test_a_table_that_is_too_large_is_not_unpacked(
     path = tmp_path / "mine.csv"
     text = b"film,Mass\n" + b"a.png,1\n" * 1_000_000
     path.write_bytes(gzip.compress(text) if packed else text)
-    with pytest.raises(InputError, match="more than 5,000,000 bytes; wanted a label table"):
+    with pytest.raises(InputError, match="more than 5,000,000 bytes; expected a label table"):
         read_labels(path, datasets)
 
 

@@ -99,7 +99,7 @@ def test_one_layout_alone_knows_a_header(name: str) -> None:
 
 
 def test_what_uncertain_may_be(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="uncertain is 'maybe', wanted unknown, positive, negative"):
+    with pytest.raises(InputError, match="uncertain is 'maybe', expected unknown, positive, negative"):
         read_labels(written(tmp_path, *TABLES["plain"]), datasets, uncertain="maybe")
 
 

@@ -21,7 +21,7 @@ def test_no_leak_no_error() -> None:
 @pytest.mark.parametrize(
     ("patients", "hashes", "message"),
     [
-        (["p", "q", "p", "r"], UNKNOWN, r"one patient .*: a\.png \(train\) and x/c\.png \(test\)\. Keep"),
+        (["p", "q", "p", "r"], UNKNOWN, r"one patient .*: a\.png \(train\) and x/c\.png \(test\)\. Put"),
         (ALONE, ["1", "2", "3", "2"], r"same bytes .*: d,e\.png \(train\) and b\.png \(valid\)"),
         (
             ["p", "q", "p", "r"],
@@ -76,10 +76,10 @@ def test_films_that_the_base_weights_have_seen_are_a_leak_where_they_tell_someth
     hashes = [letter * 64 for letter in "abcd"]
     seen = {letter * 16: "train" for letter in "abc"}
     assert check_leakage(SPLIT, ALONE, hashes, PATHS, seen=seen, allow=True) == [
-        Leak(why="films that the base weights were made with", film=film, part=part, other="", other_part="train")
+        Leak(why="films that the initial weights were trained on", film=film, part=part, other="", other_part="train")
         for film, part in (("b.png", "valid"), ("x/c.png", "test"))
     ]
-    with pytest.raises(LeakError, match=r"tested on: b\.png \(valid, there train\); x/c\.png \(test, there train\)\."):
+    with pytest.raises(LeakError, match=r"test split: b\.png \(valid, there train\); x/c\.png \(test, there train\)\."):
         check_leakage(SPLIT, ALONE, hashes, PATHS, seen=seen)
     # Two stages of training on one split: what chose the first chooses the second, and nothing more is seen.
     assert check_leakage(SPLIT, ALONE, hashes, PATHS, seen={"a" * 16: "train", "b" * 16: "valid"}) == []

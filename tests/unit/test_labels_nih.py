@@ -98,11 +98,11 @@ def test_age_sex_and_view_in_one_form(tmp_path: Path, age: str, sex: str, view: 
     ("row", "message"),
     [
         ("a.png,Mass|Lump,0,1,57,M,PA,1,1,1,1", r"line 3: column Finding Labels has the unknown finding 'Lump'"),
-        ("a.png,No Finding|Mass,0,1,57,M,PA,1,1,1,1", "line 3: .* cannot both be"),
+        ("a.png,No Finding|Mass,0,1,57,M,PA,1,1,1,1", "line 3: .* excludes all findings"),
         ("a.png,Mass||Nodule,0,1,57,M,PA,1,1,1,1", "line 3: .* unknown finding ''"),
         (",Mass,0,1,57,M,PA,1,1,1,1", "line 3: column Image Index is empty"),
-        ("a.png,Mass,0", "line 3: 3 cells, wanted 11"),
-        ("a.png,Mass,0,1,57,M,PA,1,1,1,1,more", "line 3: 12 cells, wanted 11"),
+        ("a.png,Mass,0", "line 3: 3 cells, expected 11"),
+        ("a.png,Mass,0,1,57,M,PA,1,1,1,1,more", "line 3: 12 cells, expected 11"),
     ],
 )
 def test_errors_name_the_row(tmp_path: Path, row: str, message: str) -> None:
@@ -168,7 +168,7 @@ def test_google_labels_by_hand(tmp_path: Path) -> None:
 
 def test_google_labels_are_yes_or_no(tmp_path: Path) -> None:
     row = "a.png,No Finding,8,13,60,M,AP,3056,2544,0.139,0.139,NO,NO,MAYBE,NO,test"
-    with pytest.raises(InputError, match=r"line 2: column Airspace opacity has 'MAYBE', wanted YES, NO or nothing"):
+    with pytest.raises(InputError, match=r"line 2: column Airspace opacity has 'MAYBE', expected YES, NO or nothing"):
         read_labels(table(tmp_path, row, header=GOOGLE), datasets)
 
 

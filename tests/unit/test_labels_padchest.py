@@ -89,7 +89,7 @@ def test_words_are_compared_as_a_whole(tmp_path: Path, labels: str, finding: str
     ],
 )
 def test_anything_but_a_list_of_words_is_an_error_with_its_line(tmp_path: Path, cell: str) -> None:
-    with pytest.raises(InputError, match=r"line 3: column Labels has .* wanted a list of words"):
+    with pytest.raises(InputError, match=r"line 3: column Labels has .* expected a list of words"):
         read(tmp_path, {"Labels": "['mass']"}, {"Labels": cell})
 
 

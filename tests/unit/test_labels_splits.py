@@ -66,7 +66,7 @@ def test_unknown_labels_count_for_nothing() -> None:
 
 @pytest.mark.parametrize("fractions", [(0.7, 0.1, 0.1), (0.0, 0.5, 0.5), (1.2, -0.2, 0.0), (0.5, 0.5)])
 def test_fractions_must_be_three_of_sum_one(fractions: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match="wanted three of sum 1"):
+    with pytest.raises(InputError, match="expected three of sum 1"):
         split_by_patient(["a", "b"], np.zeros((2, 1), np.float32), fractions=fractions, seed=0)
 
 
@@ -112,7 +112,7 @@ def test_films_that_a_split_does_not_name_are_in_no_part(tmp_path: Path) -> None
     [
         ("film,part\na.png,train\n", "lacks the column split"),
         ("name,part\na.png,train\n", "lacks the column film and split"),
-        ("film,split\na.png,train\nb.png,validate\n", "line 3: split is 'validate', wanted train, valid, test"),
+        ("film,split\na.png,train\nb.png,validate\n", "line 3: split is 'validate', expected train, valid, test"),
         ("film,split\ngone.png,train\n", "names none of the 4 films"),
         ("film,split\na.png,train\na.png,test\n", "2 rows for the film 'a.png'"),
     ],
@@ -174,9 +174,9 @@ def test_three_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"train_val_list": "a.png"}, "is one list of several: wanted test_list.txt beside it"),
-        ({"test_list": "a.png"}, "is one list of several: wanted train_val_list.txt beside it"),
-        ({"films": "a.png"}, "of which part is not told; call it train_val_list.txt or test_list.txt"),
+        ({"train_val_list": "a.png"}, "is one of several lists: test_list.txt is missing"),
+        ({"test_list": "a.png"}, "is one of several lists: train_val_list.txt is missing"),
+        ({"films": "a.png"}, "its name gives no split; call it train_val_list.txt or test_list.txt"),
         ({"test_list": "a.png", "train_list": "b.png\na.png"}, "name 'a.png' more than once"),
         ({"test_list": "a.png", "train_list": "b.png"}, "names none of the 4 films"),
     ],
@@ -194,7 +194,7 @@ def test_the_split_table_of_mimic_by_hand(tmp_path: Path) -> None:
     split = read_split(path, [f"{folder}/s53189527/2a2f.jpg", f"{folder}/s50414267/174f.jpg", "02aa.dcm"])
     assert (split.train, split.valid, split.test) == ((2,), (1,), (0,))
     path.write_text("dicom_id,study_id,subject_id,split\n02aa,50414267,10000032,valid\n")
-    with pytest.raises(InputError, match="line 2: split is 'valid', wanted train, validate, test"):
+    with pytest.raises(InputError, match="line 2: split is 'valid', expected train, validate, test"):
         read_split(path, ["02aa.jpg"])
 
 

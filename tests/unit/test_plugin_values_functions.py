@@ -41,7 +41,10 @@ def parts(seed=0):
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda parts: parts.activations, "from_parts returned float32 [3, 5, 6, 7], wanted finite float [3, 2, 5, 6]"),
+        (
+            lambda parts: parts.activations,
+            "from_parts returned float32 [3, 5, 6, 7], expected finite float [3, 2, 5, 6]",
+        ),
         (lambda parts: grad_cam(parts)[:, :1], "from_parts returned float32 [3, 1, 5, 6]"),
         (lambda parts: grad_cam(parts)[:, :, :1], "from_parts returned float32 [3, 2, 1, 6]"),
         (lambda parts: grad_cam(parts) > 0, "from_parts returned bool"),
@@ -109,7 +112,7 @@ def test_maps_from_scores_keep_their_size():
     checked = checked_explainer(Explainer(name="odd", summary="x", from_scores=function), origin("explainer"))
     checked.from_scores(logits, FILMS, [0, 1])
     with pytest.raises(
-        PluginError, match=re.escape("from_scores returned float32 [3, 2, 5, 5], wanted finite float [3, 2, 4, 4]")
+        PluginError, match=re.escape("from_scores returned float32 [3, 2, 5, 5], expected finite float [3, 2, 4, 4]")
     ):
         checked.from_scores(logits, FILMS, [0, 1])
 
@@ -171,11 +174,11 @@ def test_a_film_fails_where_a_covered_one_has_no_logits():
 def test_a_loss_is_a_scalar():
     checked = checked_loss(Loss(name="odd", function=lambda xp, z, y, w: z.sum(axis=1)), origin("loss"))
     with pytest.raises(
-        PluginError, match=re.escape("loss 'odd' (distribution acme): function returned float64 [2], wanted a scalar")
+        PluginError, match=re.escape("loss 'odd' (distribution acme): function returned float64 [2], expected a scalar")
     ):
         checked.function(np, np.zeros((2, 3)), None, None)
     checked = checked_loss(Loss(name="odd", function=lambda xp, z, y, w: None), origin("loss"))
-    with pytest.raises(PluginError, match="function returned None, wanted a scalar"):
+    with pytest.raises(PluginError, match="function returned None, expected a scalar"):
         checked.function(np, np.zeros((2, 3)), None, None)
     checked = checked_loss(Loss(name="odd", function=lambda xp, z, y, w: xp.missing), origin("loss"))
     with pytest.raises(PluginError, match="function raised AttributeError"):
@@ -192,8 +195,8 @@ def of_logits(change):
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda z: 0.0, "a float, no tensor"),
-        (lambda z: np.float32(1), "float32 [] of NumPy, no tensor"),
+        (lambda z: 0.0, "a float, not a tensor"),
+        (lambda z: np.float32(1), "float32 [] of NumPy, not a tensor"),
         (lambda z: z.sum().detach(), "a tensor that does not depend on the logits"),
         (lambda z: z.sum().long(), "a scalar of torch.int64"),
         (lambda z: z.sum() * 1j, "a scalar of torch.complex64"),
@@ -212,7 +215,7 @@ def test_a_loss_of_tensors_is_a_floating_tensor_of_the_logits(function, words):
 @pytest.mark.parametrize("value", [np.complex64(1), 10**400, np.array("x"), object()])
 def test_a_loss_in_numpy_is_a_real_number(value):
     checked = checked_loss(Loss(name="odd", function=lambda xp, z, y, w: value), origin("loss"))
-    with pytest.raises(PluginError, match="wanted a scalar, a real number"):
+    with pytest.raises(PluginError, match="expected a scalar, a real number"):
         checked.function(np, np.zeros((2, 3)), None, None)
 
 
@@ -270,14 +273,14 @@ def hushed(done):
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ([(1, "a")], "run returned though 1 of 2 items are not done (2), wanted all of them done"),
-        ([(1, "a"), (1, "a")], "an item that was done before, 1, to done()"),
-        ([(7, "a")], "an item of no such number, 7, to done()"),
-        ([([1], "a")], "a list as an item to done(), wanted an integer"),
-        ([(np.int64(7), "a")], "an item of no such number, 7, to done()"),
-        ([(np.float64(1), "a")], "float64 [] as an item to done(), wanted an integer"),
-        ([(1,)], "1 values to done(), wanted an item and its text"),
-        ([(1, None)], "None to done(), wanted what the worker answered, a text"),
+        ([(1, "a")], "run returned although 1 of 2 items are not done (2), expected all items done"),
+        ([(1, "a"), (1, "a")], "an item that is already done, 1, to done()"),
+        ([(7, "a")], "an unknown item, 7, to done()"),
+        ([([1], "a")], "a list as an item to done(), expected an integer"),
+        ([(np.int64(7), "a")], "an unknown item, 7, to done()"),
+        ([(np.float64(1), "a")], "float64 [] as an item to done(), expected an integer"),
+        ([(1,)], "1 values to done(), expected an item and its text"),
+        ([(1, None)], "None to done(), expected what the worker answered, a text"),
         ([in_a_thread], "in another thread"),
         ([lambda done: raises(OSError("no cluster"))], "run raised OSError: no cluster"),
     ],

@@ -91,9 +91,9 @@ class Tensors(dict):
 
 
 FAULTS = [
-    ("predict", instead(lambda z: z[:, 1:]), "predict returned float32 [2, 2], wanted finite float32 [2, 3]"),
-    ("predict", instead(lambda z: z[:1]), "predict returned float32 [1, 3], wanted"),
-    ("predict", instead(lambda z: z.astype(np.float64)), "predict returned float64 [2, 3], wanted"),
+    ("predict", instead(lambda z: z[:, 1:]), "predict returned float32 [2, 2], expected finite float32 [2, 3]"),
+    ("predict", instead(lambda z: z[:1]), "predict returned float32 [1, 3], expected"),
+    ("predict", instead(lambda z: z.astype(np.float64)), "predict returned float64 [2, 3], expected"),
     ("predict", instead(lambda z: z.tolist()), "predict returned a list"),
     ("predict", instead(lambda z: None), "predict returned None"),
     ("predict", instead(spoilt), "values that are not finite in 1 of 2 rows"),
@@ -113,42 +113,42 @@ FAULTS = [
         instead(lambda z: raises(RuntimeError("core.cpp:117: libplugin.so: failed to map segment from shared object"))),
         "predict ran out of memory (RuntimeError). Use a smaller batch",
     ),
-    ("embed", instead(lambda e: e[:, 1:]), "embed returned float32 [2, 63], wanted finite float32 [2, 64]"),
+    ("embed", instead(lambda e: e[:, 1:]), "embed returned float32 [2, 63], expected finite float32 [2, 64]"),
     ("embed", instead(spoilt), "embed returned float32 [2, 64] with values that are not finite"),
     ("stem", instead(lambda e: e[..., 0]), "stem returned float32"),
     ("stem", instead(spoilt), "stem returned"),
-    ("tensors", instead(lambda t: None), "tensors returned None, wanted arrays by their names"),
+    ("tensors", instead(lambda t: None), "tensors returned None, expected arrays by their names"),
     (
         "tensors",
         instead(lambda t: {**t, "more": t["head/bias"]}),
-        "tensors returned more, which is not of this network",
+        "tensors returned more, which is not a tensor of this network",
     ),
     ("tensors", instead(lambda t: {"head/bias": t["head/bias"]}), "tensors returned no conv1/kernel"),
-    ("tensors", instead(lambda t: {**t, "head/bias": t["head/bias"][1:]}), "head/bias of shape [2], wanted [3]"),
+    ("tensors", instead(lambda t: {**t, "head/bias": t["head/bias"][1:]}), "head/bias of shape [2], expected [3]"),
     (
         "tensors",
         instead(lambda t: {**t, "head/bias": spoilt(t["head/bias"])}),
         "values that are not finite as head/bias",
     ),
-    ("tensors", instead(lambda t: {**t, "head/bias": [1.0]}), "a list as head/bias, wanted an array of numbers"),
-    ("tensors", instead(lambda t: {**t, "head/bias": np.array([1, 2, 3])}), "int64 [3] as head/bias, wanted float32"),
+    ("tensors", instead(lambda t: {**t, "head/bias": [1.0]}), "a list as head/bias, expected an array of numbers"),
+    ("tensors", instead(lambda t: {**t, "head/bias": np.array([1, 2, 3])}), "int64 [3] as head/bias, expected float32"),
     ("state", instead(lambda s: {1: 2}), "state returned a dict"),
     ("state", instead(lambda s: {"adam/step": np.array("x")}), "state returned <U1 [] as adam/step"),
-    ("ranges", instead(lambda r: {}), "ranges returned a dict, wanted an array for each convolution"),
-    ("ranges", instead(lambda r: {k: v[:, ::-1] for k, v in r.items()}), "a lowest value above the highest"),
+    ("ranges", instead(lambda r: {}), "ranges returned a dict, expected an array for each convolution"),
+    ("ranges", instead(lambda r: {k: v[:, ::-1] for k, v in r.items()}), "a minimum above the maximum"),
     ("ranges", instead(lambda r: {k: v[:1] for k, v in r.items()}), "ranges: conv1 returned float32 [1, 2]"),
-    ("fit_epoch", instead(lambda v: None), "fit_epoch returned None, wanted the mean loss, a number"),
+    ("fit_epoch", instead(lambda v: None), "fit_epoch returned None, expected the mean loss, a number"),
     ("fit_epoch", instead(lambda v: np.array([v])), "fit_epoch returned float64 [1]"),
     ("fit_epoch", instead(lambda v: True), "fit_epoch returned a bool"),
-    ("fit_epoch", instead(lambda v: 10**400), "fit_epoch returned an integer above all floats, wanted the mean loss"),
+    ("fit_epoch", instead(lambda v: 10**400), "fit_epoch returned an integer above all floats, expected the mean loss"),
     (
         "fit_epoch",
         lambda name: lambda self, batches, loss, optimiser: 0.5,
-        "fit_epoch returned 0.5 after 0 batches, though there are more of them, wanted the mean loss of all",
+        "fit_epoch returned 0.5 after 0 batches, although there are more, expected the mean loss of all",
     ),
-    ("predict", instead(lambda z: z.view(Hostile)[:1]), "predict returned float32 [1, 3], wanted"),
+    ("predict", instead(lambda z: z.view(Hostile)[:1]), "predict returned float32 [1, 3], expected"),
     ("tensors", instead(lambda t: Tensors(t)), "tensors raised SystemExit"),
-    ("cam_parts", instead(lambda p: vars(p)), "cam_parts returned a dict, wanted CamParts"),
+    ("cam_parts", instead(lambda p: vars(p)), "cam_parts returned a dict, expected CamParts"),
     ("cam_parts", part(logits=lambda z: z[:, :1]), "cam_parts: logits returned float32 [2, 1]"),
     ("cam_parts", part(activations=lambda a: a[:1]), "cam_parts: activations returned float32 [1, 5, 5, 64]"),
     (
@@ -159,7 +159,7 @@ FAULTS = [
     ("cam_parts", part(gradients=lambda g: g[:, :1]), "cam_parts: gradients returned float32 [1, 1, 1, 1, 64]"),
     ("cam_parts", part(gradients=spoilt), "cam_parts: gradients returned values that are not finite"),
     ("cam_parts", part(gradients=lambda g: g.astype(np.float64)), "cam_parts: gradients returned float64"),
-    ("cam_parts", part(cam_layer=lambda cam_layer: None), "cam_parts returned the CAM layer None"),
+    ("cam_parts", part(cam_layer=lambda cam_layer: None), "cam_parts returned None as the CAM layer"),
     ("head_gradients", instead(lambda g: g[..., :1]), "head_gradients returned float32"),
 ]
 
@@ -215,11 +215,11 @@ NAMES = ("name", "requires", "install", "architectures", "trains", "speed")
 @pytest.mark.parametrize(
     ("built", "words"),
     [
-        (None, "build returned None, wanted a model"),
-        (NumpyModel, "build returned the class NumpyModel, wanted a model"),
+        (None, "build returned None, expected a model"),
+        (NumpyModel, "build returned the class NumpyModel, expected a model"),
         (SimpleNamespace(tensors=dict), "a SimpleNamespace without predict"),
         (SimpleNamespace(predict=1, tensors=dict), "a SimpleNamespace without predict"),
-        (SimpleNamespace(predict=len, tensors=dict), "a model whose framework is None, wanted a text"),
+        (SimpleNamespace(predict=len, tensors=dict), "a model whose framework is None, expected a text"),
         (SimpleNamespace(predict=len, tensors=dict, framework="x"), "a model whose device is None"),
         (SimpleNamespace(predict=len, tensors=dict, framework="x", device="cpu"), "a model of another spec, None"),
         (
@@ -242,7 +242,7 @@ def test_an_architecture_that_a_backend_does_not_name_is_refused_before_it_is_as
 
 
 def test_lanes_are_a_number_from_1():
-    with pytest.raises(PluginError, match="a model whose lanes is 0, wanted a number from 1"):
+    with pytest.raises(PluginError, match="a model whose lanes is 0, expected a number from 1"):
         build(lanes=0)
 
 
@@ -326,7 +326,7 @@ def test_a_group_answers_for_every_process(answer, words):
     group = SimpleNamespace(gather=lambda data: answer, leave=lambda: None)
     backend = type("B", (NumpyBackend,), {"join": lambda self, **given: group})()
     joined = checked_backend(backend, ORIGIN).join(rank=0, of=2, device="cpu")
-    with pytest.raises(PluginError, match=rf"{words}, wanted bytes of each of 2 processes"):
+    with pytest.raises(PluginError, match=rf"{words}, expected bytes from each of 2 processes"):
         joined.gather(b"x")
 
 

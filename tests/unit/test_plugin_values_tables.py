@@ -43,9 +43,9 @@ def read(tmp_path, **changes):
     [
         ({"labels": LABELS[:1]}, "labels of shape [1, 3] for 2 films and 3 findings"),
         ({"labels": LABELS[0]}, "labels of shape [3] for 2 films"),
-        ({"labels": LABELS.tolist()}, "labels returned a list, wanted float [2, 3]"),
-        ({"labels": LABELS > 0}, "labels returned bool [2, 3], wanted float [2, 3]"),
-        ({"labels": LABELS * 2}, "the label 2 of film 'a.png' and finding 'Edema', wanted 0, 1 or NaN"),
+        ({"labels": LABELS.tolist()}, "labels returned a list, expected float [2, 3]"),
+        ({"labels": LABELS > 0}, "labels returned bool [2, 3], expected float [2, 3]"),
+        ({"labels": LABELS * 2}, "the label 2 of film 'a.png' and finding 'Edema', expected 0, 1 or NaN"),
         ({"labels": np.where(LABELS == 1, np.inf, LABELS)}, "the label inf"),
         ({"films": ("a.png", "a.png")}, "the film name 'a.png' 2 times"),
         ({"films": ("a.png", "")}, "an empty film name"),
@@ -59,7 +59,7 @@ def read(tmp_path, **changes):
         ({"columns": {"sex": ("F",)}}, "1 cells of column 'sex' for 2 films"),
         ({"columns": {3: ("F", "M")}}, "columns that are a dict"),
         ({"columns": None}, "columns that are None"),
-        ({"read": lambda path: None}, "read of l.csv returned None, wanted a LabelTable"),
+        ({"read": lambda path: None}, "read of l.csv returned None, expected a LabelTable"),
         ({"read": lambda path: raises(KeyError("x"))}, "read of l.csv raised KeyError: 'x'"),
         ({"read": lambda path: raises(MemoryError())}, "ran out of memory"),
         ({"read": lambda path: raises(SystemExit(3))}, "raised SystemExit: 3"),
@@ -94,7 +94,7 @@ def test_a_reader_that_fails_at_a_header_is_left_out_and_named(monkeypatch, tmp_
     registry(monkeypatch, datasets=[ward(recognises)])
     table = tmp_path / "labels.csv"
     table.write_text("film,Mass\na.png,1\n")
-    with pytest.warns(PluginWarning, match=rf"dataset 'ward' \(distribution acme\): .*{words}.*is left out"):
+    with pytest.warns(PluginWarning, match=rf"dataset 'ward' \(distribution acme\): .*{words}.*is skipped"):
         found, layout = lab.read_labels(table, plugins.datasets())
     assert (layout, found.films) == ("plain", ("a.png",))
 
@@ -116,14 +116,14 @@ def test_a_reader_of_others_comes_after_our_layouts_and_before_plain_and_is_name
 @pytest.mark.parametrize("name", ["b\ud800", "b\0", "a\x1b[0m", "M" * 201, "M" * 100_000])
 def test_the_name_of_a_finding_prints_and_is_short(tmp_path, name):
     with pytest.raises(
-        PluginError, match=r"a finding of [\d,]+ characters, .*, wanted at most 200 that print"
+        PluginError, match=r"a finding of [\d,]+ characters, .*, expected at most 200 printable ones"
     ) as caught:
         read(tmp_path, findings=("Mass", "Edema", name))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
     own = Origin(kind="dataset", name="plain", distribution="cxrscore", own=True)
     reader = checked_dataset(ward(findings=("Mass", "Edema", name)), own)
-    with pytest.raises(InputError, match="at most 200 that print"):
+    with pytest.raises(InputError, match="at most 200 printable ones"):
         reader.read(tmp_path / "l.csv")
 
 
@@ -176,7 +176,9 @@ def test_every_command_that_reads_labels_checks_them(monkeypatch, tmp_path, comm
 def test_a_table_of_other_findings_is_named_with_few_of_them():
     assert lab.other_findings("l.csv", ("Mass", "Bone"), ("Mass",)) == ""
     note = lab.other_findings("l.csv", tuple("abcdef"), ("Mass", "Edema"))
-    assert note.startswith("no finding of the label table l.csv (a, b, c, d, ...) is one of the model's (Mass, Edema)")
+    assert note.startswith(
+        "the label table l.csv (a, b, c, d, ...) and the model (Mass, Edema) have no finding in common"
+    )
 
 
 @pytest.mark.parametrize("backend", ["torch", None])

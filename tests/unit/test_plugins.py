@@ -98,7 +98,7 @@ def test_a_taken_plugin_name_goes_to_cxrscore_first_and_says_so_when_asked(plugi
 
 
 def test_an_unknown_name_lists_what_there_is():
-    with pytest.raises(InputError, match=r"no loss is called 'nope'; there is: weighted-bce"):
+    with pytest.raises(InputError, match=r"no loss is called 'nope'; available: weighted-bce"):
         Registry([builtin()]).get("cxrscore_losses", "loss", "nope")
 
 
@@ -231,11 +231,11 @@ def test_a_descriptor_of_a_wrong_kind_is_named(plugin):
         return [named("x", None)]
 
     found = Registry([plugin("bad", cxrscore_backends=cxrscore_backends)])
-    assert "speed is None, wanted a number for each kind of device" in found.plugins[0].reason
+    assert "speed is None, expected a number for each kind of device" in found.plugins[0].reason
 
 
 def test_a_name_of_another_kind_is_told():
-    with pytest.raises(InputError, match="no metric is called 'focal', but a loss is; there is: auc"):
+    with pytest.raises(InputError, match="no metric is called 'focal', but a loss is; available: auc"):
         Registry([builtin()]).get("cxrscore_metrics", "metric", "focal")
 
 

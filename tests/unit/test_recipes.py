@@ -45,7 +45,7 @@ def test_a_recipe_says_which_files_it_needs(tmp_path):
     told = recipe_of(TrainOptions(weights="/data/x.h5", split=Path("/data/parts.csv")))
     text = recipe_toml(told)
     assert text.startswith(
-        '# Needs --weights PATH, of the file "x.h5": a recipe holds no folder.\n# Needs --split PATH'
+        '# Needs --weights PATH, of the file "x.h5": a recipe contains no folder.\n# Needs --split PATH'
     )
     assert "/data" not in text
     (tmp_path / "recipe.toml").write_text(text)
@@ -57,14 +57,14 @@ def test_a_recipe_says_which_files_it_needs(tmp_path):
 
 DEEP = "[" * 5000 + "]" * 5000
 BAD = {
-    "lists in lists": (f"a = {DEEP}", "nested too deep; wanted one value an option"),
+    "lists in lists": (f"a = {DEEP}", "nested too deep; expected one value per option"),
     "tables in tables": ("a = " + "{a=" * 5000 + "1" + "}" * 5000, "nested too deep"),
-    "lists in lists under a known name": (f"size = {'[' * 200}{']' * 200}", "size is a list, wanted int"),
-    "a name of a thousand parts": ("size" + ".a" * 1000 + " = 1", "size is a table, wanted int"),
-    "a table of a thousand names": ("[size" + ".a" * 1000 + "]", "size is a table, wanted int"),
+    "lists in lists under a known name": (f"size = {'[' * 200}{']' * 200}", "size is a list, expected int"),
+    "a name of a thousand parts": ("size" + ".a" * 1000 + " = 1", "size is a table, expected int"),
+    "a table of a thousand names": ("[size" + ".a" * 1000 + "]", "size is a table, expected int"),
     "a number of 10,000 digits": ("size = " + "9" * 10_000, "a number of thousands of digits"),
-    "a long text": (f"size = {'x' * 10_000!r}", "size is 'x{99}, wanted int"),
-    "a long name": (f"{'x' * 10_000} = 1", "has the option 'x{99}, which recipes do not have"),
+    "a long text": (f"size = {'x' * 10_000!r}", "size is 'x{99}, expected int"),
+    "a long name": (f"{'x' * 10_000} = 1", "has the option 'x{99}, which is not allowed in a recipe"),
     "half of a character": ('backend = "\\ud800"', "is not TOML"),
     "bytes that are no text": (b"backend = '\xff'", "is not TOML"),
     "more than a recipe has": ("# " + "x" * 40_000, "more than 32,768 bytes"),
@@ -96,11 +96,11 @@ def test_any_text_comes_back(tmp_path_factory, text):
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("flip = 1", "flip is 1, wanted bool"),
-        ("epochs = 'many'", "epochs is 'many', wanted int"),
-        ("epochs = true", "wanted int"),
-        ("learning_rate = 'fast'", "wanted int or float"),
-        ("optimiser = 'sgd'", "'optimiser', which recipes do not have"),
+        ("flip = 1", "flip is 1, expected bool"),
+        ("epochs = 'many'", "epochs is 'many', expected int"),
+        ("epochs = true", "expected int"),
+        ("learning_rate = 'fast'", "expected int or float"),
+        ("optimiser = 'sgd'", "'optimiser', which is not allowed in a recipe"),
         ("epochs =", "not TOML"),
     ],
 )

@@ -107,7 +107,7 @@ def test_what_may_pass_is_tried_again(film, fault):
     assert asked(server) == 2
 
 
-@pytest.mark.parametrize(("fault", "words"), [("404", "nothing at this address"), ("403", "denied"), ("401", "denied")])
+@pytest.mark.parametrize(("fault", "words"), [("404", "nothing at this URL"), ("403", "denied"), ("401", "denied")])
 def test_what_will_stay_is_asked_once(film, fault, words):
     server, where = film
     server.faults["50% é.png"] = fault
@@ -233,7 +233,7 @@ def test_an_upload_that_is_cut_off_once_is_made_again(cloud, tmp_path):
 def test_an_upload_of_another_size_is_noticed(cloud, tmp_path, monkeypatch):
     (tmp_path / "out.h5").write_bytes(DATA)
     monkeypatch.setattr(obstore_store.ObjectStore, "size", lambda self: 7)
-    with pytest.raises(WriteError, match="has 7 bytes after it was written, wanted 1,024"):
+    with pytest.raises(WriteError, match="has 7 bytes after the upload, expected 1,024"):
         upload(tmp_path / "out.h5", RemotePath("s3://films/out.h5"))
 
 
@@ -269,7 +269,7 @@ def test_other_file_systems_are_not_believed(tmp_path, monkeypatch):
 
 
 def test_a_web_server_is_only_read(tmp_path):
-    with pytest.raises(InputError, match="only read"):
+    with pytest.raises(InputError, match="read-only"):
         upload(tmp_path / "out.h5", RemotePath("https://host/out.h5?token=canary"))
 
 
@@ -290,7 +290,10 @@ def test_errors_about_a_copy_name_the_address(cloud):
 
 @pytest.mark.parametrize(
     ("url", "words"),
-    [("nosuch://u:canary@x/y", "nosuch:// is of no kind that fsspec knows"), ("sftp://u:canary@x/y", "paramiko")],
+    [
+        ("nosuch://u:canary@x/y", "nosuch:// is not a protocol that fsspec supports"),
+        ("sftp://u:canary@x/y", "paramiko"),
+    ],
 )
 def test_an_address_that_no_library_opens_says_what_is_missing(url, words):
     if url.startswith("sftp") and transfer.importlib.util.find_spec("paramiko"):

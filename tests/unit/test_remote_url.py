@@ -49,7 +49,7 @@ def test_films_below_keep_the_query_and_are_encoded_on_the_web_alone():
 @pytest.mark.parametrize("text", ["file:///tmp/a b.h5", "local:///tmp/a b.h5", "FILE:///tmp/a b.h5"])
 def test_a_path_of_this_machine_is_a_path_however_it_is_written(text):
     assert parse_location(text) == Path("/tmp/a b.h5")
-    with pytest.raises(InputError, match="is on this machine: name the path"):
+    with pytest.raises(InputError, match="is on this machine: give the path"):
         RemotePath(text)
 
 

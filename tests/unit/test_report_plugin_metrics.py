@@ -219,7 +219,7 @@ def test_a_name_that_two_bring_is_a_dash_with_the_reason(monkeypatch: pytest.Mon
     found = {one.metric.name: one for one in plugin_metrics()}
     assert "auc" not in found  # the name is that of cxrscore's own; `cxrscore plugins` says so
     assert plugins.registry().plugins[1].state == "name conflict"
-    assert "two distributions bring a metric called 'kappa'" in found["kappa"].conflict
+    assert "two distributions provide a metric called 'kappa'" in found["kappa"].conflict
     scores = made_scores()
     (result,) = metric_results(scores, np.arange(9), BootstrapConfig(resamples=5), [found["kappa"]])
     assert {one["why"] for one in result.as_dict()["findings"]} == {f"kappa: {found['kappa'].conflict}"}

@@ -127,7 +127,7 @@ def test_an_outage_ends_the_run_which_then_goes_on(home, monkeypatch):
     with web(home / "films") as server:
         given["films"] = f"{server.url}/"
         server.faults = {f"06{number}.png": "503" for number in range(3, 10)}
-        with pytest.raises(InputError, match="2 films in a row were not received from http://127"):
+        with pytest.raises(InputError, match="2 consecutive films were not received from http://127"):
             score_films(options(home, output=home / "far.h5", **given))
         assert not list((home / "far.h5.parts").glob("s*")), "it gave up films of the first shard"
         server.faults.clear()
@@ -201,7 +201,7 @@ def test_another_machine_may_have_been_faster(home, cloud):
 
 
 def test_no_film_is_scored_for_an_output_that_cannot_be_written(home):
-    with pytest.raises(InputError, match="only read"):
+    with pytest.raises(InputError, match="read-only"):
         score_films(options(home, output="https://u:canary@127.0.0.1/out.h5"))
     assert not (home / "cache").exists()
 

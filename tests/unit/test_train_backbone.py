@@ -37,7 +37,7 @@ def options(folder, name, **changed):
 
 def test_a_film_that_the_base_was_trained_on_is_not_tested_on_unmarked(home):
     weights = str(home / "a.safetensors")
-    with pytest.raises(LeakError, match=r"base weights were made with are to be validated or tested on: "):
+    with pytest.raises(LeakError, match=r"initial weights were trained on are in the validation or test split: "):
         train_model(options(home, "b", weights=weights, seed=1))
     assert not (home / "b.safetensors").exists()
     result = train_model(options(home, "b", weights=weights, seed=1, allow_leakage=True))

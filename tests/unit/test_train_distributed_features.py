@@ -150,7 +150,7 @@ def test_a_worker_that_does_not_reach_the_cache_says_so(run):
     def gone(work):
         Path(work.arguments["store"]["path"]).unlink()
 
-    fails(run, Here(gone), InputError, r"there is no whole store of films at .*\.store, wanted in a cache folder")
+    fails(run, Here(gone), InputError, r"there is no complete image cache at .*\.store\. Use a cache folder")
 
     def moved(work):
         work.arguments["folder"] += "-elsewhere"

@@ -194,12 +194,12 @@ def test_a_damaged_part_is_named_with_advice(home: Path) -> None:
         (lambda own: own["partition"].update(number=3), "which are not those of partition 3/3 of 200"),
         (lambda own: own["partition"].update(first_row=0), "which are not those of partition 2/3 of 200"),
         (lambda own: own["partition"].update(count=0), "expected i/n"),
-        (lambda own: own["partition"].update(count=True), "do not say which partition it is"),
-        (lambda own: own["partition"].update(total_films=1 << 50), "do not say which partition it is"),
-        (lambda own: own["partition"].update(thumbnails=-1), "do not say which partition it is"),
-        (lambda own: own.update(partition=[1]), "do not say which partition it is"),
-        (lambda own: own["partition"].update(paths="ab" * 32), "its fingerprint is not that of its inputs"),
-        (lambda own: own.update(batch_size=9), "its fingerprint is not that of its inputs"),
+        (lambda own: own["partition"].update(count=True), "do not name its partition"),
+        (lambda own: own["partition"].update(total_films=1 << 50), "do not name its partition"),
+        (lambda own: own["partition"].update(thumbnails=-1), "do not name its partition"),
+        (lambda own: own.update(partition=[1]), "do not name its partition"),
+        (lambda own: own["partition"].update(paths="ab" * 32), "its fingerprint does not match its inputs"),
+        (lambda own: own.update(batch_size=9), "its fingerprint does not match its inputs"),
     ],
 )
 def test_a_part_that_lies_about_its_share_is_refused(home: Path, change: Any, words: str) -> None:
@@ -212,7 +212,7 @@ def test_films_of_another_part_are_refused(home: Path) -> None:
     with h5py.File(home / "part-2.h5", "r+") as file:
         paths = file["films/path"][()]
         file["films/path"][:] = paths[::-1]
-    refused("are not those of their run", three(home), home, FileFormatError)
+    refused("do not match their run", three(home), home, FileFormatError)
 
 
 def test_provenance_of_another_kind_is_refused(home: Path) -> None:

@@ -163,7 +163,7 @@ def test_operating_points_of_single_models_are_not_those_of_a_mean(home, tmp_pat
     for name, models, tta in (("two", ("p", "p"), 1), ("tta", ("p",), 2)):
         means = score(tmp_path, tmp_path / f"{name}.h5", *models, tta=tta, films=home / "films")
         assert np.isnan(means.thresholds).all()
-        assert any("no operating points" in warning for warning in summarise(means).warnings)
+        assert any("no thresholds" in warning for warning in summarise(means).warnings)
         assert means.provenance["models"][0]["document"]["thresholds"] == POINTS
 
 

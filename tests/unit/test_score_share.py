@@ -188,7 +188,7 @@ def test_labels_of_a_part_are_those_of_the_whole_folder(home):
         score_films(options(home, "part.h5", "1/2"), stop_after(70))
     new = home / "films" / "zz new.png"
     new.write_bytes((home / "films" / "000.png").read_bytes())
-    with pytest.raises(InputError, match=r"since this partition was begun.*Put it back.*--overwrite"):
+    with pytest.raises(InputError, match=r"after this partition was started.*Restore the folder.*--overwrite"):
         score_films(options(home, "part.h5", "1/2"))
     new.unlink()
     assert score_films(options(home, "part.h5", "1/2")).computed == 64

@@ -52,7 +52,7 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
     yield "findings\n" + _table(
         ("", "mean", "largest", "threshold", "above", "positive", "negative"), *map(_finding, found["findings"])
     )
-    yield f"heat maps: {found['heatmaps']}, small films: {found['thumbnails']}"
+    yield f"heat maps: {found['heatmaps']}, thumbnails: {found['thumbnails']}"
 
 
 def _model(model: Any) -> Iterator[Line]:

@@ -113,7 +113,7 @@ def test_a_worker_that_computes_with_something_else_is_refused(monkeypatch):
     work = begun()
     monkeypatch.setattr("cxrscore_torch.model.TorchModel.framework", "torch 1.0", raising=False)
     monkeypatch.setattr("cxrscore_torch.model.TorchModel.__setattr__", _but_framework)
-    with pytest.raises(InputError, match=r"differs in framework: .* -> \"torch 1\.0\""):
+    with pytest.raises(InputError, match=r"the differences are framework: .* -> \"torch 1\.0\""):
         work.open()
 
 
@@ -125,7 +125,7 @@ def _but_framework(model, name, value):
 def test_a_worker_that_does_not_reach_the_folders_says_so(home):
     work = begun()
     (home / "films").rename(home / "elsewhere")
-    with pytest.raises(InputError, match=r"a worker finds no folder .*films; wanted films, models and output"):
+    with pytest.raises(InputError, match=r"a worker finds no folder .*films: put films, models and output on a disk"):
         work.open()
     (home / "elsewhere").rename(home / "films")
     (home / "out.h5.parts").rename(home / "gone")

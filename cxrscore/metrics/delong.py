@@ -52,7 +52,7 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
 
 
 def micro_auc(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:
-    """Micro AUC: the AUC of all labels [N,C] pooled, with an interval over the N films, or over groups [N] of them.
+    """Micro AUC: AUC of all labels [N,C] pooled; its interval is over the N films, or over their groups [N].
 
     It rewards a model that only knows the prevalences: a constant score for each finding gives more than 0.5.
     """

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from cxrscore.contract import Array
 
 LEVEL = 0.5
-"""Fraction of the largest value of a map above which a pixel belongs to the region that is compared."""
+"""Fraction of the largest map value above which a pixel belongs to the compared region."""
 
 
 def pointing_game(values: Array, mask: NDArray[np.bool_]) -> float:
-    """Pointing game: 1 if the largest value of a map [S,S] is inside the mask [S,S], else 0; with ties, the
-    fraction inside. NaN if the map has no positive value.
+    """Pointing game: 1 if the largest value of a map [S,S] is inside the mask [S,S], else 0; the fraction inside
+    for ties. NaN if the map has no positive value.
 
     Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, without a margin around the boxes. A random
     point hits with a probability equal to the area fraction of the mask.

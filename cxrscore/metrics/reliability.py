@@ -13,7 +13,7 @@ from cxrscore.metrics.grouping import valid_mask
 Doubles = NDArray[np.float64]
 
 BINS = 15
-"""Number of equal-width bins of the calibration error, as in Guo et al., On Calibration of Modern Neural Networks, ICML 2017."""
+"""Equal-width bins of the calibration error, as in Guo et al., On Calibration of Modern Neural Networks, ICML 2017."""
 POINTS = 10
 """Number of bins of a reliability curve. They have equal numbers of films, because most films of a rare finding would
 be in the lowest bin of equal width."""

@@ -1,6 +1,6 @@
-"""What a pickle of torch may name, and what stands here for each: values that can do nothing.
+"""The names that a torch pickle may contain, and an inert replacement for each.
 
-What torch writes: torch/serialization.py and torch/_utils.py.
+Reference: torch/serialization.py and torch/_utils.py.
 """
 
 from __future__ import annotations

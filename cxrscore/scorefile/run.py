@@ -274,7 +274,7 @@ def _check_same(place: Path, inputs: Mapping[str, Any], manifest: Manifest) -> N
     if not manifest.matches(inputs):
         changed = "; ".join(differences(inputs, manifest.inputs))
         raise InputError(
-            f"{place} is of another run; the differences are {changed}. Use --overwrite to replace it, or another -o."
+            f"{place} is of another run; this one differs in {changed}. Use --overwrite to replace it, or another -o."
         )
 
 

@@ -1,6 +1,6 @@
-"""Drawn chests: not anatomy, but enough of it that a network has to look for a finding where a finding would be.
+"""Drawing of synthetic chests: simplified anatomy, with findings at plausible positions.
 
-Places and lengths are fractions of the side, x to the right and y down; greys are 0 black..1 white until the end.
+Positions and lengths are fractions of the side, x to the right and y down; greys are 0 (black) to 1 (white).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Lesion:
 
 @dataclass(frozen=True, kw_only=True)
 class Chest:
-    """What stays the same in all films of a patient. The lungs are 0, left in the film, and 1, right in it."""
+    """Properties that are equal in all films of a patient. Lung 0 is left in the film, lung 1 right."""
 
     middle: float
     lung_x: tuple[float, float]

@@ -123,7 +123,7 @@ class _Learner:
         return sum(value * count for value, count in values) / films
 
     def _compile(self, loss: Loss, settings: Optimiser) -> None:
-        """Compiles only for another loss or other settings, because Keras retraces the training step after compilation."""
+        """Compiles only for another loss or other settings, because Keras then retraces the training step."""
         if self._compiled is None or loss is not self._compiled[0] or settings != self._compiled[1]:
             self._adam.set(settings)
             self._model.compile(optimizer=self._adam, loss=self._bound(loss))

@@ -127,7 +127,7 @@ def test_a_part_given_twice_is_refused_by_both_names(home: Path) -> None:
     refused(r"(part-2|copy)\.h5 and .*(part-2|copy)\.h5 are both partition 2/3", [*three(home), home / "copy.h5"], home)
     refused(r"part-2\.h5 and .*part-2\.h5 are the same file", [*three(home), home / "." / "part-2.h5"], home)
     (home / "link.h5").symlink_to(home / "part-1.h5")
-    refused(r"part-1\.h5 and .*link\.h5 are one file", [*three(home), home / "link.h5"], home)
+    refused(r"part-1\.h5 and .*link\.h5 are the same file", [*three(home), home / "link.h5"], home)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_worker_that_computes_with_something_else_is_refused(monkeypatch):
     work = begun()
     monkeypatch.setattr("cxrscore_torch.model.TorchModel.framework", "torch 1.0", raising=False)
     monkeypatch.setattr("cxrscore_torch.model.TorchModel.__setattr__", _but_framework)
-    with pytest.raises(InputError, match=r"the differences are framework: .* -> \"torch 1\.0\""):
+    with pytest.raises(InputError, match=r"differs in framework: .* -> \"torch 1\.0\""):
         work.open()
 
 

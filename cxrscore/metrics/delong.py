@@ -28,8 +28,8 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     groups  int [n], the same number for films of one patient, for an interval over patients; None: over films
 
     The influence of a positive film is the fraction of negatives below it minus the AUC; that of a negative film is the
-    fraction of positives above it minus the AUC. There is no interval if a class has one patient only, or if the classes
-    do not overlap: then the formula gives a variance of 0 for any number of films.
+    fraction of positives above it minus the AUC. There is no interval if a class has one patient only, or if the
+    classes do not overlap: then the formula gives a variance of 0 for any number of films.
     """
     place = group_codes(groups, len(truth))
     valid = valid_mask(truth, score)

@@ -15,8 +15,8 @@ def pointing_game(values: Array, mask: NDArray[np.bool_]) -> float:
     """Pointing game: 1 if the largest value of a map [S,S] is inside the mask [S,S], else 0; the fraction inside
     for ties. NaN if the map has no positive value.
 
-    Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, without a margin around the boxes. A random
-    point hits with a probability equal to the area fraction of the mask.
+    Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, without a margin around the boxes. A
+    random point hits with a probability equal to the area fraction of the mask.
     """
     peak = values.max()
     return float(mask[values == peak].mean()) if peak > 0 else float("nan")

@@ -129,7 +129,7 @@ def weights_file(choice: str, architecture: str) -> Path | None:
 
 def read_weights(path: Path, *, licence: str) -> BaseWeights:
     """A model file, a safetensors file of neutral names, a Keras .h5 weights file, or a torch checkpoint of a
-    DenseNet121. licence is that of a file that tells none. InputError and FileFormatError as they say."""
+    DenseNet121. licence: used if the file contains none."""
     _require(path)
     origin = WeightsInfo(licence=licence)
     if path.suffix.lower() in _KERAS:

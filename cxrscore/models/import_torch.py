@@ -4,7 +4,7 @@ Three kinds of file, recognised by their content:
 
     torchvision      a state_dict of torchvision.models.densenet121, new names (norm1) and old (norm.1)
     chexnet          the same below any prefix (module.densenet121.), its classifier in a Sequential with a sigmoid
-    torchxrayvision  a state_dict or a whole network whose first convolution has one channel, for films in -1024..1024
+    torchxrayvision  a state_dict or a pickled network whose first convolution has one channel, for films in -1024..1024
 
 The names are those of torchvision/models/densenet.py and torchxrayvision/models.py. Differences from
 the graph of cxrscore are converted so that scores do not change: kernels OIHW to HWIO; the epsilon of batch
@@ -61,7 +61,7 @@ class ImportedCheckpoint:
 
     @property
     def fit(self) -> Fit:
-        """torchxrayvision cuts out the middle square; CheXNet's authors averaged ten crops, which nobody does today."""
+        """torchxrayvision cuts out the middle square; CheXNet averaged ten crops, which is unusual today."""
         return "crop" if self.kind == "torchxrayvision" else "stretch"
 
 

@@ -171,7 +171,7 @@ def _read_legacy(data: memoryview) -> tuple[Any, Raws]:
 
 
 def _rows(data: memoryview, at: int, keys: Any, storages: dict[str, StorageRef]) -> Iterator[tuple[str, memoryview]]:
-    """Each storage stands behind its count of numbers; how wide these are, the pickle said."""
+    """Each storage follows its element count; the pickle contains the element size."""
     if not isinstance(keys, list) or len(keys) > MAX_TENSORS or set(map(type, keys)) - {str}:
         raise UnsafePickleError("it has no list of its storages")
     for key in keys:

@@ -40,7 +40,7 @@ def add_advice(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def anew(place: Path) -> Iterator[None]:
+def add_delete_advice(place: Path) -> Iterator[None]:
     """Adds advice to errors about damaged results of an earlier run in the folder of an experiment."""
     try:
         yield
@@ -142,7 +142,7 @@ def train_experiment(
     """
     place = folder / f"{experiment.name}-{_digest(options, data)[:8]}"
     make_folder(place)
-    with anew(place):
+    with add_delete_advice(place):
         return _trained(experiment, options, place, progress)
 
 

@@ -137,7 +137,7 @@ def _recorded_runtime(claim: FileProvenance, provenance: Any) -> RuntimeInfo:
 
 
 def _as_shards(job: RunContext, claim: FileProvenance) -> Run:
-    """The rows of a finished output as the shards of a run that is to be merged again."""
+    """The rows of a finished output as the shards of a run, to merge it again."""
     scores = open_scores(job.options.file)
     run = open_run(job.options.file, job.paths, job.findings, job.fingerprint, overwrite=True)
     for shard, rows in enumerate(run.shards):

@@ -69,7 +69,7 @@ def _warning(found: Any) -> str:
     if get_nested(found, "training", "has_leakage") is not True:
         return ""
     return (
-        "**LEAKED.** The same patients or films stood in more than one part of the split when this model was trained. "
+        "**LEAKED.** The same patients or films were in more than one split when this model was trained. "
         "Its figures are better than they would be on new patients.\n\n"
     )
 
@@ -107,7 +107,7 @@ def _data(found: Any) -> str:
 
 
 def _is_imported(found: Any) -> bool:
-    """Whether others trained the model: what only a training run can tell is then empty or 0."""
+    """Whether the model was imported: then values of a training run are empty or 0."""
     return get_nested(found, "training", "imported") is not None
 
 

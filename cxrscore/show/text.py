@@ -13,7 +13,7 @@ _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""
 _MOST = 10
 """Lines of a list that are shown."""
-_LEAKED = "films or patients stood in more than one split when the model was trained"
+_LEAKED = "films or patients were in more than one split when the model was trained"
 
 Line = tuple[str, str]
 

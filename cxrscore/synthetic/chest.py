@@ -140,7 +140,7 @@ def draw_film(canvas: Canvas, findings: Sequence[str]) -> list[Lesion]:
 
 
 def expose(canvas: Canvas) -> NDArray[np.uint8]:
-    """The film as uint8 [S,S], with an exposure and a grain of its own."""
+    """The film as uint8 [S,S], with random exposure and grain."""
     rng = canvas.rng
     grey = canvas.grey + 0.03 * canvas.clouds(5)
     grey = np.clip(grey, 0, 1) ** rng.uniform(0.85, 1.2) * rng.uniform(0.88, 1.05) + rng.uniform(-0.03, 0.03)

@@ -37,7 +37,7 @@ def phantom(
 ) -> tuple[NDArray[np.uint8], list[Lesion]]:
     """A chest film uint8 [S,S] with these findings, and the box of each.
 
-    The same patient (None: as many as there are seeds) has the same chest in every film; where a finding lies, its
+    The same patient (None: as many as there are seeds) has the same chest in every film; the position of a finding, its
     contrast, the exposure and the grain are drawn from the seed. InputError for a finding that is not in DRAWN.
     """
     chest = draw_chest(np.random.default_rng([seed if patient is None else patient, 1]))

@@ -45,8 +45,8 @@ def train_model(
     writes
            and says anything, and all return the same. An error of one ends all: the others with an OtherProcessError.
 
-    A KeyboardInterrupt passes through and leaves the last finished epoch to go on with: see ``options.resume``. A run
-    that was started again after a process died goes on by itself.
+    A KeyboardInterrupt passes through; ``options.resume`` continues from the last finished epoch. If the launcher
+    restarts the processes after one died, the run resumes automatically.
     """
     place = place or ProcessRank()
     trainer = partial(_trainer, options)

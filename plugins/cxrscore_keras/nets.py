@@ -20,7 +20,7 @@ class Part(layers.Layer):
     """The base or its last block, its batch normalisation with the stored statistics in training too; ``by_batch``:
     with those of the batch in layers that are trainable.
 
-    A layer of its own, because a functional model hands ``training=True`` down to its layers even where they
+    A separate layer, because a functional model hands ``training=True`` down to its layers even where they
     were called with ``training=False``.
     """
 

@@ -212,7 +212,7 @@ def _append_on_disk(
 
 
 def _opened(path: Path, name: str) -> _FeatureFile | None:
-    """The file at a path; None where there is none, or it is not whole, or of something else."""
+    """The file at a path; None if it is missing, incomplete, or of other content."""
     try:
         file = EntryFile.open(path, _MARK)
         return _FeatureFile(file) if file.index["key"] == name else None

@@ -32,7 +32,7 @@ BLOCK = 256
 _BYTES = 1 << 26
 """Of the outputs in a block, at most, unless a single batch has more."""
 _EACH = 4
-"""Blocks of a process, where there are films enough: so the last ones to end do not end long after the others."""
+"""Blocks per process, if there are enough films, so that all processes end at about the same time."""
 _OF_THE_DRIVER = (
     "films",
     "labels",
@@ -53,7 +53,7 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedFeatureExtractor:
-    """What the frozen layers of a model are to be run on.
+    """The inputs of the frozen layers of a model.
 
     store  FilmStore.reference() of the films
     copy   number of the augmented copy; None: the films without augmentation
@@ -85,7 +85,7 @@ class DistributedFeatureExtractor:
                 yield _read(block_file(own, item), digests[item], (len(rows), *like.shape[1:]))
 
     def _compute(self, own: Path, blocks: Sequence[Rows], report_done: Callable[[int], None]) -> dict[int, str]:
-        """Has all blocks computed; returns the SHA-256 of each, "" where its worker died before it could tell."""
+        """Lets workers compute all blocks; returns the SHA-256 of each, "" if its worker died before it reported."""
         digests: dict[int, str] = {}
 
         def count(item: int, digest: str) -> None:
@@ -132,7 +132,7 @@ def block_file(folder: Path, item: int) -> Path:
 
 
 def block_bytes(rows: Floats) -> bytes:
-    """The outputs of a block as they stand in its file: float32 rows, one after the other, then their SHA-256."""
+    """The content of the file of a block: float32 rows, then their SHA-256."""
     data = np.ascontiguousarray(rows, np.float32).tobytes()
     return data + bytes.fromhex(sha256_bytes(data))
 

@@ -1,8 +1,8 @@
 """Frozen layers run by worker processes, through an executor. The code of a worker is in ``worker``.
 
-A work item is a block of films, and a block is batches as one process would make them, so that the outputs are the
-same. A worker writes those of a block into a file, whole or not at all; the files are read in the order of the films,
-and each is removed when it has been read. They lie in a folder of the extraction, which is gone at its end.
+A work item is a block of films, and a block consists of the same batches as in one process, so the features are equal.
+A worker writes the features of a block atomically into a file; the files are read in the order of the films, and each
+is removed after reading. They are in a temporary folder, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cxrscore.training.features.cache import BLOCKS
 from cxrscore.training.options import TrainOptions
 
 BLOCK = 256
-"""Most films of a block."""
+"""Maximum number of films in a block."""
 _BYTES = 1 << 26
 """Of the outputs in a block, at most, unless a single batch has more."""
 _EACH = 4
@@ -46,7 +46,7 @@ _OF_THE_DRIVER = (
     "processes",
     "address",
 )
-"""Options that workers have no use for."""
+"""Options that workers do not use."""
 
 Rows = NDArray[np.intp]
 
@@ -69,7 +69,7 @@ class DistributedFeatureExtractor:
     def outputs(
         self, folder: Path, batches: Sequence[Rows], like: Floats, report_done: Callable[[int], None]
     ) -> Iterator[Floats]:
-        """Outputs of films, given by their rows in the store, float32 [n,...], block by block, once all are there.
+        """Features of films, given by their rows in the store, float32 [n,...], block by block, after all are computed.
 
         folder  where the extraction makes its own
         like    outputs of any films, for their shape
@@ -138,7 +138,7 @@ def block_bytes(rows: Floats) -> bytes:
 
 
 def _blocks(batches: Sequence[Rows], row: int, processes: int) -> list[Rows]:
-    """Batches in blocks. row: bytes of the outputs of a film."""
+    """Groups batches into blocks. row: bytes of the features of a film."""
     size = len(batches[0])
     films = min(BLOCK, _BYTES // row)
     step = max(1, min(films // size, -(-len(batches) // (_EACH * processes))))
@@ -147,7 +147,7 @@ def _blocks(batches: Sequence[Rows], row: int, processes: int) -> list[Rows]:
 
 @contextmanager
 def _private_folder(folder: Path) -> Iterator[Path]:
-    """A folder of this extraction, which is gone at the end; WriteError where it cannot be made."""
+    """A temporary folder, removed at the end; WriteError if it cannot be created."""
     make_folder(folder)
     try:
         own = Path(tempfile.mkdtemp(prefix=BLOCKS, dir=folder))

@@ -1,4 +1,4 @@
-"""Scores in the formats of others: CSV, JSON, Parquet, and DICOM structured reports."""
+"""Export of scores to other formats: CSV, JSON, Parquet, and DICOM structured reports."""
 
 from __future__ import annotations
 
@@ -33,10 +33,37 @@ __all__ = ["KINDS", "ExportOptions", "ExportResult", "FindingCode", "export_piec
 
 
 def export_scores(scores: Scores, options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
-    """Writes scores in another format: a file, whole or absent, or with dicom-sr a folder of such files.
+    """Exports scores to a file (CSV, JSON or Parquet), or to a folder of DICOM structured reports.
 
-    InputError where the options do not fit each other or the scores, where something is in the way, or where a package
-    is missing; WriteError where the disk or the folder refuses.
+    Each file is written atomically.
+
+    Parameters
+    ----------
+    scores : Scores
+        The scores to export.
+    options : ExportOptions
+        Format, output and settings of the export.
+    progress : callable, optional
+        Called with a text, the number of written reports and their total.
+
+    Returns
+    -------
+    ExportResult
+        The output, its format and the number of exported films.
+
+    Raises
+    ------
+    InputError
+        If options contradict each other or do not fit the scores, the output must not be replaced, or a package is
+        missing.
+    WriteError
+        If a file cannot be written.
+
+    Examples
+    --------
+    >>> scores = cxrscore.open_scores("out.h5")  # doctest: +SKIP
+    >>> cxrscore.export_scores(scores, cxrscore.ExportOptions(output="out.csv")).films  # doctest: +SKIP
+    440
     """
     kind, output = options.chosen_kind(), options.output
     if kind == "dicom-sr":
@@ -60,11 +87,11 @@ def export_pieces(scores: Scores, options: ExportOptions) -> Iterator[bytes]:
         return json_pieces(scores)
     if kind == "parquet":
         return iter([parquet_bytes(scores)])
-    raise InputError("DICOM reports are one file a film: name a folder with --output")
+    raise InputError("DICOM reports are one file per film: name a folder with --output")
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> None:
-    first = next(pieces)  # what cannot be exported says so before a file is begun
+    first = next(pieces)  # raises errors of the export before a file is created
     with atomic_write(path) as part:
         try:
             descriptor = os.open(part, os.O_WRONLY)

@@ -1,9 +1,9 @@
-"""Codes by which other programs know a finding.
+"""Codes of findings for other programs.
 
-A code of a public terminology stands here only where a context group of DICOM PS3.16 lists it with this meaning;
-tests/unit/test_export_codes.py compares with these groups as pydicom ships them. All other findings have a code of
-cxrscore's own scheme, for a private code is known to be private, and a wrong one is not known to be wrong: CID 12248,
-for one, has the code of a heart's "enlarged septal foramen" under the name of cardiomegaly.
+This table contains a code of a public terminology only if a context group of DICOM PS3.16 lists it with this meaning;
+tests/unit/test_export_codes.py compares it with the groups in pydicom. All other findings have a code of the private
+scheme of cxrscore, because a private code is recognisable and a wrong public code is not: CID 12248, for example,
+lists the code of "enlarged septal foramen" under the name of cardiomegaly.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import re
 from dataclasses import dataclass
 
 LOCAL = "99CXRSCORE"
-"""Designator of cxrscore's own scheme; PS3.16 8.2 wants 99 before a private one."""
+"""Designator of the private scheme of cxrscore; PS3.16 8.2 requires the prefix 99."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/. -]{0,15}")
-"""What can be a Code Value: SH, at most 16 characters."""
+"""Valid Code Values: SH, at most 16 characters."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,14 +16,14 @@ from cxrscore.scorefile import Scores
 from cxrscore.scorefile.data import Column, film_columns, finding_columns
 
 ROWS = 4096
-"""Films that are text at one time."""
+"""Number of films that are converted to text at a time."""
 
 
 def csv_pieces(scores: Scores, *, layout: str, every: bool) -> Iterator[bytes]:
-    """The table as UTF-8, piece by piece. An empty cell is a value that there is not.
+    """The table as UTF-8, in pieces. Undefined values are empty.
 
     layout  plain: film, status, message, prob_FINDING; peer: Image Index, prob_FINDING
-    every   plain with all columns that there are
+    every   plain with all columns
     """
     columns = _peer(scores) if layout == "peer" else film_columns(scores, every=every)
     yield csv_lines([[escape_formula(column.name) for column in columns]])
@@ -33,15 +33,15 @@ def csv_pieces(scores: Scores, *, layout: str, every: bool) -> Iterator[bytes]:
 
 
 def is_plain_csv(path: Path) -> bool:
-    """Whether a file begins as a plain table of ours does. A table in the layout peer begins as those of others do, and
-    is not told from them."""
+    """Whether a file begins like a plain table of cxrscore. Tables in the layout peer cannot be distinguished from
+    those of other programs."""
     with path.open("rb") as file:
         columns = file.readline(1 << 20).decode("utf-8", "replace").rstrip("\n").split(",")
     return columns[:3] == ["film", "status", "message"] and any(name.startswith("prob_") for name in columns)
 
 
 def _peer(scores: Scores) -> list[Column]:
-    """As others publish their predictions on NIH ChestX-ray14: the name of the film, then probabilities."""
+    """The usual layout of published predictions on NIH ChestX-ray14: the name of the film, then probabilities."""
     names = [unicode_text(PurePosixPath(path).name) for path in scores.films.path]
     name, count = Counter(names).most_common(1)[0] if names else ("", 0)
     if count > 1:
@@ -54,5 +54,5 @@ def _peer(scores: Scores) -> list[Column]:
 def _cells(values: Sequence[str] | Array) -> Sequence[str]:
     if not isinstance(values, np.ndarray):
         return [escape_formula(value) for value in values]
-    # NumPy writes the fewest digits that give the same float32 again.
+    # NumPy writes the shortest text that restores the same float32.
     return ["" if word == "nan" else word for word in values.astype(np.str_).tolist()]

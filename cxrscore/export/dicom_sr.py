@@ -1,7 +1,7 @@
 """The scores of one film as a DICOM structured report: Comprehensive SR, template TID 1500.
 
-One group of TID 1501 a finding: the finding as a code, and one measurement, (122157, DCM, "Probability"), without unit.
-The report is of the study of its film, and names the film as the source of each group.
+One group of TID 1501 per finding: the finding as a code, and one measurement, (122157, DCM, "Probability"), without
+unit. The report belongs to the study of its film, and names the film as the source of each group.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _NAMESPACE = uuid.UUID("6d1a6a0e-0b7c-5d0f-9a53-2c7f1a4e8b90")
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """What scored, as far as the provenance says.
+    """The algorithm of the scores, from the provenance.
 
-    network     such as densenet121; "" where unknown; of several models with " + " between
-    model       SHA-256 of the model file, hex; "" where unknown; of several the SHA-256 of these with blanks between
-    parameters  further words of how, one text each
-    created     when scoring ended; None where unknown
+    network     such as densenet121; "" if unknown; several models are joined by " + "
+    model       SHA-256 of the model file, hex; "" if unknown; for several models the SHA-256 of these, joined by blanks
+    parameters  further parameters, one text each
+    created     end of scoring; None if unknown
     """
 
     network: str
@@ -55,15 +55,15 @@ class FilmScores:
 
 
 def report_uid(source: DicomSource, scored: FilmScores, algorithm: Algorithm, *, number: int) -> str:
-    """The UID of the report: another one as soon as anything in it is another, so that no UID has two contents."""
+    """The UID of the report, a digest of its content: different contents never have the same UID."""
     return _uid("report", cxrscore.__version__, repr((source, scored, algorithm, number)))
 
 
 def report_bytes(source: DicomSource, scored: FilmScores, algorithm: Algorithm, *, uid: str, number: int) -> bytes:
-    """The report as a DICOM file, the same bytes for the same input; SourceError where an attribute of the source
-    cannot be written.
+    """The report as a DICOM file, with equal bytes for equal input; SourceError if an attribute of the source cannot be
+    written.
 
-    uid     as report_uid gave it
+    uid     result of report_uid
     number  Instance Number, from 1
     """
     hd = module("highdicom")
@@ -93,7 +93,7 @@ def report_bytes(source: DicomSource, scored: FilmScores, algorithm: Algorithm, 
 
 
 def _evidence(source: DicomSource) -> Any:
-    """The film as highdicom wants it, of nobody: the patient's own tags are set afterwards, or never."""
+    """The film as a data set for highdicom, without patient data: patient tags are set afterwards, if requested."""
     film = module("pydicom").Dataset()
     film.StudyInstanceUID, film.SeriesInstanceUID = source.study, source.series
     film.SOPClassUID, film.SOPInstanceUID = source.sop_class, source.instance
@@ -181,7 +181,7 @@ def _coded(hd: Any, code: FindingCode) -> Any:
 
 
 def _set_times(report: Any, created: datetime.datetime | None) -> None:
-    """When the scores were made, in UTC, and not when they were exported: so a second export is the same file."""
+    """Time of scoring in UTC, not of the export, so that a second export writes the same file."""
     if created is not None:
         utc = created.astimezone(datetime.UTC)
         report.ContentDate = report.InstanceCreationDate = utc.strftime("%Y%m%d")
@@ -198,15 +198,15 @@ def _set_patient(report: Any, patient: Mapping[str, str]) -> None:
         try:
             report[tag] = elements.DataElement(tag, dictionary.dictionary_VR(tag), text, validation_mode=config.RAISE)
         except ValueError:
-            raise SourceError(f"its {name} is not as DICOM has it") from None
+            raise SourceError(f"its {name} is not valid in DICOM") from None
 
 
 def _short(text: str) -> str:
-    """As much of a text as LO holds."""
+    """A text truncated to the length of LO."""
     return "".join(c if c.isprintable() and c != "\\" else "_" for c in text)[:64]
 
 
 def _uid(*parts: str) -> str:
-    """A UID below 2.25, made from words: PS3.5 B.2, with the name-based UUID of RFC 9562."""
+    """A UID below 2.25 from text: PS3.5 B.2, with the name-based UUID of RFC 9562."""
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
     return f"2.25.{uuid.uuid5(_NAMESPACE, digest).int}"

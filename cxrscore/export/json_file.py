@@ -17,11 +17,11 @@ from cxrscore.scorefile.data import Column, film_columns
 FORMAT = "cxrscore-export"
 VERSION = 1
 ROWS = 4096
-"""Films that are Python objects at one time."""
+"""Number of films that are converted to Python objects at a time."""
 
 
 def json_pieces(scores: Scores) -> Iterator[bytes]:
-    """The document as ASCII, a film a line, so that a hundred thousand of them need little memory."""
+    """The document as ASCII, one film on each line, so that a hundred thousand films need little memory."""
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -47,7 +47,7 @@ def described_findings(scores: Scores) -> list[dict[str, Any]]:
 
 
 def plain_values(values: Sequence[str] | Array) -> list[Any]:
-    """Values [n] as JSON has them: None for what is no finite number, a float32 with the few digits of its own."""
+    """Values [n] for JSON: None for non-finite numbers, float32 with the shortest exact decimal text."""
     if not isinstance(values, np.ndarray):
         return list(values)
     if values.dtype.kind != "f":
@@ -57,7 +57,7 @@ def plain_values(values: Sequence[str] | Array) -> list[Any]:
 
 
 def _record(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
-    """One film: what is known of it by name, and its values by finding under prob, logit and truth."""
+    """One film: its metadata by name, and its values by finding under prob, logit and truth."""
     record: dict[str, Any] = {}
     for column, value in zip(columns, row, strict=True):
         if column.finding:

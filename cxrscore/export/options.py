@@ -18,16 +18,36 @@ SUFFIXES: Mapping[str, Kind] = {".csv": "csv", ".json": "json", ".parquet": "par
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """The options of one export.
+    """Options of an export: those of ``cxrscore export``.
 
-    output        file to write; with kind dicom-sr a folder
-    kind          format; None: as the suffix of output says
-    layout        of CSV, see cxrscore.export.csv_file
-    every_column  of CSV: all that the file knows of a film; the other formats always have it
-    films         of dicom-sr: the folder that was scored
-    with_patient  of dicom-sr: copy name, number and dates of the patient and the study from the films
-    overwrite     replace a file that is not an earlier export, or write into a folder that is not empty
-    inputs        files that the scores came from, which are not replaced
+    Parameters
+    ----------
+    output : path
+        File to write; for dicom-sr a folder.
+    kind : str, optional
+        Format: "csv", "json", "parquet" or "dicom-sr"; None: from the suffix of ``output``.
+    layout : str
+        Columns of CSV: "plain" (film, status, message, prob_FINDING) or "peer" (Image Index, prob_FINDING).
+    every_column : bool
+        CSV: write all columns of the scores file. The other formats always contain them.
+    films : path, optional
+        dicom-sr: the folder that was scored.
+    with_patient : bool
+        dicom-sr: copy name, number and dates of the patient and the study from the films.
+    overwrite : bool
+        Replace a file that is not an earlier export, or write into a folder that is not empty.
+    inputs : sequence of path
+        Files of the scores, which are never replaced.
+
+    Raises
+    ------
+    InputError
+        If a path is not a local path.
+
+    Examples
+    --------
+    >>> ExportOptions(output="out.csv").chosen_kind()
+    'csv'
     """
 
     output: Path
@@ -44,7 +64,7 @@ class ExportOptions:
         object.__setattr__(self, "inputs", local_paths(self.inputs, "inputs"))
 
     def chosen_kind(self) -> Kind:
-        """The format; InputError where neither it nor the suffix says, or where an option is of another format."""
+        """The format; InputError if neither ``kind`` nor the suffix names one, or if an option is of another format."""
         kind = self.kind or SUFFIXES.get(self.output.suffix.lower())
         if kind is None:
             raise InputError(

@@ -21,7 +21,7 @@ from cxrscore.scorefile.data import Column, film_columns
 
 INSTALL = 'pip install "cxrscore[parquet]"'
 KEY = b"cxrscore"
-"""Metadata key of the file under which findings and provenance stand, as JSON."""
+"""Metadata key of findings and provenance, as JSON."""
 
 
 def parquet_bytes(scores: Scores) -> bytes:

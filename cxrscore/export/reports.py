@@ -1,4 +1,4 @@
-"""A folder of DICOM reports, one a DICOM film that was scored."""
+"""A folder of DICOM reports, one for each scored DICOM film."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from cxrscore.scorefile import Scores
 
 REPORT = output_kind_with_marks("a report of `cxrscore export`", b"DICM", b"cxrscore")
 MAX_EXAMPLES = 16
-"""Models that a report names; a file may name any number."""
+"""Maximum number of models that a report names."""
 
 
 def write_reports(scores: Scores, options: ExportOptions, progress: Progress) -> ExportResult:
-    """One file a report, named by its UID; each is whole or absent. InputError where no film can have one."""
+    """Writes one file per report, named by its UID, atomically. InputError if no film can have a report."""
     if options.films is None:
-        raise InputError("a DICOM report names its film by UIDs that only the film holds: name the folder with --films")
+        raise InputError(
+            "a DICOM report names its film by UIDs that only the film contains: name the folder with --films"
+        )
     rows = [row for row, code in enumerate(scores.films.status) if code == Status.OK]
     dicom = [row for row in rows if scores.films.kind[row] == "dicom"]
     if not dicom:
@@ -60,7 +62,7 @@ def write_reports(scores: Scores, options: ExportOptions, progress: Progress) ->
 
 
 def _films(scores: Scores, rows: list[int], folder: Path) -> Iterator[Path | None]:
-    """Where each film lies. A file made with --anonymize-paths holds hashes only, so the folder's films are hashed."""
+    """The path of each film; for anonymized paths, the hash of each film in the folder finds it."""
     found = find_films(folder).paths
     if any(scores.films.path[row] == scores.films.sha256[row] for row in rows):
         places = {film_digest(folder / path): path for path in found}
@@ -75,7 +77,7 @@ def _make_folder(options: ExportOptions, films: Path) -> None:
     folder = options.output
     if folder.resolve().is_relative_to(films.resolve()):
         raise InputError(
-            f"{folder} lies in {films}: the reports would be taken for films. Name a folder outside of it."
+            f"{folder} is inside {films}: the reports would be read as films. Name a folder outside of it."
         )
     make_folder(folder)
     try:
@@ -105,7 +107,7 @@ def _write_report(scores: Scores, row: int, film: Path | None, algorithm: Algori
 
 
 def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
-    """From a provenance of any shape."""
+    """The algorithm from a provenance, in which any value may be missing or invalid."""
     several = provenance_models(provenance)[:MAX_EXAMPLES]
     networks = dict.fromkeys(_text(one, "document", "spec", "architecture") for one in several)
     digests = [_text(one, "sha256") for one in several]
@@ -126,7 +128,7 @@ def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
 
 
 def _time(text: str) -> datetime.datetime | None:
-    """None where the text is no time with an offset to UTC."""
+    """A time from text; None if it is not a time with an offset to UTC."""
     try:
         found = datetime.datetime.fromisoformat(text)
     except ValueError:
@@ -135,6 +137,6 @@ def _time(text: str) -> datetime.datetime | None:
 
 
 def _text(tree: Any, *keys: str) -> str:
-    """The text below these keys; "" where there is none, without what DICOM takes for a control or a delimiter."""
+    """The text below these keys, without characters that DICOM uses as control or delimiter; "" if there is none."""
     text = get_text(tree, *keys)
     return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in text)[:200]

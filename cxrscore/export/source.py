@@ -1,4 +1,4 @@
-"""What a report about a DICOM film must know of it: its UIDs and, only where asked for, whose film it is."""
+"""The attributes of a DICOM film that a report needs: its UIDs and, only on request, patient data."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ PATIENT = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
-"""Attributes of the modules Patient and General Study of PS3.3 that are copied with --with-patient, and never else."""
+"""Attributes of the modules Patient and General Study of PS3.3 that are copied only with --with-patient."""
 _RAISED = (
     *(AttributeError, EOFError, LookupError, OSError, RuntimeError, StopIteration, TypeError, ValueError, struct.error),
 )
-"""What damaged elements make pydicom raise."""
+"""Exceptions of pydicom for damaged elements."""
 _UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
 
 
 class SourceError(Exception):
-    """A film is no use as the source of a report. Raised and caught inside this package; its text quotes nothing of
-    the film."""
+    """A film cannot be the source of a report. Raised and caught inside this package; its text never quotes the
+    film."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class DicomSource:
     """One DICOM film.
 
     study, series, sop_class, instance  its UIDs
-    patient                             texts by the keywords of PATIENT; empty unless asked for
+    patient                             texts by the keywords of PATIENT; empty unless requested
     """
 
     study: str
@@ -50,7 +50,7 @@ class DicomSource:
 
 
 def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
-    """Reads the attributes named here and no others; SourceError where they are not there or not as DICOM has them."""
+    """Reads only these attributes; SourceError if one is missing or invalid."""
     pydicom = module("pydicom")
     wanted = [*_UIDS, *(PATIENT if with_patient else ())]
     try:
@@ -59,7 +59,7 @@ def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
             uids = {name: str(found.get(name) or "") for name in _UIDS}
             patient = {name: str(found[name].value) for name in PATIENT if with_patient and found.get(name)}
     except (*_RAISED, module("pydicom.errors").InvalidDicomError) as error:
-        # Their texts may quote the file, so only the kind is reported and the chain is cut.
+        # The message may quote the file, so only the type is reported, without the exception chain.
         raise SourceError(f"it cannot be read as DICOM ({type(error).__name__})") from None
     for name, uid in uids.items():
         if not _UID.fullmatch(uid):
@@ -74,7 +74,7 @@ def read_source(data: bytes, *, with_patient: bool) -> DicomSource:
 
 
 def module(name: str) -> Any:
-    """A module of the extra dicom; InputError where it is not installed."""
+    """A module of the extra dicom; InputError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -84,8 +84,7 @@ def module(name: str) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps from the screen what pydicom and highdicom say about odd values: they quote them, and they may be a
-    patient's."""
+    """Suppresses warnings of pydicom and highdicom, because they quote values that may identify a patient."""
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""Figures of merit, exact with ties and aware of unknown labels."""
+"""Performance metrics, exact with ties; unknown labels are excluded."""
 
 from cxrscore.contract import Metric
 from cxrscore.metrics.bootstrap import RESAMPLES, BootstrapAucs, bootstrap_auc

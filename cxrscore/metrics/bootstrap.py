@@ -1,4 +1,4 @@
-"""Intervals by drawing patients anew: films of one patient go together, and formulas for single films are too sure."""
+"""Bootstrap intervals over patients: films of one patient are correlated, so intervals over films are too narrow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Doubles = NDArray[np.float64]
 
 RESAMPLES = 1000
 MIN_DEFINED_FRACTION = 0.9
-"""Share of resamples in which an AUC must be defined for an interval: a rare finding may miss a class in some."""
+"""Fraction of resamples in which an AUC must be defined for an interval: a resample may lack a rare class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +26,12 @@ class BootstrapAucs:
     values: Doubles
 
     def interval(self, column: int) -> tuple[float, float]:
-        """The 2.5th and 97.5th percentile of a finding; NaN where more than a tenth of the resamples have no AUC."""
+        """The 2.5th and 97.5th percentile of a finding; NaN if more than a tenth of the resamples have no AUC."""
         return percentile_interval(self.values[:, column])
 
     @property
     def macro_interval(self) -> tuple[float, float]:
-        """The same of the mean over the findings that have an AUC in at least a resample, each resample over those
-        that it has."""
+        """The percentiles of the mean AUC over findings; each resample averages the findings that have an AUC in it."""
         there = self.values[:, ~np.isnan(self.values).all(axis=0)]
         if not there.shape[1]:
             return float("nan"), float("nan")
@@ -45,13 +44,13 @@ class BootstrapAucs:
 def bootstrap_auc(
     truth: Array, score: Array, groups: Array, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> BootstrapAucs:
-    """AUCs of truth and score [N,C] when patients are drawn anew, with replacement, as many as there are.
+    """AUCs of truth and score [N,C] in bootstrap resamples of the patients.
 
     groups  int [N], the same number for films of one patient
-    seed    the same gives the same
+    seed    equal seeds give equal resamples
 
-    A drawn patient brings all its films, as often as it was drawn (Field and Welsh, Bootstrapping Clustered Data,
-    JRSS B 69, 2007). A finding is sorted once; a resample is then a weight for each film, and its AUC a running sum.
+    A drawn patient contributes all its films, as often as it was drawn (Field and Welsh, Bootstrapping Clustered Data,
+    JRSS B 69, 2007). A finding is sorted once; a resample is then a weight for each film, and its AUC a cumulative sum.
     """
     if truth.ndim != 2 or len(groups) != len(truth):
         raise InputError(f"groups of {len(groups)} films do not fit truth of shape {list(truth.shape)}")
@@ -66,7 +65,7 @@ def bootstrap_auc(
 
 
 def patient_resample_counts(patients: int, resamples: int, seed: int) -> Iterator[Places]:
-    """How often each patient is in a resample: int [patients], for one resample after the other.
+    """Yields for each resample how often each patient is drawn: int [patients].
 
     Parameters
     ----------
@@ -87,12 +86,12 @@ class _SortedScores:
         valid = valid[np.argsort(score[valid], kind="stable")]
         values = score[valid]
         self._place, self._positive = place[valid], np.flatnonzero(truth[valid] > 0.5)
-        # Of each positive film, how many places lie below it, and how many at or below it: between them, its ties.
+        # For each positive film: the number of values below it, and at or below it; the difference is its ties.
         self._below = np.searchsorted(values, values[self._positive], side="left")
         self._upto = np.searchsorted(values, values[self._positive], side="right")
 
     def auc(self, drawn: Doubles) -> float:
-        """The AUC where each film counts as often as its patient was drawn; NaN where a class is not drawn."""
+        """The AUC with each film weighted by the draws of its patient; NaN if a class is not drawn."""
         weight = drawn[self._place]
         ones = weight[self._positive]
         weight[self._positive] = 0
@@ -105,7 +104,7 @@ class _SortedScores:
 
 
 def percentile_interval(values: Doubles) -> tuple[float, float]:
-    """The 2.5th and 97.5th percentile of the values of resamples [B]; NaN, NaN where more than a tenth are NaN."""
+    """The 2.5th and 97.5th percentile of the values of resamples [B]; NaN, NaN if more than a tenth are NaN."""
     there = values[~np.isnan(values)]
     if not len(there) or len(there) < MIN_DEFINED_FRACTION * len(values):
         return float("nan"), float("nan")

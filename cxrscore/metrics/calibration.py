@@ -1,4 +1,4 @@
-"""Calibration fitted on validation films: logits made to mean what they say, without changing their order."""
+"""Calibration of logits, fitted on validation films, which does not change their order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxrscore.metrics.grouping import valid_mask
 _STEPS = 100
 _HALVINGS = 20
 _LARGEST = 50.0
-"""Of the slope; where classes are separated the likelihood has no largest value."""
+"""Maximum slope; if the classes are separable, the likelihood has no maximum."""
 
 
 def platt(truth: Array, logit: Array) -> tuple[float, float]:
@@ -21,8 +21,8 @@ def platt(truth: Array, logit: Array) -> tuple[float, float]:
     Probabilistic Outputs for Support Vector Machines, 1999; Lin, Lin and Weng, Machine Learning 2007. (NaN, NaN)
     with one class only. truth [n] 0, 1 or NaN; logit [n].
 
-    The slope is in 0..50, so that no score changes places with another: where the likeliest one is not above 0, or
-    all logits are equal, it is 1, where it is above 50, 50, and the intercept alone is fitted.
+    The slope is in 0..50, so that the order of scores does not change: if the maximum-likelihood slope is not above 0,
+    or all logits are equal, it is 1; if it is above 50, it is 50; in both cases only the intercept is fitted.
     """
     valid = valid_mask(truth, logit)
     x, positive = logit[valid].astype(np.float64), truth[valid] > 0.5
@@ -36,7 +36,7 @@ def platt(truth: Array, logit: Array) -> tuple[float, float]:
 
 
 def _slope(x: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
-    """That of the likeliest line of targets [n] in 0..1 on x [n], which is not constant."""
+    """Maximum-likelihood slope and intercept of targets [n] in 0..1 on x [n], which is not constant."""
     spread = x.std()
     design = np.stack([(x - x.mean()) / spread, np.ones_like(x)], axis=1)
     mean = targets.mean()
@@ -44,7 +44,7 @@ def _slope(x: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
 
 
 def _intercept(offset: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
-    """The likeliest b of sigmoid(offset + b): where the mean probability is the mean target; by halving."""
+    """The maximum-likelihood b of sigmoid(offset + b), whose mean probability is the mean target; by bisection."""
     mean = targets.mean()
     low, high = np.log(mean / (1 - mean)) - offset.max(), np.log(mean / (1 - mean)) - offset.min()
     for _ in range(_STEPS):
@@ -59,8 +59,8 @@ def _intercept(offset: NDArray[np.float64], targets: NDArray[np.float64]) -> flo
 def _newton(
     design: NDArray[np.float64], targets: NDArray[np.float64], start: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Logistic regression of targets [n] in 0..1 on design [n,2]. A step that overshoots is halved, and not made where
-    no half of it brings the loss down."""
+    """Logistic regression of targets [n] in 0..1 on design [n,2]. A step that overshoots is halved, and omitted if no
+    halved step reduces the loss."""
     at, loss = start, _loss(design @ start, targets)
     for _ in range(_STEPS):
         p = _sigmoid(design @ at)
@@ -87,10 +87,10 @@ def _loss(z: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
 
 
 def temperature(truth: Array, logit: Array) -> float:
-    """The one number T > 0 by which all logits [N,C] are divided so that sigmoid(logit / T) fits truth [N,C] best.
+    """The temperature T > 0 for which sigmoid(logit / T) fits truth [N,C] best; logit [N,C].
 
     Maximum likelihood over all known labels, by golden-section search of log T: Guo et al., On Calibration of Modern
-    Neural Networks, ICML 2017, section 4.2. NaN where nothing is known.
+    Neural Networks, ICML 2017, section 4.2. NaN without known labels.
     """
     valid = valid_mask(truth, logit)
     z, y = logit[valid].astype(np.float64), (truth[valid] > 0.5).astype(np.float64)

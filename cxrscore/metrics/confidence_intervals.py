@@ -1,12 +1,12 @@
-"""Figures of merit with intervals: a value, and how far each film, or each patient, moves it.
+"""Metrics with confidence intervals: a value and its influence terms, one for each film or patient.
 
-A figure that is a mean, or a mean of ranks, changes with each film by an amount that can be written down. The sum of
-the squares of these amounts is its variance; means and differences of figures on the same films then need no theory
-of their own, as the amounts are averaged and subtracted film by film, and what the figures have in common cancels.
+For a metric that is a mean, or a mean of ranks, the influence of each film is known in closed form. The sum of the
+squared influence terms is the variance. For means and differences of metrics on the same films, the terms are averaged
+or subtracted film by film, so that correlations are taken into account.
 
-Where patients have several films, the amounts of a patient are added up first, and a class counts as many as it has
-patients, not films: Obuchowski, Nonparametric Analysis of Clustered ROC Curve Data, Biometrics 53, 1997. A class of one
-patient has no variance that could be known, as its films' amounts add up to 0, and so the figure no interval.
+If patients have several films, the terms of each patient are added first, and the size of a class is its number of
+patients: Obuchowski, Nonparametric Analysis of Clustered ROC Curve Data, Biometrics 53, 1997. A class of one patient
+has no variance estimate, because its terms add up to 0; then the metric has no interval.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from cxrscore.errors import InputError
 from cxrscore.metrics.grouping import Places, count_groups, group_codes, sum_by_group, valid_mask
 
 Z = 1.959963984540054
-"""Of the normal distribution, 0.975 lie below it: intervals are of 95 %."""
+"""The 0.975 quantile of the normal distribution, for intervals of 95 %."""
 THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure over N films.
+    """A metric over N films.
 
-    value      NaN where undefined
-    influence  float64 [N], how far each film moves it, or [G] each patient; the sum of squares is the variance
-    why        why there is no interval, "" where there is one
-    least      the smallest value that the figure can have; the largest is 1
+    value      NaN if undefined
+    influence  float64 [N], influence of each film, or [G] of each patient; the sum of squares is the variance
+    why        why there is no interval, "" if there is one
+    least      the smallest possible value; the largest is 1
     """
 
     value: float
@@ -44,27 +44,27 @@ class Estimate:
 
     @property
     def error(self) -> float:
-        """Standard error; NaN where there is no interval."""
+        """Standard error; NaN if there is no interval."""
         return math.nan if self.why else float(np.sqrt(np.sum(self.influence**2)))
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of 95 %, by the normal distribution, cut at what the figure can be; NaN, NaN where there is none."""
+        """95 % interval by the normal distribution, clipped to possible values; NaN, NaN if undefined."""
         if math.isnan(self.error):
             return math.nan, math.nan
         return max(self.value - Z * self.error, self.least), min(self.value + Z * self.error, 1.0)
 
 
 def undefined_estimate(place: Places, why: str) -> Estimate:
-    """A figure that these films do not have."""
+    """An undefined metric."""
     return Estimate(value=math.nan, influence=sum_by_group(np.zeros(len(place)), place), why=why)
 
 
 def mean_estimate(figures: Sequence[Estimate]) -> Estimate:
-    """The plain mean of the figures that are defined, all on the same films.
+    """The unweighted mean of the defined estimates, all on the same films.
 
-    One that is defined but has no interval enters the value, and the interval with what is known of it: of a finding
-    with one positive film how its negatives spread.
+    An estimate without an interval contributes to the value, and its known influence terms to the interval: for a
+    finding with one positive film, those of the negative films.
     """
     there = [figure for figure in figures if not math.isnan(figure.value)]
     if not there:
@@ -84,7 +84,7 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 
 def verdict(found: Estimate) -> str:
-    """ "better" or "worse" where the interval of a difference leaves out 0, else "no difference shown"."""
+    """ "better" or "worse" if the interval of a difference excludes 0, else "no difference shown"."""
     low, high = found.interval
     if low > 0:
         return "better"
@@ -95,7 +95,7 @@ def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = No
     """Equation 1 of the paper (metrics.proportions.label_accuracy) of truth and prob [N,C], its interval over films, or
     over groups [N], one number for films of one patient.
 
-    Labels of one film go together, so the films are what is drawn: the ratio of right labels to known ones, linearised
+    Labels of one film are correlated, so films are the sampling units: a linearised ratio of correct to known labels
     (Cochran, Sampling Techniques, 3rd edition, section 6.3).
     """
     valid, place = valid_mask(truth, prob), group_codes(groups, len(truth))
@@ -113,7 +113,7 @@ def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = No
 def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THRESHOLD) -> Estimate:
     """(sensitivity + specificity) / 2 of one finding, truth and prob [N], where prob above the threshold means yes.
 
-    A program that always gives one answer gets 0.5. Undefined with one class only.
+    A constant prediction gives 0.5. Undefined with one class only.
     """
     valid = valid_mask(truth, prob)
     positive, negative = valid & (truth > 0.5), valid & (truth <= 0.5)
@@ -131,26 +131,26 @@ def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THR
 
 
 def influence_terms(chosen: NDArray[np.bool_], values: Array, mean: float, place: Places) -> NDArray[np.float64]:
-    """float64 [N]: how far each chosen film moves the mean of the chosen values; 0 for all others.
+    """float64 [N]: influence of each selected film on the mean of the selected values; 0 for all others.
 
-    place  of each film its patient; chosen films of few patients tell less of the spread than their number says
+    place  patient of each film; few patients give less information on the variance than their number of films
     """
     moved = np.where(chosen, (values - mean) / int(chosen.sum()), 0.0)
     return np.asarray(moved * small_sample_correction(count_groups(place, chosen)), np.float64)
 
 
 def small_sample_correction(patients: int) -> float:
-    """By how much a standard error that is found around a mean of so many patients is too small; 1 for one alone."""
+    """Small-sample correction of a standard error for a mean over so many patients; 1 for one patient."""
     return math.sqrt(patients / max(patients - 1, 1))
 
 
 def missing_class_reason(positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> str:
-    """Why a figure that needs both classes is undefined."""
+    """Why a metric that needs both classes is undefined."""
     return f"{int(positive.sum())} positive and {int(negative.sum())} negative films"
 
 
 def too_few_reason(positive: NDArray[np.bool_], negative: NDArray[np.bool_], place: Places) -> str:
-    """Why one patient of a class gives no interval, "" where there are two of each."""
+    """Why there is no interval if a class has only one patient, "" if both have two or more."""
     return _single("positive film", positive, place) or _single("negative film", negative, place)
 
 

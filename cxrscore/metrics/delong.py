@@ -25,11 +25,11 @@ Doubles = NDArray[np.float64]
 def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     """The AUC of truth [n] (0, 1, NaN unknown) and score [n] (any scale, NaN left out), ties 1/2.
 
-    groups  int [n], the same number for films of one patient, over whom the interval then is; None: over films
+    groups  int [n], the same number for films of one patient, for an interval over patients; None: over films
 
-    The influence of a positive film is how far the share of negatives below it is from the AUC, that of a negative one
-    how far the share of positives above it is. There is no interval with one patient of a class, nor where the classes
-    do not overlap at all, as the formula then gives a variance of 0 whatever the number of films.
+    The influence of a positive film is the fraction of negatives below it minus the AUC; that of a negative film is the
+    fraction of positives above it minus the AUC. There is no interval if a class has one patient only, or if the
+    classes do not overlap: then the formula gives a variance of 0 for any number of films.
     """
     place = group_codes(groups, len(truth))
     valid = valid_mask(truth, score)
@@ -52,17 +52,16 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
 
 
 def micro_auc(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:
-    """The AUC of all labels [N,C] thrown together, as if findings were one; its interval over the N films, or over
-    groups [N] of them.
+    """Micro AUC: AUC of all labels [N,C] pooled; its interval is over the N films, or over their groups [N].
 
-    It rewards a model for knowing which findings are common: a constant score for each finding is above 0.5.
+    It rewards a model that only knows the prevalences: a constant score for each finding gives more than 0.5.
     """
     place = group_codes(groups, len(truth))
     return delong(truth.ravel(), prob.ravel(), np.repeat(place, truth.shape[1]))
 
 
 def midranks(values: Doubles) -> Doubles:
-    """float64 [n]: the rank of each value from 1, tied ones sharing their mean."""
+    """float64 [n]: the rank of each value from 1; tied values get their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: Doubles = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     return ranks

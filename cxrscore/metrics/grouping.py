@@ -1,5 +1,5 @@
-"""Which labels a metric counts, and which films belong together, such as those of one patient: their influence terms
-are summed before they are squared."""
+"""Masks of known labels, and groups of films, such as those of one patient, whose influence terms are summed before
+they are squared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxrscore.errors import InputError
 
 
 def valid_mask(truth: Array, score: Array) -> NDArray[np.bool_]:
-    """Where neither the label nor the score is NaN; InputError where the two differ in shape."""
+    """Mask of values with neither label nor score NaN; InputError if the shapes differ."""
     if truth.shape != score.shape:
         raise InputError(f"truth of shape {list(truth.shape)} does not fit scores of shape {list(score.shape)}")
     return ~(np.isnan(truth) | np.isnan(score))
@@ -21,7 +21,7 @@ Places = NDArray[np.intp]
 
 
 def group_codes(groups: Array | None, films: int) -> Places:
-    """int [N]: the groups of N films, numbered from 0 without a gap; None: each film is a group of its own."""
+    """int [N]: the groups of N films, numbered from 0 without gaps; None: each film is a separate group."""
     if groups is None:
         return np.arange(films)
     if groups.shape != (films,):
@@ -30,18 +30,18 @@ def group_codes(groups: Array | None, films: int) -> Places:
 
 
 def _is_group_codes(groups: Array) -> bool:
-    """Whether the groups are numbered already, which a count tells sooner than a sort."""
+    """Whether the groups are already numbered from 0 without gaps; counting is faster than sorting."""
     if not len(groups) or groups.dtype.kind not in "iu" or groups.min() != 0 or groups.max() >= len(groups):
         return False
     return bool(np.bincount(groups).all())
 
 
 def count_groups(place: Places, chosen: NDArray[np.bool_]) -> int:
-    """Of how many groups the chosen films are."""
+    """Number of groups of the selected films."""
     return int(np.count_nonzero(np.bincount(place[chosen])))
 
 
 def sum_by_group(moved: NDArray[np.float64], place: Places) -> NDArray[np.float64]:
-    """float64 [G]: what the films of each group move together."""
+    """float64 [G]: sum of the influence terms of each group."""
     total: NDArray[np.float64] = np.bincount(place, weights=moved).astype(np.float64)
     return total

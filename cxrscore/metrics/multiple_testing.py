@@ -1,4 +1,4 @@
-"""Many tests at once: what may be called a difference when fourteen are looked at."""
+"""Correction for multiple testing over findings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LEVEL = 0.05
 
 
 def p_value(found: Estimate) -> float:
-    """Two-sided, that a difference is 0, by the normal distribution; NaN where there is no interval.
+    """Two-sided p-value of a difference of 0, by the normal distribution; NaN if there is no interval.
 
-    1 where nothing differs at all. NaN, too, where a difference has no variance, as every film moves it alike.
+    1 if the scores are identical. NaN also for a difference without variance.
     """
     if math.isnan(found.value) or math.isnan(found.error):
         return math.nan
@@ -26,10 +26,9 @@ def p_value(found: Estimate) -> float:
 
 
 def holm(values: Sequence[float]) -> NDArray[np.float64]:
-    """p-values so enlarged that those below a level are wrong, one or more of them, in no more than that share of
-    studies: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Statistics 6, 1979.
+    """p-values corrected for multiple testing (family-wise error rate): Holm, A Simple Sequentially Rejective Multiple
 
-    NaN stays NaN and is no test.
+    Test Procedure, Scand. J. Statistics 6, 1979. NaN remains NaN and is not counted as a test.
     """
     p = np.array(values, np.float64)
     adjusted = np.full(len(p), np.nan)
@@ -41,8 +40,8 @@ def holm(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def corrected_verdict(found: Estimate, adjusted: float) -> str:
-    """ "better" or "worse" where the corrected p-value is below LEVEL and the interval of the difference leaves out 0,
-    else "no difference shown"."""
+    """ "better" or "worse" if the corrected p-value is below LEVEL and the interval of the difference excludes 0, else
+    "no difference shown"."""
     low, high = found.interval
     if adjusted < LEVEL and low > 0:
         return "better"

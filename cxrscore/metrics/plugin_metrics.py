@@ -1,7 +1,7 @@
-"""Metrics of plugins: foreign functions. Every value that they return is checked here, and nowhere else.
+"""Metrics of plugins. This module checks every value that they return.
 
-A metric is called on the films of a finding whose label and score are both known. Its 95 % interval comes from
-resampling patients, with the resamples that the AUC has for the same seed.
+A metric is called with the films of a finding whose label and score are both known. Its 95 % interval comes from
+resampling patients, with the same resamples as the AUC for the same seed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from cxrscore.metrics.grouping import Places, count_groups, group_codes, valid_m
 Interval = tuple[float, float]
 
 FILMS_AT_FULL_RESAMPLES = 30_000
-"""Films up to which a metric is resampled RESAMPLES times; with more films, the number of resamples goes down."""
+"""Maximum number of films for RESAMPLES resamples; with more films, the number of resamples decreases."""
 MIN_RESAMPLES = 200
-"""Resamples below which that number does not go; percentiles of fewer values are not told, unless so many were asked
-for."""
+"""Minimum of that number; percentiles of fewer values are not reported, unless fewer were requested."""
 MAX_SECONDS = 60.0
-"""Time after which no further resample of a metric is begun, all findings together."""
+"""Time limit in seconds for starting resamples of a metric, for all findings together."""
 MAX_MESSAGE_LENGTH = 200
-"""Characters that are shown of the message of an error that a metric raised."""
+"""Maximum number of characters shown of the message of an error in a metric."""
 
 NO_INTERVAL: Interval = (math.nan, math.nan)
 
@@ -69,7 +68,7 @@ class MetricEstimates:
 
 
 def call_metric(metric: Metric, truth: Array, score: Array, threshold: float = math.nan) -> tuple[float, str]:
-    """The value of a metric, and why it is none: what the metric raised, or returned that is no finite number.
+    """The value of a metric, or why there is none: an exception, or a result that is not a finite number.
 
     Parameters
     ----------
@@ -84,7 +83,7 @@ def call_metric(metric: Metric, truth: Array, score: Array, threshold: float = m
     """
     arguments = (truth.copy(), score.copy(), *((threshold,) if metric.needs_threshold else ()))
     try:
-        with np.errstate():  # a metric may set another error state, which ends here
+        with np.errstate():  # restores the error state that a metric may change
             return _checked(metric.function(*arguments))
     except BaseException as error:
         if is_interrupt(error):
@@ -136,13 +135,13 @@ def estimate_metric(
 
 
 def bounded_resamples(resamples: int, films: int) -> int:
-    """How many resamples are made of those asked for: with more films fewer, so that the work is bounded."""
+    """Number of resamples to compute: fewer for many films, to limit the run time."""
     most = FILMS_AT_FULL_RESAMPLES * RESAMPLES // max(films, 1)
     return min(resamples, max(most, MIN_RESAMPLES))
 
 
 class _Finding:
-    """A metric of one finding: its value, then its values of resamples, for as long as it returns numbers."""
+    """A metric of one finding: its value, then the values of resamples, until it fails."""
 
     def __init__(self, metric: Metric, truth: Array, score: Array, threshold: float, place: Places) -> None:
         rows = np.flatnonzero(valid_mask(truth, score))
@@ -158,7 +157,7 @@ class _Finding:
         return not self._why
 
     def evaluate(self) -> None:
-        """The value on the films as they are."""
+        """The value on the films without resampling."""
         self._value, self._why = self._evaluated()
         if not self._why and self._patients < 2:
             self._why = "films of one patient only"
@@ -175,20 +174,20 @@ class _Finding:
         return value, why
 
     def resample(self, times: Places) -> None:
-        """Once more, where each patient is there so many times."""
+        """Computes one resample, with the given count of each patient."""
         value, why = self._call(np.repeat(np.arange(len(self._truth)), times[self._place]))
         self._drawn.append(value)
         if why:
             self._why = f"{why}, in a resample"
 
     def _call(self, rows: NDArray[np.intp]) -> tuple[float, str]:
-        """On these rows of the known films; without any, as of a resample that has none, it is undefined."""
+        """The value on these rows of the known films; undefined without rows."""
         if not len(rows):
             return math.nan, ""
         return call_metric(self._metric, self._truth[rows], self._score[rows], self._threshold)
 
     def estimate(self, wanted: int, done: int) -> MetricEstimate:
-        """Of so many resamples that were wanted, and were made until time was up."""
+        """The result, given the numbers of requested and of completed resamples."""
         interval, why = (NO_INTERVAL, self._why) if self._why else self._interval(wanted, done)
         if why:
             about = "" if math.isnan(self._value) else "no interval: "
@@ -211,7 +210,7 @@ class _Finding:
 
 
 def _resample(findings: Sequence[_Finding], draws: Iterator[Places], clock: Callable[[], float]) -> int:
-    """Resamples the findings together until all is done, none is left, or time is up; how many resamples it made."""
+    """Resamples all findings until the end, a failure of all, or the time limit; returns the number of resamples."""
     start, done = clock(), 0
     for times in draws:
         there = [finding for finding in findings if finding.is_open]
@@ -225,14 +224,14 @@ def _resample(findings: Sequence[_Finding], draws: Iterator[Places], clock: Call
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what foreign code prints off the standard output, which may be JSON, and its warnings off the terminal."""
+    """Suppresses output of plugin code to stdout, which may be JSON, and its warnings."""
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 
 
 def _checked(found: object) -> tuple[float, str]:
-    """What a metric returned as a number, and why it is none."""
+    """The result of a metric as a number, or why it is not a number."""
     is_number = isinstance(found, float | int | np.floating | np.integer)
     if not is_number or isinstance(found, bool | np.timedelta64):  # which are an int and a np.integer, too
         return math.nan, f"returned {_kind(found)}, wanted a float"

@@ -15,21 +15,21 @@ from cxrscore.metrics.grouping import valid_mask
 
 @dataclass(frozen=True, kw_only=True)
 class Proportion:
-    """hits of total films; nothing is rounded to 0 where there is no film to count."""
+    """A proportion: hits of total films; undefined, not 0, without films."""
 
     hits: int
     total: int
 
     @property
     def value(self) -> float:
-        """NaN of no films."""
+        """The proportion; NaN without films."""
         return self.hits / self.total if self.total else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
         """Of 95 %: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22, 1927.
 
-        It never leaves 0..1 and has a width at 0 and at 1, too, where the normal interval has none.
+        It is always inside 0..1, and has a positive width at 0 and 1, unlike the normal interval.
         """
         if not self.total:
             return math.nan, math.nan
@@ -58,29 +58,29 @@ class Decisions:
 
     @property
     def ppv(self) -> Proportion:
-        """Of the films called positive, those that are. It holds for films with this share of positives only."""
+        """Positive predictive value. It applies only to films with this prevalence."""
         return Proportion(hits=self.tp, total=self.tp + self.fp)
 
     @property
     def npv(self) -> Proportion:
-        """Of the films called negative, those that are."""
+        """Negative predictive value."""
         return Proportion(hits=self.tn, total=self.tn + self.fn)
 
     @property
     def missed(self) -> Proportion:
-        """Of the positive films, those called negative: 1 - sensitivity."""
+        """False negative rate: 1 - sensitivity."""
         return Proportion(hits=self.fn, total=self.tp + self.fn)
 
     @property
     def false_alarms(self) -> Proportion:
-        """Of the negative films, those called positive: 1 - specificity."""
+        """False positive rate: 1 - specificity."""
         return Proportion(hits=self.fp, total=self.fp + self.tn)
 
 
 def decisions(truth: Array, prob: Array, threshold: float) -> Decisions:
-    """Of truth [n] (0, 1, NaN unknown) and prob [n], where ``prob >= threshold`` means yes, as operating points do.
+    """Counts for truth [n] (0, 1, NaN unknown) and prob [n], where ``prob >= threshold`` is positive.
 
-    A threshold of NaN decides nothing: all counts are 0, and so all shares undefined.
+    With a threshold of NaN all counts are 0, and all proportions undefined.
     """
     valid = valid_mask(truth, prob)
     if math.isnan(threshold):
@@ -91,9 +91,9 @@ def decisions(truth: Array, prob: Array, threshold: float) -> Decisions:
 
 
 def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
-    """Share of known labels that are right when prob above threshold means yes: equation 1 of the paper.
+    """Fraction of known labels that are correct if prob above threshold is positive: equation 1 of the paper.
 
-    truth, prob of one shape, NaN left out; NaN where nothing is known.
+    truth, prob of the same shape, NaN excluded; NaN without known labels.
     """
     valid = valid_mask(truth, prob)
     right = (prob[valid] > threshold) == (truth[valid] > 0.5)
@@ -101,7 +101,7 @@ def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
 
 
 def negative_baseline(truth: Array) -> float:
-    """The same figure of a program that always says no: the share of negatives among known labels."""
+    """The label accuracy of a constant negative prediction: the fraction of negatives among known labels."""
     return label_accuracy(truth, np.zeros_like(truth))
 
 

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: Brier's score, the reliability curve and the calibration error."""
+"""Metrics of calibration: Brier score, reliability curve and calibration error."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from cxrscore.metrics.grouping import valid_mask
 Doubles = NDArray[np.float64]
 
 BINS = 15
-"""Equal bins of the calibration error, as in Guo et al., On Calibration of Modern Neural Networks, ICML 2017."""
+"""Equal-width bins of the calibration error, as in Guo et al., On Calibration of Modern Neural Networks, ICML 2017."""
 POINTS = 10
-"""Of a reliability curve: bins of equally many films, as most films of a rare finding share the lowest equal bin."""
+"""Number of bins of a reliability curve. They have equal numbers of films, because most films of a rare finding would
+be in the lowest bin of equal width."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """Bins that hold films, by rising probability.
+    """Bins that contain films, by increasing probability.
 
     prob    float64 [b], mean probability of the bin's films
-    share   float64 [b], share of them that are positive
+    share   float64 [b], fraction of these films that are positive
     films   int64 [b]
     """
 
@@ -33,8 +34,8 @@ class Reliability:
 
 
 def brier(truth: Array, prob: Array) -> float:
-    """Mean of (prob - truth)^2 of truth and prob [n]; NaN where nothing is known. 0 is best; a forecast of the share
-    of positives p for every film gets p (1 - p). Brier, Monthly Weather Review 78, 1950, for two classes."""
+    """Mean of (prob - truth)^2 of truth and prob [n]; NaN without known labels. 0 is best; a constant prediction of
+    the prevalence p gives p (1 - p). Brier, Monthly Weather Review 78, 1950, for two classes."""
     valid = valid_mask(truth, prob)
     return float(np.mean((prob[valid].astype(np.float64) - truth[valid]) ** 2)) if valid.any() else float("nan")
 
@@ -49,8 +50,8 @@ def calibration_error(truth: Array, prob: Array, bins: int = BINS) -> float:
 
 
 def reliability(truth: Array, prob: Array, points: int = POINTS) -> Reliability:
-    """The curve of truth [n] (0, 1, NaN unknown) and prob [n], in bins of equally many films; films of one
-    probability share a bin, so that there may be fewer."""
+    """The curve of truth [n] (0, 1, NaN unknown) and prob [n], in bins with equal numbers of films; films with the
+    same probability are in the same bin, so there may be fewer bins."""
     valid = valid_mask(truth, prob)
     if not valid.any():
         return Reliability(prob=np.zeros(0), share=np.zeros(0), films=np.zeros(0, np.int64))
@@ -59,7 +60,7 @@ def reliability(truth: Array, prob: Array, points: int = POINTS) -> Reliability:
 
 
 def _binned(truth: Array, prob: Array, edges: Doubles) -> Reliability:
-    """Bins (-inf, e1], (e1, e2] ... (ek, inf); those without films are left out."""
+    """Bins (-inf, e1], (e1, e2] ... (ek, inf); bins without films are omitted."""
     valid = valid_mask(truth, prob)
     p, positive = prob[valid].astype(np.float64), truth[valid] > 0.5
     place = np.searchsorted(edges, p, side="left")

@@ -16,7 +16,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class RocCurve:
-    """Points from (0, 0) to (1, 1), one a distinct score: fpr, tpr float64 [n]; thresholds descending, first inf."""
+    """Points from (0, 0) to (1, 1), one per distinct score: fpr, tpr float64 [n]; thresholds descending, first inf."""
 
     fpr: Doubles
     tpr: Doubles
@@ -32,7 +32,7 @@ def _valid_truth_and_score(truth: Array, score: Array) -> tuple[NDArray[np.bool_
 def roc(truth: Array, score: Array) -> RocCurve:
     """The curve of truth [n] (0, 1, NaN unknown) and score [n] (any scale, NaN left out).
 
-    A rate is NaN where there are no films of its class.
+    A rate is NaN without films of its class.
     """
     positive, values = _valid_truth_and_score(truth, score)
     order = np.argsort(-values, kind="stable")
@@ -45,7 +45,7 @@ def roc(truth: Array, score: Array) -> RocCurve:
 
 
 def auc(truth: Array, score: Array) -> float:
-    """Chance that a positive film scores above a negative one, ties 1/2; NaN with one class only.
+    """Probability that a positive film scores above a negative one, ties 1/2; NaN with one class only.
 
     Mann-Whitney U / (n+ n-), U from midranks (Hanley and McNeil, Radiology 1982).
     """
@@ -60,20 +60,20 @@ def auc(truth: Array, score: Array) -> float:
 
 
 def auc_trapezoid(truth: Array, score: Array) -> float:
-    """The area under the curve that ``roc`` draws, by trapezoids; NaN with one class only.
+    """The area under the curve of ``roc`` by the trapezoidal rule; NaN with one class only.
 
-    Films that tie make one slanted step, under which half of a pair lies: it is auc() by another way.
+    Tied films give one slanted segment, so the result equals auc().
     """
     curve = roc(truth, score)
     return float(np.sum(np.diff(curve.fpr) * (curve.tpr[1:] + curve.tpr[:-1]) / 2)) if len(curve.fpr) > 1 else math.nan
 
 
 def auc_binormal(truth: Array, score: Array) -> float:
-    """Phi((m1 - m0) / sqrt(s1^2 + s0^2)): what the area would be if the scores of each class were normal.
+    """Binormal AUC, Phi((m1 - m0) / sqrt(s1^2 + s0^2)): the area if the scores of each class are normal.
 
-    m, s mean and standard deviation (n - 1) of positives (1) and negatives (0). A model of the scores, which depends on
-    their scale, where the other two ways only see their order. NaN with fewer than two films of a class, and where no
-    score differs from another of its class. Green and Swets, Signal Detection Theory and Psychophysics, 1966.
+    m, s: mean and standard deviation (n - 1) of positives (1) and negatives (0). It depends on the scale of the scores,
+    while the other two methods only use their order. NaN with fewer than two films of a class, or if all scores of each
+    class are equal. Green and Swets, Signal Detection Theory and Psychophysics, 1966.
     """
     positive, values = _valid_truth_and_score(truth, score)
     ones, zeros = values[positive], values[~positive]
@@ -97,11 +97,11 @@ def macro(values: Array) -> float:
 
 
 def average_precision(truth: Array, score: Array) -> float:
-    """Precision averaged over the positives, from the highest score down: 0..1, its chance level is their share.
+    """Average precision, 0..1; a random score gives the prevalence.
 
-    truth [n] 0, 1 or NaN unknown; score [n] on any scale, NaN left out. NaN where there is no positive.
+    truth [n] 0, 1 or NaN unknown; score [n] on any scale, NaN excluded. NaN without positives.
     """
-    # scikit-learn is imported when first needed: the import takes a second.
+    # scikit-learn is imported at first use: the import takes a second.
     from sklearn.metrics import average_precision_score
 
     valid = valid_mask(truth, score)

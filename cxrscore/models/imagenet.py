@@ -1,4 +1,4 @@
-"""Initial weights: those of ImageNet, with their URLs and their Keras .h5 format, and those of a file.
+"""Initial weights: ImageNet weights, with their URLs and their Keras .h5 format, and weights of a file.
 
 ImageNet's files are those of ``keras.applications`` (MIT licence; DenseNet authors BSD-3-Clause, ResNet authors MIT),
 without the classification layer. URL and MD5 are facts published in the source of keras.applications.
@@ -31,7 +31,7 @@ from cxrscore.models.torch_file import SUFFIXES
 
 
 def read_keras_h5(path: Path) -> dict[str, Array]:
-    """Neutral name -> array; FileFormatError if the file is not such a file or holds anything unsafe."""
+    """Neutral name -> array; FileFormatError if it is not a Keras weights file or contains anything unsafe."""
     with open_guarded(path) as file:
         above = "model_weights/" if "model_weights" in file.groups else ""
         names = _words(file, above.rstrip("/"), "layer_names")
@@ -86,12 +86,12 @@ SOURCES = {
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsInfo:
-    """What a file of weights says of them, beside the numbers.
+    """Metadata of a weights file.
 
-    normalize, fit  what the network does to films, and how they were made square; None where the file does not say
+    normalize, fit  normalization, and how films were made square; None if unknown
     seen            film (first 16 hex digits of its SHA-256) -> "train" or "valid", of the films that the weights were
                     made with, and those that they were made from
-    has_leakage  whether a leak was allowed on the way
+    has_leakage  whether a leak was allowed in any of these trainings
     """
 
     licence: str
@@ -114,14 +114,14 @@ class BaseWeights:
 def base_weights(choice: str, architecture: str) -> BaseWeights | None:
     """The weights that ``--weights`` names: "none" (None is returned), "imagenet", or a path.
 
-    InputError where the file is not to be had, saying which file is wanted and where to put it.
+    InputError if the file cannot be found or downloaded; the message names the file and where to put it.
     """
     path = weights_file(choice, architecture)
     return None if path is None else read_weights(path, licence=_LICENCE if choice == "imagenet" else "unknown")
 
 
 def weights_file(choice: str, architecture: str) -> Path | None:
-    """The file that ``--weights`` means, None for "none"; InputError as of base_weights."""
+    """The file that ``--weights`` names, None for "none"; InputError as base_weights."""
     if choice == "none":
         return None
     return imagenet_file(architecture) if choice == "imagenet" else Path(choice)
@@ -129,7 +129,7 @@ def weights_file(choice: str, architecture: str) -> Path | None:
 
 def read_weights(path: Path, *, licence: str) -> BaseWeights:
     """A model file, a safetensors file of neutral names, a Keras .h5 weights file, or a torch checkpoint of a
-    DenseNet121. licence is that of a file that tells none. InputError and FileFormatError as they say."""
+    DenseNet121. licence: used if the file contains none."""
     _require(path)
     origin = WeightsInfo(licence=licence)
     if path.suffix.lower() in _KERAS:
@@ -198,8 +198,7 @@ def _read_plain(path: Path) -> dict[str, Array]:
 def imagenet_file(architecture: str) -> Path:
     """The ImageNet file of an architecture: from the cache, from Keras' own cache, or downloaded.
 
-    A file of the name that its publisher gave it is held against the published MD5; one that does not fit counts as
-    none.
+    A file with the name of its publisher is compared with the published MD5 and ignored if it differs.
     """
     source = SOURCES.get(architecture)
     if source is None:
@@ -217,7 +216,7 @@ def _is_sound(path: Path, source: Source) -> bool:
 
 
 def _md5(path: Path) -> str:
-    """The MD5 of a file, hex; "" where it cannot be read."""
+    """The MD5 of a file, hex; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
@@ -226,7 +225,7 @@ def _md5(path: Path) -> str:
 
 
 def weights_candidates(architecture: str) -> list[Path]:
-    """Where a file is looked for, in order."""
+    """Search paths of a file, in order."""
     folder = cache_folder()
     keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     file = SOURCES[architecture].file

@@ -1,14 +1,14 @@
-"""DenseNet121s that others trained with torch, under our names and with our sums.
+"""Imports DenseNet121 checkpoints of torch, with backend-neutral names and equal scores.
 
 Three kinds of file, recognised by their content:
 
     torchvision      a state_dict of torchvision.models.densenet121, new names (norm1) and old (norm.1)
     chexnet          the same below any prefix (module.densenet121.), its classifier in a Sequential with a sigmoid
-    torchxrayvision  a state_dict or a whole network whose first convolution has one channel, for films in -1024..1024
+    torchxrayvision  a state_dict or a pickled network whose first convolution has one channel, for films in -1024..1024
 
-The names are those of torchvision/models/densenet.py and torchxrayvision/models.py. What differs from our graph is
-changed so that the scores stay: kernels OIHW to HWIO; the epsilon of batch normalisation goes into the variance; a
-kernel for one channel becomes a third of itself for each of three equal ones.
+The names are those of torchvision/models/densenet.py and torchxrayvision/models.py. Differences from
+the graph of cxrscore are converted so that scores do not change: kernels OIHW to HWIO; the epsilon of batch
+normalisation is added to the variance; a kernel for one channel is divided by three for three equal channels.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from cxrscore.models.torch_file import read_torch
 
 Kind = Literal["torchvision", "chexnet", "torchxrayvision"]
 Fit = Literal["stretch", "pad", "crop"]
-"""How films become square, as images.Preprocessing has it."""
+"""How films are made square; see images.Preprocessing."""
 
 TORCH_EPSILON = 1e-5
-"""What torch.nn.BatchNorm2d adds to the variance by default."""
+"""Default epsilon of torch.nn.BatchNorm2d."""
 
 _SPEC = ModelSpec(architecture="densenet121", findings=("any",))
 _VARIABLES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
@@ -43,12 +43,12 @@ _CLASSIFIER = re.compile(r"classifier\.(?:(\d+)\.)?(weight|bias)")
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedCheckpoint:
-    """A DenseNet121 of others: its base under neutral names, its head, and what the file says of the C outputs.
+    """An imported DenseNet121: its backbone under neutral names, its head, and metadata of the C outputs.
 
-    base       without the head, float32, kernels HWIO
+    base       backbone tensors, float32, kernels HWIO
     kernel     float32 [1024,C]; bias float32 [C]
-    outputs    C names as the file gives them, "" for an output that was not trained; None where it gives none
-    points     C operating points in 0..1, NaN for none; None where it holds none
+    outputs    C names in the file, "" for an output that was not trained; None if the file has none
+    points     C thresholds in 0..1, NaN if undefined; None if the file has none
     """
 
     kind: Kind
@@ -61,13 +61,13 @@ class ImportedCheckpoint:
 
     @property
     def fit(self) -> Fit:
-        """torchxrayvision cuts out the middle square; CheXNet's authors averaged ten crops, which nobody does today."""
+        """torchxrayvision cuts out the middle square; CheXNet averaged ten crops, which is unusual today."""
         return "crop" if self.kind == "torchxrayvision" else "stretch"
 
 
 def read_torch_densenet(path: Path) -> ImportedCheckpoint:
-    """Reads such a file and runs nothing of it. InputError for another network, saying what it is if that can be
-    told; FileFormatError where the file is damaged or asks for more than tensors."""
+    """Reads such a file without executing code of it. InputError for another network, naming it if it is recognised;
+    FileFormatError if the file is damaged or contains more than tensors."""
     checkpoint = read_torch(path)
     if odd := sorted(checkpoint.epsilon - {TORCH_EPSILON}):
         raise InputError(f"{path}: its batch normalisations add {odd[0]:g} to the variance, wanted {TORCH_EPSILON:g}")
@@ -110,7 +110,7 @@ def _describe_checkpoint(tensors: Mapping[str, Array]) -> str:
 
 
 def _classifier(path: Path, tensors: dict[str, Array]) -> tuple[Floats, Floats, bool]:
-    """Takes the classifier out: kernel [1024,C], bias [C], and whether it stood in a Sequential."""
+    """Removes the classifier: kernel [1024,C], bias [C], and whether it was in a Sequential."""
     found = {name: match for name in tensors if (match := _CLASSIFIER.fullmatch(name))}
     places = {match[1] for match in found.values()}
     if len(found) != 2 or len(places) != 1:
@@ -125,8 +125,8 @@ def _classifier(path: Path, tensors: dict[str, Array]) -> tuple[Floats, Floats, 
 
 
 def _base(path: Path, tensors: Mapping[str, Array]) -> dict[str, Floats]:
-    """Every layer but the classifier under its neutral name. Shapes are looked at before anything is copied: a file may
-    hold one great row of numbers and call it every tensor."""
+    """All layers except the classifier under their neutral names. Shapes are checked before any copy, because many
+    tensors of a file may share one large storage."""
     layers = dict(_layers())
     views: dict[str, Array] = {}
     for name, tensor in tensors.items():

@@ -1,6 +1,6 @@
-"""model.safetensors: the tensors under neutral names, and one JSON document that says all else.
+"""model.safetensors: the tensors under neutral names, and one JSON document with all metadata.
 
-One file for every backend; reading it executes nothing.
+One file for every backend; reading it executes no code.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def model_output(maker: Literal["train", "import", "quantize"]) -> OutputKind:
 
 
 def save_model(path: StrPath, tensors: Tensors, document: Mapping[str, Any]) -> None:
-    """Writes a model file completely or not at all.
+    """Writes a model file atomically.
 
     Parameters
     ----------
@@ -117,11 +117,11 @@ def save_model(path: StrPath, tensors: Tensors, document: Mapping[str, Any]) -> 
 
 
 def model_bytes(text: str, tensors: Tensors) -> bytes:
-    """A document and its tensors as a file; equal ones are equal files."""
-    # safetensors writes the bytes as they lie in memory: of a transposed array they would be another one's.
+    """A document and its tensors as the bytes of a file; equal content gives equal bytes."""
+    # safetensors writes the memory of an array, which is wrong for a transposed one.
     rows = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     data = safetensors.numpy.save(rows, metadata={KEY: text, CHECKSUM: checksum(text, rows)})
-    # And it writes metadata in any order.
+    # It also writes metadata in any order.
     (length,) = _LENGTH.unpack_from(data)
     header = json.loads(data[_LENGTH.size : _LENGTH.size + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -131,7 +131,7 @@ def model_bytes(text: str, tensors: Tensors) -> bytes:
 
 
 def checksum(text: str, tensors: Tensors) -> str:
-    """SHA-256 of a document and its tensors: damage that leaves a file readable would change its scores unseen."""
+    """SHA-256 of a document and its tensors, to detect damage in a file that is still readable."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())
@@ -175,7 +175,7 @@ def load_model(path: StrPath) -> ModelFile:
         raise FileFormatError(f"{path} has no checksum: it was not written by `cxrscore train`, or by an earlier one")
     if metadata.get(CHECKSUM) != checksum(metadata[KEY], tensors):
         raise FileFormatError(
-            f"{path} was changed after it was written: its checksum does not fit. Copy it anew from where it came."
+            f"{path} was changed after it was written: its checksum does not match. Copy it again from its source."
         )
     return ModelFile(
         path=path,
@@ -187,8 +187,8 @@ def load_model(path: StrPath) -> ModelFile:
 
 
 def read_document(path: Path) -> dict[str, Any] | None:
-    """The document alone, as its schema says but not held against the checksum; None of a safetensors file that has
-    none. FileFormatError as load_model."""
+    """The document without tensors, checked by its schema but not by the checksum; None for a safetensors file without
+    a document. FileFormatError as load_model."""
     text = _metadata(path).get(KEY)
     return None if text is None else _document(path, text)
 
@@ -209,7 +209,7 @@ def _read(path: Path) -> bytes:
 
 def _metadata(path: Path) -> dict[str, str]:
     try:
-        # Held open meanwhile: safetensors would wait for a pipe.
+        # Open during the read, because safetensors would block on a pipe.
         with open_regular(path), safetensors.safe_open(path, framework="numpy") as file:
             return file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
@@ -241,8 +241,8 @@ def _checked(path: Path, document: Any) -> dict[str, Any]:
 
 
 def _check_document(path: Path, document: Mapping[str, Any]) -> None:
-    """FileFormatError unless the document is as its schema says. Hashes of films are looked at by hand, as there may
-    be a hundred thousand of them."""
+    """FileFormatError unless the document follows its schema. Hashes of films are checked separately, because there may
+    be a hundred thousand."""
     films = document.get("films")
     if not isinstance(films, dict) or any(not _are_hashes(films.get(name)) for name in ("train", "valid")):
         raise FileFormatError(f"{path}: films: wanted lists of hashes of 16 hex digits under train and valid")
@@ -270,7 +270,7 @@ def _are_hashes(values: Any) -> bool:
 
 
 def int8_model(backend: Backend, file: ModelFile, device: str) -> Model:
-    """The model of this file in int8; InputError where the backend does not compute so, or the file has no ranges."""
+    """The model of this file in int8; InputError if the backend has no int8 support, or the file no ranges."""
     if not isinstance(backend, SupportsInt8):
         raise InputError(f"backend {backend.name!r} does not compute in int8; openvino does")
     return backend.build_int8(file.spec, file.tensors, _ranges(file), device=device)
@@ -280,7 +280,7 @@ def _ranges(file: ModelFile) -> Ranges:
     quantization = file.document.get("quantization")
     if quantization is None:
         raise InputError(
-            f"{file.path} has no ranges to compute in int8 by. Measure them on films like those to be scored: "
+            f"{file.path} has no activation ranges for int8. Measure them on films like those to score: "
             "`cxrscore quantize MODEL FILMS -o NEW_MODEL`, and score with the new file."
         )
     return {layer: (low, high) for layer, (low, high) in quantization["ranges"].items()}

@@ -1,8 +1,8 @@
-"""The networks once more, in float64 NumPy and from their description alone: what a backend's rounding is measured by.
+"""Reference implementation of the networks in float64 NumPy, independent of backends, to measure rounding errors.
 
-Layers and their names are those of keras.applications, as models.architectures lists them. It is written to be
-read and to be right, and takes a few seconds for a film of 400 pixels; films go through one by one, so memory does
-not grow with their number, except where they are normalised together.
+Layers and their names are those of keras.applications, as models.architectures lists them. It is
+written for readability, and takes a few seconds for a film of 400 pixels; films are processed one by one, so memory
+does not grow with their number, except with batch statistics.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def features(spec: ModelSpec, tensors: Tensors, films: Floats) -> tuple[Doubles,
 def by_batch(
     spec: ModelSpec, tensors: Tensors, films: Floats, norms: Collection[str]
 ) -> tuple[Doubles, dict[str, Doubles]]:
-    """Logits where these layers of batch normalisation run on the statistics of all films together, and the tensors
-    with those statistics, mean and biased variance, in place of the stored ones."""
+    """Logits with batch statistics of all films in these batch normalisation layers, and the tensors with these
+    statistics (mean and biased variance) instead of the stored ones."""
     layers = _ByBatch({name: np.asarray(value, np.float64) for name, value in tensors.items()})
     layers.norms = frozenset(norms)
     before = _BASES[spec.architecture](layers, normalised(films, spec.normalize))
@@ -67,7 +67,7 @@ def head(spec: ModelSpec, tensors: Tensors, pooled: Array) -> Doubles:
 
 
 def embedding(spec: ModelSpec, pooled: Array) -> Doubles:
-    """What enters the dense layer, float64 [N,K], of the map that the head pools or flattens."""
+    """The input of the dense layer, float64 [N,K], from the map that the head pools or flattens."""
     given = np.asarray(pooled, np.float64)
     found: Doubles = given.mean(axis=(1, 2)) if spec.head == "gap" else given.reshape(len(given), -1)
     return found

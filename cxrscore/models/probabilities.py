@@ -1,4 +1,4 @@
-"""Logits to probabilities, once for every backend, and the mean of several."""
+"""Conversion of logits to probabilities, the same for every backend, and means of several models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cxrscore.contract import Activation, Floats
 
 LARGEST_LOGIT = 1e4
-"""Where the mean probability is 1 or 0, as a softmax over a single finding gives, its logit is cut off here."""
+"""Limit of the logit of a mean probability of 1 or 0, as a softmax over a single finding gives."""
 
 
 def probabilities(logits: Floats, activation: Activation, calibration: Mapping[str, Any] | None = None) -> Floats:
@@ -32,7 +32,7 @@ def probabilities(logits: Floats, activation: Activation, calibration: Mapping[s
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOutput:
-    """What one model made of one view of each film: logits float32 [N,C], and how they become probabilities."""
+    """The logits float32 [N,C] of one model for one augmented copy of each film, with activation and calibration."""
 
     logits: Floats
     activation: Activation
@@ -68,7 +68,7 @@ def _calibrated(logits: Floats, calibration: Mapping[str, Any] | None) -> NDArra
 
 
 def _logs(output: ModelOutput) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """ln p and ln(1 - p) of each probability, [N,C], without ever forming one that rounds to 0 or 1."""
+    """ln p and ln(1 - p) of each probability, [N,C], computed without rounding p to 0 or 1."""
     z = _calibrated(output.logits, output.calibration)
     if output.activation == "sigmoid":
         return -np.logaddexp(0, -z), -np.logaddexp(0, z)

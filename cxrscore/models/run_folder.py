@@ -1,4 +1,4 @@
-"""model.run/: what a training run leaves beside its model for people to look at."""
+"""model.run/: the files of a training run beside its model, for users."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cxrscore.plot_style import default_style
 
 RECIPE, HISTORY, SPLIT, LOSS = "recipe.toml", "history.csv", "split.csv", "loss.png"
 _MARK = "# Written by cxrscore train.\n"
-"""First line of the recipe: by it a folder is known as one of ours."""
+"""First line of the recipe, which identifies a run folder of cxrscore."""
 
 
 def run_folder(model: Path) -> Path:
-    """The folder beside a model file; InputError where both would have one name."""
+    """The run folder of a model file; InputError if both would have the same name."""
     folder = model.with_suffix(".run")
     if folder == model:
         raise InputError(f"{model} has the suffix of the folder beside a model: name the model file otherwise")
@@ -25,7 +25,7 @@ def run_folder(model: Path) -> Path:
 
 
 def check_run_folder(model: Path, *, inputs: Iterable[Path | None], overwrite: bool) -> None:
-    """Refuses a folder beside the model in which a file would be replaced that must not be; errors as check_output."""
+    """Refuses a run folder with files that must not be replaced; errors as check_output."""
     folder, files = run_folder(model), list(inputs)
     ours = output_kind_with_marks("a recipe of cxrscore train", _MARK.encode())
     kind = OutputKind(name="of an earlier run of cxrscore train", recognises=lambda _: ours.recognises(folder / RECIPE))

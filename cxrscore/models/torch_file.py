@@ -1,8 +1,8 @@
 """Checkpoints of torch, read without torch: the zip files of torch 1.6 and later, and the older kind.
 
-Both hold one pickle, which says which tensors there are, and rows of numbers, its storages. The pickle is read by
-torch_pickle, which runs nothing; tensors are views of the file's bytes, so a file cannot claim more memory than it
-has bytes.
+Both contain one pickle, which describes the tensors, and their storages (arrays of numbers). torch_pickle reads the
+pickle without executing it; tensors are views of the bytes of the file, so they never need more memory than it has
+bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LONGEST_NAME = 500
 _ZIP, _TAR, _PICKLE = b"PK\x03\x04", b"ustar", b"\x80"
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _WEIGHTS = ("state_dict", "model_state_dict", "model")
-"""Keys under which training scripts keep the weights, beside epoch and optimiser."""
+"""Keys under which training scripts store the weights, beside epoch and optimiser."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,8 @@ class Checkpoint:
 
 
 def read_torch(path: Path) -> Checkpoint:
-    """Reads a checkpoint and runs nothing of it. InputError if there is none, FileFormatError if it is damaged, not of
-    torch, or asks for anything but tensors."""
+    """Reads a checkpoint without executing code of it. InputError if there is none, FileFormatError if it is damaged,
+    not of torch, or contains more than tensors."""
     try:
         data = read_regular(path, MAX_FILE_BYTES)
     except (FileNotFoundError, NotADirectoryError):
@@ -171,7 +171,7 @@ def _read_legacy(data: memoryview) -> tuple[Any, Raws]:
 
 
 def _rows(data: memoryview, at: int, keys: Any, storages: dict[str, StorageRef]) -> Iterator[tuple[str, memoryview]]:
-    """Each storage stands behind its count of numbers; how wide these are, the pickle said."""
+    """Each storage follows its element count; the pickle contains the element size."""
     if not isinstance(keys, list) or len(keys) > MAX_TENSORS or set(map(type, keys)) - {str}:
         raise UnsafePickleError("it has no list of its storages")
     for key in keys:

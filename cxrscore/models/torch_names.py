@@ -1,6 +1,6 @@
-"""What a pickle of torch may name, and what stands here for each: values that can do nothing.
+"""The names that a torch pickle may contain, and an inert replacement for each.
 
-What torch writes: torch/serialization.py and torch/_utils.py.
+Reference: torch/serialization.py and torch/_utils.py.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _INERT_NAMES = frozenset(
         *("torch.device", "torch.Size", "torch.nn.backends.thnn._get_thnn_function_backend"),
     )
 )
-"""Names that checkpoints hold beside their tensors. What they would make is not made: an InertObject stands for it."""
+"""Names in checkpoints other than tensors. Their objects are never created: an InertObject replaces them."""
 _NAMES = frozenset((ORDERED, *_TENSORS, _PARAMETER, *_STORAGES, *(f"torch.{name}" for name in _DTYPES))) | _INERT_NAMES
 MODULES = re.compile(r"(torch\.nn|torchvision\.models|torchxrayvision)\.[A-Za-z_][A-Za-z0-9_.]{0,200}")
-"""Classes of networks that were pickled whole. None is looked for: an InertObject keeps what was stored of each."""
+"""Classes of pickled networks. They are never imported: an InertObject holds their stored attributes."""
 
 
 class UnsafePickleError(Exception):
@@ -78,7 +78,7 @@ class StorageRef:
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """Where a tensor lies: offset and strides count numbers of the storage."""
+    """Position of a tensor: offset and strides count elements of the storage."""
 
     storage: StorageRef
     offset: int
@@ -118,7 +118,7 @@ def items_of(pairs: list[Any]) -> dict[str, Any]:
 
 
 def construct(path: str, given: tuple[Any, ...]) -> Any:
-    """What a call of this name stands for."""
+    """The inert result of a call of this name."""
     if path == ORDERED:
         return items_of(given[0]) if given and isinstance(given[0], list) else {}
     if path in _TENSORS:
@@ -144,7 +144,7 @@ def _tensor(given: tuple[Any, ...]) -> TensorRef:
 
 
 def _check_within(tensor: TensorRef) -> None:
-    """A tensor lies within its storage, and has no more numbers than it."""
+    """Checks that a tensor is inside its storage, and has no more elements."""
     numbers, there = math.prod(tensor.size), tensor.storage.count
     last = tensor.offset - 1
     if numbers:

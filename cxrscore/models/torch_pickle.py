@@ -1,4 +1,4 @@
-"""The pickles inside torch's files, read as data: a small interpreter of our own, and no ``pickle`` module.
+"""Reads the pickles in torch files as data, with a small interpreter instead of the ``pickle`` module.
 
 Python's own unpickler imports what a file names and calls it. This one imports and calls nothing. It knows the
 opcodes that torch.save writes and builds from them only: numbers, texts, lists, tuples, dictionaries with texts as

@@ -2,7 +2,7 @@
 
 Twelve experiments are trained, scored and compared on the same test films: two networks, each without and with
 augmentation, under the paper's rules corrected, as printed, and corrected with the normalisation that the weights
-expect. An experiment that is finished is not trained again, so a run that was stopped goes on where it was.
+expect. Finished experiments are not trained again, so rerunning the same command resumes an interrupted run.
 """
 
 from __future__ import annotations
@@ -49,9 +49,34 @@ __all__ = ["PaperOptions", "reproduce_paper"]
 
 
 def reproduce_paper(options: PaperOptions, progress: Progress = no_progress) -> dict[str, Any]:
-    """Runs the experiment and writes figures, tables, paper.json, paper.html and the models into ``options.output``.
+    """Runs all experiments of the paper and writes figures, tables, paper.json, paper.html and the models.
 
-    Returns what paper.json holds. InputError, LeakError, BackendUnavailableError and WriteError as they say.
+    Parameters
+    ----------
+    options : PaperOptions
+        Films, output folder and settings.
+    progress : callable, optional
+        Called with a text, the number of completed steps and their total.
+
+    Returns
+    -------
+    dict
+        The content of paper.json (schemas/paper.schema.json).
+
+    Raises
+    ------
+    InputError
+        If an option, a film or the label table cannot be used.
+    LeakError
+        If a film or a patient is in two splits.
+    BackendUnavailableError
+        If the backend is not installed or cannot run on the device.
+    WriteError
+        If a file cannot be written.
+
+    Examples
+    --------
+    >>> record = cxrscore.reproduce_paper(cxrscore.PaperOptions(films="films"))  # doctest: +SKIP
     """
     folder = options.output
     mark_folder(folder, "paper")
@@ -66,7 +91,7 @@ def reproduce_paper(options: PaperOptions, progress: Progress = no_progress) -> 
 
 
 def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
-    """The rows of the films to explain. InputError, before anything is trained, for what would fail once it is."""
+    """The rows of the films to explain. InputError, before training, for options that would fail after it."""
     heatmaps.check_rule(options.heatmaps, data.findings)
     for name, rows in (("train", data.split.train), ("validate", data.split.valid)):
         if len(rows) < batch:
@@ -75,7 +100,7 @@ def _checked(options: PaperOptions, data: Data, batch: int) -> list[int]:
 
 
 def _split(options: PaperOptions) -> tuple[Path, str, int]:
-    """The drawn parts as a file of the output folder, how they were drawn, and of how many labelled films."""
+    """The drawn split as a file of the output folder, its rule, and the number of labelled films."""
     labelled = labelled_films(options.films, options.labels)
     wanted = (options.train, options.valid, options.test)
     drawn = draw_split(labelled.patients, labelled.labels, wanted, seed=options.seed)
@@ -87,7 +112,7 @@ def _split(options: PaperOptions) -> tuple[Path, str, int]:
 def _result(
     experiment: Experiment, options: PaperOptions, split: Path, data: Data, progress: Progress
 ) -> ExperimentResult:
-    """The experiment trained, unless it is finished already, and scored."""
+    """Trains the experiment, unless it is finished, and scores the films."""
     inputs = [data.labels_file["sha256"], data.labels_digest, lab.split_csv(data.split, data.paths)]
     inputs += [film.sha256 for film in data.store.films]
     digest = sha256_bytes("\0".join(inputs).encode())
@@ -138,7 +163,7 @@ def _augmented_example(data: Data, options: TrainOptions) -> figures.AugmentedEx
 
 @default_style()
 def _written(run: Run, progress: Progress) -> dict[str, Any]:
-    """Every file of the run; the record, which says that all others are there, last."""
+    """Writes all files of the run; the record is last, because it shows that the others are complete."""
     found, compared = paper_items(run), claims(run.results, run.experiments)
     shown = [film for films in run.shown.values() for film in films]
     facts = measure(run.options, run.data, run.experiments, run.results, shown)

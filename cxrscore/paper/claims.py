@@ -1,4 +1,4 @@
-"""The paper's comparisons, each as a paired difference on the test films. "better" needs an interval without 0."""
+"""The comparisons of the paper, as paired differences on the test films. "better" requires an interval without 0."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cxrscore.paper.results import ExperimentResult
 METRICS = {"accuracy": "label accuracy", "macro": "macro AUC"}
 
 Results = Mapping[str, ExperimentResult]
-"""By name of the experiment."""
+"""Results by name of the experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One comparison of two experiments by one figure.
+    """One comparison of two experiments by one metric.
 
-    says   what the paper says of it, "" where it says nothing
-    one, other, figure  what is compared with what, and by which figure, in words
+    says   the claim of the paper, "" if there is none
+    one, other, figure  the compared experiments and the metric, as text
     found  one - other
     """
 
@@ -44,7 +44,7 @@ class Claim:
 
 
 def claims(results: Results, experiments: Sequence[Experiment]) -> list[Claim]:
-    """The paper's comparisons under each set of rules, then what normalisation and corrections change."""
+    """The comparisons of the paper under each set of rules, then the effects of normalisation and corrections."""
     found = [claim for series in SERIES for claim in _papers(results, experiments, series)]
     found += _across(results, experiments, IMAGENET, CORRECTED, "normalisation as the weights want it", "films in 0..1")
     return found + _across(results, experiments, CORRECTED, LITERAL, "corrected", "as printed")
@@ -99,7 +99,7 @@ def _claim(
 
 
 def summary_sentences(results: Results, experiments: Sequence[Experiment], found: Sequence[Claim]) -> list[str]:
-    """What a reader asks first, as sentences: what the paper claims and what is shown of it; accuracy against no."""
+    """The summary as sentences: the claims of the paper with our results, and accuracy against a constant "no"."""
     sentences = [
         f"“{claim.says}”: {SERIES[claim.group]}, by {claim.figure}, {claim.words} ({_signed(claim)})."
         for claim in found
@@ -128,8 +128,8 @@ def _signed(claim: Claim) -> str:
 
 
 def count_auc_changes(results: Results, one: Experiment, other: Experiment) -> tuple[int, int, int]:
-    """Of how many findings the AUC of one experiment is better than that of another, worse, and shown neither way, on
-    the test films; each finding looked at by itself, so that one in twenty differs by chance."""
+    """Number of findings whose AUC is better, worse, or not shown to differ between two experiments on the test films;
+    each finding is tested separately, so one in twenty differs by chance."""
     pairs = zip(*(results[experiment.name].splits["test"].findings for experiment in (one, other)), strict=True)
     found = [verdict(difference(ours.area, theirs.area)) for ours, theirs in pairs]
     return found.count("better"), found.count("worse"), found.count("no difference shown")

@@ -1,4 +1,4 @@
-"""The films of the paper's experiment: so many for training, validation and testing, no patient in two of them."""
+"""The split of the paper: given numbers of films for training, validation and test, no patient in two splits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Rows = tuple[int, ...]
 
 
 def draw_split(patients: Sequence[str | None], labels: Floats, wanted: tuple[int, int, int], *, seed: int) -> lab.Split:
-    """A split of about this many films for train, valid and test, findings spread alike; other films are in no part.
+    """A split of about this many films for train, valid and test, stratified by finding; other films are unused.
 
-    patients [N], labels float32 [N,C] as labels.split_by_patient takes them. Test is drawn first and training last, so
-    training is what lacks films where there are too few. The numbers are met nearly: no patient is divided, and
-    findings are spread before films are counted. InputError where nothing is left to train on.
+    patients [N], labels float32 [N,C] as for labels.split_by_patient. Test is drawn first and train last, so train is
+    smaller if there are too few films. The numbers are approximate, because patients are not divided and the split is
+    stratified by finding. InputError if no film is left for training.
     """
     train, valid, test = wanted
     if len(labels) < valid + test + 1:
@@ -32,13 +32,15 @@ def draw_split(patients: Sequence[str | None], labels: Floats, wanted: tuple[int
         part, rest = _take(rest, patients, labels, count, seed)
         parts.append(part)
     if not all(parts):
-        raise InputError(f"the patients of {len(labels)} films are too few: a part of the split is empty")
+        raise InputError(
+            f"the patients of {len(labels)} films are too few: one of the splits is empty; add films or ask for fewer"
+        )
     rule = f"by patient with seed {seed}, findings spread alike, test first and training last"
     return lab.Split(train=parts[2], valid=parts[1], test=parts[0], rule=rule)
 
 
 def _take(rows: Rows, patients: Sequence[str | None], labels: Floats, count: int, seed: int) -> tuple[Rows, Rows]:
-    """About this many of the rows, whole patients of them, and those that are left."""
+    """About this many of the rows, complete patients only, and the remaining rows."""
     if count >= len(rows):
         return rows, ()
     share = count / len(rows)

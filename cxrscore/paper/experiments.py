@@ -40,7 +40,7 @@ def add_advice(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def anew(place: Path) -> Iterator[None]:
+def add_delete_advice(place: Path) -> Iterator[None]:
     """Adds advice to errors about damaged results of an earlier run in the folder of an experiment."""
     try:
         yield
@@ -58,9 +58,9 @@ SERIES = {
     LITERAL: "as printed",
     IMAGENET: "corrected, films normalised as the weights want them",
 }
-"""The sets of rules, in words: the recipes paper and paper-literal, and the first with another normalisation."""
+"""The sets of rules, as text: the recipes paper and paper-literal, and the first with another normalisation."""
 _TRAINING = 2
-"""To be raised when training makes another model of the same options: no finished experiment is then taken as it is."""
+"""Increase this when the same options give another model, so that finished experiments are trained again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Experiment:
 
     @property
     def words(self) -> str:
-        """What a reader calls it, without the rules."""
+        """Its label for readers, without the rules."""
         return f"{network_label(self.network)} {'with' if self.augmented else 'without'} augmentation"
 
 
@@ -89,7 +89,7 @@ def network_label(network: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedExperiment:
-    """A finished experiment: its model, and how long the process that finished it took for it."""
+    """A finished experiment: its model, and the duration in the process that finished it."""
 
     experiment: Experiment
     options: TrainOptions
@@ -98,19 +98,19 @@ class TrainedExperiment:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """A row an epoch, None where a figure is undefined."""
+        """One row per epoch, None for undefined values."""
         rows: list[dict[str, Any]] = self.model.document["training"]["history"]
         return rows
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch, from 1, of the highest training accuracy, which is watched; the last one is what is used."""
+        """The first epoch, from 1, with the highest training accuracy, for information: the last epoch is used."""
         watched = [row["train_label_accuracy"] for row in self.history]
         return watched.index(max(watched)) + 1
 
 
 def all_experiments(options: PaperOptions) -> list[Experiment]:
-    """Without and with augmentation of both networks, under every set of rules; the paper's recipe first."""
+    """Both networks without and with augmentation, under every set of rules; the corrected recipe first."""
     return [
         Experiment(series=series, network=network, first=network == options.networks[0], augmented=augmented)
         for series in SERIES
@@ -120,7 +120,7 @@ def all_experiments(options: PaperOptions) -> list[Experiment]:
 
 
 def train_options(experiment: Experiment, options: PaperOptions, split: Path) -> TrainOptions:
-    """The experiment's recipe with what this run chose; ``output`` is still to be set."""
+    """The recipe of the experiment with the options of this run; ``output`` is set later."""
     recipe: dict[str, Any] = dict(read_recipe(find_recipe(LITERAL if experiment.series == LITERAL else CORRECTED)))
     if experiment.series == IMAGENET:
         recipe["normalize"] = None
@@ -136,13 +136,13 @@ def train_options(experiment: Experiment, options: PaperOptions, split: Path) ->
 def train_experiment(
     experiment: Experiment, options: TrainOptions, data: str, folder: Path, progress: Progress
 ) -> TrainedExperiment:
-    """The experiment trained, or taken from the folder where it is finished.
+    """Trains the experiment, or loads it from the folder if it is finished.
 
     data  digest of films, labels and split
     """
     place = folder / f"{experiment.name}-{_digest(options, data)[:8]}"
     make_folder(place)
-    with anew(place):
+    with add_delete_advice(place):
         return _trained(experiment, options, place, progress)
 
 
@@ -157,12 +157,12 @@ def _trained(experiment: Experiment, options: TrainOptions, place: Path, progres
     seconds, digest = _finished(done)
     model = load_model(wanted.output)
     if model.sha256 != digest:
-        raise FileFormatError(f"{wanted.output} is not the model that this experiment ended with")
+        raise FileFormatError(f"{wanted.output} is not the model of this experiment")
     return TrainedExperiment(experiment=experiment, options=wanted, model=model, seconds=seconds)
 
 
 def _finished(done: Path) -> tuple[float, str]:
-    """How long a finished experiment took, and the SHA-256 of its model."""
+    """Duration of a finished experiment, and the SHA-256 of its model."""
     try:
         document = json.loads(done.read_text(encoding="utf-8"))
         return float(document["seconds"]), str(document["model"])
@@ -171,7 +171,7 @@ def _finished(done: Path) -> tuple[float, str]:
 
 
 def _digest(options: TrainOptions, data: str) -> str:
-    """Of all that decides an experiment: its options but for paths, and what lies there."""
+    """Digest of all inputs of an experiment: its options, with the content of files instead of their paths."""
     left_out = ("films", "labels", "split", "output", "workers", "resume")
     relevant = {name: value for name, value in dataclasses.asdict(options).items() if name not in left_out}
     base = weights_file(options.weights, options.architecture)

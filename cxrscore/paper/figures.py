@@ -1,4 +1,4 @@
-"""Figures 1 to 8 of the paper, from this run: what each shows, as plots, and the data beside each as CSV or JSON."""
+"""Figures 1 to 8 of the paper from this run: plots, and their data as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def augmented_example(film: Floats, augmented: Floats, path: str, augmentation: 
 
 
 def film_figure(grey: Pixels, title: str) -> Figure:
-    """A film under its title."""
+    """A film with its title."""
     figure = Figure(figsize=(3.4, 3.6), dpi=draw.DOTS, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
@@ -68,7 +68,7 @@ def losses(experiments: Cells) -> Figure:
 
 
 def _training(scored: ScoredExperiment) -> Training:
-    """Without the mark of the best epoch, which is not the one that is used."""
+    """History without a mark at the best epoch, because the last epoch is used."""
     training = read_training({"model": {"document": scored.trained.model.document}})
     return Training(epochs=training.epochs, monitor=training.monitor, best_epoch=None, has_leakage=training.has_leakage)
 
@@ -83,7 +83,7 @@ def curves(result: ExperimentResult, data: Data) -> Figure:
 
 
 def _curve(one: Finding, truth: Floats, score: Any) -> draw.FindingData:
-    """The point is at the validation threshold."""
+    """Plot data; the marked point is at the validation threshold."""
     return draw.FindingData(
         finding=one.finding,
         truth=truth,
@@ -97,7 +97,7 @@ def _curve(one: Finding, truth: Floats, score: Any) -> draw.FindingData:
 
 
 def auc_text(area: Estimate) -> str:
-    """ "0.71 (0.55 to 0.87)"; the value alone where there is no interval, "undefined" where there is no value."""
+    """ "0.71 (0.55 to 0.87)"; only the value if there is no interval, "undefined" if there is no value."""
     if math.isnan(area.value):
         return "undefined"
     low, high = area.interval
@@ -105,7 +105,7 @@ def auc_text(area: Estimate) -> str:
 
 
 def heatmap_figure(shown: FilmHeatmaps) -> HeatmapPanel:
-    """Figures 7 and 8: a film and its maps on one scale, in the order of the rule that chose them."""
+    """Figures 7 and 8: a film and its maps on one scale, in the order of the selection rule."""
     grey = shrink(_grey(shown.film), LARGEST_SIDE)
     scale = max(peak_value(one) for one in shown.maps)
     maps = zip(shown.findings, shown.prob, shown.truth, shown.maps, strict=True)
@@ -135,11 +135,11 @@ def _grey(film: Floats) -> Pixels:
     return np.asarray(np.rint(255 * film), dtype=np.uint8)
 
 
-# --- the data beside each figure
+# --- data files of the figures
 
 
 def losses_csv(experiments: Cells) -> bytes:
-    """All of the history of each experiment, a row an epoch."""
+    """The history of each experiment, one row per epoch."""
     names = list(experiments[0].scored.trained.history[0])
     rows = [
         [one.scored.experiment.name, *(row.get(name) for name in names)]
@@ -150,7 +150,7 @@ def losses_csv(experiments: Cells) -> bytes:
 
 
 def aucs_csv(result: ExperimentResult) -> bytes:
-    """A row a finding: the AUC three ways, its interval, and what happens at 0.5 and at the validation threshold."""
+    """One row per finding: the AUC by three methods, its interval, and rates at 0.5 and at the validation threshold."""
     place = (result.scored.experiment.first, result.scored.experiment.augmented)
     head = "finding positives negatives paper auc low high no_interval trapezoid binormal threshold"
     head += " sensitivity_at_half specificity_at_half sensitivity_at_threshold specificity_at_threshold"
@@ -177,12 +177,12 @@ def curves_csv(result: ExperimentResult, data: Data) -> bytes:
 
 
 def example_json(augmented: AugmentedExample, series: str) -> bytes:
-    """Which film, and the augmentation limits."""
+    """Path of the film, and the augmentation limits."""
     return json_bytes({"film": augmented.path, "recipe": series, "augmentation": augmented.drawn})
 
 
 def maps_json(shown: FilmHeatmaps) -> bytes:
-    """The raw signed maps with what they are of."""
+    """The raw signed maps with their findings."""
     return json_bytes(
         {
             "film": shown.path,
@@ -202,7 +202,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def table_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A CSV file; numbers to six digits, empty where undefined; no name is a formula to a spreadsheet."""
+    """A CSV file: numbers with six digits, empty if undefined; names cannot act as spreadsheet formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([_experiment(name) for name in head])

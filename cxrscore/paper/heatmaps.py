@@ -1,4 +1,4 @@
-"""Figures 7 and 8: two test films, each with the heat maps of four findings, as the paper's rule chooses them."""
+"""Figures 7 and 8: two test films with the heat maps of four findings each, selected by the rule of the paper."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class FilmHeatmaps:
 
     film             float32 [S,S] in 0..1; path as in the folder
     findings         F names, in the order of maps, float32 [F,h,w], raw and signed
-    prob, truth      of those findings; truth NaN where unknown
+    prob, truth      of those findings; truth NaN if unknown
     cam_layer        layer at which the maps were taken
-    by_auc, by_prob  the four findings that either rule chooses
+    by_auc, by_prob  the four findings that each rule selects
     """
 
     path: str
@@ -43,7 +43,7 @@ class FilmHeatmaps:
 
 
 def check_rule(rule: str, findings: Sequence[str]) -> tuple[str, ...]:
-    """The findings that a list names, none for a rule of MAPS. InputError for a name that is not among the findings."""
+    """The findings in a list, empty for a rule of HEATMAP_RULES. InputError for an unknown name."""
     if rule in HEATMAP_RULES:
         return ()
     named = tuple(canonical(name.strip()) for name in rule.split(","))
@@ -56,8 +56,8 @@ def check_rule(rule: str, findings: Sequence[str]) -> tuple[str, ...]:
 
 
 def draw_films(data: Data, seed: int, count: int = 2) -> list[int]:
-    """Rows of test films to show, drawn among those that have a finding, or among all where too few have one.
-    InputError where there are fewer test films."""
+    """Rows of test films to show, drawn from films with a finding, or from all if too few have one. InputError if
+    there are fewer test films."""
     rows = np.array(data.split.test)
     if len(rows) < count:
         raise InputError(f"figures 7 and 8 show {count} test films, and {len(rows)} could be read")
@@ -67,7 +67,7 @@ def draw_films(data: Data, seed: int, count: int = 2) -> list[int]:
 
 
 def film_heatmaps(result: ExperimentResult, data: Data, rows: Sequence[int], rule: str) -> list[FilmHeatmaps]:
-    """These films with maps by Grad-CAM, at the paper's layer: the one before the last ReLU."""
+    """These films with Grad-CAM maps at the layer of the paper: the one before the last ReLU."""
     return [_show(result, data, row, rule) for row in rows]
 
 
@@ -95,5 +95,5 @@ def _show(result: ExperimentResult, data: Data, row: int, rule: str) -> FilmHeat
 
 
 def _highest(values: Floats) -> list[int]:
-    """Places of the four highest values, highest first, undefined ones last."""
+    """Indexes of the four highest values, highest first, undefined ones last."""
     return [int(place) for place in np.argsort(-np.nan_to_num(values, nan=-1.0), kind="stable")[:MAPS_PER_FILM]]

@@ -1,4 +1,4 @@
-"""What this run measured of the paper's contradictions: numbers by name, as the table of contradictions prints them."""
+"""Measurements of this run for the table of contradictions in the paper, by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def measure(
     results: Results,
     shown: Sequence[FilmHeatmaps],
 ) -> dict[str, str]:
-    """Every placeholder of contradictions.toml, as words, but for films_folder: how many films were drawn from."""
+    """Texts for all placeholders of contradictions.toml; films_folder: number of films before the split."""
     chosen = {(c.series, c.first, c.augmented): results[c.name] for c in experiments}
     best, literal = chosen[(CORRECTED, True, True)], chosen[(LITERAL, True, True)]
     return {
@@ -63,7 +63,7 @@ def _films(data: Data, options: TrainOptions) -> dict[str, str]:
 
 
 def _initial_losses(data: Data) -> dict[str, str]:
-    """The loss of equal answers (p = 1/2; under softmax 1/C), as each reading of equation 7 has it."""
+    """The loss of constant predictions (p = 1/2; with softmax 1/C) for each reading of equation 7."""
     ours = data.labels[list(data.split.train)]
     found = {f"{name}_ours": value for name, value in readings(ours).items()}
     found |= {f"{name}_nih": value for name, value in readings(_nih_labels()).items()}
@@ -86,7 +86,7 @@ def readings(labels: Floats) -> dict[str, float]:
 
 
 def _nih_labels() -> Floats:
-    """Labels with the prevalences of NIH's whole table, one film in ten of it."""
+    """Labels with the prevalences of the complete NIH table, for a tenth of its films."""
     films = reported.NIH_FILMS // 10
     labels = np.zeros((films, len(reported.NIH_POSITIVES)), np.float32)
     for column, positives in enumerate(reported.NIH_POSITIVES.values()):
@@ -133,7 +133,7 @@ def _training(experiments: Sequence[Experiment], results: Results) -> dict[str, 
 
 
 def _span(rows: Sequence[dict[str, Any]], name: str) -> str:
-    """First and last value, and the largest where it is neither."""
+    """First and last value, and the largest if it is neither."""
     values = [row[name] for row in rows if row[name] is not None]
     largest = "" if max(values) in (values[0], values[-1]) else f", {max(values):.2f} at most"
     return f"{values[0]:.2f} to {values[-1]:.2f}{largest}"

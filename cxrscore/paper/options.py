@@ -1,4 +1,4 @@
-"""What decides a reproduction of the paper."""
+"""The options of a reproduction of the paper."""
 
 from __future__ import annotations
 
@@ -9,21 +9,51 @@ from cxrscore.errors import InputError
 from cxrscore.remote import convert_paths
 
 HEATMAP_RULES = ("top_auc", "top_prob")
-"""Rules by which the four findings of figures 7 and 8 are chosen; a list of names is the third."""
+"""Rules that select the four findings of figures 7 and 8; a list of names is also possible."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperOptions:
-    """All that decides a reproduction; what ``cxrscore paper`` takes, under the same names.
+    """Options of a reproduction: those of ``cxrscore paper``, under the same names.
 
-    films, labels       folder of films; label table (None: labels.csv in or beside the folder)
-    output              folder of figures, tables, page and models; an earlier run in it is gone on with
-    train, valid, test  films of each part. Where the folder has fewer, test comes first, then valid, then train
-    epochs, size        as the paper's, unless they are to be less
-    augmentations       augmented copies of each training film in the experiments with augmentation, cycled by epoch
-    heatmaps            a rule of HEATMAP_RULES, or findings with commas between
-    networks            the two that are compared, that of the paper's better results first
-    weights             "imagenet", or "none" for networks that have no such weights
+    Parameters
+    ----------
+    films : path
+        Folder of films.
+    labels : path, optional
+        Label table; None: labels.csv in or beside the folder.
+    output : path
+        Folder of figures, tables, page and models. An earlier run in it is resumed.
+    train, valid, test : int
+        Films of each split. If the folder has fewer films, test is filled first, then valid, then train.
+    epochs, size : int
+        Epochs, and side of the films in pixels; the defaults are those of the paper.
+    augmentations : int
+        Augmented copies of each training film in the experiments with augmentation, used in turn by epoch.
+    heatmaps : str
+        A rule of HEATMAP_RULES, or findings separated by commas.
+    networks : (str, str)
+        The two networks to compare; the one with the better results in the paper is first.
+    weights : str
+        "imagenet", or "none" for networks without such weights.
+    seed : int
+        Seed of split, order, augmentation and initial weights.
+    backend : str
+        Backend that trains.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:N".
+    workers : int
+        Processes that decode films.
+
+    Raises
+    ------
+    InputError
+        If an option cannot have its value.
+
+    Examples
+    --------
+    >>> PaperOptions(films="films", epochs=2).networks
+    ('densenet121', 'resnet50')
     """
 
     films: Path

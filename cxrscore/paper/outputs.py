@@ -1,4 +1,4 @@
-"""The files of a reproduction: every figure and table, and the data beside each. All are whole or absent."""
+"""The files of a reproduction: all figures and tables with their data. Each file is written atomically."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cxrscore.paper.tables_and_figures import TABLES, roc_files, table_rows
 from cxrscore.reporting.figures import encode, panel_figure
 
 FILES = 42
-"""How many there are."""
+"""Number of files."""
 MISSING_EXPERIMENT = "missing-experiment"
-"""Stem of the ROC curves of the experiment that the paper lacks."""
+"""File stem of the ROC curves of the experiment that is missing in the paper."""
 SUFFIXES = {CORRECTED: "", LITERAL: "-literal"}
-"""What names of files end in, by the set of rules."""
+"""Suffixes of file stems, by set of rules."""
 
 
 def outputs(run: Run) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every file but the page and the record, each made when it is asked for."""
+    """Yields name and content of all files except the page and the record."""
     yield "fig1.png", encode(figures.film_figure(run.augmented.film, "A training film"), "png")
     yield "fig1.json", figures.json_bytes({"film": run.augmented.path})
     yield "fig2.png", encode(figures.film_figure(run.augmented.augmented, "The same, augmented"), "png")
@@ -36,7 +36,7 @@ def outputs(run: Run) -> Iterator[tuple[str, bytes]]:
 
 
 def roc_stems() -> dict[tuple[bool, bool], str]:
-    """File names of ROC curves, without suffix, by the experiment's place."""
+    """File stems of ROC curves, by experiment."""
     return {**{place: f"fig{number}" for place, number in ROC_FIGURES.items()}, (False, False): MISSING_EXPERIMENT}
 
 

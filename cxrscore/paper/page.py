@@ -1,4 +1,4 @@
-"""The page of a reproduction: one self-contained HTML file in the look of the report, without script."""
+"""The page of a reproduction: one self-contained HTML file in the style of the report, without scripts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def render(
     rows: Sequence[Contradiction],
     files: Mapping[str, bytes],
 ) -> str:
-    """The page as HTML. record is what paper.json holds; files, by name, are the figures that were written."""
+    """The page as HTML. record: the content of paper.json; files: the written figures by name."""
     found = environment("paper")
     found.filters.update(interval=interval, value=value)
     return found.get_template("paper.html.j2").render(
@@ -64,7 +64,7 @@ def render(
 
 
 def _roc(run: Run, place: tuple[bool, bool], stem: str, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """An experiment's ROC figure under both recipes, and the table of its areas."""
+    """The ROC figure of an experiment under both recipes, and the table of its AUCs."""
     both = [run.experiment(series, first=place[0], augmented=place[1]) for series in SUFFIXES]
     drawn = [uri(files[f"{stem}{suffix}.png"], "png") for suffix in SUFFIXES.values()]
     corrected, literal = (result.splits["test"].findings for result in both)
@@ -102,11 +102,11 @@ def _rgb(grey: Any) -> Any:
 
 
 def value(number: float, digits: int = 3) -> str:
-    """A figure with three digits, a dash where it is undefined; a minus sign, not a hyphen, that no line breaks at."""
+    """A number with three digits, a dash if undefined; a minus sign replaces the hyphen, to prevent line breaks."""
     return f"{number:.{digits}f}".replace("-", "−") if math.isfinite(number) else "–"
 
 
 def interval(found: Estimate, digits: int = 3) -> str:
-    """Its 95 % interval, a dash where there is none."""
+    """Its 95 % interval, a dash if there is none."""
     low, high = found.interval
     return f"{value(low, digits)} to {value(high, digits)}" if math.isfinite(low) else "–"

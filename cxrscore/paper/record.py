@@ -1,4 +1,4 @@
-"""paper.json: what was run, each item of the paper with its value and ours, each comparison, each contradiction."""
+"""paper.json: the run, each item of the paper with its value and ours, all comparisons and contradictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMAT, VERSION = "cxrscore-paper", 1
 def record(
     run: Run, items: Sequence[PaperItem], claims: Sequence[Claim], rows: Sequence[Contradiction]
 ) -> dict[str, Any]:
-    """JSON-ready, as schemas/paper.schema.json says. It names no film and holds no pixel."""
+    """JSON-ready record (schemas/paper.schema.json). It contains no film names and no pixels."""
     first = run.results[run.experiments[0].name].scored
     names = ("train", "valid", "test", "epochs", "size", "augmentations", "heatmaps", "weights", "seed", "backend")
     return {

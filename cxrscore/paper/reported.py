@@ -1,4 +1,4 @@
-"""What the paper reports: the numbers of its tables and figures that can be compared, and its contradictions."""
+"""Reported results of the paper: the numbers of its tables and figures that can be compared, and contradictions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 Place = tuple[bool, bool]
-"""Which of the experiments: whether the first network (DenseNet121), and whether with augmentation."""
+"""Key of an experiment: whether the first network (DenseNet121), and whether with augmentation."""
 
 FILMS = {"train": 402, "valid": 40}
 
@@ -37,7 +37,7 @@ AUCS: Mapping[Place, Mapping[str, str]] = {
     },
 }
 OTHER_AUCS: Mapping[Place, str] = {(True, False): "0.5 or more", (True, True): _ABOVE, (False, True): "0.5 or more"}
-"""Of the findings that AREAS does not name."""
+"""AUCs of all other findings."""
 
 HEATMAPS = {
     "7": "cardiomegaly and hernia about 0, nodule 0.763, edema 0.593",
@@ -61,11 +61,11 @@ NIH_POSITIVES = {
     "Pleural_Thickening": 3385,
     "Hernia": 227,
 }
-"""Films of NIH's whole table, Data_Entry_2017_v2020.csv, and those with each finding, counted."""
+"""Number of films in the complete NIH table, Data_Entry_2017_v2020.csv, in total and for each finding."""
 
 
 def reported_auc(place: Place, finding: str) -> str:
-    """What the paper says of the AUC of a finding; "not run" for the experiment that it lacks."""
+    """The AUC of a finding in the paper; "not run" for the experiment that is missing in the paper."""
     if place not in AUCS:
         return "not run"
     return AUCS[place].get(finding, OTHER_AUCS[place])
@@ -73,7 +73,7 @@ def reported_auc(place: Place, finding: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Contradiction:
-    """What the paper says, the problem, what was done, and what this run measured ("" for nothing)."""
+    """A contradiction: the text of the paper, the problem, our solution, and the measurement of this run, or ""."""
 
     number: int
     statement: str

@@ -1,4 +1,4 @@
-"""The numbers of an experiment on one part of the films: accuracies, areas three ways, and their intervals."""
+"""The metrics of an experiment on one split: accuracies, AUCs by three methods, and their intervals."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PARTS = ("train", "valid", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One finding on one part. area: Mann-Whitney, with DeLong's interval; the other two ways beside it.
+    """One finding on one split. area: Mann-Whitney AUC with DeLong's interval; also by two other methods.
 
-    threshold  of the model, by Youden's rule on the validation films, NaN where they have one class only
+    threshold  of the model, by Youden's rule on the validation films, NaN if they have only one class
     at_half, at_threshold  sensitivity and specificity where probabilities above 0.5, and of the threshold or more,
-                           count as positive; NaN where there is nothing to divide by
+                           count as positive; NaN if undefined
     """
 
     finding: str
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitResult:
-    """An experiment on one part. negative_baseline: label accuracy of a program that says no to everything."""
+    """An experiment on one split. negative_baseline: label accuracy of a constant negative prediction."""
 
     films: int
     accuracy: Estimate
@@ -59,25 +59,25 @@ class SplitResult:
 
     @property
     def above_negative_baseline(self) -> Estimate:
-        """By how much the label accuracy exceeds that of always saying no, on the same films."""
+        """Label accuracy minus that of a constant negative prediction on the same films."""
         return difference(self.accuracy, self.negative_baseline)
 
     @property
     def defined(self) -> int:
-        """Findings over which macro is the mean."""
+        """Number of findings in the mean ``macro``."""
         return sum(not math.isnan(one.area.value) for one in self.findings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentResult:
-    """An experiment and its numbers by part."""
+    """An experiment and its metrics by split."""
 
     scored: ScoredExperiment
     splits: dict[str, SplitResult]
 
 
 def experiment_result(scored: ScoredExperiment, data: Data) -> ExperimentResult:
-    """The numbers of a scored experiment."""
+    """The metrics of a scored experiment."""
     rows = {name: list(part) for name, part in data.split.parts()}
     return ExperimentResult(
         scored=scored, splits={name: _part(scored, data.labels[rows[name]], rows[name]) for name in PARTS}

@@ -1,4 +1,4 @@
-"""A finished reproduction: everything that its files, its page and its record are made from."""
+"""A finished reproduction: the data for its files, its page and its record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cxrscore.training.data import Data
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """shown: by series, the two films of figures 7 and 8. labelled: films that the parts were drawn from."""
+    """shown: by series, the two films of figures 7 and 8. labelled: number of films before the split."""
 
     options: PaperOptions
     data: Data
@@ -28,7 +28,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """What the experiments took, each as long as the process that finished it worked on it."""
+        """Total duration of the experiments, each in the process that finished it."""
         return sum(result.scored.trained.seconds for result in self.results.values())
 
     def experiment(self, series: str, *, first: bool, augmented: bool) -> ExperimentResult:
@@ -40,6 +40,6 @@ class Run:
         )
 
     def series(self, series: str) -> list[ExperimentResult]:
-        """The results of one set of rules, the paper's three experiments and the missing one, in the order of its
+        """The results of one set of rules: the three experiments of the paper and the missing one, in the order of its
         tables."""
         return [self.results[experiment.name] for experiment in self.experiments if experiment.series == series]

@@ -1,5 +1,4 @@
-"""What a finished experiment gives the films of all parts: logits from cached embeddings, and scores that rank
-films."""
+"""Scores of a finished experiment for the films of all splits: logits from cached features, and ranking scores."""
 
 from __future__ import annotations
 
@@ -24,11 +23,11 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredExperiment:
-    """A finished experiment with its scores of all films of the store; rows of films in no part are NaN.
+    """A finished experiment with its scores of all films of the cache; rows of films in no split are NaN.
 
-    prob   float32 [N,C], what equation 1 is counted from
-    score  float64 [N,C], log(p / (1 - p)), which ranks films as prob does and is not rounded to 1 where p nearly is
-    built  the model, to explain films with
+    prob   float32 [N,C], used in equation 1
+    score  float64 [N,C], log(p / (1 - p)), which ranks films as prob without rounding to 1
+    built  the built model, for heat maps
     """
 
     trained: TrainedExperiment
@@ -42,7 +41,7 @@ class ScoredExperiment:
 
 
 def score_experiment(trained: TrainedExperiment, data: Data, progress: Progress) -> ScoredExperiment:
-    """The films of all parts through the experiment's model, as they are, without augmentation."""
+    """Scores of the films of all splits with the model of the experiment, without augmentation."""
     spec = trained.model.spec
     backend = plugins.get_backend(trained.options.backend)
     built = backend.build(spec, trained.model.tensors, device=trained.options.device, precision="fp32")
@@ -56,8 +55,8 @@ def score_experiment(trained: TrainedExperiment, data: Data, progress: Progress)
 
 
 def log_odds(logits: Floats, activation: str) -> Doubles:
-    """log(p / (1 - p)) float64 [N,C] of logits [N,C]: the logit itself under sigmoid, under softmax the logit less the
-    log of the sum of the others' exponentials."""
+    """log(p / (1 - p)) float64 [N,C] of logits [N,C]: the logit itself with sigmoid; with softmax the logit minus the
+    log of the sum of the other exponentials."""
     z = logits.astype(np.float64)
     if activation == "sigmoid":
         return z
@@ -69,6 +68,6 @@ def log_odds(logits: Floats, activation: str) -> Doubles:
 
 
 def _logits(built: Model, trained: TrainedExperiment, data: Data, rows: Sequence[int], progress: Progress) -> Floats:
-    """Logits [n,C] of these films as they are, from what the frozen layers made of them in training where they did."""
+    """Logits [n,C] of these films without augmentation, from the cached features of training if available."""
     plain = dataclasses.replace(trained.options, augmentations=0, precision="fp32")
     return final_logits(built, FeatureSource(built, data, plain, progress), data, rows)

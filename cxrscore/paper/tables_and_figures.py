@@ -1,4 +1,4 @@
-"""The paper's tables and figures, each with its value, ours, and why the two cannot be the same."""
+"""The tables and figures of the paper, each with its value, ours, and the reasons for differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cxrscore.paper.results import ExperimentResult
 from cxrscore.paper.run import Run
 
 PLACES = ((True, False), (True, True), (False, False), (False, True))
-"""First network or second, without and with augmentation; the third is the experiment that the paper lacks."""
+"""First or second network, without and with augmentation; the third is missing in the paper."""
 TABLES: tuple[tuple[str, str, str, Mapping[reported.Place, float]], ...] = (
     ("1", "train", "Training accuracy", reported.TRAINING_ACCURACY),
     ("2", "test", "Testing accuracy", reported.TESTING_ACCURACY),
@@ -22,7 +22,7 @@ TABLES: tuple[tuple[str, str, str, Mapping[reported.Place, float]], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedValue:
-    """One number or statement: what it is of, the paper's, and ours (an Estimate, or words where it is none)."""
+    """One number or statement: its subject, the value of the paper, and ours (an Estimate, or text)."""
 
     what: str
     series: str
@@ -32,7 +32,7 @@ class ReportedValue:
 
 @dataclass(frozen=True, kw_only=True)
 class PaperItem:
-    """A table or figure of the paper. files: what was written of it; why: why it cannot be the same."""
+    """A table or figure of the paper. files: the written files; why: reasons for differences."""
 
     item: str
     title: str
@@ -60,7 +60,7 @@ def paper_items(run: Run) -> list[PaperItem]:
 
 
 def _general_reasons(run: Run) -> tuple[str, ...]:
-    """What keeps every number of the paper from being met."""
+    """Reasons why no number of the paper can be reproduced exactly."""
     sizes = {name: len(rows) for name, rows in run.data.split.parts()}
     found = [
         "which films were drawn, how many were tested, the seed and the learning rate are not told",
@@ -158,7 +158,7 @@ def _auc_item(run: Run, place: reported.Place, untold: tuple[str, ...]) -> Paper
 
 
 def roc_files(stem: str) -> tuple[str, ...]:
-    """Of both recipes: the curves drawn, the areas, the points."""
+    """ROC figures of both recipes: the plots, the AUCs, the points."""
     return tuple(f"{stem}{suffix}{kind}" for suffix in ("", "-literal") for kind in (".png", ".csv", "-curves.csv"))
 
 
@@ -183,7 +183,7 @@ def _maps(run: Run, number: str, untold: tuple[str, ...]) -> PaperItem:
 
 
 def table_rows(run: Run, part: str, paper: Mapping[reported.Place, float]) -> list[tuple[ExperimentResult, str]]:
-    """Every experiment in the order of a table, with the paper's value in words; only its own recipes have one."""
+    """Experiments in the order of a table, with the value of the paper as text; only its own recipes have one."""
     return [
         (run.experiment(series, first=first, augmented=augmented), _two(paper.get((first, augmented))))
         for series in (CORRECTED, LITERAL, IMAGENET)
@@ -192,5 +192,5 @@ def table_rows(run: Run, part: str, paper: Mapping[reported.Place, float]) -> li
 
 
 def none_if_undefined(value: float) -> float | None:
-    """None for what JSON has no number for."""
+    """A number for JSON; None if it is not finite."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""A report of one scores file: ROC curves, heat maps, failures and provenance on one self-contained page."""
+"""The report of a scores file: ROC curves, heat maps, failed films and provenance on one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -57,26 +57,54 @@ def write_report(
     inputs: Sequence[StrPath] = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Writes the report of these scores to ``output``, one HTML file that needs nothing beside it.
+    """Writes the report of these scores as one self-contained HTML file.
 
-    source         what the reader knows the scores by, such as the name of their file
-    others         scores of the same films, to compare
-    groups         a table that tells of the films (sex, age, view ...); nothing of it but group figures is shown
-    by             its columns to group by; none: sex, age and view
-    boxes          a table of boxes (labels.read_boxes) to compare the heat maps with
-    findings       whose heat maps are drawn; none: the most probable ones of each film
-    resamples      how often patients are resampled for intervals: of AUCs, where patients have several films, and of
-                   metrics of plugins; 0: those of AUCs by formula, none of metrics of plugins
-    seed           of these draws, and of the films that are shown at random
-    figures        folder for the figures as files: roc, distributions, loss, heatmap-01 ... and metrics.csv, every
-                   figure of merit; made where missing
-    figure_format  of those plots; heat maps are always PNG
-    inputs         files that the scores came from: neither they nor any other file named here is replaced
-    overwrite      replace files that are not earlier reports or figures
+    Parameters
+    ----------
+    scores : Scores
+        The scores to report.
+    output : path
+        HTML file to write.
+    source : str
+        Name of the scores in the report, such as the name of their file.
+    others : sequence of NamedScores
+        Scores of the same films, to compare.
+    groups : path, optional
+        Table with metadata of the films (sex, age, view ...). The report shows only results of subgroups.
+    group_by : sequence of str
+        Columns of this table that define subgroups; empty: sex, age and view.
+    bounding_boxes : path, optional
+        Table of bounding boxes (labels.read_boxes) to compare the heat maps with.
+    findings : sequence of str
+        Findings whose heat maps are shown; empty: the most probable ones of each film.
+    resamples : int
+        Number of bootstrap resamples for intervals of AUCs, if patients have several films, and of plugin metrics;
+        0: intervals of AUCs by formula, and no intervals of plugin metrics.
+    seed : int
+        Seed of the resamples and of the films that are selected at random.
+    figures : path, optional
+        Folder for the figures as files (roc, distributions, loss, heatmap-01 ...) and for metrics.csv with all
+        metrics; it is created if missing.
+    figure_format : str
+        "png" or "svg", for plots; heat maps are always PNG.
+    inputs : sequence of path
+        Files of the scores; these and all other inputs are never replaced.
+    overwrite : bool
+        Replace files that are not earlier reports or figures.
 
-    Returns the report's numbers, JSON-ready with None for what is undefined (Summary.as_dict, ReportSections.as_dict),
-    output and figures. InputError for an unknown figure format or finding, for tables that do not fit the scores, and
-    for an output that must not be replaced; WriteError where a file cannot be written.
+    Returns
+    -------
+    dict
+        The numbers of the report, ready for JSON, with None for undefined values (Summary.as_dict,
+        ReportSections.as_dict), and the paths of output and figures.
+
+    Raises
+    ------
+    InputError
+        If a figure format or a finding is unknown, a table does not fit the scores, or the output must not be
+        replaced.
+    WriteError
+        If a file cannot be written.
     """
     _check_format(figure_format)
     output = local_path(output, "output")
@@ -145,7 +173,7 @@ def _figures_to_save(
     folder: Path,
     kind: draw.Format,
 ) -> list[tuple[Path, draw.Format, Callable[[], Figure]]]:
-    """The file, the format and the maker of each figure that has something to show."""
+    """The file, the format and the plot function of each figure that is not empty."""
     plotted = plotted_models(scores.provenance)
     labelled = any(np.isfinite(one.truth).any() for one in data)
     wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [
@@ -166,7 +194,7 @@ def _figures_to_save(
 
 
 def _save_figures(wanted: Sequence[tuple[Path, draw.Format, Callable[[], Figure]]]) -> list[Path]:
-    """Writes the figures, one after the other; returns their paths."""
+    """Writes the figures; returns their paths."""
     for path, kind, figure in wanted:
         make_folder(path.parent)
         atomic_write_bytes(path, draw.encode(figure(), kind))
@@ -174,7 +202,7 @@ def _save_figures(wanted: Sequence[tuple[Path, draw.Format, Callable[[], Figure]
 
 
 def _forests(parts: ReportSections) -> list[tuple[str, Callable[[], Figure]]]:
-    """The plots of comparison and groups by the names of their files."""
+    """The plots of comparisons and subgroups, by file name."""
     others = () if parts.comparison is None else parts.comparison.others
     found: list[tuple[str, Callable[[], Figure]]] = [
         (f"comparison-{place:02d}", lambda one=one: difference_plot(one))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""AUCs of a report with their intervals, by the method that the films call for."""
+"""AUCs of a report with their intervals; the method depends on the films."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cxrscore.metrics import RESAMPLES, Estimate, bootstrap_auc, delong, mean_es
 Interval = tuple[float, float]
 
 MAX_BOOTSTRAP_FILMS = 30_000
-"""Films up to which patients are drawn anew; with more, drawing and formula agree and only the formula is quick."""
+"""Maximum number of films for the bootstrap; with more films both methods agree, and the formula is faster."""
 
 RARE_CLASS_REASON = "a class is missing in more than a tenth of the resamples"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BootstrapConfig:
-    """How patients are drawn anew where they repeat."""
+    """Settings of the bootstrap of patients, used if patients have several films."""
 
     resamples: int = RESAMPLES
     seed: int = 0
@@ -32,10 +32,10 @@ class BootstrapConfig:
 class AucResult:
     """AUCs of A films and C findings.
 
-    estimates  C, over the films, or over the patients where they repeat
-    intervals  C of 95 %; NaN, NaN where there is none, which the estimate's ``why`` explains
-    macro      plain mean of the AUCs that are defined; micro: all labels thrown together
-    method     how the intervals were found, in words
+    estimates  C, over films, or over patients if patients have several films
+    intervals  C of 95 %; NaN, NaN if undefined, which ``why`` of the estimate explains
+    macro      unweighted mean of the defined AUCs; micro: AUC of all labels pooled
+    method     method of the intervals, as text
     """
 
     estimates: tuple[Estimate, ...]
@@ -52,7 +52,7 @@ class AucResult:
 
 
 def patient_groups(patient: Array) -> NDArray[np.intp]:
-    """int [A]: a number per patient; a film of an unknown patient (below 0) is a patient of its own."""
+    """int [A]: a number per patient; each film of an unknown patient (below 0) counts as a separate patient."""
     own = np.where(patient < 0, -1 - np.arange(len(patient)), patient)
     _, place = np.unique(own, return_inverse=True)
     return place
@@ -64,7 +64,7 @@ def has_repeated_patients(groups: Array) -> bool:
 
 
 def compute_aucs(truth: Floats, prob: Floats, groups: Array, drawing: BootstrapConfig) -> AucResult:
-    """Of truth and prob [A,C]; groups [A] as patient_groups gives them."""
+    """AUCs of truth and prob [A,C]; groups [A]: the result of patient_groups."""
     estimates = tuple(delong(truth[:, c], prob[:, c], groups) for c in range(truth.shape[1]))
     macro = mean_estimate(estimates)
     intervals, macro_interval = tuple(one.interval for one in estimates), macro.interval
@@ -88,7 +88,7 @@ def compute_aucs(truth: Floats, prob: Floats, groups: Array, drawing: BootstrapC
 
 
 def _with_bootstrap_interval(found: Estimate, interval: Interval) -> tuple[Estimate, Interval]:
-    """The figure with its interval by draws: none where the formula has none, as draws know no more than the films."""
+    """The estimate with its bootstrap interval; no interval if the formula has none."""
     if found.why:
         return found, found.interval
     return (dataclasses.replace(found, why=RARE_CLASS_REASON) if math.isnan(interval[0]) else found), interval

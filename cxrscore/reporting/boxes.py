@@ -1,4 +1,4 @@
-"""Heat maps against boxes that readers drew, finding by finding, beside what chance would give."""
+"""Comparison of heat maps with bounding boxes of readers, for each finding, with the values expected by chance."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import Scores
 
 SIDE = 128
-"""Pixels to which map and boxes are drawn before they are compared."""
+"""Side in pixels to which maps and boxes are resized for the comparison."""
 OVERHANG = 1.01
-"""A box may pass the film's edge by rounding; one that passes it by more was drawn on a film of another size."""
+"""Pixels by which a box may exceed the film by rounding; a larger excess means that the film had another size."""
 LEAST = 2
-"""Films from which a mean has an interval."""
+"""Minimum number of films for an interval of a mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanEstimate:
-    """A mean over films with its interval of 95 %: Wilson's of a share of films, else by the normal distribution and
-    cut at 0 and 1; NaN where undefined."""
+    """A mean over films with its interval of 95 %: Wilson's for a proportion, else by the normal distribution and
+    clipped to 0..1; NaN if undefined."""
 
     value: float
     interval: tuple[float, float]
@@ -44,12 +44,12 @@ class MeanEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalisationResult:
-    """One finding, or all together.
+    """Results of one finding, or of all findings pooled.
 
-    films     with a box and a map of the finding
-    empty     of these, maps without positive evidence: they point nowhere, which counts as 0
-    pointing  share of films whose largest map value lies in a box; energy, overlap: means of metrics.localisation
-    chance    mean share of the film that the boxes cover, which pointing and energy reach by chance
+    films     number of films with a box and a map of the finding
+    empty     number of these maps without positive values, which count as 0
+    pointing  fraction of films whose largest map value is inside a box; energy, overlap: means of metrics.localisation
+    chance    mean fraction of the film that the boxes cover: the expected pointing and energy of a random map
     """
 
     finding: str
@@ -65,9 +65,9 @@ class LocalisationResult:
 class Localisation:
     """All findings that have boxes and maps, on films that no model was trained or validated on, unless ``seen``.
 
-    boxes     in the table; unused: of films that were not scored, or whose size does not fit the box
-    left_out  pairs of film and finding with boxes that were left out as seen; seen: there were no others
-    unmapped  pairs of film and finding with boxes whose map the scores file does not hold
+    boxes     boxes in the table; unused: boxes of films that were not scored, or whose size does not fit
+    left_out  excluded pairs of film and finding, because the film was seen; seen: all films were seen
+    unmapped  pairs of film and finding with boxes but without a map in the scores file
     """
 
     findings: tuple[LocalisationResult, ...]
@@ -93,10 +93,10 @@ class Localisation:
 
 
 def localise(scores: Scores, path: Path, name: str) -> Localisation:
-    """The maps of a scores file against the boxes of a table (labels.read_boxes).
+    """Compares the maps of a scores file with the boxes of a table (labels.read_boxes).
 
-    InputError where films go by hashes, where films were not stretched to the model's square, or where no box fits a
-    film.
+    InputError if films are identified by hashes, if films were not stretched to the square of the model, or if no box
+    fits a film.
     """
     check_paths(scores, name)
     fits_of = {
@@ -133,7 +133,7 @@ def localise(scores: Scores, path: Path, name: str) -> Localisation:
 
 
 def _masks(scores: Scores, boxes: Sequence[Box]) -> tuple[dict[tuple[int, int], NDArray[np.bool_]], int]:
-    """For each film and finding where its boxes lie, bool [SIDE,SIDE]; and how many boxes have no place."""
+    """For each film and finding a mask of its boxes, bool [SIDE,SIDE]; and the number of boxes that fit no film."""
     names = list(dict.fromkeys(box.film for box in boxes))
     film_of = {names[row]: film for film, row in enumerate(match_rows(names, scores.films.path)) if row is not None}
     masks: dict[tuple[int, int], NDArray[np.bool_]] = {}
@@ -151,13 +151,13 @@ def _masks(scores: Scores, boxes: Sequence[Box]) -> tuple[dict[tuple[int, int], 
 
 
 def box_fits_film(box: Box, width: float, height: float) -> bool:
-    """Whether a box lies on a film of this size."""
+    """Whether a box is inside a film of this size."""
     right, low = box.x + box.width, box.y + box.height
     return min(box.x, box.y) > -(OVERHANG - 1) * width and right <= OVERHANG * width and low <= OVERHANG * height
 
 
 def mask_of(box: Box, width: int, height: int) -> NDArray[np.bool_]:
-    """bool [SIDE,SIDE]: the pixels whose centres lie in the box, and at least the one at its middle."""
+    """bool [SIDE,SIDE]: the pixels whose centres are inside the box, and at least the pixel at its centre."""
     centres = (np.arange(SIDE) + 0.5) / SIDE
     sides = ((box.y, box.height, height), (box.x, box.width, width))
     inside = [(centres >= start / size) & (centres < (start + length) / size) for start, length, size in sides]

@@ -1,7 +1,7 @@
 """Items of the reporting guidelines CLAIM 2024 and TRIPOD+AI, filled from provenance.
 
-Items that only authors can answer (title, aims, ethics, funding ...) are left out. What a file does not contain is
-"not recorded"; nothing is invented.
+Items that only authors can answer (title, aims, ethics, funding ...) are omitted. Information that a file does not
+contain is "not recorded".
 
 CLAIM 2024: Tejani et al., Radiology: Artificial Intelligence 6, 2024. TRIPOD+AI: Collins et al., BMJ 385, 2024.
 """
@@ -36,7 +36,7 @@ NOT_RECORDED = "not recorded"
 
 @dataclass(frozen=True, kw_only=True)
 class ChecklistItem:
-    """An item, its place in both guidelines, and the answer; ``known`` is False if the run does not give one."""
+    """An item, its number in both guidelines, and the answer; ``known`` is False if the run does not answer it."""
 
     topic: str
     claim: str
@@ -206,7 +206,7 @@ def _disjoint(provenance: Mapping[str, Any]) -> str:
 
 
 def _each(provenance: Mapping[str, Any], words: Callable[[Any], str]) -> str:
-    """The words of each model that scored, once where they are the same."""
+    """The text of each model; only one text if all are equal."""
     found = [words(model) for model in provenance_models(provenance)]
     if len(set(found)) < 2:
         return found[0] if found else ""

@@ -28,7 +28,7 @@ class Difference:
     """One finding, or the macro AUC, of another file against the first.
 
     found     other - first, its interval over the patients
-    p         corrected for the number of findings and files (Holm); NaN for the macro AUC's, which is one test a file
+    p         corrected for the number of findings and files (Holm); NaN for the macro AUC, which is one test per file
     verdict   better, worse, or "no difference shown"
     """
 
@@ -53,13 +53,12 @@ class PairedComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Several files on the films that all of them scored.
+    """Several files, compared on the films that all of them scored.
 
-    films     how many labelled ones, of whom none was seen by any of the models, unless ``seen``; all where none is
-              labelled
+    films     number of labelled films that no model has seen, unless ``seen``; number of all films without labels
     joined    "hash" of the films' bytes or "path"
-    left_out  films that not all of the files have scored; seen_out: labelled ones that all have, and a model had seen
-    untold    the files that do not tell which films their models were trained on
+    left_out  films that are not scored in all files; seen_out: labelled films excluded because a model has seen them
+    untold    files that do not contain the training films of their models
     """
 
     first: str
@@ -96,9 +95,9 @@ class Comparison:
 
 
 def compare(files: Sequence[NamedScores]) -> Comparison | None:
-    """The first file against each other one; None where there is no other.
+    """Compares the first file with each other file; None if there is no other.
 
-    InputError where the files have no film, or no finding, in common, or labels that contradict each other.
+    InputError if the files have no film or no finding in common, or contradictory labels.
     """
     if len(files) < 2:
         return None
@@ -128,10 +127,10 @@ def compare(files: Sequence[NamedScores]) -> Comparison | None:
 
 
 def common_films(files: Sequence[NamedScores]) -> tuple[Rows, str]:
-    """int [K,n]: the row in each of K files of the n films that all have scored, and by what they were joined.
+    """int [K,n]: the rows in each of K files of the n films that all have scored, and the key of the join.
 
-    Films are the same where their bytes are; where a file does not know the bytes, where their paths are. Of films that
-    a file has twice, the first is taken.
+    Films are matched by their hash; if a file has no hashes, by path. If a file has a film twice, its first row is
+    used.
     """
     by_hash = all(any(one.scores.films.sha256) for one in files)
     first = files[0].scores
@@ -169,7 +168,7 @@ def _by_path(files: Sequence[NamedScores]) -> list[list[int]]:
 
 
 def _all_films(files: Sequence[NamedScores], joined: str) -> int:
-    """How many different films the files have together, scored or not."""
+    """Number of distinct films in all files, scored or not."""
     if joined == "hash":
         films = [one.scores.films for one in files]
         return len({digest or path for one in films for digest, path in zip(one.sha256, one.path, strict=True)})
@@ -182,26 +181,26 @@ def _all_films(files: Sequence[NamedScores], joined: str) -> int:
 
 
 def _evaluation_mask(labelled: NDArray[np.bool_], unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """bool [n]: the films to compare on, chosen as summary.assessed_films does; all where no film has a label."""
+    """bool [n]: the films of the comparison, selected as in summary.assessed_films; all films if none has a label."""
     if (labelled & unseen).any():
         return labelled & unseen
     return labelled if labelled.any() else ~labelled
 
 
 def _labelled(files: Sequence[NamedScores], rows: Rows, findings: Sequence[str]) -> NDArray[np.bool_]:
-    """bool [n]: films of which any file knows a label of any of the findings."""
+    """bool [n]: films with a label of any finding in any file."""
     truths = [_columns(one.scores, places, findings, "truth") for one, places in zip(files, rows, strict=True)]
     return np.asarray(np.isfinite(truths).any(axis=(0, 2)))
 
 
 def _patients(files: Sequence[NamedScores], rows: Rows) -> Rows:
-    """The films' patients as patient_groups gives them, from the first file that knows any."""
+    """The patients of the films (see patient_groups), from the first file that contains patients."""
     patients = [one.scores.films.patient[places] for one, places in zip(files, rows, strict=True)]
     return patient_groups(next((patient for patient in patients if (patient >= 0).any()), patients[0]))
 
 
 def _unseen(files: Sequence[NamedScores], rows: Rows) -> NDArray[np.bool_]:
-    """bool [n]: films that none of the models had seen."""
+    """bool [n]: films that no model has seen."""
     seen = [np.isin(one.scores.films.split[places], SEEN) for one, places in zip(files, rows, strict=True)]
     return np.asarray(~np.array(seen).any(axis=0))
 
@@ -213,7 +212,7 @@ def _columns(scores: Scores, rows: Rows, findings: Sequence[str], what: str) -> 
 
 
 def _common_truth(files: Sequence[NamedScores], rows: Rows, findings: Sequence[str]) -> Floats:
-    """float32 [n,F]: what any file knows; InputError where two know different things."""
+    """Labels float32 [n,F] from all files; InputError if two files have different labels."""
     truth = _columns(files[0].scores, rows[0], findings, "truth")
     for one, places in zip(files[1:], rows[1:], strict=True):
         other = _columns(one.scores, places, findings, "truth")
@@ -256,7 +255,7 @@ def _difference(finding: str, one: Estimate, other: Estimate, positives: int, ne
 
 
 def _corrected(against: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]:
-    """With p-values corrected over all findings of all files, those of the macro AUC over the files, and verdicts."""
+    """Adds verdicts, and p-values corrected over all findings of all files, for the macro AUC over the files."""
     adjusted = iter(holm([one.p for other in against for one in other.findings]))
     macros = holm([other.macro.p for other in against])
     return tuple(

@@ -15,20 +15,20 @@ from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import Scores
 
 MIN_FILMS = 50
-"""Films below which a distance of distributions is mostly chance."""
+"""Minimum number of films: with fewer, the distance of distributions is mostly random."""
 LARGE_DISTANCE = 0.2
-"""Distance from which a finding is named: about what chance passes once in twenty with 100 films on either side, 1.36
+"""Distance above which a finding is reported: the critical value at the 5 % level for two samples of 100 films, 1.36
 sqrt(2 / 100)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreDrift:
-    """One finding.
+    """Drift of one finding.
 
-    then, now  quantiles of validation films and of these films: 21 of them, lowest to highest
-    distance   largest difference of the shares of films below a validation quantile, 0..1 (Kolmogorov and Smirnov's
-               distance, at these 21 places)
-    above      share of these films above the 95th validation percentile, which by chance is 0.05
+    then, now  21 quantiles of the validation films and of these films, lowest to highest
+    distance   largest difference of the fractions of films below a validation quantile, 0..1 (Kolmogorov-Smirnov
+               distance, at these 21 points)
+    above      fraction of these films above the 95th validation percentile; 0.05 is expected without drift
     """
 
     finding: str
@@ -44,7 +44,7 @@ class ScoreDrift:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftResult:
-    """All findings whose validation quantiles the model file tells; ``why`` there is nothing to tell, or ""."""
+    """All findings with validation quantiles in the model file; ``why``: why there are none, or ""."""
 
     findings: tuple[ScoreDrift, ...]
     films: int
@@ -52,7 +52,7 @@ class DriftResult:
 
 
 def score_drifts(scores: Scores) -> DriftResult:
-    """From the films that the model had not seen, or all where it had seen all."""
+    """Drift of the films that the model has not seen, or of all films if it has seen all."""
     quantiles, why = _validation_quantiles(scores.provenance)
     scored = scores.films.status == Status.OK
     unseen = scored & ~np.isin(scores.films.split, SEEN)
@@ -73,7 +73,7 @@ def score_drifts(scores: Scores) -> DriftResult:
 
 
 def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """The quantiles that the model's file tells by finding, or why they are none to compare these scores with."""
+    """The quantiles in the model file by finding, or why these scores cannot be compared with them."""
     scorers = provenance_models(provenance)
     if len(scorers) > 1:
         return {}, "The scores are means over models; each model file contains only its own quantiles."
@@ -90,11 +90,11 @@ def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, A
 
 
 def score_drift(finding: str, then: NDArray[np.float64], prob: NDArray[np.float64]) -> ScoreDrift:
-    """Of quantiles of validation scores and the scores [n] of other films, n > 0."""
+    """Drift from quantiles of validation scores and the scores [n] of other films, n > 0."""
     levels = np.linspace(0, 1, len(then))
     ordered = np.sort(prob)
     below, upto = (np.searchsorted(ordered, then, side=side) / len(prob) for side in ("left", "right"))
-    # A share anywhere between both is no difference: films may tie with a quantile, and quantiles with each other.
+    # A fraction between both levels is no difference: films may tie with a quantile, and quantiles with each other.
     away = np.maximum(np.maximum(below - _highest(then, levels), _lowest(then, levels) - upto), 0)
     return ScoreDrift(
         finding=finding,
@@ -116,7 +116,7 @@ def _highest(then: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[
 
 
 def _quantiles(values: object) -> NDArray[np.float64] | None:
-    """float64 [21] of what a model file tells; None where it is nothing of the kind."""
+    """float64 [21] from a value of a model file; None if the value is not a list of quantiles."""
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 21:
         return None
     found = np.array([get_number(value) for value in values], np.float64)

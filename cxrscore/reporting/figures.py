@@ -1,7 +1,7 @@
-"""The plots of a report: functions from plain data to matplotlib Figures, drawn without pyplot and its global state.
+"""The plots of a report: functions from data to matplotlib Figures, without pyplot and its global state.
 
-Each kind of plot is one function on axes. A page shows them one by one, so that they wrap on a narrow screen; files for
-a paper hold them in one grid.
+Each kind of plot is one function on axes. The page shows single plots, so that they wrap on a narrow screen; files for
+a paper contain them in one grid.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Format = Literal["png", "svg"]
 Doubles = NDArray[np.float64]
 
 DOTS = 200
-"""Dots per inch of raster plots: two a pixel where a page shows them at their size of about 2 inches."""
+"""Dots per inch of raster plots: two dots per pixel at the displayed width of about 2 inches."""
 BINS = 20
-"""Bars of a distribution, over probabilities 0..1."""
+"""Number of histogram bins over probabilities 0..1."""
 CURVE_GRID = 2000
-"""Steps a side to which a drawn ROC curve is exact: a tenth of a dot."""
+"""Grid steps per axis to which a drawn ROC curve is exact: a tenth of a dot."""
 
 # Blue and vermillion of Okabe and Ito's palette, distinguishable by all readers.
 BLUE, RED, GREY, INK = "#0072b2", "#d55e00", "#8a929c", "#30363d"
@@ -42,13 +42,13 @@ _TICKS, _TICK_WORDS = (0, 0.5, 1), ("0", "0.5", "1")
 
 @dataclass(frozen=True, kw_only=True)
 class FindingData:
-    """What one finding's plots are drawn from.
+    """The data for the plots of one finding.
 
-    truth, prob            float32 [A] of the assessed films; truth NaN where unknown
-    all_prob               float32 of all scored films, drawn where no label is known
-    auc                    NaN where undefined
-    threshold              the model's operating point, NaN where it has none
-    sensitivity, specificity  at that point, NaN where undefined
+    truth, prob            float32 [A] of the assessed films; truth NaN if unknown
+    all_prob               float32 of all scored films, drawn if no label is known
+    auc                    NaN if undefined
+    threshold              threshold of the model, NaN if undefined
+    sensitivity, specificity  at this threshold, NaN if undefined
     """
 
     finding: str
@@ -67,24 +67,24 @@ def roc_plot(data: FindingData) -> Figure:
 
 
 def roc_grid(findings: Sequence[FindingData], words: Sequence[str] | None = None) -> Figure:
-    """The ROC curves of all findings with their AUC, or with these words, as in the paper's figures 4 to 6."""
+    """The ROC curves of all findings with their AUC, or with these texts, as in figures 4 to 6 of the paper."""
     if words is None:
         return _grid(_draw_roc, findings, [f"{data.finding}: {_auc_text(data.auc)}" for data in findings])
     return _grid(_draw_roc, findings, [f"{data.finding}\n{text}" for data, text in zip(findings, words, strict=True)])
 
 
 def distribution_plot(data: FindingData) -> Figure:
-    """How the probabilities of one finding are spread."""
+    """The distribution of the probabilities of one finding."""
     return _single(_draw_distribution, data)
 
 
 def distribution_grid(findings: Sequence[FindingData]) -> Figure:
-    """How the probabilities of all findings are spread."""
+    """The distributions of the probabilities of all findings."""
     return _grid(_draw_distribution, findings, [data.finding for data in findings])
 
 
 def reliability_plot(data: FindingData) -> Figure:
-    """How often a finding is there among films of about one probability."""
+    """The reliability curve of one finding: fraction of positive films by predicted probability."""
     return _single(_draw_reliability, data)
 
 
@@ -94,17 +94,17 @@ def reliability_grid(findings: Sequence[FindingData]) -> Figure:
 
 
 def loss_plot(training: Training) -> Figure:
-    """Training and validation loss by epoch, as in the paper's figure 3, with the epoch that was taken marked."""
+    """Training and validation loss by epoch, as in figure 3 of the paper, with a mark at the selected epoch."""
     return _wide(_draw_loss, training)
 
 
 def monitor_plot(training: Training) -> Figure:
-    """The monitored figure by epoch."""
+    """The monitored measure by epoch."""
     return _wide(_draw_monitor, training)
 
 
 def loss_grid(training: Training) -> Figure:
-    """Losses and, where it is not one of them, the monitored figure, side by side."""
+    """Losses and, if it is not a loss, the monitored measure, side by side."""
     draws = (_draw_loss, _draw_monitor) if monitors_more(training) else (_draw_loss,)
     figure = Figure(figsize=(4.6 * len(draws), 2.9), dpi=DOTS, layout="constrained")
     for draw, axes in zip(draws, np.ravel(figure.subplots(1, len(draws))), strict=True):
@@ -113,7 +113,7 @@ def loss_grid(training: Training) -> Figure:
 
 
 def losses_of_runs(runs: Sequence[tuple[str, Training]]) -> Figure:
-    """The losses of several runs, each under its title, two in a row: the paper's figure 3 whole."""
+    """The losses of several runs, each with its title, two in a row, as figure 3 of the paper."""
     columns = min(len(runs), 2)
     rows = -(-len(runs) // columns)
     figure = Figure(figsize=(3.9 * columns, 2.6 * rows), dpi=DOTS, layout="constrained")
@@ -148,11 +148,11 @@ def panel_figure(panel: HeatmapPanel) -> Figure:
 
 
 PNG_MARK, SVG_MARK = b"Software\0cxrscore", b"<dc:title>cxrscore</dc:title>"
-"""By these a figure is known as one of ours."""
+"""Markers that identify a figure of cxrscore."""
 
 
 def encode(figure: Figure, kind: Format) -> bytes:
-    """The figure as a file's bytes; the same figure gives the same bytes."""
+    """The figure as the bytes of a file; equal figures give equal bytes."""
     file = io.BytesIO()
     metadata = {"Date": None, "Creator": "cxrscore"} if kind == "svg" else {"Software": "cxrscore"}
     with matplotlib.rc_context({"svg.hashsalt": "cxrscore"}):
@@ -205,9 +205,9 @@ def _draw_roc(axes: Axes, data: FindingData) -> None:
 
 
 def thin_curve(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
-    """A rising curve [n] without points that nobody sees: of each run of points that fall on one spot of a grid of
-    CURVE_GRID steps a side, the first, and the last point of all. A million films draw no more than 2 * CURVE_GRID
-    points, and a curve of few films keeps each of its corners."""
+    """A rising curve [n] without invisible points: of consecutive points in the same cell of a grid of CURVE_GRID steps
+    per axis only the first remains, and the last point of the curve. A million films give at most 2 * CURVE_GRID
+    points, and a curve of few films keeps all its corners."""
     spots = np.rint(np.column_stack([x, y]) * CURVE_GRID)
     selected = np.r_[True, (spots[1:] != spots[:-1]).any(axis=1)]
     selected[-1] = True
@@ -241,12 +241,12 @@ def _draw_reliability(axes: Axes, data: FindingData) -> None:
 
 
 def _round_up(value: float) -> float:
-    """The end of an axis from 0 on: both axes of a curve of a rare finding end where its points do."""
+    """The upper limit of both axes: for a rare finding, the largest value of its points."""
     return next(end for end in (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0) if end >= min(value, 1.0))
 
 
 def _groups(data: FindingData) -> list[tuple[NDArray[np.float32], str, bool]]:
-    """Probabilities with colour and whether filled: negatives and positives, or all where no label is known."""
+    """Probabilities with colour and fill: negatives and positives, or all films if no label is known."""
     negatives, positives = data.prob[data.truth == 0], data.prob[data.truth == 1]
     if not len(negatives) and not len(positives):
         return [(data.all_prob, BLUE, True)] if len(data.all_prob) else []
@@ -274,7 +274,7 @@ def _draw_monitor(axes: Axes, training: Training) -> None:
 
 
 def _marker(epochs: list[int]) -> str:
-    """Dots where epochs are few: a line of one epoch would not be seen."""
+    """Markers if there are few epochs: a line of one epoch is invisible."""
     return "o" if len(epochs) <= 15 else ""
 
 
@@ -286,7 +286,7 @@ def _mark_best(axes: Axes, training: Training) -> None:
 
 
 def plain_axes(axes: Axes, x: str, y: str) -> None:
-    """Small words, thin lines, no box: the data is what stands out."""
+    """Small text, thin lines and no frame, to emphasise the data."""
     axes.set_xlabel(x, fontsize=SMALL, color=INK, labelpad=2, parse_math=False)
     axes.set_ylabel(y, fontsize=SMALL, color=INK, labelpad=2, parse_math=False)
     axes.tick_params(labelsize=SMALL, colors=INK, length=2.5, width=0.6)

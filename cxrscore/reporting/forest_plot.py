@@ -1,4 +1,4 @@
-"""Differences with their intervals, one line a finding: what a reader looks at before any table."""
+"""Forest plots: differences with their intervals, one row for each finding."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from cxrscore.reporting.figures import DOTS, GREY, INK, SMALL, plain_axes
 from cxrscore.reporting.groups import SubgroupAnalysis
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-"""Of Okabe and Ito's palette, distinguishable by all readers."""
+"""Colours of Okabe and Ito's palette, distinguishable by colour-blind readers."""
 MARKERS = ("o", "s", "D", "^", "v", "P")
 LINE = 0.19
-"""Inches of a line."""
+"""Height of a row, inches."""
 NOTHING = (math.nan, math.nan, math.nan)
 WIDEST = 0.5
-"""An interval is drawn to this size; beyond it, it says nothing but that films were few."""
+"""Intervals are drawn up to this size; wider ones only show that there are few films."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One group, or one file: differences by finding as (value, low, high), NaN where there is none."""
+    """One group or file: differences by finding as (value, low, high), NaN if undefined."""
 
     name: str
     values: Sequence[tuple[float, float, float]]
 
 
 def difference_plot(against: PairedComparison) -> Figure:
-    """Another file's AUCs less the first's."""
+    """AUCs of another file minus those of the first."""
     rows = [*against.findings, against.macro]
     values = [(one.found.value, *one.found.interval) for one in rows]
     return forest_plot([one.finding for one in rows], [Series(name="", values=values)], "AUC difference")
 
 
 def gap_plot(grouping: SubgroupAnalysis) -> Figure:
-    """Each group's AUCs less those of all other films."""
+    """AUCs of each group minus those of all other films."""
     finite = [one for group in grouping.groups for one in group.findings if math.isfinite(one.gap.value)]
     findings = list(dict.fromkeys(one.finding for one in finite))
     series = []
@@ -50,7 +50,7 @@ def gap_plot(grouping: SubgroupAnalysis) -> Figure:
 
 
 def forest_plot(rows: Sequence[str], series: Sequence[Series], label: str) -> Figure:
-    """Rows from the top, a mark for each of the series with its interval, and a line at 0."""
+    """Rows from top to bottom with a marker and an interval for each series, and a line at 0."""
     height = max(LINE * len(rows) * max(len(series), 1) ** 0.5, 0.6) + 0.75
     figure = Figure(figsize=(4.6, height), dpi=DOTS)
     bottom = 0.42 / height
@@ -76,13 +76,13 @@ def forest_plot(rows: Sequence[str], series: Sequence[Series], label: str) -> Fi
 
 
 def _style(place: int) -> tuple[str, str]:
-    """Mark and colour of one of the series: both differ among the first six, and one of them among 36."""
+    """Marker and colour of a series: the first six differ in both, the first 36 in at least one."""
     turn = place // len(COLOURS)
     return MARKERS[(place + turn) % len(MARKERS)], COLOURS[place % len(COLOURS)]
 
 
 def _name(figure: Figure, series: Sequence[Series]) -> None:
-    """Which colour and mark is whose; names of groups are text, whatever they hold."""
+    """The legend; names of groups are drawn as plain text, whatever they contain."""
     handles = [
         Line2D([], [], color=colour, marker=marker, markersize=3.2, linewidth=1.1)
         for marker, colour in map(_style, range(len(series)))
@@ -96,7 +96,7 @@ def _name(figure: Figure, series: Sequence[Series]) -> None:
 
 
 def _reach(series: Sequence[Series]) -> float:
-    """The end of the axis on either side of 0: all values lie within, and intervals up to WIDEST."""
+    """The limit of the axis on both sides of 0: it includes all values, and intervals up to WIDEST."""
     values = [abs(three[0]) for one in series for three in one.values if math.isfinite(three[0])]
     ends = [abs(end) for one in series for three in one.values for end in three[1:] if math.isfinite(end)]
     return 1.05 * max(0.02, *values, min(max(ends, default=0.0), WIDEST)) if values else 0.05

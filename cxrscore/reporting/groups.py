@@ -19,15 +19,15 @@ from cxrscore.metrics.grouping import count_groups
 
 MIN_FILMS = 10
 MIN_PER_CLASS = 5
-"""Films of a group, patients of a class. Below either, a group's figures would tell of chance, and are not given."""
+"""Minimum films of a group and patients of a class; smaller groups are not reported, because results are random."""
 MAX_SUBGROUPS = 24
-"""In a column; more are values, not groups."""
+"""Maximum number of groups in a column."""
 DEFAULT_COLUMNS = ("sex", "age", "view")
-"""Columns that are looked at where none is named."""
+"""Default columns."""
 AGES = ((0, "0–17"), (18, "18–39"), (40, "40–59"), (60, "60–79"), (80, "80 and above"))
 UNKNOWN = "unknown"
 _LONGEST_AGE = 10
-"""Digits: a longer number is none, and takes long to read."""
+"""Maximum number of digits of an age; longer numbers are invalid and slow to parse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class SubgroupFinding:
     """One finding in one group.
 
     area       AUC in the group
-    gap        that, less the AUC of all other films
-    decisions  at the threshold that all groups share
+    gap        this AUC minus the AUC of all other films
+    decisions  at the same threshold for all groups
     """
 
     finding: str
@@ -49,7 +49,7 @@ class SubgroupFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class Subgroup:
-    """macro and gap are over the same findings: those given here."""
+    """One group; macro and gap are means over the findings listed here."""
 
     name: str
     films: int
@@ -61,7 +61,7 @@ class Subgroup:
 
 @dataclass(frozen=True, kw_only=True)
 class SubgroupAnalysis:
-    """The groups of one column, and those left out with the reason."""
+    """The groups of one column, and the omitted groups with the reason."""
 
     column: str
     groups: tuple[Subgroup, ...]
@@ -77,9 +77,9 @@ class SubgroupAnalysis:
 
 
 def chosen_columns(columns: Mapping[str, Sequence[str]], by: Sequence[str]) -> dict[str, Sequence[str]]:
-    """The columns to group by: those named, else USUAL ones that are there. Ages in years become bands.
+    """The columns to group by: the named ones, else the existing DEFAULT_COLUMNS. Ages in years become bands.
 
-    InputError for a name that the table does not have, and where there is no usual column and none is named.
+    InputError for a name that is not in the table, and if no column is named and the table has no default column.
     """
     names = tuple(by) or tuple(name for name in DEFAULT_COLUMNS if name in columns)
     if missing := [name for name in names if name not in columns]:
@@ -106,11 +106,11 @@ def _band(cell: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledSet:
-    """What groups are made of: A films and C findings.
+    """The films to group: A films and C findings.
 
     truth, prob  float32 [A,C]
-    thresholds   float32 [C], NaN where there is none
-    patients     int [A], as areas.patient_groups gives them
+    thresholds   float32 [C], NaN if undefined
+    patients     int [A], the result of auc.patient_groups
     """
 
     findings: tuple[str, ...]
@@ -121,7 +121,7 @@ class LabelledSet:
 
 
 def subgroup_analysis(column: str, cells: Sequence[str], films: LabelledSet) -> SubgroupAnalysis:
-    """The films apart by their cell, A of them, "" unknown. InputError for more than MAX_SUBGROUPS different cells."""
+    """Subgroups of A films by the value of each, "" if unknown. InputError for more than MAX_SUBGROUPS values."""
     codes = index_of_distinct(cell or UNKNOWN for cell in cells)
     names = _ordered(column, codes)
     if len(names) > MAX_SUBGROUPS:
@@ -146,7 +146,7 @@ def subgroup_analysis(column: str, cells: Sequence[str], films: LabelledSet) -> 
 
 
 def _ordered(column: str, names: Collection[str]) -> list[str]:
-    """Bands of age by age, other names by the alphabet, the unknown last."""
+    """Sort key: bands of age by age, other names alphabetically, unknown last."""
     order = [name for _, name in AGES] if column == "age" else sorted(names)
     return [name for name in order if name in names and name != UNKNOWN] + [UNKNOWN] * (UNKNOWN in names)
 
@@ -181,9 +181,9 @@ def _finding(
 
 
 def subgroup_auc(films: LabelledSet, column: int, chosen: NDArray[np.bool_]) -> Estimate:
-    """DeLong's AUC of the chosen films, undefined where a class has fewer than MIN_PER_CLASS patients.
+    """DeLong's AUC of the selected films, undefined if a class has fewer than MIN_PER_CLASS patients.
 
-    Its influence is over the patients of all films, so that figures of different films can be subtracted.
+    Its influence terms are over the patients of all films, so that AUCs of different films can be subtracted.
     """
     truth = np.where(chosen, films.truth[:, column], np.nan)
     ones, zeros = (count_groups(films.patients, truth == value) for value in (1, 0))

@@ -23,26 +23,26 @@ from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import SPLITS, Scores
 
 LIMIT = 28
-"""Panels in a report at most, to keep it a page that opens on a phone."""
+"""Maximum number of panels in a report, so that a phone can open the page."""
 ERRORS = 5
-"""Panels of the worst missed findings, and of the worst false alarms, each."""
+"""Number of panels of the worst false negatives, and of the worst false positives."""
 MAX_RANDOM_FILMS = 4
-"""Panels of films drawn at random, which nobody chose for what they show."""
+"""Number of panels of randomly selected films."""
 HIGHEST = "Highest probability of "
 MAPS_A_FILM = 4
 """The four most probable findings, as in the paper's figures 7 and 8."""
 LARGEST_SIDE = 320
-"""Films are drawn no larger than this, in pixels."""
+"""Maximum side of a drawn film, pixels."""
 
-_COLOURS = matplotlib.colormaps["inferno"]  # perceptually even, and read alike by the colour-blind
-_STRONGEST = 0.75  # opacity at the top of the scale: the film's structure must still show through
+_COLOURS = matplotlib.colormaps["inferno"]  # perceptually uniform, also for colour-blind readers
+_STRONGEST = 0.75  # opacity at the top of the scale: the film must remain visible
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeatmapOverlay:
-    """One map over its film: pixels uint8 [S,S,3]; peak, its largest value; note, why nothing is drawn, or ""."""
+    """One map over its film: pixels uint8 [S,S,3]; peak: its largest value; note: why no map is drawn, or ""."""
 
     finding: str
     prob: float
@@ -58,7 +58,7 @@ class HeatmapPanel:
 
     reasons  why this film was chosen
     split    word of SPLITS
-    scale    the map value at the top of the colour scale; 0 where no map has a positive value
+    scale    the map value at the top of the colour scale; 0 if no map has a positive value
     """
 
     path: str
@@ -72,10 +72,10 @@ class HeatmapPanel:
 def heatmap_panels(
     scores: Scores, limit: int = LIMIT, seed: int = 0, findings: Sequence[str] = ()
 ) -> tuple[HeatmapPanel, ...]:
-    """The films to look at first, drawn: the highest of each finding, the worst errors, and a few at random.
+    """Panels of selected films: the highest probability of each finding, the worst errors, and some random films.
 
-    findings  whose maps are drawn, in this order, as far as the file holds them; none: the most probable ones of each
-              film. InputError for one that the scores do not have.
+    findings  findings whose maps are drawn, in this order, if the file contains them; empty: the most probable ones
+              of each film. InputError for a finding that the scores do not have.
     """
     if unknown := [name for name in findings if name not in scores.findings]:
         raise InputError(f"there is no finding {unknown[0]}; the scores file has {', '.join(scores.findings)}")
@@ -84,9 +84,9 @@ def heatmap_panels(
 
 
 def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int, tuple[str, ...]]:
-    """Rows of the films to show, with the reasons, among those that have a thumbnail and a map.
+    """Rows of the films to show, with the reasons, among films that have a thumbnail and a map.
 
-    Films the model never saw come before all others: if there is one among them, only such films are chosen.
+    If there are films that the model has not seen, only these are selected.
     """
     rows = np.intersect1d(scores.thumbnails.film, scores.heat_maps.film)
     rows = rows[scores.films.status[rows] == Status.OK]
@@ -106,7 +106,7 @@ def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int,
 
 
 def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
-    """The film of the highest probability, for each finding; the surest findings first."""
+    """The film with the highest probability for each finding, in order of descending probability."""
     prob = scores.prob[rows]
     best = prob.argmax(axis=0)
     order = np.argsort(-prob.max(axis=0), kind="stable")
@@ -114,7 +114,7 @@ def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
 
 
 def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tuple[int, str]]:
-    """The ERRORS largest differences between label and probability, on one side."""
+    """The ERRORS largest differences between label and probability, of false negatives or of false positives."""
     truth, prob = scores.truth[rows], scores.prob[rows]
     error = np.where(truth == 1, 1 - prob, -1.0) if missed else np.where(truth == 0, prob, -1.0)
     words = "Labelled {}, scored only {:.2f}" if missed else "Not labelled {}, scored {:.2f}"
@@ -143,7 +143,7 @@ def _panel(scores: Scores, row: int, reasons: tuple[str, ...], chosen: Sequence[
 
 
 def _selected_maps(scores: Scores, row: int, indexes: NDArray[np.intp], chosen: Sequence[int]) -> NDArray[np.intp]:
-    """Which of a film's maps are drawn: those of the chosen findings in their order, or the most probable ones."""
+    """The maps of a film to draw: those of the selected findings in their order, or the most probable ones."""
     columns = scores.heat_maps.finding[indexes]
     if chosen:
         return np.array([place for column in chosen for place in indexes[columns == column]], np.intp)
@@ -164,14 +164,14 @@ def _draw_overlay(scores: Scores, row: int, column: int, raw: Floats, grey: Pixe
 
 
 def peak_value(raw: Floats) -> float:
-    """The largest positive value of a map [h,w]; 0 where there is none, or where a value is not a number."""
+    """The largest positive value of a map [h,w]; 0 if there is none, or if a value is not finite."""
     return max(float(raw.max()), 0.0) if np.isfinite(raw).all() else 0.0
 
 
 def overlay(film: Pixels, raw: Floats, scale: float) -> Pixels:
     """A film [S,S] with the positive part of a raw map [h,w] over it, as uint8 [S,S,3].
 
-    Colour and opacity both rise with the value, from nothing at 0 to the strongest at ``scale``.
+    Colour and opacity rise with the value, from transparent at 0 to the maximum at ``scale``.
     """
     strength = np.clip(enlarge(np.maximum(raw, 0), film.shape[0]) / scale, 0, 1)
     colour = _COLOURS(0.25 + 0.75 * strength)[..., :3]
@@ -181,13 +181,13 @@ def overlay(film: Pixels, raw: Floats, scale: float) -> Pixels:
 
 
 def colour_scale(width: int, height: int) -> Pixels:
-    """The colour scale as uint8 [height,width,3], laid over the mid-grey of a film: 0 at the left."""
+    """The colour scale as uint8 [height,width,3] over mid-grey: 0 at the left."""
     ramp = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (width, width))
     return overlay(np.full((width, width), 128, np.uint8), ramp, 1.0)[:height]
 
 
 def shrink(film: Pixels, largest: int) -> Pixels:
-    """A film [S,S] reduced by whole steps, each pixel the mean of a block, to ``largest`` or less."""
+    """A film [S,S] reduced by an integer factor (block means) to a side of at most ``largest``."""
     step = -(-film.shape[0] // largest)
     side = film.shape[0] // step
     blocks = film[: side * step, : side * step].reshape(side, step, side, step)
@@ -199,7 +199,7 @@ def _rgb(grey: Pixels) -> Pixels:
 
 
 def jpeg(pixels: Pixels) -> bytes:
-    """uint8 [S,S,3] as a JPEG file: a sixth of the PNG, with colours at full resolution."""
+    """uint8 [S,S,3] as a JPEG file, a sixth of the size of a PNG, without chroma subsampling."""
     file = io.BytesIO()
     matplotlib.image.imsave(file, pixels, format="jpeg", pil_kwargs={"quality": 85, "subsampling": 0})
     return file.getvalue()

@@ -29,13 +29,22 @@ from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
 _PREFIX = "prob_"
 _HASH = re.compile(r"[0-9a-f]{64}|row \d+")
 FILMS = ("film", "path", "Image Index", "Image", "image", "filename", "file")
-"""What a table of scores may call its column of films."""
+"""Accepted names of the film column in a table of scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedScores:
-    """Scores, and what the reader knows them by, such as the name of their file; files are those that they came from,
-    which no report replaces."""
+    """Scores and their name in a report, such as the name of their file.
+
+    Attributes
+    ----------
+    name : str
+        Name in the report.
+    scores : Scores
+        The scores.
+    files : tuple of path or URL
+        Files of the scores, which no report replaces.
+    """
 
     name: str
     scores: Scores
@@ -43,13 +52,32 @@ class NamedScores:
 
 
 def open_named_scores(path: Location, labels: StrPath | None = None) -> NamedScores:
-    """The scores of a file: HDF5 as `cxrscore score` writes it, or a CSV table with a column for the film and one of
-    probabilities for each finding, named after it or prob_ and it.
+    """Opens scores of cxrscore or of another program.
 
-    path    of the file, or its URL
-    labels  a label table that takes the place of the file's own labels, joined by the films' paths
+    Parameters
+    ----------
+    path : path or URL
+        A scores file of ``cxrscore score`` (HDF5), or a CSV table with a column for the film and a column of
+        probabilities for each finding, named FINDING or prob_FINDING.
+    labels : path, optional
+        Label table that replaces the labels in the file, joined by the paths of the films.
 
-    InputError, FileFormatError where a file is not what it should be.
+    Returns
+    -------
+    NamedScores
+        The scores, their name and their files.
+
+    Raises
+    ------
+    InputError
+        If there is no file, or a table does not contain scores.
+    FileFormatError
+        If the file is damaged.
+
+    Examples
+    --------
+    >>> cxrscore.open_named_scores("other.csv", labels="labels.csv").scores.findings  # doctest: +SKIP
+    ('Atelectasis', 'Cardiomegaly', ...)
     """
     where, labels = location(path, "scores"), None if labels is None else local_path(labels, "labels")
     name, files = where.name, tuple(file for file in (where, labels) if isinstance(file, Path))
@@ -79,13 +107,13 @@ def read_score_table(path: Path) -> Scores:
 
 
 def _score_columns(table: Table, film: str) -> list[str]:
-    """The columns that begin with prob_, or else all named ones but the film's."""
+    """The columns that begin with prob_, or else all named columns except the film column."""
     named = [name for name in table.columns if name and name != film]
     return [name for name in named if name.startswith(_PREFIX)] or named
 
 
 def _probabilities(table: Table, name: str) -> Floats:
-    """float32 [N] of a column, NaN for empty cells; InputError, naming the line, for what is no probability."""
+    """float32 [N] of a column, NaN for empty values; InputError, naming the line, for an invalid probability."""
     values = np.full(len(table.rows), np.nan, np.float32)
     for row, cell in enumerate(table.column(name)):
         if not cell:
@@ -136,7 +164,7 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
 
 
 def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
-    """The scores with labels and patients of a table instead of their own; their own patients where it names none."""
+    """The scores with the labels and, if it has any, the patients of a table."""
     check_paths(scores, name)
     joined, record = read_joined_labels(labels, plugins.datasets(), scores.films.path)
     if note := other_findings(record["file"], joined.findings, scores.findings):
@@ -157,13 +185,13 @@ def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
 
 
 def has_hashed_paths(scores: Scores) -> bool:
-    """Whether the films go by hashes instead of paths (score --anonymize-paths)."""
+    """Whether hashes replace the paths of films (score --anonymize-paths)."""
     paths = scores.films.path
     return bool(paths) and all(map(_HASH.fullmatch, paths))
 
 
 def check_paths(scores: Scores, name: str) -> None:
-    """InputError where the films go by hashes, as a table of films cannot name them."""
+    """InputError if hashes replace the paths of films, because a table names films by path."""
     if has_hashed_paths(scores):
         raise InputError(
             f"{name} names its films by hashes (score --anonymize-paths), and a table names them by files: the two "
@@ -172,9 +200,9 @@ def check_paths(scores: Scores, name: str) -> None:
 
 
 def read_columns(path: Path, scores: Scores, name: str) -> Mapping[str, Sequence[str]]:
-    """What a table tells of each film, N strings a column, "" where it does not: sex, age, view, whatever it has.
+    """The metadata of each film in a table, N strings per column, "" if missing: sex, age, view or any other.
 
-    InputError where films go by hashes, where no film has a row, or for a table that names no film.
+    InputError if hashes replace the paths of films, if no film has a row, or for a table without a film column.
     """
     check_paths(scores, name)
     films, columns = read_film_columns(path, plugins.datasets())
@@ -185,7 +213,7 @@ def read_columns(path: Path, scores: Scores, name: str) -> Mapping[str, Sequence
 
 
 class _OfFilms(Mapping[str, Sequence[str]]):
-    """Columns of a table in the order of the films, each put in order when it is asked for: few of many are."""
+    """Columns of a table in the order of the films, sorted at first access, because few of many are used."""
 
     def __init__(self, columns: Mapping[str, Sequence[str]], rows: Sequence[int | None]) -> None:
         self._columns, self._rows = columns, rows

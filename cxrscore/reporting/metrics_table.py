@@ -1,4 +1,4 @@
-"""Every figure of merit of a report as one CSV table, for spreadsheets and statistics programs."""
+"""All metrics of a report as one CSV table, for spreadsheets and statistics programs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ Row = tuple[str, str, float, Interval, str]
 
 
 def metrics_csv(summary: Summary, metrics: Sequence[MetricResult]) -> bytes:
-    """The table as UTF-8, one row for each figure of each finding.
+    """The table as UTF-8, one row for each metric of each finding.
 
     Parameters
     ----------
-    summary : the figures of merit of cxrscore
-    metrics : those of plugins
+    summary : metrics of cxrscore
+    metrics : metrics of plugins
 
     Returns
     -------
-    Columns COLUMNS: source is the distribution that brings the metric, low and high are the ends of the 95 % interval;
-    a cell is empty where there is no number, and the note then says why. Figures over all findings have an empty
-    finding.
+    Columns COLUMNS: source is the distribution that provides the metric, low and high are the limits of the 95 %
+    interval; an undefined value is empty, and the note states why. Metrics over all findings have an empty finding.
     """
     lines = [_cells("cxrscore", row) for row in _over_all(summary)]
     for place, result in enumerate(summary.findings):

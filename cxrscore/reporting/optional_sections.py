@@ -1,4 +1,4 @@
-"""The parts of a report that only some have: other files to compare with, groups, boxes, metrics of plugins."""
+"""The optional sections of a report: comparison with other files, subgroups, boxes, metrics of plugins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cxrscore.reporting.summary import DEFAULT_BOOTSTRAP, Summary
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSections:
-    """Beside the summary; what was not asked for is None or empty."""
+    """The optional sections; a section that was not requested is None or empty."""
 
     comparison: Comparison | None
     groupings: tuple[SubgroupAnalysis, ...]
@@ -50,7 +50,7 @@ def make_sections(
     bounding_boxes: Path | None = None,
     drawing: BootstrapConfig = DEFAULT_BOOTSTRAP,
 ) -> ReportSections:
-    """All that these inputs and the installed plugins give; errors as of compare, read_columns and localise."""
+    """All sections for these inputs and the installed plugins; errors as compare, read_columns and localise."""
     groupings = () if groups is None else _groupings(named, summary, groups, group_by)
     comparison = compare([named, *others])
     localisation = None if bounding_boxes is None else localise(named.scores, bounding_boxes, named.name)

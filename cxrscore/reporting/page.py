@@ -1,7 +1,7 @@
-"""The page: everything drawn and counted, put into one self-contained HTML file by a template.
+"""The page: a template that puts all figures and numbers into one self-contained HTML file.
 
-The page holds no script and asks for nothing from anywhere. All that comes from a scores file is text to it: escaped by
-the template, with control and direction characters made visible.
+The page contains no script and loads no other resource. All values of a scores file are plain text: the template
+escapes them, and makes control and direction characters visible.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SECTIONS = {
     "checklists": "Checklists",
     "glossary": "Glossary",
 }
-"""Sections by the names of their anchors and templates, in the order of the page."""
+"""Titles of sections by the names of their anchors and templates, in the order of the page."""
 
 
 def render(
@@ -71,11 +71,11 @@ def render(
 ) -> str:
     """The report as HTML.
 
-    data    of each finding, what its plots are drawn from
+    data    data for the plots of each finding
     panels  the heat maps to show
-    parts   comparison, groups, boxes and the like
-    source  what the reader knows the scores by, such as the name of their file
-    chosen  findings whose heat maps were asked for
+    parts   optional sections: comparison, groups, boxes ...
+    source  name of the scores, such as the name of their file
+    chosen  findings whose heat maps were requested
     """
     provenance = scores.provenance
     context = {
@@ -98,7 +98,7 @@ def render(
 
 
 def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What the provenance tells."""
+    """Template variables from the provenance."""
     return {
         "has_leakage": has_leakage(provenance),
         "told_films": knows_training_films(provenance),
@@ -114,7 +114,7 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _optional_sections(parts: ReportSections) -> dict[str, Any]:
-    """The parts that not every page has."""
+    """Template variables of the optional sections."""
     return {
         "comparison": parts.comparison,
         "compared": [] if parts.comparison is None else [_compared(one) for one in parts.comparison.others],
@@ -139,7 +139,7 @@ _CONSTANTS = {
 
 
 def _order(summary: Summary) -> list[str]:
-    """The sections in the order of the page; without labels what needs none comes first."""
+    """The sections in the order of the page; without labels, sections that need no labels come first."""
     first = ["highest", "distributions", "drift"] if summary.assessed.basis == "none" else []
     return [*first, *(name for name in SECTIONS if name not in first)]
 
@@ -159,7 +159,7 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
 
 
 def _summary_text(summary: Summary) -> dict[str, Any]:
-    """What the summary says of the findings in words."""
+    """Notes on the findings, as text."""
     defined = sorted((one for one in summary.findings if math.isfinite(one.auc)), key=lambda one: one.auc)
     sure = [one for one in defined if not one.few_positives] or defined
     return {
@@ -171,8 +171,8 @@ def _summary_text(summary: Summary) -> dict[str, Any]:
 
 
 def environment(*folders: str) -> jinja2.Environment:
-    """Where templates come from: further folders of the package, then that of the report. All that they print is
-    escaped and made visible."""
+    """The template environment: other folders of the package, then that of the report. All output is escaped, with
+    control characters made visible."""
     found = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader("cxrscore", folder) for folder in (*folders, "reporting")]),
         autoescape=True,
@@ -188,7 +188,7 @@ def environment(*folders: str) -> jinja2.Environment:
 
 
 def _finalize(value: Any) -> Any:
-    """Runs on every value that the template prints; Markup is what the template's own macros return."""
+    """Filter of every value that the template prints; macros of the template return Markup."""
     return escape_control_characters(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -197,24 +197,24 @@ def _count(value: int) -> str:
 
 
 def _fraction(value: float, digits: int = 3) -> str:
-    """A fraction with a fixed number of digits, so that columns line up; a dash where it is undefined."""
+    """A fraction with a fixed number of digits, so that columns are aligned; a dash if undefined."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
 
 def _interval(ends: tuple[float, float], digits: int = 2, sign: bool = False) -> str:
-    """Both ends of an interval; nothing where there is none."""
+    """Both limits of an interval; empty if undefined."""
     if math.isnan(ends[0]):
         return "no interval"
     return " to ".join(map(_signed, ends)) if sign else "–".join(f"{end:.{digits}f}" for end in ends)
 
 
 def _signed(value: float) -> str:
-    """A difference with its sign, a true minus among them."""
+    """A difference with its sign; negative ones with a minus sign (U+2212)."""
     return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def _metric(value: float) -> str:
-    """A figure on any scale: three decimals where they say enough, else three digits; a dash where it is undefined."""
+    """A metric on any scale: three decimals, or three significant digits for small values; a dash if undefined."""
     if not math.isfinite(value):
         return "–"
     decimals = value == 0 or 0.001 <= abs(value) < 10_000
@@ -232,13 +232,13 @@ def _p(value: float) -> str:
 
 
 def _metric_notes(summary: Summary, parts: ReportSections) -> list[str]:
-    """For each finding, what is missing of the metrics of plugins."""
+    """Notes on missing values of plugin metrics, by finding."""
     places = range(len(summary.findings))
     return ["; ".join(filter(None, (one.note(place) for one in parts.metrics))) for place in places]
 
 
 def _lead(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The things a reader asks first, those left out of which nothing is known."""
+    """The key facts of the report; unknown ones are omitted."""
     names = [
         get_text(one, "document", "spec", "architecture") or get_text(one, "file")
         for one in provenance_models(provenance)
@@ -263,7 +263,7 @@ def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
 
 
 def _losses(training: Training) -> list[tuple[str, str]]:
-    """The plots of training, each with what it shows in words."""
+    """The plots of training, each with its description."""
     if not training.epochs:
         return []
     plots = [("Training and validation loss by epoch", png(figures.loss_plot(training)))]
@@ -303,15 +303,15 @@ def _pictures(panel: HeatmapPanel) -> dict[str, Any]:
 
 
 def png(figure: Figure) -> str:
-    """A plot as what an img element takes."""
+    """A plot as a data URL."""
     return uri(figures.encode(figure, "png"), "png")
 
 
 def jpeg(pixels: heatmaps.Pixels) -> str:
-    """A picture uint8 [S,S,3] as what an img element takes."""
+    """An image uint8 [S,S,3] as a data URL."""
     return uri(heatmaps.jpeg(pixels), "jpeg")
 
 
 def uri(data: bytes, kind: str) -> str:
-    """A PNG or JPEG file as what an img element takes."""
+    """A PNG or JPEG file as a data URL."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

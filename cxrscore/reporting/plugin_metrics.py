@@ -1,4 +1,4 @@
-"""Metrics of plugins on the assessed films. Those of cxrscore itself are columns of the table of findings."""
+"""Metrics of plugins on the assessed films. The metrics of cxrscore are columns of the table of findings."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _HOOK = "cxrscore_metrics"
 
 @dataclass(frozen=True, kw_only=True)
 class PluginMetric:
-    """A metric that a plugin brings.
+    """A metric of a plugin.
 
-    distribution  that brings it
-    conflict      why its name does not say which metric is meant; "" where it does
+    distribution  the distribution that provides it
+    conflict      why its name is ambiguous; "" if it is unique
     """
 
     metric: Metric
@@ -45,14 +45,14 @@ class MetricResult:
 
     @property
     def shared(self) -> tuple[str, ...]:
-        """Reasons that are the same for all findings: for no value, or for no interval of those that have a value."""
+        """Reasons that apply to all findings: why there is no value, or no interval."""
         whys = [one.why for one in self.found.estimates]
         no_interval = [one.why for one in self.found.estimates if not math.isnan(one.value)]
         shared = [found[0] for found in (whys, no_interval) if len(found) > 1 and len(set(found)) == 1]
         return tuple(dict.fromkeys(why for why in shared if why))
 
     def note(self, place: int) -> str:
-        """What is missing of a finding; "" where that is nothing, or the same for all."""
+        """Why a value of a finding is missing; "" if none is missing, or if the reason is the same for all."""
         why = self.found.estimates[place].why
         return "" if why in self.shared else why
 
@@ -78,7 +78,7 @@ class MetricResult:
 
 
 def plugin_metrics() -> tuple[PluginMetric, ...]:
-    """The metrics that the plugins of this process bring, besides cxrscore's own, one for each name."""
+    """The metrics of installed plugins without those of cxrscore, one for each name."""
     registry = plugins.registry()
     found: dict[str, PluginMetric] = {}
     for plugin in registry.plugins:
@@ -100,7 +100,7 @@ def metric_results(
     scores : the scores
     rows : int [A], rows of the assessed films
     drawing : resamples and seed of the intervals
-    metrics : the metrics; one whose name is taken by another has no value, and says so
+    metrics : the metrics; a metric with an ambiguous name has no value, and a reason
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Looking things up in the provenance of a scores file, where any key may be missing or of another kind."""
+"""Access to the provenance of a scores file, in which any key may be missing or of another type."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_PLOTTED = 16
-"""Models whose training a page draws: a file may name any number."""
+"""Maximum number of models whose training the page shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One line of the training history; NaN where it does not say.
+    """One row of the training history; NaN for missing values.
 
-    loss is the mean over the epoch's films, as the recipe's loss defines it; monitored is the figure that
+    loss is the mean over the epoch's films, as the recipe's loss defines it; monitored is the measure that
     ``Training.monitor`` names.
     """
 
@@ -27,13 +27,13 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How the model came to be, as far as its file says.
+    """The training of a model, as recorded in its file.
 
     monitor     name of the metric that selects the best epoch, "" if unknown
-    best_epoch  number of the epoch that became the model, None where unknown or where none was
-    has_leakage  True where films or patients stood in more than one split
-    model       name of the model's file, "" where unknown
-    last        True where the last epoch was to be taken, not the best
+    best_epoch  number of the selected epoch, None if unknown or if there is none
+    has_leakage  True if films or patients were in more than one split
+    model       name of the model's file, "" if unknown
+    last        True if the last epoch was selected, not the best
     """
 
     epochs: tuple[Epoch, ...]
@@ -45,7 +45,7 @@ class Training:
 
     @property
     def chosen_words(self) -> str:
-        """Which epoch became the model, and why: "the best by validation macro AUC was epoch 7"; "" where unknown."""
+        """The selected epoch and the reason: "the best by validation macro AUC was epoch 7"; "" if unknown."""
         if self.best_epoch is None:
             return ""
         by = f" by {self.monitor_words}" if self.monitor else ""
@@ -55,13 +55,13 @@ class Training:
 
     @property
     def monitor_words(self) -> str:
-        """The monitored figure as a reader says it: "validation macro AUC"."""
+        """The monitored measure as text: "validation macro AUC"."""
         spelt = {"valid": "validation", "train": "training", "auc": "AUC"}
         return " ".join(spelt.get(word, word) for word in self.monitor.split("_"))
 
 
 def get_nested(tree: Any, *keys: str) -> Any:
-    """The value below these keys, one after the other; None where there is none."""
+    """The value below these nested keys; None if there is none."""
     for key in keys:
         if not isinstance(tree, Mapping):
             return None
@@ -70,7 +70,7 @@ def get_nested(tree: Any, *keys: str) -> Any:
 
 
 def get_text(tree: Any, *keys: str) -> str:
-    """The value below these keys as words: "" where there is none, lists joined by spaces."""
+    """The value below these keys as text: "" if there is none, lists joined by spaces."""
     value = get_nested(tree, *keys)
     if value is None or isinstance(value, Mapping):
         return ""
@@ -78,7 +78,7 @@ def get_text(tree: Any, *keys: str) -> str:
 
 
 def get_number(tree: Any, *keys: str) -> float:
-    """The number below these keys; NaN where there is none, or one too large for a float."""
+    """The number below these keys; NaN if there is none, or if it is too large for a float."""
     value = get_nested(tree, *keys)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return math.nan
@@ -89,18 +89,18 @@ def get_number(tree: Any, *keys: str) -> float:
 
 
 def get_texts(tree: Any, *keys: str) -> tuple[str, ...]:
-    """The list of words below these keys; empty where there is none."""
+    """The list of words below these keys; empty if there is none."""
     value = get_nested(tree, *keys)
     return tuple(str(part) for part in value) if isinstance(value, list | tuple) else ()
 
 
 def join_words(*words: str) -> str:
-    """The words that are not empty, with commas between."""
+    """The words that are not empty, separated by commas."""
     return ", ".join(filter(None, words))
 
 
 def after(before: str, words: str, behind: str = "") -> str:
-    """Words with others around them; "" where there are none."""
+    """Text with a prefix and a suffix; "" if the text is empty."""
     return f"{before}{words}{behind}" if words else ""
 
 
@@ -112,54 +112,54 @@ def format_pairs(tree: Any, leave_out: str = "") -> str:
 
 
 def provenance_models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The record of each model that scored; more than one if scores are means over models."""
+    """The record of each model; more than one if scores are means over models."""
     found = get_nested(provenance, "models")
     return tuple(found) if isinstance(found, list | tuple) else ()
 
 
 def describe_mean(provenance: Mapping[str, Any]) -> str:
-    """What scores are means over, in words; "" where they are those of one model, of films as they are."""
+    """Description of averaging; "" for scores of one model without TTA."""
     many, copies = len(provenance_models(provenance)), get_number(provenance, "tta", "copies")
     over = [f"{many} models"] * (many > 1) + [f"{copies:.0f} augmented copies of each film"] * (copies > 1)
     return f"mean over {' and '.join(over)}" if over else ""
 
 
 def has_leakage(provenance: Mapping[str, Any]) -> bool:
-    """Whether films or patients stood in more than one split of any of the models."""
+    """Whether films or patients were in more than one split of any model."""
     return any(one.has_leakage for one in read_trainings(provenance))
 
 
 def read_trainings(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
-    """What the document of each model says of its training."""
+    """The training metadata of each model."""
     return tuple(read_training(one) for one in provenance_models(provenance))
 
 
 def plotted_models(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
-    """Those of the first models that tell a history."""
+    """The trainings with a history, at most of the first models."""
     return tuple(one for one in read_trainings(provenance)[:MOST_PLOTTED] if one.epochs)
 
 
 def read_own_training(model: Any) -> Any:
-    """What a model's file says of its training; None of a model that others trained, where all of it is empty or 0."""
+    """The training metadata of a model; None for an imported model, whose values are all empty or 0."""
     training = get_nested(model, "document", "training")
     return None if get_nested(training, "imported") is not None else training
 
 
 def knows_training_films(provenance: Mapping[str, Any]) -> bool:
-    """Whether it is known which films were trained on: every model was trained here, and there is one."""
+    """Whether the training films are known: there is a model, and cxrscore trained every model."""
     found = provenance_models(provenance)
     return bool(found) and all(math.isfinite(get_number(read_own_training(one), "split", "train")) for one in found)
 
 
 def threshold_source(provenance: Mapping[str, Any]) -> str:
-    """On which films the operating points were chosen: "valid", "imported", or "" where the models do not say."""
+    """The films on which the thresholds were chosen: "valid", "imported", or "" if unknown."""
     points = [get_nested(one, "document", "thresholds") for one in provenance_models(provenance)]
     found = {get_text(point, "chosen_on") for one in points if isinstance(one, Mapping) for point in one.values()}
     return found.pop() if len(found) == 1 and found <= {"valid", "imported"} else ""
 
 
 def read_training(model: Any) -> Training:
-    """What a model's document says of its training."""
+    """Training of a model from its metadata."""
     training = get_nested(model, "document", "training")
     monitor = get_text(training, "monitor")
     best = get_number(training, "best_epoch")

@@ -1,7 +1,7 @@
-"""The figures of merit of a report, from films that the model had not seen.
+"""The metrics of a report, from films that the model has not seen.
 
-A film of the model's training or validation split says nothing of how the model does on new films, so it enters no
-ROC curve, no AUC and no accuracy as long as there is one other labelled film.
+Films of the training or validation split do not show the performance on new films, so ROC curves, AUCs and accuracies
+exclude them if there is any other labelled film.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from cxrscore.reporting.provenance import get_texts, has_leakage, knows_training
 from cxrscore.scorefile.data import SPLITS, Scores
 
 FEW_POSITIVES = 10
-"""Below this many patients with positive films an AUC is marked: with 5 films of 100 its standard error at 0.5 is 0.13
+"""An AUC with fewer patients with positive films is marked: for 5 of 100 films its standard error at 0.5 is 0.13
 (Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982)."""
 
 THRESHOLD = 0.5
-"""Probability above which a label counts as positive in the accuracy of the paper's equation 1."""
+"""Probability above which a prediction is positive in the accuracy of equation 1 of the paper."""
 
 SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
 
@@ -47,13 +47,13 @@ DEFAULT_BOOTSTRAP = BootstrapConfig()
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSet:
-    """The films on which the figures of merit stand.
+    """The films from which metrics are computed.
 
     rows       int [A], rows of the films
     basis      "held-out": films never seen by the model, or of its test split; "unknown": films that it may have seen,
-               as its file does not tell what it was trained on; "training": there were only films of its training or
-               validation; "none": no scored film has a label
-    left_out   labelled films of training and validation that were left out
+               because its training films are unknown; "training": there are only films of its training or validation;
+               "none": no scored film has a label
+    left_out   number of labelled films of training and validation that were excluded
     """
 
     rows: Rows
@@ -63,14 +63,14 @@ class EvaluationSet:
 
 @dataclass(frozen=True, kw_only=True)
 class FindingResult:
-    """The figures of one finding; fractions in 0..1, NaN where undefined.
+    """The metrics of one finding; fractions in 0..1, NaN if undefined.
 
-    positive_patients  of whom the positive films are
-    interval           of the AUC, 95 %; NaN, NaN where there is none
-    why                why there is no interval, "" where there is one
-    accuracy           correct labels / known labels at THRESHOLD, the paper's equation 1
-    negative_baseline  the same of a program that always says "no"
-    threshold          the model's operating point as a probability; decisions are those at it
+    positive_patients  number of patients with positive films
+    interval           of the AUC, 95 %; NaN, NaN if undefined
+    why                why there is no interval, "" if there is one
+    accuracy           correct labels / known labels at THRESHOLD, equation 1 of the paper
+    negative_baseline  accuracy of a constant negative prediction
+    threshold          threshold of the model as a probability; decisions: metrics at this threshold
     """
 
     finding: str
@@ -94,7 +94,7 @@ class FindingResult:
 
     @property
     def prevalence(self) -> float:
-        """Share of positives; what average precision is by chance."""
+        """Fraction of positives, which is the average precision of a random score."""
         known = self.positives + self.negatives
         return self.positives / known if known else math.nan
 
@@ -108,7 +108,7 @@ class FindingResult:
 
     @property
     def why_undefined(self) -> str:
-        """Why there is no AUC; "" where there is one."""
+        """Why there is no AUC; "" if there is one."""
         if self.positives and self.negatives:
             return ""
         return f"undefined: {self.positives} positive, {self.negatives} negative"
@@ -132,7 +132,7 @@ _SHARES = ("sensitivity", "specificity", "ppv", "npv")
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """All that a report says in numbers.
+    """All numbers of a report.
 
     areas     AUCs on the assessed films
     accuracy  equation 1 over all known labels, its interval over films or patients
@@ -155,7 +155,7 @@ class Summary:
 
     @property
     def macro_findings(self) -> int:
-        """Over how many findings macro_auc is the mean."""
+        """Number of findings in the mean macro_auc."""
         return sum(math.isfinite(result.auc) for result in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class Summary:
 
 
 def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> Summary:
-    """The figures of merit of a scores file, and what a reader must be warned of."""
+    """The metrics of a scores file, and warnings for the reader."""
     assessed = evaluation_films(scores)
     truth, prob = scores.truth[assessed.rows], scores.prob[assessed.rows]
     scored = int(np.count_nonzero(scores.films.status == Status.OK))
@@ -202,7 +202,7 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
 
 
 def evaluation_films(scores: Scores) -> EvaluationSet:
-    """Which films the figures of merit stand on: those not known to be seen, or seen ones where there are no others."""
+    """The films for metrics: those not known to be seen, or seen films if there are no others."""
     labelled = (scores.films.status == Status.OK) & np.isfinite(scores.truth).any(axis=1)
     seen = np.isin(scores.films.split, SEEN)
     if (labelled & ~seen).any():
@@ -256,7 +256,7 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
 
 
 def _pair(interval: Interval) -> list[float] | None:
-    """JSON-ready; None where there is no interval."""
+    """JSON-ready; None if there is no interval."""
     return None if math.isnan(interval[0]) else list(interval)
 
 

@@ -1,4 +1,4 @@
-"""The tables of a report that hold words: highest films, failed films, provenance."""
+"""The text tables of a report: films with the highest probabilities, failed films, provenance."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from cxrscore.reporting.provenance import (
 from cxrscore.scorefile.data import Scores
 
 HIGHEST = 3
-"""Films named for each finding."""
+"""Number of films listed for each finding."""
 MAX_FAILURES = 500
-"""Rows of the table of failed films."""
+"""Maximum number of rows of the table of failed films."""
 LONGEST_JSON = 200_000
-"""Characters of raw provenance that a page shows."""
+"""Maximum number of characters of raw provenance in the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HighestFilms:
     """The films with the highest probabilities of one finding, highest first, as (path, probability).
 
-    above   how many scored films reach the model's operating point; None where it has none
-    median  over all scored films; NaN where there are none
+    above   number of scored films that reach the threshold of the model; None if it has no threshold
+    median  over all scored films; NaN if there are none
     """
 
     finding: str
@@ -51,7 +51,7 @@ class HighestFilms:
 @dataclass(frozen=True, kw_only=True)
 class Failures:
     """The films that could not be scored: ``rows`` of (path, reason, message), the first MAX_FAILURES of ``total``;
-    ``reasons`` how many there are of each, the most frequent first."""
+    ``reasons``: number of films for each reason, the most frequent first."""
 
     rows: tuple[tuple[str, str, str], ...]
     total: int
@@ -59,7 +59,7 @@ class Failures:
 
 
 def highest_films(scores: Scores) -> tuple[HighestFilms, ...]:
-    """For each finding the films to look at first."""
+    """The films with the highest probabilities of each finding."""
     rows = np.flatnonzero(scores.films.status == Status.OK)
     return tuple(_highest(scores, rows, column) for column in range(len(scores.findings)))
 
@@ -91,13 +91,13 @@ def failures(scores: Scores) -> Failures:
 
 
 def status_words(code: int) -> str:
-    """The name of a status in words; its number where this version knows no name."""
+    """The name of a status as text; its number if this version has no name for it."""
     known = {status.value: status.name for status in Status}
     return known[code].lower().replace("_", " ") if code in known else f"status {code}"
 
 
 def provenance_table(provenance: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """What scored what, with which model: groups of (term, words), those left out of which nothing is known."""
+    """The provenance as groups of (term, text); unknown terms are omitted."""
     groups = [("Run", _run(provenance)), ("Films and labels", _input(provenance))]
     known_models = provenance_models(provenance)
     for place, model in enumerate(known_models, start=1):
@@ -155,7 +155,7 @@ def _model(model: Any) -> list[tuple[str, str]]:
 
 
 def _imported(model: Any) -> list[tuple[str, str]]:
-    """Of a model that others trained; nothing of one that was trained here."""
+    """Terms of an imported model; empty for a model that cxrscore trained."""
     training = get_nested(model, "document", "training")
     if get_nested(training, "imported") is None:
         return []

@@ -1,4 +1,4 @@
-"""out.h5: written in shards that survive a crash, merged at the end, and read with distrust."""
+"""The scores file (out.h5): written in shards that survive a crash, merged at the end, validated when read."""
 
 from cxrscore.scorefile.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.scorefile.manifest import Manifest, shard_size

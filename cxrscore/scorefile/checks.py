@@ -1,4 +1,4 @@
-"""What the values of the columns must be, whoever brings them: a run that writes, or a file that is read."""
+"""Checks of the values of columns, for a run that writes and for a file that is read."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SHA256 = re.compile(rb"[0-9a-f]{64}|")
 
 
 def check_fit(what: str, values: Mapping[str, Array], layout: Sequence[Column], lengths: Mapping[str, int]) -> None:
-    """InputError unless every column of a layout has its type, and its axes these lengths where one is given.
+    """InputError unless every column of a layout has its dtype, and its axes have the given lengths.
 
-    what  names the whole in the error
+    what  name of the data in the error
     """
     for column in layout:
         array = values[column.path]
@@ -31,9 +31,9 @@ def check_fit(what: str, values: Mapping[str, Array], layout: Sequence[Column], 
 
 
 def check_ranges(what: str, values: Mapping[str, Array], films: range, findings: int) -> None:
-    """FileFormatError unless the columns that there are hold what they may.
+    """FileFormatError unless the existing columns hold valid values.
 
-    films     the rows that heat maps and thumbnails may belong to
+    films     the rows that heat maps and thumbnails may refer to
     findings  C
     """
     limits = {
@@ -49,7 +49,7 @@ def check_ranges(what: str, values: Mapping[str, Array], films: range, findings:
     }
     for name in limits.keys() & values.keys():
         low, high = limits[name]
-        # NaN compares false, so it is in every range.
+        # NaN compares false, so it passes every range check.
         if np.any((values[name] < low) | (values[name] > high)):
             raise FileFormatError(f"{what}: {name} has values outside {low}..{high}")
     if "truth" in values and np.any((values["truth"] > 0) & (values["truth"] < 1)):

@@ -1,6 +1,6 @@
-"""Datasets of the layout, created and filled: the same for a shard and for a scores file.
+"""Creates and fills the datasets of the layout, for shards and for scores files.
 
-h5py, and libhdf5 below it, is for writing alone and is not imported before: files are read by io.hdf5.reader.
+h5py, and libhdf5 below it, only write and are imported at first use: io.hdf5.reader reads files.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ LIBVER = ("earliest", "v110")
 """Written so that HDF5 1.10, of 2016, can read it."""
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 1 << 20
-"""Of a chunk, unless one row is larger."""
+"""Maximum size of a chunk, unless one row is larger."""
 MAX_ATTRIBUTE_BYTES = 60_000
 """Bytes of a text in one attribute, which HDF5 limits to 64 KiB; the rest is in those named name+1, name+2, ..."""
 
 
 def create_column(file: h5py.File, column: Column, shape: tuple[int, ...], *, width: int = 1) -> h5py.Dataset:
-    """An unfilled dataset: what nobody writes reads as NaN, or 0.
+    """An empty dataset: rows that are not written read as NaN, or 0.
 
     width  bytes of the longest text of a TEXT column
     """
@@ -38,7 +38,7 @@ def create_column(file: h5py.File, column: Column, shape: tuple[int, ...], *, wi
     options: dict[str, Any] = {}
     if dtype.kind == "f":
         options["fillvalue"] = np.nan
-    if 0 not in shape:  # an empty dataset has no chunks, so nothing to pack
+    if 0 not in shape:  # an empty dataset has no chunks, so nothing to compress
         options |= {"chunks": _chunk(shape, dtype), "compression": "gzip", "compression_opts": 1}
         options |= {"shuffle": True, "fletcher32": True}
     return file.create_dataset(column.path, shape, dtype, **options)
@@ -52,14 +52,14 @@ def write_column(file: h5py.File, column: Column, values: Array) -> h5py.Dataset
 
 
 def fill_rows(dataset: h5py.Dataset, place: slice, values: Array) -> None:
-    """Writes rows. h5py needs to know that bytes are UTF-8: the dataset's own dtype says so."""
+    """Writes rows. The dtype of the dataset tells h5py that bytes are UTF-8."""
     if values.size:
         dataset[place] = values.astype(dataset.dtype)
 
 
 def write_text(file: h5py.File, name: str, text: str) -> None:
-    """Creates an attribute of the root, of a fixed length: no others are read. What is
-    too long for one goes on in others."""
+    """Creates a fixed-length attribute of the root; the reader accepts no other kind. A text that is too long for one
+    attribute continues in further ones."""
     import h5py
 
     coded = text.encode()
@@ -70,7 +70,7 @@ def write_text(file: h5py.File, name: str, text: str) -> None:
 
 
 def encode_texts(texts: Sequence[str]) -> Array:
-    """Texts as bytes of one length, at least 1: [n]. Bytes of file names that are not UTF-8 stay as they were."""
+    """Texts as bytes [n] of one length, at least 1. Bytes of file names that are not UTF-8 are preserved."""
     coded = [text.encode("utf-8", "surrogateescape") for text in texts]
     return np.array(coded, dtype=f"S{max(map(len, coded), default=0) or 1}")
 

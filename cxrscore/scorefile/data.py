@@ -1,4 +1,4 @@
-"""A scores file in memory: what writers fill, readers return and reports draw from."""
+"""A scores file in memory: the dataclasses that writers fill and readers return."""
 
 from __future__ import annotations
 
@@ -20,24 +20,35 @@ if TYPE_CHECKING:
     DataFrame: TypeAlias = pandas.DataFrame
 
 SPLITS = ("", "train", "valid", "test")
-"""Words of /films/split, by code: what the model that scored a film had to do with it; "" = never seen."""
+"""Words of /films/split, by code: how the model used the film; "" = not used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilmRows:
-    """One row a film, in the sorted order of the run's manifest.
+    """Columns of film metadata: one row for each film, sorted by path.
 
-    path     N POSIX paths below the films folder
-    sha256   N hex digests of the file's bytes, "" where it could not be read
-    status   uint8 [N], codes of cxrscore.images.Status; 1 = scored, 0 = not written
-    message  N texts: why a film was not scored; of a scored one a note on how it was read, mostly ""
-    kind     N of "png", "jpeg", "dicom", "" where it is none of these
-    modality N DICOM modalities, "" for other films
-    view     N DICOM view positions, "" for other films
-    width    uint32 [N] of the film as stored, pixels; 0 where unknown
-    height   uint32 [N]
-    split    uint8 [N], indexes into SPLITS
-    patient  int32 [N], a number per patient, -1 where unknown; never an identifier
+    Attributes
+    ----------
+    path : tuple of str, N
+        POSIX path below the films folder.
+    sha256 : tuple of str, N
+        Hex digest of the file's bytes; "" if it could not be read.
+    status : uint8 [N]
+        Codes of cxrscore.Status; 1 = scored, 0 = not written.
+    message : tuple of str, N
+        Why a film was not scored; for a scored film a note on how it was read, usually "".
+    kind : tuple of str, N
+        "png", "jpeg" or "dicom"; "" for other files.
+    modality : tuple of str, N
+        DICOM modality; "" for other films.
+    view : tuple of str, N
+        DICOM view position; "" for other films.
+    width, height : uint32 [N]
+        Size of the stored film, pixels; 0 if unknown.
+    split : uint8 [N]
+        Indexes into SPLITS: how the model used the film.
+    patient : int32 [N]
+        A number for each patient, -1 if unknown; never an identifier.
     """
 
     path: tuple[str, ...]
@@ -55,11 +66,16 @@ class FilmRows:
 
 @dataclass(frozen=True, kw_only=True)
 class HeatMaps:
-    """Raw signed maps, M of them, of the findings that were chosen for each film.
+    """M heat maps: for each film, those of its selected findings.
 
-    map      float16 [M,h,w], as the explainer returned them: unscaled, negative where evidence is against
-    film     int32 [M], row of the film
-    finding  int16 [M], column of the finding
+    Attributes
+    ----------
+    map : float16 [M,h,w]
+        Values of the explainer, not scaled; negative where the film speaks against the finding.
+    film : int32 [M]
+        Row of the film.
+    finding : int16 [M]
+        Column of the finding.
     """
 
     map: NDArray[np.float16]
@@ -69,7 +85,7 @@ class HeatMaps:
 
 @dataclass(frozen=True, kw_only=True)
 class Thumbnails:
-    """Small films for the report: film int32 [T] rows, pixels uint8 [T,side,side], grey."""
+    """Thumbnails for the report: film int32 [T] rows, pixels uint8 [T,side,side], grey."""
 
     film: NDArray[np.int32]
     pixels: NDArray[np.uint8]
@@ -84,7 +100,7 @@ class Scores:
     findings : tuple of str
         The columns of logit, prob and truth.
     films : FilmRows
-        What is known of each film.
+        Metadata of each film.
     logit : float32 [N,C]
         NaN for films that were not scored.
     prob : float32 [N,C]
@@ -96,9 +112,9 @@ class Scores:
     heat_maps : HeatMaps
         Heat maps of the most probable findings of each film.
     thumbnails : Thumbnails
-        Small films for the report.
+        Thumbnails for the report.
     provenance : mapping
-        What was scored with which model and when, ready for JSON (schemas/scores.schema.json).
+        Films, models, versions and dates, ready for JSON (schemas/scores.schema.json).
     """
 
     findings: tuple[str, ...]
@@ -122,7 +138,7 @@ class Scores:
 
             ============================================== ==========================================================
             status                                         name of a cxrscore.Status, "OK" if the film has scores
-            message                                        why it has none, or a note on how it was read
+            message                                        why it has no scores, or a note on how it was read
             sha256, kind, modality, view                   see FilmRows; "" where unknown
             width, height                                  of the stored film, pixels; 0 where unknown
             patient                                        a number for each patient, -1 where unknown
@@ -155,10 +171,10 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One value of every film: a column of the scores as a table.
+    """One column of the scores as a table, with one value for each film.
 
-    values   N texts, or an array [N] of integers or float32 with NaN where there is no value
-    finding  whose value it is; "" for what is known of the film itself
+    values   N texts, or an array [N] of integers or float32 with NaN for missing values
+    finding  finding of the values; "" for metadata of the film
     """
 
     name: str
@@ -167,7 +183,7 @@ class Column:
 
 
 def film_columns(scores: Scores, *, every: bool) -> list[Column]:
-    """film, status, message and prob_FINDING; with ``every`` all that the file knows of a film."""
+    """The columns film, status, message and prob_FINDING; with ``every`` all columns of the file."""
     films = scores.films
     found = [
         Column(name="film", values=_texts(films.path)),
@@ -188,7 +204,7 @@ def film_columns(scores: Scores, *, every: bool) -> list[Column]:
 
 
 def finding_columns(name: str, matrix: Array, findings: Sequence[str]) -> list[Column]:
-    """name_FINDING of each column of a matrix [N,C]."""
+    """The columns name_FINDING of a matrix [N,C]."""
     return [
         Column(name=f"{name}_{unicode_text(finding)}", values=np.ascontiguousarray(matrix[:, place]), finding=finding)
         for place, finding in enumerate(findings)

@@ -1,4 +1,4 @@
-"""The tree of a scores file, declared once: the writer, the guarded reader and the schema all follow this page."""
+"""The layout of a scores file, declared once for the writer, the reader and the schema."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ SHARD_FORMAT = "cxrscore-shard"
 VERSION = 1
 
 TEXT = "S"
-"""dtype of a column of texts: UTF-8 bytes of one length, the longest text's, padded with zero bytes."""
+"""dtype of a text column: UTF-8 bytes with the length of the longest text, padded with zero bytes."""
 MESSAGE = 200
-"""Characters of a film's message that are kept, so that one long text does not widen every row."""
+"""Maximum length of a film's message in characters, because the longest text determines the width of every row."""
 SCORED = 1
 """The code of cxrscore.images.Status of a film that was scored."""
 STATUS_CODES = 15
@@ -27,10 +27,10 @@ AXES = {
     "thumbnail_row": "the rows of a thumbnail, pixels",
     "thumbnail_column": "the columns of a thumbnail, pixels",
 }
-"""What each axis of a dataset runs over. Datasets that share an axis have its length in common."""
+"""Meaning of each axis of a dataset. Datasets with the same axis have the same length along it."""
 
 SCALES = {"film": "films/path", "finding": "labels"}
-"""Axes whose places have names, and the dataset that holds these names: an HDF5 dimension scale."""
+"""Axes with labels, and the dataset that holds the labels: an HDF5 dimension scale."""
 
 ATTRIBUTES = {
     "format": f"always {FORMAT}",
@@ -40,8 +40,8 @@ ATTRIBUTES = {
     "inputs": "what the scores depend on: models, tta, backend, findings, paths of the films",
     "provenance": "how the file was made; not part of the fingerprint",
 }
-"""Attributes of the root. inputs and provenance are JSON texts; one of more than 60,000 bytes goes on in attributes
-named provenance+1, provenance+2, ..."""
+"""Attributes of the root. inputs and provenance are JSON texts; a text of more than 60,000 bytes continues in
+attributes named provenance+1, provenance+2, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,10 @@ class Column:
     """One dataset.
 
     path         below the root
-    dtype        NumPy's word for it, little-endian, or TEXT
-    axes         words of AXES, one a dimension
-    description  what the values mean, with unit and range
-    in_shard     whether shards have it: it is known as soon as a film was scored
+    dtype        NumPy dtype, little-endian, or TEXT
+    axes         names in AXES, one for each dimension
+    description  meaning of the values, with unit and range
+    in_shard     whether shards contain it: its values exist as soon as a film is scored
     """
 
     path: str

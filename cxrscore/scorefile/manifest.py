@@ -1,4 +1,4 @@
-"""What a run is: its films, its findings, and all that its scores depend on. Frozen before the first film is scored."""
+"""The manifest of a run: films, findings and all inputs of the scores. It is fixed before the first film is scored."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from cxrscore.io.untrusted_names import is_plain_relative_path
 FORMAT = "cxrscore-run"
 VERSION = 1
 HEAD = 1 << 20
-"""Bytes that the first line of a manifest may have."""
+"""Maximum length of the first line of a manifest, bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A run, before it is run.
+    """The definition of a run.
 
     paths     N POSIX paths below the films folder, sorted
     findings  C names
-    given     what else the scores depend on, JSON-ready: the models' SHA-256, backend, ...; of a partition of a run
-              also ``partition``, as scorefile.partition.partition_inputs gives it
+    given     the other inputs of the scores, JSON-ready: SHA-256 of the models, backend, ...; for a partition of a run
+              also ``partition``, the result of scorefile.partition.partition_inputs
     """
 
     paths: tuple[str, ...]
@@ -37,7 +37,7 @@ class Manifest:
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """All that the scores depend on, as it stands in the files: ``given``, the findings and the films."""
+        """All inputs of the scores, as stored in the files: ``given``, the findings and the films."""
         own = {"findings": self.findings, "films": len(self.paths), "paths": paths_digest(self.paths)}
         inputs: dict[str, Any] = json.loads(canonical_json({**self.given, **own}))
         return inputs
@@ -53,7 +53,7 @@ class Manifest:
 
     @cached_property
     def shards(self) -> tuple[range, ...]:
-        """The rows of each shard. A partition has shards of the whole run's size."""
+        """The rows of each shard. Shards of a partition have the same size as those of the complete run."""
         total = len(self.paths)
         partition = self.given.get("partition")
         size = shard_size(partition["total_films"] if partition else total)
@@ -62,9 +62,9 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestHeader:
-    """The first line of a manifest file: enough to tell whether a run may go on with what lies there.
+    """The first line of a manifest file: enough to decide whether a run may resume.
 
-    replaces  whether the user has agreed that the run replaces an output of another run
+    replaces  whether the user agreed that the run replaces an output of another run
     """
 
     inputs: Mapping[str, Any]
@@ -72,12 +72,12 @@ class ManifestHeader:
 
 
 def shard_size(films: int) -> int:
-    """Films in a shard: a thousandth of the run, but 64 to 4096. A crash costs a worker at most one shard."""
+    """Films in a shard: a thousandth of the run, between 64 and 4096. A crash loses at most one shard per worker."""
     return min(max(films // 1000, 64), 4096)
 
 
 def canonical_json(value: Any) -> str:
-    """JSON of one spelling, so that equal values have equal digests."""
+    """Canonical JSON, so that equal values have equal digests."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -87,14 +87,14 @@ def fingerprint_of(inputs: Mapping[str, Any]) -> str:
 
 
 def write_manifest(path: Path, manifest: Manifest, *, replaces: bool) -> None:
-    """Writes JSON lines, whole or not at all: the head, then one path a line. WriteError as write_whole."""
+    """Writes JSON lines atomically: the head, then one path on each line. WriteError if it cannot be written."""
     head = {"format": FORMAT, "version": VERSION, "inputs": manifest.inputs, "replaces": replaces}
     lines = [canonical_json(head), *map(json.dumps, manifest.paths), ""]
     atomic_write_bytes(path, "\n".join(lines).encode("ascii"))
 
 
 def read_head(path: Path) -> ManifestHeader | None:
-    """The head of a manifest file, None where there is no file; FileFormatError if it is not one."""
+    """The head of a manifest file, None if there is no file; FileFormatError if it is not a manifest."""
     try:
         with open_regular(path) as file:
             head = parse_json(file.readline(HEAD))
@@ -107,12 +107,12 @@ def read_head(path: Path) -> ManifestHeader | None:
     if not isinstance(head, dict) or (head.get("format"), head.get("version")) != (FORMAT, VERSION):
         raise FileFormatError(f"{path} is not a manifest of this version of cxrscore. Use --overwrite to start over.")
     if not isinstance(head.get("inputs"), dict):
-        raise FileFormatError(f"{path} does not say what its run depends on. Use --overwrite to start over.")
+        raise FileFormatError(f"{path} has no valid inputs of its run. Use --overwrite to start over.")
     return ManifestHeader(inputs=head["inputs"], replaces=head.get("replaces") is True)
 
 
 def read_paths(path: Path) -> tuple[str, ...] | None:
-    """The films of a manifest file, None where there is no file; FileFormatError if they are not those of its head."""
+    """The films of a manifest file, None if there is no file; FileFormatError if they do not match its head."""
     head = read_head(path)
     if head is None:
         return None
@@ -128,19 +128,19 @@ def read_paths(path: Path) -> tuple[str, ...] | None:
         ) from error
     if not complete:
         raise FileFormatError(
-            f"{path} does not list the films of its run, as paths below their folder. Use --overwrite to start over."
+            f"{path} does not list the films of its run as paths below the films folder. Use --overwrite to start over."
         )
     return paths
 
 
 def paths_digest(paths: Iterable[str]) -> str:
-    """One for a list of films, whatever else is in a manifest."""
+    """Digest of a list of films, independent of the other content of a manifest."""
     return sha256_bytes("\0".join(paths).encode("utf-8", "surrogateescape"))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One text for each input that differs: ``batch_size: 8 -> 16``. Lists of films are told by their length, or, where
-    that is the same, in words."""
+    """One text for each input that differs: ``batch_size: 8 -> 16``. For lists of films it contains their lengths, or
+    words if the lengths are equal."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     if "paths" in keys:

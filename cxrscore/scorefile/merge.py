@@ -1,5 +1,5 @@
-"""One merge for the shards of a run, and for the partial scores files of several machines: a single pass over all rows,
-with one block in memory. Partial files are checked first to belong to one run."""
+"""Merging, the same for the shards of a run and for the partial scores files of several machines: a single pass over
+all rows with one block in memory. Partial files are first checked to belong to the same run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cxrscore.scorefile.thumbnail_selection import concatenate, select_thumbnail
 from cxrscore.scorefile.writing import FileHeader, RowBlock, write_scores
 
 NAMED = 5
-"""Missing partitions that are named one by one."""
+"""Maximum number of missing partitions that a message names."""
 
 Rows: TypeAlias = tuple[range, dict[str, Array]]
 Source = TypeVar("Source")
@@ -40,10 +40,10 @@ class CompletedShard:
 
 
 def check_parts_match(parts: Sequence[PartialScoresFile]) -> list[PartialScoresFile]:
-    """The parts in the order of their films. InputError, naming files, unless they are the partitions of one run, each
-    of them once and none missing."""
+    """The partial files in the order of their films. InputError, naming files, unless they are all partitions of the
+    same run, each exactly once."""
     if not parts:
-        raise InputError("no partial file is given: expected those of all partitions of a run")
+        raise InputError("no partial file is given, wanted those of all partitions of a run")
     for part in parts[1:]:
         _check_same_run(parts[0], part)
     ordered = sorted(parts, key=lambda part: part.rows.start)
@@ -60,10 +60,10 @@ def _check_same_run(first: PartialScoresFile, part: PartialScoresFile) -> None:
     if changed := differences(first.inputs, part.inputs):
         advice = ""
         if {"films", "which films there are"} & {text.partition(":")[0] for text in changed}:
-            advice = " Films were added to the folder, or removed from it, while partitions were begun."
+            advice = " Films were added to or removed from the folder between the starts of the partitions."
         raise InputError(
             f"{first.path} and {part.path} belong to different runs: {'; '.join(changed)}.{advice} Score all "
-            "partitions alike, then merge."
+            "partitions with the same films and options, then merge."
         )
     for what, one, other in (
         ("were divided into different numbers of partitions", first.partition.count, part.partition.count),
@@ -76,7 +76,9 @@ def _check_same_run(first: PartialScoresFile, part: PartialScoresFile) -> None:
             )
     same = np.array_equal(first.findings, part.findings)
     if not same or not np.array_equal(first.thresholds, part.thresholds, equal_nan=True):
-        raise FileFormatError(f"{first.path} and {part.path} say that they have the same models, and differ in them")
+        raise FileFormatError(
+            f"{first.path} and {part.path} have the same fingerprint but different models: score both again"
+        )
 
 
 def _table(part: PartialScoresFile) -> str:
@@ -86,7 +88,7 @@ def _table(part: PartialScoresFile) -> str:
 
 def _check_none_missing(ordered: Sequence[PartialScoresFile]) -> None:
     of, films = ordered[0].partition.count, ordered[0].inputs["films"]
-    if sum(len(part.rows) for part in ordered) == films:  # they are different partitions, so they do not overlap
+    if sum(len(part.rows) for part in ordered) == films:  # different partitions do not overlap
         return
     there = {part.partition.number for part in ordered}
     partitions = (Partition(number=number, count=of) for number in range(1, of + 1) if number not in there)
@@ -98,7 +100,7 @@ def _check_none_missing(ordered: Sequence[PartialScoresFile]) -> None:
 
 
 def merged_header(parts: Sequence[PartialScoresFile], provenance: Mapping[str, Any]) -> FileHeader:
-    """The header of the merged file; parts as check_parts_match gives them."""
+    """The header of the merged file; parts: the result of check_parts_match."""
     first, films = parts[0], sum(len(part.rows) for part in parts)
     return _header(
         parts,
@@ -119,7 +121,7 @@ def _header(
     provenance: Mapping[str, Any],
     own: Mapping[str, Array],
 ) -> FileHeader:
-    """The header of a merged file; ``columns`` are those that the sources have, ``own`` those that they do not have."""
+    """The header of a merged file; ``columns``: columns of the sources; ``own``: all others."""
     heads = [source.head for source in sources]
     texts = [column.path for column in columns if column.dtype == TEXT]
     films = sum(len(source.rows) for source in sources)
@@ -134,17 +136,17 @@ def _header(
 
 
 def _map_lengths(heads: Sequence[ShardHeader]) -> dict[str, int]:
-    """Lengths of the axes of all heat maps together; InputError if their sizes differ."""
+    """Axis lengths of the merged heat maps; InputError if their sizes differ."""
     shapes = [head.map_shape for head in heads]
     sides = {shape[1:] for shape in shapes if shape[0]}
     if len(sides) > 1:
-        raise InputError(f"there are heat maps of different sizes: {sorted(sides)}. Use --overwrite to start over.")
+        raise InputError(f"the heat maps have different sizes: {sorted(sides)}. Use --overwrite to start over.")
     height, width = sides.pop() if sides else (1, 1)
     return {"map": sum(shape[0] for shape in shapes), "map_row": height, "map_column": width}
 
 
 def _thumbnails(parts: Sequence[PartialScoresFile], films: int) -> dict[str, Array]:
-    """The small films of the whole run, of those that the parts have."""
+    """The thumbnails of the complete run, selected from those of the partial files."""
     chosen = set(
         select_thumbnails(concatenate([part.thumbnail_candidates for part in parts]), films, parts[0].thumbnails)
     )
@@ -153,7 +155,7 @@ def _thumbnails(parts: Sequence[PartialScoresFile], films: int) -> dict[str, Arr
         found = [read_thumbnails(parts[0], ())]
     if len({pixels.shape[1:] for _, pixels in found}) > 1:
         raise InputError(
-            "the thumbnails of the partial files have different sizes. Score all partitions with one cxrscore."
+            "the thumbnails of the partial files have different sizes. Score all partitions with the same cxrscore."
         )
     return {
         "thumbnails/film": np.concatenate([rows for rows, _ in found]),
@@ -173,13 +175,13 @@ def merge_shards(
     Parameters
     ----------
     output
-        The file that is written.
+        Output file.
     manifest
-        Of the run.
+        Manifest of the run.
     shards
         All shards, in the order of their films. One is in memory at a time.
     own
-        The columns that no shard has, by path.
+        The columns that shards do not contain, by path.
     provenance
         JSON-ready.
 
@@ -209,9 +211,9 @@ def merge_shards(
 
 
 def merged_blocks(parts: Sequence[PartialScoresFile]) -> Iterator[RowBlock]:
-    """All rows of the merged file, a block in memory at a time.
+    """All rows of the merged file, with one block in memory at a time.
 
-    FileFormatError for a part that turns out damaged, and if the films are not those of the run.
+    FileFormatError for a damaged partial file, and if the films are not those of the run.
     """
     digest, between = hashlib.sha256(), b""
 
@@ -227,14 +229,15 @@ def merged_blocks(parts: Sequence[PartialScoresFile]) -> Iterator[RowBlock]:
     inputs = parts[0].inputs
     if not inputs.get("anonymize_paths") and digest.hexdigest() != inputs["paths"]:
         raise FileFormatError(
-            f"the films of {parts[0].path} and the other parts are not those of their run. One of them was changed."
+            f"the films of {parts[0].path} and the other partial files do not match their run: one file was changed. "
+            "Score the partitions again, then merge."
         )
 
 
 def _merged(sources: Iterable[Source], read: Callable[[Source], Iterator[Rows]]) -> Iterator[RowBlock]:
-    """The one merge: rows of films go to their place in the run, and heat maps behind those of the sources before.
+    """Merges sources: rows of films go to their index in the run, heat maps are appended in order of the sources.
 
-    ``read`` gives the rows of a source, block by block: the rows of the films within the run, and values by path.
+    ``read`` yields the rows of a source in blocks: the rows of the films within the run, and values by path.
     """
     maps = 0
     for source in sources:
@@ -246,9 +249,9 @@ def _merged(sources: Iterable[Source], read: Callable[[Source], Iterator[Rows]])
 
 
 def check_no_duplicates(parts: Sequence[Path]) -> None:
-    """InputError where one file is named twice."""
+    """InputError if the same file is named twice."""
     seen: dict[Path, Path] = {}
     for path in parts:
         if (real := path.resolve()) in seen:
-            raise InputError(f"{seen[real]} and {path} are one file. Name each part once.")
+            raise InputError(f"{seen[real]} and {path} are the same file. Name each partial file once.")
         seen[real] = path

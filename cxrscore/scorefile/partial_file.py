@@ -1,4 +1,4 @@
-"""Parts of a run: scores files of its partitions, read with distrust, a block of rows at a time."""
+"""Partial scores files, one for each partition of a run: validated, and read in blocks of rows."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from cxrscore.scorefile.shards import ShardHeader
 from cxrscore.scorefile.thumbnail_selection import ScoredFilms, concatenate, scored_films, thumbnail_candidates
 
 BLOCK = 1 << 15
-"""Rows in memory at a time; chunks of a scores file have no more."""
+"""Rows in memory at a time, which is at least the size of a chunk of a scores file."""
 THUMBNAILS = 1 << 16
-"""Small films that are chosen at most, whatever a part says."""
+"""Maximum number of thumbnails, whatever a partial file declares."""
 FILM_COLUMNS = tuple(column for column in LAYOUT if column.axes[0] == "film")
 MAP_COLUMNS = tuple(column for column in LAYOUT if column.axes[0] == "map")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartialScoresFile:
-    """What can be known of a part without holding its rows.
+    """The properties of a partial file, without its rows.
 
-    rows         its films within the whole run
-    inputs       of the whole run, and ``run``, their digest
-    fingerprint  the part's own
-    thumbnails   how many small films the whole run is to have
-    head         widths of all its texts a film, and the shape of its heat maps
+    rows         its films within the complete run
+    inputs       inputs of the complete run, and ``run``, their digest
+    fingerprint  fingerprint of this file
+    thumbnails   number of thumbnails in the complete run
+    head         widths of its text columns, and the shape of its heat maps
     findings     bytes [C], and thresholds float32 [C]
-    shown        the films on which the choice of small films may fall, by their rows in the whole run
-    failed       films that were not scored
-    provenance   as its schema says
+    shown        the candidates for thumbnails, by their rows in the complete run
+    failed       number of films that were not scored
+    provenance   see schemas/scores.schema.json
     """
 
     path: Path
@@ -61,8 +61,8 @@ class PartialScoresFile:
 
 
 def read_part(path: Path) -> PartialScoresFile:
-    """Looks at a part, and at each of its scores. InputError where there is no file, or it is no part;
-    FileFormatError where it is damaged."""
+    """Reads and checks a partial file with all its scores. InputError if there is no file, or it is not a partial file;
+    FileFormatError if it is damaged."""
     with _opened(path) as file:
         own = read_json(file, "inputs")
         partition, rows, thumbnails = _read_partition(path, own, file.datasets["films/path"].shape[0])
@@ -72,7 +72,7 @@ def read_part(path: Path) -> PartialScoresFile:
         check_document(provenance, "scores", f"{path}: provenance", "attributes", "provenance")
         run = fingerprint_of(inputs)
         if fingerprint != fingerprint_of(own) or (provenance.get("partition") or {}).get("run_fingerprint") != run:
-            raise FileFormatError(f"{path}: its fingerprint is not that of its inputs")
+            raise FileFormatError(f"{path}: its fingerprint does not match its inputs")
         shown, failed = _scanned(file, rows, inputs["films"], thumbnails)
         values = {name: read_dataset(file, name) for name in ("labels", "thresholds")}
         check_ranges(str(path), values, range(0), 0)
@@ -94,7 +94,7 @@ def read_part(path: Path) -> PartialScoresFile:
 
 
 def film_blocks(part: PartialScoresFile) -> Iterator[tuple[range, dict[str, Array]]]:
-    """The columns of its films, by path, and their rows in the whole run; FileFormatError where they are damaged."""
+    """The columns of its films, by path, and their rows in the complete run; FileFormatError if they are damaged."""
     with _opened(part.path, part.fingerprint) as file:
         for rows in blocks(len(part.rows)):
             values = {column.path: read_rows(file, column.path, rows) for column in FILM_COLUMNS}
@@ -103,7 +103,7 @@ def film_blocks(part: PartialScoresFile) -> Iterator[tuple[range, dict[str, Arra
 
 
 def map_blocks(part: PartialScoresFile) -> Iterator[tuple[range, dict[str, Array]]]:
-    """The columns of its heat maps, which name films of the whole run, and their places among the part's maps."""
+    """The columns of its heat maps, with film rows of the complete run, and their indexes in this file."""
     with _opened(part.path, part.fingerprint) as file:
         for rows in blocks(part.head.map_shape[0]):
             values = {column.path: read_rows(file, column.path, rows) for column in MAP_COLUMNS}
@@ -113,7 +113,7 @@ def map_blocks(part: PartialScoresFile) -> Iterator[tuple[range, dict[str, Array
 
 
 def read_thumbnails(part: PartialScoresFile, chosen: Container[int]) -> tuple[Array, Array]:
-    """Rows in the whole run and pixels of those of its small films that are chosen: int32 [t], uint8 [t,side,side]."""
+    """Rows in the complete run and pixels of its selected thumbnails: int32 [t], uint8 [t,side,side]."""
     with _opened(part.path, part.fingerprint) as file:
         values = {name: read_dataset(file, name) for name in ("thumbnails/film", "thumbnails/pixels")}
     check_ranges(str(part.path), values, range(len(part.rows)), 0)
@@ -129,20 +129,20 @@ def blocks(length: int) -> Iterator[range]:
 
 @contextmanager
 def _opened(path: Path, fingerprint: str = "") -> Iterator[HDF5File]:
-    """A part that is of the layout, and still that of the fingerprint, if one is given. Its errors say what to do."""
+    """An open partial file with a valid layout, and with this fingerprint if one is given. Errors say what to do."""
     try:
         with open_guarded(path) as file:
             check_format(file, FORMAT)
             check_columns(file, LAYOUT)
             if fingerprint and read_text(file, "fingerprint", longest=64) != fingerprint:
-                raise FileFormatError(f"{path} was replaced during the merge")
+                raise FileFormatError(f"{path} was replaced during the merge: merge again")
             yield file
     except FileFormatError as error:
         raise FileFormatError(f"{error}. Remove it, score this partition again, and merge again.") from error
 
 
 def _read_partition(path: Path, inputs: Mapping[str, Any], films: int) -> tuple[Partition, range, int]:
-    """Which partition it is, its rows, and how many small films are wanted; nothing of it is taken on trust."""
+    """The partition, its rows and the number of thumbnails, all validated."""
     own = inputs.get("partition")
     if own is None:
         raise InputError(
@@ -155,19 +155,19 @@ def _read_partition(path: Path, inputs: Mapping[str, Any], films: int) -> tuple[
         raise FileFormatError(f"{path}: {error}") from None
     rows = partition.rows(total)
     if (own.get("first_row"), films, inputs.get("films")) != (rows.start, len(rows), len(rows)) or not rows:
-        raise FileFormatError(f"{path} has {films} films, which are not those of partition {partition} of {total}")
+        raise FileFormatError(f"{path} has {films} films, which does not match partition {partition} of {total}")
     return partition, rows, min(thumbnails, THUMBNAILS)
 
 
 def _count(path: Path, partition: Any, key: str) -> int:
     value = partition.get(key) if isinstance(partition, dict) else None
     if type(value) is not int or not 0 <= value < 1 << 40:
-        raise FileFormatError(f"{path}: its inputs do not say which partition it is")
+        raise FileFormatError(f"{path}: its inputs do not name its partition")
     return value
 
 
 def _scanned(file: HDF5File, rows: range, films: int, most: int) -> tuple[ScoredFilms, int]:
-    """The films of a part on which the choice of small films may fall, and how many films were not scored."""
+    """The candidates for thumbnails in a partial file, and the number of films that were not scored."""
     found, failed = [], 0
     for block in blocks(len(rows)):
         prob, truth, status = (read_rows(file, name, block) for name in ("scores/prob", "truth", "films/status"))

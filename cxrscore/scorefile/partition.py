@@ -1,7 +1,7 @@
 """A partition of a run: the films that one process of several scores, into a partial scores file.
 
-Partitions are cut between shards, so that a film stands in the same batch as in a run of one process, and has the same
-score to the bit.
+Partitions consist of complete shards, so a film is in the same batch as in a run of one process, and its score is
+bit-identical.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Partition:
 
     @classmethod
     def parse(cls, text: str) -> Partition:
-        """The partition that a text such as 2/4 names; InputError where it names none."""
+        """The partition that a text such as 2/4 names; InputError for other texts."""
         found = _TEXT.fullmatch(text)
         if found is None:
             raise InputError(f"partition {text!r}: expected i/n with 1 <= i <= n, such as 2/4")
         return cls(number=int(found[1]), count=int(found[2]))
 
     def rows(self, films: int) -> range:
-        """Its rows in a run of so many films: whole shards, as many as in any other partition or one more or fewer.
-        Empty for some where there are more partitions than shards."""
+        """Its rows in a run of so many films: complete shards, whose number differs by one at most between partitions.
+        Some partitions are empty if there are more partitions than shards."""
         size = shard_size(films)
         shards = -(-films // size)
         first, last = (-(-number * shards // self.count) * size for number in (self.number - 1, self.number))
@@ -51,10 +51,10 @@ class Partition:
 
 
 def partition_inputs(partition: Partition, paths: Sequence[str], thumbnails: int) -> dict[str, Any]:
-    """What the inputs of a part say of the run that it is a part of, JSON-ready.
+    """The inputs of a partial file that describe its run, JSON-ready.
 
     paths       of all films of the run
-    thumbnails  how many small films the whole is to have
+    thumbnails  number of thumbnails in the complete run
     """
     return {
         "number": partition.number,
@@ -67,7 +67,7 @@ def partition_inputs(partition: Partition, paths: Sequence[str], thumbnails: int
 
 
 def full_run_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of the whole run, of those of a part. FileFormatError where they are of no part."""
+    """The inputs of the complete run, from those of a partial file. FileFormatError if they name no partition."""
     own = inputs.get("partition")
     if not isinstance(own, dict) or not {"total_films", "paths"} <= own.keys():
         raise FileFormatError("its inputs name no partition")
@@ -76,5 +76,5 @@ def full_run_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_partition(partition: Partition, rows: range, films: int) -> str:
-    """Which films a part has, for people; the same text stands in its warnings."""
+    """Description of the films in a partial file, for users; its warnings contain the same text."""
     return f"This is partition {partition} of a run: films {rows.start + 1} to {rows.stop} of {films}."

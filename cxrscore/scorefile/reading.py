@@ -1,4 +1,4 @@
-"""Scores files and shards, read as if an enemy had written them: nothing but the declared tree, lengths and ranges."""
+"""Reads scores files and shards as untrusted input: only the declared datasets, lengths and ranges are accepted."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def open_scores(path: Location, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
     Parameters
     ----------
     path : path or URL
-        Of the file.
+        The scores file.
     cap : int
-        Bytes that its datasets may declare together.
+        Maximum number of bytes that its datasets may declare in total.
 
     Returns
     -------
@@ -105,14 +105,14 @@ def check_content(path: Path, *, rows: int = 1 << 15) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FileProvenance:
-    """What a scores file says that its scores depend on, and the digest of it."""
+    """The inputs that a scores file declares, and their digest."""
 
     fingerprint: str
     inputs: dict[str, Any]
 
 
 def read_file_provenance(path: Path) -> FileProvenance:
-    """The claim of a finished scores file; errors as open_scores."""
+    """The provenance of a finished scores file; errors as open_scores."""
     with open_guarded(path) as file:
         check_format(file, FORMAT)
         return FileProvenance(fingerprint=read_text(file, "fingerprint", longest=64), inputs=read_json(file, "inputs"))
@@ -131,7 +131,7 @@ def check_format(file: HDF5File, wanted: str) -> None:
     complete = "complete" in known and read_attribute(file, "complete", longest=1)
     if not (isinstance(complete, np.bool_) and complete):
         raise FileFormatError(
-            f"{name} is not complete: its writing was cut short. Remove it and run `cxrscore score` again."
+            f"{name} is incomplete: writing was interrupted. Remove it and run `cxrscore score` again."
         )
 
 
@@ -147,13 +147,13 @@ def read_json(file: HDF5File, name: str) -> dict[str, Any]:
 
 
 def read_columns(file: HDF5File, layout: Sequence[Column]) -> dict[str, Array]:
-    """The values of every dataset of a layout, by path; FileFormatError unless the file holds these and no others."""
+    """The values of every dataset of a layout, by path; FileFormatError if the file has others or lacks one."""
     check_columns(file, layout)
     return {column.path: read_dataset(file, column.path) for column in layout}
 
 
 def check_columns(file: HDF5File, layout: Sequence[Column]) -> None:
-    """FileFormatError unless the file has the datasets of a layout, of its types and agreeing lengths, and no more."""
+    """FileFormatError unless the file has exactly the datasets of a layout, with its types and consistent lengths."""
     found, wanted = {*file.groups, *file.datasets}, _paths(layout)
     if found != wanted:
         words = {"holds unknown": sorted(found - wanted), "lacks": sorted(wanted - found)}
@@ -169,14 +169,14 @@ def check_columns(file: HDF5File, layout: Sequence[Column]) -> None:
                     f"{file.name}: {column.path} has length {length} along {axis}, but {where} has {known}"
                 )
     films, _ = lengths["film"]
-    if films > file.source.size:  # each has a path or a digest; and a film takes far more memory than a byte
+    if films > file.source.size:  # each film has a path or a digest, and takes far more memory than one byte
         raise FileFormatError(f"{file.name} declares {films} films in {file.source.size} bytes")
     _check_sides(file)
 
 
 def _check_sides(file: HDF5File) -> None:
-    """FileFormatError for heat maps without a pixel, and small films that are not square or have none. Where there
-    are none of them, their sides say nothing."""
+    """FileFormatError for heat maps without pixels, and thumbnails that are not square or have no pixels. Without heat
+    maps or thumbnails their sides are not checked."""
     for path, square in (("cam/map", False), ("thumbnails/pixels", True)):
         if path not in file.datasets:
             continue
@@ -188,13 +188,13 @@ def _check_sides(file: HDF5File) -> None:
 
 
 def _paths(layout: Sequence[Column]) -> set[str]:
-    """Of the datasets and the groups above them, the root included."""
+    """Names of the datasets and of the groups above them, including the root."""
     datasets = {column.path for column in layout}
     return datasets | {path.rpartition("/")[0] for path in datasets} | {""}
 
 
 def _of_type(file: HDF5File, column: Column) -> Dataset:
-    """A dataset of a file that has all paths of the layout; FileFormatError unless it is what its column is."""
+    """A dataset of a file that has all paths of the layout; FileFormatError unless it matches its column."""
     if column.path not in file.datasets:
         raise FileFormatError(f"{file.name}: {column.path} is not a dataset")
     dataset = file.datasets[column.path]

@@ -1,10 +1,10 @@
-"""A run on disk: OUT.parts/ while it goes on, OUT when it is done. Whoever holds the folder may do any shard.
+"""A run on disk: OUT.parts/ during the run, OUT at the end. Any process that can reach the folder may write shards.
 
-    out.h5.parts/manifest.jsonl    what the run is, frozen
-    out.h5.parts/s00000000.h5 ...  its shards; one is done if, and only if, its file is there with the run's fingerprint
-    out.h5                         all of them, merged; then the folder goes
+out.h5.parts/manifest.jsonl    the definition of the run, which never changes
+out.h5.parts/s00000000.h5 ...  its shards; a shard is done if its file exists with the fingerprint of the run
+out.h5                         all shards, merged; then the folder is removed
 
-Each of these appears whole or not at all, so a run may be stopped anywhere and started again.
+Each file is written atomically, so a run may be interrupted at any time and resumed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OWN = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run that open_run has opened: score the shards that are not done, in any order, then merge."""
+    """A run that open_run has opened: score the missing shards in any order, then merge."""
 
     output: Path
     manifest: Manifest
@@ -55,20 +55,20 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether the output is there, made of exactly this run."""
+        """Whether the output of exactly this run exists."""
         return not _manifest_file(self.output).exists() and self.manifest.matches(_inputs_of(self.output))
 
     @property
     def pending(self) -> tuple[int, ...]:
-        """The shards that are not done yet."""
+        """The missing shards."""
         return tuple(shard for shard in range(len(self.shards)) if not self.done(shard))
 
     def done(self, shard: int) -> bool:
-        """Whether this shard needs no scoring any more."""
+        """Whether this shard is done."""
         return self._read_header(shard) is not None or self.complete
 
     def write(self, shard: int, content: Shard) -> None:
-        """Stores a shard, whole or not at all. InputError if it does not fit the run, WriteError as write_whole.
+        """Stores a shard atomically. InputError if it does not fit the run, WriteError if it cannot be written.
 
         Two workers may write the same shard: the content is the same.
         """
@@ -78,29 +78,29 @@ class Run:
             with _explain_resume(self.output):
                 atomic_write_bytes(self._path(shard), data)
         except WriteError:
-            if not self.complete:  # else another worker did the rest, merged, and cleared the folder away
+            if not self.complete:  # otherwise another worker finished the run and removed the folder
                 raise
 
     def discard(self, shard: int) -> None:
-        """Removes a shard, which is then to be scored again; WriteError where it cannot be removed."""
+        """Removes a shard, so that it is scored again; WriteError if it cannot be removed."""
         with _writing(self.output):
             self._path(shard).unlink(missing_ok=True)
             sync(_parts(self.output))
 
     def digest(self, shard: int) -> str:
-        """SHA-256 of the file of a shard; "" where there is none, as it is not done, or merged already."""
+        """SHA-256 of the file of a shard; "" if there is none, because it is missing or merged already."""
         try:
             return sha256_file(self._path(shard))
         except FileNotFoundError:
             return ""
 
     def read_columns(self, shard: int, *paths: str) -> dict[str, Array]:
-        """These columns of a shard that is done, by path, without the others; errors as read."""
+        """Selected columns of a completed shard, by path; errors as read."""
         layout = [column for column in SHARD_LAYOUT if column.path in paths]
         return read_values(self._path(shard), self.manifest.fingerprint, self.shards[shard], layout)
 
     def read(self, shard: int) -> Shard:
-        """A shard that is done, of a run that is not merged; InputError or FileFormatError where it is not."""
+        """A completed shard of a run that is not merged; InputError if it is missing, FileFormatError if damaged."""
         return read_shard(self._path(shard), self.manifest.fingerprint, self.shards[shard])
 
     def merge(
@@ -114,16 +114,16 @@ class Run:
         provenance: Mapping[str, Any],
         names: Sequence[str] | None = None,
     ) -> Path:
-        """Makes the output of all shards, in place of what has its name, and removes the parts; returns its path.
+        """Merges all shards into the output, replaces a file of that name, and removes the folder; returns the path.
 
-        split, patient   of each film, [N], as in FilmRows
-        truth            float32 [N,C], NaN unknown
-        thresholds       float32 [C], NaN where there is none
+        split, patient   for each film, [N], as in FilmRows
+        truth            float32 [N,C], NaN if unknown
+        thresholds       float32 [C], NaN if undefined
         provenance       JSON-ready
-        names            N texts to stand for the films' paths; None: the paths
+        names            N texts that replace the paths of the films; None: the paths
 
-        InputError where shards are missing, values do not fit, or another process is merging; WriteError where the
-        output cannot be written: an older one is then as it was, and the run can go on.
+        InputError if shards are missing, values do not fit, or another process is merging; WriteError if the output
+        cannot be written: then an older output is unchanged, and the run can be resumed.
         """
         own = {
             "films/path": encode_texts(self.manifest.paths if names is None else names),
@@ -143,7 +143,7 @@ class Run:
         return self.output
 
     def _merge(self, own: Mapping[str, Array], provenance: Mapping[str, Any]) -> None:
-        """Among the parts, so that a merge that is killed leaves nothing beside the output."""
+        """In the run folder, so that a killed merge leaves no file beside the output."""
         merged = _parts(self.output) / f"merged-{secrets.token_hex(4)}.h5"
         try:
             with _explain_resume(self.output), _writing(self.output):
@@ -174,7 +174,7 @@ class Run:
     def _check(self, own: Mapping[str, Array]) -> None:
         lengths = {"film": len(self.manifest.paths), "finding": len(self.manifest.findings)}
         lengths["thumbnail"] = len(own["thumbnails/film"])
-        what = f"what is merged into {self.output}"
+        what = f"the data to merge into {self.output}"
         check_fit(what, own, [column for column in LAYOUT if not column.in_shard], lengths)
         check_ranges(what, own, range(lengths["film"]), lengths["finding"])
 
@@ -187,15 +187,15 @@ def open_run(
     *,
     overwrite: bool = False,
 ) -> Run:
-    """Starts a run, or goes on with one that was stopped.
+    """Starts a run, or resumes an interrupted one.
 
     paths        sorted POSIX paths of the films, below the films folder
-    fingerprint  what else the scores depend on, JSON-ready: the models' SHA-256, backend, ...
-    overwrite    discards parts of an earlier run, and lets the merge replace an output of another run. A run that was
-                 begun so, and stopped, goes on where it was, with or without it.
+    fingerprint  the other inputs of the scores, JSON-ready: SHA-256 of the models, backend, ...
+    overwrite    discards shards of an earlier run, and allows the merge to replace an output of another run. A run
+                 that was started with it resumes with or without it.
 
-    Raises InputError where the output, or its parts, are of a run with other inputs, naming those that differ;
-    WriteError where nothing can be written.
+    InputError if the output or its run folder are of a run with other inputs, naming the differences; WriteError if
+    the folder cannot be written.
     """
     if not paths or not findings:
         raise InputError(f"nothing to score into {output}: {len(paths)} films, {len(findings)} findings")
@@ -209,21 +209,21 @@ def open_run(
 
 
 def manifest_films(output: Path) -> tuple[str, ...] | None:
-    """The films of the run that was begun and not finished, None where there is none; FileFormatError if its manifest
-    is damaged. A run keeps to them, whatever has come into the folder since."""
+    """The films of the unfinished run, or None; FileFormatError if its manifest is damaged. The list of films is fixed,
+    even if the folder has changed since."""
     return read_paths(_manifest_file(output))
 
 
 def may_replace(output: Path) -> bool:
-    """Whether a run for this output was begun, and not finished, with the user's word that it replaces what is there.
+    """Whether there is an unfinished run for this output that the user allowed to replace an existing file.
     Errors as frozen_films."""
     head = read_head(_manifest_file(output))
     return head is not None and head.replaces
 
 
 def manifest_partition(output: Path) -> dict[str, Any] | None:
-    """What the run that was begun and not finished says of the run that it is a partition of; None where it is a whole
-    one, or there is none. Errors as frozen_films."""
+    """The partition inputs of the unfinished run; None if there is no such run, or if it is a complete run. Errors as
+    frozen_films."""
     head = read_head(_manifest_file(output))
     partition = head.inputs.get("partition") if head else None
     return partition if isinstance(partition, dict) else None
@@ -232,11 +232,10 @@ def manifest_partition(output: Path) -> dict[str, Any] | None:
 def finished_provenance(
     output: Path, paths: Sequence[str], findings: Sequence[str], known: Mapping[str, Any], left_open: Sequence[str]
 ) -> FileProvenance | None:
-    """The claim of an output that is done and agrees with all that is known of a run, else None.
+    """The provenance of a finished output that matches the known inputs of a run, else None.
 
-    known      what the scores depend on, as for open_run, but for the keys left_open, whose values any output may have
-
-    Errors as open_scores, where the output is damaged.
+    known      the inputs as for open_run, except the keys left_open, which match any value
+    Errors as open_scores if the output is damaged.
     """
     if not output.exists() or _parts(output).exists() or _discarded_folder(output).exists():
         return None
@@ -249,7 +248,7 @@ def _start_over(output: Path, manifest: Manifest) -> None:
     try:
         head = read_head(_manifest_file(output))
     except FileFormatError:
-        head = None  # damaged: discarded like those of another run
+        head = None  # damaged: discarded like the shards of another run
     if head is None or not head.replaces or not manifest.matches(head.inputs):
         with file_lock(_lock_file(output)):
             _drop(output)
@@ -264,7 +263,7 @@ def _resume(output: Path, manifest: Manifest) -> None:
         _check_same(output, _inputs_of(output), manifest)
         if (
             _parts(output).exists() or _discarded_folder(output).exists()
-        ):  # left by a merge that was stopped while it cleared up
+        ):  # left by a merge that was interrupted during cleanup
             with file_lock(_lock_file(output)):
                 _drop(output)
     elif head is None:
@@ -287,7 +286,7 @@ def _begin(output: Path, manifest: Manifest, *, replaces: bool) -> None:
 
 
 def _drop(output: Path) -> None:
-    """Removes the parts, first taking their name away, so that no worker writes into a folder that is being emptied."""
+    """Removes the run folder. It is renamed first, so that no worker writes into it during removal."""
     parts, aside = _parts(output), _discarded_folder(output)
     for folder in (parts, aside):
         _check_owned(folder)
@@ -300,18 +299,18 @@ def _drop(output: Path) -> None:
 
 
 def _check_owned(folder: Path) -> None:
-    """InputError where a folder of parts holds what no run has put there: it would be removed with it."""
+    """InputError if a run folder contains files that no run has written: they would be removed with it."""
     if not folder.is_dir():
         return
     foreign = [path.name for path in folder.iterdir() if not _OWN.fullmatch(path.name)]
     if foreign or folder.is_symlink():
-        held = f"holds {sorted(foreign)[0]!r}, which is of no run" if foreign else "is a link"
+        held = f"contains {sorted(foreign)[0]!r}, which does not belong to a run" if foreign else "is a link"
         raise InputError(f"the folder {folder} {held}. Move it away, or name another output.")
 
 
 @contextmanager
 def _writing(output: Path) -> Iterator[None]:
-    """Turns an OSError of the block into a WriteError about the output."""
+    """Converts an OSError of the block into a WriteError about the output."""
     try:
         yield
     except OSError as error:
@@ -320,19 +319,19 @@ def _writing(output: Path) -> Iterator[None]:
 
 @contextmanager
 def _explain_resume(output: Path) -> Iterator[None]:
-    """Says in a WriteError of the block what becomes of the shards that are done."""
+    """Adds to a WriteError of the block whether the completed shards are saved."""
     try:
         yield
     except WriteError as error:
         if _manifest_file(output).exists():
-            hint = "The shards that are done are kept. Rerun the same command to resume."
+            hint = "Finished shards are saved: rerun the same command to resume."
         else:
-            hint = f"The folder {_parts(output)} is gone, and all that was scored with it. Rerun to start again."
+            hint = f"The folder {_parts(output)} no longer exists, so its scores are lost. Rerun to start over."
         raise WriteError(f"{error} {hint}") from error
 
 
 def _inputs_of(output: Path) -> dict[str, Any]:
-    """What the scores in an output depend on; nothing where there is no output."""
+    """The inputs of the scores in an output; empty if there is no output."""
     return read_file_provenance(output).inputs if output.exists() else {}
 
 

@@ -1,7 +1,7 @@
-"""A file that libhdf5 cannot see failing.
+"""A file object that hides write errors from libhdf5.
 
-When a disk is full, libhdf5 ends the process with SIGSEGV on closing the file. So h5py writes to this object instead:
-it keeps the first OSError to itself, takes everything after it without writing, and raises it once libhdf5 is done.
+If a disk is full, libhdf5 crashes with SIGSEGV when it closes the file. So h5py writes to this object instead: it
+records the first OSError, discards all later data, and raises the error after libhdf5 has closed the file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ErrorTrappingFile(io.RawIOBase):
             raise self.error
 
     def write(self, data: Any, /) -> int:
-        """Takes all of the data; writes it unless something failed before."""
+        """Accepts all data; writes it unless an earlier call failed."""
         view = memoryview(data).cast("B")
         if self.error is None:
             try:
@@ -41,7 +41,7 @@ class ErrorTrappingFile(io.RawIOBase):
         return view.nbytes
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fills the buffer, with zeros where nothing could be written or read."""
+        """Fills the buffer, with zeros after an error."""
         view = memoryview(buffer).cast("B")
         try:
             data = os.pread(self._descriptor, view.nbytes, self._place)
@@ -53,7 +53,7 @@ class ErrorTrappingFile(io.RawIOBase):
         return view.nbytes
 
     def truncate(self, size: int | None = None, /) -> int:
-        """Sets the length, unless something failed before."""
+        """Sets the length, unless an earlier call failed."""
         length = self._place if size is None else size
         if self.error is None:
             try:
@@ -63,13 +63,13 @@ class ErrorTrappingFile(io.RawIOBase):
         return length
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Moves the place of the next reading or writing."""
+        """Sets the position of the next read or write."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._descriptor).st_size}
         self._place = start[whence] + offset
         return self._place
 
     def tell(self) -> int:
-        """The place of the next reading or writing."""
+        """The position of the next read or write."""
         return self._place
 
     def readable(self) -> bool:
@@ -82,7 +82,7 @@ class ErrorTrappingFile(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        """Closes the file; the second time does nothing."""
+        """Closes the file; further calls do nothing."""
         if not self.closed:
             os.close(self._descriptor)
         super().close()

@@ -1,4 +1,4 @@
-"""schemas/scores.schema.json, made from the layout: a scores file, seen as one JSON document.
+"""Generates schemas/scores.schema.json from the layout: it describes a scores file as one JSON document.
 
 Groups are objects, datasets are nested arrays with null for NaN, and the attributes of the root are "attributes".
 """
@@ -25,7 +25,7 @@ _GROUPS = {
     "films": "one row per film",
     "scores": "output for each film and finding",
     "cam": "heat maps of the findings chosen for each film",
-    "thumbnails": "small films for the report",
+    "thumbnails": "thumbnails for the report",
 }
 _WORD = {"type": "string"}
 _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
@@ -56,7 +56,7 @@ def _count(description: str) -> dict[str, Any]:
 
 
 def _object(description: str, **fields: dict[str, Any]) -> dict[str, Any]:
-    """Of provenance, where fields may be missing and a later version may add others."""
+    """Fields of provenance; fields may be missing, and a later version may add others."""
     return {"description": description, "type": "object", "properties": fields}
 
 
@@ -135,14 +135,14 @@ PROVENANCE = _object(
         },
     },
     partition={
-        "description": "of a partial file, which partition of which run it is; null for a whole run",
+        "description": "of a partial file, which partition of which run it is; null for a complete run",
         "type": ["object", "null"],
         "properties": {
             "number": _count("number of the partition, from 1"),
             "count": _count("number of partitions of the run"),
-            "first_row": _count("row of its first film in the whole run"),
-            "total_films": _count("number of films of the whole run"),
-            "run_fingerprint": {"description": "fingerprint of the whole run", **_DIGEST},
+            "first_row": _count("row of its first film in the complete run"),
+            "total_films": _count("number of films of the complete run"),
+            "run_fingerprint": {"description": "fingerprint of the complete run", **_DIGEST},
         },
     },
     partial_files={
@@ -197,7 +197,7 @@ def scores_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The file, as it is committed."""
+    """The content of the schema file in the repository."""
     return json.dumps(scores_schema(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A shard: the rows of a few films, in a file of its own that is either there, whole, or not there."""
+"""A shard: the rows of some films in a separate file, which is written atomically."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from cxrscore.scorefile.reading import check_columns, check_format, heat_maps
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """What scoring n films gave, in the order of the manifest.
+    """The results of n films, in the order of the manifest.
 
     logit      float32 [n,C], NaN for films that were not scored
     prob       float32 [n,C] in 0..1, NaN likewise
     status     uint8 [n], codes of cxrscore.images.Status
     message    n texts: why a film was not scored, or a note; their first 200 characters are stored
-    kind       n of "png", "jpeg", "dicom", ""
+    kind       n texts: "png", "jpeg", "dicom", ""
     modality   n DICOM modalities, "" for other films
     view       n DICOM view positions, likewise
-    sha256     n hex digests of the films' bytes, "" where unread
-    width      uint32 [n], pixels of the film as stored, 0 where unknown
+    sha256     n hex digests of the films' bytes, "" if unreadable
+    width      uint32 [n], pixels of the film as stored, 0 if unknown
     height     uint32 [n]
-    heat_maps  of these films, where film is the row within the whole run
+    heat_maps  of these films, where film is the row within the complete run
     """
 
     logit: Floats
@@ -51,7 +51,7 @@ class Shard:
 
 
 def shard_of(scores: Scores, rows: range) -> Shard:
-    """The shard that these rows of a scores file were made of."""
+    """The shard that corresponds to these rows of a scores file."""
     films, maps, own = scores.films, scores.heat_maps, slice(rows.start, rows.stop)
     chosen = (maps.film >= rows.start) & (maps.film < rows.stop)
     return Shard(
@@ -89,9 +89,9 @@ def shard_bytes(shard: Shard, fingerprint: str, rows: range, findings: int) -> b
 
 @dataclass(frozen=True, kw_only=True)
 class ShardHeader:
-    """What can be known of a shard without reading its values.
+    """The properties of a shard that do not require reading its values.
 
-    widths     bytes of a text, by the path of its column
+    widths     width of each text column in bytes, by path
     map_shape  [m,h,w] of its heat maps
     """
 
@@ -100,7 +100,7 @@ class ShardHeader:
 
 
 def read_shard_header(path: Path, fingerprint: str, rows: range) -> ShardHeader | None:
-    """The head of a shard that is done; None where it is not there, is cut short, or is of another run."""
+    """The header of a completed shard; None if it is missing, truncated, or of another run."""
     try:
         with open_guarded(path) as file:
             _check(file, fingerprint, rows)
@@ -113,8 +113,8 @@ def read_shard_header(path: Path, fingerprint: str, rows: range) -> ShardHeader 
 
 
 def read_values(path: Path, fingerprint: str, rows: range, layout: Sequence[Column] = SHARD_LAYOUT) -> dict[str, Array]:
-    """A shard's columns by path, those of ``layout`` only; InputError where there is no file, FileFormatError if it is
-    damaged or another."""
+    """The columns of a shard that are in ``layout``, by path; InputError if there is no file, FileFormatError if it is
+    damaged or of other rows."""
     with open_guarded(path) as file:
         _check(file, fingerprint, rows)
         values = {column.path: read_dataset(file, column.path) for column in layout}

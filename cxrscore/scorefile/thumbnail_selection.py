@@ -1,7 +1,7 @@
-"""Which films have a thumbnail in a scores file.
+"""Selection of the films with a thumbnail in a scores file.
 
-The choice depends on all films of a run. A part of it keeps every film that the choice may fall on, whatever the other
-parts hold; so who joins parts can choose among those, and comes to what one process would have chosen.
+The selection depends on all films of a run. A partition stores every film that may be selected, whatever the other
+partitions contain, so a merge selects among those candidates and gets the same result as a run of one process.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ class ScoredFilms:
 
 
 def scored_films(prob: Floats, truth: Floats, first: int = 0) -> ScoredFilms:
-    """Those that were scored of films [n,C] of which the first is row ``first`` of the run."""
+    """The scored films among films [n,C], of which the first is row ``first`` of the run."""
     scored = np.flatnonzero(~np.isnan(prob).any(axis=1))
     return ScoredFilms(rows=scored + first, prob=prob[scored], truth=truth[scored])
 
 
 def select_thumbnails(found: ScoredFilms, films: int, most: int) -> list[int]:
-    """Rows worth a look, at most ``most``, ascending: of each finding the most probable film, the least probable
-    that is labelled positive and the most probable that is labelled negative; then films at even distances.
+    """Selected rows, at most ``most``, ascending: for each finding the most probable film, the least probable positive
+    film and the most probable negative film; then equidistant films.
 
-    films  in the run, which counts those that were not scored, too
+    films  number of films in the run, including those that were not scored
     """
     return sorted(found.rows[_picks(found, films, most)[:most]].tolist())
 
 
 def thumbnail_candidates(found: ScoredFilms, films: int, most: int) -> ScoredFilms:
-    """Those of the films of a part on which the choice among all films of the run may fall: the extremes of the whole
-    are extremes of their part, and the film at or after a place is so in its part."""
+    """The films of a partition that the selection among all films may contain: extremes of the run are extremes of
+    their partition, and the first film at or after a row is also the first in its partition."""
     places = sorted(_picks(found, films, most))
     return ScoredFilms(rows=found.rows[places], prob=found.prob[places], truth=found.truth[places])
 
 
 def concatenate(parts: Sequence[ScoredFilms]) -> ScoredFilms:
-    """The films of several parts, which are given in the order of their rows; at least one."""
+    """The films of one or more partitions, which must be in the order of their rows."""
     return ScoredFilms(
         rows=np.concatenate([part.rows for part in parts]),
         prob=np.concatenate([part.prob for part in parts]),
@@ -56,7 +56,7 @@ def concatenate(parts: Sequence[ScoredFilms]) -> ScoredFilms:
 
 
 def _picks(found: ScoredFilms, films: int, most: int) -> list[int]:
-    """Places among the films found, each once, the most wanted first. Where several are equal, the first is taken."""
+    """Distinct indexes of films in order of priority. Of equal films, the first one is used."""
     if not len(found.rows) or not most:
         return []
     p, t = found.prob, found.truth

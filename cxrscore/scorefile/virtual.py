@@ -1,7 +1,7 @@
-"""A scores file that holds no rows: its datasets are virtual, and show other programs the content of its parts.
+"""A virtual scores file: its HDF5 virtual datasets show the rows of partial files to other programs.
 
-Where a part is missing, HDF5 shows fill values: NaN for scores, and for status 0, not written; never a score. cxrscore
-itself does not read through such a file, which may point anywhere, but looks at the parts that it names.
+If a partial file is missing, HDF5 returns fill values: NaN for scores, and 0 (not written) for status. cxrscore never
+reads through the virtual datasets, which could refer to any file; it reads and checks the partial files themselves.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 VIRTUAL_FORMAT = "cxrscore-virtual-scores"
 FILLS = {"films/patient": -1, "films/split": 255}
-"""What whole numbers say where a part is missing, if 0 would say something: 255 is no split."""
+"""Fill values of integer columns in which 0 has a meaning: 255 is not a split."""
 _STORED = ("cam/film", "cam/finding")
-"""Columns of the parts that are copied: cam/film counts in the whole run here, and in its partition there."""
+"""Columns that are copied: cam/film counts rows of the complete run here, and rows of the partition there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualSource:
-    """What a virtual file says of a part: its file, relative to its own folder; SHA-256 of its bytes; its partition."""
+    """Reference to a partial file: its path relative to the virtual file, the SHA-256 of its bytes, its partition."""
 
     file: str
     sha256: str
@@ -47,14 +47,16 @@ class VirtualSource:
 
 
 def part_files(output: Path, parts: Sequence[PartialScoresFile]) -> list[VirtualSource]:
-    """What a virtual file is to say of its parts. InputError for a part that does not lie in its folder, or below:
-    they must be moved together."""
+    """References to partial files. InputError for a file that is not in or below the folder of the virtual file,
+    because both must be moved together."""
     folder = output.parent.resolve()
     found = []
     for part in parts:
         path = part.path.resolve()
         if not path.is_relative_to(folder):
-            raise InputError(f"{part.path} lies outside of {folder}: a virtual file and its parts must move together")
+            raise InputError(
+                f"{part.path} is outside of {folder}: put the virtual file in a folder above its partial files"
+            )
         name = path.relative_to(folder).as_posix()
         found.append(VirtualSource(file=name, sha256=sha256_file(path), partition=str(part.partition)))
     return found
@@ -67,8 +69,8 @@ def write_virtual(
     files: Sequence[VirtualSource],
     blocks: Iterable[RowBlock],
 ) -> None:
-    """Writes a virtual scores file at ``place``; of the blocks, which are all rows of the parts, only what is not
-    virtual is kept. Errors as write_scores."""
+    """Writes a virtual scores file at ``place``; of the blocks, which are all rows of the partial files, only columns
+    that are not virtual are stored. Errors as write_scores."""
     import h5py
 
     with ErrorTrappingFile(place) as target, h5py.File(target, "w", libver=LIBVER) as file:
@@ -101,13 +103,13 @@ def _shape(column: Column, frame: FileHeader) -> tuple[int, ...]:
 def _write_virtual_column(
     file: h5py.File, column: Column, frame: FileHeader, parts: Sequence[tuple[PartialScoresFile, VirtualSource]]
 ) -> None:
-    """A dataset that shows the parts' rows, one part behind the other."""
+    """A virtual dataset that concatenates the rows of the partial files."""
     import h5py
 
     shape = _shape(column, frame)
     text = column.dtype == TEXT
     dtype = h5py.string_dtype("utf-8", length=frame.widths[column.path]) if text else np.dtype(column.dtype)
-    if 0 in shape:  # no heat maps: there is nothing to show
+    if 0 in shape:  # no heat maps
         create_column(file, column, shape, width=frame.widths.get(column.path, 1))
         return
     layout, at = h5py.VirtualLayout(shape, dtype), 0
@@ -115,7 +117,7 @@ def _write_virtual_column(
         rows = len(part.rows) if column.axes[0] == "film" else part.head.map_shape[0]
         own_type = h5py.string_dtype("utf-8", length=part.head.widths[column.path]) if text else dtype
         if rows:
-            # HDF5 takes a % for the beginning of a pattern.
+            # HDF5 reads % as the start of a pattern.
             name = f"./{own.file}".replace("%", "%%")
             layout[at : at + rows] = h5py.VirtualSource(name, column.path, shape=(rows, *shape[1:]), dtype=own_type)
         at += rows
@@ -128,7 +130,7 @@ def _fill_value(column: Column, dtype: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualFile:
-    """What a virtual file says of itself."""
+    """The metadata of a virtual file."""
 
     fingerprint: str
     inputs: Mapping[str, Any]
@@ -136,8 +138,8 @@ class VirtualFile:
 
 
 def read_virtual(path: Path) -> VirtualFile | None:
-    """What a virtual file says of itself, without a look at any other file; None for a file that is none. InputError
-    where there is no file, FileFormatError where it is damaged."""
+    """The metadata of a virtual file, without access to other files; None for a file that is not virtual. InputError
+    if there is no file, FileFormatError if it is damaged."""
     with open_guarded(path, virtual=True) as file:
         if "format" not in file.groups[""].attributes or read_text(file, "format") != VIRTUAL_FORMAT:
             return None
@@ -158,7 +160,7 @@ def _json(path: Path, text: str) -> Any:
 
 
 def _part_file(path: Path, entry: Any) -> VirtualSource:
-    """FileFormatError unless it is one, and its name leads no way out of the folder."""
+    """FileFormatError unless it is a valid reference to a path inside the folder."""
     keys = ("file", "sha256", "partition")
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in keys):
         raise FileFormatError(f"{path} does not list its partial files")
@@ -168,7 +170,7 @@ def _part_file(path: Path, entry: Any) -> VirtualSource:
 
 
 def find_mismatch(output: Path, part: VirtualSource) -> str:
-    """Why the part is not the one that a virtual file at ``output`` was made of; "" where it is."""
+    """Why a partial file does not match its reference in a virtual file at ``output``; "" if it matches."""
     path = output.parent / part.file
     if not path.is_file():
         return f"{part.file} is missing"

@@ -1,4 +1,4 @@
-"""The writer of scores files: what is known of the whole first, then the rows, block by block, as they come."""
+"""The writer of scores files: the header first, then the rows in blocks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FileHeader:
-    """What is known of a scores file before its rows are.
+    """The header of a scores file, known before its rows.
 
-    fingerprint  of the inputs
-    inputs       what the scores depend on, JSON-ready
+    fingerprint  digest of the inputs
+    inputs       all inputs of the scores, JSON-ready
     provenance   JSON-ready
-    own          columns that are there as a whole, by path
-    lengths      of the axes of the others, by axis
-    widths       bytes of the longest text of the others, by path
+    own          complete columns, by path
+    lengths      axis lengths of the other columns, by axis
+    widths       bytes of the longest text of the other columns, by path
     """
 
     fingerprint: str
@@ -39,22 +39,22 @@ class FileHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class RowBlock:
-    """Rows of some columns, by path, and where along the first axis of each they belong."""
+    """Rows of some columns, by path, and their indexes along the first axis."""
 
     values: Mapping[str, Array]
     places: Mapping[str, slice]
 
 
 def write_scores(part: Path, frame: FileHeader, blocks: Iterable[RowBlock]) -> None:
-    """Writes a scores file at ``part``. OSError where it cannot be written, after the block at which it failed; errors
-    of the blocks pass through."""
+    """Writes a scores file at ``part``. OSError, after the block that failed, if it cannot be written; errors of the
+    blocks pass through."""
     import h5py
 
-    # A chunk that was filled to its end is never needed again: drop those first from HDF5's cache.
+    # Complete chunks are never needed again: HDF5 evicts them from its cache first.
     cache = {"rdcc_nbytes": 2 * CHUNK_BYTES, "rdcc_w0": 1.0}
     with ErrorTrappingFile(part) as target, h5py.File(target, "w", libver=LIBVER, **cache) as file:
         write_header(file, FORMAT, frame)
-        # They stay open: closing one would pack its unfinished chunk.
+        # The datasets stay open: closing one would compress its unfinished chunk.
         datasets = _create(file, frame)
         for block in blocks:
             for path, values in block.values.items():
@@ -65,7 +65,7 @@ def write_scores(part: Path, frame: FileHeader, blocks: Iterable[RowBlock]) -> N
 
 
 def write_header(file: h5py.File, form: str, frame: FileHeader) -> None:
-    """The attributes of the root, of a file that is not complete yet."""
+    """Writes the attributes of the root, marked as incomplete."""
     file.attrs.update({"version": VERSION, "complete": False})
     write_text(file, "format", form)
     write_text(file, "fingerprint", frame.fingerprint)
@@ -74,7 +74,7 @@ def write_header(file: h5py.File, form: str, frame: FileHeader) -> None:
 
 
 def _create(file: h5py.File, frame: FileHeader) -> dict[str, h5py.Dataset]:
-    """The columns that are filled later, by path; the others are put there."""
+    """Creates the columns to fill, by path, and writes the complete ones."""
     datasets = {}
     for column in LAYOUT:
         if column.path in frame.own:
@@ -86,7 +86,7 @@ def _create(file: h5py.File, frame: FileHeader) -> dict[str, h5py.Dataset]:
 
 
 def name_axes(file: h5py.File) -> None:
-    """Labels the dimensions of all columns, and makes those with names scales of the others."""
+    """Labels the dimensions of all columns, and attaches dimension scales."""
     for axis, path in SCALES.items():
         file[path].make_scale(axis)
     for column in LAYOUT:

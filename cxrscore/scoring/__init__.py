@@ -1,4 +1,4 @@
-"""One scoring run: films and models in, one HDF5 file out. Killed and started again, it goes on where it was."""
+"""One scoring run: films and models in, one HDF5 file out. Rerun the same command to resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from cxrscore.scoring.run_context import RunContext, RuntimeInfo, load_models, p
 from cxrscore.scoring.thumbnails import ThumbnailCollector
 
 ROUNDS = 3
-"""How often films that change while they are scored are scored again."""
+"""Maximum number of rounds in which films that changed during scoring are scored again."""
 SCORES = OutputKind(name="a scores file of cxrscore", recognises=is_hdf5)
-"""Whether existing output is of another run is decided by comparing what both depend on."""
+"""The fingerprints of both runs decide whether an existing output is of another run."""
 
 __all__ = ["Partition", "ScoreOptions", "ScoreResult", "score_films"]
 
 
 def score_films(options: ScoreOptions, progress: Progress = no_progress) -> ScoreResult:
-    """Scores every film below a folder, into one file that is written whole or not at all."""
+    """Scores every film below a folder into one file, which is written atomically."""
     if isinstance(options.output, RemotePath):
         return score_to_remote(options, options.output, score_films, progress)
     started = time.monotonic()
@@ -49,7 +49,7 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         notes = update_labels(options, files, found, finished)
         return _result(options, files, found, 0, started, finished.backend, notes, labels_joined=bool(notes))
     job = prepare_run(options, files, found, None if options.alone else probe_worker(options, files))
-    files = job.files  # the tensors are the backend's now, and are not kept twice
+    files = job.files  # the backend holds the tensors now: free this copy
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
     notes = [*job.notes]
@@ -61,7 +61,7 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
 
 
 def _check_output(options: ScoreOptions) -> None:
-    """InputError where the output is one of the inputs, or a file that must not be replaced."""
+    """InputError if the output is one of the inputs, or a file that must not be replaced."""
     films, labels = options.films, options.labels
     local = None if isinstance(films, RemotePath) else find_labels(films)
     inputs = [*options.models, None if isinstance(labels, RemotePath) else labels or local]
@@ -71,8 +71,8 @@ def _check_output(options: ScoreOptions) -> None:
 
 
 def _computed(run: Run, job: RunContext, progress: Progress, started: float) -> tuple[int, list[str]]:
-    """Computes all shards that are not done, and merges; returns the number of films computed, and what was scored
-    again and why. InputError where films do not stop changing."""
+    """Computes all missing shards and merges; returns the number of films computed, and notes on films that were
+    scored again. InputError if films keep changing."""
     computed, watch = 0, FilmWatch.begin(job)
     notes = [watch.discard_stale(run)]
     with contextlib.closing(make_decoder_pool(job)) as decoders:
@@ -96,7 +96,7 @@ def _computed(run: Run, job: RunContext, progress: Progress, started: float) -> 
 def _computed_once(
     run: Run, job: RunContext, decoders: DecoderPool, small: ThumbnailCollector, progress: Progress
 ) -> tuple[int, RuntimeInfo]:
-    """Computes all shards that are not done; returns the number of films in them, and by whom."""
+    """Computes all missing shards; returns the number of films in them, and what computed them."""
     if job.runtime:
         return dispatch_shards(run, job, progress), job.runtime
     difference, scorer = golden_difference(job), Scorer(job)
@@ -138,8 +138,8 @@ def _result(
 
 
 def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], partition: Partition, films: int) -> ScoreResult:
-    """The answer where there are more partitions than shards, and none for this one: nothing is written, nor
-    missing."""
+    """The result of a partition without shards, if there are more partitions than shards: no file is written, and
+    none is missing."""
     shards = len(Manifest(paths=("",) * films, findings=(), given={}).shards)
     note = (
         f"partition {partition} has no films: {films} films are divided into {shards} shards, so only "

@@ -1,7 +1,7 @@
-"""A run whose shards other processes compute, through an executor: both what hands them out and what a worker opens.
+"""Scoring by worker processes through an executor: the driver that dispatches shards, and the task of a worker.
 
-A worker writes its shards itself. It works out the run's fingerprint from the models that it has built, and an output
-of another one, such as of another device, is an error: what stands in the run's file holds for every shard.
+A worker writes its shards itself. It computes the fingerprint of the run from its own models and fails if the output
+has another one, for example of another device: so the provenance in the run file is true for every shard.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Compute = Callable[[int], str]
 
 
 def probe_worker(options: ScoreOptions, files: Sequence[ModelFile]) -> RuntimeInfo:
-    """Has one worker build the models, hold them to their golden logits, and tell what it computes with."""
+    """Lets one worker build the models, compare them with their golden logits, and report its runtime."""
     texts: list[str] = []
     work = _work(options, files, "probe_task", items=(0,))
     executor = plugins.get_executor(options.executor)
@@ -39,12 +39,12 @@ def probe_worker(options: ScoreOptions, files: Sequence[ModelFile]) -> RuntimeIn
         return RuntimeInfo(**json.loads(texts[0]))
     except (ValueError, TypeError) as error:
         raise WorkerError(
-            f"executor {options.executor!r} passed on {texts[0]!r:.60}, which is not what a worker says of its models"
+            f"executor {options.executor!r} returned {texts[0]!r:.60}, wanted runtime information as JSON"
         ) from error
 
 
 def probe_task(options: Mapping[str, Any]) -> Compute:
-    """What the worker of probe_worker computes: no shard, but a RuntimeInfo as JSON."""
+    """The task of probe_worker: it computes no shard and returns a RuntimeInfo as JSON."""
     job = prepare_worker(_options_from_json(options), FileList(paths=(), run_paths=(), partition=None))
 
     def compute(item: int) -> str:
@@ -54,7 +54,7 @@ def probe_task(options: Mapping[str, Any]) -> Compute:
 
 
 def dispatch_shards(run: Run, job: RunContext, progress: Progress) -> int:
-    """Has the shards that are not done computed by workers; returns the number of films in them."""
+    """Lets workers compute the missing shards; returns the number of films in them."""
     pending = run.pending
     films = sum(len(run.shards[shard]) for shard in pending)
     total, done = len(job.paths), len(job.paths) - films
@@ -70,19 +70,23 @@ def dispatch_shards(run: Run, job: RunContext, progress: Progress) -> int:
     executor.run(work, count, processes=job.options.processes, address=job.options.address)
     if left := run.pending:
         raise WorkerError(
-            f"executor {job.options.executor!r} reported that {len(pending)} shards are done, and {len(left)} of them "
-            "are not there. Rerun the same command to compute them."
+            f"executor {job.options.executor!r} reported that {len(pending)} shards are done, but {len(left)} of them "
+            "are missing. Rerun the same command to compute them."
         )
     return films
 
 
 def shard_task(options: Mapping[str, Any]) -> Compute:
-    """What a worker needs for shards; an item is a shard, its text the SHA-256 of what was written."""
+    """The task that computes shards; an item is a shard, its result the SHA-256 of the written shard."""
     own = _options_from_json(options)
     if not isinstance(own.films, RemotePath) and not own.films.is_dir():
-        raise InputError(f"a worker finds no folder {own.films}; wanted films, models and output where all reach them")
+        raise InputError(
+            f"a worker finds no folder {own.films}: put films, models and output on a disk that all machines reach"
+        )
     if (paths := manifest_films(own.file)) is None:
-        raise InputError(f"a worker finds no parts of {own.output}; wanted the output where all reach it")
+        raise InputError(
+            f"a worker finds no run folder of {own.output}: put the output on a disk that all machines reach"
+        )
     job = prepare_worker(own, FileList(paths=paths, run_paths=paths, partition=manifest_partition(own.file)))
     golden_difference(job)
     run, scorer = open_run(own.file, paths, job.findings, job.fingerprint), Scorer(job)
@@ -98,8 +102,8 @@ def shard_task(options: Mapping[str, Any]) -> Compute:
 
 def _work(options: ScoreOptions, files: Sequence[ModelFile], opener: str, items: tuple[int, ...]) -> TaskBatch:
     workers = options.workers if options.address else max(1, options.workers // options.processes)
-    # What decides only how films are found, named or joined is the driver's; a partition is recorded in the run's
-    # manifest.
+    # Only the driver needs the options that decide how films are found, named or joined; the run's manifest records
+    # the partition.
     own = replace(
         options,
         backend=chosen_backend(options, files),
@@ -115,7 +119,7 @@ def _work(options: ScoreOptions, files: Sequence[ModelFile], opener: str, items:
 
 
 def _options_as_json(options: ScoreOptions) -> dict[str, Any]:
-    """JSON-ready. Paths become absolute: a worker may have been started elsewhere."""
+    """JSON-ready options. Paths become absolute: a worker may have another current folder."""
     found: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(options)}
     places = {name: _address(found[name]) for name in ("films", "output")}
     return {**found, **places, "model": [_address(path) for path in options.models]}

@@ -1,5 +1,4 @@
-"""Which films a run is of: those found, unless it was begun before and its list is frozen; all of them, or a
-partition."""
+"""The films of a run: those in the folder, or the frozen list of a resumed run; all of them, or a partition."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ class FileList:
     """The films to score.
 
     paths      their paths, sorted
-    run_paths  paths of all films of the run, of which these are all, or a partition; None if the run is a partition
+    run_paths  paths of all films of the run, of which ``paths`` are all or a partition; None if the run is a partition
                that was started with another list than the folder has now, of which only the digest is recorded
     partition  what the inputs of a partition say about it (scorefile.partition_inputs); None for a complete run
     """
@@ -36,45 +35,45 @@ class FileList:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What a run's fingerprint has of it, besides the paths."""
+        """The entries of the run's fingerprint, except the paths."""
         return {"partition": self.partition} if self.partition else {}
 
     def all_films(self) -> tuple[str, ...]:
-        """Paths of all films of the run; InputError where they are not known."""
+        """Paths of all films of the run; InputError if they are unknown."""
         if self.run_paths is None:
             raise InputError(
-                "films were added to the folder, or removed from it, since this partition was begun, and labels and "
-                "patient numbers are those of the whole folder. Put it back as it was, or start all partitions over "
+                "films were added to or removed from the folder after this partition was started, but labels and "
+                "patient numbers depend on all films of the folder. Restore the folder, or start all partitions over "
                 "with --overwrite."
             )
         return self.run_paths
 
     def changes(self, found: tuple[str, ...]) -> tuple[str, ...]:
-        """What has changed in the folder since the run began, in words without names; ``found`` are its films now."""
+        """Notes, without file names, on changes of the folder since the run started; ``found``: its present films."""
         there, own = set(found), set(self.paths)
         added, gone = len(there - own) if self.partition is None else 0, len(own - there)
         changes = []
         if added:
             changes.append(
-                f"{_films(added)} added to the folder after the run had begun, and not scored: a run keeps to the list "
-                "it began with. To have all, score with another -o, or anew with --overwrite."
+                f"{_films(added)} added to the folder after the run started, and not scored: the list of films is "
+                "fixed at the start. To score all films, use another -o, or start over with --overwrite."
             )
         if gone:
             changes.append(
-                f"{_films(gone)} removed from the folder after the run had begun; those not scored by then have a "
-                "status instead."
+                f"{_films(gone)} removed from the folder after the run started; those not yet scored have a "
+                "status instead of scores."
             )
         if self.run_paths is None:
             changes.append(
-                "The folder does not list the films that it did when this partition was begun, and the partition keeps "
-                "to its own. Partitions that start now belong to another run, and cannot be merged with it."
+                "The films of the folder have changed since this partition was started; it uses its original list. "
+                "Partitions that start now belong to another run, and cannot be merged with it."
             )
         return tuple(changes)
 
 
 def resume_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
-    """The films of the run that goes on, if one does, else of all that are there. InputError where most films of that
-    run are gone: then it was another folder."""
+    """The films of the run to resume, or else all films of the folder. InputError if most films of that run are
+    missing, which suggests another folder."""
     new = new_file_list(options, found)
     frozen = None if options.overwrite else manifest_films(options.file)
     if frozen is None:
@@ -82,20 +81,20 @@ def resume_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
     gone = len(set(frozen) - set(found.paths))
     if 2 * gone > len(frozen):
         raise InputError(
-            f"the run that was begun for {options.output} is of other films: {gone} of its {len(frozen)} are not below "
-            f"{options.films}. Use --overwrite to start over, or another -o."
+            f"the unfinished run for {options.output} is of other films: {gone} of its {len(frozen)} are not "
+            f"below {options.films}. Use --overwrite to start over, or another -o."
         )
     if options.partition is None:
         return FileList(paths=frozen, run_paths=frozen, partition=None)
     partition = manifest_partition(options.file)
     if partition is None or not _same_partition(partition, new.partition or {}):
-        return new  # which open_run compares with what lies there, and says what differs
+        return new  # open_run compares it with the earlier run and names the differences
     unchanged = partition.get("paths") == paths_digest(found.paths)
     return FileList(paths=frozen, run_paths=found.paths if unchanged else None, partition=partition)
 
 
 def new_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
-    """The films of a run that begins now."""
+    """The films of a new run."""
     if options.partition is None:
         return FileList(paths=found.paths, run_paths=found.paths, partition=None)
     rows = options.partition.rows(len(found.paths))
@@ -107,7 +106,7 @@ def new_file_list(options: ScoreOptions, found: FoundFilms) -> FileList:
 
 
 def _same_partition(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether both are of one number, though perhaps of other films."""
+    """Whether both are the same partition i/n, perhaps of other films."""
     return one.keys() == other.keys() and all(one[key] == other[key] for key in ("number", "count"))
 
 

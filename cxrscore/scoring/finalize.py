@@ -1,4 +1,4 @@
-"""How a run ends: its shards joined with labels, small films and provenance into one scores file."""
+"""The end of a run: merges shards, labels, thumbnails and provenance into one scores file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cxrscore.scoring.thumbnails import ThumbnailCollector
 
 
 def merge_shards(run: Run, job: RunContext, provenance: dict[str, Any], small: ThumbnailCollector) -> None:
-    """Joins the shards with labels, splits and small films into the scores file."""
+    """Merges the shards with labels, splits and thumbnails into the scores file."""
     paths = job.paths
     columns = [run.read_columns(k, "films/sha256", "films/status", "scores/prob") for k in range(len(run.shards))]
     hashes = [digest.decode() for shard in columns for digest in shard["films/sha256"].tolist()]
@@ -54,7 +54,7 @@ def patient_numbers(job: RunContext) -> NDArray[np.int32]:
 
 
 def _splits(job: RunContext, hashes: Sequence[str]) -> NDArray[np.uint8]:
-    """What the models had to do with each film: training by any of them counts before validation by another."""
+    """How the models used each film: training by one model takes precedence over validation by another."""
     seen: dict[str, str] = {}
     for file in job.files:
         seen |= {digest: split for digest, split in file.seen.items() if seen.get(digest) != "train"}
@@ -62,27 +62,27 @@ def _splits(job: RunContext, hashes: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def _thresholds(job: RunContext) -> Floats:
-    """The model's operating points, float32 [C]. Those of models or augmented copies that are averaged were chosen on
-    other probabilities than their means, so there are none then."""
+    """The thresholds of the model, float32 [C]. None if models or augmented copies are averaged, because thresholds
+    were chosen on unaveraged probabilities."""
     points = {} if job.options.means else job.files[0].document.get("thresholds", {})
     return np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
 
 
 def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
-    """What replaces the paths of films if they must not be shown: the hash of their bytes, or their row in the whole
-    run, in which the first of them has row ``first``."""
+    """Replacements for the paths of films in an anonymized file: the hash of their bytes, or their row in the complete
+    run, in which the first of these films has row ``first``."""
     return [digest or f"row {row}" for row, digest in enumerate(hashes, first)]
 
 
 def _numbers(patients: Sequence[str | None]) -> Any:
-    """A number per patient in order of appearance among all films of the run, -1 where unknown: no identifier goes into
-    the file."""
+    """A number per patient in order of appearance among all films of the run, -1 if unknown: the file contains no
+    patient identifiers."""
     order: dict[str, int] = {}
     return np.array([-1 if p is None else order.setdefault(p, len(order)) for p in patients], np.int32)
 
 
 def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, seconds: float) -> dict[str, Any]:
-    """Where the numbers come from, as schemas/scores.schema.json says."""
+    """The provenance of the scores, as defined in schemas/scores.schema.json."""
     provenance: dict[str, Any] = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cxrscore": cxrscore.__version__,
@@ -122,12 +122,12 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
 
 
 def _machine() -> dict[str, Any]:
-    """What computed, for people: the scores do not depend on it."""
+    """Backend and machine, for information only: the scores do not depend on them."""
     return {"name": platform.node(), "system": platform.platform(), "cpus": os.cpu_count() or 0}
 
 
 def _partition_provenance(job: RunContext) -> dict[str, Any] | None:
-    """What the file is a part of; None where it has the whole run."""
+    """The partition that the file contains; None if it contains the complete run."""
     partition = job.file_list.partition
     if partition is None:
         return None
@@ -141,22 +141,22 @@ def _partition_warning(job: RunContext) -> list[str]:
 
 
 def _warnings(job: RunContext) -> list[str]:
-    """What must be known of scores that are means, though no single model's file says it."""
+    """Notes on averaged scores that no single model file contains."""
     warnings = []
     if job.options.means and any(file.document.get("thresholds") for file in job.files):
         warnings.append(
-            "There are no operating points: those of the models were chosen on the probabilities of each model alone, "
-            "of films as they are, and do not fit means."
+            "There are no thresholds: those of the models were chosen on unaveraged probabilities of each model, and "
+            "do not apply to means."
         )
     if len({preprocessing.fit for preprocessing in job.preprocessings}) > 1:
         warnings.append(
-            "The models stretch, pad or crop films differently. Heat maps are those of the models that do as the first."
+            "The models stretch, pad or crop films differently. Heat maps average only the models that do as the first."
         )
     return warnings
 
 
 def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:
-    """What of the folder could not be looked at, one text each; only their number, if no name may be shown."""
+    """Files and folders that could not be read, one text each; only their number if names are hidden."""
     names = found.unreadable
     if options.anonymize_paths:
         return [f"{len(names)} files or folders could not be read"] if names else []
@@ -164,12 +164,12 @@ def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:
 
 
 def _document(file: ModelFile) -> dict[str, Any]:
-    """The model's document without the films it was made with."""
+    """The metadata of the model without its lists of films."""
     return {key: value for key, value in file.document.items() if key != "films"}
 
 
 def _without_names(provenance: dict[str, Any]) -> dict[str, Any]:
-    """Provenance without names of files and folders, the user's own."""
+    """Provenance without names of files and folders."""
     models = copy.deepcopy(provenance["models"])
     for model in models:
         model["file"] = ""

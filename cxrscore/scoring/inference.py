@@ -1,4 +1,4 @@
-"""Films through the networks: scores, and heat maps of the most probable findings."""
+"""Inference: scores, and heat maps of the most probable findings."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from cxrscore.types import finite_rows
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInputs:
-    """A batch of n films as the networks take it, made up to the size of a batch by black films.
+    """A batch of n films as network inputs, padded to the batch size B with black films.
 
     films   n
-    inputs  of each model [B,S,S]: float32 0..1, or uint8 or uint16 levels where the model takes these
-    copies  of each model, the augmented copies for TTA, float32 [B,S,S] each
+    inputs  for each model [B,S,S]: float32 0..1, or uint8 or uint16 levels if the model accepts these
+    copies  for each model, the augmented copies for TTA, float32 [B,S,S] each
     """
 
     films: int
@@ -38,13 +38,13 @@ class ModelInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchScores:
-    """What a batch of n films gave.
+    """The results of a batch of n films.
 
-    logit     float32 [n,C]: what the model returned; where scores are means, that of the mean probability
+    logit     float32 [n,C]: logits of the model; for averaged scores, the logit of the mean probability
     prob      float32 [n,C] in 0..1
-    findings  int16 [n,M]: the M findings with a heat map, the film's most probable first
+    findings  int16 [n,M]: the M findings with a heat map, most probable first
     maps      float16 [n,M,h,w] of these; M may be 0
-    failed    n texts: why a film has no score, "" where it has one. The numbers of such a film mean nothing.
+    failed    n texts: why a film has no score, "" if it has one. The values of a failed film are undefined.
     """
 
     logit: Floats
@@ -60,10 +60,10 @@ class BatchScores:
 
 
 class _EnsembleMember:
-    """One model, in batches of one constant size, so that no shape is compiled twice.
+    """One model of an ensemble, run with a constant batch size, so that each network is compiled once.
 
-    square  which of a film's squares it takes
-    levels  whether it is given them as they are
+    square  index of the square image of a film that it uses
+    levels  whether it accepts integer pixels
     """
 
     def __init__(self, file: ModelFile, model: Model, square: int, batch_size: int, *, levels: bool) -> None:
@@ -84,7 +84,7 @@ class _EnsembleMember:
         return copies
 
     def output(self, films: Array, count: int) -> ModelOutput:
-        """Of the first ``count`` of the films [B,S,S]."""
+        """Scores of the first ``count`` films of [B,S,S]."""
         return self._output(self.model.predict(films)[:count])
 
     def explained(
@@ -96,7 +96,7 @@ class _EnsembleMember:
         return self._output(logits[:count]), maps[:count]
 
     def _output(self, logits: Floats) -> ModelOutput:
-        """With NaN for all logits of a film of which one is not finite."""
+        """The logits, with NaN for all logits of a film if one of them is not finite."""
         logits = np.where(finite_rows(logits)[:, None], logits, np.float32(np.nan))
         calibration = self._file.document.get("calibration")
         return ModelOutput(logits=logits, activation=self._file.spec.activation, calibration=calibration)
@@ -104,12 +104,12 @@ class _EnsembleMember:
 
 def _square(film: LoadedFilm, number: int) -> Pixels:
     square = (film.pixels, *film.more)[number]
-    assert square is not None  # only films that could be read are scored
+    assert square is not None  # only readable films are scored
     return square
 
 
 def float_batch(squares: Sequence[Pixels], size: int) -> Floats:
-    """Squares [S,S] as float32 [size,S,S] in 0..1, black where there are no more squares."""
+    """Squares [S,S] as float32 [size,S,S] in 0..1, padded with black squares."""
     films = np.zeros((size, *squares[0].shape), np.float32)
     for film, square in zip(films, squares, strict=False):
         to_unit(square, out=film)
@@ -117,7 +117,8 @@ def float_batch(squares: Sequence[Pixels], size: int) -> Floats:
 
 
 def integer_batch(squares: Sequence[Pixels], size: int) -> Pixels:
-    """The same as uint8 [size,S,S]; as uint16 where one is: of such films, level v is 257 v, which is the same grey."""
+    """Squares as uint8 [size,S,S]; as uint16 if one square is: uint8 level v then becomes 257 v, the same
+    grey."""
     deep = any(square.dtype == np.uint16 for square in squares)
     films = np.zeros((size, *squares[0].shape), np.uint16 if deep else np.uint8)
     for film, square in zip(films, squares, strict=False):
@@ -128,17 +129,17 @@ def integer_batch(squares: Sequence[Pixels], size: int) -> Pixels:
 
 
 class Scorer:
-    """Batches of films through all models and augmented copies of a run.
+    """Runs batches of films through all models and augmented copies of a run.
 
-    The heat maps are of the film itself, and means over the models; of models that see another part of the film than
-    the first does, as they stretch, pad or crop it otherwise, no maps are taken.
+    Heat maps are computed for the film without augmentation and averaged over the models. Models that stretch, pad or
+    crop films differently from the first model are left out of the average.
     """
 
     def __init__(self, job: RunContext) -> None:
         self._backend = job.backend
         self._tta, self._seed = max(1, job.options.tta), job.options.seed
         self._explainer = plugins.get_explainer(job.options.explainer)
-        levels = self._explainer.from_parts is not None  # one that works on the film itself is written for 0..1
+        levels = self._explainer.from_parts is not None  # explainers that use the film itself expect 0..1
         given = zip(job.files, job.models, job.preprocessings, strict=True)
         size = job.options.batch_size
         self._members = [
@@ -153,12 +154,12 @@ class Scorer:
 
     @property
     def lanes(self) -> int:
-        """How many batches may be in the networks at once."""
+        """Number of batches that may be computed at the same time."""
         return min(member.lanes for member in self._members)
 
     def cam_layer(self) -> str:
-        """The layer that the maps are taken at, "" without maps; where models differ in it, that of each of them. A
-        run that only merges asks it of a blank film."""
+        """The layer of the heat maps, "" without heat maps; if models differ, the layer of each of them. A run that
+        only merges computes it with a blank film."""
         for member in self._shown if self._maps else ():
             if not member.cam_layer:
                 side = member.model.spec.size
@@ -168,7 +169,7 @@ class Scorer:
         return cam_layers[0] if len(set(cam_layers)) == 1 else ", ".join(cam_layers)
 
     def prepare(self, batch: Sequence[LoadedFilm]) -> ModelInputs:
-        """Films that have pixels, as many as a batch holds or fewer but one at least, as arrays."""
+        """Arrays of readable films, at least one and at most a batch."""
         numbers = range(1, self._tta)
         return ModelInputs(
             films=len(batch),
@@ -177,7 +178,7 @@ class Scorer:
         )
 
     def __call__(self, batch: ModelInputs) -> BatchScores:
-        """Their scores. May be called from as many threads at once as there are lanes."""
+        """Scores of a batch. As many threads as there are lanes may call it at the same time."""
         outputs: list[ModelOutput] = []
         maps: list[Floats] = []
         for member, films, copies in zip(self._members, batch.inputs, batch.copies, strict=True):
@@ -201,8 +202,7 @@ class Scorer:
         )
 
     def _failed(self, outputs: Sequence[ModelOutput]) -> tuple[str, ...]:
-        """For each film, why it has no score: the model and the augmented copy whose logits are not finite, the first
-        of them."""
+        """For each film, why it has no score: the first model and augmented copy with logits that are not finite."""
         finite = np.stack([finite_rows(output.logits) for output in outputs])
         return tuple("" if own.all() else self._why(int(np.argmin(own))) for own in finite.T)
 
@@ -217,13 +217,13 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 def _select_maps(maps: Floats, findings: NDArray[np.intp]) -> NDArray[np.float16]:
-    """Of maps [n,C,h,w], those of the findings [n,M] of each film; what is beyond float16 becomes its largest value."""
+    """Selects from maps [n,C,h,w] the findings [n,M] of each film; values beyond float16 are clipped to its range."""
     selected = maps[np.arange(len(maps))[:, None], findings]
     return selected.clip(-_LARGEST, _LARGEST).astype(np.float16)
 
 
 def mean_map(maps: Sequence[Floats]) -> Floats:
-    """The plain mean of the models' maps, each [n,C,h,w], unscaled and signed as they are, at the first one's size."""
+    """The unweighted mean of the models' signed, unscaled maps, each [n,C,h,w], at the size of the first."""
     if len(maps) == 1:
         return maps[0]
     height, width = maps[0].shape[2:]
@@ -232,14 +232,14 @@ def mean_map(maps: Sequence[Floats]) -> Floats:
 
 
 def golden_difference(job: RunContext) -> float | None:
-    """How far this backend is from the logits that the model files keep, at most; CheckError where it is too far.
-    bf16 rounds more than any file allows, and is not held to it."""
+    """Maximum difference between this backend and the golden logits of the model files; CheckError if it exceeds the
+    tolerance. bf16 is exempt, because it rounds more than the tolerance allows."""
     found = [_golden_difference(job, file, model) for file, model in zip(job.files, job.models, strict=True)]
     return max((one for one in found if one is not None), default=None)
 
 
 def runtime_info(job: RunContext, scorer: Scorer, golden_difference: float | None) -> RuntimeInfo:
-    """What there is to tell by who has built the models."""
+    """The runtime information of a process that has built the models."""
     framework, device = job.computed_by
     return RuntimeInfo(
         framework=framework, device=device, cam_layer=scorer.cam_layer(), golden_difference=golden_difference

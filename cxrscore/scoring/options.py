@@ -1,4 +1,4 @@
-"""What decides a scoring run, and what it ended with."""
+"""The options and the result of a scoring run."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ScoreOptions:
     executor : str
         What runs worker processes: "local", or one of a plugin.
     processes : int
-        Processes that compute, each with the models; 1 with the executor "local": this one alone.
+        Processes that compute, each with the models; 1 with the executor "local": only this process.
     address : str, optional
         Address of the cluster of the executor; None: this machine. All machines must reach output, films and models.
     command : tuple of str
@@ -118,7 +118,7 @@ class ScoreOptions:
         object.__setattr__(self, "model", local_paths(self.model, "model"))
         object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
-            raise InputError("no model file is given: expected at least one")
+            raise InputError("no model file is given, wanted at least one: name one with --model")
         if self.tta < 0:
             raise InputError(f"tta is {self.tta}, wanted 1 for the film alone, or more")
         if self.processes < 1:
@@ -131,10 +131,9 @@ class ScoreOptions:
 
     @property
     def file(self) -> Path:
-        """The scores file on this disk; a run for one elsewhere is given another output, scoring.remote_output says
-        which."""
+        """The scores file on this disk; for a remote output, scoring.remote_output replaces it by a local one."""
         if isinstance(self.output, RemotePath):
-            raise InputError(f"{self.output} is no file on disk")
+            raise InputError(f"{self.output} is not a file on disk")
         return self.output
 
     @property
@@ -163,7 +162,7 @@ class ScoreResult:
     failed : tuple of (str, str)
         Each film that could not be scored, with the reason. Without paths, films of the same bytes have one name.
     computed : int
-        Films that this call computed; the others were there from an earlier one.
+        Films that this call computed; an earlier call computed the others.
     seconds : float
         Duration of the call.
     backend : str
@@ -173,11 +172,11 @@ class ScoreResult:
     tta : int
         Copies of each film that were averaged.
     unreadable_paths : tuple of str
-        What could not be listed below the folder, one text each: films may be missing there.
+        Files and folders that could not be read, one text each: films may be missing there.
     notes : tuple of str
-        What has changed since the run began, and what was done about it.
+        What changed since the run started, and what the run did about it.
     has_leakage : bool
-        Whether a film or a patient was in two parts of the split when the model was trained.
+        Whether a film or a patient was in two splits when the model was trained.
     labels_joined : bool
         Whether only the labels of a finished file were joined again.
     film_list_changed : bool
@@ -185,7 +184,7 @@ class ScoreResult:
     partition : str
         Partition of the films that was scored, as i/n; "" for all films.
     output_written : bool
-        False if the partition has no film, so that there was nothing to write.
+        False if the partition has no film, so no file was written.
     """
 
     output: PathOrUrl

@@ -1,12 +1,12 @@
-"""The shards of a run: films streamed from disk, scored in batches, written shard by shard, all at the same time.
+"""The scoring pipeline: decoding, inference and writing of shards run concurrently.
 
     processes       decode films and make them square (images.prefetch)
-    this thread     makes them arrays, batch by batch, and puts what comes out in its place
-    network         one thread, or one a lane of the model: scores, heat maps
-    writer          one thread: packs a shard and writes it
+    this thread     builds arrays batch by batch, and assigns results to rows of a shard
+    network         one thread for each lane of the model: scores, heat maps
+    writer          one thread: compresses a shard and writes it
 
-Each waits only for what it needs. One batch, and one shard, may wait besides those at work; so memory is bounded, and
-a disk or a network that is slow holds up the decoding.
+Queues are bounded: one batch and one shard may wait besides those in progress. So memory is bounded, and a slow disk
+or network slows the decoding (back-pressure).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from cxrscore.scoring.thumbnails import ThumbnailCollector
 from cxrscore.system_resources import one_blas_thread
 
 Count: TypeAlias = Callable[[int], None]
-_RESUME_HINT = "Finished shards are kept: rerun the same command to resume."
+_RESUME_HINT = "Finished shards are saved: rerun the same command to resume."
 AHEAD = 32
-"""Films decoded or being decoded ahead of the batch that is put together, at least."""
+"""Minimum number of films that are decoded ahead of the batch that is being built."""
 
 
 def make_decoder_pool(job: RunContext) -> DecoderPool:
-    """The processes that decode a run's films; they start when they are first needed."""
+    """The decoder processes of a run; they start at first use."""
     options = job.options
     return DecoderPool(options.workers, job.squares[0], also=job.squares[1:], any_modality=options.any_modality)
 
@@ -52,12 +52,12 @@ def compute_shards(
     decoders: DecoderPool | None = None,
     small: ThumbnailCollector | None = None,
 ) -> int:
-    """Computes these shards, or those that are not there yet; returns the number of films in them.
+    """Computes these shards, or all missing ones; returns the number of films in them.
 
     decoders  as of stream_films
-    small     is given each film that was scored
+    small     receives each scored film
 
-    A run that is stopped first writes the shard that is ready, then ends its threads and processes.
+    An interrupted run first writes the completed shard, then ends its threads and processes.
     """
     wanted = [(k, run.shards[k]) for k in (run.pending if shards is None else shards)]
     paths = [job.paths[row] for _, rows in wanted for row in rows]
@@ -92,14 +92,14 @@ def compute_shards(
             if batch.films:
                 batch.scored = network.submit(scorer, scorer.prepare(batch.films))
                 batch.squares = [film.pixels for film in batch.films if film.pixels is not None]
-                batch.films = []  # their other squares are in the arrays now
+                batch.films = []  # their squares are copied into the arrays: free them
         while waiting:
             _finish_batch(waiting.popleft(), job, write, count, small)
     return len(paths)
 
 
 class _ShardBuilder:
-    """A shard while its rows come in. Films that could not be read keep NaN."""
+    """A shard that is being filled. Unreadable films keep NaN."""
 
     def __init__(self, number: int, rows: range, findings: int) -> None:
         self.number = number
@@ -110,8 +110,8 @@ class _ShardBuilder:
         self._maps: list[HeatMaps] = []
 
     def fill(self, places: Sequence[int], scored: BatchScores) -> None:
-        """What the films at these places, counted from the shard's first, were scored. Those without a score keep NaN,
-        and get no maps."""
+        """Stores the scores of the films at these rows of the shard. Films without a score keep NaN and have no heat
+        maps."""
         for place, why in zip(places, scored.failed, strict=True):
             if why:
                 self.films[place] = replace(self.films[place], status=Status.MODEL_FAILED, message=why)
@@ -129,7 +129,7 @@ class _ShardBuilder:
         )
 
     def shard(self) -> Shard:
-        """The whole of it, once every row is there."""
+        """The completed shard; every row must be present."""
         films = self.films
         return Shard(
             logit=self._logit,
@@ -158,13 +158,13 @@ def _concatenate_maps(maps: Sequence[HeatMaps]) -> HeatMaps:
 
 @dataclass(kw_only=True)
 class _Batch:
-    """Films of one shard that go through the networks together.
+    """Films of one shard that form one batch.
 
-    films    those that have pixels, in order
-    places   theirs in the shard
-    squares  theirs for the first network, from when they are scored on
-    last     whether the shard ends with it; only then it may be of no film
-    scored   what becomes of it, None of no film
+    films    the readable films, in order
+    places   their rows in the shard
+    squares  their square images for the first network, set when inference starts
+    last     whether this is the last batch of the shard; only that may be empty
+    scored   future of its scores, None for an empty batch
     """
 
     shard: _ShardBuilder
@@ -178,7 +178,7 @@ class _Batch:
 def _batches(
     stream: Iterator[LoadedFilm], wanted: Sequence[tuple[int, range]], job: RunContext, count: Count
 ) -> Iterator[_Batch]:
-    """Batches never cross shards: what a film is computed with does not depend on which shards were there already."""
+    """Batches never cross shards: the batch of a film does not depend on which shards exist already."""
     for number, rows in wanted:
         shard = _ShardBuilder(number, rows, len(job.findings))
         batch = _Batch(shard=shard)
@@ -199,7 +199,7 @@ def _batches(
 def _finish_batch(
     batch: _Batch, job: RunContext, write: Callable[[int, Shard], None], count: Count, small: ThumbnailCollector | None
 ) -> None:
-    """Waits for the scores of a batch; passes its shard on if it was the last."""
+    """Waits for the scores of a batch; after the last batch, passes the shard to the writer."""
     if batch.scored is not None:
         rows = [batch.shard.rows[place] for place in batch.places]
         try:
@@ -218,8 +218,8 @@ def _finish_batch(
 
 @contextmanager
 def _writer(run: Run) -> Iterator[Callable[[int, Shard], None]]:
-    """Run.write in a thread of its own. It takes a shard when the one before is written; an error in writing is raised
-    when the next one is given, or at the end."""
+    """Runs Run.write in a separate thread. It accepts a shard when the previous one is written; a write error is
+    raised with the next shard, or at the end."""
     last: Future[None] | None = None
 
     def write(number: int, content: Shard) -> None:
@@ -236,7 +236,7 @@ def _writer(run: Run) -> Iterator[Callable[[int, Shard], None]]:
 
 @contextmanager
 def _threads(number: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Threads that at the end finish what they are at, and leave what they have not begun."""
+    """A thread pool that finishes running tasks at the end and cancels waiting ones."""
     pool = ThreadPoolExecutor(number, name)
     try:
         yield pool

@@ -1,4 +1,4 @@
-"""A scores file that is to lie elsewhere: made on this disk by the same steps as any, then uploaded, whole."""
+"""Remote scores files: scored into a local file, then uploaded in one step."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ from cxrscore.remote import (
 from cxrscore.scoring.options import ScoreOptions, ScoreResult
 
 OUTPUT = "scores.h5"
-"""Name of what is made here: of our own, as that in the address is only a label."""
+"""Name of the local file: constant, because the name in a URL is never used as a path."""
 
 Score = Callable[[ScoreOptions, Progress], ScoreResult]
 
 
 def score_to_remote(options: ScoreOptions, target: RemotePath, score: Score, progress: Progress) -> ScoreResult:
-    """Scores with ``score`` into a folder of this machine, and uploads what came out as ``target``.
+    """Scores with ``score`` into a local folder, and uploads the file as ``target``.
 
-    What is there already is refused, or found to be the answer, just as a file on disk would be. A run that was
-    stopped, or whose upload failed, goes on where it was: on the machine that it was begun on, with the same
-    --temp-dir.
+    An existing target is treated like an existing local file: refused, or returned as the finished result. After an
+    interruption or a failed upload, rerun the same command on the same machine with the same --temp-dir to resume.
     """
     check_writable(target)
     folder = upload_folder(options, target)
@@ -43,24 +42,24 @@ def score_to_remote(options: ScoreOptions, target: RemotePath, score: Score, pro
             result = _scored(options, target, folder, score, progress)
             shutil.rmtree(folder)
         finally:
-            with suppress(OSError):  # what was begun is kept
+            with suppress(OSError):  # an unfinished run stays
                 folder.rmdir()
     return replace(result, output=target)
 
 
 def upload_folder(options: ScoreOptions, target: RemotePath) -> Path:
-    """Where the parts of a run for this target lie; made, for its owner only. WriteError where it cannot be."""
+    """The local folder for this target, created with access for its owner only. WriteError if that fails."""
     folder = (options.temp_dir or cache_folder() / "uploads") / sha256_bytes(str(target).encode())[:16]
     make_folder(folder)
     return folder
 
 
 def _scored(options: ScoreOptions, target: RemotePath, folder: Path, score: Score, progress: Progress) -> ScoreResult:
-    agreed = folder / "replaces"  # that the user has agreed to replace what is there: kept, as the run may be stopped
+    agreed = folder / "replaces"  # marks consent to replace the target; a file, so it survives an interruption
     if options.overwrite:
         atomic_write_bytes(agreed, _run_of(options))
     elif agreed.exists() and agreed.read_bytes() != _run_of(options):
-        agreed.unlink()  # that was for another run
+        agreed.unlink()  # the consent was for another run
     local = folder / OUTPUT
     if not agreed.exists() and (there := _finished_at_target(options, target, folder, score, progress)):
         return there
@@ -73,12 +72,12 @@ def _scored(options: ScoreOptions, target: RemotePath, folder: Path, score: Scor
         upload(local, target)
         progress("uploading", 1, 1)
     except WriteError as error:
-        raise WriteError(f"{error} The scores are kept: the same command uploads them.") from None
+        raise WriteError(f"{error} The scores are saved locally: rerun the same command to upload them.") from None
     return result
 
 
 def _run_of(options: ScoreOptions) -> bytes:
-    """Digest of what a command names, by which it is known again. What lies there is compared by bytes later."""
+    """Digest of the names in a command, which identifies it in a rerun. File contents are compared later."""
     names = (
         "tta",
         "seed",
@@ -100,7 +99,7 @@ def _run_of(options: ScoreOptions) -> bytes:
 def _finished_at_target(
     options: ScoreOptions, target: RemotePath, folder: Path, score: Score, progress: Progress
 ) -> ScoreResult | None:
-    """The result of a run that is at its target already, None where nothing is; InputError where it is another's."""
+    """The result of a run whose target exists already, or None; InputError if the target is of another run."""
     if not remote_exists(target):
         return None
     copy = folder / "found-at-target.h5"
@@ -116,7 +115,7 @@ def _finished_at_target(
 
 
 def _score_locally(options: ScoreOptions, score: Score, progress: Progress) -> ScoreResult:
-    if options.file.exists():  # finished, but for its upload
+    if options.file.exists():  # finished, but not uploaded
         try:
             return score(replace(options, overwrite=False), progress)
         except InputError:  # of another run

@@ -1,8 +1,8 @@
-"""What an earlier run left, and whether it answers for the films and the labels of now.
+"""Reuse of results of an earlier run: checks that they are of the present films and labels.
 
-A run is identified by the bytes that it reads: films, label table, models, options. Names do not identify it. So films
-are hashed again before a result of an earlier process is used, and, at the end of a run, films that were touched while
-it went on. Where no record shows that a film is unchanged (images.digests), that costs a second per gigabyte or so.
+The bytes of the inputs identify a run: films, label table, models, options. Names do not. So films are hashed again
+before earlier results are reused, and at the end of a run films that were modified during it. If no record shows that
+a film is unchanged (images.digests), that takes about a second per gigabyte.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from cxrscore.scoring.run_context import KNOWN_AFTER_LOADING, RunContext, Runtim
 from cxrscore.scoring.thumbnails import ThumbnailCollector
 
 READERS = 8
-"""Threads that look at films, at least: what they wait for is a disk or a network."""
+"""Minimum number of threads that read films: they mostly wait for a disk or a network."""
 NAMED = 3
-"""Changed films that a message names."""
+"""Maximum number of changed films that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """An output that has been made of the films, models and options of this call, as far as their names tell."""
+    """A finished output whose films, models and options match this call by name."""
 
     file_list: FileList
     claim: FileProvenance
@@ -56,10 +56,10 @@ class FinishedRun:
 
 
 def finished_run(options: ScoreOptions, files: Sequence[ModelFile], found: FoundFilms) -> FinishedRun | None:
-    """The run that has made the output, None where it is still to be made.
+    """The finished run of the output, or None.
 
-    No framework is loaded for this answer: what the call leaves open, the output has settled. The bytes of the films
-    are compared by check_same_films, labels by update_labels.
+    This loads no framework: values that the call leaves open are taken from the output. check_same_films compares the
+    bytes of the films, update_labels the labels.
     """
     if options.overwrite:
         return None
@@ -75,8 +75,8 @@ def finished_run(options: ScoreOptions, files: Sequence[ModelFile], found: Found
 
 
 def check_same_films(options: ScoreOptions, finished: FinishedRun) -> None:
-    """InputError, naming some, where films have other bytes now than when the output was made; FileFormatError where
-    the output is damaged."""
+    """InputError, naming examples, if films have changed since the output was written; FileFormatError if the output
+    is damaged."""
     check_content(options.file)
     paths = finished.file_list.paths
     now = _digests(options, paths)
@@ -92,12 +92,12 @@ def check_same_films(options: ScoreOptions, finished: FinishedRun) -> None:
 def update_labels(
     options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, finished: FinishedRun
 ) -> list[str]:
-    """Joins the label table of this call to a finished output whose labels are others; no film is scored.
+    """Joins the label table of this call to a finished output with other labels; no film is scored.
 
     Returns
     -------
     list of str
-        What was done and why, for the user; empty where the labels are the same.
+        Notes for the user; empty if the labels are unchanged.
     """
     columns, provenance = read_label_columns(options.file)
     given = replace(options, backend=finished.backend)
@@ -127,7 +127,7 @@ def update_labels(
 
 
 def _recorded_runtime(claim: FileProvenance, provenance: Any) -> RuntimeInfo:
-    """What computed a finished output, as it says itself."""
+    """The runtime information in a finished output."""
     return RuntimeInfo(
         framework=str(claim.inputs.get("framework")),
         device=str(claim.inputs.get("device")),
@@ -137,7 +137,7 @@ def _recorded_runtime(claim: FileProvenance, provenance: Any) -> RuntimeInfo:
 
 
 def _as_shards(job: RunContext, claim: FileProvenance) -> Run:
-    """The rows of a finished output as the shards of a run that is to be merged again."""
+    """The rows of a finished output as the shards of a run, to merge it again."""
     scores = open_scores(job.options.file)
     run = open_run(job.options.file, job.paths, job.findings, job.fingerprint, overwrite=True)
     for shard, rows in enumerate(run.shards):
@@ -148,9 +148,9 @@ def _as_shards(job: RunContext, claim: FileProvenance) -> Run:
 
 @dataclass(frozen=True, kw_only=True)
 class FilmWatch:
-    """Sees which films of a run have other bytes than those that were scored.
+    """Detects films of a run that changed after they were scored.
 
-    states  of the films before the first of them was read
+    states  state of each film before the first one was read
     """
 
     job: RunContext
@@ -161,19 +161,19 @@ class FilmWatch:
         return cls(job=job, states=film_states(job.options.films, job.paths))
 
     def discard_stale(self, run: Run) -> str:
-        """Removes the shards that hold scores of films as an earlier process found them, and that have changed since.
+        """Removes shards of an earlier process that contain films that have changed since.
 
         Returns
         -------
         str
-            What was done and why, for the user; "" where no film has changed.
+            Note for the user; "" if no film has changed.
         """
         done = [shard for shard in range(len(run.shards)) if run.done(shard)]
         return "" if run.complete or not done else self._discard(run, done)
 
     def discard_touched(self, run: Run) -> str:
-        """The same of films that were changed while this process scored them. Films elsewhere are not received again
-        for it."""
+        """The same for films that changed while this process scored them. Remote films are not downloaded again for
+        this."""
         options, paths = self.job.options, self.job.paths
         if run.complete or isinstance(options.films, RemotePath):
             return ""
@@ -187,7 +187,7 @@ class FilmWatch:
         rows = [row for shard in shards for row in run.shards[shard]]
         scored = dict(zip(rows, (digest for shard in shards for digest in shard_digests(run, shard)), strict=True))
         now = dict(zip(rows, _digests(self.job.options, [paths[row] for row in rows]), strict=True))
-        # A film that is gone, or cannot be read now, keeps the scores of the bytes that it had.
+        # A film that was removed or became unreadable keeps its scores.
         changed = [row for row in rows if now[row] not in ("", scored[row])]
         if not changed:
             return ""
@@ -202,7 +202,7 @@ class FilmWatch:
 
 
 def shard_digests(run: Run, shard: int) -> list[str]:
-    """SHA-256 of the films of a shard, as they were when they were scored."""
+    """SHA-256 of the films of a shard at the time of scoring."""
     digests: list[bytes] = run.read_columns(shard, "films/sha256")["films/sha256"].tolist()
     return [digest.decode() for digest in digests]
 
@@ -212,7 +212,7 @@ def _digests(options: ScoreOptions, paths: Sequence[str]) -> list[str]:
 
 
 def _examples(options: ScoreOptions, paths: Sequence[str]) -> str:
-    """Some of the films, in brackets; nothing where no name may be shown."""
+    """Examples of the films in brackets; empty if names are hidden."""
     if options.anonymize_paths:
         return ""
     more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""

@@ -1,4 +1,4 @@
-"""What a scoring run starts from: films found, labels joined, models built by one backend."""
+"""The context of a scoring run: films, labels, and the models built by one backend."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from cxrscore.scoring.options import ScoreOptions
 from cxrscore.scoring.tta import LIMITS
 
 KNOWN_AFTER_LOADING = ("backend", "framework", "device")
-"""Inputs of a run that a call may leave to the installation: what a finished file says of them then holds."""
+"""Inputs that a call may leave to the installation: then the values in a finished file apply."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeInfo:
-    """What only who has built the models can say of a run.
+    """Information about a run that requires built models.
 
     cam_layer          of the heat maps, as Scorer.cam_layer
-    golden_difference  as golden_difference returns it
+    golden_difference  result of golden_difference
     """
 
     framework: str
@@ -44,11 +44,10 @@ class RunContext:
 
     file_list    the films of the run
     found        what the folder holds now
-    labels       of all films of the run, whatever partition of it is scored; None, and ``labels_file`` too, if there
-                 is no label table
-    files        the models, one or more, in the order in which they were named, without their tensors
-    models       the same, built; none if other processes compute
-    runtime      reported by one of these processes; None if this one computes
+    labels       of all films of the run, for any partition; None, as ``labels_file``, if there is no label table
+    files        the model files in the given order, without their tensors
+    models       the built models; empty if other processes compute
+    runtime      reported by one of these processes; None if this process computes
     """
 
     options: ScoreOptions
@@ -83,24 +82,24 @@ class RunContext:
 
     @property
     def squares(self) -> tuple[Preprocessing, ...]:
-        """The different ones among them, by which each film is made square once; the first model's is the first."""
+        """The distinct preprocessings, the first model's first: each film is resized once for each of them."""
         return tuple(dict.fromkeys(self.preprocessings))
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """All that decides the numbers of a run: two runs that differ in any of it are not mixed."""
+        """All inputs that determine the scores: results of runs with different fingerprints are never mixed."""
         computed = dict(zip(KNOWN_AFTER_LOADING, (self.backend, *self.computed_by), strict=True))
         return {**known_inputs(self.options, self.files), **self.file_list.inputs, **computed}
 
     def truth(self, rows: Sequence[int]) -> Floats:
-        """The labels float32 [n,C] of films to score, by their rows; NaN where unknown."""
+        """The labels float32 [n,C] of films to score, by row; NaN if unknown."""
         if self.labels is None:
             return np.full((len(rows), len(self.findings)), np.nan, np.float32)
         return self.labels.of(self.findings, np.asarray(rows) + self.file_list.rows.start)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of the run, in words without names of films."""
+        """Notes for the user on the run, without names of films."""
         return (*filter(None, (self._other_backend, self._other_findings)), *self.changes)
 
     @property
@@ -119,12 +118,12 @@ class RunContext:
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """What has changed in the folder since the run began, in words without names."""
+        """Notes, without names, on what changed in the folder since the run started."""
         return self.file_list.changes(self.found.paths)
 
 
 def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str, Any]:
-    """What of a run's fingerprint is known before a framework is loaded: all but KNOWN_AFTER_LOADING."""
+    """Fingerprint before a framework is loaded: without KNOWN_AFTER_LOADING."""
     tta = {"copies": options.tta, "seed": options.seed, "limits": asdict(LIMITS)} if options.tta > 1 else None
     return {
         "cxrscore": cxrscore.__version__,
@@ -141,19 +140,19 @@ def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str,
 
 
 def load_models(options: ScoreOptions) -> tuple[ModelFile, ...]:
-    """The model files; InputError unless all give the same findings in the same order."""
+    """The model files; InputError unless all have the same findings in the same order."""
     files = tuple(load_model(path) for path in options.models)
     for file in files[1:]:
         if difference := _difference(files[0].spec.findings, file.spec.findings):
             raise InputError(
-                f"{files[0].path} and {file.path} do not give the same findings: {difference}. The scores of an "
-                "ensemble are means finding by finding: name models of the same findings in the same order."
+                f"{files[0].path} and {file.path} do not have the same findings: {difference}. An ensemble averages "
+                "each finding: name models with the same findings in the same order."
             )
     return files
 
 
 def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
-    """What tells apart two lists of findings, in words; "" where they are the same."""
+    """The difference between two lists of findings as text; "" if they are equal."""
     lacks, extra = [f for f in one if f not in other], [f for f in other if f not in one]
     words = [f"the second lacks {', '.join(lacks)}"] * bool(lacks) + [f"the second has {', '.join(extra)}"] * bool(
         extra
@@ -167,9 +166,9 @@ def _difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
 def prepare_run(
     options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, runtime: RuntimeInfo | None = None
 ) -> RunContext:
-    """Reads all that a run needs but the films themselves; raises what is wrong with any of it.
+    """Reads all inputs of a run except the films; raises an error for any invalid one.
 
-    runtime  reported by the process that computes; None: the models are built here
+    runtime  reported by the process that computes; None: this process builds the models
     """
     listing = resume_file_list(options, found)
     labels, labels_file = _labels(options, listing)
@@ -188,7 +187,7 @@ def prepare_run(
 
 
 def prepare_worker(options: ScoreOptions, listing: FileList) -> RunContext:
-    """As much of a job as computing its shards takes: the models, built, and the films of the run."""
+    """The part of a run context that a worker needs: the built models and the films of the run."""
     files, nothing = load_models(options), FoundFilms(paths=(), others=0, unreadable=())
     backend = chosen_backend(options, files)
     return RunContext(
@@ -220,7 +219,7 @@ def _labels(options: ScoreOptions, listing: FileList) -> tuple[lab.JoinedLabels,
 
 
 def _find_labels(films: PathOrUrl) -> PathOrUrl | None:
-    """The label table in or beside the folder; elsewhere only in it. None where there is none."""
+    """The label table in or beside a local folder; in a remote folder only in it. None if there is none."""
     if not isinstance(films, RemotePath):
         return lab.find_labels(films)
     table = films / "labels.csv"
@@ -228,8 +227,8 @@ def _find_labels(films: PathOrUrl) -> PathOrUrl | None:
 
 
 def chosen_backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
-    """The backend asked for, else the fastest installed one that can run all models on such a device: one process
-    uses one framework."""
+    """The requested backend, else the fastest installed one that can run all models on the device: a process uses one
+    framework only."""
     if options.backend is not None:
         return options.backend
     wanted = dict.fromkeys(file.spec.architecture for file in files)
@@ -241,14 +240,14 @@ def chosen_backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
         raise BackendUnavailableError(
             'no installed backend computes these models in int8; OpenVINO does: pip install "cxrscore[openvino]"'
         )
-    # Asked for by name, so that the error says what is missing and how to install it.
+    # Requested by name, so that the error names the missing package and how to install it.
     plugins.get_backend(files[0].document.get("training", {}).get("backend") or "torch")
     runs = "; ".join(f"{name!r} by {', '.join(names) or 'none'}" for name, names in zip(wanted, able, strict=True))
     raise InputError(f"no installed backend can run {' and '.join(map(repr, wanted))} ({runs}); see `cxrscore plugins`")
 
 
 def _capable_backends(architecture: str, options: ScoreOptions) -> list[str]:
-    """The backends that run it as the options say, the fastest first."""
+    """The backends that can run it with these options, the fastest first."""
     names = plugins.fastest_backends(architecture, options.device)
     there = plugins.available_backends()
     return [name for name in names if options.precision != "int8" or isinstance(there[name], SupportsInt8)]

@@ -1,4 +1,4 @@
-"""Thumbnails for the report, collected while films are scored, so that few are decoded a second time."""
+"""Thumbnails for the report, collected during scoring, so that few films are decoded twice."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from cxrscore.scorefile import (
 from cxrscore.scoring.run_context import RunContext
 
 THUMBNAIL = 256
-"""Side of the small films in a scores file, pixels."""
+"""Side of the thumbnails in a scores file, pixels."""
 
 
 class ThumbnailCollector:
-    """Of the films scored so far, small ones of all that may be chosen in the end, whatever comes later: some ninety,
-    however many there are. They are as the first network saw them, so that heat maps lie over them."""
+    """Thumbnails of all films scored so far that the final selection may contain: about ninety, for any number of
+    films. They show the input of the first network, so that heat maps fit over them."""
 
     def __init__(self, job: RunContext, decoders: DecoderPool) -> None:
         self._job, self._decoders = job, decoders
@@ -38,7 +38,7 @@ class ThumbnailCollector:
         self._kept: dict[int, NDArray[np.uint8]] = {}
 
     def add(self, rows: Sequence[int], prob: Floats, squares: Sequence[Pixels]) -> None:
-        """Films that were scored, behind all others so far: rows, prob [n,C] and the squares of the first network."""
+        """Adds scored films, in order of their rows: rows, prob [n,C] and the squares of the first network."""
         new = ScoredFilms(rows=np.array(rows, np.int64) + self._first, prob=prob, truth=self._job.truth(rows))
         self._found = thumbnail_candidates(concatenate([self._found, new]), self._films, self._most)
         given = dict(zip(rows, squares, strict=True))
@@ -46,8 +46,8 @@ class ThumbnailCollector:
         self._kept = {row: self._kept[row] if row in self._kept else thumbnail(given[row], THUMBNAIL) for row in wanted}
 
     def select(self, prob: Floats, truth: Floats) -> Thumbnails:
-        """Those to keep of all films, prob and truth [N,C]; what an earlier process or another one scored is decoded
-        anew."""
+        """The selected thumbnails of all films, prob and truth [N,C]; films that another process scored are decoded
+        again."""
         rows = self._selected_rows(prob, truth)
         found = {**self._kept, **self._decoded([row for row in rows if row not in self._kept])}
         there = [row for row in rows if row in found]
@@ -55,8 +55,8 @@ class ThumbnailCollector:
         return Thumbnails(film=np.array(there, np.int32), pixels=small)
 
     def _selected_rows(self, prob: Floats, truth: Floats) -> list[int]:
-        """Rows of the films to keep small; of a partition, all that may be chosen once the other partitions are
-        known."""
+        """Rows of the films with a thumbnail; in a partition, all films that the selection after the merge may
+        contain."""
         if self._job.file_list.partition is None:
             return select_thumbnails(scored_films(prob, truth), self._films, self._most)
         own = thumbnail_candidates(scored_films(prob, truth, self._first), self._films, self._most)

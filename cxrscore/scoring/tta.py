@@ -1,4 +1,4 @@
-"""Test-time augmentation: scores are averaged over a film and small random augmentations of it."""
+"""Test-time augmentation: the scores of a film and of small random augmentations of it are averaged."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from cxrscore.images import Augmentation, augment
 from cxrscore.io import sha256_bytes
 
 LIMITS = Augmentation(rotation=5.0, shift=0.03, shear=0.0, zoom=0.05, flip=False)
-"""How far a copy may differ from the film: about as far as the next film of the same patient. Never a flip: the heart
-would lie on the other side."""
+"""Limits of the augmentation: about the difference between two films of the same patient. No flip, because that would
+move the heart to the other side."""
 
 
 def augmented_copy(film: Floats, digest: str, seed: int, number: int) -> Floats:
-    """The augmented copy of that number, from 1, of a film float32 [S,S]; number 0 is the film itself.
+    """Augmented copy ``number``, from 1, of a film float32 [S,S]; copy 0 is the film itself.
 
-    digest  of the film's bytes. With the seed it decides the copy, so that a score depends neither on the other films
-            nor on their order, and models of every size see the same turn, shift and zoom.
+    digest  of the film's bytes. Digest and seed determine the copy, so a score does not depend on the other films or
+    their order, and models of every input size use the same rotation, shift and zoom.
     """
     if number == 0:
         return film

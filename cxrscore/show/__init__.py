@@ -18,9 +18,29 @@ __all__ = ["as_text", "describe_file", "describe_model", "describe_scores", "mod
 
 
 def describe_file(path: Location) -> dict[str, Any]:
-    """What a file says of itself, JSON-ready; "file_type" is "scores" or "model".
+    """Describes a scores file or a model file, as ``cxrscore show --json`` does.
 
-    InputError where there is no file, FileFormatError where it is neither or is damaged.
+    Parameters
+    ----------
+    path : path or URL
+        The file.
+
+    Returns
+    -------
+    dict
+        The description, ready for JSON; its "file_type" is "scores" or "model".
+
+    Raises
+    ------
+    InputError
+        If there is no file.
+    FileFormatError
+        If the file is neither a scores file nor a model file, or is damaged.
+
+    Examples
+    --------
+    >>> cxrscore.describe_file("model.safetensors")["file_type"]  # doctest: +SKIP
+    'model'
     """
     with as_local_path(path) as file:
         if _is_scores(file):
@@ -39,7 +59,7 @@ def read_model_card(path: Location) -> str:
 
 
 def _is_scores(path: Path) -> bool:
-    """Whether the file is HDF5; FileFormatError where it is neither that nor safetensors."""
+    """Whether the file is HDF5; FileFormatError if it is neither HDF5 nor safetensors."""
     head = read_first_bytes(path, len(HDF5) + 1)
     if not head.startswith(HDF5) and head[len(HDF5) :] != b"{":
         raise FileFormatError(

@@ -1,7 +1,7 @@
-"""A model card: what a model file says of itself, in the order in which CLAIM asks, and what it does not say.
+"""Model cards: the metadata of a model file in the order of CLAIM, and the items that are not recorded.
 
-CLAIM 2024: Tejani et al., Checklist for Artificial Intelligence in Medical Imaging, Radiology: AI 6(4), 2024. The parts
-"Intended use" and "Limits" hold for every model of this program and say so; all else is from the file.
+CLAIM 2024: Tejani et al., Checklist for Artificial Intelligence in Medical Imaging, Radiology: AI 6(4), 2024. The
+sections "Intended use" and "Limits" apply to every model of cxrscore; all others are from the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cxrscore.show.describe import describe_int8, describe_model
 
 UNKNOWN = "not recorded"
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
-"""What Markdown takes for more than a letter within a line; an underscore between letters it does not."""
+"""Characters with a meaning in Markdown; an underscore between letters has none."""
 
 INTENDED_USE = """\
 For research on chest radiographs: to score films, to compare models, to study how they fail. Its users are people who
@@ -43,11 +43,11 @@ NOT_RECORDED_NOTE = """\
 * Figures by subgroup
 * Intervals or other uncertainty of the figures
 * What the model gets wrong, and why"""
-"""What CLAIM asks and a model file has no field for."""
+"""CLAIM items for which a model file has no field."""
 
 
 def model_card(model: ModelFile) -> str:
-    """The card as Markdown, ending in a newline."""
+    """The card as Markdown, with a final newline."""
     found = describe_model(model)
     sections = (
         ("Intended use", INTENDED_USE),
@@ -69,7 +69,7 @@ def _warning(found: Any) -> str:
     if get_nested(found, "training", "has_leakage") is not True:
         return ""
     return (
-        "**LEAKED.** The same patients or films stood in more than one part of the split when this model was trained. "
+        "**LEAKED.** The same patients or films were in more than one split when this model was trained. "
         "Its figures are better than they would be on new patients.\n\n"
     )
 
@@ -107,7 +107,7 @@ def _data(found: Any) -> str:
 
 
 def _is_imported(found: Any) -> bool:
-    """Whether others trained the model: what only a training run can tell is then empty or 0."""
+    """Whether the model was imported: then values of a training run are empty or 0."""
     return get_nested(found, "training", "imported") is not None
 
 

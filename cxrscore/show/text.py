@@ -13,7 +13,7 @@ _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""
 _MOST = 10
 """Lines of a list that are shown."""
-_LEAKED = "films or patients stood in more than one split when the model was trained"
+_LEAKED = "films or patients were in more than one split when the model was trained"
 
 Line = tuple[str, str]
 
@@ -52,7 +52,7 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
     yield "findings\n" + _table(
         ("", "mean", "largest", "threshold", "above", "positive", "negative"), *map(_finding, found["findings"])
     )
-    yield f"heat maps: {found['heatmaps']}, small films: {found['thumbnails']}"
+    yield f"heat maps: {found['heatmaps']}, thumbnails: {found['thumbnails']}"
 
 
 def _model(model: Any) -> Iterator[Line]:

@@ -1,6 +1,6 @@
-"""Drawn chests: not anatomy, but enough of it that a network has to look for a finding where a finding would be.
+"""Drawing of synthetic chests: simplified anatomy, with findings at plausible positions.
 
-Places and lengths are fractions of the side, x to the right and y down; greys are 0 black..1 white until the end.
+Positions and lengths are fractions of the side, x to the right and y down; greys are 0 (black) to 1 (white).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Lesion:
 
 @dataclass(frozen=True, kw_only=True)
 class Chest:
-    """What stays the same in all films of a patient. The lungs are 0, left in the film, and 1, right in it."""
+    """Properties that are equal in all films of a patient. Lung 0 is left in the film, lung 1 right."""
 
     middle: float
     lung_x: tuple[float, float]
@@ -140,7 +140,7 @@ def draw_film(canvas: Canvas, findings: Sequence[str]) -> list[Lesion]:
 
 
 def expose(canvas: Canvas) -> NDArray[np.uint8]:
-    """The film as uint8 [S,S], with an exposure and a grain of its own."""
+    """The film as uint8 [S,S], with random exposure and grain."""
     rng = canvas.rng
     grey = canvas.grey + 0.03 * canvas.clouds(5)
     grey = np.clip(grey, 0, 1) ** rng.uniform(0.85, 1.2) * rng.uniform(0.88, 1.05) + rng.uniform(-0.03, 0.03)

@@ -1,6 +1,6 @@
-"""Synthetic films with known findings at known places: for the demo, tests and the golden probe of a model.
+"""Synthetic films with known findings at known positions: for the demo, tests and the golden probe of a model.
 
-They need no download and belong to nobody. A network that tells them apart has learnt to look, not to diagnose.
+They need no download and contain no patient data. A network trained on them cannot diagnose.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COLUMNS = (
 )
 _BOX_COLUMNS = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]", "", "", "")
 _SPACING = 0.143
-"""Millimetres a pixel, as NIH's tables give it; it means nothing here."""
+"""Pixel spacing in millimetres, a column of the NIH tables; it has no meaning here."""
 
 
 def phantom(
@@ -37,7 +37,7 @@ def phantom(
 ) -> tuple[NDArray[np.uint8], list[Lesion]]:
     """A chest film uint8 [S,S] with these findings, and the box of each.
 
-    The same patient (None: as many as there are seeds) has the same chest in every film; where a finding lies, its
+    The same patient (None: as many as there are seeds) has the same chest in every film; the position of a finding, its
     contrast, the exposure and the grain are drawn from the seed. InputError for a finding that is not in DRAWN.
     """
     chest = draw_chest(np.random.default_rng([seed if patient is None else patient, 1]))
@@ -74,9 +74,9 @@ def make_phantoms(
 
 
 def golden_films(size: int, count: int = 4) -> Floats:
-    """Fixed films float32 [count,size,size] in 0..1, whose scores a model file keeps to be checked elsewhere.
+    """Fixed films float32 [count,size,size] in 0..1, whose logits a model file stores for checks on other machines.
 
-    The greys are worked out in integers and divided once, so they are the same to the bit on every machine.
+    The greys are computed in integers and divided once, so they are bit-identical on every machine.
     """
     at = (2 * np.arange(size, dtype=np.int64) + 1) * 32768 // size  # 16-bit places
     y, x = np.meshgrid(at, at, indexing="ij")
@@ -112,7 +112,7 @@ class _Visit:
 
 
 def _visits(films: int, patients: int, side: int, rng: np.random.Generator) -> list[_Visit]:
-    """Who comes how often and with what; every patient at least once."""
+    """Draws patient and findings of each film; every patient has at least one film."""
     owners = np.sort(np.concatenate([np.arange(patients), rng.integers(0, patients, films - patients)])) + 1
     ages, sexes = rng.integers(20, 85, patients + 1), rng.choice(["F", "M"], patients + 1)
     visits: list[_Visit] = []

@@ -16,18 +16,18 @@ from cxrscore.synthetic.phantoms import golden_films
 
 FILMS = 4
 _SLACK, _LEAST, _UNKNOWN = 10.0, 2e-5, 1e-4
-"""The tolerance is ten times the rounding error that was measured, as other libraries and devices add up in other
-orders, and no less than 2e-5; 1e-4 where there was nothing to measure it by."""
+"""The tolerance is ten times the measured rounding error, because other libraries and devices sum in other orders,
+and at least 2e-5; 1e-4 without a reference."""
 LARGEST_TOLERANCE = 0.05
-"""Largest tolerance that a model file may allow (schemas/model.schema.json): a logit that is off by it moves a
+"""Largest tolerance that a model file may allow (schemas/model.schema.json): such an error of a logit changes a
 probability by 0.0125 at most."""
 
 
 def golden_record(model: Model) -> dict[str, Any]:
-    """What a model file keeps (schemas/model.schema.json, "golden"): logits worked out in float64, how far this
-    backend is from them, and the difference that is allowed elsewhere.
+    """The "golden" entry of a model file (schemas/model.schema.json): reference logits in float64, the error of this
+    backend, and the tolerance for other backends.
 
-    Of an architecture that cxrscore does not know they are the backend's own logits, and the error is None.
+    For an architecture without a reference, they are the logits of the backend, and the error is None.
     """
     films = golden_films(model.spec.size, FILMS)
     own = model.predict(films).astype(np.float64)
@@ -68,8 +68,7 @@ def _padded(model: Model, films: Floats, size: int) -> Floats:
 
 
 def check_golden(model: Model, record: Mapping[str, Any], batch_size: int = FILMS) -> float:
-    """max_logit_difference, and a CheckError where it is more than the file allows: such scores would not be the
-    model's."""
+    """max_logit_difference; CheckError if it exceeds the tolerance of the file."""
     drift = max_logit_difference(model, record, batch_size)
     if not drift <= record["tolerance"]:
         raise CheckError(

@@ -105,13 +105,13 @@ class BuildCases(Cases):
     def test_b06_tensors_are_copies(self, backend: Backend) -> None:
         """Writing to what tensors() returned, or to what build() was given, does not change the model."""
         spec = smallest_spec(backend)
-        kept = tensors_of(backend, spec)
-        given = {name: value.copy() for name, value in kept.items()}
+        original = tensors_of(backend, spec)
+        given = {name: value.copy() for name, value in original.items()}
         model = build(backend, spec, given)
         for arrays, words in ((given, "the arrays given to build()"), (model.tensors(), "what tensors() returned")):
             for value in arrays.values():
                 value[...] = 7
-            changed = _different(model.tensors(), kept)
+            changed = _different(model.tensors(), original)
             expect(not changed, f"writing to {words} changed the model's {', '.join(changed[:5])}")
 
     def test_b07_a_missing_tensor_is_refused(self, backend: Backend) -> None:

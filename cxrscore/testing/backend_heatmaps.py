@@ -1,4 +1,4 @@
-"""Cases of a backend whose models have a head of their own (SupportsFeatureTraining) or give heat maps
+"""Cases of a backend whose models have a separate head (SupportsFeatureTraining) or give heat maps
 (SupportsHeatmaps)."""
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ class Int8Cases(Cases):
         cut = _int8(backend, exact, {**ranges, layer: (low / 10, high / 10)}).predict(films)
         unlike = float(np.abs(cut - wanted).max())
         expect(unlike > 2 * float(np.abs(found - wanted).max()), f"a range a tenth as wide of {layer} changes nothing")
-        kept = exact.tensors()
-        changed = [name for name, value in model.tensors().items() if not np.array_equal(value, kept[name])]
+        original = exact.tensors()
+        changed = [name for name, value in model.tensors().items() if not np.array_equal(value, original[name])]
         expect(not changed, f"tensors changed: {', '.join(changed[:5])}")
         self.note(f"largest difference {difference:.1g} of the largest logit")
 

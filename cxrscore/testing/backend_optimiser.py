@@ -1,4 +1,4 @@
-"""Cases of a backend whose models learn: the optimiser, and how it stops and goes on."""
+"""Cases of a backend that trains: the optimiser, and saving and restoring its state."""
 
 from __future__ import annotations
 

@@ -110,12 +110,12 @@ class ScoreCases(Cases):
         """predict(), embed() and cam_parts() accept read-only films and do not change them."""
         model = _small_model(backend)
         films = some_films(2, model.spec.size)
-        kept = films.copy()
+        original = films.copy()
         films.flags.writeable = False
         list(_results(model, films))
         films.flags.writeable = True
         list(_results(model, films))
-        expect(np.array_equal(films, kept), "the films were changed")
+        expect(np.array_equal(films, original), "the films were changed")
 
     def test_b16_results_are_not_shared(self, backend: Backend) -> None:
         """Later calls do not change what predict(), embed() and cam_parts() returned, and writing to it changes no
@@ -123,13 +123,13 @@ class ScoreCases(Cases):
         model = _small_model(backend)
         films = some_films(2, model.spec.size)
         first = dict(_results(model, films))
-        kept = {what: found.copy() for what, found in first.items()}
+        original = {what: found.copy() for what, found in first.items()}
         list(_results(model, some_films(2, model.spec.size, seed=1)))
         for what, found in first.items():
-            expect(np.array_equal(found, kept[what]), f"{what}: a later call changed what an earlier one returned")
+            expect(np.array_equal(found, original[what]), f"{what}: a later call changed what an earlier one returned")
             found[...] = 7
         for what, found in _results(model, films):
-            expect_within(found, kept[what], 1e-5, f"{what}, after writing to an earlier result")
+            expect_within(found, original[what], 1e-5, f"{what}, after writing to an earlier result")
 
     def test_b17_films_of_another_shape_or_dtype_are_refused(self, backend: Backend) -> None:
         """predict() of anything but float32 [N,S,S], or uint8 and uint16 if the model is AcceptsIntegerImages, raises

@@ -187,12 +187,12 @@ class TrainingCases(Cases):
         model = require_trainable(build(backend, spec, given))
         arrays = {"inputs": batch.inputs, "labels": batch.labels, **given}
         arrays |= {f"{name}, as tensors() returned it": value for name, value in model.tensors().items()}
-        kept = {name: value.copy() for name, value in arrays.items()}
+        original = {name: value.copy() for name, value in arrays.items()}
         for writeable in (False, True):
             batch.inputs.flags.writeable = batch.labels.flags.writeable = writeable
             model.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-2))
         for name, value in arrays.items():
-            expect(np.array_equal(value, kept[name], equal_nan=True), f"training changed the array given as {name}")
+            expect(np.array_equal(value, original[name], equal_nan=True), f"training changed the array given as {name}")
 
     @needs(Trainable)
     def test_b40_an_invalid_epoch_is_refused(self, backend: Backend) -> None:

@@ -51,11 +51,11 @@ def open_notes(folder: str, faults: dict[str, str]) -> Callable[[int], str]:
 
 
 class _Folder:
-    """What workers have written down, and what the caller was told."""
+    """Records of the workers, and the reports to the caller."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.told: list[tuple[int, str]] = []
+        self.reported: list[tuple[int, str]] = []
         self.threads: set[int] = set()
 
     def run(self, executor: Executor, items: Sequence[int], **faults: str) -> None:
@@ -71,7 +71,7 @@ class _Folder:
         executor.run(work, self.done, processes=2)
 
     def done(self, item: int, text: str) -> None:
-        self.told.append((item, text))
+        self.reported.append((item, text))
         self.threads.add(threading.get_ident())
 
     def given(self) -> Counter[int]:
@@ -108,7 +108,7 @@ class ExecutorCases(Cases):
         with _folder() as folder:
             folder.run(executor, items)
             wanted = [(item, f"text of {item}") for item in items]
-            expect(sorted(folder.told) == wanted, f"told of {sorted(folder.told)}, wanted {wanted}")
+            expect(sorted(folder.reported) == wanted, f"reported {sorted(folder.reported)}, wanted {wanted}")
             expect(set(folder.given()) == set(items), f"computed {sorted(folder.given())}, wanted {list(items)}")
             expect(folder.threads == {threading.get_ident()}, "done() was called in another thread")
 
@@ -135,8 +135,8 @@ class ExecutorCases(Cases):
         """If a worker is killed, another computes its item; all others are computed once; done() is called for each."""
         with _folder() as folder:
             folder.run(executor, range(6), i1="die once", i4="die once")
-            told, given = sorted(item for item, _ in folder.told), folder.given()
-            expect(told == list(range(6)), f"told of items {told}, wanted each of 0 to 5 once")
+            reported, given = sorted(item for item, _ in folder.reported), folder.given()
+            expect(reported == list(range(6)), f"reported items {reported}, wanted each of 0 to 5 once")
             wanted = Counter({0: 1, 1: 2, 2: 1, 3: 1, 4: 2, 5: 1})
             expect(given == wanted, f"items were computed {dict(given)} times, wanted {dict(wanted)}")
 
@@ -153,15 +153,15 @@ class ExecutorCases(Cases):
         """Without items, nothing is opened and done() is not called."""
         with _folder() as folder:
             folder.run(executor, ())
-            expect(not folder.told and not folder.workers(), "something was opened or told")
+            expect(not folder.reported and not folder.workers(), "something was opened or reported")
 
     def test_x08_a_stored_item_is_not_computed_again(self, executor: Executor) -> None:
         """If a worker died after storing its item, is_done() says so; done() is called and the item is not computed
         again."""
         with _folder() as folder:
             folder.run(executor, range(4), i2="die late")
-            told, given = sorted(item for item, _ in folder.told), folder.given()
-            expect(told == [0, 1, 2, 3], f"told of items {told}, wanted each of 0 to 3 once")
+            reported, given = sorted(item for item, _ in folder.reported), folder.given()
+            expect(reported == [0, 1, 2, 3], f"reported items {reported}, wanted each of 0 to 3 once")
             expect(given[2] == 1, f"the stored item was computed {given[2]} times, wanted once")
 
     def test_x09_no_worker_outlives_the_run(self, executor: Executor) -> None:

@@ -77,12 +77,12 @@ class ExplainerCases(Cases):
         """It accepts read-only arrays and does not write to them."""
         parts, films = _parts(), _some_films()
         arrays = (parts.logits, parts.activations, parts.gradients, films)
-        kept = [values.copy() for values in arrays]
+        original = [values.copy() for values in arrays]
         for writeable in (False, True):
             for values in arrays:
                 values.flags.writeable = writeable
             _explained(explainer, parts, films, _toy)
-        changed = [not np.array_equal(values, wanted) for values, wanted in zip(arrays, kept, strict=True)]
+        changed = [not np.array_equal(values, wanted) for values, wanted in zip(arrays, original, strict=True)]
         expect(not any(changed), "an array that it was given was changed")
 
     def test_e04_no_influence_gives_an_empty_map(self, explainer: Explainer) -> None:

@@ -46,7 +46,7 @@ def known_architectures(backend: Backend) -> list[str]:
 
 
 def spec_of(architecture: str, **changes: Any) -> ModelSpec:
-    """A spec of three findings and small films."""
+    """A spec with three findings and a small input size."""
     size = _SIDES.get(architecture, _SIDE)
     return ModelSpec(**{"architecture": architecture, "findings": FINDINGS, "size": size, **changes})
 

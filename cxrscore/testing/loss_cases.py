@@ -128,12 +128,12 @@ class LossCases(Cases):
     def test_l08_arguments_are_not_modified(self, loss: Loss) -> None:
         """It accepts read-only arrays and does not write to them."""
         arguments = [_some_logits(4), some_labels(4).astype(np.float64), WEIGHTS.astype(np.float64)]
-        kept = [values.copy() for values in arguments]
+        original = [values.copy() for values in arguments]
         for writeable in (False, True):
             for values in arguments:
                 values.flags.writeable = writeable
             loss.function(np, *arguments)
-        for name, values, wanted in zip(("logits", "labels", "weights"), arguments, kept, strict=True):
+        for name, values, wanted in zip(("logits", "labels", "weights"), arguments, original, strict=True):
             expect(np.array_equal(values, wanted, equal_nan=True), f"the {name} were changed")
 
     @needs(Trainable)

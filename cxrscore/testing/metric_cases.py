@@ -78,11 +78,11 @@ class MetricCases(Cases):
     def test_m07_arguments_are_not_modified(self, metric: Metric) -> None:
         """It accepts read-only arrays and does not write to them."""
         truth, score = _truth_and_score()
-        kept = truth.copy(), score.copy()
+        original = truth.copy(), score.copy()
         for writeable in (False, True):
             truth.flags.writeable = score.flags.writeable = writeable
             _value(metric, truth, score)
-        expect(np.array_equal(truth, kept[0]) and np.array_equal(score, kept[1]), "an argument was changed")
+        expect(np.array_equal(truth, original[0]) and np.array_equal(score, original[1]), "an argument was changed")
 
     def test_m08_the_threshold_is_used(self, metric: Metric) -> None:
         """If ``needs_threshold`` is True, it is finite or NaN for thresholds below, among and above the scores, and not

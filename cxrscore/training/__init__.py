@@ -1,4 +1,4 @@
-"""One training run: films and labels in, model.safetensors and model.run/ out. Stopped, it can go on."""
+"""One training run: films and labels in, model.safetensors and model.run/ out. An interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def train_model(
     writes
            and says anything, and all return the same. An error of one ends all: the others with an OtherProcessError.
 
-    A KeyboardInterrupt passes through and leaves the last finished epoch to go on with: see ``options.resume``. A run
-    that was started again after a process died goes on by itself.
+    A KeyboardInterrupt passes through; ``options.resume`` continues from the last finished epoch. If the launcher
+    restarts the processes after one died, the run resumes automatically.
     """
     place = place or ProcessRank()
     trainer = partial(_trainer, options)
@@ -55,19 +55,19 @@ def train_model(
         if not processes.is_rank_zero:
             progress, say = no_progress, no_log
         folder = run_folder(options.output)
-        # Where one machine's processes were started again, others may count as new ones.
+        # After a restart of the processes of one machine, the processes of other machines may report no restart.
         goes_on = not processes.all_reduce_and(not options.resume and not place.restarts)
         with processes.collective():
             if processes.is_rank_zero:
                 _check_output(options)
                 held.enter_context(_locked_run_folder(folder))
-                if place.restarts is not None and not goes_on:  # else one that dies early would go on with it
+                if place.restarts is not None and not goes_on:  # otherwise an early restart would resume it
                     remove_checkpoint(folder)
         return _train(trainer(), options, folder, progress, say, processes, goes_on=goes_on)
 
 
 def _check_output(options: TrainOptions) -> None:
-    """InputError where the model file or the folder beside it would replace an input, or what is not an earlier run."""
+    """InputError if the model file or its run folder would replace an input or files that are not of an earlier run."""
     weights = None if options.weights in ("imagenet", "none") else Path(options.weights)
     inputs = [options.labels or lab.find_labels(options.films), options.split, weights, options.recipe]
     inputs.append(find_same_file(options.output, options.films))
@@ -77,15 +77,15 @@ def _check_output(options: TrainOptions) -> None:
 
 @contextmanager
 def _locked_run_folder(folder: Path) -> Iterator[None]:
-    """Makes the folder and keeps other runs out of it; it is removed if nothing was put into it."""
+    """Creates the folder and locks it against other runs. An empty folder is removed at the end."""
     make_folder(folder)
     try:
         with file_lock(folder / "train.lock"):
-            for part in folder.glob(".*.part"):  # what a run was writing when it was killed
+            for part in folder.glob(".*.part"):  # unfinished files of a run that was killed
                 part.unlink(missing_ok=True)
             yield
     finally:
-        with suppress(OSError):  # it holds something, as a rule
+        with suppress(OSError):  # usually the folder is not empty
             folder.rmdir()
 
 
@@ -137,9 +137,9 @@ def _train(
 def _written(
     backend: Backend, options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, fitted: FitResult
 ) -> float:
-    """Writes the model and what goes with it; returns its macro AUC of the test films.
+    """Writes the model and its run files; returns its macro AUC on the test films.
 
-    The model is built anew from what is saved, so that what is tested is what others will load.
+    The model is rebuilt from the saved tensors, so that the test evaluates the file that users load.
     """
     final = backend.build(spec, fitted.tensors, device=options.device, precision="fp32")
     valid, test = data.split.valid, data.split.test
@@ -152,7 +152,7 @@ def _written(
 
 
 def _trainer(options: TrainOptions) -> Backend:
-    """The backend; InputError for one that cannot do what is asked, before any film is read."""
+    """The backend; InputError if it does not support the options, before any film is read."""
     backend = plugins.get_backend(options.backend)
     if not backend.trains:
         raise InputError(f"backend {backend.name!r} cannot train, only score; see `cxrscore plugins` for one that can")
@@ -173,8 +173,7 @@ def _trainer(options: TrainOptions) -> Backend:
 
 
 def _check_known(options: TrainOptions, backend: Backend) -> None:
-    """InputError for options that need more knowledge of a network than cxrscore has of one that only a plugin
-    knows."""
+    """InputError for options that need the layer names of a network that only a plugin defines."""
     if options.architecture in ARCHITECTURES:
         return
     needs = (
@@ -193,27 +192,27 @@ def _log_data(data: Data, say: Log) -> None:
     sizes = ", ".join(f"{count} {part}" for part, count in data.sizes.items())
     say(f"films: {sizes} ({data.split.rule}); {len(data.findings)} findings")
     if data.leaks:
-        say(f"LEAKED: {len(data.leaks)} leaks between the parts of the split were allowed:")
+        say(f"LEAKED: {len(data.leaks)} leaks between the splits were allowed:")
         for leak in data.leaks[:_SHOWN]:
             say(f"  {leak}")
 
 
 def _tell_damage(data: Data, fitted: FitResult, say: Log) -> None:
-    """Says what was not taken from the cache because it was damaged there: a disk may be failing."""
+    """Reports damaged entries of the cache that were recomputed: the disk may be failing."""
     films, outputs = data.store.damaged, fitted.outputs.damaged
     if films or outputs:
         say(
-            f"{films} films and {outputs} outputs of frozen layers were damaged in the cache, and made anew: "
+            f"{films} films and {outputs} outputs of frozen layers were damaged in the cache and recomputed: "
             "check the disk if this happens again"
         )
 
 
 _SHOWN = 10
-"""Leaks that are told one by one."""
+"""Number of leaks that are listed one by one."""
 
 
 def _test_auc(data: Data, logits: Floats) -> float:
-    """Macro AUC of the test films, looked at once; NaN without any."""
+    """Macro AUC of the test films, computed once; NaN without test films."""
     if not data.split.test:
         return float("nan")
     return macro(auc_per_finding(data.labels[list(data.split.test)], logits))

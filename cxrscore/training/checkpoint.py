@@ -1,11 +1,11 @@
-"""The state of a run after an epoch, on disk: all that is needed to go on as if it had never been stopped.
+"""The state of a run after an epoch, on disk: all that is needed to resume with identical results.
 
-    model.run/best-000007.safetensors     what learned, as it was after the best epoch
-    model.run/checkpoint.safetensors      what learned, the optimiser, and the history, after the last epoch
+    model.run/best-000007.safetensors     the trained tensors after the best epoch
+    model.run/checkpoint.safetensors      the trained tensors, the optimiser state and the history after the last epoch
 
-Both are whole or absent, and the first is written before the second names it. The second holds the SHA-256 of what is
-in either, by which damage is noticed. Order and augmentation are drawn from
-the seed and the number of the epoch, so there is no random state to keep.
+Both are written atomically, the first before the second refers to it. The second holds the SHA-256 of the content of
+both, which detects damage. Order and augmentation are drawn from the seed and the number of the epoch, so no random
+state is saved.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _KEY = "cxrscore-checkpoint"
 _CHECKSUM = "cxrscore-sha256"
 _STATE = "state:"
 _OF_OTHER_CONTENT = (TypeError, AttributeError, OverflowError, RecursionError)
-"""What a document that was not written here may raise."""
+"""Exceptions that a malformed document may raise."""
 
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """Where a run stands.
+    """The progress of a run.
 
-    history     a row an epoch
+    history     one row for each epoch
     best_epoch  from 1, 0 before the first
-    best        what had learned by then, by neutral name
-    valid_auc   the AUC of each finding then, last_auc that after the last epoch
+    best        the trained tensors at the best epoch, by backend-neutral name
+    valid_auc   validation AUC of each finding at the best epoch; last_auc: after the last epoch
     """
 
     history: list[Row]
@@ -64,9 +64,9 @@ class Checkpoint:
 def save_checkpoint(
     folder: Path, learner: TrainableModel, training_state: TrainingState, inputs: Mapping[str, Any]
 ) -> None:
-    """Writes the state after the last epoch; WriteError where it cannot be written.
+    """Writes the state after the last epoch; WriteError if it cannot be written.
 
-    inputs  JSON-ready, what a run must have in common with this one to go on with it
+    inputs  JSON-ready, the inputs that must be equal in a run that resumes this one
     """
     make_folder(folder)
     best = _best_file(folder, training_state.best_epoch)
@@ -90,9 +90,9 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, inputs: Mapping[str, Any]) -> Checkpoint | None:
-    """The last epoch of an earlier run with the same inputs, None where there is none.
+    """The last epoch of an earlier run with the same inputs, or None.
 
-    InputError, saying what differs, if it is of another run; FileFormatError if it is damaged.
+    InputError, naming the differences, if the checkpoint is of another run; FileFormatError if it is damaged.
     """
     path = _file(folder)
     if not path.is_file():
@@ -119,13 +119,13 @@ def load_checkpoint(folder: Path, inputs: Mapping[str, Any]) -> Checkpoint | Non
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """A run that starts anew has no use for what an earlier one left."""
+    """Removes the checkpoints of an earlier run before a fresh start."""
     for path in [_file(folder), *folder.glob("best-*.safetensors")]:
         path.unlink(missing_ok=True)
 
 
 def _read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """What a checkpoint tells, and its tensors."""
+    """The metadata and the tensors of a checkpoint."""
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
     found = safetensors.numpy.load_file(path)
@@ -147,7 +147,7 @@ def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> N
 
 
 def _brief(value: Any) -> Any:
-    """A value as it is shown; of a digest its first digits."""
+    """A value for display; a digest is shortened to its first digits."""
     return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else value
 
 

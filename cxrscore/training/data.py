@@ -27,12 +27,11 @@ _BLOCK = 256
 
 
 def thumbnails(store: ImageCache, side: int, folder: Path, paths: Sequence[str], cache: Path) -> NDArray[np.uint8]:
-    """uint8 [N,T,T] of the N films at `paths` below a folder, blank for films without pixels: a memory map of a file
-    without a name, as there may be a hundred thousand.
+    """uint8 [N,T,T] of the N films at `paths` below a folder, blank for unreadable films: a memory map of an anonymous
+    file, since there may be a hundred thousand films.
 
-    They are made from the films as they lie in the store, of this side; where these are smaller than a thumbnail,
-    anew from the films themselves. WriteError where the cache has no room, InputError where a film has changed since
-    the store was made.
+    They are made from the resized films of the image cache; if those are smaller than a thumbnail, from the original
+    films. WriteError if the cache is full, InputError if a film changed after it was cached.
     """
     if side < THUMBNAIL:
         given, store = store, ImageCache.build(folder, paths, Preprocessing(size=THUMBNAIL), cache, workers=1)
@@ -57,7 +56,7 @@ def _thumbnail(store: ImageCache, row: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFilms:
-    """The films below a folder that a label table tells something of, in the order of their paths."""
+    """The films below a folder that have at least one label, in the order of their paths."""
 
     paths: tuple[str, ...]
     labels: Floats
@@ -68,8 +67,8 @@ class LabelledFilms:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Films of the run, those in a part of the split, their labels, and the split as indexes of those that could be
-    read; preprocessing is what the store was made with."""
+    """Films of the run that belong to a split, their labels, and the splits as indexes of the readable films;
+    preprocessing: the settings of the image cache."""
 
     store: ImageCache
     paths: tuple[str, ...]
@@ -80,17 +79,17 @@ class Data:
     failed: dict[str, str]
     labels_file: dict[str, str]
     leaks: tuple[str, ...]
-    """A line for each leak that was allowed."""
+    """One line for each leak that was allowed."""
     preprocessing: Preprocessing
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many films each part of the split has."""
+        """Number of films in each split."""
         return {name: len(rows) for name, rows in self.split.parts()}
 
     @property
     def labels_digest(self) -> str:
-        """SHA-256 of the findings and of the labels as they were read: a layout may take some from a second file."""
+        """SHA-256 of the findings and labels after parsing: a label format may combine two files."""
         values = np.nan_to_num(self.labels, nan=-1)
         return sha256_bytes("\0".join(self.findings).encode() + b"\0" + values.astype("<f4").tobytes())
 
@@ -99,10 +98,10 @@ class Data:
 
 
 def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) -> Data:
-    """The films of a run; those that a given split leaves out are not looked at. InputError and LeakError as they say,
-    the latter also where the weights to start from have seen a film that is to be tested on.
+    """The films of a run; films outside a given split are not read. LeakError also if the initial weights were trained
+    on a film of the test split.
 
-    leaks  False: they are not looked for, as another process does
+    leaks  False: skip the search for leaks, because another process does it
     """
     origin = read_weights_info(options.weights)
     preprocessing = Preprocessing(size=options.size, fit=origin.fit or "stretch")
@@ -125,8 +124,8 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
 
 
 def labelled_films(films: Path, labels: Path | None, uncertain: str = "unknown") -> LabelledFilms:
-    """See LabelledFilms. labels None: labels.csv in or beside the folder. InputError where there is no table, or it
-    tells nothing of any film."""
+    """See LabelledFilms. labels None: labels.csv in or beside the folder. InputError if there is no table, or if it
+    has no label of any film."""
     found = require_films(films)
     table = labels or lab.find_labels(films)
     if table is None:
@@ -135,7 +134,7 @@ def labelled_films(films: Path, labels: Path | None, uncertain: str = "unknown")
     if len(joined.findings) > lab.MAX_FINDINGS:
         raise InputError(
             f"{table} has {len(joined.findings):,} findings, wanted at most {lab.MAX_FINDINGS:,}. Take out the "
-            "columns of 0 and 1 that are none."
+            "columns of 0 and 1 that are not findings."
         )
     rows = [row for row in range(len(found.paths)) if not np.isnan(joined.labels[row]).all()]
     if not rows:
@@ -162,7 +161,7 @@ def _split(options: TrainOptions, labelled: LabelledFilms) -> lab.Split:
 
 
 def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms, lab.Split]:
-    """The films that are in a part, and the split of these. A drawn one leaves none out."""
+    """The films that belong to a split, and the split of these. A drawn split contains all films."""
     rows = sorted(row for _, part in split.parts() for row in part)
     place = {row: number for number, row in enumerate(rows)}
     train, valid, test = (tuple(place[row] for row in part) for _, part in split.parts())
@@ -204,7 +203,7 @@ def _readable(split: lab.Split, store: ImageCache) -> lab.Split:
 def _leaks(
     options: TrainOptions, split: lab.Split, labelled: LabelledFilms, store: ImageCache, origin: WeightsInfo
 ) -> tuple[str, ...]:
-    """A line for each leak, if they are allowed; LeakError if not."""
+    """One line for each leak if leaks are allowed; LeakError if not."""
     leaks = lab.check_leakage(
         split,
         labelled.patients,

@@ -23,10 +23,10 @@ Places = NDArray[np.intp]
 
 
 def epoch_order(labels: Floats, sampling: str, *, seed: int, epoch: int) -> Places:
-    """Places of N films in the order of an epoch, intp [N], drawn from seed and epoch; labels float32 [N,C].
+    """Indexes of N films in the order of an epoch, intp [N], drawn from seed and epoch; labels float32 [N,C].
 
     "natural"   every film once
-    "balanced"  as often as film_weights says, N in all: a film whose share is 1.7 comes once or twice
+    "balanced"  in proportion to film_weights, N in total: a film with an expected count of 1.7 occurs once or twice
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(labels))
@@ -34,18 +34,18 @@ def epoch_order(labels: Floats, sampling: str, *, seed: int, epoch: int) -> Plac
         return order
     weights = film_weights(labels)[order]
     ends = np.cumsum(weights * (len(weights) / weights.sum()))
-    # Systematic sampling: points at even distances along the shares, so no film comes more or less often by luck.
+    # Systematic sampling: equidistant points on the cumulative weights; counts differ from their expectation by < 1.
     drawn = np.searchsorted(ends, rng.random() + np.arange(len(ends)), side="right")
     return rng.permutation(order[np.minimum(drawn, len(ends) - 1)])
 
 
 def film_weights(labels: Floats) -> NDArray[np.float64]:
-    """How much more often a film is drawn than one of the commonest kind, float64 [N] of labels [N,C].
+    """Sampling weight of each film relative to a film of the most common class, float64 [N] of labels [N,C].
 
-    A kind is a finding, or none; a film is of the kinds of its positive findings, and what is unknown counts as not
-    there. A kind f times as rare as the commonest one weighs sqrt(f), a film as much as its rarest kind: the
-    repeat factors of Gupta, Dollar and Girshick (LVIS, CVPR 2019, section 4.2) with the commonest kind's share as
-    their threshold.
+    The classes are the findings and "no finding". A film belongs to the classes of its positive findings; unknown
+    labels count as negative. A class that is f times rarer than the most common one has weight sqrt(f); a film has the
+    weight of its rarest class: the repeat factors of Gupta, Dollar and Girshick (LVIS, CVPR 2019, section 4.2) with the
+    prevalence of the most common class as threshold.
     """
     positive = labels == 1
     kinds = np.column_stack([positive, ~positive.any(axis=1)])
@@ -56,8 +56,7 @@ def film_weights(labels: Floats) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Factors of the learning rate. ``steps`` are those of an epoch, ``warmup`` is in epochs, ``shape`` is constant or
-    cosine."""
+    """Learning-rate factors. ``steps``: steps of an epoch; ``warmup``: in epochs; ``shape``: constant or cosine."""
 
     steps: int
     epochs: int
@@ -69,9 +68,9 @@ class Schedule:
         return cls(steps=steps, epochs=options.epochs, warmup=options.warmup, shape=options.schedule)
 
     def factor(self, step: int) -> float:
-        """Of a step, counted from 0 through all epochs, 0..1.
+        """Factor of a step, 0..1; steps count from 0 through all epochs.
 
-        It rises evenly through the warm-up, to 1 in its last step (Goyal et al., Accurate, Large Minibatch SGD, 2017).
+        It rises linearly during the warm-up, to 1 in its last step (Goyal et al., Accurate, Large Minibatch SGD, 2017).
         Then "cosine" falls as (1 + cos(pi t)) / 2 with t from 0 to 1 at the end of the last epoch: one period of
         Loshchilov and Hutter, SGDR, ICLR 2017, equation 5.
         """
@@ -85,7 +84,7 @@ class Schedule:
 
 
 class TrainingData:
-    """Batches for training, and logits of films, of the part of a model that learns."""
+    """Batches for training, and logits of films, of the trainable layers of a model."""
 
     def __init__(
         self,
@@ -100,36 +99,35 @@ class TrainingData:
         self.outputs = FeatureSource(model, data, options, progress)
         self.learner = self.outputs.learner
         self.train, self.valid = np.array(data.split.train, np.intp), self._complete_batches(data.split.valid)
-        self._complete_batches(data.split.train)  # an epoch drops other films each time, so all of them are in use
+        self._complete_batches(data.split.train)  # each epoch drops other films, so every film is used
         self._labels = data.labels[list(data.split.train)]
         count, size = len(data.split.train), options.batch_size
         self.steps = count // size if options.drop_last else -(-count // size)
         self.schedule = Schedule.of(options, self.steps)
 
     def _complete_batches(self, rows: Sequence[int]) -> Rows:
-        """Rows of a part; where the last batch is dropped, those that fill whole ones."""
+        """Rows of a split; if the last batch is dropped, only the rows of complete batches."""
         size = self._options.batch_size
         if self._options.drop_last and len(rows) < size:
-            raise InputError(f"{len(rows)} films fill no batch of {size}: lower batch_size, or keep the last batch")
+            raise InputError(f"{len(rows)} films fill no batch of {size}: lower batch_size, or use --no-drop-last")
         return np.array(rows[: len(rows) // size * size] if self._options.drop_last else rows, np.intp)
 
     def is_cached(self, epoch: int) -> bool:
-        """Whether the frozen layers have been run once and for all on the films of an epoch, so that a pass over them
-        costs little."""
+        """Whether the features of the frozen layers are cached for the films of an epoch, so that a pass is cheap."""
         return self.outputs.is_cached(self.copy(epoch))
 
     def run_frozen(self, epoch: int) -> None:
-        """Runs the frozen layers on all films that an epoch needs, if their features can be cached."""
+        """Runs the frozen layers on all films of an epoch, if their features can be cached."""
         for copy in dict.fromkeys((self.copy(epoch), None)):
             self.outputs.is_cached(copy)
 
     def copy(self, epoch: int) -> int | None:
-        """The number of the augmented copy that an epoch uses, from 0; None without augmentation."""
+        """Index of the augmented copy that an epoch uses, from 0; None without augmentation."""
         return epoch % self._options.augmentations if self._options.augmentations else None
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """The training films of an epoch, counted from 0, with the rate of each step; of those that several processes
-        share, this one's."""
+        """The training batches of an epoch, counted from 0, with the learning rate of each step; with several
+        processes, the batches of this rank."""
         order = epoch_order(self._labels, self._options.sampling, seed=self._options.seed, epoch=epoch)
         size, copy = self._options.batch_size, self.copy(epoch)
         parts = [self._processes.local_batch(order[step * size : (step + 1) * size]) for step in range(self.steps)]
@@ -145,22 +143,22 @@ class TrainingData:
         return self._options.learning_rate * self.schedule.factor((epoch + 1) * self.steps - 1)
 
     def logits(self, rows: Rows, copy: int | None) -> Floats:
-        """What the learner, as it now is, makes of these films; float32 [n,C], not finite where training diverges."""
+        """Logits of these films with the current tensors, float32 [n,C]; not finite if training diverges."""
         return self.outputs.logits(rows, copy, self._standard.transform if self._standard else None, learning=True)
 
     def tensors(self) -> dict[str, Array]:
-        """What has learned, as the whole model takes it."""
+        """The trained tensors, by their names in the complete model."""
         learned = self.learner.tensors()
         return self._standard.fold_into_head(learned) if self._standard else learned
 
     @functools.cached_property
     def _standard(self) -> Standardizer | None:
-        """How embeddings are standardised, by the training films as the first epoch sees them; None: not at all."""
+        """The standardizer of the features, fitted on the training films of the first epoch, or None."""
         if not self.outputs.frozen or self._options.trainable != "head" or not self._options.standardize:
             return None
         return Standardizer.fit(self.outputs.of(batches_of(self.train), self.copy(0)))
 
     def _inputs(self, batches: Sequence[Rows], copy: int | None) -> Iterator[Floats]:
-        """What the learner takes, batch by batch."""
+        """Inputs of the learner, batch by batch."""
         outputs = self.outputs.of(batches, copy)
         return map(self._standard.transform, outputs) if self._standard else outputs

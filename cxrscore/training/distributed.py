@@ -1,9 +1,8 @@
-"""Several processes that train one model: which of them this one is, its films of each batch, and who does and says
-what.
+"""Data-parallel training by several processes: the rank of this process, its films of each batch, and collectives.
 
-They are started by torchrun, or anything that sets the same environment. All do the same, on the same data: what
-differs is which films of a batch are theirs, and that only the first one writes and speaks. Between two waits of all
-for all an error is either raised by every process or ends its own at once, so that nobody waits in vain.
+torchrun, or any launcher that sets the same environment variables, starts the processes. All of them run the same
+code on the same data, but each takes its own films of a batch, and only rank 0 writes files and messages. Between two
+synchronisation points an error is either raised in every process or ends its process at once, so no process hangs.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessRank:
-    """Which of the processes this one is.
+    """The rank of this process.
 
-    rank, of  its number, from 0, and how many there are
-    local     its number among those of this machine
-    restarts  how often all of them were started again after one died; None where nobody would
+    rank, of  the rank, from 0, and the world size
+    local     the rank on this machine
+    restarts  how often the launcher restarted all processes after one died; None if it does not restart them
     """
 
     rank: int = 0
@@ -42,8 +41,8 @@ class ProcessRank:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ProcessRank:
-        """As torchrun tells it: RANK, WORLD_SIZE, LOCAL_RANK, TORCHELASTIC_RESTART_COUNT. InputError where they
-        cannot be."""
+        """From the variables that torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK, TORCHELASTIC_RESTART_COUNT. InputError
+        if they are invalid."""
 
         def number(name: str, otherwise: int | None) -> Any:
             value = environment.get(name, "")
@@ -61,7 +60,7 @@ class ProcessRank:
 
     @contextmanager
     def raise_once_per_node(self) -> Iterator[None]:
-        """What every process meets in the same way before it has met the others: the first of each machine says it."""
+        """Before the process group exists, all processes meet the same error: only local rank 0 reports it."""
         try:
             yield
         except CxrscoreError as error:
@@ -72,21 +71,21 @@ class ProcessRank:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalBatch:
-    """A process's films of a batch, by their places among the training films: at least one. ``of`` as in Batch."""
+    """The films of a batch that belong to this rank, as indexes of training films: at least one. ``of`` as in Batch."""
 
     places: NDArray[np.intp]
     of: int | None = None
     idle: bool = False
-    """There was none for it: it has one of another's, which is to teach it nothing."""
+    """Whether this rank has no film of the batch: it takes a film of another rank with weight 0."""
 
     def labels(self, labels: Floats) -> Floats:
-        """Those of its films, of labels [N,C] of all training films."""
+        """Labels of these films, from the labels [N,C] of all training films."""
         own = labels[self.places]
         return np.full_like(own, np.nan) if self.idle else own
 
 
 class DistributedContext:
-    """The processes that train a model together; alone, there is one and nobody to wait for."""
+    """The processes that train one model together; a single process never waits."""
 
     def __init__(self, place: ProcessRank | None = None, group: ProcessGroup | None = None) -> None:
         self.place = place or ProcessRank()
@@ -94,23 +93,23 @@ class DistributedContext:
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+        """Whether this is rank 0, which writes files and messages."""
         return self.place.rank == 0
 
     def local_batch(self, batch: NDArray[np.intp]) -> LocalBatch:
-        """This process's films of a batch of one or more."""
+        """The films of a batch that belong to this rank."""
         if self._group is None:
             return LocalBatch(places=batch)
         own = batch[self.local_slice(len(batch))]
         return LocalBatch(places=own if len(own) else batch[:1], of=len(batch), idle=not len(own))
 
     def local_slice(self, count: int) -> slice:
-        """Of so many things those of this process: as many as the others have, or one fewer."""
+        """The slice of ``count`` items that belongs to this rank; slice lengths differ by one at most."""
         rank, of = self.place.rank, self.place.world_size
         return slice(rank * count // of, (rank + 1) * count // of)
 
     def all_gather(self, count: int, function: Callable[[slice], Floats], width: int) -> Floats:
-        """float32 [count,width], of which each process works out its slice; it may be of none."""
+        """float32 [count,width] in every process; each one computes its slice, which may be empty."""
         own = self.local_slice(count)
         found = function(own) if own.start < own.stop else np.empty((0, width), np.float32)
         parts = self._gather(np.ascontiguousarray(found, np.float32).tobytes())
@@ -122,8 +121,8 @@ class DistributedContext:
 
     @contextmanager
     def collective(self) -> Iterator[None]:
-        """What every process does for itself, waiting for no other. If it fails in one, it fails in all: the first of
-        those in which it did raises its error, the others an OtherProcessError that says nothing."""
+        """Runs a task in every process without synchronisation. If it fails in one, it fails in all: the lowest failed
+        rank raises its error, the others an OtherProcessError without a message."""
         error: CxrscoreError | None = None
         try:
             yield
@@ -137,8 +136,7 @@ class DistributedContext:
             raise error
 
     def once_per_node(self, function: Callable[[], _Found]) -> _Found:
-        """What every process works out: the first of each machine, and then the others, who find in its cache what it
-        made."""
+        """Runs a task in every process: first local rank 0 of each machine, then the others, which use its cache."""
         found: list[_Found] = []
         for turn in (True, False):
             with self.collective():
@@ -147,7 +145,7 @@ class DistributedContext:
         return found[0]
 
     def on_rank_zero_broadcast(self, function: Callable[[], Any]) -> Any:
-        """What the first process alone does; all get what it returns, which is JSON-ready."""
+        """Runs a task on rank 0 and broadcasts its JSON-ready result."""
         found: Any = None
         with self.collective():
             if self.is_rank_zero:
@@ -155,7 +153,7 @@ class DistributedContext:
         return json.loads(self._gather(json.dumps(found).encode())[0])
 
     def check_same(self, what: Mapping[str, Any]) -> None:
-        """InputError where what they have in common, JSON-ready, differs between them."""
+        """InputError if the JSON-ready values, which must be equal in all processes, differ."""
         found = [json.loads(text) for text in self._gather(json.dumps(dict(what)).encode())]
         with self.collective():
             for rank, other in enumerate(found):
@@ -173,12 +171,12 @@ class DistributedContext:
 def init_process_group(
     backend: Callable[[], Backend], place: ProcessRank, *, device: str, batch_norm: str, alone: bool = True
 ) -> Iterator[DistributedContext]:
-    """The processes of a run, with the backend that is to train it. An error is raised in all of them, but said by one;
-    a stop by Ctrl-C, too.
+    """The processes of a run, with the backend that trains it. All of them raise an error or an interrupt by Ctrl-C,
+    but only one reports it.
 
-    alone  whether each is to run the frozen layers itself, as several must
+    alone  whether each process runs the frozen layers itself, which several processes must
 
-    InputError where several are there and cannot work together.
+    InputError if there are several processes and the options or the backend do not support them.
     """
     processes = DistributedContext(place)
     try:
@@ -202,17 +200,19 @@ def _distributed_backend(backend: Backend, device: str, batch_norm: str, alone: 
     if not isinstance(backend, SupportsDistributed):
         able = [name for name, other in plugins.available_backends().items() if isinstance(other, SupportsDistributed)]
         use = f"use --backend {able[0]}, or start" if able else "start"
-        raise InputError(f"backend {backend.name!r} trains in one process, and there are several: {use} one process")
+        raise InputError(
+            f"backend {backend.name!r} trains in one process only, and there are several: {use} one process"
+        )
     if not alone:
         raise InputError(
-            "several processes train, and --processes, --executor and --address are for one: leave them out, or train "
-            "with them for one epoch in one process first, whose frozen layers' outputs are kept for all"
+            "several processes train, but --processes, --executor and --address work with one training process: leave "
+            "them out, or first train one epoch in one process with them, which caches the features for all processes"
         )
     if batch_norm == "batch":
         raise InputError(
-            "batch_norm is 'batch', and several processes would each take the statistics of their own films: "
+            "batch_norm is 'batch', but each of several processes would use the statistics of its own films only: "
             "wanted 'frozen', or one process"
         )
     if ":" in device:
-        raise InputError(f"device is {device!r} for several processes, wanted auto, cpu or cuda: each then has its own")
+        raise InputError(f"device is {device!r} for several processes, wanted auto, cpu or cuda: each selects its own")
     return backend

@@ -1,5 +1,5 @@
-"""The evaluation of a finished model: its logits, computed from the features that training cached, and the calibration
-and thresholds, which are chosen on the validation films and never on the test films."""
+"""Evaluation of a finished model: its logits from the cached features, and the calibration and thresholds, which are
+chosen on the validation films and never on the test films."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from cxrscore.training.features import FeatureSource, feature_cache_folder
 
 
 def check_calibration(method: str, spec: ModelSpec) -> None:
-    """InputError for a method that the model's activation has no use for."""
+    """InputError for a method that does not fit the activation of the model."""
     if method != "none" and spec.activation != "sigmoid":
-        raise InputError(f"calibration {method!r} is for activation sigmoid, not {spec.activation}")
+        raise InputError(
+            f"calibration {method!r} needs activation sigmoid, not {spec.activation}: use --calibration none"
+        )
 
 
 def calibration_of(truth: Floats, logits: Floats, method: str) -> dict[str, Any] | None:
     """The model file's "calibration" of truth and logits [N,C]; None for "none".
 
-    A finding without both classes keeps its logits as they are.
+    The logits of a finding without both classes are not calibrated.
     """
     if method == "none":
         return None
@@ -53,16 +55,16 @@ def thresholds_of(
 
 
 TOLERANCE = 1e-4
-"""How far a logit may be from that of the whole model, times the largest of them where that is more than 1."""
+"""Allowed difference to a logit of the complete model, relative to the largest logit if that is above 1."""
 
 
 def final_logits(model: Model, outputs: FeatureSource, data: Data, rows: Sequence[int]) -> Floats:
-    """Logits float32 [n,C] of these films as they are.
+    """Logits float32 [n,C] of these films without augmentation.
 
-    model    as others will load it, in float32
-    outputs  those of this very model, which know by the digest of its frozen layers whether what is kept is theirs
+    model    the model as users load it, in float32
+    outputs  the feature source of this model; the digest of the frozen layers identifies its cached features
 
-    CheckError where the whole model, run on the first few of the films, gives other logits.
+    CheckError if the complete model gives other logits for the first few films.
     """
     if not rows:
         return np.empty((0, len(model.spec.findings)), np.float32)
@@ -73,13 +75,12 @@ def final_logits(model: Model, outputs: FeatureSource, data: Data, rows: Sequenc
 
 
 def _check_against_full_model(model: Model, data: Data, rows: Sequence[int], found: Floats) -> None:
-    # As many films as the golden probe has, so that the network is compiled once for both.
+    # The batch size of the golden probe, so that the network is compiled once for both.
     wanted = model.predict(data.store.batch([*rows, *[rows[0]] * (FILMS - len(rows))]))[: len(rows)]
     apart, allowed = float(np.abs(found - wanted).max()), TOLERANCE * max(1.0, float(np.abs(wanted).max()))
     if not apart <= allowed:
         raise CheckError(
-            f"the trained part of the model gives logits that differ by {apart:.2g} from those of the whole model, "
-            f"where {allowed:.2g} is allowed: what is kept of the frozen layers in {feature_cache_folder()} is not "
-            f"what they "
-            "make of the films. Remove that folder and train again."
+            f"the logits from the cached features differ by {apart:.2g} from those of the complete model, "
+            f"wanted at most {allowed:.2g}: the features in {feature_cache_folder()} do not belong to this model. "
+            "Remove that folder and train again."
         )

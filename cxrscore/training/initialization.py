@@ -1,4 +1,4 @@
-"""What a run begins with: the network, its first tensors, and what a run that goes on must have in common with it."""
+"""Initialization of a run: the network, its first tensors, and the inputs that a resumed run must have in common."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _NORMALIZE = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
 """What the ImageNet weights of an architecture were trained with."""
 
 _CHANGEABLE_ON_RESUME = ("patience", "checkpoint_policy", "threshold_rule", "calibration", "workers")
-"""Options that may change when a run goes on."""
+"""Options that may change when a run is resumed."""
 _FILES = ("weights", "split")
 """Options that name files, whose bytes must be the same."""
 
 
 def initial_spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWeights | None) -> ModelSpec:
-    """The network to train: what ``options`` say; where they do not say how films are normalised, as the base weights
-    were, by their file or else as ImageNet's are."""
+    """The network to train, as ``options`` define it. Without an option for normalization: that of the file of the base
+    weights, else that of ImageNet."""
     natural = _NORMALIZE.get(options.architecture, "imagenet-rgb") if base is not None else "imagenet-rgb"
     natural = (base and base.origin.normalize) or natural
     values = {name: getattr(options, name) for name in ("architecture", "size", "head", "activation", "trainable")}
@@ -36,9 +36,9 @@ def initial_spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWei
 
 
 def run_inputs(options: TrainOptions, data: Data, base: BaseWeights | None) -> dict[str, Any]:
-    """What two runs must have in common for one to go on with the other: all but how long to train and what is chosen
-    at the end. A schedule that ends with the epochs is another one when these change. Files count by their bytes, never
-    by their names."""
+    """The inputs that a resumed run must have in common with the earlier one: all except the number of epochs and the
+    choices at the end. With a schedule that depends on the number of epochs, that number counts too. Files are compared
+    by content, never by name."""
     free = (
         (*_CHANGEABLE_ON_RESUME, *_FILES)
         if options.schedule == "cosine"
@@ -65,8 +65,8 @@ def initial_model(
     labels: Floats,
     earlier: Checkpoint | None,
 ) -> Model:
-    """The model as training finds it: from a checkpoint if there is an earlier one, else from the base weights; labels
-    float32 [N,C] are those of the training films."""
+    """The model at the start of training: from an earlier checkpoint if there is one, else from the base weights;
+    labels float32 [N,C]: of the training films."""
     precision: Any = options.precision
     chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": options.seed}
     tensors: Tensors | None = None if base is None else initial_tensors(spec, options.seed, base.tensors)
@@ -79,8 +79,8 @@ def initial_model(
 
 
 def initial_head_tensors(options: TrainOptions, spec: ModelSpec, labels: Floats, tensors: Tensors) -> dict[str, Any]:
-    """Tensors of the dense layer that do not begin as a backend would draw them, in the place of these. InputError
-    where the network has no such layer."""
+    """Initial tensors of the dense layer that replace those of the backend. InputError if the network has no dense
+    layer."""
     first: dict[str, Any] = {}
     if options.initial_head == "zero":
         _need_head(spec, tensors, "head/kernel", "--initial-head random")
@@ -93,13 +93,13 @@ def initial_head_tensors(options: TrainOptions, spec: ModelSpec, labels: Floats,
 
 def _need_head(spec: ModelSpec, tensors: Tensors, name: str, instead: str) -> None:
     if name not in tensors:
-        raise InputError(f"the network {spec.architecture!r} has no tensor {name} to begin with: use {instead}")
+        raise InputError(f"the network {spec.architecture!r} has no tensor {name} to initialize: use {instead}")
 
 
 def prevalence_bias(labels: Floats, activation: Activation) -> Floats:
-    """float32 [C]: the bias with which a head that sees nothing yet gives each finding its share p of the known labels
-    [N,C] as probability: log(p / (1 - p)), or log p where softmax makes the probabilities add up to 1. (Lin et al.,
-    Focal Loss, ICCV 2017, section 3.3, for one p.) A share of 0 or 1 counts as half a film, one of no label as 1/2.
+    """float32 [C]: the bias with which an untrained head predicts the prevalence p of each finding among its known
+    labels [N,C]: log(p / (1 - p)), or log p with softmax. (Lin et al., Focal Loss, ICCV 2017, section 3.3, for one
+    p.) A prevalence of 0 or 1 is corrected by half a film; without labels it is 1/2.
     """
     known = (~np.isnan(labels)).sum(axis=0)
     positive = np.nansum(labels, axis=0)

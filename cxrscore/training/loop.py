@@ -1,4 +1,4 @@
-"""The epoch loop, the same for every backend: train, validate, keep the best, checkpoint, stop early."""
+"""The epoch loop of every backend: train, validate, save the best epoch, write checkpoints, stop early."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from cxrscore.training.options import MONITORS, TrainOptions
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What training ended with: a row of history an epoch, the chosen epoch (from 1), its AUC of each finding,
-    all tensors of the model as they were then, and what its frozen layers made of the films."""
+    """Result of training: one row of history for each epoch, the chosen epoch (from 1), its AUC of each finding,
+    all tensors of the model at that epoch, and the features of the films."""
 
     history: list[Row]
     best_epoch: int
@@ -54,13 +54,12 @@ def fit(
     earlier: Checkpoint | None,
     processes: DistributedContext | None = None,
 ) -> FitResult:
-    """Trains until the epochs are over or the monitored figure has not become better for ``patience`` of them.
+    """Trains for all epochs, or until the monitored measure has not improved for ``patience`` epochs.
 
-    folder, inputs  where checkpoints go, and what a run that goes on with them must have in common
-    earlier         where to go on; the model holds its tensors
-    processes       those that train together, all of which come to the same; None: this one alone
-
-    A KeyboardInterrupt passes through; its message says what is saved.
+    folder, inputs  the folder of the checkpoints, and the inputs that a resumed run must have in common
+    earlier         the state to resume from; the model holds its tensors
+    processes       the processes that train together, all with the same result; None: this process only
+    A KeyboardInterrupt passes through; its message names what is saved.
     """
     processes = processes or DistributedContext()
     with processes.collective():
@@ -69,7 +68,7 @@ def fit(
         if earlier is not None:
             state = earlier.training_state
             feed.learner.restore(earlier.state)
-            say(f"going on after epoch {len(state.history)}")
+            say(f"resuming after epoch {len(state.history)}")
         elif processes.is_rank_zero:
             remove_checkpoint(folder)
     finished_epochs = len(state.history)
@@ -87,7 +86,7 @@ def fit(
 
 
 def optimiser_of(options: TrainOptions) -> Optimiser:
-    """The settings of the optimiser; a clip_norm of 0 clips nothing."""
+    """The settings of the optimiser; clip_norm 0: no clipping."""
     batch_norm: BatchNorm = "batch" if options.batch_norm == "batch" else "frozen"
     return Optimiser(
         learning_rate=options.learning_rate,
@@ -106,8 +105,8 @@ def _is_finished(state: TrainingState, options: TrainOptions) -> bool:
 
 
 def _last_improvement(history: Sequence[Row], monitor: str) -> int:
-    """The last epoch, from 1, in which the monitored figure became better than it had ever been; where it is never
-    defined, the validation loss. An epoch that only equals the best one may be kept in its place, but buys no time."""
+    """The last epoch, from 1, in which the monitored measure (if undefined: the validation loss) improved on all
+    earlier epochs. An epoch that only equals the best one may replace it, but does not extend the patience."""
     name = monitor if any(not np.isnan(row[monitor]) for row in history) else "valid_loss"
     best, risen = -np.inf, 1
     for epoch, row in enumerate(history, start=1):
@@ -125,8 +124,7 @@ def _epoch(
     processes: DistributedContext,
     folder: Path,
 ) -> Row:
-    """Trains one epoch and updates the state; returns its row of the history. InputError where training has
-    diverged."""
+    """Trains one epoch and updates the state; returns its row of the history. InputError if training diverged."""
     epoch, started = len(state.history), time.monotonic()
     processes.once_per_node(lambda: feed.run_frozen(epoch))
     train_loss = feed.learner.fit_epoch(feed.batches(epoch), loss, optimiser_of(options))
@@ -152,7 +150,7 @@ def _epoch(
 
 
 def _logits(feed: TrainingData, rows: Rows, copy: int | None, processes: DistributedContext) -> Floats:
-    """float32 [n,C] of films, of which each process works out its share; all get all, and so come to the same."""
+    """Logits float32 [n,C] of films; each process computes its slice, and all processes get all rows."""
     return processes.all_gather(len(rows), lambda own: feed.logits(rows[own], copy), len(feed.learner.spec.findings))
 
 
@@ -171,7 +169,7 @@ def _enter(row: Row, aucs: NDArray[np.float64], feed: TrainingData, state: Train
 def _check_finite(
     state: TrainingState, train_loss: float, valid_loss: float, options: TrainOptions, folder: Path
 ) -> None:
-    """InputError where a loss, or a logit that the validation loss is of, is not finite."""
+    """InputError if a loss or a validation logit is not finite."""
     if np.isfinite(train_loss) and np.isfinite(valid_loss):
         return
     epoch = len(state.history)
@@ -183,15 +181,15 @@ def _check_finite(
         f"training diverged: epoch {epoch + 1} ended with a training loss of {train_loss} and a validation loss of "
         f"{valid_loss}. Likely the learning rate, {options.learning_rate:g}, is too high: try a tenth of it, "
         f"--warmup 1 or --clip-norm 1{rounding}. If the loss {options.loss!r} is a plugin's, `cxrscore check "
-        f"loss:{options.loss}` looks whether it bears every logit.{hint}"
+        f"loss:{options.loss}` tests it with extreme logits.{hint}"
     )
 
 
 def _train_accuracy(
     feed: TrainingData, data: Data, options: TrainOptions, epoch: int, processes: DistributedContext
 ) -> float:
-    """Of all training films in the augmented copy of this epoch, by the tensors at its end; NaN where it would cost a
-    pass of more than the head and is not monitored."""
+    """Accuracy on all training films in the augmented copy of this epoch, with the tensors at its end; NaN if it needs
+    a pass through more than the head and is not monitored."""
     cheap = options.trainable == "head" and processes.all_reduce_and(feed.is_cached(epoch))
     if not cheap and options.monitor != "train_label_accuracy":
         return float("nan")
@@ -200,19 +198,19 @@ def _train_accuracy(
 
 
 def _accuracy(truth: Floats, logits: Floats, options: TrainOptions) -> float:
-    """Equation 1 of the paper: the share of known labels that are right at a probability of one half."""
+    """Equation 1 of the paper: the fraction of known labels that are predicted correctly at a probability of 0.5."""
     activation: Any = options.activation
     return label_accuracy(truth, probabilities(logits, activation))
 
 
 def _rank(row: Row, monitor: str) -> tuple[float, float]:
-    """The monitored figure, more being better; between equal or undefined ones the lower validation loss decides."""
+    """Sort key of an epoch: the monitored measure, higher is better; the lower validation loss breaks ties."""
     value = MONITORS[monitor] * row[monitor]
     return (-np.inf if np.isnan(value) else value, -row["valid_loss"])
 
 
 def _log_epoch(row: Row, state: TrainingState, options: TrainOptions, progress: Progress, say: Log) -> None:
-    """A bar of epochs after each; a line where one is the best so far, which is what a person looks for."""
+    """Updates the progress bar after each epoch; prints a line for each new best epoch."""
     epoch = len(state.history)
     auc = f"macro AUC {row['valid_macro_auc']:.3f}"
     progress(f"epoch {epoch}: loss {row['train_loss']:.3f}, {auc}", epoch, options.epochs)
@@ -228,19 +226,19 @@ def _monitored(row: Row, options: TrainOptions) -> str:
 
 def _stopped(finished_epochs: int, folder: Path) -> str:
     if not finished_epochs:
-        return "stopped before the end of the first epoch; nothing is kept"
+        return "stopped before the end of the first epoch; nothing is saved"
     return f"stopped; {_resume_hint(finished_epochs, folder)}. Rerun the same command with --resume to continue"
 
 
 def _resume_hint(epochs: int, folder: Path) -> str:
-    return f"{'1 epoch is' if epochs == 1 else f'{epochs} epochs are'} kept in {folder}/"
+    return f"{'1 epoch is' if epochs == 1 else f'{epochs} epochs are'} saved in {folder}/"
 
 
 def _resume_hint_after_fault(epochs: int, folder: Path) -> str:
-    """What is left of a run that the fault of a plugin has ended."""
+    """The saved state of a run that failed in a plugin, for the error message."""
     if not epochs:
         return "No epoch was finished."
-    return f"{_resume_hint(epochs, folder)}: rerun the same command with --resume to go on from there."
+    return f"{_resume_hint(epochs, folder)}: rerun the same command with --resume to continue."
 
 
 def _chosen(model: Model, feed: TrainingData, state: TrainingState, options: TrainOptions) -> FitResult:

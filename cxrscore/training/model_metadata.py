@@ -1,4 +1,4 @@
-"""What a model file says of how the model was made."""
+"""The metadata of a model file: how the model was trained."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def model_document(
     *,
     valid_logits: Floats,
 ) -> dict[str, Any]:
-    """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors, and
-    valid_logits float32 [n,C] is what it makes of the validation films."""
+    """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors;
+    valid_logits float32 [n,C]: its logits of the validation films."""
     truth = data.labels[list(data.split.valid)]
     calibration = calibration_of(truth, valid_logits, options.calibration)
     source = {"name": "none", "sha256": "", "licence": ""}
@@ -76,8 +76,8 @@ def model_document(
 
 
 def seen_films(data: Data, base: BaseWeights | None) -> dict[str, list[str]]:
-    """Hashes of the films that a model has seen: its own, then those of the weights that it started from. One that was
-    ever trained on is not among those for validation."""
+    """Hashes of the films that a model was trained and validated on: its own, then those of its initial weights. A
+    film that was ever used for training is not listed for validation."""
     seen = {} if base is None else base.origin.seen
     parts: dict[str, list[str]] = {}
     for name in ("train", "valid"):
@@ -93,7 +93,7 @@ def _of_part(seen: Mapping[str, str], name: str) -> list[str]:
 def score_quantiles(spec: ModelSpec, prob: Floats) -> dict[str, list[float]]:
     """The lowest, the 5th, 10th ... 95th percentile and the highest of prob [N,C] by finding, 21 numbers each.
 
-    By them a report tells whether the scores of other films are spread as those of the validation films were.
+    A report compares the score distribution of other films with them (drift).
     Empty without films.
     """
     if not len(prob):

@@ -1,4 +1,4 @@
-"""What decides a training run, and what it ended with."""
+"""The options and the result of a training run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MONITORS = {
     "train_loss": -1.0,
     "train_label_accuracy": 1.0,
 }
-"""Figures that an epoch can be chosen by; 1 where more is better, -1 where less is."""
+"""Measures that can choose the epoch; 1: higher is better, -1: lower is better."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "uncertain": ("unknown", "positive", "negative"),
@@ -36,7 +36,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "calibration": ("none", "temperature", "platt"),
     "precision": ("fp32", "bf16"),
 }
-"""Words that an option may be."""
+"""Allowed words of an option."""
 
 _Range = tuple[str, Callable[[Any], bool]]
 _AT_LEAST_1: _Range = ("1 or more", lambda value: value >= 1)
@@ -56,8 +56,8 @@ RANGES: dict[str, _Range] = {
     "workers": _AT_LEAST_1,
     "processes": _AT_LEAST_1,
 }
-"""Numbers that an option may be, in words and as a question. Limits of augmentation are those of
-images.Augmentation."""
+"""Allowed range of each number, as text and as a predicate. images.Augmentation checks the limits of
+augmentation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class TrainOptions:
     split : path, optional
         CSV with the columns film and split, or an official list; None: 70/10/20 by patient, drawn with ``seed``.
     allow_leakage : bool
-        Report films or patients that are in two parts of the split and mark the model, instead of a LeakError.
+        Report films or patients that are in two splits and mark the model, instead of a LeakError.
     output : path
         Model file to write.
     backend : str
@@ -218,25 +218,25 @@ class TrainOptions:
                 raise InputError(f"{name} is {getattr(self, name)}, wanted {wanted}")
         if self.weight_decay * self.learning_rate >= 1:
             raise InputError(
-                f"weight_decay {self.weight_decay:g} times learning_rate {self.learning_rate:g} leaves nothing of the "
-                "weights after one step: wanted less than 1"
+                f"weight_decay {self.weight_decay:g} times learning_rate {self.learning_rate:g} removes the "
+                "weights in one step, wanted a product below 1: lower weight_decay"
             )
         if self.feature_backend and (self.trainable, self.precision) != ("head", "fp32"):
             raise InputError(
-                f"feature_backend is {self.feature_backend!r}, which is for trainable head in fp32, and trainable is "
+                f"feature_backend is {self.feature_backend!r}, which needs trainable head in fp32, and trainable is "
                 f"{self.trainable} in {self.precision}"
             )
         if self.warmup > self.epochs:
             raise InputError(f"warmup is {self.warmup} epochs, more than there are: {self.epochs}")
         if self.trainable == "all" and not self.alone:
             raise InputError(
-                "trainable is all, so there are no frozen layers for other processes to run: leave --processes, "
+                "trainable is all, so no frozen layers are left for other processes to run: leave --processes, "
                 "--executor and --address out; torchrun lets several processes train"
             )
 
     @property
     def alone(self) -> bool:
-        """Whether the process that trains runs the frozen layers, too."""
+        """Whether the training process also runs the frozen layers."""
         return (self.executor, self.processes, self.address) == ("local", 1, None)
 
 
@@ -251,7 +251,7 @@ class TrainResult:
     run_folder : Path
         Folder with the history, the split and the recipe of the run.
     films : dict
-        Number of films by part of the split.
+        Number of films by split.
     failed : tuple of (str, str)
         Each film that could not be read, with the reason.
     leakage : tuple of str

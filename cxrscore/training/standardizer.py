@@ -1,8 +1,8 @@
-"""Embeddings of mean 0 and standard deviation 1, as the training films have them: what a head learns fastest from.
+"""Standardization of features to mean 0 and standard deviation 1 on the training films, which speeds up training.
 
-The embeddings of a frozen base differ a hundredfold in size from one channel to the next, and none of them is centred;
-gradient descent then mostly learns the large ones (LeCun, Bottou, Orr, Müller, Efficient BackProp, 1998, section 4.3).
-The model file knows nothing of this: once learned, the change of scale is folded into the dense layer.
+The features of a frozen backbone differ in scale by a factor of a hundred between channels and are not centred, so
+gradient descent mostly learns the large ones (LeCun, Bottou, Orr, Müller, Efficient BackProp, 1998, section 4.3).
+The model file does not contain the standardizer: after training it is folded into the dense layer.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 from cxrscore.contract import Array, Floats, Tensors
 
 _LEAST = 0.01
-"""Share of the mean standard deviation below which a channel is not stretched further: it may be constant."""
+"""Fraction of the mean standard deviation that limits the scaling of a channel from below: it may be constant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standardizer:
-    """Mean and standard deviation of the embeddings of the training films, float64 [K]."""
+    """Mean and standard deviation of the features of the training films, float64 [K]."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
     @classmethod
     def fit(cls, batches: Iterable[Floats]) -> Standardizer:
-        """Of embeddings [n,K] that come in batches, of one film at least; 1 where none of them varies."""
+        """Fits features [n,K] that come in batches, of at least one film; scale 1 if no channel varies."""
         count = 0
         mean = spread = np.zeros(())
-        for batch in batches:  # Chan, Golub, LeVeque 1979: means and squares of parts make those of the whole
+        for batch in batches:  # Chan, Golub, LeVeque 1979: combines the mean and variance of batches
             part, size = batch.astype(np.float64), len(batch)
             apart = part.mean(axis=0) - mean
             spread = spread + ((part - part.mean(axis=0)) ** 2).sum(axis=0) + apart**2 * count * size / (count + size)
@@ -41,11 +41,11 @@ class Standardizer:
         return cls(mean=mean, deviation=np.maximum(deviation, least))
 
     def transform(self, embeddings: Floats) -> Floats:
-        """float32 [n,K] of embeddings [n,K]."""
+        """Standardized features float32 [n,K] of features [n,K]."""
         return np.asarray((embeddings - self.mean) / self.deviation, np.float32)
 
     def fold_into_head(self, head: Tensors) -> dict[str, Array]:
-        """The dense layer for embeddings as they are, of one for standardised ones: its logits are the same.
+        """Converts a dense layer for standardized features to one for raw features with the same logits.
 
         (x - m) / s W + b = x (W / s) + (b - m / s W)
         """

@@ -1,4 +1,4 @@
-"""Keras 3 as a backend of cxrscore, on the engine that KERAS_BACKEND or keras.json names.
+"""Keras 3 backend of cxrscore, on the engine that KERAS_BACKEND or keras.json selects.
 
 Importing this module imports no framework.
 """
@@ -14,7 +14,7 @@ from cxrscore.models.architectures import ARCHITECTURES
 
 
 class KerasBackend:
-    """Runs where its engine (tensorflow, torch or jax) does; bf16 by the dtype policy mixed_bfloat16."""
+    """Runs on the devices of its engine (tensorflow, torch or jax); bf16 by the dtype policy mixed_bfloat16."""
 
     name = "keras"
     requires: tuple[str, ...] = ("keras",)
@@ -32,13 +32,13 @@ class KerasBackend:
         precision: Precision = "fp32",
         seed: int = 0,
     ) -> Model:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it once, when it is imported
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it at import only
         try:
             from cxrscore_keras.model import build
-        except (ImportError, ValueError) as error:  # an engine that is not there; a word that is no engine
+        except (ImportError, ValueError) as error:  # an engine that is not installed, or an invalid name
             raise BackendUnavailableError(
                 f"Keras does not start: {error}. It needs an engine: install one with {self.install}, "
-                "or name the one that is there in KERAS_BACKEND (tensorflow, torch or jax)."
+                "or name the installed one in KERAS_BACKEND (tensorflow, torch or jax)."
             ) from error
         return build(spec, tensors, device=device, precision=precision, seed=seed)
 

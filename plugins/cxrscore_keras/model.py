@@ -1,4 +1,4 @@
-"""Models of the contract in Keras: scoring, training, embeddings and heat-map parts."""
+"""Keras models: inference, training, features and inputs of heat maps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build(
         network = Network(spec, bf16=precision == "bf16")
         own = neutral_variables(network)
         for name, value in values.items():
-            own[name].assign(np.array(value))  # a copy: jax may go on using the memory that it is given
+            own[name].assign(np.array(value))  # a copy, because jax may alias the memory
     return KerasModel(spec, network, found)
 
 
@@ -48,14 +48,14 @@ def _found(device: str) -> str:
     wanted = {"auto": there[0], "cuda": "cuda:0"}.get(device, device)
     if wanted not in there:
         raise BackendUnavailableError(
-            f"device {device!r} is not there for {_framework()}, which has {', '.join(there)}"
+            f"device {device!r} is not available for {_framework()}, which has {', '.join(there)}"
         )
     return wanted
 
 
 def _devices() -> list[str]:
-    """What the engine can compute on, its own choice first."""
-    if keras.config.backend() == "torch":  # the one engine for which Keras lists no devices
+    """Devices of the engine, its default first."""
+    if keras.config.backend() == "torch":  # Keras lists no devices for this engine
         listed = [f"gpu:{number}" for number in range(sys.modules["torch"].cuda.device_count())]
     else:
         listed = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
@@ -72,8 +72,8 @@ def _framework() -> str:
 
 
 class _Learner:
-    """What the model, its tail and its head share: a part of the network from inputs to logits, its tensors, and an
-    Adam for those that may learn."""
+    """Common base of the model, its tail and its head: a network from inputs to logits, its tensors, and Adam for the
+    trainable ones."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class _Learner:
 
     def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
         with _on(self.device):
-            self._network.choose(self._chosen)  # the model, its tail and its head may take turns
+            self._network.choose(self._chosen)  # model, tail and head may alternate
             self._compile(loss, replace(optimiser, learning_rate=0.0))
             values = [(self._learn(batch, optimiser), len(batch.inputs)) for batch in batches]
         films = sum(count for _, count in values)
@@ -123,7 +123,7 @@ class _Learner:
         return sum(value * count for value, count in values) / films
 
     def _compile(self, loss: Loss, settings: Optimiser) -> None:
-        """Only for another loss or other settings: Keras traces the training step anew after each compilation."""
+        """Compiles only for another loss or other settings, because Keras then retraces the training step."""
         if self._compiled is None or loss is not self._compiled[0] or settings != self._compiled[1]:
             self._adam.set(settings)
             self._model.compile(optimizer=self._adam, loss=self._bound(loss))
@@ -131,7 +131,7 @@ class _Learner:
         self._network.normalise_by_batch(settings.batch_norm == "batch")
 
     def _bound(self, loss: Loss) -> Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]:
-        """The loss of labels and logits, with its weights, ones where it has none."""
+        """The loss of labels and logits with its weights (ones if it has none)."""
         weights = np.ones((2, len(self.spec.findings)), np.float32) if loss.weights is None else loss.weights
         return lambda labels, logits: loss.function(keras.ops, logits, labels, keras.ops.convert_to_tensor(weights))
 
@@ -143,21 +143,21 @@ class _Learner:
         # and a loss that divides by logits.shape[0] would fail.
         self._model.train_function = self._traced.get(len(inputs))
         self._adam.learning_rate = optimiser.learning_rate * batch.rate
-        self._model.reset_metrics()  # else Keras returns the mean since the last reset
+        self._model.reset_metrics()  # otherwise Keras returns the mean since the last reset
         value = self._model.train_on_batch(inputs, labels, return_dict=True)["loss"]
         self._traced[len(inputs)] = self._model.train_function
         return float(value)
 
     @functools.cached_property
     def _learning(self) -> dict[str, keras.Variable]:
-        """The tensors that learn, in Keras' order, which is the optimiser's."""
+        """The trainable tensors in the order of Keras and of the optimiser."""
         self._network.choose(self._chosen)
         names = {id(variable): name for name, variable in self._variables.items()}
         return {names[id(variable)]: variable for variable in self._model.trainable_variables}
 
     @functools.cached_property
     def _adam(self) -> Adam:
-        """Made on first use: a model that only scores needs no moments."""
+        """Created at first use: inference needs no moments."""
         adam = Adam(self.spec, list(self._learning))
         with _on(self.device):
             adam.build(list(self._learning.values()))
@@ -185,11 +185,11 @@ class _Learner:
 
 
 class KerasHead(_Learner):
-    """The dense layer alone, on embeddings [N,K]; its tensors are the model's own."""
+    """The dense layer on features [N,K]; it shares its tensors with the model."""
 
 
 class KerasTail(_Learner):
-    """Last block and head, on what enters the last block, [N,h,w,K]; its tensors are the model's own."""
+    """Last block and head, on the input of the last block, [N,h,w,K]; it shares its tensors with the model."""
 
 
 class KerasModel(_Learner):
@@ -230,7 +230,7 @@ class KerasModel(_Learner):
 
 
 def _gradient(head: keras.Model, activations: Floats, finding: int) -> Floats:
-    """d sum over films of the logit of a finding / d activations: Keras has no word of its own for a gradient."""
+    """Gradient of the sum of the logits of a finding by activations; Keras has no function for gradients."""
     engine = keras.config.backend()
     if engine == "tensorflow":
         import tensorflow as tf
@@ -250,5 +250,5 @@ def _gradient(head: keras.Model, activations: Floats, finding: int) -> Floats:
 
 
 def _to_numpy(variable: keras.Variable) -> Array:
-    """A copy in NumPy, C-contiguous: never a view of what training goes on to change."""
+    """A C-contiguous NumPy copy, never a view of tensors that training changes later."""
     return np.array(np.asarray(variable), order="C")

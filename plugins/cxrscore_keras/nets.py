@@ -1,6 +1,6 @@
-"""The networks in Keras: those of keras.applications, a small one of ours, and what stands around them.
+"""The networks in Keras: those of keras.applications, tinycnn, and their input and output layers.
 
-Layers hold Keras' first values: the caller assigns every variable that neutral_variables lists.
+Layers have the initial values of Keras: the caller assigns every variable that neutral_variables lists.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Part(layers.Layer):
     """The base or its last block, its batch normalisation with the stored statistics in training too; ``by_batch``:
     with those of the batch in layers that are trainable.
 
-    A layer of its own, because a functional model hands ``training=True`` down to its layers even where they
+    A separate layer, because a functional model hands ``training=True`` down to its layers even where they
     were called with ``training=False``.
     """
 
@@ -67,7 +67,7 @@ class Normalise(layers.Layer):
 
 @contextmanager
 def _settings(*, bf16: bool) -> Iterator[None]:
-    """Keras' settings that layers read when they are made; put back afterwards, as they belong to the process."""
+    """Global Keras settings that layers read at creation; they are restored afterwards."""
     before = keras.config.image_data_format(), keras.config.dtype_policy()
     keras.config.set_image_data_format("channels_last")
     keras.config.set_dtype_policy("mixed_bfloat16" if bf16 else "float32")
@@ -79,15 +79,15 @@ def _settings(*, bf16: bool) -> Iterator[None]:
 
 
 class Network:
-    """Normalisation, base and head, as models that share their layers; outputs float32 whatever the base computes in.
+    """Normalisation, backbone and head, as models that share their layers; outputs are float32 in any precision.
 
     score  films [N,S,S] in 0..1 -> logits [N,C]
-    embed  films -> what enters the dense layer, [N,K]
+    embed  films -> features [N,K], the input of the dense layer
     maps   by CAM layer: films -> logits and the map at that layer, [N,h,w,K]
     heads  by CAM layer: that map -> logits
-    head   embeddings [N,K] -> logits
-    stem   films -> what enters the last block, [N,h,w,K]
-    tail   what enters the last block -> logits
+    head   features [N,K] -> logits
+    stem   films -> input of the last block, [N,h,w,K]
+    tail   input of the last block -> logits
     """
 
     def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
@@ -129,7 +129,7 @@ class Network:
 
     @functools.cached_property
     def stem(self) -> keras.Model:
-        """Made on first use, as the tail is: most models are never divided."""
+        """Created at first use, as the tail is: most models are never split."""
         films = layers.Input((self._spec.size, self._spec.size), dtype="float32", name="films")
         entered = self._part(self.base.input, self._entered, "stem_blocks")(Normalise(self._spec.normalize)(films))
         return keras.Model(films, layers.Activation("linear", dtype="float32", name="entered")(entered), name="stem")
@@ -144,7 +144,7 @@ class Network:
 
     @property
     def _entered(self) -> keras.KerasTensor:
-        """What enters the last block, as the base knows it."""
+        """The input of the last block in the backbone."""
         return self.base.get_layer(_LAST_OF_STEM[self._spec.architecture]).output
 
     def _part(self, start: keras.KerasTensor, end: keras.KerasTensor, name: str) -> Part:
@@ -153,12 +153,12 @@ class Network:
         return self._parts[-1]
 
     def normalise_by_batch(self, wanted: bool) -> None:
-        """Whether trainable layers of batch normalisation use the batch's statistics in steps that are traced next."""
+        """Sets whether trainable batch normalisation uses batch statistics in training steps that are traced next."""
         for part in self._parts:
             part.by_batch = wanted
 
     def choose(self, learning: Collection[str]) -> None:
-        """Makes the variables of these neutral names trainable, and no other."""
+        """Makes only the variables of these neutral names trainable."""
         for layer in self.base.layers:
             layer.trainable = f"{layer.name}/gamma" in learning or not isinstance(layer, layers.BatchNormalization)
         for name, variable in neutral_variables(self).items():

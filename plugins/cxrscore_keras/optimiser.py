@@ -1,4 +1,4 @@
-"""Adam as the contract wants it: the steps of Keras, rates that depend on depth, decay of kernels, clipping."""
+"""Adam as the contract defines it: the steps of Keras, layer-wise learning rates, weight decay of kernels, clipping."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cxrscore.models.architectures import ADAM_BETAS, ADAM_EPSILON, depth_of
 
 
 class Adam(keras.optimizers.Adam):
-    """The optimiser of the tensors of these neutral names, in this order. Settings other than the learning rate become
+    """The optimiser of the tensors of these neutral names, in this order. Settings other than the learning rate are
     part of the traced step: after ``set`` the model must be compiled."""
 
     def __init__(self, spec: ModelSpec, names: Sequence[str]) -> None:

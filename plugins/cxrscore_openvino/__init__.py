@@ -1,4 +1,4 @@
-"""OpenVINO as a backend of cxrscore, for scoring on the CPU. Importing this module imports no framework."""
+"""OpenVINO backend of cxrscore, for inference on the CPU. Importing this module imports no framework."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TELEMETRY = "openvino_telemetry"
 
 
 class OpenVinoBackend:
-    """Runs on the CPU, and only scores: what torch and keras have trained. bf16 where the processor has it."""
+    """Runs models of any backend on the CPU; it does not train. bf16 if the processor supports it."""
 
     name = "openvino"
     requires: tuple[str, ...] = ("openvino",)
@@ -43,9 +43,9 @@ class OpenVinoBackend:
 
 @contextmanager
 def _without_telemetry() -> Iterator[None]:
-    """Keeps ``import openvino`` from reporting itself over the network, which it does unasked.
+    """Disables the telemetry of OpenVINO, which is on by default and uses the network.
 
-    It depends on a package for that, which None stands for here as one that is not there; it then does without.
+    None in sys.modules makes its telemetry package unavailable; OpenVINO works without it.
     """
     hidden = _TELEMETRY not in sys.modules
     if hidden:

@@ -1,4 +1,4 @@
-"""Models of the contract in OpenVINO: scoring and heat-map parts."""
+"""OpenVINO models: inference and inputs of heat maps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cxrscore_openvino.nets import from_neutral, network, range_network
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 _FILMS = 8
-"""Films that OpenVINO is told to expect at a time: score's batch, unless it is told otherwise."""
+"""Batch size hint for OpenVINO: the default batch size of score."""
 
 
 def build(
@@ -39,7 +39,7 @@ def build(
 
 
 def build_int8(spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> OpenVinoModel:
-    """See contract.SupportsInt8. What stays in floating point is bfloat16 where the processor has it."""
+    """See contract.SupportsInt8. Floating-point layers use bfloat16 if the processor supports it."""
     values = check_tensors(spec, tensors)
     _check_device(device)
     if foreign := [layer for layer in ranges if f"{layer}/kernel" not in values or layer == "head"]:
@@ -49,13 +49,13 @@ def build_int8(spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str
 
 @functools.cache
 def _core() -> Core:
-    one_arena()  # its compiler's threads leave tens of megabytes behind in each of theirs
+    one_arena()  # threads of its compiler would leave tens of megabytes in each malloc arena
     return Core()
 
 
 def _check_device(device: str) -> None:
     if device not in ("auto", "cpu"):
-        raise BackendUnavailableError(f"device {device!r} is not there for OpenVINO, which here has cpu")
+        raise BackendUnavailableError(f"device {device!r} is not available for OpenVINO, which has cpu here")
 
 
 def _has_bf16() -> bool:
@@ -65,7 +65,7 @@ def _has_bf16() -> bool:
 def _check_precision(precision: Precision) -> None:
     if precision == "bf16" and not _has_bf16():
         name = _core().get_property("CPU", "FULL_DEVICE_NAME")
-        raise InputError(f"precision bf16 is not there on this processor ({name}), which has fp32")
+        raise InputError(f"precision bf16 is not available on this processor ({name}), which has fp32")
 
 
 class OpenVinoModel:
@@ -124,7 +124,7 @@ class OpenVinoModel:
 
     @functools.cached_property
     def compiled(self) -> CompiledModel:
-        """The network for one film, compiled on first use."""
+        """The network for one film, compiled at first use."""
         return _compiled(network(self.spec, self._constants(), self._ranges), self._precision)
 
     @functools.cached_property
@@ -137,12 +137,12 @@ class OpenVinoModel:
         return _queue_of(_compiled(graph, self._precision)), layers
 
     def _constants(self) -> Tensors:
-        """The tensors in OpenVINO's layout, which it makes ones of its own from: no copy of them is kept here."""
+        """The tensors in the layout of OpenVINO, which copies them; no other copy is stored."""
         return {name: from_neutral(tensor) for name, tensor in self._tensors.items()}
 
     def _each(self, queue: AsyncInferQueue, films: Floats, keep: Callable[[int, Floats], None]) -> None:
-        """Runs films one by one and gives keep() the row of each with what came out, while the next ones are computed.
-        Callers in several threads take turns."""
+        """Runs films one by one and calls keep() with the row and results of each, while the next ones are computed.
+        Calls from several threads run one after the other."""
         films = check_inputs(films, (self.spec.size, self.spec.size))
         with self._turn:
             queue.set_callback(lambda request, row: keep(row, request.get_output_tensor().data))
@@ -162,17 +162,17 @@ class OpenVinoModel:
 
 def _compiled(graph: openvino.Model, precision: Precision) -> CompiledModel:
     options = {
-        # Not left to OpenVINO: it would compute in bfloat16 where the processor has it.
+        # In NumPy, because OpenVINO would use bfloat16 if the processor supports it.
         "INFERENCE_PRECISION_HINT": _TYPES[precision],
         "PERFORMANCE_HINT": "THROUGHPUT",
         "PERFORMANCE_HINT_NUM_REQUESTS": _FILMS,
-        # Threads tied to cores would meet on the same ones where two processes score.
+        # Pinned threads of two scoring processes would use the same cores.
         "ENABLE_CPU_PINNING": False,
     }
     return _core().compile_model(graph, "CPU", options)
 
 
 def _queue_of(compiled: CompiledModel) -> AsyncInferQueue:
-    """As many films at once as OpenVINO finds best. Films one by one, side by side, are no slower than a batch of
-    them, take less memory, and cannot depend on each other."""
+    """Runs as many single-film requests in parallel as OpenVINO recommends. They are as fast as a batch, need less
+    memory, and cannot influence each other."""
     return AsyncInferQueue(compiled, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))

@@ -1,7 +1,7 @@
-"""The networks in OpenVINO's operators, layer for layer those of keras.applications and under their names.
+"""The networks as OpenVINO graphs, with the layers and layer names of keras.applications.
 
-A graph goes from one film to the map before the last ReLU. What comes after it, a mean and a small product, is
-left to NumPy: OpenVINO would round it too where it computes in bfloat16.
+A graph maps one film to the feature map before the last ReLU. NumPy computes the rest, a mean and a small product,
+because OpenVINO would round it in bfloat16.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NO_RANGES: Ranges = {}
 _INPUT_LEVELS, _KERNEL_LEVELS = 256, 255
 """Values of an unsigned and of a symmetric signed byte."""
 _NARROWEST = 1e-6
-"""Of ranges: what enters a convolution may be 0 in all films, and a kernel too."""
+"""Minimum width of a range: the input of a convolution, or a kernel, may be 0 everywhere."""
 
 
 class _Layers:
@@ -77,13 +77,13 @@ def _rounded_input(x: Node, low: float, high: float) -> Node:
 
 
 def _rounded(x: Node, low: Array, high: Array, levels: int) -> Node:
-    """What OpenVINO takes for the wish to compute in 8-bit integers."""
+    """A FakeQuantize node, which makes OpenVINO compute in 8-bit integers."""
     ends = [ops.constant(end.astype(np.float32)) for end in (low, np.maximum(high, low + _NARROWEST))]
     return ops.fake_quantize(x, *ends, *ends, levels)
 
 
 def _pool1(x: Node) -> Node:
-    # Keras pads with zeros and OpenVINO with -inf: the same, as what comes in is never negative.
+    # Keras pads with zeros and OpenVINO with -inf: equivalent, because the input is never negative.
     return ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
 
 

@@ -1,4 +1,4 @@
-"""Ray as an executor of cxrscore: actors on one machine or a cluster. Importing this module imports no Ray."""
+"""Ray executor of cxrscore: actors on one machine or a cluster. Importing this module does not import Ray."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cxrscore.contract import Executor, TaskBatch, hookimpl
 
 
 class RayExecutor:
-    """Actors that hold the model and write what they compute to the file system that all machines share."""
+    """Actors hold the model and write their results to a file system that all machines share."""
 
     name = "ray"
     summary = "Ray actors on this machine, or on the cluster at --address"

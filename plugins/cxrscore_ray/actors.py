@@ -1,5 +1,5 @@
-"""Work on actors of Ray. Items go out one at a time, and only numbers and short texts come back: what is computed never
-passes through Ray, so that it is enough that it does everything at least once."""
+"""Tasks on Ray actors. Items are dispatched one at a time, and only numbers and short texts return: actors write
+results to files, so at-least-once execution is sufficient."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported: it reports itself, unasked
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported; disables its usage statistics
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
@@ -23,7 +23,7 @@ from cxrscore.executors import THREAD_VARIABLES, TaskRunner, WorkQueue
 from cxrscore.search_path import import_path
 
 STORE = 100 << 20
-"""Bytes of Ray's object store on this machine, of which nothing is used: about the least that Ray takes."""
+"""Size of the Ray object store on this machine in bytes: about the minimum, because it is not used."""
 
 
 class Worker(TaskRunner):
@@ -49,7 +49,7 @@ def run(work: TaskBatch, done: Callable[[int, str], None], *, processes: int, ad
 
 
 def _run_all(pool: _ActorPool, ledger: WorkQueue) -> None:
-    """Keeps every actor at work until all items are done."""
+    """Dispatches items to idle actors until all are done."""
     idle = [pool.hire() for _ in range(pool.size)]
     in_hand: dict[Any, tuple[Any, int]] = {}
     while True:
@@ -90,24 +90,24 @@ class _ActorPool:
 
 
 def _cores_per_actor(cores: list[int], size: int) -> int:
-    """The most cores an actor can have if so many are to find room on machines with these; InputError if they cannot
-    even with one."""
+    """Maximum cores per actor such that so many actors fit on machines with these cores; InputError if not even one
+    core each fits."""
     fitting = [share for share in range(1, max(cores) + 1) if sum(own // share for own in cores) >= size]
     if not fitting:
-        raise InputError(f"Ray has {sum(cores)} cores, too few for {size} processes. Use as many, or fewer.")
+        raise InputError(f"Ray has {sum(cores)} cores, too few for {size} processes. Lower --processes.")
     return fitting[-1]
 
 
 @contextmanager
 def _connected(address: str | None, processes: int) -> Iterator[None]:
-    """Ray at the address; where there is none, a Ray on this machine for this work only, that needs no network. One
-    that is there already is used and left as it is."""
+    """Connects to Ray at the address; without an address, starts a local Ray for this task, without network. A running
+    Ray is used and not stopped."""
     if ray.is_initialized():
         yield
         return
     own = {"num_cpus": max(processes, os.cpu_count() or 1), "object_store_memory": STORE, "include_dashboard": False}
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    ray._private.worker._worker_logs_enabled = False  # else it tells of dead actors on the standard output
+    ray._private.worker._worker_logs_enabled = False  # otherwise it prints messages on dead actors to stdout
     try:
         with _in_folder(Path(cxrscore.__file__).parents[1]):
             ray.init(address or "local", **quiet, **({} if address else own))
@@ -121,8 +121,8 @@ def _connected(address: str | None, processes: int) -> Iterator[None]:
 
 @contextmanager
 def _in_folder(folder: Path) -> Iterator[None]:
-    """Stands in a folder during the block: Ray has every worker import from the folder in which it is started, before
-    all others."""
+    """Changes the current folder during the block, because Ray workers import first from the folder in which Ray is
+    started."""
     before = os.open(".", os.O_RDONLY)
     os.chdir(folder)
     try:

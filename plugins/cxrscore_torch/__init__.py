@@ -1,4 +1,4 @@
-"""PyTorch as a backend of cxrscore. Importing this module imports no framework."""
+"""PyTorch backend of cxrscore. Importing this module imports no framework."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cxrscore.models.architectures import ARCHITECTURES
 
 
 class TorchBackend:
-    """Runs on the CPU or on one CUDA device; bf16 by autocast. Parallel: several processes can train together."""
+    """Runs on the CPU or on one CUDA device; bf16 by autocast. Several processes can train one model."""
 
     name = "torch"
     requires: tuple[str, ...] = ("torch",)

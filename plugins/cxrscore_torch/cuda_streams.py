@@ -1,4 +1,4 @@
-"""How films get to a device, and results back: at once on a CPU; on CUDA by lanes, so that copies hide behind work."""
+"""Transfer of films to a device and of results back: direct on a CPU; on CUDA with streams that overlap copies."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from cxrscore.contract import Array
 from cxrscore_torch.nets import to_numpy
 
 Pass: TypeAlias = Callable[[Tensor], Sequence[Tensor]]
-"""Inputs on the device to results on the device; the same function for the same work, as records are kept by it."""
+"""Maps inputs on the device to results on the device; CUDA graphs are cached by function, so it must be the same."""
 Replay: TypeAlias = Callable[[Tensor], Sequence[Tensor]]
-"""The same from inputs in memory, into the same results each time."""
+"""Maps inputs in host memory to results that the next call overwrites."""
 
 STREAMS = 2
 """One batch is copied while another is computed."""
 _RECORD_AT = 3
-"""A pass is recorded when its shape comes for the third time: then it will come again."""
+"""A forward pass is recorded at the third use of its shape."""
 _RECORDS = 4
-"""Of a lane, as each keeps the memory of its activations."""
+"""Maximum number of graphs of a stream, because each holds the memory of its activations."""
 
 _launching = threading.Lock()
-"""Kernels are queued by one thread at a time: the switches below belong to the process."""
+"""Only one thread launches kernels at a time, because the settings below are global."""
 
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Keeps CUDA from cutting float32 factors to the 10-bit mantissa of TF32: that moves logits by about 1e-3.
+    """Disables TF32, whose 10-bit mantissa changes logits by about 1e-3.
 
-    The switches belong to the process, so they are put back.
+    The settings are global, so they are restored.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
@@ -48,7 +48,7 @@ def full_float32() -> Iterator[None]:
 
 
 class SingleStream:
-    """On a CPU, where there is nothing to hide: calls compete for the cores."""
+    """Direct execution on a CPU, where calls compete for the cores."""
 
     lanes = 1
 
@@ -58,7 +58,7 @@ class SingleStream:
 
 
 class StreamPool:
-    """Ways through a CUDA device. A call takes one that is free, so as many threads may call at once."""
+    """A pool of CUDA streams. A call uses a free one, so several threads may call at the same time."""
 
     lanes = STREAMS
 
@@ -76,7 +76,7 @@ class StreamPool:
 
 
 class _Stream:
-    """One stream of a device, and the passes recorded on it."""
+    """One CUDA stream, and the graphs recorded on it."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._stream = device, torch.cuda.Stream(device)
@@ -84,7 +84,7 @@ class _Stream:
 
     def __call__(self, function: Pass, inputs: Array) -> list[Array]:
         with _launching, torch.inference_mode(), full_float32(), torch.cuda.stream(self._stream):
-            self._stream.wait_stream(torch.cuda.default_stream(self._device))  # on which training changes tensors
+            self._stream.wait_stream(torch.cuda.default_stream(self._device))  # training changes tensors on that stream
             results = self._records(function, _pinned(inputs), self._device)
             found = [_fetched(result) for result in results]
         self._stream.synchronize()
@@ -92,8 +92,8 @@ class _Stream:
 
 
 class CudaGraphs:
-    """Passes of shapes that come again are recorded, as launching their hundreds of kernels one by one takes the CPU
-    longer than the device needs for them. What cannot be recorded is run as it is."""
+    """Forward passes of repeated shapes are recorded as CUDA graphs, because launching hundreds of kernels takes longer
+    than running them. A pass that cannot be recorded runs directly."""
 
     def __init__(self, record: Callable[[Pass, Tensor], Replay | None]) -> None:
         self._record = record
@@ -101,7 +101,7 @@ class CudaGraphs:
         self._kept: dict[tuple[object, ...], Replay | None] = {}
 
     def __call__(self, function: Pass, inputs: Tensor, device: torch.device) -> Sequence[Tensor]:
-        """The results of inputs that are in memory; those of a record hold until its next use."""
+        """The results of inputs in host memory; results of a graph are valid until its next use."""
         key = (function, inputs.shape, inputs.dtype)
         if replay := self._kept.get(key):
             return replay(inputs)
@@ -113,11 +113,11 @@ class CudaGraphs:
 
 
 def _capture_graph(function: Pass, given: Tensor, stream: torch.cuda.Stream) -> Replay | None:
-    """The pass as a CUDA graph; None where it cannot be captured, such as for want of memory."""
+    """The forward pass as a CUDA graph; None if it cannot be captured, for example without enough memory."""
     graph, fixed = torch.cuda.CUDAGraph(), given.clone()
     try:
         with _fastest_convolutions():
-            for _ in range(2):  # tries algorithms and allocates, neither of which can be captured
+            for _ in range(2):  # warm-up: algorithm search and allocation cannot be captured
                 function(fixed)
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 results = function(fixed)
@@ -134,7 +134,7 @@ def _capture_graph(function: Pass, given: Tensor, stream: torch.cuda.Stream) -> 
 
 @contextmanager
 def _fastest_convolutions() -> Iterator[None]:
-    """cuDNN tries its algorithms and takes the fastest: worth its time for a shape that comes again."""
+    """Enables cuDNN benchmarking, which is worth its time for repeated shapes."""
     cudnn = torch.backends.cudnn
     before, cudnn.benchmark = cudnn.benchmark, True
     try:
@@ -144,7 +144,7 @@ def _fastest_convolutions() -> Iterator[None]:
 
 
 def _pinned(array: Array) -> Tensor:
-    """The array in memory that the device reads by itself."""
+    """The array in pinned memory."""
     kind = torch.from_numpy(np.empty(0, array.dtype)).dtype
     found = torch.empty(array.shape, dtype=kind, pin_memory=True)
     found.numpy()[...] = array
@@ -152,5 +152,5 @@ def _pinned(array: Array) -> Tensor:
 
 
 def _fetched(result: Tensor) -> Tensor:
-    """In memory of its own, once the stream has come so far."""
+    """A NumPy copy, after the stream is synchronised."""
     return torch.empty(result.shape, dtype=result.dtype, pin_memory=True).copy_(result, non_blocking=True)

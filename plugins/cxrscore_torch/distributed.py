@@ -1,10 +1,10 @@
-"""Several processes that train one model: the contract's Group, and a step on a batch that they share.
+"""Distributed training: the ProcessGroup of the contract, and a training step on a batch of all processes.
 
-Gradients are summed here, in one all_reduce of all of them laid end to end, and not by DistributedDataParallel: that
-wraps a module which is called as a whole, while a head or a tail learns here by itself; it gives the mean over
-processes, which is not the mean over films where one has fewer; and it hides when they are complete, which clipping has
-to know. It would send first gradients while others are still worked out. What that saves is at most the time to send
-the network's size, 28 MB for DenseNet121, which on one machine or a fast network is little beside a step on its films.
+Gradients are summed with one all_reduce of all gradients concatenated, without DistributedDataParallel, because that
+wraps a complete module, while a head or a tail is trained separately here; it averages over processes, which is not the
+mean over films if one has fewer; and it hides when gradients are complete, which clipping must know. It would overlap
+communication with computation. That saves at most the time to send the network, 28 MB for DenseNet121, which is short
+compared with a training step on one machine or a fast network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cxrscore.errors import InputError, OtherProcessError
 
 _RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
 _COLLECTIVE_TIMEOUT = timedelta(days=1)
-"""The others wait while one reads all films. One that dies is noticed at once: its connections close."""
+"""Timeout while one process reads all films. A process that dies is detected at once: its connections close."""
 
 
 class TorchGroup:
@@ -40,15 +40,17 @@ class TorchGroup:
         return [one.numpy().tobytes()[: int(size)] for one, size in zip(found, sizes, strict=True)]
 
     def leave(self) -> None:
-        """Ends its threads, too: one that lets go of a tensor while the interpreter ends would abort the process (torch
-        2.13). NCCL would wait for the others, who may be gone, so it is told to stop first."""
+        """Also ends its threads: one that frees a tensor during interpreter shutdown would abort the process (torch
+        2.13). NCCL is aborted first, because it would wait for other processes, which may have ended."""
         dist.group.WORLD.abort()
         dist.destroy_process_group()
 
 
 def join(*, rank: int, of: int, device: str) -> TorchGroup:
     """See contract.SupportsDistributed.join."""
-    importlib.import_module("torch.distributed.nn")  # an optimiser imports it, and would bind the group as a default
+    importlib.import_module(
+        "torch.distributed.nn"
+    )  # else an optimiser imports it later, and binds the group as a default
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
@@ -57,7 +59,7 @@ def join(*, rank: int, of: int, device: str) -> TorchGroup:
         dist.init_process_group(backends, store=dist.HashStore(), rank=0, world_size=1)
         return TorchGroup()
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
-        raise InputError(f"{of} processes cannot meet without {', '.join(missing)}: start them with torchrun")
+        raise InputError(f"{of} processes cannot connect without {', '.join(missing)}: start them with torchrun")
     _collective(_rendezvous, backends, rank, of)
     return TorchGroup()
 
@@ -69,10 +71,10 @@ def _rendezvous(backends: str, rank: int, of: int) -> None:
 
 
 def _prefix_store(store: dist.Store, rank: int, of: int) -> dist.Store:
-    """A part of the store for the processes that are there now.
+    """A prefix of the store for the present processes.
 
-    Those that torchrun starts in the place of others find the same store, with the addresses of the dead in it (torch
-    2.13). So each asks under a name of its own, and the first one answers with a name for all until all have heard it.
+    Processes that torchrun restarts find the same store with the addresses of the dead ones (torch 2.13). So each
+    process sends a request under a unique name, and rank 0 answers with a common prefix until all have received it.
     """
     name = secrets.token_hex(8)
     if rank:
@@ -86,27 +88,27 @@ def _prefix_store(store: dist.Store, rank: int, of: int) -> dist.Store:
             store.set(f"cxrscore/answers/{store.get(f'cxrscore/asks/{other}').decode()}", name)
         absent = {other for other in absent if not store.check([f"cxrscore/{name}/there/{other}"])}
         if time.monotonic() > end:
-            raise RuntimeError(f"{len(absent)} of {of} processes did not come within {_RENDEZVOUS_TIMEOUT}")
+            raise RuntimeError(f"{len(absent)} of {of} processes did not connect within {_RENDEZVOUS_TIMEOUT}")
         time.sleep(0.02)
     return dist.PrefixStore(f"cxrscore/{name}/", store)
 
 
 def sum_step(value: Tensor, learning: Collection[Tensor], share: float) -> Tensor:
-    """The loss of a whole batch, of that of each process's films, which are this share of it; so the gradients."""
+    """Sums loss and gradients over processes, weighted by the fraction of the batch that each one has."""
     gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in learning]
     flat = torch.cat([value.detach().reshape(1), *(gradient.reshape(-1) for gradient in gradients)]).mul_(share)
     _collective(dist.all_reduce, flat)
     loss, *sums = flat.split([1, *(gradient.numel() for gradient in gradients)])
     for tensor, gradient, total in zip(learning, gradients, sums, strict=True):
-        tensor.grad = gradient.copy_(total.view_as(gradient))  # in its own layout, which may be channels last
+        tensor.grad = gradient.copy_(total.view_as(gradient))  # in the layout of the tensor, which may be channels last
     return loss[0]
 
 
 def _collective(call: Callable[..., object], *arguments: object) -> None:
-    """What ends if another process does. Its error keeps no traceback: its frames would hold the group beyond it."""
+    """Converts an error because another process ended. It has no traceback, whose frames would hold the group."""
     try:
         call(*arguments)
-    except RuntimeError as error:  # torch says so of connections that closed and of those that never came
+    except RuntimeError as error:  # torch raises it for closed connections and for missing ones
         reason = str(error).strip().splitlines()[0].partition(". ")[0]
         message = f"another of the processes ended, and this one with it ({reason})"
         raise OtherProcessError(message) from error.with_traceback(None)

@@ -1,4 +1,4 @@
-"""Models of the contract in PyTorch: scoring, training, embeddings and heat-map parts."""
+"""PyTorch models: inference, training, features and inputs of heat maps."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def build(
 
 def _found(device: str) -> torch.device:
     there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-    own = f"cuda:{torch.cuda.current_device()}" if len(there) > 1 else "cpu"  # another one for each process
+    own = f"cuda:{torch.cuda.current_device()}" if len(there) > 1 else "cpu"  # a different one for each process
     wanted = {"auto": own, "cuda": own if own != "cpu" else "cuda:0"}.get(device, device)
     if wanted not in there:
-        raise BackendUnavailableError(f"device {device!r} is not there for PyTorch, which has {', '.join(there)}")
+        raise BackendUnavailableError(f"device {device!r} is not available for PyTorch, which has {', '.join(there)}")
     return torch.device(wanted)
 
 
 class _Learner:
-    """What the model, its tail and its head share: a part of the network from inputs to logits, its tensors, and an
-    Adam for those that may learn."""
+    """Common base of the model, its tail and its head: a network from inputs to logits, its tensors, and Adam for the
+    trainable ones."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class _Learner:
 
     def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
         value_of = self._bound(loss)
-        for name, tensor in self._tensors.items():  # the model, its tail and its head may take turns
+        for name, tensor in self._tensors.items():  # the model, its tail and its head may alternate
             tensor.requires_grad_(name in self._learning)
         total, films = torch.zeros((), dtype=torch.float64, device=self._place), 0
         for batch in batches:
@@ -110,13 +110,13 @@ class _Learner:
         return total.item() / films
 
     def _bound(self, loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
-        """The loss of logits and labels, its weights (ones where it has none) on the device."""
+        """The loss of logits and labels, with its weights (ones if it has none) on the device."""
         weights = np.ones((2, len(self.spec.findings)), np.float32) if loss.weights is None else loss.weights
         on_device = torch.tensor(weights, device=self._place)
         return lambda logits, labels: loss.function(torch, logits, labels, on_device)
 
     def _learn(self, batch: Batch, value_of: Callable[[Tensor, Tensor], Tensor], optimiser: Optimiser) -> Tensor:
-        """One Adam step; returns the loss before it, left on the device so that the next step need not wait."""
+        """One Adam step; returns the loss before it, still on the device so that the next step does not wait."""
         inputs = self._inputs(batch.inputs)
         labels = torch.tensor(check_inputs(batch.labels, (len(self.spec.findings),)), device=self._place)
         self._adam.zero_grad()
@@ -132,7 +132,7 @@ class _Learner:
 
     @contextmanager
     def _statistics_of(self, batch_norm: BatchNorm) -> Iterator[None]:
-        """Layers whose gamma learns normalise by the batch, if that is wanted, in one forward pass."""
+        """Lets layers with a trainable gamma use batch statistics, if requested, in one forward pass."""
         layers = [name.removesuffix("/gamma") for name in self._learning if name.endswith("/gamma")]
         for layer in layers:
             self._network.base[layer].by_batch = batch_norm == "batch"
@@ -144,7 +144,7 @@ class _Learner:
 
     @functools.cached_property
     def _adam(self) -> Adam:
-        """Made on first use: a model that only scores needs no moments."""
+        """Created at first use: inference needs no moments."""
         return Adam(self.spec, self._learning)
 
     def state(self) -> dict[str, Array]:
@@ -158,14 +158,14 @@ class _Learner:
 
 
 class TorchHead(_Learner):
-    """The dense layer alone, on embeddings [N,K]; its tensors are the model's own."""
+    """The dense layer on features [N,K]; it shares its tensors with the model."""
 
     def _logits(self, inputs: Tensor) -> Tensor:
         return self._network.head(inputs)
 
 
 class TorchTail(_Learner):
-    """Last block and head, on what enters the last block, [N,h,w,K]; its tensors are the model's own."""
+    """Last block and head, on the input of the last block, [N,h,w,K]; it shares its tensors with the model."""
 
     def _logits(self, inputs: Tensor) -> Tensor:
         return self._network.tail(inputs)
@@ -250,5 +250,5 @@ class TorchModel(_Learner):
 
 
 def _channels_last(features: Tensor) -> Tensor:
-    """[N,K,h,w] -> [N,h,w,K], in that order in memory, too: as the network has it there, nothing is copied."""
+    """[N,K,h,w] -> [N,h,w,K], contiguous; without a copy, because the network uses channels-last memory."""
     return features.permute(0, 2, 3, 1).contiguous()

@@ -1,6 +1,6 @@
-"""The networks in PyTorch, layer for layer those of keras.applications and under their names.
+"""The networks in PyTorch, with the layers and layer names of keras.applications.
 
-Layers are made without values: the caller fills every tensor that neutral_tensors lists.
+Layers are created without values: the caller fills every tensor that neutral_tensors lists.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from cxrscore.models.architectures import (
 
 
 class Norm(nn.Module):
-    """Batch normalisation with the stored statistics, in training too; ``by_batch``: with those of the batch, towards
-    which the stored ones then move."""
+    """Batch normalisation with the stored statistics, also in training; ``by_batch``: with batch statistics, which then
+    update the stored ones."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -58,12 +58,12 @@ def _conv(channels: int, out: int, side: int, *, stride: int = 1, bias: bool = T
 
 
 def _pool1(x: Tensor) -> Tensor:
-    # Keras pads with zeros and torch with -inf: the same, as what comes in is never negative.
+    # Keras pads with zeros and torch with -inf: equivalent, because the input is never negative.
     return functional.max_pool2d(x, 3, stride=2, padding=1)
 
 
 class _Layers(nn.ModuleDict):
-    """Layers side by side under their Keras names, in two parts: ``first`` up to the last block, and ``last``."""
+    """Layers under their Keras names, in two groups: ``first`` up to the last block, and ``last``."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.first(x))
@@ -154,7 +154,7 @@ class ResNet50(_Layers):
         return self._stage(5, x)
 
     def _stage(self, stage: int, x: Tensor) -> Tensor:
-        """What comes in is never negative; what goes out is before its ReLU."""
+        """A block; its input is never negative, its output is before the ReLU."""
         x = self._block(f"conv{stage}_block1", x)
         for block in range(2, RESNET50_BLOCKS[stage - 2] + 1):
             x = self._block(f"conv{stage}_block{block}", functional.relu(x, inplace=True))
@@ -209,7 +209,7 @@ class Network(nn.Module):
         return self._run(self.base, self._normalised(films))
 
     def stem(self, films: Tensor) -> Tensor:
-        """[N,S,S] -> what enters the last block, [N,h,w,K]."""
+        """[N,S,S] -> input of the last block, [N,h,w,K]."""
         return self._run(self.base.first, self._normalised(films)).permute(0, 2, 3, 1)
 
     def tail(self, entered: Tensor) -> Tensor:
@@ -232,7 +232,7 @@ class Network(nn.Module):
         return (films.int() & 0xFFFF).float() / self.white[1:]
 
     def _run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        # No weight is used twice in a pass, and a cached one could not be recorded as a CUDA graph.
+        # No weight is used twice in a pass, and cached weights cannot be recorded in a CUDA graph.
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self._bf16, cache_enabled=False):
             return layers(x).float()
 
@@ -268,5 +268,5 @@ def from_neutral(tensor: Tensor) -> Tensor:
 
 
 def to_numpy(tensor: Tensor) -> Array:
-    """A copy in NumPy, C-contiguous: never a view of what training goes on to change."""
+    """A C-contiguous NumPy copy, never a view of tensors that training changes later."""
     return np.array(tensor.detach().cpu().numpy(), order="C")

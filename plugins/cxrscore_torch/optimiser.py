@@ -1,4 +1,4 @@
-"""Adam as the contract wants it: the steps of Keras, rates that depend on depth, decay of kernels, clipping."""
+"""Adam as the contract defines it: the steps of Keras, layer-wise learning rates, weight decay of kernels, clipping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cxrscore_torch.nets import from_neutral, to_neutral, to_numpy
 
 
 class Adam:
-    """The optimiser of these tensors, which are those that learn, by neutral name."""
+    """The optimiser of these trainable tensors, by neutral name."""
 
     def __init__(self, spec: ModelSpec, learning: Mapping[str, Tensor]) -> None:
         self._learning = learning
@@ -25,13 +25,13 @@ class Adam:
         for tensor in learning.values():
             moments = {"exp_avg": torch.zeros_like(tensor), "exp_avg_sq": torch.zeros_like(tensor)}
             self._adam.state[tensor] = {"step": torch.zeros((), device=tensor.device), **moments}
-        self._steps = 0  # counted here as well: to ask the device would mean waiting for it
+        self._steps = 0  # also counted here, because reading it from the device would synchronise
 
     def zero_grad(self) -> None:
         self._adam.zero_grad()
 
     def step(self, optimiser: Optimiser, share: float) -> None:
-        """One step with these settings, at this share of the learning rate."""
+        """One step with these settings; ``share`` is the learning-rate factor."""
         if math.isfinite(optimiser.clip_norm):
             self._clip(optimiser.clip_norm)
         self._set_pace(optimiser, share)
@@ -39,7 +39,7 @@ class Adam:
         self._steps += 1
 
     def _clip(self, limit: float) -> None:
-        """Gradients of all tensors together to this norm at most; torch's own clip_grad_norm_ stays a little below."""
+        """Clips the global norm of all gradients; torch's clip_grad_norm_ gives a slightly smaller norm."""
         gradients = [tensor.grad for tensor in self._learning.values() if tensor.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(each) for each in gradients]))
         for each in gradients:
@@ -48,8 +48,8 @@ class Adam:
     def _set_pace(self, optimiser: Optimiser, share: float) -> None:
         """Learning rate, decay and epsilon of the next step.
 
-        Keras adds epsilon to the root of the second moment before its bias correction, torch after it, which is
-        another step where gradients are small. Dividing epsilon by the correction makes torch's step Keras'.
+        Keras adds epsilon to the root of the second moment before its bias correction, torch after it, which differs
+        for small gradients. Dividing epsilon by the correction gives the step of Keras.
         """
         correction = 1 - ADAM_BETAS[1] ** (self._steps + 1)
         for group in self._adam.param_groups:
@@ -76,7 +76,7 @@ class Adam:
 
 
 def _groups(spec: ModelSpec, learning: Mapping[str, Tensor]) -> list[dict[str, object]]:
-    """Tensors of one rate and decay together: by their depth, and whether they are kernels."""
+    """Groups tensors with the same learning rate and weight decay: by depth, and whether they are kernels."""
     kinds = {name: (depth_of(spec, name), name.endswith("/kernel")) for name in learning}
     return [
         {"params": [learning[name] for name in kinds if kinds[name] == kind], "depth": kind[0], "kernel": kind[1]}

@@ -62,4 +62,4 @@ def test_what_no_run_can_do_is_told(home):
     told = train(home, "no", "--executor", "slurm", "--processes", "2", code=6)
     assert "no executor is called 'slurm'; available: local" in told
     told = train(home, "no", "--processes", "2", trainable="all", code=1)
-    assert told.startswith("cxrscore: trainable is all, so there are no frozen layers for other processes to run")
+    assert told.startswith("cxrscore: trainable is all, so no frozen layers are left for other processes to run")

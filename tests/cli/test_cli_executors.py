@@ -93,7 +93,7 @@ def test_ctrl_c_ends_all_processes(home):
 
 def test_errors_of_workers_end_the_run_as_their_own(home):
     told = score(home, "no.h5", "--processes", "2", "--device", "cuda:7", code=6)
-    assert told.startswith("cxrscore: device 'cuda:7' is not there for PyTorch")
+    assert told.startswith("cxrscore: device 'cuda:7' is not available for PyTorch")
     told = score(home, "no.h5", "--executor", "slurm", code=6)
     assert "no executor is called 'slurm'; available: local" in told
     told = score(home, "no.h5", "--address", "head:6379", code=1)

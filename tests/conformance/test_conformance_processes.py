@@ -37,7 +37,7 @@ def test_they_meet_apart_from_those_who_were_there_before(processes):
 
 def test_one_that_does_not_come_is_not_waited_for_without_end(processes, monkeypatch):
     monkeypatch.setattr(processes, "_RENDEZVOUS_TIMEOUT", timedelta(seconds=0.1))
-    with pytest.raises(RuntimeError, match="1 of 2 processes did not come within"):
+    with pytest.raises(RuntimeError, match="1 of 2 processes did not connect within"):
         processes._prefix_store(processes.dist.HashStore(), 0, 2)
 
 
@@ -55,5 +55,5 @@ def test_what_stops_a_wait_is_told_in_a_sentence(processes):
 def test_processes_that_nobody_introduced_cannot_meet(processes, monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     monkeypatch.setenv("MASTER_PORT", "1")
-    with pytest.raises(processes.InputError, match="2 processes cannot meet without MASTER_ADDR: start"):
+    with pytest.raises(processes.InputError, match="2 processes cannot connect without MASTER_ADDR: start"):
         processes.join(rank=0, of=2, device="cpu")

@@ -138,5 +138,5 @@ def test_a_manifest_of_others_names_no_film_outside_of_the_folder(tmp_path, path
     changed = json.loads(head)
     changed["inputs"] |= {"films": 1, "paths": paths_digest([path])}
     manifest.write_text(f"{canonical_json(changed)}\n{json.dumps(path)}\n")
-    with pytest.raises(FileFormatError, match="as paths below their folder"):
+    with pytest.raises(FileFormatError, match="as paths below the films folder"):
         manifest_films(output)

@@ -136,7 +136,7 @@ def test_a_pipe_is_no_lock(tmp_path):
 def test_a_folder_of_parts_that_holds_other_files_is_not_removed(tmp_path):
     run = made_run(tmp_path / "out.h5", 5)
     (tmp_path / "out.h5.parts" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"holds 'notes\.txt', which is of no run"):
+    with pytest.raises(InputError, match=r"contains 'notes\.txt', which does not belong to a run"):
         made_run(tmp_path / "out.h5", 6, overwrite=True)
     (tmp_path / "out.h5.parts" / "notes.txt").unlink()
     score(made_run(tmp_path / "out.h5", 5))

@@ -125,7 +125,7 @@ def test_ctrl_c_ends_with_130_and_the_line_that_goes_on(home):
         process.send_signal(signal.SIGINT)
         told = process.communicate()[1]
     assert process.returncode == 130, told
-    assert "3 epochs are kept in stop.run/. Rerun the same command with --resume to continue" in told
+    assert "3 epochs are saved in stop.run/. Rerun the same command with --resume to continue" in told
     assert "Traceback" not in told
     assert not (home / "stop.safetensors").exists()
     assert not list((home / "stop.run").glob(".*.part"))

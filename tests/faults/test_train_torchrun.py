@@ -120,7 +120,7 @@ def test_a_killed_process_costs_at_most_an_epoch_and_changes_no_bit(home, rank):
     name = f"killed{rank}.safetensors"
     launcher, told = start_and_kill(home, name, rank, *more, restarts=1)
     assert launcher.returncode == 0, told
-    gone_on = re.findall(r"going on after epoch (\d+)", told)
+    gone_on = re.findall(r"resuming after epoch (\d+)", told)
     assert gone_on == ["1"], told
     wanted, found = load_model(home / "whole.safetensors"), load_model(home / name)
     assert figures(found) == figures(wanted)
@@ -148,7 +148,7 @@ def expect_said_once(done, code, words):
 
 def test_a_backend_that_cannot_is_refused(home):
     done = two(home, "keras.safetensors", "--backend", "keras")
-    expect_said_once(done, 1, "backend 'keras' trains in one process, and there are several: use --backend torch")
+    expect_said_once(done, 1, "backend 'keras' trains in one process only, and there are several: use --backend torch")
     assert not (home / "keras.run").exists()
 
 

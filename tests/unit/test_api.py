@@ -298,7 +298,7 @@ def test_a_program_without_a_main_guard_works(home, tmp_path):
 
 
 def test_load_refuses_what_it_cannot_use(home, tmp_path):
-    with pytest.raises(InputError, match="no model file is given"):
+    with pytest.raises(InputError, match="no model file is given, wanted at least one"):
         cxrscore.load([])
     with pytest.raises(InputError, match="there is no model at"):
         cxrscore.load(tmp_path / "none.safetensors")

@@ -12,7 +12,7 @@ from cxrscore.errors import LeakError, OtherProcessError
     ("error", "code", "told"),
     [
         (KeyboardInterrupt(), 130, "\ncxrscore: stopped\n"),
-        (KeyboardInterrupt("stopped; 3 epochs are kept"), 130, "\ncxrscore: stopped; 3 epochs are kept\n"),
+        (KeyboardInterrupt("stopped; 3 epochs are saved"), 130, "\ncxrscore: stopped; 3 epochs are saved\n"),
         (LeakError("one patient"), 4, "cxrscore: one patient\n"),
         (OtherProcessError("another one ended"), 1, "cxrscore: another one ended\n"),
         (OtherProcessError(exit_code=4), 4, ""),

@@ -229,7 +229,7 @@ def test_tags_that_break_the_rules_are_named_and_not_quoted(folder, name, value,
     (folder / "films" / "a.dcm").write_bytes(data)
     given = scores(sha256=(sha256_bytes(data), *scores().films.sha256[1:]))
     result, files = export(folder, given=given, with_patient=True)
-    assert result.failed == (("a.dcm", f"its {name} is not as DICOM has it"),)
+    assert result.failed == (("a.dcm", f"its {name} is not valid in DICOM"),)
     assert files == []
     assert value not in "".join(capfd.readouterr())
     result, files = export(folder, given=given)
@@ -342,7 +342,7 @@ def test_what_cannot_be_a_folder_of_reports_is_told(folder):
         export_pieces(scores(), wanted)
     with pytest.raises(InputError, match="none of the 1 scored films is DICOM"):
         export(folder, given=few_scores(["b.png"], prob=((0.1, 0.2),)))
-    with pytest.raises(InputError, match="would be taken for films"):
+    with pytest.raises(InputError, match="would be read as films"):
         export(folder, "films/reports")
     with pytest.raises(InputError, match="is not a folder"):
         export_scores(scores(), replace(wanted, films=folder / "nowhere"))

@@ -110,6 +110,6 @@ def test_a_virtual_file_becomes_a_whole_one(home: Path) -> None:
 
 def test_parts_elsewhere_are_refused_for_a_virtual_file(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    with pytest.raises(InputError, match=r"part-1\.h5 lies outside of .* must move together"):
+    with pytest.raises(InputError, match=r"part-1\.h5 is outside of .*: put the virtual file in a folder above"):
         merged(three(home), elsewhere / "out.h5", virtual=True)
     assert list(elsewhere.iterdir()) == []

@@ -47,7 +47,7 @@ def test_a_ray_of_its_own_ends_with_the_work_and_says_nothing(tmp_path):
     code = (
         "from cxrscore.testing.executor_cases import _folder\nfrom cxrscore_ray import RayExecutor\nimport ray\n"
         "with _folder() as folder:\n    folder.run(RayExecutor(), range(4), i1='die once')\n"
-        "    print(sorted(folder.told), ray.is_initialized())\n"
+        "    print(sorted(folder.reported), ray.is_initialized())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stdout == f"{[(item, f'text of {item}') for item in range(4)]} False\n"

@@ -85,9 +85,9 @@ class Answers(Here):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("0" * 64, r"executor 'local' told that 2 shards are done, and 2 of them are not there\. Rerun"),
-        ("not json", "executor 'local' passed on 'not json', which is not what a worker says"),
-        ('{"device": "cpu"}', "which is not what a worker says of its models"),
+        ("0" * 64, r"executor 'local' reported that 2 shards are done, but 2 of them are missing\. Rerun"),
+        ("not json", "executor 'local' returned 'not json', wanted runtime information as JSON"),
+        ('{"device": "cpu"}', "wanted runtime information as JSON"),
     ],
 )
 def test_an_executor_is_not_believed(home, monkeypatch, text, words):
@@ -125,11 +125,11 @@ def _but_framework(model, name, value):
 def test_a_worker_that_does_not_reach_the_folders_says_so(home):
     work = begun()
     (home / "films").rename(home / "elsewhere")
-    with pytest.raises(InputError, match=r"a worker finds no folder .*films; wanted films, models and output"):
+    with pytest.raises(InputError, match=r"a worker finds no folder .*films: put films, models and output on a disk"):
         work.open()
     (home / "elsewhere").rename(home / "films")
     (home / "out.h5.parts").rename(home / "gone")
-    with pytest.raises(InputError, match=r"a worker finds no parts of .*out\.h5"):
+    with pytest.raises(InputError, match=r"a worker finds no run folder of .*out\.h5"):
         work.open()
 
 

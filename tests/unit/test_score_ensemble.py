@@ -163,7 +163,7 @@ def test_operating_points_of_single_models_are_not_those_of_a_mean(home, tmp_pat
     for name, models, tta in (("two", ("p", "p"), 1), ("tta", ("p",), 2)):
         means = score(tmp_path, tmp_path / f"{name}.h5", *models, tta=tta, films=home / "films")
         assert np.isnan(means.thresholds).all()
-        assert any("no operating points" in warning for warning in summarise(means).warnings)
+        assert any("no thresholds" in warning for warning in summarise(means).warnings)
         assert means.provenance["models"][0]["document"]["thresholds"] == POINTS
 
 
@@ -269,7 +269,7 @@ def test_models_of_other_findings_are_refused_and_the_difference_named(home, tmp
 
 
 def test_what_a_newcomer_gets_wrong(home, tmp_path):
-    with pytest.raises(InputError, match="no model is named"):
+    with pytest.raises(InputError, match="no model file is given, wanted at least one"):
         score(home, tmp_path / "out.h5")
     with pytest.raises(InputError, match=r"there is no model at .*nowhere"):
         score(home, tmp_path / "out.h5", "a", "nowhere")

@@ -300,10 +300,10 @@ def test_the_error_says_what_became_of_the_shards(tmp_path):
     run = made_run(tmp_path / "out.h5", 150)
     run.write(0, made_shard(run.shards[0]))
     (tmp_path / "out.h5.parts" / "s00000001.h5").mkdir()
-    with pytest.raises(WriteError, match=r"The shards that are done are kept\. Rerun the same command to resume"):
+    with pytest.raises(WriteError, match=r"Finished shards are saved: rerun the same command to resume"):
         run.write(1, made_shard(run.shards[1]))
     shutil.rmtree(tmp_path / "out.h5.parts")
-    with pytest.raises(WriteError, match=r"out\.h5\.parts is gone, and all that was scored with it") as met:
+    with pytest.raises(WriteError, match=r"out\.h5\.parts no longer exists, so its scores are lost") as met:
         run.write(1, made_shard(run.shards[1]))
     assert "kept" not in str(met.value)
 

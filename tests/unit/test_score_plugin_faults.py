@@ -184,7 +184,7 @@ def test_an_error_in_mid_run_names_the_films_and_how_to_resume(home, installed, 
     said = str(caught.value)
     assert said.startswith(f"backend 'mine' (distribution acme): {words}")
     assert said.endswith(
-        "Films: 064.png, 065.png, 066.png and 3 more. Finished shards are kept: rerun the same command to resume."
+        "Films: 064.png, 065.png, 066.png and 3 more. Finished shards are saved: rerun the same command to resume."
     )
     installed()
     assert score_films(options(home, tmp_path / "out.h5")).computed == 7
@@ -192,7 +192,7 @@ def test_an_error_in_mid_run_names_the_films_and_how_to_resume(home, installed, 
 
 def test_no_name_is_told_where_none_may_be(home, installed, tmp_path):
     installed(**failing(RuntimeError("lost")))
-    with pytest.raises(PluginError, match=r"It was given 6 films\. Finished shards are kept") as caught:
+    with pytest.raises(PluginError, match=r"It was given 6 films\. Finished shards are saved") as caught:
         score_films(options(home, tmp_path / "out.h5", anonymize_paths=True))
     assert ".png" not in str(caught.value)
 

@@ -140,7 +140,7 @@ def test_an_upload_that_fails_is_made_by_the_same_command(home, cloud, first):
         cloud.objects["films/made/out.h5"] = b"another's"
     before = dict(cloud.objects)
     cloud.faults["PUT /films/made/out.h5"] = "503"
-    with pytest.raises(WriteError, match="the same command uploads them"):
+    with pytest.raises(WriteError, match="rerun the same command to upload them"):
         score_films(options(home, **first))
     assert cloud.objects == before
     cloud.faults.clear()

@@ -246,10 +246,14 @@ def test_several_join_and_leave():
         (
             type("Plain", (), {"name": "plain"})(),
             {},
-            "backend 'plain' trains in one process, and there are several: use",
+            "backend 'plain' trains in one process only, and there are several: use",
         ),
-        (Joins(), {"batch_norm": "batch"}, "batch_norm is 'batch', and several processes"),
-        (Joins(), {"alone": False}, "several processes train, and --processes, --executor and --address are for one"),
+        (Joins(), {"batch_norm": "batch"}, "batch_norm is 'batch', but each of several processes"),
+        (
+            Joins(),
+            {"alone": False},
+            "several processes train, but --processes, --executor and --address work with one",
+        ),
         (Joins(), {"device": "cuda:1"}, "device is 'cuda:1' for several processes"),
     ],
 )

@@ -212,7 +212,7 @@ def test_no_folder_where_one_cannot_be_made(tmp_path):
 def test_processes_are_none_of_the_recipe_and_have_frozen_layers_to_run():
     options = TrainOptions(processes=4, executor="ray", address="head:1")
     assert recipe_of(options) == recipe_of(TrainOptions())
-    with pytest.raises(InputError, match="trainable is all, so there are no frozen layers for other processes to run"):
+    with pytest.raises(InputError, match="trainable is all, so no frozen layers are left for other processes to run"):
         TrainOptions(trainable="all", processes=2)
     with pytest.raises(InputError, match="processes is 0, wanted 1 or more"):
         TrainOptions(processes=0)

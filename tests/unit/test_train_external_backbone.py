@@ -76,7 +76,7 @@ def test_a_backend_that_cannot_is_refused(outputs):
     with pytest.raises(InputError, match="'none' cannot train on embeddings"):
         outputs(own=some_model().head)
     for changed in ({"trainable": "last-block"}, {"precision": "bf16"}):
-        with pytest.raises(InputError, match="feature_backend is 'openvino', which is for trainable head in fp32"):
+        with pytest.raises(InputError, match="feature_backend is 'openvino', which needs trainable head in fp32"):
             TrainOptions(feature_backend="openvino", **changed)
 
 

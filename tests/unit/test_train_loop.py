@@ -115,7 +115,7 @@ def test_best_and_last_are_kept_and_another_choice_needs_no_training(tmp_path):
     assert fitted.best_epoch == 4
     assert fitted.tensors["head/bias"].tolist() == [4, 4]
     assert later.model.optimisers == []
-    assert later.lines == ["going on after epoch 4"]
+    assert later.lines == ["resuming after epoch 4"]
 
 
 def test_a_run_that_starts_anew_forgets_an_earlier_one(tmp_path):
@@ -137,7 +137,7 @@ def test_a_loss_that_runs_away_says_when_and_what_to_try(tmp_path, bad):
     assert "--precision fp32" in told
     assert told.startswith("training diverged: ")
     kept = (
-        f"1 epoch is kept in {run.folder}/. Rerun with --resume --epochs 1 for the model of the best of them, epoch 1."
+        f"1 epoch is saved in {run.folder}/. Rerun with --resume --epochs 1 for the model of the best of them, epoch 1."
     )
     assert told.endswith(kept)
     assert len(run.checkpoint.training_state.history) == 1
@@ -155,7 +155,7 @@ def test_what_was_best_before_training_diverged_becomes_the_model_when_it_is_tol
 
 def test_with_a_schedule_that_ends_with_the_epochs_no_other_number_of_them_is_advised(tmp_path):
     run = losing(tmp_path, [3.0, INF], schedule="cosine")
-    with pytest.raises(InputError, match=r"1 epoch is kept in \S+/\.$"):
+    with pytest.raises(InputError, match=r"1 epoch is saved in \S+/\.$"):
         run.fit()
 
 
@@ -175,7 +175,7 @@ def test_logits_that_are_not_finite_while_it_learns_are_no_fault_of_the_backend(
 
 
 @pytest.mark.parametrize(
-    ("done", "kept"), [(1, "1 epoch is kept in {}/: rerun the same command with --resume"), (0, "No epoch")]
+    ("done", "kept"), [(1, "1 epoch is saved in {}/: rerun the same command with --resume"), (0, "No epoch")]
 )
 def test_a_fault_of_the_backend_says_what_is_kept(tmp_path, done, kept):
     run = losing(tmp_path, [1.0] * done)
@@ -219,7 +219,7 @@ def test_ctrl_c_keeps_the_last_finished_epoch_and_says_how_to_go_on(tmp_path):
 
     run.model.fit_epoch = stopped
     with pytest.raises(
-        KeyboardInterrupt, match=r"stopped; 3 epochs are kept in .*m.run/\. Rerun the same command with --resume"
+        KeyboardInterrupt, match=r"stopped; 3 epochs are saved in .*m.run/\. Rerun the same command with --resume"
     ):
         run.fit()
     assert [row["train_loss"] for row in run.checkpoint.training_state.history] == [3, 1, 2]

@@ -46,7 +46,7 @@ def test_flags_have_the_defaults_of_the_options():
         ("layer_decay", 0.0, "above 0 and up to 1"),
         ("layer_decay", 1.1, "above 0 and up to 1"),
         ("weight_decay", -0.1, "0 or more"),
-        ("weight_decay", 100000, "leaves nothing of the weights"),
+        ("weight_decay", 100000, "removes the weights in one step"),
         ("clip_norm", -1.0, "0 or more"),
         ("augmentations", -1, "0 or more"),
         ("warmup", 81.0, "more than there are: 80"),

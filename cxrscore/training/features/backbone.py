@@ -1,4 +1,4 @@
-"""The frozen base of a model, run by another backend than the one that trains: the same numbers, sooner."""
+"""The frozen backbone of a model, run by a faster backend than the one that trains."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from cxrscore.errors import InputError
 from cxrscore.training.options import TrainOptions
 
 MAX_DIFFERENCE = 1e-4
-"""How far an embedding may be from the training backend's, beside the largest one of the films."""
+"""Allowed difference of a feature to that of the training backend, relative to the largest feature."""
 
 
 class ExternalBackbone:
-    """The base of a model, run by `options.feature_backend`` and held to the model's own on the first films.
+    """The base of a model, run by `options.feature_backend`` and held with the model on the first films.
 
     framework, device  of the backend that runs it
     """
 
     def __init__(self, model: Model, options: TrainOptions) -> None:
-        """InputError and BackendUnavailableError for a backend that cannot do this."""
+        """InputError or BackendUnavailableError if the backend cannot run the backbone."""
         name = options.feature_backend or ""
         if not isinstance(model, SupportsFeatureTraining):
             raise InputError(f"backend {options.backend!r} cannot train on embeddings, so --feature-backend has no use")
@@ -34,7 +34,7 @@ class ExternalBackbone:
         self._own, self._other, self._agrees = model, other, False
 
     def embed(self, films: Floats) -> Floats:
-        """See contract.FeatureExtractor. InputError where the first films show that the two do not agree."""
+        """See contract.FeatureExtractor. InputError if the features of the first films differ."""
         found = self._other.embed(films)
         if not self._agrees:
             self._check(found, self._own.embed(films))

@@ -31,12 +31,12 @@ from cxrscore.io.atomic import remove_special, write_all
 from cxrscore.io.entries import EntryFile, cache_folder, entry_digest, index_bytes
 
 MAX_DISK_BYTES = 64 << 30
-"""Bytes of all files together, and never more than half of what the disk then has free; those used longest ago go
-first."""
+"""Maximum size of all files in bytes, and at most half of the free space of the disk; the least recently used files
+are removed first."""
 MAX_MEMORY_BYTES = 1 << 30
 """Bytes of features that are held in memory if the disk has no space for them."""
 BLOCKS = "blocks-"
-"""How the names of folders begin in which other processes put outputs first."""
+"""Prefix of the folders in which worker processes store features."""
 
 _MARK = b"cxrkept2"
 _STALE = 24 * 3600
@@ -48,10 +48,10 @@ Read = Callable[[str], Floats | None]
 
 
 class _FeatureFile:
-    """The outputs in a file, by the SHA-256 of their films."""
+    """The features in a file, by the SHA-256 of their films."""
 
     def __init__(self, file: EntryFile) -> None:
-        """FileFormatError, ValueError, TypeError or KeyError where the index is not that of such a file."""
+        """FileFormatError, ValueError, TypeError or KeyError for an invalid index."""
         self.shape = tuple(int(side) for side in file.index["shape"])
         self.digests: dict[str, str] = dict(zip(file.index["films"], file.index["digests"], strict=True))
         self.bytes = 4 * math.prod(self.shape)
@@ -61,11 +61,11 @@ class _FeatureFile:
             raise FileFormatError("the index is that of another number of films")
 
     def raw(self, film: str) -> bytes:
-        """The bytes of an output as they are, unchecked."""
+        """The bytes of an entry, unchecked."""
         return self._file.read(self._place[film], self.bytes)
 
     def read(self, film: str) -> Floats | None:
-        """The output of a film; None where it is damaged, or there is none."""
+        """The features of a film; None if they are damaged or missing."""
         if film not in self.digests:
             return None
         data = self.raw(film)
@@ -75,7 +75,7 @@ class _FeatureFile:
 
 
 class FeatureCache:
-    """Outputs of N films.
+    """Features of N films.
 
     read     by the SHA-256 of a film: its output, or None where it is damaged
     bytes    of an output
@@ -91,13 +91,13 @@ class FeatureCache:
         self._places = np.array([row[film] for film in films], np.intp)
 
     def take(self, films: NDArray[np.intp]) -> Floats:
-        """The outputs of these films, by their number among the N, float32 [n,...], in memory."""
+        """The features of these films, by index, float32 [n,...], in memory."""
         if self.rows is not None:
             return self.rows[self._places[films]]
         return np.stack([self._output(int(film)) for film in films])
 
     def load(self) -> FeatureCache:
-        """Itself, with all outputs in memory."""
+        """A copy with all features in memory."""
         places = list(_first_places(self._films).values())
         first = self._output(places[0])
         rows = np.empty((len(places), *first.shape), np.float32)
@@ -122,10 +122,10 @@ def feature_cache_folder() -> Path:
 def cached_features(
     folder: Path, key: Mapping[str, Any], films: Sequence[str], compute: Compute, *, sets: int = 1
 ) -> FeatureCache | None:
-    """Outputs of films, given by the SHA-256 of their bytes. None where neither disk nor memory has the room: they are
-    then to be worked out whenever they are needed.
+    """Features of films, given by the SHA-256 of their bytes. None if neither disk nor memory has enough space: then
+    they are computed at each use.
 
-    key      JSON-ready, all that decides an output besides the film
+    key      JSON-ready, all inputs of the features except the film
     compute  the outputs of the films at these places, float32 [n,...] batch by batch; it is asked only for those not
              yet known, and for those that are damaged
     sets     how many sets of these films the caller wants at a time, all of which must find room
@@ -145,7 +145,7 @@ def cached_features(
     others = (sets - 1) * len(wanted) * one
     budget = _disk_budget(folder) - others - len(missing) * one
     known = _known(stored, first[0].shape, set(missing))
-    if len(known) * one > budget:  # what other runs wanted of this file must not cost this one its room
+    if len(known) * one > budget:  # features for other runs must not displace those of this run
         known = [film for film in known if film in wanted]
     if len(known) * one <= budget:
         with suppress(OSError, WriteError):
@@ -191,9 +191,9 @@ def _append_on_disk(
     films: Sequence[str],
     batches: Iterator[Floats],
 ) -> _FeatureFile:
-    """Writes what is known, and the outputs of new films, into a new file of this name; returns it open.
+    """Writes known entries and the features of new films into a new file of this name; returns it open.
 
-    What is known is copied with the digest that it has, so that damage since it was last read is still seen.
+    Known entries are copied with their digests, so that later damage is still detected.
     """
     digests = {film: stored.digests[film] for film in known} if stored is not None else {}
     shape: list[int] = []
@@ -212,7 +212,7 @@ def _append_on_disk(
 
 
 def _opened(path: Path, name: str) -> _FeatureFile | None:
-    """The file at a path; None where there is none, or it is not whole, or of something else."""
+    """The file at a path; None if it is missing, incomplete, or of other content."""
     try:
         file = EntryFile.open(path, _MARK)
         return _FeatureFile(file) if file.index["key"] == name else None
@@ -221,13 +221,13 @@ def _opened(path: Path, name: str) -> _FeatureFile | None:
 
 
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    """The files, those used last first."""
+    """The files, the most recently used first."""
     found = [(path, path.stat()) for path in folder.glob("outputs-*.rows")]
     return sorted(found, key=lambda each: each[1].st_mtime, reverse=True)
 
 
 def _disk_budget(folder: Path) -> int:
-    """Bytes that all files together may have; 0 where there can be no folder."""
+    """Maximum size of all files in bytes; 0 if the folder cannot be created."""
     try:
         make_folder(folder)
         used = sum(stat.st_size for _, stat in _files(folder))

@@ -1,8 +1,8 @@
 """Frozen layers run by worker processes, through an executor. The code of a worker is in ``worker``.
 
-A work item is a block of films, and a block is batches as one process would make them, so that the outputs are the
-same. A worker writes those of a block into a file, whole or not at all; the files are read in the order of the films,
-and each is removed when it has been read. They lie in a folder of the extraction, which is gone at its end.
+A work item is a block of films, and a block consists of the same batches as in one process, so the features are equal.
+A worker writes the features of a block atomically into a file; the files are read in the order of the films, and each
+is removed after reading. They are in a temporary folder, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from cxrscore.training.features.cache import BLOCKS
 from cxrscore.training.options import TrainOptions
 
 BLOCK = 256
-"""Most films of a block."""
+"""Maximum number of films in a block."""
 _BYTES = 1 << 26
 """Of the outputs in a block, at most, unless a single batch has more."""
 _EACH = 4
-"""Blocks of a process, where there are films enough: so the last ones to end do not end long after the others."""
+"""Blocks per process, if there are enough films, so that all processes end at about the same time."""
 _OF_THE_DRIVER = (
     "films",
     "labels",
@@ -46,14 +46,14 @@ _OF_THE_DRIVER = (
     "processes",
     "address",
 )
-"""Options that workers have no use for."""
+"""Options that workers do not use."""
 
 Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedFeatureExtractor:
-    """What the frozen layers of a model are to be run on.
+    """The inputs of the frozen layers of a model.
 
     store  FilmStore.reference() of the films
     copy   number of the augmented copy; None: the films without augmentation
@@ -69,7 +69,7 @@ class DistributedFeatureExtractor:
     def outputs(
         self, folder: Path, batches: Sequence[Rows], like: Floats, report_done: Callable[[int], None]
     ) -> Iterator[Floats]:
-        """Outputs of films, given by their rows in the store, float32 [n,...], block by block, once all are there.
+        """Features of films, given by their rows in the store, float32 [n,...], block by block, after all are computed.
 
         folder  where the extraction makes its own
         like    outputs of any films, for their shape
@@ -85,7 +85,7 @@ class DistributedFeatureExtractor:
                 yield _read(block_file(own, item), digests[item], (len(rows), *like.shape[1:]))
 
     def _compute(self, own: Path, blocks: Sequence[Rows], report_done: Callable[[int], None]) -> dict[int, str]:
-        """Has all blocks computed; returns the SHA-256 of each, "" where its worker died before it could tell."""
+        """Lets workers compute all blocks; returns the SHA-256 of each, "" if its worker died before it reported."""
         digests: dict[int, str] = {}
 
         def count(item: int, digest: str) -> None:
@@ -132,13 +132,13 @@ def block_file(folder: Path, item: int) -> Path:
 
 
 def block_bytes(rows: Floats) -> bytes:
-    """The outputs of a block as they stand in its file: float32 rows, one after the other, then their SHA-256."""
+    """The content of the file of a block: float32 rows, then their SHA-256."""
     data = np.ascontiguousarray(rows, np.float32).tobytes()
     return data + bytes.fromhex(sha256_bytes(data))
 
 
 def _blocks(batches: Sequence[Rows], row: int, processes: int) -> list[Rows]:
-    """Batches in blocks. row: bytes of the outputs of a film."""
+    """Groups batches into blocks. row: bytes of the features of a film."""
     size = len(batches[0])
     films = min(BLOCK, _BYTES // row)
     step = max(1, min(films // size, -(-len(batches) // (_EACH * processes))))
@@ -147,7 +147,7 @@ def _blocks(batches: Sequence[Rows], row: int, processes: int) -> list[Rows]:
 
 @contextmanager
 def _private_folder(folder: Path) -> Iterator[Path]:
-    """A folder of this extraction, which is gone at the end; WriteError where it cannot be made."""
+    """A temporary folder, removed at the end; WriteError if it cannot be created."""
     make_folder(folder)
     try:
         own = Path(tempfile.mkdtemp(prefix=BLOCKS, dir=folder))

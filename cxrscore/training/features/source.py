@@ -27,18 +27,18 @@ from cxrscore.training.features.distributed import DistributedFeatureExtractor
 from cxrscore.training.options import TrainOptions
 
 FORWARD = 8
-"""Films in a batch where nothing is learned: on a CPU larger batches only cost memory."""
+"""Batch size for inference: on a CPU larger batches only need more memory."""
 _BLOCK = 1 << 26
-"""Bytes of embeddings that a head scores at a time."""
+"""Bytes of features that a head processes at a time."""
 
 Rows = NDArray[np.intp]
 Change = Callable[[Floats], Floats]
 
 
 class FeatureSource:
-    """What the learner of a model takes, for films given by their rows in the store.
+    """The inputs of the trainable layers of a model, for films given by their rows in the store.
 
-    learner  the part of the model that learns; the layers before it, if any, are frozen
+    learner  the trainable layers; the layers before them, if any, are frozen
     """
 
     def __init__(self, model: Model, data: Data, options: TrainOptions, progress: Progress) -> None:
@@ -64,7 +64,7 @@ class FeatureSource:
 
     @property
     def framework(self) -> str:
-        """What runs the frozen layers, with its version."""
+        """The framework that runs the frozen layers, with its version."""
         return self._by.framework
 
     @property
@@ -74,12 +74,12 @@ class FeatureSource:
 
     @property
     def frozen(self) -> bool:
-        """Whether there are layers before the learner."""
+        """Whether there are frozen layers."""
         return self._frozen is not None
 
     @property
     def damaged(self) -> int:
-        """How many outputs were found damaged in the cache, and computed again."""
+        """Number of damaged cache entries that were computed again."""
         return sum(cached.damaged for cached in self._sources.values() if cached is not None)
 
     def is_cached(self, copy: int | None) -> bool:
@@ -88,7 +88,7 @@ class FeatureSource:
         return self.frozen and self._source(copy) is not None
 
     def of(self, batches: Sequence[Rows], copy: int | None) -> Iterator[Floats]:
-        """What the learner takes, batch by batch; copy None: of the films without augmentation."""
+        """The inputs of the learner, batch by batch; copy None: without augmentation."""
         if self._frozen is None:
             return self._films(batches, copy)
         cached = self._source(copy)
@@ -110,7 +110,7 @@ class FeatureSource:
         return np.concatenate(list(forward(predict, map(change, inputs) if change else inputs, size)))
 
     def run(self, batches: Sequence[Rows], copy: int | None) -> Iterator[Floats]:
-        """What the frozen layers make of films, in batches of one size, so that it is the same to the bit each time."""
+        """Features of films, in batches of constant size, so that they are bit-identical each time."""
         parts = [batches_of(rows) for rows in batches]
         each = [part for batch in parts for part in batch]
         outputs = forward(self._naming(each), self._films(each, copy), FORWARD)
@@ -209,7 +209,7 @@ class FeatureSource:
             yield from self.run(rest, copy)
 
     def _key(self, copy: int | None) -> dict[str, Any]:
-        """All that decides an output of the frozen layers besides the film."""
+        """All inputs of the features except the film."""
         spec = self._model.spec
         return {
             "frozen": self._digest,
@@ -221,14 +221,14 @@ class FeatureSource:
 
     @functools.cached_property
     def _digest(self) -> str:
-        """Of the tensors that do not learn."""
+        """Digest of the frozen tensors."""
         tensors, learning = self._model.tensors(), set(self.learner.tensors())
         names = sorted(set(tensors) - learning)
         return sha256_bytes(b"".join(name.encode() + sha256_bytes(tensors[name].tobytes()).encode() for name in names))
 
 
 def augmented_film(store: ImageCache, row: int, augmentation: Augmentation, *, seed: int, copy: int) -> Floats:
-    """An augmented copy float32 [S,S] of a film, the same wherever and whenever it is drawn."""
+    """An augmented copy float32 [S,S] of a film, reproducible on every machine."""
     own = int(store.films[row].sha256[:16], 16)
     return augment(store.unit(row), augmentation, seed=_seed(seed, own, copy))
 

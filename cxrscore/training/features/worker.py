@@ -32,7 +32,7 @@ def feature_task(
     by: Sequence[str],
     base: str,
 ) -> Callable[[int], str]:
-    """What a worker needs for blocks of films; an item is a block, its text the SHA-256 of what was written.
+    """The task of a worker; an item is a block of films, its result the SHA-256 of the written file.
 
     base  SHA-256 of the file of the model's tensors
     """
@@ -67,7 +67,7 @@ def _model(folder: Path, digest: str, spec: ModelSpec, options: TrainOptions) ->
 
 
 def _films(store: ImageCache, spec: ModelSpec) -> Data:
-    """Films alone: who runs frozen layers asks for no labels and no split."""
+    """Films without labels and split, which are not needed to run frozen layers."""
     count = len(store.films)
     return Data(
         store=store,

@@ -15,6 +15,7 @@ from cxrscore.images import Status
 from cxrscore.io import atomic_write_bytes, make_folder
 from cxrscore.io.outputs import check_distinct, check_output, output_kind_with_marks
 from cxrscore.metrics import RESAMPLES
+from cxrscore.option_values import text_list, whole_number
 from cxrscore.plot_style import default_style
 from cxrscore.remote import StrPath, local_path, local_paths
 from cxrscore.reporting import figures as draw
@@ -62,8 +63,8 @@ def write_report(
     source         what the reader knows the scores by, such as the name of their file
     others         scores of the same films, to compare
     groups         a table that tells of the films (sex, age, view ...); nothing of it but group figures is shown
-    by             its columns to group by; none: sex, age and view
-    boxes          a table of boxes (labels.read_boxes) to compare the heat maps with
+    group_by       its columns to group by; none: sex, age and view
+    bounding_boxes a table of boxes (labels.read_boxes) to compare the heat maps with
     findings       whose heat maps are drawn; none: the most probable ones of each film
     resamples      how often patients are resampled for intervals: of AUCs, where patients have several films, and of
                    metrics of plugins; 0: those of AUCs by formula, none of metrics of plugins
@@ -79,6 +80,10 @@ def write_report(
     for an output that must not be replaced; WriteError where a file cannot be written.
     """
     _check_format(figure_format)
+    resamples, seed = whole_number(resamples, "resamples", 0), whole_number(seed, "seed", 0)
+    findings, group_by = text_list(findings, "findings"), text_list(group_by, "group_by")
+    if group_by and groups is None:
+        raise InputError(f"group_by is {', '.join(group_by)}, and groups, the table with that column, is not given")
     output = local_path(output, "output")
     groups, bounding_boxes, figures = (
         None if path is None else local_path(path, name)

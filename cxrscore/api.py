@@ -719,10 +719,16 @@ def _check_callable(value: Any, name: str) -> None:
         raise TypeError(f"{name} is {value!r}, wanted a function; leave it out for none")
 
 
+_OTHER_NAMES = {"shard": "partition", "finding": "findings"}
+"""Options of the commands that are called otherwise in Python."""
+
+
 def _check_names(function: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
     """TypeError, as Python raises it, for an option that does not exist, with the name that was probably meant."""
     for name in given:
         if name not in known:
-            suggestion = difflib.get_close_matches(name, known, 1)
+            suggestion = (
+                [new] if (new := _OTHER_NAMES.get(name)) in known else difflib.get_close_matches(name, known, 1)
+            )
             hint = f"; did you mean {suggestion[0]!r}?" if suggestion else ""
             raise TypeError(f"{function}() got an unexpected option {name!r}{hint}")

@@ -62,8 +62,9 @@ class ScoreOptions:
     anonymize_paths : bool
         Write no path or file name, because they often name patients. Films are identified by the SHA-256 of their
         bytes.
-    partition : Partition, optional
-        Score only this partition of the films, into a partial scores file that merge_scores joins with the others.
+    partition : Partition or str, optional
+        Score only this partition of the films, into a partial scores file that merge_scores joins with the others; a
+        text such as "2/4" is partition 2 of 4.
     overwrite : bool
         Replace a scores file of another run, or another file.
     rehash : bool
@@ -125,8 +126,10 @@ class ScoreOptions:
             raise InputError("no model file is given: expected at least one")
         check_whole_numbers(self, LOWS)
         check_word(self.precision, "precision", ("fp32", "bf16", "int8"))
+        if isinstance(self.partition, str):
+            object.__setattr__(self, "partition", Partition.parse(self.partition))
         if self.partition is not None and not isinstance(self.partition, Partition):
-            raise InputError(f"partition is {self.partition!r}, wanted a Partition: Partition.parse('1/2') is one")
+            raise InputError(f"partition is {self.partition!r}, wanted a text such as '1/2'")
 
     @property
     def models(self) -> tuple[Path, ...]:

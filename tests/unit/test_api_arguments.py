@@ -15,6 +15,7 @@ from PIL import Image
 
 import cxrscore
 from cxrscore.errors import InputError
+from cxrscore.scorefile import Partition
 from cxrscore.scoring import ScoreOptions
 from cxrscore.training import TrainOptions
 
@@ -172,7 +173,8 @@ def test_load_and_score_refuse_the_same_values(home, options, words):
         ({"thumbnails": -1}, "thumbnails is -1, wanted 0 or more"),
         ({"seed": "x"}, "seed is 'x', wanted a whole number"),
         ({"tta": 1.5}, "tta is 1.5, wanted a whole number"),
-        ({"partition": "1/2"}, r"partition is '1/2', wanted a Partition"),
+        ({"partition": (1, 2)}, r"partition is \(1, 2\), wanted a text such as '1/2'"),
+        ({"partition": "3/2"}, r"partition 3/2: expected i/n"),
         ({"films": None}, "films is of type NoneType, wanted a path"),
         ({"output": None}, "output is of type NoneType, wanted a path"),
         ({"films": ""}, "films is an empty text, wanted a path"),
@@ -182,6 +184,15 @@ def test_load_and_score_refuse_the_same_values(home, options, words):
 def test_score_refuses(options, words):
     with pytest.raises(InputError, match=words):
         ScoreOptions(**{"films": "films", "output": "out.h5", **options})
+
+
+def test_a_partition_is_a_text_too():
+    made = ScoreOptions(films="films", output="out.h5", partition="1/2")
+    assert (
+        made.partition == ScoreOptions(films="films", output="out.h5", partition=Partition(number=1, count=2)).partition
+    )
+    with pytest.raises(TypeError, match="unexpected option 'shard'; did you mean 'partition'"):
+        cxrscore.score("films", "out.h5", shard="1/2")
 
 
 def test_whole_numbers_of_numpy_become_those_of_python():

@@ -6,6 +6,7 @@ The functions take the options of the commands of the same name, raise errors, a
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import threading
 import weakref
@@ -162,20 +163,16 @@ def load(
     {'Atelectasis': 0.31, 'Cardiomegaly': 0.04}
     """
     models = local_paths(source, "source")
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}, expected 1 or more")
-    if workers is not None and workers < 1:
-        raise InputError(f"workers is {workers}, expected 1 or more")
-    # No film is listed and nothing is written: only the options of the models and the computation are used.
+    # No film is listed and nothing is written: of these options only those on models and computing are used.
     options = ScoreOptions(
         films=Path(),
         output=Path(),
         model=models,
-        backend=None if backend == "auto" else backend,
+        backend=_named(backend),
         device=device,
         precision=precision,
         batch_size=batch_size,
-        workers=workers or default_workers(),
+        workers=default_workers() if workers is None else workers,
     )
     context = prepare_worker(options, FileList(paths=(), run_paths=(), partition=None))
     golden_difference(context)
@@ -213,12 +210,16 @@ class Classifier:
         self._models = tuple(str(file.path) for file in context.files)
         self._scorers: dict[tuple[str, str | None] | None, Scorer] = {}
         self._lock = threading.RLock()
+        self._process = os.getpid()
         self._decoders = _Decoders(context)
         weakref.finalize(self, self._decoders.close)
 
     def __repr__(self) -> str:
         models = ", ".join(self._models)
         return f"<Classifier {models}: {len(self.findings)} findings, {self.framework} on {self.device}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Classifier cannot be pickled or copied; call cxrscore.load in each process")
 
     def __enter__(self) -> Classifier:
         return self
@@ -227,7 +228,10 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """End the processes that decode files; they start again when they are needed."""
+        """Ends the processes that decode files; they start again when they are needed.
+
+        While another thread is scoring, they end when it has finished.
+        """
         self._decoders.close()
 
     def predict(self, films: Films) -> dict[str, float] | list[dict[str, float]]:
@@ -324,7 +328,10 @@ class Classifier:
         >>> clf.explain("film.png", "Edema").shape  # doctest: +SKIP
         (12, 12)
         """
-        if finding not in self.findings:
+        for name, value in (("explainer", explainer), ("cam_layer", cam_layer)):
+            if not isinstance(value, str) and not (name == "cam_layer" and value is None):
+                raise InputError(f"{name} is {value!r}, expected a name")
+        if not isinstance(finding, str) or finding not in self.findings:
             raise InputError(f"the model has no finding {finding!r}; it has {', '.join(self.findings)}")
         column, (sources, single) = self.findings.index(finding), as_films(films)
         scorer = self._scorer((explainer, cam_layer))
@@ -377,7 +384,12 @@ class Classifier:
             return self._scorers[maps]
 
     def _rows(self, sources: Sequence[FilmSource], compute: _Compute, progress: Progress) -> FilmArray:
-        """Results of ``compute`` for the films, batch by batch as in score, in the order of the sources."""
+        """What ``compute`` gives for the films, batch by batch as score does it, in the order of the sources."""
+        if os.getpid() != self._process:
+            raise InputError(
+                "the classifier was loaded before this process was forked; call cxrscore.load in each process"
+            )
+        _check_callable(progress, "progress")
         size = self._context.options.batch_size
         status, message = np.zeros(len(sources), np.uint8), [""] * len(sources)
         parts: list[tuple[list[int], Floats]] = []
@@ -429,12 +441,22 @@ class _Decoders:
         self._first, *self._more = context.squares
         self._workers = context.options.workers
         self._pool: DecoderPool | None = None
+        self._streams, self._closing = 0, False
+        self._process = os.getpid()
         self._lock = threading.Lock()
 
     def stream(self, sources: Sequence[FilmSource]) -> Generator[LoadedFilm]:
         """The films, in order; some are loaded ahead of their use."""
         workers = max(1, min(self._workers, len(sources)))
-        return load_ahead(self._load, sources, workers, max(32, 2 * workers))
+        with self._lock:
+            self._streams += 1
+        try:
+            with closing(load_ahead(self._load, sources, workers, max(32, 2 * workers))) as stream:
+                yield from stream
+        finally:
+            with self._lock:
+                self._streams -= 1
+            self._close_unused()
 
     def _load(self, source: FilmSource) -> LoadedFilm:
         if isinstance(source, np.ndarray):
@@ -446,8 +468,18 @@ class _Decoders:
         return pool.prepare(source)
 
     def close(self) -> None:
+        """Ends the processes, or lets the last stream end them; does nothing in a fork, which does not own them."""
+        if os.getpid() == self._process:
+            with self._lock:
+                self._closing = True
+            self._close_unused()
+
+    def _close_unused(self) -> None:
+        """Ends the processes if that was asked for and no stream uses them."""
         with self._lock:
-            pool, self._pool = self._pool, None
+            if self._streams or not self._closing:
+                return
+            pool, self._pool, self._closing = self._pool, None, False
         if pool is not None:
             pool.close()
 
@@ -546,12 +578,16 @@ def train(
     """
     from cxrscore.training import ProcessRank, TrainOptions, train_model
 
+    if not isinstance(recipe, str | os.PathLike | None):
+        raise InputError(f"recipe is of type {type(recipe).__name__}, expected the name of a recipe or a path")
+    _check_callable(progress, "progress")
+    _check_callable(log, "log")
     file = None if recipe is None else find_recipe(os.fspath(recipe))
     given: dict[str, Any] = {**({} if file is None else read_recipe(file)), **options}
-    _check_names("train", given, TrainOptions)
+    _check_names("train", given, [field.name for field in fields(TrainOptions)])
     place = ProcessRank.from_environment(os.environ)
     architecture = given.get("architecture", TrainOptions.architecture)
-    chosen = backend or given.pop("backend", None)
+    chosen = _named(backend) or _named(given.pop("backend", None))
     if chosen is None:
         chosen = plugins.default_training_backend(architecture=architecture, parallel=place.world_size > 1)
         if note := plugins.default_note(chosen, f"train {architecture}"):
@@ -610,8 +646,9 @@ def score(
     >>> result.scored, len(result.failed)  # doctest: +SKIP
     (440, 2)
     """
-    given = {**options, "films": films, "output": output, "model": model, "labels": labels, "backend": backend}
-    _check_names("score", given, ScoreOptions)
+    given = {**options, "films": films, "output": output, "model": model, "labels": labels, "backend": _named(backend)}
+    _check_names("score", given, [field.name for field in fields(ScoreOptions)])
+    _check_callable(progress, "progress")
     return score_films(ScoreOptions(**given), progress)
 
 
@@ -655,7 +692,10 @@ def report(
     """
     from cxrscore.reporting import NamedScores, open_named_scores, write_report
 
-    several = scores if isinstance(scores, Sequence) and not isinstance(scores, str) else [scores]
+    arguments = inspect.signature(write_report).parameters.keys() - {"scores", "source", "others", "inputs"}
+    _check_names("report", options, sorted(arguments))
+    single = isinstance(scores, str | bytes | os.PathLike) or not isinstance(scores, Iterable)
+    several: list[Any] = [scores] if single else list(cast(Iterable[Any], scores))
     if not several:
         raise InputError("no scores are named, expected a scores file or several")
     first, *others = (one if isinstance(one, NamedScores) else open_named_scores(one, labels) for one in several)
@@ -670,11 +710,26 @@ def _page(scores: Location | NamedScores) -> Path:
     return (Path(found.name) if isinstance(found, RemotePath) else found).with_suffix(".html")
 
 
-def _check_names(function: str, given: Mapping[str, Any], options: type[Any]) -> None:
-    """TypeError for an option that does not exist, with the most similar name."""
-    known = [field.name for field in fields(options)]
+def _named(backend: str | None) -> str | None:
+    """None for the fastest backend."""
+    return None if backend == "auto" else backend
+
+
+def _check_callable(value: Any, name: str) -> None:
+    if not callable(value):
+        raise TypeError(f"{name} is {value!r}, expected a function; leave it out for none")
+
+
+_OTHER_NAMES = {"shard": "partition", "finding": "findings"}
+"""Options of the commands that are called otherwise in Python."""
+
+
+def _check_names(function: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """TypeError, as Python raises it, for an option that does not exist, with the name that was probably meant."""
     for name in given:
         if name not in known:
-            suggestion = difflib.get_close_matches(name, known, 1)
+            suggestion = (
+                [new] if (new := _OTHER_NAMES.get(name)) in known else difflib.get_close_matches(name, known, 1)
+            )
             hint = f"; did you mean {suggestion[0]!r}?" if suggestion else ""
             raise TypeError(f"{function}() got an unexpected option {name!r}{hint}")

@@ -123,9 +123,10 @@ def _say(text: str) -> None:
 def _end_stopped(error: BaseException) -> int:
     ignore_late_interrupts()
     signal = received()
-    how = escape_control_characters(error_message(error) or "stopped") + (
-        "" if signal.name == "SIGINT" else f" by {signal.name}"
-    )
+    how = escape_control_characters(error_message(error) or "stopped")
+    if signal.name != "SIGINT":
+        by = f"stopped by {signal.name}"
+        how = by + how.removeprefix("stopped") if how.startswith("stopped") else f"{how} ({by})"
     click.echo(f"\ncxrscore: {how}", err=True)
     return 128 + signal
 

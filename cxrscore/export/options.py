@@ -68,8 +68,8 @@ class ExportOptions:
         kind = self.kind or SUFFIXES.get(self.output.suffix.lower())
         if kind is None:
             raise InputError(
-                f"the suffix of {self.output.name} names no format; wanted {', '.join(SUFFIXES)}, or --format with one "
-                f"of {', '.join(KINDS)}"
+                f"the suffix of {self.output.name} names no format; expected {', '.join(SUFFIXES)}, or --format with "
+                f"one of {', '.join(KINDS)}"
             )
         others = {
             "--layout": self.layout != "plain" and kind != "csv",

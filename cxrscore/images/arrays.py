@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ CHANNELS = (1, 3, 4)
 """Lengths of a last axis that is colour: grey, RGB, RGBA."""
 _EIGHT_BIT_TOLERANCE = 1e-3
 """In grey levels of 255: floats this close to integer levels are an 8-bit film divided by 255."""
+_PIL_MODES = ("L", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "I;16N")
+"""Modes of PIL whose values are levels of grey or colour: not indices of a palette (P) or inks (CMYK)."""
 _WANTED = "expected a path, or an array [H,W], [H,W,3], [N,H,W] or [N,H,W,3]"
 
 FilmSource: TypeAlias = PathOrUrl | NDArray[Any]
@@ -56,33 +59,65 @@ def as_films(given: Any) -> tuple[Sequence[FilmSource], bool]:
     if isinstance(given, str | os.PathLike | RemotePath):
         return [_file(given)], True
     if _is_array(given):
-        array = np.asarray(given)
+        array = _as_array(given)
         if array.dtype.kind in "OUT":  # such as a column of a data frame
-            return [_one_film(item) for item in array.ravel()], False
+            return _from_column(array), False
         return _from_array(array)
-    if isinstance(given, Iterable) and not isinstance(given, bytes | bytearray):
-        return [_one_film(item) for item in given], False
+    if isinstance(given, Iterable) and not isinstance(given, type | bytes | bytearray | memoryview | io.IOBase):
+        return [_one_film(item, index) for index, item in enumerate(given)], False
     raise InputError(f"films are of type {type(given).__name__}, {_WANTED}, or a list of these")
 
 
 def _is_array(given: Any) -> bool:
-    return hasattr(given, "__array__") or hasattr(given, "__array_interface__")
+    """Asks the class: an object may fail when it is asked, such as a closed PIL image."""
+    return hasattr(type(given), "__array__") or hasattr(type(given), "__array_interface__")
 
 
-def _one_film(item: Any) -> FilmSource:
-    if isinstance(item, str | os.PathLike | RemotePath):
-        return _file(item)
-    if not _is_array(item):
-        raise InputError(f"a film of the list is of type {type(item).__name__}, expected a path or an array [H,W]")
-    films, single = _from_array(np.asarray(item))
-    if not single:
-        raise InputError("an array of the list holds several films; pass the array by itself, or its films one by one")
+def _as_array(given: Any) -> NDArray[Any]:
+    """Of any object that is an array to NumPy, such as a tensor on the CPU or a PIL image."""
+    mode = getattr(given, "mode", None)
+    if type(given).__module__.startswith("PIL.") and mode not in _PIL_MODES:
+        raise InputError(
+            f"the PIL image has the mode {mode}, expected L, RGB, RGBA or I;16: convert it with .convert('L'), or pass "
+            "the path of its file"
+        )
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise InputError("the array has masked pixels, expected a value for each pixel: fill them with .filled(0)")
+    try:
+        return np.asarray(given)
+    except Exception as error:  # what it raises is up to the other library
+        raise InputError(
+            f"an object of type {type(given).__name__} cannot be converted to a NumPy array ({error}); convert it "
+            "first, such as tensor.detach().float().cpu().numpy()"
+        ) from error
+
+
+def _from_column(array: NDArray[Any]) -> list[FilmSource]:
+    if array.ndim > 1 and array.shape[1:] != (1,):
+        raise InputError(
+            f"an array or table of type {array.dtype} has the shape {list(array.shape)}, expected one column of paths, "
+            "such as frame['path']; pixels are expected as uint8, uint16 or float"
+        )
+    return [_one_film(item, index) for index, item in enumerate(array.ravel())]
+
+
+def _one_film(item: Any, index: int) -> FilmSource:
+    try:
+        if isinstance(item, str | os.PathLike | RemotePath):
+            return _file(item)
+        if not _is_array(item):
+            raise InputError(f"it is of type {type(item).__name__}, expected a path or an array [H,W] or [H,W,3]")
+        films, single = _from_array(_as_array(item))
+        if not single:
+            raise InputError("the array holds several films; pass the array by itself, or its films one by one")
+    except InputError as error:
+        raise InputError(f"film {index} of the list (counted from 0): {error}") from error
     return films[0]
 
 
 def _file(given: str | os.PathLike[str] | RemotePath) -> PathOrUrl:
     found = location(given, "film")
-    if isinstance(found, Path) and found.is_dir():
+    if isinstance(found, Path) and os.path.isdir(found):  # unlike Path.is_dir, False for a name that is too long
         raise InputError(f"{found} is a folder; pass its files, or use cxrscore.score for a folder")
     return found
 
@@ -93,6 +128,11 @@ def _from_array(array: NDArray[Any]) -> tuple[Sequence[NDArray[Any]], bool]:
         return [], False
     colour = array.ndim > 2 and array.shape[-1] in CHANNELS
     axes = array.ndim - colour
+    if array.ndim > 2 and array.shape[-1] == 2:
+        raise InputError(
+            f"the array has the shape {list(array.shape)}, {_WANTED}; of grey and transparency pass the grey, "
+            "array[..., 0]"
+        )
     if axes not in (2, 3) or array.ndim > 4:
         hint = "; the colours come last, not first" if array.ndim == 4 and array.shape[1] in CHANNELS else ""
         raise InputError(f"the array has the shape {list(array.shape)}, {_WANTED}{hint}")
@@ -103,7 +143,7 @@ def _check_type(array: NDArray[Any]) -> None:
     if array.dtype.kind != "f" and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise InputError(
             f"the array is of type {array.dtype}, expected uint8 (0 to 255), uint16 (0 to 65535) or float (0.0 to "
-            "1.0), black to white"
+            "1.0), black to white: convert it, such as with array.astype('uint16') if white is 65535"
         )
 
 
@@ -144,8 +184,8 @@ def _levels(array: NDArray[Any]) -> Pixels:
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):
         raise InputError(
-            f"a film of type {array.dtype} has values from {low:g} to {high:g}, expected 0.0 (black) to 1.0 (white) "
-            "and no NaN: scale it first"
+            f"a film of type {array.dtype} has values from {low:.9g} to {high:.9g}, expected 0.0 (black) to 1.0 "
+            "(white) and no NaN: scale it first, such as with film / 255 if white is 255"
         )
     eight = array.astype(np.float64) * 255
     rounded = np.rint(eight)

@@ -234,12 +234,12 @@ def _checked(found: object) -> tuple[float, str]:
     """The result of a metric as a number, or why it is not a number."""
     is_number = isinstance(found, float | int | np.floating | np.integer)
     if not is_number or isinstance(found, bool | np.timedelta64):  # which are an int and a np.integer, too
-        return math.nan, f"returned {_kind(found)}, wanted a float"
+        return math.nan, f"returned {_kind(found)}, expected a float"
     try:
         value = float(found)  # type: ignore[arg-type]
     except OverflowError:
         value = math.inf
-    return (math.nan, "returned an infinite number, wanted a finite one or NaN") if math.isinf(value) else (value, "")
+    return (math.nan, "returned an infinite number, expected a finite one or NaN") if math.isinf(value) else (value, "")
 
 
 def _kind(found: object) -> str:

@@ -26,7 +26,7 @@ _FIXED = re.compile(r"(sensitivity|specificity)=(0?\.[0-9]+|1(?:\.0+)?)")
 def check_rule(rule: str) -> str:
     """The rule; InputError if it is not one of RULES."""
     if rule not in ("youden", "corner") and not _FIXED.fullmatch(rule):
-        raise InputError(f"threshold rule {rule!r}, wanted one of {', '.join(RULES)} with S between 0 and 1")
+        raise InputError(f"threshold rule {rule!r}, expected one of {', '.join(RULES)} with S between 0 and 1")
     return rule
 
 

@@ -159,7 +159,7 @@ def check_tensors(spec: ModelSpec, tensors: Tensors) -> dict[str, Floats]:
     faults = [f"{name} is missing" for name in shapes if name not in tensors]
     faults += [f"{name} is not of this network" for name in tensors if name not in shapes]
     faults += [
-        f"{name} has shape {list(tensors[name].shape)}, wanted {list(shape)}"
+        f"{name} has shape {list(tensors[name].shape)}, expected {list(shape)}"
         for name, shape in shapes.items()
         if name in tensors and tensors[name].shape != shape
     ]
@@ -266,7 +266,7 @@ def check_inputs(inputs: Floats, shape: Shape) -> Floats:
     """The array itself if it is float32 [N, *shape], else an InputError."""
     if inputs.dtype != np.float32 or inputs.shape[1:] != tuple(shape):
         wanted = ", ".join(["N", *map(str, shape)])
-        raise InputError(f"got {inputs.dtype} {list(inputs.shape)}, wanted float32 [{wanted}]")
+        raise InputError(f"got {inputs.dtype} {list(inputs.shape)}, expected float32 [{wanted}]")
     return np.ascontiguousarray(inputs)
 
 
@@ -275,7 +275,7 @@ def check_films(films: Array, side: int) -> Array:
     if films.dtype not in (np.uint8, np.uint16):
         return check_inputs(films, (side, side))
     if films.shape[1:] != (side, side):
-        raise InputError(f"got {films.dtype} {list(films.shape)}, wanted it, or float32, [N, {side}, {side}]")
+        raise InputError(f"got {films.dtype} {list(films.shape)}, expected it, or float32, [N, {side}, {side}]")
     return np.ascontiguousarray(films)
 
 

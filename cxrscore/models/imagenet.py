@@ -246,7 +246,7 @@ def _download(source: Source, architecture: str) -> Path:
                 _missing_weights_error(source, architecture, f"downloading {source.url} failed: {error}")
             ) from error
         if digest != source.md5:
-            raise FileFormatError(f"{source.url} gave a file of MD5 {digest}, wanted {source.md5}: not used")
+            raise FileFormatError(f"{source.url} gave a file of MD5 {digest}, expected {source.md5}: not used")
     return target
 
 

@@ -70,7 +70,7 @@ def read_torch_densenet(path: Path) -> ImportedCheckpoint:
     FileFormatError if the file is damaged or contains more than tensors."""
     checkpoint = read_torch(path)
     if odd := sorted(checkpoint.epsilon - {TORCH_EPSILON}):
-        raise InputError(f"{path}: its batch normalisations add {odd[0]:g} to the variance, wanted {TORCH_EPSILON:g}")
+        raise InputError(f"{path}: its batch normalisations add {odd[0]:g} to the variance, expected {TORCH_EPSILON:g}")
     tensors = _without_prefix(path, checkpoint.tensors)
     kernel, bias, sequential = _classifier(path, tensors)
     base = _base(path, tensors)
@@ -114,11 +114,11 @@ def _classifier(path: Path, tensors: dict[str, Array]) -> tuple[Floats, Floats, 
     found = {name: match for name in tensors if (match := _CLASSIFIER.fullmatch(name))}
     places = {match[1] for match in found.values()}
     if len(found) != 2 or len(places) != 1:
-        raise InputError(f"{path} has {len(found)} tensors of a classifier, wanted the weight and bias of one layer")
+        raise InputError(f"{path} has {len(found)} tensors of a classifier, expected the weight and bias of one layer")
     parts = {found[name][2]: tensors.pop(name) for name in found}
     kernel, bias = parts["weight"].T, parts["bias"]
     if kernel.ndim != 2 or len(kernel) != 1024 or bias.shape != kernel.shape[1:] or not 0 < len(bias) <= _MOST_OUTPUTS:
-        raise InputError(f"{path}: its classifier has the shape {list(kernel.shape[::-1])}, wanted [C,1024]")
+        raise InputError(f"{path}: its classifier has the shape {list(kernel.shape[::-1])}, expected [C,1024]")
     if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
         raise InputError(f"{path}: its classifier is not finite")
     return np.ascontiguousarray(kernel, np.float32), np.array(bias, np.float32), places != {None}
@@ -203,5 +203,5 @@ def _points(path: Path, tensors: Mapping[str, Array], document: Mapping[str, Any
     if isinstance(values, list) and not all(isinstance(value, int | float) for value in values):
         return None
     if np.size(values) > _MOST_OUTPUTS:
-        raise InputError(f"{path} has {np.size(values)} operating points, wanted at most {_MOST_OUTPUTS}")
+        raise InputError(f"{path} has {np.size(values)} operating points, expected at most {_MOST_OUTPUTS}")
     return tuple(float(value) for value in np.ravel(values))

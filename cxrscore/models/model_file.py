@@ -245,7 +245,7 @@ def _check_document(path: Path, document: Mapping[str, Any]) -> None:
     be a hundred thousand."""
     films = document.get("films")
     if not isinstance(films, dict) or any(not _are_hashes(films.get(name)) for name in ("train", "valid")):
-        raise FileFormatError(f"{path}: films: wanted lists of hashes of 16 hex digits under train and valid")
+        raise FileFormatError(f"{path}: films: expected lists of hashes of 16 hex digits under train and valid")
     check_document({**document, "films": {**films, "train": [], "valid": []}}, "model", str(path))
     _check_lengths(path, document)
 

@@ -64,7 +64,7 @@ def read_torch(path: Path) -> Checkpoint:
     except OSError as error:
         raise InputError(f"cannot read the checkpoint {path}: {error.strerror}") from error
     if data is None:
-        raise FileFormatError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, wanted at most so many")
+        raise FileFormatError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, expected at most so many")
     try:
         return _checkpoint(memoryview(data))
     except UnsafePickleError as error:
@@ -217,7 +217,7 @@ class _Tensors:
     def _all_of(self, storage: StorageRef) -> Array:
         raw, wanted = self._raws.get(storage.key, memoryview(b"")), storage.total * _width(storage)
         if len(raw) != wanted:
-            raise UnsafePickleError(f"storage {storage.key[:40]!r} has {len(raw)} bytes, wanted {wanted}")
+            raise UnsafePickleError(f"storage {storage.key[:40]!r} has {len(raw)} bytes, expected {wanted}")
         if STORAGES[storage.kind] != "bfloat16":
             return np.frombuffer(raw, STORAGES[storage.kind])
         return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
@@ -249,7 +249,7 @@ def _arrays(items: Iterable[tuple[str, Any]], tensors: _Tensors) -> dict[str, Ar
     first = islice(items, 2 * MAX_TENSORS)
     places = {name: leaf for name, leaf in first if isinstance(leaf, TensorRef) and len(name) <= _LONGEST_NAME}
     if not 0 < len(places) <= MAX_TENSORS:
-        raise UnsafePickleError(f"it holds {len(places)} tensors, wanted 1 to {MAX_TENSORS:,}")
+        raise UnsafePickleError(f"it holds {len(places)} tensors, expected 1 to {MAX_TENSORS:,}")
     return {name: tensors.at(place) for name, place in places.items()}
 
 

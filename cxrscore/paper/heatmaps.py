@@ -50,7 +50,8 @@ def check_rule(rule: str, findings: Sequence[str]) -> tuple[str, ...]:
     for name in named:
         if name not in findings:
             raise InputError(
-                f"--heatmaps names {name!r}, wanted {' or '.join(HEATMAP_RULES)} or findings of: {', '.join(findings)}"
+                f"--heatmaps names {name!r}, expected {' or '.join(HEATMAP_RULES)} or findings of: "
+                f"{', '.join(findings)}"
             )
     return named
 

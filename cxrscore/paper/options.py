@@ -77,6 +77,6 @@ class PaperOptions:
         convert_paths(self, local=["films", "labels", "output"])
         for name in ("train", "valid", "test", "augmentations", "epochs"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, wanted 1 or more")
+                raise InputError(f"{name} is {getattr(self, name)}, expected 1 or more")
         if len(set(self.networks)) != 2:
-            raise InputError(f"networks are {' and '.join(self.networks)}, wanted two different ones to compare")
+            raise InputError(f"networks are {' and '.join(self.networks)}, expected two different ones to compare")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -43,8 +44,12 @@ def location(given: Location, name: str = "the path") -> PathOrUrl:
     """
     if isinstance(given, RemotePath):
         return given
-    if not isinstance(given, str | os.PathLike) or not isinstance(os.fspath(given), str):
+    if not isinstance(given, str | bytes | os.PathLike) or not isinstance(os.fspath(given), str):
         raise InputError(f"{name} is of type {type(given).__name__}, expected a path: str or os.PathLike")
+    if os.fspath(given) == "":
+        raise InputError(f"{name} is an empty text, expected a path; the current folder is '.'")
+    if "\0" in os.fspath(given):
+        raise InputError(f"{name} has a zero character, which no path has")
     return parse_location(given)
 
 
@@ -101,22 +106,23 @@ def locations(given: Location | Iterable[Location], name: str = "the path") -> t
 
 def _several(given: Any) -> Iterable[Any]:
     """The arguments of one that may be single."""
-    return [given] if isinstance(given, str | os.PathLike) or not isinstance(given, Iterable) else given
+    return [given] if isinstance(given, str | bytes | os.PathLike) or not isinstance(given, Iterable) else given
 
 
-def convert_paths(options: object, *, local: Iterable[str] = (), anywhere: Iterable[str] = ()) -> None:
+def convert_paths(options: Any, *, local: Iterable[str] = (), anywhere: Iterable[str] = ()) -> None:
     """Replaces fields of a frozen dataclass by the paths that they name; called from ``__post_init__``.
 
     Parameters
     ----------
     options : dataclass instance
-        Its fields may hold str, os.PathLike, or None.
+        Its fields may hold str or os.PathLike, and None if that is their default.
     local : iterable of str
         Fields that name a path on this machine.
     anywhere : iterable of str
         Fields that name a path or a URL.
     """
+    optional = {field.name for field in fields(options) if field.default is None}
     for convert, names in ((local_path, local), (location, anywhere)):
         for name in names:
-            if (given := getattr(options, name)) is not None:
+            if (given := getattr(options, name)) is not None or name not in optional:
                 object.__setattr__(options, name, convert(given, name))

@@ -15,6 +15,7 @@ from cxrscore.images import Status
 from cxrscore.io import atomic_write_bytes, make_folder
 from cxrscore.io.outputs import check_distinct, check_output, output_kind_with_marks
 from cxrscore.metrics import RESAMPLES
+from cxrscore.option_values import text_list, whole_number
 from cxrscore.plot_style import default_style
 from cxrscore.remote import StrPath, local_path, local_paths
 from cxrscore.reporting import figures as draw
@@ -107,6 +108,10 @@ def write_report(
         If a file cannot be written.
     """
     _check_format(figure_format)
+    resamples, seed = whole_number(resamples, "resamples", 0), whole_number(seed, "seed", 0)
+    findings, group_by = text_list(findings, "findings"), text_list(group_by, "group_by")
+    if group_by and groups is None:
+        raise InputError(f"group_by is {', '.join(group_by)}, and groups, the table with that column, is not given")
     output = local_path(output, "output")
     groups, bounding_boxes, figures = (
         None if path is None else local_path(path, name)
@@ -144,7 +149,7 @@ def write_report(
 
 def _check_format(kind: str) -> None:
     if kind not in get_args(draw.Format):
-        raise InputError(f"figure format is {kind!r}, wanted {' or '.join(get_args(draw.Format))}")
+        raise InputError(f"figure format is {kind!r}, expected {' or '.join(get_args(draw.Format))}")
 
 
 def _finding_data(scores: Scores, summary: Summary) -> tuple[draw.FindingData, ...]:

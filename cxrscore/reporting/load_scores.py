@@ -91,12 +91,12 @@ def read_score_table(path: Path) -> Scores:
     table = read_table(path)
     film = table.first_of(FILMS)
     if film is None:
-        raise table.table_error(f"has no column for the film; wanted one named {', '.join(FILMS)}")
+        raise table.table_error(f"has no column for the film; expected one named {', '.join(FILMS)}")
     columns = _score_columns(table, film)
     findings = tuple(canonical(name.removeprefix(_PREFIX)) for name in columns)
     if not findings or len(set(findings)) < len(findings):
         raise table.table_error(
-            "wanted one column of probabilities for each finding, named prob_FINDING or as the finding"
+            "expected one column of probabilities for each finding, named prob_FINDING or as the finding"
         )
     prob = np.column_stack([_probabilities(table, name) for name in columns])
     paths = tuple(table.column(film))
@@ -123,7 +123,7 @@ def _probabilities(table: Table, name: str) -> Floats:
         except ValueError:
             value = math.nan
         if not 0 <= value <= 1:
-            raise table.row_error(row, f"column {name} has {cell!r}, wanted a probability from 0 to 1, or nothing")
+            raise table.row_error(row, f"column {name} has {cell!r}, expected a probability from 0 to 1, or nothing")
         values[row] = value
     return values
 

@@ -25,9 +25,9 @@ def check_fit(what: str, values: Mapping[str, Array], layout: Sequence[Column], 
         wanted = [lengths.get(axis, "any") for axis in column.axes]
         fits = array.ndim == len(wanted) and all(b in ("any", a) for a, b in zip(array.shape, wanted, strict=True))
         if not fits:
-            raise InputError(f"{what} has {column.path} of shape {list(array.shape)}, wanted {wanted}")
+            raise InputError(f"{what} has {column.path} of shape {list(array.shape)}, expected {wanted}")
         if column.dtype != TEXT and array.dtype != np.dtype(column.dtype):
-            raise InputError(f"{what} has {column.path} of {array.dtype}, wanted {np.dtype(column.dtype)}")
+            raise InputError(f"{what} has {column.path} of {array.dtype}, expected {np.dtype(column.dtype)}")
 
 
 def check_ranges(what: str, values: Mapping[str, Array], films: range, findings: int) -> None:

@@ -43,7 +43,7 @@ def check_parts_match(parts: Sequence[PartialScoresFile]) -> list[PartialScoresF
     """The partial files in the order of their films. InputError, naming files, unless they are all partitions of the
     same run, each exactly once."""
     if not parts:
-        raise InputError("no partial file is given, wanted those of all partitions of a run")
+        raise InputError("no partial file is given, expected those of all partitions of a run")
     for part in parts[1:]:
         _check_same_run(parts[0], part)
     ordered = sorted(parts, key=lambda part: part.rows.start)

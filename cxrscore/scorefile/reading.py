@@ -183,7 +183,7 @@ def _check_sides(file: HDF5File) -> None:
         number, height, width = file.datasets[path].shape
         if number and (not height or not width or (square and height != width)):
             raise FileFormatError(
-                f"{file.name}: {path} is {height} x {width}, wanted {'equal ' if square else ''}sides of at least 1"
+                f"{file.name}: {path} is {height} x {width}, expected {'equal ' if square else ''}sides of at least 1"
             )
 
 
@@ -201,7 +201,7 @@ def _of_type(file: HDF5File, column: Column) -> Dataset:
     same = dataset.dtype.kind == "S" if column.dtype == TEXT else dataset.dtype == np.dtype(column.dtype)
     if not same or len(dataset.shape) != len(column.axes):
         raise FileFormatError(
-            f"{file.name}: {column.path} is {dataset.dtype} of {len(dataset.shape)} dimensions, wanted "
+            f"{file.name}: {column.path} is {dataset.dtype} of {len(dataset.shape)} dimensions, expected "
             f"{'text' if column.dtype == TEXT else np.dtype(column.dtype)} of {len(column.axes)}"
         )
     return dataset

@@ -39,7 +39,7 @@ def probe_worker(options: ScoreOptions, files: Sequence[ModelFile]) -> RuntimeIn
         return RuntimeInfo(**json.loads(texts[0]))
     except (ValueError, TypeError) as error:
         raise WorkerError(
-            f"executor {options.executor!r} returned {texts[0]!r:.60}, wanted runtime information as JSON"
+            f"executor {options.executor!r} returned {texts[0]!r:.60}, expected runtime information as JSON"
         ) from error
 
 

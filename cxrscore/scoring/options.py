@@ -9,9 +9,13 @@ from typing import Literal
 from cxrscore.contract import Precision
 from cxrscore.errors import InputError
 from cxrscore.io.strict_json import unicode_text
+from cxrscore.option_values import check_whole_numbers, check_word
 from cxrscore.remote import PathOrUrl, RemotePath, convert_paths, local_paths, without_secrets
 from cxrscore.scorefile import Partition
 from cxrscore.system_resources import default_workers
+
+LOWS = {"tta": 0, "seed": 0, "batch_size": 1, "workers": 1, "heatmaps": 0, "thumbnails": 0, "processes": 1}
+"""The least that each number may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +62,9 @@ class ScoreOptions:
     anonymize_paths : bool
         Write no path or file name, because they often name patients. Films are identified by the SHA-256 of their
         bytes.
-    partition : Partition, optional
-        Score only this partition of the films, into a partial scores file that merge_scores joins with the others.
+    partition : Partition or str, optional
+        Score only this partition of the films, into a partial scores file that merge_scores joins with the others; a
+        text such as "2/4" is partition 2 of 4.
     overwrite : bool
         Replace a scores file of another run, or another file.
     rehash : bool
@@ -118,11 +123,13 @@ class ScoreOptions:
         object.__setattr__(self, "model", local_paths(self.model, "model"))
         object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
-            raise InputError("no model file is given, wanted at least one: name one with --model")
-        if self.tta < 0:
-            raise InputError(f"tta is {self.tta}, wanted 1 for the film alone, or more")
-        if self.processes < 1:
-            raise InputError(f"processes is {self.processes}, wanted 1 or more")
+            raise InputError("no model file is given: expected at least one")
+        check_whole_numbers(self, LOWS)
+        check_word(self.precision, "precision", ("fp32", "bf16", "int8"))
+        if isinstance(self.partition, str):
+            object.__setattr__(self, "partition", Partition.parse(self.partition))
+        if self.partition is not None and not isinstance(self.partition, Partition):
+            raise InputError(f"partition is {self.partition!r}, expected a text such as '1/2'")
 
     @property
     def models(self) -> tuple[Path, ...]:

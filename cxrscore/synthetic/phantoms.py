@@ -58,7 +58,7 @@ def make_phantoms(
     """
     patients = max(1, films * 2 // 5) if patients is None else patients
     if not 1 <= patients <= films or side < 32:
-        raise InputError(f"{films} films of {patients} patients, side {side}: wanted a film for each and side 32")
+        raise InputError(f"{films} films of {patients} patients, side {side}: expected a film for each and side 32")
     visits = _visits(films, patients, side, np.random.default_rng(seed))
     target = folder / "films"
     make_folder(target)

@@ -38,8 +38,8 @@ def golden_record(model: Model) -> dict[str, Any]:
     if not error <= LARGEST_TOLERANCE:
         raise CheckError(
             f"{model.framework} on {model.device} gives logits of synthetic films that differ by {error:.2g} from "
-            f"those worked out in float64, wanted at most {LARGEST_TOLERANCE}: what it trains is not what others would "
-            "score. Try another --backend or --device, and `cxrscore check BACKEND`."
+            f"those of the float64 reference, expected at most {LARGEST_TOLERANCE}: other backends would score the "
+            "trained model differently. Try another --backend or --device, and `cxrscore check BACKEND`."
         )
     return {
         "films": FILMS,

@@ -43,16 +43,16 @@ class BuildCases(Cases):
         tuple of one or more distinct names; ``trains`` a bool; ``speed`` a positive number for each kind of device."""
         for field in ("name", "install"):
             value = getattr(backend, field)
-            expect(isinstance(value, str) and value, f"{field} is {value!r}, wanted a text")
-        expect(len(backend.name.split()) == 1, f"name is {backend.name!r}, wanted one word")
+            expect(isinstance(value, str) and value, f"{field} is {value!r}, expected a text")
+        expect(len(backend.name.split()) == 1, f"name is {backend.name!r}, expected one word")
         for field in ("requires", "architectures"):
             names = getattr(backend, field)
             fits = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
-            expect(fits and len(set(names)) == len(names), f"{field} is {names!r}, wanted a tuple of distinct names")
-        expect(backend.architectures, "architectures is empty, wanted at least one")
+            expect(fits and len(set(names)) == len(names), f"{field} is {names!r}, expected a tuple of distinct names")
+        expect(backend.architectures, "architectures is empty, expected at least one")
         dotted = [name for name in backend.requires if "." in name]
-        expect(not dotted, f"requires names {', '.join(dotted)}, wanted top-level modules")
-        expect(isinstance(backend.trains, bool), f"trains is {backend.trains!r}, wanted True or False")
+        expect(not dotted, f"requires names {', '.join(dotted)}, expected top-level modules")
+        expect(isinstance(backend.trains, bool), f"trains is {backend.trains!r}, expected True or False")
         _expect_speed(backend.speed)
 
     def test_b02_the_hook_module_imports_no_framework(self, backend: Backend) -> None:
@@ -70,10 +70,10 @@ class BuildCases(Cases):
         if and only if the descriptor ``trains``."""
         spec = smallest_spec(backend)
         model = build(backend, spec, None)
-        expect(model.spec == spec, f"model.spec is {model.spec}, wanted {spec}")
+        expect(model.spec == spec, f"model.spec is {model.spec}, expected {spec}")
         for field in ("framework", "device"):
             value = getattr(model, field)
-            expect(isinstance(value, str) and value, f"{field} is {value!r}, wanted a text")
+            expect(isinstance(value, str) and value, f"{field} is {value!r}, expected a text")
         learns = isinstance(model, Trainable)
         expect(
             learns == backend.trains,
@@ -98,7 +98,7 @@ class BuildCases(Cases):
             words = f"{spec.architecture}, {spec.head}"
             expect(set(found) == set(tensors), f"{words}: other names: {sorted(set(found) ^ set(tensors))[:5]}")
             kinds = {str(value.dtype) for value in found.values()}
-            expect(kinds == {"float32"}, f"{words}: tensors are {', '.join(sorted(kinds))}, wanted float32")
+            expect(kinds == {"float32"}, f"{words}: tensors are {', '.join(sorted(kinds))}, expected float32")
             expect(not _different(found, tensors), f"{words}: {', '.join(_different(found, tensors)[:5])} changed")
             expect(not _different(given, tensors), f"{words}: build() wrote to {', '.join(_different(given, tensors))}")
 
@@ -155,10 +155,10 @@ class BuildCases(Cases):
 
 
 def _expect_speed(speed: object) -> None:
-    expect(isinstance(speed, Mapping) and speed, f"speed is {speed!r}, wanted films a second by kind of device")
+    expect(isinstance(speed, Mapping) and speed, f"speed is {speed!r}, expected films a second by kind of device")
     for kind, value in dict(speed).items():  # type: ignore[call-overload]
         fits = isinstance(kind, str) and isinstance(value, int | float) and math.isfinite(value) and value > 0
-        expect(fits, f"speed has {kind!r}: {value!r}, wanted a kind of device and a positive number")
+        expect(fits, f"speed has {kind!r}: {value!r}, expected a kind of device and a positive number")
 
 
 def _different(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> list[str]:

@@ -67,7 +67,7 @@ class FeatureCases(Cases):
         for model in _both_heads(backend):
             spec, films = model.spec, some_films(3, model.spec.size)
             found, head = require_features(model).embed(films), require_features(model).head
-            expect(found.dtype == np.float32, f"{spec.head}: embeddings are {found.dtype}, wanted float32")
+            expect(found.dtype == np.float32, f"{spec.head}: embeddings are {found.dtype}, expected float32")
             expect(isinstance(head, TrainableModel), f"{spec.head}: {type(head).__name__} is not TrainableModel")
             expect_within(head.predict(found), model.predict(films), 1e-5, f"{spec.head}: logits of the head")
             names = sorted(head.tensors())
@@ -102,10 +102,11 @@ class FeatureCases(Cases):
             if not {"head/kernel", "head/bias"} <= set(tensors):
                 raise unittest.SkipTest("the network has no head/kernel and head/bias")
             found, kernel = embeds(model).embed(films), tensors["head/kernel"]
-            expect(found.dtype == np.float32, f"{spec.head}: embeddings are {found.dtype}, wanted float32")
+            expect(found.dtype == np.float32, f"{spec.head}: embeddings are {found.dtype}, expected float32")
             wanted = [len(films), len(kernel)]
             expect(
-                list(found.shape) == wanted, f"{spec.head}: embeddings have shape {list(found.shape)}, wanted {wanted}"
+                list(found.shape) == wanted,
+                f"{spec.head}: embeddings have shape {list(found.shape)}, expected {wanted}",
             )
             expect(np.isfinite(found).all(), f"{spec.head}: embeddings are not finite")
             logits = found.astype(np.float64) @ kernel + tensors["head/bias"]
@@ -137,7 +138,7 @@ class HeatmapCases(Cases):
                 wanted = cam_layer or (*_cam_layers(model.spec), parts.cam_layer)[0]
                 expect(
                     parts.cam_layer == wanted,
-                    f"{words}: the parts name the CAM layer {parts.cam_layer!r}, wanted {wanted!r}",
+                    f"{words}: the parts name the CAM layer {parts.cam_layer!r}, expected {wanted!r}",
                 )
 
     @needs(SupportsHeatmaps)
@@ -216,13 +217,13 @@ def _expect_parts(spec: ModelSpec, parts: CamParts, words: str) -> None:
     for name in ("logits", "activations", "gradients"):
         expect(getattr(parts, name).dtype == np.float32, f"{words}: {name} are not float32")
     shape = parts.activations.shape
-    expect(len(shape) == 4 and shape[0] == 3, f"{words}: activations have shape {list(shape)}, wanted [3, h, w, K]")
+    expect(len(shape) == 4 and shape[0] == 3, f"{words}: activations have shape {list(shape)}, expected [3, h, w, K]")
     if spec.architecture in ARCHITECTURES:
         side = feature_side(spec.architecture, spec.size)
-        expect(shape[1:3] == (side, side), f"{words}: the map is {shape[1]} x {shape[2]}, wanted {side} x {side}")
+        expect(shape[1:3] == (side, side), f"{words}: the map is {shape[1]} x {shape[2]}, expected {side} x {side}")
     wanted = {(films, 2, *place, shape[3]) for films in (1, 3) for place in ((1, 1), shape[1:3])}
     found = parts.gradients.shape
-    expect(found in wanted, f"{words}: gradients have shape {list(found)}, wanted one of {sorted(map(list, wanted))}")
+    expect(found in wanted, f"{words}: gradients have shape {list(found)}, expected one of {sorted(map(list, wanted))}")
 
 
 def _head_at(spec: ModelSpec, tensors: Tensors, cam_layer: str) -> Callable[[Array], Array]:

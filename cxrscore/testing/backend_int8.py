@@ -27,10 +27,10 @@ class Int8Cases(Cases):
         found = model.ranges(films)
         tensors = model.tensors()
         wanted = {name.removesuffix("/kernel") for name, value in tensors.items() if value.ndim == 4}
-        expect(set(found) == wanted, f"ranges of {sorted(found)}, wanted of {sorted(wanted)}")
+        expect(set(found) == wanted, f"ranges of {sorted(found)}, expected of {sorted(wanted)}")
         for layer, ends in found.items():
             fits = ends.dtype == np.float32 and ends.shape == (len(films), 2) and (ends[:, 0] <= ends[:, 1]).all()
-            expect(fits, f"{layer}: {ends.dtype} {list(ends.shape)}, wanted float32 [{len(films)}, 2], low to high")
+            expect(fits, f"{layer}: {ends.dtype} {list(ends.shape)}, expected float32 [{len(films)}, 2], low to high")
             alone = np.concatenate([model.ranges(film[None])[layer] for film in films])
             expect_within(alone, ends, 1e-5, f"{layer}, each film alone")
             expect(model.ranges(films[:0])[layer].shape == (0, 2), f"{layer}: rows for no film")
@@ -48,7 +48,7 @@ class Int8Cases(Cases):
         ranges = _widest(exact, films)
         model = _int8(backend, exact, ranges)
         found, wanted = model.predict(films), exact.predict(films)
-        expect(found.dtype == np.float32, f"logits are {found.dtype}, wanted float32")
+        expect(found.dtype == np.float32, f"logits are {found.dtype}, expected float32")
         difference = expect_within(found, wanted, 0.1, "logits in int8")
         expect(not np.array_equal(found, wanted), "logits in int8 are those in fp32 to the bit: nothing was rounded")
         alone = np.concatenate([model.predict(film[None]) for film in films])

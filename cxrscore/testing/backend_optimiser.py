@@ -67,7 +67,7 @@ class OptimiserCases(Cases):
             for name, value in state.items():
                 met, step = f"{name} is {value.dtype} {list(value.shape)}", name == "adam/step"
                 fits = "int64 []" if step else f"float32 {list(wanted[name])}"
-                expect(met == f"{name} is {fits}", f"{met}, wanted {fits}")
+                expect(met == f"{name} is {fits}", f"{met}, expected {fits}")
                 expect(not value.any(), f"{name} is not 0 before the first step")
 
     @needs(Trainable)

@@ -77,9 +77,9 @@ class ScoreCases(Cases):
         side = model.spec.size
         films = np.concatenate([some_films(1, side), np.zeros((1, side, side)), np.ones((1, side, side))])
         found = model.predict(films.astype(np.float32))
-        expect(isinstance(found, np.ndarray), f"predict() returned a {type(found).__name__}, wanted a NumPy array")
-        expect(found.shape == (3, 3), f"logits have shape {list(found.shape)}, wanted [3, 3]")
-        expect(found.dtype == np.float32, f"logits are {found.dtype}, wanted float32")
+        expect(isinstance(found, np.ndarray), f"predict() returned a {type(found).__name__}, expected a NumPy array")
+        expect(found.shape == (3, 3), f"logits have shape {list(found.shape)}, expected [3, 3]")
+        expect(found.dtype == np.float32, f"logits are {found.dtype}, expected float32")
         expect(np.isfinite(found).all(), f"logits are not finite: {found.tolist()}")
 
     def test_b13_zero_films_give_zero_rows(self, backend: Backend) -> None:
@@ -88,7 +88,7 @@ class ScoreCases(Cases):
         some = {what: found.shape for what, found in _results(model, some_films(1, model.spec.size))}
         for what, found in _results(model, some_films(0, model.spec.size)):
             wanted = (0, *some[what][1:])
-            expect(found.shape == wanted, f"{what} of no film has shape {list(found.shape)}, wanted {list(wanted)}")
+            expect(found.shape == wanted, f"{what} of no film has shape {list(found.shape)}, expected {list(wanted)}")
 
     def test_b14_a_film_does_not_depend_on_the_others(self, backend: Backend) -> None:
         """The logits of a film are the same, rel. 1e-5, alone, in a batch, in another order, beside other films, and at
@@ -185,7 +185,7 @@ class ScoreCases(Cases):
             raise unittest.SkipTest(f"no bf16: {refusal}") from refusal
         films = some_films(4, exact.spec.size)
         for what, found in [*_results(rough, films), *rough.tensors().items()]:
-            expect(found.dtype == np.float32, f"{what} is {found.dtype}, wanted float32")
+            expect(found.dtype == np.float32, f"{what} is {found.dtype}, expected float32")
         difference = expect_within(rough.predict(films), exact.predict(films), 0.1, "logits in bf16")
         self.note(f"largest difference {difference:.1g} of the largest logit")
 
@@ -201,7 +201,7 @@ class ScoreCases(Cases):
         _score(model, 25)
         grown, bound = _resident() - before, 200 * spec.size**2 * 4 / 4
         self.note(f"{grown / MIB:+.1f} MiB, bound {bound / MIB:.0f} MiB")
-        expect(grown <= bound, f"200 films left the process {grown / MIB:.0f} MiB larger, wanted {bound / MIB:.0f}")
+        expect(grown <= bound, f"200 films left the process {grown / MIB:.0f} MiB larger, expected {bound / MIB:.0f}")
 
     def test_b58_forty_batches_give_constant_results(self, backend: Backend) -> None:
         """Over 40 batches, predict(), embed() and cam_parts() return finite values, and the same for the same films,
@@ -222,7 +222,7 @@ class ScoreCases(Cases):
         65535 in float32, rel. 1e-6, in one thread and in ``lanes`` (1 or more) threads at once."""
         model = _small_model(backend)
         lanes = require_integer_images(model).lanes
-        expect(lanes >= 1, f"lanes is {lanes}, wanted 1 or more")
+        expect(lanes >= 1, f"lanes is {lanes}, expected 1 or more")
         for most in (255, 65535):
             films = [_integer_films(2, model.spec.size, seed, most) for seed in range(lanes)]
             wanted = [dict(_scored(model, np.divide(one, np.float32(most), dtype=np.float32))) for one in films]

@@ -37,12 +37,12 @@ class SplitBackboneCases(Cases):
             model, films = build(backend, spec, tensors_of(backend, spec)), some_films(3, spec.size)
             entered, tail = require_split_backbone(model).stem(films), require_split_backbone(model).tail
             met = f"{head}: stem() returned {entered.dtype} {list(entered.shape)}"
-            expect(entered.dtype == np.float32 and entered.ndim == 4, f"{met}, wanted float32 [N,h,w,K]")
+            expect(entered.dtype == np.float32 and entered.ndim == 4, f"{met}, expected float32 [N,h,w,K]")
             expect(isinstance(tail, TrainableModel), f"{head}: {type(tail).__name__} is not TrainableModel")
             expect_within(tail.predict(entered), model.predict(films), 1e-5, f"{head}: logits of the tail")
             if spec.architecture in ARCHITECTURES:
                 wanted = [len(films), *tail_shape(spec)]
-                expect(list(entered.shape) == wanted, f"{met}, wanted {wanted}")
+                expect(list(entered.shape) == wanted, f"{met}, expected {wanted}")
                 other = sorted(set(tail.tensors()) ^ tail_names(spec))
                 expect(not other, f"{head}: the tail lacks, or has too many: {', '.join(other[:5])}")
             short = entered[:, 1:].copy()

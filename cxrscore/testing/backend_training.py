@@ -78,7 +78,7 @@ class TrainingCases(Cases):
         for loss in (loss.weighted(WEIGHTS) for loss in losses):
             found = model.fit_epoch(batches, loss, at_rate(0.0))
             values = [value_of(loss, model.predict(batch.inputs), batch.labels) for batch in batches]
-            expect(isinstance(found, float), f"{loss.name}: returned a {type(found).__name__}, wanted a float")
+            expect(isinstance(found, float), f"{loss.name}: returned a {type(found).__name__}, expected a float")
             expect_within(found, float(np.average(values, weights=[4, 3, 2])), 1e-5, f"{loss.name}: the mean loss")
         changed = sorted(_changed(before, model.tensors()))
         expect(not changed, f"a learning rate of 0 changed {', '.join(changed[:5])}")
@@ -116,7 +116,7 @@ class TrainingCases(Cases):
         before = model.tensors()
         for loss in (loss.weighted(WEIGHTS) for loss in losses):
             found = model.fit_epoch([unknown], loss, at_rate(1e-2))
-            expect(found == 0, f"{loss.name} of unknown labels is {found}, wanted 0")
+            expect(found == 0, f"{loss.name} of unknown labels is {found}, expected 0")
             changed = sorted(_changed(before, model.tensors()))
             expect(not changed, f"{loss.name} of unknown labels changed {', '.join(changed[:5])}")
 
@@ -149,7 +149,9 @@ class TrainingCases(Cases):
         batch = Batch(inputs=films.astype(np.float32), labels=labels)
         history = [model.fit_epoch([batch], WEIGHTED_BCE, at_rate(3e-3)) for _ in range(16)]
         self.note(f"from {history[0]:.3f} to {history[-1]:.3f}")
-        expect(history[-1] <= history[0] / 2, f"the loss went from {history[0]:.3f} to {history[-1]:.3f}, wanted half")
+        expect(
+            history[-1] <= history[0] / 2, f"the loss went from {history[0]:.3f} to {history[-1]:.3f}, expected half"
+        )
 
     @needs(Trainable)
     def test_b37_only_what_is_trainable_changes(self, backend: Backend) -> None:

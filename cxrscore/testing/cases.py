@@ -182,19 +182,19 @@ def expect(holds: object, otherwise: str) -> None:
 def expect_within(found: Array | float, wanted: Array | float, bound: float, what: str) -> float:
     """Return the largest difference relative to the largest wanted value; AssertionError if it exceeds the bound."""
     found, wanted = np.asarray(found), np.asarray(wanted)
-    expect(found.shape == wanted.shape, f"{what}: shape {list(found.shape)}, wanted {list(wanted.shape)}")
+    expect(found.shape == wanted.shape, f"{what}: shape {list(found.shape)}, expected {list(wanted.shape)}")
     if not wanted.size:
         return 0.0
     unit = max(float(np.abs(wanted).max()), 1e-30)
     difference = float(np.abs(found.astype(np.float64) - wanted).max()) / unit
-    expect(difference <= bound, f"{what}: differs by {difference:.2g} of the largest value, wanted at most {bound:g}")
+    expect(difference <= bound, f"{what}: differs by {difference:.2g} of the largest value, expected at most {bound:g}")
     return difference
 
 
 def expect_close(found: Array | float, wanted: Array | float, bound: float, what: str) -> None:
     """Raise an AssertionError if a value differs from the wanted one by more than the bound."""
     difference = float(np.max(np.abs(np.asarray(found, np.float64) - wanted)))
-    expect(difference <= bound, f"{what}: met {_short(found)}, wanted {_short(wanted)} within {bound:.2g}")
+    expect(difference <= bound, f"{what}: met {_short(found)}, expected {_short(wanted)} within {bound:.2g}")
 
 
 def _short(values: Array | float) -> str:
@@ -206,8 +206,8 @@ def expect_refusal(call: Callable[[], object], error: type[Exception], word: str
     try:
         call()
     except error as refusal:
-        expect(word in str(refusal), f"{what}: refused with {str(refusal)!r}, wanted a message that says {word!r}")
+        expect(word in str(refusal), f"{what}: refused with {str(refusal)!r}, expected a message that says {word!r}")
     except Exception as other:
-        raise AssertionError(f"{what}: raised {type(other).__name__}: {other}, wanted {error.__name__}") from other
+        raise AssertionError(f"{what}: raised {type(other).__name__}: {other}, expected {error.__name__}") from other
     else:
-        raise AssertionError(f"{what}: was accepted, wanted {error.__name__}")
+        raise AssertionError(f"{what}: was accepted, expected {error.__name__}")

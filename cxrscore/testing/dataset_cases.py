@@ -32,10 +32,10 @@ class DatasetCases(Cases):
 
     def test_d01_the_descriptor_is_well_formed(self, dataset: Dataset) -> None:
         """It is a ``Dataset`` whose ``name`` is one word, with a summary and two functions."""
-        expect(isinstance(dataset, Dataset), f"it is a {type(dataset).__name__}, wanted a Dataset")
+        expect(isinstance(dataset, Dataset), f"it is a {type(dataset).__name__}, expected a Dataset")
         name = dataset.name
-        expect(isinstance(name, str) and len(name.split()) == 1, f"name is {name!r}, wanted one word")
-        expect(isinstance(dataset.summary, str) and dataset.summary, "summary is empty, wanted a few words")
+        expect(isinstance(name, str) and len(name.split()) == 1, f"name is {name!r}, expected one word")
+        expect(isinstance(dataset.summary, str) and dataset.summary, "summary is empty, expected a few words")
         expect(callable(dataset.recognises) and callable(dataset.read), "recognises and read are not both functions")
 
     def test_d02_it_recognises_its_own_header(self, dataset: Dataset, table: Path) -> None:
@@ -55,13 +55,13 @@ class DatasetCases(Cases):
         """``read`` returns a LabelTable with labels float32 [N,C] of 0, 1 and NaN, not all NaN, for N > 0 films and C >
         0 findings."""
         found = dataset.read(table)
-        expect(isinstance(found, LabelTable), f"it returned a {type(found).__name__}, wanted a LabelTable")
+        expect(isinstance(found, LabelTable), f"it returned a {type(found).__name__}, expected a LabelTable")
         labels, shape = found.labels, (len(found.films), len(found.findings))
-        expect(all(shape), f"it read {shape[0]} films and {shape[1]} findings, wanted some of each")
-        expect(labels.dtype == np.float32, f"labels are {labels.dtype}, wanted float32")
-        expect(labels.shape == shape, f"labels have shape {list(labels.shape)}, wanted {list(shape)}")
+        expect(all(shape), f"it read {shape[0]} films and {shape[1]} findings, expected some of each")
+        expect(labels.dtype == np.float32, f"labels are {labels.dtype}, expected float32")
+        expect(labels.shape == shape, f"labels have shape {list(labels.shape)}, expected {list(shape)}")
         odd = sorted(set(labels[~np.isnan(labels)].tolist()) - {0.0, 1.0})
-        expect(not odd, f"labels hold {odd[:5]}, wanted 0, 1 and NaN")
+        expect(not odd, f"labels hold {odd[:5]}, expected 0, 1 and NaN")
         expect(not np.isnan(labels).all(), "no label is known")
 
     def test_d05_films_and_findings_are_unique(self, dataset: Dataset, table: Path) -> None:
@@ -119,8 +119,8 @@ def _delimiter(table: Path) -> str:
 def _rows(table: Path) -> list[list[str]]:
     with table.open(encoding="utf-8-sig", newline="") as file:
         rows = [row for row in csv.reader(file, delimiter=_delimiter(table)) if any(row)]
-    expect(len(rows) > 2, f"{table} has {max(len(rows) - 1, 0)} rows, wanted a header and two or more")
-    expect(len(rows[0]) > 1, f"{table} has one column only, wanted films and labels")
+    expect(len(rows) > 2, f"{table} has {max(len(rows) - 1, 0)} rows, expected a header and two or more")
+    expect(len(rows[0]) > 1, f"{table} has one column only, expected films and labels")
     return rows
 
 

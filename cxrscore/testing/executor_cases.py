@@ -96,10 +96,10 @@ class ExecutorCases(Cases):
     def test_x01_the_descriptor_is_well_formed(self, executor: Executor) -> None:
         """``name`` is one word, with a summary, ``requires``, ``install`` and ``run``."""
         expect(isinstance(executor.name, str) and len(executor.name.split()) == 1, f"name is {executor.name!r}")
-        expect(isinstance(executor.summary, str) and executor.summary, "summary is empty, wanted a few words")
-        expect(isinstance(executor.requires, tuple), f"requires is {executor.requires!r}, wanted a tuple of modules")
-        expect(isinstance(executor.install, str) and executor.install, "install is empty, wanted a line for a shell")
-        expect(callable(executor.run), f"run is {executor.run!r}, wanted a function")
+        expect(isinstance(executor.summary, str) and executor.summary, "summary is empty, expected a few words")
+        expect(isinstance(executor.requires, tuple), f"requires is {executor.requires!r}, expected a tuple of modules")
+        expect(isinstance(executor.install, str) and executor.install, "install is empty, expected a line for a shell")
+        expect(callable(executor.run), f"run is {executor.run!r}, expected a function")
 
     def test_x02_every_item_is_computed_once(self, executor: Executor) -> None:
         """Each item, whatever its number, is computed, and done() is called for it once, in the calling thread, with
@@ -108,8 +108,8 @@ class ExecutorCases(Cases):
         with _folder() as folder:
             folder.run(executor, items)
             wanted = [(item, f"text of {item}") for item in items]
-            expect(sorted(folder.reported) == wanted, f"reported {sorted(folder.reported)}, wanted {wanted}")
-            expect(set(folder.given()) == set(items), f"computed {sorted(folder.given())}, wanted {list(items)}")
+            expect(sorted(folder.reported) == wanted, f"reported {sorted(folder.reported)}, expected {wanted}")
+            expect(set(folder.given()) == set(items), f"computed {sorted(folder.given())}, expected {list(items)}")
             expect(folder.threads == {threading.get_ident()}, "done() was called in another thread")
 
     def test_x03_each_worker_opens_the_task_once(self, executor: Executor) -> None:
@@ -136,9 +136,9 @@ class ExecutorCases(Cases):
         with _folder() as folder:
             folder.run(executor, range(6), i1="die once", i4="die once")
             reported, given = sorted(item for item, _ in folder.reported), folder.given()
-            expect(reported == list(range(6)), f"reported items {reported}, wanted each of 0 to 5 once")
+            expect(reported == list(range(6)), f"reported items {reported}, expected each of 0 to 5 once")
             wanted = Counter({0: 1, 1: 2, 2: 1, 3: 1, 4: 2, 5: 1})
-            expect(given == wanted, f"items were computed {dict(given)} times, wanted {dict(wanted)}")
+            expect(given == wanted, f"items were computed {dict(given)} times, expected {dict(wanted)}")
 
     def test_x06_an_item_that_kills_every_worker_is_given_up(self, executor: Executor) -> None:
         """An item whose workers die several times ends the run with a WorkerError that names it."""
@@ -147,7 +147,7 @@ class ExecutorCases(Cases):
                 lambda: folder.run(executor, range(4), i2="die"), WorkerError, "item 2", "an item that kills"
             )
             deaths = folder.given()[2]
-            expect(2 <= deaths <= DEATHS, f"{deaths} workers were given it, wanted 2 to {DEATHS}")
+            expect(2 <= deaths <= DEATHS, f"{deaths} workers were given it, expected 2 to {DEATHS}")
 
     def test_x07_without_items_no_worker_starts(self, executor: Executor) -> None:
         """Without items, nothing is opened and done() is not called."""
@@ -161,8 +161,8 @@ class ExecutorCases(Cases):
         with _folder() as folder:
             folder.run(executor, range(4), i2="die late")
             reported, given = sorted(item for item, _ in folder.reported), folder.given()
-            expect(reported == [0, 1, 2, 3], f"reported items {reported}, wanted each of 0 to 3 once")
-            expect(given[2] == 1, f"the stored item was computed {given[2]} times, wanted once")
+            expect(reported == [0, 1, 2, 3], f"reported items {reported}, expected each of 0 to 3 once")
+            expect(given[2] == 1, f"the stored item was computed {given[2]} times, expected once")
 
     def test_x09_no_worker_outlives_the_run(self, executor: Executor) -> None:
         """After run() has ended, normally, by an error of a worker, or by one of done(), its workers end."""

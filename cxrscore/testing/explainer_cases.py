@@ -56,21 +56,23 @@ class ExplainerCases(Cases):
 
     def test_e01_the_descriptor_is_well_formed(self, explainer: Explainer) -> None:
         """It is an ``Explainer`` whose ``name`` is one word, with a summary and one of from_parts and from_scores."""
-        expect(isinstance(explainer, Explainer), f"it is a {type(explainer).__name__}, wanted an Explainer")
+        expect(isinstance(explainer, Explainer), f"it is a {type(explainer).__name__}, expected an Explainer")
         name = explainer.name
-        expect(isinstance(name, str) and len(name.split()) == 1, f"name is {name!r}, wanted one word")
-        expect(isinstance(explainer.summary, str) and explainer.summary, "summary is empty, wanted a few words")
+        expect(isinstance(name, str) and len(name.split()) == 1, f"name is {name!r}, expected one word")
+        expect(isinstance(explainer.summary, str) and explainer.summary, "summary is empty, expected a few words")
         expect(callable(explainer.from_parts or explainer.from_scores), "it holds no function")
 
     def test_e02_maps_have_shape_dtype_and_range(self, explainer: Explainer) -> None:
         """It returns finite float32 [N,F,h,w]; from parts, h and w are those of the activations."""
         for words, found in _maps(explainer):
-            expect(found.dtype == np.float32, f"{words}: maps are {found.dtype}, wanted float32")
+            expect(found.dtype == np.float32, f"{words}: maps are {found.dtype}, expected float32")
             fits = found.ndim == 4 and found.shape[:2] == (3, 2) and found.size
             place = "4, 5" if explainer.from_parts else "h, w"
-            expect(fits, f"{words}: maps have shape {list(found.shape)}, wanted [3, 2, {place}]")
+            expect(fits, f"{words}: maps have shape {list(found.shape)}, expected [3, 2, {place}]")
             if explainer.from_parts:
-                expect(found.shape[2:] == (4, 5), f"{words}: maps have shape {list(found.shape)}, wanted [3, 2, 4, 5]")
+                expect(
+                    found.shape[2:] == (4, 5), f"{words}: maps have shape {list(found.shape)}, expected [3, 2, 4, 5]"
+                )
             expect(np.isfinite(found).all(), f"{words}: maps are not finite")
 
     def test_e03_inputs_are_not_modified(self, explainer: Explainer) -> None:
@@ -91,7 +93,7 @@ class ExplainerCases(Cases):
         still = replace(parts, gradients=np.zeros_like(parts.gradients))
         found = _explained(explainer, still, _some_films(), lambda films: np.ones((len(films), 3), np.float32))
         largest = float(np.abs(found).max())
-        expect(largest <= 1e-6, f"the largest value of the map is {largest:g}, wanted 0")
+        expect(largest <= 1e-6, f"the largest value of the map is {largest:g}, expected 0")
 
     def test_e05_gradients_may_broadcast(self, explainer: Explainer) -> None:
         """From parts: gradients given once for all films, or once for all positions, give the same maps as the same
@@ -132,7 +134,7 @@ class ExplainerCases(Cases):
 
         function(predict, _some_films(), [0, 1])
         wanted = {("float32", (3, SIDE, SIDE))}
-        expect(seen == wanted, f"predict() was called with {sorted(seen)}, wanted {sorted(wanted)}")
+        expect(seen == wanted, f"predict() was called with {sorted(seen)}, expected {sorted(wanted)}")
 
     def test_e08_maps_are_positive_where_the_film_supports_the_finding(self, explainer: Explainer) -> None:
         """If one position raises the logit and the others do nothing, the map is positive and largest there."""
@@ -148,7 +150,7 @@ class ExplainerCases(Cases):
         row, column = np.unravel_index(found.argmax(), found.shape)
         inside = row < found.shape[0] / 2 and column < found.shape[1] / 2
         met = f"the largest value is {found.max():g} at {row}, {column} of {list(found.shape)}"
-        expect(inside and found.max() > 0, f"{met}, wanted a positive one in the upper left quarter")
+        expect(inside and found.max() > 0, f"{met}, expected a positive one in the upper left quarter")
 
     def test_e09_maps_are_always_finite(self, explainer: Explainer) -> None:
         """From parts: maps are finite for activations that are all 0, negative, or up to 1e4 with gradients up to 1e2.

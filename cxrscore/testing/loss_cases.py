@@ -37,7 +37,7 @@ def _some_logits(count: int) -> Array:
 def _value(loss: Loss, logits: Array, labels: Array, weights: Array = WEIGHTS) -> float:
     """By NumPy in float64."""
     found = loss.function(np, *(np.asarray(values, np.float64) for values in (logits, labels, weights)))
-    expect(np.shape(found) == (), f"the loss has shape {list(np.shape(found))}, wanted one number")
+    expect(np.shape(found) == (), f"the loss has shape {list(np.shape(found))}, expected one number")
     return float(found)
 
 
@@ -62,17 +62,17 @@ class LossCases(Cases):
     def test_l01_the_descriptor_is_well_formed(self, loss: Loss) -> None:
         """It is a ``Loss`` whose ``name`` is one word, with a function and a summary. Its ``weights`` are None, as
         training binds them."""
-        expect(isinstance(loss, Loss), f"it is a {type(loss).__name__}, wanted a Loss")
-        expect(isinstance(loss.name, str) and len(loss.name.split()) == 1, f"name is {loss.name!r}, wanted one word")
-        expect(callable(loss.function), f"function is {loss.function!r}, wanted a function")
-        expect(isinstance(loss.summary, str) and loss.summary, "summary is empty, wanted a few words")
-        expect(loss.weights is None, "weights are bound already, wanted None")
+        expect(isinstance(loss, Loss), f"it is a {type(loss).__name__}, expected a Loss")
+        expect(isinstance(loss.name, str) and len(loss.name.split()) == 1, f"name is {loss.name!r}, expected one word")
+        expect(callable(loss.function), f"function is {loss.function!r}, expected a function")
+        expect(isinstance(loss.summary, str) and loss.summary, "summary is empty, expected a few words")
+        expect(loss.weights is None, "weights are bound already, expected None")
 
     def test_l02_the_value_is_one_finite_number(self, loss: Loss) -> None:
         """It is a finite number of shape [] for logits of a few units and of 80 and -80, right or wrong."""
         for labels in (some_labels(6), some_labels(6, unknown=False)):
             value = _value(loss, _some_logits(6), labels)
-            expect(np.isfinite(value), f"the loss is {value}, wanted a finite number")
+            expect(np.isfinite(value), f"the loss is {value}, expected a finite number")
         for logit, label in product((FAR, -FAR), (0.0, 1.0)):
             labels = np.array([[label, 1 - label, 1.0]])
             value = _value(loss, np.full((1, 3), logit), labels)
@@ -88,7 +88,7 @@ class LossCases(Cases):
             )
         except (AttributeError, TypeError) as error:
             raise AssertionError(f"{error}; functions of xp may be: {', '.join(SHARED)}") from error
-        expect(isinstance(found, Values), f"it returned a {type(found).__name__}, wanted an array of xp")
+        expect(isinstance(found, Values), f"it returned a {type(found).__name__}, expected an array of xp")
         expect_close(found.array, _value(loss, logits, labels), 1e-12, "the value with no more than SHARED")
 
     def test_l04_it_is_the_mean_over_films(self, loss: Loss) -> None:

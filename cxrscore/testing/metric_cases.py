@@ -24,7 +24,7 @@ def _truth_and_score(*, ties: bool = False) -> tuple[Array, Array]:
 def _value(metric: Metric, truth: Array, score: Array, threshold: float = 0.5) -> float:
     """The figure, with the threshold for a metric that needs one; an AssertionError unless it is a number."""
     found = metric.function(truth, score, threshold) if metric.needs_threshold else metric.function(truth, score)
-    expect(isinstance(found, float | np.floating), f"it returned a {type(found).__name__}, wanted a float")
+    expect(isinstance(found, float | np.floating), f"it returned a {type(found).__name__}, expected a float")
     return float(found)
 
 
@@ -38,12 +38,12 @@ class MetricCases(Cases):
     def test_m01_the_descriptor_is_well_formed(self, metric: Metric) -> None:
         """It is a ``Metric`` whose ``name`` is one word, with a summary and a function; ``needs_threshold`` is a
         bool."""
-        expect(isinstance(metric, Metric), f"it is a {type(metric).__name__}, wanted a Metric")
+        expect(isinstance(metric, Metric), f"it is a {type(metric).__name__}, expected a Metric")
         expect(isinstance(metric.name, str) and len(metric.name.split()) == 1, f"name is {metric.name!r}, not one word")
-        expect(isinstance(metric.summary, str) and metric.summary, "summary is empty, wanted a few words")
-        expect(callable(metric.function), f"function is {metric.function!r}, wanted a function")
+        expect(isinstance(metric.summary, str) and metric.summary, "summary is empty, expected a few words")
+        expect(callable(metric.function), f"function is {metric.function!r}, expected a function")
         needed = metric.needs_threshold
-        expect(isinstance(needed, bool), f"needs_threshold is {needed!r}, wanted True or False")
+        expect(isinstance(needed, bool), f"needs_threshold is {needed!r}, expected True or False")
 
     def test_m02_the_value_is_a_finite_float(self, metric: Metric) -> None:
         """For films of both classes it is a finite float, for float32 and float64 scores and with ties."""
@@ -51,19 +51,19 @@ class MetricCases(Cases):
             truth, score = _truth_and_score(ties=ties)
             for kind in (np.float32, np.float64):
                 found = _value(metric, truth.astype(kind), score.astype(kind))
-                expect(math.isfinite(found), f"{np.dtype(kind)}, ties {ties}: it is {found}, wanted a finite figure")
+                expect(math.isfinite(found), f"{np.dtype(kind)}, ties {ties}: it is {found}, expected a finite figure")
 
     def test_m03_zero_films_give_nan(self, metric: Metric) -> None:
         """Without films it is NaN, and nothing is raised."""
         found = _value(metric, np.zeros(0, np.float32), np.zeros(0, np.float32))
-        expect(math.isnan(found), f"without films it is {found}, wanted NaN")
+        expect(math.isnan(found), f"without films it is {found}, expected NaN")
 
     def test_m04_one_class_gives_a_value_or_nan(self, metric: Metric) -> None:
         """If all films are positive, or all negative, it is finite or NaN: never infinite, never an error."""
         score = _truth_and_score()[1]
         for label in (0.0, 1.0):
             found = _value(metric, np.full(FILMS, label, np.float32), score)
-            expect(not math.isinf(found), f"where every label is {label:g} it is {found}, wanted a figure or NaN")
+            expect(not math.isinf(found), f"where every label is {label:g} it is {found}, expected a figure or NaN")
 
     def test_m05_the_order_of_films_does_not_matter(self, metric: Metric) -> None:
         """The order of films does not change its value."""
@@ -93,9 +93,9 @@ class MetricCases(Cases):
         thresholds = (0.0, 0.2, float(score[0]), 0.5, 0.8, 1.0)
         found = [_value(metric, truth, score, threshold) for threshold in thresholds]
         for threshold, value in zip(thresholds, found, strict=True):
-            expect(not math.isinf(value), f"at the threshold {threshold:.3g} it is {value}, wanted a figure or NaN")
+            expect(not math.isinf(value), f"at the threshold {threshold:.3g} it is {value}, expected a figure or NaN")
         same = all(_same(value, found[0]) for value in found)
-        expect(not same, f"it is {found[0]:.6g} at every threshold from 0 to 1, wanted a figure that depends on it")
+        expect(not same, f"it is {found[0]:.6g} at every threshold from 0 to 1, expected a figure that depends on it")
 
 
 def _expect_same_in_any_order(metric: Metric, truth: Array, score: Array) -> None:

@@ -133,7 +133,7 @@ def labelled_films(films: Path, labels: Path | None, uncertain: str = "unknown")
     joined, labels_file = lab.read_joined_labels(table, plugins.datasets(), found.paths, uncertain)
     if len(joined.findings) > lab.MAX_FINDINGS:
         raise InputError(
-            f"{table} has {len(joined.findings):,} findings, wanted at most {lab.MAX_FINDINGS:,}. Take out the "
+            f"{table} has {len(joined.findings):,} findings, expected at most {lab.MAX_FINDINGS:,}. Take out the "
             "columns of 0 and 1 that are not findings."
         )
     rows = [row for row in range(len(found.paths)) if not np.isnan(joined.labels[row]).all()]

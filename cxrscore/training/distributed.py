@@ -47,14 +47,16 @@ class ProcessRank:
         def number(name: str, otherwise: int | None) -> Any:
             value = environment.get(name, "")
             if value and not (value.isascii() and value.isdecimal()):
-                raise InputError(f"{name} is {value!r} in the environment, wanted a number: torchrun sets it")
+                raise InputError(f"{name} is {value!r} in the environment, expected a number: torchrun sets it")
             return int(value) if value else otherwise
 
         rank, of = number("RANK", None), number("WORLD_SIZE", 1)
         if of > 1 and rank is None:
             raise InputError(f"WORLD_SIZE is {of} in the environment, but there is no RANK: torchrun sets both")
         if not (rank or 0) < of:
-            raise InputError(f"RANK is {rank} and WORLD_SIZE is {of} in the environment, wanted a rank below the size")
+            raise InputError(
+                f"RANK is {rank} and WORLD_SIZE is {of} in the environment, expected a rank below the size"
+            )
         restarts = number("TORCHELASTIC_RESTART_COUNT", None)
         return cls(rank=rank or 0, world_size=of, local_rank=number("LOCAL_RANK", rank or 0), restarts=restarts)
 
@@ -211,8 +213,10 @@ def _distributed_backend(backend: Backend, device: str, batch_norm: str, alone: 
     if batch_norm == "batch":
         raise InputError(
             "batch_norm is 'batch', but each of several processes would use the statistics of its own films only: "
-            "wanted 'frozen', or one process"
+            "expected 'frozen', or one process"
         )
     if ":" in device:
-        raise InputError(f"device is {device!r} for several processes, wanted auto, cpu or cuda: each selects its own")
+        raise InputError(
+            f"device is {device!r} for several processes, expected auto, cpu or cuda: each selects its own"
+        )
     return backend

@@ -81,6 +81,6 @@ def _check_against_full_model(model: Model, data: Data, rows: Sequence[int], fou
     if not apart <= allowed:
         raise CheckError(
             f"the logits from the cached features differ by {apart:.2g} from those of the complete model, "
-            f"wanted at most {allowed:.2g}: the features in {feature_cache_folder()} do not belong to this model. "
+            f"expected at most {allowed:.2g}: the features in {feature_cache_folder()} do not belong to this model. "
             "Remove that folder and train again."
         )

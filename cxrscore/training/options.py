@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
+from cxrscore.option_values import check_number, check_whole_numbers, check_word
 from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
@@ -39,22 +40,26 @@ CHOICES: dict[str, tuple[str, ...]] = {
 """Allowed words of an option."""
 
 _Range = tuple[str, Callable[[Any], bool]]
-_AT_LEAST_1: _Range = ("1 or more", lambda value: value >= 1)
 _AT_LEAST_0: _Range = ("0 or more", lambda value: value >= 0)
 
+LOWS = {
+    "epochs": 1,
+    "batch_size": 1,
+    "size": 0,
+    "patience": 1,
+    "augmentations": 0,
+    "seed": 0,
+    "workers": 1,
+    "processes": 1,
+}
+"""The least that each whole number may be. images.Preprocessing has the limits of size."""
+
 RANGES: dict[str, _Range] = {
-    "epochs": _AT_LEAST_1,
-    "batch_size": _AT_LEAST_1,
     "learning_rate": ("above 0", lambda value: value > 0),
     "warmup": _AT_LEAST_0,
     "layer_decay": ("above 0 and up to 1", lambda value: 0 < value <= 1),
     "weight_decay": _AT_LEAST_0,
     "clip_norm": _AT_LEAST_0,
-    "patience": _AT_LEAST_1,
-    "augmentations": _AT_LEAST_0,
-    "seed": _AT_LEAST_0,
-    "workers": _AT_LEAST_1,
-    "processes": _AT_LEAST_1,
 }
 """Allowed range of each number, as text and as a predicate. images.Augmentation checks the limits of
 augmentation."""
@@ -152,7 +157,7 @@ class TrainOptions:
     'model.safetensors'
     >>> TrainOptions(epochs=0)
     Traceback (most recent call last):
-    cxrscore.errors.InputError: epochs is 0, wanted 1 or more
+    cxrscore.errors.InputError: epochs is 0, expected 1 or more
     """
 
     films: Path = Path("films")
@@ -209,17 +214,22 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         convert_paths(self, local=["films", "labels", "split", "output", "recipe"])
+        if not isinstance(self.weights, str | os.PathLike):
+            raise InputError(f"weights is {self.weights!r}, expected 'imagenet', 'none' or a path")
         object.__setattr__(self, "weights", os.fspath(self.weights))
+        if not self.output.name:
+            raise InputError(f"output is {self.output}, a folder; expected the name of a file to write")
         for name, words in CHOICES.items():
-            if getattr(self, name) not in words:
-                raise InputError(f"{name} is {getattr(self, name)!r}, wanted one of {', '.join(words)}")
+            check_word(getattr(self, name), name, words)
+        check_whole_numbers(self, LOWS)
         for name, (wanted, holds) in RANGES.items():
+            check_number(getattr(self, name), name)
             if not holds(getattr(self, name)):
-                raise InputError(f"{name} is {getattr(self, name)}, wanted {wanted}")
+                raise InputError(f"{name} is {getattr(self, name)}, expected {wanted}")
         if self.weight_decay * self.learning_rate >= 1:
             raise InputError(
                 f"weight_decay {self.weight_decay:g} times learning_rate {self.learning_rate:g} removes the "
-                "weights in one step, wanted a product below 1: lower weight_decay"
+                "weights in one step, expected a product below 1: lower weight_decay"
             )
         if self.feature_backend and (self.trainable, self.precision) != ("head", "fp32"):
             raise InputError(

@@ -24,7 +24,7 @@ class NumpyBackend:
         if spec.architecture not in self.architectures:
             raise InputError(f"numpy has no {spec.architecture!r}; it has tinycnn")
         if device not in ("auto", "cpu") or precision != "fp32":
-            raise BackendUnavailableError(f"numpy has no {precision} on {device!r}; wanted fp32 on 'cpu'")
+            raise BackendUnavailableError(f"numpy has no {precision} on {device!r}; expected fp32 on 'cpu'")
         return NumpyModel(spec, nets.initial_tensors(spec, seed) if tensors is None else tensors)
 
 

@@ -31,14 +31,14 @@ def read(path: Path) -> LabelTable:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}; wanted a RIS export in UTF-8") from error
+        raise InputError(f"{path} cannot be read: {error}; expected a RIS export in UTF-8") from error
     if not recognises(lines[:1]):
-        raise InputError(f"{path} is no RIS export: wanted a first line that begins with {';'.join(ABOUT)}")
+        raise InputError(f"{path} is no RIS export: expected a first line that begins with {';'.join(ABOUT)}")
     header, *rows = csv.reader(lines, delimiter=";")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header) or not row[0] or not set(row[3:]) <= set(ANSWERS):
             wanted = "an accession number and pos, neg or nothing for each finding"
-            raise InputError(f"{path}, line {number}: {';'.join(row)!r}, wanted {len(header)} cells: {wanted}")
+            raise InputError(f"{path}, line {number}: {';'.join(row)!r}, expected {len(header)} cells: {wanted}")
     films, patients, sex = ([row[place].strip() for row in rows] for place in range(3))
     return LabelTable(
         films=tuple(f"{name}.png" for name in films),

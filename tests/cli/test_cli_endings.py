@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from made_run import made_file
 
-from cxrscore.cli import fault_log, main
+from cxrscore.cli import endings, fault_log, main
 from cxrscore.errors import InputError
 
 SECRETS = ("Doe^John", "ward-7", "secret-film", "19470131")
@@ -334,3 +334,17 @@ def test_a_thread_that_nobody_waits_for_ends_in_one_line(home):
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("cxrscore: unexpected error ValueError")
     assert "Doe^John" not in done.stderr + logs(home)[0].read_text()
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("stopped; run it again", "stopped by SIGTERM; run it again"),
+        ("run it again", "run it again (stopped by SIGTERM)"),
+    ],
+)
+def test_the_signal_stands_before_the_advice(monkeypatch, capsys, message, shown):
+    monkeypatch.setattr("cxrscore.cli.endings.received", lambda: signal.SIGTERM)
+    monkeypatch.setattr("cxrscore.cli.endings.ignore_late_interrupts", lambda: None)
+    assert endings._end_stopped(KeyboardInterrupt(message)) == 143
+    assert capsys.readouterr().err == f"\ncxrscore: {shown}\n"

@@ -195,7 +195,7 @@ def test_what_cannot_be_asked_for(tmp_path):
     assert "20 labelled films are too few for 100 to test and 40 to validate" in done.stderr
     done = forked.cxrscore(*words, "tinycnn", cwd=tmp_path)
     assert done.returncode == 1
-    assert "wanted two different ones" in done.stderr
+    assert "expected two different ones" in done.stderr
     few = ["densenet121", "--backend", "torch", "--size", "32", "--weights", "none", "--valid", "3", "--test", "3"]
     done = forked.cxrscore(*words, *few, cwd=tmp_path, env=environment)
     assert done.returncode == 1

@@ -49,7 +49,7 @@ RUBBISH = {
     "signature": (
         "from cxrscore import hookimpl\n\n@hookimpl\ndef cxrscore_losses(config):\n    return []",
         "broken",
-        ["cxrscore_losses(config) takes arguments, wanted a function that takes none"],
+        ["cxrscore_losses(config) takes arguments, expected a function that takes none"],
     ),
     "misspelt": (
         "from cxrscore import hookimpl\n\n@hookimpl\ndef cxrscore_looses():\n    return []",
@@ -58,10 +58,10 @@ RUBBISH = {
     ),
     "unmarked": ("def cxrscore_losses():\n    return []", "broken", ["provides nothing", "@cxrscore.hookimpl"]),
     "fails": (returns("1 / 0"), "broken", ["cxrscore_fails.py, line 7", "ZeroDivisionError"]),
-    "none": (returns("None"), "broken", ["cxrscore_losses returned nothing, wanted a list of descriptors"]),
-    "single": (returns("SimpleNamespace(name='x')"), "broken", ["returned a SimpleNamespace, wanted a list"]),
+    "none": (returns("None"), "broken", ["cxrscore_losses returned nothing, expected a list of descriptors"]),
+    "single": (returns("SimpleNamespace(name='x')"), "broken", ["returned a SimpleNamespace, expected a list"]),
     "lacking": (returns("[SimpleNamespace(name='x')]"), "broken", ["SimpleNamespace", "lacks function"]),
-    "wrong": (returns("[SimpleNamespace(name=7, function=print)]"), "broken", ["name is 7, wanted a text"]),
+    "wrong": (returns("[SimpleNamespace(name=7, function=print)]"), "broken", ["name is 7, expected a text"]),
     "twice": (returns("[SimpleNamespace(name='x', function=print)] * 2"), "broken", ["more than one", "called x"]),
     "loss": (
         returns("[SimpleNamespace(name='bce', function=print)]"),

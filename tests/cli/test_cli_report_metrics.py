@@ -59,7 +59,7 @@ def test_a_metric_is_a_number_with_an_interval_or_a_dash_with_a_reason(folder):
     reasons = {
         "fails": "fails: raised RuntimeError: no figure today",
         "leaves": "leaves: raised SystemExit: 3",
-        "lists": "lists: returned a list, wanted a float",
+        "lists": "lists: returned a list, expected a float",
         "called": "called: no threshold is stored for this finding",
     }
     page = (folder / "page.html").read_text()

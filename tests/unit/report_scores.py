@@ -21,9 +21,9 @@ TURNED = "ward 3/film\u202egnp.exe"
 FAILED = (
     (11, Status.DAMAGED, "the file ends after 4,096 of 181,322 bytes"),
     (47, Status.BLANK, "all pixels are 0"),
-    (90, Status.NOT_AN_IMAGE, "starts with <html>, wanted PNG, JPEG or DICOM"),
+    (90, Status.NOT_AN_IMAGE, "starts with <html>, expected PNG, JPEG or DICOM"),
     (133, Status.TOO_LARGE, "16384 x 16384 pixels, more than 100 million"),
-    (178, Status.NOT_CHEST, "modality MR, wanted CR, DX or RG"),
+    (178, Status.NOT_CHEST, "modality MR, expected CR, DX or RG"),
 )
 
 

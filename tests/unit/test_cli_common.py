@@ -3,7 +3,9 @@
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from cxrscore.cli import main
 from cxrscore.cli.common import Bar, _clock, handle_errors
 from cxrscore.errors import LeakError, OtherProcessError
 
@@ -61,3 +63,8 @@ def test_time_that_is_left_is_told_as_a_clock_does(capsys, monkeypatch):
     bar("scoring", 64, 1000)
     bar("scoring", 164, 1000)
     assert capsys.readouterr().err.rstrip().endswith("164/1000  10.0/s  about 1:24 left")
+
+
+def test_the_help_of_train_lists_options_only():
+    lines = CliRunner().invoke(main, ["train", "--help"]).stdout.splitlines()
+    assert lines[lines.index("Options:") + 1].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]

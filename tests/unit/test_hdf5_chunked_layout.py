@@ -111,7 +111,7 @@ GZIP, SUM = {"compression": "gzip"}, {"fletcher32": True}
 @pytest.mark.parametrize(
     ("options", "put", "words"),
     [
-        (GZIP, chunk(zlib.compress(bytes(99))), "chunk of 99 bytes, wanted 100"),
+        (GZIP, chunk(zlib.compress(bytes(99))), "chunk of 99 bytes, expected 100"),
         (GZIP, chunk(zlib.compress(bytes(101))), "chunk of 101 bytes"),
         (GZIP, chunk(zlib.compress(bytes(1 << 24))), "chunk of 101 bytes"),  # no more than that is unpacked
         (GZIP, chunk(zlib.compress(bytes(100))[:-8]), "chunk of"),
@@ -151,7 +151,7 @@ def test_a_chunk_that_is_longer_than_it_should_be_is_refused(tmp_path: Path) -> 
     last = bytes(4) + (666).to_bytes(8, "little")
     changed(tmp_path / "a.h5", (333).to_bytes(4, "little") + last, (400).to_bytes(4, "little") + last)
     with (
-        pytest.raises(FileFormatError, match="chunk of 400 bytes, wanted 333"),
+        pytest.raises(FileFormatError, match="chunk of 400 bytes, expected 333"),
         open_guarded(tmp_path / "a.h5") as file,
     ):
         read_dataset(file, "x")

@@ -56,7 +56,7 @@ class SomeCases(Cases):
 
     def test_x01_it_fails(self):
         """It does not."""
-        expect(False, "met this, wanted that")
+        expect(False, "met this, expected that")
 
     @needs(Trainable)
     def test_x03_it_is_skipped(self, thing):
@@ -79,7 +79,7 @@ def test_every_case_has_an_outcome_whatever_the_others_do():
     steps = []
     found = run_cases(SomeCases, thing=7, progress=lambda *step: steps.append(step))
     assert [(o.number, o.status, o.reason) for o in found] == [
-        ("X01", "failed", "met this, wanted that"),
+        ("X01", "failed", "met this, expected that"),
         ("X02", "passed", ""),
         ("X03", "skipped", "no ability"),
         ("X04", "failed", "KeyError: 'lost'"),
@@ -114,11 +114,11 @@ def test_an_interrupt_ends_the_run():
 def test_differences_are_told_with_their_bound():
     wanted = np.array([1.0, -4.0])
     assert expect_within(wanted + 0.4, wanted, 0.11, "it") == pytest.approx(0.1)
-    with pytest.raises(AssertionError, match=r"it: differs by 0\.1 of the largest value, wanted at most 0\.01"):
+    with pytest.raises(AssertionError, match=r"it: differs by 0\.1 of the largest value, expected at most 0\.01"):
         expect_within(wanted + 0.4, wanted, 0.01, "it")
-    with pytest.raises(AssertionError, match=r"it: shape \[1\], wanted \[2\]"):
+    with pytest.raises(AssertionError, match=r"it: shape \[1\], expected \[2\]"):
         expect_within(wanted[:1], wanted, 1, "it")
-    with pytest.raises(AssertionError, match=r"it: met 2, wanted 1 within 0\.5"):
+    with pytest.raises(AssertionError, match=r"it: met 2, expected 1 within 0\.5"):
         expect_close(2.0, 1.0, 0.5, "it")
 
 
@@ -135,11 +135,11 @@ def raise_(error):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: None, "it: was accepted, wanted InputError"),
-        (lambda: raise_(InputError("no")), "it: refused with 'no', wanted a message that says 'name'"),
+        (lambda: None, "it: was accepted, expected InputError"),
+        (lambda: raise_(InputError("no")), "it: refused with 'no', expected a message that says 'name'"),
         (
             lambda: raise_(BackendUnavailableError("name")),
-            "it: raised BackendUnavailableError: name, wanted InputError",
+            "it: raised BackendUnavailableError: name, expected InputError",
         ),
     ],
 )
@@ -205,7 +205,7 @@ class LinearModel:
     def predict(self, films):
         side = self.spec.size
         if films.dtype != np.float32 or films.shape[1:] != (side, side):
-            raise InputError(f"got {films.dtype} {list(films.shape)}, wanted float32 [N, {side}, {side}]")
+            raise InputError(f"got {films.dtype} {list(films.shape)}, expected float32 [N, {side}, {side}]")
         half = side // 2
         quarters = films.reshape(len(films), 2, half, 2, half).mean(axis=(2, 4)).reshape(len(films), 4)
         return quarters @ self.weights
@@ -293,7 +293,7 @@ def test_pytest_collects_a_class_that_inherits(tmp_path):
         check=False,
     )
     assert "Scorer is not Trainable" in done.stdout
-    assert "without films it is 1.0, wanted NaN" in done.stdout
+    assert "without films it is 1.0, expected NaN" in done.stdout
     number = len(cases(BackendCases)) + len(cases(MetricCases)) - 1
     skipped = 2 + sum(case.ability != "" for case in cases(BackendCases))  # bf16, and the threshold of the metric
     assert f"1 failed, {number - skipped - 1} passed, {skipped} skipped, 1 deselected" in done.stdout

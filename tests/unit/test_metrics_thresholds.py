@@ -51,7 +51,7 @@ def test_one_class_has_none(truth):
 
 @pytest.mark.parametrize("rule", ["best", "sensitivity", "sensitivity=2", "specificity=-1", "youden "])
 def test_an_unknown_rule_is_refused(rule):
-    with pytest.raises(InputError, match="wanted one of youden"):
+    with pytest.raises(InputError, match="expected one of youden"):
         check_rule(rule)
 
 

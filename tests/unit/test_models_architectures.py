@@ -261,7 +261,7 @@ def test_base_tensors_are_taken_and_the_head_drawn():
     [
         (lambda t: t.pop("conv3/bias"), "conv3/bias is missing"),
         (lambda t: t.update({"fc/bias": np.zeros(3)}), "fc/bias is not of this network"),
-        (lambda t: t.update({"conv3/bias": np.zeros(3)}), r"conv3/bias has shape \[3\], wanted \[64\]"),
+        (lambda t: t.update({"conv3/bias": np.zeros(3)}), r"conv3/bias has shape \[3\], expected \[64\]"),
         (lambda t: t.update({"head/bias": np.zeros(2)}), "without a head.*head/bias"),
     ],
 )
@@ -302,7 +302,7 @@ def test_many_faults_are_counted():
     "inputs", [np.zeros((2, 5), np.float32), np.zeros(4, np.float32), np.zeros((2, 4)), np.zeros((2, 4), np.uint8)]
 )
 def test_inputs_of_another_shape_or_type_are_refused(inputs):
-    with pytest.raises(InputError, match=r"wanted float32 \[N, 4\]"):
+    with pytest.raises(InputError, match=r"expected float32 \[N, 4\]"):
         check_inputs(inputs, (4,))
 
 

@@ -149,7 +149,10 @@ CHANGES = {
     "is not finite": (lambda s: s | {"features.norm5.bias": torch.full((1024,), torch.nan)}, "bn/beta is not finite"),
     "has no classifier": (lambda s: without(s, "classifier.bias"), "1 tensors of a classifier"),
     "has two": (lambda s: s | {"classifier.1.bias": torch.ones(2)}, "3 tensors of a classifier"),
-    "has a small one": (lambda s: s | {"classifier.weight": torch.ones(2, 64)}, r"shape \[2, 64\], wanted \[C,1024\]"),
+    "has a small one": (
+        lambda s: s | {"classifier.weight": torch.ones(2, 64)},
+        r"shape \[2, 64\], expected \[C,1024\]",
+    ),
     "has two channels": (
         lambda s: s | {"features.conv0.weight": torch.ones(64, 2, 7, 7)},
         r"conv1_conv/kernel has shape \[7, 7, 2, 64\]",
@@ -164,7 +167,7 @@ CHANGES = {
     ),
     "has a classifier of one axis": (
         lambda s: s | {"classifier.weight": torch.ones(1024), "classifier.bias": torch.tensor(1.0)},
-        r"shape \[1024\], wanted \[C,1024\]",
+        r"shape \[1024\], expected \[C,1024\]",
     ),
     "has a million operating points": (
         lambda s: s | {"op_threshs": torch.ones(10**6)},
@@ -187,7 +190,7 @@ def test_what_does_not_fit_is_named(tmp_path, change):
 def test_a_network_of_another_epsilon_is_refused(tmp_path):
     network = torch.nn.Sequential(torch.nn.BatchNorm2d(2, eps=1e-3))
     torch.save(network, tmp_path / "a.pth")
-    with pytest.raises(InputError, match=r"add 0\.001 to the variance, wanted 1e-05"):
+    with pytest.raises(InputError, match=r"add 0\.001 to the variance, expected 1e-05"):
         read_torch_densenet(tmp_path / "a.pth")
 
 

@@ -69,7 +69,7 @@ def test_a_foreign_document_is_refused(tmp_path, metadata):
     [
         ({"spec": {**SPEC.as_dict(), "head": "octopus"}}, "spec.head: 'octopus' is not one of"),
         ({"spec": {**SPEC.as_dict(), "size": "64"}}, "spec.size"),
-        ({"films": {"train": ["../../etc/passwd"], "valid": []}}, "films: wanted lists of hashes"),
+        ({"films": {"train": ["../../etc/passwd"], "valid": []}}, "films: expected lists of hashes"),
         ({"films": []}, "films"),
         ({"preprocessing": {"size": 64}}, "preprocessing: 'fit' is a required property"),
         ({"golden": {}}, "golden"),

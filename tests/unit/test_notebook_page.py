@@ -15,6 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "notebook.md").read_text()
 MODULES = (
     "cxrscore.api",
     "cxrscore.images.arrays",
+    "cxrscore.option_values",
     "cxrscore.remote.arguments",
     "cxrscore.scoring.options",
     "cxrscore.training.options",

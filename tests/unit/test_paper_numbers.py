@@ -159,7 +159,7 @@ def test_every_contradiction_is_told_and_every_number_in_it_is_measured() -> Non
 def test_rules_of_the_maps() -> None:
     assert check_rule("top_auc", FINDINGS) == check_rule("top_prob", FINDINGS) == ()
     assert check_rule("nodule, Pleural Effusion", FINDINGS) == ("Nodule", "Effusion")
-    with pytest.raises(InputError, match=r"--heatmaps names 'Gout', wanted top_auc or top_prob or findings of: Ate"):
+    with pytest.raises(InputError, match=r"--heatmaps names 'Gout', expected top_auc or top_prob or findings of: Ate"):
         check_rule("Gout", FINDINGS)
 
 

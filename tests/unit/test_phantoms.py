@@ -122,7 +122,7 @@ def test_the_same_seed_draws_the_same_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"films": 0}, {"films": 5, "patients": 6}, {"side": 16}])
 def test_impossible_folders_are_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="wanted a film for each"):
+    with pytest.raises(InputError, match="expected a film for each"):
         make_phantoms(tmp_path, **{"films": 6, "seed": 0, **wrong})
 
 

@@ -46,9 +46,9 @@ def test_columns_named_as_findings_will_do(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("name,Mass\na,0.1\n", "no column for the film"),
-        ("film,Mass\na,1.5\n", "line 2: column Mass has '1.5', wanted a probability"),
-        ("film,Mass\na,nan\n", "wanted a probability"),
-        ("film,Mass\na,yes\n", "wanted a probability"),
+        ("film,Mass\na,1.5\n", "line 2: column Mass has '1.5', expected a probability"),
+        ("film,Mass\na,nan\n", "expected a probability"),
+        ("film,Mass\na,yes\n", "expected a probability"),
         ("film\na\n", "one column of probabilities"),
         ("film,Effusion,Pleural Effusion\na,0,1\n", "one column of probabilities"),
         ("film,Mass\na,0.1\nb,0.1\na,0.2\n", "names the film a more than once"),

@@ -292,7 +292,7 @@ def test_figures_are_saved_beside_the_page(kind: Any, start: bytes, tmp_path: Pa
 
 
 def test_an_unknown_figure_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="wanted png or svg"):
+    with pytest.raises(InputError, match="expected png or svg"):
         write_report(made_scores(), tmp_path / "out.html", figure_format="gif", source="x")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 

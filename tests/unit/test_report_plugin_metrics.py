@@ -230,4 +230,4 @@ def test_a_descriptor_says_whether_it_needs_the_threshold(monkeypatch: pytest.Mo
     unsure = SimpleNamespace(name="mine", summary="", function=fails, needs_threshold="yes")
     registry(monkeypatch, one=[unsure])
     assert plugin_metrics() == ()
-    assert "needs_threshold is 'yes', wanted True or False" in plugins.registry().plugins[1].reason
+    assert "needs_threshold is 'yes', expected True or False" in plugins.registry().plugins[1].reason

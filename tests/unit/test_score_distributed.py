@@ -86,8 +86,8 @@ class Answers(Here):
     ("text", "words"),
     [
         ("0" * 64, r"executor 'local' reported that 2 shards are done, but 2 of them are missing\. Rerun"),
-        ("not json", "executor 'local' returned 'not json', wanted runtime information as JSON"),
-        ('{"device": "cpu"}', "wanted runtime information as JSON"),
+        ("not json", "executor 'local' returned 'not json', expected runtime information as JSON"),
+        ('{"device": "cpu"}', "expected runtime information as JSON"),
     ],
 )
 def test_an_executor_is_not_believed(home, monkeypatch, text, words):

@@ -269,7 +269,7 @@ def test_models_of_other_findings_are_refused_and_the_difference_named(home, tmp
 
 
 def test_what_a_newcomer_gets_wrong(home, tmp_path):
-    with pytest.raises(InputError, match="no model file is given, wanted at least one"):
+    with pytest.raises(InputError, match="no model file is given"):
         score(home, tmp_path / "out.h5")
     with pytest.raises(InputError, match=r"there is no model at .*nowhere"):
         score(home, tmp_path / "out.h5", "a", "nowhere")

@@ -169,12 +169,12 @@ def test_unwritten_rows_read_as_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"prob": np.zeros((64, 2), np.float32)}, r"scores/prob of shape \[64, 2\], wanted \[64, 3\]"),
+        ({"prob": np.zeros((64, 2), np.float32)}, r"scores/prob of shape \[64, 2\], expected \[64, 3\]"),
         ({"prob": np.zeros(64, np.float32)}, r"scores/prob of shape \[64\]"),
-        ({"prob": np.zeros((64, 3))}, "scores/prob of float64, wanted float32"),
+        ({"prob": np.zeros((64, 3))}, "scores/prob of float64, expected float32"),
         ({"prob": np.full((64, 3), 1.5, np.float32)}, r"scores/prob has values outside 0\.\.1"),
         ({"status": np.full(64, 15, np.uint8)}, "films/status has values outside"),
-        ({"message": [""] * 63}, r"films/message of shape \[63\], wanted \[64\]"),
+        ({"message": [""] * 63}, r"films/message of shape \[63\], expected \[64\]"),
         ({"sha256": ["abc"] * 64}, "not SHA-256 digests"),
     ],
 )
@@ -198,11 +198,11 @@ def test_heat_maps_of_another_shard_are_refused(tmp_path: Path, film: int) -> No
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"split": np.zeros(149, np.uint8)}, r"films/split of shape \[149\], wanted \[150\]"),
+        ({"split": np.zeros(149, np.uint8)}, r"films/split of shape \[149\], expected \[150\]"),
         ({"split": np.full(150, 4, np.uint8)}, "films/split has values outside"),
-        ({"patient": np.zeros(150, np.int64)}, "films/patient of int64, wanted int32"),
+        ({"patient": np.zeros(150, np.int64)}, "films/patient of int64, expected int32"),
         ({"truth": np.full((150, 3), 0.5, np.float32)}, "truth has values between 0 and 1"),
-        ({"thresholds": np.zeros(2, np.float32)}, r"thresholds of shape \[2\], wanted \[3\]"),
+        ({"thresholds": np.zeros(2, np.float32)}, r"thresholds of shape \[2\], expected \[3\]"),
         ({"thumbnails": Thumbnails(film=np.int32([150]), pixels=np.zeros((1, 2, 2), np.uint8))}, "thumbnails/film"),
     ],
 )

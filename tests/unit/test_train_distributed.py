@@ -85,11 +85,11 @@ def test_the_place_is_that_of_the_environment():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK is 'x' in the environment, wanted a number"),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK is 'x' in the environment, expected a number"),
         ({"RANK": "-1", "WORLD_SIZE": "2"}, "RANK is '-1'"),
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2 in the environment, but there is no RANK"),
-        ({"RANK": "2", "WORLD_SIZE": "2"}, "wanted a rank below the size"),
-        ({"WORLD_SIZE": "0"}, "wanted a rank below the size"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "expected a rank below the size"),
+        ({"WORLD_SIZE": "0"}, "expected a rank below the size"),
     ],
 )
 def test_an_environment_that_cannot_be_is_refused(given, words):

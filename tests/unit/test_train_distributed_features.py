@@ -155,7 +155,9 @@ def test_a_worker_that_does_not_reach_the_cache_says_so(run):
     def moved(work):
         work.arguments["folder"] += "-elsewhere"
 
-    fails(run, Here(moved), InputError, r"a worker finds no .*base\.safetensors; wanted a cache folder that all reach")
+    fails(
+        run, Here(moved), InputError, r"a worker finds no .*base\.safetensors; expected a cache folder that all reach"
+    )
 
 
 def test_a_worker_that_reads_other_tensors_says_so(run):
@@ -214,7 +216,7 @@ def test_processes_are_none_of_the_recipe_and_have_frozen_layers_to_run():
     assert recipe_of(options) == recipe_of(TrainOptions())
     with pytest.raises(InputError, match="trainable is all, so no frozen layers are left for other processes to run"):
         TrainOptions(trainable="all", processes=2)
-    with pytest.raises(InputError, match="processes is 0, wanted 1 or more"):
+    with pytest.raises(InputError, match="processes is 0, expected 1 or more"):
         TrainOptions(processes=0)
 
 

@@ -21,7 +21,7 @@ FLAGS = {option.name: option for option in main.commands["train"].params}
 def test_a_choice_has_the_same_words_everywhere(name):
     assert tuple(FLAGS[name].type.choices) == CHOICES[name]
     assert tuple(SCHEMA["properties"][name]["enum"]) == CHOICES[name]
-    with pytest.raises(InputError, match=f"{name} is 'other', wanted one of {CHOICES[name][0]}, "):
+    with pytest.raises(InputError, match=f"{name} is 'other', expected one of {CHOICES[name][0]}, "):
         TrainOptions(**{name: "other"})
 
 

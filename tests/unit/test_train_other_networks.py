@@ -105,7 +105,7 @@ def test_it_is_trained_and_scored_without_a_backend_named_and_a_note_says_by_wha
     assert np.isfinite(scores.logit).all()
     assert scores.logit.std() > 0  # its head began at zero, and has learned
     for file in (model, out):
-        assert all(verdict.ok is not False for verdict in verify_file(file))
+        assert all(check.passed is not False for check in verify_file(file))
 
 
 @pytest.mark.parametrize(

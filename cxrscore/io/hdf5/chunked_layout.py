@@ -184,7 +184,7 @@ def _filters(messages: Messages, itemsize: int) -> tuple[int, ...]:
     codes: list[int] = []
     for code, numbers in _pipeline(single_message(messages, FILTERS)):
         if code not in (DEFLATE, SHUFFLE, FLETCHER32) or code in codes:
-            raise MalformedHDF5Error(f"is packed with filter {code}; wanted gzip, shuffle or fletcher32, each once")
+            raise MalformedHDF5Error(f"is packed with filter {code}; expected gzip, shuffle or fletcher32, each once")
         if code == SHUFFLE and numbers[:1] != (itemsize,):
             raise MalformedHDF5Error("has values of another size than were shuffled")
         codes.append(code)
@@ -220,7 +220,7 @@ def decode_chunk(raw: bytes, filters: Sequence[int], size: int, itemsize: int) -
         else:
             raise MalformedHDF5Error(f"is packed with filter {code}")
     if len(raw) != size:
-        raise MalformedHDF5Error(f"has a chunk of {len(raw)} bytes, wanted {size}")
+        raise MalformedHDF5Error(f"has a chunk of {len(raw)} bytes, expected {size}")
     return raw
 
 

@@ -122,7 +122,7 @@ def single_message(messages: Messages, kind: int) -> bytes:
     """The one message of a kind; MalformedHDF5Error where there are none or several."""
     found = messages.get(kind, ())
     if len(found) != 1:
-        raise MalformedHDF5Error(f"has {len(found)} messages of the kind {kind}, wanted one")
+        raise MalformedHDF5Error(f"has {len(found)} messages of the kind {kind}, expected one")
     return found[0]
 
 

@@ -168,6 +168,6 @@ def _read(path: Path, digest: str, shape: tuple[int, ...]) -> Floats:
     size = 4 * math.prod(shape)
     rows = data[:size]
     if data[size:].hex() != sha256_bytes(rows) or digest not in ("", sha256_bytes(data)):
-        raise WorkerError(f"{path} is not what a worker has written: {len(data)} bytes, wanted {size + 32}")
+        raise WorkerError(f"{path} is not what a worker has written: {len(data)} bytes, expected {size + 32}")
     path.unlink(missing_ok=True)
     return np.frombuffer(rows, np.float32).reshape(shape)

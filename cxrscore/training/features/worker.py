@@ -42,7 +42,7 @@ def feature_task(
     if outputs.computed_by != tuple(by):
         raise InputError(
             f"a worker runs the frozen layers with {' on '.join(outputs.computed_by)}, and the process that trains "
-            f"with {' on '.join(by)}: wanted the same; install it alike, or name a --device that all have"
+            f"with {' on '.join(by)}: expected the same; install it alike, or name a --device that all have"
         )
 
     def compute(item: int) -> str:
@@ -59,9 +59,11 @@ def _model(folder: Path, digest: str, spec: ModelSpec, options: TrainOptions) ->
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"a worker finds no {path}; wanted a cache folder that all reach (CXRSCORE_CACHE)") from error
+        raise InputError(
+            f"a worker finds no {path}; expected a cache folder that all reach (CXRSCORE_CACHE)"
+        ) from error
     if sha256_bytes(data) != digest:
-        raise InputError(f"a worker finds {path} damaged: wanted the file as it was written. Start again.")
+        raise InputError(f"a worker finds {path} damaged: expected the file as it was written. Start again.")
     chosen: dict[str, Any] = {"device": options.device, "precision": options.precision, "seed": options.seed}
     return plugins.get_backend(options.backend).build(spec, safetensors.numpy.load(data), **chosen)
 

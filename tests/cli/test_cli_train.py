@@ -41,7 +41,7 @@ def test_a_leak_ends_with_4_and_one_that_is_allowed_marks_all_that_follows(home)
     assert not (home / "model.safetensors").exists()
     done = cxrscore(home, *line, "--allow-leakage")
     assert done.returncode == 0, done.stderr
-    assert "LEAKED: 1 leaks between the parts of the split were allowed" in done.stderr
+    assert "LEAKED: 1 leaks between the splits were allowed" in done.stderr
     assert "_001.png (test)" in done.stderr
     told = load_model(home / "model.safetensors").document["training"]
     assert (told["has_leakage"], told["leak_count"]) == (True, 1)

@@ -83,7 +83,7 @@ class _Memory(threading.Thread):
 
     def run(self) -> None:
         before: set[int] = set()
-        while not self._ended.wait(0.25):
+        while not self._ended.wait(0.05):
             now = set(_children(os.getpid()))
             self._workers = max(self._workers, sum(map(_peak_mb, now & before)))
             before = now

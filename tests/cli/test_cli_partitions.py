@@ -54,7 +54,7 @@ def test_processes_at_once_and_a_merge_make_the_file_of_one_process(home):
     assert [one.wait() for one in running] == [0, 3]
     done = forked.cxrscore("merge", "part2.h5", "part1.h5", "-o", "out.h5", cwd=home)
     assert done.returncode == 0, done.stderr
-    assert "140 of 141 films have scores; 2 parts merged" in done.stderr
+    assert "140 of 141 films have scores; 2 files merged" in done.stderr
     assert "wrote out.h5" in done.stderr
     assert differing(home / "whole.h5", home / "out.h5") == {"@provenance"}
     assert not list(home.glob("*.lock"))

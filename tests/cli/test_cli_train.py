@@ -47,7 +47,7 @@ def test_a_leak_ends_with_4_and_one_that_is_allowed_marks_all_that_follows(home)
     assert (told["has_leakage"], told["leak_count"]) == (True, 1)
     done = cxrscore(home, "score", "films", "-o", "out.h5", "--backend", "torch", "--device", "cpu", "--heatmaps", "0")
     assert done.returncode == 0, done.stderr
-    assert "LEAKED: the model was trained with films or patients in two parts" in done.stderr
+    assert "LEAKED: the training and test data of the model overlap (films or patients)" in done.stderr
     done = cxrscore(home, "report", "out.h5", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["warnings"][0].startswith("LEAKED: ")

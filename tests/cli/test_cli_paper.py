@@ -159,12 +159,17 @@ def test_the_docs_can_be_written_from_its_record(run):
     folder, _ = run
     script = Path(__file__).parents[2] / "tools" / "docs" / "paper_page.py"
     page = runpy.run_path(str(script))["page"](json.loads((folder / "paper.json").read_text()))
-    assert re.findall("^### (?:Table|Figure|The missing)[^:\n]*", page, re.MULTILINE) == [
-        *("### Table 1", "### Table 2", "### Figure 4", "### Figure 5", "### Figure 6", "### The missing experiment")
+    assert re.findall("^## (.*)", page, re.MULTILINE) == [
+        "Why the numbers cannot be the same",
+        "Summary",
+        "Tables 1 and 2: accuracy",
+        "Comparisons on the test films",
+        "Figure 3: losses",
+        "Figures 4 to 6: AUC on the test films",
+        "Figures 7 and 8: heat maps",
+        "Contradictions",
     ]
-    for title in ("Comparisons on the test films", "Figure 3", "Figures 7 and 8", "Contradictions"):
-        assert title in page
-    assert page.count("tinycnn without augmentation") > 10
+    assert page.count("| corrected | tinycnn") >= 4
 
 
 @pytest.mark.slow

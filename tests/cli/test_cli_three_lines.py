@@ -90,7 +90,10 @@ def test_score_says_which_backend_it_takes_and_where_maps_are_taken(home, tmp_pa
     provenance = open_scores(tmp_path / "out.h5").provenance
     assert f"scored by backend {provenance['backend']['name']}" in done.stderr
     assert provenance["explainer"] == {"name": "grad-cam", "cam_layer": "conv4"}
-    assert "no layer 'nowhere'; it has: relu, conv4" in cxrscore(*words[:-1], "nowhere", "--overwrite", folder=tmp_path, expect=1).stderr
+    assert (
+        "no layer 'nowhere'; it has: relu, conv4"
+        in cxrscore(*words[:-1], "nowhere", "--overwrite", folder=tmp_path, expect=1).stderr
+    )
 
 
 def test_the_three_lines_with_two_models_and_tta(home, tmp_path):

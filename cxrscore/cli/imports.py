@@ -19,7 +19,7 @@ from cxrscore.cli.common import (
 )
 
 
-@click.command("import")
+@click.command("import", short_help="Import a DenseNet121 checkpoint of PyTorch.")
 @click.argument("file", type=FILE)
 @click.option(
     "-o", "--output", type=FILE, default=Path("model.safetensors"), show_default=True, help="Model file to write."

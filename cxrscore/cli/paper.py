@@ -101,7 +101,7 @@ machine_options = section(
 )
 
 
-@click.command(cls=SectionedCommand)
+@click.command(cls=SectionedCommand, short_help="Repeat the experiments of the source paper.")
 @click.argument("films", type=FOLDER)
 @run_options
 @scale_options

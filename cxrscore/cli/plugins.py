@@ -21,7 +21,7 @@ from cxrscore.cli.common import (
 from cxrscore.errors import CheckError
 
 
-@click.command()
+@click.command(short_help="List the installed plugins.")
 @json_option
 @handle_errors
 def plugins(as_json: bool) -> None:

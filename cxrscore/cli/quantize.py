@@ -22,7 +22,7 @@ from cxrscore.cli.common import (
 )
 
 
-@click.command()
+@click.command(short_help="Prepare a model for `score --precision int8`.")
 @click.argument("model", type=FILE)
 @click.argument("films", type=FOLDER)
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cxrscore.scoring import Partition, ScoreResult
 
 
-@click.command()
+@click.command(short_help="Score a folder of films.")
 @click.argument("films", type=FOLDER_OR_URL)
 @click.option(
     "-o",

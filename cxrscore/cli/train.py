@@ -22,7 +22,7 @@ from cxrscore.cli.train_options import (
 )
 
 
-@click.command(cls=SectionedCommand)
+@click.command(cls=SectionedCommand, short_help="Train a model on a folder of films.")
 @click.argument("films", type=FOLDER, default=Path("films"))
 @run_options
 @data_options

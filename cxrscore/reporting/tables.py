@@ -163,8 +163,8 @@ def _imported(model: Any) -> list[tuple[str, str]]:
         ("Imported", get_text(training, "created")),
         ("From", join_words(get_text(training, "weights", "name"), get_text(training, "weights", "licence"))),
         ("SHA-256", get_text(training, "weights", "sha256")),
-        ("As a file of", get_text(training, "imported", "checkpoint_type")),
-        ("Outputs in it", get_text(training, "imported", "n_outputs")),
+        ("File type", get_text(training, "imported", "checkpoint_type")),
+        ("Outputs in this file", get_text(training, "imported", "n_outputs")),
     ]
 
 

@@ -70,7 +70,7 @@ def _warning(found: Any) -> str:
         return ""
     return (
         "**LEAKED.** The same patients or films were in more than one split when this model was trained. "
-        "Its figures are better than they would be on new patients.\n\n"
+        "Its measured performance is too high.\n\n"
     )
 
 
@@ -81,15 +81,15 @@ def _model(found: Any) -> str:
         ("Input", f"one film, grey, {size} x {size} pixels; {get_text(found, 'spec', 'normalize')}"),
         ("Output", f"{len(found['spec']['findings'])} probabilities by {get_text(found, 'spec', 'activation')}"),
         ("Head", get_text(found, "spec", "head")),
-        ("Numbers in its tensors", f"{found['parameters']:,}"),
+        ("Parameters", f"{found['parameters']:,}"),
         (
-            "Made",
+            "Created",
             _join_nonempty(
                 " by cxrscore ", get_text(found, "training", "created"), get_text(found, "training", "cxrscore")
             ),
         ),
         ("SHA-256 of the file", found["sha256"]),
-        ("In 8-bit integers", describe_int8(found) or "not measured"),
+        ("int8", describe_int8(found) or "not measured"),
     )
 
 
@@ -102,7 +102,7 @@ def _data(found: Any) -> str:
         ("Its SHA-256", get_text(found, "training", "labels", "sha256")),
         ("Patients", str(patients) if patients else ""),
         ("Findings", ", ".join(found["spec"]["findings"])),
-        ("Reference standard", f"the labels of {table}; how they came about is not recorded" if table else ""),
+        ("Reference standard", f"the labels of {table}; how they were made is not recorded" if table else ""),
     )
 
 
@@ -118,12 +118,12 @@ def _partitions(found: Any) -> str:
     leaks = get_text(found, "training", "leak_count")
     rows = [(name, get_text(split, name) or UNKNOWN) for name in ("train", "valid", "test")]
     return (
-        _table(("part", "films"), rows)
+        _table(("split", "films"), rows)
         + "\n\n"
         + _list(
             ("Rule", get_text(split, "rule")),
-            ("Apart by patient", _disjoint(found)),
-            *((("Films in the wrong part", leaks),) if leaks not in ("", "0") else ()),
+            ("Split by patient", _disjoint(found)),
+            *((("Films in more than one split", leaks),) if leaks not in ("", "0") else ()),
             ("SHA-256 of split.csv", get_text(split, "sha256")),
         )
     )
@@ -151,12 +151,12 @@ def _preprocessing(found: Any) -> str:
 def _training(found: Any) -> str:
     training = found["training"]
     if _is_imported(found):
-        return "The model was trained elsewhere; how is not recorded.\n\n" + _list(
+        return "Another program trained this model; its training is not recorded.\n\n" + _list(
             ("Imported from", get_text(training, "weights", "name")),
-            ("SHA-256 of that", get_text(training, "weights", "sha256")),
-            ("Licence of that", get_text(training, "weights", "licence")),
-            ("As a file of", get_text(training, "imported", "checkpoint_type")),
-            ("Outputs in it", get_text(training, "imported", "n_outputs")),
+            ("SHA-256 of this file", get_text(training, "weights", "sha256")),
+            ("Licence of this file", get_text(training, "weights", "licence")),
+            ("File type", get_text(training, "imported", "checkpoint_type")),
+            ("Outputs in this file", get_text(training, "imported", "n_outputs")),
         )
     recipe = [
         (name, "" if value is None else str(value)) for name, value in (get_nested(training, "recipe") or {}).items()
@@ -164,7 +164,7 @@ def _training(found: Any) -> str:
     return (
         _list(
             ("Started from", get_text(training, "weights", "name")),
-            ("Licence of that", get_text(training, "weights", "licence")),
+            ("Licence of this file", get_text(training, "weights", "licence")),
             ("What was trained", get_text(found, "spec", "trainable")),
             ("Epochs", str(len(training["history"]))),
             (

@@ -127,8 +127,8 @@ def _training(training: Mapping[str, Any]) -> Iterator[Line]:
                 ", a file of ", get_text(training, "weights", "name"), get_text(training, "imported", "checkpoint_type")
             ),
         )
-        yield "SHA-256 of that", get_text(training, "weights", "sha256")
-        yield "trained", "elsewhere"
+        yield "SHA-256 of it", get_text(training, "weights", "sha256")
+        yield "trained", "by another program (imported)"
         return
     labels, split = training["labels"], training["split"]
     yield "made", made

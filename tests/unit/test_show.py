@@ -161,7 +161,7 @@ def test_the_card_by_hand(model):
         "* Label table: labels.csv",
         "* Patients: 2",
         "| train | 1 |",
-        "* Apart by patient: yes, checked in training",
+        "* Split by patient: yes, checked in training",
         "* Macro AUC: 0.750",
         "* Uncertainty: not recorded",
         "| Mass | 0.750 | 0.250 | youden |",
@@ -180,11 +180,11 @@ def test_the_card_says_what_is_not_recorded(model):
     card = model_card(replace(file, document={**file.document, "training": training, "licence": ""}))
     assert "**LEAKED.**" in card
     assert "* Patients: not recorded" in card
-    assert "* Apart by patient: no" in card
+    assert "* Split by patient: no" in card
     assert "* Started from: not recorded" in card
     assert "## Licence\n\nnot recorded\n" in card
     unleaked = replace(file, document={**file.document, "training": {**training, "has_leakage": False}})
-    assert "* Apart by patient: unknown: the table names no patients" in model_card(unleaked)
+    assert "* Split by patient: unknown: the table names no patients" in model_card(unleaked)
 
 
 def test_a_model_that_others_trained_claims_no_training(model):
@@ -208,7 +208,7 @@ def test_a_model_that_others_trained_claims_no_training(model):
         "* Label table: not recorded",
         "* Reference standard: not recorded",
         "* Imported from: net.pth.tar",
-        "* As a file of: chexnet",
+        "* File type: chexnet",
         "| Mass | 0.250 | youden |",
     ):
         assert f"\n{line}\n" in card, line
@@ -252,7 +252,7 @@ def test_what_is_neither_is_told(tmp_path, model):
 
 def test_what_8_bit_integers_cost_is_told_where_it_was_measured(model):
     loaded = load_model(model)
-    assert "8-bit integers: not measured" in model_card(loaded)
+    assert "int8: not measured" in model_card(loaded)
     assert "int8" not in as_text(describe_model(loaded))
     compared = {
         "films": 9,

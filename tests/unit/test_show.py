@@ -269,4 +269,4 @@ def test_what_8_bit_integers_cost_is_told_where_it_was_measured(model):
         quantization = {**measured, "comparison": {**compared, **changed}}
         quantized = replace(loaded, document={**loaded.document, "quantization": quantization})
         assert f"int8        {told}{more}\n" in as_text(describe_model(quantized))
-        assert f"8-bit integers: {told}{more}\n" in model_card(quantized)
+        assert f"int8: {told}{more}\n" in model_card(quantized)

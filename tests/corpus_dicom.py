@@ -135,7 +135,7 @@ def _pixels() -> list[Case]:
             "narrower-jpeg.dcm",
             "DICOM with a JPEG of another size",
             dicom(syntax=BASELINE, frame=baseline, Columns=SIDE - 1),
-            "of another size",
+            "size of its compressed pixels differs from its header",
         ),
         unseen("zeroed-jpeg.dcm", "DICOM with zeroed JPEG data", dicom(syntax=BASELINE, frame=zeroed(baseline))),
         damaged(

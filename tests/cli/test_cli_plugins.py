@@ -198,7 +198,7 @@ def test_the_three_lines_run_among_them(crowd, home):
         (["--backend", "far"], 6, "pip install far"),
         (["--backend", "raises"], 6, "division by zero"),
         (["--loss", "shared"], 1, "cxrscore-shared and cxrscore-shared2"),
-        (["--loss", "nope"], 1, "there is: weighted-bce"),
+        (["--loss", "nope"], 1, "available: weighted-bce"),
     ],
 )
 def test_one_that_is_asked_for_says_what_is_wrong(crowd, home, tmp_path, words, code, told):

@@ -9,7 +9,7 @@ from training import some_data, some_model
 
 from cxrscore.errors import FileFormatError, InputError, LeakError
 from cxrscore.paper import PaperOptions, experiments
-from cxrscore.paper.experiments import add_advice, all_experiments, anew, train_experiment, train_options
+from cxrscore.paper.experiments import add_advice, add_delete_advice, all_experiments, train_experiment, train_options
 from cxrscore.paper.scoring import _logits
 from cxrscore.progress import no_progress
 from cxrscore.training import TrainOptions
@@ -68,9 +68,9 @@ def test_another_model_in_the_place_of_a_finished_one_is_refused(begun, tmp_path
 
 
 def test_an_error_of_something_else_stays_as_it_is(tmp_path):
-    with pytest.raises(FileFormatError, match=r"^damaged weights in the cache$"), anew(tmp_path):
+    with pytest.raises(FileFormatError, match=r"^damaged weights in the cache$"), add_delete_advice(tmp_path):
         raise FileFormatError("damaged weights in the cache")
-    with pytest.raises(InputError, match=r"held by process 7\. Wait for it$"), anew(tmp_path):
+    with pytest.raises(InputError, match=r"held by process 7\. Wait for it$"), add_delete_advice(tmp_path):
         raise InputError(f"{tmp_path}/model.run/train.lock is held by process 7. Wait for it")
 
 

@@ -183,5 +183,5 @@ def test_a_finding_whose_name_is_a_formula_is_none_in_a_table() -> None:
 
 @pytest.mark.parametrize("changed", [{"train": 0}, {"augmentations": 0}, {"networks": ("resnet50", "resnet50")}])
 def test_options_that_make_no_experiment(changed, tmp_path) -> None:
-    with pytest.raises(InputError, match="wanted"):
+    with pytest.raises(InputError, match="expected"):
         PaperOptions(films=tmp_path, **changed)

@@ -71,7 +71,7 @@ def test_scores_are_near_and_do_not_depend_on_the_folder(home, tmp_path):
 
 
 def test_int8_without_ranges_says_how_to_get_them(home, tmp_path):
-    with pytest.raises(InputError, match=r"no ranges .*cxrscore quantize"):
+    with pytest.raises(InputError, match=r"no activation ranges .*cxrscore quantize"):
         score(home, tmp_path / "o.h5", "a")
 
 

@@ -45,7 +45,7 @@ def test_a_small_error_leaves_room_for_others():
 
 def test_a_tolerance_never_allows_more_than_a_model_file_may():
     assert golden_record(Off(0.02))["tolerance"] == LARGEST_TOLERANCE
-    with pytest.raises(CheckError, match=r"abacus 1 on cpu .* differ by 0\.2 .*wanted at most 0\.05"):
+    with pytest.raises(CheckError, match=r"abacus 1 on cpu .* differ by 0\.2 .*expected at most 0\.05"):
         golden_record(Off(0.2))
     limits = schema("model")["properties"]["golden"]["properties"]["tolerance"]
     assert limits["maximum"] == LARGEST_TOLERANCE

@@ -149,6 +149,6 @@ def test_a_label_table_of_other_findings_is_said(tmp_path: Path) -> None:
     scores = read_score_table(table(tmp_path, "film,prob_Mass,prob_Edema\na.png,0.5,1\n"))
     labels = table(tmp_path, "film,Bone,Skull\na.png,1,0\n", "labels.csv")
     with pytest.warns(
-        LabelWarning, match=r"label table labels.csv \(Bone, Skull\) is one of the model's \(Mass, Edema\)"
+        LabelWarning, match=r"labels.csv \(Bone, Skull\) and the model \(Mass, Edema\) have no finding in common"
     ):
         with_labels(scores, labels, "scores.csv")

@@ -88,7 +88,7 @@ def test_what_other_frozen_layers_made_is_not_taken():
 
 def test_kept_outputs_that_are_not_what_the_frozen_layers_make_are_told(cache):
     coarse = Rounded(some_model().spec)  # a defect: the same name and layers, other numbers
-    with pytest.raises(CheckError, match=rf"differ by 0\.0\d+ .* 0\.0001 is allowed.* in {cache}/outputs .*Remove"):
+    with pytest.raises(CheckError, match=rf"differ by 0\.0\d+ .* at most 0\.0001: .* in {cache}/outputs .*Remove"):
         final(trained("head", coarse), some_model())
 
 

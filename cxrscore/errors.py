@@ -83,7 +83,7 @@ class PluginError(CxrscoreError):
             Names of the films; empty if they must not be shown.
         count
             Number of films.
-        kept
+        hint
             What is saved, and how to resume.
         """
         shown = ", ".join(names[:_SHOWN]) + (f" and {count - _SHOWN} more" if count > _SHOWN else "")

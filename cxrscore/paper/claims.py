@@ -125,11 +125,3 @@ def summary_sentences(results: Results, experiments: Sequence[Experiment], found
 def _signed(claim: Claim) -> str:
     low, high = claim.found.interval
     return f"{claim.found.value:+.3f}, {low:+.3f} to {high:+.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def count_auc_changes(results: Results, one: Experiment, other: Experiment) -> tuple[int, int, int]:
-    """Number of findings whose AUC is better, worse, or not shown to differ between two experiments on the test films;
-    each finding is tested separately, so one in twenty differs by chance."""
-    pairs = zip(*(results[experiment.name].splits["test"].findings for experiment in (one, other)), strict=True)
-    found = [verdict(difference(ours.area, theirs.area)) for ours, theirs in pairs]
-    return found.count("better"), found.count("worse"), found.count("no difference shown")

@@ -7,25 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
-Place = tuple[bool, bool]
+Key = tuple[bool, bool]
 """Key of an experiment: whether the first network (DenseNet121), and whether with augmentation."""
 
 FILMS = {"train": 402, "valid": 40}
 
-TRAINING_ACCURACY: Mapping[Place, float] = {(True, False): 0.89, (True, True): 0.92, (False, True): 0.84}
+TRAINING_ACCURACY: Mapping[Key, float] = {(True, False): 0.89, (True, True): 0.92, (False, True): 0.84}
 """Table 1."""
-TESTING_ACCURACY: Mapping[Place, float] = {(True, False): 0.82, (True, True): 0.84, (False, True): 0.76}
+TESTING_ACCURACY: Mapping[Key, float] = {(True, False): 0.82, (True, True): 0.84, (False, True): 0.76}
 """Table 2."""
 
-LOSSES: Mapping[Place, str] = {
+LOSSES: Mapping[Key, str] = {
     (True, False): "training loss from 1 to nearly 0, validation loss from 1 to almost 5; fluctuates most",
     (True, True): "training loss from 1 to nearly 0, validation loss from 1 to almost 5; falls more slowly",
     (False, True): "training loss converges at around the 70th epoch",
 }
 
-ROC_FIGURES: Mapping[Place, str] = {(True, False): "4", (True, True): "5", (False, True): "6"}
+ROC_FIGURES: Mapping[Key, str] = {(True, False): "4", (True, True): "5", (False, True): "6"}
 _BELOW, _ABOVE = "below 0.5", "above 0.5"
-AUCS: Mapping[Place, Mapping[str, str]] = {
+AUCS: Mapping[Key, Mapping[str, str]] = {
     (True, False): {
         "Cardiomegaly": "0.51",
         **dict.fromkeys(("Emphysema", "Infiltration", "Pneumothorax", "Pleural_Thickening", "Pneumonia"), _BELOW),
@@ -36,7 +36,11 @@ AUCS: Mapping[Place, Mapping[str, str]] = {
         **dict.fromkeys(("Emphysema", "Pneumothorax", "Pneumonia"), _BELOW),
     },
 }
-OTHER_AUCS: Mapping[Place, str] = {(True, False): "0.5 or more", (True, True): _ABOVE, (False, True): "0.5 or more"}
+OTHER_AUCS: Mapping[Key, str] = {
+    (True, False): "0.5 or more",
+    (True, True): _ABOVE,
+    (False, True): "0.5 or more",
+}
 """AUCs of all other findings."""
 
 HEATMAPS = {
@@ -64,7 +68,7 @@ NIH_POSITIVES = {
 """Number of films in the complete NIH table, Data_Entry_2017_v2020.csv, in total and for each finding."""
 
 
-def reported_auc(place: Place, finding: str) -> str:
+def reported_auc(place: Key, finding: str) -> str:
     """The AUC of a finding in the paper; "not run" for the experiment that is missing in the paper."""
     if place not in AUCS:
         return "not run"

@@ -14,7 +14,7 @@ from cxrscore.paper.run import Run
 
 PLACES = ((True, False), (True, True), (False, False), (False, True))
 """First or second network, without and with augmentation; the third is missing in the paper."""
-TABLES: tuple[tuple[str, str, str, Mapping[reported.Place, float]], ...] = (
+TABLES: tuple[tuple[str, str, str, Mapping[reported.Key, float]], ...] = (
     ("1", "train", "Training accuracy", reported.TRAINING_ACCURACY),
     ("2", "test", "Testing accuracy", reported.TESTING_ACCURACY),
 )
@@ -112,7 +112,7 @@ def _loss_words(result: ExperimentResult) -> str:
 
 
 def _table(
-    run: Run, number: str, part: str, title: str, paper: Mapping[reported.Place, float], untold: tuple[str, ...]
+    run: Run, number: str, part: str, title: str, paper: Mapping[reported.Key, float], untold: tuple[str, ...]
 ) -> PaperItem:
     values = tuple(
         ReportedValue(
@@ -132,7 +132,7 @@ def _two(value: float | None) -> str:
     return "not run" if value is None else f"{value:.2f}"
 
 
-def _auc_item(run: Run, place: reported.Place, untold: tuple[str, ...]) -> PaperItem:
+def _auc_item(run: Run, place: reported.Key, untold: tuple[str, ...]) -> PaperItem:
     number, values = reported.ROC_FIGURES[place], []
     for series in (CORRECTED, LITERAL):
         result = run.experiment(series, first=place[0], augmented=place[1])
@@ -182,7 +182,7 @@ def _maps(run: Run, number: str, untold: tuple[str, ...]) -> PaperItem:
     )
 
 
-def table_rows(run: Run, part: str, paper: Mapping[reported.Place, float]) -> list[tuple[ExperimentResult, str]]:
+def table_rows(run: Run, part: str, paper: Mapping[reported.Key, float]) -> list[tuple[ExperimentResult, str]]:
     """Experiments in the order of a table, with the value of the paper as text; only its own recipes have one."""
     return [
         (run.experiment(series, first=first, augmented=augmented), _two(paper.get((first, augmented))))

@@ -28,7 +28,7 @@ from cxrscore.errors import InputError
 from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, load_ahead, load_array
 from cxrscore.progress import Log, Progress, no_log, no_progress
 from cxrscore.recipes import find_recipe, read_recipe
-from cxrscore.remote import Location, RemotePath, StrPath, local_path, local_paths, location
+from cxrscore.remote import Location, StrPath, local_path, local_paths, one_or_several
 from cxrscore.scoring import ScoreOptions, ScoreResult, score_films
 from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.inference import BatchScores, Scorer, float_batch, golden_difference
@@ -587,11 +587,8 @@ def train(
     _check_names("train", given, [field.name for field in fields(TrainOptions)])
     place = ProcessRank.from_environment(os.environ)
     architecture = given.get("architecture", TrainOptions.architecture)
-    chosen = _named(backend) or _named(given.pop("backend", None))
-    if chosen is None:
-        chosen = plugins.default_training_backend(architecture=architecture, parallel=place.world_size > 1)
-        if note := plugins.default_note(chosen, f"train {architecture}"):
-            log(note)
+    named = _named(backend) or _named(given.pop("backend", None))
+    chosen = plugins.training_backend(named, log, architecture=architecture, parallel=place.world_size > 1)
     given = {**given, "backend": chosen, "recipe": file, "films": films, "labels": labels, "output": output}
     return train_model(TrainOptions(**given), progress, log, place=place)
 
@@ -690,24 +687,16 @@ def report(
     >>> cxrscore.report("out.h5")["macro_auc"]  # doctest: +SKIP
     0.78
     """
-    from cxrscore.reporting import NamedScores, open_named_scores, write_report
+    from cxrscore.reporting import NamedScores, default_page, open_named_scores, write_report
 
     arguments = inspect.signature(write_report).parameters.keys() - {"scores", "source", "others", "inputs"}
     _check_names("report", options, sorted(arguments))
-    single = isinstance(scores, str | bytes | os.PathLike) or not isinstance(scores, Iterable)
-    several: list[Any] = [scores] if single else list(cast(Iterable[Any], scores))
+    several: list[Any] = list(one_or_several(scores))
     if not several:
         raise InputError("no scores are named, expected a scores file or several")
     first, *others = (one if isinstance(one, NamedScores) else open_named_scores(one, labels) for one in several)
-    target = _page(several[0]) if output is None else local_path(output, "output")
+    target = default_page(several[0]) if output is None else local_path(output, "output")
     return write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
-
-
-def _page(scores: Location | NamedScores) -> Path:
-    """The default page of a report: beside the scores file, or in the current folder."""
-    where = scores if isinstance(scores, str | os.PathLike) else scores.name
-    found = location(where, "scores")
-    return (Path(found.name) if isinstance(found, RemotePath) else found).with_suffix(".html")
 
 
 def _named(backend: str | None) -> str | None:

@@ -35,9 +35,7 @@ def run_demo(
     mark_folder(folder, "demo")
     say(f"drawing {films} synthetic films in {folder / 'films'}")
     make_phantoms(folder, films=films, patients=None, side=256, seed=seed)
-    name = backend or plugins.default_training_backend(architecture="tinycnn")
-    if backend is None and (note := plugins.default_note(name, "train tinycnn")):
-        say(note)
+    name = plugins.training_backend(backend, say, architecture="tinycnn")
     options = TrainOptions(
         films=folder / "films",
         output=folder / "model.safetensors",

@@ -18,6 +18,7 @@ from cxrscore.plugin_values import (
     checked_loss,
 )
 from cxrscore.plugin_values.descriptors import KINDS
+from cxrscore.progress import Log
 from cxrscore.registry import HOOKS_WITH_REQUIREMENTS, Plugin, Registry, lacks_modules, missing_modules, plugin_table
 
 __all__ = ["Plugin", "Registry", "missing_modules", "plugin_table"]
@@ -131,6 +132,31 @@ def default_note(backend: str, what: str) -> str:
         return ""
     origin = registry().origin("cxrscore_backends", backend)
     return f"No backend of cxrscore itself can {what}: {origin} was chosen. Name one with --backend to decide yourself."
+
+
+def training_backend(named: str | None, log: Log, *, architecture: str | None = None, parallel: bool = False) -> str:
+    """Return the name of the backend that trains: the named one, or the default, with a note if it is not our own.
+
+    Parameters
+    ----------
+    named
+        What the user names, None for the default.
+    log
+        Called with the note.
+    architecture, parallel
+        As in default_training_backend.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If none is named and no backend trains.
+    """
+    if named:
+        return named
+    chosen = default_training_backend(architecture=architecture, parallel=parallel)
+    if note := default_note(chosen, f"train {architecture}" if architecture else "train"):
+        log(note)
+    return chosen
 
 
 def default_training_backend(*, architecture: str | None = None, parallel: bool = False) -> str:

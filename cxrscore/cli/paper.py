@@ -115,12 +115,10 @@ def paper(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     to resume. Output: paper.html, paper.json, fig1 to fig8, table1 and table2, and the models in experiments/.
     """
     from cxrscore.paper import PaperOptions, reproduce_paper
-    from cxrscore.plugins import default_note, default_training_backend
+    from cxrscore.plugins import training_backend
 
     bar = Bar(quiet)
-    chosen = backend or default_training_backend()
-    if backend is None and (note := default_note(chosen, "train")):
-        print_line(note, quiet)
+    chosen = training_backend(backend, bar.line)
     result = reproduce_paper(PaperOptions(backend=chosen, **options), bar)
     bar.close()
     for experiment in result["experiments"]:

@@ -18,7 +18,7 @@ from cxrscore.cli.common import (
     print_line,
     quiet_option,
 )
-from cxrscore.remote.url import PathOrUrl, RemotePath
+from cxrscore.remote.url import PathOrUrl
 
 
 @click.command(short_help="Write a self-contained HTML report of scores files.")
@@ -88,13 +88,12 @@ def report(
     SCORES are files of `cxrscore score`, or CSV tables with one column of film names and one column of probabilities
     per finding. The report is about the first file and compares the others with it.
     """
-    from cxrscore.reporting import open_named_scores, write_report
+    from cxrscore.reporting import default_page, open_named_scores, write_report
 
     if options["group_by"] and options["groups"] is None:
         raise click.UsageError("--group-by needs --groups, the table with that column.")
     first, *others = (open_named_scores(path, labels) for path in scores)
-    name = scores[0].name if isinstance(scores[0], RemotePath) else scores[0]
-    target = output or Path(name).with_suffix(".html")
+    target = output or default_page(scores[0])
     summary = write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
     print_line(f"wrote {target}", quiet)
     if as_json:

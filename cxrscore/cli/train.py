@@ -38,7 +38,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
 
     By default, the head of a densenet121 with ImageNet weights is trained; the backbone is frozen.
     """
-    from cxrscore.plugins import default_note, default_training_backend
+    from cxrscore.plugins import training_backend
     from cxrscore.training import ProcessRank, TrainOptions, train_model
 
     place = ProcessRank.from_environment(os.environ)
@@ -46,9 +46,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     bar = Bar(quiet)
     with place.raise_once_per_node():
         architecture = options["architecture"]
-        chosen = backend or default_training_backend(architecture=architecture, parallel=place.world_size > 1)
-        if backend is None and (note := default_note(chosen, f"train {architecture}")):
-            print_line(note, quiet)
+        chosen = training_backend(backend, bar.line, architecture=architecture, parallel=place.world_size > 1)
         given = TrainOptions(backend=chosen, **options)
     result = train_model(given, bar, bar.line, place=place)
     bar.close()

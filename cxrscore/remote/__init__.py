@@ -1,6 +1,15 @@
 """Remote films and scores files: URLs, reading with retries, and complete uploads."""
 
-from cxrscore.remote.arguments import Location, StrPath, convert_paths, local_path, local_paths, location, locations
+from cxrscore.remote.arguments import (
+    Location,
+    StrPath,
+    convert_paths,
+    local_path,
+    local_paths,
+    location,
+    locations,
+    one_or_several,
+)
 from cxrscore.remote.bounds import Entry
 from cxrscore.remote.transfer import (
     INSTALL,
@@ -33,6 +42,7 @@ __all__ = [
     "location",
     "location_text",
     "locations",
+    "one_or_several",
     "parse_location",
     "read_remote",
     "remote_exists",

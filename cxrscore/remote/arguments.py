@@ -90,7 +90,7 @@ def local_paths(given: StrPath | Iterable[StrPath], name: str = "the path") -> t
     >>> len(local_paths("model.safetensors")), len(local_paths(["a.safetensors", "b.safetensors"]))
     (1, 2)
     """
-    return tuple(local_path(one, name) for one in _several(given))
+    return tuple(local_path(one, name) for one in one_or_several(given))
 
 
 def locations(given: Location | Iterable[Location], name: str = "the path") -> tuple[PathOrUrl, ...]:
@@ -101,11 +101,11 @@ def locations(given: Location | Iterable[Location], name: str = "the path") -> t
     >>> len(locations("a.h5")), len(locations(["a.h5", "s3://bucket/b.h5"]))
     (1, 2)
     """
-    return tuple(location(one, name) for one in _several(given))
+    return tuple(location(one, name) for one in one_or_several(given))
 
 
-def _several(given: Any) -> Iterable[Any]:
-    """The arguments of one that may be single."""
+def one_or_several(given: Any) -> Iterable[Any]:
+    """The items of an argument that may be a single one."""
     return [given] if isinstance(given, str | bytes | os.PathLike) or not isinstance(given, Iterable) else given
 
 

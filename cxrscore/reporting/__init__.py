@@ -17,7 +17,7 @@ from cxrscore.io.outputs import check_distinct, check_output, output_kind_with_m
 from cxrscore.metrics import RESAMPLES
 from cxrscore.option_values import text_list, whole_number
 from cxrscore.plot_style import default_style
-from cxrscore.remote import StrPath, local_path, local_paths
+from cxrscore.remote import Location, RemotePath, StrPath, local_path, local_paths, location
 from cxrscore.reporting import figures as draw
 from cxrscore.reporting.auc import BootstrapConfig
 from cxrscore.reporting.forest_plot import difference_plot, gap_plot
@@ -37,7 +37,13 @@ FIGURES = {
     "svg": output_kind_with_marks("a figure of cxrscore", b"<svg", draw.SVG_MARK),
 }
 
-__all__ = ["NamedScores", "open_named_scores", "write_report"]
+__all__ = ["NamedScores", "default_page", "open_named_scores", "write_report"]
+
+
+def default_page(scores: Location | NamedScores) -> Path:
+    """The page of a report if none is named: beside the scores file, or in the current folder for a URL."""
+    found = location(scores.name if isinstance(scores, NamedScores) else scores, "scores")
+    return (Path(found.name) if isinstance(found, RemotePath) else found).with_suffix(".html")
 
 
 @default_style()

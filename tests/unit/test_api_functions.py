@@ -13,10 +13,9 @@ from made_models import made_films, made_model
 from made_run import made_file
 
 import cxrscore
-from cxrscore import api
 from cxrscore.cli import main
 from cxrscore.errors import InputError
-from cxrscore.reporting import write_report
+from cxrscore.reporting import default_page, write_report
 from cxrscore.scoring import ScoreOptions
 from cxrscore.subprocesses import child_environment
 from cxrscore.synthetic.phantoms import make_phantoms
@@ -126,8 +125,8 @@ def test_nothing_to_report_is_an_error():
 
 
 def test_the_page_of_a_url_is_in_the_current_folder():
-    assert api._page("https://host/a/out.h5?token=1") == Path("out.html")
-    assert api._page("somewhere/out.h5") == Path("somewhere/out.html")
+    assert default_page("https://host/a/out.h5?token=1") == Path("out.html")
+    assert default_page("somewhere/out.h5") == Path("somewhere/out.html")
 
 
 def test_functions_are_not_shadowed_by_modules_and_load_late():

@@ -92,7 +92,7 @@ def child(name: str, films: int, size: int, steps: int) -> None:
 
 def tensors(size: int) -> dict[str, np.ndarray]:
     """The same first tensors for all."""
-    from cxrscore.models.architectures import initial_tensors
+    from cxrscore.networks.tensors import initial_tensors
 
     return initial_tensors(spec_of(size), 0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cxrscore.models.architectures import DENSENET121_BLOCKS, DENSENET121_GROWTH
+from cxrscore.networks.tensors import DENSENET121_BLOCKS, DENSENET121_GROWTH
 
 
 def gflop(size: int) -> float:

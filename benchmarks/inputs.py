@@ -17,7 +17,7 @@ import numpy as np
 from cxrscore.contract import Array, Floats, ModelSpec, Tensors
 from cxrscore.images import Preprocessing, preprocess, read_film, to_unit
 from cxrscore.labels.findings import FINDINGS
-from cxrscore.models.architectures import DENSENET121_BLOCKS, initial_tensors
+from cxrscore.networks.tensors import DENSENET121_BLOCKS, initial_tensors
 from cxrscore.models.imagenet import read_weights
 from cxrscore.models.model_file import load_model, save_model
 

@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 
-from cxrscore.contract import Dataset, Executor, Explainer, Loss, Metric, hookimpl
+from cxrscore.contract import Dataset, Executor, Explainer, Loss, Metric, Network, hookimpl
 from cxrscore.executors import executors
 from cxrscore.explainers import explainers
 from cxrscore.labels import datasets
 from cxrscore.losses import losses
 from cxrscore.metrics import metrics
+from cxrscore.networks.builtin import networks
+
+
+@hookimpl
+def cxrscore_networks() -> Sequence[Network]:
+    return networks()
 
 
 @hookimpl

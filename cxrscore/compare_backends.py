@@ -125,7 +125,7 @@ def _drift(ran: BackendRun) -> str:
 
 def installed_backends_for(model: Path) -> list[str]:
     """The installed backends that can run this model, the fastest first."""
-    return plugins.fastest_backends(load_model(model).spec.architecture)
+    return plugins.fastest_backends(load_model(model).spec)
 
 
 def compare_backends(

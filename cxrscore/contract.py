@@ -25,11 +25,14 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 import pluggy
 
 from cxrscore.errors import InputError
-from cxrscore.spec import Activation as Activation
-from cxrscore.spec import Head as Head
-from cxrscore.spec import ModelSpec as ModelSpec
-from cxrscore.spec import Normalize as Normalize
-from cxrscore.spec import TrainablePart as TrainablePart
+from cxrscore.networks.graph import GraphBuilder as GraphBuilder
+from cxrscore.networks.graph import Network as Network
+from cxrscore.networks.graph import Node as Node
+from cxrscore.networks.spec import Activation as Activation
+from cxrscore.networks.spec import Head as Head
+from cxrscore.networks.spec import ModelSpec as ModelSpec
+from cxrscore.networks.spec import Normalize as Normalize
+from cxrscore.networks.spec import TrainablePart as TrainablePart
 from cxrscore.types import Array as Array
 from cxrscore.types import Batch as Batch
 from cxrscore.types import BatchNorm as BatchNorm
@@ -245,7 +248,10 @@ class Backend(Protocol):
     install: str
     """Command that installs them, such as ``pip install "cxrscore[torch]"``."""
     architectures: tuple[str, ...]
-    """Names that ``ModelSpec.architecture`` may have."""
+    """Names of networks that it computes in a way of its own, whatever their graph; empty for most."""
+    operations: tuple[str, ...] = ()
+    """Operations of network graphs that it computes (cxrscore.networks.operations): it runs every network that uses no
+    other. Left out: none."""
     trains: bool
     """Whether the models are Trainable."""
     speed: Mapping[str, float]
@@ -279,7 +285,7 @@ class Backend(Protocol):
         Raises
         ------
         InputError
-            If the architecture is not listed, or a tensor is missing, extra or of another shape.
+            If it cannot run the network, or a tensor is missing, extra or of another shape.
         BackendUnavailableError
             If the device or precision is not available.
         """
@@ -490,11 +496,16 @@ class Executor(Protocol):
 
 
 class Hooks:
-    """The six hooks. They are called once per process, when a plugin is first needed; they take no arguments."""
+    """The seven hooks. They are called once per process, when a plugin is first needed; they take no arguments."""
 
     @hookspec
     def cxrscore_backends(self) -> Sequence[Backend]:
         """Frameworks that build and run networks: ``train --backend``, ``score --backend``."""
+        raise NotImplementedError
+
+    @hookspec
+    def cxrscore_networks(self) -> Sequence[Network]:
+        """Networks as graphs, which every backend with their operations runs: ``train --architecture``."""
         raise NotImplementedError
 
     @hookspec

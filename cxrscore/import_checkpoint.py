@@ -126,7 +126,7 @@ def import_model(options: ImportOptions) -> ImportResult:
         "head/kernel": np.ascontiguousarray(foreign.kernel[:, named]),
         "head/bias": foreign.bias[named],
     }
-    backend = options.backend or next(iter(plugins.fastest_backends(spec.architecture, options.device)), "torch")
+    backend = options.backend or next(iter(plugins.fastest_backends(spec, options.device)), "torch")
     model = plugins.get_backend(backend).build(spec, tensors, device=options.device)
     note = "" if options.backend else plugins.default_note(backend, f"run {spec.architecture} on this device")
     document = _document(options, foreign, names, spec, model, backend)

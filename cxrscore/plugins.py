@@ -7,7 +7,17 @@ import functools
 from pathlib import Path
 from typing import Any, cast
 
-from cxrscore.contract import Backend, Dataset, Executor, Explainer, Loss, Metric, SupportsDistributed
+from cxrscore.contract import (
+    Backend,
+    Dataset,
+    Executor,
+    Explainer,
+    Loss,
+    Metric,
+    ModelSpec,
+    Network,
+    SupportsDistributed,
+)
 from cxrscore.distributions import plugin_entry_points
 from cxrscore.errors import BackendUnavailableError
 from cxrscore.plugin_values import (
@@ -16,6 +26,7 @@ from cxrscore.plugin_values import (
     checked_executor,
     checked_explainer,
     checked_loss,
+    why_not,
 )
 from cxrscore.plugin_values.descriptors import KINDS
 from cxrscore.progress import Log
@@ -99,13 +110,28 @@ def available_backends() -> dict[str, Backend]:
     }
 
 
-def fastest_backends(architecture: str, device: str = "auto") -> list[str]:
-    """Return names of installed backends for an architecture and device, the fastest first.
+def get_network(name: str) -> Network | None:
+    """Return the network of that name, of cxrscore or of a plugin; None if it can only be one of a backend's own.
+
+    Raises
+    ------
+    InputError
+        If two plugins bring a network of that name.
+    """
+    found = registry()
+    known: dict[str, Network] = found.all("cxrscore_networks")
+    return cast(Network, found.get("cxrscore_networks", "network", name)) if name in known else None
+
+
+def fastest_backends(spec: ModelSpec, device: str = "auto") -> list[str]:
+    """Return names of installed backends for a network and device, the fastest first.
 
     Backends of other distributions come last, because their speed is not verified.
     """
     kinds = {"auto": ["cuda", "cpu"] if _has_gpu() else ["cpu"]}.get(device, [device.partition(":")[0]])
-    speeds = {name: b.speed for name, b in available_backends().items() if architecture in b.architectures}
+    speeds = {
+        name: b.speed for name, b in available_backends().items() if not why_not(b, spec.architecture, spec.network)
+    }
     ordered: list[str] = []
     for kind in kinds:
         able = [name for name in speeds if kind in speeds[name] and name not in ordered]
@@ -182,7 +208,9 @@ def default_training_backend(*, architecture: str | None = None, parallel: bool 
     trainers.sort(key=lambda name: (name not in there, not is_own_backend(name)))
     if not trainers:
         raise BackendUnavailableError("no installed plugin provides a backend that can train; see `cxrscore plugins`")
-    having = [name for name in trainers if architecture in (None, *known[name].architectures)] or trainers
+    network = get_network(architecture) if architecture else None
+    able_to = [name for name in trainers if architecture is None or not why_not(known[name], architecture, network)]
+    having = able_to or trainers
     able = [name for name in having if parallel and isinstance(known[name], SupportsDistributed)]
     return (able or having)[0]
 

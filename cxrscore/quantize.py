@@ -165,7 +165,7 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
 
 
 def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:
-    able = [options.backend] if options.backend else plugins.fastest_backends(file.spec.architecture, options.device)
+    able = [options.backend] if options.backend else plugins.fastest_backends(file.spec, options.device)
     for backend in map(plugins.get_backend, able):
         if isinstance(backend, SupportsInt8):
             return backend

@@ -49,7 +49,7 @@ class Optimiser:
     learning_rate
         Of the head, 0 or more.
     layer_decay
-        0..1: factor of the rate for each block further from the head (models.architectures.depth_of); 1: one rate for
+        0..1: factor of the rate for each block further from the head (networks.tensors.depth_of); 1: one rate for
         all.
     weight_decay
         Before each step, kernels shrink by this factor times their rate (decoupled; Loshchilov and Hutter, ICLR 2019).

@@ -16,10 +16,10 @@ from cxrscore.images import Status, film_digest, find_films
 from cxrscore.io import sha256_bytes, sha256_file
 from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import check_document, get_nested, provenance_models
-from cxrscore.models.architectures import ARCHITECTURES, check_tensors
 from cxrscore.models.model_file import ModelFile, load_model
-from cxrscore.models.numpy_reference import logits as exact_logits
 from cxrscore.models.probabilities import probabilities
+from cxrscore.networks.reference import logits as exact_logits
+from cxrscore.networks.tensors import check_tensors
 from cxrscore.remote import Location, PathOrUrl, StrPath, as_local_path, local_paths, parse_location
 from cxrscore.scorefile import Scores, open_scores, read_file_provenance
 from cxrscore.scorefile.manifest import canonical_json, paths_digest
@@ -280,7 +280,7 @@ def _of_model(path: Path) -> Iterator[CheckResult]:
         passed=True,
         message=f"{model.spec.architecture}, SHA-256 {model.sha256[:16]}",
     )
-    if model.spec.architecture not in ARCHITECTURES:
+    if model.spec.network is None:
         yield _unseen("tensors", f"cxrscore does not know {model.spec.architecture!r}")
         return
     try:

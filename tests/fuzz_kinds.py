@@ -40,7 +40,7 @@ from made_run import GIVEN, made_file
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.images import Film, Status, decode_film, find_films, read_film
-from cxrscore.models.architectures import check_tensors, initial_tensors
+from cxrscore.networks.tensors import check_tensors, initial_tensors
 from cxrscore.models.imagenet import read_keras_h5
 from cxrscore.models.model_file import CHECKSUM, KEY, checksum, load_model, model_bytes
 from cxrscore.scorefile import open_scores, read_file_provenance

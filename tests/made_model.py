@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.contract import ModelSpec
-from cxrscore.models import numpy_reference
+from cxrscore.networks import reference as numpy_reference
 from cxrscore.synthetic.phantoms import golden_films
 
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from cxrscore.contract import Array, Floats, ModelSpec, Normalize
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.models.architectures import DENSENET121_BLOCKS, NORM_EPSILON, check_tensors, tensor_shapes
 from cxrscore.models.torch_file import read_torch
+from cxrscore.networks.tensors import DENSENET121_BLOCKS, NORM_EPSILON, check_tensors, tensor_shapes
 
 Kind = Literal["torchvision", "chexnet", "torchxrayvision"]
 Fit = Literal["stretch", "pad", "crop"]

@@ -12,7 +12,7 @@ from cxrscore.contract import Floats
 from cxrscore.errors import InputError
 from cxrscore.explainers import explain
 from cxrscore.labels import canonical
-from cxrscore.models.architectures import cam_layers
+from cxrscore.networks.tensors import cam_layers
 from cxrscore.paper.options import HEATMAP_RULES
 from cxrscore.paper.results import ExperimentResult
 from cxrscore.training.data import Data
@@ -80,7 +80,7 @@ def _show(result: ExperimentResult, data: Data, row: int, rule: str) -> FilmHeat
     named = [spec.findings.index(name) for name in check_rule(rule, spec.findings)]
     chosen = named or (by_auc if rule == "top_auc" else by_prob)
     film = data.store.unit(row)
-    cam_layer = cam_layers(spec.architecture)[1]
+    cam_layer = cam_layers(spec)[-1]
     _, maps, at = explain(plugins.get_explainer("grad-cam"), result.scored.built, film[None], chosen, cam_layer)
     return FilmHeatmaps(
         path=data.paths[row],

@@ -4,7 +4,7 @@ A value that violates the contract, or an error that a plugin's function raises,
 the object and its distribution, the call, the expected value and the returned value.
 """
 
-from cxrscore.plugin_values.backends import checked_backend
+from cxrscore.plugin_values.backends import checked_backend, why_not
 from cxrscore.plugin_values.executors import checked_executor
 from cxrscore.plugin_values.functions import checked_explainer, checked_loss
 from cxrscore.plugin_values.models import lenient
@@ -19,4 +19,5 @@ __all__ = [
     "checked_explainer",
     "checked_loss",
     "lenient",
+    "why_not",
 ]

@@ -6,7 +6,16 @@ import functools
 from collections.abc import Mapping
 from typing import Any, cast
 
-from cxrscore.contract import Backend, Model, ModelSpec, ProcessGroup, SupportsDistributed, SupportsInt8, Tensors
+from cxrscore.contract import (
+    Backend,
+    Model,
+    ModelSpec,
+    Network,
+    ProcessGroup,
+    SupportsDistributed,
+    SupportsInt8,
+    Tensors,
+)
 from cxrscore.errors import InputError
 from cxrscore.plugin_values.models import checked_model
 from cxrscore.plugin_values.origin import Origin, describe
@@ -29,14 +38,14 @@ class CheckedBackend:
         self.requires: tuple[str, ...] = tuple(backend.requires)
         self.install: str = backend.install
         self.architectures: tuple[str, ...] = tuple(backend.architectures)
+        self.operations: tuple[str, ...] = tuple(getattr(backend, "operations", ()))
         self.trains: bool = backend.trains
         self.speed: Mapping[str, float] = backend.speed
 
     def build(self, spec: ModelSpec, tensors: Tensors | None, **options: Any) -> Model:
-        """See contract.Backend. InputError for an architecture that the backend does not have."""
-        if spec.architecture not in self.architectures:
-            known = ", ".join(self.architectures) or "none"
-            raise InputError(f"backend {self.name!r} has no architecture {spec.architecture!r}; it has: {known}")
+        """See contract.Backend. InputError for a network that the backend cannot run."""
+        if reason := why_not(self, spec.architecture, spec.network):
+            raise InputError(reason)
         with self._origin.calling("build"):
             model = self._inner.build(spec, tensors, **options)
         return checked_model(model, spec, tensors, self._origin, "build")
@@ -76,6 +85,26 @@ class _CheckedGroup:
     def leave(self) -> None:
         with self._origin.calling("leave"):
             self._group.leave()
+
+
+def why_not(backend: Backend, architecture: str, network: Network | None) -> str:
+    """Why the backend cannot run a network: the operations that it lacks; "" if it can.
+
+    network: its graph; None if only a backend knows it.
+    """
+    if architecture in backend.architectures:
+        return ""
+    operations = getattr(backend, "operations", ())
+    if network is None:
+        of_its_own = f"; of its own it has: {', '.join(backend.architectures)}" if backend.architectures else ""
+        return (
+            f"backend {backend.name!r} has no network {architecture!r}, and no plugin brings its graph{of_its_own}. "
+            "`cxrscore plugins` lists all networks."
+        )
+    if lacking := sorted(network.operations - set(operations)):
+        words = "the operation" if len(lacking) == 1 else "the operations"
+        return f"backend {backend.name!r} cannot run {architecture!r}: it lacks {words} {', '.join(lacking)}"
+    return ""
 
 
 def checked_backend(backend: Backend, origin: Origin) -> Backend:

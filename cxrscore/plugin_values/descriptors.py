@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cxrscore.errors import InputError
+from cxrscore.networks.graph import Network
 
 
 def _is_texts(value: object) -> bool:
@@ -28,6 +29,7 @@ _MAYBE_FUNCTION: _Fit = ("a function or None", lambda value: value is None or ca
 
 KINDS = {
     "cxrscore_backends": "backend",
+    "cxrscore_networks": "network",
     "cxrscore_datasets": "dataset",
     "cxrscore_losses": "loss",
     "cxrscore_metrics": "metric",
@@ -46,6 +48,7 @@ HOOKS: dict[str, dict[str, _Fit]] = {
         "speed": _SPEEDS,
         "build": _FUNCTION,
     },
+    "cxrscore_networks": {"name": _NAME},
     "cxrscore_datasets": {"name": _NAME, "summary": _TEXT, "recognises": _FUNCTION, "read": _FUNCTION},
     "cxrscore_losses": {"name": _NAME, "function": _FUNCTION},
     "cxrscore_metrics": {"name": _NAME, "summary": _TEXT, "function": _FUNCTION, "needs_threshold": _FLAG},
@@ -72,11 +75,15 @@ def check_descriptors(hook: str, returned: object) -> list[Any]:
         raise InputError(f"{hook} returned {_kind(returned)}, expected a list of descriptors")
     found = list(returned)
     for descriptor in found:
+        if hook == "cxrscore_networks" and not isinstance(descriptor, Network):
+            raise InputError(f"{hook} returned {_kind(descriptor)} in its list, expected a Network")
         if missing := [name for name in HOOKS[hook] if not hasattr(descriptor, name)]:
             raise InputError(f"{hook} returned {_kind(descriptor)} in its list, which lacks {', '.join(missing)}")
         for name, (wanted, fits) in HOOKS[hook].items():
             if not fits(value := getattr(descriptor, name)):
                 raise InputError(f"{hook} returned a descriptor whose {name} is {value!r}, expected {wanted}")
+        if hook == "cxrscore_backends" and not _is_texts(operations := getattr(descriptor, "operations", ())):
+            raise InputError(f"{hook} returned a descriptor whose operations is {operations!r}, expected {_TEXTS[0]}")
     names = [descriptor.name for descriptor in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{hook} returned more than one descriptor called {', '.join(twice)}")

@@ -33,7 +33,7 @@ from cxrscore.contract import (
     Tensors,
     Trainable,
 )
-from cxrscore.models.architectures import ARCHITECTURES, tensor_shapes
+from cxrscore.networks.tensors import tensor_shapes
 from cxrscore.plugin_values.origin import (
     Callbacks,
     Origin,
@@ -405,4 +405,4 @@ def _difference(found: object, wanted: ModelSpec) -> str:
 def _shapes_of(spec: ModelSpec, tensors: Tensors | None) -> _Shapes:
     if tensors is not None:
         return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return tensor_shapes(spec) if spec.architecture in ARCHITECTURES else {}
+    return tensor_shapes(spec) if spec.network is not None else {}

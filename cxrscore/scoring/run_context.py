@@ -11,7 +11,7 @@ import numpy as np
 import cxrscore
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Floats, Model, SupportsInt8
+from cxrscore.contract import Floats, Model, ModelSpec, SupportsInt8
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.images import FoundFilms, Preprocessing
 from cxrscore.models.model_file import ModelFile, int8_model, load_model
@@ -231,8 +231,9 @@ def chosen_backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
     framework only."""
     if options.backend is not None:
         return options.backend
-    wanted = dict.fromkeys(file.spec.architecture for file in files)
-    able = [_capable_backends(architecture, options) for architecture in wanted]
+    specs = list({(file.spec.architecture, file.spec.network): file.spec for file in files}.values())
+    wanted = [spec.architecture for spec in specs]
+    able = [_capable_backends(spec, options) for spec in specs]
     fitting = [name for name in able[0] if all(name in names for names in able[1:])]
     if fitting:
         return fitting[0]
@@ -246,8 +247,8 @@ def chosen_backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
     raise InputError(f"no installed backend can run {' and '.join(map(repr, wanted))} ({runs}); see `cxrscore plugins`")
 
 
-def _capable_backends(architecture: str, options: ScoreOptions) -> list[str]:
+def _capable_backends(spec: ModelSpec, options: ScoreOptions) -> list[str]:
     """The backends that can run it with these options, the fastest first."""
-    names = plugins.fastest_backends(architecture, options.device)
+    names = plugins.fastest_backends(spec, options.device)
     there = plugins.available_backends()
     return [name for name in names if options.precision != "int8" or isinstance(there[name], SupportsInt8)]

@@ -14,6 +14,7 @@ import numpy as np
 
 from cxrscore.contract import Array, Backend, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.networks.operations import OPERATIONS
 from cxrscore.subprocesses import run_python
 from cxrscore.testing.cases import Cases, expect, expect_refusal
 from cxrscore.testing.fixtures import build, known_architectures, smallest_spec, spec_of, tensors_of
@@ -39,17 +40,20 @@ class BuildCases(Cases):
     """The descriptor, build() and tensors()."""
 
     def test_b01_the_descriptor_is_well_formed(self, backend: Backend) -> None:
-        """``name`` is one word; ``requires`` a tuple of top-level modules; ``install`` a text; ``architectures`` a
-        tuple of one or more distinct names; ``trains`` a bool; ``speed`` a positive number for each kind of device."""
+        """``name`` is one word; ``requires`` a tuple of top-level modules; ``install`` a text; ``architectures`` and
+        ``operations`` tuples of distinct names, not both empty, the operations known; ``trains`` a bool; ``speed`` a positive number for each kind of device."""
         for field in ("name", "install"):
             value = getattr(backend, field)
             expect(isinstance(value, str) and value, f"{field} is {value!r}, expected a text")
         expect(len(backend.name.split()) == 1, f"name is {backend.name!r}, expected one word")
-        for field in ("requires", "architectures"):
-            names = getattr(backend, field)
+        for field in ("requires", "architectures", "operations"):
+            names = getattr(backend, field, ())
             fits = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
             expect(fits and len(set(names)) == len(names), f"{field} is {names!r}, expected a tuple of distinct names")
-        expect(backend.architectures, "architectures is empty, expected at least one")
+        operations = getattr(backend, "operations", ())
+        expect(backend.architectures or operations, "architectures and operations are empty, expected at least one")
+        odd = [name for name in operations if name not in OPERATIONS]
+        expect(not odd, f"operations names {', '.join(odd)}, expected some of {', '.join(OPERATIONS)}")
         dotted = [name for name in backend.requires if "." in name]
         expect(not dotted, f"requires names {', '.join(dotted)}, expected top-level modules")
         expect(isinstance(backend.trains, bool), f"trains is {backend.trains!r}, expected True or False")

@@ -27,8 +27,8 @@ from cxrscore.contract import (
     TrainableModel,
 )
 from cxrscore.errors import InputError
-from cxrscore.models import numpy_reference
-from cxrscore.models.architectures import ARCHITECTURES, cam_layers, feature_side
+from cxrscore.networks import reference as numpy_reference
+from cxrscore.networks.tensors import cam_layers, map_shape
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import (
     WEIGHTED_BCE,
@@ -115,8 +115,8 @@ class FeatureCases(Cases):
 
 def _expect_embedding_of_the_reference(spec: ModelSpec, tensors: Tensors, films: Floats, found: Array) -> None:
     """Where there is a reference."""
-    if spec.architecture in ARCHITECTURES:
-        wanted = numpy_reference.embedding(spec, numpy_reference.features(spec, tensors, films)[1])
+    if spec.network is not None:
+        wanted = numpy_reference.embedding(spec, tensors, films)
         expect_within(found, wanted, 1e-4, f"{spec.head}: embeddings")
 
 
@@ -150,8 +150,8 @@ class HeatmapCases(Cases):
             spec = spec_of(name)
             films, tensors = some_films(2, spec.size), random_tensors(spec)
             model = require_heatmaps(build(backend, spec, tensors))
-            before, pooled = numpy_reference.features(spec, tensors, films)
-            for cam_layer, wanted in zip(cam_layers(name), (pooled, before), strict=True):
+            maps = numpy_reference.features(spec, tensors, films)
+            for cam_layer, wanted in zip(cam_layers(spec), maps, strict=True):
                 found = model.cam_parts(films, [0], cam_layer=cam_layer).activations
                 measured.append(
                     f"{name} {cam_layer} {expect_within(found, wanted, 1e-4, f'{name}, layer {cam_layer}'):.1g}"
@@ -209,7 +209,7 @@ def _explainable(backend: Backend) -> tuple[SupportsHeatmaps, Floats]:
 
 def _cam_layers(spec: ModelSpec) -> tuple[str, ...]:
     """Those that the kit knows: after the last ReLU, before it."""
-    return cam_layers(spec.architecture) if spec.architecture in ARCHITECTURES else ()
+    return cam_layers(spec) if spec.network is not None else ()
 
 
 def _expect_parts(spec: ModelSpec, parts: CamParts, words: str) -> None:
@@ -218,8 +218,8 @@ def _expect_parts(spec: ModelSpec, parts: CamParts, words: str) -> None:
         expect(getattr(parts, name).dtype == np.float32, f"{words}: {name} are not float32")
     shape = parts.activations.shape
     expect(len(shape) == 4 and shape[0] == 3, f"{words}: activations have shape {list(shape)}, expected [3, h, w, K]")
-    if spec.architecture in ARCHITECTURES:
-        side = feature_side(spec.architecture, spec.size)
+    if spec.network is not None:
+        side = map_shape(spec)[0]
         expect(shape[1:3] == (side, side), f"{words}: the map is {shape[1]} x {shape[2]}, expected {side} x {side}")
     wanted = {(films, 2, *place, shape[3]) for films in (1, 3) for place in ((1, 1), shape[1:3])}
     found = parts.gradients.shape
@@ -228,9 +228,10 @@ def _expect_parts(spec: ModelSpec, parts: CamParts, words: str) -> None:
 
 def _head_at(spec: ModelSpec, tensors: Tensors, cam_layer: str) -> Callable[[Array], Array]:
     """Logits of activations at the CAM layer, by the reference."""
-    if cam_layer == cam_layers(spec.architecture)[0]:
+    if cam_layer == cam_layers(spec)[0]:
         return lambda activations: numpy_reference.head(spec, tensors, activations)
-    return lambda activations: numpy_reference.head(spec, tensors, np.maximum(activations, 0))
+    limit = spec.graph.by_name[spec.graph.output].attributes["maximum"]
+    return lambda activations: numpy_reference.head(spec, tensors, np.clip(activations, 0, limit))
 
 
 def _expect_slopes(parts: CamParts, findings: list[int], logits: Callable[[Array], Array], words: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrscore.contract import Array, Backend, Model, SupportsActivationRanges, SupportsInt8
 from cxrscore.errors import InputError
-from cxrscore.models.architectures import NORMALISATIONS
+from cxrscore.networks.tensors import NORMALISATIONS
 from cxrscore.testing.cases import Cases, expect, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import build, device_of, known_architectures, smallest_spec, some_films, tensors_of
 

@@ -27,7 +27,7 @@ from cxrscore.contract import (
     SupportsHeatmaps,
 )
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.models import numpy_reference
+from cxrscore.networks import reference as numpy_reference
 from cxrscore.testing.cases import Cases, expect, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import (
     build,
@@ -152,7 +152,7 @@ class ScoreCases(Cases):
 
     def test_b19_every_architecture_equals_the_reference(self, backend: Backend) -> None:
         """For densenet121, resnet50 and tinycnn, if listed, the logits with either head equal those of
-        cxrscore.models.numpy_reference (float64 NumPy), rel. 1e-5."""
+        cxrscore.networks.reference (float64 NumPy), rel. 1e-5."""
         require_reference(smallest_spec(backend))
         measured = []
         for name in known_architectures(backend):

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from cxrscore.contract import Array, Backend, Optimiser, Trainable, TrainableModel
-from cxrscore.models import numpy_reference
-from cxrscore.models.architectures import depth_of, trainable_names
+from cxrscore.networks import reference as numpy_reference
+from cxrscore.networks.tensors import depth_of, trainable_names
 from cxrscore.testing.backend_optimiser import RATE, expect_step, small_model
 from cxrscore.testing.backend_training import value_of
 from cxrscore.testing.cases import Cases, expect, expect_within, needs
@@ -37,7 +37,7 @@ class SettingsCases(Cases):
     def test_b46_each_tensor_has_its_own_learning_rate(self, backend: Backend) -> None:
         """Four steps, each an epoch with another ``rate`` of its batch and the last two with another ``layer_decay``,
         are those of B41 at learning_rate * rate * layer_decay ** depth, with the depth of
-        models.architectures.depth_of()."""
+        networks.tensors.depth_of()."""
         _expect_steps(small_model(backend), lambda step: at_rate(RATE, layer_decay=0.5 if step < 3 else 0.8))
 
     @needs(Trainable)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cxrscore.contract import Backend, SplitBackbone, TrainableModel
 from cxrscore.errors import InputError
-from cxrscore.models.architectures import ARCHITECTURES, tail_names, tail_shape
+from cxrscore.networks.tensors import tail_names, tail_shape
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import (
     WEIGHTED_BCE,
@@ -29,7 +29,7 @@ class SplitBackboneCases(Cases):
 
     @needs(SplitBackbone)
     def test_b50_stem_and_tail_equal_the_model(self, backend: Backend) -> None:
-        """With either head, stem() returns float32 [N,h,w,K] of the shape models.architectures.tail_shape(). ``tail``
+        """With either head, stem() returns float32 [N,h,w,K] of the shape networks.tensors.tail_shape(). ``tail``
         is Trainable; its predict() of that equals the model's, rel. 1e-5; its tensors are those of the last block and
         the head; an input of another shape raises an InputError."""
         for head in ("gap", "flatten"):
@@ -40,7 +40,7 @@ class SplitBackboneCases(Cases):
             expect(entered.dtype == np.float32 and entered.ndim == 4, f"{met}, expected float32 [N,h,w,K]")
             expect(isinstance(tail, TrainableModel), f"{head}: {type(tail).__name__} is not TrainableModel")
             expect_within(tail.predict(entered), model.predict(films), 1e-5, f"{head}: logits of the tail")
-            if spec.architecture in ARCHITECTURES:
+            if spec.network is not None:
                 wanted = [len(films), *tail_shape(spec)]
                 expect(list(entered.shape) == wanted, f"{met}, expected {wanted}")
                 other = sorted(set(tail.tensors()) ^ tail_names(spec))

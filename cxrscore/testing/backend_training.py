@@ -25,8 +25,8 @@ from cxrscore.contract import (
 )
 from cxrscore.errors import InputError
 from cxrscore.losses import losses
-from cxrscore.models import numpy_reference
-from cxrscore.models.architectures import trainable_names
+from cxrscore.networks import reference as numpy_reference
+from cxrscore.networks.tensors import trainable_names
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import (
     FINDINGS,

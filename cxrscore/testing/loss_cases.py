@@ -13,6 +13,7 @@ from cxrscore.errors import BackendUnavailableError
 from cxrscore.plugins import available_backends, fastest_backends
 from cxrscore.testing.cases import Cases, expect, expect_close, needs
 from cxrscore.testing.fixtures import (
+    spec_of,
     FINDINGS,
     WEIGHTS,
     at_rate,
@@ -57,7 +58,7 @@ class LossCases(Cases):
     def learners(self) -> list[Backend]:
         """Backends through whose automatic differentiation the loss is put: the first that can learn is used."""
         there = available_backends()
-        return [there[name] for name in fastest_backends("tinycnn", "cpu")]
+        return [there[name] for name in fastest_backends(spec_of("tinycnn"), "cpu")]
 
     def test_l01_the_descriptor_is_well_formed(self, loss: Loss) -> None:
         """It is a ``Loss`` whose ``name`` is one word, with a function and a summary. Its ``weights`` are None, as

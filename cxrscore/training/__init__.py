@@ -10,17 +10,17 @@ from typing import Any
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Backend, Floats, ModelSpec
+from cxrscore.contract import Backend, Floats, ModelSpec, Network
 from cxrscore.errors import InputError
 from cxrscore.images import find_same_file
 from cxrscore.io import file_lock, make_folder
 from cxrscore.io.outputs import check_output
 from cxrscore.losses import class_weights
 from cxrscore.metrics import auc_per_finding, check_rule, macro
-from cxrscore.models.architectures import ARCHITECTURES
 from cxrscore.models.imagenet import BaseWeights, base_weights
 from cxrscore.models.model_file import model_output, save_model
 from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
+from cxrscore.plugin_values import why_not
 from cxrscore.progress import Log, Progress, no_log, no_progress
 from cxrscore.recipes import recipe_toml
 from cxrscore.training.checkpoint import load_checkpoint, remove_checkpoint
@@ -156,25 +156,21 @@ def _trainer(options: TrainOptions) -> Backend:
     backend = plugins.get_backend(options.backend)
     if not backend.trains:
         raise InputError(f"backend {backend.name!r} cannot train, only score; see `cxrscore plugins` for one that can")
-    if options.architecture not in backend.architectures:
-        known = ", ".join(backend.architectures)
-        raise InputError(f"backend {backend.name!r} has no {options.architecture!r}; it has: {known}")
-    _check_known(options, backend)
-    if (
-        options.feature_backend
-        and options.architecture not in plugins.get_backend(options.feature_backend).architectures
-    ):
-        raise InputError(
-            f"backend {options.feature_backend!r} has no {options.architecture!r}: leave --feature-backend out, or "
-            "name one that has it"
-        )
+    network = plugins.get_network(options.architecture)
+    if reason := why_not(backend, options.architecture, network):
+        raise InputError(reason)
+    _check_known(options, backend, network)
+    if options.feature_backend:
+        other = plugins.get_backend(options.feature_backend)
+        if reason := why_not(other, options.architecture, network):
+            raise InputError(f"{reason}. Leave --feature-backend out, or name one that has it.")
     plugins.get_executor(options.executor)
     return backend
 
 
-def _check_known(options: TrainOptions, backend: Backend) -> None:
+def _check_known(options: TrainOptions, backend: Backend, network: Network | None) -> None:
     """InputError for options that need the layer names of a network that only a plugin defines."""
-    if options.architecture in ARCHITECTURES:
+    if network is not None:
         return
     needs = (
         (options.weights == "none", "--weights none"),

@@ -7,18 +7,16 @@ from typing import Any
 import numpy as np
 
 from cxrscore import labels as lab
+from cxrscore import plugins
 from cxrscore.contract import Activation, Backend, Floats, Model, ModelSpec, Tensors
 from cxrscore.errors import InputError
 from cxrscore.io import sha256_bytes
-from cxrscore.models.architectures import initial_tensors
 from cxrscore.models.imagenet import BaseWeights
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.training.checkpoint import Checkpoint
 from cxrscore.training.data import Data
 from cxrscore.training.model_metadata import recipe_of
 from cxrscore.training.options import TrainOptions
-
-_NORMALIZE = {"densenet121": "imagenet-rgb", "resnet50": "imagenet-caffe"}
-"""What the ImageNet weights of an architecture were trained with."""
 
 _CHANGEABLE_ON_RESUME = ("patience", "checkpoint_policy", "threshold_rule", "calibration", "workers")
 """Options that may change when a run is resumed."""
@@ -28,11 +26,13 @@ _FILES = ("weights", "split")
 
 def initial_spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWeights | None) -> ModelSpec:
     """The network to train, as ``options`` define it. Without an option for normalization: that of the file of the base
-    weights, else that of ImageNet."""
-    natural = _NORMALIZE.get(options.architecture, "imagenet-rgb") if base is not None else "imagenet-rgb"
+    weights, else that of the network's usual weights; without weights ImageNet's."""
+    network = plugins.get_network(options.architecture)
+    natural = network.normalize if network is not None and base is not None else "imagenet-rgb"
     natural = (base and base.origin.normalize) or natural
     values = {name: getattr(options, name) for name in ("architecture", "size", "head", "activation", "trainable")}
-    return ModelSpec.from_dict({**values, "normalize": options.normalize or natural, "findings": findings})
+    normalize: Any = options.normalize or natural
+    return ModelSpec(**values, normalize=normalize, findings=findings, network=network)
 
 
 def run_inputs(options: TrainOptions, data: Data, base: BaseWeights | None) -> dict[str, Any]:

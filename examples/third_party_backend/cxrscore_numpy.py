@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from cxrscore.contract import Array, Backend, CamParts, Floats, Model, ModelSpec, Tensors, hookimpl
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.models import architectures as nets
+from cxrscore.networks import tensors as nets
 
 
 class NumpyBackend:
@@ -42,7 +42,7 @@ class NumpyModel:
         return self._logits(self._maps(films)[1])
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
-        cam_layer = nets.check_cam_layer(self.spec.architecture, cam_layer)
+        cam_layer = nets.check_cam_layer(self.spec, cam_layer)
         before, pooled = self._maps(films)
         activations = pooled if cam_layer == "relu" else before
         gradients = nets.closed_form(self.spec, self._tensors["head/kernel"], findings, activations, cam_layer)

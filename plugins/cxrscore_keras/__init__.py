@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from cxrscore.contract import Backend, Model, ModelSpec, Precision, Tensors, hookimpl
 from cxrscore.errors import BackendUnavailableError
-from cxrscore.models.architectures import ARCHITECTURES
+from cxrscore.networks.operations import OPERATIONS
 
 
 class KerasBackend:
@@ -19,7 +19,8 @@ class KerasBackend:
     name = "keras"
     requires: tuple[str, ...] = ("keras",)
     install = 'pip install "cxrscore[keras]"'
-    architectures: tuple[str, ...] = ARCHITECTURES
+    architectures: tuple[str, ...] = ()
+    operations: tuple[str, ...] = tuple(OPERATIONS)
     trains = True
     speed: Mapping[str, float] = {"cpu": 0.9, "cuda": 0.9}
 

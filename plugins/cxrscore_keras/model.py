@@ -13,7 +13,7 @@ import numpy as np
 
 from cxrscore.contract import Array, Batch, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.models.architectures import (
+from cxrscore.networks.tensors import (
     check_adam_state,
     check_cam_layer,
     check_inputs,
@@ -217,14 +217,14 @@ class KerasModel(_Learner):
         return KerasTail(self.spec, self._network, self._network.tail, self.device, names=names, learning=learning)
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
-        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
+        cam_layer = check_cam_layer(self.spec, cam_layer)
         kernel = _to_numpy(self._variables["head/kernel"])
         logits, activations = self._run(self._network.maps[cam_layer], films)
         gradients = closed_form(self.spec, kernel, findings, activations, cam_layer)
         return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=cam_layer)
 
     def head_gradients(self, activations: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> Floats:
-        head = self._network.heads[check_cam_layer(self.spec.architecture, cam_layer)]
+        head = self._network.heads[check_cam_layer(self.spec, cam_layer)]
         with _on(self.device):
             return np.stack([_gradient(head, activations, finding) for finding in findings], axis=1)
 

@@ -13,7 +13,7 @@ import keras
 from keras import layers, ops
 
 from cxrscore.contract import ModelSpec
-from cxrscore.models.architectures import NORMALISATIONS, TINYCNN_LAYERS, cam_layers
+from cxrscore.networks.tensors import NORMALISATIONS, TINYCNN_LAYERS, cam_layers
 
 
 class Part(layers.Layer):
@@ -96,7 +96,7 @@ class Network:
             application = _BASES[spec.architecture](
                 include_top=False, weights=None, input_shape=(spec.size, spec.size, 3)
             )
-            before = application.get_layer(cam_layers(spec.architecture)[1])
+            before = application.get_layer(cam_layers(spec)[1])
             self.base = keras.Model(application.input, before.output, name=spec.architecture)
             self._parts = [Part(self.base, "base")]
             self.dense = layers.Dense(len(spec.findings), dtype="float32", name="head")
@@ -114,7 +114,7 @@ class Network:
         logits = self.dense(embedding)
         self.score = keras.Model(films, logits, name="score")
         self.embed = keras.Model(films, embedding, name="embed")
-        after_relu, before_relu = cam_layers(spec.architecture)
+        after_relu, before_relu = cam_layers(spec)
         self.maps = {
             after_relu: keras.Model(films, [logits, features], name="map"),
             before_relu: keras.Model(films, [logits, before], name="map_before"),
@@ -136,7 +136,7 @@ class Network:
 
     @functools.cached_property
     def tail(self) -> keras.Model:
-        before_relu = cam_layers(self._spec.architecture)[1]
+        before_relu = cam_layers(self._spec)[1]
         entered = layers.Input(self._entered.shape[1:], dtype="float32", name="entered")
         before = self._part(self._entered, self.base.output, "last_block")(entered)
         before = layers.Activation("linear", dtype="float32", name="before")(before)

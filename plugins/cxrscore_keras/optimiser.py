@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from cxrscore.contract import ModelSpec, Optimiser
-from cxrscore.models.architectures import ADAM_BETAS, ADAM_EPSILON, depth_of
+from cxrscore.networks.tensors import ADAM_BETAS, ADAM_EPSILON, depth_of
 
 
 class Adam(keras.optimizers.Adam):

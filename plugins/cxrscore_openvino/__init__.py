@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from cxrscore.contract import Backend, Model, ModelSpec, Precision, Ranges, Tensors, hookimpl
-from cxrscore.models.architectures import ARCHITECTURES
+from cxrscore.networks.operations import OPERATIONS
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -18,7 +18,8 @@ class OpenVinoBackend:
     name = "openvino"
     requires: tuple[str, ...] = ("openvino",)
     install = 'pip install "cxrscore[openvino]"'
-    architectures: tuple[str, ...] = ARCHITECTURES
+    architectures: tuple[str, ...] = ()
+    operations: tuple[str, ...] = tuple(OPERATIONS)
     trains = False
     speed: Mapping[str, float] = {"cpu": 1.2}
 

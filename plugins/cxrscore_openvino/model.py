@@ -12,7 +12,7 @@ from openvino import AsyncInferQueue, CompiledModel, Core
 
 from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Ranges, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.models.architectures import (
+from cxrscore.networks.tensors import (
     cam_layers,
     check_cam_layer,
     check_inputs,
@@ -95,8 +95,8 @@ class OpenVinoModel:
         return embeddings
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
-        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
-        pools = cam_layer == cam_layers(self.spec.architecture)[0]
+        cam_layer = check_cam_layer(self.spec, cam_layer)
+        pools = cam_layer == cam_layers(self.spec)[0]
         channels, height, width = self.compiled.output().shape[1:]
         activations = np.empty((len(films), height, width, channels), np.float32)
         embeddings = np.empty((len(films), self._tensors["head/kernel"].shape[0]), np.float32)

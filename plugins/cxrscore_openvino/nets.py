@@ -13,7 +13,7 @@ from openvino import Model, Node
 from openvino import opset13 as ops
 
 from cxrscore.contract import Array, Floats, ModelSpec, Ranges, Tensors
-from cxrscore.models.architectures import (
+from cxrscore.networks.tensors import (
     DENSENET121_BLOCKS,
     NORM_EPSILON,
     NORMALISATIONS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cxrscore.contract import Backend, Model, ModelSpec, Precision, ProcessGroup, Tensors, hookimpl
-from cxrscore.models.architectures import ARCHITECTURES
+from cxrscore.networks.operations import OPERATIONS
 
 
 class TorchBackend:
@@ -14,7 +14,8 @@ class TorchBackend:
     name = "torch"
     requires: tuple[str, ...] = ("torch",)
     install = 'pip install "cxrscore[torch]"'
-    architectures: tuple[str, ...] = ARCHITECTURES
+    architectures: tuple[str, ...] = ()
+    operations: tuple[str, ...] = tuple(OPERATIONS)
     trains = True
     speed: Mapping[str, float] = {"cpu": 1.0, "cuda": 1.0}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cxrscore.contract import Array, Batch, BatchNorm, CamParts, Floats, Loss, ModelSpec, Optimiser, Precision, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.models.architectures import (
+from cxrscore.networks.tensors import (
     cam_layers,
     check_cam_layer,
     check_films,
@@ -46,7 +46,7 @@ def build(
     own = neutral_tensors(network)
     for name, value in values.items():
         own[name].requires_grad_(False)
-        own[name].copy_(from_neutral(torch.from_numpy(value)))
+        own[name].copy_(from_neutral(torch.from_numpy(value), name))
     return TorchModel(spec, network, StreamPool(place) if place.type == "cuda" else SingleStream())
 
 
@@ -94,7 +94,7 @@ class _Learner:
         return self._compute(self._scores, check_inputs(films, self._input_shape))[0]
 
     def tensors(self) -> dict[str, Array]:
-        return {name: to_numpy(to_neutral(tensor)) for name, tensor in self._tensors.items()}
+        return {name: to_numpy(to_neutral(tensor, name)) for name, tensor in self._tensors.items()}
 
     def fit_epoch(self, batches: Iterable[Batch], loss: Loss, optimiser: Optimiser) -> float:
         value_of = self._bound(loss)
@@ -165,7 +165,7 @@ class TorchHead(_Learner):
 
 
 class TorchTail(_Learner):
-    """Last block and head, on the input of the last block, [N,h,w,K]; it shares its tensors with the model."""
+    """Last block and head, on the input of the last block, [N,h,w,K] or [N,T,K]; it shares its tensors with the model."""
 
     def _logits(self, inputs: Tensor) -> Tensor:
         return self._network.tail(inputs)
@@ -195,7 +195,7 @@ class TorchModel(_Learner):
         return self._compute(self._embeddings, check_inputs(films, self._input_shape))[0]
 
     def _embeddings(self, films: Tensor) -> Sequence[Tensor]:
-        return (self._network.embedding(self._network.features(films)),)
+        return (self._network.features(films),)
 
     @functools.cached_property
     def head(self) -> TorchHead:
@@ -222,27 +222,26 @@ class TorchModel(_Learner):
         )
 
     def cam_parts(self, films: Array, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
-        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
-        pooled = cam_layer == cam_layers(self.spec.architecture)[0]
-        logits, weight, activations = self._of_films(self._pooled_parts if pooled else self._parts, films)
+        cam_layer = check_cam_layer(self.spec, cam_layer)
+        logits, weight, activations = self._of_films(self._parts[cam_layer], films)
         gradients = closed_form(self.spec, weight.T, findings, activations, cam_layer)
         return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=cam_layer)
 
-    def _parts(self, films: Tensor) -> Sequence[Tensor]:
-        """Logits, weights of the dense layer [C,K], and the map before the last ReLU, [N,h,w,K]."""
-        network, before = self._network, self._network.before_relu(films)
-        return network.head(network.embedding(torch.relu(before))), network.head.weight, _channels_last(before)
+    @functools.cached_property
+    def _parts(self) -> dict[str, Pass]:
+        """By CAM layer, a function of films that is always the same: logits, weights of the dense layer [C,K], and the
+        map [N,h,w,K]."""
 
-    def _pooled_parts(self, films: Tensor) -> Sequence[Tensor]:
-        """The same with the map after it."""
-        network, pooled = self._network, self._network.features(films)
-        return network.head(network.embedding(pooled)), network.head.weight, _channels_last(pooled)
+        def at(cam_layer: str, films: Tensor) -> Sequence[Tensor]:
+            logits, found = self._network.at(films, cam_layer)
+            return logits, self._network.head.weight, _channels_last(found)
+
+        return {cam_layer: functools.partial(at, cam_layer) for cam_layer in cam_layers(self.spec)}
 
     def head_gradients(self, activations: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> Floats:
-        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
+        cam_layer = check_cam_layer(self.spec, cam_layer)
         leaf = torch.tensor(activations, device=self._place).requires_grad_()
-        features = leaf.permute(0, 3, 1, 2)
-        pooled = features if cam_layer == cam_layers(self.spec.architecture)[0] else torch.relu(features)
+        pooled = self._network.after(leaf.permute(0, 3, 1, 2), cam_layer, keep=True)
         with torch.enable_grad(), full_float32():
             sums = self._network.head(self._network.embedding(pooled)).sum(dim=0)
             found = [torch.autograd.grad(sums[finding], leaf, retain_graph=True)[0] for finding in findings]

@@ -1,11 +1,15 @@
-"""The networks in PyTorch, with the layers and layer names of keras.applications.
+"""Network graphs in PyTorch.
 
-Layers are created without values: the caller fills every tensor that neutral_tensors lists.
+Layers are created without values: the caller fills every tensor that neutral_tensors lists. Maps are [N,K,h,w] in
+channels-last memory, tokens [N,T,K], vectors [N,K].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,184 +17,192 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cxrscore.contract import Array, ModelSpec
-from cxrscore.models.architectures import (
-    DENSENET121_BLOCKS,
-    DENSENET121_GROWTH,
-    NORM_EPSILON,
-    NORM_MOMENTUM,
-    NORMALISATIONS,
-    RESNET50_BLOCKS,
-    TINYCNN_LAYERS,
-    feature_count,
-)
+from cxrscore.networks.graph import FILM, Node, last_uses
+from cxrscore.networks.graph import Network as Graph
+from cxrscore.networks.tensors import NORM_MOMENTUM, NORMALISATIONS, feature_count, position_weights
 
 
 class Norm(nn.Module):
     """Batch normalisation with the stored statistics, also in training; ``by_batch``: with batch statistics, which then
     update the stored ones."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, epsilon: float) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.empty(channels))
         self.beta = nn.Parameter(torch.empty(channels))
         self.register_buffer("moving_mean", torch.empty(channels))
         self.register_buffer("moving_variance", torch.empty(channels))
+        self.epsilon = epsilon
         self.by_batch = False
 
     def forward(self, x: Tensor) -> Tensor:
         if self.by_batch:
             return self._by_batch(x)
-        return functional.batch_norm(x, self.moving_mean, self.moving_variance, self.gamma, self.beta, eps=NORM_EPSILON)
+        return functional.batch_norm(x, self.moving_mean, self.moving_variance, self.gamma, self.beta, eps=self.epsilon)
 
     def _by_batch(self, x: Tensor) -> Tensor:
         """Keras stores the biased variance, torch would store the unbiased one: it is moved by hand."""
-        out, mean, inverse = torch.native_batch_norm(x, self.gamma, self.beta, None, None, True, 0.0, NORM_EPSILON)
+        out, mean, inverse = torch.native_batch_norm(x, self.gamma, self.beta, None, None, True, 0.0, self.epsilon)
         with torch.no_grad():
-            variance = (inverse.float() ** -2 - NORM_EPSILON).clamp_(min=0)
+            variance = (inverse.float() ** -2 - self.epsilon).clamp_(min=0)
             self.moving_mean.lerp_(mean.float(), 1 - NORM_MOMENTUM)
             self.moving_variance.lerp_(variance, 1 - NORM_MOMENTUM)
         return out
 
 
-def _conv(channels: int, out: int, side: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
-    """A convolution with side // 2 zeros around, which is also what Keras' explicit padding amounts to."""
-    return nn.utils.skip_init(nn.Conv2d, channels, out, side, stride=stride, padding=side // 2, bias=bias)
+class LayerNorm(nn.Module):
+    """Normalisation over the last axis of tokens and vectors."""
 
-
-def _pool1(x: Tensor) -> Tensor:
-    # Keras pads with zeros and torch with -inf: equivalent, because the input is never negative.
-    return functional.max_pool2d(x, 3, stride=2, padding=1)
-
-
-class _Layers(nn.ModuleDict):
-    """Layers under their Keras names, in two groups: ``first`` up to the last block, and ``last``."""
+    def __init__(self, channels: int, epsilon: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.empty(channels))
+        self.beta = nn.Parameter(torch.empty(channels))
+        self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.first(x))
+        if x.ndim == 4:
+            return self(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return functional.layer_norm(x, self.gamma.shape, self.gamma, self.beta, self.epsilon)
 
-    def relu(self, layer: str, x: Tensor) -> Tensor:
-        return functional.relu(self[layer](x), inplace=True)
 
+class Scale(nn.Module):
+    """A factor for each channel."""
 
-class DenseNet121(_Layers):
-    """[N,3,S,S] -> [N,1024,h,w], before the last ReLU."""
-
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        channels = 64
-        self["conv1_conv"] = _conv(3, channels, 7, stride=2, bias=False)
-        self["conv1_bn"] = Norm(channels)
-        for stage, blocks in enumerate(DENSENET121_BLOCKS, start=2):
-            for block in range(1, blocks + 1):
-                self._add_layer(f"conv{stage}_block{block}", channels)
-                channels += DENSENET121_GROWTH
-            if stage < 5:
-                self[f"pool{stage}_bn"] = Norm(channels)
-                self[f"pool{stage}_conv"] = _conv(channels, channels // 2, 1, bias=False)
-                channels //= 2
-        self["bn"] = Norm(channels)
+        self.gamma = nn.Parameter(torch.empty(channels))
 
-    def _add_layer(self, name: str, channels: int) -> None:
-        width = 4 * DENSENET121_GROWTH
-        self[f"{name}_0_bn"] = Norm(channels)
-        self[f"{name}_1_conv"] = _conv(channels, width, 1, bias=False)
-        self[f"{name}_1_bn"] = Norm(width)
-        self[f"{name}_2_conv"] = _conv(width, DENSENET121_GROWTH, 3, bias=False)
-
-    def first(self, x: Tensor) -> Tensor:
-        x = _pool1(self.relu("conv1_bn", self["conv1_conv"](x)))
-        for stage in (2, 3, 4):
-            x = self._stage(stage, x)
-            x = functional.avg_pool2d(self[f"pool{stage}_conv"](self.relu(f"pool{stage}_bn", x)), 2)
-        return x
-
-    def last(self, x: Tensor) -> Tensor:
-        return self["bn"](self._stage(5, x))
-
-    def _stage(self, stage: int, x: Tensor) -> Tensor:
-        for block in range(1, DENSENET121_BLOCKS[stage - 2] + 1):
-            x = self._layer(f"conv{stage}_block{block}", x)
-        return x
-
-    def _layer(self, name: str, x: Tensor) -> Tensor:
-        new = self[f"{name}_1_conv"](self.relu(f"{name}_0_bn", x))
-        new = self[f"{name}_2_conv"](self.relu(f"{name}_1_bn", new))
-        return torch.cat([x, new], dim=1)
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (self.gamma[:, None, None] if x.ndim == 4 else self.gamma)
 
 
-class ResNet50(_Layers):
-    """Version 1: the stride is in the first 1x1 convolution. [N,3,S,S] -> [N,2048,h,w], before the last ReLU."""
+class Dense(nn.Linear):
+    """A dense layer over the channels."""
 
-    def __init__(self) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 4:
+            return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return super().forward(x)
+
+
+class Tokens(nn.Module):
+    """A class token before the places of a map, with position embeddings of a grid."""
+
+    def __init__(self, channels: int, grid: int, side: int) -> None:
         super().__init__()
-        channels = 64
-        self["conv1_conv"] = _conv(3, channels, 7, stride=2)
-        self["conv1_bn"] = Norm(channels)
-        for stage, blocks in enumerate(RESNET50_BLOCKS, start=2):
-            width = 64 * 2 ** (stage - 2)
-            for block in range(1, blocks + 1):
-                self._add_block(f"conv{stage}_block{block}", channels, width, first=block == 1, stage=stage)
-                channels = 4 * width
+        self.class_token = nn.Parameter(torch.empty(channels))
+        self.position = nn.Parameter(torch.empty(1 + grid**2, channels))
+        weights = position_weights(grid, side)
+        between = None if weights is None else torch.from_numpy(weights)
+        self.register_buffer("between", between, persistent=False)
 
-    def _add_block(self, name: str, channels: int, width: int, *, first: bool, stage: int) -> None:
-        stride = 2 if first and stage > 2 else 1
-        if first:
-            self._add_conv(f"{name}_0", channels, 4 * width, 1, stride)
-        self._add_conv(f"{name}_1", channels, width, 1, stride)
-        self._add_conv(f"{name}_2", width, width, 3)
-        self._add_conv(f"{name}_3", width, 4 * width, 1)
-
-    def _add_conv(self, name: str, channels: int, out: int, side: int, stride: int = 1) -> None:
-        self[f"{name}_conv"] = _conv(channels, out, side, stride=stride)
-        self[f"{name}_bn"] = Norm(out)
-
-    def first(self, x: Tensor) -> Tensor:
-        x = _pool1(self.relu("conv1_bn", self["conv1_conv"](x)))
-        for stage in (2, 3, 4):
-            x = functional.relu(self._stage(stage, x), inplace=True)
-        return x
-
-    def last(self, x: Tensor) -> Tensor:
-        return self._stage(5, x)
-
-    def _stage(self, stage: int, x: Tensor) -> Tensor:
-        """A block; its input is never negative, its output is before the ReLU."""
-        x = self._block(f"conv{stage}_block1", x)
-        for block in range(2, RESNET50_BLOCKS[stage - 2] + 1):
-            x = self._block(f"conv{stage}_block{block}", functional.relu(x, inplace=True))
-        return x
-
-    def _block(self, name: str, x: Tensor) -> Tensor:
-        shortcut = self[f"{name}_0_bn"](self[f"{name}_0_conv"](x)) if f"{name}_0_conv" in self else x
-        x = self.relu(f"{name}_1_bn", self[f"{name}_1_conv"](x))
-        x = self.relu(f"{name}_2_bn", self[f"{name}_2_conv"](x))
-        return shortcut + self[f"{name}_3_bn"](self[f"{name}_3_conv"](x))
+    def forward(self, x: Tensor) -> Tensor:
+        places = x.flatten(2).transpose(1, 2)
+        first = self.class_token.to(places.dtype).expand(len(x), 1, -1)
+        position = self.position
+        if self.between is not None:
+            with torch.autocast(x.device.type, enabled=False):
+                position = self.between @ position
+        return torch.cat([first, places], dim=1) + position
 
 
-class TinyCnn(_Layers):
-    """[N,3,S,S] -> [N,64,h,w], before the last ReLU."""
+def _conv(node: Node, channels: int) -> nn.Module:
+    given = node.attributes
+    before, after = given["padding"]
+    layer = nn.utils.skip_init(
+        nn.Conv2d,
+        channels,
+        given["filters"],
+        given["size"],
+        stride=given["stride"],
+        padding=before if before == after else 0,
+        groups=given["groups"],
+        bias=given["bias"],
+    )
+    if before == after:
+        return layer
+    return _Padded(layer, before, after)
 
-    def __init__(self) -> None:
+
+class _Padded(nn.Module):
+    """A convolution with different numbers of zeros before and after; its tensors are those of the convolution."""
+
+    def __init__(self, layer: nn.Conv2d, before: int, after: int) -> None:
         super().__init__()
-        channels = 3
-        for number, (out, stride) in enumerate(TINYCNN_LAYERS, start=1):
-            self[f"conv{number}"] = _conv(channels, out, 3, stride=stride)
-            channels = out
+        self.weight, self.bias = layer.weight, layer.bias
+        self._padding, self._stride, self._groups = (before, after, before, after), layer.stride, layer.groups
 
-    def first(self, x: Tensor) -> Tensor:
-        for layer in [*self][:-1]:
-            x = self.relu(layer, x)
-        return x
-
-    def last(self, x: Tensor) -> Tensor:
-        return self[[*self][-1]](x)
+    def forward(self, x: Tensor) -> Tensor:
+        padded = functional.pad(x, self._padding)
+        return functional.conv2d(padded, self.weight, self.bias, self._stride, groups=self._groups)
 
 
-_BASES: dict[str, type[_Layers]] = {"densenet121": DenseNet121, "resnet50": ResNet50, "tinycnn": TinyCnn}
+def _layer(node: Node, shape: Sequence[int]) -> nn.Module | None:
+    """The layer of a node that has tensors, for an input of this shape without the batch axis; else None."""
+    given, channels = node.attributes, shape[-1]
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "conv2d": lambda: _conv(node, channels),
+        "dense": lambda: nn.utils.skip_init(Dense, channels, given["units"], bias=given["bias"]),
+        "batch_norm": lambda: Norm(channels, given["epsilon"]),
+        "layer_norm": lambda: LayerNorm(channels, given["epsilon"]),
+        "scale": lambda: Scale(channels),
+        "embed_tokens": lambda: Tokens(channels, given["grid"], shape[0]),
+    }
+    make = makers.get(node.operation)
+    return None if make is None else make()
+
+
+def _max_pool(given: Mapping[str, Any], x: Tensor) -> Tensor:
+    size, stride, (before, after) = given["size"], given["stride"], given["padding"]
+    if before == after and 2 * before <= size:
+        return functional.max_pool2d(x, size, stride, before)
+    return functional.max_pool2d(functional.pad(x, (before, after) * 2, value=-math.inf), size, stride)
+
+
+def _attention(given: Mapping[str, Any], *parts: Tensor) -> Tensor:
+    q, k, v = (part.unflatten(-1, (given["heads"], -1)).transpose(1, 2) for part in parts)
+    return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _patch_map(given: Mapping[str, Any], x: Tensor) -> Tensor:
+    side = math.isqrt(x.shape[1] - 1)
+    return x[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "gelu": lambda given, x: functional.gelu(x),
+    "silu": lambda given, x: functional.silu(x),
+    "sigmoid": lambda given, x: torch.sigmoid(x),
+    "add": lambda given, x, y: x + y,
+    "multiply": lambda given, x, y: x * y,
+    "concat": lambda given, *values: torch.cat(values, dim=1 if values[0].ndim == 4 else -1),
+    "max_pool": _max_pool,
+    "avg_pool": lambda given, x: functional.avg_pool2d(x, given["size"], given["stride"]),
+    "global_avg_pool": lambda given, x: x.mean(dim=(2, 3), keepdim=True),
+    "attention": _attention,
+    "class_token": lambda given, x: x[:, 0],
+    "patch_map": _patch_map,
+}
+"""Operations without tensors, other than relu: function of the attributes and the inputs."""
+
+OPERATIONS = ("conv2d", "dense", "batch_norm", "layer_norm", "scale", "embed_tokens", "relu", *FUNCTIONS)
+
+_UNREAD_AFTERWARDS = ("conv2d", "batch_norm", "add", "avg_pool", "layer_norm", "dense")
+"""Operations whose gradient does not need their own result, so that a ReLU may overwrite it."""
+
+
+def _relu(given: Mapping[str, Any], in_place: bool, x: Tensor) -> Tensor:
+    if given["maximum"] is None:
+        return functional.relu(x, inplace=in_place)
+    return functional.hardtanh(x, 0.0, given["maximum"], inplace=in_place)
+
+
+_Step = tuple[Callable[..., Tensor], tuple[str, ...], str, tuple[str, ...]]
+"""A function, the names of its inputs and of its result, and the values that are freed after it."""
 
 
 class Network(nn.Module):
-    """Normalisation, base and head: films [N,S,S] -> logits [N,C], float32 whatever the base computes in. Films are
+    """Normalisation, graph and head: films [N,S,S] -> logits [N,C], float32 whatever the graph computes in. Films are
     float32 in 0..1, or their levels: uint8, or the bits of uint16 as int16."""
 
     def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
@@ -199,24 +211,76 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
         self.register_buffer("sd", torch.tensor(sd).reshape(1, 3, 1, 1))
         self.register_buffer("white", torch.tensor([255.0, 65535.0]))
-        self.base = _BASES[spec.architecture]()
+        self.graph: Graph = spec.graph
+        shapes = self.graph.shapes(spec.size)
+        made = {node.name: _layer(node, shapes[node.inputs[0]]) for node in self.graph.nodes}
+        self.base = nn.ModuleDict({name: layer for name, layer in made.items() if layer is not None})
         self.head = nn.utils.skip_init(nn.Linear, feature_count(spec), len(spec.findings))
-        self._flatten = spec.head == "flatten"
-        self._bf16 = bf16
+        self._kind, self._bf16 = spec.head, bf16
+        self._known_steps: dict[tuple[str, tuple[str, ...]], list[_Step]] = {}
 
-    def before_relu(self, films: Tensor) -> Tensor:
-        """[N,S,S] -> the map before the last ReLU, [N,K,h,w]."""
-        return self._run(self.base, self._normalised(films))
+    def _steps(self, given: str, wanted: tuple[str, ...]) -> list[_Step]:
+        """How the wanted values are computed from a given one."""
+        if (given, wanted) not in self._known_steps:
+            self._known_steps[given, wanted] = self._found_steps(given, wanted)
+        return self._known_steps[given, wanted]
+
+    def _found_steps(self, given: str, wanted: tuple[str, ...]) -> list[_Step]:
+        nodes = self.graph.needed(wanted, [given])
+        unused = last_uses(nodes, kept=wanted)
+        users = [name for node in nodes for name in node.inputs]
+        steps = []
+        for node in nodes:
+            first = node.inputs[0]
+            source = self.graph.by_name.get(first)
+            alone = users.count(first) == 1 and first not in (*wanted, given)
+            in_place = alone and source is not None and source.operation in _UNREAD_AFTERWARDS
+            steps.append((self._function(node, in_place), node.inputs, node.name, unused.get(node.name, ())))
+        return steps
+
+    def _function(self, node: Node, in_place: bool) -> Callable[..., Tensor]:
+        if node.name in self.base:
+            return self.base[node.name]
+        if node.operation == "relu":
+            return functools.partial(_relu, node.attributes, in_place)
+        return functools.partial(FUNCTIONS[node.operation], node.attributes)
+
+    def _run(self, given: str, x: Tensor, *wanted: str) -> list[Tensor]:
+        values = {given: x}
+        # No weight is used twice in a pass, and cached weights cannot be recorded in a CUDA graph.
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self._bf16, cache_enabled=False):
+            for function, inputs, name, unused in self._steps(given, wanted):
+                values[name] = function(*[values[each] for each in inputs])
+                for each in unused:
+                    del values[each]
+        return [values[name].float() for name in wanted]
+
+    def at(self, films: Tensor, cam_layer: str) -> tuple[Tensor, Tensor]:
+        """[N,S,S] -> logits [N,C], and the map [N,K,h,w] at one of the graph's CAM layers."""
+        normal = self._normalised(films)
+        if self._kind == "cls":
+            found, pooled = self._run(FILM, normal, cam_layer, self._class_token)
+            return self.head(pooled), found
+        (found,) = self._run(FILM, normal, cam_layer)
+        return self.head(self.embedding(self.after(found, cam_layer, keep=True))), found
+
+    def after(self, found: Tensor, cam_layer: str, *, keep: bool = False) -> Tensor:
+        """The output of the graph, [N,K,h,w], from the map at one of its CAM layers, which is overwritten unless it is
+        kept."""
+        if cam_layer == self.graph.output:
+            return found
+        return _relu(self.graph.by_name[self.graph.output].attributes, not keep, found)
 
     def stem(self, films: Tensor) -> Tensor:
-        """[N,S,S] -> input of the last block, [N,h,w,K]."""
-        return self._run(self.base.first, self._normalised(films)).permute(0, 2, 3, 1)
+        """[N,S,S] -> input of the last block, [N,h,w,K] or [N,T,K]."""
+        (found,) = self._run(FILM, self._normalised(films), self.graph.entry)
+        return found.permute(0, 2, 3, 1) if found.ndim == 4 else found
 
     def tail(self, entered: Tensor) -> Tensor:
-        """[N,h,w,K] -> [N,C]."""
-        x = entered.permute(0, 3, 1, 2)
-        before = self._run(self.base.last, x.bfloat16() if self._bf16 else x)
-        return self.head(self.embedding(functional.relu(before, inplace=True)))
+        """[N,h,w,K] or [N,T,K] -> [N,C]."""
+        x = entered.permute(0, 3, 1, 2) if entered.ndim == 4 else entered
+        x = x.bfloat16() if self._bf16 else x
+        return self.head(self._features_of(self.graph.entry, x))
 
     def _normalised(self, films: Tensor) -> Tensor:
         unit = self.unit(films)[:, None]
@@ -231,21 +295,28 @@ class Network(nn.Module):
             return films.float() / self.white[:1]
         return (films.int() & 0xFFFF).float() / self.white[1:]
 
-    def _run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        # No weight is used twice in a pass, and cached weights cannot be recorded in a CUDA graph.
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self._bf16, cache_enabled=False):
-            return layers(x).float()
+    @property
+    def _class_token(self) -> str:
+        return self.graph.class_token or ""
 
     def embedding(self, features: Tensor) -> Tensor:
         """[N,K,h,w] -> [N,K], or [N,h*w*K] in the order of Keras: row, column, channel."""
-        return features.permute(0, 2, 3, 1).flatten(1) if self._flatten else features.mean(dim=(2, 3))
+        if self._kind == "flatten":
+            return features.permute(0, 2, 3, 1).flatten(1)
+        return features.mean(dim=(2, 3))
+
+    def _features_of(self, given: str, x: Tensor) -> Tensor:
+        """The input of the dense layer, [N,K]."""
+        if self._kind == "cls":
+            return self._run(given, x, self._class_token)[0]
+        return self.embedding(self._run(given, x, self.graph.output)[0])
 
     def features(self, films: Tensor) -> Tensor:
-        """[N,S,S] -> the map that the head pools or flattens, [N,K,h,w]."""
-        return functional.relu(self.before_relu(films), inplace=True)
+        """[N,S,S] -> the input of the dense layer, [N,K]."""
+        return self._features_of(FILM, self._normalised(films))
 
     def forward(self, films: Tensor) -> Tensor:
-        return self.head(self.embedding(self.features(films)))
+        return self.head(self.features(films))
 
 
 def neutral_tensors(network: Network) -> dict[str, Tensor]:
@@ -257,14 +328,18 @@ def neutral_tensors(network: Network) -> dict[str, Tensor]:
     }
 
 
-def to_neutral(tensor: Tensor) -> Tensor:
+def to_neutral(tensor: Tensor, name: str) -> Tensor:
     """A view in the neutral layout: convolutions OIHW -> HWIO, dense kernels [C,K] -> [K,C]."""
-    return tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T if tensor.ndim == 2 else tensor
+    if not name.endswith("/kernel"):
+        return tensor
+    return tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
 
 
-def from_neutral(tensor: Tensor) -> Tensor:
+def from_neutral(tensor: Tensor, name: str) -> Tensor:
     """The inverse of to_neutral."""
-    return tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor.T if tensor.ndim == 2 else tensor
+    if not name.endswith("/kernel"):
+        return tensor
+    return tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor.T
 
 
 def to_numpy(tensor: Tensor) -> Array:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cxrscore.contract import Array, ModelSpec, Optimiser, Tensors
-from cxrscore.models.architectures import ADAM_BETAS, ADAM_EPSILON, check_adam_state, depth_of, tensor_shapes
+from cxrscore.networks.tensors import ADAM_BETAS, ADAM_EPSILON, check_adam_state, depth_of, tensor_shapes
 from cxrscore_torch.nets import from_neutral, to_neutral, to_numpy
 
 
@@ -60,8 +60,8 @@ class Adam:
     def state(self) -> dict[str, Array]:
         """See contract.Trainable.state."""
         found = {name: self._adam.state[tensor] for name, tensor in self._learning.items()}
-        first = {f"adam/m/{name}": to_numpy(to_neutral(slot["exp_avg"])) for name, slot in found.items()}
-        second = {f"adam/v/{name}": to_numpy(to_neutral(slot["exp_avg_sq"])) for name, slot in found.items()}
+        first = {f"adam/m/{name}": to_numpy(to_neutral(slot["exp_avg"], name)) for name, slot in found.items()}
+        second = {f"adam/v/{name}": to_numpy(to_neutral(slot["exp_avg_sq"], name)) for name, slot in found.items()}
         return {"adam/step": np.array(self._steps, np.int64), **first, **second}
 
     def restore(self, state: Tensors) -> None:
@@ -71,8 +71,8 @@ class Adam:
         for name, tensor in self._learning.items():
             slot = self._adam.state[tensor]
             slot["step"].fill_(float(self._steps))
-            slot["exp_avg"].copy_(from_neutral(torch.from_numpy(values[f"adam/m/{name}"])))
-            slot["exp_avg_sq"].copy_(from_neutral(torch.from_numpy(values[f"adam/v/{name}"])))
+            slot["exp_avg"].copy_(from_neutral(torch.from_numpy(values[f"adam/m/{name}"]), name))
+            slot["exp_avg_sq"].copy_(from_neutral(torch.from_numpy(values[f"adam/v/{name}"]), name))
 
 
 def _groups(spec: ModelSpec, learning: Mapping[str, Tensor]) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ from gates import Gate, install
 from made_model import document, golden
 
 from cxrscore.contract import ModelSpec
-from cxrscore.models.architectures import initial_tensors
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import save_model
 from cxrscore.synthetic.phantoms import make_phantoms
 

@@ -12,7 +12,7 @@ from made_model import document
 from made_run import made_file
 
 from cxrscore.contract import ModelSpec
-from cxrscore.models.architectures import initial_tensors
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import save_model
 from cxrscore.synthetic.phantoms import make_phantoms
 

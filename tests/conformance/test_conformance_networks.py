@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cxrscore.contract import Backend, SupportsFeatureTraining, SupportsHeatmaps, TrainableModel
-from cxrscore.models import numpy_reference
-from cxrscore.models.architectures import initial_tensors, tensor_shapes
+from cxrscore.networks import reference as numpy_reference
+from cxrscore.networks.tensors import initial_tensors, tensor_shapes
 from cxrscore.testing.fixtures import random_tensors, some_films, spec_of
 
 TINY = spec_of("tinycnn")

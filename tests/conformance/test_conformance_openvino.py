@@ -11,7 +11,7 @@ import pytest
 
 from cxrscore.contract import FeatureExtractor, ModelSpec, SupportsFeatureTraining, SupportsHeatmaps, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.models.architectures import initial_tensors
+from cxrscore.networks.tensors import initial_tensors
 
 TINY = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule", "Edema"), size=36)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cxrscore.contract import Batch, Loss
-from cxrscore.models.architectures import initial_tensors, tail_names, tail_shape, trainable_names
+from cxrscore.networks.tensors import initial_tensors, tail_names, tail_shape, trainable_names
 from cxrscore.testing.fixtures import WEIGHTED_BCE, WEIGHTS, at_rate, random_tensors, some_batch, spec_of
 
 pytestmark = pytest.mark.usefixtures("trains")

@@ -18,7 +18,7 @@ from opened import assert_stays_within, told_what_is_opened
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.models.architectures import check_tensors, initial_tensors
+from cxrscore.networks.tensors import check_tensors, initial_tensors
 from cxrscore.models.model_file import load_model, save_model
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)

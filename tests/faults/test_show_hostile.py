@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from made_run import made_file
 
 from cxrscore.cli import main
-from cxrscore.models.architectures import initial_tensors
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import model_bytes
 
 

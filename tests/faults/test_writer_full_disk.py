@@ -17,7 +17,7 @@ import cxrscore.scorefile.merge
 from cxrscore.contract import Array, ModelSpec
 from cxrscore.errors import CxrscoreError, InputError, WriteError
 from cxrscore.io.atomic import write_all
-from cxrscore.models.architectures import initial_tensors
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import save_model
 from cxrscore.scorefile import open_scores, safefile
 from cxrscore.scorefile.shards import read_values

@@ -7,7 +7,7 @@ import numpy as np
 from eager_hook import EagerBackend
 from numpy_backend import NumpyBackend, NumpyHead, NumpyModel
 
-from cxrscore.models.architectures import check_inputs, tensor_shapes
+from cxrscore.networks.tensors import check_inputs, tensor_shapes
 
 BAD = {}
 """By number of the case."""

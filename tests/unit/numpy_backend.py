@@ -13,8 +13,8 @@ import numpy as np
 
 from cxrscore.contract import CamParts
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.models import numpy_reference
-from cxrscore.models.architectures import (
+from cxrscore.networks import reference as numpy_reference
+from cxrscore.networks.tensors import (
     ADAM_BETAS,
     ADAM_EPSILON,
     NORMALISATIONS,
@@ -314,16 +314,16 @@ class NumpyModel(Convolutions):
         return NumpyTail(self.spec, self.shared(names), tail_shape(self.spec), trainable_of(names), bf16=self.bf16)
 
     def cam_parts(self, films, findings, *, cam_layer=None):
-        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
+        cam_layer = check_cam_layer(self.spec, cam_layer)
         before = self.maps(self.unit(films))[1]
         pooled = np.maximum(before, 0)
-        activations = pooled if cam_layer == cam_layers(self.spec.architecture)[0] else before
+        activations = pooled if cam_layer == cam_layers(self.spec)[0] else before
         gradients = closed_form(self.spec, self.own["head/kernel"], findings, activations, cam_layer)
         logits = self.dense(self.embedding(pooled))
         return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=cam_layer)
 
     def head_gradients(self, activations, findings, *, cam_layer=None):
-        cam_layer = check_cam_layer(self.spec.architecture, cam_layer)
+        cam_layer = check_cam_layer(self.spec, cam_layer)
         found = closed_form(self.spec, self.own["head/kernel"], findings, activations, cam_layer)
         n, h, w, k = activations.shape
         return np.broadcast_to(found, (n, len(findings), h, w, k))

@@ -14,7 +14,7 @@ from numpy_backend import NumpyBackend, NumpyModel
 from cxrscore import testing
 from cxrscore.contract import SupportsFeatureTraining, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
-from cxrscore.models.architectures import check_inputs
+from cxrscore.networks.tensors import check_inputs
 from cxrscore.testing import BackendCases, DatasetCases, ExplainerCases, LossCases, MetricCases, cases, run_cases
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import smallest_spec

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from cxrscore.models import numpy_reference
+from cxrscore.networks import reference as numpy_reference
 from cxrscore.testing.fixtures import random_tensors, some_films, spec_of
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
-from cxrscore.models.architectures import (
+from cxrscore.networks.tensors import (
     ARCHITECTURES,
     NORMALISATIONS,
     check_adam_state,

@@ -179,7 +179,7 @@ def test_weights_without_a_document_tell_nothing(cache, tmp_path):
 @pytest.mark.parametrize("architecture", ["densenet121", "resnet50"])
 def test_the_real_weights_fit_the_network(shared, architecture):
     from cxrscore.contract import ModelSpec
-    from cxrscore.models.architectures import initial_tensors
+    from cxrscore.networks.tensors import initial_tensors
 
     path = shared / "weights" / f"{architecture}_imagenet_notop.safetensors"
     spec = ModelSpec(architecture=architecture, findings=("a",))

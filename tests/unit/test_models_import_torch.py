@@ -10,7 +10,7 @@ import torch_nets  # noqa: E402
 from cxrscore.contract import ModelSpec  # noqa: E402
 from cxrscore.errors import InputError  # noqa: E402
 from cxrscore.images import Preprocessing, preprocess, read_film, to_unit  # noqa: E402
-from cxrscore.models.architectures import initial_tensors  # noqa: E402
+from cxrscore.networks.tensors import initial_tensors  # noqa: E402
 from cxrscore.models.imagenet import read_weights, read_weights_info  # noqa: E402
 from cxrscore.models.import_torch import _layers, read_torch_densenet  # noqa: E402
 from cxrscore.models.probabilities import probabilities  # noqa: E402

@@ -6,8 +6,8 @@ import pytest
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import CheckError
 from cxrscore.io.strict_json import schema
-from cxrscore.models import numpy_reference
-from cxrscore.models.architectures import initial_tensors
+from cxrscore.networks import reference as numpy_reference
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.synthetic.phantoms import golden_films
 from cxrscore.synthetic.reference_logits import LARGEST_TOLERANCE, check_golden, golden_record, max_logit_difference
 

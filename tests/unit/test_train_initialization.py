@@ -10,7 +10,7 @@ from training import Store, some_data
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError, WriteError
 from cxrscore.io import file_lock
-from cxrscore.models.architectures import initial_tensors
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.probabilities import probabilities
 from cxrscore.training import TrainOptions, train_model
 from cxrscore.training.initialization import initial_head_tensors, prevalence_bias, run_inputs

@@ -12,8 +12,8 @@ from made_model import document
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
-from cxrscore.models import numpy_reference
-from cxrscore.models.architectures import initial_tensors
+from cxrscore.networks import reference as numpy_reference
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import load_model, save_model
 from cxrscore.scorefile.columns import LIBVER, write_column
 from cxrscore.scorefile.layout import LAYOUT

@@ -124,7 +124,7 @@ def conformance_page() -> str:
         "_Trainable_, is skipped for models or backends without it.",
         wrapped(
             '"rel. 1e-5" means: the largest difference is at most 1e-5 of the largest absolute value expected. '
-            '"Reference" is `cxrscore.models.numpy_reference`, in float64.'
+            '"Reference" is `cxrscore.networks.reference`, in float64.'
         ),
         *sections,
         f"## Functions that a loss may use\n\nFrom `xp`, as listed in `cxrscore.testing.SHARED`:\n\n{shared}.",

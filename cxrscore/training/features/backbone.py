@@ -7,6 +7,7 @@ import numpy as np
 from cxrscore import plugins
 from cxrscore.contract import FeatureExtractor, Floats, Model, SupportsFeatureTraining
 from cxrscore.errors import InputError
+from cxrscore.plugin_values import why_not
 from cxrscore.training.options import TrainOptions
 
 MAX_DIFFERENCE = 1e-4
@@ -25,8 +26,8 @@ class ExternalBackbone:
         if not isinstance(model, SupportsFeatureTraining):
             raise InputError(f"backend {options.backend!r} cannot train on embeddings, so --feature-backend has no use")
         backend = plugins.get_backend(name)
-        if model.spec.architecture not in backend.architectures:
-            raise InputError(f"backend {name!r} has no {model.spec.architecture!r}; leave --feature-backend out")
+        if reason := why_not(backend, model.spec.architecture, model.spec.network):
+            raise InputError(f"{reason}. Leave --feature-backend out.")
         other = backend.build(model.spec, model.tensors(), device=model.device)
         if not isinstance(other, FeatureExtractor):
             raise InputError(f"backend {name!r} cannot run the frozen base apart; leave --feature-backend out")

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -32,19 +32,50 @@ _launching = threading.Lock()
 """Only one thread launches kernels at a time, because the settings below are global."""
 
 
+class _FullFloat32:
+    """How many callers need TF32 off, and the settings to restore after the last one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callers = 0
+        self._before: list[str] = []
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._callers:
+                self._before = [each.fp32_precision for each in self._settings()]
+                for each in self._settings():
+                    each.fp32_precision = "ieee"
+            self._callers += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._callers -= 1
+            if not self._callers:
+                for each, value in zip(self._settings(), self._before, strict=True):
+                    each.fp32_precision = value
+
+    @staticmethod
+    def _settings() -> tuple[Any, Any]:
+        return torch.backends.cuda.matmul, torch.backends.cudnn.conv
+
+
+_full_float32 = _FullFloat32()
+
+
 @contextmanager
 def full_float32() -> Iterator[None]:
     """Disables TF32, whose 10-bit mantissa changes logits by about 1e-3.
 
-    The settings are global, so they are restored.
+    The settings are global, so they are restored when no thread needs them any more. They are those of each operation:
+    allow_tf32 = False would leave convolutions to torch.backends.fp32_precision, and reading allow_tf32 is an error
+    where a program has set fp32_precision.
     """
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    _full_float32.enter()
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        _full_float32.leave()
 
 
 class SingleStream:
@@ -76,11 +107,12 @@ class StreamPool:
 
 
 class _Stream:
-    """One CUDA stream, and the graphs recorded on it."""
+    """One CUDA stream, and the graphs that are replayed on it."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._stream = device, torch.cuda.Stream(device)
-        self._records = CudaGraphs(lambda function, given: _capture_graph(function, given, self._stream))
+        capturing = torch.cuda.Stream(device)
+        self._records = CudaGraphs(lambda function, given: _capture_graph(function, given, capturing))
 
     def __call__(self, function: Pass, inputs: Array) -> list[Array]:
         with _launching, torch.inference_mode(), full_float32(), torch.cuda.stream(self._stream):
@@ -113,10 +145,16 @@ class CudaGraphs:
 
 
 def _capture_graph(function: Pass, given: Tensor, stream: torch.cuda.Stream) -> Replay | None:
-    """The forward pass as a CUDA graph; None if it cannot be captured, for example without enough memory."""
+    """The forward pass as a CUDA graph; None if it cannot be captured, for example without enough memory.
+
+    Films and results never use the stream of the capture: when a thread frees pinned memory, torch records an event on
+    each stream that used it, which would become a part of a capture on that stream and break it.
+    """
     graph, fixed = torch.cuda.CUDAGraph(), given.clone()
+    stream.wait_stream(torch.cuda.current_stream(given.device))
     try:
-        with _fastest_convolutions():
+        # The outer context, because torch.cuda.graph leaves its stream the current one if a capture fails.
+        with _fastest_convolutions(), torch.cuda.stream(stream):
             for _ in range(2):  # warm-up: algorithm search and allocation cannot be captured
                 function(fixed)
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):

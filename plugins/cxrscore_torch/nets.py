@@ -218,6 +218,7 @@ class Network(nn.Module):
         self.head = nn.utils.skip_init(nn.Linear, feature_count(spec), len(spec.findings))
         self._kind, self._bf16 = spec.head, bf16
         self._known_steps: dict[tuple[str, tuple[str, ...]], list[_Step]] = {}
+        self._steps(FILM, (self._pooled,))  # known before torch.compile traces the network
 
     def _steps(self, given: str, wanted: tuple[str, ...]) -> list[_Step]:
         """How the wanted values are computed from a given one."""
@@ -296,6 +297,11 @@ class Network(nn.Module):
         return (films.int() & 0xFFFF).float() / self.white[1:]
 
     @property
+    def _pooled(self) -> str:
+        """The value of the graph from which the head starts: the class token, or the map."""
+        return self._class_token if self._kind == "cls" else self.graph.output
+
+    @property
     def _class_token(self) -> str:
         return self.graph.class_token or ""
 
@@ -307,9 +313,8 @@ class Network(nn.Module):
 
     def _features_of(self, given: str, x: Tensor) -> Tensor:
         """The input of the dense layer, [N,K]."""
-        if self._kind == "cls":
-            return self._run(given, x, self._class_token)[0]
-        return self.embedding(self._run(given, x, self.graph.output)[0])
+        (found,) = self._run(given, x, self._pooled)
+        return found if self._kind == "cls" else self.embedding(found)
 
     def features(self, films: Tensor) -> Tensor:
         """[N,S,S] -> the input of the dense layer, [N,K]."""

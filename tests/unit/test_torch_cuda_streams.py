@@ -1,6 +1,8 @@
 """Lanes of a CUDA device, as far as a CPU can tell: streams, pinned memory and graphs are stand-ins."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -186,24 +188,133 @@ class Doubled:
         return (self.result,)
 
 
+@pytest.fixture
+def current(monkeypatch):
+    """The current streams, the innermost last, by stand-ins of torch.cuda."""
+    streams = [Stream()]
+
+    @contextlib.contextmanager
+    def use(stream):
+        length = len(streams)
+        streams.append(stream)
+        try:
+            yield
+        finally:
+            del streams[length:]
+
+    monkeypatch.setattr(torch.cuda, "stream", use)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[-1])
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    return streams
+
+
 @pytest.mark.parametrize("captures", [True, False])
-def test_a_graph_computes_new_inputs_or_there_is_none(monkeypatch, captures):
+def test_a_graph_computes_new_inputs_or_there_is_none(monkeypatch, current, captures):
     @contextlib.contextmanager
     def graph(graph, stream, capture_error_mode):
         assert torch.backends.cudnn.benchmark
+        assert current[-1] is stream, "warm-up and capture are on one stream, which has workspaces of its own"
+        current.append(stream)  # as torch does, which leaves it there if the capture fails
         if not captures:
             raise RuntimeError("operation not permitted when stream is capturing")
         yield
+        current.pop()
 
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", graph)
+    (before,) = current
     replay = cuda_streams._capture_graph(Doubled(), torch.ones(2), Stream())
+    assert current == [before], "else results are copied on a stream that nobody waits for"
     assert not torch.backends.cudnn.benchmark
     if not captures:
         assert replay is None
         return
     assert replay(torch.tensor([3.0, 4.0]))[0].tolist() == [6, 8]
     assert replay(torch.tensor([0.0, 1.0]))[0].tolist() == [0, 2]
+
+
+def test_pinned_films_and_results_never_use_the_stream_of_a_capture(cuda, monkeypatch):
+    """torch records an event on each stream that used pinned memory when that is freed, by any thread and at any time:
+    on a stream that is being captured this breaks the capture."""
+    computing, capturing = [], []
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: computing.append(stream) or contextlib.nullcontext())
+    monkeypatch.setattr(
+        cuda_streams,
+        "_capture_graph",
+        lambda function, given, stream: capturing.append(stream) or recorded(function, given, stream),
+    )
+    ways = StreamPool(CPU)
+    for _ in range(10):
+        ways(lambda_, films(1))
+    assert len(computing) == 10
+    assert len(capturing) == 2
+    assert not {*map(id, computing)} & {*map(id, capturing)}
+
+
+@pytest.fixture
+def tf32_allowed():
+    settings = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    before = [each.fp32_precision for each in settings]
+    for each in settings:
+        each.fp32_precision = "tf32"
+    yield lambda: [each.fp32_precision for each in settings]
+    for each, value in zip(settings, before, strict=True):
+        each.fp32_precision = value
+
+
+def test_full_float32_is_for_all_threads_that_need_it(tf32_allowed):
+    """The first leaves while the second still computes."""
+    first, second = cuda_streams.full_float32(), cuda_streams.full_float32()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert tf32_allowed() == ["ieee", "ieee"]
+    second.__exit__(None, None, None)
+    assert tf32_allowed() == ["tf32", "tf32"]
+
+
+NEW_SETTINGS = """
+import torch
+from cxrscore_torch.cuda_streams import full_float32
+
+torch.backends.fp32_precision = "tf32"
+try:
+    torch.backends.cuda.matmul.allow_tf32
+except RuntimeError:
+    print("mixed")
+with full_float32():
+    print(torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_may_allow_tf32_for_all_operations():
+    """In a process of its own, because the setting cannot be taken back completely."""
+    done = subprocess.run([sys.executable, "-c", NEW_SETTINGS], capture_output=True, text=True)
+    assert done.stdout.split() == ["mixed", "ieee", "ieee"], done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["tinycnn", "vit_b14"])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_torch_compiles_a_network_whole(architecture, bf16):
+    """Without a break, as CUDA graphs need it, and not again for the next films."""
+    size, head = (32, "gap") if architecture == "tinycnn" else (42, "cls")
+    spec = ModelSpec(architecture=architecture, findings=("Mass", "Edema"), size=size, head=head)
+    network = TorchBackend().build(spec, None, device="cpu", precision="bf16" if bf16 else "fp32")._network
+    graphs = []
+
+    def counted(module, inputs):
+        graphs.append(module)
+        return module.forward
+
+    torch._dynamo.reset()
+    compiled = torch.compile(network, backend=counted, fullgraph=True)
+    with torch.inference_mode():
+        for seed in range(3):
+            given = torch.from_numpy((np.random.default_rng(seed).random((2, size, size)) * 255).astype(np.uint8))
+            torch.testing.assert_close(compiled(given), network(given), rtol=0, atol=0)
+    assert len(graphs) == 1
+    torch._dynamo.reset()
 
 
 def test_a_lane_is_free_again_after_an_error(cuda):

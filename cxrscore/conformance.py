@@ -23,7 +23,7 @@ from cxrscore.testing import (
     run_cases,
 )
 from cxrscore.testing.cases import Cases
-from cxrscore.testing.fixtures import build, smallest_spec
+from cxrscore.testing.fixtures import build, checked_on, smallest_spec
 
 _KITS: dict[str, type[Cases]] = {
     "backend": BackendCases,
@@ -83,7 +83,9 @@ def _require(table: Path) -> None:
         raise InputError(f"cannot read the table {table}: {error.strerror}") from error
 
 
-def check_plugin(name: str, *, table: Path | None = None, progress: Progress = no_progress) -> CheckReport:
+def check_plugin(
+    name: str, *, table: Path | None = None, device: str = "auto", progress: Progress = no_progress
+) -> CheckReport:
     """Run every case on an installed plugin.
 
     Parameters
@@ -92,13 +94,17 @@ def check_plugin(name: str, *, table: Path | None = None, progress: Progress = n
         Name of a backend, else kind:name, such as "loss:focal".
     table
         Label table of the layout, for a dataset reader; else None.
+    device
+        Where the models of a backend are built: "cpu", "cuda" or "cuda:N". "auto" is the CPU, unless the backend says
+        that it does not run on it.
     progress
         function(text, done, total).
 
     Raises
     ------
     InputError
-        If the plugin is unknown, or the table is missing, unreadable or not needed.
+        If the plugin is unknown, the table is missing, unreadable or not needed, or a device is given for a plugin
+        that is not a backend.
     BackendUnavailableError
         If a backend or executor is unknown, broken or lacks a module.
     """
@@ -110,12 +116,15 @@ def check_plugin(name: str, *, table: Path | None = None, progress: Progress = n
         raise InputError(
             "only a dataset is checked on a label table, and it needs one of its layout: give --table FILE"
         )
+    if kind != "backend" and device != "auto":
+        raise InputError(f"only a backend is checked on a device, not a {kind}: leave out --device")
     if table is not None:
         _require(table)
     plugin = descriptor(kind, rest)
     fixtures = {kind: plugin} if table is None else {kind: plugin, "table": table}
-    outcomes = run_cases(_KITS[kind], progress=progress, **fixtures)
-    framework = _framework(plugin) if kind == "backend" else ""
+    with checked_on(device):
+        outcomes = run_cases(_KITS[kind], progress=progress, **fixtures)
+        framework = _framework(plugin) if kind == "backend" else ""
     return CheckReport(kind=kind, name=rest, framework=framework, outcomes=tuple(outcomes))
 
 

@@ -49,7 +49,7 @@ def check(name: str | None, table: Path | None, model: Path | None, as_json: boo
     """Run the conformance tests of a plugin, or compare backends on a model.
 
     NAME is a backend, or dataset:NAME, loss:NAME, metric:NAME, explainer:NAME, executor:NAME. The exit code is 5 if a
-    case fails.
+    case fails. Without --device, a backend is checked on the CPU.
 
     \b
       cxrscore check torch
@@ -62,7 +62,7 @@ def check(name: str | None, table: Path | None, model: Path | None, as_json: boo
     from cxrscore.conformance import check_plugin
 
     assert name is not None
-    report = check_plugin(name, table=table)
+    report = check_plugin(name, table=table, device=options["device"])
     if as_json:
         print_json(report.as_dict())
     else:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import numpy as np
@@ -119,8 +122,23 @@ def _require(ability: Any, model: object) -> Any:
     return model
 
 
+_checked_device: ContextVar[str | None] = ContextVar("_checked_device", default=None)
+
+
+@contextmanager
+def checked_on(device: str) -> Iterator[None]:
+    """Cases of backends build their models on this device; "auto": see device_of."""
+    token = _checked_device.set(None if device == "auto" else device)
+    try:
+        yield
+    finally:
+        _checked_device.reset(token)
+
+
 def device_of(backend: Backend) -> str:
-    """The CPU, unless the backend says that it does not run on it."""
+    """The device of checked_on; else the CPU, unless the backend says that it does not run on it."""
+    if device := _checked_device.get():
+        return device
     return "cpu" if "cpu" in getattr(backend, "speed", ("cpu",)) else "auto"
 
 

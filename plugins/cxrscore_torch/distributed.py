@@ -13,7 +13,7 @@ import importlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 import torch
@@ -51,22 +51,35 @@ def join(*, rank: int, of: int, device: str) -> TorchGroup:
     importlib.import_module(
         "torch.distributed.nn"
     )  # else an optimiser imports it later, and binds the group as a default
-    cuda = device != "cpu" and torch.cuda.is_available()
-    if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
-    backends = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    gpu = _take_gpu(rank) if device != "cpu" and torch.cuda.is_available() else ""
     if of == 1:
-        dist.init_process_group(backends, store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group(_backends([gpu]), store=dist.HashStore(), rank=0, world_size=1)
         return TorchGroup()
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
         raise InputError(f"{of} processes cannot connect without {', '.join(missing)}: start them with torchrun")
-    _collective(_rendezvous, backends, rank, of)
+    _collective(_rendezvous, gpu, rank, of)
     return TorchGroup()
 
 
-def _rendezvous(backends: str, rank: int, of: int) -> None:
+def _take_gpu(rank: int) -> str:
+    """Makes the GPU of this process the current one, and returns its UUID."""
+    number = int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count()
+    torch.cuda.set_device(number)
+    return str(torch.cuda.get_device_properties(number).uuid)
+
+
+def _backends(gpus: Sequence[str]) -> str:
+    """The backends of torch.distributed for processes on these GPUs, "" without one. NCCL refuses two processes on one
+    GPU, and gloo also sums tensors of GPUs, by way of host memory."""
+    distinct = "" not in gpus and len(set(gpus)) == len(gpus)
+    return "cpu:gloo,cuda:nccl" if distinct else "gloo"
+
+
+def _rendezvous(gpu: str, rank: int, of: int) -> None:
     store, _, _ = next(dist.rendezvous("env://", rank, of, timeout=_RENDEZVOUS_TIMEOUT))
     met = _prefix_store(store, rank, of)
+    met.set(f"gpu/{rank}", gpu)
+    backends = _backends([met.get(f"gpu/{other}").decode() for other in range(of)])
     dist.init_process_group(backends, store=met, rank=rank, world_size=of, timeout=_COLLECTIVE_TIMEOUT)
 
 

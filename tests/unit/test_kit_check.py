@@ -10,6 +10,7 @@ from cxrscore import conformance
 from cxrscore.conformance import check_plugin
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.testing import BackendCases, DatasetCases, ExplainerCases, MetricCases, cases
+from cxrscore.testing.fixtures import device_of
 
 TABLE = "film,Mass\na.png,0\nb.png,1\n"
 
@@ -88,3 +89,19 @@ def test_what_cannot_be_checked_is_told(name, error, words):
 def test_a_table_is_for_datasets_only(tmp_path):
     with pytest.raises(InputError, match="only a dataset is checked on a label table"):
         check_plugin("metric:auc", table=tmp_path)
+
+
+def test_a_backend_is_checked_on_the_device_that_is_asked_for(backend, monkeypatch):
+    found = []
+    monkeypatch.setattr(
+        conformance, "run_cases", lambda kit, **fixtures: found.append(device_of(fixtures["backend"])) or []
+    )
+    backend(NumpyBackend())
+    for device in ("auto", "cuda:1", "auto"):
+        check_plugin("mine", device=device)
+    assert found == ["cpu", "cuda:1", "cpu"]
+
+
+def test_only_a_backend_is_checked_on_a_device():
+    with pytest.raises(InputError, match="only a backend is checked on a device, not a metric"):
+        check_plugin("metric:auc", device="cuda")

@@ -25,7 +25,7 @@ from cxrscore.system_resources import usable_cores
 # Since 1.29 the wheels of ONNX Runtime send reports of their use, unless this is set before the first import.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime  # noqa: E402
+import onnxruntime
 
 onnxruntime.disable_telemetry_events()  # of Windows and of earlier versions
 
@@ -141,7 +141,7 @@ def _session(model: bytes, device: str) -> onnxruntime.InferenceSession:
     cuda = (_CUDA, {"device_id": number, "use_tf32": "0"})  # TF32 has the precision of bf16
     try:
         session = onnxruntime.InferenceSession(model, options, providers=[cuda, _CPU])
-    except Exception as error:  # noqa: BLE001 - its classes are not public
+    except Exception as error:  # its classes are not public
         raise BackendUnavailableError(f"device {device!r} is not available for ONNX Runtime: {error}") from error
     if session.get_providers()[0] != _CUDA:
         raise BackendUnavailableError(

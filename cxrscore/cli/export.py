@@ -14,6 +14,7 @@ from cxrscore.cli.common import (
     Bar,
     handle_errors,
     json_option,
+    print_json,
     print_line,
     print_result,
     quiet_option,
@@ -126,7 +127,7 @@ def _export_model(file: PathOrUrl, feature_map: bool, options: dict[str, Any], *
         quiet,
     )
     if as_json:
-        print_result(result)
+        print_json({**vars(result), "format": "onnx"})
     return 0
 
 

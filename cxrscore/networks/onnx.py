@@ -28,7 +28,6 @@ MAX_BYTES = (1 << 31) - 1
 """Largest message of protobuf, so the largest file without a second one for the tensors."""
 FILMS = "films"
 """Name of the input."""
-_AXES = {FILMS: "N"}
 
 
 def onnx_values(spec: ModelSpec, tensors: Tensors, wanted: Sequence[str]) -> Any:
@@ -50,7 +49,7 @@ def onnx_values(spec: ModelSpec, tensors: Tensors, wanted: Sequence[str]) -> Any
     """
     graph = _Graph(spec, tensors)
     for name in wanted:
-        graph.output(name, graph.value(name))
+        graph.output(name, graph.value(name), _onnx_shape(graph.shapes[name]))
     return graph.model({})
 
 
@@ -93,11 +92,14 @@ def onnx_classifier(
     graph = _Graph(spec, tensors)
     pooled = graph.value(spec.graph.output)
     logits = graph.apply("Gemm", graph.embedding(), *(graph.constant(f"head/{each}") for each in ("kernel", "bias")))
-    graph.output("logits", logits)
-    graph.output("probabilities", graph.probabilities(logits, calibration))
-    graph.output("heatmaps", graph.apply("Conv", pooled, graph.array("heatmaps/kernel", _map_kernel(spec, tensors))))
+    maps = graph.apply("Conv", pooled, graph.array("heatmaps/kernel", _map_kernel(spec, tensors)))
+    channels, *places = _onnx_shape(graph.shapes[spec.graph.output])
+    findings = len(spec.findings)
+    graph.output("logits", logits, [findings])
+    graph.output("probabilities", graph.probabilities(logits, calibration), [findings])
+    graph.output("heatmaps", maps, [findings, *places])
     if feature_map:
-        graph.output("feature_map", pooled)
+        graph.output("feature_map", pooled, [channels, *places])
     return graph.model(metadata or {}, producer_version=producer_version, doc_string=summary)
 
 
@@ -132,7 +134,7 @@ class _Graph:
         self.shapes = spec.graph.shapes(spec.size)
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
-        self._outputs: list[str] = []
+        self._outputs: list[Any] = []
         self._values: dict[str, str] = {}
         self._count, self._bytes = 0, 0
 
@@ -203,23 +205,18 @@ class _Graph:
             return self.apply("Softmax", logits, axis=1)
         return self.apply("Sigmoid", logits)
 
-    def output(self, name: str, value: str) -> None:
-        """Give a value as an output of this name."""
+    def output(self, name: str, value: str, shape: Sequence[int]) -> None:
+        """Give a value as an output of this name; its shape without the batch axis."""
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name], name=name))
-        self._outputs.append(name)
+        kind = self._onnx.TensorProto.FLOAT
+        self._outputs.append(self._onnx.helper.make_tensor_value_info(name, kind, ["N", *shape]))
 
     def model(self, metadata: Mapping[str, str], **fields: str) -> Any:
         """The finished onnx.ModelProto."""
-        helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
-        side = self.spec.size
-        outputs = [helper.make_tensor_value_info(name, kind, self._shape_of(name)) for name in self._outputs]
-        graph = helper.make_graph(
-            self._nodes,
-            self.spec.architecture,
-            [helper.make_tensor_value_info(FILMS, kind, ["N", side, side])],
-            outputs,
-            list(self._constants.values()),
-        )
+        helper, side = self._onnx.helper, self.spec.size
+        films = helper.make_tensor_value_info(FILMS, self._onnx.TensorProto.FLOAT, ["N", side, side])
+        constants = list(self._constants.values())
+        graph = helper.make_graph(self._nodes, self.spec.architecture, [films], self._outputs, constants)
         model = helper.make_model(
             graph,
             producer_name="cxrscore",
@@ -231,20 +228,6 @@ class _Graph:
         if model.ByteSize() > MAX_BYTES:
             raise InputError(f"the model has {model.ByteSize():,} bytes, more than the {MAX_BYTES:,} of an ONNX file")
         return model
-
-    def _shape_of(self, name: str) -> list[Any]:
-        """Of an output, the batch axis first."""
-        *places, channels = self.shapes[self.spec.graph.output]
-        findings = len(self.spec.findings)
-        shapes = {
-            "logits": [findings],
-            "probabilities": [findings],
-            "heatmaps": [findings, *places],
-            "feature_map": [channels, *places],
-        }
-        if name in self.shapes:
-            return ["N", *_onnx_shape(self.shapes[name])]
-        return ["N", *shapes[name]]
 
 
 def _onnx_shape(shape: Sequence[int]) -> tuple[int, ...]:

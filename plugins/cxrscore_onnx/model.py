@@ -126,12 +126,18 @@ class OnnxModel:
         return logits
 
 
+def _threads() -> int:
+    """One for each core of this process, unless OMP_NUM_THREADS gives a number, as for the other frameworks."""
+    given = re.match(r"[1-9]\d{0,3}", os.environ.get("OMP_NUM_THREADS", ""))
+    return int(given[0]) if given else usable_cores()
+
+
 def _session(model: bytes, device: str) -> onnxruntime.InferenceSession:
     """BackendUnavailableError if the device cannot be used: ONNX Runtime would take the CPU instead."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     # A number that is given also means that threads are not pinned: those of two processes would share cores.
-    options.intra_op_num_threads = usable_cores()
+    options.intra_op_num_threads = _threads()
     options.inter_op_num_threads = 1
     # Threads that wait do not keep a core busy, which films are decoded on meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

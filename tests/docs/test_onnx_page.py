@@ -40,7 +40,7 @@ def draw_film(width, height, deep):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("width", "height", "deep"), [(150, 180, False), (150, 180, True), (40, 90, False), (30, 40, True), (64, 64, False)]
+    ("width", "height", "deep"), [(150, 180, False), (150, 180, True), (40, 90, False), (34, 40, True), (64, 64, False)]
 )
 def test_the_lines_that_serve_a_model_give_the_numbers_of_cxrscore(tmp_path, monkeypatch, capsys, width, height, deep):
     monkeypatch.chdir(tmp_path)

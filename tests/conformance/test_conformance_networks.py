@@ -100,6 +100,8 @@ def test_gradients_that_are_the_same_everywhere_are_given_once(backend, head, sh
 
 
 def test_bf16_is_another_computation(backend, model):
+    if backend.name == "onnx":
+        pytest.skip("onnx computes in fp32 only")
     rough = backend.build(TINY, model.tensors(), device="cpu", precision="bf16")
     films = some_films(4, TINY.size)
     assert np.abs(rough.predict(films) - model.predict(films)).max() > 0

@@ -222,7 +222,7 @@ def expect_slopes(
     spec: ModelSpec, tensors: Tensors, batch: Batch, found: Mapping[Loss, Mapping[str, Array]], bound: float
 ) -> float:
     """Compare gradients with finite differences of the reference, at two numbers of each of some tensors: one at
-    random, and where the first loss is steepest. Returns the largest difference, relative to the largest of a tensor."""
+    random, and where the first loss is steepest. Returns the largest difference, relative to a tensor's largest."""
     rng, first, worst = np.random.default_rng(0), next(iter(found.values())), 0.0
     for name in _some_names(first):
         for index in (int(rng.integers(first[name].size)), int(np.abs(first[name]).argmax())):

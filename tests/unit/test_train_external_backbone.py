@@ -34,7 +34,7 @@ def outputs(monkeypatch):
         if inner:
             other.embed = lambda films: inner(films) * np.float32(1 + apart)
             other.framework = "other 1.0"
-        backend = SimpleNamespace(architectures=architectures, build=lambda spec, tensors, device: other)
+        backend = SimpleNamespace(name="other", architectures=architectures, build=lambda spec, tensors, device: other)
         monkeypatch.setattr(frozen_module.plugins, "get_backend", lambda name: backend)
         options = TrainOptions(backend="none", feature_backend="other", size=SIDE)
         return own, other, FeatureSource(own, some_data(train=20), options, no_progress)

@@ -187,7 +187,9 @@ def _gelu(own: _Tensors, x: Doubles) -> Doubles:
 
 
 def _sigmoid(own: _Tensors, x: Doubles) -> Doubles:
-    found: Doubles = 0.5 * (1 + np.tanh(0.5 * x))
+    from scipy.special import expit
+
+    found: Doubles = expit(x)
     return found
 
 

@@ -69,9 +69,9 @@ def test_embeddings_that_do_not_agree_are_refused(outputs, apart):
 
 
 def test_a_backend_that_cannot_is_refused(outputs):
-    with pytest.raises(InputError, match="'other' cannot run 'tinycnn': it lacks the operations conv2d, relu. Leave"):
+    with pytest.raises(InputError, match=r"'other' cannot run 'tinycnn': it lacks the operations conv2d, relu\. Leave"):
         outputs(architectures=("densenet121",))
-    with pytest.raises(InputError, match="'other' cannot run the frozen base apart"):
+    with pytest.raises(InputError, match=r"'other' cannot run the frozen base apart"):
         outputs(other=some_model().head)
     with pytest.raises(InputError, match="'none' cannot train on embeddings"):
         outputs(own=some_model().head)

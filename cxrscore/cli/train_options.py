@@ -119,8 +119,8 @@ model_options = section(
     click.option(
         "--size",
         type=click.IntRange(32, 4096),
-        help="Side of the square network input, in pixels. [default: as suits the network, 518 for vit_b14, 400 for the "
-        "other built-in ones]",
+        help="Side of the square network input, in pixels. [default: as suits the network: 518 for vit_b14, 400 for "
+        "the other built-in ones]",
     ),
     click.option(
         "--trainable",

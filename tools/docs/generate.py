@@ -53,7 +53,7 @@ FAULT = (
     "ran out, the exit code is 1 and the message says what to reduce."
 )
 
-KIT = ("BackendCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases", "ExecutorCases")
+KIT = ("BackendCases", "NetworkCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases", "ExecutorCases")
 
 # --- reference.md: exit codes, environment, what is built in
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from cxrscore.networks.graph import FILM, Network, Node
+from cxrscore.networks.graph import Network, Node
 
 WIDTH, MARGIN, PAD = 760, 16, 10
 LINE = 17
@@ -38,11 +38,13 @@ LABELS: dict[str, Callable[[Any], str]] = {
 }
 STYLE = """
 svg { font: 12.5px system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; }
-.card { fill: #ffffff; stroke: #c8ccd4; } .stage { fill: #eef1f8; stroke: #aab4cc; } .last { fill: #e3efe5; stroke: #8fb596; }
+.card { fill: #ffffff; stroke: #c8ccd4; } .stage { fill: #eef1f8; stroke: #aab4cc; }
+.last { fill: #e3efe5; stroke: #8fb596; }
 .box { fill: #ffffff; stroke: #7884a0; } text { fill: #1c2230; } .small { fill: #525c70; font-size: 11.5px; }
 .bold { font-weight: 600; } .line { fill: none; stroke: #525c70; stroke-width: 1.3; } .tip { fill: #525c70; }
 @media (prefers-color-scheme: dark) {
-.card { fill: #1b1f28; stroke: #4a5264; } .stage { fill: #262c3a; stroke: #56617c; } .last { fill: #243329; stroke: #58785e; }
+.card { fill: #1b1f28; stroke: #4a5264; } .stage { fill: #262c3a; stroke: #56617c; }
+.last { fill: #243329; stroke: #58785e; }
 .box { fill: #1b1f28; stroke: #8b96b0; } text { fill: #e6e9f0; } .small { fill: #aeb7c8; } .line { stroke: #aeb7c8; }
 .tip { fill: #aeb7c8; } }
 """

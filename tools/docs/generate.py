@@ -170,7 +170,7 @@ def with_examples(text: str) -> str:
     return BLOCK.sub(fresh, text)
 
 
-REGION = re.compile(r"(<!-- table: (?P<name>[a-z -]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+REGION = re.compile(r"(<!-- table: (?P<name>[a-z -]+) -->\n\n).*?<!-- end -->", re.DOTALL)
 TABLES = {
     "operations": networks_page.operations_table,
     "attributes": networks_page.attributes_table,
@@ -180,7 +180,7 @@ TABLES = {
 
 def with_tables(text: str) -> str:
     """The text with each part between <!-- table: NAME --> and <!-- end --> brought up to date."""
-    return REGION.sub(lambda found: found[1] + TABLES[found["name"]]() + found[3], text)
+    return REGION.sub(lambda found: f"{found[1]}{TABLES[found['name']]()}\n\n<!-- end -->", text)
 
 
 def pages() -> dict[Path, str]:

@@ -286,10 +286,17 @@ def _base(path: Path, file: TensorFile, copy: _Copy) -> dict[str, Floats]:
         )
     base = {tensor: _values(file, copy, tensor, view) for tensor, view in views.items()}
     if base[first].shape[2] == 1:
-        base[first] = np.repeat(base[first] / 3, 3, axis=2)
-    if odd := [name for name, values in base.items() if not np.isfinite(values).all()]:
+        base[first] = np.repeat(np.asarray(base[first], np.float64) / 3, 3, axis=2)
+    converted = {name: _as_float32(base[name]) for name in wanted}
+    if odd := [name for name, values in converted.items() if not np.isfinite(values).all()]:
         raise InputError(f"{path}: {_listed(copy.scheme.theirs[name] for name in odd)} is not finite")
-    return {name: np.ascontiguousarray(base[name], np.float32) for name in wanted}
+    return converted
+
+
+def _as_float32(values: Array) -> Floats:
+    """A copy, so that the bytes of the file are freed; what float32 cannot hold becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float32, order="C")
 
 
 def _check_names(path: Path, file: TensorFile, copy: _Copy) -> None:
@@ -356,16 +363,15 @@ def _stored_shape(place: Place, shapes: Sequence[_Shape]) -> list[int]:
 
 
 def _values(file: TensorFile, copy: _Copy, tensor: str, view: Array) -> Array:
-    """float64. A variance takes in the difference of the two epsilons, so it may be a hair below 0."""
+    """The numbers here. A variance takes in the difference of the two epsilons, so it may be a hair below 0."""
     node, _, variable = tensor.rpartition("/")
-    values: Array = np.asarray(view, np.float64)
     if variable != "moving_variance":
-        return values
+        return view
     ours = copy.network.by_name[node].attributes["epsilon"]
     layer = copy.scheme.theirs[tensor].rpartition("/" if copy.scheme.name == "keras" else ".")[0]
     stated = file.epsilon.get(copy.prefix + layer, file.epsilon.get(layer))
     theirs = stated if stated is not None else copy.scheme.epsilon or ours
-    return values + (theirs - ours)
+    return np.asarray(view, np.float64) + np.float64(theirs - ours)
 
 
 # --- head
@@ -485,7 +491,7 @@ def _kernel_and_bias(path: Path, file: TensorFile, layer: _Dense, copy: _Copy, w
     if kernel.shape[1] > MAX_OUTPUTS:
         raise InputError(f"{path}: its head has {kernel.shape[1]} outputs, expected 1 to {MAX_OUTPUTS}")
     bias = np.zeros(kernel.shape[1]) if layer.bias is None else file.tensors[layer.bias]
-    return np.ascontiguousarray(kernel, np.float32), np.array(bias, np.float32)
+    return _as_float32(kernel), _as_float32(bias)
 
 
 # --- what the file and the program say of the network

@@ -269,7 +269,7 @@ def _base(path: Path, file: TensorFile, copy: _Copy) -> dict[str, Floats]:
     first = f"{copy.network.nodes[0].name}/kernel"
     views: dict[str, Array] = {}
     wrong: list[str] = []
-    for name, short in copy.names.items():
+    for name, short in sorted(copy.names.items()):
         place, tensor = copy.scheme.places[short], file.tensors[name]
         shapes = [wanted[tensor_name] for tensor_name in place.tensors]
         if place.tensors[0] == first and _channels(tensor, place) == 1:

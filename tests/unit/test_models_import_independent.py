@@ -61,7 +61,7 @@ def randomised(network, seed=0):
             continue
         if name.endswith("running_var"):
             tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
-        elif name.endswith("layer_scale1.lambda1") or name.endswith("layer_scale2.lambda1"):
+        elif name.endswith(("layer_scale1.lambda1", "layer_scale2.lambda1")):
             tensor.copy_(0.3 + 0.1 * torch.randn(tensor.shape, generator=generator))
         else:
             tensor += 0.02 * torch.randn(tensor.shape, generator=generator)

@@ -107,13 +107,13 @@ model_options = section(
         "--architecture",
         default="densenet121",
         show_default=True,
-        help="Network: densenet121, resnet50, tinycnn, or one that the backend provides.",
+        help="Network: densenet121, densenet169, densenet201, resnet50, resnet50v1.5, vit_b14, tinycnn, or one of a plugin.",
     ),
     click.option(
         "--weights",
         default="imagenet",
         show_default=True,
-        help="Initial weights: imagenet, none, or a weights file.",
+        help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras.",
     ),
     click.option(
         "--size",

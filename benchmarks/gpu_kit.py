@@ -107,7 +107,7 @@ def archived(kit: Path, output: Path) -> int:
 def add_films(kit: Path, folder: Path, small: bool) -> None:
     """Films that the model is not trained on: PNG with labels, and some of them as DICOM in JPEG 2000."""
     count, side = (12, 96) if small else (24, 1024)
-    make_phantoms(folder / "scored", films=count, side=side, seed=2)
+    make_phantoms(folder / "scored", films=count, patients=count, side=side, seed=2)
     shutil.copytree(folder / "scored" / "films", kit / "films")
     try:
         import imagecodecs
@@ -143,7 +143,8 @@ def write_dicom(path: Path, pixels: np.ndarray, pydicom: Any, imagecodecs: Any) 
 
 def add_model(kit: Path, folder: Path, small: bool) -> None:
     """A head trained on phantoms; the frozen layers are ImageNet's where there are any, else drawn."""
-    make_phantoms(folder / "trained", films=24 if small else 160, side=96 if small else 512, seed=1)
+    count, side = (24, 96) if small else (160, 512)
+    make_phantoms(folder / "trained", films=count, patients=count, side=side, seed=1)
     weights = IMAGENET if IMAGENET.is_file() and not small else None
     if weights:
         shutil.copy(weights, kit / WEIGHTS)

@@ -47,7 +47,13 @@ GROUPS = (
     ("opencv-python-headless",),
 )
 """Packages that are of use only together, the most needed first. torch, numpy, scipy and jax are never in the kit."""
-PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux1_x86_64")
+PLATFORMS = (
+    "manylinux_2_28_x86_64",
+    "manylinux_2_27_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux1_x86_64",
+)
 SCRIPTS = ("gpu.py", "gpu.sh", "gpu_install.py")
 
 
@@ -151,7 +157,15 @@ def add_model(kit: Path, folder: Path, small: bool) -> None:
     network = ("tinycnn", 64) if small else ("densenet121", 400)
     own = ("--architecture", network[0], "--size", str(network[1]), "--weights", str(weights or "none"))
     learning = ("--epochs", "2" if small else "60", "--learning-rate", "1e-3", "--backend", "torch", "--device", "cpu")
-    command = [sys.executable, "-m", "cxrscore", "train", folder / "trained" / "films", "-o", folder / "model.safetensors"]
+    command = [
+        sys.executable,
+        "-m",
+        "cxrscore",
+        "train",
+        folder / "trained" / "films",
+        "-o",
+        folder / "model.safetensors",
+    ]
     subprocess.run([*map(str, command), *own, *learning, "--quiet"], check=True)
     take_apart(folder / "model.safetensors", weights, kit)
 

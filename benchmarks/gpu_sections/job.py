@@ -112,7 +112,7 @@ def in_turns(
     told: dict[str, Any] = {}
     for name, run in contenders.items():
         try:
-            for _ in range(4):  # compiles, records graphs, fills memory
+            for _ in range(1 if job.small else 4):  # compiles, records graphs, fills memory
                 taken = _timed(run, 1, job)
             calls[name] = 1 if job.small else max(1, min(200, round(seconds / taken)))
             times[name] = []

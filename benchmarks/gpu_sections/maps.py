@@ -9,11 +9,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from gpu_sections.job import Job, Steps, in_turns
-from gpu_sections.pipeline import BATCH, keep_backend, options
 
 from cxrscore import load_model, plugins, scoring
 from cxrscore.explainers import explain
+from gpu_sections.job import Job, Steps, in_turns
+from gpu_sections.pipeline import BATCH, keep_backend, options
 
 
 def steps(job: Job) -> Steps:

@@ -6,10 +6,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from cxrscore import scoring
 from gpu_sections.job import Job, Steps
 from gpu_sections.pipeline import options
-
-from cxrscore import scoring
 
 
 def steps(job: Job) -> Steps:

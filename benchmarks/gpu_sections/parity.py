@@ -7,13 +7,14 @@ import functools
 from typing import Any
 
 import numpy as np
-from gpu_sections.job import Job, NotRunError, Steps, float32_products
 
-from cxrscore import load_model
+from cxrscore import ScoreOptions, load_model, open_scores
 from cxrscore.images import Preprocessing, require_films, stream_films
 from cxrscore.metrics.roc import auc_per_finding, macro
 from cxrscore.models.probabilities import probabilities
 from cxrscore.plugins import get_backend
+from cxrscore.scoring import score_films
+from gpu_sections.job import Job, NotRunError, Steps, float32_products
 
 
 def steps(job: Job) -> Steps:
@@ -36,7 +37,7 @@ class _Parity:
         how = Preprocessing.from_dict(self.file.document["preprocessing"])
         squares = [film.pixels for film in stream_films(job.films, paths, how, workers=2)]
         self.films = np.stack([square for square in squares if square is not None])
-        self.truth = _truth(job, [path for path in paths], self.file.spec.findings)
+        self.truth = _truth(job, list(paths), self.file.spec.findings)
         self.cpu = self._built("cpu", "fp32")
         self.reference = self.cpu.predict(self.films)
 
@@ -59,9 +60,7 @@ class _Parity:
 
     def _compared(self, logits: np.ndarray) -> dict[str, Any]:
         calibration = self.file.document["calibration"]
-        own, other = (
-            probabilities(each, self.file.spec.activation, calibration) for each in (self.reference, logits)
-        )
+        own, other = (probabilities(each, self.file.spec.activation, calibration) for each in (self.reference, logits))
         before, after = (macro(auc_per_finding(self.truth, each)) for each in (self.reference, logits))
         return {
             "films": len(logits),
@@ -96,12 +95,10 @@ def _number(value: float) -> float | None:
 
 def _same(job: Job) -> dict[str, Any]:
     """Two runs of the same films, in other batches: how far their probabilities are apart."""
-    from cxrscore import open_scores
-
     found = []
     for batch in (8, 5):
         output = job.work / f"same{batch}.h5"
-        words = ("score", job.films, "-o", output, "-m", job.model, "--backend", "torch", "--device", job.device)
-        job.cxrscore(*words, "--batch-size", batch, "--quiet")
+        given = {"films": job.films, "output": output, "model": job.model, "device": job.device, "backend": "torch"}
+        score_films(ScoreOptions(**given, batch_size=batch))
         found.append(np.asarray(open_scores(output).prob))
     return {"films": len(found[0]), "max_dp": float(np.abs(found[0] - found[1]).max())}

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gpu_sections.job import Job, NotRunError, Steps, wait
 
 from cxrscore import ScoreOptions, load_model, plugins, scoring
 from cxrscore.images import ImageCache, Preprocessing, require_films, stream_films
+from gpu_sections.job import Job, NotRunError, Steps, wait
 
 BATCH = 64
 SAMPLE_S = 0.05
@@ -169,8 +169,17 @@ def _cached(job: Job, precision: str, network: Callable[[], dict[str, Any]]) -> 
             begun = time.perf_counter()
             scored = sum(pool.map(score, rows))
             seconds = time.perf_counter() - begun
-    told = {"films": len(paths), "scored": scored, "films_per_second": scored / seconds, "reading_films_per_second": reading}
-    return {**told, "gpu_busy": busy(), "limit": limit(scored / seconds, reading, network()["films_per_second"], busy())}
+    told = {
+        "films": len(paths),
+        "scored": scored,
+        "films_per_second": scored / seconds,
+        "reading_films_per_second": reading,
+    }
+    return {
+        **told,
+        "gpu_busy": busy(),
+        "limit": limit(scored / seconds, reading, network()["films_per_second"], busy()),
+    }
 
 
 def _dicom(job: Job, precision: str, workers: int, network: Callable[[], dict[str, Any]]) -> dict[str, Any]:

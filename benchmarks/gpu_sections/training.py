@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_sections import plain
-from gpu_sections.job import END, Job, Steps, wait
 from torch.nn import functional
 
 from cxrscore import ModelSpec
@@ -20,6 +18,8 @@ from cxrscore.contract import Batch, Optimiser
 from cxrscore.labels.findings import FINDINGS
 from cxrscore.networks.tensors import NORMALISATIONS, initial_tensors
 from cxrscore.plugins import get_backend, get_loss
+from gpu_sections import plain
+from gpu_sections.job import END, Job, Steps, wait
 
 RATE = 1e-5
 Step = Callable[[list[Batch]], float]
@@ -28,14 +28,20 @@ Step = Callable[[list[Batch]], float]
 def steps(job: Job) -> Steps:
     if job.small:
         cells = [("fp32", 2), ("bf16", 2)]
-        return {f"step, {precision}, batch {batch}": functools.partial(_step, job, precision, batch) for precision, batch in cells}
+        return {
+            f"step, {precision}, batch {batch}": functools.partial(_step, job, precision, batch)
+            for precision, batch in cells
+        }
     cells = [(precision, batch) for batch in (16, 64) for precision in ("bf16", "fp32")]
-    found = {f"step, {precision}, batch {batch}": functools.partial(_step, job, precision, batch) for precision, batch in cells}
+    found = {
+        f"step, {precision}, batch {batch}": functools.partial(_step, job, precision, batch)
+        for precision, batch in cells
+    }
     return found | {"epoch, bf16, batch 16": functools.partial(_epoch, job, "bf16", 16)}
 
 
 def _size(job: Job) -> int:
-    return 64 if job.small else 400
+    return 32 if job.small else 400
 
 
 def _batches(job: Job, batch: int, count: int) -> list[Batch]:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo check test coverage lint docs bench browser clean
+.PHONY: demo check test coverage lint docs bench gpu-kit browser clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -61,9 +61,13 @@ docs: $(VENV)/.installed
 bench: $(VENV)/.installed .bench/.installed
 	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick) $(if $(SIZE),--size $(SIZE)) $(if $(ONLY),--only $(ONLY))
 
+# What a machine with a GPU needs for benchmarks/gpu.sh, in one archive of at most 60 MiB: docs/benchmarks.md.
+gpu-kit: $(VENV)/.installed
+	$(BIN)/python benchmarks/gpu_kit.py
+
 # With this and Chromium (apt-get install chromium), the tests also open the report and let axe-core look at it.
 browser:
 	npm install --silent --no-save --prefix .browser axe-core@4
 
 clean:
-	rm -rf $(VENV) .bench .browser demo dist site
+	rm -rf $(VENV) .bench .browser demo dist site gpu-kit.tar.xz

@@ -10,6 +10,7 @@ processes said. tools/docs/benchmarks_page.py --add OUT/gpu.json puts the record
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib
 import json
@@ -144,10 +145,8 @@ def child(options: argparse.Namespace, name: str, limit: float, work: Path) -> s
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it has ended, and left nothing
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # it has ended, and left nothing
-        pass
     process.wait()
 
 

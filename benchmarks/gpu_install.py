@@ -20,7 +20,7 @@ OWN = "cxrscore"
 
 
 def requirements(wheels: list[Path]) -> dict[str, list[Requirement]]:
-    """By package, what the wheels ask of it; extras do not count."""
+    """By package, what the wheels ask of it, with all extras."""
     import zipfile
 
     found: dict[str, list[Requirement]] = {}
@@ -28,9 +28,10 @@ def requirements(wheels: list[Path]) -> dict[str, list[Requirement]]:
         with zipfile.ZipFile(wheel) as archive:
             name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
             text = archive.read(name).decode()
+        extras = re.findall(r"^Provides-Extra: (.+)$", text, re.MULTILINE)
         for line in re.findall(r"^Requires-Dist: (.+)$", text, re.MULTILINE):
             one = Requirement(line)
-            if one.marker is None or one.marker.evaluate({"extra": ""}):
+            if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
                 found.setdefault(canonicalize_name(one.name), []).append(one)
     return found
 

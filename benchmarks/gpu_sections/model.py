@@ -18,7 +18,9 @@ WEIGHTS, TENSORS, DOCUMENT = "weights.safetensors", "tensors.safetensors", "mode
 def take_apart(model: Path, weights: Path | None, kit: Path) -> None:
     """Writes the document, and the tensors that are not those of the weights file."""
     file = load_model(model)
-    known: Mapping[str, np.ndarray] = {} if weights is None else read_weights(weights, licence="").tensors
+    known: Mapping[str, np.ndarray] = {}
+    if weights:
+        known = read_weights(weights, file.spec.architecture).tensors
     own = {
         name: np.ascontiguousarray(tensor)
         for name, tensor in file.tensors.items()
@@ -32,6 +34,6 @@ def rebuild(kit: Path, model: Path) -> None:
     """Writes the model file."""
     document = json.loads((kit / DOCUMENT).read_text())
     weights = kit / WEIGHTS
-    known = read_weights(weights, licence="").tensors if weights.is_file() else {}
+    known = read_weights(weights, document["spec"]["architecture"]).tensors if weights.is_file() else {}
     tensors = {**known, **safetensors.numpy.load_file(kit / TENSORS)}
     save_model(model, tensors, {key: value for key, value in document.items() if key not in ("format", "version")})

@@ -62,7 +62,8 @@ def test_the_script_runs_in_miniature(record):
         if one["status"] != "done" and "not installed" not in one["why"]
     }
     assert not_done == {
-        **{"parity: TF32": NO_GPU, "network: densenet121 32 px tf32, batch 2": NO_GPU},
+        "parity: TF32": NO_GPU,
+        "network: densenet121 32 px tf32, batch 2": NO_GPU,
         "network: densenet121 32 px fp32, batch 2, torch.compile": "left out in miniature: it takes minutes",
         "processes: join, 1 process": "left out in miniature",
         "processes: NCCL, 2 GPUs": "it needs two GPUs, and there are 0",

@@ -1,7 +1,8 @@
 """Write the tables of docs/benchmarks.md from the record of `make bench`, docs/benchmarks.json.
 
-    python tools/docs/benchmarks_page.py
+    python tools/docs/benchmarks_page.py [--add gpu.json]
 
+--add puts the record of a run of benchmarks/gpu.sh into docs/gpu.json, in place of an earlier one of that machine.
 Each table stands between two markers; the text outside of them is written by hand.
 tests/docs/test_benchmarks_page.py checks that page and record agree. Every cell is computed here from the record.
 """
@@ -14,6 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import gpu_tables  # noqa: E402
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, RECORD = DOCS / "benchmarks.md", DOCS / "benchmarks.json"
 BEGIN, END = "<!-- {}: written by tools/docs/benchmarks_page.py -->", "<!-- end of {} -->"
@@ -24,12 +29,13 @@ Record = Mapping[str, Any]
 
 def page(text: str, record: Record) -> str:
     """The page with every table as the record has it."""
+    record = {"gpu": gpu_tables.records(), **record}
     for name, table in TABLES.items():
         begin, end = BEGIN.format(name), END.format(name)
         before, _, rest = text.partition(begin)
         _, found, after = rest.partition(end)
         assert found, f"docs/benchmarks.md has no markers for the table {name!r}"
-        told = table(record) if name in ("run", "targets") or record.get(SECTIONS[name]) else "Not measured yet."
+        told = table(record) if name in ("run", "targets", "gpu") or record.get(SECTIONS[name]) else "Not measured yet."
         text = f"{before}{begin}\n{told}\n{end}{after}"
     return text
 
@@ -265,11 +271,14 @@ TABLES: dict[str, Callable[[Record], str]] = {
     "sizes": sizes,
     "start-up": start_up,
     "profiles": profiles,
+    "gpu": lambda record: gpu_tables.gpu(record["gpu"]),
 }
 SECTIONS = {name: name.replace(" ", "_").replace("-", "_") for name in TABLES} | {"floors": "scoring"}
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--add"]:
+        gpu_tables.add(Path(sys.argv[2]))
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
     sys.stdout.write(f"{scoring(record)}\n\n{targets(record)}\n" if "scoring" in record else f"{targets(record)}\n")

@@ -17,7 +17,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 mkdir -p "$out" "$folder/kit" "$folder/home"
 tar -xf "$kit" -C "$folder/kit"
-"$python" "$folder/kit/gpu_install.py" "$folder/kit/wheels" "$folder/site" | tee "$out/gpu.log"
+"$python" "$folder/kit/gpu_sections/install.py" "$folder/kit/wheels" "$folder/site" | tee "$out/gpu.log"
 export PYTHONPATH="$folder/site${PYTHONPATH:+:$PYTHONPATH}" CXRSCORE_CACHE="$folder/home" PYTHONUNBUFFERED=1
 export TF_CPP_MIN_LOG_LEVEL=3 XLA_PYTHON_CLIENT_PREALLOCATE=false TMPDIR="$folder"
 "$python" "$folder/kit/gpu.py" "$folder/kit" "$out" "$@"

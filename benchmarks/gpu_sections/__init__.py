@@ -1,4 +1,4 @@
-"""The sections of benchmarks/gpu.py, each a module with ``steps(job)``: what is measured, by name, in order."""
+"""The parts of benchmarks/gpu.py. Each section is a module with ``steps(job)``: what is measured, by name, in order."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ SECTIONS = (
     Section(module="processes", title="Two processes", limit=50),
     Section(module="memory", title="Memory", limit=40),
 )
-"""The most telling first, as a stop costs the last ones. Later sections get what is left of the eight minutes."""
+"""The most telling first, as a stop costs the last ones. Later sections get what is left of all seconds."""

@@ -61,7 +61,7 @@ def _check(job: Job, backend: str, engine: str | None = None) -> dict[str, Any]:
         return _check_few(job, backend)
     environment = {"KERAS_BACKEND": engine} if engine else {}
     words = ("check", backend, "--device", job.device, "--json")
-    out, seconds = job.cxrscore(*words, most=45, codes=(0, 5), **environment)  # 5: some cases failed
+    out, seconds = job.cxrscore(*words, most=60, codes=(0, 5), **environment)  # 5: some cases failed
     return _counts(json.loads(out)["cases"], seconds)
 
 

@@ -87,14 +87,20 @@ class Job:
         """A command of cxrscore, as job.run."""
         return self.run("-m", "cxrscore", *words, **more)
 
-    def repeated(self, count: int, source: Path | None = None, suffix: str = ".png") -> Path:
-        """A folder of so many films: those of the kit, again and again."""
-        own = sorted(film for film in (source or self.films).iterdir() if film.suffix == suffix)
-        folder = self.work / f"{(source or self.films).name}{count}"
+    def largest(self) -> list[Path]:
+        """The PNG films of full size."""
+        sizes = {film: film.stat().st_size for film in sorted(self.films.glob("*.png"))}
+        return [film for film, size in sizes.items() if size > max(sizes.values()) / 2]
+
+    def repeated(self, count: int, films: list[Path] | None = None) -> Path:
+        """A folder of so many films: these, else those of full size, again and again."""
+        own = films or self.largest()
+        folder = self.work / f"{own[0].parent.name}{count}"
         if not folder.is_dir():
             folder.mkdir()
             for number in range(count):
-                os.link(own[number % len(own)], folder / f"{number:06}{suffix}")
+                film = own[number % len(own)]
+                os.link(film, folder / f"{number:06}{film.suffix}")
         return folder
 
 

@@ -41,9 +41,9 @@ def _of_device(job: Job) -> dict[str, float]:
         return {}
     import torch
 
-    pinned = torch.cuda.memory.host_memory_stats().get("allocated_bytes.current", 0)
+    pinned = torch.cuda.host_memory_stats()
     return {
         "device_mib": torch.cuda.memory_allocated() / 2**20,
         "reserved_mib": torch.cuda.memory_reserved() / 2**20,
-        "pinned_mib": pinned / 2**20,
+        "pinned_mib": pinned.get("allocated_bytes.current", 0) / 2**20,
     }

@@ -17,6 +17,7 @@ import numpy as np
 
 from cxrscore import ScoreOptions, load_model, plugins, scoring
 from cxrscore.images import ImageCache, Preprocessing, require_films, stream_films
+from gpu_sections.dicom import write_films
 from gpu_sections.job import Job, NotRunError, Steps, wait
 
 BATCH = 64
@@ -31,7 +32,7 @@ def steps(job: Job) -> Steps:
     found: dict[str, Callable[[], dict[str, Any]]] = {"network from host memory": network}
     for number in workers:
         name = f"PNG, {number} decoder processes"
-        found[name] = functools.partial(_files, job, precision, number, network, job.films, ".png")
+        found[name] = functools.partial(_files, job, precision, number, network)
     found["from the cache of decoded films"] = functools.partial(_cached, job, precision, network)
     found["DICOM JPEG 2000"] = functools.partial(_dicom, job, precision, workers[0], network)
     return found
@@ -64,6 +65,7 @@ def keep_backend() -> None:
 def options(job: Job, films: Path, precision: str, **more: Any) -> ScoreOptions:
     own = {"backend": "torch", "device": job.device, "precision": precision, "batch_size": 4 if job.small else BATCH}
     output = job.work / f"{films.name}.h5"
+    output.unlink(missing_ok=True)  # a finished run is not computed again
     return ScoreOptions(
         films=films, output=output, model=job.model, overwrite=True, no_labels=True, thumbnails=0, **{**own, **more}
     )
@@ -87,12 +89,16 @@ def _bare(job: Job, precision: str) -> dict[str, Any]:
 
 
 def _files(
-    job: Job, precision: str, workers: int, network: Callable[[], dict[str, Any]], films: Path, suffix: str
+    job: Job,
+    precision: str,
+    workers: int,
+    network: Callable[[], dict[str, Any]],
+    films: list[Path] | None = None,
 ) -> dict[str, Any]:
     """Decoding alone, then the whole run with four heat maps a film, as `cxrscore score` has by default."""
     keep_backend()
     count = 12 if job.small else 96 * workers + 200
-    folder = job.repeated(count, films, suffix)
+    folder = job.repeated(count, films)
     how = Preprocessing.from_dict(load_model(job.model).document["preprocessing"])
     paths = require_films(folder).paths
     begun = time.perf_counter()
@@ -183,9 +189,8 @@ def _cached(job: Job, precision: str, network: Callable[[], dict[str, Any]]) -> 
 
 
 def _dicom(job: Job, precision: str, workers: int, network: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    folder = job.kit / "dicom"
-    if not folder.is_dir():
-        raise NotRunError("the kit has no DICOM films: it was packed without pydicom or imagecodecs")
     if missing := [name for name in ("pydicom", "imagecodecs") if importlib.util.find_spec(name) is None]:
         raise NotRunError(f"{' and '.join(missing)} not installed")
-    return _files(job, precision, workers, network, folder, ".dcm")
+    folder = job.work / "dicom"
+    write_films(job.largest()[:6], folder)
+    return _files(job, precision, workers, network, sorted(folder.iterdir()))

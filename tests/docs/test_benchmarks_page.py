@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,91 @@ def test_every_benchmark_is_on_the_page():
 @pytest.mark.parametrize(("size", "known"), [(224, 5.67), (400, 18.02)])
 def test_the_cost_of_a_film_is_that_which_a_counter_of_torch_found(size, known):
     assert module(ROOT / "benchmarks" / "cost.py").gflop(size) == pytest.approx(known, abs=0.01)
+
+
+def gpu_record(name="H200", **changed):
+    """64 films a batch: cxrscore's graph does 4,000 films a second in bf16, the best plain code 5,000."""
+    done = {"status": "done", "seconds": 1.0}
+    network = {"cxrscore graph": 4000.0, "plain channels_last graph": 5000.0, "ratio": 0.8}
+    decoding = {"films_per_second": 1500.0, "gpu_busy": 0.4, "limit": "decoding"}
+    steps = {
+        "network": {"densenet121 400 px bf16, batch 64": {**done, "result": network}},
+        "pipeline": {
+            "PNG, 16 decoder processes": {**done, "result": decoding},
+            "DICOM JPEG 2000": {"status": "not run", "why": "no pydicom | none"},
+        },
+    }
+    sections = ("commands", "parity", "network", "pipeline", "maps", "training", "processes", "memory")
+    own = {
+        "created": "2026-12-01T00:00:00+00:00",
+        "device": "cuda",
+        "small": False,
+        "kit": {},
+        "machine": {
+            "processor": "EPYC",
+            "cores": 16,
+            "memory_gib": 128.0,
+            "system": "Linux",
+            "python": "3.12.3",
+            "gpus": [{"name": name, "memory_gib": 139.8, "capability": "9.0"}],
+            "driver": "580",
+            "load_before": 0.1,
+        },
+        "versions": {"torch": "2.11.0"},
+        "seconds": 400.0,
+        "sections": {name: {"title": name, "limit": 9, "steps": steps.get(name, {})} for name in sections},
+    }
+    own["sections"]["maps"]["why"] = "stopped after 30 s"
+    return {**own, **changed}
+
+
+def test_targets_of_a_gpu_are_judged_by_its_record():
+    lines = {line.split(" | ")[0][2:]: line for line in WRITER.gpu_tables.gpu([gpu_record()]).splitlines()}
+    assert lines["DenseNet121, 400 px, bf16: network / best plain torch code"].endswith("| 0.8: **not met** |")
+    assert lines["DenseNet121, 400 px, fp32: network / best plain torch code"].endswith("| not run |")
+    assert lines["DenseNet121, 400 px, bf16: bare network"].endswith("| ≥ 3000 films/s | 4000 films/s: met |")
+    busy = lines["PNG to scores: GPU busy, unless decoding is the limit"]
+    assert busy.endswith("| 0.4: limited by decoding |")
+
+
+def test_what_did_not_run_on_a_gpu_is_said_with_its_reason():
+    text = WRITER.gpu_tables.gpu([gpu_record()])
+    assert "| pipeline | DICOM JPEG 2000 | not run: no pydicom / none |  |" in text
+    assert "| maps |  | not finished: stopped after 30 s |  |" in text
+    assert WRITER.gpu_tables.NONE not in text
+
+
+@pytest.mark.parametrize("changed", [{"small": True}, {"device": "cpu"}])
+def test_neither_a_miniature_nor_a_cpu_meets_a_target(changed):
+    text = WRITER.gpu_tables.gpu([gpu_record(**changed)])
+    assert WRITER.gpu_tables.NONE in text
+    targets = text.split("### ")[0]
+    assert "met" not in targets
+    assert targets.count("| not run |") == len(WRITER.gpu_tables.TARGETS)
+
+
+def test_a_new_record_replaces_that_of_the_same_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(WRITER.gpu_tables, "RECORDS", tmp_path / "gpu.json")
+    for number, name in enumerate(("H200", "L4", "H200")):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps(gpu_record(name, seconds=float(number))))
+        WRITER.gpu_tables.add(path)
+    found = {one["machine"]["gpus"][0]["name"]: one["seconds"] for one in WRITER.gpu_tables.records()}
+    assert found == {"H200": 2.0, "L4": 1.0}
+
+
+def test_gpu_targets_name_steps_that_the_script_has(monkeypatch):
+    """By the names of the steps on a GPU, which no test can run."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    pytest.importorskip("torch")
+    given = importlib.import_module("gpu_sections.job")
+    job = given.Job(kit=ROOT, work=ROOT, device="cuda", small=False, deadline=0)
+    for section in ("network", "pipeline", "maps", "training"):
+        module = importlib.import_module(f"gpu_sections.{section}")
+        if section == "pipeline":
+            monkeypatch.setattr(module.os, "cpu_count", lambda: 16)
+        steps = module.steps(job)
+        wanted = {step for _, _, _, _, (name, step, _) in WRITER.gpu_tables.TARGETS if name == section}
+        assert wanted <= set(steps)
+    for name in [name for name in sys.modules if name.startswith("gpu_sections")]:
+        del sys.modules[name]

@@ -103,6 +103,12 @@ def test_its_figures_are_plausible(record):
     assert memory["growth_of_process_mib"] < 200
 
 
+def test_the_records_of_the_page_follow_the_schema():
+    runs = json.loads((BENCHMARKS.parent / "docs" / "gpu.json").read_text(encoding="utf-8"))["runs"]
+    for run in runs:
+        jsonschema.validate(run, SCHEMA)
+
+
 def test_a_step_that_fails_costs_no_other(loaded, tmp_path, monkeypatch):
     gpu, given = loaded("gpu"), loaded("gpu_sections.job")
 
@@ -144,7 +150,7 @@ def test_a_section_that_takes_too_long_is_ended(loaded, tmp_path):
 def test_only_what_is_missing_or_too_old_is_installed(loaded, tmp_path, monkeypatch):
     import zipfile
 
-    install = loaded("gpu_install")
+    install = loaded("gpu_sections.install")
 
     def wheel(name, version, *needs):
         path = tmp_path / f"{name}-{version}-py3-none-any.whl"

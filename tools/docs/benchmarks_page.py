@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import gpu_tables  # noqa: E402
+import gpu_tables
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, RECORD = DOCS / "benchmarks.md", DOCS / "benchmarks.json"

@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md from the records of benchmarks/gpu.sh, docs/gpu.json: one record for each machine."""
+"""The tables of docs/benchmarks.md on GPUs, from records of benchmarks/gpu.sh: docs/gpu.json, one for each machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from markdown_text import table
 
 RECORDS = Path(__file__).parents[2] / "docs" / "gpu.json"
-NONE = "No run on a GPU is on record: no figure of a GPU is claimed, and every target below is open."
+NONE = "No GPU was at hand: nothing was run on one, no figure of one is claimed, and every target below is open."
 
 Record = Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def _targets(measured: Sequence[Record]) -> str:
     for what, sign, target, unit, path in TARGETS:
         values = [_judged(_figure(one, *path), sign, target, unit) for one in measured] or ["not run"]
         rows.append((what, f"{sign} {target:g}{unit}", *values))
-    return table(heads, rows)
+    return table(heads, *rows)
 
 
 _DENSENET = "densenet121 400 px {}, batch 64"
@@ -74,7 +74,13 @@ TARGETS: tuple[tuple[str, str, float, str, tuple[str, str, str]], ...] = (
         "PNG to scores: GPU busy, unless decoding is the limit",
         *("≥", 0.9, "", ("pipeline", "PNG, 16 decoder processes", "gpu_busy")),
     ),
-    ("14 maps of each film / no maps, time", "≤", 1.05, "", ("maps", "network and maps from host memory", "time_ratio")),
+    (
+        "14 maps of each film / no maps, time",
+        "≤",
+        1.05,
+        "",
+        ("maps", "network and maps from host memory", "time_ratio"),
+    ),
     *(
         (f"step of fine-tuning, {precision} / plain torch code, time", "≤", 1.0, "", ("training", name, "time_ratio"))
         for precision, name in (("bf16", "step, bf16, batch 16"), ("fp32", "step, fp32, batch 16"))
@@ -106,7 +112,9 @@ def _machine(record: Record) -> Iterator[str]:
             "Tiny networks, a few films of 96 pixels and one round: this run shows that the script works. Its figures "
             "measure nothing, and are no figures of a GPU."
         )
-    gpus = ", ".join(f"{one['name']}, {one['memory_gib']:.0f} GiB, compute {one['capability']}" for one in machine["gpus"])
+    gpus = ", ".join(
+        f"{one['name']}, {one['memory_gib']:.0f} GiB, compute {one['capability']}" for one in machine["gpus"]
+    )
     command = f"bash gpu.sh KIT OUT{' --small' * record['small']}"
     rows = [
         ("when", record["created"]),
@@ -117,8 +125,8 @@ def _machine(record: Record) -> Iterator[str]:
         ("environment", f"{machine['system']}, Python {machine['python']}: {_listed(versions)}"),
         ("seconds", f"{record['seconds']:.0f}"),
     ]
-    yield table(("", ""), rows)
-    yield table(("section", "step", "result", "seconds"), list(_rows(record)))
+    yield table(("", ""), *rows)
+    yield table(("section", "step", "result", "seconds"), *_rows(record))
 
 
 def _listed(versions: Record) -> str:

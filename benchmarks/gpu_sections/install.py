@@ -1,4 +1,4 @@
-"""Installs from a folder of wheels what this Python lacks or has too old: python gpu_install.py WHEELS SITE
+"""Installs from a folder of wheels what this Python lacks or has too old: python install.py WHEELS SITE
 
 cxrscore itself is always installed, if there is a wheel of it. Nothing is fetched, and no package that is there is
 changed: all goes to SITE. Runs on the standard library and pip.

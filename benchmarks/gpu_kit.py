@@ -4,8 +4,8 @@
 
 The archive holds the project's wheel, wheels of Python 3.12 that a bare machine with torch and CUDA may lack, synthetic
 films, a model trained on others of them, and the ImageNet tensors it started from, in float16, where ../shared has
-them. DICOM films are made of the PNG films on that machine. Wheels that do not fit are left out, and kit.json says which. --small: a tiny network
-and few films, for the run in miniature.
+them. DICOM films are made of the PNG films on that machine. Wheels that do not fit are left out, and kit.json says
+which. --small: a tiny network and few films, for the run in miniature.
 """
 
 from __future__ import annotations

@@ -114,11 +114,11 @@ def _files(
     return {**told, "gpu_busy": busy(), "limit": limit(rate, decoding, network()["films_per_second"], busy())}
 
 
-def limit(rate: float, decoding: float, network: float, busy: float | None) -> str:
+def limit(rate: float, decoding: float, network: float, busy: float | None, source: str = "decoding") -> str:
     """What a run is held up by, in a word."""
     if (busy or 0) >= 0.9 or rate >= 0.9 * network:
         return "the network"
-    return "decoding" if rate >= 0.8 * min(decoding, network) and decoding < network else "neither alone"
+    return source if rate >= 0.8 * min(decoding, network) and decoding < network else "neither alone"
 
 
 @contextlib.contextmanager
@@ -184,7 +184,7 @@ def _cached(job: Job, precision: str, network: Callable[[], dict[str, Any]]) -> 
     return {
         **told,
         "gpu_busy": busy(),
-        "limit": limit(scored / seconds, reading, network()["films_per_second"], busy()),
+        "limit": limit(scored / seconds, reading, network()["films_per_second"], busy(), "reading"),
     }
 
 

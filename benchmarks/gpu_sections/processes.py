@@ -49,7 +49,20 @@ def _train(job: Job) -> dict[str, Any]:
 
     spec = load_model(job.model).spec
     own = ("--architecture", spec.architecture, "--size", spec.size, "--device", job.device, "--backend", "torch")
-    more = ("--trainable", "all", "--weights", job.model, "--epochs", 1, "--batch-size", 8, "--quiet", "--overwrite")
+    more = (
+        "--trainable",
+        "all",
+        "--initial-head",
+        "random",
+        "--weights",
+        job.model,
+        "--epochs",
+        2,
+        "--batch-size",
+        4,
+        "--quiet",
+        "--overwrite",
+    )
     seconds, tensors = {}, {}
     for processes in (1, 2):
         output = job.work / f"processes{processes}.safetensors"

@@ -192,5 +192,5 @@ def _dicom(job: Job, precision: str, workers: int, network: Callable[[], dict[st
     if missing := [name for name in ("pydicom", "imagecodecs") if importlib.util.find_spec(name) is None]:
         raise NotRunError(f"{' and '.join(missing)} not installed")
     folder = job.work / "dicom"
-    write_films(job.largest()[:6], folder)
+    write_films(job.largest()[:4], folder)
     return _files(job, precision, workers, network, sorted(folder.iterdir()))

@@ -20,6 +20,7 @@ from cxrscore.cli.common import (
     workers_option,
 )
 from cxrscore.cli.sections import section
+from cxrscore.networks.builtin import BUILT_IN
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -107,20 +108,19 @@ model_options = section(
         "--architecture",
         default="densenet121",
         show_default=True,
-        help="Network: densenet121, resnet50, tinycnn, or one that the backend provides.",
+        help=f"Network: {', '.join(BUILT_IN)}, or one of a plugin that `cxrscore plugins` lists.",
     ),
     click.option(
         "--weights",
         default="imagenet",
         show_default=True,
-        help="Initial weights: imagenet, none, or a weights file.",
+        help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras.",
     ),
     click.option(
         "--size",
         type=click.IntRange(32, 4096),
-        default=400,
-        show_default=True,
-        help="Side of the square network input, in pixels.",
+        help="Side of the square network input, in pixels. [default: as suits the network: 518 for vit_b14, 400 for "
+        "the other built-in ones]",
     ),
     click.option(
         "--trainable",
@@ -131,11 +131,11 @@ model_options = section(
     ),
     click.option(
         "--head",
-        type=click.Choice(["gap", "flatten"]),
+        type=click.Choice(["gap", "flatten", "cls"]),
         default="gap",
         show_default=True,
-        help="Classifier head: gap (global average pooling and a dense layer) or flatten (a dense layer on the whole "
-        "feature map).",
+        help="Classifier head: gap (global average pooling and a dense layer), flatten (a dense layer on the whole "
+        "feature map) or cls (a dense layer on the class token, which vit_b14 has).",
     ),
     click.option(
         "--activation",

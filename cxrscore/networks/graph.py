@@ -85,7 +85,7 @@ def _complete(where: str, operation: str, given: Mapping[str, Any]) -> dict[str,
     known = OPERATIONS[operation].attributes
     if odd := sorted(str(name) for name in set(given) - set(known)):
         there = ", ".join(known) or "none"
-        raise InputError(f"{where}: {operation} has no attribute {', '.join(odd)}; it has: {there}")
+        raise InputError(f"{where}: {operation} has no attribute {_listed(odd)}; it has: {there}")
     complete: dict[str, Any] = {}
     for name, attribute in known.items():
         value = given.get(name, attribute.default)
@@ -319,7 +319,7 @@ def _check(network: Network) -> None:
     if network.class_token and shapes[network.class_token][-1] != shapes[network.output][-1]:
         raise InputError("class_token and output have different numbers of channels")
     if len(entries := _entries(network)) > 1:
-        raise InputError(f"the last block begins with {', '.join(entries)}, expected the value of one node")
+        raise InputError(f"the last block begins with {_listed(entries)}, expected the value of one node")
     for name in _ends(network):
         if network.stage_of[name] < len(network.stages) - 1 and name not in entries:
             raise InputError(f"{name!r} is computed before the last block, and does not enter it")
@@ -370,7 +370,12 @@ def _ends(network: Network) -> list[str]:
 def _check_use(network: Network) -> None:
     used = {node.name for node in network.needed(_ends(network))}
     if idle := [node.name for node in network.nodes if node.name not in used]:
-        raise InputError(f"neither the output nor the class token needs {', '.join(idle[:5])}")
+        raise InputError(f"neither the output nor the class token needs {_listed(idle)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few names."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _entries(network: Network) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from cxrscore.testing.explainer_cases import ExplainerCases
 from cxrscore.testing.loss_cases import LossCases
 from cxrscore.testing.metric_cases import MetricCases
 from cxrscore.testing.namespace import SHARED
+from cxrscore.testing.network_cases import NetworkCases
 
 
 class BackendCases(
@@ -54,6 +55,7 @@ __all__ = [
     "ExplainerCases",
     "LossCases",
     "MetricCases",
+    "NetworkCases",
     "cases",
     "run_cases",
 ]

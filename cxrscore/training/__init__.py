@@ -103,7 +103,7 @@ def _train(
         loss = plugins.get_loss(options.loss)
         check_rule(options.threshold_rule)
         augmentation_from_options(options)
-    base = processes.once_per_node(lambda: base_weights(options.weights, options.architecture))
+    base = processes.once_per_node(lambda: _base_weights(options, say))
     data = processes.once_per_node(lambda: read_data(options, progress, leaks=processes.is_rank_zero))
     with processes.collective():
         spec = initial_spec(options, data.findings, base)
@@ -134,6 +134,13 @@ def _train(
     )
 
 
+def _base_weights(options: TrainOptions, say: Log) -> BaseWeights | None:
+    base = base_weights(options.weights, options.architecture, plugins.get_network(options.architecture))
+    for note in base.notes if base else ():
+        say(note)
+    return base
+
+
 def _written(
     backend: Backend, options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, fitted: FitResult
 ) -> float:
@@ -156,10 +163,9 @@ def _trainer(options: TrainOptions) -> Backend:
     backend = plugins.get_backend(options.backend)
     if not backend.trains:
         raise InputError(f"backend {backend.name!r} cannot train, only score; see `cxrscore plugins` for one that can")
-    network = plugins.get_network(options.architecture)
-    if reason := why_not(backend, options.architecture, network):
-        raise InputError(reason)
+    network = plugins.require_network(options.architecture, backend)
     _check_known(options, backend, network)
+    initial_spec(options, ("any",), None)  # the size and the head fit the network
     if options.feature_backend:
         other = plugins.get_backend(options.feature_backend)
         if reason := why_not(other, options.architecture, network):

@@ -134,7 +134,7 @@ FAULTS = [
     ("tensors", instead(lambda t: {**t, "head/bias": np.array([1, 2, 3])}), "int64 [3] as head/bias, expected float32"),
     ("state", instead(lambda s: {1: 2}), "state returned a dict"),
     ("state", instead(lambda s: {"adam/step": np.array("x")}), "state returned <U1 [] as adam/step"),
-    ("ranges", instead(lambda r: {}), "ranges returned a dict, expected an array for each convolution"),
+    ("ranges", instead(lambda r: {}), "ranges returned a dict, expected an array for each convolution and dense layer"),
     ("ranges", instead(lambda r: {k: v[:, ::-1] for k, v in r.items()}), "a minimum above the maximum"),
     ("ranges", instead(lambda r: {k: v[:1] for k, v in r.items()}), "ranges: conv1 returned float32 [1, 2]"),
     ("fit_epoch", instead(lambda v: None), "fit_epoch returned None, expected the mean loss, a number"),

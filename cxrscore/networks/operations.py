@@ -15,7 +15,9 @@ Shape: TypeAlias = tuple[int, ...]
 Attributes: TypeAlias = Mapping[str, Any]
 
 LARGEST = 1 << 16
-"""Largest number of an attribute: channels, sides, strides, epsilon."""
+"""Largest integer of an attribute: channels, sides, strides."""
+LARGEST_NUMBER = 1e30
+"""Largest other number, such as epsilon: it is finite in float32."""
 LARGEST_INTERPOLATION = 1 << 28
 """Most numbers of the matrix that interpolates positions: enough for 4096 pixels in patches of 14."""
 
@@ -77,8 +79,8 @@ def _whole(meaning: str, default: int | None = None) -> Attribute:
 def _number(meaning: str, default: float | None) -> Attribute:
     return Attribute(
         meaning=meaning,
-        wanted=f"a number above 0 and at most {LARGEST}",
-        fits=lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 < v <= LARGEST,
+        wanted=f"a number above 0 and at most {LARGEST_NUMBER:g}",
+        fits=lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 < v <= LARGEST_NUMBER,
         default=default,
         cast=float,
     )

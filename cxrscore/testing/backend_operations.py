@@ -66,7 +66,7 @@ class OperationCases(Cases):
         self._hold(backend, "layer_norm")
 
     def test_b63_scale_equals_the_reference(self, backend: Backend) -> None:
-        """As B59 for scale: of a map and of tokens."""
+        """As B59 for scale: a factor for each channel of a map and of tokens."""
         self._hold(backend, "scale")
 
     def test_b64_relu_equals_the_reference(self, backend: Backend) -> None:
@@ -78,7 +78,7 @@ class OperationCases(Cases):
         self._hold(backend, "gelu")
 
     def test_b66_silu_equals_the_reference(self, backend: Backend) -> None:
-        """As B59 for silu: of a map and of tokens."""
+        """As B59 for silu, x / (1 + exp(-x)): of a map and of tokens."""
         self._hold(backend, "silu")
 
     def test_b67_sigmoid_equals_the_reference(self, backend: Backend) -> None:

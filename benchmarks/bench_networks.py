@@ -45,8 +45,8 @@ NETWORK_CODE = {
     ),
     "after": ("cxrscore/networks/*.py", "plugins/cxrscore_*/nets.py"),
 }
-"""Files by pattern: the settings of a network, tables of layers and tensors, the reference in NumPy, and the networks of
-each backend."""
+"""Files by pattern: the settings of a network, its layers and tensors, the reference in NumPy, and the networks of each
+backend."""
 SIDES = ("before", "after")
 FINDINGS = tuple(f"finding {number}" for number in range(14))
 

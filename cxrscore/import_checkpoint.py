@@ -1,4 +1,4 @@
-"""Import a classifier that was trained with torch as a model file, with reference logits and its origin."""
+"""Import a classifier that another program trained as a model file, with reference logits and its origin."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import numpy as np
 
 import cxrscore
 from cxrscore import plugins
-from cxrscore.contract import Floats, Model, ModelSpec
+from cxrscore.contract import Floats, Model, ModelSpec, Normalize
 from cxrscore.errors import InputError
 from cxrscore.images import Preprocessing
 from cxrscore.io import sha256_file
 from cxrscore.io.outputs import check_output
 from cxrscore.io.strict_json import unicode_text
+from cxrscore.labels.chexpert import OBSERVATIONS
 from cxrscore.labels.findings import FINDINGS, canonical
-from cxrscore.models.import_torch import ImportedCheckpoint, read_torch_densenet
+from cxrscore.models.import_weights import ImportedCheckpoint, OutputLayer, read_weights_of
 from cxrscore.models.model_file import model_output, save_model
 from cxrscore.remote import convert_paths
 from cxrscore.synthetic.reference_logits import golden_record
@@ -31,6 +32,9 @@ XRV_OUTPUTS = (
 )
 """The 18 outputs of torchxrayvision's DenseNets, in order. Networks trained on fewer findings have untrained outputs,
 and their files do not say which."""
+ORDERS = {"nih14": FINDINGS, "chexpert14": OBSERVATIONS, "xrv18": XRV_OUTPUTS}
+"""Usual orders of outputs, by the word of ``--findings`` for them."""
+_SOURCES = {"nih14": "NIH ChestX-ray14", "chexpert14": "CheXpert", "xrv18": "torchxrayvision"}
 _IMAGENET = 1000
 
 
@@ -41,14 +45,19 @@ class ImportOptions:
     Parameters
     ----------
     file
-        Checkpoint of torch. Its code is never run.
+        Weights of another program: a checkpoint of torch, safetensors, or a file of Keras. No code in it is run.
     output
         Model file to write.
     findings
-        A name for each output of the network, in its order, "" for an output to exclude; empty: the names in the file,
-        or CheXNet's 14.
+        A name for each output of the network, in its order, "" for an output to exclude; or one word for a usual
+        order: "nih14", "chexpert14" or "xrv18". Empty: the names in the file.
+    key
+        Entry or prefix of the copy of the network to import, such as "ema.module"; empty: the plain copy.
     size
-        Side of the films that the network was trained on, in pixels.
+        Side of the films that the network was trained on, in pixels. None: the usual one of the network, 518 for
+        vit_b14, 512 for torchxrayvision's ResNet50, 224 for all others.
+    normalize
+        Normalization of films, as in ModelSpec. None: the one that goes with the names in the file.
     licence
         Licence of the weights.
     backend
@@ -62,7 +71,9 @@ class ImportOptions:
     file: Path
     output: Path = Path("model.safetensors")
     findings: tuple[str, ...] = ()
-    size: int = 224
+    key: str = ""
+    size: int | None = None
+    normalize: Normalize | None = None
     licence: str = "unknown"
     backend: str | None = None
     device: str = "auto"
@@ -74,10 +85,11 @@ class ImportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportResult:
-    """Result of an import. ``excluded_outputs`` counts outputs without a name, ``thresholds`` findings with an
-    operating point; ``notes`` are messages for the user."""
+    """Result of an import. ``checkpoint_type`` is the program whose names the file uses; ``excluded_outputs`` counts
+    outputs without a name, ``thresholds`` findings with an operating point; ``notes`` are messages for the user."""
 
     output: Path
+    architecture: str
     checkpoint_type: str
     findings: tuple[str, ...]
     excluded_outputs: int
@@ -87,7 +99,7 @@ class ImportResult:
 
 
 def import_model(options: ImportOptions) -> ImportResult:
-    """Import a torch checkpoint as a model file, without running any code in it.
+    """Import weights of another program as a model file, without running any code in them.
 
     Parameters
     ----------
@@ -104,27 +116,32 @@ def import_model(options: ImportOptions) -> ImportResult:
     InputError
         If the names of findings do not match the outputs, or the network is not supported.
     FileFormatError
-        If the checkpoint is damaged or of another format.
+        If the file is damaged or of another format.
     BackendUnavailableError
         If no installed backend can run the network.
     WriteError
         If the model file cannot be written.
     """
     check_output(options.output, model_output("import"), inputs=[options.file], overwrite=options.overwrite)
-    foreign = read_torch_densenet(options.file)
-    names = _outputs(options, foreign)
+    foreign = read_weights_of(options.file, key=options.key, networks=plugins.plugin_networks())
+    layer = _require_head(options, foreign)
+    names = _outputs(options, foreign, len(layer.bias))
     named = [place for place, name in enumerate(names) if name]
+    network = foreign.network
     spec = ModelSpec(
-        architecture="densenet121",
+        architecture=network.name,
         findings=tuple(names[place] for place in named),
-        size=options.size,
-        normalize=foreign.normalize,
+        size=options.size or foreign.size,
+        normalize=options.normalize or foreign.normalize,
+        head=foreign.head,
+        activation=layer.activation,
         trainable="all",
+        network=network,
     )
     tensors: dict[str, Floats] = {
         **foreign.base,
-        "head/kernel": np.ascontiguousarray(foreign.kernel[:, named]),
-        "head/bias": foreign.bias[named],
+        "head/kernel": np.ascontiguousarray(layer.kernel[:, named]),
+        "head/bias": layer.bias[named],
     }
     backend = options.backend or next(iter(plugins.fastest_backends(spec, options.device)), "torch")
     model = plugins.get_backend(backend).build(spec, tensors, device=options.device)
@@ -133,22 +150,33 @@ def import_model(options: ImportOptions) -> ImportResult:
     save_model(options.output, tensors, document)
     return ImportResult(
         output=options.output,
+        architecture=network.name,
         checkpoint_type=foreign.kind,
         findings=spec.findings,
         excluded_outputs=len(names) - len(named),
         thresholds=len(document["thresholds"]),
         backend=backend,
-        notes=(note,) if note else (),
+        notes=(*foreign.notes, *((note,) if note else ())),
     )
 
 
-def _outputs(options: ImportOptions, foreign: ImportedCheckpoint) -> tuple[str, ...]:
-    """A canonical name for each output, "" for outputs to exclude."""
-    count = len(foreign.bias)
-    chexnet = FINDINGS if foreign.kind == "chexnet" and count == len(FINDINGS) else None
-    names = options.findings or foreign.outputs or chexnet
+def _require_head(options: ImportOptions, foreign: ImportedCheckpoint) -> OutputLayer:
+    if foreign.layer is None:
+        name = foreign.network.name
+        raise InputError(
+            f"{options.file} holds the backbone of {name} and no head, so it scores nothing. Train a head: "
+            f"`cxrscore train --architecture {name} --weights {options.file}`"
+        )
+    return foreign.layer
+
+
+def _outputs(options: ImportOptions, foreign: ImportedCheckpoint, count: int) -> tuple[str, ...]:
+    """A canonical name for each of ``count`` outputs, "" for outputs to exclude."""
+    names = options.findings or foreign.outputs
     if names is None:
         raise InputError(f"{options.file} {_nameless(foreign, count)}")
+    if len(names) == 1 and names[0].strip() in ORDERS:
+        names = ORDERS[names[0].strip()]
     if len(names) != count:
         raise InputError(f"{options.file} has {count} outputs, but {len(names)} names of findings are given")
     return tuple(canonical(name.strip()) for name in names)
@@ -158,12 +186,16 @@ def _nameless(foreign: ImportedCheckpoint, count: int) -> str:
     if count == _IMAGENET:
         return (
             "scores the 1000 classes of ImageNet, and no finding. To train findings from it, use "
-            "`cxrscore train --weights` with this file."
+            f"`cxrscore train --architecture {foreign.network.name} --weights` with this file."
         )
-    hint = f" Those of densenet121-res224-all are {','.join(XRV_OUTPUTS)}." if count == len(XRV_OUTPUTS) else ""
+    hints = [
+        f" If it was trained on {_SOURCES[word]}'s: --findings {word}, for --findings '{','.join(order)}'."
+        for word, order in ORDERS.items()
+        if len(order) == count
+    ]
     return (
         f"names none of its {count} outputs. Give --findings, {count} names separated by commas, in the order of the "
-        f"outputs, with an empty name for an output that was not trained.{hint}"
+        f"outputs, with an empty name for an output that was not trained.{''.join(hints)}"
     )
 
 

@@ -20,6 +20,7 @@ from cxrscore.contract import (
 )
 from cxrscore.distributions import plugin_entry_points
 from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.networks.builtin import built_in
 from cxrscore.plugin_values import (
     checked_backend,
     checked_dataset,
@@ -108,6 +109,17 @@ def available_backends() -> dict[str, Backend]:
         for name, backend in found.items()
         if not missing_modules(backend) and not plugins.conflict("cxrscore_backends", "backend", name)
     }
+
+
+def plugin_networks() -> tuple[Network, ...]:
+    """Return the networks that plugins bring, without those whose name two of them have."""
+    found = registry()
+    known: dict[str, Network] = found.all("cxrscore_networks")
+    return tuple(
+        network
+        for name, network in known.items()
+        if built_in(name) is None and not found.conflict("cxrscore_networks", "network", name)
+    )
 
 
 def get_network(name: str) -> Network | None:

@@ -7,6 +7,7 @@ import json
 import random
 import struct
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,9 +41,10 @@ from made_run import GIVEN, made_file
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.images import Film, Status, decode_film, find_films, read_film
-from cxrscore.networks.tensors import check_tensors, initial_tensors
-from cxrscore.models.imagenet import read_keras_h5
+from cxrscore.models.import_weights import read_weights_of
 from cxrscore.models.model_file import CHECKSUM, KEY, checksum, load_model, model_bytes
+from cxrscore.models.tensor_file import read_tensor_file
+from cxrscore.networks.tensors import check_tensors, initial_tensors
 from cxrscore.scorefile import open_scores, read_file_provenance
 from cxrscore.scorefile.manifest import read_head
 
@@ -261,21 +263,112 @@ class Scores(Kind):
 
 
 class Weights(Kind):
-    """Of Keras, with names in attributes as older and as newer h5py writes them."""
+    """Of Keras: .h5 with names in attributes as older and as newer h5py writes them, and .weights.h5."""
 
     name, suffix = "keras", ".h5"
     share = 3
 
     def sound(self) -> list[bytes]:
-        return [_keras_file(named) for named in (list, np.array)]
+        return [*(_keras_file(named) for named in (list, np.array)), _numbered_file()]
 
     def run(self, data: bytes, folder: Path) -> str:
-        (folder / "x.h5").write_bytes(data)
+        path = folder / f"x{self.suffix}"
+        path.write_bytes(data)
         try:
-            read_keras_h5(folder / "x.h5")
+            read_tensor_file(path, frozenset({"conv1"}))
         except InputError as error:
-            return _refused(folder / "x.h5", error)
+            return _refused(path, error)
         return "read"
+
+
+class KerasArchive(Weights):
+    """Of Keras 3: a zip archive of the weights and a configuration; one of them is changed, or the archive is."""
+
+    name, suffix = "kerasarchive", ".keras"
+
+    def sound(self) -> list[bytes]:
+        return [_keras_archive(json.dumps(_CONFIG).encode(), _numbered_file())]
+
+    def repaired(self, rng: random.Random, data: bytes) -> bytes:
+        """Mostly another change altogether: of a member before its checksum is made."""
+        config, weights = bytearray(json.dumps(_CONFIG).encode()), bytearray(_numbered_file())
+        change = rng.random()
+        if change < 0.2:
+            return data
+        if change < 0.6:
+            rng.choice(_CHANGES)(rng, weights, [bytes(weights)])
+        elif change < 0.75:
+            rng.choice(_CHANGES)(rng, config, [bytes(config)])
+        else:
+            tree = json.loads(config)
+            _change_value(rng, tree)
+            config = bytearray(json.dumps(tree).encode())
+        return _keras_archive(bytes(config), bytes(weights))
+
+
+def _keras_archive(config: bytes, weights: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in (("metadata.json", b"{}"), ("config.json", config), ("model.weights.h5", weights)):
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
+
+
+class ForeignTensors(Kind):
+    """A network in safetensors without a document, under names with a prefix, with entries that are none of its."""
+
+    name, suffix = "tensors", ".safetensors"
+    share = 2
+
+    def sound(self) -> list[bytes]:
+        tensors = initial_tensors(ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32), 0)
+        found = {f"net.{name}": value.astype(np.float16) for name, value in tensors.items()}
+        more = {"loss.pos_weight": np.ones(2, np.float32), "features.conv0.weight": np.ones((2, 1, 7, 7), np.float32)}
+        return [safetensors.numpy.save(found | more)]
+
+    def repaired(self, rng: random.Random, data: bytes) -> bytes:
+        """Every second time another change altogether, of a value in the header."""
+        if rng.random() < 0.5:
+            return data
+        whole = self._sound[0]
+        (length,) = struct.unpack_from("<Q", whole)
+        header = json.loads(whole[8 : 8 + length])
+        _change_value(rng, header)
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + whole[8 + length :]
+
+    def run(self, data: bytes, folder: Path) -> str:
+        path = folder / "x.safetensors"
+        path.write_bytes(data)
+        try:
+            read_weights_of(path)
+        except InputError as error:
+            return _refused(path, error)
+        return "read"
+
+
+_CONFIG = {
+    "class_name": "Functional",
+    "config": {
+        "layers": [
+            {"class_name": "Conv2D", "config": {"name": "conv1", "activation": "relu"}},
+            {"class_name": "BatchNormalization", "config": {"name": "bn", "epsilon": 0.001}},
+        ]
+    },
+}
+
+
+def _numbered_file() -> bytes:
+    """As Keras 3 writes .weights.h5, with one layer that has no name."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for layer, shapes in {"conv2d": [(3, 3, 1, 2), (2,)], "batch_normalization": [(2,)] * 4}.items():
+            group = file.create_group(f"layers/{layer}/vars")
+            if layer == "conv2d":
+                group.attrs["name"] = "conv1"
+            for number, shape in enumerate(shapes):
+                group[str(number)] = np.ones(shape, np.float32)
+    return buffer.getvalue()
 
 
 def _keras_file(named: Callable[[list[bytes]], Any]) -> bytes:
@@ -389,4 +482,5 @@ def _places(tree: Any) -> Any:
             yield from _places(tree[key])
 
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Png, Jpeg, Dicom, Zip, Scores, Weights, Manifest, Model)}
+_ALL = (Png, Jpeg, Dicom, Zip, Scores, Weights, KerasArchive, ForeignTensors, Manifest, Model)
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in _ALL}

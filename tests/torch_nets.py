@@ -1,6 +1,7 @@
-"""Networks with the exact names and sums of torchvision's, CheXNet's and torchxrayvision's DenseNet121, written anew,
-for tests that read their files: nothing of theirs is installed here."""
+"""Networks with the exact names and sums of those of torchvision, CheXNet, torchxrayvision and MONAI, written anew, for
+tests that read their files: nothing of theirs is installed here."""
 
+import re
 import sys
 import types
 from collections import OrderedDict
@@ -24,15 +25,15 @@ class Layer(nn.Module):
         return torch.cat([x, new], 1)
 
 
-def stages(channels: int) -> Iterator[tuple[str, nn.Module]]:
+def stages(channels: int, blocks: tuple[int, ...] = BLOCKS) -> Iterator[tuple[str, nn.Module]]:
     yield "conv0", nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
     yield from (("norm0", nn.BatchNorm2d(64)), ("relu0", nn.ReLU()), ("pool0", nn.MaxPool2d(3, 2, 1)))
     width = 64
-    for block, count in enumerate(BLOCKS, start=1):
+    for block, count in enumerate(blocks, start=1):
         layers = [(f"denselayer{i + 1}", Layer(width + 32 * i)) for i in range(count)]
         yield f"denseblock{block}", nn.Sequential(OrderedDict(layers))
         width += 32 * count
-        if block < len(BLOCKS):
+        if block < len(blocks):
             parts = (nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width // 2, 1, bias=False), nn.AvgPool2d(2, 2))
             names = ("norm", "relu", "conv", "pool")
             yield f"transition{block}", nn.Sequential(OrderedDict(zip(names, parts, strict=True)))
@@ -43,10 +44,10 @@ def stages(channels: int) -> Iterator[tuple[str, nn.Module]]:
 class DenseNet(nn.Module):
     """torchvision's; with one channel torchxrayvision's, whose films are in -1024..1024."""
 
-    def __init__(self, outputs: int = 1000, channels: int = 3) -> None:
+    def __init__(self, outputs: int = 1000, channels: int = 3, blocks: tuple[int, ...] = BLOCKS) -> None:
         super().__init__()
-        self.features = nn.Sequential(OrderedDict(stages(channels)))
-        self.classifier: nn.Module = nn.Linear(1024, outputs)
+        self.features = nn.Sequential(OrderedDict(stages(channels, blocks)))
+        self.classifier: nn.Module = nn.Linear(self.features.norm5.num_features, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(torch.relu(self.features(x)).mean((2, 3)))
@@ -60,6 +61,50 @@ class CheXNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.densenet121(x)
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, channels: int, width: int, stride: int, *, projects: bool) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+        if projects:
+            parts = nn.Conv2d(channels, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
+            self.downsample = nn.Sequential(*parts)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        new = torch.relu(self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
+        return torch.relu(self.bn3(self.conv3(new)) + (self.downsample(x) if hasattr(self, "downsample") else x))
+
+
+class ResNet(nn.Module):
+    """torchvision's ResNet50, with the stride in the 3x3 convolution; with other depths a ResNet101."""
+
+    def __init__(self, outputs: int = 1000, channels: int = 3, depths: tuple[int, ...] = (3, 4, 6, 3)) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        given = 64
+        for stage, depth in enumerate(depths):
+            width, stride = 64 * 2**stage, 1 if stage == 0 else 2
+            blocks = [Bottleneck(given, width, stride, projects=True)]
+            blocks += [Bottleneck(4 * width, width, 1, projects=False) for _ in range(depth - 1)]
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+            given = 4 * width
+        self.fc: nn.Module = nn.Linear(given, outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(torch.relu(self.bn1(self.conv1(x))))
+        for stage in range(4):
+            x = getattr(self, f"layer{stage + 1}")(x)
+        return self.fc(x.mean((2, 3)))
+
+
+def monai_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Those of MONAI's DenseNet, of torchvision's."""
+    renamed = {re.sub(r"(denselayer\d+)\.", r"\1.layers.", name): tensor for name, tensor in state.items()}
+    return {name.replace("classifier.", "class_layers.out."): tensor for name, tensor in renamed.items()}
 
 
 def lively(network: nn.Module, seed: int = 0) -> nn.Module:

@@ -17,24 +17,34 @@ from cxrscore.cli.common import (
     print_line,
     quiet_option,
 )
+from cxrscore.networks.graph import NORMALISATION_NAMES
 
 
-@click.command("import", short_help="Import a DenseNet121 checkpoint of PyTorch.")
+@click.command("import", short_help="Import weights of PyTorch, Hugging Face or Keras.")
 @click.argument("file", type=FILE)
 @click.option(
     "-o", "--output", type=FILE, default=Path("model.safetensors"), show_default=True, help="Model file to write."
 )
 @click.option(
     "--findings",
-    help="Names of the outputs, separated by commas; leave a name empty to exclude an output: A,,B. [default: those "
-    "in the file, or the 14 of CheXNet]",
+    help="Names of the outputs, separated by commas; leave a name empty to exclude an output: A,,B. Or one word for a "
+    "usual order: nih14, chexpert14 or xrv18 (torchxrayvision). [default: those in the file]",
+)
+@click.option(
+    "--key",
+    default="",
+    help="Entry or prefix of the copy of the network to import, such as ema.module. [default: the plain copy]",
 )
 @click.option(
     "--size",
     type=click.IntRange(32, 4096),
-    default=224,
-    show_default=True,
-    help="Side of the images that the network was trained on, in pixels.",
+    help="Side of the images that the network was trained on, in pixels. [default: 224; 518 for vit_b14, 512 for "
+    "torchxrayvision's ResNet50]",
+)
+@click.option(
+    "--normalize",
+    type=click.Choice(NORMALISATION_NAMES),
+    help="Normalization of films. [default: the one that goes with the names in the file]",
 )
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the weights.")
 @click.option("--backend", help="Backend that computes the reference logits. [default: the fastest of cxrscore's own]")
@@ -44,9 +54,11 @@ from cxrscore.cli.common import (
 @quiet_option
 @handle_errors
 def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Import FILE, a DenseNet121 checkpoint of PyTorch (CheXNet, torchxrayvision or similar), as a model file.
+    """Import FILE, trained weights of PyTorch, Hugging Face or Keras, as a model file.
 
-    No code in FILE is executed. docs/imports.md describes what is read and what is changed.
+    FILE is a checkpoint of torch, a safetensors file, or an .h5 or .keras file. The network is recognised by the names
+    of its weights: a DenseNet, a ResNet50 or a ViT-B/14, of torchvision, timm, MONAI, torchxrayvision, DINOv2 or
+    keras.applications. No code in FILE is executed. docs/imports.md describes what is read and what is changed.
     """
     from cxrscore.import_checkpoint import ImportOptions, import_model
 
@@ -56,7 +68,9 @@ def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: 
         print_line(note, quiet)
     left = f", {result.excluded_outputs} outputs excluded" if result.excluded_outputs else ""
     print_line(
-        f"{result.checkpoint_type}: {len(result.findings)} findings{left}, {result.thresholds} thresholds", quiet
+        f"{result.architecture}, {result.checkpoint_type} names: {len(result.findings)} findings{left}, "
+        f"{result.thresholds} thresholds",
+        quiet,
     )
     print_line(f"wrote {result.output}", quiet)
     if as_json:

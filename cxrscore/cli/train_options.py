@@ -114,7 +114,7 @@ model_options = section(
         "--weights",
         default="imagenet",
         show_default=True,
-        help="Initial weights: imagenet, none, or a weights file.",
+        help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras.",
     ),
     click.option(
         "--size",

@@ -1,4 +1,4 @@
-"""Initial weights: ImageNet weights, with their URLs and their Keras .h5 format, and weights of a file.
+"""Initial weights: ImageNet weights, with their URLs, and weights of a file.
 
 ImageNet's files are those of ``keras.applications`` (MIT licence; DenseNet authors BSD-3-Clause, ResNet authors MIT),
 without the classification layer. URL and MD5 are facts published in the source of keras.applications.
@@ -15,48 +15,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.numpy
-
 from cxrscore.contract import Array, Normalize
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io import atomic_write, make_folder, sha256_file
 from cxrscore.io.entries import cache_folder
-from cxrscore.io.hdf5.reader import HDF5File, open_guarded, read_dataset, read_names
-from cxrscore.io.regular import open_regular, read_regular
+from cxrscore.io.regular import open_regular
 from cxrscore.io.strict_json import unicode_text
-from cxrscore.models.import_torch import Fit, ImportedCheckpoint, read_torch_densenet
-from cxrscore.models.model_file import MAX_FILE_BYTES, load_model, read_document, seen_films
-from cxrscore.models.torch_file import SUFFIXES
-
-
-def read_keras_h5(path: Path) -> dict[str, Array]:
-    """Neutral name -> array; FileFormatError if it is not a Keras weights file or contains anything unsafe."""
-    with open_guarded(path) as file:
-        above = "model_weights/" if "model_weights" in file.groups else ""
-        names = _words(file, above.rstrip("/"), "layer_names")
-        if names is None:
-            raise FileFormatError(f"{path} is not a Keras weights file: it has no attribute layer_names")
-        tensors: dict[str, Array] = {}
-        for layer in names:
-            for weight in _words(file, f"{above}{layer}", "weight_names") or []:
-                tensors[_neutral(layer, weight)] = read_dataset(file, f"{above}{layer}/{weight}")
-    return tensors
-
-
-def _words(file: HDF5File, group: str, attribute: str) -> list[str] | None:
-    if group not in file.groups:
-        raise FileFormatError(f"{file.name} has no group {group}")
-    return read_names(file, attribute, group=group)
-
-
-def _neutral(layer: str, weight: str) -> str:
-    """``conv1/bn`` and ``conv1/bn/gamma:0`` -> ``conv1_bn/gamma``: Keras 3 writes layer names without slashes."""
-    return f"{layer.replace('/', '_')}/{weight.rsplit('/', 1)[-1].split(':')[0]}"
-
+from cxrscore.models.import_weights import Fit, ImportedCheckpoint, read_weights_of
+from cxrscore.models.model_file import load_model, read_document, seen_films
+from cxrscore.models.tensor_file import container_of, read_tensor_file
+from cxrscore.networks.builtin import networks
+from cxrscore.networks.graph import Network
 
 _LICENCE = "keras.applications, MIT"
-_KERAS = (".h5", ".hdf5")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +41,17 @@ class Source:
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
 
+
+def _notop(folder: str, name: str, md5: str) -> Source:
+    file = f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    return Source(file=file, url=f"{_BASE}/{folder}/{file}", md5=md5)
+
+
 SOURCES = {
-    "densenet121": Source(
-        file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        url=f"{_BASE}/densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        md5="30ee3e1110167f948a6b9946edeeb738",
-    ),
-    "resnet50": Source(
-        file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        url=f"{_BASE}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        md5="4d473c1dd8becc155b73f8504c6f6626",
-    ),
+    "densenet121": _notop("densenet", "densenet121", "30ee3e1110167f948a6b9946edeeb738"),
+    "densenet169": _notop("densenet", "densenet169", "b8c4d4c20dd625c148057b9ff1c1176b"),
+    "densenet201": _notop("densenet", "densenet201", "c13680b51ded0fb44dff2d8f86ac8bb1"),
+    "resnet50": _notop("resnet", "resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
 }
 
 
@@ -103,21 +74,30 @@ class WeightsInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseWeights:
-    """Tensors of a network without its head, by neutral name, and where they came from."""
+    """Tensors of a network without its head, by neutral name, and where they came from; ``notes`` are messages for the
+    user."""
 
     tensors: dict[str, Array]
     name: str
     sha256: str
     origin: WeightsInfo
+    notes: tuple[str, ...] = ()
 
 
-def base_weights(choice: str, architecture: str) -> BaseWeights | None:
+def base_weights(choice: str, architecture: str, network: Network | None = None) -> BaseWeights | None:
     """The weights that ``--weights`` names: "none" (None is returned), "imagenet", or a path.
 
-    InputError if the file cannot be found or downloaded; the message names the file and where to put it.
+    network  the graph of the architecture, if it is a plugin's
+
+    InputError if the file cannot be found or downloaded, with the name of the file and where to put it, or if it holds
+    another network.
     """
     path = weights_file(choice, architecture)
-    return None if path is None else read_weights(path, licence=_LICENCE if choice == "imagenet" else "unknown")
+    if path is None:
+        return None
+    if choice == "imagenet":
+        return _base(path, read_tensor_file(path, _nodes()).tensors, WeightsInfo(licence=_LICENCE))
+    return read_weights(path, architecture, network)
 
 
 def weights_file(choice: str, architecture: str) -> Path | None:
@@ -127,37 +107,53 @@ def weights_file(choice: str, architecture: str) -> Path | None:
     return imagenet_file(architecture) if choice == "imagenet" else Path(choice)
 
 
-def read_weights(path: Path, *, licence: str) -> BaseWeights:
-    """A model file, a safetensors file of neutral names, a Keras .h5 weights file, or a torch checkpoint of a
-    DenseNet121. licence: used if the file contains none."""
+def read_weights(path: Path, architecture: str, network: Network | None = None) -> BaseWeights:
+    """A model file, or any file of weights that models.import_weights reads. InputError if it holds another network
+    than the one of this name. network: see base_weights."""
     _require(path)
-    origin = WeightsInfo(licence=licence)
-    if path.suffix.lower() in _KERAS:
-        tensors = read_keras_h5(path)
-    elif path.suffix.lower() in SUFFIXES:
-        foreign = read_torch_densenet(path)
-        tensors, origin = dict(foreign.base), _of_foreign(foreign, licence)
-    elif read_document(path) is not None:
-        model = load_model(path)
-        tensors, origin = model.tensors, _of_document(model.document)
-    else:
-        tensors = _read_plain(path)
+    if (document := _model_document(path)) is not None:
+        _check_architecture(path, document["spec"]["architecture"], architecture)
+        return _base(path, load_model(path).tensors, _of_document(document))
+    foreign = _foreign(path, network)
+    _check_architecture(path, foreign.network.name, architecture)
+    return _base(path, foreign.base, _of_foreign(foreign), foreign.notes)
+
+
+def _base(path: Path, tensors: Mapping[str, Array], origin: WeightsInfo, notes: tuple[str, ...] = ()) -> BaseWeights:
     bare = {name: tensor for name, tensor in tensors.items() if not name.startswith("head/")}
-    return BaseWeights(tensors=bare, name=unicode_text(path.name), sha256=sha256_file(path), origin=origin)
+    name = unicode_text(path.name)
+    return BaseWeights(tensors=bare, name=name, sha256=sha256_file(path), origin=origin, notes=notes)
 
 
-def read_weights_info(choice: str) -> WeightsInfo:
+def _check_architecture(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise InputError(
+            f"{path} holds the weights of {found}, expected those of {expected}: give --architecture {found}, or "
+            f"another file for --weights"
+        )
+
+
+def read_weights_info(choice: str, network: Network | None = None) -> WeightsInfo:
     """What is known of the weights that ``--weights`` names before their tensors are: as read_weights has it."""
     if choice in ("none", "imagenet"):
         return WeightsInfo(licence=_LICENCE if choice == "imagenet" else "unknown")
     path = Path(choice)
     _require(path)
-    if path.suffix.lower() in _KERAS:
-        return WeightsInfo(licence="unknown")
-    if path.suffix.lower() in SUFFIXES:
-        return _of_foreign(read_torch_densenet(path), "unknown")
-    document = read_document(path)
-    return WeightsInfo(licence="unknown") if document is None else _of_document(document)
+    document = _model_document(path)
+    return _of_foreign(_foreign(path, network)) if document is None else _of_document(document)
+
+
+def _model_document(path: Path) -> dict[str, Any] | None:
+    """The document of a model file; None for another file of weights."""
+    return read_document(path) if container_of(path) == "safetensors" else None
+
+
+def _foreign(path: Path, network: Network | None) -> ImportedCheckpoint:
+    return read_weights_of(path, networks=() if network is None else (network,), backbone_only=True)
+
+
+def _nodes() -> frozenset[str]:
+    return frozenset(node.name for network in networks() for node in network.nodes)
 
 
 def _require(path: Path) -> None:
@@ -171,8 +167,8 @@ def _require(path: Path) -> None:
         raise InputError(f"cannot read the weights {path}: {error.strerror}") from error
 
 
-def _of_foreign(foreign: ImportedCheckpoint, licence: str) -> WeightsInfo:
-    return WeightsInfo(licence=licence, normalize=foreign.normalize, fit=foreign.fit)
+def _of_foreign(foreign: ImportedCheckpoint) -> WeightsInfo:
+    return WeightsInfo(licence="unknown", normalize=foreign.normalize, fit=foreign.fit)
 
 
 def _of_document(document: Mapping[str, Any]) -> WeightsInfo:
@@ -183,16 +179,6 @@ def _of_document(document: Mapping[str, Any]) -> WeightsInfo:
         seen=seen_films(document),
         has_leakage=document["training"]["has_leakage"],
     )
-
-
-def _read_plain(path: Path) -> dict[str, Array]:
-    try:
-        data = read_regular(path, MAX_FILE_BYTES)
-        if data is None:
-            raise FileFormatError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, more than weights can have")
-        return safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
 
 
 def imagenet_file(architecture: str) -> Path:

@@ -8,8 +8,8 @@ bytes.
 from __future__ import annotations
 
 import struct
-import zlib
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,43 +20,48 @@ import numpy as np
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io.regular import read_regular
+from cxrscore.models.stored_zip import ArchiveError, stored_members
 from cxrscore.models.torch_names import STORAGES, InertObject, StorageRef, TensorRef, UnsafePickleError
 from cxrscore.models.torch_pickle import read_pickle
 
 SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")
 """Of files that are read as such checkpoints; CheXNet's is called model.pth.tar and is no tar archive."""
-MAX_FILE_BYTES = 1 << 30
-"""Bytes; a DenseNet121 has 32 million, with Adam's moments three times as many."""
+MAX_FILE_BYTES = 4 << 30
+"""Bytes; a ViT-B has 346 million, with Adam's moments and an averaged copy four times as many."""
 MAX_TENSORS = 20_000
 MAX_MODULES = 10_000
-MAX_MEMBERS = 65_000
 _LONGEST_NAME = 500
 
 _ZIP, _TAR, _PICKLE = b"PK\x03\x04", b"ustar", b"\x80"
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-_WEIGHTS = ("state_dict", "model_state_dict", "model")
-"""Keys under which training scripts store the weights, beside epoch and optimiser."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """What a file holds.
 
-    tensors  by the name that torch's state_dict gives them, read-only
+    tensors  by the name that torch's state_dict gives them, after the keys of the dictionaries that they lie in and a
+             dot: {"net": {"fc.bias": ...}} has net.fc.bias; read-only
     module   path of the class where a whole network was stored, else ""
-    metadata attributes of that network that are numbers, texts, or lists of them
-    epsilon  what its batch normalisations add to the variance, of a whole network; a state_dict does not say
+    metadata of the outermost dictionary and of that network: numbers, texts, and lists of them
+    epsilon  what its batch normalisations add to the variance, by the name of the layer, of a whole network; a
+             state_dict does not say
     """
 
     tensors: dict[str, Array]
     module: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
-    epsilon: frozenset[float] = frozenset()
+    epsilon: dict[str, float] = field(default_factory=dict)
 
 
 def read_torch(path: Path) -> Checkpoint:
     """Reads a checkpoint without executing code of it. InputError if there is none, FileFormatError if it is damaged,
     not of torch, or contains more than tensors."""
+    return torch_checkpoint(path, read_file(path))
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file of weights. InputError if there is none, FileFormatError if it is too large."""
     try:
         data = read_regular(path, MAX_FILE_BYTES)
     except (FileNotFoundError, NotADirectoryError):
@@ -65,9 +70,14 @@ def read_torch(path: Path) -> Checkpoint:
         raise InputError(f"cannot read the checkpoint {path}: {error.strerror}") from error
     if data is None:
         raise FileFormatError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, expected at most so many")
+    return data
+
+
+def torch_checkpoint(path: Path, data: bytes) -> Checkpoint:
+    """As read_torch, of the bytes of the file."""
     try:
         return _checkpoint(memoryview(data))
-    except UnsafePickleError as error:
+    except (UnsafePickleError, ArchiveError) as error:
         raise FileFormatError(f"{path} is not a checkpoint that can be read: {error}") from error
 
 
@@ -89,7 +99,7 @@ def _checkpoint(data: memoryview) -> Checkpoint:
 
 
 def _read_zip(data: memoryview) -> tuple[Any, Raws]:
-    members = _members(data)
+    members = stored_members(data)
     pickles = [name for name in members if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise UnsafePickleError("it is a zip archive without the one data.pkl that torch.save writes")
@@ -101,56 +111,6 @@ def _read_zip(data: memoryview) -> tuple[Any, Raws]:
     rows = f"{home}data/"
     raws = {name.removeprefix(rows): member for name, member in members.items() if name.startswith(rows)}
     return read_pickle(members[pickles[0]]).value, raws
-
-
-_END = struct.Struct("<4s4H2LH")
-_ENTRY = struct.Struct("<4s6H3L5H2L")
-_LOCAL = struct.Struct("<4s5H3L2H")
-
-
-def _members(data: memoryview) -> dict[str, memoryview]:
-    """Bytes by name, of members that are stored as they are: nothing is inflated. The table of contents is read by
-    hand, as zipfile builds an object for as many members as it claims."""
-    if len(data) < _END.size:
-        raise UnsafePickleError("it is a zip archive that was cut")
-    mark, _, _, _, count, size, start, comment = _END.unpack_from(data, len(data) - _END.size)
-    if mark != b"PK\x05\x06" or comment or count > MAX_MEMBERS or start + size > len(data):
-        raise UnsafePickleError("it is a zip archive that was cut, or that torch.save did not write")
-    members: dict[str, memoryview] = {}
-    taken = 0
-    for name, member in _listed(data, start, start + size, count):
-        taken += len(member)
-        if name in members or taken > len(data):
-            raise UnsafePickleError(f"it is a zip archive in which {name[:80]!r} lies upon another member")
-        members[name] = member
-    return members
-
-
-def _listed(data: memoryview, at: int, end: int, count: int) -> Iterator[tuple[str, memoryview]]:
-    for _ in range(count):
-        if at + _ENTRY.size > end:
-            raise UnsafePickleError("it is a zip archive whose table of contents was cut")
-        entry = _ENTRY.unpack_from(data, at)
-        flags, method, check, packed, size = entry[3], entry[4], *entry[7:10]
-        lengths, place = entry[10:13], entry[16]
-        name = bytes(data[at + _ENTRY.size : at + _ENTRY.size + lengths[0]]).decode("utf-8", "replace")
-        at += _ENTRY.size + sum(lengths)
-        if entry[0] != b"PK\x01\x02" or flags & 1 or method != 0 or packed != size:
-            raise UnsafePickleError(f"its member {name[:80]!r} is packed or encrypted, which torch.save never does")
-        member = _stored(data, place, size)
-        if zlib.crc32(member) != check:
-            raise UnsafePickleError(f"its member {name[:80]!r} is damaged: its checksum is another")
-        yield name, member
-
-
-def _stored(data: memoryview, place: int, size: int) -> memoryview:
-    if place + _LOCAL.size > len(data):
-        raise UnsafePickleError("it is a zip archive with a member beyond its end")
-    mark, *_, name, extra = _LOCAL.unpack_from(data, place)
-    start = place + _LOCAL.size + name + extra
-    if mark != b"PK\x03\x04" or start + size > len(data):
-        raise UnsafePickleError("it is a zip archive with a member beyond its end")
-    return data[start : start + size]
 
 
 # --- the older file: five pickles, then the storages one after the other
@@ -205,8 +165,6 @@ class _Tensors:
 
     def at(self, tensor: TensorRef) -> Array:
         storage = tensor.storage
-        if 0 in tensor.size:
-            raise UnsafePickleError("it has a weight of no numbers")
         if storage.key not in self._numbers:
             self._numbers[storage.key] = self._all_of(storage)
         row = self._numbers[storage.key][storage.first : storage.first + storage.count][tensor.offset :]
@@ -223,59 +181,78 @@ class _Tensors:
         return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
 
 
-# --- what is looked at: a state_dict, a dictionary that holds one, or a whole network
+# --- what is looked at: all tensors, in dictionaries and networks at any depth
 
 
 def _collected(value: Any, tensors: _Tensors) -> Checkpoint:
-    if isinstance(value, dict):
-        inner = next((value[key] for key in _WEIGHTS if isinstance(value.get(key), dict | InertObject)), value)
-        if isinstance(inner, dict):
-            return Checkpoint(tensors=_arrays(inner.items(), tensors))
-        value = inner
-    if not isinstance(value, InertObject):
+    if not isinstance(value, dict | InertObject):
         raise UnsafePickleError("it holds neither a state_dict nor a network")
-    modules = list(_modules(value))
-    epsilons = (module.state.get("eps") for _, module in modules if "running_mean" in _part(module, "_buffers"))
+    places: dict[str, TensorRef] = {}
+    epsilon: dict[str, float] = {}
+    modules: list[InertObject] = []
+    for name, held in _walk(value):
+        if isinstance(held, TensorRef):
+            if 0 in held.size:
+                continue  # as empty buffers of metrics are; a weight of no numbers is one that is missing
+            if name in places:
+                raise UnsafePickleError(f"it holds two tensors called {name[:80]!r}")
+            places[name] = held
+        elif isinstance(held, InertObject):
+            modules.append(held)
+            if "running_mean" in _part(held, "_buffers") and isinstance(held.state.get("eps"), float):
+                epsilon[name.removesuffix(".")] = held.state["eps"]
+    if not 0 < len(places) <= MAX_TENSORS:
+        raise UnsafePickleError(f"it holds {len(places)} tensors, expected 1 to {MAX_TENSORS:,}")
     return Checkpoint(
-        tensors=_arrays(_leaves(modules), tensors),
-        module=value.path,
-        metadata={name: held for name, held in value.state.items() if _is_plain(held)},
-        epsilon=frozenset(held for held in epsilons if isinstance(held, float)),
+        tensors={name: tensors.at(place) for name, place in places.items()},
+        module=modules[0].path if modules else "",
+        metadata=_metadata([value, *modules[:1]]),
+        epsilon=epsilon,
     )
 
 
-def _arrays(items: Iterable[tuple[str, Any]], tensors: _Tensors) -> dict[str, Array]:
-    """The tensors among the items, of which there may be twice as many as tensors."""
-    first = islice(items, 2 * MAX_TENSORS)
-    places = {name: leaf for name, leaf in first if isinstance(leaf, TensorRef) and len(name) <= _LONGEST_NAME}
-    if not 0 < len(places) <= MAX_TENSORS:
-        raise UnsafePickleError(f"it holds {len(places)} tensors, expected 1 to {MAX_TENSORS:,}")
-    return {name: tensors.at(place) for name, place in places.items()}
-
-
-def _modules(top: InertObject) -> Iterator[tuple[str, InertObject]]:
-    """The network and all modules below it, with the prefix of their tensors. A file may hold a module within itself,
-    so names have a greatest length, and modules a greatest number."""
-    waiting, count = [("", top)], 0
+def _walk(top: dict[str, Any] | InertObject) -> Iterator[tuple[str, Any]]:
+    """All tensors and modules below, with their names; the prefix of what is in a module ends in a dot. A file may hold
+    a dictionary or module within itself, so names have a greatest length, and what is looked at a greatest number."""
+    waiting: deque[tuple[str, Any]] = deque([("", top)])
+    count, looked_at = 0, 0
     while waiting:
-        prefix, module = waiting.pop()
+        prefix, held = waiting.popleft()
         count += 1
         if count + len(waiting) > MAX_MODULES or len(prefix) > _LONGEST_NAME:
-            raise UnsafePickleError("its network has modules without end")
-        yield prefix, module
-        below = _part(module, "_modules").items()
-        waiting += [(f"{prefix}{name}.", inner) for name, inner in below if isinstance(inner, InertObject)]
+            raise UnsafePickleError("it has modules or dictionaries without end")
+        if isinstance(held, InertObject):
+            yield prefix, held
+        for name, inner in _items(held):
+            looked_at += 1
+            if looked_at > 10 * MAX_TENSORS:
+                raise UnsafePickleError(f"it has over {10 * MAX_TENSORS:,} entries")
+            if isinstance(inner, TensorRef) and len(name) <= _LONGEST_NAME:
+                yield f"{prefix}{name}", inner
+            elif (isinstance(inner, dict) and inner) or (isinstance(inner, InertObject) and inner.state):
+                waiting.append((f"{prefix}{name}.", inner))
 
 
-def _leaves(modules: list[tuple[str, InertObject]]) -> Iterator[tuple[str, Any]]:
-    for prefix, module in modules:
-        for part in ("_parameters", "_buffers"):
-            yield from ((f"{prefix}{name}", leaf) for name, leaf in _part(module, part).items())
+def _items(held: dict[str, Any] | InertObject) -> Iterator[tuple[str, Any]]:
+    if isinstance(held, dict):
+        yield from held.items()
+    else:
+        for part in ("_parameters", "_buffers", "_modules"):
+            yield from _part(held, part).items()
 
 
 def _part(module: InertObject, name: str) -> dict[str, Any]:
     held = module.state.get(name)
     return held if isinstance(held, dict) else {}
+
+
+def _metadata(sources: list[dict[str, Any] | InertObject]) -> dict[str, Any]:
+    """Numbers, texts and lists of them at the top of the file, and of its first network."""
+    found: dict[str, Any] = {}
+    for source in sources:
+        values = source if isinstance(source, dict) else source.state
+        found |= {name: value for name, value in islice(values.items(), MAX_TENSORS) if _is_plain(value)}
+    return found
 
 
 def _is_plain(value: Any) -> bool:

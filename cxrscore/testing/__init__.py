@@ -12,6 +12,7 @@ gives pytest every case of a backend. ``run_cases(BackendCases, backend=MyBacken
 from cxrscore.testing.backend_build import BuildCases
 from cxrscore.testing.backend_heatmaps import FeatureCases, HeatmapCases
 from cxrscore.testing.backend_int8 import Int8Cases
+from cxrscore.testing.backend_operations import OperationCases
 from cxrscore.testing.backend_optimiser import OptimiserCases
 from cxrscore.testing.backend_parallel import DistributedCases
 from cxrscore.testing.backend_scores import ScoreCases
@@ -39,8 +40,9 @@ class BackendCases(
     SplitBackboneCases,
     DistributedCases,
     Int8Cases,
+    OperationCases,
 ):
-    """Cases of a backend, B01 to B58. Fixture: ``backend``, an object that cxrscore_backends returns."""
+    """Cases of a backend, B01 to B80. Fixture: ``backend``, an object that cxrscore_backends returns."""
 
 
 __all__ = [

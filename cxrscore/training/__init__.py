@@ -103,7 +103,7 @@ def _train(
         loss = plugins.get_loss(options.loss)
         check_rule(options.threshold_rule)
         augmentation_from_options(options)
-    base = processes.once_per_node(lambda: base_weights(options.weights, options.architecture))
+    base = processes.once_per_node(lambda: _base_weights(options, say))
     data = processes.once_per_node(lambda: read_data(options, progress, leaks=processes.is_rank_zero))
     with processes.collective():
         spec = initial_spec(options, data.findings, base)
@@ -132,6 +132,13 @@ def _train(
         macro_auc=fitted.best["valid_macro_auc"],
         test_auc=test_auc,
     )
+
+
+def _base_weights(options: TrainOptions, say: Log) -> BaseWeights | None:
+    base = base_weights(options.weights, options.architecture, plugins.get_network(options.architecture))
+    for note in base.notes if base else ():
+        say(note)
+    return base
 
 
 def _written(

@@ -103,7 +103,7 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
 
     leaks  False: skip the search for leaks, because another process does it
     """
-    origin = read_weights_info(options.weights)
+    origin = read_weights_info(options.weights, plugins.get_network(options.architecture))
     preprocessing = Preprocessing(size=options.size, fit=origin.fit or "stretch")
     labelled = labelled_films(options.films, options.labels, options.uncertain)
     labelled, split = _only_used(labelled, _split(options, labelled))

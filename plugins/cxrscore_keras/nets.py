@@ -144,8 +144,6 @@ LAYERS: dict[str, Callable[[str, Given, Shape], layers.Layer]] = {
 }
 """The other operations: function of the node's name, its attributes and the shape of its first input."""
 
-OPERATIONS = (*LAYERS, *FUNCTIONS)
-
 
 def _layer(node: Node, shape: Shape) -> layers.Layer:
     if node.operation in FUNCTIONS:

@@ -31,6 +31,10 @@ def home(tmp_path_factory):
         state = {f"module.{name}": tensor for name, tensor in torch_nets.old_names(network.state_dict()).items()}
         torch.save({"state_dict": state}, folder / "model.pth.tar", _use_new_zipfile_serialization=False)
         torch.save(torch_nets.lively(torch_nets.DenseNet()).state_dict(), folder / "imagenet.pth")
+        plain = torch_nets.DenseNet(2).state_dict()
+        bare = {name: value for name, value in plain.items() if not name.startswith("classifier")}
+        torch.save(bare, folder / "backbone.pth")
+        torch.save({"net": plain, "net_ema": plain, "criterion.pos_weight": torch.ones(2)}, folder / "net.ckpt")
         torch.save({"layer1.0.conv1.weight": torch.zeros(1)}, folder / "resnet50.pth")
         with torch_nets.torchxrayvision() as made:
             xrv = torch_nets.lively(made(18, 1))
@@ -41,10 +45,14 @@ def home(tmp_path_factory):
 
 def test_chexnet_is_imported_verified_scored_and_reported(home):
     folder, network = home
-    done = cxrscore("import", "model.pth.tar", "--size", SIDE, "--licence", "MIT", "--json", folder=folder)
+    done = cxrscore(
+        *("import", "model.pth.tar", "--findings", "nih14"),
+        *("--size", SIDE, "--licence", "MIT", "--json"),
+        folder=folder,
+    )
     assert json.loads(done.stdout)["findings"] == list(FINDINGS)
     document = load_model(folder / "model.safetensors").document
-    assert document["training"]["imported"] == {"checkpoint_type": "chexnet", "n_outputs": 14}
+    assert document["training"]["imported"] == {"checkpoint_type": "torchvision", "n_outputs": 14}
     assert document["training"]["weights"]["name"] == "model.pth.tar"
     assert document["licence"] == document["training"]["weights"]["licence"] == "MIT"
     assert document["films"] == {"train": [], "valid": []}
@@ -60,7 +68,7 @@ def test_chexnet_is_imported_verified_scored_and_reported(home):
     cxrscore("report", "out.h5", folder=folder)
     page = (folder / "out.html").read_text()
     assert "model.pth.tar" in page
-    assert "chexnet" in page
+    assert "torchvision" in page
     assert not {"Best epoch", "Patients", "Starting weights"} & set(page.replace("<", ">").split(">"))
     parity = ("check", "--parity", "model.safetensors", "--backends", "torch")
     assert "FAILED" not in cxrscore(*parity, folder=folder).stdout
@@ -75,7 +83,7 @@ def test_outputs_without_a_name_are_left_out(home):
     findings = "Atelectasis,,Infiltration" + "," * 14 + ",Pleural Effusion"
     words = ("import", "xrv.pt", "-o", "xrv.safetensors", "--size", SIDE, "--findings", findings)
     said = cxrscore(*words, folder=folder).stderr
-    assert "torchxrayvision: 3 findings, 15 outputs excluded, 0 thresholds" in said
+    assert "densenet121, torchxrayvision names: 3 findings, 15 outputs excluded, 0 thresholds" in said
     model = load_model(folder / "xrv.safetensors")
     assert model.spec.findings == ("Atelectasis", "Infiltration", "Effusion")
     assert model.spec.normalize == "signed-1024"
@@ -83,15 +91,27 @@ def test_outputs_without_a_name_are_left_out(home):
     assert model.tensors["head/bias"].shape == (3,)
 
 
+def test_what_was_chosen_and_ignored_is_told(home):
+    folder, _ = home
+    words = ("import", "net.ckpt", "-o", "net.safetensors", "--size", SIDE, "--findings", "Mass,Edema")
+    said = cxrscore(*words, "--normalize", "unit", folder=folder).stderr
+    assert "took that under 'net.features.', not 'net_ema.features.'. --key chooses another" in said
+    assert "entries that are no weights of the network: criterion.pos_weight, " in said
+    assert load_model(folder / "net.safetensors").spec.normalize == "unit"
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (("imagenet.pth",), "1000 classes of ImageNet, and no finding"),
-        (("resnet50.pth",), "stride in the 3x3 convolution (v1.5)"),
+        (("resnet50.pth",), "The closest is resnet50v1.5 by torchvision names: 1 of its 265 weights are there"),
+        (("backbone.pth",), "Train a head: `cxrscore train --architecture densenet121 --weights backbone.pth`"),
+        (("net.ckpt", "--findings", "Mass,Edema", "--key", "none"), "no weights of a network under 'none'"),
+        (("model.pth.tar",), "--findings chexpert14, for --findings 'No Finding,Enlarged Cardiomediastinum,"),
         (("xrv.pt",), "Give --findings, 18 names separated by commas"),
         (("model.pth.tar", "--findings", "Mass,Edema"), "has 14 outputs, but 2 names"),
         (("none.pth",), "there is no checkpoint at none.pth"),
-        (("films/labels.csv",), "does not begin as torch's files do"),
+        (("films/labels.csv",), "it does not begin as files of torch (.pth, .pt, .ckpt, .bin), safetensors or Keras"),
     ],
 )
 def test_what_is_refused_and_why(home, words, told):

@@ -17,7 +17,7 @@ from test_hostile_models import told_what_is_opened
 from torch_pickles import MAGIC, call, legacy, module, name, number, state, storage, tensor, text, zipped
 
 from cxrscore.errors import CxrscoreError, FileFormatError
-from cxrscore.models.import_torch import read_torch_densenet
+from cxrscore.models.import_weights import read_weights_of
 from cxrscore.models.torch_file import read_torch
 
 SOUND = state(tensor(storage()))
@@ -308,7 +308,7 @@ def expect_small(path: Path, most: int) -> str:
     tracemalloc.start()
     began = time.process_time()
     try:
-        read_torch_densenet(path)
+        read_weights_of(path)
         end = ""
     except CxrscoreError as error:
         end = type(error).__name__

@@ -2,21 +2,22 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cxrscore import import_checkpoint
 from cxrscore.errors import InputError
 from cxrscore.import_checkpoint import ImportOptions
-from cxrscore.models.import_torch import ImportedCheckpoint
+from cxrscore.labels.findings import FINDINGS
+from cxrscore.models.import_weights import ImportedCheckpoint
+from cxrscore.networks.builtin import built_in
 
 NAN = float("nan")
 
 
-def foreign(outputs=None, points=None, count=3, kind="torchxrayvision"):
-    kernel, bias = np.zeros((1024, count), np.float32), np.zeros(count, np.float32)
-    told = {"outputs": outputs, "points": points}
-    return ImportedCheckpoint(kind=kind, base={}, kernel=kernel, bias=bias, normalize="signed-1024", **told)
+def foreign(outputs=None, points=None):
+    told = {"outputs": outputs, "points": points, "layer": None, "size": 224}
+    network = built_in("densenet121")
+    return ImportedCheckpoint(kind="torchxrayvision", network=network, base={}, normalize="signed-1024", **told)
 
 
 def options(*findings):
@@ -25,20 +26,40 @@ def options(*findings):
 
 def test_names_are_made_canonical_and_the_users_come_first():
     theirs = foreign(("Pleural Effusion", "", "Lung_Lesion"))
-    assert import_checkpoint._outputs(options(), theirs) == ("Effusion", "", "Lung Lesion")
-    assert import_checkpoint._outputs(options("Mass", " Infiltrate ", ""), theirs) == ("Mass", "Infiltration", "")
+    assert import_checkpoint._outputs(options(), theirs, 3) == ("Effusion", "", "Lung Lesion")
+    assert import_checkpoint._outputs(options("Mass", " Infiltrate ", ""), theirs, 3) == ("Mass", "Infiltration", "")
 
 
-def test_eighteen_outputs_without_names_are_asked_for_with_the_names_of_all():
-    with pytest.raises(InputError, match=r"Give --findings, 18 names .* are Atelectasis,.*,Enlarged Cardiomediastinum"):
-        import_checkpoint._outputs(options(), foreign(count=18))
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (18, r"Give --findings, 18 names .* torchxrayvision's: --findings xrv18, for --findings 'Atelectasis,.*Cardio"),
+        (14, r"NIH ChestX-ray14's: --findings nih14, for --findings 'Atelectasis,Cardiomegaly,.*Hernia'\. If it was"),
+        (14, r"CheXpert's: --findings chexpert14, for --findings 'No Finding,Enlarged Cardiomediastinum,.*Devices'\."),
+        (15, r"names none of its 15 outputs\. Give --findings, 15 names .* was not trained\.$"),
+    ],
+)
+def test_outputs_without_names_are_never_guessed(count, told):
+    with pytest.raises(InputError, match=told):
+        import_checkpoint._outputs(options(), foreign(), count)
 
 
-def test_only_chexnets_own_number_of_outputs_has_names_by_itself():
-    assert import_checkpoint._outputs(options(), foreign(count=14, kind="chexnet"))[13] == "Hernia"
-    for count, kind in ((14, "torchvision"), (15, "chexnet")):
-        with pytest.raises(InputError, match="names none of its"):
-            import_checkpoint._outputs(options(), foreign(count=count, kind=kind))
+def test_a_word_for_a_usual_order():
+    assert import_checkpoint._outputs(options("nih14"), foreign(), 14) == FINDINGS
+    found = import_checkpoint._outputs(options("chexpert14"), foreign(), 14)
+    assert found[:2] + found[10:] == (
+        *("No Finding", "Enlarged Cardiomediastinum"),
+        *("Effusion", "Pleural Other", "Fracture", "Support Devices"),
+    )
+    assert import_checkpoint._outputs(options("xrv18"), foreign(), 18)[17] == "Enlarged Cardiomediastinum"
+    with pytest.raises(InputError, match="has 5 outputs, but 14 names of findings are given"):
+        import_checkpoint._outputs(options("nih14"), foreign(), 5)
+    assert import_checkpoint._outputs(options("odd14"), foreign(), 1) == ("odd14",)
+
+
+def test_a_backbone_alone_scores_nothing():
+    with pytest.raises(InputError, match=r"no head.*`cxrscore train --architecture densenet121 --weights x\.pt`"):
+        import_checkpoint._require_head(options(), foreign())
 
 
 def test_operating_points_of_outputs_that_are_kept_and_have_one():

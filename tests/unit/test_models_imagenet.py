@@ -11,10 +11,12 @@ import pytest
 import safetensors.numpy
 from made_models import made_model
 
+from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.models import imagenet
 from cxrscore.models.imagenet import WeightsInfo, base_weights, imagenet_file, read_weights_info
 from cxrscore.models.model_file import load_model
+from cxrscore.networks.tensors import initial_tensors
 
 
 @pytest.fixture
@@ -165,12 +167,20 @@ def test_a_model_file_tells_what_its_weights_have_seen(tmp_path):
         base_weights(str(path), "tinycnn")
 
 
+def test_weights_of_another_network_are_refused_with_both_names(tmp_path):
+    path = made_model(tmp_path / "m.safetensors", 0)
+    with pytest.raises(
+        InputError, match=r"weights of tinycnn, expected those of resnet50: give --architecture tinycnn"
+    ):
+        base_weights(str(path), "resnet50")
+
+
 def test_weights_without_a_document_tell_nothing(cache, tmp_path):
-    (tmp_path / "plain.safetensors").write_bytes(safetensors.numpy.save({"conv1/kernel": np.ones(1, np.float32)}))
-    write_keras_h5(tmp_path / "keras.h5")
-    for name in ("plain.safetensors", "keras.h5"):
-        origin = base_weights(str(tmp_path / name), "tinycnn").origin
-        assert origin == read_weights_info(str(tmp_path / name)) == WeightsInfo(licence="unknown")
+    tensors = initial_tensors(ModelSpec(architecture="tinycnn", findings=("any",), size=64), 0)
+    (tmp_path / "plain.safetensors").write_bytes(safetensors.numpy.save(tensors))
+    origin = base_weights(str(tmp_path / "plain.safetensors"), "tinycnn").origin
+    assert origin == read_weights_info(str(tmp_path / "plain.safetensors"))
+    assert origin == WeightsInfo(licence="unknown", normalize="imagenet-rgb", fit="stretch")
     assert read_weights_info("imagenet").licence.startswith("keras.applications")
     assert read_weights_info("none").seen == {}
 
@@ -178,9 +188,6 @@ def test_weights_without_a_document_tell_nothing(cache, tmp_path):
 @pytest.mark.shared
 @pytest.mark.parametrize("architecture", ["densenet121", "resnet50"])
 def test_the_real_weights_fit_the_network(shared, architecture):
-    from cxrscore.contract import ModelSpec
-    from cxrscore.networks.tensors import initial_tensors
-
     path = shared / "weights" / f"{architecture}_imagenet_notop.safetensors"
     spec = ModelSpec(architecture=architecture, findings=("a",))
     tensors = initial_tensors(spec, 0, base_weights(str(path), architecture).tensors)

@@ -55,14 +55,28 @@ def test_a_later_protocol_of_pickle(saved):
     for protocol in (2, 3, 4, 5):
         found = saved(network, pickle_protocol=protocol)
         assert set(found.tensors) == set(network.state_dict())
-        assert found.epsilon == {0.5}
+        assert found.epsilon == {"1": 0.5}
         assert found.module == "torch.nn.modules.container.Sequential"
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("key", ["state_dict", "net"])
 def test_weights_beside_other_things(saved, key):
     held = {key: {"w": torch.ones(1)}, "epoch": 3, "loss": np.float64(1), "old": torch.zeros(1), "seen": {1, 2}}
-    assert list(saved(held).tensors) == ["w"]
+    found = saved(held | {"none": torch.zeros(0)})
+    assert {name: tensor.tolist() for name, tensor in found.tensors.items()} == {"old": [0], f"{key}.w": [1]}
+    assert found.metadata == {"epoch": 3}
+
+
+def test_networks_and_dictionaries_within_dictionaries(saved):
+    held = {"a": {"b": {"c": torch.ones(1)}}, "net": torch.nn.Sequential(torch.nn.BatchNorm1d(1, eps=0.5))}
+    found = saved(held)
+    assert sorted(found.tensors) == [
+        *("a.b.c", "net.0.bias", "net.0.num_batches_tracked", "net.0.running_mean", "net.0.running_var"),
+        "net.0.weight",
+    ]
+    assert found.epsilon == {"net.0": 0.5}
+    with pytest.raises(FileFormatError, match=r"two tensors called 'a\.b'"):
+        saved({"a": {"b": torch.ones(1)}, "a.b": torch.ones(1)})
 
 
 def test_tensors_cannot_be_written_to(saved):

@@ -236,8 +236,9 @@ def test_what_is_no_model_is_not_built(built, words):
         checked_backend(backend, ORIGIN).build(SPEC, None)
 
 
-def test_an_architecture_that_a_backend_does_not_name_is_refused_before_it_is_asked():
-    with pytest.raises(InputError, match="backend 'plain-numpy' has no architecture 'linear'; it has: tinycnn"):
+def test_a_network_that_a_backend_does_not_name_is_refused_before_it_is_asked():
+    words = "has no network 'linear', and no plugin brings its graph; of its own it has: tinycnn, resnet50"
+    with pytest.raises(InputError, match=f"backend 'plain-numpy' {words}"):
         checked_backend(NumpyBackend(), ORIGIN).build(spec_of("linear"), None)
 
 

@@ -130,7 +130,7 @@ def test_a_frozen_backend_without_the_network_is_refused_before_a_film_is_read(h
     registry(monkeypatch, own=("builtin", "openvino"), backends=[Mine()])
     monkeypatch.setattr(plugins, "missing_modules", lambda descriptor: [])
     monkeypatch.setattr("cxrscore.training.read_data", lambda *given, **more: pytest.fail("films were read"))
-    with pytest.raises(InputError, match="'openvino' has no network 'linear', .*graph. Leave --feature-backend out"):
+    with pytest.raises(InputError, match=r"'openvino' has no network 'linear', .*graph\. Leave --feature-backend out"):
         train_model(options(home, tmp_path, trainable="head", feature_backend="openvino"))
 
 

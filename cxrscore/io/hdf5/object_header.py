@@ -81,6 +81,21 @@ class FileBytes:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+class MemoryBytes(FileBytes):
+    """As FileBytes, of a file that lies in memory, such as a member of an archive."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.size = len(data)
+        self._data = data
+        self._rest = min(self.size, MAX_METADATA)
+
+    def values(self, place: int, size: int) -> bytes:
+        """As in a file."""
+        if place + size > self.size:
+            raise MalformedHDF5Error(f"names a place beyond its end: it has {self.size} bytes")
+        return bytes(self._data[place : place + size])
+
+
 def root_address(source: FileBytes) -> int:
     """Where the head of the root group is; MalformedHDF5Error unless the file begins as h5py begins files by
     default."""

@@ -34,6 +34,7 @@ from cxrscore.io.hdf5.object_header import (
     TYPE,
     FileBytes,
     MalformedHDF5Error,
+    MemoryBytes,
     Messages,
     read_object_header,
     root_address,
@@ -121,18 +122,30 @@ def open_guarded(path: Path, *, cap: int = MAX_DECLARED_BYTES, virtual: bool = F
         raise InputError(f"there is no file {path}") from None
     except OSError as error:
         raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
+    with file, _named_errors(str(path)):
+        yield _check_all_objects(str(path), FileBytes(file.fileno()), min(cap, _half_of_memory()), virtual)
+
+
+@contextmanager
+def guarded_bytes(name: str, data: memoryview) -> Iterator[HDF5File]:
+    """As open_guarded, of a file that lies in memory; ``name`` is for errors."""
+    with _named_errors(name):
+        yield _check_all_objects(name, MemoryBytes(data), min(MAX_DECLARED_BYTES, _half_of_memory()), virtual=False)
+
+
+@contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    """FileFormatError, naming the file, for what is wrong with it."""
     try:
-        with file:
-            source = FileBytes(file.fileno())
-            yield _check_all_objects(str(path), source, min(cap, _half_of_memory()), virtual)
+        yield
     except MalformedHDF5Error as error:
-        raise FileFormatError(f"{path} is not a readable HDF5 file: it {error}") from None
+        raise FileFormatError(f"{name} is not a readable HDF5 file: it {error}") from None
     except struct.error:
-        raise FileFormatError(f"{path} is not a readable HDF5 file: it has a message that is too short") from None
+        raise FileFormatError(f"{name} is not a readable HDF5 file: it has a message that is too short") from None
     except OSError as error:
-        raise FileFormatError(f"{path} is not a readable HDF5 file: {error.strerror or error}") from error
+        raise FileFormatError(f"{name} is not a readable HDF5 file: {error.strerror or error}") from error
     except MemoryError:
-        raise FileFormatError(f"{path} needs more memory than there is") from None
+        raise FileFormatError(f"{name} needs more memory than there is") from None
 
 
 def read_dataset(file: HDF5File, path: str) -> Array:

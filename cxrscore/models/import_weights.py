@@ -1,0 +1,558 @@
+"""Weights that other programs trained, converted to those of cxrscore's networks without a change of scores.
+
+The network and the naming scheme (models.naming) are recognised by the names in the file: those that account for most
+of its tensors. What differs is converted: kernels OIHW to HWIO and [out, in] to [in, out]; another epsilon of batch
+normalisation is added to the variance; a kernel for one channel is divided by three for three equal channels; a fused
+query, key and value is split.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from cxrscore.contract import Activation, Array, Floats, Head, Normalize
+from cxrscore.errors import InputError
+from cxrscore.models.naming import MOST_PARTS, Place, Scheme, networks_text, own_scheme, schemes
+from cxrscore.models.tensor_file import TensorFile, read_tensor_file
+from cxrscore.networks.graph import Network
+
+Kind = Literal["torchvision", "torchxrayvision", "monai", "timm", "transformers", "keras"]
+Fit = Literal["stretch", "pad", "crop"]
+"""How films are made square; see images.Preprocessing."""
+
+MAX_OUTPUTS = 1000
+_LEAST = 0.2
+"""Part of the weights of a network that a file must have to be said to hold it."""
+_NAMED = 3
+"""Names in a message."""
+_USUAL_SIZE = 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputLayer:
+    """The head of an imported network: kernel float32 [K,C], bias float32 [C], and its activation if the file says
+    it."""
+
+    kernel: Floats
+    bias: Floats
+    activation: Activation = "sigmoid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedCheckpoint:
+    """An imported network: its backbone under neutral names, its head, and metadata of the C outputs.
+
+    kind       program whose names the file uses; "torchxrayvision" for networks with one channel
+    base       backbone tensors, float32, kernels HWIO
+    layer      the head; None if the file has none, or if only the backbone was asked for
+    outputs    C names in the file, "" for an output that was not trained; None if the file has none
+    points     C thresholds in 0..1, NaN if undefined; None if the file has none
+    notes      messages for the user: what was chosen, and what was ignored
+    """
+
+    kind: Kind
+    network: Network
+    base: dict[str, Floats]
+    layer: OutputLayer | None
+    normalize: Normalize
+    size: int
+    outputs: tuple[str, ...] | None = None
+    points: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fit(self) -> Fit:
+        """torchxrayvision and transformers cut out the middle square."""
+        return "crop" if self.kind in ("torchxrayvision", "transformers") else "stretch"
+
+    @property
+    def head(self) -> Head:
+        """Of a transformer the class token, else the mean of the map."""
+        return "cls" if self.network.class_token else "gap"
+
+
+def read_weights_of(
+    path: Path, *, key: str = "", networks: Sequence[Network] = (), backbone_only: bool = False
+) -> ImportedCheckpoint:
+    """Reads the weights of another program without executing code of the file.
+
+    key            entry or prefix of the copy of the network to take; "": the plain one
+    networks       of plugins, which are recognised by the names of their nodes
+    backbone_only  do not look for a head
+
+    InputError for another network, naming the closest; FileFormatError if the file is damaged or contains more than
+    weights.
+    """
+    known = (*schemes(), *map(own_scheme, networks))
+    nodes = frozenset(node.name for scheme in known if scheme.name == "keras" for node in scheme.network.nodes)
+    file = read_tensor_file(path, nodes)
+    copies = _copies(file.tensors, known, key)
+    if not copies:
+        raise InputError(_no_entry(path, file, key))
+    chosen, others, note = _chosen(path, file, copies)
+    base = _base(path, file, chosen)
+    layer, used = (None, set()) if backbone_only else _output_layer(path, file, chosen, others)
+    used |= chosen.names.keys() | {name for name in file.tensors if name.endswith("op_threshs")}
+    kind, normalize, assumed = _recipe(file, chosen)
+    return ImportedCheckpoint(
+        kind=kind,
+        network=chosen.network,
+        base=base,
+        layer=layer,
+        normalize=normalize,
+        size=_size(kind, chosen.network),
+        outputs=_outputs(file.metadata),
+        points=_points(path, file),
+        notes=tuple(filter(None, (note, _ignored(file, used), assumed))),
+    )
+
+
+# --- which network, which names, which copy
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Copy:
+    """A copy of a network in a file: its prefix, and the name after the prefix by the name in the file."""
+
+    scheme: Scheme
+    prefix: str
+    names: Mapping[str, str]
+
+    @property
+    def network(self) -> Network:
+        return self.scheme.network
+
+    @property
+    def missing(self) -> list[str]:
+        """Neutral names of the weights that are not there."""
+        there = {tensor for name in self.names.values() for tensor in self.scheme.places[name].tensors}
+        return [name for name in self.network.tensor_shapes(self.network.size) if name not in there]
+
+
+def _copies(tensors: Mapping[str, Array], known: Sequence[Scheme], key: str) -> list[_Copy]:
+    """All copies of any network, the one that accounts for most tensors and lacks fewest first."""
+    index: dict[str, list[int]] = defaultdict(list)
+    for number, scheme in enumerate(known):
+        for name in scheme.places:
+            index[name].append(number)
+    found: dict[tuple[int, str], dict[str, str]] = defaultdict(dict)
+    for name in tensors:
+        for start in _starts(name):
+            for number in index.get(name[start:], ()):
+                found[number, name[:start]][name] = name[start:]
+    copies = [
+        _Copy(scheme=known[number], prefix=prefix, names=names)
+        for (number, prefix), names in found.items()
+        if not key or _is_under(prefix, key)
+    ]
+    most = sorted(copies, key=lambda copy: -len(copy.names))[:50]  # the rest are the few names that layers share
+    return sorted(most, key=lambda copy: (-len(copy.names), len(copy.missing)))
+
+
+_SEPARATORS = re.compile(r"[./]")
+
+
+def _starts(name: str) -> list[int]:
+    """Where the last components of a name begin."""
+    return [0, *(match.end() for match in _SEPARATORS.finditer(name))][-MOST_PARTS:]
+
+
+def _components(name: str) -> list[str]:
+    return [part for part in _SEPARATORS.split(name) if part]
+
+
+def _is_under(prefix: str, key: str) -> bool:
+    """Whether a prefix begins with the components of the key, or has them at any place."""
+    parts, wanted = _components(prefix), _components(key)
+    return any(parts[i : i + len(wanted)] == wanted for i in range(len(parts) - len(wanted) + 1))
+
+
+_AVERAGED = re.compile(r"ema|.*_ema|ema_.*|.*teacher.*|swa.*|avg.*|averaged.*|shadow.*|momentum.*|.*_k|target.*", re.I)
+"""Components of the prefix of a copy that is an average of another, or its teacher."""
+
+
+def _chosen(path: Path, file: TensorFile, copies: list[_Copy]) -> tuple[_Copy, list[_Copy], str]:
+    """The copy to take, the other copies of the same network, and a note if there are others."""
+    best = copies[0]
+    needed = len(best.scheme.theirs)
+    if len(best.names) < _LEAST * needed:
+        raise InputError(f"{path} {_unknown(file, best)}")
+    alike = [copy for copy in copies if copy.network is best.network and len(copy.names) >= _LEAST * needed]
+    by_prefix: dict[str, _Copy] = {}
+    for copy in alike:  # two schemes may share names; the better one comes first
+        by_prefix.setdefault(copy.prefix, copy)
+    alike = list(by_prefix.values())
+    complete = [copy for copy in alike if not copy.missing]
+    if not complete:
+        return best, [copy for copy in alike if copy is not best], ""
+    ranked = sorted(complete, key=_plainness)
+    first = ranked[0]
+    if len(ranked) > 1 and _plainness(ranked[1])[:2] == _plainness(first)[:2] and not _equal(file, first, ranked[1]):
+        raise InputError(
+            f"{path} holds {len(ranked)} complete copies of {first.network.name}, under "
+            f"{_listed(map(_shown, ranked))}. Choose one with --key, such as --key {_key(first)}"
+        )
+    note = ""
+    if len(ranked) > 1:
+        note = (
+            f"the file holds {len(ranked)} complete copies of {first.network.name}: took that under {_shown(first)}, "
+            f"not {_listed(map(_shown, ranked[1:]))}. --key chooses another"
+        )
+    return first, [copy for copy in alike if copy is not first], note
+
+
+def _plainness(copy: _Copy) -> tuple[bool, int, str]:
+    parts = _components(copy.prefix)
+    return any(_AVERAGED.fullmatch(part) for part in parts), len(parts), copy.prefix
+
+
+def _equal(file: TensorFile, one: _Copy, other: _Copy) -> bool:
+    """Whether two copies hold the same numbers: one network under two names."""
+    theirs = {short: name for name, short in other.names.items()}
+    return all(
+        short in theirs and np.array_equal(file.tensors[name], file.tensors[theirs[short]])
+        for name, short in one.names.items()
+    )
+
+
+def _key(copy: _Copy) -> str:
+    return copy.prefix.rstrip("./")
+
+
+def _shown(copy: _Copy) -> str:
+    return repr(copy.prefix[:80]) if copy.prefix else "names without a prefix"
+
+
+def _listed(names: Iterable[str], most: int = _NAMED) -> str:
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _unknown(file: TensorFile, best: _Copy) -> str:
+    return (
+        f"holds no network that can be imported: it has {len(file.tensors)} tensors, {_samples(file.tensors)}. "
+        f"The closest is {best.network.name} by {best.scheme.name} names: {len(best.names)} of its "
+        f"{len(best.scheme.theirs)} weights are there. Expected: {networks_text()}"
+    )
+
+
+def _no_entry(path: Path, file: TensorFile, key: str) -> str:
+    if not key:
+        return (
+            f"{path} holds no network that can be imported: it has {len(file.tensors)} tensors, "
+            f"{_samples(file.tensors)}. Expected: {networks_text()}"
+        )
+    tops = dict.fromkeys(_SEPARATORS.split(name)[0] for name in file.tensors)
+    return f"{path} has no weights of a network under {key!r}; its entries begin with {_listed(map(repr, tops), 8)}"
+
+
+def _samples(tensors: Mapping[str, Array]) -> str:
+    return _listed(f"{name[:80]!r} {list(tensors[name].shape)}" for name in sorted(tensors))
+
+
+# --- backbone
+
+
+def _base(path: Path, file: TensorFile, copy: _Copy) -> dict[str, Floats]:
+    """The weights of the backbone under neutral names. Shapes are checked before any is copied, because many tensors
+    of a file may share one large storage."""
+    _check_names(path, file, copy)
+    wanted = copy.network.tensor_shapes(copy.network.size)
+    first = f"{copy.network.nodes[0].name}/kernel"
+    views: dict[str, Array] = {}
+    wrong: list[str] = []
+    for name, short in sorted(copy.names.items()):
+        place, tensor = copy.scheme.places[short], file.tensors[name]
+        shapes = [wanted[tensor_name] for tensor_name in place.tensors]
+        if place.tensors[0] == first and _channels(tensor, place) == 1:
+            shapes = [(*shapes[0][:2], 1, shapes[0][3])]
+        found = _views(tensor, place, shapes)
+        if found is None:
+            wrong.append(f"{name[:80]} has shape {list(tensor.shape)}, expected {_stored_shape(place, shapes)}")
+        else:
+            views |= zip(place.tensors, found, strict=True)
+    if wrong:
+        raise InputError(
+            f"{path} looks like {copy.network.name} by {copy.scheme.name} names, but {_listed(wrong)}: it is another "
+            f"network, or has other parts. Expected: {networks_text()}"
+        )
+    base = {tensor: _values(file, copy, tensor, view) for tensor, view in views.items()}
+    if base[first].shape[2] == 1:
+        base[first] = np.repeat(np.asarray(base[first], np.float64) / 3, 3, axis=2)
+    converted = {name: _as_float32(base[name]) for name in wanted}
+    if odd := [name for name, values in converted.items() if not np.isfinite(values).all()]:
+        raise InputError(f"{path}: {_listed(copy.scheme.theirs[name] for name in odd)} is not finite")
+    return converted
+
+
+def _as_float32(values: Array) -> Floats:
+    """A copy, so that the bytes of the file are freed; what float32 cannot hold becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float32, order="C")
+
+
+def _check_names(path: Path, file: TensorFile, copy: _Copy) -> None:
+    """InputError if weights are missing, there twice, or of a layer that the network does not have."""
+    like = f"{path} looks like {copy.network.name} by {copy.scheme.name} names"
+    if missing := copy.missing:
+        lacking = _listed(dict.fromkeys(copy.prefix + copy.scheme.theirs[name] for name in missing))
+        raise InputError(f"{like}, but {len(missing)} of its weights are missing: {lacking}")
+    if odd := list(_foreign_layers(file, copy)):
+        shapes = _listed(f"{name[:80]!r} {list(file.tensors[name].shape)}" for name in odd)
+        raise InputError(
+            f"{like}, but it holds {shapes}, which that network does not have. Expected: {networks_text()}"
+        )
+    seen: dict[str, str] = {}
+    for name, short in copy.names.items():
+        for tensor in copy.scheme.places[short].tensors:
+            if tensor in seen:
+                raise InputError(f"{path} holds {tensor} twice, as {seen[tensor][:80]!r} and as {name[:80]!r}")
+            seen[tensor] = name
+
+
+_NO_WEIGHTS = ("num_batches_tracked", "mask_token")
+
+
+def _foreign_layers(file: TensorFile, copy: _Copy) -> Iterator[str]:
+    for name in file.tensors:
+        if not name.startswith(copy.prefix) or name in copy.names or name.endswith(_NO_WEIGHTS):
+            continue
+        if copy.scheme.layers.match(name[len(copy.prefix) :]):
+            yield name
+
+
+def _channels(tensor: Array, place: Place) -> int:
+    axis = 1 if place.layout == "convolution" else 2
+    return tensor.shape[axis] if tensor.ndim == 4 else 0
+
+
+_Shape: TypeAlias = tuple[int, ...]
+
+
+def _views(tensor: Array, place: Place, shapes: Sequence[_Shape]) -> list[Array] | None:
+    """The tensors that a weight becomes, in our axes; None if its shape is another."""
+    if place.layout == "convolution" and tensor.ndim == 4:
+        tensor = tensor.transpose(2, 3, 1, 0)
+    elif place.layout == "dense" and tensor.ndim == 2:
+        tensor = tensor.T
+    elif place.layout == "squeezed":
+        while tensor.ndim > len(shapes[0]) and tensor.shape[0] == 1:
+            tensor = tensor[0]
+    count = len(shapes)
+    if tensor.ndim == 0 or tensor.shape != (*shapes[0][:-1], shapes[0][-1] * count):
+        return None
+    return np.split(tensor, count, axis=-1)
+
+
+def _stored_shape(place: Place, shapes: Sequence[_Shape]) -> list[int]:
+    """The shape that a weight should have in the file."""
+    shape = [*shapes[0][:-1], shapes[0][-1] * len(shapes)]
+    if place.layout == "convolution":
+        return [shape[3], shape[2], *shape[:2]]
+    if place.layout == "dense":
+        return shape[::-1]
+    return [1, *([1] if len(shape) == 1 else []), *shape] if place.layout == "squeezed" else shape
+
+
+def _values(file: TensorFile, copy: _Copy, tensor: str, view: Array) -> Array:
+    """The numbers here. A variance takes in the difference of the two epsilons, so it may be a hair below 0."""
+    node, _, variable = tensor.rpartition("/")
+    if variable != "moving_variance":
+        return view
+    ours = copy.network.by_name[node].attributes["epsilon"]
+    layer = copy.scheme.theirs[tensor].rpartition("/" if copy.scheme.name == "keras" else ".")[0]
+    stated = file.epsilon.get(copy.prefix + layer, file.epsilon.get(layer))
+    theirs = stated if stated is not None else copy.scheme.epsilon or ours
+    return np.asarray(view, np.float64) + np.float64(theirs - ours)
+
+
+# --- head
+
+
+_HEAD = re.compile(
+    r"(classifier|classifiers|fc|fc\d+|head|heads|class_layers|linear|last_linear|linear_head|mlp_head|out|output|outputs"
+    r"|logits|predictions?|dense(_\d+)?|cls|final\w*)",
+    re.I,
+)
+"""Components of the name of a head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Dense:
+    """A dense layer in a file: its name, and the names of its kernel and, if it has one, its bias."""
+
+    name: str
+    kernel: str
+    bias: str | None
+
+    @property
+    def is_head(self) -> bool:
+        return any(_HEAD.fullmatch(part) for part in _components(self.name))
+
+
+def _output_layer(
+    path: Path, file: TensorFile, copy: _Copy, others: Sequence[_Copy]
+) -> tuple[OutputLayer | None, set[str]]:
+    """The head, and the names of its tensors; None if there is none. InputError if it cannot be told which it is, or it
+    does not fit."""
+    layers = _heads(file, copy, others)
+    if not layers:
+        return None, set()
+    width = copy.network.shapes(copy.network.size)[copy.network.output][2]
+    if len(layers) > 1 and not _side_by_side(file, layers, width):
+        shapes = _listed((f"{layer.name[:80]!r} {list(file.tensors[layer.kernel].shape)}" for layer in layers), 5)
+        raise InputError(
+            f"{path} has {len(layers)} layers that may be its head, {shapes}: expected one dense layer that takes "
+            f"{width} features. `train --weights` takes the backbone, and trains a head of its own"
+        )
+    parts = [_kernel_and_bias(path, file, layer, copy, width) for layer in layers]
+    kernel, bias = np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts])
+    if not 0 < len(bias) <= MAX_OUTPUTS:
+        raise InputError(f"{path}: its head has {len(bias)} outputs, expected 1 to {MAX_OUTPUTS}")
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise InputError(f"{path}: its head is not finite")
+    activation = file.activations.get(_components(layers[0].name)[-1], "sigmoid")
+    if activation not in ("sigmoid", "softmax", "linear"):
+        raise InputError(
+            f"{path}: its head has the activation {activation[:40]!r}, expected sigmoid, softmax or linear"
+        )
+    used = {name for layer in layers for name in (layer.kernel, layer.bias) if name}
+    layer = OutputLayer(kernel=kernel, bias=bias, activation="softmax" if activation == "softmax" else "sigmoid")
+    return layer, used
+
+
+def _heads(file: TensorFile, copy: _Copy, others: Sequence[_Copy]) -> list[_Dense]:
+    """The layers that may be the head of this copy: those called so, nearest to it; else the only one with a bias."""
+    taken = {name for each in (copy, *others) for name in each.names}
+    groups: dict[int, list[_Dense]] = defaultdict(list)
+    for layer in _dense_layers(file.tensors, taken):
+        near = _common(layer.name, copy.prefix)
+        if all(_common(layer.name, other.prefix) <= near for other in others):
+            groups[near].append(layer)
+    for near in sorted(groups, reverse=True):
+        if called := [layer for layer in groups[near] if layer.is_head]:
+            return sorted(called, key=lambda layer: [(len(part), part) for part in _components(layer.name)])
+    rest = [layer for layers in groups.values() for layer in layers if layer.bias]
+    return rest if len(rest) == 1 else []
+
+
+def _dense_layers(tensors: Mapping[str, Array], taken: set[str]) -> Iterator[_Dense]:
+    for name, tensor in tensors.items():
+        layer, variable = name[: _starts(name)[-1]], name[_starts(name)[-1] :]
+        if name in taken or tensor.ndim != 2 or variable not in ("weight", "kernel") or not layer:
+            continue
+        bias = f"{layer}bias"
+        outputs = tensor.shape[0 if variable == "weight" else 1]
+        there = bias in tensors and tensors[bias].shape == (outputs,)
+        yield _Dense(name=layer.rstrip("./"), kernel=name, bias=bias if there else None)
+
+
+def _common(name: str, prefix: str) -> int:
+    """How many components two names begin with in common."""
+    count = 0
+    for one, other in zip(_components(name), _components(prefix), strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+def _side_by_side(file: TensorFile, layers: Sequence[_Dense], width: int) -> bool:
+    """Whether they are heads.0, heads.1, ... of one or more outputs each, which all take the features."""
+    names = [_components(layer.name) for layer in layers]
+    return (
+        [name[-1] for name in names] == [str(number) for number in range(len(layers))]
+        and len({tuple(name[:-1]) for name in names}) == 1
+        and names[0][:-1][-1:] in (["heads"], ["classifiers"])
+        and all(width in file.tensors[layer.kernel].shape for layer in layers)
+    )
+
+
+def _kernel_and_bias(path: Path, file: TensorFile, layer: _Dense, copy: _Copy, width: int) -> tuple[Floats, Floats]:
+    kernel = file.tensors[layer.kernel]
+    if layer.kernel.endswith("weight"):
+        kernel = kernel.T
+    if kernel.shape[0] != width:
+        why = ""
+        if copy.network.class_token and kernel.shape[0] == 2 * width:
+            why = ": those of the class token and the mean of the patches, as Dinov2ForImageClassification takes them"
+        raise InputError(
+            f"{path}: its head {layer.name[:80]!r} takes {kernel.shape[0]} features{why}. Expected {width}, as "
+            f"{copy.network.name} has here. `train --architecture {copy.network.name} --weights` takes the backbone"
+        )
+    if kernel.shape[1] > MAX_OUTPUTS:
+        raise InputError(f"{path}: its head has {kernel.shape[1]} outputs, expected 1 to {MAX_OUTPUTS}")
+    bias = np.zeros(kernel.shape[1]) if layer.bias is None else file.tensors[layer.bias]
+    return _as_float32(kernel), _as_float32(bias)
+
+
+# --- what the file and the program say of the network
+
+
+def _recipe(file: TensorFile, copy: _Copy) -> tuple[Kind, Normalize, str]:
+    """Kind, normalization of films, and a note if it was assumed."""
+    first = f"{copy.network.nodes[0].name}/kernel"
+    stored = next(name for name, short in copy.names.items() if first in copy.scheme.places[short].tensors)
+    place = copy.scheme.places[copy.names[stored]]
+    grey = _channels(file.tensors[stored], place) == 1
+    name = copy.scheme.name
+    if name == "monai":
+        return (
+            name,
+            "unit",
+            "films are passed as 0..1 (MONAI's ScaleIntensity); --normalize names another normalization",
+        )
+    if not grey:
+        usual: Any = copy.network.normalize
+        return name, usual, ""
+    if name == "torchvision":
+        note = "its first convolution has one channel: films are passed as -1024..1024, as torchxrayvision does; "
+        return "torchxrayvision", "signed-1024", f"{note}--normalize names another normalization"
+    note = "its first convolution has one channel: films are passed as 0..1; --normalize names another normalization"
+    return name, "unit", note
+
+
+def _size(kind: Kind, network: Network) -> int:
+    """Side of the films that such networks are usually trained on."""
+    if "embed_tokens" in network.operations:
+        return network.size
+    return 512 if kind == "torchxrayvision" and network.name.startswith("resnet") else _USUAL_SIZE
+
+
+def _ignored(file: TensorFile, used: set[str]) -> str:
+    names = [name for name in (*file.tensors, *file.ignored) if name not in used]
+    names.sort(key=lambda name: name.endswith("num_batches_tracked"))
+    if not names:
+        return ""
+    entry = "entry that is no weight" if len(names) == 1 else "entries that are no weights"
+    return f"ignored {len(names)} {entry} of the network: {_listed((name[:80] for name in names), 5)}"
+
+
+def _outputs(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """torchxrayvision's list of names: ``targets``, and ``pathologies`` in its older versions."""
+    for key in ("targets", "pathologies"):
+        names = metadata.get(key)
+        if isinstance(names, list) and names and all(isinstance(name, str) and len(name) < 100 for name in names):
+            return tuple(names)
+    return None
+
+
+def _points(path: Path, file: TensorFile) -> tuple[float, ...] | None:
+    """torchxrayvision's op_threshs: a tensor, and a list in its older versions."""
+    stored = (file.tensors[name] for name in file.tensors if _components(name)[-1:] == ["op_threshs"])
+    values = next(stored, file.metadata.get("op_threshs"))
+    if values is None or isinstance(values, int | float | str):
+        return None
+    if isinstance(values, list) and not all(isinstance(value, int | float) for value in values):
+        return None
+    if np.size(values) > MAX_OUTPUTS:
+        raise InputError(f"{path} has {np.size(values)} operating points, expected at most {MAX_OUTPUTS}")
+    return tuple(float(value) for value in np.ravel(values))

@@ -107,7 +107,8 @@ model_options = section(
         "--architecture",
         default="densenet121",
         show_default=True,
-        help="Network: densenet121, densenet169, densenet201, resnet50, resnet50v1.5, vit_b14, tinycnn, or one of a plugin.",
+        help="Network: densenet121, densenet169, densenet201, resnet50, resnet50v1.5, vit_b14, tinycnn, or one of a "
+        "plugin.",
     ),
     click.option(
         "--weights",

@@ -318,7 +318,8 @@ def _check_names(path: Path, file: TensorFile, copy: _Copy) -> None:
             seen[tensor] = name
 
 
-_NO_WEIGHTS = ("num_batches_tracked", "mask_token")
+_COUNTER = "num_batches_tracked"
+_NO_WEIGHTS = (_COUNTER, "mask_token")
 
 
 def _foreign_layers(file: TensorFile, copy: _Copy) -> Iterator[str]:
@@ -529,11 +530,13 @@ def _size(kind: Kind, network: Network) -> int:
 
 def _ignored(file: TensorFile, used: set[str]) -> str:
     names = [name for name in (*file.tensors, *file.ignored) if name not in used]
-    names.sort(key=lambda name: name.endswith("num_batches_tracked"))
     if not names:
         return ""
+    others = [name[:80] for name in names if not name.endswith(_COUNTER)]
+    counters = len(names) - len(others)
+    parts = [_listed(others, 5)] * bool(others) + [f"{counters} {_COUNTER}"] * bool(counters)
     entry = "entry that is no weight" if len(names) == 1 else "entries that are no weights"
-    return f"ignored {len(names)} {entry} of the network: {_listed((name[:80] for name in names), 5)}"
+    return f"ignored {len(names)} {entry} of the network: {' and '.join(parts)}"
 
 
 def _outputs(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:

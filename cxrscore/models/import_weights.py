@@ -182,7 +182,7 @@ def _chosen(path: Path, file: TensorFile, copies: Sequence[_Copy], key: str) -> 
     """The copy to take, and a note if there are other complete ones."""
     named = [copy for copy in copies if not key or _is_under(copy.prefix, key)]
     if not named:
-        raise InputError(_no_entry(path, file, key))
+        raise InputError(f"{path} {_no_entry(file, key)}")
     best = named[0]
     if len(best.names) < _LEAST * len(best.scheme.theirs):
         raise InputError(f"{path} {_unknown(file, best)}")
@@ -195,12 +195,13 @@ def _chosen(path: Path, file: TensorFile, copies: Sequence[_Copy], key: str) -> 
             f"{path} holds {len(ranked)} networks: {_listed(map(_shown, ranked))}. Choose one with `cxrscore import "
             f"--key`, such as --key {_key(first)}, or save one of them alone"
         )
-    rest = _listed(map(_shown, ranked[1:]))
-    return first, f"the file holds {len(ranked)} networks: took {_shown(first)}, not {rest}. --key chooses another"
+    taken, rest = _shown(first), _listed(map(_shown, ranked[1:]))
+    note = f"the file holds {len(ranked)} networks: took {taken}, not {rest}. `cxrscore import --key` chooses another"
+    return first, note
 
 
 def _plainness(copy: _Copy) -> tuple[bool, int, str]:
-    parts = _components(copy.prefix)
+    parts = _components(copy.prefix.removesuffix("features."))
     return any(_AVERAGED.fullmatch(part) for part in parts), len(parts), copy.prefix
 
 
@@ -229,22 +230,34 @@ def _listed(names: Iterable[str], most: int = _NAMED) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _unknown(file: TensorFile, best: _Copy) -> str:
+_KERAS_CLASS = re.compile(r"(^|/)(conv2d|dense|batch_normalization)(_\d+)?/(kernel|gamma)$")
+"""A layer by its class, where its name should be."""
+
+
+def _unknown(file: TensorFile, best: _Copy | None) -> str:
+    """What the file holds instead of a network, and the network that comes closest."""
+    closest = hint = ""
+    if best is not None:
+        closest = (
+            f" The closest is {best.network.name} by {best.scheme.name} names: {len(best.names)} of its "
+            f"{len(best.scheme.theirs)} weights are there."
+        )
+    if file.container == "keras" and any(_KERAS_CLASS.search(name) for name in file.tensors):
+        hint = (
+            " Early releases of Keras 3 store no names of layers in .weights.h5: save the model again as .keras, with "
+            "the same release."
+        )
     return (
-        f"holds no network that can be imported: it has {len(file.tensors)} tensors, {_samples(file.tensors)}. "
-        f"The closest is {best.network.name} by {best.scheme.name} names: {len(best.names)} of its "
-        f"{len(best.scheme.theirs)} weights are there. Expected: {networks_text()}"
+        f"holds no network that can be imported: it has {len(file.tensors)} tensors, {_samples(file.tensors)}."
+        f"{closest}{hint} Expected: {networks_text()}"
     )
 
 
-def _no_entry(path: Path, file: TensorFile, key: str) -> str:
+def _no_entry(file: TensorFile, key: str) -> str:
     if not key:
-        return (
-            f"{path} holds no network that can be imported: it has {len(file.tensors)} tensors, "
-            f"{_samples(file.tensors)}. Expected: {networks_text()}"
-        )
+        return _unknown(file, None)
     tops = dict.fromkeys(_SEPARATORS.split(name)[0] for name in file.tensors)
-    return f"{path} has no weights of a network under {key!r}; its entries begin with {_listed(map(repr, tops), 8)}"
+    return f"has no weights of a network under {key!r}; its entries begin with {_listed(map(repr, tops), 8)}"
 
 
 def _samples(tensors: Mapping[str, Array]) -> str:

@@ -280,7 +280,7 @@ def test_of_two_copies_the_plain_one_is_taken_unless_the_other_is_asked_for(torc
     foreign = expect_alike(torchvision, tmp_path / "a.pth")
     assert foreign.notes[0] == (
         "the file holds 2 networks: took densenet121 under 'student.features.', not densenet121 under "
-        f"'{copy}features.'. --key chooses another"
+        f"'{copy}features.'. `cxrscore import --key` chooses another"
     )
     assert foreign.notes[1].endswith(f"of the network: {copy}classifier.weight, {copy}classifier.bias")
     expect_alike(other, tmp_path / "a.pth", key=copy.rstrip("."))
@@ -299,6 +299,14 @@ def test_two_copies_alike_must_be_chosen_between_but_one_network_under_two_names
     expect_alike(other, tmp_path / "a.pth", key="fold1")
     torch.save({"fold0": no_counters(torchvision), "fold1": no_counters(torchvision)}, tmp_path / "b.pth")
     expect_alike(torchvision, tmp_path / "b.pth")
+
+
+@pytest.mark.slow
+def test_of_two_networks_the_one_that_is_asked_for(torchvision, resnet, tmp_path):
+    torch.save({"a": no_counters(torchvision), "b": no_counters(resnet)}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"2 networks: densenet121 under 'a\.features\.', resnet50v1\.5 under 'b\.'"):
+        read_weights_of(tmp_path / "a.pth")
+    assert expect_alike(resnet, tmp_path / "a.pth", key="b").network.name == "resnet50v1.5"
 
 
 # --- heads

@@ -19,6 +19,7 @@ from cxrscore.models.naming import _densenet_layers  # noqa: E402
 from cxrscore.models.probabilities import probabilities  # noqa: E402
 from cxrscore.models.torch_file import read_torch  # noqa: E402
 from cxrscore.networks.builtin import built_in  # noqa: E402
+from cxrscore.networks.graph import FILM, GraphBuilder, Network  # noqa: E402
 from cxrscore.networks.tensors import initial_tensors  # noqa: E402
 from cxrscore.plugins import get_backend  # noqa: E402
 from cxrscore.synthetic.phantoms import golden_films  # noqa: E402
@@ -247,6 +248,22 @@ def test_neutral_names(tmp_path, name):
     assert foreign.notes == ()
     for tensor, values in {**foreign.base, "head/kernel": foreign.layer.kernel}.items():
         np.testing.assert_array_equal(values, tensors[tensor])
+
+
+def test_a_network_of_a_plugin_by_the_names_of_its_nodes(tmp_path):
+    graph = GraphBuilder()
+    x = graph.add("relu", "relu", graph.add("stem", "conv2d", FILM, filters=4, size=3, stride=2, padding=1))
+    network = Network(name="small", nodes=graph.nodes, output=x, stages=("stem",))
+    kernel = np.arange(108, dtype=np.float32).reshape(3, 3, 3, 4)
+    tensors = {"stem/kernel": kernel, "stem/bias": np.ones(4, np.float32), "head/kernel": np.ones((4, 2), np.float32)}
+    safetensors.numpy.save_file(tensors, tmp_path / "a.safetensors")
+    foreign = read_weights_of(tmp_path / "a.safetensors", networks=(network,))
+    assert foreign.network is network
+    np.testing.assert_array_equal(foreign.base["stem/kernel"], kernel)
+    assert foreign.layer.kernel.shape == (4, 2)
+    assert read_weights(tmp_path / "a.safetensors", "small", network).tensors.keys() == {"stem/kernel", "stem/bias"}
+    with pytest.raises(InputError, match=r"no network that can be imported: .* 'head/kernel' \[4, 2\]"):
+        read_weights_of(tmp_path / "a.safetensors")
 
 
 # --- what else a file holds

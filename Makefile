@@ -35,6 +35,7 @@ test: lint
 	$(CONFORMANCE) torch
 	$(CONFORMANCE) keras
 	$(CONFORMANCE) openvino
+	$(CONFORMANCE) onnx
 
 # The whole suite once more, with the lines and branches that no test reaches. It takes about twice as long.
 coverage: $(VENV)/.installed
@@ -43,6 +44,7 @@ coverage: $(VENV)/.installed
 	$(CONFORMANCE) torch --cov --cov-append --cov-report=
 	$(CONFORMANCE) keras --cov --cov-append --cov-report=
 	$(CONFORMANCE) openvino --cov --cov-append --cov-report=
+	$(CONFORMANCE) onnx --cov --cov-append --cov-report=
 	$(BIN)/coverage report
 
 # The site, in site/: every warning is an error. tests/docs checks what the pages say against the code.

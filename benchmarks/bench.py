@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.util
 import json
 import os
 import platform
@@ -24,7 +23,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +31,7 @@ import scoring
 import sizes
 from cost import gflop
 from inputs import FILMS, ROOT, WEIGHTS, Inputs, export_onnx, prepare, quantize
-
-PACKAGES = ("torch", "keras", "tensorflow", "openvino", "numpy", "opencv-python-headless", "h5py")
+from record import PACKAGES, metadata_of, processor, rounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,23 +100,6 @@ def about(command: list[str], quick: bool, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def processor() -> str:
-    """Its model and what of its instructions matters here."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
-    known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {flag} " in f"{text} "]
-    return f"{model or platform.machine()} ({', '.join(known)})" if known else model or platform.machine()
-
-
-def metadata_of(packages: tuple[str, ...]) -> dict[str, str]:
-    there = {name: metadata.version(name) for name in packages if importlib.util.find_spec(_module(name))}
-    return {"cxrscore": metadata.version("cxrscore"), **there}
-
-
-def _module(package: str) -> str:
-    return {"opencv-python-headless": "cv2"}.get(package, package)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer films and rounds")
@@ -167,15 +147,6 @@ def noted(measure: Callable[[], Any]) -> tuple[dict[str, Any], Any]:
 def _command() -> list[str]:
     """The command line without paths of this machine."""
     return ["python", "benchmarks/bench.py", *(word for word in sys.argv[1:] if "/" not in word and word != "--output")]
-
-
-def rounded(value: Any) -> Any:
-    """Four digits are more than such a measurement holds."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
-    return [rounded(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def main() -> None:
     most = int(sys.argv[2]) if len(sys.argv) > 2 else 12
     if not SHARED.is_dir():
         sys.exit(f"no real films at {SHARED}: set CXRSCORE_SHARED")
-    backend = plugins.fastest_backends(model_file.spec.architecture)[0]
+    backend = plugins.fastest_backends(model_file.spec)[0]
     model = plugins.get_backend(backend).build(model_file.spec, model_file.tensors)
     how = Preprocessing.from_dict(model_file.document["preprocessing"])
     cases: list[tuple[Floats, int, Box, int, int]] = []

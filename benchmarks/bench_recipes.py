@@ -28,8 +28,8 @@ from sklearn.preprocessing import StandardScaler
 from cxrscore import plugins
 from cxrscore.contract import ModelSpec
 from cxrscore.metrics import auc_per_finding, macro
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.imagenet import base_weights
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.recipes import find_recipe, read_recipe
 from cxrscore.training import TrainOptions, train_model
 from cxrscore.training.data import Data, read_data

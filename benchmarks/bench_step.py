@@ -173,7 +173,7 @@ def fill(network, values: dict[str, np.ndarray]) -> None:
     assert len(own) == len(wanted), (len(own), len(wanted))
     for name, tensor in zip(wanted, own, strict=True):
         with torch.no_grad():
-            tensor.copy_(from_neutral(torch.from_numpy(values[name])))
+            tensor.copy_(from_neutral(torch.from_numpy(values[name]), name))
 
 
 def ordered(network):

@@ -17,9 +17,10 @@ import numpy as np
 from cxrscore.contract import Array, Floats, ModelSpec, Tensors
 from cxrscore.images import Preprocessing, preprocess, read_film, to_unit
 from cxrscore.labels.findings import FINDINGS
-from cxrscore.networks.tensors import DENSENET121_BLOCKS, initial_tensors
 from cxrscore.models.imagenet import read_weights
 from cxrscore.models.model_file import load_model, save_model
+from cxrscore.networks.densenet import BLOCKS
+from cxrscore.networks.tensors import initial_tensors
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("CXRSCORE_SHARED", ROOT.parent / "shared"))
@@ -131,12 +132,13 @@ def _torchvision(tensors: Tensors) -> dict[str, Array]:
 def _layers() -> Iterator[tuple[str, str]]:
     """torchvision's name of each layer of the base, and ours."""
     yield from (("features.conv0", "conv1_conv"), ("features.norm0", "conv1_bn"), ("features.norm5", "bn"))
-    for block, layers in enumerate(DENSENET121_BLOCKS, start=1):
+    blocks = BLOCKS["densenet121"]
+    for block, layers in enumerate(blocks, start=1):
         for layer in range(1, layers + 1):
             theirs, ours = f"features.denseblock{block}.denselayer{layer}", f"conv{block + 1}_block{layer}"
             for number, (norm, conv) in enumerate((("0_bn", "1_conv"), ("1_bn", "2_conv")), start=1):
                 yield from ((f"{theirs}.norm{number}", f"{ours}_{norm}"), (f"{theirs}.conv{number}", f"{ours}_{conv}"))
-        if block < len(DENSENET121_BLOCKS):
+        if block < len(blocks):
             for part in ("norm", "conv"):
                 yield f"features.transition{block}.{part}", f"pool{block + 1}_{'bn' if part == 'norm' else 'conv'}"
 

@@ -589,6 +589,7 @@ def train(
     architecture = given.get("architecture", TrainOptions.architecture)
     named = _named(backend) or _named(given.pop("backend", None))
     chosen = plugins.training_backend(named, log, architecture=architecture, parallel=place.world_size > 1)
+    given.setdefault("size", plugins.film_size(architecture))
     given = {**given, "backend": chosen, "recipe": file, "films": films, "labels": labels, "output": output}
     return train_model(TrainOptions(**given), progress, log, place=place)
 

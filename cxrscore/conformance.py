@@ -20,6 +20,7 @@ from cxrscore.testing import (
     ExplainerCases,
     LossCases,
     MetricCases,
+    NetworkCases,
     run_cases,
 )
 from cxrscore.testing.cases import Cases
@@ -27,6 +28,7 @@ from cxrscore.testing.fixtures import build, smallest_spec
 
 _KITS: dict[str, type[Cases]] = {
     "backend": BackendCases,
+    "network": NetworkCases,
     "dataset": DatasetCases,
     "loss": LossCases,
     "metric": MetricCases,

@@ -45,7 +45,8 @@ from cxrscore.types import TaskBatch as TaskBatch
 from cxrscore.types import Tensors as Tensors
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
-"""By layer name: the lowest and highest input of a convolution that int8 represents; values beyond are clipped."""
+"""By layer name: the lowest and highest input of a convolution or dense layer that int8 represents; values beyond are
+clipped."""
 
 Precision = Literal["fp32", "bf16"]
 
@@ -228,12 +229,12 @@ class SupportsAutograd(Protocol):
 
 @runtime_checkable
 class SupportsActivationRanges(Protocol):
-    """A model that measures the input ranges of its convolutions, for int8."""
+    """A model that measures the input ranges of its convolutions and dense layers, for int8."""
 
     def ranges(self, films: Floats) -> dict[str, Floats]:
-        """Return the lowest and highest input of each convolution, float32 [N,2], for films [N,S,S].
+        """Return the lowest and highest input of each convolution and dense layer, float32 [N,2], for films [N,S,S].
 
-        The keys are layer names in the order of the network.
+        The keys are layer names in the order of the network; the head is not among them.
         """
         ...
 
@@ -332,15 +333,16 @@ class SupportsInt8(Protocol):
     """A backend that can also compute in 8-bit integers. Its fp32 models are SupportsActivationRanges."""
 
     def build_int8(self, spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str = "auto") -> Model:
-        """Build a model whose convolutions named in ``ranges`` use 8-bit integers; otherwise as ``build``.
+        """Build a model whose convolutions and dense layers named in ``ranges`` use 8-bit integers; otherwise as
+        ``build``.
 
         Their inputs are rounded to 256 values between lowest and highest, their kernels to 255 values per output
-        channel.
+        channel. Layers that are not named are computed in floating point.
 
         Raises
         ------
         InputError
-            If a layer in ``ranges`` is not a convolution of this network.
+            If a layer in ``ranges`` is neither a convolution nor a dense layer of this network, or is the head.
         """
         ...
 

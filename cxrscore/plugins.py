@@ -19,7 +19,7 @@ from cxrscore.contract import (
     SupportsDistributed,
 )
 from cxrscore.distributions import plugin_entry_points
-from cxrscore.errors import BackendUnavailableError
+from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.networks.builtin import built_in
 from cxrscore.plugin_values import (
     checked_backend,
@@ -133,6 +133,34 @@ def get_network(name: str) -> Network | None:
     found = registry()
     known: dict[str, Network] = found.all("cxrscore_networks")
     return cast(Network, found.get("cxrscore_networks", "network", name)) if name in known else None
+
+
+def require_network(name: str, backend: Backend) -> Network | None:
+    """Return the network of that name, as get_network; None if it is one of the backend's own.
+
+    Raises
+    ------
+    InputError
+        If neither the backend nor a plugin has it, with the names of all networks; if two plugins bring one of that
+        name; or if the backend lacks operations of it, with their names.
+    """
+    network = get_network(name)
+    if network is None and name not in backend.architectures:
+        of_its_own = f"; backend {backend.name!r} has {', '.join(backend.architectures)} too"
+        raise InputError(
+            f"no network is called {name!r}; available: {', '.join(registry().all('cxrscore_networks'))}"
+            f"{of_its_own if backend.architectures else ''}. `cxrscore plugins` lists all and why one is missing."
+        )
+    if reason := why_not(backend, name, network):
+        raise InputError(reason)
+    return network
+
+
+def film_size(architecture: str) -> int:
+    """Return the side of the films that suits a network, in pixels: what ``train`` uses without a size. 400 for a
+    network that only a backend knows; InputError as get_network."""
+    network = get_network(architecture)
+    return 400 if network is None else network.size
 
 
 def fastest_backends(spec: ModelSpec, device: str = "auto") -> list[str]:

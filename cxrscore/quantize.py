@@ -213,7 +213,9 @@ def _ranges(model: Model, batch: _Batch, paths: Sequence[str]) -> Mapping[str, F
     with _naming(batch, paths):
         found = model.ranges(_squares(batch))
     if len(found) < 2:
-        raise InputError(f"{model.framework} has one convolution, which is not rounded: there is nothing to quantize")
+        raise InputError(
+            f"{model.framework} has one convolution or dense layer, which is not rounded: there is nothing to quantize"
+        )
     return found
 
 

@@ -17,6 +17,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for _library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
+# Tests that import ONNX Runtime themselves send no reports either, and leave nothing in the home folder.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # Tests sync thousands of small files, which takes a disk minutes. Where there is a file system in memory with room, the
 # folders of tests are made there.
 _MEMORY = Path("/dev/shm")

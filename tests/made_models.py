@@ -10,9 +10,9 @@ import numpy as np
 from made_model import document
 
 from cxrscore.contract import ModelSpec
+from cxrscore.models.model_file import save_model
 from cxrscore.networks import reference as numpy_reference
 from cxrscore.networks.tensors import initial_tensors
-from cxrscore.models.model_file import save_model
 from cxrscore.synthetic.phantoms import golden_films
 
 FINDINGS = ("Mass", "Edema")

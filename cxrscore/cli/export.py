@@ -14,20 +14,21 @@ from cxrscore.cli.common import (
     Bar,
     handle_errors,
     json_option,
+    print_json,
     print_line,
     print_result,
     quiet_option,
 )
 from cxrscore.cli.streams import results
-from cxrscore.errors import FileFormatError
+from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io.outputs import RULE
 from cxrscore.remote.url import PathOrUrl, RemotePath
 
-FORMATS = ("csv", "json", "parquet", "dicom-sr")
+FORMATS = ("csv", "json", "parquet", "dicom-sr", "onnx")
 
 
-@click.command(short_help="Export scores as CSV, JSON, Parquet or DICOM SR.")
-@click.argument("scores", type=FILE_OR_URL)
+@click.command(short_help="Export scores as CSV, JSON, Parquet or DICOM SR, or a model as ONNX.")
+@click.argument("file", type=FILE_OR_URL)
 @click.option(
     "-o",
     "--output",
@@ -56,37 +57,78 @@ FORMATS = ("csv", "json", "parquet", "dicom-sr")
     is_flag=True,
     help="For dicom-sr: copy name, ID and dates of patient and study from the films. By default these are empty.",
 )
+@click.option(
+    "--feature-map", is_flag=True, help="For onnx: also give the map that the head pools, as output feature_map."
+)
 @click.option("--overwrite", is_flag=True, help=f"{RULE} For dicom-sr: write into a folder that is not empty.")
 @json_option
 @quiet_option
 @handle_errors
-def export(scores: PathOrUrl, *, as_json: bool, quiet: bool, **options: Any) -> int:
-    """Export a scores file as CSV, JSON, Parquet, or DICOM structured reports (TID 1500).
+def export(file: PathOrUrl, *, as_json: bool, quiet: bool, feature_map: bool, **options: Any) -> int:
+    """Export FILE: scores as CSV, JSON, Parquet, or DICOM structured reports (TID 1500); a model as ONNX.
 
     \b
       cxrscore export out.h5 -o out.csv
       cxrscore export out.h5 -o reports --format dicom-sr --films ./films
+      cxrscore export model.safetensors -o model.onnx
     """
+    if str(options["output"]) == "-" and as_json:
+        raise click.UsageError("--json and -o - both write to standard output; use only one of them")
+    if options["kind"] == "onnx" or (options["kind"] is None and options["output"].suffix.lower() == ".onnx"):
+        return _export_model(file, feature_map, options, as_json=as_json, quiet=quiet)
+    if feature_map:
+        raise InputError("--feature-map is for the format onnx, which is written from a model file")
+    return _export_scores(file, options, as_json=as_json, quiet=quiet)
+
+
+def _export_scores(file: PathOrUrl, options: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
     from cxrscore.export import ExportOptions, export_pieces, export_scores
 
-    inputs = () if isinstance(scores, RemotePath) else (scores,)
+    inputs = () if isinstance(file, RemotePath) else (file,)
     wanted = ExportOptions(**options, inputs=inputs)
     if str(wanted.output) == "-":
-        if as_json:
-            raise click.UsageError("--json and -o - both write to standard output; use only one of them")
         output = results()
-        for piece in export_pieces(_read(scores), wanted):
+        for piece in export_pieces(_read(file), wanted):
             output.buffer.write(piece)
         return 0
     wanted.chosen_kind()  # options that conflict are reported before a large file is read
     bar = Bar(quiet)
-    result = export_scores(_read(scores), wanted, bar)
+    result = export_scores(_read(file), wanted, bar)
     for path, message in result.failed:
         print_line(f"no report: {path}: {message}", quiet)
     print_line(_summary(result), quiet)
     if as_json:
         print_result(result)
     return EXIT_SOME_FAILED if result.failed else 0
+
+
+_OF_SCORES = {"layout": "plain", "every_column": False, "films": None, "with_patient": False}
+"""The options for scores, with their defaults."""
+
+
+def _export_model(file: PathOrUrl, feature_map: bool, options: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
+    from cxrscore.export import OnnxOptions, export_onnx, onnx_bytes
+    from cxrscore.remote import as_local_path
+
+    if any(options[name] != default for name, default in _OF_SCORES.items()):
+        raise InputError("--layout, --all-columns, --films and --with-patient have no meaning for the format onnx")
+    with as_local_path(file) as model:
+        if str(options["output"]) == "-":
+            data, _ = onnx_bytes(model, feature_map=feature_map)
+            results().buffer.write(data)
+            return 0
+        wanted = OnnxOptions(
+            model=model, output=options["output"], feature_map=feature_map, overwrite=options["overwrite"]
+        )
+        result = export_onnx(wanted)
+    print_line(
+        f"wrote {result.output}: ONNX, opset {result.opset}, {result.bytes / 1e6:.1f} MB, outputs "
+        f"{', '.join(result.outputs)}",
+        quiet,
+    )
+    if as_json:
+        print_json({**vars(result), "format": "onnx"})
+    return 0
 
 
 def _read(path: PathOrUrl) -> Any:
@@ -99,7 +141,7 @@ def _read(path: PathOrUrl) -> Any:
         if file.is_file() and not is_hdf5(file):
             raise FileFormatError(
                 f"{file} is not a scores file (HDF5). Export needs one, written by `cxrscore score`. `cxrscore "
-                f"show {file}` describes a model."
+                f"show {file}` describes a model, and `cxrscore export {file} -o model.onnx` exports it."
             )
         return open_scores(file)
 

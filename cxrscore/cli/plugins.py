@@ -48,8 +48,8 @@ def plugins(as_json: bool) -> None:
 def check(name: str | None, table: Path | None, model: Path | None, as_json: bool, **options: Any) -> int:
     """Run the conformance tests of a plugin, or compare backends on a model.
 
-    NAME is a backend, or dataset:NAME, loss:NAME, metric:NAME, explainer:NAME, executor:NAME. The exit code is 5 if a
-    case fails.
+    NAME is a backend, or network:NAME, dataset:NAME, loss:NAME, metric:NAME, explainer:NAME, executor:NAME. The exit
+    code is 5 if a case fails.
 
     \b
       cxrscore check torch

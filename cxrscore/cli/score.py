@@ -81,7 +81,9 @@ if TYPE_CHECKING:
     "--explainer", default="grad-cam", show_default=True, help="Method of the heat maps; see `cxrscore plugins`."
 )
 @click.option(
-    "--cam-layer", help="Layer whose activations the heat maps use, such as bn of densenet121. [default: the last ReLU]"
+    "--cam-layer",
+    help="Layer whose activations the heat maps use: the one that the head pools or, if that is a ReLU, the one before "
+    "it, such as bn of densenet121. [default: the pooled one; in vit_b14 the patch tokens]",
 )
 @click.option("--any-modality", is_flag=True, help="Also score DICOM files of modalities other than CR, DX and RG.")
 @click.option(

@@ -38,7 +38,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
 
     By default, the head of a densenet121 with ImageNet weights is trained; the backbone is frozen.
     """
-    from cxrscore.plugins import training_backend
+    from cxrscore.plugins import film_size, training_backend
     from cxrscore.training import ProcessRank, TrainOptions, train_model
 
     place = ProcessRank.from_environment(os.environ)
@@ -47,6 +47,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     with place.raise_once_per_node():
         architecture = options["architecture"]
         chosen = training_backend(backend, bar.line, architecture=architecture, parallel=place.world_size > 1)
+        options["size"] = options["size"] or film_size(architecture)
         given = TrainOptions(backend=chosen, **options)
     result = train_model(given, bar, bar.line, place=place)
     bar.close()

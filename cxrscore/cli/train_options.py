@@ -20,6 +20,7 @@ from cxrscore.cli.common import (
     workers_option,
 )
 from cxrscore.cli.sections import section
+from cxrscore.networks.builtin import BUILT_IN
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -107,8 +108,7 @@ model_options = section(
         "--architecture",
         default="densenet121",
         show_default=True,
-        help="Network: densenet121, densenet169, densenet201, resnet50, resnet50v1.5, vit_b14, tinycnn, or one of a "
-        "plugin.",
+        help=f"Network: {', '.join(BUILT_IN)}, or one of a plugin that `cxrscore plugins` lists.",
     ),
     click.option(
         "--weights",
@@ -119,9 +119,8 @@ model_options = section(
     click.option(
         "--size",
         type=click.IntRange(32, 4096),
-        default=400,
-        show_default=True,
-        help="Side of the square network input, in pixels.",
+        help="Side of the square network input, in pixels. [default: as suits the network: 518 for vit_b14, 400 for "
+        "the other built-in ones]",
     ),
     click.option(
         "--trainable",
@@ -132,11 +131,11 @@ model_options = section(
     ),
     click.option(
         "--head",
-        type=click.Choice(["gap", "flatten"]),
+        type=click.Choice(["gap", "flatten", "cls"]),
         default="gap",
         show_default=True,
-        help="Classifier head: gap (global average pooling and a dense layer) or flatten (a dense layer on the whole "
-        "feature map).",
+        help="Classifier head: gap (global average pooling and a dense layer), flatten (a dense layer on the whole "
+        "feature map) or cls (a dense layer on the class token, which vit_b14 has).",
     ),
     click.option(
         "--activation",

@@ -1,4 +1,4 @@
-"""Export of scores to other formats: CSV, JSON, Parquet, and DICOM structured reports."""
+"""Export of scores as CSV, JSON, Parquet and DICOM structured reports, and of models as ONNX."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cxrscore.errors import InputError
 from cxrscore.export.codes import FindingCode, finding_code
 from cxrscore.export.csv_file import csv_pieces, is_plain_csv
 from cxrscore.export.json_file import FORMAT, json_pieces
+from cxrscore.export.onnx_model import OnnxOptions, OnnxResult, export_onnx, onnx_bytes
 from cxrscore.export.options import KINDS, ExportOptions, ExportResult
 from cxrscore.export.parquet import is_own_parquet, parquet_bytes
 from cxrscore.export.reports import write_reports
@@ -29,7 +30,19 @@ EXPORTS = {
     "parquet": OutputKind(name="a table of `cxrscore export`", recognises=is_own_parquet),
 }
 
-__all__ = ["KINDS", "ExportOptions", "ExportResult", "FindingCode", "export_pieces", "export_scores", "finding_code"]
+__all__ = [
+    "KINDS",
+    "ExportOptions",
+    "ExportResult",
+    "FindingCode",
+    "OnnxOptions",
+    "OnnxResult",
+    "export_onnx",
+    "export_pieces",
+    "export_scores",
+    "finding_code",
+    "onnx_bytes",
+]
 
 
 def export_scores(scores: Scores, options: ExportOptions, progress: Progress = no_progress) -> ExportResult:

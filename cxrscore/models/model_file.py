@@ -167,6 +167,7 @@ def load_model(path: StrPath) -> ModelFile:
     data = _read(path)
     metadata = _metadata(path)
     document = _document(path, metadata.get(KEY))
+    spec = _spec(path, document["spec"])
     try:
         tensors = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
@@ -179,11 +180,20 @@ def load_model(path: StrPath) -> ModelFile:
         )
     return ModelFile(
         path=path,
-        spec=ModelSpec.from_dict(document["spec"]),
+        spec=spec,
         tensors=tensors,
         document=document,
         sha256=sha256_bytes(data),
     )
+
+
+def _spec(path: Path, values: Mapping[str, Any]) -> ModelSpec:
+    """The spec with its graph; FileFormatError if the graph that the file brings is none, or fits neither films nor
+    head."""
+    try:
+        return ModelSpec.from_dict(values)
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from error
 
 
 def read_document(path: Path) -> dict[str, Any] | None:

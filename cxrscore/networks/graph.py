@@ -79,7 +79,7 @@ def _complete(where: str, operation: str, given: Mapping[str, Any]) -> dict[str,
     known = OPERATIONS[operation].attributes
     if odd := sorted(set(given) - set(known)):
         there = ", ".join(known) or "none"
-        raise InputError(f"{where}: {operation} has no attribute {', '.join(odd)}; it has: {there}")
+        raise InputError(f"{where}: {operation} has no attribute {_listed(odd)}; it has: {there}")
     complete = {}
     for name, attribute in known.items():
         value = given.get(name, attribute.default)
@@ -303,7 +303,7 @@ def _check(network: Network) -> None:
     if network.class_token and shapes[network.class_token][-1] != shapes[network.output][-1]:
         raise InputError("class_token and output have different numbers of channels")
     if len(entries := _entries(network)) > 1:
-        raise InputError(f"the last block begins with {', '.join(entries)}, expected the value of one node")
+        raise InputError(f"the last block begins with {_listed(entries)}, expected the value of one node")
 
 
 def _check_order(network: Network) -> None:
@@ -334,7 +334,8 @@ def _check_words(network: Network) -> None:
             raise InputError(f"{what} is {name!r}, which is no node")
     if not network.stages or network.stages[0] != names[0]:
         raise InputError(f"stages begin with {list(network.stages[:1])}, expected the first node, {names[0]!r}")
-    places = [names.index(stage) if stage in names else -1 for stage in network.stages]
+    place_of = {name: place for place, name in enumerate(names)}
+    places = [place_of.get(stage, -1) for stage in network.stages]
     if -1 in places or sorted(set(places)) != places:
         raise InputError("stages: expected names of nodes in their order")
 
@@ -343,7 +344,12 @@ def _check_use(network: Network) -> None:
     wanted = [name for name in (network.output, network.class_token) if name]
     used = {node.name for node in network.needed(wanted)}
     if idle := [node.name for node in network.nodes if node.name not in used]:
-        raise InputError(f"neither the output nor the class token needs {', '.join(idle[:5])}")
+        raise InputError(f"neither the output nor the class token needs {_listed(idle)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few names."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _entries(network: Network) -> tuple[str, ...]:

@@ -169,9 +169,10 @@ def _multiplied(shapes: Sequence[Shape], given: Attributes) -> Shape:
 
 
 def _joined(shapes: Sequence[Shape], given: Attributes) -> Shape:
-    places = {shape[:-1] for shape in shapes}
+    other = next((shape for shape in shapes if shape[:-1] != shapes[0][:-1]), shapes[0])
     _require(
-        len(places) == 1, f"its inputs have shapes {' and '.join(map(_axes, shapes))}, expected equal ones but for K"
+        other[:-1] == shapes[0][:-1],
+        f"its inputs have shapes {_axes(shapes[0])} and {_axes(other)}, expected equal ones but for K",
     )
     return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 

@@ -6,6 +6,7 @@ memory does not grow with their number, except with batch statistics.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
@@ -70,7 +71,8 @@ def pool(spec: ModelSpec, values: Doubles) -> Doubles:
     """The input of the dense layer [N,K] from the map [N,h,w,K], or from the class token [N,K] itself."""
     if values.ndim == 2:
         return values
-    found: Doubles = values.reshape(len(values), -1) if spec.head == "flatten" else values.mean(axis=(1, 2))
+    flat = (len(values), math.prod(values.shape[1:]))
+    found: Doubles = values.reshape(flat) if spec.head == "flatten" else values.mean(axis=(1, 2))
     return found
 
 
@@ -149,7 +151,7 @@ def _conv2d(own: _Tensors, x: Doubles) -> Doubles:
     for group in range(given["groups"]):
         rows = windows[..., group * into : (group + 1) * into].reshape(-1, into * given["size"] ** 2)
         groups.append(rows @ kernel[..., group * out : (group + 1) * out].reshape(-1, out))
-    found = np.concatenate(groups, axis=-1).reshape(*windows.shape[:3], -1)
+    found = np.concatenate(groups, axis=-1).reshape(*windows.shape[:3], given["filters"])
     return found + own["bias"] if given["bias"] else found
 
 
@@ -185,7 +187,9 @@ def _gelu(own: _Tensors, x: Doubles) -> Doubles:
 
 
 def _sigmoid(own: _Tensors, x: Doubles) -> Doubles:
-    found: Doubles = 0.5 * (1 + np.tanh(0.5 * x))
+    from scipy.special import expit
+
+    found: Doubles = expit(x)
     return found
 
 
@@ -202,7 +206,9 @@ def _avg_pool(own: _Tensors, x: Doubles) -> Doubles:
 
 def _attention(own: _Tensors, *parts: Doubles) -> Doubles:
     heads = own.integer("heads")
-    q, k, v = (part.reshape(*part.shape[:2], heads, -1).transpose(0, 2, 1, 3) for part in parts)  # [N,heads,T,d]
+    count, length, channels = parts[0].shape
+    by_head = (count, length, heads, channels // heads)
+    q, k, v = (part.reshape(by_head).transpose(0, 2, 1, 3) for part in parts)  # [N,heads,T,d]
     scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1])
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     found = weights / weights.sum(axis=-1, keepdims=True) @ v
@@ -211,7 +217,7 @@ def _attention(own: _Tensors, *parts: Doubles) -> Doubles:
 
 def _embed_tokens(own: _Tensors, x: Doubles) -> Doubles:
     first = np.broadcast_to(own["class_token"], (len(x), 1, x.shape[-1]))
-    tokens = np.concatenate([first, x.reshape(len(x), -1, x.shape[-1])], axis=1)
+    tokens = np.concatenate([first, x.reshape(len(x), x.shape[1] * x.shape[2], x.shape[-1])], axis=1)
     return tokens + positions(own["position"], own.integer("grid"), x.shape[1])
 
 
@@ -222,8 +228,8 @@ def positions(position: Array, grid: int, side: int) -> Array:
 
 
 def _patch_map(own: _Tensors, x: Doubles) -> Doubles:
-    side = int(np.sqrt(x.shape[1] - 1))
-    return x[:, 1:].reshape(len(x), side, side, -1)
+    side = math.isqrt(x.shape[1] - 1)
+    return x[:, 1:].reshape(len(x), side, side, x.shape[-1])
 
 
 FUNCTIONS: dict[str, Callable[..., Doubles]] = {

@@ -97,10 +97,7 @@ def why_not(backend: Backend, architecture: str, network: Network | None) -> str
     operations = getattr(backend, "operations", ())
     if network is None:
         of_its_own = f"; of its own it has: {', '.join(backend.architectures)}" if backend.architectures else ""
-        return (
-            f"backend {backend.name!r} has no network {architecture!r}, and no plugin brings its graph{of_its_own}. "
-            "`cxrscore plugins` lists all networks."
-        )
+        return f"backend {backend.name!r} has no network {architecture!r}, and no plugin brings its graph{of_its_own}"
     if lacking := sorted(network.operations - set(operations)):
         words = "the operation" if len(lacking) == 1 else "the operations"
         return f"backend {backend.name!r} cannot run {architecture!r}: it lacks {words} {', '.join(lacking)}"

@@ -261,7 +261,9 @@ class _SupportsActivationRanges(CheckedModel):
         with self._origin.calling("ranges"):
             found = self._inner.ranges(self._given(films))
         if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) for name in found):
-            raise self._origin.fault("ranges", describe(found), "an array for each convolution, by its name")
+            raise self._origin.fault(
+                "ranges", describe(found), "an array for each convolution and dense layer, by its name"
+            )
         self._layers = self._layers or tuple(found)
         if tuple(found) != self._layers:
             raise self._origin.fault(

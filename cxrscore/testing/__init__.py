@@ -12,6 +12,7 @@ gives pytest every case of a backend. ``run_cases(BackendCases, backend=MyBacken
 from cxrscore.testing.backend_build import BuildCases
 from cxrscore.testing.backend_heatmaps import FeatureCases, HeatmapCases
 from cxrscore.testing.backend_int8 import Int8Cases
+from cxrscore.testing.backend_operations import OperationCases
 from cxrscore.testing.backend_optimiser import OptimiserCases
 from cxrscore.testing.backend_parallel import DistributedCases
 from cxrscore.testing.backend_scores import ScoreCases
@@ -25,6 +26,7 @@ from cxrscore.testing.explainer_cases import ExplainerCases
 from cxrscore.testing.loss_cases import LossCases
 from cxrscore.testing.metric_cases import MetricCases
 from cxrscore.testing.namespace import SHARED
+from cxrscore.testing.network_cases import NetworkCases
 
 
 class BackendCases(
@@ -38,8 +40,9 @@ class BackendCases(
     SplitBackboneCases,
     DistributedCases,
     Int8Cases,
+    OperationCases,
 ):
-    """Cases of a backend, B01 to B58. Fixture: ``backend``, an object that cxrscore_backends returns."""
+    """Cases of a backend, B01 to B80. Fixture: ``backend``, an object that cxrscore_backends returns."""
 
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "ExplainerCases",
     "LossCases",
     "MetricCases",
+    "NetworkCases",
     "cases",
     "run_cases",
 ]

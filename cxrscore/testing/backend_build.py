@@ -41,7 +41,8 @@ class BuildCases(Cases):
 
     def test_b01_the_descriptor_is_well_formed(self, backend: Backend) -> None:
         """``name`` is one word; ``requires`` a tuple of top-level modules; ``install`` a text; ``architectures`` and
-        ``operations`` tuples of distinct names, not both empty, the operations known; ``trains`` a bool; ``speed`` a positive number for each kind of device."""
+        ``operations`` tuples of distinct names, not both empty, the operations known; ``trains`` a bool; ``speed`` a
+        positive number for each kind of device."""
         for field in ("name", "install"):
             value = getattr(backend, field)
             expect(isinstance(value, str) and value, f"{field} is {value!r}, expected a text")
@@ -153,7 +154,7 @@ class BuildCases(Cases):
 
     def test_b11_an_unknown_architecture_is_refused(self, backend: Backend) -> None:
         """build() for an architecture that is not listed raises an InputError that names it."""
-        spec = replace(smallest_spec(backend), architecture="no-such-network")
+        spec = replace(smallest_spec(backend), architecture="no-such-network", network=None)
         what = "architecture 'no-such-network'"
         expect_refusal(partial(build, backend, spec, None), InputError, "no-such-network", what)
 

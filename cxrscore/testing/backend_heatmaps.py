@@ -6,7 +6,6 @@ from __future__ import annotations
 import unittest
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import get_args
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from cxrscore.contract import (
     CamParts,
     FeatureExtractor,
     Floats,
-    Head,
     Model,
     ModelSpec,
     SupportsAutograd,
@@ -31,6 +29,7 @@ from cxrscore.networks import reference as numpy_reference
 from cxrscore.networks.tensors import cam_layers, map_shape
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import (
+    HEADS,
     WEIGHTED_BCE,
     at_rate,
     build,
@@ -51,7 +50,7 @@ from cxrscore.testing.fixtures import (
 
 def _both_heads(backend: Backend) -> Iterator[Model]:
     """The small model with either head."""
-    for head in get_args(Head):
+    for head in HEADS:
         spec = smallest_spec(backend, head=head)
         yield build(backend, spec, tensors_of(backend, spec))
 

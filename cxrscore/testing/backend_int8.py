@@ -10,6 +10,7 @@ import numpy as np
 
 from cxrscore.contract import Array, Backend, Model, SupportsActivationRanges, SupportsInt8
 from cxrscore.errors import InputError
+from cxrscore.networks.graph import HEAD
 from cxrscore.networks.tensors import NORMALISATIONS
 from cxrscore.testing.cases import Cases, expect, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import build, device_of, known_architectures, smallest_spec, some_films, tensors_of
@@ -20,13 +21,13 @@ class Int8Cases(Cases):
 
     @needs(SupportsActivationRanges)
     def test_b54_ranges_are_per_film(self, backend: Backend) -> None:
-        """ranges() returns float32 [N,2] for every convolution in the order of the network. The first row of the first
-        layer is the lowest and highest value of the normalised film, rel. 1e-5. The rows of a film do not depend on the
-        other films, within 1e-5; no films give no rows."""
+        """ranges() returns float32 [N,2] for every convolution and dense layer but the head, in the order of the
+        network. The first row of the first layer is the lowest and highest value of the normalised film, rel. 1e-5. The
+        rows of a film do not depend on the other films, within 1e-5; no films give no rows."""
         model, films = _measuring(backend)
         found = model.ranges(films)
         tensors = model.tensors()
-        wanted = {name.removesuffix("/kernel") for name, value in tensors.items() if value.ndim == 4}
+        wanted = {name.removesuffix("/kernel") for name in tensors if name.endswith("/kernel")} - {HEAD}
         expect(set(found) == wanted, f"ranges of {sorted(found)}, expected of {sorted(wanted)}")
         for layer, ends in found.items():
             fits = ends.dtype == np.float32 and ends.shape == (len(films), 2) and (ends[:, 0] <= ends[:, 1]).all()
@@ -64,10 +65,10 @@ class Int8Cases(Cases):
 
     @needs(SupportsActivationRanges)
     def test_b56_ranges_of_another_network_are_refused(self, backend: Backend) -> None:
-        """build_int8() with a range for a layer that is not a convolution of the network, or for the head, raises an
-        InputError that names it."""
+        """build_int8() with a range for a layer that is no convolution or dense layer of the network, or for the head,
+        raises an InputError that names it."""
         exact, films = _measuring(backend)
-        for layer in ("conv99", "head"):
+        for layer in ("conv99", HEAD):
             ranges = {**_widest(exact, films), layer: (0.0, 1.0)}
             expect_refusal(partial(_int8, backend, exact, ranges), InputError, layer, f"ranges of {layer}")
 

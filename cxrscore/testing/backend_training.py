@@ -15,7 +15,6 @@ from cxrscore.contract import (
     Backend,
     Batch,
     Floats,
-    Head,
     Loss,
     ModelSpec,
     Tensors,
@@ -30,6 +29,7 @@ from cxrscore.networks.tensors import trainable_names
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import (
     FINDINGS,
+    HEADS,
     WEIGHTED_BCE,
     WEIGHTS,
     at_rate,
@@ -97,14 +97,15 @@ class TrainingCases(Cases):
         equal finite differences of the loss on the reference's logits: rel. 1e-3 by tensor in tinycnn; rel. 1e-2 in
         deep networks, where rounding moves some ReLUs across 0."""
         worst = 0.0
-        for head in get_args(Head):
+        for head in HEADS:
             spec = require_reference(smallest_spec(backend, trainable="all", head=head))
             tensors, batch = random_tensors(spec), some_batch(spec, 3)
             found = {
-                loss: _gradients(require_trainable(build(backend, spec, tensors)), batch, loss)
+                loss: gradients_of(require_trainable(build(backend, spec, tensors)), batch, loss)
                 for loss in (loss.weighted(WEIGHTS) for loss in losses)
             }
-            worst = max(worst, _expect_slopes(spec, tensors, batch, found))
+            bound = 1e-3 if spec.architecture == "tinycnn" else 1e-2
+            worst = max(worst, expect_slopes(spec, tensors, batch, found, bound))
         self.note(f"largest difference {worst:.1g} of the largest gradient of a tensor")
 
     @needs(Trainable)
@@ -127,13 +128,13 @@ class TrainingCases(Cases):
         spec = require_reference(smallest_spec(backend, trainable="all"))
         tensors, batch = random_tensors(spec), some_batch(spec, 3)
         batch.labels[:, 2] = np.nan
-        found = _gradients(require_trainable(build(backend, spec, tensors)), batch, WEIGHTED_BCE)
+        found = gradients_of(require_trainable(build(backend, spec, tensors)), batch, WEIGHTED_BCE)
         for name in ("head/kernel", "head/bias"):
             expect(not found[name][..., 2].any(), f"{name} has a gradient for a finding that is unknown throughout")
         fewer = replace(spec, findings=FINDINGS[:2])
         short = {name: value[..., :2] if name.startswith("head/") else value for name, value in tensors.items()}
         model = require_trainable(build(backend, fewer, short))
-        wanted = _gradients(
+        wanted = gradients_of(
             model, replace(batch, labels=batch.labels[:, :2].copy()), WEIGHTED_BCE.weighted(WEIGHTS[:, :2])
         )
         for name, gradient in wanted.items():
@@ -211,16 +212,18 @@ class TrainingCases(Cases):
             expect_refusal(partial(model.fit_epoch, batches, WEIGHTED_BCE, at_rate(1e-3)), InputError, "", what)
 
 
-def _gradients(model: TrainableModel, batch: Batch, loss: Loss) -> dict[str, Array]:
-    """By tensor: a tenth of the gradient is the first moment after the first step of Adam."""
+def gradients_of(model: TrainableModel, batch: Batch, loss: Loss) -> dict[str, Array]:
+    """The gradient by tensor: a tenth of it is the first moment after the first step of Adam."""
     model.fit_epoch([batch], loss, at_rate(1e-3))
     return {n.removeprefix("adam/m/"): value / 0.1 for n, value in model.state().items() if n.startswith("adam/m/")}
 
 
-def _expect_slopes(spec: ModelSpec, tensors: Tensors, batch: Batch, found: Mapping[Loss, Mapping[str, Array]]) -> float:
-    """At two numbers of each of some tensors: one at random, and where the first loss is steepest."""
+def expect_slopes(
+    spec: ModelSpec, tensors: Tensors, batch: Batch, found: Mapping[Loss, Mapping[str, Array]], bound: float
+) -> float:
+    """Compare gradients with finite differences of the reference, at two numbers of each of some tensors: one at
+    random, and where the first loss is steepest. Returns the largest difference, relative to a tensor's largest."""
     rng, first, worst = np.random.default_rng(0), next(iter(found.values())), 0.0
-    bound = 1e-3 if spec.architecture == "tinycnn" else 1e-2
     for name in _some_names(first):
         for index in (int(rng.integers(first[name].size)), int(np.abs(first[name]).argmax())):
             place = tuple(map(int, np.unravel_index(index, first[name].shape)))

@@ -14,6 +14,7 @@ from cxrscore.contract import (
     Batch,
     FeatureExtractor,
     Floats,
+    Head,
     Model,
     ModelSpec,
     Optimiser,
@@ -36,6 +37,9 @@ FINDINGS = ("Mass", "Nodule", "Edema")
 WEIGHTS = np.array([[0.9, 0.7, 0.5], [0.1, 0.3, 0.5]], np.float32)
 """Of positives and negatives of each finding."""
 WEIGHTED_BCE = next(loss for loss in losses if loss.name == "weighted-bce").weighted(WEIGHTS)
+
+HEADS: tuple[Head, ...] = ("gap", "flatten")
+"""Those that every network can have."""
 
 _CHECKED = ("tinycnn", "densenet121", "resnet50")
 _SIDES = {"tinycnn": 36}
@@ -146,6 +150,8 @@ def random_tensors(spec: ModelSpec, seed: int = 0) -> dict[str, Floats]:
             tensors[name] = rng.uniform(0.5, 1.0, value.shape).astype(np.float32)
         elif name.endswith(("beta", "moving_mean", "bias")):
             tensors[name] = rng.normal(0, 0.1, value.shape).astype(np.float32)
+        elif name.endswith(("class_token", "position")):
+            tensors[name] = rng.normal(0, 0.5, value.shape).astype(np.float32)
         if name.endswith("_3_bn/gamma"):  # else the sums of residual blocks grow from block to block
             tensors[name] /= 4
     return tensors

@@ -13,7 +13,6 @@ from cxrscore.errors import BackendUnavailableError
 from cxrscore.plugins import available_backends, fastest_backends
 from cxrscore.testing.cases import Cases, expect, expect_close, needs
 from cxrscore.testing.fixtures import (
-    spec_of,
     FINDINGS,
     WEIGHTS,
     at_rate,

@@ -163,10 +163,9 @@ def _trainer(options: TrainOptions) -> Backend:
     backend = plugins.get_backend(options.backend)
     if not backend.trains:
         raise InputError(f"backend {backend.name!r} cannot train, only score; see `cxrscore plugins` for one that can")
-    network = plugins.get_network(options.architecture)
-    if reason := why_not(backend, options.architecture, network):
-        raise InputError(reason)
+    network = plugins.require_network(options.architecture, backend)
     _check_known(options, backend, network)
+    initial_spec(options, ("any",), None)  # the size and the head fit the network
     if options.feature_backend:
         other = plugins.get_backend(options.feature_backend)
         if reason := why_not(other, options.architecture, network):

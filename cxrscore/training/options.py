@@ -25,7 +25,7 @@ MONITORS = {
 CHOICES: dict[str, tuple[str, ...]] = {
     "uncertain": ("unknown", "positive", "negative"),
     "trainable": ("head", "last-block", "all"),
-    "head": ("gap", "flatten"),
+    "head": ("gap", "flatten", "cls"),
     "activation": ("sigmoid", "softmax"),
     "initial_head": ("zero", "random"),
     "initial_bias": ("zero", "prevalence"),
@@ -90,7 +90,8 @@ class TrainOptions:
         if the head alone is trained, in fp32.
     architecture, weights, size, normalize, head, activation
         The network, its first weights ("imagenet", "none" or a file), the side of its films in pixels, what it does to
-        films first, and its head.
+        films first, and its head. ``cxrscore train`` and ``cxrscore.train`` choose a size that suits the network if
+        none is given.
     trainable : str
         Layers that are trained: "head", "last-block" or "all".
     standardize : bool

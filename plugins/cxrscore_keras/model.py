@@ -21,6 +21,7 @@ from cxrscore.networks.tensors import (
     closed_form,
     initial_tensors,
     tail_names,
+    tail_shape,
     tensor_shapes,
     trainable_names,
     trainable_of,
@@ -153,7 +154,9 @@ class _Learner:
         """The trainable tensors in the order of Keras and of the optimiser."""
         self._network.choose(self._chosen)
         names = {id(variable): name for name, variable in self._variables.items()}
-        return {names[id(variable)]: variable for variable in self._model.trainable_variables}
+        reached = {names[id(variable)]: variable for variable in self._model.trainable_variables}
+        # Others have no gradient, such as those of a class token under a head that pools the map.
+        return reached | {name: self._variables[name] for name in self._variables if name in self._chosen}
 
     @functools.cached_property
     def _adam(self) -> Adam:
@@ -213,6 +216,7 @@ class KerasModel(_Learner):
     @functools.cached_property
     def tail(self) -> KerasTail:
         names = tail_names(self.spec)
+        tail_shape(self.spec)  # refuses a network of one stage
         learning = trainable_of(names)
         return KerasTail(self.spec, self._network, self._network.tail, self.device, names=names, learning=learning)
 

@@ -1,23 +1,183 @@
-"""The networks in Keras: those of keras.applications, tinycnn, and their input and output layers.
+"""Network graphs in Keras, and their input and output layers.
 
-Layers have the initial values of Keras: the caller assigns every variable that neutral_variables lists.
+Layers have the names of the nodes, and their variables are zeros: the caller assigns every one that neutral_variables
+lists.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 from keras import layers, ops
 
 from cxrscore.contract import ModelSpec
-from cxrscore.networks.tensors import NORMALISATIONS, TINYCNN_LAYERS, cam_layers
+from cxrscore.networks.graph import FILM, Node
+from cxrscore.networks.graph import Network as Graph
+from cxrscore.networks.tensors import NORM_MOMENTUM, NORMALISATIONS, position_weights
+
+Shape = tuple[int, ...]
+Given = Mapping[str, Any]
+
+
+class Depthwise(layers.Conv2D):
+    """A convolution of each channel by itself, by the operation for it: TensorFlow's grouped one is slower."""
+
+    def convolution_op(self, inputs: keras.KerasTensor, kernel: keras.KerasTensor) -> keras.KerasTensor:
+        by_channel = ops.reshape(kernel, (*self.kernel_size, self.groups, -1))
+        return ops.depthwise_conv(
+            inputs, by_channel, strides=self.strides, padding=self.padding, data_format=self.data_format
+        )
+
+
+class Scale(layers.Layer):
+    """A factor for each channel."""
+
+    def build(self, shape: Shape) -> None:
+        self.gamma = self.add_weight(shape=shape[-1:], initializer="zeros", name="gamma")
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return x * self.gamma
+
+
+class Tokens(layers.Layer):
+    """A class token before the places of a map, with position embeddings of a grid."""
+
+    def __init__(self, grid: int, shape: Shape, name: str) -> None:
+        super().__init__(name=name)
+        side, _, channels = shape
+        self.class_token = self.add_weight(shape=(channels,), initializer="zeros", name="class_token")
+        self.position = self.add_weight(
+            shape=(1 + grid**2, channels), initializer="zeros", name="position", autocast=False
+        )
+        weights = position_weights(grid, side)
+        self._between = None if weights is None else ops.convert_to_tensor(weights)
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        places = ops.reshape(x, (-1, math.prod(x.shape[1:3]), x.shape[3]))
+        first = ops.zeros_like(places[:, :1]) + ops.cast(self.class_token, places.dtype)
+        position = self.position if self._between is None else ops.matmul(self._between, self.position)
+        return ops.concatenate([first, places], axis=1) + ops.cast(position, places.dtype)
+
+
+class Function(layers.Layer):
+    """A function of one value or several, without variables."""
+
+    def __init__(self, function: Callable[..., keras.KerasTensor], name: str) -> None:
+        super().__init__(name=name)
+        self._function = function
+
+    def call(self, inputs: keras.KerasTensor | list[keras.KerasTensor]) -> keras.KerasTensor:
+        return self._function(*(inputs if isinstance(inputs, list) else [inputs]))
+
+
+def _pad_lowest(given: Given, x: keras.KerasTensor) -> keras.KerasTensor:
+    return ops.pad(x, [[0, 0], given["padding"], given["padding"], [0, 0]], constant_values=-math.inf)
+
+
+def _attention(given: Given, *parts: keras.KerasTensor) -> keras.KerasTensor:
+    count, channels = parts[0].shape[1:]
+    by_head = [ops.reshape(part, (-1, count, given["heads"], channels // given["heads"])) for part in parts]
+    return ops.reshape(ops.dot_product_attention(*by_head), (-1, count, channels))
+
+
+def _patch_map(given: Given, x: keras.KerasTensor) -> keras.KerasTensor:
+    side = math.isqrt(x.shape[1] - 1)
+    return ops.reshape(x[:, 1:], (-1, side, side, x.shape[2]))
+
+
+FUNCTIONS: dict[str, Callable[..., keras.KerasTensor]] = {
+    "gelu": lambda given, x: ops.gelu(x, approximate=False),
+    "silu": lambda given, x: ops.silu(x),
+    "sigmoid": lambda given, x: ops.sigmoid(x),
+    "attention": _attention,
+    "class_token": lambda given, x: x[:, 0],
+    "patch_map": _patch_map,
+}
+"""Operations without variables for which there is no layer of Keras: function of the attributes and the inputs."""
+
+
+def _conv2d(name: str, given: Given, shape: Shape) -> layers.Layer:
+    padding = "same" if given["padding"] != (0, 0) and _is_same(given, shape) else "valid"
+    depthwise = given["groups"] == shape[-1] > 1
+    return (Depthwise if depthwise else layers.Conv2D)(
+        given["filters"],
+        given["size"],
+        strides=given["stride"],
+        padding=padding,
+        groups=given["groups"],
+        use_bias=given["bias"],
+        kernel_initializer="zeros",
+        name=name,
+    )
+
+
+def _is_same(given: Given, shape: Shape) -> bool:
+    """Whether Keras' padding "same" is the node's on this map; it is faster than a layer of zeros."""
+    size, stride, side = given["size"], given["stride"], shape[0]
+    total = max((math.ceil(side / stride) - 1) * stride + size - side, 0)
+    return given["padding"] == (total // 2, total - total // 2)
+
+
+LAYERS: dict[str, Callable[[str, Given, Shape], layers.Layer]] = {
+    "conv2d": _conv2d,
+    "dense": lambda name, given, shape: layers.Dense(
+        given["units"], use_bias=given["bias"], kernel_initializer="zeros", name=name
+    ),
+    "batch_norm": lambda name, given, shape: layers.BatchNormalization(
+        momentum=NORM_MOMENTUM, epsilon=given["epsilon"], name=name
+    ),
+    "layer_norm": lambda name, given, shape: layers.LayerNormalization(epsilon=given["epsilon"], name=name),
+    "scale": lambda name, given, shape: Scale(name=name),
+    "embed_tokens": lambda name, given, shape: Tokens(given["grid"], shape, name),
+    "relu": lambda name, given, shape: layers.ReLU(given["maximum"], name=name),
+    "add": lambda name, given, shape: layers.Add(name=name),
+    "multiply": lambda name, given, shape: layers.Multiply(name=name),
+    "concat": lambda name, given, shape: layers.Concatenate(name=name),
+    "max_pool": lambda name, given, shape: layers.MaxPooling2D(given["size"], given["stride"], name=name),
+    "avg_pool": lambda name, given, shape: layers.AveragePooling2D(given["size"], given["stride"], name=name),
+    "global_avg_pool": lambda name, given, shape: layers.GlobalAveragePooling2D(keepdims=True, name=name),
+}
+"""The other operations: function of the node's name, its attributes and the shape of its first input."""
+
+
+def _layer(node: Node, shape: Shape) -> layers.Layer:
+    if node.operation in FUNCTIONS:
+        return Function(functools.partial(FUNCTIONS[node.operation], node.attributes), node.name)
+    return LAYERS[node.operation](node.name, node.attributes, shape)
+
+
+def _padding(node: Node, layer: layers.Layer) -> layers.Layer | None:
+    """What pads the input of a convolution or pooling that does not pad by itself."""
+    padding = node.attributes.get("padding", (0, 0))
+    if padding == (0, 0) or layer.padding == "same":
+        return None
+    name = f"{node.name}-padding"  # a node's name has no hyphen
+    if node.operation == "max_pool":
+        return Function(functools.partial(_pad_lowest, node.attributes), name)
+    return layers.ZeroPadding2D((padding, padding), name=name)
+
+
+def _connected(graph: Graph, size: int) -> tuple[dict[str, keras.KerasTensor], list[layers.Layer]]:
+    """The value of each node, that of the film included, and the layers of the nodes."""
+    shapes, made = graph.shapes(size), []
+    values = {FILM: layers.Input(shapes[FILM], name=FILM)}
+    for node in graph.nodes:
+        inputs = [values[name] for name in node.inputs]
+        layer = _layer(node, shapes[node.inputs[0]])
+        if (padding := _padding(node, layer)) is not None:
+            inputs = [padding(inputs[0])]
+        values[node.name] = layer(inputs if len(inputs) > 1 else inputs[0])
+        made.append(layer)
+    return values, made
 
 
 class Part(layers.Layer):
-    """The base or its last block, its batch normalisation with the stored statistics in training too; ``by_batch``:
+    """The graph or its last block, its batch normalisation with the stored statistics in training too; ``by_batch``:
     with those of the batch in layers that are trainable.
 
     A separate layer, because a functional model hands ``training=True`` down to its layers even where they
@@ -29,28 +189,9 @@ class Part(layers.Layer):
         self.part = part
         self.by_batch = False
 
-    def call(self, x: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
-        return self.part(x, training=bool(training) and self.by_batch)
-
-
-def _tinycnn(*, input_shape: tuple[int, int, int], **_of_applications: object) -> keras.Model:
-    """[N,S,S,3] -> [N,h,w,64]; takes and leaves the other arguments of keras.applications."""
-    x = films = layers.Input(input_shape)
-    for number, (channels, stride) in enumerate(TINYCNN_LAYERS, start=1):
-        x = layers.ZeroPadding2D(1)(x)  # Keras' own "same" pads unevenly where the stride is 2
-        x = layers.Conv2D(channels, 3, strides=stride, name=f"conv{number}")(x)
-        x = layers.ReLU(name="relu" if number == len(TINYCNN_LAYERS) else f"conv{number}_relu")(x)
-    return keras.Model(films, x, name="tinycnn")
-
-
-_BASES: dict[str, Callable[..., keras.Model]] = {
-    "densenet121": keras.applications.DenseNet121,
-    "resnet50": keras.applications.ResNet50,
-    "tinycnn": _tinycnn,
-}
-
-
-_LAST_OF_STEM = {"densenet121": "pool4_pool", "resnet50": "conv4_block6_out", "tinycnn": "conv3_relu"}
+    def call(self, x: keras.KerasTensor, training: bool = False) -> list[keras.KerasTensor]:
+        found = self.part(x, training=bool(training) and self.by_batch)
+        return found if isinstance(found, list) else [found]
 
 
 class Normalise(layers.Layer):
@@ -79,77 +220,78 @@ def _settings(*, bf16: bool) -> Iterator[None]:
 
 
 class Network:
-    """Normalisation, backbone and head, as models that share their layers; outputs are float32 in any precision.
+    """Normalisation, graph and head, as models that share their layers; outputs are float32 in any precision.
 
     score  films [N,S,S] in 0..1 -> logits [N,C]
     embed  films -> features [N,K], the input of the dense layer
     maps   by CAM layer: films -> logits and the map at that layer, [N,h,w,K]
-    heads  by CAM layer: that map -> logits
+    heads  by CAM layer: that map -> logits; of a "cls" head those of the mean over the patches
     head   features [N,K] -> logits
-    stem   films -> input of the last block, [N,h,w,K]
+    stem   films -> input of the last block, [N,h,w,K] or [N,T,K]
     tail   input of the last block -> logits
     """
 
     def __init__(self, spec: ModelSpec, *, bf16: bool = False) -> None:
         self._spec, self._bf16 = spec, bf16
         with _settings(bf16=bf16):
-            application = _BASES[spec.architecture](
-                include_top=False, weights=None, input_shape=(spec.size, spec.size, 3)
-            )
-            before = application.get_layer(cam_layers(spec)[1])
-            self.base = keras.Model(application.input, before.output, name=spec.architecture)
-            self._parts = [Part(self.base, "base")]
-            self.dense = layers.Dense(len(spec.findings), dtype="float32", name="head")
-            self._connect(spec)
+            self._values, self.layers = _connected(spec.graph, spec.size)
+            self.dense = layers.Dense(len(spec.findings), dtype="float32", kernel_initializer="zeros", name="head")
+        self._parts: list[Part] = []
+        self._connect(spec)
 
     def _connect(self, spec: ModelSpec) -> None:
-        films = layers.Input((spec.size, spec.size), dtype="float32", name="films")
-        before = self._parts[0](Normalise(spec.normalize)(films))
-        before = layers.Activation("linear", dtype="float32", name="before")(before)
-        relu = layers.ReLU(dtype="float32", name="pooled")
-        pool = layers.Flatten if spec.head == "flatten" else layers.GlobalAveragePooling2D
-        embed = pool(dtype="float32", name="embedding")
-        features = relu(before)
-        embedding = embed(features)
+        graph = spec.graph
+        films, normal = self._films()
+        before, *token = self._part(FILM, self._ends, "base")(normal)
+        before = _float32(before, "before")
+        after, pool = _after(graph), _pool(spec)
+        features = after(before)
+        embedding = _float32(token[0], "class_token") if token else pool(features)
         logits = self.dense(embedding)
         self.score = keras.Model(films, logits, name="score")
         self.embed = keras.Model(films, embedding, name="embed")
-        after_relu, before_relu = cam_layers(spec)
-        self.maps = {
-            after_relu: keras.Model(films, [logits, features], name="map"),
-            before_relu: keras.Model(films, [logits, before], name="map_before"),
-        }
         given = layers.Input(before.shape[1:], dtype="float32", name="map")
+        at = {graph.output: (features, given), graph.before_last_relu: (before, after(given))}
+        self.maps = {layer: keras.Model(films, [logits, found], name="map") for layer, (found, _) in at.items()}
         self.heads = {
-            after_relu: keras.Model(given, self.dense(embed(given)), name="head_of_map"),
-            before_relu: keras.Model(given, self.dense(embed(relu(given))), name="head_of_map_before"),
+            layer: keras.Model(given, self.dense(pool(pooled)), name="head_of_map") for layer, (_, pooled) in at.items()
         }
         embeddings = layers.Input(embedding.shape[1:], dtype="float32", name="embeddings")
         self.head = keras.Model(embeddings, self.dense(embeddings), name="head_alone")
 
+    @property
+    def _ends(self) -> list[str]:
+        """The last nodes that run in the precision of the graph: the map before the last ReLU, and the class token."""
+        graph = self._spec.graph
+        token = [graph.class_token] if self._spec.head == "cls" and graph.class_token else []
+        return [graph.before_last_relu, *token]
+
     @functools.cached_property
     def stem(self) -> keras.Model:
         """Created at first use, as the tail is: most models are never split."""
-        films = layers.Input((self._spec.size, self._spec.size), dtype="float32", name="films")
-        entered = self._part(self.base.input, self._entered, "stem_blocks")(Normalise(self._spec.normalize)(films))
-        return keras.Model(films, layers.Activation("linear", dtype="float32", name="entered")(entered), name="stem")
+        films, normal = self._films()
+        (entered,) = self._part(FILM, [self._spec.graph.entry], "stem_blocks")(normal)
+        return keras.Model(films, _float32(entered, "entered"), name="stem")
 
     @functools.cached_property
     def tail(self) -> keras.Model:
-        before_relu = cam_layers(self._spec)[1]
-        entered = layers.Input(self._entered.shape[1:], dtype="float32", name="entered")
-        before = self._part(self._entered, self.base.output, "last_block")(entered)
-        before = layers.Activation("linear", dtype="float32", name="before")(before)
-        return keras.Model(entered, self.heads[before_relu](before), name="tail")
+        entry, end = self._spec.graph.entry, self._ends[-1]
+        entered = layers.Input(self._values[entry].shape[1:], dtype="float32", name="entered")
+        (found,) = self._part(entry, [end], "last_block")(entered)
+        found = _float32(found, "found")
+        logits = self.dense(found) if self._spec.head == "cls" else self.heads[end](found)
+        return keras.Model(entered, logits, name="tail")
 
-    @property
-    def _entered(self) -> keras.KerasTensor:
-        """The input of the last block in the backbone."""
-        return self.base.get_layer(_LAST_OF_STEM[self._spec.architecture]).output
+    def _films(self) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """The input [N,S,S] of a model, and the normalised films."""
+        films = layers.Input((self._spec.size, self._spec.size), dtype="float32", name="films")
+        return films, Normalise(self._spec.normalize)(films)
 
-    def _part(self, start: keras.KerasTensor, end: keras.KerasTensor, name: str) -> Part:
+    def _part(self, start: str, ends: Sequence[str], name: str) -> Part:
+        """The nodes from one value to others."""
+        model = keras.Model(self._values[start], [self._values[end] for end in ends], name=name)
         with _settings(bf16=self._bf16):
-            self._parts.append(Part(keras.Model(start, end, name=name), name))
+            self._parts.append(Part(model, name))
         return self._parts[-1]
 
     def normalise_by_batch(self, wanted: bool) -> None:
@@ -159,17 +301,33 @@ class Network:
 
     def choose(self, learning: Collection[str]) -> None:
         """Makes only the variables of these neutral names trainable."""
-        for layer in self.base.layers:
+        for layer in self.layers:
             layer.trainable = f"{layer.name}/gamma" in learning or not isinstance(layer, layers.BatchNormalization)
         for name, variable in neutral_variables(self).items():
             if not name.endswith(("/moving_mean", "/moving_variance")):
                 variable.trainable = name in learning
 
 
+def _float32(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return layers.Activation("linear", dtype="float32", name=name)(x)
+
+
+def _after(graph: Graph) -> layers.Layer:
+    """What leads from the map before the last ReLU to the output, in float32."""
+    if graph.output == graph.before_last_relu:
+        return layers.Identity(dtype="float32", name="pooled")
+    return layers.ReLU(graph.by_name[graph.output].attributes["maximum"], dtype="float32", name="pooled")
+
+
+def _pool(spec: ModelSpec) -> layers.Layer:
+    kind = layers.Flatten if spec.head == "flatten" else layers.GlobalAveragePooling2D
+    return kind(dtype="float32", data_format="channels_last", name="embedding")
+
+
 def neutral_variables(network: Network) -> dict[str, keras.Variable]:
     """The network's own variables under their neutral names; the layout is the neutral one."""
     return {
         f"{layer.name}/{variable.name}": variable
-        for layer in [*network.base.layers, network.dense]
+        for layer in [*network.layers, network.dense]
         for variable in layer.weights
     }

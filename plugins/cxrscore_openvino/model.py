@@ -12,13 +12,16 @@ from openvino import AsyncInferQueue, CompiledModel, Core
 
 from cxrscore.contract import Array, CamParts, Floats, ModelSpec, Precision, Ranges, Tensors
 from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.networks.graph import HEAD
 from cxrscore.networks.tensors import (
     cam_layers,
     check_cam_layer,
     check_inputs,
     check_tensors,
     closed_form,
+    feature_count,
     initial_tensors,
+    map_shape,
 )
 from cxrscore.system_resources import one_arena
 from cxrscore_openvino.nets import from_neutral, network, range_network
@@ -42,8 +45,11 @@ def build_int8(spec: ModelSpec, tensors: Tensors, ranges: Ranges, *, device: str
     """See contract.SupportsInt8. Floating-point layers use bfloat16 if the processor supports it."""
     values = check_tensors(spec, tensors)
     _check_device(device)
-    if foreign := [layer for layer in ranges if f"{layer}/kernel" not in values or layer == "head"]:
-        raise InputError(f"{spec.architecture} has no convolution {', '.join(foreign[:5])}, which the ranges name")
+    if foreign := [layer for layer in ranges if f"{layer}/kernel" not in values or layer == HEAD]:
+        named = ", ".join(foreign[:5])
+        raise InputError(
+            f"the ranges name {named}: expected names of convolutions and dense layers of {spec.architecture}"
+        )
     return OpenVinoModel(spec, values, "bf16" if _has_bf16() else "fp32", ranges)
 
 
@@ -86,10 +92,10 @@ class OpenVinoModel:
         return self._logits(self.embed(films))
 
     def embed(self, films: Floats) -> Floats:
-        embeddings = np.empty((len(films), self._tensors["head/kernel"].shape[0]), np.float32)
+        embeddings = np.empty((len(films), feature_count(self.spec)), np.float32)
 
-        def keep(row: int, before: Floats) -> None:
-            embeddings[row] = self._embedding(np.maximum(before[0], 0))
+        def keep(row: int, before: Floats, *token: Floats) -> None:
+            embeddings[row] = self._embedding(self._output(before[0]), *token)
 
         self._each(self._queue, films, keep)
         return embeddings
@@ -97,14 +103,13 @@ class OpenVinoModel:
     def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
         cam_layer = check_cam_layer(self.spec, cam_layer)
         pools = cam_layer == cam_layers(self.spec)[0]
-        channels, height, width = self.compiled.output().shape[1:]
-        activations = np.empty((len(films), height, width, channels), np.float32)
-        embeddings = np.empty((len(films), self._tensors["head/kernel"].shape[0]), np.float32)
+        activations = np.empty((len(films), *map_shape(self.spec)), np.float32)
+        embeddings = np.empty((len(films), feature_count(self.spec)), np.float32)
 
-        def keep(row: int, before: Floats) -> None:
-            pooled = np.maximum(before[0], 0)
-            embeddings[row] = self._embedding(pooled)
-            activations[row] = (pooled if pools else before[0]).transpose(1, 2, 0)
+        def keep(row: int, before: Floats, *token: Floats) -> None:
+            output = self._output(before[0])
+            embeddings[row] = self._embedding(output, *token)
+            activations[row] = (output if pools else before[0]).transpose(1, 2, 0)
 
         self._each(self._queue, films, keep)
         gradients = closed_form(self.spec, self._tensors["head/kernel"], findings, activations, cam_layer)
@@ -113,14 +118,14 @@ class OpenVinoModel:
         )
 
     def ranges(self, films: Floats) -> dict[str, Floats]:
-        queue, layers = self._measuring
-        found = np.empty((len(films), len(layers), 2), np.float32)
+        queue, places = self._measuring
+        found = np.empty((len(films), 1 + max(places.values()), 2), np.float32)
 
         def keep(row: int, ends: Floats) -> None:
             found[row] = ends.reshape(-1, 2)
 
         self._each(queue, films, keep)
-        return {layer: found[:, place] for place, layer in enumerate(layers)}
+        return {layer: found[:, place].copy() for layer, place in places.items()}
 
     @functools.cached_property
     def compiled(self) -> CompiledModel:
@@ -132,27 +137,41 @@ class OpenVinoModel:
         return _queue_of(self.compiled)
 
     @functools.cached_property
-    def _measuring(self) -> tuple[AsyncInferQueue, tuple[str, ...]]:
-        graph, layers = range_network(self.spec, self._constants())
-        return _queue_of(_compiled(graph, self._precision)), layers
+    def _measuring(self) -> tuple[AsyncInferQueue, dict[str, int]]:
+        graph, places = range_network(self.spec, self._constants())
+        return _queue_of(_compiled(graph, self._precision)), places
 
     def _constants(self) -> Tensors:
         """The tensors in the layout of OpenVINO, which copies them; no other copy is stored."""
         return {name: from_neutral(tensor) for name, tensor in self._tensors.items()}
 
-    def _each(self, queue: AsyncInferQueue, films: Floats, keep: Callable[[int, Floats], None]) -> None:
+    def _each(self, queue: AsyncInferQueue, films: Floats, keep: Callable[..., None]) -> None:
         """Runs films one by one and calls keep() with the row and results of each, while the next ones are computed.
         Calls from several threads run one after the other."""
         films = check_inputs(films, (self.spec.size, self.spec.size))
         with self._turn:
-            queue.set_callback(lambda request, row: keep(row, request.get_output_tensor().data))
+            queue.set_callback(lambda request, row: keep(row, *[tensor.data for tensor in request.output_tensors]))
             for row in range(len(films)):
                 queue.start_async(films[row : row + 1], row)
             queue.wait_all()
 
-    def _embedding(self, pooled: Floats) -> Floats:
-        """[K,h,w] -> [K]; a "flatten" head takes the map in the order of Keras: row, column, channel."""
-        embedding: Floats = pooled.mean(axis=(1, 2)) if self.spec.head == "gap" else pooled.transpose(1, 2, 0).ravel()
+    def _output(self, before: Floats) -> Floats:
+        """The output of the graph from the map before the last ReLU, if it ends in one."""
+        last = self.spec.graph.by_name[self.spec.graph.output]
+        if last.operation != "relu":
+            return before
+        output: Floats = np.maximum(before, 0)
+        limit = last.attributes["maximum"]
+        return output if limit is None else np.minimum(output, np.float32(limit), out=output)
+
+    def _embedding(self, output: Floats, *token: Floats) -> Floats:
+        """[K,h,w] -> [K]; a "flatten" head takes the map in the order of Keras: row, column, channel. The class token
+        [1,K] is given for a "cls" head only."""
+        if token:
+            return token[0][0]
+        if self.spec.head == "flatten":
+            return output.transpose(1, 2, 0).ravel()
+        embedding: Floats = output.mean(axis=(1, 2))
         return embedding
 
     def _logits(self, embeddings: Floats) -> Floats:

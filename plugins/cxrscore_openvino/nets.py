@@ -1,79 +1,74 @@
-"""The networks as OpenVINO graphs, with the layers and layer names of keras.applications.
+"""Network graphs as OpenVINO models.
 
-A graph maps one film to the feature map before the last ReLU. NumPy computes the rest, a mean and a small product,
-because OpenVINO would round it in bfloat16.
+A model maps one film to the feature map before the last ReLU, and for a "cls" head also to the class token. NumPy
+computes the rest, a mean and a small product, because OpenVINO would round it in bfloat16. Maps are [1,K,h,w], tokens
+[1,T,K], vectors [1,K].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from openvino import Model, Node
 from openvino import opset13 as ops
 
 from cxrscore.contract import Array, Floats, ModelSpec, Ranges, Tensors
-from cxrscore.networks.tensors import (
-    DENSENET121_BLOCKS,
-    NORM_EPSILON,
-    NORMALISATIONS,
-    RESNET50_BLOCKS,
-    TINYCNN_LAYERS,
-)
+from cxrscore.networks.graph import FILM
+from cxrscore.networks.tensors import NORMALISATIONS, position_weights
 
 _NO_RANGES: Ranges = {}
+_ROUNDED = ("conv2d", "dense")
+"""Operations that int8 computes in 8-bit integers."""
 _INPUT_LEVELS, _KERNEL_LEVELS = 256, 255
 """Values of an unsigned and of a symmetric signed byte."""
 _NARROWEST = 1e-6
-"""Minimum width of a range: the input of a convolution, or a kernel, may be 0 everywhere."""
+"""Minimum width of a range: the input of a layer, or a kernel, may be 0 everywhere."""
 
 
-class _Layers:
-    """What the networks are made of; every tensor is found by the name of its layer.
+@dataclass(frozen=True, kw_only=True)
+class _Layer:
+    """What the function of an operation needs of its node.
 
-    ranges    of what enters a convolution, by layer: those named here are computed in 8-bit integers
-    entering  what enters each convolution of the network that was built
+    tensors  by variable, in the layout of from_neutral
+    bounds   lowest and highest input, if the layer is computed in 8-bit integers
     """
 
-    def __init__(self, tensors: Tensors, ranges: Ranges) -> None:
-        self._tensors = tensors
-        self._ranges = ranges
-        self.entering: dict[str, Node] = {}
+    given: Mapping[str, Any]
+    tensors: Mapping[str, Floats]
+    bounds: tuple[float, float] | None
 
-    def has(self, layer: str) -> bool:
-        return f"{layer}/kernel" in self._tensors
+    def constant(self, variable: str, *shape: int) -> Node:
+        """The tensor, which the constant uses without a copy, in another shape if one is given."""
+        tensor = self.tensors[variable]
+        return ops.constant(tensor.reshape(shape) if shape else tensor, shared_memory=True)
 
-    def _constant(self, name: str) -> Node:
-        return ops.constant(self._tensors[name], shared_memory=True)
+    def per_channel(self, variable: str, x: Node) -> Node:
+        """A tensor of a value for each channel of x."""
+        return self.constant(variable, *((1, -1, 1, 1) if _is_map(x) else (1,) * (len(x.shape) - 1) + (-1,)))
 
-    def conv(self, layer: str, x: Node, stride: int = 1) -> Node:
-        """A convolution with side // 2 zeros around, which is also what Keras' explicit padding amounts to."""
-        self.entering[layer] = x
-        kernel = self._constant(f"{layer}/kernel")
-        pad = [kernel.shape[-1] // 2] * 2
-        if layer in self._ranges:
-            x, kernel = _rounded_input(x, *self._ranges[layer]), self._rounded_kernel(layer, kernel)
-        x = ops.convolution(x, kernel, [stride] * 2, pad, pad, [1, 1])
-        bias = self._tensors.get(f"{layer}/bias")
-        return x if bias is None else ops.add(x, ops.constant(bias.reshape(1, -1, 1, 1), shared_memory=True))
+    def entering(self, x: Node) -> Node:
+        """The input, rounded in int8 to 256 steps of a range that holds 0; what is beyond it becomes its end."""
+        if self.bounds is None:
+            return x
+        low, high = self.bounds
+        return _rounded(x, np.array(min(low, 0.0)), np.array(max(high, 0.0)), _INPUT_LEVELS)
 
-    def _rounded_kernel(self, layer: str, kernel: Node) -> Node:
-        """To steps of each output channel's own size, symmetric about 0."""
-        largest = np.abs(self._tensors[f"{layer}/kernel"]).max(axis=(1, 2, 3), keepdims=True)
+    def kernel(self, inner: Sequence[int], *shape: int) -> Node:
+        """The kernel, rounded in int8 to steps of each output channel's own size, symmetric about 0. inner: the axes
+        other than those of the output channels."""
+        kernel = self.constant("kernel", *shape)
+        if self.bounds is None:
+            return kernel
+        largest = np.abs(self.tensors["kernel"].reshape(kernel.shape)).max(axis=tuple(inner), keepdims=True)
         return _rounded(kernel, -largest, largest, _KERNEL_LEVELS)
 
-    def norm(self, layer: str, x: Node) -> Node:
-        """Batch normalisation, which OpenVINO folds into the convolution before it where there is one."""
-        variables = (self._constant(f"{layer}/{v}") for v in ("gamma", "beta", "moving_mean", "moving_variance"))
-        return ops.batch_norm_inference(x, *variables, epsilon=NORM_EPSILON)
 
-    def norm_relu(self, layer: str, x: Node) -> Node:
-        return ops.relu(self.norm(layer, x))
-
-
-def _rounded_input(x: Node, low: float, high: float) -> Node:
-    """To 256 steps of a range that holds 0; what is beyond it becomes its end."""
-    return _rounded(x, np.array(min(low, 0.0)), np.array(max(high, 0.0)), _INPUT_LEVELS)
+def _is_map(x: Node) -> bool:
+    return len(x.shape) == 4
 
 
 def _rounded(x: Node, low: Array, high: Array, levels: int) -> Node:
@@ -82,80 +77,164 @@ def _rounded(x: Node, low: Array, high: Array, levels: int) -> Node:
     return ops.fake_quantize(x, *ends, *ends, levels)
 
 
-def _pool1(x: Node) -> Node:
-    # Keras pads with zeros and OpenVINO with -inf: equivalent, because the input is never negative.
-    return ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
+def _indices(*values: int) -> Node:
+    return ops.constant(np.array(values, np.int64))
 
 
-def _densenet121(layers: _Layers, x: Node) -> Node:
-    x = _pool1(layers.norm_relu("conv1_bn", layers.conv("conv1_conv", x, stride=2)))
-    for stage, blocks in enumerate(DENSENET121_BLOCKS, start=2):
-        for block in range(1, blocks + 1):
-            name = f"conv{stage}_block{block}"
-            new = layers.conv(f"{name}_1_conv", layers.norm_relu(f"{name}_0_bn", x))
-            new = layers.conv(f"{name}_2_conv", layers.norm_relu(f"{name}_1_bn", new))
-            x = ops.concat([x, new], axis=1)
-        if stage < 5:
-            x = layers.conv(f"pool{stage}_conv", layers.norm_relu(f"pool{stage}_bn", x))
-            x = ops.avg_pool(x, [2, 2], [0, 0], [0, 0], [2, 2], exclude_pad=True)
-    return layers.norm("bn", x)
+def _transposed(x: Node, *axes: int) -> Node:
+    return ops.transpose(x, _indices(*axes))
 
 
-def _resnet50(layers: _Layers, x: Node) -> Node:
-    """Version 1: the stride is in the first 1x1 convolution."""
-    x = _pool1(layers.norm_relu("conv1_bn", layers.conv("conv1_conv", x, stride=2)))
-    for stage, blocks in enumerate(RESNET50_BLOCKS, start=2):
-        for block in range(1, blocks + 1):
-            stride = 2 if block == 1 and stage > 2 else 1
-            x = _residual_block(layers, f"conv{stage}_block{block}", ops.relu(x), stride)
-    return x
+def _reshaped(x: Node, *shape: int) -> Node:
+    return ops.reshape(x, _indices(*shape), special_zero=False)
 
 
-def _residual_block(layers: _Layers, name: str, x: Node, stride: int) -> Node:
-    shortcut = x
-    if layers.has(f"{name}_0_conv"):
-        shortcut = layers.norm(f"{name}_0_bn", layers.conv(f"{name}_0_conv", x, stride))
-    x = layers.norm_relu(f"{name}_1_bn", layers.conv(f"{name}_1_conv", x, stride))
-    x = layers.norm_relu(f"{name}_2_bn", layers.conv(f"{name}_2_conv", x))
-    return ops.add(shortcut, layers.norm(f"{name}_3_bn", layers.conv(f"{name}_3_conv", x)))
+def _channels_last(function: Callable[[Node], Node], x: Node) -> Node:
+    """What a function of the last axis makes of the channels."""
+    if _is_map(x):
+        return _transposed(function(_transposed(x, 0, 2, 3, 1)), 0, 3, 1, 2)
+    return function(x)
 
 
-def _tinycnn(layers: _Layers, x: Node) -> Node:
-    for number, (_, stride) in enumerate(TINYCNN_LAYERS, start=1):
-        x = layers.conv(f"conv{number}", ops.relu(x) if number > 1 else x, stride)
-    return x
+def _conv2d(layer: _Layer, x: Node) -> Node:
+    given, groups = layer.given, layer.given["groups"]
+    before, after = ([side] * 2 for side in given["padding"])
+    places = ([given["stride"]] * 2, before, after, [1, 1])
+    if groups == 1:
+        found = ops.convolution(layer.entering(x), layer.kernel((1, 2, 3)), *places)
+    else:
+        shape = layer.tensors["kernel"].shape
+        kernel = layer.kernel((2, 3, 4), groups, shape[0] // groups, *shape[1:])
+        found = ops.group_convolution(layer.entering(x), kernel, *places)
+    return ops.add(found, layer.per_channel("bias", found)) if given["bias"] else found
 
 
-_BASES: dict[str, Callable[[_Layers, Node], Node]] = {
-    "densenet121": _densenet121,
-    "resnet50": _resnet50,
-    "tinycnn": _tinycnn,
+def _dense(layer: _Layer, x: Node) -> Node:
+    def product(rows: Node) -> Node:
+        found = ops.matmul(layer.entering(rows), layer.kernel((0,)), False, False)
+        return ops.add(found, layer.constant("bias")) if layer.given["bias"] else found
+
+    return _channels_last(product, x)
+
+
+def _batch_norm(layer: _Layer, x: Node) -> Node:
+    """OpenVINO folds it into the convolution before it where there is one."""
+    variables = map(layer.constant, ("gamma", "beta", "moving_mean", "moving_variance"))
+    return ops.batch_norm_inference(x, *variables, epsilon=layer.given["epsilon"])
+
+
+def _layer_norm(layer: _Layer, x: Node) -> Node:
+    def normalised(rows: Node) -> Node:
+        found = ops.mvn(rows, _indices(-1), True, layer.given["epsilon"], "inside_sqrt")
+        return ops.add(ops.multiply(found, layer.constant("gamma")), layer.constant("beta"))
+
+    return _channels_last(normalised, x)
+
+
+def _relu(layer: _Layer, x: Node) -> Node:
+    limit = layer.given["maximum"]
+    return ops.relu(x) if limit is None else ops.clamp(x, 0.0, limit)
+
+
+def _max_pool(layer: _Layer, x: Node) -> Node:
+    given = layer.given
+    before, after = ([side] * 2 for side in given["padding"])
+    return ops.max_pool(x, [given["stride"]] * 2, [1, 1], before, after, [given["size"]] * 2).output(0)
+
+
+def _avg_pool(layer: _Layer, x: Node) -> Node:
+    size, stride = layer.given["size"], layer.given["stride"]
+    return ops.avg_pool(x, [stride] * 2, [0, 0], [0, 0], [size] * 2, exclude_pad=True)
+
+
+def _attention(layer: _Layer, *parts: Node) -> Node:
+    count, channels = parts[0].shape[1:]
+    heads = layer.given["heads"]
+    split = [_transposed(_reshaped(part, 1, count, heads, channels // heads), 0, 2, 1, 3) for part in parts]
+    found = ops.scaled_dot_product_attention(*split)
+    return _reshaped(_transposed(found, 0, 2, 1, 3), 1, count, channels)
+
+
+def _embed_tokens(layer: _Layer, x: Node) -> Node:
+    channels, side = x.shape[1:3]
+    places = _transposed(_reshaped(x, 1, channels, side * side), 0, 2, 1)
+    position, weights = layer.tensors["position"], position_weights(layer.given["grid"], side)
+    positions = layer.constant("position") if weights is None else ops.constant(weights @ position)
+    return ops.add(ops.concat([layer.constant("class_token", 1, 1, -1), places], axis=1), positions)
+
+
+def _class_token(layer: _Layer, x: Node) -> Node:
+    return ops.gather(x, np.int64(0), np.int64(1))
+
+
+def _patch_map(layer: _Layer, x: Node) -> Node:
+    count, channels = x.shape[1:]
+    side = math.isqrt(count - 1)
+    patches = ops.slice(x, _indices(1), _indices(count), _indices(1), _indices(1))
+    return _reshaped(_transposed(patches, 0, 2, 1), 1, channels, side, side)
+
+
+FUNCTIONS: dict[str, Callable[..., Node]] = {
+    "conv2d": _conv2d,
+    "dense": _dense,
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "scale": lambda layer, x: ops.multiply(x, layer.per_channel("gamma", x)),
+    "relu": _relu,
+    "gelu": lambda layer, x: ops.gelu(x, "erf"),
+    "silu": lambda layer, x: ops.swish(x),
+    "sigmoid": lambda layer, x: ops.sigmoid(x),
+    "add": lambda layer, x, y: ops.add(x, y),
+    "multiply": lambda layer, x, y: ops.multiply(x, y),
+    "concat": lambda layer, *values: ops.concat(list(values), axis=1 if _is_map(values[0]) else -1),
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "global_avg_pool": lambda layer, x: ops.reduce_mean(x, _indices(2, 3), keep_dims=True),
+    "attention": _attention,
+    "embed_tokens": _embed_tokens,
+    "class_token": _class_token,
+    "patch_map": _patch_map,
 }
+"""By operation: function of the layer and the inputs."""
 
 
 def network(spec: ModelSpec, tensors: Tensors, ranges: Ranges = _NO_RANGES) -> Model:
-    """One film [1,S,S] in 0..1 -> the map before the last ReLU, [1,K,h,w]. The constants are the tensors' own memory,
-    in the layout of from_neutral, and keep it for as long as OpenVINO needs it."""
-    film, _, last = _built(spec, tensors, ranges)
-    return Model([last], [film], spec.architecture)
+    """One film [1,S,S] in 0..1 -> the map before the last ReLU, [1,K,h,w], and with a "cls" head the class token [1,K].
+    The constants are the tensors' own memory, in the layout of from_neutral, and keep it for as long as OpenVINO needs
+    it. Layers that ``ranges`` names are computed in 8-bit integers."""
+    graph = spec.graph
+    wanted = [graph.before_last_relu, *([graph.class_token] if spec.head == "cls" and graph.class_token else [])]
+    film, values = _built(spec, tensors, ranges, wanted)
+    return Model([values[name] for name in wanted], [film], spec.architecture)
 
 
-def range_network(spec: ModelSpec, tensors: Tensors) -> tuple[Model, tuple[str, ...]]:
-    """One film [1,S,S] -> lowest and highest value that enters each convolution, [2 * layers], and the layers."""
-    film, layers, _ = _built(spec, tensors, _NO_RANGES)
-    axes = ops.constant(np.arange(4))
-    ends = [end(x, axes) for x in layers.entering.values() for end in (ops.reduce_min, ops.reduce_max)]
+def range_network(spec: ModelSpec, tensors: Tensors) -> tuple[Model, dict[str, int]]:
+    """One film [1,S,S] -> lowest and highest of each value that enters a convolution or dense layer, [2 * values]; and
+    by layer the place of its value among them."""
+    entering = {node.name: node.inputs[0] for node in spec.graph.nodes if node.operation in _ROUNDED}
+    wanted = list(dict.fromkeys(entering.values()))
+    film, values = _built(spec, tensors, _NO_RANGES, wanted)
+    ends = [end(values[name], _indices(*range(len(values[name].shape)))) for name in wanted for end in _ENDS]
     listed = ops.concat([ops.unsqueeze(end, np.int64(0)) for end in ends], axis=0)
-    return Model([listed], [film], spec.architecture), tuple(layers.entering)
+    return Model([listed], [film], spec.architecture), {name: wanted.index(entering[name]) for name in entering}
 
 
-def _built(spec: ModelSpec, tensors: Tensors, ranges: Ranges) -> tuple[Node, _Layers, Node]:
-    """The film, the layers, and the map before the last ReLU."""
+_ENDS = (ops.reduce_min, ops.reduce_max)
+
+
+def _built(spec: ModelSpec, tensors: Tensors, ranges: Ranges, wanted: Sequence[str]) -> tuple[Node, dict[str, Node]]:
+    """The film, and the values by name of what leads to the wanted ones."""
     mean, sd = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in NORMALISATIONS[spec.normalize])
-    film = ops.parameter([1, spec.size, spec.size], np.float32, name="film")
-    colour = ops.divide(ops.subtract(ops.unsqueeze(film, np.int64(1)), mean), sd)
-    layers = _Layers(tensors, ranges)
-    return film, layers, _BASES[spec.architecture](layers, colour)
+    film = ops.parameter([1, spec.size, spec.size], np.float32, name=FILM)
+    values = {FILM: ops.divide(ops.subtract(ops.unsqueeze(film, np.int64(1)), mean), sd)}
+    own: dict[str, dict[str, Floats]] = {}
+    for name, tensor in tensors.items():
+        node_name, _, variable = name.rpartition("/")
+        own.setdefault(node_name, {})[variable] = tensor
+    for node in spec.graph.needed(wanted):
+        layer = _Layer(given=node.attributes, tensors=own.get(node.name, {}), bounds=ranges.get(node.name))
+        values[node.name] = FUNCTIONS[node.operation](layer, *[values[name] for name in node.inputs])
+    return film, values
 
 
 def from_neutral(tensor: Floats) -> Floats:

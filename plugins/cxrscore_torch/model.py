@@ -165,7 +165,7 @@ class TorchHead(_Learner):
 
 
 class TorchTail(_Learner):
-    """Last block and head, on the input of the last block, [N,h,w,K] or [N,T,K]; it shares its tensors with the model."""
+    """Last block and head, on the input of the last block, [N,h,w,K] or [N,T,K]; they share tensors with the model."""
 
     def _logits(self, inputs: Tensor) -> Tensor:
         return self._network.tail(inputs)

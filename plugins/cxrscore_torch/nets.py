@@ -51,7 +51,7 @@ class Norm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Normalisation over the last axis of tokens and vectors."""
+    """Normalisation over the channels."""
 
     def __init__(self, channels: int, epsilon: float) -> None:
         super().__init__()
@@ -61,7 +61,10 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim == 4:
-            return self(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            return self._normal(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self._normal(x)
+
+    def _normal(self, x: Tensor) -> Tensor:
         return functional.layer_norm(x, self.gamma.shape, self.gamma, self.beta, self.epsilon)
 
 
@@ -214,7 +217,9 @@ class Network(nn.Module):
         self.graph: Graph = spec.graph
         shapes = self.graph.shapes(spec.size)
         made = {node.name: _layer(node, shapes[node.inputs[0]]) for node in self.graph.nodes}
-        self.base = nn.ModuleDict({name: layer for name, layer in made.items() if layer is not None})
+        # No ModuleDict: it refuses names that it uses itself, such as "type", and a plugin may name a node so.
+        self.base = {name: layer for name, layer in made.items() if layer is not None}
+        self.layers = nn.ModuleList(self.base.values())
         self.head = nn.utils.skip_init(nn.Linear, feature_count(spec), len(spec.findings))
         self._kind, self._bf16 = spec.head, bf16
         self._known_steps: dict[tuple[str, tuple[str, ...]], list[_Step]] = {}

@@ -27,7 +27,7 @@ def asked(words, begun, *python):
     [
         ([], "tr", ["plain,train"]),
         (["train", "--backend"], "k", ["plain,keras"]),
-        (["score", "films", "--backend"], "", ["plain,keras", "plain,openvino", "plain,torch"]),
+        (["score", "films", "--backend"], "", ["plain,keras", "plain,onnx", "plain,openvino", "plain,torch"]),
         (["demo", "--backend"], "t", ["plain,torch"]),
         (["check"], "o", ["plain,openvino"]),
         (["export", "out.h5", "--format"], "d", ["plain,dicom-sr"]),

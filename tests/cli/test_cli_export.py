@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from made_model import document
 from made_run import made_file
 
 from cxrscore.cli import main
+from cxrscore.contract import ModelSpec
+from cxrscore.models.model_file import save_model
+from cxrscore.networks.tensors import initial_tensors
 
 
 @pytest.fixture
@@ -48,6 +52,50 @@ def test_json_says_what_was_written(home):
     found = json.loads(export("out.h5", "-o", "x.json", "--json").stdout)
     assert found["output"] == "x.json"
     assert (found["format"], found["films"], found["unscored"]) == ("json", 20, 3)
+
+
+@pytest.fixture
+def model(home):
+    """A model file beside the scores."""
+    pytest.importorskip("onnx")
+    spec = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
+    save_model(home / "m.safetensors", initial_tensors(spec, 0), document(spec))
+    return home
+
+
+@pytest.mark.usefixtures("model")
+def test_a_model_becomes_an_onnx_file():
+    result = export("m.safetensors", "-o", "m.onnx")
+    assert (result.stdout, result.stderr) == (
+        "",
+        "wrote m.onnx: ONNX, opset 17, 0.2 MB, outputs logits, probabilities, heatmaps\n",
+    )
+    found = json.loads(export("m.safetensors", "-o", "named", "--format", "onnx", "--feature-map", "--json").stdout)
+    assert (found["format"], found["output"], found["outputs"][-1]) == ("onnx", "named", "feature_map")
+    assert found["bytes"] == Path("named").stat().st_size
+    piped = export("m.safetensors", "-o", "-", "--format", "onnx")
+    assert (piped.stdout_bytes, piped.stderr) == (Path("m.onnx").read_bytes(), "")
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["out.h5", "-o", "m.onnx"], 1, "out.h5 is a scores file (HDF5), expected a model file"),
+        (["none", "-o", "m.onnx"], 1, "there is no model at none"),
+        (["m.safetensors", "-o", "m.onnx", "--all-columns"], 1, "no meaning for the format onnx"),
+        (["m.safetensors", "-o", "m.safetensors", "--format", "onnx", "--overwrite"], 1, "is an input"),
+        (["m.safetensors", "-o", "-", "--format", "onnx", "--json"], 2, "both write to standard output"),
+        (["m.safetensors", "-o", "none/m.onnx"], 74, "cannot write none/m.onnx: No such file or directory"),
+        (["m.safetensors", "-o", "out.csv"], 1, "`cxrscore export m.safetensors -o model.onnx` exports it"),
+        (["out.h5", "-o", "out.csv", "--feature-map"], 1, "--feature-map is for the format onnx"),
+    ],
+)
+def test_mistakes_with_a_model_are_told_and_leave_nothing(words, code, told):
+    result = export(*words, expect=code)
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(os.listdir()) == ["m.safetensors", "out.h5"]
 
 
 @pytest.mark.parametrize(

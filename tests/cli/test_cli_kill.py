@@ -11,8 +11,8 @@ from gates import Gate, install
 from made_model import document, golden
 
 from cxrscore.contract import ModelSpec
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import save_model
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.synthetic.phantoms import make_phantoms
 
 

@@ -12,8 +12,8 @@ from made_model import document
 from made_run import made_file
 
 from cxrscore.contract import ModelSpec
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import save_model
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.synthetic.phantoms import make_phantoms
 
 NOISE = """

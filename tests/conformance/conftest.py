@@ -3,6 +3,7 @@
 pytest tests/conformance --backend torch
 pytest tests/conformance --backend keras
 pytest tests/conformance --backend openvino
+pytest tests/conformance --backend onnx
 """
 
 import hashlib
@@ -21,7 +22,7 @@ import pytest
 from cxrscore.contract import Backend, ModelSpec, TrainableModel
 from cxrscore.io.atomic import atomic_write_bytes
 
-BACKENDS = ("torch", "keras", "openvino")
+BACKENDS = ("torch", "keras", "openvino", "onnx")
 PEER = Path(__file__).with_name("peer.py")
 
 

@@ -28,10 +28,9 @@ def _application(architecture: str) -> tuple[Any, Callable[[np.ndarray], np.ndar
     """The network without top, and what keras.applications does to RGB pixels 0..255 before it."""
     import keras
 
-    build, normalise = {
-        "densenet121": (keras.applications.DenseNet121, keras.applications.densenet.preprocess_input),
-        "resnet50": (keras.applications.ResNet50, keras.applications.resnet.preprocess_input),
-    }[architecture]
+    family = "densenet" if architecture.startswith("densenet") else "resnet"
+    name = architecture.replace("densenet", "DenseNet").replace("resnet", "ResNet")
+    build, normalise = getattr(keras.applications, name), getattr(keras.applications, family).preprocess_input
     return build(include_top=False, weights=None, input_shape=(None, None, 3)), normalise
 
 

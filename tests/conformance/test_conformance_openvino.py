@@ -11,7 +11,11 @@ import pytest
 
 from cxrscore.contract import FeatureExtractor, ModelSpec, SupportsFeatureTraining, SupportsHeatmaps, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.networks import reference
+from cxrscore.networks.graph import FILM, GraphBuilder, Network
+from cxrscore.networks.operations import OPERATIONS
 from cxrscore.networks.tensors import initial_tensors
+from cxrscore.testing.fixtures import random_tensors, spec_of
 
 TINY = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule", "Edema"), size=36)
 
@@ -25,6 +29,43 @@ model = OpenVinoBackend().build(ModelSpec(architecture="tinycnn", findings=("Mas
 model.predict(np.zeros((2, 32, 32), np.float32))
 print(*sys.modules)
 """
+
+
+def every_operation():
+    """A network that has each operation, on maps, tokens and vectors where it takes all three, and two heads."""
+    graph = GraphBuilder()
+    add = graph.add
+    x = add("stem", "conv2d", FILM, filters=16, size=3, stride=2, padding=(0, 1))
+    x = add("stem_silu", "silu", x)
+    x = add("depthwise", "conv2d", x, filters=32, size=3, groups=16, padding=1, bias=False)
+    x = add("depthwise_relu", "relu", add("depthwise_bn", "batch_norm", x), maximum=6.0)
+    x = add("grouped", "conv2d", x, filters=24, size=5, groups=4, padding=2, stride=2)
+    x = add("map_dense", "dense", add("map_norm", "layer_norm", x), units=20)
+    x = add("map_gelu", "gelu", add("map_scale", "scale", x))
+    gate = add("gate_dense", "dense", add("squeezed", "global_avg_pool", x), units=20)
+    x = add("gated", "multiply", x, add("gate", "sigmoid", gate))
+    x = add("largest", "max_pool", x, size=3, stride=1, padding=(2, 0))
+    mean = add("mean", "avg_pool", x, size=2, stride=2)
+    x = add("maps", "concat", mean, add("square", "multiply", mean, mean))
+    tokens = add("tokens", "embed_tokens", x, grid=3)
+    query, key = (add(name, "dense", tokens, units=40, bias=bias) for name, bias in (("query", True), ("key", False)))
+    x = add("both", "concat", add("attended", "attention", query, key, tokens, heads=4), tokens)
+    x = add("token_scale", "scale", add("token_dense", "dense", x, units=40))
+    x = add("sum", "add", add("token_relu", "relu", x), tokens)
+    vector = add("vector_dense", "dense", add("first", "class_token", x), units=20)
+    vector = add("vector_scale", "scale", add("vector_norm", "layer_norm", vector))
+    vector = add("vector_gelu", "gelu", add("vectors", "concat", vector, vector))
+    return Network(
+        name="every-operation",
+        output=add("out", "relu", add("patches", "patch_map", x), maximum=0.5),
+        nodes=graph.nodes,
+        class_token=vector,
+        stages=("stem", "depthwise"),
+        size=36,
+    )
+
+
+EVERY = ModelSpec(architecture="every-operation", findings=("Mass", "Nodule"), size=36, network=every_operation())
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +92,59 @@ def processor(monkeypatch):
     return lambda *abilities: monkeypatch.setattr("cxrscore_openvino.model._core", lambda: Core(abilities))
 
 
+def compiled_layers(model):
+    """(kind, what it computes in) of each compiled layer, such as ("Convolution", "f32")."""
+    rows = (layer.get_rt_info() for layer in model.compiled.get_runtime_model().get_ops())
+    return [(row["layerType"].astype(str), row["runtimePrecision"].astype(str)) for row in rows]
+
+
 def kinds_of_layers(model):
     """What the compiled layers of each kind compute in: {"Convolution": {"f32"}, ...}."""
     found = {}
-    for layer in model.compiled.get_runtime_model().get_ops():
-        info = layer.get_rt_info()
-        found.setdefault(info["layerType"].astype(str), set()).add(info["runtimePrecision"].astype(str))
+    for kind, precision in compiled_layers(model):
+        found.setdefault(kind, set()).add(precision)
     return found
+
+
+def widest(exact, films):
+    """The ranges of all layers but the first."""
+    _, *layers = exact.ranges(films).items()
+    return {layer: (float(ends[:, 0].min()), float(ends[:, 1].max())) for layer, ends in layers}
+
+
+def relative(found, wanted):
+    """The largest difference in units of the largest value."""
+    return np.abs(found - wanted).max() / np.abs(wanted).max()
+
+
+def test_the_descriptor_lists_every_operation(backend):
+    from cxrscore_openvino.nets import FUNCTIONS
+
+    assert set(backend.operations) == set(FUNCTIONS) == set(OPERATIONS) == EVERY.graph.operations
+
+
+@pytest.mark.parametrize("head", ["gap", "flatten", "cls"])
+def test_every_operation_is_that_of_the_reference(backend, head):
+    spec = replace(EVERY, head=head)
+    tensors, films = random_tensors(spec), some_films(3)
+    model = backend.build(spec, tensors)
+    assert relative(model.predict(films), reference.logits(spec, tensors, films)) <= 1e-5
+    for layer, wanted in zip(spec.graph.cam_layers, reference.features(spec, tensors, films), strict=True):
+        parts = model.cam_parts(films, [0], cam_layer=layer)
+        assert relative(parts.activations, wanted) <= 1e-5
+        assert np.array_equal(parts.logits, model.predict(films))
+    assert (wanted > 0.5).any()  # so that the limit of the last ReLU counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["gap", "flatten", "cls"])
+def test_a_transformer_is_that_of_the_reference(backend, head):
+    """With interpolated position embeddings: 25 patches instead of 37 x 37."""
+    spec = spec_of("vit_b14", size=70, head=head)
+    tensors, films = random_tensors(spec), some_films(2, 70)
+    model = backend.build(spec, tensors)
+    assert relative(model.predict(films), reference.logits(spec, tensors, films)) <= 1e-5
+    assert relative(model.cam_parts(films, [0]).activations, reference.features(spec, tensors, films)[0]) <= 1e-5
 
 
 def test_it_scores_embeds_and_explains_but_does_not_train(backend):
@@ -81,7 +168,7 @@ def test_what_it_embeds_is_what_the_head_takes(backend, head):
 @pytest.mark.parametrize("architecture", ["densenet121", "resnet50", "tinycnn"])
 def test_fp32_is_float32_in_every_layer(backend, architecture):
     """Left to itself OpenVINO computes in bfloat16 where the processor has it."""
-    spec = replace(TINY, architecture=architecture, size=64)
+    spec = spec_of(architecture)
     kinds = kinds_of_layers(backend.build(spec, None))
     assert "Convolution" in kinds
     assert set.union(*kinds.values()) <= {"f32", "i32"}  # the integers are an axis
@@ -98,16 +185,59 @@ def test_bf16_is_bfloat16_where_the_work_is(backend):
 @pytest.mark.parametrize("architecture", ["densenet121", "resnet50", "tinycnn"])
 def test_int8_is_8_bit_integers_where_the_work_is(backend, architecture):
     """All convolutions but the first."""
-    spec = replace(TINY, architecture=architecture, size=64)
+    spec = spec_of(architecture)
     exact = backend.build(spec, None)
-    measured = exact.ranges(some_films(2, 64))
-    ranges = {layer: (0.0, float(ends.max())) for layer, ends in list(measured.items())[1:]}
-    found = [
-        layer.get_rt_info()["runtimePrecision"].astype(str)
-        for layer in backend.build_int8(spec, exact.tensors(), ranges).compiled.get_runtime_model().get_ops()
-        if layer.get_rt_info()["layerType"].astype(str) == "Convolution"
-    ]
+    ranges = widest(exact, some_films(2, spec.size))
+    layers = compiled_layers(backend.build_int8(spec, exact.tensors(), ranges))
+    found = [precision for kind, precision in layers if kind == "Convolution"]
     assert found.count("u8") == len(ranges) == len(found) - 1
+
+
+def test_int8_is_8_bit_integers_in_dense_layers_too(backend):
+    spec = replace(EVERY, head="cls")
+    exact, films = backend.build(spec, random_tensors(spec)), some_films(4)
+    ranges = widest(exact, films)
+    assert list(ranges) == [
+        "depthwise",
+        "grouped",
+        "map_dense",
+        "gate_dense",
+        "query",
+        "key",
+        "token_dense",
+        "vector_dense",
+    ]
+    rough = backend.build_int8(spec, exact.tensors(), ranges)
+    layers = compiled_layers(rough)
+    assert layers.count(("Convolution", "u8")) == 2
+    assert layers.count(("FullyConnected", "u8")) == 6
+    assert 0 < relative(rough.predict(films), exact.predict(films)) < 0.1
+
+
+def test_ranges_of_convolutions_alone_leave_dense_layers_in_floating_point(backend):
+    """As files of earlier versions have them."""
+    exact = backend.build(EVERY, random_tensors(EVERY))
+    ranges = {layer: ends for layer, ends in widest(exact, some_films(2)).items() if layer in ("depthwise", "grouped")}
+    kinds = kinds_of_layers(backend.build_int8(EVERY, exact.tensors(), ranges))
+    assert "u8" in kinds["Convolution"]
+    assert "u8" not in kinds["FullyConnected"]
+
+
+def test_ranges_are_of_what_enters_by_hand(backend):
+    """A film of 0 and 0.5, a convolution that doubles the first channel and subtracts 0.25, and a dense layer."""
+    graph = GraphBuilder()
+    x = graph.add("conv", "conv2d", FILM, filters=1, size=1)
+    graph.add("dense", "dense", x, units=1)
+    network = Network(name="by-hand", nodes=graph.nodes, output="dense", stages=("conv",), size=32)
+    spec = ModelSpec(architecture="by-hand", findings=("Mass",), size=32, normalize="unit", network=network)
+    tensors = initial_tensors(spec, 0) | {
+        "conv/kernel": np.array([2, 0, 0], np.float32).reshape(1, 1, 3, 1),
+        "conv/bias": np.array([-0.25], np.float32),
+    }
+    film = np.zeros((1, 32, 32), np.float32)
+    film[0, 3, 5] = 0.5
+    found = backend.build(spec, tensors).ranges(film)
+    assert {layer: ends.tolist() for layer, ends in found.items()} == {"conv": [[0.0, 0.5]], "dense": [[-0.25, 0.75]]}
 
 
 def test_a_layer_that_nothing_enters_has_a_range(backend):
@@ -135,7 +265,7 @@ def test_it_runs_on_the_processor_only(backend, device):
 @pytest.mark.parametrize("architecture", ["densenet121", "tinycnn"])
 def test_compiling_changes_no_tensor(backend, architecture):
     """The graph's constants are the model's own memory."""
-    spec = replace(TINY, architecture=architecture, size=32)
+    spec = spec_of(architecture, size=32)
     tensors = initial_tensors(spec, 0)
     model = backend.build(spec, tensors)
     model.predict(some_films(1, 32))

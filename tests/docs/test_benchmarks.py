@@ -1,6 +1,7 @@
 """The contender that is cxrscore itself still runs, and the profiler tells rooms apart."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,22 @@ def test_the_benchmark_of_merging_runs():
         ["| 400", "4", ""],
         ["| 400", "4", "virtual"],
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs the extra openvino")
+def test_the_benchmark_of_networks_runs_both_sides(loaded, tmp_path):
+    script = loaded("bench_networks")
+    known = ["git", "-C", str(script.ROOT), "cat-file", "-e", script.BEFORE]
+    if subprocess.run(known, capture_output=True, check=False).returncode:
+        pytest.skip(f"no git history with commit {script.BEFORE}")
+    small = "--backends openvino --networks tinycnn --size 32 --batch-size 2 --rounds 1 --turns 2 --batches 1"
+    output = tmp_path / "found.json"
+    command = [sys.executable, str(BENCHMARKS / "bench_networks.py"), *small.split(), "--output", str(output)]
+    subprocess.run(command, check=True, capture_output=True)
+    found = json.loads(output.read_text())
+    (row,) = found["networks"]
+    assert row["difference"] <= 1e-5
+    assert min(row["ratio"], *row["films_per_second"].values(), *row["peak_mib"].values()) > 0
+    assert found["lines"]["before"]["total"] == sum(found["lines"]["before"].values()) / 2
+    assert {"cxrscore/networks/graph.py", "plugins/cxrscore_torch/nets.py"} < set(found["lines"]["after"])

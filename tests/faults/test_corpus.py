@@ -19,8 +19,8 @@ from cxrscore.contract import ModelSpec
 from cxrscore.images import Preprocessing, Status, codecs, decode_film, preprocess, stream_films
 from cxrscore.images.film import MAX_BYTES
 from cxrscore.io import sha256_bytes
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import save_model
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.scorefile import Scores, open_scores
 from cxrscore.synthetic.reference_logits import golden_record
 

@@ -18,8 +18,8 @@ from opened import assert_stays_within, told_what_is_opened
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.networks.tensors import check_tensors, initial_tensors
 from cxrscore.models.model_file import load_model, save_model
+from cxrscore.networks.tensors import check_tensors, initial_tensors
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)
 WHOLE = {"format": "cxrscore-model", "version": 1, **document(SPEC)}
@@ -167,6 +167,99 @@ def test_a_hostile_model_is_refused_by_name_and_nothing_else_is_opened(tmp_path:
     assert_stays_within(path, seen)
     assert len(str(refused.value)) < 2000
     assert canary.stat().st_atime == 0
+
+
+NODES = [
+    {"name": "conv1", "operation": "conv2d", "inputs": ["film"], "filters": 8, "size": 3, "stride": 2},
+    {"name": "relu", "operation": "relu", "inputs": ["conv1"]},
+]
+GRAPH = {
+    "name": "mine",
+    "summary": "",
+    "size": 32,
+    "normalize": "unit",
+    "output": "relu",
+    "class_token": None,
+    "stages": ["conv1"],
+    "nodes": NODES,
+}
+
+
+def with_graph(**values: Any) -> bytes:
+    """A model that brings a graph with these values."""
+    spec = {**WHOLE["spec"], "architecture": "mine", "network": {**GRAPH, **values}}
+    return with_document({**WHOLE, "spec": spec})
+
+
+def with_node(**values: Any) -> bytes:
+    return with_graph(nodes=[{**NODES[0], **values}, NODES[1]])
+
+
+def chain(*nodes: dict[str, Any]) -> bytes:
+    """A model whose graph ends with these nodes."""
+    return with_graph(nodes=[*NODES, *nodes], output=nodes[-1]["name"])
+
+
+DOUBLING = [{"name": f"x{n}", "operation": "concat", "inputs": [f"x{n - 1}" if n else "relu"] * 1000} for n in range(9)]
+GRAPHS: dict[str, tuple[bytes, str]] = {
+    "that is a text": (with_document({**WHOLE, "spec": {**WHOLE["spec"], "network": "tinycnn"}}), "not of type"),
+    "without nodes": (with_graph(nodes=[]), "nodes"),
+    "of nodes that are texts": (with_graph(nodes=["conv1", "relu"]), "not of type"),
+    "of 10,001 nodes": (with_graph(nodes=[NODES[0]] * 10_001), "spec.network.nodes: "),
+    "of two nodes of one name": (with_graph(nodes=[*NODES, NODES[1]]), "two nodes are called 'relu'"),
+    "with a cycle": (
+        with_graph(nodes=[{"name": "conv1", "operation": "add", "inputs": ["film", "relu"]}, NODES[1]]),
+        "a graph has no cycle",
+    ),
+    "with an input that comes later": (chain({"name": "a", "operation": "relu", "inputs": ["b"]}), "no earlier node"),
+    "with an input that is itself": (chain({"name": "a", "operation": "relu", "inputs": ["a"]}), "no earlier node"),
+    "with a million inputs": (
+        chain({"name": "a", "operation": "concat", "inputs": ["relu"] * 1_000_000}),
+        "spec.network.nodes.2.inputs: ",
+    ),
+    "that grows a thousandfold at each step": (chain(*DOUBLING), "more than 2147483648 numbers"),
+    "of 2^40 tensors' numbers": (with_node(filters=1 << 16, size=1 << 14, padding=1 << 14), "expected|more than"),
+    "with an operation that there is not": (with_node(operation="exec"), "no operation is called 'exec'"),
+    "with an attribute that there is not": (with_node(code=1), "has no attribute code"),
+    "with an attribute that is a text": (with_node(stride="2"), "not of type"),
+    "with an attribute that is an object": (with_node(stride={"a": 1}), "not of type"),
+    "with a step of nothing": (with_node(stride=0), "stride is 0"),
+    "with a step of 2^70": (with_node(stride=1 << 70), "stride is"),
+    "with filters that are True": (with_node(filters=True), "filters is True"),
+    "with groups that do not divide": (with_node(groups=5), "5 groups"),
+    "with a name that is a path": (with_node(name="../../outside"), "does not match"),
+    "with a name of a megabyte": (with_node(name="a" * (1 << 20)), "name"),
+    "whose node is called film": (with_node(name="film"), "other than film and head"),
+    "whose node is called head": (with_node(name="head"), "other than film and head"),
+    "whose output is no node": (with_graph(output="octopus"), "output is 'octopus', which is no node"),
+    "whose class token is a map": (with_graph(class_token="relu"), "expected a vector"),
+    "whose stages are no nodes": (with_graph(stages=["conv1", "octopus"]), "names of nodes in their order"),
+    "whose stages run backwards": (with_graph(stages=["conv1", "relu", "conv1"]), "names of nodes in their order"),
+    "whose stage begins later": (with_graph(stages=["relu"]), "expected the first node"),
+    "with a node that nothing uses": (with_graph(output="conv1"), "needs relu"),
+    "of another name than the spec": (with_graph(name="other"), "not that of 'mine'"),
+    "with a field that there is not": (with_graph(code="import os"), "Additional properties"),
+    "too large for its films": (with_node(size=64), "a window of 64 does not fit a map of 32"),
+    "called as one of cxrscore": (
+        with_document({**WHOLE, "spec": {**WHOLE["spec"], "network": {**GRAPH, "name": "tinycnn"}}}),
+        "not that of 'tinycnn'",
+    ),
+}
+"""Graphs that a model file brings, and what the refusal says."""
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_hostile_graph_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "evil.safetensors"
+    content, reason = GRAPHS[name]
+    path.write_bytes(content)
+    with told_what_is_opened() as seen, pytest.raises(FileFormatError, match=reason) as refused:
+        load_model(path)
+    assert_stays_within(path, seen)
+    message = str(refused.value)
+    assert message.startswith(str(path))
+    assert len(message) < 2000
+    assert "\n" not in message
 
 
 def test_the_hook_sees_what_is_opened(canary: Path) -> None:

@@ -16,8 +16,8 @@ from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io.hdf5 import reader
 from cxrscore.io.strict_json import check_unicode, parse_json
 from cxrscore.labels import datasets, read_joined_labels
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import checksum, load_model, model_bytes, save_model
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.scorefile import open_scores, read_file_provenance
 from cxrscore.scoring import ScoreOptions
 from cxrscore.training.checkpoint import load_checkpoint

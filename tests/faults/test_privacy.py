@@ -19,8 +19,8 @@ from made_model import document  # noqa: E402
 from pydicom.dataset import Dataset  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
-from cxrscore.networks.tensors import initial_tensors  # noqa: E402
 from cxrscore.models.model_file import save_model  # noqa: E402
+from cxrscore.networks.tensors import initial_tensors  # noqa: E402
 from cxrscore.plugins import get_backend  # noqa: E402
 from cxrscore.synthetic.reference_logits import golden_record  # noqa: E402
 

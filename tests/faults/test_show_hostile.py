@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from made_run import made_file
 
 from cxrscore.cli import main
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import model_bytes
+from cxrscore.networks.tensors import initial_tensors
 
 
 def shown(path: Path, *words: str) -> Any:

@@ -17,8 +17,8 @@ import cxrscore.scorefile.merge
 from cxrscore.contract import Array, ModelSpec
 from cxrscore.errors import CxrscoreError, InputError, WriteError
 from cxrscore.io.atomic import write_all
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import save_model
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.scorefile import open_scores, safefile
 from cxrscore.scorefile.shards import read_values
 from cxrscore.synthetic.phantoms import make_phantoms

@@ -18,7 +18,6 @@ from cxrscore.networks.tensors import (
     ADAM_BETAS,
     ADAM_EPSILON,
     NORMALISATIONS,
-    TINYCNN_LAYERS,
     cam_layers,
     check_adam_state,
     check_cam_layer,
@@ -35,6 +34,7 @@ from cxrscore.networks.tensors import (
     trainable_names,
     trainable_of,
 )
+from cxrscore.networks.tinycnn import LAYERS as TINYCNN_LAYERS
 
 STEP = 1e-5
 

@@ -1,7 +1,9 @@
 """The kit passes a backend that is right, and fails each of those that are wrong in one thing in just that case."""
 
+import numpy as np
 import pytest
-from bad_learners import BAD
+from bad_graphs import BAD, MORE, NUMBERS_OF
+from graph_backend import GraphBackend, LearningGraphs
 from numpy_backend import NumpyBackend
 from threadpoolctl import threadpool_limits
 
@@ -28,6 +30,38 @@ class TestNumpyBackend(BackendCases):
     @pytest.fixture
     def backend(self):
         return NumpyBackend()
+
+
+class TestGraphBackend(BackendCases):
+    """So does one that runs any graph."""
+
+    @pytest.fixture
+    def backend(self):
+        return GraphBackend()
+
+
+@pytest.mark.parametrize("number", [*NUMBERS_OF.values(), "B79", "B80"])
+def test_gradients_of_a_right_backend_pass(number):
+    (outcome,) = run_cases(BackendCases, only=[number], backend=LearningGraphs())
+    assert (outcome.status, outcome.reason) == ("passed", "")
+
+
+@pytest.mark.parametrize("number", NUMBERS_OF.values())
+def test_wrong_gradients_of_any_operation_fail(number):
+    class Model(LearningGraphs.model):
+        def gradients(self, films, slope):
+            found = super().gradients(films, slope)
+            return found | {"patches/bias": found["patches/bias"] * np.float32(1.01)}
+
+    backend = type("Steep", (LearningGraphs,), {"model": Model})()
+    (outcome,) = run_cases(BackendCases, only=[number], backend=backend)
+    assert (outcome.status, "gradient of patches/bias" in outcome.reason) == ("failed", True)
+
+
+@pytest.mark.parametrize(("number", "backend"), MORE, ids=lambda given: getattr(given, "__name__", given))
+def test_other_faults_of_an_operation_fail_in_its_case(number, backend):
+    (outcome,) = run_cases(BackendCases, only=[number], backend=backend())
+    assert outcome.status == "failed"
 
 
 def test_every_case_has_a_backend_that_it_fails():

@@ -75,7 +75,7 @@ def test_a_backend_that_builds_nothing_has_a_report_all_the_same(backend):
         (
             "film:x",
             InputError,
-            "'film' is not a type of plugin; the types are: backend, dataset, loss, metric, explainer, executor",
+            "'film' is not a type of plugin; the types are: backend, network, dataset, loss, metric, explainer",
         ),
         ("dataset:nih", InputError, "--table FILE"),
     ],

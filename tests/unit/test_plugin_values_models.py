@@ -134,7 +134,7 @@ FAULTS = [
     ("tensors", instead(lambda t: {**t, "head/bias": np.array([1, 2, 3])}), "int64 [3] as head/bias, expected float32"),
     ("state", instead(lambda s: {1: 2}), "state returned a dict"),
     ("state", instead(lambda s: {"adam/step": np.array("x")}), "state returned <U1 [] as adam/step"),
-    ("ranges", instead(lambda r: {}), "ranges returned a dict, expected an array for each convolution"),
+    ("ranges", instead(lambda r: {}), "ranges returned a dict, expected an array for each convolution and dense layer"),
     ("ranges", instead(lambda r: {k: v[:, ::-1] for k, v in r.items()}), "a minimum above the maximum"),
     ("ranges", instead(lambda r: {k: v[:1] for k, v in r.items()}), "ranges: conv1 returned float32 [1, 2]"),
     ("fit_epoch", instead(lambda v: None), "fit_epoch returned None, expected the mean loss, a number"),
@@ -236,8 +236,9 @@ def test_what_is_no_model_is_not_built(built, words):
         checked_backend(backend, ORIGIN).build(SPEC, None)
 
 
-def test_an_architecture_that_a_backend_does_not_name_is_refused_before_it_is_asked():
-    with pytest.raises(InputError, match="backend 'plain-numpy' has no architecture 'linear'; it has: tinycnn"):
+def test_a_network_that_a_backend_does_not_name_is_refused_before_it_is_asked():
+    words = "has no network 'linear', and no plugin brings its graph; of its own it has: tinycnn, resnet50"
+    with pytest.raises(InputError, match=f"backend 'plain-numpy' {words}"):
         checked_backend(NumpyBackend(), ORIGIN).build(spec_of("linear"), None)
 
 

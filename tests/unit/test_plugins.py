@@ -2,15 +2,18 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
 from foreign_plugins import entry_point
 
 from cxrscore import plugins
-from cxrscore.contract import Loss, hookimpl
+from cxrscore.contract import Loss, ModelSpec, hookimpl
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.plugins import Registry, missing_modules
+
+TINY = ModelSpec(architecture="tinycnn", findings=("Mass",), size=32)
 
 
 @pytest.fixture
@@ -124,12 +127,12 @@ def test_a_missing_framework_is_told_without_importing_it(plugin):
         Registry([]).get("cxrscore_backends", "backend", "far", BackendUnavailableError)
 
 
-@pytest.mark.parametrize("name", ["cxrscore_torch", "cxrscore_keras", "cxrscore_openvino", "cxrscore_ray"])
+@pytest.mark.parametrize("name", ["torch", "keras", "openvino", "onnx", "ray"])
 def test_our_own_hooks_import_no_framework(name):
     before = set(sys.modules)
-    importlib.import_module(name)
+    importlib.import_module(f"cxrscore_{name}")
     new = {module.split(".")[0] for module in set(sys.modules) - before}
-    assert not new & {"torch", "keras", "tensorflow", "jax", "openvino", "ray"}
+    assert not new & {"torch", "keras", "tensorflow", "jax", "openvino", "onnx", "onnxruntime", "ray"}
 
 
 def named(name, speed, architectures=("tinycnn",)):
@@ -161,7 +164,7 @@ def test_the_fastest_backend_for_the_device_comes_first(plugin, monkeypatch, dev
     found = Registry([plugin("p", cxrscore_backends=cxrscore_backends)])
     monkeypatch.setattr(plugins, "registry", lambda: found)
     monkeypatch.setattr(plugins, "_has_gpu", lambda: False)
-    assert plugins.fastest_backends("tinycnn", device) == wanted
+    assert plugins.fastest_backends(TINY, device) == wanted
 
 
 def test_with_a_gpu_those_that_use_it_come_first(plugin, monkeypatch):
@@ -172,7 +175,7 @@ def test_with_a_gpu_those_that_use_it_come_first(plugin, monkeypatch):
     found = Registry([plugin("p", cxrscore_backends=cxrscore_backends)])
     monkeypatch.setattr(plugins, "registry", lambda: found)
     monkeypatch.setattr(plugins, "_has_gpu", lambda: True)
-    assert plugins.fastest_backends("tinycnn") == ["plain", "swift"]
+    assert plugins.fastest_backends(TINY) == ["plain", "swift"]
 
 
 def some_backends(*names, requires=(), trains=True):
@@ -193,7 +196,7 @@ def test_a_name_that_two_claim_is_not_chosen_by_itself(plugin, monkeypatch):
     ]
     found = Registry(points)
     monkeypatch.setattr(plugins, "registry", lambda: found)
-    assert plugins.fastest_backends("tinycnn", "cpu") == ["y"]
+    assert plugins.fastest_backends(TINY, "cpu") == ["y"]
     assert plugins.default_training_backend() == "y"
 
 
@@ -313,14 +316,14 @@ def beside_ours(plugin, monkeypatch):
 
 def test_our_own_backends_come_first_however_fast_another_says_it_is(beside_ours):
     beside_ours()
-    assert plugins.fastest_backends("tinycnn", "cpu") == ["openvino", "torch", "swift"]
+    assert plugins.fastest_backends(TINY, "cpu") == ["openvino", "torch", "swift"]
     assert plugins.default_training_backend() == "torch"
     assert plugins.default_note("torch", "score tinycnn") == ""
 
 
 def test_what_only_another_backend_can_run_it_runs_and_that_is_told(beside_ours):
     beside_ours(architectures=("linear",))
-    assert plugins.fastest_backends("linear", "cpu") == ["swift"]
+    assert plugins.fastest_backends(replace(TINY, architecture="linear", network=None), "cpu") == ["swift"]
     assert plugins.default_training_backend(architecture="linear") == "swift"
     assert plugins.default_training_backend(architecture="tinycnn") == "torch"
     assert plugins.default_note("swift", "train linear") == (

@@ -12,8 +12,8 @@ from made_run import made_file
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.model_file import load_model, save_model
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.show import as_text, describe_file, describe_model, describe_scores, model_card, read_model_card
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32)

@@ -10,9 +10,9 @@ from training import some_data
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import LeakError
 from cxrscore.io import sha256_file
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.imagenet import BaseWeights, WeightsInfo
 from cxrscore.models.model_file import load_model, save_model
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions, train_model
 from cxrscore.training.initialization import initial_spec, run_inputs

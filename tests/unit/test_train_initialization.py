@@ -10,8 +10,8 @@ from training import Store, some_data
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError, WriteError
 from cxrscore.io import file_lock
-from cxrscore.networks.tensors import initial_tensors
 from cxrscore.models.probabilities import probabilities
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.training import TrainOptions, train_model
 from cxrscore.training.initialization import initial_head_tensors, prevalence_bias, run_inputs
 
@@ -88,7 +88,8 @@ def test_what_cannot_be_done_is_said_before_a_film_is_read_and_leaves_nothing(tm
     monkeypatch.setattr("cxrscore.training.read_data", lambda *given: pytest.fail("films were read"))
     scores_only = SimpleNamespace(name="quick", trains=False, architectures=("tinycnn",))
     small = SimpleNamespace(name="small", trains=True, architectures=("tinycnn",))
-    for backend, wanted in ((scores_only, "'quick' cannot train"), (small, "'small' has no 'densenet121'")):
+    cannot = "'small' cannot run 'densenet121': it lacks the operations avg_pool, batch_norm, concat"
+    for backend, wanted in ((scores_only, "'quick' cannot train"), (small, cannot)):
         monkeypatch.setattr("cxrscore.plugins.get_backend", lambda name, backend=backend: backend)
         with pytest.raises(InputError, match=wanted):
             train_model(TrainOptions(output=tmp_path / "m.safetensors"))

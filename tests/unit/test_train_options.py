@@ -33,7 +33,7 @@ def test_flags_have_the_defaults_of_the_options():
     given = main.commands["train"].make_context("train", []).params
     options = asdict(TrainOptions())
     assert set(given) - set(options) == {"as_json", "quiet"}
-    for name in set(options) - {"backend", "workers"}:  # found when it runs: what is installed, how many cores
+    for name in set(options) - {"backend", "workers", "size"}:  # found when it runs: what is installed, the network
         assert given[name] == options[name], name
 
 

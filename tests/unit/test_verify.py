@@ -12,9 +12,9 @@ from made_model import document
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
+from cxrscore.models.model_file import load_model, save_model
 from cxrscore.networks import reference as numpy_reference
 from cxrscore.networks.tensors import initial_tensors
-from cxrscore.models.model_file import load_model, save_model
 from cxrscore.scorefile.columns import LIBVER, write_column
 from cxrscore.scorefile.layout import LAYOUT
 from cxrscore.scoring import ScoreOptions, score_films

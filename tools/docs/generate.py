@@ -2,7 +2,8 @@
 
     python tools/docs/generate.py
 
-These are docs/reference.md, files.md and conformance.md, and the code in plugins.md. tests/docs/test_pages.py checks
+These are docs/reference.md, files.md and conformance.md, the code in plugins.md and networks.md, and the tables and
+pictures of networks.md. tests/docs/test_pages.py checks
 that they are up to date. The result does not depend on which plugins are installed.
 """
 
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import files_page
+import networks_page
 from markdown_text import code, page, prose, table, wrapped
 
 from cxrscore import errors, testing
+from cxrscore.networks.operations import OPERATIONS
 from cxrscore.plugin_values.descriptors import KINDS
 from cxrscore.testing.cases import Case, cases
 
@@ -38,6 +41,7 @@ ENVIRONMENT = {
     "Default: all. Built-in losses, readers, metrics and explainers are always loaded.",
     "KERAS_BACKEND": "Engine of Keras: tensorflow, torch or jax. Overrides keras.json.",
     "KERAS_HOME": "Cache of Keras, also searched for ImageNet weights. Default: ~/.keras.",
+    "OMP_NUM_THREADS": "Threads of NumPy and of the backends torch, keras and onnx. Default: one for each core.",
     **dict.fromkeys(
         ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),
         "Set by torchrun for distributed training ([Training](training.md)).",
@@ -50,7 +54,7 @@ FAULT = (
     "ran out, the exit code is 1 and the message says what to reduce."
 )
 
-KIT = ("BackendCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases", "ExecutorCases")
+KIT = ("BackendCases", "NetworkCases", "DatasetCases", "LossCases", "MetricCases", "ExplainerCases", "ExecutorCases")
 
 # --- reference.md: exit codes, environment, what is built in
 
@@ -93,14 +97,16 @@ def built_in() -> str:
     for hook, kind in KINDS.items():
         rows = [built_in_row(descriptor) for descriptor in own_descriptors(hook)]
         title = hook.removeprefix("cxrscore_").capitalize()
-        head = ("name", "architectures", "installed with") if kind == "backend" else ("name", "what it is")
+        head = ("name", "operations of networks", "installed with") if kind == "backend" else ("name", "what it is")
         sections.append(f"### {title}\n\n{table(head, *rows)}")
     return "\n\n".join(sections)
 
 
 def built_in_row(descriptor: Any) -> tuple[str, ...]:
     if hasattr(descriptor, "architectures"):
-        return f"`{descriptor.name}`", ", ".join(descriptor.architectures), f"`{descriptor.install}`"
+        lacking = [name for name in OPERATIONS if name not in descriptor.operations]
+        computed = f"all but {', '.join(lacking)}" if lacking else "all"
+        return f"`{descriptor.name}`", computed, f"`{descriptor.install}`"
     return f"`{descriptor.name}`", descriptor.summary
 
 
@@ -151,7 +157,7 @@ def case_text(case: Case) -> str:
     return wrapped(f"**{case.number} {case.title}.** {ability}{case.text.replace('``', '`')}")
 
 
-# --- plugins.md: written by hand, with the examples as they are
+# --- plugins.md and networks.md: written by hand, with the examples as they are, and with tables
 
 BLOCK = re.compile(r"(<!-- from (?P<path>\S+?) -->\n)```(?P<language>\w*)\n.*?```", re.DOTALL)
 
@@ -165,14 +171,29 @@ def with_examples(text: str) -> str:
     return BLOCK.sub(fresh, text)
 
 
+REGION = re.compile(r"(<!-- table: (?P<name>[a-z -]+) -->\n\n).*?<!-- end -->", re.DOTALL)
+TABLES = {
+    "operations": networks_page.operations_table,
+    "attributes": networks_page.attributes_table,
+    "built-in networks": networks_page.networks_sections,
+}
+
+
+def with_tables(text: str) -> str:
+    """The text with each part between <!-- table: NAME --> and <!-- end --> brought up to date."""
+    return REGION.sub(lambda found: f"{found[1]}{TABLES[found['name']]()}\n\n<!-- end -->", text)
+
+
 def pages() -> dict[Path, str]:
-    """Every page that is written here, by its path."""
-    plugins = DOCS / "plugins.md"
+    """Every page and picture that is written here, by its path."""
+    plugins, networks = DOCS / "plugins.md", DOCS / "networks.md"
     return {
         DOCS / "reference.md": reference_page(),
         DOCS / "files.md": files_page.files_page(),
         DOCS / "conformance.md": conformance_page(),
         plugins: with_examples(plugins.read_text()),
+        networks: with_tables(with_examples(networks.read_text())),
+        **networks_page.pictures(),
     }
 
 

@@ -213,7 +213,14 @@ class FeatureSource:
         spec = self._model.spec
         return {
             "frozen": self._digest,
-            "network": [spec.network and spec.network.digest, spec.architecture, spec.size, spec.normalize, spec.head, self._options.trainable],
+            "network": [
+                spec.network and spec.network.digest,
+                spec.architecture,
+                spec.size,
+                spec.normalize,
+                spec.head,
+                self._options.trainable,
+            ],
             "by": [*self.computed_by, self._options.precision, FORWARD],
             "preprocessing": [self._data.preprocessing.as_dict(), decoder_versions()],
             "copy": None if copy is None else [self._options.seed, copy, self._augmentation.as_dict()],

@@ -1,4 +1,4 @@
-"""The networks by names and shapes: counts that keras.applications publishes, shapes and sides worked by hand."""
+"""Tensors of the built-in networks: counts that keras.applications publishes, shapes and sides worked by hand."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import pytest
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
+from cxrscore.networks.builtin import BUILT_IN
 from cxrscore.networks.tensors import (
-    ARCHITECTURES,
     NORMALISATIONS,
     check_adam_state,
     check_cam_layer,
@@ -17,8 +17,8 @@ from cxrscore.networks.tensors import (
     closed_form,
     depth_of,
     feature_count,
-    feature_side,
     initial_tensors,
+    map_shape,
     tail_names,
     tail_shape,
     tensor_shapes,
@@ -27,8 +27,15 @@ from cxrscore.networks.tensors import (
 )
 
 TINY = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=32)
-DENSE = replace(TINY, architecture="densenet121")
-RES = replace(TINY, architecture="resnet50")
+
+
+def spec_of(architecture, **changes):
+    return replace(TINY, architecture=architecture, network=None, **changes)
+
+
+DENSE = spec_of("densenet121")
+RES = spec_of("resnet50")
+VIT = spec_of("vit_b14", size=56)
 HEAD = {"head/kernel", "head/bias"}
 
 
@@ -65,6 +72,18 @@ def test_counts_are_those_that_keras_prints_without_top(spec, tensors, parameter
     assert sum(sizes.values()) == parameters
     learning = trainable_names(replace(spec, trainable="all"))
     assert sum(size for name, size in sizes.items() if name not in learning) == fixed
+
+
+def test_the_vision_transformer_by_hand():
+    """DINOv2 ViT-B/14 without its mask token: 86,579,712 (its published size is 86.6 million)."""
+    shapes = tensor_shapes(VIT)
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items() if name not in HEAD}
+    width, hidden = 768, 3072
+    layer = 4 * (width * width + width) + 2 * width * hidden + hidden + width + 4 * width + 2 * width
+    tokens = (14 * 14 * 3 + 1) * width + width + (1 + 37 * 37) * width
+    assert sum(sizes.values()) == tokens + 12 * layer + 2 * width == 86_579_712
+    assert shapes["tokens/position"] == (1370, 768)  # also where the film is smaller
+    assert map_shape(VIT) == (4, 4, 768)
 
 
 @pytest.mark.parametrize(
@@ -104,15 +123,15 @@ def test_names_and_shapes_are_those_of_the_imagenet_files(spec, shared):
     ],
 )
 def test_side_of_the_feature_map(architecture, sides):
-    assert {size: feature_side(architecture, size) for size in sides} == sides
+    assert {size: map_shape(spec_of(architecture, size=size))[:2] for size in sides} == {
+        size: (side, side) for size, side in sides.items()
+    }
 
 
-@pytest.mark.parametrize(
-    "function", [lambda: feature_side("vgg", 64), lambda: tensor_shapes(replace(TINY, architecture="vgg"))]
-)
-def test_an_unknown_architecture_is_named_with_those_there_are(function):
-    with pytest.raises(InputError, match="'vgg' is unknown; there is: densenet121, resnet50, tinycnn"):
-        function()
+@pytest.mark.parametrize("function", [map_shape, tensor_shapes, trainable_names, tail_shape])
+def test_a_network_that_only_a_backend_knows_is_named(function):
+    with pytest.raises(InputError, match="cxrscore does not know the layers of 'vgg': only its backend does"):
+        function(spec_of("vgg"))
 
 
 def test_a_flatten_head_takes_every_place():
@@ -139,7 +158,7 @@ def test_normalisation_of_a_white_pixel(normalize, white):
 
 
 def test_the_head_alone_may_learn():
-    assert all(trainable_names(replace(TINY, architecture=a)) == HEAD for a in ARCHITECTURES)
+    assert all(trainable_names(spec_of(name)) == HEAD for name in BUILT_IN)
 
 
 def test_the_last_block_by_hand():
@@ -156,9 +175,9 @@ def test_the_last_block_by_hand():
 
 
 @pytest.mark.parametrize("part", ["last-block", "all"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", BUILT_IN)
 def test_stored_statistics_never_learn(architecture, part):
-    spec = replace(TINY, architecture=architecture, trainable=part)
+    spec = spec_of(architecture, trainable=part)
     names = trainable_names(spec)
     assert not [name for name in names if "/moving_" in name]
     if part == "all":
@@ -183,18 +202,19 @@ def test_stored_statistics_never_learn(architecture, part):
             },
         ),
         ("resnet50", {"conv5_block1_0_conv/bias": 1, "conv4_block6_3_bn/beta": 2, "conv1_conv/kernel": 5}),
+        ("vit_b14", {"norm/gamma": 1, "layer12_norm1/beta": 1, "layer11_scale2/gamma": 2, "tokens/position": 13}),
     ],
 )
 def test_depth_by_hand(architecture, depths):
-    spec = replace(TINY, architecture=architecture)
+    spec = spec_of(architecture)
     assert {name: depth_of(spec, name) for name in depths} == depths
     last = trainable_names(replace(spec, trainable="last-block"))
     assert last == {n for n in trainable_names(replace(spec, trainable="all")) if depth_of(spec, n) <= 1}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", BUILT_IN)
 def test_a_tail_is_the_last_block_with_its_statistics_and_the_head(architecture):
-    spec = replace(TINY, architecture=architecture)
+    spec = spec_of(architecture)
     assert trainable_of(tail_names(spec)) == trainable_names(replace(spec, trainable="last-block"))
     assert tail_names(spec) == {name for name in tensor_shapes(spec) if depth_of(spec, name) <= 1}
 
@@ -206,10 +226,11 @@ def test_a_tail_is_the_last_block_with_its_statistics_and_the_head(architecture)
         ("resnet50", 400, (25, 25, 1024)),
         ("resnet50", 65, (5, 5, 1024)),
         ("tinycnn", 36, (5, 5, 64)),
+        ("vit_b14", 518, (1370, 768)),
     ],
 )
 def test_shape_of_what_enters_the_last_block(architecture, size, shape):
-    assert tail_shape(replace(TINY, architecture=architecture, size=size)) == shape
+    assert tail_shape(spec_of(architecture, size=size)) == shape
 
 
 # --- first values
@@ -332,8 +353,7 @@ def test_an_adam_state_of_another_run_is_refused(change):
 
 def gradients(spec, kernel, findings, cam_layer="relu"):
     """On a map of zeros but for row 0, column 1, channel 2 of its one film."""
-    side = feature_side(spec.architecture, spec.size)
-    activations = np.zeros((1, side, side, 64), np.float32)
+    activations = np.zeros((1, *map_shape(spec)), np.float32)
     activations[0, 0, 1, 2] = 3.0
     return closed_form(spec, kernel, findings, activations, cam_layer)
 
@@ -385,7 +405,7 @@ def test_before_the_last_relu_only_active_places_count(head):
 
 
 def test_the_tap_is_what_is_pooled_unless_another_is_named():
-    assert check_cam_layer("densenet121", None) == "relu"
-    assert check_cam_layer("densenet121", "bn") == "bn"
+    assert check_cam_layer(DENSE, None) == "relu"
+    assert check_cam_layer(DENSE, "bn") == "bn"
     with pytest.raises(InputError, match="it has: conv5_block3_out, conv5_block3_add"):
-        check_cam_layer("resnet50", "bn")
+        check_cam_layer(RES, "bn")

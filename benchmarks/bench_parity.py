@@ -5,7 +5,7 @@
 The films are those of ../shared/data/nih442 (or $CXRSCORE_SHARED): the first --count of them for each network, and all
 for those of --all-of. Weights are ImageNet's where ../shared/weights has them, else random; the head is random. The
 size is the network's own. Random networks normalise by the statistics of eight films, so that their features differ
-from film to film as those of a trained network do, and every head is scaled so that its logits have a standard deviation
+from film to film as those of a trained network do. Heads are scaled: their logits have a standard deviation
 of 2. Each backend runs in a process of its own and is compared with the first. The exported file is run by onnxruntime
 alone. Printed is JSON: by network, the largest difference of a probability from the first backend, the smallest
 correlation of a heat map, and the range of probabilities.
@@ -104,13 +104,13 @@ def save(name: str, path: Path, weights: Path | None, films: Sequence[Path]) -> 
         raise SystemExit(f"{name} is not a built-in network")
     normalize: Any = network.normalize
     spec = ModelSpec(architecture=name, findings=FINDINGS, size=network.size, normalize=normalize)
-    tensors = lively(spec, films) if weights is None else initial_tensors(spec, 0, base(weights))
+    tensors = lively(spec, films) if weights is None else initial_tensors(spec, 0, base(weights, spec))
     tensors = spread(spec, tensors, prepared(films, spec.size))
     save_model(path, tensors, document(spec, golden=golden(spec, tensors)))
 
 
-def base(weights: Path) -> Tensors:
-    return read_weights(weights, licence="").tensors
+def base(weights: Path, spec: ModelSpec) -> Tensors:
+    return read_weights(weights, spec.architecture).tensors
 
 
 def prepared(films: Sequence[Path], size: int) -> Floats:

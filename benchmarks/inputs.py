@@ -79,7 +79,7 @@ def _placed(film: Path, there: Path) -> None:
 def prepare(inputs: Inputs) -> None:
     """Model files, the same network for torch, Keras and ONNX Runtime, and a film's square for pytorch-grad-cam."""
     spec = ModelSpec(architecture="densenet121", findings=FINDINGS, size=inputs.size)
-    tensors = initial_tensors(spec, 0, read_weights(WEIGHTS, licence="").tensors)
+    tensors = initial_tensors(spec, 0, read_weights(WEIGHTS, "densenet121").tensors)
     save_model(inputs.model, tensors, _document(spec, tensors))
     small = ModelSpec(architecture="tinycnn", findings=FINDINGS, size=224)
     drawn = initial_tensors(small, 0)

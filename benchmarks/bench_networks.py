@@ -5,7 +5,8 @@
 The networks written by hand are those of an earlier commit, which git takes out of the history into a temporary folder.
 In each round the earlier and the present code run in a process of their own each, both alive at once and one at work at
 a time, in the order before, after, after, before. Both score the same films in float32 with the same tensors; the
-largest relative difference of their logits is told.
+largest relative difference of their logits is told. A backend that does not start, or fails, is noted as such, and the
+exit code is 1.
 
 Rates are medians of all turns. A ratio is the median of the rounds, each the median over the turns of a round of
 present to earlier rate; "cpu_ratio" is the same of the CPU time, earlier to present, which says more where others use
@@ -48,7 +49,13 @@ NETWORK_CODE = {
 """Files by pattern: the settings of a network, its layers and tensors, the reference in NumPy, and the networks of each
 backend."""
 SIDES = ("before", "after")
+NOTES = 500
+"""Characters of what a process that failed said last."""
 FINDINGS = tuple(f"finding {number}" for number in range(14))
+
+
+class FailedError(Exception):
+    """A process did not live to answer; the text says what it said last."""
 
 
 def main() -> None:
@@ -76,13 +83,19 @@ def main() -> None:
         found = about(options) | {"lines": {side: lines(side, tree) for side, tree in trees.items()}, "networks": []}
         for backend in options.backends.split(","):
             for network in options.networks.split(","):
-                found["networks"].append(compare(backend, network, trees, options))
-                sys.stderr.write(f"{json.dumps(rounded(found['networks'][-1]))}\n")
-    text = json.dumps(rounded(found), indent=1) + "\n"
-    if options.output:
-        options.output.write_text(text)
-    else:
+                row = {"backend": backend, "network": network}
+                try:
+                    row |= compare(backend, network, trees, options)
+                except FailedError as error:
+                    row["failed"] = str(error)
+                found["networks"].append(row)
+                sys.stderr.write(f"{json.dumps(rounded(row))}\n")
+                text = json.dumps(rounded(found), indent=1) + "\n"
+                if options.output:
+                    options.output.write_text(text)
+    if not options.output:
         sys.stdout.write(text)
+    sys.exit(any("failed" in row for row in found["networks"]))
 
 
 def about(options: argparse.Namespace) -> dict[str, Any]:
@@ -137,8 +150,6 @@ def compare(backend: str, network: str, trees: dict[str, Path], options: argpars
     peaks = {side: median(each[side]["peak_mib"] for each in rounds) for side in SIDES}
     before, after = (np.array(rounds[0][side]["logits"]) for side in SIDES)
     return {
-        "backend": backend,
-        "network": network,
         "framework": rounds[0]["after"]["framework"],
         "films_per_second": rates,
         "ratio": median(ratios),
@@ -188,7 +199,7 @@ def child(job: dict[str, Any], tree: Path) -> Iterator[Callable[[str], dict[str,
             line = process.stdout.readline()
             if not line:
                 errors.seek(0)
-                sys.exit(f"{job['backend']} {job['network']}, code of {tree}: {errors.read()[-2000:]}")
+                raise FailedError(f"code of {tree}: {' '.join(errors.read().split())[-NOTES:]}")
             return json.loads(line)
 
         try:

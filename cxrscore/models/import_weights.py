@@ -93,13 +93,13 @@ def read_weights_of(
     known = (*schemes(), *map(own_scheme, networks))
     nodes = frozenset(node.name for scheme in known if scheme.name == "keras" for node in scheme.network.nodes)
     file = read_tensor_file(path, nodes)
-    copies = _copies(file.tensors, known, key)
-    if not copies:
-        raise InputError(_no_entry(path, file, key))
-    chosen, others, note = _chosen(path, file, copies)
+    copies = _copies(file.tensors, known)
+    chosen, note = _chosen(path, file, copies, key)
+    others = [copy for copy in copies if copy is not chosen and not copy.missing]
     base = _base(path, file, chosen)
     layer, used = (None, set()) if backbone_only else _output_layer(path, file, chosen, others)
-    used |= chosen.names.keys() | {name for name in file.tensors if name.endswith("op_threshs")}
+    used |= {name for name in file.tensors if name.endswith("op_threshs")}
+    used |= {name for copy in (chosen, *others) for name in copy.names}
     kind, normalize, assumed = _recipe(file, chosen)
     return ImportedCheckpoint(
         kind=kind,
@@ -136,8 +136,9 @@ class _Copy:
         return [name for name in self.network.tensor_shapes(self.network.size) if name not in there]
 
 
-def _copies(tensors: Mapping[str, Array], known: Sequence[Scheme], key: str) -> list[_Copy]:
-    """All copies of any network, the one that accounts for most tensors and lacks fewest first."""
+def _copies(tensors: Mapping[str, Array], known: Sequence[Scheme]) -> list[_Copy]:
+    """The copy of a network under each prefix: that which accounts for most tensors there, and lacks fewest. Those that
+    account for most come first."""
     index: dict[str, list[int]] = defaultdict(list)
     for number, scheme in enumerate(known):
         for name in scheme.places:
@@ -147,13 +148,12 @@ def _copies(tensors: Mapping[str, Array], known: Sequence[Scheme], key: str) -> 
         for start in _starts(name):
             for number in index.get(name[start:], ()):
                 found[number, name[:start]][name] = name[start:]
-    copies = [
-        _Copy(scheme=known[number], prefix=prefix, names=names)
-        for (number, prefix), names in found.items()
-        if not key or _is_under(prefix, key)
-    ]
+    copies = [_Copy(scheme=known[number], prefix=prefix, names=names) for (number, prefix), names in found.items()]
     most = sorted(copies, key=lambda copy: -len(copy.names))[:50]  # the rest are the few names that layers share
-    return sorted(most, key=lambda copy: (-len(copy.names), len(copy.missing)))
+    by_prefix: dict[str, _Copy] = {}
+    for copy in sorted(most, key=lambda copy: (-len(copy.names), len(copy.missing))):
+        by_prefix.setdefault(copy.prefix, copy)
+    return list(by_prefix.values())
 
 
 _SEPARATORS = re.compile(r"[./]")
@@ -178,43 +178,37 @@ _AVERAGED = re.compile(r"ema|.*_ema|ema_.*|.*teacher.*|swa.*|avg.*|averaged.*|sh
 """Components of the prefix of a copy that is an average of another, or its teacher."""
 
 
-def _chosen(path: Path, file: TensorFile, copies: list[_Copy]) -> tuple[_Copy, list[_Copy], str]:
-    """The copy to take, the other copies of the same network, and a note if there are others."""
-    best = copies[0]
-    needed = len(best.scheme.theirs)
-    if len(best.names) < _LEAST * needed:
+def _chosen(path: Path, file: TensorFile, copies: Sequence[_Copy], key: str) -> tuple[_Copy, str]:
+    """The copy to take, and a note if there are other complete ones."""
+    named = [copy for copy in copies if not key or _is_under(copy.prefix, key)]
+    if not named:
+        raise InputError(f"{path} {_no_entry(file, key)}")
+    best = named[0]
+    if len(best.names) < _LEAST * len(best.scheme.theirs):
         raise InputError(f"{path} {_unknown(file, best)}")
-    alike = [copy for copy in copies if copy.network is best.network and len(copy.names) >= _LEAST * needed]
-    by_prefix: dict[str, _Copy] = {}
-    for copy in alike:  # two schemes may share names; the better one comes first
-        by_prefix.setdefault(copy.prefix, copy)
-    alike = list(by_prefix.values())
-    complete = [copy for copy in alike if not copy.missing]
-    if not complete:
-        return best, [copy for copy in alike if copy is not best], ""
-    ranked = sorted(complete, key=_plainness)
-    first = ranked[0]
-    if len(ranked) > 1 and _plainness(ranked[1])[:2] == _plainness(first)[:2] and not _equal(file, first, ranked[1]):
+    ranked = sorted((copy for copy in named if not copy.missing), key=_plainness)
+    if len(ranked) < 2:
+        return (ranked or [best])[0], ""
+    first, second = ranked[:2]
+    if _plainness(first)[:2] == _plainness(second)[:2] and not _equal(file, first, second):
         raise InputError(
-            f"{path} holds {len(ranked)} complete copies of {first.network.name}, under "
-            f"{_listed(map(_shown, ranked))}. Choose one with --key, such as --key {_key(first)}"
+            f"{path} holds {len(ranked)} networks: {_listed(map(_shown, ranked))}. Choose one with `cxrscore import "
+            f"--key`, such as --key {_key(first)}, or save one of them alone"
         )
-    note = ""
-    if len(ranked) > 1:
-        note = (
-            f"the file holds {len(ranked)} complete copies of {first.network.name}: took that under {_shown(first)}, "
-            f"not {_listed(map(_shown, ranked[1:]))}. --key chooses another"
-        )
-    return first, [copy for copy in alike if copy is not first], note
+    taken, rest = _shown(first), _listed(map(_shown, ranked[1:]))
+    note = f"the file holds {len(ranked)} networks: took {taken}, not {rest}. `cxrscore import --key` chooses another"
+    return first, note
 
 
 def _plainness(copy: _Copy) -> tuple[bool, int, str]:
-    parts = _components(copy.prefix)
+    parts = _components(copy.prefix.removesuffix("features."))
     return any(_AVERAGED.fullmatch(part) for part in parts), len(parts), copy.prefix
 
 
 def _equal(file: TensorFile, one: _Copy, other: _Copy) -> bool:
     """Whether two copies hold the same numbers: one network under two names."""
+    if one.scheme is not other.scheme:
+        return False
     theirs = {short: name for name, short in other.names.items()}
     return all(
         short in theirs and np.array_equal(file.tensors[name], file.tensors[theirs[short]])
@@ -227,7 +221,7 @@ def _key(copy: _Copy) -> str:
 
 
 def _shown(copy: _Copy) -> str:
-    return repr(copy.prefix[:80]) if copy.prefix else "names without a prefix"
+    return f"{copy.network.name} under {copy.prefix[:80]!r}" if copy.prefix else f"{copy.network.name} without a prefix"
 
 
 def _listed(names: Iterable[str], most: int = _NAMED) -> str:
@@ -236,22 +230,34 @@ def _listed(names: Iterable[str], most: int = _NAMED) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _unknown(file: TensorFile, best: _Copy) -> str:
+_KERAS_CLASS = re.compile(r"(^|/)(conv2d|dense|batch_normalization)(_\d+)?/(kernel|gamma)$")
+"""A layer by its class, where its name should be."""
+
+
+def _unknown(file: TensorFile, best: _Copy | None) -> str:
+    """What the file holds instead of a network, and the network that comes closest."""
+    closest = hint = ""
+    if best is not None:
+        closest = (
+            f" The closest is {best.network.name} by {best.scheme.name} names: {len(best.names)} of its "
+            f"{len(best.scheme.theirs)} weights are there."
+        )
+    if file.container == "keras" and any(_KERAS_CLASS.search(name) for name in file.tensors):
+        hint = (
+            " Early releases of Keras 3 store no names of layers in .weights.h5: save the model again as .keras, with "
+            "the same release."
+        )
     return (
-        f"holds no network that can be imported: it has {len(file.tensors)} tensors, {_samples(file.tensors)}. "
-        f"The closest is {best.network.name} by {best.scheme.name} names: {len(best.names)} of its "
-        f"{len(best.scheme.theirs)} weights are there. Expected: {networks_text()}"
+        f"holds no network that can be imported: it has {len(file.tensors)} tensors, {_samples(file.tensors)}."
+        f"{closest}{hint} Expected: {networks_text()}"
     )
 
 
-def _no_entry(path: Path, file: TensorFile, key: str) -> str:
+def _no_entry(file: TensorFile, key: str) -> str:
     if not key:
-        return (
-            f"{path} holds no network that can be imported: it has {len(file.tensors)} tensors, "
-            f"{_samples(file.tensors)}. Expected: {networks_text()}"
-        )
+        return _unknown(file, None)
     tops = dict.fromkeys(_SEPARATORS.split(name)[0] for name in file.tensors)
-    return f"{path} has no weights of a network under {key!r}; its entries begin with {_listed(map(repr, tops), 8)}"
+    return f"has no weights of a network under {key!r}; its entries begin with {_listed(map(repr, tops), 8)}"
 
 
 def _samples(tensors: Mapping[str, Array]) -> str:
@@ -318,7 +324,8 @@ def _check_names(path: Path, file: TensorFile, copy: _Copy) -> None:
             seen[tensor] = name
 
 
-_NO_WEIGHTS = ("num_batches_tracked", "mask_token")
+_COUNTER = "num_batches_tracked"
+_NO_WEIGHTS = (_COUNTER, "mask_token")
 
 
 def _foreign_layers(file: TensorFile, copy: _Copy) -> Iterator[str]:
@@ -387,11 +394,13 @@ _HEAD = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class _Dense:
-    """A dense layer in a file: its name, and the names of its kernel and, if it has one, its bias."""
+    """A dense layer in a file: its name, the names of its kernel and, if it has one, its bias, and its sizes."""
 
     name: str
     kernel: str
     bias: str | None
+    inputs: int
+    outputs: int
 
     @property
     def is_head(self) -> bool:
@@ -403,11 +412,11 @@ def _output_layer(
 ) -> tuple[OutputLayer | None, set[str]]:
     """The head, and the names of its tensors; None if there is none. InputError if it cannot be told which it is, or it
     does not fit."""
-    layers = _heads(file, copy, others)
+    width = copy.network.shapes(copy.network.size)[copy.network.output][2]
+    layers = _heads(file, copy, others, width)
     if not layers:
         return None, set()
-    width = copy.network.shapes(copy.network.size)[copy.network.output][2]
-    if len(layers) > 1 and not _side_by_side(file, layers, width):
+    if len(layers) > 1 and not _side_by_side(layers, width):
         shapes = _listed((f"{layer.name[:80]!r} {list(file.tensors[layer.kernel].shape)}" for layer in layers), 5)
         raise InputError(
             f"{path} has {len(layers)} layers that may be its head, {shapes}: expected one dense layer that takes "
@@ -429,30 +438,45 @@ def _output_layer(
     return layer, used
 
 
-def _heads(file: TensorFile, copy: _Copy, others: Sequence[_Copy]) -> list[_Dense]:
-    """The layers that may be the head of this copy: those called so, nearest to it; else the only one with a bias."""
+def _heads(file: TensorFile, copy: _Copy, others: Sequence[_Copy], width: int) -> list[_Dense]:
+    """The layers that may be the head of this copy: those called so, else the only one with a bias."""
     taken = {name for each in (copy, *others) for name in each.names}
-    groups: dict[int, list[_Dense]] = defaultdict(list)
-    for layer in _dense_layers(file.tensors, taken):
-        near = _common(layer.name, copy.prefix)
-        if all(_common(layer.name, other.prefix) <= near for other in others):
-            groups[near].append(layer)
-    for near in sorted(groups, reverse=True):
-        if called := [layer for layer in groups[near] if layer.is_head]:
-            return sorted(called, key=lambda layer: [(len(part), part) for part in _components(layer.name)])
-    rest = [layer for layers in groups.values() for layer in layers if layer.bias]
-    return rest if len(rest) == 1 else []
+    found = [
+        layer
+        for layer in _dense_layers(file.tensors, taken)
+        if all(_common(layer.name, other.prefix) <= _common(layer.name, copy.prefix) for other in others)
+    ]
+    called = [layer for layer in found if layer.is_head]
+    if not called:
+        rest = [layer for layer in found if layer.bias]
+        return rest if len(rest) == 1 else []
+    outputs = {layer.outputs for layer in called}
+    if len(called) > 1 and not any(layer.inputs != width and layer.inputs in outputs for layer in called):
+        # No chain of layers: one that takes other features is not the head, and ImageNet's may have been left over.
+        fitting = [layer for layer in called if layer.inputs == width] or called
+        called = [layer for layer in fitting if layer.outputs != MAX_OUTPUTS] or fitting
+    return sorted(called, key=lambda layer: [(len(part), part) for part in _components(layer.name)])
 
 
 def _dense_layers(tensors: Mapping[str, Array], taken: set[str]) -> Iterator[_Dense]:
     for name, tensor in tensors.items():
         layer, variable = name[: _starts(name)[-1]], name[_starts(name)[-1] :]
-        if name in taken or tensor.ndim != 2 or variable not in ("weight", "kernel") or not layer:
+        if name in taken or variable not in ("weight", "kernel") or not layer or not _is_matrix(tensor):
             continue
         bias = f"{layer}bias"
-        outputs = tensor.shape[0 if variable == "weight" else 1]
+        outputs, inputs = _matrix(tensor, variable).shape
         there = bias in tensors and tensors[bias].shape == (outputs,)
-        yield _Dense(name=layer.rstrip("./"), kernel=name, bias=bias if there else None)
+        yield _Dense(name=layer.rstrip("./"), kernel=name, bias=bias if there else None, inputs=inputs, outputs=outputs)
+
+
+def _is_matrix(tensor: Array) -> bool:
+    """A convolution of 1x1 upon the mean of a map, or before it, is a dense layer too."""
+    return tensor.ndim == 2 or (tensor.ndim == 4 and tensor.shape[2:] == (1, 1))
+
+
+def _matrix(tensor: Array, variable: str) -> Array:
+    """[out, in]."""
+    return tensor.T if variable == "kernel" else tensor.reshape(tensor.shape[:2])
 
 
 def _common(name: str, prefix: str) -> int:
@@ -465,21 +489,19 @@ def _common(name: str, prefix: str) -> int:
     return count
 
 
-def _side_by_side(file: TensorFile, layers: Sequence[_Dense], width: int) -> bool:
+def _side_by_side(layers: Sequence[_Dense], width: int) -> bool:
     """Whether they are heads.0, heads.1, ... of one or more outputs each, which all take the features."""
     names = [_components(layer.name) for layer in layers]
     return (
         [name[-1] for name in names] == [str(number) for number in range(len(layers))]
         and len({tuple(name[:-1]) for name in names}) == 1
         and names[0][:-1][-1:] in (["heads"], ["classifiers"])
-        and all(width in file.tensors[layer.kernel].shape for layer in layers)
+        and all(layer.inputs == width for layer in layers)
     )
 
 
 def _kernel_and_bias(path: Path, file: TensorFile, layer: _Dense, copy: _Copy, width: int) -> tuple[Floats, Floats]:
-    kernel = file.tensors[layer.kernel]
-    if layer.kernel.endswith("weight"):
-        kernel = kernel.T
+    kernel = _matrix(file.tensors[layer.kernel], _components(layer.kernel)[-1]).T
     if kernel.shape[0] != width:
         why = ""
         if copy.network.class_token and kernel.shape[0] == 2 * width:
@@ -529,11 +551,13 @@ def _size(kind: Kind, network: Network) -> int:
 
 def _ignored(file: TensorFile, used: set[str]) -> str:
     names = [name for name in (*file.tensors, *file.ignored) if name not in used]
-    names.sort(key=lambda name: name.endswith("num_batches_tracked"))
     if not names:
         return ""
+    others = [name[:80] for name in names if not name.endswith(_COUNTER)]
+    counters = len(names) - len(others)
+    parts = [_listed(others, 5)] * bool(others) + [f"{counters} {_COUNTER}"] * bool(counters)
     entry = "entry that is no weight" if len(names) == 1 else "entries that are no weights"
-    return f"ignored {len(names)} {entry} of the network: {_listed((name[:80] for name in names), 5)}"
+    return f"ignored {len(names)} {entry} of the network: {' and '.join(parts)}"
 
 
 def _outputs(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -37,10 +37,16 @@ _INERT_NAMES = frozenset(
         *("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
         *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
         *("torch.device", "torch.Size", "torch.nn.backends.thnn._get_thnn_function_backend"),
+        *("collections.Counter", "collections.defaultdict", "argparse.Namespace"),
+        *("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath"),
+        *(f"{home}.{name}" for home in ("builtins", "__builtin__") for name in ("dict", "float", "int", "list", "str")),
+        *("datetime.datetime", "datetime.timedelta"),
     )
 )
 """Names in checkpoints other than tensors. Their objects are never created: an InertObject replaces them."""
 _NAMES = frozenset((ORDERED, *_TENSORS, _PARAMETER, *_STORAGES, *(f"torch.{name}" for name in _DTYPES))) | _INERT_NAMES
+OBJECTS = frozenset(("argparse.Namespace",))
+"""Classes of which an object may stand in a checkpoint without a call. Its attributes are let go."""
 MODULES = re.compile(r"(torch\.nn|torchvision\.models|torchxrayvision)\.[A-Za-z_][A-Za-z0-9_.]{0,200}")
 """Classes of pickled networks. They are never imported: an InertObject holds their stored attributes."""
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from cxrscore.models.torch_names import (
     MODULES,
+    OBJECTS,
     ORDERED,
     InertObject,
     PickledName,
@@ -158,6 +159,8 @@ class _Reader:
 
     def update(self, values: list[Any]) -> None:
         target = self._top()
+        if isinstance(target, InertObject) and not target.state:
+            return  # items of a Counter or defaultdict
         if not isinstance(target, dict) or len(values) % 2:
             raise UnsafePickleError("its pickle sets items of what is no dictionary")
         target.update(items_of(list(zip(values[::2], values[1::2], strict=True))))
@@ -192,7 +195,7 @@ class _Reader:
 
     def new_object(self) -> None:
         _, path = self._pop(), path_of(self._pop())
-        if not MODULES.fullmatch(path):
+        if not MODULES.fullmatch(path) and path not in OBJECTS:
             raise UnsafePickleError(f"it makes an object of {path}, which is no module of a network")
         self.push(InertObject(path))
 

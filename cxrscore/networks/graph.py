@@ -22,6 +22,8 @@ HEAD = "head"
 NORMALISATION_NAMES = ("imagenet-rgb", "imagenet-caffe", "unit", "signed-1024")
 
 MAX_NODES = 10_000
+MAX_INPUTS = 1_000
+"""Of one node."""
 MAX_ELEMENTS = 1 << 31
 """Of all tensors of a network, and of one value: a graph may come from a file."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
@@ -56,11 +58,15 @@ class Node:
             raise InputError(f"{where}: expected a name of letters, digits and underscores, other than film and head")
         if known is None:
             raise InputError(f"{where}: no operation is called {self.operation!r}; there is: {', '.join(OPERATIONS)}")
-        many = known.inputs[-1].endswith("...")
-        count = len(self.inputs)
-        if not isinstance(self.inputs, tuple) or (count < len(known.inputs) if many else count != len(known.inputs)):
-            least = "at least " if many else ""
-            raise InputError(f"{where}: {self.operation} has {count} inputs, expected {least}{len(known.inputs)}")
+        if not isinstance(self.inputs, tuple) or not all(isinstance(name, str) for name in self.inputs):
+            raise InputError(f"{where}: inputs are {self.inputs!r:.100}, expected a tuple of names")
+        least, count = len(known.inputs), len(self.inputs)
+        most = MAX_INPUTS if known.inputs[-1].endswith("...") else least
+        if not least <= count <= most:
+            expected = f"{least}" if most == least else f"{least} to {most}"
+            raise InputError(f"{where}: {self.operation} has {count} inputs, expected {expected}")
+        if not isinstance(self.attributes, Mapping):
+            raise InputError(f"{where}: attributes are {self.attributes!r:.100}, expected values by name")
         object.__setattr__(self, "attributes", _complete(where, self.operation, self.attributes))
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,10 +83,10 @@ class Node:
 def _complete(where: str, operation: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes with their defaults, in the order of the operation."""
     known = OPERATIONS[operation].attributes
-    if odd := sorted(set(given) - set(known)):
+    if odd := sorted(str(name) for name in set(given) - set(known)):
         there = ", ".join(known) or "none"
         raise InputError(f"{where}: {operation} has no attribute {_listed(odd)}; it has: {there}")
-    complete = {}
+    complete: dict[str, Any] = {}
     for name, attribute in known.items():
         value = given.get(name, attribute.default)
         if isinstance(value, list):
@@ -89,9 +95,13 @@ def _complete(where: str, operation: str, given: Mapping[str, Any]) -> dict[str,
             value = (value, value)
         if name not in given and attribute.required:
             raise InputError(f"{where}: {operation} needs the attribute {name}, {attribute.meaning}")
-        if (value is not None or attribute.default is not None) and not attribute.fits(value):
-            raise InputError(f"{where}: {name} is {value!r}, expected {attribute.wanted}")
-        complete[name] = value
+        optional = attribute.default is None and not attribute.required
+        if value is None and optional:
+            complete[name] = None
+            continue
+        if not attribute.fits(value):
+            raise InputError(f"{where}: {name} is {value!r:.100}, expected {attribute.wanted}")
+        complete[name] = attribute.cast(value)
     return complete
 
 
@@ -135,6 +145,9 @@ class Network:
     summary: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("nodes", "stages"):
+            if isinstance(given := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(given))
         try:
             _check(self)
         except InputError as error:
@@ -170,7 +183,10 @@ class Network:
         """Shape of the value of each node for films of this size, the film's included; InputError if one does not
         fit."""
         if size not in self._shapes:
-            self._shapes[size] = _inferred(self, size)
+            try:
+                self._shapes[size] = _inferred(self, size)
+            except InputError as error:
+                raise InputError(f"network {self.name!r}: {error}") from None
         return self._shapes[size]
 
     def tensor_shapes(self, size: int) -> dict[str, Shape]:
@@ -238,8 +254,7 @@ class Network:
             if len(values["nodes"]) > MAX_NODES:
                 raise InputError(f"it has {len(values['nodes'])} nodes, expected at most {MAX_NODES}")
             nodes = tuple(_node(each) for each in values["nodes"])
-            rest = {name: value for name, value in values.items() if name not in ("nodes", "stages")}
-            return cls(**rest, nodes=nodes, stages=tuple(values["stages"]))
+            return cls(**{**values, "nodes": nodes})
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"a network that cannot be read: {error}") from error
 
@@ -290,12 +305,13 @@ def last_uses(nodes: Sequence[Node], kept: Sequence[str] = ()) -> dict[str, tupl
 def _check(network: Network) -> None:
     if not isinstance(network.name, str) or not _NETWORK_NAME.fullmatch(network.name):
         raise InputError("expected a name of letters, digits, dots, hyphens and underscores")
-    if not network.nodes or len(network.nodes) > MAX_NODES or not all(isinstance(n, Node) for n in network.nodes):
-        raise InputError(f"expected between 1 and {MAX_NODES} nodes")
+    nodes = network.nodes
+    if not isinstance(nodes, tuple) or not 1 <= len(nodes) <= MAX_NODES or not all(isinstance(n, Node) for n in nodes):
+        raise InputError(f"expected a tuple of 1 to {MAX_NODES} nodes")
     _check_order(network)
     _check_words(network)
     _check_use(network)
-    shapes = network.shapes(network.size)
+    shapes = _inferred(network, network.size)
     for what, name, rank in (("output", network.output, 3), ("class_token", network.class_token, 1)):
         if name is not None and len(shapes[name]) != rank:
             expected = "a map [h, w, K]" if rank == 3 else "a vector [K]"
@@ -304,6 +320,9 @@ def _check(network: Network) -> None:
         raise InputError("class_token and output have different numbers of channels")
     if len(entries := _entries(network)) > 1:
         raise InputError(f"the last block begins with {_listed(entries)}, expected the value of one node")
+    for name in _ends(network):
+        if network.stage_of[name] < len(network.stages) - 1 and name not in entries:
+            raise InputError(f"{name!r} is computed before the last block, and does not enter it")
 
 
 def _check_order(network: Network) -> None:
@@ -328,21 +347,28 @@ def _check_words(network: Network) -> None:
         raise InputError(f"normalize is {network.normalize!r}, expected one of {', '.join(NORMALISATION_NAMES)}")
     if not isinstance(network.summary, str):
         raise InputError("summary: expected a text")
-    names = [node.name for node in network.nodes]
+    names = {node.name: place for place, node in enumerate(network.nodes)}
     for what, name in (("output", network.output), ("class_token", network.class_token)):
-        if name not in names and not (what == "class_token" and name is None):
-            raise InputError(f"{what} is {name!r}, which is no node")
-    if not network.stages or network.stages[0] != names[0]:
-        raise InputError(f"stages begin with {list(network.stages[:1])}, expected the first node, {names[0]!r}")
-    place_of = {name: place for place, name in enumerate(names)}
-    places = [place_of.get(stage, -1) for stage in network.stages]
+        known = isinstance(name, str) and name in names
+        if not known and not (what == "class_token" and name is None):
+            raise InputError(f"{what} is {name!r:.100}, which is no node")
+    stages = network.stages
+    if not isinstance(stages, tuple) or not all(isinstance(stage, str) for stage in stages):
+        raise InputError(f"stages are {stages!r:.100}, expected a tuple of names of nodes")
+    if stages[:1] != (network.nodes[0].name,):
+        raise InputError(f"stages begin with {list(stages[:1])}, expected the first node, {network.nodes[0].name!r}")
+    places = [names.get(stage, -1) for stage in stages]
     if -1 in places or sorted(set(places)) != places:
         raise InputError("stages: expected names of nodes in their order")
 
 
+def _ends(network: Network) -> list[str]:
+    """The nodes that a head takes."""
+    return [network.output, *([network.class_token] if network.class_token else [])]
+
+
 def _check_use(network: Network) -> None:
-    wanted = [name for name in (network.output, network.class_token) if name]
-    used = {node.name for node in network.needed(wanted)}
+    used = {node.name for node in network.needed(_ends(network))}
     if idle := [node.name for node in network.nodes if node.name not in used]:
         raise InputError(f"neither the output nor the class token needs {_listed(idle)}")
 

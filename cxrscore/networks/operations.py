@@ -16,6 +16,10 @@ Attributes: TypeAlias = Mapping[str, Any]
 
 LARGEST = 1 << 16
 """Largest integer of an attribute: channels, sides, strides."""
+LARGEST_NUMBER = 1e30
+"""Largest other number, such as epsilon: it is finite in float32."""
+LARGEST_INTERPOLATION = 1 << 28
+"""Most numbers of the matrix that interpolates positions: enough for 4096 pixels in patches of 14."""
 
 
 class ShapeError(ValueError):
@@ -31,6 +35,8 @@ class Attribute:
     fits: Callable[[Any], bool]
     default: Any = None
     required: bool = False
+    cast: Callable[[Any], Any] = lambda value: value
+    """Makes equal values the same: a network has one digest, whether it says 6 or 6.0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +79,10 @@ def _whole(meaning: str, default: int | None = None) -> Attribute:
 def _number(meaning: str, default: float | None) -> Attribute:
     return Attribute(
         meaning=meaning,
-        wanted="a positive number",
-        fits=lambda v: isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) and v > 0,
+        wanted=f"a number above 0 and at most {LARGEST_NUMBER:g}",
+        fits=lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 < v <= LARGEST_NUMBER,
         default=default,
+        cast=float,
     )
 
 
@@ -198,6 +205,11 @@ def _attended(shapes: Sequence[Shape], given: Attributes) -> Shape:
 
 def _embedded(shapes: Sequence[Shape], given: Attributes) -> Shape:
     height, width, channels = _as_map(shapes[0])
+    grid = given["grid"]
+    _require(
+        height == grid or (1 + height * width) * (1 + grid**2) <= LARGEST_INTERPOLATION,
+        f"positions of a {grid} x {grid} grid are too many to interpolate to a map of {height} x {width}",
+    )
     return 1 + height * width, channels
 
 

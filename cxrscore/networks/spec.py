@@ -64,6 +64,10 @@ class ModelSpec:
     network: Network | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.architecture, str) or not isinstance(self.network, Network | None):
+            raise InputError(
+                f"architecture is {self.architecture!r:.100}, expected the name of a network, and its graph"
+            )
         if not self.findings or len(set(self.findings)) != len(self.findings):
             raise InputError(f"findings must be distinct and at least one, not {list(self.findings)}")
         if not 32 <= self.size <= 4096:

@@ -15,6 +15,7 @@ from cxrscore.contract import Floats, Model, ModelSpec, SupportsInt8
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.images import FoundFilms, Preprocessing
 from cxrscore.models.model_file import ModelFile, int8_model, load_model
+from cxrscore.plugin_values import why_not
 from cxrscore.remote import PathOrUrl, RemotePath, as_local_path, remote_exists
 from cxrscore.scoring.file_list import FileList, resume_file_list
 from cxrscore.scoring.options import ScoreOptions
@@ -244,7 +245,12 @@ def chosen_backend(options: ScoreOptions, files: Sequence[ModelFile]) -> str:
     # Requested by name, so that the error names the missing package and how to install it.
     plugins.get_backend(files[0].document.get("training", {}).get("backend") or "torch")
     runs = "; ".join(f"{name!r} by {', '.join(names) or 'none'}" for name, names in zip(wanted, able, strict=True))
-    raise InputError(f"no installed backend can run {' and '.join(map(repr, wanted))} ({runs}); see `cxrscore plugins`")
+    there = plugins.available_backends().values()
+    lacking = [reason for spec in specs for one in there if (reason := why_not(one, spec.architecture, spec.network))]
+    raise InputError(
+        f"no installed backend can run {' and '.join(map(repr, wanted))} ({runs}): {'; '.join(lacking)}. See `cxrscore "
+        "plugins`."
+    )
 
 
 def _capable_backends(spec: ModelSpec, options: ScoreOptions) -> list[str]:

@@ -151,12 +151,10 @@ class _Learner:
 
     @functools.cached_property
     def _learning(self) -> dict[str, keras.Variable]:
-        """The trainable tensors in the order of Keras and of the optimiser."""
+        """The trainable tensors that the logits depend on, in the order of Keras and of the optimiser."""
         self._network.choose(self._chosen)
         names = {id(variable): name for name, variable in self._variables.items()}
-        reached = {names[id(variable)]: variable for variable in self._model.trainable_variables}
-        # Others have no gradient, such as those of a class token under a head that pools the map.
-        return reached | {name: self._variables[name] for name in self._variables if name in self._chosen}
+        return {names[id(variable)]: variable for variable in self._model.trainable_variables}
 
     @functools.cached_property
     def _adam(self) -> Adam:
@@ -177,11 +175,18 @@ class _Learner:
 
     def state(self) -> dict[str, Array]:
         steps = np.array(int(_to_numpy(self._adam.iterations)), np.int64)
-        return {"adam/step": steps, **{name: _to_numpy(slot) for name, slot in self._moments.items()}}
+        # Moments stay 0 without a gradient, as of a class token whose network has a head that pools the map.
+        idle = {name: shape for name, shape in self._chosen_shapes().items() if name not in self._learning}
+        zeros = {
+            f"adam/{moment}/{name}": np.zeros(shape, np.float32) for moment in "mv" for name, shape in idle.items()
+        }
+        return {"adam/step": steps, **{name: _to_numpy(slot) for name, slot in self._moments.items()}, **zeros}
+
+    def _chosen_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: shape for name, shape in tensor_shapes(self.spec).items() if name in self._chosen}
 
     def restore(self, state: Tensors) -> None:
-        shapes = tensor_shapes(self.spec)
-        values = check_adam_state({name: shapes[name] for name in self._learning}, state)
+        values = check_adam_state(self._chosen_shapes(), state)
         self._adam.iterations.assign(int(values["adam/step"]))
         for name, slot in self._moments.items():
             slot.assign(np.array(values[name]))

@@ -240,19 +240,23 @@ class Network:
         self._connect(spec)
 
     def _connect(self, spec: ModelSpec) -> None:
-        graph = spec.graph
+        graph, cls = spec.graph, spec.head == "cls"
         films, normal = self._films()
-        before, *token = self._part(FILM, self._ends, "base")(normal)
-        before = _float32(before, "before")
+        found = _float32(self._part(FILM, [self._end], "base")(normal)[0], "found")
+        before = beside = found
+        if cls:  # models that give the map compute the class token beside it
+            both = self._part(FILM, [graph.before_last_relu, self._end], "base_and_map")(normal)
+            before, beside = _float32(both[0], "before"), _float32(both[1], "class_token")
         after, pool = _after(graph), _pool(spec)
         features = after(before)
-        embedding = _float32(token[0], "class_token") if token else pool(features)
+        embedding = found if cls else pool(features)
         logits = self.dense(embedding)
         self.score = keras.Model(films, logits, name="score")
         self.embed = keras.Model(films, embedding, name="embed")
+        logits = self.dense(beside) if cls else logits
         given = layers.Input(before.shape[1:], dtype="float32", name="map")
         at = {graph.output: (features, given), graph.before_last_relu: (before, after(given))}
-        self.maps = {layer: keras.Model(films, [logits, found], name="map") for layer, (found, _) in at.items()}
+        self.maps = {layer: keras.Model(films, [logits, value], name="map") for layer, (value, _) in at.items()}
         self.heads = {
             layer: keras.Model(given, self.dense(pool(pooled)), name="head_of_map") for layer, (_, pooled) in at.items()
         }
@@ -260,11 +264,11 @@ class Network:
         self.head = keras.Model(embeddings, self.dense(embeddings), name="head_alone")
 
     @property
-    def _ends(self) -> list[str]:
-        """The last nodes that run in the precision of the graph: the map before the last ReLU, and the class token."""
+    def _end(self) -> str:
+        """The last node of the logits that runs in the precision of the graph: what comes before the last ReLU, or the
+        class token."""
         graph = self._spec.graph
-        token = [graph.class_token] if self._spec.head == "cls" and graph.class_token else []
-        return [graph.before_last_relu, *token]
+        return graph.class_token if self._spec.head == "cls" and graph.class_token else graph.before_last_relu
 
     @functools.cached_property
     def stem(self) -> keras.Model:
@@ -275,7 +279,7 @@ class Network:
 
     @functools.cached_property
     def tail(self) -> keras.Model:
-        entry, end = self._spec.graph.entry, self._ends[-1]
+        entry, end = self._spec.graph.entry, self._end
         entered = layers.Input(self._values[entry].shape[1:], dtype="float32", name="entered")
         (found,) = self._part(entry, [end], "last_block")(entered)
         found = _float32(found, "found")

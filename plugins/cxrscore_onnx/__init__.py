@@ -17,7 +17,7 @@ class OnnxBackend:
     architectures: tuple[str, ...] = ()
     operations: tuple[str, ...] = tuple(OPERATIONS)
     trains = False
-    speed: Mapping[str, float] = {"cpu": 1.0}
+    speed: Mapping[str, float] = {"cpu": 1.1}
 
     def build(
         self,

@@ -70,7 +70,7 @@ class OnnxModel:
 
     def __init__(self, spec: ModelSpec, tensors: Tensors, device: str) -> None:
         self.spec = spec
-        self.framework = f"onnx {onnxruntime.__version__} (ONNX Runtime)"
+        self.framework = f"onnx (ONNX Runtime {onnxruntime.__version__})"
         self.device = device
         self._tensors = {name: tensor.copy() for name, tensor in tensors.items()}
 

@@ -95,7 +95,7 @@ def test_what_was_chosen_and_ignored_is_told(home):
     folder, _ = home
     words = ("import", "net.ckpt", "-o", "net.safetensors", "--size", SIDE, "--findings", "Mass,Edema")
     said = cxrscore(*words, "--normalize", "unit", folder=folder).stderr
-    assert "took that under 'net.features.', not 'net_ema.features.'. --key chooses another" in said
+    assert "took densenet121 under 'net.features.', not densenet121 under 'net_ema.features.'. `cxrscore " in said
     assert "entries that are no weights of the network: criterion.pos_weight, " in said
     assert load_model(folder / "net.safetensors").spec.normalize == "unit"
 

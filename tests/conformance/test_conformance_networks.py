@@ -13,9 +13,10 @@ import pytest
 from cxrscore.contract import Backend, SupportsFeatureTraining, SupportsHeatmaps, TrainableModel
 from cxrscore.networks import reference as numpy_reference
 from cxrscore.networks.builtin import BUILT_IN, built_in
+from cxrscore.networks.graph import FILM, GraphBuilder, Network
 from cxrscore.networks.tensors import initial_tensors, tensor_shapes
 from cxrscore.plugin_values import why_not
-from cxrscore.testing.fixtures import random_tensors, some_films, spec_of
+from cxrscore.testing.fixtures import WEIGHTED_BCE, at_rate, random_tensors, some_batch, some_films, spec_of
 
 TINY = spec_of("tinycnn")
 APPLICATIONS = ("densenet121", "densenet169", "densenet201", "resnet50")
@@ -105,6 +106,35 @@ def test_bf16_is_another_computation(backend, model):
     rough = backend.build(TINY, model.tensors(), device="cpu", precision="bf16")
     films = some_films(4, TINY.size)
     assert np.abs(rough.predict(films) - model.predict(films)).max() > 0
+
+
+def two_ended():
+    """A network whose map and class token each end in a dense layer of their own."""
+    graph = GraphBuilder()
+    x = graph.add("patches", "conv2d", FILM, filters=4, size=12, stride=12)
+    x = graph.add("tokens", "embed_tokens", x, grid=3)
+    x = graph.add("attention", "attention", x, x, x, heads=2)
+    token = graph.add("token_dense", "dense", graph.add("token", "class_token", x), units=4)
+    output = graph.add("map_dense", "dense", graph.add("map", "patch_map", x), units=4)
+    return Network(name="two", nodes=graph.nodes, output=output, class_token=token, stages=("patches",))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trains")
+@pytest.mark.parametrize(("head", "idle"), [("gap", "token_dense"), ("cls", "map_dense")])
+def test_layers_that_the_head_does_not_read_stay_as_they_are(backend, head, idle):
+    spec = replace(TINY, architecture="two", network=two_ended(), head=head, trainable="all")
+    tensors = random_tensors(spec)
+    model = backend.build(spec, tensors, device="cpu")
+    films = some_films(2, spec.size)
+    assert relative(model.predict(films), numpy_reference.logits(spec, tensors, films)) <= 1e-5
+    model.fit_epoch([some_batch(spec, 3)], WEIGHTED_BCE, at_rate(0.1, weight_decay=0.1))
+    learned, state = model.tensors(), model.state()
+    unchanged = {name for name in tensors if np.array_equal(learned[name], tensors[name])}
+    assert unchanged == {f"{idle}/kernel", f"{idle}/bias"}
+    assert set(state) == {"adam/step"} | {f"adam/{moment}/{name}" for moment in "mv" for name in tensors}
+    assert not state[f"adam/m/{idle}/kernel"].any()
+    model.restore(state)
 
 
 # --- against keras.applications, in a process of its own

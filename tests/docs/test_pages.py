@@ -209,4 +209,4 @@ def test_examples_keep_to_the_names_of_the_convention():
         project = (folder / "pyproject.toml").read_text()
         assert f'name = "{module.stem.replace("_", "-")}"' in project
         assert module.stem.startswith("cxrscore_")
-        assert len(module.read_text().splitlines()) <= 75
+        assert len(module.read_text().splitlines()) <= 110  # a reader sees all of it

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from opened import told_what_is_opened
 
-from cxrscore.errors import FileFormatError
+from cxrscore.errors import FileFormatError, InputError
+from cxrscore.models.import_weights import read_weights_of
 from cxrscore.models.tensor_file import read_tensor_file
 
 
@@ -124,3 +125,10 @@ def test_models_within_models_come_to_an_end(tmp_path: Path) -> None:
     path = tmp_path / "a.keras"
     path.write_bytes(archive(nested(200)))
     assert read_tensor_file(path, frozenset()).tensors
+
+
+def test_weights_without_names_of_layers_are_refused_with_what_would_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.weights.h5"
+    path.write_bytes(weights())
+    with pytest.raises(InputError, match=r"a\.weights\.h5 holds no network .* save the model again as \.keras"):
+        read_weights_of(path)

@@ -272,7 +272,7 @@ class NumpyModel(Convolutions):
     def maps(self, films):
         """What enters each convolution of tinycnn, by number, and the map before the last ReLU."""
         if self.spec.architecture != "tinycnn":
-            return {}, numpy_reference.features(self.spec, self.computed_with(), films)[0].astype(np.float32)
+            return {}, numpy_reference.features(self.spec, self.computed_with(), films)[-1].astype(np.float32)
         return self.convolutions(self.normalised(films), range(1, len(TINYCNN_LAYERS) + 1))
 
     def scores_by_batch(self, films):

@@ -22,7 +22,7 @@ from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions
 
 OF_THE_COMMAND_LINE = {"as_json", "quiet", "shard"}
-CHOSEN_LATER = {"backend"}
+CHOSEN_LATER = {"backend", "size"}
 
 
 def command_default(command, option):

@@ -6,17 +6,22 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from made_model import document, golden
 from made_run import made_file
 
 import cxrscore
 from cxrscore.contract import GraphBuilder, ModelSpec, Network
 from cxrscore.errors import FileFormatError, InputError
+from cxrscore.explainers import grad_cam
 from cxrscore.export import OnnxOptions, export_onnx
+from cxrscore.images import Preprocessing, preprocess, read_film, to_unit
 from cxrscore.models.model_file import load_model, save_model
 from cxrscore.models.probabilities import probabilities
 from cxrscore.networks import reference
 from cxrscore.networks.graph import FILM
+from cxrscore.networks.tensors import initial_tensors
+from cxrscore.plugins import get_backend
 from cxrscore.testing.fixtures import random_tensors, some_films, spec_of
 
 onnx = pytest.importorskip("onnx")
@@ -119,6 +124,30 @@ def test_the_network_of_a_plugin_is_exported_from_the_graph_in_the_model_file(ho
     np.testing.assert_allclose(logits, reference.logits(spec, tensors, films), atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.shared
+def test_real_films_score_and_are_explained_as_by_torch_and_the_backend(shared, home):
+    """DenseNet121 with ImageNet weights and a random head; 1e-5 in probability."""
+    pytest.importorskip("torch")
+    spec = spec_of("densenet121", size=224)
+    base = safetensors.numpy.load_file(shared / "weights" / "densenet121_imagenet_notop.safetensors")
+    tensors = initial_tensors(spec, 0, base)
+    save_model(home / "m.safetensors", tensors, document(spec))
+    exported(home)
+    paths = sorted((shared / "data" / "nih442" / "films").glob("*.png"))[:4]
+    films = np.stack([to_unit(preprocess(read_film(path).pixels, Preprocessing(size=224))) for path in paths])
+    torch, ours = (
+        get_backend(name).build(spec, tensors, device="cpu").cam_parts(films, range(3)) for name in ("torch", "onnx")
+    )
+    session = onnxruntime.InferenceSession(home / "m.onnx")
+    prob, maps = session.run(["probabilities", "heatmaps"], {"films": films})
+    wanted, largest = probabilities(torch.logits, "sigmoid"), np.abs(grad_cam(torch)).max()
+    for found in (prob, probabilities(ours.logits, "sigmoid")):
+        assert np.abs(found - wanted).max() <= 1e-5
+    for found in (maps, grad_cam(ours)):
+        assert np.abs(found - grad_cam(torch)).max() <= 1e-4 * largest
+
+
 # --- what is refused
 
 
@@ -135,8 +164,6 @@ def test_scores_are_no_model(home):
 
 
 def test_tensors_without_a_document_are_no_model(home):
-    import safetensors.numpy
-
     safetensors.numpy.save_file(TENSORS, home / "m.safetensors")
     refused(home, FileFormatError, "no cxrscore document")
 

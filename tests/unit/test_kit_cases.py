@@ -16,6 +16,7 @@ from cxrscore.contract import SupportsFeatureTraining, Trainable
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.networks.tensors import check_inputs
 from cxrscore.testing import BackendCases, DatasetCases, ExplainerCases, LossCases, MetricCases, cases, run_cases
+from cxrscore.testing.backend_operations import OperationCases
 from cxrscore.testing.cases import Cases, expect, expect_close, expect_refusal, expect_within, needs
 from cxrscore.testing.fixtures import smallest_spec
 
@@ -184,6 +185,8 @@ def test_cases_of_abilities_that_a_backend_lacks_are_skipped_with_the_reason():
     abilities = {case.number: case.ability for case in cases(BackendCases) if case.ability}
     skipped = {number: outcome.reason for number, outcome in found.items() if outcome.status == "skipped"}
     assert skipped.pop("B21") == "no bf16: no bf16 here"
+    of_graphs = {skipped.pop(case.number).partition(" list ")[0] for case in cases(OperationCases)}
+    assert of_graphs == {"the backend does not", "the backend runs no graphs"}
     for number in ("B38", "B49"):
         assert skipped.pop(number) == "no architecture of this backend is known to have batch normalisation"
         del abilities[number]
@@ -241,7 +244,7 @@ def test_a_network_without_reference_is_held_to_all_else():
 
 def test_the_smallest_network_that_the_kit_knows_is_taken():
     def named(*architectures):
-        return smallest_spec(SimpleNamespace(architectures=architectures)).architecture
+        return smallest_spec(SimpleNamespace(name="some", architectures=architectures)).architecture
 
     assert named("resnet50", "tinycnn") == "tinycnn"
     assert named("mine", "resnet50", "densenet121") == "densenet121"
@@ -296,4 +299,5 @@ def test_pytest_collects_a_class_that_inherits(tmp_path):
     assert "without films it is 1.0, expected NaN" in done.stdout
     number = len(cases(BackendCases)) + len(cases(MetricCases)) - 1
     skipped = 2 + sum(case.ability != "" for case in cases(BackendCases))  # bf16, and the threshold of the metric
+    skipped += len(cases(OperationCases))
     assert f"1 failed, {number - skipped - 1} passed, {skipped} skipped, 1 deselected" in done.stdout

@@ -19,6 +19,7 @@ from cxrscore.models.naming import _densenet_layers  # noqa: E402
 from cxrscore.models.probabilities import probabilities  # noqa: E402
 from cxrscore.models.torch_file import read_torch  # noqa: E402
 from cxrscore.networks.builtin import built_in  # noqa: E402
+from cxrscore.networks.graph import FILM, GraphBuilder, Network  # noqa: E402
 from cxrscore.networks.tensors import initial_tensors  # noqa: E402
 from cxrscore.plugins import get_backend  # noqa: E402
 from cxrscore.synthetic.phantoms import golden_films  # noqa: E402
@@ -75,11 +76,7 @@ def test_torchvision(torchvision, tmp_path, zipped, named):
     foreign = expect_alike(torchvision, tmp_path / "a.pth")
     assert (foreign.kind, foreign.network.name, foreign.normalize) == ("torchvision", "densenet121", "imagenet-rgb")
     assert (foreign.outputs, foreign.points, foreign.size) == (None, None, 224)
-    (note,) = foreign.notes
-    assert note.startswith(
-        "ignored 121 entries that are no weights of the network: features.norm0.num_batches_tracked, "
-    )
-    assert note.endswith(" and 116 more")
+    assert foreign.notes == ("ignored 121 entries that are no weights of the network: 121 num_batches_tracked",)
 
 
 @pytest.mark.slow
@@ -253,6 +250,22 @@ def test_neutral_names(tmp_path, name):
         np.testing.assert_array_equal(values, tensors[tensor])
 
 
+def test_a_network_of_a_plugin_by_the_names_of_its_nodes(tmp_path):
+    graph = GraphBuilder()
+    x = graph.add("relu", "relu", graph.add("stem", "conv2d", FILM, filters=4, size=3, stride=2, padding=1))
+    network = Network(name="small", nodes=graph.nodes, output=x, stages=("stem",))
+    kernel = np.arange(108, dtype=np.float32).reshape(3, 3, 3, 4)
+    tensors = {"stem/kernel": kernel, "stem/bias": np.ones(4, np.float32), "head/kernel": np.ones((4, 2), np.float32)}
+    safetensors.numpy.save_file(tensors, tmp_path / "a.safetensors")
+    foreign = read_weights_of(tmp_path / "a.safetensors", networks=(network,))
+    assert foreign.network is network
+    np.testing.assert_array_equal(foreign.base["stem/kernel"], kernel)
+    assert foreign.layer.kernel.shape == (4, 2)
+    assert read_weights(tmp_path / "a.safetensors", "small", network).tensors.keys() == {"stem/kernel", "stem/bias"}
+    with pytest.raises(InputError, match=r"no network that can be imported: .* 'head/kernel' \[4, 2\]"):
+        read_weights_of(tmp_path / "a.safetensors")
+
+
 # --- what else a file holds
 
 
@@ -276,29 +289,41 @@ def test_entries_that_are_no_weights_are_ignored_and_told(torchvision, tmp_path)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copy", ["ema.module.", "model_ema.", "teacher."])
 def test_of_two_copies_the_plain_one_is_taken_unless_the_other_is_asked_for(torchvision, tmp_path, copy):
     other = torch_nets.lively(torch_nets.DenseNet(5), seed=9)
     torch.save(under(copy, no_counters(other)) | under("student.", no_counters(torchvision)), tmp_path / "a.pth")
     foreign = expect_alike(torchvision, tmp_path / "a.pth")
     assert foreign.notes[0] == (
-        "the file holds 2 complete copies of densenet121: took that under 'student.features.', not "
-        f"'{copy}features.'. --key chooses another"
+        "the file holds 2 networks: took densenet121 under 'student.features.', not densenet121 under "
+        f"'{copy}features.'. `cxrscore import --key` chooses another"
     )
-    assert f"{copy}classifier.weight" in foreign.notes[1] or "ignored 606 entries" in foreign.notes[1]
+    assert foreign.notes[1].endswith(f"of the network: {copy}classifier.weight, {copy}classifier.bias")
     expect_alike(other, tmp_path / "a.pth", key=copy.rstrip("."))
     with pytest.raises(InputError, match=r"no weights of a network under 'none'; its entries begin with '"):
         read_weights_of(tmp_path / "a.pth", key="none")
 
 
+@pytest.mark.slow
 def test_two_copies_alike_must_be_chosen_between_but_one_network_under_two_names_not(torchvision, tmp_path):
     other = torch_nets.lively(torch_nets.DenseNet(5), seed=9)
     torch.save({"fold0": no_counters(torchvision), "fold1": no_counters(other)}, tmp_path / "a.pth")
-    with pytest.raises(InputError, match=r"2 complete copies .* Choose one with --key, such as --key fold0\.features"):
+    with pytest.raises(
+        InputError, match=r"2 networks: densenet121 under .* Choose one .*, such as --key fold0\.features"
+    ):
         read_weights_of(tmp_path / "a.pth")
     expect_alike(other, tmp_path / "a.pth", key="fold1")
     torch.save({"fold0": no_counters(torchvision), "fold1": no_counters(torchvision)}, tmp_path / "b.pth")
     expect_alike(torchvision, tmp_path / "b.pth")
+
+
+@pytest.mark.slow
+def test_of_two_networks_the_one_that_is_asked_for(torchvision, resnet, tmp_path):
+    torch.save({"a": no_counters(torchvision), "b": no_counters(resnet)}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"2 networks: densenet121 under 'a\.features\.', resnet50v1\.5 under 'b\.'"):
+        read_weights_of(tmp_path / "a.pth")
+    assert expect_alike(resnet, tmp_path / "a.pth", key="b").network.name == "resnet50v1.5"
 
 
 # --- heads
@@ -315,8 +340,10 @@ KERNEL, BIAS = torch.randn(2, 1024), torch.randn(2)
 @pytest.mark.parametrize(
     "name", ["classifier", "classifier__2", "fc", "class_layers__out", "head", "heads__head", "odd"]
 )
-def test_names_of_heads(torchvision, tmp_path, name):
-    state = with_head(torchvision, **{f"{name}__weight": KERNEL, f"{name}__bias": BIAS})
+@pytest.mark.parametrize("axes", [2, 4], ids=["dense", "1x1"])
+def test_names_of_heads(torchvision, tmp_path, name, axes):
+    kernel = KERNEL if axes == 2 else KERNEL[:, :, None, None]
+    state = with_head(torchvision, **{f"{name}__weight": kernel, f"{name}__bias": BIAS})
     torch.save(state, tmp_path / "a.pth")
     layer = read_weights_of(tmp_path / "a.pth").layer
     np.testing.assert_array_equal(layer.kernel, KERNEL.T)
@@ -344,6 +371,15 @@ def test_heads_side_by_side_are_one(torchvision, tmp_path):
     np.testing.assert_array_equal(layer.bias, BIAS)
 
 
+def test_a_head_beside_one_that_was_left_over(torchvision, tmp_path):
+    state = under("backbone.", with_head(torchvision, classifier__weight=torch.ones(1000, 1024)))
+    more = {"aux_head.weight": torch.ones(2, 7), "head.weight": KERNEL, "head.bias": BIAS}
+    torch.save(state | more, tmp_path / "a.pth")
+    foreign = read_weights_of(tmp_path / "a.pth")
+    np.testing.assert_array_equal(foreign.layer.kernel, KERNEL.T)
+    assert foreign.notes[0].endswith("network: backbone.classifier.weight, aux_head.weight")
+
+
 def test_a_backbone_alone_has_no_head(torchvision, tmp_path):
     torch.save(with_head(torchvision), tmp_path / "a.pth")
     assert read_weights_of(tmp_path / "a.pth").layer is None
@@ -358,6 +394,14 @@ HEADS = {
     "two layers": (
         {"fc__0__weight": torch.ones(64, 1024), "fc__2__weight": torch.ones(2, 64)},
         r"2 layers that may be its head, 'fc\.0' \[64, 1024\], 'fc\.2' \[2, 64\]: expected one dense layer",
+    ),
+    "a layer upon ImageNet's": (
+        {"classifier__weight": torch.ones(1000, 1024), "head__weight": torch.ones(2, 1000)},
+        r"2 layers that may be its head, 'head' \[2, 1000\], 'classifier' \[1000, 1024\]",
+    ),
+    "two that fit": (
+        {"head__weight": KERNEL, "fc__weight": KERNEL},
+        r"2 layers that may be its head, 'fc' \[2, 1024\], 'head' \[2, 1024\]",
     ),
     "infinite": ({"fc__weight": torch.full((2, 1024), torch.inf), "fc__bias": BIAS}, "its head is not finite"),
     "wide": ({"fc__weight": torch.ones(1001, 1024)}, "its head has 1001 outputs, expected 1 to 1000"),

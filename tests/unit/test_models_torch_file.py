@@ -1,5 +1,10 @@
 """Tensors as torch lays them out: kinds, views, strides and shared storages, in both formats."""
 
+import argparse
+import collections
+import datetime
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -65,6 +70,16 @@ def test_weights_beside_other_things(saved, key):
     found = saved(held | {"none": torch.zeros(0)})
     assert {name: tensor.tolist() for name, tensor in found.tensors.items()} == {"old": [0], f"{key}.w": [1]}
     assert found.metadata == {"epoch": 3}
+
+
+def test_what_training_scripts_store_beside_weights_is_let_go(saved):
+    """Arguments of a timm run, milestones of a schedule, paths, and times."""
+    arguments = argparse.Namespace(lr=0.1, inner=argparse.Namespace(weights=torch.ones(1)))
+    counts = collections.defaultdict(list, {"a": [1]})
+    more = {"path": pathlib.Path("x"), "at": datetime.datetime(2026, 1, 1), "milestones": collections.Counter([1, 1])}
+    found = saved({"model": {"w": torch.ones(1)}, "args": arguments, "counts": counts, **more})
+    assert list(found.tensors) == ["model.w"]
+    assert found.metadata == {}
 
 
 def test_networks_and_dictionaries_within_dictionaries(saved):

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrscore.contract import ModelSpec
+from cxrscore.contract import GraphBuilder, ModelSpec, Network
 from cxrscore.errors import InputError
 from cxrscore.networks.builtin import BUILT_IN
+from cxrscore.networks.graph import FILM
 from cxrscore.networks.tensors import (
     NORMALISATIONS,
     check_adam_state,
@@ -402,6 +403,26 @@ def test_before_the_last_relu_only_active_places_count(head):
     assert found.shape == (1, 1, 4, 4, 64)
     assert found[0, 0, 0, 1, 2] == (1 / 16 if head == "gap" else 1)
     assert np.count_nonzero(found) == 1
+
+
+def test_before_a_relu_with_a_maximum_only_values_between_count():
+    graph = GraphBuilder()
+    x = graph.add("conv", "conv2d", FILM, filters=2, size=16, stride=16)
+    graph.add("end", "relu", x, maximum=6)
+    network = Network(name="six", nodes=graph.nodes, output="end", stages=("conv",), size=32)
+    spec = ModelSpec(architecture="six", findings=("Mass",), size=32, head="gap", network=network)
+    activations = np.array([-1, 0, 3, 5, 6, 7, 2, -2], np.float32).reshape(1, 2, 2, 2)
+    found = closed_form(spec, np.array([[4], [8]], np.float32), [0], activations, "conv")
+    assert found.ravel().tolist() == [0, 0, 1, 2, 0, 0, 1, 0]
+
+
+def test_a_class_token_is_explained_as_if_the_patches_were_pooled():
+    """4 x 4 patches: each moves the logit by a sixteenth of its weight."""
+    spec = replace(VIT, head="cls")
+    kernel = np.full((768, 2), 8, np.float32)
+    found = closed_form(spec, kernel, [1], np.zeros((1, 4, 4, 768), np.float32), "patch_map")
+    assert found.shape == (1, 1, 1, 1, 768)
+    assert (found == 0.5).all()
 
 
 def test_the_tap_is_what_is_pooled_unless_another_is_named():

@@ -6,15 +6,22 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from click.testing import CliRunner
 from foreign_plugins import OWN, entry_point, registry
+from made_model import document
 
 import cxrscore
 from cxrscore import hookimpl, plugins
 from cxrscore.cli import main
+from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
+from cxrscore.models.model_file import save_model
 from cxrscore.networks.builtin import BUILT_IN, built_in
 from cxrscore.networks.graph import FILM, GraphBuilder, Network
 from cxrscore.networks.operations import OPERATIONS
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.plugins import Registry, plugin_table
+from cxrscore.scoring import ScoreOptions
+from cxrscore.scoring.file_list import FileList
+from cxrscore.scoring.run_context import prepare_worker
 from cxrscore.training import TrainOptions, train_model
 
 
@@ -141,3 +148,26 @@ def test_train_takes_the_size_of_the_network(monkeypatch, tmp_path):
         with pytest.raises(InputError, match="no further"):
             cxrscore.train(tmp_path, architecture="mine", **options)
     assert seen == [96, 64, 48, 400, 96, 64, 48]
+
+
+class Poor:
+    """A backend that lacks silu."""
+
+    name, requires, install, architectures = "poor", (), "pip install poor", ()
+    operations, trains, speed = ("conv2d", "relu"), True, {"cpu": 1.0}
+
+    def build(self, spec, tensors, **options):
+        pytest.fail("it cannot be built")
+
+
+def test_score_says_which_operations_are_lacking(monkeypatch, tmp_path):
+    registry(monkeypatch, backends=[Poor()])
+    spec = ModelSpec(architecture="mine", findings=("Mass",), size=64, network=network())
+    made = document(spec)
+    path = tmp_path / "model.safetensors"
+    save_model(path, initial_tensors(spec, 0), {**made, "training": {**made["training"], "backend": "poor"}})
+    (tmp_path / "films").mkdir()
+    for named, reason in ((None, "no installed backend can run 'mine'"), ("poor", "backend 'poor' cannot run 'mine'")):
+        given = ScoreOptions(films=tmp_path / "films", output=tmp_path / "out.h5", model=path, backend=named)
+        with pytest.raises(InputError, match=f"{reason}.*lacks the operation silu"):
+            prepare_worker(given, FileList(paths=(), run_paths=(), partition=None))

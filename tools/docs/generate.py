@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "Default: all. Built-in losses, readers, metrics and explainers are always loaded.",
     "KERAS_BACKEND": "Engine of Keras: tensorflow, torch or jax. Overrides keras.json.",
     "KERAS_HOME": "Cache of Keras, also searched for ImageNet weights. Default: ~/.keras.",
+    "OMP_NUM_THREADS": "Threads of NumPy and of the backends torch, keras and onnx. Default: one for each core.",
     **dict.fromkeys(
         ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),
         "Set by torchrun for distributed training ([Training](training.md)).",

@@ -25,7 +25,7 @@ LABELS: dict[str, Callable[[Any], str]] = {
     "dense": lambda a: f"dense {a['units']}",
     "batch_norm": lambda a: "BN",
     "layer_norm": lambda a: "LN",
-    "relu": lambda a: "ReLU" if a["maximum"] is None else f"ReLU ≤ {a['maximum']}",
+    "relu": lambda a: "ReLU" if a["maximum"] is None else f"ReLU ≤ {a['maximum']:g}",
     "gelu": lambda a: "GELU",
     "silu": lambda a: "SiLU",
     "max_pool": lambda a: f"max pool {a['size']}×{a['size']}{_step(a)}",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import keras
@@ -28,6 +28,7 @@ from cxrscore.networks.tensors import (
 )
 from cxrscore_keras.nets import Network, neutral_variables
 from cxrscore_keras.optimiser import Adam
+from cxrscore_keras.precision import full_float32
 
 
 def build(
@@ -63,8 +64,10 @@ def _devices() -> list[str]:
     return [*(device.replace("gpu", "cuda") for device in listed), "cpu"]
 
 
-def _on(device: str) -> AbstractContextManager[object]:
-    return keras.device(device.replace("cuda", "gpu"))
+@contextmanager
+def _on(device: str) -> Iterator[None]:
+    with keras.device(device.replace("cuda", "gpu")), full_float32():
+        yield
 
 
 def _framework() -> str:

@@ -33,7 +33,7 @@ from cxrscore.contract import (
     Tensors,
     Trainable,
 )
-from cxrscore.networks.tensors import tensor_shapes
+from cxrscore.networks.tensors import tail_shape, tensor_shapes
 from cxrscore.plugin_values.origin import (
     Callbacks,
     Origin,
@@ -205,9 +205,13 @@ class _SplitBackbone(CheckedModel):
         """See contract.SplitBackbone."""
         with self._origin.calling("stem"):
             found = self._inner.stem(self._given(films))
-        checked = checked_array(self._origin, "stem", found, (len(films), *(self._stemmed or ("h", "w", "K"))))
+        checked = checked_array(self._origin, "stem", found, (len(films), *(self._stemmed or self._entry_shape())))
         self._stemmed = checked.shape[1:]
         return checked
+
+    def _entry_shape(self) -> tuple[int | str, ...]:
+        """Of a graph the shape of the value that enters its last block, [h,w,K] or tokens [T,K]; else any map."""
+        return ("h", "w", "K") if self.spec.network is None else tail_shape(self.spec)
 
     @property
     def tail(self) -> CheckedModel:

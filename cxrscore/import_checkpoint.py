@@ -178,7 +178,10 @@ def _outputs(options: ImportOptions, foreign: ImportedCheckpoint, count: int) ->
     if len(names) == 1 and names[0].strip() in ORDERS:
         names = ORDERS[names[0].strip()]
     if len(names) != count:
-        raise InputError(f"{options.file} has {count} outputs, but {len(names)} names of findings are given")
+        given = f"{len(names)} names of findings are given"
+        if len(names) == 1:
+            given = f"{names[0][:80]!r} names one finding. Words for usual orders: {', '.join(ORDERS)}"
+        raise InputError(f"{options.file} has {count} outputs, but {given}")
     return tuple(canonical(name.strip()) for name in names)
 
 

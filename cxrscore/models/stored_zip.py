@@ -46,6 +46,8 @@ def _listed(data: memoryview, at: int, end: int, count: int) -> Iterator[tuple[s
         name = bytes(data[at + _ENTRY.size : at + _ENTRY.size + lengths[0]]).decode("utf-8", "replace")
         at += _ENTRY.size + sum(lengths)
         if entry[0] != b"PK\x01\x02" or flags & 1 or method != 0 or packed != size:
+            if "/code/" in name:
+                raise ArchiveError("it is a TorchScript program, not weights. Save the state_dict of the network")
             raise ArchiveError(f"its member {name[:80]!r} is packed or encrypted, expected one that is stored as it is")
         member = _stored(data, place, size)
         if zlib.crc32(member) != check:

@@ -95,7 +95,10 @@ class TensorRef:
 def is_allowed(module: str, name: str) -> PickledName:
     path = f"{module}.{name}"
     if path not in _NAMES and not MODULES.fullmatch(path):
-        raise UnsafePickleError(f"it names {path[:120]!r}, which no checkpoint of weights needs: nothing of it was run")
+        raise UnsafePickleError(
+            f"it names {path[:120]!r}, which no checkpoint of weights needs. Nothing of it was run. A whole network of "
+            "another library: save its state_dict() alone"
+        )
     return PickledName(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -357,9 +358,9 @@ def _check_words(network: Network) -> None:
         raise InputError(f"stages are {stages!r:.100}, expected a tuple of names of nodes")
     if stages[:1] != (network.nodes[0].name,):
         raise InputError(f"stages begin with {list(stages[:1])}, expected the first node, {network.nodes[0].name!r}")
-    places = [names.get(stage, -1) for stage in stages]
-    if -1 in places or sorted(set(places)) != places:
-        raise InputError("stages: expected names of nodes in their order")
+    for last, stage in itertools.pairwise(stages):
+        if names.get(stage, -1) <= names[last]:
+            raise InputError(f"stages: {stage!r:.100} after {last!r}, expected names of nodes in their order")
 
 
 def _ends(network: Network) -> list[str]:

@@ -88,7 +88,7 @@ def _number(meaning: str, default: float | None) -> Attribute:
 
 _PADDING = Attribute(
     meaning="rows added before and after the map, and as many columns",
-    wanted=f"two integers in 0..{LARGEST}",
+    wanted=f"an integer in 0..{LARGEST}, or two",
     fits=lambda v: isinstance(v, tuple) and len(v) == 2 and all(_count(each, 0) for each in v),
     default=(0, 0),
 )
@@ -227,13 +227,13 @@ def _map_of_tokens(shapes: Sequence[Shape], given: Attributes) -> Shape:
 
 OPERATIONS: dict[str, Operation] = {
     "conv2d": Operation(
-        summary="Convolution with a square kernel, zeros around the map; kernel [k, k, K / groups, filters].",
+        summary="Convolution with a square kernel, zeros around the map.",
         inputs=("map",),
         shape=_conv_shape,
         tensors=_conv_tensors,
         attributes={
             "filters": _whole("channels of the output"),
-            "size": _whole("side k of the kernel"),
+            "size": _whole("side of the kernel"),
             "stride": _whole("step of the kernel", 1),
             "padding": _PADDING,
             "groups": _whole("groups of channels that are convolved separately; K for a depthwise convolution", 1),
@@ -241,7 +241,7 @@ OPERATIONS: dict[str, Operation] = {
         },
     ),
     "dense": Operation(
-        summary="x W + b over the last axis; kernel [K, units].",
+        summary="x W + b over the last axis.",
         inputs=("any",),
         shape=lambda shapes, given: (*shapes[0][:-1], given["units"]),
         tensors=_dense_tensors,
@@ -303,7 +303,7 @@ OPERATIONS: dict[str, Operation] = {
         attributes={"size": _whole("side of the window"), "stride": _whole("step of the window")},
     ),
     "global_avg_pool": Operation(
-        summary="Mean over the map, [1, 1, K].",
+        summary="Mean over the map.",
         inputs=("map",),
         shape=lambda shapes, given: (1, 1, _as_map(shapes[0])[2]),
     ),
@@ -314,14 +314,14 @@ OPERATIONS: dict[str, Operation] = {
         attributes={"heads": _whole("number of heads")},
     ),
     "embed_tokens": Operation(
-        summary="A class token and the places of a map, row by row, plus position [1 + grid * grid, K] embeddings.",
+        summary="A class token and the places of a map, row by row, plus position embeddings.",
         inputs=("map",),
         shape=_embedded,
         tensors=_embedding_tensors,
         attributes={"grid": _whole("side of the map that position was trained for; another is interpolated")},
     ),
     "class_token": Operation(
-        summary="The first token, [K].", inputs=("tokens",), shape=lambda shapes, given: (_as_tokens(shapes[0])[1],)
+        summary="The first token.", inputs=("tokens",), shape=lambda shapes, given: (_as_tokens(shapes[0])[1],)
     ),
     "patch_map": Operation(
         summary="All tokens but the first as a square map, row by row.", inputs=("tokens",), shape=_map_of_tokens

@@ -13,6 +13,7 @@ from cxrscore.contract import (
     Model,
     ModelSpec,
     Network,
+    SplitBackbone,
     SupportsFeatureTraining,
     SupportsHeatmaps,
     Tensors,
@@ -103,7 +104,8 @@ class NetworkCases(Cases):
     @needs(Trainable)
     def test_n06_it_trains(self, network: Network) -> None:
         """A step of an installed backend changes every tensor that may change, the last block alone or all, and no
-        other, and the loss is finite. Features for training the head equal those of the reference, rel. 1e-5."""
+        other, and the loss is finite. Features for training the head, and the logits of the last block after the stem,
+        equal those of the reference, rel. 1e-5."""
         for part in ("last-block", "all"):
             spec = _spec(network, trainable=part)
             tensors, batch = random_tensors(spec), some_batch(spec, 4)
@@ -114,6 +116,10 @@ class NetworkCases(Cases):
             if isinstance(model, SupportsFeatureTraining):
                 wanted = reference.embedding(spec, model.tensors(), batch.inputs)
                 expect_within(model.embed(batch.inputs), wanted, 1e-5, "features")
+            if isinstance(model, SplitBackbone) and len(network.stages) > 1:
+                found = model.tail.predict(model.stem(batch.inputs))
+                wanted = reference.logits(spec, model.tensors(), batch.inputs)
+                expect_within(found, wanted, 1e-5, "logits of the last block")
 
     def _model(self, spec: ModelSpec, *, trains: bool = False) -> Model:
         able = [backend for backend in self.backends(spec) if backend.trains or not trains]

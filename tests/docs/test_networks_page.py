@@ -83,7 +83,7 @@ def test_the_operations_table_has_all_with_shapes_as_formulas():
         line.split("`")[1]: line.strip("| ").split(" | ") for line in networks_page.operations_table().splitlines()[2:]
     }
     assert set(rows) == set(OPERATIONS)
-    assert rows["conv2d"][3].endswith("⌊(w + before + after - size) / stride⌋ + 1, filters]")
+    assert rows["conv2d"][3] == "[⌊(h + before + after - size) / stride⌋ + 1, w likewise, filters]"
     assert rows["conv2d"][4] == "`kernel` [size, size, K / groups, filters]; `bias` [filters]"
     assert rows["embed_tokens"][3:] == ["[1 + h w, K]", "`class_token` [K]; `position` [1 + grid^2, K]"]
     assert rows["concat"][2:4] == ["any, any, ...", "[..., K1 + K2]"]

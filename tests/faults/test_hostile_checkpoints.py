@@ -214,6 +214,15 @@ def test_the_name_that_was_refused_is_told(tmp_path: Path) -> None:
         read_torch(path)
 
 
+def test_a_program_of_torch_script_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "script.pt"
+    with zipfile.ZipFile(path, "w") as archive:  # as torch.jit.save writes it: the code is packed
+        archive.writestr("script/data.pkl", SOUND)
+        archive.writestr("script/code/__torch__.py", "class Module: pass", zipfile.ZIP_DEFLATED)
+    with pytest.raises(FileFormatError, match=r"it is a TorchScript program, not weights\. Save the state_dict"):
+        read_torch(path)
+
+
 def test_attributes_of_a_network_stay_words(tmp_path: Path) -> None:
     """No __setstate__, __class__ or __dict__ is what it would be to Python."""
     words = ("__class__", "__dict__", "__setstate__", "__reduce__", "path", "state")

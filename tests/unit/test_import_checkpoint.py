@@ -54,6 +54,8 @@ def test_a_word_for_a_usual_order():
     assert import_checkpoint._outputs(options("xrv18"), foreign(), 18)[17] == "Enlarged Cardiomediastinum"
     with pytest.raises(InputError, match="has 5 outputs, but 14 names of findings are given"):
         import_checkpoint._outputs(options("nih14"), foreign(), 5)
+    with pytest.raises(InputError, match=r"5 outputs, but 'nih' names one .*: nih14, chexpert14, xrv18$"):
+        import_checkpoint._outputs(options("nih"), foreign(), 5)
     assert import_checkpoint._outputs(options("odd14"), foreign(), 1) == ("odd14",)
 
 

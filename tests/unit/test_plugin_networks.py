@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from foreign_plugins import OWN, entry_point, registry
@@ -13,7 +14,7 @@ from cxrscore import hookimpl, plugins
 from cxrscore.cli import main
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
-from cxrscore.models.model_file import save_model
+from cxrscore.models.model_file import load_model, save_model
 from cxrscore.networks.builtin import BUILT_IN, built_in
 from cxrscore.networks.graph import FILM, GraphBuilder, Network
 from cxrscore.networks.operations import OPERATIONS
@@ -22,6 +23,7 @@ from cxrscore.plugins import Registry, plugin_table
 from cxrscore.scoring import ScoreOptions
 from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.run_context import prepare_worker
+from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions, train_model
 
 
@@ -127,6 +129,32 @@ def test_what_does_not_fit_is_refused_before_films_are_looked_for(monkeypatch, t
     given = {"films": tmp_path / "nowhere", "output": tmp_path / "m.safetensors", "backend": "torch", "weights": "none"}
     with pytest.raises(InputError, match=reason):
         train_model(TrainOptions(**given, **options))
+
+
+def transformer():
+    """Two blocks of dense layers on the tokens of an 8 x 8 map: the last block is entered by tokens [65, 4]."""
+    graph = GraphBuilder()
+    x = graph.add("patches", "conv2d", FILM, filters=4, size=8, stride=8)
+    x = graph.add("tokens", "embed_tokens", x, grid=8)
+    for name in ("first", "last"):
+        x = graph.add(f"{name}_add", "add", x, graph.add(name, "dense", x, units=4))
+    token, output = graph.add("token", "class_token", x), graph.add("map", "patch_map", x)
+    stages = ("patches", "first", "last")
+    return Network(name="mine", nodes=graph.nodes, output=output, stages=stages, size=64, class_token=token)
+
+
+@pytest.mark.parametrize("head", ["gap", "cls"])
+def test_the_last_block_of_a_transformer_is_trained(monkeypatch, tmp_path, head):
+    pytest.importorskip("torch")
+    registry(monkeypatch, own=("builtin", "torch"), networks=[transformer()])
+    make_phantoms(tmp_path, films=20, patients=20, side=64, seed=1)
+    output = tmp_path / "m.safetensors"
+    given = {"architecture": "mine", "weights": "none", "backend": "torch", "head": head, "initial_head": "random"}
+    train_model(TrainOptions(films=tmp_path / "films", output=output, trainable="last-block", epochs=1, **given))
+    model = load_model(output)
+    first = initial_tensors(model.spec, 0)
+    changed = {name for name, value in model.tensors.items() if not np.array_equal(value, first[name])}
+    assert changed == {"last/kernel", "last/bias", "head/kernel", "head/bias"}
 
 
 def test_train_takes_the_size_of_the_network(monkeypatch, tmp_path):

@@ -122,8 +122,10 @@ def _shapes(operation: Operation) -> list[tuple[int, ...]]:
 def _output(name: str, operation: Operation) -> str:
     if name in IRREGULAR:
         return f"[{IRREGULAR[name]}]"
-    shape = operation.shape(_shapes(operation), VALUES)
-    whole = f"[{', '.join(map(name_of, shape))}]"
+    axes = [name_of(axis) for axis in operation.shape(_shapes(operation), VALUES)]
+    if len(axes[0]) > 1 and axes[0].replace("h", "w", 1) == axes[1]:
+        axes[1] = "w likewise"
+    whole = f"[{', '.join(axes)}]"
     return whole.replace("[h, w, ", "[..., ") if "any" in operation.inputs else whole
 
 

@@ -138,8 +138,8 @@ def given(*words, **environment):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(f"CXRSCORE_TRAIN_{name.upper()}", value)
-        command = main.commands["train"]
-        return command.make_context("train", [*words], auto_envvar_prefix="CXRSCORE_TRAIN").params
+        program = click.Context(main, **main.context_settings)  # a command remembers its --help for all tests
+        return main.commands["train"].make_context("train", [*words], parent=program).params
 
 
 def test_flags_come_before_the_environment_that_before_a_recipe_and_it_before_the_defaults(tmp_path):

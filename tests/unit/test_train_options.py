@@ -30,7 +30,8 @@ def test_labels_know_the_same_words_for_uncertain():
 
 
 def test_flags_have_the_defaults_of_the_options():
-    given = main.commands["train"].make_context("train", []).params
+    program = click.Context(main, **main.context_settings)  # a command remembers its --help for all tests
+    given = main.commands["train"].make_context("train", [], parent=program).params
     options = asdict(TrainOptions())
     assert set(given) - set(options) == {"as_json", "quiet"}
     for name in set(options) - {"backend", "workers", "size"}:  # found when it runs: what is installed, the network
@@ -58,7 +59,7 @@ def test_a_number_out_of_range_is_refused(name, value, wanted):
 
 
 def test_every_flag_stands_under_a_heading_of_the_help():
-    help_text = click.Context(main.commands["train"]).get_help()
+    help_text = click.Context(main.commands["train"], parent=click.Context(main, **main.context_settings)).get_help()
     for option in (flag for flag in FLAGS.values() if isinstance(flag, click.Option)):
         assert section_of(option) != "Options", option.name
         assert f"\n{section_of(option)}:\n" in help_text

@@ -181,7 +181,8 @@ class SplitBackbone(Protocol):
     """
 
     def stem(self, films: Floats) -> Floats:
-        """Return the input of the last block, float32 [N,h,w,K], of films float32 [N,S,S]."""
+        """Return the input of the last block, float32 [N,h,w,K], or [N,T,K] in a transformer, of films float32
+        [N,S,S]."""
         ...
 
     @property

@@ -31,7 +31,7 @@ FILMS = "films"
 
 
 def onnx_values(spec: ModelSpec, tensors: Tensors, wanted: Sequence[str]) -> Any:
-    """An onnx.ModelProto that computes the values of nodes of the network, as outputs of the nodes' names.
+    """An onnx.ModelProto that computes the values of nodes of the network, as outputs ``node/NAME``.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def onnx_values(spec: ModelSpec, tensors: Tensors, wanted: Sequence[str]) -> Any
     """
     graph = _Graph(spec, tensors)
     for name in wanted:
-        graph.output(name, graph.value(name), _onnx_shape(graph.shapes[name]))
+        graph.output(f"node/{name}", graph.value(name), _onnx_shape(graph.shapes[name]))
     return graph.model({})
 
 
@@ -92,7 +92,7 @@ def onnx_classifier(
     graph = _Graph(spec, tensors)
     pooled = graph.value(spec.graph.output)
     logits = graph.apply("Gemm", graph.embedding(), *(graph.constant(f"head/{each}") for each in ("kernel", "bias")))
-    maps = graph.apply("Conv", pooled, graph.array("heatmaps/kernel", _map_kernel(spec, tensors)))
+    maps = graph.apply("Conv", pooled, graph.array("head/maps", _map_kernel(spec, tensors)))
     channels, *places = _onnx_shape(graph.shapes[spec.graph.output])
     findings = len(spec.findings)
     graph.output("logits", logits, [findings])

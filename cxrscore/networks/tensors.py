@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from cxrscore.errors import InputError
-from cxrscore.networks.graph import FILM, HEAD
+from cxrscore.networks.graph import HEAD
 from cxrscore.networks.spec import ModelSpec
 from cxrscore.types import Array, Floats, Tensors
 
@@ -129,9 +129,8 @@ def trainable_of(names: Iterable[str]) -> frozenset[str]:
 
 def tail_shape(spec: ModelSpec) -> Shape:
     """Shape of the input of the last block: for 400 pixels 12, 12, 512 (densenet121, after pool4), 25, 25, 1024
-    (resnet50, after the ReLU of conv4) or 50, 50, 64 (tinycnn, after that of conv3); T, K in a transformer."""
-    if spec.graph.entry == FILM:
-        raise InputError(f"{spec.architecture} has one stage only: its last block is all of it")
+    (resnet50, after the ReLU of conv4) or 50, 50, 64 (tinycnn, after that of conv3); T, K in a transformer; S, S, 3
+    if there is one stage only, which the normalised film enters."""
     return spec.graph.shapes(spec.size)[spec.graph.entry]
 
 

@@ -33,7 +33,7 @@ from cxrscore.contract import (
     Tensors,
     Trainable,
 )
-from cxrscore.networks.tensors import tensor_shapes
+from cxrscore.networks.tensors import tail_shape, tensor_shapes
 from cxrscore.plugin_values.origin import (
     Callbacks,
     Origin,
@@ -205,7 +205,13 @@ class _SplitBackbone(CheckedModel):
         """See contract.SplitBackbone."""
         with self._origin.calling("stem"):
             found = self._inner.stem(self._given(films))
-        checked = checked_array(self._origin, "stem", found, (len(films), *(self._stemmed or ("h", "w", "K"))))
+        shape: tuple[int | str, ...] = self._stemmed
+        if not shape and self.spec.network is not None:
+            shape = tail_shape(self.spec)
+        if not shape:  # a map, or the tokens of a transformer
+            array = plain_array(found)
+            shape = ("T", "K") if array is not None and array.ndim == 3 else ("h", "w", "K")
+        checked = checked_array(self._origin, "stem", found, (len(films), *shape))
         self._stemmed = checked.shape[1:]
         return checked
 

@@ -21,7 +21,6 @@ from cxrscore.networks.tensors import (
     closed_form,
     initial_tensors,
     tail_names,
-    tail_shape,
     tensor_shapes,
     trainable_names,
     trainable_of,
@@ -224,7 +223,6 @@ class KerasModel(_Learner):
     @functools.cached_property
     def tail(self) -> KerasTail:
         names = tail_names(self.spec)
-        tail_shape(self.spec)  # refuses a network of one stage
         learning = trainable_of(names)
         return KerasTail(self.spec, self._network, self._network.tail, self.device, names=names, learning=learning)
 

@@ -279,11 +279,13 @@ class Network:
 
     @functools.cached_property
     def tail(self) -> keras.Model:
-        entry, end = self._spec.graph.entry, self._end
+        entry, cls = self._spec.graph.entry, self._spec.head == "cls"
+        # The last block may begin after the output, with what leads to the class token.
+        end = entry if entry == self._spec.graph.output and not cls else self._end
         entered = layers.Input(self._values[entry].shape[1:], dtype="float32", name="entered")
-        (found,) = self._part(entry, [end], "last_block")(entered)
+        found = entered if end == entry else self._part(entry, [end], "last_block")(entered)[0]
         found = _float32(found, "found")
-        logits = self.dense(found) if self._spec.head == "cls" else self.heads[end](found)
+        logits = self.dense(found) if cls else self.heads[end](found)
         return keras.Model(entered, logits, name="tail")
 
     def _films(self) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -99,13 +99,20 @@ def _channels_last(function: Callable[[Node], Node], x: Node) -> Node:
 def _conv2d(layer: _Layer, x: Node) -> Node:
     given, groups = layer.given, layer.given["groups"]
     before, after = ([side] * 2 for side in given["padding"])
-    places = ([given["stride"]] * 2, before, after, [1, 1])
+    x, stride = layer.entering(x), given["stride"]
+    if given["size"] == 1 and stride > 1 and any(given["padding"]):
+        # OpenVINO moves the stride of such a window to the layer before it, and forgets the padding.
+        padded = ops.pad(x, _indices(0, 0, *before), _indices(0, 0, *after), "constant", ops.constant(np.float32(0)))
+        ends = _indices(*padded.shape[2:])
+        x = ops.slice(padded, _indices(0, 0), ends, _indices(stride, stride), _indices(2, 3))
+        stride, before, after = 1, [0, 0], [0, 0]
+    places = ([stride] * 2, before, after, [1, 1])
     if groups == 1:
-        found = ops.convolution(layer.entering(x), layer.kernel((1, 2, 3)), *places)
+        found = ops.convolution(x, layer.kernel((1, 2, 3)), *places)
     else:
         shape = layer.tensors["kernel"].shape
         kernel = layer.kernel((2, 3, 4), groups, shape[0] // groups, *shape[1:])
-        found = ops.group_convolution(layer.entering(x), kernel, *places)
+        found = ops.group_convolution(x, kernel, *places)
     return ops.add(found, layer.per_channel("bias", found)) if given["bias"] else found
 
 

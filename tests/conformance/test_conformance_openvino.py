@@ -136,6 +136,17 @@ def test_every_operation_is_that_of_the_reference(backend, head):
     assert (wanted > 0.5).any()  # so that the limit of the last ReLU counts
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_window_of_one_place_has_its_padding_whatever_the_stride(backend, groups):
+    graph = GraphBuilder()
+    x = graph.add("before", "conv2d", FILM, filters=4, size=3, stride=4)
+    x = graph.add("conv", "conv2d", x, filters=4, size=1, stride=3, padding=(4, 1), groups=groups)
+    network = Network(name="padded", nodes=graph.nodes, output=x, stages=("before",), size=32)
+    spec = ModelSpec(architecture="padded", findings=("Mass",), size=32, head="flatten", network=network)
+    tensors, films = random_tensors(spec), some_films(2, 32)
+    assert relative(backend.build(spec, tensors).predict(films), reference.logits(spec, tensors, films)) <= 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["gap", "flatten", "cls"])
 def test_a_transformer_is_that_of_the_reference(backend, head):

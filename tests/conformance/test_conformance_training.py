@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrscore.contract import Batch, Loss
+from cxrscore.contract import Batch, GraphBuilder, Loss, ModelSpec, Network
+from cxrscore.networks.graph import FILM
 from cxrscore.networks.tensors import initial_tensors, tail_names, tail_shape, trainable_names
+from cxrscore.plugin_values import Origin, checked_backend
 from cxrscore.testing.fixtures import WEIGHTED_BCE, WEIGHTS, at_rate, random_tensors, some_batch, spec_of
 
 pytestmark = pytest.mark.usefixtures("trains")
@@ -136,6 +138,35 @@ def test_a_deep_network_is_its_stem_and_its_tail(backend, architecture):
     assert entered.shape == (2, *tail_shape(spec))
     assert entered.min() < 0 if architecture == "densenet121" else entered.min() >= 0
     np.testing.assert_allclose(model.tail.predict(entered), model.predict(films), atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["gap", "flatten", "cls"])
+@pytest.mark.parametrize(
+    "stages", [("conv",), ("conv", "relu"), ("conv", "tokens"), ("conv", "norm")], ids=lambda stages: stages[-1]
+)
+def test_the_last_block_may_begin_anywhere(backend, stages, head):
+    """Also with the film, with the last ReLU, after the output of the network, and with tokens: as the core sees it."""
+    graph = GraphBuilder()
+    x = graph.add("conv", "conv2d", FILM, filters=4, size=8, stride=8)
+    output = "relu" if stages[-1] != "norm" else "map"
+    x = graph.add("tokens", "embed_tokens", graph.add("relu", "relu", x), grid=4)
+    x = graph.add("norm", "layer_norm", x)
+    graph.add("first", "class_token", x)
+    if output == "map":
+        graph.add("map", "patch_map", x)
+    network = Network(name="odd", nodes=graph.nodes, output=output, stages=stages, class_token="first", size=32)
+    spec = ModelSpec(architecture="odd", findings=("Mass", "Edema", "Hernia"), size=32, head=head, network=network)
+    core = checked_backend(backend, Origin(kind="backend", name=backend.name, distribution="cxrscore"))
+    films = some_batch(spec, 3).inputs
+    losses = []
+    for trainable in ("head", "last-block"):
+        model = core.build(replace(spec, trainable=trainable), random_tensors(spec), device="cpu")
+        learner, given = (model.tail, model.stem(films)) if trainable == "head" else (model, films)
+        assert given.shape == (3, *tail_shape(spec)) if trainable == "head" else given is films
+        np.testing.assert_allclose(learner.predict(given), model.predict(films), atol=1e-5)
+        batch = replace(some_batch(spec, 3), inputs=given)
+        losses.append([learner.fit_epoch([batch], WEIGHTED_BCE, at_rate(1e-2)) for _ in range(3)])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
 def test_a_loss_may_read_the_number_of_films(backend):

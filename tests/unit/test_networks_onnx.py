@@ -160,7 +160,7 @@ def test_an_operation_equals_the_reference(build):
     values, films = random_tensors(spec), some_films(3, SIDE)
     doubles = {name: value.astype(np.float64) for name, value in values.items()}
     wanted = reference.run(spec.graph, doubles, reference.normalised(films, "unit"), [spec.graph.output])
-    found = computed(onnx_values(spec, values, [spec.graph.output]), films)[spec.graph.output]
+    found = computed(onnx_values(spec, values, [spec.graph.output]), films)[f"node/{spec.graph.output}"]
     near(found.transpose(0, 2, 3, 1), wanted[spec.graph.output])
 
 
@@ -169,7 +169,7 @@ def test_the_class_token_is_the_first():
     x = tokens(graph)
     spec = spec_with(graph, graph.add("map", "patch_map", x), graph.add("first", "class_token", x), head="cls")
     values, films = random_tensors(spec), some_films(2, SIDE)
-    near(computed(onnx_values(spec, values, ["first"]), films)["first"], reference.embedding(spec, values, films))
+    near(computed(onnx_values(spec, values, ["first"]), films)["node/first"], reference.embedding(spec, values, films))
 
 
 def test_nodes_may_be_called_like_inputs_and_outputs_of_the_file():
@@ -178,7 +178,11 @@ def test_nodes_may_be_called_like_inputs_and_outputs_of_the_file():
         x = graph.add(name, "conv2d", x, filters=2, size=1)
     spec = spec_with(graph, x)
     values, films = random_tensors(spec), some_films(2, SIDE)
-    near(computed(onnx_classifier(spec, values), films)["logits"], reference.logits(spec, values, films))
+    found = computed(onnx_classifier(spec, values, feature_map=True), films)
+    near(found["logits"], reference.logits(spec, values, films))
+    wanted = np.einsum("nkhw,kc->nchw", found["feature_map"], values["head/kernel"]) / found["feature_map"][0, 0].size
+    near(found["heatmaps"], wanted)
+    assert list(computed(onnx_values(spec, values, ["films"]), films)) == ["node/films"]
 
 
 # --- the whole file

@@ -11,8 +11,11 @@ from foreign_plugins import registry
 from numpy_backend import NumpyBackend, NumpyHead, NumpyModel
 
 from cxrscore import contract, plugins
+from cxrscore.contract import ModelSpec
 from cxrscore.errors import BackendUnavailableError, InputError, OtherProcessError, PluginError
 from cxrscore.plugin_values import Origin, checked_backend, lenient
+from cxrscore.plugin_values.models import checked_model
+from cxrscore.testing.backend_operations import _transformer
 from cxrscore.testing.fixtures import WEIGHTED_BCE, at_rate, random_tensors, some_batch, some_films, spec_of
 
 ORIGIN = Origin(kind="backend", name="mine", distribution="acme")
@@ -88,6 +91,23 @@ class Hostile(np.ndarray):
 class Tensors(dict):
     def items(self):
         raise SystemExit(0)
+
+
+def test_the_tokens_that_enter_the_last_block_of_a_transformer_are_accepted_in_their_shape_only():
+    spec = ModelSpec(architecture="kit_transformer", findings=("Mass",), size=32, network=_transformer())
+    tokens = np.zeros((2, 17, 8), np.float32)
+    for values, known in ((tokens, True), (tokens, False), (tokens[:, 1:], True), (tokens[..., 0], False)):
+        members = {"stem": lambda self, films, values=values: values}
+        inner = type("Mine", (NumpyModel,), members)(SPEC, random_tensors(SPEC))
+        model = checked_model(inner, SPEC, None, ORIGIN, "build")
+        model.spec = spec if known else ModelSpec(architecture="theirs", findings=("Mass",))
+        if values is tokens:
+            np.testing.assert_array_equal(model.stem(FILMS), tokens)
+        else:
+            with pytest.raises(
+                PluginError, match=r"stem returned float32 .*expected finite float32 \[2, (17, 8|h, w, K)\]"
+            ):
+                model.stem(FILMS)
 
 
 FAULTS = [

@@ -233,7 +233,11 @@ def _built(spec: ModelSpec, tensors: Tensors, ranges: Ranges, wanted: Sequence[s
     """The film, and the values by name of what leads to the wanted ones."""
     mean, sd = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in NORMALISATIONS[spec.normalize])
     film = ops.parameter([1, spec.size, spec.size], np.float32, name=FILM)
-    values = {FILM: ops.divide(ops.subtract(ops.unsqueeze(film, np.int64(1)), mean), sd)}
+    grey = ops.unsqueeze(film, np.int64(1))
+    if any(FILM in node.inputs and node.operation != "conv2d" for node in spec.graph.nodes):
+        # OpenVINO would fold a factor that makes three channels of one into a convolution after it, and then fails.
+        grey = ops.concat([grey] * 3, axis=1)
+    values = {FILM: ops.divide(ops.subtract(grey, mean), sd)}
     own: dict[str, dict[str, Floats]] = {}
     for name, tensor in tensors.items():
         node_name, _, variable = name.rpartition("/")

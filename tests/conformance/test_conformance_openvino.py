@@ -147,6 +147,15 @@ def test_a_window_of_one_place_has_its_padding_whatever_the_stride(backend, grou
     assert relative(backend.build(spec, tensors).predict(films), reference.logits(spec, tensors, films)) <= 1e-5
 
 
+def test_a_factor_may_come_before_the_first_convolution(backend):
+    graph = GraphBuilder()
+    x = graph.add("conv", "conv2d", graph.add("scale", "scale", FILM), filters=2, size=5)
+    network = Network(name="scaled", nodes=graph.nodes, output=x, stages=("scale",), size=32, normalize="unit")
+    spec = ModelSpec(architecture="scaled", findings=("Mass",), size=32, normalize="unit", network=network)
+    tensors, films = random_tensors(spec), some_films(2, 32)
+    assert relative(backend.build(spec, tensors).predict(films), reference.logits(spec, tensors, films)) <= 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["gap", "flatten", "cls"])
 def test_a_transformer_is_that_of_the_reference(backend, head):

@@ -110,7 +110,7 @@ def read_weights_of(
         size=_size(kind, chosen.network),
         outputs=_outputs(file.metadata),
         points=_points(path, file),
-        notes=tuple(filter(None, (note, _ignored(file, used), assumed))),
+        notes=tuple(filter(None, (note, _ignored(file, used), assumed, _entering(file)))),
     )
 
 
@@ -247,10 +247,17 @@ def _unknown(file: TensorFile, best: _Copy | None) -> str:
             " Early releases of Keras 3 store no names of layers in .weights.h5: save the model again as .keras, with "
             "the same release."
         )
+    if file.unread:
+        hint += f" {_unread(file)}"
     return (
         f"holds no network that can be imported: it has {len(file.tensors)} tensors, {_samples(file.tensors)}."
         f"{closest}{hint} Expected: {networks_text()}"
     )
+
+
+def _unread(file: TensorFile) -> str:
+    listed = _listed(f"{name[:80]!r} ({kind})" for name, kind in file.unread.items())
+    return f"Numbers of this type cannot be read: {listed}. Expected float32, float16 or bfloat16."
 
 
 def _no_entry(file: TensorFile, key: str) -> str:
@@ -271,6 +278,7 @@ def _base(path: Path, file: TensorFile, copy: _Copy) -> dict[str, Floats]:
     """The weights of the backbone under neutral names. Shapes are checked before any is copied, because many tensors
     of a file may share one large storage."""
     _check_names(path, file, copy)
+    _check_kinds(path, file, copy.names)
     wanted = copy.network.tensor_shapes(copy.network.size)
     first = f"{copy.network.nodes[0].name}/kernel"
     views: dict[str, Array] = {}
@@ -296,7 +304,15 @@ def _base(path: Path, file: TensorFile, copy: _Copy) -> dict[str, Floats]:
     converted = {name: _as_float32(base[name]) for name in wanted}
     if odd := [name for name, values in converted.items() if not np.isfinite(values).all()]:
         raise InputError(f"{path}: {_listed(copy.scheme.theirs[name] for name in odd)} is not finite")
+    if odd := [name for name, values in converted.items() if _is_negative(copy.network, name, values)]:
+        raise InputError(f"{path}: {_listed(copy.scheme.theirs[name] for name in odd)} is negative, and is a variance")
     return converted
+
+
+def _is_negative(network: Network, name: str, values: Floats) -> bool:
+    """Whether it is a variance that is below 0 with what is added to it."""
+    node, _, variable = name.rpartition("/")
+    return variable == "moving_variance" and float(values.min()) + network.by_name[node].attributes["epsilon"] <= 0
 
 
 def _as_float32(values: Array) -> Floats:
@@ -305,12 +321,21 @@ def _as_float32(values: Array) -> Floats:
         return np.array(values, np.float32, order="C")
 
 
+def _check_kinds(path: Path, file: TensorFile, names: Iterable[str]) -> None:
+    """InputError for weights in whole numbers: what they stand for is not beside them in a way that is known."""
+    odd = [name for name in names if not np.issubdtype(file.tensors[name].dtype, np.floating)]
+    if odd:
+        shown = _listed(f"{name[:80]!r} is {file.tensors[name].dtype}" for name in odd)
+        raise InputError(f"{path}: {shown}, expected floating-point numbers: a quantised network cannot be imported")
+
+
 def _check_names(path: Path, file: TensorFile, copy: _Copy) -> None:
     """InputError if weights are missing, there twice, or of a layer that the network does not have."""
     like = f"{path} looks like {copy.network.name} by {copy.scheme.name} names"
     if missing := copy.missing:
         lacking = _listed(dict.fromkeys(copy.prefix + copy.scheme.theirs[name] for name in missing))
-        raise InputError(f"{like}, but {len(missing)} of its weights are missing: {lacking}")
+        unread = f". {_unread(file)}" if file.unread else ""
+        raise InputError(f"{like}, but {len(missing)} of its weights are missing: {lacking}{unread}")
     if odd := list(_foreign_layers(file, copy)):
         shapes = _listed(f"{name[:80]!r} {list(file.tensors[name].shape)}" for name in odd)
         raise InputError(
@@ -423,12 +448,14 @@ def _output_layer(
             f"{width} features. `train --weights` takes the backbone, and trains a head of its own"
         )
     parts = [_kernel_and_bias(path, file, layer, copy, width) for layer in layers]
+    final = _check_around(path, file, copy, layers)
     kernel, bias = np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts])
     if not 0 < len(bias) <= MAX_OUTPUTS:
         raise InputError(f"{path}: its head has {len(bias)} outputs, expected 1 to {MAX_OUTPUTS}")
     if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
         raise InputError(f"{path}: its head is not finite")
     activation = file.activations.get(_components(layers[0].name)[-1], "sigmoid")
+    activation = final if activation == "linear" and final else activation
     if activation not in ("sigmoid", "softmax", "linear"):
         raise InputError(
             f"{path}: its head has the activation {activation[:40]!r}, expected sigmoid, softmax or linear"
@@ -436,6 +463,47 @@ def _output_layer(
     used = {name for layer in layers for name in (layer.kernel, layer.bias) if name}
     layer = OutputLayer(kernel=kernel, bias=bias, activation="softmax" if activation == "softmax" else "sigmoid")
     return layer, used
+
+
+_HARMLESS = re.compile(r"GlobalAveragePooling2D|\w*Dropout\w*|Dense|InputLayer|Identity|Flatten|Reshape")
+"""Classes of Keras layers around a head that it is computed with here, or that change no score."""
+_FINAL = ("sigmoid", "softmax", "linear")
+
+
+def _check_around(path: Path, file: TensorFile, copy: _Copy, layers: Sequence[_Dense]) -> str:
+    """The activation of a layer after the head, "" if there is none. InputError for a layer between the network and the
+    scores that is none of this network, such as a normalisation: scores would be others."""
+    odd = [f"{name[:80]!r}" for name in _beside(file, copy, layers)]
+    final = ""
+    for layer in file.outer[1]:
+        activation = "softmax" if layer.of_class == "Softmax" else layer.activation
+        if layer.of_class in ("Activation", "Softmax") and activation in _FINAL:
+            final = activation
+        elif not _HARMLESS.fullmatch(layer.of_class):
+            odd.append(f"{layer.name[:80]!r} ({layer.of_class[:40]})")
+    if odd:
+        raise InputError(
+            f"{path}: its head has more than a mean and one dense layer: {_listed(dict.fromkeys(odd))}. Scores would "
+            f"differ. `train --architecture {copy.network.name} --weights` takes the backbone, and trains a head"
+        )
+    return final
+
+
+def _beside(file: TensorFile, copy: _Copy, layers: Sequence[_Dense]) -> Iterator[str]:
+    """Vectors, as of a normalisation, within what is called a head and holds the head."""
+    for layer in layers:
+        parts = _components(layer.name)
+        above = next((n for n, part in enumerate(parts[:-1], start=1) if _HEAD.fullmatch(part)), 0)
+        for name, tensor in file.tensors.items():
+            inside = _components(name)
+            if (
+                above
+                and inside[:above] == parts[:above]
+                and inside[-1] in ("weight", "gamma")
+                and tensor.ndim == 1
+                and name not in copy.names
+            ):
+                yield name
 
 
 def _heads(file: TensorFile, copy: _Copy, others: Sequence[_Copy], width: int) -> list[_Dense]:
@@ -449,7 +517,8 @@ def _heads(file: TensorFile, copy: _Copy, others: Sequence[_Copy], width: int) -
     called = [layer for layer in found if layer.is_head]
     if not called:
         rest = [layer for layer in found if layer.bias]
-        return rest if len(rest) == 1 else []
+        # Which of several is not known; the message lists those that could be.
+        return rest if len(rest) == 1 else [layer for layer in rest if layer.inputs == width]
     outputs = {layer.outputs for layer in called}
     if len(called) > 1 and not any(layer.inputs != width and layer.inputs in outputs for layer in called):
         # No chain of layers: one that takes other features is not the head, and ImageNet's may have been left over.
@@ -465,8 +534,8 @@ def _dense_layers(tensors: Mapping[str, Array], taken: set[str]) -> Iterator[_De
             continue
         bias = f"{layer}bias"
         outputs, inputs = _matrix(tensor, variable).shape
-        there = bias in tensors and tensors[bias].shape == (outputs,)
-        yield _Dense(name=layer.rstrip("./"), kernel=name, bias=bias if there else None, inputs=inputs, outputs=outputs)
+        stated = bias if bias in tensors else None
+        yield _Dense(name=layer.rstrip("./"), kernel=name, bias=stated, inputs=inputs, outputs=outputs)
 
 
 def _is_matrix(tensor: Array) -> bool:
@@ -513,6 +582,12 @@ def _kernel_and_bias(path: Path, file: TensorFile, layer: _Dense, copy: _Copy, w
     if kernel.shape[1] > MAX_OUTPUTS:
         raise InputError(f"{path}: its head has {kernel.shape[1]} outputs, expected 1 to {MAX_OUTPUTS}")
     bias = np.zeros(kernel.shape[1]) if layer.bias is None else file.tensors[layer.bias]
+    if bias.shape != kernel.shape[1:]:
+        raise InputError(
+            f"{path}: its head {layer.name[:80]!r} has {kernel.shape[1]} outputs, but {layer.bias!r:.80} has shape "
+            f"{list(bias.shape)}, expected [{kernel.shape[1]}]"
+        )
+    _check_kinds(path, file, filter(None, (layer.kernel, layer.bias)))
     return _as_float32(kernel), _as_float32(bias)
 
 
@@ -540,6 +615,19 @@ def _recipe(file: TensorFile, copy: _Copy) -> tuple[Kind, Normalize, str]:
         return "torchxrayvision", "signed-1024", f"{note}--normalize names another normalization"
     note = "its first convolution has one channel: films are passed as 0..1; --normalize names another normalization"
     return name, "unit", note
+
+
+_UNCHANGED = re.compile(r"InputLayer|ZeroPadding2D|Random\w+|Identity|GaussianNoise")
+"""Classes of Keras layers before a network that change no film when it is scored, or belong to the network."""
+
+
+def _entering(file: TensorFile) -> str:
+    """A note on layers of a Keras model that change films before the network."""
+    odd = [f"{name[:80]!r} ({kind[:40]})" for name, kind, _ in file.outer[0] if not _UNCHANGED.fullmatch(kind)]
+    if not odd:
+        return ""
+    many = "layers" if len(odd) > 1 else "layer"
+    return f"the {many} {_listed(odd)} before the network changes films, and is not imported; give --normalize to match"
 
 
 def _size(kind: Kind, network: Network) -> int:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError
@@ -29,6 +29,14 @@ _MAX_LAYERS = 20_000
 _MAX_NESTED = 10
 
 
+class OuterLayer(NamedTuple):
+    """A layer of a model beside its network: name, class, and its activation, "" if it has none."""
+
+    name: str
+    of_class: str
+    activation: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class KerasFile:
     """What a file holds.
@@ -37,12 +45,14 @@ class KerasFile:
     ignored     names of datasets that are no weights of a layer, and were not read: those of the optimiser
     epsilon     what batch normalisations add to the variance, by layer, as far as the file says it
     activations of dense layers, likewise
+    outer       layers before the network and after it, likewise
     """
 
     tensors: dict[str, Array]
     ignored: tuple[str, ...] = ()
     epsilon: Mapping[str, float] = field(default_factory=dict)
     activations: Mapping[str, str] = field(default_factory=dict)
+    outer: tuple[tuple[OuterLayer, ...], tuple[OuterLayer, ...]] = ((), ())
 
 
 def read_keras(path: Path, nodes: frozenset[str]) -> KerasFile:
@@ -98,6 +108,7 @@ def _read(file: HDF5File, config: dict[str, Any] | None, nodes: frozenset[str]) 
         ignored=tuple(place for place in file.datasets if place not in used),
         epsilon=dict(_attributes(config or {}, "BatchNormalization", "epsilon", float)),
         activations=dict(_attributes(config or {}, "Dense", "activation", str)),
+        outer=_outer(config or {}, nodes),
     )
 
 
@@ -211,6 +222,27 @@ def _snake_case(name: str) -> str:
     name = re.sub(r"\W+", "", name[:200])
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _outer(config: Mapping[str, Any], nodes: frozenset[str]) -> tuple[tuple[OuterLayer, ...], tuple[OuterLayer, ...]]:
+    """The layers before the first that is a node of a network, and after the last. Keras lists them in the order in
+    which they are computed."""
+    found = list(_in_order(config, 0))
+    places = [place for place, layer in enumerate(found) if layer.name.replace("/", "_") in nodes]
+    if not places or len(found) > _MAX_LAYERS:
+        return (), ()
+    return tuple(found[: places[0]]), tuple(found[places[-1] + 1 :])
+
+
+def _in_order(model: Mapping[str, Any], depth: int) -> Iterator[OuterLayer]:
+    for layer in _layers(model):
+        inner = layer.get("config")
+        config = inner if isinstance(inner, dict) else {}
+        if _layers(layer) and depth < _MAX_NESTED:
+            yield from _in_order(layer, depth + 1)
+        else:
+            words = (config.get("name"), layer.get("class_name"), config.get("activation"))
+            yield OuterLayer(*(word if isinstance(word, str) else "" for word in words))
 
 
 def _attributes(model: Mapping[str, Any], of_class: str, attribute: str, kind: type) -> Iterator[tuple[str, Any]]:

@@ -187,6 +187,9 @@ def load_model(path: StrPath) -> ModelFile:
     )
 
 
+_OTHERS = "Weights of PyTorch, Hugging Face or Keras become a model file by `cxrscore import`"
+
+
 def _spec(path: Path, values: Mapping[str, Any]) -> ModelSpec:
     """The spec with its graph; FileFormatError if the graph that the file brings is none, or fits neither films nor
     head."""
@@ -223,12 +226,24 @@ def _metadata(path: Path) -> dict[str, str]:
         with open_regular(path), safetensors.safe_open(path, framework="numpy") as file:
             return file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
-        raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+        hint = "" if _begins_well(path) else f". {_OTHERS}"
+        raise FileFormatError(f"{path} is not a readable safetensors file: {error}{hint}") from error
+
+
+def _begins_well(path: Path) -> bool:
+    """Whether it begins as safetensors files do, such as one that was cut."""
+    try:
+        with open_regular(path) as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return True
 
 
 def _document(path: Path, text: str | None) -> dict[str, Any]:
     if text is None:
-        raise FileFormatError(f"{path} holds tensors but no {KEY} document: it was not written by `cxrscore train`")
+        raise FileFormatError(
+            f"{path} holds tensors but no {KEY} document: it was not written by `cxrscore train`. {_OTHERS}"
+        )
     if len(text) > MAX_DOCUMENT_BYTES:
         raise FileFormatError(f"{path}: its {KEY} document has {len(text)} characters, more than one can have")
     try:

@@ -16,7 +16,7 @@ import safetensors
 from cxrscore.contract import Array
 from cxrscore.errors import FileFormatError
 from cxrscore.io.regular import open_regular
-from cxrscore.models.keras_file import KerasFile, is_keras_archive, read_keras, read_keras_archive
+from cxrscore.models.keras_file import KerasFile, OuterLayer, is_keras_archive, read_keras, read_keras_archive
 from cxrscore.models.torch_file import read_file, torch_checkpoint
 
 Container = Literal["torch", "safetensors", "keras"]
@@ -31,6 +31,8 @@ class TensorFile:
     metadata    numbers, texts and lists of them beside the tensors
     epsilon     what batch normalisations add to the variance, by layer, where the file says it
     activations of dense layers, likewise
+    outer       layers of a Keras model before its network and after it, likewise
+    unread      names of tensors whose type of numbers cannot be read, and that type
     """
 
     container: Container
@@ -39,6 +41,8 @@ class TensorFile:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     epsilon: Mapping[str, float] = field(default_factory=dict)
     activations: Mapping[str, str] = field(default_factory=dict)
+    outer: tuple[tuple[OuterLayer, ...], tuple[OuterLayer, ...]] = ((), ())
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
@@ -79,7 +83,8 @@ def read_tensor_file(path: Path, nodes: frozenset[str]) -> TensorFile:
         )
     data = read_file(path)
     if kind == "safetensors":
-        return TensorFile(container="safetensors", tensors=_safetensors(path, data))
+        tensors, unread = _safetensors(path, data)
+        return TensorFile(container="safetensors", tensors=tensors, ignored=tuple(unread), unread=unread)
     if kind == "zip" and is_keras_archive(data):
         return _of_keras(read_keras_archive(path, data, nodes))
     held = torch_checkpoint(path, data)
@@ -93,6 +98,7 @@ def _of_keras(held: KerasFile) -> TensorFile:
         ignored=held.ignored,
         epsilon=held.epsilon,
         activations=held.activations,
+        outer=held.outer,
     )
 
 
@@ -104,19 +110,21 @@ _TYPES = {
 """safetensors' names of numbers, and NumPy's."""
 
 
-def _safetensors(path: Path, data: bytes) -> dict[str, Array]:
-    """bfloat16, which NumPy does not have, as float32; entries of other types that NumPy does not have are left out."""
+def _safetensors(path: Path, data: bytes) -> tuple[dict[str, Array], dict[str, str]]:
+    """bfloat16, which NumPy does not have, as float32; and the types of entries of others that NumPy does not have."""
     try:
         entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except (safetensors.SafetensorError, ValueError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
     found: dict[str, Array] = {}
+    unread: dict[str, str] = {}
     for name, entry in entries:
         if entry["dtype"] in _TYPES:
             values: Array = np.frombuffer(entry["data"], _TYPES[entry["dtype"]])
         elif entry["dtype"] == "BF16":
             values = (np.frombuffer(entry["data"], "<u2").astype(np.uint32) << 16).view(np.float32)
         else:
+            unread[name] = entry["dtype"]
             continue
         found[name] = values.reshape(entry["shape"])
-    return found
+    return found, unread

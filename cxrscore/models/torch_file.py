@@ -27,6 +27,9 @@ from cxrscore.models.torch_pickle import read_pickle
 SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")
 """Of files that are read as such checkpoints; CheXNet's is called model.pth.tar and is no tar archive."""
 MAX_FILE_BYTES = 4 << 30
+MAX_TABLE_BYTES = 1 << 20
+"""At the end of an archive, where its table of contents is looked for a sign of TorchScript."""
+_SCRIPT = "it is a TorchScript program, not weights. Save the state_dict of the network"
 """Bytes; a ViT-B has 346 million, with Adam's moments and an averaged copy four times as many."""
 MAX_TENSORS = 20_000
 MAX_MODULES = 10_000
@@ -78,6 +81,8 @@ def torch_checkpoint(path: Path, data: bytes) -> Checkpoint:
     try:
         return _checkpoint(memoryview(data))
     except (UnsafePickleError, ArchiveError) as error:
+        if isinstance(error, ArchiveError) and b"/constants.pkl" in data[-MAX_TABLE_BYTES:]:
+            raise FileFormatError(f"{path} is not a checkpoint that can be read: {_SCRIPT}") from error
         raise FileFormatError(f"{path} is not a checkpoint that can be read: {error}") from error
 
 
@@ -105,7 +110,7 @@ def _read_zip(data: memoryview) -> tuple[Any, Raws]:
         raise UnsafePickleError("it is a zip archive without the one data.pkl that torch.save writes")
     home = pickles[0].removesuffix("data.pkl")
     if f"{home}constants.pkl" in members:
-        raise UnsafePickleError("it is a TorchScript program, not weights. Save the state_dict of the network")
+        raise UnsafePickleError(_SCRIPT)
     if bytes(members.get(f"{home}byteorder", b"little")) != b"little":
         raise UnsafePickleError("its numbers are not little-endian")
     rows = f"{home}data/"

@@ -149,6 +149,13 @@ def _max_pool(layer: _Layer, x: Node) -> Node:
     return ops.max_pool(x, [given["stride"]] * 2, [1, 1], before, after, [given["size"]] * 2).output(0)
 
 
+def _kept_after_pooling(x: Node) -> Node:
+    """OpenVINO computes an activation before a pooling that it follows, as if its values rose with x everywhere. Those
+    of gelu and silu do not, so a step that changes nothing stands between."""
+    of_pool = x.get_node().get_type_name() == "MaxPool" if hasattr(x, "get_node") else False
+    return ops.maximum(x, ops.constant(np.finfo(np.float32).min)) if of_pool else x
+
+
 def _avg_pool(layer: _Layer, x: Node) -> Node:
     size, stride = layer.given["size"], layer.given["stride"]
     return ops.avg_pool(x, [stride] * 2, [0, 0], [0, 0], [size] * 2, exclude_pad=True)
@@ -188,8 +195,8 @@ FUNCTIONS: dict[str, Callable[..., Node]] = {
     "layer_norm": _layer_norm,
     "scale": lambda layer, x: ops.multiply(x, layer.per_channel("gamma", x)),
     "relu": _relu,
-    "gelu": lambda layer, x: ops.gelu(x, "erf"),
-    "silu": lambda layer, x: ops.swish(x),
+    "gelu": lambda layer, x: ops.gelu(_kept_after_pooling(x), "erf"),
+    "silu": lambda layer, x: ops.swish(_kept_after_pooling(x)),
     "sigmoid": lambda layer, x: ops.sigmoid(x),
     "add": lambda layer, x, y: ops.add(x, y),
     "multiply": lambda layer, x, y: ops.multiply(x, y),
@@ -233,7 +240,11 @@ def _built(spec: ModelSpec, tensors: Tensors, ranges: Ranges, wanted: Sequence[s
     """The film, and the values by name of what leads to the wanted ones."""
     mean, sd = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in NORMALISATIONS[spec.normalize])
     film = ops.parameter([1, spec.size, spec.size], np.float32, name=FILM)
-    values = {FILM: ops.divide(ops.subtract(ops.unsqueeze(film, np.int64(1)), mean), sd)}
+    grey = ops.unsqueeze(film, np.int64(1))
+    if any(FILM in node.inputs and node.operation != "conv2d" for node in spec.graph.nodes):
+        # OpenVINO would fold a factor that makes three channels of one into a convolution after it, and then fails.
+        grey = ops.concat([grey] * 3, axis=1)
+    values = {FILM: ops.divide(ops.subtract(grey, mean), sd)}
     own: dict[str, dict[str, Floats]] = {}
     for name, tensor in tensors.items():
         node_name, _, variable = name.rpartition("/")

@@ -147,6 +147,28 @@ def test_a_window_of_one_place_has_its_padding_whatever_the_stride(backend, grou
     assert relative(backend.build(spec, tensors).predict(films), reference.logits(spec, tensors, films)) <= 1e-5
 
 
+@pytest.mark.parametrize("activation", ["gelu", "silu"])
+def test_an_activation_that_falls_and_rises_comes_after_pooling(backend, activation):
+    """It has its minimum near -1, so that its largest value in a window is not that of the largest input."""
+    graph = GraphBuilder()
+    x = graph.add("conv", "conv2d", FILM, filters=4, size=2, padding=1, bias=False)
+    x = graph.add("last", activation, graph.add("pool", "max_pool", x, size=2, stride=2))
+    network = Network(name="pooled", nodes=graph.nodes, output=x, stages=("conv",), size=32)
+    spec = ModelSpec(architecture="pooled", findings=("Mass",), size=32, head="flatten", network=network)
+    tensors, films = random_tensors(spec), some_films(3, 32)
+    tensors["conv/kernel"] -= np.float32(0.5)
+    assert relative(backend.build(spec, tensors).predict(films), reference.logits(spec, tensors, films)) <= 1e-5
+
+
+def test_a_factor_may_come_before_the_first_convolution(backend):
+    graph = GraphBuilder()
+    x = graph.add("conv", "conv2d", graph.add("scale", "scale", FILM), filters=2, size=5)
+    network = Network(name="scaled", nodes=graph.nodes, output=x, stages=("scale",), size=32, normalize="unit")
+    spec = ModelSpec(architecture="scaled", findings=("Mass",), size=32, normalize="unit", network=network)
+    tensors, films = random_tensors(spec), some_films(2, 32)
+    assert relative(backend.build(spec, tensors).predict(films), reference.logits(spec, tensors, films)) <= 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["gap", "flatten", "cls"])
 def test_a_transformer_is_that_of_the_reference(backend, head):

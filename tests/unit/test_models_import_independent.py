@@ -4,14 +4,17 @@ Nothing is downloaded. The implementations have nothing in common with cxrscore'
 """
 
 import os
+import re
 import warnings
 
 import numpy as np
 import pytest
 
 from cxrscore.contract import ModelSpec
+from cxrscore.errors import InputError
 from cxrscore.models.import_weights import read_weights_of
 from cxrscore.models.keras_file import read_keras
+from cxrscore.networks.builtin import built_in
 from cxrscore.plugins import get_backend
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -298,3 +301,48 @@ def test_the_names_of_a_file_are_those_of_its_layers(keras, tmp_path):
     network.save_weights(tmp_path / "a.weights.h5")
     found = read_keras(tmp_path / "a.weights.h5", frozenset()).tensors
     assert sorted(found) == ["layers/one/bias", "layers/one/kernel", "layers/two/bias", "layers/two/kernel"]
+
+
+# --- layers of a Keras model around the network
+
+
+def around_tinycnn(path, *after, before=()):
+    """A Keras model with the names of tinycnn's layers, others before it, and others after its map."""
+    keras = pytest.importorskip("keras")
+    made = {"filters": 64, "kernel_size": 3, "strides": 2, "padding": "same"}
+    x = given = keras.layers.Input((32, 32, 3))
+    for layer in before:
+        x = getattr(keras.layers, layer[0])(*layer[1:])(x)
+    for node in built_in("tinycnn").nodes:
+        if node.operation == "conv2d":
+            x = keras.layers.Conv2D(**{**made, "filters": node.attributes["filters"]}, name=node.name)(x)
+        else:
+            x = keras.layers.ReLU(name=node.name)(x)
+    for layer in after:
+        x = getattr(keras.layers, layer[0])(*layer[1:])(x)
+    keras.Model(given, x).save(path)
+    return path
+
+
+POOL, DENSE = ("GlobalAveragePooling2D",), ("Dense", 2, "linear")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_layers_around_the_network_of_a_keras_model(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    for last in (("Softmax",), ("Activation", "softmax")):
+        found = read_weights_of(around_tinycnn(path, POOL, ("Dropout", 0.5), DENSE, last))
+        assert (found.network.name, found.layer.activation, found.notes) == ("tinycnn", "softmax", ())
+    found = read_weights_of(around_tinycnn(path, POOL, DENSE, before=[("Rescaling", 1 / 255), ("RandomFlip",)]))
+    assert found.layer.activation == "sigmoid"
+    assert re.match(r"the layer 'rescaling\w*' \(Rescaling\) before the network changes films", found.notes[-1])
+    for odd in (
+        [("GlobalMaxPooling2D",), DENSE],
+        [POOL, ("BatchNormalization",), DENSE],
+        [POOL, DENSE, ("ReLU",)],
+    ):
+        around_tinycnn(path, *odd)
+        with pytest.raises(InputError, match=r"its head has more than a mean and one dense layer: '\w+' \(\w+\)"):
+            read_weights_of(path)
+        assert read_weights_of(path, backbone_only=True).layer is None

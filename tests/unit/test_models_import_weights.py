@@ -1,6 +1,7 @@
 """Weights of torch, safetensors and other names: the scores stay what they were, and what does not fit is named."""
 
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import safetensors.torch  # noqa: E402
 import torch_nets  # noqa: E402
 
 from cxrscore.contract import ModelSpec  # noqa: E402
-from cxrscore.errors import InputError  # noqa: E402
+from cxrscore.errors import FileFormatError, InputError  # noqa: E402
 from cxrscore.images import Preprocessing, preprocess, read_film, to_unit  # noqa: E402
 from cxrscore.models.imagenet import read_weights, read_weights_info  # noqa: E402
 from cxrscore.models.import_weights import read_weights_of  # noqa: E402
@@ -403,6 +404,22 @@ HEADS = {
         {"head__weight": KERNEL, "fc__weight": KERNEL},
         r"2 layers that may be its head, 'fc' \[2, 1024\], 'head' \[2, 1024\]",
     ),
+    "many without a usual name": (
+        {f"fc_{n}__{part}": value for n in (0, 1) for part, value in (("weight", KERNEL[:1]), ("bias", BIAS[:1]))},
+        r"2 layers that may be its head, 'fc_0' \[1, 1024\], 'fc_1' \[1, 1024\]",
+    ),
+    "a normalisation": (
+        {"fc__0__weight": torch.ones(1024), "fc__0__bias": torch.ones(1024), "fc__1__weight": KERNEL},
+        r"its head has more than a mean and one dense layer: 'fc\.0\.weight'",
+    ),
+    "a bias of another length": (
+        {"fc__weight": KERNEL, "fc__bias": torch.ones(3)},
+        r"head 'fc' has 2 outputs, but 'fc\.bias' has shape \[3\], expected \[2\]",
+    ),
+    "whole numbers": (
+        {"fc__weight": KERNEL.to(torch.int8), "fc__bias": BIAS},
+        r"'fc\.weight' is int8, expected floating",
+    ),
     "infinite": ({"fc__weight": torch.full((2, 1024), torch.inf), "fc__bias": BIAS}, "its head is not finite"),
     "wide": ({"fc__weight": torch.ones(1001, 1024)}, "its head has 1001 outputs, expected 1 to 1000"),
 }
@@ -418,6 +435,40 @@ def test_heads_that_do_not_fit_are_refused_but_training_can_start_from_the_backb
 
 
 # --- what is refused
+
+
+NAME = "features.denseblock1.denselayer1.conv1.weight"
+ODD_WEIGHTS = {
+    "whole numbers": (NAME, lambda value: value.to(torch.int8), rf"{NAME}' is int8, expected floating-point numbers"),
+    "8-bit floating point": (
+        NAME,
+        lambda value: value.to(torch.float8_e4m3fn),
+        rf"1 of its weights are missing: {NAME}. Numbers of this type cannot be read: '{NAME}' \(F8_E4M3\)",
+    ),
+    "variance": (
+        "features.norm5.running_var",
+        lambda value: -value,
+        r"norm5\.running_var is negative, and is a variance",
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_WEIGHTS)
+def test_weights_that_stand_for_other_numbers_are_refused(torchvision, tmp_path, odd):
+    name, change, told = ODD_WEIGHTS[odd]
+    state = no_counters(torchvision)
+    safetensors.torch.save_file({**state, name: change(state[name]).contiguous()}, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=told):
+        read_weights_of(tmp_path / "a.safetensors")
+
+
+def test_a_torchscript_program_is_told(tmp_path):
+    """Its members are packed, as torch.jit.save writes its code."""
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("data.pkl", "code/__torch__.py", "constants.pkl"):
+            archive.writestr(f"a/{name}", "import torch\n" * 9)
+    with pytest.raises(FileFormatError, match=r"it is a TorchScript program, not weights\. Save the state_dict"):
+        read_weights_of(tmp_path / "a.pt")
 
 
 def without(state, name):

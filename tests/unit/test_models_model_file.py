@@ -123,3 +123,16 @@ def test_equal_models_are_equal_files():
     files = {model_bytes("{}", dict(reversed(tensors.items())) if turn else tensors) for turn in range(6)}
     assert len(files) == 1
     assert safetensors.numpy.load(files.pop()).keys() == tensors.keys()
+
+
+@pytest.mark.parametrize(
+    "start", [b"PK\x03\x04", b"\x80\x02", b"\x89HDF\r\n\x1a\n"], ids=["torch", "old torch", "Keras"]
+)
+def test_weights_of_another_program_are_told_where_to_go(tmp_path, start):
+    path = tmp_path / "a.pth"
+    path.write_bytes(start + bytes(100))
+    with pytest.raises(FileFormatError, match=r"not a readable safetensors file: .*by `cxrscore import`"):
+        load_model(path)
+    safetensors.numpy.save_file({"conv1.weight": np.zeros(2, np.float32)}, path)
+    with pytest.raises(FileFormatError, match=r"no cxrscore document.*by `cxrscore import`"):
+        load_model(path)

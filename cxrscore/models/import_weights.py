@@ -310,7 +310,7 @@ def _check_names(path: Path, file: TensorFile, copy: _Copy) -> None:
     like = f"{path} looks like {copy.network.name} by {copy.scheme.name} names"
     if missing := copy.missing:
         lacking = _listed(dict.fromkeys(copy.prefix + copy.scheme.theirs[name] for name in missing))
-        raise InputError(f"{like}, but {len(missing)} of its weights are missing: {lacking}")
+        raise InputError(f"{like}, but it lacks {len(missing)} of its weights: {lacking}")
     if odd := list(_foreign_layers(file, copy)):
         shapes = _listed(f"{name[:80]!r} {list(file.tensors[name].shape)}" for name in odd)
         raise InputError(

@@ -335,7 +335,7 @@ def _check_names(path: Path, file: TensorFile, copy: _Copy) -> None:
     if missing := copy.missing:
         lacking = _listed(dict.fromkeys(copy.prefix + copy.scheme.theirs[name] for name in missing))
         unread = f". {_unread(file)}" if file.unread else ""
-        raise InputError(f"{like}, but {len(missing)} of its weights are missing: {lacking}{unread}")
+        raise InputError(f"{like}, but it lacks {len(missing)} of its weights: {lacking}{unread}")
     if odd := list(_foreign_layers(file, copy)):
         shapes = _listed(f"{name[:80]!r} {list(file.tensors[name].shape)}" for name in odd)
         raise InputError(

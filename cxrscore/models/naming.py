@@ -292,10 +292,12 @@ def schemes() -> tuple[Scheme, ...]:
 
 
 def networks_text() -> str:
-    """The networks that can be imported and whose names are known."""
+    """The networks that can be imported, and whose names of weights are known."""
     known: dict[str, list[str]] = {}
     for scheme in schemes():
-        names = known.setdefault(scheme.network.name, [])
-        if scheme.name not in names:
-            names.append(scheme.name)
-    return "; ".join(f"{network} ({', '.join(names)} names)" for network, names in known.items())
+        known.setdefault(scheme.network.name, []).append(scheme.name)
+    alike: dict[str, list[str]] = {}
+    for network, names in known.items():
+        alike.setdefault(", ".join(dict.fromkeys(names)), []).append(network)
+    listed = "; ".join(f"{', '.join(networks)} by names of {names}" for names, networks in alike.items())
+    return f"{listed}; networks of plugins by names of model files, node/variable"

@@ -161,7 +161,7 @@ def test_the_classifier_of_transformers_takes_twice_the_features(transformers, t
     [
         ({"image_size": 224}, r"position_embeddings has shape \[1, 257, 768\], expected \[1, 1370, 768\]"),
         ({"num_hidden_layers": 13, "image_size": 518}, r"holds 'encoder\.layer\.12\."),
-        ({"num_hidden_layers": 11, "image_size": 518}, r"18 of its weights are missing: encoder\.layer\.11\."),
+        ({"num_hidden_layers": 11, "image_size": 518}, r"it lacks 18 of its weights: encoder\.layer\.11\."),
         ({"hidden_size": 384, "num_attention_heads": 6}, r"has shape \[1, 1, 384\], expected \[1, 1, 768\]"),
     ],
 )

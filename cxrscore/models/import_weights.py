@@ -638,14 +638,13 @@ def _size(kind: Kind, network: Network) -> int:
 
 
 def _ignored(file: TensorFile, used: set[str]) -> str:
-    names = [name for name in (*file.tensors, *file.ignored) if name not in used]
+    """Counters of batches are in every checkpoint of torch, so they are not listed."""
+    entries = (name for name in (*file.tensors, *file.ignored) if name not in used)
+    names = [name[:80] for name in entries if not name.endswith(_COUNTER)]
     if not names:
         return ""
-    others = [name[:80] for name in names if not name.endswith(_COUNTER)]
-    counters = len(names) - len(others)
-    parts = [_listed(others, 5)] * bool(others) + [f"{counters} {_COUNTER}"] * bool(counters)
     entry = "entry that is no weight" if len(names) == 1 else "entries that are no weights"
-    return f"ignored {len(names)} {entry} of the network: {' and '.join(parts)}"
+    return f"ignored {len(names)} {entry} of the network: {_listed(names, 5)}"
 
 
 def _outputs(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,7 +137,7 @@ class Network:
     """
 
     name: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[Node, ...] = field(repr=False)
     output: str
     stages: tuple[str, ...]
     size: int = 224
@@ -397,13 +397,9 @@ def _inferred(network: Network, size: int) -> dict[str, Shape]:
         except ShapeError as error:
             raise InputError(f"node {node.name!r} ({node.operation}), films of {size} pixels: {error}") from None
         elements += sum(map(math.prod, operation.tensors(inputs, node.attributes).values()))
-        if max(elements, math.prod(shapes[node.name])) > MAX_ELEMENTS:
+        largest = math.prod(shapes[node.name])
+        if node.operation == "attention":  # the scores of each pair of tokens
+            largest = max(largest, node.attributes["heads"] * shapes[node.name][0] ** 2)
+        if max(elements, largest) > MAX_ELEMENTS:
             raise InputError(f"node {node.name!r}: more than {MAX_ELEMENTS} numbers for films of {size} pixels")
     return shapes
-
-
-def tensor_names(network: Network) -> Iterator[tuple[str, str, str]]:
-    """Node, variable and full name of each tensor."""
-    for name in network.tensor_shapes(network.size):
-        node, _, variable = name.rpartition("/")
-        yield node, variable, name

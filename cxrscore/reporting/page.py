@@ -108,6 +108,7 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "models": len(provenance_models(provenance)),
         "explainer": get_text(provenance, "explainer", "name"),
         "cam_layer": get_text(provenance, "explainer", "cam_layer"),
+        "class_token": any(get_text(one, "document", "spec", "head") == "cls" for one in provenance_models(provenance)),
         "facts": tables.provenance_table(provenance),
         "raw": tables.raw_json(provenance),
     }

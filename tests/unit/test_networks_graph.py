@@ -11,7 +11,7 @@ from cxrscore.contract import GraphBuilder, Network, Node
 from cxrscore.errors import InputError
 from cxrscore.networks import graph as graphs
 from cxrscore.networks.builtin import BUILT_IN, built_in, networks
-from cxrscore.networks.graph import FILM, last_uses, tensor_names
+from cxrscore.networks.graph import FILM, last_uses
 from cxrscore.networks.operations import OPERATIONS, ShapeError
 
 CONV = {"filters": 4, "size": 3, "padding": 1}
@@ -351,7 +351,6 @@ def test_tensors_of_operations_by_hand():
         "end/moving_mean": (5,),
         "end/moving_variance": (5,),
     }
-    assert list(tensor_names(with_nodes(*nodes)))[2] == ("wide", "kernel", "wide/kernel")
 
 
 # --- what a network says of itself
@@ -509,3 +508,21 @@ def test_ten_thousand_nodes_take_no_longer_than_they_must():
 def test_numbers_of_numpy_are_no_attributes_but_are_told():
     with pytest.raises(InputError, match=r"filters is np\.int64\(3\), expected an integer"):
         node("conv2d", filters=np.int64(3), size=1)
+
+
+def test_attention_among_too_many_tokens_is_refused():
+    graph = GraphBuilder()
+    x = graph.add("patches", "conv2d", FILM, filters=4, size=2, stride=2)
+    x = graph.add("tokens", "embed_tokens", x, grid=2)
+    x = graph.add("mixed", "attention", x, x, x, heads=2)
+    small = Network(name="wide", nodes=(*graph.nodes, *_map_of(x)), output="map", stages=("patches",), size=64)
+    with pytest.raises(InputError, match="node 'mixed': more than 2147483648 numbers for films of 512 pixels"):
+        small.shapes(512)  # 65,537 tokens
+
+
+def _map_of(tokens):
+    return (Node(name="map", operation="patch_map", inputs=(tokens,)),)
+
+
+def test_a_network_is_shown_by_its_name_not_by_its_nodes():
+    assert "Node(" not in repr(built_in("densenet121"))

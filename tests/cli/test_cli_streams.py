@@ -51,6 +51,7 @@ _MODEL = {
 _COMPARED = {"films": 1, "max_difference": 0.0, "mean_difference": 0.0, "macro_auc": None}
 _INT8 = {"quantization": {"films": 1, "comparison": _COMPARED}, "backend": "b", "failed": 0, "output": "m", "notes": []}
 _IMPORTED = {
+    "architecture": "densenet121",
     "checkpoint_type": "k",
     "findings": ["A"],
     "excluded_outputs": 0,

@@ -443,7 +443,7 @@ ODD_WEIGHTS = {
     "8-bit floating point": (
         NAME,
         lambda value: value.to(torch.float8_e4m3fn),
-        rf"1 of its weights are missing: {NAME}. Numbers of this type cannot be read: '{NAME}' \(F8_E4M3\)",
+        rf"it lacks 1 of its weights: {NAME}. Numbers of this type cannot be read: '{NAME}' \(F8_E4M3\)",
     ),
     "variance": (
         "features.norm5.running_var",

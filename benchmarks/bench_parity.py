@@ -6,7 +6,7 @@ The films are those of ../shared/data/nih442 (or $CXRSCORE_SHARED): the first --
 for those of --all-of. Weights are ImageNet's where ../shared/weights has them, else random; the head is random. The
 size is the network's own. Random networks normalise by the statistics of eight films, so that their features differ
 from film to film as those of a trained network do. Heads are scaled: their logits have a standard deviation
-of 2. Each backend runs in a process of its own and is compared with the first. The exported file is run by onnxruntime
+of 1. Each backend runs in a process of its own and is compared with the first. The exported file is run by onnxruntime
 alone. Printed is JSON: by network, the largest difference of a probability from the first backend, the smallest
 correlation of a heat map, and the range of probabilities.
 """
@@ -130,11 +130,11 @@ def lively(spec: ModelSpec, films: Sequence[Path]) -> Tensors:
 
 
 def spread(spec: ModelSpec, tensors: Tensors, films: Floats) -> dict[str, Array]:
-    """The tensors with a head whose logits of these films have a mean of 0 and a standard deviation of 2: where all
+    """The tensors with a head whose logits of these films have a mean of 0 and a standard deviation of 1: where all
     probabilities are 0 or 1, every backend agrees."""
     embeddings = get_backend(FIRST).build(spec, tensors, device="cpu").embed(films)
     logits = embeddings @ tensors["head/kernel"]
-    scale = np.maximum(logits.std(axis=0), 1e-6) / 2
+    scale = np.maximum(logits.std(axis=0), 1e-6)
     return {**tensors, "head/kernel": tensors["head/kernel"] / scale, "head/bias": -logits.mean(axis=0) / scale}
 
 

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from gpu_sections import SECTIONS
 from gpu_sections.job import END, Job, NotRunError
+from record import rounded
 
 TOTAL = 450.0
 """Seconds of all sections: eight minutes with the packages that gpu.sh installs before."""
@@ -57,15 +58,6 @@ class Record:
 
     def step(self, section: str, name: str, **told: Any) -> None:
         self.change(lambda record: record["sections"][section]["steps"].update({name: told}))
-
-
-def rounded(value: Any) -> Any:
-    """Four digits are more than such a measurement holds."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
-    return [rounded(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def main() -> None:

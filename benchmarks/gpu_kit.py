@@ -55,7 +55,7 @@ PLATFORMS = (
     "manylinux2014_x86_64",
     "manylinux1_x86_64",
 )
-SCRIPTS = ("gpu.py", "gpu.sh")
+SCRIPTS = ("gpu.py", "gpu.sh", "record.py")
 
 
 def main() -> None:

@@ -330,12 +330,9 @@ class ForeignTensors(Kind):
         """Every second time another change altogether, of a value in the header."""
         if rng.random() < 0.5:
             return data
-        whole = self._sound[0]
-        (length,) = struct.unpack_from("<Q", whole)
-        header = json.loads(whole[8 : 8 + length])
+        header, tensors = _split_safetensors(self._sound[0])
         _change_value(rng, header)
-        text = json.dumps(header).encode()
-        return struct.pack("<Q", len(text)) + text + whole[8 + length :]
+        return _joined_safetensors(header, tensors)
 
     def run(self, data: bytes, folder: Path) -> str:
         path = folder / "x.safetensors"
@@ -417,17 +414,14 @@ class Model(Kind):
         return changed if rng.random() < 0.3 else _summed(changed)
 
     def _changed_values(self, rng: random.Random) -> bytes:
-        whole = self._sound[0]
-        (length,) = struct.unpack_from("<Q", whole)
-        header = json.loads(whole[8 : 8 + length])
+        header, tensors = _split_safetensors(self._sound[0])
         if rng.random() < 0.7:
             inner = json.loads(header["__metadata__"][KEY])
             _change_value(rng, inner)
             header["__metadata__"][KEY] = json.dumps(inner)
         else:
             _change_value(rng, header)
-        text = json.dumps(header).encode()
-        return struct.pack("<Q", len(text)) + text + whole[8 + length :]
+        return _joined_safetensors(header, tensors)
 
     def run(self, data: bytes, folder: Path) -> str:
         path = folder / "x.safetensors"
@@ -443,12 +437,22 @@ class Model(Kind):
         return "read"
 
 
+def _split_safetensors(data: bytes) -> tuple[Any, bytes]:
+    """The header of a safetensors file, and the bytes of its tensors."""
+    (length,) = struct.unpack_from("<Q", data)
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def _joined_safetensors(header: Any, tensors: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + tensors
+
+
 def _summed(data: bytes) -> bytes:
     """With the right checksum, if it is still a file of tensors that has one."""
     try:
         tensors = safetensors.numpy.load(data)
-        (length,) = struct.unpack_from("<Q", data)
-        told = json.loads(data[8 : 8 + length])["__metadata__"]
+        told = _split_safetensors(data)[0]["__metadata__"]
         return data.replace(told[CHECKSUM].encode(), checksum(told[KEY], tensors).encode())
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError):
         return data

@@ -4,19 +4,14 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cxrscore.contract import (
-    FeatureExtractor,
     GraphBuilder,
     ModelSpec,
     Network,
-    SupportsFeatureTraining,
-    SupportsHeatmaps,
-    Trainable,
 )
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.networks import reference
@@ -42,23 +37,6 @@ print(*sys.modules)
 def only_onnx(backend):
     if backend.name != "onnx":
         pytest.skip("only for onnx")
-
-
-def test_it_scores_embeds_and_explains_but_does_not_train(backend):
-    model = backend.build(TINY, None)
-    assert not backend.trains
-    assert not isinstance(model, Trainable)
-    assert not isinstance(model, SupportsFeatureTraining)
-    assert isinstance(model, FeatureExtractor)
-    assert isinstance(model, SupportsHeatmaps)
-
-
-@pytest.mark.parametrize("head", ["gap", "flatten"])
-def test_what_it_embeds_is_what_the_head_takes(backend, head):
-    model = backend.build(replace(TINY, head=head), None)
-    films, dense = some_films(3, TINY.size), model.tensors()
-    logits = model.embed(films) @ dense["head/kernel"] + dense["head/bias"]
-    np.testing.assert_array_equal(logits, model.predict(films))
 
 
 def test_a_class_token_is_scored_and_the_patches_are_explained(backend):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrscore.contract import FeatureExtractor, ModelSpec, SupportsFeatureTraining, SupportsHeatmaps, Trainable
+from cxrscore.contract import ModelSpec
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.networks import reference
 from cxrscore.networks.graph import FILM, GraphBuilder, Network
@@ -178,24 +178,6 @@ def test_a_transformer_is_that_of_the_reference(backend, head):
     model = backend.build(spec, tensors)
     assert relative(model.predict(films), reference.logits(spec, tensors, films)) <= 1e-5
     assert relative(model.cam_parts(films, [0]).activations, reference.features(spec, tensors, films)[0]) <= 1e-5
-
-
-def test_it_scores_embeds_and_explains_but_does_not_train(backend):
-    model = backend.build(TINY, None)
-    assert not backend.trains
-    assert not isinstance(model, Trainable)
-    assert not isinstance(model, SupportsFeatureTraining)
-    assert isinstance(model, FeatureExtractor)
-    assert isinstance(model, SupportsHeatmaps)
-
-
-@pytest.mark.parametrize("head", ["gap", "flatten"])
-def test_what_it_embeds_is_what_the_head_takes(backend, head):
-    model = backend.build(replace(TINY, head=head), None)
-    films = np.random.default_rng(0).random((3, TINY.size, TINY.size), np.float32)
-    dense = model.tensors()
-    logits = model.embed(films) @ dense["head/kernel"] + dense["head/bias"]
-    np.testing.assert_array_equal(logits, model.predict(films))
 
 
 @pytest.mark.parametrize("architecture", ["densenet121", "resnet50", "tinycnn"])

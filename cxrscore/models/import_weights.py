@@ -19,7 +19,7 @@ import numpy as np
 
 from cxrscore.contract import Activation, Array, Floats, Head, Normalize
 from cxrscore.errors import InputError
-from cxrscore.models.naming import MOST_PARTS, Place, Scheme, networks_text, own_scheme, schemes
+from cxrscore.models.naming import MOST_PARTS, Destination, Scheme, networks_text, own_scheme, schemes
 from cxrscore.models.tensor_file import TensorFile, read_tensor_file
 from cxrscore.networks.graph import Network
 
@@ -361,7 +361,7 @@ def _foreign_layers(file: TensorFile, copy: _Copy) -> Iterator[str]:
             yield name
 
 
-def _channels(tensor: Array, place: Place) -> int:
+def _channels(tensor: Array, place: Destination) -> int:
     axis = 1 if place.layout == "convolution" else 2
     return tensor.shape[axis] if tensor.ndim == 4 else 0
 
@@ -369,7 +369,7 @@ def _channels(tensor: Array, place: Place) -> int:
 _Shape: TypeAlias = tuple[int, ...]
 
 
-def _views(tensor: Array, place: Place, shapes: Sequence[_Shape]) -> list[Array] | None:
+def _views(tensor: Array, place: Destination, shapes: Sequence[_Shape]) -> list[Array] | None:
     """The tensors that a weight becomes, in our axes; None if its shape is another."""
     if place.layout == "convolution" and tensor.ndim == 4:
         tensor = tensor.transpose(2, 3, 1, 0)
@@ -384,7 +384,7 @@ def _views(tensor: Array, place: Place, shapes: Sequence[_Shape]) -> list[Array]
     return np.split(tensor, count, axis=-1)
 
 
-def _stored_shape(place: Place, shapes: Sequence[_Shape]) -> list[int]:
+def _stored_shape(place: Destination, shapes: Sequence[_Shape]) -> list[int]:
     """The shape that a weight should have in the file."""
     shape = [*shapes[0][:-1], shapes[0][-1] * len(shapes)]
     if place.layout == "convolution":
@@ -608,8 +608,7 @@ def _recipe(file: TensorFile, copy: _Copy) -> tuple[Kind, Normalize, str]:
             "films are passed as 0..1 (MONAI's ScaleIntensity); --normalize names another normalization",
         )
     if not grey:
-        usual: Any = copy.network.normalize
-        return name, usual, ""
+        return name, copy.network.normalize, ""
     if name == "torchvision":
         note = "its first convolution has one channel: films are passed as -1024..1024, as torchxrayvision does; "
         return "torchxrayvision", "signed-1024", f"{note}--normalize names another normalization"

@@ -34,7 +34,7 @@ MOST_PARTS = 9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Destination:
     """Where a weight goes: the tensors that it becomes, one after the other along its output axis."""
 
     tensors: tuple[str, ...]
@@ -61,7 +61,7 @@ class Scheme:
 
     name: SchemeName
     network: Network
-    places: Mapping[str, Place]
+    places: Mapping[str, Destination]
     layers: re.Pattern[str]
     epsilon: float | None = None
 
@@ -90,7 +90,7 @@ TORCH_EPSILON = 1e-5
 """Default epsilon of torch.nn.BatchNorm2d."""
 
 
-def _places(network: Network, layers: Iterable[tuple[str, str]]) -> dict[str, Place]:
+def _places(network: Network, layers: Iterable[tuple[str, str]]) -> dict[str, Destination]:
     """layers: pairs of the other program's name of a layer and ours."""
     ours, found = network.tensor_shapes(network.size), {}
     for theirs, node in layers:
@@ -99,7 +99,7 @@ def _places(network: Network, layers: Iterable[tuple[str, str]]) -> dict[str, Pl
             tensor = f"{node}/{our_variable}"
             if tensor in ours:
                 layout = _KERNELS.get(operation, "same") if variable == "weight" else "same"
-                found[f"{theirs}.{variable}"] = Place(tensors=(tensor,), layout=layout)
+                found[f"{theirs}.{variable}"] = Destination(tensors=(tensor,), layout=layout)
     return found
 
 
@@ -217,29 +217,29 @@ _DINOV2_PARTS = {
 }
 
 
-def _tokens(class_token: str, position: str) -> dict[str, Place]:
+def _tokens(class_token: str, position: str) -> dict[str, Destination]:
     return {
-        class_token: Place(tensors=("tokens/class_token",), layout="squeezed"),
-        position: Place(tensors=("tokens/position",), layout="squeezed"),
+        class_token: Destination(tensors=("tokens/class_token",), layout="squeezed"),
+        position: Destination(tensors=("tokens/position",), layout="squeezed"),
     }
 
 
-def _fused(block: str, layer: str) -> dict[str, Place]:
+def _fused(block: str, layer: str) -> dict[str, Destination]:
     """timm's query, key and value are one dense layer."""
     names = {
         variable: tuple(f"{layer}_{part}/{variable}" for part in ("query", "key", "value"))
         for variable in ("kernel", "bias")
     }
     return {
-        f"{block}.attn.qkv.weight": Place(tensors=names["kernel"], layout="dense"),
-        f"{block}.attn.qkv.bias": Place(tensors=names["bias"], layout="same"),
+        f"{block}.attn.qkv.weight": Destination(tensors=names["kernel"], layout="dense"),
+        f"{block}.attn.qkv.bias": Destination(tensors=names["bias"], layout="same"),
     }
 
 
 def _vit() -> Iterator[Scheme]:
     network = _network("vit_b14")
     layers = [("patch_embed.proj", "patches"), ("norm", "norm")]
-    fused: dict[str, Place] = {}
+    fused: dict[str, Destination] = {}
     for number in range(LAYERS):
         for block in (f"blocks.{number}", *(f"blocks.{chunk}.{number}" for chunk in range(number + 1))):
             layers += [(f"{block}.{theirs}", f"layer{number + 1}_{ours}") for theirs, ours in _TIMM_PARTS.items()]
@@ -270,7 +270,7 @@ def _torch_scheme(
     network: Network,
     layers: Iterable[tuple[str, str]],
     pattern: re.Pattern[str],
-    more: Mapping[str, Place] | None = None,
+    more: Mapping[str, Destination] | None = None,
 ) -> Scheme:
     places = _places(network, layers) | dict(more or {})
     return Scheme(name=name, network=network, places=places, layers=pattern, epsilon=TORCH_EPSILON)
@@ -278,7 +278,7 @@ def _torch_scheme(
 
 def own_scheme(network: Network) -> Scheme:
     """The names of the model files: node/variable."""
-    places = {name: Place(tensors=(name,), layout="same") for name in network.tensor_shapes(network.size)}
+    places = {name: Destination(tensors=(name,), layout="same") for name in network.tensor_shapes(network.size)}
     nodes = "|".join(re.escape(node.name) for node in network.nodes)
     family = r"(conv|pool)\d+_\w+/" if "batch_norm" in network.operations else r"$^"
     return Scheme(name="keras", network=network, places=places, layers=re.compile(rf"{family}|({nodes})/"))

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from cxrscore.errors import InputError
 from cxrscore.networks.operations import OPERATIONS, Shape, ShapeError
@@ -20,7 +20,9 @@ FILM = "film"
 """Name of the input: the normalised film [S,S,3]."""
 HEAD = "head"
 """Name of the dense layer that follows the graph."""
-NORMALISATION_NAMES = ("imagenet-rgb", "imagenet-caffe", "unit", "signed-1024")
+Normalize = Literal["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]
+"""See ModelSpec."""
+NORMALISATION_NAMES: tuple[str, ...] = get_args(Normalize)
 
 MAX_NODES = 10_000
 MAX_INPUTS = 1_000
@@ -141,7 +143,7 @@ class Network:
     output: str
     stages: tuple[str, ...]
     size: int = 224
-    normalize: str = "imagenet-rgb"
+    normalize: Normalize = "imagenet-rgb"
     class_token: str | None = None
     summary: str = ""
 
@@ -208,7 +210,7 @@ class Network:
             found[node.name] = stage
         return found
 
-    @property
+    @functools.cached_property
     def entry(self) -> str:
         """The node whose value enters the last block; "film" if there is only one stage."""
         return _entries(self)[0]
@@ -223,6 +225,12 @@ class Network:
     def before_last_relu(self) -> str:
         """The output or, if that is a ReLU, the node before it."""
         return self.cam_layers[-1]
+
+    @property
+    def last_relu_maximum(self) -> float | None:
+        """Largest value of the output if that is a ReLU with a limit, else None."""
+        maximum: float | None = self.by_name[self.output].attributes.get("maximum")
+        return maximum
 
     def needed(self, wanted: Sequence[str], given: Sequence[str] = (FILM,)) -> list[Node]:
         """The nodes that lead from the given values to the wanted ones, in order. InputError if they do not suffice."""
@@ -312,7 +320,7 @@ def _check(network: Network) -> None:
     _check_order(network)
     _check_words(network)
     _check_use(network)
-    shapes = _inferred(network, network.size)
+    shapes = network._shapes[network.size] = _inferred(network, network.size)
     for what, name, rank in (("output", network.output, 3), ("class_token", network.class_token, 1)):
         if name is not None and len(shapes[name]) != rank:
             expected = "a map [h, w, K]" if rank == 3 else "a vector [K]"

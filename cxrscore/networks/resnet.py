@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cxrscore.networks.graph import FILM, GraphBuilder, Network
+from cxrscore.networks.graph import FILM, GraphBuilder, Network, Normalize
 
 BLOCKS = (3, 4, 6, 3)
 """Blocks of conv2 to conv5; stage s is 64 * 2**(s - 2) channels wide, four times that where blocks meet."""
@@ -23,7 +23,7 @@ class _Version:
     stride_in: int
     bias: bool
     epsilon: float
-    normalize: str
+    normalize: Normalize
     summary: str
 
 

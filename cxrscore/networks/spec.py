@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 from cxrscore.errors import InputError
 from cxrscore.networks.builtin import built_in
 from cxrscore.networks.graph import Network
+from cxrscore.networks.graph import Normalize as Normalize
 
-Normalize = Literal["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]
 Head = Literal["gap", "flatten", "cls"]
 Activation = Literal["sigmoid", "softmax"]
 TrainablePart = Literal["head", "last-block", "all"]
@@ -91,6 +91,13 @@ class ModelSpec:
         if self.network is None:
             raise InputError(f"cxrscore does not know the layers of {self.architecture!r}: only its backend does")
         return self.network
+
+    @property
+    def head_node(self) -> str:
+        """The node whose value the head takes: the class token for "cls", else the output, which it pools or flattens;
+        InputError for a network that only a backend knows."""
+        token = self.graph.class_token if self.head == "cls" else None
+        return token or self.graph.output
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values, as stored in a model file; with the graph unless cxrscore brings the network."""

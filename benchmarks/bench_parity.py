@@ -102,10 +102,9 @@ def save(name: str, path: Path, weights: Path | None, films: Sequence[Path]) -> 
     network = built_in(name)
     if network is None:
         raise SystemExit(f"{name} is not a built-in network")
-    normalize: Any = network.normalize
-    spec = ModelSpec(architecture=name, findings=FINDINGS, size=network.size, normalize=normalize)
+    spec = ModelSpec(architecture=name, findings=FINDINGS, size=network.size, normalize=network.normalize)
     tensors = lively(spec, films) if weights is None else initial_tensors(spec, 0, base(weights, spec))
-    tensors = spread(spec, tensors, prepared(films, spec.size))
+    tensors = scaled_head(spec, tensors, prepared(films, spec.size))
     save_model(path, tensors, document(spec, golden=golden(spec, tensors)))
 
 
@@ -129,7 +128,7 @@ def lively(spec: ModelSpec, films: Sequence[Path]) -> Tensors:
     return {name: np.asarray(measured[name], np.float32) for name in tensors}
 
 
-def spread(spec: ModelSpec, tensors: Tensors, films: Floats) -> dict[str, Array]:
+def scaled_head(spec: ModelSpec, tensors: Tensors, films: Floats) -> dict[str, Array]:
     """The tensors with a head whose logits of these films have a mean of 0 and a standard deviation of 1: where all
     probabilities are 0 or 1, every backend agrees."""
     embeddings = get_backend(FIRST).build(spec, tensors, device="cpu").embed(films)

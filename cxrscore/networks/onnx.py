@@ -187,7 +187,7 @@ class _Graph:
     def embedding(self) -> str:
         """The input of the dense layer, [N,K]; of a "flatten" head in the order row, column, channel."""
         if self.spec.head == "cls":
-            return self.value(self.spec.graph.class_token or "")
+            return self.value(self.spec.head_node)
         pooled = self.value(self.spec.graph.output)
         if self.spec.head == "flatten":
             return self.apply("Flatten", self.apply("Transpose", pooled, perm=(0, 2, 3, 1)))

@@ -31,7 +31,7 @@ def logits(spec: ModelSpec, tensors: Tensors, films: Floats) -> Doubles:
 
 def embedding(spec: ModelSpec, tensors: Tensors, films: Floats) -> Doubles:
     """The input of the dense layer, float64 [N,K], of films [N,S,S] in 0..1."""
-    wanted = _pooled_node(spec)
+    wanted = spec.head_node
     values = _doubles(tensors)
     found = [run(spec.graph, values, normalised(film, spec.normalize)[None], [wanted])[wanted] for film in films]
     return pool(spec, np.concatenate(found))
@@ -49,7 +49,7 @@ def by_batch(
 ) -> tuple[Doubles, dict[str, Doubles]]:
     """Logits with batch statistics of all films in these batch normalisation layers, and the tensors with these
     statistics (mean and biased variance) instead of the stored ones."""
-    values, wanted = _doubles(tensors), _pooled_node(spec)
+    values, wanted = _doubles(tensors), spec.head_node
     found = run(spec.graph, values, normalised(films, spec.normalize), [wanted], norms=norms)[wanted]
     return dense_head(tensors, pool(spec, found)), values
 
@@ -126,10 +126,6 @@ class _Tensors:
 
     def integer(self, name: str) -> int:
         return int(self.node.attributes[name])
-
-
-def _pooled_node(spec: ModelSpec) -> str:
-    return spec.graph.class_token or "" if spec.head == "cls" else spec.graph.output
 
 
 def _doubles(tensors: Tensors) -> dict[str, Doubles]:

@@ -155,7 +155,7 @@ def closed_form(
     if cam_layer == cam_layers(spec)[0]:
         return pooled
     passes = activations > 0
-    limit = spec.graph.by_name[spec.graph.output].attributes["maximum"]
+    limit = spec.graph.last_relu_maximum
     if limit is not None:
         passes &= activations < limit
     return np.multiply(pooled, passes[:, None], dtype=np.float32)
@@ -169,6 +169,27 @@ def _weights_by_place(spec: ModelSpec, kernel: Floats, findings: Sequence[int]) 
     if spec.head == "flatten":
         return chosen.reshape(1, len(chosen), height, width, channels)
     return np.divide(chosen, height * width, dtype=np.float32)[None, :, None, None, :]
+
+
+def nodes_before_head(spec: ModelSpec) -> tuple[str, ...]:
+    """What a backend computes if NumPy computes the rest by ``last_relu`` and ``pool_map``: the map before the last
+    ReLU and, for a "cls" head, the class token."""
+    return (spec.graph.before_last_relu, *([spec.head_node] if spec.head == "cls" else []))
+
+
+def last_relu(spec: ModelSpec, before: Floats) -> Floats:
+    """The output of the network from the map before its last ReLU; the map itself if it does not end in one."""
+    if spec.graph.before_last_relu == spec.graph.output:
+        return before
+    return np.clip(before, 0, spec.graph.last_relu_maximum)
+
+
+def pool_map(spec: ModelSpec, output: Floats) -> Floats:
+    """[...,K,h,w] -> [...,K], the mean over the map, or [...,h*w*K] for a "flatten" head: row, column, channel."""
+    if spec.head == "flatten":
+        return np.moveaxis(output, -3, -1).reshape(*output.shape[:-3], -1)
+    found: Floats = output.mean(axis=(-2, -1))
+    return found
 
 
 def position_weights(grid: int, side: int) -> Floats | None:

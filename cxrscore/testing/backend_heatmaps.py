@@ -229,7 +229,7 @@ def _head_at(spec: ModelSpec, tensors: Tensors, cam_layer: str) -> Callable[[Arr
     """Logits of activations at the CAM layer, by the reference."""
     if cam_layer == cam_layers(spec)[0]:
         return lambda activations: numpy_reference.head(spec, tensors, activations)
-    limit = spec.graph.by_name[spec.graph.output].attributes["maximum"]
+    limit = spec.graph.last_relu_maximum
     return lambda activations: numpy_reference.head(spec, tensors, np.clip(activations, 0, limit))
 
 

@@ -18,7 +18,7 @@ from keras import layers, ops
 from cxrscore.contract import ModelSpec
 from cxrscore.networks.graph import FILM, Node
 from cxrscore.networks.graph import Network as Graph
-from cxrscore.networks.tensors import NORM_MOMENTUM, NORMALISATIONS, position_weights
+from cxrscore.networks.tensors import NORM_MOMENTUM, NORMALISATIONS, nodes_before_head, position_weights
 
 Shape = tuple[int, ...]
 Given = Mapping[str, Any]
@@ -267,8 +267,7 @@ class Network:
     def _end(self) -> str:
         """The last node of the logits that runs in the precision of the graph: what comes before the last ReLU, or the
         class token."""
-        graph = self._spec.graph
-        return graph.class_token if self._spec.head == "cls" and graph.class_token else graph.before_last_relu
+        return nodes_before_head(self._spec)[-1]
 
     @functools.cached_property
     def stem(self) -> keras.Model:
@@ -322,7 +321,7 @@ def _after(graph: Graph) -> layers.Layer:
     """What leads from the map before the last ReLU to the output, in float32."""
     if graph.output == graph.before_last_relu:
         return layers.Identity(dtype="float32", name="pooled")
-    return layers.ReLU(graph.by_name[graph.output].attributes["maximum"], dtype="float32", name="pooled")
+    return layers.ReLU(graph.last_relu_maximum, dtype="float32", name="pooled")
 
 
 def _pool(spec: ModelSpec) -> layers.Layer:

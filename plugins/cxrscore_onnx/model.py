@@ -19,6 +19,9 @@ from cxrscore.networks.tensors import (
     check_tensors,
     closed_form,
     initial_tensors,
+    last_relu,
+    nodes_before_head,
+    pool_map,
 )
 from cxrscore.system_resources import usable_cores
 
@@ -81,15 +84,15 @@ class OnnxModel:
         return self._logits(self.embed(films))
 
     def embed(self, films: Floats) -> Floats:
-        found = self._run(films)
-        return self._embedding(found, self._pooled(found[0]))
+        before, *token = self._run(films)
+        return token[0] if token else pool_map(self.spec, last_relu(self.spec, before))
 
     def cam_parts(self, films: Floats, findings: Sequence[int], *, cam_layer: str | None = None) -> CamParts:
         cam_layer = check_cam_layer(self.spec, cam_layer)
-        found = self._run(films)
-        pooled = self._pooled(found[0])
-        logits = self._logits(self._embedding(found, pooled))
-        at_layer = pooled if cam_layer == cam_layers(self.spec)[0] else found[0]
+        before, *token = self._run(films)
+        output = last_relu(self.spec, before)
+        logits = self._logits(token[0] if token else pool_map(self.spec, output))
+        at_layer = output if cam_layer == cam_layers(self.spec)[0] else before
         activations = np.ascontiguousarray(at_layer.transpose(0, 2, 3, 1))
         gradients = closed_form(self.spec, self._tensors["head/kernel"], findings, activations, cam_layer)
         return CamParts(logits=logits, activations=activations, gradients=gradients, cam_layer=cam_layer)
@@ -97,29 +100,14 @@ class OnnxModel:
     @functools.cached_property
     def session(self) -> onnxruntime.InferenceSession:
         """The network in ONNX Runtime, made at first use."""
-        wanted = [self.spec.graph.before_last_relu]
-        wanted += [self.spec.graph.class_token] if self.spec.head == "cls" and self.spec.graph.class_token else []
-        return _session(serialised(onnx_values(self.spec, self._tensors, wanted)), self.device)
+        model = onnx_values(self.spec, self._tensors, nodes_before_head(self.spec))
+        return _session(serialised(model), self.device)
 
     def _run(self, films: Floats) -> list[Floats]:
         """The map before the last ReLU [N,K,h,w], and the class token [N,K] if the head takes it."""
         films = check_inputs(films, (self.spec.size, self.spec.size))
         found: list[Floats] = self.session.run(None, {FILMS: films})
         return found
-
-    def _pooled(self, before: Floats) -> Floats:
-        """The map that the head pools, [N,K,h,w]."""
-        if self.spec.graph.before_last_relu == self.spec.graph.output:
-            return before
-        return np.clip(before, 0, self.spec.graph.by_name[self.spec.graph.output].attributes["maximum"])
-
-    def _embedding(self, found: Sequence[Floats], pooled: Floats) -> Floats:
-        """[N,K]; a "flatten" head takes the map in the order row, column, channel."""
-        if self.spec.head == "cls":
-            return found[1]
-        if self.spec.head == "flatten":
-            return np.ascontiguousarray(pooled.transpose(0, 2, 3, 1)).reshape(len(pooled), -1)
-        return pooled.mean(axis=(2, 3))
 
     def _logits(self, embeddings: Floats) -> Floats:
         logits: Floats = embeddings @ self._tensors["head/kernel"] + self._tensors["head/bias"]

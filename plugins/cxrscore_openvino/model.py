@@ -21,7 +21,9 @@ from cxrscore.networks.tensors import (
     closed_form,
     feature_count,
     initial_tensors,
+    last_relu,
     map_shape,
+    pool_map,
 )
 from cxrscore.system_resources import one_arena
 from cxrscore_openvino.nets import from_neutral, network, range_network
@@ -95,7 +97,7 @@ class OpenVinoModel:
         embeddings = np.empty((len(films), feature_count(self.spec)), np.float32)
 
         def keep(row: int, before: Floats, *token: Floats) -> None:
-            embeddings[row] = self._embedding(self._output(before[0]), *token)
+            embeddings[row] = token[0][0] if token else pool_map(self.spec, last_relu(self.spec, before[0]))
 
         self._each(self._queue, films, keep)
         return embeddings
@@ -107,8 +109,8 @@ class OpenVinoModel:
         embeddings = np.empty((len(films), feature_count(self.spec)), np.float32)
 
         def keep(row: int, before: Floats, *token: Floats) -> None:
-            output = self._output(before[0])
-            embeddings[row] = self._embedding(output, *token)
+            output = last_relu(self.spec, before[0])
+            embeddings[row] = token[0][0] if token else pool_map(self.spec, output)
             activations[row] = (output if pools else before[0]).transpose(1, 2, 0)
 
         self._each(self._queue, films, keep)
@@ -154,25 +156,6 @@ class OpenVinoModel:
             for row in range(len(films)):
                 queue.start_async(films[row : row + 1], row)
             queue.wait_all()
-
-    def _output(self, before: Floats) -> Floats:
-        """The output of the graph from the map before the last ReLU, if it ends in one."""
-        last = self.spec.graph.by_name[self.spec.graph.output]
-        if last.operation != "relu":
-            return before
-        output: Floats = np.maximum(before, 0)
-        limit = last.attributes["maximum"]
-        return output if limit is None else np.minimum(output, np.float32(limit), out=output)
-
-    def _embedding(self, output: Floats, *token: Floats) -> Floats:
-        """[K,h,w] -> [K]; a "flatten" head takes the map in the order of Keras: row, column, channel. The class token
-        [1,K] is given for a "cls" head only."""
-        if token:
-            return token[0][0]
-        if self.spec.head == "flatten":
-            return output.transpose(1, 2, 0).ravel()
-        embedding: Floats = output.mean(axis=(1, 2))
-        return embedding
 
     def _logits(self, embeddings: Floats) -> Floats:
         logits: Floats = embeddings @ self._tensors["head/kernel"] + self._tensors["head/bias"]

@@ -18,7 +18,7 @@ from openvino import opset13 as ops
 
 from cxrscore.contract import Array, Floats, ModelSpec, Ranges, Tensors
 from cxrscore.networks.graph import FILM
-from cxrscore.networks.tensors import NORMALISATIONS, position_weights
+from cxrscore.networks.tensors import NORMALISATIONS, nodes_before_head, position_weights
 
 _NO_RANGES: Ranges = {}
 _ROUNDED = ("conv2d", "dense")
@@ -216,8 +216,7 @@ def network(spec: ModelSpec, tensors: Tensors, ranges: Ranges = _NO_RANGES) -> M
     """One film [1,S,S] in 0..1 -> the map before the last ReLU, [1,K,h,w], and with a "cls" head the class token [1,K].
     The constants are the tensors' own memory, in the layout of from_neutral, and keep it for as long as OpenVINO needs
     it. Layers that ``ranges`` names are computed in 8-bit integers."""
-    graph = spec.graph
-    wanted = [graph.before_last_relu, *([graph.class_token] if spec.head == "cls" and graph.class_token else [])]
+    wanted = nodes_before_head(spec)
     film, values = _built(spec, tensors, ranges, wanted)
     return Model([values[name] for name in wanted], [film], spec.architecture)
 

@@ -221,9 +221,9 @@ class Network(nn.Module):
         self.base = {name: layer for name, layer in made.items() if layer is not None}
         self.layers = nn.ModuleList(self.base.values())
         self.head = nn.utils.skip_init(nn.Linear, feature_count(spec), len(spec.findings))
-        self._kind, self._bf16 = spec.head, bf16
+        self._kind, self._head_node, self._bf16 = spec.head, spec.head_node, bf16
         self._known_steps: dict[tuple[str, tuple[str, ...]], list[_Step]] = {}
-        self._steps(FILM, (self._pooled,))  # known before torch.compile traces the network
+        self._steps(FILM, (self._head_node,))  # known before torch.compile traces the network
 
     def _steps(self, given: str, wanted: tuple[str, ...]) -> list[_Step]:
         """How the wanted values are computed from a given one."""
@@ -265,7 +265,7 @@ class Network(nn.Module):
         """[N,S,S] -> logits [N,C], and the map [N,K,h,w] at one of the graph's CAM layers."""
         normal = self._normalised(films)
         if self._kind == "cls":
-            found, pooled = self._run(FILM, normal, cam_layer, self._class_token)
+            found, pooled = self._run(FILM, normal, cam_layer, self._head_node)
             return self.head(pooled), found
         (found,) = self._run(FILM, normal, cam_layer)
         return self.head(self.embedding(self.after(found, cam_layer, keep=True))), found
@@ -301,15 +301,6 @@ class Network(nn.Module):
             return films.float() / self.white[:1]
         return (films.int() & 0xFFFF).float() / self.white[1:]
 
-    @property
-    def _pooled(self) -> str:
-        """The value of the graph from which the head starts: the class token, or the map."""
-        return self._class_token if self._kind == "cls" else self.graph.output
-
-    @property
-    def _class_token(self) -> str:
-        return self.graph.class_token or ""
-
     def embedding(self, features: Tensor) -> Tensor:
         """[N,K,h,w] -> [N,K], or [N,h*w*K] in the order of Keras: row, column, channel."""
         if self._kind == "flatten":
@@ -318,7 +309,7 @@ class Network(nn.Module):
 
     def _features_of(self, given: str, x: Tensor) -> Tensor:
         """The input of the dense layer, [N,K]."""
-        (found,) = self._run(given, x, self._pooled)
+        (found,) = self._run(given, x, self._head_node)
         return found if self._kind == "cls" else self.embedding(found)
 
     def features(self, films: Tensor) -> Tensor:

@@ -134,11 +134,6 @@ def read_trainings(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
     return tuple(read_training(one) for one in provenance_models(provenance))
 
 
-def plotted_models(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
-    """The trainings with a history, at most of the first models."""
-    return tuple(one for one in read_trainings(provenance)[:MOST_PLOTTED] if one.epochs)
-
-
 def read_own_training(model: Any) -> Any:
     """The training metadata of a model; None for an imported model, whose values are all empty or 0."""
     training = get_nested(model, "document", "training")

@@ -7,6 +7,7 @@ exclude them if there is any other labelled film.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from cxrscore.metrics import (
     negative_baseline,
 )
 from cxrscore.reporting.auc import AucResult, BootstrapConfig, Interval, compute_aucs, patient_groups
+from cxrscore.reporting.model_evaluations import RecordedModel, model_warnings, recorded_models
 from cxrscore.reporting.provenance import get_texts, has_leakage, knows_training_films
 from cxrscore.scorefile.data import SPLITS, Scores
 
@@ -235,6 +237,7 @@ def _result(scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: 
 
 def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str, ...]:
     found = []
+    models = recorded_models(scores.provenance, scores.findings)
     if has_leakage(scores.provenance):
         found.append(
             "LEAKED: the same patients or films were in more than one split when the model was trained. The results "
@@ -248,11 +251,19 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
     if assessed.basis == "training":
         found.append(
             "All labelled films were in training or validation: the results show how well the model remembers them, "
-            "not how well it works on new films."
+            f"not how well it works on new films.{_figures_to_read(models)}"
         )
     if not scored:
         found.append("No film could be scored.")
-    return (*found, *get_texts(scores.provenance, "warnings"))
+    return (*found, *get_texts(scores.provenance, "warnings"), *model_warnings(models))
+
+
+def _figures_to_read(models: Sequence[RecordedModel]) -> str:
+    """The model's own figures, as a sentence; "" if the models record none, or if there are several."""
+    found = models[0].evaluation if len(models) == 1 else None
+    if found is None or found.on != "folds":
+        return ""
+    return f" Read the cross-validated figures of the model instead: macro AUC {found.macro_auc.text}."
 
 
 def _pair(interval: Interval) -> list[float] | None:

@@ -213,7 +213,7 @@ class Evaluation:
 
     @property
     def short(self) -> str:
-        """"cross-validated" or "validation"."""
+        """ "cross-validated" or "validation"."""
         return "cross-validated" if self.on == "folds" else "validation"
 
     @property
@@ -225,7 +225,9 @@ class Evaluation:
                 "figures flatter the model."
             )
         if self.has_test:
-            return "Each film was predicted by a probe that was fitted without it and without other films of its patient."
+            return (
+                "Each film was predicted by a probe that was fitted without it and without other films of its patient."
+            )
         return (
             "The run kept no test films, so the cross-validated figure is the model's figure. Each film was predicted "
             "by a probe that was fitted without it and without other films of its patient."

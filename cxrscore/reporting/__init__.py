@@ -220,9 +220,7 @@ def _trainings(parts: ReportSections) -> list[tuple[str, Callable[[], Figure]]]:
     ]
 
 
-def _numbered(
-    name: str, items: Sequence[Any], plot: Callable[[Any], Figure]
-) -> list[tuple[str, Callable[[], Figure]]]:
+def _numbered(name: str, items: Sequence[Any], plot: Callable[[Any], Figure]) -> list[tuple[str, Callable[[], Figure]]]:
     return [
         (f"{name}-{place}" if len(items) > 1 else name, functools.partial(plot, one))
         for place, one in enumerate(items, start=1)

@@ -98,7 +98,9 @@ def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int,
     drawn = np.random.default_rng(seed).permutation(rows)[: min(MAX_RANDOM_FILMS, limit // 4)]
     random = [(int(row), f"Random film, seed {seed}") for row in drawn]
     chosen: dict[int, list[str]] = {}
-    highest = _highest(scores, rows)[: max(limit - len(errors) - len(random), 0)]
+    same = _constant(scores, rows)
+    highest = [one for one in _highest(scores, rows) if one[1].removeprefix(HIGHEST) not in same]
+    highest = highest[: max(limit - len(errors) - len(random), 0)]
     for row, reason in [*highest, *errors, *random]:
         if row in chosen or len(chosen) < limit:
             chosen.setdefault(row, []).append(reason)
@@ -111,6 +113,13 @@ def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
     best = prob.argmax(axis=0)
     order = np.argsort(-prob.max(axis=0), kind="stable")
     return [(int(rows[best[c]]), f"{HIGHEST}{scores.findings[c]}") for c in order]
+
+
+def _constant(scores: Scores, rows: NDArray[np.intp]) -> set[str]:
+    """Findings with one probability for all of several films, of which none has the highest."""
+    prob = scores.prob[rows]
+    flat = (prob == prob[0]).all(axis=0) & (len(rows) > 1)
+    return {finding for finding, one in zip(scores.findings, flat, strict=True) if one}
 
 
 def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tuple[int, str]]:

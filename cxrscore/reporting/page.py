@@ -97,7 +97,7 @@ def render(
     page = environment().get_template("page.html.j2")
     return page.render(
         **context,
-        **_summary_text(summary),
+        **_summary_text(summary, marks(parts.models)),
         **_origin(provenance),
         **_model_figures(parts.models, summary),
         **_optional_sections(parts),
@@ -128,7 +128,9 @@ def _model_figures(models: Sequence[RecordedModel], summary: Summary) -> dict[st
     briers = [one.brier for one in summary.findings if one.finding not in marked and math.isfinite(one.brier)]
     return {
         "mean_brier": sum(briers) / len(briers) if briers else math.nan,
-        "trained": [(one, _training_plots(one)) for one in models if one.training.epochs or one.probe or one.evaluation],
+        "trained": [
+            (one, _training_plots(one)) for one in models if one.training.epochs or one.probe or one.evaluation
+        ],
         "evaluated": evaluated,
         "marks": marked,
         "folds": any(one.evaluation is not None and one.evaluation.on == "folds" for one in evaluated),
@@ -181,9 +183,10 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
     return optional.get(name, True)
 
 
-def _summary_text(summary: Summary) -> dict[str, Any]:
-    """Notes on the findings, as text."""
-    defined = sorted((one for one in summary.findings if math.isfinite(one.auc)), key=lambda one: one.auc)
+def _summary_text(summary: Summary, marked: Mapping[str, str]) -> dict[str, Any]:
+    """Notes on the findings, as text; ``marked``: those without coefficients."""
+    found = (one for one in summary.findings if math.isfinite(one.auc) and one.finding not in marked)
+    defined = sorted(found, key=lambda one: one.auc)
     sure = [one for one in defined if not one.few_positives] or defined
     return {
         "worst": sure[0] if sure else None,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.images import Status
+from cxrscore.models.evaluation import read_probe, used_recipe
 from cxrscore.reporting.provenance import (
     after,
     describe_mean,
@@ -179,7 +180,8 @@ def _training(model: Any) -> list[tuple[str, str]]:
             "Starting weights",
             join_words(get_text(training, "weights", "name"), get_text(training, "weights", "licence")),
         ),
-        ("Recipe", format_pairs(get_nested(training, "recipe"))),
+        ("Fitted", "" if (probe := read_probe(get_nested(model, "document"))) is None else probe.sentence),
+        ("Recipe", format_pairs(used_recipe(training))),
         ("Split", format_pairs(get_nested(training, "split"), leave_out="sha256")),
         ("Patients", get_text(training, "patients")),
         ("Labels", join_words(get_text(training, "labels", "file"), get_text(training, "labels", "dataset"))),

@@ -28,7 +28,8 @@ def cross_validation_plot(probe: Probe) -> Figure:
             axes.axvline(one, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         label = f"chosen, {low:.3g}" if low == high else f"chosen for the findings, {low:.3g} to {high:.3g}"
         axes.plot([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label=label)
-        axes.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
+        legend = axes.legend(fontsize=SMALL, labelcolor=INK, facecolor="white", edgecolor="none", framealpha=1)
+        legend.set_zorder(3)
     axes.set_xscale("log")
     axes.margins(y=0.12)
     plain_axes(axes, "strength C, from strong to weak shrinkage", "mean log loss of held-out films")

@@ -11,6 +11,7 @@ import numpy as np
 from cxrscore.contract import Floats
 from cxrscore.images import Status
 from cxrscore.io.strict_json import get_nested, get_text, provenance_models, strict_json
+from cxrscore.models.evaluation import Evaluation, read_evaluation
 from cxrscore.models.model_file import ModelFile
 from cxrscore.scorefile import SPLITS, Scores
 
@@ -27,6 +28,11 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "films": {name: len(hashes) for name, hashes in films.items()},
         **{key: value for key, value in model.document.items() if key != "films"},
     }
+
+
+def model_evaluation(described: Mapping[str, Any]) -> Evaluation | None:
+    """The figures of a described model; None if its file has none."""
+    return read_evaluation(described, described["spec"]["findings"])
 
 
 def describe_int8(described: Mapping[str, Any]) -> str:

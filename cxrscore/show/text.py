@@ -7,7 +7,8 @@ from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
-from cxrscore.show.describe import describe_int8
+from cxrscore.models.evaluation import Evaluation, Yardsticks, format_count, read_probe, used_recipe
+from cxrscore.show.describe import describe_int8, model_evaluation
 
 _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""
@@ -112,9 +113,13 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
     yield "training\n" + _facts(*_training(training), indent="  ")
     if training["recipe"]:
         yield "recipe\n" + _facts(
-            *((key, "-" if value is None else str(value)) for key, value in training["recipe"].items()), indent="  "
+            *((key, "-" if value is None else str(value)) for key, value in used_recipe(training).items()), indent="  "
         )
-    yield _validation(found)
+    evaluation = model_evaluation(found)
+    if evaluation is None:
+        yield _validation(found)
+    else:
+        yield from _evaluation(found, evaluation)
 
 
 def _training(training: Mapping[str, Any]) -> Iterator[Line]:
@@ -137,7 +142,11 @@ def _training(training: Mapping[str, Any]) -> Iterator[Line]:
     yield "labels", f"{labels['file']}, layout {labels['dataset']}"
     yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
     yield "patients", get_text(training, "patients")
-    yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"
+    probe = read_probe({"training": training})
+    if probe is None:
+        yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"
+    else:
+        yield "solved", probe.sentence
     yield "seed", get_text(training, "seed")
     yield "LEAKED", _LEAKED if training["has_leakage"] is True else ""
 
@@ -154,6 +163,47 @@ def _validation(found: Mapping[str, Any]) -> str:
     return f"{head}; calibration {method}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
 
 
+def _evaluation(found: Mapping[str, Any], evaluation: Evaluation) -> Iterator[str]:
+    """The model's own figures: of all findings, then by finding."""
+    sticks, curve = evaluation.yardsticks, evaluation.curve
+    yield "figures\n" + _facts(
+        ("films", evaluation.where),
+        (f"{evaluation.short} macro AUC", evaluation.macro_auc.text),
+        ("test macro AUC", _test(evaluation)),
+        *_without_films(sticks),
+        ("learning curve", "" if curve is None else curve.sentence),
+        ("calibration", get_text(found, "calibration", "method") or "none"),
+        *(("warning", text) for text in _some(list(evaluation.warnings))),
+        indent="  ",
+    )
+    rows = [
+        (one.finding, one.auc.text, _decimal(one.average_precision.value), _decimal(one.brier.value),
+         _decimal(get_nested(found, "thresholds", one.finding, "prob")),
+         get_text(found, "thresholds", one.finding, "rule") or one.mark)
+        for one in evaluation.findings
+    ]  # fmt: skip
+    yield "findings\n" + _table(("", "AUC", "precision", "Brier", "threshold", "rule"), *rows)
+
+
+def _test(evaluation: Evaluation) -> str:
+    if evaluation.has_test:
+        return f"{evaluation.test_auc.text}, {format_count(evaluation.test_films)} films"
+    return "no test films: the cross-validated figure is the model's" if evaluation.on == "folds" else "no test films"
+
+
+def _without_films(sticks: Yardsticks | None) -> Iterator[Line]:
+    """What predicts without looking at the films."""
+    if sticks is None:
+        return
+    for one in (sticks.model, *sticks.without):
+        yield (
+            one.name.lower(),
+            f"macro AUC {_decimal(one.macro_auc.value)}, Brier {_decimal(one.brier)}, label accuracy "
+            f"{_decimal(one.label_accuracy)}",
+        )
+    yield "difference", sticks.sentence
+
+
 def _pixels(model: Mapping[str, Any]) -> str:
     size = get_text(model, "size")
     return f"{size} x {size} pixels" if size else ""
@@ -165,7 +215,7 @@ def _some(entries: list[Any]) -> list[Any]:
 
 
 def _decimal(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else "-"
+    return f"{value:.3f}" if isinstance(value, int | float) and value == value else "-"
 
 
 def _join_nonempty(between: str, *parts: str) -> str:

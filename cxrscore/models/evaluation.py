@@ -47,6 +47,14 @@ class Figure:
         return f"{self.value:.3f}" + (f" ({low:.2f} to {high:.2f})" if math.isfinite(low) else "")
 
     @property
+    def precise(self) -> str:
+        """As text, with a third decimal in the interval: "0.086 (0.080 to 0.092)"."""
+        if not math.isfinite(self.value):
+            return "undefined"
+        low, high = self.interval
+        return f"{self.value:.3f}" + (f" ({low:.3f} to {high:.3f})" if math.isfinite(low) else "")
+
+    @property
     def signed(self) -> str:
         """As "+0.052 (-0.010 to +0.114)"."""
         if not math.isfinite(self.value):
@@ -142,8 +150,8 @@ class LearningCurve:
         known = [(count, found) for count, found in self.predicted if math.isfinite(found.value)]
         if self.law is None or not known:
             return f"{said}. No power law fits the points, so nothing is predicted for more films."
-        more = ", and ".join(f"{found.text} with {count:,.0f} films" for count, found in known)
-        return f"{said}; the power law predicts {more}. The prediction holds for more films of the same kind."
+        more = ", and ".join(f"{found.text} with {count:,.0f}" for count, found in known)
+        return f"{said}; the power law predicts {more} films of the same kind."
 
 
 @dataclass(frozen=True, kw_only=True)

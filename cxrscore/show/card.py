@@ -226,7 +226,7 @@ def _evaluation(found: Any, evaluation: Evaluation) -> str:
         _list(
             ("Films", evaluation.where),
             (f"{evaluation.short.capitalize()} macro AUC, with 95 % interval", evaluation.macro_auc.text),
-            ("Brier score", evaluation.brier.text),
+            ("Brier score", evaluation.brier.precise),
             ("Brier skill against the prevalence", _known(evaluation.brier_skill)),
             ("Calibration error", _known(evaluation.calibration_error)),
             ("Spread of the probabilities, 95th minus 5th percentile", _known(evaluation.spread)),
@@ -284,7 +284,7 @@ def _by_finding(found: Any, evaluation: Evaluation) -> str:
             format_count(one.positives),
             one.auc.text,
             one.average_precision.text,
-            one.brier.text,
+            one.brier.precise,
             _known(one.brier_skill),
             one.test_auc.text if evaluation.has_test else "",
             _join_nonempty(" by ", *_point(found, one.finding)),
@@ -296,7 +296,7 @@ def _by_finding(found: Any, evaluation: Evaluation) -> str:
 
 
 def _known(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "undefined"
+    return f"{round(value, 3) + 0:.3f}" if math.isfinite(value) else "undefined"
 
 
 def _point(found: Any, finding: str) -> tuple[str, str]:

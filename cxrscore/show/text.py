@@ -175,6 +175,7 @@ def _evaluation(found: Mapping[str, Any], evaluation: Evaluation) -> Iterator[st
         ("calibration", get_text(found, "calibration", "method") or "none"),
         *(("warning", text) for text in _some(list(evaluation.warnings))),
         indent="  ",
+        longest=1000,
     )
     rows = [
         (one.finding, one.auc.text, _decimal(one.average_precision.value), _decimal(one.brier.value),
@@ -222,9 +223,9 @@ def _join_nonempty(between: str, *parts: str) -> str:
     return between.join(part for part in parts if part)
 
 
-def _facts(*lines: Line, indent: str = "") -> str:
+def _facts(*lines: Line, indent: str = "", longest: int = 200) -> str:
     """Name and value, a line each; without those that have none."""
-    shown = [(_printable(name), _printable(value, longest=200)) for name, value in lines if value]
+    shown = [(_printable(name), _printable(value, longest)) for name, value in lines if value]
     width = max((len(name) for name, _ in shown), default=0)
     return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in shown)
 

@@ -9,16 +9,23 @@ import re
 import numpy as np
 import pytest
 from made_evaluation import made_evaluation, made_probe
+from made_model import document, golden
+from made_models import made_films
 from report_scores import FINDINGS as ALL
 from report_scores import made_scores
 from test_models_evaluation import ODD, places
 
+from cxrscore.contract import ModelSpec
 from cxrscore.models.evaluation import LearningCurve, Probe, read_evaluation, read_probe
+from cxrscore.models.model_file import save_model
+from cxrscore.networks.tensors import initial_tensors
 from cxrscore.reporting import write_report
 from cxrscore.reporting.heatmaps import choose_films
 from cxrscore.reporting.model_evaluations import MOST_NOTES, marks, model_warnings, recorded_models
 from cxrscore.reporting.tables import provenance_table
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
+from cxrscore.scorefile import open_scores
+from cxrscore.scoring import ScoreOptions, score_films
 
 FINDINGS = (ALL[0], ALL[1], ALL[-1])
 """Few, because the plots of a finding take time."""
@@ -241,3 +248,39 @@ def test_a_hostile_evaluation_neither_breaks_nor_bloats_the_page(tmp_path):
     assert len(told["warnings"]) < 5
     nothing = dataclasses.replace(scores, provenance={"models": [{"document": {"evaluation": {}}}]})
     assert "undefined" in page_of(tmp_path, nothing)[1]
+
+
+@pytest.mark.slow
+def test_from_a_model_with_few_positives_to_its_report(tmp_path):
+    """Its kernel of Edema is 0: one logit for all films and empty maps; its figures come along in the scores file."""
+    findings = ("Mass", "Edema")
+    spec = ModelSpec(architecture="tinycnn", findings=findings, size=32)
+    tensors = initial_tensors(spec, 1)
+    tensors["head/kernel"][:, 1], tensors["head/bias"][1] = 0, -2
+    whole = document(spec, golden=golden(spec, tensors), evaluation=made_evaluation(findings))
+    whole["training"] |= {"history": [], "best_epoch": 0, "probe": made_probe(findings)}
+    save_model(tmp_path / "m.safetensors", tensors, whole)
+    films = made_films(tmp_path / "films")
+    labels = "".join(f"{place:03}.png,{place % 2},{place // 3}\n" for place in range(6))
+    (films / "labels.csv").write_text(f"film,Mass,Edema\n{labels}")
+    score_films(
+        ScoreOptions(
+            films=films,
+            output=tmp_path / "out.h5",
+            model=(str(tmp_path / "m.safetensors"),),
+            backend="torch",
+            heatmaps=2,
+        )
+    )
+    scores = open_scores(tmp_path / "out.h5")
+    recorded = scores.provenance["models"][0]["document"]
+    assert recorded["evaluation"] == whole["evaluation"]
+    assert recorded["training"]["probe"] == whole["training"]["probe"]
+    assert "films" not in recorded
+    assert len(set(scores.prob[np.isfinite(scores.prob[:, 1]), 1])) == 1
+    assert not scores.heat_maps.map[scores.heat_maps.finding == 1].any()
+    page, _, told = page_of(tmp_path, scores)
+    assert told["findings"][1]["auc"] == 0.5
+    assert "the same for every film" in section(page, "highest")
+    for name in ("roc", "findings", "calibration", "distributions", "heat-maps", "training"):
+        assert MARK in section(page, name), name

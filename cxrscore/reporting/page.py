@@ -25,7 +25,7 @@ from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.forest_plot import difference_plot, gap_plot
 from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
 from cxrscore.reporting.heatmaps import HIGHEST, HeatmapPanel
-from cxrscore.reporting.model_evaluations import RecordedModel, marks
+from cxrscore.reporting.model_evaluations import RecordedModel, marks, own_figures
 from cxrscore.reporting.optional_sections import ReportSections
 from cxrscore.reporting.provenance import (
     Training,
@@ -123,7 +123,6 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 def _model_figures(models: Sequence[RecordedModel], summary: Summary) -> dict[str, Any]:
     """Template variables of the training of the models and of their own figures."""
-    evaluated = [one for one in models if one.evaluation is not None]
     marked = marks(models)
     briers = [one.brier for one in summary.findings if one.finding not in marked and math.isfinite(one.brier)]
     return {
@@ -131,9 +130,9 @@ def _model_figures(models: Sequence[RecordedModel], summary: Summary) -> dict[st
         "trained": [
             (one, _training_plots(one)) for one in models if one.training.epochs or one.probe or one.evaluation
         ],
-        "evaluated": evaluated,
+        "evaluated": own_figures(models),
         "marks": marked,
-        "folds": any(one.evaluation is not None and one.evaluation.on == "folds" for one in evaluated),
+        "folds": any(one.evaluation is not None and one.evaluation.on == "folds" for one in models),
     }
 
 

@@ -260,7 +260,7 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
 
 def _figures_to_read(models: Sequence[RecordedModel]) -> str:
     """The model's own figures, as a sentence; "" if the models record none, or if there are several."""
-    found = models[0].evaluation if len(models) == 1 else None
+    found = next((one.evaluation for one in models if one.whole), None)
     if found is None or found.on != "folds":
         return ""
     return f" Read the cross-validated figures of the model instead: macro AUC {found.macro_auc.text}."

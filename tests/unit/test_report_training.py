@@ -169,6 +169,21 @@ def test_every_model_of_an_ensemble_is_shown(tmp_path):
     assert len(model_warnings(models[:2])) == 2
 
 
+def test_the_figures_of_an_ensemble_file_are_those_of_its_scores(tmp_path):
+    scores = probe_scores()
+    (member,) = scores.provenance["models"]
+    whole = {"evaluation": made_evaluation(FINDINGS, macro_auc={"value": 0.7, "low": 0.65, "high": 0.75})}
+    whole["evaluation"]["findings"][FEW]["few_positives"] = False
+    scores.provenance["models"] = [member, copy.deepcopy(member) | {"file": "b.safetensors"}]
+    scores.provenance["ensemble"] = {"file": "both.safetensors", "document": whole}
+    page, text, _ = page_of(tmp_path, scores)
+    assert "both.safetensors , figures of the training run. Cross-validated macro AUC 0.700 (0.65 to 0.75)" in text
+    assert text.count("figures of the training run") == 1
+    names = re.findall(r"<h3><bdi>(.*?)</bdi>", section(page, "training"))
+    assert names == ["both.safetensors", "model.safetensors", "b.safetensors"]
+    assert MARK not in section(page, "findings")
+
+
 def test_warnings_of_many_models_are_cut():
     provenance = {
         "models": [{"document": {"evaluation": {"warnings": [f"{k} {j}" for j in range(50)]}}} for k in range(100)]

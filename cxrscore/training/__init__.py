@@ -33,7 +33,7 @@ from cxrscore.training.distributed import DistributedContext, ProcessRank, init_
 from cxrscore.training.evaluation import HeldOut, patient_numbers, test_evaluation
 from cxrscore.training.features import FeatureSource, augmentation_from_options
 from cxrscore.training.final_evaluation import check_calibration, final_logits
-from cxrscore.training.initialization import initial_model, initial_spec, run_inputs
+from cxrscore.training.initialization import head_for_loss, initial_model, initial_spec, run_inputs
 from cxrscore.training.loop import FitResult, fit
 from cxrscore.training.model_metadata import model_document, recipe_of
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
@@ -197,13 +197,15 @@ class _Run:
         return FitResult(tensors={**model.tensors(), **probe.head}, outputs=source, probe=probe)
 
     def _epochs(self, start: FitResult | None) -> FitResult:
-        head = None if start is None or start.probe is None else start.probe.head
-        options, earlier = self.options, self.earlier
+        options, earlier, weights = self.options, self.earlier, class_weights(self._labels)
+        head = None
+        if start is not None and start.probe is not None:
+            head = head_for_loss(start.probe.head, options.loss, weights)
         with self.processes.collective():
             model = initial_model(
                 self.backend, self.spec, self.base, options, labels=self._labels, earlier=earlier, head=head
             )
-            bound = self.loss.weighted(class_weights(self._labels))
+            bound = self.loss.weighted(weights)
         settings: dict[str, Any] = {"folder": self.folder, "inputs": self.inputs, "earlier": earlier}
         return fit(model, self.data, bound, options, self.progress, self.say, processes=self.processes, **settings)
 

@@ -36,6 +36,11 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
     return path
 
 
+def _split_names(_: click.Context, __: click.Parameter, names: str) -> tuple[str, ...]:
+    """The names in a text with commas."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
 run_options = section(
     "Run",
     click.option(
@@ -71,11 +76,32 @@ data_options = section(
         help="Label table: NIH, CheXpert, MIMIC-CXR, ... or a generic CSV. [default: labels.csv in FILMS or beside it]",
     ),
     click.option(
+        "--findings",
+        metavar="NAMES",
+        default="",
+        callback=_split_names,
+        help="Findings to train, with commas between them. [default: all of the table]",
+    ),
+    click.option(
         "--uncertain",
-        type=click.Choice(["unknown", "positive", "negative"]),
+        metavar="RULE",
         default="unknown",
         show_default=True,
-        help="How to treat labels that the table marks as uncertain.",
+        help="What a label that the table marks as uncertain counts as: unknown, positive or negative; by finding as "
+        "in negative,Atelectasis=positive,Edema=positive.",
+    ),
+    click.option(
+        "--blank",
+        metavar="RULE",
+        default="unknown",
+        show_default=True,
+        help="What a blank cell counts as, if the film has a row in the table: unknown or negative; by finding as for "
+        "--uncertain.",
+    ),
+    click.option(
+        "--weight-column",
+        metavar="NAME",
+        help="Column of the label table with the weight of each film in training, 0 or more. [default: equal weights]",
     ),
     click.option(
         "--split",

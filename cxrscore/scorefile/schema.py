@@ -38,7 +38,7 @@ _RANGES: dict[str, dict[str, Any]] = {
     "labels": {"minLength": 1},
     "scores/prob": {"minimum": 0, "maximum": 1},
     "thresholds": {"minimum": 0, "maximum": 1},
-    "truth": {"enum": [0, 1, None]},
+    "truth": {"minimum": 0, "maximum": 1},
     "thumbnails/pixels": {"maximum": 255},
 }
 

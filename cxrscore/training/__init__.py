@@ -193,6 +193,8 @@ def _check_known(options: TrainOptions, backend: Backend, network: Network | Non
 def _log_data(data: Data, say: Log) -> None:
     sizes = ", ".join(f"{count} {part}" for part, count in data.sizes.items())
     say(f"films: {sizes} ({data.split.rule}); {len(data.findings)} findings")
+    for note in data.notes:
+        say(note)
     if data.leaks:
         say(f"LEAKED: {len(data.leaks)} leaks between the splits were allowed:")
         for leak in data.leaks[:_SHOWN]:

@@ -53,12 +53,15 @@ class LabelRules:
     blank          what a blank cell of a film that has a row counts as (finding_rule): unknown or negative
     findings       the findings to read, in this order; none: all
     weight_column  the column of weights, which is then no finding but one of the columns of the LabelTable
+    model          the findings of the model, if the labels are to evaluate one: if a generic table has some of them,
+                   its other columns are not read, whatever their cells hold
     """
 
     uncertain: str = "unknown"
     blank: str = "unknown"
     findings: tuple[str, ...] = ()
     weight_column: str | None = None
+    model: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _ = self.uncertain_rule, self.blank_rule  # InputError for an invalid text
@@ -129,6 +132,9 @@ def _by_columns(dataset: ColumnsDataset, path: Path, columns: Sequence[str], rul
     """The table of a layout in which any column may be a finding; none of its labels are uncertain."""
     only = tuple(map(canonical, rules.findings))
     named = [name for name in map(canonical, columns) if name]
+    header = set(named)
+    if of_model := tuple(name for name in rules.model if name in header):
+        return replace(dataset.read_columns(path, of_model, ()), columns={})
     if missing := [name for name in only if name not in named]:
         raise InputError(f"findings names {no_such_finding(missing[0], path, named)}")
     table = dataset.read_columns(path, only, () if rules.weight_column is None else (rules.weight_column,))

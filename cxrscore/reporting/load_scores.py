@@ -17,7 +17,7 @@ from cxrscore import plugins
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
-from cxrscore.labels import other_findings, read_joined_labels
+from cxrscore.labels import LabelRules, other_findings, read_joined_labels
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
@@ -166,7 +166,9 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
 def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
     """The scores with the labels and, if it has any, the patients of a table."""
     check_paths(scores, name)
-    joined, record = read_joined_labels(labels, plugins.datasets(), scores.films.path)
+    joined, record = read_joined_labels(
+        labels, plugins.datasets(), scores.films.path, LabelRules(model=scores.findings)
+    )
     if note := other_findings(record["file"], joined.findings, scores.findings):
         warnings.warn(note, LabelWarning, stacklevel=2)
     place = {finding: column for column, finding in enumerate(joined.findings)}

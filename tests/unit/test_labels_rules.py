@@ -133,6 +133,17 @@ def test_the_other_columns_of_a_generic_table_are_texts(tmp_path):
     read_labels(path, datasets, LabelRules(findings=("Mass",), blank="Tube=negative"))
 
 
+def test_a_model_is_evaluated_on_its_findings_whatever_else_the_table_has(tmp_path):
+    path = written(tmp_path, "film,patient,Mass,weight,opinion", "a.png,p1,0.25,71.5,yes", "b.png,p2,,3,no")
+    table, _ = read_labels(path, datasets, LabelRules(model=("Edema", "Mass")))
+    assert (table.findings, table.patients, table.columns) == (("Mass",), ("p1", "p2"), {})
+    np.testing.assert_array_equal(table.labels, [[0.25], [NAN]])
+    with pytest.raises(InputError, match="line 2: column opinion has 'yes', expected 0, 1 or nothing"):
+        read_labels(path, datasets, LabelRules(model=("opinion",)))
+    with pytest.raises(InputError, match="line 2: column weight has '71"):  # no finding of the model: as without one
+        read_labels(path, datasets, LabelRules(model=("Edema",)))
+
+
 def test_findings_that_no_public_table_names():
     assert unusual_findings("plain", ("Mass", "male", "Support Devices", "Scoliosis", "fold")) == ("male", "fold")
     assert unusual_findings("course", ("male",)) == ()

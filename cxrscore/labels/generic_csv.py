@@ -138,7 +138,8 @@ def _labels(table: Table, name: str, cells: Sequence[str], *, asked: bool) -> ND
     raise table.row_error(
         odd,
         f"column {name} has {cells[odd]!r}, expected 0, 1 or nothing (unknown), or a number between 0 and 1 (a soft "
-        f"label){_percents(values)}; write it this way, or remove the column if it is not a finding",
+        f"label){_percents(values)}; write it this way, or, if it is not a finding, remove the column or name the "
+        "findings (train --findings)",
     )
 
 

@@ -6,7 +6,7 @@ exclude 0.5. Brier score, calibration, reliability curve and calibration error u
 
 from cxrscore.contract import Metric
 from cxrscore.metrics.bootstrap import RESAMPLES, BootstrapAucs, bootstrap_auc
-from cxrscore.metrics.calibration import platt, temperature
+from cxrscore.metrics.calibration import platt, shrunken_platt, temperature
 from cxrscore.metrics.confidence_intervals import (
     Estimate,
     balanced_accuracy_estimate,
@@ -87,6 +87,7 @@ __all__ = [
     "pointing_game",
     "reliability",
     "roc",
+    "shrunken_platt",
     "temperature",
     "verdict",
 ]

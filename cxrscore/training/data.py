@@ -26,8 +26,6 @@ from cxrscore.training.options import TrainOptions
 Doubles = NDArray[np.float64]
 
 _BLOCK = 256
-_SHOWN = 10
-"""Number of findings that a line names."""
 
 
 def thumbnails(store: ImageCache, side: int, folder: Path, paths: Sequence[str], cache: Path) -> NDArray[np.uint8]:
@@ -88,8 +86,9 @@ class Data:
     """One line for each leak that was allowed."""
     preprocessing: Preprocessing
     sample_weights: Doubles | None = None
-    """float64 [N]: weight of each film in training, of mean 1 over the readable films of all splits; None: equal
-    weights."""
+    """[N], weight of each film in training, of mean 1 over the readable films of all splits; None: all equal."""
+    excluded_findings: tuple[str, ...] = ()
+    """Findings of the table that cannot be learnt, because all known labels of the training films are equal."""
     notes: tuple[str, ...] = ()
     """What the user should know of the labels, one line each."""
 
@@ -120,8 +119,10 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
     labelled = labelled_films(options.films, options.labels, options.label_rules)
     labelled, split = _only_used(labelled, _split(options, labelled))
     store = _store(options, labelled.paths, preprocessing, progress)
-    split = _readable(split, store)
+    split = _readable(split, store, options)
+    labelled, excluded = _with_both_classes(labelled, split.train)
     return Data(
+        excluded_findings=excluded,
         store=store,
         paths=labelled.paths,
         labels=labelled.labels,
@@ -133,7 +134,7 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
         leaks=_leaks(options, split, labelled, store, origin) if leaks else (),
         preprocessing=preprocessing,
         sample_weights=_relative_weights(labelled, split),
-        notes=_notes(options, labelled, split),
+        notes=_notes(options, labelled),
     )
 
 
@@ -202,11 +203,21 @@ def _relative_weights(labelled: LabelledFilms, split: lab.Split) -> Doubles | No
 
 def _split(options: TrainOptions, labelled: LabelledFilms) -> lab.Split:
     """The given or drawn split."""
+    patients, labels, seed = labelled.patients, labelled.labels, options.seed
     if options.split is None:
-        return lab.split_by_patient(labelled.patients, labelled.labels, seed=options.seed)
-    return lab.draw_valid(
-        lab.read_split(options.split, labelled.paths), labelled.patients, labelled.labels, seed=options.seed
-    )
+        valid = 0.0 if options.probe else (1 - options.test) / 8
+        fractions = (1 - options.test - valid, valid, options.test)
+        return lab.split_by_patient(patients, labels, fractions=fractions, seed=seed)
+    given = lab.read_split(options.split, labelled.paths)
+    return _joined(given) if options.probe else lab.draw_valid(given, patients, labels, seed=seed)
+
+
+def _joined(split: lab.Split) -> lab.Split:
+    """The split with its validation films among the training films: cross-validation takes their place."""
+    if not split.valid:
+        return split
+    rule = f"{split.rule}; valid belongs to train, which is cross-validated"
+    return lab.Split(train=tuple(sorted((*split.train, *split.valid))), valid=(), test=split.test, rule=rule)
 
 
 def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms, lab.Split]:
@@ -222,6 +233,23 @@ def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms
         weights=None if labelled.weights is None else labelled.weights[rows],
     )
     return used, replace(split, train=train, valid=valid, test=test)
+
+
+def _with_both_classes(labelled: LabelledFilms, train: Sequence[int]) -> tuple[LabelledFilms, tuple[str, ...]]:
+    """The films without the findings whose known labels of training films are all equal, and these findings;
+    InputError if none is left."""
+    labels = labelled.labels[list(train)]
+    known = ~np.isnan(labels)
+    positive, negative = (known & (labels > 0)).any(axis=0), (known & (labels < 1)).any(axis=0)
+    kept = np.flatnonzero(positive & negative)
+    excluded = tuple(name for c, name in enumerate(labelled.findings) if c not in kept)
+    if not len(kept):
+        raise InputError(
+            f"no finding can be learnt: the known labels of {', '.join(excluded[:8])} are all equal among the training "
+            "films, expected positive and negative films. A table that marks positives only needs --blank negative."
+        )
+    findings = tuple(labelled.findings[c] for c in kept)
+    return replace(labelled, labels=np.ascontiguousarray(labelled.labels[:, kept]), findings=findings), excluded
 
 
 def _store(
@@ -241,17 +269,18 @@ def _cache() -> Path:
     return cache_folder() / "films"
 
 
-def _readable(split: lab.Split, store: ImageCache) -> lab.Split:
+def _readable(split: lab.Split, store: ImageCache, options: TrainOptions) -> lab.Split:
     """The split without the films that could not be read."""
     readable = set(store.rows)
     train, valid, test = (tuple(row for row in rows if row in readable) for _, rows in split.parts())
-    if not train or not valid:
-        raise InputError("training needs at least one readable film in each of the splits train and valid")
+    if not train or not (valid or options.probe):
+        needed = "the split train" if options.probe else "each of the splits train and valid"
+        raise InputError(f"training needs at least one readable film in {needed}")
     return replace(split, train=train, valid=valid, test=test)
 
 
-def _notes(options: TrainOptions, labelled: LabelledFilms, split: lab.Split) -> tuple[str, ...]:
-    """Lines on the labels. InputError if all known labels of each finding are the same in the training films."""
+def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
+    """Lines on the labels."""
     notes = []
     odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
     if odd:
@@ -264,22 +293,7 @@ def _notes(options: TrainOptions, labelled: LabelledFilms, split: lab.Split) -> 
             f"{soft} labels are soft, between 0 and 1: the loss takes the number; where classes are counted, above 0.5 "
             "is positive, below is negative, 0.5 is neither"
         )
-    return (*notes, *_one_class_notes(labelled.labels[list(split.train)], labelled.findings))
-
-
-def _one_class_notes(labels: Floats, findings: Sequence[str]) -> list[str]:
-    """A line that names the findings without both classes among the labels [n,C]; InputError as for _notes."""
-    known = [column[~np.isnan(column)] for column in labels.T]
-    classes = [f"{int((column > 0.5).sum())} positive, {int((column < 0.5).sum())} negative" for column in known]
-    single = [place for place, column in enumerate(known) if not ((column > 0.5).any() and (column < 0.5).any())]
-    words = ", ".join(f"{findings[place]} ({classes[place]})" for place in single[:_SHOWN])
-    more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
-    if all(len(np.unique(column)) < 2 for column in known):
-        raise InputError(
-            f"no finding has positive and negative labels among the training films: {words}{more}. A finding of one "
-            "class can be neither learnt nor judged. If a blank cell of the table means absent, use --blank negative"
-        )
-    return [f"findings of one class among the training films: {words}{more}"] if single else []
+    return tuple(notes)
 
 
 def _leaks(

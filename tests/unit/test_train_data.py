@@ -204,15 +204,13 @@ def test_soft_labels_are_counted_and_kept(films):
     assert data.notes[0].startswith("8 labels are soft, between 0 and 1")
 
 
-def test_findings_of_one_class_are_named_or_refused(films):
+def test_findings_of_one_class_are_left_out_or_refused(films):
     plain_table(films, "Mass,Edema", lambda number, name: f"{number % 2},{'1' if number % 3 else ''}")
-    (note,) = read(films).notes
-    assert note.startswith("findings of one class among the training films: Edema (")
-    assert note.endswith(" positive, 0 negative)")
-    refused = r"no finding has positive and negative .*: Edema \(\d+ positive, 0 negative\).*--blank negative"
-    with pytest.raises(InputError, match=refused):
+    data = read(films)
+    assert (data.findings, data.excluded_findings) == (("Mass",), ("Edema",))
+    with pytest.raises(InputError, match=r"the known labels of Edema are all equal .*--blank negative"):
         read(films, findings="Edema")
-    assert read(films, findings="Edema", blank="negative").notes == ()
+    assert read(films, findings="Edema", blank="negative").excluded_findings == ()
 
 
 def test_only_films_with_a_row_are_negative_where_blank(films):

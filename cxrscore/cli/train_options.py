@@ -9,6 +9,7 @@ import click
 from cxrscore.cli.common import (
     FILE,
     address_option,
+    blank_option,
     complete_plugins,
     device_option,
     executor_option,
@@ -17,6 +18,7 @@ from cxrscore.cli.common import (
     precision_option,
     processes_option,
     quiet_option,
+    uncertain_option,
     workers_option,
 )
 from cxrscore.cli.sections import section
@@ -82,22 +84,8 @@ data_options = section(
         callback=_split_names,
         help="Findings to train, with commas between them. [default: all of the table]",
     ),
-    click.option(
-        "--uncertain",
-        metavar="RULE",
-        default="unknown",
-        show_default=True,
-        help="What a label that the table marks as uncertain counts as: unknown, positive or negative; by finding as "
-        "in negative,Atelectasis=positive,Edema=positive.",
-    ),
-    click.option(
-        "--blank",
-        metavar="RULE",
-        default="unknown",
-        show_default=True,
-        help="What a blank cell counts as, if the film has a row in the table: unknown or negative; by finding as for "
-        "--uncertain.",
-    ),
+    uncertain_option,
+    blank_option,
     click.option(
         "--weight-column",
         metavar="NAME",

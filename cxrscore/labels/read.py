@@ -134,7 +134,10 @@ def _by_columns(dataset: ColumnsDataset, path: Path, columns: Sequence[str], rul
     named = [name for name in map(canonical, columns) if name]
     header = set(named)
     if of_model := tuple(name for name in rules.model if name in header):
-        return replace(dataset.read_columns(path, of_model, ()), columns={})
+        table = replace(dataset.read_columns(path, of_model, ()), columns={})
+        for rule in (rules.uncertain_rule, rules.blank_rule):
+            rule.check(path, named)
+        return _without_blanks(table, np.isnan(table.labels), dataset, path, rules.blank_rule)
     if missing := [name for name in only if name not in named]:
         raise InputError(f"findings names {no_such_finding(missing[0], path, named)}")
     table = dataset.read_columns(path, only, () if rules.weight_column is None else (rules.weight_column,))

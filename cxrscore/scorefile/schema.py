@@ -131,6 +131,8 @@ PROVENANCE = _object(
             "file": _text("name of the table"),
             "dataset": _text("name of its layout"),
             "sha256": _text("SHA-256 of the table, hex"),
+            "uncertain": _text("what an uncertain label counts as; left out: unknown"),
+            "blank": _text("what a blank cell counts as; left out: unknown"),
             "labelled_films": _count("films that have a row in it"),
         },
     },

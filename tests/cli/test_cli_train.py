@@ -109,5 +109,10 @@ def test_labels_are_read_as_asked_and_the_run_can_be_repeated(home):
     assert scored.returncode == 0, scored.stderr
     told = cxrscore(home, "report", "mine.h5", "--json")
     assert told.returncode == 0, told.stderr
+    tube = json.loads(told.stdout)["findings"][0]
+    assert (tube["finding"], tube["positives"] > 0, tube["negatives"]) == ("Tube", True, 0)
+    blank = cxrscore(home, "report", "mine.h5", "--json", "--labels", "mine.csv", "--blank", "Tube=negative")
+    assert blank.returncode == 0, blank.stderr
+    assert json.loads(blank.stdout)["findings"][0]["negatives"] > 0
     (soft,) = [text for text in json.loads(told.stdout)["warnings"] if "soft" in text]
     assert "labels are soft, between 0 and 1. Above 0.5 they count as positive" in soft

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
 from cxrscore.io import sha256_file
-from cxrscore.io.strict_json import unicode_text
+from cxrscore.io.strict_json import get_text, unicode_text
 from cxrscore.labels.boxes import nih_boxes
 from cxrscore.labels.chexpert import OBSERVATIONS, chexpert
 from cxrscore.labels.findings import FINDINGS, canonical
@@ -82,6 +83,19 @@ class LabelRules:
         """The rules that are not the defaults, for the record of a table."""
         given = {"uncertain": self.uncertain, "blank": self.blank, "weight_column": self.weight_column}
         return {name: word for name, word in given.items() if word not in ("unknown", None)}
+
+
+def describe_rules(record: Any) -> str:
+    """The rules in the record of a label table, in words; "" for the defaults.
+
+    Examples
+    --------
+    >>> describe_rules(LabelRules(blank="negative", weight_column="trust").record)
+    'blank cells: negative, weights of films: column trust'
+    """
+    words = {"uncertain": "uncertain labels: ", "blank": "blank cells: ", "weight_column": "weights of films: column "}
+    found = {name: get_text(record, name) for name in words}
+    return ", ".join(f"{words[name]}{text}" for name, text in found.items() if text)
 
 
 ALL_LABELS = LabelRules()

@@ -97,6 +97,8 @@ def test_labels_are_read_as_asked_and_the_run_can_be_repeated(home):
     labels = document["training"]["labels"]
     assert (labels["blank"], labels["weight_column"]) == ("Tube=negative", "trust")
     assert "uncertain" not in labels
+    shown = cxrscore(home, "show", "mine.safetensors").stdout
+    assert "layout plain, blank cells: Tube=negative, weights of films: column trust" in shown
     again = cxrscore(home, *line, "--recipe", "mine.run/recipe.toml", "-o", "again.safetensors")
     assert again.returncode == 0, again.stderr
     first, second = (load_model(home / f"{name}.safetensors") for name in ("mine", "again"))

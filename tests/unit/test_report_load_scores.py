@@ -16,6 +16,7 @@ from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
 from cxrscore.reporting.load_scores import open_named_scores, read_columns, read_score_table, with_labels
 from cxrscore.reporting.summary import summarise
+from cxrscore.reporting.tables import provenance_table
 
 
 def table(folder: Path, text: str, name: str = "scores.csv") -> Path:
@@ -77,6 +78,7 @@ def test_blank_labels_of_a_table_count_as_asked(tmp_path: Path) -> None:
     found = open_named_scores(scores, labels, blank="negative").scores
     np.testing.assert_array_equal(found.truth[:, 0], [1, 0, np.nan])
     assert found.provenance["labels"]["blank"] == "negative"
+    assert ("Labels read with", "blank cells: negative") in dict(provenance_table(found.provenance))["Films and labels"]
     with pytest.raises(InputError, match="and none is named: expected labels"):
         open_named_scores(scores, blank="negative")
     with pytest.raises(InputError, match="uncertain is 'perhaps', expected unknown, positive, negative"):

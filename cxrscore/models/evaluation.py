@@ -149,7 +149,7 @@ class LearningCurve:
         said = f"With {films:,.0f} training films the macro AUC is {auc:.3f}"
         known = [(count, found) for count, found in self.predicted if math.isfinite(found.value)]
         if self.law is None or not known:
-            return f"{said}. No power law fits the points, so nothing is predicted for more films."
+            return f"{said}. The curve does not rise beyond chance, so nothing is predicted for more films."
         more = ", and ".join(f"{found.text} with {count:,.0f}" for count, found in known)
         return f"{said}; the power law predicts {more} films of the same kind."
 

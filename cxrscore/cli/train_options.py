@@ -21,6 +21,7 @@ from cxrscore.cli.common import (
 )
 from cxrscore.cli.sections import section
 from cxrscore.networks.builtin import BUILT_IN
+from cxrscore.networks.graph import NORMALISATION_NAMES
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -147,7 +148,7 @@ model_options = section(
     ),
     click.option(
         "--normalize",
-        type=click.Choice(["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]),
+        type=click.Choice(NORMALISATION_NAMES),
         help="Input normalization. [default: as the initial weights require]",
     ),
     click.option(

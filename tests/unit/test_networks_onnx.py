@@ -207,7 +207,7 @@ def expect_file(spec, bound=1e-5):
 
 @pytest.mark.parametrize("head", ["gap", "flatten"])
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("normalize", ["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"])
+@pytest.mark.parametrize("normalize", ["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024", "rad-dino"])
 def test_the_file_equals_the_reference(head, activation, normalize):
     found = expect_file(spec_of("tinycnn", head=head, activation=activation, normalize=normalize))
     if activation == "softmax":

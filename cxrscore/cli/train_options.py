@@ -17,6 +17,7 @@ from cxrscore.cli.common import (
     precision_option,
     processes_option,
     quiet_option,
+    trained_on_option,
     workers_option,
 )
 from cxrscore.cli.sections import section
@@ -117,6 +118,7 @@ model_options = section(
         show_default=True,
         help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras.",
     ),
+    trained_on_option,
     click.option(
         "--size",
         type=click.IntRange(32, 4096),

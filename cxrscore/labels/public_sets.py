@@ -184,7 +184,8 @@ def describe_not_held_out(record: Any, total: int) -> str:
         if by_table
         else f"{films} have names of {name} films"
     )
-    shared = f", which has films in common with {name}" if is_part else ""
+    verb = "have" if " and " in sets else "has"
+    shared = f", which {verb} films in common with {name}" if is_part else ""
     maybe = "may not be" if is_part or by_table else "are not"
     return f"Figures {maybe} held-out: the model was trained on {sets}{shared}, and {how}."
 

@@ -106,8 +106,11 @@ def test_rescaled_operating_points_are_one_half():
     }
     found = rescaling(asked, {"Mass": 0.25, "Edema": 1.0})
     assert found == {
-        **{"method": "op-thresholds", "slope": [1, 1], "intercept": [0, 0]},
-        **{"fitted_on": "imported", "half_at": [0.25, 0.5]},
+        "method": "op-thresholds",
+        "slope": [1, 1],
+        "intercept": [0, 0],
+        "fitted_on": "imported",
+        "half_at": [0.25, 0.5],
     }
     check_document(found, "model", "here", "calibration")
     assert rescaling(options(), {"Mass": 0.25}) is None

@@ -73,7 +73,6 @@ def import_file(
     *,
     findings: str | None,
     operating_points: str | None,
-    trained_on: str | None,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -90,7 +89,6 @@ def import_file(
         ImportOptions(
             findings=split_names(findings),
             operating_points=_numbers(operating_points),
-            trained_on=split_names(trained_on),
             **options,
         )
     )

@@ -63,18 +63,22 @@ def initial_model(
     options: TrainOptions,
     *,
     labels: Floats,
-    earlier: Checkpoint | None,
+    earlier: Checkpoint | None = None,
+    head: Tensors | None = None,
 ) -> Model:
-    """The model at the start of training: from an earlier checkpoint if there is one, else from the base weights;
-    labels float32 [N,C]: of the training films."""
+    """The model at the start of training: from an earlier checkpoint if there is one, else from the base weights.
+
+    labels  float32 [N,C], of the training films
+    head    tensors of the dense layer, if it is solved already
+    """
     precision: Any = options.precision
     chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": options.seed}
     tensors: Tensors | None = None if base is None else initial_tensors(spec, options.seed, base.tensors)
-    if earlier is None and (options.initial_head, options.initial_bias) == ("random", "zero"):
+    if earlier is None and not head and (options.initial_head, options.initial_bias) == ("random", "zero"):
         return backend.build(spec, tensors, **chosen)
     if tensors is None:
         tensors = backend.build(spec, None, **chosen).tensors()
-    changed = dict(earlier.tensors) if earlier else initial_head_tensors(options, spec, labels, tensors)
+    changed = dict(earlier.tensors) if earlier else head or initial_head_tensors(options, spec, labels, tensors)
     return backend.build(spec, {**tensors, **changed}, **chosen)
 
 
@@ -82,13 +86,24 @@ def initial_head_tensors(options: TrainOptions, spec: ModelSpec, labels: Floats,
     """Initial tensors of the dense layer that replace those of the backend. InputError if the network has no dense
     layer."""
     first: dict[str, Any] = {}
-    if options.initial_head == "zero":
+    if options.first_head == "zero":
         _need_head(spec, tensors, "head/kernel", "--initial-head random")
         first["head/kernel"] = np.zeros(tensors["head/kernel"].shape, np.float32)
     if options.initial_bias == "prevalence":
         _need_head(spec, tensors, "head/bias", "--initial-bias zero")
         first["head/bias"] = prevalence_bias(labels, spec.activation)
     return first
+
+
+def head_for_loss(head: Tensors, loss: str, weights: Floats) -> dict[str, Any]:
+    """The head of a linear probe, which minimises the plain log loss, as the start for another loss.
+
+    With class weights [2,C], the loss "weighted-bce" has its minimum where the logit is higher by log(w_p / w_n), so
+    the bias is moved by that much: training would otherwise begin with a jump of all biases.
+    """
+    if loss != "weighted-bce":
+        return dict(head)
+    return {**head, "head/bias": np.asarray(head["head/bias"] + np.log(weights[0] / weights[1]), np.float32)}
 
 
 def _need_head(spec: ModelSpec, tensors: Tensors, name: str, instead: str) -> None:

@@ -124,6 +124,11 @@ def print_line(text: str, quiet: bool = False) -> None:
         click.echo(escape_control_characters(text), err=True)
 
 
+def split_names(text: str | None) -> tuple[str, ...]:
+    """Names separated by commas; none if the option is not given."""
+    return () if text is None else tuple(text.split(","))
+
+
 def complete_plugins(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
     """Names of installed plugins for shell completion: from their metadata, so that no framework is imported."""
     from importlib.metadata import entry_points
@@ -214,5 +219,12 @@ blank_option = click.option(
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help=RULE)
 address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine only]")
+trained_on_option = click.option(
+    "--trained-on",
+    metavar="NAMES",
+    callback=lambda context, option, text: split_names(text),
+    help="Public data sets that the weights were trained on, separated by commas: NIH, PadChest, CheXpert, MIMIC-CXR, "
+    "Google, OpenI, RSNA, SIIM, VinDr, or any other name. Figures on their films are marked as not held-out.",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only: no progress and no summary.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

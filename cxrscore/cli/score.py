@@ -27,6 +27,7 @@ from cxrscore.cli.common import (
     processes_option,
     quiet_option,
     score_precision_option,
+    trained_on_option,
     uncertain_option,
     workers_option,
 )
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
     help="Score only partition i of n, counted from 1, into a partial scores file. `cxrscore merge` joins the partial "
     "files.",
 )
+@trained_on_option
 @executor_option
 @processes_option
 @address_option
@@ -171,4 +173,6 @@ def _print_summary(result: ScoreResult, quiet: bool) -> None:
             "LEAKED: the training and test data of the model overlap (films or patients); the scores file records this",
             quiet,
         )
+    for text in result.not_held_out:
+        print_line(text, quiet)
     print_line(f"wrote {result.output}", quiet)

@@ -18,11 +18,13 @@ from cxrscore.cli.common import (
     precision_option,
     processes_option,
     quiet_option,
+    trained_on_option,
     uncertain_option,
     workers_option,
 )
 from cxrscore.cli.sections import section
 from cxrscore.networks.builtin import BUILT_IN
+from cxrscore.networks.graph import NORMALISATION_NAMES
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -137,6 +139,7 @@ model_options = section(
         show_default=True,
         help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras.",
     ),
+    trained_on_option,
     click.option(
         "--size",
         type=click.IntRange(32, 4096),
@@ -168,7 +171,7 @@ model_options = section(
     ),
     click.option(
         "--normalize",
-        type=click.Choice(["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]),
+        type=click.Choice(NORMALISATION_NAMES),
         help="Input normalization. [default: as the initial weights require]",
     ),
     click.option(

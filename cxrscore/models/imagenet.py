@@ -63,6 +63,7 @@ class WeightsInfo:
     seen            film (first 16 hex digits of its SHA-256) -> "train" or "valid", of the films that the weights were
                     made with, and those that they were made from
     has_leakage  whether a leak was allowed in any of these trainings
+    trained_on   public data sets that they were trained on, as far as a model file says it
     """
 
     licence: str
@@ -70,6 +71,7 @@ class WeightsInfo:
     fit: Fit | None = None
     seen: Mapping[str, str] = field(default_factory=dict)
     has_leakage: bool = False
+    trained_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +180,7 @@ def _of_document(document: Mapping[str, Any]) -> WeightsInfo:
         fit=document["preprocessing"]["fit"],
         seen=seen_films(document),
         has_leakage=document["training"]["has_leakage"],
+        trained_on=tuple(document.get("trained_on", ())),
     )
 
 

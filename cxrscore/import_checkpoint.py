@@ -22,16 +22,10 @@ from cxrscore.labels.chexpert import OBSERVATIONS
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.models.import_weights import ImportedCheckpoint, OutputLayer, read_weights_of
 from cxrscore.models.model_file import model_output, save_model
+from cxrscore.models.public_weights import XRV_OUTPUTS
 from cxrscore.remote import convert_paths
 from cxrscore.synthetic.reference_logits import golden_record
 
-XRV_OUTPUTS = (
-    *("Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion"),
-    *("Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture"),
-    *("Lung Opacity", "Enlarged Cardiomediastinum"),
-)
-"""The 18 outputs of torchxrayvision's DenseNets, in order. Networks trained on fewer findings have untrained outputs,
-and their files do not say which."""
 ORDERS = {"nih14": FINDINGS, "chexpert14": OBSERVATIONS, "xrv18": XRV_OUTPUTS}
 """Usual orders of outputs, by the word of ``--findings`` for them."""
 _SOURCES = {"nih14": "NIH ChestX-ray14", "chexpert14": "CheXpert", "xrv18": "torchxrayvision"}
@@ -60,6 +54,10 @@ class ImportOptions:
         Normalization of films, as in ModelSpec. None: the one that goes with the names in the file.
     licence
         Licence of the weights.
+    trained_on
+        Names of the public data sets that the weights were trained on.
+    name
+        Name of the weights, for the model's document; None: that of the file.
     backend
         Backend that computes the reference logits; None: the fastest installed one that has the network.
     device
@@ -75,6 +73,8 @@ class ImportOptions:
     size: int | None = None
     normalize: Normalize | None = None
     licence: str = "unknown"
+    trained_on: tuple[str, ...] = ()
+    name: str | None = None
     backend: str | None = None
     device: str = "auto"
     overwrite: bool = False
@@ -211,7 +211,9 @@ def _document(
     backend: str,
 ) -> dict[str, Any]:
     """Metadata as in schemas/model.schema.json; fields that only a training run can fill are empty or 0."""
-    source = {"name": unicode_text(options.file.name), "sha256": sha256_file(options.file), "licence": options.licence}
+    name = options.name or unicode_text(options.file.name)
+    source = {"name": name, "sha256": sha256_file(options.file), "licence": options.licence}
+    trained_on = {"trained_on": list(options.trained_on)} if options.trained_on else {}
     return {
         "spec": spec.as_dict(),
         "preprocessing": Preprocessing(size=spec.size, fit=foreign.fit).as_dict(),
@@ -239,6 +241,7 @@ def _document(
         "validation": {"loss": None, "macro_auc": None, "auc": dict.fromkeys(spec.findings)},
         "golden": golden_record(model),
         "licence": options.licence,
+        **trained_on,
     }
 
 

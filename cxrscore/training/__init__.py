@@ -17,7 +17,7 @@ from cxrscore.io import file_lock, make_folder
 from cxrscore.io.outputs import check_output
 from cxrscore.losses import class_weights
 from cxrscore.metrics import auc_per_finding, check_rule, macro
-from cxrscore.models.imagenet import BaseWeights, base_weights
+from cxrscore.models.imagenet import BaseWeights, base_weights, given_file
 from cxrscore.models.model_file import model_output, save_model
 from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
 from cxrscore.plugin_values import why_not
@@ -68,8 +68,8 @@ def train_model(
 
 def _check_output(options: TrainOptions) -> None:
     """InputError if the model file or its run folder would replace an input or files that are not of an earlier run."""
-    weights = None if options.weights in ("imagenet", "none") else Path(options.weights)
-    inputs = [options.labels or lab.find_labels(options.films), options.split, weights, options.recipe]
+    labels = options.labels or lab.find_labels(options.films)
+    inputs = [labels, options.split, given_file(options.weights), options.recipe]
     inputs.append(find_same_file(options.output, options.films))
     check_output(options.output, model_output("train"), inputs=inputs, overwrite=options.overwrite)
     check_run_folder(options.output, inputs=inputs, overwrite=options.overwrite)
@@ -103,7 +103,7 @@ def _train(
         loss = plugins.get_loss(options.loss)
         check_rule(options.threshold_rule)
         augmentation_from_options(options)
-    base = processes.once_per_node(lambda: _base_weights(options, say))
+    base = processes.once_per_node(lambda: _base_weights(options, say, progress))
     data = processes.once_per_node(lambda: read_data(options, progress, leaks=processes.is_rank_zero))
     with processes.collective():
         spec = initial_spec(options, data.findings, base)
@@ -134,8 +134,9 @@ def _train(
     )
 
 
-def _base_weights(options: TrainOptions, say: Log) -> BaseWeights | None:
-    base = base_weights(options.weights, options.architecture, plugins.get_network(options.architecture))
+def _base_weights(options: TrainOptions, say: Log, progress: Progress) -> BaseWeights | None:
+    network = plugins.get_network(options.architecture)
+    base = base_weights(options.weights, options.architecture, network, say, progress)
     for note in base.notes if base else ():
         say(note)
     return base
@@ -154,7 +155,13 @@ def _written(
     document = model_document(options, spec, data, base, final, fitted, valid_logits=logits[: len(valid)])
     save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
-    save_run(options.output, fitted.history, fitted.best_epoch, split, recipe_toml(recipe_of(options)))
+    save_run(
+        options.output,
+        fitted.history,
+        fitted.best_epoch,
+        split,
+        recipe_toml(recipe_of(options), needs_weights=given_file(options.weights) is not None),
+    )
     return _test_auc(data, logits[len(valid) :])
 
 

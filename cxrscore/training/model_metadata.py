@@ -72,6 +72,7 @@ def model_document(
         | {"score_quantiles": score_quantiles(spec, probabilities(valid_logits, spec.activation, calibration))},
         "golden": golden_record(model),
         "licence": source["licence"] or "yours",
+        **({"trained_on": list(base.origin.trained_on)} if base is not None and base.origin.trained_on else {}),
     }
 
 

@@ -501,7 +501,8 @@ def _check_content(entry: PublicWeights, path: Path, what: str) -> None:
         found = read_weights_of(path, backbone_only=True)
     except InputError as error:
         raise FileFormatError(
-            f"{what} a file that cannot be used as {entry.name}, weights of {entry.architecture}: {error}"
+            f"{what} a file that cannot be used as {entry.name}, weights of {entry.architecture}: "
+            f"{str(error).replace(str(path), 'it')}"
         ) from error
     if found.network.name != entry.architecture:
         raise FileFormatError(

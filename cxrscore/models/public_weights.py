@@ -368,7 +368,7 @@ def _sound(entry: PublicWeights) -> FetchedWeights | None:
         if place.name != entry.file:
             return FetchedWeights(entry=entry, path=place, sha256=sha256_file(place))
         try:
-            md5, sha256 = _digests(place)
+            md5, sha256 = _digests(entry, place)
         except OSError:
             continue
         if _difference(entry, md5, sha256):
@@ -380,8 +380,10 @@ def _sound(entry: PublicWeights) -> FetchedWeights | None:
     return None
 
 
-def _digests(path: Path) -> tuple[str, str]:
-    """MD5 and SHA-256 of a file, hex."""
+def _digests(entry: PublicWeights, path: Path) -> tuple[str, str]:
+    """MD5 and SHA-256 of a file, hex; "" for the MD5 if none is published."""
+    if not entry.is_pinned:
+        return "", sha256_file(path)
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -480,7 +482,7 @@ def _download(entry: PublicWeights, name: str, where: RemotePath, say: Log, prog
     except RemoteError as error:
         raise InputError(_missing(entry, name, where, f"downloading {where} failed: {error.reason}")) from error
     try:
-        md5, sha256 = _digests(part)
+        md5, sha256 = _digests(entry, part)
         if difference := _difference(entry, md5, sha256):
             raise FileFormatError(f"{where} gave {difference}: not used")
         if not entry.is_pinned:

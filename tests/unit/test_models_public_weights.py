@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -381,3 +382,76 @@ def test_what_weights_are_is_known_without_a_download(server):
 def test_imagenet_names_others_for_a_network_that_keras_has_not():
     with pytest.raises(InputError, match=r"there are no ImageNet weights for 'resnet50v1\.5'.*resnet50-res512-all"):
         base_weights("imagenet", "resnet50v1.5")
+
+
+# --- files with the structure of the published ones, of random numbers
+
+
+def serve(server, monkeypatch, name, data, digest=None):
+    """The entry of this name, with its file on the server of the tests."""
+    entry = PUBLIC_WEIGHTS[name]
+    server.files[f"/{entry.file}"] = data
+    changed = replace(entry, url=f"{server.url}/{entry.file}", digest=digest or entry.digest)
+    monkeypatch.setitem(PUBLIC_WEIGHTS, name, changed)
+    return changed
+
+
+@pytest.mark.slow
+def test_rad_dino_as_transformers_saves_it(server, cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    transformers.Dinov2Model(transformers.Dinov2Config(image_size=518)).save_pretrained(tmp_path)
+    serve(server, monkeypatch, "rad-dino", (tmp_path / "model.safetensors").read_bytes())
+    base = base_weights("rad-dino", "vit_b14")
+    assert (base.name, base.origin.normalize, base.origin.fit) == ("rad-dino", "rad-dino", "crop")
+    assert cached_file(PUBLIC_WEIGHTS["rad-dino"]) == cache / "rad-dino.safetensors"
+    assert sum(tensor.size for tensor in base.tensors.values()) > 86e6
+
+
+@pytest.mark.slow
+def test_the_resnet_of_torchvision_without_its_thousand_classes(server, cache, monkeypatch, tmp_path):
+    torch = pytest.importorskip("torch")
+    import torch_nets
+
+    torch.save(torch_nets.lively(torch_nets.ResNet()).state_dict(), tmp_path / "r.pth")
+    data = (tmp_path / "r.pth").read_bytes()
+    name = "torchvision-resnet50-v2"
+    serve(server, monkeypatch, name, data)
+    with pytest.raises(FileFormatError, match="expected one that begins with 11ad3fa6, as its publisher states"):
+        base_weights(name, "resnet50v1.5")
+    assert names(cache) == []
+    serve(server, monkeypatch, name, data, ("sha256", hashlib.sha256(data).hexdigest()[:8]))
+    base = base_weights(name, "resnet50v1.5")
+    assert (base.name, base.origin.licence, base.origin.trained_on) == (name, "BSD-3-Clause", ())
+    assert not [tensor for tensor in base.tensors if tensor.startswith("head/")]
+
+
+@pytest.mark.slow
+def test_the_file_of_keras_applications_by_either_of_its_names(server, cache, monkeypatch, tmp_path):
+    """As Keras 2 wrote it: a group for each layer, with the names of its weights."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    tensors = initial_tensors(ModelSpec(architecture="densenet121", findings=("any",)), 0)
+    layers = {}
+    for place, value in tensors.items():
+        if not place.startswith("head/"):
+            layers.setdefault(place.rpartition("/")[0], {})[place] = value
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["layer_names"] = [layer.encode() for layer in layers]
+        for layer, values in layers.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [f"{place}:0".encode() for place in values]
+            for place, value in values.items():
+                group[f"{place}:0"] = value
+    data = (tmp_path / "w.h5").read_bytes()
+    serve(server, monkeypatch, "keras-densenet121", data, ("md5", hashlib.md5(data).hexdigest()))
+    said = []
+    base = base_weights("imagenet", "densenet121", say=said.append)
+    assert "downloading imagenet of densenet121: a file of" in said[0]
+    assert "licence: keras.applications, MIT" in said[0]
+    named = base_weights("keras-densenet121", "densenet121")
+    assert (base.name, named.name) == (PUBLIC_WEIGHTS["keras-densenet121"].file, "keras-densenet121")
+    assert base.sha256 == named.sha256
+    assert set(base.tensors) == {place for place in tensors if not place.startswith("head/")}
+    assert all(np.array_equal(base.tensors[place], tensors[place]) for place in base.tensors)
+    assert server.asked.total() == 1

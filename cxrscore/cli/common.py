@@ -160,6 +160,11 @@ def print_line(text: str, quiet: bool = False) -> None:
         click.echo(escape_control_characters(text), err=True)
 
 
+def split_names(text: str | None) -> tuple[str, ...]:
+    """Names separated by commas; none if the option is not given."""
+    return () if text is None else tuple(text.split(","))
+
+
 def model_file(given: Any, bar: Bar) -> Any:
     """The model file of an argument of type MODEL or MODEL_OR_URL: a path or URL as it is; of public weights that which
     is kept in the cache, downloaded and converted if need be."""
@@ -251,5 +256,11 @@ processes_option = click.option(
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help=RULE)
 address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine only]")
+trained_on_option = click.option(
+    "--trained-on",
+    metavar="NAMES",
+    help="Public data sets that the weights were trained on, separated by commas: NIH, PadChest, CheXpert, MIMIC-CXR, "
+    "Google, OpenI, RSNA, SIIM, VinDr, or any other name. Figures on their films are marked as not held-out.",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only: no progress and no summary.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

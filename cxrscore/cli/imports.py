@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from cxrscore.cli.common import (
     print_json,
     print_line,
     quiet_option,
+    split_names,
+    trained_on_option,
 )
 from cxrscore.networks.graph import NORMALISATION_NAMES
 
@@ -48,6 +51,19 @@ from cxrscore.networks.graph import NORMALISATION_NAMES
     type=click.Choice(NORMALISATION_NAMES),
     help="Normalization of films. [default: the one that goes with the names in the file]",
 )
+@click.option(
+    "--operating-points",
+    metavar="NUMBERS",
+    help="Operating point of each output, a probability, separated by commas; leave one empty where there is none. "
+    "[default: op_threshs in the file]",
+)
+@click.option(
+    "--rescale-to-thresholds",
+    is_flag=True,
+    help="Rescale the probabilities of each finding piecewise, such that its operating point becomes 0.5, as "
+    "torchxrayvision does.",
+)
+@trained_on_option
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the weights.")
 @click.option("--backend", help="Backend that computes the reference logits. [default: the fastest of cxrscore's own]")
 @device_option
@@ -55,7 +71,15 @@ from cxrscore.networks.graph import NORMALISATION_NAMES
 @json_option
 @quiet_option
 @handle_errors
-def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
+def import_file(
+    *,
+    findings: str | None,
+    operating_points: str | None,
+    trained_on: str | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
     """Import FILE, trained weights of PyTorch, Hugging Face or Keras, as a model file.
 
     FILE is a checkpoint of torch, a safetensors file, or an .h5 or .keras file. The network is recognised by the names
@@ -67,17 +91,33 @@ def import_file(*, findings: str | None, as_json: bool, quiet: bool, **options: 
     """
     from cxrscore.public_models import import_weights
 
-    names = () if findings is None else tuple(findings.split(","))
     bar = Bar(quiet)
-    result = import_weights(say=bar.line, progress=bar, findings=names, **options)
+    result = import_weights(
+        say=bar.line,
+        progress=bar,
+        findings=split_names(findings),
+        operating_points=_numbers(operating_points),
+        trained_on=split_names(trained_on),
+        **options,
+    )
     for note in result.notes:
         print_line(note, quiet)
     left = f", {result.excluded_outputs} outputs excluded" if result.excluded_outputs else ""
     print_line(
         f"{result.architecture}, {result.checkpoint_type} names: {len(result.findings)} findings{left}, "
-        f"{result.thresholds} thresholds",
+        f"{result.thresholds} thresholds{', rescaled to 0.5' * result.rescaled}",
         quiet,
     )
     print_line(f"wrote {result.output}", quiet)
     if as_json:
         print_json(vars(result))
+
+
+def _numbers(text: str | None) -> tuple[float, ...]:
+    """Numbers separated by commas, NaN for an empty one."""
+    try:
+        return () if text is None else tuple(float(word) if word.strip() else math.nan for word in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{error}; expected numbers separated by commas", param_hint="--operating-points"
+        ) from None

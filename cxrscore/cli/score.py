@@ -27,6 +27,8 @@ from cxrscore.cli.common import (
     processes_option,
     quiet_option,
     score_precision_option,
+    split_names,
+    trained_on_option,
     workers_option,
 )
 
@@ -100,6 +102,7 @@ if TYPE_CHECKING:
     help="Score only partition i of n, counted from 1, into a partial scores file. `cxrscore merge` joins the partial "
     "files.",
 )
+@trained_on_option
 @executor_option
 @processes_option
 @address_option
@@ -126,7 +129,7 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @handle_errors
-def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
+def score(*, shard: str | None, trained_on: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Score every film in FILMS and its subfolders. Rerun the same command to resume an interrupted run.
 
     FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. If the output is finished and films,
@@ -136,7 +139,15 @@ def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> i
 
     bar = Bar(quiet)
     options["model"] = tuple(model_file(one, bar) for one in options["model"])
-    result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), partition=_parse_partition(shard), **options), bar)
+    result = score_films(
+        ScoreOptions(
+            command=tuple(sys.argv[1:]),
+            partition=_parse_partition(shard),
+            trained_on=split_names(trained_on),
+            **options,
+        ),
+        bar,
+    )
     _print_summary(result, quiet)
     if as_json:
         print_result(result)
@@ -170,4 +181,6 @@ def _print_summary(result: ScoreResult, quiet: bool) -> None:
             "LEAKED: the training and test data of the model overlap (films or patients); the scores file records this",
             quiet,
         )
+    for text in result.not_held_out:
+        print_line(text, quiet)
     print_line(f"wrote {result.output}", quiet)

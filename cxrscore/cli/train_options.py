@@ -18,6 +18,7 @@ from cxrscore.cli.common import (
     precision_option,
     processes_option,
     quiet_option,
+    trained_on_option,
     workers_option,
 )
 from cxrscore.cli.sections import section
@@ -121,6 +122,7 @@ model_options = section(
         "Hugging Face or Keras. A name also sets --architecture and, for weights trained on films, --size and --head, "
         "if these are not given.",
     ),
+    trained_on_option,
     click.option(
         "--size",
         type=click.IntRange(32, 4096),

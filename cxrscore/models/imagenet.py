@@ -36,7 +36,7 @@ class WeightsInfo:
     seen            film (first 16 hex digits of its SHA-256) -> "train" or "valid", of the films that the weights were
                     made with, and those that they were made from
     has_leakage  whether a leak was allowed in any of these trainings
-    trained_on   names of the public data sets of films that the weights were trained on
+    trained_on   public data sets of films that they were trained on, as far as it is known
     """
 
     licence: str

@@ -15,6 +15,7 @@ from cxrscore import labels as lab
 from cxrscore.contract import Floats, Model, ModelSpec
 from cxrscore.io import sha256_bytes
 from cxrscore.io.strict_json import unicode_text
+from cxrscore.labels.public_sets import public_set_names
 from cxrscore.models.imagenet import BaseWeights
 from cxrscore.models.probabilities import probabilities
 from cxrscore.synthetic.reference_logits import golden_record
@@ -41,6 +42,8 @@ def model_document(
     source = {"name": "none", "sha256": "", "licence": ""}
     if base is not None:
         source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
+    inherited = () if base is None else base.origin.trained_on
+    trained_on = public_set_names((*inherited, *options.trained_on))
     other_base = {"feature_backend": fitted.outputs.framework} if options.feature_backend else {}
     split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
     digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
@@ -72,7 +75,7 @@ def model_document(
         | {"score_quantiles": score_quantiles(spec, probabilities(valid_logits, spec.activation, calibration))},
         "golden": golden_record(model),
         "licence": source["licence"] or "yours",
-        **({"trained_on": list(base.origin.trained_on)} if base is not None and base.origin.trained_on else {}),
+        **({"trained_on": list(trained_on)} if trained_on else {}),
     }
 
 
@@ -110,6 +113,7 @@ _OF_THE_RUN = (
     "resume",
     "overwrite",
     "recipe",
+    "trained_on",
     "allow_leakage",
     "executor",
     "processes",

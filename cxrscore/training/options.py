@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
+from cxrscore.labels.public_sets import public_set_names
 from cxrscore.option_values import check_number, check_whole_numbers, check_word
 from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
@@ -128,6 +129,9 @@ class TrainOptions:
         How operating points are chosen on the validation films: one of metrics.thresholds.RULES.
     calibration : str
         Fitted on the validation films: "none", "temperature" (one number), or "platt" (a line for each finding).
+    trained_on : sequence of str
+        Public data sets that the initial weights were trained on, beside those that a model file of weights names:
+        figures on their films are marked as not held-out.
     seed : int
         Of split, order, augmentation and first weights.
     device, precision
@@ -202,6 +206,7 @@ class TrainOptions:
     checkpoint_policy: str = "best"
     threshold_rule: str = "youden"
     calibration: str = "none"
+    trained_on: tuple[str, ...] = ()
     seed: int = 0
     device: str = "auto"
     precision: str = "fp32"
@@ -218,6 +223,7 @@ class TrainOptions:
         if not isinstance(self.weights, str | os.PathLike):
             raise InputError(f"weights is {self.weights!r}, expected 'imagenet', 'none' or a path")
         object.__setattr__(self, "weights", os.fspath(self.weights))
+        object.__setattr__(self, "trained_on", public_set_names(self.trained_on))
         if not self.output.name:
             raise InputError(f"output is {self.output}, a folder; expected the name of a file to write")
         for name, words in CHOICES.items():

@@ -18,6 +18,7 @@ from cxrscore.cli.train_options import (
     learning_options,
     machine_options,
     model_options,
+    probe_options,
     process_options,
     run_options,
 )
@@ -28,6 +29,7 @@ from cxrscore.cli.train_options import (
 @run_options
 @data_options
 @model_options
+@probe_options
 @learning_options
 @augmentation_options
 @choice_options
@@ -37,7 +39,8 @@ from cxrscore.cli.train_options import (
 def train(*, as_json: bool, quiet: bool, backend: str | None, trained_on: str | None, **options: Any) -> None:
     """Train a model on the folder FILMS (default: films) and its label table.
 
-    By default, the head of a densenet121 with ImageNet weights is trained; the backbone is frozen.
+    By default, the head of a densenet121 with ImageNet weights is solved as a logistic regression on the features of
+    the frozen backbone, and its probabilities are calibrated by cross-validation.
     """
     from cxrscore.plugins import film_size, training_backend
     from cxrscore.training import ProcessRank, TrainOptions, train_model
@@ -59,8 +62,13 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, trained_on: str | 
         print_line(
             f"LEAKED: {len(result.leakage)} leaks were allowed; the model and its scores files are marked", quiet
         )
-    print_line(f"epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
-    print_line(f"macro AUC: validation {result.macro_auc:.3f}, test {result.test_auc:.3f}", quiet)
+    if result.history:
+        print_line(f"epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
+    where = "cross-validated" if result.evaluated_on == "folds" else "validation"
+    test = f", test {result.test_auc:.3f}" if result.films["test"] else "; no film was kept for a test"
+    print_line(f"macro AUC: {where} {result.macro_auc:.3f}{test}", quiet)
+    for warning in result.warnings:
+        print_line(f"warning: {warning}", quiet)
     print_line(f"wrote {result.output} and {result.run_folder}/", quiet)
     if as_json and place.rank == 0:
         print_result(result)

@@ -84,7 +84,14 @@ data_options = section(
         "--split",
         type=FILE,
         help="CSV with the columns film,split (train, valid or test), or an official NIH or MIMIC-CXR split list. "
-        "[default: 70/10/20 by patient]",
+        "[default: drawn by patient, with --test]",
+    ),
+    click.option(
+        "--test",
+        type=click.FloatRange(0, 0.9),
+        default=0.2,
+        show_default=True,
+        help="Fraction of the films to keep for the test. 0: none; the cross-validated figures are then the only ones.",
     ),
     click.option(
         "--allow-leakage",
@@ -165,10 +172,11 @@ model_options = section(
     ),
     click.option(
         "--initial-head",
-        type=click.Choice(["zero", "random"]),
-        default="zero",
+        type=click.Choice(["auto", "probe", "zero", "random"]),
+        default="auto",
         show_default=True,
-        help="Initial weights of the head.",
+        help="Initial weights of the head when it is trained in epochs. probe: the linear probe. auto: probe for "
+        "fine-tuning of trained weights, else zero.",
     ),
     click.option(
         "--initial-bias",
@@ -180,8 +188,35 @@ model_options = section(
     ),
 )
 
+probe_options = section(
+    "Linear probe (the default: the head is solved to its optimum)",
+    click.option(
+        "--solver",
+        type=click.Choice(["auto", "lbfgs", "adam"]),
+        default="auto",
+        show_default=True,
+        help="lbfgs: solve the head as a logistic regression on the features of the frozen backbone, with "
+        "cross-validation. adam: train it in epochs. auto: lbfgs, unless an option below needs epochs.",
+    ),
+    click.option(
+        "--folds",
+        type=click.IntRange(2),
+        default=5,
+        show_default=True,
+        help="Parts of the cross-validation, by patient, of all films that are not test films.",
+    ),
+    click.option(
+        "--min-positives",
+        type=click.IntRange(1),
+        default=10,
+        show_default=True,
+        help="Positive films, and negative films, that a finding needs. With fewer, its probability is its prevalence "
+        "on every film, and it is marked.",
+    ),
+)
+
 learning_options = section(
-    "Optimization",
+    "Epochs (--solver adam, and all training of more than the head)",
     click.option("--loss", default="weighted-bce", show_default=True, help="Loss function; see `cxrscore plugins`."),
     click.option("--epochs", type=click.IntRange(1), default=80, show_default=True, help="Maximum number of epochs."),
     click.option(
@@ -306,7 +341,7 @@ choice_options = section(
         type=click.Choice(
             ["valid_macro_auc", "valid_loss", "valid_label_accuracy", "train_loss", "train_label_accuracy"]
         ),
-        default="valid_macro_auc",
+        default="valid_loss",
         show_default=True,
         help="Metric that selects the best epoch.",
     ),
@@ -332,10 +367,12 @@ choice_options = section(
     ),
     click.option(
         "--calibration",
-        type=click.Choice(["none", "temperature", "platt"]),
-        default="none",
+        type=click.Choice(["auto", "none", "temperature", "platt", "shrunken-platt"]),
+        default="auto",
         show_default=True,
-        help="Calibration of the probabilities on the validation films.",
+        help="Calibration of the probabilities on out-of-fold predictions, or on the validation films: one slope for "
+        "all findings (temperature), slope and intercept for each (platt), or the same with slopes drawn towards their "
+        "mean (shrunken-platt). auto: shrunken-platt; none for softmax.",
     ),
 )
 

@@ -8,7 +8,7 @@ from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.leakage import Leak, check_leakage
 from cxrscore.labels.read import datasets, find_labels, other_findings, read_joined_labels, read_labels
 from cxrscore.labels.split_files import read_split, split_csv
-from cxrscore.labels.splits import Split, draw_valid, split_by_patient
+from cxrscore.labels.splits import Split, draw_valid, folds_by_patient, split_by_patient
 from cxrscore.labels.table import MAX_BYTES as LARGEST_TABLE
 from cxrscore.labels.uncertain_labels import UNCERTAIN
 
@@ -27,6 +27,7 @@ __all__ = [
     "datasets",
     "draw_valid",
     "find_labels",
+    "folds_by_patient",
     "join_labels",
     "near_duplicates",
     "other_findings",

@@ -61,6 +61,22 @@ def split_by_patient(
     return Split(train=train, valid=valid, test=test, rule=f"{shares} by patient, findings balanced, seed {seed}")
 
 
+def folds_by_patient(patients: Sequence[str | None], labels: Floats, folds: int, *, seed: int) -> NDArray[np.intp]:
+    """The fold of each film, intp [N] in 0..folds-1: all films of a patient in one fold, findings balanced.
+
+    Parameters and method as for split_by_patient. Raises InputError for fewer than 2 folds or fewer patients than
+    folds.
+    """
+    groups = _groups(patients)
+    if not 2 <= folds <= len(groups):
+        raise InputError(f"{len(groups)} patients cannot be divided into {folds} folds: expected 2 folds or more")
+    fold_of = _deal(_counts(groups, labels), np.full(folds, 1 / folds), np.random.default_rng(seed))
+    found = np.empty(len(labels), np.intp)
+    for group, fold in zip(groups, fold_of, strict=True):
+        found[group] = fold
+    return found
+
+
 def _groups(patients: Sequence[str | None]) -> list[list[int]]:
     """Rows of each patient, in order of appearance."""
     groups: dict[tuple[str, str | int], list[int]] = defaultdict(list)
@@ -90,7 +106,7 @@ def _deal(counts: NDArray[np.float64], fractions: NDArray[np.float64], rng: np.r
     while left[-1] > 0:
         rarest = int(np.argmin(np.where(left > 0, left, np.inf)))  # the last column, films, is never the rarest
         for group in order[(counts[order, rarest] > 0) & (part_of[order] < 0)]:
-            part = max(range(3), key=lambda k: (lacking[k, rarest], lacking[k, -1]))
+            part = max(range(len(fractions)), key=lambda k: (lacking[k, rarest], lacking[k, -1]))
             part_of[group] = part
             lacking[part] -= counts[group]
             left -= counts[group]

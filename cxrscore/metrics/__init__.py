@@ -2,7 +2,7 @@
 
 from cxrscore.contract import Metric
 from cxrscore.metrics.bootstrap import RESAMPLES, BootstrapAucs, bootstrap_auc
-from cxrscore.metrics.calibration import platt, temperature
+from cxrscore.metrics.calibration import platt, shrunken_platt, temperature
 from cxrscore.metrics.confidence_intervals import (
     Estimate,
     balanced_accuracy_estimate,
@@ -80,6 +80,7 @@ __all__ = [
     "pointing_game",
     "reliability",
     "roc",
+    "shrunken_platt",
     "temperature",
     "verdict",
 ]

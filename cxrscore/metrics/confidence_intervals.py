@@ -91,6 +91,17 @@ def verdict(found: Estimate) -> str:
     return "worse" if high < 0 else "no difference shown"
 
 
+def mean_value_estimate(values: Array, groups: Array | None = None) -> Estimate:
+    """The mean of values [N], NaN where unknown, such as squared errors; its interval is over films, or groups [N]."""
+    place, known = group_codes(groups, len(values)), ~np.isnan(values)
+    patients = count_groups(place, known)
+    if not patients:
+        return undefined_estimate(place, "no label is known")
+    mean = float(values[known].mean())
+    moved = influence_terms(known, values, mean, place)
+    return Estimate(value=mean, influence=sum_by_group(moved, place), why=_single("film", known, place), least=-1.0)
+
+
 def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:
     """Equation 1 of the paper (metrics.proportions.label_accuracy) of truth and prob [N,C], its interval over films, or
     over groups [N], one number for films of one patient.

@@ -34,13 +34,18 @@ def check_run_folder(model: Path, *, inputs: Iterable[Path | None], overwrite: b
 
 
 def save_run(model: Path, history: Sequence[Mapping[str, float]], best_epoch: int, split: str, recipe: str) -> Path:
-    """Writes recipe.toml, history.csv, split.csv and loss.png into a folder model.run beside the model; returns it."""
+    """Writes recipe.toml and split.csv, and for a run with epochs history.csv and loss.png, into a folder model.run
+    beside the model; returns it."""
     folder = run_folder(model)
     make_folder(folder)
     atomic_write_bytes(folder / RECIPE, f"{_MARK}{recipe}".encode())
-    atomic_write_bytes(folder / HISTORY, _csv(history).encode())
     atomic_write_bytes(folder / SPLIT, split.encode())
-    atomic_write_bytes(folder / LOSS, _loss_figure(history, best_epoch))
+    if history:
+        atomic_write_bytes(folder / HISTORY, _csv(history).encode())
+        atomic_write_bytes(folder / LOSS, _loss_figure(history, best_epoch))
+    else:  # those of an earlier run are not of this model
+        for name in (HISTORY, LOSS):
+            (folder / name).unlink(missing_ok=True)
     return folder
 
 

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Backend, Floats, ModelSpec, Network
+from cxrscore.contract import Backend, Floats, Loss, Model, ModelSpec, Network
 from cxrscore.errors import InputError
 from cxrscore.images import find_same_file
 from cxrscore.io import file_lock, make_folder
 from cxrscore.io.outputs import check_output
 from cxrscore.losses import class_weights
-from cxrscore.metrics import auc_per_finding, check_rule, macro
+from cxrscore.metrics import check_rule
 from cxrscore.models.imagenet import BaseWeights, base_weights, given_file
 from cxrscore.models.model_file import model_output, save_model
 from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
 from cxrscore.plugin_values import why_not
 from cxrscore.progress import Log, Progress, no_log, no_progress
 from cxrscore.recipes import recipe_toml
-from cxrscore.training.checkpoint import load_checkpoint, remove_checkpoint
+from cxrscore.synthetic.reference_logits import FILMS
+from cxrscore.training.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint
 from cxrscore.training.data import Data, read_data
 from cxrscore.training.distributed import DistributedContext, ProcessRank, init_process_group
-from cxrscore.training.features import augmentation_from_options
+from cxrscore.training.evaluation import HeldOut, patient_numbers, test_evaluation
+from cxrscore.training.features import FeatureSource, augmentation_from_options
 from cxrscore.training.final_evaluation import check_calibration, final_logits
 from cxrscore.training.initialization import initial_model, initial_spec, run_inputs
 from cxrscore.training.loop import FitResult, fit
 from cxrscore.training.model_metadata import model_document, recipe_of
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
+from cxrscore.training.probe import can_probe, solve_probe
 
 __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
 
@@ -107,17 +113,26 @@ def _train(
     data = processes.once_per_node(lambda: read_data(options, progress, leaks=processes.is_rank_zero))
     with processes.collective():
         spec = initial_spec(options, data.findings, base)
-        check_calibration(options.calibration, spec)
+        check_calibration(options.calibration_method, spec)
         _log_data(data, say)
         inputs = run_inputs(options, data, base)
         earlier = load_checkpoint(folder, inputs) if goes_on else None
-        labels = data.labels[list(data.split.train)]
-        model = initial_model(backend, spec, base, options, labels=labels, earlier=earlier)
-        bound = loss.weighted(class_weights(labels))
-    processes.check_same({**inputs, "epochs done": earlier and len(earlier.training_state.history)})
-    settings: dict[str, Any] = {"folder": folder, "inputs": inputs, "earlier": earlier, "processes": processes}
-    fitted = fit(model, data, bound, options, progress, say, **settings)
-    test_auc, leaks = processes.on_rank_zero_broadcast(
+    run = _Run(
+        backend=backend,
+        options=options,
+        spec=spec,
+        data=data,
+        base=base,
+        loss=loss,
+        folder=folder,
+        inputs=inputs,
+        earlier=earlier,
+        progress=progress,
+        say=say,
+        processes=processes,
+    )
+    fitted = run.fitted()
+    figures, leaks = processes.on_rank_zero_broadcast(
         lambda: (_written(backend, options, spec, data, base, fitted), data.leaks)
     )
     _tell_damage(data, fitted, say)
@@ -129,9 +144,83 @@ def _train(
         leakage=tuple(leaks),
         best_epoch=fitted.best_epoch,
         history=fitted.history,
-        macro_auc=fitted.best["valid_macro_auc"],
-        test_auc=test_auc,
+        evaluated_on=figures["on"],
+        macro_auc=_or_nan(figures["macro_auc"]),
+        test_auc=_or_nan(figures["test"]),
+        excluded_findings=data.excluded_findings,
+        warnings=tuple(figures["warnings"]),
     )
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A run that has read its films: what its training needs."""
+
+    backend: Backend
+    options: TrainOptions
+    spec: ModelSpec
+    data: Data
+    base: BaseWeights | None
+    loss: Loss
+    folder: Path
+    inputs: dict[str, Any]
+    earlier: Checkpoint | None
+    progress: Progress
+    say: Log
+    processes: DistributedContext
+
+    def fitted(self) -> FitResult:
+        """The trained tensors: a solved linear probe, or those of the epoch loop, which may start from one."""
+        finished = self.earlier and len(self.earlier.training_state.history)
+        self.processes.check_same({**self.inputs, "epochs done": finished})
+        if self.options.probe:
+            return self._probe()
+        start = self._probe() if finished is None and self.options.first_head == "probe" else None
+        return self._epochs(start)
+
+    def _probe(self) -> FitResult:
+        """A linear probe of the training films; every process solves the same one."""
+        options = _probe_options(self.options)
+        with self.processes.collective():
+            spec = replace(self.spec, trainable="head")
+            model = initial_model(self.backend, spec, self.base, options, labels=self._labels)
+            if not can_probe(model):
+                raise InputError(_no_probe(self.options))
+            source = FeatureSource(model, self.data, options, self.progress)
+        self.processes.once_per_node(partial(source.is_cached, None))
+        with self.processes.collective():
+            probe = solve_probe(source, self.data, self.options, self.say)
+        return FitResult(tensors={**model.tensors(), **probe.head}, outputs=source, probe=probe)
+
+    def _epochs(self, start: FitResult | None) -> FitResult:
+        head = None if start is None or start.probe is None else start.probe.head
+        options, earlier = self.options, self.earlier
+        with self.processes.collective():
+            model = initial_model(
+                self.backend, self.spec, self.base, options, labels=self._labels, earlier=earlier, head=head
+            )
+            bound = self.loss.weighted(class_weights(self._labels))
+        settings: dict[str, Any] = {"folder": self.folder, "inputs": self.inputs, "earlier": earlier}
+        return fit(model, self.data, bound, options, self.progress, self.say, processes=self.processes, **settings)
+
+    @property
+    def _labels(self) -> Floats:
+        """Labels of the training films."""
+        return self.data.labels[list(self.data.split.train)]
+
+
+def _probe_options(options: TrainOptions) -> TrainOptions:
+    """The options of a run, for the features of a linear probe: those of the films as they are."""
+    return replace(options, trainable="head", augmentations=0, initial_head="zero", solver="adam", layer_decay=1.0)
+
+
+def _no_probe(options: TrainOptions) -> str:
+    instead = "--solver adam" if options.probe else "--initial-head zero"
+    return f"backend {options.backend!r} gives no features of {options.architecture!r} to solve a head: use {instead}"
 
 
 def _base_weights(options: TrainOptions, say: Log, progress: Progress) -> BaseWeights | None:
@@ -144,25 +233,51 @@ def _base_weights(options: TrainOptions, say: Log, progress: Progress) -> BaseWe
 
 def _written(
     backend: Backend, options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, fitted: FitResult
-) -> float:
-    """Writes the model and its run files; returns its macro AUC on the test films.
+) -> dict[str, Any]:
+    """Writes the model and its run files; returns its figures, JSON-ready.
 
     The model is rebuilt from the saved tensors, so that the test evaluates the file that users load.
     """
     final = backend.build(spec, fitted.tensors, device=options.device, precision="fp32")
-    valid, test = data.split.valid, data.split.test
-    logits = final_logits(final, fitted.outputs.for_model(final), data, [*valid, *test])
-    document = model_document(options, spec, data, base, final, fitted, valid_logits=logits[: len(valid)])
+    test = data.split.test
+    outputs = fitted.outputs.for_model(final)
+    held = _held_out(final, outputs, data, fitted)
+    patients = patient_numbers(data.patients)
+    tested = None
+    if test:
+        logits = final_logits(final, outputs, data, test)
+        tested = test_evaluation(spec.findings, data.labels[list(test)], logits, patients[list(test)])
+    document = model_document(options, spec, data, base, final, fitted, held=held, test=tested)
     save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
-    save_run(
-        options.output,
-        fitted.history,
-        fitted.best_epoch,
-        split,
-        recipe_toml(recipe_of(options), needs_weights=given_file(options.weights) is not None),
+    recipe = recipe_toml(recipe_of(options), needs_weights=given_file(options.weights) is not None)
+    save_run(options.output, fitted.history, fitted.best_epoch, split, recipe)
+    return {
+        "on": held.on,
+        "macro_auc": document["evaluation"]["macro_auc"]["value"],
+        "test": tested and tested["macro_auc"]["value"],
+        "warnings": [],
+    }
+
+
+def _held_out(final: Model, outputs: FeatureSource, data: Data, fitted: FitResult) -> HeldOut:
+    """Out-of-fold predictions of the training films, or the logits of the validation films."""
+    patients, probe = patient_numbers(data.patients), fitted.probe
+    if probe is None:
+        rows = list(data.split.valid)
+        logits = final_logits(final, outputs, data, rows)
+        every = np.ones(len(data.findings), np.bool_)
+        return HeldOut(truth=data.labels[rows], logits=logits, patients=patients[rows], on="valid", fitted=every)
+    final_logits(final, outputs, data, data.split.train[:FILMS])  # the complete model agrees with the probe's features
+    return HeldOut(
+        truth=data.labels[probe.rows],
+        logits=probe.logits,
+        patients=patients[probe.rows],
+        on="folds",
+        fitted=probe.fitted,
+        folds=probe.folds,
+        weights=None if data.sample_weights is None else data.sample_weights[probe.rows],
     )
-    return _test_auc(data, logits[len(valid) :])
 
 
 def _trainer(options: TrainOptions) -> Backend:
@@ -200,6 +315,9 @@ def _check_known(options: TrainOptions, backend: Backend, network: Network | Non
 def _log_data(data: Data, say: Log) -> None:
     sizes = ", ".join(f"{count} {part}" for part, count in data.sizes.items())
     say(f"films: {sizes} ({data.split.rule}); {len(data.findings)} findings")
+    if data.excluded_findings:
+        names = ", ".join(data.excluded_findings)
+        say(f"left out, because all known labels of their training films are equal: {names}")
     if data.leaks:
         say(f"LEAKED: {len(data.leaks)} leaks between the splits were allowed:")
         for leak in data.leaks[:_SHOWN]:
@@ -218,10 +336,3 @@ def _tell_damage(data: Data, fitted: FitResult, say: Log) -> None:
 
 _SHOWN = 10
 """Number of leaks that are listed one by one."""
-
-
-def _test_auc(data: Data, logits: Floats) -> float:
-    """Macro AUC of the test films, computed once; NaN without test films."""
-    if not data.split.test:
-        return float("nan")
-    return macro(auc_per_finding(data.labels[list(data.split.test)], logits))

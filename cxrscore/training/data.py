@@ -81,6 +81,10 @@ class Data:
     leaks: tuple[str, ...]
     """One line for each leak that was allowed."""
     preprocessing: Preprocessing
+    sample_weights: NDArray[np.float64] | None = None
+    """[N], weight of each film in the loss; None: all equal."""
+    excluded_findings: tuple[str, ...] = ()
+    """Findings of the table that cannot be learnt, because all known labels of the training films are equal."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -108,8 +112,10 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
     labelled = labelled_films(options.films, options.labels, options.uncertain)
     labelled, split = _only_used(labelled, _split(options, labelled))
     store = _store(options, labelled.paths, preprocessing, progress)
-    split = _readable(split, store)
+    split = _readable(split, store, options)
+    labelled, excluded = _with_both_classes(labelled, split.train)
     return Data(
+        excluded_findings=excluded,
         store=store,
         paths=labelled.paths,
         labels=labelled.labels,
@@ -153,11 +159,21 @@ def labelled_films(films: Path, labels: Path | None, uncertain: str = "unknown")
 
 def _split(options: TrainOptions, labelled: LabelledFilms) -> lab.Split:
     """The given or drawn split."""
+    patients, labels, seed = labelled.patients, labelled.labels, options.seed
     if options.split is None:
-        return lab.split_by_patient(labelled.patients, labelled.labels, seed=options.seed)
-    return lab.draw_valid(
-        lab.read_split(options.split, labelled.paths), labelled.patients, labelled.labels, seed=options.seed
-    )
+        valid = 0.0 if options.probe else (1 - options.test) / 8
+        fractions = (1 - options.test - valid, valid, options.test)
+        return lab.split_by_patient(patients, labels, fractions=fractions, seed=seed)
+    given = lab.read_split(options.split, labelled.paths)
+    return _joined(given) if options.probe else lab.draw_valid(given, patients, labels, seed=seed)
+
+
+def _joined(split: lab.Split) -> lab.Split:
+    """The split with its validation films among the training films: cross-validation takes their place."""
+    if not split.valid:
+        return split
+    rule = f"{split.rule}; valid belongs to train, which is cross-validated"
+    return lab.Split(train=tuple(sorted((*split.train, *split.valid))), valid=(), test=split.test, rule=rule)
 
 
 def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms, lab.Split]:
@@ -172,6 +188,23 @@ def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms
         patients=tuple(labelled.patients[row] for row in rows),
     )
     return used, replace(split, train=train, valid=valid, test=test)
+
+
+def _with_both_classes(labelled: LabelledFilms, train: Sequence[int]) -> tuple[LabelledFilms, tuple[str, ...]]:
+    """The films without the findings whose known labels of training films are all equal, and these findings;
+    InputError if none is left."""
+    labels = labelled.labels[list(train)]
+    known = ~np.isnan(labels)
+    positive, negative = (known & (labels > 0)).any(axis=0), (known & (labels < 1)).any(axis=0)
+    kept = np.flatnonzero(positive & negative)
+    excluded = tuple(name for c, name in enumerate(labelled.findings) if c not in kept)
+    if not len(kept):
+        raise InputError(
+            f"no finding can be learnt: the known labels of {', '.join(excluded[:8])} are all equal among the training "
+            "films, expected positive and negative films. A table that marks positives only needs --blank negative."
+        )
+    findings = tuple(labelled.findings[c] for c in kept)
+    return replace(labelled, labels=np.ascontiguousarray(labelled.labels[:, kept]), findings=findings), excluded
 
 
 def _store(
@@ -191,12 +224,13 @@ def _cache() -> Path:
     return cache_folder() / "films"
 
 
-def _readable(split: lab.Split, store: ImageCache) -> lab.Split:
+def _readable(split: lab.Split, store: ImageCache, options: TrainOptions) -> lab.Split:
     """The split without the films that could not be read."""
     readable = set(store.rows)
     train, valid, test = (tuple(row for row in rows if row in readable) for _, rows in split.parts())
-    if not train or not valid:
-        raise InputError("training needs at least one readable film in each of the splits train and valid")
+    if not train or not (valid or options.probe):
+        needed = "the split train" if options.probe else "each of the splits train and valid"
+        raise InputError(f"training needs at least one readable film in {needed}")
     return replace(split, train=train, valid=valid, test=test)
 
 

@@ -1,5 +1,5 @@
 """Evaluation of a finished model: its logits from the cached features, and the calibration and thresholds, which are
-chosen on the validation films and never on the test films."""
+chosen on out-of-fold predictions or validation films and never on the test films."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore.contract import Floats, Model, ModelSpec
 from cxrscore.errors import CheckError, InputError
-from cxrscore.metrics import operating_point, platt, temperature
-from cxrscore.models.probabilities import probabilities
+from cxrscore.metrics import operating_point, platt, shrunken_platt, temperature
 from cxrscore.synthetic.reference_logits import FILMS
 from cxrscore.training.data import Data
 from cxrscore.training.features import FeatureSource, feature_cache_folder
+
+Doubles = NDArray[np.float64]
 
 
 def check_calibration(method: str, spec: ModelSpec) -> None:
@@ -25,32 +27,57 @@ def check_calibration(method: str, spec: ModelSpec) -> None:
         )
 
 
-def calibration_of(truth: Floats, logits: Floats, method: str) -> dict[str, Any] | None:
-    """The model file's "calibration" of truth and logits [N,C]; None for "none".
+def calibration_of(
+    truth: Floats, logits: Floats, method: str, fitted_on: str, weights: Doubles | None = None
+) -> dict[str, Any] | None:
+    """The model file's "calibration" of truth and logits [N,C], which are those of the splits or folds ``fitted_on``;
+    None for "none". weights [N]: of the films.
 
     The logits of a finding without both classes are not calibrated.
     """
     if method == "none":
         return None
+    slopes, intercepts = calibration_lines(truth, logits, method, weights)
+    mass = np.ones(len(truth)) if weights is None else weights
+    known = (mass[:, None] * ~np.isnan(truth)).sum(axis=0)
+    positive = (mass[:, None] * np.nan_to_num(truth)).sum(axis=0)
+    prevalence = positive / np.maximum(known, 1e-300)
+    return {
+        "method": method,
+        "slope": slopes.tolist(),
+        "intercept": intercepts.tolist(),
+        "fitted_on": fitted_on,
+        "prevalence": prevalence.tolist(),
+    }
+
+
+def calibration_lines(
+    truth: Floats, logits: Floats, method: str, weights: Doubles | None = None
+) -> tuple[Doubles, Doubles]:
+    """Slope and intercept of each finding, float64 [C] each."""
     count = truth.shape[1]
+    if method == "shrunken-platt":
+        return shrunken_platt(truth, logits, weights)
     if method == "temperature":
         found = temperature(truth, logits)
-        lines = [(1.0 if np.isnan(found) else 1 / found, 0.0)] * count
-    else:
-        fitted = [platt(truth[:, c], logits[:, c]) for c in range(count)]
-        lines = [(1.0, 0.0) if np.isnan(line[0]) else line for line in fitted]
-    slope, intercept = ([line[part] for line in lines] for part in (0, 1))
-    return {"method": method, "slope": slope, "intercept": intercept, "fitted_on": "valid"}
+        return np.full(count, 1.0 if np.isnan(found) else 1 / found), np.zeros(count)
+    lines = [platt(truth[:, c], logits[:, c]) for c in range(count)]
+    fitted = np.array([(1.0, 0.0) if np.isnan(line[0]) else line for line in lines])
+    return fitted[:, 0], fitted[:, 1]
 
 
 def thresholds_of(
-    spec: ModelSpec, truth: Floats, logits: Floats, rule: str, calibration: dict[str, Any] | None
+    spec: ModelSpec, truth: Floats, probs: Floats, rule: str, chosen_on: str, fitted: NDArray[np.bool_] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """The model file's "thresholds": an operating point for each finding that has both classes."""
-    probs = probabilities(logits, spec.activation, calibration)
-    points = {name: operating_point(truth[:, c], probs[:, c], rule) for c, name in enumerate(spec.findings)}
+    """The model file's "thresholds": an operating point for each finding that has both classes and, where ``fitted``
+    [C] says so, coefficients; probs [N,C] are those of the splits or folds ``chosen_on``."""
+    points = {
+        name: operating_point(truth[:, c], probs[:, c], rule)
+        for c, name in enumerate(spec.findings)
+        if fitted is None or fitted[c]
+    }
     return {
-        name: {"prob": point, "rule": rule, "chosen_on": "valid"} for name, point in points.items() if point == point
+        name: {"prob": point, "rule": rule, "chosen_on": chosen_on} for name, point in points.items() if point == point
     }
 
 

@@ -63,18 +63,22 @@ def initial_model(
     options: TrainOptions,
     *,
     labels: Floats,
-    earlier: Checkpoint | None,
+    earlier: Checkpoint | None = None,
+    head: Tensors | None = None,
 ) -> Model:
-    """The model at the start of training: from an earlier checkpoint if there is one, else from the base weights;
-    labels float32 [N,C]: of the training films."""
+    """The model at the start of training: from an earlier checkpoint if there is one, else from the base weights.
+
+    labels  float32 [N,C], of the training films
+    head    tensors of the dense layer, if it is solved already
+    """
     precision: Any = options.precision
     chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": options.seed}
     tensors: Tensors | None = None if base is None else initial_tensors(spec, options.seed, base.tensors)
-    if earlier is None and (options.initial_head, options.initial_bias) == ("random", "zero"):
+    if earlier is None and not head and (options.initial_head, options.initial_bias) == ("random", "zero"):
         return backend.build(spec, tensors, **chosen)
     if tensors is None:
         tensors = backend.build(spec, None, **chosen).tensors()
-    changed = dict(earlier.tensors) if earlier else initial_head_tensors(options, spec, labels, tensors)
+    changed = dict(earlier.tensors) if earlier else head or initial_head_tensors(options, spec, labels, tensors)
     return backend.build(spec, {**tensors, **changed}, **chosen)
 
 
@@ -82,7 +86,7 @@ def initial_head_tensors(options: TrainOptions, spec: ModelSpec, labels: Floats,
     """Initial tensors of the dense layer that replace those of the backend. InputError if the network has no dense
     layer."""
     first: dict[str, Any] = {}
-    if options.initial_head == "zero":
+    if options.first_head == "zero":
         _need_head(spec, tensors, "head/kernel", "--initial-head random")
         first["head/kernel"] = np.zeros(tensors["head/kernel"].shape, np.float32)
     if options.initial_bias == "prevalence":

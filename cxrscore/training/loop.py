@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,19 @@ from cxrscore.training.data_loader import TrainingData
 from cxrscore.training.distributed import DistributedContext
 from cxrscore.training.features import FeatureSource, Rows
 from cxrscore.training.options import MONITORS, TrainOptions
+from cxrscore.training.probe import ProbeFit
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """Result of training: one row of history for each epoch, the chosen epoch (from 1), its AUC of each finding,
-    all tensors of the model at that epoch, and the features of the films."""
+    """Result of training: all tensors of the model, the features of the films, and how it came to be: the history and
+    the chosen epoch, from 1, of the epoch loop, or the linear probe, without a history and with epoch 0."""
 
-    history: list[Row]
-    best_epoch: int
-    valid_auc: list[float]
     tensors: dict[str, Array]
     outputs: FeatureSource
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+    probe: ProbeFit | None = None
 
     @property
     def best(self) -> Row:
@@ -247,7 +248,6 @@ def _chosen(model: Model, feed: TrainingData, state: TrainingState, options: Tra
     return FitResult(
         history=state.history,
         best_epoch=len(state.history) if last else state.best_epoch,
-        valid_auc=state.last_auc if last else state.valid_auc,
         tensors={**model.tensors(), **(feed.tensors() if last else state.best)},
         outputs=feed.outputs,
     )

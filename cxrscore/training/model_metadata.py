@@ -20,6 +20,7 @@ from cxrscore.models.imagenet import BaseWeights
 from cxrscore.models.probabilities import probabilities
 from cxrscore.synthetic.reference_logits import golden_record
 from cxrscore.training.data import Data
+from cxrscore.training.evaluation import HeldOut, evaluation
 from cxrscore.training.final_evaluation import calibration_of, thresholds_of
 from cxrscore.training.loop import FitResult
 from cxrscore.training.options import TrainOptions
@@ -33,12 +34,16 @@ def model_document(
     model: Model,
     fitted: FitResult,
     *,
-    valid_logits: Floats,
+    held: HeldOut,
+    test: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors;
-    valid_logits float32 [n,C]: its logits of the validation films."""
-    truth = data.labels[list(data.split.valid)]
-    calibration = calibration_of(truth, valid_logits, options.calibration)
+    """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors; held: the
+    predictions that choose calibration and thresholds; test: the figures of the test films, None without any."""
+    method = options.calibration_method
+    calibration = calibration_of(held.truth, held.logits, method, held.on, held.weights)
+    prob = probabilities(held.logits, spec.activation, calibration)
+    evaluated = evaluation(spec.findings, held, held.probabilities(spec.activation, method))
+    solver = {} if fitted.probe is None else {"probe": fitted.probe.as_dict(spec.findings)}
     source = {"name": "none", "sha256": "", "licence": ""}
     if base is not None:
         source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
@@ -50,7 +55,7 @@ def model_document(
     return {
         "spec": spec.as_dict(),
         "preprocessing": data.preprocessing.as_dict(),
-        "thresholds": thresholds_of(spec, truth, valid_logits, options.threshold_rule, calibration),
+        "thresholds": thresholds_of(spec, held.truth, prob, options.threshold_rule, held.on, held.fitted),
         "calibration": calibration,
         "training": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -62,7 +67,8 @@ def model_document(
             "weights": source,
             "history": [{**_no_nan(row), "epoch": int(row["epoch"])} for row in fitted.history],
             "best_epoch": fitted.best_epoch,
-            "monitor": options.monitor,
+            "monitor": options.monitor if fitted.history else "",
+            **solver,
             "split": {**split, "rule": data.split.rule, "sha256": digest},
             "patients": len({p for p in data.patients if p is not None}),
             "labels": data.labels_file,
@@ -70,13 +76,23 @@ def model_document(
             "leak_count": len(data.leaks),
         },
         "films": seen_films(data, base),
-        "validation": _no_nan({"loss": fitted.best["valid_loss"], "macro_auc": fitted.best["valid_macro_auc"]})
-        | {"auc": _no_nan(dict(zip(spec.findings, fitted.valid_auc, strict=True)))}
-        | {"score_quantiles": score_quantiles(spec, probabilities(valid_logits, spec.activation, calibration))},
+        "validation": {
+            "loss": fitted.best["valid_loss"] if fitted.history else _log_loss(held.truth, prob),
+            "macro_auc": evaluated["macro_auc"]["value"],
+            "auc": {name: found["auc"]["value"] for name, found in evaluated["findings"].items()},
+            "score_quantiles": score_quantiles(spec, prob),
+        },
+        "evaluation": {**evaluated, "test": test},
         "golden": golden_record(model),
         "licence": source["licence"] or "yours",
         **({"trained_on": list(trained_on)} if trained_on else {}),
     }
+
+
+def _log_loss(truth: Floats, prob: Floats) -> float:
+    """Mean over findings of the log loss of known labels, probabilities [N,C] limited to float32's precision."""
+    p = np.clip(prob.astype(np.float64), 1e-7, 1 - 1e-7)
+    return float(np.nanmean(np.nanmean(-(truth * np.log(p) + (1 - truth) * np.log1p(-p)), axis=0)))
 
 
 def seen_films(data: Data, base: BaseWeights | None) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,21 @@ MONITORS = {
 }
 """Measures that can choose the epoch; 1: higher is better, -1: lower is better."""
 
+SOLVERS = ("auto", "lbfgs", "adam")
 CHOICES: dict[str, tuple[str, ...]] = {
+    "solver": SOLVERS,
     "uncertain": ("unknown", "positive", "negative"),
     "trainable": ("head", "last-block", "all"),
     "head": ("gap", "flatten", "cls"),
     "activation": ("sigmoid", "softmax"),
-    "initial_head": ("zero", "random"),
+    "initial_head": ("auto", "probe", "zero", "random"),
     "initial_bias": ("zero", "prevalence"),
     "schedule": ("constant", "cosine"),
     "batch_norm": ("frozen", "batch"),
     "sampling": ("natural", "balanced"),
     "monitor": tuple(MONITORS),
     "checkpoint_policy": ("best", "last"),
-    "calibration": ("none", "temperature", "platt"),
+    "calibration": ("auto", "none", "temperature", "platt", "shrunken-platt"),
     "precision": ("fp32", "bf16"),
 }
 """Allowed words of an option."""
@@ -52,6 +54,8 @@ LOWS = {
     "seed": 0,
     "workers": 1,
     "processes": 1,
+    "folds": 2,
+    "min_positives": 1,
 }
 """The least that each whole number may be. images.Preprocessing has the limits of size."""
 
@@ -61,6 +65,7 @@ RANGES: dict[str, _Range] = {
     "layer_decay": ("above 0 and up to 1", lambda value: 0 < value <= 1),
     "weight_decay": _AT_LEAST_0,
     "clip_norm": _AT_LEAST_0,
+    "test": ("0 to 0.9", lambda value: 0 <= value <= 0.9),
 }
 """Allowed range of each number, as text and as a predicate. images.Augmentation checks the limits of
 augmentation."""
@@ -79,7 +84,10 @@ class TrainOptions:
     uncertain : str
         What an uncertain label counts as: "unknown", "positive" or "negative".
     split : path, optional
-        CSV with the columns film and split, or an official list; None: 70/10/20 by patient, drawn with ``seed``.
+        CSV with the columns film and split, or an official list; None: drawn by patient with ``seed``.
+    test : float
+        Fraction of the films that a drawn split keeps for the test; 0: none, the cross-validated figures are then the
+        model's only ones. An eighth of the other films is for validation where the epoch loop trains.
     allow_leakage : bool
         Report films or patients that are in two splits and mark the model, instead of a LeakError.
     output : path
@@ -93,12 +101,20 @@ class TrainOptions:
         The network, its first weights ("imagenet", "none", a name that ``cxrscore weights`` lists, or a file), the side
         of its films in pixels, what it does to films first, and its head. ``cxrscore train`` and ``cxrscore.train``
         choose a size that suits the network if none is given.
+    solver : str
+        What trains the head: "lbfgs" solves a linear probe to its optimum with scikit-learn, "adam" is the epoch loop.
+        "auto" is "lbfgs" unless an option needs the epoch loop: see ``probe``.
+    folds, min_positives
+        Of the linear probe: parts of the cross-validation, and the positive films (and negative films) that a finding
+        needs to get coefficients; one with fewer gets its prevalence as probability, and is marked.
     trainable : str
         Layers that are trained: "head", "last-block" or "all".
     standardize : bool
         With a frozen backbone: train the head on features of mean 0 and standard deviation 1.
     initial_head : str
-        "zero", or "random", drawn with ``seed``.
+        Of the epoch loop: "zero", "random", drawn with ``seed``, or "probe": the linear probe of the training films,
+        from which fine-tuning starts (LP-FT: Kumar et al., ICLR 2022). "auto": "probe" where layers of trained weights are
+        fine-tuned with sigmoid and a head that is not "flatten", else "zero".
     initial_bias : str
         "zero", or "prevalence": the logit of the prevalence of each finding among the training films.
     loss : str
@@ -126,9 +142,11 @@ class TrainOptions:
     checkpoint_policy : str
         Epoch whose tensors become the model: "best" or "last".
     threshold_rule : str
-        How operating points are chosen on the validation films: one of metrics.thresholds.RULES.
+        How operating points are chosen: one of metrics.thresholds.RULES.
     calibration : str
-        Fitted on the validation films: "none", "temperature" (one number), or "platt" (a line for each finding).
+        "none", "temperature" (one number), "platt" (a line for each finding) or "shrunken-platt" (the same, with slopes
+        drawn towards their mean). "auto": "shrunken-platt" with sigmoid, "none" with softmax. Thresholds and
+        calibration are fitted on the out-of-fold predictions of a linear probe, or on the validation films.
     trained_on : sequence of str
         Public data sets that the initial weights were trained on, beside those that a model file of weights names:
         figures on their films are marked as not held-out.
@@ -169,6 +187,7 @@ class TrainOptions:
     labels: Path | None = None
     uncertain: str = "unknown"
     split: Path | None = None
+    test: float = 0.2
     allow_leakage: bool = False
     output: Path = Path("model.safetensors")
     backend: str = "keras"
@@ -179,9 +198,12 @@ class TrainOptions:
     normalize: str | None = None
     head: str = "gap"
     activation: str = "sigmoid"
+    solver: str = "auto"
+    folds: int = 5
+    min_positives: int = 10
     trainable: str = "head"
     standardize: bool = True
-    initial_head: str = "zero"
+    initial_head: str = "auto"
     initial_bias: str = "zero"
     loss: str = "weighted-bce"
     epochs: int = 80
@@ -201,11 +223,11 @@ class TrainOptions:
     shear: float = 0.0
     zoom: float = 0.1
     flip: bool = False
-    monitor: str = "valid_macro_auc"
+    monitor: str = "valid_loss"
     patience: int = 10
     checkpoint_policy: str = "best"
     threshold_rule: str = "youden"
-    calibration: str = "none"
+    calibration: str = "auto"
     trained_on: tuple[str, ...] = ()
     seed: int = 0
     device: str = "auto"
@@ -233,6 +255,11 @@ class TrainOptions:
             check_number(getattr(self, name), name)
             if not holds(getattr(self, name)):
                 raise InputError(f"{name} is {getattr(self, name)}, expected {wanted}")
+        self._check_combinations()
+        self._check_head()
+
+    def _check_combinations(self) -> None:
+        """InputError for options that exclude each other."""
         if self.weight_decay * self.learning_rate >= 1:
             raise InputError(
                 f"weight_decay {self.weight_decay:g} times learning_rate {self.learning_rate:g} removes the "
@@ -251,10 +278,62 @@ class TrainOptions:
                 "--executor and --address out; torchrun lets several processes train"
             )
 
+        if self.split is not None and self.test != TrainOptions.test:
+            raise InputError(f"test is {self.test}, but the split is given: leave test out, or split")
+
+    def _check_head(self) -> None:
+        """InputError for options of the head that exclude each other."""
+        if self.initial_head == "probe" and (self.activation != "sigmoid" or self.head == "flatten"):
+            raise InputError(
+                f"initial_head is probe, which needs sigmoid and a head gap or cls, and there are "
+                f"{self.activation} and {self.head}: use initial_head zero or random"
+            )
+        if self.solver == "lbfgs" and (names := self.epoch_options):
+            raise InputError(
+                f"solver is lbfgs, which trains a linear probe without epochs, so it does not use {', '.join(names)}: "
+                "leave them out, or use solver adam"
+            )
+
+    @property
+    def epoch_options(self) -> tuple[str, ...]:
+        """The options of this run that need the epoch loop: those that only it uses and that do not have their
+        defaults, and a network, head or loss for which the optimum cannot be computed."""
+        changed = [name for name in EPOCH_OPTIONS if getattr(self, name) != _DEFAULTS[name]]
+        return (*changed, *(("head",) if self.head == "flatten" else ()))
+
+    @property
+    def probe(self) -> bool:
+        """Whether the run solves a linear probe instead of running epochs."""
+        return self.solver != "adam" and not self.epoch_options
+
+    @property
+    def first_head(self) -> str:
+        """The initial head of the epoch loop, with "auto" resolved."""
+        if self.initial_head != "auto":
+            return self.initial_head
+        tunes = self.trainable != "head" and self.weights != "none"
+        return "probe" if tunes and self.activation == "sigmoid" and self.head != "flatten" else "zero"
+
+    @property
+    def calibration_method(self) -> str:
+        """The calibration, with "auto" resolved."""
+        if self.calibration != "auto":
+            return self.calibration
+        return "shrunken-platt" if self.activation == "sigmoid" else "none"
+
     @property
     def alone(self) -> bool:
         """Whether the training process also runs the frozen layers."""
         return (self.executor, self.processes, self.address) == ("local", 1, None)
+
+
+EPOCH_OPTIONS = (
+    *("trainable", "activation", "loss", "epochs", "batch_size", "learning_rate", "warmup", "schedule", "layer_decay"),
+    *("weight_decay", "clip_norm", "batch_norm", "sampling", "drop_last", "augmentations", "monitor", "patience"),
+    *("checkpoint_policy", "standardize", "initial_head", "initial_bias", "precision"),
+)
+"""Options that a linear probe does not use, or for which it has one value only."""
+_DEFAULTS = {field.name: field.default for field in fields(TrainOptions)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,13 +353,19 @@ class TrainResult:
     leakage : tuple of str
         One line for each leak that was allowed.
     best_epoch : int
-        Epoch whose tensors became the model, from 1.
+        Epoch whose tensors became the model, from 1; 0: a linear probe.
     history : list of dict
-        Measures of each epoch.
+        Measures of each epoch; empty: a linear probe.
+    evaluated_on : str
+        "folds": ``macro_auc`` is that of out-of-fold predictions; "valid": that of the validation films.
     macro_auc : float
-        Macro AUC of the validation films at the chosen epoch; NaN if no finding has both classes.
+        Macro AUC of the model; NaN if no finding has both classes.
     test_auc : float
-        Macro AUC of the test films, which are evaluated once; NaN likewise.
+        Macro AUC of the test films, which are evaluated once; NaN likewise, or without test films.
+    excluded_findings : tuple of str
+        Findings of the table that the model lacks, because their known labels are all equal.
+    warnings : tuple of str
+        What limits the use of the figures.
     """
 
     output: Path
@@ -290,5 +375,8 @@ class TrainResult:
     leakage: tuple[str, ...]
     best_epoch: int
     history: list[dict[str, float]]
+    evaluated_on: str
     macro_auc: float
     test_auc: float
+    excluded_findings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

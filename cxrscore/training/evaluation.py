@@ -1,0 +1,161 @@
+"""The figures of a finished model for its file: of held-out predictions, with intervals over patients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.contract import Activation, Floats, Metric
+from cxrscore.metrics import (
+    Estimate,
+    average_precision,
+    calibration_error,
+    delong,
+    estimate_metric,
+    mean_estimate,
+)
+from cxrscore.metrics.confidence_intervals import mean_value_estimate
+from cxrscore.models.probabilities import probabilities
+from cxrscore.training.final_evaluation import calibration_lines
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Predictions of films that the tensors were not fitted on.
+
+    truth, logits  float32 [N,C]; truth NaN where unknown
+    patients       [N], the same number for films of one patient
+    on             "folds" or "valid"
+    folds          [N], the fold of each film; None for validation films
+    fitted         [C], whether a finding has coefficients
+    weights        [N], of the films in the loss; None: all equal
+    """
+
+    truth: Floats
+    logits: Floats
+    patients: NDArray[np.intp]
+    on: str
+    fitted: NDArray[np.bool_]
+    folds: NDArray[np.intp] | None = None
+    weights: Doubles | None = None
+
+    def probabilities(self, activation: Activation, method: str) -> Floats:
+        """float32 [N,C], each fold with the calibration of the other folds, so that no film is calibrated with its own
+        label; validation films with their own calibration."""
+        if method == "none":
+            return probabilities(self.logits, activation)
+        prob = np.empty_like(self.logits)
+        for own, others in self._turns():
+            weights = None if self.weights is None else self.weights[others]
+            slope, intercept = calibration_lines(self.truth[others], self.logits[others], method, weights)
+            prob[own] = probabilities(self.logits[own], activation, {"slope": slope, "intercept": intercept})
+        return prob
+
+    def _turns(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        if self.folds is None:
+            everything = np.ones(len(self.truth), np.bool_)
+            return [(everything, everything)]
+        return [(self.folds == fold, self.folds != fold) for fold in range(int(self.folds.max()) + 1)]
+
+
+def patient_numbers(patients: Sequence[str | None]) -> NDArray[np.intp]:
+    """int [N]: the same number for films of one patient; films of unknown patients each have their own."""
+    names = [f"film {row}" if patient is None else f"patient {patient}" for row, patient in enumerate(patients)]
+    return np.unique(np.array(names), return_inverse=True)[1].astype(np.intp)
+
+
+def evaluation(findings: Sequence[str], held: HeldOut, prob: Floats) -> dict[str, Any]:
+    """The model file's "evaluation" of held-out predictions and their probabilities [N,C].
+
+    AUCs have the intervals of DeLong, Brier scores those of a mean, and average precisions those of a bootstrap; all
+    over patients. Means over findings are over those that have coefficients.
+    """
+    aucs = [delong(held.truth[:, c], held.logits[:, c], held.patients) for c in range(len(findings))]
+    briers = [_brier(held.truth[:, c], prob[:, c], held.patients) for c in range(len(findings))]
+    baselines = [_brier(held.truth[:, c], _baseline(held, c), held.patients) for c in range(len(findings))]
+    metric = Metric(name="average_precision", summary="", function=average_precision)
+    none = np.full(len(findings), np.nan)
+    precisions = estimate_metric(metric, held.truth, held.logits, thresholds=none, groups=held.patients).estimates
+    used = np.flatnonzero(held.fitted)
+    return {
+        "on": held.on,
+        "folds": 0 if held.folds is None else int(held.folds.max()) + 1,
+        "films": len(held.truth),
+        "patients": len(np.unique(held.patients)),
+        "macro_auc": figure(mean_estimate([aucs[c] for c in used])),
+        "brier": figure(mean_estimate([briers[c] for c in used])),
+        "brier_skill": _skill([briers[c] for c in used], [baselines[c] for c in used]),
+        "calibration_error": _number(float(np.mean([calibration_error(held.truth[:, c], prob[:, c]) for c in used]))),
+        "spread": _number(float(np.mean([spread(prob[:, c]) for c in used]))),
+        "findings": {
+            name: {
+                "positives": int(np.nansum(held.truth[:, c] > 0.5)),
+                "negatives": int((held.truth[:, c] <= 0.5).sum()),
+                "few_positives": not bool(held.fitted[c]),
+                "auc": figure(aucs[c]),
+                "average_precision": _limits(precisions[c].value, precisions[c].interval),
+                "brier": figure(briers[c]),
+                "brier_skill": _skill([briers[c]], [baselines[c]]),
+                "spread": _number(spread(prob[:, c])),
+            }
+            for c, name in enumerate(findings)
+        },
+    }
+
+
+def test_evaluation(
+    findings: Sequence[str], truth: Floats, logits: Floats, patients: NDArray[np.intp]
+) -> dict[str, Any]:
+    """The figures of the test films, which are evaluated once."""
+    aucs = [delong(truth[:, c], logits[:, c], patients) for c in range(len(findings))]
+    return {
+        "films": len(truth),
+        "macro_auc": figure(mean_estimate(aucs)),
+        "auc": {name: figure(one) for name, one in zip(findings, aucs, strict=True)},
+    }
+
+
+def spread(prob: Floats) -> float:
+    """The 95th minus the 5th percentile of probabilities [N]."""
+    low, high = np.percentile(prob.astype(np.float64), [5, 95])
+    return float(high - low)
+
+
+def figure(estimate: Estimate) -> dict[str, float | None]:
+    """A figure with its 95 % interval, JSON-ready; null where undefined."""
+    return _limits(estimate.value, estimate.interval)
+
+
+def _limits(value: float, interval: tuple[float, float]) -> dict[str, float | None]:
+    return {"value": _number(value), "low": _number(interval[0]), "high": _number(interval[1])}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _brier(truth: Floats, prob: Floats | Doubles, patients: NDArray[np.intp]) -> Estimate:
+    return mean_value_estimate((prob.astype(np.float64) - truth) ** 2, patients)
+
+
+def _baseline(held: HeldOut, c: int) -> Doubles:
+    """float64 [N]: the prevalence of a finding, that of the other folds for the films of a fold."""
+    found = np.full(len(held.truth), np.nan)
+    for own, others in held._turns():
+        known = held.truth[others, c][~np.isnan(held.truth[others, c])]
+        if len(known):
+            found[own] = known.mean(dtype=np.float64)
+    return found
+
+
+def _skill(briers: Sequence[Estimate], baselines: Sequence[Estimate]) -> float | None:
+    """1 - Brier score / Brier score of the prevalence, both means over findings: above 0 is better than the
+    prevalence."""
+    return _number(1 - mean_estimate(briers).value / (mean_estimate(baselines).value or math.nan))

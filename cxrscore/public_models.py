@@ -29,7 +29,7 @@ def model_path(given: StrPath, say: Log = no_log, progress: Progress = no_progre
         A path, or the name of a public classifier, whose weights are then downloaded and converted if they are not in
         the cache. Only a text can be a name, and a file of that name in the current folder comes first.
     say
-        Called with size, licence and source before a download, and with notes.
+        Called with size, licence and source before a download, and before a conversion.
     progress
         Called as progress(step, done, total) during a download.
     name
@@ -84,10 +84,10 @@ def _model_of(entry: PublicWeights, say: Log, progress: Progress) -> Path:
     if _is_model(target):
         return target
     make_folder(target.parent)
+    say(f"converting {entry.name} to a model file, once")
     part = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part")
     try:
-        for note in _imported(fetched, output=part).notes:
-            say(note)
+        _imported(fetched, output=part)
         _keep_first(part, target)
     finally:
         part.unlink(missing_ok=True)

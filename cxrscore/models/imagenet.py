@@ -85,7 +85,7 @@ def base_weights(
         return _base(path, read_tensor_file(path, _nodes()).tensors, _of_entry(entry), name=name)
     foreign = _foreign(path, None)
     _check_architecture(path, foreign.network.name, architecture)
-    return _base(path, foreign.base, _of_entry(entry), foreign.notes, name=name)
+    return _base(path, foreign.base, _of_entry(entry), name=name)
 
 
 def weights_file(choice: str, architecture: str, say: Log = no_log, progress: Progress = no_progress) -> Path | None:

@@ -45,10 +45,10 @@ def nets():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, nets):
-    """A folder with 6 films, and a mirror of the two files; the cache is empty at first."""
+    """A folder with 20 films, and a mirror of the two files; the cache is empty at first."""
     folder = tmp_path_factory.mktemp("names")
     make_phantoms(folder, films=60, patients=40, side=64, seed=3)
-    for film in sorted((folder / "films").glob("*.png"))[6:]:
+    for film in sorted((folder / "films").glob("*.png"))[20:]:
         film.unlink()
     with servers.files() as mirror, pytest.MonkeyPatch.context() as patch:
         mirror.files = {f"/{PUBLIC_WEIGHTS[name].file}": data for name, data in nets[0].items()}
@@ -174,7 +174,7 @@ def test_export_and_quantize_take_names(home):
 @pytest.mark.slow
 def test_the_resnet_of_torchxrayvision_is_converted_for_its_size(home, nets):
     folder, _ = home
-    with package.load(ALL, backend="torch", workers=1) as classifier:
+    with package.load(ALL, backend="torch", workers=1, batch_size=1) as classifier:
         assert classifier.findings == PUBLIC_WEIGHTS[ALL].findings
         film = sorted((folder / "films").glob("*.png"))[0]
         found = classifier.predict_proba(film).values[0]
@@ -197,6 +197,19 @@ def test_training_starts_from_a_named_classifier(home):
     recipe = (folder / "trained.run" / "recipe.toml").read_text()
     assert f'weights = "{NIH}"' in recipe
     assert "Needs" not in recipe
+
+
+def test_training_takes_the_network_that_goes_with_a_name(home, monkeypatch):
+    """It ends before films are read, because the weights are not here."""
+    folder, mirror = home
+    monkeypatch.setenv("CXRSCORE_OFFLINE", "1")
+    line = ("train", "films", "--weights", "rad-dino", "--backend", "torch", "-o", "none.safetensors")
+    done = cxrscore(*line, folder=folder, expect=1)
+    assert "the weights rad-dino are not here: CXRSCORE_OFFLINE forbids downloading" in done.stderr
+    done = cxrscore(*line, "--architecture", "densenet121", "--head", "gap", folder=folder, expect=1)
+    assert "rad-dino are weights of vit_b14, expected those of densenet121" in done.stderr
+    with pytest.raises(InputError, match="the weights rad-dino are not here"):
+        package.train(folder / "films", weights="rad-dino", backend="torch", output=folder / "none.safetensors")
 
 
 def test_a_mirror_that_fails_is_one_line_and_nothing_stays(home, monkeypatch):

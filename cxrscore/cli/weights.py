@@ -14,7 +14,6 @@ from cxrscore.cli.common import (
     handle_errors,
     json_option,
     print_json,
-    print_line,
     print_text,
     quiet_option,
 )
@@ -92,12 +91,12 @@ def fetch(names: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """
     from cxrscore.models.public_weights import fetch_weights, known_weights
 
-    bar = Bar(quiet)
-    entries = [known_weights(name) for name in names]
-    fetched = [fetch_weights(entry, bar.line, bar) for entry in entries]
-    bar.close()
-    for one in fetched:
-        print_line(f"{one.entry.name}: {'wrote' if one.downloaded else 'already at'} {one.path}", quiet)
+    fetched = []
+    for entry in [known_weights(name) for name in names]:
+        bar = Bar(quiet)
+        one = fetch_weights(entry, bar.line, bar)
+        bar.line(f"{entry.name}: {'wrote' if one.downloaded else 'already at'} {one.path}")
+        fetched.append(one)
     if as_json:
         print_json(
             [

@@ -13,12 +13,12 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cxrscore.errors import FileFormatError, InputError, RemoteError
+from cxrscore.errors import FileFormatError, InputError, RemoteError, WriteError
 from cxrscore.io import atomic_write_bytes, file_lock, make_folder, sha256_file
 from cxrscore.io.atomic import atomic_replace, remove_special
 from cxrscore.io.entries import cache_folder
@@ -375,7 +375,8 @@ def _sound(entry: PublicWeights) -> FetchedWeights | None:
             continue
         if not entry.is_pinned and _pinned(entry) is None:  # put here by hand: checked as a first download is
             _check_content(entry, place, f"{place} is")
-            _pin(entry, sha256)
+            with suppress(WriteError):  # a cache that others fill may be read-only
+                _pin(entry, sha256)
         return FetchedWeights(entry=entry, path=place, sha256=sha256)
     return None
 
@@ -514,12 +515,10 @@ def _check_content(entry: PublicWeights, path: Path, what: str) -> None:
 
 
 def _check_outputs(entry: PublicWeights, stated: tuple[str, ...], what: str) -> None:
-    """FileFormatError if the file names its outputs in another order. As in torchxrayvision, the names of the registry
-    count: a file names outputs that were never trained, too."""
-    if not stated or not entry.outputs:
+    """FileFormatError if the file names its outputs in another order. Otherwise the names of the registry count, as in
+    torchxrayvision: a file may name outputs that were never trained, or those of its data set only."""
+    if not stated or len(stated) != len(entry.outputs):
         return
-    if len(stated) != len(entry.outputs):
-        raise FileFormatError(f"{what} a file with {len(stated)} outputs, expected {len(entry.outputs)}: not used")
     for number, (ours, theirs) in enumerate(zip(XRV_OUTPUTS, stated, strict=True), start=1):
         if theirs != ours and theirs in XRV_OUTPUTS:
             raise FileFormatError(f"{what} a file whose output {number} is {theirs}, expected {ours}: not used")

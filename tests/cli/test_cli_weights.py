@@ -199,9 +199,10 @@ def test_training_starts_from_a_named_classifier(home):
     assert "Needs" not in recipe
 
 
+@pytest.mark.slow
 def test_training_takes_the_network_that_goes_with_a_name(home, monkeypatch):
     """It ends before films are read, because the weights are not here."""
-    folder, mirror = home
+    folder, _ = home
     monkeypatch.setenv("CXRSCORE_OFFLINE", "1")
     line = ("train", "films", "--weights", "rad-dino", "--backend", "torch", "-o", "none.safetensors")
     done = cxrscore(*line, folder=folder, expect=1)

@@ -259,6 +259,7 @@ address_option = click.option("--address", help="Address of the executor's clust
 trained_on_option = click.option(
     "--trained-on",
     metavar="NAMES",
+    callback=lambda context, option, text: split_names(text),
     help="Public data sets that the weights were trained on, separated by commas: NIH, PadChest, CheXpert, MIMIC-CXR, "
     "Google, OpenI, RSNA, SIIM, VinDr, or any other name. Figures on their films are marked as not held-out.",
 )

@@ -75,7 +75,6 @@ def import_file(
     *,
     findings: str | None,
     operating_points: str | None,
-    trained_on: str | None,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -97,7 +96,6 @@ def import_file(
         progress=bar,
         findings=split_names(findings),
         operating_points=_numbers(operating_points),
-        trained_on=split_names(trained_on),
         **options,
     )
     for note in result.notes:

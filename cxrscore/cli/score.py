@@ -27,7 +27,6 @@ from cxrscore.cli.common import (
     processes_option,
     quiet_option,
     score_precision_option,
-    split_names,
     trained_on_option,
     workers_option,
 )
@@ -129,7 +128,7 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @handle_errors
-def score(*, shard: str | None, trained_on: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
+def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Score every film in FILMS and its subfolders. Rerun the same command to resume an interrupted run.
 
     FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. If the output is finished and films,
@@ -139,15 +138,7 @@ def score(*, shard: str | None, trained_on: str | None, as_json: bool, quiet: bo
 
     bar = Bar(quiet)
     options["model"] = tuple(model_file(one, bar) for one in options["model"])
-    result = score_films(
-        ScoreOptions(
-            command=tuple(sys.argv[1:]),
-            partition=_parse_partition(shard),
-            trained_on=split_names(trained_on),
-            **options,
-        ),
-        bar,
-    )
+    result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), partition=_parse_partition(shard), **options), bar)
     _print_summary(result, quiet)
     if as_json:
         print_result(result)

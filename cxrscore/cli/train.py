@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from cxrscore.cli.common import FOLDER, Bar, handle_errors, print_line, print_result, split_names
+from cxrscore.cli.common import FOLDER, Bar, handle_errors, print_line, print_result
 from cxrscore.cli.sections import SectionedCommand
 from cxrscore.cli.train_options import (
     augmentation_options,
@@ -36,7 +36,7 @@ from cxrscore.cli.train_options import (
 @machine_options
 @process_options
 @handle_errors
-def train(*, as_json: bool, quiet: bool, backend: str | None, trained_on: str | None, **options: Any) -> None:
+def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) -> None:
     """Train a model on the folder FILMS (default: films) and its label table.
 
     By default, the head of a densenet121 with ImageNet weights is solved as a logistic regression on the features of
@@ -53,7 +53,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, trained_on: str | 
         architecture = options["architecture"]
         chosen = training_backend(backend, bar.line, architecture=architecture, parallel=place.world_size > 1)
         options["size"] = options["size"] or film_size(architecture)
-        given = TrainOptions(backend=chosen, trained_on=split_names(trained_on), **options)
+        given = TrainOptions(backend=chosen, **options)
     result = train_model(given, bar, bar.line, place=place)
     bar.close()
     for path, message in result.failed:

@@ -58,6 +58,8 @@ def split_by_patient(
             raise InputError(f"{len(groups)} patients are too few: none is left for {name}")
     train, valid, test = (tuple(sorted(part)) for part in rows)
     shares = "/".join(f"{fraction:g}" for fraction in fractions)
+    if 0 in fractions:
+        shares = ", ".join(f"{part:g} {name}" for name, part in zip(SPLIT_NAMES, fractions, strict=True) if part)
     return Split(train=train, valid=valid, test=test, rule=f"{shares} by patient, findings balanced, seed {seed}")
 
 

@@ -113,8 +113,8 @@ class TrainOptions:
         With a frozen backbone: train the head on features of mean 0 and standard deviation 1.
     initial_head : str
         Of the epoch loop: "zero", "random", drawn with ``seed``, or "probe": the linear probe of the training films,
-        from which fine-tuning starts (LP-FT: Kumar et al., ICLR 2022). "auto": "probe" where layers of trained weights are
-        fine-tuned with sigmoid and a head that is not "flatten", else "zero".
+        from which fine-tuning starts (LP-FT: Kumar et al., ICLR 2022). "auto": "probe" where layers of trained weights
+        are fine-tuned with sigmoid and a head that is not "flatten", else "zero".
     initial_bias : str
         "zero", or "prevalence": the logit of the prevalence of each finding among the training films.
     loss : str

@@ -1,7 +1,7 @@
 """Networks of torchxrayvision's structure: `cxrscore import`, then the scores are those of the network itself.
 
-The networks are written in tests/torch_nets.py, with random weights; where torchxrayvision is installed, its own classes
-are compared too.
+The networks are written in tests/torch_nets.py, with random weights; where torchxrayvision is installed, its own
+classes are compared too.
 """
 
 import importlib

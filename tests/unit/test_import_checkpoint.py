@@ -4,8 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from cxrscore import import_checkpoint
+from cxrscore.cli import main
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.import_checkpoint import ImportOptions
@@ -106,8 +108,11 @@ def test_rescaled_operating_points_are_one_half():
     }
     found = rescaling(asked, {"Mass": 0.25, "Edema": 1.0})
     assert found == {
-        **{"method": "op-thresholds", "slope": [1, 1], "intercept": [0, 0]},
-        **{"fitted_on": "imported", "half_at": [0.25, 0.5]},
+        "method": "op-thresholds",
+        "slope": [1, 1],
+        "intercept": [0, 0],
+        "fitted_on": "imported",
+        "half_at": [0.25, 0.5],
     }
     check_document(found, "model", "here", "calibration")
     assert rescaling(options(), {"Mass": 0.25}) is None
@@ -119,3 +124,14 @@ def test_what_cannot_be_rescaled():
         rescaling(asked, {"Edema": 1.0})
     with pytest.raises(InputError, match="of softmax are not rescaled, expected sigmoid"):
         rescaling(asked, {"Edema": 0.1}, "softmax")
+
+
+def test_operating_points_on_the_command_line(monkeypatch):
+    given = []
+    monkeypatch.setattr(import_checkpoint, "import_model", given.append)
+    runner = CliRunner()
+    runner.invoke(main, ["import", "x.pt", "--operating-points", "0.25,, 1e-3", "--trained-on", "nih,Rsna,a clinic"])
+    assert given[0].operating_points == pytest.approx((0.25, NAN, 0.001), nan_ok=True)
+    assert (given[0].trained_on, given[0].findings) == (("NIH", "RSNA", "a clinic"), ())
+    done = runner.invoke(main, ["import", "x.pt", "--operating-points", "0.25,half"])
+    assert (done.exit_code, "--operating-points" in done.stderr, len(given)) == (2, True, 1)

@@ -113,8 +113,8 @@ def test_what_is_said():
         "3 of 3 films have names of NIH films."
     )
     assert describe_not_held_out(record("SIIM", 2, "table", ["SIIM"]), 2) == (
-        "Figures may not be held-out: the model was trained on SIIM, and 2 of 2 films have a row in a label table of the "
-        "layout of SIIM."
+        "Figures may not be held-out: the model was trained on SIIM, and 2 of 2 films have a row in a label table of "
+        "the layout of SIIM."
     )
 
 

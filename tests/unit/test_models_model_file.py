@@ -14,8 +14,11 @@ from cxrscore.models.model_file import load_model, model_bytes, save_model
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=64)
 DOCUMENT = document(SPEC)
 RESCALING = {
-    **{"method": "op-thresholds", "slope": [1.0, 1.0], "intercept": [0.0, 0.0]},
-    **{"fitted_on": "imported", "half_at": [0.5, 0.1]},
+    "method": "op-thresholds",
+    "slope": [1.0, 1.0],
+    "intercept": [0.0, 0.0],
+    "fitted_on": "imported",
+    "half_at": [0.5, 0.1],
 }
 
 

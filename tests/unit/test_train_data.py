@@ -30,7 +30,7 @@ def films(drawn, tmp_path, monkeypatch):
 
 
 def read(films, **options):
-    return read_data(TrainOptions(films=films, workers=1, **{"size": 64, **options}), no_progress)
+    return read_data(TrainOptions(films=films, workers=1, **{"size": 64, "solver": "adam", **options}), no_progress)
 
 
 def names(films):
@@ -133,7 +133,29 @@ def test_films_that_a_given_split_leaves_out_are_not_looked_at(films):
     assert copy in whole.paths
     assert list(whole.failed) == [every[20]]
     place = whole.paths.index(every[3])
-    np.testing.assert_array_equal(whole.labels[place], data.labels[3])
+    columns = [whole.findings.index(name) for name in data.findings]  # others have one class only among fewer films
+    np.testing.assert_array_equal(whole.labels[place, columns], data.labels[3])
+
+
+def test_a_linear_probe_takes_the_validation_films_for_training(films):
+    data = read(films, split=split_file(films), solver="auto")
+    assert data.sizes == {"train": 18, "valid": 0, "test": 6}
+    assert data.split.rule.endswith("valid belongs to train, which is cross-validated")
+    assert read(films, solver="auto", test=0.5).sizes == {"train": 12, "valid": 0, "test": 12}
+    assert read(films, solver="auto", test=0.0).sizes == {"train": 24, "valid": 0, "test": 0}
+    assert read(films, test=0.0).sizes == {"train": 21, "valid": 3, "test": 0}
+
+
+def test_a_finding_of_one_class_is_left_out_and_one_alone_ends_the_run(films):
+    table = films / "plain.csv"
+    rows = [(name, number % 2, 1) for number, name in enumerate(names(films))]
+    table.write_text("film,Edema,Mass\n" + "".join(f"{name},{a},{b}\n" for name, a, b in rows))
+    data = read(films, labels=table, solver="auto")
+    assert (data.findings, data.excluded_findings) == (("Edema",), ("Mass",))
+    assert data.labels.shape == (24, 1)
+    table.write_text("film,Mass\n" + "".join(f"{name},{b}\n" for name, _, b in rows))
+    with pytest.raises(InputError, match="no finding can be learnt: the known labels of Mass are all equal"):
+        read(films, labels=table, solver="auto")
 
 
 def test_films_are_made_square_as_those_of_the_weights_were(films, tmp_path):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import cxrscore
+from cxrscore import import_checkpoint
 from cxrscore.errors import FileFormatError, InputError
-from cxrscore.import_checkpoint import ImportOptions, ImportResult, import_model
+from cxrscore.import_checkpoint import ImportOptions, ImportResult
 from cxrscore.io import make_folder, sha256_bytes
 from cxrscore.io.atomic import atomic_replace
 from cxrscore.io.entries import cache_folder
@@ -64,7 +65,7 @@ def import_weights(file: StrPath, say: Log = no_log, progress: Progress = no_pro
     """
     entry = public_weights(file)
     if entry is None:
-        return import_model(ImportOptions(file=local_path(file, "file"), **options))
+        return import_checkpoint.import_model(ImportOptions(file=local_path(file, "file"), **options))
     _require_findings(entry)
     return _imported(fetch_weights(entry, say, progress), **options)
 
@@ -132,7 +133,7 @@ def _imported(fetched: FetchedWeights, **options: Any) -> ImportResult:
     }
     defaults = {field.name: field.default for field in fields(ImportOptions)}
     given = {name: value for name, value in options.items() if value != defaults[name]}
-    result = import_model(ImportOptions(file=fetched.path, **{**known, **given}))
+    result = import_checkpoint.import_model(ImportOptions(file=fetched.path, **{**known, **given}))
     if result.architecture != entry.architecture:
         result.output.unlink(missing_ok=True)
         raise FileFormatError(f"{fetched.path} holds {result.architecture}, expected {entry.architecture}: not used")

@@ -21,7 +21,7 @@ SECRETS = ("Doe^John", "ward-7", "secret-film", "19470131")
 COMMANDS = {
     "demo": ("demo.run_demo", ["secret-film"]),
     "train": ("training.train_model", ["secret-film", "--backend", "torch"]),
-    "import": ("public_models.import_weights", ["secret-film.png"]),
+    "import": ("import_checkpoint.import_model", ["secret-film.png"]),
     "quantize": ("quantize.quantize_model", ["secret-film.png", ".", "-o", "ward-7"]),
     "weights": ("models.public_weights.cached_file", []),
     "score": ("scoring.score_films", ["secret-film", "-o", "ward-7"]),

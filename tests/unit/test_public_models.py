@@ -6,7 +6,7 @@ import pytest
 import safetensors.numpy
 
 import cxrscore
-from cxrscore import public_models
+from cxrscore import import_checkpoint, public_models
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.import_checkpoint import import_model
@@ -41,7 +41,7 @@ def made(monkeypatch):
         outputs.append(options.output)
         return import_model(options)
 
-    monkeypatch.setattr(public_models, "import_model", counted)
+    monkeypatch.setattr(import_checkpoint, "import_model", counted)
     return outputs
 
 
@@ -92,7 +92,7 @@ def test_of_two_processes_the_first_file_stays(cache, monkeypatch):
             options.output.write_bytes(b"made later")
         return result
 
-    monkeypatch.setattr(public_models, "import_model", slower)
+    monkeypatch.setattr(import_checkpoint, "import_model", slower)
     path = model_path("tiny")
     assert path.read_bytes() == others[0]
     assert [each.name for each in path.parent.iterdir()] == ["tiny.safetensors"]

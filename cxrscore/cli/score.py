@@ -16,6 +16,7 @@ from cxrscore.cli.common import (
     MODEL,
     Bar,
     address_option,
+    blank_option,
     complete_plugins,
     device_option,
     executor_option,
@@ -28,6 +29,7 @@ from cxrscore.cli.common import (
     quiet_option,
     score_precision_option,
     trained_on_option,
+    uncertain_option,
     workers_option,
 )
 
@@ -66,6 +68,8 @@ if TYPE_CHECKING:
 @click.option(
     "--labels", type=FILE_OR_URL, help="Label table to join. [default: labels.csv in FILMS or beside it, if it exists]"
 )
+@uncertain_option
+@blank_option
 @click.option("--no-labels", is_flag=True, help="Do not join a label table, even if labels.csv exists.")
 @click.option(
     "--backend",

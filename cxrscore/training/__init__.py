@@ -321,6 +321,8 @@ def _check_known(options: TrainOptions, backend: Backend, network: Network | Non
 def _log_data(data: Data, say: Log) -> None:
     sizes = ", ".join(f"{count} {part}" for part, count in data.sizes.items())
     say(f"films: {sizes} ({data.split.rule}); {len(data.findings)} findings")
+    for note in data.notes:
+        say(note)
     if data.excluded_findings:
         names = ", ".join(data.excluded_findings)
         say(f"left out, because all known labels of their training films are equal: {names}")

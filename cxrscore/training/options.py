@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
+from cxrscore.labels import LabelRules
 from cxrscore.labels.public_sets import public_set_names
-from cxrscore.option_values import check_number, check_whole_numbers, check_word
+from cxrscore.option_values import check_number, check_whole_numbers, check_word, text_list
 from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
@@ -26,7 +27,6 @@ MONITORS = {
 SOLVERS = ("auto", "lbfgs", "adam")
 CHOICES: dict[str, tuple[str, ...]] = {
     "solver": SOLVERS,
-    "uncertain": ("unknown", "positive", "negative"),
     "trainable": ("head", "last-block", "all"),
     "head": ("gap", "flatten", "cls"),
     "activation": ("sigmoid", "softmax"),
@@ -81,8 +81,15 @@ class TrainOptions:
         Folder of films.
     labels : path, optional
         Label table; None: labels.csv in or beside the folder.
+    findings : tuple of str
+        Findings to train, in this order, also as one text with commas; (): all of the table.
     uncertain : str
-        What an uncertain label counts as: "unknown", "positive" or "negative".
+        What an uncertain label counts as: "unknown", "positive" or "negative"; by finding as in
+        "unknown,Atelectasis=positive".
+    blank : str
+        What a blank cell of a film that has a row in the table counts as: "unknown" or "negative"; by finding likewise.
+    weight_column : str, optional
+        Column of the label table with the weight of each film in training, 0 or more.
     split : path, optional
         CSV with the columns film and split, or an official list; None: drawn by patient with ``seed``.
     test : float
@@ -185,7 +192,10 @@ class TrainOptions:
 
     films: Path = Path("films")
     labels: Path | None = None
+    findings: tuple[str, ...] = ()
     uncertain: str = "unknown"
+    blank: str = "unknown"
+    weight_column: str | None = None
     split: Path | None = None
     test: float = 0.2
     allow_leakage: bool = False
@@ -248,6 +258,8 @@ class TrainOptions:
         object.__setattr__(self, "trained_on", public_set_names(self.trained_on))
         if not self.output.name:
             raise InputError(f"output is {self.output}, a folder; expected the name of a file to write")
+        object.__setattr__(self, "findings", _finding_names(self.findings))
+        _ = self.label_rules
         for name, words in CHOICES.items():
             check_word(getattr(self, name), name, words)
         check_whole_numbers(self, LOWS)
@@ -322,9 +334,25 @@ class TrainOptions:
         return "shrunken-platt" if self.activation == "sigmoid" else "none"
 
     @property
+    def label_rules(self) -> LabelRules:
+        """How the labels of the table are read."""
+        return LabelRules(
+            uncertain=self.uncertain, blank=self.blank, findings=self.findings, weight_column=self.weight_column
+        )
+
+    @property
     def alone(self) -> bool:
         """Whether the training process also runs the frozen layers."""
         return (self.executor, self.processes, self.address) == ("local", 1, None)
+
+
+def _finding_names(given: Any) -> tuple[str, ...]:
+    """Names of findings, from a sequence of them or from one text with commas."""
+    names = text_list(given.split(",") if isinstance(given, str) else given or (), "findings")
+    found = tuple(name.strip() for name in names)
+    if odd := next((name for name in found if "," in name), None):
+        raise InputError(f"findings names {odd!r}, expected names without a comma")
+    return tuple(name for name in found if name)
 
 
 EPOCH_OPTIONS = (

@@ -166,7 +166,7 @@ def _overlap(name: str, trained_on: Sequence[str]) -> tuple[str, tuple[str, ...]
     return "part", tuple(one for one in trained_on if one in related)
 
 
-def describe_not_held_out(record: Any, total: int) -> str:
+def describe_not_held_out(record: Any, total: int, model: str = "the model") -> str:
     """One sentence on films that are not held-out.
 
     Parameters
@@ -175,6 +175,8 @@ def describe_not_held_out(record: Any, total: int) -> str:
         One of films_not_held_out, or of the provenance of a file, in which any value may be missing.
     total : int
         Number of films of the run.
+    model : str
+        What was trained on the data sets, as a word of the sentence.
     """
     name, sets = get_text(record, "set"), " and ".join(get_texts(record, "trained_on"))
     films = f"{get_text(record, 'films')} of {total} films"
@@ -187,7 +189,7 @@ def describe_not_held_out(record: Any, total: int) -> str:
     verb = "have" if " and " in sets else "has"
     shared = f", which {verb} films in common with {name}" if is_part else ""
     maybe = "may not be" if is_part or by_table else "are not"
-    return f"Figures {maybe} held-out: the model was trained on {sets}{shared}, and {how}."
+    return f"Figures {maybe} held-out: {model} was trained on {sets}{shared}, and {how}."
 
 
 def merged_not_held_out(provenances: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

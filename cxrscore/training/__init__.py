@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from cxrscore.errors import InputError
 from cxrscore.images import find_same_file
 from cxrscore.io import file_lock, make_folder
 from cxrscore.io.outputs import check_output
+from cxrscore.labels.public_sets import describe_not_held_out, films_not_held_out
 from cxrscore.losses import class_weights
 from cxrscore.metrics import check_rule
 from cxrscore.models.imagenet import BaseWeights, base_weights, given_file
@@ -35,7 +36,7 @@ from cxrscore.training.features import FeatureSource, augmentation_from_options
 from cxrscore.training.final_evaluation import check_calibration, final_logits
 from cxrscore.training.initialization import head_for_loss, initial_model, initial_spec, run_inputs
 from cxrscore.training.loop import FitResult, fit
-from cxrscore.training.model_metadata import model_document, recipe_of
+from cxrscore.training.model_metadata import model_document, recipe_of, sets_of_weights
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
 from cxrscore.training.probe import can_probe, solve_probe
 
@@ -115,6 +116,7 @@ def _train(
         spec = initial_spec(options, data.findings, base)
         check_calibration(options.calibration_method, spec)
         _log_data(data, say)
+        _log_public_films(sets_of_weights(options, base), data, say)
         inputs = run_inputs(options, data, base)
         earlier = load_checkpoint(folder, inputs) if goes_on else None
     run = _Run(
@@ -316,6 +318,13 @@ def _check_known(options: TrainOptions, backend: Backend, network: Network | Non
             f"cxrscore does not know the layers of {options.architecture!r}, a network of backend {backend.name!r}: "
             f"use {', '.join(use)}"
         )
+
+
+def _log_public_films(sets: Sequence[str], data: Data, say: Log) -> None:
+    """Says which films are of data sets that the initial weights were trained on: no split makes these held-out."""
+    films = len(data.paths)
+    for record in films_not_held_out(data.paths, sets, data.labels_file.get("dataset", ""), (True,) * films):
+        say(describe_not_held_out(record, films, "the network of the initial weights"))
 
 
 def _log_data(data: Data, say: Log) -> None:

@@ -47,8 +47,7 @@ def model_document(
     source = {"name": "none", "sha256": "", "licence": ""}
     if base is not None:
         source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
-    inherited = () if base is None else base.origin.trained_on
-    trained_on = public_set_names((*inherited, *options.trained_on))
+    trained_on = sets_of_weights(options, base)
     other_base = {"feature_backend": fitted.outputs.framework} if options.feature_backend else {}
     split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
     digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
@@ -93,6 +92,11 @@ def _log_loss(truth: Floats, prob: Floats) -> float:
     """Mean over findings of the log loss of known labels, probabilities [N,C] limited to float32's precision."""
     p = np.clip(prob.astype(np.float64), 1e-7, 1 - 1e-7)
     return float(np.nanmean(np.nanmean(-(truth * np.log(p) + (1 - truth) * np.log1p(-p)), axis=0)))
+
+
+def sets_of_weights(options: TrainOptions, base: BaseWeights | None) -> tuple[str, ...]:
+    """The public data sets that the initial weights were trained on: those of their file, then those of the options."""
+    return public_set_names((*(() if base is None else base.origin.trained_on), *options.trained_on))
 
 
 def seen_films(data: Data, base: BaseWeights | None) -> dict[str, list[str]]:

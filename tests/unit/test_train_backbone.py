@@ -71,7 +71,13 @@ def test_films_are_normalised_as_the_weights_want_them(home):
     changed = {"preprocessing": {"size": 32, "fit": "crop", "resize": "area"}, "films": {"train": [], "valid": []}}
     changed |= {"licence": "Apache-2.0", "trained_on": ["NIH", "a clinic"]}
     save_model(home / "xrv.safetensors", initial_tensors(spec, 0), document(spec, **changed))
-    train_model(options(home, "tuned", weights=str(home / "xrv.safetensors"), trained_on=["mimic", "nih"]))
+    said = []
+    given = options(home, "tuned", weights=str(home / "xrv.safetensors"), trained_on=["mimic", "nih"])
+    train_model(given, say=said.append)
+    line = (
+        "Figures are not held-out: the network of the initial weights was trained on NIH, and 40 of 40 films have names"
+    )
+    assert [text for text in said if "held-out" in text] == [f"{line} of NIH films."]
     told = load_model(home / "tuned.safetensors").document
     assert told["spec"]["normalize"] == "signed-1024"
     assert told["preprocessing"]["fit"] == "crop"

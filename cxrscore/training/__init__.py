@@ -38,7 +38,7 @@ from cxrscore.training.initialization import head_for_loss, initial_model, initi
 from cxrscore.training.loop import FitResult, fit
 from cxrscore.training.model_metadata import model_document, recipe_of, sets_of_weights
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
-from cxrscore.training.probe import can_probe, solve_probe
+from cxrscore.training.probe import can_probe, enough_films, solve_probe
 
 __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
 
@@ -181,8 +181,17 @@ class _Run:
         self.processes.check_same({**self.inputs, "epochs done": finished})
         if self.options.probe:
             return self._probe()
-        start = self._probe() if finished is None and self.options.first_head == "probe" else None
-        return self._epochs(start)
+        return self._epochs(self._probe() if finished is None and self._starts_from_probe() else None)
+
+    def _starts_from_probe(self) -> bool:
+        """Whether the epoch loop starts from a probe: not by default if too few films of every finding are labelled."""
+        if self.options.first_head != "probe":
+            return False
+        least = self.options.min_positives
+        if self.options.initial_head == "probe" or enough_films(self._labels, least).any():
+            return True
+        self.say(f"no finding has {least} positive and {least} negative training films: the head starts from zero")
+        return False
 
     def _probe(self) -> FitResult:
         """A linear probe of the training films; every process solves the same one."""

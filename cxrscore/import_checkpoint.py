@@ -23,16 +23,10 @@ from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.labels.public_sets import public_set_names
 from cxrscore.models.import_weights import ImportedCheckpoint, OutputLayer, read_weights_of
 from cxrscore.models.model_file import model_output, save_model
+from cxrscore.models.public_weights import XRV_OUTPUTS
 from cxrscore.remote import convert_paths
 from cxrscore.synthetic.reference_logits import golden_record
 
-XRV_OUTPUTS = (
-    *("Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion"),
-    *("Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture"),
-    *("Lung Opacity", "Enlarged Cardiomediastinum"),
-)
-"""The 18 outputs of torchxrayvision's DenseNets, in order. Networks trained on fewer findings have untrained outputs,
-and their files do not say which."""
 ORDERS = {"nih14": FINDINGS, "chexpert14": OBSERVATIONS, "xrv18": XRV_OUTPUTS}
 """Usual orders of outputs, by the word of ``--findings`` for them."""
 _SOURCES = {"nih14": "NIH ChestX-ray14", "chexpert14": "CheXpert", "xrv18": "torchxrayvision"}
@@ -69,6 +63,8 @@ class ImportOptions:
         torchxrayvision does.
     trained_on
         Names of the public data sets that the network was trained on, such as "NIH": films of these are not held-out.
+    name
+        Name of the weights, for the model's document; None: that of the file.
     backend
         Backend that computes the reference logits; None: the fastest installed one that has the network.
     device
@@ -87,6 +83,7 @@ class ImportOptions:
     operating_points: tuple[float, ...] = ()
     rescale_to_thresholds: bool = False
     trained_on: tuple[str, ...] = ()
+    name: str | None = None
     backend: str | None = None
     device: str = "auto"
     overwrite: bool = False
@@ -227,7 +224,8 @@ def _document(
     backend: str,
 ) -> dict[str, Any]:
     """Metadata as in schemas/model.schema.json; fields that only a training run can fill are empty or 0."""
-    source = {"name": unicode_text(options.file.name), "sha256": sha256_file(options.file), "licence": options.licence}
+    name = options.name or unicode_text(options.file.name)
+    source = {"name": name, "sha256": sha256_file(options.file), "licence": options.licence}
     points = _operating_points(options, foreign, names)
     trained_on = {"trained_on": list(options.trained_on)} if options.trained_on else {}
     return {

@@ -10,6 +10,8 @@ import click
 
 from cxrscore.cli.common import (
     FILE,
+    MODEL,
+    Bar,
     device_option,
     handle_errors,
     json_option,
@@ -24,7 +26,7 @@ from cxrscore.networks.graph import NORMALISATION_NAMES
 
 
 @click.command("import", short_help="Import weights of PyTorch, Hugging Face or Keras.")
-@click.argument("file", type=FILE)
+@click.argument("file", type=MODEL)
 @click.option(
     "-o", "--output", type=FILE, default=Path("model.safetensors"), show_default=True, help="Model file to write."
 )
@@ -82,15 +84,19 @@ def import_file(
     FILE is a checkpoint of torch, a safetensors file, or an .h5 or .keras file. The network is recognised by the names
     of its weights: a DenseNet, a ResNet50 or a ViT-B/14, of torchvision, timm, MONAI, torchxrayvision, DINOv2 or
     keras.applications. No code in FILE is executed. docs/imports.md describes what is read and what is changed.
-    """
-    from cxrscore.import_checkpoint import ImportOptions, import_model
 
-    result = import_model(
-        ImportOptions(
-            findings=split_names(findings),
-            operating_points=_numbers(operating_points),
-            **options,
-        )
+    FILE may also be the name of a public classifier that `cxrscore weights` lists: it is downloaded, and its findings,
+    normalization and licence are known.
+    """
+    from cxrscore.public_models import import_weights
+
+    bar = Bar(quiet)
+    result = import_weights(
+        say=bar.line,
+        progress=bar,
+        findings=split_names(findings),
+        operating_points=_numbers(operating_points),
+        **options,
     )
     for note in result.notes:
         print_line(note, quiet)

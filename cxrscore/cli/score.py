@@ -10,10 +10,10 @@ import click
 
 from cxrscore.cli.common import (
     EXIT_SOME_FAILED,
-    FILE,
     FILE_OR_URL,
     FOLDER,
     FOLDER_OR_URL,
+    MODEL,
     Bar,
     address_option,
     blank_option,
@@ -22,6 +22,7 @@ from cxrscore.cli.common import (
     executor_option,
     handle_errors,
     json_option,
+    model_file,
     print_line,
     print_result,
     processes_option,
@@ -48,11 +49,12 @@ if TYPE_CHECKING:
 @click.option(
     "-m",
     "--model",
-    type=FILE,
+    type=MODEL,
     multiple=True,
     default=[Path("model.safetensors")],
     show_default=True,
-    help="Model file. Repeat for an ensemble: scores are the means over the models.",
+    help="Model file, or the name of a public classifier that `cxrscore weights` lists, which is downloaded once. "
+    "Repeat for an ensemble: scores are the means over the models.",
 )
 @click.option(
     "--tta",
@@ -139,6 +141,7 @@ def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> i
     from cxrscore.scoring import ScoreOptions, score_films
 
     bar = Bar(quiet)
+    options["model"] = tuple(model_file(one, bar) for one in options["model"])
     result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), partition=_parse_partition(shard), **options), bar)
     _print_summary(result, quiet)
     if as_json:

@@ -11,6 +11,7 @@ from cxrscore.cli.common import (
     address_option,
     blank_option,
     complete_plugins,
+    complete_weights,
     device_option,
     executor_option,
     json_option,
@@ -137,7 +138,10 @@ model_options = section(
         "--weights",
         default="imagenet",
         show_default=True,
-        help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras.",
+        shell_complete=complete_weights,
+        help="Initial weights: imagenet, none, a name that `cxrscore weights` lists, or a file: of cxrscore, PyTorch, "
+        "Hugging Face or Keras. A name also sets --architecture and, for weights trained on films, --size and --head, "
+        "if these are not given.",
     ),
     trained_on_option,
     click.option(

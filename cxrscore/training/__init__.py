@@ -21,7 +21,7 @@ from cxrscore.io.outputs import check_output
 from cxrscore.labels.public_sets import describe_not_held_out, films_not_held_out
 from cxrscore.losses import class_weights
 from cxrscore.metrics import check_rule
-from cxrscore.models.imagenet import BaseWeights, base_weights
+from cxrscore.models.imagenet import BaseWeights, base_weights, given_file
 from cxrscore.models.model_file import model_output, save_model
 from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
 from cxrscore.plugin_values import why_not
@@ -75,8 +75,8 @@ def train_model(
 
 def _check_output(options: TrainOptions) -> None:
     """InputError if the model file or its run folder would replace an input or files that are not of an earlier run."""
-    weights = None if options.weights in ("imagenet", "none") else Path(options.weights)
-    inputs = [options.labels or lab.find_labels(options.films), options.split, weights, options.recipe]
+    labels = options.labels or lab.find_labels(options.films)
+    inputs = [labels, options.split, given_file(options.weights), options.recipe]
     inputs.append(find_same_file(options.output, options.films))
     check_output(options.output, model_output("train"), inputs=inputs, overwrite=options.overwrite)
     check_run_folder(options.output, inputs=inputs, overwrite=options.overwrite)
@@ -110,7 +110,7 @@ def _train(
         loss = plugins.get_loss(options.loss)
         check_rule(options.threshold_rule)
         augmentation_from_options(options)
-    base = processes.once_per_node(lambda: _base_weights(options, say))
+    base = processes.once_per_node(lambda: _base_weights(options, say, progress))
     data = processes.once_per_node(lambda: read_data(options, progress, leaks=processes.is_rank_zero))
     with processes.collective():
         spec = initial_spec(options, data.findings, base)
@@ -236,8 +236,9 @@ def _no_probe(options: TrainOptions) -> str:
     return f"backend {options.backend!r} gives no features of {options.architecture!r} to solve a head: use {instead}"
 
 
-def _base_weights(options: TrainOptions, say: Log) -> BaseWeights | None:
-    base = base_weights(options.weights, options.architecture, plugins.get_network(options.architecture))
+def _base_weights(options: TrainOptions, say: Log, progress: Progress) -> BaseWeights | None:
+    network = plugins.get_network(options.architecture)
+    base = base_weights(options.weights, options.architecture, network, say, progress)
     for note in base.notes if base else ():
         say(note)
     return base
@@ -263,7 +264,8 @@ def _written(
     document = model_document(options, spec, data, base, final, fitted, held=held, test=tested)
     save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
-    save_run(options.output, fitted.history, fitted.best_epoch, split, recipe_toml(recipe_of(options)))
+    recipe = recipe_toml(recipe_of(options), needs_weights=given_file(options.weights) is not None)
+    save_run(options.output, fitted.history, fitted.best_epoch, split, recipe)
     return {
         "on": held.on,
         "macro_auc": document["evaluation"]["macro_auc"]["value"],

@@ -105,9 +105,9 @@ class TrainOptions:
         Backend that runs a frozen backbone; None: ``backend``. Its features must agree with those of ``backend``. Only
         if the head alone is trained, in fp32.
     architecture, weights, size, normalize, head, activation
-        The network, its first weights ("imagenet", "none" or a file), the side of its films in pixels, what it does to
-        films first, and its head. ``cxrscore train`` and ``cxrscore.train`` choose a size that suits the network if
-        none is given.
+        The network, its first weights ("imagenet", "none", a name that ``cxrscore weights`` lists, or a file), the side
+        of its films in pixels, what it does to films first, and its head. ``cxrscore train`` and ``cxrscore.train``
+        choose a size that suits the network if none is given.
     solver : str
         What trains the head: "lbfgs" solves a linear probe to its optimum with scikit-learn, "adam" is the epoch loop.
         "auto" is "lbfgs" unless an option needs the epoch loop: see ``probe``.

@@ -172,7 +172,7 @@ def _check_link(model: Any, findings: int) -> None:
         )
     calibration = get_nested(model, "document", "calibration")
     check_document(calibration, "model", "provenance: calibration", "calibration")
-    for name in ("slope", "intercept") if calibration else ():
+    for name in (name for name in ("slope", "intercept", "half_at") if name in (calibration or {})):
         line = calibration[name]
         if len(line) != findings or not all(abs(value) <= _LARGEST for value in line):
             raise FileFormatError(

@@ -16,7 +16,7 @@ from cxrscore.labels.match import match_rows
 from cxrscore.metrics import Estimate, corrected_verdict, counts, delong, difference, holm, mean_estimate, p_value
 from cxrscore.reporting.auc import has_repeated_patients, patient_groups
 from cxrscore.reporting.load_scores import NamedScores, check_paths
-from cxrscore.reporting.provenance import knows_training_films
+from cxrscore.reporting.provenance import films_not_held_out, knows_training_films
 from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import Scores
 
@@ -59,6 +59,7 @@ class Comparison:
     joined    "hash" of the films' bytes or "path"
     left_out  films that are not scored in all files; seen_out: labelled films excluded because a model has seen them
     untold    files that do not contain the training films of their models
+    public    files whose models were trained on a public data set that has some of the films
     """
 
     first: str
@@ -71,6 +72,7 @@ class Comparison:
     joined: str
     seen: bool
     tests: int
+    public: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, NaN as None."""
@@ -80,6 +82,7 @@ class Comparison:
             "excluded_films": self.left_out,
             "excluded_training_films": self.seen_out,
             "unknown_training_films": list(self.untold),
+            "not_held_out": list(self.public),
             "joined_by": self.joined,
             "includes_training_films": self.seen,
             "tests": self.tests,
@@ -120,6 +123,7 @@ def compare(files: Sequence[NamedScores]) -> Comparison | None:
         left_out=_all_films(files, joined) - everywhere.shape[1],
         seen_out=0 if seen else int(np.count_nonzero(labelled & ~unseen)),
         untold=tuple(one.name for one in files if not knows_training_films(one.scores.provenance)),
+        public=tuple(one.name for one in files if films_not_held_out(one.scores.provenance)),
         joined=joined,
         seen=seen,
         tests=sum(not np.isnan(p_value(one.found)) for other in against for one in other.findings),

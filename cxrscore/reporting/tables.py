@@ -21,6 +21,7 @@ from cxrscore.reporting.provenance import (
     get_nested,
     get_number,
     get_text,
+    get_texts,
     join_words,
     provenance_models,
     read_own_training,
@@ -154,6 +155,7 @@ def _model(model: Any) -> list[tuple[str, str]]:
         ("Normalisation", get_text(spec, "normalize")),
         ("Head and activation", join_words(get_text(spec, "head"), get_text(spec, "activation"))),
         ("Licence", get_text(model, "document", "licence")),
+        ("Trained on", ", ".join(get_texts(model, "trained_on"))),
     ]
 
 

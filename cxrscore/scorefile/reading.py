@@ -89,6 +89,13 @@ def read_label_columns(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     return values, provenance
 
 
+def read_provenance(path: Path) -> dict[str, Any]:
+    """The provenance of a scores file; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        return read_json(file, "provenance")
+
+
 def check_content(path: Path, *, rows: int = 1 << 15) -> None:
     """Reads every value of a scores file, some rows at a time, and compares checksums and ranges; errors as
     open_scores."""

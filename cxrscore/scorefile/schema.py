@@ -93,6 +93,12 @@ PROVENANCE = _object(
             "one of them",
             file=_text("name of the model file"),
             sha256=_text("SHA-256 of the model file, hex"),
+            trained_on={
+                "description": "public data sets that it was trained on, by its file or by --trained-on; missing if "
+                "none is known",
+                "type": "array",
+                "items": _WORD,
+            },
             document={
                 "description": "the model's JSON document without its film hashes",
                 "type": "object",
@@ -163,6 +169,25 @@ PROVENANCE = _object(
             films_per_second=_number("films per second in that call"),
             machine={"description": "the machine that computed, as machine above", "type": ["object", "null"]},
             command={"description": "its command line, one word per entry", "type": "array", "items": _WORD},
+        ),
+    },
+    not_held_out={
+        "description": "films of public data sets that the models were trained on; missing if there are none",
+        "type": "array",
+        "items": _object(
+            "films of one data set, recognised in one way",
+            set=_text("the data set of the films"),
+            films=_count("their number"),
+            recognised_by={"description": "name of the film, or layout of the label table", "enum": ["name", "table"]},
+            trained_on={
+                "description": "the data sets of the models that have such films",
+                "type": "array",
+                "items": _WORD,
+            },
+            overlap={
+                "description": "same: one of these has all films of the data set; part: it has some, not known which",
+                "enum": ["same", "part"],
+            },
         ),
     },
     labels_joined=_text("when labels were joined again to existing scores, ISO 8601; missing otherwise"),

@@ -10,6 +10,7 @@ from cxrscore.contract import Precision
 from cxrscore.errors import InputError
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels import LabelRules
+from cxrscore.labels.public_sets import public_set_names
 from cxrscore.option_values import check_whole_numbers, check_word
 from cxrscore.remote import PathOrUrl, RemotePath, convert_paths, local_paths, without_secrets
 from cxrscore.scorefile import Partition
@@ -61,6 +62,9 @@ class ScoreOptions:
         Method of the heat maps.
     cam_layer : str, optional
         Layer at which heat maps are taken; None: the one that is pooled.
+    trained_on : sequence of str
+        Public data sets that the models were trained on, beside those that the model files name: figures on their films
+        are marked as not held-out.
     thumbnails : int
         Films of which a thumbnail is stored for the report.
     any_modality : bool
@@ -114,6 +118,7 @@ class ScoreOptions:
     heatmaps: int = 4
     explainer: str = "grad-cam"
     cam_layer: str | None = None
+    trained_on: tuple[str, ...] = ()
     thumbnails: int = 48
     any_modality: bool = False
     anonymize_paths: bool = False
@@ -129,6 +134,7 @@ class ScoreOptions:
     def __post_init__(self) -> None:
         convert_paths(self, local=["temp_dir"], anywhere=["films", "output", "labels"])
         object.__setattr__(self, "model", local_paths(self.model, "model"))
+        object.__setattr__(self, "trained_on", public_set_names(self.trained_on))
         object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
             raise InputError("no model file is given: expected at least one")
@@ -193,6 +199,8 @@ class ScoreResult:
         What changed since the run started, and what the run did about it.
     has_leakage : bool
         Whether a film or a patient was in two splits when the model was trained.
+    not_held_out : tuple of str
+        Sentences on films of public data sets that the models were trained on.
     labels_joined : bool
         Whether only the labels of a finished file were joined again.
     film_list_changed : bool
@@ -215,6 +223,7 @@ class ScoreResult:
     unreadable_paths: tuple[str, ...]
     notes: tuple[str, ...] = ()
     has_leakage: bool = False
+    not_held_out: tuple[str, ...] = ()
     labels_joined: bool = False
     film_list_changed: bool = False
     partition: str = ""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
-from cxrscore.io.strict_json import get_nested, get_text, software_versions
+from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
 from cxrscore.labels import describe_rules
 from cxrscore.models.evaluation import Evaluation, format_count, read_probe, used_recipe
 from cxrscore.models.model_file import ModelFile
@@ -108,7 +108,7 @@ def _model(found: Any) -> str:
 
 def _data(found: Any) -> str:
     patients = get_nested(found, "training", "patients")
-    table = get_text(found, "training", "labels", "file")
+    table, sets = get_text(found, "training", "labels", "file"), get_texts(found, "trained_on")
     return _list(
         ("Label table", table),
         ("Its layout", get_text(found, "training", "labels", "dataset")),
@@ -116,6 +116,7 @@ def _data(found: Any) -> str:
         ("Read with", describe_rules(get_nested(found, "training", "labels"))),
         ("Patients", str(patients) if patients else ""),
         ("Findings", ", ".join(found["spec"]["findings"])),
+        *((("Public data sets that it was trained on", ", ".join(sets)),) if sets else ()),
         ("Reference standard", f"the labels of {table}; how they were made is not recorded" if table else ""),
     )
 

@@ -110,6 +110,7 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
         ("head", f"{spec['head']}, {spec['activation']}; trained: {spec['trainable']}"),
         ("int8", describe_int8(found)),
         ("licence", get_text(found, "licence")),
+        ("trained on", ", ".join(get_texts(found, "trained_on"))),
     )
     yield "training\n" + _facts(*_training(training), indent="  ")
     if training["recipe"]:

@@ -232,14 +232,13 @@ class Evaluation:
                 "The epoch, the operating points and the calibration were chosen on these validation films, so the "
                 "figures flatter the model."
             )
-        if self.has_test:
-            return (
-                "Each film was predicted by a probe that was fitted without it and without other films of its patient."
-            )
-        return (
-            "The run kept no test films, so the cross-validated figure is the model's figure. Each film was predicted "
-            "by a probe that was fitted without it and without other films of its patient."
+        how = (
+            "Each film was predicted by a probe that was fitted without it and without other films of its patient. "
+            "AUCs are means over the folds."
         )
+        if self.has_test:
+            return how
+        return f"The run kept no test films, so the cross-validated figure is the model's figure. {how}"
 
 
 def read_evaluation(document: Any, findings: Sequence[str]) -> Evaluation | None:

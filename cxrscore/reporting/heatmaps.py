@@ -95,11 +95,11 @@ def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int,
     rows = unseen if unseen.size else rows
     if not rows.size:
         return {}
-    errors = [*_worst(scores, rows, missed=True), *_worst(scores, rows, missed=False)]
+    same = _constant(scores, rows)
+    errors = [*_worst(scores, rows, same, missed=True), *_worst(scores, rows, same, missed=False)]
     drawn = np.random.default_rng(seed).permutation(rows)[: min(MAX_RANDOM_FILMS, limit // 4)]
     random = [(int(row), f"Random film, seed {seed}") for row in drawn]
     chosen: dict[int, list[str]] = {}
-    same = _constant(scores, rows)
     highest = [one for one in _highest(scores, rows) if one[1].removeprefix(HIGHEST) not in same]
     highest = highest[: max(limit - len(errors) - len(random), 0)]
     for row, reason in [*highest, *errors, *random]:
@@ -117,15 +117,17 @@ def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
 
 
 def _constant(scores: Scores, rows: NDArray[np.intp]) -> set[str]:
-    """Findings with one probability for all of several films, of which none has the highest."""
+    """Findings with one probability for all of several films."""
     prob = scores.prob[rows]
     flat = (prob == prob[0]).all(axis=0) & (len(rows) > 1)
     return {finding for finding, one in zip(scores.findings, flat, strict=True) if one}
 
 
-def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tuple[int, str]]:
-    """The ERRORS largest differences between label and probability, of false negatives or of false positives."""
+def _worst(scores: Scores, rows: NDArray[np.intp], same: set[str], *, missed: bool) -> list[tuple[int, str]]:
+    """The ERRORS largest differences between label and probability, of false negatives or of false positives, without
+    the findings ``same``: one probability for all films says nothing about one of them."""
     truth, prob = scores.truth[rows], scores.prob[rows]
+    truth[:, [finding in same for finding in scores.findings]] = np.nan
     error = np.where(truth > 0.5, 1 - prob, -1.0) if missed else np.where(truth < 0.5, prob, -1.0)
     words = "Labelled {}, scored only {:.2f}" if missed else "Not labelled {}, scored {:.2f}"
     worst = np.argsort(-error, axis=None, kind="stable")[:ERRORS]

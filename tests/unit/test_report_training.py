@@ -35,9 +35,9 @@ MARK = "prevalence only: 4 positive training films"
 
 
 def three_findings(split="test"):
-    """made_scores with FINDINGS alone, of which the last has a positive film."""
+    """made_scores with FINDINGS alone, of which the last has positive films."""
     scores, columns = made_scores(split=split), [ALL.index(finding) for finding in FINDINGS]
-    scores.truth[60, -1] = 1
+    scores.truth[60:100, -1] = 1
     maps = scores.heat_maps
     kept = np.isin(maps.finding, columns)
     return dataclasses.replace(
@@ -125,6 +125,7 @@ def test_a_finding_with_few_positives_has_no_highest_film(made):
     reasons = [reason for one in choose_films(scores).values() for reason in one]
     assert f"Highest probability of {FEW}" not in reasons
     assert f"Highest probability of {FINDINGS[0]}" in reasons
+    assert not [reason for reason in reasons if reason.startswith(f"Labelled {FEW}")]
 
 
 def test_an_empty_heat_map_is_marked(tmp_path):

@@ -33,6 +33,7 @@ from cxrscore.scoring import ScoreOptions, ScoreResult, score_films
 from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.inference import BatchScores, Scorer, float_batch, golden_difference
 from cxrscore.scoring.run_context import RunContext, prepare_worker
+from cxrscore.scoring.target_prevalence import target_prevalence as read_target_prevalence
 from cxrscore.system_resources import default_workers
 from cxrscore.types import finite_rows
 
@@ -119,6 +120,7 @@ def load(
     precision: Precision | Literal["int8"] = "fp32",
     batch_size: int = 8,
     workers: int | None = None,
+    target_prevalence: StrPath | Mapping[str, float] | None = None,
 ) -> Classifier:
     """Load a model to score films.
 
@@ -139,6 +141,10 @@ def load(
         faster if you score films one at a time.
     workers : int, optional
         Processes that decode files; None: one for each core, at most 32.
+    target_prevalence : path, or mapping of str to float, optional
+        Prevalence of findings in your population, by finding or as a CSV file with the header finding,prevalence.
+        Probabilities are moved to it from the prevalence of the training films, by the ratio of the odds. The models
+        must be calibrated.
 
     Returns
     -------
@@ -173,6 +179,7 @@ def load(
         precision=precision,
         batch_size=batch_size,
         workers=default_workers() if workers is None else workers,
+        target_prevalence=None if target_prevalence is None else read_target_prevalence(target_prevalence),
     )
     context = prepare_worker(options, FileList(paths=(), run_paths=(), partition=None))
     golden_difference(context)

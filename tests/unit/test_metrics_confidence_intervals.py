@@ -93,9 +93,20 @@ def test_where_there_is_no_interval_it_says_why(truth: list, score: list, value:
     assert all(map(math.isnan, (found.error, *found.interval)))
 
 
-def test_a_constant_score_has_an_area_of_one_half_and_no_spread() -> None:
+def test_a_constant_score_has_an_area_of_one_half_and_no_interval() -> None:
     found = delong(np.array([1, 1, 0, 0.0]), np.zeros(4))
-    assert found.interval == (0.5, 0.5)
+    assert found.value == 0.5
+    assert found.why == "all scores are equal, which leaves the formula no variance"
+    assert all(map(math.isnan, found.interval))
+
+
+def test_answers_that_are_all_right_have_no_interval() -> None:
+    # Its formula gives 0 for any number of films, as if the accuracy of all films were known.
+    truth = np.array([[1, 0], [0, 0], [1, 1.0]])
+    for found in (label_accuracy_estimate(truth, truth), balanced_accuracy_estimate(truth[:2, 0], truth[:2, 0])):
+        assert found.value == 1
+        assert found.why
+        assert all(map(math.isnan, found.interval))
 
 
 def test_the_interval_holds_what_it_should_in_95_of_100_draws() -> None:

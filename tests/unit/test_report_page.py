@@ -146,8 +146,14 @@ def test_findings_with_any_name(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_numbers_it_returns(report: tuple[str, Page, dict[str, Any]]) -> None:
     _, page, told = report
-    low, high = told["macro_auc_interval"]
-    assert f"Macro AUC{told['macro_auc']:.3f}{low:.2f}–{high:.2f}, mean of 13 of 14 findings" in page.text
+    # One of the 13 findings has no interval of its own, so their mean has none.
+    assert told["macro_auc_interval"] is None
+    assert told["macro_auc_why"].startswith("1 of 13 findings have none: no positive and negative film overlap")
+    known = told["macro_auc_with_interval"]
+    low, high = known["interval"]
+    words = f"no interval; over the 12 findings that have one {known['value']:.3f}, {low:.2f}–{high:.2f}"
+    assert known["findings"] == 12
+    assert f"Macro AUC{told['macro_auc']:.3f}{words}, mean of 13 of 14 findings" in page.text
     for one in told["findings"][:13]:
         few = " (few)" if one["positives"] < 10 else ""
         ends = one["auc_interval"]

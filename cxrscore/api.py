@@ -26,6 +26,7 @@ from cxrscore import plugins
 from cxrscore.contract import FeatureExtractor, Floats, Precision
 from cxrscore.errors import InputError
 from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, load_ahead, load_array
+from cxrscore.models.calibration import describe_probabilities
 from cxrscore.progress import Log, Progress, no_log, no_progress
 from cxrscore.recipes import find_recipe, read_recipe
 from cxrscore.remote import Location, StrPath, local_path, local_paths, one_or_several
@@ -207,12 +208,17 @@ class Classifier:
         The framework with its version, such as "torch 2.13.0".
     device : str
         Where it computes, such as "cpu" or "cuda:0".
+    calibration : str
+        A sentence on the probabilities: whether they are calibrated, by what method, on which films, and for which
+        prevalence.
     """
 
     def __init__(self, context: RunContext) -> None:
         self.findings = context.findings
         self.backend = context.backend
         self.framework, self.device = context.computed_by
+        documents = [{"document": file.document} for file in context.files]
+        self.calibration = describe_probabilities({"models": documents, "target_prevalence": context.target})
         self._context = context
         self._models = tuple(str(file.path) for file in context.files)
         self._scorers: dict[tuple[str, str | None] | None, Scorer] = {}
@@ -242,7 +248,7 @@ class Classifier:
         self._decoders.close()
 
     def predict(self, films: Films) -> dict[str, float] | list[dict[str, float]]:
-        """Probabilities by finding.
+        """Probabilities by finding; ``calibration`` says whether they are calibrated.
 
         Parameters
         ----------
@@ -275,7 +281,7 @@ class Classifier:
         return rows[0] if single else rows
 
     def predict_proba(self, films: Films, *, progress: Progress = no_progress) -> FilmArray:
-        """Probabilities as an array.
+        """Probabilities as an array; ``calibration`` says whether they are calibrated.
 
         Parameters
         ----------

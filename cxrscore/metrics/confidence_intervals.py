@@ -132,7 +132,7 @@ def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THR
     moved = (
         influence_terms(positive, right, sensitivity, place) + influence_terms(negative, right, specificity, place)
     ) / 2
-    why = too_few_reason(positive, negative, place) or no_variance_reason(moved)
+    why = too_few_reason(positive, negative, place)
     return Estimate(value=(sensitivity + specificity) / 2, influence=moved, why=why)
 
 

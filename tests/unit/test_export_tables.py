@@ -142,6 +142,7 @@ def test_the_document_by_hand_and_by_its_schema():
         },
     ]
     assert found["provenance"] == few_scores().provenance
+    assert found["probabilities"] == "Probabilities are of unknown calibration."
     assert found["films"][1]["prob"] == {"Mass": 0.1, "Edema": 0.9}
     assert found["films"][2] == {
         "film": "d.dcm",

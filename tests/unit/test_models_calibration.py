@@ -14,6 +14,7 @@ from cxrscore.models.calibration import (
     moved_thresholds,
     prevalence_shift,
     prevalences,
+    times_prevalence,
 )
 from cxrscore.models.probabilities import probabilities
 
@@ -97,6 +98,21 @@ def test_the_prevalence_of_probabilities():
     for unknown in (provenance(None), provenance(LINE, None), {}, provenance({**LINE, "prevalence": [0.1]})):
         assert prevalences(unknown, FINDINGS) == {}
     assert prevalences(provenance({**LINE, "prevalence": [0, "x"]}), FINDINGS) == {}
+
+
+@pytest.mark.parametrize(
+    ("prob", "prevalence", "words"),
+    [
+        (0.16, 0.05, "3.2 × the prevalence"),
+        (0.9, 0.01, "90 × the prevalence"),
+        (0.0004, 0.02, "0.0 × the prevalence"),
+        (0.16, 0.1, ""),
+        (0.16, None, ""),
+        (math.nan, 0.05, ""),
+    ],
+)
+def test_a_rare_finding_is_a_multiple_of_its_prevalence(prob, prevalence, words):
+    assert times_prevalence(prob, prevalence) == words
 
 
 def test_the_words_say_method_films_and_prevalence():

@@ -88,7 +88,6 @@ def _curve(one: Finding, truth: Floats, score: Any) -> draw.FindingData:
         finding=one.finding,
         truth=truth,
         prob=score,
-        ranked=score,
         all_prob=score,
         auc=one.area.value,
         threshold=math.nan,

@@ -45,7 +45,7 @@ class FindingData:
     """The data for the plots of one finding.
 
     truth, prob            float32 [A] of the assessed films; NaN if unknown
-    ranked                 float64 [A], the numbers by which these films are ranked (ranking.ranking_scores)
+    ranked                 float64 [A], the numbers by which these films are ranked (ranking.ranking_scores); None: prob
     all_prob               float32 of all scored films, drawn if no label is known
     auc                    NaN if undefined
     threshold              threshold of the model, NaN if undefined
@@ -55,12 +55,12 @@ class FindingData:
     finding: str
     truth: Floats
     prob: Array
-    ranked: Array
     all_prob: Array
     auc: float
     threshold: float
     sensitivity: float
     specificity: float
+    ranked: Array | None = None
 
 
 def roc_plot(data: FindingData) -> Figure:
@@ -194,7 +194,7 @@ def _auc_text(auc: float) -> str:
 def _draw_roc(axes: Axes, data: FindingData) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     if math.isfinite(data.auc):
-        curve = roc(data.truth, data.ranked)
+        curve = roc(data.truth, data.prob if data.ranked is None else data.ranked)
         fpr, tpr = thin_curve(curve.fpr, curve.tpr)
         axes.fill_between(fpr, tpr, color=BLUE, alpha=0.1, linewidth=0)
         axes.plot(fpr, tpr, color=BLUE, linewidth=1.5, solid_joinstyle="miter")

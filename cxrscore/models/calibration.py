@@ -175,7 +175,7 @@ def _describe_calibration(calibration: Any) -> str:
     method = _METHODS.get(get_text(calibration, "method"), "an unknown method")
     films = _FILMS.get(get_text(calibration, "fitted_on"), "unknown films")
     unknown = "" if isinstance(calibration.get("prevalence"), list | tuple) else ", which is not recorded"
-    return f"calibrated by {method}, on {films}, for the prevalence of these{unknown}"
+    return f"calibrated by {method}, on {films}, for the prevalence in these films{unknown}"
 
 
 def _describe_target(provenance: Mapping[str, Any]) -> str:

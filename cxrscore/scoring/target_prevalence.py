@@ -136,4 +136,4 @@ def kept_note(target: Mapping[str, float], findings: Sequence[str]) -> str:
     kept = [finding for finding in findings if finding not in target]
     if not target or not kept:
         return ""
-    return f"The target prevalence does not name {_list(kept)}: they keep the prevalence of the training films."
+    return f"Findings without a target prevalence, which keep that of the training films: {_list(kept)}."

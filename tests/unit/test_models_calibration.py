@@ -120,12 +120,12 @@ def test_the_words_say_method_films_and_prevalence():
     old = {name: value for name, value in LINE.items() if name != "prevalence"} | {"fitted_on": "valid"}
     assert describe_probabilities(provenance(old)) == (
         "Probabilities are calibrated by a slope and an intercept for each finding, on the validation films, for the "
-        "prevalence of these, which is not recorded."
+        "prevalence in these films, which is not recorded."
     )
     assert describe_probabilities(provenance(LINE, target_prevalence={"Mass": 0.01})) == (
         "Probabilities are calibrated by a slope and an intercept for each finding, on out-of-fold predictions of the "
-        "training films, for the prevalence of these. They were moved to a target prevalence (--target-prevalence): "
-        "Mass 0.01."
+        "training films, for the prevalence in these films. They were moved to a target prevalence "
+        "(--target-prevalence): Mass 0.01."
     )
     assert describe_probabilities(provenance(LINE, LINE)).startswith("Probabilities are means over 2 models, each ")
     assert "1 not calibrated" in describe_probabilities(provenance(LINE, None))

@@ -126,7 +126,7 @@ def test_odds_and_thresholds_are_moved_and_it_is_recorded(home, tmp_path):
     np.testing.assert_array_equal(after.prob >= after.thresholds, before.prob >= before.thresholds)
     assert after.provenance["target_prevalence"] == {"Mass": 0.1}
     assert before.provenance["target_prevalence"] is None
-    note = "The target prevalence does not name Edema: they keep the prevalence of the training films."
+    note = "Findings without a target prevalence, which keep that of the training films: Edema."
     assert note in result.notes
     assert note in after.provenance["warnings"]
     assert all(check.passed is not False for check in verify_file(tmp_path / "moved.h5"))
@@ -185,3 +185,14 @@ def test_command_and_classifier_give_the_same(home, tmp_path):
     films = [home / "films" / name for name in scores.films.path]
     with cxrscore.load(home / "own", backend="torch", workers=1, target_prevalence={"Mass": 0.1}) as clf:
         np.testing.assert_allclose(clf.predict_proba(films).values, scores.prob, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_worker_processes_compute_the_same(home, tmp_path):
+    path = table(tmp_path, "finding,prevalence\nMass,0.1\n")
+    for processes in (1, 2):
+        score(home, tmp_path / f"{processes}.h5", "own", target_prevalence=path, processes=processes)
+    one, two = (open_scores(tmp_path / f"{processes}.h5") for processes in (1, 2))
+    for name in ("prob", "prob_uncalibrated", "thresholds"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    assert two.provenance["target_prevalence"] == {"Mass": 0.1}

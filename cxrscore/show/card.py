@@ -199,7 +199,7 @@ def _figures(found: Any) -> str:
             ("Macro AUC", _figure(get_nested(validation, "macro_auc"))),
             ("Loss", _figure(get_nested(validation, "loss"))),
             ("Uncertainty", UNKNOWN),
-            ("Calibration", get_text(found, "calibration", "method") or "none"),
+            ("Calibration", found["probabilities"]),
         )
         + "\n\n"
         + _table(("finding", "AUC", "operating point", "rule"), rows)

@@ -26,6 +26,7 @@ from cxrscore import plugins
 from cxrscore.contract import FeatureExtractor, Floats, Precision
 from cxrscore.errors import InputError
 from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, load_ahead, load_array
+from cxrscore.models.calibration import describe_probabilities
 from cxrscore.progress import Log, Progress, no_log, no_progress
 from cxrscore.public_models import model_path
 from cxrscore.recipes import find_recipe, read_recipe
@@ -34,6 +35,7 @@ from cxrscore.scoring import ScoreOptions, ScoreResult, score_films
 from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.inference import BatchScores, Scorer, float_batch, golden_difference
 from cxrscore.scoring.run_context import RunContext, prepare_worker
+from cxrscore.scoring.target_prevalence import target_prevalence as read_target_prevalence
 from cxrscore.system_resources import default_workers
 from cxrscore.types import finite_rows
 
@@ -122,6 +124,7 @@ def load(
     workers: int | None = None,
     progress: Progress = no_progress,
     log: Log = no_log,
+    target_prevalence: StrPath | Mapping[str, float] | None = None,
 ) -> Classifier:
     """Load a model to score films.
 
@@ -147,6 +150,10 @@ def load(
         Called as progress(step, done, total) while a public classifier is downloaded.
     log : callable, optional
         Called with size, licence and source before a public classifier is downloaded.
+    target_prevalence : path, or mapping of str to float, optional
+        Prevalence of findings in your population, by finding or as a CSV file with the header finding,prevalence.
+        Probabilities are moved to it from the prevalence of the training films, by the ratio of the odds. The models
+        must be calibrated.
 
     Returns
     -------
@@ -182,6 +189,7 @@ def load(
         precision=precision,
         batch_size=batch_size,
         workers=default_workers() if workers is None else workers,
+        target_prevalence=None if target_prevalence is None else read_target_prevalence(target_prevalence),
     )
     context = prepare_worker(options, FileList(paths=(), run_paths=(), partition=None))
     golden_difference(context)
@@ -216,12 +224,17 @@ class Classifier:
         The framework with its version, such as "torch 2.13.0".
     device : str
         Where it computes, such as "cpu" or "cuda:0".
+    calibration : str
+        A sentence on the probabilities: whether they are calibrated, by what method, on which films, and for which
+        prevalence.
     """
 
     def __init__(self, context: RunContext) -> None:
         self.findings = context.findings
         self.backend = context.backend
         self.framework, self.device = context.computed_by
+        documents = [{"document": file.document} for file in context.files]
+        self.calibration = describe_probabilities({"models": documents, "target_prevalence": context.target})
         self._context = context
         self._models = tuple(str(file.path) for file in context.files)
         self._scorers: dict[tuple[str, str | None] | None, Scorer] = {}
@@ -251,7 +264,7 @@ class Classifier:
         self._decoders.close()
 
     def predict(self, films: Films) -> dict[str, float] | list[dict[str, float]]:
-        """Probabilities by finding.
+        """Probabilities by finding; ``calibration`` says whether they are calibrated.
 
         Parameters
         ----------
@@ -284,7 +297,7 @@ class Classifier:
         return rows[0] if single else rows
 
     def predict_proba(self, films: Films, *, progress: Progress = no_progress) -> FilmArray:
-        """Probabilities as an array.
+        """Probabilities as an array; ``calibration`` says whether they are calibrated.
 
         Parameters
         ----------

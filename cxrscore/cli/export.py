@@ -98,6 +98,7 @@ def _export_scores(file: PathOrUrl, options: dict[str, Any], *, as_json: bool, q
     result = export_scores(_read(file), wanted, bar)
     for path, message in result.failed:
         print_line(f"no report: {path}: {message}", quiet)
+    print_line(result.probabilities, quiet)
     print_line(_summary(result), quiet)
     if as_json:
         print_result(result)

@@ -10,6 +10,7 @@ import click
 
 from cxrscore.cli.common import (
     EXIT_SOME_FAILED,
+    FILE,
     FILE_OR_URL,
     FOLDER,
     FOLDER_OR_URL,
@@ -65,6 +66,13 @@ if TYPE_CHECKING:
     "itself, the others have a small random rotation, shift and zoom, never a flip. 1: no augmentation.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of test-time augmentation.")
+@click.option(
+    "--target-prevalence",
+    type=FILE,
+    help="CSV file with the header finding,prevalence: the prevalence of findings in the population that is scored. "
+    "Probabilities and thresholds of a calibrated model are moved to it by the ratio of the odds. Findings that are "
+    "not named keep the prevalence of the training films.",
+)
 @click.option(
     "--labels", type=FILE_OR_URL, help="Label table to join. [default: labels.csv in FILMS or beside it, if it exists]"
 )

@@ -28,8 +28,8 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     groups  int [n], the same number for films of one patient, for an interval over patients; None: over films
 
     The influence of a positive film is the fraction of negatives below it minus the AUC; that of a negative film is the
-    fraction of positives above it minus the AUC. There is no interval if a class has one patient only, or if the
-    classes do not overlap: then the formula gives a variance of 0 for any number of films.
+    fraction of positives above it minus the AUC. There is no interval if a class has one patient only, if the
+    classes do not overlap, or if all scores are equal: then the formula gives a variance of 0 for any number of films.
     """
     place = group_codes(groups, len(truth))
     valid = class_mask(truth, score)
@@ -45,8 +45,9 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / n_pos
     area = float(share[positive].mean())
     why = too_few_reason(positive, negative, place)
-    if not why and np.ptp(share[positive]) == 0 and np.ptp(share[negative]) == 0 and area in (0.0, 1.0):
-        why = "no positive and negative film overlap, which leaves the formula no variance"
+    if not why and np.ptp(share[positive]) == 0 and np.ptp(share[negative]) == 0:
+        apart = "no positive and negative film overlap" if area in (0.0, 1.0) else "all scores are equal"
+        why = f"{apart}, which leaves the formula no variance"
     moved = influence_terms(positive, share, area, place) + influence_terms(negative, share, area, place)
     return Estimate(value=area, influence=sum_by_group(moved, place), why=why)
 

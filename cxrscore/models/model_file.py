@@ -280,7 +280,9 @@ def _check_document(path: Path, document: Mapping[str, Any]) -> None:
 def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
     """What has a value a finding must have as many as there are."""
     count, line = len(document["spec"]["findings"]), document["calibration"] or {}
-    rows = {f"calibration.{name}": line[name] for name in ("slope", "intercept", "half_at") if name in line}
+    rows = {
+        f"calibration.{name}": line[name] for name in ("slope", "intercept", "prevalence", "half_at") if name in line
+    }
     rows |= {f"golden.logits.{row}": values for row, values in enumerate(document["golden"]["logits"])}
     golden = document["golden"]
     if golden["films"] != len(golden["logits"]):

@@ -64,6 +64,14 @@ def mean_logits(outputs: Sequence[ModelOutput]) -> Floats:
     return odds
 
 
+def log_odds(output: ModelOutput) -> NDArray[np.float64]:
+    """float64 [N,C]: ln(p / (1 - p)) of the probabilities of one model, without rounding p to 0 or 1."""
+    if output.activation == "sigmoid" and "half_at" not in (output.calibration or {}):
+        return _calibrated(output.logits, output.calibration)
+    present, absent = _logs(output)
+    return np.asarray(np.clip(present - absent, -LARGEST_LOGIT, LARGEST_LOGIT), np.float64)
+
+
 def _calibrated(logits: Floats, calibration: Mapping[str, Any] | None) -> NDArray[np.float64]:
     z = logits.astype(np.float64)
     return z * np.array(calibration["slope"]) + np.array(calibration["intercept"]) if calibration else z

@@ -16,6 +16,7 @@ from cxrscore.reporting.groups import LabelledSet, SubgroupAnalysis, chosen_colu
 from cxrscore.reporting.load_scores import NamedScores, read_columns
 from cxrscore.reporting.model_evaluations import RecordedModel, recorded_models
 from cxrscore.reporting.plugin_metrics import MetricResult, metric_results, plugin_metrics
+from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.reporting.summary import DEFAULT_BOOTSTRAP, Summary
 
 
@@ -80,6 +81,7 @@ def _groupings(
         findings=scores.findings,
         truth=scores.truth[rows],
         prob=scores.prob[rows],
+        ranked=ranking_scores(scores)[rows],
         thresholds=scores.thresholds,
         patients=patient_groups(scores.films.patient[rows]),
     )

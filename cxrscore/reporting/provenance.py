@@ -153,10 +153,10 @@ def films_not_held_out(provenance: Mapping[str, Any]) -> tuple[Mapping[str, Any]
 
 
 def threshold_source(provenance: Mapping[str, Any]) -> str:
-    """The films on which the thresholds were chosen: "valid", "imported", or "" if unknown."""
+    """The films on which the thresholds were chosen: "valid", "folds", "imported", or "" if unknown."""
     points = [get_nested(one, "document", "thresholds") for one in provenance_models(provenance)]
     found = {get_text(point, "chosen_on") for one in points if isinstance(one, Mapping) for point in one.values()}
-    return found.pop() if len(found) == 1 and found <= {"valid", "imported"} else ""
+    return found.pop() if len(found) == 1 and found <= {"valid", "folds", "imported"} else ""
 
 
 def read_training(model: Any) -> Training:

@@ -38,6 +38,7 @@ from cxrscore.reporting.provenance import (
     has_leakage,
     knows_training_films,
 )
+from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.scorefile.data import SPLITS, Scores
 
 FEW_POSITIVES = 10
@@ -186,6 +187,12 @@ class Summary:
             "macro_auc": _json(self.macro_auc),
             "macro_auc_interval": _pair(self.areas.macro_interval),
             "macro_auc_findings": self.macro_findings,
+            "macro_auc_why": "" if math.isnan(self.macro_auc) else self.areas.macro.why,
+            "macro_auc_with_interval": {
+                "findings": self.areas.with_interval,
+                "value": _json(self.areas.macro_known.value),
+                "interval": _pair(self.areas.macro_known_interval),
+            },
             "micro_auc": _json(self.areas.micro.value),
             "micro_auc_interval": _pair(self.areas.micro.interval),
             "accuracy": _json(self.accuracy.value),
@@ -199,17 +206,22 @@ class Summary:
 def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> Summary:
     """The metrics of a scores file, and warnings for the reader."""
     assessed = evaluation_films(scores)
-    truth, prob = scores.truth[assessed.rows], scores.prob[assessed.rows]
+    prob = scores.prob[assessed.rows]
+    truth = np.where(np.isnan(prob), np.nan, scores.truth[assessed.rows])
+    ranked = ranking_scores(scores)[assessed.rows]
     scored = int(np.count_nonzero(scores.films.status == Status.OK))
     groups = patient_groups(scores.films.patient[assessed.rows])
-    found = compute_aucs(truth, prob, groups, drawing)
+    found = compute_aucs(truth, ranked, groups, drawing)
     return Summary(
         found=len(scores.films.path),
         scored=scored,
         failed=len(scores.films.path) - scored,
         assessed=assessed,
         patients=len(np.unique(groups)),
-        findings=tuple(_result(scores, assessed.rows, groups, found, column) for column in range(len(scores.findings))),
+        findings=tuple(
+            _result(scores, assessed.rows, groups, found, column, ranked[:, column])
+            for column in range(len(scores.findings))
+        ),
         areas=found,
         accuracy=label_accuracy_estimate(truth, prob, groups),
         negative_baseline=negative_baseline(truth),
@@ -231,8 +243,12 @@ def evaluation_films(scores: Scores) -> EvaluationSet:
     return EvaluationSet(rows=np.flatnonzero(labelled), basis="training" if labelled.any() else "none", left_out=0)
 
 
-def _result(scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: int) -> FindingResult:
-    label, score, threshold = scores.truth[rows, column], scores.prob[rows, column], float(scores.thresholds[column])
+def _result(
+    scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: int, ranked: NDArray[np.float64]
+) -> FindingResult:
+    """The metrics of one finding on the films that have a label and a score of it."""
+    score, threshold = scores.prob[rows, column], float(scores.thresholds[column])
+    label = np.where(np.isnan(score), np.nan, scores.truth[rows, column])
     positives, negatives = counts(label)
     return FindingResult(
         finding=scores.findings[column],
@@ -242,7 +258,7 @@ def _result(scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: 
         auc=found.estimates[column].value,
         interval=found.intervals[column],
         why=found.estimates[column].why,
-        average_precision=average_precision(label, score),
+        average_precision=average_precision(label, ranked),
         brier=brier(label, score),
         calibration_error=calibration_error(label, score),
         accuracy=label_accuracy(label, score, THRESHOLD),

@@ -17,7 +17,7 @@ from cxrscore.scorefile.layout import (
     SCALES,
     STATUS_CODES,
     TEXT,
-    VERSION,
+    VERSIONS,
     Column,
 )
 
@@ -37,6 +37,7 @@ _RANGES: dict[str, dict[str, Any]] = {
     "films/patient": {"minimum": -1},
     "labels": {"minLength": 1},
     "scores/prob": {"minimum": 0, "maximum": 1},
+    "scores/prob_uncalibrated": {"minimum": 0, "maximum": 1},
     "thresholds": {"minimum": 0, "maximum": 1},
     "truth": {"minimum": 0, "maximum": 1},
     "thumbnails/pixels": {"maximum": 255},
@@ -115,6 +116,16 @@ PROVENANCE = _object(
                 "description": "limits of the random augmentation, named as in a recipe",
                 "type": "object",
             },
+        },
+    },
+    target_prevalence={
+        "description": "prevalence by finding to which probabilities and thresholds were moved; null without one",
+        "type": ["object", "null"],
+        "additionalProperties": {
+            "description": "a share",
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "exclusiveMaximum": 1,
         },
     },
     explainer=_object(
@@ -196,7 +207,7 @@ PROVENANCE = _object(
 )
 _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "format": {"const": FORMAT},
-    "version": {"const": VERSION},
+    "version": {"enum": list(VERSIONS)},
     "complete": {"const": True},
     "fingerprint": _DIGEST,
     "inputs": {"type": "object"},

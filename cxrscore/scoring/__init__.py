@@ -68,6 +68,7 @@ def _check_output(options: ScoreOptions) -> None:
     local = None if isinstance(films, RemotePath) else find_labels(films)
     inputs = [*options.models, None if isinstance(labels, RemotePath) else labels or local]
     inputs.append(find_same_file(options.file, films))
+    inputs.append(options.target_prevalence.file if options.target_prevalence else None)
     overwrite = options.overwrite or may_replace(options.file)
     check_output(options.file, SCORES, inputs=inputs, overwrite=overwrite)
 

@@ -17,6 +17,7 @@ from cxrscore.contract import Floats
 from cxrscore.images import FoundFilms, Status
 from cxrscore.io.strict_json import provenance_models, unicode_text
 from cxrscore.labels.public_sets import films_not_held_out
+from cxrscore.models.calibration import moved_thresholds, prevalence_shift
 from cxrscore.models.model_file import ModelFile
 from cxrscore.scorefile import SPLITS, Run, describe_partition
 from cxrscore.scorefile.manifest import fingerprint_of
@@ -80,10 +81,11 @@ def _splits(job: RunContext, hashes: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def _thresholds(job: RunContext) -> Floats:
-    """The thresholds of the model, float32 [C]. None if models or augmented copies are averaged, because thresholds
-    were chosen on unaveraged probabilities."""
+    """The thresholds of the model for the target prevalence, float32 [C]. None if models or augmented copies are
+    averaged, because thresholds were chosen on unaveraged probabilities."""
     points = {} if job.options.means else job.files[0].document.get("thresholds", {})
-    return np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
+    own = np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
+    return moved_thresholds(own, prevalence_shift(job.files[0].document, job.target))
 
 
 def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
@@ -121,6 +123,7 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
             for file in job.files
         ],
         "tta": known_inputs(job.options, job.files)["tta"],
+        "target_prevalence": job.target or None,
         "explainer": {"name": job.options.explainer, "cam_layer": runtime.cam_layer},
         "films": {
             "folder": unicode_text(job.options.films.name),

@@ -14,6 +14,7 @@ from cxrscore.labels.public_sets import public_set_names
 from cxrscore.option_values import check_whole_numbers, check_word
 from cxrscore.remote import PathOrUrl, RemotePath, convert_paths, local_paths, without_secrets
 from cxrscore.scorefile import Partition
+from cxrscore.scoring.target_prevalence import TargetPrevalence, target_prevalence
 from cxrscore.system_resources import default_workers
 
 LOWS = {"tta": 0, "seed": 0, "batch_size": 1, "workers": 1, "heatmaps": 0, "thumbnails": 0, "processes": 1}
@@ -37,6 +38,10 @@ class ScoreOptions:
         others have small random rotations, shifts and zooms. 0 and 1: the film alone.
     seed : int
         Decides the random copies, together with the bytes of the film.
+    target_prevalence : path, or mapping of str to float, optional
+        Prevalence of findings in the population that is scored, by finding or as a CSV file with the header
+        finding,prevalence. Probabilities and thresholds are moved from the prevalence of the training films to it by
+        the ratio of the odds. The models must be calibrated. Findings that are not named keep theirs.
     labels : path or URL, optional
         Label table to join; None: labels.csv in the films folder, or on disk beside it, if there is one.
     no_labels : bool
@@ -106,6 +111,7 @@ class ScoreOptions:
     model: Path | tuple[Path, ...] = Path("model.safetensors")
     tta: int = 1
     seed: int = 0
+    target_prevalence: TargetPrevalence | None = None
     labels: PathOrUrl | None = None
     no_labels: bool = False
     uncertain: str = "unknown"
@@ -141,6 +147,8 @@ class ScoreOptions:
         check_whole_numbers(self, LOWS)
         LabelRules(uncertain=self.uncertain, blank=self.blank)  # InputError for an invalid text
         check_word(self.precision, "precision", ("fp32", "bf16", "int8"))
+        if self.target_prevalence is not None:
+            object.__setattr__(self, "target_prevalence", target_prevalence(self.target_prevalence))
         if isinstance(self.partition, str):
             object.__setattr__(self, "partition", Partition.parse(self.partition))
         if self.partition is not None and not isinstance(self.partition, Partition):

@@ -215,7 +215,7 @@ def _figures(found: Any) -> str:
             ("Macro AUC", _figure(get_nested(validation, "macro_auc"))),
             ("Loss", _figure(get_nested(validation, "loss"))),
             ("Uncertainty", UNKNOWN),
-            ("Calibration", get_text(found, "calibration", "method") or "none"),
+            ("Calibration", found["probabilities"]),
         )
         + "\n\n"
         + _table(("finding", "AUC", "operating point", "rule"), rows)
@@ -233,7 +233,7 @@ def _evaluation(found: Any, evaluation: Evaluation) -> str:
             ("Brier skill against the prevalence", _known(evaluation.brier_skill)),
             ("Calibration error", _known(evaluation.calibration_error)),
             ("Spread of the probabilities, 95th minus 5th percentile", _known(evaluation.spread)),
-            ("Calibration", get_text(found, "calibration", "method") or "none"),
+            ("Calibration", found["probabilities"]),
             ("Macro AUC of the test films, evaluated once", _tested(evaluation)),
         ),
         _without_films(evaluation),

@@ -47,6 +47,7 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
         ("LEAKED", _LEAKED if found["has_leakage"] is True else ""),
         *(("warning", text) for text in _some(get_texts(provenance, "warnings"))),
     )
+    yield _printable(found["probabilities"], longest=1000)
     yield f"films: {films['total']} found, {films['scored']} scored\n" + _table(
         *((name, str(count)) for name, count in films["status"].items()),
     )
@@ -161,8 +162,7 @@ def _validation(found: Mapping[str, Any]) -> str:
         for finding in found["spec"]["findings"]
     ]  # fmt: skip
     head = f"validation: macro AUC {_decimal(validation['macro_auc'])}, loss {_decimal(validation['loss'])}"
-    method = get_text(found, "calibration", "method") or "none"
-    return f"{head}; calibration {method}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
+    return f"{head}\n{found['probabilities']}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
 
 
 def _evaluation(found: Mapping[str, Any], evaluation: Evaluation) -> Iterator[str]:
@@ -174,7 +174,7 @@ def _evaluation(found: Mapping[str, Any], evaluation: Evaluation) -> Iterator[st
         ("test macro AUC", _test(evaluation)),
         *_without_films(sticks),
         ("learning curve", "" if curve is None else curve.sentence),
-        ("calibration", get_text(found, "calibration", "method") or "none"),
+        ("calibration", found["probabilities"]),
         *(("warning", text) for text in _some(list(evaluation.warnings))),
         indent="  ",
         longest=1000,

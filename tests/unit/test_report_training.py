@@ -43,7 +43,7 @@ def three_findings(split="test"):
     return dataclasses.replace(
         scores,
         findings=FINDINGS,
-        **{name: getattr(scores, name)[:, columns] for name in ("logit", "prob", "truth")},
+        **{name: getattr(scores, name)[:, columns] for name in ("logit", "prob", "prob_uncalibrated", "truth")},
         thresholds=scores.thresholds[columns],
         heat_maps=dataclasses.replace(
             maps,
@@ -57,7 +57,8 @@ def three_findings(split="test"):
 def probe_scores(split="test", **changed):
     """Scores of a linear probe, the last finding with one probability, no threshold and empty heat maps."""
     scores = three_findings(split)
-    scores.prob[np.isfinite(scores.prob[:, -1]), -1] = 0.01
+    scored = np.isfinite(scores.prob[:, -1])
+    scores.prob[scored, -1], scores.logit[scored, -1] = 0.01, -4.6
     scores.heat_maps.map[scores.heat_maps.finding == len(FINDINGS) - 1] = 0
     document = scores.provenance["models"][0]["document"]
     document["evaluation"] = made_evaluation(FINDINGS, **changed)

@@ -29,7 +29,7 @@ def _yardstick_lines(yardsticks: Mapping[str, Any]) -> Iterator[str]:
     if (metadata := yardsticks["metadata"]) is not None:
         names = _words(metadata["columns"])
         yield (
-            f"{names} alone: macro AUC {_number(metadata['macro_auc']['value'])}; the model is better by "
+            f"{names} alone: macro AUC {_number(metadata['macro_auc']['value'])}; model minus this "
             f"{_with_interval(metadata['difference'])}"
         )
     yield (
@@ -37,7 +37,7 @@ def _yardstick_lines(yardsticks: Mapping[str, Any]) -> Iterator[str]:
         f'always "no" {_number(no["brier"], 4)}'
     )
     accuracies = model["label_accuracy"], no["label_accuracy"]
-    if None not in accuracies and accuracies[1] > accuracies[0]:
+    if None not in accuracies and round(accuracies[1], 3) >= round(accuracies[0], 3):
         yield (
             f'label accuracy at 0.5: model {_number(accuracies[0])}, always "no" {_number(accuracies[1])}: where '
             "findings are rare, it does not measure a model"

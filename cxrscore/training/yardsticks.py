@@ -10,6 +10,7 @@ the same calibration. Its AUCs are of the same films, so that the difference is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -96,8 +97,9 @@ def _numbers(name: str, cells: Sequence[str]) -> list[NDArray[np.float64]]:
         return []
     if name == "age":
         return _age(np.array([lab.years(cell) for cell in cells]))
-    counts = {value: cells.count(value) for value in sorted(set(cells))}
-    codes = np.array([cell if not cell or counts[cell] >= MIN_FILMS else "rare" for cell in cells])
+    counts = Counter(cells)
+    least = MIN_FILMS if name == "view" else 0
+    codes = np.array([cell if not cell or counts[cell] >= least else "rare" for cell in cells])
     return [(codes == code).astype(np.float64) for code in np.unique(codes)]
 
 

@@ -655,6 +655,8 @@ def report(
     output: StrPath | None = None,
     *,
     labels: StrPath | None = None,
+    uncertain: str = "unknown",
+    blank: str = "unknown",
     **options: Any,
 ) -> dict[str, Any]:
     """Writes one self-contained HTML page about scores; the same as ``cxrscore report``.
@@ -668,6 +670,8 @@ def report(
         Page to write; None: the path of the first scores file with the suffix .html, in the current folder for a URL.
     labels : path, optional
         Label table that replaces the labels in the scores files.
+    uncertain, blank : str
+        What uncertain labels and blank cells of that table count as; see ScoreOptions.
     **options
         Further options of ``cxrscore report``, with underscores: resamples=0, figures="figures", ...
 
@@ -695,7 +699,10 @@ def report(
     several: list[Any] = list(one_or_several(scores))
     if not several:
         raise InputError("no scores are named, expected a scores file or several")
-    first, *others = (one if isinstance(one, NamedScores) else open_named_scores(one, labels) for one in several)
+    rules = {"uncertain": uncertain, "blank": blank}
+    first, *others = (
+        one if isinstance(one, NamedScores) else open_named_scores(one, labels, **rules) for one in several
+    )
     target = default_page(several[0]) if output is None else local_path(output, "output")
     return write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
 

@@ -196,6 +196,22 @@ processes_option = click.option(
     show_default=True,
     help="Number of processes that compute. Each loads the models and uses an equal number of cores.",
 )
+uncertain_option = click.option(
+    "--uncertain",
+    metavar="RULE",
+    default="unknown",
+    show_default=True,
+    help="What a label that the table marks as uncertain counts as: unknown, positive or negative; by finding as in "
+    "negative,Atelectasis=positive,Edema=positive.",
+)
+blank_option = click.option(
+    "--blank",
+    metavar="RULE",
+    default="unknown",
+    show_default=True,
+    help="What a blank cell counts as, if the film has a row in the table: unknown or negative; by finding as for "
+    "--uncertain.",
+)
 overwrite_option = click.option("--overwrite", is_flag=True, help=RULE)
 address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine only]")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only: no progress and no summary.")

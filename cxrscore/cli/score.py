@@ -16,6 +16,7 @@ from cxrscore.cli.common import (
     FOLDER_OR_URL,
     Bar,
     address_option,
+    blank_option,
     complete_plugins,
     device_option,
     executor_option,
@@ -26,6 +27,7 @@ from cxrscore.cli.common import (
     processes_option,
     quiet_option,
     score_precision_option,
+    uncertain_option,
     workers_option,
 )
 
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
 @click.option(
     "--labels", type=FILE_OR_URL, help="Label table to join. [default: labels.csv in FILMS or beside it, if it exists]"
 )
+@uncertain_option
+@blank_option
 @click.option("--no-labels", is_flag=True, help="Do not join a label table, even if labels.csv exists.")
 @click.option(
     "--backend",

@@ -9,6 +9,7 @@ import click
 from cxrscore.cli.common import (
     FILE,
     address_option,
+    blank_option,
     complete_plugins,
     device_option,
     executor_option,
@@ -17,6 +18,7 @@ from cxrscore.cli.common import (
     precision_option,
     processes_option,
     quiet_option,
+    uncertain_option,
     workers_option,
 )
 from cxrscore.cli.sections import section
@@ -34,6 +36,11 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
     path = find_recipe(recipe)
     context.default_map = {**(context.default_map or {}), **read_recipe(path)}
     return path
+
+
+def _split_names(_: click.Context, __: click.Parameter, names: str) -> tuple[str, ...]:
+    """The names in a text with commas."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 run_options = section(
@@ -71,11 +78,18 @@ data_options = section(
         help="Label table: NIH, CheXpert, MIMIC-CXR, ... or a generic CSV. [default: labels.csv in FILMS or beside it]",
     ),
     click.option(
-        "--uncertain",
-        type=click.Choice(["unknown", "positive", "negative"]),
-        default="unknown",
-        show_default=True,
-        help="How to treat labels that the table marks as uncertain.",
+        "--findings",
+        metavar="NAMES",
+        default="",
+        callback=_split_names,
+        help="Findings to train, with commas between them. [default: all of the table]",
+    ),
+    uncertain_option,
+    blank_option,
+    click.option(
+        "--weight-column",
+        metavar="NAME",
+        help="Column of the label table with the weight of each film in training, 0 or more. [default: equal weights]",
     ),
     click.option(
         "--split",

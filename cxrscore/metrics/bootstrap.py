@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
-from cxrscore.metrics.grouping import Places, valid_mask
+from cxrscore.metrics.grouping import Places, class_mask
 
 Doubles = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ class _SortedScores:
     """The known films of a finding, by rising score."""
 
     def __init__(self, truth: Array, score: Array, place: NDArray[np.intp]) -> None:
-        valid = np.flatnonzero(valid_mask(truth, score))
+        valid = np.flatnonzero(class_mask(truth, score))
         valid = valid[np.argsort(score[valid], kind="stable")]
         values = score[valid]
         self._place, self._positive = place[valid], np.flatnonzero(truth[valid] > 0.5)

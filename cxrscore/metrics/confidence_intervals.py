@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
-from cxrscore.metrics.grouping import Places, count_groups, group_codes, sum_by_group, valid_mask
+from cxrscore.metrics.grouping import Places, class_mask, count_groups, group_codes, sum_by_group
 
 Z = 1.959963984540054
 """The 0.975 quantile of the normal distribution, for intervals of 95 %."""
@@ -109,7 +109,7 @@ def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = No
     Labels of one film are correlated, so films are the sampling units: a linearised ratio of correct to known labels
     (Cochran, Sampling Techniques, 3rd edition, section 6.3).
     """
-    valid, place = valid_mask(truth, prob), group_codes(groups, len(truth))
+    valid, place = class_mask(truth, prob), group_codes(groups, len(truth))
     right = ((prob > THRESHOLD) == (truth > 0.5)) & valid
     counted = valid.sum(axis=1)
     patients = count_groups(place, counted > 0)
@@ -126,8 +126,8 @@ def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THR
 
     A constant prediction gives 0.5. Undefined with one class only.
     """
-    valid = valid_mask(truth, prob)
-    positive, negative = valid & (truth > 0.5), valid & (truth <= 0.5)
+    valid = class_mask(truth, prob)
+    positive, negative = valid & (truth > 0.5), valid & (truth < 0.5)
     if not positive.any() or not negative.any():
         return undefined_estimate(group_codes(None, len(truth)), missing_class_reason(positive, negative))
     right = (prob > threshold) == (truth > 0.5)

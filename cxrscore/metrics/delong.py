@@ -17,13 +17,13 @@ from cxrscore.metrics.confidence_intervals import (
     too_few_reason,
     undefined_estimate,
 )
-from cxrscore.metrics.grouping import group_codes, sum_by_group, valid_mask
+from cxrscore.metrics.grouping import class_mask, group_codes, sum_by_group
 
 Doubles = NDArray[np.float64]
 
 
 def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
-    """The AUC of truth [n] (0, 1, NaN unknown) and score [n] (any scale, NaN left out), ties 1/2.
+    """The AUC of truth [n] (0, 1, soft between them, NaN unknown) and score [n] (any scale, NaN left out), ties 1/2.
 
     groups  int [n], the same number for films of one patient, for an interval over patients; None: over films
 
@@ -32,8 +32,8 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     classes do not overlap: then the formula gives a variance of 0 for any number of films.
     """
     place = group_codes(groups, len(truth))
-    valid = valid_mask(truth, score)
-    positive, negative = valid & (truth > 0.5), valid & (truth <= 0.5)
+    valid = class_mask(truth, score)
+    positive, negative = valid & (truth > 0.5), valid & (truth < 0.5)
     n_pos, n_neg = int(positive.sum()), int(negative.sum())
     if not n_pos or not n_neg:
         return undefined_estimate(place, missing_class_reason(positive, negative))

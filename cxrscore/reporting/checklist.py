@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cxrscore.labels import describe_rules
 from cxrscore.reporting.load_scores import has_hashed_paths
 from cxrscore.reporting.provenance import (
     after,
@@ -91,7 +92,7 @@ def _data(scores: Scores, summary: Summary) -> list[Row]:
             "Source of the reference standard",
             "Reference standard",
             "8a",
-            join_words(labels, layout),
+            join_words(labels, layout, describe_rules(get_nested(provenance, "labels"))),
         ),
         ("Quality of the reference standard", "Reference standard", "8b", ""),
         ("Partitions", "Data partitions", "12a", _each(provenance, lambda model: _split(_parts(model)))),

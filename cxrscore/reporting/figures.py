@@ -247,7 +247,7 @@ def _round_up(value: float) -> float:
 
 def _groups(data: FindingData) -> list[tuple[NDArray[np.float32], str, bool]]:
     """Probabilities with colour and fill: negatives and positives, or all films if no label is known."""
-    negatives, positives = data.prob[data.truth == 0], data.prob[data.truth == 1]
+    negatives, positives = data.prob[data.truth < 0.5], data.prob[data.truth > 0.5]
     if not len(negatives) and not len(positives):
         return [(data.all_prob, BLUE, True)] if len(data.all_prob) else []
     return [group for group in ((negatives, GREY, True), (positives, RED, False)) if len(group[0])]

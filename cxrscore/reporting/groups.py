@@ -15,7 +15,7 @@ from cxrscore.errors import InputError
 from cxrscore.labels.columns import index_of_distinct
 from cxrscore.metrics import Decisions, Estimate, decisions, delong, difference, mean_estimate
 from cxrscore.metrics.confidence_intervals import undefined_estimate
-from cxrscore.metrics.grouping import count_groups
+from cxrscore.metrics.grouping import count_groups, hard_truth
 
 MIN_FILMS = 10
 MIN_PER_CLASS = 5
@@ -172,8 +172,8 @@ def _finding(
     truth, prob = films.truth[inside, column], films.prob[inside, column]
     return SubgroupFinding(
         finding=films.findings[column],
-        positives=int((truth == 1).sum()),
-        negatives=int((truth == 0).sum()),
+        positives=int((truth > 0.5).sum()),
+        negatives=int((truth < 0.5).sum()),
         area=here,
         gap=difference(here, there),
         decisions=decisions(truth, prob, float(films.thresholds[column])),
@@ -185,7 +185,7 @@ def subgroup_auc(films: LabelledSet, column: int, chosen: NDArray[np.bool_]) -> 
 
     Its influence terms are over the patients of all films, so that AUCs of different films can be subtracted.
     """
-    truth = np.where(chosen, films.truth[:, column], np.nan)
+    truth = np.where(chosen, hard_truth(films.truth[:, column]), np.nan)
     ones, zeros = (count_groups(films.patients, truth == value) for value in (1, 0))
     if min(ones, zeros) < MIN_PER_CLASS:
         return undefined_estimate(

@@ -19,6 +19,7 @@ from cxrscore.contract import Floats
 from cxrscore.errors import InputError
 from cxrscore.explainers import enlarge
 from cxrscore.images import Status
+from cxrscore.metrics import hard_truth
 from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import SPLITS, Scores
 
@@ -116,7 +117,7 @@ def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
 def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tuple[int, str]]:
     """The ERRORS largest differences between label and probability, of false negatives or of false positives."""
     truth, prob = scores.truth[rows], scores.prob[rows]
-    error = np.where(truth == 1, 1 - prob, -1.0) if missed else np.where(truth == 0, prob, -1.0)
+    error = np.where(truth > 0.5, 1 - prob, -1.0) if missed else np.where(truth < 0.5, prob, -1.0)
     words = "Labelled {}, scored only {:.2f}" if missed else "Not labelled {}, scored {:.2f}"
     worst = np.argsort(-error, axis=None, kind="stable")[:ERRORS]
     places = [divmod(int(place), error.shape[1]) for place in worst if error.flat[place] > 0.5]
@@ -156,7 +157,7 @@ def _draw_overlay(scores: Scores, row: int, column: int, raw: Floats, grey: Pixe
     return HeatmapOverlay(
         finding=scores.findings[column],
         prob=float(scores.prob[row, column]),
-        truth=float(scores.truth[row, column]),
+        truth=float(hard_truth(scores.truth[row, column])),
         pixels=_rgb(grey) if empty else overlay(grey, raw, scale),
         peak=peak_value(raw),
         note="the map contains values that are not finite" if damaged else "no positive evidence" if empty else "",

@@ -17,7 +17,7 @@ from cxrscore import plugins
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
-from cxrscore.labels import other_findings, read_joined_labels
+from cxrscore.labels import ALL_LABELS, LabelRules, other_findings, read_joined_labels
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
@@ -51,7 +51,9 @@ class NamedScores:
     files: tuple[Path, ...] = ()
 
 
-def open_named_scores(path: Location, labels: StrPath | None = None) -> NamedScores:
+def open_named_scores(
+    path: Location, labels: StrPath | None = None, *, uncertain: str = "unknown", blank: str = "unknown"
+) -> NamedScores:
     """Opens scores of cxrscore or of another program.
 
     Parameters
@@ -61,6 +63,8 @@ def open_named_scores(path: Location, labels: StrPath | None = None) -> NamedSco
         probabilities for each finding, named FINDING or prob_FINDING.
     labels : path, optional
         Label table that replaces the labels in the file, joined by the paths of the films.
+    uncertain, blank : str
+        What uncertain labels and blank cells of that table count as; see ScoreOptions.
 
     Returns
     -------
@@ -79,11 +83,15 @@ def open_named_scores(path: Location, labels: StrPath | None = None) -> NamedSco
     >>> cxrscore.open_named_scores("other.csv", labels="labels.csv").scores.findings  # doctest: +SKIP
     ('Atelectasis', 'Cardiomegaly', ...)
     """
+    rules = LabelRules(uncertain=uncertain, blank=blank)
+    if labels is None and rules != ALL_LABELS:
+        raise InputError("uncertain and blank say how to read a label table, and none is named: expected labels")
     where, labels = location(path, "scores"), None if labels is None else local_path(labels, "labels")
     name, files = where.name, tuple(file for file in (where, labels) if isinstance(file, Path))
     with as_local_path(path) as file:
         scores = read_score_table(file) if PurePath(name).suffix.lower() in (".csv", ".gz") else open_scores(file)
-    return NamedScores(name=name, scores=scores if labels is None else with_labels(scores, labels, name), files=files)
+    labelled = scores if labels is None else with_labels(scores, labels, name, rules)
+    return NamedScores(name=name, scores=labelled, files=files)
 
 
 def read_score_table(path: Path) -> Scores:
@@ -163,10 +171,11 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
     )
 
 
-def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
+def with_labels(scores: Scores, labels: Path, name: str, rules: LabelRules = ALL_LABELS) -> Scores:
     """The scores with the labels and, if it has any, the patients of a table."""
     check_paths(scores, name)
-    joined, record = read_joined_labels(labels, plugins.datasets(), scores.films.path)
+    rules = dataclasses.replace(rules, model=scores.findings)
+    joined, record = read_joined_labels(labels, plugins.datasets(), scores.films.path, rules)
     if note := other_findings(record["file"], joined.findings, scores.findings):
         warnings.warn(note, LabelWarning, stacklevel=2)
     place = {finding: column for column, finding in enumerate(joined.findings)}

@@ -20,6 +20,7 @@ from cxrscore.metrics import (
     average_precision,
     brier,
     calibration_error,
+    count_soft,
     counts,
     decisions,
     label_accuracy,
@@ -252,6 +253,12 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
         )
     if not scored:
         found.append("No film could be scored.")
+    if soft := count_soft(scores.truth[assessed.rows]):
+        known = int(np.count_nonzero(np.isfinite(scores.truth[assessed.rows])))
+        found.append(
+            f"{soft:,} of {known:,} labels are soft, between 0 and 1. Above 0.5 they count as positive, below as "
+            "negative, and 0.5 as neither; Brier score, calibration error and calibration curves use the number itself."
+        )
     return (*found, *get_texts(scores.provenance, "warnings"))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.images import Status
+from cxrscore.labels import describe_rules
 from cxrscore.reporting.provenance import (
     after,
     describe_mean,
@@ -135,6 +136,7 @@ def _input(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Folder", get_text(provenance, "films", "folder")),
         ("Other files in it", get_text(provenance, "films", "other_files")),
         ("Labels", join_words(get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset"))),
+        ("Labels read with", describe_rules(get_nested(provenance, "labels"))),
         ("Labels matched", get_text(provenance, "labels", "labelled_films")),
         ("Labels SHA-256", get_text(provenance, "labels", "sha256")),
     ]
@@ -183,6 +185,7 @@ def _training(model: Any) -> list[tuple[str, str]]:
         ("Split", format_pairs(get_nested(training, "split"), leave_out="sha256")),
         ("Patients", get_text(training, "patients")),
         ("Labels", join_words(get_text(training, "labels", "file"), get_text(training, "labels", "dataset"))),
+        ("Labels read with", describe_rules(get_nested(training, "labels"))),
         ("Best epoch", "" if best is None else join_words(str(best), after("by ", read_training(model).monitor_words))),
         ("Seed", get_text(training, "seed")),
     ]

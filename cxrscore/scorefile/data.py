@@ -106,7 +106,7 @@ class Scores:
     prob : float32 [N,C]
         Probabilities in 0..1; NaN likewise.
     truth : float32 [N,C]
-        Labels 0 and 1; NaN where unknown.
+        Labels: 1 present, 0 absent, soft labels between them; NaN where unknown.
     thresholds : float32 [C]
         Operating points of the model as probabilities; NaN where it has none.
     heat_maps : HeatMaps

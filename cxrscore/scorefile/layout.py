@@ -155,7 +155,7 @@ LAYOUT = (
         path="truth",
         dtype="<f4",
         axes=("film", "finding"),
-        description="the label: 1 present, 0 absent, NaN unknown",
+        description="the label: 1 present, 0 absent, between them a soft label, NaN unknown",
     ),
     Column(
         path="thresholds",

@@ -38,7 +38,7 @@ _RANGES: dict[str, dict[str, Any]] = {
     "labels": {"minLength": 1},
     "scores/prob": {"minimum": 0, "maximum": 1},
     "thresholds": {"minimum": 0, "maximum": 1},
-    "truth": {"enum": [0, 1, None]},
+    "truth": {"minimum": 0, "maximum": 1},
     "thumbnails/pixels": {"maximum": 255},
 }
 
@@ -131,6 +131,8 @@ PROVENANCE = _object(
             "file": _text("name of the table"),
             "dataset": _text("name of its layout"),
             "sha256": _text("SHA-256 of the table, hex"),
+            "uncertain": _text("what an uncertain label counts as; left out: unknown"),
+            "blank": _text("what a blank cell counts as; left out: unknown"),
             "labelled_films": _count("films that have a row in it"),
         },
     },

@@ -9,6 +9,7 @@ from typing import Literal
 from cxrscore.contract import Precision
 from cxrscore.errors import InputError
 from cxrscore.io.strict_json import unicode_text
+from cxrscore.labels import LabelRules
 from cxrscore.option_values import check_whole_numbers, check_word
 from cxrscore.remote import PathOrUrl, RemotePath, convert_paths, local_paths, without_secrets
 from cxrscore.scorefile import Partition
@@ -39,6 +40,11 @@ class ScoreOptions:
         Label table to join; None: labels.csv in the films folder, or on disk beside it, if there is one.
     no_labels : bool
         Join no label table.
+    uncertain : str
+        What an uncertain label counts as: "unknown", "positive" or "negative"; by finding as in
+        "unknown,Atelectasis=positive".
+    blank : str
+        What a blank cell of a film that has a row in the table counts as: "unknown" or "negative"; by finding likewise.
     backend : str, optional
         Backend that computes; None: the fastest installed one that can run the models.
     device : str
@@ -98,6 +104,8 @@ class ScoreOptions:
     seed: int = 0
     labels: PathOrUrl | None = None
     no_labels: bool = False
+    uncertain: str = "unknown"
+    blank: str = "unknown"
     backend: str | None = None
     device: str = "auto"
     precision: Precision | Literal["int8"] = "fp32"
@@ -125,6 +133,7 @@ class ScoreOptions:
         if not self.models:
             raise InputError("no model file is given: expected at least one")
         check_whole_numbers(self, LOWS)
+        LabelRules(uncertain=self.uncertain, blank=self.blank)  # InputError for an invalid text
         check_word(self.precision, "precision", ("fp32", "bf16", "int8"))
         if isinstance(self.partition, str):
             object.__setattr__(self, "partition", Partition.parse(self.partition))

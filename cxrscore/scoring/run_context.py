@@ -172,7 +172,7 @@ def prepare_run(
     runtime  reported by the process that computes; None: this process builds the models
     """
     listing = resume_file_list(options, found)
-    labels, labels_file = _labels(options, listing)
+    labels, labels_file = _labels(options, listing, files[0].spec.findings)
     backend = chosen_backend(options, files)
     return RunContext(
         options=options,
@@ -210,12 +210,15 @@ def _built(options: ScoreOptions, files: Sequence[ModelFile], name: str) -> tupl
     return tuple(backend.build(file.spec, file.tensors, device=device, precision=precision) for file in files)
 
 
-def _labels(options: ScoreOptions, listing: FileList) -> tuple[lab.JoinedLabels, dict[str, Any]] | tuple[None, None]:
+def _labels(
+    options: ScoreOptions, listing: FileList, findings: tuple[str, ...]
+) -> tuple[lab.JoinedLabels, dict[str, Any]] | tuple[None, None]:
     place = None if options.no_labels else options.labels or _find_labels(options.films)
     if place is None:
         return None, None
     with as_local_path(place, lab.LARGEST_TABLE) as table:
-        joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), name=place.name)
+        rules = lab.LabelRules(uncertain=options.uncertain, blank=options.blank, model=findings)
+        joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), rules, name=place.name)
     return joined, {**file, "labelled_films": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, software_versions
+from cxrscore.labels import describe_rules
 from cxrscore.models.model_file import ModelFile
 from cxrscore.show.describe import describe_int8, describe_model
 
@@ -100,6 +101,7 @@ def _data(found: Any) -> str:
         ("Label table", table),
         ("Its layout", get_text(found, "training", "labels", "dataset")),
         ("Its SHA-256", get_text(found, "training", "labels", "sha256")),
+        ("Read with", describe_rules(get_nested(found, "training", "labels"))),
         ("Patients", str(patients) if patients else ""),
         ("Findings", ", ".join(found["spec"]["findings"])),
         ("Reference standard", f"the labels of {table}; how they were made is not recorded" if table else ""),

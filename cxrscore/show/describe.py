@@ -122,8 +122,8 @@ def _findings(scores: Scores) -> list[dict[str, Any]]:
             "max_prob": _number(tops[place]),
             "threshold": _number(scores.thresholds[place]),
             "above_threshold": _above(prob[:, place], scores.thresholds[place]),
-            "positives": int(np.count_nonzero(truth[:, place] == 1)),
-            "negatives": int(np.count_nonzero(truth[:, place] == 0)),
+            "positives": int(np.count_nonzero(truth[:, place] > 0.5)),
+            "negatives": int(np.count_nonzero(truth[:, place] < 0.5)),
         }
         for place, finding in enumerate(scores.findings)
     ]

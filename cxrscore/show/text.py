@@ -7,6 +7,7 @@ from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
+from cxrscore.labels import describe_rules
 from cxrscore.show.describe import describe_int8
 
 _LONGEST = 60
@@ -77,9 +78,9 @@ def _backend(provenance: Any) -> str:
 
 
 def _labels(provenance: Any, films: Mapping[str, Any]) -> str:
-    table = _join_nonempty(
-        ", layout ", get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset")
-    )
+    labels = get_nested(provenance, "labels")
+    table = _join_nonempty(", layout ", get_text(labels, "file"), get_text(labels, "dataset"))
+    table = _join_nonempty(", ", table, describe_rules(labels))
     return f"{table or 'none'}; {films['labelled']} films with a label, {films['patients']} patients"
 
 
@@ -134,7 +135,7 @@ def _training(training: Mapping[str, Any]) -> Iterator[Line]:
     yield "made", made
     yield "backend", _join_nonempty(", ", training["backend"], *software_versions(training))
     yield "started from", get_text(training, "weights", "name")
-    yield "labels", f"{labels['file']}, layout {labels['dataset']}"
+    yield "labels", _join_nonempty(", ", f"{labels['file']}, layout {labels['dataset']}", describe_rules(labels))
     yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
     yield "patients", get_text(training, "patients")
     yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"

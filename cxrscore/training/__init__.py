@@ -13,7 +13,7 @@ import numpy as np
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Backend, Floats, Loss, Model, ModelSpec, Network
+from cxrscore.contract import Backend, Floats, Loss, ModelSpec, Network
 from cxrscore.errors import InputError
 from cxrscore.images import find_same_file
 from cxrscore.io import file_lock, make_folder
@@ -34,7 +34,7 @@ from cxrscore.training.evaluation import HeldOut, patient_numbers, test_evaluati
 from cxrscore.training.evaluation import evaluation as held_out_evaluation
 from cxrscore.training.features import FeatureSource, augmentation_from_options
 from cxrscore.training.final_evaluation import check_calibration, final_logits
-from cxrscore.training.initialization import initial_model, initial_spec, run_inputs
+from cxrscore.training.initialization import head_for_loss, initial_model, initial_spec, run_inputs
 from cxrscore.training.learning_curve import measure_learning_curve
 from cxrscore.training.limitations import find_limitations
 from cxrscore.training.loop import FitResult, fit
@@ -203,13 +203,15 @@ class _Run:
         return FitResult(tensors={**model.tensors(), **probe.head}, outputs=source, probe=probe)
 
     def _epochs(self, start: FitResult | None) -> FitResult:
-        head = None if start is None or start.probe is None else start.probe.head
-        options, earlier = self.options, self.earlier
+        options, earlier, weights = self.options, self.earlier, class_weights(self._labels)
+        head = None
+        if start is not None and start.probe is not None:
+            head = head_for_loss(start.probe.head, options.loss, weights)
         with self.processes.collective():
             model = initial_model(
                 self.backend, self.spec, self.base, options, labels=self._labels, earlier=earlier, head=head
             )
-            bound = self.loss.weighted(class_weights(self._labels))
+            bound = self.loss.weighted(weights)
         settings: dict[str, Any] = {"folder": self.folder, "inputs": self.inputs, "earlier": earlier}
         return fit(model, self.data, bound, options, self.progress, self.say, processes=self.processes, **settings)
 
@@ -245,14 +247,15 @@ def _written(
     The model is rebuilt from the saved tensors, so that the test evaluates the file that users load.
     """
     final = backend.build(spec, fitted.tensors, device=options.device, precision="fp32")
-    test = data.split.test
-    outputs = fitted.outputs.for_model(final)
-    held = _held_out(final, outputs, data, fitted)
+    # Of a probe, a few training films, to compare the complete model with the features.
+    chosen = data.split.valid if fitted.probe is None else data.split.train[:FILMS]
+    test = list(data.split.test)
+    logits = final_logits(final, fitted.outputs.for_model(final), data, [*chosen, *test])
+    held = _held_out(data, fitted, logits[: len(chosen)])
     tested = None
     if test:
-        logits = final_logits(final, outputs, data, test)
-        patients = patient_numbers(data.patients)[list(test)]
-        tested = test_evaluation(spec.findings, data.labels[list(test)], logits, patients)
+        patients = patient_numbers([data.patients[row] for row in test])
+        tested = test_evaluation(spec.findings, data.labels[test], logits[len(chosen) :], patients)
     evaluated = _evaluated(options, spec, data, fitted, held, tested)
     document = model_document(options, spec, data, base, final, fitted, held=held, evaluated=evaluated)
     save_model(options.output, fitted.tensors, document)
@@ -293,19 +296,22 @@ def _learning_curve(options: TrainOptions, data: Data, probe: ProbeFit | None) -
     )
 
 
-def _held_out(final: Model, outputs: FeatureSource, data: Data, fitted: FitResult) -> HeldOut:
-    """Out-of-fold predictions of the training films, or the logits of the validation films."""
-    patients, probe = patient_numbers(data.patients), fitted.probe
+def _held_out(data: Data, fitted: FitResult, valid_logits: Floats) -> HeldOut:
+    """Out-of-fold predictions of the training films, or the logits [n,C] of the validation films."""
+    probe = fitted.probe
     if probe is None:
         rows = list(data.split.valid)
-        logits = final_logits(final, outputs, data, rows)
-        every = np.ones(len(data.findings), np.bool_)
-        return HeldOut(truth=data.labels[rows], logits=logits, patients=patients[rows], on="valid", fitted=every)
-    final_logits(final, outputs, data, data.split.train[:FILMS])  # the complete model agrees with the probe's features
+        return HeldOut(
+            truth=data.labels[rows],
+            logits=valid_logits,
+            patients=patient_numbers([data.patients[row] for row in rows]),
+            on="valid",
+            fitted=np.ones(len(data.findings), np.bool_),
+        )
     return HeldOut(
         truth=data.labels[probe.rows],
         logits=probe.logits,
-        patients=patients[probe.rows],
+        patients=patient_numbers([data.patients[row] for row in probe.rows]),
         on="folds",
         fitted=probe.fitted,
         folds=probe.folds,
@@ -348,6 +354,8 @@ def _check_known(options: TrainOptions, backend: Backend, network: Network | Non
 def _log_data(data: Data, say: Log) -> None:
     sizes = ", ".join(f"{count} {part}" for part, count in data.sizes.items())
     say(f"films: {sizes} ({data.split.rule}); {len(data.findings)} findings")
+    for note in data.notes:
+        say(note)
     if data.excluded_findings:
         names = ", ".join(data.excluded_findings)
         say(f"left out, because all known labels of their training films are equal: {names}")

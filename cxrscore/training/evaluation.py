@@ -99,7 +99,7 @@ def evaluation(findings: Sequence[str], held: HeldOut, prob: Floats) -> dict[str
         "findings": {
             name: {
                 "positives": int(np.nansum(held.truth[:, c] > 0.5)),
-                "negatives": int((held.truth[:, c] <= 0.5).sum()),
+                "negatives": int((held.truth[:, c] < 0.5).sum()),
                 "few_positives": not bool(held.fitted[c]),
                 "auc": figure(aucs[c]),
                 "average_precision": _limits(precisions[c].value, precisions[c].interval),

@@ -95,6 +95,17 @@ def initial_head_tensors(options: TrainOptions, spec: ModelSpec, labels: Floats,
     return first
 
 
+def head_for_loss(head: Tensors, loss: str, weights: Floats) -> dict[str, Any]:
+    """The head of a linear probe, which minimises the plain log loss, as the start for another loss.
+
+    With class weights [2,C], the loss "weighted-bce" has its minimum where the logit is higher by log(w_p / w_n), so
+    the bias is moved by that much: training would otherwise begin with a jump of all biases.
+    """
+    if loss != "weighted-bce":
+        return dict(head)
+    return {**head, "head/bias": np.asarray(head["head/bias"] + np.log(weights[0] / weights[1]), np.float32)}
+
+
 def _need_head(spec: ModelSpec, tensors: Tensors, name: str, instead: str) -> None:
     if name not in tensors:
         raise InputError(f"the network {spec.architecture!r} has no tensor {name} to initialize: use {instead}")

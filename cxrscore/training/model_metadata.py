@@ -135,7 +135,8 @@ def recipe_of(options: TrainOptions) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
     values = {name: value for name, value in asdict(options).items() if name not in _OF_THE_RUN}
     split = options.split and unicode_text(options.split.name)
-    return {**values, "weights": unicode_text(Path(options.weights).name), "split": split}
+    findings = ",".join(options.findings) or None
+    return {**values, "findings": findings, "weights": unicode_text(Path(options.weights).name), "split": split}
 
 
 def _no_nan(values: dict[str, Any]) -> dict[str, float | None]:

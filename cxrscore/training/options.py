@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
-from cxrscore.option_values import check_number, check_whole_numbers, check_word
+from cxrscore.labels import LabelRules
+from cxrscore.option_values import check_number, check_whole_numbers, check_word, text_list
 from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
@@ -25,7 +26,6 @@ MONITORS = {
 SOLVERS = ("auto", "lbfgs", "adam")
 CHOICES: dict[str, tuple[str, ...]] = {
     "solver": SOLVERS,
-    "uncertain": ("unknown", "positive", "negative"),
     "trainable": ("head", "last-block", "all"),
     "head": ("gap", "flatten", "cls"),
     "activation": ("sigmoid", "softmax"),
@@ -80,8 +80,15 @@ class TrainOptions:
         Folder of films.
     labels : path, optional
         Label table; None: labels.csv in or beside the folder.
+    findings : tuple of str
+        Findings to train, in this order, also as one text with commas; (): all of the table.
     uncertain : str
-        What an uncertain label counts as: "unknown", "positive" or "negative".
+        What an uncertain label counts as: "unknown", "positive" or "negative"; by finding as in
+        "unknown,Atelectasis=positive".
+    blank : str
+        What a blank cell of a film that has a row in the table counts as: "unknown" or "negative"; by finding likewise.
+    weight_column : str, optional
+        Column of the label table with the weight of each film in training, 0 or more.
     split : path, optional
         CSV with the columns film and split, or an official list; None: drawn by patient with ``seed``.
     test : float
@@ -115,8 +122,8 @@ class TrainOptions:
         With a frozen backbone: train the head on features of mean 0 and standard deviation 1.
     initial_head : str
         Of the epoch loop: "zero", "random", drawn with ``seed``, or "probe": the linear probe of the training films,
-        from which fine-tuning starts (LP-FT: Kumar et al., ICLR 2022). "auto": "probe" where layers of trained weights are
-        fine-tuned with sigmoid and a head that is not "flatten", else "zero".
+        from which fine-tuning starts (LP-FT: Kumar et al., ICLR 2022). "auto": "probe" where layers of trained weights
+        are fine-tuned with sigmoid and a head that is not "flatten", else "zero".
     initial_bias : str
         "zero", or "prevalence": the logit of the prevalence of each finding among the training films.
     loss : str
@@ -184,7 +191,10 @@ class TrainOptions:
 
     films: Path = Path("films")
     labels: Path | None = None
+    findings: tuple[str, ...] = ()
     uncertain: str = "unknown"
+    blank: str = "unknown"
+    weight_column: str | None = None
     split: Path | None = None
     test: float = 0.2
     allow_leakage: bool = False
@@ -246,6 +256,8 @@ class TrainOptions:
         object.__setattr__(self, "weights", os.fspath(self.weights))
         if not self.output.name:
             raise InputError(f"output is {self.output}, a folder; expected the name of a file to write")
+        object.__setattr__(self, "findings", _finding_names(self.findings))
+        _ = self.label_rules
         for name, words in CHOICES.items():
             check_word(getattr(self, name), name, words)
         check_whole_numbers(self, LOWS)
@@ -326,9 +338,25 @@ class TrainOptions:
         return "shrunken-platt" if self.activation == "sigmoid" else "none"
 
     @property
+    def label_rules(self) -> LabelRules:
+        """How the labels of the table are read."""
+        return LabelRules(
+            uncertain=self.uncertain, blank=self.blank, findings=self.findings, weight_column=self.weight_column
+        )
+
+    @property
     def alone(self) -> bool:
         """Whether the training process also runs the frozen layers."""
         return (self.executor, self.processes, self.address) == ("local", 1, None)
+
+
+def _finding_names(given: Any) -> tuple[str, ...]:
+    """Names of findings, from a sequence of them or from one text with commas."""
+    names = text_list(given.split(",") if isinstance(given, str) else given or (), "findings")
+    found = tuple(name.strip() for name in names)
+    if odd := next((name for name in found if "," in name), None):
+        raise InputError(f"findings names {odd!r}, expected names without a comma")
+    return tuple(name for name in found if name)
 
 
 EPOCH_OPTIONS = (

@@ -16,6 +16,7 @@ from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
 from cxrscore.reporting.load_scores import open_named_scores, read_columns, read_score_table, with_labels
 from cxrscore.reporting.summary import summarise
+from cxrscore.reporting.tables import provenance_table
 
 
 def table(folder: Path, text: str, name: str = "scores.csv") -> Path:
@@ -69,6 +70,30 @@ def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
     summary = summarise(joined)
     assert summary.assessed.basis == "unknown"
     assert [words.partition(".")[0] for words in summary.warnings] == ["The training films of the model are unknown"]
+
+
+def test_blank_labels_of_a_table_count_as_asked(tmp_path: Path) -> None:
+    scores = table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\nc.png,0.1\n")
+    labels = table(tmp_path, "film,Mass\na.png,1\nb.png,\n", "labels.csv")
+    found = open_named_scores(scores, labels, blank="negative").scores
+    np.testing.assert_array_equal(found.truth[:, 0], [1, 0, np.nan])
+    assert found.provenance["labels"]["blank"] == "negative"
+    assert ("Labels read with", "blank cells: negative") in dict(provenance_table(found.provenance))["Films and labels"]
+    with pytest.raises(InputError, match="and none is named: expected labels"):
+        open_named_scores(scores, blank="negative")
+    with pytest.raises(InputError, match="uncertain is 'perhaps', expected unknown, positive, negative"):
+        open_named_scores(scores, labels, uncertain="perhaps")
+
+
+def test_soft_labels_are_told_and_counted_by_their_class(tmp_path: Path) -> None:
+    scores = read_score_table(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\nc.png,0.1\nd.png,0.3\n"))
+    labels = table(tmp_path, "film,Mass\na.png,0.75\nb.png,0.5\nc.png,0.25\nd.png,0\n", "labels.csv")
+    summary = summarise(with_labels(scores, labels, "scores.csv"))
+    (finding,) = summary.findings
+    assert (finding.positives, finding.negatives, finding.auc) == (1, 2, 1.0)
+    # By hand: the mean of 0.25^2, 0.25^2, 0.15^2 and 0.3^2.
+    assert finding.brier == pytest.approx((0.0625 + 0.0625 + 0.0225 + 0.09) / 4)
+    assert any(words.startswith("3 of 4 labels are soft, between 0 and 1.") for words in summary.warnings)
 
 
 def test_a_table_without_patients_leaves_those_of_the_file(tmp_path: Path) -> None:

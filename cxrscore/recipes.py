@@ -130,17 +130,20 @@ def _shortened(value: Any) -> str:
     return repr(value)[:_SHOWN]
 
 
-def recipe_toml(options: Mapping[str, Any]) -> str:
+def recipe_toml(options: Mapping[str, Any], *, needs_weights: bool = True) -> str:
     """The recipe of these options as TOML; options that are not allowed in recipes, or that are None, are left out.
-    Names in a tuple become one text with commas. Files that a run needs in addition are named in comments."""
+    Names in a tuple become one text with commas. Files that a run needs in addition are named in comments.
+
+    needs_weights  False: ``weights`` is a word or the name of public weights, not that of a file
+    """
     values = {name: options[name] for name in OPTIONS if options.get(name) not in (None, ())}
-    needed = "".join(f"# Needs {words}\n" for words in _needed(options))
+    needed = "".join(f"# Needs {words}\n" for words in _needed(options, needs_weights))
     return needed + "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
 
 
-def _needed(options: Mapping[str, Any]) -> Iterator[str]:
+def _needed(options: Mapping[str, Any], needs_weights: bool) -> Iterator[str]:
     weights = options.get("weights", "none")
-    if weights not in ("imagenet", "none"):
+    if needs_weights and weights not in ("imagenet", "none"):
         yield f"--weights PATH, of the file {_toml(weights)}: a recipe contains no folder."
     if options.get("split"):
         yield "--split PATH, of the split.csv beside this file: the parts were given, not drawn."

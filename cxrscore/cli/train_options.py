@@ -11,6 +11,7 @@ from cxrscore.cli.common import (
     address_option,
     blank_option,
     complete_plugins,
+    complete_weights,
     device_option,
     executor_option,
     json_option,
@@ -18,11 +19,13 @@ from cxrscore.cli.common import (
     precision_option,
     processes_option,
     quiet_option,
+    trained_on_option,
     uncertain_option,
     workers_option,
 )
 from cxrscore.cli.sections import section
 from cxrscore.networks.builtin import BUILT_IN
+from cxrscore.networks.graph import NORMALISATION_NAMES
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -135,8 +138,12 @@ model_options = section(
         "--weights",
         default="imagenet",
         show_default=True,
-        help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras.",
+        shell_complete=complete_weights,
+        help="Initial weights: imagenet, none, a name that `cxrscore weights` lists, or a file: of cxrscore, PyTorch, "
+        "Hugging Face or Keras. A name also sets --architecture and, for weights trained on films, --size and --head, "
+        "if these are not given.",
     ),
+    trained_on_option,
     click.option(
         "--size",
         type=click.IntRange(32, 4096),
@@ -168,7 +175,7 @@ model_options = section(
     ),
     click.option(
         "--normalize",
-        type=click.Choice(["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]),
+        type=click.Choice(NORMALISATION_NAMES),
         help="Input normalization. [default: as the initial weights require]",
     ),
     click.option(

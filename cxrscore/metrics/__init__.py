@@ -15,7 +15,7 @@ from cxrscore.metrics.confidence_intervals import (
     mean_estimate,
     verdict,
 )
-from cxrscore.metrics.delong import delong, micro_auc
+from cxrscore.metrics.delong import cross_validated_auc, delong, micro_auc
 from cxrscore.metrics.grouping import count_soft, hard_truth
 from cxrscore.metrics.localisation import energy_inside, iou, pointing_game
 from cxrscore.metrics.multiple_testing import corrected_verdict, holm, p_value
@@ -66,6 +66,7 @@ __all__ = [
     "corrected_verdict",
     "count_soft",
     "counts",
+    "cross_validated_auc",
     "decisions",
     "delong",
     "difference",

@@ -27,6 +27,7 @@ from cxrscore.reporting.metrics_table import COLUMNS, metrics_csv
 from cxrscore.reporting.optional_sections import ReportSections, make_sections
 from cxrscore.reporting.page import render
 from cxrscore.reporting.provenance import plotted_models
+from cxrscore.reporting.ranking import known_values, ranking_scores
 from cxrscore.reporting.summary import Summary, summarise
 from cxrscore.scorefile.data import Scores
 
@@ -159,14 +160,15 @@ def _check_format(kind: str) -> None:
 
 
 def _finding_data(scores: Scores, summary: Summary) -> tuple[draw.FindingData, ...]:
-    rows = summary.assessed.rows
+    rows, ranked = summary.assessed.rows, ranking_scores(scores)
     scored = scores.films.status == Status.OK
     return tuple(
         draw.FindingData(
             finding=result.finding,
             truth=scores.truth[rows, column],
             prob=scores.prob[rows, column],
-            all_prob=scores.prob[scored, column],
+            ranked=ranked[rows, column],
+            all_prob=known_values(scores.prob[scored, column]),
             auc=result.auc,
             threshold=result.threshold,
             sensitivity=result.sensitivity,

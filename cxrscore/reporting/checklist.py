@@ -224,6 +224,8 @@ def _uncertainty(summary: Summary, shown: OptionalSections) -> str:
 
 
 def _tested(summary: Summary) -> str:
+    if summary.assessed.public:
+        return f"films of {', '.join(summary.assessed.public)}, on which the model was trained: not a test"
     words = {
         "held-out": "films that were in neither training nor validation; whether external is not recorded",
         "unknown": "whether the model was trained on them is not recorded",

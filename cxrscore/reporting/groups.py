@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
+from cxrscore.contract import Array, Floats
 from cxrscore.errors import InputError
 from cxrscore.labels.columns import index_of_distinct
 from cxrscore.metrics import Decisions, Estimate, decisions, delong, difference, mean_estimate
@@ -109,13 +109,15 @@ class LabelledSet:
     """The films to group: A films and C findings.
 
     truth, prob  float32 [A,C]
+    ranked       float64 [A,C], the result of ranking.ranking_scores
     thresholds   float32 [C], NaN if undefined
     patients     int [A], the result of auc.patient_groups
     """
 
     findings: tuple[str, ...]
     truth: Floats
-    prob: Floats
+    prob: Array
+    ranked: Array
     thresholds: Floats
     patients: NDArray[np.intp]
 
@@ -191,7 +193,7 @@ def subgroup_auc(films: LabelledSet, column: int, chosen: NDArray[np.bool_]) -> 
         return undefined_estimate(
             films.patients, f"too few patients: {ones} with positive and {zeros} with negative films"
         )
-    return delong(truth, films.prob[:, column], films.patients)
+    return delong(truth, films.ranked[:, column], films.patients)
 
 
 def _as_dict(group: Subgroup) -> dict[str, Any]:

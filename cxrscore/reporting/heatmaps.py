@@ -7,7 +7,7 @@ scale, from 0 to their maximum, so that weak evidence looks weak.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -20,6 +20,8 @@ from cxrscore.errors import InputError
 from cxrscore.explainers import enlarge
 from cxrscore.images import Status
 from cxrscore.metrics import hard_truth
+from cxrscore.models.calibration import prevalences, times_prevalence
+from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import SPLITS, Scores
 
@@ -43,7 +45,8 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class HeatmapOverlay:
-    """One map over its film: pixels uint8 [S,S,3]; peak: its largest value; note: why no map is drawn, or ""."""
+    """One map over its film: pixels uint8 [S,S,3]; peak: its largest value; note: why no map is drawn, or ""; times:
+    prob as a multiple of the prevalence of a rare finding, or ""."""
 
     finding: str
     prob: float
@@ -51,6 +54,7 @@ class HeatmapOverlay:
     pixels: Pixels
     peak: float
     note: str
+    times: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +112,9 @@ def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int,
 
 def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
     """The film with the highest probability for each finding, in order of descending probability."""
-    prob = scores.prob[rows]
-    best = prob.argmax(axis=0)
-    order = np.argsort(-prob.max(axis=0), kind="stable")
+    ranked = ranking_scores(scores)[rows]
+    best = ranked.argmax(axis=0)
+    order = np.argsort(-ranked.max(axis=0), kind="stable")
     return [(int(rows[best[c]]), f"{HIGHEST}{scores.findings[c]}") for c in order]
 
 
@@ -132,7 +136,8 @@ def _panel(scores: Scores, row: int, reasons: tuple[str, ...], chosen: Sequence[
     maps = scores.heat_maps.map[indexes].astype(np.float32)
     scale = max((peak_value(one) for one in maps), default=0.0)
     columns = scores.heat_maps.finding[indexes]
-    drawn = (_draw_overlay(scores, row, int(c), one, grey, scale) for c, one in zip(columns, maps, strict=True))
+    known = prevalences(scores.provenance, scores.findings)
+    drawn = (_draw_overlay(scores, row, int(c), one, grey, scale, known) for c, one in zip(columns, maps, strict=True))
     return HeatmapPanel(
         path=scores.films.path[row],
         reasons=reasons,
@@ -151,12 +156,17 @@ def _selected_maps(scores: Scores, row: int, indexes: NDArray[np.intp], chosen: 
     return indexes[np.argsort(-scores.prob[row, columns], kind="stable")][:MAPS_A_FILM]
 
 
-def _draw_overlay(scores: Scores, row: int, column: int, raw: Floats, grey: Pixels, scale: float) -> HeatmapOverlay:
+def _draw_overlay(
+    scores: Scores, row: int, column: int, raw: Floats, grey: Pixels, scale: float, known: Mapping[str, float]
+) -> HeatmapOverlay:
+    """The map of a finding; known: prevalences by finding."""
+    finding, prob = scores.findings[column], float(scores.prob[row, column])
     damaged = not np.isfinite(raw).all()
     empty = damaged or peak_value(raw) == 0
     return HeatmapOverlay(
-        finding=scores.findings[column],
-        prob=float(scores.prob[row, column]),
+        finding=finding,
+        prob=prob,
+        times=times_prevalence(prob, known.get(finding)),
         truth=float(hard_truth(scores.truth[row, column])),
         pixels=_rgb(grey) if empty else overlay(grey, raw, scale),
         peak=peak_value(raw),

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore import plugins
-from cxrscore.contract import Floats
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
 from cxrscore.labels import ALL_LABELS, LabelRules, other_findings, read_joined_labels
@@ -27,6 +27,8 @@ from cxrscore.scorefile import open_scores
 from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
 
 _PREFIX = "prob_"
+_UNCALIBRATED = "prob_uncalibrated_"
+Doubles = NDArray[np.float64]
 _HASH = re.compile(r"[0-9a-f]{64}|row \d+")
 FILMS = ("film", "path", "Image Index", "Image", "image", "filename", "file")
 """Accepted names of the film column in a table of scores."""
@@ -117,12 +119,15 @@ def read_score_table(path: Path) -> Scores:
 def _score_columns(table: Table, film: str) -> list[str]:
     """The columns that begin with prob_, or else all named columns except the film column."""
     named = [name for name in table.columns if name and name != film]
-    return [name for name in named if name.startswith(_PREFIX)] or named
+    prob = [name for name in named if name.startswith(_PREFIX)]
+    # A table with all columns of `cxrscore export` also has the probabilities before calibration.
+    second = {name for name in prob if name.startswith(_UNCALIBRATED) and _PREFIX + name[len(_UNCALIBRATED) :] in prob}
+    return [name for name in prob if name not in second] or named
 
 
-def _probabilities(table: Table, name: str) -> Floats:
-    """float32 [N] of a column, NaN for empty values; InputError, naming the line, for an invalid probability."""
-    values = np.full(len(table.rows), np.nan, np.float32)
+def _probabilities(table: Table, name: str) -> Doubles:
+    """float64 [N] of a column, NaN for empty values; InputError, naming the line, for an invalid probability."""
+    values = np.full(len(table.rows), np.nan)
     for row, cell in enumerate(table.column(name)):
         if not cell:
             continue
@@ -136,9 +141,11 @@ def _probabilities(table: Table, name: str) -> Floats:
     return values
 
 
-def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats) -> Scores:
+def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], prob: Doubles) -> Scores:
+    """The scores of a table. A film is scored if it has a score of any finding."""
     films, empty = len(paths), ("",) * len(paths)
-    scored = np.asarray(np.isfinite(prob).all(axis=1))
+    there = np.isfinite(prob)
+    scored = np.asarray(there.any(axis=1))
     with np.errstate(divide="ignore"):
         logit = np.log(prob) - np.log1p(-prob)
     return Scores(
@@ -156,8 +163,9 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
             split=np.zeros(films, np.uint8),
             patient=np.full(films, -1, np.int32),
         ),
-        logit=np.where(scored[:, None], logit, np.nan).astype(np.float32),
-        prob=np.where(scored[:, None], prob, np.nan).astype(np.float32),
+        logit=logit.astype(np.float32),
+        prob=prob,
+        prob_uncalibrated=np.full(prob.shape, np.nan, np.float32),
         truth=np.full(prob.shape, np.nan, np.float32),
         thresholds=np.full(len(findings), np.nan, np.float32),
         heat_maps=HeatMaps(
@@ -166,9 +174,20 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
         thumbnails=Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 1, 1), np.uint8)),
         provenance={
             "films": {"total": films},
-            "warnings": [],
+            "warnings": _missing_scores(findings, there[scored]),
         },
     )
+
+
+def _missing_scores(findings: Sequence[str], there: NDArray[np.bool_]) -> list[str]:
+    """Warnings on findings without a score for some of the scored films; there: bool [N,C], the values that exist."""
+    missing = (~there).sum(axis=0)
+    return [
+        f"{finding}: the table has no score for {count} of {len(there)} films. They are left out of the figures of "
+        "this finding only."
+        for finding, count in zip(findings, missing.tolist(), strict=True)
+        if count
+    ]
 
 
 def with_labels(scores: Scores, labels: Path, name: str, rules: LabelRules = ALL_LABELS) -> Scores:

@@ -15,6 +15,7 @@ from cxrscore.reporting.drift import DriftResult, score_drifts
 from cxrscore.reporting.groups import LabelledSet, SubgroupAnalysis, chosen_columns, subgroup_analysis
 from cxrscore.reporting.load_scores import NamedScores, read_columns
 from cxrscore.reporting.plugin_metrics import MetricResult, metric_results, plugin_metrics
+from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.reporting.summary import DEFAULT_BOOTSTRAP, Summary
 
 
@@ -75,6 +76,7 @@ def _groupings(
         findings=scores.findings,
         truth=scores.truth[rows],
         prob=scores.prob[rows],
+        ranked=ranking_scores(scores)[rows],
         thresholds=scores.thresholds,
         patients=patient_groups(scores.films.patient[rows]),
     )

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics.reliability import BINS, POINTS
+from cxrscore.models.calibration import RARE, describe_probabilities, recorded_shift
 from cxrscore.reporting import figures, heatmaps, tables
 from cxrscore.reporting.compare import PairedComparison
 from cxrscore.reporting.drift import LARGE_DISTANCE
@@ -103,6 +104,8 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "has_leakage": has_leakage(provenance),
         "told_films": knows_training_films(provenance),
         "chosen_on": threshold_source(provenance),
+        "probabilities": describe_probabilities(provenance),
+        "is_moved": bool(recorded_shift(provenance)),
         "trainings": [(one, _losses(one)) for one in plotted_models(provenance)],
         "means": describe_mean(provenance),
         "models": len(provenance_models(provenance)),
@@ -131,6 +134,7 @@ def _optional_sections(parts: ReportSections) -> dict[str, Any]:
 _CONSTANTS = {
     "few": FEW_POSITIVES,
     "threshold": THRESHOLD,
+    "rare": RARE,
     "points": POINTS,
     "bins": BINS,
     "large": LARGE_DISTANCE,

@@ -41,6 +41,7 @@ def check_ranges(what: str, values: Mapping[str, Array], films: range, findings:
         "films/split": (0, len(SPLITS) - 1),
         "films/patient": (-1, np.iinfo(np.int32).max),
         "scores/prob": (0, 1),
+        "scores/prob_uncalibrated": (0, 1),
         "truth": (0, 1),
         "thresholds": (0, 1),
         "cam/film": (films.start, films.stop - 1),

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
-from cxrscore.io.strict_json import get_nested, get_text, software_versions
+from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
 from cxrscore.labels import describe_rules
 from cxrscore.models.model_file import ModelFile
 from cxrscore.show.describe import describe_int8, describe_model
@@ -96,7 +96,7 @@ def _model(found: Any) -> str:
 
 def _data(found: Any) -> str:
     patients = get_nested(found, "training", "patients")
-    table = get_text(found, "training", "labels", "file")
+    table, sets = get_text(found, "training", "labels", "file"), get_texts(found, "trained_on")
     return _list(
         ("Label table", table),
         ("Its layout", get_text(found, "training", "labels", "dataset")),
@@ -104,6 +104,7 @@ def _data(found: Any) -> str:
         ("Read with", describe_rules(get_nested(found, "training", "labels"))),
         ("Patients", str(patients) if patients else ""),
         ("Findings", ", ".join(found["spec"]["findings"])),
+        *((("Public data sets that it was trained on", ", ".join(sets)),) if sets else ()),
         ("Reference standard", f"the labels of {table}; how they were made is not recorded" if table else ""),
     )
 
@@ -198,7 +199,7 @@ def _figures(found: Any) -> str:
             ("Macro AUC", _figure(get_nested(validation, "macro_auc"))),
             ("Loss", _figure(get_nested(validation, "loss"))),
             ("Uncertainty", UNKNOWN),
-            ("Calibration", get_text(found, "calibration", "method") or "none"),
+            ("Calibration", found["probabilities"]),
         )
         + "\n\n"
         + _table(("finding", "AUC", "operating point", "rule"), rows)

@@ -11,6 +11,7 @@ import numpy as np
 from cxrscore.contract import Floats
 from cxrscore.images import Status
 from cxrscore.io.strict_json import get_nested, get_text, provenance_models, strict_json
+from cxrscore.models.calibration import describe_calibration, describe_probabilities
 from cxrscore.models.model_file import ModelFile
 from cxrscore.scorefile import SPLITS, Scores
 
@@ -25,6 +26,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "tensors": len(model.tensors),
         "parameters": sum(int(array.size) for array in model.tensors.values()),
         "films": {name: len(hashes) for name, hashes in films.items()},
+        "probabilities": describe_calibration(model.document.get("calibration")),
         **{key: value for key, value in model.document.items() if key != "films"},
     }
 
@@ -72,6 +74,7 @@ def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str,
         "has_leakage": any(
             get_nested(one, "document", "training", "has_leakage") is True for one in provenance_models(provenance)
         ),
+        "probabilities": describe_probabilities(provenance),
         "films": _films(scores),
         "findings": _findings(scores),
         "heatmaps": len(scores.heat_maps.film),

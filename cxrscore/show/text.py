@@ -46,6 +46,7 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
         ("LEAKED", _LEAKED if found["has_leakage"] is True else ""),
         *(("warning", text) for text in _some(get_texts(provenance, "warnings"))),
     )
+    yield _printable(found["probabilities"], longest=1000)
     yield f"films: {films['total']} found, {films['scored']} scored\n" + _table(
         *((name, str(count)) for name, count in films["status"].items()),
     )
@@ -109,6 +110,7 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
         ("head", f"{spec['head']}, {spec['activation']}; trained: {spec['trainable']}"),
         ("int8", describe_int8(found)),
         ("licence", get_text(found, "licence")),
+        ("trained on", ", ".join(get_texts(found, "trained_on"))),
     )
     yield "training\n" + _facts(*_training(training), indent="  ")
     if training["recipe"]:
@@ -151,8 +153,7 @@ def _validation(found: Mapping[str, Any]) -> str:
         for finding in found["spec"]["findings"]
     ]  # fmt: skip
     head = f"validation: macro AUC {_decimal(validation['macro_auc'])}, loss {_decimal(validation['loss'])}"
-    method = get_text(found, "calibration", "method") or "none"
-    return f"{head}; calibration {method}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
+    return f"{head}\n{found['probabilities']}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
 
 
 def _pixels(model: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,9 +18,10 @@ from cxrscore.errors import InputError
 from cxrscore.images import find_same_file
 from cxrscore.io import file_lock, make_folder
 from cxrscore.io.outputs import check_output
+from cxrscore.labels.public_sets import describe_not_held_out, films_not_held_out
 from cxrscore.losses import class_weights
 from cxrscore.metrics import check_rule, counts
-from cxrscore.models.imagenet import BaseWeights, base_weights
+from cxrscore.models.imagenet import BaseWeights, base_weights, given_file
 from cxrscore.models.model_file import model_output, save_model
 from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
 from cxrscore.plugin_values import why_not
@@ -38,9 +39,9 @@ from cxrscore.training.initialization import head_for_loss, initial_model, initi
 from cxrscore.training.learning_curve import measure_learning_curve
 from cxrscore.training.limitations import find_limitations
 from cxrscore.training.loop import FitResult, fit
-from cxrscore.training.model_metadata import model_document, recipe_of
+from cxrscore.training.model_metadata import model_document, recipe_of, sets_of_weights
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
-from cxrscore.training.probe import ProbeFit, can_probe, solve_probe
+from cxrscore.training.probe import ProbeFit, can_probe, enough_films, solve_probe
 from cxrscore.training.yardsticks import measure_yardsticks
 
 __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
@@ -78,8 +79,8 @@ def train_model(
 
 def _check_output(options: TrainOptions) -> None:
     """InputError if the model file or its run folder would replace an input or files that are not of an earlier run."""
-    weights = None if options.weights in ("imagenet", "none") else Path(options.weights)
-    inputs = [options.labels or lab.find_labels(options.films), options.split, weights, options.recipe]
+    labels = options.labels or lab.find_labels(options.films)
+    inputs = [labels, options.split, given_file(options.weights), options.recipe]
     inputs.append(find_same_file(options.output, options.films))
     check_output(options.output, model_output("train"), inputs=inputs, overwrite=options.overwrite)
     check_run_folder(options.output, inputs=inputs, overwrite=options.overwrite)
@@ -113,12 +114,13 @@ def _train(
         loss = plugins.get_loss(options.loss)
         check_rule(options.threshold_rule)
         augmentation_from_options(options)
-    base = processes.once_per_node(lambda: _base_weights(options, say))
+    base = processes.once_per_node(lambda: _base_weights(options, say, progress))
     data = processes.once_per_node(lambda: read_data(options, progress, leaks=processes.is_rank_zero))
     with processes.collective():
         spec = initial_spec(options, data.findings, base)
         check_calibration(options.calibration_method, spec)
         _log_data(data, say)
+        _log_public_films(sets_of_weights(options, base), data, say)
         inputs = run_inputs(options, data, base)
         earlier = load_checkpoint(folder, inputs) if goes_on else None
     run = _Run(
@@ -185,8 +187,17 @@ class _Run:
         self.processes.check_same({**self.inputs, "epochs done": finished})
         if self.options.probe:
             return self._probe()
-        start = self._probe() if finished is None and self.options.first_head == "probe" else None
-        return self._epochs(start)
+        return self._epochs(self._probe() if finished is None and self._starts_from_probe() else None)
+
+    def _starts_from_probe(self) -> bool:
+        """Whether the epoch loop starts from a probe: not by default if too few films of every finding are labelled."""
+        if self.options.first_head != "probe":
+            return False
+        least = self.options.min_positives
+        if self.options.initial_head == "probe" or enough_films(self._labels, least).any():
+            return True
+        self.say(f"no finding has {least} positive and {least} negative training films: the head starts from zero")
+        return False
 
     def _probe(self) -> FitResult:
         """A linear probe of the training films; every process solves the same one."""
@@ -232,8 +243,9 @@ def _no_probe(options: TrainOptions) -> str:
     return f"backend {options.backend!r} gives no features of {options.architecture!r} to solve a head: use {instead}"
 
 
-def _base_weights(options: TrainOptions, say: Log) -> BaseWeights | None:
-    base = base_weights(options.weights, options.architecture, plugins.get_network(options.architecture))
+def _base_weights(options: TrainOptions, say: Log, progress: Progress) -> BaseWeights | None:
+    network = plugins.get_network(options.architecture)
+    base = base_weights(options.weights, options.architecture, network, say, progress)
     for note in base.notes if base else ():
         say(note)
     return base
@@ -260,7 +272,8 @@ def _written(
     document = model_document(options, spec, data, base, final, fitted, held=held, evaluated=evaluated)
     save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
-    save_run(options.output, fitted.history, fitted.best_epoch, split, recipe_toml(recipe_of(options)))
+    recipe = recipe_toml(recipe_of(options), needs_weights=given_file(options.weights) is not None)
+    save_run(options.output, fitted.history, fitted.best_epoch, split, recipe)
     return evaluated
 
 
@@ -349,6 +362,13 @@ def _check_known(options: TrainOptions, backend: Backend, network: Network | Non
             f"cxrscore does not know the layers of {options.architecture!r}, a network of backend {backend.name!r}: "
             f"use {', '.join(use)}"
         )
+
+
+def _log_public_films(sets: Sequence[str], data: Data, say: Log) -> None:
+    """Says which films are of data sets that the initial weights were trained on: no split makes these held-out."""
+    films = len(data.paths)
+    for record in films_not_held_out(data.paths, sets, data.labels_file.get("dataset", ""), (True,) * films):
+        say(describe_not_held_out(record, films, "the network of the initial weights"))
 
 
 def _log_data(data: Data, say: Log) -> None:

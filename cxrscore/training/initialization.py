@@ -86,7 +86,7 @@ def initial_head_tensors(options: TrainOptions, spec: ModelSpec, labels: Floats,
     """Initial tensors of the dense layer that replace those of the backend. InputError if the network has no dense
     layer."""
     first: dict[str, Any] = {}
-    if options.first_head == "zero":
+    if options.first_head != "random":
         _need_head(spec, tensors, "head/kernel", "--initial-head random")
         first["head/kernel"] = np.zeros(tensors["head/kernel"].shape, np.float32)
     if options.initial_bias == "prevalence":

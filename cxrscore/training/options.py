@@ -10,6 +10,7 @@ from typing import Any
 
 from cxrscore.errors import InputError
 from cxrscore.labels import LabelRules
+from cxrscore.labels.public_sets import public_set_names
 from cxrscore.option_values import check_number, check_whole_numbers, check_word, text_list
 from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
@@ -104,9 +105,9 @@ class TrainOptions:
         Backend that runs a frozen backbone; None: ``backend``. Its features must agree with those of ``backend``. Only
         if the head alone is trained, in fp32.
     architecture, weights, size, normalize, head, activation
-        The network, its first weights ("imagenet", "none" or a file), the side of its films in pixels, what it does to
-        films first, and its head. ``cxrscore train`` and ``cxrscore.train`` choose a size that suits the network if
-        none is given.
+        The network, its first weights ("imagenet", "none", a name that ``cxrscore weights`` lists, or a file), the side
+        of its films in pixels, what it does to films first, and its head. ``cxrscore train`` and ``cxrscore.train``
+        choose a size that suits the network if none is given.
     solver : str
         What trains the head: "lbfgs" solves a linear probe to its optimum with scikit-learn, "adam" is the epoch loop.
         "auto" is "lbfgs" unless an option needs the epoch loop: see ``probe``.
@@ -156,6 +157,9 @@ class TrainOptions:
         "none", "temperature" (one number), "platt" (a line for each finding) or "shrunken-platt" (the same, with slopes
         drawn towards their mean). "auto": "shrunken-platt" with sigmoid, "none" with softmax. Thresholds and
         calibration are fitted on the out-of-fold predictions of a linear probe, or on the validation films.
+    trained_on : sequence of str
+        Public data sets that the initial weights were trained on, beside those that a model file of weights names:
+        figures on their films are marked as not held-out.
     seed : int
         Of split, order, augmentation and first weights.
     device, precision
@@ -238,6 +242,7 @@ class TrainOptions:
     checkpoint_policy: str = "best"
     threshold_rule: str = "youden"
     calibration: str = "auto"
+    trained_on: tuple[str, ...] = ()
     seed: int = 0
     device: str = "auto"
     precision: str = "fp32"
@@ -254,6 +259,7 @@ class TrainOptions:
         if not isinstance(self.weights, str | os.PathLike):
             raise InputError(f"weights is {self.weights!r}, expected 'imagenet', 'none' or a path")
         object.__setattr__(self, "weights", os.fspath(self.weights))
+        object.__setattr__(self, "trained_on", public_set_names(self.trained_on))
         if not self.output.name:
             raise InputError(f"output is {self.output}, a folder; expected the name of a file to write")
         object.__setattr__(self, "findings", _finding_names(self.findings))

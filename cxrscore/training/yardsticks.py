@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cxrscore import labels as lab
 from cxrscore.contract import Array, Floats
-from cxrscore.metrics import Estimate, delong, difference, label_accuracy, mean_estimate, negative_baseline
+from cxrscore.metrics import difference, label_accuracy, mean_estimate, negative_baseline
 from cxrscore.training.data import Data
 from cxrscore.training.evaluation import (
     HeldOut,
@@ -125,7 +125,7 @@ def _metadata(data: Data, held: HeldOut, rows: NDArray[np.intp], options: TrainO
     other = replace(held, logits=logits)
     prob = other.probabilities("sigmoid", CALIBRATION)
     used = np.flatnonzero(held.fitted)
-    own, theirs = _aucs(other, used), _aucs(held, used)
+    own, theirs = [other.auc(int(c)) for c in used], [held.auc(int(c)) for c in used]
     return {
         "columns": list(names),
         "macro_auc": figure(mean_estimate(own)),
@@ -157,10 +157,6 @@ def _of_training(design: Floats, data: Data, held: HeldOut, options: TrainOption
     strengths = cross_validate(known, labels, fold_of, fitted=held.fitted, weights=weights).strengths
     probe = fit_probe(known, labels, strengths, prevalence=prevalence(labels, weights), weights=weights)
     return (others @ probe.kernel + probe.bias).astype(np.float32)
-
-
-def _aucs(held: HeldOut, used: NDArray[np.intp]) -> list[Estimate]:
-    return [delong(held.truth[:, c], held.logits[:, c], held.patients) for c in used]
 
 
 def _figures(truth: Floats, prob: Array) -> dict[str, float | None]:

@@ -172,7 +172,7 @@ def never_completed(file: Any, canary: Path) -> None:
 
 
 def later_version(file: Any, canary: Path) -> None:
-    file.attrs["version"] = 2
+    file.attrs["version"] = 3
 
 
 def many_versions(file: Any, canary: Path) -> None:
@@ -315,7 +315,7 @@ ATTACKS: dict[Callable[[Any, Path], None], str] = {
     more_films_than_bytes: r"declares 1000000 films in \d+ bytes",
     incomplete: r"is incomplete.*run `cxrscore score` again",
     never_completed: r"is incomplete",
-    later_version: r"is of version 2, this cxrscore reads 1",
+    later_version: r"is of version 3, this cxrscore reads 1 and 2",
     many_versions: r"version is longer than 8 bytes",
     other_format: r"not of format cxrscore-scores",
     number_for_format: r"format is not a text",

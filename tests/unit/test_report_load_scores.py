@@ -14,6 +14,7 @@ from report_scores import FINDINGS, made_scores
 from cxrscore.cli import main
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
+from cxrscore.reporting.compare import compare
 from cxrscore.reporting.load_scores import open_named_scores, read_columns, read_score_table, with_labels
 from cxrscore.reporting.summary import summarise
 from cxrscore.reporting.tables import provenance_table
@@ -32,11 +33,55 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     scores = read_score_table(path)
     assert scores.findings == ("Mass", "Effusion")
     assert scores.films.path == ("a.png", "b.png", "c.png")
-    assert scores.films.status.tolist() == [Status.OK, Status.NOT_WRITTEN, Status.OK]
-    np.testing.assert_array_equal(scores.prob, np.array([[0.5, 1], [np.nan] * 2, [0, 0.1]], np.float32))
+    assert scores.films.status.tolist() == [Status.OK, Status.OK, Status.OK]
+    assert scores.prob.dtype == np.float64
+    np.testing.assert_array_equal(scores.prob, [[0.5, 1], [0.25, np.nan], [0, 0.1]])
+    assert np.isnan(scores.prob_uncalibrated).all()
     assert scores.logit[0].tolist() == [0, math.inf]
     assert np.isnan(scores.truth).all()
-    assert summarise(scores).warnings == ()
+    assert summarise(scores).warnings == (
+        "Effusion: the table has no score for 1 of 3 films. They are left out of the figures of this finding only.",
+    )
+
+
+def test_a_film_without_any_score_is_not_scored(tmp_path: Path) -> None:
+    scores = read_score_table(table(tmp_path, "film,Mass,Edema\na,0.1,\nb,,\nc,,1\n"))
+    assert scores.films.status.tolist() == [Status.OK, Status.NOT_WRITTEN, Status.OK]
+    assert scores.films.message[1] == "the table has no score"
+
+
+def test_the_second_probabilities_of_an_export_are_no_findings(tmp_path: Path) -> None:
+    text = "film,prob_Mass,logit_Mass,prob_uncalibrated_Mass,truth_Mass\na,0.25,1,0.75,0\n"
+    scores = read_score_table(table(tmp_path, text))
+    assert (scores.findings, scores.prob.tolist()) == (("Mass",), [[0.25]])
+    alone = read_score_table(table(tmp_path, "film,prob_uncalibrated_Mass\na,0.75\n"))
+    assert alone.findings == ("uncalibrated_Mass",)
+
+
+def test_each_finding_is_judged_on_all_films_that_have_its_score(tmp_path: Path) -> None:
+    rows = [f"f{row},{row / 10},{'' if row < 6 else row / 10}" for row in range(10)]
+    scores = read_score_table(table(tmp_path, "film,Mass,Edema\n" + "\n".join(rows) + "\n"))
+    labels = table(
+        tmp_path, "film,Mass,Edema\n" + "".join(f"f{row},{row % 2},{row % 2}\n" for row in range(10)), "l.csv"
+    )
+    found = summarise(with_labels(scores, labels, "scores.csv"))
+    assert [(one.positives, one.negatives) for one in found.findings] == [(5, 5), (2, 2)]
+    # Of Mass, 1 3 5 7 9 against 0 2 4 6 8: 1 + 2 + 3 + 4 + 5 of 25 pairs; of Edema, 7 9 against 6 8: 3 of 4.
+    assert [one.auc for one in found.findings] == [15 / 25, 3 / 4]
+    assert any(text.startswith("Edema: the table has no score for 6 of 10 films") for text in found.warnings)
+    assert found.negative_baseline == 7 / 14
+
+
+def test_a_comparison_uses_films_that_have_both_scores(tmp_path: Path) -> None:
+    labels = table(tmp_path, "film,Mass\n" + "".join(f"f{row},{row % 2}\n" for row in range(8)), "l.csv")
+    whole = table(tmp_path, "film,Mass,Edema\n" + "".join(f"f{row},{row / 8},0.5\n" for row in range(8)))
+    cells = [f"f{row},{'' if row == 7 else 1 - row / 8},0.5\n" for row in range(8)]
+    less = table(tmp_path, "film,Mass,Edema\n" + "".join(cells), "less.csv")
+    found = compare([open_named_scores(path, labels) for path in (whole, less)])
+    assert found is not None
+    one = found.others[0].findings[0]
+    # On films 0 to 6: 1 3 5 against 0 2 4 6 wins 1 + 2 + 3 of 12 pairs; turned round, 6 of 12, too.
+    assert (one.positives, one.negatives, one.first, one.other) == (3, 4, 0.5, 0.5)
 
 
 def test_columns_named_as_findings_will_do(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
     "solver": str,
     "folds": int,
     "min_positives": int,
+    "learning_curve": bool,
     "test": _NUMBER,
     "trainable": str,
     "standardize": bool,

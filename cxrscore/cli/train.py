@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from cxrscore.cli.common import FOLDER, Bar, handle_errors, print_line, print_result
 from cxrscore.cli.sections import SectionedCommand
+from cxrscore.cli.train_figures import figure_lines
 from cxrscore.cli.train_options import (
     augmentation_options,
     choice_options,
@@ -64,9 +65,8 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
         )
     if result.history:
         print_line(f"epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
-    where = "cross-validated" if result.evaluated_on == "folds" else "validation"
-    test = f", test {result.test_auc:.3f}" if result.films["test"] else "; no film was kept for a test"
-    print_line(f"macro AUC: {where} {result.macro_auc:.3f}{test}", quiet)
+    for line in figure_lines(result.evaluation):
+        print_line(line, quiet)
     for warning in result.warnings:
         print_line(f"warning: {warning}", quiet)
     print_line(f"wrote {result.output} and {result.run_folder}/", quiet)

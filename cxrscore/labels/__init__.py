@@ -1,6 +1,7 @@
 """Label tables: layouts, standard names of findings, joining labels to films, and splits by patient."""
 
 from cxrscore.labels.boxes import Box, read_boxes
+from cxrscore.labels.columns import DEMOGRAPHICS, years
 from cxrscore.labels.duplicates import near_duplicates
 from cxrscore.labels.findings import FINDINGS, MAX_FINDINGS, canonical
 from cxrscore.labels.image_similarity import SIDE as THUMBNAIL
@@ -24,6 +25,7 @@ from cxrscore.labels.uncertain_labels import UNCERTAIN
 
 __all__ = [
     "ALL_LABELS",
+    "DEMOGRAPHICS",
     "FINDINGS",
     "LARGEST_TABLE",
     "MAX_FINDINGS",
@@ -51,4 +53,5 @@ __all__ = [
     "split_by_patient",
     "split_csv",
     "unusual_findings",
+    "years",
 ]

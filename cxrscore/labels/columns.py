@@ -23,6 +23,9 @@ MAX_LABELS = 500_000_000
 
 FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 
+DEMOGRAPHICS = ("age", "sex", "view")
+"""Columns in one form for all layouts: what is known of a film without looking at it."""
+
 _AGE = re.compile(r"0*(\d{1,3})(?:\.\d*)?([YMWD]?)", re.IGNORECASE)
 _PER_YEAR = {"Y": 1, "M": 12, "W": 52, "D": 365}
 _VIEWS = {
@@ -39,6 +42,11 @@ def clean_age(cell: str) -> str:
         return ""
     years = int(found[1]) // _PER_YEAR[found[2].upper() or "Y"]
     return str(years) if years <= MAX_AGE else ""
+
+
+def years(cell: str) -> float:
+    """Age in full years; NaN if unknown."""
+    return float(clean_age(cell) or "nan")
 
 
 def clean_sex(cell: str) -> str:

@@ -20,7 +20,7 @@ from cxrscore.io import file_lock, make_folder
 from cxrscore.io.outputs import check_output
 from cxrscore.labels.public_sets import describe_not_held_out, films_not_held_out
 from cxrscore.losses import class_weights
-from cxrscore.metrics import check_rule
+from cxrscore.metrics import check_rule, counts
 from cxrscore.models.imagenet import BaseWeights, base_weights, given_file
 from cxrscore.models.model_file import model_output, save_model
 from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
@@ -32,13 +32,17 @@ from cxrscore.training.checkpoint import Checkpoint, load_checkpoint, remove_che
 from cxrscore.training.data import Data, read_data
 from cxrscore.training.distributed import DistributedContext, ProcessRank, init_process_group
 from cxrscore.training.evaluation import HeldOut, patient_numbers, test_evaluation
+from cxrscore.training.evaluation import evaluation as held_out_evaluation
 from cxrscore.training.features import FeatureSource, augmentation_from_options
 from cxrscore.training.final_evaluation import check_calibration, final_logits
 from cxrscore.training.initialization import head_for_loss, initial_model, initial_spec, run_inputs
+from cxrscore.training.learning_curve import measure_learning_curve
+from cxrscore.training.limitations import find_limitations
 from cxrscore.training.loop import FitResult, fit
 from cxrscore.training.model_metadata import model_document, recipe_of, sets_of_weights
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
-from cxrscore.training.probe import can_probe, enough_films, solve_probe
+from cxrscore.training.probe import ProbeFit, can_probe, enough_films, solve_probe
+from cxrscore.training.yardsticks import measure_yardsticks
 
 __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
 
@@ -134,7 +138,7 @@ def _train(
         processes=processes,
     )
     fitted = run.fitted()
-    figures, leaks = processes.on_rank_zero_broadcast(
+    evaluated, leaks = processes.on_rank_zero_broadcast(
         lambda: (_written(backend, options, spec, data, base, fitted), data.leaks)
     )
     _tell_damage(data, fitted, say)
@@ -146,16 +150,18 @@ def _train(
         leakage=tuple(leaks),
         best_epoch=fitted.best_epoch,
         history=fitted.history,
-        evaluated_on=figures["on"],
-        macro_auc=_or_nan(figures["macro_auc"]),
-        test_auc=_or_nan(figures["test"]),
+        evaluated_on=evaluated["on"],
+        macro_auc=_macro_auc(evaluated),
+        test_auc=_macro_auc(evaluated["test"]),
         excluded_findings=data.excluded_findings,
-        warnings=tuple(figures["warnings"]),
+        warnings=tuple(evaluated["warnings"]),
+        evaluation=evaluated,
     )
 
 
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
+def _macro_auc(figures: dict[str, Any] | None) -> float:
+    value = None if figures is None else figures["macro_auc"]["value"]
+    return float("nan") if value is None else float(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +234,8 @@ class _Run:
 
 def _probe_options(options: TrainOptions) -> TrainOptions:
     """The options of a run, for the features of a linear probe: those of the films as they are."""
-    return replace(options, trainable="head", augmentations=0, initial_head="zero", solver="adam", layer_decay=1.0)
+    changed: dict[str, Any] = {"trainable": "head", "augmentations": 0, "initial_head": "zero", "layer_decay": 1.0}
+    return replace(options, **changed, solver="adam", learning_curve=False)
 
 
 def _no_probe(options: TrainOptions) -> str:
@@ -247,7 +254,7 @@ def _base_weights(options: TrainOptions, say: Log, progress: Progress) -> BaseWe
 def _written(
     backend: Backend, options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, fitted: FitResult
 ) -> dict[str, Any]:
-    """Writes the model and its run files; returns its figures, JSON-ready.
+    """Writes the model and its run files; returns the document's "evaluation".
 
     The model is rebuilt from the saved tensors, so that the test evaluates the file that users load.
     """
@@ -261,17 +268,45 @@ def _written(
     if test:
         patients = patient_numbers([data.patients[row] for row in test])
         tested = test_evaluation(spec.findings, data.labels[test], logits[len(chosen) :], patients)
-    document = model_document(options, spec, data, base, final, fitted, held=held, test=tested)
+    evaluated = _evaluated(options, spec, data, fitted, held, tested)
+    document = model_document(options, spec, data, base, final, fitted, held=held, evaluated=evaluated)
     save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
     recipe = recipe_toml(recipe_of(options), needs_weights=given_file(options.weights) is not None)
     save_run(options.output, fitted.history, fitted.best_epoch, split, recipe)
-    return {
-        "on": held.on,
-        "macro_auc": document["evaluation"]["macro_auc"]["value"],
-        "test": tested and tested["macro_auc"]["value"],
-        "warnings": [],
+    return evaluated
+
+
+def _evaluated(
+    options: TrainOptions, spec: ModelSpec, data: Data, fitted: FitResult, held: HeldOut, tested: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The document's "evaluation": the figures of held-out and test films, what they are compared with, and what limits
+    their use."""
+    rows = data.split.valid if fitted.probe is None else fitted.probe.rows.tolist()
+    prob = held.probabilities(spec.activation, options.calibration_method)
+    evaluated = {
+        **held_out_evaluation(spec.findings, held, prob),
+        "test": tested,
+        "yardsticks": measure_yardsticks(data, held, rows, prob, options),
+        "learning_curve": _learning_curve(options, data, fitted.probe) if options.learning_curve else None,
     }
+    positives, _ = counts(data.labels[list(data.split.test)])
+    tested_positives = dict(zip(spec.findings, positives.tolist(), strict=True)) if tested else {}
+    return {**evaluated, "warnings": find_limitations(evaluated, tested_positives)}
+
+
+def _learning_curve(options: TrainOptions, data: Data, probe: ProbeFit | None) -> dict[str, Any] | None:
+    if probe is None:
+        return None
+    return measure_learning_curve(
+        probe.features,
+        data.labels[probe.rows],
+        probe.folds,
+        fitted=probe.fitted,
+        patients=[data.patients[row] for row in probe.rows],
+        weights=None if data.sample_weights is None else data.sample_weights[probe.rows],
+        seed=options.seed,
+    )
 
 
 def _held_out(data: Data, fitted: FitResult, valid_logits: Floats) -> HeldOut:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,8 @@ class LabelledFilms:
     patients: tuple[str | None, ...]
     labels_file: dict[str, str]
     weights: Doubles | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those of labels.DEMOGRAPHICS that the table has, "" where unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ class Data:
     preprocessing: Preprocessing
     sample_weights: Doubles | None = None
     """[N], weight of each film in training, of mean 1 over the readable films of all splits; None: all equal."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those of labels.DEMOGRAPHICS that the table has, by film, "" where unknown."""
     excluded_findings: tuple[str, ...] = ()
     """Findings of the table that cannot be learnt, because all known labels of the training films are equal."""
     notes: tuple[str, ...] = ()
@@ -131,6 +135,7 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
         split=split,
         failed={path: f.message for path, f in zip(labelled.paths, store.films, strict=True) if f.status != Status.OK},
         labels_file=labelled.labels_file,
+        columns=labelled.columns,
         leaks=_leaks(options, split, labelled, store, origin) if leaks else (),
         preprocessing=preprocessing,
         sample_weights=_relative_weights(labelled, split),
@@ -163,6 +168,7 @@ def labelled_films(films: Path, labels: Path | None, rules: lab.LabelRules = lab
         findings=joined.findings,
         patients=tuple(joined.patients[row] for row in rows),
         labels_file=labels_file,
+        columns=_of_rows({name: joined.columns[name] for name in lab.DEMOGRAPHICS if name in joined.columns}, rows),
         weights=_weights(table, found.paths, joined, rows, rules.weight_column),
     )
 
@@ -201,6 +207,11 @@ def _relative_weights(labelled: LabelledFilms, split: lab.Split) -> Doubles | No
     return np.asarray(labelled.weights / used.max() / (used / used.max()).mean(), np.float64)
 
 
+def _of_rows(columns: Mapping[str, tuple[str, ...]], rows: Sequence[int]) -> dict[str, tuple[str, ...]]:
+    """The cells of these rows."""
+    return {name: tuple(cells[row] for row in rows) for name, cells in columns.items()}
+
+
 def _split(options: TrainOptions, labelled: LabelledFilms) -> lab.Split:
     """The given or drawn split."""
     patients, labels, seed = labelled.patients, labelled.labels, options.seed
@@ -230,6 +241,7 @@ def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms
         paths=tuple(labelled.paths[row] for row in rows),
         labels=labelled.labels[rows],
         patients=tuple(labelled.patients[row] for row in rows),
+        columns=_of_rows(labelled.columns, rows),
         weights=None if labelled.weights is None else labelled.weights[rows],
     )
     return used, replace(split, train=train, valid=valid, test=test)

@@ -53,7 +53,7 @@ class HeldOut:
         if method == "none":
             return probabilities(self.logits, activation)
         prob = np.empty_like(self.logits)
-        for own, others in self._turns():
+        for own, others in self.turns():
             weights = None if self.weights is None else self.weights[others]
             slope, intercept = calibration_lines(self.truth[others], self.logits[others], method, weights)
             prob[own] = probabilities(self.logits[own], activation, {"slope": slope, "intercept": intercept})
@@ -65,7 +65,8 @@ class HeldOut:
             return delong(self.truth[:, c], self.logits[:, c], self.patients)
         return cross_validated_auc(self.truth[:, c], self.logits[:, c], self.folds, self.patients)
 
-    def _turns(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    def turns(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """The films of each fold, and those of the other folds; all films twice without folds."""
         if self.folds is None:
             everything = np.ones(len(self.truth), np.bool_)
             return [(everything, everything)]
@@ -84,8 +85,9 @@ def evaluation(findings: Sequence[str], held: HeldOut, prob: Floats) -> dict[str
     AUCs have the intervals of DeLong, or of LeDell where they are means over folds, Brier scores those of a mean, and
     average precisions those of a bootstrap; all over patients."""
     aucs = [held.auc(c) for c in range(len(findings))]
-    briers = [_brier(held.truth[:, c], prob[:, c], held.patients) for c in range(len(findings))]
-    baselines = [_brier(held.truth[:, c], _baseline(held, c), held.patients) for c in range(len(findings))]
+    briers = [brier_estimate(held.truth[:, c], prob[:, c], held.patients) for c in range(len(findings))]
+    constant = baseline_probabilities(held)
+    baselines = [brier_estimate(held.truth[:, c], constant[:, c], held.patients) for c in range(len(findings))]
     metric = Metric(name="average_precision", summary="", function=average_precision)
     none = np.full(len(findings), np.nan)
     precisions = estimate_metric(metric, held.truth, held.logits, thresholds=none, groups=held.patients).estimates
@@ -98,8 +100,8 @@ def evaluation(findings: Sequence[str], held: HeldOut, prob: Floats) -> dict[str
         "macro_auc": figure(mean_estimate([aucs[c] for c in used])),
         "brier": figure(mean_estimate([briers[c] for c in used])),
         "brier_skill": _skill([briers[c] for c in used], [baselines[c] for c in used]),
-        "calibration_error": _number(float(np.mean([calibration_error(held.truth[:, c], prob[:, c]) for c in used]))),
-        "spread": _number(float(np.mean([spread(prob[:, c]) for c in used]))),
+        "calibration_error": number(float(np.mean([calibration_error(held.truth[:, c], prob[:, c]) for c in used]))),
+        "spread": number(float(np.mean([spread(prob[:, c]) for c in used]))),
         "findings": {
             name: {
                 "positives": int(np.nansum(held.truth[:, c] > 0.5)),
@@ -109,7 +111,7 @@ def evaluation(findings: Sequence[str], held: HeldOut, prob: Floats) -> dict[str
                 "average_precision": _limits(precisions[c].value, precisions[c].interval),
                 "brier": figure(briers[c]),
                 "brier_skill": _skill([briers[c]], [baselines[c]]),
-                "spread": _number(spread(prob[:, c])),
+                "spread": number(spread(prob[:, c])),
             }
             for c, name in enumerate(findings)
         },
@@ -140,28 +142,31 @@ def figure(estimate: Estimate) -> dict[str, float | None]:
 
 
 def _limits(value: float, interval: tuple[float, float]) -> dict[str, float | None]:
-    return {"value": _number(value), "low": _number(interval[0]), "high": _number(interval[1])}
+    return {"value": number(value), "low": number(interval[0]), "high": number(interval[1])}
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """A number for JSON: null instead of NaN."""
     return float(value) if math.isfinite(value) else None
 
 
-def _brier(truth: Floats, prob: Floats | Doubles, patients: NDArray[np.intp]) -> Estimate:
+def brier_estimate(truth: Floats, prob: Floats | Doubles, patients: NDArray[np.intp] | None = None) -> Estimate:
+    """The Brier score of a finding, truth and prob [N], with an interval over patients [N]."""
     return mean_value_estimate((prob.astype(np.float64) - truth) ** 2, patients)
 
 
-def _baseline(held: HeldOut, c: int) -> Doubles:
-    """float64 [N]: the prevalence of a finding, that of the other folds for the films of a fold."""
-    found = np.full(len(held.truth), np.nan)
-    for own, others in held._turns():
-        known = held.truth[others, c][~np.isnan(held.truth[others, c])]
-        if len(known):
-            found[own] = known.mean(dtype=np.float64)
+def baseline_probabilities(held: HeldOut) -> Doubles:
+    """float64 [N,C]: the prevalence of each finding, that of the other folds for the films of a fold; NaN if no label
+    is known."""
+    found = np.full(held.truth.shape, np.nan)
+    for own, others in held.turns():
+        known = ~np.isnan(held.truth[others])
+        share = np.nansum(held.truth[others], axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
+        found[own] = np.where(known.any(axis=0), share, np.nan)
     return found
 
 
 def _skill(briers: Sequence[Estimate], baselines: Sequence[Estimate]) -> float | None:
     """1 - Brier score / Brier score of the prevalence, both means over findings: above 0 is better than the
     prevalence."""
-    return _number(1 - mean_estimate(briers).value / (mean_estimate(baselines).value or math.nan))
+    return number(1 - mean_estimate(briers).value / (mean_estimate(baselines).value or math.nan))

@@ -20,7 +20,7 @@ from cxrscore.models.imagenet import BaseWeights
 from cxrscore.models.probabilities import probabilities
 from cxrscore.synthetic.reference_logits import golden_record
 from cxrscore.training.data import Data
-from cxrscore.training.evaluation import HeldOut, evaluation
+from cxrscore.training.evaluation import HeldOut
 from cxrscore.training.final_evaluation import calibration_of, thresholds_of
 from cxrscore.training.loop import FitResult
 from cxrscore.training.options import TrainOptions
@@ -35,14 +35,13 @@ def model_document(
     fitted: FitResult,
     *,
     held: HeldOut,
-    test: dict[str, Any] | None,
+    evaluated: dict[str, Any],
 ) -> dict[str, Any]:
     """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors; held: the
-    predictions that choose calibration and thresholds; test: the figures of the test films, None without any."""
+    predictions that choose calibration and thresholds; evaluated: the document's "evaluation"."""
     method = options.calibration_method
     calibration = calibration_of(held.truth, held.logits, method, held.on, held.weights)
     prob = probabilities(held.logits, spec.activation, calibration)
-    evaluated = evaluation(spec.findings, held, held.probabilities(spec.activation, method))
     solver = {} if fitted.probe is None else {"probe": fitted.probe.as_dict(spec.findings)}
     source = {"name": "none", "sha256": "", "licence": ""}
     if base is not None:
@@ -81,7 +80,7 @@ def model_document(
             "auc": {name: found["auc"]["value"] for name, found in evaluated["findings"].items()},
             "score_quantiles": score_quantiles(spec, prob),
         },
-        "evaluation": {**evaluated, "test": test},
+        "evaluation": evaluated,
         "golden": golden_record(model),
         "licence": source["licence"] or "yours",
         **({"trained_on": list(trained_on)} if trained_on else {}),

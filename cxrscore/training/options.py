@@ -114,6 +114,9 @@ class TrainOptions:
     folds, min_positives
         Of the linear probe: parts of the cross-validation, and the positive films (and negative films) that a finding
         needs to get coefficients; one with fewer gets its prevalence as probability, and is marked.
+    learning_curve : bool
+        Of the linear probe: also cross-validate it with an eighth, a quarter and half of the films, and predict what
+        more labels would bring.
     trainable : str
         Layers that are trained: "head", "last-block" or "all".
     standardize : bool
@@ -211,6 +214,7 @@ class TrainOptions:
     solver: str = "auto"
     folds: int = 5
     min_positives: int = 10
+    learning_curve: bool = False
     trainable: str = "head"
     standardize: bool = True
     initial_head: str = "auto"
@@ -305,6 +309,12 @@ class TrainOptions:
                 f"solver is lbfgs, which trains a linear probe without epochs, so it does not use {', '.join(names)}: "
                 "leave them out, or use solver adam"
             )
+        if self.learning_curve and not self.probe:
+            reason = ", ".join(self.epoch_options) or "solver adam"
+            raise InputError(
+                f"learning_curve needs a linear probe, and this run trains in epochs because of {reason}: leave it "
+                "out, or run it without these options"
+            )
 
     @property
     def epoch_options(self) -> tuple[str, ...]:
@@ -393,7 +403,9 @@ class TrainResult:
     excluded_findings : tuple of str
         Findings of the table that the model lacks, because their known labels are all equal.
     warnings : tuple of str
-        What limits the use of the figures.
+        What limits the use of the figures, one sentence each.
+    evaluation : dict
+        All figures with their intervals, as in the model file: also the yardsticks and the learning curve.
     """
 
     output: Path
@@ -408,3 +420,4 @@ class TrainResult:
     test_auc: float
     excluded_findings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    evaluation: dict[str, Any] = field(default_factory=dict)

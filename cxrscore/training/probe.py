@@ -15,6 +15,7 @@ from cxrscore.errors import InputError
 from cxrscore.progress import Log
 from cxrscore.training.data import Data
 from cxrscore.training.features import FeatureSource, batches_of
+from cxrscore.training.learning_curve import check_patients
 from cxrscore.training.linear_probe import CrossValidation, Folds, Probe, cross_validate, fit_probe
 from cxrscore.training.options import TrainOptions
 
@@ -80,6 +81,8 @@ def solve_probe(source: FeatureSource, data: Data, options: TrainOptions, say: L
             f"{most}. Label more films, or lower --min-positives."
         )
     folds = training_folds([data.patients[row] for row in rows], labels, options)
+    if options.learning_curve:
+        check_patients([data.patients[row] for row in rows], folds)
     features = np.concatenate(list(source.of(batches_of(rows), None)))
     validation = cross_validate(features, labels, folds, fitted=fitted, weights=weights)
     probe = fit_probe(features, labels, validation.strengths, prevalence=prevalence(labels, weights), weights=weights)

@@ -33,6 +33,8 @@ feature, and must not differ in the strength."""
 _SMALL = 2000
 """Films up to which linear algebra has one thread: on a busy machine of two cores, two threads took six times the CPU
 time for 354 films."""
+_MOST_STEPS = 2000
+"""Of a fit: hardly shrunk coefficients of nearly constant features converge slowly, and cross-validate badly."""
 _TOLERANCE, _HELD_OUT_TOLERANCE = 1e-8, 1e-6
 """Largest gradient of the mean loss, of the final fit and within cross-validation, where it moves a logit by less than
 1e-4."""
@@ -258,7 +260,7 @@ def _solve(
     design, classes, weight = design[there], classes[there], weight[there]
     if not classes.any() or classes.all():
         return None
-    model = LogisticRegression(solver="lbfgs", tol=tolerance, max_iter=10_000, warm_start=True)
+    model = LogisticRegression(solver="lbfgs", tol=tolerance, max_iter=_MOST_STEPS, warm_start=True)
     rows, intercepts = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the last line search may gain nothing, since it is at the optimum already

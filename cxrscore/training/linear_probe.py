@@ -150,9 +150,10 @@ def fit_probe(
 
 def threads_for(films: int) -> AbstractContextManager[object]:
     """Within this context, linear algebra for so many films uses as many threads as are worth it."""
+    import sklearn.linear_model  # noqa: F401  # the limit is for the libraries that are loaded
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(1, "blas") if films <= _SMALL else nullcontext()
+    return threadpool_limits(1) if films <= _SMALL else nullcontext()
 
 
 class _Basis:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=[Path("model.safetensors")],
     show_default=True,
-    help="Model file. Repeat for an ensemble: scores are the means over the models.",
+    help="Model file, or ensemble file of several networks. Repeat for the plain mean over model files.",
 )
 @click.option(
     "--tta",

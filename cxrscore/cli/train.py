@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from cxrscore.cli.train_options import (
     process_options,
     run_options,
 )
+
+if TYPE_CHECKING:  # imported by the command itself, for a fast start
+    from cxrscore.training import TrainResult
 
 
 @click.command(cls=SectionedCommand, short_help="Train a model on a folder of films.")
@@ -62,11 +65,17 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
         )
     if result.history:
         print_line(f"epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
-    where = "cross-validated" if result.evaluated_on == "folds" else "validation"
-    test = f", test {result.test_auc:.3f}" if result.films["test"] else "; no film was kept for a test"
-    print_line(f"macro AUC: {where} {result.macro_auc:.3f}{test}", quiet)
+    for member, name in zip(result.members, given.architectures, strict=False):
+        print_line(f"{name}: {_macro_auc(member)}; wrote {member.output}", quiet)
+    print_line(f"{'ensemble: ' * bool(result.members)}{_macro_auc(result)}", quiet)
     for warning in result.warnings:
         print_line(f"warning: {warning}", quiet)
     print_line(f"wrote {result.output} and {result.run_folder}/", quiet)
     if as_json and place.rank == 0:
         print_result(result)
+
+
+def _macro_auc(result: TrainResult) -> str:
+    where = "cross-validated" if result.evaluated_on == "folds" else "validation"
+    test = f", test {result.test_auc:.3f}" if result.films["test"] else "; no film was kept for a test"
+    return f"macro AUC: {where} {result.macro_auc:.3f}{test}"

@@ -115,13 +115,15 @@ model_options = section(
         "--architecture",
         default="densenet121",
         show_default=True,
-        help=f"Network: {', '.join(BUILT_IN)}, or one of a plugin that `cxrscore plugins` lists.",
+        help=f"Network: {', '.join(BUILT_IN)}, or one of a plugin that `cxrscore plugins` lists. Several, separated by "
+        "commas, become an ensemble: one model file each, and an ensemble file as output.",
     ),
     click.option(
         "--weights",
         default="imagenet",
         show_default=True,
-        help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras.",
+        help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras. For several "
+        "networks: one for all, or one for each, separated by commas.",
     ),
     click.option(
         "--size",

@@ -52,13 +52,14 @@ class HeldOut:
         if method == "none":
             return probabilities(self.logits, activation)
         prob = np.empty_like(self.logits)
-        for own, others in self._turns():
+        for own, others in self.turns():
             weights = None if self.weights is None else self.weights[others]
             slope, intercept = calibration_lines(self.truth[others], self.logits[others], method, weights)
             prob[own] = probabilities(self.logits[own], activation, {"slope": slope, "intercept": intercept})
         return prob
 
-    def _turns(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    def turns(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """For each fold, which films are predicted, and which ones calibrate them; each bool [N]."""
         if self.folds is None:
             everything = np.ones(len(self.truth), np.bool_)
             return [(everything, everything)]
@@ -148,7 +149,7 @@ def _brier(truth: Floats, prob: Floats | Doubles, patients: NDArray[np.intp]) ->
 def _baseline(held: HeldOut, c: int) -> Doubles:
     """float64 [N]: the prevalence of a finding, that of the other folds for the films of a fold."""
     found = np.full(len(held.truth), np.nan)
-    for own, others in held._turns():
+    for own, others in held.turns():
         known = held.truth[others, c][~np.isnan(held.truth[others, c])]
         if len(known):
             found[own] = known.mean(dtype=np.float64)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
-from cxrscore.option_values import check_number, check_whole_numbers, check_word
+from cxrscore.models.ensemble_file import MOST_MEMBERS
+from cxrscore.option_values import check_number, check_whole_numbers, check_word, comma_list
 from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
@@ -99,7 +100,8 @@ class TrainOptions:
     architecture, weights, size, normalize, head, activation
         The network, its first weights ("imagenet", "none" or a file), the side of its films in pixels, what it does to
         films first, and its head. ``cxrscore train`` and ``cxrscore.train`` choose a size that suits the network if
-        none is given.
+        none is given. Several networks, separated by commas, are the members of an ensemble; then weights are one
+        entry for all, or one for each, and size 0 is the size that suits each.
     solver : str
         What trains the head: "lbfgs" solves a linear probe to its optimum with scikit-learn, "adam" is the epoch loop.
         "auto" is "lbfgs" unless an option needs the epoch loop: see ``probe``.
@@ -249,8 +251,22 @@ class TrainOptions:
             check_number(getattr(self, name), name)
             if not holds(getattr(self, name)):
                 raise InputError(f"{name} is {getattr(self, name)}, expected {wanted}")
+        self._check_networks()
         self._check_combinations()
         self._check_head()
+
+    def _check_networks(self) -> None:
+        """InputError for lists of networks and of weights that do not fit."""
+        names = self.architectures
+        if len(names) > 1 and not all(names):
+            raise InputError(f"architecture is {self.architecture!r}, expected names of networks between the commas")
+        if len(names) > MOST_MEMBERS:
+            raise InputError(f"architecture names {len(names)} networks, expected at most {MOST_MEMBERS}")
+        if len(self.weights_of_each) != len(names):
+            raise InputError(
+                f"weights are {len(self.weights_of_each)} entries and architecture names {len(names)} networks: give "
+                "one entry for all, or one for each network in their order"
+            )
 
     def _check_combinations(self) -> None:
         """InputError for options that exclude each other."""
@@ -287,6 +303,20 @@ class TrainOptions:
                 f"solver is lbfgs, which trains a linear probe without epochs, so it does not use {', '.join(names)}: "
                 "leave them out, or use solver adam"
             )
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The networks: one, or the members of an ensemble."""
+        return comma_list(self.architecture)
+
+    @property
+    def weights_of_each(self) -> tuple[str, ...]:
+        """The initial weights of each of ``architectures``."""
+        count = len(self.architectures)
+        if count == 1:  # the name of a file may contain a comma
+            return (self.weights,)
+        entries = comma_list(self.weights)
+        return entries * count if len(entries) == 1 else entries
 
     @property
     def epoch_options(self) -> tuple[str, ...]:
@@ -337,7 +367,7 @@ class TrainResult:
     Attributes
     ----------
     output : Path
-        The model file.
+        The model file, or the ensemble file of several networks.
     run_folder : Path
         Folder with the history, the split and the recipe of the run.
     films : dict
@@ -360,6 +390,8 @@ class TrainResult:
         Findings of the table that the model lacks, because their known labels are all equal.
     warnings : tuple of str
         What limits the use of the figures.
+    members : tuple of TrainResult
+        Of an ensemble: the result of each network; empty for one network.
     """
 
     output: Path
@@ -374,3 +406,4 @@ class TrainResult:
     test_auc: float
     excluded_findings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    members: tuple[TrainResult, ...] = ()

@@ -131,9 +131,9 @@ def load(
     Parameters
     ----------
     source : path or name, or sequence of these
-        A model file of ``cxrscore train``, ``import`` or ``quantize``, or the name of a public classifier that
-        ``cxrscore weights`` lists, which is downloaded once. With several the probabilities are means
-        over the models, which must have the same findings in the same order.
+        A model file of ``cxrscore train``, ``import`` or ``quantize``, an ensemble file of ``train``, or the name of a
+        public classifier that ``cxrscore weights`` lists, which is downloaded once. With several the probabilities are
+        means over the models, which must have the same findings in the same order.
     backend : str, optional
         Backend that computes the scores, such as "torch". None and "auto": the fastest installed one
         that can run the models.
@@ -236,7 +236,8 @@ class Classifier:
         documents = [{"document": file.document} for file in context.files]
         self.calibration = describe_probabilities({"models": documents, "target_prevalence": context.target})
         self._context = context
-        self._models = tuple(str(file.path) for file in context.files)
+        named = context.files if context.ensemble is None else (context.ensemble,)
+        self._models = tuple(str(file.path) for file in named)
         self._scorers: dict[tuple[str, str | None] | None, Scorer] = {}
         self._lock = threading.RLock()
         self._process = os.getpid()
@@ -396,7 +397,9 @@ class Classifier:
         (100, 1024)
         """
         if len(self._context.models) > 1:
-            raise InputError(f"an ensemble of {len(self._models)} models has no common features; load one of them")
+            raise InputError(
+                f"an ensemble of {len(self._context.models)} models has no common features; load one of them"
+            )
         model = self._context.models[0]
         if not isinstance(model, FeatureExtractor):
             raise InputError(f"backend {self.backend!r} gives no features in {self._context.options.precision}")
@@ -646,8 +649,8 @@ def score(
     output : path or URL
         Scores file to write. The same call resumes a run that was stopped.
     model : path or name, or sequence of these
-        Model file, or the name of a public classifier that ``cxrscore weights`` lists; with several the scores are
-        means over the models.
+        Model file or ensemble file, or the name of a public classifier that ``cxrscore weights`` lists; with several
+        the scores are means over the models.
     labels : path or URL, optional
         Label table to join; None: labels.csv in or beside the folder, if there is one.
     backend : str, optional

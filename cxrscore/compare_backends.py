@@ -10,8 +10,8 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from cxrscore.errors import CxrscoreError, InputError
 from cxrscore.explainers import grad_cam
 from cxrscore.images import Preprocessing, require_films, stream_films, to_unit
 from cxrscore.io import atomic_write_bytes
+from cxrscore.models.ensemble_file import load_scorers
 from cxrscore.models.model_file import ModelFile, load_model
 from cxrscore.models.probabilities import probabilities
 from cxrscore.subprocesses import run_python
@@ -124,8 +125,9 @@ def _drift(ran: BackendRun) -> str:
 
 
 def installed_backends_for(model: Path) -> list[str]:
-    """The installed backends that can run this model, the fastest first."""
-    return plugins.fastest_backends(load_model(model).spec)
+    """The installed backends that can run this model, or all members of this ensemble, the fastest first."""
+    first, *others = (plugins.fastest_backends(file.spec) for file in load_scorers(model))
+    return [name for name in first if all(name in able for able in others)]
 
 
 def compare_backends(
@@ -138,17 +140,50 @@ def compare_backends(
 ) -> Parity:
     """Score the same films with each backend and compare each backend with the first one.
 
-    films  a folder; None: the synthetic films of the model file. InputError for fewer than one backend or one
+    films  a folder; None: the synthetic films of the model file. Of an ensemble each figure is that of its worst
+    member. InputError for fewer than one backend or one
     named twice; the error of a backend that cannot run.
     """
     if not backends or len(set(backends)) != len(backends):
         raise InputError(f"backends {', '.join(backends) or 'none'}: expected one or more different names")
-    file = load_model(model)
+    files = load_scorers(model)
     for name in backends:
         plugins.get_backend(name)
+    return _worst([_compare(file, backends, films, device, precision) for file in files])
+
+
+def _worst(found: Sequence[Parity]) -> Parity:
+    """The largest differences and smallest correlations of several models."""
+    tolerances = [one.tolerance for one in found]
+    return Parity(
+        tolerance=None if None in tolerances else _extreme(np.min, tolerances),
+        runs=[
+            replace(runs[0], max_logit_difference=_extreme(np.max, [run.max_logit_difference for run in runs]))
+            for runs in zip(*(one.runs for one in found), strict=True)
+        ],
+        pairs=[
+            BackendPair(
+                backends=pairs[0].backends,
+                max_prob_difference=float(np.max([pair.max_prob_difference for pair in pairs])),
+                max_logit_difference=float(np.max([pair.max_logit_difference for pair in pairs])),
+                min_heatmap_correlation=_extreme(np.min, [pair.min_heatmap_correlation for pair in pairs]),
+            )
+            for pairs in zip(*(one.pairs for one in found), strict=True)
+        ],
+    )
+
+
+def _extreme(choose: Callable[[list[float]], Any], values: Sequence[float | None]) -> float | None:
+    """The least or largest, by NumPy, so that NaN wins, of those that are known; None without any."""
+    known = [value for value in values if value is not None]
+    return float(choose(known)) if known else None
+
+
+def _compare(file: ModelFile, backends: Sequence[str], films: Path | None, device: str, precision: str) -> Parity:
+    """The comparison of one model."""
     with tempfile.TemporaryDirectory(prefix="cxrscore-parity-") as folder:
         given = {
-            "model": str(model.resolve()),
+            "model": str(file.path.resolve()),
             "films": None if films is None else str(films.resolve()),
             "device": device,
             "precision": precision,

@@ -41,6 +41,19 @@ def whole_number(value: Any, name: str, low: int) -> int:
     return int(value)
 
 
+def comma_list(text: str) -> tuple[str, ...]:
+    """The entries of a list separated by commas, without spaces around them; InputError if it is no text.
+
+    Examples
+    --------
+    >>> comma_list("densenet121, resnet50")
+    ('densenet121', 'resnet50')
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{text!r} is not a text, expected a name, or several separated by commas")
+    return tuple(entry.strip() for entry in text.split(","))
+
+
 def check_whole_numbers(options: object, lows: Mapping[str, int]) -> None:
     """Replaces fields of a frozen dataclass by whole numbers; called from ``__post_init__``.
 

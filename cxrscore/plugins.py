@@ -21,6 +21,7 @@ from cxrscore.contract import (
 from cxrscore.distributions import plugin_entry_points
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.networks.builtin import built_in
+from cxrscore.option_values import comma_list
 from cxrscore.plugin_values import (
     checked_backend,
     checked_dataset,
@@ -158,7 +159,10 @@ def require_network(name: str, backend: Backend) -> Network | None:
 
 def film_size(architecture: str) -> int:
     """Return the side of the films that suits a network, in pixels: what ``train`` uses without a size. 400 for a
-    network that only a backend knows; InputError as get_network."""
+    network that only a backend knows; 0, "that of each", for several networks separated by commas; InputError as
+    get_network."""
+    if len(comma_list(architecture)) > 1:
+        return 0
     network = get_network(architecture)
     return 400 if network is None else network.size
 
@@ -233,7 +237,8 @@ def default_training_backend(*, architecture: str | None = None, parallel: bool 
     Parameters
     ----------
     architecture
-        What it must train. If no backend has it, the first that trains is returned.
+        What it must train, one network or several separated by commas. If no backend has them, the first that trains
+        is returned.
     parallel
         Prefer a backend that is SupportsDistributed.
 
@@ -248,8 +253,10 @@ def default_training_backend(*, architecture: str | None = None, parallel: bool 
     trainers.sort(key=lambda name: (name not in there, not is_own_backend(name)))
     if not trainers:
         raise BackendUnavailableError("no installed plugin provides a backend that can train; see `cxrscore plugins`")
-    network = get_network(architecture) if architecture else None
-    able_to = [name for name in trainers if architecture is None or not why_not(known[name], architecture, network)]
+    networks = {one: get_network(one) for one in comma_list(architecture)} if architecture else {}
+    able_to = [
+        name for name in trainers if not any(why_not(known[name], one, graph) for one, graph in networks.items())
+    ]
     having = able_to or trainers
     able = [name for name in having if parallel and isinstance(known[name], SupportsDistributed)]
     return (able or having)[0]

@@ -1,10 +1,10 @@
-"""Check the integrity of a scores file or a model file: all of its claims are recomputed."""
+"""Check the integrity of a scores file, a model file or an ensemble file: all of its claims are recomputed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +17,7 @@ from cxrscore.io import sha256_bytes, sha256_file
 from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import check_document, get_nested, provenance_models
 from cxrscore.models.calibration import moved_calibration
+from cxrscore.models.ensemble_file import is_ensemble, load_ensemble, load_member
 from cxrscore.models.model_file import ModelFile, load_model
 from cxrscore.models.probabilities import probabilities
 from cxrscore.networks.reference import logits as exact_logits
@@ -52,10 +53,10 @@ class CheckResult:
 def verify_file(
     path: Location, *, films: Location | None = None, model: StrPath | Sequence[StrPath] | None = None
 ) -> list[CheckResult]:
-    """Check all claims of a scores file or a model file.
+    """Check all claims of a scores file, a model file or an ensemble file with its members.
 
     films  the folder that was scored: every film's bytes are hashed again
-    model  the model that scored, or the models: they are hashed, too
+    model  the model that scored, or the models, or the ensemble: they are hashed, too
 
     InputError if one of the named files does not exist or cannot be opened. A FILE that is neither fails the check;
     this is not an error.
@@ -67,7 +68,9 @@ def verify_file(
         try:
             if is_scores and (virtual := read_virtual(file)):
                 return list(_of_virtual(file, virtual))
-            return list(_of_scores(file, folder, models) if is_scores else _of_model(file))
+            if is_scores:
+                return list(_of_scores(file, folder, models))
+            return list(_of_ensemble(file) if is_ensemble(file) else _of_model(load_model(file)))
         except FileFormatError as error:
             return [CheckResult(check="format, schema and checksums", passed=False, message=str(error))]
 
@@ -240,21 +243,29 @@ def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
 
 def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path]) -> CheckResult:
     """Whether the given models, in any order, are exactly those of the file."""
-    claimed = inputs.get("models")
-    own = [get_nested(one, "sha256") for one in provenance_models(scores.provenance)]
+    claimed, own = inputs.get("models"), [get_nested(one, "sha256") for one in provenance_models(scores.provenance)]
+    ensemble = inputs.get("ensemble")
+    if isinstance(claimed, list) and ensemble is not None:
+        claimed, own = [*claimed, ensemble], [*own, get_nested(scores.provenance, "ensemble", "sha256")]
     if not claimed or claimed != own or not all(isinstance(digest, str) for digest in own):
         return CheckResult(check="model", passed=False, message="its inputs and its provenance name different models")
     if not named:
-        return _unseen(
-            "model", "name it with --model" if len(claimed) == 1 else f"name all {len(claimed)} with --model"
-        )
-    digests = {path: _model_digest(path) for path in named}
+        it = "it" if len(claimed) == 1 else f"all {len(claimed)}" if ensemble is None else "the ensemble file"
+        return _unseen("model", f"name {it} with --model")
+    digests = {path: _model_digest(path) for one in named for path in _with_members(one)}
     foreign = [path for path, digest in digests.items() if digest not in claimed]
     missing = [digest[:16] for digest in dict.fromkeys(claimed) if digest not in digests.values()]
     faults = [f"{path} (SHA-256 {digests[path][:16]}) is not among those that scored" for path in foreign]
     faults += [f"the one of SHA-256 {digest} is not among those named" for digest in missing]
     found = "; ".join(faults) or f"SHA-256 {', '.join(digest[:16] for digest in digests.values())}"
     return CheckResult(check="model", passed=not faults, message=found)
+
+
+def _with_members(path: Path) -> list[Path]:
+    """A named file, and the members of an ensemble file."""
+    if not is_ensemble(path):
+        return [path]
+    return [path, *(path.parent / member["file"] for member in load_ensemble(path).document["members"])]
 
 
 def _model_digest(path: Path) -> str:
@@ -306,8 +317,22 @@ def _without_names(own: Sequence[str], there: Mapping[str, str]) -> dict[str, li
     return {"are gone": sorted(missing.elements()), "were not scored": surplus}
 
 
-def _of_model(path: Path) -> Iterator[CheckResult]:
-    model = load_model(path)
+def _of_ensemble(path: Path) -> Iterator[CheckResult]:
+    ensemble = load_ensemble(path)
+    count = len(ensemble.document["members"])
+    message = f"ensemble of {count} networks, SHA-256 {ensemble.sha256[:16]}"
+    yield CheckResult(check="format, schema and checksum", passed=True, message=message)
+    for named in ensemble.document["members"]:
+        try:
+            member = load_member(ensemble, named)
+        except InputError as error:
+            yield CheckResult(check=f"member {named['file']}", passed=False, message=str(error))
+            continue
+        for result in _of_model(member):
+            yield replace(result, check=f"member {named['file']}: {result.check}")
+
+
+def _of_model(model: ModelFile) -> Iterator[CheckResult]:
     yield CheckResult(
         check="format, schema and checksum",
         passed=True,

@@ -35,12 +35,14 @@ from corpus_bytes import (
     png,
     with_segment,
 )
+from made_ensemble import made_document
 from made_model import document
 from made_run import GIVEN, made_file
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.images import Film, Status, decode_film, find_films, read_film
+from cxrscore.models.ensemble_file import load_ensemble
 from cxrscore.models.import_weights import read_weights_of
 from cxrscore.models.model_file import CHECKSUM, KEY, checksum, load_model, model_bytes
 from cxrscore.models.tensor_file import read_tensor_file
@@ -437,6 +439,24 @@ class Model(Kind):
         return "read"
 
 
+class Ensemble(Model):
+    name = "ensemble"
+
+    def sound(self) -> list[bytes]:
+        members = [{"file": f"{name}.st", "sha256": "0" * 64, "architecture": "tinycnn"} for name in "ab"]
+        made = made_document(members=members)
+        return [model_bytes(json.dumps({"format": "cxrscore-ensemble", "version": 1, **made}), {})]
+
+    def run(self, data: bytes, folder: Path) -> str:
+        path = folder / "x.safetensors"
+        path.write_bytes(data)
+        try:
+            load_ensemble(path)
+        except InputError as error:
+            return _refused(path, error)
+        return "read"
+
+
 def _split_safetensors(data: bytes) -> tuple[Any, bytes]:
     """The header of a safetensors file, and the bytes of its tensors."""
     (length,) = struct.unpack_from("<Q", data)
@@ -486,5 +506,5 @@ def _places(tree: Any) -> Any:
             yield from _places(tree[key])
 
 
-_ALL = (Png, Jpeg, Dicom, Zip, Scores, Weights, KerasArchive, ForeignTensors, Manifest, Model)
+_ALL = (Png, Jpeg, Dicom, Zip, Scores, Weights, KerasArchive, ForeignTensors, Manifest, Model, Ensemble)
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in _ALL}

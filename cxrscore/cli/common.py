@@ -203,8 +203,13 @@ def print_json(values: Any) -> None:
 
 def print_result(result: Any) -> None:
     """The result of a run, with one object for each film that failed."""
+    print_json(_result_values(result))
+
+
+def _result_values(result: Any) -> dict[str, Any]:
     failed = [{"film": film, "message": message} for film, message in result.failed]
-    print_json({**vars(result), "failed": failed})
+    members = [_result_values(member) for member in getattr(result, "members", ())]  # of a trained ensemble
+    return {**vars(result), "failed": failed, **({"members": members} if members else {})}
 
 
 def _as_json(value: Any) -> Any:

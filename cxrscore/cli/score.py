@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     multiple=True,
     default=[Path("model.safetensors")],
     show_default=True,
-    help="Model file, or the name of a public classifier that `cxrscore weights` lists, which is downloaded once. "
-    "Repeat for an ensemble: scores are the means over the models.",
+    help="Model file, ensemble file of several networks, or the name of a public classifier that `cxrscore weights` "
+    "lists, which is downloaded once. Repeat for the plain mean over models.",
 )
 @click.option(
     "--tta",

@@ -8,13 +8,13 @@ from cxrscore.cli.common import MODEL_OR_URL, Bar, handle_errors, json_option, m
 from cxrscore.remote.url import PathOrUrl
 
 
-@click.command(short_help="Describe a scores file or a model file; print a model card.")
+@click.command(short_help="Describe a scores file, model file or ensemble file; print a model card.")
 @click.argument("file", type=MODEL_OR_URL)
 @click.option("--model-card", is_flag=True, help="For a model file: print a model card in Markdown.")
 @json_option
 @handle_errors
 def show(file: PathOrUrl | str, model_card: bool, as_json: bool) -> None:
-    """Describe FILE, a scores file, a model file or a public classifier: its origin, its settings and its contents."""
+    """Describe FILE: a scores file, a model file, an ensemble file, or a public classifier by its name."""
     from cxrscore.show import as_text, describe_file, read_model_card
 
     if model_card and as_json:

@@ -65,8 +65,10 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
         )
     if result.history:
         print_line(f"epoch {result.best_epoch} of {len(result.history)} chosen", quiet)
+    for member, name in zip(result.members, given.architectures, strict=False):
+        print_line(f"{name}: {next(figure_lines(member.evaluation))}; wrote {member.output}", quiet)
     for line in figure_lines(result.evaluation):
-        print_line(line, quiet)
+        print_line(f"ensemble: {line}" if result.members else line, quiet)
     for warning in result.warnings:
         print_line(f"warning: {warning}", quiet)
     print_line(f"wrote {result.output} and {result.run_folder}/", quiet)

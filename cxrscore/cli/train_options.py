@@ -132,7 +132,8 @@ model_options = section(
         "--architecture",
         default="densenet121",
         show_default=True,
-        help=f"Network: {', '.join(BUILT_IN)}, or one of a plugin that `cxrscore plugins` lists.",
+        help=f"Network: {', '.join(BUILT_IN)}, or one of a plugin that `cxrscore plugins` lists. Several, separated by "
+        "commas, become an ensemble: one model file each, and an ensemble file as output.",
     ),
     click.option(
         "--weights",
@@ -141,7 +142,7 @@ model_options = section(
         shell_complete=complete_weights,
         help="Initial weights: imagenet, none, a name that `cxrscore weights` lists, or a file: of cxrscore, PyTorch, "
         "Hugging Face or Keras. A name also sets --architecture and, for weights trained on films, --size and --head, "
-        "if these are not given.",
+        "if these are not given. For several networks: one for all, or one for each, separated by commas.",
     ),
     trained_on_option,
     click.option(

@@ -34,7 +34,8 @@ class Algorithm:
     """The algorithm of the scores, from the provenance.
 
     network     such as densenet121; "" if unknown; several models are joined by " + "
-    model       SHA-256 of the model file, hex; "" if unknown; for several models the SHA-256 of these, joined by blanks
+    model       SHA-256 of the model file or ensemble file, hex; "" if unknown; for several models the SHA-256 of these,
+                joined by blanks
     parameters  further parameters, one text each
     created     end of scoring; None if unknown
     """

@@ -113,17 +113,20 @@ def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
     several = provenance_models(provenance)[:MAX_EXAMPLES]
     networks = dict.fromkeys(_text(one, "document", "spec", "architecture") for one in several)
     digests = [_text(one, "sha256") for one in several]
+    ensemble = _text(provenance, "ensemble", "sha256")
     number = get_nested(provenance, "tta", "copies")
     parameters = {
         "backend": _text(provenance, "backend", "name"),
         "framework": _text(provenance, "backend", "framework"),
         "precision": _text(provenance, "backend", "precision"),
         "mean over models": " ".join(digests) if len(digests) > 1 else "",
+        "calibration of the ensemble file": ensemble,
         "mean over augmented copies": str(number) if isinstance(number, int) and number > 1 else "",
     }
+    several_models = sha256_bytes(" ".join(digests).encode()) if digests else ""
     return Algorithm(
         network=" + ".join(name for name in networks if name),
-        model=digests[0] if len(digests) == 1 else sha256_bytes(" ".join(digests).encode()) if digests else "",
+        model=ensemble or (digests[0] if len(digests) == 1 else several_models),
         parameters=(
             *(f"{name}: {text}" for name, text in parameters.items() if text),
             _printable(describe_probabilities(provenance), 1000),

@@ -56,7 +56,7 @@ def moved_calibration(document: Mapping[str, Any], target: Mapping[str, float] |
 
 def prevalence_shift(document: Mapping[str, Any], target: Mapping[str, float] | None) -> Doubles:
     """float64 [C]: logit(target) - logit(training prevalence) of each finding; 0 for a finding without a target."""
-    findings = document["spec"]["findings"]
+    findings = document["spec"]["findings"] if "spec" in document else document["findings"]  # of an ensemble
     shift = np.zeros(len(findings))
     for place, finding in enumerate(findings):
         if target and finding in target:
@@ -82,7 +82,7 @@ def moved_thresholds(thresholds: Floats, shift: Doubles) -> Floats:
 def recorded_shift(provenance: Mapping[str, Any]) -> dict[str, float]:
     """The shift of prevalence_shift by finding, from the provenance of a scores file of one model, in which anything
     may be missing; empty without a target prevalence."""
-    target, models = get_nested(provenance, "target_prevalence"), provenance_models(provenance)
+    target, models = get_nested(provenance, "target_prevalence"), calibrated_models(provenance)
     trained = _trained_prevalences(models[0]) if len(models) == 1 else {}
     named = target if isinstance(target, Mapping) else {}
     return {name: _logit(named[name]) - _logit(trained[name]) for name in trained if _is_share(named.get(name))}
@@ -105,7 +105,7 @@ def prevalences(provenance: Mapping[str, Any], findings: Sequence[str]) -> dict[
     with different training films it is the mean.
     """
     target = get_nested(provenance, "target_prevalence")
-    lines = [_trained_prevalences(model) for model in provenance_models(provenance)]
+    lines = [_trained_prevalences(model) for model in calibrated_models(provenance)]
     found = {}
     for finding in findings:
         known = [line[finding] for line in lines if finding in line]
@@ -124,9 +124,16 @@ def times_prevalence(prob: float, prevalence: float | None) -> str:
     return f"{ratio:.{0 if ratio >= 9.95 else 1}f} × the prevalence"
 
 
+def calibrated_models(provenance: Mapping[str, Any]) -> Sequence[Any]:
+    """The records whose calibrations gave the scores: of the models, or of the ensemble file alone, whose calibration is
+    the last step."""
+    ensemble = get_nested(provenance, "ensemble")
+    return provenance_models(provenance) if ensemble is None else (ensemble,)
+
+
 def _trained_prevalences(model: Any) -> dict[str, float]:
     """The prevalence by finding in one record of provenance, in which anything may be missing or of another type."""
-    names = get_nested(model, "document", "spec", "findings")
+    names = get_nested(model, "document", "spec", "findings") or get_nested(model, "document", "findings")
     values = get_nested(model, "document", "calibration", "prevalence")
     if not isinstance(names, list | tuple) or not isinstance(values, list | tuple) or len(names) != len(values):
         return {}
@@ -148,7 +155,10 @@ def describe_probabilities(provenance: Mapping[str, Any]) -> str:
     if not used:
         return "It is not known whether the probabilities are calibrated: the file names no model."
     kinds = Counter(_describe_model(get_nested(one, "document")) for one in used)
-    if len(used) == 1:
+    ensemble = get_nested(provenance, "ensemble", "document")
+    if ensemble is not None:
+        text = f"Probabilities are means over {len(used)} models, as an ensemble {_describe_model(ensemble)}."
+    elif len(used) == 1:
         text = f"Probabilities are {next(iter(kinds))}."
     elif len(kinds) == 1:
         text = f"Probabilities are means over {len(used)} models, each {next(iter(kinds))}."

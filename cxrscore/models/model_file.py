@@ -28,6 +28,8 @@ from cxrscore.models.public_weights import similar_names
 from cxrscore.remote import StrPath, local_path
 
 FORMAT = "cxrscore-model"
+ENSEMBLE_FORMAT = "cxrscore-ensemble"
+"""Format of a file that names several model files: models.ensemble_file."""
 VERSION = 1
 KEY = "cxrscore"
 """Metadata key of the JSON document."""
@@ -39,6 +41,25 @@ MAX_DOCUMENT_BYTES = 64 << 20
 """Characters; room for the hashes of three million films."""
 _LENGTH = struct.Struct("<Q")
 _HASH = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleFile:
+    """An ensemble file, which names its member files; models.ensemble_file reads and writes it.
+
+    Attributes
+    ----------
+    path : Path
+        Of the file.
+    document : dict
+        The JSON document (schemas/ensemble.schema.json).
+    sha256 : str
+        Of the bytes of the file, hex.
+    """
+
+    path: Path
+    document: dict[str, Any]
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +78,8 @@ class ModelFile:
         The JSON document (schemas/model.schema.json); its "spec" is also ``spec``.
     sha256 : str
         Of the bytes of the file, hex.
+    member_of : EnsembleFile or None
+        The ensemble file that was named instead of this file; None: this file was named.
     """
 
     path: Path
@@ -64,6 +87,7 @@ class ModelFile:
     tensors: dict[str, Array]
     document: dict[str, Any]
     sha256: str
+    member_of: EnsembleFile | None = None
 
     @property
     def seen(self) -> dict[str, str]:
@@ -165,8 +189,8 @@ def load_model(path: StrPath) -> ModelFile:
     ('Atelectasis', 'Cardiomegaly')
     """
     path = local_path(path, "path")
-    data = _read(path)
-    metadata = _metadata(path)
+    data = read_bytes(path)
+    metadata = read_metadata(path)
     document = _document(path, metadata.get(KEY))
     spec = _spec(path, document["spec"])
     try:
@@ -203,13 +227,14 @@ def _spec(path: Path, values: Mapping[str, Any]) -> ModelSpec:
 def read_document(path: Path) -> dict[str, Any] | None:
     """The document without tensors, checked by its schema but not by the checksum; None for a safetensors file without
     a document. FileFormatError as load_model."""
-    text = _metadata(path).get(KEY)
+    text = read_metadata(path).get(KEY)
     return None if text is None else _document(path, text)
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a model file or an ensemble file; errors as load_model, also for more than ``most`` bytes."""
     try:
-        data = read_regular(path, MAX_FILE_BYTES)
+        data = read_regular(path, most)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"there is no model at {path}. Train one with `cxrscore train`, or name one with --model."
@@ -218,11 +243,12 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"cannot read the model {path}: {error.strerror}") from error
     if data is None:
-        raise FileFormatError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, more than a model can have")
+        raise FileFormatError(f"{path} has more than {most:,} bytes, more than a model can have")
     return data
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; FileFormatError if it is none."""
     try:
         # Open during the read, because safetensors would block on a pipe.
         with open_regular(path), safetensors.safe_open(path, framework="numpy") as file:
@@ -256,6 +282,11 @@ def _document(path: Path, text: str | None) -> dict[str, Any]:
 
 
 def _checked(path: Path, document: Any) -> dict[str, Any]:
+    if isinstance(document, dict) and document.get("format") == ENSEMBLE_FORMAT:
+        raise FileFormatError(
+            f"{path} is an ensemble of several networks, and one network is expected here. Name one of its member "
+            f"files, which lie beside it: `cxrscore show {path}` lists them."
+        )
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise FileFormatError(f"{path}: its document is not of format {FORMAT!r}")
     if document.get("version") != VERSION:
@@ -271,7 +302,7 @@ def _check_document(path: Path, document: Mapping[str, Any]) -> None:
     """FileFormatError unless the document follows its schema. Hashes of films are checked separately, because there may
     be a hundred thousand."""
     films = document.get("films")
-    if not isinstance(films, dict) or any(not _are_hashes(films.get(name)) for name in ("train", "valid")):
+    if not isinstance(films, dict) or any(not are_hashes(films.get(name)) for name in ("train", "valid")):
         raise FileFormatError(f"{path}: films: expected lists of hashes of 16 hex digits under train and valid")
     check_document({**document, "films": {**films, "train": [], "valid": []}}, "model", str(path))
     _check_lengths(path, document)
@@ -294,7 +325,8 @@ def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
             raise FileFormatError(f"{path}: {name} has {len(values)} values for {count} findings")
 
 
-def _are_hashes(values: Any) -> bool:
+def are_hashes(values: Any) -> bool:
+    """Whether this is a list of hashes of films, as under "films"."""
     return isinstance(values, list) and all(isinstance(v, str) and _HASH.fullmatch(v) for v in values)
 
 

@@ -1,9 +1,10 @@
-"""Conversion of logits to probabilities, the same for every backend, and means of several models."""
+"""Conversion of logits to probabilities, the same for every backend, and means of several models with their own
+calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ LARGEST_LOGIT = 1e4
 """Limit of the logit of a mean probability of 1 or 0, as a softmax over a single finding gives."""
 
 
-def probabilities(logits: Floats, activation: Activation, calibration: Mapping[str, Any] | None = None) -> Floats:
+def probabilities(
+    logits: Floats | NDArray[np.float64], activation: Activation, calibration: Mapping[str, Any] | None = None
+) -> Floats:
     """float32 [N,C] in 0..1 of logits [N,C], computed in float64 so that every backend's scores are rounded alike.
 
     calibration  as a model file has it: each finding's logit times its "slope" plus its "intercept" comes first; with
@@ -72,7 +75,39 @@ def log_odds(output: ModelOutput) -> NDArray[np.float64]:
     return np.asarray(np.clip(present - absent, -LARGEST_LOGIT, LARGEST_LOGIT), np.float64)
 
 
-def _calibrated(logits: Floats, calibration: Mapping[str, Any] | None) -> NDArray[np.float64]:
+@dataclass(frozen=True, kw_only=True)
+class MeanScores:
+    """The scores of films as a mean over outputs.
+
+    outputs      of all models and augmented copies, one or more
+    calibration  of the logit of the mean, as an ensemble file has it: "slope" and "intercept" of each finding; None:
+                 the mean itself is the score
+    """
+
+    outputs: Sequence[ModelOutput]
+    calibration: Mapping[str, Any] | None = None
+
+    @property
+    def logit(self) -> Floats:
+        """float32 [N,C]: ln(p / (1 - p)) of ``prob`` before it is rounded."""
+        z = _calibrated(mean_logits(self.outputs), self.calibration)
+        logit: Floats = np.clip(z, -LARGEST_LOGIT, LARGEST_LOGIT).astype(np.float32)
+        return logit
+
+    @property
+    def prob_uncalibrated(self) -> Floats:
+        """float32 [N,C] in 0..1: the mean over the outputs without any calibration."""
+        return mean_probabilities([replace(output, calibration=None) for output in self.outputs])
+
+    @property
+    def prob(self) -> Floats:
+        """float32 [N,C] in 0..1."""
+        if self.calibration is None:
+            return mean_probabilities(self.outputs)
+        return probabilities(mean_logits(self.outputs), "sigmoid", self.calibration)
+
+
+def _calibrated(logits: Floats | NDArray[np.float64], calibration: Mapping[str, Any] | None) -> NDArray[np.float64]:
     z = logits.astype(np.float64)
     return z * np.array(calibration["slope"]) + np.array(calibration["intercept"]) if calibration else z
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxrscore.images import Status
 from cxrscore.models.calibration import moved_probabilities, recorded_shift
-from cxrscore.reporting.provenance import get_nested, get_number, provenance_models
+from cxrscore.reporting.provenance import get_nested, get_number, provenance_models, scoring_document
 from cxrscore.reporting.ranking import known_values
 from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import Scores
@@ -78,8 +78,8 @@ def score_drifts(scores: Scores) -> DriftResult:
 
 def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     """The quantiles in the model file by finding, or why these scores cannot be compared with them."""
-    scorers = provenance_models(provenance)
-    if len(scorers) > 1:
+    document = scoring_document(provenance)
+    if document is None and len(provenance_models(provenance)) > 1:
         return {}, "The scores are means over models; each model file contains only its own quantiles."
     if get_number(provenance, "tta", "copies") > 1:
         return (
@@ -87,10 +87,10 @@ def _validation_quantiles(provenance: Mapping[str, Any]) -> tuple[Mapping[str, A
             "The scores are means over augmented copies of each film (--tta); the quantiles in the model file are "
             "without augmentation.",
         )
-    document = get_nested(scorers[0], "document", "validation", "score_quantiles") if scorers else None
-    if not isinstance(document, Mapping):
+    quantiles = get_nested(document, "validation", "score_quantiles")
+    if not isinstance(quantiles, Mapping):
         return {}, "The model file does not contain the distribution of its validation scores."
-    return document, ""
+    return quantiles, ""
 
 
 def score_drift(finding: str, then: NDArray[np.float64], prob: NDArray[np.float64]) -> ScoreDrift:

@@ -117,11 +117,21 @@ def provenance_models(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(found) if isinstance(found, list | tuple) else ()
 
 
+def scoring_document(provenance: Mapping[str, Any]) -> Any:
+    """The document that says what the scores are: that of the only model, or of the ensemble file; None for other
+    means over models."""
+    if (ensemble := get_nested(provenance, "ensemble", "document")) is not None:
+        return ensemble
+    models = provenance_models(provenance)
+    return get_nested(models[0], "document") if len(models) == 1 else None
+
+
 def describe_mean(provenance: Mapping[str, Any]) -> str:
     """Description of averaging; "" for scores of one model without TTA."""
     many, copies = len(provenance_models(provenance)), get_number(provenance, "tta", "copies")
     over = [f"{many} models"] * (many > 1) + [f"{copies:.0f} augmented copies of each film"] * (copies > 1)
-    return f"mean over {' and '.join(over)}" if over else ""
+    calibrated = ", with the calibration of the ensemble" * bool(get_nested(provenance, "ensemble"))
+    return f"mean over {' and '.join(over)}{calibrated}" if over else ""
 
 
 def has_leakage(provenance: Mapping[str, Any]) -> bool:
@@ -154,7 +164,9 @@ def films_not_held_out(provenance: Mapping[str, Any]) -> tuple[Mapping[str, Any]
 
 def threshold_source(provenance: Mapping[str, Any]) -> str:
     """The films on which the thresholds were chosen: "valid", "folds", "imported", or "" if unknown."""
-    points = [get_nested(one, "document", "thresholds") for one in provenance_models(provenance)]
+    ensemble = get_nested(provenance, "ensemble")
+    used = provenance_models(provenance) if ensemble is None else (ensemble,)
+    points = [get_nested(one, "document", "thresholds") for one in used]
     found = {get_text(point, "chosen_on") for one in points if isinstance(one, Mapping) for point in one.values()}
     return found.pop() if len(found) == 1 and found <= {"valid", "folds", "imported"} else ""
 

@@ -114,6 +114,9 @@ def status_words(code: int) -> str:
 def provenance_table(provenance: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
     """The provenance as groups of (term, text); unknown terms are omitted."""
     groups = [("Run", _run(provenance)), ("Films and labels", _input(provenance))]
+    ensemble = get_nested(provenance, "ensemble")
+    named = [(term, get_text(ensemble, key)) for term, key in (("File", "file"), ("SHA-256", "sha256"))]
+    groups.append(("Ensemble", [*named, ("Calibration", get_text(ensemble, "document", "calibration", "method"))]))
     known_models = provenance_models(provenance)
     for place, model in enumerate(known_models, start=1):
         which = f" {place} of {len(known_models)}" if len(known_models) > 1 else ""

@@ -106,6 +106,15 @@ PROVENANCE = _object(
             },
         ),
     },
+    ensemble=_object(
+        "the ensemble file, if one was named: models are its members, and scores their mean with its calibration",
+        file=_text("name of the ensemble file"),
+        sha256=_text("SHA-256 of the ensemble file, hex"),
+        document={
+            "description": "its JSON document without its film hashes",
+            "type": "object",
+        },
+    ),
     tta={
         "description": "test-time augmentation: scores are means over copies of each film; null without it",
         "type": ["object", "null"],

@@ -18,7 +18,7 @@ from cxrscore.images import FoundFilms, Status
 from cxrscore.io.strict_json import provenance_models, unicode_text
 from cxrscore.labels.public_sets import films_not_held_out
 from cxrscore.models.calibration import moved_thresholds, prevalence_shift
-from cxrscore.models.model_file import ModelFile
+from cxrscore.models.model_file import EnsembleFile, ModelFile
 from cxrscore.scorefile import SPLITS, Run, describe_partition
 from cxrscore.scorefile.manifest import fingerprint_of
 from cxrscore.scorefile.partition import full_run_inputs
@@ -81,11 +81,9 @@ def _splits(job: RunContext, hashes: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def _thresholds(job: RunContext) -> Floats:
-    """The thresholds of the model for the target prevalence, float32 [C]. None if models or augmented copies are
-    averaged, because thresholds were chosen on unaveraged probabilities."""
-    points = {} if job.options.means else job.files[0].document.get("thresholds", {})
-    own = np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
-    return moved_thresholds(own, prevalence_shift(job.files[0].document, job.target))
+    """The thresholds of the scores for the target prevalence, float32 [C]; NaN where there is none."""
+    own = np.array([job.thresholds.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
+    return moved_thresholds(own, prevalence_shift(job.calibrated_document, job.target))
 
 
 def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
@@ -122,6 +120,7 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
             {"file": unicode_text(file.path.name), "sha256": file.sha256, "document": _document(file)}
             for file in job.files
         ],
+        **_ensemble(job),
         "tta": known_inputs(job.options, job.files)["tta"],
         "target_prevalence": job.target or None,
         "explainer": {"name": job.options.explainer, "cam_layer": runtime.cam_layer},
@@ -164,7 +163,8 @@ def _partition_warning(job: RunContext) -> list[str]:
 def _warnings(job: RunContext) -> list[str]:
     """Notes on averaged scores that no single model file contains."""
     warnings = []
-    if job.options.means and any(file.document.get("thresholds") for file in job.files):
+    chosen = any(file.document.get("thresholds") for file in job.files)
+    if job.means and chosen and not job.thresholds:
         warnings.append(
             "There are no thresholds: those of the models were chosen on unaveraged probabilities of each model, and "
             "do not apply to means."
@@ -184,22 +184,35 @@ def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:
     return [f"{name} could not be read" for name in names]
 
 
-def _document(file: ModelFile) -> dict[str, Any]:
+def _ensemble(job: RunContext) -> dict[str, Any]:
+    """The ensemble file, if one was named; its members are the models."""
+    if (file := job.ensemble) is None:
+        return {}
+    return {
+        "ensemble": {"file": unicode_text(file.path.name), "sha256": file.sha256, "document": _document(file)},
+    }
+
+
+def _document(file: ModelFile | EnsembleFile) -> dict[str, Any]:
     """The metadata of the model without its lists of films."""
     return {key: value for key, value in file.document.items() if key != "films"}
 
 
 def _without_names(provenance: dict[str, Any]) -> dict[str, Any]:
     """Provenance without names of files and folders."""
-    models = copy.deepcopy(provenance["models"])
-    for model in models:
-        model["file"] = ""
-        model["document"].get("training", {}).get("labels", {})["file"] = ""
+    files: dict[str, Any] = copy.deepcopy(
+        {name: provenance[name] for name in ("models", "ensemble") if name in provenance}
+    )
+    for file in [*files["models"], *([files["ensemble"]] if "ensemble" in files else [])]:
+        file["file"] = ""
+        file["document"].get("training", {}).get("labels", {})["file"] = ""
+        for member in file["document"].get("members", []):
+            member["file"] = ""
     return {
         **provenance,
+        **files,
         "command": [],
         "machine": {**provenance["machine"], "name": ""},
-        "models": models,
         "films": {**provenance["films"], "folder": ""},
         "labels": provenance["labels"] and {**provenance["labels"], "file": ""},
     }

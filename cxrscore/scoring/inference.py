@@ -15,7 +15,7 @@ from cxrscore.errors import CheckError
 from cxrscore.explainers import explain
 from cxrscore.images import LoadedFilm, Pixels, resize_maps, to_unit
 from cxrscore.models.model_file import ModelFile
-from cxrscore.models.probabilities import ModelOutput, mean_logits, mean_probabilities
+from cxrscore.models.probabilities import MeanScores, ModelOutput
 from cxrscore.plugin_values import lenient
 from cxrscore.scoring.run_context import RunContext, RuntimeInfo
 from cxrscore.scoring.tta import augmented_copy
@@ -41,8 +41,9 @@ class ModelInputs:
 class BatchScores:
     """The results of a batch of n films.
 
-    logit     float32 [n,C]: logits of the model; for averaged scores, the logit of the mean probability
-    prob      float32 [n,C] in 0..1; prob_uncalibrated: the same without the calibration of the models
+    logit     float32 [n,C]: logits of the model; for averaged scores, the logit of the mean probability, with the
+              calibration of an ensemble file
+    prob      float32 [n,C] in 0..1; prob_uncalibrated: the same without any calibration
     findings  int16 [n,M]: the M findings with a heat map, most probable first
     maps      float16 [n,M,h,w] of these; M may be 0
     failed    n texts: why a film has no score, "" if it has one. The values of a failed film are undefined.
@@ -149,6 +150,7 @@ class Scorer:
 
     def __init__(self, job: RunContext) -> None:
         self._backend = job.backend
+        self._calibration = job.ensemble_calibration
         self._tta, self._seed = max(1, job.options.tta), job.options.seed
         self._explainer = plugins.get_explainer(job.options.explainer)
         levels = self._explainer.from_parts is not None  # explainers that use the film itself expect 0..1
@@ -204,12 +206,13 @@ class Scorer:
         failed = self._failed(outputs)
         if any(failed):
             outputs = [replace(output, logits=np.nan_to_num(output.logits)) for output in outputs]
-        odds = mean_logits(outputs)
+        scores = MeanScores(outputs=outputs, calibration=self._calibration)
+        odds = scores.logit
         order = np.argsort(-odds, axis=1, kind="stable")[:, : self._maps]
         return BatchScores(
             logit=outputs[0].logits if len(outputs) == 1 else odds,
-            prob=mean_probabilities(outputs),
-            prob_uncalibrated=mean_probabilities([replace(output, calibration=None) for output in outputs]),
+            prob=scores.prob,
+            prob_uncalibrated=scores.prob_uncalibrated,
             findings=order.astype(np.int16),
             maps=_select_maps(mean_map(maps), order) if maps else np.zeros((batch.films, 0, 1, 1), np.float16),
             failed=failed,

@@ -32,7 +32,7 @@ class ScoreOptions:
     output : path or URL
         Scores file to write.
     model : path, or sequence of paths
-        Model file; with several the scores are means over the models.
+        Model file or ensemble file; with several model files the scores are means over the models.
     tta : int
         Test-time augmentation: how many copies of a film are scored and averaged. The first is the film itself, the
         others have small random rotations, shifts and zooms. 0 and 1: the film alone.
@@ -170,11 +170,6 @@ class ScoreOptions:
     def alone(self) -> bool:
         """Whether this process scores all films itself."""
         return (self.executor, self.processes, self.address) == ("local", 1, None)
-
-    @property
-    def means(self) -> bool:
-        """Whether scores are means, over models or augmented copies."""
-        return len(self.models) > 1 or self.tta > 1
 
 
 @dataclass(frozen=True, kw_only=True)

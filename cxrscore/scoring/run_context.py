@@ -15,7 +15,8 @@ from cxrscore.contract import Floats, Model, ModelSpec, SupportsInt8
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.images import FoundFilms, Preprocessing
 from cxrscore.models.calibration import moved_calibration
-from cxrscore.models.model_file import ModelFile, int8_model, load_model
+from cxrscore.models.ensemble_file import load_scorers
+from cxrscore.models.model_file import EnsembleFile, ModelFile, int8_model
 from cxrscore.plugin_values import why_not
 from cxrscore.remote import PathOrUrl, RemotePath, as_local_path, remote_exists
 from cxrscore.scoring.file_list import FileList, resume_file_list
@@ -73,6 +74,25 @@ class RunContext:
         return self.files[0].spec.findings
 
     @property
+    def ensemble(self) -> EnsembleFile | None:
+        """The ensemble file that was named; None if model files were named."""
+        return self.files[0].member_of
+
+    @property
+    def means(self) -> bool:
+        """Whether scores are means, over models or augmented copies."""
+        return len(self.files) > 1 or self.options.tta > 1
+
+    @property
+    def thresholds(self) -> Mapping[str, Any]:
+        """The operating points by finding of the model or ensemble; empty for other means, because thresholds were
+        chosen on other probabilities."""
+        if self.options.tta > 1 or (self.ensemble is None and self.means):
+            return {}
+        points: Mapping[str, Any] = self.calibrated_document.get("thresholds", {})
+        return points
+
+    @property
     def computed_by(self) -> tuple[str, str]:
         """Framework and device."""
         one = self.runtime or self.models[0]
@@ -95,9 +115,20 @@ class RunContext:
 
     @property
     def calibrations(self) -> tuple[Mapping[str, Any] | None, ...]:
-        """Of each model, for the target prevalence."""
-        target = self.target
+        """Of each model, for the target prevalence; of the members of an ensemble as they are, because the calibration
+        of the ensemble is moved."""
+        target = {} if self.ensemble is not None else self.target
         return tuple(moved_calibration(file.document, target) for file in self.files)
+
+    @property
+    def ensemble_calibration(self) -> Mapping[str, Any] | None:
+        """Of the mean of the members of an ensemble file, for the target prevalence; None without one."""
+        return None if self.ensemble is None else moved_calibration(self.calibrated_document, self.target)
+
+    @property
+    def calibrated_document(self) -> Mapping[str, Any]:
+        """The document with the calibration of the scores: of the ensemble, or of the first model."""
+        return self.files[0].document if self.ensemble is None else self.ensemble.document
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -141,10 +172,12 @@ def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str,
     """Fingerprint before a framework is loaded: without KNOWN_AFTER_LOADING."""
     tta = {"copies": options.tta, "seed": options.seed, "limits": asdict(LIMITS)} if options.tta > 1 else None
     target = checked_target(options.target_prevalence, files)
+    ensemble = files[0].member_of
     return {
         **({"target_prevalence": target} if target else {}),
         "cxrscore": cxrscore.__version__,
         "models": [file.sha256 for file in files],
+        **({} if ensemble is None else {"ensemble": ensemble.sha256}),
         "tta": tta,
         "precision": options.precision,
         "batch_size": options.batch_size,
@@ -157,9 +190,15 @@ def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str,
 
 
 def load_models(options: ScoreOptions) -> tuple[ModelFile, ...]:
-    """The model files; InputError unless all have the same findings in the same order, and fit the target
-    prevalence."""
-    files = tuple(load_model(path) for path in options.models)
+    """The model files, or the members of an ensemble file; InputError unless all have the same findings in the same
+    order and fit the target prevalence, or for an ensemble file among several."""
+    files = tuple(file for path in options.models for file in load_scorers(path))
+    named = next((file.member_of for file in files if file.member_of is not None), None)
+    if named is not None and len(options.models) > 1:
+        raise InputError(
+            f"{named.path} is an ensemble, whose calibration is that of its members, so it cannot be averaged with "
+            "other models: name it alone, or name its members instead."
+        )
     for file in files[1:]:
         if difference := _difference(files[0].spec.findings, file.spec.findings):
             raise InputError(

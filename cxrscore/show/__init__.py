@@ -1,4 +1,4 @@
-"""Describes a scores file or a model file: in a few lines, as JSON, or as a model card."""
+"""Describes a scores file, a model file or an ensemble file: in a few lines, as JSON, or as a model card."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Any
 
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io.regular import HDF5, read_first_bytes
+from cxrscore.models.ensemble_file import is_ensemble, load_ensemble
 from cxrscore.models.model_file import load_model
 from cxrscore.remote import Location, as_local_path, parse_location
 from cxrscore.scorefile import open_scores, read_file_provenance
 from cxrscore.show.card import model_card
-from cxrscore.show.describe import describe_model, describe_scores
+from cxrscore.show.describe import describe_ensemble, describe_model, describe_scores
 from cxrscore.show.text import as_text
 
 __all__ = ["as_text", "describe_file", "describe_model", "describe_scores", "model_card", "read_model_card"]
 
 
 def describe_file(path: Location) -> dict[str, Any]:
-    """Describes a scores file or a model file, as ``cxrscore show --json`` does.
+    """Describes a scores file, a model file or an ensemble file, as ``cxrscore show --json`` does.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def describe_file(path: Location) -> dict[str, Any]:
     Returns
     -------
     dict
-        The description, ready for JSON; its "file_type" is "scores" or "model".
+        The description, ready for JSON; its "file_type" is "scores", "model" or "ensemble".
 
     Raises
     ------
@@ -47,11 +48,12 @@ def describe_file(path: Location) -> dict[str, Any]:
             return describe_scores(
                 open_scores(file), read_file_provenance(file).fingerprint, name=parse_location(path).name
             )
-        return describe_model(load_model(file))
+        return describe_ensemble(load_ensemble(file)) if is_ensemble(file) else describe_model(load_model(file))
 
 
 def read_model_card(path: Location) -> str:
-    """The model card of a model file, Markdown; errors as describe_file, and InputError for a scores file."""
+    """The model card of a model file, Markdown; errors as describe_file, and InputError for a scores file and an
+    ensemble file."""
     with as_local_path(path) as file:
         if _is_scores(file):
             raise InputError(f"{file} is a scores file; a card describes a model, such as model.safetensors")

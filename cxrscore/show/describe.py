@@ -13,7 +13,7 @@ from cxrscore.images import Status
 from cxrscore.io.strict_json import get_nested, get_text, provenance_models, strict_json
 from cxrscore.models.calibration import describe_calibration, describe_probabilities
 from cxrscore.models.evaluation import Evaluation, read_evaluation
-from cxrscore.models.model_file import ModelFile
+from cxrscore.models.model_file import EnsembleFile, ModelFile
 from cxrscore.scorefile import SPLITS, Scores
 
 
@@ -35,6 +35,18 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
 def model_evaluation(described: Mapping[str, Any]) -> Evaluation | None:
     """The figures of a described model; None if its file has none."""
     return read_evaluation(described, described["spec"]["findings"])
+
+
+def describe_ensemble(ensemble: EnsembleFile) -> dict[str, Any]:
+    """The ensemble's document without the hashes of its films; JSON-ready. Its members are not read."""
+    films = ensemble.document["films"]
+    return {
+        "file_type": "ensemble",
+        "file": ensemble.path.name,
+        "sha256": ensemble.sha256,
+        "films": {name: len(hashes) for name, hashes in films.items()},
+        **{key: value for key, value in ensemble.document.items() if key != "films"},
+    }
 
 
 def describe_int8(described: Mapping[str, Any]) -> str:
@@ -76,6 +88,7 @@ def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str,
         "created": get_nested(provenance, "created"),
         "cxrscore": get_nested(provenance, "cxrscore"),
         "models": [_model(one) for one in provenance_models(provenance)],
+        "ensemble": get_nested(provenance, "ensemble", "file"),
         "tta": get_nested(provenance, "tta", "copies"),
         "has_leakage": any(
             get_nested(one, "document", "training", "has_leakage") is True for one in provenance_models(provenance)

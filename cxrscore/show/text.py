@@ -22,8 +22,8 @@ Line = tuple[str, str]
 
 def as_text(described: Mapping[str, Any]) -> str:
     """What describe_file gave, for people."""
-    sections = _of_scores(described) if described["file_type"] == "scores" else _of_model(described)
-    return "\n\n".join(sections)
+    kinds = {"scores": _of_scores, "model": _of_model, "ensemble": _of_ensemble}
+    return "\n\n".join(kinds[described["file_type"]](described))
 
 
 def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
@@ -38,6 +38,7 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
             ),
         ),
         *(line for model in _some(found["models"]) for line in _model(model)),
+        ("ensemble", found["ensemble"] or ""),
         ("score", _mean(len(found["models"]), found["tta"])),
         ("backend", _backend(provenance)),
         ("films folder", get_text(provenance, "films", "folder")),
@@ -125,6 +126,29 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
         yield from _evaluation(found, evaluation)
 
 
+def _of_ensemble(found: Mapping[str, Any]) -> Iterator[str]:
+    training, evaluated = found["training"], found["evaluation"]
+    yield _facts(
+        ("ensemble file", found["file"]),
+        ("SHA-256", found["sha256"]),
+        *(("member", line) for line in _some([f"{one['file']}, {one['architecture']}" for one in found["members"]])),
+        ("score", f"mean over {len(found['members'])} models, calibrated"),
+        ("findings", str(len(found["findings"]))),
+        ("licence", found["licence"]),
+    )
+    yield "training\n" + _facts(*_run(training), indent="  ")
+    own = "cross-validated" if evaluated["on"] == "folds" else "validation"
+    figures = ((own, evaluated), ("test", evaluated.get("test")))
+    aucs = ", ".join(f"{name} {_decimal(get_nested(one, 'macro_auc', 'value'))}" for name, one in figures if one)
+    rows = [
+        (finding, _decimal(get_nested(evaluated, "findings", finding, "auc", "value")),
+         _decimal(get_nested(found["thresholds"], finding, "prob")), get_text(found["thresholds"], finding, "rule"))
+        for finding in found["findings"]
+    ]  # fmt: skip
+    method = get_text(found, "calibration", "method") or "none"
+    yield f"macro AUC: {aucs}; calibration {method}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
+
+
 def _training(training: Mapping[str, Any]) -> Iterator[Line]:
     made = f"{training['created']} by cxrscore {training['cxrscore']}"
     if get_nested(training, "imported") is not None:
@@ -138,18 +162,23 @@ def _training(training: Mapping[str, Any]) -> Iterator[Line]:
         yield "SHA-256 of it", get_text(training, "weights", "sha256")
         yield "trained", "by another program (imported)"
         return
-    labels, split = training["labels"], training["split"]
-    yield "made", made
-    yield "backend", _join_nonempty(", ", training["backend"], *software_versions(training))
+    yield from _run(training)
     yield "started from", get_text(training, "weights", "name")
-    yield "labels", _join_nonempty(", ", f"{labels['file']}, layout {labels['dataset']}", describe_rules(labels))
-    yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
-    yield "patients", get_text(training, "patients")
     probe = read_probe({"training": training})
     if probe is None:
         yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"
     else:
         yield "solved", probe.sentence
+
+
+def _run(training: Mapping[str, Any]) -> Iterator[Line]:
+    """What a model and an ensemble say of their run."""
+    labels, split = training["labels"], training["split"]
+    yield "made", f"{training['created']} by cxrscore {training['cxrscore']}"
+    yield "backend", _join_nonempty(", ", training["backend"], *software_versions(training))
+    yield "labels", _join_nonempty(", ", f"{labels['file']}, layout {labels['dataset']}", describe_rules(labels))
+    yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
+    yield "patients", get_text(training, "patients")
     yield "seed", get_text(training, "seed")
     yield "LEAKED", _LEAKED if training["has_leakage"] is True else ""
 

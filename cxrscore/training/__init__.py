@@ -1,4 +1,5 @@
-"""One training run: films and labels in, model.safetensors and model.run/ out. An interrupted run can be resumed."""
+"""One training run: films and labels in, model.safetensors and model.run/ out; of several networks one model file each
+and an ensemble file. An interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -17,12 +18,15 @@ from cxrscore.contract import Backend, Floats, Loss, ModelSpec, Network
 from cxrscore.errors import InputError
 from cxrscore.images import find_same_file
 from cxrscore.io import file_lock, make_folder
+from cxrscore.io.atomic import cannot_write
 from cxrscore.io.outputs import check_output
 from cxrscore.labels.public_sets import describe_not_held_out, films_not_held_out
 from cxrscore.losses import class_weights
-from cxrscore.metrics import check_rule, counts
+from cxrscore.metrics import check_rule
+from cxrscore.models.ensemble_file import ensemble_output
 from cxrscore.models.imagenet import BaseWeights, base_weights, given_file
-from cxrscore.models.model_file import model_output, save_model
+from cxrscore.models.model_file import save_model
+from cxrscore.models.probabilities import ModelOutput
 from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
 from cxrscore.plugin_values import why_not
 from cxrscore.progress import Log, Progress, no_log, no_progress
@@ -31,15 +35,15 @@ from cxrscore.synthetic.reference_logits import FILMS
 from cxrscore.training.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint
 from cxrscore.training.data import Data, read_data
 from cxrscore.training.distributed import DistributedContext, ProcessRank, init_process_group
+from cxrscore.training.ensemble import Member, held_out_rows, limits_of, member_options, write_ensemble
 from cxrscore.training.evaluation import HeldOut, patient_numbers, test_evaluation
 from cxrscore.training.evaluation import evaluation as held_out_evaluation
 from cxrscore.training.features import FeatureSource, augmentation_from_options
 from cxrscore.training.final_evaluation import check_calibration, final_logits
 from cxrscore.training.initialization import head_for_loss, initial_model, initial_spec, run_inputs
 from cxrscore.training.learning_curve import measure_learning_curve
-from cxrscore.training.limitations import find_limitations
 from cxrscore.training.loop import FitResult, fit
-from cxrscore.training.model_metadata import model_document, recipe_of, sets_of_weights
+from cxrscore.training.model_metadata import MemberNumber, model_document, recipe_of, sets_of_weights
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
 from cxrscore.training.probe import ProbeFit, can_probe, enough_films, solve_probe
 from cxrscore.training.yardsticks import measure_yardsticks
@@ -50,7 +54,8 @@ __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", 
 def train_model(
     options: TrainOptions, progress: Progress = no_progress, say: Log = no_log, *, place: ProcessRank | None = None
 ) -> TrainResult:
-    """Trains one model and writes it. InputError, LeakError, BackendUnavailableError and WriteError as they say.
+    """Trains one model and writes it, or several networks and their ensemble. InputError, LeakError,
+    BackendUnavailableError and WriteError as they say.
 
     place  where several processes do so together: which of them this one is (ProcessRank.told_by). Only the first one
     writes
@@ -60,30 +65,37 @@ def train_model(
     restarts the processes after one died, the run resumes automatically.
     """
     place = place or ProcessRank()
-    trainer = partial(_trainer, options)
+    members = member_options(options)
+    outputs = tuple(dict.fromkeys((options.output, *(one.output for one in members))))
+    trainer = partial(_trainer, members)
     kind: dict[str, Any] = {"device": options.device, "batch_norm": options.batch_norm, "alone": options.alone}
     with init_process_group(trainer, place, **kind) as processes, ExitStack() as held:
         if not processes.is_rank_zero:
             progress, say = no_progress, no_log
-        folder = run_folder(options.output)
+        folders = [run_folder(output) for output in outputs]
         # After a restart of the processes of one machine, the processes of other machines may report no restart.
         goes_on = not processes.all_reduce_and(not options.resume and not place.restarts)
         with processes.collective():
             if processes.is_rank_zero:
-                _check_output(options)
-                held.enter_context(_locked_run_folder(folder))
-                if place.restarts is not None and not goes_on:  # otherwise an early restart would resume it
-                    remove_checkpoint(folder)
-        return _train(trainer(), options, folder, progress, say, processes, goes_on=goes_on)
+                for output in outputs:
+                    _check_output(options, output)
+                for folder in folders:
+                    held.enter_context(_locked_run_folder(folder))
+                # Otherwise an early restart would resume it, or a later member the run before.
+                if not goes_on and (place.restarts is not None or len(members) > 1):
+                    for folder in folders:
+                        remove_checkpoint(folder)
+        work = _Work(backend=trainer(), progress=progress, say=say, processes=processes, goes_on=goes_on)
+        return _train(work, options)[0] if len(members) == 1 else _train_ensemble(work, options, members)
 
 
-def _check_output(options: TrainOptions) -> None:
-    """InputError if the model file or its run folder would replace an input or files that are not of an earlier run."""
-    labels = options.labels or lab.find_labels(options.films)
-    inputs = [labels, options.split, given_file(options.weights), options.recipe]
-    inputs.append(find_same_file(options.output, options.films))
-    check_output(options.output, model_output("train"), inputs=inputs, overwrite=options.overwrite)
-    check_run_folder(options.output, inputs=inputs, overwrite=options.overwrite)
+def _check_output(options: TrainOptions, output: Path) -> None:
+    """InputError if a model file or its run folder would replace an input or files that are not of an earlier run."""
+    weights = [given_file(entry) for entry in options.weights_of_each]
+    inputs = [options.labels or lab.find_labels(options.films), options.split, *weights, options.recipe]
+    inputs.append(find_same_file(output, options.films))
+    check_output(output, ensemble_output(), inputs=inputs, overwrite=options.overwrite)
+    check_run_folder(output, inputs=inputs, overwrite=options.overwrite)
 
 
 @contextmanager
@@ -100,29 +112,44 @@ def _locked_run_folder(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What the trainings of all members of a run share."""
+
+    backend: Backend
+    progress: Progress
+    say: Log
+    processes: DistributedContext
+    goes_on: bool
+
+
 def _train(
-    backend: Backend,
-    options: TrainOptions,
-    folder: Path,
-    progress: Progress,
-    say: Log,
-    processes: DistributedContext,
-    *,
-    goes_on: bool,
-) -> TrainResult:
+    work: _Work, options: TrainOptions, number: MemberNumber | None = None, ensemble: Path | None = None
+) -> tuple[TrainResult, Member | None]:
+    """Trains one network and writes its model file; the Member is that of rank 0, None in other processes.
+
+    number    which member of an ensemble it is
+    ensemble  the file of that ensemble
+    """
+    backend, progress, say, processes = work.backend, work.progress, work.say, work.processes
+    folder = run_folder(options.output)
     with processes.collective():
         loss = plugins.get_loss(options.loss)
         check_rule(options.threshold_rule)
         augmentation_from_options(options)
     base = processes.once_per_node(lambda: _base_weights(options, say, progress))
     data = processes.once_per_node(lambda: read_data(options, progress, leaks=processes.is_rank_zero))
+    seed = options.seed + (0 if number is None else number.index)  # two members of one network must differ
     with processes.collective():
         spec = initial_spec(options, data.findings, base)
         check_calibration(options.calibration_method, spec)
-        _log_data(data, say)
+        if number is None or not number.index:
+            _log_data(data, say)
+        if number is not None:
+            say(f"network {number.index + 1} of {number.count}: {options.architecture}, {options.size} pixels")
         _log_public_films(sets_of_weights(options, base), data, say)
-        inputs = run_inputs(options, data, base)
-        earlier = load_checkpoint(folder, inputs) if goes_on else None
+        inputs = run_inputs(options, data, base, seed)
+        earlier = load_checkpoint(folder, inputs) if work.goes_on else None
     run = _Run(
         backend=backend,
         options=options,
@@ -132,17 +159,25 @@ def _train(
         loss=loss,
         folder=folder,
         inputs=inputs,
+        seed=seed,
         earlier=earlier,
         progress=progress,
         say=say,
         processes=processes,
     )
     fitted = run.fitted()
-    evaluated, leaks = processes.on_rank_zero_broadcast(
-        lambda: (_written(backend, options, spec, data, base, fitted), data.leaks)
-    )
+    member: Member | None = None
+
+    def write() -> tuple[dict[str, Any], Sequence[str]]:
+        nonlocal member
+        if ensemble is not None:  # an earlier one must not name a member that is replaced
+            _remove(ensemble)
+        member = _written(backend, options, spec, data, base, fitted, number)
+        return member.document["evaluation"], data.leaks
+
+    evaluated, leaks = processes.on_rank_zero_broadcast(write)
     _tell_damage(data, fitted, say)
-    return TrainResult(
+    result = TrainResult(
         output=options.output,
         run_folder=folder,
         films=data.sizes,
@@ -150,13 +185,52 @@ def _train(
         leakage=tuple(leaks),
         best_epoch=fitted.best_epoch,
         history=fitted.history,
-        evaluated_on=evaluated["on"],
-        macro_auc=_macro_auc(evaluated),
-        test_auc=_macro_auc(evaluated["test"]),
         excluded_findings=data.excluded_findings,
-        warnings=tuple(evaluated["warnings"]),
-        evaluation=evaluated,
+        **_of_evaluation(evaluated),
     )
+    return result, member
+
+
+def _train_ensemble(work: _Work, options: TrainOptions, members: Sequence[TrainOptions]) -> TrainResult:
+    """Trains the members one after the other, and writes the ensemble file last."""
+    processes = work.processes
+    results: list[TrainResult] = []
+    written: list[Member] = []
+    for index, own in enumerate(members):
+        number = MemberNumber(index=index, count=len(members))
+        result, member = _train(work, own, number, options.output)
+        results.append(result)
+        written += [] if member is None else [member]
+
+    evaluated = processes.on_rank_zero_broadcast(lambda: write_ensemble(options, written)["evaluation"])
+    return replace(
+        results[0],
+        output=options.output,
+        run_folder=run_folder(options.output),
+        leakage=tuple(dict.fromkeys(leak for result in results for leak in result.leakage)),
+        best_epoch=0,
+        history=[],
+        members=tuple(results),
+        **_of_evaluation(evaluated),
+    )
+
+
+def _of_evaluation(evaluated: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a result that come from the document's "evaluation" of a model or an ensemble."""
+    return {
+        "evaluated_on": evaluated["on"],
+        "macro_auc": _macro_auc(evaluated),
+        "test_auc": _macro_auc(evaluated["test"]),
+        "warnings": tuple(evaluated["warnings"]),
+        "evaluation": evaluated,
+    }
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _macro_auc(figures: dict[str, Any] | None) -> float:
@@ -176,6 +250,7 @@ class _Run:
     loss: Loss
     folder: Path
     inputs: dict[str, Any]
+    seed: int
     earlier: Checkpoint | None
     progress: Progress
     say: Log
@@ -204,7 +279,7 @@ class _Run:
         options = _probe_options(self.options)
         with self.processes.collective():
             spec = replace(self.spec, trainable="head")
-            model = initial_model(self.backend, spec, self.base, options, labels=self._labels)
+            model = initial_model(self.backend, spec, self.base, options, labels=self._labels, seed=self.seed)
             if not can_probe(model):
                 raise InputError(_no_probe(self.options))
             source = FeatureSource(model, self.data, options, self.progress)
@@ -220,7 +295,14 @@ class _Run:
             head = head_for_loss(start.probe.head, options.loss, weights)
         with self.processes.collective():
             model = initial_model(
-                self.backend, self.spec, self.base, options, labels=self._labels, earlier=earlier, head=head
+                self.backend,
+                self.spec,
+                self.base,
+                options,
+                labels=self._labels,
+                seed=self.seed,
+                earlier=earlier,
+                head=head,
             )
             bound = self.loss.weighted(weights)
         settings: dict[str, Any] = {"folder": self.folder, "inputs": self.inputs, "earlier": earlier}
@@ -252,9 +334,15 @@ def _base_weights(options: TrainOptions, say: Log, progress: Progress) -> BaseWe
 
 
 def _written(
-    backend: Backend, options: TrainOptions, spec: ModelSpec, data: Data, base: BaseWeights | None, fitted: FitResult
-) -> dict[str, Any]:
-    """Writes the model and its run files; returns the document's "evaluation".
+    backend: Backend,
+    options: TrainOptions,
+    spec: ModelSpec,
+    data: Data,
+    base: BaseWeights | None,
+    fitted: FitResult,
+    number: MemberNumber | None,
+) -> Member:
+    """Writes the model and its run files.
 
     The model is rebuilt from the saved tensors, so that the test evaluates the file that users load.
     """
@@ -269,12 +357,16 @@ def _written(
         patients = patient_numbers([data.patients[row] for row in test])
         tested = test_evaluation(spec.findings, data.labels[test], logits[len(chosen) :], patients)
     evaluated = _evaluated(options, spec, data, fitted, held, tested)
-    document = model_document(options, spec, data, base, final, fitted, held=held, evaluated=evaluated)
+    document = model_document(options, spec, data, base, final, fitted, held=held, evaluated=evaluated, member=number)
     save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
     recipe = recipe_toml(recipe_of(options), needs_weights=given_file(options.weights) is not None)
     save_run(options.output, fitted.history, fitted.best_epoch, split, recipe)
-    return evaluated
+    scored = None
+    if test:
+        calibration = document["calibration"]
+        scored = ModelOutput(logits=logits[len(chosen) :], activation=spec.activation, calibration=calibration)
+    return Member(path=options.output, spec=spec, document=document, data=data, held=held, test=scored)
 
 
 def _evaluated(
@@ -282,17 +374,14 @@ def _evaluated(
 ) -> dict[str, Any]:
     """The document's "evaluation": the figures of held-out and test films, what they are compared with, and what limits
     their use."""
-    rows = data.split.valid if fitted.probe is None else fitted.probe.rows.tolist()
     prob = held.probabilities(spec.activation, options.calibration_method)
     evaluated = {
         **held_out_evaluation(spec.findings, held, prob),
         "test": tested,
-        "yardsticks": measure_yardsticks(data, held, rows, prob, options),
+        "yardsticks": measure_yardsticks(data, held, held_out_rows(data, held), prob, options),
         "learning_curve": _learning_curve(options, data, fitted.probe) if options.learning_curve else None,
     }
-    positives, _ = counts(data.labels[list(data.split.test)])
-    tested_positives = dict(zip(spec.findings, positives.tolist(), strict=True)) if tested else {}
-    return {**evaluated, "warnings": find_limitations(evaluated, tested_positives)}
+    return {**evaluated, "warnings": limits_of(evaluated, spec.findings, data)}
 
 
 def _learning_curve(options: TrainOptions, data: Data, probe: ProbeFit | None) -> dict[str, Any] | None:
@@ -332,11 +421,19 @@ def _held_out(data: Data, fitted: FitResult, valid_logits: Floats) -> HeldOut:
     )
 
 
-def _trainer(options: TrainOptions) -> Backend:
-    """The backend; InputError if it does not support the options, before any film is read."""
-    backend = plugins.get_backend(options.backend)
+def _trainer(members: Sequence[TrainOptions]) -> Backend:
+    """The backend; InputError if it does not support the options of a member, before any film is read."""
+    backend = plugins.get_backend(members[0].backend)
     if not backend.trains:
         raise InputError(f"backend {backend.name!r} cannot train, only score; see `cxrscore plugins` for one that can")
+    for options in members:
+        _check_member(options, backend)
+    plugins.get_executor(members[0].executor)
+    return backend
+
+
+def _check_member(options: TrainOptions, backend: Backend) -> None:
+    """InputError if the backend does not support the options of a network."""
     network = plugins.require_network(options.architecture, backend)
     _check_known(options, backend, network)
     initial_spec(options, ("any",), None)  # the size and the head fit the network
@@ -344,8 +441,6 @@ def _trainer(options: TrainOptions) -> Backend:
         other = plugins.get_backend(options.feature_backend)
         if reason := why_not(other, options.architecture, network):
             raise InputError(f"{reason}. Leave --feature-backend out, or name one that has it.")
-    plugins.get_executor(options.executor)
-    return backend
 
 
 def _check_known(options: TrainOptions, backend: Backend, network: Network | None) -> None:

@@ -35,10 +35,10 @@ def initial_spec(options: TrainOptions, findings: tuple[str, ...], base: BaseWei
     return ModelSpec(**values, normalize=normalize, findings=findings, network=network)
 
 
-def run_inputs(options: TrainOptions, data: Data, base: BaseWeights | None) -> dict[str, Any]:
+def run_inputs(options: TrainOptions, data: Data, base: BaseWeights | None, seed: int | None = None) -> dict[str, Any]:
     """The inputs that a resumed run must have in common with the earlier one: all except the number of epochs and the
     choices at the end. With a schedule that depends on the number of epochs, that number counts too. Files are compared
-    by content, never by name."""
+    by content, never by name. seed: of tensors that are drawn, if it is not that of the options."""
     free = (
         (*_CHANGEABLE_ON_RESUME, *_FILES)
         if options.schedule == "cosine"
@@ -48,6 +48,7 @@ def run_inputs(options: TrainOptions, data: Data, base: BaseWeights | None) -> d
     films = "\0".join(film.sha256 for film in data.store.films)
     return {
         **recipe,
+        **({} if seed in (None, options.seed) else {"seed of the network": seed}),
         "base": "" if base is None else base.sha256,
         "labels": data.labels_file["sha256"],
         "values of the labels": data.labels_digest,
@@ -63,17 +64,19 @@ def initial_model(
     options: TrainOptions,
     *,
     labels: Floats,
+    seed: int,
     earlier: Checkpoint | None = None,
     head: Tensors | None = None,
 ) -> Model:
     """The model at the start of training: from an earlier checkpoint if there is one, else from the base weights.
 
     labels  float32 [N,C], of the training films
+    seed    of tensors that are drawn
     head    tensors of the dense layer, if it is solved already
     """
     precision: Any = options.precision
-    chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": options.seed}
-    tensors: Tensors | None = None if base is None else initial_tensors(spec, options.seed, base.tensors)
+    chosen: dict[str, Any] = {"device": options.device, "precision": precision, "seed": seed}
+    tensors: Tensors | None = None if base is None else initial_tensors(spec, seed, base.tensors)
     if earlier is None and not head and (options.initial_head, options.initial_bias) == ("random", "zero"):
         return backend.build(spec, tensors, **chosen)
     if tensors is None:

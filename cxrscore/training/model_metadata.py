@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,14 @@ from cxrscore.training.loop import FitResult
 from cxrscore.training.options import TrainOptions
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemberNumber:
+    """Which one, from 0, of how many networks that are trained together."""
+
+    index: int
+    count: int
+
+
 def model_document(
     options: TrainOptions,
     spec: ModelSpec,
@@ -36,9 +44,11 @@ def model_document(
     *,
     held: HeldOut,
     evaluated: dict[str, Any],
+    member: MemberNumber | None = None,
 ) -> dict[str, Any]:
     """The JSON document of the model file (schemas/model.schema.json). model holds the chosen tensors; held: the
-    predictions that choose calibration and thresholds; evaluated: the document's "evaluation"."""
+    predictions that choose calibration and thresholds; evaluated: the document's "evaluation"; member: which one it is
+    of an ensemble."""
     method = options.calibration_method
     calibration = calibration_of(held.truth, held.logits, method, held.on, held.weights)
     prob = probabilities(held.logits, spec.activation, calibration)
@@ -48,8 +58,6 @@ def model_document(
         source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
     trained_on = sets_of_weights(options, base)
     other_base = {"feature_backend": fitted.outputs.framework} if options.feature_backend else {}
-    split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
-    digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
     return {
         "spec": spec.as_dict(),
         "preprocessing": data.preprocessing.as_dict(),
@@ -61,15 +69,14 @@ def model_document(
             "backend": options.backend,
             "versions": {"framework": model.framework, **other_base, "numpy": np.__version__},
             "seed": options.seed,
-            "recipe": {k: v if isinstance(v, int | float | str) else None for k, v in recipe_of(options).items()},
+            **({} if member is None else {"member": {"number": member.index + 1, "count": member.count}}),
+            "recipe": recipe_values(options),
             "weights": source,
             "history": [{**_no_nan(row), "epoch": int(row["epoch"])} for row in fitted.history],
             "best_epoch": fitted.best_epoch,
             "monitor": options.monitor if fitted.history else "",
             **solver,
-            "split": {**split, "rule": data.split.rule, "sha256": digest},
-            "patients": len({p for p in data.patients if p is not None}),
-            "labels": data.labels_file,
+            **films_and_labels(data),
             "has_leakage": bool(data.leaks) or (base is not None and base.origin.has_leakage),
             "leak_count": len(data.leaks),
         },
@@ -84,6 +91,17 @@ def model_document(
         "golden": golden_record(model),
         "licence": source["licence"] or "yours",
         **({"trained_on": list(trained_on)} if trained_on else {}),
+    }
+
+
+def films_and_labels(data: Data) -> dict[str, Any]:
+    """What a document says under "training" of the films and labels of the run."""
+    split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
+    digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
+    return {
+        "split": {**split, "rule": data.split.rule, "sha256": digest},
+        "patients": len({p for p in data.patients if p is not None}),
+        "labels": data.labels_file,
     }
 
 
@@ -144,8 +162,21 @@ def recipe_of(options: TrainOptions) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
     values = {name: value for name, value in asdict(options).items() if name not in _OF_THE_RUN}
     split = options.split and unicode_text(options.split.name)
-    findings = ",".join(options.findings) or None
-    return {**values, "findings": findings, "weights": unicode_text(Path(options.weights).name), "split": split}
+    weights = ",".join(unicode_text(Path(entry).name) for entry in options.weights_of_each)
+    several = len(options.architectures) > 1
+    shared = several and len(set(options.weights_of_each)) == 1
+    return {
+        **values,
+        "findings": ",".join(options.findings) or None,
+        "weights": weights.partition(",")[0] if shared else weights,
+        "split": split,
+        "size": None if several and not options.size else options.size,
+    }
+
+
+def recipe_values(options: TrainOptions) -> dict[str, int | float | str | None]:
+    """The recipe as documents have it."""
+    return {k: v if isinstance(v, int | float | str) else None for k, v in recipe_of(options).items()}
 
 
 def _no_nan(values: dict[str, Any]) -> dict[str, float | None]:

@@ -11,7 +11,8 @@ from typing import Any
 from cxrscore.errors import InputError
 from cxrscore.labels import LabelRules
 from cxrscore.labels.public_sets import public_set_names
-from cxrscore.option_values import check_number, check_whole_numbers, check_word, text_list
+from cxrscore.models.ensemble_file import MOST_MEMBERS
+from cxrscore.option_values import check_number, check_whole_numbers, check_word, comma_list, text_list
 from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
@@ -107,7 +108,8 @@ class TrainOptions:
     architecture, weights, size, normalize, head, activation
         The network, its first weights ("imagenet", "none", a name that ``cxrscore weights`` lists, or a file), the side
         of its films in pixels, what it does to films first, and its head. ``cxrscore train`` and ``cxrscore.train``
-        choose a size that suits the network if none is given.
+        choose a size that suits the network if none is given. Several networks, separated by commas, are the members of an ensemble; then weights are one
+        entry for all, or one for each, and size 0 is the size that suits each.
     solver : str
         What trains the head: "lbfgs" solves a linear probe to its optimum with scikit-learn, "adam" is the epoch loop.
         "auto" is "lbfgs" unless an option needs the epoch loop: see ``probe``.
@@ -271,8 +273,22 @@ class TrainOptions:
             check_number(getattr(self, name), name)
             if not holds(getattr(self, name)):
                 raise InputError(f"{name} is {getattr(self, name)}, expected {wanted}")
+        self._check_networks()
         self._check_combinations()
         self._check_head()
+
+    def _check_networks(self) -> None:
+        """InputError for lists of networks and of weights that do not fit."""
+        names = self.architectures
+        if len(names) > 1 and not all(names):
+            raise InputError(f"architecture is {self.architecture!r}, expected names of networks between the commas")
+        if len(names) > MOST_MEMBERS:
+            raise InputError(f"architecture names {len(names)} networks, expected at most {MOST_MEMBERS}")
+        if len(self.weights_of_each) != len(names):
+            raise InputError(
+                f"weights are {len(self.weights_of_each)} entries and architecture names {len(names)} networks: give "
+                "one entry for all, or one for each network in their order"
+            )
 
     def _check_combinations(self) -> None:
         """InputError for options that exclude each other."""
@@ -315,6 +331,20 @@ class TrainOptions:
                 f"learning_curve needs a linear probe, and this run trains in epochs because of {reason}: leave it "
                 "out, or run it without these options"
             )
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The networks: one, or the members of an ensemble."""
+        return comma_list(self.architecture)
+
+    @property
+    def weights_of_each(self) -> tuple[str, ...]:
+        """The initial weights of each of ``architectures``."""
+        count = len(self.architectures)
+        if count == 1:  # the name of a file may contain a comma
+            return (self.weights,)
+        entries = comma_list(self.weights)
+        return entries * count if len(entries) == 1 else entries
 
     @property
     def epoch_options(self) -> tuple[str, ...]:
@@ -381,7 +411,7 @@ class TrainResult:
     Attributes
     ----------
     output : Path
-        The model file.
+        The model file, or the ensemble file of several networks.
     run_folder : Path
         Folder with the history, the split and the recipe of the run.
     films : dict
@@ -406,6 +436,8 @@ class TrainResult:
         What limits the use of the figures, one sentence each.
     evaluation : dict
         All figures with their intervals, as in the model file: also the yardsticks and the learning curve.
+    members : tuple of TrainResult
+        Of an ensemble: the result of each network; empty for one network.
     """
 
     output: Path
@@ -421,3 +453,4 @@ class TrainResult:
     excluded_findings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     evaluation: dict[str, Any] = field(default_factory=dict)
+    members: tuple[TrainResult, ...] = ()

@@ -118,3 +118,21 @@ def test_labels_are_read_as_asked_and_the_run_can_be_repeated(home):
     assert json.loads(blank.stdout)["findings"][0]["negatives"] > 0
     (soft,) = [text for text in json.loads(told.stdout)["warnings"] if "soft" in text]
     assert "labels are soft, between 0 and 1. Above 0.5 they count as positive" in soft
+
+
+def test_two_networks_give_a_line_each_and_one_of_their_ensemble(home):
+    line = ["train", *SMALL[:4], "--architecture", "tinycnn,tinycnn", *SMALL[6:], "--epochs", "1", "-o", "two.st"]
+    done = cxrscore(home, *line, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "network 2 of 2: tinycnn, 64 pixels" in done.stderr
+    assert "tinycnn: macro AUC: validation " in done.stderr
+    assert "wrote two.tinycnn-2.st" in done.stderr
+    assert "\nensemble: macro AUC: validation " in done.stderr
+    told = json.loads(done.stdout)
+    assert told["output"] == "two.st"
+    assert [member["output"] for member in told["members"]] == ["two.tinycnn.st", "two.tinycnn-2.st"]
+    shown = cxrscore(home, "show", "two.st")
+    assert "two.tinycnn-2.st, tinycnn" in shown.stdout
+    done = cxrscore(home, "quantize", "two.st", "films", "-o", "int8.st")
+    assert done.returncode == 1
+    assert "two.st is an ensemble of several networks" in done.stderr

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from cxrscore.models.probabilities import LARGEST_LOGIT, ModelOutput, mean_logits, mean_probabilities, probabilities
+from cxrscore.models.probabilities import (
+    LARGEST_LOGIT,
+    MeanScores,
+    ModelOutput,
+    mean_logits,
+    mean_probabilities,
+    probabilities,
+)
 
 
 def test_sigmoid_by_hand():
@@ -121,3 +128,14 @@ def test_a_softmax_over_one_finding_is_always_sure_and_its_logit_finite():
     sure = ModelOutput(logits=np.array([[-3.0]], np.float32), activation="softmax")
     assert mean_probabilities([sure, sure])[0, 0] == 1
     assert mean_logits([sure, sure])[0, 0] == LARGEST_LOGIT
+
+
+def test_an_ensemble_calibrates_the_logit_of_the_mean():
+    """The mean of 1/2 and 3/4 is 5/8, whose odds are 5/3; slope 2 squares them, and ln 9/25 makes them 1: 1/2."""
+    line = {"slope": [2.0], "intercept": [np.log(9 / 25)]}
+    found = MeanScores(outputs=[output(0.5), output(0.75)], calibration=line)
+    assert found.prob == pytest.approx(np.array([[0.5]]))
+    assert found.logit == pytest.approx(np.array([[0.0]]), abs=1e-6)
+    plain = MeanScores(outputs=[output(0.5), output(0.75)])
+    assert plain.prob == pytest.approx(np.array([[0.625]]))
+    assert plain.logit == pytest.approx(np.log(np.array([[5 / 3]])), abs=1e-6)

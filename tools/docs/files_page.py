@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 SCHEMAS = {
     "model": ("A model file, model.safetensors", ""),
+    "ensemble": ("An ensemble file of several networks", ""),
     "scores": (
         "A scores file, out.h5",
         "An HDF5 file. `attributes` are attributes of the root group; a slash separates groups and datasets. Brackets "
@@ -58,8 +59,8 @@ Reading scores through a virtual file is refused: merge the partial files for th
 
 def files_page() -> str:
     sections = [schema_section(name, *words) for name, words in SCHEMAS.items() if name != "recipe"]
-    sections.insert(2, recipe_section(*SCHEMAS["recipe"]))
-    sections.insert(2, f"## Partial files and virtual files\n\n{PARTIAL_FILES}")
+    sections.insert(3, recipe_section(*SCHEMAS["recipe"]))
+    sections.insert(3, f"## Partial files and virtual files\n\n{PARTIAL_FILES}")
     return page(
         "Files",
         "The fields of the files that cxrscore writes, from the JSON Schemas in `schemas/`. Tests check that writers "

@@ -125,8 +125,8 @@ def times_prevalence(prob: float, prevalence: float | None) -> str:
 
 
 def calibrated_models(provenance: Mapping[str, Any]) -> Sequence[Any]:
-    """The records whose calibrations gave the scores: of the models, or of the ensemble file alone, whose calibration is
-    the last step."""
+    """The records whose calibrations gave the scores: of the models, or of the ensemble file alone, whose calibration
+    is the last step."""
     ensemble = get_nested(provenance, "ensemble")
     return provenance_models(provenance) if ensemble is None else (ensemble,)
 

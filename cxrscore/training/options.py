@@ -108,8 +108,8 @@ class TrainOptions:
     architecture, weights, size, normalize, head, activation
         The network, its first weights ("imagenet", "none", a name that ``cxrscore weights`` lists, or a file), the side
         of its films in pixels, what it does to films first, and its head. ``cxrscore train`` and ``cxrscore.train``
-        choose a size that suits the network if none is given. Several networks, separated by commas, are the members of an ensemble; then weights are one
-        entry for all, or one for each, and size 0 is the size that suits each.
+        choose a size that suits the network if none is given. Several networks, separated by commas, are the members of
+        an ensemble; then weights are one entry for all, or one for each, and size 0 is the size that suits each.
     solver : str
         What trains the head: "lbfgs" solves a linear probe to its optimum with scikit-learn, "adam" is the epoch loop.
         "auto" is "lbfgs" unless an option needs the epoch loop: see ``probe``.

@@ -27,8 +27,11 @@ class Standardizer:
     deviation: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, batches: Iterable[Floats]) -> Standardizer:
-        """Fits features [n,K] that come in batches, of at least one film; scale 1 if no channel varies."""
+    def fit(cls, batches: Iterable[Floats], least: float = _LEAST) -> Standardizer:
+        """Fits features [n,K] that come in batches, of at least one film; scale 1 if no channel varies.
+
+        least  fraction of the mean standard deviation that limits the scaling of a channel from below
+        """
         count = 0
         mean = spread = np.zeros(())
         for batch in batches:  # Chan, Golub, LeVeque 1979: combines the mean and variance of batches
@@ -37,8 +40,8 @@ class Standardizer:
             spread = spread + ((part - part.mean(axis=0)) ** 2).sum(axis=0) + apart**2 * count * size / (count + size)
             mean, count = mean + apart * size / (count + size), count + size
         deviation = np.sqrt(spread / count)
-        least = _LEAST * deviation.mean() or 1.0
-        return cls(mean=mean, deviation=np.maximum(deviation, least))
+        lowest = least * deviation.mean() or 1.0
+        return cls(mean=mean, deviation=np.maximum(deviation, lowest))
 
     def transform(self, embeddings: Floats) -> Floats:
         """Standardized features float32 [n,K] of features [n,K]."""

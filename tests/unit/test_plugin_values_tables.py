@@ -151,7 +151,7 @@ def by_report(folder, table):
 
 def by_score(folder, table):
     options = ScoreOptions(films=folder, output=folder / "o.h5", labels=table)
-    _labels(options, SimpleNamespace(all_films=lambda: ("a.png",), rows=range(1)))
+    _labels(options, SimpleNamespace(all_films=lambda: ("a.png",), rows=range(1)), ("Mass",))
 
 
 def by_train(folder, table):

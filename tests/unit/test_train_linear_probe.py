@@ -183,3 +183,13 @@ def test_calibration_of_findings_without_classes_or_without_spread():
     assert (slope[0], intercept[0]) == (1, 0)
     assert intercept[1] + slope[1] * 2 == pytest.approx(np.log(0.25 / 0.75))
     assert (slope[2], intercept[2]) == (1, 0)
+
+
+def test_a_channel_that_varies_little_beside_others_counts():
+    """A channel with a thousandth of the deviation of the others decides the label: as in scikit-learn's pipeline."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 5)).astype(np.float32)
+    x[:, 0] = 0.2 + 1e-3 * x[:, 0]
+    y = (x[:, :1] > 0.2).astype(np.float32)
+    found = cross_validate(x, y, np.arange(300) % 5, fitted=np.array([True]))
+    assert auc(y[:, 0], found.margins[:, 0]) > 0.98

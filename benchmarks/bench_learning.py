@@ -13,7 +13,8 @@ Intervals are over patients: a bootstrap draws patients, each with all its films
 predictions; figures that are compared share the draws. Models are not trained again, so an interval says what other
 films would change, and not what other training films would; the repeats average a part of that.
 
-Methods: epochs (the default up to version 0.1: Adam at 1e-5, the epoch with the highest validation AUC), epochs-now
+Methods: epochs (the default up to version 0.1: Adam at 1e-5, the epoch with the highest validation AUC), epochs-split
+(the same, with a fifth of the films left out as that version did for its test), epochs-now
 (`--solver adam`), densenet121 and resnet50 (the linear probe, the default), both (the mean of their calibrated
 probabilities, calibrated again), sklearn and sklearn-own (scikit-learn alone on the features of densenet121, one
 strength for all findings or one for each), peer (the probabilities of another network, with --peer), and, if named,
@@ -33,6 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -45,7 +47,7 @@ from record import PACKAGES, metadata_of, processor, rounded
 
 from cxrscore import plugins
 from cxrscore.contract import Floats
-from cxrscore.labels import Split, draw_valid, folds_by_patient
+from cxrscore.labels import Split, draw_valid, folds_by_patient, split_by_patient
 from cxrscore.losses import class_weights
 from cxrscore.metrics import auc_per_finding, calibration_error, macro
 from cxrscore.metrics.bootstrap import patient_resample_counts
@@ -66,9 +68,10 @@ from cxrscore.training.probe import enough_films, prevalence, training_folds
 ROOT = Path(__file__).parents[1]
 OUTER = 5
 RESAMPLES = 1000
-STANDARD = ("epochs", "epochs-now", "densenet121", "resnet50", "both", "sklearn", "sklearn-own")
+STANDARD = ("epochs", "epochs-split", "epochs-now", "densenet121", "resnet50", "both", "sklearn", "sklearn-own")
 PAIRS = (
-    *(("densenet121", "epochs"), ("resnet50", "epochs"), ("both", "epochs"), ("densenet121", "epochs-now")),
+    *(("densenet121", "epochs"), ("resnet50", "epochs"), ("both", "epochs"), ("densenet121", "epochs-split")),
+    ("densenet121", "epochs-now"),
     *(("densenet121", "sklearn"), ("densenet121", "sklearn-own"), ("both", "densenet121"), ("both", "resnet50")),
     *(("both", "peer"), ("fine-tune-224", "probe-224"), ("last-block-224", "probe-224")),
 )
@@ -215,8 +218,9 @@ def _logit(prob: Floats) -> Floats:
     return np.asarray(np.log(p / (1 - p)), np.float32)
 
 
-def epochs(recipe: str = "", **changes: Any) -> Method:
-    """The epoch loop; an eighth of the training films is for validation."""
+def epochs(recipe: str = "", *, unused: float = 0.0, **changes: Any) -> Method:
+    """The epoch loop; an eighth of the training films is for validation. unused: the share of them that is left out, as
+    the test films of a run are."""
 
     def scored(films: Films, turn: Turn) -> Scored:
         known = {field.name for field in fields(TrainOptions)}
@@ -226,7 +230,7 @@ def epochs(recipe: str = "", **changes: Any) -> Method:
             "densenet121", **{**values, "seed": turn.seed, "feature_backend": feature_backend, **changes}
         )
         data = films.data if options.size == films.options.size else read_data(options, lambda *_: None)
-        data = replace(data, split=_validated(films, turn))
+        data = replace(data, split=_validated(films, _without(films, turn, unused)))
         backend, spec, base = films.start(options)
         labels, head = data.labels[list(data.split.train)], None
         if options.first_head == "probe":
@@ -249,6 +253,14 @@ def epochs(recipe: str = "", **changes: Any) -> Method:
         return Scored(logits=test, prob=probabilities(test, "sigmoid", calibration), own=own)
 
     return scored
+
+
+def _without(films: Films, turn: Turn, share: float) -> Turn:
+    """The turn without a share of its training films, by patient."""
+    patients = [films.data.patients[row] for row in turn.train]
+    fractions = (1 - share, 0.0, share)
+    kept = split_by_patient(patients, films.truth[turn.train], fractions=fractions, seed=turn.seed).train
+    return replace(turn, train=turn.train[list(kept)])
 
 
 def _validated(films: Films, turn: Turn) -> Split:
@@ -288,6 +300,7 @@ def _sklearn_losses(films: Films, turn: Turn, x: Floats, y: NDArray[np.bool_]) -
     if key not in _sklearn_cache:
         folds = StratifiedGroupKFold(5, shuffle=True, random_state=turn.seed).split(x, y, films.patients[turn.train])
         search = LogisticRegressionCV(Cs=STRENGTHS, cv=list(folds), scoring="neg_log_loss", refit=False, max_iter=5000)
+        warnings.simplefilter("ignore", FutureWarning)  # of the names of its attributes
         _sklearn_cache[key] = -next(iter(search.fit(x, y).scores_.values())).mean(axis=0)
     return _sklearn_cache[key]
 
@@ -301,8 +314,10 @@ def peer(films: Films, turn: Turn) -> Scored:
     return Scored(logits=_logit(prob), prob=prob)
 
 
+EPOCHS = {"solver": "adam", "monitor": "valid_macro_auc", "calibration": "none", "initial_head": "zero"}
 METHODS: Mapping[str, Method] = {
-    "epochs": epochs(solver="adam", monitor="valid_macro_auc", calibration="none", initial_head="zero"),
+    "epochs": epochs(**EPOCHS),
+    "epochs-split": epochs(unused=0.2, **EPOCHS),
     "epochs-now": epochs(solver="adam"),
     "densenet121": probe("densenet121"),
     "resnet50": probe("resnet50"),

@@ -258,6 +258,7 @@ def profiles(record: Record) -> str:
 
 LEARNING = {
     "epochs": "default of 0.1: Adam, DenseNet121",
+    "epochs-split": "the same, a fifth of the films left out as test",
     "epochs-now": "`--solver adam`, DenseNet121",
     "densenet121": "default (linear probe), DenseNet121",
     "resnet50": "default (linear probe), ResNet50",

@@ -53,7 +53,7 @@ from cxrscore.metrics import auc_per_finding, calibration_error, macro
 from cxrscore.metrics.bootstrap import patient_resample_counts
 from cxrscore.models.imagenet import base_weights
 from cxrscore.models.model_file import load_model
-from cxrscore.models.probabilities import probabilities
+from cxrscore.models.probabilities import ModelOutput, mean_logits, probabilities
 from cxrscore.recipes import find_recipe, read_recipe
 from cxrscore.training import TrainOptions, train_model
 from cxrscore.training.data import Data, read_data
@@ -158,13 +158,11 @@ class Member:
     def logits(self, features: Floats) -> Floats:
         return np.asarray(features @ self.probe.kernel + self.probe.bias, np.float32)
 
-    def prob(self, logits: Floats) -> Floats:
-        return probabilities(logits, "sigmoid", {"slope": self.slope, "intercept": self.intercept})
-
-    @property
-    def held_prob(self) -> Floats:
-        """Out-of-fold probabilities, each fold calibrated by the others."""
-        return self.held.probabilities("sigmoid", "shrunken-platt")
+    def output(self, logits: Floats) -> ModelOutput:
+        """With the calibration."""
+        return ModelOutput(
+            logits=logits, activation="sigmoid", calibration={"slope": self.slope, "intercept": self.intercept}
+        )
 
 
 def member(films: Films, turn: Turn, architecture: str, size: int = 400) -> Member:
@@ -196,20 +194,22 @@ def probe(architecture: str, size: int = 400) -> Method:
     def scored(films: Films, turn: Turn) -> Scored:
         one = member(films, turn, architecture, size)
         logits = one.logits(films.features(architecture, size)[turn.test])
-        return Scored(logits=logits, prob=one.prob(logits), own=_macro(one.held.truth, one.held.logits))
+        return Scored(logits=logits, prob=one.output(logits).prob, own=_macro(one.held.truth, one.held.logits))
 
     return scored
 
 
 def both(films: Films, turn: Turn) -> Scored:
+    """What `train` makes of two networks: the logit of the mean of their calibrated probabilities, calibrated again."""
     names = ("densenet121", "resnet50")
     members = [member(films, turn, name) for name in names]
-    held = _logit(np.mean([one.held_prob for one in members], axis=0))
-    slope, intercept = calibration_lines(members[0].held.truth, held, "shrunken-platt")
-    each = [one.prob(one.logits(films.features(name)[turn.test])) for name, one in zip(names, members, strict=True)]
-    logits = _logit(np.mean(each, axis=0))
+    truth = members[0].held.truth
+    held = mean_logits([one.output(one.held.logits) for one in members])
+    slope, intercept = calibration_lines(truth, held, "shrunken-platt")
+    new = [films.features(name)[turn.test] for name in names]
+    logits = mean_logits([one.output(one.logits(x)) for one, x in zip(members, new, strict=True)])
     prob = probabilities(logits, "sigmoid", {"slope": slope, "intercept": intercept})
-    return Scored(logits=logits, prob=prob, own=_macro(members[0].held.truth, held))
+    return Scored(logits=logits, prob=prob, own=_macro(truth, held))
 
 
 def _logit(prob: Floats) -> Floats:

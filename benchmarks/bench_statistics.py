@@ -67,6 +67,7 @@ def made_scores(films: int) -> Scores:
         ),
         logit=np.log(prob / (1 - prob)),
         prob=prob,
+        prob_uncalibrated=prob,
         truth=truth,
         thresholds=np.full(FINDINGS, 0.1, np.float32),
         heat_maps=HeatMaps(

@@ -26,13 +26,16 @@ from cxrscore import plugins
 from cxrscore.contract import FeatureExtractor, Floats, Precision
 from cxrscore.errors import InputError
 from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, load_ahead, load_array
+from cxrscore.models.calibration import describe_probabilities
 from cxrscore.progress import Log, Progress, no_log, no_progress
+from cxrscore.public_models import model_path
 from cxrscore.recipes import find_recipe, read_recipe
-from cxrscore.remote import Location, StrPath, local_path, local_paths, one_or_several
+from cxrscore.remote import Location, StrPath, local_path, one_or_several
 from cxrscore.scoring import ScoreOptions, ScoreResult, score_films
 from cxrscore.scoring.file_list import FileList
 from cxrscore.scoring.inference import BatchScores, Scorer, float_batch, golden_difference
 from cxrscore.scoring.run_context import RunContext, prepare_worker
+from cxrscore.scoring.target_prevalence import target_prevalence as read_target_prevalence
 from cxrscore.system_resources import default_workers
 from cxrscore.types import finite_rows
 
@@ -119,13 +122,17 @@ def load(
     precision: Precision | Literal["int8"] = "fp32",
     batch_size: int = 8,
     workers: int | None = None,
+    progress: Progress = no_progress,
+    log: Log = no_log,
+    target_prevalence: StrPath | Mapping[str, float] | None = None,
 ) -> Classifier:
     """Load a model to score films.
 
     Parameters
     ----------
-    source : path, or sequence of paths
-        A model file of ``cxrscore train``, ``import`` or ``quantize``. With several files the probabilities are means
+    source : path or name, or sequence of these
+        A model file of ``cxrscore train``, ``import`` or ``quantize``, or the name of a public classifier that
+        ``cxrscore weights`` lists, which is downloaded once. With several the probabilities are means
         over the models, which must have the same findings in the same order.
     backend : str, optional
         Backend that computes the scores, such as "torch". None and "auto": the fastest installed one
@@ -139,6 +146,14 @@ def load(
         faster if you score films one at a time.
     workers : int, optional
         Processes that decode files; None: one for each core, at most 32.
+    progress : callable, optional
+        Called as progress(step, done, total) while a public classifier is downloaded.
+    log : callable, optional
+        Called with size, licence and source before a public classifier is downloaded.
+    target_prevalence : path, or mapping of str to float, optional
+        Prevalence of findings in your population, by finding or as a CSV file with the header finding,prevalence.
+        Probabilities are moved to it from the prevalence of the training films, by the ratio of the odds. The models
+        must be calibrated.
 
     Returns
     -------
@@ -161,8 +176,9 @@ def load(
     >>> clf = cxrscore.load("model.safetensors")  # doctest: +SKIP
     >>> clf.predict("film.png")  # doctest: +SKIP
     {'Atelectasis': 0.31, 'Cardiomegaly': 0.04}
+    >>> clf = cxrscore.load("densenet121-res224-all", log=print)  # doctest: +SKIP
     """
-    models = local_paths(source, "source")
+    models = _model_paths(source, "source", log, progress)
     # No film is listed and nothing is written: of these options only those on models and computing are used.
     options = ScoreOptions(
         films=Path(),
@@ -173,10 +189,18 @@ def load(
         precision=precision,
         batch_size=batch_size,
         workers=default_workers() if workers is None else workers,
+        target_prevalence=None if target_prevalence is None else read_target_prevalence(target_prevalence),
     )
     context = prepare_worker(options, FileList(paths=(), run_paths=(), partition=None))
     golden_difference(context)
     return Classifier(context)
+
+
+def _model_paths(given: StrPath | Sequence[StrPath], name: str, log: Log, progress: Progress) -> tuple[Path, ...]:
+    """The model files of an argument: one or several paths or names of public classifiers."""
+    _check_callable(progress, "progress")
+    _check_callable(log, "log")
+    return tuple(model_path(one, log, progress, name=name) for one in one_or_several(given))
 
 
 class Classifier:
@@ -200,12 +224,17 @@ class Classifier:
         The framework with its version, such as "torch 2.13.0".
     device : str
         Where it computes, such as "cpu" or "cuda:0".
+    calibration : str
+        A sentence on the probabilities: whether they are calibrated, by what method, on which films, and for which
+        prevalence.
     """
 
     def __init__(self, context: RunContext) -> None:
         self.findings = context.findings
         self.backend = context.backend
         self.framework, self.device = context.computed_by
+        documents = [{"document": file.document} for file in context.files]
+        self.calibration = describe_probabilities({"models": documents, "target_prevalence": context.target})
         self._context = context
         self._models = tuple(str(file.path) for file in context.files)
         self._scorers: dict[tuple[str, str | None] | None, Scorer] = {}
@@ -235,7 +264,7 @@ class Classifier:
         self._decoders.close()
 
     def predict(self, films: Films) -> dict[str, float] | list[dict[str, float]]:
-        """Probabilities by finding.
+        """Probabilities by finding; ``calibration`` says whether they are calibrated.
 
         Parameters
         ----------
@@ -268,7 +297,7 @@ class Classifier:
         return rows[0] if single else rows
 
     def predict_proba(self, films: Films, *, progress: Progress = no_progress) -> FilmArray:
-        """Probabilities as an array.
+        """Probabilities as an array; ``calibration`` says whether they are calibrated.
 
         Parameters
         ----------
@@ -548,7 +577,8 @@ def train(
     log : callable, optional
         Called with each line that the command would print.
     **options
-        Further options of ``cxrscore train``, with underscores: epochs=20, batch_size=8, ...
+        Further options of ``cxrscore train``, with underscores: epochs=20, batch_size=8, ... ``weights`` is
+        "imagenet", "none", a name that ``cxrscore weights`` lists, or a file.
 
     Returns
     -------
@@ -576,6 +606,7 @@ def train(
     >>> result.test_auc  # doctest: +SKIP
     0.78
     """
+    from cxrscore.models.public_weights import training_defaults
     from cxrscore.training import ProcessRank, TrainOptions, train_model
 
     if not isinstance(recipe, str | os.PathLike | None):
@@ -586,6 +617,7 @@ def train(
     given: dict[str, Any] = {**({} if file is None else read_recipe(file)), **options}
     _check_names("train", given, [field.name for field in fields(TrainOptions)])
     place = ProcessRank.from_environment(os.environ)
+    given = {**training_defaults(given.get("weights", TrainOptions.weights)), **given}
     architecture = given.get("architecture", TrainOptions.architecture)
     named = _named(backend) or _named(given.pop("backend", None))
     chosen = plugins.training_backend(named, log, architecture=architecture, parallel=place.world_size > 1)
@@ -602,6 +634,7 @@ def score(
     labels: Location | None = None,
     backend: str | None = None,
     progress: Progress = no_progress,
+    log: Log = no_log,
     **options: Any,
 ) -> ScoreResult:
     """Scores every film below a folder into one HDF5 file; the same as ``cxrscore score``.
@@ -612,14 +645,17 @@ def score(
         Folder of films.
     output : path or URL
         Scores file to write. The same call resumes a run that was stopped.
-    model : path, or sequence of paths
-        Model file; with several the scores are means over the models.
+    model : path or name, or sequence of these
+        Model file, or the name of a public classifier that ``cxrscore weights`` lists; with several the scores are
+        means over the models.
     labels : path or URL, optional
         Label table to join; None: labels.csv in or beside the folder, if there is one.
     backend : str, optional
         Backend that computes; None: the fastest installed one that can run the models.
     progress : callable, optional
         Called as progress("scoring", done, total).
+    log : callable, optional
+        Called with size, licence and source before a public classifier is downloaded.
     **options
         Further options of ``cxrscore score``, with underscores: batch_size=16, precision="bf16", ...
 
@@ -644,9 +680,9 @@ def score(
     >>> result.scored, len(result.failed)  # doctest: +SKIP
     (440, 2)
     """
-    given = {**options, "films": films, "output": output, "model": model, "labels": labels, "backend": _named(backend)}
+    given = {**options, "films": films, "output": output, "labels": labels, "backend": _named(backend)}
     _check_names("score", given, [field.name for field in fields(ScoreOptions)])
-    _check_callable(progress, "progress")
+    given["model"] = _model_paths(model, "model", log, progress)
     return score_films(ScoreOptions(**given), progress)
 
 
@@ -655,6 +691,8 @@ def report(
     output: StrPath | None = None,
     *,
     labels: StrPath | None = None,
+    uncertain: str = "unknown",
+    blank: str = "unknown",
     **options: Any,
 ) -> dict[str, Any]:
     """Writes one self-contained HTML page about scores; the same as ``cxrscore report``.
@@ -668,6 +706,8 @@ def report(
         Page to write; None: the path of the first scores file with the suffix .html, in the current folder for a URL.
     labels : path, optional
         Label table that replaces the labels in the scores files.
+    uncertain, blank : str
+        What uncertain labels and blank cells of that table count as; see ScoreOptions.
     **options
         Further options of ``cxrscore report``, with underscores: resamples=0, figures="figures", ...
 
@@ -695,7 +735,10 @@ def report(
     several: list[Any] = list(one_or_several(scores))
     if not several:
         raise InputError("no scores are named, expected a scores file or several")
-    first, *others = (one if isinstance(one, NamedScores) else open_named_scores(one, labels) for one in several)
+    rules = {"uncertain": uncertain, "blank": blank}
+    first, *others = (
+        one if isinstance(one, NamedScores) else open_named_scores(one, labels, **rules) for one in several
+    )
     target = default_page(several[0]) if output is None else local_path(output, "output")
     return write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
 

@@ -359,7 +359,7 @@ class LabelTable:
     findings
         C distinct names.
     labels
-        float32 [N,C]: 0, 1, or NaN where unknown.
+        float32 [N,C]: 0, 1, a number between them for a soft label, or NaN where unknown.
     patients
         N patient identifiers; None if the table has none.
     columns
@@ -407,8 +407,9 @@ class Metric:
     summary
         One line.
     function
-        function(truth, score) -> float, NaN where undefined. truth float32 [N] is 0 or 1, score float32 [N] a
-        probability; films without truth or score are left out. It is called about a thousand times per finding.
+        function(truth, score) -> float, NaN where undefined. truth float32 [N] is 0 or 1 (the class of a soft label),
+        score float32 [N] a probability; films without truth or score are left out. It is called about a thousand times
+        per finding.
     needs_threshold
         True: function(truth, score, threshold) -> float. The threshold is the one stored for the finding, a
         probability; a film is positive if score >= threshold. A finding without a stored threshold has no value.

@@ -20,18 +20,13 @@ from cxrscore.io.outputs import check_output
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels.chexpert import OBSERVATIONS
 from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.labels.public_sets import public_set_names
 from cxrscore.models.import_weights import ImportedCheckpoint, OutputLayer, read_weights_of
 from cxrscore.models.model_file import model_output, save_model
+from cxrscore.models.public_weights import XRV_OUTPUTS
 from cxrscore.remote import convert_paths
 from cxrscore.synthetic.reference_logits import golden_record
 
-XRV_OUTPUTS = (
-    *("Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion"),
-    *("Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture"),
-    *("Lung Opacity", "Enlarged Cardiomediastinum"),
-)
-"""The 18 outputs of torchxrayvision's DenseNets, in order. Networks trained on fewer findings have untrained outputs,
-and their files do not say which."""
 ORDERS = {"nih14": FINDINGS, "chexpert14": OBSERVATIONS, "xrv18": XRV_OUTPUTS}
 """Usual orders of outputs, by the word of ``--findings`` for them."""
 _SOURCES = {"nih14": "NIH ChestX-ray14", "chexpert14": "CheXpert", "xrv18": "torchxrayvision"}
@@ -60,6 +55,16 @@ class ImportOptions:
         Normalization of films, as in ModelSpec. None: the one that goes with the names in the file.
     licence
         Licence of the weights.
+    operating_points
+        The probability of each output that decides between positive and negative, in the order of the outputs, NaN for
+        an output without one. Empty: those in the file (op_threshs).
+    rescale_to_thresholds
+        Rescale the probabilities of each finding piecewise, such that its operating point becomes 0.5, as
+        torchxrayvision does.
+    trained_on
+        Names of the public data sets that the network was trained on, such as "NIH": films of these are not held-out.
+    name
+        Name of the weights, for the model's document; None: that of the file.
     backend
         Backend that computes the reference logits; None: the fastest installed one that has the network.
     device
@@ -75,18 +80,24 @@ class ImportOptions:
     size: int | None = None
     normalize: Normalize | None = None
     licence: str = "unknown"
+    operating_points: tuple[float, ...] = ()
+    rescale_to_thresholds: bool = False
+    trained_on: tuple[str, ...] = ()
+    name: str | None = None
     backend: str | None = None
     device: str = "auto"
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         convert_paths(self, local=["file", "output"])
+        object.__setattr__(self, "trained_on", public_set_names(self.trained_on))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportResult:
     """Result of an import. ``checkpoint_type`` is the program whose names the file uses; ``excluded_outputs`` counts
-    outputs without a name, ``thresholds`` findings with an operating point; ``notes`` are messages for the user."""
+    outputs without a name, ``thresholds`` findings with an operating point; ``rescaled`` says whether probabilities are
+    rescaled by these; ``notes`` are messages for the user."""
 
     output: Path
     architecture: str
@@ -94,6 +105,7 @@ class ImportResult:
     findings: tuple[str, ...]
     excluded_outputs: int
     thresholds: int
+    rescaled: bool
     backend: str
     notes: tuple[str, ...] = ()
 
@@ -155,6 +167,7 @@ def import_model(options: ImportOptions) -> ImportResult:
         findings=spec.findings,
         excluded_outputs=len(names) - len(named),
         thresholds=len(document["thresholds"]),
+        rescaled=options.rescale_to_thresholds,
         backend=backend,
         notes=(*foreign.notes, *((note,) if note else ())),
     )
@@ -211,12 +224,15 @@ def _document(
     backend: str,
 ) -> dict[str, Any]:
     """Metadata as in schemas/model.schema.json; fields that only a training run can fill are empty or 0."""
-    source = {"name": unicode_text(options.file.name), "sha256": sha256_file(options.file), "licence": options.licence}
+    name = options.name or unicode_text(options.file.name)
+    source = {"name": name, "sha256": sha256_file(options.file), "licence": options.licence}
+    points = _operating_points(options, foreign, names)
+    trained_on = {"trained_on": list(options.trained_on)} if options.trained_on else {}
     return {
         "spec": spec.as_dict(),
         "preprocessing": Preprocessing(size=spec.size, fit=foreign.fit).as_dict(),
-        "thresholds": _thresholds(options, foreign, names),
-        "calibration": None,
+        "thresholds": _thresholds(options, points),
+        "calibration": _rescaling(options, spec, points),
         "training": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "cxrscore": cxrscore.__version__,
@@ -239,18 +255,48 @@ def _document(
         "validation": {"loss": None, "macro_auc": None, "auc": dict.fromkeys(spec.findings)},
         "golden": golden_record(model),
         "licence": options.licence,
+        **trained_on,
     }
 
 
-def _thresholds(
-    options: ImportOptions, foreign: ImportedCheckpoint, names: tuple[str, ...]
-) -> dict[str, dict[str, Any]]:
-    """torchxrayvision's op_threshs: the probability, before its own rescaling, that it maps to 0.5."""
-    points = foreign.points or (math.nan,) * len(names)
+def _operating_points(options: ImportOptions, foreign: ImportedCheckpoint, names: tuple[str, ...]) -> dict[str, float]:
+    """The operating point of each finding that has one in 0..1: a probability before any rescaling."""
+    points = options.operating_points or foreign.points or (math.nan,) * len(names)
     if len(points) != len(names):
         raise InputError(f"{options.file} has {len(names)} outputs and {len(points)} operating points (op_threshs)")
-    fit = {name: point for name, point in zip(names, points, strict=True) if name and 0 <= point <= 1}
+    return {name: float(f"{point:.9g}") for name, point in zip(names, points, strict=True) if name and 0 <= point <= 1}
+
+
+def _thresholds(options: ImportOptions, points: dict[str, float]) -> dict[str, dict[str, Any]]:
+    rule = "op_threshs that were given" if options.operating_points else "op_threshs of the imported file"
+    half = options.rescale_to_thresholds
     return {
-        name: {"prob": float(f"{point:.9g}"), "rule": "op_threshs of the imported file", "chosen_on": "imported"}
-        for name, point in fit.items()
+        name: {
+            "prob": 0.5 if half and 0 < point < 1 else point,
+            "rule": f"{rule}, rescaled to 0.5" if half and 0 < point < 1 else rule,
+            "chosen_on": "imported",
+        }
+        for name, point in points.items()
+    }
+
+
+def _rescaling(options: ImportOptions, spec: ModelSpec, points: dict[str, float]) -> dict[str, Any] | None:
+    """The document's calibration that rescales probabilities, None without."""
+    if not options.rescale_to_thresholds:
+        return None
+    if spec.activation != "sigmoid":
+        raise InputError(f"{options.file}: probabilities of {spec.activation} are not rescaled, expected sigmoid")
+    inside = {name: point for name, point in points.items() if 0 < point < 1}
+    if not inside:
+        raise InputError(
+            f"{options.file} has no operating points (op_threshs) between 0 and 1 to rescale by. Give them as "
+            "--operating-points, or leave out --rescale-to-thresholds"
+        )
+    count = len(spec.findings)
+    return {
+        "method": "op-thresholds",
+        "slope": [1.0] * count,
+        "intercept": [0.0] * count,
+        "fitted_on": "imported",
+        "half_at": [inside.get(name, 0.5) for name in spec.findings],
     }

@@ -17,6 +17,7 @@ from cxrscore.io.atomic import atomic_replace, cannot_write, make_folder
 from cxrscore.io.outputs import OutputKind, check_output
 from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import unicode_text
+from cxrscore.labels.public_sets import merged_not_held_out
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import (
     PathOrUrl,
@@ -234,8 +235,10 @@ def merged_provenance(
     private = parts[0].inputs.get("anonymize_paths") is True
     seconds = [one.get("seconds") or 0.0 for one in documents]
     films = sum(span * (one.get("films_per_second") or 0.0) for one, span in zip(documents, seconds, strict=True))
+    public = merged_not_held_out(documents)
     return {
         **documents[0],
+        **({"not_held_out": public} if public else {}),
         "created": max(one.get("created", "") for one in documents),
         "merged": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [] if private else list(map(unicode_text, command)),

@@ -179,7 +179,8 @@ def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> t
     path = options.labels or lab.find_labels(options.films)
     if path is None:
         return np.full((len(paths), len(file.spec.findings)), np.nan, np.float32), ""
-    table, labels_record = lab.read_joined_labels(path, plugins.datasets(), paths)
+    rules = lab.LabelRules(model=file.spec.findings)
+    table, labels_record = lab.read_joined_labels(path, plugins.datasets(), paths, rules)
     return table.of(file.spec.findings), lab.other_findings(labels_record["file"], table.findings, file.spec.findings)
 
 

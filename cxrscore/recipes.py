@@ -19,7 +19,10 @@ Value = str | int | float | bool
 _NUMBER = (int, float)
 
 OPTIONS: dict[str, type | tuple[type, ...]] = {
+    "findings": str,
     "uncertain": str,
+    "blank": str,
+    "weight_column": str,
     "backend": str,
     "architecture": str,
     "weights": str,
@@ -126,22 +129,27 @@ def _shortened(value: Any) -> str:
     return repr(value)[:_SHOWN]
 
 
-def recipe_toml(options: Mapping[str, Any]) -> str:
+def recipe_toml(options: Mapping[str, Any], *, needs_weights: bool = True) -> str:
     """The recipe of these options as TOML; options that are not allowed in recipes, or that are None, are left out.
-    Files that a run needs in addition are named in comments."""
-    values = {name: options[name] for name in OPTIONS if options.get(name) is not None}
-    needed = "".join(f"# Needs {words}\n" for words in _needed(options))
+    Names in a tuple become one text with commas. Files that a run needs in addition are named in comments.
+
+    needs_weights  False: ``weights`` is a word or the name of public weights, not that of a file
+    """
+    values = {name: options[name] for name in OPTIONS if options.get(name) not in (None, ())}
+    needed = "".join(f"# Needs {words}\n" for words in _needed(options, needs_weights))
     return needed + "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
 
 
-def _needed(options: Mapping[str, Any]) -> Iterator[str]:
+def _needed(options: Mapping[str, Any], needs_weights: bool) -> Iterator[str]:
     weights = options.get("weights", "none")
-    if weights not in ("imagenet", "none"):
+    if needs_weights and weights not in ("imagenet", "none"):
         yield f"--weights PATH, of the file {_toml(weights)}: a recipe contains no folder."
     if options.get("split"):
         yield "--split PATH, of the split.csv beside this file: the parts were given, not drawn."
 
 
-def _toml(value: Value) -> str:
+def _toml(value: Value | tuple[str, ...]) -> str:
     """A JSON string or number is valid TOML, except for the one control character that JSON does not escape."""
+    if isinstance(value, tuple):
+        value = ",".join(value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -27,7 +27,7 @@ class Batch:
     inputs
         float32 [N,S,S] films, 0 black to 1 white; or [N,K] features for a head; or [N,h,w,K] activations for a tail.
     labels
-        float32 [N,C]: 0, 1, or NaN where unknown.
+        float32 [N,C]: 0, 1, a number between them for a soft label, or NaN where unknown.
     rate
         Factor of the learning rate in this step, from the core's schedule.
     of
@@ -106,9 +106,9 @@ class Loss:
         One line.
     function
         function(xp, logits, labels, weights) -> scalar. xp is numpy, torch or keras.ops, and the arrays belong to it:
-        logits [N,C], labels [N,C] with NaN = unknown, weights [2,C] of positives (row 0) and negatives (row 1). It
-        uses only functions that the three share (cxrscore.testing.SHARED). Unknown labels add nothing to value or
-        gradient.
+        logits [N,C], labels [N,C] of 0 to 1 with NaN = unknown, weights [2,C] of positives (row 0) and negatives
+        (row 1). It uses only functions that the three share (cxrscore.testing.SHARED). Unknown labels add nothing to
+        value or gradient.
     weights
         float32 [2,C], bound by training with ``weighted``; a plugin leaves it None.
     """

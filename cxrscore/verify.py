@@ -10,12 +10,13 @@ from typing import Any, get_args
 
 import numpy as np
 
-from cxrscore.contract import Activation
+from cxrscore.contract import Activation, Floats
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.images import Status, film_digest, find_films
 from cxrscore.io import sha256_bytes, sha256_file
 from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import check_document, get_nested, provenance_models
+from cxrscore.models.calibration import moved_calibration
 from cxrscore.models.model_file import ModelFile, load_model
 from cxrscore.models.probabilities import probabilities
 from cxrscore.networks.reference import logits as exact_logits
@@ -157,6 +158,7 @@ def _provenance(scores: Scores) -> CheckResult:
         check_document(scores.provenance, "scores", "provenance", "attributes", "provenance")
         for one in provenance_models(scores.provenance):
             _check_link(one, len(scores.findings))
+            _check_target(one, scores.provenance.get("target_prevalence"), scores.findings)
     except FileFormatError as error:
         return CheckResult(check="provenance", passed=False, message=str(error))
     return CheckResult(check="provenance", passed=True, message="as its schema says")
@@ -172,7 +174,7 @@ def _check_link(model: Any, findings: int) -> None:
         )
     calibration = get_nested(model, "document", "calibration")
     check_document(calibration, "model", "provenance: calibration", "calibration")
-    for name in ("slope", "intercept") if calibration else ():
+    for name in (name for name in ("slope", "intercept", "half_at") if name in (calibration or {})):
         line = calibration[name]
         if len(line) != findings or not all(abs(value) <= _LARGEST for value in line):
             raise FileFormatError(
@@ -180,18 +182,49 @@ def _check_link(model: Any, findings: int) -> None:
             )
 
 
+def _check_target(model: Any, target: Any, findings: Sequence[str]) -> None:
+    """FileFormatError unless the model records the prevalence from which each finding was moved to its target."""
+    if not target:
+        return
+    own = list(get_nested(model, "document", "spec", "findings") or [])
+    trained = get_nested(model, "document", "calibration", "prevalence") or []
+    known = dict(zip(findings, trained, strict=False)) if own == list(findings) else {}
+    unknown = [finding for finding in target if not 0 < known.get(finding, 0) < 1]
+    if unknown:
+        raise FileFormatError(
+            f"provenance: target_prevalence names {unknown[0]!r:.100}, for which the model records no prevalence"
+        )
+
+
 def _numbers(scores: Scores) -> CheckResult:
     """Scored films have finite logits and the probabilities that follow from them; other films have neither."""
     scored = scores.films.status == Status.OK
     logits, probs = scores.logit[scored], scores.prob[scored]
-    if not np.isnan(scores.logit[~scored]).all() or not np.isnan(scores.prob[~scored]).all():
+    others = (scores.logit, scores.prob, scores.prob_uncalibrated)
+    if not all(np.isnan(values[~scored]).all() for values in others):
         return CheckResult(check="scores", passed=False, message="a film that was not scored has a score")
     if not np.isfinite(logits).all():
         return CheckResult(check="scores", passed=False, message="a film that was scored lacks a logit")
     activation, calibration = _link(scores.provenance)
     difference = float(np.abs(probs - probabilities(logits, activation, calibration)).max(initial=0.0))
-    found = f"probabilities within {difference:.1g} of what follows from their logits"
-    return CheckResult(check="scores", passed=difference <= _ROUNDING, message=found)
+    before = float(np.abs(_uncalibrated(scores)[scored] - scores.prob_uncalibrated[scored]).max(initial=0.0))
+    # A file of version 1 has none: all are NaN, and so is the difference. Some NaN are a fault.
+    if before <= _ROUNDING or np.isnan(scores.prob_uncalibrated).all():
+        found = f"probabilities within {difference:.1g} of what follows from their logits"
+        return CheckResult(check="scores", passed=difference <= _ROUNDING, message=found)
+    found = f"uncalibrated probabilities differ by {before:.1g} from what follows from their logits"
+    return CheckResult(check="scores", passed=False, message=found)
+
+
+def _uncalibrated(scores: Scores) -> Floats:
+    """The probabilities without calibration float32 [N,C]. Of a mean over calibrated models they cannot be computed
+    from the file: then they are those in it, NaN if any is not a number from 0 to 1."""
+    used = provenance_models(scores.provenance)
+    if len(used) == 1 and not scores.provenance.get("tta"):
+        activation, _ = _link(scores.provenance)
+        return probabilities(scores.logit, activation)
+    calibrated = any(get_nested(one, "document", "calibration") for one in used)
+    return scores.prob_uncalibrated if calibrated else np.asarray(scores.prob, np.float32)
 
 
 def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
@@ -200,9 +233,9 @@ def _link(provenance: Mapping[str, Any]) -> tuple[Activation, Any]:
     used = provenance_models(provenance)
     if len(used) != 1 or provenance.get("tta"):
         return "sigmoid", None
-    return get_nested(used[0], "document", "spec", "activation") or "sigmoid", get_nested(
-        used[0], "document", "calibration"
-    )
+    document = get_nested(used[0], "document") or {}
+    calibration = moved_calibration(document, provenance.get("target_prevalence"))
+    return get_nested(document, "spec", "activation") or "sigmoid", calibration
 
 
 def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path]) -> CheckResult:

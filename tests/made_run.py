@@ -41,6 +41,7 @@ def made_shard(rows: range) -> Shard:
     return Shard(
         logit=logit,
         prob=(1 / (1 + np.exp(-logit))).astype(np.float32),
+        prob_uncalibrated=(1 / (1 + np.exp(1 - logit))).astype(np.float32),
         status=np.where(scored, 1, 4).astype(np.uint8),
         message=[
             "" if ok else f"ends after {row} bytes \N{EM DASH} damaged" for ok, row in zip(scored, rows, strict=True)

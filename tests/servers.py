@@ -66,10 +66,12 @@ def running(server: Server) -> Iterator[Server]:
 
 
 class _Failing:
-    """What goes wrong, by name: "503" and the like, "drop", "cut" (half of what was announced, then nothing)."""
+    """What goes wrong, by name: "503" and the like, "drop", "cut" (half of what was announced, then nothing), "half"
+    (as "cut", of the file itself, from a server of files), "to URL" (a redirect)."""
 
     server: Server
     protocol_version = "HTTP/1.1"
+    half = False
 
     def log_message(self, format, *args) -> None:
         """Quiet."""
@@ -88,6 +90,11 @@ class _Failing:
             self.end_headers()
             for _ in itertools.repeat(None):
                 self.wfile.write(bytes(1 << 20))
+        elif fault == "half":
+            self.half = True
+            return False
+        elif fault.startswith("to "):
+            self.reply(302, b"", {"Location": fault.removeprefix("to ")})
         elif fault:
             self.reply(int(fault), b"", {})
         return bool(fault)
@@ -125,6 +132,56 @@ class _Web(_Failing, SimpleHTTPRequestHandler):
 def web(folder: Path):
     """A running web server of a folder."""
     return running(Server(partial(_Web, directory=str(folder))))
+
+
+class Files(Server):
+    """Files by path, as a release page or a hub serves them: with a version, and open ranges under a condition.
+
+    version  "etag", "weak", "date", or "" for none
+    ranges   whether ranges are served
+    about    further headers
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_Files)
+        self.files: dict[str, bytes] = {}
+        self.version, self.ranges = "etag", True
+        self.about: dict[str, str] = {}
+
+
+def files():
+    """A running server of files, empty."""
+    return running(Files())
+
+
+class _Files(_Failing, BaseHTTPRequestHandler):
+    server: Files
+
+    def do_GET(self) -> None:
+        if self.fails():
+            return
+        data = self.server.files.get(unquote(urlsplit(self.path).path))
+        if data is None:
+            self.reply(404, b"", {})
+            return
+        digest = hashlib.md5(data).hexdigest()
+        versions = {
+            "etag": {"ETag": f'"{digest}"'},
+            "weak": {"ETag": f'W/"{digest}"'},
+            "date": {"Last-Modified": f"Mon, 02 Jan 2023 03:04:{int(digest[:2], 16) % 60:02} GMT"},
+        }
+        about = {**versions.get(self.server.version, {}), **self.server.about}
+        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        if not self.server.ranges or self.headers.get("If-Range") not in about.values():
+            first = 0
+        if first and first >= len(data):
+            self.reply(416, b"", {})
+            return
+        piece, status = data[first:], 206 if first else 200
+        about["Content-Length"] = str(len(piece))
+        if first:
+            about["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
+        self.reply(status, piece[: len(piece) // 2] if self.half else piece, about)
 
 
 class Bucket(Server):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from cxrscore.cli.endings import end, fault
 from cxrscore.cli.streams import command_output, results
@@ -46,11 +47,46 @@ class _PathOrUrl(click.Path):
         return value if isinstance(value, RemotePath) else super().convert(value, param, ctx)
 
 
+def _complete_models(begun: str) -> list[CompletionItem]:
+    """Names of public weights, for shell completion."""
+    from cxrscore.models.public_weights import PUBLIC_WEIGHTS
+
+    return [CompletionItem(name) for name in PUBLIC_WEIGHTS if begun and name.startswith(begun)]
+
+
+class _Model(_LocalPath):
+    """A local path, or the name of public weights, which stays a text: see public_models.model_path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if _is_public(value) else super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [*_complete_models(incomplete), *super().shell_complete(ctx, param, incomplete)]
+
+
+class _ModelOrUrl(_PathOrUrl):
+    """A path, a URL, or the name of public weights."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if _is_public(value) else super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [*_complete_models(incomplete), *super().shell_complete(ctx, param, incomplete)]
+
+
+def _is_public(value: Any) -> bool:
+    from cxrscore.models.public_weights import public_weights
+
+    return public_weights(value) is not None
+
+
 FILE = _LocalPath(path_type=Path, dir_okay=False)
 FOLDER = _LocalPath(path_type=Path, file_okay=False)
 PATH = _LocalPath(path_type=Path)
 FILE_OR_URL = _PathOrUrl(path_type=Path, dir_okay=False)
 FOLDER_OR_URL = _PathOrUrl(path_type=Path, file_okay=False)
+MODEL = _Model(path_type=Path, dir_okay=False)
+MODEL_OR_URL = _ModelOrUrl(path_type=Path, dir_okay=False)
 
 
 class Bar:
@@ -122,6 +158,28 @@ def print_line(text: str, quiet: bool = False) -> None:
     """Print one line on standard error, with control characters of file names escaped."""
     if not quiet:
         click.echo(escape_control_characters(text), err=True)
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    """Names separated by commas; none if the option is not given."""
+    return () if text is None else tuple(text.split(","))
+
+
+def model_file(given: Any, bar: Bar) -> Any:
+    """The model file of an argument of type MODEL or MODEL_OR_URL: a path or URL as it is; of public weights that which
+    is kept in the cache, downloaded and converted if need be."""
+    if not isinstance(given, str):
+        return given
+    from cxrscore.public_models import model_path
+
+    return model_path(given, bar.line, bar)
+
+
+def complete_weights(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Names of public weights for shell completion."""
+    from cxrscore.models.public_weights import PUBLIC_WEIGHTS
+
+    return [name for name in PUBLIC_WEIGHTS if name.startswith(begun)]
 
 
 def complete_plugins(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
@@ -196,7 +254,30 @@ processes_option = click.option(
     show_default=True,
     help="Number of processes that compute. Each loads the models and uses an equal number of cores.",
 )
+uncertain_option = click.option(
+    "--uncertain",
+    metavar="RULE",
+    default="unknown",
+    show_default=True,
+    help="What a label that the table marks as uncertain counts as: unknown, positive or negative; by finding as in "
+    "negative,Atelectasis=positive,Edema=positive.",
+)
+blank_option = click.option(
+    "--blank",
+    metavar="RULE",
+    default="unknown",
+    show_default=True,
+    help="What a blank cell counts as, if the film has a row in the table: unknown or negative; by finding as for "
+    "--uncertain.",
+)
 overwrite_option = click.option("--overwrite", is_flag=True, help=RULE)
 address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine only]")
+trained_on_option = click.option(
+    "--trained-on",
+    metavar="NAMES",
+    callback=lambda context, option, text: split_names(text),
+    help="Public data sets that the weights were trained on, separated by commas: NIH, PadChest, CheXpert, MIMIC-CXR, "
+    "Google, OpenI, RSNA, SIIM, VinDr, or any other name. Figures on their films are marked as not held-out.",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only: no progress and no summary.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

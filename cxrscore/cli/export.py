@@ -8,12 +8,13 @@ import click
 
 from cxrscore.cli.common import (
     EXIT_SOME_FAILED,
-    FILE_OR_URL,
     FOLDER,
+    MODEL_OR_URL,
     PATH,
     Bar,
     handle_errors,
     json_option,
+    model_file,
     print_json,
     print_line,
     print_result,
@@ -28,7 +29,7 @@ FORMATS = ("csv", "json", "parquet", "dicom-sr", "onnx")
 
 
 @click.command(short_help="Export scores as CSV, JSON, Parquet or DICOM SR, or a model as ONNX.")
-@click.argument("file", type=FILE_OR_URL)
+@click.argument("file", type=MODEL_OR_URL)
 @click.option(
     "-o",
     "--output",
@@ -74,6 +75,7 @@ def export(file: PathOrUrl, *, as_json: bool, quiet: bool, feature_map: bool, **
     """
     if str(options["output"]) == "-" and as_json:
         raise click.UsageError("--json and -o - both write to standard output; use only one of them")
+    file = model_file(file, Bar(quiet))
     if options["kind"] == "onnx" or (options["kind"] is None and options["output"].suffix.lower() == ".onnx"):
         return _export_model(file, feature_map, options, as_json=as_json, quiet=quiet)
     if feature_map:
@@ -96,6 +98,7 @@ def _export_scores(file: PathOrUrl, options: dict[str, Any], *, as_json: bool, q
     result = export_scores(_read(file), wanted, bar)
     for path, message in result.failed:
         print_line(f"no report: {path}: {message}", quiet)
+    print_line(result.probabilities, quiet)
     print_line(_summary(result), quiet)
     if as_json:
         print_result(result)

@@ -10,10 +10,13 @@ import click
 from cxrscore.cli.common import (
     FILE,
     FOLDER,
+    MODEL,
+    Bar,
     complete_plugins,
     device_option,
     handle_errors,
     json_option,
+    model_file,
     precision_option,
     print_json,
     print_text,
@@ -38,14 +41,14 @@ def plugins(as_json: bool) -> None:
 @click.command(short_help="Run the conformance tests of a plugin, or compare backends.")
 @click.argument("name", required=False, shell_complete=complete_plugins)
 @click.option("--table", type=FILE, help="Label table that `check dataset:NAME` reads.")
-@click.option("--parity", "model", type=FILE, metavar="MODEL", help="Compare backends on this model file.")
+@click.option("--parity", "model", type=MODEL, metavar="MODEL", help="Compare backends on this model file.")
 @click.option("--backends", help="With --parity: backends, separated by commas. [default: all installed]")
 @click.option("--films", type=FOLDER, help="With --parity: folder of films to compare on. [default: synthetic films]")
 @device_option
 @precision_option
 @json_option
 @handle_errors
-def check(name: str | None, table: Path | None, model: Path | None, as_json: bool, **options: Any) -> int:
+def check(name: str | None, table: Path | None, model: Path | str | None, as_json: bool, **options: Any) -> int:
     """Run the conformance tests of a plugin, or compare backends on a model.
 
     NAME is a backend, or network:NAME, dataset:NAME, loss:NAME, metric:NAME, explainer:NAME, executor:NAME. The exit
@@ -58,7 +61,7 @@ def check(name: str | None, table: Path | None, model: Path | None, as_json: boo
     if (name is None) == (model is None):
         raise click.UsageError("give the name of a plugin, or a model file with --parity")
     if model is not None:
-        return _check_parity(model, as_json, **options)
+        return _check_parity(model_file(model, Bar(quiet=False)), as_json, **options)
     from cxrscore.conformance import check_plugin
 
     assert name is not None

@@ -9,11 +9,13 @@ import click
 from cxrscore.cli.common import (
     FILE,
     FOLDER,
+    MODEL,
     Bar,
     complete_plugins,
     device_option,
     handle_errors,
     json_option,
+    model_file,
     overwrite_option,
     print_json,
     print_line,
@@ -23,7 +25,7 @@ from cxrscore.cli.common import (
 
 
 @click.command(short_help="Prepare a model for `score --precision int8`.")
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @click.argument("films", type=FOLDER)
 @click.option("-o", "--output", type=FILE, required=True, help="Model file to write.")
 @click.option("--labels", type=FILE, help="Label table. [default: labels.csv in FILMS or beside it, if it exists]")
@@ -49,7 +51,9 @@ def quantize(*, as_json: bool, quiet: bool, **options: Any) -> None:
     """
     from cxrscore.quantize import QuantizeOptions, quantize_model
 
-    result = quantize_model(QuantizeOptions(**options), Bar(quiet))
+    bar = Bar(quiet)
+    options["model"] = model_file(options["model"], bar)
+    result = quantize_model(QuantizeOptions(**options), bar)
     found = result.quantization["comparison"]
     for note in result.notes:
         print_line(note, quiet)

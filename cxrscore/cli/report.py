@@ -11,12 +11,14 @@ from cxrscore.cli.common import (
     FILE,
     FILE_OR_URL,
     FOLDER,
+    blank_option,
     handle_errors,
     json_option,
     overwrite_option,
     print_json,
     print_line,
     quiet_option,
+    uncertain_option,
 )
 from cxrscore.remote.url import PathOrUrl
 
@@ -30,6 +32,8 @@ from cxrscore.remote.url import PathOrUrl
     help="HTML page to write. [default: the name of the first SCORES with the suffix .html; for a URL, in this folder]",
 )
 @click.option("--labels", type=FILE, help="Label table that replaces the labels in SCORES.")
+@uncertain_option
+@blank_option
 @click.option("--groups", type=FILE, help="Table with the subgroup of each film: a label table or any CSV.")
 @click.option(
     "--group-by",
@@ -79,6 +83,8 @@ def report(
     scores: tuple[PathOrUrl, ...],
     output: Path | None,
     labels: Path | None,
+    uncertain: str,
+    blank: str,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -92,7 +98,8 @@ def report(
 
     if options["group_by"] and options["groups"] is None:
         raise click.UsageError("--group-by needs --groups, the table with that column.")
-    first, *others = (open_named_scores(path, labels) for path in scores)
+    rules = {"uncertain": uncertain, "blank": blank}
+    first, *others = (open_named_scores(path, labels, **rules) for path in scores)
     target = output or default_page(scores[0])
     summary = write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
     print_line(f"wrote {target}", quiet)

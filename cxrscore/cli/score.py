@@ -14,18 +14,23 @@ from cxrscore.cli.common import (
     FILE_OR_URL,
     FOLDER,
     FOLDER_OR_URL,
+    MODEL,
     Bar,
     address_option,
+    blank_option,
     complete_plugins,
     device_option,
     executor_option,
     handle_errors,
     json_option,
+    model_file,
     print_line,
     print_result,
     processes_option,
     quiet_option,
     score_precision_option,
+    trained_on_option,
+    uncertain_option,
     workers_option,
 )
 
@@ -45,11 +50,12 @@ if TYPE_CHECKING:
 @click.option(
     "-m",
     "--model",
-    type=FILE,
+    type=MODEL,
     multiple=True,
     default=[Path("model.safetensors")],
     show_default=True,
-    help="Model file. Repeat for an ensemble: scores are the means over the models.",
+    help="Model file, or the name of a public classifier that `cxrscore weights` lists, which is downloaded once. "
+    "Repeat for an ensemble: scores are the means over the models.",
 )
 @click.option(
     "--tta",
@@ -61,8 +67,17 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of test-time augmentation.")
 @click.option(
+    "--target-prevalence",
+    type=FILE,
+    help="CSV file with the header finding,prevalence: the prevalence of findings in the population that is scored. "
+    "Probabilities and thresholds of a calibrated model are moved to it by the ratio of the odds. Findings that are "
+    "not named keep the prevalence of the training films.",
+)
+@click.option(
     "--labels", type=FILE_OR_URL, help="Label table to join. [default: labels.csv in FILMS or beside it, if it exists]"
 )
+@uncertain_option
+@blank_option
 @click.option("--no-labels", is_flag=True, help="Do not join a label table, even if labels.csv exists.")
 @click.option(
     "--backend",
@@ -98,6 +113,7 @@ if TYPE_CHECKING:
     help="Score only partition i of n, counted from 1, into a partial scores file. `cxrscore merge` joins the partial "
     "files.",
 )
+@trained_on_option
 @executor_option
 @processes_option
 @address_option
@@ -133,6 +149,7 @@ def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> i
     from cxrscore.scoring import ScoreOptions, score_films
 
     bar = Bar(quiet)
+    options["model"] = tuple(model_file(one, bar) for one in options["model"])
     result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), partition=_parse_partition(shard), **options), bar)
     _print_summary(result, quiet)
     if as_json:
@@ -167,4 +184,6 @@ def _print_summary(result: ScoreResult, quiet: bool) -> None:
             "LEAKED: the training and test data of the model overlap (films or patients); the scores file records this",
             quiet,
         )
+    for text in result.not_held_out:
+        print_line(text, quiet)
     print_line(f"wrote {result.output}", quiet)

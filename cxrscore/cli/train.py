@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cxrscore.cli.common import FOLDER, Bar, handle_errors, print_line, print_result
 from cxrscore.cli.sections import SectionedCommand
@@ -48,6 +49,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     quiet = quiet or place.rank > 0
     bar = Bar(quiet)
     with place.raise_once_per_node():
+        _use_defaults_of_weights(options)
         architecture = options["architecture"]
         chosen = training_backend(backend, bar.line, architecture=architecture, parallel=place.world_size > 1)
         options["size"] = options["size"] or film_size(architecture)
@@ -70,3 +72,13 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
     print_line(f"wrote {result.output} and {result.run_folder}/", quiet)
     if as_json and place.rank == 0:
         print_result(result)
+
+
+def _use_defaults_of_weights(options: dict[str, Any]) -> None:
+    """Sets options that go with public weights and that neither the command line nor a recipe gives."""
+    from cxrscore.models.public_weights import training_defaults
+
+    context = click.get_current_context()
+    for name, value in training_defaults(options["weights"]).items():
+        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            options[name] = value

@@ -9,7 +9,9 @@ import click
 from cxrscore.cli.common import (
     FILE,
     address_option,
+    blank_option,
     complete_plugins,
+    complete_weights,
     device_option,
     executor_option,
     json_option,
@@ -17,10 +19,13 @@ from cxrscore.cli.common import (
     precision_option,
     processes_option,
     quiet_option,
+    trained_on_option,
+    uncertain_option,
     workers_option,
 )
 from cxrscore.cli.sections import section
 from cxrscore.networks.builtin import BUILT_IN
+from cxrscore.networks.graph import NORMALISATION_NAMES
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -34,6 +39,11 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
     path = find_recipe(recipe)
     context.default_map = {**(context.default_map or {}), **read_recipe(path)}
     return path
+
+
+def _split_names(_: click.Context, __: click.Parameter, names: str) -> tuple[str, ...]:
+    """The names in a text with commas."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 run_options = section(
@@ -71,11 +81,18 @@ data_options = section(
         help="Label table: NIH, CheXpert, MIMIC-CXR, ... or a generic CSV. [default: labels.csv in FILMS or beside it]",
     ),
     click.option(
-        "--uncertain",
-        type=click.Choice(["unknown", "positive", "negative"]),
-        default="unknown",
-        show_default=True,
-        help="How to treat labels that the table marks as uncertain.",
+        "--findings",
+        metavar="NAMES",
+        default="",
+        callback=_split_names,
+        help="Findings to train, with commas between them. [default: all of the table]",
+    ),
+    uncertain_option,
+    blank_option,
+    click.option(
+        "--weight-column",
+        metavar="NAME",
+        help="Column of the label table with the weight of each film in training, 0 or more. [default: equal weights]",
     ),
     click.option(
         "--split",
@@ -121,8 +138,12 @@ model_options = section(
         "--weights",
         default="imagenet",
         show_default=True,
-        help="Initial weights: imagenet, none, or a file: of cxrscore, PyTorch, Hugging Face or Keras.",
+        shell_complete=complete_weights,
+        help="Initial weights: imagenet, none, a name that `cxrscore weights` lists, or a file: of cxrscore, PyTorch, "
+        "Hugging Face or Keras. A name also sets --architecture and, for weights trained on films, --size and --head, "
+        "if these are not given.",
     ),
+    trained_on_option,
     click.option(
         "--size",
         type=click.IntRange(32, 4096),
@@ -154,7 +175,7 @@ model_options = section(
     ),
     click.option(
         "--normalize",
-        type=click.Choice(["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]),
+        type=click.Choice(NORMALISATION_NAMES),
         help="Input normalization. [default: as the initial weights require]",
     ),
     click.option(

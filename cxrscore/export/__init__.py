@@ -21,6 +21,7 @@ from cxrscore.images import Status
 from cxrscore.io import atomic_write
 from cxrscore.io.atomic import cannot_write, write_all
 from cxrscore.io.outputs import OutputKind, check_output, output_kind_with_marks
+from cxrscore.models.calibration import describe_probabilities
 from cxrscore.progress import Progress, no_progress
 from cxrscore.scorefile import Scores
 
@@ -88,6 +89,7 @@ def export_scores(scores: Scores, options: ExportOptions, progress: Progress = n
         format=kind,
         films=len(scores.films.path),
         unscored=int(np.count_nonzero(scores.films.status != Status.OK)),
+        probabilities=describe_probabilities(scores.provenance),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from cxrscore.contract import Array
 from cxrscore.export.codes import finding_code
 from cxrscore.io.strict_json import strict_json
+from cxrscore.models.calibration import describe_probabilities
 from cxrscore.scorefile import Scores
 from cxrscore.scorefile.data import Column, film_columns
 
@@ -25,6 +26,7 @@ def json_pieces(scores: Scores) -> Iterator[bytes]:
     head = {
         "format": FORMAT,
         "version": VERSION,
+        "probabilities": describe_probabilities(scores.provenance),
         "findings": described_findings(scores),
         "provenance": strict_json(dict(scores.provenance), "the provenance of the scores"),
     }
@@ -57,11 +59,11 @@ def plain_values(values: Sequence[str] | Array) -> list[Any]:
 
 
 def _record(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
-    """One film: its metadata by name, and its values by finding under prob, logit and truth."""
+    """One film: its metadata by name, and its values by finding under prob, logit, prob_uncalibrated and truth."""
     record: dict[str, Any] = {}
     for column, value in zip(columns, row, strict=True):
         if column.finding:
-            record.setdefault(column.name.split("_", 1)[0], {})[column.finding] = value
+            record.setdefault(column.matrix, {})[column.finding] = value
         else:
             record[column.name] = value
     return record

@@ -92,6 +92,7 @@ class ExportResult:
     unscored  films of the scores file without scores: rows without probabilities, and no report
     files     files written, in a folder of reports
     skipped   films that can have no report, as they are not DICOM
+    probabilities  a sentence on what the probabilities are: calibrated or not, on which films, for which prevalence
     failed    each film that has no report though it should, with the reason; without paths, films of the same bytes
               have one name
     """
@@ -102,4 +103,5 @@ class ExportResult:
     unscored: int
     files: int = 1
     skipped: int = 0
+    probabilities: str = ""
     failed: Sequence[tuple[str, str]] = ()

@@ -16,6 +16,7 @@ from cxrscore.errors import InputError
 from cxrscore.export.codes import finding_code
 from cxrscore.export.json_file import described_findings
 from cxrscore.io.strict_json import strict_json
+from cxrscore.models.calibration import describe_probabilities
 from cxrscore.scorefile import Scores
 from cxrscore.scorefile.data import Column, film_columns
 
@@ -29,6 +30,7 @@ def parquet_bytes(scores: Scores) -> bytes:
     pyarrow, parquet = _module("pyarrow"), _module("pyarrow.parquet")
     columns = film_columns(scores, every=True)
     metadata = {
+        "probabilities": describe_probabilities(scores.provenance),
         "findings": described_findings(scores),
         "provenance": strict_json(dict(scores.provenance), "the provenance of the scores"),
     }

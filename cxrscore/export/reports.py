@@ -16,6 +16,7 @@ from cxrscore.images import Status, film_digest, find_films, read_bytes
 from cxrscore.io import atomic_write_bytes, make_folder, sha256_bytes
 from cxrscore.io.outputs import check_output, output_kind_with_marks
 from cxrscore.io.strict_json import get_nested, get_text, provenance_models, unicode_text
+from cxrscore.models.calibration import describe_probabilities
 from cxrscore.progress import Progress
 from cxrscore.scorefile import Scores
 
@@ -57,6 +58,7 @@ def write_reports(scores: Scores, options: ExportOptions, progress: Progress) ->
         unscored=len(scores.films.path) - len(rows),
         files=written,
         skipped=len(rows) - len(dicom),
+        probabilities=describe_probabilities(scores.provenance),
         failed=tuple(failed),
     )
 
@@ -122,7 +124,10 @@ def _algorithm(provenance: Mapping[str, Any]) -> Algorithm:
     return Algorithm(
         network=" + ".join(name for name in networks if name),
         model=digests[0] if len(digests) == 1 else sha256_bytes(" ".join(digests).encode()) if digests else "",
-        parameters=tuple(f"{name}: {text}" for name, text in parameters.items() if text),
+        parameters=(
+            *(f"{name}: {text}" for name, text in parameters.items() if text),
+            _printable(describe_probabilities(provenance), 1000),
+        ),
         created=_time(_text(provenance, "created")),
     )
 
@@ -138,5 +143,9 @@ def _time(text: str) -> datetime.datetime | None:
 
 def _text(tree: Any, *keys: str) -> str:
     """The text below these keys, without characters that DICOM uses as control or delimiter; "" if there is none."""
-    text = get_text(tree, *keys)
-    return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in text)[:200]
+    return _printable(get_text(tree, *keys), 200)
+
+
+def _printable(text: str, longest: int) -> str:
+    """The text, at most so many characters, without those that DICOM uses as control or delimiter."""
+    return "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in text)[:longest]

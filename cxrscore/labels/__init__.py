@@ -6,13 +6,24 @@ from cxrscore.labels.findings import FINDINGS, MAX_FINDINGS, canonical
 from cxrscore.labels.image_similarity import SIDE as THUMBNAIL
 from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.leakage import Leak, check_leakage
-from cxrscore.labels.read import datasets, find_labels, other_findings, read_joined_labels, read_labels
+from cxrscore.labels.read import (
+    ALL_LABELS,
+    LabelRules,
+    datasets,
+    describe_rules,
+    find_labels,
+    other_findings,
+    read_joined_labels,
+    read_labels,
+    unusual_findings,
+)
 from cxrscore.labels.split_files import read_split, split_csv
 from cxrscore.labels.splits import Split, draw_valid, folds_by_patient, split_by_patient
 from cxrscore.labels.table import MAX_BYTES as LARGEST_TABLE
 from cxrscore.labels.uncertain_labels import UNCERTAIN
 
 __all__ = [
+    "ALL_LABELS",
     "FINDINGS",
     "LARGEST_TABLE",
     "MAX_FINDINGS",
@@ -20,11 +31,13 @@ __all__ = [
     "UNCERTAIN",
     "Box",
     "JoinedLabels",
+    "LabelRules",
     "Leak",
     "Split",
     "canonical",
     "check_leakage",
     "datasets",
+    "describe_rules",
     "draw_valid",
     "find_labels",
     "folds_by_patient",
@@ -37,4 +50,5 @@ __all__ = [
     "read_split",
     "split_by_patient",
     "split_csv",
+    "unusual_findings",
 ]

@@ -22,7 +22,7 @@ _ABOUT = {
     "view": ("View Position", clean_view),
 }
 _READ = (FILM, PATIENT, _LABELS, "Patient Age", "Patient Gender", "View Position")
-_ADJUDICATED = ("Fracture", "Pneumothorax", "Airspace opacity", "Nodule or mass")
+ADJUDICATED = ("Fracture", "Pneumothorax", "Airspace opacity", "Nodule or mass")
 _SET = "Set Id"
 _FILM_NAME = re.compile(r"0*(\d+)_\d{3}\.[a-z]+", re.IGNORECASE)
 
@@ -75,16 +75,16 @@ def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
 
 
 def _recognises_google(columns: Sequence[str]) -> bool:
-    return FILM in columns and set(_ADJUDICATED) <= set(columns)
+    return FILM in columns and set(ADJUDICATED) <= set(columns)
 
 
 def _read_google(path: Path) -> LabelTable:
     """The four findings that radiologists adjudicated, without the text-mined ones that the table repeats."""
-    table = read_table(path, (*_READ, *_ADJUDICATED, _SET))
+    table = read_table(path, (*_READ, *ADJUDICATED, _SET))
     return LabelTable(
         films=tuple(film_column(table, FILM)),
-        findings=tuple(map(canonical, _ADJUDICATED)),
-        labels=parse_uncertain_labels(table, _ADJUDICATED, YES_NO),
+        findings=tuple(map(canonical, ADJUDICATED)),
+        labels=parse_uncertain_labels(table, ADJUDICATED, YES_NO),
         patients=_patients(table),
         columns=clean_columns(table, {**_ABOUT, "set": (_SET, str.lower)}),
     )

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cxrscore.contract import Dataset, LabelTable
+from cxrscore.contract import LabelTable
 from cxrscore.labels.findings import FINDINGS, canonical
-from cxrscore.labels.generic_csv import plain
+from cxrscore.labels.generic_csv import columns_dataset, plain
 from cxrscore.labels.nih import FILM, patient_of
 
 
@@ -25,24 +25,24 @@ def _recognises_chexnet(columns: Sequence[str]) -> bool:
     return FILM in columns and _has_findings(columns)
 
 
-def _read_chexnet(path: Path) -> LabelTable:
-    table = plain.read(path)
+def _read_chexnet(path: Path, only: Collection[str], without: Collection[str]) -> LabelTable:
+    table = plain.read_columns(path, only, without)
     patients = tuple(map(patient_of, table.films))
     if table.patients is None and any(patients):
         return replace(table, patients=patients)
     return table
 
 
-course = Dataset(
+course = columns_dataset(
     name="course",
     summary="courses on NIH films: Image, 14 columns of 0 and 1, PatientId",
     recognises=_recognises_course,
-    read=plain.read,
+    read_columns=plain.read_columns,
 )
 
-chexnet = Dataset(
+chexnet = columns_dataset(
     name="chexnet",
     summary="CheXNet-Keras: Image Index and 14 columns of 0 and 1; the patient from the film's name",
     recognises=_recognises_chexnet,
-    read=_read_chexnet,
+    read_columns=_read_chexnet,
 )

@@ -38,7 +38,8 @@ def split_by_patient(
 ) -> Split:
     """Split films into about these fractions, all films of a patient in one split, findings balanced.
 
-    patients: [N]; None for an unknown patient, who then counts as a patient with one film. labels: float32 [N,C].
+    patients: [N]; None for an unknown patient, who then counts as a patient with one film. labels: float32 [N,C]; a
+    soft label is positive above 0.5.
     Patients with the rarest finding are assigned first, each to the split that lacks most of it; those with the next
     rarest follow, and those without any finding come last. The same seed gives the same split.
 
@@ -58,6 +59,8 @@ def split_by_patient(
             raise InputError(f"{len(groups)} patients are too few: none is left for {name}")
     train, valid, test = (tuple(sorted(part)) for part in rows)
     shares = "/".join(f"{fraction:g}" for fraction in fractions)
+    if 0 in fractions:
+        shares = ", ".join(f"{part:g} {name}" for name, part in zip(SPLIT_NAMES, fractions, strict=True) if part)
     return Split(train=train, valid=valid, test=test, rule=f"{shares} by patient, findings balanced, seed {seed}")
 
 
@@ -91,7 +94,7 @@ def _counts(groups: Sequence[Sequence[int]], labels: Floats) -> NDArray[np.float
     for number, rows in enumerate(groups):
         group_of[rows] = number
     counts = np.zeros((len(groups), labels.shape[1] + 1))
-    np.add.at(counts, group_of, np.column_stack([labels == 1, np.ones(len(labels))]))
+    np.add.at(counts, group_of, np.column_stack([labels > 0.5, np.ones(len(labels))]))
     return counts
 
 

@@ -1,4 +1,8 @@
-"""Performance metrics, exact with ties; unknown labels are excluded."""
+"""Performance metrics, exact with ties; unknown labels are excluded.
+
+Metrics that need two classes count a soft label, between 0 and 1, as positive above 0.5 and as negative below, and
+exclude 0.5. Brier score, calibration, reliability curve and calibration error use the number itself.
+"""
 
 from cxrscore.contract import Metric
 from cxrscore.metrics.bootstrap import RESAMPLES, BootstrapAucs, bootstrap_auc
@@ -11,7 +15,8 @@ from cxrscore.metrics.confidence_intervals import (
     mean_estimate,
     verdict,
 )
-from cxrscore.metrics.delong import delong, micro_auc
+from cxrscore.metrics.delong import cross_validated_auc, delong, micro_auc
+from cxrscore.metrics.grouping import count_soft, hard_truth
 from cxrscore.metrics.localisation import energy_inside, iou, pointing_game
 from cxrscore.metrics.multiple_testing import corrected_verdict, holm, p_value
 from cxrscore.metrics.plugin_metrics import MetricEstimate, MetricEstimates, call_metric, estimate_metric
@@ -59,12 +64,15 @@ __all__ = [
     "call_metric",
     "check_rule",
     "corrected_verdict",
+    "count_soft",
     "counts",
+    "cross_validated_auc",
     "decisions",
     "delong",
     "difference",
     "energy_inside",
     "estimate_metric",
+    "hard_truth",
     "holm",
     "iou",
     "label_accuracy",

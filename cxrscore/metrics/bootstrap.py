@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
-from cxrscore.metrics.grouping import Places, valid_mask
+from cxrscore.metrics.grouping import Places, class_mask
 
 Doubles = NDArray[np.float64]
 
@@ -29,10 +29,11 @@ class BootstrapAucs:
         """The 2.5th and 97.5th percentile of a finding; NaN if more than a tenth of the resamples have no AUC."""
         return percentile_interval(self.values[:, column])
 
-    @property
-    def macro_interval(self) -> tuple[float, float]:
-        """The percentiles of the mean AUC over findings; each resample averages the findings that have an AUC in it."""
-        there = self.values[:, ~np.isnan(self.values).all(axis=0)]
+    def macro_interval(self, columns: Sequence[int] | None = None) -> tuple[float, float]:
+        """The percentiles of the mean AUC over these findings, or all with an AUC; each resample averages those that
+        have an AUC in it."""
+        some_auc = ~np.isnan(self.values).all(axis=0)
+        there = self.values[:, some_auc if columns is None else list(columns)]
         if not there.shape[1]:
             return float("nan"), float("nan")
         means = np.full(len(there), np.nan)
@@ -82,7 +83,7 @@ class _SortedScores:
     """The known films of a finding, by rising score."""
 
     def __init__(self, truth: Array, score: Array, place: NDArray[np.intp]) -> None:
-        valid = np.flatnonzero(valid_mask(truth, score))
+        valid = np.flatnonzero(class_mask(truth, score))
         valid = valid[np.argsort(score[valid], kind="stable")]
         values = score[valid]
         self._place, self._positive = place[valid], np.flatnonzero(truth[valid] > 0.5)

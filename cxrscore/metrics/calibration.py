@@ -25,17 +25,18 @@ def platt(truth: Array, logit: Array) -> tuple[float, float]:
 
     Maximum likelihood with Platt's smoothed targets (n+ + 1)/(n+ + 2) and 1/(n- + 2), by Newton's method: Platt,
     Probabilistic Outputs for Support Vector Machines, 1999; Lin, Lin and Weng, Machine Learning 2007. (NaN, NaN)
-    with one class only. truth [n] 0, 1 or NaN; logit [n].
+    without films above and below 0.5. truth [n] 0, 1, between them or NaN; logit [n]. A soft label y counts as y
+    positives and 1 - y negatives, its target lies between the two in proportion.
 
     The slope is in 0..50, so that the order of scores does not change: if the maximum-likelihood slope is not above 0,
     or all logits are equal, it is 1; if it is above 50, it is 50; in both cases only the intercept is fitted.
     """
     valid = valid_mask(truth, logit)
-    x, positive = logit[valid].astype(np.float64), truth[valid] > 0.5
-    n_pos, n_neg = int(positive.sum()), int((~positive).sum())
-    if not n_pos or not n_neg:
+    x, label = logit[valid].astype(np.float64), truth[valid].astype(np.float64)
+    if not (label > 0.5).any() or not (label < 0.5).any():
         return float("nan"), float("nan")
-    targets = np.where(positive, (n_pos + 1) / (n_pos + 2), 1 / (n_neg + 2))
+    n_pos, n_neg = label.sum(), (1 - label).sum()
+    targets = label * (n_pos + 1) / (n_pos + 2) + (1 - label) / (n_neg + 2)
     likeliest = _slope(x, targets) if np.ptp(x) > 0 and x.std() > 0 else 0.0
     slope = min(likeliest, _LARGEST) if likeliest > 0 else 1.0
     return slope, _intercept(slope * x, targets)
@@ -83,7 +84,7 @@ class _Line:
 
 
 def _line(truth: Array, logit: Array, mass: Doubles) -> _Line:
-    valid = valid_mask(truth, logit)
+    valid = valid_mask(truth, logit) & (mass > 0)
     x, targets = logit[valid].astype(np.float64), truth[valid].astype(np.float64)
     line = _Line(x, targets, mass[valid])
     if not len(x) or np.ptp(targets) == 0 or not x.std() > 1e-9 * max(1.0, float(np.abs(x).max())):
@@ -177,7 +178,7 @@ def temperature(truth: Array, logit: Array) -> float:
     Neural Networks, ICML 2017, section 4.2. NaN without known labels.
     """
     valid = valid_mask(truth, logit)
-    z, y = logit[valid].astype(np.float64), (truth[valid] > 0.5).astype(np.float64)
+    z, y = logit[valid].astype(np.float64), truth[valid].astype(np.float64)
     if not len(z):
         return float("nan")
     low, high = np.log(1 / _LARGEST), np.log(_LARGEST)

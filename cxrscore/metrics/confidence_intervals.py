@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.errors import InputError
-from cxrscore.metrics.grouping import Places, count_groups, group_codes, sum_by_group, valid_mask
+from cxrscore.metrics.grouping import Places, class_mask, count_groups, group_codes, sum_by_group
 
 Z = 1.959963984540054
 """The 0.975 quantile of the normal distribution, for intervals of 95 %."""
 THRESHOLD = 0.5
+SMALLEST = 1e-12
+"""Influence terms that are not larger are 0 but for rounding: a film moves a metric of a billion films by 1e-9."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +65,16 @@ def undefined_estimate(place: Places, why: str) -> Estimate:
 def mean_estimate(figures: Sequence[Estimate]) -> Estimate:
     """The unweighted mean of the defined estimates, all on the same films.
 
-    An estimate without an interval contributes to the value, and its known influence terms to the interval: for a
-    finding with one positive film, those of the negative films.
+    If one of them has no interval, the mean has none: the variance that is missing there would make it too narrow.
     """
     there = [figure for figure in figures if not math.isnan(figure.value)]
     if not there:
         places = len(figures[0].influence) if figures else 0
         return undefined_estimate(np.arange(places), "none of the figures is defined")
-    why = "" if any(not figure.why for figure in there) else there[0].why
+    without = [figure.why for figure in there if figure.why]
+    why = f"{len(without)} of {len(there)} findings have none: {without[0]}" if without else ""
+    if len(without) == len(there):
+        why = without[0]
     value = float(np.mean([figure.value for figure in there]))
     return Estimate(value=value, influence=np.mean([figure.influence for figure in there], axis=0), why=why)
 
@@ -79,8 +83,10 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
     """one - other, both on the same films in the same order; for two AUCs of one finding, the paired test of DeLong."""
     if one.influence.shape != other.influence.shape:
         raise InputError(f"{len(one.influence)} films cannot be paired with {len(other.influence)}")
-    moved = one.influence - other.influence
-    return Estimate(value=one.value - other.value, influence=moved, why=one.why or other.why, least=-1.0)
+    moved, value = one.influence - other.influence, one.value - other.value
+    # Two scores with equal ranks do not differ in any sample; other differences of no variance are no knowledge.
+    why = one.why or other.why or (no_variance_reason(moved) if value else "")
+    return Estimate(value=value, influence=moved, why=why, least=-1.0)
 
 
 def verdict(found: Estimate) -> str:
@@ -109,7 +115,7 @@ def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = No
     Labels of one film are correlated, so films are the sampling units: a linearised ratio of correct to known labels
     (Cochran, Sampling Techniques, 3rd edition, section 6.3).
     """
-    valid, place = valid_mask(truth, prob), group_codes(groups, len(truth))
+    valid, place = class_mask(truth, prob), group_codes(groups, len(truth))
     right = ((prob > THRESHOLD) == (truth > 0.5)) & valid
     counted = valid.sum(axis=1)
     patients = count_groups(place, counted > 0)
@@ -118,7 +124,8 @@ def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = No
     value = float(right.sum() / counted.sum())
     moved = (right.sum(axis=1) - value * counted) / counted.sum()
     influence = sum_by_group(moved * small_sample_correction(patients), place)
-    return Estimate(value=value, influence=influence, why=_single("film", counted > 0, place))
+    why = _single("film", counted > 0, place) or no_variance_reason(influence)
+    return Estimate(value=value, influence=influence, why=why)
 
 
 def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THRESHOLD) -> Estimate:
@@ -126,8 +133,8 @@ def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THR
 
     A constant prediction gives 0.5. Undefined with one class only.
     """
-    valid = valid_mask(truth, prob)
-    positive, negative = valid & (truth > 0.5), valid & (truth <= 0.5)
+    valid = class_mask(truth, prob)
+    positive, negative = valid & (truth > 0.5), valid & (truth < 0.5)
     if not positive.any() or not negative.any():
         return undefined_estimate(group_codes(None, len(truth)), missing_class_reason(positive, negative))
     right = (prob > threshold) == (truth > 0.5)
@@ -136,9 +143,8 @@ def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THR
     moved = (
         influence_terms(positive, right, sensitivity, place) + influence_terms(negative, right, specificity, place)
     ) / 2
-    return Estimate(
-        value=(sensitivity + specificity) / 2, influence=moved, why=too_few_reason(positive, negative, place)
-    )
+    why = too_few_reason(positive, negative, place)
+    return Estimate(value=(sensitivity + specificity) / 2, influence=moved, why=why)
 
 
 def influence_terms(chosen: NDArray[np.bool_], values: Array, mean: float, place: Places) -> NDArray[np.float64]:
@@ -153,6 +159,13 @@ def influence_terms(chosen: NDArray[np.bool_], values: Array, mean: float, place
 def small_sample_correction(patients: int) -> float:
     """Small-sample correction of a standard error for a mean over so many patients; 1 for one patient."""
     return math.sqrt(patients / max(patients - 1, 1))
+
+
+def no_variance_reason(influence: NDArray[np.float64]) -> str:
+    """Why there is no interval if no film differs from the others in its influence, as if all scores are equal: the
+    variance is then 0 for any number of films. "" if there is a variance."""
+    varies = np.abs(influence).max(initial=0.0) > SMALLEST
+    return "" if varies else "all films agree, which leaves the formula no variance"
 
 
 def missing_class_reason(positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> str:

@@ -21,7 +21,7 @@ from cxrscore.contract import Array, Metric
 from cxrscore.escape_control_chars import error_words
 from cxrscore.interrupts import is_interrupt
 from cxrscore.metrics.bootstrap import RESAMPLES, patient_resample_counts, percentile_interval
-from cxrscore.metrics.grouping import Places, count_groups, group_codes, valid_mask
+from cxrscore.metrics.grouping import Places, class_mask, count_groups, group_codes, hard_truth
 
 Interval = tuple[float, float]
 
@@ -107,7 +107,8 @@ def estimate_metric(
     Parameters
     ----------
     metric : the metric
-    truth, score : [A,C], NaN where unknown; the metric is given the rows in which neither is
+    truth, score : [A,C], NaN where unknown; the metric is given the rows in which neither is, and the classes of soft
+        labels
     thresholds : [C], the stored threshold of each finding, a probability; NaN where there is none
     groups : int [A], the same number for films of one patient
     resamples : how often patients are resampled; 0: values without intervals
@@ -144,10 +145,10 @@ class _Finding:
     """A metric of one finding: its value, then the values of resamples, until it fails."""
 
     def __init__(self, metric: Metric, truth: Array, score: Array, threshold: float, place: Places) -> None:
-        rows = np.flatnonzero(valid_mask(truth, score))
+        rows = np.flatnonzero(class_mask(truth, score))
         self._metric, self._threshold = metric, threshold
-        self._truth, self._score, self._place = truth[rows], score[rows], place[rows]
-        self._patients = count_groups(place, valid_mask(truth, score))
+        self._truth, self._score, self._place = hard_truth(truth[rows]), score[rows], place[rows]
+        self._patients = count_groups(place, class_mask(truth, score))
         self._value, self._why = math.nan, ""
         self._drawn: list[float] = []
 

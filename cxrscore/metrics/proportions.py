@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array
 from cxrscore.metrics.confidence_intervals import Z
-from cxrscore.metrics.grouping import valid_mask
+from cxrscore.metrics.grouping import class_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def decisions(truth: Array, prob: Array, threshold: float) -> Decisions:
 
     With a threshold of NaN all counts are 0, and all proportions undefined.
     """
-    valid = valid_mask(truth, prob)
+    valid = class_mask(truth, prob)
     if math.isnan(threshold):
         return Decisions(tp=0, fp=0, fn=0, tn=0)
     positive, called = truth[valid] > 0.5, prob[valid] >= threshold
@@ -95,7 +95,7 @@ def label_accuracy(truth: Array, prob: Array, threshold: float = 0.5) -> float:
 
     truth, prob of the same shape, NaN excluded; NaN without known labels.
     """
-    valid = valid_mask(truth, prob)
+    valid = class_mask(truth, prob)
     right = (prob[valid] > threshold) == (truth[valid] > 0.5)
     return float(right.mean()) if right.size else float("nan")
 
@@ -106,5 +106,5 @@ def negative_baseline(truth: Array) -> float:
 
 
 def counts(truth: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positives and negatives of each finding, int [C], of truth [N,C]."""
-    return (truth > 0.5).sum(axis=0), (truth <= 0.5).sum(axis=0)
+    """Positives and negatives of each finding, int [C], of truth [N,C]; a soft label of 0.5 is neither."""
+    return (truth > 0.5).sum(axis=0), (truth < 0.5).sum(axis=0)

@@ -24,7 +24,7 @@ class Reliability:
     """Bins that contain films, by increasing probability.
 
     prob    float64 [b], mean probability of the bin's films
-    share   float64 [b], fraction of these films that are positive
+    share   float64 [b], fraction of these films that are positive: the mean of their labels, if some are soft
     films   int64 [b]
     """
 
@@ -34,8 +34,8 @@ class Reliability:
 
 
 def brier(truth: Array, prob: Array) -> float:
-    """Mean of (prob - truth)^2 of truth and prob [n]; NaN without known labels. 0 is best; a constant prediction of
-    the prevalence p gives p (1 - p). Brier, Monthly Weather Review 78, 1950, for two classes."""
+    """Mean of (prob - truth)^2 of truth, 0..1, and prob [n]; NaN without known labels. 0 is best; a constant prediction
+    of the prevalence p gives p (1 - p). Brier, Monthly Weather Review 78, 1950, for two classes."""
     valid = valid_mask(truth, prob)
     return float(np.mean((prob[valid].astype(np.float64) - truth[valid]) ** 2)) if valid.any() else float("nan")
 
@@ -62,9 +62,9 @@ def reliability(truth: Array, prob: Array, points: int = POINTS) -> Reliability:
 def _binned(truth: Array, prob: Array, edges: Doubles) -> Reliability:
     """Bins (-inf, e1], (e1, e2] ... (ek, inf); bins without films are omitted."""
     valid = valid_mask(truth, prob)
-    p, positive = prob[valid].astype(np.float64), truth[valid] > 0.5
+    p, label = prob[valid].astype(np.float64), truth[valid].astype(np.float64)
     place = np.searchsorted(edges, p, side="left")
     films = np.bincount(place, minlength=len(edges) + 1)
     there = films > 0
-    total, hits = (np.bincount(place, weights=w, minlength=len(edges) + 1)[there] for w in (p, positive))
+    total, hits = (np.bincount(place, weights=w, minlength=len(edges) + 1)[there] for w in (p, label))
     return Reliability(prob=total / films[there], share=hits / films[there], films=films[there])

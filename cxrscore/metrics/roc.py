@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
-from cxrscore.metrics.grouping import valid_mask
+from cxrscore.metrics.grouping import class_mask
 
 Doubles = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class RocCurve:
 
 def _valid_truth_and_score(truth: Array, score: Array) -> tuple[NDArray[np.bool_], Doubles]:
     """Whether each known film is positive, and its score."""
-    valid = valid_mask(truth, score)
+    valid = class_mask(truth, score)
     return truth[valid] > 0.5, score[valid].astype(np.float64)
 
 
@@ -104,6 +104,6 @@ def average_precision(truth: Array, score: Array) -> float:
     # scikit-learn is imported at first use: the import takes a second.
     from sklearn.metrics import average_precision_score
 
-    valid = valid_mask(truth, score)
+    valid = class_mask(truth, score)
     positive = truth[valid] > 0.5
     return float(average_precision_score(positive, score[valid])) if positive.any() else float("nan")

@@ -24,6 +24,7 @@ from cxrscore.io import atomic_write_bytes, sha256_bytes
 from cxrscore.io.outputs import OutputKind
 from cxrscore.io.regular import open_regular, read_regular
 from cxrscore.io.strict_json import check_document, parse_json
+from cxrscore.models.public_weights import similar_names
 from cxrscore.remote import StrPath, local_path
 
 FORMAT = "cxrscore-model"
@@ -212,6 +213,7 @@ def _read(path: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"there is no model at {path}. Train one with `cxrscore train`, or name one with --model."
+            f"{similar_names(path)}"
         ) from None
     except OSError as error:
         raise InputError(f"cannot read the model {path}: {error.strerror}") from error
@@ -278,7 +280,9 @@ def _check_document(path: Path, document: Mapping[str, Any]) -> None:
 def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
     """What has a value a finding must have as many as there are."""
     count, line = len(document["spec"]["findings"]), document["calibration"] or {}
-    rows = {f"calibration.{name}": line[name] for name in ("slope", "intercept") if name in line}
+    rows = {
+        f"calibration.{name}": line[name] for name in ("slope", "intercept", "prevalence", "half_at") if name in line
+    }
     rows |= {f"golden.logits.{row}": values for row, values in enumerate(document["golden"]["logits"])}
     golden = document["golden"]
     if golden["films"] != len(golden["logits"]):

@@ -18,16 +18,18 @@ LARGEST_LOGIT = 1e4
 def probabilities(logits: Floats, activation: Activation, calibration: Mapping[str, Any] | None = None) -> Floats:
     """float32 [N,C] in 0..1 of logits [N,C], computed in float64 so that every backend's scores are rounded alike.
 
-    calibration  as a model file has it: each finding's logit times its "slope" plus its "intercept" comes first
+    calibration  as a model file has it: each finding's logit times its "slope" plus its "intercept" comes first; with
+                 "half_at", probabilities are rescaled such that this one of each finding becomes 0.5
     """
     z = _calibrated(logits, calibration)
     if activation == "softmax":
         powers = np.exp(z - z.max(axis=1, keepdims=True))
-        prob: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        prob = powers / powers.sum(axis=1, keepdims=True)
     else:
         half = np.exp(-np.abs(z))
-        prob = np.where(z >= 0, 1 / (1 + half), half / (1 + half)).astype(np.float32)
-    return prob
+        prob = np.where(z >= 0, 1 / (1 + half), half / (1 + half))
+    found: Floats = _rescaled(prob, calibration).astype(np.float32)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +64,44 @@ def mean_logits(outputs: Sequence[ModelOutput]) -> Floats:
     return odds
 
 
+def log_odds(output: ModelOutput) -> NDArray[np.float64]:
+    """float64 [N,C]: ln(p / (1 - p)) of the probabilities of one model, without rounding p to 0 or 1."""
+    if output.activation == "sigmoid" and "half_at" not in (output.calibration or {}):
+        return _calibrated(output.logits, output.calibration)
+    present, absent = _logs(output)
+    return np.asarray(np.clip(present - absent, -LARGEST_LOGIT, LARGEST_LOGIT), np.float64)
+
+
 def _calibrated(logits: Floats, calibration: Mapping[str, Any] | None) -> NDArray[np.float64]:
     z = logits.astype(np.float64)
     return z * np.array(calibration["slope"]) + np.array(calibration["intercept"]) if calibration else z
 
 
+def _rescaled(prob: NDArray[np.float64], calibration: Mapping[str, Any] | None) -> NDArray[np.float64]:
+    """[N,C]: 0..half_at mapped linearly to 0..1/2, and half_at..1 to 1/2..1, as torchxrayvision does."""
+    if not calibration or "half_at" not in calibration:
+        return prob
+    half = np.array(calibration["half_at"])
+    found: NDArray[np.float64] = np.where(prob < half, prob / (2 * half), 1 - (1 - prob) / (2 * (1 - half)))
+    return found
+
+
 def _logs(output: ModelOutput) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """ln p and ln(1 - p) of each probability, [N,C], computed without rounding p to 0 or 1."""
+    present, absent = _plain_logs(output)
+    if not output.calibration or "half_at" not in output.calibration:
+        return present, absent
+    half = np.array(output.calibration["half_at"])
+    low, high = present - np.log(2 * half), absent - np.log(2 * (1 - half))
+    is_low = present < np.log(half)
+    # The side below 1/2, from which the other follows without loss.
+    less = np.minimum(np.where(is_low, low, high), np.log(0.5))
+    other = np.log1p(-np.exp(less))
+    return np.where(is_low, low, other), np.where(is_low, other, high)
+
+
+def _plain_logs(output: ModelOutput) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same before probabilities are rescaled."""
     z = _calibrated(output.logits, output.calibration)
     if output.activation == "sigmoid":
         return -np.logaddexp(0, -z), -np.logaddexp(0, z)

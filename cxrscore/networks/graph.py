@@ -20,7 +20,7 @@ FILM = "film"
 """Name of the input: the normalised film [S,S,3]."""
 HEAD = "head"
 """Name of the dense layer that follows the graph."""
-Normalize = Literal["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"]
+Normalize = Literal["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024", "rad-dino"]
 """See ModelSpec."""
 NORMALISATION_NAMES: tuple[str, ...] = get_args(Normalize)
 

@@ -76,7 +76,8 @@ def onnx_classifier(
         All tensors of the spec.
     calibration
         As a model file has it: the logit of each finding times its "slope" plus its "intercept" is what becomes a
-        probability. ``logits`` are those before it.
+        probability; with "half_at" probabilities are then rescaled such that this one of each finding becomes 0.5.
+        ``logits`` are those before it.
     feature_map
         Whether the pooled map is an output.
     metadata
@@ -201,9 +202,19 @@ class _Graph:
                 for each in ("slope", "intercept")
             )
             logits = self.apply("Add", self.apply("Mul", logits, slope), intercept)
-        if self.spec.activation == "softmax":
-            return self.apply("Softmax", logits, axis=1)
-        return self.apply("Sigmoid", logits)
+        softmax = self.spec.activation == "softmax"
+        prob = self.apply("Softmax", logits, axis=1) if softmax else self.apply("Sigmoid", logits)
+        return self._rescaled(prob, calibration["half_at"]) if calibration and "half_at" in calibration else prob
+
+    def _rescaled(self, prob: str, half_at: Sequence[float]) -> str:
+        """Probabilities [N,C], mapped piecewise such that those in half_at become 0.5."""
+        half, one = np.array(half_at), self.number(1.0)
+        constants = {"half_at": half, "below": 1 / (2 * half), "above": 1 / (2 * (1 - half))}
+        at, below, above = (
+            self.array(f"calibration/{name}", each.astype(np.float32)) for name, each in constants.items()
+        )
+        high = self.apply("Sub", one, self.apply("Mul", self.apply("Sub", one, prob), above))
+        return self.apply("Where", self.apply("Less", prob, at), self.apply("Mul", prob, below), high)
 
     def output(self, name: str, value: str, shape: Sequence[int]) -> None:
         """Give a value as an output of this name; its shape without the batch axis."""

@@ -85,6 +85,8 @@ def normalised(films: Array, normalize: str) -> Doubles:
         grey = 255 * grey - BGR_MEAN
     if normalize == "signed-1024":
         grey = 2048 * grey - 1024
+    if normalize == "rad-dino":
+        grey = (grey - 0.5307) / 0.2583
     return grey
 
 

@@ -36,7 +36,8 @@ class ModelSpec:
         "imagenet-rgb": three equal channels, (x - mean) / sd of ImageNet, RGB order;
         "imagenet-caffe": three equal channels, 255 x - mean of ImageNet, BGR order;
         "unit": three equal channels, x unchanged;
-        "signed-1024": three equal channels, 2048 x - 1024, as torchxrayvision's networks expect.
+        "signed-1024": three equal channels, 2048 x - 1024, as torchxrayvision's networks expect;
+        "rad-dino": three equal channels, (x - 0.5307) / 0.2583, as RAD-DINO expects.
     head
         "gap": mean over the feature map, then a dense layer. "flatten": dense over h*w*K. "cls": dense over the class
         token of a network that has one; heat maps then use its weights as those of the mean over the patches.

@@ -25,6 +25,7 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet-caffe": (tuple(m / 255 for m in (103.939, 116.779, 123.68)), (1 / 255,) * 3),
     "unit": ((0.0,) * 3, (1.0,) * 3),
     "signed-1024": ((0.5,) * 3, (1 / 2048,) * 3),
+    "rad-dino": ((0.5307,) * 3, (0.2583,) * 3),
 }
 """Mean and divisor by channel, for films in 0..1, of each word of ModelSpec.normalize."""
 

@@ -189,7 +189,7 @@ def maps_json(shown: FilmHeatmaps) -> bytes:
             "cam_layer": shown.cam_layer,
             "findings": list(shown.findings),
             "probability": list(shown.prob),
-            "label": [None if math.isnan(value) else int(value) for value in shown.truth],
+            "label": [None if math.isnan(value) else int(value > 0.5) for value in shown.truth],
             "by_highest_auc": list(shown.by_auc),
             "by_highest_probability": list(shown.by_prob),
             "maps": [[[float(value) for value in row] for row in one] for one in shown.maps],

@@ -106,8 +106,8 @@ def _outputs(best: ExperimentResult, literal: ExperimentResult, data: Data) -> d
         "softmax_labels": str(literal.scored.prob[rows].size),
         "literal_train_auc": _three(literal.splits["train"].macro.value),
         "paper_train_auc": _three(best.splits["train"].macro.value),
-        "literal_positive": _three(float(prob[train == 1].mean())),
-        "literal_negative": _three(float(prob[train == 0].mean())),
+        "literal_positive": _three(float(prob[train > 0.5].mean())),
+        "literal_negative": _three(float(prob[train < 0.5].mean())),
     }
 
 

@@ -118,7 +118,7 @@ def _finding(scored: ScoredExperiment, truth: Floats, rows: list[int], column: i
 
 def _rates(labels: Floats, called: NDArray[np.bool_]) -> tuple[float, float]:
     """Sensitivity and specificity of these calls."""
-    return _fraction(called[labels == 1]), _fraction(~called[labels == 0])
+    return _fraction(called[labels > 0.5]), _fraction(~called[labels < 0.5])
 
 
 def _fraction(right: NDArray[np.bool_]) -> float:

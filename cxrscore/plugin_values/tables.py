@@ -7,13 +7,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cxrscore.contract import Dataset, Floats, LabelTable
 from cxrscore.errors import InputError, PluginError, PluginWarning
 from cxrscore.escape_control_chars import escape_control_characters
-from cxrscore.labels.generic_csv import plain
+from cxrscore.labels.generic_csv import ColumnsDataset, plain
 from cxrscore.labels.table import read_header
 from cxrscore.labels.uncertain_labels import UncertainDataset
 from cxrscore.plugin_values.origin import Origin, checked_array, describe
@@ -61,14 +62,17 @@ def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
             )
         return _read(origin, path, lambda: dataset.read(path))
 
-    words = {"name": dataset.name, "summary": dataset.summary}
-    if not isinstance(dataset, UncertainDataset):
-        return Dataset(**words, recognises=recognises, read=read)
-
-    def read_as(path: Path, label: float) -> LabelTable:
-        return _read(origin, path, lambda: dataset.read_as(path, label))
-
-    return UncertainDataset(**words, recognises=recognises, read=read, read_as=read_as)
+    kept: dict[str, Any] = {"name": dataset.name, "summary": dataset.summary, "recognises": recognises, "read": read}
+    if isinstance(dataset, UncertainDataset):
+        read_as = dataset.read_as
+        return UncertainDataset(**kept, read_as=lambda path, label: _read(origin, path, lambda: read_as(path, label)))
+    if isinstance(dataset, ColumnsDataset):
+        read_columns = dataset.read_columns
+        return ColumnsDataset(
+            **kept,
+            read_columns=lambda path, only, without: _read(origin, path, lambda: read_columns(path, only, without)),
+        )
+    return Dataset(**kept)
 
 
 def _is_plain(path: Path) -> bool:
@@ -149,7 +153,7 @@ def _columns(origin: Origin, call: str, columns: object, count: int) -> dict[str
 
 
 def _labels(origin: Origin, call: str, labels: object, films: tuple[str, ...], findings: tuple[str, ...]) -> Floats:
-    """float32 [N,C] of 0, 1 and NaN."""
+    """float32 [N,C] of numbers from 0 to 1 and NaN."""
     wanted = f"{len(films)} films and {len(findings)} findings"
     if isinstance(labels, np.ndarray) and labels.shape != (len(films), len(findings)):
         raise origin.fault(
@@ -157,9 +161,9 @@ def _labels(origin: Origin, call: str, labels: object, films: tuple[str, ...], f
         )
     shape = (len(films), len(findings))
     found = checked_array(origin, f"{call}: labels", labels, shape, finite=False, any_float=True)
-    odd = ~(np.isnan(found) | (found == 0) | (found == 1))
+    odd = ~(np.isnan(found) | ((found >= 0) & (found <= 1)))
     if odd.any():
         row, column = np.argwhere(odd)[0]
         met = f"the label {found[row, column]:g} of film {films[row]!r} and finding {findings[column]!r}"
-        raise origin.fault(call, met, "0, 1 or NaN")
+        raise origin.fault(call, met, "0 to 1, or NaN")
     return found

@@ -63,6 +63,8 @@ def classify_error(error: Exception) -> tuple[str, bool]:
         return "the endpoint is http://, which the environment must allow, for example with AWS_ALLOW_HTTP=true", False
     if type(error).__name__ == "InvalidPathError":
         return "a key there has an empty part or a part that is a dot, and obstore then lists none", False
+    if isinstance(error, CutShortError):
+        return "the transfer ended early", True
     if isinstance(error, TimeoutError):
         return "no answer in time", True
     return f"the transfer failed ({type(error).__name__})", not isinstance(error, _LASTING)

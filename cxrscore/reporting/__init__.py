@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,8 +27,9 @@ from cxrscore.reporting.load_scores import NamedScores, open_named_scores
 from cxrscore.reporting.metrics_table import COLUMNS, metrics_csv
 from cxrscore.reporting.optional_sections import ReportSections, make_sections
 from cxrscore.reporting.page import render
-from cxrscore.reporting.provenance import plotted_models
+from cxrscore.reporting.ranking import known_values, ranking_scores
 from cxrscore.reporting.summary import Summary, summarise
+from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
 from cxrscore.scorefile.data import Scores
 
 PAGE = output_kind_with_marks("a report of cxrscore", b'<meta name="generator" content="cxrscore report">')
@@ -159,14 +161,15 @@ def _check_format(kind: str) -> None:
 
 
 def _finding_data(scores: Scores, summary: Summary) -> tuple[draw.FindingData, ...]:
-    rows = summary.assessed.rows
+    rows, ranked = summary.assessed.rows, ranking_scores(scores)
     scored = scores.films.status == Status.OK
     return tuple(
         draw.FindingData(
             finding=result.finding,
             truth=scores.truth[rows, column],
             prob=scores.prob[rows, column],
-            all_prob=scores.prob[scored, column],
+            ranked=ranked[rows, column],
+            all_prob=known_values(scores.prob[scored, column]),
             auc=result.auc,
             threshold=result.threshold,
             sensitivity=result.sensitivity,
@@ -185,17 +188,12 @@ def _figures_to_save(
     kind: draw.Format,
 ) -> list[tuple[Path, draw.Format, Callable[[], Figure]]]:
     """The file, the format and the plot function of each figure that is not empty."""
-    plotted = plotted_models(scores.provenance)
     labelled = any(np.isfinite(one.truth).any() for one in data)
     wanted: list[tuple[str, draw.Format, bool, Callable[[], Figure]]] = [
         ("roc", kind, any(math.isfinite(one.auc) for one in data), lambda: draw.roc_grid(data)),
         ("calibration", kind, labelled, lambda: draw.reliability_grid(data)),
         ("distributions", kind, any(len(one.all_prob) for one in data), lambda: draw.distribution_grid(data)),
-        *(
-            (f"loss-{place}" if len(plotted) > 1 else "loss", kind, True, lambda one=one: draw.loss_grid(one))
-            for place, one in enumerate(plotted, start=1)
-        ),
-        *((name, kind, True, make) for name, make in _forests(parts)),
+        *((name, kind, True, make) for name, make in (*_trainings(parts), *_forests(parts))),
         *(
             (f"heatmap-{place:02d}", "png", True, lambda panel=panel: draw.panel_figure(panel))
             for place, panel in enumerate(shown, start=1)
@@ -210,6 +208,25 @@ def _save_figures(wanted: Sequence[tuple[Path, draw.Format, Callable[[], Figure]
         make_folder(path.parent)
         atomic_write_bytes(path, draw.encode(figure(), kind))
     return [path for path, _, _ in wanted]
+
+
+def _trainings(parts: ReportSections) -> list[tuple[str, Callable[[], Figure]]]:
+    """The plots of training, by file name; numbered if several models have one."""
+    trained = [one.training for one in parts.models if one.training.epochs]
+    probes = [one.probe for one in parts.models if one.probe is not None and one.probe.tried]
+    curves = [one.evaluation.curve for one in parts.models if one.evaluation is not None and one.evaluation.curve]
+    return [
+        *_numbered("loss", trained, draw.loss_grid),
+        *_numbered("cross-validation", probes, cross_validation_plot),
+        *_numbered("learning-curve", curves, learning_curve_plot),
+    ]
+
+
+def _numbered(name: str, items: Sequence[Any], plot: Callable[[Any], Figure]) -> list[tuple[str, Callable[[], Figure]]]:
+    return [
+        (f"{name}-{place}" if len(items) > 1 else name, functools.partial(plot, one))
+        for place, one in enumerate(items, start=1)
+    ]
 
 
 def _forests(parts: ReportSections) -> list[tuple[str, Callable[[], Figure]]]:

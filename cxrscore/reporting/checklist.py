@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cxrscore.labels import describe_rules
+from cxrscore.models.evaluation import read_probe, used_recipe
 from cxrscore.reporting.load_scores import has_hashed_paths
 from cxrscore.reporting.provenance import (
     after,
@@ -91,7 +93,7 @@ def _data(scores: Scores, summary: Summary) -> list[Row]:
             "Source of the reference standard",
             "Reference standard",
             "8a",
-            join_words(labels, layout),
+            join_words(labels, layout, describe_rules(get_nested(provenance, "labels"))),
         ),
         ("Quality of the reference standard", "Reference standard", "8b", ""),
         ("Partitions", "Data partitions", "12a", _each(provenance, lambda model: _split(_parts(model)))),
@@ -116,17 +118,29 @@ def _model(provenance: Mapping[str, Any]) -> list[Row]:
             lambda model: join_words(format_pairs(get_nested(read_own_training(model), "versions")), framework),
         ),
         ("Initial parameters", "Model", "12c", _start),
-        ("Training", "Training", "12c", lambda model: format_pairs(get_nested(read_own_training(model), "recipe"))),
-        ("Selection of the final model", "Training", "12c", lambda model: read_training(model).chosen_words),
+        ("Training", "Training", "12c", lambda model: format_pairs(used_recipe(read_own_training(model)))),
+        ("Selection of the final model", "Training", "12c", _selection),
         (
             "Class imbalance",
             "Training",
             "13",
-            lambda model: after("loss ", get_text(read_own_training(model), "recipe", "loss")),
+            _imbalance,
         ),
     )
     model_rows = [(topic, claim, tripod, _each(provenance, words)) for topic, claim, tripod, words in rows]
     return [*model_rows, ("Ensembling", "Training", "12c", describe_mean(provenance))]
+
+
+def _selection(model: Any) -> str:
+    probe = read_probe(get_nested(model, "document"))
+    return read_training(model).chosen_words if probe is None else probe.sentence
+
+
+def _imbalance(model: Any) -> str:
+    training = read_own_training(model)
+    if get_nested(training, "probe") is not None:
+        return "log loss, in which all films count alike"
+    return after("loss ", get_text(training, "recipe", "loss"))
 
 
 def _start(model: Any) -> str:
@@ -148,7 +162,7 @@ def _evaluation(scores: Scores, summary: Summary, shown: OptionalSections) -> li
         ("Subgroups, fairness", "Evaluation", "14, 23a", "see Subgroups" if shown.subgroups else ""),
         ("Test data", "Testing", "16", _tested(summary)),
         ("Films included and excluded", "Results", "20a", _flow(summary)),
-        ("Estimates of performance", "Results", "23a", "see ROC curves and Findings" if labelled else ""),
+        ("Estimates of performance", "Results", "23a", _estimates(provenance, labelled)),
         ("Failure analysis", "Results", "", _failures(summary)),
         (
             "Availability of the model",
@@ -166,8 +180,19 @@ def _evaluation(scores: Scores, summary: Summary, shown: OptionalSections) -> li
 
 
 def _points(provenance: Mapping[str, Any]) -> str:
-    where = {"valid": "on validation films", "imported": "by the source of the model, on films that are not recorded"}
+    where = {
+        "valid": "on validation films",
+        "folds": "on out-of-fold predictions of the training films",
+        "imported": "by the source of the model, on films that are not recorded",
+    }
     return f"operating points chosen {where.get(threshold_source(provenance), 'on films that are not recorded')}"
+
+
+def _estimates(provenance: Mapping[str, Any], labelled: bool) -> str:
+    """Where the figures are: of these films, and of cross-validation or validation."""
+    own = any(isinstance(get_nested(one, "document", "evaluation"), Mapping) for one in provenance_models(provenance))
+    shown = ["ROC curves", "Findings"] * labelled + ["Training"] * own
+    return f"see {', '.join(shown[:-1])}{' and ' * (len(shown) > 1)}{shown[-1]}" if shown else ""
 
 
 def _names(scores: Scores) -> str:
@@ -223,6 +248,8 @@ def _uncertainty(summary: Summary, shown: OptionalSections) -> str:
 
 
 def _tested(summary: Summary) -> str:
+    if summary.assessed.public:
+        return f"films of {', '.join(summary.assessed.public)}, on which the model was trained: not a test"
     words = {
         "held-out": "films that were in neither training nor validation; whether external is not recorded",
         "unknown": "whether the model was trained on them is not recorded",

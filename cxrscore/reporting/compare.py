@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
+from cxrscore.contract import Array, Floats
 from cxrscore.errors import InputError
 from cxrscore.images import Status
 from cxrscore.labels.match import match_rows
 from cxrscore.metrics import Estimate, corrected_verdict, counts, delong, difference, holm, mean_estimate, p_value
 from cxrscore.reporting.auc import has_repeated_patients, patient_groups
 from cxrscore.reporting.load_scores import NamedScores, check_paths
-from cxrscore.reporting.provenance import knows_training_films
+from cxrscore.reporting.provenance import films_not_held_out, knows_training_films
+from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import Scores
 
@@ -44,11 +45,13 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class PairedComparison:
-    """Another file against the first, finding by finding, and the macro AUC over the findings that both have."""
+    """Another file against the first, finding by finding, and the macro AUC over ``averaged`` of these findings: those
+    whose AUC has an interval in both files."""
 
     name: str
     findings: tuple[Difference, ...]
     macro: Difference
+    averaged: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class Comparison:
     joined    "hash" of the films' bytes or "path"
     left_out  films that are not scored in all files; seen_out: labelled films excluded because a model has seen them
     untold    files that do not contain the training films of their models
+    public    files whose models were trained on a public data set that has some of the films
     """
 
     first: str
@@ -71,6 +75,7 @@ class Comparison:
     joined: str
     seen: bool
     tests: int
+    public: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, NaN as None."""
@@ -80,6 +85,7 @@ class Comparison:
             "excluded_films": self.left_out,
             "excluded_training_films": self.seen_out,
             "unknown_training_films": list(self.untold),
+            "not_held_out": list(self.public),
             "joined_by": self.joined,
             "includes_training_films": self.seen,
             "tests": self.tests,
@@ -87,6 +93,7 @@ class Comparison:
                 {
                     "name": other.name,
                     "macro_auc": _as_dict(other.macro),
+                    "macro_auc_findings": other.averaged,
                     "findings": [_as_dict(one) for one in other.findings],
                 }
                 for other in self.others
@@ -120,6 +127,7 @@ def compare(files: Sequence[NamedScores]) -> Comparison | None:
         left_out=_all_films(files, joined) - everywhere.shape[1],
         seen_out=0 if seen else int(np.count_nonzero(labelled & ~unseen)),
         untold=tuple(one.name for one in files if not knows_training_films(one.scores.provenance)),
+        public=tuple(one.name for one in files if films_not_held_out(one.scores.provenance)),
         joined=joined,
         seen=seen,
         tests=sum(not np.isnan(p_value(one.found)) for other in against for one in other.findings),
@@ -189,7 +197,7 @@ def _evaluation_mask(labelled: NDArray[np.bool_], unseen: NDArray[np.bool_]) -> 
 
 def _labelled(files: Sequence[NamedScores], rows: Rows, findings: Sequence[str]) -> NDArray[np.bool_]:
     """bool [n]: films with a label of any finding in any file."""
-    truths = [_columns(one.scores, places, findings, "truth") for one, places in zip(files, rows, strict=True)]
+    truths = [_columns(one.scores, own, findings, one.scores.truth) for one, own in zip(files, rows, strict=True)]
     return np.asarray(np.isfinite(truths).any(axis=(0, 2)))
 
 
@@ -205,17 +213,17 @@ def _unseen(files: Sequence[NamedScores], rows: Rows) -> NDArray[np.bool_]:
     return np.asarray(~np.array(seen).any(axis=0))
 
 
-def _columns(scores: Scores, rows: Rows, findings: Sequence[str], what: str) -> Floats:
+def _columns(scores: Scores, rows: Rows, findings: Sequence[str], matrix: Array) -> Array:
+    """The values [n,F] of these films and findings in a matrix [N,C] of the scores."""
     places = np.array([scores.findings.index(finding) for finding in findings])
-    values: Floats = getattr(scores, what)[rows[:, None], places]
-    return values
+    return np.asarray(matrix[rows[:, None], places])
 
 
 def _common_truth(files: Sequence[NamedScores], rows: Rows, findings: Sequence[str]) -> Floats:
     """Labels float32 [n,F] from all files; InputError if two files have different labels."""
-    truth = _columns(files[0].scores, rows[0], findings, "truth")
+    truth = _columns(files[0].scores, rows[0], findings, files[0].scores.truth)
     for one, places in zip(files[1:], rows[1:], strict=True):
-        other = _columns(one.scores, places, findings, "truth")
+        other = _columns(one.scores, places, findings, one.scores.truth)
         both = ~(np.isnan(truth) | np.isnan(other))
         if differing := int((truth[both] != other[both]).sum()):
             raise InputError(
@@ -229,15 +237,20 @@ def _common_truth(files: Sequence[NamedScores], rows: Rows, findings: Sequence[s
 def _paired_comparison(
     files: Sequence[NamedScores], rows: Rows, place: int, truth: Floats, groups: Rows, findings: Sequence[str]
 ) -> PairedComparison:
-    probs = [_columns(files[k].scores, rows[k], findings, "prob") for k in (0, place)]
-    ones, others = ([delong(truth[:, c], prob[:, c], groups) for c in range(len(findings))] for prob in probs)
+    both = [_columns(files[k].scores, rows[k], findings, ranking_scores(files[k].scores)) for k in (0, place)]
+    # Each finding is compared on the films that have a score of it in both files.
+    truth = np.where(np.isnan(both).any(axis=0), np.nan, truth)
+    ones, others = ([delong(truth[:, c], score[:, c], groups) for c in range(len(findings))] for score in both)
+    known = [c for c in range(len(findings)) if not (ones[c].why or others[c].why)]
     positives, negatives = counts(truth)
     differences = [
         _difference(finding, one, other, int(positives[c]), int(negatives[c]))
         for c, (finding, one, other) in enumerate(zip(findings, ones, others, strict=True))
     ]
-    macro = _difference("Macro AUC", mean_estimate(ones), mean_estimate(others), 0, 0)
-    return PairedComparison(name=files[place].name, findings=tuple(differences), macro=macro)
+    first, other = (mean_estimate([area[c] for c in known or range(len(findings))]) for area in (ones, others))
+    macro = _difference("Macro AUC", first, other, 0, 0)
+    name = files[place].name
+    return PairedComparison(name=name, findings=tuple(differences), macro=macro, averaged=len(known))
 
 
 def _difference(finding: str, one: Estimate, other: Estimate, positives: int, negatives: int) -> Difference:
@@ -263,6 +276,7 @@ def _corrected(against: Sequence[PairedComparison]) -> tuple[PairedComparison, .
             name=other.name,
             findings=tuple(_with_verdict(one, float(next(adjusted))) for one in other.findings),
             macro=_with_verdict(other.macro, float(macro)),
+            averaged=other.averaged,
         )
         for other, macro in zip(against, macros, strict=True)
     )

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.images import Status
+from cxrscore.models.calibration import moved_probabilities, recorded_shift
 from cxrscore.reporting.provenance import get_nested, get_number, provenance_models
+from cxrscore.reporting.ranking import known_values
 from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import Scores
 
@@ -62,10 +64,12 @@ def score_drifts(scores: Scores) -> DriftResult:
     if len(rows) < MIN_FILMS:
         why = f"{len(rows)} films are too few for a distribution; {MIN_FILMS} are needed."
         return DriftResult(findings=(), films=len(rows), why=why)
+    shift = recorded_shift(scores.provenance)  # the quantiles are of probabilities for the training prevalence
     found = [
-        score_drift(finding, then, scores.prob[rows, column].astype(np.float64))
+        score_drift(finding, moved_probabilities(then, shift.get(finding, 0.0)), now)
         for column, finding in enumerate(scores.findings)
         if (then := _quantiles(quantiles.get(finding))) is not None
+        and len(now := known_values(scores.prob[rows, column]).astype(np.float64))
     ]
     return DriftResult(
         findings=tuple(found), films=len(rows), why="" if found else "The model file contains no quantiles."

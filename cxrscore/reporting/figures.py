@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
+from cxrscore.contract import Array, Floats
 from cxrscore.metrics import Proportion, reliability, roc
 from cxrscore.reporting.heatmaps import HeatmapPanel
 from cxrscore.reporting.provenance import Training
@@ -44,7 +44,8 @@ _TICKS, _TICK_WORDS = (0, 0.5, 1), ("0", "0.5", "1")
 class FindingData:
     """The data for the plots of one finding.
 
-    truth, prob            float32 [A] of the assessed films; truth NaN if unknown
+    truth, prob            float32 [A] of the assessed films; NaN if unknown
+    ranked                 float64 [A], the numbers by which these films are ranked (ranking.ranking_scores); None: prob
     all_prob               float32 of all scored films, drawn if no label is known
     auc                    NaN if undefined
     threshold              threshold of the model, NaN if undefined
@@ -53,12 +54,13 @@ class FindingData:
 
     finding: str
     truth: Floats
-    prob: Floats
-    all_prob: Floats
+    prob: Array
+    all_prob: Array
     auc: float
     threshold: float
     sensitivity: float
     specificity: float
+    ranked: Array | None = None
 
 
 def roc_plot(data: FindingData) -> Figure:
@@ -136,7 +138,7 @@ def panel_figure(panel: HeatmapPanel) -> Figure:
     """A film and its heat maps in one row, as in the paper's figures 7 and 8."""
     figure = Figure(figsize=(2.0 * (1 + len(panel.maps)), 2.35), dpi=DOTS, layout="constrained")
     titles = ["film", *(f"{one.finding} {one.prob:.3f}" for one in panel.maps)]
-    notes = ["", *(one.note for one in panel.maps)]
+    notes = ["", *("\n".join(filter(None, (one.times, one.note))) for one in panel.maps)]
     pictures = [panel.film, *(one.pixels for one in panel.maps)]
     for axes, title, note, picture in zip(
         np.ravel(figure.subplots(1, len(titles))), titles, notes, pictures, strict=True
@@ -192,7 +194,7 @@ def _auc_text(auc: float) -> str:
 def _draw_roc(axes: Axes, data: FindingData) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     if math.isfinite(data.auc):
-        curve = roc(data.truth, data.prob)
+        curve = roc(data.truth, data.prob if data.ranked is None else data.ranked)
         fpr, tpr = thin_curve(curve.fpr, curve.tpr)
         axes.fill_between(fpr, tpr, color=BLUE, alpha=0.1, linewidth=0)
         axes.plot(fpr, tpr, color=BLUE, linewidth=1.5, solid_joinstyle="miter")
@@ -245,9 +247,10 @@ def _round_up(value: float) -> float:
     return next(end for end in (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0) if end >= min(value, 1.0))
 
 
-def _groups(data: FindingData) -> list[tuple[NDArray[np.float32], str, bool]]:
+def _groups(data: FindingData) -> list[tuple[Array, str, bool]]:
     """Probabilities with colour and fill: negatives and positives, or all films if no label is known."""
-    negatives, positives = data.prob[data.truth == 0], data.prob[data.truth == 1]
+    there = ~np.isnan(data.prob)
+    negatives, positives = data.prob[there & (data.truth < 0.5)], data.prob[there & (data.truth > 0.5)]
     if not len(negatives) and not len(positives):
         return [(data.all_prob, BLUE, True)] if len(data.all_prob) else []
     return [group for group in ((negatives, GREY, True), (positives, RED, False)) if len(group[0])]

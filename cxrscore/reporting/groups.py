@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Floats
+from cxrscore.contract import Array, Floats
 from cxrscore.errors import InputError
 from cxrscore.labels.columns import index_of_distinct
 from cxrscore.metrics import Decisions, Estimate, decisions, delong, difference, mean_estimate
 from cxrscore.metrics.confidence_intervals import undefined_estimate
-from cxrscore.metrics.grouping import count_groups
+from cxrscore.metrics.grouping import count_groups, hard_truth
 
 MIN_FILMS = 10
 MIN_PER_CLASS = 5
@@ -109,13 +109,15 @@ class LabelledSet:
     """The films to group: A films and C findings.
 
     truth, prob  float32 [A,C]
+    ranked       float64 [A,C], the result of ranking.ranking_scores
     thresholds   float32 [C], NaN if undefined
     patients     int [A], the result of auc.patient_groups
     """
 
     findings: tuple[str, ...]
     truth: Floats
-    prob: Floats
+    prob: Array
+    ranked: Array
     thresholds: Floats
     patients: NDArray[np.intp]
 
@@ -172,8 +174,8 @@ def _finding(
     truth, prob = films.truth[inside, column], films.prob[inside, column]
     return SubgroupFinding(
         finding=films.findings[column],
-        positives=int((truth == 1).sum()),
-        negatives=int((truth == 0).sum()),
+        positives=int((truth > 0.5).sum()),
+        negatives=int((truth < 0.5).sum()),
         area=here,
         gap=difference(here, there),
         decisions=decisions(truth, prob, float(films.thresholds[column])),
@@ -185,13 +187,13 @@ def subgroup_auc(films: LabelledSet, column: int, chosen: NDArray[np.bool_]) -> 
 
     Its influence terms are over the patients of all films, so that AUCs of different films can be subtracted.
     """
-    truth = np.where(chosen, films.truth[:, column], np.nan)
+    truth = np.where(chosen, hard_truth(films.truth[:, column]), np.nan)
     ones, zeros = (count_groups(films.patients, truth == value) for value in (1, 0))
     if min(ones, zeros) < MIN_PER_CLASS:
         return undefined_estimate(
             films.patients, f"too few patients: {ones} with positive and {zeros} with negative films"
         )
-    return delong(truth, films.prob[:, column], films.patients)
+    return delong(truth, films.ranked[:, column], films.patients)
 
 
 def _as_dict(group: Subgroup) -> dict[str, Any]:

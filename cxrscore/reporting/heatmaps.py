@@ -7,7 +7,7 @@ scale, from 0 to their maximum, so that weak evidence looks weak.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -19,6 +19,9 @@ from cxrscore.contract import Floats
 from cxrscore.errors import InputError
 from cxrscore.explainers import enlarge
 from cxrscore.images import Status
+from cxrscore.metrics import hard_truth
+from cxrscore.models.calibration import prevalences, times_prevalence
+from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import SPLITS, Scores
 
@@ -42,7 +45,8 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class HeatmapOverlay:
-    """One map over its film: pixels uint8 [S,S,3]; peak: its largest value; note: why no map is drawn, or ""."""
+    """One map over its film: pixels uint8 [S,S,3]; peak: its largest value; note: why no map is drawn, or ""; times:
+    prob as a multiple of the prevalence of a rare finding, or ""."""
 
     finding: str
     prob: float
@@ -50,6 +54,7 @@ class HeatmapOverlay:
     pixels: Pixels
     peak: float
     note: str
+    times: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +99,13 @@ def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int,
     rows = unseen if unseen.size else rows
     if not rows.size:
         return {}
-    errors = [*_worst(scores, rows, missed=True), *_worst(scores, rows, missed=False)]
+    same = _constant(scores, rows)
+    errors = [*_worst(scores, rows, same, missed=True), *_worst(scores, rows, same, missed=False)]
     drawn = np.random.default_rng(seed).permutation(rows)[: min(MAX_RANDOM_FILMS, limit // 4)]
     random = [(int(row), f"Random film, seed {seed}") for row in drawn]
     chosen: dict[int, list[str]] = {}
-    highest = _highest(scores, rows)[: max(limit - len(errors) - len(random), 0)]
+    highest = [one for one in _highest(scores, rows) if one[1].removeprefix(HIGHEST) not in same]
+    highest = highest[: max(limit - len(errors) - len(random), 0)]
     for row, reason in [*highest, *errors, *random]:
         if row in chosen or len(chosen) < limit:
             chosen.setdefault(row, []).append(reason)
@@ -107,16 +114,25 @@ def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int,
 
 def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
     """The film with the highest probability for each finding, in order of descending probability."""
-    prob = scores.prob[rows]
-    best = prob.argmax(axis=0)
-    order = np.argsort(-prob.max(axis=0), kind="stable")
+    ranked = ranking_scores(scores)[rows]
+    best = ranked.argmax(axis=0)
+    order = np.argsort(-ranked.max(axis=0), kind="stable")
     return [(int(rows[best[c]]), f"{HIGHEST}{scores.findings[c]}") for c in order]
 
 
-def _worst(scores: Scores, rows: NDArray[np.intp], *, missed: bool) -> list[tuple[int, str]]:
-    """The ERRORS largest differences between label and probability, of false negatives or of false positives."""
+def _constant(scores: Scores, rows: NDArray[np.intp]) -> set[str]:
+    """Findings with one probability for all of several films."""
+    prob = scores.prob[rows]
+    flat = (prob == prob[0]).all(axis=0) & (len(rows) > 1)
+    return {finding for finding, one in zip(scores.findings, flat, strict=True) if one}
+
+
+def _worst(scores: Scores, rows: NDArray[np.intp], same: set[str], *, missed: bool) -> list[tuple[int, str]]:
+    """The ERRORS largest differences between label and probability, of false negatives or of false positives, without
+    the findings ``same``: one probability for all films says nothing about one of them."""
     truth, prob = scores.truth[rows], scores.prob[rows]
-    error = np.where(truth == 1, 1 - prob, -1.0) if missed else np.where(truth == 0, prob, -1.0)
+    truth[:, [finding in same for finding in scores.findings]] = np.nan
+    error = np.where(truth > 0.5, 1 - prob, -1.0) if missed else np.where(truth < 0.5, prob, -1.0)
     words = "Labelled {}, scored only {:.2f}" if missed else "Not labelled {}, scored {:.2f}"
     worst = np.argsort(-error, axis=None, kind="stable")[:ERRORS]
     places = [divmod(int(place), error.shape[1]) for place in worst if error.flat[place] > 0.5]
@@ -131,7 +147,8 @@ def _panel(scores: Scores, row: int, reasons: tuple[str, ...], chosen: Sequence[
     maps = scores.heat_maps.map[indexes].astype(np.float32)
     scale = max((peak_value(one) for one in maps), default=0.0)
     columns = scores.heat_maps.finding[indexes]
-    drawn = (_draw_overlay(scores, row, int(c), one, grey, scale) for c, one in zip(columns, maps, strict=True))
+    known = prevalences(scores.provenance, scores.findings)
+    drawn = (_draw_overlay(scores, row, int(c), one, grey, scale, known) for c, one in zip(columns, maps, strict=True))
     return HeatmapPanel(
         path=scores.films.path[row],
         reasons=reasons,
@@ -150,13 +167,18 @@ def _selected_maps(scores: Scores, row: int, indexes: NDArray[np.intp], chosen: 
     return indexes[np.argsort(-scores.prob[row, columns], kind="stable")][:MAPS_A_FILM]
 
 
-def _draw_overlay(scores: Scores, row: int, column: int, raw: Floats, grey: Pixels, scale: float) -> HeatmapOverlay:
+def _draw_overlay(
+    scores: Scores, row: int, column: int, raw: Floats, grey: Pixels, scale: float, known: Mapping[str, float]
+) -> HeatmapOverlay:
+    """The map of a finding; known: prevalences by finding."""
+    finding, prob = scores.findings[column], float(scores.prob[row, column])
     damaged = not np.isfinite(raw).all()
     empty = damaged or peak_value(raw) == 0
     return HeatmapOverlay(
-        finding=scores.findings[column],
-        prob=float(scores.prob[row, column]),
-        truth=float(scores.truth[row, column]),
+        finding=finding,
+        prob=prob,
+        times=times_prevalence(prob, known.get(finding)),
+        truth=float(hard_truth(scores.truth[row, column])),
         pixels=_rgb(grey) if empty else overlay(grey, raw, scale),
         peak=peak_value(raw),
         note="the map contains values that are not finite" if damaged else "no positive evidence" if empty else "",

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore import plugins
-from cxrscore.contract import Floats
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
-from cxrscore.labels import other_findings, read_joined_labels
+from cxrscore.labels import ALL_LABELS, LabelRules, other_findings, read_joined_labels
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
@@ -27,6 +27,8 @@ from cxrscore.scorefile import open_scores
 from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
 
 _PREFIX = "prob_"
+_UNCALIBRATED = "prob_uncalibrated_"
+Doubles = NDArray[np.float64]
 _HASH = re.compile(r"[0-9a-f]{64}|row \d+")
 FILMS = ("film", "path", "Image Index", "Image", "image", "filename", "file")
 """Accepted names of the film column in a table of scores."""
@@ -51,7 +53,9 @@ class NamedScores:
     files: tuple[Path, ...] = ()
 
 
-def open_named_scores(path: Location, labels: StrPath | None = None) -> NamedScores:
+def open_named_scores(
+    path: Location, labels: StrPath | None = None, *, uncertain: str = "unknown", blank: str = "unknown"
+) -> NamedScores:
     """Opens scores of cxrscore or of another program.
 
     Parameters
@@ -61,6 +65,8 @@ def open_named_scores(path: Location, labels: StrPath | None = None) -> NamedSco
         probabilities for each finding, named FINDING or prob_FINDING.
     labels : path, optional
         Label table that replaces the labels in the file, joined by the paths of the films.
+    uncertain, blank : str
+        What uncertain labels and blank cells of that table count as; see ScoreOptions.
 
     Returns
     -------
@@ -79,11 +85,15 @@ def open_named_scores(path: Location, labels: StrPath | None = None) -> NamedSco
     >>> cxrscore.open_named_scores("other.csv", labels="labels.csv").scores.findings  # doctest: +SKIP
     ('Atelectasis', 'Cardiomegaly', ...)
     """
+    rules = LabelRules(uncertain=uncertain, blank=blank)
+    if labels is None and rules != ALL_LABELS:
+        raise InputError("uncertain and blank say how to read a label table, and none is named: expected labels")
     where, labels = location(path, "scores"), None if labels is None else local_path(labels, "labels")
     name, files = where.name, tuple(file for file in (where, labels) if isinstance(file, Path))
     with as_local_path(path) as file:
         scores = read_score_table(file) if PurePath(name).suffix.lower() in (".csv", ".gz") else open_scores(file)
-    return NamedScores(name=name, scores=scores if labels is None else with_labels(scores, labels, name), files=files)
+    labelled = scores if labels is None else with_labels(scores, labels, name, rules)
+    return NamedScores(name=name, scores=labelled, files=files)
 
 
 def read_score_table(path: Path) -> Scores:
@@ -109,12 +119,15 @@ def read_score_table(path: Path) -> Scores:
 def _score_columns(table: Table, film: str) -> list[str]:
     """The columns that begin with prob_, or else all named columns except the film column."""
     named = [name for name in table.columns if name and name != film]
-    return [name for name in named if name.startswith(_PREFIX)] or named
+    prob = [name for name in named if name.startswith(_PREFIX)]
+    # A table with all columns of `cxrscore export` also has the probabilities before calibration.
+    second = {name for name in prob if name.startswith(_UNCALIBRATED) and _PREFIX + name[len(_UNCALIBRATED) :] in prob}
+    return [name for name in prob if name not in second] or named
 
 
-def _probabilities(table: Table, name: str) -> Floats:
-    """float32 [N] of a column, NaN for empty values; InputError, naming the line, for an invalid probability."""
-    values = np.full(len(table.rows), np.nan, np.float32)
+def _probabilities(table: Table, name: str) -> Doubles:
+    """float64 [N] of a column, NaN for empty values; InputError, naming the line, for an invalid probability."""
+    values = np.full(len(table.rows), np.nan)
     for row, cell in enumerate(table.column(name)):
         if not cell:
             continue
@@ -128,9 +141,11 @@ def _probabilities(table: Table, name: str) -> Floats:
     return values
 
 
-def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], prob: Floats) -> Scores:
+def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], prob: Doubles) -> Scores:
+    """The scores of a table. A film is scored if it has a score of any finding."""
     films, empty = len(paths), ("",) * len(paths)
-    scored = np.asarray(np.isfinite(prob).all(axis=1))
+    there = np.isfinite(prob)
+    scored = np.asarray(there.any(axis=1))
     with np.errstate(divide="ignore"):
         logit = np.log(prob) - np.log1p(-prob)
     return Scores(
@@ -148,8 +163,9 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
             split=np.zeros(films, np.uint8),
             patient=np.full(films, -1, np.int32),
         ),
-        logit=np.where(scored[:, None], logit, np.nan).astype(np.float32),
-        prob=np.where(scored[:, None], prob, np.nan).astype(np.float32),
+        logit=logit.astype(np.float32),
+        prob=prob,
+        prob_uncalibrated=np.full(prob.shape, np.nan, np.float32),
         truth=np.full(prob.shape, np.nan, np.float32),
         thresholds=np.full(len(findings), np.nan, np.float32),
         heat_maps=HeatMaps(
@@ -158,15 +174,27 @@ def _scores_without_films(paths: tuple[str, ...], findings: tuple[str, ...], pro
         thumbnails=Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 1, 1), np.uint8)),
         provenance={
             "films": {"total": films},
-            "warnings": [],
+            "warnings": _missing_scores(findings, there[scored]),
         },
     )
 
 
-def with_labels(scores: Scores, labels: Path, name: str) -> Scores:
+def _missing_scores(findings: Sequence[str], there: NDArray[np.bool_]) -> list[str]:
+    """Warnings on findings without a score for some of the scored films; there: bool [N,C], the values that exist."""
+    missing = (~there).sum(axis=0)
+    return [
+        f"{finding}: the table has no score for {count} of {len(there)} films. They are left out of the figures of "
+        "this finding only."
+        for finding, count in zip(findings, missing.tolist(), strict=True)
+        if count
+    ]
+
+
+def with_labels(scores: Scores, labels: Path, name: str, rules: LabelRules = ALL_LABELS) -> Scores:
     """The scores with the labels and, if it has any, the patients of a table."""
     check_paths(scores, name)
-    joined, record = read_joined_labels(labels, plugins.datasets(), scores.films.path)
+    rules = dataclasses.replace(rules, model=scores.findings)
+    joined, record = read_joined_labels(labels, plugins.datasets(), scores.films.path, rules)
     if note := other_findings(record["file"], joined.findings, scores.findings):
         warnings.warn(note, LabelWarning, stacklevel=2)
     place = {finding: column for column, finding in enumerate(joined.findings)}

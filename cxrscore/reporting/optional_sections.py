@@ -14,13 +14,16 @@ from cxrscore.reporting.compare import Comparison, compare
 from cxrscore.reporting.drift import DriftResult, score_drifts
 from cxrscore.reporting.groups import LabelledSet, SubgroupAnalysis, chosen_columns, subgroup_analysis
 from cxrscore.reporting.load_scores import NamedScores, read_columns
+from cxrscore.reporting.model_evaluations import RecordedModel, recorded_models
 from cxrscore.reporting.plugin_metrics import MetricResult, metric_results, plugin_metrics
+from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.reporting.summary import DEFAULT_BOOTSTRAP, Summary
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSections:
-    """The optional sections; a section that was not requested is None or empty."""
+    """The optional sections; a section that was not requested is None or empty. models: what the models record of
+    themselves."""
 
     comparison: Comparison | None
     groupings: tuple[SubgroupAnalysis, ...]
@@ -28,6 +31,7 @@ class ReportSections:
     metrics: tuple[MetricResult, ...]
     drifts: DriftResult
     checklist: tuple[ChecklistItem, ...]
+    models: tuple[RecordedModel, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, NaN as None."""
@@ -36,6 +40,7 @@ class ReportSections:
             "subgroups": [one.as_dict() for one in self.groupings],
             "localisation": self.localisation and self.localisation.as_dict(),
             "metrics": [one.as_dict() for one in self.metrics],
+            "models": [one.as_dict() for one in self.models],
             "drift": {one.finding: one.distance for one in self.drifts.findings},
         }
 
@@ -63,6 +68,7 @@ def make_sections(
         metrics=metrics,
         drifts=score_drifts(named.scores),
         checklist=checklist(named.scores, summary, shown),
+        models=recorded_models(named.scores.provenance, named.scores.findings),
     )
 
 
@@ -75,6 +81,7 @@ def _groupings(
         findings=scores.findings,
         truth=scores.truth[rows],
         prob=scores.prob[rows],
+        ranked=ranking_scores(scores)[rows],
         thresholds=scores.thresholds,
         patients=patient_groups(scores.films.patient[rows]),
     )

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics.reliability import BINS, POINTS
+from cxrscore.models.calibration import RARE, describe_probabilities, recorded_shift
+from cxrscore.models.evaluation import format_count
 from cxrscore.reporting import figures, heatmaps, tables
 from cxrscore.reporting.compare import PairedComparison
 from cxrscore.reporting.drift import LARGE_DISTANCE
@@ -24,6 +26,7 @@ from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.forest_plot import difference_plot, gap_plot
 from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
 from cxrscore.reporting.heatmaps import HIGHEST, HeatmapPanel
+from cxrscore.reporting.model_evaluations import RecordedModel, marks, own_figures
 from cxrscore.reporting.optional_sections import ReportSections
 from cxrscore.reporting.provenance import (
     Training,
@@ -31,11 +34,11 @@ from cxrscore.reporting.provenance import (
     get_text,
     has_leakage,
     knows_training_films,
-    plotted_models,
     provenance_models,
     threshold_source,
 )
 from cxrscore.reporting.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
+from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
 from cxrscore.scorefile.data import Scores
 
 SECTIONS = {
@@ -90,10 +93,16 @@ def render(
         "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
         "highest": tables.highest_films(scores),
         "failures": tables.failures(scores),
+        "constant": [one.finding for one in data if len(one.all_prob) > 1 and one.all_prob.min() == one.all_prob.max()],
     }
     page = environment().get_template("page.html.j2")
     return page.render(
-        **context, **_summary_text(summary), **_origin(provenance), **_optional_sections(parts), **_CONSTANTS
+        **context,
+        **_summary_text(summary, marks(parts.models)),
+        **_origin(provenance),
+        **_model_figures(parts.models, summary),
+        **_optional_sections(parts),
+        **_CONSTANTS,
     )
 
 
@@ -103,7 +112,8 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "has_leakage": has_leakage(provenance),
         "told_films": knows_training_films(provenance),
         "chosen_on": threshold_source(provenance),
-        "trainings": [(one, _losses(one)) for one in plotted_models(provenance)],
+        "probabilities": describe_probabilities(provenance),
+        "is_moved": bool(recorded_shift(provenance)),
         "means": describe_mean(provenance),
         "models": len(provenance_models(provenance)),
         "explainer": get_text(provenance, "explainer", "name"),
@@ -111,6 +121,21 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "class_token": any(get_text(one, "document", "spec", "head") == "cls" for one in provenance_models(provenance)),
         "facts": tables.provenance_table(provenance),
         "raw": tables.raw_json(provenance),
+    }
+
+
+def _model_figures(models: Sequence[RecordedModel], summary: Summary) -> dict[str, Any]:
+    """Template variables of the training of the models and of their own figures."""
+    marked = marks(models)
+    briers = [one.brier for one in summary.findings if one.finding not in marked and math.isfinite(one.brier)]
+    return {
+        "mean_brier": sum(briers) / len(briers) if briers else math.nan,
+        "trained": [
+            (one, _training_plots(one)) for one in models if one.training.epochs or one.probe or one.evaluation
+        ],
+        "evaluated": own_figures(models),
+        "marks": marked,
+        "folds": any(one.evaluation is not None and one.evaluation.on == "folds" for one in models),
     }
 
 
@@ -129,8 +154,10 @@ def _optional_sections(parts: ReportSections) -> dict[str, Any]:
 
 
 _CONSTANTS = {
+    "nan": math.nan,
     "few": FEW_POSITIVES,
     "threshold": THRESHOLD,
+    "rare": RARE,
     "points": POINTS,
     "bins": BINS,
     "large": LARGE_DISTANCE,
@@ -159,9 +186,10 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
     return optional.get(name, True)
 
 
-def _summary_text(summary: Summary) -> dict[str, Any]:
-    """Notes on the findings, as text."""
-    defined = sorted((one for one in summary.findings if math.isfinite(one.auc)), key=lambda one: one.auc)
+def _summary_text(summary: Summary, marked: Mapping[str, str]) -> dict[str, Any]:
+    """Notes on the findings, as text; ``marked``: those without coefficients."""
+    found = (one for one in summary.findings if math.isfinite(one.auc) and one.finding not in marked)
+    defined = sorted(found, key=lambda one: one.auc)
     sure = [one for one in defined if not one.few_positives] or defined
     return {
         "worst": sure[0] if sure else None,
@@ -184,7 +212,7 @@ def environment(*folders: str) -> jinja2.Environment:
     )
     found.filters.update(count=_count, fraction=_fraction, interval=_interval, signed=_signed, p=_p)
     found.filters.update(metric=_metric, metric_interval=_metric_interval)
-    found.filters.update(there=math.isfinite)
+    found.filters.update(there=math.isfinite, films=format_count)
     return found
 
 
@@ -261,6 +289,18 @@ def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
         "reliability": png(figures.reliability_plot(data)) if math.isfinite(result.brier) else "",
         "distribution": png(figures.distribution_plot(data)) if len(data.all_prob) else "",
     }
+
+
+def _training_plots(model: RecordedModel) -> list[tuple[str, str]]:
+    """The plots of a model, each with its description."""
+    plots = _losses(model.training)
+    if model.probe is not None and model.probe.tried:
+        words = f"Cross-validated log loss by strength; {model.probe.strength_words or 'none chosen'}"
+        plots.append((words, png(cross_validation_plot(model.probe))))
+    if model.evaluation is not None and model.evaluation.curve is not None:
+        words = "Learning curve: macro AUC by number of training films, with 95 % intervals"
+        plots.append((words, png(learning_curve_plot(model.evaluation.curve))))
+    return plots
 
 
 def _losses(training: Training) -> list[tuple[str, str]]:

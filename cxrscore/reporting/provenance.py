@@ -134,11 +134,6 @@ def read_trainings(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
     return tuple(read_training(one) for one in provenance_models(provenance))
 
 
-def plotted_models(provenance: Mapping[str, Any]) -> tuple[Training, ...]:
-    """The trainings with a history, at most of the first models."""
-    return tuple(one for one in read_trainings(provenance)[:MOST_PLOTTED] if one.epochs)
-
-
 def read_own_training(model: Any) -> Any:
     """The training metadata of a model; None for an imported model, whose values are all empty or 0."""
     training = get_nested(model, "document", "training")
@@ -151,11 +146,17 @@ def knows_training_films(provenance: Mapping[str, Any]) -> bool:
     return bool(found) and all(math.isfinite(get_number(read_own_training(one), "split", "train")) for one in found)
 
 
+def films_not_held_out(provenance: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The records of films of public data sets that the models were trained on."""
+    found = get_nested(provenance, "not_held_out")
+    return tuple(one for one in found if isinstance(one, Mapping)) if isinstance(found, list | tuple) else ()
+
+
 def threshold_source(provenance: Mapping[str, Any]) -> str:
-    """The films on which the thresholds were chosen: "valid", "imported", or "" if unknown."""
+    """The films on which the thresholds were chosen: "valid", "folds", "imported", or "" if unknown."""
     points = [get_nested(one, "document", "thresholds") for one in provenance_models(provenance)]
     found = {get_text(point, "chosen_on") for one in points if isinstance(one, Mapping) for point in one.values()}
-    return found.pop() if len(found) == 1 and found <= {"valid", "imported"} else ""
+    return found.pop() if len(found) == 1 and found <= {"valid", "folds", "imported"} else ""
 
 
 def read_training(model: Any) -> Training:

@@ -7,6 +7,7 @@ exclude them if there is any other labelled film.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.images import Status
+from cxrscore.labels.public_sets import describe_not_held_out
 from cxrscore.metrics import (
     Decisions,
     Estimate,
     average_precision,
     brier,
     calibration_error,
+    count_soft,
     counts,
     decisions,
     label_accuracy,
@@ -27,7 +30,15 @@ from cxrscore.metrics import (
     negative_baseline,
 )
 from cxrscore.reporting.auc import AucResult, BootstrapConfig, Interval, compute_aucs, patient_groups
-from cxrscore.reporting.provenance import get_texts, has_leakage, knows_training_films
+from cxrscore.reporting.model_evaluations import RecordedModel, model_warnings, recorded_models
+from cxrscore.reporting.provenance import (
+    films_not_held_out,
+    get_text,
+    get_texts,
+    has_leakage,
+    knows_training_films,
+)
+from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.scorefile.data import SPLITS, Scores
 
 FEW_POSITIVES = 10
@@ -51,14 +62,17 @@ class EvaluationSet:
 
     rows       int [A], rows of the films
     basis      "held-out": films never seen by the model, or of its test split; "unknown": films that it may have seen,
-               because its training films are unknown; "training": there are only films of its training or validation;
+               because its training films are unknown, or films of a public data set that it was trained on;
+               "training": there are only films of its training or validation;
                "none": no scored film has a label
     left_out   number of labelled films of training and validation that were excluded
+    public     names of the data sets whose films the model was trained on, as far as films are recognised
     """
 
     rows: Rows
     basis: Basis
     left_out: int
+    public: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +148,9 @@ _SHARES = ("sensitivity", "specificity", "ppv", "npv")
 class Summary:
     """All numbers of a report.
 
-    areas     AUCs on the assessed films
-    accuracy  equation 1 over all known labels, its interval over films or patients
+    areas         AUCs on the assessed films
+    accuracy      equation 1 over all known labels, its interval over films or patients
+    not_held_out  records of films of public data sets that the models were trained on, as in the provenance
     """
 
     found: int
@@ -148,6 +163,7 @@ class Summary:
     accuracy: Estimate
     negative_baseline: float
     warnings: tuple[str, ...]
+    not_held_out: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def macro_auc(self) -> float:
@@ -165,11 +181,18 @@ class Summary:
             "films": {"total": self.found, "scored": self.scored, "failed": self.failed},
             "held_out": held_out,
             "excluded_training_films": self.assessed.left_out,
+            "not_held_out": [dict(one) for one in self.not_held_out],
             "evaluation_set": {"films": len(self.assessed.rows), "basis": self.assessed.basis},
             "intervals": self.areas.method,
             "macro_auc": _json(self.macro_auc),
             "macro_auc_interval": _pair(self.areas.macro_interval),
             "macro_auc_findings": self.macro_findings,
+            "macro_auc_why": "" if math.isnan(self.macro_auc) else self.areas.macro.why,
+            "macro_auc_with_interval": {
+                "findings": self.areas.with_interval,
+                "value": _json(self.areas.macro_known.value),
+                "interval": _pair(self.areas.macro_known_interval),
+            },
             "micro_auc": _json(self.areas.micro.value),
             "micro_auc_interval": _pair(self.areas.micro.interval),
             "accuracy": _json(self.accuracy.value),
@@ -183,21 +206,27 @@ class Summary:
 def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> Summary:
     """The metrics of a scores file, and warnings for the reader."""
     assessed = evaluation_films(scores)
-    truth, prob = scores.truth[assessed.rows], scores.prob[assessed.rows]
+    prob = scores.prob[assessed.rows]
+    truth = np.where(np.isnan(prob), np.nan, scores.truth[assessed.rows])
+    ranked = ranking_scores(scores)[assessed.rows]
     scored = int(np.count_nonzero(scores.films.status == Status.OK))
     groups = patient_groups(scores.films.patient[assessed.rows])
-    found = compute_aucs(truth, prob, groups, drawing)
+    found = compute_aucs(truth, ranked, groups, drawing)
     return Summary(
         found=len(scores.films.path),
         scored=scored,
         failed=len(scores.films.path) - scored,
         assessed=assessed,
         patients=len(np.unique(groups)),
-        findings=tuple(_result(scores, assessed.rows, groups, found, column) for column in range(len(scores.findings))),
+        findings=tuple(
+            _result(scores, assessed.rows, groups, found, column, ranked[:, column])
+            for column in range(len(scores.findings))
+        ),
         areas=found,
         accuracy=label_accuracy_estimate(truth, prob, groups),
         negative_baseline=negative_baseline(truth),
         warnings=_warnings(scores, assessed, scored),
+        not_held_out=films_not_held_out(scores.provenance),
     )
 
 
@@ -207,13 +236,19 @@ def evaluation_films(scores: Scores) -> EvaluationSet:
     seen = np.isin(scores.films.split, SEEN)
     if (labelled & ~seen).any():
         rows = np.flatnonzero(labelled & ~seen)
-        basis: Basis = "held-out" if knows_training_films(scores.provenance) else "unknown"
-        return EvaluationSet(rows=rows, basis=basis, left_out=int(np.count_nonzero(labelled & seen)))
+        public = films_not_held_out(scores.provenance)
+        sets = tuple(dict.fromkeys(filter(None, (get_text(one, "set") for one in public))))
+        basis: Basis = "held-out" if knows_training_films(scores.provenance) and not public else "unknown"
+        return EvaluationSet(rows=rows, basis=basis, left_out=int(np.count_nonzero(labelled & seen)), public=sets)
     return EvaluationSet(rows=np.flatnonzero(labelled), basis="training" if labelled.any() else "none", left_out=0)
 
 
-def _result(scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: int) -> FindingResult:
-    label, score, threshold = scores.truth[rows, column], scores.prob[rows, column], float(scores.thresholds[column])
+def _result(
+    scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: int, ranked: NDArray[np.float64]
+) -> FindingResult:
+    """The metrics of one finding on the films that have a label and a score of it."""
+    score, threshold = scores.prob[rows, column], float(scores.thresholds[column])
+    label = np.where(np.isnan(score), np.nan, scores.truth[rows, column])
     positives, negatives = counts(label)
     return FindingResult(
         finding=scores.findings[column],
@@ -223,7 +258,7 @@ def _result(scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: 
         auc=found.estimates[column].value,
         interval=found.intervals[column],
         why=found.estimates[column].why,
-        average_precision=average_precision(label, score),
+        average_precision=average_precision(label, ranked),
         brier=brier(label, score),
         calibration_error=calibration_error(label, score),
         accuracy=label_accuracy(label, score, THRESHOLD),
@@ -235,12 +270,17 @@ def _result(scores: Scores, rows: Rows, groups: Rows, found: AucResult, column: 
 
 def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str, ...]:
     found = []
+    models = recorded_models(scores.provenance, scores.findings)
     if has_leakage(scores.provenance):
         found.append(
             "LEAKED: the same patients or films were in more than one split when the model was trained. The results "
             "are better than on new patients."
         )
-    if assessed.basis == "unknown":
+    public = [describe_not_held_out(one, len(scores.films.path)) for one in films_not_held_out(scores.provenance)]
+    found += public
+    if public:
+        found.append("Other films may be of these data sets too, under names that are not recognised.")
+    if assessed.basis == "unknown" and not public:
         found.append(
             "The training films of the model are unknown. If it was trained on these films, the results are better "
             "than on new films."
@@ -248,11 +288,25 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
     if assessed.basis == "training":
         found.append(
             "All labelled films were in training or validation: the results show how well the model remembers them, "
-            "not how well it works on new films."
+            f"not how well it works on new films.{_figures_to_read(models)}"
         )
     if not scored:
         found.append("No film could be scored.")
-    return (*found, *get_texts(scores.provenance, "warnings"))
+    if soft := count_soft(scores.truth[assessed.rows]):
+        known = int(np.count_nonzero(np.isfinite(scores.truth[assessed.rows])))
+        found.append(
+            f"{soft:,} of {known:,} labels are soft, between 0 and 1. Above 0.5 they count as positive, below as "
+            "negative, and 0.5 as neither; Brier score, calibration error and calibration curves use the number itself."
+        )
+    return (*found, *get_texts(scores.provenance, "warnings"), *model_warnings(models))
+
+
+def _figures_to_read(models: Sequence[RecordedModel]) -> str:
+    """The model's own figures, as a sentence; "" if the models record none, or if there are several."""
+    found = next((one.evaluation for one in models if one.whole), None)
+    if found is None or found.on != "folds":
+        return ""
+    return f" Read the cross-validated figures of the model instead: macro AUC {found.macro_auc.text}."
 
 
 def _pair(interval: Interval) -> list[float] | None:

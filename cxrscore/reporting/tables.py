@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from cxrscore.images import Status
+from cxrscore.labels import describe_rules
+from cxrscore.models.calibration import describe_probabilities, prevalences, times_prevalence
+from cxrscore.models.evaluation import read_probe, used_recipe
 from cxrscore.reporting.provenance import (
     after,
     describe_mean,
@@ -19,11 +22,13 @@ from cxrscore.reporting.provenance import (
     get_nested,
     get_number,
     get_text,
+    get_texts,
     join_words,
     provenance_models,
     read_own_training,
     read_training,
 )
+from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.scorefile.data import Scores
 
 HIGHEST = 3
@@ -36,14 +41,15 @@ LONGEST_JSON = 200_000
 
 @dataclass(frozen=True, kw_only=True)
 class HighestFilms:
-    """The films with the highest probabilities of one finding, highest first, as (path, probability).
+    """The films with the highest probabilities of one finding, highest first, as (path, probability, the words of
+    times_prevalence).
 
     above   number of scored films that reach the threshold of the model; None if it has no threshold
     median  over all scored films; NaN if there are none
     """
 
     finding: str
-    films: tuple[tuple[str, float], ...]
+    films: tuple[tuple[str, float, str], ...]
     median: float
     above: int | None
 
@@ -60,17 +66,26 @@ class Failures:
 
 def highest_films(scores: Scores) -> tuple[HighestFilms, ...]:
     """The films with the highest probabilities of each finding."""
-    rows = np.flatnonzero(scores.films.status == Status.OK)
-    return tuple(_highest(scores, rows, column) for column in range(len(scores.findings)))
+    rows, ranked = np.flatnonzero(scores.films.status == Status.OK), ranking_scores(scores)
+    known = prevalences(scores.provenance, scores.findings)
+    return tuple(
+        _highest(scores, rows, column, ranked[:, column], known.get(finding))
+        for column, finding in enumerate(scores.findings)
+    )
 
 
-def _highest(scores: Scores, rows: Any, column: int) -> HighestFilms:
+def _highest(scores: Scores, rows: Any, column: int, ranked: Any, prevalence: float | None) -> HighestFilms:
+    """The highest of these films, without those that have no score of this finding."""
+    rows = rows[~np.isnan(ranked[rows])]
     prob = scores.prob[rows, column]
-    order = np.argsort(-prob, kind="stable")[:HIGHEST]
+    order = np.argsort(-ranked[rows], kind="stable")[:HIGHEST]
     threshold = float(scores.thresholds[column])
     return HighestFilms(
         finding=scores.findings[column],
-        films=tuple((scores.films.path[rows[place]], float(prob[place])) for place in order),
+        films=tuple(
+            (scores.films.path[rows[place]], float(prob[place]), times_prevalence(float(prob[place]), prevalence))
+            for place in order
+        ),
         median=float(np.median(prob)) if prob.size else math.nan,
         above=int(np.count_nonzero(prob >= threshold)) if math.isfinite(threshold) else None,
     )
@@ -119,6 +134,7 @@ def _run(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Backend", join_words(get_text(provenance, "backend", "name"), get_text(provenance, "backend", "framework"))),
         ("Device", join_words(get_text(provenance, "backend", "device"), get_text(provenance, "backend", "precision"))),
         ("Scores", describe_mean(provenance)),
+        ("Probabilities", describe_probabilities(provenance) if provenance_models(provenance) else ""),
         ("Films per second", _figure(get_number(provenance, "films_per_second"))),
         (
             "Heat maps",
@@ -135,6 +151,7 @@ def _input(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Folder", get_text(provenance, "films", "folder")),
         ("Other files in it", get_text(provenance, "films", "other_files")),
         ("Labels", join_words(get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset"))),
+        ("Labels read with", describe_rules(get_nested(provenance, "labels"))),
         ("Labels matched", get_text(provenance, "labels", "labelled_films")),
         ("Labels SHA-256", get_text(provenance, "labels", "sha256")),
     ]
@@ -151,6 +168,7 @@ def _model(model: Any) -> list[tuple[str, str]]:
         ("Normalisation", get_text(spec, "normalize")),
         ("Head and activation", join_words(get_text(spec, "head"), get_text(spec, "activation"))),
         ("Licence", get_text(model, "document", "licence")),
+        ("Trained on", ", ".join(get_texts(model, "trained_on"))),
     ]
 
 
@@ -179,10 +197,12 @@ def _training(model: Any) -> list[tuple[str, str]]:
             "Starting weights",
             join_words(get_text(training, "weights", "name"), get_text(training, "weights", "licence")),
         ),
-        ("Recipe", format_pairs(get_nested(training, "recipe"))),
+        ("Fitted", "" if (probe := read_probe(get_nested(model, "document"))) is None else probe.sentence),
+        ("Recipe", format_pairs(used_recipe(training))),
         ("Split", format_pairs(get_nested(training, "split"), leave_out="sha256")),
         ("Patients", get_text(training, "patients")),
         ("Labels", join_words(get_text(training, "labels", "file"), get_text(training, "labels", "dataset"))),
+        ("Labels read with", describe_rules(get_nested(training, "labels"))),
         ("Best epoch", "" if best is None else join_words(str(best), after("by ", read_training(model).monitor_words))),
         ("Seed", get_text(training, "seed")),
     ]

@@ -10,6 +10,7 @@ from cxrscore.scorefile.reading import (
     read_file_provenance,
     read_films,
     read_label_columns,
+    read_provenance,
 )
 from cxrscore.scorefile.run import Run, finished_provenance, manifest_films, manifest_partition, may_replace, open_run
 from cxrscore.scorefile.shards import Shard, shard_of
@@ -46,6 +47,7 @@ __all__ = [
     "read_file_provenance",
     "read_films",
     "read_label_columns",
+    "read_provenance",
     "scored_films",
     "select_thumbnails",
     "shard_of",

@@ -41,6 +41,7 @@ def check_ranges(what: str, values: Mapping[str, Array], films: range, findings:
         "films/split": (0, len(SPLITS) - 1),
         "films/patient": (-1, np.iinfo(np.int32).max),
         "scores/prob": (0, 1),
+        "scores/prob_uncalibrated": (0, 1),
         "truth": (0, 1),
         "thresholds": (0, 1),
         "cam/film": (films.start, films.stop - 1),
@@ -52,8 +53,6 @@ def check_ranges(what: str, values: Mapping[str, Array], films: range, findings:
         # NaN compares false, so it passes every range check.
         if np.any((values[name] < low) | (values[name] > high)):
             raise FileFormatError(f"{what}: {name} has values outside {low}..{high}")
-    if "truth" in values and np.any((values["truth"] > 0) & (values["truth"] < 1)):
-        raise FileFormatError(f"{what}: truth has values between 0 and 1; a label is 0, 1 or NaN")
     _check_texts(what, values)
 
 

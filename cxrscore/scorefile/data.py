@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     DataFrame: TypeAlias = pandas.DataFrame
 
+Doubles = NDArray[np.float64]
+
 SPLITS = ("", "train", "valid", "test")
 """Words of /films/split, by code: how the model used the film; "" = not used."""
 
@@ -98,15 +100,19 @@ class Scores:
     Attributes
     ----------
     findings : tuple of str
-        The columns of logit, prob and truth.
+        The columns of logit, prob, prob_uncalibrated and truth.
     films : FilmRows
         Metadata of each film.
     logit : float32 [N,C]
-        NaN for films that were not scored.
+        Outputs of the network; if prob is a mean, the logit of the mean. NaN for films that were not scored.
     prob : float32 [N,C]
-        Probabilities in 0..1; NaN likewise.
+        Probabilities in 0..1, calibrated if the model has a calibration; NaN likewise. float64 if read from a CSV
+        table.
+    prob_uncalibrated : float32 [N,C]
+        The same without calibration and target prevalence. NaN also for all films of a file of version 1, and of a
+        CSV table, which do not have it.
     truth : float32 [N,C]
-        Labels 0 and 1; NaN where unknown.
+        Labels: 1 present, 0 absent, soft labels between them; NaN where unknown.
     thresholds : float32 [C]
         Operating points of the model as probabilities; NaN where it has none.
     heat_maps : HeatMaps
@@ -120,7 +126,8 @@ class Scores:
     findings: tuple[str, ...]
     films: FilmRows
     logit: Floats
-    prob: Floats
+    prob: Floats | Doubles
+    prob_uncalibrated: Floats
     truth: Floats
     thresholds: Floats
     heat_maps: HeatMaps
@@ -145,6 +152,7 @@ class Scores:
             split                                          "train" or "valid" if the model was made with the film, or
                                                            "test"; else ""
             prob_FINDING, logit_FINDING, truth_FINDING     float32; NaN for films without scores, and for unknown labels
+            prob_uncalibrated_FINDING                      float32; NaN likewise, and in files of version 1
             ============================================== ==========================================================
 
         Raises
@@ -175,11 +183,13 @@ class Column:
 
     values   N texts, or an array [N] of integers or float32 with NaN for missing values
     finding  finding of the values; "" for metadata of the film
+    matrix   name of the matrix of which this is a column, such as prob; "" likewise
     """
 
     name: str
     values: Sequence[str] | Array
     finding: str = ""
+    matrix: str = ""
 
 
 def film_columns(scores: Scores, *, every: bool) -> list[Column]:
@@ -197,16 +207,27 @@ def film_columns(scores: Scores, *, every: bool) -> list[Column]:
             *(Column(name=name, values=getattr(films, name)) for name in ("width", "height", "patient")),
             Column(name="split", values=[SPLITS[code] for code in films.split.tolist()]),
         ]
-    matrices = {"prob": scores.prob, "logit": scores.logit, "truth": scores.truth}
-    for name in ("prob", "logit", "truth") if every else ("prob",):
-        found += finding_columns(name, matrices[name], scores.findings)
+    matrices = {"prob": scores.prob}
+    if every:
+        matrices |= {
+            "logit": scores.logit,
+            "prob_uncalibrated": scores.prob_uncalibrated,
+            "truth": scores.truth,
+        }
+    for name, matrix in matrices.items():
+        found += finding_columns(name, matrix, scores.findings)
     return found
 
 
 def finding_columns(name: str, matrix: Array, findings: Sequence[str]) -> list[Column]:
     """The columns name_FINDING of a matrix [N,C]."""
     return [
-        Column(name=f"{name}_{unicode_text(finding)}", values=np.ascontiguousarray(matrix[:, place]), finding=finding)
+        Column(
+            name=f"{name}_{unicode_text(finding)}",
+            values=np.ascontiguousarray(matrix[:, place]),
+            finding=finding,
+            matrix=name,
+        )
         for place, finding in enumerate(findings)
     ]
 

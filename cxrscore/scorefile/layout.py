@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 FORMAT = "cxrscore-scores"
 SHARD_FORMAT = "cxrscore-shard"
-VERSION = 1
+VERSION = 2
+"""Version of the files that are written."""
+VERSIONS = (1, 2)
+"""Versions of the files that are read. Version 2 adds scores/prob_uncalibrated."""
 
 TEXT = "S"
 """dtype of a text column: UTF-8 bytes with the length of the longest text, padded with zero bytes."""
@@ -34,7 +37,7 @@ SCALES = {"film": "films/path", "finding": "labels"}
 
 ATTRIBUTES = {
     "format": f"always {FORMAT}",
-    "version": f"version of this layout, {VERSION}; a reader refuses others",
+    "version": f"version of this layout, {VERSION}; version 1 lacks scores/prob_uncalibrated; a reader refuses others",
     "complete": "true once everything is written; a file without it is incomplete and is refused",
     "fingerprint": "SHA-256 of the attribute inputs, hex; files with the same fingerprint hold the same scores",
     "inputs": "what the scores depend on: models, tta, backend, findings, paths of the films",
@@ -53,6 +56,7 @@ class Column:
     axes         names in AXES, one for each dimension
     description  meaning of the values, with unit and range
     in_shard     whether shards contain it: its values exist as soon as a film is scored
+    since        the first version of the layout that has it
     """
 
     path: str
@@ -60,6 +64,7 @@ class Column:
     axes: tuple[str, ...]
     description: str
     in_shard: bool = False
+    since: int = 1
 
 
 LAYOUT = (
@@ -139,23 +144,33 @@ LAYOUT = (
         path="scores/logit",
         dtype="<f4",
         axes=("film", "finding"),
-        description="output of the model; if prob is a mean over models or augmented copies, ln(prob "
-        "/ (1 - prob)) of the mean before rounding; NaN for films that were not scored",
+        description="output of the network, without calibration; if prob is a mean over models or augmented copies, "
+        "ln(prob / (1 - prob)) of the mean before rounding; NaN for films that were not scored",
         in_shard=True,
     ),
     Column(
         path="scores/prob",
         dtype="<f4",
         axes=("film", "finding"),
-        description="probability, 0 to 1: the mean over all models and augmented copies; NaN for "
-        "films that were not scored",
+        description="probability, 0 to 1, calibrated if the model has a calibration: the mean over all models and "
+        "augmented copies; NaN for films that were not scored",
         in_shard=True,
+    ),
+    Column(
+        path="scores/prob_uncalibrated",
+        dtype="<f4",
+        axes=("film", "finding"),
+        description="the same probability without the calibration of the models, nor a target prevalence; equal to "
+        "prob if no model has a calibration; NaN for films that were not scored, and in all rows that come from a file "
+        "of version 1",
+        in_shard=True,
+        since=2,
     ),
     Column(
         path="truth",
         dtype="<f4",
         axes=("film", "finding"),
-        description="the label: 1 present, 0 absent, NaN unknown",
+        description="the label: 1 present, 0 absent, between them a soft label, NaN unknown",
     ),
     Column(
         path="thresholds",
@@ -185,6 +200,9 @@ LAYOUT = (
     ),
 )
 """The datasets of a scores file."""
+
+LAYOUTS = {version: tuple(column for column in LAYOUT if column.since <= version) for version in VERSIONS}
+"""The datasets of a scores file, by version."""
 
 SHARD_LAYOUT = tuple(column for column in LAYOUT if column.in_shard)
 """The datasets of a shard, whose axis film covers the shard's films only; cam/film still counts in the run."""

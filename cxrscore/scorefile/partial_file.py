@@ -15,10 +15,10 @@ from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io.hdf5.reader import HDF5File, open_guarded, read_dataset, read_rows, read_text
 from cxrscore.io.strict_json import check_document
 from cxrscore.scorefile.checks import check_ranges
-from cxrscore.scorefile.layout import FORMAT, LAYOUT, SCORED, TEXT
+from cxrscore.scorefile.layout import LAYOUT, SCORED, TEXT
 from cxrscore.scorefile.manifest import fingerprint_of
 from cxrscore.scorefile.partition import Partition, full_run_inputs
-from cxrscore.scorefile.reading import check_columns, check_format, read_json
+from cxrscore.scorefile.reading import check_scores_file, read_json, with_missing_columns
 from cxrscore.scorefile.shards import ShardHeader
 from cxrscore.scorefile.thumbnail_selection import ScoredFilms, concatenate, scored_films, thumbnail_candidates
 
@@ -97,7 +97,8 @@ def film_blocks(part: PartialScoresFile) -> Iterator[tuple[range, dict[str, Arra
     """The columns of its films, by path, and their rows in the complete run; FileFormatError if they are damaged."""
     with _opened(part.path, part.fingerprint) as file:
         for rows in blocks(len(part.rows)):
-            values = {column.path: read_rows(file, column.path, rows) for column in FILM_COLUMNS}
+            there = [column.path for column in FILM_COLUMNS if column.path in file.datasets]
+            values = with_missing_columns({path: read_rows(file, path, rows) for path in there})
             check_ranges(file.name, values, rows, 0)
             yield range(part.rows.start + rows.start, part.rows.start + rows.stop), values
 
@@ -132,8 +133,7 @@ def _opened(path: Path, fingerprint: str = "") -> Iterator[HDF5File]:
     """An open partial file with a valid layout, and with this fingerprint if one is given. Errors say what to do."""
     try:
         with open_guarded(path) as file:
-            check_format(file, FORMAT)
-            check_columns(file, LAYOUT)
+            check_scores_file(file)
             if fingerprint and read_text(file, "fingerprint", longest=64) != fingerprint:
                 raise FileFormatError(f"{path} was replaced during the merge: merge again")
             yield file

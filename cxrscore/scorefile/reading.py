@@ -27,7 +27,7 @@ from cxrscore.remote import Location, as_local_path
 from cxrscore.scorefile.checks import check_ranges
 from cxrscore.scorefile.columns import decode_texts
 from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
-from cxrscore.scorefile.layout import FORMAT, LAYOUT, TEXT, VERSION, Column
+from cxrscore.scorefile.layout import FORMAT, LAYOUT, LAYOUTS, TEXT, VERSIONS, Column
 
 
 def open_scores(path: Location, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
@@ -59,9 +59,9 @@ def open_scores(path: Location, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
     ((440, 14), ('Atelectasis', 'Cardiomegaly', ...))
     """
     with as_local_path(path) as own, open_guarded(own, cap=cap) as file:
-        check_format(file, FORMAT)
+        layout = check_scores_file(file)
         provenance = read_json(file, "provenance")
-        values = read_columns(file, LAYOUT)
+        values = with_missing_columns({column.path: read_dataset(file, column.path) for column in layout})
     films, findings = values["scores/logit"].shape
     check_ranges(str(path), values, range(films), findings)
     return _scores(values, provenance)
@@ -70,8 +70,7 @@ def open_scores(path: Location, *, cap: int = MAX_DECLARED_BYTES) -> Scores:
 def read_films(path: Path) -> FilmRows:
     """The films of a scores file, without their scores and heat maps; errors as open_scores."""
     with open_guarded(path) as file:
-        check_format(file, FORMAT)
-        check_columns(file, LAYOUT)
+        check_scores_file(file)
         own = [column.path for column in LAYOUT if column.path.startswith("films/")]
         values = {name: read_dataset(file, name) for name in own}
     check_ranges(str(path), values, range(len(values["films/path"])), 0)
@@ -81,22 +80,27 @@ def read_films(path: Path) -> FilmRows:
 def read_label_columns(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """The datasets truth and films/patient of a scores file, by path, and its provenance; errors as open_scores."""
     with open_guarded(path) as file:
-        check_format(file, FORMAT)
-        check_columns(file, LAYOUT)
+        check_scores_file(file)
         provenance = read_json(file, "provenance")
         values = {name: read_dataset(file, name) for name in ("truth", "films/patient")}
     check_ranges(str(path), values, range(len(values["truth"])), 0)
     return values, provenance
 
 
+def read_provenance(path: Path) -> dict[str, Any]:
+    """The provenance of a scores file; errors as open_scores."""
+    with open_guarded(path) as file:
+        check_format(file, FORMAT)
+        return read_json(file, "provenance")
+
+
 def check_content(path: Path, *, rows: int = 1 << 15) -> None:
     """Reads every value of a scores file, some rows at a time, and compares checksums and ranges; errors as
     open_scores."""
     with open_guarded(path) as file:
-        check_format(file, FORMAT)
-        check_columns(file, LAYOUT)
+        layout = check_scores_file(file)
         films, findings = file.datasets["scores/logit"].shape
-        for column in LAYOUT:
+        for column in layout:
             length = file.datasets[column.path].shape[0]
             for start in range(0, length, rows):
                 values = {column.path: read_rows(file, column.path, range(start, min(start + rows, length)))}
@@ -118,21 +122,39 @@ def read_file_provenance(path: Path) -> FileProvenance:
         return FileProvenance(fingerprint=read_text(file, "fingerprint", longest=64), inputs=read_json(file, "inputs"))
 
 
-def check_format(file: HDF5File, wanted: str) -> None:
-    """FileFormatError unless the root says that the file is finished and of the wanted format and version."""
+def check_scores_file(file: HDF5File) -> tuple[Column, ...]:
+    """The datasets of a scores file, which depend on its version; FileFormatError unless it is a finished scores file
+    with exactly these."""
+    layout = LAYOUTS[check_format(file, FORMAT)]
+    check_columns(file, layout)
+    return layout
+
+
+def with_missing_columns(values: Mapping[str, Array]) -> dict[str, Array]:
+    """The columns that are given, with NaN [N,C] for those of films and findings that an older version lacks."""
+    shape = values["scores/logit"].shape
+    newer = [column for column in LAYOUT if column.since > 1 and column.path not in values]
+    return {**values, **{column.path: np.full(shape, np.nan, column.dtype) for column in newer}}
+
+
+def check_format(file: HDF5File, wanted: str, versions: Sequence[int] = VERSIONS) -> int:
+    """The version of the file; FileFormatError unless the root says that it is finished, of the wanted format and of
+    one of these versions."""
     name, known = file.name, file.groups[""].attributes
     if "format" not in known or read_text(file, "format", longest=100) != wanted:
         raise FileFormatError(f"{name} is not of format {wanted}. Scores files are written by `cxrscore score`.")
     version = read_number(file, "version")
-    if version != VERSION:
+    if version not in versions:
         raise FileFormatError(
-            f"{name} is of version {version}, this cxrscore reads {VERSION}. Use the one that wrote it, or score again."
+            f"{name} is of version {version}, this cxrscore reads {' and '.join(map(str, versions))}. Use the one that "
+            "wrote it, or score again."
         )
     complete = "complete" in known and read_attribute(file, "complete", longest=1)
     if not (isinstance(complete, np.bool_) and complete):
         raise FileFormatError(
             f"{name} is incomplete: writing was interrupted. Remove it and run `cxrscore score` again."
         )
+    return version
 
 
 def read_json(file: HDF5File, name: str) -> dict[str, Any]:
@@ -144,12 +166,6 @@ def read_json(file: HDF5File, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FileFormatError(f"{file.name}: attribute {name} is not a JSON object")
     return value
-
-
-def read_columns(file: HDF5File, layout: Sequence[Column]) -> dict[str, Array]:
-    """The values of every dataset of a layout, by path; FileFormatError if the file has others or lacks one."""
-    check_columns(file, layout)
-    return {column.path: read_dataset(file, column.path) for column in layout}
 
 
 def check_columns(file: HDF5File, layout: Sequence[Column]) -> None:
@@ -213,6 +229,7 @@ def _scores(values: Mapping[str, Array], provenance: Mapping[str, Any]) -> Score
         films=_films(values),
         logit=values["scores/logit"],
         prob=values["scores/prob"],
+        prob_uncalibrated=values["scores/prob_uncalibrated"],
         truth=values["truth"],
         thresholds=values["thresholds"],
         heat_maps=heat_maps(values),

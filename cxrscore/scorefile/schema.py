@@ -17,7 +17,7 @@ from cxrscore.scorefile.layout import (
     SCALES,
     STATUS_CODES,
     TEXT,
-    VERSION,
+    VERSIONS,
     Column,
 )
 
@@ -37,8 +37,9 @@ _RANGES: dict[str, dict[str, Any]] = {
     "films/patient": {"minimum": -1},
     "labels": {"minLength": 1},
     "scores/prob": {"minimum": 0, "maximum": 1},
+    "scores/prob_uncalibrated": {"minimum": 0, "maximum": 1},
     "thresholds": {"minimum": 0, "maximum": 1},
-    "truth": {"enum": [0, 1, None]},
+    "truth": {"minimum": 0, "maximum": 1},
     "thumbnails/pixels": {"maximum": 255},
 }
 
@@ -93,6 +94,12 @@ PROVENANCE = _object(
             "one of them",
             file=_text("name of the model file"),
             sha256=_text("SHA-256 of the model file, hex"),
+            trained_on={
+                "description": "public data sets that it was trained on, by its file or by --trained-on; missing if "
+                "none is known",
+                "type": "array",
+                "items": _WORD,
+            },
             document={
                 "description": "the model's JSON document without its film hashes",
                 "type": "object",
@@ -109,6 +116,16 @@ PROVENANCE = _object(
                 "description": "limits of the random augmentation, named as in a recipe",
                 "type": "object",
             },
+        },
+    },
+    target_prevalence={
+        "description": "prevalence by finding to which probabilities and thresholds were moved; null without one",
+        "type": ["object", "null"],
+        "additionalProperties": {
+            "description": "a share",
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "exclusiveMaximum": 1,
         },
     },
     explainer=_object(
@@ -131,6 +148,8 @@ PROVENANCE = _object(
             "file": _text("name of the table"),
             "dataset": _text("name of its layout"),
             "sha256": _text("SHA-256 of the table, hex"),
+            "uncertain": _text("what an uncertain label counts as; left out: unknown"),
+            "blank": _text("what a blank cell counts as; left out: unknown"),
             "labelled_films": _count("films that have a row in it"),
         },
     },
@@ -163,13 +182,32 @@ PROVENANCE = _object(
             command={"description": "its command line, one word per entry", "type": "array", "items": _WORD},
         ),
     },
+    not_held_out={
+        "description": "films of public data sets that the models were trained on; missing if there are none",
+        "type": "array",
+        "items": _object(
+            "films of one data set, recognised in one way",
+            set=_text("the data set of the films"),
+            films=_count("their number"),
+            recognised_by={"description": "name of the film, or layout of the label table", "enum": ["name", "table"]},
+            trained_on={
+                "description": "the data sets of the models that have such films",
+                "type": "array",
+                "items": _WORD,
+            },
+            overlap={
+                "description": "same: one of these has all films of the data set; part: it has some, not known which",
+                "enum": ["same", "part"],
+            },
+        ),
+    },
     labels_joined=_text("when labels were joined again to existing scores, ISO 8601; missing otherwise"),
     merged=_text("when the partial files were merged, ISO 8601 with the offset to UTC; missing otherwise"),
     warnings={"description": "warnings, one text each", "type": "array", "items": {"type": "string"}},
 )
 _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "format": {"const": FORMAT},
-    "version": {"const": VERSION},
+    "version": {"enum": list(VERSIONS)},
     "complete": {"const": True},
     "fingerprint": _DIGEST,
     "inputs": {"type": "object"},

@@ -25,7 +25,7 @@ class Shard:
     """The results of n films, in the order of the manifest.
 
     logit      float32 [n,C], NaN for films that were not scored
-    prob       float32 [n,C] in 0..1, NaN likewise
+    prob       float32 [n,C] in 0..1, NaN likewise; prob_uncalibrated: the same without calibration
     status     uint8 [n], codes of cxrscore.images.Status
     message    n texts: why a film was not scored, or a note; their first 200 characters are stored
     kind       n texts: "png", "jpeg", "dicom", ""
@@ -39,6 +39,7 @@ class Shard:
 
     logit: Floats
     prob: Floats
+    prob_uncalibrated: Floats
     status: NDArray[np.uint8]
     message: Sequence[str]
     kind: Sequence[str]
@@ -56,7 +57,8 @@ def shard_of(scores: Scores, rows: range) -> Shard:
     chosen = (maps.film >= rows.start) & (maps.film < rows.stop)
     return Shard(
         logit=scores.logit[own],
-        prob=scores.prob[own],
+        prob=scores.prob[own].astype(np.float32, copy=False),
+        prob_uncalibrated=scores.prob_uncalibrated[own],
         status=films.status[own],
         message=films.message[own],
         kind=films.kind[own],
@@ -129,6 +131,7 @@ def read_shard(path: Path, fingerprint: str, rows: range) -> Shard:
     return Shard(
         logit=values["scores/logit"],
         prob=values["scores/prob"],
+        prob_uncalibrated=values["scores/prob_uncalibrated"],
         status=values["films/status"],
         message=decode_texts(values["films/message"]),
         kind=decode_texts(values["films/kind"]),
@@ -143,7 +146,7 @@ def read_shard(path: Path, fingerprint: str, rows: range) -> Shard:
 
 def _check(file: HDF5File, fingerprint: str, rows: range) -> None:
     """FileFormatError unless the file is the shard of these rows of the run with this fingerprint."""
-    check_format(file, SHARD_FORMAT)
+    check_format(file, SHARD_FORMAT, (VERSION,))
     check_columns(file, SHARD_LAYOUT)
     met = (
         read_text(file, "fingerprint", longest=64),
@@ -167,6 +170,7 @@ def _columns(shard: Shard) -> dict[str, Array]:
         "films/height": shard.height,
         "scores/logit": shard.logit,
         "scores/prob": shard.prob,
+        "scores/prob_uncalibrated": shard.prob_uncalibrated,
         "cam/map": maps.map,
         "cam/film": maps.film,
         "cam/finding": maps.finding,

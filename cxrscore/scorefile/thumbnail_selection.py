@@ -63,8 +63,8 @@ def _picks(found: ScoredFilms, films: int, most: int) -> list[int]:
     even = np.linspace(0, films - 1, min(most, films)).astype(np.int64)
     picks = [
         p.argmax(axis=0),
-        np.where(t == 1, p, np.inf).argmin(axis=0),
-        np.where(t == 0, p, -np.inf).argmax(axis=0),
+        np.where(t > 0.5, p, np.inf).argmin(axis=0),
+        np.where(t < 0.5, p, -np.inf).argmax(axis=0),
         # The first at or after each row, or the last of all.
         np.minimum(np.searchsorted(found.rows, even), len(found.rows) - 1),
     ]

@@ -12,11 +12,13 @@ from cxrscore.errors import InputError
 from cxrscore.images import DecoderPool, FoundFilms, Status, find_same_file, require_films
 from cxrscore.io.outputs import OutputKind, check_output
 from cxrscore.io.regular import is_hdf5
+from cxrscore.io.strict_json import get_nested
 from cxrscore.labels import find_labels
+from cxrscore.labels.public_sets import describe_not_held_out
 from cxrscore.models.model_file import ModelFile
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import RemotePath
-from cxrscore.scorefile import Manifest, Partition, Run, may_replace, open_run, read_films
+from cxrscore.scorefile import Manifest, Partition, Run, may_replace, open_run, read_films, read_provenance
 from cxrscore.scoring.distributed import dispatch_shards, probe_worker
 from cxrscore.scoring.finalize import make_provenance, merge_shards, unreadable_messages
 from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
@@ -66,6 +68,7 @@ def _check_output(options: ScoreOptions) -> None:
     local = None if isinstance(films, RemotePath) else find_labels(films)
     inputs = [*options.models, None if isinstance(labels, RemotePath) else labels or local]
     inputs.append(find_same_file(options.file, films))
+    inputs.append(options.target_prevalence.file if options.target_prevalence else None)
     overwrite = options.overwrite or may_replace(options.file)
     check_output(options.file, SCORES, inputs=inputs, overwrite=overwrite)
 
@@ -132,9 +135,16 @@ def _result(
         labels_joined=labels_joined,
         film_list_changed=list_changed,
         has_leakage=any(file.document["training"]["has_leakage"] for file in files),
+        not_held_out=_not_held_out(options, len(films.path)),
         unreadable_paths=tuple(unreadable_messages(found, options)),
         partition=str(options.partition or ""),
     )
+
+
+def _not_held_out(options: ScoreOptions, films: int) -> tuple[str, ...]:
+    """Sentences on the films that the output says the models were trained on."""
+    records = get_nested(read_provenance(options.file), "not_held_out")
+    return tuple(describe_not_held_out(one, films) for one in records) if isinstance(records, list) else ()
 
 
 def _nothing(options: ScoreOptions, files: tuple[ModelFile, ...], partition: Partition, films: int) -> ScoreResult:

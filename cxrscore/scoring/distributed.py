@@ -122,7 +122,8 @@ def _options_as_json(options: ScoreOptions) -> dict[str, Any]:
     """JSON-ready options. Paths become absolute: a worker may have another current folder."""
     found: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(options)}
     places = {name: _address(found[name]) for name in ("films", "output")}
-    return {**found, **places, "model": [_address(path) for path in options.models]}
+    target = None if options.target_prevalence is None else dict(options.target_prevalence.values)
+    return {**found, **places, "target_prevalence": target, "model": [_address(path) for path in options.models]}
 
 
 def _address(where: PathOrUrl) -> str:

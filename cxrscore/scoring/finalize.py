@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 import cxrscore
 from cxrscore.contract import Floats
 from cxrscore.images import FoundFilms, Status
-from cxrscore.io.strict_json import unicode_text
+from cxrscore.io.strict_json import provenance_models, unicode_text
+from cxrscore.labels.public_sets import films_not_held_out
+from cxrscore.models.calibration import moved_thresholds, prevalence_shift
 from cxrscore.models.model_file import ModelFile
 from cxrscore.scorefile import SPLITS, Run, describe_partition
 from cxrscore.scorefile.manifest import fingerprint_of
@@ -33,6 +35,7 @@ def merge_shards(run: Run, job: RunContext, provenance: dict[str, Any], small: T
     prob = np.concatenate([shard["scores/prob"] for shard in columns])
     scored = sum(int((shard["films/status"] == Status.OK).sum()) for shard in columns)
     provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
+    mark_public_films(job, provenance)
     truth = job.truth(range(len(paths)))
     run.merge(
         split=_splits(job, hashes),
@@ -43,6 +46,22 @@ def merge_shards(run: Run, job: RunContext, provenance: dict[str, Any], small: T
         provenance=provenance,
         names=film_names(hashes, job.file_list.rows.start) if job.options.anonymize_paths else None,
     )
+
+
+def mark_public_films(job: RunContext, provenance: dict[str, Any]) -> None:
+    """Writes into the provenance which public data sets the models were trained on, and how many of the films are of
+    these."""
+    known: dict[str, None] = {}
+    for model, file in zip(provenance_models(provenance), job.files, strict=False):
+        names = dict.fromkeys((*file.document.get("trained_on", ()), *job.options.trained_on))
+        model.pop("trained_on", None)
+        model |= {"trained_on": list(names)} if names else {}
+        known |= names
+    rows = slice(job.file_list.rows.start, job.file_list.rows.stop)
+    listed = job.labels.matched[rows] if job.labels else ()
+    found = films_not_held_out(job.paths, known, (job.labels_file or {}).get("dataset", ""), listed)
+    provenance.pop("not_held_out", None)
+    provenance |= {"not_held_out": found} if found else {}
 
 
 def patient_numbers(job: RunContext) -> NDArray[np.int32]:
@@ -62,10 +81,11 @@ def _splits(job: RunContext, hashes: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def _thresholds(job: RunContext) -> Floats:
-    """The thresholds of the model, float32 [C]. None if models or augmented copies are averaged, because thresholds
-    were chosen on unaveraged probabilities."""
+    """The thresholds of the model for the target prevalence, float32 [C]. None if models or augmented copies are
+    averaged, because thresholds were chosen on unaveraged probabilities."""
     points = {} if job.options.means else job.files[0].document.get("thresholds", {})
-    return np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
+    own = np.array([points.get(finding, {}).get("prob", np.nan) for finding in job.findings], np.float32)
+    return moved_thresholds(own, prevalence_shift(job.files[0].document, job.target))
 
 
 def film_names(hashes: Sequence[str], first: int = 0) -> list[str]:
@@ -103,6 +123,7 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
             for file in job.files
         ],
         "tta": known_inputs(job.options, job.files)["tta"],
+        "target_prevalence": job.target or None,
         "explainer": {"name": job.options.explainer, "cam_layer": runtime.cam_layer},
         "films": {
             "folder": unicode_text(job.options.films.name),

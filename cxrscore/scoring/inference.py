@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class BatchScores:
     """The results of a batch of n films.
 
     logit     float32 [n,C]: logits of the model; for averaged scores, the logit of the mean probability
-    prob      float32 [n,C] in 0..1
+    prob      float32 [n,C] in 0..1; prob_uncalibrated: the same without the calibration of the models
     findings  int16 [n,M]: the M findings with a heat map, most probable first
     maps      float16 [n,M,h,w] of these; M may be 0
     failed    n texts: why a film has no score, "" if it has one. The values of a failed film are undefined.
@@ -49,6 +50,7 @@ class BatchScores:
 
     logit: Floats
     prob: Floats
+    prob_uncalibrated: Floats
     findings: NDArray[np.int16]
     maps: NDArray[np.float16]
     failed: tuple[str, ...]
@@ -62,14 +64,25 @@ class BatchScores:
 class _EnsembleMember:
     """One model of an ensemble, run with a constant batch size, so that each network is compiled once.
 
-    square  index of the square image of a film that it uses
-    levels  whether it accepts integer pixels
+    square       index of the square image of a film that it uses
+    levels       whether it accepts integer pixels
+    calibration  of its logits, for the target prevalence of the run
     """
 
-    def __init__(self, file: ModelFile, model: Model, square: int, batch_size: int, *, levels: bool) -> None:
+    def __init__(
+        self,
+        file: ModelFile,
+        model: Model,
+        square: int,
+        batch_size: int,
+        *,
+        levels: bool,
+        calibration: Mapping[str, Any] | None,
+    ) -> None:
         self.model, self.square, self.cam_layer = lenient(model), square, ""
         self.lanes = model.lanes if levels and isinstance(model, AcceptsIntegerImages) else 1
-        self._file, self._size, self._levels = file, batch_size, levels and isinstance(model, AcceptsIntegerImages)
+        self._size, self._levels = batch_size, levels and isinstance(model, AcceptsIntegerImages)
+        self._activation, self._calibration = file.spec.activation, calibration
 
     def inputs(self, batch: Sequence[LoadedFilm]) -> Array:
         squares = [_square(film, self.square) for film in batch]
@@ -98,8 +111,7 @@ class _EnsembleMember:
     def _output(self, logits: Floats) -> ModelOutput:
         """The logits, with NaN for all logits of a film if one of them is not finite."""
         logits = np.where(finite_rows(logits)[:, None], logits, np.float32(np.nan))
-        calibration = self._file.document.get("calibration")
-        return ModelOutput(logits=logits, activation=self._file.spec.activation, calibration=calibration)
+        return ModelOutput(logits=logits, activation=self._activation, calibration=self._calibration)
 
 
 def _square(film: LoadedFilm, number: int) -> Pixels:
@@ -140,10 +152,11 @@ class Scorer:
         self._tta, self._seed = max(1, job.options.tta), job.options.seed
         self._explainer = plugins.get_explainer(job.options.explainer)
         levels = self._explainer.from_parts is not None  # explainers that use the film itself expect 0..1
-        given = zip(job.files, job.models, job.preprocessings, strict=True)
+        given = zip(job.files, job.models, job.preprocessings, job.calibrations, strict=True)
         size = job.options.batch_size
         self._members = [
-            _EnsembleMember(file, model, job.squares.index(own), size, levels=levels) for file, model, own in given
+            _EnsembleMember(file, model, job.squares.index(own), size, levels=levels, calibration=calibration)
+            for file, model, own, calibration in given
         ]
         self._size, self._wanted_cam_layer = size, job.options.cam_layer
         fits = [own.fit for own in job.preprocessings]
@@ -196,6 +209,7 @@ class Scorer:
         return BatchScores(
             logit=outputs[0].logits if len(outputs) == 1 else odds,
             prob=mean_probabilities(outputs),
+            prob_uncalibrated=mean_probabilities([replace(output, calibration=None) for output in outputs]),
             findings=order.astype(np.int16),
             maps=_select_maps(mean_map(maps), order) if maps else np.zeros((batch.films, 0, 1, 1), np.float16),
             failed=failed,

@@ -9,9 +9,12 @@ from typing import Literal
 from cxrscore.contract import Precision
 from cxrscore.errors import InputError
 from cxrscore.io.strict_json import unicode_text
+from cxrscore.labels import LabelRules
+from cxrscore.labels.public_sets import public_set_names
 from cxrscore.option_values import check_whole_numbers, check_word
 from cxrscore.remote import PathOrUrl, RemotePath, convert_paths, local_paths, without_secrets
 from cxrscore.scorefile import Partition
+from cxrscore.scoring.target_prevalence import TargetPrevalence, target_prevalence
 from cxrscore.system_resources import default_workers
 
 LOWS = {"tta": 0, "seed": 0, "batch_size": 1, "workers": 1, "heatmaps": 0, "thumbnails": 0, "processes": 1}
@@ -35,10 +38,19 @@ class ScoreOptions:
         others have small random rotations, shifts and zooms. 0 and 1: the film alone.
     seed : int
         Decides the random copies, together with the bytes of the film.
+    target_prevalence : path, or mapping of str to float, optional
+        Prevalence of findings in the population that is scored, by finding or as a CSV file with the header
+        finding,prevalence. Probabilities and thresholds are moved from the prevalence of the training films to it by
+        the ratio of the odds. The models must be calibrated. Findings that are not named keep theirs.
     labels : path or URL, optional
         Label table to join; None: labels.csv in the films folder, or on disk beside it, if there is one.
     no_labels : bool
         Join no label table.
+    uncertain : str
+        What an uncertain label counts as: "unknown", "positive" or "negative"; by finding as in
+        "unknown,Atelectasis=positive".
+    blank : str
+        What a blank cell of a film that has a row in the table counts as: "unknown" or "negative"; by finding likewise.
     backend : str, optional
         Backend that computes; None: the fastest installed one that can run the models.
     device : str
@@ -55,6 +67,9 @@ class ScoreOptions:
         Method of the heat maps.
     cam_layer : str, optional
         Layer at which heat maps are taken; None: the one that is pooled.
+    trained_on : sequence of str
+        Public data sets that the models were trained on, beside those that the model files name: figures on their films
+        are marked as not held-out.
     thumbnails : int
         Films of which a thumbnail is stored for the report.
     any_modality : bool
@@ -96,8 +111,11 @@ class ScoreOptions:
     model: Path | tuple[Path, ...] = Path("model.safetensors")
     tta: int = 1
     seed: int = 0
+    target_prevalence: TargetPrevalence | None = None
     labels: PathOrUrl | None = None
     no_labels: bool = False
+    uncertain: str = "unknown"
+    blank: str = "unknown"
     backend: str | None = None
     device: str = "auto"
     precision: Precision | Literal["int8"] = "fp32"
@@ -106,6 +124,7 @@ class ScoreOptions:
     heatmaps: int = 4
     explainer: str = "grad-cam"
     cam_layer: str | None = None
+    trained_on: tuple[str, ...] = ()
     thumbnails: int = 48
     any_modality: bool = False
     anonymize_paths: bool = False
@@ -121,11 +140,15 @@ class ScoreOptions:
     def __post_init__(self) -> None:
         convert_paths(self, local=["temp_dir"], anywhere=["films", "output", "labels"])
         object.__setattr__(self, "model", local_paths(self.model, "model"))
+        object.__setattr__(self, "trained_on", public_set_names(self.trained_on))
         object.__setattr__(self, "command", tuple(unicode_text(without_secrets(word)) for word in self.command))
         if not self.models:
             raise InputError("no model file is given: expected at least one")
         check_whole_numbers(self, LOWS)
+        LabelRules(uncertain=self.uncertain, blank=self.blank)  # InputError for an invalid text
         check_word(self.precision, "precision", ("fp32", "bf16", "int8"))
+        if self.target_prevalence is not None:
+            object.__setattr__(self, "target_prevalence", target_prevalence(self.target_prevalence))
         if isinstance(self.partition, str):
             object.__setattr__(self, "partition", Partition.parse(self.partition))
         if self.partition is not None and not isinstance(self.partition, Partition):
@@ -184,6 +207,8 @@ class ScoreResult:
         What changed since the run started, and what the run did about it.
     has_leakage : bool
         Whether a film or a patient was in two splits when the model was trained.
+    not_held_out : tuple of str
+        Sentences on films of public data sets that the models were trained on.
     labels_joined : bool
         Whether only the labels of a finished file were joined again.
     film_list_changed : bool
@@ -206,6 +231,7 @@ class ScoreResult:
     unreadable_paths: tuple[str, ...]
     notes: tuple[str, ...] = ()
     has_leakage: bool = False
+    not_held_out: tuple[str, ...] = ()
     labels_joined: bool = False
     film_list_changed: bool = False
     partition: str = ""

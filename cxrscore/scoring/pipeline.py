@@ -107,6 +107,7 @@ class _ShardBuilder:
         self.films: list[Film] = []
         self._logit = np.full((len(rows), findings), np.nan, np.float32)
         self._prob = np.full_like(self._logit, np.nan)
+        self._uncalibrated = np.full_like(self._logit, np.nan)
         self._maps: list[HeatMaps] = []
 
     def fill(self, places: Sequence[int], scored: BatchScores) -> None:
@@ -118,6 +119,7 @@ class _ShardBuilder:
         there = scored.scored
         own = np.array(places, np.intp)[there]
         self._logit[own], self._prob[own] = scored.logit[there], scored.prob[there]
+        self._uncalibrated[own] = scored.prob_uncalibrated[there]
         maps = scored.maps[there]
         n, count, *side = maps.shape
         self._maps.append(
@@ -134,6 +136,7 @@ class _ShardBuilder:
         return Shard(
             logit=self._logit,
             prob=self._prob,
+            prob_uncalibrated=self._uncalibrated,
             status=np.array([film.status for film in films], np.uint8),
             message=[film.message for film in films],
             kind=[film.kind for film in films],

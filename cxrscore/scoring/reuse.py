@@ -7,6 +7,7 @@ a film is unchanged (images.digests), that takes about a second per gigabyte.
 
 from __future__ import annotations
 
+import copy
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from cxrscore.scorefile import (
     shard_of,
 )
 from cxrscore.scoring.file_list import FileList, new_file_list
-from cxrscore.scoring.finalize import merge_shards, patient_numbers
+from cxrscore.scoring.finalize import mark_public_films, merge_shards, patient_numbers
 from cxrscore.scoring.options import ScoreOptions
 from cxrscore.scoring.pipeline import make_decoder_pool
 from cxrscore.scoring.run_context import KNOWN_AFTER_LOADING, RunContext, RuntimeInfo, known_inputs, prepare_run
@@ -106,7 +107,10 @@ def update_labels(
     table = get_nested(provenance, "labels", "sha256")
     same_table = table == (job.labels_file or {}).get("sha256")
     same_truth = np.array_equal(columns["truth"], job.truth(rows), equal_nan=True)
-    if same_table and same_truth and np.array_equal(columns["films/patient"], patient_numbers(job)):
+    marked = copy.deepcopy(provenance)
+    mark_public_films(job, marked)
+    same_labels = same_table and same_truth and np.array_equal(columns["films/patient"], patient_numbers(job))
+    if same_labels and marked == provenance:
         return []
     run = _as_shards(job, finished.claim)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -121,6 +125,8 @@ def update_labels(
     before, after = (
         get_text(one, "file") or "a table" if one else "none" for one in (provenance.get("labels"), labels)
     )
+    if same_labels:
+        return ["what the models were trained on is recorded anew, and no film was scored again"]
     return [
         f"the labels have changed (then {before}, now {after}): they were joined again, and no film was scored again"
     ]

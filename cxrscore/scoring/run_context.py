@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,11 +14,13 @@ from cxrscore import plugins
 from cxrscore.contract import Floats, Model, ModelSpec, SupportsInt8
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.images import FoundFilms, Preprocessing
+from cxrscore.models.calibration import moved_calibration
 from cxrscore.models.model_file import ModelFile, int8_model, load_model
 from cxrscore.plugin_values import why_not
 from cxrscore.remote import PathOrUrl, RemotePath, as_local_path, remote_exists
 from cxrscore.scoring.file_list import FileList, resume_file_list
 from cxrscore.scoring.options import ScoreOptions
+from cxrscore.scoring.target_prevalence import checked_target, kept_note
 from cxrscore.scoring.tta import LIMITS
 
 KNOWN_AFTER_LOADING = ("backend", "framework", "device")
@@ -87,6 +89,17 @@ class RunContext:
         return tuple(dict.fromkeys(self.preprocessings))
 
     @property
+    def target(self) -> dict[str, float]:
+        """The target prevalence by finding; empty without one."""
+        return checked_target(self.options.target_prevalence, self.files)
+
+    @property
+    def calibrations(self) -> tuple[Mapping[str, Any] | None, ...]:
+        """Of each model, for the target prevalence."""
+        target = self.target
+        return tuple(moved_calibration(file.document, target) for file in self.files)
+
+    @property
     def fingerprint(self) -> dict[str, Any]:
         """All inputs that determine the scores: results of runs with different fingerprints are never mixed."""
         computed = dict(zip(KNOWN_AFTER_LOADING, (self.backend, *self.computed_by), strict=True))
@@ -101,7 +114,8 @@ class RunContext:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user on the run, without names of films."""
-        return (*filter(None, (self._other_backend, self._other_findings)), *self.changes)
+        kept = kept_note(self.target, self.findings)
+        return (*filter(None, (self._other_backend, self._other_findings, kept)), *self.changes)
 
     @property
     def _other_findings(self) -> str:
@@ -126,7 +140,9 @@ class RunContext:
 def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str, Any]:
     """Fingerprint before a framework is loaded: without KNOWN_AFTER_LOADING."""
     tta = {"copies": options.tta, "seed": options.seed, "limits": asdict(LIMITS)} if options.tta > 1 else None
+    target = checked_target(options.target_prevalence, files)
     return {
+        **({"target_prevalence": target} if target else {}),
         "cxrscore": cxrscore.__version__,
         "models": [file.sha256 for file in files],
         "tta": tta,
@@ -141,7 +157,8 @@ def known_inputs(options: ScoreOptions, files: Sequence[ModelFile]) -> dict[str,
 
 
 def load_models(options: ScoreOptions) -> tuple[ModelFile, ...]:
-    """The model files; InputError unless all have the same findings in the same order."""
+    """The model files; InputError unless all have the same findings in the same order, and fit the target
+    prevalence."""
     files = tuple(load_model(path) for path in options.models)
     for file in files[1:]:
         if difference := _difference(files[0].spec.findings, file.spec.findings):
@@ -149,6 +166,7 @@ def load_models(options: ScoreOptions) -> tuple[ModelFile, ...]:
                 f"{files[0].path} and {file.path} do not have the same findings: {difference}. An ensemble averages "
                 "each finding: name models with the same findings in the same order."
             )
+    checked_target(options.target_prevalence, files)
     return files
 
 
@@ -172,7 +190,7 @@ def prepare_run(
     runtime  reported by the process that computes; None: this process builds the models
     """
     listing = resume_file_list(options, found)
-    labels, labels_file = _labels(options, listing)
+    labels, labels_file = _labels(options, listing, files[0].spec.findings)
     backend = chosen_backend(options, files)
     return RunContext(
         options=options,
@@ -210,12 +228,15 @@ def _built(options: ScoreOptions, files: Sequence[ModelFile], name: str) -> tupl
     return tuple(backend.build(file.spec, file.tensors, device=device, precision=precision) for file in files)
 
 
-def _labels(options: ScoreOptions, listing: FileList) -> tuple[lab.JoinedLabels, dict[str, Any]] | tuple[None, None]:
+def _labels(
+    options: ScoreOptions, listing: FileList, findings: tuple[str, ...]
+) -> tuple[lab.JoinedLabels, dict[str, Any]] | tuple[None, None]:
     place = None if options.no_labels else options.labels or _find_labels(options.films)
     if place is None:
         return None, None
     with as_local_path(place, lab.LARGEST_TABLE) as table:
-        joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), name=place.name)
+        rules = lab.LabelRules(uncertain=options.uncertain, blank=options.blank, model=findings)
+        joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), rules, name=place.name)
     return joined, {**file, "labelled_films": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 
 

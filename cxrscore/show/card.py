@@ -7,14 +7,17 @@ sections "Intended use" and "Limits" apply to every model of cxrscore; all other
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
-from cxrscore.io.strict_json import get_nested, get_text, software_versions
+from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
+from cxrscore.labels import describe_rules
+from cxrscore.models.evaluation import Evaluation, format_count, read_probe, used_recipe
 from cxrscore.models.model_file import ModelFile
-from cxrscore.show.describe import describe_int8, describe_model
+from cxrscore.show.describe import describe_int8, describe_model, model_evaluation
 
 UNKNOWN = "not recorded"
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
@@ -27,7 +30,8 @@ diagnose, to treat, to triage, or to decide anything about a living patient. (Of
 
 LIMITS = """\
 * A score says how much a film looks like those that were labelled so in training; it is no probability of disease
-  unless the model was calibrated on films like yours.
+  unless the model was calibrated on films like yours. A calibration on the training films holds for films of the same
+  prevalence and kind.
 * Figures found on one collection of films do not hold on another. Measure on labelled films of your own.
 * Lateral films, films of children and of other parts of the body are not told apart from what the model was made for.
 * Heat maps show where the model looked, not whether it was right to.
@@ -39,16 +43,25 @@ NOT_RECORDED_NOTE = """\
 * Age, sex and other demographics of the patients
 * Who labelled the films, how, and how well readers agreed
 * How many films the study needed, and why
-* Figures on films that neither trained nor chose the model, of the same site and of others
+* Figures on films of other sites
 * Figures by subgroup
-* Intervals or other uncertainty of the figures
 * What the model gets wrong, and why"""
 """CLAIM items for which a model file has no field."""
+
+NOT_EVALUATED_NOTE = """\
+* Figures on films that neither trained nor chose the model
+* Intervals or other uncertainty of the figures"""
+"""More of them for a model file without an evaluation."""
 
 
 def model_card(model: ModelFile) -> str:
     """The card as Markdown, with a final newline."""
     found = describe_model(model)
+    evaluation = model_evaluation(found)
+    figures = ("Figures on the validation films", _figures(found))
+    missing = f"{NOT_RECORDED_NOTE}\n{NOT_EVALUATED_NOTE}"
+    if evaluation is not None:
+        figures, missing = ("Figures", _evaluation(found, evaluation)), NOT_RECORDED_NOTE
     sections = (
         ("Intended use", INTENDED_USE),
         ("Model", _model(found)),
@@ -56,10 +69,10 @@ def model_card(model: ModelFile) -> str:
         ("Partitions", _partitions(found)),
         ("Preprocessing", _preprocessing(found)),
         ("Training", _training(found)),
-        ("Figures on the validation films", _figures(found)),
+        figures,
         ("Limits", LIMITS),
         ("Licence", _md(get_text(found, "licence")) or UNKNOWN),
-        ("What CLAIM asks and this file does not say", NOT_RECORDED_NOTE),
+        ("What CLAIM asks and this file does not say", missing),
     )
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
     return f"# Model card: {_md(found['file'])}\n\n{_warning(found)}{body}\n"
@@ -95,13 +108,15 @@ def _model(found: Any) -> str:
 
 def _data(found: Any) -> str:
     patients = get_nested(found, "training", "patients")
-    table = get_text(found, "training", "labels", "file")
+    table, sets = get_text(found, "training", "labels", "file"), get_texts(found, "trained_on")
     return _list(
         ("Label table", table),
         ("Its layout", get_text(found, "training", "labels", "dataset")),
         ("Its SHA-256", get_text(found, "training", "labels", "sha256")),
+        ("Read with", describe_rules(get_nested(found, "training", "labels"))),
         ("Patients", str(patients) if patients else ""),
         ("Findings", ", ".join(found["spec"]["findings"])),
+        *((("Public data sets that it was trained on", ", ".join(sets)),) if sets else ()),
         ("Reference standard", f"the labels of {table}; how they were made is not recorded" if table else ""),
     )
 
@@ -158,19 +173,23 @@ def _training(found: Any) -> str:
             ("File type", get_text(training, "imported", "checkpoint_type")),
             ("Outputs in this file", get_text(training, "imported", "n_outputs")),
         )
-    recipe = [
-        (name, "" if value is None else str(value)) for name, value in (get_nested(training, "recipe") or {}).items()
-    ]
-    return (
-        _list(
-            ("Started from", get_text(training, "weights", "name")),
-            ("Licence of this file", get_text(training, "weights", "licence")),
-            ("What was trained", get_text(found, "spec", "trainable")),
+    recipe = [(name, "" if value is None else str(value)) for name, value in used_recipe(training).items()]
+    probe = read_probe(found)
+    fitted = [("Solved", "" if probe is None else probe.sentence)]
+    if probe is None:
+        fitted = [
             ("Epochs", str(len(training["history"]))),
             (
                 "Epoch of these tensors",
                 _join_nonempty(", by ", get_text(training, "best_epoch"), get_text(training, "monitor")),
             ),
+        ]
+    return (
+        _list(
+            ("Started from", get_text(training, "weights", "name")),
+            ("Licence of this file", get_text(training, "weights", "licence")),
+            ("What was trained", get_text(found, "spec", "trainable")),
+            *fitted,
             ("Seed", get_text(training, "seed")),
             ("Backend", _join_nonempty(", ", get_text(training, "backend"), *software_versions(training))),
         )
@@ -196,11 +215,91 @@ def _figures(found: Any) -> str:
             ("Macro AUC", _figure(get_nested(validation, "macro_auc"))),
             ("Loss", _figure(get_nested(validation, "loss"))),
             ("Uncertainty", UNKNOWN),
-            ("Calibration", get_text(found, "calibration", "method") or "none"),
+            ("Calibration", found["probabilities"]),
         )
         + "\n\n"
         + _table(("finding", "AUC", "operating point", "rule"), rows)
     )
+
+
+def _evaluation(found: Any, evaluation: Evaluation) -> str:
+    curve = evaluation.curve
+    parts = [
+        evaluation.caution,
+        _list(
+            ("Films", evaluation.where),
+            (f"{evaluation.short.capitalize()} macro AUC, with 95 % interval", evaluation.macro_auc.text),
+            ("Brier score", evaluation.brier.precise),
+            ("Brier skill against the prevalence", _known(evaluation.brier_skill)),
+            ("Calibration error", _known(evaluation.calibration_error)),
+            ("Spread of the probabilities, 95th minus 5th percentile", _known(evaluation.spread)),
+            ("Calibration", found["probabilities"]),
+            ("Macro AUC of the test films, evaluated once", _tested(evaluation)),
+        ),
+        _without_films(evaluation),
+        "" if curve is None else f"Learning curve: {_md(curve.sentence)}",
+        _by_finding(found, evaluation),
+        ""
+        if not evaluation.warnings
+        else "Warnings:\n\n" + "\n".join(f"* {_md(text)}" for text in evaluation.warnings),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _tested(evaluation: Evaluation) -> str:
+    if evaluation.has_test:
+        return f"{evaluation.test_auc.text}, {format_count(evaluation.test_films)} films"
+    return (
+        "no test films: the cross-validated figure is the model's figure"
+        if evaluation.on == "folds"
+        else "no test films"
+    )
+
+
+def _without_films(evaluation: Evaluation) -> str:
+    """The model beside what predicts without looking at the films; "" if it is not recorded."""
+    sticks = evaluation.yardsticks
+    if sticks is None:
+        return ""
+    rows = [
+        (one.name, one.macro_auc.text, _known(one.brier), _known(one.label_accuracy))
+        for one in (sticks.model, *sticks.without)
+    ]
+    table = _table(("predictions of the same films", "macro AUC", "Brier", "label accuracy"), rows)
+    return f"{table}\n\n{_md(sticks.sentence)}".rstrip()
+
+
+def _by_finding(found: Any, evaluation: Evaluation) -> str:
+    head = (
+        "finding",
+        "positives",
+        "AUC",
+        "average precision",
+        "Brier",
+        "Brier skill",
+        "test AUC",
+        "operating point",
+        "note",
+    )
+    rows = [
+        (
+            one.finding,
+            format_count(one.positives),
+            one.auc.text,
+            one.average_precision.text,
+            one.brier.precise,
+            _known(one.brier_skill),
+            one.test_auc.text if evaluation.has_test else "",
+            _join_nonempty(" by ", *_point(found, one.finding)),
+            one.mark,
+        )
+        for one in evaluation.findings
+    ]
+    return _table(head, rows)
+
+
+def _known(value: float) -> str:
+    return f"{round(value, 3) + 0:.3f}" if math.isfinite(value) else "undefined"
 
 
 def _point(found: Any, finding: str) -> tuple[str, str]:

@@ -11,6 +11,8 @@ import numpy as np
 from cxrscore.contract import Floats
 from cxrscore.images import Status
 from cxrscore.io.strict_json import get_nested, get_text, provenance_models, strict_json
+from cxrscore.models.calibration import describe_calibration, describe_probabilities
+from cxrscore.models.evaluation import Evaluation, read_evaluation
 from cxrscore.models.model_file import ModelFile
 from cxrscore.scorefile import SPLITS, Scores
 
@@ -25,8 +27,14 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "tensors": len(model.tensors),
         "parameters": sum(int(array.size) for array in model.tensors.values()),
         "films": {name: len(hashes) for name, hashes in films.items()},
+        "probabilities": describe_calibration(model.document.get("calibration")),
         **{key: value for key, value in model.document.items() if key != "films"},
     }
+
+
+def model_evaluation(described: Mapping[str, Any]) -> Evaluation | None:
+    """The figures of a described model; None if its file has none."""
+    return read_evaluation(described, described["spec"]["findings"])
 
 
 def describe_int8(described: Mapping[str, Any]) -> str:
@@ -72,6 +80,7 @@ def describe_scores(scores: Scores, fingerprint: str, *, name: str) -> dict[str,
         "has_leakage": any(
             get_nested(one, "document", "training", "has_leakage") is True for one in provenance_models(provenance)
         ),
+        "probabilities": describe_probabilities(provenance),
         "films": _films(scores),
         "findings": _findings(scores),
         "heatmaps": len(scores.heat_maps.film),
@@ -122,8 +131,8 @@ def _findings(scores: Scores) -> list[dict[str, Any]]:
             "max_prob": _number(tops[place]),
             "threshold": _number(scores.thresholds[place]),
             "above_threshold": _above(prob[:, place], scores.thresholds[place]),
-            "positives": int(np.count_nonzero(truth[:, place] == 1)),
-            "negatives": int(np.count_nonzero(truth[:, place] == 0)),
+            "positives": int(np.count_nonzero(truth[:, place] > 0.5)),
+            "negatives": int(np.count_nonzero(truth[:, place] < 0.5)),
         }
         for place, finding in enumerate(scores.findings)
     ]

@@ -7,7 +7,9 @@ from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
-from cxrscore.show.describe import describe_int8
+from cxrscore.labels import describe_rules
+from cxrscore.models.evaluation import Evaluation, Yardsticks, format_count, read_probe, used_recipe
+from cxrscore.show.describe import describe_int8, model_evaluation
 
 _LONGEST = 60
 """Characters of a text that are shown, so that one long name does not push all columns away."""
@@ -45,6 +47,7 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
         ("LEAKED", _LEAKED if found["has_leakage"] is True else ""),
         *(("warning", text) for text in _some(get_texts(provenance, "warnings"))),
     )
+    yield _printable(found["probabilities"], longest=1000)
     yield f"films: {films['total']} found, {films['scored']} scored\n" + _table(
         *((name, str(count)) for name, count in films["status"].items()),
     )
@@ -77,9 +80,9 @@ def _backend(provenance: Any) -> str:
 
 
 def _labels(provenance: Any, films: Mapping[str, Any]) -> str:
-    table = _join_nonempty(
-        ", layout ", get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset")
-    )
+    labels = get_nested(provenance, "labels")
+    table = _join_nonempty(", layout ", get_text(labels, "file"), get_text(labels, "dataset"))
+    table = _join_nonempty(", ", table, describe_rules(labels))
     return f"{table or 'none'}; {films['labelled']} films with a label, {films['patients']} patients"
 
 
@@ -108,13 +111,18 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
         ("head", f"{spec['head']}, {spec['activation']}; trained: {spec['trainable']}"),
         ("int8", describe_int8(found)),
         ("licence", get_text(found, "licence")),
+        ("trained on", ", ".join(get_texts(found, "trained_on"))),
     )
     yield "training\n" + _facts(*_training(training), indent="  ")
     if training["recipe"]:
         yield "recipe\n" + _facts(
-            *((key, "-" if value is None else str(value)) for key, value in training["recipe"].items()), indent="  "
+            *((key, "-" if value is None else str(value)) for key, value in used_recipe(training).items()), indent="  "
         )
-    yield _validation(found)
+    evaluation = model_evaluation(found)
+    if evaluation is None:
+        yield _validation(found)
+    else:
+        yield from _evaluation(found, evaluation)
 
 
 def _training(training: Mapping[str, Any]) -> Iterator[Line]:
@@ -134,10 +142,14 @@ def _training(training: Mapping[str, Any]) -> Iterator[Line]:
     yield "made", made
     yield "backend", _join_nonempty(", ", training["backend"], *software_versions(training))
     yield "started from", get_text(training, "weights", "name")
-    yield "labels", f"{labels['file']}, layout {labels['dataset']}"
+    yield "labels", _join_nonempty(", ", f"{labels['file']}, layout {labels['dataset']}", describe_rules(labels))
     yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
     yield "patients", get_text(training, "patients")
-    yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"
+    probe = read_probe({"training": training})
+    if probe is None:
+        yield "epoch", f"{training['best_epoch']} of {len(training['history'])}, by {training['monitor']}"
+    else:
+        yield "solved", probe.sentence
     yield "seed", get_text(training, "seed")
     yield "LEAKED", _LEAKED if training["has_leakage"] is True else ""
 
@@ -150,8 +162,49 @@ def _validation(found: Mapping[str, Any]) -> str:
         for finding in found["spec"]["findings"]
     ]  # fmt: skip
     head = f"validation: macro AUC {_decimal(validation['macro_auc'])}, loss {_decimal(validation['loss'])}"
-    method = get_text(found, "calibration", "method") or "none"
-    return f"{head}; calibration {method}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
+    return f"{head}\n{found['probabilities']}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
+
+
+def _evaluation(found: Mapping[str, Any], evaluation: Evaluation) -> Iterator[str]:
+    """The model's own figures: of all findings, then by finding."""
+    sticks, curve = evaluation.yardsticks, evaluation.curve
+    yield "figures\n" + _facts(
+        ("films", evaluation.where),
+        (f"{evaluation.short} macro AUC", evaluation.macro_auc.text),
+        ("test macro AUC", _test(evaluation)),
+        *_without_films(sticks),
+        ("learning curve", "" if curve is None else curve.sentence),
+        ("calibration", found["probabilities"]),
+        *(("warning", text) for text in _some(list(evaluation.warnings))),
+        indent="  ",
+        longest=1000,
+    )
+    rows = [
+        (one.finding, one.auc.text, _decimal(one.average_precision.value), _decimal(one.brier.value),
+         _decimal(get_nested(found, "thresholds", one.finding, "prob")),
+         get_text(found, "thresholds", one.finding, "rule") or one.mark)
+        for one in evaluation.findings
+    ]  # fmt: skip
+    yield "findings\n" + _table(("", "AUC", "precision", "Brier", "threshold", "rule"), *rows)
+
+
+def _test(evaluation: Evaluation) -> str:
+    if evaluation.has_test:
+        return f"{evaluation.test_auc.text}, {format_count(evaluation.test_films)} films"
+    return "no test films: the cross-validated figure is the model's" if evaluation.on == "folds" else "no test films"
+
+
+def _without_films(sticks: Yardsticks | None) -> Iterator[Line]:
+    """What predicts without looking at the films."""
+    if sticks is None:
+        return
+    for one in (sticks.model, *sticks.without):
+        yield (
+            one.name.lower(),
+            f"macro AUC {_decimal(one.macro_auc.value)}, Brier {_decimal(one.brier)}, label accuracy "
+            f"{_decimal(one.label_accuracy)}",
+        )
+    yield "difference", sticks.sentence
 
 
 def _pixels(model: Mapping[str, Any]) -> str:
@@ -165,16 +218,16 @@ def _some(entries: list[Any]) -> list[Any]:
 
 
 def _decimal(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else "-"
+    return f"{value:.3f}" if isinstance(value, int | float) and value == value else "-"
 
 
 def _join_nonempty(between: str, *parts: str) -> str:
     return between.join(part for part in parts if part)
 
 
-def _facts(*lines: Line, indent: str = "") -> str:
+def _facts(*lines: Line, indent: str = "", longest: int = 200) -> str:
     """Name and value, a line each; without those that have none."""
-    shown = [(_printable(name), _printable(value, longest=200)) for name, value in lines if value]
+    shown = [(_printable(name), _printable(value, longest)) for name, value in lines if value]
     width = max((len(name) for name, _ in shown), default=0)
     return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in shown)
 

@@ -165,8 +165,8 @@ class ScoreCases(Cases):
         self.note(f"largest difference by network: {', '.join(measured)}")
 
     def test_b20_every_normalisation_equals_the_reference(self, backend: Backend) -> None:
-        """For each ``normalize`` ("imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"), the logits of the smallest
-        network equal the reference, rel. 1e-5: the model normalises films itself."""
+        """For each ``normalize`` ("imagenet-rgb", "imagenet-caffe", "unit", "signed-1024", "rad-dino"), the logits of
+        the smallest network equal the reference, rel. 1e-5: the model normalises films itself."""
         measured = []
         for normalize in get_args(Normalize):
             spec = require_reference(smallest_spec(backend, normalize=normalize))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,14 +13,15 @@ import numpy as np
 
 from cxrscore import labels as lab
 from cxrscore import plugins
-from cxrscore.contract import Backend, Floats, Loss, Model, ModelSpec, Network
+from cxrscore.contract import Backend, Floats, Loss, ModelSpec, Network
 from cxrscore.errors import InputError
 from cxrscore.images import find_same_file
 from cxrscore.io import file_lock, make_folder
 from cxrscore.io.outputs import check_output
+from cxrscore.labels.public_sets import describe_not_held_out, films_not_held_out
 from cxrscore.losses import class_weights
 from cxrscore.metrics import check_rule
-from cxrscore.models.imagenet import BaseWeights, base_weights
+from cxrscore.models.imagenet import BaseWeights, base_weights, given_file
 from cxrscore.models.model_file import model_output, save_model
 from cxrscore.models.run_folder import check_run_folder, run_folder, save_run
 from cxrscore.plugin_values import why_not
@@ -33,11 +34,11 @@ from cxrscore.training.distributed import DistributedContext, ProcessRank, init_
 from cxrscore.training.evaluation import HeldOut, patient_numbers, test_evaluation
 from cxrscore.training.features import FeatureSource, augmentation_from_options
 from cxrscore.training.final_evaluation import check_calibration, final_logits
-from cxrscore.training.initialization import initial_model, initial_spec, run_inputs
+from cxrscore.training.initialization import head_for_loss, initial_model, initial_spec, run_inputs
 from cxrscore.training.loop import FitResult, fit
-from cxrscore.training.model_metadata import model_document, recipe_of
+from cxrscore.training.model_metadata import model_document, recipe_of, sets_of_weights
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
-from cxrscore.training.probe import can_probe, solve_probe
+from cxrscore.training.probe import can_probe, enough_films, solve_probe
 
 __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
 
@@ -74,8 +75,8 @@ def train_model(
 
 def _check_output(options: TrainOptions) -> None:
     """InputError if the model file or its run folder would replace an input or files that are not of an earlier run."""
-    weights = None if options.weights in ("imagenet", "none") else Path(options.weights)
-    inputs = [options.labels or lab.find_labels(options.films), options.split, weights, options.recipe]
+    labels = options.labels or lab.find_labels(options.films)
+    inputs = [labels, options.split, given_file(options.weights), options.recipe]
     inputs.append(find_same_file(options.output, options.films))
     check_output(options.output, model_output("train"), inputs=inputs, overwrite=options.overwrite)
     check_run_folder(options.output, inputs=inputs, overwrite=options.overwrite)
@@ -109,12 +110,13 @@ def _train(
         loss = plugins.get_loss(options.loss)
         check_rule(options.threshold_rule)
         augmentation_from_options(options)
-    base = processes.once_per_node(lambda: _base_weights(options, say))
+    base = processes.once_per_node(lambda: _base_weights(options, say, progress))
     data = processes.once_per_node(lambda: read_data(options, progress, leaks=processes.is_rank_zero))
     with processes.collective():
         spec = initial_spec(options, data.findings, base)
         check_calibration(options.calibration_method, spec)
         _log_data(data, say)
+        _log_public_films(sets_of_weights(options, base), data, say)
         inputs = run_inputs(options, data, base)
         earlier = load_checkpoint(folder, inputs) if goes_on else None
     run = _Run(
@@ -179,8 +181,17 @@ class _Run:
         self.processes.check_same({**self.inputs, "epochs done": finished})
         if self.options.probe:
             return self._probe()
-        start = self._probe() if finished is None and self.options.first_head == "probe" else None
-        return self._epochs(start)
+        return self._epochs(self._probe() if finished is None and self._starts_from_probe() else None)
+
+    def _starts_from_probe(self) -> bool:
+        """Whether the epoch loop starts from a probe: not by default if too few films of every finding are labelled."""
+        if self.options.first_head != "probe":
+            return False
+        least = self.options.min_positives
+        if self.options.initial_head == "probe" or enough_films(self._labels, least).any():
+            return True
+        self.say(f"no finding has {least} positive and {least} negative training films: the head starts from zero")
+        return False
 
     def _probe(self) -> FitResult:
         """A linear probe of the training films; every process solves the same one."""
@@ -197,13 +208,15 @@ class _Run:
         return FitResult(tensors={**model.tensors(), **probe.head}, outputs=source, probe=probe)
 
     def _epochs(self, start: FitResult | None) -> FitResult:
-        head = None if start is None or start.probe is None else start.probe.head
-        options, earlier = self.options, self.earlier
+        options, earlier, weights = self.options, self.earlier, class_weights(self._labels)
+        head = None
+        if start is not None and start.probe is not None:
+            head = head_for_loss(start.probe.head, options.loss, weights)
         with self.processes.collective():
             model = initial_model(
                 self.backend, self.spec, self.base, options, labels=self._labels, earlier=earlier, head=head
             )
-            bound = self.loss.weighted(class_weights(self._labels))
+            bound = self.loss.weighted(weights)
         settings: dict[str, Any] = {"folder": self.folder, "inputs": self.inputs, "earlier": earlier}
         return fit(model, self.data, bound, options, self.progress, self.say, processes=self.processes, **settings)
 
@@ -223,8 +236,9 @@ def _no_probe(options: TrainOptions) -> str:
     return f"backend {options.backend!r} gives no features of {options.architecture!r} to solve a head: use {instead}"
 
 
-def _base_weights(options: TrainOptions, say: Log) -> BaseWeights | None:
-    base = base_weights(options.weights, options.architecture, plugins.get_network(options.architecture))
+def _base_weights(options: TrainOptions, say: Log, progress: Progress) -> BaseWeights | None:
+    network = plugins.get_network(options.architecture)
+    base = base_weights(options.weights, options.architecture, network, say, progress)
     for note in base.notes if base else ():
         say(note)
     return base
@@ -238,18 +252,20 @@ def _written(
     The model is rebuilt from the saved tensors, so that the test evaluates the file that users load.
     """
     final = backend.build(spec, fitted.tensors, device=options.device, precision="fp32")
-    test = data.split.test
-    outputs = fitted.outputs.for_model(final)
-    held = _held_out(final, outputs, data, fitted)
-    patients = patient_numbers(data.patients)
+    # Of a probe, a few training films, to compare the complete model with the features.
+    chosen = data.split.valid if fitted.probe is None else data.split.train[:FILMS]
+    test = list(data.split.test)
+    logits = final_logits(final, fitted.outputs.for_model(final), data, [*chosen, *test])
+    held = _held_out(data, fitted, logits[: len(chosen)])
     tested = None
     if test:
-        logits = final_logits(final, outputs, data, test)
-        tested = test_evaluation(spec.findings, data.labels[list(test)], logits, patients[list(test)])
+        patients = patient_numbers([data.patients[row] for row in test])
+        tested = test_evaluation(spec.findings, data.labels[test], logits[len(chosen) :], patients)
     document = model_document(options, spec, data, base, final, fitted, held=held, test=tested)
     save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
-    save_run(options.output, fitted.history, fitted.best_epoch, split, recipe_toml(recipe_of(options)))
+    recipe = recipe_toml(recipe_of(options), needs_weights=given_file(options.weights) is not None)
+    save_run(options.output, fitted.history, fitted.best_epoch, split, recipe)
     return {
         "on": held.on,
         "macro_auc": document["evaluation"]["macro_auc"]["value"],
@@ -258,19 +274,22 @@ def _written(
     }
 
 
-def _held_out(final: Model, outputs: FeatureSource, data: Data, fitted: FitResult) -> HeldOut:
-    """Out-of-fold predictions of the training films, or the logits of the validation films."""
-    patients, probe = patient_numbers(data.patients), fitted.probe
+def _held_out(data: Data, fitted: FitResult, valid_logits: Floats) -> HeldOut:
+    """Out-of-fold predictions of the training films, or the logits [n,C] of the validation films."""
+    probe = fitted.probe
     if probe is None:
         rows = list(data.split.valid)
-        logits = final_logits(final, outputs, data, rows)
-        every = np.ones(len(data.findings), np.bool_)
-        return HeldOut(truth=data.labels[rows], logits=logits, patients=patients[rows], on="valid", fitted=every)
-    final_logits(final, outputs, data, data.split.train[:FILMS])  # the complete model agrees with the probe's features
+        return HeldOut(
+            truth=data.labels[rows],
+            logits=valid_logits,
+            patients=patient_numbers([data.patients[row] for row in rows]),
+            on="valid",
+            fitted=np.ones(len(data.findings), np.bool_),
+        )
     return HeldOut(
         truth=data.labels[probe.rows],
         logits=probe.logits,
-        patients=patients[probe.rows],
+        patients=patient_numbers([data.patients[row] for row in probe.rows]),
         on="folds",
         fitted=probe.fitted,
         folds=probe.folds,
@@ -310,9 +329,18 @@ def _check_known(options: TrainOptions, backend: Backend, network: Network | Non
         )
 
 
+def _log_public_films(sets: Sequence[str], data: Data, say: Log) -> None:
+    """Says which films are of data sets that the initial weights were trained on: no split makes these held-out."""
+    films = len(data.paths)
+    for record in films_not_held_out(data.paths, sets, data.labels_file.get("dataset", ""), (True,) * films):
+        say(describe_not_held_out(record, films, "the network of the initial weights"))
+
+
 def _log_data(data: Data, say: Log) -> None:
     sizes = ", ".join(f"{count} {part}" for part, count in data.sizes.items())
     say(f"films: {sizes} ({data.split.rule}); {len(data.findings)} findings")
+    for note in data.notes:
+        say(note)
     if data.excluded_findings:
         names = ", ".join(data.excluded_findings)
         say(f"left out, because all known labels of their training films are equal: {names}")

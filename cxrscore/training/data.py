@@ -23,6 +23,8 @@ from cxrscore.models.imagenet import WeightsInfo, read_weights_info
 from cxrscore.progress import Progress
 from cxrscore.training.options import TrainOptions
 
+Doubles = NDArray[np.float64]
+
 _BLOCK = 256
 
 
@@ -56,13 +58,15 @@ def _thumbnail(store: ImageCache, row: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFilms:
-    """The films below a folder that have at least one label, in the order of their paths."""
+    """The films below a folder that have at least one label, in the order of their paths; weights: float64 [N], as in
+    the table, None without a column of weights."""
 
     paths: tuple[str, ...]
     labels: Floats
     findings: tuple[str, ...]
     patients: tuple[str | None, ...]
     labels_file: dict[str, str]
+    weights: Doubles | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +85,12 @@ class Data:
     leaks: tuple[str, ...]
     """One line for each leak that was allowed."""
     preprocessing: Preprocessing
-    sample_weights: NDArray[np.float64] | None = None
-    """[N], weight of each film in the loss; None: all equal."""
+    sample_weights: Doubles | None = None
+    """[N], weight of each film in training, of mean 1 over the readable films of all splits; None: all equal."""
     excluded_findings: tuple[str, ...] = ()
     """Findings of the table that cannot be learnt, because all known labels of the training films are equal."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the labels, one line each."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -93,9 +99,10 @@ class Data:
 
     @property
     def labels_digest(self) -> str:
-        """SHA-256 of the findings and labels after parsing: a label format may combine two files."""
-        values = np.nan_to_num(self.labels, nan=-1)
-        return sha256_bytes("\0".join(self.findings).encode() + b"\0" + values.astype("<f4").tobytes())
+        """SHA-256 of the findings, labels and weights after parsing: a label format may combine two files."""
+        values = np.nan_to_num(self.labels, nan=-1).astype("<f4").tobytes()
+        weights = b"" if self.sample_weights is None else self.sample_weights.astype("<f8").tobytes()
+        return sha256_bytes("\0".join(self.findings).encode() + b"\0" + values + weights)
 
     def hashes(self, rows: tuple[int, ...]) -> list[str]:
         return [self.store.films[row].sha256[:16] for row in rows]
@@ -109,7 +116,7 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
     """
     origin = read_weights_info(options.weights, plugins.get_network(options.architecture))
     preprocessing = Preprocessing(size=options.size, fit=origin.fit or "stretch")
-    labelled = labelled_films(options.films, options.labels, options.uncertain)
+    labelled = labelled_films(options.films, options.labels, options.label_rules)
     labelled, split = _only_used(labelled, _split(options, labelled))
     store = _store(options, labelled.paths, preprocessing, progress)
     split = _readable(split, store, options)
@@ -126,17 +133,19 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
         labels_file=labelled.labels_file,
         leaks=_leaks(options, split, labelled, store, origin) if leaks else (),
         preprocessing=preprocessing,
+        sample_weights=_relative_weights(labelled, split),
+        notes=_notes(options, labelled),
     )
 
 
-def labelled_films(films: Path, labels: Path | None, uncertain: str = "unknown") -> LabelledFilms:
+def labelled_films(films: Path, labels: Path | None, rules: lab.LabelRules = lab.ALL_LABELS) -> LabelledFilms:
     """See LabelledFilms. labels None: labels.csv in or beside the folder. InputError if there is no table, or if it
     has no label of any film."""
     found = require_films(films)
     table = labels or lab.find_labels(films)
     if table is None:
         raise InputError(f"there is no labels.csv in or beside {films}. Name the label table with --labels.")
-    joined, labels_file = lab.read_joined_labels(table, plugins.datasets(), found.paths, uncertain)
+    joined, labels_file = lab.read_joined_labels(table, plugins.datasets(), found.paths, rules)
     if len(joined.findings) > lab.MAX_FINDINGS:
         raise InputError(
             f"{table} has {len(joined.findings):,} findings, expected at most {lab.MAX_FINDINGS:,}. Take out the "
@@ -154,7 +163,42 @@ def labelled_films(films: Path, labels: Path | None, uncertain: str = "unknown")
         findings=joined.findings,
         patients=tuple(joined.patients[row] for row in rows),
         labels_file=labels_file,
+        weights=_weights(table, found.paths, joined, rows, rules.weight_column),
     )
+
+
+def _weights(
+    table: Path, films: Sequence[str], joined: lab.JoinedLabels, rows: Sequence[int], column: str | None
+) -> Doubles | None:
+    """float64 [n] from the cells of a column for these rows of the films; InputError for a cell that is no weight."""
+    if column is None:
+        return None
+    cells = [joined.columns[column][row] for row in rows]
+    weights = np.array([_weight(cell) for cell in cells])
+    if (odd := ~np.isfinite(weights) | (weights < 0)).any():
+        place = int(np.argmax(odd))
+        raise InputError(
+            f"{table}: column {column} has {cells[place][:40]!r} for the film {films[rows[place]]!r}, expected its "
+            "weight, a number, 0 or more"
+        )
+    return weights
+
+
+def _weight(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return np.nan
+
+
+def _relative_weights(labelled: LabelledFilms, split: lab.Split) -> Doubles | None:
+    """The weights [N], divided by their mean over the films of the split; InputError if no training film has any."""
+    if labelled.weights is None:
+        return None
+    if not labelled.weights[list(split.train)].any():
+        raise InputError("the weights of all training films are 0, expected some above 0")
+    used = labelled.weights[[row for _, rows in split.parts() for row in rows]]
+    return np.asarray(labelled.weights / used.max() / (used / used.max()).mean(), np.float64)
 
 
 def _split(options: TrainOptions, labelled: LabelledFilms) -> lab.Split:
@@ -186,6 +230,7 @@ def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms
         paths=tuple(labelled.paths[row] for row in rows),
         labels=labelled.labels[rows],
         patients=tuple(labelled.patients[row] for row in rows),
+        weights=None if labelled.weights is None else labelled.weights[rows],
     )
     return used, replace(split, train=train, valid=valid, test=test)
 
@@ -232,6 +277,23 @@ def _readable(split: lab.Split, store: ImageCache, options: TrainOptions) -> lab
         needed = "the split train" if options.probe else "each of the splits train and valid"
         raise InputError(f"training needs at least one readable film in {needed}")
     return replace(split, train=train, valid=valid, test=test)
+
+
+def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
+    """Lines on the labels."""
+    notes = []
+    odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
+    if odd:
+        notes.append(
+            f"columns of the label table taken for findings: {', '.join(odd)}. Name the findings with --findings to "
+            "leave others out"
+        )
+    if soft := int(np.count_nonzero((labelled.labels > 0) & (labelled.labels < 1))):
+        notes.append(
+            f"{soft} labels are soft, between 0 and 1: the loss takes the number; where classes are counted, above 0.5 "
+            "is positive, below is negative, 0.5 is neither"
+        )
+    return tuple(notes)
 
 
 def _leaks(

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,32 +23,37 @@ from cxrscore.training.standardizer import Standardizer
 Places = NDArray[np.intp]
 
 
-def epoch_order(labels: Floats, sampling: str, *, seed: int, epoch: int) -> Places:
+def epoch_order(
+    labels: Floats, sampling: str, *, seed: int, epoch: int, weights: NDArray[np.float64] | None = None
+) -> Places:
     """Indexes of N films in the order of an epoch, intp [N], drawn from seed and epoch; labels float32 [N,C].
 
-    "natural"   every film once
-    "balanced"  in proportion to film_weights, N in total: a film with an expected count of 1.7 occurs once or twice
+    "natural"   every film once; with weights [N], in proportion to them
+    "balanced"  in proportion to film_weights, times the weights if there are any
+
+    In proportion: N in total, and a film with an expected count of 1.7 occurs once or twice.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(labels))
-    if sampling == "natural":
+    if sampling == "natural" and weights is None:
         return order
-    weights = film_weights(labels)[order]
-    ends = np.cumsum(weights * (len(weights) / weights.sum()))
+    shares = np.ones(len(labels)) if sampling == "natural" else film_weights(labels)
+    shares = (shares if weights is None else shares * weights)[order]
+    ends = np.cumsum(shares * (len(shares) / shares.sum()))
     # Systematic sampling: equidistant points on the cumulative weights; counts differ from their expectation by < 1.
     drawn = np.searchsorted(ends, rng.random() + np.arange(len(ends)), side="right")
-    return rng.permutation(order[np.minimum(drawn, len(ends) - 1)])
+    return rng.permutation(order[np.minimum(drawn, np.flatnonzero(shares)[-1])])
 
 
 def film_weights(labels: Floats) -> NDArray[np.float64]:
     """Sampling weight of each film relative to a film of the most common class, float64 [N] of labels [N,C].
 
-    The classes are the findings and "no finding". A film belongs to the classes of its positive findings; unknown
-    labels count as negative. A class that is f times rarer than the most common one has weight sqrt(f); a film has the
-    weight of its rarest class: the repeat factors of Gupta, Dollar and Girshick (LVIS, CVPR 2019, section 4.2) with the
-    prevalence of the most common class as threshold.
+    The classes are the findings and "no finding". A film belongs to the classes of its positive findings (a soft label
+    is positive above 0.5); unknown labels count as negative. A class that is f times rarer than the most common one has
+    weight sqrt(f); a film has the weight of its rarest class: the repeat factors of Gupta, Dollar and Girshick (LVIS,
+    CVPR 2019, section 4.2) with the prevalence of the most common class as threshold.
     """
-    positive = labels == 1
+    positive = labels > 0.5
     kinds = np.column_stack([positive, ~positive.any(axis=1)])
     films = kinds.sum(axis=0)
     weights = np.sqrt(films.max() / np.maximum(films, 1))
@@ -101,6 +107,7 @@ class TrainingData:
         self.train, self.valid = np.array(data.split.train, np.intp), self._complete_batches(data.split.valid)
         self._complete_batches(data.split.train)  # each epoch drops other films, so every film is used
         self._labels = data.labels[list(data.split.train)]
+        self._weights = None if data.sample_weights is None else data.sample_weights[list(data.split.train)]
         count, size = len(data.split.train), options.batch_size
         self.steps = count // size if options.drop_last else -(-count // size)
         self.schedule = Schedule.of(options, self.steps)
@@ -128,7 +135,8 @@ class TrainingData:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The training batches of an epoch, counted from 0, with the learning rate of each step; with several
         processes, the batches of this rank."""
-        order = epoch_order(self._labels, self._options.sampling, seed=self._options.seed, epoch=epoch)
+        drawing: dict[str, Any] = {"seed": self._options.seed, "epoch": epoch, "weights": self._weights}
+        order = epoch_order(self._labels, self._options.sampling, **drawing)
         size, copy = self._options.batch_size, self.copy(epoch)
         parts = [self._processes.local_batch(order[step * size : (step + 1) * size]) for step in range(self.steps)]
         rows = [self.train[part.places] for part in parts]

@@ -15,6 +15,7 @@ from cxrscore.metrics import (
     Estimate,
     average_precision,
     calibration_error,
+    cross_validated_auc,
     delong,
     estimate_metric,
     mean_estimate,
@@ -58,6 +59,12 @@ class HeldOut:
             prob[own] = probabilities(self.logits[own], activation, {"slope": slope, "intercept": intercept})
         return prob
 
+    def auc(self, c: int) -> Estimate:
+        """The AUC of a finding: of out-of-fold predictions the mean over the folds."""
+        if self.folds is None:
+            return delong(self.truth[:, c], self.logits[:, c], self.patients)
+        return cross_validated_auc(self.truth[:, c], self.logits[:, c], self.folds, self.patients)
+
     def _turns(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         if self.folds is None:
             everything = np.ones(len(self.truth), np.bool_)
@@ -74,10 +81,9 @@ def patient_numbers(patients: Sequence[str | None]) -> NDArray[np.intp]:
 def evaluation(findings: Sequence[str], held: HeldOut, prob: Floats) -> dict[str, Any]:
     """The model file's "evaluation" of held-out predictions and their probabilities [N,C].
 
-    AUCs have the intervals of DeLong, Brier scores those of a mean, and average precisions those of a bootstrap; all
-    over patients. Means over findings are over those that have coefficients.
-    """
-    aucs = [delong(held.truth[:, c], held.logits[:, c], held.patients) for c in range(len(findings))]
+    AUCs have the intervals of DeLong, or of LeDell where they are means over folds, Brier scores those of a mean, and
+    average precisions those of a bootstrap; all over patients."""
+    aucs = [held.auc(c) for c in range(len(findings))]
     briers = [_brier(held.truth[:, c], prob[:, c], held.patients) for c in range(len(findings))]
     baselines = [_brier(held.truth[:, c], _baseline(held, c), held.patients) for c in range(len(findings))]
     metric = Metric(name="average_precision", summary="", function=average_precision)
@@ -97,7 +103,7 @@ def evaluation(findings: Sequence[str], held: HeldOut, prob: Floats) -> dict[str
         "findings": {
             name: {
                 "positives": int(np.nansum(held.truth[:, c] > 0.5)),
-                "negatives": int((held.truth[:, c] <= 0.5).sum()),
+                "negatives": int((held.truth[:, c] < 0.5).sum()),
                 "few_positives": not bool(held.fitted[c]),
                 "auc": figure(aucs[c]),
                 "average_precision": _limits(precisions[c].value, precisions[c].interval),

@@ -86,13 +86,24 @@ def initial_head_tensors(options: TrainOptions, spec: ModelSpec, labels: Floats,
     """Initial tensors of the dense layer that replace those of the backend. InputError if the network has no dense
     layer."""
     first: dict[str, Any] = {}
-    if options.first_head == "zero":
+    if options.first_head != "random":
         _need_head(spec, tensors, "head/kernel", "--initial-head random")
         first["head/kernel"] = np.zeros(tensors["head/kernel"].shape, np.float32)
     if options.initial_bias == "prevalence":
         _need_head(spec, tensors, "head/bias", "--initial-bias zero")
         first["head/bias"] = prevalence_bias(labels, spec.activation)
     return first
+
+
+def head_for_loss(head: Tensors, loss: str, weights: Floats) -> dict[str, Any]:
+    """The head of a linear probe, which minimises the plain log loss, as the start for another loss.
+
+    With class weights [2,C], the loss "weighted-bce" has its minimum where the logit is higher by log(w_p / w_n), so
+    the bias is moved by that much: training would otherwise begin with a jump of all biases.
+    """
+    if loss != "weighted-bce":
+        return dict(head)
+    return {**head, "head/bias": np.asarray(head["head/bias"] + np.log(weights[0] / weights[1]), np.float32)}
 
 
 def _need_head(spec: ModelSpec, tensors: Tensors, name: str, instead: str) -> None:

@@ -29,10 +29,9 @@ _LEAST = 1e-8
 _ROUNDING = 1e-4
 """Log losses that differ by less tie, and the smaller strength is taken: backends differ in the last digits of a
 feature, and must not differ in the strength."""
-_DENSE = 2e10
-"""Operations of a Newton step up to which it is faster than L-BFGS."""
-_TOLERANCE = 1e-8
-"""Of the gradient of the mean loss."""
+_TOLERANCE, _HELD_OUT_TOLERANCE = 1e-8, 1e-6
+"""Largest gradient of the mean loss, of the final fit and within cross-validation, where it moves a logit by less than
+1e-4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +85,10 @@ def cross_validate(
 
     Notes
     -----
-    Two rules compete: one strength for all findings, or one for each. The log loss of a rule is that of each fold with
-    the strengths that the other folds choose, so that the freer rule has no advantage. The out-of-fold predictions are
-    also those of strengths chosen by the other folds.
+    Two rules compete: one strength for all findings, by their mean log loss, or one for each, by the mean of its own
+    log loss and that of all: the own loss of a rare finding alone is mostly noise. The log loss of a rule is that of
+    each fold with the strengths that the other folds choose, so that the freer rule has no advantage. The out-of-fold
+    predictions are also those of strengths chosen by the other folds.
     """
     mass = np.ones(len(labels)) if weights is None else weights
     tried = np.array(STRENGTHS)
@@ -126,7 +126,7 @@ def fit_probe(
     intercept = np.log(prevalence / (1 - prevalence))
     for c in np.flatnonzero(~np.isnan(strengths)):
         known = ~np.isnan(labels[:, c])
-        solved = _solve(basis.values[known], labels[known, c], mass[known], strengths[[c]])
+        solved = _solve(basis.values[known], labels[known, c], mass[known], strengths[[c]], _TOLERANCE)
         if solved is not None:
             kernel[:, c] = basis.coefficients(solved[0][0])
             intercept[c] = solved[1][0]
@@ -174,7 +174,8 @@ def _held_out(
         rotated = basis.rotate((features[own] - scale.mean) / scale.deviation)
         for c in np.flatnonzero(fitted):
             known = ~np.isnan(labels[others, c])
-            solved = _solve(basis.values[known], labels[others, c][known], mass[others][known], strengths)
+            targets, weight = labels[others, c][known], mass[others][known]
+            solved = _solve(basis.values[known], targets, weight, strengths, _HELD_OUT_TOLERANCE)
             if solved is None:
                 continue
             found = solved[0] @ rotated.T
@@ -185,7 +186,9 @@ def _held_out(
     return margins, losses
 
 
-def _solve(values: Doubles, targets: Floats, mass: Doubles, strengths: Doubles) -> tuple[Doubles, Doubles] | None:
+def _solve(
+    values: Doubles, targets: Floats, mass: Doubles, strengths: Doubles, tolerance: float
+) -> tuple[Doubles, Doubles] | None:
     """Coefficients [S,R] and intercepts [S] of one finding for ascending strengths; None with one class only.
 
     A soft label y counts as a positive film of weight y and a negative film of weight 1 - y: the same loss.
@@ -203,10 +206,7 @@ def _solve(values: Doubles, targets: Floats, mass: Doubles, strengths: Doubles) 
     design, classes, weight = design[there], classes[there], weight[there]
     if not classes.any() or classes.all():
         return None
-    dense = len(design) * design.shape[1] ** 2 <= _DENSE
-    model = LogisticRegression(
-        solver="newton-cholesky" if dense else "lbfgs", tol=_TOLERANCE, max_iter=10_000, warm_start=True
-    )
+    model = LogisticRegression(solver="lbfgs", tol=tolerance, max_iter=10_000, warm_start=True)
     rows, intercepts = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the last line search may gain nothing, since it is at the optimum already
@@ -225,7 +225,8 @@ def _total(losses: Doubles) -> Doubles:
 
 def _best(losses: Doubles, per_finding: bool) -> Folds:
     """The strength of each finding, as an index [C], by losses [S,C]."""
-    values = losses if per_finding else np.repeat(losses.mean(axis=1, keepdims=True), losses.shape[1], axis=1)
+    common = np.repeat(losses.mean(axis=1, keepdims=True), losses.shape[1], axis=1)
+    values = (losses + common) / 2 if per_finding else common
     return np.asarray(np.argmax(values <= values.min(axis=0) + _ROUNDING, axis=0))
 
 

@@ -15,6 +15,7 @@ from cxrscore import labels as lab
 from cxrscore.contract import Floats, Model, ModelSpec
 from cxrscore.io import sha256_bytes
 from cxrscore.io.strict_json import unicode_text
+from cxrscore.labels.public_sets import public_set_names
 from cxrscore.models.imagenet import BaseWeights
 from cxrscore.models.probabilities import probabilities
 from cxrscore.synthetic.reference_logits import golden_record
@@ -46,6 +47,7 @@ def model_document(
     source = {"name": "none", "sha256": "", "licence": ""}
     if base is not None:
         source = {"name": base.name, "sha256": base.sha256, "licence": base.origin.licence}
+    trained_on = sets_of_weights(options, base)
     other_base = {"feature_backend": fitted.outputs.framework} if options.feature_backend else {}
     split = {name: len(getattr(data.split, name)) for name in ("train", "valid", "test")}
     digest = sha256_bytes(lab.split_csv(data.split, data.paths).encode())
@@ -82,6 +84,7 @@ def model_document(
         "evaluation": {**evaluated, "test": test},
         "golden": golden_record(model),
         "licence": source["licence"] or "yours",
+        **({"trained_on": list(trained_on)} if trained_on else {}),
     }
 
 
@@ -89,6 +92,11 @@ def _log_loss(truth: Floats, prob: Floats) -> float:
     """Mean over findings of the log loss of known labels, probabilities [N,C] limited to float32's precision."""
     p = np.clip(prob.astype(np.float64), 1e-7, 1 - 1e-7)
     return float(np.nanmean(np.nanmean(-(truth * np.log(p) + (1 - truth) * np.log1p(-p)), axis=0)))
+
+
+def sets_of_weights(options: TrainOptions, base: BaseWeights | None) -> tuple[str, ...]:
+    """The public data sets that the initial weights were trained on: those of their file, then those of the options."""
+    return public_set_names((*(() if base is None else base.origin.trained_on), *options.trained_on))
 
 
 def seen_films(data: Data, base: BaseWeights | None) -> dict[str, list[str]]:
@@ -125,6 +133,7 @@ _OF_THE_RUN = (
     "resume",
     "overwrite",
     "recipe",
+    "trained_on",
     "allow_leakage",
     "executor",
     "processes",
@@ -136,7 +145,8 @@ def recipe_of(options: TrainOptions) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
     values = {name: value for name, value in asdict(options).items() if name not in _OF_THE_RUN}
     split = options.split and unicode_text(options.split.name)
-    return {**values, "weights": unicode_text(Path(options.weights).name), "split": split}
+    findings = ",".join(options.findings) or None
+    return {**values, "findings": findings, "weights": unicode_text(Path(options.weights).name), "split": split}
 
 
 def _no_nan(values: dict[str, Any]) -> dict[str, float | None]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cxrscore.errors import InputError
-from cxrscore.option_values import check_number, check_whole_numbers, check_word
+from cxrscore.labels import LabelRules
+from cxrscore.labels.public_sets import public_set_names
+from cxrscore.option_values import check_number, check_whole_numbers, check_word, text_list
 from cxrscore.remote import convert_paths
 from cxrscore.system_resources import default_workers
 
@@ -25,7 +27,6 @@ MONITORS = {
 SOLVERS = ("auto", "lbfgs", "adam")
 CHOICES: dict[str, tuple[str, ...]] = {
     "solver": SOLVERS,
-    "uncertain": ("unknown", "positive", "negative"),
     "trainable": ("head", "last-block", "all"),
     "head": ("gap", "flatten", "cls"),
     "activation": ("sigmoid", "softmax"),
@@ -80,8 +81,15 @@ class TrainOptions:
         Folder of films.
     labels : path, optional
         Label table; None: labels.csv in or beside the folder.
+    findings : tuple of str
+        Findings to train, in this order, also as one text with commas; (): all of the table.
     uncertain : str
-        What an uncertain label counts as: "unknown", "positive" or "negative".
+        What an uncertain label counts as: "unknown", "positive" or "negative"; by finding as in
+        "unknown,Atelectasis=positive".
+    blank : str
+        What a blank cell of a film that has a row in the table counts as: "unknown" or "negative"; by finding likewise.
+    weight_column : str, optional
+        Column of the label table with the weight of each film in training, 0 or more.
     split : path, optional
         CSV with the columns film and split, or an official list; None: drawn by patient with ``seed``.
     test : float
@@ -97,9 +105,9 @@ class TrainOptions:
         Backend that runs a frozen backbone; None: ``backend``. Its features must agree with those of ``backend``. Only
         if the head alone is trained, in fp32.
     architecture, weights, size, normalize, head, activation
-        The network, its first weights ("imagenet", "none" or a file), the side of its films in pixels, what it does to
-        films first, and its head. ``cxrscore train`` and ``cxrscore.train`` choose a size that suits the network if
-        none is given.
+        The network, its first weights ("imagenet", "none", a name that ``cxrscore weights`` lists, or a file), the side
+        of its films in pixels, what it does to films first, and its head. ``cxrscore train`` and ``cxrscore.train``
+        choose a size that suits the network if none is given.
     solver : str
         What trains the head: "lbfgs" solves a linear probe to its optimum with scikit-learn, "adam" is the epoch loop.
         "auto" is "lbfgs" unless an option needs the epoch loop: see ``probe``.
@@ -112,8 +120,8 @@ class TrainOptions:
         With a frozen backbone: train the head on features of mean 0 and standard deviation 1.
     initial_head : str
         Of the epoch loop: "zero", "random", drawn with ``seed``, or "probe": the linear probe of the training films,
-        from which fine-tuning starts (LP-FT: Kumar et al., ICLR 2022). "auto": "probe" where layers of trained weights are
-        fine-tuned with sigmoid and a head that is not "flatten", else "zero".
+        from which fine-tuning starts (LP-FT: Kumar et al., ICLR 2022). "auto": "probe" where layers of trained weights
+        are fine-tuned with sigmoid and a head that is not "flatten", else "zero".
     initial_bias : str
         "zero", or "prevalence": the logit of the prevalence of each finding among the training films.
     loss : str
@@ -146,6 +154,9 @@ class TrainOptions:
         "none", "temperature" (one number), "platt" (a line for each finding) or "shrunken-platt" (the same, with slopes
         drawn towards their mean). "auto": "shrunken-platt" with sigmoid, "none" with softmax. Thresholds and
         calibration are fitted on the out-of-fold predictions of a linear probe, or on the validation films.
+    trained_on : sequence of str
+        Public data sets that the initial weights were trained on, beside those that a model file of weights names:
+        figures on their films are marked as not held-out.
     seed : int
         Of split, order, augmentation and first weights.
     device, precision
@@ -181,7 +192,10 @@ class TrainOptions:
 
     films: Path = Path("films")
     labels: Path | None = None
+    findings: tuple[str, ...] = ()
     uncertain: str = "unknown"
+    blank: str = "unknown"
+    weight_column: str | None = None
     split: Path | None = None
     test: float = 0.2
     allow_leakage: bool = False
@@ -224,6 +238,7 @@ class TrainOptions:
     checkpoint_policy: str = "best"
     threshold_rule: str = "youden"
     calibration: str = "auto"
+    trained_on: tuple[str, ...] = ()
     seed: int = 0
     device: str = "auto"
     precision: str = "fp32"
@@ -240,8 +255,11 @@ class TrainOptions:
         if not isinstance(self.weights, str | os.PathLike):
             raise InputError(f"weights is {self.weights!r}, expected 'imagenet', 'none' or a path")
         object.__setattr__(self, "weights", os.fspath(self.weights))
+        object.__setattr__(self, "trained_on", public_set_names(self.trained_on))
         if not self.output.name:
             raise InputError(f"output is {self.output}, a folder; expected the name of a file to write")
+        object.__setattr__(self, "findings", _finding_names(self.findings))
+        _ = self.label_rules
         for name, words in CHOICES.items():
             check_word(getattr(self, name), name, words)
         check_whole_numbers(self, LOWS)
@@ -316,9 +334,25 @@ class TrainOptions:
         return "shrunken-platt" if self.activation == "sigmoid" else "none"
 
     @property
+    def label_rules(self) -> LabelRules:
+        """How the labels of the table are read."""
+        return LabelRules(
+            uncertain=self.uncertain, blank=self.blank, findings=self.findings, weight_column=self.weight_column
+        )
+
+    @property
     def alone(self) -> bool:
         """Whether the training process also runs the frozen layers."""
         return (self.executor, self.processes, self.address) == ("local", 1, None)
+
+
+def _finding_names(given: Any) -> tuple[str, ...]:
+    """Names of findings, from a sequence of them or from one text with commas."""
+    names = text_list(given.split(",") if isinstance(given, str) else given or (), "findings")
+    found = tuple(name.strip() for name in names)
+    if odd := next((name for name in found if "," in name), None):
+        raise InputError(f"findings names {odd!r}, expected names without a comma")
+    return tuple(name for name in found if name)
 
 
 EPOCH_OPTIONS = (

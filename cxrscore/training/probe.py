@@ -100,8 +100,7 @@ def training_folds(patients: Sequence[str | None], labels: Floats, options: Trai
 
 def enough_films(labels: Floats, least: int) -> NDArray[np.bool_]:
     """bool [C]: whether a finding has this many positive and negative films among labels [N,C]."""
-    known = ~np.isnan(labels)
-    positive, negative = (known & (labels > 0.5)).sum(axis=0), (known & (labels <= 0.5)).sum(axis=0)
+    positive, negative = (labels > 0.5).sum(axis=0), (labels < 0.5).sum(axis=0)
     return np.asarray(np.minimum(positive, negative) >= least)
 
 

@@ -33,6 +33,10 @@ def asked(words, begun, *python):
         (["export", "out.h5", "--format"], "d", ["plain,dicom-sr"]),
         (["export", "out.h5", "-o"], "", ["file,"]),
         (["train"], "--back", ["plain,--backend"]),
+        (["train", "--weights"], "rad", ["plain,rad-dino"]),
+        (["weights", "fetch"], "densenet121-res224-m", [f"plain,densenet121-res224-mimic_{x}" for x in ("nb", "ch")]),
+        (["score", "films", "-m"], "resnet50-", ["plain,resnet50-res512-all", "file,resnet50-"]),
+        (["show"], "", ["file,"]),
     ],
 )
 def test_words_are_completed(words, begun, wanted):

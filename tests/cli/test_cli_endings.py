@@ -23,6 +23,7 @@ COMMANDS = {
     "train": ("training.train_model", ["secret-film", "--backend", "torch"]),
     "import": ("import_checkpoint.import_model", ["secret-film.png"]),
     "quantize": ("quantize.quantize_model", ["secret-film.png", ".", "-o", "ward-7"]),
+    "weights": ("models.public_weights.cached_file", []),
     "score": ("scoring.score_films", ["secret-film", "-o", "ward-7"]),
     "merge": ("merge.merge_scores", ["secret-film.png", "-o", "ward-7"]),
     "report": ("reporting.open_named_scores", ["secret-film.png"]),

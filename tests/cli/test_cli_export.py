@@ -35,7 +35,10 @@ def export(*words, expect=0):
 def test_a_file_and_what_is_said_of_it(home):
     result = export("out.h5", "-o", "out.csv")
     assert result.stdout == ""
-    assert result.stderr == "wrote out.csv: 20 films, 3 of them without scores\n"
+    assert result.stderr.splitlines() == [
+        "It is not known whether the probabilities are calibrated: the file names no model.",
+        "wrote out.csv: 20 films, 3 of them without scores",
+    ]
     assert len((home / "out.csv").read_text().splitlines()) == 21
     assert export("out.h5", "-o", "out.csv", "--overwrite", "-q").stderr == ""
 

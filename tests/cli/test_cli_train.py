@@ -73,3 +73,48 @@ def test_a_recipe_by_name_decides_the_run_and_is_kept_with_it(home):
     done = cxrscore(home, "train", *line)
     assert done.returncode == 0, done.stderr
     assert load_model(home / "again.safetensors").document["golden"] == named["golden"]
+
+
+@pytest.mark.slow
+def test_labels_are_read_as_asked_and_the_run_can_be_repeated(home):
+    names = sorted(path.name for path in (home / "films").glob("*.png"))
+    lines = [
+        f"{name},{name[:8]},{[0, 1, 0.25, 0.75][row % 4]},{'1' if row % 3 else ''},{row % 2},{row},{row % 5 + 0.5}"
+        for row, name in enumerate(names)
+    ]
+    (home / "mine.csv").write_text("\n".join(["film,patient,Mass,Tube,male,number,trust", *lines]) + "\n")
+    line = ["train", *SMALL, "--labels", "mine.csv"]
+    refused = cxrscore(home, *line, "--weight-column", "trust", "-o", "mine.safetensors")
+    assert refused.returncode == 1
+    assert "column number has '2', expected 0, 1 or nothing" in refused.stderr
+    assert "name the findings (train --findings)" in refused.stderr
+    chosen = ["--findings", "Tube,Mass", "--weight-column", "trust", "--blank", "Tube=negative"]
+    done = cxrscore(home, *line, *chosen, "-o", "mine.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "20 labels are soft, between 0 and 1" in done.stderr
+    document = load_model(home / "mine.safetensors").document
+    assert document["spec"]["findings"] == ["Tube", "Mass"]
+    labels = document["training"]["labels"]
+    assert (labels["blank"], labels["weight_column"]) == ("Tube=negative", "trust")
+    assert "uncertain" not in labels
+    shown = cxrscore(home, "show", "mine.safetensors").stdout
+    assert "layout plain, blank cells: Tube=negative, weights of films: column trust" in shown
+    again = cxrscore(home, *line, "--recipe", "mine.run/recipe.toml", "-o", "again.safetensors")
+    assert again.returncode == 0, again.stderr
+    first, second = (load_model(home / f"{name}.safetensors") for name in ("mine", "again"))
+    assert all((first.tensors[name] == second.tensors[name]).all() for name in first.tensors)
+    # What training left out of the findings does not stop an evaluation.
+    scored = cxrscore(
+        *(home, "score", "films", "-m", "mine.safetensors", "--labels", "mine.csv", "-o", "mine.h5"),
+        *("--backend", "torch", "--device", "cpu", "--heatmaps", "0"),
+    )
+    assert scored.returncode == 0, scored.stderr
+    told = cxrscore(home, "report", "mine.h5", "--json")
+    assert told.returncode == 0, told.stderr
+    tube = json.loads(told.stdout)["findings"][0]
+    assert (tube["finding"], tube["positives"] > 0, tube["negatives"]) == ("Tube", True, 0)
+    blank = cxrscore(home, "report", "mine.h5", "--json", "--labels", "mine.csv", "--blank", "Tube=negative")
+    assert blank.returncode == 0, blank.stderr
+    assert json.loads(blank.stdout)["findings"][0]["negatives"] > 0
+    (soft,) = [text for text in json.loads(told.stdout)["warnings"] if "soft" in text]
+    assert "labels are soft, between 0 and 1. Above 0.5 they count as positive" in soft

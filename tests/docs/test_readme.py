@@ -13,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def test_every_command_and_option_exists():
     lines = re.findall(r"^cxrscore (\w+)(.*?)(?:#.*)?$", README, flags=re.MULTILINE)
-    assert [name for name, _ in lines] == ["train", "score", "report"]
+    assert [name for name, _ in lines] == ["train", "score", "report", "score"]
     for name, rest in lines:
         known = {option for parameter in main.commands[name].params for option in parameter.opts}
         assert set(re.findall(r"(?<!\S)--?[a-z-]+", rest)) <= known

@@ -172,7 +172,7 @@ def never_completed(file: Any, canary: Path) -> None:
 
 
 def later_version(file: Any, canary: Path) -> None:
-    file.attrs["version"] = 2
+    file.attrs["version"] = 3
 
 
 def many_versions(file: Any, canary: Path) -> None:
@@ -219,8 +219,8 @@ def negative_probability(file: Any, canary: Path) -> None:
     file[PROB][1, 1] = -np.inf
 
 
-def half_truth(file: Any, canary: Path) -> None:
-    file["truth"][1, 1] = 0.5
+def truth_of_two(file: Any, canary: Path) -> None:
+    file["truth"][1, 1] = 2
 
 
 def unknown_status(file: Any, canary: Path) -> None:
@@ -315,7 +315,7 @@ ATTACKS: dict[Callable[[Any, Path], None], str] = {
     more_films_than_bytes: r"declares 1000000 films in \d+ bytes",
     incomplete: r"is incomplete.*run `cxrscore score` again",
     never_completed: r"is incomplete",
-    later_version: r"is of version 2, this cxrscore reads 1",
+    later_version: r"is of version 3, this cxrscore reads 1 and 2",
     many_versions: r"version is longer than 8 bytes",
     other_format: r"not of format cxrscore-scores",
     number_for_format: r"format is not a text",
@@ -327,7 +327,7 @@ ATTACKS: dict[Callable[[Any, Path], None], str] = {
     provenance_long: r"provenance is longer than",
     probability_of_two: r"scores/prob has values outside 0\.\.1",
     negative_probability: r"scores/prob has values outside 0\.\.1",
-    half_truth: r"truth has values between 0 and 1",
+    truth_of_two: r"truth has values outside 0\.\.1",
     unknown_status: r"films/status has values outside 0\.\.14",
     unknown_split: r"films/split has values outside 0\.\.3",
     threshold_of_two: r"thresholds has values outside 0\.\.1",

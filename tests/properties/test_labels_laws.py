@@ -14,6 +14,7 @@ from cxrscore.errors import InputError
 from cxrscore.labels import (
     FINDINGS,
     THUMBNAIL,
+    LabelRules,
     canonical,
     check_leakage,
     datasets,
@@ -194,7 +195,8 @@ def test_uncertain_labels_are_the_only_ones_that_differ(
     lines = [f"{named(layout, film)},{cells}" for film, cells in enumerate(rows)]
     file.write_text("\n".join([KINDS[layout][0], *lines]), encoding="utf-8")
     unknown, positive, negative = (
-        read_labels(file, datasets, uncertain)[0].labels for uncertain in ("unknown", "positive", "negative")
+        read_labels(file, datasets, LabelRules(uncertain=uncertain))[0].labels
+        for uncertain in ("unknown", "positive", "negative")
     )
     uncertain = np.array([[cell.startswith("-1") for cell in cells.split(",")] for cells in rows])
     assert (positive[uncertain] == 1).all()

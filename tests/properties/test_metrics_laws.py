@@ -111,11 +111,9 @@ def test_delongs_variance_is_that_of_the_pairs(pairs: list[tuple[float, float]])
         assert math.isnan(found.error)
         return
     wanted = sum(np.var(above.mean(axis=axis), ddof=1) / above.shape[1 - axis] for axis in (0, 1))
-    assert (
-        math.isnan(found.error)
-        if wanted == 0 and above.mean() in (0, 1)
-        else found.error**2 == pytest.approx(wanted, abs=1e-12)
-    )
+    # No variance: the classes do not overlap, or all scores are equal.
+    assert (wanted == 0) == (above.mean() in (0, 1) or len(set(score.tolist())) == 1)
+    assert math.isnan(found.error) if wanted == 0 else found.error**2 == pytest.approx(wanted, abs=1e-12)
 
 
 @given(PAIRS, st.integers(0, 2**32 - 1))

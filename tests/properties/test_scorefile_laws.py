@@ -33,6 +33,7 @@ def shards(draw: st.DrawFn, films: int, findings: int) -> Shard:
     return Shard(
         logit=draw(arrays(np.float32, (films, findings), elements=FLOATS)),
         prob=draw(arrays(np.float32, (films, findings), elements=UNIT)),
+        prob_uncalibrated=draw(arrays(np.float32, (films, findings), elements=UNIT)),
         status=draw(arrays(np.uint8, films, elements=st.integers(0, 13))),
         message=draw(st.lists(TEXTS, min_size=films, max_size=films)),
         kind=draw(st.lists(TEXTS, min_size=films, max_size=films)),

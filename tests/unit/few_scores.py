@@ -40,6 +40,7 @@ def few_scores(
         "findings": tuple(findings),
         "logit": logit,
         "prob": values,
+        "prob_uncalibrated": values,
         "truth": np.where(np.arange(values.size).reshape(values.shape) % 3 == 2, NAN, 1).astype(np.float32),
         "thresholds": np.array([0.2, *[NAN] * (len(findings) - 1)], np.float32),
         "heat_maps": HeatMaps(

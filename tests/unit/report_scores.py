@@ -50,6 +50,7 @@ def made_scores(films: int = 200, *, labels: bool = True, split: str = "test", s
         films=_rows(films, status, message, split),
         logit=logit,
         prob=prob,
+        prob_uncalibrated=prob,
         truth=truth,
         thresholds=np.where(np.arange(len(FINDINGS)) == 13, np.nan, 0.3).astype(np.float32),
         heat_maps=_heat_maps(prob, random),

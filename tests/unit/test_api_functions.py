@@ -22,14 +22,16 @@ from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions
 
 OF_THE_COMMAND_LINE = {"as_json", "quiet", "shard"}
+LISTS = {"findings", "trained_on"}
+"""Options that are one comma-separated text on the command line, and a tuple in Python."""
 CHOSEN_LATER = {"backend", "size"}
 
 
 def command_default(command, option):
     found = option.get_default(click.Context(main.commands[command]))
     if type(found).__name__ == "Sentinel":  # what click has where there is none
-        return () if getattr(option, "multiple", False) else None
-    return found
+        found = () if getattr(option, "multiple", False) else None
+    return () if option.name in LISTS and not found else found
 
 
 def command_defaults(command):
@@ -59,7 +61,7 @@ def test_defaults_are_those_of_the_command(command, options):
 
 
 def test_defaults_of_a_report_are_those_of_the_command():
-    parameters = inspect.signature(write_report).parameters
+    parameters = {**inspect.signature(cxrscore.report).parameters, **inspect.signature(write_report).parameters}
     for name, default in command_defaults("report").items():
         if name not in ("scores", "output", "labels"):
             assert parameters[name].default in (default, ()), name

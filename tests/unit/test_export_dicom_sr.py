@@ -13,6 +13,7 @@ from few_scores import NAN, few_scores
 from cxrscore.errors import InputError, WriteError
 from cxrscore.export import ExportOptions, export_pieces, export_scores
 from cxrscore.export.dicom_sr import Algorithm, FilmScores, report_bytes, report_uid
+from cxrscore.export.reports import _algorithm
 from cxrscore.export.source import PATIENT, DicomSource, SourceError, read_source
 from cxrscore.io import sha256_bytes
 
@@ -379,3 +380,15 @@ def test_real_films_have_reports(shared, tmp_path):
         assert (result.failed, result.files) == ((), 6)
         by_instance = {hd.sr.srread(path).get_evidence()[0][2] for path in output.iterdir()}
         assert len(by_instance) == 5  # one of these six films is another with one tag changed, and has its UIDs
+
+
+def test_the_algorithm_says_whether_probabilities_are_calibrated():
+    line = {"method": "platt", "slope": [1.0], "intercept": [0.0], "fitted_on": "valid", "prevalence": [0.2]}
+    document = {"spec": {"findings": ["Mass"]}, "calibration": line}
+    told = _algorithm({"models": [{"document": document}], "target_prevalence": {"Mass": 0.01}}).parameters[-1]
+    assert told.startswith(
+        "Probabilities are calibrated by a slope and an intercept for each finding, on the validation"
+    )
+    assert told.endswith("They were moved to a target prevalence (--target-prevalence): Mass 0.01.")
+    odd = _algorithm({"models": [{"document": document}], "target_prevalence": {"a\\b\n": 0.01}}).parameters[-1]
+    assert "a_b_ 0.01" in odd

@@ -35,11 +35,13 @@ def test_the_table_by_hand():
 
 
 def test_every_column_by_hand():
-    first = exported(few_scores(), "out.csv", every_column=True).splitlines()[:2]
+    before = np.array([[0.75, 0.125], [0.1, 0.9], [NAN, NAN]], np.float32)
+    first = exported(few_scores(prob_uncalibrated=before), "out.csv", every_column=True).splitlines()[:2]
     assert first == [
         "film,status,message,sha256,kind,modality,view,width,height,patient,split,"
-        "prob_Mass,prob_Edema,logit_Mass,logit_Edema,truth_Mass,truth_Edema",
-        f"a.png,OK,,{'0' * 64},png,,,64,48,-1,,0.25,0.5,-1.0986123,0.0,1.0,1.0",
+        "prob_Mass,prob_Edema,logit_Mass,logit_Edema,prob_uncalibrated_Mass,prob_uncalibrated_Edema,truth_Mass,"
+        "truth_Edema",
+        f"a.png,OK,,{'0' * 64},png,,,64,48,-1,,0.25,0.5,-1.0986123,0.0,0.75,0.125,1.0,1.0",
     ]
 
 
@@ -140,6 +142,7 @@ def test_the_document_by_hand_and_by_its_schema():
         },
     ]
     assert found["provenance"] == few_scores().provenance
+    assert found["probabilities"] == "Probabilities are of unknown calibration."
     assert found["films"][1]["prob"] == {"Mass": 0.1, "Edema": 0.9}
     assert found["films"][2] == {
         "film": "d.dcm",
@@ -155,6 +158,7 @@ def test_the_document_by_hand_and_by_its_schema():
         "split": "valid",
         "prob": {"Mass": None, "Edema": None},
         "logit": {"Mass": None, "Edema": None},
+        "prob_uncalibrated": {"Mass": None, "Edema": None},
         "truth": {"Mass": 1.0, "Edema": None},
     }
 

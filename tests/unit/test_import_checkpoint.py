@@ -1,12 +1,17 @@
 """What an imported file's names and operating points become."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from cxrscore import import_checkpoint
+from cxrscore.cli import main
+from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.import_checkpoint import ImportOptions
+from cxrscore.io.strict_json import check_document
 from cxrscore.labels.findings import FINDINGS
 from cxrscore.models.import_weights import ImportedCheckpoint
 from cxrscore.networks.builtin import built_in
@@ -64,12 +69,69 @@ def test_a_backbone_alone_scores_nothing():
         import_checkpoint._require_head(options(), foreign())
 
 
+THREE = ("Mass", "Edema", "")
+
+
+def thresholds(options, foreign):
+    return import_checkpoint._thresholds(options, import_checkpoint._operating_points(options, foreign, THREE))
+
+
+def rescaling(options, points, activation="sigmoid"):
+    spec = ModelSpec(architecture="tinycnn", findings=("Mass", "Edema"), size=32, activation=activation)
+    return import_checkpoint._rescaling(options, spec, points)
+
+
 def test_operating_points_of_outputs_that_are_kept_and_have_one():
-    found = import_checkpoint._thresholds(options(), foreign(points=(0.25, NAN, 0.5)), ("Mass", "Edema", ""))
+    found = thresholds(options(), foreign(points=(0.25, NAN, 0.5)))
     assert found == {"Mass": {"prob": 0.25, "rule": "op_threshs of the imported file", "chosen_on": "imported"}}
-    assert import_checkpoint._thresholds(options(), foreign(), ("Mass", "Edema", "")) == {}
+    assert thresholds(options(), foreign()) == {}
+
+
+def test_operating_points_that_are_given_come_first():
+    given = replace(options(), operating_points=(NAN, 0.75, 0.5))
+    assert thresholds(given, foreign(points=(0.25, NAN, 0.5))) == {
+        "Edema": {"prob": 0.75, "rule": "op_threshs that were given", "chosen_on": "imported"}
+    }
 
 
 def test_as_many_operating_points_as_outputs():
     with pytest.raises(InputError, match="3 outputs and 2 operating points"):
-        import_checkpoint._thresholds(options(), foreign(points=(0.5, 0.5)), ("Mass", "Edema", ""))
+        thresholds(options(), foreign(points=(0.5, 0.5)))
+
+
+def test_rescaled_operating_points_are_one_half():
+    """A finding without an operating point, or with one at an end, is left as it is."""
+    asked = replace(options(), rescale_to_thresholds=True)
+    assert thresholds(asked, foreign(points=(0.25, 1.0, 0.5))) == {
+        "Mass": {"prob": 0.5, "rule": "op_threshs of the imported file, rescaled to 0.5", "chosen_on": "imported"},
+        "Edema": {"prob": 1.0, "rule": "op_threshs of the imported file", "chosen_on": "imported"},
+    }
+    found = rescaling(asked, {"Mass": 0.25, "Edema": 1.0})
+    assert found == {
+        "method": "op-thresholds",
+        "slope": [1, 1],
+        "intercept": [0, 0],
+        "fitted_on": "imported",
+        "half_at": [0.25, 0.5],
+    }
+    check_document(found, "model", "here", "calibration")
+    assert rescaling(options(), {"Mass": 0.25}) is None
+
+
+def test_what_cannot_be_rescaled():
+    asked = replace(options(), rescale_to_thresholds=True)
+    with pytest.raises(InputError, match=r"x\.pt has no operating points .* leave out --rescale-to-thresholds"):
+        rescaling(asked, {"Edema": 1.0})
+    with pytest.raises(InputError, match="of softmax are not rescaled, expected sigmoid"):
+        rescaling(asked, {"Edema": 0.1}, "softmax")
+
+
+def test_operating_points_on_the_command_line(monkeypatch):
+    given = []
+    monkeypatch.setattr(import_checkpoint, "import_model", given.append)
+    runner = CliRunner()
+    runner.invoke(main, ["import", "x.pt", "--operating-points", "0.25,, 1e-3", "--trained-on", "nih,Rsna,a clinic"])
+    assert given[0].operating_points == pytest.approx((0.25, NAN, 0.001), nan_ok=True)
+    assert (given[0].trained_on, given[0].findings) == (("NIH", "RSNA", "a clinic"), ())
+    done = runner.invoke(main, ["import", "x.pt", "--operating-points", "0.25,half"])
+    assert (done.exit_code, "--operating-points" in done.stderr, len(given)) == (2, True, 1)

@@ -206,6 +206,7 @@ def test_a_long_cell_makes_no_group_of_films_long() -> None:
         findings=("Mass",),
         truth=np.tile(np.array([[0], [1]], np.float32), (count // 2, 1)),
         prob=np.linspace(0, 1, count, dtype=np.float32)[:, None],
+        ranked=np.linspace(0, 1, count)[:, None],
         thresholds=np.full(1, 0.5, np.float32),
         patients=np.arange(count),
     )

@@ -9,7 +9,7 @@ from test_labels_layouts import CHEXPERT, MIMIC, written
 
 from cxrscore.contract import LabelTable
 from cxrscore.errors import InputError
-from cxrscore.labels import datasets, join_labels, read_joined_labels, read_labels
+from cxrscore.labels import LabelRules, datasets, join_labels, read_joined_labels, read_labels
 
 NAN = np.nan
 HEALTHY = "train/patient00001/study1/view1_frontal.jpg,Female,68,Frontal,AP,1.0,,,,,,,,,,,,,"
@@ -18,7 +18,7 @@ SIDE = "train/patient00002/study2/view2_lateral.jpg,Unknown,87,Lateral,,,,-1.0,1
 
 
 def read(tmp_path: Path, *rows: str, uncertain: str = "unknown", header: str = CHEXPERT) -> LabelTable:
-    return read_labels(written(tmp_path, header, *rows), datasets, uncertain)[0]
+    return read_labels(written(tmp_path, header, *rows), datasets, LabelRules(uncertain=uncertain))[0]
 
 
 def test_chexpert_by_hand(tmp_path: Path) -> None:

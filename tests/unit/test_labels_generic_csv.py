@@ -50,6 +50,13 @@ def test_names_of_columns(tmp_path: Path, film: str, patient: str) -> None:
     assert (labels.films, labels.patients, labels.findings) == (("a.png",), ("7",), ("Mass",))
 
 
+def test_a_number_between_0_and_1_is_a_soft_label(tmp_path: Path) -> None:
+    labels = read(tmp_path, "film,Mass,opinion,note\na.png,0.7,.25,0.5 or so\nb.png,,1e-1,\nc.png,1,1.,\n")
+    assert labels.findings == ("Mass", "opinion")
+    expected = np.array([[0.7, 0.25], [np.nan, 0.1], [1, 1]], np.float32)
+    np.testing.assert_array_equal(labels.labels, expected)
+
+
 def test_no_patient_column_is_no_patients(tmp_path: Path) -> None:
     assert read(tmp_path, "film,Mass\na.png,1\n").patients is None
 
@@ -75,7 +82,14 @@ def test_a_known_finding_may_be_unknown_throughout(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("film,Mass\na.png,1\nb.png,-1\n", "line 3: column Mass has '-1', expected 0, 1 or nothing"),
-        ("film,Mass\na.png,0.7\n", "line 2: column Mass has '0.7'"),
+        (
+            "film,Mass\na.png,1.7\n",
+            "line 2: column Mass has '1.7', expected 0, 1 or nothing",
+        ),
+        ("film,Mass\na.png,nan\n", "line 2: column Mass has 'nan'"),
+        ("film,Mass\na.png,0_1\n", "line 2: column Mass has '0_1'"),
+        ("film,Mass\na.png,0\nb.png,100\nc.png,35\n", "line 3: column Mass has '100'.*divide percents by 100"),
+        ("film,Mass\na.png,-1\nb.png,100\n", r"line 2: column Mass has '-1'.*\(a soft label\); write"),
         ("film,Mass,Edema\na.png,1,yes\n", "line 2: column Edema has 'yes'"),
         ("film,Mass,Edema\na.png,1,unsure\n", "line 2: column Edema has 'unsure'"),
         ("film,Mass,Fracture\na.png,1,\nb.png,0,No\n", "line 3: column Fracture has 'No'"),

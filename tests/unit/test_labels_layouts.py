@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.labels import FINDINGS, datasets, read_labels
+from cxrscore.labels import FINDINGS, LabelRules, datasets, read_labels
 
 FOURTEEN = ",".join(FINDINGS)
 ZEROS = ",".join("0" * 13)
@@ -100,7 +100,7 @@ def test_one_layout_alone_knows_a_header(name: str) -> None:
 
 def test_what_uncertain_may_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="uncertain is 'maybe', expected unknown, positive, negative"):
-        read_labels(written(tmp_path, *TABLES["plain"]), datasets, uncertain="maybe")
+        read_labels(written(tmp_path, *TABLES["plain"]), datasets, LabelRules(uncertain="maybe"))
 
 
 def test_columns_of_sex_age_and_view_have_one_name_each(tmp_path: Path) -> None:

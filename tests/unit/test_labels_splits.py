@@ -36,7 +36,7 @@ def test_split_by_hand() -> None:
     assert (len(split.train), len(split.valid), len(split.test)) == (5, 0, 5)
     assert len({8, 9} & set(split.train)) == 1
     assert len(set(range(6)) & set(split.train)) == 3
-    assert split.rule == "0.5/0/0.5 by patient, findings balanced, seed 1"
+    assert split.rule == "0.5 train, 0.5 test by patient, findings balanced, seed 1"
 
 
 def test_shares_of_films_and_of_every_finding_are_met() -> None:

@@ -43,6 +43,28 @@ def test_asymmetric_by_hand():
     assert value == pytest.approx(-np.log(3 / 4) / 4 - 0.7**4 * np.log(0.3))
 
 
+@pytest.mark.parametrize("loss", losses, ids=lambda loss: loss.name)
+def test_a_soft_label_mixes_the_losses_of_both_classes(loss):
+    # A label of 0.25 is a quarter of the loss of a positive film and three quarters of that of a negative one.
+    logits, weights = np.array([[0.4, -1.0]]), np.array([[2.0, 1.0], [1.0, 5.0]])
+    soft, positive, negative = (
+        float(loss.function(np, logits, np.array([[label, 0.0]]), weights)) for label in (0.25, 1.0, 0.0)
+    )
+    assert soft == pytest.approx(0.25 * positive + 0.75 * negative)
+
+
+def test_a_soft_label_by_hand():
+    # Logit log 3, p = 3/4: -0.2 log(3/4) - 0.8 log(1/4).
+    value = bce(np, np.full((1, 1), np.log(3)), np.array([[0.2]]), None)
+    assert value == pytest.approx(-0.2 * np.log(3 / 4) - 0.8 * np.log(1 / 4))
+
+
+def test_class_weights_add_soft_labels():
+    # Shares of 0.5 / 4 and 1.75 / 2.
+    labels = np.array([[0.5, 1], [0, 0.75], [0, NAN], [0, NAN]], np.float32)
+    np.testing.assert_allclose(class_weights(labels), [[0.875, 0.125], [0.125, 0.875]])
+
+
 def test_easy_negatives_cost_nothing_in_the_asymmetric_loss():
     assert asymmetric(np, np.full((1, 1), -3.0), np.zeros((1, 1)), None) == 0  # p = 0.047 < 0.05
 

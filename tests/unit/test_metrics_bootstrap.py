@@ -139,7 +139,7 @@ def test_findings_that_are_rarely_defined_have_no_interval() -> None:
     assert all(map(math.isfinite, found.interval(0)))
     assert all(map(math.isnan, found.interval(1)))  # in a third of the resamples the only positive is not drawn
     assert np.isnan(found.values[:, 2]).all()
-    low, high = found.macro_interval
+    low, high = found.macro_interval()
     assert 0 < low < high < 1
 
 
@@ -147,7 +147,7 @@ def test_findings_that_are_rarely_defined_have_no_interval() -> None:
 def test_next_to_nothing(films: int) -> None:
     found = bootstrap_auc(np.full((films, 2), NAN), np.zeros((films, 2)), np.arange(films), resamples=5)
     assert np.isnan(found.values).all()
-    assert all(map(math.isnan, found.macro_interval))
+    assert all(map(math.isnan, found.macro_interval()))
 
 
 def test_groups_that_do_not_fit() -> None:

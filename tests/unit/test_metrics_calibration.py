@@ -89,7 +89,7 @@ def test_far_and_nearly_equal_logits_have_a_line_that_is_no_worse_than_none(seed
 
 def test_a_step_that_does_not_help_is_not_made(monkeypatch):
     """Where every half of a step is worse, the line stays where it was."""
-    monkeypatch.setattr(calibration, "_loss", lambda z, targets: float(np.abs(z - 1.0).sum()))
+    monkeypatch.setattr(calibration, "_loss", lambda z, targets, mass: float(np.abs(z - 1.0).sum()))
     at = calibration._newton(np.array([[1.0, 1.0], [2.0, 1.0]]), np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     assert at.tolist() == [0.0, 1.0]
 

@@ -17,6 +17,7 @@ from cxrscore.metrics import (
     label_accuracy,
     label_accuracy_estimate,
     mean_estimate,
+    micro_auc,
     verdict,
 )
 from cxrscore.metrics.delong import midranks
@@ -93,9 +94,58 @@ def test_where_there_is_no_interval_it_says_why(truth: list, score: list, value:
     assert all(map(math.isnan, (found.error, *found.interval)))
 
 
-def test_a_constant_score_has_an_area_of_one_half_and_no_spread() -> None:
+def test_a_constant_score_has_an_area_of_one_half_and_no_interval() -> None:
     found = delong(np.array([1, 1, 0, 0.0]), np.zeros(4))
-    assert found.interval == (0.5, 0.5)
+    assert found.value == 0.5
+    assert found.why == "all scores are equal, which leaves the formula no variance"
+    assert all(map(math.isnan, found.interval))
+
+
+def test_answers_that_are_all_right_have_no_interval() -> None:
+    # Its formula gives 0 for any number of films, as if the accuracy of all films were known.
+    truth = np.array([[1, 0], [0, 0], [1, 1.0]])
+    found = label_accuracy_estimate(truth, truth)
+    assert (found.value, found.why) == (1, "all films agree, which leaves the formula no variance")
+    assert all(map(math.isnan, found.interval))
+
+
+def test_a_mean_has_no_interval_unless_all_have_one() -> None:
+    truth = np.array([[1, 1], [1, 0], [0, 0], [0, 0.0]])
+    score = np.array([[3, 3], [1, 2], [2, 1], [0, 0.0]])
+    both, one = (delong(truth[:, c], score[:, c]) for c in (0, 1))
+    assert one.why == "one positive film only"
+    mean = mean_estimate([both, one])
+    assert mean.value == (0.75 + 1) / 2
+    assert mean.why == "1 of 2 findings have none: one positive film only"
+    assert all(map(math.isnan, mean.interval))
+    assert mean_estimate([both, both]).interval == pytest.approx(both.interval)
+    assert mean_estimate([one, one]).why == "one positive film only"
+
+
+@pytest.mark.slow
+def test_macro_and_micro_intervals_hold_what_they_should_in_95_of_100_draws() -> None:
+    rng, prevalence, films = np.random.default_rng(11), np.array([0.4, 0.25, 0.15, 0.1]), 120
+
+    def drawn(number: int) -> tuple[np.ndarray, np.ndarray]:
+        # What is common to the findings of a film makes its labels and its scores correlated.
+        common = rng.normal(size=(number, 1))
+        latent = (common + rng.normal(size=(number, 4))) / math.sqrt(2)
+        truth = (latent > norm.ppf(1 - prevalence)).astype(float)
+        return truth, 0.8 * latent + 0.3 * common + rng.normal(size=(number, 4))
+
+    truth, score = drawn(400_000)
+    true_macro = float(np.mean([auc(truth[:, c], score[:, c]) for c in range(4)]))
+    true_micro = auc(truth.ravel(), score.ravel())
+    held = np.zeros((400, 2))
+    for place in range(len(held)):
+        truth, score = drawn(films)
+        macro, micro = mean_estimate([delong(truth[:, c], score[:, c]) for c in range(4)]), micro_auc(truth, score)
+        for column, (found, true) in enumerate(((macro, true_macro), (micro, true_micro))):
+            low, high = found.interval
+            held[place, column] = low <= true <= high
+    # The standard error of a share of 0.95 of 400 draws is 0.011.
+    assert (held.mean(axis=0) > 0.92).all(), held.mean(axis=0)
+    assert (held.mean(axis=0) < 0.985).all(), held.mean(axis=0)
 
 
 def test_the_interval_holds_what_it_should_in_95_of_100_draws() -> None:

@@ -13,9 +13,9 @@ from made_models import made_model
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import FileFormatError, InputError, WriteError
-from cxrscore.models import imagenet
-from cxrscore.models.imagenet import WeightsInfo, base_weights, imagenet_file, read_weights_info
+from cxrscore.models.imagenet import WeightsInfo, base_weights, read_weights_info, weights_file
 from cxrscore.models.model_file import load_model
+from cxrscore.models.public_weights import PUBLIC_WEIGHTS
 from cxrscore.networks.tensors import initial_tensors
 
 
@@ -65,8 +65,12 @@ def server(tmp_path):
 
 
 def point_to(monkeypatch, url, md5):
-    source = replace(imagenet.SOURCES["densenet121"], url=url, md5=md5)
-    monkeypatch.setitem(imagenet.SOURCES, "densenet121", source)
+    entry = replace(PUBLIC_WEIGHTS["keras-densenet121"], url=url, digest=("md5", md5))
+    monkeypatch.setitem(PUBLIC_WEIGHTS, entry.name, entry)
+
+
+def imagenet_file(architecture):
+    return weights_file("imagenet", architecture)
 
 
 def test_the_file_is_downloaded_checked_and_kept(cache, server, monkeypatch):
@@ -105,7 +109,7 @@ def test_a_damaged_file_in_the_cache_is_downloaded_anew(cache, server, monkeypat
 def test_a_damaged_file_of_keras_is_passed_over_and_left_alone(cache, server, tmp_path, monkeypatch):
     url, md5 = server
     point_to(monkeypatch, f"{url}/w.h5", md5)
-    theirs = tmp_path / "keras" / "models" / imagenet.SOURCES["densenet121"].file
+    theirs = tmp_path / "keras" / "models" / PUBLIC_WEIGHTS["keras-densenet121"].file
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"damaged")
     assert imagenet_file("densenet121").parent == cache

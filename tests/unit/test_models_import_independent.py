@@ -37,7 +37,7 @@ def films(side, count=2):
     return (0.5 + 0.4 * np.stack(waves)).astype(np.float32)
 
 
-def features(foreign, grey):
+def features(foreign, grey, normalize=None):
     """float32 [N,K] of the imported backbone in torch."""
     width = foreign.network.shapes(grey.shape[1])[foreign.network.output][2]
     head = {"head/kernel": np.zeros((width, 1), np.float32), "head/bias": np.zeros(1, np.float32)}
@@ -45,7 +45,7 @@ def features(foreign, grey):
         architecture=foreign.network.name,
         findings=("any",),
         size=grey.shape[1],
-        normalize=foreign.normalize,
+        normalize=normalize or foreign.normalize,
         head=foreign.head,
     )
     return get_backend("torch").build(spec, {**foreign.base, **head}, device="cpu").embed(grey)
@@ -103,6 +103,26 @@ def test_dinov2_of_transformers(dinov2, tmp_path, side):
     with torch.no_grad():
         expected = dinov2(normalised(grey)).pooler_output.numpy()
     expect_equal(features(foreign, grey), expected)
+
+
+def test_rad_dino_as_its_image_processor_prepares_films(transformers, dinov2, tmp_path):
+    """The settings of microsoft/rad-dino's preprocessor_config.json; the file itself does not say its normalisation."""
+    processor = transformers.BitImageProcessorPil(
+        size={"shortest_edge": 518},
+        crop_size={"height": 518, "width": 518},
+        image_mean=[0.5307] * 3,
+        image_std=[0.2583] * 3,
+        resample=3,
+    )
+    grey = np.rint(films(518, 1) * 255).astype(np.uint8)
+    grey = np.concatenate([grey, 255 - grey])
+    given = processor([np.repeat(film[..., None], 3, axis=2) for film in grey], return_tensors="pt").pixel_values
+    dinov2.save_pretrained(tmp_path)
+    foreign = read_weights_of(tmp_path / "model.safetensors")
+    assert foreign.normalize == "imagenet-rgb"
+    with torch.no_grad():
+        expected = dinov2(given).pooler_output.numpy()
+    expect_equal(features(foreign, grey.astype(np.float32) / 255, "rad-dino"), expected)
 
 
 def timm_names(state, chunks):

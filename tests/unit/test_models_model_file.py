@@ -13,6 +13,13 @@ from cxrscore.models.model_file import load_model, model_bytes, save_model
 
 SPEC = ModelSpec(architecture="tinycnn", findings=("Mass", "Nodule"), size=64)
 DOCUMENT = document(SPEC)
+RESCALING = {
+    "method": "op-thresholds",
+    "slope": [1.0, 1.0],
+    "intercept": [0.0, 0.0],
+    "fitted_on": "imported",
+    "half_at": [0.5, 0.1],
+}
 
 
 def test_a_model_comes_back_as_it_went_in(tmp_path):
@@ -23,6 +30,13 @@ def test_a_model_comes_back_as_it_went_in(tmp_path):
     assert found.tensors["head/bias"].tobytes() == tensors["head/bias"].tobytes()
     assert found.seen == {"a" * 16: "train", "b" * 16: "valid"}
     assert len(found.sha256) == 64
+
+
+def test_a_rescaling_and_the_data_sets_of_training_come_back(tmp_path):
+    own = {"calibration": RESCALING, "trained_on": ["NIH", "a clinic"]}
+    save_model(tmp_path / "m.safetensors", {"a": np.zeros(1)}, {**DOCUMENT, **own})
+    found = load_model(tmp_path / "m.safetensors").document
+    assert {name: found[name] for name in own} == own
 
 
 def test_a_transposed_tensor_comes_back_as_it_was(tmp_path):
@@ -81,6 +95,18 @@ def test_a_foreign_document_is_refused(tmp_path, metadata):
             {"calibration": {"method": "platt", "slope": [1.0], "intercept": [0.0, 0.0], "fitted_on": "valid"}},
             "calibration.slope has 1 values for 2 findings",
         ),
+        (
+            {"calibration": RESCALING | {"half_at": [0.5]}},
+            "calibration.half_at has 1 values for 2 findings",
+        ),
+        ({"calibration": RESCALING | {"half_at": [0.5, 0.0]}}, "calibration.half_at.1"),
+        ({"calibration": RESCALING | {"slope": [1.0, 2.0]}}, "calibration.slope.1: 1 was expected"),
+        ({"calibration": RESCALING | {"intercept": [0.5, 0.0]}}, "calibration.intercept.0: 0 was expected"),
+        ({"calibration": RESCALING | {"method": "platt"}}, "calibration: 'half_at' should not be valid"),
+        ({"calibration": {name: RESCALING[name] for name in RESCALING if name != "half_at"}}, "half_at"),
+        ({"trained_on": ["NIH"] * 2}, "trained_on"),
+        ({"trained_on": ["a" * 101]}, "trained_on.0"),
+        ({"trained_on": [f"set {number}" for number in range(51)]}, "trained_on"),
         ({"more": 1}, "more"),
     ],
 )

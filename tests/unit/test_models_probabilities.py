@@ -56,6 +56,37 @@ def test_the_mean_is_of_calibrated_probabilities():
     assert mean_logits(two) == pytest.approx(np.log(np.array([[5 / 3]])), abs=1e-6)
 
 
+RESCALED = {"method": "op-thresholds", "slope": [1, 1, 1], "intercept": [0, 0, 0], "half_at": [0.2, 0.2, 0.5]}
+
+
+def test_rescaling_by_hand():
+    """Of a half at 0.2: 0.1 becomes 0.1 / 0.4 = 1/4, 0.2 becomes 1/2, 0.6 becomes 1 - 0.4 / 1.6 = 3/4; 0.5 changes
+    nothing."""
+    p = np.array([[0.1, 0.6, 0.6], [0.2, 0.9999, 0.3]])
+    logits = np.log(p / (1 - p)).astype(np.float32)
+    found = probabilities(logits, "sigmoid", RESCALED)
+    expected = np.array([[0.25, 0.75, 0.6], [0.5, 1 - 0.0001 / 1.6, 0.3]])
+    assert found == pytest.approx(expected, abs=1e-7)
+    output = ModelOutput(logits=logits, activation="sigmoid", calibration=RESCALED)
+    assert mean_logits([output]) == pytest.approx(np.log(expected / (1 - expected)), abs=3e-4)
+
+
+def test_rescaled_logits_are_exact_where_probabilities_are_rounded_to_0_and_1():
+    """Far below the half odds grow by 1 / (2 half), far above by 2 (1 - half)."""
+    logits = np.array([[-200.0, 200.0, 30.0]], np.float32)
+    output = ModelOutput(logits=logits, activation="sigmoid", calibration=RESCALED)
+    np.testing.assert_allclose(mean_logits([output]), [[-200 + np.log(2.5), 200 + np.log(1.6), 30]], rtol=1e-6)
+    assert output.prob.tolist() == [[0, 1, 1]]
+
+
+def test_rescaling_is_monotone_and_a_mean_is_of_rescaled_probabilities():
+    logits = np.linspace(-8, 8, 999, dtype=np.float32)[:, None].repeat(3, axis=1)
+    output = ModelOutput(logits=logits, activation="sigmoid", calibration=RESCALED)
+    assert (np.diff(output.prob, axis=0) > 0).all()
+    mean = probabilities(mean_logits([output, output]), "sigmoid")
+    np.testing.assert_allclose(mean, output.prob, atol=2e-7)
+
+
 @pytest.mark.parametrize("copies", [1, 2, 3, 7])
 def test_the_mean_of_a_model_with_itself_is_the_model_to_the_bit(copies):
     logits = np.random.default_rng(copies).normal(0, 8, (500, 3)).astype(np.float32)

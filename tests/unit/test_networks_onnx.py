@@ -207,11 +207,23 @@ def expect_file(spec, bound=1e-5):
 
 @pytest.mark.parametrize("head", ["gap", "flatten"])
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("normalize", ["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024"])
+@pytest.mark.parametrize("normalize", ["imagenet-rgb", "imagenet-caffe", "unit", "signed-1024", "rad-dino"])
 def test_the_file_equals_the_reference(head, activation, normalize):
     found = expect_file(spec_of("tinycnn", head=head, activation=activation, normalize=normalize))
     if activation == "softmax":
         np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_probabilities_are_rescaled_as_elsewhere(activation):
+    """From half of 0.5, which changes nothing, to that of torchxrayvision's rarest finding."""
+    spec = spec_of("tinycnn", activation=activation)
+    tensors, films = random_tensors(spec), some_films(8, spec.size)
+    rescaled = {"slope": [1.0] * 3, "intercept": [0.0] * 3, "half_at": [0.4, 0.5, 0.00044]}
+    found = computed(onnx_classifier(spec, tensors, calibration=rescaled), films)
+    wanted = probabilities(found["logits"], activation, rescaled)
+    assert np.abs(wanted - probabilities(found["logits"], activation)).max() > 0.1
+    assert np.abs(found["probabilities"] - wanted).max() <= 1e-6
 
 
 def test_the_maps_of_a_class_token_are_those_of_the_patches():

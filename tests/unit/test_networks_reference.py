@@ -325,6 +325,7 @@ def test_normalisation_by_hand():
     assert reference.normalised(grey, "imagenet-rgb")[0, 0, 0] == pytest.approx((0.5 - 0.485) / 0.229)
     assert reference.normalised(grey, "imagenet-caffe")[0, 0, 2] == pytest.approx(127.5 - 123.68)
     assert reference.normalised(grey, "signed-1024").tolist() == [[[0, 0, 0]]]
+    assert reference.normalised(grey, "rad-dino")[0, 0] == pytest.approx([(0.5 - 0.5307) / 0.2583] * 3)
 
 
 def test_statistics_of_the_batch_by_hand():

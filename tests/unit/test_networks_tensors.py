@@ -148,6 +148,7 @@ def test_a_flatten_head_takes_every_place():
         ("imagenet-caffe", [255 - 103.939, 255 - 116.779, 255 - 123.68]),
         ("unit", [1, 1, 1]),
         ("signed-1024", [1024, 1024, 1024]),
+        ("rad-dino", [(1 - 0.5307) / 0.2583] * 3),
     ],
 )
 def test_normalisation_of_a_white_pixel(normalize, white):

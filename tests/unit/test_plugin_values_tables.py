@@ -45,7 +45,7 @@ def read(tmp_path, **changes):
         ({"labels": LABELS[0]}, "labels of shape [3] for 2 films"),
         ({"labels": LABELS.tolist()}, "labels returned a list, expected float [2, 3]"),
         ({"labels": LABELS > 0}, "labels returned bool [2, 3], expected float [2, 3]"),
-        ({"labels": LABELS * 2}, "the label 2 of film 'a.png' and finding 'Edema', expected 0, 1 or NaN"),
+        ({"labels": LABELS * 2}, "the label 2 of film 'a.png' and finding 'Edema', expected 0 to 1, or NaN"),
         ({"labels": np.where(LABELS == 1, np.inf, LABELS)}, "the label inf"),
         ({"films": ("a.png", "a.png")}, "the film name 'a.png' 2 times"),
         ({"films": ("a.png", "")}, "an empty film name"),
@@ -137,7 +137,7 @@ def test_our_own_readers_keep_what_is_theirs(monkeypatch, tmp_path):
     registry(monkeypatch)
     table = tmp_path / "labels.csv"
     table.write_text(re.sub(r",[0.]+$", ",-1", TABLES["chexpert"], flags=re.MULTILINE))
-    found, layout = lab.read_labels(table, plugins.datasets(), "positive")
+    found, layout = lab.read_labels(table, plugins.datasets(), lab.LabelRules(uncertain="positive"))
     wanted = next(reader for reader in lab.datasets if reader.name == layout == "chexpert").read_as(table, 1.0)
     np.testing.assert_array_equal(found.labels, wanted.labels)
     assert not np.array_equal(found.labels, lab.read_labels(table, plugins.datasets())[0].labels, equal_nan=True)

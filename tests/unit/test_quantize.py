@@ -28,7 +28,7 @@ def home(tmp_path_factory):
     """films/, a model, and its quantised twin "a8"."""
     folder = tmp_path_factory.mktemp("quantize")
     made_films(folder / "films")
-    made_model(folder / "a", 1)
+    made_model(folder / "a", 1, trained_on=["NIH"])
     quantize_model(options(folder, folder / "a8"))
     return folder
 

@@ -88,4 +88,4 @@ def test_delong_and_bootstrap_agree_on_the_peers_scores(shared) -> None:
     for column, one in enumerate(found.estimates):
         assert drawn.values[:, column].std() == pytest.approx(one.error, rel=0.12)
         assert drawn.interval(column) == pytest.approx(one.interval, abs=0.03)
-    assert drawn.macro_interval == pytest.approx(found.macro_interval, abs=0.006)
+    assert drawn.macro_interval() == pytest.approx(found.macro_interval, abs=0.006)

@@ -63,6 +63,25 @@ def test_models_that_tell_nothing(quantiles: object) -> None:
     assert found.why
 
 
+def test_a_target_prevalence_is_no_drift() -> None:
+    quantiles = np.quantile(made_scores().prob[60:][made_scores().films.status[60:] == 1, 0], np.linspace(0, 1, 21))
+    scores = with_quantiles({made_scores().findings[0]: quantiles.tolist()})
+    before = score_drifts(scores).findings
+    document = scores.provenance["models"][0]["document"]
+    document["spec"]["findings"] = list(scores.findings)
+    document["calibration"] = {"prevalence": [0.2] * len(scores.findings)}
+    target = dict.fromkeys(scores.findings, 0.02)
+    odds = scores.prob / (1 - scores.prob) * (0.02 / 0.98) / (0.2 / 0.8)
+    moved = dataclasses.replace(
+        scores, prob=odds / (1 + odds), provenance={**scores.provenance, "target_prevalence": target}
+    )
+    after = score_drifts(moved).findings
+    assert [one.distance for one in after] == pytest.approx([one.distance for one in before], abs=0.01)
+    assert min(one.distance for one in before) < 0.05
+    unknown = dataclasses.replace(moved, provenance=scores.provenance)
+    assert all(one.large for one in score_drifts(unknown).findings)
+
+
 def test_means_over_views_are_not_compared_with_films_as_they_are() -> None:
     scores = with_quantiles({"Mass": np.linspace(0, 1, 21).tolist()})
     scores.provenance["tta"] = {"copies": 1}

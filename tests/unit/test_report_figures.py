@@ -32,6 +32,7 @@ def finding(name: str = "Mass", **changes: object) -> FindingData:
         finding=name,
         truth=np.array([1, 0, 1, 0, np.nan], np.float32),
         prob=np.array([0.9, 0.8, 0.4, 0.3, 0.5], np.float32),
+        ranked=np.array([0.9, 0.8, 0.4, 0.3, 0.5]),
         all_prob=np.array([0.9, 0.8, 0.4, 0.3, 0.5, 0.1], np.float32),
         auc=0.75,
         threshold=0.35,

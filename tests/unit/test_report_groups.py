@@ -26,7 +26,12 @@ def grouped(
 ) -> SubgroupAnalysis:
     patients = changes.get("patients", np.arange(len(cells)))
     films = LabelledSet(
-        findings=("Mass", "Edema"), truth=truth, prob=prob, thresholds=np.array([0.6, NAN]), patients=patients
+        findings=("Mass", "Edema"),
+        truth=truth,
+        prob=prob,
+        ranked=prob,
+        thresholds=np.array([0.6, NAN]),
+        patients=patients,
     )
     return subgroup_analysis(column, cells, films)
 
@@ -58,7 +63,9 @@ def test_gaps_of_patients_with_films_on_both_sides_are_clustered() -> None:
     own = np.repeat(random.normal(0, 1.5, 150), 4)[:, None]
     prob = (truth + own + random.normal(0, 0.5, (600, 1))).astype(np.float32)
     cells, patients = ["PA", "AP"] * 300, np.arange(600) // 4
-    films = LabelledSet(findings=("Mass",), truth=truth, prob=prob, thresholds=np.array([NAN]), patients=patients)
+    films = LabelledSet(
+        findings=("Mass",), truth=truth, prob=prob, ranked=prob, thresholds=np.array([NAN]), patients=patients
+    )
     found = subgroup_analysis("view", cells, films).groups[0].findings[0]
     inside = np.array(cells) == "AP"
     drawn = [

@@ -10,6 +10,7 @@ import pytest
 from report_scores import FINDINGS, made_scores
 
 from cxrscore.errors import InputError
+from cxrscore.reporting.figures import panel_figure
 from cxrscore.reporting.heatmaps import (
     MAPS_A_FILM,
     choose_films,
@@ -167,3 +168,17 @@ def test_some_films_are_drawn_at_random_by_the_seed() -> None:
     assert len(drawn(0)) == len(drawn(1)) == 4
     assert drawn(0) != drawn(1)
     assert drawn(0) == drawn(0)
+
+
+def test_a_rare_finding_is_shown_as_a_multiple_of_its_prevalence() -> None:
+    scores = one_film([[1.0, 0.0], [0.0, 0.0]])
+    (plain,) = heatmap_panels(scores)
+    assert plain.maps[0].times == ""
+    document = {
+        "spec": {"findings": list(scores.findings)},
+        "calibration": {"prevalence": [0.05] * len(scores.findings)},
+    }
+    (rare,) = heatmap_panels(dataclasses.replace(scores, provenance={"models": [{"document": document}]}))
+    assert rare.maps[0].times == f"{rare.maps[0].prob / 0.05:.1f} × the prevalence"
+    titles = [axes.get_title() for axes in panel_figure(rare).axes]
+    assert rare.maps[0].times in titles[1]

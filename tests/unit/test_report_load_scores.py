@@ -14,8 +14,10 @@ from report_scores import FINDINGS, made_scores
 from cxrscore.cli import main
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
+from cxrscore.reporting.compare import compare
 from cxrscore.reporting.load_scores import open_named_scores, read_columns, read_score_table, with_labels
 from cxrscore.reporting.summary import summarise
+from cxrscore.reporting.tables import provenance_table
 
 
 def table(folder: Path, text: str, name: str = "scores.csv") -> Path:
@@ -31,11 +33,55 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     scores = read_score_table(path)
     assert scores.findings == ("Mass", "Effusion")
     assert scores.films.path == ("a.png", "b.png", "c.png")
-    assert scores.films.status.tolist() == [Status.OK, Status.NOT_WRITTEN, Status.OK]
-    np.testing.assert_array_equal(scores.prob, np.array([[0.5, 1], [np.nan] * 2, [0, 0.1]], np.float32))
+    assert scores.films.status.tolist() == [Status.OK, Status.OK, Status.OK]
+    assert scores.prob.dtype == np.float64
+    np.testing.assert_array_equal(scores.prob, [[0.5, 1], [0.25, np.nan], [0, 0.1]])
+    assert np.isnan(scores.prob_uncalibrated).all()
     assert scores.logit[0].tolist() == [0, math.inf]
     assert np.isnan(scores.truth).all()
-    assert summarise(scores).warnings == ()
+    assert summarise(scores).warnings == (
+        "Effusion: the table has no score for 1 of 3 films. They are left out of the figures of this finding only.",
+    )
+
+
+def test_a_film_without_any_score_is_not_scored(tmp_path: Path) -> None:
+    scores = read_score_table(table(tmp_path, "film,Mass,Edema\na,0.1,\nb,,\nc,,1\n"))
+    assert scores.films.status.tolist() == [Status.OK, Status.NOT_WRITTEN, Status.OK]
+    assert scores.films.message[1] == "the table has no score"
+
+
+def test_the_second_probabilities_of_an_export_are_no_findings(tmp_path: Path) -> None:
+    text = "film,prob_Mass,logit_Mass,prob_uncalibrated_Mass,truth_Mass\na,0.25,1,0.75,0\n"
+    scores = read_score_table(table(tmp_path, text))
+    assert (scores.findings, scores.prob.tolist()) == (("Mass",), [[0.25]])
+    alone = read_score_table(table(tmp_path, "film,prob_uncalibrated_Mass\na,0.75\n"))
+    assert alone.findings == ("uncalibrated_Mass",)
+
+
+def test_each_finding_is_judged_on_all_films_that_have_its_score(tmp_path: Path) -> None:
+    rows = [f"f{row},{row / 10},{'' if row < 6 else row / 10}" for row in range(10)]
+    scores = read_score_table(table(tmp_path, "film,Mass,Edema\n" + "\n".join(rows) + "\n"))
+    labels = table(
+        tmp_path, "film,Mass,Edema\n" + "".join(f"f{row},{row % 2},{row % 2}\n" for row in range(10)), "l.csv"
+    )
+    found = summarise(with_labels(scores, labels, "scores.csv"))
+    assert [(one.positives, one.negatives) for one in found.findings] == [(5, 5), (2, 2)]
+    # Of Mass, 1 3 5 7 9 against 0 2 4 6 8: 1 + 2 + 3 + 4 + 5 of 25 pairs; of Edema, 7 9 against 6 8: 3 of 4.
+    assert [one.auc for one in found.findings] == [15 / 25, 3 / 4]
+    assert any(text.startswith("Edema: the table has no score for 6 of 10 films") for text in found.warnings)
+    assert found.negative_baseline == 7 / 14
+
+
+def test_a_comparison_uses_films_that_have_both_scores(tmp_path: Path) -> None:
+    labels = table(tmp_path, "film,Mass\n" + "".join(f"f{row},{row % 2}\n" for row in range(8)), "l.csv")
+    whole = table(tmp_path, "film,Mass,Edema\n" + "".join(f"f{row},{row / 8},0.5\n" for row in range(8)))
+    cells = [f"f{row},{'' if row == 7 else 1 - row / 8},0.5\n" for row in range(8)]
+    less = table(tmp_path, "film,Mass,Edema\n" + "".join(cells), "less.csv")
+    found = compare([open_named_scores(path, labels) for path in (whole, less)])
+    assert found is not None
+    one = found.others[0].findings[0]
+    # On films 0 to 6: 1 3 5 against 0 2 4 6 wins 1 + 2 + 3 of 12 pairs; turned round, 6 of 12, too.
+    assert (one.positives, one.negatives, one.first, one.other) == (3, 4, 0.5, 0.5)
 
 
 def test_columns_named_as_findings_will_do(tmp_path: Path) -> None:
@@ -69,6 +115,30 @@ def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
     summary = summarise(joined)
     assert summary.assessed.basis == "unknown"
     assert [words.partition(".")[0] for words in summary.warnings] == ["The training films of the model are unknown"]
+
+
+def test_blank_labels_of_a_table_count_as_asked(tmp_path: Path) -> None:
+    scores = table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\nc.png,0.1\n")
+    labels = table(tmp_path, "film,Mass\na.png,1\nb.png,\n", "labels.csv")
+    found = open_named_scores(scores, labels, blank="negative").scores
+    np.testing.assert_array_equal(found.truth[:, 0], [1, 0, np.nan])
+    assert found.provenance["labels"]["blank"] == "negative"
+    assert ("Labels read with", "blank cells: negative") in dict(provenance_table(found.provenance))["Films and labels"]
+    with pytest.raises(InputError, match="and none is named: expected labels"):
+        open_named_scores(scores, blank="negative")
+    with pytest.raises(InputError, match="uncertain is 'perhaps', expected unknown, positive, negative"):
+        open_named_scores(scores, labels, uncertain="perhaps")
+
+
+def test_soft_labels_are_told_and_counted_by_their_class(tmp_path: Path) -> None:
+    scores = read_score_table(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\nc.png,0.1\nd.png,0.3\n"))
+    labels = table(tmp_path, "film,Mass\na.png,0.75\nb.png,0.5\nc.png,0.25\nd.png,0\n", "labels.csv")
+    summary = summarise(with_labels(scores, labels, "scores.csv"))
+    (finding,) = summary.findings
+    assert (finding.positives, finding.negatives, finding.auc) == (1, 2, 1.0)
+    # By hand: the mean of 0.25^2, 0.25^2, 0.15^2 and 0.3^2.
+    assert finding.brier == pytest.approx((0.0625 + 0.0625 + 0.0225 + 0.09) / 4)
+    assert any(words.startswith("3 of 4 labels are soft, between 0 and 1.") for words in summary.warnings)
 
 
 def test_a_table_without_patients_leaves_those_of_the_file(tmp_path: Path) -> None:

@@ -146,8 +146,14 @@ def test_findings_with_any_name(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_numbers_it_returns(report: tuple[str, Page, dict[str, Any]]) -> None:
     _, page, told = report
-    low, high = told["macro_auc_interval"]
-    assert f"Macro AUC{told['macro_auc']:.3f}{low:.2f}–{high:.2f}, mean of 13 of 14 findings" in page.text
+    # One of the 13 findings has no interval of its own, so their mean has none.
+    assert told["macro_auc_interval"] is None
+    assert told["macro_auc_why"].startswith("1 of 13 findings have none: no positive and negative film overlap")
+    known = told["macro_auc_with_interval"]
+    low, high = known["interval"]
+    words = f"no interval; over the 12 findings that have one {known['value']:.3f}, {low:.2f}–{high:.2f}"
+    assert known["findings"] == 12
+    assert f"Macro AUC{told['macro_auc']:.3f}{words}, mean of 13 of 14 findings" in page.text
     for one in told["findings"][:13]:
         few = " (few)" if one["positives"] < 10 else ""
         ends = one["auc_interval"]
@@ -317,3 +323,27 @@ def test_a_folder_that_cannot_be_made_is_a_write_error(tmp_path: Path) -> None:
 )
 def test_visible(given: str, shown: str) -> None:
     assert escape_control_characters(given) == shown
+
+
+def test_the_page_says_what_probabilities_are_and_shows_multiples_of_the_prevalence(tmp_path: Path) -> None:
+    scores = made_scores()
+    _, page, _ = written(scores, tmp_path)
+    assert page.text.count("Probabilities are of unknown calibration.") == 4
+    assert "× the prevalence" not in page.text.replace("3.2 × means", "")
+    scores = made_scores()
+    document = scores.provenance["models"][0]["document"]
+    document["spec"]["findings"] = list(scores.findings)
+    document["calibration"] = {
+        "method": "platt",
+        "slope": [1.0] * 14,
+        "intercept": [0.0] * 14,
+        "fitted_on": "folds",
+        "prevalence": [0.04] * 14,
+    }
+    scores.provenance["target_prevalence"] = {"Mass": 0.02}
+    _, page, _ = written(scores, tmp_path, overwrite=True)
+    # At the top, in the sections on calibration and provenance, and in the glossary.
+    assert page.text.count("on out-of-fold predictions of the training films, for the prevalence in these films") == 4
+    assert page.text.count("They were moved to a target prevalence (--target-prevalence): Mass 0.02.") == 4
+    assert "× the prevalence" in page.text
+    assert "They were moved to the target prevalence as the probabilities were" in page.text

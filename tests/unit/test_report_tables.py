@@ -42,7 +42,7 @@ def test_highest_films_against_a_plain_sort() -> None:
     scored = [row for row in range(200) if scores.films.status[row] == Status.OK]
     for column, one in enumerate(tables.highest_films(scores)):
         ranked = sorted(scored, key=lambda row: -scores.prob[row, column])[:3]
-        assert one.films == tuple((scores.films.path[row], float(scores.prob[row, column])) for row in ranked)
+        assert one.films == tuple((scores.films.path[row], float(scores.prob[row, column]), "") for row in ranked)
         reached = sum(scores.prob[row, column] >= scores.thresholds[column] for row in scored)
         assert one.above == (None if FINDINGS[column] == "Hernia" else reached)
 
@@ -54,7 +54,10 @@ def test_facts_tell_what_is_known_and_nothing_else() -> None:
     assert told["Training"]["Split"] == "train 40, valid 20, test 140, rule by patient"
     assert told["Training"]["Best epoch"] == "20, by validation macro AUC"
     assert tables.provenance_table({}) == ()
-    assert tables.provenance_table({"models": [{"file": "m"}]}) == (("Model", (("File", "m"),)),)
+    assert tables.provenance_table({"models": [{"file": "m"}]}) == (
+        ("Run", (("Probabilities", "Probabilities are of unknown calibration."),)),
+        ("Model", (("File", "m"),)),
+    )
 
 
 def test_raw_provenance_is_ascii_and_cut() -> None:

@@ -201,7 +201,7 @@ def test_heat_maps_of_another_shard_are_refused(tmp_path: Path, film: int) -> No
         ({"split": np.zeros(149, np.uint8)}, r"films/split of shape \[149\], expected \[150\]"),
         ({"split": np.full(150, 4, np.uint8)}, "films/split has values outside"),
         ({"patient": np.zeros(150, np.int64)}, "films/patient of int64, expected int32"),
-        ({"truth": np.full((150, 3), 0.5, np.float32)}, "truth has values between 0 and 1"),
+        ({"truth": np.full((150, 3), 1.5, np.float32)}, "truth has values outside"),
         ({"thresholds": np.zeros(2, np.float32)}, r"thresholds of shape \[2\], expected \[3\]"),
         ({"thumbnails": Thumbnails(film=np.int32([150]), pixels=np.zeros((1, 2, 2), np.uint8))}, "thumbnails/film"),
     ],

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from few_scores import NAN, few_scores
+from made_evaluation import made_evaluation, made_probe
 from made_model import document
 from made_run import made_file
 
@@ -218,6 +219,73 @@ def test_a_model_that_others_trained_claims_no_training(model):
     assert re.search(r"^  from +net\.pth\.tar, a file of chexnet$", text, re.MULTILINE)
     assert "0 of 0" not in text
     assert "recipe" not in text
+
+
+@pytest.fixture
+def probe(tmp_path):
+    """A linear probe, of which Edema has too few positives."""
+    path, whole = tmp_path / "probe.safetensors", document(SPEC, evaluation=made_evaluation(SPEC.findings))
+    recipe = {"folds": 5, "epochs": 80}
+    whole["training"] |= {"history": [], "best_epoch": 0, "recipe": recipe, "probe": made_probe(SPEC.findings)}
+    whole["thresholds"] = {"Mass": {"prob": 0.25, "rule": "youden", "chosen_on": "folds"}}
+    save_model(path, initial_tensors(SPEC, 0), whole)
+    return path
+
+
+def test_the_card_of_a_probe_by_hand(probe):
+    card = read_model_card(probe)
+    chosen = "strength C 0.001 for all findings, chosen by 5-fold cross-validation by patient"
+    for line in (
+        f"* Solved: linear probe, {chosen}",
+        "* Films: 5-fold cross-validation on 40 training films of 38 patients",
+        "* Cross-validated macro AUC, with 95 % interval: 0.650 (0.60 to 0.70)",
+        "* Brier score: 0.080 (0.070 to 0.090)",
+        "* Brier skill against the prevalence: 0.040",
+        "* Macro AUC of the test films, evaluated once: 0.620 (0.50 to 0.74), 10 films",
+        "| Always “no” | 0.500 | 0.100 | 0.900 |",
+        "| Age and view alone | 0.610 (0.55 to 0.67) | 0.082 | undefined |",
+        "| Edema | 4 | 0.500 | 0.200 (0.10 to 0.30) | 0.080 (0.070 to 0.090) | 0.000 | 0.620 | - | prevalence only: "
+        "4 positive training films |",
+        "Warnings:",
+        "* 10 test films are few.",
+        "* Figures by subgroup",
+    ):
+        assert f"\n{line}\n" in card, line
+    assert "\nLearning curve: With 40 training films the macro AUC is 0.650; the power law predicts" in card
+    assert "| 0.250 by youden |" in card
+    for words in ("Epoch", "| epochs |", "Uncertainty", "Figures on films that neither", "Intervals or other"):
+        assert words not in card
+
+
+def test_a_probe_without_test_films_says_which_figure_is_its_own(probe):
+    file = load_model(probe)
+    changed = {"test": None, "yardsticks": None, "learning_curve": None, "warnings": []}
+    alone = replace(file, document={**file.document, "evaluation": made_evaluation(SPEC.findings, **changed)})
+    card, text = model_card(alone), as_text(describe_model(alone))
+    assert "The run kept no test films, so the cross-validated figure is the model's figure." in card
+    assert "no test films: the cross-validated figure is the model's" in text
+    for words in ("Warnings", "Learning curve", "Always"):
+        assert words not in card
+
+
+def test_a_probe_is_shown(probe):
+    found = describe_file(probe)
+    assert found["evaluation"]["macro_auc"] == {"value": 0.65, "low": 0.6, "high": 0.7}
+    assert found["training"]["probe"]["folds"] == 5
+    assert json.dumps(found, allow_nan=False)
+    text = as_text(found)
+    for line in (
+        r"solved +linear probe, strength C 0\.001 for all findings, chosen by 5-fold cross-validation by patient",
+        r"films +5-fold cross-validation on 40 training films of 38 patients",
+        r"cross-validated macro AUC +0\.650 \(0\.60 to 0\.70\)",
+        r"test macro AUC +0\.620 \(0\.50 to 0\.74\), 10 films",
+        r"age and view alone +macro AUC 0\.610, Brier 0\.082, label accuracy -",
+        r"warning +10 test films are few\.",
+        r"Mass +0\.660 \(0\.60 to 0\.72\) +0\.200 +0\.080 +0\.250 +youden",
+        r"Edema +0\.500 +0\.200 +0\.080 +- +prevalence only: 4 positive training films",
+    ):
+        assert re.search(rf"^  {line}$", text, re.MULTILINE), line
+    assert "epoch" not in text
 
 
 def test_nothing_of_a_file_becomes_markdown(model):

@@ -13,6 +13,7 @@ from cxrscore.io import sha256_file
 from cxrscore.models.imagenet import BaseWeights, WeightsInfo
 from cxrscore.models.model_file import load_model, save_model
 from cxrscore.networks.tensors import initial_tensors
+from cxrscore.show.card import model_card
 from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions, train_model
 from cxrscore.training.initialization import initial_spec, run_inputs
@@ -68,12 +69,25 @@ def test_the_same_split_twice_is_no_leak(home):
 def test_films_are_normalised_as_the_weights_want_them(home):
     spec = ModelSpec(architecture="tinycnn", findings=("Mass",), size=32, normalize="signed-1024")
     changed = {"preprocessing": {"size": 32, "fit": "crop", "resize": "area"}, "films": {"train": [], "valid": []}}
-    save_model(home / "xrv.safetensors", initial_tensors(spec, 0), document(spec, **changed, licence="Apache-2.0"))
-    train_model(options(home, "tuned", weights=str(home / "xrv.safetensors")))
+    changed |= {"licence": "Apache-2.0", "trained_on": ["NIH", "a clinic"]}
+    save_model(home / "xrv.safetensors", initial_tensors(spec, 0), document(spec, **changed))
+    said = []
+    given = options(home, "tuned", weights=str(home / "xrv.safetensors"), trained_on=["mimic", "nih"])
+    train_model(given, say=said.append)
+    line = (
+        "Figures are not held-out: the network of the initial weights was trained on NIH, and 40 of 40 films have names"
+    )
+    assert [text for text in said if "held-out" in text] == [f"{line} of NIH films."]
     told = load_model(home / "tuned.safetensors").document
     assert told["spec"]["normalize"] == "signed-1024"
     assert told["preprocessing"]["fit"] == "crop"
     assert told["licence"] == "Apache-2.0"
+    assert told["trained_on"] == ["NIH", "a clinic", "MIMIC-CXR"]
+    assert "trained_on" not in load_model(home / "a.safetensors").document
+    assert "trained_on" not in told["training"]["recipe"]
+    assert "* Public data sets that it was trained on: NIH, a clinic, MIMIC-CXR\n" in model_card(
+        load_model(home / "tuned.safetensors")
+    )
 
 
 def base(**changed):

@@ -30,7 +30,7 @@ def films(drawn, tmp_path, monkeypatch):
 
 
 def read(films, **options):
-    return read_data(TrainOptions(films=films, workers=1, **{"size": 64, **options}), no_progress)
+    return read_data(TrainOptions(films=films, workers=1, **{"size": 64, "solver": "adam", **options}), no_progress)
 
 
 def names(films):
@@ -133,7 +133,29 @@ def test_films_that_a_given_split_leaves_out_are_not_looked_at(films):
     assert copy in whole.paths
     assert list(whole.failed) == [every[20]]
     place = whole.paths.index(every[3])
-    np.testing.assert_array_equal(whole.labels[place], data.labels[3])
+    columns = [whole.findings.index(name) for name in data.findings]  # others have one class only among fewer films
+    np.testing.assert_array_equal(whole.labels[place, columns], data.labels[3])
+
+
+def test_a_linear_probe_takes_the_validation_films_for_training(films):
+    data = read(films, split=split_file(films), solver="auto")
+    assert data.sizes == {"train": 18, "valid": 0, "test": 6}
+    assert data.split.rule.endswith("valid belongs to train, which is cross-validated")
+    assert read(films, solver="auto", test=0.5).sizes == {"train": 12, "valid": 0, "test": 12}
+    assert read(films, solver="auto", test=0.0).sizes == {"train": 24, "valid": 0, "test": 0}
+    assert read(films, test=0.0).sizes == {"train": 21, "valid": 3, "test": 0}
+
+
+def test_a_finding_of_one_class_is_left_out_and_one_alone_ends_the_run(films):
+    table = films / "plain.csv"
+    rows = [(name, number % 2, 1) for number, name in enumerate(names(films))]
+    table.write_text("film,Edema,Mass\n" + "".join(f"{name},{a},{b}\n" for name, a, b in rows))
+    data = read(films, labels=table, solver="auto")
+    assert (data.findings, data.excluded_findings) == (("Edema",), ("Mass",))
+    assert data.labels.shape == (24, 1)
+    table.write_text("film,Mass\n" + "".join(f"{name},{b}\n" for name, _, b in rows))
+    with pytest.raises(InputError, match="no finding can be learnt: the known labels of Mass are all equal"):
+        read(films, labels=table, solver="auto")
 
 
 def test_films_are_made_square_as_those_of_the_weights_were(films, tmp_path):
@@ -141,3 +163,83 @@ def test_films_are_made_square_as_those_of_the_weights_were(films, tmp_path):
     data = read(films, weights=str(path), split=split_file(films))
     assert data.preprocessing.fit == "crop"
     assert read(films, weights="none", split=split_file(films)).preprocessing.fit == "stretch"
+
+
+def plain_table(films, header, row):
+    """Replaces the label table by a generic one; row(number, name) gives the cells after the film."""
+    lines = [f"{name},{row(number, name)}" for number, name in enumerate(names(films))]
+    (films / "labels.csv").write_text("\n".join([f"film,{header}", *lines]) + "\n")
+
+
+def test_weights_have_mean_1_over_the_films_of_the_run(films):
+    plain_table(films, "Mass,w", lambda number, name: f"{number % 2},{number % 4}")
+    data = read(films, weight_column="w")
+    assert data.findings == ("Mass",)
+    # By hand: 0, 1, 2, 3 in turn over 24 films have the mean 1.5.
+    assert data.sample_weights.tolist() == pytest.approx([number % 4 / 1.5 for number in range(24)])
+    assert data.labels_file["weight_column"] == "w"
+    plain_table(films, "Mass,w", lambda number, name: f"{number % 2},{number % 3}")
+    assert read(films, weight_column="w").labels_digest != data.labels_digest
+    assert read(films, weight_column="w", findings="Mass").sample_weights is not None
+
+
+def test_the_mean_leaves_out_films_that_are_not_used(films):
+    plain_table(films, "Mass,w", lambda number, name: f"{number % 2},{100 if number >= 12 else 2 - number % 2}")
+    (films / names(films)[0]).write_bytes(b"not a film")
+    lines = [f"{name},{'train' if number < 8 else 'valid'}" for number, name in enumerate(names(films)[:12])]
+    (films.parent / "split.csv").write_text("\n".join(["film,split", *lines]) + "\n")
+    weights = read(films, weight_column="w", split=films.parent / "split.csv").sample_weights
+    # By hand: eleven readable films, six of weight 1 and five of weight 2.
+    assert weights[1:].tolist() == pytest.approx([(2 - number % 2) / (16 / 11) for number in range(1, 12)])
+
+
+@pytest.mark.parametrize("cell", ["", "-0.5", "nan", "inf", "much"])
+def test_a_cell_that_is_no_weight_is_named_with_its_film(films, cell):
+    third = names(films)[2]
+    plain_table(films, "Mass,w", lambda number, name: f"{number % 2},{cell if name == third else 1}")
+    with pytest.raises(InputError, match=f"column w has '{cell}' for the film '{third}', expected its weight"):
+        read(films, weight_column="w")
+
+
+def test_weights_of_0_everywhere_train_nothing(films):
+    plain_table(films, "Mass,w", lambda number, name: f"{number % 2},0")
+    with pytest.raises(InputError, match="the weights of all training films are 0"):
+        read(films, weight_column="w")
+
+
+def test_columns_that_may_be_no_findings_are_named(films):
+    plain_table(films, "Mass,male,fold", lambda number, name: f"{number % 2},{number % 3 // 2},{number % 4 // 3}")
+    data = read(films)
+    assert data.findings == ("Mass", "male", "fold")
+    assert data.notes == (
+        "columns of the label table taken for findings: male, fold. Name the findings with --findings to leave others "
+        "out",
+    )
+    chosen = read(films, findings="Mass,male")
+    assert (chosen.findings, chosen.notes) == (("Mass", "male"), ())
+
+
+def test_soft_labels_are_counted_and_kept(films):
+    plain_table(films, "Mass", lambda number, name: ["0", "1", "0.25"][number % 3])
+    data = read(films)
+    assert data.labels[:3, 0].tolist() == [0, 1, 0.25]
+    assert data.notes[0].startswith("8 labels are soft, between 0 and 1")
+
+
+def test_findings_of_one_class_are_left_out_or_refused(films):
+    plain_table(films, "Mass,Edema", lambda number, name: f"{number % 2},{'1' if number % 3 else ''}")
+    data = read(films)
+    assert (data.findings, data.excluded_findings) == (("Mass",), ("Edema",))
+    with pytest.raises(InputError, match=r"the known labels of Edema are all equal .*--blank negative"):
+        read(films, findings="Edema")
+    assert read(films, findings="Edema", blank="negative").excluded_findings == ()
+
+
+def test_only_films_with_a_row_are_negative_where_blank(films):
+    plain_table(films, "Mass,Edema", lambda number, name: f"{number % 2},{'1' if number % 3 else ''}")
+    lines = (films / "labels.csv").read_text().splitlines()
+    (films / "labels.csv").write_text("\n".join(lines[:-2]) + "\n")
+    data = read(films, blank="Edema=negative")
+    assert len(data.paths) == 22
+    assert data.labels[:3, 1].tolist() == [0, 1, 1]
+    assert data.labels_file["blank"] == "Edema=negative"

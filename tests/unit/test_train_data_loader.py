@@ -1,5 +1,7 @@
 """What training is fed with: order, views, rates, and outputs of frozen layers that are worked out once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from training import SIDE, some_data, some_model
@@ -69,6 +71,17 @@ def test_balanced_samples_come_from_the_labels():
     data.labels[0] = 1  # one film of eight: seven times as rare, so it weighs sqrt(7), 2.2 draws of 8
     drawn = [rows_of(feed(data=data, sampling="balanced").batches(epoch), data) for epoch in range(4)]
     assert all(epoch.count(0) in (2, 3) and len(epoch) == 8 for epoch in drawn)
+
+
+def test_films_of_weight_0_are_not_drawn():
+    data = some_data()
+    weights = np.array([2, 0, 2, 0, 2, 0, 1, 1, 1, 1.0])  # seven training films, three for validation
+    given = feed(data=replace(data, sample_weights=weights))
+    rows = rows_of([batch for epoch in range(20) for batch in given.batches(epoch)], data)
+    count = np.bincount(rows, minlength=7) / 20
+    # By hand: weights of sum 7 for seven draws.
+    assert count.tolist() == pytest.approx([2, 0, 2, 0, 2, 0, 1])
+    assert given.valid.tolist() == [7, 8, 9]
 
 
 def test_views_are_cycled_and_differ_from_the_film_as_the_limits_say():

@@ -13,7 +13,7 @@ from cxrscore.io import file_lock
 from cxrscore.models.probabilities import probabilities
 from cxrscore.networks.tensors import initial_tensors
 from cxrscore.training import TrainOptions, train_model
-from cxrscore.training.initialization import initial_head_tensors, prevalence_bias, run_inputs
+from cxrscore.training.initialization import head_for_loss, initial_head_tensors, prevalence_bias, run_inputs
 
 NAN = float("nan")
 LABELS = np.array([[1, 0, 1, NAN], [0, 0, 1, NAN], [0, 0, NAN, NAN], [0, 0, 1, NAN]], np.float32)
@@ -115,3 +115,12 @@ def test_what_a_killed_run_was_writing_goes(tmp_path):
     with pytest.raises(InputError):  # there are no films
         train_model(TrainOptions(output=tmp_path / "m.safetensors", films=tmp_path / "none"))
     assert not left.parent.exists()
+
+
+def test_a_probe_is_moved_for_a_loss_with_class_weights():
+    """A finding of prevalence 0.2: the constant that minimises the plain loss is logit 0.2, and with weights 0.8 and
+    0.2 both classes weigh the same, so that it is 0."""
+    head = {"head/kernel": np.zeros((3, 1), np.float32), "head/bias": np.log([0.2 / 0.8]).astype(np.float32)}
+    weights = np.array([[0.8], [0.2]], np.float32)
+    assert head_for_loss(head, "weighted-bce", weights)["head/bias"] == pytest.approx([0.0], abs=1e-6)
+    assert head_for_loss(head, "bce", weights)["head/bias"] == pytest.approx(np.log([0.25]))

@@ -10,7 +10,7 @@ import pytest
 from cxrscore.cli import main
 from cxrscore.cli.sections import section_of
 from cxrscore.errors import InputError
-from cxrscore.labels import UNCERTAIN
+from cxrscore.labels.uncertain_labels import BLANK, UNCERTAIN
 from cxrscore.training import CHOICES, TrainOptions
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "recipe.schema.json").read_text())
@@ -25,8 +25,26 @@ def test_a_choice_has_the_same_words_everywhere(name):
         TrainOptions(**{name: "other"})
 
 
-def test_labels_know_the_same_words_for_uncertain():
-    assert CHOICES["uncertain"] == tuple(UNCERTAIN)
+@pytest.mark.parametrize(("name", "words"), [("uncertain", UNCERTAIN), ("blank", BLANK)])
+def test_a_rule_for_labels_is_one_word_or_a_word_by_finding(name, words):
+    for text in (*words, "unknown,Mass=negative", "Mass=negative, Pleural Effusion = unknown"):
+        assert getattr(TrainOptions(**{name: text}), name) == text
+    for text in ("other", "", "Mass=other", "unknown,negative", "=negative", "Mass=negative,mass=unknown", 1):
+        with pytest.raises(InputError, match=f"{name} is {text!r}, expected {', '.join(words)}, or a word for each"):
+            TrainOptions(**{name: text})
+
+
+def test_findings_are_a_list_or_one_text():
+    wanted = ("Mass", "Pleural Effusion")
+    assert TrainOptions(findings="Mass, Pleural Effusion").findings == wanted
+    assert TrainOptions(findings=list(wanted)).findings == wanted
+    assert TrainOptions(findings=None).findings == TrainOptions().findings == ()
+    with pytest.raises(InputError, match="findings names 'Effusion' twice"):
+        TrainOptions(findings="Effusion,Pleural Effusion")
+    with pytest.raises(InputError, match="findings names 'a,b', expected names without a comma"):
+        TrainOptions(findings=["a,b"])
+    with pytest.raises(InputError, match="findings is 3, expected a text or a list"):
+        TrainOptions(findings=3)
 
 
 def test_flags_have_the_defaults_of_the_options():

@@ -57,7 +57,9 @@ def films_of(home, folder, backend):
     split = lab.read_split(folder / "m.run" / "split.csv", told.paths)
     model = load_model(folder / "m.safetensors")
     built = torch_model.build(model.spec, model.tensors, device="cpu")
-    return model, {name: (told.labels[list(r)], built.predict(store.batch(r))) for name, r in split.parts()}
+    columns = [told.findings.index(name) for name in model.spec.findings]
+    labels = told.labels[:, columns]
+    return model, {name: (labels[list(r)], built.predict(store.batch(r))) for name, r in split.parts()}
 
 
 RUNS = [

@@ -44,6 +44,33 @@ def test_balanced_draws_every_film_its_share_rounded_up_or_down():
     assert epoch_order(LABELS, "balanced", seed=1, epoch=299).tolist() != drawn.tolist()
 
 
+def test_films_are_drawn_in_proportion_to_their_weights():
+    # By hand: weights of sum 10 for ten draws, so each film is drawn as often as its weight, rounded up or down.
+    weights = np.array([0, 0, 3, 0.5, 0.5, 1, 1, 1, 1.5, 1.5])
+    total = np.zeros(10)
+    for epoch in range(300):
+        count = np.bincount(epoch_order(LABELS, "natural", seed=0, epoch=epoch, weights=weights), minlength=10)
+        assert (np.abs(count - weights) < 1).all()
+        total += count
+    assert total / 300 == pytest.approx(weights, abs=0.1)
+    assert sorted(epoch_order(LABELS, "natural", seed=0, epoch=0, weights=np.ones(10))) == list(range(10))
+
+
+def test_weights_multiply_those_of_balanced_sampling():
+    # By hand: 1 and 2 times 1 and 0 leave the first common and the first rare film with 1 to 2 of ten draws.
+    weights = np.array([1.0] + [0] * 7 + [1, 0])
+    count = np.zeros(10)
+    for epoch in range(30):
+        count += np.bincount(epoch_order(LABELS, "balanced", seed=0, epoch=epoch, weights=weights), minlength=10)
+    assert count[[1, 2, 3, 4, 5, 6, 7, 9]].sum() == 0
+    assert count[[0, 8]] / 30 == pytest.approx([10 / 3, 20 / 3], abs=0.5)
+
+
+def test_a_soft_label_is_positive_above_a_half():
+    soft = np.where(LABELS == 1, np.float32(0.6), np.float32(0.5))
+    np.testing.assert_array_equal(film_weights(soft), film_weights(LABELS))
+
+
 def test_balanced_with_one_kind_only_is_natural_but_for_the_order():
     for labels in (np.zeros((7, 3), np.float32), np.ones((7, 3), np.float32), np.full((7, 3), NAN, np.float32)):
         assert sorted(epoch_order(labels, "balanced", seed=0, epoch=0)) == list(range(7))

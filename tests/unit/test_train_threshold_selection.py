@@ -5,6 +5,7 @@ import pytest
 
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
+from cxrscore.models.probabilities import probabilities
 from cxrscore.training.final_evaluation import calibration_of, check_calibration, thresholds_of
 from cxrscore.training.model_metadata import score_quantiles
 
@@ -14,33 +15,33 @@ TRUTH = np.array([[0, 1, 0], [0, 1, 0], [1, 1, 0], [1, 0, 0]], np.float32)
 
 
 def test_thresholds_are_probabilities_of_findings_with_both_classes():
-    found = thresholds_of(SPEC, TRUTH, LOGITS, "youden", None)
+    found = thresholds_of(SPEC, TRUTH, probabilities(LOGITS, "sigmoid"), "youden", "valid")
     assert set(found) == {"Mass", "Edema"}
     assert found["Mass"] == {"prob": pytest.approx(1 / (1 + np.exp(-1))), "rule": "youden", "chosen_on": "valid"}
 
 
-def test_thresholds_are_of_calibrated_probabilities():
-    line = {"slope": [2.0, 1.0, 1.0], "intercept": [0.5, 0.0, 0.0]}
-    found = thresholds_of(SPEC, TRUTH, LOGITS, "youden", line)
-    assert found["Mass"]["prob"] == pytest.approx(1 / (1 + np.exp(-2.5)))
+def test_a_finding_without_coefficients_has_no_threshold():
+    fitted = np.array([False, True, True])
+    found = thresholds_of(SPEC, TRUTH, probabilities(LOGITS, "sigmoid"), "youden", "folds", fitted)
+    assert {name: point["chosen_on"] for name, point in found.items()} == {"Edema": "folds"}
 
 
 def test_a_temperature_is_one_slope_for_all():
     # Logit 2 with three of four positive, and logits -1 and 1 all right: the whole is fitted by one number.
-    found = calibration_of(TRUTH[:, :2], LOGITS[:, :2], "temperature")
+    found = calibration_of(TRUTH[:, :2], LOGITS[:, :2], "temperature", "valid")
     assert found["slope"][0] == found["slope"][1] > 0
     assert found["intercept"] == [0, 0]
 
 
 def test_platt_leaves_a_finding_of_one_class_as_it_is():
-    found = calibration_of(TRUTH, LOGITS, "platt")
+    found = calibration_of(TRUTH, LOGITS, "platt", "valid")
     assert (found["slope"][2], found["intercept"][2]) == (1, 0)
     assert found["slope"][0] > 1
-    assert calibration_of(TRUTH, LOGITS, "none") is None
+    assert calibration_of(TRUTH, LOGITS, "none", "valid") is None
 
 
 def test_nothing_known_changes_nothing():
-    found = calibration_of(np.full((4, 3), np.nan, np.float32), LOGITS, "temperature")
+    found = calibration_of(np.full((4, 3), np.nan, np.float32), LOGITS, "temperature", "valid")
     assert found["slope"] == [1, 1, 1]
 
 

@@ -139,6 +139,7 @@ def provenance_with(path, **document):
 
 
 LINE = {"method": "platt", "slope": [1, 1], "intercept": [0, 0], "fitted_on": "valid"}
+HALF = {"method": "op-thresholds", "slope": [1, 1], "intercept": [0, 0], "fitted_on": "imported", "half_at": [0.5, 0.5]}
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,10 @@ LINE = {"method": "platt", "slope": [1, 1], "intercept": [0, 0], "fitted_on": "v
         {"calibration": LINE | {"slope": [1, 1, 1]}},
         {"calibration": LINE | {"intercept": [1e300, 0]}},
         {"calibration": {"slope": [1, 1]}},
+        {"calibration": LINE | {"half_at": [0.5, 0.1]}},
+        {"calibration": HALF | {"slope": [1, 2]}},
+        {"calibration": HALF | {"half_at": [0.5]}},
+        {"calibration": HALF | {"half_at": [0.5, 1]}},
         {"spec": {"activation": "step"}},
         {"spec": {"activation": ["sigmoid"]}},
     ],
@@ -165,6 +170,10 @@ def test_a_calibration_is_followed(copy):
     provenance_with(copy, calibration=LINE)
     assert not failed(verify_file(copy))
     provenance_with(copy, calibration=LINE | {"slope": [2, 1]})
+    assert failed(verify_file(copy)) == {"scores"}
+    provenance_with(copy, calibration=HALF)
+    assert not failed(verify_file(copy))
+    provenance_with(copy, calibration=HALF | {"half_at": [0.5, 0.1]})
     assert failed(verify_file(copy)) == {"scores"}
 
 

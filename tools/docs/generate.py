@@ -2,8 +2,8 @@
 
     python tools/docs/generate.py
 
-These are docs/reference.md, files.md and conformance.md, the code in plugins.md and networks.md, and the tables and
-pictures of networks.md. tests/docs/test_pages.py checks
+These are docs/reference.md, files.md and conformance.md, the code in plugins.md and networks.md, the tables and
+pictures of networks.md, and the tables of weights.md. tests/docs/test_pages.py checks
 that they are up to date. The result does not depend on which plugins are installed.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import files_page
 import networks_page
+import weights_page
 from markdown_text import code, page, prose, table, wrapped
 
 from cxrscore import errors, testing
@@ -39,6 +40,8 @@ ENVIRONMENT = {
     "CXRSCORE_OFFLINE": "Any value: nothing is downloaded; an error names the missing file and where to put it.",
     "CXRSCORE_PLUGINS": "Plugins to load: names of plugins or distributions, separated by commas; empty: none. "
     "Default: all. Built-in losses, readers, metrics and explainers are always loaded.",
+    "CXRSCORE_WEIGHTS_MIRROR": "URL of a folder of a web server that has the files of "
+    "[public weights](weights.md#mirrors); downloads come from there. Default: the publishers' servers.",
     "KERAS_BACKEND": "Engine of Keras: tensorflow, torch or jax. Overrides keras.json.",
     "KERAS_HOME": "Cache of Keras, also searched for ImageNet weights. Default: ~/.keras.",
     "OMP_NUM_THREADS": "Threads of NumPy and of the backends torch, keras and onnx. Default: one for each core.",
@@ -173,6 +176,7 @@ def with_examples(text: str) -> str:
 
 REGION = re.compile(r"(<!-- table: (?P<name>[a-z -]+) -->\n\n).*?<!-- end -->", re.DOTALL)
 TABLES = {
+    "public weights": weights_page.weights_tables,
     "operations": networks_page.operations_table,
     "attributes": networks_page.attributes_table,
     "built-in networks": networks_page.networks_sections,
@@ -186,13 +190,14 @@ def with_tables(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every page and picture that is written here, by its path."""
-    plugins, networks = DOCS / "plugins.md", DOCS / "networks.md"
+    plugins, networks, weights = DOCS / "plugins.md", DOCS / "networks.md", DOCS / "weights.md"
     return {
         DOCS / "reference.md": reference_page(),
         DOCS / "files.md": files_page.files_page(),
         DOCS / "conformance.md": conformance_page(),
         plugins: with_examples(plugins.read_text()),
         networks: with_tables(with_examples(networks.read_text())),
+        weights: with_tables(weights.read_text()),
         **networks_page.pictures(),
     }
 

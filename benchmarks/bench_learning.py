@@ -33,7 +33,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -194,7 +193,7 @@ def probe(architecture: str, size: int = 400) -> Method:
     def scored(films: Films, turn: Turn) -> Scored:
         one = member(films, turn, architecture, size)
         logits = one.logits(films.features(architecture, size)[turn.test])
-        return Scored(logits=logits, prob=one.output(logits).prob, own=_macro(one.held.truth, one.held.logits))
+        return Scored(logits=logits, prob=one.output(logits).prob, own=_stated(one.held))
 
     return scored
 
@@ -209,7 +208,7 @@ def both(films: Films, turn: Turn) -> Scored:
     new = [films.features(name)[turn.test] for name in names]
     logits = mean_logits([one.output(one.logits(x)) for one, x in zip(members, new, strict=True)])
     prob = probabilities(logits, "sigmoid", {"slope": slope, "intercept": intercept})
-    return Scored(logits=logits, prob=prob, own=_macro(truth, held))
+    return Scored(logits=logits, prob=prob, own=_stated(replace(members[0].held, logits=held)))
 
 
 def _logit(prob: Floats) -> Floats:
@@ -335,6 +334,11 @@ def _macro(truth: Floats, logits: Floats) -> float:
     return float(macro(auc_per_finding(truth, logits)))
 
 
+def _stated(held: HeldOut) -> float:
+    """The macro AUC that a model file states."""
+    return float(np.mean([held.auc(c).value for c in range(held.truth.shape[1])]))
+
+
 def _say(line: str) -> None:
     sys.stderr.write(f"    {line}\n")
 
@@ -352,7 +356,6 @@ class Predictions:
     baseline: Doubles
     folds: Rows
     own: float
-    seconds: float
 
 
 def turns(films: Films, folds: Rows, outer: int) -> Iterator[tuple[int, Turn]]:
@@ -365,16 +368,12 @@ def turns(films: Films, folds: Rows, outer: int) -> Iterator[tuple[int, Turn]]:
 def predictions(films: Films, method: Method, folds: Rows, outer: int) -> Predictions:
     shape = (len(folds), *films.truth.shape)
     logits, prob, baseline, own = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan), []
-    begun = time.perf_counter()
     for repeat, turn in turns(films, folds, outer):
         found = method(films, turn)
         logits[repeat, turn.test], prob[repeat, turn.test] = found.logits, found.prob
         baseline[repeat, turn.test] = films.truth[turn.train].mean(axis=0)
         own.append(found.own)
-    seconds = (time.perf_counter() - begun) / len(own)
-    return Predictions(
-        logits=logits, prob=prob, baseline=baseline, folds=folds, own=float(np.mean(own)), seconds=seconds
-    )
+    return Predictions(logits=logits, prob=prob, baseline=baseline, folds=folds, own=float(np.mean(own)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -445,7 +444,6 @@ def row(films: Films, found: Predictions, drawn: Resampled) -> dict[str, Any]:
         "probabilities": [float(one) for one in np.nanpercentile(found.prob, [0, 100])],
         "films": int((~np.isnan(found.prob[:, :, 0])).sum(axis=1).mean()),
         "repeats": len(found.prob),
-        "seconds_a_model": found.seconds,
     }
 
 
@@ -471,9 +469,7 @@ def agreement(films: Films, folds: Rows) -> dict[str, float]:
         lines = (f"{path},{'test' if row in test else 'train'}" for row, path in enumerate(films.data.paths))
         split.write_text("\n".join(["film,split", *lines]) + "\n", encoding="utf-8")
         options = films.of("densenet121", split=split, seed=turn.seed, output=Path(folder) / "model.safetensors")
-        begun = time.perf_counter()
         train_model(options)
-        seconds = time.perf_counter() - begun
         file = load_model(options.output)
     features = films.features("densenet121")[turn.test]
     logits = features @ file.tensors["head/kernel"] + file.tensors["head/bias"]
@@ -481,7 +477,6 @@ def agreement(films: Films, folds: Rows) -> dict[str, float]:
     return {
         "logits": float(np.abs(logits - own.logits).max()),
         "prob": float(np.abs(prob - own.prob).max()),
-        "seconds": seconds,
     }
 
 

@@ -307,6 +307,8 @@ def learning(record: Record) -> str:
         if (one["films"], one["repeats"]) != (section["films"], section["repeats"])
     ]
     told = f"{films} of {section['outer_folds']} outer folds, measured {section['created'][:10]}."
+    if checked := section.get("train"):
+        told += f" `cxrscore train` gives the same logits to {checked['logits']:.1e} on the first fold."
     judged = _learning_targets(methods, section["differences"]) if own in methods else []
     checks = [_table(("what", "target", "measured", ""), judged)] if judged else []
     return "\n\n".join([" ".join([told, *few]), _table(heads, rows), _table(apart, pairs), *checks])

@@ -113,7 +113,9 @@ def main() -> None:
     options = parser.parse_args()
     if not FILMS.is_dir() or not WEIGHTS.is_file():
         sys.exit(f"no real films at {FILMS}, or no weights at {WEIGHTS}: set CXRSCORE_SHARED")
-    kept = json.loads(options.output.read_text()) if options.only and options.output.is_file() else {}
+    kept = json.loads(options.output.read_text()) if options.output.is_file() else {}
+    if not options.only:  # what bench_learning.py wrote stays
+        kept = {name: kept[name] for name in ("learning",) if name in kept}
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         inputs = Inputs(
             folder=Path(folder), size=options.size, batch_size=options.batch_size, peers=options.peers.absolute()

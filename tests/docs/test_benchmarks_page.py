@@ -205,3 +205,38 @@ def test_gpu_targets_name_steps_that_the_script_has(monkeypatch):
         assert wanted <= set(steps)
     for name in [name for name in sys.modules if name.startswith("gpu_sections")]:
         del sys.modules[name]
+
+
+def learnt(auc, skill, **changed):
+    own = {
+        "macro_auc": [auc, auc - 0.02, auc + 0.02],
+        "brier_skill": [skill, skill - 0.01, skill + 0.01],
+        "calibration_error": 0.015,
+        "spread": 0.133,
+        "apart": 0.0014,
+        "probabilities": [0.004, 0.81],
+        "films": 10,
+        "repeats": 2,
+    }
+    return {**own, **changed}
+
+
+def test_learning_shows_each_method_its_differences_and_the_targets():
+    difference = {"of": "densenet121", "less": "epochs", "macro_auc": [0.01, -0.01, 0.03], "each_repeat": [0.0, 0.02]}
+    section = {
+        "created": "2026-11-30T14:00:00+00:00",
+        "films": 10,
+        "patients": 9,
+        "repeats": 2,
+        "outer_folds": 5,
+        "methods": {"epochs": learnt(0.66, -1.8), "densenet121": learnt(0.67, 0.02, films=5)},
+        "differences": [{**difference, "brier_skill": [1.82, 1.6, 2.0]}],
+    }
+    text = WRITER.learning({"learning": section})
+    assert "10 films of 9 patients, 2 repeats of 5 outer folds, measured 2026-11-30." in text
+    assert "default (linear probe), DenseNet121: 5 films, 2 repeats." in text
+    cells = "0.670 (0.650 to 0.690) | +0.020 (+0.010 to +0.030) | 0.015 | 0.133 | 0.001 | 0.004 to 0.810 |"
+    assert f"| default (linear probe), DenseNet121 | {cells}" in text
+    assert "| +0.010 (-0.010 to +0.030) | +1.820 (+1.600 to +2.000) | +0.000 to +0.020 |" in text
+    assert "| default less default of 0.1, macro AUC | ≥ 0.02 | 0.010 | **not met** |" in text
+    assert "| default, Brier skill | > 0 | 0.020 | met |" in text

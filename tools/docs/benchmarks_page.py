@@ -86,6 +86,8 @@ def _verdict(record: Record, met: bool) -> str:
 
 
 def _met(sign: str, value: float, wanted: float) -> bool:
+    if sign == ">":
+        return value > wanted
     return value >= wanted if sign == "≥" else value <= wanted
 
 
@@ -254,6 +256,92 @@ def profiles(record: Record) -> str:
     return "\n\n".join(told)
 
 
+LEARNING = {
+    "epochs": "default of 0.1: Adam, DenseNet121",
+    "epochs-split": "default of 0.1, a fifth of the films left out as its test",
+    "epochs-now": "`--solver adam`, DenseNet121",
+    "densenet121": "default (linear probe), DenseNet121",
+    "resnet50": "default (linear probe), ResNet50",
+    "both": "both linear probes, averaged",
+    "sklearn": "scikit-learn alone, DenseNet121, one strength",
+    "sklearn-own": "scikit-learn alone, DenseNet121, a strength for each finding",
+    "peer": "another network, trained on 78,000 films",
+    "probe-224": "default at 224 pixels, DenseNet121",
+    "fine-tune-224": "`fine-tune` at 224 pixels, DenseNet121",
+    "last-block-224": "`fine-tune-last-block` at 224 pixels, DenseNet121",
+}
+
+
+def learning(record: Record) -> str:
+    section = record["learning"]
+    methods, own = section["methods"], "densenet121"
+    rows = [
+        (
+            *(LEARNING[name], _interval(one["macro_auc"]), _signed(one["brier_skill"])),
+            *(f"{one['calibration_error']:.3f}", f"{one['spread']:.3f}", f"{one['apart']:.3f}"),
+            f"{one['probabilities'][0]:.3f} to {one['probabilities'][1]:.3f}",
+        )
+        for name, one in methods.items()
+    ]
+    heads = (
+        "method",
+        "macro AUC",
+        "Brier skill",
+        "calibration error",
+        "spread",
+        "|mean - prevalence|",
+        "probabilities",
+    )
+    pairs = [
+        (
+            *(LEARNING[one["of"]], LEARNING[one["less"]], _signed(one["macro_auc"]), _signed(one["brier_skill"])),
+            f"{min(one['each_repeat']):+.3f} to {max(one['each_repeat']):+.3f}",
+        )
+        for one in section["differences"]
+    ]
+    apart = ("method", "less", "macro AUC", "Brier skill", "macro AUC, lowest and highest repeat")
+    films = f"{section['films']} films of {section['patients']} patients, {section['repeats']} repeats"
+    few = [
+        f"{LEARNING[name]}: {one['films']} films, {one['repeats']} repeats."
+        for name, one in methods.items()
+        if (one["films"], one["repeats"]) != (section["films"], section["repeats"])
+    ]
+    told = f"{films} of {section['outer_folds']} outer folds, measured {section['created'][:10]}."
+    if checked := section.get("train"):
+        told += f" `cxrscore train` gives the same logits to {checked['logits']:.1e} on the first fold."
+    judged = _learning_targets(methods, section["differences"]) if own in methods else []
+    checks = [_table(("what", "target", "measured", ""), judged)] if judged else []
+    return "\n\n".join([" ".join([told, *few]), _table(heads, rows), _table(apart, pairs), *checks])
+
+
+def _learning_targets(methods: Record, differences: Sequence[Record]) -> list[tuple[str, str, str, str]]:
+    """What, target, figure and verdict."""
+    found = {(one["of"], one["less"]): one["macro_auc"][0] for one in differences}
+    new = "densenet121"
+    told = [
+        ("default less default of 0.1, macro AUC", "≥", 0.02, found.get((new, "epochs"))),
+        ("default, Brier skill", ">", 0, methods[new]["brier_skill"][0]),
+        ("default less scikit-learn, macro AUC", "≥", 0, found.get((new, "sklearn"))),
+        ("both less DenseNet121, macro AUC", "≥", 0, found.get(("both", new))),
+        ("both less ResNet50, macro AUC", "≥", 0, found.get(("both", "resnet50"))),
+        ("default, spread", "≥", 0.1, methods[new]["spread"]),
+        ("default, mean off prevalence", "≤", 0.02, methods[new]["apart"]),
+    ]
+    return [
+        (what, f"{sign} {wanted:g}", f"{value:.3f}", "met" if _met(sign, value, wanted) else "**not met**")
+        for what, sign, wanted, value in told
+        if value is not None
+    ]
+
+
+def _interval(value: Sequence[float]) -> str:
+    return f"{value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})"
+
+
+def _signed(value: Sequence[float]) -> str:
+    return f"{value[0]:+.3f} ({value[1]:+.3f} to {value[2]:+.3f})"
+
+
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -271,6 +359,7 @@ TABLES: dict[str, Callable[[Record], str]] = {
     "sizes": sizes,
     "start-up": start_up,
     "profiles": profiles,
+    "learning": learning,
     "gpu": lambda record: gpu_tables.gpu(record["gpu"]),
 }
 SECTIONS = {name: name.replace(" ", "_").replace("-", "_") for name in TABLES} | {"floors": "scoring"}

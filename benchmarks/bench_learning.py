@@ -108,7 +108,7 @@ class Films:
         if found is None:
             options = self.of(architecture, size=size, solver="adam")
             data = self.data if size == self.options.size else read_data(options, lambda *_: None)
-            model = initial_model(*self.start(options), options, labels=data.labels)
+            model = initial_model(*self.start(options), options, labels=data.labels, seed=options.seed)
             source = FeatureSource(model, data, options, lambda *_: None)
             found = np.concatenate(list(source.of(batches_of(np.arange(len(data.paths))), None)))
             self._features[architecture, size] = found
@@ -236,7 +236,7 @@ def epochs(recipe: str = "", *, unused: float = 0.0, **changes: Any) -> Method:
             rows = replace(turn, train=np.array(data.split.train))
             start = member(films, rows, "densenet121", options.size).probe
             head = {"head/kernel": start.kernel.astype(np.float32), "head/bias": start.bias.astype(np.float32)}
-        model = initial_model(backend, spec, base, options, labels=labels, head=head)
+        model = initial_model(backend, spec, base, options, labels=labels, seed=options.seed, head=head)
         loss = plugins.get_loss(options.loss).weighted(class_weights(labels))
         with tempfile.TemporaryDirectory() as folder:
             kept: dict[str, Any] = {"folder": Path(folder), "inputs": {}, "earlier": None}

@@ -95,7 +95,16 @@ def ours(options: argparse.Namespace, augmentations: int) -> float:
         command = [
             *(sys.executable, "-m", "cxrscore", "train", str(options.films), "--labels", str(options.labels)),
             *("--backend", options.backend, "--size", str(options.size), "--batch-size", str(options.batch_size)),
-            *("--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--augmentations", str(augmentations)),
+            *(
+                "--solver",
+                "adam",
+                "--epochs",
+                str(EPOCHS),
+                "--patience",
+                str(EPOCHS),
+                "--augmentations",
+                str(augmentations),
+            ),
             *("-o", str(folder / "model.safetensors"), "--quiet"),
         ]
         if options.feature_backend:

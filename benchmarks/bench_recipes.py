@@ -112,7 +112,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=400, help="of the films for the yardstick")
     given = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    sets = [read_data(options_of("default", given, seed), lambda *_: None) for seed in range(given.seeds)]
+    sets = [
+        read_data(options_of("default+solver = 'adam'", given, seed), lambda *_: None) for seed in range(given.seeds)
+    ]
     sys.stdout.write(HEADER)
     if given.peer:
         sys.stdout.write(row("the peer's probabilities", [peer(data, given.peer) for data in sets], None, 0))

@@ -122,6 +122,7 @@ def _train_options(inputs: given_inputs.Inputs, folder: Path, backend: str) -> T
         weights=str(given_inputs.WEIGHTS),
         backend=backend,
         size=inputs.size,
+        solver="adam",
         epochs=80,
     )
 

@@ -118,7 +118,7 @@ def imported(backend: str) -> None:
 
 def trained(options: argparse.Namespace, folder: Path) -> training.TrainResult:
     given = {name: getattr(options, name) for name in ("films", "labels", "backend", "size", "augmentations", "epochs")}
-    chosen = {**given, "trainable": options.trainable, "patience": options.epochs}
+    chosen = {**given, "solver": "adam", "trainable": options.trainable, "patience": options.epochs}
     chosen["feature_backend"] = options.feature_backend
     return training.train_model(training.TrainOptions(**chosen, output=folder / "model.safetensors"))
 

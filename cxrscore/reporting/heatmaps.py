@@ -128,10 +128,10 @@ def _constant(scores: Scores, rows: NDArray[np.intp]) -> set[str]:
 
 
 def _worst(scores: Scores, rows: NDArray[np.intp], same: set[str], *, missed: bool) -> list[tuple[int, str]]:
-    """The ERRORS worst false negatives, or false positives: the films whose log odds are furthest below, or above, those
-    of the prevalence; of 0.5 if the prevalence is unknown. Calibrated probabilities of a rare finding are all small, and
-    by themselves would make every positive film of it a false negative. Without the findings ``same``: one probability
-    for all films says nothing about one of them."""
+    """The ERRORS worst false negatives, or false positives: the films whose log odds are furthest below, or above,
+    those of the prevalence, or of 0.5 if it is unknown. Calibrated probabilities of a rare finding are all small: by
+    size alone, every positive film of it would be a false negative. Without the findings ``same``: one probability for
+    all films says nothing about one of them."""
     truth, prob = scores.truth[rows], scores.prob[rows]
     truth[:, [finding in same for finding in scores.findings]] = np.nan
     known = prevalences(scores.provenance, scores.findings)

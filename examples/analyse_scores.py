@@ -76,15 +76,18 @@ for result in summary.findings:
 # %% [markdown]
 # ## Your own numbers
 #
-# The AUC of each finding, computed here, and the AUC of the films for which the model is least certain.
+# The AUC of each finding, computed here, and the AUC of the films for which the model is least certain: those with
+# probabilities near the thresholds of the model, in log odds.
 
 # %%
 prob, truth = scores.prob[rows], scores.truth[rows]
 areas = np.array([auc(truth[:, place], prob[:, place]) for place in range(len(scores.findings))])
 assert np.isclose(macro(areas), summary.macro_auc, equal_nan=True)
 
-doubt = np.abs(prob - 0.5).mean(axis=1)
-unsure = doubt <= np.median(doubt)
+thresholds = np.array([result.threshold for result in summary.findings], np.float64)
+odds, limits = (np.log(p / (1 - p)) for p in (np.clip(prob, 1e-6, 1 - 1e-6), np.clip(thresholds, 1e-6, 1 - 1e-6)))
+margin = np.nanmean(np.abs(odds - limits)[:, ~np.isnan(limits)], axis=1)
+unsure = margin <= np.median(margin)
 halves = [np.array([auc(truth[half, c], prob[half, c]) for c in range(len(areas))]) for half in (unsure, ~unsure)]
 print(f"macro AUC of the uncertain half {macro(halves[0]):.3f}, of the certain half {macro(halves[1]):.3f}")
 
@@ -130,7 +133,8 @@ Shown(grid, "roc.png")
 Shown(figures.distribution_grid(data), "distributions.png")
 
 # %%
-Shown(figures.loss_grid(read_training(provenance_models(scores.provenance)[0])), "loss.png")
+training = read_training(provenance_models(scores.provenance)[0])
+Shown(figures.loss_grid(training), "loss.png") if training.epochs else None  # a linear probe has no epochs
 
 # %% [markdown]
 # A film with heat maps of its most probable findings.

@@ -66,7 +66,7 @@ run_options = section(
         type=click.IntRange(0),
         default=0,
         show_default=True,
-        help="Random seed of the split, the film order, the augmentation and the initial weights.",
+        help="Random seed of the split, the folds, the film order, the augmentation and the initial weights.",
     ),
     overwrite_option,
     json_option,
@@ -198,8 +198,8 @@ model_options = section(
         type=click.Choice(["zero", "prevalence"]),
         default="zero",
         show_default=True,
-        help="Initial bias of the head: zero (probability 0.5) or the prevalence of each finding in the training "
-        "films.",
+        help="Initial bias of a head that is trained in epochs: zero (probability 0.5) or the prevalence of each "
+        "finding in the training films.",
     ),
 )
 

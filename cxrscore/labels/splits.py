@@ -61,6 +61,8 @@ def split_by_patient(
     shares = "/".join(f"{fraction:g}" for fraction in fractions)
     if 0 in fractions:
         shares = ", ".join(f"{part:g} {name}" for name, part in zip(SPLIT_NAMES, fractions, strict=True) if part)
+    if len(train) == len(patients):
+        return Split(train=train, valid=valid, test=test, rule="all films for training")
     return Split(train=train, valid=valid, test=test, rule=f"{shares} by patient, findings balanced, seed {seed}")
 
 

@@ -128,15 +128,26 @@ def _constant(scores: Scores, rows: NDArray[np.intp]) -> set[str]:
 
 
 def _worst(scores: Scores, rows: NDArray[np.intp], same: set[str], *, missed: bool) -> list[tuple[int, str]]:
-    """The ERRORS largest differences between label and probability, of false negatives or of false positives, without
-    the findings ``same``: one probability for all films says nothing about one of them."""
+    """The ERRORS worst false negatives, or false positives: the films whose log odds are furthest below, or above,
+    those of the prevalence, or of 0.5 if it is unknown. Calibrated probabilities of a rare finding are all small: by
+    size alone, every positive film of it would be a false negative. Without the findings ``same``: one probability for
+    all films says nothing about one of them."""
     truth, prob = scores.truth[rows], scores.prob[rows]
     truth[:, [finding in same for finding in scores.findings]] = np.nan
-    error = np.where(truth > 0.5, 1 - prob, -1.0) if missed else np.where(truth < 0.5, prob, -1.0)
-    words = "Labelled {}, scored only {:.2f}" if missed else "Not labelled {}, scored {:.2f}"
+    known = prevalences(scores.provenance, scores.findings)
+    base = np.array([known.get(finding, 0.5) for finding in scores.findings])
+    with np.errstate(invalid="ignore"):
+        above = _log_odds(prob.astype(np.float64)) - _log_odds(base)
+    error = np.where(truth > 0.5, -above, -np.inf) if missed else np.where(truth < 0.5, above, -np.inf)
+    words = "Labelled {}, scored only {:.2g}" if missed else "Not labelled {}, scored {:.2g}"
     worst = np.argsort(-error, axis=None, kind="stable")[:ERRORS]
-    places = [divmod(int(place), error.shape[1]) for place in worst if error.flat[place] > 0.5]
+    places = [divmod(int(place), error.shape[1]) for place in worst if error.flat[place] > 0]
     return [(int(rows[r]), words.format(scores.findings[c], float(prob[r, c]))) for r, c in places]
+
+
+def _log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(p) - np.log1p(-p), np.float64)
 
 
 def _panel(scores: Scores, row: int, reasons: tuple[str, ...], chosen: Sequence[int]) -> HeatmapPanel:

@@ -39,11 +39,13 @@ def model_evaluation(described: Mapping[str, Any]) -> Evaluation | None:
 
 def describe_ensemble(ensemble: EnsembleFile) -> dict[str, Any]:
     """The ensemble's document without the hashes of its films; JSON-ready. Its members are not read."""
-    films = ensemble.document["films"]
+    films, members = ensemble.document["films"], ensemble.document["members"]
+    as_scored = {"models": [{"document": {}} for _ in members], "ensemble": {"document": ensemble.document}}
     return {
         "file_type": "ensemble",
         "file": ensemble.path.name,
         "sha256": ensemble.sha256,
+        "probabilities": describe_probabilities(as_scored),
         "films": {name: len(hashes) for name, hashes in films.items()},
         **{key: value for key, value in ensemble.document.items() if key != "films"},
     }

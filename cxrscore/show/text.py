@@ -8,7 +8,7 @@ from typing import Any
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
 from cxrscore.labels import describe_rules
-from cxrscore.models.evaluation import Evaluation, Yardsticks, format_count, read_probe, used_recipe
+from cxrscore.models.evaluation import Evaluation, Yardsticks, format_count, read_evaluation, read_probe, used_recipe
 from cxrscore.show.describe import describe_int8, model_evaluation
 
 _LONGEST = 60
@@ -127,7 +127,6 @@ def _of_model(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_ensemble(found: Mapping[str, Any]) -> Iterator[str]:
-    training, evaluated = found["training"], found["evaluation"]
     yield _facts(
         ("ensemble file", found["file"]),
         ("SHA-256", found["sha256"]),
@@ -136,17 +135,9 @@ def _of_ensemble(found: Mapping[str, Any]) -> Iterator[str]:
         ("findings", str(len(found["findings"]))),
         ("licence", found["licence"]),
     )
-    yield "training\n" + _facts(*_run(training), indent="  ")
-    own = "cross-validated" if evaluated["on"] == "folds" else "validation"
-    figures = ((own, evaluated), ("test", evaluated.get("test")))
-    aucs = ", ".join(f"{name} {_decimal(get_nested(one, 'macro_auc', 'value'))}" for name, one in figures if one)
-    rows = [
-        (finding, _decimal(get_nested(evaluated, "findings", finding, "auc", "value")),
-         _decimal(get_nested(found["thresholds"], finding, "prob")), get_text(found["thresholds"], finding, "rule"))
-        for finding in found["findings"]
-    ]  # fmt: skip
-    method = get_text(found, "calibration", "method") or "none"
-    yield f"macro AUC: {aucs}; calibration {method}\n" + _table(("", "AUC", "threshold", "rule"), *rows)
+    yield "training\n" + _facts(*_run(found["training"]), indent="  ")
+    if (evaluation := read_evaluation(found, found["findings"])) is not None:
+        yield from _evaluation(found, evaluation)
 
 
 def _training(training: Mapping[str, Any]) -> Iterator[Line]:

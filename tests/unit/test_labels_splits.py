@@ -39,6 +39,11 @@ def test_split_by_hand() -> None:
     assert split.rule == "0.5 train, 0.5 test by patient, findings balanced, seed 1"
 
 
+def test_without_valid_and_test_films_all_are_for_training() -> None:
+    split = split_by_patient(["1", "2", "2"], np.eye(3, dtype=np.float32), fractions=(1.0, 0.0, 0.0), seed=0)
+    assert (split.train, split.rule) == ((0, 1, 2), "all films for training")
+
+
 def test_shares_of_films_and_of_every_finding_are_met() -> None:
     patients, labels = cohort(600)
     split = split_by_patient(patients, labels, seed=0)

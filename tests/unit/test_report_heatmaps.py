@@ -124,6 +124,24 @@ def test_films_are_chosen_for_a_reason_that_holds() -> None:
     assert max(alarms) == pytest.approx(np.where(scores.truth == 0, scores.prob, 0)[rows].max(), abs=0.005)
 
 
+def test_errors_are_measured_from_the_prevalence() -> None:
+    """Every probability of the rare finding is small: a positive film above its prevalence is no false negative."""
+    scores = made_scores()
+    shown = np.array([row for row in range(60, 200, 2) if scores.films.status[row] == 1])
+    prob, truth = np.full_like(scores.prob, 0.3), np.zeros_like(scores.truth)
+    prob[:, 0], truth[shown[0], 0] = 0.03, 1  # of prevalence 0.01, not missed
+    prob[shown[1], 1], truth[shown[1], 1] = 0.1, 1  # of prevalence 0.3: missed
+    prob[shown[2], 0] = 0.3  # 30 times the prevalence: a false alarm
+    prob[shown[3], 1] = 0.6
+    share = [0.01, *[0.3] * (len(FINDINGS) - 1)]
+    models = [{"document": {"spec": {"findings": list(FINDINGS)}, "calibration": {"prevalence": share}}}]
+    made = dataclasses.replace(scores, prob=prob, truth=truth, provenance={"models": models})
+    reasons = [one for several in choose_films(made).values() for one in several]
+    assert [one for one in reasons if one.startswith("Labelled")] == [f"Labelled {FINDINGS[1]}, scored only 0.1"]
+    alarms = [one for one in reasons if one.startswith("Not labelled")]
+    assert f"Not labelled {FINDINGS[0]}, scored 0.3" in alarms
+
+
 def test_unseen_films_come_before_seen_ones() -> None:
     scores = made_scores()
     assert set(choose_films(scores)) <= set(range(60, 200))

@@ -328,7 +328,7 @@ def test_visible(given: str, shown: str) -> None:
 def test_the_page_says_what_probabilities_are_and_shows_multiples_of_the_prevalence(tmp_path: Path) -> None:
     scores = made_scores()
     _, page, _ = written(scores, tmp_path)
-    assert page.text.count("Probabilities are of unknown calibration.") == 4
+    assert page.text.count("Probabilities are of unknown calibration.") == 3
     assert "× the prevalence" not in page.text.replace("3.2 × means", "")
     scores = made_scores()
     document = scores.provenance["models"][0]["document"]
@@ -342,8 +342,8 @@ def test_the_page_says_what_probabilities_are_and_shows_multiples_of_the_prevale
     }
     scores.provenance["target_prevalence"] = {"Mass": 0.02}
     _, page, _ = written(scores, tmp_path, overwrite=True)
-    # At the top, in the sections on calibration and provenance, and in the glossary.
-    assert page.text.count("on out-of-fold predictions of the training films, for the prevalence in these films") == 4
-    assert page.text.count("They were moved to a target prevalence (--target-prevalence): Mass 0.02.") == 4
+    # At the top, and in the sections on calibration and provenance.
+    assert page.text.count("on out-of-fold predictions of the training films, for the prevalence in these films") == 3
+    assert page.text.count("They were moved to a target prevalence (--target-prevalence): Mass 0.02.") == 3
     assert "× the prevalence" in page.text
     assert "They were moved to the target prevalence as the probabilities were" in page.text

@@ -136,7 +136,9 @@ def test_an_empty_heat_map_is_marked(tmp_path):
 
 def test_training_films_have_in_sample_figures(tmp_path):
     page, text, told = page_of(tmp_path, probe_scores(split="train", test=None))
-    assert text.index("In-sample.") < text.index("Cross-validated macro AUC 0.650") < text.index("Performance.")
+    assert (
+        text.index("Macro AUC, in-sample") < text.index("Cross-validated macro AUC 0.650") < text.index("Performance.")
+    )
     assert "there are no test films, so this is the model's figure" in text
     assert "so the cross-validated figure is the model&#39;s figure" in section(page, "training")
     assert "Read the cross-validated figures of the model instead: macro AUC 0.650" in told["warnings"][0]
@@ -198,7 +200,7 @@ def test_warnings_of_many_models_are_cut():
 def test_a_model_without_evaluation_is_as_before(tmp_path):
     page, text, told = page_of(tmp_path, three_findings())
     assert "30 epochs; the best by validation macro AUC was epoch 20." in section(page, "training")
-    for words in ("training run", "cross-validat", "prevalence only", "In-sample"):
+    for words in ("training run", "cross-validat", "prevalence only", "in-sample"):
         assert words not in text
     assert told["models"] == [{"model": "model.safetensors"}]
 

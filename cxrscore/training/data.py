@@ -124,6 +124,7 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
     labelled, split = _only_used(labelled, _split(options, labelled))
     store = _store(options, labelled.paths, preprocessing, progress)
     split = _readable(split, store, labelled.paths, options)
+    weights = _relative_weights(labelled, split)
     labelled, excluded = _with_both_classes(labelled, split.train)
     return Data(
         excluded_findings=excluded,
@@ -138,7 +139,7 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
         columns=labelled.columns,
         leaks=_leaks(options, split, labelled, store, origin) if leaks else (),
         preprocessing=preprocessing,
-        sample_weights=_relative_weights(labelled, split),
+        sample_weights=weights,
         notes=_notes(options, labelled),
     )
 

@@ -56,7 +56,10 @@ def split_by_patient(
         rows[part].extend(group)
     for name, fraction, part_rows in zip(SPLIT_NAMES, fractions, rows, strict=True):
         if fraction and not part_rows:
-            raise InputError(f"{len(groups)} patients are too few: none is left for {name}")
+            raise InputError(
+                f"the films have {len(groups)} {'patient' if len(groups) == 1 else 'patients'}, so that none is left "
+                f"for {name}: label films of more patients, or keep fewer apart (--test, --split)"
+            )
     train, valid, test = (tuple(sorted(part)) for part in rows)
     shares = "/".join(f"{fraction:g}" for fraction in fractions)
     if 0 in fractions:
@@ -74,7 +77,9 @@ def folds_by_patient(patients: Sequence[str | None], labels: Floats, folds: int,
     """
     groups = _groups(patients)
     if not 2 <= folds <= len(groups):
-        raise InputError(f"{len(groups)} patients cannot be divided into {folds} folds: expected 2 folds or more")
+        least = "2 patients or more" if len(groups) < 2 else f"2 to {len(groups)} folds"
+        who = "1 patient" if len(groups) == 1 else f"{len(groups)} patients"
+        raise InputError(f"{who} cannot be divided into {folds} folds: expected {least}")
     fold_of = _deal(_counts(groups, labels), np.full(folds, 1 / folds), np.random.default_rng(seed))
     found = np.empty(len(labels), np.intp)
     for group, fold in zip(groups, fold_of, strict=True):

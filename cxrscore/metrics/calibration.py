@@ -20,26 +20,28 @@ _LARGEST = 50.0
 """Maximum slope; if the classes are separable, the likelihood has no maximum."""
 
 
-def platt(truth: Array, logit: Array) -> tuple[float, float]:
+def platt(truth: Array, logit: Array, weights: Array | None = None) -> tuple[float, float]:
     """Slope and intercept of the probability sigmoid(slope * logit + intercept), of one finding.
 
     Maximum likelihood with Platt's smoothed targets (n+ + 1)/(n+ + 2) and 1/(n- + 2), by Newton's method: Platt,
     Probabilistic Outputs for Support Vector Machines, 1999; Lin, Lin and Weng, Machine Learning 2007. (NaN, NaN)
     without films above and below 0.5. truth [n] 0, 1, between them or NaN; logit [n]. A soft label y counts as y
-    positives and 1 - y negatives, its target lies between the two in proportion.
+    positives and 1 - y negatives, its target lies between the two in proportion. weights [n]: a film of weight w counts
+    as w films; None: all 1.
 
     The slope is in 0..50, so that the order of scores does not change: if the maximum-likelihood slope is not above 0,
     or all logits are equal, it is 1; if it is above 50, it is 50; in both cases only the intercept is fitted.
     """
-    valid = valid_mask(truth, logit)
-    x, label = logit[valid].astype(np.float64), truth[valid].astype(np.float64)
+    mass = np.ones(len(truth)) if weights is None else np.asarray(weights, np.float64)
+    valid = valid_mask(truth, logit) & (mass > 0)
+    mass, x, label = mass[valid], logit[valid].astype(np.float64), truth[valid].astype(np.float64)
     if not (label > 0.5).any() or not (label < 0.5).any():
         return float("nan"), float("nan")
-    n_pos, n_neg = label.sum(), (1 - label).sum()
+    n_pos, n_neg = mass @ label, mass @ (1 - label)
     targets = label * (n_pos + 1) / (n_pos + 2) + (1 - label) / (n_neg + 2)
-    likeliest = _slope(x, targets) if np.ptp(x) > 0 and x.std() > 0 else 0.0
+    likeliest = _slope(x, targets, mass) if np.ptp(x) > 0 and x.std() > 0 else 0.0
     slope = min(likeliest, _LARGEST) if likeliest > 0 else 1.0
-    return slope, _intercept(slope * x, targets)
+    return slope, _intercept(slope * x, targets, mass)
 
 
 def shrunken_platt(truth: Array, logit: Array, weights: Array | None = None) -> tuple[Doubles, Doubles]:
@@ -119,12 +121,12 @@ def _shrunken(slopes: Doubles, errors: Doubles) -> Doubles:
     return found
 
 
-def _slope(x: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
-    """Maximum-likelihood slope and intercept of targets [n] in 0..1 on x [n], which is not constant."""
+def _slope(x: Doubles, targets: Doubles, mass: Doubles) -> float:
+    """Maximum-likelihood slope of targets [n] in 0..1 on x [n], which is not constant; films weighted by mass [n]."""
     spread = x.std()
     design = np.stack([(x - x.mean()) / spread, np.ones_like(x)], axis=1)
-    mean = targets.mean()
-    return float(_newton(design, targets, np.array([0.0, np.log(mean / (1 - mean))]))[0] / spread)
+    mean = np.average(targets, weights=mass)
+    return float(_newton(design, targets, np.array([0.0, np.log(mean / (1 - mean))]), mass)[0] / spread)
 
 
 def _intercept(offset: Doubles, targets: Doubles, mass: Doubles | None = None) -> float:
@@ -171,21 +173,24 @@ def _loss(z: Doubles, targets: Doubles, mass: Doubles | float = 1.0) -> float:
     return float((mass * (np.logaddexp(0, z) - targets * z)).sum())
 
 
-def temperature(truth: Array, logit: Array) -> float:
-    """The temperature T > 0 for which sigmoid(logit / T) fits truth [N,C] best; logit [N,C].
+def temperature(truth: Array, logit: Array, weights: Array | None = None) -> float:
+    """The temperature T > 0 for which sigmoid(logit / T) fits truth [N,C] best; logit [N,C]; weights [N] of
+    the films, None: all equal.
 
     Maximum likelihood over all known labels, by golden-section search of log T: Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017, section 4.2. NaN without known labels.
     """
     valid = valid_mask(truth, logit)
     z, y = logit[valid].astype(np.float64), truth[valid].astype(np.float64)
-    if not len(z):
+    films = np.ones(len(truth)) if weights is None else np.asarray(weights, np.float64)
+    mass = np.broadcast_to(films.reshape(-1, *(1,) * (truth.ndim - 1)), truth.shape)[valid]
+    if not mass.any():
         return float("nan")
     low, high = np.log(1 / _LARGEST), np.log(_LARGEST)
     ratio = (np.sqrt(5) - 1) / 2
     for _ in range(_STEPS):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if _loss(z / np.exp(left), y) <= _loss(z / np.exp(right), y):
+        if _loss(z / np.exp(left), y, mass) <= _loss(z / np.exp(right), y, mass):
             high = right
         else:
             low = left

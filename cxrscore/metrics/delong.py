@@ -14,10 +14,12 @@ from cxrscore.metrics.confidence_intervals import (
     Estimate,
     influence_terms,
     missing_class_reason,
+    no_variance_reason,
+    small_sample_correction,
     too_few_reason,
     undefined_estimate,
 )
-from cxrscore.metrics.grouping import class_mask, group_codes, sum_by_group
+from cxrscore.metrics.grouping import Places, class_mask, count_groups, group_codes, sum_by_group
 
 Doubles = NDArray[np.float64]
 
@@ -65,11 +67,17 @@ def cross_validated_auc(truth: Array, score: Array, folds: Array, groups: Array 
         As for delong.
     folds
         [n], the fold of each film. A fold without both classes counts in neither value nor interval.
+
+    Notes
+    -----
+    The small-sample correction is that of each fold, which has few positive films of a rare finding. Where a class has
+    one patient only in a fold, its terms relative to the AUC of the fold would add up to 0, as if it had no variance;
+    they are taken relative to the mean over the folds.
     """
     place = group_codes(groups, len(truth))
     valid = class_mask(truth, score)
-    values, share, areas = score.astype(np.float64), np.zeros(len(truth)), []
-    used = np.zeros(len(truth), np.bool_)
+    values, share = score.astype(np.float64), np.zeros(len(truth))
+    used: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]] = []
     for fold in np.unique(folds):
         own = valid & (folds == fold)
         positive, negative = own & (truth > 0.5), own & (truth < 0.5)
@@ -78,19 +86,33 @@ def cross_validated_auc(truth: Array, score: Array, folds: Array, groups: Array 
         both = positive | negative
         among_all = np.zeros(len(values))
         among_all[both] = midranks(values[both])
-        above = (among_all[positive] - midranks(values[positive])) / int(negative.sum())
-        areas.append(float(above.mean()))
-        share[positive] = above - areas[-1]
-        share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / int(positive.sum()) - areas[-1]
-        used |= both
-    positive, negative = used & (truth > 0.5), used & (truth < 0.5)
-    if not areas:
+        share[positive] = (among_all[positive] - midranks(values[positive])) / int(negative.sum())
+        share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / int(positive.sum())
+        used.append((positive, negative))
+    if not used:
         return undefined_estimate(place, missing_class_reason(valid & (truth > 0.5), valid & (truth < 0.5)))
-    why = too_few_reason(positive, negative, place)
-    if not why and not share.any():
-        why = "no positive and negative film of a fold overlap, which leaves the formula no variance"
-    moved = influence_terms(positive, share, 0.0, place) + influence_terms(negative, share, 0.0, place)
-    return Estimate(value=float(np.mean(areas)), influence=sum_by_group(moved, place), why=why)
+    influence = sum_by_group(_influence_over_folds(used, share, place), place)
+    why = too_few_reason(np.any([one for one, _ in used], axis=0), np.any([one for _, one in used], axis=0), place)
+    value = float(np.mean([share[positive].mean() for positive, _ in used]))
+    return Estimate(value=value, influence=influence, why=why or no_variance_reason(influence))
+
+
+def _influence_over_folds(
+    used: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]], share: Doubles, place: Places
+) -> Doubles:
+    """float64 [N]: influence of each film on the mean AUC of folds, by the positive and the negative films of each; see
+    cross_validated_auc."""
+    areas = [float(share[positive].mean()) for positive, _ in used]
+    sizes = [sum(int(fold[kind].sum()) for fold in used) for kind in (0, 1)]
+    moved = np.zeros(len(share))
+    for fold, area in zip(used, areas, strict=True):
+        alone = [count_groups(place, chosen) < 2 for chosen in fold]
+        pooled = (alone[0], alone[1] and not alone[0])  # of a fold of one patient, its AUC counts once
+        for chosen, whole, of_mean in zip(fold, sizes, pooled, strict=True):
+            centre = float(np.mean(areas)) if of_mean else area
+            terms = influence_terms(chosen, share, centre, place) * int(chosen.sum()) / whole
+            moved += terms * (small_sample_correction(len(used)) if of_mean else 1.0)
+    return moved
 
 
 def micro_auc(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:

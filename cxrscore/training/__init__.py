@@ -45,7 +45,7 @@ from cxrscore.training.learning_curve import measure_learning_curve
 from cxrscore.training.loop import FitResult, fit
 from cxrscore.training.model_metadata import MemberNumber, model_document, recipe_of, sets_of_weights
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
-from cxrscore.training.probe import ProbeFit, can_probe, enough_films, solve_probe
+from cxrscore.training.probe import ProbeFit, can_probe, enough_films, solve_probe, without_weightless
 from cxrscore.training.yardsticks import measure_yardsticks
 
 __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
@@ -269,7 +269,7 @@ class _Run:
         if self.options.first_head != "probe":
             return False
         least = self.options.min_positives
-        if self.options.initial_head == "probe" or enough_films(self._labels, least).any():
+        if self.options.initial_head == "probe" or enough_films(self._counted_labels, least).any():
             return True
         self.say(f"no finding has {least} positive and {least} negative training films: the head starts from zero")
         return False
@@ -313,6 +313,12 @@ class _Run:
         """Labels of the training films."""
         return self.data.labels[list(self.data.split.train)]
 
+    @property
+    def _counted_labels(self) -> Floats:
+        """Those of films whose weight is above 0."""
+        weights = self.data.sample_weights
+        return without_weightless(self._labels, None if weights is None else weights[list(self.data.split.train)])
+
 
 def _probe_options(options: TrainOptions) -> TrainOptions:
     """The options of a run, for the features of a linear probe: those of the films as they are."""
@@ -355,7 +361,7 @@ def _written(
     tested = None
     if test:
         patients = patient_numbers([data.patients[row] for row in test])
-        tested = test_evaluation(spec.findings, data.labels[test], logits[len(chosen) :], patients)
+        tested = test_evaluation(spec.findings, data.labels[test], logits[len(chosen) :], patients, held.fitted)
     evaluated = _evaluated(options, spec, data, fitted, held, tested)
     document = model_document(options, spec, data, base, final, fitted, held=held, evaluated=evaluated, member=number)
     save_model(options.output, fitted.tensors, document)

@@ -123,7 +123,8 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
     labelled = labelled_films(options.films, options.labels, options.label_rules)
     labelled, split = _only_used(labelled, _split(options, labelled))
     store = _store(options, labelled.paths, preprocessing, progress)
-    split = _readable(split, store, options)
+    split = _readable(split, store, labelled.paths, options)
+    weights = _relative_weights(labelled, split)
     labelled, excluded = _with_both_classes(labelled, split.train)
     return Data(
         excluded_findings=excluded,
@@ -138,7 +139,7 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
         columns=labelled.columns,
         leaks=_leaks(options, split, labelled, store, origin) if leaks else (),
         preprocessing=preprocessing,
-        sample_weights=_relative_weights(labelled, split),
+        sample_weights=weights,
         notes=_notes(options, labelled),
     )
 
@@ -250,7 +251,8 @@ def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms
 def _with_both_classes(labelled: LabelledFilms, train: Sequence[int]) -> tuple[LabelledFilms, tuple[str, ...]]:
     """The films without the findings whose known labels of training films are all equal, and these findings;
     InputError if none is left."""
-    labels = labelled.labels[list(train)]
+    rows = list(train)
+    labels = labelled.labels[rows if labelled.weights is None else [row for row in rows if labelled.weights[row] > 0]]
     known = ~np.isnan(labels)
     positive, negative = (known & (labels > 0)).any(axis=0), (known & (labels < 1)).any(axis=0)
     kept = np.flatnonzero(positive & negative)
@@ -281,13 +283,17 @@ def _cache() -> Path:
     return cache_folder() / "films"
 
 
-def _readable(split: lab.Split, store: ImageCache, options: TrainOptions) -> lab.Split:
+def _readable(split: lab.Split, store: ImageCache, paths: Sequence[str], options: TrainOptions) -> lab.Split:
     """The split without the films that could not be read."""
     readable = set(store.rows)
     train, valid, test = (tuple(row for row in rows if row in readable) for _, rows in split.parts())
     if not train or not (valid or options.probe):
-        needed = "the split train" if options.probe else "each of the splits train and valid"
-        raise InputError(f"training needs at least one readable film in {needed}")
+        part = "train" if not train else "valid"
+        films = getattr(split, part)
+        met = "no film"
+        if films:
+            met = f"{len(films)} films, of which none can be used: {paths[films[0]]} {store.films[films[0]].message}"
+        raise InputError(f"the split {part} has {met}; expected 1 or more. Check the films, the labels and --split.")
     return replace(split, train=train, valid=valid, test=test)
 
 

@@ -187,7 +187,9 @@ def _tested(members: Sequence[Member]) -> dict[str, Any] | None:
         return None
     data, spec = members[0].data, members[0].spec
     rows = list(data.split.test)
-    return test_evaluation(spec.findings, data.labels[rows], mean_logits(outputs), patient_numbers(data.patients)[rows])
+    fitted = np.all([member.held.fitted for member in members], axis=0)
+    patients = patient_numbers(data.patients)[rows]
+    return test_evaluation(spec.findings, data.labels[rows], mean_logits(outputs), patients, fitted)
 
 
 def _check_same_data(members: Sequence[Member]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,13 +119,13 @@ def evaluation(findings: Sequence[str], held: HeldOut, prob: Floats) -> dict[str
 
 
 def test_evaluation(
-    findings: Sequence[str], truth: Floats, logits: Floats, patients: NDArray[np.intp]
+    findings: Sequence[str], truth: Floats, logits: Floats, patients: NDArray[np.intp], fitted: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """The figures of the test films, which are evaluated once."""
+    """The figures of the test films, which are evaluated once; the mean is over the ``fitted`` [C] findings."""
     aucs = [delong(truth[:, c], logits[:, c], patients) for c in range(len(findings))]
     return {
         "films": len(truth),
-        "macro_auc": figure(mean_estimate(aucs)),
+        "macro_auc": figure(mean_estimate([aucs[c] for c in np.flatnonzero(fitted)])),
         "auc": {name: figure(one) for name, one in zip(findings, aucs, strict=True)},
     }
 
@@ -152,7 +152,7 @@ def number(value: float) -> float | None:
 
 def brier_estimate(truth: Floats, prob: Floats | Doubles, patients: NDArray[np.intp] | None = None) -> Estimate:
     """The Brier score of a finding, truth and prob [N], with an interval over patients [N]."""
-    return mean_value_estimate((prob.astype(np.float64) - truth) ** 2, patients)
+    return replace(mean_value_estimate((prob.astype(np.float64) - truth) ** 2, patients), least=0.0)
 
 
 def baseline_probabilities(held: HeldOut) -> Doubles:

@@ -59,9 +59,9 @@ def calibration_lines(
     if method == "shrunken-platt":
         return shrunken_platt(truth, logits, weights)
     if method == "temperature":
-        found = temperature(truth, logits)
+        found = temperature(truth, logits, weights)
         return np.full(count, 1.0 if np.isnan(found) else 1 / found), np.zeros(count)
-    lines = [platt(truth[:, c], logits[:, c]) for c in range(count)]
+    lines = [platt(truth[:, c], logits[:, c], weights) for c in range(count)]
     fitted = np.array([(1.0, 0.0) if np.isnan(line[0]) else line for line in lines])
     return fitted[:, 0], fitted[:, 1]
 

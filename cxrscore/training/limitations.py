@@ -37,6 +37,7 @@ def find_limitations(evaluation: Evaluation, test_positives: Mapping[str, int]) 
     return [
         *_few_test_films(evaluation, test_positives),
         *_few_positives(evaluation),
+        *_undefined_auc(evaluation),
         *_few_films_for_choices(evaluation),
         *_small_spread(evaluation),
         *_far_from_test(evaluation),
@@ -68,6 +69,25 @@ def _few_positives(evaluation: Evaluation) -> Iterator[str]:
         yield (
             f"too few positive or negative films of {_some(few)} to learn from: every film gets the prevalence as "
             "probability, which says nothing about the film, so do not use these findings, or label more films of them"
+        )
+
+
+def _undefined_auc(evaluation: Evaluation) -> Iterator[str]:
+    folds = evaluation["on"] == "folds"
+    names = [
+        name
+        for name, found in evaluation["findings"].items()
+        if found["auc"]["value"] is None and not found["few_positives"]
+    ]
+    if names and folds:
+        yield (
+            f"the cross-validated AUC of {_some(names)} is undefined, because no fold has positive and negative films: "
+            "use fewer folds (--folds)"
+        )
+    elif names:
+        yield (
+            f"the validation films have one class only of {_some(names)}: such a finding has no AUC and no threshold, "
+            "and its probabilities are not calibrated; label more films, or give another split (--split)"
         )
 
 

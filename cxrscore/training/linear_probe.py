@@ -167,7 +167,7 @@ class _Basis:
         films, width = standardized.shape
         self._back: Doubles | None = None
         self.values = standardized
-        if films < width:
+        if films < width and standardized.any():  # nothing can be rotated if no feature varies
             value, vector = np.linalg.eigh(standardized @ standardized.T)
             there = value > 1e-10 * max(value[-1], 1e-300)
             spread = np.sqrt(value[there])

@@ -213,7 +213,8 @@ def _rank(row: Row, monitor: str) -> tuple[float, float]:
 def _log_epoch(row: Row, state: TrainingState, options: TrainOptions, progress: Progress, say: Log) -> None:
     """Updates the progress bar after each epoch; prints a line for each new best epoch."""
     epoch = len(state.history)
-    auc = f"macro AUC {row['valid_macro_auc']:.3f}"
+    value = row["valid_macro_auc"]
+    auc = "macro AUC undefined" if np.isnan(value) else f"macro AUC {value:.3f}"
     progress(f"epoch {epoch}: loss {row['train_loss']:.3f}, {auc}", epoch, options.epochs)
     if epoch == state.best_epoch:
         losses = f"loss {row['train_loss']:.4f}, validation {row['valid_loss']:.4f}"
@@ -222,7 +223,8 @@ def _log_epoch(row: Row, state: TrainingState, options: TrainOptions, progress: 
 
 
 def _monitored(row: Row, options: TrainOptions) -> str:
-    return f", {options.monitor.replace('_', ' ')} {row[options.monitor]:.4f}"
+    value = row[options.monitor]
+    return f", {options.monitor.replace('_', ' ')} {'undefined' if np.isnan(value) else f'{value:.4f}'}"
 
 
 def _stopped(finished_epochs: int, folder: Path) -> str:

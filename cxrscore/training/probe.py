@@ -72,13 +72,14 @@ def solve_probe(source: FeatureSource, data: Data, options: TrainOptions, say: L
     rows = np.array(data.split.train, np.intp)
     labels = data.labels[rows]
     weights = None if data.sample_weights is None else data.sample_weights[rows]
-    fitted = enough_films(labels, options.min_positives)
+    counted = without_weightless(labels, weights)
+    fitted = enough_films(counted, options.min_positives)
     if not fitted.any():
-        positives = np.nansum(labels > 0.5, axis=0).astype(int)
+        positives = (counted > 0.5).sum(axis=0)
         most = f"{data.findings[int(positives.argmax())]} has the most positives, {positives.max()}"
         raise InputError(
-            f"no finding has {options.min_positives} positive and {options.min_positives} negative training films; "
-            f"{most}. Label more films, or lower --min-positives."
+            f"no finding has {options.min_positives} positive and {options.min_positives} negative training films"
+            f"{_above(weights)}; {most}. Label more films, or lower --min-positives."
         )
     folds = training_folds([data.patients[row] for row in rows], labels, options)
     if options.learning_curve:
@@ -86,7 +87,7 @@ def solve_probe(source: FeatureSource, data: Data, options: TrainOptions, say: L
     features = np.concatenate(list(source.of(batches_of(rows), None)))
     validation = cross_validate(features, labels, folds, fitted=fitted, weights=weights)
     probe = fit_probe(features, labels, validation.strengths, prevalence=prevalence(labels, weights), weights=weights)
-    _say_probe(data, labels, fitted, validation, options, say)
+    _say_probe(data, counted, fitted, validation, options, say)
     logits = (validation.margins + probe.intercept).astype(np.float32)
     return ProbeFit(
         rows=rows, features=features, folds=folds, fitted=fitted, validation=validation, probe=probe, logits=logits
@@ -99,6 +100,15 @@ def training_folds(patients: Sequence[str | None], labels: Floats, options: Trai
         return lab.folds_by_patient(patients, labels, options.folds, seed=options.seed)
     except InputError as error:
         raise InputError(f"{error}. Lower --folds, or label more films.") from None
+
+
+def without_weightless(labels: Floats, weights: NDArray[np.float64] | None) -> Floats:
+    """Labels [N,C] with NaN for films of weight 0, of which nothing is learnt; weights [N] or None."""
+    return labels if weights is None else np.where(weights[:, None] > 0, labels, np.float32(np.nan))
+
+
+def _above(weights: NDArray[np.float64] | None) -> str:
+    return "" if weights is None else " of a weight above 0"
 
 
 def enough_films(labels: Floats, least: int) -> NDArray[np.bool_]:

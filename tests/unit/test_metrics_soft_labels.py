@@ -104,3 +104,15 @@ def test_platt_counts_a_soft_label_in_two_parts():
     assert float(((prob - targets) * logit).sum()) == pytest.approx(0, abs=1e-6)
     assert platt(hard, np.repeat(logit, 4))[0] > slope  # sixteen films are smoothed less than four
     assert np.isnan(platt(np.array([0.2, 0.5, 0.0]), logit[:3])).all()
+
+
+def test_a_weight_of_2_is_the_film_twice_and_of_0_not_at_all():
+    rng = np.random.default_rng(4)
+    logit, times = rng.normal(size=60), np.arange(60) % 3
+    truth = (rng.random(60) < 1 / (1 + np.exp(-logit))).astype(float)
+    copied = np.repeat(truth, times), np.repeat(logit, times)
+    np.testing.assert_allclose(platt(truth, logit, times), platt(*copied), atol=1e-6)
+    column = truth[:, None], logit[:, None]
+    found = temperature(*column, times)
+    assert found == pytest.approx(temperature(copied[0][:, None], copied[1][:, None]), rel=1e-6)
+    assert found != pytest.approx(temperature(*column), rel=1e-3)

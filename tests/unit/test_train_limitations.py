@@ -11,8 +11,8 @@ def figure(value, half=0.03):
     return {"value": value, "low": value - half, "high": value + half}
 
 
-def finding(positives=40, spread=0.1, few=False):
-    return {"positives": positives, "few_positives": few, "spread": spread}
+def finding(positives=40, spread=0.1, few=False, auc=0.7):
+    return {"positives": positives, "few_positives": few, "spread": spread, "auc": {"value": auc}}
 
 
 GOOD = {
@@ -138,3 +138,11 @@ def test_names_as_in_a_sentence():
     assert words(["age", "sex", "view"]) == "age, sex and view"
     assert words(["age", "sex"]) == "age and sex"
     assert words(["age"]) == "age"
+
+
+def test_no_auc():
+    findings = {"Effusion": finding(), "Mass": finding(auc=None), "Hernia": finding(auc=None, few=True)}
+    found = [line for line in warnings(findings=findings) if "Hernia" not in line]
+    assert only(found).startswith("the cross-validated AUC of Mass is undefined")
+    found = [line for line in warnings(findings=findings, on="valid") if "Hernia" not in line]
+    assert only(found).startswith("the validation films have one class only of Mass")

@@ -153,7 +153,7 @@ def test_folds_hold_whole_patients_and_as_many_films_of_each_finding():
     for c, share in enumerate((0.1, 0.3, 0.5)):
         counts = [labels[folds == fold, c].sum() for fold in range(5)]
         assert max(counts) - min(counts) <= max(6, 200 * share * 0.15), counts
-    with pytest.raises(InputError, match="2 patients cannot be divided into 3 folds"):
+    with pytest.raises(InputError, match="2 patients cannot be divided into 3 folds: expected 2 to 2 folds"):
         folds_by_patient(["a", "b", "a"], labels[:3], 3, seed=0)
 
 
@@ -193,3 +193,14 @@ def test_a_channel_that_varies_little_beside_others_counts():
     y = (x[:, :1] > 0.2).astype(np.float32)
     found = cross_validate(x, y, np.arange(300) % 5, fitted=np.array([True]))
     assert auc(y[:, 0], found.margins[:, 0]) > 0.98
+
+
+@pytest.mark.parametrize("width", [4, 100])
+def test_features_that_are_the_same_on_all_films_give_the_prevalence(width):
+    features, (_, labels) = np.full((60, width), 3.0, np.float32), drawn(60)
+    share = labels.mean(axis=0, dtype=np.float64)
+    found = cross_validate(features, labels, np.arange(60) % 5, fitted=np.array([True, True]))
+    probe = fit_probe(features, labels, found.strengths, prevalence=share)
+    assert not found.margins.any()
+    assert not probe.kernel.any()
+    np.testing.assert_allclose(1 / (1 + np.exp(-probe.bias)), share, atol=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxrscore.training.linear_probe import cross_validate, fit_probe
-from cxrscore.training.probe import enough_films, prevalence
+from cxrscore.training.probe import enough_films, prevalence, without_weightless
 
 NAN = float("nan")
 
@@ -68,3 +68,9 @@ def test_a_soft_label_counts_for_its_class_and_a_half_for_none():
     assert enough_films(labels, 1).tolist() == [True, True]
     assert enough_films(labels, 2).tolist() == [False, False]
     assert enough_films(np.array([[0.6, 0.5], [0.7, 0.5], [0, 0], [0.1, 1]], np.float32), 2).tolist() == [True, False]
+
+
+def test_a_film_of_weight_0_is_not_counted():
+    labels = np.array([[1], [1], [0], [0]], np.float32)
+    assert enough_films(without_weightless(labels, None), 2).tolist() == [True]
+    assert enough_films(without_weightless(labels, np.array([1.0, 0, 1, 1])), 2).tolist() == [False]

@@ -6,6 +6,7 @@ import pytest
 from cxrscore.contract import ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.models.probabilities import probabilities
+from cxrscore.training import evaluation
 from cxrscore.training.final_evaluation import calibration_of, check_calibration, thresholds_of
 from cxrscore.training.model_metadata import score_quantiles
 
@@ -59,3 +60,11 @@ def test_quantiles_of_validation_scores_by_hand():
     assert found["Edema"] == pytest.approx([k / 40 for k in range(21)])
     assert found["Hernia"] == [0] * 21
     assert score_quantiles(SPEC, prob[:0]) == {}
+
+
+def test_the_mean_auc_of_the_test_films_is_over_findings_with_coefficients():
+    truth = np.array([[1, 1], [0, 0], [1, 0], [0, 1]], np.float32)
+    logits = np.array([[2, 0], [1, 0], [3, 0], [0, 0]], np.float32)
+    found = evaluation.test_evaluation(["Effusion", "Rare"], truth, logits, np.arange(4), np.array([True, False]))
+    assert found["macro_auc"]["value"] == found["auc"]["Effusion"]["value"] == 1
+    assert found["auc"]["Rare"]["value"] == 0.5

@@ -21,8 +21,9 @@ from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels.chexpert import OBSERVATIONS
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.labels.public_sets import public_set_names
+from cxrscore.models.ensemble_file import is_ensemble
 from cxrscore.models.import_weights import ImportedCheckpoint, OutputLayer, read_weights_of
-from cxrscore.models.model_file import model_output, save_model
+from cxrscore.models.model_file import model_output, read_document, save_model
 from cxrscore.models.public_weights import XRV_OUTPUTS
 from cxrscore.remote import convert_paths
 from cxrscore.synthetic.reference_logits import golden_record
@@ -135,6 +136,8 @@ def import_model(options: ImportOptions) -> ImportResult:
         If the model file cannot be written.
     """
     check_output(options.output, model_output("import"), inputs=[options.file], overwrite=options.overwrite)
+    if is_ensemble(options.file):
+        read_document(options.file)  # says that one network is expected, and which files hold one
     foreign = read_weights_of(options.file, key=options.key, networks=plugins.plugin_networks())
     layer = _require_head(options, foreign)
     names = _outputs(options, foreign, len(layer.bias))

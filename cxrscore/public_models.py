@@ -15,7 +15,7 @@ from cxrscore.import_checkpoint import ImportOptions, ImportResult
 from cxrscore.io import make_folder, sha256_bytes
 from cxrscore.io.atomic import atomic_replace
 from cxrscore.io.entries import cache_folder
-from cxrscore.models.model_file import read_document
+from cxrscore.models.model_file import load_model
 from cxrscore.models.public_weights import FetchedWeights, PublicWeights, fetch_weights, public_weights
 from cxrscore.progress import Log, Progress, no_log, no_progress
 from cxrscore.remote import StrPath, local_path
@@ -103,11 +103,12 @@ def _converted(fetched: FetchedWeights) -> Path:
 
 
 def _is_model(path: Path) -> bool:
-    """Whether a model file is there, as far as its document says; load_model checks the tensors."""
+    """Whether a whole model file is there: a damaged one is made anew, because it has no other source."""
     try:
-        return read_document(path) is not None
+        load_model(path)
     except InputError:
         return False
+    return True
 
 
 def _keep_first(part: Path, target: Path) -> None:

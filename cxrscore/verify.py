@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrscore.contract import Activation, Floats
 from cxrscore.errors import FileFormatError, InputError
@@ -16,8 +17,8 @@ from cxrscore.images import Status, film_digest, find_films
 from cxrscore.io import sha256_bytes, sha256_file
 from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import check_document, get_nested, provenance_models
-from cxrscore.models.calibration import moved_calibration
-from cxrscore.models.ensemble_file import is_ensemble, load_ensemble, load_member
+from cxrscore.models.calibration import calibrated_models, moved_calibration
+from cxrscore.models.ensemble_file import is_ensemble, load_ensemble, load_member, with_members
 from cxrscore.models.model_file import ModelFile, load_model
 from cxrscore.models.probabilities import probabilities
 from cxrscore.networks.reference import logits as exact_logits
@@ -161,6 +162,8 @@ def _provenance(scores: Scores) -> CheckResult:
         check_document(scores.provenance, "scores", "provenance", "attributes", "provenance")
         for one in provenance_models(scores.provenance):
             _check_link(one, len(scores.findings))
+        for one in calibrated_models(scores.provenance):
+            _check_link(one, len(scores.findings))
             _check_target(one, scores.provenance.get("target_prevalence"), scores.findings)
     except FileFormatError as error:
         return CheckResult(check="provenance", passed=False, message=str(error))
@@ -189,7 +192,8 @@ def _check_target(model: Any, target: Any, findings: Sequence[str]) -> None:
     """FileFormatError unless the model records the prevalence from which each finding was moved to its target."""
     if not target:
         return
-    own = list(get_nested(model, "document", "spec", "findings") or [])
+    document = get_nested(model, "document")
+    own = list(get_nested(document, "spec", "findings") or get_nested(document, "findings") or [])
     trained = get_nested(model, "document", "calibration", "prevalence") or []
     known = dict(zip(findings, trained, strict=False)) if own == list(findings) else {}
     unknown = [finding for finding in target if not 0 < known.get(finding, 0) < 1]
@@ -210,13 +214,21 @@ def _numbers(scores: Scores) -> CheckResult:
         return CheckResult(check="scores", passed=False, message="a film that was scored lacks a logit")
     activation, calibration = _link(scores.provenance)
     difference = float(np.abs(probs - probabilities(logits, activation, calibration)).max(initial=0.0))
-    before = float(np.abs(_uncalibrated(scores)[scored] - scores.prob_uncalibrated[scored]).max(initial=0.0))
-    # A file of version 1 has none: all are NaN, and so is the difference. Some NaN are a fault.
-    if before <= _ROUNDING or np.isnan(scores.prob_uncalibrated).all():
+    compared = scored & ~_without_uncalibrated(scores)
+    before = float(np.abs(_uncalibrated(scores)[compared] - scores.prob_uncalibrated[compared]).max(initial=0.0))
+    if before <= _ROUNDING:
         found = f"probabilities within {difference:.1g} of what follows from their logits"
         return CheckResult(check="scores", passed=difference <= _ROUNDING, message=found)
     found = f"uncalibrated probabilities differ by {before:.1g} from what follows from their logits"
     return CheckResult(check="scores", passed=False, message=found)
+
+
+def _without_uncalibrated(scores: Scores) -> NDArray[np.bool_]:
+    """bool [N]: films of a file of version 1, which has no uncalibrated probabilities, or of such a file among those
+    that were merged. Other NaN are a fault."""
+    lacking: NDArray[np.bool_] = np.asarray(np.isnan(scores.prob_uncalibrated).all(axis=1))
+    whole_parts = bool(get_nested(scores.provenance, "partial_files"))
+    return lacking if whole_parts or lacking.all() else np.zeros_like(lacking)
 
 
 def _uncalibrated(scores: Scores) -> Floats:
@@ -226,7 +238,8 @@ def _uncalibrated(scores: Scores) -> Floats:
     if len(used) == 1 and not scores.provenance.get("tta"):
         activation, _ = _link(scores.provenance)
         return probabilities(scores.logit, activation)
-    calibrated = any(get_nested(one, "document", "calibration") for one in used)
+    steps = (*used, *calibrated_models(scores.provenance))
+    calibrated = any(get_nested(one, "document", "calibration") for one in steps)
     return scores.prob_uncalibrated if calibrated else np.asarray(scores.prob, np.float32)
 
 
@@ -252,20 +265,13 @@ def _model_hashes(inputs: dict[str, Any], scores: Scores, named: Sequence[Path])
     if not named:
         it = "it" if len(claimed) == 1 else f"all {len(claimed)}" if ensemble is None else "the ensemble file"
         return _unseen("model", f"name {it} with --model")
-    digests = {path: _model_digest(path) for one in named for path in _with_members(one)}
+    digests = {path: _model_digest(path) for one in named for path in with_members(one)}
     foreign = [path for path, digest in digests.items() if digest not in claimed]
     missing = [digest[:16] for digest in dict.fromkeys(claimed) if digest not in digests.values()]
     faults = [f"{path} (SHA-256 {digests[path][:16]}) is not among those that scored" for path in foreign]
     faults += [f"the one of SHA-256 {digest} is not among those named" for digest in missing]
     found = "; ".join(faults) or f"SHA-256 {', '.join(digest[:16] for digest in digests.values())}"
     return CheckResult(check="model", passed=not faults, message=found)
-
-
-def _with_members(path: Path) -> list[Path]:
-    """A named file, and the members of an ensemble file."""
-    if not is_ensemble(path):
-        return [path]
-    return [path, *(path.parent / member["file"] for member in load_ensemble(path).document["members"])]
 
 
 def _model_digest(path: Path) -> str:

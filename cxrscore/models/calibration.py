@@ -75,7 +75,7 @@ def moved_thresholds(thresholds: Floats, shift: Doubles) -> Floats:
     moved = thresholds.copy()
     for place in np.flatnonzero((shift != 0) & (thresholds > 0) & (thresholds < 1)):
         lowest = (float(thresholds[place]) + float(np.nextafter(thresholds[place], np.float32(0)))) / 2
-        moved[place] = 1 / (1 + math.exp(-(_logit(lowest) + shift[place])))
+        moved[place] = _expit(_logit(lowest) + shift[place])
     return moved
 
 
@@ -90,8 +90,14 @@ def recorded_shift(provenance: Mapping[str, Any]) -> dict[str, float]:
 
 def moved_probabilities(prob: Doubles, shift: float) -> Doubles:
     """Probabilities float64 [n] whose logits are moved by ``shift``; 0 and 1 stay."""
-    odds = math.exp(shift)
-    return np.asarray(prob * odds / (1 - prob + prob * odds), np.float64)
+    less = math.exp(-abs(shift))  # at most 1, so that no shift overflows
+    present, absent = (prob, (1 - prob) * less) if shift > 0 else (prob * less, 1 - prob)
+    return np.asarray(np.divide(present, present + absent, out=prob.copy(), where=present + absent > 0), np.float64)
+
+
+def _expit(z: float) -> float:
+    less = math.exp(-abs(z))
+    return (1 if z >= 0 else less) / (1 + less)
 
 
 def _logit(p: float) -> float:

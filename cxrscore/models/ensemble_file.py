@@ -92,6 +92,13 @@ def load_scorers(path: StrPath) -> tuple[ModelFile, ...]:
     return tuple(replace(load_member(ensemble, member), member_of=ensemble) for member in ensemble.document["members"])
 
 
+def with_members(path: Path) -> list[Path]:
+    """A named file, and the members beside it if it is an ensemble file: all that is read to score with it."""
+    if not is_ensemble(path):
+        return [path]
+    return [path, *(path.parent / member["file"] for member in load_ensemble(path).document["members"])]
+
+
 def load_ensemble(path: Path) -> EnsembleFile:
     """The ensemble file alone, without its members. Errors as load_model."""
     data = read_bytes(path, _MOST_BYTES)

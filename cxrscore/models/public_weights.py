@@ -483,6 +483,7 @@ def _download(entry: PublicWeights, name: str, where: RemotePath, say: Log, prog
     except RemoteError as error:
         raise InputError(_missing(entry, name, where, f"downloading {where} failed: {error.reason}")) from error
     try:
+        _check_no_page(part, where)
         md5, sha256 = _digests(entry, part)
         if difference := _difference(entry, md5, sha256):
             raise FileFormatError(f"{where} gave {difference}: not used")
@@ -493,6 +494,18 @@ def _download(entry: PublicWeights, name: str, where: RemotePath, say: Log, prog
     finally:
         download.discard()
     return FetchedWeights(entry=entry, path=entry.path, sha256=sha256, downloaded=True)
+
+
+def _check_no_page(path: Path, where: RemotePath) -> None:
+    """FileFormatError for a web page: a network that asks for a login answers so in the place of every server."""
+    with path.open("rb") as file:
+        begins = file.read(1000)
+    # The length at the beginning of a safetensors file may have the byte of "<", but has zeros behind it.
+    if begins.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<" and b"\0" not in begins:
+        raise FileFormatError(
+            f"{where} gave a web page, expected a file of weights: a proxy or the login page of this network may have "
+            "answered. Open the URL in a browser on this machine, log in if it asks for that, then try again"
+        )
 
 
 def _check_content(entry: PublicWeights, path: Path, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from cxrscore.errors import InputError, RemoteError, RemoteTooLargeError
 from cxrscore.io.atomic import atomic_write_bytes, cannot_write, write_all
@@ -104,7 +106,10 @@ class WebDownload:
         validator, there = self._validator(), self._size()
         if there and validator.isprintable() and validator:
             headers |= {"Range": f"bytes={there}-", "If-Range": validator}
-        request = urllib.request.Request(self.where.url.partition("#")[0], headers=headers)
+        url, login = _without_login(self.where.url.partition("#")[0])
+        request = urllib.request.Request(url, headers=headers)
+        if login:  # for this server, and for none to which it redirects
+            request.add_unredirected_header("Authorization", f"Basic {login}")
         with self._opened(request) as answer:
             first, total = self._extent(answer, there)
             if total is not None and total > self.most:
@@ -124,6 +129,8 @@ class WebDownload:
             if error.code == 416:  # there is no such range: the part is not of this file
                 self.discard()
                 raise CutShortError from None
+            if 300 <= error.code < 400:
+                raise RemoteError(self.where, "it redirects endlessly, or to nothing that can be downloaded") from None
             raise
         except urllib.error.URLError as error:
             raise error.reason if isinstance(error.reason, Exception) else error from None
@@ -181,6 +188,15 @@ class WebDownload:
             with suppress(OSError):
                 self.discard()
             raise cannot_write(self.part, error) from error
+
+
+def _without_login(url: str) -> tuple[str, str]:
+    """A URL without "user:password@", and these as HTTP sends them; "" if there are none. urllib takes them for a part
+    of the name of the server."""
+    scheme, _, rest = url.partition("://")
+    server, slash, path = rest.partition("/")
+    login, at, host = server.rpartition("@")
+    return f"{scheme}://{host}{slash}{path}", base64.b64encode(unquote(login).encode()).decode() if at else ""
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -15,6 +15,7 @@ from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import get_nested
 from cxrscore.labels import find_labels
 from cxrscore.labels.public_sets import describe_not_held_out
+from cxrscore.models.ensemble_file import with_members
 from cxrscore.models.model_file import ModelFile
 from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import RemotePath
@@ -66,7 +67,8 @@ def _check_output(options: ScoreOptions) -> None:
     """InputError if the output is one of the inputs, or a file that must not be replaced."""
     films, labels = options.films, options.labels
     local = None if isinstance(films, RemotePath) else find_labels(films)
-    inputs = [*options.models, None if isinstance(labels, RemotePath) else labels or local]
+    members = [file for path in options.models for file in with_members(path)]
+    inputs = [*members, None if isinstance(labels, RemotePath) else labels or local]
     inputs.append(find_same_file(options.file, films))
     inputs.append(options.target_prevalence.file if options.target_prevalence else None)
     overwrite = options.overwrite or may_replace(options.file)

@@ -163,11 +163,14 @@ def _partition_warning(job: RunContext) -> list[str]:
 def _warnings(job: RunContext) -> list[str]:
     """Notes on averaged scores that no single model file contains."""
     warnings = []
-    chosen = any(file.document.get("thresholds") for file in job.files)
+    chosen = any(document.get("thresholds") for document in (job.calibrated_document, *(f.document for f in job.files)))
     if job.means and chosen and not job.thresholds:
         warnings.append(
             "There are no thresholds: those of the models were chosen on unaveraged probabilities of each model, and "
             "do not apply to means."
+            if job.ensemble is None
+            else "There are no thresholds: those of the ensemble were chosen on probabilities without augmented "
+            "copies, and do not apply to means over these."
         )
     if len({preprocessing.fit for preprocessing in job.preprocessings}) > 1:
         warnings.append(

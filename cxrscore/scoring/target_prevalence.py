@@ -11,10 +11,14 @@ from typing import Any
 from cxrscore.errors import InputError
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.table import Table, read_header, read_table
-from cxrscore.models.model_file import ModelFile
+from cxrscore.models.model_file import EnsembleFile, ModelFile
 from cxrscore.remote import local_path
 
 COLUMNS = ("finding", "prevalence")
+LEAST = 1e-6
+"""Smallest target, and smallest distance from 1: probabilities for a rarer finding would round to one number, and all
+films would reach the threshold."""
+_EXPECTED = "expected a number between 0 and 1, not closer to either than 0.000001"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +48,8 @@ def target_prevalence(source: Any) -> TargetPrevalence:
 def _from_mapping(source: Mapping[Any, Any]) -> dict[str, float]:
     for finding, value in source.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not isinstance(finding, str) or not number or not 0 < value < 1:
-            raise InputError(
-                f"target_prevalence[{finding!r:.100}] is {value!r:.100}, expected a number between 0 and 1"
-            )
+        if not isinstance(finding, str) or not number or not LEAST <= value <= 1 - LEAST:
+            raise InputError(f"target_prevalence[{finding!r:.100}] is {value!r:.100}, {_EXPECTED}")
     if not source:
         raise InputError("target_prevalence is empty, expected a number between 0 and 1 for at least one finding")
     return {finding: float(value) for finding, value in source.items()}
@@ -76,15 +78,16 @@ def _share(table: Table, row: int) -> float:
         value = float(cell)
     except ValueError:
         value = -1.0
-    if not 0 < value < 1:
-        raise table.row_error(row, f"prevalence is {cell!r}, expected a number between 0 and 1, such as 0.02")
+    if not LEAST <= value <= 1 - LEAST:
+        raise table.row_error(row, f"prevalence is {cell!r:.100}, {_EXPECTED}")
     return value
 
 
 def checked_target(target: TargetPrevalence | None, files: Sequence[ModelFile]) -> dict[str, float]:
     """The target by the names of the models' findings, in their order; empty without a target.
 
-    InputError if a finding is not one of the models, or if a model does not know its training prevalence.
+    InputError if a finding is not one of the models, or if a model, or the ensemble whose members they are, does not
+    know its training prevalence.
     """
     if target is None:
         return {}
@@ -101,7 +104,10 @@ def checked_target(target: TargetPrevalence | None, files: Sequence[ModelFile]) 
             raise InputError(f"the target prevalence names {finding} more than once")
         named[finding] = value
     for file in files:
-        _check_model(file, named)
+        _check_outputs(file)
+    ensemble = files[0].member_of  # the calibration of an ensemble is moved, not that of its members
+    for scorer in files if ensemble is None else (ensemble,):
+        _check_calibration(scorer, findings, named)
     return {finding: named[finding] for finding in findings if finding in named}
 
 
@@ -109,21 +115,25 @@ def _list(findings: Sequence[str]) -> str:
     return ", ".join(findings[:20]) + (f" and {len(findings) - 20} more" if len(findings) > 20 else "")
 
 
-def _check_model(file: ModelFile, named: Mapping[str, float]) -> None:
-    """InputError unless the model records the prevalence for which its probabilities hold."""
-    calibration = file.document.get("calibration")
+def _check_outputs(file: ModelFile) -> None:
+    """InputError unless the model has one probability for each finding."""
     if file.spec.activation != "sigmoid":
         raise InputError(
             f"{file.path} has {file.spec.activation} outputs; a target prevalence needs sigmoid outputs, one "
             "probability for each finding. Train with --activation sigmoid."
         )
+
+
+def _check_calibration(file: ModelFile | EnsembleFile, findings: Sequence[str], named: Mapping[str, float]) -> None:
+    """InputError unless the model or ensemble records the prevalence for which its probabilities hold."""
+    calibration = file.document.get("calibration")
     if not calibration or "prevalence" not in calibration:
         lacks = "records no prevalence of its training films" if calibration else "is not calibrated"
         raise InputError(
             f"{file.path} {lacks}, so its probabilities cannot be moved to a target prevalence. Train it again with "
             "this cxrscore and with calibration, or leave out --target-prevalence."
         )
-    for finding, trained in zip(file.spec.findings, calibration["prevalence"], strict=True):
+    for finding, trained in zip(findings, calibration["prevalence"], strict=True):
         if finding in named and not 0 < trained < 1:
             raise InputError(
                 f"{file.path} was calibrated on films of which a share of {trained:g} has {finding}: no target "

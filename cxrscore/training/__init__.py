@@ -194,6 +194,8 @@ def _train(
 def _train_ensemble(work: _Work, options: TrainOptions, members: Sequence[TrainOptions]) -> TrainResult:
     """Trains the members one after the other, and writes the ensemble file last."""
     processes = work.processes
+    # A fault of the last one must not show after the first one was trained and replaced that of an earlier run.
+    processes.once_per_node(lambda: _check_weights(members, work.say, work.progress))
     results: list[TrainResult] = []
     written: list[Member] = []
     for index, own in enumerate(members):
@@ -337,6 +339,12 @@ def _base_weights(options: TrainOptions, say: Log, progress: Progress) -> BaseWe
     for note in base.notes if base else ():
         say(note)
     return base
+
+
+def _check_weights(members: Sequence[TrainOptions], say: Log, progress: Progress) -> None:
+    """Reads the initial weights of all networks, which also downloads them; the error of any that cannot be used."""
+    for own in members:
+        base_weights(own.weights, own.architecture, plugins.get_network(own.architecture), say, progress)
 
 
 def _written(

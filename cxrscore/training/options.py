@@ -284,6 +284,8 @@ class TrainOptions:
             raise InputError(f"architecture is {self.architecture!r}, expected names of networks between the commas")
         if len(names) > MOST_MEMBERS:
             raise InputError(f"architecture names {len(names)} networks, expected at most {MOST_MEMBERS}")
+        if len(names) > 1 and not all(self.weights_of_each):
+            raise InputError(f"weights are {self.weights!r}, expected a name or a file between the commas")
         if len(self.weights_of_each) != len(names):
             raise InputError(
                 f"weights are {len(self.weights_of_each)} entries and architecture names {len(names)} networks: give "

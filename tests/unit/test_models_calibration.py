@@ -11,6 +11,7 @@ from cxrscore.models.calibration import (
     describe_calibration,
     describe_probabilities,
     moved_calibration,
+    moved_probabilities,
     moved_thresholds,
     prevalence_shift,
     prevalences,
@@ -136,3 +137,12 @@ def test_the_words_say_method_films_and_prevalence():
 def test_the_words_need_no_valid_provenance(odd):
     assert describe_probabilities({"models": [{}], **odd})
     assert prevalences({"models": [{}], **odd}, FINDINGS) == {}
+
+
+@pytest.mark.parametrize("shift", [-800.0, 800.0])
+def test_no_shift_overflows(shift):
+    """Such as that from a training prevalence of 1e-320, which a file may state."""
+    found = moved_probabilities(np.array([0.0, 0.5, 1.0]), shift)
+    np.testing.assert_allclose(found, [0, shift > 0, 1])
+    points = moved_thresholds(np.array([0.5], np.float32), np.array([shift]))
+    assert points.tolist() == [float(shift > 0)]

@@ -11,6 +11,7 @@ from made_models import FINDINGS, made_model
 from cxrscore.compare_backends import BackendPair, BackendRun, Parity, _worst
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.export import OnnxOptions, export_onnx
+from cxrscore.import_checkpoint import ImportOptions, import_model
 from cxrscore.io import sha256_file
 from cxrscore.models.ensemble_file import (
     ensemble_output,
@@ -21,7 +22,7 @@ from cxrscore.models.ensemble_file import (
 )
 from cxrscore.models.imagenet import read_weights
 from cxrscore.models.model_file import load_model, model_bytes
-from cxrscore.scoring import ScoreOptions
+from cxrscore.scoring import ScoreOptions, score_films
 from cxrscore.scoring.run_context import load_models
 from cxrscore.show import as_text, describe_file, read_model_card
 from cxrscore.verify import verify_file
@@ -86,6 +87,7 @@ def test_where_one_network_is_expected_a_member_is_asked_for(home):
     ensemble = home / "m.safetensors"
     calls = [
         lambda: load_model(ensemble),
+        lambda: import_model(ImportOptions(file=ensemble, output=home / "new.safetensors")),
         lambda: read_weights(ensemble, "tinycnn"),
         lambda: export_onnx(OnnxOptions(model=ensemble, output=home / "m.onnx")),
         lambda: read_model_card(ensemble),
@@ -93,6 +95,16 @@ def test_where_one_network_is_expected_a_member_is_asked_for(home):
     for call in calls:
         with pytest.raises(InputError, match="Name one of its member files"):
             call()
+
+
+def test_no_output_of_score_replaces_a_member(home):
+    """It is an input as its ensemble file is, though only that file names it."""
+    before = (home / "m.b.safetensors").read_bytes()
+    for name in ("m.safetensors", "m.b.safetensors"):
+        output = {"films": home, "output": home / name, "overwrite": True}
+        with pytest.raises(InputError, match=rf"{name} is an input of this command"):
+            score_films(ScoreOptions(model=home / "m.safetensors", **output))
+    assert (home / "m.b.safetensors").read_bytes() == before
 
 
 def test_what_train_may_replace(home):

@@ -229,14 +229,15 @@ def test_the_first_digits_of_a_digest_are_checked(server, cache):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"<html>Log in to this network</html>", "not a file of weights"),
+        (b"<html>Log in to this network</html>", "gave a web page, expected a file of weights: .*log in"),
+        (b"<\0\0\0\0\0\0\0{", "not a readable safetensors file"),
         (DATA[:-1000], "not a readable safetensors file"),
         (DATA[:5], "not a file of weights|not a readable"),
         (weights_bytes(0, "densenet121")[:100_000], "not a readable safetensors file"),
         (b"\x80\x02cos\nsystem\n(X\x02\x00\x00\x00lstR.", "refers to|cannot be used as"),
         (b"", "not a file of weights"),
     ],
-    ids=["a page", "truncated", "five bytes", "another and truncated", "hostile", "empty"],
+    ids=["a page", "no page", "truncated", "five bytes", "another and truncated", "hostile", "empty"],
 )
 def test_a_first_download_that_holds_no_such_weights_is_not_kept(server, cache, data, words):
     server.files[f"/v1/{FILE}"] = data

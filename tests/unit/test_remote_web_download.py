@@ -185,7 +185,7 @@ def test_redirects_are_followed(server, part):
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/w.pt", "data:,x"])
 def test_redirects_lead_to_web_servers_only(server, part, target):
     server.faults["/w.pt"] = f"to {target}"
-    with pytest.raises(RemoteError, match=r"status 302|is not followed"):
+    with pytest.raises(RemoteError, match=r"to nothing that can be downloaded|is not followed"):
         download(server, part).run()
     assert list(part.parent.iterdir()) == []
 
@@ -222,3 +222,19 @@ def test_secrets_of_the_url_are_in_no_message(server, part):
     with pytest.raises(RemoteError) as caught:
         download(server, part, "/other.pt?token=canary").run()
     assert "canary" not in str(caught.value)
+
+
+def test_user_and_password_are_sent_and_not_after_a_redirect(server, part):
+    server.faults["/first.pt"] = f"to {server.url}/w.pt"
+    url = server.url.replace("://", "://doctor:pass%40word@")
+    WebDownload(where=RemotePath(f"{url}/first.pt"), part=part, most=1 << 30).run()
+    assert part.read_bytes() == DATA
+    sent = [headers.get("Authorization") for headers in server.headers]
+    assert sent == ["Basic ZG9jdG9yOnBhc3NAd29yZA==", None]  # of doctor:pass@word
+
+
+def test_a_redirect_without_an_end_is_an_error_at_once(server, part):
+    server.faults["/w.pt"] = f"to {server.url}/w.pt"
+    with pytest.raises(RemoteError, match="it redirects endlessly"):
+        download(server, part).run()
+    assert server.asked.total() < 20

@@ -3,15 +3,18 @@
 import json
 import math
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from made_ensemble import made_document
 from made_models import FINDINGS, made_films, made_model
 
 import cxrscore
 from cxrscore.cli import main
 from cxrscore.errors import InputError
 from cxrscore.images import Status
+from cxrscore.models.ensemble_file import save_ensemble
 from cxrscore.scorefile import open_scores
 from cxrscore.scoring import ScoreOptions, score_films
 from cxrscore.scoring.target_prevalence import target_prevalence
@@ -53,6 +56,8 @@ def test_a_table_by_hand(tmp_path):
         ("finding,prevalence\nMass,1\n", "prevalence is '1'"),
         ("finding,prevalence\nMass,2%\n", "prevalence is '2%'"),
         ("finding,prevalence\nMass,nan\n", "prevalence is 'nan'"),
+        ("finding,prevalence\nMass,1e-320\n", "prevalence is '1e-320', .*not closer to either than 0.000001"),
+        ("finding,prevalence\nMass,0.9999999\n", "prevalence is '0.9999999'"),
     ],
 )
 def test_other_tables_are_refused(tmp_path, text, words):
@@ -60,7 +65,9 @@ def test_other_tables_are_refused(tmp_path, text, words):
         target_prevalence(table(tmp_path, text))
 
 
-@pytest.mark.parametrize("value", [{}, {"Mass": 1}, {"Mass": True}, {"Mass": math.nan}, {1: 0.5}, 0.5, ["Mass"]])
+@pytest.mark.parametrize(
+    "value", [{}, {"Mass": 1}, {"Mass": True}, {"Mass": math.nan}, {"Mass": 1e-320}, {1: 0.5}, 0.5, ["Mass"]]
+)
 def test_other_values_are_refused(value):
     with pytest.raises(InputError, match="target_prevalence"):
         ScoreOptions(films="films", output="out.h5", target_prevalence=value)
@@ -172,6 +179,47 @@ def test_models_that_cannot_be_moved_are_refused(home, tmp_path, model, target, 
     with pytest.raises(InputError, match=words):
         score(home, tmp_path / "out.h5", model, target_prevalence=target)
     assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("calibration", "words"),
+    [
+        (None, "ens.* is not calibrated"),
+        ({name: LINE[name] for name in LINE if name != "prevalence"}, "ens.* records no prevalence"),
+        ({**LINE, "prevalence": [0.0, 0.5]}, "ens.* a share of 0 has Mass"),
+    ],
+)
+def test_of_an_ensemble_its_own_calibration_is_asked(home, tmp_path, calibration, words):
+    """Whatever its members record."""
+    save_ensemble(home / "ens", made_document(home / "own", home / "other", calibration=calibration))
+    with pytest.raises(InputError, match=words):
+        score(home, tmp_path / "out.h5", "ens", target_prevalence={"Mass": 0.1})
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.slow
+def test_an_ensemble_of_members_without_calibration_is_moved(home, tmp_path):
+    ensemble = made_document(home / "bare", home / "before", calibration=LINE, thresholds=POINTS)
+    save_ensemble(home / "ens", ensemble)
+    for name, target in (("out.h5", None), ("moved.h5", {"Mass": 0.1})):
+        score(home, tmp_path / name, "ens", target_prevalence=target)
+        assert all(check.passed is not False for check in verify_file(tmp_path / name))
+    before, after = open_scores(tmp_path / "out.h5"), open_scores(tmp_path / "moved.h5")
+    np.testing.assert_allclose(odds(after.prob[:, 0]), odds(before.prob[:, 0]) / 3, rtol=1e-5)
+    np.testing.assert_array_equal(after.prob_uncalibrated, before.prob_uncalibrated)
+    assert odds(after.thresholds)[0] == pytest.approx(0.55 / 0.45 / 3, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_verify_holds_a_target_to_the_prevalence_of_the_ensemble(home, tmp_path):
+    save_ensemble(home / "ens", made_document(home / "own", home / "other", calibration=LINE))
+    score(home, tmp_path / "out.h5", "ens", target_prevalence={"Mass": 0.1})
+    with h5py.File(tmp_path / "out.h5", "r+") as file:
+        told = json.loads(file.attrs["provenance"])
+        del told["ensemble"]["document"]["calibration"]["prevalence"]
+        file.attrs["provenance"] = np.bytes_(json.dumps(told))
+    (failed,) = (check for check in verify_file(tmp_path / "out.h5") if check.passed is False)
+    assert (failed.check, "records no prevalence" in failed.message) == ("provenance", True)
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ def test_partial_files_of_both_versions_are_merged(tmp_path: Path) -> None:
     for rows in (slice(0, 128), slice(192, 200)):
         np.testing.assert_array_equal(found.prob_uncalibrated[rows], whole.prob_uncalibrated[rows])
     np.testing.assert_array_equal(found.prob, whole.prob)
+    assert "nan" not in next(one.message for one in verify_file(home / "out.h5") if one.check == "scores")
     merged(three(home), home / "virtual.h5", virtual=True)
     with h5py.File(home / "virtual.h5") as file:
         np.testing.assert_array_equal(file["scores/prob_uncalibrated"][()], found.prob_uncalibrated)

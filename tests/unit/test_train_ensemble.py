@@ -93,6 +93,7 @@ def test_one_network_is_as_ever():
     [
         ({"weights": "none,none"}, "2 entries and architecture names 3"),
         ({"architecture": "tinycnn,"}, "between the commas"),
+        ({"weights": "none,,none"}, "weights are 'none,,none', expected a name or a file between the commas"),
         ({"architecture": ",".join(["tinycnn"] * 101)}, "101 networks, expected at most 100"),
         ({"architecture": 5}, "several separated by commas"),
     ],
@@ -118,7 +119,7 @@ WAYS = {
 def trained(folder, output, **changed):
     given = {"architecture": "tinycnn,tinycnn", "weights": "none", "size": 32, "backend": "torch", "device": "cpu"}
     films = {"films": folder / "films", "output": output}
-    return train_model(TrainOptions(**given, **films, workers=1, **changed))
+    return train_model(TrainOptions(**{**given, **films, "workers": 1, **changed}))
 
 
 @pytest.fixture(scope="module")
@@ -287,3 +288,21 @@ def test_no_member_replaces_an_input(home, tmp_path):
     (tmp_path / "model.tinycnn-2.safetensors").write_bytes(b"notes")
     with pytest.raises(InputError, match=r"model\.tinycnn-2\.safetensors exists and is not"):
         trained(home, output, **WAYS["epochs"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"weights": "none,rad-dino"}, "rad-dino are weights of vit_b14"),
+        ({"weights": "none,nowhere.pt"}, "no weights file at nowhere.pt"),
+        ({"architecture": "tinycnn,nope"}, "no network is called 'nope'"),
+    ],
+)
+def test_a_fault_of_the_last_network_shows_before_the_first_one_is_trained(home, tmp_path, changed, words):
+    """Files of an earlier run stay as they are."""
+    for name in ("model", "model.tinycnn"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    with pytest.raises(InputError, match=words):
+        trained(home, tmp_path / "model.safetensors", **{**WAYS["probe"], "overwrite": True, **changed})
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found == {f"{name}.safetensors": name for name in ("model", "model.tinycnn")}

@@ -51,6 +51,7 @@ def film_columns(rows: range, rng: np.random.Generator) -> dict[str, Any]:
         "films/patient": np.arange(rows.start, rows.stop, dtype=np.int32) // 3,
         "scores/logit": logit,
         "scores/prob": 1 / (1 + np.exp(-logit)),
+        "scores/prob_uncalibrated": 1 / (1 + np.exp(-logit)),
         "truth": rng.integers(0, 2, (n, FINDINGS)).astype(np.float32),
     }
 

@@ -35,13 +35,18 @@ def roc(truth: Array, score: Array) -> RocCurve:
     A rate is NaN without films of its class.
     """
     positive, values = _valid_truth_and_score(truth, score)
+    hits, alarms = _counts_above(positive, values)
+    with np.errstate(invalid="ignore"):
+        tpr, fpr = hits / np.float64(positive.sum()), alarms / np.float64((~positive).sum())
+    return RocCurve(fpr=np.r_[0.0, fpr], tpr=np.r_[0.0, tpr], thresholds=np.r_[np.inf, np.unique(values)[::-1]])
+
+
+def _counts_above(positive: NDArray[np.bool_], values: Doubles) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positive and negative films with at least each distinct score, from the highest score to the lowest."""
     order = np.argsort(-values, kind="stable")
     values, positive = values[order], positive[order]
     last = np.flatnonzero(np.r_[values[1:] != values[:-1], True]) if len(values) else np.zeros(0, int)
-    hits, alarms = np.cumsum(positive)[last], np.cumsum(~positive)[last]
-    with np.errstate(invalid="ignore"):
-        tpr, fpr = hits / np.float64(positive.sum()), alarms / np.float64((~positive).sum())
-    return RocCurve(fpr=np.r_[0.0, fpr], tpr=np.r_[0.0, tpr], thresholds=np.r_[np.inf, values[last]])
+    return np.cumsum(positive)[last], np.cumsum(~positive)[last]
 
 
 def auc(truth: Array, score: Array) -> float:
@@ -101,9 +106,8 @@ def average_precision(truth: Array, score: Array) -> float:
 
     truth [n] 0, 1 or NaN unknown; score [n] on any scale, NaN excluded. NaN without positives.
     """
-    # scikit-learn is imported at first use: the import takes a second.
-    from sklearn.metrics import average_precision_score
-
-    valid = class_mask(truth, score)
-    positive = truth[valid] > 0.5
-    return float(average_precision_score(positive, score[valid])) if positive.any() else float("nan")
+    positive, values = _valid_truth_and_score(truth, score)
+    if not positive.any():
+        return math.nan
+    hits, alarms = _counts_above(positive, values)
+    return float(np.sum(np.diff(hits, prepend=0) * hits / (hits + alarms)) / positive.sum())

@@ -39,6 +39,16 @@ def cxrscore_losses():
     return []
 """
 
+_FIGURES = {"brier": 0.25, "label_accuracy": 0.5}
+_YARDSTICKS = {**dict.fromkeys(("model", "always_no", "prevalence"), _FIGURES), "metadata": None}
+_EVALUATION = {
+    "on": "folds",
+    "films": 1,
+    "macro_auc": {"value": 0.5, "low": 0.4, "high": 0.6},
+    "test": None,
+    "yardsticks": _YARDSTICKS,
+    "learning_curve": None,
+}
 _MODEL = {
     "failed": [],
     "leakage": [],
@@ -47,6 +57,9 @@ _MODEL = {
     "macro_auc": 0.5,
     "test_auc": 0.5,
     "output": "m",
+    "members": [],
+    "evaluation": _EVALUATION,
+    "warnings": [],
 }
 _COMPARED = {"films": 1, "max_difference": 0.0, "mean_difference": 0.0, "macro_auc": None}
 _INT8 = {"quantization": {"films": 1, "comparison": _COMPARED}, "backend": "b", "failed": 0, "output": "m", "notes": []}
@@ -56,6 +69,7 @@ _IMPORTED = {
     "findings": ["A"],
     "excluded_outputs": 0,
     "thresholds": 0,
+    "rescaled": False,
     "output": "m",
     "notes": [],
 }

@@ -43,6 +43,19 @@ def test_nothing_known_is_undefined() -> None:
     assert math.isnan(average_precision(np.zeros(2), np.zeros(2)))
 
 
+def test_average_precision_is_that_of_scikit_learn_without_calling_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand resamples of every finding call it in each training run."""
+    from sklearn import metrics
+
+    rng = np.random.default_rng(0)
+    cases = [(rng.random(films) < 0.3, rng.random(films).round(1)) for films in range(5, 60)]
+    cases = [(truth, score) for truth, score in cases if truth.any()]
+    expected = [metrics.average_precision_score(truth, score) for truth, score in cases]
+    monkeypatch.delattr(metrics, "average_precision_score")
+    found = [average_precision(truth.astype(float), score) for truth, score in cases]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+
+
 def test_average_precision_worked_by_hand() -> None:
     # From the top: yes (precision 1), no, yes (precision 2/3), no; the mean over the two positives is 5/6.
     truth, score = np.array([1, 0, 1, 0, NAN]), np.array([0.9, 0.8, 0.7, 0.1, 1.0])

@@ -57,9 +57,9 @@ def train_model(
     """Trains one model and writes it, or several networks and their ensemble. InputError, LeakError,
     BackendUnavailableError and WriteError as they say.
 
-    place  where several processes do so together: which of them this one is (ProcessRank.told_by). Only the first one
-    writes
-           and says anything, and all return the same. An error of one ends all: the others with an OtherProcessError.
+    place  where several processes do so together: which of them this one is (ProcessRank.from_environment). Only the
+           first one writes and says anything, and all return the same. An error of one ends all: the others with an
+           OtherProcessError.
 
     A KeyboardInterrupt passes through; ``options.resume`` continues from the last finished epoch. If the launcher
     restarts the processes after one died, the run resumes automatically.

@@ -57,8 +57,8 @@ def split_by_patient(
     for name, fraction, part_rows in zip(SPLIT_NAMES, fractions, rows, strict=True):
         if fraction and not part_rows:
             raise InputError(
-                f"the films have {len(groups)} {'patient' if len(groups) == 1 else 'patients'}, so that none is left "
-                f"for {name}: label films of more patients, or keep fewer apart (--test, --split)"
+                f"the films have {len(groups)} {'patient' if len(groups) == 1 else 'patients'}, too few: none is left "
+                f"for {name}. Label films of more patients, or keep fewer apart (--test, --split)"
             )
     train, valid, test = (tuple(sorted(part)) for part in rows)
     shares = "/".join(f"{fraction:g}" for fraction in fractions)

@@ -76,7 +76,7 @@ def test_fractions_must_be_three_of_sum_one(fractions: tuple[float, ...]) -> Non
 
 
 def test_too_few_patients_for_every_part() -> None:
-    with pytest.raises(InputError, match="2 patients are too few"):
+    with pytest.raises(InputError, match="have 2 patients, too few"):
         split_by_patient(["a", "a", "b", "b"], np.zeros((4, 1), np.float32), seed=0)
 
 

@@ -1,4 +1,4 @@
-"""Fourteen heat maps of every film against none."""
+"""Heat maps of all findings of every film against none."""
 
 from __future__ import annotations
 

@@ -91,7 +91,8 @@ def test_its_figures_are_plausible(record):
         assert name == "network from host memory" or found["scored"] == found["films"] == 12
         assert found.get("gpu_busy") is None, "there is no GPU"
     for found in done(record, "maps").values():
-        assert (found["maps"], found["time_ratio"] > 0) == (14, True)
+        # One for each finding of the small model: those that occur in its few films.
+        assert (found["maps"], found["time_ratio"] > 0) == (5, True)
     for found in done(record, "training").values():
         assert found["cxrscore_first_loss"] == pytest.approx(found["plain_first_loss"], rel=0.01)
     processes = done(record, "processes")

@@ -36,15 +36,9 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
     place = group_codes(groups, len(truth))
     valid = class_mask(truth, score)
     positive, negative = valid & (truth > 0.5), valid & (truth < 0.5)
-    n_pos, n_neg = int(positive.sum()), int(negative.sum())
-    if not n_pos or not n_neg:
+    if not positive.any() or not negative.any():
         return undefined_estimate(place, missing_class_reason(positive, negative))
-    values = score.astype(np.float64)
-    among_all = np.zeros(len(values))
-    among_all[valid] = midranks(values[valid])
-    share = np.zeros(len(values))
-    share[positive] = (among_all[positive] - midranks(values[positive])) / n_neg
-    share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / n_pos
+    share = _beaten_shares(score.astype(np.float64), positive, negative)
     area = float(share[positive].mean())
     why = too_few_reason(positive, negative, place)
     if not why and np.ptp(share[positive]) == 0 and np.ptp(share[negative]) == 0:
@@ -83,11 +77,7 @@ def cross_validated_auc(truth: Array, score: Array, folds: Array, groups: Array 
         positive, negative = own & (truth > 0.5), own & (truth < 0.5)
         if not positive.any() or not negative.any():
             continue
-        both = positive | negative
-        among_all = np.zeros(len(values))
-        among_all[both] = midranks(values[both])
-        share[positive] = (among_all[positive] - midranks(values[positive])) / int(negative.sum())
-        share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / int(positive.sum())
+        share += _beaten_shares(values, positive, negative)  # 0 for films of other folds
         used.append((positive, negative))
     if not used:
         return undefined_estimate(place, missing_class_reason(valid & (truth > 0.5), valid & (truth < 0.5)))
@@ -122,6 +112,17 @@ def micro_auc(truth: Array, prob: Array, groups: Array | None = None) -> Estimat
     """
     place = group_codes(groups, len(truth))
     return delong(truth.ravel(), prob.ravel(), np.repeat(place, truth.shape[1]))
+
+
+def _beaten_shares(values: Doubles, positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> Doubles:
+    """float64 [n]: for a positive film the share of negatives below it, for a negative film the share of positives
+    above it, ties 1/2; 0 for other films."""
+    both = positive | negative
+    among_all, share = np.zeros(len(values)), np.zeros(len(values))
+    among_all[both] = midranks(values[both])
+    share[positive] = (among_all[positive] - midranks(values[positive])) / int(negative.sum())
+    share[negative] = 1 - (among_all[negative] - midranks(values[negative])) / int(positive.sum())
+    return share
 
 
 def midranks(values: Doubles) -> Doubles:

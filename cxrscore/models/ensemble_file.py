@@ -15,19 +15,20 @@ from typing import Any
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io import atomic_write_bytes, sha256_bytes, sha256_file
 from cxrscore.io.outputs import OutputKind
-from cxrscore.io.strict_json import check_document, parse_json
+from cxrscore.io.strict_json import check_document
 from cxrscore.models.model_file import (
-    CHECKSUM,
     ENSEMBLE_FORMAT,
     KEY,
-    MAX_DOCUMENT_BYTES,
     EnsembleFile,
     ModelFile,
-    are_hashes,
-    checksum,
+    check_calibration_lengths,
+    check_format,
+    check_unchanged,
+    check_with_films,
     load_model,
     model_bytes,
     model_output,
+    parse_document,
     read_bytes,
     read_metadata,
 )
@@ -104,24 +105,10 @@ def load_ensemble(path: Path) -> EnsembleFile:
     data = read_bytes(path, _MOST_BYTES)
     metadata = read_metadata(path)
     text = metadata.get(KEY, "")
-    if len(text) > MAX_DOCUMENT_BYTES:
-        raise FileFormatError(f"{path}: its {KEY} document has {len(text)} characters, more than one can have")
-    try:
-        document = parse_json(text)
-    except ValueError as error:
-        raise FileFormatError(f"{path}: its {KEY} document is not JSON that can be used: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != ENSEMBLE_FORMAT:
-        raise FileFormatError(f"{path}: its document is not of format {ENSEMBLE_FORMAT!r}")
-    if document.get("version") != VERSION:
-        raise FileFormatError(
-            f"{path} is of format version {document.get('version')}; this cxrscore reads {VERSION}. Use the cxrscore "
-            "that wrote it, or train again."
-        )
+    document = parse_document(path, text)
+    check_format(path, document, ENSEMBLE_FORMAT, VERSION)
     _check(path, document)
-    if metadata.get(CHECKSUM) != checksum(text, {}):
-        raise FileFormatError(
-            f"{path} was changed after it was written: its checksum does not match. Copy it again from its source."
-        )
+    check_unchanged(path, metadata, {})
     return EnsembleFile(path=path, document=document, sha256=sha256_bytes(data))
 
 
@@ -146,12 +133,8 @@ def load_member(ensemble: EnsembleFile, named: Mapping[str, str]) -> ModelFile:
 
 
 def _check(path: Path, document: Mapping[str, Any]) -> None:
-    """FileFormatError unless the document follows its schema. Hashes of films are checked separately, because there may
-    be a hundred thousand."""
-    films = document.get("films")
-    if not isinstance(films, dict) or any(not are_hashes(films.get(name)) for name in ("train", "valid")):
-        raise FileFormatError(f"{path}: films: expected lists of hashes of 16 hex digits under train and valid")
-    check_document({**document, "films": {**films, "train": [], "valid": []}}, "ensemble", str(path))
+    """FileFormatError unless the document follows its schema, and that of models where they agree."""
+    check_with_films(path, document, "ensemble")
     for field in _OF_A_MODEL:
         keys = field.split(".")
         value: Any = document
@@ -168,7 +151,4 @@ def _check_values(path: Path, document: Mapping[str, Any]) -> None:
     names = [member["file"].casefold() for member in document["members"]]  # a disk may ignore case
     if len(set(names)) < len(names) or path.name.casefold() in names:
         raise FileFormatError(f"{path}: members: expected different files, none of them this one")
-    count, line = len(document["findings"]), document["calibration"] or {}
-    for name in ("slope", "intercept", "prevalence"):
-        if name in line and len(line[name]) != count:
-            raise FileFormatError(f"{path}: calibration.{name} has {len(line[name])} values for {count} findings")
+    check_calibration_lengths(path, document["calibration"], len(document["findings"]))

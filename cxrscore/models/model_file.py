@@ -9,10 +9,10 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import safetensors
@@ -199,10 +199,7 @@ def load_model(path: StrPath) -> ModelFile:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
     if CHECKSUM not in metadata:
         raise FileFormatError(f"{path} has no checksum: it was not written by `cxrscore train`, or by an earlier one")
-    if metadata.get(CHECKSUM) != checksum(metadata[KEY], tensors):
-        raise FileFormatError(
-            f"{path} was changed after it was written: its checksum does not match. Copy it again from its source."
-        )
+    check_unchanged(path, metadata, tensors)
     return ModelFile(
         path=path,
         spec=spec,
@@ -210,6 +207,14 @@ def load_model(path: StrPath) -> ModelFile:
         document=document,
         sha256=sha256_bytes(data),
     )
+
+
+def check_unchanged(path: Path, metadata: Mapping[str, str], tensors: Tensors) -> None:
+    """FileFormatError unless document and tensors have the checksum that the metadata names."""
+    if metadata.get(CHECKSUM) != checksum(metadata[KEY], tensors):
+        raise FileFormatError(
+            f"{path} was changed after it was written: its checksum does not match. Copy it again from its source."
+        )
 
 
 _OTHERS = "Weights of PyTorch, Hugging Face or Keras become a model file by `cxrscore import`"
@@ -272,13 +277,17 @@ def _document(path: Path, text: str | None) -> dict[str, Any]:
         raise FileFormatError(
             f"{path} holds tensors but no {KEY} document: it was not written by `cxrscore train`. {_OTHERS}"
         )
+    return _checked(path, parse_document(path, text))
+
+
+def parse_document(path: Path, text: str) -> Any:
+    """The text of a document as JSON, of any form; FileFormatError if it is too long or no JSON."""
     if len(text) > MAX_DOCUMENT_BYTES:
         raise FileFormatError(f"{path}: its {KEY} document has {len(text)} characters, more than one can have")
     try:
-        document = parse_json(text)
+        return parse_json(text)
     except ValueError as error:
         raise FileFormatError(f"{path}: its {KEY} document is not JSON that can be used: {error}") from error
-    return _checked(path, document)
 
 
 def _checked(path: Path, document: Any) -> dict[str, Any]:
@@ -287,46 +296,63 @@ def _checked(path: Path, document: Any) -> dict[str, Any]:
             f"{path} is an ensemble of several networks, and one network is expected here. Name one of its member "
             f"files, which lie beside it: `cxrscore show {path}` lists them."
         )
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise FileFormatError(f"{path}: its document is not of format {FORMAT!r}")
-    if document.get("version") != VERSION:
+    check_format(path, document, FORMAT, VERSION)
+    _check_document(path, document)
+    return cast(dict[str, Any], document)
+
+
+def check_format(path: Path, document: Any, expected: str, version: int) -> None:
+    """FileFormatError unless the document is of this format and version."""
+    if not isinstance(document, dict) or document.get("format") != expected:
+        raise FileFormatError(f"{path}: its document is not of format {expected!r}")
+    if document.get("version") != version:
         raise FileFormatError(
-            f"{path} is of format version {document.get('version')}; this cxrscore reads {VERSION}. Use the cxrscore "
+            f"{path} is of format version {document.get('version')}; this cxrscore reads {version}. Use the cxrscore "
             "that wrote it, or train again."
         )
-    _check_document(path, document)
-    return document
 
 
 def _check_document(path: Path, document: Mapping[str, Any]) -> None:
-    """FileFormatError unless the document follows its schema. Hashes of films are checked separately, because there may
-    be a hundred thousand."""
-    films = document.get("films")
-    if not isinstance(films, dict) or any(not are_hashes(films.get(name)) for name in ("train", "valid")):
-        raise FileFormatError(f"{path}: films: expected lists of hashes of 16 hex digits under train and valid")
-    check_document({**document, "films": {**films, "train": [], "valid": []}}, "model", str(path))
+    """FileFormatError unless the document follows its schema."""
+    check_with_films(path, document, "model")
     _check_lengths(path, document)
+
+
+def check_with_films(path: Path, document: Mapping[str, Any], schema: str) -> None:
+    """FileFormatError unless the document follows a schema with hashes of films under "films". These are checked
+    separately, because there may be a hundred thousand."""
+    films = document.get("films")
+    if not isinstance(films, dict) or any(not _are_hashes(films.get(name)) for name in ("train", "valid")):
+        raise FileFormatError(f"{path}: films: expected lists of hashes of 16 hex digits under train and valid")
+    check_document({**document, "films": {**films, "train": [], "valid": []}}, schema, str(path))
 
 
 def _check_lengths(path: Path, document: Mapping[str, Any]) -> None:
     """What has a value a finding must have as many as there are."""
-    count, line = len(document["spec"]["findings"]), document["calibration"] or {}
-    rows = {
-        f"calibration.{name}": line[name] for name in ("slope", "intercept", "prevalence", "half_at") if name in line
-    }
-    rows |= {f"golden.logits.{row}": values for row, values in enumerate(document["golden"]["logits"])}
-    golden = document["golden"]
+    count, golden = len(document["spec"]["findings"]), document["golden"]
     if golden["films"] != len(golden["logits"]):
         raise FileFormatError(
             f"{path}: golden.films is {golden['films']}, and there are {len(golden['logits'])} logits"
         )
-    for name, values in rows.items():
-        if len(values) != count:
-            raise FileFormatError(f"{path}: {name} has {len(values)} values for {count} findings")
+    check_calibration_lengths(path, document["calibration"], count)
+    for row, values in enumerate(golden["logits"]):
+        _check_length(path, f"golden.logits.{row}", values, count)
 
 
-def are_hashes(values: Any) -> bool:
-    """Whether this is a list of hashes of films, as under "films"."""
+def check_calibration_lengths(path: Path, calibration: Mapping[str, Any] | None, count: int) -> None:
+    """FileFormatError unless a calibration has a value for each of ``count`` findings."""
+    for name in ("slope", "intercept", "prevalence", "half_at"):
+        if calibration and name in calibration:
+            _check_length(path, f"calibration.{name}", calibration[name], count)
+
+
+def _check_length(path: Path, name: str, values: Sequence[Any], count: int) -> None:
+    if len(values) != count:
+        raise FileFormatError(f"{path}: {name} has {len(values)} values for {count} findings")
+
+
+def _are_hashes(values: Any) -> bool:
+    """Whether this is a list of hashes of films."""
     return isinstance(values, list) and all(isinstance(v, str) and _HASH.fullmatch(v) for v in values)
 
 

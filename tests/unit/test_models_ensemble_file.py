@@ -129,6 +129,7 @@ def test_show_says_what_is_in_it(home):
 
 MEMBER = {"file": "m.a.safetensors", "sha256": "0" * 64, "architecture": "tinycnn"}
 OTHER = {**MEMBER, "file": "m.b.safetensors"}
+RESCALED = {"method": "op-thresholds", "slope": [1.0, 1.0], "intercept": [0.0, 0.0], "fitted_on": "imported"}
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,7 @@ OTHER = {**MEMBER, "file": "m.b.safetensors"}
         ),
         ({"findings": ["Mass", "Mass"]}, "findings"),
         ({"calibration": {**LINE, "slope": [1.0]}}, "slope has 1 values for 2"),
+        ({"calibration": {**RESCALED, "half_at": [0.5]}}, "half_at has 1 values for 2"),
         ({"calibration": {**LINE, "slope": "steep"}}, "calibration: slope"),
         ({"calibration": 5}, "calibration"),
         ({"thresholds": {"Mass": {"prob": 2, "rule": "", "chosen_on": "folds"}}}, r"thresholds: Mass\.prob"),

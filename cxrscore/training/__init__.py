@@ -35,18 +35,16 @@ from cxrscore.synthetic.reference_logits import FILMS
 from cxrscore.training.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint
 from cxrscore.training.data import Data, read_data
 from cxrscore.training.distributed import DistributedContext, ProcessRank, init_process_group
-from cxrscore.training.ensemble import Member, held_out_rows, limits_of, member_options, write_ensemble
+from cxrscore.training.ensemble import Member, member_options, write_ensemble
 from cxrscore.training.evaluation import HeldOut, patient_numbers, test_evaluation
-from cxrscore.training.evaluation import evaluation as held_out_evaluation
 from cxrscore.training.features import FeatureSource, augmentation_from_options
 from cxrscore.training.final_evaluation import check_calibration, final_logits
 from cxrscore.training.initialization import head_for_loss, initial_model, initial_spec, run_inputs
 from cxrscore.training.learning_curve import measure_learning_curve
 from cxrscore.training.loop import FitResult, fit
-from cxrscore.training.model_metadata import MemberNumber, model_document, recipe_of, sets_of_weights
+from cxrscore.training.model_metadata import MemberNumber, model_document, model_evaluation, recipe_of, sets_of_weights
 from cxrscore.training.options import CHOICES, MONITORS, TrainOptions, TrainResult
 from cxrscore.training.probe import ProbeFit, can_probe, enough_films, solve_probe, without_weightless
-from cxrscore.training.yardsticks import measure_yardsticks
 
 __all__ = ["CHOICES", "MONITORS", "ProcessRank", "TrainOptions", "TrainResult", "train_model"]
 
@@ -318,8 +316,7 @@ class _Run:
     @property
     def _counted_labels(self) -> Floats:
         """Those of films whose weight is above 0."""
-        weights = self.data.sample_weights
-        return without_weightless(self._labels, None if weights is None else weights[list(self.data.split.train)])
+        return without_weightless(self._labels, self.data.weights_of(self.data.split.train))
 
 
 def _probe_options(options: TrainOptions) -> TrainOptions:
@@ -370,7 +367,9 @@ def _written(
     if test:
         patients = patient_numbers([data.patients[row] for row in test])
         tested = test_evaluation(spec.findings, data.labels[test], logits[len(chosen) :], patients, held.fitted)
-    evaluated = _evaluated(options, spec, data, fitted, held, tested)
+    prob = held.probabilities(spec.activation, options.calibration_method)
+    curve = _learning_curve(options, data, fitted.probe)
+    evaluated = model_evaluation(spec.findings, data, held, prob, options, tested=tested, learning_curve=curve)
     document = model_document(options, spec, data, base, final, fitted, held=held, evaluated=evaluated, member=number)
     save_model(options.output, fitted.tensors, document)
     split = lab.split_csv(data.split, data.paths)
@@ -383,23 +382,8 @@ def _written(
     return Member(path=options.output, spec=spec, document=document, data=data, held=held, test=scored)
 
 
-def _evaluated(
-    options: TrainOptions, spec: ModelSpec, data: Data, fitted: FitResult, held: HeldOut, tested: dict[str, Any] | None
-) -> dict[str, Any]:
-    """The document's "evaluation": the figures of held-out and test films, what they are compared with, and what limits
-    their use."""
-    prob = held.probabilities(spec.activation, options.calibration_method)
-    evaluated = {
-        **held_out_evaluation(spec.findings, held, prob),
-        "test": tested,
-        "yardsticks": measure_yardsticks(data, held, held_out_rows(data, held), prob, options),
-        "learning_curve": _learning_curve(options, data, fitted.probe) if options.learning_curve else None,
-    }
-    return {**evaluated, "warnings": limits_of(evaluated, spec.findings, data)}
-
-
 def _learning_curve(options: TrainOptions, data: Data, probe: ProbeFit | None) -> dict[str, Any] | None:
-    if probe is None:
+    if probe is None or not options.learning_curve:
         return None
     return measure_learning_curve(
         probe.features,
@@ -407,7 +391,7 @@ def _learning_curve(options: TrainOptions, data: Data, probe: ProbeFit | None) -
         probe.folds,
         fitted=probe.fitted,
         patients=[data.patients[row] for row in probe.rows],
-        weights=None if data.sample_weights is None else data.sample_weights[probe.rows],
+        weights=data.weights_of(probe.rows),
         seed=options.seed,
     )
 
@@ -431,7 +415,7 @@ def _held_out(data: Data, fitted: FitResult, valid_logits: Floats) -> HeldOut:
         on="folds",
         fitted=probe.fitted,
         folds=probe.folds,
-        weights=None if data.sample_weights is None else data.sample_weights[probe.rows],
+        weights=data.weights_of(probe.rows),
     )
 
 

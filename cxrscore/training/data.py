@@ -96,6 +96,10 @@ class Data:
     notes: tuple[str, ...] = ()
     """What the user should know of the labels, one line each."""
 
+    def weights_of(self, rows: Sequence[int] | NDArray[np.intp]) -> Doubles | None:
+        """Weights float64 [n] of these films; None: all equal."""
+        return None if self.sample_weights is None else self.sample_weights[np.asarray(rows, np.intp)]
+
     @property
     def sizes(self) -> dict[str, int]:
         """Number of films in each split."""

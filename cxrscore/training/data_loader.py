@@ -107,7 +107,7 @@ class TrainingData:
         self.train, self.valid = np.array(data.split.train, np.intp), self._complete_batches(data.split.valid)
         self._complete_batches(data.split.train)  # each epoch drops other films, so every film is used
         self._labels = data.labels[list(data.split.train)]
-        self._weights = None if data.sample_weights is None else data.sample_weights[list(data.split.train)]
+        self._weights = data.weights_of(data.split.train)
         count, size = len(data.split.train), options.batch_size
         self.steps = count // size if options.drop_last else -(-count // size)
         self.schedule = Schedule.of(options, self.steps)

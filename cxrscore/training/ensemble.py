@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import cxrscore
 from cxrscore import labels as lab
@@ -22,18 +21,21 @@ from cxrscore import plugins
 from cxrscore.contract import Activation, Floats, ModelSpec
 from cxrscore.errors import InputError
 from cxrscore.io.strict_json import unicode_text
-from cxrscore.metrics import counts
 from cxrscore.models.ensemble_file import member_record, save_ensemble
 from cxrscore.models.probabilities import ModelOutput, mean_logits, probabilities
 from cxrscore.models.run_folder import save_run
 from cxrscore.recipes import recipe_toml
 from cxrscore.training.data import Data
-from cxrscore.training.evaluation import HeldOut, evaluation, patient_numbers, test_evaluation
-from cxrscore.training.final_evaluation import calibration_lines, calibration_of, thresholds_of
-from cxrscore.training.limitations import find_limitations
-from cxrscore.training.model_metadata import films_and_labels, recipe_of, recipe_values, score_quantiles
+from cxrscore.training.evaluation import HeldOut, patient_numbers, test_evaluation
+from cxrscore.training.final_evaluation import calibration_of, thresholds_of
+from cxrscore.training.model_metadata import (
+    films_and_labels,
+    model_evaluation,
+    recipe_of,
+    recipe_values,
+    score_quantiles,
+)
 from cxrscore.training.options import TrainOptions
-from cxrscore.training.yardsticks import measure_yardsticks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +102,7 @@ def write_ensemble(options: TrainOptions, members: Sequence[Member]) -> dict[str
     calibration = calibration_of(held.truth, held.logits, method, held.on, held.weights)
     prob = probabilities(held.logits, "sigmoid", calibration)
     crossed = held_out_probabilities([member.held for member in members], first.spec.activation, method)
-    evaluated = {
-        **evaluation(first.spec.findings, held, crossed),
-        "test": _tested(members),
-        "yardsticks": measure_yardsticks(first.data, held, held_out_rows(first.data, held), crossed, options),
-        "learning_curve": None,
-    }
-    evaluated["warnings"] = limits_of(evaluated, first.spec.findings, first.data)
+    evaluated = model_evaluation(first.spec.findings, first.data, held, crossed, options, tested=_tested(members))
     leaks = dict.fromkeys(leak for member in members for leak in member.data.leaks)
     document = {
         "members": [member_record(member.path, member.spec.architecture) for member in members],
@@ -133,18 +129,6 @@ def write_ensemble(options: TrainOptions, members: Sequence[Member]) -> dict[str
     return document
 
 
-def held_out_rows(data: Data, held: HeldOut) -> list[int]:
-    """The films of held-out predictions, as rows of the data."""
-    return list(data.split.train if held.on == "folds" else data.split.valid)
-
-
-def limits_of(evaluated: dict[str, Any], findings: Sequence[str], data: Data) -> list[str]:
-    """What limits the use of these figures."""
-    positives, _ = counts(data.labels[list(data.split.test)])
-    tested = dict(zip(findings, positives.tolist(), strict=True)) if evaluated["test"] else {}
-    return find_limitations(evaluated, tested)
-
-
 def mean_held_out(members: Sequence[Member]) -> HeldOut:
     """Held-out predictions of the mean: its logits are those that the ensemble computes from the members' logits."""
     outputs = [
@@ -163,21 +147,14 @@ def held_out_probabilities(held: Sequence[HeldOut], activation: Activation, meth
     prob = np.empty_like(held[0].logits)
     for own, others in held[0].turns():
         outputs = [
-            ModelOutput(logits=one.logits, activation=activation, calibration=_line(one, one.logits, others, method))
+            ModelOutput(
+                logits=one.logits, activation=activation, calibration=one.calibration(one.logits, others, method)
+            )
             for one in held
         ]
         mean = mean_logits(outputs)
-        prob[own] = probabilities(mean[own], "sigmoid", _line(held[0], mean, others, method))
+        prob[own] = probabilities(mean[own], "sigmoid", held[0].calibration(mean, others, method))
     return prob
-
-
-def _line(held: HeldOut, logits: Floats, films: NDArray[np.bool_], method: str) -> dict[str, Any] | None:
-    """The calibration of logits [N,C] by some of the films; None for "none"."""
-    if method == "none":
-        return None
-    weights = None if held.weights is None else held.weights[films]
-    slope, intercept = calibration_lines(held.truth[films], logits[films], method, weights)
-    return {"slope": slope, "intercept": intercept}
 
 
 def _tested(members: Sequence[Member]) -> dict[str, Any] | None:

@@ -50,14 +50,18 @@ class HeldOut:
     def probabilities(self, activation: Activation, method: str) -> Floats:
         """float32 [N,C], each fold with the calibration of the other folds, so that no film is calibrated with its own
         label; validation films with their own calibration."""
-        if method == "none":
-            return probabilities(self.logits, activation)
         prob = np.empty_like(self.logits)
         for own, others in self.turns():
-            weights = None if self.weights is None else self.weights[others]
-            slope, intercept = calibration_lines(self.truth[others], self.logits[others], method, weights)
-            prob[own] = probabilities(self.logits[own], activation, {"slope": slope, "intercept": intercept})
+            prob[own] = probabilities(self.logits[own], activation, self.calibration(self.logits, others, method))
         return prob
+
+    def calibration(self, logits: Floats, films: NDArray[np.bool_], method: str) -> dict[str, Any] | None:
+        """The calibration of logits [N,C] of these films by the labels of some of them, bool [N]; None for "none"."""
+        if method == "none":
+            return None
+        weights = None if self.weights is None else self.weights[films]
+        slope, intercept = calibration_lines(self.truth[films], logits[films], method, weights)
+        return {"slope": slope, "intercept": intercept}
 
     def auc(self, c: int) -> Estimate:
         """The AUC of a finding: of out-of-fold predictions the mean over the folds."""

@@ -17,6 +17,7 @@ from cxrscore.training.checkpoint import Checkpoint
 from cxrscore.training.data import Data
 from cxrscore.training.model_metadata import recipe_of
 from cxrscore.training.options import TrainOptions
+from cxrscore.training.probe import prevalence
 
 _CHANGEABLE_ON_RESUME = ("patience", "checkpoint_policy", "threshold_rule", "calibration", "workers")
 """Options that may change when a run is resumed."""
@@ -119,8 +120,6 @@ def prevalence_bias(labels: Floats, activation: Activation) -> Floats:
     labels [N,C]: log(p / (1 - p)), or log p with softmax. (Lin et al., Focal Loss, ICCV 2017, section 3.3, for one
     p.) A prevalence of 0 or 1 is corrected by half a film; without labels it is 1/2.
     """
-    known = (~np.isnan(labels)).sum(axis=0)
-    positive = np.nansum(labels, axis=0)
-    share = np.clip(positive, 0.5, np.maximum(known - 0.5, 0.5)) / np.maximum(known, 1)
+    share = prevalence(labels)
     bias = np.log(share) if activation == "softmax" else np.log(share / (1 - share))
     return np.asarray(bias, np.float32)

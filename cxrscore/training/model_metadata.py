@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,17 @@ from cxrscore.contract import Floats, Model, ModelSpec
 from cxrscore.io import sha256_bytes
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels.public_sets import public_set_names
+from cxrscore.metrics import counts
 from cxrscore.models.imagenet import BaseWeights
 from cxrscore.models.probabilities import probabilities
 from cxrscore.synthetic.reference_logits import golden_record
 from cxrscore.training.data import Data
-from cxrscore.training.evaluation import HeldOut
+from cxrscore.training.evaluation import HeldOut, evaluation
 from cxrscore.training.final_evaluation import calibration_of, thresholds_of
+from cxrscore.training.limitations import find_limitations
 from cxrscore.training.loop import FitResult
 from cxrscore.training.options import TrainOptions
+from cxrscore.training.yardsticks import measure_yardsticks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,30 @@ def model_document(
         "licence": source["licence"] or "yours",
         **({"trained_on": list(trained_on)} if trained_on else {}),
     }
+
+
+def model_evaluation(
+    findings: Sequence[str],
+    data: Data,
+    held: HeldOut,
+    prob: Floats,
+    options: TrainOptions,
+    *,
+    tested: dict[str, Any] | None,
+    learning_curve: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The document's "evaluation" of a model or an ensemble: the figures of held-out predictions with probabilities
+    [N,C], those of the test films, what they are compared with, and what limits their use."""
+    rows = data.split.train if held.on == "folds" else data.split.valid
+    evaluated = {
+        **evaluation(findings, held, prob),
+        "test": tested,
+        "yardsticks": measure_yardsticks(data, held, rows, prob, options),
+        "learning_curve": learning_curve,
+    }
+    positives, _ = counts(data.labels[list(data.split.test)])
+    of_test = dict(zip(findings, positives.tolist(), strict=True)) if tested else {}
+    return {**evaluated, "warnings": find_limitations(evaluated, of_test)}
 
 
 def films_and_labels(data: Data) -> dict[str, Any]:

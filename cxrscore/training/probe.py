@@ -71,7 +71,7 @@ def solve_probe(source: FeatureSource, data: Data, options: TrainOptions, say: L
     """
     rows = np.array(data.split.train, np.intp)
     labels = data.labels[rows]
-    weights = None if data.sample_weights is None else data.sample_weights[rows]
+    weights = data.weights_of(rows)
     counted = without_weightless(labels, weights)
     fitted = enough_films(counted, options.min_positives)
     if not fitted.any():

@@ -151,7 +151,7 @@ def _of_training(design: Floats, data: Data, held: HeldOut, options: TrainOption
     folds = min(options.folds, len(np.unique(patient_numbers(patients))))
     if folds < 2:
         return None
-    labels, weights = data.labels[train], None if data.sample_weights is None else data.sample_weights[train]
+    labels, weights = data.labels[train], data.weights_of(train)
     known, others = design[: len(train)], design[len(train) :]
     fold_of = lab.folds_by_patient(patients, labels, folds, seed=options.seed)
     strengths = cross_validate(known, labels, fold_of, fitted=held.fitted, weights=weights).strengths

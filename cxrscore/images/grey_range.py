@@ -1,0 +1,134 @@
+"""The range of grey values that a film uses, where the one that it declares is far wider.
+
+Many exports write values of 12 bits into 16 without a word. Shown over the range of 16 bits, such a film is black.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrscore.images.codecs import cv2
+from cxrscore.images.film import FilmError, Pixels, Status
+
+RANGE_FROM_PIXELS = "grey range taken from its pixels"
+"""Start of the note of a film whose range is a guess."""
+
+_SMALL_SHARE = 4
+"""A film that uses less than one part in so many of its declared range is spread over the range that it uses."""
+_FAR_PIXELS = 0.005
+"""Share of pixels that may lie far above all others, as burned-in letters do."""
+_BETWEEN = 0.0001
+"""Share of pixels that may lie between those and all others."""
+_LEAST_LEVELS = 64
+_BLANK_BELOW = 1.0
+"""Standard deviation, in grey levels of 255, below which a film counts as blank."""
+_NOISE_BELOW = 5.0
+"""The same for a film that was spread, averaged to _COARSE pixels a side: noise averages out, a body does not."""
+_COARSE = 64
+
+
+def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tuple[int, int] | None:
+    """The range of values over which to spread a film, if it uses less than a quarter of the declared one; else None.
+
+    Parameters
+    ----------
+    counts : int [K]
+        Number of pixels of each value from ``first`` on; pixels that are no part of the film are left out.
+    first : int
+        Value of ``counts[0]``.
+    low, high : int
+        The declared range, such as 0 and 65535.
+
+    Returns
+    -------
+    tuple of int or None
+        The range of the smallest bit depth that holds the values, 0 to 2^k - 1 (or -2^k to 2^k - 1 if there are
+        negative ones), if they use a quarter of that; else their smallest and largest value. Up to half a percent of
+        the pixels may lie above it if they lie far above: a burned-in letter does not hide the range of the film.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> used_range(np.bincount([0, 900, 2000, 3900]), 0, 0, 65535)
+    (0, 4095)
+    >>> used_range(np.bincount([0, 900, 2000, 3900]), 0, 0, 4095) is None
+    True
+    """
+    values = np.flatnonzero(counts) + first
+    if values.size == 0:
+        return None
+    smallest, largest = int(values[0]), _without_far_pixels(counts, first, int(values[-1]))
+    if _SMALL_SHARE * (largest - smallest + 1) > high - low + 1 or largest - smallest < _LEAST_LEVELS // 2:
+        return None
+    bits = max(largest.bit_length(), (-smallest - 1).bit_length() if smallest < 0 else 0)
+    depth = (-(2**bits) if smallest < 0 else 0, 2**bits - 1)
+    if _SMALL_SHARE * (largest - smallest + 1) >= depth[1] - depth[0] + 1:
+        return (max(depth[0], low), depth[1]) if depth[1] - depth[0] < high - low else None
+    return smallest, largest
+
+
+def _without_far_pixels(counts: NDArray[np.int64], first: int, largest: int) -> int:
+    """The largest value, apart from few pixels at least twice as bright as all others."""
+    start = max(-first, 0)
+    from_zero = counts[start:]
+    above = from_zero[::-1].cumsum()[::-1]
+    total = max(int(counts.sum()), 1)
+    offset = max(first, 0)
+    for bits in range(_LEAST_LEVELS.bit_length() - 1, largest.bit_length()):
+        border, next_border = 2**bits - offset, 2 ** (bits + 1) - offset
+        if border <= 0 or next_border >= len(above):
+            continue
+        far, between = int(above[border]), int(above[border] - above[next_border])
+        if far <= _FAR_PIXELS * total and between <= _BETWEEN * total:
+            return int(np.flatnonzero(from_zero[:border])[-1]) + offset if from_zero[:border].any() else largest
+    return largest
+
+
+def range_note(used: tuple[int, int], low: int, high: int) -> str:
+    """The note of a film that was spread over the range that its pixels use."""
+    return f"{RANGE_FROM_PIXELS}: {used[0]} to {used[1]} of {low} to {high}"
+
+
+def spread(pixels: Pixels, used: tuple[int, int]) -> NDArray[np.uint16]:
+    """The film with this range spread over 0 to 65535; values outside of it become black or white."""
+    low, high = used
+    table = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float64)
+    levels = np.rint(np.clip((table - low) / (high - low), 0, 1) * 65535).astype(np.uint16)
+    return np.asarray(levels[pixels])
+
+
+def in_used_range(pixels: Pixels, declared: int | None = None) -> tuple[Pixels, str]:
+    """The film [H,W] spread over the range that it uses, with a note; as it is if it uses a quarter of its own type's.
+
+    declared: the largest value by what the film says of itself, such as 4095 of a film of 12 bits; it needs no note.
+    Raises FilmError if the film is blank.
+    """
+    top = int(np.iinfo(pixels.dtype).max)
+    if declared is not None and declared < top and int(pixels.max()) <= declared:
+        pixels, top = spread(pixels, (0, declared)), 65535
+    counts = cv2.calcHist([pixels], [0], None, [top + 1], [0, top + 1]).ravel().astype(np.int64)
+    used = used_range(counts, 0, 0, top)
+    if used is None:
+        check_content(pixels)
+        return pixels, ""
+    shown = spread(pixels, used)
+    check_spread(shown)
+    return shown, range_note(used, 0, top)
+
+
+def check_content(pixels: Pixels) -> None:
+    """Raise FilmError if a film has only one grey level."""
+    levels = 257 if pixels.dtype == np.uint16 else 1
+    deviation = float(cv2.meanStdDev(pixels)[1][0, 0]) / levels
+    if deviation < _BLANK_BELOW:
+        raise FilmError(Status.BLANK, f"blank: standard deviation {deviation:.2f} of 255 grey levels")
+
+
+def check_spread(pixels: NDArray[np.uint16]) -> None:
+    """Raise FilmError if a film that was spread over its own range shows noise only."""
+    side = (min(_COARSE, pixels.shape[1]), min(_COARSE, pixels.shape[0]))
+    coarse = cv2.resize(pixels, side, interpolation=cv2.INTER_AREA)
+    deviation = float(cv2.meanStdDev(coarse)[1][0, 0]) / 257
+    if deviation < _NOISE_BELOW:
+        raise FilmError(Status.BLANK, "blank: its grey values vary by noise only")

@@ -25,8 +25,8 @@ def _recognises_chexnet(columns: Sequence[str]) -> bool:
     return FILM in columns and _has_findings(columns)
 
 
-def _read_chexnet(path: Path, only: Collection[str], without: Collection[str]) -> LabelTable:
-    table = plain.read_columns(path, only, without)
+def _read_chexnet(path: Path, only: Collection[str], without: Collection[str], uncertain: float) -> LabelTable:
+    table = plain.read_columns(path, only, without, uncertain)
     patients = tuple(map(patient_of, table.films))
     if table.patients is None and any(patients):
         return replace(table, patients=patients)

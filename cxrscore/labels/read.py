@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,16 @@ from cxrscore.errors import InputError
 from cxrscore.io import sha256_file
 from cxrscore.io.strict_json import get_text, unicode_text
 from cxrscore.labels.boxes import nih_boxes
-from cxrscore.labels.chexpert import OBSERVATIONS, chexpert
-from cxrscore.labels.findings import FINDINGS, canonical
-from cxrscore.labels.generic_csv import ColumnsDataset, plain
+from cxrscore.labels.chexpert import chexpert
+from cxrscore.labels.findings import canonical
+from cxrscore.labels.generic_csv import KNOWN_FINDINGS, ColumnsDataset, plain
 from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.kaggle import rsna, siim
 from cxrscore.labels.mimic import METADATA, mimic
-from cxrscore.labels.nih import ADJUDICATED, nih, nih_google
+from cxrscore.labels.nih import nih, nih_google
 from cxrscore.labels.one_column_per_finding import chexnet, course
-from cxrscore.labels.padchest import FINDINGS as PADCHEST
 from cxrscore.labels.padchest import padchest
-from cxrscore.labels.table import read_header, read_table
+from cxrscore.labels.table import read_headers, read_table
 from cxrscore.labels.uncertain_labels import (
     BLANK,
     UNCERTAIN,
@@ -109,9 +108,10 @@ def read_labels(path: Path, datasets: Sequence[Dataset], rules: LabelRules = ALL
     InputError if no layout recognises the header, a value is invalid for the layout, or the rules name a finding or a
     column that the table lacks.
     """
-    columns = read_header(path)
+    headers = read_headers(path)
+    columns = headers[0]
     for dataset in datasets:
-        if dataset.recognises(columns):
+        if any(map(dataset.recognises, headers)):
             table = _by_rules(dataset, path, columns, rules)
             return _with_weights(_selected(table, path, rules.findings), dataset, path, columns, rules), dataset.name
     known = "; ".join(f"{dataset.name}: {dataset.summary}" for dataset in datasets)
@@ -128,11 +128,24 @@ def _by_rules(dataset: Dataset, path: Path, columns: Sequence[str], rules: Label
         for rule in (uncertain, blank):
             rule.check(path, table.findings)
         return _without_blanks(table, np.isnan(table.labels), dataset, path, blank)
+    return _uncertain_as(lambda label: dataset.read_as(path, label), dataset, path, rules)
+
+
+def _uncertain_as(
+    read_as: Callable[[float], LabelTable],
+    dataset: Dataset,
+    path: Path,
+    rules: LabelRules,
+    named: Sequence[str] | None = None,
+) -> LabelTable:
+    """The table whose reader takes the label of uncertain cells. named: the findings that rules may name, by default
+    those of the table."""
     # A reader gives all uncertain labels of a table one value, so the table is read once for each value.
-    read = functools.cache(lambda word: dataset.read_as(path, UNCERTAIN[word]))
+    read = functools.cache(lambda word: read_as(UNCERTAIN[word]))
+    uncertain, blank = rules.uncertain_rule, rules.blank_rule
     table = read(uncertain.default)
     for rule in (uncertain, blank):
-        rule.check(path, table.findings)
+        rule.check(path, table.findings if named is None else named)
     labels = table.labels.copy()
     for place, finding in enumerate(table.findings):
         labels[:, place] = read(uncertain.word(finding)).labels[:, place]
@@ -143,21 +156,22 @@ def _by_rules(dataset: Dataset, path: Path, columns: Sequence[str], rules: Label
 
 
 def _by_columns(dataset: ColumnsDataset, path: Path, columns: Sequence[str], rules: LabelRules) -> LabelTable:
-    """The table of a layout in which any column may be a finding; none of its labels are uncertain."""
+    """The table of a layout in which any column may be a finding."""
     only = tuple(map(canonical, rules.findings))
     named = [name for name in map(canonical, columns) if name]
     header = set(named)
     if of_model := tuple(name for name in rules.model if name in header):
-        table = replace(dataset.read_columns(path, of_model, ()), columns={})
-        for rule in (rules.uncertain_rule, rules.blank_rule):
-            rule.check(path, named)
-        return _without_blanks(table, np.isnan(table.labels), dataset, path, rules.blank_rule)
+
+        def read_of_model(uncertain: float) -> LabelTable:
+            return replace(dataset.read_columns(path, of_model, (), uncertain), columns={})
+
+        return _uncertain_as(read_of_model, dataset, path, rules, named)
     if missing := [name for name in only if name not in named]:
         raise InputError(f"findings names {no_such_finding(missing[0], path, named)}")
-    table = dataset.read_columns(path, only, () if rules.weight_column is None else (rules.weight_column,))
-    for rule in (rules.uncertain_rule, rules.blank_rule):
-        rule.check(path, named if only else table.findings)
-    return _without_blanks(table, np.isnan(table.labels), dataset, path, rules.blank_rule)
+    without = () if rules.weight_column is None else (rules.weight_column,)
+    return _uncertain_as(
+        lambda label: dataset.read_columns(path, only, without, label), dataset, path, rules, named if only else None
+    )
 
 
 def _has_negative(blank: FindingRule) -> bool:
@@ -221,10 +235,7 @@ _ONE_ROW_PER_FILM = frozenset((plain.name, "course", "chexnet", "nih", "nih-goog
 
 def unusual_findings(layout: str, findings: Sequence[str]) -> tuple[str, ...]:
     """The findings of a table that no public data set names, if its layout takes any column of 0 and 1 for one."""
-    return tuple(name for name in findings if name not in _PUBLIC) if layout == plain.name else ()
-
-
-_PUBLIC = frozenset((*FINDINGS, *map(canonical, OBSERVATIONS), *PADCHEST, *map(canonical, ADJUDICATED)))
+    return tuple(name for name in findings if name not in KNOWN_FINDINGS) if layout == plain.name else ()
 
 
 def read_joined_labels(

@@ -70,7 +70,7 @@ def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
         read_columns = dataset.read_columns
         return ColumnsDataset(
             **kept,
-            read_columns=lambda path, only, without: _read(origin, path, lambda: read_columns(path, only, without)),
+            read_columns=lambda path, *rules: _read(origin, path, lambda: read_columns(path, *rules)),
         )
     return Dataset(**kept)
 

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import dropwhile, islice
+from itertools import chain, dropwhile, islice
 from pathlib import Path
 from typing import overload
 
@@ -174,13 +174,13 @@ def _fitting(path: Path, columns: Sequence[str], records: _Records) -> Iterator[
     """The rows that are not empty, with their lines; InputError for one that does not fit the header."""
     count = len(columns)
     named = max((place for place, name in enumerate(columns, 1) if name), default=0)
-    for row in records:
+    for line, row in records.numbered():
         if not any(row) or not (row[0].strip() or any(map(str.strip, row))):
             continue
         if len(row) < named or (len(row) > count and any(map(str.strip, row[count:]))):
-            hint = ", or one more for a column of row names without a name" if len(row) == count + 1 else ""
-            raise InputError(f"{path}, line {records.line}: {len(row)} cells, expected {named} as in the header{hint}")
-        yield records.line, row
+            hint = " (are there row names? In R: row.names = FALSE)" if len(row) == count + 1 else ""
+            raise InputError(f"{path}, line {line}: {len(row)} cells, expected {named} as in the header{hint}")
+        yield line, row
 
 
 def read_lines(path: Path) -> list[str]:
@@ -273,14 +273,13 @@ class _Records(Iterator[list[str]]):
 
     dialect    how the file differs from a CSV file in UTF-8
     delimiter  the character between cells; "" for a workbook
-    line       the line of the file on which the last row ends, from 1
 
     at_commas: take a text for a table with commas, whatever it is.
     """
 
     def __init__(self, path: Path, *, at_commas: bool = False) -> None:
         self.dialect: list[str] = []
-        self.delimiter, self.line = "", 0
+        self.delimiter = ""
         data = read_bytes(path)
         head: list[str] = []
         if is_workbook(path, data):
@@ -299,8 +298,11 @@ class _Records(Iterator[list[str]]):
             check_title(path, self._ahead, head if self.delimiter == "," else [])
 
     def __next__(self) -> list[str]:
-        self.line, row = self._ahead.popleft() if self._ahead else next(self._rows)
-        return row
+        return self._ahead.popleft()[1] if self._ahead else next(self._rows)[1]
+
+    def numbered(self) -> Iterator[tuple[int, list[str]]]:
+        """The rows that are left, and the line of the file on which each ends, from 1."""
+        return chain(self._ahead, self._rows)
 
 
 def _delimiter(path: Path, lines: _Lines, head: Sequence[str]) -> str:

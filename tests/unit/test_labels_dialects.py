@@ -207,7 +207,7 @@ def test_decimal_commas_of_a_column(tmp_path: Path, cells: list[str], read: list
         ("film,Mass\na.png,1\n" + '"' + "b.png,0\n" * 30_000, "the row begins on line 3: is a quote there not closed"),
         (
             "film;Mass\na.png;1;1\n",
-            "line 2: 3 cells, expected 2 as in the header, or one more for a column of row names",
+            "line 2: 3 cells, expected 2 as in the header .are there row names",
         ),
     ],
 )

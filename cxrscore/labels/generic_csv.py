@@ -14,6 +14,7 @@ from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
 from cxrscore.labels.columns import clean_age, clean_cells, clean_sex, clean_view, film_column
 from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.labels.roles import ColumnRoles, LayoutDataset
 from cxrscore.labels.table import Table, read_header, read_table
 
 _FILMS = ("film", "Image Index", "Image", "image", "path", "Path", "filename", "file")
@@ -32,7 +33,7 @@ def _recognises(columns: Sequence[str]) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColumnsDataset(Dataset):
+class ColumnsDataset(LayoutDataset):
     """A layout in which any column may be a finding.
 
     read_columns  function(path, only, without) -> LabelTable. only: canonical names of the findings to read, all
@@ -54,7 +55,14 @@ def columns_dataset(
     def read(path: Path) -> LabelTable:
         return read_columns(path, (), ())
 
-    return ColumnsDataset(name=name, summary=summary, recognises=recognises, read=read, read_columns=read_columns)
+    return ColumnsDataset(
+        name=name,
+        summary=summary,
+        recognises=recognises,
+        read=read,
+        read_columns=read_columns,
+        roles=lambda columns: ColumnRoles(film="", findings=()),
+    )
 
 
 def _read_columns(path: Path, only: Collection[str], without: Collection[str]) -> LabelTable:

@@ -27,6 +27,7 @@ from cxrscore.labels.nih import ADJUDICATED, nih, nih_google
 from cxrscore.labels.one_column_per_finding import chexnet, course
 from cxrscore.labels.padchest import FINDINGS as PADCHEST
 from cxrscore.labels.padchest import padchest
+from cxrscore.labels.roles import LayoutDataset
 from cxrscore.labels.table import read_header, read_table
 from cxrscore.labels.uncertain_labels import (
     BLANK,
@@ -56,6 +57,9 @@ class LabelRules:
     weight_column  the column of weights, which is then no finding but one of the columns of the LabelTable
     model          the findings of the model, if the labels are to evaluate one: if a generic table has some of them,
                    its other columns are not read, whatever their cells hold
+    film_column    the column that names the films; None: known by its name
+    patient_column  the column that identifies the patients; None: known by its name
+    allow_unmatched  read the table even if more than half of its films are not among those asked for
     """
 
     uncertain: str = "unknown"
@@ -63,6 +67,9 @@ class LabelRules:
     findings: tuple[str, ...] = ()
     weight_column: str | None = None
     model: tuple[str, ...] = ()
+    film_column: str | None = None
+    patient_column: str | None = None
+    allow_unmatched: bool = False
 
     def __post_init__(self) -> None:
         _ = self.uncertain_rule, self.blank_rule  # InputError for an invalid text
@@ -171,7 +178,7 @@ def _without_blanks(
     of the layout means something else than a blank cell."""
     if not _has_negative(rule):
         return table
-    if dataset.name in _NO_BLANKS:
+    if isinstance(dataset, LayoutDataset) and not dataset.blanks:
         raise InputError(
             f"{path} has the layout {dataset.name}, in which a label is unknown for other reasons than a blank cell: "
             "leave blank out"
@@ -205,18 +212,12 @@ def _with_weights(
         raise InputError(f"weight_column names the column {name!r} of {path}, which is a finding")
     if name in table.columns:
         return table
-    if dataset.name not in _ONE_ROW_PER_FILM:
+    if not isinstance(dataset, LayoutDataset) or not dataset.one_row_per_film:
         raise InputError(
             f"weight_column needs a table with one row per film, and {path} has the layout {dataset.name}: write the "
             "films, the labels and the weights into a generic CSV"
         )
     return replace(table, columns={**table.columns, name: tuple(read_table(path, (name,)).column(name))})
-
-
-_NO_BLANKS = frozenset(("padchest", "vindr", "vindr-boxes", "rsna", "siim", nih_boxes.name))
-"""Layouts in which unknown labels come from excluded films, ties between readers or several rows of a film."""
-_ONE_ROW_PER_FILM = frozenset((plain.name, "course", "chexnet", "nih", "nih-google", "chexpert", "padchest"))
-"""Layouts whose rows are the films of the LabelTable, in the same order."""
 
 
 def unusual_findings(layout: str, findings: Sequence[str]) -> tuple[str, ...]:

@@ -274,7 +274,7 @@ def _labels(
     if place is None:
         return None, None
     with as_local_path(place, lab.LARGEST_TABLE) as table:
-        rules = lab.LabelRules(uncertain=options.uncertain, blank=options.blank, model=findings)
+        rules = replace(options.label_rules, model=findings)
         joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), rules, name=place.name)
     return joined, {**file, "labelled_films": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 

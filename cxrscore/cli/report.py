@@ -100,13 +100,22 @@ def report(
     SCORES are files of `cxrscore score`, or CSV tables with one column of film names and one column of probabilities
     per finding. The report is about the first file and compares the others with it.
     """
-    from cxrscore.reporting import LABEL_RULES, default_page, open_named_scores, split_by_columns, write_report
+    from cxrscore.reporting import (
+        LABEL_RULES,
+        default_page,
+        described_labels,
+        open_named_scores,
+        split_by_columns,
+        write_report,
+    )
 
     if options["group_by"] and options["groups"] is None:
         raise click.UsageError("--group-by needs --groups, the table with that column.")
     named, options["findings"] = split_by_columns(options["findings"])
     rules = {name: options.pop(name) for name in LABEL_RULES if name != "findings"}
     first, *others = (open_named_scores(path, labels, findings=named, **rules) for path in scores)
+    if labels is not None:
+        print_line(described_labels(first.scores.provenance), quiet)
     target = output or default_page(scores[0])
     summary = write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
     print_line(f"wrote {target}", quiet)

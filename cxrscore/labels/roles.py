@@ -46,6 +46,8 @@ NO_FINDING_COLUMNS = frozenset(
 """Columns that are no finding unless the user names them, even if they hold 0 and 1 only."""
 _MAYBE_PATIENT = re.compile(r"patient|subject|person|participant|mrn|pseudonym")
 _SHOWN = 8
+MAX_NAMES, MAX_LENGTH = 50, 200
+"""Names of columns, and characters of a name, that the record of a table keeps: a table may have 100,000 columns."""
 
 
 def plain_name(column: str) -> str:
@@ -110,10 +112,15 @@ class ColumnRoles:
         return {
             "film": unicode_text(self.film),
             "patient": unicode_text(self.patient),
-            "findings": [unicode_text(name) for name in self.findings],
-            "others": [unicode_text(name) for name in self.others],
-            "ignored": [unicode_text(name) for name in self.ignored],
+            "findings": _texts(self.findings),
+            "others": _texts(self.others),
+            "ignored": _texts(self.ignored),
         }
+
+
+def _texts(names: Sequence[str]) -> list[str]:
+    """At most MAX_NAMES names, as a file stores them."""
+    return [unicode_text(name)[:MAX_LENGTH] for name in names[:MAX_NAMES]]
 
 
 def fixed_roles(

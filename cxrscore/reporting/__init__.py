@@ -23,7 +23,13 @@ from cxrscore.reporting import figures as draw
 from cxrscore.reporting.auc import BootstrapConfig
 from cxrscore.reporting.forest_plot import difference_plot, gap_plot
 from cxrscore.reporting.heatmaps import HeatmapPanel, heatmap_panels
-from cxrscore.reporting.load_scores import LABEL_RULES, NamedScores, open_named_scores, split_by_columns
+from cxrscore.reporting.load_scores import (
+    LABEL_RULES,
+    NamedScores,
+    described_labels,
+    open_named_scores,
+    split_by_columns,
+)
 from cxrscore.reporting.metrics_table import COLUMNS, metrics_csv
 from cxrscore.reporting.optional_sections import ReportSections, make_sections
 from cxrscore.reporting.page import render
@@ -43,6 +49,7 @@ __all__ = [
     "LABEL_RULES",
     "NamedScores",
     "default_page",
+    "described_labels",
     "open_named_scores",
     "split_by_columns",
     "write_report",

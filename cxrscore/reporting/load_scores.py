@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from cxrscore import plugins
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
-from cxrscore.labels import ALL_LABELS, LabelRules, other_findings, read_joined_labels
+from cxrscore.io.strict_json import get_nested, get_text
+from cxrscore.labels import ALL_LABELS, LabelRules, describe_columns, other_findings, read_joined_labels
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
@@ -240,6 +242,12 @@ def with_labels(scores: Scores, labels: Path, name: str, rules: LabelRules = ALL
         films=dataclasses.replace(scores.films, patient=patient),
         provenance={**scores.provenance, "labels": {**record, "labelled_films": matched}},
     )
+
+
+def described_labels(provenance: Mapping[str, Any]) -> str:
+    """What the columns of the label table were read as, in one line."""
+    record = get_nested(provenance, "labels")
+    return f"{get_text(record, 'file') or 'label table'}: {describe_columns(record)}"
 
 
 def has_hashed_paths(scores: Scores) -> bool:

@@ -7,10 +7,12 @@ from cxrscore.labels.findings import FINDINGS, MAX_FINDINGS, canonical
 from cxrscore.labels.image_similarity import SIDE as THUMBNAIL
 from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.leakage import Leak, check_leakage
+from cxrscore.labels.patients import grouping
 from cxrscore.labels.read import (
     ALL_LABELS,
     LabelRules,
     datasets,
+    describe_columns,
     describe_rules,
     find_labels,
     other_findings,
@@ -39,10 +41,12 @@ __all__ = [
     "canonical",
     "check_leakage",
     "datasets",
+    "describe_columns",
     "describe_rules",
     "draw_valid",
     "find_labels",
     "folds_by_patient",
+    "grouping",
     "join_labels",
     "near_duplicates",
     "other_findings",

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrscore.contract import Dataset, LabelTable
+from cxrscore.contract import LabelTable
 from cxrscore.labels.columns import filled_labels, film_column, index_of_distinct
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.nih import FILM, patient_of
+from cxrscore.labels.roles import LayoutDataset, fixed_roles
 from cxrscore.labels.table import Table, read_table
 
 _FINDING = "Finding Label"
@@ -124,9 +125,12 @@ def _read(path: Path) -> LabelTable:
     )
 
 
-nih_boxes = Dataset(
+nih_boxes = LayoutDataset(
     name="nih-boxes",
     summary="NIH BBox_List_2017: Image Index, Finding Label, Bbox [x,y,w,h]; only findings with a box are labelled",
     recognises=_recognises,
     read=_read,
+    roles=fixed_roles(FILM, (_FINDING,), others=_SIDES),
+    one_row_per_film=False,
+    blanks=False,
 )

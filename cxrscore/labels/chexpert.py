@@ -11,6 +11,7 @@ import numpy as np
 from cxrscore.contract import Floats, LabelTable
 from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_column, film_key
 from cxrscore.labels.findings import NO_FINDING, canonical
+from cxrscore.labels.roles import fixed_roles
 from cxrscore.labels.table import Table, read_table
 from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels, uncertain_dataset
 
@@ -102,4 +103,5 @@ chexpert = uncertain_dataset(
     summary="CheXpert: Path, Sex, Age, Frontal/Lateral, AP/PA, 14 observations of 1, 0, -1 or nothing",
     recognises=_recognises,
     read_as=_read,
+    roles=fixed_roles(_FILM, OBSERVATIONS, others=("Sex", "Age", _FRONTAL, _AP_PA)),
 )

@@ -22,6 +22,28 @@ FINDINGS = (
 
 NO_FINDING = "No Finding"
 
+_OTHER_PUBLIC = (
+    # CheXpert, MIMIC-CXR, NIH's adjudicated films, PadChest
+    *("Enlarged Cardiomediastinum", "Lung Opacity", "Lung Lesion", "Pleural Other", "Fracture", "Support Devices"),
+    *("Airspace opacity", "Nodule/Mass", "Bronchiectasis", "Granuloma", "Tuberculosis", "Scoliosis"),
+    # VinDr-CXR, VinDr-PCXR
+    *("Aortic enlargement", "Calcification", "Clavicle fracture", "Edema", "Enlarged PA", "ILD", "Lung cavity"),
+    *("Lung cyst", "Mediastinal shift", "Rib fracture", "COPD", "Lung tumor", "Other disease", "Other lesion"),
+    *("Bronchitis", "Bronchiolitis", "Brocho-pneumonia", "Broncho-pneumonia", "Situs inversus", "CPAM"),
+    *("Hyaline membrane disease", "Mediastinal tumor", "Diaphragmatic hernia", "Congenital emphysema"),
+    # CXR-LT, collections of COVID-19
+    *("Calcification of the Aorta", "Tortuous Aorta", "Pneumomediastinum", "Pneumoperitoneum"),
+    *(
+        "Subcutaneous Emphysema",
+        "Lobar Atelectasis",
+        "Hydropneumothorax",
+        "Pulmonary Embolism",
+        "Pulmonary Hypertension",
+    ),
+    *("Pulmonary Hypertension", "Azygos Lobe", "Round(ed) Atelectasis", "Kyphosis", "Granulomatous Disease"),
+    *("Interstitial Lung Disease", "Hilum", "Infarction", "Normal", "COVID", "COVID-19", "Silicosis", "Lung Cancer"),
+)
+
 MAX_FINDINGS = 1000
 """Longest name of a finding in a model, as in schemas/model.schema.json."""
 
@@ -47,3 +69,17 @@ _SPELLINGS = {
 def canonical(name: str) -> str:
     """The NIH name of a finding in any common spelling: "Pleural Effusion" -> "Effusion"; other names are unchanged."""
     return _SPELLINGS.get(" ".join(name.lower().replace("_", " ").split()), name)
+
+
+_KNOWN = frozenset(name.replace("_", " ").casefold() for name in (*FINDINGS, NO_FINDING, *_OTHER_PUBLIC))
+
+
+def is_known_finding(name: str) -> bool:
+    """Whether a public data set of chest radiographs has a finding of this name, in any common spelling.
+
+    Examples
+    --------
+    >>> is_known_finding("pleural effusion"), is_known_finding("Male")
+    (True, False)
+    """
+    return " ".join(canonical(name).replace("_", " ").casefold().split()) in _KNOWN

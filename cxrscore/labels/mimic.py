@@ -10,6 +10,7 @@ import numpy as np
 from cxrscore.contract import LabelTable
 from cxrscore.labels.chexpert import OBSERVATIONS, observed
 from cxrscore.labels.columns import clean_view
+from cxrscore.labels.roles import fixed_roles
 from cxrscore.labels.table import Table, read_table
 from cxrscore.labels.uncertain_labels import uncertain_dataset
 
@@ -110,4 +111,6 @@ mimic = uncertain_dataset(
     "mimic-cxr-2.0.0-metadata.csv.gz in the same folder, or by their folders",
     recognises=_recognises,
     read_as=_read,
+    roles=fixed_roles(_STUDY, (_BY_HAND, *OBSERVATIONS), patient=_SUBJECT),
+    one_row_per_film=False,
 )

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.contract import Dataset, Floats, LabelTable
+from cxrscore.contract import Floats, LabelTable
 from cxrscore.labels.boxes import boxes_of
 from cxrscore.labels.columns import filled_labels, film_column, index_of_distinct
 from cxrscore.labels.findings import NO_FINDING, canonical
+from cxrscore.labels.roles import ColumnRoles, LayoutDataset, fixed_roles
 from cxrscore.labels.table import Table, read_table
 from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels
 
@@ -35,6 +36,11 @@ def _read(path: Path) -> LabelTable:
     table = read_table(path)
     names = [name for name in table.columns if name and name not in (_FILM, _READER)]
     return _by_film(film_column(table, _FILM), names, parse_uncertain_labels(table, names, ZERO_ONE))
+
+
+def _roles(columns: Sequence[str]) -> ColumnRoles:
+    findings = [name for name in columns if name and name not in (_FILM, _READER)]
+    return fixed_roles(_FILM, findings, others=(_READER,))(columns)
 
 
 def _recognises_boxes(columns: Sequence[str]) -> bool:
@@ -70,16 +76,22 @@ def _by_film(films: Sequence[str], names: Sequence[str], labels: Floats) -> Labe
     )
 
 
-vindr = Dataset(
+vindr = LayoutDataset(
     name="vindr",
     summary="VinDr-CXR image_labels: image_id, rad_id, 28 columns of 0 and 1; the majority of the readers",
     recognises=_recognises,
     read=_read,
+    roles=_roles,
+    one_row_per_film=False,
+    blanks=False,
 )
 
-vindr_boxes = Dataset(
+vindr_boxes = LayoutDataset(
     name="vindr-boxes",
     summary="VinDr-CXR boxes: image_id, class_name, rad_id, x_min, ...; the majority of the readers",
     recognises=_recognises_boxes,
     read=_read_boxes,
+    roles=fixed_roles(_FILM, (_CLASS,), others=(_READER,)),
+    one_row_per_film=False,
+    blanks=False,
 )

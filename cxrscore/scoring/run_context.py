@@ -146,7 +146,13 @@ class RunContext:
     def notes(self) -> tuple[str, ...]:
         """Notes for the user on the run, without names of films."""
         kept = kept_note(self.target, self.findings)
-        return (*filter(None, (self._other_backend, self._other_findings, kept)), *self.changes)
+        return (*filter(None, (self._columns, self._other_backend, self._other_findings, kept)), *self.changes)
+
+    @property
+    def _columns(self) -> str:
+        if self.labels_file is None:
+            return ""
+        return f"{self.labels_file['file']}: {lab.describe_columns(self.labels_file)}"
 
     @property
     def _other_findings(self) -> str:
@@ -274,7 +280,7 @@ def _labels(
     if place is None:
         return None, None
     with as_local_path(place, lab.LARGEST_TABLE) as table:
-        rules = lab.LabelRules(uncertain=options.uncertain, blank=options.blank, model=findings)
+        rules = replace(options.label_rules, model=findings)
         joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), rules, name=place.name)
     return joined, {**file, "labelled_films": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 

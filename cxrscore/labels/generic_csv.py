@@ -24,6 +24,7 @@ from cxrscore.labels.roles import (
     ColumnRoles,
     LayoutDataset,
     find_column,
+    finding_words,
     plain_name,
 )
 from cxrscore.labels.table import Table, read_header, read_table
@@ -108,7 +109,9 @@ def _read_columns(path: Path, choice: ColumnChoice) -> tuple[LabelTable, ColumnR
     return labels, ColumnRoles(
         film=film,
         patient=patient or "",
-        findings=tuple(findings),
+        findings=tuple(
+            finding_words(name, column) if column in choice.named else column for column, (name, _) in findings.items()
+        ),
         others=(*known.values(), *texts),
         unsure=tuple(unsure),
     )

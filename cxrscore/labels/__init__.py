@@ -9,11 +9,13 @@ from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.leakage import Leak, check_leakage
 from cxrscore.labels.patients import grouping
 from cxrscore.labels.read import (
+    ALL,
     ALL_LABELS,
     LabelRules,
     datasets,
     describe_columns,
     describe_rules,
+    describe_table,
     find_labels,
     other_findings,
     read_joined_labels,
@@ -26,6 +28,7 @@ from cxrscore.labels.text_files import MAX_BYTES as LARGEST_TABLE
 from cxrscore.labels.uncertain_labels import UNCERTAIN
 
 __all__ = [
+    "ALL",
     "ALL_LABELS",
     "DEMOGRAPHICS",
     "FINDINGS",
@@ -43,6 +46,7 @@ __all__ = [
     "datasets",
     "describe_columns",
     "describe_rules",
+    "describe_table",
     "draw_valid",
     "find_labels",
     "folds_by_patient",

@@ -139,7 +139,7 @@ def _header_below(rows: Sequence[tuple[int, Sequence[str]]]) -> int:
 
 def _width(row: Sequence[str]) -> int:
     """The number of cells up to the last one that is not blank."""
-    return max((place for place, cell in enumerate(row, 1) if cell.strip()), default=0)
+    return next((place for place in range(len(row), 0, -1) if row[place - 1].strip()), 0)
 
 
 def _named(row: Sequence[str]) -> str:

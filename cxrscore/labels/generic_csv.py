@@ -24,6 +24,7 @@ from cxrscore.labels.roles import (
     ColumnRoles,
     LayoutDataset,
     find_column,
+    finding_words,
     plain_name,
 )
 from cxrscore.labels.table import Table, read_headers, read_table
@@ -109,7 +110,9 @@ def _read_columns(path: Path, choice: ColumnChoice) -> tuple[LabelTable, ColumnR
     return labels, ColumnRoles(
         film=film,
         patient=patient or "",
-        findings=tuple(findings),
+        findings=tuple(
+            finding_words(name, column) if column in choice.named else column for column, (name, _) in findings.items()
+        ),
         others=(*known.values(), *texts),
         unsure=tuple(unsure),
     )
@@ -171,6 +174,7 @@ def _split_columns(
     findings: Findings = {}
     texts: dict[str, list[str]] = {}
     unsure: list[str] = []
+    taken: set[str] = set()
     for name in names:
         cells = table.column(name)
         labels = None
@@ -182,10 +186,11 @@ def _split_columns(
             unsure += [name] * (found is not None and not strangers)
         if labels is None:
             texts[name] = cells
-        elif (finding := choice.named.get(name, canonical(name))) in (one for one, _ in findings.values()):
+        elif (finding := choice.named.get(name, canonical(name))) in taken:
             raise InputError(f"{table.path} has two columns for {finding}; keep one")
         else:
             findings[name] = finding, labels
+            taken.add(finding)
     return findings, texts, unsure
 
 

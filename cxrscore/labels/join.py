@@ -25,6 +25,7 @@ class JoinedLabels:
     unused_rows      rows without a film
     patient_source   where the patients come from, in words; "" where none is known
     maybe_patients   where none is known: columns that may identify them
+    unsure           columns that hold labels only, but are not taken for findings
     """
 
     labels: Floats
@@ -35,6 +36,7 @@ class JoinedLabels:
     unused_rows: int
     patient_source: str = ""
     maybe_patients: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
 
     @property
     def unmatched_films(self) -> int:

@@ -28,7 +28,7 @@ from cxrscore.labels.nih import nih, nih_google
 from cxrscore.labels.one_column_per_finding import chexnet, course
 from cxrscore.labels.padchest import padchest
 from cxrscore.labels.patients import with_patients
-from cxrscore.labels.roles import ColumnRoles, LayoutDataset, named_column, plain_name, roles_of_table
+from cxrscore.labels.roles import ColumnRoles, LayoutDataset, finding_words, named_column, plain_name, roles_of_table
 from cxrscore.labels.table import read_headers, read_table
 from cxrscore.labels.uncertain_labels import (
     BLANK,
@@ -248,7 +248,7 @@ def _with_columns(
         roles,
         film=film,
         patient=patient,
-        findings=(*roles.findings, *added),
+        findings=(*roles.findings, *(finding_words(name, column) for column, name in added.items())),
         others=tuple(name for name in roles.others if name not in read),
         ignored=tuple(name for name in roles.ignored if name not in read),
     )
@@ -389,7 +389,7 @@ def describe_columns(record: Any) -> str:
     --------
     >>> roles = ColumnRoles(film="Path", findings=("Mass",), others=("Sex",), ignored=("ward", "bed"))
     >>> describe_columns({"dataset": "mine", "columns": roles.record, "patients": "names of the films"})
-    'layout mine: film = Path; patient = names of the films; finding = Mass; also read: Sex; not read: ward, bed'
+    'film = Path; patient = names of the films; finding = Mass; attributes: Sex; not read: ward, bed'
     """
     columns = get_nested(record, "columns")
     if not isinstance(columns, Mapping):
@@ -399,11 +399,16 @@ def describe_columns(record: Any) -> str:
         ("film = ", get_text(columns, "film")),
         ("patient = ", get_text(columns, "patient") or get_text(record, "patients") or "unknown"),
         ("findings = " if len(findings) > 1 else "finding = ", _some_names(findings, 20)),
-        ("also read: ", _some_names(get_texts(columns, "others"), 8)),
+        ("attributes: ", _some_names(get_texts(columns, "others"), 8)),
         ("not read: ", _some_names(get_texts(columns, "ignored"), 8)),
     )
-    words = "; ".join(f"{name}{text}" for name, text in parts if text)
-    return f"layout {get_text(record, 'dataset')}: {words}"
+    return "; ".join(f"{name}{text}" for name, text in parts if text)
+
+
+def describe_table(record: Any) -> str:
+    """A label table in one line: its name, its layout, and what its columns were read as."""
+    name, columns = get_text(record, "file") or "label table", describe_columns(record)
+    return f"{name} (layout {get_text(record, 'dataset')}): {columns}" if columns else ""
 
 
 def _some_names(names: Sequence[str], most: int) -> str:
@@ -432,6 +437,7 @@ def read_joined_labels(
     reading = read_label_table(path, datasets, rules)
     table = reading.table
     joined = with_patients(join_labels(table, films), table, reading.roles, films)
+    joined = replace(joined, unsure=reading.roles.unsure)
     folders = [name for name in table.films if name.endswith("/")]
     if films and folders and joined.unmatched_films == len(films):
         raise InputError(

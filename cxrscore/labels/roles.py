@@ -93,10 +93,11 @@ class ColumnRoles:
 
     film      column of the films; "" if several make it
     patient   column of the patients; "" if there is none
-    findings  columns with findings: one finding each, or all of them in one
+    findings  columns with findings: one finding each, or all of them in one; with the name of the finding where a user
+              gave another one
     others    columns of further attributes, such as sex, age and view
     ignored   columns that are not read
-    unsure    those of ``others`` and ``ignored`` that hold 0 and 1 only, and might be findings
+    unsure    those of ``others`` that hold labels only, and might be findings
     """
 
     film: str
@@ -121,6 +122,17 @@ class ColumnRoles:
 def _texts(names: Sequence[str]) -> list[str]:
     """At most MAX_NAMES names, as a file stores them."""
     return [unicode_text(name)[:MAX_LENGTH] for name in names[:MAX_NAMES]]
+
+
+def finding_words(finding: str, column: str) -> str:
+    """A column of a finding, with the name of the finding if that is another one.
+
+    Examples
+    --------
+    >>> finding_words("Effusion", "fluid"), finding_words("Effusion", "effusion")
+    ('Effusion (fluid)', 'effusion')
+    """
+    return column if plain_name(finding) == plain_name(column) else f"{finding} ({column})"
 
 
 def fixed_roles(

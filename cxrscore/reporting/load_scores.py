@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from cxrscore import plugins
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
-from cxrscore.io.strict_json import get_nested, get_text
-from cxrscore.labels import ALL_LABELS, LabelRules, describe_columns, other_findings, read_joined_labels
+from cxrscore.io.strict_json import get_nested
+from cxrscore.labels import ALL_LABELS, LabelRules, describe_table, other_findings, read_joined_labels
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
@@ -246,8 +246,7 @@ def with_labels(scores: Scores, labels: Path, name: str, rules: LabelRules = ALL
 
 def described_labels(provenance: Mapping[str, Any]) -> str:
     """What the columns of the label table were read as, in one line."""
-    record = get_nested(provenance, "labels")
-    return f"{get_text(record, 'file') or 'label table'}: {describe_columns(record)}"
+    return describe_table(get_nested(provenance, "labels"))
 
 
 def has_hashed_paths(scores: Scores) -> bool:

@@ -150,9 +150,7 @@ class RunContext:
 
     @property
     def _columns(self) -> str:
-        if self.labels_file is None:
-            return ""
-        return f"{self.labels_file['file']}: {lab.describe_columns(self.labels_file)}"
+        return "" if self.labels_file is None else lab.describe_table(self.labels_file)
 
     @property
     def _other_findings(self) -> str:

@@ -70,6 +70,8 @@ class LabelledFilms:
     weights: Doubles | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those of labels.DEMOGRAPHICS that the table has, "" where unknown."""
+    unsure: tuple[str, ...] = ()
+    """Columns of the table that hold labels only, but are not taken for findings."""
     maybe_patients: tuple[str, ...] = ()
     """Columns of the table that may identify the patients, where none is known to."""
 
@@ -177,6 +179,7 @@ def labelled_films(films: Path, labels: Path | None, rules: lab.LabelRules = lab
         patients=tuple(joined.patients[row] for row in rows),
         labels_file=labels_file,
         maybe_patients=joined.maybe_patients,
+        unsure=() if rules.findings else joined.unsure,
         columns=_of_rows({name: joined.columns[name] for name in lab.DEMOGRAPHICS if name in joined.columns}, rows),
         weights=_weights(table, found.paths, joined, rows, rules.weight_column),
     )
@@ -307,7 +310,12 @@ def _readable(split: lab.Split, store: ImageCache, paths: Sequence[str], options
 
 def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
     """Lines on the labels."""
-    notes = [f"{labelled.labels_file['file']}: {lab.describe_columns(labelled.labels_file)}"]
+    notes = [lab.describe_table(labelled.labels_file)]
+    if labelled.unsure:
+        notes.append(
+            f"columns of 0 and 1 that are not trained: {', '.join(labelled.unsure[:8])}; to train them as findings, "
+            f"use --finding {lab.ALL},{labelled.unsure[0]}"
+        )
     notes += _patient_notes(labelled)
     odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
     if odd:

@@ -10,7 +10,8 @@ from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, dropwhile, islice
+from itertools import chain, dropwhile, islice, zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import overload
 
@@ -31,8 +32,8 @@ _HEAD_LINES, _HEAD_CHARACTERS = 60, 256 * 1024
 """Lines, and about how many characters, from which the delimiter is told."""
 _AHEAD = 20
 """Number of rows below the header that are looked at to see whether it is one."""
-_BLOCK = 4096
-"""Number of rows that are turned into columns at once."""
+_BLOCK, _BLOCK_CELLS = 4096, 1024**2
+"""Largest number of rows, and of their cells, that are turned into columns at once."""
 _POOL = 65_536
 """Largest number of distinct cells of a column of which further copies are looked up."""
 _UNNAMED = re.compile(r"Unnamed: \d+(?:_level_\d+)?|\.\.\.\d+|")
@@ -150,15 +151,17 @@ def read_table(path: Path, only: Container[str] | None = None) -> Table:
     kept = [_Column() for _ in selected]
     lines = array.array("I")
     rows = _fitting(path, columns, records)
-    while block := list(islice(rows, _BLOCK)):
-        lines.extend(line for line, _ in block)
+    at_once = max(1, min(_BLOCK, _BLOCK_CELLS // len(columns)))
+    while block := list(islice(rows, at_once)):
+        lines.extend(map(itemgetter(0), block))
         if len(lines) > most:
             raise InputError(
                 f"{path} has more than {most:,} rows of {len(selected):,} columns, which is more than fits into "
                 "memory. Remove the columns or rows that are not needed."
             )
+        cells = list(zip_longest(*map(itemgetter(1), block), fillvalue=""))
         for column, place in zip(kept, selected, strict=True):
-            column.extend([row[place] if place < len(row) else "" for _, row in block])
+            column.extend(cells[place] if place < len(cells) else [""] * len(block))
     commas = [column.read_decimal_commas(records.delimiter) for column in kept] if records.delimiter != "," else []
     dialect = [*records.dialect, *(["decimal commas"] if any(commas) else [])]
     return Table(

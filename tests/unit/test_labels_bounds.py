@@ -135,6 +135,22 @@ def test_boxes_of_as_many_findings_as_films_fill_no_memory(tmp_path: Path, monke
     assert len(boxes.read_boxes(nih)) == 10
 
 
+def test_memory_of_a_table_grows_with_its_rows_and_equal_cells_are_stored_once(tmp_path: Path) -> None:
+    peaks = []
+    for count in (10_000, 40_000):
+        rows = (f"{row:08}.png,{row % 7}{',maybe' * 14}" for row in range(count))
+        path = csv_file(tmp_path, "\n".join(["film,ward," + ",".join(f"c{n}" for n in range(14)), *rows]))
+        tracemalloc.start()
+        found = table.read_table(path)
+        peaks.append(tracemalloc.get_traced_memory()[1] / count)
+        tracemalloc.stop()
+        assert len({id(cell) for cell in found.column("c3")}) == 1
+        assert found.rows[count - 1][:2] == [f"{count - 1:08}.png", str((count - 1) % 7)]
+    # A row takes its line in the file, 16 references, the name of the film, and a share of the blocks being read.
+    assert peaks[1] < peaks[0] < 1000
+    assert peaks[1] < 500
+
+
 def test_few_rows_of_many_columns_for_many_films_fill_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

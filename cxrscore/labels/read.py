@@ -29,7 +29,7 @@ from cxrscore.labels.one_column_per_finding import chexnet, course
 from cxrscore.labels.padchest import padchest
 from cxrscore.labels.patients import with_patients
 from cxrscore.labels.roles import ColumnRoles, LayoutDataset, finding_words, named_column, plain_name, roles_of_table
-from cxrscore.labels.table import read_headers, read_table
+from cxrscore.labels.table import file_dialect, read_headers, read_table
 from cxrscore.labels.uncertain_labels import (
     BLANK,
     UNCERTAIN,
@@ -408,7 +408,9 @@ def describe_columns(record: Any) -> str:
 def describe_table(record: Any) -> str:
     """A label table in one line: its name, its layout, and what its columns were read as."""
     name, columns = get_text(record, "file") or "label table", describe_columns(record)
-    return f"{name} (layout {get_text(record, 'dataset')}): {columns}" if columns else ""
+    dialect = get_text(record, "dialect")
+    layout = f"layout {get_text(record, 'dataset')}" + (f"; {dialect}" if dialect else "")
+    return f"{name} ({layout}): {columns}" if columns else ""
 
 
 def _some_names(names: Sequence[str], most: int) -> str:
@@ -448,6 +450,7 @@ def read_joined_labels(
     record = {
         "file": unicode_text(name or path.name),
         "dataset": reading.layout,
+        **({"dialect": unicode_text(dialect)} if (dialect := file_dialect(path)) else {}),
         "sha256": sha256_file(path),
         "columns": reading.roles.record,
         "patients": joined.patient_source,

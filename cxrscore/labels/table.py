@@ -128,6 +128,14 @@ def read_header(path: Path) -> tuple[str, ...]:
     return _header(path, _Records(path))
 
 
+def file_dialect(path: Path) -> str:
+    """How a table differs from a CSV file in UTF-8, as far as its first rows tell; see Table.dialect."""
+    records = _Records(path)
+    cells = {cell.strip() for _, row in islice(records.numbered(), _AHEAD) for cell in row}
+    commas = records.delimiter != "," and any(map(_DECIMAL.fullmatch, cells))
+    return ", ".join([*records.dialect, *(["decimal commas"] if commas else [])])
+
+
 def read_headers(path: Path) -> list[tuple[str, ...]]:
     """The column names of a table, and, unless commas separate them, its first line split at commas: a reader of a
     plugin may know a table with semicolons by that. InputError as read_header."""

@@ -14,7 +14,16 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.labels import LabelRules, datasets, read_labels, read_split, table, text_files
+from cxrscore.labels import (
+    LabelRules,
+    datasets,
+    describe_table,
+    read_joined_labels,
+    read_labels,
+    read_split,
+    table,
+    text_files,
+)
 from cxrscore.labels.boxes import read_boxes
 from cxrscore.labels.nih import FILM
 
@@ -55,7 +64,7 @@ def check(path: Path, dialect: str = "") -> None:
     np.testing.assert_array_equal(labels.labels, np.array(LABELS, np.float32))
     assert labels.columns["age"] == ("61", "7", "")
     assert labels.columns["note"] == ("Zoë, said: twice", "x; y | z", "")
-    assert table.read_table(path).dialect == dialect
+    assert table.read_table(path).dialect == table.file_dialect(path) == dialect
 
 
 @pytest.mark.parametrize(
@@ -278,6 +287,14 @@ def test_other_files_are_named(tmp_path: Path, data: bytes, words: str) -> None:
 
 def test_letters_of_a_signature_may_begin_a_name(tmp_path: Path) -> None:
     assert table.read_header(saved(tmp_path, "ORCID,film,Mass\n1,a,1\n")) == ("ORCID", "film", "Mass")
+
+
+def test_the_dialect_is_kept_and_told(tmp_path: Path) -> None:
+    path = saved(tmp_path, written(";", comma=True).encode("utf-16"))
+    record = read_joined_labels(path, datasets, ["a.png"])[1]
+    assert record["dialect"] == "semicolons, UTF-16, decimal commas"
+    assert describe_table(record).startswith("labels.csv (layout plain; semicolons, UTF-16, decimal commas): film")
+    assert "dialect" not in read_joined_labels(saved(tmp_path, written()), datasets, ["a.png"])[1]
 
 
 def test_lists_of_films_have_dialects_too(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import io
+import re
 import warnings
+import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,6 +17,8 @@ from cxrscore.errors import InputError
 
 _LOOKED_AT = 1000
 """Number of rows in which a further sheet is searched for content."""
+_NO_VALUE = re.compile(rb"</f>\s*(?:<v\s*/>\s*)?</c>|<f\b[^>]*/>\s*(?:<v\s*/>\s*)?</c>")
+_BLOCK, _OVERLAP = 1024**2, 256
 _MOST = 1_048_576
 """Rows of the largest sheet."""
 
@@ -36,7 +40,26 @@ def open_sheet(path: Path, data: io.BytesIO) -> tuple[str, Iterator[tuple[int, l
             f"{path} is an Excel workbook of {len(filled)} sheets with content ({names}), expected one: remove or hide "
             "the others, or save the sheet of the table as CSV"
         )
+    if _has_formula_without_value(data):
+        raise InputError(
+            f"{path} is an Excel workbook with formulas whose values are not stored, as programs write it: open and "
+            "save it in Excel, or save it as CSV"
+        )
     return filled[0].title, _rows(path, filled[0])
+
+
+def _has_formula_without_value(data: io.BytesIO) -> bool:
+    """Whether a sheet has a formula that nothing has calculated. A text that is empty has a value, too: <v></v>."""
+    with zipfile.ZipFile(data) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/"):
+                with archive.open(name) as part:
+                    end = b""
+                    while block := part.read(_BLOCK):
+                        if _NO_VALUE.search(end + block):
+                            return True
+                        end = block[-_OVERLAP:]
+    return False
 
 
 def _workbook(path: Path, data: io.BytesIO) -> Any:

@@ -341,6 +341,8 @@ def test_workbooks_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read_labels(two, datasets)
     with pytest.raises(InputError, match="an Excel workbook without content"):
         read_labels(workbook(tmp_path, {"A": []}), datasets)
+    with pytest.raises(InputError, match="with formulas whose values are not stored"):
+        read_labels(workbook(tmp_path, {"A": [["film", "Mass"], ["a", "=1-0"]]}), datasets)
     path = workbook(tmp_path, {"A": [["film", "Mass"], ["a", 1]]})
     data = path.read_bytes()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -75,7 +75,7 @@ def test_a_name_that_two_columns_could_mean_is_refused(tmp_path):
 
 def test_what_is_known_to_be_no_finding_is_none(tmp_path):
     header = "film,Silicosis,male,Is_Test,fold,split,Unnamed: 0,AP,Study ID"
-    reading = read(tmp_path, header, "a.png,1,1,0,0,1,0,1,1", "b.png,0,0,0,1,1,1,0,0")  # the index of pandas has no name
+    reading = read(tmp_path, header, "a.png,1,1,0,0,1,0,1,1", "b.png,0,0,0,1,1,1,0,0")
     assert reading.table.findings == ("Silicosis",)
     assert reading.roles.others == ("male", "Is_Test", "fold", "split", "AP", "Study ID")
     asked = read(tmp_path, "film,Silicosis,male", "a.png,1,1", "b.png,0,1", findings=("all", "male"))

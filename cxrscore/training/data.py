@@ -320,7 +320,7 @@ def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
     odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
     if odd:
         notes.append(
-            f"columns of the label table taken for findings: {', '.join(odd)}. Name the findings with --findings to "
+            f"columns of the label table taken for findings: {', '.join(odd)}. Name the findings with --finding to "
             "leave others out"
         )
     if soft := int(np.count_nonzero((labelled.labels > 0) & (labelled.labels < 1))):

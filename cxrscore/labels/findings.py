@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 FINDINGS = (
     "Atelectasis",
     "Cardiomegaly",
@@ -28,11 +30,23 @@ MAX_FINDINGS = 1000
 _SPELLINGS = {
     **{name.lower().replace("_", " "): name for name in FINDINGS},
     "pleural effusion": "Effusion",
+    "pleural effusions": "Effusion",
     "infiltrate": "Infiltration",
     "infiltrates": "Infiltration",
     "pulmonary edema": "Edema",
     "pulmonary fibrosis": "Fibrosis",
     "hiatal hernia": "Hernia",
+    "hiatus hernia": "Hernia",
+    "hernia, hiatal": "Hernia",
+    "diaphragmatic hernia": "Diaphragmatic hernia",
+    "diagphramatic hernia": "Diaphragmatic hernia",
+    "broncho pneumonia": "Bronchopneumonia",
+    "brocho pneumonia": "Bronchopneumonia",
+    "pleuro pneumonia": "Pleuropneumonia",
+    "enlarged cardiomediastinum": "Enlarged Cardiomediastinum",
+    "pleural other": "Pleural Other",
+    "fracture": "Fracture",
+    "support devices": "Support Devices",
     "no finding": NO_FINDING,
     "no findings": NO_FINDING,
     "lung opacity": "Lung Opacity",
@@ -46,4 +60,4 @@ _SPELLINGS = {
 
 def canonical(name: str) -> str:
     """The NIH name of a finding in any common spelling: "Pleural Effusion" -> "Effusion"; other names are unchanged."""
-    return _SPELLINGS.get(" ".join(name.lower().replace("_", " ").split()), name)
+    return _SPELLINGS.get(" ".join(re.split(r"[\s_-]+", name.strip().lower())), name)

@@ -17,7 +17,10 @@ from cxrscore.errors import InputError
 from cxrscore.io import sha256_file
 from cxrscore.io.strict_json import get_text, unicode_text
 from cxrscore.labels.boxes import nih_boxes
-from cxrscore.labels.chexpert import OBSERVATIONS, chexpert
+from cxrscore.labels.brax import brax
+from cxrscore.labels.chexpert import OBSERVATIONS, chexpert, chexpert_studies
+from cxrscore.labels.chexpert_plus import chexpert_plus
+from cxrscore.labels.cxr_lt import cxr_lt
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.labels.generic_csv import ColumnsDataset, plain
 from cxrscore.labels.join import JoinedLabels, join_labels
@@ -25,6 +28,7 @@ from cxrscore.labels.kaggle import rsna, siim
 from cxrscore.labels.mimic import METADATA, mimic
 from cxrscore.labels.nih import ADJUDICATED, nih, nih_google
 from cxrscore.labels.one_column_per_finding import chexnet, course
+from cxrscore.labels.openi import openi
 from cxrscore.labels.padchest import FINDINGS as PADCHEST
 from cxrscore.labels.padchest import padchest
 from cxrscore.labels.roles import LayoutDataset
@@ -37,11 +41,12 @@ from cxrscore.labels.uncertain_labels import (
     finding_rule,
     no_such_finding,
 )
-from cxrscore.labels.vindr import vindr, vindr_boxes
+from cxrscore.labels.vindr import vindr, vindr_boxes, vindr_pcxr
 
-# Google's table also has NIH's columns, so its layout is tried first.
+# Google's table also has NIH's columns, and CXR-LT's has MIMIC's, so these layouts are tried first.
 datasets: tuple[Dataset, ...] = (
-    *(nih_google, nih_boxes, nih, chexpert, mimic, padchest, vindr, vindr_boxes, rsna, siim, course, chexnet),
+    *(nih_google, nih_boxes, nih, chexpert, chexpert_studies, chexpert_plus, brax, cxr_lt, mimic, padchest),
+    *(vindr, vindr_pcxr, vindr_boxes, openi, rsna, siim, course, chexnet),
     plain,
 )
 """The layouts that cxrscore provides; plain is tried last because it accepts most tables."""

@@ -49,6 +49,7 @@ _WORDS = {
 
 FINDINGS = tuple(_WORDS)
 _NOT_READ = frozenset(("no indexing", "technical quality of image unsatisfactory"))
+_VIEWS = {"frontal": "", "lateral": "L", "": ""}
 _THICKENING, _PLEURA = "thickening", "pleura"
 
 
@@ -67,14 +68,23 @@ def _read(path: Path) -> LabelTable:
     uids = films.column(_REPORT)
     known = [row for row, uid in enumerate(uids) if uid in labels]
     names = film_column(films, _FILM)
-    views = films.column(_VIEW) if _VIEW in films.columns else [""] * len(names)
+    views = _views(films)
     return LabelTable(
         films=tuple(names[row] for row in known),
         findings=FINDINGS,
         labels=np.array([labels[uids[row]] for row in known], np.float32).reshape(len(known), len(FINDINGS)),
         patients=tuple(uids[row] for row in known),
-        columns={"view": tuple("L" if views[row].lower() == "lateral" else "" for row in known)},
+        columns={"view": tuple(views[row] for row in known)},
     )
+
+
+def _views(films: Table) -> list[str]:
+    """L of lateral films; "" of frontal ones, which may be PA or AP."""
+    planes = films.column(_VIEW) if _VIEW in films.columns else [""] * len(films.rows)
+    odd = next((row for row, plane in enumerate(planes) if plane.lower() not in _VIEWS), None)
+    if odd is not None:
+        raise films.row_error(odd, f"column {_VIEW} has {planes[odd]!r}, expected Frontal or Lateral")
+    return [_VIEWS[plane.lower()] for plane in planes]
 
 
 def _beside(path: Path, name: str) -> Path:

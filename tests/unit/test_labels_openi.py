@@ -104,6 +104,13 @@ def test_a_report_with_two_rows(tmp_path: Path) -> None:
         read_labels(merged, datasets)
 
 
+def test_a_projection_that_open_i_does_not_have(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"{FILMS},Problems\n1,a.png,Oblique,Mass\n")
+    with pytest.raises(InputError, match="line 2: column projection has 'Oblique', expected Frontal or Lateral"):
+        read_labels(path, datasets)
+
+
 def test_a_table_of_ones_own_with_these_columns(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(f"{FILMS},Mass\n1,a.png,PA,1\n")

@@ -39,6 +39,9 @@ _RARE = (
 )
 """Findings that MIMIC-CXR-JPG does not have. A table of CXR-LT has at least two."""
 
+_OF_MIMIC = ({"dicom_id"}, {"fpath"}, {"subject_id", "study_id"})
+"""Columns of which a table has at least one set: other tables may have such findings, too."""
+
 
 def _findings(columns: Sequence[str]) -> list[str]:
     """The columns that are findings of CXR-LT, in the order of the table."""
@@ -53,7 +56,7 @@ def _name(column: str) -> str:
 
 def _recognises(columns: Sequence[str]) -> bool:
     names = {_BY_NAME[plain_name(column)] for column in _findings(columns)}
-    of_mimic = bool({"dicom_id", "study_id", "fpath"} & set(columns))
+    of_mimic = any(some <= set(columns) for some in _OF_MIMIC)
     return of_mimic and film_of_row(columns) is not None and len(names & set(_RARE)) > 1
 
 
@@ -63,8 +66,9 @@ def _roles(columns: Sequence[str]) -> ColumnRoles:
 
 
 def _read(path: Path, uncertain: float) -> LabelTable:
-    findings = _findings(read_header(path))
-    table, films = read_films(path, findings)
+    columns = read_header(path)
+    findings = _findings(columns)
+    table, films = read_films(path, columns, findings)
     labels = parse_uncertain_labels(table, findings, ZERO_ONE, uncertain=uncertain)
     return replace(films, findings=tuple(map(_name, findings)), labels=labels)
 

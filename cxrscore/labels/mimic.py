@@ -53,14 +53,13 @@ def columns_about(columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in (_STUDY, _VIEW, _ORIENTATION, *people) if name and name in columns)
 
 
-def read_films(path: Path, findings: Sequence[str]) -> tuple[Table, LabelTable]:
+def read_films(path: Path, columns: Sequence[str], findings: Sequence[str]) -> tuple[Table, LabelTable]:
     """The columns of a table with a row for each film, and its films, patients, sexes, ages and views; the LabelTable
     has no labels yet.
 
     A film is p10/p10000032/s50414267/02aa804e if the table says in which folder it lies, else dicom_id alone; a table
     without dicom_id names it by a path.
     """
-    columns = read_header(path)
     film = film_of_row(columns) or _FILM
     table = read_table(path, (film, _SUBJECT, *columns_about(columns), *findings))
     films = list(map(film_key, film_column(table, film)))
@@ -90,9 +89,10 @@ def read_films(path: Path, findings: Sequence[str]) -> tuple[Table, LabelTable]:
 
 
 def _read(path: Path, uncertain: float) -> LabelTable:
-    named = (_BY_HAND, *observations(read_header(path)))
-    if film_of_row(read_header(path)):
-        table, films = read_films(path, named)
+    columns = read_header(path)
+    named = (_BY_HAND, *observations(columns))
+    if film_of_row(columns):
+        table, films = read_films(path, columns, named)
         findings, labels = observed(_renamed(table), uncertain)
         return replace(films, findings=findings, labels=labels)
     return _read_studies(_renamed(read_table(path, (_SUBJECT, _STUDY, *named))), uncertain)

@@ -268,6 +268,12 @@ def test_cxr_lt_of_2024_without_findings_of_mimic(tmp_path: Path, header: str, r
     assert known(table.labels[0], table)["Scoliosis"] == 1
 
 
+def test_a_table_of_ones_own_with_rare_findings(tmp_path: Path) -> None:
+    table, layout = read(tmp_path, "path,study_id,Osteopenia,Scoliosis,Gibbus", "a.png,s7,0,1,1")
+    assert layout == "plain"
+    assert set(table.findings) == {"Osteopenia", "Scoliosis", "Gibbus"}
+
+
 def test_normal_of_cxr_lt_is_no_finding(tmp_path: Path) -> None:
     table, _ = read(tmp_path, "dicom_id,Normal,Hilum,Scoliosis", "02aa804e,1,0,0")
     assert table.findings == ("No Finding", "Hilum", "Scoliosis")

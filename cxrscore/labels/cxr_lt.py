@@ -44,8 +44,12 @@ _OF_MIMIC = ({"dicom_id"}, {"fpath"}, {"subject_id", "study_id"})
 
 
 def _findings(columns: Sequence[str]) -> list[str]:
-    """The columns that are findings of CXR-LT, in the order of the table."""
-    return [name for name in columns if plain_name(name) in _BY_NAME]
+    """The columns that are findings of CXR-LT, in the order of the table; the first of two for one finding."""
+    found: dict[str, str] = {}
+    for column in columns:
+        if plain_name(column) in _BY_NAME:
+            found.setdefault(_name(column), column)
+    return list(found.values())
 
 
 def _name(column: str) -> str:

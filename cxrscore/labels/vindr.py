@@ -51,8 +51,13 @@ def majority(labels: Floats, films: NDArray[np.intp], count: int) -> Floats:
 
 
 def _findings(columns: Sequence[str]) -> list[str]:
-    """The columns that are findings of VinDr-CXR or VinDr-PCXR, in the order of the table."""
-    return [name for name in columns if plain_name(name) in _NAMES]
+    """The columns that are findings of VinDr-CXR or VinDr-PCXR, in the order of the table; the first of two for one
+    finding."""
+    found: dict[str, str] = {}
+    for column in columns:
+        if plain_name(column) in _NAMES:
+            found.setdefault(canonical(column), column)
+    return list(found.values())
 
 
 def _recognises_children(columns: Sequence[str]) -> bool:

@@ -277,3 +277,11 @@ def test_a_table_of_ones_own_with_rare_findings(tmp_path: Path) -> None:
 def test_normal_of_cxr_lt_is_no_finding(tmp_path: Path) -> None:
     table, _ = read(tmp_path, "dicom_id,Normal,Hilum,Scoliosis", "02aa804e,1,0,0")
     assert table.findings == ("No Finding", "Hilum", "Scoliosis")
+
+
+def test_one_of_two_columns_for_a_finding_is_read(tmp_path: Path) -> None:
+    table, _ = read(tmp_path, "dicom_id,Normal,Hilum,No Finding,Scoliosis", "02aa804e,1,0,0,0")
+    assert table.findings == ("No Finding", "Hilum", "Scoliosis")
+    assert table.labels.tolist() == [[1, 0, 0]]
+    table, _ = read(tmp_path, f"{OBSERVED},Path,lung_lesion", "0," * 14 + "patient00001/study1/view1_frontal.jpg,1")
+    assert known(table.labels[0], table)["Lung Lesion"] == 0

@@ -306,7 +306,8 @@ trained_on_option = click.option(
     metavar="NAMES",
     callback=lambda context, option, text: split_names(text),
     help="Public data sets that the weights were trained on, separated by commas: NIH, PadChest, CheXpert, MIMIC-CXR, "
-    "Google, OpenI, RSNA, SIIM, VinDr, or any other name. Figures on their films are marked as not held-out.",
+    "Google, OpenI, RSNA, SIIM, VinDr, VinDr-PCXR, BRAX, or any other name. Figures on their films are marked as not "
+    "held-out.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only: no progress and no summary.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

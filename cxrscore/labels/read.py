@@ -17,8 +17,11 @@ from cxrscore.errors import InputError
 from cxrscore.io import sha256_file
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, unicode_text
 from cxrscore.labels.boxes import nih_boxes
-from cxrscore.labels.chexpert import chexpert
+from cxrscore.labels.brax import brax
+from cxrscore.labels.chexpert import chexpert, chexpert_studies
+from cxrscore.labels.chexpert_plus import chexpert_plus
 from cxrscore.labels.columns import film_column
+from cxrscore.labels.cxr_lt import cxr_lt
 from cxrscore.labels.findings import canonical, is_known_finding
 from cxrscore.labels.generic_csv import ColumnChoice, ColumnsDataset, certain_labels, plain
 from cxrscore.labels.join import JoinedLabels, join_labels
@@ -26,6 +29,7 @@ from cxrscore.labels.kaggle import rsna, siim
 from cxrscore.labels.mimic import METADATA, mimic
 from cxrscore.labels.nih import nih, nih_google
 from cxrscore.labels.one_column_per_finding import chexnet, course
+from cxrscore.labels.openi import openi
 from cxrscore.labels.padchest import padchest
 from cxrscore.labels.patients import with_patients
 from cxrscore.labels.roles import ColumnRoles, LayoutDataset, finding_words, named_column, plain_name, roles_of_table
@@ -38,11 +42,12 @@ from cxrscore.labels.uncertain_labels import (
     finding_rule,
     no_such_finding,
 )
-from cxrscore.labels.vindr import vindr, vindr_boxes
+from cxrscore.labels.vindr import vindr, vindr_boxes, vindr_pcxr
 
-# Google's table also has NIH's columns, so its layout is tried first.
+# Google's table also has NIH's columns, and CXR-LT's has MIMIC's, so these layouts are tried first.
 datasets: tuple[Dataset, ...] = (
-    *(nih_google, nih_boxes, nih, chexpert, mimic, padchest, vindr, vindr_boxes, rsna, siim, course, chexnet),
+    *(nih_google, nih_boxes, nih, chexpert, chexpert_studies, chexpert_plus, brax, cxr_lt, mimic, padchest),
+    *(vindr, vindr_pcxr, vindr_boxes, openi, rsna, siim, course, chexnet),
     plain,
 )
 """The layouts that cxrscore provides; plain is tried last because it accepts most tables."""

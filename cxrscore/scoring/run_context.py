@@ -146,10 +146,11 @@ class RunContext:
     def notes(self) -> tuple[str, ...]:
         """Notes for the user on the run, without names of films."""
         kept = kept_note(self.target, self.findings)
-        return (*filter(None, (self._columns, self._other_backend, self._other_findings, kept)), *self.changes)
+        return (*filter(None, (self._other_backend, self._other_findings, kept)), *self.changes)
 
     @property
-    def _columns(self) -> str:
+    def label_table(self) -> str:
+        """The label table and what its columns were read as, in one line; "" without one."""
         return "" if self.labels_file is None else lab.describe_table(self.labels_file)
 
     @property

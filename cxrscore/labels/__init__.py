@@ -22,6 +22,7 @@ from cxrscore.labels.split_files import read_split, split_csv
 from cxrscore.labels.splits import Split, draw_valid, folds_by_patient, split_by_patient
 from cxrscore.labels.table import MAX_BYTES as LARGEST_TABLE
 from cxrscore.labels.uncertain_labels import UNCERTAIN
+from cxrscore.labels.unmatched import MatchSummary, match_counts, match_warnings
 
 __all__ = [
     "ALL_LABELS",
@@ -35,6 +36,7 @@ __all__ = [
     "JoinedLabels",
     "LabelRules",
     "Leak",
+    "MatchSummary",
     "Split",
     "canonical",
     "check_leakage",
@@ -44,6 +46,8 @@ __all__ = [
     "find_labels",
     "folds_by_patient",
     "join_labels",
+    "match_counts",
+    "match_warnings",
     "near_duplicates",
     "other_findings",
     "read_boxes",

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,10 +66,12 @@ class LabelledFilms:
     labels: Floats
     findings: tuple[str, ...]
     patients: tuple[str | None, ...]
-    labels_file: dict[str, str]
+    labels_file: dict[str, Any]
     weights: Doubles | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those of labels.DEMOGRAPHICS that the table has, "" where unknown."""
+    match_notes: tuple[str, ...] = ()
+    """Lines on films without a row and rows without a film."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ class Data:
     patients: tuple[str | None, ...]
     split: lab.Split
     failed: dict[str, str]
-    labels_file: dict[str, str]
+    labels_file: dict[str, Any]
     leaks: tuple[str, ...]
     """One line for each leak that was allowed."""
     preprocessing: Preprocessing
@@ -175,6 +178,7 @@ def labelled_films(films: Path, labels: Path | None, rules: lab.LabelRules = lab
         labels_file=labels_file,
         columns=_of_rows({name: joined.columns[name] for name in lab.DEMOGRAPHICS if name in joined.columns}, rows),
         weights=_weights(table, found.paths, joined, rows, rules.weight_column),
+        match_notes=joined.match.lines(table.name),
     )
 
 
@@ -303,7 +307,7 @@ def _readable(split: lab.Split, store: ImageCache, paths: Sequence[str], options
 
 def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
     """Lines on the labels."""
-    notes = []
+    notes = [*labelled.match_notes]
     odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
     if odd:
         notes.append(

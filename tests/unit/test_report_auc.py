@@ -82,7 +82,7 @@ def test_no_interval_comes_with_the_reason() -> None:
 @pytest.mark.shared
 def test_delong_and_bootstrap_agree_on_the_peers_scores(shared) -> None:
     folder = shared / "data" / "nih442"
-    scores = with_labels(read_score_table(folder / "peer_preds.csv"), folder / "labels.csv", "peer_preds.csv")
+    scores = with_labels(read_score_table(folder / "peer_preds.csv"), folder / "labels.csv", "peer_preds.csv")[0]
     found = compute_aucs(scores.truth, scores.prob, np.arange(442), BootstrapConfig())
     drawn = bootstrap_auc(scores.truth, scores.prob, np.arange(442), resamples=1000)
     for column, one in enumerate(found.estimates):

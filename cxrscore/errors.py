@@ -100,7 +100,7 @@ class PluginWarning(UserWarning):
 
 
 class LabelWarning(UserWarning):
-    """A label table cannot be used by this command."""
+    """A label table cannot be used by this command, or its rows match the films in part only."""
 
 
 class WorkerError(CxrscoreError):

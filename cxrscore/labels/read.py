@@ -69,7 +69,7 @@ class LabelRules:
                    its other columns are not read, whatever their cells hold
     film_column    the column that names the films; None: known by its name
     patient_column  the column that identifies the patients; None: known by its name
-    allow_unmatched  read the table even if more than half of its films are not among those asked for
+    allow_unmatched  use the table even if more than half of the films and more than half of its rows do not match
     """
 
     uncertain: str = "unknown"
@@ -417,12 +417,16 @@ def read_joined_labels(
     rules: LabelRules = ALL_LABELS,
     *,
     name: str | None = None,
+    film_names: bool = True,
 ) -> tuple[JoinedLabels, dict[str, Any]]:
-    """The labels of these films, and what identifies the table: its name, layout and SHA-256, and how it was read.
+    """The labels of these films, and what identifies the table: its name, layout and SHA-256, how it was read, and how
+    many rows and films match.
 
-    name: of the table, if path is a copy with another name.
+    name: of the table, if path is a copy with another name; film_names: whether an error on rows that match no film
+    may name one.
 
-    InputError if the table only names folders and none of them contains a film.
+    InputError if the table only names folders and none of them contains a film, or if more than half of the rows and
+    of the films do not match and the rules do not allow it.
     """
     reading = read_label_table(path, datasets, rules)
     table = reading.table
@@ -435,12 +439,15 @@ def read_joined_labels(
             f"such as {films[0]!r}. Use the folder structure of the data set, or put its table of films ({METADATA}) "
             "into the same folder as the table."
         )
+    if not rules.allow_unmatched:
+        joined.match.check(path if name is None else name, film_names=film_names)
     record = {
         "file": unicode_text(name or path.name),
         "dataset": reading.layout,
         "sha256": sha256_file(path),
         "columns": reading.roles.record,
         "patients": joined.patient_source,
+        "match": joined.match.record,
     }
     return joined, record | rules.record
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.images import Status
+from cxrscore.labels import match_warnings
 from cxrscore.labels.public_sets import describe_not_held_out
 from cxrscore.metrics import (
     Decisions,
@@ -33,6 +34,7 @@ from cxrscore.reporting.auc import AucResult, BootstrapConfig, Interval, compute
 from cxrscore.reporting.model_evaluations import RecordedModel, model_warnings, recorded_models
 from cxrscore.reporting.provenance import (
     films_not_held_out,
+    get_nested,
     get_text,
     get_texts,
     has_leakage,
@@ -151,6 +153,8 @@ class Summary:
     areas         AUCs on the assessed films
     accuracy      equation 1 over all known labels, its interval over films or patients
     not_held_out  records of films of public data sets that the models were trained on, as in the provenance
+    label_match   films of the run and rows of the label table, and how many of each have no counterpart; empty if the
+                  file does not say
     """
 
     found: int
@@ -164,6 +168,7 @@ class Summary:
     negative_baseline: float
     warnings: tuple[str, ...]
     not_held_out: tuple[Mapping[str, Any], ...] = ()
+    label_match: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def macro_auc(self) -> float:
@@ -182,6 +187,7 @@ class Summary:
             "held_out": held_out,
             "excluded_training_films": self.assessed.left_out,
             "not_held_out": [dict(one) for one in self.not_held_out],
+            "label_match": dict(self.label_match),
             "evaluation_set": {"films": len(self.assessed.rows), "basis": self.assessed.basis},
             "intervals": self.areas.method,
             "macro_auc": _json(self.macro_auc),
@@ -227,6 +233,7 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
         negative_baseline=negative_baseline(truth),
         warnings=_warnings(scores, assessed, scored),
         not_held_out=films_not_held_out(scores.provenance),
+        label_match=_label_match(scores),
     )
 
 
@@ -268,6 +275,12 @@ def _result(
     )
 
 
+def _label_match(scores: Scores) -> Mapping[str, Any]:
+    """What the file says of films without a row and rows without a film; empty if it does not."""
+    match = get_nested(scores.provenance, "labels", "match")
+    return match if isinstance(match, Mapping) else {}
+
+
 def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str, ...]:
     found = []
     models = recorded_models(scores.provenance, scores.findings)
@@ -276,6 +289,8 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
             "LEAKED: the same patients or films were in more than one split when the model was trained. The results "
             "are better than on new patients."
         )
+    unmatched = match_warnings(_label_match(scores))
+    found += [f"{text[0].upper()}{text[1:]}." for text in unmatched]
     public = [describe_not_held_out(one, len(scores.films.path)) for one in films_not_held_out(scores.provenance)]
     found += public
     if public:

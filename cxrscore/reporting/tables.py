@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.images import Status
-from cxrscore.labels import describe_rules
+from cxrscore.labels import describe_rules, match_counts
 from cxrscore.models.calibration import describe_probabilities, prevalences, times_prevalence
 from cxrscore.models.evaluation import read_probe, used_recipe
 from cxrscore.reporting.provenance import (
@@ -155,9 +155,14 @@ def _input(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Other files in it", get_text(provenance, "films", "other_files")),
         ("Labels", join_words(get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset"))),
         ("Labels read with", describe_rules(get_nested(provenance, "labels"))),
-        ("Labels matched", get_text(provenance, "labels", "labelled_films")),
+        ("Labels matched", _matched(provenance)),
         ("Labels SHA-256", get_text(provenance, "labels", "sha256")),
     ]
+
+
+def _matched(provenance: Mapping[str, Any]) -> str:
+    """Films and rows with a counterpart; of a file of an earlier version, only the films with a row."""
+    return match_counts(get_nested(provenance, "labels", "match")) or get_text(provenance, "labels", "labelled_films")
 
 
 def _model(model: Any) -> list[tuple[str, str]]:
@@ -206,6 +211,7 @@ def _training(model: Any) -> list[tuple[str, str]]:
         ("Patients", get_text(training, "patients")),
         ("Labels", join_words(get_text(training, "labels", "file"), get_text(training, "labels", "dataset"))),
         ("Labels read with", describe_rules(get_nested(training, "labels"))),
+        ("Labels matched", match_counts(get_nested(training, "labels", "match"))),
         ("Best epoch", "" if best is None else join_words(str(best), after("by ", read_training(model).monitor_words))),
         ("Seed", get_text(training, "seed")),
     ]

@@ -173,6 +173,18 @@ PROVENANCE = _object(
                 ignored=_names("columns that were not read, at most 50"),
             ),
             "labelled_films": _count("films that have a row in it"),
+            "match": _object(
+                "of the whole run, what has a counterpart; missing in files of earlier versions",
+                films=_count("number of films"),
+                unmatched_films=_count("films without a row in the table"),
+                rows=_count("number of rows"),
+                unmatched_rows=_count("rows without a film"),
+                lost_findings={
+                    "description": "findings whose positive rows all match no film; missing if there are none",
+                    "type": "array",
+                    "items": {"type": "string"},
+                },
+            ),
         },
     },
     partition={

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,13 +50,14 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         return _nothing(options, files, options.partition, len(found.paths))
     if finished := finished_run(options, files, found):
         check_same_films(options, finished)
-        notes = update_labels(options, files, found, finished)
-        return _result(options, files, found, 0, started, finished.backend, notes, labels_joined=bool(notes))
+        notes, told = update_labels(options, files, found, finished)
+        joined = bool(notes)
+        return _result(options, files, found, 0, started, finished.backend, [*told, *notes], labels_joined=joined)
     job = prepare_run(options, files, found, None if options.alone else probe_worker(options, files))
     files = job.files  # the backend holds the tensors now: free this copy
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
-    notes = [*filter(None, (job.label_table,)), *job.notes]
+    notes = [*filter(None, (job.label_table,)), *job.match_notes, *job.notes]
     if not run.complete:
         computed, rescored = _computed(run, job, progress, started)
         notes += rescored
@@ -121,7 +123,7 @@ def _result(
     labels_joined: bool = False,
     list_changed: bool = False,
 ) -> ScoreResult:
-    films = read_films(options.file)
+    films, provenance = read_films(options.file), read_provenance(options.file)
     bad = np.flatnonzero(films.status != Status.OK)
     return ScoreResult(
         output=options.output,
@@ -137,15 +139,16 @@ def _result(
         labels_joined=labels_joined,
         film_list_changed=list_changed,
         has_leakage=any(file.document["training"]["has_leakage"] for file in files),
-        not_held_out=_not_held_out(options, len(films.path)),
+        not_held_out=_not_held_out(provenance, len(films.path)),
+        label_match=dict(get_nested(provenance, "labels", "match") or {}),
         unreadable_paths=tuple(unreadable_messages(found, options)),
         partition=str(options.partition or ""),
     )
 
 
-def _not_held_out(options: ScoreOptions, films: int) -> tuple[str, ...]:
+def _not_held_out(provenance: Mapping[str, Any], films: int) -> tuple[str, ...]:
     """Sentences on the films that the output says the models were trained on."""
-    records = get_nested(read_provenance(options.file), "not_held_out")
+    records = get_nested(provenance, "not_held_out")
     return tuple(describe_not_held_out(one, films) for one in records) if isinstance(records, list) else ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cxrscore.contract import Precision
 from cxrscore.errors import InputError
@@ -228,6 +228,9 @@ class ScoreResult:
         Whether a film or a patient was in two splits when the model was trained.
     not_held_out : tuple of str
         Sentences on films of public data sets that the models were trained on.
+    label_match : dict
+        Films of the run and rows of the label table, and how many of each have no counterpart, as in the scores file;
+        empty without a table.
     labels_joined : bool
         Whether only the labels of a finished file were joined again.
     film_list_changed : bool
@@ -251,6 +254,7 @@ class ScoreResult:
     notes: tuple[str, ...] = ()
     has_leakage: bool = False
     not_held_out: tuple[str, ...] = ()
+    label_match: dict[str, Any] = field(default_factory=dict)
     labels_joined: bool = False
     film_list_changed: bool = False
     partition: str = ""

@@ -154,6 +154,15 @@ class RunContext:
         return "" if self.labels_file is None else lab.describe_table(self.labels_file)
 
     @property
+    def match_notes(self) -> tuple[str, ...]:
+        """Lines for the screen on films without a row and rows without a film, of the whole run. They have names of
+        films unless these are hidden, so that no file stores them: it has the counts."""
+        if self.labels is None or self.labels_file is None:
+            return ()
+        named = not self.options.anonymize_paths
+        return self.labels.match.lines(self.labels_file["file"] if named else "label table", film_names=named)
+
+    @property
     def _other_findings(self) -> str:
         if self.labels is None or self.labels_file is None:
             return ""
@@ -280,7 +289,10 @@ def _labels(
         return None, None
     with as_local_path(place, lab.LARGEST_TABLE) as table:
         rules = replace(options.label_rules, model=findings)
-        joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), rules, name=place.name)
+        films, named = listing.all_films(), not options.anonymize_paths
+        joined, file = lab.read_joined_labels(
+            table, plugins.datasets(), films, rules, name=place.name, film_names=named
+        )
     return joined, {**file, "labelled_films": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 
 

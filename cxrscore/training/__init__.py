@@ -184,6 +184,7 @@ def _train(
         best_epoch=fitted.best_epoch,
         history=fitted.history,
         excluded_findings=data.excluded_findings,
+        label_match=dict(data.labels_file.get("match", {})),
         **_of_evaluation(evaluated),
     )
     return result, member

@@ -74,6 +74,8 @@ class LabelledFilms:
     """Columns of the table that hold labels only, but are not taken for findings."""
     maybe_patients: tuple[str, ...] = ()
     """Columns of the table that may identify the patients, where none is known to."""
+    match_notes: tuple[str, ...] = ()
+    """Lines on films without a row and rows without a film."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +184,7 @@ def labelled_films(films: Path, labels: Path | None, rules: lab.LabelRules = lab
         unsure=() if rules.findings else joined.unsure,
         columns=_of_rows({name: joined.columns[name] for name in lab.DEMOGRAPHICS if name in joined.columns}, rows),
         weights=_weights(table, found.paths, joined, rows, rules.weight_column),
+        match_notes=joined.match.lines(table.name),
     )
 
 
@@ -310,7 +313,7 @@ def _readable(split: lab.Split, store: ImageCache, paths: Sequence[str], options
 
 def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
     """Lines on the labels."""
-    notes = [lab.describe_table(labelled.labels_file)]
+    notes = [lab.describe_table(labelled.labels_file), *labelled.match_notes]
     if labelled.unsure:
         notes.append(
             f"columns of 0 and 1 that are not trained: {', '.join(labelled.unsure[:8])}; to train them as findings, "

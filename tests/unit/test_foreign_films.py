@@ -69,7 +69,8 @@ def test_facts_of_files_that_are_no_films(tool, tmp_path):
     assert list(tool.read_independently(b"").reasons) == ["EMPTY"]
     assert list(tool.read_independently(b"A text of some length.\n" * 20).reasons) == ["NOT_AN_IMAGE"]
     assert list(tool.read_independently(tool.PNG + bytes(100)).reasons) == ["TOO_SMALL", "DAMAGED"]
-    assert list(tool.read_independently(b"\xff\xd8\xff\xc3\0\x0b\x08" + bytes(20)).reasons) == ["UNSUPPORTED"]
+    lossless = b"\xff\xd8\xff\xc3\0\x0b\x08" + bytes(20)
+    assert list(tool.read_independently(lossless).reasons) == ["UNSUPPORTED"]
     report = pydicom.Dataset()
     report.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"  # Basic Text SR
     report.file_meta = pydicom.dataset.FileMetaDataset()

@@ -53,7 +53,7 @@ NARROW = 0.25
 """A film that uses less of its declared range may be stretched."""
 BLANK_BELOW = 1 / 255
 """Standard deviation below which a film shows nothing."""
-MIN_SIDE = 32
+MIN_SIDE, MAX_PIXELS = 32, 100_000_000
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 # The transfer syntaxes of docs/dicom.md.
@@ -152,10 +152,14 @@ def _read_picture(data: bytes, reading: Reading) -> None:
             if image.format == "JPEG":
                 image.draft("L", image.size)  # the luminance itself, not by way of clipped colours
             _check_sides(image.height, image.width, reading)
+            if "TOO_LARGE" in reading.reasons:
+                return
             image.load()
             reading.grey = _grey_of(image)
             if image.mode == "CMYK":  # by way of RGB of 8 bits: two roundings more
                 reading.tolerance = 2 * TOLERANCE
+    except Image.DecompressionBombError as error:
+        reading.reasons["TOO_LARGE"] = f"Pillow: {error}"
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         reading.reasons |= reading.possible
         if "UNSUPPORTED" not in reading.reasons:
@@ -187,6 +191,8 @@ def _grey_of(image: Image.Image) -> Grey:
 def _check_sides(height: int, width: int, reading: Reading) -> None:
     if min(height, width) < MIN_SIDE:
         reading.reasons["TOO_SMALL"] = f"{width} x {height} pixels"
+    if height * width > MAX_PIXELS:
+        reading.reasons["TOO_LARGE"] = f"{width} x {height} pixels"
 
 
 def _read_dicom(data: bytes, reading: Reading) -> None:
@@ -219,7 +225,7 @@ def _judge(ds: Any, reading: Reading) -> None:
         _layout(ds, reading)
     except (AttributeError, TypeError, ValueError) as error:
         reading.reasons["DAMAGED"] = f"an element that the pixels need is missing or no number: {error}"
-    if not {"UNSUPPORTED", "SEVERAL_FRAMES", "DAMAGED"} & set(reading.reasons):
+    if not {"UNSUPPORTED", "SEVERAL_FRAMES", "TOO_LARGE", "DAMAGED"} & set(reading.reasons):
         _decode(ds, reading)
 
 

@@ -71,6 +71,8 @@ def test_facts_of_files_that_are_no_films(tool, tmp_path):
     assert list(tool.read_independently(tool.PNG + bytes(100)).reasons) == ["TOO_SMALL", "DAMAGED"]
     lossless = b"\xff\xd8\xff\xc3\0\x0b\x08" + bytes(20)
     assert list(tool.read_independently(lossless).reasons) == ["UNSUPPORTED"]
+    huge = tool.PNG + b"\0\0\0\rIHDR" + (20_000).to_bytes(4) * 2 + b"\x08\0\0\0\0" + bytes(4)
+    assert "TOO_LARGE" in tool.read_independently(huge).reasons
     report = pydicom.Dataset()
     report.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"  # Basic Text SR
     report.file_meta = pydicom.dataset.FileMetaDataset()

@@ -12,8 +12,8 @@ and JPEG: Pillow. From the same facts follow the statuses that are true of a fil
 * the status, with and without any_modality, with the statuses that are true of the file;
 * the grey values, 0 black to 1 white, of each film with the status OK.
 
-A film that uses less than a quarter of the range that it declares may be stretched: it is then compared up to a linear
-stretch, and counted.
+A film that uses less than a quarter of the range that it declares, or of its window, may be stretched: it is then
+compared up to a linear stretch of the values before or after the window, and counted.
 
 Exit codes: 0 if everything agrees or its disagreement is argued in ARGUED; 1 if not; 2 if a suite cannot be had.
 """
@@ -61,6 +61,7 @@ SYNTAXES = frozenset(
     f"1.2.840.10008.1.2{end}"
     for end in ("", ".1", ".2", ".5", ".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91")
 )
+DEFLATED = "1.2.840.10008.1.2.1.99"
 PLUGINS = ("pydicom", "pylibjpeg", "pyjpegls", "gdcm", "pillow")
 """Decoders of pydicom, the preferred ones first."""
 
@@ -89,6 +90,7 @@ class Reading:
                decoder may know a rare kind of JPEG
     selection  the fact behind NOT_CHEST, which any_modality ignores; "" if there is none
     grey       [H,W] from 0 to 1; None if it was not decoded
+    plain      the same without VOI window or LUT; None if it has none
     tolerance  largest difference of grey that counts as equal
     padding    where [H,W] the film has Pixel Padding Value; None if nowhere
     unknown    why nothing is known of the pixels, such as a missing decoder; ""
@@ -98,6 +100,7 @@ class Reading:
     possible: dict[str, str] = field(default_factory=dict)
     selection: str = ""
     grey: Grey | None = None
+    plain: Grey | None = None
     tolerance: float = TOLERANCE
     padding: NDArray[np.bool_] | None = None
     unknown: str = ""
@@ -141,29 +144,41 @@ def _read_picture(data: bytes, reading: Reading) -> None:
     """A PNG or a JPEG by Pillow."""
     if data.startswith(PNG):
         _check_sides(int.from_bytes(data[20:24]), int.from_bytes(data[16:20]), reading)
-    elif (kind := _jpeg_kind(data)) is None:
-        reading.reasons |= dict.fromkeys(("DAMAGED", "UNSUPPORTED"), "JPEG without a frame header")
-    elif kind[0] not in (0xC0, 0xC1, 0xC2) or kind[1] != 8 or kind[2] not in (1, 3, 4):
-        reading.possible["UNSUPPORTED"] = f"JPEG of type SOF{kind[0] & 15} with {kind[2]} components of {kind[1]} bits"
+    else:
+        _check_jpeg_kind(data, reading)
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
-                reading.reasons["SEVERAL_FRAMES"] = f"{image.n_frames} frames"
-            if image.format == "JPEG":
-                image.draft("L", image.size)  # the luminance itself, not by way of clipped colours
-            _check_sides(image.height, image.width, reading)
-            if "TOO_LARGE" in reading.reasons:
-                return
-            image.load()
-            reading.grey = _grey_of(image)
-            if image.mode == "CMYK":  # by way of RGB of 8 bits: two roundings more
-                reading.tolerance = 2 * TOLERANCE
+            _load(image, reading)
     except Image.DecompressionBombError as error:
         reading.reasons["TOO_LARGE"] = f"Pillow: {error}"
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         reading.reasons |= reading.possible
         if "UNSUPPORTED" not in reading.reasons:
             reading.reasons["DAMAGED"] = f"Pillow: {type(error).__name__}: {error}".partition(" <_io")[0]
+
+
+def _load(image: Image.Image, reading: Reading) -> None:
+    if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
+        reading.reasons["SEVERAL_FRAMES"] = f"{image.n_frames} frames"
+    _check_sides(image.height, image.width, reading)
+    if "TOO_LARGE" in reading.reasons:
+        return
+    if image.format == "JPEG":
+        image.draft("L", image.size)  # the luminance itself, not by way of clipped colours
+    image.load()
+    reading.grey = _grey_of(image)
+    if image.mode == "CMYK":  # by way of RGB of 8 bits: two roundings more
+        reading.tolerance = 2 * TOLERANCE
+
+
+def _check_jpeg_kind(data: bytes, reading: Reading) -> None:
+    kind = _jpeg_kind(data)
+    if kind is None:
+        reading.reasons |= dict.fromkeys(("DAMAGED", "UNSUPPORTED"), "JPEG without a frame header")
+        return
+    marker, bits, components = kind
+    if marker not in (0xC0, 0xC1, 0xC2) or bits != 8 or components not in (1, 3, 4):
+        reading.possible["UNSUPPORTED"] = f"JPEG of type SOF{marker & 15} with {components} components of {bits} bits"
 
 
 def _jpeg_kind(data: bytes) -> tuple[int, int, int] | None:
@@ -219,6 +234,8 @@ def _judge(ds: Any, reading: Reading) -> None:
     elif "PixelData" not in ds:
         # Nothing is lost in an object that has no pixels by its kind; a file cut off before them is damaged.
         reading.reasons |= dict.fromkeys(_without_pixels(ds), "no Pixel Data")
+        if "PixelDataProviderURL" in ds:
+            reading.reasons["UNSUPPORTED"] = "pixels on a server"
     if reading.reasons:
         return
     try:
@@ -262,7 +279,9 @@ def _layout(ds: Any, reading: Reading) -> None:
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         reading.reasons["UNSUPPORTED"] = f"photometric interpretation {photometric or 'missing'}"
     syntax = _syntax(ds)
-    if syntax not in SYNTAXES:
+    if syntax == DEFLATED:
+        reading.possible["UNSUPPORTED"] = "deflated data set"
+    elif syntax not in SYNTAXES:
         reading.reasons["UNSUPPORTED"] = f"transfer syntax {UID(syntax).name}"
     allocated, stored = int(ds.BitsAllocated), int(ds.BitsStored)
     if allocated not in (8, 16) or stored > allocated or int(ds.get("HighBit", stored - 1)) != stored - 1:
@@ -287,7 +306,12 @@ def _decode(ds: Any, reading: Reading) -> None:
             reading.unknown = text
         return
     try:
+        ds = _without_empty(_with_functional_groups(ds))
         reading.grey = _shown(stored, ds)
+        if "VOILUTSequence" in ds or "WindowCenter" in ds:
+            for name in ("VOILUTSequence", "WindowCenter", "WindowWidth"):
+                ds.pop(name, None)
+            reading.plain = _shown(stored, ds)
     except Exception as error:  # noqa: BLE001
         reading.reasons["DAMAGED"] = f"display chain: {type(error).__name__}: {error}"
         return
@@ -334,7 +358,6 @@ def _without_empty(ds: Any) -> Any:
 
 def _shown(stored: NDArray[Any], ds: Any) -> Grey:
     """Grey 0..1 by pydicom's functions; the two ends of the range go through the chain beside the pixels."""
-    ds = _without_empty(_with_functional_groups(ds))
     bits, signed = int(ds.BitsStored), int(ds.get("PixelRepresentation") or 0)
     ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     values = apply_modality_lut(np.append(stored.ravel().astype(np.int64), ends), ds)
@@ -376,12 +399,13 @@ def compare(film: Film, strict: Film, reading: Reading) -> tuple[str, float | No
     if film.pixels.shape != reading.grey.shape:
         return "WRONG", None, f"{film.pixels.shape} pixels, the other reading has {reading.grey.shape}"
     grey = film.pixels / float(np.iinfo(film.pixels.dtype).max)
-    ours, theirs = grey, reading.grey
+    ours, theirs, plain = grey, reading.grey, reading.plain
     if reading.padding is not None and reading.padding.any():
         if grey[reading.padding].max() > reading.tolerance:
             return "WRONG", None, f"padding is shown as grey {grey[reading.padding].max():.3f}, not black"
         ours, theirs = grey[~reading.padding], theirs[~reading.padding]
-    return _compare_grey(ours, theirs, reading.tolerance)
+        plain = None if plain is None else plain[~reading.padding]
+    return _compare_grey(ours, theirs, plain, reading.tolerance)
 
 
 def _wrong_status(film: Film, reasons: dict[str, str], reading: Reading) -> str:
@@ -395,20 +419,29 @@ def _wrong_status(film: Film, reasons: dict[str, str], reading: Reading) -> str:
     return f"{status} ({film.message}), expected {expected or 'OK'}"
 
 
-def _compare_grey(ours: Grey, theirs: Grey, tolerance: float) -> tuple[str, float | None, str]:
+def _compare_grey(ours: Grey, theirs: Grey, plain: Grey | None, tolerance: float) -> tuple[str, float | None, str]:
     difference = float(np.abs(ours - theirs).max(initial=0))
     if difference <= tolerance:
         return "agrees", difference, ""
     low, high = np.quantile(theirs, (0.005, 0.995))
-    inside = (ours > 0) & (ours < 1)
-    if high - low < NARROW and np.ptp(theirs) > 0:
-        fitted = inside if inside.any() and np.ptp(theirs[inside]) > 0 else np.ones_like(inside)
-        slope, start = np.polyfit(theirs[fitted], ours[fitted], 1)
-        stretched = float(np.abs(ours - np.clip(slope * theirs + start, 0, 1)).max())
-        if slope > 0 and stretched <= 2 * tolerance:
-            return "stretched", stretched, f"by {slope:.1f}"
+    if high - low < NARROW:
+        for name, base in (("", theirs), (", without its window", plain)):
+            slope, stretched = _stretch(ours, base) if base is not None else (0.0, 1.0)
+            if slope > 0 and stretched <= 2 * tolerance:
+                return "stretched", stretched, f"by {slope:.1f}{name}"
     far = np.abs(ours - theirs) > tolerance
     return "WRONG", difference, f"grey differs by up to {difference:.3f}, in {far.mean():.2%} of the pixels"
+
+
+def _stretch(ours: Grey, base: Grey) -> tuple[float, float]:
+    """The slope of the straight line that leads from the one reading to the other, and the largest distance from it."""
+    inside = (ours > 0) & (ours < 1)
+    if not inside.any() or np.ptp(base[inside]) == 0:
+        inside[...] = True
+    if np.ptp(base[inside]) == 0:
+        return 0.0, 1.0
+    slope, start = np.polyfit(base[inside], ours[inside], 1)
+    return float(slope), float(np.abs(ours - np.clip(slope * base + start, 0, 1)).max())
 
 
 def check_file(suite: str, name: str, data: bytes) -> Row:

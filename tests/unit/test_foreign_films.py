@@ -111,6 +111,13 @@ def test_a_film_may_be_stretched_only_if_it_uses_little_of_its_range(tool):
     assert verdict(tool, grey_film(ramp), ramp / 2) == "WRONG"
 
 
+def test_a_film_may_be_shown_without_its_window_only_if_that_shows_little(tool):
+    ramp = np.linspace(0, 1, 64).reshape(8, 8)
+    assert verdict(tool, grey_film(ramp), np.ones((8, 8)), plain=ramp / 2) == "stretched"
+    assert verdict(tool, grey_film(ramp), np.ones((8, 8)), plain=ramp**2) == "WRONG"
+    assert verdict(tool, grey_film(ramp), np.clip(2 * ramp, 0, 1), plain=ramp) == "WRONG"
+
+
 def test_padding_is_black(tool):
     ramp = np.linspace(0, 1, 64).reshape(8, 8)
     padding = np.zeros((8, 8), bool)

@@ -12,6 +12,8 @@ and JPEG: Pillow. From the same facts follow the statuses that are true of a fil
 * the status, with and without any_modality, with the statuses that are true of the file;
 * the grey values, 0 black to 1 white, of each film with the status OK.
 
+And each file of which the other reading has pixels must be found below its folder, whatever its name.
+
 A film that uses less than a quarter of the range that it declares, or of its window, may be stretched: it is then
 compared up to a linear stretch of the values before or after the window, and counted.
 
@@ -41,7 +43,7 @@ from PIL import Image
 from pydicom.pixels import apply_modality_lut, apply_presentation_lut, apply_voi, apply_windowing, get_decoder
 from pydicom.uid import UID
 
-from cxrscore.images import Film, Status, decode_film
+from cxrscore.images import Film, Status, decode_film, find_films
 
 Grey = NDArray[np.float64]
 
@@ -444,11 +446,13 @@ def _stretch(ours: Grey, base: Grey) -> tuple[float, float]:
     return float(slope), float(np.abs(ours - np.clip(slope * base + start, 0, 1)).max())
 
 
-def check_file(suite: str, name: str, data: bytes) -> Row:
-    """Both readings of one file."""
+def check_file(suite: str, name: str, data: bytes, *, found: bool = True) -> Row:
+    """Both readings of one file; found is whether find_films finds it."""
     film, strict = decode_film(data, any_modality=True), decode_film(data)
     reading = read_independently(data)
     verdict, difference, reason = compare(film, strict, reading)
+    if verdict != "WRONG" and not found and reading.grey is not None:
+        verdict, reason = "WRONG", "passed over: find_films does not find it"
     status, argument = ARGUED.get(Path(name).name, ("", ""))
     if verdict == "WRONG" and status in (film.status.name, strict.status.name):
         verdict, reason = "argued", f"{reason}. {argument}"
@@ -467,9 +471,11 @@ def check_file(suite: str, name: str, data: bytes) -> Row:
 
 def check_suite(suite: str, folder: Path) -> Iterator[Row]:
     """One row for each file below a folder, apart from programs."""
+    found = frozenset(find_films(folder).paths)
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix not in (".py", ".pyc"):
-            yield check_file(suite, path.relative_to(folder).as_posix(), path.read_bytes())
+            name = path.relative_to(folder).as_posix()
+            yield check_file(suite, name, path.read_bytes(), found=name in found)
 
 
 def installed_suites() -> dict[str, Path]:

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -116,6 +117,13 @@ def test_a_film_may_be_shown_without_its_window_only_if_that_shows_little(tool):
     assert verdict(tool, grey_film(ramp), np.ones((8, 8)), plain=ramp / 2) == "stretched"
     assert verdict(tool, grey_film(ramp), np.ones((8, 8)), plain=ramp**2) == "WRONG"
     assert verdict(tool, grey_film(ramp), np.clip(2 * ramp, 0, 1), plain=ramp) == "WRONG"
+
+
+def test_a_film_that_is_passed_over_is_wrong(tool):
+    ramp = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
+    data = cv2.imencode(".png", ramp)[1].tobytes()
+    assert tool.check_file("made", "1.2.840", data).verdict == "agrees"
+    assert tool.check_file("made", "1.2.840", data, found=False).verdict == "WRONG"
 
 
 def test_padding_is_black(tool):

@@ -1,6 +1,6 @@
 """Compare what cxrscore makes of the test files of other projects with an independent reading of the same files.
 
-    python tools/foreign_films.py [--download FOLDER] [--json OUT] [NAME=FOLDER ...]
+    python tools/foreign_films.py [--download FOLDER] [--json OUT] [--page docs/dicom.md] [NAME=FOLDER ...]
 
 It reads the test files of pydicom and pydicom-data where they are installed, and all files below the folders given.
 ``--download`` gets pydicom-data from PyPI into a folder if it is not installed.
@@ -56,6 +56,7 @@ NARROW = 0.25
 BLANK_BELOW = 1 / 255
 """Standard deviation below which a film shows nothing."""
 MIN_SIDE, MAX_PIXELS = 32, 100_000_000
+BEGIN, END = "<!-- foreign suites: begin -->", "<!-- foreign suites: end -->"
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 # The transfer syntaxes of docs/dicom.md.
@@ -530,10 +531,20 @@ def report(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def put_table(page: Path, rows: list[Row]) -> None:
+    """Put the table between the marks of a page, in place of the one there."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        sys.exit(f"{page} has no line {BEGIN} with {END} below it")
+    page.write_text(f"{before}{begin}\n\n{table(rows)}\n\n{end}{after}", encoding="utf-8")
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--download", type=Path, metavar="FOLDER", help="get pydicom-data if it is not installed")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write a row for each file")
+    parser.add_argument("--page", type=Path, metavar="PAGE", help="put the table between the marks of this page")
     parser.add_argument("folders", nargs="*", metavar="NAME=FOLDER", help="further suites")
     options = parser.parse_args(arguments)
     suites = installed_suites()
@@ -550,6 +561,8 @@ def main(arguments: list[str]) -> int:
     sys.stdout.write(report(rows))
     if options.json:
         options.json.write_text(json.dumps([vars(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+    if options.page:
+        put_table(options.page, rows)
     return 1 if any(row.verdict == "WRONG" for row in rows) else 0
 
 

@@ -134,6 +134,23 @@ def test_padding_is_black(tool):
     assert verdict(tool, grey_film(np.where(padding, 0, ramp)), ramp, padding=padding) == "agrees"
 
 
+def test_the_table_of_a_page_is_replaced(tool, tmp_path):
+    row = tool.check_file("made", "a", b"")
+    page = tmp_path / "page.md"
+    page.write_text(f"above\n{tool.BEGIN}\nold\n{tool.END}\nbelow\n")
+    for _ in range(2):
+        tool.put_table(page, [row])
+    lines = page.read_text().splitlines()
+    assert (lines[:2], lines[-2:]) == (["above", tool.BEGIN], [tool.END, "below"])
+    assert lines[2:-2] == [
+        "",
+        "| suite | files | scored | other statuses | compared | stretched | largest difference | argued | wrong |",
+        "|---|---|---|---|---|---|---|---|---|",
+        "| made | 1 | 0 | 1 EMPTY | 0 | 0 |  | 0 | 0 |",
+        "",
+    ]
+
+
 def test_a_suite_that_cannot_be_had_is_told(tool, tmp_path, capsys):
     assert tool.main([f"mine={tmp_path / 'none'}"]) == 2
     assert capsys.readouterr().err == f"no folder: {tmp_path / 'none'}\n"

@@ -21,6 +21,8 @@ _FAR_PIXELS = 0.005
 _BETWEEN = 0.0001
 """Share of pixels that may lie between those and all others."""
 _LEAST_LEVELS = 64
+_EVERY = 8
+"""Rows of which one is looked at first."""
 _BLANK_BELOW = 1.0
 """Standard deviation, in grey levels of 255, below which a film counts as blank."""
 _NOISE_BELOW = 5.0
@@ -99,22 +101,34 @@ def spread(pixels: Pixels, used: tuple[int, int]) -> NDArray[np.uint16]:
 
 
 def in_used_range(pixels: Pixels, declared: int | None = None) -> tuple[Pixels, str]:
-    """The film [H,W] spread over the range that it uses, with a note; as it is if it uses a quarter of its own type's.
+    """The film [H,W] spread over the range that it uses, with a note; as it is if it uses a quarter of its range.
 
-    declared: the largest value by what the film says of itself, such as 4095 of a film of 12 bits; it needs no note.
-    Raises FilmError if the film is blank.
+    declared: the largest value by what the film says of itself, such as 4095 of a film of 12 bits: the film is spread
+    over 0 to this value, without a note. None, or below the largest value of the pixels: the largest of their type.
+    Raises FilmError if the range is a guess and the film shows noise only.
     """
-    top = int(np.iinfo(pixels.dtype).max)
-    if declared is not None and declared < top and int(pixels.max()) <= declared:
-        pixels, top = spread(pixels, (0, declared)), 65535
-    counts = cv2.calcHist([pixels], [0], None, [top + 1], [0, top + 1]).ravel().astype(np.int64)
+    levels = int(np.iinfo(pixels.dtype).max) + 1
+    if declared is None and _uses_a_quarter(pixels, levels):
+        return pixels, ""
+    counts = cv2.calcHist([pixels], [0], None, [levels], [0, levels]).ravel().astype(np.int64)
+    top = levels - 1 if declared is None or counts[declared + 1 :].any() else declared
     used = used_range(counts, 0, 0, top)
     if used is None:
-        check_content(pixels)
-        return pixels, ""
+        return (pixels if top == levels - 1 else spread(pixels, (0, top))), ""
     shown = spread(pixels, used)
     check_spread(shown)
     return shown, range_note(used, 0, top)
+
+
+def _uses_a_quarter(pixels: Pixels, levels: int) -> bool:
+    """Whether some rows show already that the film uses a quarter of all levels and that these are not few far pixels.
+
+    This takes a tenth of the time of counting all pixels, and suffices for nearly every film.
+    """
+    rows = pixels[::_EVERY]
+    bright = np.count_nonzero(rows >= levels // _SMALL_SHARE)
+    wide = _SMALL_SHARE * (int(rows.max()) - int(rows.min()) + 1) > levels
+    return bool(wide and bright > _FAR_PIXELS * pixels.size)
 
 
 def check_content(pixels: Pixels) -> None:

@@ -26,8 +26,9 @@ _EVERY = 8
 _BLANK_BELOW = 1.0
 """Standard deviation, in grey levels of 255, below which a film counts as blank."""
 _NOISE_BELOW = 5.0
-"""The same for a film that was spread, averaged to _COARSE pixels a side: noise averages out, a body does not."""
+"""The same for a film that was spread, without noise."""
 _COARSE = 64
+"""Pixels a side of the film on which noise has averaged out."""
 
 
 def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tuple[int, int] | None:
@@ -46,8 +47,9 @@ def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tu
     -------
     tuple of int or None
         The range of the smallest bit depth that holds the values, 0 to 2^k - 1 (or -2^k to 2^k - 1 if there are
-        negative ones), if they use a quarter of that; else their smallest and largest value. Up to half a percent of
-        the pixels may lie above it if they lie far above: a burned-in letter does not hide the range of the film.
+        negative ones), if they use a quarter of that; else their smallest and largest value. None also for a blank
+        film: fewer than 32 levels, which vary by less than one of 255 grey levels of the declared range. Up to half a
+        percent of the pixels may lie above it if they lie far above: a burned-in letter does not hide the range.
 
     Examples
     --------
@@ -61,13 +63,25 @@ def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tu
     if values.size == 0:
         return None
     smallest, largest = int(values[0]), _without_far_pixels(counts, first, int(values[-1]))
-    if _SMALL_SHARE * (largest - smallest + 1) > high - low + 1 or largest - smallest < _LEAST_LEVELS // 2:
+    if _SMALL_SHARE * (largest - smallest + 1) > high - low + 1 or _is_blank(
+        counts[: largest - first + 1], largest - smallest, high - low
+    ):
         return None
     bits = max(largest.bit_length(), (-smallest - 1).bit_length() if smallest < 0 else 0)
     depth = (-(2**bits) if smallest < 0 else 0, 2**bits - 1)
     if _SMALL_SHARE * (largest - smallest + 1) >= depth[1] - depth[0] + 1:
         return (max(depth[0], low), depth[1]) if depth[1] - depth[0] < high - low else None
     return smallest, largest
+
+
+def _is_blank(counts: NDArray[np.int64], used: int, declared: int) -> bool:
+    """Whether a film has few levels and varies by less than one of 255 grey levels of its declared range."""
+    if used >= _LEAST_LEVELS // 2:
+        return False
+    values = np.flatnonzero(counts)
+    weights = counts[values] / counts[values].sum()
+    variance = float((weights * (values - (weights * values).sum()) ** 2).sum())
+    return bool(variance**0.5 * 255 / declared < _BLANK_BELOW)
 
 
 def _without_far_pixels(counts: NDArray[np.int64], first: int, largest: int) -> int:
@@ -140,9 +154,15 @@ def check_content(pixels: Pixels) -> None:
 
 
 def check_spread(pixels: NDArray[np.uint16]) -> None:
-    """Raise FilmError if a film that was spread over its own range shows noise only."""
-    side = (min(_COARSE, pixels.shape[1]), min(_COARSE, pixels.shape[0]))
+    """Raise FilmError if a film that was spread over its own range shows noise only.
+
+    The mean of n pixels varies by 1 / sqrt(n) of noise, and by nearly all of a body.
+    """
+    height, width = pixels.shape
+    side = (max(4, min(_COARSE, width // 8)), max(4, min(_COARSE, height // 8)))
     coarse = cv2.resize(pixels, side, interpolation=cv2.INTER_AREA)
-    deviation = float(cv2.meanStdDev(coarse)[1][0, 0]) / 257
-    if deviation < _NOISE_BELOW:
+    fine_variance, coarse_variance = (float(cv2.meanStdDev(one)[1][0, 0] / 257) ** 2 for one in (pixels, coarse))
+    averaged = height * width / (side[0] * side[1])
+    body = coarse_variance - max(fine_variance - coarse_variance, 0) / averaged
+    if body < _NOISE_BELOW**2:
         raise FilmError(Status.BLANK, "blank: its grey values vary by noise only")

@@ -11,6 +11,8 @@ from typing import Any
 _SEPARATOR = ", "
 _NUMBERS = re.compile(r"\d+ | \d+")
 
+MOST_KINDS = 30
+"""Number of kinds that are kept, the most frequent ones: the messages of a file that others made may be anything."""
 ROUTINE = frozenset(
     {
         "rescaled",
@@ -56,7 +58,7 @@ class FilmNotes:
     """The notes on scored films, by kind, the most frequent first.
 
     films    number of films with notes that a user must know
-    kinds    these notes
+    kinds    these notes, at most MOST_KINDS
     routine  notes that need nothing, such as that a DICOM film was rescaled
     """
 
@@ -130,7 +132,7 @@ def count_notes(films: Iterable[tuple[str, str]]) -> FilmNotes:
     ]
     return FilmNotes(
         films=noted,
-        kinds=tuple(one for one in found if one.kind not in ROUTINE),
+        kinds=tuple(one for one in found if one.kind not in ROUTINE)[:MOST_KINDS],
         routine=tuple(one for one in found if one.kind in ROUTINE),
     )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cxrscore.images.film_notes import ROUTINE, count_notes, note_kinds, what_to_do
+from cxrscore.images.film_notes import MOST_KINDS, ROUTINE, count_notes, note_kinds, what_to_do
 from cxrscore.images.grey_range import RANGE_FROM_PIXELS, range_note
 
 GUESSED = range_note((0, 4095), 0, 65535)
@@ -61,3 +61,8 @@ def test_every_kind_says_something_of_its_own_to_do(kind: str) -> None:
 
 def test_routine_kinds_need_nothing() -> None:
     assert {what_to_do(kind) for kind in ROUTINE} == {""}
+
+
+def test_messages_of_others_make_no_endless_table() -> None:
+    notes = count_notes([*((f"{row}.png", "x" * row) for row in range(1, 99)), ("a.png", "often"), ("b.png", "often")])
+    assert (notes.films, len(notes.kinds), notes.kinds[0].kind) == (100, MOST_KINDS, "often")

@@ -194,4 +194,12 @@ def _print_summary(result: ScoreResult, quiet: bool) -> None:
         )
     for text in result.not_held_out:
         print_line(text, quiet)
+    _print_film_notes(result, quiet)
     print_line(f"wrote {result.output}", quiet)
+
+
+def _print_film_notes(result: ScoreResult, quiet: bool) -> None:
+    from cxrscore.images import describe_notes
+
+    if read := describe_notes(result.noted_films, result.film_notes):
+        print_line(f"{read}; cxrscore report says what to do", quiet)

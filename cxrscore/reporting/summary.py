@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.images import Status
+from cxrscore.images import FilmNotes, Status, count_notes
 from cxrscore.labels import match_warnings
 from cxrscore.labels.public_sets import describe_not_held_out
 from cxrscore.metrics import (
@@ -151,6 +151,7 @@ class Summary:
     """All numbers of a report.
 
     areas         AUCs on the assessed films
+    film_notes    notes on how the scored films were read
     accuracy      equation 1 over all known labels, its interval over films or patients
     not_held_out  records of films of public data sets that the models were trained on, as in the provenance
     label_match   films of the run and rows of the label table, and how many of each have no counterpart; empty if the
@@ -163,6 +164,7 @@ class Summary:
     assessed: EvaluationSet
     patients: int
     findings: tuple[FindingResult, ...]
+    film_notes: FilmNotes
     areas: AucResult
     accuracy: Estimate
     negative_baseline: float
@@ -204,6 +206,7 @@ class Summary:
             "accuracy": _json(self.accuracy.value),
             "accuracy_interval": _pair(self.accuracy.interval),
             "negative_baseline": _json(self.negative_baseline),
+            "film_notes": self.film_notes.as_dict(),
             "findings": [result.as_dict() for result in self.findings],
             "warnings": list(self.warnings),
         }
@@ -227,6 +230,10 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
         findings=tuple(
             _result(scores, assessed.rows, groups, found, column, ranked[:, column])
             for column in range(len(scores.findings))
+        ),
+        film_notes=count_notes(
+            (scores.films.path[row], scores.films.message[row])
+            for row in np.flatnonzero(scores.films.status == Status.OK)
         ),
         areas=found,
         accuracy=label_accuracy_estimate(truth, prob, groups),

@@ -220,7 +220,7 @@ def test_a_finding_whose_positives_match_no_film_is_named(films):
     plain_table(films, "Mass,Hernia", lambda number, name: f"{number % 2},{int(number < 2)}")
     rename_rows(films, 2, lambda line: f"x{line}")
     data = read(films)
-    assert data.notes[1] == "labels.csv: no film with Hernia is left: its 2 positive rows match no film"
+    assert data.notes[2] == "labels.csv: no film with Hernia is left: its 2 positive rows match no film"
     assert data.excluded_findings == ("Hernia",)
     assert data.labels_file["match"]["lost_findings"] == ["Hernia"]
 
@@ -231,7 +231,7 @@ def test_a_table_of_more_films_is_no_warning(films):
     with (films / "labels.csv").open("a") as file:
         file.writelines(f"other{number}.png,0\n" for number in range(500))
     data = read(films)
-    assert [note.partition(":")[0] for note in data.notes] == ["labels.csv"]
+    assert [note.partition(":")[0] for note in data.notes] == ["labels.csv (layout plain)", "labels.csv"]
     assert match_warnings(data.labels_file["match"]) == ()
 
 

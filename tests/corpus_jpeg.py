@@ -13,6 +13,7 @@ from PIL import Image
 from cxrscore.images import Status
 
 CUT = "JPEG is truncated: its end marker is missing"
+AFTER = "bytes after its end ignored"
 
 
 def jpeg_cases() -> list[Case]:
@@ -47,10 +48,6 @@ def _cut_or_changed() -> list[Case]:
         damaged("cut-in-half.jpg", "JPEG cut within its pixels", film[: len(film) // 2], CUT),
         damaged("cut-before-end.jpg", "JPEG without its end marker", film[:-2], CUT),
         damaged("cut-by-one-byte.jpg", "JPEG without its last byte", film[:-1], CUT),
-        damaged(
-            "script-behind.jpg", "JPEG followed by other bytes", film + b"<script>", "JPEG is followed by other bytes"
-        ),
-        damaged("two-films.jpg", "two JPEG in one file", film + jpeg(chest(1)), "JPEG is followed by other bytes"),
         damaged(
             "tables-missing.jpg", "JPEG without its tables", film[:table] + film[film.index(b"\xff\xc0") :], "damaged: "
         ),
@@ -109,6 +106,9 @@ def _sound() -> list[Case]:
     film, restarts = jpeg(), jpeg(None, cv2.IMWRITE_JPEG_RST_INTERVAL, 4)
     return [
         fine("zeros-behind.jpg", "JPEG padded with zeros", film + bytes(9)),
+        fine("newline-behind.jpg", "JPEG followed by other bytes", film + b"\r\n", AFTER),
+        fine("script-behind.jpg", "JPEG followed by other bytes", film + b"<script>", AFTER),
+        fine("two-films.jpg", "two JPEG in one file: the first is used", film + jpeg(chest(1)), AFTER),
         fine("progressive.jpg", "progressive JPEG", jpeg(None, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
         fine("restarts.jpg", "JPEG with restart markers", restarts),
         fine("colour.jpg", "JPEG in colour, turned into grey", jpeg(cv2.cvtColor(chest(), cv2.COLOR_GRAY2BGR))),

@@ -169,8 +169,7 @@ def _decode_png(data: bytes, header: Header, *, transparent: bool) -> tuple[Pixe
     rest = png_rest(data)
     pixels = _decode(data, header, _GREY)
     notes = ["transparency ignored"] * (transparent and _shows_through(_decode(data, header, _AS_STORED)))
-    notes += ["bytes after its end ignored"] * bool(rest.strip(b"\0"))
-    return pixels, ", ".join(notes)
+    return pixels, ", ".join(notes + _notes_on_rest(rest))
 
 
 def _shows_through(stored: Pixels) -> bool:
@@ -182,10 +181,16 @@ def _decode_jpeg(data: bytes, header: Header, marker: int, bits: int) -> tuple[P
     check_sides(header)
     if marker not in (0xC0, 0xC1, 0xC2) or bits != 8:
         raise FilmError(Status.UNSUPPORTED, f"JPEG of type SOF{marker & 15} with {bits} bits, expected 8-bit lossy")
-    check_jpeg_end(data)
+    rest = check_jpeg_end(data)
     check_jpeg_strictly(data)
     tag = jpeg_orientation(data)
-    return _decode(data, header, _GREY), "" if tag in (0, 1) else f"orientation tag {tag} ignored"
+    notes = [f"orientation tag {tag} ignored"] * (tag > 1) + _notes_on_rest(rest)
+    return _decode(data, header, _GREY), ", ".join(notes)
+
+
+def _notes_on_rest(rest: bytes) -> list[str]:
+    """The note on bytes after the end of a picture; zero bytes are padding and need none."""
+    return ["bytes after its end ignored"] * bool(rest.strip(b"\0"))
 
 
 def _decode(data: bytes, header: Header, flags: int) -> Pixels:

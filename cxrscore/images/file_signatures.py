@@ -128,17 +128,17 @@ def _tiff_orientation(tiff: bytes) -> int:
     return 0
 
 
-def check_jpeg_end(data: bytes) -> None:
-    """Raise FilmError unless the JPEG ends with its end marker, followed by nothing but zero bytes.
+def check_jpeg_end(data: bytes) -> bytes:
+    """The bytes after the end marker of a JPEG; raises FilmError if there is no end marker.
 
     Decoders fill the missing part of a truncated JPEG with grey without a warning, so this must be checked. The marker
-    is searched from the start: a file with a second picture behind the first one also ends with a marker.
+    is searched from the start, segment by segment: a thumbnail in the Exif segment and a second picture behind the
+    first one have end markers, too.
     """
-    end = next((start for marker, start in _segments(data) if marker == _EOI), None)
-    if end is None:
-        raise FilmError(Status.DAMAGED, "JPEG is truncated: its end marker is missing")
-    if data[end:].strip(b"\0"):
-        raise FilmError(Status.DAMAGED, "JPEG is followed by other bytes")
+    for marker, start in _segments(data):
+        if marker == _EOI:
+            return data[start:]
+    raise FilmError(Status.DAMAGED, "JPEG is truncated: its end marker is missing")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:

@@ -65,26 +65,30 @@ SCAN = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00")
 
 
 @pytest.mark.parametrize(
-    ("tail", "wrong"),
+    ("tail", "rest"),
     [
-        (SCAN + b"\x12\xff\x00\x34\xff\xd0\x56" + EOI, None),
-        (SCAN + b"\x12" + SCAN + b"\x34" + EOI, None),  # progressive: several scans
-        (SCAN + b"\x12\xff\x00\x34" + EOI + bytes(3), None),
-        (SCAN + b"\x12\xff\x7f\x34" + EOI, None),  # JPEG-LS stuffs otherwise
-        (SCAN + b"\x12\xff\x00\x34", "truncated"),
-        (SCAN + b"\x12\xff", "truncated"),
-        (b"", "truncated"),
-        (SCAN + b"\x12" + EOI + b"x", "other bytes"),
-        (SCAN + b"\x12" + EOI + SOI + EOI, "other bytes"),
+        (SCAN + b"\x12\xff\x00\x34\xff\xd0\x56" + EOI, b""),
+        (SCAN + b"\x12" + SCAN + b"\x34" + EOI, b""),  # progressive: several scans
+        (SCAN + b"\x12\xff\xff" + EOI, b""),  # fill bytes before the marker
+        (SCAN + b"\x12\xff\x00\x34" + EOI + bytes(3), bytes(3)),
+        (SCAN + b"\x12\xff\x7f\x34" + EOI, b""),  # JPEG-LS stuffs otherwise
+        (SCAN + b"\x12" + segment(0xDC, b"\x00\x08") + EOI, b""),  # the number of lines after the first scan
+        (SCAN + b"\x12" + EOI + b"\n", b"\n"),
+        (SCAN + b"\x12" + EOI + b"\xff", b"\xff"),
+        (SCAN + b"\x12" + EOI + SOI + EOI, SOI + EOI),
+        (segment(0xE1, b"Exif" + SOI + EOI) + SCAN + b"\x12" + EOI + b"x", b"x"),  # a thumbnail inside
     ],
 )
-def test_jpeg_must_end_with_its_end_marker(tail: bytes, wrong: str | None) -> None:
-    data = SOI + frame(0xC0, 8, 8) + tail
-    if wrong is None:
-        check_jpeg_end(data)
-    else:
-        with pytest.raises(FilmError, match=wrong):
-            check_jpeg_end(data)
+def test_what_follows_the_end_marker_of_a_jpeg_is_returned(tail: bytes, rest: bytes) -> None:
+    assert check_jpeg_end(SOI + frame(0xC0, 8, 8) + tail) == rest
+
+
+@pytest.mark.parametrize(
+    "tail", [SCAN + b"\x12\xff\x00\x34", SCAN + b"\x12\xff", segment(0xE1, b"Exif" + SOI + EOI) + SCAN + b"\x12", b""]
+)
+def test_jpeg_must_have_its_end_marker(tail: bytes) -> None:
+    with pytest.raises(FilmError, match="truncated"):
+        check_jpeg_end(SOI + frame(0xC0, 8, 8) + tail)
 
 
 def test_jpeg_2000_size_is_corner_minus_origin() -> None:

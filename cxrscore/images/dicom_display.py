@@ -30,6 +30,8 @@ Counts = NDArray[np.int64]
 _LEVELS = 65536
 _AT_ONE_END = 0.95
 """Share of pixels at black, or at white, above which a window or a LUT does not show the film."""
+_AT_BOTH_ENDS = 0.999
+"""The same for black and white together."""
 _PADDING_BELOW = 0.95
 """Share of pixels above which a padding value is none: it would leave no film."""
 _SMALL_SHARE = 4
@@ -127,10 +129,10 @@ def _padding_outside_of_bits(stored: Stored, dataset: Any) -> NDArray[np.bool_] 
 def _padding_range(stored: Stored, dataset: Any) -> tuple[int, int] | None:
     """Smallest and largest padding value, in stored values."""
     value, other = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
-    if value is None or value == "":
+    if not isinstance(value, int):
         return None
-    ends = (value, value if other is None or other == "" else other)
-    low, high = sorted(_as_stored(int(end), stored.values.dtype) for end in ends)
+    ends = (value, other if isinstance(other, int) else value)
+    low, high = sorted(_as_stored(end, stored.values.dtype) for end in ends)
     return low, high
 
 
@@ -201,7 +203,7 @@ def _voi_tables(values: Values, dataset: Any) -> Iterator[tuple[str, Values | No
             yield "VOI LUT", table / top
     for source in _sources(dataset, "FrameVOILUTSequence"):
         centers, widths = _numbers(source, "WindowCenter"), _numbers(source, "WindowWidth")
-        function = _voi_function(source)
+        function = _voi_function(source) if centers or widths else ""
         for center, width in itertools.zip_longest(centers, widths):
             fault = _fault_of_window(center, width, function)
             if fault or center is None or width is None:
@@ -259,15 +261,17 @@ def _windowed(values: Values, center: float, width: float, function: str) -> Val
 
 
 def _shows_the_film(table: Values, histogram: _Histogram) -> bool:
-    """Whether this grey of each value shows the film: not nearly all of it black or white, and more than a quarter of
-    the grey levels used, few far brighter pixels left aside."""
+    """Whether this grey of each value shows the film: not nearly all of it is black, or white, or either, and it uses
+    more than a quarter of the grey levels, few far brighter pixels left aside."""
     here = np.flatnonzero(histogram.counts)
     if here.size == 0:
         return True
     levels, pixels = np.rint(table[here] * (_LEVELS - 1)).astype(np.intp), histogram.counts[here]
     counts = np.bincount(levels, weights=pixels, minlength=_LEVELS).astype(np.int64)
-    narrow = _SMALL_SHARE * (int(levels.max()) - int(levels.min()) + 1) <= _LEVELS
-    if narrow or max(counts[0], counts[-1]) > _AT_ONE_END * pixels.sum():
+    black, white, total = int(counts[0]), int(counts[-1]), int(pixels.sum())
+    if max(black, white) > _AT_ONE_END * total or black + white > _AT_BOTH_ENDS * total:
+        return False
+    if _SMALL_SHARE * (int(levels.max()) - int(levels.min()) + 1) <= _LEVELS:
         return False
     shown = _Histogram(counts=counts, first=0, inverted=histogram.inverted)
     return shown.used(0, _LEVELS - 1) is None
@@ -321,9 +325,10 @@ def _lookup(values: Values, item: Any, dataset: Any) -> tuple[Values, float]:
     entries = entries % _LEVELS or _LEVELS  # 0 means 65,536; a reader may interpret the number as signed
     if first >= _LEVELS // 2 and values.min() < 0:  # negative, but read as unsigned
         first -= _LEVELS
-    data = item.LUTData
+    data, order = item.LUTData, "<" if dataset.original_encoding[1] else ">"
+    if not isinstance(data, bytes) and len(data) < entries <= 2 * len(data):  # two entries of 8 bits in a word
+        data = np.asarray(data, f"{order}u2").tobytes()
     if isinstance(data, bytes):
-        order = "<" if dataset.original_encoding[1] else ">"
         data = np.frombuffer(data, "u1" if len(data) < 2 * entries else f"{order}u2")
     table = np.asarray(data, dtype=np.float64)[:entries]
     if len(table) < entries or table.min() < 0 or table.max() >= _LEVELS:

@@ -186,8 +186,26 @@ def _of_cells(cells: NDArray[Any], notes: tuple[str, ...], layout: Layout) -> St
     if high != layout.stored - 1 and _are_right_aligned(cells, layout):
         high = layout.stored - 1
         notes += (f"high bit {layout.high} ignored: it contradicts the pixels",)
-    values = _bits_of(cells, high, layout.stored, signed=layout.signed)
-    return Stored(values=values, bits=layout.stored, precision=layout.stored, cells=cells, notes=notes)
+    bits = layout.stored if layout.signed or high >= layout.stored else _bits_in_use(cells, layout.stored)
+    if bits != layout.stored:
+        high = bits - 1
+        notes += (f"{bits} bits as in its pixels",)
+    values = _bits_of(cells, high, bits, signed=layout.signed)
+    return Stored(values=values, bits=bits, precision=bits, cells=cells, notes=notes)
+
+
+def _bits_in_use(cells: NDArray[Any], stored: int) -> int:
+    """The stored bits, or more if the bits above them belong to the values.
+
+    Without bits that belong to them, values jump where they pass a power of two; without bits of an overlay, they no
+    longer jump at its edges. So the smoother picture is the right one; every eighth row tells.
+    """
+    largest = int(cells.max())
+    if largest < 2**stored:
+        return stored
+    rows = cells[::8].astype(np.int32)
+    with_all, without = (int(np.abs(np.diff(each, axis=1)).sum()) for each in (rows, rows & (2**stored - 1)))
+    return largest.bit_length() if with_all < without else stored
 
 
 def _are_right_aligned(cells: NDArray[Any], layout: Layout) -> bool:
@@ -335,7 +353,8 @@ def _by_imagecodecs(dataset: Any, syntax: str, layout: Layout, header: Header) -
     frame = b"".join(_pieces(dataset.PixelData, is_run_length=False))
     precision, rest = _checked(frame, syntax, header)
     notes = _notes_on_tail(rest)
-    pixels = np.asarray(getattr(imagecodecs, CODECS[syntax])(frame[: len(frame) - len(rest)]))
+    picture = frame[: len(frame) - len(rest)] if frame.startswith(_PICTURE_STARTS[:2]) else frame  # boxes go on
+    pixels = np.asarray(getattr(imagecodecs, CODECS[syntax])(picture))
     values, bits = _fitting(pixels, layout, precision)
     if bits != layout.stored:
         notes += (f"{bits} bits as in its code stream",)

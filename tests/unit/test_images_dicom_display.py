@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset  # noqa: E402
 from pydicom.sequence import Sequence  # noqa: E402
 
 from cxrscore.images import Status, decode_film  # noqa: E402
+from cxrscore.images.dicom_pixels import REST_IGNORED  # noqa: E402
 from cxrscore.images.grey_range import RANGE_FROM_PIXELS  # noqa: E402
 
 
@@ -40,8 +41,13 @@ def shown(data: bytes) -> tuple[np.ndarray, str]:
     return film.pixels / float(np.iinfo(film.pixels.dtype).max), film.message
 
 
-def codestream(pixels: np.ndarray, bits: int) -> bytes:
-    return bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, codecformat="j2k", bitspersample=bits))
+def codestream(pixels: np.ndarray, bits: int, form: str = "j2k") -> bytes:
+    return bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, codecformat=form, bitspersample=bits))
+
+
+def packed_words() -> list[int]:
+    """A LUT that changes nothing, two entries in each word."""
+    return [low | (low + 1) << 8 for low in range(0, 256, 2)]
 
 
 def group(name: str, **elements: Any) -> Sequence:
@@ -121,6 +127,20 @@ WRITTEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "wrong high bit": (
         lambda: dicom(TWELVE, bits=12, HighBit=15),
         "high bit 15 ignored: it contradicts the pixels",
+    ),
+    "12 bits of which 8 are said to be stored": (
+        lambda: dicom(TWELVE, bits=8, HighBit=7),
+        "12 bits as in its pixels",
+    ),
+    "LUT of 8 bits, two in a word": (
+        lambda: dicom(
+            np.rint(FILM * 255).astype(np.uint8), VOILUTSequence=lookup_table(packed_words(), 8, entries=256)
+        ),
+        "VOI LUT",
+    ),
+    "code stream in boxes, followed by others": (
+        lambda: dicom(TWELVE, bits=12, syntax=JPEG_2000, frame=codestream(TWELVE, 12, "jp2") + b"\0\0\0\x08free"),
+        REST_IGNORED,
     ),
     "code stream of fewer bits": (
         lambda: dicom(TWELVE, bits=16, syntax=JPEG_2000, frame=codestream(TWELVE, 12)),
@@ -239,6 +259,26 @@ def test_a_clinical_window_is_left_alone() -> None:
     # Narrow: 40 % of the pixels are black or white; wide: the film uses 60 % of the grey levels.
     for center, width in ((2048, 1500), (2048, 6800)):
         assert shown(dicom(TWELVE, bits=12, WindowCenter=center, WindowWidth=width))[1] == "VOI window"
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_window_that_leaves_black_and_white_only_is_passed_over(width: int) -> None:
+    _, message = shown(dicom(TWELVE, bits=12, WindowCenter=2048, WindowWidth=width))
+    assert message == "VOI window ignored: it contradicts the pixels"
+
+
+def test_overlays_above_the_stored_bits_are_dropped() -> None:
+    overlay = np.zeros_like(TWELVE)
+    overlay[20:60:4, 10:80] = overlay[20:60, 10:80:7] = 0xF000
+    pixels, message = shown(dicom(TWELVE | overlay, bits=12))
+    assert message == ""
+    np.testing.assert_array_equal(pixels, shown(dicom(TWELVE, bits=12))[0])
+
+
+def test_optional_elements_of_another_kind_do_not_make_a_film_damaged() -> None:
+    assert shown(dicom(TWELVE, bits=12, PixelPaddingValue=[1, 2], PixelPaddingRangeLimit=[3, 4]))[1] == ""
+    assert shown(dicom(TWELVE, bits=12, SmallestImagePixelValue=[1, 2], LargestImagePixelValue=[3, 4]))[1] == ""
+    assert shown(dicom(TWELVE, bits=12, VOILUTFunction="CUBIC"))[1] == ""  # without a window
 
 
 def test_noise_is_no_film_whatever_its_range() -> None:

@@ -228,7 +228,9 @@ def _bits_of(cells: NDArray[Any], high: int, stored: int, *, signed: bool) -> ND
 def _native(dataset: Any, syntax: str, layout: Layout, header: Header) -> tuple[NDArray[Any], tuple[str, ...]]:
     """The pixel cells [H,W] and notes."""
     if dataset["PixelData"].is_undefined_length:
-        raise FilmError(Status.DAMAGED, "damaged: its pixels are compressed, but its transfer syntax is not")
+        named = dataset.file_meta.get("TransferSyntaxUID")
+        said = "its transfer syntax is not" if named else "Transfer Syntax UID is missing"
+        raise FilmError(Status.DAMAGED, f"damaged: its pixels are compressed, but {said}")
     data = dataset.PixelData
     one_frame = header.width * header.height * layout.allocated // 8
     if len(data) < one_frame:

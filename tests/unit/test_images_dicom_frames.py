@@ -87,6 +87,12 @@ def test_the_offset_table_decides_nothing(syntax: str, table: str) -> None:
     assert (film.status, film.message) == (Status.OK, "")
 
 
+def test_an_extended_offset_table_decides_nothing(syntax: str) -> None:
+    tables = {"ExtendedOffsetTable": struct.pack("<2Q", 0, 77), "ExtendedOffsetTableLengths": struct.pack("<2Q", 5, 6)}
+    film = decode_film(dicom(syntax=syntax, frame=frame(syntax), **tables))
+    assert (film.status, film.message) == (Status.OK, "")
+
+
 def test_a_missing_offset_table(syntax: str) -> None:
     film = decoded(syntax, item(even(frame(syntax))))
     assert (film.status, film.message) == (Status.OK, "")
@@ -114,6 +120,8 @@ def test_pixels_that_are_not_encapsulated_as_they_should_be() -> None:
     compressed = dicom(syntax=JPEG_LS, frame=frame(JPEG_LS))
     native = compressed.replace(JPEG_LS.encode(), b"1.2.840.10008.1.2.1".ljust(len(JPEG_LS), b"\0"))
     assert "compressed, but its transfer syntax is not" in decode_film(native).message
+    at = compressed.index(b"\x08\x00\x16\x00UI")  # without preamble and meta information
+    assert "compressed, but Transfer Syntax UID is missing" in decode_film(compressed[at:]).message
 
 
 @pytest.mark.parametrize(

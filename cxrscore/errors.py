@@ -103,6 +103,10 @@ class LabelWarning(UserWarning):
     """A label table cannot be used by this command."""
 
 
+class FilmWarning(UserWarning):
+    """Films were scored with a note on how they were read that a user must know, such as a guessed grey range."""
+
+
 class WorkerError(CxrscoreError):
     """Worker processes died repeatedly on the same item, or one failed because of a bug."""
 

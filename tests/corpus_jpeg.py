@@ -6,7 +6,7 @@ import io
 import struct
 
 import cv2
-from corpus_bytes import SIDE, archive, chest, exif, jpeg, png, with_frame_marker, with_segment, zeroed
+from corpus_bytes import ARITHMETIC, SIDE, archive, chest, exif, jpeg, png, with_frame_marker, with_segment, zeroed
 from corpus_case import Case, damaged, fine, refused, unseen
 from PIL import Image
 
@@ -85,13 +85,7 @@ def _kinds() -> list[Case]:
             "SOF0 with 12 bits",
         ),
         refused(Status.UNSUPPORTED, "lossless.jpg", "lossless JPEG", _lossless(), "JPEG of type SOF3"),
-        refused(
-            Status.UNSUPPORTED,
-            "arithmetic.jpg",
-            "JPEG with arithmetic coding",
-            with_frame_marker(film, 201),
-            "JPEG of type SOF9",
-        ),
+        fine("arithmetic.jpg", "JPEG with arithmetic coding", ARITHMETIC),
         refused(
             Status.UNSUPPORTED,
             "hierarchical.jpg",

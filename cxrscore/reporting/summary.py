@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.images import Status
+from cxrscore.images import FilmNotes, Status, count_notes
 from cxrscore.labels.public_sets import describe_not_held_out
 from cxrscore.metrics import (
     Decisions,
@@ -149,6 +149,7 @@ class Summary:
     """All numbers of a report.
 
     areas         AUCs on the assessed films
+    film_notes    notes on how the scored films were read
     accuracy      equation 1 over all known labels, its interval over films or patients
     not_held_out  records of films of public data sets that the models were trained on, as in the provenance
     """
@@ -159,6 +160,7 @@ class Summary:
     assessed: EvaluationSet
     patients: int
     findings: tuple[FindingResult, ...]
+    film_notes: FilmNotes
     areas: AucResult
     accuracy: Estimate
     negative_baseline: float
@@ -179,6 +181,7 @@ class Summary:
         held_out = len(self.assessed.rows) if self.assessed.basis == "held-out" else 0
         return {
             "films": {"total": self.found, "scored": self.scored, "failed": self.failed},
+            "film_notes": self.film_notes.as_dict(),
             "held_out": held_out,
             "excluded_training_films": self.assessed.left_out,
             "not_held_out": [dict(one) for one in self.not_held_out],
@@ -221,6 +224,10 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
         findings=tuple(
             _result(scores, assessed.rows, groups, found, column, ranked[:, column])
             for column in range(len(scores.findings))
+        ),
+        film_notes=count_notes(
+            (scores.films.path[row], scores.films.message[row])
+            for row in np.flatnonzero(scores.films.status == Status.OK)
         ),
         areas=found,
         accuracy=label_accuracy_estimate(truth, prob, groups),

@@ -111,9 +111,12 @@ def status_words(code: int) -> str:
     return known[code].lower().replace("_", " ") if code in known else f"status {code}"
 
 
-def provenance_table(provenance: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """The provenance as groups of (term, text); unknown terms are omitted."""
-    groups = [("Run", _run(provenance)), ("Films and labels", _input(provenance))]
+def provenance_table(
+    provenance: Mapping[str, Any], read_with: str = ""
+) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """The provenance as groups of (term, text); unknown terms are omitted. read_with: the routine notes on films."""
+    films = [*_input(provenance), ("Films read with", read_with)]
+    groups = [("Run", _run(provenance)), ("Films and labels", films)]
     ensemble = get_nested(provenance, "ensemble")
     named = [(term, get_text(ensemble, key)) for term, key in (("File", "file"), ("SHA-256", "sha256"))]
     groups.append(("Ensemble", [*named, ("Calibration", get_text(ensemble, "document", "calibration", "method"))]))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cxrscore.errors import InputError
-from cxrscore.images import DecoderPool, FoundFilms, Status, find_same_file, require_films
+from cxrscore.images import DecoderPool, FoundFilms, Status, count_notes, find_same_file, require_films
 from cxrscore.io.outputs import OutputKind, check_output
 from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import get_nested
@@ -123,6 +123,7 @@ def _result(
 ) -> ScoreResult:
     films = read_films(options.file)
     bad = np.flatnonzero(films.status != Status.OK)
+    read = count_notes((films.path[row], films.message[row]) for row in np.flatnonzero(films.status == Status.OK))
     return ScoreResult(
         output=options.output,
         n_films=len(films.path),
@@ -134,6 +135,8 @@ def _result(
         models=tuple(file.sha256 for file in files),
         tta=max(1, options.tta),
         notes=tuple(notes),
+        noted_films=read.films,
+        film_notes={one.kind: one.films for one in read.kinds},
         labels_joined=labels_joined,
         film_list_changed=list_changed,
         has_leakage=any(file.document["training"]["has_leakage"] for file in files),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -200,6 +201,10 @@ class ScoreResult:
         Files and folders that could not be read, one text each: films may be missing there.
     notes : tuple of str
         What changed since the run started, and what the run did about it.
+    noted_films : int
+        Scored films with a note on how they were read that a user must know, such as a guessed grey range.
+    film_notes : mapping of str to int
+        Number of films by kind of these notes, the most frequent first.
     has_leakage : bool
         Whether a film or a patient was in two splits when the model was trained.
     not_held_out : tuple of str
@@ -225,6 +230,8 @@ class ScoreResult:
     tta: int
     unreadable_paths: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    noted_films: int = 0
+    film_notes: Mapping[str, int] = field(default_factory=dict)
     has_leakage: bool = False
     not_held_out: tuple[str, ...] = ()
     labels_joined: bool = False

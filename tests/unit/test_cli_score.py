@@ -1,5 +1,6 @@
 """What `cxrscore score` says at its end: nothing that is lost goes unsaid, and no name of a file does anything."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -45,6 +46,24 @@ def test_what_was_not_scored_is_said(
     monkeypatch.setattr(scoring, "score_films", lambda *given: ended(failed, unread))
     done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5"])
     assert (done.exit_code, words in done.stderr) == (code, True), done.stderr
+
+
+def test_notes_on_films_are_counted_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = {"grey range taken from its pixels": 9, "orientation tag ignored": 4}
+    result = dataclasses.replace(ended(()), noted_films=12, film_notes=noted)
+    monkeypatch.setattr(scoring, "score_films", lambda *given: result)
+    done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5", "--json"])
+    assert done.stderr.splitlines()[0] == (
+        "notes on 12 films: grey range taken from its pixels (9), orientation tag ignored (4); cxrscore report says "
+        "what to do"
+    )
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["noted_films"], told["film_notes"]) == (0, 12, noted)
+
+
+def test_films_without_notes_need_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "score_films", lambda *given: ended(()))
+    assert "notes on" not in CliRunner().invoke(main, ["score", ".", "-o", "o.h5"]).stderr
 
 
 def test_films_of_one_name_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,9 @@ def test_facts_tell_what_is_known_and_nothing_else() -> None:
     assert told["Training"]["Split"] == "train 40, valid 20, test 140, rule by patient"
     assert told["Training"]["Best epoch"] == "20, by validation macro AUC"
     assert tables.provenance_table({}) == ()
+    assert tables.provenance_table({}, "rescaled (7)") == (
+        ("Films and labels", (("Films read with", "rescaled (7)"),)),
+    )
     assert tables.provenance_table({"models": [{"file": "m"}]}) == (
         ("Run", (("Probabilities", "Probabilities are of unknown calibration."),)),
         ("Model", (("File", "m"),)),

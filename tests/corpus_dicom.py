@@ -80,7 +80,7 @@ def _sound() -> list[Case]:
             "12-bits-in-16-told.dcm",
             "DICOM of 12 bits that declares 16, with its largest pixel value",
             dicom(film.astype(np.uint16) * 16, bits=16, SmallestImagePixelValue=0, LargestImagePixelValue=4095),
-            "grey range 0 to 4095 by its largest pixel value",
+            "range of its largest pixel value: 0 to 4095",
         ),
         fine("padding.dcm", "DICOM with a padding value", dicom(_framed(film), PixelPaddingValue=255), "padding"),
         fine(

@@ -291,7 +291,7 @@ def _range(histogram: _Histogram, stored: Stored, dataset: Any) -> tuple[tuple[i
         here = np.flatnonzero(inside)
         wide = here.size and _SMALL_SHARE * (here[-1] - here[0] + 1) > told[1] - told[0] + 1
         if wide and inside.sum() == histogram.counts.sum():
-            return told, [], [f"grey range {told[0]} to {told[1]} by {by}"]
+            return told, [], [f"range of {by}: {told[0]} to {told[1]}"]
     return used, [range_note(used, low, high)], []
 
 

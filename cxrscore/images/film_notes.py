@@ -22,6 +22,8 @@ ROUTINE = frozenset(
         "inverted",
         "significant bits (sBIT)",
         "bits as in its code stream",
+        "range of its code stream",
+        "range of its largest pixel value",
     }
 )
 """Kinds of notes that say what a film asks for itself: nothing to do."""

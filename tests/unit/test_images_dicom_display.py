@@ -81,7 +81,7 @@ WRITTEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "8 bits in 16": (lambda: dicom(TWELVE // 16, bits=16), f"{RANGE_FROM_PIXELS}: 0 to 255 of 0 to 65535"),
     "12 bits in 16, told": (
         lambda: dicom(TWELVE, bits=16, SmallestImagePixelValue=0, LargestImagePixelValue=4095),
-        "grey range 0 to 4095 by its largest pixel value",
+        "range of its largest pixel value: 0 to 4095",
     ),
     "12 bits in 16, told wrongly": (
         lambda: dicom(TWELVE, bits=16, SmallestImagePixelValue=0, LargestImagePixelValue=255),
@@ -144,7 +144,7 @@ WRITTEN: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "code stream of fewer bits": (
         lambda: dicom(TWELVE, bits=16, syntax=JPEG_2000, frame=codestream(TWELVE, 12)),
-        "grey range 0 to 4095 by its code stream",
+        "range of its code stream: 0 to 4095",
     ),
     "code stream of more bits": (
         lambda: dicom(TWELVE, bits=8, HighBit=7, syntax=JPEG_2000, frame=codestream(TWELVE, 12)),

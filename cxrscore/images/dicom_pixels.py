@@ -186,26 +186,30 @@ def _of_cells(cells: NDArray[Any], notes: tuple[str, ...], layout: Layout) -> St
     if high != layout.stored - 1 and _are_right_aligned(cells, layout):
         high = layout.stored - 1
         notes += (f"high bit {layout.high} ignored: it contradicts the pixels",)
-    bits = layout.stored if layout.signed or high >= layout.stored else _bits_in_use(cells, layout.stored)
-    if bits != layout.stored:
-        high = bits - 1
-        notes += (f"{bits} bits as in its pixels",)
-    values = _bits_of(cells, high, bits, signed=layout.signed)
+    bits, top = layout.stored, 2**layout.stored - 1
+    within = cells
+    if not layout.signed and high < bits and _belong_to_the_values(cells, bits):
+        if np.count_nonzero(cells > top + top // 16) > _BEYOND * cells.size:
+            bits = int(cells.max()).bit_length()
+            high = bits - 1
+            notes += (f"{bits} bits as in its pixels",)
+        else:
+            within = cells.clip(max=top)
+    values = _bits_of(within, high, bits, signed=layout.signed)
     return Stored(values=values, bits=bits, precision=bits, cells=cells, notes=notes)
 
 
-def _bits_in_use(cells: NDArray[Any], stored: int) -> int:
-    """The stored bits, or more if the bits above them belong to the values.
+def _belong_to_the_values(cells: NDArray[Any], stored: int) -> bool:
+    """Whether there are bits above the stored ones, and they belong to the values.
 
     Without bits that belong to them, values jump where they pass a power of two; without bits of an overlay, they no
     longer jump at its edges. So the smoother picture is the right one; every eighth row tells.
     """
-    largest = int(cells.max())
-    if largest < 2**stored:
-        return stored
+    if int(cells.max()) < 2**stored:
+        return False
     rows = cells[::8].astype(np.int32)
     with_all, without = (int(np.abs(np.diff(each, axis=1)).sum()) for each in (rows, rows & (2**stored - 1)))
-    return largest.bit_length() if with_all < without else stored
+    return with_all < without
 
 
 def _are_right_aligned(cells: NDArray[Any], layout: Layout) -> bool:

@@ -275,6 +275,15 @@ def test_overlays_above_the_stored_bits_are_dropped() -> None:
     np.testing.assert_array_equal(pixels, shown(dicom(TWELVE, bits=12))[0])
 
 
+def test_few_values_slightly_above_the_stored_bits_are_white() -> None:
+    above = TWELVE.astype(np.uint16)
+    above[:, 40:42] += np.linspace(0, 120, 192).astype(np.uint16).reshape(96, 2)
+    above[TWELVE >= 4000] += 150
+    pixels, message = shown(dicom(above, bits=12))
+    assert message == ""
+    np.testing.assert_array_equal(pixels, shown(dicom(above.clip(max=4095), bits=12))[0])
+
+
 def test_optional_elements_of_another_kind_do_not_make_a_film_damaged() -> None:
     assert shown(dicom(TWELVE, bits=12, PixelPaddingValue=[1, 2], PixelPaddingRangeLimit=[3, 4]))[1] == ""
     assert shown(dicom(TWELVE, bits=12, SmallestImagePixelValue=[1, 2], LargestImagePixelValue=[3, 4]))[1] == ""

@@ -45,6 +45,13 @@ def codestream(pixels: np.ndarray, bits: int, form: str = "j2k") -> bytes:
     return bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, codecformat=form, bitspersample=bits))
 
 
+def from_value(first: int) -> Sequence:
+    """A LUT of 12 bits that changes nothing, from this value on."""
+    table = lookup_table(range(4096), 12)
+    table[0].LUTDescriptor = [4096, first, 12]
+    return table
+
+
 def packed_words() -> list[int]:
     """A LUT that changes nothing, two entries in each word."""
     return [low | (low + 1) << 8 for low in range(0, 256, 2)]
@@ -131,6 +138,10 @@ WRITTEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "12 bits of which 8 are said to be stored": (
         lambda: dicom(TWELVE, bits=8, HighBit=7),
         "12 bits as in its pixels",
+    ),
+    "LUT from a negative value that is written as unsigned": (
+        lambda: dicom(TWELVE, bits=12, RescaleSlope=1, RescaleIntercept=-1024, VOILUTSequence=from_value(65536 - 1024)),
+        "rescaled, VOI LUT",
     ),
     "LUT of 8 bits, two in a word": (
         lambda: dicom(

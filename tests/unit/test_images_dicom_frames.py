@@ -72,6 +72,15 @@ def test_an_end_marker_behind_a_truncated_jpeg_2000_is_not_its_end(tail: bytes) 
     assert (film.status, "truncated" in film.message) == (Status.DAMAGED, True)
 
 
+def test_a_jpeg_2000_whose_last_tile_part_goes_on_to_the_end_marker() -> None:
+    whole = bytearray(frame(JPEG_2000))
+    at = whole.index(b"\xff\x90\x00\x0a")
+    whole[at + 6 : at + 10] = bytes(4)  # Psot, ISO/IEC 15444-1 A.4.2
+    film = decoded(JPEG_2000, item(b"") + item(bytes(whole) + b" "))
+    assert (film.status, film.message) == (Status.OK, "")
+    np.testing.assert_array_equal(film.pixels, chest())
+
+
 TABLES = {
     "empty": item(b""),
     "right": item(struct.pack("<I", 0)),

@@ -28,10 +28,11 @@ Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 _LEVELS = 65536
-_AT_ONE_END = 0.95
-"""Share of pixels at black, or at white, above which a window or a LUT does not show the film."""
+_AT_ONE_END = 0.9
+"""Share of pixels at black, or at white, above which a window or a LUT does not show the film, if they have more than
+half of its range of values: a border around a small film has a narrow one."""
 _AT_BOTH_ENDS = 0.999
-"""The same for black and white together."""
+"""Share of pixels at black or white above which a window or a LUT does not show the film."""
 _PADDING_BELOW = 0.95
 """Share of pixels above which a padding value is none: it would leave no film."""
 _SMALL_SHARE = 4
@@ -261,20 +262,30 @@ def _windowed(values: Values, center: float, width: float, function: str) -> Val
 
 
 def _shows_the_film(table: Values, histogram: _Histogram) -> bool:
-    """Whether this grey of each value shows the film: not nearly all of it is black, or white, or either, and it uses
-    more than a quarter of the grey levels, few far brighter pixels left aside."""
+    """Whether this grey of each value shows the film: nearly all of it is neither black nor white, and it uses more
+    than a quarter of the grey levels, few far brighter pixels left aside."""
     here = np.flatnonzero(histogram.counts)
     if here.size == 0:
         return True
     levels, pixels = np.rint(table[here] * (_LEVELS - 1)).astype(np.intp), histogram.counts[here]
     counts = np.bincount(levels, weights=pixels, minlength=_LEVELS).astype(np.int64)
-    black, white, total = int(counts[0]), int(counts[-1]), int(pixels.sum())
-    if max(black, white) > _AT_ONE_END * total or black + white > _AT_BOTH_ENDS * total:
+    total = int(pixels.sum())
+    for end in (levels == 0, levels == _LEVELS - 1):
+        if pixels[end].sum() > _AT_ONE_END * total and 2 * _span(here[end], pixels[end]) > _span(here, pixels):
+            return False
+    if counts[0] + counts[-1] > _AT_BOTH_ENDS * total:
         return False
     if _SMALL_SHARE * (int(levels.max()) - int(levels.min()) + 1) <= _LEVELS:
         return False
     shown = _Histogram(counts=counts, first=0, inverted=histogram.inverted)
     return shown.used(0, _LEVELS - 1) is None
+
+
+def _span(values: NDArray[np.intp], pixels: Counts) -> int:
+    """Distance of the 1st and the 99th percentile of values in ascending order, with the number of pixels of each."""
+    until = pixels.cumsum()
+    low, high = values[np.searchsorted(until, [0.01 * until[-1], 0.99 * until[-1]])]
+    return int(high - low)
 
 
 def _range(histogram: _Histogram, stored: Stored, dataset: Any) -> tuple[tuple[int, int], list[str], list[str]]:

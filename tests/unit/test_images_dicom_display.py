@@ -301,6 +301,22 @@ def test_optional_elements_of_another_kind_do_not_make_a_film_damaged() -> None:
     assert shown(dicom(TWELVE, bits=12, VOILUTFunction="CUBIC"))[1] == ""  # without a window
 
 
+def test_a_window_of_8_bits_for_a_film_of_12_is_passed_over() -> None:
+    _, message = shown(dicom(TWELVE, bits=12, WindowCenter=128, WindowWidth=256))
+    assert message == "VOI window ignored: it contradicts the pixels"
+
+
+@pytest.mark.parametrize("interpretation", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_small_film_on_a_large_plate_keeps_its_window(interpretation: str) -> None:
+    # A newborn: 6 % of the plate, the rest black, with noise, below the window.
+    plate = np.random.default_rng(0).integers(0, 60, (400, 400)).astype(np.uint16)
+    plate[100:196, 100:196] = TWELVE.clip(100)
+    stored = plate if interpretation == "MONOCHROME2" else 4095 - plate
+    center = 2100 if interpretation == "MONOCHROME2" else 4095 - 2100
+    data = dicom(stored, bits=12, PhotometricInterpretation=interpretation, WindowCenter=center, WindowWidth=4000)
+    assert shown(data)[1] == ("VOI window" if interpretation == "MONOCHROME2" else "VOI window, inverted")
+
+
 def test_noise_is_no_film_whatever_its_range() -> None:
     noise = np.random.default_rng(0).integers(0, 200, (960, 960)).astype(np.uint16)
     assert decode_film(dicom(noise, bits=16)).status == Status.BLANK

@@ -168,16 +168,12 @@ def _parse_partition(text: str | None) -> Partition | None:
 
 
 def _print_summary(result: ScoreResult, quiet: bool) -> None:
-    from cxrscore.images import describe_notes
-
     for path, message in result.failed:
         print_line(f"not scored: {path}: {message}", quiet)
     for note in result.notes:
         print_line(note, quiet)
     for text in result.unreadable_paths:
         print_line(f"films may be missing: {text}", quiet)
-    if read := describe_notes(result.noted_films, result.film_notes):
-        print_line(f"{read}; cxrscore report says what to do", quiet)
     if not result.output_written:
         return
     of = f" of partition {result.partition}" if result.partition else ""
@@ -190,4 +186,12 @@ def _print_summary(result: ScoreResult, quiet: bool) -> None:
         )
     for text in result.not_held_out:
         print_line(text, quiet)
+    _print_film_notes(result, quiet)
     print_line(f"wrote {result.output}", quiet)
+
+
+def _print_film_notes(result: ScoreResult, quiet: bool) -> None:
+    from cxrscore.images import describe_notes
+
+    if read := describe_notes(result.noted_films, result.film_notes):
+        print_line(f"{read}; cxrscore report says what to do", quiet)

@@ -37,6 +37,7 @@ _WHAT_TO_DO = (
     ("orientation", "Films are scored as stored. If viewers show them turned, store them upright."),
     ("bytes after", "The first picture is scored. If the file holds several films, store each in its own file."),
     ("transparency", "All pixels are scored, hidden ones too. If hidden pixels matter, store the films without them."),
+    ("bit", "The file contradicts its pixels, which decide. Compare a film with a viewer."),
     ("padding", "These pixels are shown as background. Compare a film with a viewer."),
     ("window", "The film is shown without this window. Compare a film with a viewer."),
     ("LUT", "The film is shown without this table. Compare a film with a viewer."),

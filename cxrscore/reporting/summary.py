@@ -181,7 +181,6 @@ class Summary:
         held_out = len(self.assessed.rows) if self.assessed.basis == "held-out" else 0
         return {
             "films": {"total": self.found, "scored": self.scored, "failed": self.failed},
-            "film_notes": self.film_notes.as_dict(),
             "held_out": held_out,
             "excluded_training_films": self.assessed.left_out,
             "not_held_out": [dict(one) for one in self.not_held_out],
@@ -201,6 +200,7 @@ class Summary:
             "accuracy": _json(self.accuracy.value),
             "accuracy_interval": _pair(self.accuracy.interval),
             "negative_baseline": _json(self.negative_baseline),
+            "film_notes": self.film_notes.as_dict(),
             "findings": [result.as_dict() for result in self.findings],
             "warnings": list(self.warnings),
         }

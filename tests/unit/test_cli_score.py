@@ -53,7 +53,7 @@ def test_notes_on_films_are_counted_by_kind(monkeypatch: pytest.MonkeyPatch) -> 
     result = dataclasses.replace(ended(()), noted_films=12, film_notes=noted)
     monkeypatch.setattr(scoring, "score_films", lambda *given: result)
     done = CliRunner().invoke(main, ["score", ".", "-o", "o.h5", "--json"])
-    assert done.stderr.splitlines()[0] == (
+    assert done.stderr.splitlines()[-2] == (
         "notes on 12 films: grey range taken from its pixels (9), orientation tag ignored (4); cxrscore report says "
         "what to do"
     )

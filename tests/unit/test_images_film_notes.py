@@ -52,7 +52,17 @@ def test_without_notes_there_is_nothing_to_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [RANGE_FROM_PIXELS, "orientation tag ignored", "bytes after its end ignored", "transparency ignored"]
+    "kind",
+    [
+        RANGE_FROM_PIXELS,
+        "orientation tag ignored",
+        "bytes after its end ignored",
+        "transparency ignored",
+        "padding",
+        "VOI window ignored",
+        "VOI LUT ignored",
+        "high bit ignored",
+    ],
 )
 def test_every_kind_says_something_of_its_own_to_do(kind: str) -> None:
     assert what_to_do(kind)

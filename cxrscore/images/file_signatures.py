@@ -30,6 +30,8 @@ _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 _J2K_START = b"\xff\x4f\xff\x51"
+_SOT = 0x90
+_EOC = b"\xff\xd9"
 
 
 def detect_format(head: bytes) -> str:
@@ -229,10 +231,33 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
             at = scan.start() if scan else len(data)
 
 
-def jpeg2000_header(data: bytes) -> Header:
-    """The size of a JPEG 2000 codestream, with or without the JP2 boxes around it."""
+def jpeg2000_header(data: bytes) -> tuple[Header, int]:
+    """The size of a JPEG 2000 codestream, with or without the JP2 boxes around it, and its bits per sample."""
     at = data.find(_J2K_START)
-    if at < 0 or at + 24 > len(data):
+    if at < 0 or at + 43 > len(data):
         raise FilmError(Status.DAMAGED, "JPEG 2000 without a size header")
     right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
-    return Header(width=max(right - left, 0), height=max(bottom - top, 0))
+    return Header(width=max(right - left, 0), height=max(bottom - top, 0)), (data[at + 42] & 0x7F) + 1
+
+
+def check_jpeg2000_end(data: bytes) -> bytes:
+    """The bytes after a JPEG 2000 codestream; raises FilmError if it is truncated.
+
+    Decoders fill what is missing without a word, and the last bytes of a file may be a pad byte or anything else. So
+    the tile-parts are followed from the first to the end marker, each by its length, Psot (ISO/IEC 15444-1 A.4.2). A
+    length of 0 means up to the end marker; coded data hold no such marker (B.10.1, C.2).
+    """
+    at = data.find(_J2K_START) + 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SOT:
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    first = at
+    while data[at : at + 2] == bytes((0xFF, _SOT)) and at + 10 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at + 6)
+        if 0 < length < 14:  # less than the header of a tile-part
+            break
+        at = at + length if length else data.find(_EOC, at)
+        if data[at - 2 : at] == _EOC and data[at : at + 2] != _EOC:  # a length that counts the end marker
+            at -= 2
+    if at <= first or data[at : at + 2] != _EOC:
+        raise FilmError(Status.DAMAGED, "JPEG 2000 is truncated: its end marker is missing")
+    return data[at + 2 :]

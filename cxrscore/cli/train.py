@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from cxrscore.cli.common import FOLDER, Bar, handle_errors, print_line, print_result
+from cxrscore.cli.common import FOLDER, Bar, handle_errors, print_failures, print_line, print_result
 from cxrscore.cli.sections import SectionedCommand
 from cxrscore.cli.train_figures import figure_lines
 from cxrscore.cli.train_options import (
@@ -57,8 +57,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
         given = TrainOptions(backend=chosen, **options)
     result = train_model(given, bar, bar.line, place=place)
     bar.close()
-    for path, message in result.failed:
-        print_line(f"excluded: {path}: {message}", quiet)
+    print_failures("excluded", result.failed, quiet=quiet)
     if result.leakage:
         print_line(
             f"LEAKED: {len(result.leakage)} leaks were allowed; the model and its scores files are marked", quiet

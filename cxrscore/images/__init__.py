@@ -8,6 +8,7 @@ from cxrscore.images.digests import FilmStates, film_digests, film_states, remem
 from cxrscore.images.film import Film, Pixels, Status
 from cxrscore.images.find import FoundFilms, find_films, find_same_file, require_films
 from cxrscore.images.image_cache import ImageCache
+from cxrscore.images.other_files import OtherFiles
 from cxrscore.images.prefetch import load_ahead, stream_films
 from cxrscore.images.preprocess import Preprocessing, preprocess, resize_maps, thumbnail, to_unit
 
@@ -20,6 +21,7 @@ __all__ = [
     "FoundFilms",
     "ImageCache",
     "LoadedFilm",
+    "OtherFiles",
     "Pixels",
     "Preprocessing",
     "Status",

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.images import Status
+from cxrscore.images import OtherFiles, Status
 from cxrscore.labels.public_sets import describe_not_held_out
 from cxrscore.metrics import (
     Decisions,
@@ -37,6 +37,7 @@ from cxrscore.reporting.provenance import (
     get_texts,
     has_leakage,
     knows_training_films,
+    other_files,
 )
 from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.scorefile.data import SPLITS, Scores
@@ -151,6 +152,7 @@ class Summary:
     areas         AUCs on the assessed films
     accuracy      equation 1 over all known labels, its interval over films or patients
     not_held_out  records of films of public data sets that the models were trained on, as in the provenance
+    other_files   files of the folder that are no films
     """
 
     found: int
@@ -164,6 +166,7 @@ class Summary:
     negative_baseline: float
     warnings: tuple[str, ...]
     not_held_out: tuple[Mapping[str, Any], ...] = ()
+    other_files: OtherFiles = field(default_factory=OtherFiles)
 
     @property
     def macro_auc(self) -> float:
@@ -179,6 +182,7 @@ class Summary:
         held_out = len(self.assessed.rows) if self.assessed.basis == "held-out" else 0
         return {
             "films": {"total": self.found, "scored": self.scored, "failed": self.failed},
+            "other_files": self.other_files.as_dict(),
             "held_out": held_out,
             "excluded_training_films": self.assessed.left_out,
             "not_held_out": [dict(one) for one in self.not_held_out],
@@ -227,6 +231,7 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
         negative_baseline=negative_baseline(truth),
         warnings=_warnings(scores, assessed, scored),
         not_held_out=films_not_held_out(scores.provenance),
+        other_files=other_files(scores.provenance),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -198,6 +199,11 @@ class ScoreResult:
         Copies of each film that were averaged.
     unreadable_paths : tuple of str
         Files and folders that could not be read, one text each: films may be missing there.
+    other_files : mapping of str to mapping of str to int
+        Number of the files in the folder that are no films, by kind: those not opened because of their names, those
+        that do not begin like a film, and those of other image and archive formats.
+    failed_statuses : tuple of str
+        The name of the status of each film in ``failed``.
     notes : tuple of str
         What changed since the run started, and what the run did about it.
     has_leakage : bool
@@ -224,6 +230,8 @@ class ScoreResult:
     models: tuple[str, ...]
     tta: int
     unreadable_paths: tuple[str, ...]
+    other_files: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    failed_statuses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     has_leakage: bool = False
     not_held_out: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
-from cxrscore.images import ImageCache, Preprocessing, Status, require_films, thumbnail
+from cxrscore.images import ImageCache, OtherFiles, Preprocessing, Status, require_films, thumbnail
 from cxrscore.io import sha256_bytes
 from cxrscore.io.atomic import cannot_write, write_all
 from cxrscore.io.entries import cache_folder
@@ -69,6 +69,10 @@ class LabelledFilms:
     weights: Doubles | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those of labels.DEMOGRAPHICS that the table has, "" where unknown."""
+    other_files: OtherFiles = field(default_factory=OtherFiles)
+    """Files of the folder that are no films."""
+    unreadable: tuple[str, ...] = ()
+    """Files and folders there that could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +98,7 @@ class Data:
     excluded_findings: tuple[str, ...] = ()
     """Findings of the table that cannot be learnt, because all known labels of the training films are equal."""
     notes: tuple[str, ...] = ()
-    """What the user should know of the labels, one line each."""
+    """What the user should know of the folder and the labels, one line each."""
 
     def weights_of(self, rows: Sequence[int] | NDArray[np.intp]) -> Doubles | None:
         """Weights float64 [n] of these films; None: all equal."""
@@ -175,6 +179,8 @@ def labelled_films(films: Path, labels: Path | None, rules: lab.LabelRules = lab
         labels_file=labels_file,
         columns=_of_rows({name: joined.columns[name] for name in lab.DEMOGRAPHICS if name in joined.columns}, rows),
         weights=_weights(table, found.paths, joined, rows, rules.weight_column),
+        other_files=found.others,
+        unreadable=found.unreadable,
     )
 
 
@@ -302,8 +308,13 @@ def _readable(split: lab.Split, store: ImageCache, paths: Sequence[str], options
 
 
 def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
-    """Lines on the labels."""
+    """Lines on the folder and the labels."""
     notes = []
+    if unreadable := labelled.unreadable:
+        more = f" and {len(unreadable) - 1:,} more" if len(unreadable) > 1 else ""
+        notes.append(f"films may be missing: {unreadable[0]}{more} could not be read")
+    if others := labelled.other_files.sentence():
+        notes.append(others)
     odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
     if odd:
         notes.append(

@@ -146,8 +146,11 @@ if TYPE_CHECKING:
 def score(*, shard: str | None, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
     """Score every film in FILMS and its subfolders. Rerun the same command to resume an interrupted run.
 
-    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. If the output is finished and films,
-    models and options are identical, nothing is computed again. If only the labels changed, they are joined again.
+    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. Files are PNG, JPEG or DICOM by their
+    first bytes, whatever their names; zip archives are read, too. Files that are no films are counted by kind.
+
+    If the output is finished and films, models and options are identical, nothing is computed again. If only the labels
+    changed, they are joined again.
     """
     from cxrscore.scoring import ScoreOptions, score_films
 

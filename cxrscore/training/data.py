@@ -98,7 +98,9 @@ class Data:
     excluded_findings: tuple[str, ...] = ()
     """Findings of the table that cannot be learnt, because all known labels of the training films are equal."""
     notes: tuple[str, ...] = ()
-    """What the user should know of the folder and the labels, one line each."""
+    """What the user should know of the labels, one line each."""
+    folder_notes: tuple[str, ...] = ()
+    """What the user should know of the folder beside its films, one line each."""
 
     def weights_of(self, rows: Sequence[int] | NDArray[np.intp]) -> Doubles | None:
         """Weights float64 [n] of these films; None: all equal."""
@@ -149,6 +151,7 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
         preprocessing=preprocessing,
         sample_weights=weights,
         notes=_notes(options, labelled),
+        folder_notes=_folder_notes(labelled),
     )
 
 
@@ -307,14 +310,20 @@ def _readable(split: lab.Split, store: ImageCache, paths: Sequence[str], options
     return replace(split, train=train, valid=valid, test=test)
 
 
-def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
-    """Lines on the folder and the labels."""
+def _folder_notes(labelled: LabelledFilms) -> tuple[str, ...]:
+    """Lines on what else is in the folder."""
     notes = []
     if unreadable := labelled.unreadable:
         more = f" and {len(unreadable) - 1:,} more" if len(unreadable) > 1 else ""
         notes.append(f"films may be missing: {unreadable[0]}{more} could not be read")
     if others := labelled.other_files.sentence():
         notes.append(others)
+    return tuple(notes)
+
+
+def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
+    """Lines on the labels."""
+    notes = []
     odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
     if odd:
         notes.append(

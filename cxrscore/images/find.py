@@ -6,14 +6,21 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 from cxrscore.errors import InputError, RemoteError
 from cxrscore.images.archive import MAGIC, ArchiveError, members, read_member, split_path
 from cxrscore.images.file_signatures import SIGNATURE_BYTES, detect_format
 from cxrscore.images.film import FilmError
-from cxrscore.images.other_files import HEAD_BYTES, OtherFiles, OtherFilesCounter, is_other_container, kind_by_name
+from cxrscore.images.other_files import (
+    HEAD_BYTES,
+    OtherFiles,
+    OtherFilesCounter,
+    is_other_container,
+    kind_by_name,
+    suffix_of,
+)
 from cxrscore.io.outputs import is_same_file
 from cxrscore.io.regular import open_regular
 from cxrscore.io.untrusted_names import is_plain_relative_path
@@ -107,9 +114,8 @@ class _Collected:
 
     def add_by_name(self, path: str) -> _Name:
         """Adds a film or an other file if its name tells that it is one; "zip" and "unknown" are left to the caller."""
-        name = PurePath(path).name
-        kind = kind_by_name(name)
-        suffix = PurePath(name).suffix.lower()
+        name = path.rpartition("/")[2]
+        kind, suffix = kind_by_name(name), suffix_of(name)
         if kind:
             self.others.add("not_opened", kind)
             return "done"
@@ -123,7 +129,7 @@ class _Collected:
         if detect_format(head):
             self.films.append(path)
         else:
-            self.others.add_head(PurePath(path).name, head)
+            self.others.add_head(path.rpartition("/")[2], head)
 
 
 _Name = Literal["done", "zip", "unknown"]

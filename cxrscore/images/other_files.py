@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Any
 
 HEAD_BYTES = 352
@@ -123,13 +122,19 @@ def kind_by_name(name: str) -> str:
         return "DICOMDIR"
     if name.lower() in _SYSTEM:
         return "system file"
-    suffix = PurePath(name).suffix.lower()
+    suffix = suffix_of(name)
     return suffix if suffix in NON_IMAGE_SUFFIXES else ""
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file name with its dot in lower case, as pathlib splits it, in a fraction of the time."""
+    place = name.rfind(".")
+    return name[place:].lower() if 0 < place < len(name) - 1 else ""
 
 
 def shown_suffix(name: str) -> str:
     """The suffix in lower case if it is short and plain, else in words what it is."""
-    suffix = PurePath(name).suffix.lower()
+    suffix = suffix_of(name)
     if _PLAIN.fullmatch(suffix):
         return suffix
     return _OTHER_SUFFIXES if suffix else _WITHOUT_SUFFIX

@@ -170,15 +170,14 @@ def _add_file(entry: os.DirEntry[str], path: str, found: _Collected) -> None:
         found.others.add("not_opened", "folder link" if entry.is_dir() else "pipe, socket or device file")
         return
     told = found.add_by_name(path)
-    if told == "zip":
-        _add_members(Path(entry.path), path, found, is_named_so=True)
-    elif told == "unknown":
-        with open_regular(Path(entry.path)) as file:
-            head = file.read(HEAD_BYTES)
-        if head.startswith(MAGIC) and not detect_format(head):
-            _add_members(Path(entry.path), path, found, is_named_so=False)
-        else:
-            found.add_by_head(path, head)
+    if told == "done":
+        return
+    with open_regular(Path(entry.path)) as file:
+        head = file.read(HEAD_BYTES)
+    if (told == "zip" or head.startswith(MAGIC)) and not detect_format(head):
+        _add_members(Path(entry.path), path, found, is_named_so=told == "zip")
+    else:
+        found.add_by_head(path, head)
 
 
 def _add_members(archive: Path, path: str, found: _Collected, *, is_named_so: bool) -> None:

@@ -57,11 +57,14 @@ def test_pipes_are_not_opened(tmp_path: Path) -> None:
     assert (found.paths, found.others.as_dict()) == ((), {"not_opened": {"pipe, socket or device file": 2}})
 
 
-UIDS = ("1.2.840.99.101", "CR.1.2.276.4", "IM0001", "0001.IMA", "a.DC3", "a.dic", "a.jfif", "a.jpe", "17", "x.dcm~")
+NAMES = (
+    *("1.2.840.99.101", "CR.1.2.276.4", "IM0001", "0001.IMA", "a.DC3", "a.dic", "a.jfif", "a.jpe", "17", "x.dcm~"),
+    *("a.zip", "a.tif", "Smith^John", "scan.", ".hidden"),
+)
 
 
 @pytest.mark.parametrize("head", [PNG, b"\xff\xd8\xff\xe0", bytes(128) + b"DICM"], ids=["png", "jpeg", "dicom"])
-@pytest.mark.parametrize("name", UIDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_film_is_told_by_its_bytes_under_any_name(tmp_path: Path, name: str, head: bytes) -> None:
     make(tmp_path, f"{name}", f"ward/{name}", data=head)
     found = find_films(tmp_path)

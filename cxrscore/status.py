@@ -39,7 +39,7 @@ class FailureGroup:
     """Films that failed for one reason.
 
     status  name of their status, "" if it is not known
-    films   each film with its message; the messages are equal but for numbers in them
+    films   each film with its message; the messages are equal but for numbers and modalities in them
     """
 
     status: str
@@ -50,9 +50,11 @@ def group_failures(failed: Iterable[tuple[str, str, str]]) -> tuple[FailureGroup
     """Films that failed by reason, the most frequent first; ``failed``: film, name of the status, and message."""
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for film, status, message in failed:
-        groups.setdefault((status, _NUMBER.sub("#", message)), []).append((film, message))
+        groups.setdefault((status, _VARIABLE.sub("#", message)), []).append((film, message))
     found = [FailureGroup(status=status, films=tuple(films)) for (status, _), films in groups.items()]
     return tuple(sorted(found, key=lambda group: -len(group.films)))
 
 
-_NUMBER = re.compile(r"[0-9][0-9,.]*")
+_VARIABLE = re.compile(r"[0-9][0-9,.]*|(?<=\bmodality )[A-Z]+")
+"""Parts of messages that differ between films which fail for the same reason: reports, annotations and key images of
+one folder are one group."""

@@ -61,8 +61,8 @@ class HighestFilms:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedFilms:
-    """Films that could not be scored for one reason, with messages that are equal but for numbers: the first
-    MOST_OF_A_REASON of ``total`` as (path, message)."""
+    """Films that could not be scored for one reason, a FailureGroup of cxrscore.status: the first MOST_OF_A_REASON of
+    ``total`` as (path, message)."""
 
     reason: str
     films: tuple[tuple[str, str], ...]

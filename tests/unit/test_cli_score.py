@@ -58,7 +58,9 @@ def test_films_of_one_name_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) 
 
 def told(films: int, *words: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """What is printed of 1,500 structured reports and these films of another reason, and the films of the JSON text."""
-    failed = tuple((f"sr{number:04}.dcm", f"modality SR, {number} bytes") for number in range(1500))
+    failed = tuple(
+        (f"sr{number:04}.dcm", f"modality {('SR', 'PR', 'KO')[number % 3]}, {number} bytes") for number in range(1500)
+    )
     failed += tuple((f"{number}.png", "blank") for number in range(films))
     result = dataclasses.replace(
         ended(failed, tuple(f"ward {number} could not be read" for number in range(23))),

@@ -694,8 +694,6 @@ def report(
     output: StrPath | None = None,
     *,
     labels: StrPath | None = None,
-    uncertain: str = "unknown",
-    blank: str = "unknown",
     **options: Any,
 ) -> dict[str, Any]:
     """Writes one self-contained HTML page about scores; the same as ``cxrscore report``.
@@ -709,9 +707,8 @@ def report(
         Page to write; None: the path of the first scores file with the suffix .html, in the current folder for a URL.
     labels : path, optional
         Label table that replaces the labels in the scores files.
-    uncertain, blank : str
-        What uncertain labels and blank cells of that table count as; see ScoreOptions.
     **options
+        How that table is read: film_column, patient_column, uncertain, blank and allow_unmatched; see ScoreOptions.
         Further options of ``cxrscore report``, with underscores: resamples=0, figures="figures", ...
 
     Returns
@@ -731,16 +728,25 @@ def report(
     >>> cxrscore.report("out.h5")["macro_auc"]  # doctest: +SKIP
     0.78
     """
-    from cxrscore.reporting import NamedScores, default_page, open_named_scores, write_report
+    from cxrscore.reporting import (
+        LABEL_RULES,
+        NamedScores,
+        default_page,
+        open_named_scores,
+        split_by_columns,
+        write_report,
+    )
 
     arguments = inspect.signature(write_report).parameters.keys() - {"scores", "source", "others", "inputs"}
-    _check_names("report", options, sorted(arguments))
+    _check_names("report", options, sorted({*arguments, *LABEL_RULES}))
     several: list[Any] = list(one_or_several(scores))
     if not several:
         raise InputError("no scores are named, expected a scores file or several")
-    rules = {"uncertain": uncertain, "blank": blank}
+    named, options["findings"] = split_by_columns(options.get("findings", ()))
+    rules = {name: options.pop(name) for name in LABEL_RULES if name != "findings" and name in options}
     first, *others = (
-        one if isinstance(one, NamedScores) else open_named_scores(one, labels, **rules) for one in several
+        one if isinstance(one, NamedScores) else open_named_scores(one, labels, findings=named, **rules)
+        for one in several
     )
     target = default_page(several[0]) if output is None else local_path(output, "output")
     return write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)

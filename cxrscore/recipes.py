@@ -20,6 +20,8 @@ _NUMBER = (int, float)
 
 OPTIONS: dict[str, type | tuple[type, ...]] = {
     "findings": str,
+    "film_column": str,
+    "patient_column": str,
     "uncertain": str,
     "blank": str,
     "weight_column": str,

@@ -320,6 +320,30 @@ blank_option = click.option(
     help="What a blank cell counts as, if the film has a row in the table: unknown or negative; by finding as for "
     "--uncertain.",
 )
+film_column_option = click.option(
+    "--film-column",
+    metavar="NAME",
+    help="Column of the label table that names the films. [default: known by its name, such as film or Image Index]",
+)
+patient_column_option = click.option(
+    "--patient-column",
+    metavar="NAME",
+    help="Column of the label table that identifies the patients. [default: known by its name, such as Patient ID or "
+    "MRN, else by the names of NIH, CheXpert and MIMIC-CXR films]",
+)
+finding_column_option = click.option(
+    "--finding",
+    "findings",
+    metavar="NAME=COLUMN",
+    multiple=True,
+    help="Column of the label table with the labels of a finding of the model; repeat for several. [default: the "
+    "column of the finding's name]",
+)
+allow_unmatched_option = click.option(
+    "--allow-unmatched",
+    is_flag=True,
+    help="Go on if more than half of the films and more than half of the rows of the label table do not match.",
+)
 overwrite_option = click.option("--overwrite", is_flag=True, help=RULE)
 address_option = click.option("--address", help="Address of the executor's cluster. [default: this machine only]")
 trained_on_option = click.option(
@@ -327,7 +351,8 @@ trained_on_option = click.option(
     metavar="NAMES",
     callback=lambda context, option, text: split_names(text),
     help="Public data sets that the weights were trained on, separated by commas: NIH, PadChest, CheXpert, MIMIC-CXR, "
-    "Google, OpenI, RSNA, SIIM, VinDr, or any other name. Figures on their films are marked as not held-out.",
+    "Google, OpenI, RSNA, SIIM, VinDr, VinDr-PCXR, BRAX, or any other name. Figures on their films are marked as not "
+    "held-out.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only: no progress and no summary.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

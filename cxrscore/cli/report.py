@@ -11,10 +11,13 @@ from cxrscore.cli.common import (
     FILE,
     FILE_OR_URL,
     FOLDER,
+    allow_unmatched_option,
     blank_option,
+    film_column_option,
     handle_errors,
     json_option,
     overwrite_option,
+    patient_column_option,
     print_json,
     print_line,
     quiet_option,
@@ -32,8 +35,11 @@ from cxrscore.remote.url import PathOrUrl
     help="HTML page to write. [default: the name of the first SCORES with the suffix .html; for a URL, in this folder]",
 )
 @click.option("--labels", type=FILE, help="Label table that replaces the labels in SCORES.")
+@film_column_option
+@patient_column_option
 @uncertain_option
 @blank_option
+@allow_unmatched_option
 @click.option("--groups", type=FILE, help="Table with the subgroup of each film: a label table or any CSV.")
 @click.option(
     "--group-by",
@@ -49,7 +55,9 @@ from cxrscore.remote.url import PathOrUrl
     "--finding",
     "findings",
     multiple=True,
-    help="Finding whose heat maps are shown; repeat for several. [default: the four most probable of each film]",
+    metavar="NAME[=COLUMN]",
+    help="Finding whose heat maps are shown; repeat for several. NAME=COLUMN: the column of --labels with the labels "
+    "of this finding. [default: the heat maps of the four most probable findings of each film]",
 )
 @click.option(
     "--resamples",
@@ -83,8 +91,6 @@ def report(
     scores: tuple[PathOrUrl, ...],
     output: Path | None,
     labels: Path | None,
-    uncertain: str,
-    blank: str,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -94,12 +100,22 @@ def report(
     SCORES are files of `cxrscore score`, or CSV tables with one column of film names and one column of probabilities
     per finding. The report is about the first file and compares the others with it.
     """
-    from cxrscore.reporting import default_page, open_named_scores, write_report
+    from cxrscore.reporting import (
+        LABEL_RULES,
+        default_page,
+        described_labels,
+        open_named_scores,
+        split_by_columns,
+        write_report,
+    )
 
     if options["group_by"] and options["groups"] is None:
         raise click.UsageError("--group-by needs --groups, the table with that column.")
-    rules = {"uncertain": uncertain, "blank": blank}
-    first, *others = (open_named_scores(path, labels, **rules) for path in scores)
+    named, options["findings"] = split_by_columns(options["findings"])
+    rules = {name: options.pop(name) for name in LABEL_RULES if name != "findings"}
+    first, *others = (open_named_scores(path, labels, findings=named, **rules) for path in scores)
+    if labels is not None:
+        print_line(described_labels(first.scores.provenance), quiet)
     target = output or default_page(scores[0])
     summary = write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
     print_line(f"wrote {target}", quiet)

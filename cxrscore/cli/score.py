@@ -18,13 +18,17 @@ from cxrscore.cli.common import (
     MOST_REASONS,
     Bar,
     address_option,
+    allow_unmatched_option,
     blank_option,
     complete_plugins,
     device_option,
     executor_option,
+    film_column_option,
+    finding_column_option,
     handle_errors,
     json_option,
     model_file,
+    patient_column_option,
     print_failures,
     print_line,
     print_result,
@@ -78,8 +82,12 @@ if TYPE_CHECKING:
 @click.option(
     "--labels", type=FILE_OR_URL, help="Label table to join. [default: labels.csv in FILMS or beside it, if it exists]"
 )
+@film_column_option
+@patient_column_option
+@finding_column_option
 @uncertain_option
 @blank_option
+@allow_unmatched_option
 @click.option("--no-labels", is_flag=True, help="Do not join a label table, even if labels.csv exists.")
 @click.option(
     "--backend",

@@ -9,13 +9,16 @@ import click
 from cxrscore.cli.common import (
     FILE,
     address_option,
+    allow_unmatched_option,
     blank_option,
     complete_plugins,
     complete_weights,
     device_option,
     executor_option,
+    film_column_option,
     json_option,
     overwrite_option,
+    patient_column_option,
     precision_option,
     processes_option,
     quiet_option,
@@ -41,9 +44,9 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
     return path
 
 
-def _split_names(_: click.Context, __: click.Parameter, names: str) -> tuple[str, ...]:
-    """The names in a text with commas."""
-    return tuple(name.strip() for name in names.split(",") if name.strip())
+def _split_names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in texts with commas."""
+    return tuple(name.strip() for text in names for name in text.split(",") if name.strip())
 
 
 run_options = section(
@@ -81,14 +84,20 @@ data_options = section(
         help="Label table: NIH, CheXpert, MIMIC-CXR, ... or a generic CSV. [default: labels.csv in FILMS or beside it]",
     ),
     click.option(
+        "--finding",
         "--findings",
-        metavar="NAMES",
-        default="",
+        "findings",
+        metavar="NAME[=COLUMN]",
+        multiple=True,
         callback=_split_names,
-        help="Findings to train, with commas between them. [default: all of the table]",
+        help="Finding to train, from the column of this name or from COLUMN; repeat for several, or put commas between "
+        "them. all: those that are read without this option. [default: all]",
     ),
+    film_column_option,
+    patient_column_option,
     uncertain_option,
     blank_option,
+    allow_unmatched_option,
     click.option(
         "--weight-column",
         metavar="NAME",

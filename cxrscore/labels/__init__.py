@@ -7,11 +7,15 @@ from cxrscore.labels.findings import FINDINGS, MAX_FINDINGS, canonical
 from cxrscore.labels.image_similarity import SIDE as THUMBNAIL
 from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.leakage import Leak, check_leakage
+from cxrscore.labels.patients import grouping
 from cxrscore.labels.read import (
+    ALL,
     ALL_LABELS,
     LabelRules,
     datasets,
+    describe_columns,
     describe_rules,
+    describe_table,
     find_labels,
     other_findings,
     read_joined_labels,
@@ -24,6 +28,7 @@ from cxrscore.labels.table import MAX_BYTES as LARGEST_TABLE
 from cxrscore.labels.uncertain_labels import UNCERTAIN
 
 __all__ = [
+    "ALL",
     "ALL_LABELS",
     "DEMOGRAPHICS",
     "FINDINGS",
@@ -39,10 +44,13 @@ __all__ = [
     "canonical",
     "check_leakage",
     "datasets",
+    "describe_columns",
     "describe_rules",
+    "describe_table",
     "draw_valid",
     "find_labels",
     "folds_by_patient",
+    "grouping",
     "join_labels",
     "near_duplicates",
     "other_findings",

@@ -1,10 +1,10 @@
-"""A generic CSV file: one column names the film, every column of numbers from 0 to 1 is a finding."""
+"""A generic CSV file: one column names the film, columns of numbers from 0 to 1 are findings."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,70 +13,118 @@ from numpy.typing import NDArray
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
 from cxrscore.labels.columns import clean_age, clean_cells, clean_sex, clean_view, film_column
-from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.labels.findings import canonical, is_known_finding
+from cxrscore.labels.roles import (
+    AGE_COLUMNS,
+    FILM_COLUMNS,
+    NO_FINDING_COLUMNS,
+    PATIENT_COLUMNS,
+    SEX_COLUMNS,
+    VIEW_COLUMNS,
+    ColumnRoles,
+    LayoutDataset,
+    find_column,
+    finding_words,
+    plain_name,
+)
 from cxrscore.labels.table import Table, read_header, read_table
 
-_FILMS = ("film", "Image Index", "Image", "image", "path", "Path", "filename", "file")
-_PATIENTS = ("patient", "patient_id", "PatientId", "Patient ID", "subject_id")
-_KNOWN = {
-    "sex": (("sex", "Sex", "gender", "Gender", "Patient Gender"), clean_sex),
-    "age": (("age", "Age", "Patient Age"), clean_age),
-    "view": (("view", "View", "View Position", "ViewPosition"), clean_view),
-}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_WORDS = frozenset(("yes", "no", "y", "n", "true", "false", "pos", "neg", "positive", "negative", "present", "absent"))
+_KNOWN = {"sex": (SEX_COLUMNS, clean_sex), "age": (AGE_COLUMNS, clean_age), "view": (VIEW_COLUMNS, clean_view)}
+_MOSTLY = 0.9
+"""A column of an unknown name is a finding with errors, and not a text, if so many of its cells are labels."""
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return any(name in columns for name in _FILMS)
+    return find_column(columns, FILM_COLUMNS) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColumnsDataset(Dataset):
-    """A layout in which any column may be a finding.
+class ColumnChoice:
+    """What the user says of the columns of a table in which any column may be a finding.
 
-    read_columns  function(path, only, without) -> LabelTable. only: canonical names of the findings to read, all
-                  other columns being texts; without any, all columns that can be findings are. without: columns that
-                  are texts in any case
+    film      column of the films; None: known by its name
+    patient   column of the patients; None: known by its name
+    named     finding of each column that is one for certain
+    defaults  whether the columns that look like findings are some, too
+    without   columns that are no finding in any case
     """
 
-    read_columns: Callable[[Path, Collection[str], Collection[str]], LabelTable]
+    film: str | None = None
+    patient: str | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
+    defaults: bool = True
+    without: Collection[str] = ()
+
+
+DEFAULT_CHOICE = ColumnChoice()
+
+ReadColumns = Callable[[Path, ColumnChoice], tuple[LabelTable, ColumnRoles]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnsDataset(LayoutDataset):
+    """A layout in which any column may be a finding; ``read_columns`` reads those of a choice."""
+
+    read_columns: ReadColumns
 
 
 def columns_dataset(
-    name: str,
-    summary: str,
-    recognises: Callable[[Sequence[str]], bool],
-    read_columns: Callable[[Path, Collection[str], Collection[str]], LabelTable],
+    name: str, summary: str, recognises: Callable[[Sequence[str]], bool], read_columns: ReadColumns
 ) -> ColumnsDataset:
     """The descriptor of a layout in which any column may be a finding."""
 
     def read(path: Path) -> LabelTable:
-        return read_columns(path, (), ())
+        return read_columns(path, DEFAULT_CHOICE)[0]
 
-    return ColumnsDataset(name=name, summary=summary, recognises=recognises, read=read, read_columns=read_columns)
+    def roles(columns: Sequence[str]) -> ColumnRoles:
+        film, patient = find_column(columns, FILM_COLUMNS) or "", find_column(columns, PATIENT_COLUMNS) or ""
+        return ColumnRoles(film=film, patient=patient, findings=())
+
+    return ColumnsDataset(
+        name=name, summary=summary, recognises=recognises, read=read, read_columns=read_columns, roles=roles
+    )
 
 
-def _read_columns(path: Path, only: Collection[str], without: Collection[str]) -> LabelTable:
+def _read_columns(path: Path, choice: ColumnChoice) -> tuple[LabelTable, ColumnRoles]:
     table = read_table(path)
-    film, patient = table.first_of(_FILMS), table.first_of(_PATIENTS)
-    if film is None:
-        raise InputError(f"{path} has no column for the film; expected one named {', '.join(_FILMS)}")
+    film, patient = _film_and_patient(path, table.columns, choice)
     films = film_column(table, film)
-    known = {name: found for name, (names, _) in _KNOWN.items() if (found := table.first_of(names))}
-    rest = [name for name in table.columns if name and name not in (film, patient, *known.values())]
-    findings, texts = _split_columns(table, rest, only, without)
+    rest = [name for name in table.columns if name and name not in (film, patient)]
+    about = [name for name in rest if name not in choice.named]
+    known = {name: found for name, (names, _) in _KNOWN.items() if (found := find_column(about, names))}
+    rest = [name for name in rest if name not in known.values()]
+    findings, texts, unsure = _split_columns(table, rest, choice)
     if not findings:
         seen = ", ".join(name for name in table.columns if name)
         raise InputError(f"{path} has no finding: expected columns of 0, 1 or nothing beside {seen}")
     cleaned = {name: clean_cells(table.column(column), _KNOWN[name][1]) for name, column in known.items()}
-    return LabelTable(
+    labels = LabelTable(
         films=tuple(films),
-        findings=tuple(findings),
-        labels=np.column_stack(list(findings.values())),
+        findings=tuple(finding for finding, _ in findings.values()),
+        labels=np.column_stack([labels for _, labels in findings.values()]),
         patients=None if patient is None else tuple(table.column(patient)),
         columns={**{name: tuple(cells) for name, cells in texts.items()}, **cleaned},
     )
+    return labels, ColumnRoles(
+        film=film,
+        patient=patient or "",
+        findings=tuple(
+            finding_words(name, column) if column in choice.named else column for column, (name, _) in findings.items()
+        ),
+        others=(*known.values(), *texts),
+        unsure=tuple(unsure),
+    )
+
+
+def _film_and_patient(path: Path, columns: Sequence[str], choice: ColumnChoice) -> tuple[str, str | None]:
+    """The columns of the films and of the patients; None for unknown patients."""
+    film = choice.film or find_column([name for name in columns if name not in choice.named], FILM_COLUMNS)
+    if film is None:
+        seen = ", ".join(name for name in columns[:12] if name)
+        raise InputError(f"{path} has no column that is known to name the films; it has {seen}. Call it film.")
+    others = [name for name in columns if name != film and name not in choice.named]
+    return film, choice.patient or find_column(others, PATIENT_COLUMNS)
 
 
 def read_film_columns(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[str, ...], Mapping[str, Sequence[str]]]:
@@ -88,58 +136,82 @@ def read_film_columns(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[st
             labels = dataset.read(path)
             return labels.films, labels.columns
     table = read_table(path)
-    film = table.first_of(_FILMS)
-    if film is None:
-        raise InputError(f"{path} has no column for the film; expected one named {', '.join(_FILMS)}")
-    patient = table.first_of(_PATIENTS)
+    film, patient = _film_and_patient(path, table.columns, DEFAULT_CHOICE)
     columns: dict[str, Sequence[str]] = {name: table.column(name) for name in table.columns if name}
     for name in (film, patient):
         columns.pop(name or "", None)
     for name, (names, clean) in _KNOWN.items():
-        if found := table.first_of(names):
+        if found := find_column(table.columns, names):
             columns.pop(found)
             columns[name] = clean_cells(table.column(found), clean)
     return tuple(film_column(table, film)), columns
 
 
+Findings = dict[str, tuple[str, NDArray[np.float32]]]
+
+
 def _split_columns(
-    table: Table, names: Sequence[str], only: Collection[str], without: Collection[str]
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, list[str]]]:
-    """Separate columns into findings, float32 [N] with NaN for unknown, and texts; InputError if a column is
-    neither. only, without: as in ColumnsDataset."""
-    findings: dict[str, NDArray[np.float32]] = {}
+    table: Table, names: Sequence[str], choice: ColumnChoice
+) -> tuple[Findings, dict[str, list[str]], list[str]]:
+    """Separate columns into findings with their labels, float32 [N] with NaN for unknown, and texts; the third are
+    texts that hold labels only. InputError if a column is neither.
+
+    A column of an unknown name is a finding if its cells are labels, and if not more than one column has the name of a
+    known finding: among several of these, it is more probably something else, such as the fold.
+    """
+    maybe = [name for name in names if name not in choice.named]
+    known = [name for name in maybe if is_known_finding(name) and name not in choice.without]
+    strangers = choice.defaults and len(known) + len(choice.named) < 2
+    findings: Findings = {}
     texts: dict[str, list[str]] = {}
+    unsure: list[str] = []
     for name in names:
-        cells, finding = table.column(name), canonical(name)
-        chosen = name not in without and (not only or finding in only)
-        labels = _labels(table, name, cells, asked=bool(only)) if chosen else None
+        cells = table.column(name)
+        labels = None
+        if name in choice.named or (choice.defaults and name in known):
+            labels = certain_labels(table, name)
+        elif choice.defaults and name not in choice.without and plain_name(name) not in NO_FINDING_COLUMNS:
+            found = _possible_labels(table, name, cells, strict=strangers)
+            labels = found if strangers else None
+            unsure += [name] * (found is not None and not strangers)
         if labels is None:
             texts[name] = cells
-        elif finding in findings:
+        elif (finding := choice.named.get(name, canonical(name))) in (one for one, _ in findings.values()):
             raise InputError(f"{table.path} has two columns for {finding}; keep one")
         else:
-            findings[finding] = labels
-    return findings, texts
+            findings[name] = finding, labels
+    return findings, texts, unsure
 
 
-def _labels(table: Table, name: str, cells: Sequence[str], *, asked: bool) -> NDArray[np.float32] | None:
-    """The labels of a column, float32 [N], if it is a finding: all cells are numbers from 0 to 1, or empty.
-
-    Another number, a yes or no, or any other text under the name of a known finding is an error: to ignore it would
-    train or test on less than the user expects. asked: the user named the column as a finding.
-    """
-    known = asked or canonical(name) in FINDINGS
+def certain_labels(table: Table, name: str) -> NDArray[np.float32]:
+    """The labels of a column that is a finding, float32 [N]. Anything but a label is an error: to ignore it would train
+    or test on less than the user expects."""
+    cells = table.column(name)
     values = {cell: _label(cell) for cell in set(cells)}
-    odd = next((row for row, cell in enumerate(cells) if values[cell] is None), None)
-    if odd is None:
-        return np.array([values[cell] for cell in cells], np.float32) if known or any(cells) else None
-    if not known and not any(map(_is_label_value, values)):
-        return None
-    raise table.row_error(
+    if any(values[cell] is None for cell in values):
+        raise _odd_cell(table, name, cells, values)
+    return np.array([values[cell] for cell in cells], np.float32)
+
+
+def _possible_labels(table: Table, name: str, cells: Sequence[str], *, strict: bool) -> NDArray[np.float32] | None:
+    """The labels of a column that may be a finding, float32 [N]; None if it is empty or something else. strict: it is
+    an error if nearly all of its cells are labels."""
+    values = {cell: _label(cell) for cell in set(cells)}
+    odd = sum(values[cell] is None for cell in cells)
+    if not odd:
+        return np.array([values[cell] for cell in cells], np.float32) if any(cells) else None
+    if strict and odd <= (1 - _MOSTLY) * sum(map(bool, cells)):
+        raise _odd_cell(table, name, cells, values)
+    return None
+
+
+def _odd_cell(table: Table, name: str, cells: Sequence[str], values: Mapping[str, float | None]) -> InputError:
+    odd = next(row for row, cell in enumerate(cells) if values[cell] is None)
+    return table.row_error(
         odd,
         f"column {name} has {cells[odd]!r}, expected 0, 1 or nothing (unknown), or a number between 0 and 1 (a soft "
         f"label){_percents(values)}; write it this way, or, if it is not a finding, remove the column or name the "
-        "findings (train --findings)",
+        "findings (--finding)",
     )
 
 
@@ -160,19 +232,9 @@ def _percents(cells: Collection[str]) -> str:
     return " (divide percents by 100)" if numbers and min(numbers) >= 0 and 10 < max(numbers) <= 100 else ""
 
 
-def _is_label_value(cell: str) -> bool:
-    if cell.lower() in _WORDS:
-        return True
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
 plain = columns_dataset(
     name="plain",
-    summary="any CSV: a column film (or Image, path, filename, ...) and one column of 0 and 1 for each finding",
+    summary="any table: a column film (or Image, path, filename, ...) and one column of 0 and 1 for each finding",
     recognises=_recognises,
     read_columns=_read_columns,
 )

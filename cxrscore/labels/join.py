@@ -23,6 +23,9 @@ class JoinedLabels:
     columns          further columns by name, N strings each, "" where unknown
     matched          N, whether a film has a row
     unused_rows      rows without a film
+    patient_source   where the patients come from, in words; "" where none is known
+    maybe_patients   where none is known: columns that may identify them
+    unsure           columns that hold labels only, but are not taken for findings
     """
 
     labels: Floats
@@ -31,6 +34,9 @@ class JoinedLabels:
     columns: Mapping[str, tuple[str, ...]]
     matched: tuple[bool, ...]
     unused_rows: int
+    patient_source: str = ""
+    maybe_patients: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
 
     @property
     def unmatched_films(self) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrscore.contract import Dataset, LabelTable
+from cxrscore.contract import LabelTable
 from cxrscore.labels.columns import film_column, index_of_distinct
+from cxrscore.labels.roles import LayoutDataset, fixed_roles
 from cxrscore.labels.table import read_table
 from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels
 
@@ -51,16 +52,22 @@ def _read_siim(path: Path) -> LabelTable:
     return _any_row(film_column(table, film), [float(cell != "-1") for cell in cells], "Pneumothorax")
 
 
-rsna = Dataset(
+rsna = LayoutDataset(
     name="rsna",
     summary="RSNA pneumonia: patientId (which names the film), x, y, width, height, Target",
     recognises=_recognises_rsna,
     read=_read_rsna,
+    roles=fixed_roles(_RSNA[0], _RSNA[1:]),
+    one_row_per_film=False,
+    blanks=False,
 )
 
-siim = Dataset(
+siim = LayoutDataset(
     name="siim",
     summary="SIIM-ACR pneumothorax: ImageId, EncodedPixels (-1: none)",
     recognises=_recognises_siim,
     read=_read_siim,
+    roles=fixed_roles(_SIIM[0], _SIIM[1:]),
+    one_row_per_film=False,
+    blanks=False,
 )

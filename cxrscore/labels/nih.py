@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrscore.contract import Dataset, LabelTable
+from cxrscore.contract import LabelTable
 from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_column
 from cxrscore.labels.findings import FINDINGS, NO_FINDING, canonical
+from cxrscore.labels.roles import LayoutDataset, fixed_roles
 from cxrscore.labels.table import Table, read_table
 from cxrscore.labels.uncertain_labels import YES_NO, parse_uncertain_labels
 
@@ -90,17 +91,19 @@ def _read_google(path: Path) -> LabelTable:
     )
 
 
-nih = Dataset(
+nih = LayoutDataset(
     name="nih",
     summary="NIH ChestX-ray14: Image Index, Finding Labels joined by |, Patient ID",
     recognises=_recognises,
     read=_read,
+    roles=fixed_roles(FILM, (_LABELS,), patient=PATIENT, others=[column for column, _ in _ABOUT.values()]),
 )
 
-nih_google = Dataset(
+nih_google = LayoutDataset(
     name="nih-google",
     summary="NIH films that radiologists adjudicated for Google: Fracture, Pneumothorax, Airspace opacity, Nodule or "
     "mass of YES and NO",
     recognises=_recognises_google,
     read=_read_google,
+    roles=fixed_roles(FILM, ADJUDICATED, patient=PATIENT, others=[*(column for column, _ in _ABOUT.values()), _SET]),
 )

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cxrscore.contract import LabelTable
 from cxrscore.labels.findings import FINDINGS, canonical
-from cxrscore.labels.generic_csv import columns_dataset, plain
+from cxrscore.labels.generic_csv import ColumnChoice, columns_dataset, plain
 from cxrscore.labels.nih import FILM, patient_of
+from cxrscore.labels.roles import ColumnRoles
 
 
 def _has_findings(columns: Sequence[str]) -> bool:
@@ -25,12 +26,12 @@ def _recognises_chexnet(columns: Sequence[str]) -> bool:
     return FILM in columns and _has_findings(columns)
 
 
-def _read_chexnet(path: Path, only: Collection[str], without: Collection[str]) -> LabelTable:
-    table = plain.read_columns(path, only, without)
+def _read_chexnet(path: Path, choice: ColumnChoice) -> tuple[LabelTable, ColumnRoles]:
+    table, roles = plain.read_columns(path, choice)
     patients = tuple(map(patient_of, table.films))
     if table.patients is None and any(patients):
-        return replace(table, patients=patients)
-    return table
+        table = replace(table, patients=patients)
+    return table, roles
 
 
 course = columns_dataset(

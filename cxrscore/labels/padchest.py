@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrscore.contract import Dataset, LabelTable
+from cxrscore.contract import LabelTable
 from cxrscore.labels.columns import MAX_AGE, clean_columns, clean_sex, clean_view, film_column
+from cxrscore.labels.roles import LayoutDataset, fixed_roles
 from cxrscore.labels.table import Table, read_table
 
 _FILM, _LABELS = "ImageID", "Labels"
@@ -112,9 +113,13 @@ def _age(date: str, birth: str) -> str:
     return str(age) if 0 <= age <= MAX_AGE else ""
 
 
-padchest = Dataset(
+padchest = LayoutDataset(
     name="padchest",
     summary="PadChest: ImageID, PatientID, Projection, Labels, a list of terms",
     recognises=_recognises,
     read=_read,
+    roles=fixed_roles(
+        _FILM, (_LABELS,), patient="PatientID", others=(*(column for column, _ in _ABOUT.values()), _DATE, _BIRTH)
+    ),
+    blanks=False,
 )

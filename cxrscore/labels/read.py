@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,24 @@ from numpy.typing import NDArray
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
 from cxrscore.io import sha256_file
-from cxrscore.io.strict_json import get_text, unicode_text
+from cxrscore.io.strict_json import get_nested, get_text, get_texts, unicode_text
 from cxrscore.labels.boxes import nih_boxes
-from cxrscore.labels.chexpert import OBSERVATIONS, chexpert
-from cxrscore.labels.findings import FINDINGS, canonical
-from cxrscore.labels.generic_csv import ColumnsDataset, plain
+from cxrscore.labels.brax import brax
+from cxrscore.labels.chexpert import chexpert, chexpert_studies
+from cxrscore.labels.chexpert_plus import chexpert_plus
+from cxrscore.labels.columns import film_column
+from cxrscore.labels.cxr_lt import cxr_lt
+from cxrscore.labels.findings import canonical, is_known_finding
+from cxrscore.labels.generic_csv import ColumnChoice, ColumnsDataset, certain_labels, plain
 from cxrscore.labels.join import JoinedLabels, join_labels
 from cxrscore.labels.kaggle import rsna, siim
 from cxrscore.labels.mimic import METADATA, mimic
-from cxrscore.labels.nih import ADJUDICATED, nih, nih_google
+from cxrscore.labels.nih import nih, nih_google
 from cxrscore.labels.one_column_per_finding import chexnet, course
-from cxrscore.labels.padchest import FINDINGS as PADCHEST
+from cxrscore.labels.openi import openi
 from cxrscore.labels.padchest import padchest
+from cxrscore.labels.patients import with_patients
+from cxrscore.labels.roles import ColumnRoles, LayoutDataset, finding_words, named_column, plain_name, roles_of_table
 from cxrscore.labels.table import read_header, read_table
 from cxrscore.labels.uncertain_labels import (
     BLANK,
@@ -36,14 +42,19 @@ from cxrscore.labels.uncertain_labels import (
     finding_rule,
     no_such_finding,
 )
-from cxrscore.labels.vindr import vindr, vindr_boxes
+from cxrscore.labels.vindr import vindr, vindr_boxes, vindr_pcxr
 
-# Google's table also has NIH's columns, so its layout is tried first.
+# Google's table also has NIH's columns, and CXR-LT's has MIMIC's, so these layouts are tried first.
 datasets: tuple[Dataset, ...] = (
-    *(nih_google, nih_boxes, nih, chexpert, mimic, padchest, vindr, vindr_boxes, rsna, siim, course, chexnet),
+    *(nih_google, nih_boxes, nih, chexpert, chexpert_studies, chexpert_plus, brax, cxr_lt, mimic, padchest),
+    *(vindr, vindr_pcxr, vindr_boxes, openi, rsna, siim, course, chexnet),
     plain,
 )
 """The layouts that cxrscore provides; plain is tried last because it accepts most tables."""
+
+
+ALL = "all"
+"""Stands for the findings that are read without a choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +63,13 @@ class LabelRules:
 
     uncertain      what an uncertain label counts as (finding_rule): unknown, positive or negative
     blank          what a blank cell of a film that has a row counts as (finding_rule): unknown or negative
-    findings       the findings to read, in this order; none: all
+    findings       the findings to read, in this order, each as NAME or NAME=COLUMN, or ALL; none: ALL
     weight_column  the column of weights, which is then no finding but one of the columns of the LabelTable
     model          the findings of the model, if the labels are to evaluate one: if a generic table has some of them,
                    its other columns are not read, whatever their cells hold
+    film_column    the column that names the films; None: known by its name
+    patient_column  the column that identifies the patients; None: known by its name
+    allow_unmatched  read the table even if more than half of its films are not among those asked for
     """
 
     uncertain: str = "unknown"
@@ -63,12 +77,30 @@ class LabelRules:
     findings: tuple[str, ...] = ()
     weight_column: str | None = None
     model: tuple[str, ...] = ()
+    film_column: str | None = None
+    patient_column: str | None = None
+    allow_unmatched: bool = False
 
     def __post_init__(self) -> None:
         _ = self.uncertain_rule, self.blank_rule  # InputError for an invalid text
-        names = [canonical(name) for name in self.findings]
+        names = self.order
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise InputError(f"findings names {twice!r} twice, expected each once")
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Names of the findings to read, among them perhaps ALL."""
+        return tuple(_named(text)[0] for text in self.findings)
+
+    @property
+    def chosen(self) -> tuple[tuple[str, str], ...]:
+        """Each finding that is named, and its column, "" if that is known by the name."""
+        return tuple(pair for text in self.findings if (pair := _named(text))[0] != ALL)
+
+    @property
+    def takes_defaults(self) -> bool:
+        """Whether the findings that are read without a choice are read."""
+        return not self.findings or ALL in self.order
 
     @property
     def uncertain_rule(self) -> FindingRule:
@@ -83,6 +115,14 @@ class LabelRules:
         """The rules that are not the defaults, for the record of a table."""
         given = {"uncertain": self.uncertain, "blank": self.blank, "weight_column": self.weight_column}
         return {name: word for name, word in given.items() if word not in ("unknown", None)}
+
+
+def _named(text: str) -> tuple[str, str]:
+    """The finding and the column of NAME or NAME=COLUMN; "" for no column."""
+    name, _, column = (part.strip() for part in text.partition("="))
+    if not name or (not column and "=" in text):
+        raise InputError(f"findings has {text!r}, expected NAME or NAME=COLUMN")
+    return (ALL if name == ALL else canonical(name)), column
 
 
 def describe_rules(record: Any) -> str:
@@ -102,27 +142,122 @@ ALL_LABELS = LabelRules()
 """All findings; uncertain and blank ones are unknown."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelReading:
+    """A label table as it was read.
+
+    table    its labels
+    layout   name of the layout
+    roles    what its columns were read as
+    """
+
+    table: LabelTable
+    layout: str
+    roles: ColumnRoles
+
+
 def read_labels(path: Path, datasets: Sequence[Dataset], rules: LabelRules = ALL_LABELS) -> tuple[LabelTable, str]:
-    """Read the label table of a CSV file, plain or gzipped, by the first layout that recognises its header; return also
-    the name of that layout.
+    """The label table of a file and the name of its layout; see read_label_table."""
+    reading = read_label_table(path, datasets, rules)
+    return reading.table, reading.layout
+
+
+def read_label_table(path: Path, datasets: Sequence[Dataset], rules: LabelRules = ALL_LABELS) -> LabelReading:
+    """Read the label table of a file by the first layout that recognises its header.
 
     InputError if no layout recognises the header, a value is invalid for the layout, or the rules name a finding or a
     column that the table lacks.
     """
     columns = read_header(path)
-    for dataset in datasets:
-        if dataset.recognises(columns):
-            table = _by_rules(dataset, path, columns, rules)
-            return _with_weights(_selected(table, path, rules.findings), dataset, path, columns, rules), dataset.name
-    known = "; ".join(f"{dataset.name}: {dataset.summary}" for dataset in datasets)
-    raise InputError(f"{path} has the columns {', '.join(columns[:8])}, which match no known layout ({known})")
+    dataset = next((one for one in datasets if one.recognises(columns)), None)
+    if dataset is None and rules.film_column is not None:
+        dataset = next((one for one in datasets if one.name == plain.name), plain)
+    if dataset is None:
+        raise _unknown_layout(path, columns, datasets)
+    rules = _exact_columns(path, columns, rules)
+    if isinstance(dataset, ColumnsDataset):
+        table, roles = _by_columns(dataset, path, columns, rules)
+    else:
+        table, roles = _by_layout(dataset, path, columns, rules)
+    table = _with_weights(_selected(table, path, rules), dataset, path, columns, rules)
+    return LabelReading(table=table, layout=dataset.name, roles=roles)
+
+
+def _unknown_layout(path: Path, columns: Sequence[str], datasets: Sequence[Dataset]) -> InputError:
+    known = ", ".join(dataset.name for dataset in datasets)
+    seen = ", ".join(name for name in columns[:8] if name) + (" ..." if len(columns) > 8 else "")
+    return InputError(
+        f"{path} has the columns {seen}, of which none is known to name the films, and which match no layout ({known}; "
+        "`cxrscore plugins` describes them). Name the column of the films with --film-column, or call it film."
+    )
+
+
+def _exact_columns(path: Path, columns: Sequence[str], rules: LabelRules) -> LabelRules:
+    """The rules with the columns of films and patients as the table spells them."""
+    film, patient = rules.film_column, rules.patient_column
+    return replace(
+        rules,
+        film_column=None if film is None else named_column(film, "film_column", path, columns),
+        patient_column=None if patient is None else named_column(patient, "patient_column", path, columns),
+    )
+
+
+def _by_layout(
+    dataset: Dataset, path: Path, columns: Sequence[str], rules: LabelRules
+) -> tuple[LabelTable, ColumnRoles]:
+    """The table of a layout of fixed columns, with the columns that the rules name besides."""
+    table = _by_rules(dataset, path, columns, rules)
+    layout = dataset if isinstance(dataset, LayoutDataset) else None
+    roles = roles_of_table(table, columns, canonical) if layout is None else layout.roles(columns)
+    film, patient = rules.film_column, rules.patient_column
+    added = {} if rules.model else _added_findings(rules, path, roles, table.findings)
+    if not added and film in (None, roles.film) and patient in (None, roles.patient):
+        return table, roles
+    if layout is None or not layout.one_row_per_film:
+        raise InputError(
+            f"film_column, patient_column and findings with a column need a table with one row per film, and {path} "
+            f"has the layout {dataset.name}: leave them out, or write the films and labels into a generic CSV"
+        )
+    return _with_columns(table, roles, path, rules, added)
+
+
+def _added_findings(rules: LabelRules, path: Path, roles: ColumnRoles, there: Sequence[str]) -> dict[str, str]:
+    """The finding of each further column that the rules name, besides the findings of a layout."""
+    given = [(name, column) for name, column in rules.chosen if column or name not in there]
+    columns = (*roles.others, *roles.ignored, *(roles.findings if len(roles.findings) > 1 else ()))
+    has = (*there, *roles.ignored)
+    return {_column_of(path, columns, name, column, has): name for name, column in given}
+
+
+def _with_columns(
+    table: LabelTable, roles: ColumnRoles, path: Path, rules: LabelRules, added: Mapping[str, str]
+) -> tuple[LabelTable, ColumnRoles]:
+    """The table of a layout with one row per film, with further findings, and films and patients of other columns."""
+    film, patient = rules.film_column or roles.film, rules.patient_column or roles.patient
+    cells = read_table(path, {film, patient, *added})
+    labels = {name: certain_labels(cells, column) for column, name in added.items()}
+    kept = [place for place, name in enumerate(table.findings) if name not in labels]
+    table = replace(
+        table,
+        films=tuple(film_column(cells, film)) if rules.film_column else table.films,
+        patients=tuple(cells.column(patient)) if rules.patient_column else table.patients,
+        findings=(*(table.findings[place] for place in kept), *labels),
+        labels=np.column_stack([table.labels[:, kept], *labels.values()]),
+    )
+    read = {film, patient, *roles.findings, *added}
+    return table, replace(
+        roles,
+        film=film,
+        patient=patient,
+        findings=(*roles.findings, *(finding_words(name, column) for column, name in added.items())),
+        others=tuple(name for name in roles.others if name not in read),
+        ignored=tuple(name for name in roles.ignored if name not in read),
+    )
 
 
 def _by_rules(dataset: Dataset, path: Path, columns: Sequence[str], rules: LabelRules) -> LabelTable:
     """The table with uncertain and blank labels as the rules say."""
     uncertain, blank = rules.uncertain_rule, rules.blank_rule
-    if isinstance(dataset, ColumnsDataset):
-        return _by_columns(dataset, path, columns, rules)
     if not isinstance(dataset, UncertainDataset):
         table = dataset.read(path)
         for rule in (uncertain, blank):
@@ -142,22 +277,44 @@ def _by_rules(dataset: Dataset, path: Path, columns: Sequence[str], rules: Label
     return _without_blanks(table, np.isnan(read("positive").labels), dataset, path, blank)
 
 
-def _by_columns(dataset: ColumnsDataset, path: Path, columns: Sequence[str], rules: LabelRules) -> LabelTable:
-    """The table of a layout in which any column may be a finding; none of its labels are uncertain."""
-    only = tuple(map(canonical, rules.findings))
-    named = [name for name in map(canonical, columns) if name]
-    header = set(named)
-    if of_model := tuple(name for name in rules.model if name in header):
-        table = replace(dataset.read_columns(path, of_model, ()), columns={})
-        for rule in (rules.uncertain_rule, rules.blank_rule):
-            rule.check(path, named)
-        return _without_blanks(table, np.isnan(table.labels), dataset, path, rules.blank_rule)
-    if missing := [name for name in only if name not in named]:
-        raise InputError(f"findings names {no_such_finding(missing[0], path, named)}")
-    table = dataset.read_columns(path, only, () if rules.weight_column is None else (rules.weight_column,))
+def _by_columns(
+    dataset: ColumnsDataset, path: Path, columns: Sequence[str], rules: LabelRules
+) -> tuple[LabelTable, ColumnRoles]:
+    """The table of a layout in which any column may be a finding."""
+    known = [name for name in map(canonical, columns) if name]
+    named = {_column_of(path, columns, name, column): name for name, column in rules.chosen}
+    defaults = rules.takes_defaults
+    if of_model := {column: name for column in columns if (name := canonical(column)) in rules.model}:
+        named, defaults = of_model | named, False
+    elif rules.model and named:
+        defaults = False
+    choice = ColumnChoice(
+        film=rules.film_column,
+        patient=rules.patient_column,
+        named=named,
+        defaults=defaults,
+        without=() if rules.weight_column is None else (rules.weight_column,),
+    )
+    table, roles = dataset.read_columns(path, choice)
+    if of_model:
+        table = replace(table, columns={})
     for rule in (rules.uncertain_rule, rules.blank_rule):
-        rule.check(path, named if only else table.findings)
-    return _without_blanks(table, np.isnan(table.labels), dataset, path, rules.blank_rule)
+        rule.check(path, table.findings if defaults else (*known, *table.findings))
+    return _without_blanks(table, np.isnan(table.labels), dataset, path, rules.blank_rule), roles
+
+
+def _column_of(path: Path, columns: Sequence[str], name: str, column: str, has: Sequence[str] | None = None) -> str:
+    """The column of a finding that the rules name; InputError if there is none, with what the table has instead."""
+    if column:
+        return named_column(column, "findings", path, columns)
+    alike = [one for one in columns if one and name in (one, canonical(one))]
+    alike = alike or [one for one in columns if one and plain_name(one) == plain_name(name)]
+    if not alike:
+        there = [canonical(one) for one in columns if one] if has is None else has
+        raise InputError(f"findings names {no_such_finding(name, path, there)}")
+    if len(alike) > 1 and name not in alike:
+        raise InputError(f"{path} has two columns for {name}: {' and '.join(alike)}. Name one: {name}=COLUMN")
+    return name if name in alike else alike[0]
 
 
 def _has_negative(blank: FindingRule) -> bool:
@@ -171,7 +328,7 @@ def _without_blanks(
     of the layout means something else than a blank cell."""
     if not _has_negative(rule):
         return table
-    if dataset.name in _NO_BLANKS:
+    if isinstance(dataset, LayoutDataset) and not dataset.blanks:
         raise InputError(
             f"{path} has the layout {dataset.name}, in which a label is unknown for other reasons than a blank cell: "
             "leave blank out"
@@ -180,14 +337,16 @@ def _without_blanks(
     return replace(table, labels=np.where(blanks & negative, np.float32(0), table.labels))
 
 
-def _selected(table: LabelTable, path: Path, findings: Sequence[str]) -> LabelTable:
-    """The table with these findings only, in this order; without any, all of them."""
-    names = tuple(map(canonical, findings))
-    if not names:
+def _selected(table: LabelTable, path: Path, rules: LabelRules) -> LabelTable:
+    """The table with the findings that the rules name, in their order; without any, all of them."""
+    if rules.model or not rules.findings:
         return table
+    names = []
+    for name in rules.order:
+        names += [one for one in table.findings if one not in rules.order] if name == ALL else [name]
     if missing := [name for name in names if name not in table.findings]:
         raise InputError(f"findings names {no_such_finding(missing[0], path, table.findings)}")
-    return replace(table, findings=names, labels=table.labels[:, [table.findings.index(name) for name in names]])
+    return replace(table, findings=tuple(names), labels=table.labels[:, [table.findings.index(name) for name in names]])
 
 
 def _with_weights(
@@ -205,7 +364,7 @@ def _with_weights(
         raise InputError(f"weight_column names the column {name!r} of {path}, which is a finding")
     if name in table.columns:
         return table
-    if dataset.name not in _ONE_ROW_PER_FILM:
+    if not isinstance(dataset, LayoutDataset) or not dataset.one_row_per_film:
         raise InputError(
             f"weight_column needs a table with one row per film, and {path} has the layout {dataset.name}: write the "
             "films, the labels and the weights into a generic CSV"
@@ -213,18 +372,42 @@ def _with_weights(
     return replace(table, columns={**table.columns, name: tuple(read_table(path, (name,)).column(name))})
 
 
-_NO_BLANKS = frozenset(("padchest", "vindr", "vindr-boxes", "rsna", "siim", nih_boxes.name))
-"""Layouts in which unknown labels come from excluded films, ties between readers or several rows of a film."""
-_ONE_ROW_PER_FILM = frozenset((plain.name, "course", "chexnet", "nih", "nih-google", "chexpert", "padchest"))
-"""Layouts whose rows are the films of the LabelTable, in the same order."""
+def describe_columns(record: Any) -> str:
+    """What the columns of a label table were read as, in words, from its record; "" if that is not recorded.
+
+    Examples
+    --------
+    >>> roles = ColumnRoles(film="Path", findings=("Mass",), others=("Sex",), ignored=("ward", "bed"))
+    >>> describe_columns({"dataset": "mine", "columns": roles.record, "patients": "names of the films"})
+    'film = Path; patient = names of the films; finding = Mass; attributes: Sex; not read: ward, bed'
+    """
+    columns = get_nested(record, "columns")
+    if not isinstance(columns, Mapping):
+        return ""
+    findings = get_texts(columns, "findings")
+    parts = (
+        ("film = ", get_text(columns, "film")),
+        ("patient = ", get_text(columns, "patient") or get_text(record, "patients") or "unknown"),
+        ("findings = " if len(findings) > 1 else "finding = ", _some_names(findings, 20)),
+        ("attributes: ", _some_names(get_texts(columns, "others"), 8)),
+        ("not read: ", _some_names(get_texts(columns, "ignored"), 8)),
+    )
+    return "; ".join(f"{name}{text}" for name, text in parts if text)
+
+
+def describe_table(record: Any) -> str:
+    """A label table in one line: its name, its layout, and what its columns were read as."""
+    name, columns = get_text(record, "file") or "label table", describe_columns(record)
+    return f"{name} (layout {get_text(record, 'dataset')}): {columns}" if columns else ""
+
+
+def _some_names(names: Sequence[str], most: int) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def unusual_findings(layout: str, findings: Sequence[str]) -> tuple[str, ...]:
     """The findings of a table that no public data set names, if its layout takes any column of 0 and 1 for one."""
-    return tuple(name for name in findings if name not in _PUBLIC) if layout == plain.name else ()
-
-
-_PUBLIC = frozenset((*FINDINGS, *map(canonical, OBSERVATIONS), *PADCHEST, *map(canonical, ADJUDICATED)))
+    return tuple(name for name in findings if not is_known_finding(name)) if layout == plain.name else ()
 
 
 def read_joined_labels(
@@ -234,15 +417,17 @@ def read_joined_labels(
     rules: LabelRules = ALL_LABELS,
     *,
     name: str | None = None,
-) -> tuple[JoinedLabels, dict[str, str]]:
+) -> tuple[JoinedLabels, dict[str, Any]]:
     """The labels of these films, and what identifies the table: its name, layout and SHA-256, and how it was read.
 
     name: of the table, if path is a copy with another name.
 
     InputError if the table only names folders and none of them contains a film.
     """
-    table, layout = read_labels(path, datasets, rules)
-    joined = join_labels(table, films)
+    reading = read_label_table(path, datasets, rules)
+    table = reading.table
+    joined = with_patients(join_labels(table, films), table, reading.roles, films)
+    joined = replace(joined, unsure=reading.roles.unsure)
     folders = [name for name in table.films if name.endswith("/")]
     if films and folders and joined.unmatched_films == len(films):
         raise InputError(
@@ -250,7 +435,13 @@ def read_joined_labels(
             f"such as {films[0]!r}. Use the folder structure of the data set, or put its table of films ({METADATA}) "
             "into the same folder as the table."
         )
-    record = {"file": unicode_text(name or path.name), "dataset": layout, "sha256": sha256_file(path)}
+    record = {
+        "file": unicode_text(name or path.name),
+        "dataset": reading.layout,
+        "sha256": sha256_file(path),
+        "columns": reading.roles.record,
+        "patients": joined.patient_source,
+    }
     return joined, record | rules.record
 
 

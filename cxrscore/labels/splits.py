@@ -1,4 +1,4 @@
-"""Split films into train, valid and test by patient."""
+"""Split films into train, valid and test, by patient where patients are known."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
+from cxrscore.labels.patients import grouping
 
 SPLIT_NAMES = ("train", "valid", "test")
 
@@ -66,7 +67,8 @@ def split_by_patient(
         shares = ", ".join(f"{part:g} {name}" for name, part in zip(SPLIT_NAMES, fractions, strict=True) if part)
     if len(train) == len(patients):
         return Split(train=train, valid=valid, test=test, rule="all films for training")
-    return Split(train=train, valid=valid, test=test, rule=f"{shares} by patient, findings balanced, seed {seed}")
+    rule = f"{shares} {grouping(patients)}, findings balanced, seed {seed}"
+    return Split(train=train, valid=valid, test=test, rule=rule)
 
 
 def folds_by_patient(patients: Sequence[str | None], labels: Floats, folds: int, *, seed: int) -> NDArray[np.intp]:
@@ -134,5 +136,5 @@ def draw_valid(
     owners = [patients[row] for row in split.train]
     drawn = split_by_patient(owners, labels[rows], fractions=(1 - fraction, fraction, 0.0), seed=seed)
     train, valid = (tuple(rows[list(part)].tolist()) for part in (drawn.train, drawn.valid))
-    rule = f"{split.rule}; valid is {fraction:g} of train by patient, findings balanced, seed {seed}"
+    rule = f"{split.rule}; valid is {fraction:g} of train {grouping(owners)}, findings balanced, seed {seed}"
     return Split(train=train, valid=valid, test=split.test, rule=rule)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrscore.contract import Dataset, Floats, LabelTable
+from cxrscore.contract import Floats, LabelTable
 from cxrscore.errors import InputError
 from cxrscore.labels.findings import FINDINGS, canonical
+from cxrscore.labels.roles import ColumnRoles, LayoutDataset
 from cxrscore.labels.table import Table
 
 UNCERTAIN: Mapping[str, float] = {"unknown": np.nan, "positive": 1.0, "negative": 0.0}
@@ -27,21 +28,35 @@ _LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class UncertainDataset(Dataset):
+class UncertainDataset(LayoutDataset):
     """A layout with uncertain findings; ``read`` makes them unknown, ``read_as`` gives them this label."""
 
     read_as: Callable[[Path, float], LabelTable]
 
 
 def uncertain_dataset(
-    name: str, summary: str, recognises: Callable[[Sequence[str]], bool], read_as: Callable[[Path, float], LabelTable]
+    name: str,
+    summary: str,
+    recognises: Callable[[Sequence[str]], bool],
+    read_as: Callable[[Path, float], LabelTable],
+    roles: Callable[[Sequence[str]], ColumnRoles],
+    *,
+    one_row_per_film: bool = True,
 ) -> UncertainDataset:
     """The descriptor of a layout with uncertain findings."""
 
     def read(path: Path) -> LabelTable:
         return read_as(path, np.nan)
 
-    return UncertainDataset(name=name, summary=summary, recognises=recognises, read=read, read_as=read_as)
+    return UncertainDataset(
+        name=name,
+        summary=summary,
+        recognises=recognises,
+        read=read,
+        read_as=read_as,
+        roles=roles,
+        one_row_per_film=one_row_per_film,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

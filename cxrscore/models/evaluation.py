@@ -156,11 +156,13 @@ class LearningCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """How a linear probe was fitted: strengths of the findings with coefficients, and (strength, log loss) tried."""
+    """How a linear probe was fitted: strengths of the findings with coefficients, (strength, log loss) tried, and by
+    what the folds keep films together."""
 
     folds: float
     strengths: tuple[float, ...]
     tried: tuple[tuple[float, float], ...]
+    by: str = "by patient"
 
     @property
     def strength_words(self) -> str:
@@ -173,7 +175,7 @@ class Probe:
     @property
     def sentence(self) -> str:
         """How the strength was chosen, for one line of a table."""
-        by = f", chosen by {_folds(self.folds)}cross-validation by patient" if self.strengths else ""
+        by = f", chosen by {_folds(self.folds)}cross-validation {self.by}" if self.strengths else ""
         return f"linear probe{', strength ' + self.strength_words if self.strengths else ''}{by}"
 
 
@@ -184,6 +186,7 @@ class Evaluation:
     on          "folds": out-of-fold predictions of the training films; "valid": the validation films
     test_films  NaN if the model kept no test films
     marks       of the findings without coefficients, by finding
+    by_film     whether no patient was known, so that the folds do not keep patients together
     """
 
     on: str
@@ -201,6 +204,7 @@ class Evaluation:
     yardsticks: Yardsticks | None
     curve: LearningCurve | None
     warnings: tuple[str, ...]
+    by_film: bool = False
 
     @property
     def has_test(self) -> bool:
@@ -232,10 +236,10 @@ class Evaluation:
                 "The epoch, the operating points and the calibration were chosen on these validation films, so the "
                 "figures flatter the model."
             )
-        how = (
-            "Each film was predicted by a probe that was fitted without it and without other films of its patient. "
-            "AUCs are means over the folds."
+        others = (
+            ", and perhaps with others of its patient" if self.by_film else " and without other films of its patient"
         )
+        how = f"Each film was predicted by a probe that was fitted without it{others}. AUCs are means over the folds."
         if self.has_test:
             return how
         return f"The run kept no test films, so the cross-validated figure is the model's figure. {how}"
@@ -275,7 +279,13 @@ def read_evaluation(document: Any, findings: Sequence[str]) -> Evaluation | None
         yardsticks=_yardsticks(found),
         curve=_curve(get_nested(found, "learning_curve")),
         warnings=_warnings(found),
+        by_film=_by_film(document),
     )
+
+
+def _by_film(document: Any) -> bool:
+    """Whether no patient of the films of a run was known."""
+    return bool(get_nested(document, "training", "patients") == 0)
 
 
 def read_probe(document: Any) -> Probe | None:
@@ -292,6 +302,7 @@ def read_probe(document: Any) -> Probe | None:
         folds=_count(found, "folds"),
         strengths=tuple(value for value in values if math.isfinite(value)),
         tried=tuple(sorted(pair for pair in pairs if math.isfinite(sum(pair)))),
+        by="by film" if _by_film(document) else "by patient",
     )
 
 

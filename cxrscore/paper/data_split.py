@@ -35,7 +35,7 @@ def draw_split(patients: Sequence[str | None], labels: Floats, wanted: tuple[int
         raise InputError(
             f"the patients of {len(labels)} films are too few: one of the splits is empty; add films or ask for fewer"
         )
-    rule = f"by patient with seed {seed}, findings spread alike, test first and training last"
+    rule = f"{lab.grouping(patients)} with seed {seed}, findings spread alike, test first and training last"
     return lab.Split(train=parts[2], valid=parts[1], test=parts[0], rule=rule)
 
 

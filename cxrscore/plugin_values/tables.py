@@ -14,7 +14,8 @@ import numpy as np
 from cxrscore.contract import Dataset, Floats, LabelTable
 from cxrscore.errors import InputError, PluginError, PluginWarning
 from cxrscore.escape_control_chars import escape_control_characters
-from cxrscore.labels.generic_csv import ColumnsDataset, plain
+from cxrscore.labels.generic_csv import plain
+from cxrscore.labels.roles import LayoutDataset
 from cxrscore.labels.table import read_header
 from cxrscore.labels.uncertain_labels import UncertainDataset
 from cxrscore.plugin_values.origin import Origin, checked_array, describe
@@ -62,17 +63,13 @@ def checked_dataset(dataset: Dataset, origin: Origin) -> Dataset:
             )
         return _read(origin, path, lambda: dataset.read(path))
 
-    kept: dict[str, Any] = {"name": dataset.name, "summary": dataset.summary, "recognises": recognises, "read": read}
+    kept: dict[str, Any] = {"recognises": recognises, "read": read}
     if isinstance(dataset, UncertainDataset):
         read_as = dataset.read_as
-        return UncertainDataset(**kept, read_as=lambda path, label: _read(origin, path, lambda: read_as(path, label)))
-    if isinstance(dataset, ColumnsDataset):
-        read_columns = dataset.read_columns
-        return ColumnsDataset(
-            **kept,
-            read_columns=lambda path, only, without: _read(origin, path, lambda: read_columns(path, only, without)),
-        )
-    return Dataset(**kept)
+        kept["read_as"] = lambda path, label: _read(origin, path, lambda: read_as(path, label))
+    if isinstance(dataset, LayoutDataset):
+        return dataclasses.replace(dataset, **kept)
+    return Dataset(name=dataset.name, summary=dataset.summary, **kept)
 
 
 def _is_plain(path: Path) -> bool:

@@ -23,7 +23,13 @@ from cxrscore.reporting import figures as draw
 from cxrscore.reporting.auc import BootstrapConfig
 from cxrscore.reporting.forest_plot import difference_plot, gap_plot
 from cxrscore.reporting.heatmaps import HeatmapPanel, heatmap_panels
-from cxrscore.reporting.load_scores import NamedScores, open_named_scores
+from cxrscore.reporting.load_scores import (
+    LABEL_RULES,
+    NamedScores,
+    described_labels,
+    open_named_scores,
+    split_by_columns,
+)
 from cxrscore.reporting.metrics_table import COLUMNS, metrics_csv
 from cxrscore.reporting.optional_sections import ReportSections, make_sections
 from cxrscore.reporting.page import render
@@ -39,7 +45,15 @@ FIGURES = {
     "svg": output_kind_with_marks("a figure of cxrscore", b"<svg", draw.SVG_MARK),
 }
 
-__all__ = ["NamedScores", "default_page", "open_named_scores", "write_report"]
+__all__ = [
+    "LABEL_RULES",
+    "NamedScores",
+    "default_page",
+    "described_labels",
+    "open_named_scores",
+    "split_by_columns",
+    "write_report",
+]
 
 
 def default_page(scores: Location | NamedScores) -> Path:

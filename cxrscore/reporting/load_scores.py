@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from cxrscore import plugins
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
-from cxrscore.labels import ALL_LABELS, LabelRules, other_findings, read_joined_labels
+from cxrscore.io.strict_json import get_nested
+from cxrscore.labels import ALL_LABELS, LabelRules, describe_table, other_findings, read_joined_labels
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
 from cxrscore.labels.table import Table, read_table
+from cxrscore.option_values import text_list
 from cxrscore.remote import Location, StrPath, as_local_path, local_path, location
 from cxrscore.scorefile import open_scores
 from cxrscore.scorefile.data import FilmRows, HeatMaps, Scores, Thumbnails
@@ -53,8 +56,26 @@ class NamedScores:
     files: tuple[Path, ...] = ()
 
 
+LABEL_RULES = ("film_column", "patient_column", "findings", "uncertain", "blank", "allow_unmatched")
+"""Arguments of open_named_scores that say how a label table is read."""
+
+
+def split_by_columns(findings: str | Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The findings that are given with the column of their labels, NAME=COLUMN, and the names of the others."""
+    given = text_list(findings, "findings")
+    return tuple(one for one in given if "=" in one), tuple(one for one in given if "=" not in one)
+
+
 def open_named_scores(
-    path: Location, labels: StrPath | None = None, *, uncertain: str = "unknown", blank: str = "unknown"
+    path: Location,
+    labels: StrPath | None = None,
+    *,
+    film_column: str | None = None,
+    patient_column: str | None = None,
+    findings: Sequence[str] = (),
+    uncertain: str = "unknown",
+    blank: str = "unknown",
+    allow_unmatched: bool = False,
 ) -> NamedScores:
     """Opens scores of cxrscore or of another program.
 
@@ -65,8 +86,8 @@ def open_named_scores(
         probabilities for each finding, named FINDING or prob_FINDING.
     labels : path, optional
         Label table that replaces the labels in the file, joined by the paths of the films.
-    uncertain, blank : str
-        What uncertain labels and blank cells of that table count as; see ScoreOptions.
+    film_column, patient_column, findings, uncertain, blank, allow_unmatched
+        How that table is read; see ScoreOptions.
 
     Returns
     -------
@@ -85,9 +106,20 @@ def open_named_scores(
     >>> cxrscore.open_named_scores("other.csv", labels="labels.csv").scores.findings  # doctest: +SKIP
     ('Atelectasis', 'Cardiomegaly', ...)
     """
-    rules = LabelRules(uncertain=uncertain, blank=blank)
+    rules = LabelRules(
+        film_column=film_column,
+        patient_column=patient_column,
+        findings=tuple(findings),
+        uncertain=uncertain,
+        blank=blank,
+        allow_unmatched=allow_unmatched,
+    )
     if labels is None and rules != ALL_LABELS:
-        raise InputError("uncertain and blank say how to read a label table, and none is named: expected labels")
+        given = [name for name in LABEL_RULES if getattr(rules, name) != getattr(ALL_LABELS, name)]
+        raise InputError(
+            f"{' and '.join(given)} {'says' if len(given) == 1 else 'say'} how to read a label table, and none is "
+            "named: expected labels"
+        )
     where, labels = location(path, "scores"), None if labels is None else local_path(labels, "labels")
     name, files = where.name, tuple(file for file in (where, labels) if isinstance(file, Path))
     with as_local_path(path) as file:
@@ -210,6 +242,11 @@ def with_labels(scores: Scores, labels: Path, name: str, rules: LabelRules = ALL
         films=dataclasses.replace(scores.films, patient=patient),
         provenance={**scores.provenance, "labels": {**record, "labelled_films": matched}},
     )
+
+
+def described_labels(provenance: Mapping[str, Any]) -> str:
+    """What the columns of the label table were read as, in one line."""
+    return describe_table(get_nested(provenance, "labels"))
 
 
 def has_hashed_paths(scores: Scores) -> bool:

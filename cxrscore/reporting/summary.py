@@ -297,6 +297,7 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
         )
     if not scored:
         found.append("No film could be scored.")
+    found += _unknown_patients(scores, assessed)
     if soft := count_soft(scores.truth[assessed.rows]):
         known = int(np.count_nonzero(np.isfinite(scores.truth[assessed.rows])))
         found.append(
@@ -304,6 +305,21 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
             "negative, and 0.5 as neither; Brier score, calibration error and calibration curves use the number itself."
         )
     return (*found, *get_texts(scores.provenance, "warnings"), *model_warnings(models))
+
+
+def _unknown_patients(scores: Scores, assessed: EvaluationSet) -> list[str]:
+    """A sentence if the evaluated films have labels, and some of them no known patient."""
+    patient = scores.films.patient[assessed.rows][np.isfinite(scores.truth[assessed.rows]).any(axis=1)]
+    unknown = int(np.count_nonzero(patient < 0))
+    if not unknown:
+        return []
+    films = (
+        "No patient is known" if unknown == len(patient) else f"{unknown:,} of {len(patient):,} films have no patient"
+    )
+    return [
+        f"{films}: each such film counts as a patient of its own. If patients have several films, the intervals are "
+        "too narrow. Name the column of the patients in the label table with --patient-column."
+    ]
 
 
 def _figures_to_read(models: Sequence[RecordedModel]) -> str:

@@ -56,6 +56,10 @@ def _count(description: str) -> dict[str, Any]:
     return {"description": description, "type": "integer", "minimum": 0}
 
 
+def _names(description: str) -> dict[str, Any]:
+    return {"description": description, "type": "array", "items": {"type": "string"}}
+
+
 def _object(description: str, **fields: dict[str, Any]) -> dict[str, Any]:
     """Fields of provenance; fields may be missing, and a later version may add others."""
     return {"description": description, "type": "object", "properties": fields}
@@ -173,6 +177,15 @@ PROVENANCE = _object(
             "sha256": _text("SHA-256 of the table, hex"),
             "uncertain": _text("what an uncertain label counts as; left out: unknown"),
             "blank": _text("what a blank cell counts as; left out: unknown"),
+            "patients": _text("where the patients come from: a column, or the names of the films; empty if unknown"),
+            "columns": _object(
+                "what the columns were read as; left out in older files",
+                film=_text("column of the films; empty if the reader makes their names"),
+                patient=_text("column of the patients; empty if there is none"),
+                findings=_names("columns of findings, at most 50"),
+                others=_names("columns read as attributes, such as sex and age, at most 50"),
+                ignored=_names("columns that were not read, at most 50"),
+            ),
             "labelled_films": _count("films that have a row in it"),
         },
     },

@@ -12,7 +12,7 @@ from cxrscore.errors import InputError
 from cxrscore.io.strict_json import unicode_text
 from cxrscore.labels import LabelRules
 from cxrscore.labels.public_sets import public_set_names
-from cxrscore.option_values import check_whole_numbers, check_word
+from cxrscore.option_values import check_whole_numbers, check_word, text_list
 from cxrscore.remote import PathOrUrl, RemotePath, convert_paths, local_paths, without_secrets
 from cxrscore.scorefile import Partition
 from cxrscore.scoring.target_prevalence import TargetPrevalence, target_prevalence
@@ -45,6 +45,13 @@ class ScoreOptions:
         the ratio of the odds. The models must be calibrated. Findings that are not named keep theirs.
     labels : path or URL, optional
         Label table to join; None: labels.csv in the films folder, or on disk beside it, if there is one.
+    film_column, patient_column : str, optional
+        Columns of the label table that name the films and identify the patients; None: known by their names.
+    findings : tuple of str
+        Columns of the label table with the labels of findings of the model, each as "NAME=COLUMN"; others are known by
+        their names.
+    allow_unmatched : bool
+        Score even if more than half of the films and more than half of the rows of the label table do not match.
     no_labels : bool
         Join no label table.
     uncertain : str
@@ -114,6 +121,10 @@ class ScoreOptions:
     seed: int = 0
     target_prevalence: TargetPrevalence | None = None
     labels: PathOrUrl | None = None
+    film_column: str | None = None
+    patient_column: str | None = None
+    findings: tuple[str, ...] = ()
+    allow_unmatched: bool = False
     no_labels: bool = False
     uncertain: str = "unknown"
     blank: str = "unknown"
@@ -146,7 +157,8 @@ class ScoreOptions:
         if not self.models:
             raise InputError("no model file is given: expected at least one")
         check_whole_numbers(self, LOWS)
-        LabelRules(uncertain=self.uncertain, blank=self.blank)  # InputError for an invalid text
+        object.__setattr__(self, "findings", text_list(self.findings, "findings"))
+        _ = self.label_rules  # InputError for an invalid text
         check_word(self.precision, "precision", ("fp32", "bf16", "int8"))
         if self.target_prevalence is not None:
             object.__setattr__(self, "target_prevalence", target_prevalence(self.target_prevalence))
@@ -154,6 +166,18 @@ class ScoreOptions:
             object.__setattr__(self, "partition", Partition.parse(self.partition))
         if self.partition is not None and not isinstance(self.partition, Partition):
             raise InputError(f"partition is {self.partition!r}, expected a text such as '1/2'")
+
+    @property
+    def label_rules(self) -> LabelRules:
+        """How the labels of the table are read."""
+        return LabelRules(
+            uncertain=self.uncertain,
+            blank=self.blank,
+            findings=self.findings,
+            film_column=self.film_column,
+            patient_column=self.patient_column,
+            allow_unmatched=self.allow_unmatched,
+        )
 
     @property
     def models(self) -> tuple[Path, ...]:

@@ -149,6 +149,11 @@ class RunContext:
         return (*filter(None, (self._other_backend, self._other_findings, kept)), *self.changes)
 
     @property
+    def label_table(self) -> str:
+        """The label table and what its columns were read as, in one line; "" without one."""
+        return "" if self.labels_file is None else lab.describe_table(self.labels_file)
+
+    @property
     def _other_findings(self) -> str:
         if self.labels is None or self.labels_file is None:
             return ""
@@ -274,7 +279,7 @@ def _labels(
     if place is None:
         return None, None
     with as_local_path(place, lab.LARGEST_TABLE) as table:
-        rules = lab.LabelRules(uncertain=options.uncertain, blank=options.blank, model=findings)
+        rules = replace(options.label_rules, model=findings)
         joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), rules, name=place.name)
     return joined, {**file, "labelled_films": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 

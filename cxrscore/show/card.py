@@ -14,7 +14,7 @@ from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
-from cxrscore.labels import describe_rules
+from cxrscore.labels import describe_columns, describe_rules
 from cxrscore.models.evaluation import Evaluation, format_count, read_probe, used_recipe
 from cxrscore.models.model_file import ModelFile
 from cxrscore.show.describe import describe_int8, describe_model, model_evaluation
@@ -114,6 +114,7 @@ def _data(found: Any) -> str:
         ("Its layout", get_text(found, "training", "labels", "dataset")),
         ("Its SHA-256", get_text(found, "training", "labels", "sha256")),
         ("Read with", describe_rules(get_nested(found, "training", "labels"))),
+        ("Its columns", describe_columns(get_nested(found, "training", "labels"))),
         ("Patients", str(patients) if patients else ""),
         ("Findings", ", ".join(found["spec"]["findings"])),
         *((("Public data sets that it was trained on", ", ".join(sets)),) if sets else ()),
@@ -147,11 +148,10 @@ def _partitions(found: Any) -> str:
 def _disjoint(found: Any) -> str:
     if get_nested(found, "training", "has_leakage") is True:
         return "no: see the warning above"
-    return (
-        "yes, checked in training"
-        if get_nested(found, "training", "patients")
-        else "unknown: the table names no patients"
-    )
+    if not get_nested(found, "training", "patients"):
+        return "no: no patient is known, the split is by film"
+    unknown = get_text(found, "training", "films_without_patient")
+    return "yes, checked in training" + (f"; {unknown} films without a patient" if unknown not in ("", "0") else "")
 
 
 def _preprocessing(found: Any) -> str:

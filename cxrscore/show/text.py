@@ -7,7 +7,7 @@ from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
-from cxrscore.labels import describe_rules
+from cxrscore.labels import describe_columns, describe_rules
 from cxrscore.models.evaluation import Evaluation, Yardsticks, format_count, read_evaluation, read_probe, used_recipe
 from cxrscore.show.describe import describe_int8, model_evaluation
 
@@ -162,14 +162,21 @@ def _training(training: Mapping[str, Any]) -> Iterator[Line]:
         yield "solved", probe.sentence
 
 
+def _patients(training: Mapping[str, Any]) -> str:
+    unknown = get_text(training, "films_without_patient")
+    without = f"{unknown} films without one" if unknown not in ("", "0") else ""
+    return _join_nonempty(", ", get_text(training, "patients"), without)
+
+
 def _run(training: Mapping[str, Any]) -> Iterator[Line]:
     """What a model and an ensemble say of their run."""
     labels, split = training["labels"], training["split"]
     yield "made", f"{training['created']} by cxrscore {training['cxrscore']}"
     yield "backend", _join_nonempty(", ", training["backend"], *software_versions(training))
     yield "labels", _join_nonempty(", ", f"{labels['file']}, layout {labels['dataset']}", describe_rules(labels))
+    yield "columns", describe_columns(labels)
     yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
-    yield "patients", get_text(training, "patients")
+    yield "patients", _patients(training)
     yield "seed", get_text(training, "seed")
     yield "LEAKED", _LEAKED if training["has_leakage"] is True else ""
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ class LabelledFilms:
     labels: Floats
     findings: tuple[str, ...]
     patients: tuple[str | None, ...]
-    labels_file: dict[str, str]
+    labels_file: dict[str, Any]
     weights: Doubles | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those of labels.DEMOGRAPHICS that the table has, "" where unknown."""
@@ -73,6 +74,10 @@ class LabelledFilms:
     """Files of the folder that are no films."""
     unreadable: tuple[str, ...] = ()
     """Files and folders there that could not be read."""
+    unsure: tuple[str, ...] = ()
+    """Columns of the table that hold labels only, but are not taken for findings."""
+    maybe_patients: tuple[str, ...] = ()
+    """Columns of the table that may identify the patients, where none is known to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +92,7 @@ class Data:
     patients: tuple[str | None, ...]
     split: lab.Split
     failed: dict[str, str]
-    labels_file: dict[str, str]
+    labels_file: dict[str, Any]
     leaks: tuple[str, ...]
     """One line for each leak that was allowed."""
     preprocessing: Preprocessing
@@ -180,6 +185,8 @@ def labelled_films(films: Path, labels: Path | None, rules: lab.LabelRules = lab
         findings=joined.findings,
         patients=tuple(joined.patients[row] for row in rows),
         labels_file=labels_file,
+        maybe_patients=joined.maybe_patients,
+        unsure=() if rules.findings else joined.unsure,
         columns=_of_rows({name: joined.columns[name] for name in lab.DEMOGRAPHICS if name in joined.columns}, rows),
         weights=_weights(table, found.paths, joined, rows, rules.weight_column),
         other_files=found.others,
@@ -323,11 +330,17 @@ def _folder_notes(labelled: LabelledFilms) -> tuple[str, ...]:
 
 def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
     """Lines on the labels."""
-    notes = []
+    notes = [lab.describe_table(labelled.labels_file)]
+    if labelled.unsure:
+        notes.append(
+            f"columns of 0 and 1 that are not trained: {', '.join(labelled.unsure[:8])}; to train them as findings, "
+            f"use --finding {lab.ALL},{labelled.unsure[0]}"
+        )
+    notes += _patient_notes(labelled)
     odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
     if odd:
         notes.append(
-            f"columns of the label table taken for findings: {', '.join(odd)}. Name the findings with --findings to "
+            f"columns of the label table taken for findings: {', '.join(odd)}. Name the findings with --finding to "
             "leave others out"
         )
     if soft := int(np.count_nonzero((labelled.labels > 0) & (labelled.labels < 1))):
@@ -336,6 +349,23 @@ def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
             "is positive, below is negative, 0.5 is neither"
         )
     return tuple(notes)
+
+
+def _patient_notes(labelled: LabelledFilms) -> list[str]:
+    """Lines on films whose patient is unknown."""
+    unknown = sum(patient is None for patient in labelled.patients)
+    if not unknown:
+        return []
+    maybe = ", such as " + " or ".join(map(repr, labelled.maybe_patients[:3])) if labelled.maybe_patients else ""
+    if unknown < len(labelled.patients):
+        cells = f"{unknown} of {len(labelled.patients)} films have no patient in the label table"
+        return [f"{cells}: each counts as a patient of its own, so complete the column if that is not so"]
+    return [
+        "WARNING: no column of the label table is known to identify the patients, and the names of the films do not: "
+        "the split and the folds are by film, not by patient",
+        "If patients have several films, all figures of this run are too good. Name the column with --patient-column"
+        f"{maybe}",
+    ]
 
 
 def _leaks(

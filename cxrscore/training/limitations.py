@@ -24,7 +24,9 @@ _SHOWN = 6
 Evaluation = Mapping[str, Any]
 
 
-def find_limitations(evaluation: Evaluation, test_positives: Mapping[str, int]) -> list[str]:
+def find_limitations(
+    evaluation: Evaluation, test_positives: Mapping[str, int], patients: Sequence[str | None] = ()
+) -> list[str]:
     """One sentence for each limitation that holds.
 
     Parameters
@@ -33,8 +35,11 @@ def find_limitations(evaluation: Evaluation, test_positives: Mapping[str, int]) 
         Of the model file, with its yardsticks and the figures of the test films.
     test_positives
         Positive test films of each finding; empty without test films.
+    patients
+        Of all films; None where unknown.
     """
     return [
+        *_unknown_patients(patients),
         *_few_test_films(evaluation, test_positives),
         *_few_positives(evaluation),
         *_undefined_auc(evaluation),
@@ -44,6 +49,14 @@ def find_limitations(evaluation: Evaluation, test_positives: Mapping[str, int]) 
         *_no_better_than_metadata(evaluation),
         *_no_better_than_prevalence(evaluation),
     ]
+
+
+def _unknown_patients(patients: Sequence[str | None]) -> Iterator[str]:
+    if patients and not any(patients):
+        yield (
+            "no patient is known, so films of one patient may be in training and in test, which makes the figures too "
+            "good: name the column of the patients (--patient-column), or check that each patient has one film"
+        )
 
 
 def _few_test_films(evaluation: Evaluation, positives: Mapping[str, int]) -> Iterator[str]:

@@ -118,7 +118,7 @@ def model_evaluation(
     }
     positives, _ = counts(data.labels[list(data.split.test)])
     of_test = dict(zip(findings, positives.tolist(), strict=True)) if tested else {}
-    return {**evaluated, "warnings": find_limitations(evaluated, of_test)}
+    return {**evaluated, "warnings": find_limitations(evaluated, of_test, data.patients)}
 
 
 def films_and_labels(data: Data) -> dict[str, Any]:
@@ -128,6 +128,7 @@ def films_and_labels(data: Data) -> dict[str, Any]:
     return {
         "split": {**split, "rule": data.split.rule, "sha256": digest},
         "patients": len({p for p in data.patients if p is not None}),
+        "films_without_patient": sum(p is None for p in data.patients),
         "labels": data.labels_file,
     }
 

@@ -83,12 +83,17 @@ class TrainOptions:
     labels : path, optional
         Label table; None: labels.csv in or beside the folder.
     findings : tuple of str
-        Findings to train, in this order, also as one text with commas; (): all of the table.
+        Findings to train, in this order, each as "NAME" or "NAME=COLUMN", also as one text with commas; "all" stands
+        for those that are read without this option. (): all.
+    film_column, patient_column : str, optional
+        Columns of the label table that name the films and identify the patients; None: known by their names.
     uncertain : str
         What an uncertain label counts as: "unknown", "positive" or "negative"; by finding as in
         "unknown,Atelectasis=positive".
     blank : str
         What a blank cell of a film that has a row in the table counts as: "unknown" or "negative"; by finding likewise.
+    allow_unmatched : bool
+        Train even if more than half of the films and more than half of the rows of the label table do not match.
     weight_column : str, optional
         Column of the label table with the weight of each film in training, 0 or more.
     split : path, optional
@@ -198,6 +203,9 @@ class TrainOptions:
     films: Path = Path("films")
     labels: Path | None = None
     findings: tuple[str, ...] = ()
+    film_column: str | None = None
+    patient_column: str | None = None
+    allow_unmatched: bool = False
     uncertain: str = "unknown"
     blank: str = "unknown"
     weight_column: str | None = None
@@ -379,7 +387,13 @@ class TrainOptions:
     def label_rules(self) -> LabelRules:
         """How the labels of the table are read."""
         return LabelRules(
-            uncertain=self.uncertain, blank=self.blank, findings=self.findings, weight_column=self.weight_column
+            uncertain=self.uncertain,
+            blank=self.blank,
+            findings=self.findings,
+            weight_column=self.weight_column,
+            film_column=self.film_column,
+            patient_column=self.patient_column,
+            allow_unmatched=self.allow_unmatched,
         )
 
     @property

@@ -134,7 +134,8 @@ def _say_probe(
     chosen = f"{strengths[0]:.3g} for all findings"
     if found.per_finding:
         chosen = f"{strengths.min():.3g} to {strengths.max():.3g}, one for each finding"
-    say(f"linear probe of {len(labels)} films, {options.folds}-fold cross-validation by patient: strength C {chosen}")
+    by = lab.grouping([data.patients[row] for row in data.split.train])
+    say(f"linear probe of {len(labels)} films, {options.folds}-fold cross-validation {by}: strength C {chosen}")
     for c in np.flatnonzero(~fitted):
         positives = int(np.nansum(labels[:, c] > 0.5))
         say(

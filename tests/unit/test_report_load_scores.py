@@ -166,7 +166,7 @@ def test_columns_need_no_finding(tmp_path: Path) -> None:
     assert dict(found) == {"sex": ("", "F"), "age": ("", "61"), "scanner": ("", "GE")}
     with pytest.raises(InputError, match=r"has no row for any film of scores.csv, which are named like 'a.png'"):
         read_columns(table(tmp_path, "film,sex\nq.png,F\n", "other.csv"), scores, "scores.csv")
-    with pytest.raises(InputError, match="no column for the film"):
+    with pytest.raises(InputError, match="no column that is known to name the films"):
         read_columns(table(tmp_path, "who,sex\nq.png,F\n", "other.csv"), scores, "scores.csv")
 
 

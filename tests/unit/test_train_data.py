@@ -218,22 +218,28 @@ def test_other_files_of_the_folder_are_told(films):
 
 
 def test_columns_that_may_be_no_findings_are_named(films):
-    plain_table(films, "Mass,male,fold", lambda number, name: f"{number % 2},{number % 3 // 2},{number % 4 // 3}")
+    plain_table(films, "Mass,opinion,fold", lambda number, name: f"{number % 2},{number % 3 // 2},{number % 4 // 3}")
     data = read(films)
-    assert data.findings == ("Mass", "male", "fold")
+    assert data.findings == ("Mass", "opinion")
+    table = "labels.csv (layout plain): film = film; patient = names of the films; "
     assert data.notes == (
-        "columns of the label table taken for findings: male, fold. Name the findings with --findings to leave others "
-        "out",
+        f"{table}findings = Mass, opinion; attributes: fold",
+        "columns of the label table taken for findings: opinion. Name the findings with --finding to leave others out",
     )
-    chosen = read(films, findings="Mass,male")
-    assert (chosen.findings, chosen.notes) == (("Mass", "male"), ())
+    chosen = read(films, findings="Mass,fold")
+    assert chosen.findings == ("Mass", "fold")
+    assert chosen.notes == (f"{table}findings = Mass, fold; attributes: opinion",)
+    plain_table(films, "Mass,Edema,opinion", lambda number, name: f"{number % 2},{number % 3 // 2},{number % 4 // 3}")
+    assert read(films).notes[1:] == (
+        "columns of 0 and 1 that are not trained: opinion; to train them as findings, use --finding all,opinion",
+    )
 
 
 def test_soft_labels_are_counted_and_kept(films):
     plain_table(films, "Mass", lambda number, name: ["0", "1", "0.25"][number % 3])
     data = read(films)
     assert data.labels[:3, 0].tolist() == [0, 1, 0.25]
-    assert data.notes[0].startswith("8 labels are soft, between 0 and 1")
+    assert data.notes[-1].startswith("8 labels are soft, between 0 and 1")
 
 
 def test_findings_of_one_class_are_left_out_or_refused(films):

@@ -1,0 +1,181 @@
+"""What each column of a label table is read as: film, patient, finding, another attribute, or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrscore.contract import Dataset, LabelTable
+from cxrscore.errors import InputError
+from cxrscore.io.strict_json import unicode_text
+
+FILM_COLUMNS = (
+    *("film", "imageindex", "image", "path", "filename", "file", "filepath", "imagename", "imageid", "imagepath"),
+    *("imagefilename", "imagefile", "imgname", "imgid", "img", "imgpath", "dicomid", "dicomfile", "dicompath"),
+    *("sopinstanceuid", "instanceuid", "filmid", "filmname", "pathtoimage", "fpath"),
+)
+"""Names of the column of the films without regard to case, spaces and punctuation, the preferred ones first."""
+PATIENT_COLUMNS = (
+    *("patient", "patientid", "patientidentifier", "patientnumber", "patientno", "patientnr", "patientkey"),
+    *("patientcode", "patientname", "anonpatientid", "deidpatientid", "anonymizedpatientid", "anonymisedpatientid"),
+    *("mrn", "patientmrn", "medicalrecordnumber", "medicalrecordno", "hospitalnumber", "empi"),
+    *("subject", "subjectid", "subjectno", "subjectnumber", "subjectkey", "subjectcode", "ptid", "ptno", "pid"),
+    *("person", "personid", "participant", "participantid", "participantno", "caseid", "pseudonym", "patienthash"),
+)
+"""Likewise of the column of the patients."""
+SEX_COLUMNS = ("sex", "gender", "patientsex", "patientgender")
+AGE_COLUMNS = ("age", "patientage", "ageyears", "ageinyears", "ageatstudy", "patientageyears")
+VIEW_COLUMNS = ("view", "viewposition", "projection")
+NO_FINDING_COLUMNS = frozenset(
+    (
+        *("male", "female", "ismale", "isfemale", "man", "woman", "fold", "folds", "kfold", "cvfold", "split", "set"),
+        *("subset", "partition", "train", "istrain", "training", "valid", "val", "validation", "isvalid", "isval"),
+        *("test", "istest", "testset", "dev", "holdout", "index", "id", "rowid", "row", "number", "no", "nr", "num"),
+        *("ap", "pa", "isap", "ispa", "appa", "lateral", "frontal", "islateral", "isfrontal", "frontallateral"),
+        *("portable", "isportable", "supine", "erect", "pediatric", "paediatric", "followup", "visit", "study"),
+        *("studyid", "seriesid", "accession", "accessionnumber", "date", "time", "year", "site", "hospital", "center"),
+        *("centre", "scanner", "device", "manufacturer", "race", "ethnicity", "weight", "height", "bmi", "smoker"),
+        *("smoking", "insurance", "reader", "radid", "annotator", "inpatient", "outpatient", "icu", "died", "dead"),
+        *("death", "mortality", "survival", "sampleweight", "quality", "exclude", "excluded", "include", "included"),
+        *("duplicate", "isduplicate", "rotated", "inverted", "unnamed0", "unnamed", *SEX_COLUMNS, *AGE_COLUMNS),
+    )
+)
+"""Columns that are no finding unless the user names them, even if they hold 0 and 1 only."""
+_MAYBE_PATIENT = re.compile(r"patient|subject|person|participant|mrn|pseudonym")
+_SHOWN = 8
+MAX_NAMES, MAX_LENGTH = 50, 200
+"""Names of columns, and characters of a name, that the record of a table keeps: a table may have 100,000 columns."""
+
+
+def plain_name(column: str) -> str:
+    """The letters and digits of a column's name, in lower case: "Patient ID" and "PATIENT_ID" are "patientid"."""
+    return re.sub(r"[\W_]+", "", column.casefold())
+
+
+def find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    """The column with the first of these plain names that there is; None if there is none."""
+    plain: dict[str, str] = {}
+    for column in columns:
+        plain.setdefault(plain_name(column), column)
+    return next((plain[name] for name in names if name in plain), None)
+
+
+def maybe_patients(columns: Sequence[str]) -> tuple[str, ...]:
+    """Columns that may identify the patient, but are not known to."""
+    known = (*SEX_COLUMNS, *AGE_COLUMNS, *VIEW_COLUMNS)
+    return tuple(
+        name
+        for name in columns
+        if _MAYBE_PATIENT.search(plain_name(name))
+        and plain_name(name) not in known
+        and not re.search(r"age|sex|gender|race|ethnic|birth|size|weight|height|orient|position", plain_name(name))
+    )
+
+
+def named_column(name: str, option: str, path: Path, columns: Sequence[str]) -> str:
+    """The column that an option names, exactly or without regard to case, spaces and punctuation; InputError if there
+    is none, or several."""
+    if name in columns:
+        return name
+    alike = [column for column in columns if column and plain_name(column) == plain_name(name)]
+    if len(alike) == 1:
+        return alike[0]
+    met = f"could be {' or '.join(map(repr, alike))}" if alike else "is not there"
+    raise InputError(f"{option} names the column {name!r}, which {met} in {path}; it has {_some(columns)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnRoles:
+    """What the columns of a table are read as.
+
+    film      column of the films; "" if several make it
+    patient   column of the patients; "" if there is none
+    findings  columns with findings: one finding each, or all of them in one; with the name of the finding where a user
+              gave another one
+    others    columns of further attributes, such as sex, age and view
+    ignored   columns that are not read
+    unsure    those of ``others`` that hold labels only, and might be findings
+    """
+
+    film: str
+    patient: str = ""
+    findings: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """For the record of the table in models and scores files."""
+        return {
+            "film": unicode_text(self.film),
+            "patient": unicode_text(self.patient),
+            "findings": _texts(self.findings),
+            "others": _texts(self.others),
+            "ignored": _texts(self.ignored),
+        }
+
+
+def _texts(names: Sequence[str]) -> list[str]:
+    """At most MAX_NAMES names, as a file stores them."""
+    return [unicode_text(name)[:MAX_LENGTH] for name in names[:MAX_NAMES]]
+
+
+def finding_words(finding: str, column: str) -> str:
+    """A column of a finding, with the name of the finding if that is another one.
+
+    Examples
+    --------
+    >>> finding_words("Effusion", "fluid"), finding_words("Effusion", "effusion")
+    ('Effusion (fluid)', 'effusion')
+    """
+    return column if plain_name(finding) == plain_name(column) else f"{finding} ({column})"
+
+
+def fixed_roles(
+    film: str, findings: Sequence[str], *, patient: str = "", others: Sequence[str] = ()
+) -> Callable[[Sequence[str]], ColumnRoles]:
+    """The roles of a layout whose columns have fixed names, of which a table may lack some; all others are ignored."""
+
+    def roles(columns: Sequence[str]) -> ColumnRoles:
+        has = set(columns)
+        read = {film, patient, *findings, *others}
+        return ColumnRoles(
+            film=film if film in has else "",
+            patient=patient if patient in has else "",
+            findings=tuple(name for name in findings if name in has),
+            others=tuple(name for name in others if name in has),
+            ignored=tuple(name for name in columns if name and name not in read),
+        )
+
+    return roles
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutDataset(Dataset):
+    """A layout of cxrscore's own.
+
+    roles             function(columns) -> ColumnRoles: what its columns are read as
+    one_row_per_film  whether its rows are the films of the LabelTable, in the same order
+    blanks            whether an unknown label of it is a blank cell, and nothing else
+    """
+
+    roles: Callable[[Sequence[str]], ColumnRoles]
+    one_row_per_film: bool = True
+    blanks: bool = True
+
+
+def roles_of_table(table: LabelTable, columns: Sequence[str], canonical: Callable[[str], str]) -> ColumnRoles:
+    """What can be said of the columns of a table that another package read: the findings and attributes by their
+    names."""
+    findings = tuple(name for name in columns if name and canonical(name) in table.findings)
+    others = tuple(name for name in columns if name in table.columns and name not in findings)
+    return ColumnRoles(film="", findings=findings, others=others)
+
+
+def _some(names: Sequence[str]) -> str:
+    there = [name for name in names if name]
+    return ", ".join(there[:_SHOWN]) + (f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else "")

@@ -151,8 +151,8 @@ _FOOT = """
 
 * Listed on the screen, in the warnings of the scores file and in the report, with exit code 3: folders or archives that
   cannot be listed, names that are not UTF-8, broken links, and archive members with unsafe or duplicate paths.
-* Counted as `other_files`: other names such as `labels.csv`, pipes, folders behind links, archives in archives,
-  `DICOMDIR`, and `._name` files of macOS.
+* Counted as `other_files`, by kind, on the screen, in the scores file and in the report: all files that are no films
+  ([Which files are films](scoring.md#which-files-are-films)).
 """
 
 

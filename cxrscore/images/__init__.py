@@ -9,6 +9,7 @@ from cxrscore.images.film import Film, Pixels, Status
 from cxrscore.images.film_notes import FilmNotes, count_notes, describe_notes, note_kinds
 from cxrscore.images.find import FoundFilms, find_films, find_same_file, require_films
 from cxrscore.images.image_cache import ImageCache
+from cxrscore.images.other_files import OtherFiles
 from cxrscore.images.prefetch import load_ahead, stream_films
 from cxrscore.images.preprocess import Preprocessing, preprocess, resize_maps, thumbnail, to_unit
 
@@ -22,6 +23,7 @@ __all__ = [
     "FoundFilms",
     "ImageCache",
     "LoadedFilm",
+    "OtherFiles",
     "Pixels",
     "Preprocessing",
     "Status",

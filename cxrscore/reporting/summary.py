@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.images import FilmNotes, Status, count_notes
+from cxrscore.images import FilmNotes, OtherFiles, Status, count_notes
 from cxrscore.labels import match_warnings
 from cxrscore.labels.public_sets import describe_not_held_out
 from cxrscore.metrics import (
@@ -39,6 +39,7 @@ from cxrscore.reporting.provenance import (
     get_texts,
     has_leakage,
     knows_training_films,
+    other_files,
 )
 from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.scorefile.data import SPLITS, Scores
@@ -156,6 +157,7 @@ class Summary:
     not_held_out  records of films of public data sets that the models were trained on, as in the provenance
     label_match   films of the run and rows of the label table, and how many of each have no counterpart; empty if the
                   file does not say
+    other_files   files of the folder that are no films
     """
 
     found: int
@@ -171,6 +173,7 @@ class Summary:
     warnings: tuple[str, ...]
     not_held_out: tuple[Mapping[str, Any], ...] = ()
     label_match: Mapping[str, Any] = field(default_factory=dict)
+    other_files: OtherFiles = field(default_factory=OtherFiles)
 
     @property
     def macro_auc(self) -> float:
@@ -186,6 +189,7 @@ class Summary:
         held_out = len(self.assessed.rows) if self.assessed.basis == "held-out" else 0
         return {
             "films": {"total": self.found, "scored": self.scored, "failed": self.failed},
+            "other_files": self.other_files.as_dict(),
             "held_out": held_out,
             "excluded_training_films": self.assessed.left_out,
             "not_held_out": [dict(one) for one in self.not_held_out],
@@ -241,6 +245,7 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
         warnings=_warnings(scores, assessed, scored),
         not_held_out=films_not_held_out(scores.provenance),
         label_match=_label_match(scores),
+        other_files=other_files(scores.provenance),
     )
 
 

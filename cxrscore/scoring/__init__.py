@@ -22,7 +22,7 @@ from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import RemotePath
 from cxrscore.scorefile import Manifest, Partition, Run, may_replace, open_run, read_films, read_provenance
 from cxrscore.scoring.distributed import dispatch_shards, probe_worker
-from cxrscore.scoring.finalize import make_provenance, merge_shards, unreadable_messages
+from cxrscore.scoring.finalize import make_provenance, merge_shards, other_files, unreadable_messages
 from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
 from cxrscore.scoring.options import ScoreOptions, ScoreResult
 from cxrscore.scoring.pipeline import compute_shards, make_decoder_pool
@@ -30,6 +30,7 @@ from cxrscore.scoring.remote_output import score_to_remote
 from cxrscore.scoring.reuse import FilmWatch, check_same_films, finished_run, update_labels
 from cxrscore.scoring.run_context import RunContext, RuntimeInfo, load_models, prepare_run
 from cxrscore.scoring.thumbnails import ThumbnailCollector
+from cxrscore.status import status_name
 
 ROUNDS = 3
 """Maximum number of rounds in which films that changed during scoring are scored again."""
@@ -145,6 +146,8 @@ def _result(
         not_held_out=_not_held_out(provenance, len(films.path)),
         label_match=dict(get_nested(provenance, "labels", "match") or {}),
         unreadable_paths=tuple(unreadable_messages(found, options)),
+        other_files=other_files(found, options).as_dict(),
+        failed_statuses=tuple(status_name(int(films.status[row])) for row in bad),
         partition=str(options.partition or ""),
     )
 

@@ -223,6 +223,11 @@ class ScoreResult:
         Copies of each film that were averaged.
     unreadable_paths : tuple of str
         Files and folders that could not be read, one text each: films may be missing there.
+    other_files : mapping of str to mapping of str to int
+        Number of the files in the folder that are no films, by kind: those not opened because of their names, those
+        that do not begin like a film, and those of other image and archive formats.
+    failed_statuses : tuple of str
+        The name of the status of each film in ``failed``.
     notes : tuple of str
         What changed since the run started, and what the run did about it.
     noted_films : int
@@ -256,6 +261,8 @@ class ScoreResult:
     models: tuple[str, ...]
     tta: int
     unreadable_paths: tuple[str, ...]
+    other_files: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    failed_statuses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     noted_films: int = 0
     film_notes: Mapping[str, int] = field(default_factory=dict)

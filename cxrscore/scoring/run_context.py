@@ -260,7 +260,7 @@ def prepare_run(
 
 def prepare_worker(options: ScoreOptions, listing: FileList) -> RunContext:
     """The part of a run context that a worker needs: the built models and the films of the run."""
-    files, nothing = load_models(options), FoundFilms(paths=(), others=0, unreadable=())
+    files, nothing = load_models(options), FoundFilms(paths=())
     backend = chosen_backend(options, files)
     return RunContext(
         options=options,

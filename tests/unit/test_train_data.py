@@ -259,6 +259,16 @@ def test_weights_of_0_everywhere_train_nothing(films):
         read(films, weight_column="w")
 
 
+def test_other_files_of_the_folder_are_told(films):
+    (films / "scan.tif").write_bytes(b"II*\0")
+    (films / "gone.png").symlink_to(films / "nowhere")
+    tables = len(list(films.glob("*.csv")))
+    assert read(films).folder_notes == (
+        "films may be missing: gone.png could not be read",
+        f"{tables + 1} other files: {tables} .csv (not opened); 1 TIFF image (not supported)",
+    )
+
+
 def test_columns_that_may_be_no_findings_are_named(films):
     plain_table(films, "Mass,opinion,fold", lambda number, name: f"{number % 2},{number % 3 // 2},{number % 4 // 3}")
     data = read(films)

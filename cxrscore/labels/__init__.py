@@ -24,7 +24,7 @@ from cxrscore.labels.read import (
 )
 from cxrscore.labels.split_files import read_split, split_csv
 from cxrscore.labels.splits import Split, draw_valid, folds_by_patient, split_by_patient
-from cxrscore.labels.table import MAX_BYTES as LARGEST_TABLE
+from cxrscore.labels.text_files import MAX_BYTES as LARGEST_TABLE
 from cxrscore.labels.uncertain_labels import UNCERTAIN
 from cxrscore.labels.unmatched import MatchSummary, match_counts, match_warnings
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Dataset, LabelTable
 from cxrscore.errors import InputError
+from cxrscore.labels.cells import NUMBERS, UNCERTAIN_CELL, Meaning, column_meaning, is_number
 from cxrscore.labels.columns import clean_age, clean_cells, clean_sex, clean_view, film_column
 from cxrscore.labels.findings import canonical, is_known_finding
 from cxrscore.labels.roles import (
@@ -27,9 +27,8 @@ from cxrscore.labels.roles import (
     finding_words,
     plain_name,
 )
-from cxrscore.labels.table import Table, read_header, read_table
+from cxrscore.labels.table import Table, read_headers, read_table
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _KNOWN = {"sex": (SEX_COLUMNS, clean_sex), "age": (AGE_COLUMNS, clean_age), "view": (VIEW_COLUMNS, clean_view)}
 _MOSTLY = 0.9
 """A column of an unknown name is a finding with errors, and not a text, if so many of its cells are labels."""
@@ -43,11 +42,12 @@ def _recognises(columns: Sequence[str]) -> bool:
 class ColumnChoice:
     """What the user says of the columns of a table in which any column may be a finding.
 
-    film      column of the films; None: known by its name
-    patient   column of the patients; None: known by its name
-    named     finding of each column that is one for certain
-    defaults  whether the columns that look like findings are some, too
-    without   columns that are no finding in any case
+    film       column of the films; None: known by its name
+    patient    column of the patients; None: known by its name
+    named      finding of each column that is one for certain
+    defaults   whether the columns that look like findings are some, too
+    without    columns that are no finding in any case
+    uncertain  label of uncertain cells
     """
 
     film: str | None = None
@@ -55,6 +55,7 @@ class ColumnChoice:
     named: Mapping[str, str] = field(default_factory=dict)
     defaults: bool = True
     without: Collection[str] = ()
+    uncertain: float = np.nan
 
 
 DEFAULT_CHOICE = ColumnChoice()
@@ -130,9 +131,9 @@ def _film_and_patient(path: Path, columns: Sequence[str], choice: ColumnChoice) 
 def read_film_columns(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[str, ...], Mapping[str, Sequence[str]]]:
     """The films of a table and its other columns (sex, age, view and all others), in canonical form. The table has any
     layout of ``datasets`` or is a generic CSV, which needs no finding here."""
-    named = read_header(path)
+    headers = read_headers(path)
     for dataset in datasets:
-        if dataset.name != plain.name and dataset.recognises(named):
+        if dataset.name != plain.name and any(map(dataset.recognises, headers)):
             labels = dataset.read(path)
             return labels.films, labels.columns
     table = read_table(path)
@@ -165,70 +166,69 @@ def _split_columns(
     findings: Findings = {}
     texts: dict[str, list[str]] = {}
     unsure: list[str] = []
+    taken: set[str] = set()
     for name in names:
         cells = table.column(name)
         labels = None
         if name in choice.named or (choice.defaults and name in known):
-            labels = certain_labels(table, name)
+            labels = certain_labels(table, name, choice.uncertain)
         elif choice.defaults and name not in choice.without and plain_name(name) not in NO_FINDING_COLUMNS:
-            found = _possible_labels(table, name, cells, strict=strangers)
+            found = _possible_labels(table, name, cells, choice.uncertain, strict=strangers)
             labels = found if strangers else None
             unsure += [name] * (found is not None and not strangers)
         if labels is None:
             texts[name] = cells
-        elif (finding := choice.named.get(name, canonical(name))) in (one for one, _ in findings.values()):
+        elif (finding := choice.named.get(name, canonical(name))) in taken:
             raise InputError(f"{table.path} has two columns for {finding}; keep one")
         else:
             findings[name] = finding, labels
+            taken.add(finding)
     return findings, texts, unsure
 
 
-def certain_labels(table: Table, name: str) -> NDArray[np.float32]:
+def certain_labels(table: Table, name: str, uncertain: float) -> NDArray[np.float32]:
     """The labels of a column that is a finding, float32 [N]. Anything but a label is an error: to ignore it would train
-    or test on less than the user expects."""
+    or test on less than the user expects. uncertain: the label of an uncertain cell."""
     cells = table.column(name)
-    values = {cell: _label(cell) for cell in set(cells)}
-    if any(values[cell] is None for cell in values):
-        raise _odd_cell(table, name, cells, values)
-    return np.array([values[cell] for cell in cells], np.float32)
+    found = column_meaning(cells)
+    if found.odd is not None:
+        raise _odd_cell(table, name, cells, found)
+    return _labels(cells, found, uncertain)
 
 
-def _possible_labels(table: Table, name: str, cells: Sequence[str], *, strict: bool) -> NDArray[np.float32] | None:
-    """The labels of a column that may be a finding, float32 [N]; None if it is empty or something else. strict: it is
-    an error if nearly all of its cells are labels."""
-    values = {cell: _label(cell) for cell in set(cells)}
-    odd = sum(values[cell] is None for cell in cells)
-    if not odd:
-        return np.array([values[cell] for cell in cells], np.float32) if any(cells) else None
-    if strict and odd <= (1 - _MOSTLY) * sum(map(bool, cells)):
-        raise _odd_cell(table, name, cells, values)
+def _possible_labels(
+    table: Table, name: str, cells: Sequence[str], uncertain: float, *, strict: bool
+) -> NDArray[np.float32] | None:
+    """The labels of a column that may be a finding, float32 [N]; None if it is empty or something else. Only numbers
+    are labels here: yes and no may answer any question. strict: it is an error if nearly all of its cells are
+    labels."""
+    found = column_meaning(cells, ways=(NUMBERS,))
+    if found.odd is None:
+        return _labels(cells, found, uncertain) if found.informative else None
+    odd = sum(cell not in found.values for cell in cells)
+    if strict and found.informative and odd <= (1 - _MOSTLY) * sum(map(bool, cells)):
+        raise _odd_cell(table, name, cells, found)
     return None
 
 
-def _odd_cell(table: Table, name: str, cells: Sequence[str], values: Mapping[str, float | None]) -> InputError:
-    odd = next(row for row, cell in enumerate(cells) if values[cell] is None)
+def _labels(cells: Sequence[str], found: Meaning, uncertain: float) -> NDArray[np.float32]:
+    values = {cell: uncertain if value == UNCERTAIN_CELL else value for cell, value in found.values.items()}
+    return np.array([values[cell] for cell in cells], np.float32)
+
+
+def _odd_cell(table: Table, name: str, cells: Sequence[str], found: Meaning) -> InputError:
+    why = f" ({found.why})" if found.why else _percents(set(cells))
     return table.row_error(
-        odd,
-        f"column {name} has {cells[odd]!r}, expected 0, 1 or nothing (unknown), or a number between 0 and 1 (a soft "
-        f"label){_percents(values)}; write it this way, or, if it is not a finding, remove the column or name the "
+        cells.index(found.odd or ""),
+        f"column {name} has {found.odd!r}, expected 0, 1 or nothing (unknown), -1 (uncertain), or a number between 0 "
+        f"and 1 (a soft label){why}; write it this way, or, if it is not a finding, remove the column or name the "
         "findings (--finding)",
     )
 
 
-def _label(cell: str) -> float | None:
-    """NaN for an empty cell, the number of a cell from 0 to 1, None for others."""
-    if not cell:
-        return np.nan
-    return value if (value := _number(cell)) is not None and 0 <= value <= 1 else None
-
-
-def _number(cell: str) -> float | None:
-    return float(cell) if _NUMBER.fullmatch(cell) else None
-
-
 def _percents(cells: Collection[str]) -> str:
     """A hint if all numbers of a column lie in 0 to 100 and are not 0 to 10 only, as grades are."""
-    numbers = [value for cell in cells if (value := _number(cell)) is not None]
+    numbers = [float(cell) for cell in cells if is_number(cell)]
     return " (divide percents by 100)" if numbers and min(numbers) >= 0 and 10 < max(numbers) <= 100 else ""
 
 

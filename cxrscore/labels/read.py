@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from cxrscore.labels.openi import openi
 from cxrscore.labels.padchest import padchest
 from cxrscore.labels.patients import with_patients
 from cxrscore.labels.roles import ColumnRoles, LayoutDataset, finding_words, named_column, plain_name, roles_of_table
-from cxrscore.labels.table import read_header, read_table
+from cxrscore.labels.table import read_headers, read_table
 from cxrscore.labels.uncertain_labels import (
     BLANK,
     UNCERTAIN,
@@ -168,8 +168,9 @@ def read_label_table(path: Path, datasets: Sequence[Dataset], rules: LabelRules 
     InputError if no layout recognises the header, a value is invalid for the layout, or the rules name a finding or a
     column that the table lacks.
     """
-    columns = read_header(path)
-    dataset = next((one for one in datasets if one.recognises(columns)), None)
+    headers = read_headers(path)
+    columns = headers[0]
+    dataset = next((one for one in datasets if any(map(one.recognises, headers))), None)
     if dataset is None and rules.film_column is not None:
         dataset = next((one for one in datasets if one.name == plain.name), plain)
     if dataset is None:
@@ -235,7 +236,10 @@ def _with_columns(
     """The table of a layout with one row per film, with further findings, and films and patients of other columns."""
     film, patient = rules.film_column or roles.film, rules.patient_column or roles.patient
     cells = read_table(path, {film, patient, *added})
-    labels = {name: certain_labels(cells, column) for column, name in added.items()}
+    labels = {
+        name: certain_labels(cells, column, UNCERTAIN[rules.uncertain_rule.word(name)])
+        for column, name in added.items()
+    }
     kept = [place for place, name in enumerate(table.findings) if name not in labels]
     table = replace(
         table,
@@ -263,11 +267,19 @@ def _by_rules(dataset: Dataset, path: Path, columns: Sequence[str], rules: Label
         for rule in (uncertain, blank):
             rule.check(path, table.findings)
         return _without_blanks(table, np.isnan(table.labels), dataset, path, blank)
+    return _uncertain_as(lambda label: dataset.read_as(path, label), dataset, path, rules)
+
+
+def _uncertain_as(
+    read_as: Callable[[float], LabelTable], dataset: Dataset, path: Path, rules: LabelRules, named: Sequence[str] = ()
+) -> LabelTable:
+    """The table of a reader that takes the label of uncertain cells. named: what rules may name beside its findings."""
     # A reader gives all uncertain labels of a table one value, so the table is read once for each value.
-    read = functools.cache(lambda word: dataset.read_as(path, UNCERTAIN[word]))
+    read = functools.cache(lambda word: read_as(UNCERTAIN[word]))
+    uncertain, blank = rules.uncertain_rule, rules.blank_rule
     table = read(uncertain.default)
     for rule in (uncertain, blank):
-        rule.check(path, table.findings)
+        rule.check(path, (*named, *table.findings))
     labels = table.labels.copy()
     for place, finding in enumerate(table.findings):
         labels[:, place] = read(uncertain.word(finding)).labels[:, place]
@@ -295,12 +307,15 @@ def _by_columns(
         defaults=defaults,
         without=() if rules.weight_column is None else (rules.weight_column,),
     )
-    table, roles = dataset.read_columns(path, choice)
-    if of_model:
-        table = replace(table, columns={})
-    for rule in (rules.uncertain_rule, rules.blank_rule):
-        rule.check(path, table.findings if defaults else (*known, *table.findings))
-    return _without_blanks(table, np.isnan(table.labels), dataset, path, rules.blank_rule), roles
+    roles: list[ColumnRoles] = []
+
+    def read_as(uncertain: float) -> LabelTable:
+        table, found = dataset.read_columns(path, replace(choice, uncertain=uncertain))
+        roles.append(found)
+        return replace(table, columns={}) if of_model else table
+
+    table = _uncertain_as(read_as, dataset, path, rules, () if defaults else known)
+    return table, roles[0]
 
 
 def _column_of(path: Path, columns: Sequence[str], name: str, column: str, has: Sequence[str] | None = None) -> str:

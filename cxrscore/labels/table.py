@@ -1,51 +1,92 @@
-"""A CSV file, plain or gzipped, as columns of text."""
+"""A table of text as columns: a CSV file in any usual dialect, plain or gzipped, or the sheet of an Excel workbook."""
 
 from __future__ import annotations
 
+import array
 import csv
-import gzip
 import io
-import zlib
-from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+import re
+from collections import Counter, deque
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, dropwhile, islice, zip_longest
+from operator import itemgetter
 from pathlib import Path
+from typing import overload
 
 from cxrscore.errors import InputError
-from cxrscore.io.regular import open_regular
+from cxrscore.labels.delimiters import NAMES, check_title, delimiter_of, stated_delimiter
+from cxrscore.labels.excel import open_sheet
+from cxrscore.labels.text_files import is_workbook, open_text, read_bytes
 
-MAX_BYTES = 1024**3
-"""Of a table when unpacked; the largest public one is a tenth of this."""
-MAX_RATIO = 200
-"""Largest ratio of unpacked to packed bytes of a gzipped table. Public ones reach 20; a decompression bomb reaches
-1,000."""
-UNQUESTIONED = 64 * 1024**2
-"""Bytes that may be unpacked in any case: small tables with repeated wide rows compress well."""
 MAX_COLUMNS = 100_000
 MAX_LINES = 20_000_000
 MAX_CELLS = 50_000_000
-"""Largest number of lines; each takes some 60 bytes of memory, and more if it is long."""
+"""Largest number of cells; each takes some 60 bytes of memory, and more if it is long."""
 MAX_RECORD = 16 * 1024**2
 """Largest number of characters of a row, which may have several lines if cells are quoted."""
-_BLOCK = 1024**2
 _LONGEST_ERROR = 500
 """Largest number of characters of a row in an error message."""
+_HEAD_LINES, _HEAD_CHARACTERS = 60, 256 * 1024
+"""Lines, and about how many characters, from which the delimiter is told."""
+_AHEAD = 20
+"""Number of rows below the header that are looked at to see whether it is one."""
+_BLOCK, _BLOCK_CELLS = 4096, 1024**2
+"""Largest number of rows, and of their cells, that are turned into columns at once."""
+_POOL = 65_536
+"""Largest number of distinct cells of a column of which further copies are looked up."""
+_UNNAMED = re.compile(r"Unnamed: \d+(?:_level_\d+)?|\.\.\.\d+|")
+"""Names that pandas and R give to columns without a name."""
+
+_DECIMAL = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+")
+_NO_NUMBER = frozenset(("", "na", "n/a", "nan", "null", "none", "-", "?", "unknown", "#n/a", "<na>"))
+"""Words among the numbers of a column, in lower case."""
+
+
+class Rows(Sequence[Sequence[str]]):
+    """Rows whose cells are stored by column."""
+
+    def __init__(self, columns: Sequence[Sequence[str]], count: int) -> None:
+        self._columns, self._count = columns, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> list[str]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[list[str]]: ...
+    def __getitem__(self, place: int | slice) -> list[str] | list[list[str]]:
+        if isinstance(place, slice):
+            return [self[row] for row in range(*place.indices(self._count))]
+        if not -self._count <= place < self._count:
+            raise IndexError(place)
+        return [column[place] for column in self._columns]
+
+    def column(self, place: int) -> Sequence[str]:
+        """The cells of a column; not a copy."""
+        return self._columns[place]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The cells of a CSV file.
+    """The cells of a table.
 
     columns  names from the header, without surrounding blanks; "" for unnamed columns
-    rows     cells of each row, as many as columns; empty lines are skipped
-    lines    the line of the file on which each row ends, from 1, for messages
+    rows     cells of each row, as many as columns; empty rows are skipped
+    lines    the line of the file, or row of the sheet, on which each row ends, from 1, for messages
+    dialect  how the file differs from a CSV file in UTF-8, such as "semicolons, UTF-16, decimal commas"; "" if it does
+             not
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: Sequence[Sequence[str]]
     lines: Sequence[int]
+    dialect: str = ""
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -55,11 +96,14 @@ class Table:
     def column(self, name: str) -> list[str]:
         """The cells of a column, without surrounding blanks."""
         place = self._places[name]
+        if isinstance(self.rows, Rows):  # whose cells have been cleaned
+            return list(self.rows.column(place))
         return [row[place].strip() for row in self.rows]
 
     def cell(self, row: int, name: str) -> str:
         """One cell, without surrounding blanks."""
-        return self.rows[row][self._places[name]].strip()
+        place = self._places[name]
+        return self.rows.column(place)[row] if isinstance(self.rows, Rows) else self.rows[row][place].strip()
 
     def first_of(self, names: Sequence[str]) -> str | None:
         """The first of these names that is a column."""
@@ -80,51 +124,86 @@ def _short(text: str) -> str:
 
 
 def read_header(path: Path) -> tuple[str, ...]:
-    """The column names of a CSV file; InputError if it cannot be read or is empty."""
+    """The column names of a table; InputError if it cannot be read or is empty."""
     return _header(path, _Records(path))
 
 
+def read_headers(path: Path) -> list[tuple[str, ...]]:
+    """The column names of a table, and, unless commas separate them, its first line split at commas: a reader of a
+    plugin may know a table with semicolons by that. InputError as read_header."""
+    records = _Records(path)
+    names = _header(path, records)
+    if records.delimiter in ("", ","):
+        return [names]
+    try:
+        return [names, _header(path, _Records(path, at_commas=True))]
+    except InputError:  # twice the same name between commas
+        return [names]
+
+
 def read_table(path: Path, only: Container[str] | None = None) -> Table:
-    """Read all columns of a CSV file, or those named in `only`; InputError if it cannot be read, a row does not fit the
+    """Read all columns of a table, or those named in `only`; InputError if it cannot be read, a row does not fit the
     header, or the table does not fit into memory."""
     records = _Records(path)
     columns = _header(path, records)
-    named = len(columns)
-    while named > 1 and not columns[named - 1]:
-        named -= 1
     selected = [place for place, name in enumerate(columns) if only is None or name in only]
-    rows: list[list[str]] = []
-    lines: list[int] = []
     most = MAX_CELLS // max(len(selected), 1)
-    for row in records:
-        if not any(row):
-            continue
-        if len(row) < named or any(cell.strip() for cell in row[len(columns) :]):
-            raise InputError(f"{path}, line {records.line}: {len(row)} cells, expected {named} as in the header")
-        if len(rows) >= most:
+    kept = [_Column() for _ in selected]
+    lines = array.array("I")
+    rows = _fitting(path, columns, records)
+    at_once = max(1, min(_BLOCK, _BLOCK_CELLS // len(columns)))
+    while block := list(islice(rows, at_once)):
+        lines.extend(map(itemgetter(0), block))
+        if len(lines) > most:
             raise InputError(
                 f"{path} has more than {most:,} rows of {len(selected):,} columns, which is more than fits into "
                 "memory. Remove the columns or rows that are not needed."
             )
-        rows.append([row[place] if place < len(row) else "" for place in selected])
-        lines.append(records.line)
-    return Table(path=path, columns=tuple(columns[place] for place in selected), rows=rows, lines=lines)
+        cells = list(zip_longest(*map(itemgetter(1), block), fillvalue=""))
+        for column, place in zip(kept, selected, strict=True):
+            column.extend(cells[place] if place < len(cells) else [""] * len(block))
+    commas = [column.read_decimal_commas(records.delimiter) for column in kept] if records.delimiter != "," else []
+    dialect = [*records.dialect, *(["decimal commas"] if any(commas) else [])]
+    return Table(
+        path=path,
+        columns=tuple(columns[place] for place in selected),
+        rows=Rows([column.cells for column in kept], len(lines)),
+        lines=lines,
+        dialect=", ".join(dialect),
+    )
+
+
+def _fitting(path: Path, columns: Sequence[str], records: _Records) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, with their lines; InputError for one that does not fit the header."""
+    count = len(columns)
+    named = max((place for place, name in enumerate(columns, 1) if name), default=0)
+    for line, row in records.numbered():
+        if not any(row) or not (row[0].strip() or any(map(str.strip, row))):
+            continue
+        if len(row) < named or (len(row) > count and any(map(str.strip, row[count:]))):
+            hint = " (are there row names? In R: row.names = FALSE)" if len(row) == count + 1 else ""
+            raise InputError(f"{path}, line {line}: {len(row)} cells, expected {named} as in the header{hint}")
+        yield line, row
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, plain or gzipped, without surrounding blanks; InputError if it cannot be read."""
-    lines = _Lines(path)
+    """The lines of a text file, plain or gzipped, or the first cells of a workbook, without surrounding blanks;
+    InputError if it cannot be read."""
+    data = read_bytes(path)
+    if is_workbook(path, data):
+        return [row[0].strip() if row else "" for _, row in open_sheet(path, data)[1]]
+    lines = _Lines(path, open_text(path, data)[0])
     found = []
     for line in lines:
-        found.append(line.strip())
+        found.append(line.strip().removeprefix("\ufeff"))
         lines.begin_record()
     return found
 
 
-def _header(path: Path, records: _Records) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in next(records, []))
+def _header(path: Path, records: Iterator[list[str]]) -> tuple[str, ...]:
+    names = tuple(map(_name, next(records, [])))
     if not any(names):
-        raise InputError(f"{path} is empty; expected a CSV file that begins with its column names")
+        raise InputError(f"{path} is empty; expected a table that begins with its column names")
     if len(names) > MAX_COLUMNS:
         raise InputError(f"{path} has {len(names):,} columns, expected at most {MAX_COLUMNS:,}")
     if twice := sorted(name for name, count in Counter(names).items() if name and count > 1):
@@ -133,85 +212,168 @@ def _header(path: Path, records: _Records) -> tuple[str, ...]:
     return names
 
 
+def _name(cell: str) -> str:
+    """The name of a column, without surrounding blanks; "" for one that a program made up."""
+    name = cell.strip("\ufeff \t").strip().replace("\N{NO-BREAK SPACE}", " ")
+    return "" if name.startswith(("Unnamed: ", "...")) and _UNNAMED.fullmatch(name) else name
+
+
+class _Column:
+    """The cells of a column, without surrounding blanks. Equal ones are mostly the same object."""
+
+    def __init__(self) -> None:
+        self.cells: list[str] = []
+        self._pool: dict[str, str] = {}
+
+    def extend(self, block: Sequence[str]) -> None:
+        distinct = set(block)
+        if 2 * len(distinct) > len(block):
+            self.cells += _cleaned(block)
+            return
+        if len(self._pool) > _POOL:
+            self._pool = {}
+        new = [cell for cell in distinct if cell not in self._pool]
+        self._pool.update(zip(new, _cleaned(new), strict=True))
+        self.cells.extend(map(self._pool.__getitem__, block))
+
+    def read_decimal_commas(self, delimiter: str) -> bool:
+        """Write the numbers of the column with a point; False if it has none with a comma, or other texts."""
+        if not any("," in cell for cell in self.cells[:_BLOCK]) and not any("," in cell for cell in self.cells):
+            return False
+        distinct = set(self.cells)
+        commas = {cell for cell in distinct if "," in cell}
+        if not all(map(_DECIMAL.fullmatch, commas)) or not all(map(_is_number, distinct - commas)):
+            return False
+        if any(map(_THOUSANDS.fullmatch, distinct - commas)):  # 1.234 beside 0,5: points may separate thousands
+            return False
+        if delimiter != ";" and all(map(_THOUSANDS.fullmatch, commas)):  # 1,234: so may these commas
+            return False
+        points = {cell: cell.replace(",", ".") for cell in commas}
+        self.cells = [points.get(cell, cell) for cell in self.cells]
+        return True
+
+
+def _is_number(cell: str) -> bool:
+    return _PLAIN.fullmatch(cell) is not None or cell.lower() in _NO_NUMBER
+
+
+def _cleaned(cells: Iterable[str]) -> list[str]:
+    """The cells without surrounding blanks and marks, and out of Excel's ="...", which keeps leading zeros."""
+    found = [cell.strip() for cell in cells]
+    text = "".join(found)
+    return list(map(_clean, found)) if '="' in text or "\ufeff" in text else found
+
+
+def _clean(cell: str) -> str:
+    cell = cell.strip("\ufeff").strip()
+    if cell.startswith('="') and cell.endswith('"') and len(cell) > 2 and '"' not in cell[2:-1]:
+        return cell[2:-1].strip()
+    return cell
+
+
 class _Records(Iterator[list[str]]):
-    """The rows of a CSV file; InputError if a row is invalid or too long."""
+    """The rows of a table, from its header; InputError if a row is invalid or too long.
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._lines = path, _Lines(path)
-        self._reader = csv.reader(self._lines)
+    dialect    how the file differs from a CSV file in UTF-8
+    delimiter  the character between cells; "" for a workbook
 
-    @property
-    def line(self) -> int:
-        """The line of the file on which the last row ends, from 1."""
-        return self._reader.line_num
+    at_commas: take a text for a table with commas, whatever it is.
+    """
+
+    def __init__(self, path: Path, *, at_commas: bool = False) -> None:
+        self.dialect: list[str] = []
+        self.delimiter = ""
+        data = read_bytes(path)
+        head: list[str] = []
+        if is_workbook(path, data):
+            title, rows = open_sheet(path, data)
+            self.dialect.append(f"Excel sheet {title!r}")
+        else:
+            text, encoding = open_text(path, data)
+            lines = _Lines(path, text)
+            head = lines.head()
+            self.delimiter = "," if at_commas else _delimiter(path, lines, head)
+            self.dialect += [NAMES[self.delimiter]] * (self.delimiter != ",") + [encoding] * (encoding != "")
+            rows = _csv_rows(path, lines, self.delimiter)
+        self._rows = dropwhile(lambda row: not any(map(str.strip, row[1])), rows)
+        self._ahead = deque(islice(self._rows, _AHEAD))
+        if not at_commas:
+            check_title(path, self._ahead, head if self.delimiter == "," else [])
 
     def __next__(self) -> list[str]:
-        self._lines.begin_record()
+        return self._ahead.popleft()[1] if self._ahead else next(self._rows)[1]
+
+    def numbered(self) -> Iterator[tuple[int, list[str]]]:
+        """The rows that are left, and the line of the file on which each ends, from 1."""
+        return chain(self._ahead, self._rows)
+
+
+def _delimiter(path: Path, lines: _Lines, head: Sequence[str]) -> str:
+    """The character between the cells; a line that states it, as Excel knows it, is taken from the lines."""
+    stated = stated_delimiter(path, head[0]) if head else None
+    if stated is None:
+        return delimiter_of(path, head)
+    next(lines)
+    return stated
+
+
+def _csv_rows(path: Path, lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a text, and the line on which each ends."""
+    reader = csv.reader(lines, delimiter=delimiter)
+    while True:
+        lines.begin_record()
+        begin = lines.count + 1
         try:
-            return next(self._reader)
+            row = next(reader, None)
         except csv.Error as error:
-            raise InputError(f"{self._path}, line {self.line or 1}: {error}; expected a CSV file") from error
+            many = f" (the row begins on line {begin}: is a quote there not closed?)" if begin < lines.count else ""
+            raise InputError(f"{path}, line {lines.count}: {error}{many}; expected a CSV file") from error
+        if row is None:
+            return
+        yield lines.count, row
 
 
 class _Lines(Iterator[str]):
-    """The lines of a text file, plain or gzipped; InputError if there are too many, or one record is too long."""
+    """The lines of a text; InputError if there are too many, or one record is too long or does not end.
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._text = path, _text(path)
-        self._count = self._record = 0
+    count  the number of lines that have been read
+    """
+
+    def __init__(self, path: Path, text: io.TextIOWrapper) -> None:
+        self._path, self._text = path, text
+        self.count = self._record = self._begin = 0
+
+    def head(self) -> list[str]:
+        """The first lines, which are read again later."""
+        lines: list[str] = []
+        characters = 0
+        while len(lines) < _HEAD_LINES and characters < _HEAD_CHARACTERS:
+            if not (line := self._text.readline(MAX_RECORD + 1)):
+                break
+            lines.append(line)
+            characters += len(line)
+        self._text.seek(0)
+        return lines
 
     def begin_record(self) -> None:
         """Begin a new record with the next line; without this call, each line is one record."""
-        self._record = 0
+        self._record, self._begin = 0, self.count + 1
 
     def __next__(self) -> str:
         line = self._text.readline(MAX_RECORD + 1)
         if not line:
+            if self._record:  # the reader asks for more lines within a record only if a cell is not closed
+                raise InputError(
+                    f"{self._path}, line {self._begin}: a quote opens in the row that begins here, and is not closed "
+                    "up to the end of the file"
+                )
             raise StopIteration
-        self._count += 1
+        self.count += 1
         self._record += len(line)
         if self._record > MAX_RECORD:
             raise InputError(
-                f"{self._path}, line {self._count}: a row of more than {MAX_RECORD:,} characters; expected a CSV file"
+                f"{self._path}, line {self.count}: a row of more than {MAX_RECORD:,} characters; expected a CSV file"
             )
-        if self._count > MAX_LINES:
+        if self.count > MAX_LINES:
             raise InputError(f"{self._path} has more than {MAX_LINES:,} lines, which is more than fits into memory")
         return line
-
-
-def _text(path: Path) -> io.TextIOWrapper:
-    data = _unpacked(path)
-    try:
-        str(data.getbuffer(), "utf-8-sig")  # only to find the byte of an error; lines are decoded later
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 at byte {error.start}; save it as CSV in UTF-8") from error
-    return io.TextIOWrapper(data, "utf-8-sig", newline="")
-
-
-def _unpacked(path: Path) -> io.BytesIO:
-    """The bytes of a file, unpacked if they are gzipped."""
-    data = io.BytesIO()
-    try:
-        with open_regular(path) as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            for block in _blocks(path, gzip.GzipFile(fileobj=file) if packed else file):
-                data.write(block)
-                if packed and data.tell() > max(UNQUESTIONED, MAX_RATIO * file.tell()):
-                    raise InputError(f"{path} unpacks to over {MAX_RATIO} times its bytes; expected a label table")
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    data.seek(0)
-    return data
-
-
-def _blocks(path: Path, file: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
-    """The bytes of a file, piece by piece: a single read would reserve the largest allowed size."""
-    count = 0
-    while block := file.read(_BLOCK):
-        if (zero := block.find(b"\0")) >= 0:
-            raise InputError(f"{path} is not a text file: byte {count + zero} is zero; save it as CSV in UTF-8")
-        count += len(block)
-        if count > MAX_BYTES:
-            raise InputError(f"{path} has more than {MAX_BYTES:,} bytes; expected a label table")
-        yield block

@@ -11,6 +11,7 @@ import numpy as np
 
 from cxrscore.contract import Floats, LabelTable
 from cxrscore.errors import InputError
+from cxrscore.labels.cells import NUMBERS, UNCERTAIN_CELL, column_meaning
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.labels.roles import ColumnRoles, LayoutDataset
 from cxrscore.labels.table import Table
@@ -20,9 +21,10 @@ UNCERTAIN: Mapping[str, float] = {"unknown": np.nan, "positive": 1.0, "negative"
 BLANK: Mapping[str, float] = {"unknown": np.nan, "negative": 0.0}
 """How to count a blank cell, and the label that it then gets."""
 
-LabelValues = Mapping[str, float]
-ZERO_ONE: LabelValues = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
-YES_NO: LabelValues = {"YES": 1.0, "NO": 0.0}
+ZERO_ONE = (NUMBERS,)
+"""Columns of 0 and 1, in any spelling of these numbers (1, 1.0, 1.)."""
+YES_NO = ("yes and no",)
+"""Columns of YES and NO, in any case."""
 _LISTED = 20
 """Number of findings that an error lists."""
 
@@ -126,20 +128,22 @@ def no_such_finding(name: str, path: Path, findings: Sequence[str]) -> str:
 
 
 def parse_uncertain_labels(
-    table: Table, columns: Sequence[str], answers: LabelValues, uncertain: float | None = None
+    table: Table, columns: Sequence[str], answers: Collection[str], uncertain: float | None = None
 ) -> Floats:
-    """The labels in the cells of the columns, float32 [N,C], NaN for empty cells; InputError with row and column for an
-    invalid cell. -1 is valid if `uncertain` defines its label."""
-    known = {**answers, "": np.nan}
-    if uncertain is not None:
-        known |= {"-1": uncertain, "-1.0": uncertain}
+    """The labels in the cells of the columns, float32 [N,C], NaN for empty cells and for NA; InputError with row and
+    column for an invalid cell. answers: ZERO_ONE or YES_NO. -1 is valid if `uncertain` defines its label."""
     labels = np.empty((len(table.rows), len(columns)), np.float32)
     for place, column in enumerate(columns):
         cells = table.column(column)
-        try:
-            labels[:, place] = [known[cell] for cell in cells]
-        except KeyError as error:
-            row = cells.index(error.args[0])
-            wanted = ", ".join(word for word in known if word and not word.endswith(".0"))
-            raise table.row_error(row, f"column {column} has {cells[row]!r}, expected {wanted} or nothing") from None
+        found = column_meaning(cells, ways=answers, soft=False, uncertain=uncertain is not None)
+        if found.odd is not None:
+            expected = "0, 1" if answers == ZERO_ONE else "YES, NO"
+            minus = "" if uncertain is None else ", -1"
+            why = f" ({found.why})" if found.why else ""
+            what = f"column {column} has {found.odd!r}, expected {expected}{minus} or nothing{why}"
+            raise table.row_error(cells.index(found.odd), what)
+        values = {**found.values}
+        if uncertain is not None:
+            values = {cell: uncertain if value == UNCERTAIN_CELL else value for cell, value in values.items()}
+        labels[:, place] = [values[cell] for cell in cells]
     return labels

@@ -23,7 +23,7 @@ ANSWERS = {"pos": 1.0, "neg": 0.0, "": np.nan}
 
 
 def recognises(columns: Sequence[str]) -> bool:
-    """cxrscore splits the header at commas. This one has none, so it arrives as one name."""
+    """cxrscore also offers the first line split at commas. This one has none, so it is one name."""
     return len(columns) == 1 and columns[0].split(";")[:3] == list(ABOUT)
 
 

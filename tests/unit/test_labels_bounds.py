@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.labels import boxes, columns, datasets, join_labels, read_labels, read_split, splits, table
+from cxrscore.labels import boxes, columns, datasets, join_labels, read_labels, read_split, splits, table, text_files
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
 from cxrscore.labels.padchest import padchest
@@ -102,7 +102,7 @@ def test_a_list_of_films_is_bounded_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_bomb_of_gzip_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "UNQUESTIONED", 2 << 20)
+    monkeypatch.setattr(text_files, "UNQUESTIONED", 2 << 20)
     path = csv_file(tmp_path, gzip.compress(b"film,Mass\n" + b"x" * (30 << 20)), "labels.csv.gz")
     tracemalloc.start()
     with pytest.raises(InputError, match=r"labels\.csv\.gz unpacks to over 200 times its bytes"):
@@ -118,7 +118,7 @@ def test_a_small_table_may_pack_as_well_as_it_likes(tmp_path: Path) -> None:
     assert read_labels(csv_file(tmp_path, packed), datasets)[0].films == ("a.png",)
 
 
-@pytest.mark.parametrize("text", [b"film,Mass\na\0.png,1\n", "film,Mass\n".encode("utf-16-le")])
+@pytest.mark.parametrize("text", [b"film,Mass\na\0.png,1\n", "film,Mass\n".encode("utf-32-le")])
 def test_a_zero_byte_is_told(tmp_path: Path, text: bytes) -> None:
     with pytest.raises(InputError, match=r"is not a text file: byte \d+ is zero; save it as CSV in UTF-8"):
         read_labels(csv_file(tmp_path, text), datasets)
@@ -133,6 +133,22 @@ def test_boxes_of_as_many_findings_as_films_fill_no_memory(tmp_path: Path, monke
         with pytest.raises(InputError, match="10 findings and other columns for 10 films, which is more than fits"):
             read_labels(path, datasets)
     assert len(boxes.read_boxes(nih)) == 10
+
+
+def test_memory_of_a_table_grows_with_its_rows_and_equal_cells_are_stored_once(tmp_path: Path) -> None:
+    peaks = []
+    for count in (10_000, 40_000):
+        rows = (f"{row:08}.png,{row % 7}{',maybe' * 14}" for row in range(count))
+        path = csv_file(tmp_path, "\n".join(["film,ward," + ",".join(f"c{n}" for n in range(14)), *rows]))
+        tracemalloc.start()
+        found = table.read_table(path)
+        peaks.append(tracemalloc.get_traced_memory()[1] / count)
+        tracemalloc.stop()
+        assert len({id(cell) for cell in found.column("c3")}) == 1
+        assert found.rows[count - 1][:2] == [f"{count - 1:08}.png", str((count - 1) % 7)]
+    # A row takes its line in the file, 16 references, the name of the film, and a share of the blocks being read.
+    assert peaks[1] < peaks[0]
+    assert peaks[1] < 600
 
 
 def test_few_rows_of_many_columns_for_many_films_fill_no_memory(

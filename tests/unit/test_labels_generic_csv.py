@@ -81,18 +81,20 @@ def test_a_known_finding_may_be_unknown_throughout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("film,Mass\na.png,1\nb.png,-1\n", "line 3: column Mass has '-1', expected 0, 1 or nothing"),
+        ("film,Mass\na.png,.5\nb.png,-1\n", r"line 2: column Mass has '.5', expected 0, 1 or.*only beside 0 and 1"),
         (
             "film,Mass\na.png,1.7\n",
             "line 2: column Mass has '1.7', expected 0, 1 or nothing",
         ),
-        ("film,Mass\na.png,nan\n", "line 2: column Mass has 'nan'"),
+        ("film,Mass\na.png,-2\n", "line 2: column Mass has '-2'"),
+        ("film,Mass\na.png,2\n", "line 2: column Mass has '2'.*for grades write 1 from"),
         ("film,Mass\na.png,0_1\n", "line 2: column Mass has '0_1'"),
         ("film,Mass\na.png,0\nb.png,100\nc.png,35\n", "line 3: column Mass has '100'.*divide percents by 100"),
-        ("film,Mass\na.png,-1\nb.png,100\n", r"line 2: column Mass has '-1'.*\(a soft label\); write"),
-        ("film,Mass,Edema\na.png,1,yes\n", "line 2: column Edema has 'yes'"),
+        ("film,Mass\na.png,-3\nb.png,100\n", r"line 2: column Mass has '-3'.*\(a soft label\); write"),
+        ("film,Mass,Edema\na.png,1,yes\nb.png,0,0\n", "line 3: column Edema has '0'.*has yes and no, and one column"),
+        ("film,Mass,Edema\na.png,1,ja\n", "line 2: column Edema has 'ja'.*the German word.*write 1 and 0"),
         ("film,Mass,Edema\na.png,1,unsure\n", "line 2: column Edema has 'unsure'"),
-        ("film,Mass,Fracture\na.png,1,\nb.png,0,No\n", "line 3: column Fracture has 'No'"),
+        ("film,Mass,Fracture\na.png,1,\nb.png,0,Non\n", "line 3: column Fracture has 'Non'"),
         ("film,Mass,Effusion,Pleural Effusion\na.png,1,1,1\n", "two columns for Effusion"),
         ("film,Mass,Mass\na.png,1,1\n", "more than one column named Mass"),
         ("film,ward\na.png,north\n", "has no finding.*film, ward"),
@@ -111,7 +113,7 @@ def test_errors_say_where_and_what(tmp_path: Path, text: str, message: str) -> N
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"film,Mass\n\xff.png,1\n", "not UTF-8 at byte 10"),
+        (b"film,Mass\n\x81.png,1\n", "not UTF-8 at byte 10, and not a Western European text"),
         (b"\x1f\x8bnot gzip at all", "cannot be read"),
         (b"film,Mass\n" + b"x" * 200_000 + b",1\n", "line 2: field larger than"),
     ],
@@ -127,7 +129,7 @@ def test_files_that_are_no_text_table(tmp_path: Path, data: bytes, message: str)
 def test_a_table_that_is_too_large_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
-    monkeypatch.setattr("cxrscore.labels.table.MAX_BYTES", 5_000_000)
+    monkeypatch.setattr("cxrscore.labels.text_files.MAX_BYTES", 5_000_000)
     path = tmp_path / "mine.csv"
     text = b"film,Mass\n" + b"a.png,1\n" * 1_000_000
     path.write_bytes(gzip.compress(text) if packed else text)

@@ -47,5 +47,5 @@ def test_thirteen_columns_are_a_plain_table(tmp_path: Path) -> None:
 
 
 def test_errors_name_row_and_column(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 2: column Atelectasis has '-1', expected 0, 1 or nothing"):
-        read_labels(written(tmp_path, f"Image Index,{FOURTEEN}", f"a.png,-1,{ZEROS}"), datasets)
+    with pytest.raises(InputError, match="line 2: column Atelectasis has '-2', expected 0, 1 or nothing"):
+        read_labels(written(tmp_path, f"Image Index,{FOURTEEN}", f"a.png,-2,{ZEROS}"), datasets)

@@ -142,8 +142,7 @@ def test_a_model_is_evaluated_on_its_findings_whatever_else_the_table_has(tmp_pa
     assert read_labels(path, datasets, blank)[0].labels.tolist() == [[0.25], [0]]
     with pytest.raises(InputError, match="blank names the finding 'Hernia'"):
         read_labels(path, datasets, LabelRules(model=("Mass",), blank="Hernia=negative"))
-    with pytest.raises(InputError, match="line 2: column opinion has 'yes', expected 0, 1 or nothing"):
-        read_labels(path, datasets, LabelRules(model=("opinion",)))
+    assert read_labels(path, datasets, LabelRules(model=("opinion",)))[0].labels.tolist() == [[1], [0]]
     assert read_labels(path, datasets, LabelRules(model=("Edema",)))[0].findings == ("Mass",)
 
 

@@ -59,7 +59,7 @@ def measure(base: Path, count: int) -> tuple[float, float, float]:
         begun = time.monotonic()
         found = find_films(folder)
         ours = time.monotonic() - begun
-        assert (len(found.paths), found.others, found.unreadable) == (count, 0, ())
+        assert (len(found.paths), found.others.total, found.unreadable) == (count, 0, ())
         frozen = seconds(lambda: open_run(base / "out.h5", found.paths, ["Mass"], INPUTS))
     finally:
         shutil.rmtree(base)

@@ -79,7 +79,7 @@ def prepared(given: argparse.Namespace) -> RunContext:
         no_labels=True,
     )
     found = require_films(given.folder)
-    some = FoundFilms(paths=found.paths[: given.films], others=0, unreadable=())
+    some = FoundFilms(paths=found.paths[: given.films])
     return prepare_run(options, load_models(options), some)
 
 

@@ -9,6 +9,7 @@ import difflib
 import inspect
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -24,8 +25,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cxrscore import plugins
 from cxrscore.contract import FeatureExtractor, Floats, Precision
-from cxrscore.errors import InputError
-from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, load_ahead, load_array
+from cxrscore.errors import FilmWarning, InputError
+from cxrscore.images import DecoderPool, FilmSource, LoadedFilm, Status, as_films, count_notes, load_ahead, load_array
 from cxrscore.models.calibration import describe_probabilities
 from cxrscore.progress import Log, Progress, no_log, no_progress
 from cxrscore.public_models import model_path
@@ -283,6 +284,12 @@ class Classifier:
         InputError
             If a single film cannot be read, or an array is not a film.
 
+        Warns
+        -----
+        FilmWarning
+            If films have a note on how they were read, such as a guessed grey range; ``message`` of predict_proba has
+            the notes of each film.
+
         Examples
         --------
         >>> clf.predict("film.png")  # doctest: +SKIP
@@ -294,6 +301,7 @@ class Classifier:
         found = self._probabilities(sources, no_progress)
         if single:
             _require_result(found, sources)
+        _warn_of_notes(found, sources)
         rows = [dict(zip(self.findings, row, strict=True)) for row in found.values.tolist()]
         return rows[0] if single else rows
 
@@ -542,6 +550,16 @@ def _require_result(found: FilmArray, sources: Sequence[FilmSource]) -> None:
     if found.status[0] != Status.OK:
         name = "the array" if isinstance(sources[0], np.ndarray) else sources[0]
         raise InputError(f"{name} has no result: {found.message[0]} ({Status(found.status[0]).name})")
+
+
+def _warn_of_notes(found: FilmArray, sources: Sequence[FilmSource]) -> None:
+    """A FilmWarning if films have notes on how they were read that a user must know."""
+    names = ("an array" if isinstance(one, np.ndarray) else str(one) for one in sources)
+    rows = zip(names, found.message, found.status, strict=True)
+    notes = count_notes((name, message) for name, message, status in rows if status == Status.OK)
+    if notes.kinds:
+        text = f"{notes.sentence()}, such as {notes.kinds[0].example}; predict_proba(films).message has them"
+        warnings.warn(text, FilmWarning, stacklevel=3)
 
 
 def _with_maps(context: RunContext, maps: tuple[str, str | None] | None) -> RunContext:

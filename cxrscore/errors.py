@@ -100,7 +100,11 @@ class PluginWarning(UserWarning):
 
 
 class LabelWarning(UserWarning):
-    """A label table cannot be used by this command."""
+    """A label table cannot be used by this command, or its rows match the films in part only."""
+
+
+class FilmWarning(UserWarning):
+    """Films were scored with a note on how they were read that a user must know, such as a guessed grey range."""
 
 
 class WorkerError(CxrscoreError):

@@ -266,11 +266,14 @@ def _backend(documents: Sequence[Any]) -> dict[str, Any]:
 
 
 def _films(documents: Sequence[Any]) -> dict[str, Any]:
-    """Sums; other_files counts the complete folder in each part, so the largest number is used."""
+    """Sums; the other files are those of the complete folder in each part, so those of one part are used: the one that
+    found most."""
     films = [one.get("films", {}) for one in documents]
     sums = {key: sum(one.get(key, 0) for one in films) for key in ("total", "scored", "failed")}
     folders = dict.fromkeys(one.get("folder", "") for one in films)
-    return {"folder": ", ".join(folders), **sums, "other_files": max(one.get("other_files", 0) for one in films)}
+    most = max(films, key=lambda one: one.get("other_files", 0))
+    by_kind = {key: most[key] for key in ("other_files_by_kind",) if key in most}
+    return {"folder": ", ".join(folders), **sums, "other_files": most.get("other_files", 0), **by_kind}
 
 
 def _labels(documents: Sequence[Any]) -> dict[str, Any] | None:

@@ -144,7 +144,7 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
     backend = _backend(options, file)
     order = np.random.default_rng(options.seed).permutation(len(found.paths))[:COMPARISON_FILMS]
     paths = [found.paths[row] for row in order]
-    truth, other = _truth(options, file, paths)
+    truth, told = _truth(options, file, paths)
     exact = _exact(options, file, backend, paths, progress)
     record = _quantization_record(file, backend, exact)
     quantized = replace(file, document={**file.document, "quantization": record})
@@ -160,7 +160,7 @@ def quantize_model(options: QuantizeOptions, progress: Progress = no_progress) -
         backend=backend.name,
         failed=len(paths) - len(read),
         quantization=record,
-        notes=tuple(filter(None, (note, other))),
+        notes=tuple(filter(None, (note, *told))),
     )
 
 
@@ -174,14 +174,16 @@ def _backend(options: QuantizeOptions, file: ModelFile) -> Backend:
     )
 
 
-def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> tuple[Floats, str]:
-    """float32 [N,C] in the order of the model's findings, NaN if unknown; and a warning about the table, or ""."""
+def _truth(options: QuantizeOptions, file: ModelFile, paths: Sequence[str]) -> tuple[Floats, tuple[str, ...]]:
+    """float32 [N,C] in the order of the model's findings, NaN if unknown; and notes on the table."""
     path = options.labels or lab.find_labels(options.films)
     if path is None:
-        return np.full((len(paths), len(file.spec.findings)), np.nan, np.float32), ""
-    rules = lab.LabelRules(model=file.spec.findings)
+        return np.full((len(paths), len(file.spec.findings)), np.nan, np.float32), ()
+    # Labels only show what is lost in int8, so that a table that fits in part is told, and no error.
+    rules = lab.LabelRules(model=file.spec.findings, allow_unmatched=True)
     table, labels_record = lab.read_joined_labels(path, plugins.datasets(), paths, rules)
-    return table.of(file.spec.findings), lab.other_findings(labels_record["file"], table.findings, file.spec.findings)
+    other = lab.other_findings(labels_record["file"], table.findings, file.spec.findings)
+    return table.of(file.spec.findings), tuple(filter(None, (*table.match.lines(path.name), other)))
 
 
 def _exact(

@@ -129,13 +129,30 @@ these films are scored.
 
 """
 
+_NOTES = r"""
+## Notes on scored films
+
+`score` counts the films with notes on the screen, and the report lists the notes with an example and what to do. Notes
+that say how a DICOM film is displayed (rescaled, VOI window, VOI LUT, modality LUT, inverted) and the significant bits
+of a PNG are not counted there: the report has their number under Provenance.
+
+A film that uses less than a quarter of the grey values that its file or array declares, such as 12 bits stored as 16,
+is spread over the range that it uses: 0 to the largest value of the smallest bit depth that holds its values or, if it
+uses less than a quarter of that as well, its smallest to its largest value. Half a percent of far brighter pixels, such
+as burned-in letters, does not count. The film is BLANK if it has fewer than 32 levels that vary by less than one of
+255 grey levels, or if only noise is left. The range is a guess: two such films may have been exposed differently, and
+look alike afterwards. The chunk sBIT of a PNG tells the range, and nothing is guessed.
+
+Chunks on colour (gAMA, sRGB, cHRM, iCCP, cICP) never change the grey of a PNG.
+"""
+
 _FOOT = """
 ## Files without a row
 
 * Listed on the screen, in the warnings of the scores file and in the report, with exit code 3: folders or archives that
   cannot be listed, names that are not UTF-8, broken links, and archive members with unsafe or duplicate paths.
-* Counted as `other_files`: other names such as `labels.csv`, pipes, folders behind links, archives in archives,
-  `DICOMDIR`, and `._name` files of macOS.
+* Counted as `other_files`, by kind, on the screen, in the scores file and in the report: all files that are no films
+  ([Which files are films](scoring.md#which-files-are-films)).
 """
 
 
@@ -146,7 +163,7 @@ def page() -> str:
     causes = ["| status | message, or part of it | causes |", "|---|---|---|"]
     for status in Status:
         causes += [f"| {status.name} | {words} | {'; '.join(found)} |" for words, found in _causes(status).items()]
-    return "\n".join([f"{_HEAD}{codes[0]}", *codes[1:], f"{_TABLE}{causes[0]}", *causes[1:], _FOOT])
+    return "\n".join([f"{_HEAD}{codes[0]}", *codes[1:], f"{_TABLE}{causes[0]}", *causes[1:], _NOTES, _FOOT])
 
 
 def _causes(status: Status) -> dict[str, list[str]]:

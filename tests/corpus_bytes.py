@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import io
 import struct
@@ -95,6 +96,16 @@ def with_frame_marker(data: bytes, marker: int) -> bytes:
     """The JPEG with another letter in its frame header: how its pixels are said to be coded."""
     at = next(i for i in range(len(data)) if data[i : i + 2] in (b"\xff\xc0", b"\xff\xc2"))
     return data[: at + 1] + bytes([marker]) + data[at + 2 :]
+
+
+ARITHMETIC = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABQODxIPDRQSEBIXFRQYHjIhHhwcHj0sLiQySUBMS0dARkVQWnNiUFVtVkVGZIhlbXd7gYKBTmCNl4x9"
+    "lnN+gXz/yQALCAAoACgBAREA/8wABgAQEAX/2gAIAQEAAD8A/wB0pMrAaeU+PNpfcxu7MkHZg3jG8dGSQLSPiN1PAV3XhPHRzJc+t5r5aqwzYASo"
+    "e86RnZN1q/dbGl/oDkSjY6GRKLL8CjmfKHO2MNInk7OMMAessKZ1noyafx4CXEPyK33+vy8Ilbva+ny4Uev2lbzNm2tGvobqf89YmP8AkS5DWI+E"
+    "4WmsTt+hafvjksGgL+KM/wAKC59vKbgLPom7zci9dBqBaVFAYVj3RlM504zlUWLzfxKEdrNG9h74v7aaLAjgWTlSjfG8kx4bZak9rrEvQV7iqpI3"
+    "QCIGUSncV1VdM1o/FP/Z"
+)
+"""A drawn film of 40 x 40 pixels with arithmetic coding, which no encoder of the test environment writes."""
 
 
 def exif(orientation: int) -> bytes:

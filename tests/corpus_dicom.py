@@ -22,9 +22,10 @@ from corpus_bytes import (
     lookup_table,
     zeroed,
 )
-from corpus_case import UNDECODED, Case, damaged, fine, refused, unseen
+from corpus_case import Case, damaged, fine, refused, unseen
 
 from cxrscore.images import Status
+from cxrscore.images.grey_range import RANGE_FROM_PIXELS
 
 COMPRESSED = (
     ("rle", RUN_LENGTH, "run-length coded"),
@@ -49,7 +50,7 @@ def _sound() -> list[Case]:
         fine("implicit.dcm", "DICOM, implicit", dicom(syntax=IMPLICIT)),
         fine("big-endian.dcm", "DICOM, big-endian", dicom(deep, bits=10, syntax=EXPLICIT_BIG)),
         fine("10-bit.dcm", "DICOM of 10 bits in 16", dicom(deep, bits=10)),
-        fine("signed.dcm", "DICOM of signed values", dicom(film.astype(np.int16) - 100, bits=12)),
+        fine("signed.dcm", "DICOM of signed values", dicom((film.astype(np.int16) - 128) * 16, bits=12)),
         fine("monochrome1.dcm", "DICOM with MONOCHROME1", dicom(PhotometricInterpretation="MONOCHROME1"), "inverted"),
         fine("window.dcm", "DICOM with a VOI window", dicom(WindowCenter=128, WindowWidth=100), "VOI window"),
         fine("voi-lut.dcm", "DICOM with a VOI LUT", dicom(VOILUTSequence=table), "VOI LUT"),
@@ -61,8 +62,59 @@ def _sound() -> list[Case]:
             "rescaled",
         ),
         fine("one-frame.dcm", "DICOM of one frame", dicom(NumberOfFrames=1)),
-        fine("zeros-behind.dcm", "DICOM with padded pixels", dicom(PixelData=film.tobytes() + bytes(10))),
+        fine(
+            "zeros-behind.dcm",
+            "DICOM with excess padding after its pixels",
+            dicom(PixelData=film.tobytes() + bytes(512)),
+            "bytes after its end ignored",
+        ),
+        fine("deflated.dcm", "DICOM, deflated", dicom(syntax=DEFLATED)),
+        fine("lower-case.dcm", "DICOM in lower case", dicom(PhotometricInterpretation="monochrome2 ")),
+        fine(
+            "12-bits-in-16.dcm",
+            "DICOM of 12 bits that declares 16",
+            dicom(film.astype(np.uint16) * 16, bits=16),
+            f"{RANGE_FROM_PIXELS}: 0 to 4095 of 0 to 65535",
+        ),
+        fine(
+            "12-bits-in-16-told.dcm",
+            "DICOM of 12 bits that declares 16, with its largest pixel value",
+            dicom(film.astype(np.uint16) * 16, bits=16, SmallestImagePixelValue=0, LargestImagePixelValue=4095),
+            "range of its largest pixel value: 0 to 4095",
+        ),
+        fine("padding.dcm", "DICOM with a padding value", dicom(_framed(film), PixelPaddingValue=255), "padding"),
+        fine(
+            "window-0.dcm",
+            "DICOM with a VOI window of width 0",
+            dicom(WindowCenter=1, WindowWidth=0),
+            "VOI window ignored: width 0",
+        ),
+        fine(
+            "window-nan.dcm",
+            "DICOM with an invalid VOI window",
+            dicom(WindowCenter="NaN", WindowWidth="NaN"),
+            "VOI window ignored: not a number",
+        ),
+        fine(
+            "window-elsewhere.dcm",
+            "DICOM with a VOI window outside of its pixels",
+            dicom(WindowCenter=5000, WindowWidth=100),
+            "VOI window ignored: it contradicts the pixels",
+        ),
+        fine(
+            "high-bit.dcm",
+            "DICOM with a high bit that is not that of its pixels",
+            dicom(deep, bits=12, HighBit=15),
+            "high bit 15 ignored",
+        ),
     ]
+
+
+def _framed(film: np.ndarray) -> np.ndarray:
+    """The film with a white border of 8 pixels."""
+    framed = np.minimum(film, 254)
+    framed[:8] = framed[-8:] = framed[:, :8] = framed[:, -8:] = 255
+    return framed
 
 
 def _compressed() -> list[Case]:
@@ -73,8 +125,17 @@ def _compressed() -> list[Case]:
     for name, syntax, words in COMPRESSED:
         packed = frame(syntax)
         cut = packed[: len(packed) * 2 // 3]
-        said = UNDECODED if syntax == RUN_LENGTH else "truncated"
+        said = "run-length coded pixels do not match" if syntax == RUN_LENGTH else "truncated"
         films += [
+            fine(
+                f"padded-{name}.dcm", f"DICOM, {words}, with a pad byte", dicom(syntax=syntax, frame=packed + b"\xff")
+            ),
+            fine(
+                f"followed-{name}.dcm",
+                f"DICOM, {words}, followed by other bytes",
+                dicom(syntax=syntax, frame=packed + b"0123456789"),
+                "bytes after its end ignored",
+            ),
             fine(f"whole-{name}.dcm", f"DICOM, {words}", dicom(syntax=syntax, frame=packed)),
             damaged(f"cut-{name}.dcm", f"DICOM, {words}, cut within its pixels", dicom(syntax=syntax, frame=cut), said),
         ]
@@ -93,8 +154,10 @@ def _cut() -> list[Case]:
     return [
         damaged("preamble.dcm", "DICOM cut within its header", whole[:132], "DICOM without pixels"),
         damaged("cut-in-header.dcm", "DICOM cut within its header", whole[:300], "DICOM without pixels"),
-        damaged("cut-in-half.dcm", "DICOM cut within its pixels", whole[: len(whole) // 2]),
-        damaged("cut-by-one-byte.dcm", "DICOM without its last byte", whole[:-1]),
+        damaged("cut-in-half.dcm", "DICOM cut within its pixels", whole[: len(whole) // 2], "bytes of pixels"),
+        damaged(
+            "cut-by-one-byte.dcm", "DICOM without its last byte", whole[:-1], "9,215 bytes of pixels, expected 9,216"
+        ),
         damaged("no-pixels.dcm", "DICOM without pixels", dicom(without=["PixelData"]), "DICOM without pixels"),
     ]
 
@@ -112,8 +175,8 @@ def _pixels() -> list[Case]:
             dicom(syntax=JPEG_2000, frame=deeper),
             "the bit depth of its pixels does not match its header",
         ),
-        damaged("empty-pixels.dcm", "DICOM without pixels", dicom(PixelData=b"")),
-        damaged("rows-missing.dcm", "DICOM with missing rows", dicom(Rows=SIDE + 1)),
+        damaged("empty-pixels.dcm", "DICOM with missing pixels", dicom(PixelData=b""), "its Pixel Data is empty"),
+        damaged("rows-missing.dcm", "DICOM with missing pixels", dicom(Rows=SIDE + 1), "bytes of pixels, expected"),
         damaged(
             "rows-too-many.dcm",
             "DICOM with extra pixels",
@@ -130,6 +193,13 @@ def _pixels() -> list[Case]:
             "narrower-rle.dcm",
             "DICOM with extra pixels",
             dicom(syntax=RUN_LENGTH, frame=run_length, Columns=SIDE - 1),
+            "its run-length coded pixels do not match its header",
+        ),
+        damaged(
+            "three-samples.dcm",
+            "DICOM of three samples per pixel in MONOCHROME2",
+            dicom(SamplesPerPixel=3),
+            "3 samples per pixel contradict MONOCHROME2",
         ),
         damaged(
             "narrower-jpeg.dcm",
@@ -150,7 +220,7 @@ def _pixels() -> list[Case]:
 def _values() -> list[Case]:
     """Numbers of the display chain that mean nothing."""
     return [
-        damaged("no-bits.dcm", "DICOM without its bit depth", dicom(without=["BitsStored"])),
+        damaged("no-bits.dcm", "DICOM without its bit depth", dicom(without=["BitsStored"]), "Bits Stored is missing"),
         damaged(
             "slope-nan.dcm",
             "DICOM with an invalid rescale slope",
@@ -167,18 +237,6 @@ def _values() -> list[Case]:
             "DICOM with a rescale slope of 0",
             dicom(RescaleSlope=0, RescaleIntercept=1),
             "all its values are equal",
-        ),
-        damaged(
-            "window-0.dcm",
-            "DICOM with a VOI window of width 0",
-            dicom(WindowCenter=1, WindowWidth=0),
-            "its VOI window is out of range",
-        ),
-        damaged(
-            "window-nan.dcm",
-            "DICOM with an invalid VOI window",
-            dicom(WindowCenter="NaN", WindowWidth="NaN"),
-            "its VOI window is out of range",
         ),
         damaged(
             "lut-short.dcm",
@@ -232,6 +290,20 @@ def _not_chest() -> list[Case]:
         ),
         refused(
             Status.NOT_CHEST,
+            "overlay.dcm",
+            "DICOM of a class without pixels",
+            dicom(SOPClassUID="1.2.840.10008.5.1.4.1.1.11.1", without=["PixelData"]),
+            "no image",
+        ),
+        refused(
+            Status.NOT_CHEST,
+            "knees.dcm",
+            "DICOM of another body part",
+            dicom(BodyPartExamined="KNEES"),
+            "another body part",
+        ),
+        refused(
+            Status.NOT_CHEST,
             "no-modality.dcm",
             "DICOM of unknown modality",
             dicom(without=["Modality"]),
@@ -261,11 +333,24 @@ def _unsupported() -> list[Case]:
         refused(
             Status.UNSUPPORTED,
             "palette.dcm",
-            "DICOM in colour",
+            "DICOM with a colour palette",
             dicom(PhotometricInterpretation="PALETTE COLOR"),
-            "DICOM in colour",
+            "DICOM with a colour palette",
         ),
-        refused(Status.UNSUPPORTED, "deflated.dcm", "DICOM, deflated", dicom(syntax=DEFLATED), "deflated DICOM"),
+        refused(
+            Status.UNSUPPORTED,
+            "no-interpretation.dcm",
+            "DICOM without Photometric Interpretation",
+            dicom(without=["PhotometricInterpretation"]),
+            "Photometric Interpretation (0028,0004) is missing",
+        ),
+        refused(
+            Status.UNSUPPORTED,
+            "floats.dcm",
+            "DICOM of floating-point pixels",
+            dicom(without=["PixelData"], FloatPixelData=film.astype("<f4").tobytes()),
+            "Float Pixel Data",
+        ),
         refused(
             Status.UNSUPPORTED,
             "mpeg.dcm",
@@ -303,10 +388,10 @@ def _unsupported() -> list[Case]:
         ),
         refused(
             Status.UNSUPPORTED,
-            "high-bit.dcm",
+            "low-high-bit.dcm",
             "DICOM with an unsupported high bit",
-            dicom(deep, bits=12, HighBit=15),
-            "12 bits stored in 16",
+            dicom(deep, bits=12, HighBit=7),
+            "12 bits stored in 16 with high bit 7",
         ),
         refused(
             Status.UNSUPPORTED,

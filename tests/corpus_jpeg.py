@@ -6,13 +6,14 @@ import io
 import struct
 
 import cv2
-from corpus_bytes import SIDE, archive, chest, exif, jpeg, png, with_frame_marker, with_segment, zeroed
+from corpus_bytes import ARITHMETIC, SIDE, archive, chest, exif, jpeg, png, with_frame_marker, with_segment, zeroed
 from corpus_case import Case, damaged, fine, refused, unseen
 from PIL import Image
 
 from cxrscore.images import Status
 
 CUT = "JPEG is truncated: its end marker is missing"
+AFTER = "bytes after its end ignored"
 
 
 def jpeg_cases() -> list[Case]:
@@ -47,10 +48,6 @@ def _cut_or_changed() -> list[Case]:
         damaged("cut-in-half.jpg", "JPEG cut within its pixels", film[: len(film) // 2], CUT),
         damaged("cut-before-end.jpg", "JPEG without its end marker", film[:-2], CUT),
         damaged("cut-by-one-byte.jpg", "JPEG without its last byte", film[:-1], CUT),
-        damaged(
-            "script-behind.jpg", "JPEG followed by other bytes", film + b"<script>", "JPEG is followed by other bytes"
-        ),
-        damaged("two-films.jpg", "two JPEG in one file", film + jpeg(chest(1)), "JPEG is followed by other bytes"),
         damaged(
             "tables-missing.jpg", "JPEG without its tables", film[:table] + film[film.index(b"\xff\xc0") :], "damaged: "
         ),
@@ -88,13 +85,7 @@ def _kinds() -> list[Case]:
             "SOF0 with 12 bits",
         ),
         refused(Status.UNSUPPORTED, "lossless.jpg", "lossless JPEG", _lossless(), "JPEG of type SOF3"),
-        refused(
-            Status.UNSUPPORTED,
-            "arithmetic.jpg",
-            "JPEG with arithmetic coding",
-            with_frame_marker(film, 201),
-            "JPEG of type SOF9",
-        ),
+        fine("arithmetic.jpg", "JPEG with arithmetic coding", ARITHMETIC),
         refused(
             Status.UNSUPPORTED,
             "hierarchical.jpg",
@@ -109,6 +100,9 @@ def _sound() -> list[Case]:
     film, restarts = jpeg(), jpeg(None, cv2.IMWRITE_JPEG_RST_INTERVAL, 4)
     return [
         fine("zeros-behind.jpg", "JPEG padded with zeros", film + bytes(9)),
+        fine("newline-behind.jpg", "JPEG followed by other bytes", film + b"\r\n", AFTER),
+        fine("script-behind.jpg", "JPEG followed by other bytes", film + b"<script>", AFTER),
+        fine("two-films.jpg", "two JPEG in one file: the first is used", film + jpeg(chest(1)), AFTER),
         fine("progressive.jpg", "progressive JPEG", jpeg(None, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
         fine("restarts.jpg", "JPEG with restart markers", restarts),
         fine("colour.jpg", "JPEG in colour, turned into grey", jpeg(cv2.cvtColor(chest(), cv2.COLOR_GRAY2BGR))),

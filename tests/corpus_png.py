@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-from corpus_bytes import SIDE, chest, chunk, png, png_head, png_of_zeros
+from corpus_bytes import SIDE, chest, chunk, exif, png, png_head, png_of_zeros
 from corpus_case import Case, damaged, fine, refused
 
 from cxrscore.images import Status
@@ -14,7 +14,16 @@ CUT = "PNG is truncated: its end chunk is missing"
 
 
 def png_cases() -> list[Case]:
-    return [*_cut_or_changed(), *_chunks(), *_sizes(), *_odd_but_sound(), *_depths(), *_transparent(), *_greys()]
+    return [
+        *_cut_or_changed(),
+        *_chunks(),
+        *_sizes(),
+        *_odd_but_sound(),
+        *_depths(),
+        *_few_bits(),
+        *_transparent(),
+        *_greys(),
+    ]
 
 
 def _flipped(data: bytes, at: int) -> bytes:
@@ -74,7 +83,6 @@ def _chunks() -> list[Case]:
             png(chest(), before=chunk(b"ABCD", b"x")),
         ),
         damaged("palette-missing.png", "PNG without its palette", png(chest(), colour=3)),
-        damaged("no-frame.png", "animated PNG without a frame", _animation(0)),
     ]
 
 
@@ -112,6 +120,15 @@ def _odd_but_sound() -> list[Case]:
     film = png(chest())
     return [
         fine("one-frame.png", "animated PNG of one frame", _animation(1)),
+        fine("no-frame.png", "animated PNG of no frame but its picture", _animation(0)),
+        fine("newline-behind.png", "PNG followed by other bytes", film + b"\n", "bytes after its end ignored"),
+        fine("gamma.png", "PNG with a gamma of 10", png(chest(), before=chunk(b"gAMA", struct.pack(">I", 1_000_000)))),
+        fine(
+            "turned.png",
+            "PNG with an orientation tag",
+            film[:-12] + chunk(b"eXIf", exif(6)[6:]) + film[-12:],
+            "orientation tag 6 ignored",
+        ),
         fine("script-behind.png", "PNG followed by other bytes", film + b"<script>", "bytes after its end ignored"),
         fine(
             "two-films.png",
@@ -148,6 +165,37 @@ def _depths() -> list[Case]:
         fine("colour.png", "PNG in colour, turned into grey", png(np.dstack([film, film // 2, film // 3]), colour=2)),
         fine("colour-16-bit.png", "PNG in colour of 16 bits", png(np.dstack([deep] * 3), colour=2, depth=16)),
         fine("32-rows.png", "32 pixels high, the minimum", png(film[:32])),
+    ]
+
+
+def _few_bits() -> list[Case]:
+    """Films of fewer bits than their file has."""
+    film = chest()
+    twelve = np.rint(film / 255 * 4095).astype(np.uint16)
+    ten = np.rint(film / 255 * 1023).astype(np.uint16)
+    guessed = "grey range taken from its pixels"
+    return [
+        fine("12-in-16.png", "PNG of 16 bits whose film has 12 or 10", png(twelve, depth=16), guessed),
+        fine("10-in-16.png", "PNG of 16 bits whose film has 12 or 10", png(ten, depth=16), guessed),
+        fine("dark.png", "film that uses less than a quarter of its 8 bits", png(film // 5), guessed),
+        fine(
+            "significant-12.png",
+            "PNG of 16 bits that says it has 12",
+            png(twelve, depth=16, before=chunk(b"sBIT", b"\x0c")),
+            "12 significant bits (sBIT)",
+        ),
+        fine(
+            "scaled-up.png",
+            "PNG of 12 bits scaled up to 16",
+            png(twelve << 4 | twelve >> 8, depth=16, before=chunk(b"sBIT", b"\x0c")),
+        ),
+        refused(
+            Status.BLANK,
+            "noise.png",
+            "noise in a small part of the range",
+            png(np.random.default_rng(0).integers(8000, 8400, (SIDE, SIDE), np.uint16), depth=16),
+            "blank: its grey values vary by noise only",
+        ),
     ]
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,48 @@ def print_line(text: str, quiet: bool = False) -> None:
         click.echo(escape_control_characters(text), err=True)
 
 
+def print_failures(
+    said: str,
+    failed: Sequence[tuple[str, str]],
+    statuses: Sequence[str] = (),
+    *,
+    verbose: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Print the films that failed: a few of one reason each in a line, more in one line with an example.
+
+    said      what became of them, such as "not scored"
+    failed    films and messages
+    statuses  the names of their statuses, if known
+    verbose   print each film
+    """
+    from cxrscore.status import group_failures
+
+    known = statuses or ("",) * len(failed)
+    if verbose:
+        for film, message in failed:
+            print_line(f"{said}: {film}: {message}", quiet)
+        return
+    groups = group_failures((film, status, message) for (film, message), status in zip(failed, known, strict=True))
+    for group in groups[:MOST_REASONS]:
+        film, message = group.films[0]
+        if len(group.films) > MOST_SINGLY:
+            status = f", {group.status}" if group.status else ""
+            print_line(f"{said}: {len(group.films):,} films{status}, such as {film}: {message}", quiet)
+            continue
+        for film, message in group.films:
+            print_line(f"{said}: {film}: {message}", quiet)
+    if rest := groups[MOST_REASONS:]:
+        films = sum(len(group.films) for group in rest)
+        print_line(f"{said}: {films:,} films for {len(rest):,} other reasons", quiet)
+
+
+MOST_SINGLY = 3
+"""Largest number of films of one reason that are printed one by one."""
+MOST_REASONS = 20
+"""Largest number of reasons that are printed."""
+
+
 def split_names(text: str | None) -> tuple[str, ...]:
     """Names separated by commas; none if the option is not given."""
     return () if text is None else tuple(text.split(","))
@@ -208,8 +250,11 @@ def print_result(result: Any) -> None:
 
 def _result_values(result: Any) -> dict[str, Any]:
     failed = [{"film": film, "message": message} for film, message in result.failed]
+    for one, status in zip(failed, getattr(result, "failed_statuses", ()), strict=False):
+        one["status"] = status
     members = [_result_values(member) for member in getattr(result, "members", ())]  # of a trained ensemble
-    return {**vars(result), "failed": failed, **({"members": members} if members else {})}
+    values = {name: value for name, value in vars(result).items() if name != "failed_statuses"}
+    return {**values, "failed": failed, **({"members": members} if members else {})}
 
 
 def _as_json(value: Any) -> Any:
@@ -306,7 +351,8 @@ trained_on_option = click.option(
     metavar="NAMES",
     callback=lambda context, option, text: split_names(text),
     help="Public data sets that the weights were trained on, separated by commas: NIH, PadChest, CheXpert, MIMIC-CXR, "
-    "Google, OpenI, RSNA, SIIM, VinDr, or any other name. Figures on their films are marked as not held-out.",
+    "Google, OpenI, RSNA, SIIM, VinDr, VinDr-PCXR, BRAX, or any other name. Figures on their films are marked as not "
+    "held-out.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only: no progress and no summary.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

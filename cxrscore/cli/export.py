@@ -15,6 +15,7 @@ from cxrscore.cli.common import (
     handle_errors,
     json_option,
     model_file,
+    print_failures,
     print_json,
     print_line,
     print_result,
@@ -96,8 +97,7 @@ def _export_scores(file: PathOrUrl, options: dict[str, Any], *, as_json: bool, q
     wanted.chosen_kind()  # options that conflict are reported before a large file is read
     bar = Bar(quiet)
     result = export_scores(_read(file), wanted, bar)
-    for path, message in result.failed:
-        print_line(f"no report: {path}: {message}", quiet)
+    print_failures("no report", result.failed, quiet=quiet)
     print_line(result.probabilities, quiet)
     print_line(_summary(result), quiet)
     if as_json:

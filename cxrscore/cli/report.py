@@ -113,9 +113,10 @@ def report(
         raise click.UsageError("--group-by needs --groups, the table with that column.")
     named, options["findings"] = split_by_columns(options["findings"])
     rules = {name: options.pop(name) for name in LABEL_RULES if name != "findings"}
-    first, *others = (open_named_scores(path, labels, findings=named, **rules) for path in scores)
-    if labels is not None:
-        print_line(described_labels(first.scores.provenance), quiet)
+    first, *others = opened = [open_named_scores(path, labels, findings=named, **rules) for path in scores]
+    described = [] if labels is None else [described_labels(first.scores.provenance)]
+    for note in dict.fromkeys((*described, *(note for one in opened for note in one.notes))):
+        print_line(note, quiet)
     target = output or default_page(scores[0])
     summary = write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
     print_line(f"wrote {target}", quiet)

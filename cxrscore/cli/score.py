@@ -15,6 +15,7 @@ from cxrscore.cli.common import (
     FOLDER,
     FOLDER_OR_URL,
     MODEL,
+    MOST_REASONS,
     Bar,
     address_option,
     allow_unmatched_option,
@@ -28,6 +29,7 @@ from cxrscore.cli.common import (
     json_option,
     model_file,
     patient_column_option,
+    print_failures,
     print_line,
     print_result,
     processes_option,
@@ -145,21 +147,25 @@ if TYPE_CHECKING:
 @device_option
 @score_precision_option
 @workers_option
+@click.option("-v", "--verbose", is_flag=True, help="Name each film that was not scored.")
 @json_option
 @quiet_option
 @handle_errors
-def score(*, shard: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
+def score(*, shard: str | None, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
     """Score every film in FILMS and its subfolders. Rerun the same command to resume an interrupted run.
 
-    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. If the output is finished and films,
-    models and options are identical, nothing is computed again. If only the labels changed, they are joined again.
+    FILMS is a folder, or a URL such as s3://bucket/films or https://host/films/. Files are PNG, JPEG or DICOM by their
+    first bytes, whatever their names; zip archives are read, too. Files that are no films are counted by kind.
+
+    If the output is finished and films, models and options are identical, nothing is computed again. If only the labels
+    changed, they are joined again.
     """
     from cxrscore.scoring import ScoreOptions, score_films
 
     bar = Bar(quiet)
     options["model"] = tuple(model_file(one, bar) for one in options["model"])
     result = score_films(ScoreOptions(command=tuple(sys.argv[1:]), partition=_parse_partition(shard), **options), bar)
-    _print_summary(result, quiet)
+    _print_summary(result, quiet, verbose)
     if as_json:
         print_result(result)
     return EXIT_SOME_FAILED if result.failed or result.unreadable_paths or result.film_list_changed else 0
@@ -175,13 +181,19 @@ def _parse_partition(text: str | None) -> Partition | None:
         raise click.BadParameter(str(error), param_hint="--shard") from None
 
 
-def _print_summary(result: ScoreResult, quiet: bool) -> None:
-    for path, message in result.failed:
-        print_line(f"not scored: {path}: {message}", quiet)
+def _print_summary(result: ScoreResult, quiet: bool, verbose: bool) -> None:
+    from cxrscore.images import OtherFiles
+
+    print_failures("not scored", result.failed, result.failed_statuses, verbose=verbose, quiet=quiet)
     for note in result.notes:
         print_line(note, quiet)
-    for text in result.unreadable_paths:
+    unread = result.unreadable_paths if verbose else result.unreadable_paths[:MOST_REASONS]
+    for text in unread:
         print_line(f"films may be missing: {text}", quiet)
+    if more := len(result.unreadable_paths) - len(unread):
+        print_line(f"films may be missing: {more:,} more could not be read; -v names them", quiet)
+    if others := OtherFiles.from_record(result.other_files).sentence():
+        print_line(others, quiet)
     if not result.output_written:
         return
     of = f" of partition {result.partition}" if result.partition else ""
@@ -194,4 +206,12 @@ def _print_summary(result: ScoreResult, quiet: bool) -> None:
         )
     for text in result.not_held_out:
         print_line(text, quiet)
+    _print_film_notes(result, quiet)
     print_line(f"wrote {result.output}", quiet)
+
+
+def _print_film_notes(result: ScoreResult, quiet: bool) -> None:
+    from cxrscore.images import describe_notes
+
+    if read := describe_notes(result.noted_films, result.film_notes):
+        print_line(f"{read}; cxrscore report says what to do", quiet)

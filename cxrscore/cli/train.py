@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from cxrscore.cli.common import FOLDER, Bar, handle_errors, print_line, print_result
+from cxrscore.cli.common import FOLDER, Bar, handle_errors, print_failures, print_line, print_result
 from cxrscore.cli.sections import SectionedCommand
 from cxrscore.cli.train_figures import figure_lines
 from cxrscore.cli.train_options import (
@@ -38,7 +38,8 @@ from cxrscore.cli.train_options import (
 @process_options
 @handle_errors
 def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) -> None:
-    """Train a model on the folder FILMS (default: films) and its label table.
+    """Train a model on the folder FILMS (default: films) and its label table. Files are PNG, JPEG or DICOM by their
+    first bytes, whatever their names.
 
     By default, the head of a densenet121 with ImageNet weights is solved as a logistic regression on the features of
     the frozen backbone, and its probabilities are calibrated by cross-validation.
@@ -57,8 +58,7 @@ def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) ->
         given = TrainOptions(backend=chosen, **options)
     result = train_model(given, bar, bar.line, place=place)
     bar.close()
-    for path, message in result.failed:
-        print_line(f"excluded: {path}: {message}", quiet)
+    print_failures("excluded", result.failed, quiet=quiet)
     if result.leakage:
         print_line(
             f"LEAKED: {len(result.leakage)} leaks were allowed; the model and its scores files are marked", quiet

@@ -6,8 +6,10 @@ from cxrscore.images.decode import LoadedFilm, decode_film, decoder_versions, fi
 from cxrscore.images.decoder_pool import DecoderPool
 from cxrscore.images.digests import FilmStates, film_digests, film_states, remember_digests
 from cxrscore.images.film import Film, Pixels, Status
+from cxrscore.images.film_notes import FilmNotes, count_notes, describe_notes, note_kinds
 from cxrscore.images.find import FoundFilms, find_films, find_same_file, require_films
 from cxrscore.images.image_cache import ImageCache
+from cxrscore.images.other_files import OtherFiles
 from cxrscore.images.prefetch import load_ahead, stream_films
 from cxrscore.images.preprocess import Preprocessing, preprocess, resize_maps, thumbnail, to_unit
 
@@ -15,18 +17,22 @@ __all__ = [
     "Augmentation",
     "DecoderPool",
     "Film",
+    "FilmNotes",
     "FilmSource",
     "FilmStates",
     "FoundFilms",
     "ImageCache",
     "LoadedFilm",
+    "OtherFiles",
     "Pixels",
     "Preprocessing",
     "Status",
     "as_films",
     "augment",
+    "count_notes",
     "decode_film",
     "decoder_versions",
+    "describe_notes",
     "film_digest",
     "film_digests",
     "film_states",
@@ -34,6 +40,7 @@ __all__ = [
     "find_same_file",
     "load_ahead",
     "load_array",
+    "note_kinds",
     "preprocess",
     "read_bytes",
     "read_film",

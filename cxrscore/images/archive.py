@@ -12,12 +12,13 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from cxrscore.images.film import MAX_BYTES, FilmError, Status
 from cxrscore.io.regular import open_regular
-from cxrscore.io.untrusted_names import is_plain_relative_path
+from cxrscore.io.untrusted_names import plain_relative_path
 
 MAGIC = b"PK\x03\x04"
 LARGEST_DIRECTORY = 1_000_000
@@ -58,8 +59,8 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def members(archive: Path) -> tuple[list[str], list[str]]:
-    """Names of the files in an archive that are unique and stay below it, and names of the others; ArchiveError if the
-    file is not an archive."""
+    """Paths of the files in an archive that are unique and stay below it, and names of the others; ArchiveError if the
+    file is not an archive. A name such as ``./a.dcm`` or ``a//b.dcm`` means the path without the superfluous parts."""
     try:
         _check_directory(archive)
         with zipfile.ZipFile(archive) as opened:
@@ -70,8 +71,15 @@ def members(archive: Path) -> tuple[list[str], list[str]]:
             names = [item.filename for item in opened.filelist if not item.is_dir()]
     except _RAISED as error:
         raise ArchiveError(type(error).__name__) from None
-    plain = {name for name, count in Counter(names).items() if count == 1 and is_plain_relative_path(name)}
-    return sorted(plain), sorted(set(names) - plain)
+    plain = _unique_paths(names)
+    return sorted(plain), sorted(set(names) - set(plain.values()))
+
+
+def _unique_paths(names: Iterable[str]) -> dict[str, str]:
+    """The name of the member for each path that exactly one member has."""
+    paths = [(plain_relative_path(name), name) for name in names]
+    counted = Counter(path for path, _ in paths)
+    return {path: name for path, name in paths if path and counted[path] == 1}
 
 
 def _check_directory(archive: Path) -> None:
@@ -82,24 +90,35 @@ def _check_directory(archive: Path) -> None:
         raise ArchiveError(f"a directory of {end[_DIRECTORY_BYTES]:,} bytes")
 
 
-def read_member(archive: Path, name: str, most: int = MAX_BYTES + 1) -> bytes:
-    """Read at most the given number of bytes of a member, whatever size it declares. FilmError if it cannot be read
-    completely."""
+def read_member(archive: Path, path: str, most: int = MAX_BYTES + 1) -> bytes:
+    """Read at most the given number of bytes of the member at a path, whatever size it declares. FilmError if it cannot
+    be read completely."""
     try:
         found = archive.stat()
         state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
         opened = _opened(str(archive), state)
-        with opened.open(name) as file:
+        with opened.file.open(opened.renamed.get(path, path)) as file:
             return file.read(most)
     except _RAISED as error:
         kind = "is encrypted" if "encrypted" in str(error) else f"cannot be read ({type(error).__name__})"
         raise FilmError(Status.UNREADABLE, f"in the archive, it {kind}") from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _OpenArchive:
+    """An open archive; renamed: the name of each member whose path differs from it."""
+
+    file: zipfile.ZipFile
+    renamed: dict[str, str]
+
+
 @functools.lru_cache(maxsize=1)
-def _opened(path: str, state: tuple[int, ...]) -> zipfile.ZipFile:
+def _opened(path: str, state: tuple[int, ...]) -> _OpenArchive:
     """The archive that was read last, open: its directory is read once and not for every film.
 
     state: of its file; another file with the same name, size and mtime has another inode or ctime.
     """
-    return zipfile.ZipFile(path)
+    file = zipfile.ZipFile(path)
+    odd = [name for name in file.NameToInfo if plain_relative_path(name) != name]
+    renamed = {} if not odd else _unique_paths(file.NameToInfo)
+    return _OpenArchive(file=file, renamed={path: name for path, name in renamed.items() if path != name})

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from cxrscore.errors import InputError
 from cxrscore.images.codecs import cv2
-from cxrscore.images.decode import LoadedFilm, check_content
+from cxrscore.images.decode import LoadedFilm
 from cxrscore.images.film import Film, FilmError, Header, Pixels, Status, check_sides
+from cxrscore.images.grey_range import check_content, in_used_range
 from cxrscore.images.preprocess import Preprocessing, preprocess
 from cxrscore.remote import PathOrUrl, RemotePath, location
 
@@ -154,7 +155,9 @@ def load_array(array: NDArray[Any], preprocessing: Preprocessing, *, also: Seque
     ----------
     array : array [H,W] or [H,W,C]
         0 is black. uint8: 255 is white. uint16: 65535 is white. Float: 1.0 is white; the values become 16-bit levels,
-        or 8-bit levels if all of them are multiples of 1/255. Colour becomes grey, and transparency is ignored.
+        or 8-bit levels if all of them are multiples of 1/255. Colour becomes grey, and transparency is ignored. A film
+        that uses less than a quarter of its range, such as 12 bits in uint16, is spread over the range that it uses,
+        with a note in its message (grey_range.in_used_range).
     preprocessing : Preprocessing
         How the film becomes a square.
     also : sequence of Preprocessing
@@ -166,14 +169,14 @@ def load_array(array: NDArray[Any], preprocessing: Preprocessing, *, also: Seque
         If a float is NaN, below 0 or above 1.
     """
     height, width = array.shape[:2]
-    film = Film(status=Status.OK, width=width, height=height)
     try:
         check_sides(Header(width=width, height=height))
-        pixels = _grey(_levels(array))
+        pixels, note = in_used_range(_grey(_levels(array)))
         check_content(pixels)
     except FilmError as error:
         return LoadedFilm(film=Film(status=error.status, message=str(error), width=width, height=height), pixels=None)
     square, *more = (preprocess(pixels, one) for one in (preprocessing, *also))
+    film = Film(status=Status.OK, message=note, width=width, height=height)
     return LoadedFilm(film=film, pixels=square, more=tuple(more))
 
 

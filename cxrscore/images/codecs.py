@@ -30,8 +30,9 @@ __all__ = ["cv2"]
 def check_jpeg_strictly(data: bytes) -> None:
     """Raise FilmError if libjpeg warns about the coded data; decoders do not report these warnings.
 
-    Does nothing if simplejpeg is not installed. A JPEG has no checksum, so some damage is not detected: a changed byte
-    in the coded data is found in about half of the cases.
+    Does nothing if simplejpeg is not installed, or if it cannot decode this kind of JPEG at all, such as CMYK with
+    subsampled colours: then OpenCV decides. A JPEG has no checksum, so some damage is not detected: a changed byte in
+    the coded data is found in about half of the cases.
     """
     simplejpeg = _simplejpeg()
     if simplejpeg is None:
@@ -39,7 +40,17 @@ def check_jpeg_strictly(data: bytes) -> None:
     try:
         simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
     except ValueError as error:
-        raise FilmError(Status.DAMAGED, f"damaged: {str(error)[:80]}") from None
+        if _is_decoded_leniently(simplejpeg, data):
+            raise FilmError(Status.DAMAGED, f"damaged: {str(error)[:80]}") from None
+
+
+def _is_decoded_leniently(simplejpeg: Any, data: bytes) -> bool:
+    """Whether the same decoder gives pixels if it passes over warnings."""
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 @functools.cache

@@ -21,12 +21,15 @@ from cxrscore.images.file_signatures import (
     SIGNATURE_BYTES,
     check_jpeg_end,
     detect_format,
+    jpeg_components,
     jpeg_header,
     jpeg_orientation,
+    jpeg_with_height,
+    png_content,
     png_header,
-    png_rest,
 )
 from cxrscore.images.film import MAX_BYTES, Film, FilmError, Header, Pixels, Status, check_sides
+from cxrscore.images.grey_range import check_content, in_used_range
 from cxrscore.images.preprocess import Preprocessing, preprocess
 from cxrscore.io.regular import open_regular
 from cxrscore.remote import PathOrUrl, RemotePath, read_remote
@@ -37,8 +40,9 @@ LARGEST_HASHED = 4 << 30
 """Largest file in bytes that is hashed: a sparse file may claim any size."""
 NOT_RECEIVED = "not received"
 """Start of the message of a film that was not received from its store, and that may be received later."""
-_BLANK_BELOW = 1.0
-"""Standard deviation, in grey levels of 255, below which a film counts as blank."""
+_ARITHMETIC = (0xC9, 0xCA)
+_DECODED = (0xC0, 0xC1, 0xC2, *_ARITHMETIC)
+"""Frame markers of the JPEG that OpenCV decodes, the arithmetic ones if its libjpeg was built with them."""
 
 
 def read_film(path: PathOrUrl, *, any_modality: bool = False) -> Film:
@@ -166,11 +170,22 @@ def _open(data: bytes, kind: str, *, any_modality: bool) -> tuple[Header, Callab
 
 def _decode_png(data: bytes, header: Header, *, transparent: bool) -> tuple[Pixels, str]:
     check_sides(header)
-    rest = png_rest(data)
-    pixels = _decode(data, header, _GREY)
-    notes = ["transparency ignored"] * (transparent and _shows_through(_decode(data, header, _AS_STORED)))
+    content = png_content(data)
+    pixels = _decode(content.film, header, _GREY)
+    notes = ["transparency ignored"] * (transparent and _shows_through(_decode(content.film, header, _AS_STORED)))
+    declared, bits = None, content.significant_bits
+    if 0 < bits < 8 * pixels.itemsize and pixels.max() < 2**bits:  # else the samples are scaled up
+        declared = 2**bits - 1
+        notes.append(f"{bits} significant bits (sBIT)")
+    return _shown(pixels, notes, content.orientation, content.rest, declared)
+
+
+def _shown(pixels: Pixels, notes: list[str], tag: int, rest: bytes, declared: int | None = None) -> tuple[Pixels, str]:
+    """The film over the range that it uses, with all notes. Zero bytes after its end are padding and need no note."""
+    pixels, spread = in_used_range(pixels, declared)
+    notes += [f"orientation tag {tag} ignored"] * (tag > 1)
     notes += ["bytes after its end ignored"] * bool(rest.strip(b"\0"))
-    return pixels, ", ".join(notes)
+    return pixels, ", ".join([*notes, *filter(None, [spread])])
 
 
 def _shows_through(stored: Pixels) -> bool:
@@ -180,12 +195,20 @@ def _shows_through(stored: Pixels) -> bool:
 
 def _decode_jpeg(data: bytes, header: Header, marker: int, bits: int) -> tuple[Pixels, str]:
     check_sides(header)
-    if marker not in (0xC0, 0xC1, 0xC2) or bits != 8:
+    if marker not in _DECODED or bits != 8:
         raise FilmError(Status.UNSUPPORTED, f"JPEG of type SOF{marker & 15} with {bits} bits, expected 8-bit lossy")
-    check_jpeg_end(data)
+    if (components := jpeg_components(data)) not in (1, 3, 4):
+        raise FilmError(Status.UNSUPPORTED, f"JPEG of {components} colour components, expected 1, 3 or 4")
+    rest = check_jpeg_end(data)
+    data = jpeg_with_height(data)
     check_jpeg_strictly(data)
-    tag = jpeg_orientation(data)
-    return _decode(data, header, _GREY), "" if tag in (0, 1) else f"orientation tag {tag} ignored"
+    try:
+        pixels = _decode(data, header, _GREY)
+    except FilmError:
+        if marker not in _ARITHMETIC:
+            raise
+        raise FilmError(Status.UNSUPPORTED, "JPEG with arithmetic coding that OpenCV does not decode") from None
+    return _shown(pixels, [], jpeg_orientation(data), rest)
 
 
 def _decode(data: bytes, header: Header, flags: int) -> Pixels:
@@ -201,14 +224,6 @@ def _decode(data: bytes, header: Header, flags: int) -> Pixels:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise FilmError(Status.UNSUPPORTED, f"pixels of {pixels.dtype}, expected 8 or 16 bits")
     return cast(Pixels, pixels)
-
-
-def check_content(pixels: Pixels) -> None:
-    """Raise FilmError if a film has only one grey level."""
-    levels = 257 if pixels.dtype == np.uint16 else 1
-    spread = float(cv2.meanStdDev(pixels)[1][0, 0]) / levels
-    if spread < _BLANK_BELOW:
-        raise FilmError(Status.BLANK, f"blank: standard deviation {spread:.2f} of 255 grey levels")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path, PurePath
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 from cxrscore.errors import InputError, RemoteError
 from cxrscore.images.archive import MAGIC, ArchiveError, members, read_member, split_path
 from cxrscore.images.file_signatures import SIGNATURE_BYTES, detect_format
 from cxrscore.images.film import FilmError
+from cxrscore.images.other_files import (
+    HEAD_BYTES,
+    OtherFiles,
+    OtherFilesCounter,
+    is_other_container,
+    kind_by_name,
+    suffix_of,
+)
 from cxrscore.io.outputs import is_same_file
 from cxrscore.io.regular import open_regular
 from cxrscore.io.untrusted_names import is_plain_relative_path
-from cxrscore.remote import Entry, PathOrUrl, RemotePath, list_remote, read_remote
+from cxrscore.remote import PathOrUrl, RemotePath, list_remote, read_remote
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
-
-
+"""A file with one of these is a film whatever its bytes are, so that a damaged one has a status."""
 SNIFFERS = 16
 """Number of remote files whose content is checked at the same time."""
 
@@ -31,21 +37,22 @@ class FoundFilms:
     """The content of a folder.
 
     paths       films as POSIX paths below the folder, sorted
-    others      number of other files
+    others      number of the other files by kind
     unreadable  folders and files that could not be read or whose names are not UTF-8, broken links, and archive members
-                with a path outside of the archive or with a duplicate name; sorted
+                with a path outside of the archive or with a duplicate path; sorted
     """
 
     paths: tuple[str, ...]
-    others: int
-    unreadable: tuple[str, ...]
+    others: OtherFiles = field(default_factory=OtherFiles)
+    unreadable: tuple[str, ...] = ()
 
 
 def find_films(folder: PathOrUrl) -> FoundFilms:
-    """Find films below a folder: files named .png .jpg .jpeg .dcm .dicom in upper or lower case, and files without a
-    suffix that begin like one of these; also inside zip archives, which are files named .zip and files without a suffix
-    that begin like one. Links to files are followed, links to folders are not, which avoids loops. In remote folders,
-    archives count as other files.
+    """Find films below a folder: files named .png .jpg .jpeg .dcm .dicom in upper or lower case, and files under any
+    other name that begin like one of these, unless their suffix is that of a text, table, model or the like
+    (other_files.NON_IMAGE_SUFFIXES); also inside zip archives, which are files named .zip and other files that begin
+    like one. Links to files are followed, links to folders are not, which avoids loops. In remote folders, archives
+    count as other files.
 
     Raises InputError if the folder is not a folder or cannot be listed.
     """
@@ -53,17 +60,11 @@ def find_films(folder: PathOrUrl) -> FoundFilms:
         return _find_remote(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; expected the folder with the films")
-    films: list[str] = []
-    unreadable: list[str] = []
-    others = 0
-    for path, is_film in _walk(folder, unreadable):
-        if is_film:
-            films.append(path)
-        else:
-            others += 1
-    if "." in unreadable:
+    found = _Collected()
+    _walk(folder, found)
+    if "." in found.unreadable:
         raise InputError(f"{folder} cannot be listed: check its permissions")
-    return FoundFilms(paths=tuple(sorted(films)), others=others, unreadable=tuple(sorted(unreadable)))
+    return found.result()
 
 
 def find_same_file(output: Path, folder: PathOrUrl) -> Path | None:
@@ -88,12 +89,53 @@ def require_films(folder: PathOrUrl) -> FoundFilms:
     """find_films, with an InputError if it finds nothing."""
     found = find_films(folder)
     if not found.paths:
-        raise InputError(f"there is no film ({' '.join(SUFFIXES)}) below {folder}")
+        others = found.others.sentence()
+        raise InputError(
+            f"there is no film ({' '.join(SUFFIXES)}, or a file that begins like one) below {folder}"
+            f"{f'. It has {others}' if others else ''}"
+        )
     return found
 
 
-def _walk(folder: Path, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
-    """Each file's path below the folder and whether it is a film; adds files that cannot be read to `unreadable`."""
+class _Collected:
+    """What was found so far."""
+
+    def __init__(self) -> None:
+        self.films: list[str] = []
+        self.unreadable: list[str] = []
+        self.others = OtherFilesCounter()
+
+    def result(self) -> FoundFilms:
+        return FoundFilms(
+            paths=tuple(sorted(self.films)),
+            others=self.others.result(),
+            unreadable=tuple(sorted(self.unreadable)),
+        )
+
+    def add_by_name(self, path: str) -> _Name:
+        """Adds a film or an other file if its name tells that it is one; "zip" and "unknown" are left to the caller."""
+        name = path.rpartition("/")[2]
+        kind, suffix = kind_by_name(name), suffix_of(name)
+        if kind:
+            self.others.add("not_opened", kind)
+            return "done"
+        if suffix in SUFFIXES:
+            self.films.append(path)
+            return "done"
+        return "zip" if suffix == ".zip" else "unknown"
+
+    def add_by_head(self, path: str, head: bytes) -> None:
+        """Adds a file of which only the first bytes tell what it is."""
+        if detect_format(head):
+            self.films.append(path)
+        else:
+            self.others.add_head(path.rpartition("/")[2], head)
+
+
+_Name = Literal["done", "zip", "unknown"]
+
+
+def _walk(folder: Path, found: _Collected) -> None:
     waiting = [""]
     while waiting:
         below = waiting.pop()
@@ -101,7 +143,7 @@ def _walk(folder: Path, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
             with os.scandir(folder / below) as listed:
                 entries = list(listed)
         except OSError:
-            unreadable.append(below or ".")
+            found.unreadable.append(below or ".")
             continue
         for entry in entries:
             path = f"{below}/{entry.name}" if below else entry.name
@@ -109,100 +151,105 @@ def _walk(folder: Path, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
                 path.encode()
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
-                elif entry.is_file() and _is_archive(entry):
-                    yield from _films_within(Path(entry.path), path, unreadable)
                 else:
-                    if entry.is_symlink():
-                        entry.stat()  # an error for a broken link: it does not count as another file
-                    yield path, entry.is_file() and _is_film(entry)
+                    _add_file(entry, path, found)
+            except FileNotFoundError:  # a broken link; any other file is gone since the folder was listed
+                if entry.is_symlink():
+                    found.unreadable.append(path)
             except (OSError, ArchiveError):
-                unreadable.append(path)
+                found.unreadable.append(path)
             except UnicodeEncodeError:  # such a name is not allowed in tables and scores files
-                unreadable.append(path.encode(errors="backslashreplace").decode())
+                found.unreadable.append(path.encode(errors="backslashreplace").decode())
 
 
-def _is_film(entry: os.DirEntry[str]) -> bool:
-    return _matches_suffix(entry.name, SUFFIXES, lambda: detect_format(_head(entry)) != "")
-
-
-def _is_archive(entry: os.DirEntry[str]) -> bool:
-    return _matches_suffix(entry.name, (".zip",), lambda: _head(entry).startswith(MAGIC))
-
-
-def _matches_suffix(name: str, suffixes: tuple[str, ...], begins_so: Callable[[], bool]) -> bool:
-    """Whether a file has one of the suffixes or, without a suffix, begins like files of that type."""
-    if name.startswith("._") or name.upper() == "DICOMDIR":  # created by macOS and DICOM discs
-        return False
-    suffix = PurePath(name).suffix
-    return suffix.lower() in suffixes if suffix else begins_so()
-
-
-def _head(entry: os.DirEntry[str]) -> bytes:
+def _add_file(entry: os.DirEntry[str], path: str, found: _Collected) -> None:
+    """Adds a file, or the films of an archive; OSError or ArchiveError if it cannot be read."""
+    if entry.is_symlink():
+        entry.stat()  # an error for a broken link: it does not count as another file
+    if not entry.is_file():
+        found.others.add("not_opened", "folder link" if entry.is_dir() else "pipe, socket or device file")
+        return
+    told = found.add_by_name(path)
+    if told == "done":
+        return
     with open_regular(Path(entry.path)) as file:
-        return file.read(SIGNATURE_BYTES)
+        head = file.read(HEAD_BYTES)
+    if (told == "zip" or head.startswith(MAGIC)) and not detect_format(head):
+        _add_members(Path(entry.path), path, found, is_named_so=told == "zip")
+    else:
+        found.add_by_head(path, head)
 
 
-def _films_within(archive: Path, path: str, unreadable: list[str]) -> Iterator[tuple[str, bool]]:
-    """Each member's path and whether it is a film; one that cannot be read becomes a film with that status."""
+def _add_members(archive: Path, path: str, found: _Collected, *, is_named_so: bool) -> None:
+    """Adds the members of an archive; one that cannot be read becomes a film with that status."""
     names, odd = members(archive)
-    unreadable.extend(f"{path}/{name}" for name in odd)
+    if not is_named_so and is_other_container(names):
+        found.others.add("not_supported", "document or model that is a zip archive")
+        return
+    if not names and not odd:
+        found.others.add("no_film", "empty archive")
+    found.unreadable.extend(f"{path}/{name}" for name in odd)
     for name in names:
-        base = PurePath(name).name
-        yield f"{path}/{name}", _matches_suffix(base, SUFFIXES, partial(_begins_like_film, archive, name))
+        inner = f"{path}/{name}"
+        told = found.add_by_name(inner)
+        if told == "zip":
+            found.others.add("not_opened", _ARCHIVE_WITHIN)
+        elif told == "unknown":
+            _add_member(archive, name, inner, found)
 
 
-def _begins_like_film(archive: Path, name: str) -> bool:
+def _add_member(archive: Path, name: str, path: str, found: _Collected) -> None:
     try:
-        return detect_format(read_member(archive, name, SIGNATURE_BYTES)) != ""
+        head = read_member(archive, name, HEAD_BYTES)
     except FilmError:
-        return True
+        found.films.append(path)
+        return
+    if head.startswith(MAGIC) and not detect_format(head):
+        found.others.add("not_opened", _ARCHIVE_WITHIN)
+    else:
+        found.add_by_head(path, head)
+
+
+_ARCHIVE_WITHIN = "zip archive in an archive"
+_REMOTE_ARCHIVE = "zip archive in a remote folder"
 
 
 def _find_remote(folder: RemotePath) -> FoundFilms:
-    unreadable: list[str] = []
-    films, unsure, others = [], [], 0
-    for entry in list_remote(folder, unreadable):
-        kind = _kind(entry)
-        if kind == "odd":
-            unreadable.append(entry.path.encode(errors="backslashreplace").decode())
-        elif kind == "film":
-            films.append(entry.path)
-        elif kind == "unsure":
-            unsure.append(entry.path)
-        else:
-            others += 1
+    found, unknown = _Collected(), []
+    for entry in list_remote(folder, found.unreadable):
+        if not _is_allowed(entry.path):
+            found.unreadable.append(entry.path.encode(errors="backslashreplace").decode())
+            continue
+        told = found.add_by_name(entry.path)
+        if told == "zip":
+            found.others.add("not_opened", _REMOTE_ARCHIVE)
+        elif told == "unknown" and entry.size == 0:
+            found.add_by_head(entry.path, b"")
+        elif told == "unknown":
+            unknown.append(entry.path)
     with ThreadPoolExecutor(SNIFFERS) as pool:
-        for path, is_film in zip(unsure, pool.map(lambda path: _begins_so(folder / path), unsure), strict=True):
-            films.extend([path] * (is_film is True))
-            unreadable.extend([path] * (is_film is None))
-            others += is_film is False
-    return FoundFilms(paths=tuple(sorted(films)), others=others, unreadable=tuple(sorted(unreadable)))
+        for path, head in zip(unknown, pool.map(lambda path: _remote_head(folder / path), unknown), strict=True):
+            if head is None:
+                found.unreadable.append(path)
+            elif head.startswith(MAGIC) and not detect_format(head):
+                found.others.add("not_opened", _REMOTE_ARCHIVE)
+            else:
+                found.add_by_head(path, head)
+    return found.result()
 
 
-def _kind(entry: Entry) -> str:
-    """ "film" or "other", by its name; "unsure" if only its bytes decide; "odd" for a name that is not allowed in
-    tables and scores files, or that leads outside of the folder."""
+def _is_allowed(path: str) -> bool:
+    """False for a path that is not allowed in tables and scores files, or that leads outside of the folder."""
     try:
-        entry.path.encode()
+        path.encode()
     except UnicodeEncodeError:
-        return "odd"
-    if not is_plain_relative_path(entry.path):
-        return "odd"
-    unsure = False
-
-    def ask() -> bool:
-        nonlocal unsure
-        unsure = entry.size != 0
         return False
-
-    if _matches_suffix(PurePath(entry.path).name, SUFFIXES, ask):
-        return "film"
-    return "unsure" if unsure else "other"
+    return is_plain_relative_path(path)
 
 
-def _begins_so(file: RemotePath) -> bool | None:
-    """Whether a file begins like a film; None if it cannot be read."""
+def _remote_head(file: RemotePath) -> bytes | None:
+    """The first bytes of a file; None if it cannot be read."""
     try:
-        return detect_format(read_remote(file, SIGNATURE_BYTES, first=SIGNATURE_BYTES)) != ""
+        return read_remote(file, HEAD_BYTES, first=HEAD_BYTES)
     except RemoteError:
         return None

@@ -21,11 +21,14 @@ _FAR_PIXELS = 0.005
 _BETWEEN = 0.0001
 """Share of pixels that may lie between those and all others."""
 _LEAST_LEVELS = 64
+_EVERY = 16
+"""Rows of which one is looked at first."""
 _BLANK_BELOW = 1.0
 """Standard deviation, in grey levels of 255, below which a film counts as blank."""
 _NOISE_BELOW = 5.0
-"""The same for a film that was spread, averaged to _COARSE pixels a side: noise averages out, a body does not."""
+"""The same for a film that was spread, without noise."""
 _COARSE = 64
+"""Pixels a side of the film on which noise has averaged out."""
 
 
 def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tuple[int, int] | None:
@@ -44,8 +47,9 @@ def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tu
     -------
     tuple of int or None
         The range of the smallest bit depth that holds the values, 0 to 2^k - 1 (or -2^k to 2^k - 1 if there are
-        negative ones), if they use a quarter of that; else their smallest and largest value. Up to half a percent of
-        the pixels may lie above it if they lie far above: a burned-in letter does not hide the range of the film.
+        negative ones), if they use a quarter of that; else their smallest and largest value. None also for a blank
+        film: fewer than 32 levels, which vary by less than one of 255 grey levels of the declared range. Up to half a
+        percent of the pixels may lie above it if they lie far above: a burned-in letter does not hide the range.
 
     Examples
     --------
@@ -59,13 +63,25 @@ def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tu
     if values.size == 0:
         return None
     smallest, largest = int(values[0]), _without_far_pixels(counts, first, int(values[-1]))
-    if _SMALL_SHARE * (largest - smallest + 1) > high - low + 1 or largest - smallest < _LEAST_LEVELS // 2:
+    if _SMALL_SHARE * (largest - smallest + 1) > high - low + 1 or _is_blank(
+        counts[: largest - first + 1], largest - smallest, high - low
+    ):
         return None
     bits = max(largest.bit_length(), (-smallest - 1).bit_length() if smallest < 0 else 0)
     depth = (-(2**bits) if smallest < 0 else 0, 2**bits - 1)
     if _SMALL_SHARE * (largest - smallest + 1) >= depth[1] - depth[0] + 1:
         return (max(depth[0], low), depth[1]) if depth[1] - depth[0] < high - low else None
     return smallest, largest
+
+
+def _is_blank(counts: NDArray[np.int64], used: int, declared: int) -> bool:
+    """Whether a film has few levels and varies by less than one of 255 grey levels of its declared range."""
+    if used >= _LEAST_LEVELS // 2:
+        return False
+    values = np.flatnonzero(counts)
+    weights = counts[values] / counts[values].sum()
+    variance = float((weights * (values - (weights * values).sum()) ** 2).sum())
+    return bool(variance**0.5 * 255 / declared < _BLANK_BELOW)
 
 
 def _without_far_pixels(counts: NDArray[np.int64], first: int, largest: int) -> int:
@@ -99,22 +115,34 @@ def spread(pixels: Pixels, used: tuple[int, int]) -> NDArray[np.uint16]:
 
 
 def in_used_range(pixels: Pixels, declared: int | None = None) -> tuple[Pixels, str]:
-    """The film [H,W] spread over the range that it uses, with a note; as it is if it uses a quarter of its own type's.
+    """The film [H,W] spread over the range that it uses, with a note; as it is if it uses a quarter of its range.
 
-    declared: the largest value by what the film says of itself, such as 4095 of a film of 12 bits; it needs no note.
-    Raises FilmError if the film is blank.
+    declared: the largest value by what the film says of itself, such as 4095 of a film of 12 bits: the film is spread
+    over 0 to this value, without a note. None, or below the largest value of the pixels: the largest of their type.
+    Raises FilmError if the range is a guess and the film shows noise only.
     """
-    top = int(np.iinfo(pixels.dtype).max)
-    if declared is not None and declared < top and int(pixels.max()) <= declared:
-        pixels, top = spread(pixels, (0, declared)), 65535
-    counts = cv2.calcHist([pixels], [0], None, [top + 1], [0, top + 1]).ravel().astype(np.int64)
+    levels = int(np.iinfo(pixels.dtype).max) + 1
+    if declared is None and _uses_a_quarter(pixels, levels):
+        return pixels, ""
+    counts = cv2.calcHist([pixels], [0], None, [levels], [0, levels]).ravel().astype(np.int64)
+    top = levels - 1 if declared is None or counts[declared + 1 :].any() else declared
     used = used_range(counts, 0, 0, top)
     if used is None:
-        check_content(pixels)
-        return pixels, ""
+        return (pixels if top == levels - 1 else spread(pixels, (0, top))), ""
     shown = spread(pixels, used)
     check_spread(shown)
     return shown, range_note(used, 0, top)
+
+
+def _uses_a_quarter(pixels: Pixels, levels: int) -> bool:
+    """Whether some rows show already that the film uses a quarter of all levels and that these are not few far pixels.
+
+    This takes a small part of the time of counting all pixels, and suffices for nearly every film.
+    """
+    rows = pixels[::_EVERY]
+    bright = np.count_nonzero(rows >= levels // _SMALL_SHARE)
+    wide = _SMALL_SHARE * (int(rows.max()) - int(rows.min()) + 1) > levels
+    return bool(wide and bright > _FAR_PIXELS * pixels.size)
 
 
 def check_content(pixels: Pixels) -> None:
@@ -126,9 +154,15 @@ def check_content(pixels: Pixels) -> None:
 
 
 def check_spread(pixels: NDArray[np.uint16]) -> None:
-    """Raise FilmError if a film that was spread over its own range shows noise only."""
-    side = (min(_COARSE, pixels.shape[1]), min(_COARSE, pixels.shape[0]))
+    """Raise FilmError if a film that was spread over its own range shows noise only.
+
+    The mean of n pixels varies by 1 / sqrt(n) of noise, and by nearly all of a body.
+    """
+    height, width = pixels.shape
+    side = (max(4, min(_COARSE, width // 8)), max(4, min(_COARSE, height // 8)))
     coarse = cv2.resize(pixels, side, interpolation=cv2.INTER_AREA)
-    deviation = float(cv2.meanStdDev(coarse)[1][0, 0]) / 257
-    if deviation < _NOISE_BELOW:
+    fine_variance, coarse_variance = (float(cv2.meanStdDev(one)[1][0, 0] / 257) ** 2 for one in (pixels, coarse))
+    averaged = height * width / (side[0] * side[1])
+    body = coarse_variance - max(fine_variance - coarse_variance, 0) / averaged
+    if body < _NOISE_BELOW**2:
         raise FilmError(Status.BLANK, "blank: its grey values vary by noise only")

@@ -3,6 +3,7 @@ files that are written."""
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 MAX_NAME_LENGTH = 120
@@ -23,6 +24,22 @@ def is_plain_relative_path(name: str) -> bool:
         and ".." not in plain.parts
         and "\0" not in name
     )
+
+
+def plain_relative_path(name: str) -> str:
+    """The plain path that the name of an archive member means: without parts that are ``.`` and repeated slashes.
+
+    "" for a name that is absolute, leaves its folder or has no file at its end, on any operating system: ``../x``,
+    ``/x``, ``C:\\x``, ``..\\x``.
+    """
+    parts = name.split("/")
+    leaves = ".." in _SEPARATORS.split(name) or _ABSOLUTE.match(name) or parts[-1] in ("", ".")
+    path = "/".join(part for part in parts if part not in ("", "."))
+    return path if not leaves and len(name) <= LONGEST_PATH and is_plain_relative_path(path) else ""
+
+
+_SEPARATORS = re.compile(r"[/\\]")
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
 
 
 def safe_file_name(name: str) -> str:

@@ -26,6 +26,7 @@ from cxrscore.labels.split_files import read_split, split_csv
 from cxrscore.labels.splits import Split, draw_valid, folds_by_patient, split_by_patient
 from cxrscore.labels.text_files import MAX_BYTES as LARGEST_TABLE
 from cxrscore.labels.uncertain_labels import UNCERTAIN
+from cxrscore.labels.unmatched import MatchSummary, match_counts, match_warnings
 
 __all__ = [
     "ALL",
@@ -40,6 +41,7 @@ __all__ = [
     "JoinedLabels",
     "LabelRules",
     "Leak",
+    "MatchSummary",
     "Split",
     "canonical",
     "check_leakage",
@@ -52,6 +54,8 @@ __all__ = [
     "folds_by_patient",
     "grouping",
     "join_labels",
+    "match_counts",
+    "match_warnings",
     "near_duplicates",
     "other_findings",
     "read_boxes",

@@ -34,12 +34,13 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class _Columns:
-    """Column names of a table of boxes; ``corners``: the last two are the right and lower edge."""
+    """Column names of a table of boxes; ``rater``: the names that the column of the readers may have; ``corners``: the
+    last two sides are the right and lower edge."""
 
     film: str
     finding: str | None
     sides: tuple[str, str, str, str]
-    rater: str | None = None
+    rater: tuple[str, ...] = ()
     corners: bool = False
 
     @property
@@ -53,7 +54,7 @@ _TABLES = (
         film="image_id",
         finding="class_name",
         sides=("x_min", "y_min", "x_max", "y_max"),
-        rater="rad_id",
+        rater=("rad_id", "rad_ID"),
         corners=True,
     ),
     _Columns(film="patientId", finding=None, sides=("x", "y", "width", "height")),
@@ -76,14 +77,15 @@ def boxes_of(table: Table) -> tuple[Box, ...]:
         raise table.table_error(f"has the columns {met}, expected a table of boxes of NIH, VinDr or RSNA")
     films = film_column(table, names.film)
     findings = ["Pneumonia"] * len(films) if names.finding is None else table.column(names.finding)
-    raters = table.column(names.rater) if names.rater in table.columns else [""] * len(films)
+    rater = table.first_of(names.rater)
+    raters = table.column(rater) if rater else [""] * len(films)
     sides = [table.column(side) for side in names.sides]
     found = []
     for row, film in enumerate(films):
         if any(cells[row] for cells in sides):
             x, y, width, height = _box_sides(table, row, names)
-            finding, rater = canonical(findings[row]), raters[row]
-            found.append(Box(film=film, finding=finding, x=x, y=y, width=width, height=height, rater=rater))
+            finding, reader = canonical(findings[row]), raters[row]
+            found.append(Box(film=film, finding=finding, x=x, y=y, width=width, height=height, rater=reader))
     return tuple(found)
 
 

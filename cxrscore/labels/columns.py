@@ -21,7 +21,7 @@ MAX_AGE = 120
 MAX_LABELS = 500_000_000
 """Largest number of films times columns: a table of few bytes may otherwise need more memory than exists."""
 
-FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".dcm", ".dicom", ".dic", ".dc3", ".ima")
 
 DEMOGRAPHICS = ("age", "sex", "view")
 """Columns in one form for all layouts: what is known of a film without looking at it."""

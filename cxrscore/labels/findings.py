@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 FINDINGS = (
     "Atelectasis",
     "Cardiomegaly",
@@ -41,7 +43,22 @@ _OTHER_PUBLIC = (
         "Pulmonary Hypertension",
     ),
     *("Pulmonary Hypertension", "Azygos Lobe", "Round(ed) Atelectasis", "Kyphosis", "Granulomatous Disease"),
-    *("Interstitial Lung Disease", "Hilum", "Infarction", "Normal", "COVID", "COVID-19", "Silicosis", "Lung Cancer"),
+    *(
+        "Interstitial Lung Disease",
+        "Adenopathy",
+        "Bulla",
+        "Cardiomyopathy",
+        "Fissure",
+        "Osteopenia",
+        "Pleuro-pneumonia",
+        "Hilum",
+        "Infarction",
+        "Normal",
+        "COVID",
+        "COVID-19",
+        "Silicosis",
+        "Lung Cancer",
+    ),
 )
 
 MAX_FINDINGS = 1000
@@ -50,11 +67,23 @@ MAX_FINDINGS = 1000
 _SPELLINGS = {
     **{name.lower().replace("_", " "): name for name in FINDINGS},
     "pleural effusion": "Effusion",
+    "pleural effusions": "Effusion",
     "infiltrate": "Infiltration",
     "infiltrates": "Infiltration",
     "pulmonary edema": "Edema",
     "pulmonary fibrosis": "Fibrosis",
     "hiatal hernia": "Hernia",
+    "hiatus hernia": "Hernia",
+    "hernia, hiatal": "Hernia",
+    "diaphragmatic hernia": "Diaphragmatic hernia",
+    "diagphramatic hernia": "Diaphragmatic hernia",
+    "broncho pneumonia": "Bronchopneumonia",
+    "brocho pneumonia": "Bronchopneumonia",
+    "pleuro pneumonia": "Pleuropneumonia",
+    "enlarged cardiomediastinum": "Enlarged Cardiomediastinum",
+    "pleural other": "Pleural Other",
+    "fracture": "Fracture",
+    "support devices": "Support Devices",
     "no finding": NO_FINDING,
     "no findings": NO_FINDING,
     "lung opacity": "Lung Opacity",
@@ -66,12 +95,17 @@ _SPELLINGS = {
 }
 
 
+def _words(name: str) -> str:
+    """The name in lower case, with single spaces for spaces, underscores and hyphens."""
+    return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
+
+
 def canonical(name: str) -> str:
     """The NIH name of a finding in any common spelling: "Pleural Effusion" -> "Effusion"; other names are unchanged."""
-    return _SPELLINGS.get(" ".join(name.lower().replace("_", " ").split()), name)
+    return _SPELLINGS.get(_words(name), name)
 
 
-_KNOWN = frozenset(name.replace("_", " ").casefold() for name in (*FINDINGS, NO_FINDING, *_OTHER_PUBLIC))
+_KNOWN = frozenset(map(_words, (*FINDINGS, NO_FINDING, *_OTHER_PUBLIC)))
 
 
 def is_known_finding(name: str) -> bool:
@@ -82,4 +116,4 @@ def is_known_finding(name: str) -> bool:
     >>> is_known_finding("pleural effusion"), is_known_finding("Male")
     (True, False)
     """
-    return " ".join(canonical(name).replace("_", " ").casefold().split()) in _KNOWN
+    return _words(canonical(name)) in _KNOWN

@@ -122,18 +122,10 @@ def _film_and_patient(path: Path, columns: Sequence[str], choice: ColumnChoice) 
     """The columns of the films and of the patients; None for unknown patients."""
     film = choice.film or find_column([name for name in columns if name not in choice.named], FILM_COLUMNS)
     if film is None:
-        raise no_film_column(path, columns)
+        seen = ", ".join(name for name in columns[:12] if name)
+        raise InputError(f"{path} has no column that is known to name the films; it has {seen}. Call it film.")
     others = [name for name in columns if name != film and name not in choice.named]
     return film, choice.patient or find_column(others, PATIENT_COLUMNS)
-
-
-def no_film_column(path: Path, columns: Sequence[str]) -> InputError:
-    """The error for a table in which no column is known to name the films."""
-    seen = ", ".join(name for name in columns[:12] if name)
-    return InputError(
-        f"{path} has no column that is known to name the films, such as film, path or Image Index; it has {seen}. "
-        "Name the column with --film-column."
-    )
 
 
 def read_film_columns(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[str, ...], Mapping[str, Sequence[str]]]:

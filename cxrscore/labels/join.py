@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cxrscore.contract import Floats, LabelTable
 from cxrscore.labels.columns import check_labels_fit
 from cxrscore.labels.match import match_rows
+from cxrscore.labels.unmatched import MatchSummary, summarise_match
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class JoinedLabels:
     patients         N identifiers, None where unknown
     columns          further columns by name, N strings each, "" where unknown
     matched          N, whether a film has a row
-    unused_rows      rows without a film
+    match            films without a row and rows without a film
     patient_source   where the patients come from, in words; "" where none is known
     maybe_patients   where none is known: columns that may identify them
     unsure           columns that hold labels only, but are not taken for findings
@@ -33,7 +34,7 @@ class JoinedLabels:
     patients: tuple[str | None, ...]
     columns: Mapping[str, tuple[str, ...]]
     matched: tuple[bool, ...]
-    unused_rows: int
+    match: MatchSummary
     patient_source: str = ""
     maybe_patients: tuple[str, ...] = ()
     unsure: tuple[str, ...] = ()
@@ -41,7 +42,12 @@ class JoinedLabels:
     @property
     def unmatched_films(self) -> int:
         """Number of films without a row."""
-        return len(self.matched) - sum(self.matched)
+        return self.match.unmatched_films
+
+    @property
+    def unused_rows(self) -> int:
+        """Number of rows without a film."""
+        return self.match.unmatched_rows
 
     def of(self, findings: Sequence[str], films: NDArray[np.intp] | None = None) -> Floats:
         """The labels of these findings, in this order; NaN for findings that the table lacks. ``films`` are row
@@ -69,5 +75,5 @@ def join_labels(table: LabelTable, paths: Sequence[str]) -> JoinedLabels:
             name: tuple("" if row is None else cells[row] for row in rows) for name, cells in table.columns.items()
         },
         matched=tuple(row is not None for row in rows),
-        unused_rows=len(table.films) - len({row for row in rows if row is not None}),
+        match=summarise_match(table, paths, rows),
     )

@@ -1,17 +1,26 @@
-"""MIMIC-CXR-JPG: findings per study, from either labeller or by hand; the films of each study are in a second table."""
+"""MIMIC-CXR-JPG: findings per study, from either labeller or by hand; the films of each study are in a second table, or
+the table is merged with it and has a row for each film."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cxrscore.contract import LabelTable
-from cxrscore.labels.chexpert import OBSERVATIONS, observed
-from cxrscore.labels.columns import clean_view
-from cxrscore.labels.roles import fixed_roles
-from cxrscore.labels.table import Table, read_table
+from cxrscore.labels.chexpert import has_observations, observations, observed
+from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_column, film_key
+from cxrscore.labels.roles import (
+    AGE_COLUMNS,
+    FILM_COLUMNS,
+    SEX_COLUMNS,
+    ColumnRoles,
+    find_column,
+    fixed_roles,
+)
+from cxrscore.labels.table import Table, read_header, read_table
 from cxrscore.labels.uncertain_labels import uncertain_dataset
 
 METADATA = "mimic-cxr-2.0.0-metadata.csv.gz"
@@ -19,16 +28,80 @@ _SUBJECT, _STUDY, _FILM, _VIEW = "subject_id", "study_id", "dicom_id", "ViewPosi
 _ORIENTATION = "PatientOrientationCodeSequence_CodeMeaning"
 _BY_HAND = "Airspace Opacity"
 """Name of Lung Opacity in the manually labelled table of the test set."""
+_RARE = ("Enlarged Cardiomediastinum", "Lung Lesion")
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return {_STUDY, "Enlarged Cardiomediastinum", "Lung Lesion"} <= set(columns)
+    return _STUDY in columns and has_observations(columns, _RARE)
+
+
+def _roles(columns: Sequence[str]) -> ColumnRoles:
+    findings = [_BY_HAND, *observations(columns)]
+    if film := film_of_row(columns):
+        return fixed_roles(film, findings, patient=_SUBJECT, others=columns_about(columns))(columns)
+    return fixed_roles(_STUDY, findings, patient=_SUBJECT)(columns)
+
+
+def film_of_row(columns: Sequence[str]) -> str | None:
+    """The column of the films, if each row is a film: dicom_id, or any usual name."""
+    return _FILM if _FILM in columns else find_column(columns, FILM_COLUMNS)
+
+
+def columns_about(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of the study, view, position, sex and age, as far as a table with a row for each film has them."""
+    people = (find_column(columns, SEX_COLUMNS), find_column(columns, AGE_COLUMNS))
+    return tuple(name for name in (_STUDY, _VIEW, _ORIENTATION, *people) if name and name in columns)
+
+
+def read_films(path: Path, columns: Sequence[str], findings: Sequence[str]) -> tuple[Table, LabelTable]:
+    """The columns of a table with a row for each film, and its films, patients, sexes, ages and views; the LabelTable
+    has no labels yet.
+
+    A film is p10/p10000032/s50414267/02aa804e if the table says in which folder it lies, else dicom_id alone; a table
+    without dicom_id names it by a path.
+    """
+    film = film_of_row(columns) or _FILM
+    table = read_table(path, (film, _SUBJECT, *columns_about(columns), *findings))
+    films = list(map(film_key, film_column(table, film)))
+    subjects = list(map(_number, table.column(_SUBJECT))) if _SUBJECT in columns else None
+    if film == _FILM and subjects is not None and _STUDY in columns:
+        studies = map(_number, table.column(_STUDY))
+        films = [
+            f"{_folder(subject, study)}{film}" if study else film
+            for subject, study, film in zip(subjects, studies, films, strict=True)
+        ]
+    about = {
+        name: (column, clean)
+        for name, names, clean in (("sex", SEX_COLUMNS, clean_sex), ("age", AGE_COLUMNS, clean_age))
+        if (column := find_column(columns, names))
+    }
+    known = clean_columns(table, about)
+    if _VIEW in columns:
+        known["view"] = tuple(_views(table))
+    empty = LabelTable(
+        films=tuple(films),
+        findings=(),
+        labels=np.empty((len(films), 0), np.float32),
+        patients=None if subjects is None else tuple(subjects),
+        columns=known,
+    )
+    return table, empty
 
 
 def _read(path: Path, uncertain: float) -> LabelTable:
-    table = _renamed(read_table(path, (_SUBJECT, _STUDY, _BY_HAND, *OBSERVATIONS)))
+    columns = read_header(path)
+    named = (_BY_HAND, *observations(columns))
+    if film_of_row(columns):
+        table, films = read_films(path, columns, named)
+        findings, labels = observed(_renamed(table), uncertain)
+        return replace(films, findings=findings, labels=labels)
+    return _read_studies(_renamed(read_table(path, (_SUBJECT, _STUDY, *named))), uncertain)
+
+
+def _read_studies(table: Table, uncertain: float) -> LabelTable:
+    """The labels of a table with a row for each study, for all its films."""
     findings, labels = observed(table, uncertain)
-    rows, films, views, subjects = _films(table, _metadata(path))
+    rows, films, views, subjects = _films(table, _metadata(table.path))
     known = any(subjects)
     return LabelTable(
         films=tuple(films),
@@ -90,14 +163,23 @@ def _read_metadata_rows(metadata: Table | None) -> list[tuple[str, str, str, str
     if missing := [name for name in names if name not in metadata.columns]:
         raise metadata.table_error(f"lacks the column {' and '.join(missing)}")
     films, subjects, studies = map(metadata.column, names)
-    blank = [""] * len(films)
-    views = metadata.column(_VIEW) if _VIEW in metadata.columns else blank
-    lying = metadata.column(_ORIENTATION) if _ORIENTATION in metadata.columns else blank
-    seen = [
+    return list(zip(films, subjects, studies, _views(metadata), strict=True))
+
+
+def _views(table: Table) -> list[str]:
+    """The view of each film; AP of a patient who lies is AP Supine."""
+    blank = [""] * len(table.rows)
+    views = table.column(_VIEW) if _VIEW in table.columns else blank
+    lying = table.column(_ORIENTATION) if _ORIENTATION in table.columns else blank
+    return [
         "AP Supine" if view == "AP" and how == "Recumbent" else clean_view(view)
         for view, how in zip(views, lying, strict=True)
     ]
-    return list(zip(films, subjects, studies, seen, strict=True))
+
+
+def _number(cell: str) -> str:
+    """An identifier that a merged table may hold as 10000032.0."""
+    return cell.removesuffix(".0")
 
 
 def _folder(subject: str, study: str) -> str:
@@ -108,9 +190,9 @@ def _folder(subject: str, study: str) -> str:
 mimic = uncertain_dataset(
     name="mimic",
     summary="MIMIC-CXR-JPG: subject_id, study_id, 14 observations of 1, 0, -1 or nothing; films from "
-    "mimic-cxr-2.0.0-metadata.csv.gz in the same folder, or by their folders",
+    "dicom_id, from mimic-cxr-2.0.0-metadata.csv.gz in the same folder, or by their folders",
     recognises=_recognises,
     read_as=_read,
-    roles=fixed_roles(_STUDY, (_BY_HAND, *OBSERVATIONS), patient=_SUBJECT),
+    roles=_roles,
     one_row_per_film=False,
 )

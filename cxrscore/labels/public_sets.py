@@ -19,7 +19,8 @@ from cxrscore.option_values import text_list
 
 NIH, PADCHEST, CHEXPERT, MIMIC = "NIH", "PadChest", "CheXpert", "MIMIC-CXR"
 GOOGLE, RSNA, SIIM = "Google", "RSNA", "SIIM"
-PUBLIC_SETS = (NIH, PADCHEST, CHEXPERT, MIMIC, GOOGLE, "OpenI", RSNA, SIIM, "VinDr")
+OPENI, VINDR, VINDR_PCXR, BRAX = "OpenI", "VinDr", "VinDr-PCXR", "BRAX"
+PUBLIC_SETS = (NIH, PADCHEST, CHEXPERT, MIMIC, GOOGLE, OPENI, RSNA, SIIM, VINDR, VINDR_PCXR, BRAX)
 """Names of data sets, as `--trained-on` has them; others are kept as they are given."""
 PARTS_OF_NIH = (GOOGLE, RSNA, SIIM)
 """Data sets whose films are films of NIH ChestX-ray14, under other names (RSNA, SIIM) or with other labels (Google)."""
@@ -31,8 +32,11 @@ _ALIASES = {
     **dict.fromkeys(("mimic", "mimiccxrjpg", "mimiccxr2"), MIMIC),
     **dict.fromkeys(("kaggle", "rsnapneumonia"), RSNA),
     **dict.fromkeys(("siimacr",), SIIM),
-    **dict.fromkeys(("vindrcxr", "vinbig", "vinbigdata"), "VinDr"),
-    "indiana": "OpenI",
+    **dict.fromkeys(("vindrcxr", "vinbig", "vinbigdata"), VINDR),
+    **dict.fromkeys(("pedicxr", "pcxr"), VINDR_PCXR),
+    **dict.fromkeys(("indiana", "iuxray", "iucxr", "indianauniversity"), OPENI),
+    **dict.fromkeys(("cxrlt", "mimiccxrlt"), MIMIC),
+    "chexpertplus": CHEXPERT,
     "pc": PADCHEST,
     "chex": CHEXPERT,
     **{re.sub(r"[^a-z0-9]", "", name.lower()): name for name in PUBLIC_SETS},
@@ -79,19 +83,37 @@ def _canonical(name: str) -> str:
 
 _NIH_FILM = re.compile(r"(\d{8})_\d{3}\.(?:png|jpe?g)", re.IGNORECASE)
 _NIH_PATIENTS = 30_805
-_CHEXPERT_FILM = re.compile(r"(?:.*/)?patient\d{5}/study\d{1,3}/view\d{1,2}_(?:frontal|lateral)\.(?:jpe?g|png)", re.I)
+_CHEXPERT_FILM = re.compile(
+    r"(?:.*/)?patient\d{5}/study\d{1,3}/view\d{1,2}_(?:frontal|lateral)\.(?:jpe?g|png|dcm)", re.I
+)
 _MIMIC_FILM = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}\.(?:jpe?g|png|dcm)", re.IGNORECASE)
 """Five groups of eight digits, which is no usual UUID."""
 _PADCHEST_FILM = re.compile(r"\d{36,46}_(?:\d{2}-\d{3}-\d{3}|[0-9a-z]{6})\.png")
+_OPENI_FILM = re.compile(
+    r"(?:CXR\d{1,4}(?:_\d)?_IM-\d{4}(?:-\d{4,5}){1,2}\.(?:png|dcm|jpe?g)"
+    r"|\d{1,4}_IM-\d{4}(?:-\d{4,5}){1,2}\.dcm\.png)"
+)
+"""CXR1_1_IM-0001-3001.png of Open-i, 1_IM-0001-4001.dcm.png of Kaggle."""
+_VINDR_FILM = re.compile(r"[0-9a-f]{32}\.dicom")
+"""VinDr-CXR and VinDr-PCXR. Other films may also be named by an MD5 sum, but not with this suffix."""
+_BRAX_FILM = re.compile(
+    r"(?:.*/)?id_[0-9a-f-]+/Study_[0-9a-f.-]+/Series_[0-9a-f.-]+/image-[0-9a-f.-]+\.(?:png|dcm)", re.IGNORECASE
+)
 _LAYOUTS = {
     "nih": NIH,
     "nih-google": NIH,
     "padchest": PADCHEST,
     "chexpert": CHEXPERT,
+    "chexpert-studies": CHEXPERT,
+    "chexpert-plus": CHEXPERT,
     "mimic": MIMIC,
+    "cxr-lt": MIMIC,
     "rsna": RSNA,
     "siim": SIIM,
-    "vindr": "VinDr",
+    "vindr": VINDR,
+    "vindr-pcxr": VINDR_PCXR,
+    "openi": OPENI,
+    "brax": BRAX,
 }
 """Data set by the layout of its label table."""
 
@@ -117,7 +139,10 @@ def set_of_film(path: str) -> str:
         return CHEXPERT
     if _MIMIC_FILM.fullmatch(name):
         return MIMIC
-    return PADCHEST if _PADCHEST_FILM.fullmatch(name) else ""
+    if _BRAX_FILM.fullmatch(path):
+        return BRAX
+    by_name = {PADCHEST: _PADCHEST_FILM, OPENI: _OPENI_FILM, VINDR: _VINDR_FILM}
+    return next((found for found, pattern in by_name.items() if pattern.fullmatch(name)), "")
 
 
 def films_not_held_out(

@@ -17,8 +17,11 @@ from cxrscore.errors import InputError
 from cxrscore.io import sha256_file
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, unicode_text
 from cxrscore.labels.boxes import nih_boxes
-from cxrscore.labels.chexpert import chexpert
+from cxrscore.labels.brax import brax
+from cxrscore.labels.chexpert import chexpert, chexpert_studies
+from cxrscore.labels.chexpert_plus import chexpert_plus
 from cxrscore.labels.columns import film_column
+from cxrscore.labels.cxr_lt import cxr_lt
 from cxrscore.labels.findings import canonical, is_known_finding
 from cxrscore.labels.generic_csv import ColumnChoice, ColumnsDataset, certain_labels, plain
 from cxrscore.labels.join import JoinedLabels, join_labels
@@ -26,6 +29,7 @@ from cxrscore.labels.kaggle import rsna, siim
 from cxrscore.labels.mimic import METADATA, mimic
 from cxrscore.labels.nih import nih, nih_google
 from cxrscore.labels.one_column_per_finding import chexnet, course
+from cxrscore.labels.openi import openi
 from cxrscore.labels.padchest import padchest
 from cxrscore.labels.patients import with_patients
 from cxrscore.labels.roles import ColumnRoles, LayoutDataset, finding_words, named_column, plain_name, roles_of_table
@@ -38,11 +42,12 @@ from cxrscore.labels.uncertain_labels import (
     finding_rule,
     no_such_finding,
 )
-from cxrscore.labels.vindr import vindr, vindr_boxes
+from cxrscore.labels.vindr import vindr, vindr_boxes, vindr_pcxr
 
-# Google's table also has NIH's columns, so its layout is tried first.
+# Google's table also has NIH's columns, and CXR-LT's has MIMIC's, so these layouts are tried first.
 datasets: tuple[Dataset, ...] = (
-    *(nih_google, nih_boxes, nih, chexpert, mimic, padchest, vindr, vindr_boxes, rsna, siim, course, chexnet),
+    *(nih_google, nih_boxes, nih, chexpert, chexpert_studies, chexpert_plus, brax, cxr_lt, mimic, padchest),
+    *(vindr, vindr_pcxr, vindr_boxes, openi, rsna, siim, course, chexnet),
     plain,
 )
 """The layouts that cxrscore provides; plain is tried last because it accepts most tables."""
@@ -64,7 +69,7 @@ class LabelRules:
                    its other columns are not read, whatever their cells hold
     film_column    the column that names the films; None: known by its name
     patient_column  the column that identifies the patients; None: known by its name
-    allow_unmatched  read the table even if more than half of its films are not among those asked for
+    allow_unmatched  use the table even if more than half of the films and more than half of its rows do not match
     """
 
     uncertain: str = "unknown"
@@ -429,12 +434,16 @@ def read_joined_labels(
     rules: LabelRules = ALL_LABELS,
     *,
     name: str | None = None,
+    film_names: bool = True,
 ) -> tuple[JoinedLabels, dict[str, Any]]:
-    """The labels of these films, and what identifies the table: its name, layout and SHA-256, and how it was read.
+    """The labels of these films, and what identifies the table: its name, layout and SHA-256, how it was read, and how
+    many rows and films match.
 
-    name: of the table, if path is a copy with another name.
+    name: of the table, if path is a copy with another name; film_names: whether an error on rows that match no film
+    may name one.
 
-    InputError if the table only names folders and none of them contains a film.
+    InputError if the table only names folders and none of them contains a film, or if more than half of the rows and
+    of the films do not match and the rules do not allow it.
     """
     reading = read_label_table(path, datasets, rules)
     table = reading.table
@@ -447,6 +456,8 @@ def read_joined_labels(
             f"such as {films[0]!r}. Use the folder structure of the data set, or put its table of films ({METADATA}) "
             "into the same folder as the table."
         )
+    if not rules.allow_unmatched:
+        joined.match.check(path if name is None else name, film_names=film_names)
     record = {
         "file": unicode_text(name or path.name),
         "dataset": reading.layout,
@@ -454,6 +465,7 @@ def read_joined_labels(
         "sha256": sha256_file(path),
         "columns": reading.roles.record,
         "patients": joined.patient_source,
+        "match": joined.match.record,
     }
     return joined, record | rules.record
 

@@ -1,23 +1,45 @@
-"""VinDr-CXR: findings per reader, as boxes (Kaggle, PhysioNet) or as columns (PhysioNet)."""
+"""VinDr-CXR, its subset in Kaggle's VinBigData challenge, and VinDr-PCXR of children: findings per reader, as boxes or
+as columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats, LabelTable
+from cxrscore.errors import InputError
 from cxrscore.labels.boxes import boxes_of
 from cxrscore.labels.columns import filled_labels, film_column, index_of_distinct
 from cxrscore.labels.findings import NO_FINDING, canonical
-from cxrscore.labels.roles import ColumnRoles, LayoutDataset, fixed_roles
-from cxrscore.labels.table import Table, read_table
-from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels
+from cxrscore.labels.roles import ColumnRoles, LayoutDataset, find_column, fixed_roles, plain_name
+from cxrscore.labels.table import read_header, read_table
+from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels, uncertain_dataset
 
-_FILM, _READER, _CLASS = "image_id", "rad_id", "class_name"
+_FILM, _CLASS, _CLASS_ID = "image_id", "class_name", "class_id"
+_READERS = ("radid",)
+"""rad_id in tables of VinDr-CXR and of boxes, rad_ID in VinDr-PCXR."""
 _BOX = "x_min"
+_PREDICTIONS = "PredictionString"
+
+FINDINGS = (
+    *("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation"),
+    *("Edema", "Emphysema", "Enlarged PA", "ILD", "Infiltration", "Lung Opacity", "Lung cavity", "Lung cyst"),
+    *("Mediastinal shift", "Nodule/Mass", "Pleural effusion", "Pleural thickening", "Pneumothorax"),
+    *("Pulmonary fibrosis", "Rib fracture", "Other lesion", "COPD", "Lung tumor", "Pneumonia", "Tuberculosis"),
+    *("Other diseases", "No finding"),
+)
+"""The 28 of VinDr-CXR, of which VinBigData has 15."""
+DISEASES_OF_CHILDREN = (
+    *("No finding", "Bronchitis", "Brocho-pneumonia", "Other disease", "Bronchiolitis", "Situs inversus", "Pneumonia"),
+    *("Pleuro-pneumonia", "Diagphramatic hernia", "Tuberculosis", "Congenital emphysema", "CPAM"),
+    *("Hyaline membrane disease", "Mediastinal tumor", "Lung tumor"),
+)
+"""The 15 of VinDr-PCXR, spelled as in its tables."""
+_NAMES = frozenset(map(plain_name, (*FINDINGS, *DISEASES_OF_CHILDREN, "Broncho-pneumonia", "Diaphragmatic hernia")))
 
 
 def majority(labels: Floats, films: NDArray[np.intp], count: int) -> Floats:
@@ -28,42 +50,74 @@ def majority(labels: Floats, films: NDArray[np.intp], count: int) -> Floats:
     return np.where(votes == 0, np.nan, votes > 0).astype(np.float32)
 
 
+def _findings(columns: Sequence[str]) -> list[str]:
+    """The columns that are findings of VinDr-CXR or VinDr-PCXR, in the order of the table; the first of two for one
+    finding."""
+    found: dict[str, str] = {}
+    for column in columns:
+        if plain_name(column) in _NAMES:
+            found.setdefault(canonical(column), column)
+    return list(found.values())
+
+
+def _recognises_children(columns: Sequence[str]) -> bool:
+    return _FILM in columns and {"Bronchiolitis", "Situs inversus"} <= set(columns)
+
+
 def _recognises(columns: Sequence[str]) -> bool:
-    return _FILM in columns and {"Aortic enlargement", "Pleural effusion"} <= set(columns)
+    return (
+        _FILM in columns
+        and {"Aortic enlargement", "Pleural effusion"} <= set(columns)
+        and not _recognises_children(columns)
+    )
 
 
-def _read(path: Path) -> LabelTable:
-    table = read_table(path)
-    names = [name for name in table.columns if name and name not in (_FILM, _READER)]
-    return _by_film(film_column(table, _FILM), names, parse_uncertain_labels(table, names, ZERO_ONE))
+def _read(path: Path, uncertain: float) -> LabelTable:
+    columns = read_header(path)
+    names = _findings(columns)
+    table = read_table(path, (_FILM, *names))
+    labels = parse_uncertain_labels(table, names, ZERO_ONE, uncertain=uncertain)
+    return _by_film(film_column(table, _FILM), names, labels)
 
 
 def _roles(columns: Sequence[str]) -> ColumnRoles:
-    findings = [name for name in columns if name and name not in (_FILM, _READER)]
-    return fixed_roles(_FILM, findings, others=(_READER,))(columns)
+    return fixed_roles(_FILM, _findings(columns), others=_reader(columns))(columns)
+
+
+def _reader(columns: Sequence[str]) -> tuple[str, ...]:
+    """The column of the readers, if there is one."""
+    return tuple(filter(None, (find_column(columns, _READERS),)))
 
 
 def _recognises_boxes(columns: Sequence[str]) -> bool:
-    return {_FILM, _CLASS, _BOX} <= set(columns)
+    by_class = {_FILM, _CLASS} <= set(columns) and (_BOX in columns or _CLASS_ID in columns)
+    return by_class or {_FILM, _PREDICTIONS} <= set(columns)
+
+
+def _roles_of_boxes(columns: Sequence[str]) -> ColumnRoles:
+    return fixed_roles(_FILM, (_CLASS,), others=_reader(columns))(columns)
 
 
 def _read_boxes(path: Path) -> LabelTable:
     table = read_table(path)
-    boxes_of(table)  # raises for an invalid box, so that a damaged table is rejected completely
+    if _CLASS not in table.columns:
+        raise InputError(
+            f"{path} has predictions in the form of a submission to Kaggle (column {_PREDICTIONS}), expected labels; "
+            "those of VinBigData are in its train.csv"
+        )
+    if _BOX in table.columns:
+        boxes_of(table)  # raises for an invalid box, so that a damaged table is rejected completely
     films, classes = film_column(table, _FILM), table.column(_CLASS)
     if "" in classes:
         raise table.row_error(classes.index(""), f"column {_CLASS} is empty, expected a finding or {NO_FINDING}")
-    readings = index_of_distinct(zip(films, _readers(table), strict=True))
+    readers = next(map(table.column, _reader(table.columns)), [""] * len(films))
+    readings = index_of_distinct(zip(films, readers, strict=True))
     findings = index_of_distinct(sorted(set(map(canonical, classes)) - {NO_FINDING}))
     labels = filled_labels(path, len(readings), len(findings), 0)
-    for reading, name in zip(zip(films, _readers(table), strict=True), map(canonical, classes), strict=True):
+    for reading, name in zip(zip(films, readers, strict=True), map(canonical, classes), strict=True):
         if name != NO_FINDING:
             labels[readings[reading], findings[name]] = 1
     return _by_film([film for film, _ in readings], list(findings), labels)
-
-
-def _readers(table: Table) -> list[str]:
-    return table.column(_READER) if _READER in table.columns else [""] * len(table.rows)
 
 
 def _by_film(films: Sequence[str], names: Sequence[str], labels: Floats) -> LabelTable:
@@ -76,22 +130,38 @@ def _by_film(films: Sequence[str], names: Sequence[str], labels: Floats) -> Labe
     )
 
 
-vindr = LayoutDataset(
-    name="vindr",
-    summary="VinDr-CXR image_labels: image_id, rad_id, 28 columns of 0 and 1; the majority of the readers",
-    recognises=_recognises,
-    read=_read,
-    roles=_roles,
-    one_row_per_film=False,
+vindr = replace(
+    uncertain_dataset(
+        name="vindr",
+        summary="VinDr-CXR and VinBigData image_labels: image_id, rad_id, up to 28 columns of 0 and 1; the majority of "
+        "the readers",
+        recognises=_recognises,
+        read_as=_read,
+        roles=_roles,
+        one_row_per_film=False,
+    ),
+    blanks=False,
+)
+
+vindr_pcxr = replace(
+    uncertain_dataset(
+        name="vindr-pcxr",
+        summary="VinDr-PCXR image_labels: image_id, rad_ID, 15 columns of 0 and 1; the majority of the readers",
+        recognises=_recognises_children,
+        read_as=_read,
+        roles=_roles,
+        one_row_per_film=False,
+    ),
     blanks=False,
 )
 
 vindr_boxes = LayoutDataset(
     name="vindr-boxes",
-    summary="VinDr-CXR boxes: image_id, class_name, rad_id, x_min, ...; the majority of the readers",
+    summary="boxes of VinDr-CXR, VinBigData and VinDr-PCXR: image_id, class_name, rad_id, x_min, ...; the majority of "
+    "the readers",
     recognises=_recognises_boxes,
     read=_read_boxes,
-    roles=fixed_roles(_FILM, (_CLASS,), others=(_READER,)),
+    roles=_roles_of_boxes,
     one_row_per_film=False,
     blanks=False,
 )

@@ -24,6 +24,22 @@ from cxrscore.metrics.grouping import Places, class_mask, count_groups, group_co
 
 Z = 1.959963984540054
 """The 0.975 quantile of the normal distribution, for intervals of 95 %."""
+_T = {
+    1: 12.7062,
+    1.2: 8.6488,
+    1.5: 6.0167,
+    2: 4.3027,
+    2.5: 3.5747,
+    3: 3.1824,
+    4: 2.7764,
+    6: 2.4469,
+    10: 2.2281,
+    20: 2.086,
+    60: 2.0003,
+}
+"""The same of Student's t by degrees of freedom."""
+_T_AT = np.array([0.0, *(1 / degrees for degrees in sorted(_T, reverse=True))])
+_LOG_T = np.log([Z, *(_T[degrees] for degrees in sorted(_T, reverse=True))])
 THRESHOLD = 0.5
 SMALLEST = 1e-12
 """Influence terms that are not larger are 0 but for rounding: a film moves a metric of a billion films by 1e-9."""
@@ -51,10 +67,36 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval by the normal distribution, clipped to possible values; NaN, NaN if undefined."""
+        """95 % interval; NaN, NaN if undefined.
+
+        That of a share or an AUC is symmetric on the scale of the log odds, and as much wider as Student's t is for
+        the few films that decide its variance: the plain interval of an AUC of 0.92 from 10 positive films contains
+        the true value in 84 of 100 samples. That of a difference is by the normal distribution, as its p-value is.
+        """
         if math.isnan(self.error):
             return math.nan, math.nan
-        return max(self.value - Z * self.error, self.least), min(self.value + Z * self.error, 1.0)
+        if not 0 == self.least < self.value < 1:
+            return max(self.value - Z * self.error, self.least), min(self.value + Z * self.error, 1.0)
+        middle = math.log(self.value) - math.log1p(-self.value)
+        half = _t_quantile(self.degrees_of_freedom) * self.error / (self.value * (1 - self.value))
+        return _share_of(middle - half), _share_of(middle + half)
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """Of the variance, 1 or more: Satterthwaite's, from the fourth powers of the influence terms, which few
+        positive films have nearly all of. Terms are relative to the mean of their class, which takes 3 away."""
+        squares = (self.influence / np.abs(self.influence).max()) ** 2
+        return max(1.0, 3 * float(squares.sum() ** 2 / (squares**2).sum()) - 3)
+
+
+def _t_quantile(degrees: float) -> float:
+    """The 0.975 quantile of Student's t within 0.4 %, by interpolation of its logarithm."""
+    return float(np.exp(np.interp(1 / degrees, _T_AT, _LOG_T)))
+
+
+def _share_of(log_odds: float) -> float:
+    """The share with these log odds."""
+    return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
 
 
 def undefined_estimate(place: Places, why: str) -> Estimate:

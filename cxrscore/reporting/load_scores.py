@@ -24,6 +24,7 @@ from cxrscore.labels.findings import canonical
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
 from cxrscore.labels.table import Table, read_table
+from cxrscore.labels.unmatched import WARN_ABOVE
 from cxrscore.option_values import text_list
 from cxrscore.remote import Location, StrPath, as_local_path, local_path, location
 from cxrscore.scorefile import open_scores
@@ -49,11 +50,15 @@ class NamedScores:
         The scores.
     files : tuple of path or URL
         Files of the scores, which no report replaces.
+    notes : tuple of str
+        Lines on films without a row in the label table and rows without a film; these may name films. If more than a
+        tenth of both has no counterpart, there is a LabelWarning instead.
     """
 
     name: str
     scores: Scores
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 LABEL_RULES = ("film_column", "patient_column", "findings", "uncertain", "blank", "allow_unmatched")
@@ -124,8 +129,8 @@ def open_named_scores(
     name, files = where.name, tuple(file for file in (where, labels) if isinstance(file, Path))
     with as_local_path(path) as file:
         scores = read_score_table(file) if PurePath(name).suffix.lower() in (".csv", ".gz") else open_scores(file)
-    labelled = scores if labels is None else with_labels(scores, labels, name, rules)
-    return NamedScores(name=name, scores=labelled, files=files)
+    labelled, notes = (scores, ()) if labels is None else with_labels(scores, labels, name, rules)
+    return NamedScores(name=name, scores=labelled, files=files, notes=notes)
 
 
 def read_score_table(path: Path) -> Scores:
@@ -222,8 +227,11 @@ def _missing_scores(findings: Sequence[str], there: NDArray[np.bool_]) -> list[s
     ]
 
 
-def with_labels(scores: Scores, labels: Path, name: str, rules: LabelRules = ALL_LABELS) -> Scores:
-    """The scores with the labels and, if it has any, the patients of a table."""
+def with_labels(
+    scores: Scores, labels: Path, name: str, rules: LabelRules = ALL_LABELS
+) -> tuple[Scores, tuple[str, ...]]:
+    """The scores with the labels and, if it has any, the patients of a table; and lines on films without a row and
+    rows without a film."""
     check_paths(scores, name)
     rules = dataclasses.replace(rules, model=scores.findings)
     joined, record = read_joined_labels(labels, plugins.datasets(), scores.films.path, rules)
@@ -236,12 +244,17 @@ def with_labels(scores: Scores, labels: Path, name: str, rules: LabelRules = ALL
     named = [-1 if p is None else order.setdefault(p, len(order)) for p in joined.patients]
     patient = np.array(named, np.int32) if order else scores.films.patient
     matched = len(scores.films.path) - joined.unmatched_films
-    return dataclasses.replace(
+    labelled = dataclasses.replace(
         scores,
         truth=np.stack(truth, axis=1),
         films=dataclasses.replace(scores.films, patient=patient),
         provenance={**scores.provenance, "labels": {**record, "labelled_films": matched}},
     )
+    lines = joined.match.lines(record["file"])
+    if joined.match.share > WARN_ABOVE:
+        warnings.warn("; ".join(lines), LabelWarning, stacklevel=2)
+        return labelled, ()
+    return labelled, lines
 
 
 def described_labels(provenance: Mapping[str, Any]) -> str:

@@ -56,6 +56,7 @@ SECTIONS = {
     "drift": "Drift",
     "training": "Training",
     "failed": "Failed films",
+    "notes": "Notes on films",
     "provenance": "Provenance",
     "checklists": "Checklists",
     "glossary": "Glossary",
@@ -99,14 +100,14 @@ def render(
     return page.render(
         **context,
         **_summary_text(summary, marks(parts.models)),
-        **_origin(provenance),
+        **_origin(provenance, summary),
         **_model_figures(parts.models, summary),
         **_optional_sections(parts),
         **_CONSTANTS,
     )
 
 
-def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _origin(provenance: Mapping[str, Any], summary: Summary) -> dict[str, Any]:
     """Template variables from the provenance."""
     return {
         "has_leakage": has_leakage(provenance),
@@ -119,7 +120,7 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "explainer": get_text(provenance, "explainer", "name"),
         "cam_layer": get_text(provenance, "explainer", "cam_layer"),
         "class_token": any(get_text(one, "document", "spec", "head") == "cls" for one in provenance_models(provenance)),
-        "facts": tables.provenance_table(provenance),
+        "facts": tables.provenance_table(provenance, summary.film_notes.describe_routine()),
         "raw": tables.raw_json(provenance),
     }
 
@@ -182,6 +183,7 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
         "comparison": parts.comparison is not None,
         "subgroups": bool(parts.groupings),
         "localisation": parts.localisation is not None,
+        "notes": bool(summary.film_notes.kinds),
     }
     return optional.get(name, True)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cxrscore.images import OtherFiles
+
 MOST_PLOTTED = 16
 """Maximum number of models whose training the page shows."""
 
@@ -132,6 +134,16 @@ def describe_mean(provenance: Mapping[str, Any]) -> str:
     over = [f"{many} models"] * (many > 1) + [f"{copies:.0f} augmented copies of each film"] * (copies > 1)
     calibrated = ", with the calibration of the ensemble" * bool(get_nested(provenance, "ensemble"))
     return f"mean over {' and '.join(over)}{calibrated}" if over else ""
+
+
+def other_files(provenance: Mapping[str, Any]) -> OtherFiles:
+    """The files of the folder that are no films, by kind; none in files of earlier versions, which have no kinds."""
+    return OtherFiles.from_record(get_nested(provenance, "films", "other_files_by_kind"))
+
+
+def describe_other_files(provenance: Mapping[str, Any]) -> str:
+    """The number of files that are no films, and which they are as far as it is recorded; "" if it is not recorded."""
+    return other_files(provenance).sentence() or get_text(provenance, "films", "other_files")
 
 
 def has_leakage(provenance: Mapping[str, Any]) -> bool:

@@ -24,6 +24,8 @@ from cxrscore.scorefile.data import Scores
 Doubles = NDArray[np.float64]
 LARGEST = 1e300
 """In place of infinity, the logit of 1: a metric may refuse numbers that are not finite."""
+_SLACK = 1e-3
+"""Relative difference of numbers that are the same but for rounding to float32."""
 
 
 def ranking_scores(scores: Scores) -> Doubles:
@@ -36,7 +38,7 @@ def ranking_scores(scores: Scores) -> Doubles:
     if scores.prob.dtype == np.float64:
         return np.asarray(scores.prob, np.float64)
     low, high = (_odds((scores.prob.astype(np.float64) + _next(scores.prob, end)) / 2) for end in (0.0, 1.0))
-    exact = _exact_log_odds(scores)
+    exact = _matching_log_odds(scores, low, high)
     middle = np.where(np.isnan(exact), _odds(scores.prob.astype(np.float64)), exact)
     return np.asarray(np.clip(middle, np.maximum(low, -LARGEST), np.minimum(high, LARGEST)), np.float64)
 
@@ -52,13 +54,32 @@ def _odds(p: Doubles) -> Doubles:
         return np.asarray(np.log(p) - np.log1p(-p), np.float64)
 
 
-def _exact_log_odds(scores: Scores) -> Doubles:
+def _matching_log_odds(scores: Scores, low: Doubles, high: Doubles) -> Doubles:
+    """_exact_log_odds, without the calibration for findings whose probabilities only match without it, as another
+    program may write them: the calibrated numbers would all be at one end of what rounds to the probability, and
+    tie."""
+    exact = _exact_log_odds(scores, calibrated=True)
+    odd = ~_fits(exact, low, high)
+    if odd.any():
+        plain = _exact_log_odds(scores, calibrated=False)
+        better = odd & _fits(plain, low, high)
+        exact[:, better] = plain[:, better]
+    return exact
+
+
+def _fits(exact: Doubles, low: Doubles, high: Doubles) -> NDArray[np.bool_]:
+    """bool [C]: whether the numbers of a finding are those that round to its probabilities, but for rounding."""
+    slack = _SLACK * (1 + np.abs(exact))
+    return np.asarray(~((exact < low - slack) | (exact > high + slack)).any(axis=0))
+
+
+def _exact_log_odds(scores: Scores, *, calibrated: bool) -> Doubles:
     """ln(p / (1 - p)) float64 [N,C] from the logits of the file and the model's activation and calibration."""
     models = provenance_models(scores.provenance)
     if len(models) != 1 or get_number(scores.provenance, "tta", "copies") > 1:
         return scores.logit.astype(np.float64)  # of the mean probabilities, which the file has
     softmax = get_text(models[0], "document", "spec", "activation") == "softmax"
-    calibration = _calibration(get_nested(models[0], "document", "calibration"), scores)
+    calibration = _calibration(get_nested(models[0], "document", "calibration"), scores) if calibrated else None
     rows = np.isfinite(scores.logit).all(axis=1)
     found = np.full(scores.logit.shape, np.nan)
     output = ModelOutput(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrscore.images import Status
+from cxrscore.images import FilmNotes, OtherFiles, Status, count_notes
+from cxrscore.labels import match_warnings
 from cxrscore.labels.public_sets import describe_not_held_out
 from cxrscore.metrics import (
     Decisions,
@@ -33,10 +34,12 @@ from cxrscore.reporting.auc import AucResult, BootstrapConfig, Interval, compute
 from cxrscore.reporting.model_evaluations import RecordedModel, model_warnings, recorded_models
 from cxrscore.reporting.provenance import (
     films_not_held_out,
+    get_nested,
     get_text,
     get_texts,
     has_leakage,
     knows_training_films,
+    other_files,
 )
 from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.scorefile.data import SPLITS, Scores
@@ -149,8 +152,12 @@ class Summary:
     """All numbers of a report.
 
     areas         AUCs on the assessed films
+    film_notes    notes on how the scored films were read
     accuracy      equation 1 over all known labels, its interval over films or patients
     not_held_out  records of films of public data sets that the models were trained on, as in the provenance
+    label_match   films of the run and rows of the label table, and how many of each have no counterpart; empty if the
+                  file does not say
+    other_files   files of the folder that are no films
     """
 
     found: int
@@ -159,11 +166,14 @@ class Summary:
     assessed: EvaluationSet
     patients: int
     findings: tuple[FindingResult, ...]
+    film_notes: FilmNotes
     areas: AucResult
     accuracy: Estimate
     negative_baseline: float
     warnings: tuple[str, ...]
     not_held_out: tuple[Mapping[str, Any], ...] = ()
+    label_match: Mapping[str, Any] = field(default_factory=dict)
+    other_files: OtherFiles = field(default_factory=OtherFiles)
 
     @property
     def macro_auc(self) -> float:
@@ -179,9 +189,11 @@ class Summary:
         held_out = len(self.assessed.rows) if self.assessed.basis == "held-out" else 0
         return {
             "films": {"total": self.found, "scored": self.scored, "failed": self.failed},
+            "other_files": self.other_files.as_dict(),
             "held_out": held_out,
             "excluded_training_films": self.assessed.left_out,
             "not_held_out": [dict(one) for one in self.not_held_out],
+            "label_match": dict(self.label_match),
             "evaluation_set": {"films": len(self.assessed.rows), "basis": self.assessed.basis},
             "intervals": self.areas.method,
             "macro_auc": _json(self.macro_auc),
@@ -198,6 +210,7 @@ class Summary:
             "accuracy": _json(self.accuracy.value),
             "accuracy_interval": _pair(self.accuracy.interval),
             "negative_baseline": _json(self.negative_baseline),
+            "film_notes": self.film_notes.as_dict(),
             "findings": [result.as_dict() for result in self.findings],
             "warnings": list(self.warnings),
         }
@@ -222,11 +235,17 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
             _result(scores, assessed.rows, groups, found, column, ranked[:, column])
             for column in range(len(scores.findings))
         ),
+        film_notes=count_notes(
+            (scores.films.path[row], scores.films.message[row])
+            for row in np.flatnonzero(scores.films.status == Status.OK)
+        ),
         areas=found,
         accuracy=label_accuracy_estimate(truth, prob, groups),
         negative_baseline=negative_baseline(truth),
         warnings=_warnings(scores, assessed, scored),
         not_held_out=films_not_held_out(scores.provenance),
+        label_match=_label_match(scores),
+        other_files=other_files(scores.provenance),
     )
 
 
@@ -268,6 +287,12 @@ def _result(
     )
 
 
+def _label_match(scores: Scores) -> Mapping[str, Any]:
+    """What the file says of films without a row and rows without a film; empty if it does not."""
+    match = get_nested(scores.provenance, "labels", "match")
+    return match if isinstance(match, Mapping) else {}
+
+
 def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str, ...]:
     found = []
     models = recorded_models(scores.provenance, scores.findings)
@@ -276,6 +301,8 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
             "LEAKED: the same patients or films were in more than one split when the model was trained. The results "
             "are better than on new patients."
         )
+    unmatched = match_warnings(_label_match(scores))
+    found += [f"{text[0].upper()}{text[1:]}." for text in unmatched]
     public = [describe_not_held_out(one, len(scores.films.path)) for one in films_not_held_out(scores.provenance)]
     found += public
     if public:

@@ -7,17 +7,19 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from cxrscore.images import Status
-from cxrscore.labels import describe_rules
+from cxrscore.labels import describe_rules, match_counts
 from cxrscore.models.calibration import describe_probabilities, prevalences, times_prevalence
 from cxrscore.models.evaluation import read_probe, used_recipe
 from cxrscore.reporting.provenance import (
     after,
     describe_mean,
+    describe_other_files,
     format_pairs,
     get_nested,
     get_number,
@@ -30,11 +32,14 @@ from cxrscore.reporting.provenance import (
 )
 from cxrscore.reporting.ranking import ranking_scores
 from cxrscore.scorefile.data import Scores
+from cxrscore.status import group_failures, status_name
 
 HIGHEST = 3
 """Number of films listed for each finding."""
 MAX_FAILURES = 500
 """Maximum number of rows of the table of failed films."""
+MOST_OF_A_REASON = 20
+"""Maximum number of failed films that the table lists for one reason."""
 LONGEST_JSON = 200_000
 """Maximum number of characters of raw provenance in the page."""
 
@@ -55,13 +60,33 @@ class HighestFilms:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failures:
-    """The films that could not be scored: ``rows`` of (path, reason, message), the first MAX_FAILURES of ``total``;
-    ``reasons``: number of films for each reason, the most frequent first."""
+class FailedFilms:
+    """Films that could not be scored for one reason, a FailureGroup of cxrscore.status: the first MOST_OF_A_REASON of
+    ``total`` as (path, message)."""
 
-    rows: tuple[tuple[str, str, str], ...]
+    reason: str
+    films: tuple[tuple[str, str], ...]
+    total: int
+
+    @property
+    def more(self) -> int:
+        """Number of films that are not listed."""
+        return self.total - len(self.films)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failures:
+    """The films that could not be scored, ``total`` in all: in groups with MAX_FAILURES rows at most, the largest
+    first; ``reasons``: number of films for each status, the most frequent first."""
+
+    groups: tuple[FailedFilms, ...]
     total: int
     reasons: tuple[tuple[str, int], ...]
+
+    @property
+    def listed(self) -> int:
+        """Number of films that are listed or counted in a group."""
+        return sum(group.total for group in self.groups)
 
 
 def highest_films(scores: Scores) -> tuple[HighestFilms, ...]:
@@ -95,11 +120,17 @@ def failures(scores: Scores) -> Failures:
     """The films that could not be scored, with the reason of each."""
     failed = np.flatnonzero(scores.films.status != Status.OK)
     counted = Counter(status_words(int(code)) for code in scores.films.status[failed])
+    found = group_failures(
+        (scores.films.path[row], status_words(int(scores.films.status[row])), scores.films.message[row])
+        for row in failed
+    )
+    groups = [
+        FailedFilms(reason=group.status, films=group.films[:MOST_OF_A_REASON], total=len(group.films))
+        for group in found
+    ]
+    rows = accumulate(len(group.films) for group in groups)
     return Failures(
-        rows=tuple(
-            (scores.films.path[row], status_words(int(scores.films.status[row])), scores.films.message[row])
-            for row in failed[:MAX_FAILURES]
-        ),
+        groups=tuple(group for group, end in zip(groups, rows, strict=True) if end <= MAX_FAILURES),
         total=len(failed),
         reasons=tuple(counted.most_common()),
     )
@@ -107,13 +138,15 @@ def failures(scores: Scores) -> Failures:
 
 def status_words(code: int) -> str:
     """The name of a status as text; its number if this version has no name for it."""
-    known = {status.value: status.name for status in Status}
-    return known[code].lower().replace("_", " ") if code in known else f"status {code}"
+    return status_name(code).lower().replace("_", " ")
 
 
-def provenance_table(provenance: Mapping[str, Any]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """The provenance as groups of (term, text); unknown terms are omitted."""
-    groups = [("Run", _run(provenance)), ("Films and labels", _input(provenance))]
+def provenance_table(
+    provenance: Mapping[str, Any], read_with: str = ""
+) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """The provenance as groups of (term, text); unknown terms are omitted. read_with: the routine notes on films."""
+    films = [*_input(provenance), ("Films read with", read_with)]
+    groups = [("Run", _run(provenance)), ("Films and labels", films)]
     ensemble = get_nested(provenance, "ensemble")
     named = [(term, get_text(ensemble, key)) for term, key in (("File", "file"), ("SHA-256", "sha256"))]
     groups.append(("Ensemble", [*named, ("Calibration", get_text(ensemble, "document", "calibration", "method"))]))
@@ -152,12 +185,17 @@ def _run(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _input(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Folder", get_text(provenance, "films", "folder")),
-        ("Other files in it", get_text(provenance, "films", "other_files")),
+        ("Other files in it", describe_other_files(provenance)),
         ("Labels", join_words(get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset"))),
         ("Labels read with", describe_rules(get_nested(provenance, "labels"))),
-        ("Labels matched", get_text(provenance, "labels", "labelled_films")),
+        ("Labels matched", _matched(provenance)),
         ("Labels SHA-256", get_text(provenance, "labels", "sha256")),
     ]
+
+
+def _matched(provenance: Mapping[str, Any]) -> str:
+    """Films and rows with a counterpart; of a file of an earlier version, only the films with a row."""
+    return match_counts(get_nested(provenance, "labels", "match")) or get_text(provenance, "labels", "labelled_films")
 
 
 def _model(model: Any) -> list[tuple[str, str]]:
@@ -206,6 +244,7 @@ def _training(model: Any) -> list[tuple[str, str]]:
         ("Patients", get_text(training, "patients")),
         ("Labels", join_words(get_text(training, "labels", "file"), get_text(training, "labels", "dataset"))),
         ("Labels read with", describe_rules(get_nested(training, "labels"))),
+        ("Labels matched", match_counts(get_nested(training, "labels", "match"))),
         ("Best epoch", "" if best is None else join_words(str(best), after("by ", read_training(model).monitor_words))),
         ("Seed", get_text(training, "seed")),
     ]

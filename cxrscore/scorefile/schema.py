@@ -65,6 +65,16 @@ def _object(description: str, **fields: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "type": "object", "properties": fields}
 
 
+def _kinds(description: str) -> dict[str, Any]:
+    """Numbers of files, by kind."""
+    return {"description": description, "type": "object", "additionalProperties": _count("their number")}
+
+
+_OTHER_FILES = {
+    "not_opened": "files that are no films by their names, such as .csv or DICOMDIR, and archives in archives",
+    "no_film": "files whose first bytes are not those of a film, by suffix",
+    "not_supported": "images and archives of formats that are not read, by their first bytes",
+}
 PROVENANCE = _object(
     ATTRIBUTES["provenance"],
     created=_text("when scoring ended, ISO 8601 with the offset to UTC"),
@@ -153,6 +163,10 @@ PROVENANCE = _object(
         scored=_count("films scored"),
         failed=_count("films that could not be scored"),
         other_files=_count("files that are not films"),
+        other_files_by_kind=_object(
+            "these files by kind, which is a suffix or words; missing in files of earlier versions",
+            **{name: _kinds(description) for name, description in _OTHER_FILES.items()},
+        ),
     ),
     labels={
         "description": "the label table; null without one",
@@ -173,6 +187,18 @@ PROVENANCE = _object(
                 ignored=_names("columns that were not read, at most 50"),
             ),
             "labelled_films": _count("films that have a row in it"),
+            "match": _object(
+                "of the whole run, what has a counterpart; missing in files of earlier versions",
+                films=_count("number of films"),
+                unmatched_films=_count("films without a row in the table"),
+                rows=_count("number of rows"),
+                unmatched_rows=_count("rows without a film"),
+                lost_findings={
+                    "description": "findings whose positive rows all match no film; missing if there are none",
+                    "type": "array",
+                    "items": {"type": "string"},
+                },
+            ),
         },
     },
     partition={

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from cxrscore.errors import InputError
-from cxrscore.images import DecoderPool, FoundFilms, Status, find_same_file, require_films
+from cxrscore.images import DecoderPool, FoundFilms, Status, count_notes, find_same_file, require_films
 from cxrscore.io.outputs import OutputKind, check_output
 from cxrscore.io.regular import is_hdf5
 from cxrscore.io.strict_json import get_nested
@@ -21,7 +22,7 @@ from cxrscore.progress import Progress, no_progress
 from cxrscore.remote import RemotePath
 from cxrscore.scorefile import Manifest, Partition, Run, may_replace, open_run, read_films, read_provenance
 from cxrscore.scoring.distributed import dispatch_shards, probe_worker
-from cxrscore.scoring.finalize import make_provenance, merge_shards, unreadable_messages
+from cxrscore.scoring.finalize import make_provenance, merge_shards, other_files, unreadable_messages
 from cxrscore.scoring.inference import Scorer, golden_difference, runtime_info
 from cxrscore.scoring.options import ScoreOptions, ScoreResult
 from cxrscore.scoring.pipeline import compute_shards, make_decoder_pool
@@ -29,6 +30,7 @@ from cxrscore.scoring.remote_output import score_to_remote
 from cxrscore.scoring.reuse import FilmWatch, check_same_films, finished_run, update_labels
 from cxrscore.scoring.run_context import RunContext, RuntimeInfo, load_models, prepare_run
 from cxrscore.scoring.thumbnails import ThumbnailCollector
+from cxrscore.status import status_name
 
 ROUNDS = 3
 """Maximum number of rounds in which films that changed during scoring are scored again."""
@@ -49,13 +51,14 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
         return _nothing(options, files, options.partition, len(found.paths))
     if finished := finished_run(options, files, found):
         check_same_films(options, finished)
-        notes = update_labels(options, files, found, finished)
-        return _result(options, files, found, 0, started, finished.backend, notes, labels_joined=bool(notes))
+        notes, told = update_labels(options, files, found, finished)
+        joined = bool(notes)
+        return _result(options, files, found, 0, started, finished.backend, [*told, *notes], labels_joined=joined)
     job = prepare_run(options, files, found, None if options.alone else probe_worker(options, files))
     files = job.files  # the backend holds the tensors now: free this copy
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
-    notes = [*job.notes]
+    notes = [*filter(None, (job.label_table,)), *job.match_notes, *job.notes]
     if not run.complete:
         computed, rescored = _computed(run, job, progress, started)
         notes += rescored
@@ -121,8 +124,9 @@ def _result(
     labels_joined: bool = False,
     list_changed: bool = False,
 ) -> ScoreResult:
-    films = read_films(options.file)
+    films, provenance = read_films(options.file), read_provenance(options.file)
     bad = np.flatnonzero(films.status != Status.OK)
+    read = count_notes((films.path[row], films.message[row]) for row in np.flatnonzero(films.status == Status.OK))
     return ScoreResult(
         output=options.output,
         n_films=len(films.path),
@@ -134,18 +138,23 @@ def _result(
         models=tuple(file.sha256 for file in files),
         tta=max(1, options.tta),
         notes=tuple(notes),
+        noted_films=read.films,
+        film_notes={one.kind: one.films for one in read.kinds},
         labels_joined=labels_joined,
         film_list_changed=list_changed,
         has_leakage=any(file.document["training"]["has_leakage"] for file in files),
-        not_held_out=_not_held_out(options, len(films.path)),
+        not_held_out=_not_held_out(provenance, len(films.path)),
+        label_match=dict(get_nested(provenance, "labels", "match") or {}),
         unreadable_paths=tuple(unreadable_messages(found, options)),
+        other_files=other_files(found, options).as_dict(),
+        failed_statuses=tuple(status_name(int(films.status[row])) for row in bad),
         partition=str(options.partition or ""),
     )
 
 
-def _not_held_out(options: ScoreOptions, films: int) -> tuple[str, ...]:
+def _not_held_out(provenance: Mapping[str, Any], films: int) -> tuple[str, ...]:
     """Sentences on the films that the output says the models were trained on."""
-    records = get_nested(read_provenance(options.file), "not_held_out")
+    records = get_nested(provenance, "not_held_out")
     return tuple(describe_not_held_out(one, films) for one in records) if isinstance(records, list) else ()
 
 

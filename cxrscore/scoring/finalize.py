@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import cxrscore
 from cxrscore.contract import Floats
-from cxrscore.images import FoundFilms, Status
+from cxrscore.images import FoundFilms, OtherFiles, Status
 from cxrscore.io.strict_json import provenance_models, unicode_text
 from cxrscore.labels.public_sets import films_not_held_out
 from cxrscore.models.calibration import moved_thresholds, prevalence_shift
@@ -127,7 +127,8 @@ def make_provenance(job: RunContext, runtime: RuntimeInfo, *, computed: int, sec
         "films": {
             "folder": unicode_text(job.options.films.name),
             "total": len(job.paths),
-            "other_files": job.found.others,
+            "other_files": job.found.others.total,
+            "other_files_by_kind": other_files(job.found, job.options).as_dict(),
         },
         "labels": job.labels_file,
         "partition": _partition_provenance(job),
@@ -177,6 +178,11 @@ def _warnings(job: RunContext) -> list[str]:
             "The models stretch, pad or crop films differently. Heat maps average only the models that do as the first."
         )
     return warnings
+
+
+def other_files(found: FoundFilms, options: ScoreOptions) -> OtherFiles:
+    """The files that are no films by kind; if names are hidden, without unusual suffixes."""
+    return found.others.without_unusual_suffixes() if options.anonymize_paths else found.others
 
 
 def unreadable_messages(found: FoundFilms, options: ScoreOptions) -> list[str]:

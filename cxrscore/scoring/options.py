@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cxrscore.contract import Precision
 from cxrscore.errors import InputError
@@ -222,12 +223,24 @@ class ScoreResult:
         Copies of each film that were averaged.
     unreadable_paths : tuple of str
         Files and folders that could not be read, one text each: films may be missing there.
+    other_files : mapping of str to mapping of str to int
+        Number of the files in the folder that are no films, by kind: those not opened because of their names, those
+        that do not begin like a film, and those of other image and archive formats.
+    failed_statuses : tuple of str
+        The name of the status of each film in ``failed``.
     notes : tuple of str
         What changed since the run started, and what the run did about it.
+    noted_films : int
+        Scored films with a note on how they were read that a user must know, such as a guessed grey range.
+    film_notes : mapping of str to int
+        Number of films by kind of these notes, the most frequent first.
     has_leakage : bool
         Whether a film or a patient was in two splits when the model was trained.
     not_held_out : tuple of str
         Sentences on films of public data sets that the models were trained on.
+    label_match : dict
+        Films of the run and rows of the label table, and how many of each have no counterpart, as in the scores file;
+        empty without a table.
     labels_joined : bool
         Whether only the labels of a finished file were joined again.
     film_list_changed : bool
@@ -248,9 +261,14 @@ class ScoreResult:
     models: tuple[str, ...]
     tta: int
     unreadable_paths: tuple[str, ...]
+    other_files: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    failed_statuses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    noted_films: int = 0
+    film_notes: Mapping[str, int] = field(default_factory=dict)
     has_leakage: bool = False
     not_held_out: tuple[str, ...] = ()
+    label_match: dict[str, Any] = field(default_factory=dict)
     labels_joined: bool = False
     film_list_changed: bool = False
     partition: str = ""

@@ -92,13 +92,15 @@ def check_same_films(options: ScoreOptions, finished: FinishedRun) -> None:
 
 def update_labels(
     options: ScoreOptions, files: tuple[ModelFile, ...], found: FoundFilms, finished: FinishedRun
-) -> list[str]:
+) -> tuple[list[str], tuple[str, ...]]:
     """Joins the label table of this call to a finished output with other labels; no film is scored.
 
     Returns
     -------
     list of str
-        Notes for the user; empty if the labels are unchanged.
+        What changed, for the user; empty if the labels are unchanged.
+    tuple of str
+        Lines on films without a row and rows without a film.
     """
     columns, provenance = read_label_columns(options.file)
     given = replace(options, backend=finished.backend)
@@ -111,7 +113,7 @@ def update_labels(
     mark_public_films(job, marked)
     same_labels = same_table and same_truth and np.array_equal(columns["films/patient"], patient_numbers(job))
     if same_labels and marked == provenance:
-        return []
+        return [], job.match_notes
     run = _as_shards(job, finished.claim)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     labels = job.labels_file and {**job.labels_file, "file": "" if options.anonymize_paths else job.labels_file["file"]}
@@ -126,10 +128,9 @@ def update_labels(
         get_text(one, "file") or "a table" if one else "none" for one in (provenance.get("labels"), labels)
     )
     if same_labels:
-        return ["what the models were trained on is recorded anew, and no film was scored again"]
-    return [
-        f"the labels have changed (then {before}, now {after}): they were joined again, and no film was scored again"
-    ]
+        return ["what the models were trained on is recorded anew, and no film was scored again"], job.match_notes
+    changed = f"the labels have changed (then {before}, now {after})"
+    return [f"{changed}: they were joined again, and no film was scored again"], job.match_notes
 
 
 def _recorded_runtime(claim: FileProvenance, provenance: Any) -> RuntimeInfo:

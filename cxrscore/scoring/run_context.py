@@ -146,11 +146,21 @@ class RunContext:
     def notes(self) -> tuple[str, ...]:
         """Notes for the user on the run, without names of films."""
         kept = kept_note(self.target, self.findings)
-        return (*filter(None, (self._columns, self._other_backend, self._other_findings, kept)), *self.changes)
+        return (*filter(None, (self._other_backend, self._other_findings, kept)), *self.changes)
 
     @property
-    def _columns(self) -> str:
+    def label_table(self) -> str:
+        """The label table and what its columns were read as, in one line; "" without one."""
         return "" if self.labels_file is None else lab.describe_table(self.labels_file)
+
+    @property
+    def match_notes(self) -> tuple[str, ...]:
+        """Lines for the screen on films without a row and rows without a film, of the whole run. They have names of
+        films unless these are hidden, so that no file stores them: it has the counts."""
+        if self.labels is None or self.labels_file is None:
+            return ()
+        named = not self.options.anonymize_paths
+        return self.labels.match.lines(self.labels_file["file"] if named else "label table", film_names=named)
 
     @property
     def _other_findings(self) -> str:
@@ -250,7 +260,7 @@ def prepare_run(
 
 def prepare_worker(options: ScoreOptions, listing: FileList) -> RunContext:
     """The part of a run context that a worker needs: the built models and the films of the run."""
-    files, nothing = load_models(options), FoundFilms(paths=(), others=0, unreadable=())
+    files, nothing = load_models(options), FoundFilms(paths=())
     backend = chosen_backend(options, files)
     return RunContext(
         options=options,
@@ -279,7 +289,10 @@ def _labels(
         return None, None
     with as_local_path(place, lab.LARGEST_TABLE) as table:
         rules = replace(options.label_rules, model=findings)
-        joined, file = lab.read_joined_labels(table, plugins.datasets(), listing.all_films(), rules, name=place.name)
+        films, named = listing.all_films(), not options.anonymize_paths
+        joined, file = lab.read_joined_labels(
+            table, plugins.datasets(), films, rules, name=place.name, film_names=named
+        )
     return joined, {**file, "labelled_films": sum(joined.matched[listing.rows.start : listing.rows.stop])}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
-from cxrscore.labels import describe_columns, describe_rules
+from cxrscore.labels import describe_columns, describe_rules, match_counts
 from cxrscore.models.evaluation import Evaluation, format_count, read_probe, used_recipe
 from cxrscore.models.model_file import ModelFile
 from cxrscore.show.describe import describe_int8, describe_model, model_evaluation
@@ -115,6 +115,7 @@ def _data(found: Any) -> str:
         ("Its SHA-256", get_text(found, "training", "labels", "sha256")),
         ("Read with", describe_rules(get_nested(found, "training", "labels"))),
         ("Its columns", describe_columns(get_nested(found, "training", "labels"))),
+        ("Matched", match_counts(get_nested(found, "training", "labels", "match"))),
         ("Patients", str(patients) if patients else ""),
         ("Findings", ", ".join(found["spec"]["findings"])),
         *((("Public data sets that it was trained on", ", ".join(sets)),) if sets else ()),

@@ -7,7 +7,7 @@ from typing import Any
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
-from cxrscore.labels import describe_columns, describe_rules
+from cxrscore.labels import describe_columns, describe_rules, match_counts
 from cxrscore.models.evaluation import Evaluation, Yardsticks, format_count, read_evaluation, read_probe, used_recipe
 from cxrscore.show.describe import describe_int8, model_evaluation
 
@@ -83,7 +83,7 @@ def _backend(provenance: Any) -> str:
 def _labels(provenance: Any, films: Mapping[str, Any]) -> str:
     labels = get_nested(provenance, "labels")
     table = _join_nonempty(", layout ", get_text(labels, "file"), get_text(labels, "dataset"))
-    table = _join_nonempty(", ", table, describe_rules(labels))
+    table = _join_nonempty(", ", table, describe_rules(labels), match_counts(get_nested(labels, "match")))
     return f"{table or 'none'}; {films['labelled']} films with a label, {films['patients']} patients"
 
 
@@ -173,7 +173,8 @@ def _run(training: Mapping[str, Any]) -> Iterator[Line]:
     labels, split = training["labels"], training["split"]
     yield "made", f"{training['created']} by cxrscore {training['cxrscore']}"
     yield "backend", _join_nonempty(", ", training["backend"], *software_versions(training))
-    yield "labels", _join_nonempty(", ", f"{labels['file']}, layout {labels['dataset']}", describe_rules(labels))
+    table, matched = f"{labels['file']}, layout {labels['dataset']}", match_counts(labels.get("match"))
+    yield "labels", _join_nonempty(", ", table, describe_rules(labels), matched)
     yield "columns", describe_columns(labels)
     yield "split", f"{split['train']} train, {split['valid']} valid, {split['test']} test films; {split['rule']}"
     yield "patients", _patients(training)

@@ -184,6 +184,7 @@ def _train(
         best_epoch=fitted.best_epoch,
         history=fitted.history,
         excluded_findings=data.excluded_findings,
+        label_match=dict(data.labels_file.get("match", {})),
         **_of_evaluation(evaluated),
     )
     return result, member
@@ -467,7 +468,7 @@ def _log_public_films(sets: Sequence[str], data: Data, say: Log) -> None:
 def _log_data(data: Data, say: Log) -> None:
     sizes = ", ".join(f"{count} {part}" for part, count in data.sizes.items())
     say(f"films: {sizes} ({data.split.rule}); {len(data.findings)} findings")
-    for note in data.notes:
+    for note in (*data.folder_notes, *data.notes):
         say(note)
     if data.excluded_findings:
         names = ", ".join(data.excluded_findings)

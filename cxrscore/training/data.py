@@ -15,7 +15,7 @@ from cxrscore import labels as lab
 from cxrscore import plugins
 from cxrscore.contract import Floats
 from cxrscore.errors import InputError
-from cxrscore.images import ImageCache, Preprocessing, Status, require_films, thumbnail
+from cxrscore.images import ImageCache, OtherFiles, Preprocessing, Status, require_films, thumbnail
 from cxrscore.io import sha256_bytes
 from cxrscore.io.atomic import cannot_write, write_all
 from cxrscore.io.entries import cache_folder
@@ -70,10 +70,16 @@ class LabelledFilms:
     weights: Doubles | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those of labels.DEMOGRAPHICS that the table has, "" where unknown."""
+    other_files: OtherFiles = field(default_factory=OtherFiles)
+    """Files of the folder that are no films."""
+    unreadable: tuple[str, ...] = ()
+    """Files and folders there that could not be read."""
     unsure: tuple[str, ...] = ()
     """Columns of the table that hold labels only, but are not taken for findings."""
     maybe_patients: tuple[str, ...] = ()
     """Columns of the table that may identify the patients, where none is known to."""
+    match_notes: tuple[str, ...] = ()
+    """Lines on films without a row and rows without a film."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +106,8 @@ class Data:
     """Findings of the table that cannot be learnt, because all known labels of the training films are equal."""
     notes: tuple[str, ...] = ()
     """What the user should know of the labels, one line each."""
+    folder_notes: tuple[str, ...] = ()
+    """What the user should know of the folder beside its films, one line each."""
 
     def weights_of(self, rows: Sequence[int] | NDArray[np.intp]) -> Doubles | None:
         """Weights float64 [n] of these films; None: all equal."""
@@ -150,6 +158,7 @@ def read_data(options: TrainOptions, progress: Progress, *, leaks: bool = True) 
         preprocessing=preprocessing,
         sample_weights=weights,
         notes=_notes(options, labelled),
+        folder_notes=_folder_notes(labelled),
     )
 
 
@@ -182,6 +191,9 @@ def labelled_films(films: Path, labels: Path | None, rules: lab.LabelRules = lab
         unsure=() if rules.findings else joined.unsure,
         columns=_of_rows({name: joined.columns[name] for name in lab.DEMOGRAPHICS if name in joined.columns}, rows),
         weights=_weights(table, found.paths, joined, rows, rules.weight_column),
+        match_notes=joined.match.lines(table.name),
+        other_files=found.others,
+        unreadable=found.unreadable,
     )
 
 
@@ -308,9 +320,20 @@ def _readable(split: lab.Split, store: ImageCache, paths: Sequence[str], options
     return replace(split, train=train, valid=valid, test=test)
 
 
+def _folder_notes(labelled: LabelledFilms) -> tuple[str, ...]:
+    """Lines on what else is in the folder."""
+    notes = []
+    if unreadable := labelled.unreadable:
+        more = f" and {len(unreadable) - 1:,} more" if len(unreadable) > 1 else ""
+        notes.append(f"films may be missing: {unreadable[0]}{more} could not be read")
+    if others := labelled.other_files.sentence():
+        notes.append(others)
+    return tuple(notes)
+
+
 def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
     """Lines on the labels."""
-    notes = [lab.describe_table(labelled.labels_file)]
+    notes = [lab.describe_table(labelled.labels_file), *labelled.match_notes]
     if labelled.unsure:
         notes.append(
             f"columns of 0 and 1 that are not trained: {', '.join(labelled.unsure[:8])}; to train them as findings, "
@@ -320,7 +343,7 @@ def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
     odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
     if odd:
         notes.append(
-            f"columns of the label table taken for findings: {', '.join(odd)}. Name the findings with --findings to "
+            f"columns of the label table taken for findings: {', '.join(odd)}. Name the findings with --finding to "
             "leave others out"
         )
     if soft := int(np.count_nonzero((labelled.labels > 0) & (labelled.labels < 1))):

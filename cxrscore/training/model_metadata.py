@@ -118,7 +118,8 @@ def model_evaluation(
     }
     positives, _ = counts(data.labels[list(data.split.test)])
     of_test = dict(zip(findings, positives.tolist(), strict=True)) if tested else {}
-    return {**evaluated, "warnings": find_limitations(evaluated, of_test, data.patients)}
+    unmatched = lab.match_warnings(data.labels_file.get("match"))
+    return {**evaluated, "warnings": [*unmatched, *find_limitations(evaluated, of_test, data.patients)]}
 
 
 def films_and_labels(data: Data) -> dict[str, Any]:

@@ -448,6 +448,8 @@ class TrainResult:
         Macro AUC of the test films, which are evaluated once; NaN likewise, or without test films.
     excluded_findings : tuple of str
         Findings of the table that the model lacks, because their known labels are all equal.
+    label_match : dict
+        Films and rows of the label table, and how many of each have no counterpart, as in the model file.
     warnings : tuple of str
         What limits the use of the figures, one sentence each.
     evaluation : dict
@@ -467,6 +469,7 @@ class TrainResult:
     macro_auc: float
     test_auc: float
     excluded_findings: tuple[str, ...] = ()
+    label_match: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     evaluation: dict[str, Any] = field(default_factory=dict)
     members: tuple[TrainResult, ...] = ()

@@ -73,7 +73,15 @@ _IMPORTED = {
     "output": "m",
     "notes": [],
 }
-_SCORED = {"failed": [], "notes": [], "unreadable_paths": [], "output_written": False, "film_list_changed": False}
+_SCORED = {
+    "failed": [],
+    "failed_statuses": [],
+    "notes": [],
+    "unreadable_paths": [],
+    "other_files": {},
+    "output_written": False,
+    "film_list_changed": False,
+}
 _MERGED = {"films": 1, "failed": 0, "merged_files": 1, "seconds": 0.0, "output": "o"}
 STUBS = {
     "train": ("training.train_model", {**_MODEL, "run_folder": "m.run"}, ["films", "--backend", "torch"]),

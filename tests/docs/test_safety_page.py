@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrscore.images import dicom
+from cxrscore.images import dicom, dicom_pixels
 from cxrscore.images.film import Status
 
 ROOT = Path(__file__).parents[2]
@@ -52,9 +52,10 @@ def test_every_script_and_page_that_is_named_exists() -> None:
 
 
 def test_the_transfer_syntaxes_are_those_that_are_decoded() -> None:
-    by_pydicom = {dicom._IMPLICIT_LITTLE, dicom._EXPLICIT_LITTLE, dicom._EXPLICIT_BIG, dicom._RUN_LENGTH}
+    by_pydicom = dict.fromkeys((*dicom_pixels.NATIVE, dicom_pixels.DEFLATED), "pydicom")
     told = {row[0]: row[2] for row in rows(DICOM, "Transfer syntaxes")}
-    assert told == dict.fromkeys(by_pydicom, "pydicom") | dict.fromkeys(dicom._CODECS, "imagecodecs")
+    by_imagecodecs = dict.fromkeys(dicom_pixels.CODECS, "imagecodecs")
+    assert told == by_pydicom | {dicom_pixels.RUN_LENGTH: "cxrscore"} | by_imagecodecs
 
 
 def test_the_attributes_are_those_that_are_read() -> None:

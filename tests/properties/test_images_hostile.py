@@ -99,4 +99,4 @@ def test_every_film_is_found_once_and_in_order(tmp_path_factory: pytest.TempPath
         expected.append(path.relative_to(folder).as_posix())
     found = find_films(folder)
     assert found.paths == tuple(sorted(expected))
-    assert (found.others, found.unreadable) == (0, ())
+    assert (found.others.total, found.unreadable) == (0, ())

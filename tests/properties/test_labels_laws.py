@@ -144,6 +144,13 @@ KINDS = {
     "nih": ("Image Index,Finding Labels", st.sampled_from(["Mass", "No Finding", "Mass|Effusion", ""])),
     "chexpert": (f"Path,{OBSERVED}", CELLS),
     "mimic": (f"study_id,{OBSERVED}", CELLS),
+    "chexpert-plus": (f"path_to_image,{OBSERVED}", CELLS),
+    "brax": (f"PngPath,{OBSERVED}", CELLS),
+    "cxr-lt": ("dicom_id,Hilum,Scoliosis", st.lists(st.sampled_from(STATED), min_size=2, max_size=2).map(",".join)),
+    "openi": (
+        "filename,uid,projection,Problems",
+        st.sampled_from(["1,Frontal,normal", "2,Lateral,Mass;Nodule", "3,Frontal,No Indexing", "4,,"]),
+    ),
     "padchest": ("ImageID,Labels", st.sampled_from(["['mass']", "['normal']", "\"['mass', 'nodule']\"", "[]"])),
     "vindr-boxes": (
         "image_id,rad_id,class_name,x_min,y_min,x_max,y_max",
@@ -158,7 +165,8 @@ SEVERAL = ("vindr-boxes", "rsna", "siim")
 
 
 def named(layout: str, number: int) -> str:
-    forms = {"chexpert": f"train/patient{number:05}/study1/view1_frontal.jpg", "mimic": f"5{number:07}"}
+    film = f"train/patient{number:05}/study1/view1_frontal.jpg"
+    forms = {"chexpert": film, "chexpert-plus": film, "mimic": f"5{number:07}"}
     return forms.get(layout, f"{number}.png")
 
 
@@ -187,7 +195,7 @@ def test_the_order_of_rows_does_not_matter(
 
 
 @settings(deadline=None)
-@given(st.sampled_from(["chexpert", "mimic"]), st.lists(CELLS, min_size=1, max_size=6))
+@given(st.sampled_from(["chexpert", "chexpert-plus", "brax", "mimic"]), st.lists(CELLS, min_size=1, max_size=6))
 def test_uncertain_labels_are_the_only_ones_that_differ(
     tmp_path_factory: pytest.TempPathFactory, layout: str, rows: list[str]
 ) -> None:

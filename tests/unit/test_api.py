@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 import cxrscore
 from cxrscore.contract import ModelSpec
-from cxrscore.errors import BackendUnavailableError, InputError
+from cxrscore.errors import BackendUnavailableError, FilmWarning, InputError
 from cxrscore.images import decode_film
 from cxrscore.subprocesses import child_environment
 
@@ -323,3 +323,22 @@ def test_the_classifier_says_what_it_is(home, classifier):
     assert "2 findings, torch" in repr(classifier)
     assert classifier.device == "cpu"
     assert isinstance(cxrscore.load_model(str(home / "a")).spec, ModelSpec)
+
+
+def test_arrays_and_files_of_few_bits_give_the_same_scores_and_notes(classifier, home):
+    few = [np.rint(film / 255.0 * 4095).astype(np.uint16) for film in pixels(home)[:2]]
+    few += [few[0] / np.float32(65535), np.dstack([few[0]] * 3)]
+    cv2.imwrite(str(home / "few.png"), few[0])
+    found = classifier.predict_proba([home / "few.png", *few])
+    note = "grey range taken from its pixels: 0 to 4095 of 0 to 65535"
+    assert found.message == (note,) * 5
+    for row in (1, 3, 4):
+        np.testing.assert_array_equal(found[row], found[0])
+    as_of_8_bits = classifier.predict_proba(paths(home)[:1])
+    np.testing.assert_allclose(found[0], as_of_8_bits[0], atol=2e-3)
+
+
+def test_predict_warns_of_notes_that_it_has_no_place_for(classifier, home):
+    few = np.rint(pixels(home)[0] / 255.0 * 4095).astype(np.uint16)
+    with pytest.warns(FilmWarning, match=r"notes on 1 film: grey range .* \(1\), such as an array; predict_proba"):
+        classifier.predict(few)

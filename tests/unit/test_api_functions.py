@@ -15,13 +15,13 @@ from made_run import made_file
 import cxrscore
 from cxrscore.cli import main
 from cxrscore.errors import InputError
-from cxrscore.reporting import default_page, write_report
+from cxrscore.reporting import default_page, open_named_scores, write_report
 from cxrscore.scoring import ScoreOptions
 from cxrscore.subprocesses import child_environment
 from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions
 
-OF_THE_COMMAND_LINE = {"as_json", "quiet", "shard"}
+OF_THE_COMMAND_LINE = {"as_json", "quiet", "shard", "verbose"}
 LISTS = {"findings", "trained_on"}
 """Options that are one comma-separated text on the command line, and a tuple in Python."""
 CHOSEN_LATER = {"backend", "size"}
@@ -61,7 +61,8 @@ def test_defaults_are_those_of_the_command(command, options):
 
 
 def test_defaults_of_a_report_are_those_of_the_command():
-    parameters = {**inspect.signature(cxrscore.report).parameters, **inspect.signature(write_report).parameters}
+    functions = (open_named_scores, write_report, cxrscore.report)
+    parameters = {name: one for call in functions for name, one in inspect.signature(call).parameters.items()}
     for name, default in command_defaults("report").items():
         if name not in ("scores", "output", "labels"):
             assert parameters[name].default in (default, ()), name

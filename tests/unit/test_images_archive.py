@@ -33,7 +33,7 @@ def test_a_film_in_an_archive_is_the_film_of_its_bytes(tmp_path: Path) -> None:
     put(tmp_path, archive({"series 1/a.png": FILM, "labels.csv": b"film\n", "b.PNG": FILM}))
     found = find_films(tmp_path)
     assert found.paths == ("export.zip/b.PNG", "export.zip/series 1/a.png")
-    assert (found.others, found.unreadable) == (1, ())
+    assert (found.others.as_dict(), found.unreadable) == ({"not_opened": {".csv": 1}}, ())
     film = read_film(tmp_path / found.paths[1])
     assert film == decode_film(FILM)
     np.testing.assert_array_equal(film.pixels, chest())
@@ -44,7 +44,8 @@ def test_members_and_archives_without_suffix_are_told_by_content(tmp_path: Path)
     pytest.importorskip("pydicom")
     put(tmp_path, archive({"IM1": dicom(), "README": b"words", "DICOMDIR": dicom(), "._a.png": FILM}), "disc")
     found = find_films(tmp_path)
-    assert (found.paths, found.others) == (("disc/IM1",), 3)
+    kinds = {"not_opened": {"DICOMDIR": 1, "macOS ._ file": 1}, "no_film": {"without suffix": 1}}
+    assert (found.paths, found.others.as_dict()) == (("disc/IM1",), kinds)
     assert read_film(tmp_path / "disc/IM1").status == Status.OK
 
 
@@ -109,12 +110,77 @@ def test_an_archive_that_was_cut_is_named(tmp_path: Path, length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd.png", "/etc/passwd.png", "./a.png", "a//b.png", "a/" * 2100 + "b.png"]
+    "name",
+    [
+        *("../../etc/passwd.png", "/etc/passwd.png", "./../a.png", "a/./../../b.png", "//a.png", "a/" * 2100 + "b.png"),
+        *("..\\a.png", "a\\..\\..\\b.png", "\\a.png", "C:\\a.png", "C:/a.png", "a.png/.", "./" * 2100 + "b.png"),
+    ],
 )
 def test_a_member_that_leads_elsewhere_is_named_and_not_read(tmp_path: Path, name: str) -> None:
     put(tmp_path, archive({"good.png": FILM, name: FILM}))
     found = find_films(tmp_path)
     assert (found.paths, found.unreadable) == (("export.zip/good.png",), (f"export.zip/{name}",))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("./a.png", "a.png"), ("a//b.png", "a/b.png"), ("././a/./b//c.png", "a/b/c.png"), (".//a.png", "a.png")],
+)
+def test_superfluous_parts_of_a_path_are_left_out(tmp_path: Path, name: str, path: str) -> None:
+    put(tmp_path, archive({"z.png": png(chest(1)), name: FILM, "./IM1": FILM}))
+    found = find_films(tmp_path)
+    assert (found.paths, found.unreadable) == (
+        tuple(sorted((f"export.zip/{path}", "export.zip/IM1", "export.zip/z.png"))),
+        (),
+    )
+    assert read_bytes(tmp_path / "export.zip" / path) == FILM
+
+
+@pytest.mark.parametrize("names", [("a.png", "./a.png"), ("x/a.png", "x//a.png")])
+def test_members_that_become_one_path_are_named(tmp_path: Path, names: tuple[str, str]) -> None:
+    put(tmp_path, archive({names[0]: FILM, names[1]: png(chest(1)), "c.png": FILM}))
+    found = find_films(tmp_path)
+    assert (found.paths, found.unreadable) == (
+        ("export.zip/c.png",),
+        tuple(sorted(f"export.zip/{name}" for name in names)),
+    )
+
+
+@pytest.mark.parametrize("name", ["disc", "1.2.840.99.101", "export.ZIP", "films.backup"])
+def test_an_archive_is_told_by_its_bytes(tmp_path: Path, name: str) -> None:
+    put(tmp_path, archive({"1.2.3.4": FILM, "CR.1.2": FILM, "a.csv": b"a", "b.tif": b"II*\0"}), name)
+    found = find_films(tmp_path)
+    assert found.paths == (f"{name}/1.2.3.4", f"{name}/CR.1.2")
+    assert found.others.as_dict() == {"not_opened": {".csv": 1}, "not_supported": {"TIFF image": 1}}
+    assert read_film(tmp_path / found.paths[0]).status == Status.OK
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        ["[Content_Types].xml", "word/media/image1.png"],
+        ["mimetype", "Thumbnails/thumbnail.png"],
+        ["META-INF/MANIFEST.MF", "icon.png"],
+        ["archive/data.pkl", "archive/0.png"],
+        ["metadata.json", "config.json", "picture.png"],
+        ["a.npy", "b.npy"],
+    ],
+)
+def test_a_zip_container_of_another_kind_is_no_archive_of_films(tmp_path: Path, inside: list[str]) -> None:
+    data = archive(dict.fromkeys(inside, FILM))
+    put(tmp_path, data, "unknown.thing")
+    put(tmp_path, data, "known.docx")
+    found = find_films(tmp_path)
+    assert found.paths == ()
+    assert found.others.as_dict() == {
+        "not_opened": {".docx": 1},
+        "not_supported": {"document or model that is a zip archive": 1},
+    }
+
+
+def test_an_archive_without_members_is_counted(tmp_path: Path) -> None:
+    put(tmp_path, archive({}))
+    assert find_films(tmp_path).others.as_dict() == {"no_film": {"empty archive": 1}}
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -136,7 +202,7 @@ def test_a_member_may_have_a_name_that_no_file_can_have(tmp_path: Path, name: st
 def test_an_archive_in_an_archive_is_left_alone(tmp_path: Path) -> None:
     put(tmp_path, archive({"inner.zip": archive({"a.png": FILM}), "inner": archive({"a.png": FILM})}))
     found = find_films(tmp_path)
-    assert (found.paths, found.others) == ((), 2)
+    assert (found.paths, found.others.as_dict()) == ((), {"not_opened": {"zip archive in an archive": 2}})
 
 
 def test_an_archive_of_too_many_members_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

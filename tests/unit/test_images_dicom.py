@@ -177,10 +177,65 @@ def test_a_lut_shorter_than_its_descriptor_is_damage() -> None:
     assert decoded(ramp(10), 10, VOILUTSequence=table).status == Status.DAMAGED
 
 
-@pytest.mark.parametrize("width", [0, -5, float("1e300")])
-def test_a_window_that_means_nothing_is_damage(width: float) -> None:
-    film = decoded(ramp(10), 10, WindowCenter=100, WindowWidth=width)
-    assert film.status == Status.DAMAGED
+@pytest.mark.parametrize(
+    ("center", "width", "reason"),
+    [
+        (100, 0, "width 0"),
+        (100, -5, "negative width"),
+        (100, 0.5, "width below 1"),
+        (100, "1e300", "out of range"),
+        ("1e31", 10, "out of range"),
+        (100, "NaN", "not a number"),
+        ("NaN", 10, "not a number"),
+        (100, None, "no width"),
+        (None, 100, "no center"),
+    ],
+)
+def test_a_window_that_means_nothing_is_passed_over(center: Any, width: Any, reason: str) -> None:
+    film = decoded(ramp(10), 10, WindowCenter=center, WindowWidth=width)
+    assert (film.status, film.message) == (Status.OK, f"VOI window ignored: {reason}")
+    np.testing.assert_array_equal(film.pixels, decoded(ramp(10), 10).pixels)
+
+
+def test_a_window_of_text_is_passed_over() -> None:
+    data = written(dataset(ramp(10), 10, WindowCenter=100, WindowWidth="12345"))
+    film = decode_film(data.replace(b"12345", b"12_AB"))
+    assert (film.status, film.message) == (Status.OK, "VOI window ignored: not a number")
+
+
+def test_the_first_window_that_means_something_counts() -> None:
+    film = decoded(ramp(10), 10, WindowCenter=[100, 90, 512], WindowWidth=[0, 0, 300])
+    assert film.message == "VOI window ignored: width 0, VOI window"
+    np.testing.assert_array_equal(film.pixels, decoded(ramp(10), 10, WindowCenter=512, WindowWidth=300).pixels)
+
+
+@pytest.mark.parametrize("missing", [{"WindowCenter": None, "WindowWidth": None}, {}])
+def test_no_window_needs_no_note(missing: dict[str, Any]) -> None:
+    assert decoded(ramp(10), 10, **missing).message == ""
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"WindowCenter": 50000, "WindowWidth": 100},  # all black
+        {"WindowCenter": -5000, "WindowWidth": 100},  # all white
+        {"WindowCenter": 32768, "WindowWidth": 65536},  # nearly black
+        {"WindowCenter": 512, "WindowWidth": 1e9},  # all grey
+        {"WindowCenter": 32768, "WindowWidth": 65536, "VOILUTFunction": "linear_exact "},
+        {"WindowCenter": 512, "WindowWidth": 20000, "VOILUTFunction": "SIGMOID"},
+    ],
+)
+def test_a_window_that_does_not_show_the_film_is_passed_over(window: dict[str, Any]) -> None:
+    film = decoded(ramp(10), 10, **window)
+    assert (film.status, film.message) == (Status.OK, "VOI window ignored: it contradicts the pixels")
+    np.testing.assert_array_equal(film.pixels, decoded(ramp(10), 10).pixels)
+
+
+def test_a_voi_lut_that_does_not_show_the_film_yields_to_the_window() -> None:
+    elements = {"VOILUTSequence": lookup_table([0, 4095], 5000, 12), "WindowCenter": 512, "WindowWidth": 300}
+    film = decoded(ramp(10), 10, **elements)
+    assert film.message == "VOI LUT ignored: it contradicts the pixels, VOI window"
+    np.testing.assert_array_equal(film.pixels, decoded(ramp(10), 10, WindowCenter=512, WindowWidth=300).pixels)
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
@@ -281,14 +336,31 @@ def test_film_without_preamble_and_meta() -> None:
         ({"BodyPartExamined": "CHARM"}, Status.OK, ""),  # holds ARM, but not as a word
         ({"NumberOfFrames": 2}, Status.SEVERAL_FRAMES, "2 frames"),
         ({"NumberOfFrames": 1}, Status.OK, ""),
-        ({"PhotometricInterpretation": "RGB"}, Status.UNSUPPORTED, "colour"),
+        ({"PhotometricInterpretation": "RGB"}, Status.UNSUPPORTED, "DICOM in colour (RGB), expected MONOCHROME1 or"),
+        ({"PhotometricInterpretation": "YBR_FULL_422"}, Status.UNSUPPORTED, "DICOM in colour (YBR_FULL_422)"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, Status.UNSUPPORTED, "DICOM with a colour palette"),
+        ({"PhotometricInterpretation": "DOE^JOHN"}, Status.UNSUPPORTED, "unknown Photometric Interpretation"),
+        ({"PhotometricInterpretation": None}, Status.UNSUPPORTED, "Photometric Interpretation (0028,0004) is missing"),
+        ({"PhotometricInterpretation": ""}, Status.UNSUPPORTED, "Photometric Interpretation (0028,0004) is missing"),
+        ({"PhotometricInterpretation": "monochrome2"}, Status.OK, ""),
+        ({"PhotometricInterpretation": " Monochrome1 "}, Status.OK, "inverted"),
+        ({"PhotometricInterpretation": "MONOCHROME1\0"}, Status.OK, "inverted"),
+        ({"PhotometricInterpretation": "MONOCHROME 2"}, Status.OK, ""),
+        ({"SamplesPerPixel": 3}, Status.DAMAGED, "3 samples per pixel contradict MONOCHROME2, expected 1"),
+        ({"SamplesPerPixel": None}, Status.OK, ""),
+        ({"PixelRepresentation": 7}, Status.DAMAGED, "Pixel Representation 7, expected 0 or 1"),
         ({"PixelData": bytes(3 * 2 * SIDE * SIDE)}, Status.SEVERAL_FRAMES, "several frames"),
-        ({"PixelData": bytes(2 * SIDE * SIDE - 2)}, Status.DAMAGED, "ValueError"),
+        ({"PixelData": bytes(2 * SIDE * SIDE - 2)}, Status.DAMAGED, "3,198 bytes of pixels, expected 3,200"),
         ({"Rows": 31}, Status.TOO_SMALL, "31"),
         ({"Rows": 60000, "Columns": 60000}, Status.TOO_LARGE, "60000"),
         ({"BitsAllocated": 32}, Status.UNSUPPORTED, "bits"),
-        ({"HighBit": 15}, Status.UNSUPPORTED, "bits"),
-        ({"BitsStored": None}, Status.DAMAGED, "TypeError"),
+        ({"BitsAllocated": 12}, Status.UNSUPPORTED, "10 bits stored in 12, expected up to 8 in 8 or 16 in 16"),
+        ({"HighBit": 8}, Status.UNSUPPORTED, "10 bits stored in 16 with high bit 8, expected 9"),
+        ({"HighBit": 16}, Status.UNSUPPORTED, "10 bits stored in 16 with high bit 16, expected 9"),
+        ({"BitsStored": None}, Status.DAMAGED, "Bits Stored is missing"),
+        ({"BitsAllocated": None}, Status.DAMAGED, "Bits Allocated is missing"),
+        ({"Rows": None}, Status.DAMAGED, "Rows is missing"),
+        ({"Columns": None}, Status.DAMAGED, "Columns is missing"),
         ({"Rows": [40, 40]}, Status.DAMAGED, "TypeError"),
         ({"RescaleSlope": 0, "RescaleIntercept": 5}, Status.DAMAGED, "all its values are equal"),
     ],
@@ -315,11 +387,27 @@ def test_without_pixels_it_is_damaged() -> None:
     assert decode_film(out.getvalue()).message == "DICOM without pixels"
 
 
-def test_deflated_is_refused_before_it_is_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deflated_film() -> None:
     data = written(dataset(ramp(10), 10), DeflatedExplicitVRLittleEndian)
+    film = decode_film(data)
+    assert (film.status, film.message) == (Status.OK, "")
+    np.testing.assert_array_equal(film.pixels, decoded(ramp(10), 10).pixels)
+    assert decode_film(data + b"\0").status == Status.OK  # a pad byte to an even length
+    cut = decode_film(data[:-20])
+    assert (cut.status, "deflated data set is truncated" in cut.message) == (Status.DAMAGED, True)
+
+
+def test_a_deflated_film_is_inflated_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = written(dataset(ramp(10), 10), DeflatedExplicitVRLittleEndian)
+    monkeypatch.setattr(dicom, "MAX_BYTES", 1000)
     monkeypatch.setattr(pydicom, "dcmread", None)  # would raise if it were called
     film = decode_film(data)
-    assert (film.status, "deflate" in film.message) == (Status.UNSUPPORTED, True)
+    assert (film.status, film.message) == (Status.TOO_LARGE, "more than 1,000 bytes when inflated")
+
+
+def test_text_that_looks_like_the_deflated_syntax_is_only_text() -> None:
+    film = decoded(ramp(10), 10, SeriesInstanceUID="1.2.840.10008.1.2.1.99")
+    assert (film.status, film.message) == (Status.OK, "")
 
 
 def test_unknown_syntax_is_unsupported() -> None:

@@ -4,7 +4,14 @@ import struct
 
 import pytest
 
-from cxrscore.images.file_signatures import check_jpeg_end, detect_format, jpeg2000_header, jpeg_header, png_header
+from cxrscore.images.file_signatures import (
+    check_jpeg2000_end,
+    check_jpeg_end,
+    detect_format,
+    jpeg2000_header,
+    jpeg_header,
+    png_header,
+)
 from cxrscore.images.film import FilmError, Status
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
@@ -65,31 +72,76 @@ SCAN = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00")
 
 
 @pytest.mark.parametrize(
-    ("tail", "wrong"),
+    ("tail", "rest"),
     [
-        (SCAN + b"\x12\xff\x00\x34\xff\xd0\x56" + EOI, None),
-        (SCAN + b"\x12" + SCAN + b"\x34" + EOI, None),  # progressive: several scans
-        (SCAN + b"\x12\xff\x00\x34" + EOI + bytes(3), None),
-        (SCAN + b"\x12\xff\x7f\x34" + EOI, None),  # JPEG-LS stuffs otherwise
-        (SCAN + b"\x12\xff\x00\x34", "truncated"),
-        (SCAN + b"\x12\xff", "truncated"),
-        (b"", "truncated"),
-        (SCAN + b"\x12" + EOI + b"x", "other bytes"),
-        (SCAN + b"\x12" + EOI + SOI + EOI, "other bytes"),
+        (SCAN + b"\x12\xff\x00\x34\xff\xd0\x56" + EOI, b""),
+        (SCAN + b"\x12" + SCAN + b"\x34" + EOI, b""),  # progressive: several scans
+        (SCAN + b"\x12\xff\xff" + EOI, b""),  # fill bytes before the marker
+        (SCAN + b"\x12\xff\x00\x34" + EOI + bytes(3), bytes(3)),
+        (SCAN + b"\x12\xff\x7f\x34" + EOI, b""),  # JPEG-LS stuffs otherwise
+        (SCAN + b"\x12" + segment(0xDC, b"\x00\x08") + EOI, b""),  # the number of lines after the first scan
+        (SCAN + b"\x12" + EOI + b"\n", b"\n"),
+        (SCAN + b"\x12" + EOI + b"\xff", b"\xff"),
+        (SCAN + b"\x12" + EOI + SOI + EOI, SOI + EOI),
+        (segment(0xE1, b"Exif" + SOI + EOI) + SCAN + b"\x12" + EOI + b"x", b"x"),  # a thumbnail inside
     ],
 )
-def test_jpeg_must_end_with_its_end_marker(tail: bytes, wrong: str | None) -> None:
-    data = SOI + frame(0xC0, 8, 8) + tail
-    if wrong is None:
-        check_jpeg_end(data)
-    else:
-        with pytest.raises(FilmError, match=wrong):
-            check_jpeg_end(data)
+def test_what_follows_the_end_marker_of_a_jpeg_is_returned(tail: bytes, rest: bytes) -> None:
+    assert check_jpeg_end(SOI + frame(0xC0, 8, 8) + tail) == rest
+
+
+@pytest.mark.parametrize(
+    "tail", [SCAN + b"\x12\xff\x00\x34", SCAN + b"\x12\xff", segment(0xE1, b"Exif" + SOI + EOI) + SCAN + b"\x12", b""]
+)
+def test_jpeg_must_have_its_end_marker(tail: bytes) -> None:
+    with pytest.raises(FilmError, match="truncated"):
+        check_jpeg_end(SOI + frame(0xC0, 8, 8) + tail)
+
+
+SIZ = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII16xHBBB", 41, 0, 710, 520, 10, 20, 1, 11, 1, 1)
 
 
 def test_jpeg_2000_size_is_corner_minus_origin() -> None:
-    siz = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII", 41, 0, 710, 520, 10, 20)
-    header = jpeg2000_header(b"\x00\x00\x00\x0cjP  " + siz)
-    assert (header.width, header.height) == (700, 500)
+    header, bits = jpeg2000_header(b"\x00\x00\x00\x0cjP  " + SIZ)
+    assert (header.width, header.height, bits) == (700, 500, 12)
     with pytest.raises(FilmError):
         jpeg2000_header(b"\xff\x4f\xff\x51")
+
+
+def tile_part(content: bytes, length: int | None = None) -> bytes:
+    """SOT with its length Psot, SOD and the coded data."""
+    length = 14 + len(content) if length is None else length
+    return b"\xff\x90" + struct.pack(">HHIBB", 10, 0, length, 0, 1) + b"\xff\x93" + content
+
+
+@pytest.mark.parametrize(
+    ("parts", "rest"),
+    [
+        (tile_part(b"abc") + EOI, b""),
+        (tile_part(b"abc") + tile_part(b"d") + EOI + b"\xff", b"\xff"),
+        (tile_part(b"abc", 0) + EOI + b" tail", b" tail"),
+        (tile_part(b"abc", 14 + 5) + EOI + b"x", b"x"),  # a length that counts the end marker
+        (tile_part(b"abc") + EOI + EOI, EOI),
+    ],
+)
+def test_jpeg_2000_ends_where_its_tile_parts_end(parts: bytes, rest: bytes) -> None:
+    assert check_jpeg2000_end(SIZ + parts) == rest
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        b"",
+        EOI,
+        tile_part(b"abc"),
+        tile_part(b"abc")[:-1] + EOI,
+        tile_part(b"abc", 0),
+        tile_part(b"abc", 13) + EOI,
+        tile_part(b"abc", 2**32 - 1) + EOI,  # an end marker at the end is none where a tile-part goes on
+        tile_part(b"abc") + b"\xff\x90",
+    ],
+)
+def test_jpeg_2000_that_is_truncated(parts: bytes) -> None:
+    with pytest.raises(FilmError, match="truncated") as caught:
+        check_jpeg2000_end(SIZ + parts)
+    assert caught.value.status == Status.DAMAGED

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxrscore.errors import InputError
-from cxrscore.images import find_films
+from cxrscore.images import find, find_films, require_films
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -22,7 +22,8 @@ def test_films_are_found_at_any_depth_in_sorted_order(tmp_path: Path) -> None:
     make(tmp_path, "b.PNG", "a/z.jpeg", "a/b/c.dcm", "B.jpg", "a.DICOM", "labels.csv", "a/notes.txt", "film.png.bak")
     found = find_films(tmp_path)
     assert found.paths == ("B.jpg", "a.DICOM", "a/b/c.dcm", "a/z.jpeg", "b.PNG")
-    assert (found.others, found.unreadable) == (3, ())
+    assert found.others.as_dict() == {"not_opened": {".csv": 1, ".txt": 1}, "no_film": {".bak": 1}}
+    assert found.unreadable == ()
 
 
 def test_files_without_suffix_are_told_by_content(tmp_path: Path) -> None:
@@ -34,7 +35,8 @@ def test_files_without_suffix_are_told_by_content(tmp_path: Path) -> None:
     make(tmp_path, "._IM0001", "._a.png", data=PNG)
     found = find_films(tmp_path)
     assert found.paths == ("IM0001", "IM0002", "IM0003")
-    assert found.others == 5
+    kinds = {"DICOMDIR": 1, "macOS ._ file": 2}
+    assert found.others.as_dict() == {"not_opened": kinds, "no_film": {"without suffix": 2}}
 
 
 def test_links_to_files_are_followed_and_to_folders_not(tmp_path: Path) -> None:
@@ -45,13 +47,68 @@ def test_links_to_files_are_followed_and_to_folders_not(tmp_path: Path) -> None:
     (tmp_path / "films" / "broken.png").symlink_to(tmp_path / "nowhere")
     found = find_films(tmp_path / "films")
     assert found.paths == ("a.png", "linked.png")
-    assert (found.others, found.unreadable) == (2, ("broken.png",))
+    assert (found.others.as_dict(), found.unreadable) == ({"not_opened": {"folder link": 2}}, ("broken.png",))
 
 
 def test_pipes_are_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     os.mkfifo(tmp_path / "pipe.png")
-    assert find_films(tmp_path).paths == ()
+    found = find_films(tmp_path)
+    assert (found.paths, found.others.as_dict()) == ((), {"not_opened": {"pipe, socket or device file": 2}})
+
+
+NAMES = (
+    *("1.2.840.99.101", "CR.1.2.276.4", "IM0001", "0001.IMA", "a.DC3", "a.dic", "a.jfif", "a.jpe", "17", "x.dcm~"),
+    *("a.zip", "a.tif", "Smith^John", "scan.", ".hidden"),
+)
+
+
+@pytest.mark.parametrize("head", [PNG, b"\xff\xd8\xff\xe0", bytes(128) + b"DICM"], ids=["png", "jpeg", "dicom"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_film_is_told_by_its_bytes_under_any_name(tmp_path: Path, name: str, head: bytes) -> None:
+    make(tmp_path, f"{name}", f"ward/{name}", data=head)
+    found = find_films(tmp_path)
+    assert (found.paths, found.others.total) == (tuple(sorted((name, f"ward/{name}"))), 0)
+
+
+def test_each_other_file_is_counted_by_what_it_is(tmp_path: Path) -> None:
+    make(tmp_path, "a.CSV", "b/a.csv", "notes.txt", "model.safetensors", "Thumbs.db", ".DS_Store", ".rsync", "._b.tif")
+    make(tmp_path, "a.dat", "b.dat", "1.2.3", "x.Smith-Jones", "y.toolong", "z.é", "README")
+    make(tmp_path, "empty.raw", data=b"")
+    make(tmp_path, "scan.tif", "1.2.4", data=b"II*\0")
+    found = find_films(tmp_path)
+    assert found.paths == ()
+    assert found.others.as_dict() == {
+        "not_opened": {".csv": 2, ".safetensors": 1, ".txt": 1, "macOS ._ file": 1, "system file": 2},
+        "no_film": {".dat": 2, "other suffixes": 4, "without suffix": 1, "empty file": 1, "hidden file": 1},
+        "not_supported": {"TIFF image": 2},
+    }
+    assert found.others.total == 18
+    with pytest.raises(InputError, match=r"there is no film .* It has 18 other files: 2 \.csv, 2 system files, 1 "):
+        require_films(tmp_path)
+
+
+def test_a_film_suffix_and_a_known_one_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a.png", "b.JPG", "c.dcm", "d.csv", "e.docx", "f.pt", "g.h5", "DICOMDIR", "Thumbs.db", "._x")
+
+    def opened(*_: object) -> None:
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr(find, "open_regular", opened)
+    assert find_films(tmp_path).paths == ("a.png", "b.JPG", "c.dcm")
+
+
+def test_a_file_that_is_gone_before_it_is_opened_is_none_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "a.png", "temporary")
+
+    def gone(path: Path) -> object:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(find, "open_regular", gone)
+    found = find_films(tmp_path)
+    assert (found.paths, found.others.total, found.unreadable) == (("a.png",), 0, ())
 
 
 def test_what_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

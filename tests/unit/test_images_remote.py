@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("pydicom")
 pytest.importorskip("aiohttp")
 pytest.importorskip("obstore")
-from corpus_bytes import chest, dicom, png
+from corpus_bytes import archive, chest, dicom, png
 from servers import bucket, web
 
 from cxrscore.errors import InputError
@@ -27,9 +27,16 @@ FILES = {
     "DICOMDIR": dicom(),
     "labels.csv": b"film,Mass\n",
     "nothing": b"",
+    "1.2.840.113619.2.55.3.1": dicom(),
+    "ward 1/CR.1.2.3.17": PNG,
+    "ward 1/scan.tif": b"II*\0",
+    "ward 1/1.2.csv": dicom(),
     "empty.png": b"",
 }
-FILMS = ("b.png", "empty.png", "ward 1/50% é+&;'.png", "ward 1/A.PNG", "ward 1/IM0001", "ward 1/deep/er/x.dcm")
+FILMS = (
+    *("1.2.840.113619.2.55.3.1", "b.png", "empty.png", "ward 1/50% é+&;'.png", "ward 1/A.PNG", "ward 1/CR.1.2.3.17"),
+    *("ward 1/IM0001", "ward 1/deep/er/x.dcm"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +72,11 @@ def test_the_same_films_are_found_as_in_the_folder(elsewhere, folder):
     _, where = elsewhere
     assert find_films(where) == find_films(folder)
     assert find_films(where).paths == FILMS
+    assert find_films(where).others.as_dict() == {
+        "not_opened": {".csv": 2, "DICOMDIR": 1, "macOS ._ file": 1},
+        "no_film": {"empty file": 1, "without suffix": 1},
+        "not_supported": {"TIFF image": 1},
+    }
 
 
 def test_the_same_is_read_as_from_the_folder(elsewhere, folder):
@@ -82,6 +94,14 @@ def test_a_file_that_cannot_be_looked_into_is_told(elsewhere):
     found = find_films(where)
     assert found.unreadable == ("ward 1/IM0001",)
     assert found.paths == tuple(name for name in FILMS if not name.endswith("IM0001"))
+
+
+def test_archives_are_not_opened_and_counted(tmp_path):
+    for name in ("a.zip", "disc", "1.2.3"):
+        (tmp_path / name).write_bytes(archive({"a.png": PNG}))
+    with web(tmp_path) as server:
+        found = find_films(RemotePath(server.url))
+    assert (found.paths, found.others.as_dict()) == ((), {"not_opened": {"zip archive in a remote folder": 3}})
 
 
 def test_a_folder_that_is_not_there_is_an_error_without_a_secret(elsewhere):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrscore.io.untrusted_names import is_plain_relative_path, safe_file_name
+from cxrscore.io.untrusted_names import is_plain_relative_path, plain_relative_path, safe_file_name
 
 NAMES = st.text(st.characters(codec="utf-8") | st.sampled_from("/\\.\0:%~ \n"), max_size=200)
 
@@ -53,3 +53,25 @@ def test_other_paths_do_not(name):
 def test_what_lies_below_stays_below(name):
     if is_plain_relative_path(name):
         assert Path("/folder", name).resolve().is_relative_to("/folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("a/b.dcm", "a/b.dcm"),
+        ("./a.dcm", "a.dcm"),
+        ("a//b/././c.dcm", "a/b/c.dcm"),
+        ("a\\b.dcm", "a\\b.dcm"),
+        ("..a/b...dcm", "..a/b...dcm"),
+        *((name, "") for name in ("../a", "a/../b", "/a", "//a", "\\a", "C:\\a", "c:/a", "..\\a", "a/..\\b", "a\\..")),
+        *((name, "") for name in ("", ".", "./", "a/", "a/.", "a\0b", "./" * 3000 + "a")),
+    ],
+)
+def test_the_path_that_a_member_means(name, path):
+    assert plain_relative_path(name) == path
+
+
+@given(NAMES)
+def test_a_path_of_a_member_is_plain_and_means_itself(name):
+    path = plain_relative_path(name)
+    assert not path or (is_plain_relative_path(path) and plain_relative_path(path) == path)

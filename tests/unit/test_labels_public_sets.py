@@ -48,6 +48,19 @@ NIH = ["00000013_005.png", "images/00030805_000.PNG", "00000001_000.jpg"]
         ("20536686640136348236148679891455886468_k6ga29.png", "PadChest"),
         ("216840111366964012819207061112010307142602253.png", ""),
         ("20536686640136348236148679891455886468_1.png", ""),
+        ("CheXpert-v1.0/valid/patient64541/study1/view1_frontal.dcm", "CheXpert"),
+        ("CXR1_1_IM-0001-3001.png", "OpenI"),
+        ("NLMCXR_png/CXR3843_IM-1945-0001-0001.png", "OpenI"),
+        ("images_normalized/1_IM-0001-4001.dcm.png", "OpenI"),
+        ("1_IM-0001-4001.png", ""),
+        ("IM-0001-0001.dcm", ""),  # a usual name of exported films
+        ("CXR1.png", ""),
+        ("0005e8e3701dfb1dd93d53e2ff537b6e.dicom", "VinDr"),
+        ("0005e8e3701dfb1dd93d53e2ff537b6e.png", ""),  # any file named by its MD5 sum
+        ("images/id_9f1c-22/Study_1.2.3/Series_4.5.6/image-7.8.9.png", "BRAX"),
+        ("Anonymized_DICOMs/id_9f1c-22/Study_1-2/Series_4-5/image-7a-8b.dcm", "BRAX"),
+        ("Study_1.2.3/Series_4.5.6/image-7.8.9.png", ""),
+        ("image-7.8.9.png", ""),
         ("1.2.276.0.7230010.3.1.4.8323329.1000.1517875164.285000.dcm", ""),
         ("film.png", ""),
         ("", ""),
@@ -87,6 +100,13 @@ def test_parts_of_nih_are_perhaps_the_same_films(part):
         ("rsna", "NIH", record("RSNA", 1, "table", ["NIH"])),
         ("siim", "RSNA", record("SIIM", 1, "table", ["RSNA"], "part")),
         ("padchest", "PadChest", record("PadChest", 1, "table", ["PadChest"])),
+        ("cxr-lt", "MIMIC-CXR", record("MIMIC-CXR", 1, "table", ["MIMIC-CXR"])),
+        ("chexpert-studies", "CheXpert", record("CheXpert", 1, "table", ["CheXpert"])),
+        ("chexpert-plus", "CheXpert", record("CheXpert", 1, "table", ["CheXpert"])),
+        ("vindr-boxes", "VinDr", None),  # boxes of VinDr-CXR or of VinDr-PCXR
+        ("vindr-pcxr", "VinDr-PCXR", record("VinDr-PCXR", 1, "table", ["VinDr-PCXR"])),
+        ("openi", "OpenI", record("OpenI", 1, "table", ["OpenI"])),
+        ("brax", "BRAX", record("BRAX", 1, "table", ["BRAX"])),
         ("plain", "NIH", None),
         ("siim", "CheXpert", None),
     ],
@@ -129,6 +149,9 @@ def test_names_of_data_sets():
     assert public_set_names(["mimic_cxr", "VinDr-CXR", "kaggle", "Clinic  of 2019"]) == (
         *("MIMIC-CXR", "VinDr", "RSNA"),
         "Clinic of 2019",
+    )
+    assert public_set_names(["CheXpert Plus", "IU X-Ray", "PediCXR", "CXR-LT"]) == (
+        *("CheXpert", "OpenI", "VinDr-PCXR", "MIMIC-CXR"),
     )
     assert public_set_names(map(str.lower, PUBLIC_SETS)) == PUBLIC_SETS
 

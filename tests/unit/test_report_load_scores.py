@@ -64,7 +64,7 @@ def test_each_finding_is_judged_on_all_films_that_have_its_score(tmp_path: Path)
     labels = table(
         tmp_path, "film,Mass,Edema\n" + "".join(f"f{row},{row % 2},{row % 2}\n" for row in range(10)), "l.csv"
     )
-    found = summarise(with_labels(scores, labels, "scores.csv"))
+    found = summarise(with_labels(scores, labels, "scores.csv")[0])
     assert [(one.positives, one.negatives) for one in found.findings] == [(5, 5), (2, 2)]
     # Of Mass, 1 3 5 7 9 against 0 2 4 6 8: 1 + 2 + 3 + 4 + 5 of 25 pairs; of Edema, 7 9 against 6 8: 3 of 4.
     assert [one.auc for one in found.findings] == [15 / 25, 3 / 4]
@@ -108,7 +108,7 @@ def test_other_tables_are_refused(text: str, words: str, tmp_path: Path) -> None
 def test_labels_and_patients_come_from_a_table(tmp_path: Path) -> None:
     scores = read_score_table(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\nc.png,0.1\n"))
     labels = table(tmp_path, "film,patient,Mass,Edema\nb.png,7,1,0\nc.png,8,0,0\na.png,7,,0\n", "labels.csv")
-    joined = with_labels(scores, labels, "scores.csv")
+    joined = with_labels(scores, labels, "scores.csv")[0]
     np.testing.assert_array_equal(joined.truth[:, 0], [np.nan, 1, 0])
     assert joined.films.patient.tolist() == [0, 0, 1]
     assert joined.provenance["labels"]["labelled_films"] == 3
@@ -133,7 +133,7 @@ def test_blank_labels_of_a_table_count_as_asked(tmp_path: Path) -> None:
 def test_soft_labels_are_told_and_counted_by_their_class(tmp_path: Path) -> None:
     scores = read_score_table(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\nc.png,0.1\nd.png,0.3\n"))
     labels = table(tmp_path, "film,Mass\na.png,0.75\nb.png,0.5\nc.png,0.25\nd.png,0\n", "labels.csv")
-    summary = summarise(with_labels(scores, labels, "scores.csv"))
+    summary = summarise(with_labels(scores, labels, "scores.csv")[0])
     (finding,) = summary.findings
     assert (finding.positives, finding.negatives, finding.auc) == (1, 2, 1.0)
     # By hand: the mean of 0.25^2, 0.25^2, 0.15^2 and 0.3^2.
@@ -146,7 +146,50 @@ def test_a_table_without_patients_leaves_those_of_the_file(tmp_path: Path) -> No
     own = np.array([4, 4], np.int32)
     scores = dataclasses.replace(scores, films=dataclasses.replace(scores.films, patient=own))
     labels = table(tmp_path, "film,Mass\nb.png,1\na.png,0\n", "labels.csv")
-    assert with_labels(scores, labels, "scores.csv").films.patient.tolist() == [4, 4]
+    assert with_labels(scores, labels, "scores.csv")[0].films.patient.tolist() == [4, 4]
+
+
+def some_scores(tmp_path: Path) -> Path:
+    lines = [f"f{n}.png,0.{n % 9 + 1}" for n in range(20)]
+    return table(tmp_path, "film,Mass\n" + "\n".join(lines) + "\n")
+
+
+def some_labels(tmp_path: Path, wrong: int, name: str = "g{}.png") -> Path:
+    """Labels of twenty films, of which the first have another name."""
+    lines = [f"{name if n < wrong else 'f{}.png'},{n % 2}".format(n) for n in range(20)]
+    return table(tmp_path, "film,Mass\n" + "\n".join(lines) + "\n", "labels.csv")
+
+
+def test_rows_without_a_film_are_told_up_to_a_tenth(tmp_path: Path) -> None:
+    found = open_named_scores(some_scores(tmp_path), some_labels(tmp_path, 2))
+    (note,) = found.notes
+    assert note.startswith(
+        "labels.csv: 18 of 20 films have a row, 2 have none, such as 'f0.png'; 2 of 20 rows match no"
+    )
+    summary = summarise(found.scores)
+    assert summary.as_dict()["label_match"] == {"films": 20, "unmatched_films": 2, "rows": 20, "unmatched_rows": 2}
+    assert not [one for one in summary.warnings if "match" in one]
+    facts = dict(provenance_table(found.scores.provenance))["Films and labels"]
+    assert ("Labels matched", "18 of 20 films have a row, 2 have none; 2 of 20 rows match no film") in facts
+
+
+def test_more_than_a_tenth_is_a_warning_of_the_command_and_on_top_of_the_page(tmp_path: Path) -> None:
+    with pytest.warns(LabelWarning, match=r"17 of 20 films have a row, 3 have none, such as 'f0\.png'; 3 of 20 rows"):
+        found = open_named_scores(some_scores(tmp_path), some_labels(tmp_path, 3))
+    assert found.notes == ()
+    (warning,) = [one for one in summarise(found.scores).warnings if "match" in one]
+    assert warning.startswith(
+        "The names of films and label table match in part: 17 of 20 films have a row, 3 have none;"
+    )
+    assert "f0.png" not in str(found.scores.provenance)
+
+
+def test_more_than_half_is_an_error_unless_allowed(tmp_path: Path) -> None:
+    scores, labels = some_scores(tmp_path), some_labels(tmp_path, 12, "f{}.jpg")
+    with pytest.raises(InputError, match=r"the table names \.jpg files, the films are \.png.*--allow-unmatched"):
+        open_named_scores(scores, labels)
+    with pytest.warns(LabelWarning, match="8 of 20 films have a row"):
+        assert np.isfinite(open_named_scores(scores, labels, allow_unmatched=True).scores.truth).sum() == 8
 
 
 def test_films_without_paths_cannot_be_joined(tmp_path: Path) -> None:
@@ -166,7 +209,7 @@ def test_columns_need_no_finding(tmp_path: Path) -> None:
     assert dict(found) == {"sex": ("", "F"), "age": ("", "61"), "scanner": ("", "GE")}
     with pytest.raises(InputError, match=r"has no row for any film of scores.csv, which are named like 'a.png'"):
         read_columns(table(tmp_path, "film,sex\nq.png,F\n", "other.csv"), scores, "scores.csv")
-    with pytest.raises(InputError, match="no column for the film"):
+    with pytest.raises(InputError, match="no column that is known to name the films"):
         read_columns(table(tmp_path, "who,sex\nq.png,F\n", "other.csv"), scores, "scores.csv")
 
 

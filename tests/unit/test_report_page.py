@@ -347,3 +347,19 @@ def test_the_page_says_what_probabilities_are_and_shows_multiples_of_the_prevale
     assert page.text.count("They were moved to a target prevalence (--target-prevalence): Mass 0.02.") == 3
     assert "× the prevalence" in page.text
     assert "They were moved to the target prevalence as the probabilities were" in page.text
+
+
+def test_notes_on_films_are_a_table_with_what_to_do(report: tuple[str, Page, dict[str, Any]], tmp_path: Path) -> None:
+    assert 'id="notes"' not in report[0]
+    scores = made_scores()
+    message = list(scores.films.message)
+    row = int(np.flatnonzero(scores.films.status == Status.OK)[0])
+    message[row] = f"rescaled, {EVIL}, transparency ignored"
+    noted = dataclasses.replace(scores, films=dataclasses.replace(scores.films, message=tuple(message)))
+    write_report(noted, tmp_path / "page.html", source="s")
+    html = (tmp_path / "page.html").read_text("utf-8")
+    section = html[html.index('<section id="notes">') :]
+    assert "1 of 195 scored films have a note" in section
+    assert "All pixels are scored, hidden ones too." in section
+    assert "rescaled (1)" in html
+    assert EVIL not in html

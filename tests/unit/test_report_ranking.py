@@ -54,6 +54,16 @@ def test_a_calibration_and_a_target_are_followed():
     np.testing.assert_allclose(found, target)
 
 
+def test_probabilities_that_a_calibration_does_not_explain_follow_the_logits():
+    """As another program writes them: only those of Edema are calibrated, and all of Mass are 1."""
+    line = model(calibration={**LINE, "slope": [0.01, 0.5]})
+    z = np.array([[20.0, -1], [30, 70], [25, 3]])
+    probs = np.column_stack([np.ones(3), 1 / (1 + np.exp(-(z[:, 1] * 0.5 - 3.0)))])
+    found = ranking_scores(made(z, line, probs=probs))
+    np.testing.assert_allclose(found[:, 0], [20, 30, 25])
+    np.testing.assert_allclose(found[:, 1], z[:, 1] * 0.5 - 3.0)
+
+
 def test_of_a_mean_the_logit_is_that_of_the_mean():
     scores = made([[30, 40], [50, 60]], model(calibration=LINE), model())
     np.testing.assert_array_equal(ranking_scores(scores), [[30, 40], [50, 60]])

@@ -201,3 +201,21 @@ def test_many_positive_films_of_few_patients_are_few() -> None:
     assert common.positives == common.positive_patients == few.positives >= 10
     assert few.positive_patients <= 9
     assert (common.few_positives, few.few_positives) == (False, True)
+
+
+def test_notes_on_how_films_were_read_are_counted() -> None:
+    scores = made_scores()
+    message = list(scores.films.message)
+    good = np.flatnonzero(scores.films.status == Status.OK)
+    for row in good[:3]:
+        message[row] = "rescaled, grey range taken from its pixels: 0 to 4095 of 0 to 65535"
+    message[good[3]] = "orientation tag 6 ignored"
+    summary = summarise(dataclasses.replace(scores, films=dataclasses.replace(scores.films, message=tuple(message))))
+    told = summary.as_dict()["film_notes"]
+    assert [(one["kind"], one["films"]) for one in told["kinds"]] == [
+        ("grey range taken from its pixels", 3),
+        ("orientation tag ignored", 1),
+    ]
+    assert told["kinds"][0]["example"] == scores.films.path[good[0]]
+    assert (told["films"], told["routine"]) == (4, {"rescaled": 3})
+    assert summarise(scores).as_dict()["film_notes"] == {"films": 0, "kinds": [], "routine": {}}

@@ -18,15 +18,29 @@ def test_failed_films_keep_their_reason_and_message() -> None:
     scores = made_scores()
     found = tables.failures(scores)
     wanted = [(scores.films.path[row], code.name.lower().replace("_", " "), words) for row, code, words in FAILED]
-    assert (list(found.rows), found.total) == (wanted, 5)
+    rows = [(path, group.reason, message) for group in found.groups for path, message in group.films]
+    assert (rows, found.total) == (wanted, 5)
     assert dict(found.reasons)["not an image"] == 1
 
 
+def failures_of(messages: list[str]) -> tables.Failures:
+    scores = made_scores(len(messages))
+    status = np.full(len(messages), Status.NOT_CHEST, np.uint8)
+    films = dataclasses.replace(scores.films, status=status, message=messages)
+    return tables.failures(dataclasses.replace(scores, films=films))
+
+
+def test_films_that_failed_for_one_reason_are_one_group() -> None:
+    found = failures_of([f"modality SR, {number} bytes" for number in range(597)] + ["modality KO"] * 3)
+    assert [(len(group.films), group.total, group.more) for group in found.groups] == [(20, 597, 577), (3, 3, 0)]
+    assert found.groups[0].films[1] == (made_scores(600).films.path[1], "modality SR, 1 bytes")
+    assert (found.listed, found.total, found.reasons) == (600, 600, (("not chest", 600),))
+
+
 def test_the_table_of_failed_films_is_cut_and_counts_on() -> None:
-    scores = made_scores(600)
-    films = dataclasses.replace(scores.films, status=np.full(600, Status.CRASHED, np.uint8))
-    found = tables.failures(dataclasses.replace(scores, films=films))
-    assert (len(found.rows), found.total, found.reasons) == (500, 600, (("crashed", 600),))
+    found = failures_of([f"reason {'x' * (number % 550)}" for number in range(600)])
+    assert sum(len(group.films) for group in found.groups) == 500
+    assert (found.listed, found.total) == (500, 600)
 
 
 def test_a_status_of_a_later_version_is_shown_by_its_number() -> None:
@@ -54,6 +68,9 @@ def test_facts_tell_what_is_known_and_nothing_else() -> None:
     assert told["Training"]["Split"] == "train 40, valid 20, test 140, rule by patient"
     assert told["Training"]["Best epoch"] == "20, by validation macro AUC"
     assert tables.provenance_table({}) == ()
+    assert tables.provenance_table({}, "rescaled (7)") == (
+        ("Films and labels", (("Films read with", "rescaled (7)"),)),
+    )
     assert tables.provenance_table({"models": [{"file": "m"}]}) == (
         ("Run", (("Probabilities", "Probabilities are of unknown calibration."),)),
         ("Model", (("File", "m"),)),

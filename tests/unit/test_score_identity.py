@@ -14,6 +14,7 @@ from made_models import made_films, made_model
 from made_run import contents, made_run, made_shard
 from servers import web
 
+from cxrscore import MergeOptions, merge_scores
 from cxrscore.errors import FileFormatError, InputError, WriteError
 from cxrscore.io import sha256_file
 from cxrscore.scorefile import Partition, open_scores
@@ -158,7 +159,7 @@ def test_other_labels_are_joined_to_a_finished_file_without_scoring(home, monkey
     assert result.computed == 0
     assert result.labels_joined == (first != labels)
     if first != labels:
-        (note,) = result.notes
+        note = result.notes[-1]
         assert f"then {first or 'none'}, now {labels or 'none'}" in note
     assert differing(home / "out.h5", home / "wanted.h5") == {"@provenance"}
     told = open_scores(home / "out.h5").provenance
@@ -193,6 +194,71 @@ def test_labels_without_names_stay_without_names(home):
     assert score_films(options(home, labels=home / "other.csv", **given)).labels_joined
     assert b"other.csv" not in (home / "out.h5").read_bytes()
     assert open_scores(home / "out.h5").provenance["labels"]["file"] == ""
+
+
+def with_other_names(home, rows):
+    """The table with names that match no film in the first rows."""
+    header, *lines = (home / "one.csv").read_text().splitlines()
+    lines = [line.replace(".png", ".jpg") if number < rows else line for number, line in enumerate(lines)]
+    (home / "wrong.csv").write_text("\n".join([header, *lines]) + "\n")
+    return home / "wrong.csv"
+
+
+def stored_match(home):
+    return open_scores(home / "out.h5").provenance["labels"]["match"]
+
+
+def test_rows_that_match_no_film_are_told_whenever_the_labels_are_joined(home):
+    wrong = with_other_names(home, 2)
+    first = score_films(options(home, labels=wrong))
+    count = {"films": FILMS + 1, "unmatched_films": 3, "rows": FILMS, "unmatched_rows": 2}
+    assert first.label_match == stored_match(home) == count
+    (note,) = first.notes
+    assert f"{FILMS - 2} of {FILMS + 1} films have a row, 3 have none, such as '000.png'" in note
+    assert "the table names .jpg files, the films are .png" in note
+    again = score_films(options(home, labels=wrong))
+    assert (again.notes, again.labels_joined) == ((note,), False)
+    assert score_films(options(home, labels=home / "one.csv")).labels_joined
+    assert stored_match(home)["unmatched_films"] == 1
+    assert note in score_films(options(home, labels=wrong)).notes
+    assert stored_match(home) == count
+    assert b"000.jpg" not in (home / "out.h5").read_bytes()
+
+
+def test_labels_that_match_less_than_half_end_it_before_a_film_is_scored(home, monkeypatch):
+    wrong = with_other_names(home, FILMS // 2 + 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("cxrscore.scoring.compute_shards", None)
+        with pytest.raises(InputError, match=r"wrong\.csv: .*--allow-unmatched"):
+            score_films(options(home, labels=wrong))
+    score_films(options(home))
+    with pytest.raises(InputError, match="--allow-unmatched"):
+        score_films(options(home, labels=wrong))
+    assert score_films(options(home, labels=wrong, allow_unmatched=True)).labels_joined
+
+
+def test_no_film_is_named_where_no_names_may_be_told(home):
+    wrong = with_other_names(home, 2)
+    (note,) = score_films(options(home, labels=wrong, anonymize_paths=True)).notes
+    assert "3 have none" in note
+    assert not {word for word in ("000.", "wrong.csv") if word in note}
+    stored = (home / "out.h5").read_bytes()
+    assert b"000.png" not in stored
+    assert b"000.jpg" not in stored
+    with pytest.raises(InputError) as error:
+        score_films(options(home, labels=with_other_names(home, FILMS), anonymize_paths=True))
+    assert "000." not in str(error.value)
+
+
+def test_the_counts_of_partitions_are_those_of_the_run(home):
+    wrong = with_other_names(home, 2)
+    parts = []
+    for number in (1, 2):
+        parts.append(home / f"part{number}.h5")
+        given = options(home, parts[-1].name, labels=wrong, partition=Partition(number=number, count=2))
+        assert score_films(given).label_match["unmatched_rows"] == 2
+    merge_scores(MergeOptions(partial_files=tuple(parts), output=home / "out.h5"))
+    assert stored_match(home) == {"films": FILMS + 1, "unmatched_films": 3, "rows": FILMS, "unmatched_rows": 2}
 
 
 def test_a_finished_file_that_is_damaged_is_no_answer(home):

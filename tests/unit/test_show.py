@@ -185,7 +185,7 @@ def test_the_card_says_what_is_not_recorded(model):
     assert "* Started from: not recorded" in card
     assert "## Licence\n\nnot recorded\n" in card
     unleaked = replace(file, document={**file.document, "training": {**training, "has_leakage": False}})
-    assert "* Split by patient: unknown: the table names no patients" in model_card(unleaked)
+    assert "* Split by patient: no: no patient is known, the split is by film" in model_card(unleaked)
 
 
 def test_a_model_that_others_trained_claims_no_training(model):

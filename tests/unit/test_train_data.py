@@ -9,6 +9,7 @@ from made_models import made_model
 
 from cxrscore import labels as lab
 from cxrscore.errors import InputError, LeakError
+from cxrscore.labels import match_warnings
 from cxrscore.progress import no_progress
 from cxrscore.synthetic.phantoms import make_phantoms
 from cxrscore.training import TrainOptions
@@ -183,6 +184,57 @@ def test_weights_have_mean_1_over_the_films_of_the_run(films):
     assert read(films, weight_column="w", findings="Mass").sample_weights is not None
 
 
+def rename_rows(films, rows, change):
+    """Changes the film names in the first rows of the table."""
+    header, *lines = (films / "labels.csv").read_text().splitlines()
+    lines = [change(line) if number < rows else line for number, line in enumerate(lines)]
+    (films / "labels.csv").write_text("\n".join([header, *lines]) + "\n")
+
+
+@pytest.mark.parametrize(("rows", "warned"), [(0, None), (2, False), (3, True), (12, True)])
+def test_rows_that_match_no_film_are_told_and_recorded(films, rows, warned):
+    plain_table(films, "Mass", lambda number, name: number % 2)
+    rename_rows(films, rows, lambda line: line.replace(".png", ".jpg"))
+    data = read(films)
+    assert data.labels_file["match"] == {"films": 24, "unmatched_films": rows, "rows": 24, "unmatched_rows": rows}
+    told = [note for note in data.notes if "match no film" in note]
+    if not rows:
+        assert told == []
+        return
+    assert told[0].startswith("warning: " if warned else "labels.csv: ")
+    assert f"{24 - rows} of 24 films have a row, {rows} have none, such as '{names(films)[0]}'; {rows} of 24" in told[0]
+    assert len(match_warnings(data.labels_file["match"])) == warned
+
+
+def test_more_than_half_of_the_rows_without_a_film_end_it_unless_allowed(films):
+    plain_table(films, "Mass", lambda number, name: number % 2)
+    rename_rows(films, 13, lambda line: line.replace(".png", "_frontal.png"))
+    with pytest.raises(
+        InputError, match=r"11 of 24 films have a row.*longer than those of the films.*--allow-unmatched"
+    ):
+        read(films)
+    assert len(read(films, allow_unmatched=True).paths) == 11
+
+
+def test_a_finding_whose_positives_match_no_film_is_named(films):
+    plain_table(films, "Mass,Hernia", lambda number, name: f"{number % 2},{int(number < 2)}")
+    rename_rows(films, 2, lambda line: f"x{line}")
+    data = read(films)
+    assert data.notes[2] == "labels.csv: no film with Hernia is left: its 2 positive rows match no film"
+    assert data.excluded_findings == ("Hernia",)
+    assert data.labels_file["match"]["lost_findings"] == ["Hernia"]
+
+
+def test_a_table_of_more_films_is_no_warning(films):
+    """As that of a whole data set for a part of its films."""
+    plain_table(films, "Mass", lambda number, name: number % 2)
+    with (films / "labels.csv").open("a") as file:
+        file.writelines(f"other{number}.png,0\n" for number in range(500))
+    data = read(films)
+    assert [note.partition(":")[0] for note in data.notes] == ["labels.csv (layout plain)", "labels.csv"]
+    assert match_warnings(data.labels_file["match"]) == ()
+
+
 def test_the_mean_leaves_out_films_that_are_not_used(films):
     plain_table(films, "Mass,w", lambda number, name: f"{number % 2},{100 if number >= 12 else 2 - number % 2}")
     (films / names(films)[0]).write_bytes(b"not a film")
@@ -207,23 +259,39 @@ def test_weights_of_0_everywhere_train_nothing(films):
         read(films, weight_column="w")
 
 
-def test_columns_that_may_be_no_findings_are_named(films):
-    plain_table(films, "Mass,male,fold", lambda number, name: f"{number % 2},{number % 3 // 2},{number % 4 // 3}")
-    data = read(films)
-    assert data.findings == ("Mass", "male", "fold")
-    assert data.notes == (
-        "columns of the label table taken for findings: male, fold. Name the findings with --findings to leave others "
-        "out",
+def test_other_files_of_the_folder_are_told(films):
+    (films / "scan.tif").write_bytes(b"II*\0")
+    (films / "gone.png").symlink_to(films / "nowhere")
+    tables = len(list(films.glob("*.csv")))
+    assert read(films).folder_notes == (
+        "films may be missing: gone.png could not be read",
+        f"{tables + 1} other files: {tables} .csv (not opened); 1 TIFF image (not supported)",
     )
-    chosen = read(films, findings="Mass,male")
-    assert (chosen.findings, chosen.notes) == (("Mass", "male"), ())
+
+
+def test_columns_that_may_be_no_findings_are_named(films):
+    plain_table(films, "Mass,opinion,fold", lambda number, name: f"{number % 2},{number % 3 // 2},{number % 4 // 3}")
+    data = read(films)
+    assert data.findings == ("Mass", "opinion")
+    table = "labels.csv (layout plain): film = film; patient = names of the films; "
+    assert data.notes == (
+        f"{table}findings = Mass, opinion; attributes: fold",
+        "columns of the label table taken for findings: opinion. Name the findings with --finding to leave others out",
+    )
+    chosen = read(films, findings="Mass,fold")
+    assert chosen.findings == ("Mass", "fold")
+    assert chosen.notes == (f"{table}findings = Mass, fold; attributes: opinion",)
+    plain_table(films, "Mass,Edema,opinion", lambda number, name: f"{number % 2},{number % 3 // 2},{number % 4 // 3}")
+    assert read(films).notes[1:] == (
+        "columns of 0 and 1 that are not trained: opinion; to train them as findings, use --finding all,opinion",
+    )
 
 
 def test_soft_labels_are_counted_and_kept(films):
     plain_table(films, "Mass", lambda number, name: ["0", "1", "0.25"][number % 3])
     data = read(films)
     assert data.labels[:3, 0].tolist() == [0, 1, 0.25]
-    assert data.notes[0].startswith("8 labels are soft, between 0 and 1")
+    assert data.notes[-1].startswith("8 labels are soft, between 0 and 1")
 
 
 def test_findings_of_one_class_are_left_out_or_refused(films):

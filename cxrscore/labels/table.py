@@ -197,7 +197,7 @@ def _fitting(path: Path, columns: Sequence[str], records: _Records) -> Iterator[
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, plain or gzipped, or the first cells of a workbook, without surrounding blanks;
     InputError if it cannot be read."""
-    data = read_bytes(path)
+    data = read_bytes(path, any_text=True)
     if is_workbook(path, data):
         return [row[0].strip() if row else "" for _, row in open_sheet(path, data)[1]]
     lines = _Lines(path, open_text(path, data)[0])

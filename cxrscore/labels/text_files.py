@@ -98,14 +98,15 @@ def _refuse(path: Path, what: str, do: str) -> NoReturn:
     raise InputError(f"{path} is {what}: {do}" if not do.startswith("expected") else f"{path} is {what}; {do}")
 
 
-def read_bytes(path: Path) -> io.BytesIO:
-    """The bytes of a table, unpacked if they are gzipped; InputError if they are too many, or no table."""
+def read_bytes(path: Path, *, any_text: bool = False) -> io.BytesIO:
+    """The bytes of a table, unpacked if they are gzipped; InputError if they are too many, or no table. any_text: texts
+    such as JSON may be meant."""
     data = io.BytesIO()
     try:
         with open_regular(path) as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            for block in _blocks(path, gzip.GzipFile(fileobj=file) if packed else file):
+            for block in _blocks(path, gzip.GzipFile(fileobj=file) if packed else file, any_text):
                 data.write(block)
                 if packed and data.tell() > max(UNQUESTIONED, MAX_RATIO * file.tell()):
                     raise InputError(f"{path} unpacks to over {MAX_RATIO} times its bytes; expected a label table")
@@ -115,7 +116,7 @@ def read_bytes(path: Path) -> io.BytesIO:
     return data
 
 
-def _blocks(path: Path, file: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
+def _blocks(path: Path, file: io.BufferedReader | gzip.GzipFile, any_text: bool) -> Iterator[bytes]:
     """The bytes of a file, piece by piece: a single read would reserve the largest allowed size. The first piece says
     what the file is."""
     count = 0
@@ -123,6 +124,8 @@ def _blocks(path: Path, file: io.BufferedReader | gzip.GzipFile) -> Iterator[byt
     while block := file.read(_BLOCK):
         if not count:
             _check_kind(path, block)
+            if not any_text:
+                _check_text(path, block)
             may_have_zeros = block.startswith(b"PK\x03\x04") or _utf16(block) is not None
         if not may_have_zeros and (zero := block.find(b"\0")) >= 0:
             raise InputError(f"{path} is not a text file: byte {count + zero} is zero; {_AS_CSV}")
@@ -144,6 +147,10 @@ def _check_kind(path: Path, block: bytes) -> None:
         _refuse(path, "a DICOM file", "expected a CSV file")
     if block.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         _refuse(path, "a text in UTF-32", _AS_CSV)
+
+
+def _check_text(path: Path, block: bytes) -> None:
+    """InputError if a text begins as one that is no table."""
     start = block[:_WINDOW]
     if encoding := _utf16(start):
         start = start.decode(encoding, "replace").encode()

@@ -204,4 +204,4 @@ def test_quantize_says_that_a_table_has_other_findings(tmp_path):
     options = QuantizeOptions(model=tmp_path / "m", films=tmp_path, output=tmp_path / "o", labels=table)
     truth, note = _truth(options, SimpleNamespace(spec=SimpleNamespace(findings=("Mass",))), ["a.png"])
     assert np.isnan(truth).all()
-    assert note == lab.other_findings("labels.csv", ("Bone",), ("Mass",))
+    assert note == (lab.other_findings("labels.csv", ("Bone",), ("Mass",)),)

@@ -178,6 +178,7 @@ PROVENANCE = _object(
             "uncertain": _text("what an uncertain label counts as; left out: unknown"),
             "blank": _text("what a blank cell counts as; left out: unknown"),
             "patients": _text("where the patients come from: a column, or the names of the films; empty if unknown"),
+            "dialect": _text("how the table differs from a CSV file in UTF-8; left out if it does not"),
             "columns": _object(
                 "what the columns were read as; left out in older files",
                 film=_text("column of the films; empty if the reader makes their names"),

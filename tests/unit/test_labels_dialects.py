@@ -4,6 +4,7 @@ import csv
 import datetime
 import gzip
 import io
+import itertools
 import json
 import sqlite3
 import zipfile
@@ -279,6 +280,7 @@ def database() -> bytes:
         (b"\xff\xfef\0i\0\0\xd8\0\0", "is not UTF-16-LE near byte 0"),
         ("film,Ma\0ss\na.png,1\n".encode("utf-16"), "it has a NUL character"),
     ],
+    ids=itertools.count(),  # the bytes would be the names, and those of archives hold the time
 )
 def test_other_files_are_named(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words):

@@ -80,6 +80,14 @@ def _is_public(value: Any) -> bool:
     return public_weights(value) is not None
 
 
+class _CommaSeparated(click.types.StringParamType):
+    """A text of an option that may be repeated: an environment variable has commas between them, not spaces, because
+    names of findings have spaces."""
+
+    envvar_list_splitter = ","
+
+
+COMMA_SEPARATED = _CommaSeparated()
 FILE = _LocalPath(path_type=Path, dir_okay=False)
 FOLDER = _LocalPath(path_type=Path, file_okay=False)
 PATH = _LocalPath(path_type=Path)
@@ -335,6 +343,7 @@ finding_column_option = click.option(
     "--finding",
     "findings",
     metavar="NAME=COLUMN",
+    type=COMMA_SEPARATED,
     multiple=True,
     help="Column of the label table with the labels of a finding of the model; repeat for several. [default: the "
     "column of the finding's name]",

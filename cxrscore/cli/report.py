@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cxrscore.cli.common import (
+    COMMA_SEPARATED,
     FILE,
     FILE_OR_URL,
     FOLDER,
@@ -54,6 +55,7 @@ from cxrscore.remote.url import PathOrUrl
 @click.option(
     "--finding",
     "findings",
+    type=COMMA_SEPARATED,
     multiple=True,
     metavar="NAME[=COLUMN]",
     help="Finding whose heat maps are shown; repeat for several. NAME=COLUMN: the column of --labels with the labels "

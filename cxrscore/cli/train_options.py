@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cxrscore.cli.common import (
+    COMMA_SEPARATED,
     FILE,
     address_option,
     allow_unmatched_option,
@@ -40,7 +41,9 @@ def _use_recipe(context: click.Context, option: click.Parameter, recipe: str | N
     from cxrscore.recipes import find_recipe, read_recipe
 
     path = find_recipe(recipe)
-    context.default_map = {**(context.default_map or {}), **read_recipe(path)}
+    several = {option.name for option in context.command.params if isinstance(option, click.Option) and option.multiple}
+    values = {name: (value,) if name in several else value for name, value in read_recipe(path).items()}
+    context.default_map = {**(context.default_map or {}), **values}
     return path
 
 
@@ -88,6 +91,7 @@ data_options = section(
         "--findings",
         "findings",
         metavar="NAME[=COLUMN]",
+        type=COMMA_SEPARATED,
         multiple=True,
         callback=_split_names,
         help="Finding to train, from the column of this name or from COLUMN; repeat for several, or put commas between "

@@ -470,22 +470,31 @@ def read_joined_labels(
     return joined, record | rules.record
 
 
+_NOTHING_IN_COMMON = "have no finding in common"
+
+
 def other_findings(name: str, table: Sequence[str], model: Sequence[str]) -> str:
     """Warning for a label table that shares no finding with the model; "" if it shares one.
 
     Parameters
     ----------
     name
-        Name of the table.
+        Name of the table; "" if it is hidden.
     table, model
         Findings of each.
     """
     if set(table) & set(model):
         return ""
+    which = f"the label table {name}".rstrip()
     return (
-        f"the label table {name} ({_some(table)}) and the model ({_some(model)}) have no finding in common: no "
-        "label is used. Name the columns as the model does."
+        f"{which} ({_some(table)}) and the model ({_some(model)}) {_NOTHING_IN_COMMON}: no label is used. Name the "
+        "columns as the model does, or use --finding NAME=COLUMN of `score` and `report`."
     )
+
+
+def is_other_findings(warning: str) -> bool:
+    """Whether a stored warning is one of `other_findings`: it no longer holds once other labels are joined."""
+    return _NOTHING_IN_COMMON in warning
 
 
 def _some(names: Sequence[str]) -> str:

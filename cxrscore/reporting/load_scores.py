@@ -18,8 +18,15 @@ from numpy.typing import NDArray
 from cxrscore import plugins
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
-from cxrscore.io.strict_json import get_nested
-from cxrscore.labels import ALL_LABELS, LabelRules, describe_table, other_findings, read_joined_labels
+from cxrscore.io.strict_json import get_nested, get_texts
+from cxrscore.labels import (
+    ALL_LABELS,
+    LabelRules,
+    describe_table,
+    is_other_findings,
+    other_findings,
+    read_joined_labels,
+)
 from cxrscore.labels.findings import canonical
 from cxrscore.labels.generic_csv import read_film_columns
 from cxrscore.labels.match import match_rows
@@ -248,7 +255,11 @@ def with_labels(
         scores,
         truth=np.stack(truth, axis=1),
         films=dataclasses.replace(scores.films, patient=patient),
-        provenance={**scores.provenance, "labels": {**record, "labelled_films": matched}},
+        provenance={
+            **scores.provenance,
+            "labels": {**record, "labelled_films": matched},
+            "warnings": [text for text in get_texts(scores.provenance, "warnings") if not is_other_findings(text)],
+        },
     )
     lines = joined.match.lines(record["file"])
     if joined.match.share > WARN_ABOVE:

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from cxrscore import labels as lab
 from cxrscore.errors import InputError
 from cxrscore.images import FilmStates, FoundFilms, film_digests, film_states, remember_digests
-from cxrscore.io.strict_json import get_nested, get_text
+from cxrscore.io.strict_json import get_nested, get_text, get_texts
 from cxrscore.models.model_file import ModelFile
 from cxrscore.remote import RemotePath
 from cxrscore.scorefile import (
@@ -100,7 +101,7 @@ def update_labels(
     list of str
         What changed, for the user; empty if the labels are unchanged.
     tuple of str
-        Lines on films without a row and rows without a film.
+        Lines on the label table, as RunContext.label_notes.
     """
     columns, provenance = read_label_columns(options.file)
     given = replace(options, backend=finished.backend)
@@ -113,24 +114,24 @@ def update_labels(
     mark_public_films(job, marked)
     same_labels = same_table and same_truth and np.array_equal(columns["films/patient"], patient_numbers(job))
     if same_labels and marked == provenance:
-        return [], job.match_notes
+        return [], job.label_notes
     run = _as_shards(job, finished.claim)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     labels = job.labels_file and {**job.labels_file, "file": "" if options.anonymize_paths else job.labels_file["file"]}
+    old = [text for text in get_texts(provenance, "warnings") if not lab.is_other_findings(text)]
+    joined = {"labels": labels, "labels_joined": now, "warnings": [*old, *filter(None, (job.other_findings,))]}
     decoders = make_decoder_pool(job)
     try:
-        merge_shards(
-            run, job, {**provenance, "labels": labels, "labels_joined": now}, ThumbnailCollector(job, decoders)
-        )
+        merge_shards(run, job, {**provenance, **joined}, ThumbnailCollector(job, decoders))
     finally:
         decoders.close()
+    if same_labels:
+        return ["what the models were trained on is recorded anew, and no film was scored again"], job.label_notes
     before, after = (
         get_text(one, "file") or "a table" if one else "none" for one in (provenance.get("labels"), labels)
     )
-    if same_labels:
-        return ["what the models were trained on is recorded anew, and no film was scored again"], job.match_notes
-    changed = f"the labels have changed (then {before}, now {after})"
-    return [f"{changed}: they were joined again, and no film was scored again"], job.match_notes
+    how = f"{after}, read in another way" if same_table else f"then {before}, now {after}"
+    return [f"the labels have changed ({how}): they were joined again, and no film was scored again"], job.label_notes
 
 
 def _recorded_runtime(claim: FileProvenance, provenance: Any) -> RuntimeInfo:

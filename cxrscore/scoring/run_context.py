@@ -146,27 +146,25 @@ class RunContext:
     def notes(self) -> tuple[str, ...]:
         """Notes for the user on the run, without names of films."""
         kept = kept_note(self.target, self.findings)
-        return (*filter(None, (self._other_backend, self._other_findings, kept)), *self.changes)
+        return (*filter(None, (self._other_backend, self.other_findings, kept)), *self.changes)
 
     @property
-    def label_table(self) -> str:
-        """The label table and what its columns were read as, in one line; "" without one."""
-        return "" if self.labels_file is None else lab.describe_table(self.labels_file)
-
-    @property
-    def match_notes(self) -> tuple[str, ...]:
-        """Lines for the screen on films without a row and rows without a film, of the whole run. They have names of
-        films unless these are hidden, so that no file stores them: it has the counts."""
+    def label_notes(self) -> tuple[str, ...]:
+        """Lines for the screen on the label table: what its columns were read as, and what does not match. They have
+        names of films unless these are hidden, so that no file stores them: it has the counts."""
         if self.labels is None or self.labels_file is None:
             return ()
         named = not self.options.anonymize_paths
-        return self.labels.match.lines(self.labels_file["file"] if named else "label table", film_names=named)
+        matched = self.labels.match.lines(self.labels_file["file"] if named else "label table", film_names=named)
+        return (*filter(None, (lab.describe_table(self.labels_file), *matched, self.other_findings)),)
 
     @property
-    def _other_findings(self) -> str:
+    def other_findings(self) -> str:
+        """Warning if the label table shares no finding with the models; "" otherwise."""
         if self.labels is None or self.labels_file is None:
             return ""
-        return lab.other_findings(self.labels_file["file"], self.labels.findings, self.findings)
+        name = "" if self.options.anonymize_paths else self.labels_file["file"]
+        return lab.other_findings(name, self.labels.findings, self.findings)
 
     @property
     def _other_backend(self) -> str:

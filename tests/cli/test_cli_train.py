@@ -84,10 +84,10 @@ def test_labels_are_read_as_asked_and_the_run_can_be_repeated(home):
     ]
     (home / "mine.csv").write_text("\n".join(["film,patient,Mass,Tube,male,number,trust", *lines]) + "\n")
     line = ["train", *SMALL, "--labels", "mine.csv"]
-    refused = cxrscore(home, *line, "--weight-column", "trust", "-o", "mine.safetensors")
+    refused = cxrscore(home, *line, "--findings", "number", "-o", "mine.safetensors")
     assert refused.returncode == 1
     assert "column number has '2', expected 0, 1 or nothing" in refused.stderr
-    assert "name the findings (train --findings)" in refused.stderr
+    assert "name the findings (--finding)" in refused.stderr
     chosen = ["--findings", "Tube,Mass", "--weight-column", "trust", "--blank", "Tube=negative"]
     done = cxrscore(home, *line, *chosen, "-o", "mine.safetensors")
     assert done.returncode == 0, done.stderr

@@ -159,6 +159,16 @@ def test_flags_come_before_the_environment_that_before_a_recipe_and_it_before_th
     assert given("--recipe", "fine-tune-last-block", "--trainable", "all")["schedule"] == "cosine"
 
 
+def test_findings_come_from_a_recipe_the_environment_or_options(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('findings = "Mass,Support Devices=tube"\n')
+    wanted = ("Mass", "Support Devices=tube")
+    assert given("--recipe", str(recipe))["findings"] == wanted
+    assert given(findings="Mass,Support Devices=tube")["findings"] == wanted
+    assert given("--finding", "Mass", "--finding", "Support Devices=tube")["findings"] == wanted
+    assert given("--recipe", str(recipe), "--findings", "Edema, Mass")["findings"] == ("Edema", "Mass")
+
+
 def test_a_recipe_out_of_range_is_a_wrong_command_line(tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text("layer_decay = 2.0\n")

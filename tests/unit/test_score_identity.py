@@ -196,6 +196,24 @@ def test_labels_without_names_stay_without_names(home):
     assert open_scores(home / "out.h5").provenance["labels"]["file"] == ""
 
 
+@pytest.mark.slow
+def test_a_warning_that_no_finding_is_labelled_goes_when_other_labels_are_joined(home):
+    (home / "german.csv").write_text((home / "one.csv").read_text().replace("Mass,Edema", "Masse,Oedem"))
+    for anonymous in (False, True):
+        given = {"labels": home / "german.csv", "anonymize_paths": anonymous, "overwrite": True}
+        told = score_films(options(home, **given)).notes
+        (warning,) = open_scores(home / "out.h5").provenance["warnings"]
+        assert told[-1] == warning
+        assert ("german.csv" in warning) == (not anonymous)
+        given |= {"overwrite": False}
+        assert score_films(options(home, **given)).notes == told
+        read = score_films(options(home, **given, findings=("Mass=Masse",)))
+        assert read.labels_joined
+        assert "the labels have changed (" in read.notes[-1]
+        assert ", read in another way)" in read.notes[-1]
+        assert open_scores(home / "out.h5").provenance["warnings"] == []
+
+
 def with_other_names(home, rows):
     """The table with names that match no film in the first rows."""
     header, *lines = (home / "one.csv").read_text().splitlines()
@@ -213,11 +231,12 @@ def test_rows_that_match_no_film_are_told_whenever_the_labels_are_joined(home):
     first = score_films(options(home, labels=wrong))
     count = {"films": FILMS + 1, "unmatched_films": 3, "rows": FILMS, "unmatched_rows": 2}
     assert first.label_match == stored_match(home) == count
-    (note,) = first.notes
+    columns, note = first.notes
+    assert columns == "wrong.csv (layout plain): film = film; patient = patient_id; findings = Mass, Edema"
     assert f"{FILMS - 2} of {FILMS + 1} films have a row, 3 have none, such as '000.png'" in note
     assert "the table names .jpg files, the films are .png" in note
     again = score_films(options(home, labels=wrong))
-    assert (again.notes, again.labels_joined) == ((note,), False)
+    assert (again.notes, again.labels_joined) == (first.notes, False)
     assert score_films(options(home, labels=home / "one.csv")).labels_joined
     assert stored_match(home)["unmatched_films"] == 1
     assert note in score_films(options(home, labels=wrong)).notes

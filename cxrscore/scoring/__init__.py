@@ -58,7 +58,7 @@ def score_films(options: ScoreOptions, progress: Progress = no_progress) -> Scor
     files = job.files  # the backend holds the tensors now: free this copy
     run = open_run(options.file, job.paths, job.findings, job.fingerprint, overwrite=options.overwrite)
     computed = 0
-    notes = [*filter(None, (job.label_table,)), *job.match_notes, *job.notes]
+    notes = [*job.label_notes, *job.notes]
     if not run.complete:
         computed, rescored = _computed(run, job, progress, started)
         notes += rescored

@@ -113,7 +113,7 @@ def update_labels(
     mark_public_films(job, marked)
     same_labels = same_table and same_truth and np.array_equal(columns["films/patient"], patient_numbers(job))
     if same_labels and marked == provenance:
-        return [], job.match_notes
+        return [], job.label_notes
     run = _as_shards(job, finished.claim)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     labels = job.labels_file and {**job.labels_file, "file": "" if options.anonymize_paths else job.labels_file["file"]}
@@ -128,9 +128,9 @@ def update_labels(
         get_text(one, "file") or "a table" if one else "none" for one in (provenance.get("labels"), labels)
     )
     if same_labels:
-        return ["what the models were trained on is recorded anew, and no film was scored again"], job.match_notes
+        return ["what the models were trained on is recorded anew, and no film was scored again"], job.label_notes
     changed = f"the labels have changed (then {before}, now {after})"
-    return [f"{changed}: they were joined again, and no film was scored again"], job.match_notes
+    return [f"{changed}: they were joined again, and no film was scored again"], job.label_notes
 
 
 def _recorded_runtime(claim: FileProvenance, provenance: Any) -> RuntimeInfo:

@@ -149,18 +149,16 @@ class RunContext:
         return (*filter(None, (self._other_backend, self._other_findings, kept)), *self.changes)
 
     @property
-    def label_table(self) -> str:
-        """The label table and what its columns were read as, in one line; "" without one."""
-        return "" if self.labels_file is None else lab.describe_table(self.labels_file)
-
-    @property
-    def match_notes(self) -> tuple[str, ...]:
-        """Lines for the screen on films without a row and rows without a film, of the whole run. They have names of
-        films unless these are hidden, so that no file stores them: it has the counts."""
+    def label_notes(self) -> tuple[str, ...]:
+        """Lines for the screen on the label table: what its columns were read as, and films without a row and rows
+        without a film, of the whole run. They have names of films unless these are hidden, so that no file stores
+        them: it has the counts."""
         if self.labels is None or self.labels_file is None:
             return ()
         named = not self.options.anonymize_paths
-        return self.labels.match.lines(self.labels_file["file"] if named else "label table", film_names=named)
+        name = self.labels_file["file"] if named else "label table"
+        table = lab.describe_table({**self.labels_file, "file": name})
+        return (table, *self.labels.match.lines(name, film_names=named))
 
     @property
     def _other_findings(self) -> str:

@@ -211,7 +211,7 @@ def _by_layout(
     layout = dataset if isinstance(dataset, LayoutDataset) else None
     roles = roles_of_table(table, columns, canonical) if layout is None else layout.roles(columns)
     film, patient = rules.film_column, rules.patient_column
-    added = {} if rules.model else _added_findings(rules, path, roles, table.findings)
+    added = _added_findings(rules, path, roles, table.findings)
     if not added and film in (None, roles.film) and patient in (None, roles.patient):
         return table, roles
     if layout is None or not layout.one_row_per_film:
@@ -224,7 +224,7 @@ def _by_layout(
 
 def _added_findings(rules: LabelRules, path: Path, roles: ColumnRoles, there: Sequence[str]) -> dict[str, str]:
     """The finding of each further column that the rules name, besides the findings of a layout."""
-    given = [(name, column) for name, column in rules.chosen if column or name not in there]
+    given = [(name, column) for name, column in rules.chosen if column or (name not in there and not rules.model)]
     columns = (*roles.others, *roles.ignored, *(roles.findings if len(roles.findings) > 1 else ()))
     has = (*there, *roles.ignored)
     return {_column_of(path, columns, name, column, has): name for name, column in given}

@@ -150,13 +150,15 @@ class RunContext:
 
     @property
     def label_notes(self) -> tuple[str, ...]:
-        """Lines for the screen on the label table: what its columns were read as, and what does not match. They have
-        names of films unless these are hidden, so that no file stores them: it has the counts."""
+        """Lines for the screen on the label table: what its columns were read as, and films without a row and rows
+        without a film, of the whole run; a warning if it shares no finding with the models. They have names of
+        films unless these are hidden, so that no file stores them: it has the counts."""
         if self.labels is None or self.labels_file is None:
             return ()
         named = not self.options.anonymize_paths
-        matched = self.labels.match.lines(self.labels_file["file"] if named else "label table", film_names=named)
-        return (*filter(None, (lab.describe_table(self.labels_file), *matched, self.other_findings)),)
+        name = self.labels_file["file"] if named else "label table"
+        table = lab.describe_table({**self.labels_file, "file": name})
+        return (*filter(None, (table, *self.labels.match.lines(name, film_names=named), self.other_findings)),)
 
     @property
     def other_findings(self) -> str:

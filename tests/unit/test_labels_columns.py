@@ -161,6 +161,14 @@ def test_a_column_for_a_finding_of_a_model(tmp_path):
     }
 
 
+def test_a_column_for_a_finding_of_a_model_beside_those_of_a_layout(tmp_path):
+    rows = ("00000001_000.png,Mass,0,1,50,M,PA,0", "00000002_000.png,No Finding,0,2,50,F,AP,1")
+    rules = {"model": ("Mass", "Edema"), "findings": ("Mass=by hand",)}
+    table = read(tmp_path, f"{NIH},by hand", *rows, **rules).table
+    assert table.labels[:, table.findings.index("Mass")].tolist() == [0, 1]
+    assert table.labels[:, table.findings.index("Edema")].tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("text", ["", "=", "Mass=", "=column"])
 def test_what_is_no_finding_with_a_column(text):
     with pytest.raises(InputError, match="expected NAME or NAME=COLUMN"):

@@ -9,6 +9,7 @@ from scipy.stats import t as student
 
 from cxrscore.errors import InputError
 from cxrscore.metrics import (
+    Estimate,
     auc,
     auc_binormal,
     auc_trapezoid,
@@ -125,6 +126,13 @@ def test_a_mean_has_no_interval_unless_all_have_one() -> None:
     assert all(map(math.isnan, mean.interval))
     assert mean_estimate([both, both]).interval == pytest.approx(both.interval)
     assert mean_estimate([one, one]).why == "one positive film only"
+
+
+def test_the_mean_of_differences_has_an_interval_around_it() -> None:
+    influence = np.array([0.1, -0.1])
+    one, other = (Estimate(value=value, influence=influence, least=-1.0) for value in (-0.1, -0.3))
+    half = 1.959964 * math.sqrt(0.02)  # 0.277, below 0 and above it
+    assert mean_estimate([one, other]).interval == pytest.approx((-0.2 - half, -0.2 + half))
 
 
 def test_the_quantile_of_student_is_scipys() -> None:

@@ -231,12 +231,12 @@ def test_rows_that_match_no_film_are_told_whenever_the_labels_are_joined(home):
     first = score_films(options(home, labels=wrong))
     count = {"films": FILMS + 1, "unmatched_films": 3, "rows": FILMS, "unmatched_rows": 2}
     assert first.label_match == stored_match(home) == count
-    columns, note = first.notes
-    assert columns == "wrong.csv (layout plain): film = film; patient = patient_id; findings = Mass, Edema"
+    table, note = first.notes
+    assert table == "wrong.csv (layout plain): film = film; patient = patient_id; findings = Mass, Edema"
     assert f"{FILMS - 2} of {FILMS + 1} films have a row, 3 have none, such as '000.png'" in note
     assert "the table names .jpg files, the films are .png" in note
     again = score_films(options(home, labels=wrong))
-    assert (again.notes, again.labels_joined) == (first.notes, False)
+    assert (again.notes, again.labels_joined) == ((table, note), False)
     assert score_films(options(home, labels=home / "one.csv")).labels_joined
     assert stored_match(home)["unmatched_films"] == 1
     assert note in score_films(options(home, labels=wrong)).notes
@@ -258,9 +258,10 @@ def test_labels_that_match_less_than_half_end_it_before_a_film_is_scored(home, m
 
 def test_no_film_is_named_where_no_names_may_be_told(home):
     wrong = with_other_names(home, 2)
-    (note,) = score_films(options(home, labels=wrong, anonymize_paths=True)).notes
+    table, note = score_films(options(home, labels=wrong, anonymize_paths=True)).notes
+    assert table.startswith("label table (layout plain): film = film")
     assert "3 have none" in note
-    assert not {word for word in ("000.", "wrong.csv") if word in note}
+    assert not {word for word in ("000.", "wrong.csv") if word in table + note}
     stored = (home / "out.h5").read_bytes()
     assert b"000.png" not in stored
     assert b"000.jpg" not in stored

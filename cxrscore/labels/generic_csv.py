@@ -128,16 +128,20 @@ def _film_and_patient(path: Path, columns: Sequence[str], choice: ColumnChoice) 
     return film, choice.patient or find_column(others, PATIENT_COLUMNS)
 
 
-def read_film_columns(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[str, ...], Mapping[str, Sequence[str]]]:
+def read_film_columns(
+    path: Path, datasets: Sequence[Dataset], film: str = ""
+) -> tuple[tuple[str, ...], Mapping[str, Sequence[str]]]:
     """The films of a table and its other columns (sex, age, view and all others), in canonical form. The table has any
-    layout of ``datasets`` or is a generic CSV, which needs no finding here."""
+    layout of ``datasets`` or is a generic CSV, which needs no finding here. film: the column of the films of the label
+    table, which names them here, too, if no column is known to."""
     headers = read_headers(path)
     for dataset in datasets:
         if dataset.name != plain.name and any(map(dataset.recognises, headers)):
             labels = dataset.read(path)
             return labels.films, labels.columns
     table = read_table(path)
-    film, patient = _film_and_patient(path, table.columns, DEFAULT_CHOICE)
+    own = film in table.columns and not _recognises(table.columns)
+    film, patient = _film_and_patient(path, table.columns, ColumnChoice(film=film if own else None))
     columns: dict[str, Sequence[str]] = {name: table.column(name) for name in table.columns if name}
     for name in (film, patient):
         columns.pop(name or "", None)

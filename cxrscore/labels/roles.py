@@ -40,6 +40,8 @@ NO_FINDING_COLUMNS = frozenset(
         *("centre", "scanner", "device", "manufacturer", "race", "ethnicity", "weight", "height", "bmi", "smoker"),
         *("smoking", "insurance", "reader", "radid", "annotator", "inpatient", "outpatient", "icu", "died", "dead"),
         *("death", "mortality", "survival", "sampleweight", "quality", "exclude", "excluded", "include", "included"),
+        *("männlich", "maennlich", "weiblich", "geschlecht", "homme", "femme", "sexe", "hombre", "mujer", "sexo"),
+        *("masculino", "femenino", "feminino", "maschio", "femmina", "sesso", "vrouw", "geslacht"),
         *("duplicate", "isduplicate", "rotated", "inverted", "unnamed0", "unnamed", *SEX_COLUMNS, *AGE_COLUMNS),
     )
 )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cxrscore import plugins
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
-from cxrscore.io.strict_json import get_nested, get_texts
+from cxrscore.io.strict_json import get_nested, get_text, get_texts
 from cxrscore.labels import (
     ALL_LABELS,
     LabelRules,
@@ -294,7 +294,8 @@ def read_columns(path: Path, scores: Scores, name: str) -> Mapping[str, Sequence
     InputError if hashes replace the paths of films, if no film has a row, or for a table without a film column.
     """
     check_paths(scores, name)
-    films, columns = read_film_columns(path, plugins.datasets())
+    film = get_text(scores.provenance, "labels", "columns", "film")
+    films, columns = read_film_columns(path, plugins.datasets(), film)
     rows = match_rows(films, scores.films.path)
     if scores.films.path and all(row is None for row in rows):
         raise InputError(f"{path} has no row for any film of {name}, which are named like {scores.films.path[0]!r}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cxrscore.images import Status
-from cxrscore.labels import describe_rules, match_counts
+from cxrscore.labels import describe_columns, describe_rules, match_counts
 from cxrscore.models.calibration import describe_probabilities, prevalences, times_prevalence
 from cxrscore.models.evaluation import read_probe, used_recipe
 from cxrscore.reporting.provenance import (
@@ -187,6 +187,7 @@ def _input(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Folder", get_text(provenance, "films", "folder")),
         ("Other files in it", describe_other_files(provenance)),
         ("Labels", join_words(get_text(provenance, "labels", "file"), get_text(provenance, "labels", "dataset"))),
+        ("Columns", describe_columns(get_nested(provenance, "labels"))),
         ("Labels read with", describe_rules(get_nested(provenance, "labels"))),
         ("Labels matched", _matched(provenance)),
         ("Labels SHA-256", get_text(provenance, "labels", "sha256")),
@@ -243,6 +244,7 @@ def _training(model: Any) -> list[tuple[str, str]]:
         ("Split", format_pairs(get_nested(training, "split"), leave_out="sha256")),
         ("Patients", get_text(training, "patients")),
         ("Labels", join_words(get_text(training, "labels", "file"), get_text(training, "labels", "dataset"))),
+        ("Columns", describe_columns(get_nested(training, "labels"))),
         ("Labels read with", describe_rules(get_nested(training, "labels"))),
         ("Labels matched", match_counts(get_nested(training, "labels", "match"))),
         ("Best epoch", "" if best is None else join_words(str(best), after("by ", read_training(model).monitor_words))),

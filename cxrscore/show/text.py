@@ -43,6 +43,7 @@ def _of_scores(found: Mapping[str, Any]) -> Iterator[str]:
         ("backend", _backend(provenance)),
         ("films folder", get_text(provenance, "films", "folder")),
         ("labels", _labels(provenance, films)),
+        ("columns", describe_columns(get_nested(provenance, "labels"))),
         ("command", _join_nonempty(" ", "cxrscore" if command else "", *command)),
         ("fingerprint", found["fingerprint"]),
         ("LEAKED", _LEAKED if found["has_leakage"] is True else ""),

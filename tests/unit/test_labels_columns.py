@@ -78,6 +78,7 @@ def test_what_is_known_to_be_no_finding_is_none(tmp_path):
     reading = read(tmp_path, header, "a.png,1,1,0,0,1,0,1,1", "b.png,0,0,0,1,1,1,0,0")
     assert reading.table.findings == ("Silicosis",)
     assert reading.roles.others == ("male", "Is_Test", "fold", "split", "AP", "Study ID")
+    assert read(tmp_path, "film,Erguss,Männlich,sexo", "a.png,1,1,1", "b.png,0,1,0").table.findings == ("Erguss",)
     asked = read(tmp_path, "film,Silicosis,male", "a.png,1,1", "b.png,0,1", findings=("all", "male"))
     assert asked.table.findings == ("Silicosis", "male")
 

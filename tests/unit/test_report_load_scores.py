@@ -14,6 +14,7 @@ from report_scores import FINDINGS, made_scores
 from cxrscore.cli import main
 from cxrscore.errors import InputError, LabelWarning
 from cxrscore.images import Status
+from cxrscore.labels import LabelRules
 from cxrscore.reporting.compare import compare
 from cxrscore.reporting.load_scores import open_named_scores, read_columns, read_score_table, with_labels
 from cxrscore.reporting.summary import summarise
@@ -170,6 +171,7 @@ def test_rows_without_a_film_are_told_up_to_a_tenth(tmp_path: Path) -> None:
     assert summary.as_dict()["label_match"] == {"films": 20, "unmatched_films": 2, "rows": 20, "unmatched_rows": 2}
     assert not [one for one in summary.warnings if "match" in one]
     facts = dict(provenance_table(found.scores.provenance))["Films and labels"]
+    assert ("Columns", "film = film; patient = unknown; finding = Mass") in facts
     assert ("Labels matched", "18 of 20 films have a row, 2 have none; 2 of 20 rows match no film") in facts
 
 
@@ -211,6 +213,15 @@ def test_columns_need_no_finding(tmp_path: Path) -> None:
         read_columns(table(tmp_path, "film,sex\nq.png,F\n", "other.csv"), scores, "scores.csv")
     with pytest.raises(InputError, match="no column that is known to name the films"):
         read_columns(table(tmp_path, "who,sex\nq.png,F\n", "other.csv"), scores, "scores.csv")
+
+
+def test_the_film_column_of_the_label_table_names_the_films_of_groups_too(tmp_path: Path) -> None:
+    scores = read_score_table(table(tmp_path, "film,Mass\na.png,0.5\nb.png,0.25\n"))
+    labels = table(tmp_path, "Bild,Mass,ward\na.png,1,ICU\nb.png,0,ER\n", "labels.csv")
+    labelled, _ = with_labels(scores, labels, "scores.csv", LabelRules(film_column="Bild"))
+    assert dict(read_columns(labels, labelled, "scores.csv")) == {"Mass": ("1", "0"), "ward": ("ICU", "ER")}
+    about = table(tmp_path, "film,Bild\nb.png,a.png\n", "about.csv")
+    assert dict(read_columns(about, labelled, "scores.csv")) == {"Bild": ("", "a.png")}
 
 
 def test_by_needs_groups(tmp_path: Path) -> None:

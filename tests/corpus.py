@@ -146,8 +146,7 @@ look alike afterwards. The chunk sBIT of a PNG tells the range, and nothing is g
 Chunks on colour (gAMA, sRGB, cHRM, iCCP, cICP) never change the grey of a PNG.
 """
 
-_FOOT = """
-## Files without a row
+_FOOT = """## Files without a row
 
 * Listed on the screen, in the warnings of the scores file and in the report, with exit code 3: folders or archives that
   cannot be listed, names that are not UTF-8, broken links, and archive members with unsafe or duplicate paths.

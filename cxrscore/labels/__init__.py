@@ -21,6 +21,7 @@ from cxrscore.labels.read import (
     other_findings,
     read_joined_labels,
     read_labels,
+    some_names,
     unusual_findings,
 )
 from cxrscore.labels.split_files import read_split, split_csv
@@ -64,6 +65,7 @@ __all__ = [
     "read_joined_labels",
     "read_labels",
     "read_split",
+    "some_names",
     "split_by_patient",
     "split_csv",
     "unusual_findings",

@@ -403,9 +403,9 @@ def describe_columns(record: Any) -> str:
     parts = (
         ("film = ", get_text(columns, "film")),
         ("patient = ", get_text(columns, "patient") or get_text(record, "patients") or "unknown"),
-        ("findings = " if len(findings) > 1 else "finding = ", _some_names(findings, 20)),
-        ("attributes: ", _some_names(get_texts(columns, "others"), 8)),
-        ("not read: ", _some_names(get_texts(columns, "ignored"), 8)),
+        ("findings = " if len(findings) > 1 else "finding = ", some_names(findings, 20)),
+        ("attributes: ", some_names(get_texts(columns, "others"), 8)),
+        ("not read: ", some_names(get_texts(columns, "ignored"), 8)),
     )
     return "; ".join(f"{name}{text}" for name, text in parts if text)
 
@@ -418,7 +418,8 @@ def describe_table(record: Any) -> str:
     return f"{name} ({layout}): {columns}" if columns else ""
 
 
-def _some_names(names: Sequence[str], most: int) -> str:
+def some_names(names: Sequence[str], most: int) -> str:
+    """The first names in words, and the number of the others."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

@@ -336,15 +336,15 @@ def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
     notes = [lab.describe_table(labelled.labels_file), *labelled.match_notes]
     if labelled.unsure:
         notes.append(
-            f"columns of 0 and 1 that are not trained: {', '.join(labelled.unsure[:8])}; to train them as findings, "
-            f"use --finding {lab.ALL},{labelled.unsure[0]}"
+            f"columns of 0 and 1 that are not trained: {lab.some_names(labelled.unsure, 8)}; to train them as "
+            f"findings, use --finding {lab.ALL},{labelled.unsure[0]}"
         )
     notes += _patient_notes(labelled)
     odd = () if options.findings else lab.unusual_findings(labelled.labels_file["dataset"], labelled.findings)
     if odd:
         notes.append(
-            f"columns of the label table taken for findings: {', '.join(odd)}. Name the findings with --finding to "
-            "leave others out"
+            f"columns of the label table taken for findings: {lab.some_names(odd, 8)}. Name the findings with "
+            "--finding to leave others out"
         )
     if soft := int(np.count_nonzero((labelled.labels > 0) & (labelled.labels < 1))):
         notes.append(

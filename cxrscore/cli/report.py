@@ -41,7 +41,11 @@ from cxrscore.remote.url import PathOrUrl
 @uncertain_option
 @blank_option
 @allow_unmatched_option
-@click.option("--groups", type=FILE, help="Table with the subgroup of each film: a label table or any CSV.")
+@click.option(
+    "--groups",
+    type=FILE,
+    help="Table with the subgroup of each film: a label table or any table with a column of films.",
+)
 @click.option(
     "--group-by",
     multiple=True,

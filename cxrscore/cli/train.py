@@ -39,7 +39,7 @@ from cxrscore.cli.train_options import (
 @handle_errors
 def train(*, as_json: bool, quiet: bool, backend: str | None, **options: Any) -> None:
     """Train a model on the folder FILMS (default: films) and its label table. Files are PNG, JPEG or DICOM by their
-    first bytes, whatever their names.
+    first bytes, whatever their names; zip archives are read, too.
 
     By default, the head of a densenet121 with ImageNet weights is solved as a logistic regression on the features of
     the frozen backbone, and its probabilities are calibrated by cross-validation.

@@ -84,7 +84,8 @@ data_options = section(
     click.option(
         "--labels",
         type=FILE,
-        help="Label table: NIH, CheXpert, MIMIC-CXR, ... or a generic CSV. [default: labels.csv in FILMS or beside it]",
+        help="Label table: NIH, CheXpert, MIMIC-CXR, ... or any CSV file or Excel workbook with a column of films. "
+        "[default: labels.csv in FILMS or beside it]",
     ),
     click.option(
         "--finding",

@@ -326,7 +326,8 @@ def _column_of(path: Path, columns: Sequence[str], name: str, column: str, has: 
     alike = alike or [one for one in columns if one and plain_name(one) == plain_name(name)]
     if not alike:
         there = [canonical(one) for one in columns if one] if has is None else has
-        raise InputError(f"findings names {no_such_finding(name, path, there)}")
+        advice = f"to name its column, write {name}=COLUMN"
+        raise InputError(f"findings names {no_such_finding(name, path, there, advice)}")
     if len(alike) > 1 and name not in alike:
         raise InputError(f"{path} has two columns for {name}: {' and '.join(alike)}. Name one: {name}=COLUMN")
     return name if name in alike else alike[0]

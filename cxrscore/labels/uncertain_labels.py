@@ -119,10 +119,11 @@ def _not_a_rule(text: object, option: str, words: Collection[str]) -> InputError
     )
 
 
-def no_such_finding(name: str, path: Path, findings: Sequence[str]) -> str:
-    """Words for a finding that a table lacks: the most similar one that it has, and the first of all it has."""
+def no_such_finding(name: str, path: Path, findings: Sequence[str], advice: str = "") -> str:
+    """Words for a finding that a table lacks: the most similar one that it has or else the advice, and the first of all
+    it has."""
     close = difflib.get_close_matches(name, findings, 1)
-    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    meant = f" (did you mean {close[0]!r}?)" if close else advice and f" ({advice})"
     more = f" and {len(findings) - _LISTED} more" if len(findings) > _LISTED else ""
     return f"the finding {name!r}, which {path} lacks{meant}; it has {', '.join(findings[:_LISTED])}{more}"
 

@@ -114,6 +114,8 @@ def test_a_further_finding_of_a_layout(tmp_path):
     assert more.roles.findings == ("Finding Labels", "Covid-19 (COVID)")
     some = read(tmp_path, f"{NIH},COVID", *rows, findings=("COVID", "Mass"))
     assert (some.table.findings, some.table.labels.tolist()) == (("COVID", "Mass"), [[1, 1], [0, 0]])
+    with pytest.raises(InputError, match=r"lacks \(to name its column, write Erguss=COLUMN\); it has .*COVID$"):
+        read(tmp_path, f"{NIH},COVID", *rows, findings=("Erguss",))
     with pytest.raises(InputError, match=r"findings names the finding 'Covit', .*Follow-up #, COVID$"):
         read(tmp_path, f"{NIH},COVID", *rows, findings=("Covit",))
     with pytest.raises(InputError, match="line 2: column Follow-up # has '7', expected 0, 1"):

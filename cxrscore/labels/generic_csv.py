@@ -18,13 +18,13 @@ from cxrscore.labels.roles import (
     AGE_COLUMNS,
     FILM_COLUMNS,
     NO_FINDING_COLUMNS,
-    PATIENT_COLUMNS,
     SEX_COLUMNS,
     VIEW_COLUMNS,
     ColumnRoles,
     LayoutDataset,
     find_column,
     finding_words,
+    patient_column,
     plain_name,
 )
 from cxrscore.labels.table import Table, read_headers, read_table
@@ -79,7 +79,7 @@ def columns_dataset(
         return read_columns(path, DEFAULT_CHOICE)[0]
 
     def roles(columns: Sequence[str]) -> ColumnRoles:
-        film, patient = find_column(columns, FILM_COLUMNS) or "", find_column(columns, PATIENT_COLUMNS) or ""
+        film, patient = find_column(columns, FILM_COLUMNS) or "", patient_column(columns) or ""
         return ColumnRoles(film=film, patient=patient, findings=())
 
     return ColumnsDataset(
@@ -125,7 +125,7 @@ def _film_and_patient(path: Path, columns: Sequence[str], choice: ColumnChoice) 
         seen = ", ".join(name for name in columns[:12] if name)
         raise InputError(f"{path} has no column that is known to name the films; it has {seen}. Call it film.")
     others = [name for name in columns if name != film and name not in choice.named]
-    return film, choice.patient or find_column(others, PATIENT_COLUMNS)
+    return film, choice.patient or patient_column(others)
 
 
 def read_film_columns(path: Path, datasets: Sequence[Dataset]) -> tuple[tuple[str, ...], Mapping[str, Sequence[str]]]:

@@ -402,12 +402,26 @@ def describe_columns(record: Any) -> str:
     findings = get_texts(columns, "findings")
     parts = (
         ("film = ", get_text(columns, "film")),
-        ("patient = ", get_text(columns, "patient") or get_text(record, "patients") or "unknown"),
+        ("patient = ", _patient_words(get_text(columns, "patient"), get_nested(record, "patients"))),
         ("findings = " if len(findings) > 1 else "finding = ", _some_names(findings, 20)),
         ("attributes: ", _some_names(get_texts(columns, "others"), 8)),
         ("not read: ", _some_names(get_texts(columns, "ignored"), 8)),
     )
     return "; ".join(f"{name}{text}" for name, text in parts if text)
+
+
+def _patient_words(column: str, source: Any) -> str:
+    """Where the patients come from; source: JoinedLabels.patient_source, of which old files have none.
+
+    Examples
+    --------
+    >>> _patient_words("MRN", "column MRN and names of the films"), _patient_words("MRN", "")
+    ('MRN and names of the films', 'unknown (MRN is empty)')
+    """
+    if not isinstance(source, str):
+        return column or "unknown"
+    empty = f" ({column} is empty)" if column and f"column {column}" not in source else ""
+    return (source.removeprefix("column ") or "unknown") + empty
 
 
 def describe_table(record: Any) -> str:

@@ -19,6 +19,7 @@ from cxrscore.images import ImageCache, OtherFiles, Preprocessing, Status, requi
 from cxrscore.io import sha256_bytes
 from cxrscore.io.atomic import cannot_write, write_all
 from cxrscore.io.entries import cache_folder
+from cxrscore.io.strict_json import get_text
 from cxrscore.labels import THUMBNAIL
 from cxrscore.models.imagenet import WeightsInfo, read_weights_info
 from cxrscore.progress import Progress
@@ -361,11 +362,14 @@ def _patient_notes(labelled: LabelledFilms) -> list[str]:
         return []
     maybe = ", such as " + " or ".join(map(repr, labelled.maybe_patients[:3])) if labelled.maybe_patients else ""
     if unknown < len(labelled.patients):
-        cells = f"{unknown} of {len(labelled.patients)} films have no patient in the label table"
-        return [f"{cells}: each counts as a patient of its own, so complete the column if that is not so"]
+        films = f"{unknown} of {len(labelled.patients)} films have no patient"
+        return [f"{films}: each counts as a patient of its own, so name its patient in the table if that is not so"]
+    column = get_text(labelled.labels_file, "columns", "patient")
+    unknown_column = "no column of the label table is known to identify the patients"
+    why = f"the column {column} of the label table is empty" if column else unknown_column
     return [
-        "WARNING: no column of the label table is known to identify the patients, and the names of the films do not: "
-        "the split and the folds are by film, not by patient",
+        f"WARNING: {why}, and the names of the films do not tell the patients: the split and the folds are by film, "
+        "not by patient",
         "If patients have several films, all figures of this run are too good. Name the column with --patient-column"
         f"{maybe}",
     ]

@@ -189,6 +189,9 @@ def test_known_findings(name, known):
         ("CheXpert-v1.0-small/train/patient00042/study1/view1_frontal.jpg", "patient00042"),
         ("patient00042_study1_view1_frontal.png", "patient00042"),
         ("files/p10/p10000032/s50414267/02aa804e-bde0afdd-112c0b34-7bc16630-4e384014.jpg", "10000032"),
+        ("images/id_00a1-b/Study_1.2/Series_3.4/image-1-2.png", "id_00a1-b"),
+        ("CXR12_1_IM-0001-3001.png", "12"),
+        ("12_IM-0001-4001.dcm.png", "12"),
         ("patient7/study1/a.png", ""),
         ("film.png", ""),
     ],
@@ -208,17 +211,60 @@ def test_patients_of_names_where_no_column_tells(tmp_path):
 
 def test_patients_of_a_column_come_before_those_of_names(tmp_path):
     films = ["00000007_000.png", "00000007_001.png"]
-    path = written(tmp_path, "film,MRN,Mass", "00000007_000.png,a,1", "00000007_001.png,,0")
+    path = written(tmp_path, "film,MRN,Mass", "00000007_000.png,a,1", "00000007_001.png,b,0")
     joined, record = read_joined_labels(path, datasets, films)
-    assert joined.patients == ("a", None)
+    assert joined.patients == ("a", "b")
     assert record["patients"] == "column MRN"
 
 
-def test_a_column_that_may_be_the_patient_is_named(tmp_path):
-    path = written(tmp_path, "film,hashed_patient_key,patient_age_group,Mass", "a.png,7,2,1")
+def test_names_tell_the_patients_of_empty_cells(tmp_path):
+    films = ["00000007_000.png", "00000007_001.png", "00000008_000.png", "00000008_001.png", "own.png"]
+    path = written(tmp_path, "film,MRN,Mass", f"{films[0]},a,1", *(f"{film},,0" for film in films[1:]))
+    joined, record = read_joined_labels(path, datasets, films)
+    assert joined.patients == ("a", "a", "8", "8", None)
+    assert record["patients"] == "column MRN and names of the films"
+    assert "patient = MRN and names of the films;" in describe_table(record)
+
+
+def test_an_empty_column_of_patients_tells_none(tmp_path):
+    joined, record = read_joined_labels(written(tmp_path, "film,MRN,Mass", "a.png,,1"), datasets, ["a.png"])
+    assert (joined.patients, joined.patient_source) == ((None,), "")
+    assert "patient = unknown (MRN is empty);" in describe_table(record)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PatID", "pat_nr", "Patienten-ID", "PatientenNummer", "ID_Patient", "id_paciente", "SubjID", "PatientUID"),
+        *("Anon_ID", "anon_mrn", "NHS Number", "study_patient_id", "DeidentifiedPatientID", "pseudonymised_id"),
+        *("Chart Number", "case_no", "unique_patient_id", "patient_index", "Patient #", "hashed_patient_key", "患者ID"),
+    ],
+)
+def test_a_usual_name_of_the_patient_is_known(tmp_path, name):
+    joined, record = read_joined_labels(written(tmp_path, f"film,{name},Mass", "a.png,7,1"), datasets, ["a.png"])
+    assert joined.patients == ("7",)
+    assert record["columns"]["patient"] == name
+
+
+@pytest.mark.parametrize("name", ["patient_age_group", "PatientBirth", "Patient Status", "note", "pathology", "study"])
+def test_what_is_about_patients_is_not_the_patient(tmp_path, name):
+    joined, _ = read_joined_labels(written(tmp_path, f"film,{name},Mass", "a.png,x7,1"), datasets, ["a.png"])
+    assert (joined.patients, joined.maybe_patients) == ((None,), ())
+
+
+@pytest.mark.parametrize("name", ["patient_study_id", "member", "client_id", "pt", "record_id", "pid_x"])
+def test_a_column_that_may_be_the_patient_is_named(tmp_path, name):
+    path = written(tmp_path, f"film,{name},patient_age_group,Mass", "a.png,7,2,1")
     joined, record = read_joined_labels(path, datasets, ["a.png"])
-    assert (joined.patient_source, joined.maybe_patients) == ("", ("hashed_patient_key",))
+    assert (joined.patient_source, joined.maybe_patients) == ("", (name,))
     assert "patient = unknown" in describe_table(record)
+
+
+def test_a_column_of_identifiers_of_a_few_films_each_may_be_the_patient(tmp_path):
+    films = [f"f{place}.png" for place in range(9)]
+    rows = (f"{film},K{place // 3:03},W-1,{place},E{place},1" for place, film in enumerate(films))
+    path = written(tmp_path, "film,Kennung,lot,dose,scan,Mass", *rows)
+    assert read_joined_labels(path, datasets, films)[0].maybe_patients == ("Kennung",)
 
 
 @pytest.mark.parametrize(

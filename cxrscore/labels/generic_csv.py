@@ -17,15 +17,14 @@ from cxrscore.labels.findings import canonical, is_known_finding
 from cxrscore.labels.roles import (
     AGE_COLUMNS,
     FILM_COLUMNS,
-    NO_FINDING_COLUMNS,
     SEX_COLUMNS,
     VIEW_COLUMNS,
     ColumnRoles,
     LayoutDataset,
     find_column,
     finding_words,
+    is_no_finding,
     patient_column,
-    plain_name,
 )
 from cxrscore.labels.table import Table, read_headers, read_table
 
@@ -172,7 +171,7 @@ def _split_columns(
         labels = None
         if name in choice.named or (choice.defaults and name in known):
             labels = certain_labels(table, name, choice.uncertain)
-        elif choice.defaults and name not in choice.without and plain_name(name) not in NO_FINDING_COLUMNS:
+        elif choice.defaults and name not in choice.without and not is_no_finding(name):
             found = _possible_labels(table, name, cells, choice.uncertain, strict=strangers)
             labels = found if strangers else None
             unsure += [name] * (found is not None and not strangers)

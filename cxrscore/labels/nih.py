@@ -10,7 +10,7 @@ import numpy as np
 from cxrscore.contract import LabelTable
 from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_column
 from cxrscore.labels.findings import FINDINGS, NO_FINDING, canonical
-from cxrscore.labels.roles import LayoutDataset, fixed_roles
+from cxrscore.labels.roles import LayoutDataset, fixed_roles, has_columns
 from cxrscore.labels.table import Table, read_table
 from cxrscore.labels.uncertain_labels import YES_NO, parse_uncertain_labels
 
@@ -27,7 +27,7 @@ _SET = "Set Id"
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return FILM in columns and _LABELS in columns
+    return has_columns(columns, (FILM, _LABELS))
 
 
 def _read(path: Path) -> LabelTable:
@@ -65,7 +65,7 @@ def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
 
 
 def _recognises_google(columns: Sequence[str]) -> bool:
-    return FILM in columns and set(ADJUDICATED) <= set(columns)
+    return has_columns(columns, (FILM, *ADJUDICATED))
 
 
 def _read_google(path: Path) -> LabelTable:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,27 @@ _WHO = (
     r"|individual)"
 )
 _NUMBER = rf"(?:identifier|ids?|uid|uuid|num(?:ber|mer|ero)?|no|nr|key|code|name|index|sk|{_HIDDEN})"
+_NO_FINDING_WORDS = frozenset(
+    (
+        *(
+            "sex",
+            "gender",
+            "male",
+            "female",
+            "age",
+            "race",
+            "ethnicity",
+            "fold",
+            "folds",
+            "split",
+            "date",
+            "id",
+            "index",
+        ),
+        *("train", "training", "valid", "validation", "test", "testset", "holdout", "study", "offset", "year"),
+    )
+)
+"""Words of a name that is no finding: sex_M, Fold 1, age_over_65, is_in_test."""
 _IS_PATIENT = re.compile(
     rf"{_WHICH}*{_WHO}{_NUMBER}+|{_WHICH}*patient|{_NUMBER}{_WHO}|{_WHICH}*{_WHO}{_HIDDEN}{_NUMBER}?"
     rf"|{_WHICH}*(?:patient|pt|pat)?(?:mrn|emrn|empi|uhid)(?:id|no|nr|num(?:ber)?)?"
@@ -80,6 +102,31 @@ def plain_name(column: str) -> str:
     return re.sub(r"[\W_]+", "", column.casefold())
 
 
+def has_columns(columns: Sequence[str], names: Iterable[str]) -> bool:
+    """Whether there are columns of all these names, without regard to case, spaces and punctuation."""
+    return set(map(plain_name, names)) <= set(map(plain_name, columns))
+
+
+def respelled(columns: Sequence[str], names: Iterable[str]) -> tuple[str, ...]:
+    """The columns, in the spelling of these names: "image_index" becomes "Image Index", as far as one column is meant
+    and none is spelled so.
+
+    Examples
+    --------
+    >>> respelled(["Image.Index", "patient id", "Age", "age"], ["Image Index", "Patient ID", "AGE"])
+    ('Image Index', 'Patient ID', 'Age', 'age')
+    """
+    spelling = {plain_name(name): name for name in names if name not in columns}
+    if not spelling:
+        return tuple(columns)
+    plain = [plain_name(column) for column in columns]
+    times = Counter(plain)
+    return tuple(
+        spelling[found] if found in spelling and times[found] == 1 else column
+        for found, column in zip(plain, columns, strict=True)
+    )
+
+
 def find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
     """The column with the first of these plain names that there is; None if there is none."""
     plain: dict[str, str] = {}
@@ -110,7 +157,7 @@ def _may_be_patient(name: str, cells: Sequence[str]) -> bool:
         return False
     if _MAYBE_PATIENT.search(plain) is not None or not _MAYBE_WORDS.isdisjoint(words):
         return True
-    return plain not in NO_FINDING_COLUMNS and "study" not in words and _few_films_each(cells)
+    return not is_no_finding(name) and _few_films_each(cells)
 
 
 def _few_films_each(cells: Sequence[str]) -> bool:
@@ -131,6 +178,11 @@ def name_words(column: str) -> list[str]:
     (['pat', 'id'], ['sex', 'm'], ['fold', '1'])
     """
     return [word.casefold() for word in re.findall(r"[A-Z]+(?![^\W\d_A-Z])|[^\W\d_][^\W\d_A-Z]*|\d+", column)]
+
+
+def is_no_finding(name: str) -> bool:
+    """Whether a column is known to be no finding, even if it holds 0 and 1 only."""
+    return plain_name(name) in NO_FINDING_COLUMNS or not _NO_FINDING_WORDS.isdisjoint(name_words(name[:_LONGEST]))
 
 
 def named_column(name: str, option: str, path: Path, columns: Sequence[str]) -> str:
@@ -196,17 +248,18 @@ def finding_words(finding: str, column: str) -> str:
 def fixed_roles(
     film: str, findings: Sequence[str], *, patient: str = "", others: Sequence[str] = ()
 ) -> Callable[[Sequence[str]], ColumnRoles]:
-    """The roles of a layout whose columns have fixed names, of which a table may lack some; all others are ignored."""
+    """The roles of a layout whose columns have fixed names, in any spelling, of which a table may lack some; all others
+    are ignored."""
+    known = (film, patient, *findings, *others)
 
     def roles(columns: Sequence[str]) -> ColumnRoles:
-        has = set(columns)
-        read = {film, patient, *findings, *others}
+        has = {name: column for name, column in zip(respelled(columns, known), columns, strict=True) if name in known}
         return ColumnRoles(
-            film=film if film in has else "",
-            patient=patient if patient in has else "",
-            findings=tuple(name for name in findings if name in has),
-            others=tuple(name for name in others if name in has),
-            ignored=tuple(name for name in columns if name and name not in read),
+            film=has.get(film, ""),
+            patient=has.get(patient, ""),
+            findings=tuple(has[name] for name in findings if name in has),
+            others=tuple(has[name] for name in others if name in has),
+            ignored=tuple(name for name in columns if name and name not in has.values()),
         )
 
     return roles

@@ -82,6 +82,12 @@ def test_what_is_known_to_be_no_finding_is_none(tmp_path):
     assert asked.table.findings == ("Silicosis", "male")
 
 
+@pytest.mark.parametrize("name", ["sex_M", "gender_male", "Fold 1", "age_over_65", "inTestSet", "cv_fold_3", "offset"])
+def test_a_word_of_the_name_may_tell_that_a_column_is_no_finding(tmp_path, name):
+    reading = read(tmp_path, f"film,Mass,{name}", "a.png,1,1", "b.png,0,0")
+    assert (reading.table.findings, reading.roles.others) == (("Mass",), (name,))
+
+
 def test_beside_two_known_findings_an_unknown_one_must_be_named(tmp_path):
     header, rows = "film,Effusion,Mass,opinion,note", ("a.png,1,0,1,x", "b.png,0,1,0.5,y")
     reading = read(tmp_path, header, *rows)
@@ -169,7 +175,16 @@ def test_what_is_no_finding_with_a_column(text):
 
 @pytest.mark.parametrize(
     ("name", "known"),
-    [("pleural_effusion", True), ("COVID-19", True), ("Aortic enlargement", True), ("male", False), ("fold", False)],
+    [
+        ("pleural_effusion", True),
+        ("COVID-19", True),
+        ("Covid19", True),
+        ("TB", True),
+        ("PleuralThickening", True),
+        ("Aortic enlargement", True),
+        ("male", False),
+        ("fold", False),
+    ],
 )
 def test_known_findings(name, known):
     assert is_known_finding(name) is known

@@ -160,7 +160,11 @@ def _split_columns(
     known finding: among several of these, it is more probably something else, such as the fold.
     """
     maybe = [name for name in names if name not in choice.named]
-    known = [name for name in maybe if is_known_finding(name) and name not in choice.without]
+    known = [
+        name
+        for name in maybe
+        if is_known_finding(name) and name not in choice.without and canonical(name) not in choice.named.values()
+    ]
     strangers = choice.defaults and len(known) + len(choice.named) < 2
     findings: Findings = {}
     texts: dict[str, list[str]] = {}
@@ -171,7 +175,7 @@ def _split_columns(
         labels = None
         if name in choice.named or (choice.defaults and name in known):
             labels = certain_labels(table, name, choice.uncertain)
-        elif choice.defaults and name not in choice.without and not is_no_finding(name):
+        elif choice.defaults and _may_be_finding(name, choice):
             found = _possible_labels(table, name, cells, choice.uncertain, strict=strangers)
             labels = found if strangers else None
             unsure += [name] * (found is not None and not strangers)
@@ -183,6 +187,12 @@ def _split_columns(
             findings[name] = finding, labels
             taken.add(finding)
     return findings, texts, unsure
+
+
+def _may_be_finding(name: str, choice: ColumnChoice) -> bool:
+    """Whether the cells decide if the column is a finding."""
+    taken = name in choice.without or canonical(name) in choice.named.values()
+    return not taken and not is_no_finding(name)
 
 
 def certain_labels(table: Table, name: str, uncertain: float) -> NDArray[np.float32]:

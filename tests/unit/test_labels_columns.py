@@ -167,6 +167,15 @@ def test_a_column_for_a_finding_of_a_model(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "rules", [{"model": ("Mass",), "findings": ("Mass=by hand",)}, {"findings": ("all", "Mass=by hand")}]
+)
+def test_a_named_column_stands_in_for_the_one_of_that_name(tmp_path, rules):
+    reading = read(tmp_path, "film,mass,by hand,kg", "a.png,1,0,71", "b.png,0,1,80", **rules)
+    assert (reading.table.findings, reading.table.labels.tolist()) == (("Mass",), [[0], [1]])
+    assert reading.roles.others == ("mass", "kg")
+
+
 @pytest.mark.parametrize("text", ["", "=", "Mass=", "=column"])
 def test_what_is_no_finding_with_a_column(text):
     with pytest.raises(InputError, match="expected NAME or NAME=COLUMN"):
@@ -244,7 +253,7 @@ def test_names_tell_the_patients_of_empty_cells(tmp_path):
 def test_an_empty_column_of_patients_tells_none(tmp_path):
     joined, record = read_joined_labels(written(tmp_path, "film,MRN,Mass", "a.png,,1"), datasets, ["a.png"])
     assert (joined.patients, joined.patient_source) == ((None,), "")
-    assert "patient = unknown (MRN is empty);" in describe_table(record)
+    assert "patient = unknown (no film has one in MRN);" in describe_table(record)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,9 @@ def make_part(path: Path, rows: range, inputs: dict[str, Any]) -> None:
     names = ("scores/prob", "truth", "films/split")
     prob, truth, split = (np.concatenate([one[name] for one in columns]) for name in names)
     small = (
-        thumbnail_candidates(scored_films(prob, truth, split, rows.start), inputs["partition"]["total_films"], MOST).rows
+        thumbnail_candidates(
+            scored_films(prob, truth, split, rows.start), inputs["partition"]["total_films"], MOST
+        ).rows
         - rows.start
     )
     frame = FileHeader(

@@ -135,17 +135,15 @@ def monitors_more(training: Training) -> bool:
 
 
 def panel_figure(panel: HeatmapPanel) -> Figure:
-    """A film and its heat maps in one row, as in the paper's figures 7 and 8."""
-    figure = Figure(figsize=(2.0 * (1 + len(panel.maps)), 2.35), dpi=DOTS, layout="constrained")
-    titles = ["film", *(f"{one.finding} {one.prob:.3f}" for one in panel.maps)]
-    notes = ["", *("\n".join(filter(None, (one.times, one.note))) for one in panel.maps)]
-    pictures = [panel.film, *(one.pixels for one in panel.maps)]
-    for axes, title, note, picture in zip(
-        np.ravel(figure.subplots(1, len(titles))), titles, notes, pictures, strict=True
-    ):
+    """A film beside the same film with its heat map."""
+    figure = Figure(figsize=(4.4, 2.7), dpi=DOTS, layout="constrained")
+    weak = f"very weak: {panel.strength_text} of the strongest" if panel.very_weak else ""
+    notes = [panel.choice.kind, *filter(None, (panel.times, weak, panel.note))]
+    titles = ["film", "\n".join((f"{panel.finding} {panel.prob:.3f}", *notes))]
+    for axes, title, picture in zip(figure.subplots(1, 2), titles, (panel.film, panel.overlay), strict=True):
         axes.imshow(picture)
         axes.set_axis_off()
-        axes.set_title(f"{title}\n{note}" if note else title, fontsize=SMALL, color=INK, parse_math=False)
+        axes.set_title(title, fontsize=SMALL, color=INK, parse_math=False)
     return figure
 
 

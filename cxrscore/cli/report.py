@@ -56,9 +56,9 @@ from cxrscore.remote.url import PathOrUrl
     "findings",
     multiple=True,
     metavar="NAME[=COLUMN]",
-    help="Finding whose heat maps are shown, up to four films of each kind; repeat for several. NAME=COLUMN: the column "
-    "of --labels with the labels of this finding. [default: of each finding a true positive, a false positive and a "
-    "false negative]",
+    help="Finding whose heat maps are shown, up to four films of each kind; repeat for several. NAME=COLUMN: the "
+    "column of --labels with the labels of this finding. [default: of each finding a true positive, a false positive "
+    "and a false negative]",
 )
 @click.option(
     "--resamples",

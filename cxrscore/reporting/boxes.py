@@ -178,7 +178,7 @@ def box_agreement(raw: Floats, boxes: Sequence[Box], width: int, height: int) ->
 
 def _mask(boxes: Sequence[Box], width: int, height: int) -> NDArray[np.bool_]:
     """The union of boxes, bool [SIDE,SIDE]."""
-    return np.logical_or.reduce([mask_of(box, width, height) for box in boxes])
+    return np.asarray(np.logical_or.reduce([mask_of(box, width, height) for box in boxes]), np.bool_)
 
 
 def box_fits_film(box: Box, width: float, height: float) -> bool:

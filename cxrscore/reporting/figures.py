@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cxrscore.contract import Array, Floats
 from cxrscore.metrics import Proportion, reliability, roc
-from cxrscore.reporting.heatmaps import HeatmapPanel
+from cxrscore.reporting.heatmaps import HeatmapPanel, Pixels
 from cxrscore.reporting.provenance import Training
 
 Format = Literal["png", "svg"]
@@ -136,11 +136,17 @@ def monitors_more(training: Training) -> bool:
 
 def panel_figure(panel: HeatmapPanel) -> Figure:
     """A film beside the same film with its heat map."""
-    figure = Figure(figsize=(4.4, 2.7), dpi=DOTS, layout="constrained")
     weak = f"very weak: {panel.strength_text} of the strongest" if panel.very_weak else ""
     notes = [panel.choice.kind, *filter(None, (panel.times, weak, panel.note))]
-    titles = ["film", "\n".join((f"{panel.finding} {panel.prob:.3f}", *notes))]
-    for axes, title, picture in zip(figure.subplots(1, 2), titles, (panel.film, panel.overlay), strict=True):
+    title = "\n".join((f"{panel.finding} {panel.prob:.3f}", *notes))
+    return picture_row((panel.film, panel.overlay), ("film", title))
+
+
+def picture_row(pictures: Sequence[Pixels], titles: Sequence[str]) -> Figure:
+    """Square pictures [S,S,3] in one row, each below its title of one or more lines."""
+    lines = max(2, *(title.count("\n") + 1 for title in titles))
+    figure = Figure(figsize=(2.0 * len(titles), 2.05 + 0.15 * lines), dpi=DOTS, layout="constrained")
+    for axes, title, picture in zip(np.ravel(figure.subplots(1, len(titles))), titles, pictures, strict=True):
         axes.imshow(picture)
         axes.set_axis_off()
         axes.set_title(title, fontsize=SMALL, color=INK, parse_math=False)

@@ -34,7 +34,7 @@ class ScoredFilms:
 
 
 def scored_films(prob: Floats, truth: Floats, split: Array, first: int = 0) -> ScoredFilms:
-    """The scored films among films [n,C], of which the first is row ``first`` of the run; split: codes of SPLITS [n]."""
+    """The scored films among films [n,C] with codes of SPLITS [n]; the first of them is row ``first`` of the run."""
     found = ScoredFilms(rows=np.arange(len(prob)) + first, prob=prob, truth=truth, seen=np.isin(split, SEEN))
     return found.take(np.flatnonzero(~np.isnan(prob).any(axis=1)))
 

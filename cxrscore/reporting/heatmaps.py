@@ -100,16 +100,23 @@ class HeatmapSection:
     """All panels of a report.
 
     total       number of films that were chosen, of which LIMIT at most are drawn
+    stored      whether any film of the scores file has a thumbnail and a map
     all_stored  whether the scores file has the maps of all findings of each film that has maps
     """
 
     findings: tuple[FindingPanels, ...]
     total: int
+    stored: bool
     all_stored: bool
 
     @property
     def panels(self) -> tuple[HeatmapPanel, ...]:
         return tuple(panel for one in self.findings for panel in one.panels)
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """Findings with one probability for all films."""
+        return tuple(one.choices.finding for one in self.findings if one.choices.constant)
 
     def without(self, kind: str, *, stored: bool) -> tuple[str, ...]:
         """Findings without a film of a kind: because no film is of this kind, or, with ``stored`` False, because none
@@ -141,6 +148,7 @@ def heatmap_panels(
     return HeatmapSection(
         findings=tuple(drawn),
         total=sum(len(one.films) for one in chosen),
+        stored=bool(np.intersect1d(scores.heat_maps.film, scores.thumbnails.film).size),
         all_stored=len(peaks) >= len(scores.findings) * len(np.unique(scores.heat_maps.film)),
     )
 

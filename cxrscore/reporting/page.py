@@ -153,6 +153,7 @@ def _optional_sections(parts: ReportSections) -> dict[str, Any]:
         "metrics": parts.metrics,
         "groupings": [_grouped(one) for one in parts.groupings],
         "localisation": parts.localisation,
+        "localisation_csv": "" if parts.localisation is None else csv_uri(parts.localisation.rows()),
         "drifts": parts.drifts,
         "drifted": [one.finding for one in parts.drifts.findings if one.large],
         "checklist": parts.checklist,

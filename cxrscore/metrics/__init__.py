@@ -15,6 +15,7 @@ from cxrscore.metrics.confidence_intervals import (
     mean_estimate,
     verdict,
 )
+from cxrscore.metrics.decision_curve import DecisionCurve, net_benefit, supported_thresholds
 from cxrscore.metrics.delong import cross_validated_auc, delong, micro_auc
 from cxrscore.metrics.grouping import count_soft, hard_truth
 from cxrscore.metrics.localisation import energy_inside, iou, pointing_game
@@ -23,6 +24,7 @@ from cxrscore.metrics.plugin_metrics import MetricEstimate, MetricEstimates, cal
 from cxrscore.metrics.proportions import Decisions, Proportion, counts, decisions, label_accuracy, negative_baseline
 from cxrscore.metrics.reliability import Reliability, brier, calibration_error, reliability
 from cxrscore.metrics.roc import (
+    PrecisionRecallCurve,
     RocCurve,
     auc,
     auc_binormal,
@@ -30,6 +32,7 @@ from cxrscore.metrics.roc import (
     auc_trapezoid,
     average_precision,
     macro,
+    precision_recall,
     roc,
 )
 from cxrscore.metrics.thresholds import check_rule, operating_point
@@ -45,10 +48,12 @@ metrics = (
 __all__ = [
     "RESAMPLES",
     "BootstrapAucs",
+    "DecisionCurve",
     "Decisions",
     "Estimate",
     "MetricEstimate",
     "MetricEstimates",
+    "PrecisionRecallCurve",
     "Proportion",
     "Reliability",
     "RocCurve",
@@ -82,13 +87,16 @@ __all__ = [
     "metrics",
     "micro_auc",
     "negative_baseline",
+    "net_benefit",
     "operating_point",
     "p_value",
     "platt",
     "pointing_game",
+    "precision_recall",
     "reliability",
     "roc",
     "shrunken_platt",
+    "supported_thresholds",
     "temperature",
     "verdict",
 ]

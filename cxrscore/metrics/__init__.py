@@ -22,7 +22,14 @@ from cxrscore.metrics.localisation import energy_inside, iou, pointing_game
 from cxrscore.metrics.multiple_testing import corrected_verdict, holm, p_value
 from cxrscore.metrics.plugin_metrics import MetricEstimate, MetricEstimates, call_metric, estimate_metric
 from cxrscore.metrics.proportions import Decisions, Proportion, counts, decisions, label_accuracy, negative_baseline
-from cxrscore.metrics.reliability import Reliability, brier, calibration_error, reliability
+from cxrscore.metrics.reliability import (
+    MeanCalibration,
+    Reliability,
+    brier,
+    calibration_error,
+    mean_calibration,
+    reliability,
+)
 from cxrscore.metrics.roc import (
     PrecisionRecallCurve,
     RocCurve,
@@ -51,6 +58,7 @@ __all__ = [
     "DecisionCurve",
     "Decisions",
     "Estimate",
+    "MeanCalibration",
     "MetricEstimate",
     "MetricEstimates",
     "PrecisionRecallCurve",
@@ -83,6 +91,7 @@ __all__ = [
     "label_accuracy",
     "label_accuracy_estimate",
     "macro",
+    "mean_calibration",
     "mean_estimate",
     "metrics",
     "micro_auc",

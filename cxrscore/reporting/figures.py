@@ -10,7 +10,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -34,7 +34,7 @@ from cxrscore.metrics.reliability import POINTS
 from cxrscore.reporting.heatmaps import HeatmapPanel
 from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, Doubles, plain_axes, thin_curve
 from cxrscore.reporting.provenance import Training
-from cxrscore.reporting.small_multiples import Panels, line, log_odds, probability_ticks, small_multiples
+from cxrscore.reporting.small_multiples import Panel, Panels, line, log_odds, probability_ticks, small_multiples
 
 __all__ = ["BLUE", "DOTS", "GREY", "INK", "RED", "SMALL", "plain_axes"]
 
@@ -169,26 +169,26 @@ def _auc_text(auc: float) -> str:
     return f"AUC {auc:.3f}" if math.isfinite(auc) else "AUC undefined"
 
 
-def _draw_roc(axes: Axes, data: FindingData) -> None:
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+def _draw_roc(panel: Panel, data: FindingData) -> None:
+    panel.dashes([0, 1], [0, 1], GREY)
     if math.isfinite(data.auc):
         curve = roc(data.truth, data.ranks)
-        fpr, tpr = thin_curve(curve.fpr, curve.tpr)
-        axes.plot(fpr, tpr, color=BLUE, linewidth=1.4, solid_joinstyle="miter")
+        panel.plot(*thin_curve(curve.fpr, curve.tpr), color=BLUE, linewidth=1.4, solid_joinstyle="miter")
     if math.isfinite(data.sensitivity) and math.isfinite(data.specificity):
-        axes.plot(1 - data.specificity, data.sensitivity, "o", color=RED, markersize=4, clip_on=False)
+        at = [1 - data.specificity], [data.sensitivity]
+        panel.plot(*at, color=RED, marker="o", markersize=4, linestyle="none", clip=False)
 
 
-def _draw_precision_recall(axes: Axes, data: FindingData) -> None:
+def _draw_precision_recall(panel: Panel, data: FindingData) -> None:
     valid = class_mask(data.truth, data.ranks)
     prevalence = float((data.truth[valid] > 0.5).mean()) if valid.any() else math.nan
-    axes.plot([0, 1], [prevalence, prevalence], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    panel.dashes([0, 1], [prevalence, prevalence], GREY)
     curve = precision_recall(data.truth, data.ranks)
     rises = np.diff(curve.recall, prepend=0) > 0  # the steps whose area is the average precision
     if rises.any():
         recall, precision = curve.recall[rises], curve.precision[rises]
         recall, precision = thin_curve(np.r_[0, recall], np.r_[precision[0], precision])
-        axes.step(recall, precision, where="pre", color=BLUE, linewidth=1.3)
+        panel.plot(recall, precision, drawstyle="steps-pre", color=BLUE, linewidth=1.4)
 
 
 def _common_range(findings: Sequence[FindingData]) -> tuple[float, float]:
@@ -212,15 +212,15 @@ def _histograms(data: FindingData, edges: Doubles) -> tuple[Doubles, Doubles, bo
     return positive, negative, is_all
 
 
-def _draw_distribution(axes: Axes, item: tuple[FindingData, tuple[Doubles, Doubles, bool]], edges: Doubles) -> None:
+def _draw_distribution(panel: Panel, item: tuple[FindingData, tuple[Doubles, Doubles, bool]], edges: Doubles) -> None:
     data, (up, down, is_all) = item
-    axes.stairs(up, edges, fill=True, color=GREY if is_all else RED, linewidth=0)
+    panel.bars(up, edges, GREY if is_all else RED)
     if not is_all:
-        axes.stairs(-down, edges, fill=True, color=BLUE, linewidth=0)
-        axes.axhline(0, color=GREY, linewidth=0.6)
+        panel.bars(-down, edges, BLUE)
+        panel.plot(panel.x_limits, [0, 0], color=GREY, linewidth=0.6)
     if math.isfinite(data.threshold):
         at = float(log_odds(np.array(data.threshold)))
-        axes.axvline(at, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        panel.dashes([at, at], panel.y_limits, INK)
 
 
 def reliability_bins(data: FindingData) -> Reliability:
@@ -229,7 +229,7 @@ def reliability_bins(data: FindingData) -> Reliability:
     return reliability(data.truth, data.prob, points=max(1, min(POINTS, known // FILMS_PER_BIN)))
 
 
-def _draw_reliability(axes: Axes, data: FindingData) -> None:
+def _draw_reliability(panel: Panel, data: FindingData) -> None:
     curve = reliability_bins(data)
     intervals = [
         Proportion(hits=round(share * films), total=int(films)).interval
@@ -238,22 +238,14 @@ def _draw_reliability(axes: Axes, data: FindingData) -> None:
     valid = ~np.isnan(data.prob) & ~np.isnan(data.truth)
     low, high = _range_of(data.prob[valid])
     top = _round_up(max([*(end for _, end in intervals), *curve.prob, 0.05]))
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    _strokes(axes, curve.prob, intervals, color=BLUE, linewidth=1, alpha=0.6)
-    axes.plot(curve.prob, curve.share, color=BLUE, linewidth=1.2, marker="o", markersize=3)
-    for wanted, colour, y in ((data.truth > 0.5, RED, (0.96, 1.0)), (data.truth < 0.5, BLUE, (0.0, 0.04))):
+    panel.set_limits((low, high), (0, top))
+    panel.dashes([0, 1], [0, 1], GREY)
+    panel.strokes(curve.prob, intervals, color=BLUE, linewidth=1, alpha=0.6)
+    panel.plot(curve.prob, curve.share, color=BLUE, linewidth=1.2, marker="o", markersize=3, clip=False)
+    for wanted, colour, ends in ((data.truth > 0.5, RED, (0.96 * top, top)), (data.truth < 0.5, BLUE, (0, 0.04 * top))):
         marks = _quantile_marks(data.prob[valid & wanted])
-        _strokes(axes, marks, [y] * len(marks), color=colour, linewidth=0.6, transform=axes.get_xaxis_transform())
-    axes.set(xlim=(low, high), ylim=(0, top))
-    axes.set_xticks([low, high], [f"{low:.2g}", f"{high:.2g}"])
-    axes.set_yticks([0, top], ["0", f"{top:.2g}"])
-
-
-def _strokes(axes: Axes, x: Array, ends: Sequence[tuple[float, float]], **style: Any) -> None:
-    """Vertical strokes as one line with gaps, the smallest as SVG."""
-    low, high = np.array(ends, np.float64).reshape(-1, 2).T
-    gaps = np.full(len(x), np.nan)
-    axes.plot(np.repeat(x, 3), np.column_stack([low, high, gaps]).ravel(), **style)
+        panel.strokes(marks, [ends] * len(marks), color=colour, linewidth=0.6)
+    panel.ticks([(low, f"{low:.2g}"), (high, f"{high:.2g}")], [(0, "0"), (top, f"{top:.2g}")])
 
 
 def _range_of(prob: Array) -> tuple[float, float]:
@@ -275,15 +267,15 @@ def _quantile_marks(prob: Array) -> Array:
     return prob if len(prob) <= MOST_MARKS else np.quantile(prob, np.linspace(0, 1, MOST_MARKS))
 
 
-def _draw_decision(axes: Axes, item: tuple[FindingData, Doubles]) -> None:
+def _draw_decision(panel: Panel, item: tuple[FindingData, Doubles]) -> None:
     data, thresholds = item
-    axes.axhline(0, color=GREY, linewidth=1.2)
+    panel.plot(panel.x_limits, [0, 0], color=GREY, linewidth=1.2)
     known = class_mask(data.truth, data.prob)
     prevalence = float((data.truth[known] > 0.5).mean()) if known.any() else 0.0
     if len(thresholds) and prevalence:
         curve, at = net_benefit(data.truth, data.prob, thresholds), log_odds(thresholds)
-        axes.plot(at, curve.treat_all / prevalence, color=RED, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.plot(at, curve.model / prevalence, color=BLUE, linewidth=1.4)
+        panel.dashes(at, curve.treat_all / prevalence, RED)
+        panel.plot(at, curve.model / prevalence, color=BLUE, linewidth=1.4)
 
 
 def loss_plot(training: Training) -> Figure:

@@ -95,19 +95,6 @@ class Localisation:
     unmapped: int
     drawn: Mapping[tuple[int, int], tuple[Box, ...]]
 
-    def rows(self) -> list[list[object]]:
-        """The table of the results for drawn.csv_uri: a row for each finding, and for all, after the names."""
-        results = (*self.findings, self.together)
-        names = ("pointing", "energy", "overlap")
-        intervals = [end for name in names for end in (name, f"{name}_low", f"{name}_high")]
-        return [
-            ["finding", "films", "empty_maps", "chance", *intervals],
-            *(
-                [one.finding, one.films, one.empty, one.chance, *(end for name in names for end in _cells(one, name))]
-                for one in results
-            ),
-        ]
-
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, NaN as None."""
         return {
@@ -243,11 +230,6 @@ def _mean(values: NDArray[np.float64]) -> MeanEstimate:
         return MeanEstimate(value=value, interval=(math.nan, math.nan))
     half = Z * float(values.std(ddof=1)) / math.sqrt(len(values))
     return MeanEstimate(value=value, interval=(max(value - half, 0.0), min(value + half, 1.0)))
-
-
-def _cells(one: LocalisationResult, name: str) -> tuple[float, float, float]:
-    mean: MeanEstimate = getattr(one, name)
-    return (mean.value, *mean.interval)
 
 
 def _as_dict(one: LocalisationResult) -> dict[str, Any]:

@@ -36,8 +36,8 @@ def section_figures(summary: Summary, data: Sequence[FindingData], *, calibrated
     -------
     dict
         ``roc``, ``precision_recall``, ``reliability``, ``decision``, ``prevalence`` and ``distribution``: Drawn, or
-        None if there is nothing to draw; ``without_curve``: the findings without curves and why, as text; ``panels``:
-        number of findings that the figures show if there are more, else 0.
+        None if there is nothing to draw; ``without_curve``: the findings without curves and why, as text; ``few``: whether
+        figures have one or two panels, which fit on a phone; ``panels``: number of findings that the figures show if there are more, else 0.
     """
     pairs = list(zip(summary.findings, data, strict=True))
     enough = most_positives([pair for pair in pairs if pair[0].has_curve])
@@ -58,6 +58,7 @@ def section_figures(summary: Summary, data: Sequence[FindingData], *, calibrated
             "distributions", figures.distribution_grid, spread, "Histograms of the probabilities", _count_words
         ),
         "without_curve": without_curve(summary),
+        "few": len(data) <= 2,
         "panels": MOST_PANELS if len(data) > MOST_PANELS else 0,
     }
 

@@ -36,8 +36,9 @@ def section_figures(summary: Summary, data: Sequence[FindingData], *, calibrated
     -------
     dict
         ``roc``, ``precision_recall``, ``reliability``, ``decision``, ``prevalence`` and ``distribution``: Drawn, or
-        None if there is nothing to draw; ``without_curve``: the findings without curves and why, as text; ``few``: whether
-        figures have one or two panels, which fit on a phone; ``panels``: number of findings that the figures show if there are more, else 0.
+        None if there is nothing to draw; ``without_curve``: the findings without curves and why, as text; ``few``:
+        whether figures have one or two panels, which fit on a phone; ``panels``: number of findings that the figures
+        show if there are more, else 0.
     """
     pairs = list(zip(summary.findings, data, strict=True))
     enough = most_positives([pair for pair in pairs if pair[0].has_curve])

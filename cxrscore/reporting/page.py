@@ -6,7 +6,6 @@ escapes them, and makes control and direction characters visible.
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from cxrscore.models.calibration import RARE, describe_probabilities, recorded_s
 from cxrscore.models.evaluation import format_count
 from cxrscore.reporting import figures, heatmaps, tables
 from cxrscore.reporting.compare import PairedComparison
+from cxrscore.reporting.drawn import uri
 from cxrscore.reporting.drift import LARGE_DISTANCE
 from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.forest_plot import difference_plot, gap_plot
@@ -62,6 +62,8 @@ SECTIONS = {
     "glossary": "Glossary",
 }
 """Titles of sections by the names of their anchors and templates, in the order of the page."""
+FOLDED = ("provenance", "checklists", "glossary")
+"""Sections that the reader opens: they are read after the results."""
 
 
 def render(
@@ -156,6 +158,7 @@ def _optional_sections(parts: ReportSections) -> dict[str, Any]:
 
 _CONSTANTS = {
     "nan": math.nan,
+    "folded": FOLDED,
     "few": FEW_POSITIVES,
     "threshold": THRESHOLD,
     "rare": RARE,
@@ -347,14 +350,9 @@ def _pictures(panel: HeatmapPanel) -> dict[str, Any]:
 
 def png(figure: Figure) -> str:
     """A plot as a data URL."""
-    return uri(figures.encode(figure, "png"), "png")
+    return uri(figures.encode(figure, "png"), "image/png")
 
 
 def jpeg(pixels: heatmaps.Pixels) -> str:
     """An image uint8 [S,S,3] as a data URL."""
-    return uri(heatmaps.jpeg(pixels), "jpeg")
-
-
-def uri(data: bytes, kind: str) -> str:
-    """A PNG or JPEG file as a data URL."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return uri(heatmaps.jpeg(pixels), "image/jpeg")

@@ -12,12 +12,15 @@ from matplotlib.figure import Figure
 from report_scores import made_scores
 
 from cxrscore.metrics import reliability, roc
+from cxrscore.models.evaluation import Figure as Estimated
+from cxrscore.models.evaluation import Yardstick, Yardsticks
 from cxrscore.reporting import figures
 from cxrscore.reporting.figures import FindingData
-from cxrscore.reporting.forest_plot import MARKERS, Series, forest_plot
+from cxrscore.reporting.forest_plot import LIGHT, MARKERS, MOST_ROWS, Series, forest_plot, overview_alt, overview_plot
 from cxrscore.reporting.groups import MAX_SUBGROUPS
 from cxrscore.reporting.heatmaps import heatmap_panels
 from cxrscore.reporting.provenance import Epoch, Training
+from cxrscore.reporting.summary import summarise
 
 TRAINING = Training(
     epochs=tuple(Epoch(number=n, train_loss=1 / n, valid_loss=0.2 + 1 / n, monitored=0.5 + n / 10) for n in (1, 2, 3)),
@@ -175,3 +178,67 @@ def test_no_two_groups_look_the_same() -> None:
 
 def test_a_forest_of_nothing() -> None:
     assert figures.encode(forest_plot(["Mass"], [Series(name="", values=[(math.nan,) * 3])], "gap"), "png")
+
+
+NOT_KNOWN = Estimated(value=math.nan, low=math.nan, high=math.nan)
+
+
+def yardsticks(auc: float = 0.61) -> Yardsticks:
+    alone = Yardstick(
+        name="Age and sex alone", macro_auc=dataclasses.replace(NOT_KNOWN, value=auc), brier=0.1, label_accuracy=0.9
+    )
+    return Yardsticks(model=alone, without=(alone,), columns="age and sex", difference=NOT_KNOWN)
+
+
+def words_of(figure: Figure) -> list[str]:
+    return [text.get_text() for text in (*figure.axes[0].texts, *figure.texts, *figure.legends[0].get_texts())]
+
+
+def test_the_overview_has_all_findings_the_highest_first_and_the_mean_last() -> None:
+    summary = summarise(made_scores())
+    figure = overview_plot(summary, yardsticks())
+    found = sorted((one for one in summary.findings if math.isfinite(one.auc)), key=lambda one: -one.auc)
+    words = words_of(figure)
+    names = [word for word in words if word in {one.finding for one in found}]
+    assert names == [one.finding for one in found]
+    assert f"{found[0].positives} / {found[0].positives + found[0].negatives}" in words
+    sure = next(one for one in found if math.isfinite(one.interval[0]))
+    assert f"{sure.auc:.3f} ({sure.interval[0]:.2f}\N{EN DASH}{sure.interval[1]:.2f})" in words
+    assert "No AUC, because only one class is present: Hernia." in words
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [line.get_xydata()[0].tolist() for line in dots] == [[one.auc, y] for y, one in enumerate(found)]
+    assert [line.get_color() == LIGHT for line in dots] == [one.few_positives for one in found]
+    assert {0.5, 0.61} <= {line.get_xdata()[0] for line in figure.axes[0].lines}
+    assert "age and sex alone, mean 0.610 in the model's evaluation" in words
+    diamonds = [patch.get_xy()[:4, 0] for patch in figure.axes[0].patches if len(patch.get_xy()) == 5]
+    (low, high), value = summary.areas.macro_known_interval, summary.areas.macro_known.value
+    assert math.isnan(summary.areas.macro_interval[0])
+    assert diamonds[-1].tolist() == pytest.approx([low, value, high, value])
+    assert f"{found[0].finding} {found[0].auc:.3f}" in overview_alt(summary)
+
+
+def test_the_overview_of_one_finding_without_interval_is_hollow() -> None:
+    scores = made_scores()
+    summary = summarise(scores)
+    nothing = (math.nan, math.nan)
+    one = dataclasses.replace(summary.findings[0], interval=nothing, why="one positive film only")
+    areas = dataclasses.replace(
+        summary.areas, intervals=(nothing,), macro_interval=nothing, macro_known_interval=nothing
+    )
+    figure = overview_plot(dataclasses.replace(summary, findings=(one,), areas=areas), None)
+    (dot,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert dot.get_markerfacecolor() == "white"
+    assert "hollow: no interval" in words_of(figure)
+    assert figures.encode(figure, "svg").startswith(b"<?xml")
+
+
+def test_the_overview_of_many_findings_shows_those_with_most_positives() -> None:
+    summary = summarise(made_scores())
+    many = tuple(
+        dataclasses.replace(summary.findings[0], finding=f"F{place}", positives=place + 1)
+        for place in range(MOST_ROWS + 5)
+    )
+    words = words_of(overview_plot(dataclasses.replace(summary, findings=many), None))
+    shown = {word for word in words if word.startswith("F")}
+    assert shown == {f"F{place}" for place in range(5, MOST_ROWS + 5)}
+    assert f"The {MOST_ROWS} of {MOST_ROWS + 5} findings with the most positives; the macro AUC is of all." in words

@@ -26,7 +26,8 @@ html head meta title style body header main footer nav section article h1 h2 h3 
 dl dt dd div figure figcaption img table thead tbody tfoot tr th td details summary pre code br
 """
 ATTRIBUTES = """
-lang charset http-equiv content name id class href src alt scope role aria-label aria-describedby tabindex
+lang charset http-equiv content name id class href src alt scope role aria-label aria-labelledby aria-describedby
+tabindex open download
 """
 VOID = ("meta", "img", "br")
 
@@ -90,7 +91,9 @@ def test_nothing_is_asked_for_from_outside(report: tuple[str, Page, dict[str, An
     )
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {link["href"] for link in page.all("a")} <= {f"#{name}" for name in ids}
+    assert {link["href"] for link in page.all("a") if "download" not in link} <= {f"#{name}" for name in ids}
+    saved = [link["href"] or "" for link in page.all("a") if "download" in link]
+    assert all(link.startswith(("data:image/svg+xml;base64,", "data:text/csv;charset=utf-8;base64,")) for link in saved)
     assert "://" not in html
     assert "url(" not in html
     assert "@import" not in html
@@ -358,7 +361,7 @@ def test_notes_on_films_are_a_table_with_what_to_do(report: tuple[str, Page, dic
     noted = dataclasses.replace(scores, films=dataclasses.replace(scores.films, message=tuple(message)))
     write_report(noted, tmp_path / "page.html", source="s")
     html = (tmp_path / "page.html").read_text("utf-8")
-    section = html[html.index('<section id="notes">') :]
+    section = html[html.index('<div class="body" id="notes">') :]
     assert "1 of 195 scored films have a note" in section
     assert "All pixels are scored, hidden ones too." in section
     assert "rescaled (1)" in html

@@ -73,7 +73,7 @@ def page_of(folder, scores, **options):
 
 
 def section(page, name):
-    return re.search(rf'<section id="{name}">.*?</section>', page, re.DOTALL)[0]
+    return re.search(rf'<section aria-labelledby="{name}-title">.*?</section>', page, re.DOTALL)[0]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.models.evaluation import Yardsticks
 from cxrscore.reporting.auc import AucResult
-from cxrscore.reporting.compare import PairedComparison
 from cxrscore.reporting.figures import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
 from cxrscore.reporting.groups import SubgroupAnalysis
 from cxrscore.reporting.summary import FEW_POSITIVES, FindingResult, Summary
@@ -245,13 +244,6 @@ def _limit_to_data(axes: Axes, rows: Sequence[_Row], yardstick: float) -> None:
     ticks = [tenth / 10 for tenth in range(round(10 * low), round(10 * high) + 1)]
     ticks = [tick for tick in ticks if len(ticks) <= 7 or round(10 * tick) % 2 == round(10 * ticks[-1]) % 2]
     axes.set(xlim=(low, high), xticks=ticks, xticklabels=[f"{tick:.1f}" for tick in ticks])
-
-
-def difference_plot(against: PairedComparison) -> Figure:
-    """AUCs of another file minus those of the first."""
-    rows = [*against.findings, against.macro]
-    values = [(one.found.value, *one.found.interval) for one in rows]
-    return forest_plot([one.finding for one in rows], [Series(name="", values=values)], "AUC difference")
 
 
 def gap_plot(grouping: SubgroupAnalysis) -> Figure:

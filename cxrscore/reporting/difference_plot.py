@@ -29,8 +29,9 @@ _COLOURS = (BLUE, RED, "#009e73", "#a8518a", "#6b5b00")
 _MARKERS = ("o", "s", "D", "^", "v")
 _WIDTH, _RIGHT = 5.0, 1.4
 """Inches: of the figure and of its column of numbers."""
-_LINE, _GAP, _TEXT = 0.15, 0.08, 8
-"""Inches: height of a mark and space between findings; points: of texts."""
+_LINES, _GAP, _TEXT = (0.155, 0.14, 0.125, 0.11, 0.11), 0.08, 8
+"""Inches: height of a mark by the number of files, and space between findings; points: of texts. 14 findings of five
+files fit a page."""
 _LONGEST_NAME = 28
 
 _CSV_HEAD = (
@@ -111,7 +112,7 @@ def difference_plot(comparison: Comparison) -> Figure:
     has_numbers = many or len(comparison.others) == 1
     notes = [line for note in notes for line in textwrap.wrap(note, 78)]
     handles = [*([] if many else _files(comparison)), *_explained(marks)]
-    deep = max((mark.y for mark in marks), default=0) + (_LINE + _GAP) / 2
+    deep = max((mark.y for mark in marks), default=0) + (_line(rows) + _GAP) / 2
     top, bottom = 0.5 + 0.16 * len(handles), 0.47 + 0.15 * len(notes)
     height = top + deep + bottom
     left = 0.15 + 0.065 * max(len(name) for name, _ in rows)
@@ -170,15 +171,21 @@ def _finding_rows(comparison: Comparison) -> tuple[list[Row], list[str]]:
 def _place(rows: Sequence[Row], others: Sequence[PairedComparison]) -> tuple[list[_Mark], list[float]]:
     """The marks with their heights in inches from the top, and the height of the middle of each row."""
     marks, ticks, top = [], [], _GAP / 2
+    line = _line(rows)
     for _, differences in rows:
         for place, one in enumerate(differences):
             style = place % len(_COLOURS) if len(differences) == len(others) else 0
-            y = top + (place + 0.5) * _LINE
+            y = top + (place + 0.5) * line
             if one is not None:
                 marks.append(_Mark(y=y, one=one, colour=_COLOURS[style], marker=_MARKERS[style]))
-        ticks.append(top + len(differences) * _LINE / 2)
-        top += len(differences) * _LINE + _GAP
+        ticks.append(top + len(differences) * line / 2)
+        top += len(differences) * line + _GAP
     return marks, ticks
+
+
+def _line(rows: Sequence[Row]) -> float:
+    """Height of a mark, inches."""
+    return _LINES[len(rows[0][1]) - 1]
 
 
 def _draw(axes: Axes, marks: Sequence[_Mark], ticks: Sequence[float]) -> None:

@@ -26,6 +26,11 @@ from cxrscore.cli.common import (
 from cxrscore.remote.url import PathOrUrl
 
 
+def _pdf_file(context: click.Context, option: click.Parameter, value: str | None) -> Path | bool | None:
+    """The PDF to write; True if --pdf is given without a name."""
+    return FILE.convert(value, option, context) if value else value is not None or None
+
+
 @click.command(short_help="Write a self-contained HTML report of scores files.")
 @click.argument("scores", type=FILE_OR_URL, nargs=-1, required=True)
 @click.option(
@@ -82,6 +87,16 @@ from cxrscore.remote.url import PathOrUrl
     show_default=True,
     help="File format of --figures.",
 )
+@click.option(
+    "--pdf",
+    type=click.UNPROCESSED,
+    callback=_pdf_file,
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Also print the page to a PDF, with Chromium, Chrome or Edge (on PATH, or CXRSCORE_BROWSER). Give it after "
+    "SCORES, or as --pdf=FILE. [default: the name of the page with the suffix .pdf]",
+)
 @overwrite_option
 @json_option
 @quiet_option
@@ -119,6 +134,7 @@ def report(
         print_line(note, quiet)
     target = output or default_page(scores[0])
     summary = write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
-    print_line(f"wrote {target}", quiet)
+    for path in filter(None, (summary["output"], summary["pdf"])):
+        print_line(f"wrote {path}", quiet)
     if as_json:
         print_json(summary)

@@ -34,6 +34,7 @@ from cxrscore.reporting.load_scores import (
 from cxrscore.reporting.metrics_table import COLUMNS, metrics_csv
 from cxrscore.reporting.optional_sections import ReportSections, make_sections
 from cxrscore.reporting.page import render
+from cxrscore.reporting.pdf import PDF, write_pdf
 from cxrscore.reporting.ranking import known_values, ranking_scores
 from cxrscore.reporting.summary import Summary, summarise
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
@@ -78,6 +79,7 @@ def write_report(
     seed: int = 0,
     figures: StrPath | None = None,
     figure_format: draw.Format = "png",
+    pdf: StrPath | bool | None = None,
     inputs: Sequence[StrPath] = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -111,6 +113,9 @@ def write_report(
         metrics; it is created if missing.
     figure_format : str
         "png" or "svg", for plots; heat maps are always PNG.
+    pdf : path or True, optional
+        Also print the page to this PDF; True: beside the page, with the suffix .pdf. Chromium, Chrome or Edge makes
+        it: the first on PATH, or that of the environment variable CXRSCORE_BROWSER.
     inputs : sequence of path
         Files of the scores; these and all other inputs are never replaced.
     overwrite : bool
@@ -125,10 +130,10 @@ def write_report(
     Raises
     ------
     InputError
-        If a figure format or a finding is unknown, a table does not fit the scores, or the output must not be
-        replaced.
+        If a figure format or a finding is unknown, a table does not fit the scores, the output must not be
+        replaced, or there is no browser for the PDF; the page is then written all the same.
     WriteError
-        If a file cannot be written.
+        If a file cannot be written, or the browser makes no PDF.
     """
     _check_format(figure_format)
     resamples, seed = whole_number(resamples, "resamples", 0), whole_number(seed, "seed", 0)
@@ -147,6 +152,9 @@ def write_report(
         bounding_boxes,
     ]
     check_output(output, PAGE, inputs=read, overwrite=overwrite)
+    printed = _pdf_path(pdf, output)
+    if printed is not None:
+        check_output(printed, PDF, inputs=read, overwrite=overwrite)
     drawing = BootstrapConfig(resamples=resamples, seed=seed)
     summary = summarise(scores, drawing)
     named = NamedScores(name=source, scores=scores)
@@ -161,13 +169,29 @@ def write_report(
     table = None if figures is None or summary.assessed.basis == "none" else figures / "metrics.csv"
     if table is not None:
         check_output(table, TABLE, inputs=read, overwrite=overwrite)
-    check_distinct([output, *(path for path, _, _ in wanted), *([table] if table else [])])
-    atomic_write_bytes(output, render(scores, summary, data, shown, parts, source, findings).encode("utf-8"))
+    check_distinct([output, *(path for path, _, _ in wanted), *filter(None, (table, printed))])
+    html = render(scores, summary, data, shown, parts, source, findings)
+    atomic_write_bytes(output, html.encode("utf-8"))
     saved = _save_figures(wanted)
     if table is not None:
         saved.append(table)
         atomic_write_bytes(table, metrics_csv(summary, parts.metrics))
-    return {**summary.as_dict(), **parts.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}
+    if printed is not None:
+        write_pdf(html, printed, output)
+    return {
+        **summary.as_dict(),
+        **parts.as_dict(),
+        "output": str(output),
+        "figures": [str(path) for path in saved],
+        "pdf": None if printed is None else str(printed),
+    }
+
+
+def _pdf_path(pdf: StrPath | bool | None, output: Path) -> Path | None:
+    """The PDF to write; None if none is asked for."""
+    if pdf is None or pdf is False:
+        return None
+    return output.with_suffix(".pdf") if pdf is True else local_path(pdf, "pdf")
 
 
 def _check_format(kind: str) -> None:

@@ -20,12 +20,14 @@ from cxrscore.models.calibration import RARE, describe_probabilities, recorded_s
 from cxrscore.models.evaluation import format_count
 from cxrscore.reporting import figures, heatmaps, tables
 from cxrscore.reporting.difference_plot import comparison_variables
-from cxrscore.reporting.drawn import uri
+from cxrscore.reporting.drawn import drawn, uri
 from cxrscore.reporting.drift import LARGE_DISTANCE
 from cxrscore.reporting.figures import FindingData
-from cxrscore.reporting.forest_plot import gap_plot
+from cxrscore.reporting.first_screen import SHOWN_WARNINGS, answer, cautions, label_notes, recorded_yardsticks
+from cxrscore.reporting.forest_plot import gap_plot, overview_alt, overview_plot
 from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
 from cxrscore.reporting.heatmaps import HIGHEST, HeatmapPanel
+from cxrscore.reporting.metrics_table import metrics_csv
 from cxrscore.reporting.model_evaluations import RecordedModel, marks, own_figures
 from cxrscore.reporting.optional_sections import ReportSections
 from cxrscore.reporting.provenance import (
@@ -38,30 +40,40 @@ from cxrscore.reporting.provenance import (
     threshold_source,
 )
 from cxrscore.reporting.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
+from cxrscore.reporting.table_csv import add_table_links
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
 from cxrscore.scorefile.data import Scores
 
 SECTIONS = {
     "roc": "ROC curves",
     "findings": "Findings",
-    "metrics": "Metrics of plugins",
     "thresholds": "Operating points",
     "calibration": "Calibration",
+    "distributions": "Distributions",
     "comparison": "Comparison",
     "subgroups": "Subgroups",
-    "localisation": "Localisation",
-    "heat-maps": "Heat maps",
-    "distributions": "Distributions",
+    "metrics": "Metrics of plugins",
     "highest": "Highest scores",
-    "drift": "Drift",
-    "training": "Training",
+    "heat-maps": "Heat maps",
+    "localisation": "Localisation",
     "failed": "Failed films",
     "notes": "Notes on films",
+    "training": "Training",
+    "drift": "Drift",
     "provenance": "Provenance",
-    "checklists": "Checklists",
+    "checklists": "Reporting checklists",
     "glossary": "Glossary",
 }
 """Titles of sections by the names of their anchors and templates, in the order of the page."""
+GROUPS = {
+    "Results": (
+        *("roc", "findings", "thresholds", "calibration", "distributions", "comparison", "subgroups", "metrics"),
+    ),
+    "Films": ("highest", "heat-maps", "localisation", "failed", "notes"),
+    "Model": ("training", "drift"),
+    "Record": ("provenance", "checklists", "glossary"),
+}
+"""Groups of sections in the navigation."""
 FOLDED = ("provenance", "checklists", "glossary")
 """Sections that the reader opens: they are read after the results."""
 
@@ -87,7 +99,7 @@ def render(
     context = {
         "source": source,
         "chosen": chosen,
-        "sections": [(name, SECTIONS[name]) for name in _order(summary) if _has_section(name, summary, parts)],
+        "groups": _shown_sections(summary, parts),
         "summary": summary,
         "metric_notes": _metric_notes(summary, parts),
         "lead": _lead(provenance),
@@ -101,7 +113,7 @@ def render(
     page = environment().get_template("page.html.j2")
     return page.render(
         **context,
-        **_summary_text(summary, marks(parts.models)),
+        **_first_screen(scores, summary, parts),
         **_origin(provenance, summary),
         **_model_figures(parts.models, summary),
         **_optional_sections(parts),
@@ -150,7 +162,6 @@ def _optional_sections(parts: ReportSections) -> dict[str, Any]:
         "groupings": [_grouped(one) for one in parts.groupings],
         "localisation": parts.localisation,
         "drifts": parts.drifts,
-        "drifted": [one.finding for one in parts.drifts.findings if one.large],
         "checklist": parts.checklist,
     }
 
@@ -169,10 +180,14 @@ _CONSTANTS = {
 }
 
 
-def _order(summary: Summary) -> list[str]:
-    """The sections in the order of the page; without labels, sections that need no labels come first."""
-    first = ["highest", "distributions", "drift"] if summary.assessed.basis == "none" else []
-    return [*first, *(name for name in SECTIONS if name not in first)]
+def _shown_sections(summary: Summary, parts: ReportSections) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The groups with their sections, in the order of the page; without labels, the films come first."""
+    order = ["Films", *GROUPS] if summary.assessed.basis == "none" else list(GROUPS)
+    groups = (
+        (group, [(name, SECTIONS[name]) for name in GROUPS[group] if _has_section(name, summary, parts)])
+        for group in dict.fromkeys(order)
+    )
+    return [(group, sections) for group, sections in groups if sections]
 
 
 def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
@@ -190,16 +205,26 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
     return optional.get(name, True)
 
 
-def _summary_text(summary: Summary, marked: Mapping[str, str]) -> dict[str, Any]:
-    """Notes on the findings, as text; ``marked``: those without coefficients."""
-    found = (one for one in summary.findings if math.isfinite(one.auc) and one.finding not in marked)
-    defined = sorted(found, key=lambda one: one.auc)
-    sure = [one for one in defined if not one.few_positives] or defined
+def _first_screen(scores: Scores, summary: Summary, parts: ReportSections) -> dict[str, Any]:
+    """Template variables of the first screen."""
+    drifted = [one.finding for one in parts.drifts.findings if one.large]
+    yardsticks = recorded_yardsticks(parts.models)
+    overview = None
+    if any(math.isfinite(one.auc) for one in summary.findings):
+        overview = drawn("auc-by-finding", overview_plot(summary, yardsticks), overview_alt(summary))
     return {
-        "worst": sure[0] if sure else None,
-        "best": sure[-1] if sure else None,
-        "few_findings": [one.finding for one in defined if one.few_positives],
-        "undefined": [one.finding for one in summary.findings if not math.isfinite(one.auc)],
+        "answer": answer(summary, scores.provenance),
+        "cautions": cautions(
+            summary,
+            scores.provenance,
+            parts.models,
+            probabilities=describe_probabilities(scores.provenance),
+            drifted=drifted,
+        ),
+        "shown_warnings": SHOWN_WARNINGS,
+        "label_notes": label_notes(scores.provenance),
+        "overview": overview,
+        "metrics_table": uri(metrics_csv(summary, parts.metrics), "text/csv;charset=utf-8"),
     }
 
 
@@ -216,7 +241,7 @@ def environment(*folders: str) -> jinja2.Environment:
     )
     found.filters.update(count=_count, fraction=_fraction, interval=_interval, signed=_signed, p=_p)
     found.filters.update(metric=_metric, metric_interval=_metric_interval)
-    found.filters.update(there=math.isfinite, films=format_count)
+    found.filters.update(there=math.isfinite, films=format_count, table_links=add_table_links)
     return found
 
 

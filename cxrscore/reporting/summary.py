@@ -48,6 +48,8 @@ FEW_POSITIVES = 10
 """An AUC with fewer patients with positive films is marked: for 5 of 100 films its standard error at 0.5 is 0.13
 (Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982)."""
 
+NOTHING_SCORED = "No film could be scored."
+
 THRESHOLD = 0.5
 """Probability above which a prediction is positive in the accuracy of equation 1 of the paper."""
 
@@ -158,6 +160,7 @@ class Summary:
     label_match   films of the run and rows of the label table, and how many of each have no counterpart; empty if the
                   file does not say
     other_files   files of the folder that are no films
+    unknown_patients  number of assessed films whose patient is unknown
     """
 
     found: int
@@ -174,6 +177,7 @@ class Summary:
     not_held_out: tuple[Mapping[str, Any], ...] = ()
     label_match: Mapping[str, Any] = field(default_factory=dict)
     other_files: OtherFiles = field(default_factory=OtherFiles)
+    unknown_patients: int = 0
 
     @property
     def macro_auc(self) -> float:
@@ -246,6 +250,7 @@ def summarise(scores: Scores, drawing: BootstrapConfig = DEFAULT_BOOTSTRAP) -> S
         not_held_out=films_not_held_out(scores.provenance),
         label_match=_label_match(scores),
         other_files=other_files(scores.provenance),
+        unknown_patients=int(np.count_nonzero(scores.films.patient[assessed.rows] < 0)),
     )
 
 
@@ -299,26 +304,29 @@ def _warnings(scores: Scores, assessed: EvaluationSet, scored: int) -> tuple[str
     if has_leakage(scores.provenance):
         found.append(
             "LEAKED: the same patients or films were in more than one split when the model was trained. The results "
-            "are better than on new patients."
+            "are better than on new patients. Train again with a split by patient."
         )
     unmatched = match_warnings(_label_match(scores))
     found += [f"{text[0].upper()}{text[1:]}." for text in unmatched]
     public = [describe_not_held_out(one, len(scores.films.path)) for one in films_not_held_out(scores.provenance)]
     found += public
     if public:
-        found.append("Other films may be of these data sets too, under names that are not recognised.")
+        found.append(
+            "Other films may be of these data sets too, under names that are not recognised. Score films of another "
+            "source for held-out figures."
+        )
     if assessed.basis == "unknown" and not public:
         found.append(
             "The training films of the model are unknown. If it was trained on these films, the results are better "
-            "than on new films."
+            "than on new films. Ask its authors for the training films, or score films of another source."
         )
     if assessed.basis == "training":
         found.append(
             "All labelled films were in training or validation: the results show how well the model remembers them, "
-            f"not how well it works on new films.{_figures_to_read(models)}"
+            f"not how well it works on new films. {_figures_to_read(models)}"
         )
     if not scored:
-        found.append("No film could be scored.")
+        found.append(NOTHING_SCORED)
     found += _unknown_patients(scores, assessed)
     if soft := count_soft(scores.truth[assessed.rows]):
         known = int(np.count_nonzero(np.isfinite(scores.truth[assessed.rows])))
@@ -345,11 +353,11 @@ def _unknown_patients(scores: Scores, assessed: EvaluationSet) -> list[str]:
 
 
 def _figures_to_read(models: Sequence[RecordedModel]) -> str:
-    """The model's own figures, as a sentence; "" if the models record none, or if there are several."""
+    """What to do about seen films: the model's own figures, if one model or ensemble has any of cross-validation."""
     found = next((one.evaluation for one in models if one.whole), None)
     if found is None or found.on != "folds":
-        return ""
-    return f" Read the cross-validated figures of the model instead: macro AUC {found.macro_auc.text}."
+        return "Score labelled films that were in neither."
+    return f"Read the cross-validated figures of the model instead: macro AUC {found.macro_auc.text}."
 
 
 def _pair(interval: Interval) -> list[float] | None:

@@ -154,15 +154,16 @@ def test_the_page_shows_the_numbers_it_returns(report: tuple[str, Page, dict[str
     assert told["macro_auc_why"].startswith("1 of 13 findings have none: no positive and negative film overlap")
     known = told["macro_auc_with_interval"]
     low, high = known["interval"]
-    words = f"no interval; over the 12 findings that have one {known['value']:.3f}, {low:.2f}–{high:.2f}"
+    words = f"without an interval; over the 12 findings that have one: {known['value']:.2f}, "
+    words += f"95 % interval {low:.2f} to {high:.2f}"
     assert known["findings"] == 12
-    assert f"Macro AUC{told['macro_auc']:.3f}{words}, mean of 13 of 14 findings" in page.text
+    assert f"the macro AUC over 13 of 14 findings is {told['macro_auc']:.2f} ({words}); 5 films could" in page.text
     for one in told["findings"][:13]:
         few = " (few)" if one["positives"] < 10 else ""
         ends = one["auc_interval"]
         area = f"AUC {one['auc']:.3f} ({'–'.join(f'{end:.2f}' for end in ends) if ends else 'no interval'})"
         assert f"{area} {one['positives']} positive{few}, {one['negatives']} negative" in page.text
-    assert "58 labelled films of these splits were also scored; they are excluded from all metrics" in page.text
+    assert "58 labelled films of the training and validation splits excluded from all metrics" in page.text
 
 
 def test_an_undefined_auc_says_why_and_is_no_number(report: tuple[str, Page, dict[str, Any]]) -> None:
@@ -184,7 +185,8 @@ def test_few_positives_are_marked(report: tuple[str, Page, dict[str, Any]]) -> N
 def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:
     _, page, told = written(made_scores(split="valid"), tmp_path)
     assert (told["held_out"], told["evaluation_set"]) == (0, {"films": 195, "basis": "training"})
-    assert page.text.index("All labelled films were in training or validation") < page.text.index("Macro AUC")
+    assert page.text.index("that the model saw in training or validation") < page.text.index("macro AUC")
+    assert "All labelled films were in training or validation" in page.text
     assert "on 195 films seen in training or validation" in page.text
 
 
@@ -196,7 +198,7 @@ def test_a_model_that_others_trained_is_said_to_be_so(report: tuple[str, Page, d
     scores.films.split[:] = 0
     text = written(scores, tmp_path)[1].text
     assert "on 195 films that the model may have seen" in text
-    assert "Labelled, possibly seen195" in text
+    assert "on 195 labelled films of 195 patients that the model may have seen in training, the" in text
     assert "whether the model was trained on them is not recorded" in text
     assert "came with the imported model, chosen on unknown films" in text
     assert "operating points chosen by the source of the model, on films that are not recorded" in text
@@ -210,13 +212,13 @@ def test_seen_films_without_labels_do_not_count_as_left_out(tmp_path: Path) -> N
     scores = made_scores()
     scores.truth[:60] = np.nan
     text = written(scores, tmp_path)[1].text
-    assert "No labelled film of these splits was scored." in text
+    assert "excluded from all metrics" not in text
 
 
 def test_without_labels_the_page_is_still_worth_opening(tmp_path: Path) -> None:
     _, page, told = written(made_scores(labels=False), tmp_path)
     assert told["macro_auc"] is None
-    assert "No scored film has a label" in page.text
+    assert "no scored film has a label, so there is no AUC" in page.text
     pictures = [image["alt"] or "" for image in page.all("img")]
     assert sum(alt.startswith("Histogram") for alt in pictures) == 14
     assert sum(alt.startswith("Heat map") for alt in pictures) >= 14
@@ -237,7 +239,8 @@ def test_a_run_of_which_nothing_is_known(tmp_path: Path) -> None:
     )
     _, page, told = written(bare, tmp_path, figures=tmp_path / "figures")
     assert (told["films"]["failed"], told["figures"]) == (200, [])
-    for words in ("No film could be scored", "no heat maps", "no training history", "contains no provenance"):
+    assert "None of the 200 films could be scored" in page.text
+    for words in ("no heat maps", "no training history", "contains no provenance"):
         assert words in page.text
 
 
@@ -332,6 +335,7 @@ def test_the_page_says_what_probabilities_are_and_shows_multiples_of_the_prevale
     scores = made_scores()
     _, page, _ = written(scores, tmp_path)
     assert page.text.count("Probabilities are of unknown calibration.") == 3
+    assert "Use them to rank films, not as the chance of a finding." in page.text
     assert "× the prevalence" not in page.text.replace("3.2 × means", "")
     scores = made_scores()
     document = scores.provenance["models"][0]["document"]
@@ -345,9 +349,10 @@ def test_the_page_says_what_probabilities_are_and_shows_multiples_of_the_prevale
     }
     scores.provenance["target_prevalence"] = {"Mass": 0.02}
     _, page, _ = written(scores, tmp_path, overwrite=True)
-    # At the top, and in the sections on calibration and provenance.
-    assert page.text.count("on out-of-fold predictions of the training films, for the prevalence in these films") == 3
-    assert page.text.count("They were moved to a target prevalence (--target-prevalence): Mass 0.02.") == 3
+    # In the sections on calibration and provenance.
+    assert page.text.count("on out-of-fold predictions of the training films, for the prevalence in these films") == 2
+    assert page.text.count("They were moved to a target prevalence (--target-prevalence): Mass 0.02.") == 2
+    assert "Use them to rank films" not in page.text
     assert "× the prevalence" in page.text
     assert "They were moved to the target prevalence as the probabilities were" in page.text
 

@@ -84,7 +84,7 @@ def test_who_sees_nothing_is_served(report: tuple[str, Page, dict[str, Any]]) ->
 def test_a_leak_is_loud(report: tuple[str, Page, dict[str, Any]]) -> None:
     html, page, told = report
     assert "<title>LEAKED: " in html
-    assert page.text.index("LEAKED") < page.text.index("Films found")
+    assert page.text.index("LEAKED") < page.text.index("films were scored")
     assert "LEAKED: the partitions are not disjoint" in page.text
     assert told["warnings"][0].startswith("LEAKED")
 

@@ -5,6 +5,7 @@ import csv
 import io
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from test_report_compare import changed, named
 from test_report_spread import FOLDS, splits
 
 from cxrscore.metrics import Estimate
+from cxrscore.reporting import write_report
 from cxrscore.reporting.compare import Comparison, Difference, PairedComparison, compare
 from cxrscore.reporting.difference_plot import (
     comparison_figure,
@@ -226,6 +228,18 @@ def test_the_page_says_which_summary_is_right() -> None:
     assert "are of different networks" not in text
     text = section(compare([named(scores), named(changed(scores, 1.0), "b.h5")]))
     assert "Spread" not in text
+
+
+@pytest.mark.slow
+def test_folds_are_in_the_summary_of_the_page(tmp_path: Path) -> None:
+    first, *others = splits(*FOLDS)
+    told = write_report(first.scores, tmp_path / "out.html", source="0.h5", others=others)
+    spread = told["comparison"]["spread"]
+    text = " ".join(re.sub(r"<[^>]+>", " ", (tmp_path / "out.html").read_text(encoding="utf-8")).split())
+    assert (
+        f"Comparison. Over the 3 files, each on its own films, the macro AUC has the mean {spread['mean']:.3f} and the "
+        f"standard deviation {spread['standard_deviation']:.3f}. More"
+    ) in text
 
 
 @pytest.mark.slow

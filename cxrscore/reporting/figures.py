@@ -380,13 +380,13 @@ def _draw_monitor(axes: Axes, training: Training) -> None:
 
 def _zoom(axes: Axes, lines: Sequence[Sequence[float]]) -> None:
     """Limits of the y axis from the values; without those of the first epoch if they would leave the others less than
-    half of it, and then a line says what is cut."""
+    a quarter of it, and then a line says what is outside."""
     values = np.array(lines, np.float64).reshape(len(lines), -1)
     later = values[:, 1:][np.isfinite(values[:, 1:])]
     every = values[np.isfinite(values)]
     if not len(every):
         return
-    is_cut = len(later) > 1 and 0 < np.ptp(later) < 0.5 * np.ptp(every)
+    is_cut = len(later) > 1 and 0 < np.ptp(later) < 0.25 * np.ptp(every)
     low, high = (float(end(later if is_cut else every)) for end in (np.min, np.max))
     room = 0.08 * (high - low) or 0.05
     axes.set_ylim(low - room, high + room)

@@ -15,7 +15,7 @@ from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.forest_plot import prevalence_plot
 from cxrscore.reporting.model_evaluations import RecordedModel, own_figures
 from cxrscore.reporting.small_multiples import MOST_PANELS
-from cxrscore.reporting.summary import MIN_PATIENTS, FindingResult, Summary
+from cxrscore.reporting.summary import FindingResult, Summary
 
 Pairs = Sequence[tuple[FindingResult, FindingData]]
 
@@ -36,8 +36,9 @@ def section_figures(summary: Summary, data: Sequence[FindingData], *, calibrated
     -------
     dict
         ``roc``, ``precision_recall``, ``reliability``, ``decision``, ``prevalence`` and ``distribution``: Drawn, or
-        None if there is nothing to draw; ``without_curve``: the findings without curves and why, as text; ``panels``:
-        number of findings that the figures show if there are more, else 0.
+        None if there is nothing to draw; ``without_curve``: the findings without curves and why, as text; ``few``:
+        whether figures have one or two panels, which fit on a phone; ``panels``: number of findings that the figures
+        show if there are more, else 0.
     """
     pairs = list(zip(summary.findings, data, strict=True))
     enough = most_positives([pair for pair in pairs if pair[0].has_curve])
@@ -58,7 +59,8 @@ def section_figures(summary: Summary, data: Sequence[FindingData], *, calibrated
             "distributions", figures.distribution_grid, spread, "Histograms of the probabilities", _count_words
         ),
         "without_curve": without_curve(summary),
-        "panels": MOST_PANELS if max(len(data), 0) > MOST_PANELS else 0,
+        "few": len(data) <= 2,
+        "panels": MOST_PANELS if len(data) > MOST_PANELS else 0,
     }
 
 
@@ -133,16 +135,13 @@ def _prevalence(pairs: Pairs) -> Drawn | None:
 
 
 def threshold_films(models: Sequence[RecordedModel], chosen_on: str) -> dict[str, str]:
-    """On how many films the threshold of each finding was chosen, "53 positive, 301 negative"; without findings of
+    """On how many films the threshold of each finding was chosen, "53 / 301" positive and negative; without findings of
     which the model does not record it."""
     found = [one.evaluation for one in own_figures(models)]
     if len(found) != 1 or found[0] is None or found[0].on != chosen_on:
         return {}
     return {
-        one.finding: f"{one.positives:,.0f} positive, {one.negatives:,.0f} negative"
+        one.finding: f"{one.positives:,.0f} / {one.negatives:,.0f}"
         for one in found[0].findings
         if math.isfinite(one.positives + one.negatives)
     }
-
-
-__all__ = ["MIN_PATIENTS", "section_figures", "threshold_films"]

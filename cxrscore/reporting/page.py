@@ -201,6 +201,7 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
     """Whether the page has this section."""
     labelled = summary.assessed.basis != "none"
     optional = {
+        **dict.fromkeys(("highest", "heat-maps", "distributions", "drift"), summary.scored > 0),
         **dict.fromkeys(("roc", "findings", "calibration"), labelled),
         "metrics": labelled and bool(parts.metrics),
         "thresholds": labelled and any(math.isfinite(result.threshold) for result in summary.findings),

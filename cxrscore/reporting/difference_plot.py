@@ -17,7 +17,7 @@ from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics.multiple_testing import LEVEL
 from cxrscore.reporting.compare import Comparison, Difference, PairedComparison
 from cxrscore.reporting.drawn import Drawn, csv_uri, drawn
-from cxrscore.reporting.figures import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
+from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
 
 MOST_FILES = 5
 """Other files that are drawn finding by finding; of more only the macro AUCs are."""

@@ -122,7 +122,7 @@ def _macro_interval(summary: Summary) -> str:
         return _interval(areas.macro_interval)
     if math.isfinite(areas.macro_known_interval[0]):
         known = f"{areas.macro_known.value:.2f}, {_interval(areas.macro_known_interval)}"
-        return f"without an interval; over the {areas.with_interval} findings that have one: {known}"
+        return f"without an interval; over the {areas.with_interval} findings with a known variance: {known}"
     return "without an interval"
 
 
@@ -180,7 +180,7 @@ def cautions(
         *own,
         *_few(summary, models),
         *_marked(models),
-        *_uncalibrated(probabilities),
+        *_uncalibrated(probabilities if summary.scored else ""),
         *_drift(drifted),
         *_film_notes(summary),
     )

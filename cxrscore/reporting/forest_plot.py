@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.metrics import mean_calibration
 from cxrscore.models.evaluation import Yardsticks
 from cxrscore.reporting.auc import AucResult
-from cxrscore.reporting.figures import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
+from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.groups import SubgroupAnalysis
+from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
+from cxrscore.reporting.small_multiples import line, log_odds, probability_ticks
 from cxrscore.reporting.summary import FEW_POSITIVES, FindingResult, Summary
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -102,8 +106,8 @@ def overview_plot(summary: Summary, yardsticks: Yardsticks | None) -> Figure:
     )  # fmt: skip
     for words in legend.get_texts():
         words.set_parse_math(False)
-    for place, line in enumerate(reversed(notes)):
-        figure.text(0.012, (0.05 + 0.15 * place) / height, line, fontsize=SMALL, color=INK, parse_math=False)
+    for place, note in enumerate(reversed(notes)):
+        figure.text(0.012, (0.05 + 0.15 * place) / height, note, fontsize=SMALL, color=INK, parse_math=False)
     return figure
 
 
@@ -133,7 +137,7 @@ def _means(areas: AucResult, defined: int) -> list[_Row]:
     means = [(f"Macro, mean of {defined}", areas.macro.value, areas.macro_interval)]
     if math.isnan(areas.macro_interval[0]) and math.isfinite(areas.macro_known_interval[0]):
         means.append(
-            (f"Mean of {areas.with_interval} with interval", areas.macro_known.value, areas.macro_known_interval)
+            (f"Mean of {areas.with_interval} with variance", areas.macro_known.value, areas.macro_known_interval)
         )
     return [
         _Row(name=name, auc=auc, interval=interval, positives=0, known=0, is_imprecise=False)
@@ -244,6 +248,57 @@ def _limit_to_data(axes: Axes, rows: Sequence[_Row], yardstick: float) -> None:
     ticks = [tenth / 10 for tenth in range(round(10 * low), round(10 * high) + 1)]
     ticks = [tick for tick in ticks if len(ticks) <= 7 or round(10 * tick) % 2 == round(10 * ticks[-1]) % 2]
     axes.set(xlim=(low, high), xticks=ticks, xticklabels=[f"{tick:.1f}" for tick in ticks])
+
+
+def prevalence_plot(findings: Sequence[FindingData]) -> Figure:
+    """The mean probability of each finding beside its fraction of positives, with 95 % intervals, the most frequent
+    first; on a scale of log odds, because a finding may be rare."""
+    found = [(_short(data.finding), mean_calibration(data.truth, data.prob)) for data in findings]
+    rows = sorted(((name, one) for name, one in found if one.films), key=lambda row: -row[1].share)
+    top, bottom = 0.42, 0.62
+    height = top + _OVERVIEW_LINE * max(len(rows), 1) + bottom
+    left = 0.15 + 0.065 * max((len(name) for name, _ in rows), default=1)
+    figure = Figure(figsize=(_WIDTH, height), dpi=DOTS)
+    plot = _WIDTH - left - _RIGHT
+    axes = figure.add_axes((left / _WIDTH, bottom / height, plot / _WIDTH, 1 - (top + bottom) / height))
+    ends = [end for _, one in rows for end in (*one.prob_interval, *one.share_interval, one.prob) if 0 < end < 1]
+    low, high = (float(log_odds(np.array(end))) for end in (min(ends, default=0.1), max(ends, default=0.5)))
+    room = 0.04 * (high - low) + 0.05
+    for y, (_, one) in enumerate(rows):
+        if y % 2:
+            axes.axhspan(y - 0.5, y + 0.5, color=GREY, alpha=0.08, linewidth=0, zorder=0)
+        pairs = ((one.share, one.share_interval, RED, "o", -0.16), (one.prob, one.prob_interval, BLUE, "D", 0.16))
+        for value, interval, colour, marker, offset in pairs:
+            axes.plot(log_odds(np.array(interval)), [y + offset] * 2, color=colour, linewidth=1.3)
+            axes.plot(log_odds(np.array([value])), [y + offset], marker, color=colour, markersize=3.6)
+    axes.set(xlim=(low - room, high + room), ylim=(max(len(rows), 1) - 0.5, -0.5), yticks=[])
+    ticks = probability_ticks(low - room, high + room)
+    axes.set_xticks([at for at, _ in ticks], [words for _, words in ticks])
+    plain_axes(axes, "probability and fraction of positives (log odds scale)", "")
+    axes.spines["left"].set_visible(False)
+    style: dict[str, Any] = {"color": INK, "transform": axes.get_yaxis_transform(), "parse_math": False}
+    first, last = 1 + 0.05 * _RIGHT / plot, 1 + 0.96 * _RIGHT / plot
+    axes.text(first, -0.62, "mean\nprobability", fontsize=SMALL, va="bottom", **style)
+    axes.text(last, -0.62, "fraction of\npositives", fontsize=SMALL, va="bottom", ha="right", **style)
+    style |= {"fontsize": _TEXT, "va": "center_baseline"}
+    for y, (name, one) in enumerate(rows):
+        axes.text(-0.02, y, name, ha="right", **style)
+        axes.text(first, y, f"{one.prob:.3f}", **style)
+        axes.text(
+            last,
+            y,
+            f"{one.share:.3f} ({one.share_interval[0]:.2f}\N{EN DASH}{one.share_interval[1]:.2f})",
+            ha="right",
+            **style,
+        )
+    legend = [
+        line(BLUE, "mean probability", "-", "D"),
+        line(RED, "fraction of positives, with 95 % intervals", "-", "o"),
+    ]
+    figure.legend(
+        handles=legend, loc="lower left", ncols=2, fontsize=SMALL, frameon=False, labelcolor=INK, borderpad=0.2
+    )
+    return figure
 
 
 def gap_plot(grouping: SubgroupAnalysis) -> Figure:

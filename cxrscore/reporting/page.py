@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics.reliability import BINS, POINTS
-from cxrscore.models.calibration import RARE, describe_probabilities, recorded_shift
+from cxrscore.models.calibration import RARE, describe_probabilities, is_calibrated, recorded_shift
 from cxrscore.models.evaluation import format_count
 from cxrscore.reporting import figures, heatmaps, tables
 from cxrscore.reporting.difference_plot import comparison_variables
-from cxrscore.reporting.drawn import drawn, uri
+from cxrscore.reporting.drawn import Drawn, drawn, uri
 from cxrscore.reporting.drift import LARGE_DISTANCE
 from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.first_screen import SHOWN_WARNINGS, answer, cautions, label_notes, recorded_yardsticks
@@ -39,7 +39,8 @@ from cxrscore.reporting.provenance import (
     provenance_models,
     threshold_source,
 )
-from cxrscore.reporting.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
+from cxrscore.reporting.section_figures import section_figures, threshold_films
+from cxrscore.reporting.summary import FEW_POSITIVES, MIN_PATIENTS, THRESHOLD, Summary, highest_and_lowest
 from cxrscore.reporting.table_csv import add_table_links
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
 from cxrscore.scorefile.data import Scores
@@ -103,7 +104,9 @@ def render(
         "summary": summary,
         "metric_notes": _metric_notes(summary, parts),
         "lead": _lead(provenance),
-        "plots": [_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
+        "calibrated": is_calibrated(provenance),
+        "drawings": section_figures(summary, data, calibrated=is_calibrated(provenance)),
+        "chosen_films": threshold_films(parts.models, threshold_source(provenance)),
         "panels": [_pictures(panel) for panel in panels],
         "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
         "highest": tables.highest_films(scores),
@@ -170,6 +173,7 @@ _CONSTANTS = {
     "nan": math.nan,
     "folded": FOLDED,
     "few": FEW_POSITIVES,
+    "min_patients": MIN_PATIENTS,
     "threshold": THRESHOLD,
     "rare": RARE,
     "points": POINTS,
@@ -194,6 +198,7 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
     """Whether the page has this section."""
     labelled = summary.assessed.basis != "none"
     optional = {
+        **dict.fromkeys(("highest", "heat-maps", "distributions", "drift"), summary.scored > 0),
         **dict.fromkeys(("roc", "findings", "calibration"), labelled),
         "metrics": labelled and bool(parts.metrics),
         "thresholds": labelled and any(math.isfinite(result.threshold) for result in summary.findings),
@@ -224,6 +229,7 @@ def _first_screen(scores: Scores, summary: Summary, parts: ReportSections) -> di
         "shown_warnings": SHOWN_WARNINGS,
         "label_notes": label_notes(scores.provenance),
         "overview": overview,
+        "extremes": highest_and_lowest(summary, marks(parts.models)),
         "metrics_table": uri(metrics_csv(summary, parts.metrics), "text/csv;charset=utf-8"),
     }
 
@@ -311,35 +317,31 @@ def _lead(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((term, words) for term, words in requested if words)
 
 
-def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
-    return {
-        "result": result,
-        "roc": png(figures.roc_plot(data)) if math.isfinite(result.auc) else "",
-        "reliability": png(figures.reliability_plot(data)) if math.isfinite(result.brier) else "",
-        "distribution": png(figures.distribution_plot(data)) if len(data.all_prob) else "",
-    }
-
-
-def _training_plots(model: RecordedModel) -> list[tuple[str, str]]:
+def _training_plots(model: RecordedModel) -> list[tuple[str, Drawn]]:
     """The plots of a model, each with its description."""
     plots = _losses(model.training)
     if model.probe is not None and model.probe.tried:
         words = f"Cross-validated log loss by strength; {model.probe.strength_words or 'none chosen'}"
-        plots.append((words, png(cross_validation_plot(model.probe))))
+        plots.append((words, drawn("cross-validation", cross_validation_plot(model.probe), words)))
     if model.evaluation is not None and model.evaluation.curve is not None:
+        curve = model.evaluation.curve
         words = "Learning curve: macro AUC by number of training films, with 95 % intervals"
-        plots.append((words, png(learning_curve_plot(model.evaluation.curve))))
+        plots.append((words, drawn("learning-curve", learning_curve_plot(curve), f"{words}. {curve.sentence}")))
     return plots
 
 
-def _losses(training: Training) -> list[tuple[str, str]]:
+def _losses(training: Training) -> list[tuple[str, Drawn]]:
     """The plots of training, each with its description."""
     if not training.epochs:
         return []
-    plots = [("Training and validation loss by epoch", png(figures.loss_plot(training)))]
+    last = training.epochs[-1]
+    words = "Training and validation loss by epoch"
+    alt = f"{words}; in epoch {last.number} {last.train_loss:.3g} and {last.valid_loss:.3g}"
+    plots = [(words, drawn("loss", figures.loss_plot(training), alt))]
     if figures.monitors_more(training):
-        words = training.monitor_words
-        plots.append((f"{words[:1].upper()}{words[1:]} by epoch", png(figures.monitor_plot(training))))
+        words = f"{training.monitor_words[:1].upper()}{training.monitor_words[1:]} by epoch"
+        alt = f"{words}; in epoch {last.number} {last.monitored:.3g}"
+        plots.append((words, drawn("monitor", figures.monitor_plot(training), alt)))
     return plots
 
 

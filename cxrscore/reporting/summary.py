@@ -7,7 +7,7 @@ exclude them if there is any other labelled film.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -48,6 +48,12 @@ FEW_POSITIVES = 10
 """An AUC with fewer patients with positive films is marked: for 5 of 100 films its standard error at 0.5 is 0.13
 (Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982)."""
 
+MIN_PATIENTS = 5
+"""An AUC has no interval, and a finding no curve, if its positive or negative films are of fewer patients. In
+simulations of normal scores with AUCs from 0.5 to 0.85 and 30 to 1000 negative films, the 95 % interval contains the
+true AUC in 90 to 98 of 100 samples with 5 positive films, 91 to 99 with 4, 86 to 98 with 3 and 77 to 96 with 2. With an
+AUC of 0.95, 5 positive and 1000 negative films it is 85."""
+
 NOTHING_SCORED = "No film could be scored."
 
 THRESHOLD = 0.5
@@ -84,7 +90,7 @@ class EvaluationSet:
 class FindingResult:
     """The metrics of one finding; fractions in 0..1, NaN if undefined.
 
-    positive_patients  number of patients with positive films
+    positive_patients  number of patients with positive films; negative_patients: with negative films
     interval           of the AUC, 95 %; NaN, NaN if undefined
     why                why there is no interval, "" if there is one
     accuracy           correct labels / known labels at THRESHOLD, equation 1 of the paper
@@ -96,6 +102,7 @@ class FindingResult:
     positives: int
     negatives: int
     positive_patients: int
+    negative_patients: int
     auc: float
     interval: Interval
     why: str
@@ -110,6 +117,11 @@ class FindingResult:
     @property
     def few_positives(self) -> bool:
         return 0 < self.positive_patients < FEW_POSITIVES
+
+    @property
+    def has_curve(self) -> bool:
+        """Whether each class has MIN_PATIENTS patients or more."""
+        return min(self.positive_patients, self.negative_patients) >= MIN_PATIENTS
 
     @property
     def prevalence(self) -> float:
@@ -274,14 +286,19 @@ def _result(
     score, threshold = scores.prob[rows, column], float(scores.thresholds[column])
     label = np.where(np.isnan(score), np.nan, scores.truth[rows, column])
     positives, negatives = counts(label)
+    patients = [len(np.unique(groups[chosen])) for chosen in (label > 0.5, label < 0.5)]
+    interval, why = found.intervals[column], found.estimates[column].why
+    if not why and min(patients) < MIN_PATIENTS:
+        interval, why = (math.nan, math.nan), _too_few(*patients)
     return FindingResult(
         finding=scores.findings[column],
         positives=int(positives),
         negatives=int(negatives),
-        positive_patients=len(np.unique(groups[label > 0.5])),
+        positive_patients=patients[0],
+        negative_patients=patients[1],
         auc=found.estimates[column].value,
-        interval=found.intervals[column],
-        why=found.estimates[column].why,
+        interval=interval,
+        why=why,
         average_precision=average_precision(label, ranked),
         brier=brier(label, score),
         calibration_error=calibration_error(label, score),
@@ -290,6 +307,38 @@ def _result(
         threshold=threshold,
         decisions=decisions(label, score, threshold),
     )
+
+
+def _too_few(positive: int, negative: int) -> str:
+    """Why there is no interval with so few patients of a class."""
+    count, word = min((positive, "positive"), (negative, "negative"))
+    return f"too few {word}s for an interval ({count} patients, at least {MIN_PATIENTS})"
+
+
+def highest_and_lowest(summary: Summary, without: Container[str] = ()) -> tuple[FindingResult, FindingResult] | None:
+    """The findings with the highest and the lowest AUC among those with enough positive films.
+
+    Parameters
+    ----------
+    summary : Summary
+        The metrics of the report.
+    without : container of str
+        Findings that are left out, such as those without coefficients.
+
+    Returns
+    -------
+    tuple of FindingResult or None
+        None if fewer than two findings have FEW_POSITIVES patients with positive films: one has no rank.
+    """
+    sure = sorted(
+        (
+            one
+            for one in summary.findings
+            if math.isfinite(one.auc) and not one.few_positives and one.finding not in without
+        ),
+        key=lambda one: one.auc,
+    )
+    return (sure[-1], sure[0]) if len(sure) > 1 else None
 
 
 def _label_match(scores: Scores) -> Mapping[str, Any]:

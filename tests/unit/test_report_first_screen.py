@@ -68,7 +68,7 @@ def test_one_finding_has_no_macro_auc() -> None:
 
 
 def test_a_macro_auc_without_interval_says_so() -> None:
-    assert "is 0.88 (without an interval; over the 12 findings that have one: 0.87, 95 % interval" in sentence(
+    assert "is 0.88 (without an interval; over the 12 findings with a known variance: 0.87, 95 % interval" in sentence(
         made_scores()
     )
     assert "macro AUC over 13 of 14 findings" in sentence(made_scores())

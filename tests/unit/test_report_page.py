@@ -154,7 +154,7 @@ def test_the_page_shows_the_numbers_it_returns(report: tuple[str, Page, dict[str
     assert told["macro_auc_why"].startswith("1 of 13 findings have none: no positive and negative film overlap")
     known = told["macro_auc_with_interval"]
     low, high = known["interval"]
-    words = f"without an interval; over the 12 findings that have one: {known['value']:.2f}, "
+    words = f"without an interval; over the 12 findings with a known variance: {known['value']:.2f}, "
     words += f"95 % interval {low:.2f} to {high:.2f}"
     assert known["findings"] == 12
     assert f"the macro AUC over 13 of 14 findings is {told['macro_auc']:.2f} ({words}); 5 films could" in page.text
@@ -240,8 +240,11 @@ def test_a_run_of_which_nothing_is_known(tmp_path: Path) -> None:
     _, page, told = written(bare, tmp_path, figures=tmp_path / "figures")
     assert (told["films"]["failed"], told["figures"]) == (200, [])
     assert "None of the 200 films could be scored" in page.text
-    for words in ("no heat maps", "no training history", "contains no provenance"):
+    for words in ("no training history", "contains no provenance"):
         assert words in page.text
+    assert {f"#{name}" for name in ("highest", "heat-maps", "distributions")}.isdisjoint(
+        link["href"] for link in page.all("a")
+    )
 
 
 def test_heat_maps_name_explainer_tap_scale_and_emptiness(report: tuple[str, Page, dict[str, Any]]) -> None:

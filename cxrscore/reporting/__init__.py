@@ -21,7 +21,8 @@ from cxrscore.plot_style import default_style
 from cxrscore.remote import Location, RemotePath, StrPath, local_path, local_paths, location
 from cxrscore.reporting import figures as draw
 from cxrscore.reporting.auc import BootstrapConfig
-from cxrscore.reporting.forest_plot import difference_plot, gap_plot
+from cxrscore.reporting.difference_plot import difference_plot
+from cxrscore.reporting.forest_plot import gap_plot
 from cxrscore.reporting.heatmaps import HeatmapPanel, heatmap_panels
 from cxrscore.reporting.load_scores import (
     LABEL_RULES,
@@ -271,11 +272,10 @@ def _numbered(name: str, items: Sequence[Any], plot: Callable[[Any], Figure]) ->
 
 def _forests(parts: ReportSections) -> list[tuple[str, Callable[[], Figure]]]:
     """The plots of comparisons and subgroups, by file name."""
-    others = () if parts.comparison is None else parts.comparison.others
-    found: list[tuple[str, Callable[[], Figure]]] = [
-        (f"comparison-{place:02d}", lambda one=one: difference_plot(one))  # type: ignore[misc]
-        for place, one in enumerate(others, start=1)
-    ]
+    compared = parts.comparison
+    found: list[tuple[str, Callable[[], Figure]]] = []
+    if compared is not None and compared.others:
+        found.append(("comparison", functools.partial(difference_plot, compared)))
     gaps = [one for one in parts.groupings if one.groups]
     return found + [
         (f"subgroups-{place:02d}", lambda one=one: gap_plot(one)) for place, one in enumerate(gaps, start=1)

@@ -17,7 +17,6 @@ from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics import mean_calibration
 from cxrscore.models.evaluation import Yardsticks
 from cxrscore.reporting.auc import AucResult
-from cxrscore.reporting.compare import PairedComparison
 from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.groups import SubgroupAnalysis
 from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
@@ -300,13 +299,6 @@ def prevalence_plot(findings: Sequence[FindingData]) -> Figure:
         handles=legend, loc="lower left", ncols=2, fontsize=SMALL, frameon=False, labelcolor=INK, borderpad=0.2
     )
     return figure
-
-
-def difference_plot(against: PairedComparison) -> Figure:
-    """AUCs of another file minus those of the first."""
-    rows = [*against.findings, against.macro]
-    values = [(one.found.value, *one.found.interval) for one in rows]
-    return forest_plot([one.finding for one in rows], [Series(name="", values=values)], "AUC difference")
 
 
 def gap_plot(grouping: SubgroupAnalysis) -> Figure:

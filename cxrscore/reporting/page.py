@@ -19,12 +19,12 @@ from cxrscore.metrics.reliability import BINS, POINTS
 from cxrscore.models.calibration import RARE, describe_probabilities, is_calibrated, recorded_shift
 from cxrscore.models.evaluation import format_count
 from cxrscore.reporting import figures, heatmaps, tables
-from cxrscore.reporting.compare import PairedComparison
+from cxrscore.reporting.difference_plot import comparison_variables
 from cxrscore.reporting.drawn import Drawn, csv_uri, drawn, uri
 from cxrscore.reporting.drift import LARGE_DISTANCE
 from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.first_screen import SHOWN_WARNINGS, answer, cautions, label_notes, recorded_yardsticks
-from cxrscore.reporting.forest_plot import difference_plot, gap_plot, overview_alt, overview_plot
+from cxrscore.reporting.forest_plot import gap_plot, overview_alt, overview_plot
 from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
 from cxrscore.reporting.heatmap_choice import BOXED, ERROR_KINDS, PLURALS
 from cxrscore.reporting.heatmaps import HeatmapSection
@@ -163,8 +163,7 @@ def _model_figures(models: Sequence[RecordedModel], summary: Summary) -> dict[st
 def _optional_sections(parts: ReportSections) -> dict[str, Any]:
     """Template variables of the optional sections."""
     return {
-        "comparison": parts.comparison,
-        "compared": [] if parts.comparison is None else [_compared(one) for one in parts.comparison.others],
+        **comparison_variables(parts.comparison),
         "metrics": parts.metrics,
         "groupings": [_grouped(one) for one in parts.groupings],
         "localisation": parts.localisation,
@@ -352,11 +351,6 @@ def _losses(training: Training) -> list[tuple[str, Drawn]]:
         alt = f"{words}; in epoch {last.number} {last.monitored:.3g}"
         plots.append((words, drawn("monitor", figures.monitor_plot(training), alt)))
     return plots
-
-
-def _compared(against: PairedComparison) -> dict[str, Any]:
-    said = {word: [one.finding for one in against.findings if one.verdict == word] for word in ("better", "worse")}
-    return {"against": against, "plot": png(difference_plot(against)), **said}
 
 
 def _grouped(grouping: SubgroupAnalysis) -> dict[str, Any]:

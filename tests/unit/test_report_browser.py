@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from report_scores import made_scores
+from test_report_compare import changed, named
 from test_report_plugin_metrics import METRICS, brought
 
 from cxrscore.reporting import optional_sections, write_report
@@ -58,7 +59,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(optional_sections, "plugin_metrics", lambda: brought(*METRICS))
-        write_report(scores, folder / "out.html", source="out.h5", groups=groups, resamples=0)
+        others = [named(changed(made_scores(), 1.0, seed=seed), f"{seed}.h5") for seed in range(2)]
+        write_report(scores, folder / "out.html", source="out.h5", others=others, groups=groups, resamples=0)
     return (folder / "out.html").read_text(encoding="utf-8")
 
 

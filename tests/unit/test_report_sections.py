@@ -119,7 +119,7 @@ def test_subgroups_boxes_and_drift_are_told(report: tuple[str, Page, dict[str, A
 def test_figures_of_the_sections_are_saved(report: tuple[str, Page, dict[str, Any]]) -> None:
     names = [Path(name).name for name in report[2]["figures"]]
     assert names[:6] == [
-        f"{name}.png" for name in ("roc", "calibration", "distributions", "loss", "comparison-01", "subgroups-01")
+        f"{name}.png" for name in ("roc", "calibration", "distributions", "loss", "comparison", "subgroups-01")
     ]
 
 

@@ -732,14 +732,14 @@ def report(
     Returns
     -------
     dict
-        The numbers of the report, ready for JSON; "output" is the page.
+        The numbers of the report, ready for JSON; "output" is the page, "pdf" the PDF or None.
 
     Raises
     ------
     InputError
-        If scores, labels or options cannot be used.
+        If scores, labels or options cannot be used, or if there is no browser for the PDF (pdf=...).
     WriteError
-        If the page cannot be written.
+        If the page or the PDF cannot be written.
 
     Examples
     --------

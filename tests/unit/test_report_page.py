@@ -29,7 +29,7 @@ dl dt dd div figure figcaption img table thead tbody tfoot tr th td details summ
 """
 ATTRIBUTES = """
 lang charset http-equiv content name id class href src alt scope role aria-label aria-labelledby aria-describedby
-tabindex open download
+tabindex open download colspan
 """
 VOID = ("meta", "img", "br")
 

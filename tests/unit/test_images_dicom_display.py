@@ -121,6 +121,10 @@ WRITTEN: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: dicom(TWELVE.astype(np.int16) - 2048, bits=16),
         f"{RANGE_FROM_PIXELS}: -2048 to 2047 of -32768 to 32767",
     ),
+    "signed, in 16, mostly positive": (
+        lambda: dicom((TWELVE // 4).astype(np.int16) * 5 - 1024, bits=16),
+        f"{RANGE_FROM_PIXELS}: -1024 to 4095 of -32768 to 32767",
+    ),
     "signed, none negative": (
         lambda: dicom((TWELVE // 2).astype(np.int16), bits=12),
         f"{RANGE_FROM_PIXELS}: 0 to 2047 of -2048 to 2047",

@@ -290,7 +290,10 @@ def _layout(ds: Any, reading: Reading) -> None:
     elif syntax not in SYNTAXES:
         reading.reasons["UNSUPPORTED"] = f"transfer syntax {UID(syntax).name}"
     allocated, stored = int(ds.BitsAllocated), int(ds.BitsStored)
-    if allocated not in (8, 16) or stored > allocated or int(ds.get("HighBit", stored - 1)) != stored - 1:
+    high = int(ds.get("HighBit", stored - 1))
+    if "PixelData" in ds and ds["PixelData"].is_undefined_length and stored <= high < allocated:
+        high = stored - 1  # the values of a code stream are numbers, whatever cells they came from
+    if allocated not in (8, 16) or stored > allocated or high != stored - 1:
         reading.reasons["UNSUPPORTED"] = f"{stored} bits in {allocated}, high bit {ds.get('HighBit')}"
     _check_sides(int(ds.Rows), int(ds.Columns), reading)
 

@@ -165,6 +165,14 @@ WRITTEN: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: dicom(TWELVE, bits=8, HighBit=7, syntax=JPEG_2000, frame=codestream(TWELVE, 12)),
         "12 bits as in its code stream",
     ),
+    "code stream with a wrong high bit": (
+        lambda: dicom(TWELVE, bits=12, HighBit=15, syntax=JPEG_2000, frame=codestream(TWELVE, 12)),
+        "high bit 15 ignored: it contradicts the pixels",
+    ),
+    "code stream of left-aligned values": (
+        lambda: dicom(TWELVE, bits=12, HighBit=15, syntax=JPEG_2000, frame=codestream(TWELVE << 4, 16)),
+        "16 bits as in its code stream",
+    ),
     "code stream of 16 bits, with 12 of 8": (
         lambda: dicom(TWELVE, bits=8, HighBit=7, syntax=JPEG_LS, frame=bytes(imagecodecs.jpegls_encode(TWELVE))),
         f"{GUESS}, 16 bits as in its code stream",

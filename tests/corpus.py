@@ -138,10 +138,11 @@ of a PNG are not counted there: the report has their number under Provenance.
 
 A film that uses less than a quarter of the grey values that its file or array declares, such as 12 bits stored as 16,
 is spread over the range that it uses: 0 to the largest value of the smallest bit depth that holds its values or, if it
-uses less than a quarter of that as well, its smallest to its largest value. Half a percent of far brighter pixels, such
-as burned-in letters, does not count. The film is BLANK if it has fewer than 32 levels that vary by less than one of
-255 grey levels, or if only noise is left. The range is a guess: two such films may have been exposed differently, and
-look alike afterwards. The chunk sBIT of a PNG tells the range, and nothing is guessed.
+uses less than a quarter of that as well, its smallest to its largest value. Far brighter pixels, such as burned-in
+letters, do not count: half a percent of all, or 5 percent if they have one value. The film is BLANK if it has fewer
+than 32 levels that vary by less than one of 255 grey levels, or if only noise is left. The range is a guess: two such
+films may have been exposed differently, and look alike afterwards. The chunk sBIT of a PNG tells the range, and nothing
+is guessed.
 
 Chunks on colour (gAMA, sRGB, cHRM, iCCP, cICP) never change the grey of a PNG.
 """

@@ -14,8 +14,9 @@ and JPEG: Pillow. From the same facts follow the statuses that are true of a fil
 
 And each file of which the other reading has pixels must be found below its folder, whatever its name.
 
-A film that uses less than a quarter of the range that it declares, or of its window, may be stretched: it is then
-compared up to a linear stretch of the values before or after the window, and counted.
+A film that uses less than a quarter of the range that it declares, or of its window, may be stretched, and a window
+that makes more than 90 % of it black or white may be passed over: the film is then compared up to a linear stretch of
+the values before or after the window, and counted.
 
 Exit codes: 0 if everything agrees or its disagreement is argued in ARGUED; 1 if not; 2 if a suite cannot be had.
 """
@@ -53,6 +54,8 @@ TOLERANCE = 1.5 / 255
 two programs that round in different places differ by one level."""
 NARROW = 0.25
 """A film that uses less of its declared range may be stretched."""
+SATURATED = 0.9
+"""A window that makes more of a film black, or white, may be passed over."""
 BLANK_BELOW = 1 / 255
 """Standard deviation below which a film shows nothing."""
 MIN_SIDE, MAX_PIXELS = 32, 100_000_000
@@ -287,7 +290,10 @@ def _layout(ds: Any, reading: Reading) -> None:
     elif syntax not in SYNTAXES:
         reading.reasons["UNSUPPORTED"] = f"transfer syntax {UID(syntax).name}"
     allocated, stored = int(ds.BitsAllocated), int(ds.BitsStored)
-    if allocated not in (8, 16) or stored > allocated or int(ds.get("HighBit", stored - 1)) != stored - 1:
+    high = int(ds.get("HighBit", stored - 1))
+    if "PixelData" in ds and ds["PixelData"].is_undefined_length and stored <= high < allocated:
+        high = stored - 1  # the values of a code stream are numbers, whatever cells they came from
+    if allocated not in (8, 16) or stored > allocated or high != stored - 1:
         reading.reasons["UNSUPPORTED"] = f"{stored} bits in {allocated}, high bit {ds.get('HighBit')}"
     _check_sides(int(ds.Rows), int(ds.Columns), reading)
 
@@ -427,7 +433,8 @@ def _compare_grey(ours: Grey, theirs: Grey, plain: Grey | None, tolerance: float
     if difference <= tolerance:
         return "agrees", difference, ""
     low, high = np.quantile(theirs, (0.005, 0.995))
-    if high - low < NARROW:
+    at_one_end = max(np.mean(theirs == end) for end in (0, 1))
+    if high - low < NARROW or at_one_end > SATURATED:
         for name, base in (("", theirs), (", without its window", plain)):
             slope, stretched = _stretch(ours, base) if base is not None else (0.0, 1.0)
             if slope > 0 and stretched <= 2 * tolerance:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cxrscore.images.codecs import cv2
 from cxrscore.images.dicom_pixels import Stored, photometric_interpretation
 from cxrscore.images.film import FilmError, Pixels, Status
-from cxrscore.images.grey_range import RANGE_FROM_PIXELS, check_spread, range_note, used_range
+from cxrscore.images.grey_range import RANGE_FROM_PIXELS, check_spread, range_note, range_of_bits, used_range
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -172,8 +172,6 @@ def _modality_values(values: Values, dataset: Any) -> tuple[Values, list[str]]:
         if item := _first_lut(source.get("ModalityLUTSequence")):
             return _lookup(values, item, dataset)[0], ["modality LUT"]
         if (line := _rescale(source)) is not None:
-            if line[0] == 0:  # all values would be equal
-                return values, ["rescale slope 0 ignored"]
             return (values, []) if line == (1.0, 0.0) else (values * line[0] + line[1], ["rescaled"])
     return values, []
 
@@ -316,8 +314,7 @@ def _told_ranges(stored: Stored, dataset: Any) -> Iterator[tuple[tuple[int, int]
     ends = [dataset.get(f"{end}ImagePixelValue") for end in ("Smallest", "Largest")]
     if all(isinstance(end, int) for end in ends):
         smallest, largest = (_as_stored(end, stored.values.dtype) for end in ends)
-        bits = max(largest.bit_length(), (-smallest - 1).bit_length() if smallest < 0 else 0)
-        told = (-(2**bits) if smallest < 0 else 0, 2**bits - 1)
+        told = range_of_bits(smallest, largest)
         if _is_within(told, stored.nominal) and told != stored.nominal:
             yield told, "its largest pixel value"
 

@@ -353,9 +353,6 @@ def _starts_picture(piece: bytes) -> bool:
 
 
 def _by_imagecodecs(dataset: Any, syntax: str, layout: Layout, header: Header) -> Stored:
-    if layout.high != layout.stored - 1:
-        said = f"compressed pixels with high bit {layout.high}, expected {layout.stored - 1}"
-        raise FilmError(Status.UNSUPPORTED, said)
     imagecodecs = module("imagecodecs")
     frame = b"".join(_pieces(dataset.PixelData, is_run_length=False))
     precision, rest = _checked(frame, syntax, header)
@@ -365,6 +362,8 @@ def _by_imagecodecs(dataset: Any, syntax: str, layout: Layout, header: Header) -
     values, bits = _fitting(pixels, layout, precision)
     if bits != layout.stored:
         notes += (f"{bits} bits as in its code stream",)
+    elif layout.high != layout.stored - 1:  # the values of a code stream are numbers, whatever cells they came from
+        notes += (f"high bit {layout.high} ignored: it contradicts the pixels",)
     return Stored(values=values, bits=bits, precision=precision, cells=None, notes=notes)
 
 

@@ -51,7 +51,7 @@ def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tu
     Returns
     -------
     tuple of int or None
-        The range of the smallest bit depth that holds the values, 0 to 2^k - 1 (or -2^k to 2^k - 1 if there are
+        The range of the smallest bit depth that holds the values, 0 to 2^k - 1 (or -2^j to 2^k - 1 if there are
         negative ones), if they use a quarter of that; else their smallest and largest value. None also for a blank
         film: fewer than 32 levels, which vary by less than one of 255 grey levels of the declared range. Half a percent
         of the pixels, or 5 percent of one value, may lie far above it: burned-in letters do not hide the range.
@@ -72,11 +72,22 @@ def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tu
         counts[: largest - first + 1], largest - smallest, high - low
     ):
         return None
-    bits = max(largest.bit_length(), (-smallest - 1).bit_length() if smallest < 0 else 0)
-    depth = (-(2**bits) if smallest < 0 else 0, 2**bits - 1)
+    depth = range_of_bits(smallest, largest)
     if _SMALL_SHARE * (largest - smallest + 1) >= depth[1] - depth[0] + 1:
         return (max(depth[0], low), depth[1]) if depth[1] - depth[0] < high - low else None
     return smallest, largest
+
+
+def range_of_bits(smallest: int, largest: int) -> tuple[int, int]:
+    """The range 0 to 2^k - 1, or -2^j to 2^k - 1 if there are negative values, that just holds these values.
+
+    Examples
+    --------
+    >>> range_of_bits(3, 3071), range_of_bits(-1024, 3071)
+    ((0, 4095), (-1024, 4095))
+    """
+    low = -(2 ** (-smallest - 1).bit_length()) if smallest < 0 else 0
+    return low, 2 ** max(largest, 0).bit_length() - 1
 
 
 def _is_blank(counts: NDArray[np.int64], used: int, declared: int) -> bool:

@@ -117,6 +117,8 @@ def test_a_film_may_be_shown_without_its_window_only_if_that_shows_little(tool):
     assert verdict(tool, grey_film(ramp), np.ones((8, 8)), plain=ramp / 2) == "stretched"
     assert verdict(tool, grey_film(ramp), np.ones((8, 8)), plain=ramp**2) == "WRONG"
     assert verdict(tool, grey_film(ramp), np.clip(2 * ramp, 0, 1), plain=ramp) == "WRONG"
+    assert verdict(tool, grey_film(ramp), np.clip(12 * ramp - 11, 0, 1), plain=ramp) == "stretched"
+    assert verdict(tool, grey_film(ramp), np.clip(8 * ramp - 7, 0, 1), plain=ramp) == "WRONG"
 
 
 def test_a_film_that_is_passed_over_is_wrong(tool):

@@ -362,7 +362,7 @@ def test_film_without_preamble_and_meta() -> None:
         ({"Rows": None}, Status.DAMAGED, "Rows is missing"),
         ({"Columns": None}, Status.DAMAGED, "Columns is missing"),
         ({"Rows": [40, 40]}, Status.DAMAGED, "TypeError"),
-        ({"RescaleSlope": 0, "RescaleIntercept": 5}, Status.OK, "rescale slope 0 ignored"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 5}, Status.DAMAGED, "all its values are equal"),
     ],
 )
 def test_what_is_refused_and_why(elements: dict[str, Any], status: Status, message: str) -> None:

@@ -121,6 +121,10 @@ WRITTEN: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: dicom(TWELVE.astype(np.int16) - 2048, bits=16),
         f"{RANGE_FROM_PIXELS}: -2048 to 2047 of -32768 to 32767",
     ),
+    "signed, in 16, mostly positive": (
+        lambda: dicom((TWELVE // 4).astype(np.int16) * 5 - 1024, bits=16),
+        f"{RANGE_FROM_PIXELS}: -1024 to 4095 of -32768 to 32767",
+    ),
     "signed, none negative": (
         lambda: dicom((TWELVE // 2).astype(np.int16), bits=12),
         f"{RANGE_FROM_PIXELS}: 0 to 2047 of -2048 to 2047",
@@ -160,6 +164,14 @@ WRITTEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "code stream of more bits": (
         lambda: dicom(TWELVE, bits=8, HighBit=7, syntax=JPEG_2000, frame=codestream(TWELVE, 12)),
         "12 bits as in its code stream",
+    ),
+    "code stream with a wrong high bit": (
+        lambda: dicom(TWELVE, bits=12, HighBit=15, syntax=JPEG_2000, frame=codestream(TWELVE, 12)),
+        "high bit 15 ignored: it contradicts the pixels",
+    ),
+    "code stream of left-aligned values": (
+        lambda: dicom(TWELVE, bits=12, HighBit=15, syntax=JPEG_2000, frame=codestream(TWELVE << 4, 16)),
+        "16 bits as in its code stream",
     ),
     "code stream of 16 bits, with 12 of 8": (
         lambda: dicom(TWELVE, bits=8, HighBit=7, syntax=JPEG_LS, frame=bytes(imagecodecs.jpegls_encode(TWELVE))),

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from cxrscore.images import Status
 from cxrscore.images.film import FilmError, Pixels
-from cxrscore.images.grey_range import check_content, check_spread, in_used_range, range_note, spread, used_range
+from cxrscore.images.grey_range import (
+    check_content,
+    check_spread,
+    in_used_range,
+    range_note,
+    range_of_bits,
+    spread,
+    used_range,
+)
 
 WIDE = (0, 65535)
 
@@ -59,6 +67,14 @@ def test_signed_values_have_a_depth_with_a_sign() -> None:
     assert used_range(counts, -2048, -32768, 32767) == (-1024, 1023)  # 1901 of 2048 values of 11 bits
     counts = counted({-2048: 5, 0: 5, 2047: 5}, first=-2048)
     assert used_range(counts, -2048, -32768, 32767) == (-2048, 2047)
+
+
+@pytest.mark.parametrize(
+    ("smallest", "largest", "expected"),
+    [(0, 0, (0, 0)), (7, 8, (0, 15)), (-1, 0, (-1, 0)), (-1025, 4096, (-2048, 8191)), (-2000, -1000, (-2048, 0))],
+)
+def test_range_of_bits_by_hand(smallest: int, largest: int, expected: tuple[int, int]) -> None:
+    assert range_of_bits(smallest, largest) == expected
 
 
 def test_counts_may_begin_at_any_value() -> None:

@@ -20,7 +20,7 @@ from cxrscore.labels.boxes import nih_boxes
 from cxrscore.labels.brax import brax
 from cxrscore.labels.chexpert import chexpert, chexpert_studies
 from cxrscore.labels.chexpert_plus import chexpert_plus
-from cxrscore.labels.columns import film_column
+from cxrscore.labels.columns import film_column, film_stem
 from cxrscore.labels.cxr_lt import cxr_lt
 from cxrscore.labels.findings import canonical, is_known_finding
 from cxrscore.labels.generic_csv import ColumnChoice, ColumnsDataset, certain_labels, plain
@@ -187,6 +187,15 @@ def read_label_table(path: Path, datasets: Sequence[Dataset], rules: LabelRules 
 def _unknown_layout(path: Path, columns: Sequence[str], datasets: Sequence[Dataset]) -> InputError:
     known = ", ".join(dataset.name for dataset in datasets)
     seen = ", ".join(name for name in columns[:8] if name) + (" ..." if len(columns) > 8 else "")
+    if len(columns) == 1 and " " in columns[0]:
+        return InputError(
+            f"{path} begins with {seen!r}, expected names of columns between commas, semicolons or tabs: separate its "
+            "cells by one of these"
+        )
+    if any(film_stem(name) != name for name in columns):
+        return InputError(
+            f"{path} begins with {seen}, expected the names of its columns: write a header above the rows"
+        )
     return InputError(
         f"{path} has the columns {seen}, of which none is known to name the films, and which match no layout ({known}; "
         "`cxrscore plugins` describes them). Name the column of the films with --film-column, or call it film."

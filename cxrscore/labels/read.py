@@ -236,7 +236,7 @@ def _added_findings(rules: LabelRules, path: Path, roles: ColumnRoles, there: Se
     given = [(name, column) for name, column in rules.chosen if column or name not in there]
     columns = (*roles.others, *roles.ignored, *(roles.findings if len(roles.findings) > 1 else ()))
     has = (*there, *roles.ignored)
-    return {_column_of(path, columns, name, column, has): name for name, column in given}
+    return _findings_of(path, columns, given, has)
 
 
 def _with_columns(
@@ -303,7 +303,7 @@ def _by_columns(
 ) -> tuple[LabelTable, ColumnRoles]:
     """The table of a layout in which any column may be a finding."""
     known = [name for name in map(canonical, columns) if name]
-    named = {_column_of(path, columns, name, column): name for name, column in rules.chosen}
+    named = _findings_of(path, columns, rules.chosen)
     defaults = rules.takes_defaults
     if of_model := {column: canonical(column) for column in columns if _is_of_model(column, named, rules)}:
         named, defaults = of_model | named, False
@@ -325,6 +325,20 @@ def _by_columns(
 
     table = _uncertain_as(read_as, dataset, path, rules, () if defaults else known)
     return table, roles[0]
+
+
+def _findings_of(
+    path: Path, columns: Sequence[str], chosen: Sequence[tuple[str, str]], has: Sequence[str] | None = None
+) -> dict[str, str]:
+    """The finding of each column that the rules name; InputError if a column is to be two findings."""
+    named: dict[str, str] = {}
+    for name, column in chosen:
+        found = _column_of(path, columns, name, column, has)
+        if named.setdefault(found, name) != name:
+            raise InputError(
+                f"findings names the column {found!r} for {named[found]} and for {name}, expected one finding"
+            )
+    return named
 
 
 def _is_of_model(column: str, named: Mapping[str, str], rules: LabelRules) -> bool:

@@ -34,37 +34,15 @@ _OTHER_PUBLIC = (
     *("Bronchitis", "Bronchiolitis", "Brocho-pneumonia", "Broncho-pneumonia", "Situs inversus", "CPAM"),
     *("Hyaline membrane disease", "Mediastinal tumor", "Diaphragmatic hernia", "Congenital emphysema"),
     # CXR-LT, collections of COVID-19
-    *("Calcification of the Aorta", "Tortuous Aorta", "Pneumomediastinum", "Pneumoperitoneum"),
-    *(
-        "Subcutaneous Emphysema",
-        "Lobar Atelectasis",
-        "Hydropneumothorax",
-        "Pulmonary Embolism",
-        "Pulmonary Hypertension",
-    ),
-    *("Pulmonary Hypertension", "Azygos Lobe", "Round(ed) Atelectasis", "Kyphosis", "Granulomatous Disease"),
-    *(
-        "Interstitial Lung Disease",
-        "Adenopathy",
-        "Bulla",
-        "Cardiomyopathy",
-        "Fissure",
-        "Osteopenia",
-        "Pleuro-pneumonia",
-        "Hilum",
-        "Infarction",
-        "Normal",
-        "COVID",
-        "COVID-19",
-        "COVID-19 pneumonia",
-        "TB",
-        "Silicosis",
-        "Lung Cancer",
-    ),
+    *("Calcification of the Aorta", "Tortuous Aorta", "Pneumomediastinum", "Pneumoperitoneum", "Lobar Atelectasis"),
+    *("Subcutaneous Emphysema", "Hydropneumothorax", "Pulmonary Embolism", "Pulmonary Hypertension", "Azygos Lobe"),
+    *("Round(ed) Atelectasis", "Kyphosis", "Granulomatous Disease", "Interstitial Lung Disease", "Adenopathy", "Bulla"),
+    *("Cardiomyopathy", "Fissure", "Osteopenia", "Pleuro-pneumonia", "Hilum", "Infarction", "Normal", "Silicosis"),
+    *("COVID", "COVID-19", "COVID-19 pneumonia", "TB", "Lung Cancer"),
 )
 
 MAX_FINDINGS = 1000
-"""Longest name of a finding in a model, as in schemas/model.schema.json."""
+"""Largest number of findings of a model, as in schemas/model.schema.json."""
 
 _SPELLINGS = {
     **{name.lower().replace("_", " "): name for name in FINDINGS},
@@ -73,6 +51,8 @@ _SPELLINGS = {
     "infiltrate": "Infiltration",
     "infiltrates": "Infiltration",
     "pulmonary edema": "Edema",
+    "oedema": "Edema",
+    "pulmonary oedema": "Edema",
     "pulmonary fibrosis": "Fibrosis",
     "hiatal hernia": "Hernia",
     "hiatus hernia": "Hernia",
@@ -102,9 +82,13 @@ def _words(name: str) -> str:
     return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
 
 
+_BY_LETTERS = {spelling.replace(" ", ""): name for spelling, name in _SPELLINGS.items()}
+
+
 def canonical(name: str) -> str:
-    """The NIH name of a finding in any common spelling: "Pleural Effusion" -> "Effusion"; other names are unchanged."""
-    return _SPELLINGS.get(_words(name), name)
+    """The NIH name of a finding in any common spelling: "Pleural Effusion" or "PleuralEffusion" -> "Effusion"; other
+    names are unchanged."""
+    return _BY_LETTERS.get(_words(name).replace(" ", ""), name)
 
 
 _KNOWN = frozenset(_words(name).replace(" ", "") for name in (*FINDINGS, NO_FINDING, *_OTHER_PUBLIC))

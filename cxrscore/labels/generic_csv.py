@@ -97,7 +97,9 @@ def _read_columns(path: Path, choice: ColumnChoice) -> tuple[LabelTable, ColumnR
     findings, texts, unsure = _split_columns(table, rest, choice)
     if not findings:
         seen = ", ".join(name for name in table.columns if name)
-        raise InputError(f"{path} has no finding: expected columns of 0, 1 or nothing beside {seen}")
+        raise InputError(
+            f"{path} has no finding: expected columns of 0, 1 or nothing, one for each finding, beside {seen}"
+        )
     cleaned = {name: clean_cells(table.column(column), _KNOWN[name][1]) for name, column in known.items()}
     labels = LabelTable(
         films=tuple(films),

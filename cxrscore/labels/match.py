@@ -113,7 +113,7 @@ def _base(path: str) -> str:
 
 def _only(rows: Sequence[int], path: str) -> int:
     if len(rows) > 1:
-        raise InputError(f"the table has {len(rows)} rows for the film {path!r}, expected one")
+        raise InputError(f"the table has {len(rows)} rows for the film {path!r}, expected one: join them, or keep one")
     return rows[0]
 
 

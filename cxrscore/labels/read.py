@@ -20,7 +20,7 @@ from cxrscore.labels.boxes import nih_boxes
 from cxrscore.labels.brax import brax
 from cxrscore.labels.chexpert import chexpert, chexpert_studies
 from cxrscore.labels.chexpert_plus import chexpert_plus
-from cxrscore.labels.columns import film_column
+from cxrscore.labels.columns import film_column, film_stem
 from cxrscore.labels.cxr_lt import cxr_lt
 from cxrscore.labels.findings import canonical, is_known_finding
 from cxrscore.labels.generic_csv import ColumnChoice, ColumnsDataset, certain_labels, plain
@@ -187,6 +187,15 @@ def read_label_table(path: Path, datasets: Sequence[Dataset], rules: LabelRules 
 def _unknown_layout(path: Path, columns: Sequence[str], datasets: Sequence[Dataset]) -> InputError:
     known = ", ".join(dataset.name for dataset in datasets)
     seen = ", ".join(name for name in columns[:8] if name) + (" ..." if len(columns) > 8 else "")
+    if len(columns) == 1 and " " in columns[0]:
+        return InputError(
+            f"{path} begins with {seen!r}, expected names of columns between commas, semicolons or tabs: separate its "
+            "cells by one of these"
+        )
+    if any(film_stem(name) != name for name in columns):
+        return InputError(
+            f"{path} begins with {seen}, expected the names of its columns: write a header above the rows"
+        )
     return InputError(
         f"{path} has the columns {seen}, of which none is known to name the films, and which match no layout ({known}; "
         "`cxrscore plugins` describes them). Name the column of the films with --film-column, or call it film."
@@ -227,7 +236,7 @@ def _added_findings(rules: LabelRules, path: Path, roles: ColumnRoles, there: Se
     given = [(name, column) for name, column in rules.chosen if column or (name not in there and not rules.model)]
     columns = (*roles.others, *roles.ignored, *(roles.findings if len(roles.findings) > 1 else ()))
     has = (*there, *roles.ignored)
-    return {_column_of(path, columns, name, column, has): name for name, column in given}
+    return _findings_of(path, columns, given, has)
 
 
 def _with_columns(
@@ -294,7 +303,7 @@ def _by_columns(
 ) -> tuple[LabelTable, ColumnRoles]:
     """The table of a layout in which any column may be a finding."""
     known = [name for name in map(canonical, columns) if name]
-    named = {_column_of(path, columns, name, column): name for name, column in rules.chosen}
+    named = _findings_of(path, columns, rules.chosen)
     defaults = rules.takes_defaults
     if of_model := {column: canonical(column) for column in columns if _is_of_model(column, named, rules)}:
         named, defaults = of_model | named, False
@@ -316,6 +325,20 @@ def _by_columns(
 
     table = _uncertain_as(read_as, dataset, path, rules, () if defaults else known)
     return table, roles[0]
+
+
+def _findings_of(
+    path: Path, columns: Sequence[str], chosen: Sequence[tuple[str, str]], has: Sequence[str] | None = None
+) -> dict[str, str]:
+    """The finding of each column that the rules name; InputError if a column is to be two findings."""
+    named: dict[str, str] = {}
+    for name, column in chosen:
+        found = _column_of(path, columns, name, column, has)
+        if named.setdefault(found, name) != name:
+            raise InputError(
+                f"findings names the column {found!r} for {named[found]} and for {name}, expected one finding"
+            )
+    return named
 
 
 def _is_of_model(column: str, named: Mapping[str, str], rules: LabelRules) -> bool:

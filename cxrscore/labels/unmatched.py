@@ -41,23 +41,8 @@ _DEEPEST = 64
 _SUFFIXES = frozenset(
     (
         *FILM_SUFFIXES,
-        *(
-            ".bmp",
-            ".gif",
-            ".gz",
-            ".h5",
-            ".img",
-            ".j2k",
-            ".jp2",
-            ".mha",
-            ".nii",
-            ".npy",
-            ".npz",
-            ".raw",
-            ".tif",
-            ".tiff",
-        ),
-        *(".txt", ".webp", ".xml", ".zip", ".dic", ".dc3", ".ima", ".jfif", ".jpe", ".json"),
+        *(".bmp", ".gif", ".gz", ".h5", ".img", ".j2k", ".jp2", ".json", ".mha", ".nii", ".npy", ".npz", ".raw"),
+        *(".tif", ".tiff", ".txt", ".webp", ".xml", ".zip"),
     )
 )
 """Suffixes that may have been added to or taken from the name of a film."""

@@ -348,8 +348,8 @@ def _notes(options: TrainOptions, labelled: LabelledFilms) -> tuple[str, ...]:
         )
     if soft := int(np.count_nonzero((labelled.labels > 0) & (labelled.labels < 1))):
         notes.append(
-            f"{soft} labels are soft, between 0 and 1: the loss takes the number; where classes are counted, above 0.5 "
-            "is positive, below is negative, 0.5 is neither"
+            f"{soft} label{'s are' if soft > 1 else ' is'} soft, between 0 and 1: the loss takes the number; where "
+            "classes are counted, above 0.5 is positive, below is negative, 0.5 is neither"
         )
     return tuple(notes)
 

@@ -187,6 +187,13 @@ def test_a_named_column_stands_in_for_the_one_of_that_name(tmp_path, rules):
     assert reading.roles.others == ("mass", "kg")
 
 
+@pytest.mark.parametrize("header", ["film,Mass,by hand", f"{NIH},by hand"])
+def test_a_column_is_one_finding(tmp_path, header):
+    row = "a.png,1,0" if header.startswith("film") else "00000001_000.png,Mass,0,1,50,M,PA,1"
+    with pytest.raises(InputError, match="names the column 'by hand' for Mass and for Edema, expected one finding"):
+        read(tmp_path, header, row, findings=("Mass=by hand", "Edema=by hand"))
+
+
 @pytest.mark.parametrize("text", ["", "=", "Mass=", "=column"])
 def test_what_is_no_finding_with_a_column(text):
     with pytest.raises(InputError, match="expected NAME or NAME=COLUMN"):

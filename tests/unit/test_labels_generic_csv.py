@@ -1,6 +1,7 @@
 """Anybody's CSV: what is a film, a patient, a finding, and what is an error."""
 
 import gzip
+import re
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,32 @@ def test_labels_are_found_in_the_folder_before_beside_it(tmp_path: Path, monkeyp
     assert find_labels(Path(".")) == tmp_path / "labels.csv"
     (films / "labels.csv").touch()
     assert find_labels(films) == films / "labels.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "film Mass\na.png 1\n",
+            "begins with 'film Mass', expected names of columns between commas, semicolons or tabs",
+        ),
+        (
+            "a.png,1\nb.png,0\n",
+            "begins with a.png, 1, expected the names of its columns: write a header above the rows",
+        ),
+        ("film,labels\na.png,Mass|Nodule\n", "expected columns of 0, 1 or nothing, one for each finding, beside film"),
+    ],
+)
+def test_what_is_no_table_of_findings_is_refused_by_what_it_is(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_labels(path, datasets)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("PleuralEffusion", "Effusion"), ("pleuralthickening", "Pleural_Thickening"), ("Pulmonary Oedema", "Edema")],
+)
+def test_findings_in_one_word(name: str, known: str) -> None:
+    assert canonical(name) == known

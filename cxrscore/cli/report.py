@@ -27,6 +27,11 @@ from cxrscore.cli.common import (
 from cxrscore.remote.url import PathOrUrl
 
 
+def _pdf_file(context: click.Context, option: click.Parameter, value: str | None) -> Path | bool | None:
+    """The PDF to write; True if --pdf is given without a name."""
+    return FILE.convert(value, option, context) if value else value is not None or None
+
+
 @click.command(short_help="Write a self-contained HTML report of scores files.")
 @click.argument("scores", type=FILE_OR_URL, nargs=-1, required=True)
 @click.option(
@@ -62,8 +67,9 @@ from cxrscore.remote.url import PathOrUrl
     type=COMMA_SEPARATED,
     multiple=True,
     metavar="NAME[=COLUMN]",
-    help="Finding whose heat maps are shown; repeat for several. NAME=COLUMN: the column of --labels with the labels "
-    "of this finding. [default: the heat maps of the four most probable findings of each film]",
+    help="Finding whose heat maps are shown, up to four films of each kind; repeat for several. NAME=COLUMN: the "
+    "column of --labels with the labels of this finding. [default: of each finding a true positive, a false positive "
+    "and a false negative]",
 )
 @click.option(
     "--resamples",
@@ -87,6 +93,16 @@ from cxrscore.remote.url import PathOrUrl
     default="png",
     show_default=True,
     help="File format of --figures.",
+)
+@click.option(
+    "--pdf",
+    type=click.UNPROCESSED,
+    callback=_pdf_file,
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Also print the page to a PDF, with Chromium, Chrome or Edge (on PATH, or CXRSCORE_BROWSER). Give it after "
+    "SCORES, or as --pdf=FILE. [default: the name of the page with the suffix .pdf]",
 )
 @overwrite_option
 @json_option
@@ -125,6 +141,7 @@ def report(
         print_line(note, quiet)
     target = output or default_page(scores[0])
     summary = write_report(first.scores, target, source=first.name, others=others, inputs=first.files, **options)
-    print_line(f"wrote {target}", quiet)
+    for path in filter(None, (summary["output"], summary["pdf"])):
+        print_line(f"wrote {path}", quiet)
     if as_json:
         print_json(summary)

@@ -169,9 +169,11 @@ def _chain(histogram: _Histogram, stored: Stored, dataset: Any) -> tuple[Values,
 
 def _modality_values(values: Values, dataset: Any) -> tuple[Values, list[str]]:
     for source in _sources(dataset, "PixelValueTransformationSequence"):
-        if item := _first(source.get("ModalityLUTSequence")):
+        if item := _first_lut(source.get("ModalityLUTSequence")):
             return _lookup(values, item, dataset)[0], ["modality LUT"]
         if (line := _rescale(source)) is not None:
+            if line[0] == 0:  # all values would be equal
+                return values, ["rescale slope 0 ignored"]
             return (values, []) if line == (1.0, 0.0) else (values * line[0] + line[1], ["rescaled"])
     return values, []
 
@@ -199,7 +201,7 @@ def _voi_tables(values: Values, dataset: Any) -> Iterator[tuple[str, Values | No
     """The VOI LUT and the windows of the film, in the order in which they count: what each is called, and the grey 0..1
     of each value; None, with the reason, for a window that means nothing."""
     for source in _sources(dataset, "FrameVOILUTSequence"):
-        if item := _first(source.get("VOILUTSequence")):
+        if item := _first_lut(source.get("VOILUTSequence")):
             table, top = _lookup(values, item, dataset)
             yield "VOI LUT", table / top
     for source in _sources(dataset, "FrameVOILUTSequence"):
@@ -352,3 +354,9 @@ def _lookup(values: Values, item: Any, dataset: Any) -> tuple[Values, float]:
 
 def _first(sequence: Any) -> Any:
     return sequence[0] if sequence else None
+
+
+def _first_lut(sequence: Any) -> Any:
+    """The first LUT; None if its elements are empty, which says nothing (PS3.5 7.4.3)."""
+    item = _first(sequence)
+    return item if item and not any(item.get(name) is None for name in ("LUTDescriptor", "LUTData")) else None

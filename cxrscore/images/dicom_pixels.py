@@ -202,14 +202,15 @@ def _of_cells(cells: NDArray[Any], notes: tuple[str, ...], layout: Layout) -> St
 def _belong_to_the_values(cells: NDArray[Any], stored: int) -> bool:
     """Whether there are bits above the stored ones, and they belong to the values.
 
-    Without bits that belong to them, values jump where they pass a power of two; without bits of an overlay, they no
-    longer jump at its edges. So the smoother picture is the right one; every eighth row tells.
+    Where these bits differ between neighbours, values that belong together stay close with them and jump without them;
+    at the edge of an overlay, they jump with them only. Every eighth row tells.
     """
     if int(cells.max()) < 2**stored:
         return False
     rows = cells[::8].astype(np.int32)
-    with_all, without = (int(np.abs(np.diff(each, axis=1)).sum()) for each in (rows, rows & (2**stored - 1)))
-    return with_all < without
+    with_all, without = (np.abs(np.diff(each, axis=1)) for each in (rows, rows & (2**stored - 1)))
+    edges = np.diff(rows >> stored, axis=1) != 0
+    return bool(2 * np.count_nonzero(with_all[edges] < without[edges]) > np.count_nonzero(edges))
 
 
 def _are_right_aligned(cells: NDArray[Any], layout: Layout) -> bool:

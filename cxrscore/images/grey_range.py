@@ -17,9 +17,14 @@ RANGE_FROM_PIXELS = "grey range taken from its pixels"
 _SMALL_SHARE = 4
 """A film that uses less than one part in so many of its declared range is spread over the range that it uses."""
 _FAR_PIXELS = 0.005
-"""Share of pixels that may lie far above all others, as burned-in letters do."""
+"""Share of pixels that may lie far above all others, as a bright marker does."""
 _BETWEEN = 0.0001
 """Share of pixels that may lie between those and all others."""
+_BURNED_IN = 0.05
+"""The share that may lie far above if nearly all of these pixels have one value, as burned-in letters do."""
+_OF_ONE_VALUE = 0.9
+_SMOOTHED = 1 / 16
+"""Number of pixels at the edges of such letters, as a share of those far above, that may lie between."""
 _LEAST_LEVELS = 64
 _EVERY = 16
 """Rows of which one is looked at first."""
@@ -48,8 +53,8 @@ def used_range(counts: NDArray[np.int64], first: int, low: int, high: int) -> tu
     tuple of int or None
         The range of the smallest bit depth that holds the values, 0 to 2^k - 1 (or -2^k to 2^k - 1 if there are
         negative ones), if they use a quarter of that; else their smallest and largest value. None also for a blank
-        film: fewer than 32 levels, which vary by less than one of 255 grey levels of the declared range. Up to half a
-        percent of the pixels may lie above it if they lie far above: a burned-in letter does not hide the range.
+        film: fewer than 32 levels, which vary by less than one of 255 grey levels of the declared range. Half a percent
+        of the pixels, or 5 percent of one value, may lie far above it: burned-in letters do not hide the range.
 
     Examples
     --------
@@ -95,10 +100,19 @@ def _without_far_pixels(counts: NDArray[np.int64], first: int, largest: int) -> 
         border, next_border = 2**bits - offset, 2 ** (bits + 1) - offset
         if border <= 0 or next_border >= len(above):
             continue
-        far, between = int(above[border]), int(above[border] - above[next_border])
-        if far <= _FAR_PIXELS * total and between <= _BETWEEN * total:
+        if _are_far(from_zero[border:], next_border - border, total):
             return int(np.flatnonzero(from_zero[:border])[-1]) + offset if from_zero[:border].any() else largest
     return largest
+
+
+def _are_far(counts: NDArray[np.int64], width: int, total: int) -> bool:
+    """Whether the pixels of these values, of which the first ``width`` lie between a film and all else, are few and
+    far above it."""
+    far, between = int(counts.sum()), int(counts[:width].sum())
+    if far <= _FAR_PIXELS * total and between <= _BETWEEN * total:
+        return True
+    burned_in = int(counts.max()) >= _OF_ONE_VALUE * far
+    return burned_in and far <= _BURNED_IN * total and between <= max(_SMOOTHED * far, _BETWEEN * total)
 
 
 def range_note(used: tuple[int, int], low: int, high: int) -> str:
@@ -142,7 +156,7 @@ def _uses_a_quarter(pixels: Pixels, levels: int) -> bool:
     rows = pixels[::_EVERY]
     bright = np.count_nonzero(rows >= levels // _SMALL_SHARE)
     wide = _SMALL_SHARE * (int(rows.max()) - int(rows.min()) + 1) > levels
-    return bool(wide and bright > _FAR_PIXELS * pixels.size)
+    return bool(wide and bright > _BURNED_IN * rows.size)
 
 
 def check_content(pixels: Pixels) -> None:

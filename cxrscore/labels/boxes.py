@@ -11,7 +11,8 @@ from pathlib import Path
 from cxrscore.contract import LabelTable
 from cxrscore.labels.columns import filled_labels, film_column, index_of_distinct
 from cxrscore.labels.findings import canonical
-from cxrscore.labels.nih import FILM, patient_of
+from cxrscore.labels.nih import FILM
+from cxrscore.labels.patients import patient_of_film
 from cxrscore.labels.roles import LayoutDataset, fixed_roles
 from cxrscore.labels.table import Table, read_table
 
@@ -121,7 +122,7 @@ def _read(path: Path) -> LabelTable:
     labels = filled_labels(path, len(films), len(findings), math.nan)
     for box in boxes:
         labels[films[box.film], findings[box.finding]] = 1
-    patients = tuple(map(patient_of, films))
+    patients = tuple(map(patient_of_film, films))
     return LabelTable(
         films=tuple(films), findings=tuple(findings), labels=labels, patients=patients if any(patients) else None
     )

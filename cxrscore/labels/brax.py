@@ -11,7 +11,7 @@ from pathlib import Path
 from cxrscore.contract import LabelTable
 from cxrscore.labels.chexpert import has_observations, observations, observed
 from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_column, film_key, film_stem
-from cxrscore.labels.roles import ColumnRoles, fixed_roles
+from cxrscore.labels.roles import ColumnRoles, find_column, fixed_roles, plain_name
 from cxrscore.labels.table import read_header, read_table
 from cxrscore.labels.uncertain_labels import uncertain_dataset
 
@@ -30,7 +30,7 @@ _ABOUT = {"age": ("PatientAge", _age), "sex": ("PatientSex", clean_sex), "view":
 
 
 def _film(columns: Sequence[str]) -> str:
-    return next((name for name in _FILMS if name in columns), "")
+    return find_column(columns, tuple(map(plain_name, _FILMS))) or ""
 
 
 def _recognises(columns: Sequence[str]) -> bool:
@@ -45,13 +45,14 @@ def _roles(columns: Sequence[str]) -> ColumnRoles:
 def _read(path: Path, uncertain: float) -> LabelTable:
     header = read_header(path)
     film = _film(header)
-    table = read_table(path, (film, _PATIENT, *(column for column, _ in _ABOUT.values()), *observations(header)))
+    about = (column for column, _ in _ABOUT.values())
+    table = read_table(path, (film, _PATIENT, *about, *observations(header)))
     findings, labels = observed(table, uncertain)
     return LabelTable(
         films=tuple(map(_below_root, film_column(table, film))),
         findings=findings,
         labels=labels,
-        patients=tuple(table.column(_PATIENT)) if _PATIENT in header else None,
+        patients=tuple(table.column(_PATIENT)) if _PATIENT in table.columns else None,
         columns=clean_columns(table, _ABOUT),
     )
 

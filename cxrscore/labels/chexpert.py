@@ -12,7 +12,7 @@ import numpy as np
 from cxrscore.contract import Floats, LabelTable
 from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_column, film_key
 from cxrscore.labels.findings import NO_FINDING, canonical
-from cxrscore.labels.roles import FILM_COLUMNS, ColumnRoles, find_column, fixed_roles, plain_name
+from cxrscore.labels.roles import FILM_COLUMNS, ColumnRoles, find_column, fixed_roles, has_columns, plain_name
 from cxrscore.labels.table import Table, read_header, read_table
 from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels, uncertain_dataset
 
@@ -89,7 +89,8 @@ def patient_folder(path: str) -> tuple[str, str]:
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return _FILM in columns and has_observations(columns)
+    # A hospital's own table may also have a column path.
+    return (_FILM in columns or has_columns(columns, (_FILM, _FRONTAL))) and has_observations(columns)
 
 
 def _roles(columns: Sequence[str]) -> ColumnRoles:
@@ -123,7 +124,11 @@ def _films(table: Table, column: str) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def _recognises_studies(columns: Sequence[str]) -> bool:
-    return _STUDY in columns and has_observations(columns, _COMPETITION) and find_column(columns, FILM_COLUMNS) is None
+    return (
+        has_columns(columns, [_STUDY])
+        and has_observations(columns, _COMPETITION)
+        and find_column(columns, FILM_COLUMNS) is None
+    )
 
 
 def _studies_roles(columns: Sequence[str]) -> ColumnRoles:

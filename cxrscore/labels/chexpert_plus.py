@@ -34,7 +34,7 @@ from cxrscore.labels.columns import (
     film_stem,
     index_of_distinct,
 )
-from cxrscore.labels.roles import ColumnRoles, fixed_roles
+from cxrscore.labels.roles import ColumnRoles, fixed_roles, has_columns
 from cxrscore.labels.table import Table, read_header, read_lines, read_table
 from cxrscore.labels.uncertain_labels import uncertain_dataset
 
@@ -51,7 +51,8 @@ _NAN = re.compile(r":\s*NaN\b")
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return _FILM in columns and (_PATIENT in columns or _PLANE in columns or has_observations(columns))
+    told = has_columns(columns, [_PATIENT]) or has_columns(columns, [_PLANE]) or has_observations(columns)
+    return has_columns(columns, [_FILM]) and told
 
 
 def _roles(columns: Sequence[str]) -> ColumnRoles:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cxrscore.contract import LabelTable
 from cxrscore.labels.findings import NO_FINDING, canonical
-from cxrscore.labels.mimic import columns_about, film_of_row, read_films
-from cxrscore.labels.roles import ColumnRoles, fixed_roles, plain_name
+from cxrscore.labels.mimic import COLUMNS, columns_about, film_of_row, read_films
+from cxrscore.labels.roles import ColumnRoles, fixed_roles, has_columns, plain_name, respelled
 from cxrscore.labels.table import read_header
 from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels, uncertain_dataset
 
@@ -60,17 +60,18 @@ def _name(column: str) -> str:
 
 def _recognises(columns: Sequence[str]) -> bool:
     names = {_BY_NAME[plain_name(column)] for column in _findings(columns)}
-    of_mimic = any(some <= set(columns) for some in _OF_MIMIC)
+    of_mimic = any(has_columns(columns, some) for some in _OF_MIMIC)
     return of_mimic and film_of_row(columns) is not None and len(names & set(_RARE)) > 1
 
 
 def _roles(columns: Sequence[str]) -> ColumnRoles:
-    film = film_of_row(columns) or ""
-    return fixed_roles(film, _findings(columns), patient="subject_id", others=columns_about(columns))(columns)
+    spelled = respelled(columns, COLUMNS)
+    others = columns_about(spelled)
+    return fixed_roles(film_of_row(spelled) or "", _findings(columns), patient="subject_id", others=others)(columns)
 
 
 def _read(path: Path, uncertain: float) -> LabelTable:
-    columns = read_header(path)
+    columns = read_header(path, COLUMNS)
     findings = _findings(columns)
     table, films = read_films(path, columns, findings)
     labels = parse_uncertain_labels(table, findings, ZERO_ONE, uncertain=uncertain)

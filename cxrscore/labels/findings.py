@@ -56,6 +56,8 @@ _OTHER_PUBLIC = (
         "Normal",
         "COVID",
         "COVID-19",
+        "COVID-19 pneumonia",
+        "TB",
         "Silicosis",
         "Lung Cancer",
     ),
@@ -105,7 +107,7 @@ def canonical(name: str) -> str:
     return _SPELLINGS.get(_words(name), name)
 
 
-_KNOWN = frozenset(map(_words, (*FINDINGS, NO_FINDING, *_OTHER_PUBLIC)))
+_KNOWN = frozenset(_words(name).replace(" ", "") for name in (*FINDINGS, NO_FINDING, *_OTHER_PUBLIC))
 
 
 def is_known_finding(name: str) -> bool:
@@ -116,4 +118,4 @@ def is_known_finding(name: str) -> bool:
     >>> is_known_finding("pleural effusion"), is_known_finding("Male")
     (True, False)
     """
-    return _words(canonical(name)) in _KNOWN
+    return _words(canonical(name)).replace(" ", "") in _KNOWN

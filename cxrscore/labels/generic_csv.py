@@ -17,15 +17,14 @@ from cxrscore.labels.findings import canonical, is_known_finding
 from cxrscore.labels.roles import (
     AGE_COLUMNS,
     FILM_COLUMNS,
-    NO_FINDING_COLUMNS,
-    PATIENT_COLUMNS,
     SEX_COLUMNS,
     VIEW_COLUMNS,
     ColumnRoles,
     LayoutDataset,
     find_column,
     finding_words,
-    plain_name,
+    is_no_finding,
+    patient_column,
 )
 from cxrscore.labels.table import Table, read_headers, read_table
 
@@ -79,7 +78,7 @@ def columns_dataset(
         return read_columns(path, DEFAULT_CHOICE)[0]
 
     def roles(columns: Sequence[str]) -> ColumnRoles:
-        film, patient = find_column(columns, FILM_COLUMNS) or "", find_column(columns, PATIENT_COLUMNS) or ""
+        film, patient = find_column(columns, FILM_COLUMNS) or "", patient_column(columns) or ""
         return ColumnRoles(film=film, patient=patient, findings=())
 
     return ColumnsDataset(
@@ -128,7 +127,7 @@ def _film_and_patient(path: Path, columns: Sequence[str], choice: ColumnChoice) 
             "the label table."
         )
     others = [name for name in columns if name != film and name not in choice.named]
-    return film, choice.patient or find_column(others, PATIENT_COLUMNS)
+    return film, choice.patient or patient_column(others)
 
 
 def read_film_columns(
@@ -168,7 +167,11 @@ def _split_columns(
     known finding: among several of these, it is more probably something else, such as the fold.
     """
     maybe = [name for name in names if name not in choice.named]
-    known = [name for name in maybe if is_known_finding(name) and name not in choice.without]
+    known = [
+        name
+        for name in maybe
+        if is_known_finding(name) and name not in choice.without and canonical(name) not in choice.named.values()
+    ]
     strangers = choice.defaults and len(known) + len(choice.named) < 2
     findings: Findings = {}
     texts: dict[str, list[str]] = {}
@@ -179,7 +182,7 @@ def _split_columns(
         labels = None
         if name in choice.named or (choice.defaults and name in known):
             labels = certain_labels(table, name, choice.uncertain)
-        elif choice.defaults and name not in choice.without and plain_name(name) not in NO_FINDING_COLUMNS:
+        elif choice.defaults and _may_be_finding(name, choice):
             found = _possible_labels(table, name, cells, choice.uncertain, strict=strangers)
             labels = found if strangers else None
             unsure += [name] * (found is not None and not strangers)
@@ -191,6 +194,12 @@ def _split_columns(
             findings[name] = finding, labels
             taken.add(finding)
     return findings, texts, unsure
+
+
+def _may_be_finding(name: str, choice: ColumnChoice) -> bool:
+    """Whether the cells decide if the column is a finding."""
+    taken = name in choice.without or canonical(name) in choice.named.values()
+    return not taken and not is_no_finding(name)
 
 
 def certain_labels(table: Table, name: str, uncertain: float) -> NDArray[np.float32]:

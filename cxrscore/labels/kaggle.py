@@ -9,7 +9,7 @@ import numpy as np
 
 from cxrscore.contract import LabelTable
 from cxrscore.labels.columns import film_column, index_of_distinct
-from cxrscore.labels.roles import LayoutDataset, fixed_roles
+from cxrscore.labels.roles import LayoutDataset, fixed_roles, has_columns
 from cxrscore.labels.table import read_table
 from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels
 
@@ -39,7 +39,7 @@ def _read_rsna(path: Path) -> LabelTable:
 
 
 def _recognises_siim(columns: Sequence[str]) -> bool:
-    return set(_SIIM) <= set(columns)
+    return has_columns(columns, _SIIM)
 
 
 def _read_siim(path: Path) -> LabelTable:

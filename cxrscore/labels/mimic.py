@@ -19,6 +19,8 @@ from cxrscore.labels.roles import (
     ColumnRoles,
     find_column,
     fixed_roles,
+    has_columns,
+    respelled,
 )
 from cxrscore.labels.table import Table, read_header, read_table
 from cxrscore.labels.uncertain_labels import uncertain_dataset
@@ -26,19 +28,22 @@ from cxrscore.labels.uncertain_labels import uncertain_dataset
 METADATA = "mimic-cxr-2.0.0-metadata.csv.gz"
 _SUBJECT, _STUDY, _FILM, _VIEW = "subject_id", "study_id", "dicom_id", "ViewPosition"
 _ORIENTATION = "PatientOrientationCodeSequence_CodeMeaning"
+COLUMNS = (_SUBJECT, _STUDY, _FILM, _VIEW, _ORIENTATION)
+"""Columns that may be spelled in other ways in a table."""
 _BY_HAND = "Airspace Opacity"
 """Name of Lung Opacity in the manually labelled table of the test set."""
 _RARE = ("Enlarged Cardiomediastinum", "Lung Lesion")
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return _STUDY in columns and has_observations(columns, _RARE)
+    return has_columns(columns, [_STUDY]) and has_observations(columns, _RARE)
 
 
 def _roles(columns: Sequence[str]) -> ColumnRoles:
+    spelled = respelled(columns, COLUMNS)
     findings = [_BY_HAND, *observations(columns)]
-    if film := film_of_row(columns):
-        return fixed_roles(film, findings, patient=_SUBJECT, others=columns_about(columns))(columns)
+    if film := film_of_row(spelled):
+        return fixed_roles(film, findings, patient=_SUBJECT, others=columns_about(spelled))(columns)
     return fixed_roles(_STUDY, findings, patient=_SUBJECT)(columns)
 
 
@@ -89,7 +94,7 @@ def read_films(path: Path, columns: Sequence[str], findings: Sequence[str]) -> t
 
 
 def _read(path: Path, uncertain: float) -> LabelTable:
-    columns = read_header(path)
+    columns = read_header(path, COLUMNS)
     named = (_BY_HAND, *observations(columns))
     if film_of_row(columns):
         table, films = read_films(path, columns, named)

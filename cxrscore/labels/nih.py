@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from cxrscore.contract import LabelTable
 from cxrscore.labels.columns import clean_age, clean_columns, clean_sex, clean_view, film_column
 from cxrscore.labels.findings import FINDINGS, NO_FINDING, canonical
-from cxrscore.labels.roles import LayoutDataset, fixed_roles
+from cxrscore.labels.roles import LayoutDataset, fixed_roles, has_columns
 from cxrscore.labels.table import Table, read_table
 from cxrscore.labels.uncertain_labels import YES_NO, parse_uncertain_labels
 
@@ -25,17 +24,10 @@ _ABOUT = {
 _READ = (FILM, PATIENT, _LABELS, "Patient Age", "Patient Gender", "View Position")
 ADJUDICATED = ("Fracture", "Pneumothorax", "Airspace opacity", "Nodule or mass")
 _SET = "Set Id"
-_FILM_NAME = re.compile(r"0*(\d+)_\d{3}\.[a-z]+", re.IGNORECASE)
-
-
-def patient_of(film: str) -> str:
-    """The patient from a film's name: "1" of images_001/00000001_000.png; "" for other names."""
-    found = _FILM_NAME.fullmatch(film.rpartition("/")[2])
-    return found[1] if found else ""
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return FILM in columns and _LABELS in columns
+    return has_columns(columns, (FILM, _LABELS))
 
 
 def _read(path: Path) -> LabelTable:
@@ -58,10 +50,7 @@ def _patients(table: Table) -> tuple[str, ...] | None:
 
 
 def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
-    """0 or 1 per finding for a cell such as "Effusion
-
-    Mass"; all NaN for an empty cell.
-    """
+    """0 or 1 per finding for a cell such as "Effusion|Mass"; all NaN for an empty cell."""
     if not cell:
         return [np.nan] * len(FINDINGS)
     words = [canonical(word.strip()) for word in cell.split("|")]
@@ -76,7 +65,7 @@ def _row(table: Table, cells: Sequence[str], cell: str) -> list[float]:
 
 
 def _recognises_google(columns: Sequence[str]) -> bool:
-    return FILM in columns and set(ADJUDICATED) <= set(columns)
+    return has_columns(columns, (FILM, *ADJUDICATED))
 
 
 def _read_google(path: Path) -> LabelTable:

@@ -10,7 +10,8 @@ from pathlib import Path
 from cxrscore.contract import LabelTable
 from cxrscore.labels.findings import FINDINGS, canonical
 from cxrscore.labels.generic_csv import ColumnChoice, columns_dataset, plain
-from cxrscore.labels.nih import FILM, patient_of
+from cxrscore.labels.nih import FILM
+from cxrscore.labels.patients import patient_of_film
 from cxrscore.labels.roles import ColumnRoles
 
 
@@ -28,7 +29,7 @@ def _recognises_chexnet(columns: Sequence[str]) -> bool:
 
 def _read_chexnet(path: Path, choice: ColumnChoice) -> tuple[LabelTable, ColumnRoles]:
     table, roles = plain.read_columns(path, choice)
-    patients = tuple(map(patient_of, table.films))
+    patients = tuple(map(patient_of_film, table.films))
     if table.patients is None and any(patients):
         table = replace(table, patients=patients)
     return table, roles

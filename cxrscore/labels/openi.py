@@ -14,7 +14,7 @@ import numpy as np
 from cxrscore.contract import LabelTable
 from cxrscore.errors import InputError
 from cxrscore.labels.columns import film_column
-from cxrscore.labels.roles import LayoutDataset, fixed_roles
+from cxrscore.labels.roles import LayoutDataset, fixed_roles, respelled
 from cxrscore.labels.table import Table, read_header, read_table
 
 _REPORT, _FILM, _VIEW = "uid", "filename", "projection"
@@ -54,13 +54,13 @@ _THICKENING, _PLEURA = "thickening", "pleura"
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    has = set(columns) - {""}
+    has = set(respelled(columns, _READ)) - {""}
     of_films = {_REPORT, _FILM, _VIEW}
     return {_REPORT, *_TERMS} <= has or has == of_films or (of_films <= has and bool(has & set(_TERMS)))
 
 
 def _read(path: Path) -> LabelTable:
-    header = set(read_header(path))
+    header = set(read_header(path, _READ))
     table = read_table(path, _READ)
     films = table if _FILM in header else read_table(_beside(path, _FILMS_FILE), (_REPORT, _FILM, _VIEW))
     reports = table if header & set(_TERMS) else read_table(_beside(path, _REPORTS_FILE), (_REPORT, *_TERMS))

@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrscore.contract import LabelTable
 from cxrscore.labels.columns import MAX_AGE, clean_columns, clean_sex, clean_view, film_column
-from cxrscore.labels.roles import LayoutDataset, fixed_roles
+from cxrscore.labels.roles import LayoutDataset, fixed_roles, has_columns
 from cxrscore.labels.table import Table, read_table
 
 _FILM, _LABELS = "ImageID", "Labels"
@@ -67,7 +67,7 @@ _ITEMS = re.compile(r"""'([^'\\]*)'|"([^"\\]*)\"""")
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return _FILM in columns and _LABELS in columns
+    return {_FILM, _LABELS} <= set(columns) or has_columns(columns, (_FILM, _LABELS, "PatientID", "Projection"))
 
 
 def _read(path: Path) -> LabelTable:

@@ -296,7 +296,7 @@ def _by_columns(
     known = [name for name in map(canonical, columns) if name]
     named = {_column_of(path, columns, name, column): name for name, column in rules.chosen}
     defaults = rules.takes_defaults
-    if of_model := {column: name for column in columns if (name := canonical(column)) in rules.model}:
+    if of_model := {column: canonical(column) for column in columns if _is_of_model(column, named, rules)}:
         named, defaults = of_model | named, False
     elif rules.model and named:
         defaults = False
@@ -316,6 +316,11 @@ def _by_columns(
 
     table = _uncertain_as(read_as, dataset, path, rules, () if defaults else known)
     return table, roles[0]
+
+
+def _is_of_model(column: str, named: Mapping[str, str], rules: LabelRules) -> bool:
+    """Whether a column has a finding of the model, for which the rules name no other column."""
+    return canonical(column) in rules.model and canonical(column) not in named.values()
 
 
 def _column_of(path: Path, columns: Sequence[str], name: str, column: str, has: Sequence[str] | None = None) -> str:
@@ -403,12 +408,26 @@ def describe_columns(record: Any) -> str:
     findings = get_texts(columns, "findings")
     parts = (
         ("film = ", get_text(columns, "film")),
-        ("patient = ", get_text(columns, "patient") or get_text(record, "patients") or "unknown"),
+        ("patient = ", _patient_words(get_text(columns, "patient"), get_nested(record, "patients"))),
         ("findings = " if len(findings) > 1 else "finding = ", some_names(findings, 20)),
         ("attributes: ", some_names(get_texts(columns, "others"), 8)),
         ("not read: ", some_names(get_texts(columns, "ignored"), 8)),
     )
     return "; ".join(f"{name}{text}" for name, text in parts if text)
+
+
+def _patient_words(column: str, source: Any) -> str:
+    """Where the patients come from; source: JoinedLabels.patient_source, of which old files have none.
+
+    Examples
+    --------
+    >>> _patient_words("MRN", "column MRN and names of the films"), _patient_words("MRN", "")
+    ('MRN and names of the films', 'unknown (no film has one in MRN)')
+    """
+    if not isinstance(source, str):
+        return column or "unknown"
+    without = f" (no film has one in {column})" if column and f"column {column}" not in source else ""
+    return (source.removeprefix("column ") or "unknown") + without
 
 
 def describe_table(record: Any) -> str:

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, dropwhile, islice, zip_longest
@@ -18,6 +18,7 @@ from typing import overload
 from cxrscore.errors import InputError
 from cxrscore.labels.delimiters import NAMES, check_title, delimiter_of, stated_delimiter
 from cxrscore.labels.excel import open_sheet
+from cxrscore.labels.roles import respelled
 from cxrscore.labels.text_files import is_workbook, open_text, read_bytes
 
 MAX_COLUMNS = 100_000
@@ -123,9 +124,9 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST_ERROR else f"{text[: _LONGEST_ERROR // 2]} ... {text[-_LONGEST_ERROR // 2 :]}"
 
 
-def read_header(path: Path) -> tuple[str, ...]:
-    """The column names of a table; InputError if it cannot be read or is empty."""
-    return _header(path, _Records(path))
+def read_header(path: Path, names: Iterable[str] = ()) -> tuple[str, ...]:
+    """The column names of a table, those of `names` in this spelling; InputError if it cannot be read or is empty."""
+    return respelled(_header(path, _Records(path)), names)
 
 
 def file_dialect(path: Path) -> str:
@@ -149,11 +150,11 @@ def read_headers(path: Path) -> list[tuple[str, ...]]:
         return [names]
 
 
-def read_table(path: Path, only: Container[str] | None = None) -> Table:
-    """Read all columns of a table, or those named in `only`; InputError if it cannot be read, a row does not fit the
-    header, or the table does not fit into memory."""
+def read_table(path: Path, only: Collection[str] | None = None) -> Table:
+    """Read all columns of a table, or those named in `only`, in this spelling; InputError if it cannot be read, a row
+    does not fit the header, or the table does not fit into memory."""
     records = _Records(path)
-    columns = _header(path, records)
+    columns = respelled(_header(path, records), only or ())
     selected = [place for place, name in enumerate(columns) if only is None or name in only]
     most = MAX_CELLS // max(len(selected), 1)
     kept = [_Column() for _ in selected]

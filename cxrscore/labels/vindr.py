@@ -15,7 +15,15 @@ from cxrscore.errors import InputError
 from cxrscore.labels.boxes import boxes_of
 from cxrscore.labels.columns import filled_labels, film_column, index_of_distinct
 from cxrscore.labels.findings import NO_FINDING, canonical
-from cxrscore.labels.roles import ColumnRoles, LayoutDataset, find_column, fixed_roles, plain_name
+from cxrscore.labels.roles import (
+    ColumnRoles,
+    LayoutDataset,
+    find_column,
+    fixed_roles,
+    has_columns,
+    plain_name,
+    respelled,
+)
 from cxrscore.labels.table import read_header, read_table
 from cxrscore.labels.uncertain_labels import ZERO_ONE, parse_uncertain_labels, uncertain_dataset
 
@@ -24,6 +32,7 @@ _READERS = ("radid",)
 """rad_id in tables of VinDr-CXR and of boxes, rad_ID in VinDr-PCXR."""
 _BOX = "x_min"
 _PREDICTIONS = "PredictionString"
+_OF_BOXES = (_FILM, _CLASS, _CLASS_ID, _BOX, "y_min", "x_max", "y_max", _PREDICTIONS)
 
 FINDINGS = (
     *("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation"),
@@ -39,7 +48,9 @@ DISEASES_OF_CHILDREN = (
     *("Hyaline membrane disease", "Mediastinal tumor", "Lung tumor"),
 )
 """The 15 of VinDr-PCXR, spelled as in its tables."""
-_NAMES = frozenset(map(plain_name, (*FINDINGS, *DISEASES_OF_CHILDREN, "Broncho-pneumonia", "Diaphragmatic hernia")))
+_NAMES = {
+    plain_name(name): name for name in (*FINDINGS, *DISEASES_OF_CHILDREN, "Broncho-pneumonia", "Diaphragmatic hernia")
+}
 
 
 def majority(labels: Floats, films: NDArray[np.intp], count: int) -> Floats:
@@ -61,15 +72,11 @@ def _findings(columns: Sequence[str]) -> list[str]:
 
 
 def _recognises_children(columns: Sequence[str]) -> bool:
-    return _FILM in columns and {"Bronchiolitis", "Situs inversus"} <= set(columns)
+    return has_columns(columns, (_FILM, "Bronchiolitis", "Situs inversus"))
 
 
 def _recognises(columns: Sequence[str]) -> bool:
-    return (
-        _FILM in columns
-        and {"Aortic enlargement", "Pleural effusion"} <= set(columns)
-        and not _recognises_children(columns)
-    )
+    return has_columns(columns, (_FILM, "Aortic enlargement", "Pleural effusion")) and not _recognises_children(columns)
 
 
 def _read(path: Path, uncertain: float) -> LabelTable:
@@ -77,7 +84,7 @@ def _read(path: Path, uncertain: float) -> LabelTable:
     names = _findings(columns)
     table = read_table(path, (_FILM, *names))
     labels = parse_uncertain_labels(table, names, ZERO_ONE, uncertain=uncertain)
-    return _by_film(film_column(table, _FILM), names, labels)
+    return _by_film(film_column(table, _FILM), [_NAMES[plain_name(name)] for name in names], labels)
 
 
 def _roles(columns: Sequence[str]) -> ColumnRoles:
@@ -90,8 +97,8 @@ def _reader(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _recognises_boxes(columns: Sequence[str]) -> bool:
-    by_class = {_FILM, _CLASS} <= set(columns) and (_BOX in columns or _CLASS_ID in columns)
-    return by_class or {_FILM, _PREDICTIONS} <= set(columns)
+    has = set(respelled(columns, _OF_BOXES))
+    return ({_FILM, _CLASS} <= has and bool({_BOX, _CLASS_ID} & has)) or {_FILM, _PREDICTIONS} <= has
 
 
 def _roles_of_boxes(columns: Sequence[str]) -> ColumnRoles:
@@ -100,6 +107,7 @@ def _roles_of_boxes(columns: Sequence[str]) -> ColumnRoles:
 
 def _read_boxes(path: Path) -> LabelTable:
     table = read_table(path)
+    table = replace(table, columns=respelled(table.columns, _OF_BOXES))
     if _CLASS not in table.columns:
         raise InputError(
             f"{path} has predictions in the form of a submission to Kaggle (column {_PREDICTIONS}), expected labels; "

@@ -15,14 +15,23 @@ from cxrscore.metrics.confidence_intervals import (
     mean_estimate,
     verdict,
 )
+from cxrscore.metrics.decision_curve import DecisionCurve, net_benefit, supported_thresholds
 from cxrscore.metrics.delong import cross_validated_auc, delong, micro_auc
 from cxrscore.metrics.grouping import count_soft, hard_truth
 from cxrscore.metrics.localisation import energy_inside, iou, pointing_game
 from cxrscore.metrics.multiple_testing import corrected_verdict, holm, p_value
 from cxrscore.metrics.plugin_metrics import MetricEstimate, MetricEstimates, call_metric, estimate_metric
 from cxrscore.metrics.proportions import Decisions, Proportion, counts, decisions, label_accuracy, negative_baseline
-from cxrscore.metrics.reliability import Reliability, brier, calibration_error, reliability
+from cxrscore.metrics.reliability import (
+    MeanCalibration,
+    Reliability,
+    brier,
+    calibration_error,
+    mean_calibration,
+    reliability,
+)
 from cxrscore.metrics.roc import (
+    PrecisionRecallCurve,
     RocCurve,
     auc,
     auc_binormal,
@@ -30,6 +39,7 @@ from cxrscore.metrics.roc import (
     auc_trapezoid,
     average_precision,
     macro,
+    precision_recall,
     roc,
 )
 from cxrscore.metrics.thresholds import check_rule, operating_point
@@ -45,10 +55,13 @@ metrics = (
 __all__ = [
     "RESAMPLES",
     "BootstrapAucs",
+    "DecisionCurve",
     "Decisions",
     "Estimate",
+    "MeanCalibration",
     "MetricEstimate",
     "MetricEstimates",
+    "PrecisionRecallCurve",
     "Proportion",
     "Reliability",
     "RocCurve",
@@ -78,17 +91,21 @@ __all__ = [
     "label_accuracy",
     "label_accuracy_estimate",
     "macro",
+    "mean_calibration",
     "mean_estimate",
     "metrics",
     "micro_auc",
     "negative_baseline",
+    "net_benefit",
     "operating_point",
     "p_value",
     "platt",
     "pointing_game",
+    "precision_recall",
     "reliability",
     "roc",
     "shrunken_platt",
+    "supported_thresholds",
     "temperature",
     "verdict",
 ]

@@ -105,7 +105,10 @@ def mean_estimate(figures: Sequence[Estimate]) -> Estimate:
         why = without[0]
     value = float(np.mean([figure.value for figure in there]))
     influence = np.mean([figure.influence for figure in there], axis=0)
-    return Estimate(value=value, influence=influence, why=why, least=min(figure.least for figure in there))
+    least = min(figure.least for figure in there)
+    if not why and (value or least == 0):  # a difference of 0 between equal scores is known exactly
+        why = no_variance_reason(influence)
+    return Estimate(value=value, influence=influence, why=why, least=least)
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
@@ -134,7 +137,9 @@ def mean_value_estimate(values: Array, groups: Array | None = None) -> Estimate:
         return undefined_estimate(place, "no label is known")
     mean = float(values[known].mean())
     moved = influence_terms(known, values, mean, place)
-    return Estimate(value=mean, influence=sum_by_group(moved, place), why=_single("film", known, place), least=-1.0)
+    influence = sum_by_group(moved, place)
+    why = _single("film", known, place) or no_variance_reason(influence)
+    return Estimate(value=mean, influence=influence, why=why, least=-1.0)
 
 
 def label_accuracy_estimate(truth: Array, prob: Array, groups: Array | None = None) -> Estimate:
@@ -172,7 +177,7 @@ def balanced_accuracy_estimate(truth: Array, prob: Array, threshold: float = THR
     moved = (
         influence_terms(positive, right, sensitivity, place) + influence_terms(negative, right, specificity, place)
     ) / 2
-    why = too_few_reason(positive, negative, place)
+    why = too_few_reason(positive, negative, place) or no_variance_reason(moved)
     return Estimate(value=(sensitivity + specificity) / 2, influence=moved, why=why)
 
 

@@ -45,7 +45,8 @@ def delong(truth: Array, score: Array, groups: Array | None = None) -> Estimate:
         apart = "no positive and negative film overlap" if area in (0.0, 1.0) else "all scores are equal"
         why = f"{apart}, which leaves the formula no variance"
     moved = influence_terms(positive, share, area, place) + influence_terms(negative, share, area, place)
-    return Estimate(value=area, influence=sum_by_group(moved, place), why=why)
+    influence = sum_by_group(moved, place)  # the terms of a patient's films may cancel
+    return Estimate(value=area, influence=influence, why=why or no_variance_reason(influence))
 
 
 def cross_validated_auc(truth: Array, score: Array, folds: Array, groups: Array | None = None) -> Estimate:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Array
+from cxrscore.metrics.confidence_intervals import Z
 from cxrscore.metrics.grouping import valid_mask
+from cxrscore.metrics.proportions import Proportion
 
 Doubles = NDArray[np.float64]
 
@@ -47,6 +50,41 @@ def calibration_error(truth: Array, prob: Array, bins: int = BINS) -> float:
     if not len(curve.films):
         return float("nan")
     return float(np.average(np.abs(curve.share - curve.prob), weights=curve.films))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanCalibration:
+    """Calibration in the large: the mean probability and the fraction of positives of the same films, with 95 %
+    intervals; NaN without films.
+
+    prob   mean; its interval by the normal distribution, undefined for one film
+    share  fraction of positive films, the mean of their labels if some are soft; its interval is Wilson's
+    films  number of films
+    """
+
+    prob: float
+    prob_interval: tuple[float, float]
+    share: float
+    share_interval: tuple[float, float]
+    films: int
+
+
+def mean_calibration(truth: Array, prob: Array) -> MeanCalibration:
+    """Of truth, 0..1, and prob [n]; films without a label or a probability are left out."""
+    valid = valid_mask(truth, prob)
+    films = int(np.count_nonzero(valid))
+    if not films:
+        nothing = (math.nan, math.nan)
+        return MeanCalibration(prob=math.nan, prob_interval=nothing, share=math.nan, share_interval=nothing, films=0)
+    p, share = prob[valid].astype(np.float64), float(truth[valid].astype(np.float64).mean())
+    half = Z * float(p.std(ddof=1)) / math.sqrt(films) if films > 1 else math.nan
+    return MeanCalibration(
+        prob=float(p.mean()),
+        prob_interval=(float(p.mean()) - half, float(p.mean()) + half),
+        share=share,
+        share_interval=Proportion(hits=round(share * films), total=films).interval,
+        films=films,
+    )
 
 
 def reliability(truth: Array, prob: Array, points: int = POINTS) -> Reliability:

@@ -41,6 +41,28 @@ def roc(truth: Array, score: Array) -> RocCurve:
     return RocCurve(fpr=np.r_[0.0, fpr], tpr=np.r_[0.0, tpr], thresholds=np.r_[np.inf, np.unique(values)[::-1]])
 
 
+@dataclass(frozen=True, kw_only=True)
+class PrecisionRecallCurve:
+    """One point per distinct score: recall rising to 1, precision float64 [n]; thresholds descending. The area below
+    the steps, with each precision from the last recall to its own, is the average precision."""
+
+    recall: Doubles
+    precision: Doubles
+    thresholds: Doubles
+
+
+def precision_recall(truth: Array, score: Array) -> PrecisionRecallCurve:
+    """The curve of truth [n] (0, 1, NaN unknown) and score [n] (any scale, NaN left out); recall is NaN without
+    positive films."""
+    positive, values = _valid_truth_and_score(truth, score)
+    hits, alarms = _counts_above(positive, values)
+    with np.errstate(invalid="ignore"):
+        recall = hits / np.float64(positive.sum())
+    return PrecisionRecallCurve(
+        recall=recall, precision=hits / np.maximum(hits + alarms, 1), thresholds=np.unique(values)[::-1]
+    )
+
+
 def _counts_above(positive: NDArray[np.bool_], values: Doubles) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positive and negative films with at least each distinct score, from the highest score to the lowest."""
     order = np.argsort(-values, kind="stable")

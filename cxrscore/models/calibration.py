@@ -137,6 +137,12 @@ def calibrated_models(provenance: Mapping[str, Any]) -> Sequence[Any]:
     return provenance_models(provenance) if ensemble is None else (ensemble,)
 
 
+def is_calibrated(provenance: Mapping[str, Any]) -> bool:
+    """Whether the probabilities of a scores file are calibrated by a known method, as far as its provenance says."""
+    methods = [get_text(model, "document", "calibration", "method") for model in calibrated_models(provenance)]
+    return bool(methods) and all(method in _METHODS for method in methods)
+
+
 def _trained_prevalences(model: Any) -> dict[str, float]:
     """The prevalence by finding in one record of provenance, in which anything may be missing or of another type."""
     names = get_nested(model, "document", "spec", "findings") or get_nested(model, "document", "findings")

@@ -18,8 +18,9 @@ from cxrscore.paper.reported import FILMS, Contradiction, reported_auc
 from cxrscore.paper.results import ExperimentResult
 from cxrscore.paper.run import Run
 from cxrscore.paper.tables_and_figures import TABLES, PaperItem, table_rows
+from cxrscore.reporting.drawn import uri
 from cxrscore.reporting.heatmaps import colour_scale
-from cxrscore.reporting.page import environment, jpeg, uri
+from cxrscore.reporting.page import environment, jpeg
 from cxrscore.reporting.summary import FEW_POSITIVES
 
 _SHORT = {CORRECTED: "corrected", LITERAL: "as printed", IMAGENET: "normalised"}
@@ -54,7 +55,7 @@ def render(
         tables=[(f"Table {no}", title, table_rows(run, part, paper), part) for no, part, title, paper in TABLES],
         film=jpeg(_rgb(run.augmented.film)),
         augmented=jpeg(_rgb(run.augmented.augmented)),
-        losses=[(name, uri(files[f"fig3{suffix}.png"], "png")) for name, suffix in SUFFIXES.items()],
+        losses=[(name, uri(files[f"fig3{suffix}.png"], "image/png")) for name, suffix in SUFFIXES.items()],
         rocs=[_roc(run, place, stem, files) for place, stem in roc_stems().items()],
         maps=[_maps(number, series, one) for series, shown in run.shown.items() for number, one in _numbered(shown)],
         colour_scale=jpeg(colour_scale(240, 14)),
@@ -66,7 +67,7 @@ def render(
 def _roc(run: Run, place: tuple[bool, bool], stem: str, files: Mapping[str, bytes]) -> dict[str, Any]:
     """The ROC figure of an experiment under both recipes, and the table of its AUCs."""
     both = [run.experiment(series, first=place[0], augmented=place[1]) for series in SUFFIXES]
-    drawn = [uri(files[f"{stem}{suffix}.png"], "png") for suffix in SUFFIXES.values()]
+    drawn = [uri(files[f"{stem}{suffix}.png"], "image/png") for suffix in SUFFIXES.values()]
     corrected, literal = (result.splits["test"].findings for result in both)
     return {
         "title": f"Figure {stem.removeprefix('fig')}" if stem.startswith("fig") else "The missing experiment",
@@ -87,7 +88,7 @@ def _numbered(shown: Sequence[FilmHeatmaps]) -> list[tuple[str, FilmHeatmaps]]:
 
 
 def _maps(number: str, series: str, shown: FilmHeatmaps) -> dict[str, Any]:
-    panel = figures.heatmap_figure(shown)
+    panel = figures.film_panel(shown)
     return {
         "title": f"Figure {number}, {_SHORT[series]}",
         "shown": shown,

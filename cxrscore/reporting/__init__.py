@@ -21,7 +21,8 @@ from cxrscore.plot_style import default_style
 from cxrscore.remote import Location, RemotePath, StrPath, local_path, local_paths, location
 from cxrscore.reporting import figures as draw
 from cxrscore.reporting.auc import BootstrapConfig
-from cxrscore.reporting.forest_plot import difference_plot, gap_plot
+from cxrscore.reporting.difference_plot import difference_plot
+from cxrscore.reporting.forest_plot import gap_plot
 from cxrscore.reporting.heatmaps import HeatmapPanel, heatmap_panels
 from cxrscore.reporting.load_scores import (
     LABEL_RULES,
@@ -33,6 +34,7 @@ from cxrscore.reporting.load_scores import (
 from cxrscore.reporting.metrics_table import COLUMNS, metrics_csv
 from cxrscore.reporting.optional_sections import ReportSections, make_sections
 from cxrscore.reporting.page import render
+from cxrscore.reporting.pdf import PDF, write_pdf
 from cxrscore.reporting.ranking import known_values, ranking_scores
 from cxrscore.reporting.summary import Summary, summarise
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
@@ -77,6 +79,7 @@ def write_report(
     seed: int = 0,
     figures: StrPath | None = None,
     figure_format: draw.Format = "png",
+    pdf: StrPath | bool | None = None,
     inputs: Sequence[StrPath] = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -99,17 +102,21 @@ def write_report(
     bounding_boxes : path, optional
         Table of bounding boxes (labels.read_boxes) to compare the heat maps with.
     findings : sequence of str
-        Findings whose heat maps are shown; empty: the most probable ones of each film.
+        Findings whose heat maps are shown, with up to four films of each kind; empty: all, with one film of each
+        kind (heatmap_choice.choose_films).
     resamples : int
         Number of bootstrap resamples for intervals of AUCs, if patients have several films, and of plugin metrics;
         0: intervals of AUCs by formula, and no intervals of plugin metrics.
     seed : int
-        Seed of the resamples and of the films that are selected at random.
+        Seed of the resamples.
     figures : path, optional
         Folder for the figures as files (roc, distributions, loss, heatmap-01 ...) and for metrics.csv with all
         metrics; it is created if missing.
     figure_format : str
         "png" or "svg", for plots; heat maps are always PNG.
+    pdf : path or True, optional
+        Also print the page to this PDF; True: beside the page, with the suffix .pdf. Chromium, Chrome or Edge makes
+        it: the first on PATH, or that of the environment variable CXRSCORE_BROWSER.
     inputs : sequence of path
         Files of the scores; these and all other inputs are never replaced.
     overwrite : bool
@@ -124,10 +131,10 @@ def write_report(
     Raises
     ------
     InputError
-        If a figure format or a finding is unknown, a table does not fit the scores, or the output must not be
-        replaced.
+        If a figure format or a finding is unknown, a table does not fit the scores, the output must not be
+        replaced, or there is no browser for the PDF; the page is then written all the same.
     WriteError
-        If a file cannot be written.
+        If a file cannot be written, or the browser makes no PDF.
     """
     _check_format(figure_format)
     resamples, seed = whole_number(resamples, "resamples", 0), whole_number(seed, "seed", 0)
@@ -146,6 +153,9 @@ def write_report(
         bounding_boxes,
     ]
     check_output(output, PAGE, inputs=read, overwrite=overwrite)
+    printed = _pdf_path(pdf, output)
+    if printed is not None:
+        check_output(printed, PDF, inputs=read, overwrite=overwrite)
     drawing = BootstrapConfig(resamples=resamples, seed=seed)
     summary = summarise(scores, drawing)
     named = NamedScores(name=source, scores=scores)
@@ -153,20 +163,37 @@ def write_report(
         named, summary, others=others, groups=groups, group_by=group_by, bounding_boxes=bounding_boxes, drawing=drawing
     )
     data = _finding_data(scores, summary)
-    shown = heatmap_panels(scores, seed=seed, findings=findings)
-    wanted = [] if figures is None else _figures_to_save(scores, data, shown, parts, figures, figure_format)
+    boxes = None if parts.localisation is None else parts.localisation.drawn
+    shown = heatmap_panels(scores, findings, boxes)
+    wanted = [] if figures is None else _figures_to_save(scores, data, shown.panels, parts, figures, figure_format)
     for path, kind, _ in wanted:
         check_output(path, FIGURES[kind], inputs=read, overwrite=overwrite)
     table = None if figures is None or summary.assessed.basis == "none" else figures / "metrics.csv"
     if table is not None:
         check_output(table, TABLE, inputs=read, overwrite=overwrite)
-    check_distinct([output, *(path for path, _, _ in wanted), *([table] if table else [])])
-    atomic_write_bytes(output, render(scores, summary, data, shown, parts, source, findings).encode("utf-8"))
+    check_distinct([output, *(path for path, _, _ in wanted), *filter(None, (table, printed))])
+    html = render(scores, summary, data, shown, parts, source, findings)
+    atomic_write_bytes(output, html.encode("utf-8"))
     saved = _save_figures(wanted)
     if table is not None:
         saved.append(table)
         atomic_write_bytes(table, metrics_csv(summary, parts.metrics))
-    return {**summary.as_dict(), **parts.as_dict(), "output": str(output), "figures": [str(path) for path in saved]}
+    if printed is not None:
+        write_pdf(html, printed, output)
+    return {
+        **summary.as_dict(),
+        **parts.as_dict(),
+        "output": str(output),
+        "figures": [str(path) for path in saved],
+        "pdf": None if printed is None else str(printed),
+    }
+
+
+def _pdf_path(pdf: StrPath | bool | None, output: Path) -> Path | None:
+    """The PDF to write; None if none is asked for."""
+    if pdf is None or pdf is False:
+        return None
+    return output.with_suffix(".pdf") if pdf is True else local_path(pdf, "pdf")
 
 
 def _check_format(kind: str) -> None:
@@ -245,11 +272,10 @@ def _numbered(name: str, items: Sequence[Any], plot: Callable[[Any], Figure]) ->
 
 def _forests(parts: ReportSections) -> list[tuple[str, Callable[[], Figure]]]:
     """The plots of comparisons and subgroups, by file name."""
-    others = () if parts.comparison is None else parts.comparison.others
-    found: list[tuple[str, Callable[[], Figure]]] = [
-        (f"comparison-{place:02d}", lambda one=one: difference_plot(one))  # type: ignore[misc]
-        for place, one in enumerate(others, start=1)
-    ]
+    compared = parts.comparison
+    found: list[tuple[str, Callable[[], Figure]]] = []
+    if compared is not None and compared.others:
+        found.append(("comparison", functools.partial(difference_plot, compared)))
     gaps = [one for one in parts.groupings if one.groups]
     return found + [
         (f"subgroups-{place:02d}", lambda one=one: gap_plot(one)) for place, one in enumerate(gaps, start=1)

@@ -18,6 +18,7 @@ from cxrscore.reporting.auc import has_repeated_patients, patient_groups
 from cxrscore.reporting.load_scores import NamedScores, check_paths
 from cxrscore.reporting.provenance import films_not_held_out, knows_training_films
 from cxrscore.reporting.ranking import ranking_scores
+from cxrscore.reporting.spread import Spread, macro_spread
 from cxrscore.reporting.summary import SEEN
 from cxrscore.scorefile.data import Scores
 
@@ -58,11 +59,13 @@ class PairedComparison:
 class Comparison:
     """Several files, compared on the films that all of them scored.
 
+    others    empty if no film is fit to compare in all files, as in folds: then there is only the spread
     films     number of labelled films that no model has seen, unless ``seen``; number of all films without labels
     joined    "hash" of the films' bytes or "path"
     left_out  films that are not scored in all files; seen_out: labelled films excluded because a model has seen them
     untold    files that do not contain the training films of their models
     public    files whose models were trained on a public data set that has some of the films
+    spread    the macro AUC of each file on its own films; None for two files
     """
 
     first: str
@@ -76,6 +79,7 @@ class Comparison:
     seen: bool
     tests: int
     public: tuple[str, ...] = ()
+    spread: Spread | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, NaN as None."""
@@ -89,6 +93,7 @@ class Comparison:
             "joined_by": self.joined,
             "includes_training_films": self.seen,
             "tests": self.tests,
+            "spread": self.spread and self.spread.as_dict(),
             "others": [
                 {
                     "name": other.name,
@@ -104,21 +109,27 @@ class Comparison:
 def compare(files: Sequence[NamedScores]) -> Comparison | None:
     """Compares the first file with each other file; None if there is no other.
 
-    InputError if the files have no film or no finding in common, or contradictory labels.
+    Three or more files without a common film that no model has seen, as folds, are compared by their spread alone.
+
+    InputError if the files have no finding in common, contradictory labels, or no film in common and no spread.
     """
     if len(files) < 2:
         return None
     first, *others = files
-    everywhere, joined = common_films(files)
     findings = [f for f in first.scores.findings if all(f in one.scores.findings for one in others)]
     if not findings:
         raise InputError(f"{first.name} and the others have no finding in common")
+    spread = macro_spread(files, findings)
+    everywhere, joined = _join_films(files) if spread is not None else common_films(files)
     labelled, unseen = _labelled(files, everywhere, findings), _unseen(files, everywhere)
     rows = everywhere[:, _evaluation_mask(labelled, unseen)]
     seen = bool(labelled.any()) and not (labelled & unseen).any()
+    if seen and spread is not None and spread.is_held_out:  # each split has held-out films, and none is so in all
+        rows, seen = rows[:, :0], False
     truth = _common_truth(files, rows, findings)
     groups = _patients(files, rows)
-    against = [_paired_comparison(files, rows, place, truth, groups, findings) for place in range(1, len(files))]
+    places = range(1, len(files)) if rows.shape[1] else ()
+    against = [_paired_comparison(files, rows, place, truth, groups, findings) for place in places]
     return Comparison(
         first=first.name,
         others=_corrected(against),
@@ -130,6 +141,7 @@ def compare(files: Sequence[NamedScores]) -> Comparison | None:
         public=tuple(one.name for one in files if films_not_held_out(one.scores.provenance)),
         joined=joined,
         seen=seen,
+        spread=spread,
         tests=sum(not np.isnan(p_value(one.found)) for other in against for one in other.findings),
     )
 
@@ -138,8 +150,17 @@ def common_films(files: Sequence[NamedScores]) -> tuple[Rows, str]:
     """int [K,n]: the rows in each of K files of the n films that all have scored, and the key of the join.
 
     Films are matched by their hash; if a file has no hashes, by path. If a file has a film twice, its first row is
-    used.
+    used. InputError if there is no such film.
     """
+    table, joined = _join_films(files)
+    if not table.shape[1]:
+        names = ", ".join(one.name for one in files)
+        raise InputError(f"no film was scored in all of {names}; a comparison needs files with the same films")
+    return table, joined
+
+
+def _join_films(files: Sequence[NamedScores]) -> tuple[Rows, str]:
+    """As common_films; there may be no film."""
     by_hash = all(any(one.scores.films.sha256) for one in files)
     first = files[0].scores
     if by_hash:
@@ -151,11 +172,7 @@ def common_films(files: Sequence[NamedScores]) -> tuple[Rows, str]:
     table = np.array(rows, np.intp).reshape(len(files), -1)
     table = table[:, np.isin(table[0], np.flatnonzero(first.films.status == Status.OK))]
     scored = [one.scores.films.status[places] == Status.OK for one, places in zip(files, table, strict=True)]
-    table = table[:, np.array(scored).all(axis=0)]
-    if not table.shape[1]:
-        names = ", ".join(one.name for one in files)
-        raise InputError(f"no film was scored in all of {names}; a comparison needs files with the same films")
-    return table, "hash" if by_hash else "path"
+    return table[:, np.array(scored).all(axis=0)], "hash" if by_hash else "path"
 
 
 def _places(scores: Scores) -> dict[str, int]:

@@ -43,7 +43,7 @@ def metrics_csv(summary: Summary, metrics: Sequence[MetricResult]) -> bytes:
 def _over_all(summary: Summary) -> Iterator[Row]:
     areas = summary.areas
     yield "", "macro_auc", areas.macro.value, areas.macro_interval, areas.macro.why
-    known = f"mean of the {areas.with_interval} findings that have an interval"
+    known = f"mean of the {areas.with_interval} findings with a known variance"
     yield "", "macro_auc_with_interval", areas.macro_known.value, areas.macro_known_interval, known
     yield "", "micro_auc", areas.micro.value, areas.micro.interval, areas.micro.why
     yield "", "label_accuracy", summary.accuracy.value, summary.accuracy.interval, summary.accuracy.why

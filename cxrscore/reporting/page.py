@@ -6,7 +6,6 @@ escapes them, and makes control and direction characters visible.
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,15 +16,19 @@ from matplotlib.figure import Figure
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics.reliability import BINS, POINTS
-from cxrscore.models.calibration import RARE, describe_probabilities, recorded_shift
+from cxrscore.models.calibration import RARE, describe_probabilities, is_calibrated, recorded_shift
 from cxrscore.models.evaluation import format_count
 from cxrscore.reporting import figures, heatmaps, tables
-from cxrscore.reporting.compare import PairedComparison
+from cxrscore.reporting.difference_plot import comparison_variables
+from cxrscore.reporting.drawn import Drawn, csv_uri, drawn, uri
 from cxrscore.reporting.drift import LARGE_DISTANCE
 from cxrscore.reporting.figures import FindingData
-from cxrscore.reporting.forest_plot import difference_plot, gap_plot
+from cxrscore.reporting.first_screen import SHOWN_WARNINGS, answer, cautions, label_notes, recorded_yardsticks
+from cxrscore.reporting.forest_plot import gap_plot, overview_alt, overview_plot
 from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
-from cxrscore.reporting.heatmaps import HIGHEST, HeatmapPanel
+from cxrscore.reporting.heatmap_choice import BOXED, ERROR_KINDS, PLURALS
+from cxrscore.reporting.heatmaps import HeatmapSection
+from cxrscore.reporting.metrics_table import metrics_csv
 from cxrscore.reporting.model_evaluations import RecordedModel, marks, own_figures
 from cxrscore.reporting.optional_sections import ReportSections
 from cxrscore.reporting.provenance import (
@@ -37,38 +40,53 @@ from cxrscore.reporting.provenance import (
     provenance_models,
     threshold_source,
 )
-from cxrscore.reporting.summary import FEW_POSITIVES, THRESHOLD, FindingResult, Summary
+from cxrscore.reporting.section_figures import section_figures, threshold_films
+from cxrscore.reporting.summary import FEW_POSITIVES, MIN_PATIENTS, THRESHOLD, Summary, highest_and_lowest
+from cxrscore.reporting.table_csv import add_table_links
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
 from cxrscore.scorefile.data import Scores
 
 SECTIONS = {
     "roc": "ROC curves",
     "findings": "Findings",
-    "metrics": "Metrics of plugins",
     "thresholds": "Operating points",
     "calibration": "Calibration",
+    "distributions": "Distributions",
     "comparison": "Comparison",
     "subgroups": "Subgroups",
-    "localisation": "Localisation",
-    "heat-maps": "Heat maps",
-    "distributions": "Distributions",
+    "metrics": "Metrics of plugins",
     "highest": "Highest scores",
-    "drift": "Drift",
-    "training": "Training",
+    "heat-maps": "Heat maps",
+    "localisation": "Localisation",
     "failed": "Failed films",
     "notes": "Notes on films",
+    "training": "Training",
+    "drift": "Drift",
     "provenance": "Provenance",
-    "checklists": "Checklists",
+    "checklists": "Reporting checklists",
     "glossary": "Glossary",
 }
 """Titles of sections by the names of their anchors and templates, in the order of the page."""
+GROUPS = {
+    "Results": (
+        *("roc", "findings", "thresholds", "calibration", "distributions", "comparison", "subgroups", "metrics"),
+    ),
+    "Films": ("highest", "heat-maps", "localisation", "failed", "notes"),
+    "Model": ("training", "drift"),
+    "Record": ("provenance", "checklists", "glossary"),
+}
+"""Groups of sections in the navigation."""
+FOLDED = ("provenance", "checklists", "glossary")
+"""Sections that the reader opens: they are read after the results."""
+HEATMAP_BYTES = 5_000_000
+"""Maximum size of the heat maps in the page, which shall stay below 10 MB. A film and its map take 35 kB."""
 
 
 def render(
     scores: Scores,
     summary: Summary,
     data: tuple[FindingData, ...],
-    panels: tuple[HeatmapPanel, ...],
+    shown: HeatmapSection,
     parts: ReportSections,
     source: str,
     chosen: Sequence[str] = (),
@@ -76,30 +94,32 @@ def render(
     """The report as HTML.
 
     data    data for the plots of each finding
-    panels  the heat maps to show
+    shown   the heat maps to show
     parts   optional sections: comparison, groups, boxes ...
     source  name of the scores, such as the name of their file
     chosen  findings whose heat maps were requested
     """
-    provenance = scores.provenance
+    provenance, highest = scores.provenance, tables.highest_films(scores)
     context = {
         "source": source,
         "chosen": chosen,
-        "sections": [(name, SECTIONS[name]) for name in _order(summary) if _has_section(name, summary, parts)],
+        "groups": _shown_sections(summary, parts),
         "summary": summary,
         "metric_notes": _metric_notes(summary, parts),
         "lead": _lead(provenance),
-        "plots": [_plots(result, one) for result, one in zip(summary.findings, data, strict=True)],
-        "panels": [_pictures(panel) for panel in panels],
-        "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
-        "highest": tables.highest_films(scores),
+        "calibrated": is_calibrated(provenance),
+        "drawings": section_figures(summary, data, calibrated=is_calibrated(provenance)),
+        "chosen_films": threshold_films(parts.models, threshold_source(provenance)),
+        **_heat_maps(shown),
+        "highest": highest,
+        "highest_csv": csv_uri(tables.highest_rows(highest)),
         "failures": tables.failures(scores),
         "constant": [one.finding for one in data if len(one.all_prob) > 1 and one.all_prob.min() == one.all_prob.max()],
     }
     page = environment().get_template("page.html.j2")
     return page.render(
         **context,
-        **_summary_text(summary, marks(parts.models)),
+        **_first_screen(scores, summary, parts),
         **_origin(provenance, summary),
         **_model_figures(parts.models, summary),
         **_optional_sections(parts),
@@ -143,20 +163,20 @@ def _model_figures(models: Sequence[RecordedModel], summary: Summary) -> dict[st
 def _optional_sections(parts: ReportSections) -> dict[str, Any]:
     """Template variables of the optional sections."""
     return {
-        "comparison": parts.comparison,
-        "compared": [] if parts.comparison is None else [_compared(one) for one in parts.comparison.others],
+        **comparison_variables(parts.comparison),
         "metrics": parts.metrics,
         "groupings": [_grouped(one) for one in parts.groupings],
         "localisation": parts.localisation,
         "drifts": parts.drifts,
-        "drifted": [one.finding for one in parts.drifts.findings if one.large],
         "checklist": parts.checklist,
     }
 
 
 _CONSTANTS = {
     "nan": math.nan,
+    "folded": FOLDED,
     "few": FEW_POSITIVES,
+    "min_patients": MIN_PATIENTS,
     "threshold": THRESHOLD,
     "rare": RARE,
     "points": POINTS,
@@ -167,16 +187,21 @@ _CONSTANTS = {
 }
 
 
-def _order(summary: Summary) -> list[str]:
-    """The sections in the order of the page; without labels, sections that need no labels come first."""
-    first = ["highest", "distributions", "drift"] if summary.assessed.basis == "none" else []
-    return [*first, *(name for name in SECTIONS if name not in first)]
+def _shown_sections(summary: Summary, parts: ReportSections) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The groups with their sections, in the order of the page; without labels, the films come first."""
+    order = ["Films", *GROUPS] if summary.assessed.basis == "none" else list(GROUPS)
+    groups = (
+        (group, [(name, SECTIONS[name]) for name in GROUPS[group] if _has_section(name, summary, parts)])
+        for group in dict.fromkeys(order)
+    )
+    return [(group, sections) for group, sections in groups if sections]
 
 
 def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
     """Whether the page has this section."""
     labelled = summary.assessed.basis != "none"
     optional = {
+        **dict.fromkeys(("highest", "heat-maps", "distributions", "drift"), summary.scored > 0),
         **dict.fromkeys(("roc", "findings", "calibration"), labelled),
         "metrics": labelled and bool(parts.metrics),
         "thresholds": labelled and any(math.isfinite(result.threshold) for result in summary.findings),
@@ -188,16 +213,27 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
     return optional.get(name, True)
 
 
-def _summary_text(summary: Summary, marked: Mapping[str, str]) -> dict[str, Any]:
-    """Notes on the findings, as text; ``marked``: those without coefficients."""
-    found = (one for one in summary.findings if math.isfinite(one.auc) and one.finding not in marked)
-    defined = sorted(found, key=lambda one: one.auc)
-    sure = [one for one in defined if not one.few_positives] or defined
+def _first_screen(scores: Scores, summary: Summary, parts: ReportSections) -> dict[str, Any]:
+    """Template variables of the first screen."""
+    drifted = [one.finding for one in parts.drifts.findings if one.large]
+    yardsticks = recorded_yardsticks(parts.models)
+    overview = None
+    if any(math.isfinite(one.auc) for one in summary.findings):
+        overview = drawn("auc-by-finding", overview_plot(summary, yardsticks), overview_alt(summary))
     return {
-        "worst": sure[0] if sure else None,
-        "best": sure[-1] if sure else None,
-        "few_findings": [one.finding for one in defined if one.few_positives],
-        "undefined": [one.finding for one in summary.findings if not math.isfinite(one.auc)],
+        "answer": answer(summary, scores.provenance),
+        "cautions": cautions(
+            summary,
+            scores.provenance,
+            parts.models,
+            probabilities=describe_probabilities(scores.provenance),
+            drifted=drifted,
+        ),
+        "shown_warnings": SHOWN_WARNINGS,
+        "label_notes": label_notes(scores.provenance),
+        "overview": overview,
+        "extremes": highest_and_lowest(summary, marks(parts.models)),
+        "metrics_table": uri(metrics_csv(summary, parts.metrics), "text/csv;charset=utf-8"),
     }
 
 
@@ -214,7 +250,8 @@ def environment(*folders: str) -> jinja2.Environment:
     )
     found.filters.update(count=_count, fraction=_fraction, interval=_interval, signed=_signed, p=_p)
     found.filters.update(metric=_metric, metric_interval=_metric_interval)
-    found.filters.update(there=math.isfinite, films=format_count)
+    found.filters.update(there=math.isfinite, films=format_count, table_links=add_table_links)
+    found.filters.update(picture=jpeg, percent=_percent)
     return found
 
 
@@ -230,6 +267,10 @@ def _count(value: int) -> str:
 def _fraction(value: float, digits: int = 3) -> str:
     """A fraction with a fixed number of digits, so that columns are aligned; a dash if undefined."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
 
 
 def _interval(ends: tuple[float, float], digits: int = 2, sign: bool = False) -> str:
@@ -284,41 +325,32 @@ def _lead(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((term, words) for term, words in requested if words)
 
 
-def _plots(result: FindingResult, data: FindingData) -> dict[str, Any]:
-    return {
-        "result": result,
-        "roc": png(figures.roc_plot(data)) if math.isfinite(result.auc) else "",
-        "reliability": png(figures.reliability_plot(data)) if math.isfinite(result.brier) else "",
-        "distribution": png(figures.distribution_plot(data)) if len(data.all_prob) else "",
-    }
-
-
-def _training_plots(model: RecordedModel) -> list[tuple[str, str]]:
+def _training_plots(model: RecordedModel) -> list[tuple[str, Drawn]]:
     """The plots of a model, each with its description."""
     plots = _losses(model.training)
     if model.probe is not None and model.probe.tried:
         words = f"Cross-validated log loss by strength; {model.probe.strength_words or 'none chosen'}"
-        plots.append((words, png(cross_validation_plot(model.probe))))
+        plots.append((words, drawn("cross-validation", cross_validation_plot(model.probe), words)))
     if model.evaluation is not None and model.evaluation.curve is not None:
+        curve = model.evaluation.curve
         words = "Learning curve: macro AUC by number of training films, with 95 % intervals"
-        plots.append((words, png(learning_curve_plot(model.evaluation.curve))))
+        plots.append((words, drawn("learning-curve", learning_curve_plot(curve), f"{words}. {curve.sentence}")))
     return plots
 
 
-def _losses(training: Training) -> list[tuple[str, str]]:
+def _losses(training: Training) -> list[tuple[str, Drawn]]:
     """The plots of training, each with its description."""
     if not training.epochs:
         return []
-    plots = [("Training and validation loss by epoch", png(figures.loss_plot(training)))]
+    last = training.epochs[-1]
+    words = "Training and validation loss by epoch"
+    alt = f"{words}; in epoch {last.number} {last.train_loss:.3g} and {last.valid_loss:.3g}"
+    plots = [(words, drawn("loss", figures.loss_plot(training), alt))]
     if figures.monitors_more(training):
-        words = training.monitor_words
-        plots.append((f"{words[:1].upper()}{words[1:]} by epoch", png(figures.monitor_plot(training))))
+        words = f"{training.monitor_words[:1].upper()}{training.monitor_words[1:]} by epoch"
+        alt = f"{words}; in epoch {last.number} {last.monitored:.3g}"
+        plots.append((words, drawn("monitor", figures.monitor_plot(training), alt)))
     return plots
-
-
-def _compared(against: PairedComparison) -> dict[str, Any]:
-    said = {word: [one.finding for one in against.findings if one.verdict == word] for word in ("better", "worse")}
-    return {"against": against, "plot": png(difference_plot(against)), **said}
 
 
 def _grouped(grouping: SubgroupAnalysis) -> dict[str, Any]:
@@ -334,27 +366,33 @@ def _grouped(grouping: SubgroupAnalysis) -> dict[str, Any]:
     return {"grouping": grouping, "plot": png(gap_plot(grouping)) if drawn else "", "rows": rows}
 
 
-def _pictures(panel: HeatmapPanel) -> dict[str, Any]:
-    highest = [reason.removeprefix(HIGHEST) for reason in panel.reasons if reason.startswith(HIGHEST)]
-    rest = [reason for reason in panel.reasons if not reason.startswith(HIGHEST)]
+def _heat_maps(shown: HeatmapSection) -> dict[str, Any]:
+    """Template variables of the heat maps: the panels of each finding with their pictures, as long as they fit."""
+    left, groups = HEATMAP_BYTES, []
+    for one in shown.findings:
+        panels = []
+        for panel in one.panels:
+            pictures = jpeg(panel.film), jpeg(panel.overlay)
+            left -= sum(map(len, pictures))
+            if left < 0:
+                break
+            panels.append((panel, *pictures))
+        groups.append((one, panels))
     return {
-        "panel": panel,
-        "reasons": [f"{HIGHEST}{', '.join(highest)}"] * bool(highest) + rest,
-        "film": jpeg(panel.film),
-        "maps": [(one, jpeg(one.pixels), one.truth == 1, one.truth == 0) for one in panel.maps],
+        "heat_maps": shown,
+        "map_groups": groups,
+        "panels_shown": sum(len(panels) for _, panels in groups),
+        "map_kinds": (*ERROR_KINDS, BOXED),
+        "map_plurals": PLURALS,
+        "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
     }
 
 
 def png(figure: Figure) -> str:
     """A plot as a data URL."""
-    return uri(figures.encode(figure, "png"), "png")
+    return uri(figures.encode(figure, "png"), "image/png")
 
 
 def jpeg(pixels: heatmaps.Pixels) -> str:
     """An image uint8 [S,S,3] as a data URL."""
-    return uri(heatmaps.jpeg(pixels), "jpeg")
-
-
-def uri(data: bytes, kind: str) -> str:
-    """A PNG or JPEG file as a data URL."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return uri(heatmaps.jpeg(pixels), "image/jpeg")

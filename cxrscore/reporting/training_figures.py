@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from cxrscore.models.evaluation import LearningCurve, Probe
-from cxrscore.reporting.figures import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
+from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, plain_axes
 
 NORMAL_95 = 1.959964
 """Standard errors in half a 95 % interval."""

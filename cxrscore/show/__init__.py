@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from cxrscore.errors import FileFormatError, InputError
 from cxrscore.io.regular import HDF5, read_first_bytes
@@ -12,10 +12,21 @@ from cxrscore.models.model_file import load_model
 from cxrscore.remote import Location, as_local_path, parse_location
 from cxrscore.scorefile import open_scores, read_file_provenance
 from cxrscore.show.card import model_card
+from cxrscore.show.chai_card import chai_model_card
 from cxrscore.show.describe import describe_ensemble, describe_model, describe_scores
 from cxrscore.show.text import as_text
 
-__all__ = ["as_text", "describe_file", "describe_model", "describe_scores", "model_card", "read_model_card"]
+__all__ = [
+    "as_text",
+    "chai_model_card",
+    "describe_file",
+    "describe_model",
+    "describe_scores",
+    "model_card",
+    "read_model_card",
+]
+
+CardFormat: TypeAlias = Literal["markdown", "chai-xml"]
 
 
 def describe_file(path: Location) -> dict[str, Any]:
@@ -51,13 +62,14 @@ def describe_file(path: Location) -> dict[str, Any]:
         return describe_ensemble(load_ensemble(file)) if is_ensemble(file) else describe_model(load_model(file))
 
 
-def read_model_card(path: Location) -> str:
-    """The model card of a model file, Markdown; errors as describe_file, and InputError for a scores file and an
-    ensemble file."""
+def read_model_card(path: Location, card_format: CardFormat = "markdown") -> str:
+    """The card of a model file or an ensemble file: Markdown, or XML as the CHAI Applied Model Card; errors as
+    describe_file, and InputError for a scores file."""
+    card = chai_model_card if card_format == "chai-xml" else model_card
     with as_local_path(path) as file:
         if _is_scores(file):
             raise InputError(f"{file} is a scores file; a card describes a model, such as model.safetensors")
-        return model_card(load_model(file))
+        return card(load_ensemble(file) if is_ensemble(file) else load_model(file))
 
 
 def _is_scores(path: Path) -> bool:

@@ -6,22 +6,21 @@ sections "Intended use" and "Limits" apply to every model of cxrscore; all other
 
 from __future__ import annotations
 
-import html
 import math
-import re
-from collections.abc import Iterable
 from typing import Any
 
-from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.io.strict_json import get_nested, get_text, get_texts, software_versions
 from cxrscore.labels import describe_columns, describe_rules, match_counts
 from cxrscore.models.evaluation import Evaluation, format_count, read_probe, used_recipe
-from cxrscore.models.model_file import ModelFile
-from cxrscore.show.describe import describe_int8, describe_model, model_evaluation
-
-UNKNOWN = "not recorded"
-_SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
-"""Characters with a meaning in Markdown; an underscore between letters has none."""
+from cxrscore.models.model_file import EnsembleFile, ModelFile
+from cxrscore.show.describe import (
+    describe_ensemble,
+    describe_int8,
+    describe_model,
+    described_findings,
+    model_evaluation,
+)
+from cxrscore.show.markdown import UNKNOWN, bullet_list, escape_markdown, markdown_table
 
 INTENDED_USE = """\
 For research on chest radiographs: to score films, to compare models, to study how they fail. Its users are people who
@@ -54,9 +53,9 @@ NOT_EVALUATED_NOTE = """\
 """More of them for a model file without an evaluation."""
 
 
-def model_card(model: ModelFile) -> str:
-    """The card as Markdown, with a final newline."""
-    found = describe_model(model)
+def model_card(model: ModelFile | EnsembleFile) -> str:
+    """The card as Markdown, with a final newline. The members of an ensemble are not read."""
+    found = describe_model(model) if isinstance(model, ModelFile) else describe_ensemble(model)
     evaluation = model_evaluation(found)
     figures = ("Figures on the validation films", _figures(found))
     missing = f"{NOT_RECORDED_NOTE}\n{NOT_EVALUATED_NOTE}"
@@ -71,11 +70,11 @@ def model_card(model: ModelFile) -> str:
         ("Training", _training(found)),
         figures,
         ("Limits", LIMITS),
-        ("Licence", _md(get_text(found, "licence")) or UNKNOWN),
+        ("Licence", escape_markdown(get_text(found, "licence")) or UNKNOWN),
         ("What CLAIM asks and this file does not say", missing),
     )
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
-    return f"# Model card: {_md(found['file'])}\n\n{_warning(found)}{body}\n"
+    return f"# Model card: {escape_markdown(found['file'])}\n\n{_warning(found)}{body}\n"
 
 
 def _warning(found: Any) -> str:
@@ -87,21 +86,51 @@ def _warning(found: Any) -> str:
     )
 
 
-def _model(found: Any) -> str:
+def is_ensemble_document(found: Any) -> bool:
+    """Whether a described file is an ensemble file."""
+    return bool(found["file_type"] == "ensemble")
+
+
+def created(found: Any) -> str:
+    """When the file was made, by which version: "2026-01-02T03:04:05+00:00 by cxrscore 0.1.0"."""
+    return _join_nonempty(
+        " by cxrscore ", get_text(found, "training", "created"), get_text(found, "training", "cxrscore")
+    )
+
+
+def model_input(found: Any) -> str:
+    """What a network takes; "" for an ensemble, whose members may differ."""
+    if is_ensemble_document(found):
+        return ""
     size = get_text(found, "spec", "size")
-    return _list(
+    return f"one film, grey, {size} x {size} pixels; {get_text(found, 'spec', 'normalize')}"
+
+
+def model_output(found: Any) -> str:
+    """What comes out: "14 probabilities by sigmoid"."""
+    count = len(described_findings(found))
+    if is_ensemble_document(found):
+        return f"{count} probabilities, each the mean over {len(found['members'])} networks"
+    activation = get_text(found, "spec", "activation")
+    more = ": the findings exclude each other" if activation == "softmax" else ""
+    return f"{count} probabilities by {activation}{more}"
+
+
+def _model(found: Any) -> str:
+    file = (("Created", created(found)), ("SHA-256 of the file", found["sha256"]))
+    if is_ensemble_document(found):
+        members = [
+            (f"Network {place}", f"{member['architecture']}, {member['file']}, SHA-256 {member['sha256']}")
+            for place, member in enumerate(found["members"], start=1)
+        ]
+        return bullet_list(("Output", model_output(found)), *members, *file)
+    return bullet_list(
         ("Network", get_text(found, "spec", "architecture")),
-        ("Input", f"one film, grey, {size} x {size} pixels; {get_text(found, 'spec', 'normalize')}"),
-        ("Output", f"{len(found['spec']['findings'])} probabilities by {get_text(found, 'spec', 'activation')}"),
+        ("Input", model_input(found)),
+        ("Output", model_output(found)),
         ("Head", get_text(found, "spec", "head")),
         ("Parameters", f"{found['parameters']:,}"),
-        (
-            "Created",
-            _join_nonempty(
-                " by cxrscore ", get_text(found, "training", "created"), get_text(found, "training", "cxrscore")
-            ),
-        ),
-        ("SHA-256 of the file", found["sha256"]),
+        *file,
         ("int8", describe_int8(found) or "not measured"),
     )
 
@@ -109,7 +138,7 @@ def _model(found: Any) -> str:
 def _data(found: Any) -> str:
     patients = get_nested(found, "training", "patients")
     table, sets = get_text(found, "training", "labels", "file"), get_texts(found, "trained_on")
-    return _list(
+    return bullet_list(
         ("Label table", table),
         ("Its layout", get_text(found, "training", "labels", "dataset")),
         ("Its SHA-256", get_text(found, "training", "labels", "sha256")),
@@ -117,36 +146,36 @@ def _data(found: Any) -> str:
         ("Its columns", describe_columns(get_nested(found, "training", "labels"))),
         ("Matched", match_counts(get_nested(found, "training", "labels", "match"))),
         ("Patients", str(patients) if patients else ""),
-        ("Findings", ", ".join(found["spec"]["findings"])),
+        ("Findings", ", ".join(described_findings(found))),
         *((("Public data sets that it was trained on", ", ".join(sets)),) if sets else ()),
         ("Reference standard", f"the labels of {table}; how they were made is not recorded" if table else ""),
     )
 
 
-def _is_imported(found: Any) -> bool:
+def is_imported(found: Any) -> bool:
     """Whether the model was imported: then values of a training run are empty or 0."""
     return get_nested(found, "training", "imported") is not None
 
 
 def _partitions(found: Any) -> str:
-    if _is_imported(found):
+    if is_imported(found):
         return UNKNOWN
     split = get_nested(found, "training", "split")
     leaks = get_text(found, "training", "leak_count")
     rows = [(name, get_text(split, name) or UNKNOWN) for name in ("train", "valid", "test")]
     return (
-        _table(("split", "films"), rows)
+        markdown_table(("split", "films"), rows)
         + "\n\n"
-        + _list(
+        + bullet_list(
             ("Rule", get_text(split, "rule")),
-            ("Split by patient", _disjoint(found)),
+            ("Split by patient", split_by_patient(found)),
             *((("Films in more than one split", leaks),) if leaks not in ("", "0") else ()),
             ("SHA-256 of split.csv", get_text(split, "sha256")),
         )
     )
 
 
-def _disjoint(found: Any) -> str:
+def split_by_patient(found: Any) -> str:
     if get_nested(found, "training", "has_leakage") is True:
         return "no: see the warning above"
     if not get_nested(found, "training", "patients"):
@@ -156,8 +185,10 @@ def _disjoint(found: Any) -> str:
 
 
 def _preprocessing(found: Any) -> str:
+    if is_ensemble_document(found):
+        return "Each network has its own; the cards of the member files have it."
     size = get_text(found, "preprocessing", "size")
-    return _list(
+    return bullet_list(
         ("Size", f"{size} x {size} pixels" if size else ""),
         ("Films that are not square", get_text(found, "preprocessing", "fit")),
         ("Interpolation", get_text(found, "preprocessing", "resize")),
@@ -166,8 +197,8 @@ def _preprocessing(found: Any) -> str:
 
 def _training(found: Any) -> str:
     training = found["training"]
-    if _is_imported(found):
-        return "Another program trained this model; its training is not recorded.\n\n" + _list(
+    if is_imported(found):
+        return "Another program trained this model; its training is not recorded.\n\n" + bullet_list(
             ("Imported from", get_text(training, "weights", "name")),
             ("SHA-256 of this file", get_text(training, "weights", "sha256")),
             ("Licence of this file", get_text(training, "weights", "licence")),
@@ -175,6 +206,13 @@ def _training(found: Any) -> str:
             ("Outputs in this file", get_text(training, "imported", "n_outputs")),
         )
     recipe = [(name, "" if value is None else str(value)) for name, value in used_recipe(training).items()]
+    run = (
+        ("Seed", get_text(training, "seed")),
+        ("Backend", _join_nonempty(", ", get_text(training, "backend"), *software_versions(training))),
+    )
+    options = markdown_table(("option", "value"), recipe)
+    if is_ensemble_document(found):
+        return f"What each network started from is in the card of its file.\n\n{bullet_list(*run)}\n\n{options}"
     probe = read_probe(found)
     fitted = [("Solved", "" if probe is None else probe.sentence)]
     if probe is None:
@@ -186,32 +224,30 @@ def _training(found: Any) -> str:
             ),
         ]
     return (
-        _list(
+        bullet_list(
             ("Started from", get_text(training, "weights", "name")),
             ("Licence of this file", get_text(training, "weights", "licence")),
             ("What was trained", get_text(found, "spec", "trainable")),
             *fitted,
-            ("Seed", get_text(training, "seed")),
-            ("Backend", _join_nonempty(", ", get_text(training, "backend"), *software_versions(training))),
+            *run,
         )
-        + "\n\n"
-        + _table(("option", "value"), recipe)
+        + f"\n\n{options}"
     )
 
 
 def _figures(found: Any) -> str:
     validation = found["validation"]
-    if _is_imported(found):
-        points = [(finding, *_point(found, finding)) for finding in found["spec"]["findings"]]
-        return f"{UNKNOWN}\n\n" + _table(("finding", "operating point", "rule"), points)
+    if is_imported(found):
+        points = [(finding, *_point(found, finding)) for finding in described_findings(found)]
+        return f"{UNKNOWN}\n\n" + markdown_table(("finding", "operating point", "rule"), points)
     rows = [
         (finding, _figure(get_nested(validation, "auc", finding)), *_point(found, finding))
-        for finding in found["spec"]["findings"]
+        for finding in described_findings(found)
     ]
     return (
         "The epoch, the operating points and the calibration were chosen on these films, so the figures flatter the "
         "model.\n\n"
-        + _list(
+        + bullet_list(
             ("Films", get_text(found, "training", "split", "valid")),
             ("Macro AUC", _figure(get_nested(validation, "macro_auc"))),
             ("Loss", _figure(get_nested(validation, "loss"))),
@@ -219,7 +255,7 @@ def _figures(found: Any) -> str:
             ("Calibration", found["probabilities"]),
         )
         + "\n\n"
-        + _table(("finding", "AUC", "operating point", "rule"), rows)
+        + markdown_table(("finding", "AUC", "operating point", "rule"), rows)
     )
 
 
@@ -227,7 +263,7 @@ def _evaluation(found: Any, evaluation: Evaluation) -> str:
     curve = evaluation.curve
     parts = [
         evaluation.caution,
-        _list(
+        bullet_list(
             ("Films", evaluation.where),
             (f"{evaluation.short.capitalize()} macro AUC, with 95 % interval", evaluation.macro_auc.text),
             ("Brier score", evaluation.brier.precise),
@@ -238,11 +274,11 @@ def _evaluation(found: Any, evaluation: Evaluation) -> str:
             ("Macro AUC of the test films, evaluated once", _tested(evaluation)),
         ),
         _without_films(evaluation),
-        "" if curve is None else f"Learning curve: {_md(curve.sentence)}",
+        "" if curve is None else f"Learning curve: {escape_markdown(curve.sentence)}",
         _by_finding(found, evaluation),
         ""
         if not evaluation.warnings
-        else "Warnings:\n\n" + "\n".join(f"* {_md(text)}" for text in evaluation.warnings),
+        else "Warnings:\n\n" + "\n".join(f"* {escape_markdown(text)}" for text in evaluation.warnings),
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -266,8 +302,8 @@ def _without_films(evaluation: Evaluation) -> str:
         (one.name, one.macro_auc.text, _known(one.brier), _known(one.label_accuracy))
         for one in (sticks.model, *sticks.without)
     ]
-    table = _table(("predictions of the same films", "macro AUC", "Brier", "label accuracy"), rows)
-    return f"{table}\n\n{_md(sticks.sentence)}".rstrip()
+    table = markdown_table(("predictions of the same films", "macro AUC", "Brier", "label accuracy"), rows)
+    return f"{table}\n\n{escape_markdown(sticks.sentence)}".rstrip()
 
 
 def _by_finding(found: Any, evaluation: Evaluation) -> str:
@@ -296,7 +332,7 @@ def _by_finding(found: Any, evaluation: Evaluation) -> str:
         )
         for one in evaluation.findings
     ]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _known(value: float) -> str:
@@ -316,18 +352,3 @@ def _figure(value: Any) -> str:
 
 def _join_nonempty(between: str, *parts: str) -> str:
     return between.join(part for part in parts if part)
-
-
-def _list(*lines: tuple[str, str]) -> str:
-    return "\n".join(f"* {name}: {_md(value) or UNKNOWN}" for name, value in lines)
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, *(tuple(_md(cell) or "-" for cell in row) for row in rows)]
-    texts = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([texts[0], "|" + " --- |" * len(head), *texts[1:]])
-
-
-def _md(text: str) -> str:
-    """The text as Markdown that shows it: nothing of a file becomes a link, a tag or a cell."""
-    return html.escape(_SPECIAL.sub(r"\\\g<0>", escape_control_characters(text)), quote=False)

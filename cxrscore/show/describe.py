@@ -33,8 +33,13 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
 
 
 def model_evaluation(described: Mapping[str, Any]) -> Evaluation | None:
-    """The figures of a described model; None if its file has none."""
-    return read_evaluation(described, described["spec"]["findings"])
+    """The figures of a described model or ensemble; None if its file has none."""
+    return read_evaluation(described, described_findings(described))
+
+
+def described_findings(described: Mapping[str, Any]) -> list[str]:
+    """The findings of a described model or ensemble."""
+    return list(described["findings"] if described["file_type"] == "ensemble" else described["spec"]["findings"])
 
 
 def describe_ensemble(ensemble: EnsembleFile) -> dict[str, Any]:

@@ -472,7 +472,7 @@ def _log_data(data: Data, say: Log) -> None:
         say(note)
     if data.excluded_findings:
         names = ", ".join(data.excluded_findings)
-        say(f"left out, because all known labels of their training films are equal: {names}")
+        say(f"left out, because no training film is positive or none is negative: {names}")
     if data.leaks:
         say(f"LEAKED: {len(data.leaks)} leaks between the splits were allowed:")
         for leak in data.leaks[:_SHOWN]:

@@ -19,6 +19,7 @@ from cxrscore.images import ImageCache, OtherFiles, Preprocessing, Status, requi
 from cxrscore.io import sha256_bytes
 from cxrscore.io.atomic import cannot_write, write_all
 from cxrscore.io.entries import cache_folder
+from cxrscore.io.strict_json import get_text
 from cxrscore.labels import THUMBNAIL
 from cxrscore.models.imagenet import WeightsInfo, read_weights_info
 from cxrscore.progress import Progress
@@ -272,18 +273,17 @@ def _only_used(labelled: LabelledFilms, split: lab.Split) -> tuple[LabelledFilms
 
 
 def _with_both_classes(labelled: LabelledFilms, train: Sequence[int]) -> tuple[LabelledFilms, tuple[str, ...]]:
-    """The films without the findings whose known labels of training films are all equal, and these findings;
+    """The films without the findings that lack positive or negative training films, and these findings;
     InputError if none is left."""
     rows = list(train)
     labels = labelled.labels[rows if labelled.weights is None else [row for row in rows if labelled.weights[row] > 0]]
-    known = ~np.isnan(labels)
-    positive, negative = (known & (labels > 0)).any(axis=0), (known & (labels < 1)).any(axis=0)
+    positive, negative = (labels > 0.5).any(axis=0), (labels < 0.5).any(axis=0)
     kept = np.flatnonzero(positive & negative)
     excluded = tuple(name for c, name in enumerate(labelled.findings) if c not in kept)
     if not len(kept):
         raise InputError(
-            f"no finding can be learnt: the known labels of {', '.join(excluded[:8])} are all equal among the training "
-            "films, expected positive and negative films. A table that marks positives only needs --blank negative."
+            f"no finding can be learnt: of {', '.join(excluded[:8])} no training film is positive or none is negative, "
+            "expected both. A table that marks positives only needs --blank negative."
         )
     findings = tuple(labelled.findings[c] for c in kept)
     return replace(labelled, labels=np.ascontiguousarray(labelled.labels[:, kept]), findings=findings), excluded
@@ -361,11 +361,14 @@ def _patient_notes(labelled: LabelledFilms) -> list[str]:
         return []
     maybe = ", such as " + " or ".join(map(repr, labelled.maybe_patients[:3])) if labelled.maybe_patients else ""
     if unknown < len(labelled.patients):
-        cells = f"{unknown} of {len(labelled.patients)} films have no patient in the label table"
-        return [f"{cells}: each counts as a patient of its own, so complete the column if that is not so"]
+        films = f"{unknown} of {len(labelled.patients)} films have no patient"
+        return [f"{films}: each counts as a patient of its own, so name its patient in the table if that is not so"]
+    column = get_text(labelled.labels_file, "columns", "patient")
+    unknown_column = "no column of the label table is known to identify the patients"
+    why = f"no film has a patient in the column {column} of the label table" if column else unknown_column
     return [
-        "WARNING: no column of the label table is known to identify the patients, and the names of the films do not: "
-        "the split and the folds are by film, not by patient",
+        f"WARNING: {why}, and the names of the films do not tell the patients: the split and the folds are by film, "
+        "not by patient",
         "If patients have several films, all figures of this run are too good. Name the column with --patient-column"
         f"{maybe}",
     ]

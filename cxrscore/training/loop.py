@@ -219,7 +219,8 @@ def _log_epoch(row: Row, state: TrainingState, options: TrainOptions, progress: 
     if epoch == state.best_epoch:
         losses = f"loss {row['train_loss']:.4f}, validation {row['valid_loss']:.4f}"
         also = "" if options.monitor in ("valid_macro_auc", "valid_loss", "train_loss") else _monitored(row, options)
-        say(f"epoch {epoch:>3}: {losses}, {auc}{also} (best so far)")
+        best = "lowest validation loss so far" if np.isnan(row[options.monitor]) else "best so far"
+        say(f"epoch {epoch:>3}: {losses}, {auc}{also} ({best})")
 
 
 def _monitored(row: Row, options: TrainOptions) -> str:

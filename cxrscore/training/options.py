@@ -447,7 +447,7 @@ class TrainResult:
     test_auc : float
         Macro AUC of the test films, which are evaluated once; NaN likewise, or without test films.
     excluded_findings : tuple of str
-        Findings of the table that the model lacks, because their known labels are all equal.
+        Findings of the table that the model lacks, because no training film is positive or none is negative.
     label_match : dict
         Films and rows of the label table, and how many of each have no counterpart, as in the model file.
     warnings : tuple of str

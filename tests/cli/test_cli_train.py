@@ -51,7 +51,7 @@ def test_a_leak_ends_with_4_and_one_that_is_allowed_marks_all_that_follows(home)
     done = cxrscore(home, "report", "out.h5", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["warnings"][0].startswith("LEAKED: ")
-    assert '<p class="warning" role="note">LEAKED: ' in (home / "out.html").read_text()
+    assert "<li>LEAKED: " in (home / "out.html").read_text()
 
 
 def test_a_recipe_that_is_not_there_ends_with_the_known_ones(home):

@@ -43,7 +43,7 @@ def test_a_hostile_model_is_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "HDF5", "text", "document 900 deep", "no finding"])
-@pytest.mark.parametrize("word", ["--model-card", "--json"])
+@pytest.mark.parametrize("word", ["--model-card", "--model-card-format=chai-xml", "--json"])
 def test_it_is_refused_in_every_form(tmp_path: Path, name: str, word: str) -> None:
     path = tmp_path / "evil.safetensors"
     path.write_bytes(models.FILES[name])
@@ -73,7 +73,7 @@ def test_hostile_scores_are_refused(tmp_path: Path, honest: bytes, attack: Any) 
     assert_refused(path)
 
 
-@pytest.mark.parametrize("words", [(), ("--model-card",), ("--json",)])
+@pytest.mark.parametrize("words", [(), ("--model-card",), ("--model-card-format=chai-xml",), ("--json",)])
 def test_an_honest_model_with_evil_words_is_shown(tmp_path: Path, words: tuple[str, ...]) -> None:
     evil = "\x1b[2J\x07\u202e<script>"
     whole = json.loads(json.dumps(models.WHOLE))

@@ -58,8 +58,10 @@ def test_a_table_reads_the_same_in_every_dialect(
         row[:0] = [str(number) if number else data.draw(st.sampled_from(["", "Unnamed: 0"]))] if index else []
         row += [""] if trailing else []
     text = io.StringIO()
-    quoting = data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    # With CR ends Python before 3.13 leaves a cell with a line feed without quotes, which makes two rows of one.
+    minimal = csv.QUOTE_MINIMAL if end != "\r" else csv.QUOTE_NONNUMERIC
+    quoting = data.draw(st.sampled_from([minimal, csv.QUOTE_ALL]))
     csv.writer(text, delimiter=delimiter, lineterminator=end, quoting=quoting).writerows(changed)
     stated = f"sep={delimiter}{end}" if data.draw(st.booleans()) else ""
     blank = end if data.draw(st.booleans()) else ""

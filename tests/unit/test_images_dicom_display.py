@@ -286,6 +286,24 @@ def test_overlays_above_the_stored_bits_are_dropped() -> None:
     np.testing.assert_array_equal(pixels, shown(dicom(TWELVE, bits=12))[0])
 
 
+def test_values_above_the_stored_bits_count_in_a_film_of_many_edges() -> None:
+    # White lines: their edges jump further with the upper bits than without, all other pixels do not.
+    film = np.rint(drawn(384) * 4095).astype(np.uint16)
+    film[:, ::40] = 4095
+    pixels, message = shown(dicom(film << 4, bits=12))
+    assert message == "16 bits as in its pixels"
+    assert np.abs(pixels - shown(dicom(film, bits=12))[0]).max() < 0.001
+
+
+def test_empty_lookup_tables_say_nothing() -> None:
+    table = lookup_table([0], 16)
+    table[0].LUTDescriptor = table[0].LUTData = None
+    for name in ("ModalityLUTSequence", "VOILUTSequence"):
+        pixels, message = shown(dicom(TWELVE, bits=12, **{name: table}, **WINDOW))
+        assert message == "VOI window"
+        np.testing.assert_array_equal(pixels, shown(dicom(TWELVE, bits=12, **WINDOW))[0])
+
+
 def test_few_values_slightly_above_the_stored_bits_are_white() -> None:
     above = TWELVE.astype(np.uint16)
     above[:, 40:42] += np.linspace(0, 120, 192).astype(np.uint16).reshape(96, 2)

@@ -24,6 +24,7 @@ CLASSES = "1.2.840.10008.5.1.4.1.1."
         *("GENOU DROIT", "GENOUX", "MAINS", "CRÂNE", "BASSIN", "PIEDS", "ÉPAULE", "RACHIS THORACIQUE", "HANCHES"),
         *("RODILLA", "MANO IZQUIERDA", "CADERAS", "CRÁNEO", "COLUMNA TORACICA", "MUÑECA", "PIE", "TOBILLO", "CODOS"),
         *("JOELHOS", "MÃO", "CRÂNIO", "COLUNA LOMBAR", "BACIA", "OMBRO", "TORNOZELO", "QUADRIL"),
+        *("LOWER LIMB", "UPPERLIMBS", "TIBFIB", "TLSPINE", "BEINE", "Extremität", "MEMBRES", "EXTREMIDADES", "HANDEN"),
         *("GINOCCHIO", "MANI", "CRANIO", "BACINO", "PIEDE", "SPALLE", "CAVIGLIA", "ANCA", "ADDOME"),
     ],
 )
@@ -68,6 +69,7 @@ def test_the_chest_and_words_that_nobody_knows(text: str) -> None:
         {"Modality": "REG", "SOPClassUID": f"{CLASSES}66.1"},
         {"Modality": "PR", "SOPClassUID": "1.2.3.4"},  # a private class
         {"Modality": "", "SOPClassUID": "1.2.840.10008.1.3.10"},  # DICOMDIR
+        {"Modality": "DX", "SOPClassUID": "1.2.3.4"},
     ],
 )
 def test_objects_without_pixels_are_no_films(elements: dict[str, str]) -> None:
@@ -82,7 +84,10 @@ def test_an_image_whose_pixels_are_missing_is_damaged(any_modality: bool) -> Non
     for name in ("1", "1.1", "1.1.1"):
         data = dicom(without=["PixelData"], SOPClassUID=f"{CLASSES}{name}")
         film = decode_film(data, any_modality=any_modality)
-        assert (film.status, film.message) == (Status.DAMAGED, "DICOM without pixels")
+        assert (film.status, film.message) == (
+            Status.DAMAGED,
+            "DICOM without pixels: they are missing, or truncated",
+        )
 
 
 @pytest.mark.parametrize(

@@ -68,15 +68,37 @@ def test_counts_may_begin_at_any_value() -> None:
 @pytest.mark.parametrize(
     ("letters", "between", "used"),
     [
-        (50, 0, (0, 4095)),  # half a percent of 10,000 pixels
-        (51, 0, None),
-        (49, 1, (0, 4095)),  # one in 10,000 between the film and the letters
-        (48, 2, (0, 8191)),  # these two are film
+        (500, 0, (0, 4095)),  # 5 percent of 10,000 pixels
+        (501, 0, None),
+        (460, 30, (0, 4095)),  # edges of letters: a sixteenth of the 490 pixels above
+        (460, 31, (0, 8191)),  # these 31 are film
     ],
 )
 def test_burned_in_letters_do_not_hide_the_range(letters: int, between: int, used: tuple[int, int] | None) -> None:
     values = {0: 5000, 4000: 5000 - letters - between, 5000: between, 65535: letters}
     assert used_range(counted(values), 0, *WIDE) == used
+
+
+@pytest.mark.parametrize(
+    ("bright", "between", "used"),
+    [
+        (25, 0, (0, 4095)),  # half a percent of 10,000 pixels, of two values
+        (26, 0, None),
+        (24, 1, (0, 4095)),  # one in 10,000 between the film and the marker
+        (24, 2, (0, 8191)),  # these two are film
+    ],
+)
+def test_a_bright_marker_does_not_hide_the_range(bright: int, between: int, used: tuple[int, int] | None) -> None:
+    values = {0: 5000, 4000: 5000 - 2 * bright - between, 5000: between, 60000: bright, 65535: bright}
+    assert used_range(counted(values), 0, *WIDE) == used
+
+
+def test_letters_of_some_size_leave_the_film_its_range() -> None:
+    film = body(400, 4095)
+    film[100:160, 20:120] = 65535  # 4 percent
+    pixels, note = in_used_range(film)
+    assert note == "grey range taken from its pixels: 0 to 4095 of 0 to 65535"
+    assert np.abs(pixels[200:].astype(float) - film[200:] / 4095 * 65535).max() < 1
 
 
 @pytest.mark.parametrize("values", [{}, {77: 10}, {77: 5, 78: 5}, {500: 5, 530: 5}, {100: 996, 65535: 4}])

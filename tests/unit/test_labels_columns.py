@@ -83,6 +83,12 @@ def test_what_is_known_to_be_no_finding_is_none(tmp_path):
     assert asked.table.findings == ("Silicosis", "male")
 
 
+@pytest.mark.parametrize("name", ["sex_M", "gender_male", "Fold 1", "age_over_65", "inTestSet", "cv_fold_3", "offset"])
+def test_a_word_of_the_name_may_tell_that_a_column_is_no_finding(tmp_path, name):
+    reading = read(tmp_path, f"film,Mass,{name}", "a.png,1,1", "b.png,0,0")
+    assert (reading.table.findings, reading.roles.others) == (("Mass",), (name,))
+
+
 def test_beside_two_known_findings_an_unknown_one_must_be_named(tmp_path):
     header, rows = "film,Effusion,Mass,opinion,note", ("a.png,1,0,1,x", "b.png,0,1,0.5,y")
     reading = read(tmp_path, header, *rows)
@@ -172,6 +178,15 @@ def test_a_column_for_a_finding_of_a_model_beside_those_of_a_layout(tmp_path):
     assert table.labels[:, table.findings.index("Edema")].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize(
+    "rules", [{"model": ("Mass",), "findings": ("Mass=by hand",)}, {"findings": ("all", "Mass=by hand")}]
+)
+def test_a_named_column_stands_in_for_the_one_of_that_name(tmp_path, rules):
+    reading = read(tmp_path, "film,mass,by hand,kg", "a.png,1,0,71", "b.png,0,1,80", **rules)
+    assert (reading.table.findings, reading.table.labels.tolist()) == (("Mass",), [[0], [1]])
+    assert reading.roles.others == ("mass", "kg")
+
+
 @pytest.mark.parametrize("text", ["", "=", "Mass=", "=column"])
 def test_what_is_no_finding_with_a_column(text):
     with pytest.raises(InputError, match="expected NAME or NAME=COLUMN"):
@@ -180,7 +195,16 @@ def test_what_is_no_finding_with_a_column(text):
 
 @pytest.mark.parametrize(
     ("name", "known"),
-    [("pleural_effusion", True), ("COVID-19", True), ("Aortic enlargement", True), ("male", False), ("fold", False)],
+    [
+        ("pleural_effusion", True),
+        ("COVID-19", True),
+        ("Covid19", True),
+        ("TB", True),
+        ("PleuralThickening", True),
+        ("Aortic enlargement", True),
+        ("male", False),
+        ("fold", False),
+    ],
 )
 def test_known_findings(name, known):
     assert is_known_finding(name) is known
@@ -200,6 +224,9 @@ def test_known_findings(name, known):
         ("CheXpert-v1.0-small/train/patient00042/study1/view1_frontal.jpg", "patient00042"),
         ("patient00042_study1_view1_frontal.png", "patient00042"),
         ("files/p10/p10000032/s50414267/02aa804e-bde0afdd-112c0b34-7bc16630-4e384014.jpg", "10000032"),
+        ("images/id_00a1-b/Study_1.2/Series_3.4/image-1-2.png", "id_00a1-b"),
+        ("CXR12_1_IM-0001-3001.png", "12"),
+        ("12_IM-0001-4001.dcm.png", "12"),
         ("patient7/study1/a.png", ""),
         ("film.png", ""),
     ],
@@ -219,17 +246,60 @@ def test_patients_of_names_where_no_column_tells(tmp_path):
 
 def test_patients_of_a_column_come_before_those_of_names(tmp_path):
     films = ["00000007_000.png", "00000007_001.png"]
-    path = written(tmp_path, "film,MRN,Mass", "00000007_000.png,a,1", "00000007_001.png,,0")
+    path = written(tmp_path, "film,MRN,Mass", "00000007_000.png,a,1", "00000007_001.png,b,0")
     joined, record = read_joined_labels(path, datasets, films)
-    assert joined.patients == ("a", None)
+    assert joined.patients == ("a", "b")
     assert record["patients"] == "column MRN"
 
 
-def test_a_column_that_may_be_the_patient_is_named(tmp_path):
-    path = written(tmp_path, "film,hashed_patient_key,patient_age_group,Mass", "a.png,7,2,1")
+def test_names_tell_the_patients_of_empty_cells(tmp_path):
+    films = ["00000007_000.png", "00000007_001.png", "00000008_000.png", "00000008_001.png", "own.png"]
+    path = written(tmp_path, "film,MRN,Mass", f"{films[0]},a,1", *(f"{film},,0" for film in films[1:]))
+    joined, record = read_joined_labels(path, datasets, films)
+    assert joined.patients == ("a", "a", "8", "8", None)
+    assert record["patients"] == "column MRN and names of the films"
+    assert "patient = MRN and names of the films;" in describe_table(record)
+
+
+def test_an_empty_column_of_patients_tells_none(tmp_path):
+    joined, record = read_joined_labels(written(tmp_path, "film,MRN,Mass", "a.png,,1"), datasets, ["a.png"])
+    assert (joined.patients, joined.patient_source) == ((None,), "")
+    assert "patient = unknown (no film has one in MRN);" in describe_table(record)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PatID", "pat_nr", "Patienten-ID", "PatientenNummer", "ID_Patient", "id_paciente", "SubjID", "PatientUID"),
+        *("Anon_ID", "anon_mrn", "NHS Number", "study_patient_id", "DeidentifiedPatientID", "pseudonymised_id"),
+        *("Chart Number", "case_no", "unique_patient_id", "patient_index", "Patient #", "hashed_patient_key", "患者ID"),
+    ],
+)
+def test_a_usual_name_of_the_patient_is_known(tmp_path, name):
+    joined, record = read_joined_labels(written(tmp_path, f"film,{name},Mass", "a.png,7,1"), datasets, ["a.png"])
+    assert joined.patients == ("7",)
+    assert record["columns"]["patient"] == name
+
+
+@pytest.mark.parametrize("name", ["patient_age_group", "PatientBirth", "Patient Status", "note", "pathology", "study"])
+def test_what_is_about_patients_is_not_the_patient(tmp_path, name):
+    joined, _ = read_joined_labels(written(tmp_path, f"film,{name},Mass", "a.png,x7,1"), datasets, ["a.png"])
+    assert (joined.patients, joined.maybe_patients) == ((None,), ())
+
+
+@pytest.mark.parametrize("name", ["patient_study_id", "member", "client_id", "pt", "record_id", "pid_x"])
+def test_a_column_that_may_be_the_patient_is_named(tmp_path, name):
+    path = written(tmp_path, f"film,{name},patient_age_group,Mass", "a.png,7,2,1")
     joined, record = read_joined_labels(path, datasets, ["a.png"])
-    assert (joined.patient_source, joined.maybe_patients) == ("", ("hashed_patient_key",))
+    assert (joined.patient_source, joined.maybe_patients) == ("", (name,))
     assert "patient = unknown" in describe_table(record)
+
+
+def test_a_column_of_identifiers_of_a_few_films_each_may_be_the_patient(tmp_path):
+    films = [f"f{place}.png" for place in range(9)]
+    rows = (f"{film},K{place // 3:03},W-1,{place},E{place},1" for place, film in enumerate(films))
+    path = written(tmp_path, "film,Kennung,lot,dose,scan,Mass", *rows)
+    assert read_joined_labels(path, datasets, films)[0].maybe_patients == ("Kennung",)
 
 
 @pytest.mark.parametrize(

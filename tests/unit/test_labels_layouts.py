@@ -9,6 +9,7 @@ import pytest
 
 from cxrscore.errors import InputError
 from cxrscore.labels import FINDINGS, LabelRules, datasets, read_labels
+from cxrscore.labels.read import read_label_table
 from cxrscore.labels.roles import LayoutDataset
 
 FOURTEEN = ",".join(FINDINGS)
@@ -192,3 +193,37 @@ def test_the_full_nih_table_needs_little_memory(shared: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 100e6
+
+
+def test_the_columns_of_a_layout_in_any_spelling(tmp_path: Path) -> None:
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,Width"
+    row = "00000013_005.png,Mass|Effusion,0,x7,061Y,F,AP,1"
+    expected, _ = read_labels(written(tmp_path, header, row), datasets)
+    for other in (header.lower(), header.upper(), header.replace(" ", "_"), header.replace(" ", ".").replace("#", "")):
+        path = written(tmp_path, other, row)
+        found, layout = read_labels(path, datasets)
+        assert (layout, found.findings, found.patients, dict(found.columns)) == (
+            *("nih", expected.findings, ("x7",)),
+            {"age": ("61",), "sex": ("F",), "view": ("AP",)},
+        )
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        assert read_label_table(path, datasets).roles.ignored == tuple(other.split(",")[2::5])
+
+
+@pytest.mark.parametrize(
+    ("header", "layout", "rows"),
+    [
+        ("image.id,rad.id,aortic.enlargement,pleural.effusion", "vindr", ["a,R1,1,0", "a,R2,1,0"]),
+        ("IMAGE_ID,CLASS_NAME,CLASS_ID,RAD_ID", "vindr-boxes", ["a,Aortic enlargement,0,R1"]),
+        ("DICOM.ID,SUBJECT.ID,STUDY.ID,BULLA,HILUM", "cxr-lt", ["a,10000032,50414267,1,0"]),
+        ("imageid,encodedpixels", "siim", ["a,-1"]),
+        ("UID,MESH,PROBLEMS,FILENAME,PROJECTION", "openi", ["1,normal,normal,a.png,Frontal"]),
+    ],
+)
+def test_layouts_in_another_spelling(tmp_path: Path, header: str, layout: str, rows: list[str]) -> None:
+    table, found = read_labels(written(tmp_path, header, *rows), datasets)
+    assert (found, len(table.films)) == (layout, 1)
+    if layout == "vindr":
+        assert table.findings == ("Aortic enlargement", "Effusion")
+    if layout == "cxr-lt":
+        assert (table.films, table.patients) == (("p10/p10000032/s50414267/a",), ("10000032",))

@@ -316,3 +316,17 @@ def test_the_binormal_area_of_normal_scores_is_the_area() -> None:
 def test_the_binormal_area_needs_two_films_of_each_class(truth: list[float]) -> None:
     assert math.isnan(auc_binormal(np.array(truth, float), np.arange(len(truth), dtype=float)))
     assert math.isnan(auc_binormal(np.array([1, 1, 0, 0.0]), np.ones(4)))
+
+
+def test_terms_that_cancel_leave_no_interval():
+    # Patient 0 has the positive films of scores 0 and 5 and the negative film of 3: (0 - 4/9 + 1 - 4/9 + 1/3 - 4/9) / 3
+    # is 0, so what one film of the patient adds to the AUC, another takes away; so it is for patient 1.
+    truth, score = np.array([1, 1, 1, 0, 0, 0.0]), np.array([2, 0, 5, 1, 4, 3.0])
+    assert all(0 < end < 1 for end in delong(truth, score).interval)
+    found = delong(truth, score, np.array([1, 0, 0, 1, 1, 0]))
+    assert found.value == pytest.approx(4 / 9)
+    assert found.why == "all films agree, which leaves the formula no variance"
+    half = Estimate(value=0.7, influence=np.array([0.1, -0.1]))
+    mean = mean_estimate([half, Estimate(value=0.5, influence=-half.influence)])
+    assert (mean.value, mean.why) == (pytest.approx(0.6), found.why)
+    assert np.isnan(mean.interval).all()

@@ -7,7 +7,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from cxrscore.metrics import brier, calibration_error, reliability
+from cxrscore.metrics import brier, calibration_error, mean_calibration, reliability
 
 NAN = math.nan
 
@@ -67,3 +67,23 @@ def test_one_class_and_the_ends_of_the_scale() -> None:
     assert calibration_error(np.array([0, 0.0]), np.array([0, 1.0])) == 0.5
     assert calibration_error(np.array([1, 1.0]), np.array([1, 1.0])) == 0
     assert brier(np.array([0, 0.0]), np.array([0, 1.0])) == 0.5
+
+
+def test_mean_calibration_by_hand() -> None:
+    # Mean 0.3; standard deviation sqrt((0.04 + 0 + 0.04 + 0) / 3), of the mean half of it. Wilson of 1 of 4.
+    found = mean_calibration(np.array([0, 0, 1, 0, NAN, 1]), np.array([0.1, 0.3, 0.5, 0.3, 0.9, NAN]))
+    half = 1.959964 * math.sqrt(0.08 / 3) / 2
+    assert (found.prob, found.share, found.films) == (pytest.approx(0.3), 0.25, 4)
+    assert found.prob_interval == pytest.approx((0.3 - half, 0.3 + half), rel=1e-6)
+    z = 1.959964
+    middle, width = (0.25 + z**2 / 8) / (1 + z**2 / 4), z * math.sqrt(0.25 * 0.75 / 4 + z**2 / 64) / (1 + z**2 / 4)
+    assert found.share_interval == pytest.approx((middle - width, middle + width), rel=1e-6)
+
+
+def test_mean_calibration_without_films_and_with_one() -> None:
+    nothing = mean_calibration(np.array([NAN]), np.array([0.5]))
+    assert nothing.films == 0
+    assert math.isnan(nothing.prob)
+    one = mean_calibration(np.array([1.0]), np.array([0.5]))
+    assert math.isnan(one.prob_interval[0])
+    assert one.share_interval[1] == 1

@@ -9,7 +9,7 @@ import pytest
 
 from cxrscore.errors import InputError
 from cxrscore.labels import FINDINGS
-from cxrscore.metrics import auc, auc_per_finding, macro, metrics, roc
+from cxrscore.metrics import auc, auc_per_finding, average_precision, macro, metrics, precision_recall, roc
 
 NAN = math.nan
 
@@ -95,3 +95,26 @@ def test_areas_of_a_published_model_on_real_films(shared: Path) -> None:
     assert len(table) == 442
     assert macro(areas) == pytest.approx(0.78, abs=0.01)
     np.testing.assert_allclose(areas, [roc_auc_score(t, s) for t, s in zip(truth.T, score.T, strict=True)], atol=1e-12)
+
+
+def test_a_precision_recall_curve_worked_by_hand() -> None:
+    curve = precision_recall(TRUTH, SCORE)
+    assert curve.thresholds.tolist() == [0.8, 0.6, 0.4, 0.2]
+    assert curve.recall.tolist() == [0.5, 0.5, 1, 1]
+    assert curve.precision.tolist() == [1, 1 / 2, 2 / 4, 2 / 5]
+    # Each step of recall at its precision: 0.5 * 1 + 0.5 * 0.5.
+    assert np.sum(np.diff(np.r_[0, curve.recall]) * curve.precision) == average_precision(TRUTH, SCORE) == 0.75
+    assert np.isnan(precision_recall(np.array([0, 0]), np.array([0.3, 0.6])).recall).all()
+
+
+def test_a_precision_recall_curve_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import precision_recall_curve
+
+    random = np.random.default_rng(2)
+    truth = (random.random(400) < 0.15).astype(np.float32)
+    score = np.round(random.normal(truth, 1), 1)  # with ties
+    precision, recall, thresholds = precision_recall_curve(truth, score)
+    curve = precision_recall(truth, score)
+    np.testing.assert_allclose(curve.precision[::-1], precision[:-1], rtol=1e-15)
+    np.testing.assert_allclose(curve.recall[::-1], recall[:-1], rtol=1e-15)
+    np.testing.assert_array_equal(curve.thresholds[::-1], thresholds)

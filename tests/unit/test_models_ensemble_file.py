@@ -24,7 +24,7 @@ from cxrscore.models.imagenet import read_weights
 from cxrscore.models.model_file import load_model, model_bytes
 from cxrscore.scoring import ScoreOptions, score_films
 from cxrscore.scoring.run_context import load_models
-from cxrscore.show import as_text, describe_file, read_model_card
+from cxrscore.show import as_text, describe_file
 from cxrscore.verify import verify_file
 
 
@@ -90,7 +90,6 @@ def test_where_one_network_is_expected_a_member_is_asked_for(home):
         lambda: import_model(ImportOptions(file=ensemble, output=home / "new.safetensors")),
         lambda: read_weights(ensemble, "tinycnn"),
         lambda: export_onnx(OnnxOptions(model=ensemble, output=home / "m.onnx")),
-        lambda: read_model_card(ensemble),
     ]
     for call in calls:
         with pytest.raises(InputError, match="Name one of its member files"):

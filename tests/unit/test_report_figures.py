@@ -9,15 +9,39 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import StepPatch
 from report_scores import made_scores
 
-from cxrscore.metrics import reliability, roc
+from cxrscore.metrics import average_precision, net_benefit, reliability, roc, supported_thresholds
+from cxrscore.models.evaluation import Figure as Estimated
+from cxrscore.models.evaluation import Yardstick, Yardsticks
 from cxrscore.reporting import figures
 from cxrscore.reporting.figures import FindingData
-from cxrscore.reporting.forest_plot import MARKERS, Series, forest_plot
+from cxrscore.reporting.forest_plot import (
+    LIGHT,
+    MARKERS,
+    MOST_ROWS,
+    Series,
+    forest_plot,
+    overview_alt,
+    overview_plot,
+    prevalence_plot,
+)
 from cxrscore.reporting.groups import MAX_SUBGROUPS
 from cxrscore.reporting.heatmaps import heatmap_panels
+from cxrscore.reporting.plot_elements import CURVE_GRID, thin_curve
 from cxrscore.reporting.provenance import Epoch, Training
+from cxrscore.reporting.small_multiples import (
+    HEIGHT,
+    LONGEST_TITLE,
+    WIDTH,
+    Panel,
+    log_odds,
+    probability_ticks,
+    short_title,
+)
+from cxrscore.reporting.summary import summarise
 
 TRAINING = Training(
     epochs=tuple(Epoch(number=n, train_loss=1 / n, valid_loss=0.2 + 1 / n, monitored=0.5 + n / 10) for n in (1, 2, 3)),
@@ -46,17 +70,69 @@ def lines(figure: Figure) -> list[np.ndarray]:
     return [line.get_xydata() for line in figure.axes[0].lines]
 
 
-def test_the_roc_plot_shows_chance_the_curve_and_the_operating_point() -> None:
-    chance, curve, point = lines(figures.roc_plot(finding()))
-    wanted = roc(finding().truth, finding().prob)
-    assert chance.tolist() == [[0, 0], [1, 1]]
-    np.testing.assert_array_equal(curve, np.column_stack([wanted.fpr, wanted.tpr]))
+def drawn(figure: Figure, colour: str) -> list[np.ndarray]:
+    """The data of the lines and marks of one colour in all panels."""
+    return [one.get_xydata() for one in figure.artists if isinstance(one, Line2D) and one.get_color() == colour]
+
+
+def texts(figure: Figure) -> list[str]:
+    return [one.get_text() for one in figure.texts]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [one.get_text() for one in figure.legends[0].get_texts()]
+
+
+def test_a_roc_panel_shows_chance_the_curve_and_the_operating_point() -> None:
+    figure = figures.roc_grid([finding()])
+    expected = roc(finding().truth, finding().prob)
+    ((curve,), (point,)) = drawn(figure, figures.BLUE), drawn(figure, figures.RED)
+    np.testing.assert_array_equal(curve, np.column_stack([expected.fpr, expected.tpr]))
     assert point.tolist() == [[0.5, 1.0]]
+    assert [[0, 0], [1, 1]] in [one.tolist() for one in drawn(figure, figures.GREY)]
+    assert legend(figure) == ["ROC curve", "chance", "operating point"]
+
+
+def test_a_panel_draws_its_data_inside_its_frame() -> None:
+    figure = Figure()
+    panel = Panel(figure, 1.0, 2.0)
+    panel.set_limits((10, 20), (0, 4))
+    panel.plot([10, 15, 20], [0, 2, 4], color="red")
+    (line,) = figure.artists
+    inches = line.get_transform().transform(line.get_xydata()) / figure.dpi
+    np.testing.assert_allclose(inches, [[1, 2], [1 + WIDTH / 2, 2 + HEIGHT / 2], [1 + WIDTH, 2 + HEIGHT]])
+    np.testing.assert_allclose(np.array(line.get_clip_box().bounds) / figure.dpi, [1, 2, WIDTH, HEIGHT])
+
+
+def test_the_area_of_a_precision_recall_panel_is_the_average_precision() -> None:
+    random = np.random.default_rng(5)
+    truth = (random.random(80) < 0.2).astype(np.float32)
+    data = finding(truth=truth, ranked=np.round(random.normal(truth, 1), 1))
+    figure = figures.precision_recall_grid([data])
+    ((curve,),) = (drawn(figure, figures.BLUE),)
+    area = float(np.sum(np.diff(curve[:, 0]) * curve[1:, 1]))
+    assert area == pytest.approx(average_precision(truth, data.ranked), rel=1e-12)
+    prevalence = float(truth.mean())
+    level = next(one for one in drawn(figure, figures.GREY) if one[:, 0].tolist() == [0, 1])
+    assert level[:, 1].tolist() == pytest.approx([prevalence, prevalence])
+    assert f"AP {area:.3f}" in texts(figure)
+
+
+def test_a_decision_panel_is_the_net_benefit_as_a_fraction_of_the_prevalence() -> None:
+    random = np.random.default_rng(6)
+    prob = random.uniform(0.02, 0.3, 200).astype(np.float32)
+    truth = (random.random(200) < prob).astype(np.float32)
+    figure = figures.decision_grid([finding(truth=truth, prob=prob)])
+    ((model,), (everyone,)) = drawn(figure, figures.BLUE), drawn(figure, figures.RED)
+    thresholds = supported_thresholds(truth, prob)
+    expected = net_benefit(truth, prob, thresholds)
+    np.testing.assert_allclose(model, np.column_stack([log_odds(thresholds), expected.model / truth.mean()]), rtol=1e-6)
+    np.testing.assert_allclose(everyone[:, 1], expected.treat_all / truth.mean(), rtol=1e-6)
 
 
 def test_thinned_keeps_corners_and_ends_and_drops_what_falls_together() -> None:
     x, y = np.array([0, 0, 0.5, 0.5 + 1e-6, 1, 1]), np.array([0, 0.5, 0.5, 0.5, 1 - 1e-6, 1])
-    kept = figures.thin_curve(x, y)
+    kept = thin_curve(x, y)
     assert [axis.tolist() for axis in kept] == [[0, 0, 0.5, 1, 1], [0, 0.5, 0.5, 1 - 1e-6, 1]]
 
 
@@ -64,37 +140,54 @@ def test_the_curve_of_many_films_stays_light_and_exact() -> None:
     random = np.random.default_rng(3)
     truth = (random.random(50_000) < 0.2).astype(np.float32)
     curve = roc(truth, random.normal(truth, 1))
-    x, y = figures.thin_curve(curve.fpr, curve.tpr)
-    assert len(x) <= 2 * figures.CURVE_GRID + 2 < len(curve.fpr)
+    x, y = thin_curve(curve.fpr, curve.tpr)
+    assert len(x) <= 2 * CURVE_GRID + 2 < len(curve.fpr)
     before = np.searchsorted(x + y, curve.fpr + curve.tpr, side="right") - 1
     for whole, kept in ((curve.fpr, x), (curve.tpr, y)):
-        assert np.abs(whole - kept[before]).max() <= 1 / figures.CURVE_GRID
+        assert np.abs(whole - kept[before]).max() <= 1 / CURVE_GRID
 
 
 def test_an_undefined_auc_draws_no_curve() -> None:
     undefined = finding(auc=math.nan, sensitivity=math.nan, specificity=math.nan)
-    assert len(lines(figures.roc_plot(undefined))) == 1
+    figure = figures.roc_grid([undefined])
+    assert drawn(figure, figures.BLUE) == drawn(figure, figures.RED) == []
 
 
-def test_a_grid_has_one_titled_axis_for_each_finding() -> None:
+def test_a_grid_has_one_titled_panel_for_each_finding_and_ticks_only_outside() -> None:
     grid = figures.roc_grid([finding(), finding("Hernia", auc=math.nan), finding("A"), finding("B"), finding("C")])
-    titles = [axes.get_title() for axes in grid.axes if axes.axison]
-    assert titles[:3] == ["Mass: AUC 0.750", "Hernia: AUC undefined", "A: AUC 0.750"]
-    assert len(titles) == 5
+    found = texts(grid)
+    for word in ("Mass", "Hernia", "A", "B", "C"):
+        assert found.count(word) == 1
+    assert found.count("AUC 0.750") == 4
+    assert found.count("AUC undefined") == 1
+    assert found.count("0.5") == 2 + 4  # two panels at the left, four without a panel below
 
 
-def test_a_distribution_shows_shares_of_each_group() -> None:
-    negatives, positives = figures.distribution_plot(finding()).axes[0].patches
-    for bars, probabilities in ((negatives, (0.8, 0.3)), (positives, (0.9, 0.4))):
-        values = bars.get_data().values
-        assert values.sum() == pytest.approx(1)
-        wanted = np.histogram(np.array(probabilities, np.float32), bins=figures.BINS, range=(0, 1))[0] / 2
-        np.testing.assert_allclose(values, wanted)
+def test_a_long_name_is_cut_to_its_panel() -> None:
+    assert short_title("Enlarged Cardiomediastinum") == "Enlarged Cardiomediast…"
+    assert len(short_title("Enlarged Cardiomediastinum")) == LONGEST_TITLE
+
+
+def test_a_distribution_shows_fractions_of_each_class_on_either_side() -> None:
+    up, down = (one for one in figures.distribution_grid([finding()]).artists if isinstance(one, StepPatch))
+    for bars, probabilities, sign in ((up, (0.9, 0.4), 1), (down, (0.8, 0.3), -1)):
+        values, edges, _ = bars.get_data()
+        assert values.sum() * sign == pytest.approx(1)
+        inside = np.clip(log_odds(np.array(probabilities, np.float32)), edges[0], edges[-1])
+        np.testing.assert_allclose(values * sign, np.histogram(inside, edges)[0] / 2)
 
 
 def test_without_labels_a_distribution_shows_all_films() -> None:
-    (bars,) = figures.distribution_plot(finding(truth=np.full(5, np.nan, np.float32))).axes[0].patches
-    assert np.count_nonzero(bars.get_data().values) == 6
+    figure = figures.distribution_grid([finding(truth=np.full(5, np.nan, np.float32))])
+    (bars,) = (one for one in figure.artists if isinstance(one, StepPatch))
+    assert bars.get_data().values.sum() == pytest.approx(1)
+    assert legend(figure) == ["all scored films, no labels", "operating point"]
+
+
+def test_ticks_of_probabilities_are_apart_and_inside() -> None:
+    ticks = probability_ticks(-4.6, 0.0)
+    assert [words for _, words in ticks] == ["0.01", "0.03", "0.1", "0.5"]
+    assert [at for at, _ in ticks] == pytest.approx([math.log(p / (1 - p)) for p in (0.01, 0.03, 0.1, 0.5)])
 
 
 def test_the_loss_plot_marks_the_best_epoch() -> None:
@@ -113,14 +206,14 @@ def test_the_monitored_figure_is_drawn_where_it_is_no_loss() -> None:
 
 
 def test_a_panel_names_each_map_with_its_probability() -> None:
-    panel = heatmap_panels(made_scores(), limit=1)[0]
-    titles = [axes.get_title().splitlines()[0] for axes in figures.panel_figure(panel).axes]
-    assert titles == ["film", *(f"{one.finding} {one.prob:.3f}" for one in panel.maps)]
+    panel = heatmap_panels(made_scores(), limit=1).panels[0]
+    titles = [axes.get_title().splitlines()[:2] for axes in figures.panel_figure(panel).axes]
+    assert titles == [["film"], [f"Atelectasis {panel.prob:.3f}", "true positive"]]
 
 
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_the_same_plot_gives_the_same_bytes(kind: figures.Format, start: bytes) -> None:
-    first, second = (figures.encode(figures.roc_plot(finding()), kind) for _ in range(2))
+    first, second = (figures.encode(figures.roc_grid([finding()]), kind) for _ in range(2))
     assert first == second
     assert first.startswith(start)
 
@@ -134,17 +227,58 @@ def test_drawing_needs_no_pyplot() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
-def test_the_reliability_plot_shows_the_curve_and_ends_where_it_does() -> None:
+def test_a_reliability_panel_shows_bins_of_twenty_films_and_ends_where_they_do() -> None:
     random = np.random.default_rng(0)
-    prob = random.uniform(0, 0.18, 500).astype(np.float32)
-    data = finding(truth=(random.random(500) < prob).astype(np.float32), prob=prob)
-    drawn = lines(figures.reliability_plot(data))
-    curve = reliability(data.truth, data.prob)
-    np.testing.assert_allclose(drawn[-1], np.column_stack([curve.prob, curve.share]))
-    assert len(drawn) == 1 + len(curve.films) + 1
-    end = figures.reliability_plot(data).axes[0].get_xlim()[1]
-    assert max(curve.share) <= end < 2.5 * max(curve.share)
-    assert len(lines(figures.reliability_plot(finding(truth=np.full(5, np.nan, np.float32))))) == 2
+    prob = random.uniform(0, 0.18, 90).astype(np.float32)
+    data = finding(truth=(random.random(90) < prob).astype(np.float32), prob=prob)
+    figure = figures.reliability_grid([data])
+    curve = reliability(data.truth, data.prob, points=4)
+    assert curve.films.min() >= figures.FILMS_PER_BIN
+    intervals, points, negatives = drawn(figure, figures.BLUE)
+    np.testing.assert_allclose(points, np.column_stack([curve.prob, curve.share]))
+    assert len(intervals) == 3 * len(curve.films)
+    assert len(negatives) == 3 * np.count_nonzero(data.truth == 0)
+    (positives,) = drawn(figure, figures.RED)
+    assert sorted(positives[::3, 0]) == pytest.approx(sorted(prob[data.truth == 1]))
+    low, high = (float(words) for words in texts(figure)[:2])
+    assert 0 <= low <= prob.min()
+    assert prob.max() <= high < 0.2
+
+
+def test_a_rug_of_many_films_is_of_quantiles() -> None:
+    prob = np.linspace(0.1, 0.2, 5000, dtype=np.float32)
+    figure = figures.reliability_grid([finding(truth=np.zeros(5000, np.float32), prob=prob)])
+    assert len(drawn(figure, figures.BLUE)[-1]) == 3 * figures.MOST_MARKS
+
+
+def test_the_first_epoch_does_not_squash_the_others() -> None:
+    losses = (9.0, 1.0, 0.8, 0.7)
+    epochs = tuple(
+        Epoch(number=n, train_loss=loss, valid_loss=loss + 0.1, monitored=0.5) for n, loss in enumerate(losses, start=1)
+    )
+    figure = figures.loss_plot(dataclasses.replace(TRAINING, epochs=epochs))
+    low, high = figure.axes[0].get_ylim()
+    assert 0.65 < low < 0.7
+    assert 1.1 < high < 1.2
+    assert [words.get_text() for words in figure.axes[0].texts] == ["first epoch, outside: 9, 9.1"]
+    steady = figures.loss_plot(TRAINING).axes[0]
+    assert not steady.texts
+    assert steady.get_ylim()[1] > 1.2
+
+
+def test_probability_and_prevalence_are_beside_each_other() -> None:
+    rare = finding("Rare", truth=np.array([1, 0, 0, 0, 0], np.float32), prob=np.full(5, 0.25, np.float32))
+    common = finding("Common", truth=np.array([1, 1, 0, 1, 0], np.float32), prob=np.full(5, 0.5, np.float32))
+    axes = prevalence_plot([rare, common]).axes[0]
+    words = [one.get_text() for one in axes.texts]
+    assert words.index("Common") < words.index("Rare")
+    assert {"0.250", "0.500", "0.200 (0.04–0.62)", "0.600 (0.23–0.88)"} <= set(words)
+    marks = {line.get_marker(): [] for line in axes.lines if line.get_marker() in ("o", "D")}
+    for line in axes.lines:
+        if line.get_marker() in marks:
+            marks[line.get_marker()].append(float(line.get_xdata()[0]))
+    assert marks["o"] == pytest.approx([math.log(0.6 / 0.4), math.log(0.25)])
+    assert marks["D"] == pytest.approx([0, math.log(1 / 3)])
 
 
 def test_the_forest_shows_values_intervals_and_names() -> None:
@@ -175,3 +309,67 @@ def test_no_two_groups_look_the_same() -> None:
 
 def test_a_forest_of_nothing() -> None:
     assert figures.encode(forest_plot(["Mass"], [Series(name="", values=[(math.nan,) * 3])], "gap"), "png")
+
+
+NOT_KNOWN = Estimated(value=math.nan, low=math.nan, high=math.nan)
+
+
+def yardsticks(auc: float = 0.61) -> Yardsticks:
+    alone = Yardstick(
+        name="Age and sex alone", macro_auc=dataclasses.replace(NOT_KNOWN, value=auc), brier=0.1, label_accuracy=0.9
+    )
+    return Yardsticks(model=alone, without=(alone,), columns="age and sex", difference=NOT_KNOWN)
+
+
+def words_of(figure: Figure) -> list[str]:
+    return [text.get_text() for text in (*figure.axes[0].texts, *figure.texts, *figure.legends[0].get_texts())]
+
+
+def test_the_overview_has_all_findings_the_highest_first_and_the_mean_last() -> None:
+    summary = summarise(made_scores())
+    figure = overview_plot(summary, yardsticks())
+    found = sorted((one for one in summary.findings if math.isfinite(one.auc)), key=lambda one: -one.auc)
+    words = words_of(figure)
+    names = [word for word in words if word in {one.finding for one in found}]
+    assert names == [one.finding for one in found]
+    assert f"{found[0].positives} / {found[0].positives + found[0].negatives}" in words
+    sure = next(one for one in found if math.isfinite(one.interval[0]))
+    assert f"{sure.auc:.3f} ({sure.interval[0]:.2f}\N{EN DASH}{sure.interval[1]:.2f})" in words
+    assert "No AUC, because only one class is present: Hernia." in words
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [line.get_xydata()[0].tolist() for line in dots] == [[one.auc, y] for y, one in enumerate(found)]
+    assert [line.get_color() == LIGHT for line in dots] == [one.few_positives for one in found]
+    assert {0.5, 0.61} <= {line.get_xdata()[0] for line in figure.axes[0].lines}
+    assert "age and sex alone, mean 0.610 in the model's evaluation" in words
+    diamonds = [patch.get_xy()[:4, 0] for patch in figure.axes[0].patches if len(patch.get_xy()) == 5]
+    (low, high), value = summary.areas.macro_known_interval, summary.areas.macro_known.value
+    assert math.isnan(summary.areas.macro_interval[0])
+    assert diamonds[-1].tolist() == pytest.approx([low, value, high, value])
+    assert f"{found[0].finding} {found[0].auc:.3f}" in overview_alt(summary)
+
+
+def test_the_overview_of_one_finding_without_interval_is_hollow() -> None:
+    scores = made_scores()
+    summary = summarise(scores)
+    nothing = (math.nan, math.nan)
+    one = dataclasses.replace(summary.findings[0], interval=nothing, why="one positive film only")
+    areas = dataclasses.replace(
+        summary.areas, intervals=(nothing,), macro_interval=nothing, macro_known_interval=nothing
+    )
+    figure = overview_plot(dataclasses.replace(summary, findings=(one,), areas=areas), None)
+    (dot,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert dot.get_markerfacecolor() == "white"
+    assert "hollow: no interval" in words_of(figure)
+    assert figures.encode(figure, "svg").startswith(b"<?xml")
+
+
+def test_the_overview_of_many_findings_shows_those_with_most_positives() -> None:
+    summary = summarise(made_scores())
+    many = tuple(
+        dataclasses.replace(summary.findings[0], finding=f"F{place}", positives=place + 1)
+        for place in range(MOST_ROWS + 5)
+    )
+    words = words_of(overview_plot(dataclasses.replace(summary, findings=many), None))
+    shown = {word for word in words if word.startswith("F")}
+    assert shown == {f"F{place}" for place in range(5, MOST_ROWS + 5)}
+    assert f"The {MOST_ROWS} of {MOST_ROWS + 5} findings with the most positives; the macro AUC is of all." in words

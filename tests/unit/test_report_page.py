@@ -10,23 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from choice_scores import ruled
 from report_scores import EVIL, FINDINGS, TURNED, made_scores
 from test_report_summary import imported
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.images import Status
+from cxrscore.reporting import page as page_module
 from cxrscore.reporting import write_report
 from cxrscore.scorefile.data import HeatMaps, Scores, Thumbnails
 
 pytestmark = pytest.mark.slow
 
 ELEMENTS = """
-html head meta title style body header main footer nav section article h1 h2 h3 p b strong small span bdi a ul ol li
+html head meta title style body header main footer nav section article h1 h2 h3 h4 p b strong small span bdi a ul ol li
 dl dt dd div figure figcaption img table thead tbody tfoot tr th td details summary pre code br
 """
 ATTRIBUTES = """
-lang charset http-equiv content name id class href src alt scope role aria-label aria-describedby tabindex
+lang charset http-equiv content name id class href src alt scope role aria-label aria-labelledby aria-describedby
+tabindex open download
 """
 VOID = ("meta", "img", "br")
 
@@ -90,7 +93,9 @@ def test_nothing_is_asked_for_from_outside(report: tuple[str, Page, dict[str, An
     )
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {link["href"] for link in page.all("a")} <= {f"#{name}" for name in ids}
+    assert {link["href"] for link in page.all("a") if "download" not in link} <= {f"#{name}" for name in ids}
+    saved = [link["href"] or "" for link in page.all("a") if "download" in link]
+    assert all(link.startswith(("data:image/svg+xml;base64,", "data:text/csv;charset=utf-8;base64,")) for link in saved)
     assert "://" not in html
     assert "url(" not in html
     assert "@import" not in html
@@ -151,15 +156,16 @@ def test_the_page_shows_the_numbers_it_returns(report: tuple[str, Page, dict[str
     assert told["macro_auc_why"].startswith("1 of 13 findings have none: no positive and negative film overlap")
     known = told["macro_auc_with_interval"]
     low, high = known["interval"]
-    words = f"no interval; over the 12 findings that have one {known['value']:.3f}, {low:.2f}–{high:.2f}"
+    words = f"without an interval; over the 12 findings with a known variance: {known['value']:.2f}, "
+    words += f"95 % interval {low:.2f} to {high:.2f}"
     assert known["findings"] == 12
-    assert f"Macro AUC{told['macro_auc']:.3f}{words}, mean of 13 of 14 findings" in page.text
+    assert f"the macro AUC over 13 of 14 findings is {told['macro_auc']:.2f} ({words}); 5 films could" in page.text
     for one in told["findings"][:13]:
         few = " (few)" if one["positives"] < 10 else ""
         ends = one["auc_interval"]
         area = f"AUC {one['auc']:.3f} ({'–'.join(f'{end:.2f}' for end in ends) if ends else 'no interval'})"
         assert f"{area} {one['positives']} positive{few}, {one['negatives']} negative" in page.text
-    assert "58 labelled films of these splits were also scored; they are excluded from all metrics" in page.text
+    assert "58 labelled films of the training and validation splits excluded from all metrics" in page.text
 
 
 def test_an_undefined_auc_says_why_and_is_no_number(report: tuple[str, Page, dict[str, Any]]) -> None:
@@ -181,7 +187,8 @@ def test_few_positives_are_marked(report: tuple[str, Page, dict[str, Any]]) -> N
 def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:
     _, page, told = written(made_scores(split="valid"), tmp_path)
     assert (told["held_out"], told["evaluation_set"]) == (0, {"films": 195, "basis": "training"})
-    assert page.text.index("All labelled films were in training or validation") < page.text.index("Macro AUC")
+    assert page.text.index("that the model saw in training or validation") < page.text.index("macro AUC")
+    assert "All labelled films were in training or validation" in page.text
     assert "on 195 films seen in training or validation" in page.text
 
 
@@ -193,7 +200,7 @@ def test_a_model_that_others_trained_is_said_to_be_so(report: tuple[str, Page, d
     scores.films.split[:] = 0
     text = written(scores, tmp_path)[1].text
     assert "on 195 films that the model may have seen" in text
-    assert "Labelled, possibly seen195" in text
+    assert "on 195 labelled films of 195 patients that the model may have seen in training, the" in text
     assert "whether the model was trained on them is not recorded" in text
     assert "came with the imported model, chosen on unknown films" in text
     assert "operating points chosen by the source of the model, on films that are not recorded" in text
@@ -207,13 +214,13 @@ def test_seen_films_without_labels_do_not_count_as_left_out(tmp_path: Path) -> N
     scores = made_scores()
     scores.truth[:60] = np.nan
     text = written(scores, tmp_path)[1].text
-    assert "No labelled film of these splits was scored." in text
+    assert "excluded from all metrics" not in text
 
 
 def test_without_labels_the_page_is_still_worth_opening(tmp_path: Path) -> None:
     _, page, told = written(made_scores(labels=False), tmp_path)
     assert told["macro_auc"] is None
-    assert "No scored film has a label" in page.text
+    assert "no scored film has a label, so there is no AUC" in page.text
     pictures = [image["alt"] or "" for image in page.all("img")]
     assert sum(alt.startswith("Histogram") for alt in pictures) == 14
     assert sum(alt.startswith("Heat map") for alt in pictures) >= 14
@@ -234,22 +241,30 @@ def test_a_run_of_which_nothing_is_known(tmp_path: Path) -> None:
     )
     _, page, told = written(bare, tmp_path, figures=tmp_path / "figures")
     assert (told["films"]["failed"], told["figures"]) == (200, [])
-    for words in ("No film could be scored", "no heat maps", "no training history", "contains no provenance"):
+    assert "None of the 200 films could be scored" in page.text
+    for words in ("no training history", "contains no provenance"):
         assert words in page.text
+    assert {f"#{name}" for name in ("highest", "heat-maps", "distributions")}.isdisjoint(
+        link["href"] for link in page.all("a")
+    )
 
 
 def test_heat_maps_name_explainer_tap_scale_and_emptiness(report: tuple[str, Page, dict[str, Any]]) -> None:
     page = report[1]
     assert "by grad-cam at layer relu" in page.text
-    assert len(page.all("article")) <= 28
-    assert page.text.count("no positive evidence") >= len(page.all("article"))
-    assert len(re.findall(r"Scale 0 to \d", page.text)) == len(page.all("article"))
+    articles = len(page.all("article"))
+    assert 14 < articles <= 42
+    drawn = page.text.count("of the strongest map of this finding.")
+    assert drawn + page.text.count("No map: no positive evidence.") == articles > drawn
+    assert len(re.findall(r"Scale 0 to \d", page.text)) == 14
+    assert "No film is a true positive: Hernia." in re.sub(r"\s+", " ", page.text)
 
 
 def test_the_page_says_among_which_films_it_chose(report: tuple[str, Page, dict[str, Any]], tmp_path: Path) -> None:
-    assert "none of which the model saw in training or validation" in report[1].text
+    assert "chosen by a rule among the 137 held-out films" in report[1].text
+    assert "Seen by the model" not in report[1].text
     seen = written(made_scores(split="valid"), tmp_path)[1].text
-    assert "none of which the model saw in training or validation" not in seen
+    assert "chosen by a rule among the 195 films seen in training or validation" in seen
     assert "Seen by the model in validation." in seen
 
 
@@ -287,8 +302,8 @@ def test_figures_are_saved_beside_the_page(kind: Any, start: bytes, tmp_path: Pa
     scores = made_scores()
     three = Thumbnails(film=scores.thumbnails.film[40:43], pixels=scores.thumbnails.pixels[40:43])
     _, page, told = written(dataclasses.replace(scores, thumbnails=three), tmp_path, figures=folder, figure_format=kind)
-    panels = [f"heatmap-{place:02d}.png" for place in (1, 2, 3)]
-    assert len(page.all("article")) == 3
+    panels = [f"heatmap-{place:02d}.png" for place in range(1, 10)]
+    assert len(page.all("article")) == 9
     plots = [f"{name}.{kind}" for name in ("roc", "calibration", "distributions", "loss")]
     wanted = [*plots, *panels, "metrics.csv"]
     assert told["figures"] == [str(folder / name) for name in wanted]
@@ -329,6 +344,7 @@ def test_the_page_says_what_probabilities_are_and_shows_multiples_of_the_prevale
     scores = made_scores()
     _, page, _ = written(scores, tmp_path)
     assert page.text.count("Probabilities are of unknown calibration.") == 3
+    assert "Use them to rank films, not as the chance of a finding." in page.text
     assert "× the prevalence" not in page.text.replace("3.2 × means", "")
     scores = made_scores()
     document = scores.provenance["models"][0]["document"]
@@ -342,9 +358,10 @@ def test_the_page_says_what_probabilities_are_and_shows_multiples_of_the_prevale
     }
     scores.provenance["target_prevalence"] = {"Mass": 0.02}
     _, page, _ = written(scores, tmp_path, overwrite=True)
-    # At the top, and in the sections on calibration and provenance.
-    assert page.text.count("on out-of-fold predictions of the training films, for the prevalence in these films") == 3
-    assert page.text.count("They were moved to a target prevalence (--target-prevalence): Mass 0.02.") == 3
+    # In the sections on calibration and provenance.
+    assert page.text.count("on out-of-fold predictions of the training films, for the prevalence in these films") == 2
+    assert page.text.count("They were moved to a target prevalence (--target-prevalence): Mass 0.02.") == 2
+    assert "Use them to rank films" not in page.text
     assert "× the prevalence" in page.text
     assert "They were moved to the target prevalence as the probabilities were" in page.text
 
@@ -358,8 +375,48 @@ def test_notes_on_films_are_a_table_with_what_to_do(report: tuple[str, Page, dic
     noted = dataclasses.replace(scores, films=dataclasses.replace(scores.films, message=tuple(message)))
     write_report(noted, tmp_path / "page.html", source="s")
     html = (tmp_path / "page.html").read_text("utf-8")
-    section = html[html.index('<section id="notes">') :]
+    section = html[html.index('<div class="body" id="notes">') :]
     assert "1 of 195 scored films have a note" in section
     assert "All pixels are scored, hidden ones too." in section
     assert "rescaled (1)" in html
     assert EVIL not in html
+
+
+def section(html: str, name: str) -> str:
+    found = re.search(rf'<section aria-labelledby="{name}-title">.*?</section>', html, re.DOTALL)
+    assert found
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", found[0]))
+
+
+def test_heat_maps_that_do_not_fit_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(page_module, "HEATMAP_BYTES", 100_000)
+    html, page, _ = written(made_scores(), tmp_path)
+    shown = len(page.all("article"))
+    assert 0 < shown < 6
+    assert f"{shown} of 38 films are shown" in section(html, "heat-maps")
+
+
+def test_films_of_a_kind_without_a_map_are_named_and_what_to_do(tmp_path: Path) -> None:
+    text = section(written(ruled(mapped=[0, 2]), tmp_path)[0], "heat-maps")
+    assert "No false negative has a map and a thumbnail in the scores file: Mass." in text
+    assert "Score with --heatmaps 2 to store the maps of all findings" in text
+    assert "Edema: the probability is the same for every film, so no film is chosen." in text
+    assert "True positive 0.png" in text
+    assert "The first of 2 true positives by the rule." in text
+    text = section(written(ruled(mapped=[7]), tmp_path)[0], "heat-maps")
+    assert "No heat map can be shown:" in text
+
+
+def test_the_words_of_a_panel(tmp_path: Path) -> None:
+    maps = np.ones((8, 2, 2)) * np.array([0.03, 1, 0.5, 1, 1, 1, 1, 1])[:, None, None]
+    scores = ruled(maps=maps, split=np.ones(8, np.uint8), view=("<b>PA", *[""] * 7))
+    text = section(written(scores, tmp_path)[0], "heat-maps")
+    assert "Very weak: 3 % of the strongest map of this finding." in text
+    assert "Largest value: 50 % of the strongest map of this finding." in text
+    assert text.count("Seen by the model in training.") == 3
+    assert "0.png , view &lt;b&gt;PA" in text
+    assert (
+        "Labelled positive. Probability 0.900 at a prevalence of 0.571 ; at or above the operating point of 0.500 ."
+        in text
+    )
+    assert "The prevalence is that among the evaluated films: the model records none." in text

@@ -93,7 +93,8 @@ def test_the_numbers_are_those_of_the_assessed_films(report: tuple[str, Page, di
 
 def test_the_page_shows_what_it_returns(report: tuple[str, Page, dict[str, Any]]) -> None:
     html, page, told = report
-    section = Page(html[html.index('<section id="metrics">') : html.index('<section id="thresholds">')])
+    start = html.index('<section aria-labelledby="metrics-title">')
+    section = Page(html[start : html.index("</section>", start)])
     assert {"href": "#metrics"} in page.all("a")
     rows = section.text.split("Note ")[1]
     called, _, spread = told["metrics"]

@@ -20,7 +20,7 @@ from cxrscore.models.evaluation import LearningCurve, Probe, read_evaluation, re
 from cxrscore.models.model_file import save_model
 from cxrscore.networks.tensors import initial_tensors
 from cxrscore.reporting import write_report
-from cxrscore.reporting.heatmaps import choose_films
+from cxrscore.reporting.heatmap_choice import choose_films
 from cxrscore.reporting.model_evaluations import MOST_NOTES, marks, model_warnings, recorded_models
 from cxrscore.reporting.tables import provenance_table
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
@@ -73,7 +73,7 @@ def page_of(folder, scores, **options):
 
 
 def section(page, name):
-    return re.search(rf'<section id="{name}">.*?</section>', page, re.DOTALL)[0]
+    return re.search(rf'<section aria-labelledby="{name}-title">.*?</section>', page, re.DOTALL)[0]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_the_summary_names_the_models_own_figures(made):
     page, text, told, _ = made
     assert "Cross-validated macro AUC 0.650 (0.60 to 0.70) , by 5-fold cross-validation on 40 training films" in text
     assert "0.620 (0.50 to 0.74) on 10 test films" in text
-    assert '<p class="warning" role="note">Of the model: 10 test films are few.</p>' in page
+    assert "<li>Of the model: 10 test films are few.</li>" in page
     assert "Of the model: 10 test films are few." in told["warnings"]
     assert told["models"][0]["macro_auc"] == {"value": 0.65, "low": 0.6, "high": 0.7}
     assert told["models"][0]["prevalence_only"] == {FEW: MARK}
@@ -119,26 +119,25 @@ def test_a_finding_with_few_positives_is_marked_with_its_numbers(made, name):
 def test_a_finding_with_few_positives_has_no_highest_film(made):
     page, text, told, _ = made
     assert "the same for every film" in section(page, "highest")
-    assert f"With the same probability for every film, because of too few training films: {FEW}." in text
+    assert f"The model has the same probability for every film, because of too few training films: {FEW}." in text
     assert f"lowest for {FEW}" not in text
     assert told["findings"][-1]["auc"] == 0.5
     scores = probe_scores()
-    reasons = [reason for one in choose_films(scores).values() for reason in one]
-    assert f"Highest probability of {FEW}" not in reasons
-    assert f"Highest probability of {FINDINGS[0]}" in reasons
-    assert not [reason for reason in reasons if reason.startswith(f"Labelled {FEW}")]
+    chosen = {one.finding: one for one in choose_films(scores)}
+    assert (chosen[FEW].films, chosen[FEW].constant) == ((), True)
+    assert len(chosen[FINDINGS[0]].films) == 3
 
 
 def test_an_empty_heat_map_is_marked(tmp_path):
     page, _, _ = page_of(tmp_path, probe_scores(), findings=[FEW])
-    assert f'no positive evidence<small class="mark">{MARK}' in re.sub(r"\n", "", section(page, "heat-maps"))
+    shown = f'the same for every film, so no film is chosen.<small class="mark">{MARK}'
+    assert shown in re.sub(r"\n", "", section(page, "heat-maps"))
 
 
 def test_training_films_have_in_sample_figures(tmp_path):
     page, text, told = page_of(tmp_path, probe_scores(split="train", test=None))
-    assert (
-        text.index("Macro AUC, in-sample") < text.index("Cross-validated macro AUC 0.650") < text.index("Performance.")
-    )
+    seen = text.index("that the model saw in training or validation, the macro AUC")
+    assert seen < text.index("Cross-validated macro AUC 0.650") < text.index("All labelled films were in training")
     assert "there are no test films, so this is the model's figure" in text
     assert "so the cross-validated figure is the model&#39;s figure" in section(page, "training")
     assert "Read the cross-validated figures of the model instead: macro AUC 0.650" in told["warnings"][0]

@@ -94,8 +94,8 @@ def test_score_says_it_in_a_line_and_report_in_page_and_json(films, tmp_path):
     assert TOLD in told["warnings"]
     page = (tmp_path / "o.html").read_text()
     assert page.count(TOLD) == 1
-    assert page.index(TOLD) < page.index("Films found")
-    assert page.count("films that the model may have seen (not held-out: NIH)") >= 3  # summary, curves, findings
+    assert page.index("that are not held-out (NIH), ") < page.index(TOLD) < page.index("ROC curve of")
+    assert page.count("films that the model may have seen (not held-out: NIH)") >= 2  # curves, findings
     assert "films of NIH, on which the model was trained: not a test" in page
     assert "<td>NIH, MIMIC-CXR</td>" in page
 
@@ -122,7 +122,7 @@ def test_a_summary_names_each_set_once_and_survives_what_a_file_says():
     found = summarise(odd)
     assert (found.assessed.basis, found.assessed.public) == ("unknown", ("NIH", "3"))
     assert [text.startswith("Figures ") for text in found.warnings].count(True) == 4
-    assert "Other films may be of these data sets too, under names that are not recognised." in found.warnings
+    assert any(text.startswith("Other films may be of these data sets too") for text in found.warnings)
     json.dumps(found.as_dict(), allow_nan=False)
     assert summarise(scores).assessed.basis == "held-out"
 

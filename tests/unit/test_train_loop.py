@@ -1,5 +1,7 @@
 """The epoch loop: what is told and kept, which epoch is chosen, and how it stops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from training import SIDE, some_data, some_model
@@ -66,6 +68,13 @@ def test_training_accuracy_where_it_costs_little_or_is_monitored(tmp_path, optio
     run = Run(tmp_path, epochs=1, monitor="train_label_accuracy", **options)
     assert run.fit().history[0]["train_label_accuracy"] == pytest.approx(3 / 7)
     assert "train label accuracy 0.4286 (best so far)" in run.lines[-1]
+
+
+def test_an_undefined_auc_is_never_called_the_best(tmp_path):
+    run = Run(tmp_path, epochs=1, trainable="head")
+    run.data = replace(run.data, labels=np.ones_like(run.data.labels))
+    run.fit()
+    assert run.lines[-1].endswith("macro AUC undefined (lowest validation loss so far)")
 
 
 def losing(folder, losses_of_epochs, **options):

@@ -124,7 +124,10 @@ def _film_and_patient(path: Path, columns: Sequence[str], choice: ColumnChoice) 
     film = choice.film or find_column([name for name in columns if name not in choice.named], FILM_COLUMNS)
     if film is None:
         seen = ", ".join(name for name in columns[:12] if name)
-        raise InputError(f"{path} has no column that is known to name the films; it has {seen}. Call it film.")
+        raise InputError(
+            f"{path} has no column that is known to name the films; it has {seen}. Call it film, or as in "
+            "the label table."
+        )
     others = [name for name in columns if name != film and name not in choice.named]
     return film, choice.patient or patient_column(others)
 

@@ -289,7 +289,7 @@ def learning(record: Record) -> str:
         "Brier skill",
         "calibration error",
         "spread",
-        "|mean - prevalence|",
+        "difference of mean and prevalence",
         "probabilities",
     )
     pairs = [

@@ -78,9 +78,12 @@ def make_part(path: Path, rows: range, inputs: dict[str, Any]) -> None:
             yield RowBlock(values=values, places=dict.fromkeys(values, slice(place.start * MAPS, place.stop * MAPS)))
 
     columns = [film_columns(block, np.random.default_rng(block.start)) for block in blocks]
-    prob, truth = (np.concatenate([one[name] for one in columns]) for name in ("scores/prob", "truth"))
+    names = ("scores/prob", "truth", "films/split")
+    prob, truth, split = (np.concatenate([one[name] for one in columns]) for name in names)
     small = (
-        thumbnail_candidates(scored_films(prob, truth, rows.start), inputs["partition"]["total_films"], MOST).rows
+        thumbnail_candidates(
+            scored_films(prob, truth, split, rows.start), inputs["partition"]["total_films"], MOST
+        ).rows
         - rows.start
     )
     frame = FileHeader(

@@ -92,12 +92,13 @@ def _made(
         run.write(number, made[-1])
     row, prob = np.arange(rows.start, rows.stop), np.concatenate([shard.prob for shard in made])
     truth = made_truth(films)[rows.start : rows.stop]
-    found = scored_films(prob, truth, rows.start)
+    split = (row % 4).astype(np.uint8)
+    found = scored_films(prob, truth, split, rows.start)
     small = np.array(
         thumbnail_candidates(found, films, MOST).rows if partition else select_thumbnails(found, films, MOST), np.int32
     )
     return run.merge(
-        split=(row % 4).astype(np.uint8),
+        split=split,
         patient=(row // 2).astype(np.int32),
         truth=truth,
         thresholds=np.array([0.5, np.nan, 0.25], np.float32),

@@ -61,8 +61,9 @@ def _pdf_file(context: click.Context, option: click.Parameter, value: str | None
     "findings",
     multiple=True,
     metavar="NAME[=COLUMN]",
-    help="Finding whose heat maps are shown; repeat for several. NAME=COLUMN: the column of --labels with the labels "
-    "of this finding. [default: the heat maps of the four most probable findings of each film]",
+    help="Finding whose heat maps are shown, up to four films of each kind; repeat for several. NAME=COLUMN: the "
+    "column of --labels with the labels of this finding. [default: of each finding a true positive, a false positive "
+    "and a false negative]",
 )
 @click.option(
     "--resamples",

@@ -100,7 +100,8 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     default=4,
     show_default=True,
-    help="Number of heat maps to store per film, for its most probable findings.",
+    help="Number of heat maps to store per film: of the findings whose probability is highest relative to the "
+    "prevalence that the model records, or highest if it records none. The number of findings stores all.",
 )
 @click.option(
     "--explainer", default="grad-cam", show_default=True, help="Method of the heat maps; see `cxrscore plugins`."

@@ -22,15 +22,7 @@ from cxrscore.paper.heatmaps import FilmHeatmaps
 from cxrscore.paper.results import ExperimentResult, Finding
 from cxrscore.paper.scoring import ScoredExperiment
 from cxrscore.reporting import figures as draw
-from cxrscore.reporting.heatmaps import (
-    LARGEST_SIDE,
-    HeatmapOverlay,
-    HeatmapPanel,
-    Pixels,
-    overlay,
-    peak_value,
-    shrink,
-)
+from cxrscore.reporting.heatmaps import LARGEST_SIDE, Pixels, overlay, peak_value, shrink
 from cxrscore.reporting.provenance import Training, read_training
 from cxrscore.training.data import Data
 
@@ -104,19 +96,43 @@ def auc_text(area: Estimate) -> str:
     return f"{area.value:.3f}" if math.isnan(low) else f"{area.value:.3f} ({low:.2f}–{high:.2f})"
 
 
-def heatmap_figure(shown: FilmHeatmaps) -> HeatmapPanel:
+@dataclass(frozen=True, kw_only=True)
+class HeatmapOverlay:
+    """One map over its film: pixels uint8 [S,S,3]; note: why no map is drawn, or ""."""
+
+    finding: str
+    prob: float
+    truth: float
+    pixels: Pixels
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmPanel:
+    """A film (uint8 [S,S,3]) with its maps; scale: the map value at the top of their common colour scale."""
+
+    film: Pixels
+    maps: tuple[HeatmapOverlay, ...]
+    scale: float
+
+
+def film_panel(shown: FilmHeatmaps) -> FilmPanel:
     """Figures 7 and 8: a film and its maps on one scale, in the order of the selection rule."""
     grey = shrink(_grey(shown.film), LARGEST_SIDE)
     scale = max(peak_value(one) for one in shown.maps)
     maps = zip(shown.findings, shown.prob, shown.truth, shown.maps, strict=True)
-    return HeatmapPanel(
-        path=shown.path,
-        reasons=(),
-        split="test",
+    return FilmPanel(
         film=np.repeat(grey[..., None], 3, axis=2),
         maps=tuple(_draw_overlay(grey, *one, scale) for one in maps),
         scale=scale,
     )
+
+
+def heatmap_figure(shown: FilmHeatmaps) -> Figure:
+    """The film and its maps in one row."""
+    panel = film_panel(shown)
+    titles = ["\n".join(filter(None, (f"{one.finding} {one.prob:.3f}", one.note))) for one in panel.maps]
+    return draw.picture_row([panel.film, *(one.pixels for one in panel.maps)], ["film", *titles])
 
 
 def _draw_overlay(grey: Pixels, finding: str, prob: float, truth: float, raw: Floats, scale: float) -> HeatmapOverlay:
@@ -126,7 +142,6 @@ def _draw_overlay(grey: Pixels, finding: str, prob: float, truth: float, raw: Fl
         prob=prob,
         truth=truth,
         pixels=np.repeat(grey[..., None], 3, axis=2) if empty else overlay(grey, raw, scale),
-        peak=peak_value(raw),
         note="no positive evidence" if empty else "",
     )
 

@@ -10,7 +10,7 @@ from cxrscore.paper.experiments import CORRECTED, LITERAL
 from cxrscore.paper.reported import ROC_FIGURES
 from cxrscore.paper.run import Run
 from cxrscore.paper.tables_and_figures import TABLES, roc_files, table_rows
-from cxrscore.reporting.figures import encode, panel_figure
+from cxrscore.reporting.figures import encode
 
 FILES = 42
 """Number of files."""
@@ -53,7 +53,7 @@ def _rocs(run: Run) -> Iterator[tuple[str, bytes]]:
 def _maps(run: Run) -> Iterator[tuple[str, bytes]]:
     for series, suffix in SUFFIXES.items():
         for number, shown in zip(("7", "8"), run.shown[series], strict=True):
-            yield f"fig{number}{suffix}.png", encode(panel_figure(figures.heatmap_figure(shown)), "png")
+            yield f"fig{number}{suffix}.png", encode(figures.heatmap_figure(shown), "png")
             yield f"fig{number}{suffix}.json", figures.maps_json(shown)
 
 

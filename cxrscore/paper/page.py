@@ -88,7 +88,7 @@ def _numbered(shown: Sequence[FilmHeatmaps]) -> list[tuple[str, FilmHeatmaps]]:
 
 
 def _maps(number: str, series: str, shown: FilmHeatmaps) -> dict[str, Any]:
-    panel = figures.heatmap_figure(shown)
+    panel = figures.film_panel(shown)
     return {
         "title": f"Figure {number}, {_SHORT[series]}",
         "shown": shown,

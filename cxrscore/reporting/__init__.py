@@ -102,12 +102,13 @@ def write_report(
     bounding_boxes : path, optional
         Table of bounding boxes (labels.read_boxes) to compare the heat maps with.
     findings : sequence of str
-        Findings whose heat maps are shown; empty: the most probable ones of each film.
+        Findings whose heat maps are shown, with up to four films of each kind; empty: all, with one film of each
+        kind (heatmap_choice.choose_films).
     resamples : int
         Number of bootstrap resamples for intervals of AUCs, if patients have several films, and of plugin metrics;
         0: intervals of AUCs by formula, and no intervals of plugin metrics.
     seed : int
-        Seed of the resamples and of the films that are selected at random.
+        Seed of the resamples.
     figures : path, optional
         Folder for the figures as files (roc, distributions, loss, heatmap-01 ...) and for metrics.csv with all
         metrics; it is created if missing.
@@ -162,8 +163,9 @@ def write_report(
         named, summary, others=others, groups=groups, group_by=group_by, bounding_boxes=bounding_boxes, drawing=drawing
     )
     data = _finding_data(scores, summary)
-    shown = heatmap_panels(scores, seed=seed, findings=findings)
-    wanted = [] if figures is None else _figures_to_save(scores, data, shown, parts, figures, figure_format)
+    boxes = None if parts.localisation is None else parts.localisation.drawn
+    shown = heatmap_panels(scores, findings, boxes)
+    wanted = [] if figures is None else _figures_to_save(scores, data, shown.panels, parts, figures, figure_format)
     for path, kind, _ in wanted:
         check_output(path, FIGURES[kind], inputs=read, overwrite=overwrite)
     table = None if figures is None or summary.assessed.basis == "none" else figures / "metrics.csv"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,27 @@ class LocalisationResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BoxAgreement:
+    """A map against the boxes of its film and finding.
+
+    pointing  fraction of the largest map value's places inside the boxes, usually 0 or 1
+    energy    fraction of the positive map values inside the boxes
+    area      fraction of the film that the boxes cover, which a constant map would have as energy
+    """
+
+    pointing: float
+    energy: float
+    area: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Localisation:
     """All findings that have boxes and maps, on films that no model was trained or validated on, unless ``seen``.
 
     boxes     boxes in the table; unused: boxes of films that were not scored, or whose size does not fit
     left_out  excluded pairs of film and finding, because the film was seen; seen: all films were seen
     unmapped  pairs of film and finding with boxes but without a map in the scores file
+    drawn     the boxes by film row and finding column, of all films
     """
 
     findings: tuple[LocalisationResult, ...]
@@ -78,6 +93,7 @@ class Localisation:
     left_out: int
     seen: bool
     unmapped: int
+    drawn: Mapping[tuple[int, int], tuple[Box, ...]]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, NaN as None."""
@@ -106,7 +122,11 @@ def localise(scores: Scores, path: Path, name: str) -> Localisation:
     if other := " and ".join(sorted(fits_of - {"stretch"})):
         raise InputError(f"films of {name} were fitted by {other}; boxes can be compared only with stretched films")
     boxes = read_boxes(path)
-    masks, unused = _masks(scores, boxes)
+    drawn, unused = _boxes_on_films(scores, boxes)
+    masks = {
+        (film, column): _mask(own, int(scores.films.width[film]), int(scores.films.height[film]))
+        for (film, column), own in drawn.items()
+    }
     if not masks:
         raise InputError(f"none of the {len(boxes)} boxes of {path} lies on a scored film of {name}")
     unseen = {pair: mask for pair, mask in masks.items() if scores.films.split[pair[0]] not in SEEN}
@@ -129,14 +149,15 @@ def localise(scores: Scores, path: Path, name: str) -> Localisation:
         left_out=len(masks) - len(chosen),
         seen=not unseen,
         unmapped=len(chosen) - sum(map(len, rows.values())),
+        drawn=drawn,
     )
 
 
-def _masks(scores: Scores, boxes: Sequence[Box]) -> tuple[dict[tuple[int, int], NDArray[np.bool_]], int]:
-    """For each film and finding a mask of its boxes, bool [SIDE,SIDE]; and the number of boxes that fit no film."""
+def _boxes_on_films(scores: Scores, boxes: Sequence[Box]) -> tuple[dict[tuple[int, int], tuple[Box, ...]], int]:
+    """The boxes by film and finding; and the number of boxes that fit no film."""
     names = list(dict.fromkeys(box.film for box in boxes))
     film_of = {names[row]: film for film, row in enumerate(match_rows(names, scores.films.path)) if row is not None}
-    masks: dict[tuple[int, int], NDArray[np.bool_]] = {}
+    found: dict[tuple[int, int], tuple[Box, ...]] = {}
     unused = 0
     for box in boxes:
         film = film_of.get(box.film)
@@ -145,9 +166,19 @@ def _masks(scores: Scores, boxes: Sequence[Box]) -> tuple[dict[tuple[int, int], 
             unused += 1
             continue
         key = film, scores.findings.index(box.finding)
-        drawn = mask_of(box, int(scores.films.width[film]), int(scores.films.height[film]))
-        masks[key] = masks.get(key, False) | drawn
-    return masks, unused
+        found[key] = (*found.get(key, ()), box)
+    return found, unused
+
+
+def box_agreement(raw: Floats, boxes: Sequence[Box], width: int, height: int) -> BoxAgreement:
+    """A map [h,w] with a positive value against boxes in pixels of a film of this size."""
+    pointing, energy, _, area = _figures(raw, _mask(boxes, width, height))
+    return BoxAgreement(pointing=float(pointing), energy=float(energy), area=float(area))
+
+
+def _mask(boxes: Sequence[Box], width: int, height: int) -> NDArray[np.bool_]:
+    """The union of boxes, bool [SIDE,SIDE]."""
+    return np.asarray(np.logical_or.reduce([mask_of(box, width, height) for box in boxes]), np.bool_)
 
 
 def box_fits_film(box: Box, width: float, height: float) -> bool:

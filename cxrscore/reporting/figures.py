@@ -31,7 +31,7 @@ from cxrscore.metrics import (
 )
 from cxrscore.metrics.grouping import class_mask
 from cxrscore.metrics.reliability import POINTS
-from cxrscore.reporting.heatmaps import HeatmapPanel
+from cxrscore.reporting.heatmaps import HeatmapPanel, Pixels
 from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, Doubles, plain_axes, thin_curve
 from cxrscore.reporting.provenance import Training
 from cxrscore.reporting.small_multiples import Panel, Panels, line, log_odds, probability_ticks, small_multiples
@@ -318,17 +318,21 @@ def monitors_more(training: Training) -> bool:
 
 
 def panel_figure(panel: HeatmapPanel) -> Figure:
-    """A film and its heat maps in one row, as in the paper's figures 7 and 8."""
-    figure = Figure(figsize=(2.0 * (1 + len(panel.maps)), 2.35), dpi=DOTS, layout="constrained")
-    titles = ["film", *(f"{one.finding} {one.prob:.3f}" for one in panel.maps)]
-    notes = ["", *("\n".join(filter(None, (one.times, one.note))) for one in panel.maps)]
-    pictures = [panel.film, *(one.pixels for one in panel.maps)]
-    for axes, title, note, picture in zip(
-        np.ravel(figure.subplots(1, len(titles))), titles, notes, pictures, strict=True
-    ):
+    """A film beside the same film with its heat map."""
+    weak = f"very weak: {panel.strength_text} of the strongest" if panel.very_weak else ""
+    notes = [panel.choice.kind, *filter(None, (panel.times, weak, panel.note))]
+    title = "\n".join((f"{panel.finding} {panel.prob:.3f}", *notes))
+    return picture_row((panel.film, panel.overlay), ("film", title))
+
+
+def picture_row(pictures: Sequence[Pixels], titles: Sequence[str]) -> Figure:
+    """Square pictures [S,S,3] in one row, each below its title of one or more lines."""
+    lines = max(2, *(title.count("\n") + 1 for title in titles))
+    figure = Figure(figsize=(2.0 * len(titles), 2.05 + 0.15 * lines), dpi=DOTS, layout="constrained")
+    for axes, title, picture in zip(np.ravel(figure.subplots(1, len(titles))), titles, pictures, strict=True):
         axes.imshow(picture)
         axes.set_axis_off()
-        axes.set_title(f"{title}\n{note}" if note else title, fontsize=SMALL, color=INK, parse_math=False)
+        axes.set_title(title, fontsize=SMALL, color=INK, parse_math=False)
     return figure
 
 

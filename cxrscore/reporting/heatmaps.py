@@ -1,12 +1,14 @@
-"""Heat maps on films: which films to show, and how a map is drawn over a film.
+"""Heat maps on films: the film, and the same film with the map of a finding over it.
 
-Maps are raw and signed. Only positive values, the evidence for the finding, are drawn. All maps of a film share one
-scale, from 0 to their maximum, so that weak evidence looks weak.
+Maps are raw and signed. Only positive values, the evidence for the finding, are drawn. All maps of a finding share one
+scale, from 0 to the strongest map of this finding in the scores file, so that weak evidence looks weak: a scale of its
+own would colour every map fully, whatever its values.
 """
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,184 +18,187 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrscore.contract import Floats
-from cxrscore.errors import InputError
 from cxrscore.explainers import enlarge
-from cxrscore.images import Status
+from cxrscore.labels import Box
 from cxrscore.metrics import hard_truth
-from cxrscore.models.calibration import prevalences, times_prevalence
-from cxrscore.reporting.ranking import ranking_scores
-from cxrscore.reporting.summary import SEEN
+from cxrscore.models.calibration import times_prevalence
+from cxrscore.reporting.boxes import BoxAgreement, box_agreement
+from cxrscore.reporting.heatmap_choice import Choice, FindingChoices, choose_films
 from cxrscore.scorefile.data import SPLITS, Scores
 
-LIMIT = 28
-"""Maximum number of panels in a report, so that a phone can open the page."""
-ERRORS = 5
-"""Number of panels of the worst false negatives, and of the worst false positives."""
-MAX_RANDOM_FILMS = 4
-"""Number of panels of randomly selected films."""
-HIGHEST = "Highest probability of "
-MAPS_A_FILM = 4
-"""The four most probable findings, as in the paper's figures 7 and 8."""
+LIMIT = 60
+"""Maximum number of panels in a report: three films of 20 findings."""
 LARGEST_SIDE = 320
 """Maximum side of a drawn film, pixels."""
+VERY_WEAK = 0.1
+"""A map whose largest value is a smaller fraction of that of the strongest map of its finding is called very weak: it
+is drawn with less than a tenth of the opacity, so that hardly anything is seen."""
 
 _COLOURS = matplotlib.colormaps["inferno"]  # perceptually uniform, also for colour-blind readers
 _STRONGEST = 0.75  # opacity at the top of the scale: the film must remain visible
+_BOX = (0, 229, 255)  # a colour that neither films nor _COLOURS have
 
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeatmapOverlay:
-    """One map over its film: pixels uint8 [S,S,3]; peak: its largest value; note: why no map is drawn, or ""; times:
-    prob as a multiple of the prevalence of a rare finding, or ""."""
-
-    finding: str
-    prob: float
-    truth: float
-    pixels: Pixels
-    peak: float
-    note: str
-    times: str = ""
+Boxes = Mapping[tuple[int, int], tuple[Box, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeatmapPanel:
-    """A film (uint8 [S,S,3]) with its maps, most probable finding first.
+    """A film and the map of one finding over it.
 
-    reasons  why this film was chosen
-    split    word of SPLITS
-    scale    the map value at the top of the colour scale; 0 if no map has a positive value
+    choice     the film, and by what rule it was chosen
+    view       PA, AP, ... as the file of the film says, or ""
+    split      word of SPLITS
+    truth      0, 1 or NaN
+    times      prob as a multiple of the prevalence of a rare finding, or ""
+    film       uint8 [S,S,3]; overlay: the same with the map; both with the boxes of readers
+    peak       the largest value of the map
+    strength   peak as a fraction of that of the strongest map of the finding in the file; NaN if no map is drawn
+    note       why no map is drawn, or ""
+    box        agreement of the map with the boxes of readers; None if there are none
     """
 
+    finding: str
+    choice: Choice
     path: str
-    reasons: tuple[str, ...]
+    view: str
     split: str
+    prob: float
+    truth: float
+    times: str
     film: Pixels
-    maps: tuple[HeatmapOverlay, ...]
+    overlay: Pixels
+    peak: float
+    strength: float
+    note: str
+    box: BoxAgreement | None
+
+    @property
+    def very_weak(self) -> bool:
+        return self.strength < VERY_WEAK
+
+    @property
+    def strength_text(self) -> str:
+        """The strength as a percentage; "" if no map is drawn."""
+        if math.isnan(self.strength):
+            return ""
+        return "less than 1 %" if self.strength < 0.005 else f"{100 * self.strength:.0f} %"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingPanels:
+    """The panels of a finding, in the order of its choices; scale: the map value at the top of the colour scale, 0 if
+    no map has a positive value."""
+
+    choices: FindingChoices
     scale: float
+    panels: tuple[HeatmapPanel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatmapSection:
+    """All panels of a report.
+
+    total       number of films that were chosen, of which LIMIT at most are drawn
+    stored      whether any film of the scores file has a thumbnail and a map
+    all_stored  whether the scores file has the maps of all findings of each film that has maps
+    """
+
+    findings: tuple[FindingPanels, ...]
+    total: int
+    stored: bool
+    all_stored: bool
+
+    @property
+    def panels(self) -> tuple[HeatmapPanel, ...]:
+        return tuple(panel for one in self.findings for panel in one.panels)
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """Findings with one probability for all films."""
+        return tuple(one.choices.finding for one in self.findings if one.choices.constant)
+
+    def without(self, kind: str, *, stored: bool) -> tuple[str, ...]:
+        """Findings without a film of a kind: because no film is of this kind, or, with ``stored`` False, because none
+        of these has a map and a thumbnail."""
+        choices = [one.choices for one in self.findings]
+        return tuple(one.finding for one in choices if kind in (one.missing if stored else one.unstored))
 
 
 def heatmap_panels(
-    scores: Scores, limit: int = LIMIT, seed: int = 0, findings: Sequence[str] = ()
-) -> tuple[HeatmapPanel, ...]:
-    """Panels of selected films: the highest probability of each finding, the worst errors, and some random films.
+    scores: Scores, findings: Sequence[str] = (), boxes: Boxes | None = None, limit: int = LIMIT
+) -> HeatmapSection:
+    """The panels of the films of choose_films.
 
-    findings  findings whose maps are drawn, in this order, if the file contains them; empty: the most probable ones
-              of each film. InputError for a finding that the scores do not have.
+    findings  as of choose_films
+    boxes     the boxes of readers by film row and finding column
+    limit     maximum number of panels
     """
-    if unknown := [name for name in findings if name not in scores.findings]:
-        raise InputError(f"there is no finding {unknown[0]}; the scores file has {', '.join(scores.findings)}")
-    columns = [scores.findings.index(name) for name in findings]
-    return tuple(_panel(scores, row, reasons, columns) for row, reasons in choose_films(scores, limit, seed).items())
+    boxes = boxes or {}
+    chosen = choose_films(scores, findings, boxes)
+    peaks = _peaks(scores)
+    drawn, left = [], limit
+    for one in chosen:
+        own = peaks[scores.heat_maps.finding == one.column]
+        scale = max(float(own.max()), 0.0) if own.size else 0.0
+        films = one.films[:left]
+        left -= len(films)
+        panels = tuple(_panel(scores, one, film, scale, boxes) for film in films)
+        drawn.append(FindingPanels(choices=one, scale=scale, panels=panels))
+    return HeatmapSection(
+        findings=tuple(drawn),
+        total=sum(len(one.films) for one in chosen),
+        stored=bool(np.intersect1d(scores.heat_maps.film, scores.thumbnails.film).size),
+        all_stored=len(peaks) >= len(scores.findings) * len(np.unique(scores.heat_maps.film)),
+    )
 
 
-def choose_films(scores: Scores, limit: int = LIMIT, seed: int = 0) -> dict[int, tuple[str, ...]]:
-    """Rows of the films to show, with the reasons, among films that have a thumbnail and a map.
-
-    If there are films that the model has not seen, only these are selected.
-    """
-    rows = np.intersect1d(scores.thumbnails.film, scores.heat_maps.film)
-    rows = rows[scores.films.status[rows] == Status.OK]
-    unseen = rows[~np.isin(scores.films.split[rows], SEEN)]
-    rows = unseen if unseen.size else rows
-    if not rows.size:
-        return {}
-    same = _constant(scores, rows)
-    errors = [*_worst(scores, rows, same, missed=True), *_worst(scores, rows, same, missed=False)]
-    drawn = np.random.default_rng(seed).permutation(rows)[: min(MAX_RANDOM_FILMS, limit // 4)]
-    random = [(int(row), f"Random film, seed {seed}") for row in drawn]
-    chosen: dict[int, list[str]] = {}
-    highest = [one for one in _highest(scores, rows) if one[1].removeprefix(HIGHEST) not in same]
-    highest = highest[: max(limit - len(errors) - len(random), 0)]
-    for row, reason in [*highest, *errors, *random]:
-        if row in chosen or len(chosen) < limit:
-            chosen.setdefault(row, []).append(reason)
-    return {row: tuple(reasons) for row, reasons in chosen.items()}
+def _peaks(scores: Scores) -> NDArray[np.float32]:
+    """The largest value of each map, float32 [M]; 0 if it is not finite."""
+    maps = scores.heat_maps.map
+    largest = maps.reshape(len(maps), -1).max(axis=1).astype(np.float32) if maps.size else np.zeros(len(maps))
+    return np.where(np.isfinite(largest), largest, 0).astype(np.float32)
 
 
-def _highest(scores: Scores, rows: NDArray[np.intp]) -> list[tuple[int, str]]:
-    """The film with the highest probability for each finding, in order of descending probability."""
-    ranked = ranking_scores(scores)[rows]
-    best = ranked.argmax(axis=0)
-    order = np.argsort(-ranked.max(axis=0), kind="stable")
-    return [(int(rows[best[c]]), f"{HIGHEST}{scores.findings[c]}") for c in order]
-
-
-def _constant(scores: Scores, rows: NDArray[np.intp]) -> set[str]:
-    """Findings with one probability for all of several films."""
-    prob = scores.prob[rows]
-    flat = (prob == prob[0]).all(axis=0) & (len(rows) > 1)
-    return {finding for finding, one in zip(scores.findings, flat, strict=True) if one}
-
-
-def _worst(scores: Scores, rows: NDArray[np.intp], same: set[str], *, missed: bool) -> list[tuple[int, str]]:
-    """The ERRORS worst false negatives, or false positives: the films whose log odds are furthest below, or above,
-    those of the prevalence, or of 0.5 if it is unknown. Calibrated probabilities of a rare finding are all small: by
-    size alone, every positive film of it would be a false negative. Without the findings ``same``: one probability for
-    all films says nothing about one of them."""
-    truth, prob = scores.truth[rows], scores.prob[rows]
-    truth[:, [finding in same for finding in scores.findings]] = np.nan
-    known = prevalences(scores.provenance, scores.findings)
-    base = np.array([known.get(finding, 0.5) for finding in scores.findings])
-    with np.errstate(invalid="ignore"):
-        above = _log_odds(prob.astype(np.float64)) - _log_odds(base)
-    error = np.where(truth > 0.5, -above, -np.inf) if missed else np.where(truth < 0.5, above, -np.inf)
-    words = "Labelled {}, scored only {:.2g}" if missed else "Not labelled {}, scored {:.2g}"
-    worst = np.argsort(-error, axis=None, kind="stable")[:ERRORS]
-    places = [divmod(int(place), error.shape[1]) for place in worst if error.flat[place] > 0]
-    return [(int(rows[r]), words.format(scores.findings[c], float(prob[r, c]))) for r, c in places]
-
-
-def _log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(p) - np.log1p(-p), np.float64)
-
-
-def _panel(scores: Scores, row: int, reasons: tuple[str, ...], chosen: Sequence[int]) -> HeatmapPanel:
-    thumbnail = scores.thumbnails.pixels[np.flatnonzero(scores.thumbnails.film == row)[0]]
-    grey = shrink(thumbnail, LARGEST_SIDE)
-    indexes = np.flatnonzero(scores.heat_maps.film == row)
-    indexes = _selected_maps(scores, row, indexes, chosen)
-    maps = scores.heat_maps.map[indexes].astype(np.float32)
-    scale = max((peak_value(one) for one in maps), default=0.0)
-    columns = scores.heat_maps.finding[indexes]
-    known = prevalences(scores.provenance, scores.findings)
-    drawn = (_draw_overlay(scores, row, int(c), one, grey, scale, known) for c, one in zip(columns, maps, strict=True))
+def _panel(scores: Scores, chosen: FindingChoices, choice: Choice, scale: float, boxes: Boxes) -> HeatmapPanel:
+    row, column = choice.row, chosen.column
+    grey = shrink(scores.thumbnails.pixels[np.flatnonzero(scores.thumbnails.film == row)[0]], LARGEST_SIDE)
+    stored = (scores.heat_maps.film == row) & (scores.heat_maps.finding == column)
+    raw = scores.heat_maps.map[np.flatnonzero(stored)[0]].astype(np.float32)
+    damaged, peak, prob = not np.isfinite(raw).all(), peak_value(raw), float(scores.prob[row, column])
+    own = boxes.get((row, column), ())
+    size = int(scores.films.width[row]), int(scores.films.height[row])
     return HeatmapPanel(
+        finding=chosen.finding,
+        choice=choice,
         path=scores.films.path[row],
-        reasons=reasons,
+        view=scores.films.view[row],
         split=SPLITS[scores.films.split[row]],
-        film=_rgb(grey),
-        maps=tuple(drawn),
-        scale=scale,
-    )
-
-
-def _selected_maps(scores: Scores, row: int, indexes: NDArray[np.intp], chosen: Sequence[int]) -> NDArray[np.intp]:
-    """The maps of a film to draw: those of the selected findings in their order, or the most probable ones."""
-    columns = scores.heat_maps.finding[indexes]
-    if chosen:
-        return np.array([place for column in chosen for place in indexes[columns == column]], np.intp)
-    return indexes[np.argsort(-scores.prob[row, columns], kind="stable")][:MAPS_A_FILM]
-
-
-def _draw_overlay(
-    scores: Scores, row: int, column: int, raw: Floats, grey: Pixels, scale: float, known: Mapping[str, float]
-) -> HeatmapOverlay:
-    """The map of a finding; known: prevalences by finding."""
-    finding, prob = scores.findings[column], float(scores.prob[row, column])
-    damaged = not np.isfinite(raw).all()
-    empty = damaged or peak_value(raw) == 0
-    return HeatmapOverlay(
-        finding=finding,
         prob=prob,
-        times=times_prevalence(prob, known.get(finding)),
         truth=float(hard_truth(scores.truth[row, column])),
-        pixels=_rgb(grey) if empty else overlay(grey, raw, scale),
-        peak=peak_value(raw),
-        note="the map contains values that are not finite" if damaged else "no positive evidence" if empty else "",
+        times=times_prevalence(prob, chosen.prevalence if chosen.recorded else None),
+        film=outlined(_rgb(grey), own, *size),
+        overlay=outlined(overlay(grey, raw, scale) if peak else _rgb(grey), own, *size),
+        peak=peak,
+        strength=peak / scale if peak else math.nan,
+        note="the map contains values that are not finite" if damaged else "" if peak else "no positive evidence",
+        box=box_agreement(raw, own, *size) if own and peak else None,
     )
+
+
+def outlined(film: Pixels, boxes: Sequence[Box], width: float, height: float) -> Pixels:
+    """A film [S,S,3] with the outlines of boxes in pixels of the film of this size, two pixels wide."""
+    drawn, side = film.copy(), film.shape[0]
+    for box in boxes:
+        left, right = (_edge(x / width, side) for x in (box.x, box.x + box.width))
+        top, low = (_edge(y / height, side) for y in (box.y, box.y + box.height))
+        frame = drawn[top : low + 1, left : right + 1]
+        frame[:2], frame[-2:], frame[:, :2], frame[:, -2:] = _BOX, _BOX, _BOX, _BOX
+    return drawn
+
+
+def _edge(place: float, side: int) -> int:
+    return min(max(round(place * side), 0), side - 1)
 
 
 def peak_value(raw: Floats) -> float:

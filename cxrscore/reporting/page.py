@@ -20,13 +20,14 @@ from cxrscore.models.calibration import RARE, describe_probabilities, is_calibra
 from cxrscore.models.evaluation import format_count
 from cxrscore.reporting import figures, heatmaps, tables
 from cxrscore.reporting.difference_plot import comparison_variables
-from cxrscore.reporting.drawn import Drawn, drawn, uri
+from cxrscore.reporting.drawn import Drawn, csv_uri, drawn, uri
 from cxrscore.reporting.drift import LARGE_DISTANCE
 from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.first_screen import SHOWN_WARNINGS, answer, cautions, label_notes, recorded_yardsticks
 from cxrscore.reporting.forest_plot import gap_plot, overview_alt, overview_plot
 from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
-from cxrscore.reporting.heatmaps import HIGHEST, HeatmapPanel
+from cxrscore.reporting.heatmap_choice import BOXED, ERROR_KINDS, PLURALS
+from cxrscore.reporting.heatmaps import HeatmapSection
 from cxrscore.reporting.metrics_table import metrics_csv
 from cxrscore.reporting.model_evaluations import RecordedModel, marks, own_figures
 from cxrscore.reporting.optional_sections import ReportSections
@@ -77,13 +78,15 @@ GROUPS = {
 """Groups of sections in the navigation."""
 FOLDED = ("provenance", "checklists", "glossary")
 """Sections that the reader opens: they are read after the results."""
+HEATMAP_BYTES = 5_000_000
+"""Maximum size of the heat maps in the page, which shall stay below 10 MB. A film and its map take 35 kB."""
 
 
 def render(
     scores: Scores,
     summary: Summary,
     data: tuple[FindingData, ...],
-    panels: tuple[HeatmapPanel, ...],
+    shown: HeatmapSection,
     parts: ReportSections,
     source: str,
     chosen: Sequence[str] = (),
@@ -91,12 +94,12 @@ def render(
     """The report as HTML.
 
     data    data for the plots of each finding
-    panels  the heat maps to show
+    shown   the heat maps to show
     parts   optional sections: comparison, groups, boxes ...
     source  name of the scores, such as the name of their file
     chosen  findings whose heat maps were requested
     """
-    provenance = scores.provenance
+    provenance, highest = scores.provenance, tables.highest_films(scores)
     context = {
         "source": source,
         "chosen": chosen,
@@ -107,9 +110,9 @@ def render(
         "calibrated": is_calibrated(provenance),
         "drawings": section_figures(summary, data, calibrated=is_calibrated(provenance)),
         "chosen_films": threshold_films(parts.models, threshold_source(provenance)),
-        "panels": [_pictures(panel) for panel in panels],
-        "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
-        "highest": tables.highest_films(scores),
+        **_heat_maps(shown),
+        "highest": highest,
+        "highest_csv": csv_uri(tables.highest_rows(highest)),
         "failures": tables.failures(scores),
         "constant": [one.finding for one in data if len(one.all_prob) > 1 and one.all_prob.min() == one.all_prob.max()],
     }
@@ -248,6 +251,7 @@ def environment(*folders: str) -> jinja2.Environment:
     found.filters.update(count=_count, fraction=_fraction, interval=_interval, signed=_signed, p=_p)
     found.filters.update(metric=_metric, metric_interval=_metric_interval)
     found.filters.update(there=math.isfinite, films=format_count, table_links=add_table_links)
+    found.filters.update(picture=jpeg, percent=_percent)
     return found
 
 
@@ -263,6 +267,10 @@ def _count(value: int) -> str:
 def _fraction(value: float, digits: int = 3) -> str:
     """A fraction with a fixed number of digits, so that columns are aligned; a dash if undefined."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
 
 
 def _interval(ends: tuple[float, float], digits: int = 2, sign: bool = False) -> str:
@@ -358,14 +366,25 @@ def _grouped(grouping: SubgroupAnalysis) -> dict[str, Any]:
     return {"grouping": grouping, "plot": png(gap_plot(grouping)) if drawn else "", "rows": rows}
 
 
-def _pictures(panel: HeatmapPanel) -> dict[str, Any]:
-    highest = [reason.removeprefix(HIGHEST) for reason in panel.reasons if reason.startswith(HIGHEST)]
-    rest = [reason for reason in panel.reasons if not reason.startswith(HIGHEST)]
+def _heat_maps(shown: HeatmapSection) -> dict[str, Any]:
+    """Template variables of the heat maps: the panels of each finding with their pictures, as long as they fit."""
+    left, groups = HEATMAP_BYTES, []
+    for one in shown.findings:
+        panels = []
+        for panel in one.panels:
+            pictures = jpeg(panel.film), jpeg(panel.overlay)
+            left -= sum(map(len, pictures))
+            if left < 0:
+                break
+            panels.append((panel, *pictures))
+        groups.append((one, panels))
     return {
-        "panel": panel,
-        "reasons": [f"{HIGHEST}{', '.join(highest)}"] * bool(highest) + rest,
-        "film": jpeg(panel.film),
-        "maps": [(one, jpeg(one.pixels), one.truth == 1, one.truth == 0) for one in panel.maps],
+        "heat_maps": shown,
+        "map_groups": groups,
+        "panels_shown": sum(len(panels) for _, panels in groups),
+        "map_kinds": (*ERROR_KINDS, BOXED),
+        "map_plurals": PLURALS,
+        "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
     }
 
 

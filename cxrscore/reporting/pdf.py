@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,7 +23,9 @@ BROWSERS = (
 """Names that are looked up on PATH, in this order."""
 SECONDS = 120
 """Time limit for the browser; a page of 7 MB takes about 5 seconds."""
-PDF = output_kind_with_marks("a PDF of cxrscore", b"%PDF-")
+TITLE = "Report of cxrscore"
+"""Begin of the title of a PDF, by which it is recognised."""
+PDF = output_kind_with_marks("a PDF of cxrscore", b"%PDF-", f"/Title ({TITLE}".encode())
 
 _FLAGS = (
     *("--headless", "--disable-gpu", "--no-first-run", "--no-default-browser-check", "--disable-extensions"),
@@ -73,7 +76,7 @@ def write_pdf(html: str, target: Path, page: Path) -> None:
         )
     try:
         with tempfile.TemporaryDirectory(prefix="cxrscore-pdf-", ignore_cleanup_errors=True) as folder:
-            data = _printed(browser, html.replace("<details>", "<details open>"), Path(folder))
+            data = _printed(browser, _printable(html), Path(folder))
     except OSError as error:
         raise WriteError(f"{target} is not written: {browser}: {error}") from error
     except _NoPdfError as error:
@@ -81,6 +84,14 @@ def write_pdf(html: str, target: Path, page: Path) -> None:
             f"{target} is not written: {browser} {error}. Open {page} in a browser and print it to a file"
         ) from error
     atomic_write_bytes(target, data)
+
+
+def _printable(html: str) -> str:
+    """The page with all sections open, and a title that a PDF has in ASCII."""
+    title = re.search("<title>(.*?)</title>", html, re.DOTALL)
+    named = f": {title[1]}" if title is not None and title[1].isascii() else ""
+    opened = html.replace("<details>", "<details open>")
+    return opened if title is None else opened.replace(title[0], f"<title>{TITLE}{named}</title>", 1)
 
 
 class _NoPdfError(CxrscoreError):

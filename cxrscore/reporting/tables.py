@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -14,8 +14,10 @@ import numpy as np
 
 from cxrscore.images import Status
 from cxrscore.labels import describe_rules, match_counts
+from cxrscore.metrics import hard_truth
 from cxrscore.models.calibration import describe_probabilities, prevalences, times_prevalence
 from cxrscore.models.evaluation import read_probe, used_recipe
+from cxrscore.reporting.heatmaps import Pixels, shrink
 from cxrscore.reporting.provenance import (
     after,
     describe_mean,
@@ -31,11 +33,15 @@ from cxrscore.reporting.provenance import (
     read_training,
 )
 from cxrscore.reporting.ranking import ranking_scores
-from cxrscore.scorefile.data import Scores
+from cxrscore.scorefile.data import SPLITS, Scores
 from cxrscore.status import group_failures, status_name
 
 HIGHEST = 3
 """Number of films listed for each finding."""
+PICTURE_SIDE = 96
+"""Maximum side of the thumbnail of a listed film, pixels."""
+MAX_PICTURES = 150
+"""Maximum number of films with a thumbnail in the table: half a megabyte of the page."""
 MAX_FAILURES = 500
 """Maximum number of rows of the table of failed films."""
 MOST_OF_A_REASON = 20
@@ -45,17 +51,44 @@ LONGEST_JSON = 200_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class HighestFilms:
-    """The films with the highest probabilities of one finding, highest first, as (path, probability, the words of
-    times_prevalence).
+class HighestFilm:
+    """A film with one of the highest probabilities of a finding.
 
-    above   number of scored films that reach the threshold of the model; None if it has no threshold
-    median  over all scored films; NaN if there are none
+    times      prob in the words of times_prevalence
+    split      word of SPLITS
+    truth      0, 1 or NaN
+    thumbnail  uint8 [S,S,3], or None
+    """
+
+    path: str
+    prob: float
+    times: str
+    split: str
+    truth: float
+    thumbnail: Pixels | None
+
+    @property
+    def seen(self) -> str:
+        """How a model used the film, in words; "" if it did not."""
+        return {"train": "seen in training", "valid": "seen in validation"}.get(self.split, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HighestFilms:
+    """The films with the highest probabilities of one finding, highest first.
+
+    scored      number of films with a score of this finding; median: over them, NaN if there are none
+    prevalence  for which the probabilities hold; NaN if it is unknown
+    threshold   of the model; NaN if it has none
+    above       number of scored films that reach the threshold; None if there is none
     """
 
     finding: str
-    films: tuple[tuple[str, float, str], ...]
+    films: tuple[HighestFilm, ...]
+    scored: int
     median: float
+    prevalence: float
+    threshold: float
     above: int | None
 
 
@@ -93,27 +126,77 @@ def highest_films(scores: Scores) -> tuple[HighestFilms, ...]:
     """The films with the highest probabilities of each finding."""
     rows, ranked = np.flatnonzero(scores.films.status == Status.OK), ranking_scores(scores)
     known = prevalences(scores.provenance, scores.findings)
+    pictures = _Thumbnails(scores)
     return tuple(
-        _highest(scores, rows, column, ranked[:, column], known.get(finding))
+        _highest(scores, rows, column, ranked[:, column], known.get(finding), pictures)
         for column, finding in enumerate(scores.findings)
     )
 
 
-def _highest(scores: Scores, rows: Any, column: int, ranked: Any, prevalence: float | None) -> HighestFilms:
+class _Thumbnails:
+    """Small pictures of films, of MAX_PICTURES films at most."""
+
+    def __init__(self, scores: Scores) -> None:
+        self._pixels = scores.thumbnails.pixels
+        self._place = {int(row): place for place, row in enumerate(scores.thumbnails.film)}
+        self._shown: set[int] = set()
+
+    def of(self, row: int) -> Pixels | None:
+        if row not in self._place or (row not in self._shown and len(self._shown) >= MAX_PICTURES):
+            return None
+        self._shown.add(row)
+        small = shrink(self._pixels[self._place[row]], PICTURE_SIDE)
+        return np.repeat(small[..., None], 3, axis=2)
+
+
+def _highest(
+    scores: Scores, rows: Any, column: int, ranked: Any, prevalence: float | None, pictures: _Thumbnails
+) -> HighestFilms:
     """The highest of these films, without those that have no score of this finding."""
     rows = rows[~np.isnan(ranked[rows])]
-    prob = scores.prob[rows, column]
+    prob, truth = scores.prob[rows, column], hard_truth(scores.truth[rows, column])
     order = np.argsort(-ranked[rows], kind="stable")[:HIGHEST]
     threshold = float(scores.thresholds[column])
     return HighestFilms(
         finding=scores.findings[column],
         films=tuple(
-            (scores.films.path[rows[place]], float(prob[place]), times_prevalence(float(prob[place]), prevalence))
+            HighestFilm(
+                path=scores.films.path[rows[place]],
+                prob=float(prob[place]),
+                times=times_prevalence(float(prob[place]), prevalence),
+                split=SPLITS[scores.films.split[rows[place]]],
+                truth=float(truth[place]),
+                thumbnail=pictures.of(int(rows[place])),
+            )
             for place in order
         ),
+        scored=len(rows),
         median=float(np.median(prob)) if prob.size else math.nan,
+        prevalence=math.nan if prevalence is None else prevalence,
+        threshold=threshold,
         above=int(np.count_nonzero(prob >= threshold)) if math.isfinite(threshold) else None,
     )
+
+
+def highest_rows(highest: Sequence[HighestFilms]) -> list[tuple[object, ...]]:
+    """The table of the highest scores for drawn.csv_uri: a row for each film, after the names of the columns."""
+    names = ("finding", "rank", "film", "probability", "label", "split")
+    of_finding = ("prevalence", "median", "operating_point", "films_at_or_above", "films_scored")
+    return [
+        (*names, *of_finding),
+        *(
+            (
+                *(one.finding, rank, film.path, film.prob, _label(film.truth), film.split),
+                *(one.prevalence, one.median, one.threshold, one.above, one.scored),
+            )
+            for one in highest
+            for rank, film in enumerate(one.films, start=1)
+        ),
+    ]
+
+
+def _label(truth: float) -> str:
+    return "" if math.isnan(truth) else "positive" if truth else "negative"
 
 
 def failures(scores: Scores) -> Failures:

@@ -1,6 +1,6 @@
 """The scores file (out.h5): written in shards that survive a crash, merged at the end, validated when read."""
 
-from cxrscore.scorefile.data import SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
+from cxrscore.scorefile.data import SEEN, SPLITS, FilmRows, HeatMaps, Scores, Thumbnails
 from cxrscore.scorefile.manifest import Manifest, shard_size
 from cxrscore.scorefile.partition import Partition, describe_partition, partition_inputs
 from cxrscore.scorefile.reading import (
@@ -23,6 +23,7 @@ from cxrscore.scorefile.thumbnail_selection import (
 )
 
 __all__ = [
+    "SEEN",
     "SPLITS",
     "FileProvenance",
     "FilmRows",

@@ -23,6 +23,8 @@ Doubles = NDArray[np.float64]
 
 SPLITS = ("", "train", "valid", "test")
 """Words of /films/split, by code: how the model used the film; "" = not used."""
+SEEN = tuple(SPLITS.index(word) for word in ("train", "valid"))
+"""Codes of films that a model has seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ class Scores:
     thresholds : float32 [C]
         Operating points of the model as probabilities; NaN where it has none.
     heat_maps : HeatMaps
-        Heat maps of the most probable findings of each film.
+        Heat maps of the findings chosen for each film.
     thumbnails : Thumbnails
         Thumbnails for the report.
     provenance : mapping

@@ -170,8 +170,9 @@ def _scanned(file: HDF5File, rows: range, films: int, most: int) -> tuple[Scored
     """The candidates for thumbnails in a partial file, and the number of films that were not scored."""
     found, failed = [], 0
     for block in blocks(len(rows)):
-        prob, truth, status = (read_rows(file, name, block) for name in ("scores/prob", "truth", "films/status"))
-        found.append(thumbnail_candidates(scored_films(prob, truth, rows.start + block.start), films, most))
+        names = ("scores/prob", "truth", "films/split", "films/status")
+        prob, truth, split, status = (read_rows(file, name, block) for name in names)
+        found.append(thumbnail_candidates(scored_films(prob, truth, split, rows.start + block.start), films, most))
         failed += int(np.count_nonzero(status != SCORED))
     return thumbnail_candidates(concatenate(found), films, most), failed
 

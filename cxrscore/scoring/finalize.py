@@ -19,9 +19,10 @@ from cxrscore.io.strict_json import provenance_models, unicode_text
 from cxrscore.labels.public_sets import films_not_held_out
 from cxrscore.models.calibration import moved_thresholds, prevalence_shift
 from cxrscore.models.model_file import EnsembleFile, ModelFile
-from cxrscore.scorefile import SPLITS, Run, describe_partition
+from cxrscore.scorefile import Run, describe_partition
 from cxrscore.scorefile.manifest import fingerprint_of
 from cxrscore.scorefile.partition import full_run_inputs
+from cxrscore.scoring.film_splits import FilmSplits
 from cxrscore.scoring.options import ScoreOptions
 from cxrscore.scoring.run_context import RunContext, RuntimeInfo, known_inputs
 from cxrscore.scoring.thumbnails import ThumbnailCollector
@@ -36,13 +37,13 @@ def merge_shards(run: Run, job: RunContext, provenance: dict[str, Any], small: T
     scored = sum(int((shard["films/status"] == Status.OK).sum()) for shard in columns)
     provenance["films"] |= {"scored": scored, "failed": len(paths) - scored}
     mark_public_films(job, provenance)
-    truth = job.truth(range(len(paths)))
+    truth, split = job.truth(range(len(paths))), FilmSplits(job.files).of(hashes)
     run.merge(
-        split=_splits(job, hashes),
+        split=split,
         patient=patient_numbers(job),
         truth=truth,
         thresholds=_thresholds(job),
-        thumbnails=small.select(prob, truth),
+        thumbnails=small.select(prob, truth, split),
         provenance=provenance,
         names=film_names(hashes, job.file_list.rows.start) if job.options.anonymize_paths else None,
     )
@@ -70,14 +71,6 @@ def patient_numbers(job: RunContext) -> NDArray[np.int32]:
         return np.full(len(job.paths), -1, np.int32)
     numbers: NDArray[np.int32] = _numbers(job.labels.patients)[job.file_list.rows.start : job.file_list.rows.stop]
     return numbers
-
-
-def _splits(job: RunContext, hashes: Sequence[str]) -> NDArray[np.uint8]:
-    """How the models used each film: training by one model takes precedence over validation by another."""
-    seen: dict[str, str] = {}
-    for file in job.files:
-        seen |= {digest: split for digest, split in file.seen.items() if seen.get(digest) != "train"}
-    return np.array([SPLITS.index(seen.get(digest[:16], "")) for digest in hashes], np.uint8)
 
 
 def _thresholds(job: RunContext) -> Floats:

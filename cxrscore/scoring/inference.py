@@ -1,4 +1,4 @@
-"""Inference: scores, and heat maps of the most probable findings."""
+"""Inference: scores, and heat maps of the findings that stand out on each film."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BatchScores:
     logit     float32 [n,C]: logits of the model; for averaged scores, the logit of the mean probability, with the
               calibration of an ensemble file
     prob      float32 [n,C] in 0..1; prob_uncalibrated: the same without any calibration
-    findings  int16 [n,M]: the M findings with a heat map, most probable first
+    findings  int16 [n,M]: the M findings with a heat map, the highest relative to its prevalence first
     maps      float16 [n,M,h,w] of these; M may be 0
     failed    n texts: why a film has no score, "" if it has one. The values of a failed film are undefined.
     """
@@ -166,6 +166,7 @@ class Scorer:
         explained = all(isinstance(member.model, SupportsHeatmaps) for member in self._shown)
         able = explained or self._explainer.from_scores is not None
         self._maps = min(job.options.heatmaps, len(job.findings)) if able else 0
+        self._prior = job.prior_log_odds
 
     @property
     def lanes(self) -> int:
@@ -208,7 +209,7 @@ class Scorer:
             outputs = [replace(output, logits=np.nan_to_num(output.logits)) for output in outputs]
         scores = MeanScores(outputs=outputs, calibration=self._calibration)
         odds = scores.logit
-        order = np.argsort(-odds, axis=1, kind="stable")[:, : self._maps]
+        order = np.argsort(self._prior - odds, axis=1, kind="stable")[:, : self._maps]
         return BatchScores(
             logit=outputs[0].logits if len(outputs) == 1 else odds,
             prob=scores.prob,

@@ -70,7 +70,8 @@ class ScoreOptions:
     workers : int
         Processes that decode films on this machine; by default one for each core, at most 32.
     heatmaps : int
-        Heat maps stored for each film: those of its most probable findings.
+        Heat maps stored for each film: those of the findings with the highest probability relative to the prevalence
+        of the calibration; with the highest probability if the models record no prevalence.
     explainer : str
         Method of the heat maps.
     cam_layer : str, optional
@@ -137,7 +138,7 @@ class ScoreOptions:
     explainer: str = "grad-cam"
     cam_layer: str | None = None
     trained_on: tuple[str, ...] = ()
-    thumbnails: int = 48
+    thumbnails: int = 64
     any_modality: bool = False
     anonymize_paths: bool = False
     partition: Partition | None = None

@@ -213,7 +213,8 @@ def _finish_batch(
         batch.shard.fill(batch.places, scored)
         if small is not None:
             there = np.flatnonzero(scored.scored)
-            small.add([rows[k] for k in there], scored.prob[there], [batch.squares[k] for k in there])
+            hashes = [batch.shard.films[batch.places[k]].sha256 for k in there]
+            small.add([rows[k] for k in there], hashes, scored.prob[there], [batch.squares[k] for k in there])
         count(len(batch.places))
     if batch.last:
         write(batch.shard.number, batch.shard.shard())

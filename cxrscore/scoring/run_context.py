@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import cxrscore
 from cxrscore import labels as lab
@@ -14,7 +15,7 @@ from cxrscore import plugins
 from cxrscore.contract import Floats, Model, ModelSpec, SupportsInt8
 from cxrscore.errors import BackendUnavailableError, InputError
 from cxrscore.images import FoundFilms, Preprocessing
-from cxrscore.models.calibration import moved_calibration
+from cxrscore.models.calibration import moved_calibration, prevalences
 from cxrscore.models.ensemble_file import load_scorers
 from cxrscore.models.model_file import EnsembleFile, ModelFile, int8_model
 from cxrscore.plugin_values import why_not
@@ -124,6 +125,19 @@ class RunContext:
     def ensemble_calibration(self) -> Mapping[str, Any] | None:
         """Of the mean of the members of an ensemble file, for the target prevalence; None without one."""
         return None if self.ensemble is None else moved_calibration(self.calibrated_document, self.target)
+
+    @property
+    def prior_log_odds(self) -> NDArray[np.float64]:
+        """float64 [C]: log odds of the prevalence for which the probabilities hold; 0 for all findings unless it is
+        known for each of them. The heat maps of a film are those of the findings furthest above it: by probability
+        alone, they would be those of the common findings on most films."""
+        documents = [{"document": file.document} for file in self.files]
+        ensemble = {} if self.ensemble is None else {"ensemble": {"document": self.ensemble.document}}
+        known = prevalences({"models": documents, "target_prevalence": self.target, **ensemble}, self.findings)
+        if len(known) < len(self.findings):
+            return np.zeros(len(self.findings))
+        share = np.array([known[finding] for finding in self.findings])
+        return np.asarray(np.log(share) - np.log1p(-share), np.float64)
 
     @property
     def calibrated_document(self) -> Mapping[str, Any]:

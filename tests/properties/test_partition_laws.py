@@ -57,9 +57,10 @@ def divided_runs(draw: st.DrawFn) -> tuple[ScoredFilms, int, list[ScoredFilms]]:
     films, findings = draw(st.integers(1, 40)), draw(st.integers(1, 3))
     prob = draw(arrays(np.float32, (films, findings), elements=UNIT))
     truth = draw(arrays(np.float32, (films, findings), elements=LABELS))
+    split = draw(arrays(np.uint8, films, elements=st.integers(0, 3)))
     cuts = [0, *sorted(draw(st.lists(st.integers(0, films), max_size=5))), films]
-    parts = [scored_films(prob[a:b], truth[a:b], a) for a, b in pairwise(cuts)]
-    return scored_films(prob, truth), films, parts
+    parts = [scored_films(prob[a:b], truth[a:b], split[a:b], a) for a, b in pairwise(cuts)]
+    return scored_films(prob, truth, split), films, parts
 
 
 @settings(max_examples=300)
@@ -78,14 +79,15 @@ def test_a_part_without_what_it_should_keep_would_be_noticed() -> None:
     """The law above can fail: without the films that are last in their parts, another film is chosen."""
     prob = np.array([[0.5], [0.1], [np.nan], [np.nan]], np.float32)
     truth = np.full((4, 1), np.nan, np.float32)
-    first = scored_films(prob[:2], truth[:2])
+    first = scored_films(prob[:2], truth[:2], np.zeros(2))
     assert thumbnail_candidates(first, 4, 2).rows.tolist() == [0, 1]
-    without = ScoredFilms(rows=first.rows[:1], prob=first.prob[:1], truth=first.truth[:1])
-    assert select_thumbnails(scored_films(prob, truth), 4, 2) == [0, 1] != select_thumbnails(without, 4, 2)
+    assert select_thumbnails(scored_films(prob, truth, np.zeros(4)), 4, 2) == [0, 1]
+    assert select_thumbnails(first.take(np.array([0])), 4, 2) != [0, 1]
 
 
 @pytest.mark.parametrize("most", [0, 1, 7])
 def test_parts_keep_little(most: int) -> None:
     rng = np.random.default_rng(0)
-    found = scored_films(rng.random((5000, 3), np.float32), rng.integers(0, 2, (5000, 3)).astype(np.float32), 20_000)
-    assert len(thumbnail_candidates(found, 100_000, most).rows) <= (3 * 3 + most if most else 0)
+    prob, truth = rng.random((5000, 3), np.float32), rng.integers(0, 2, (5000, 3)).astype(np.float32)
+    found = scored_films(prob, truth, rng.integers(0, 4, 5000), 20_000)
+    assert len(thumbnail_candidates(found, 100_000, most).rows) <= (7 * 3 + most if most else 0)

@@ -9,7 +9,7 @@ from report_scores import made_scores
 
 from cxrscore.errors import InputError
 from cxrscore.labels import Box
-from cxrscore.reporting.boxes import SIDE, box_fits_film, localise, mask_of
+from cxrscore.reporting.boxes import SIDE, box_agreement, box_fits_film, localise, mask_of
 from cxrscore.scorefile.data import HeatMaps, Scores
 
 HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
@@ -59,6 +59,7 @@ def test_a_map_in_its_box(tmp_path: Path) -> None:
     assert (second.finding, second.empty, second.pointing.value, second.energy.value) == ("Mass", 1, 0, 0)
     assert (found.together.films, found.together.chance) == (3, pytest.approx((0.25 + 0.25 + 0.5) / 3))
     assert found.as_dict()["findings"][-1]["finding"] == "All"
+    assert {pair: len(own) for pair, own in found.drawn.items()} == {(100, 0): 1, (102, 0): 1, (104, 4): 1, (106, 4): 1}
 
 
 def test_boxes_of_one_finding_are_taken_together(tmp_path: Path) -> None:
@@ -81,6 +82,15 @@ def test_films_that_the_model_had_seen_are_left_out(tmp_path: Path) -> None:
     found = localise(scores, path, "out.h5")
     assert (found.together.films, found.left_out, found.seen) == (3, 0, True)
     assert found.as_dict()["includes_training_films"] is True
+
+
+def test_a_map_against_the_boxes_of_its_film() -> None:
+    boxes = [Box(film="", finding="", x=x, y=0, width=50, height=50) for x in (0, 50)]
+    found = box_agreement(quarter(0, 1).astype(np.float32), boxes, 100, 100)
+    assert (found.pointing, found.area) == (1, 0.5)
+    assert found.energy == pytest.approx(1, abs=0.07)  # the enlarged map passes the edge a little
+    found = box_agreement(np.ones((4, 4), np.float32), boxes[:1], 100, 100)
+    assert (found.pointing, found.energy, found.area) == (0.25, 0.25, 0.25)
 
 
 def test_masks_by_hand() -> None:

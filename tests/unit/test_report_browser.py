@@ -66,8 +66,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.skipif(not AXE.is_file(), reason=f"no axe-core at {AXE}: make browser")
 @pytest.mark.parametrize("flags", [("--window-size=1200,900",), ("--window-size=500,900", "--force-dark-mode")])
-def test_axe_finds_no_fault(page: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("folded", [True, False])
+def test_axe_finds_no_fault(page: str, folded: bool, flags: tuple[str, ...], tmp_path: Path) -> None:
     # The policy forbids scripts, so that axe can only run in a copy without it.
+    page = page if folded else re.sub("<details[^>]*>", "<details open>", page)
     open_page, policies = re.subn(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     assert policies == 1
     copy = tmp_path / "copy.html"
@@ -80,6 +82,26 @@ def test_axe_finds_no_fault(page: str, flags: tuple[str, ...], tmp_path: Path) -
     assert told["violations"] == []
     assert told["passes"] > 15
     assert told["width"] <= int(flags[0].split("=")[1].split(",")[0])
+
+
+def test_a_phone_sees_one_row_of_navigation_and_nothing_beside_the_page(page: str, tmp_path: Path) -> None:
+    # A window of Chromium is 500 pixels wide at least; a frame is as wide as a phone.
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    outer = tmp_path / "outer.html"
+    outer.write_text(
+        '<iframe id="f" src="page.html" width="390" height="800" style="border:0"></iframe><pre id="told"></pre>'
+        "<script>onload = () => { const d = document.getElementById('f').contentDocument;"
+        "document.getElementById('told').textContent = JSON.stringify([d.documentElement.scrollWidth,"
+        "d.querySelector('nav').offsetHeight, d.querySelector('.overview img').offsetWidth]); }</script>"
+    )
+    found = re.search(
+        r'<pre id="told">\[(\d+),(\d+),(\d+)\]', dumped(outer, tmp_path, "--allow-file-access-from-files")
+    )
+    assert found, "the page did not load"
+    width, row, overview = map(int, found.groups())
+    assert width == 390
+    assert row < 60
+    assert 300 < overview <= 390
 
 
 def asked_by(page: Path, folder: Path) -> list[str]:

@@ -206,9 +206,9 @@ def test_the_monitored_figure_is_drawn_where_it_is_no_loss() -> None:
 
 
 def test_a_panel_names_each_map_with_its_probability() -> None:
-    panel = heatmap_panels(made_scores(), limit=1)[0]
-    titles = [axes.get_title().splitlines()[0] for axes in figures.panel_figure(panel).axes]
-    assert titles == ["film", *(f"{one.finding} {one.prob:.3f}" for one in panel.maps)]
+    panel = heatmap_panels(made_scores(), limit=1).panels[0]
+    titles = [axes.get_title().splitlines()[:2] for axes in figures.panel_figure(panel).axes]
+    assert titles == [["film"], [f"Atelectasis {panel.prob:.3f}", "true positive"]]
 
 
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])

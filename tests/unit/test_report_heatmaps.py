@@ -1,42 +1,28 @@
-"""Heat maps in a report: which films are shown, and what is laid over them."""
+"""Heat maps in a report: what is laid over a film, on what scale."""
 
-import dataclasses
 import io
 
 import cv2
 import matplotlib.image
 import numpy as np
 import pytest
-from report_scores import FINDINGS, made_scores
+from choice_scores import ruled
+from report_scores import made_scores
 
-from cxrscore.errors import InputError
+from cxrscore.labels import Box
 from cxrscore.reporting.figures import panel_figure
 from cxrscore.reporting.heatmaps import (
-    MAPS_A_FILM,
-    choose_films,
+    FindingPanels,
+    HeatmapPanel,
     colour_scale,
     enlarge,
     heatmap_panels,
     jpeg,
+    outlined,
     overlay,
     peak_value,
     shrink,
 )
-from cxrscore.scorefile.data import HeatMaps, Scores, Thumbnails
-
-
-def one_film(*maps: list[list[float]]) -> Scores:
-    """Scores whose film 100 alone has a thumbnail, and these maps for its findings 0, 1, ..."""
-    scores = made_scores()
-    return dataclasses.replace(
-        scores,
-        heat_maps=HeatMaps(
-            map=np.array(maps, np.float16),
-            film=np.full(len(maps), 100, np.int32),
-            finding=np.arange(len(maps), dtype=np.int16),
-        ),
-        thumbnails=Thumbnails(film=np.array([100], np.int32), pixels=np.full((1, 8, 8), 100, np.uint8)),
-    )
 
 
 def test_enlarge_by_hand() -> None:
@@ -79,124 +65,92 @@ def test_colour_scale_runs_from_the_film_to_the_strongest_colour() -> None:
     assert scale[0, -1].astype(int).sum() > scale[0, 0].astype(int).sum()
 
 
-def test_maps_of_one_film_share_its_scale() -> None:
-    (panel,) = heatmap_panels(one_film([[4.0]], [[2.0]], [[-1.0]]))
-    assert panel.scale == 4.0
-    peaks = {one.finding: one.peak for one in panel.maps}
-    assert peaks == {"Atelectasis": 4.0, "Cardiomegaly": 2.0, "Effusion": 0.0}
-    strong, weak = (next(m.pixels for m in panel.maps if m.finding == name) for name in FINDINGS[:2])
-    assert not np.array_equal(strong, weak)
+def panels_of(*peaks: float, **changed: object) -> tuple[FindingPanels, list[HeatmapPanel]]:
+    """The panels of Mass for films of RULE whose maps have these largest values."""
+    maps = np.zeros((len(peaks), 2, 2))
+    maps[:, 0, 1] = peaks
+    one = heatmap_panels(ruled(maps=maps, **changed)).findings[0]
+    return one, list(one.panels)
+
+
+def test_maps_of_a_finding_share_the_scale_of_its_strongest_map_in_the_file() -> None:
+    one, (best, alarm, missed) = panels_of(1, 2, 4, 0.2, 3, 8, 1, 1)  # films 0, 2 and 3 are shown; 5 is the strongest
+    assert one.scale == 8
+    assert (best.peak, alarm.peak, missed.peak) == (1, 4, pytest.approx(0.2, abs=1e-3))
+    assert [panel.strength_text for panel in (best, alarm, missed)] == ["12 %", "50 %", "2 %"]
+    assert [panel.very_weak for panel in (best, alarm, missed)] == [False, False, True]
+    seen = [int(np.abs(panel.overlay.astype(int) - panel.film).max()) for panel in (missed, best, alarm)]
+    assert 0 < seen[0] < seen[1] < seen[2]
 
 
 def test_a_map_without_positive_evidence_says_so_and_shows_the_film() -> None:
-    (panel,) = heatmap_panels(one_film([[-1.0, 0.0]]))
-    (drawn,) = panel.maps
-    assert drawn.note == "no positive evidence"
-    assert panel.scale == 0
-    np.testing.assert_array_equal(drawn.pixels, panel.film)
+    _, panels = panels_of(1, 1, -1, 1, 1, 1, 1, 1)
+    assert [panel.note for panel in panels] == ["", "no positive evidence", ""]
+    assert (panels[1].strength_text, panels[1].very_weak) == ("", False)
+    np.testing.assert_array_equal(panels[1].overlay, panels[1].film)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_map_that_is_not_finite_is_not_drawn(value: float) -> None:
-    (panel,) = heatmap_panels(one_film([[1.0, value]], [[1.0, 1.0]]))
-    notes = {one.finding: one.note for one in panel.maps}
-    assert notes == {"Atelectasis": "the map contains values that are not finite", "Cardiomegaly": ""}
+    one, panels = panels_of(1, 1, value, 1, 1, 1, 1, 2)
+    assert [panel.note for panel in panels] == ["", "the map contains values that are not finite", ""]
+    assert one.scale == 2
     assert peak_value(np.array([[1.0, value]], np.float32)) == 0
 
 
-def test_the_most_probable_findings_come_first() -> None:
-    for panel in heatmap_panels(made_scores(), limit=6):
-        prob = [one.prob for one in panel.maps]
-        assert len(prob) == MAPS_A_FILM
-        assert prob == sorted(prob, reverse=True)
+def test_the_share_of_a_very_weak_map_is_said() -> None:
+    _, panels = panels_of(0.004, 1, 0.3, 1, 1, 1, 1, 1)
+    assert [panel.strength_text for panel in panels] == ["less than 1 %", "30 %", "100 %"]
 
 
-def test_films_are_chosen_for_a_reason_that_holds() -> None:
-    scores = made_scores()
-    chosen = choose_films(scores)
-    rows = [row for row in range(60, 200, 2) if scores.films.status[row] == 1]
-    for column, finding in enumerate(FINDINGS):
-        best = max(rows, key=lambda row: scores.prob[row, column])
-        assert f"Highest probability of {finding}" in chosen[best]
-    reasons = [reason for several in chosen.values() for reason in several]
-    assert sum(reason.startswith("Labelled") for reason in reasons) == 5
-    alarms = [float(reason.split()[-1]) for reason in reasons if reason.startswith("Not labelled")]
-    assert max(alarms) == pytest.approx(np.where(scores.truth == 0, scores.prob, 0)[rows].max(), abs=0.005)
+def test_a_panel_has_what_its_words_need() -> None:
+    scores = ruled(view=("PA", *[""] * 7), split=np.array([1] * 8, np.uint8))
+    best = heatmap_panels(scores).panels[0]
+    assert (best.view, best.split, best.truth, best.prob) == ("PA", "train", 1, pytest.approx(0.9))
+    assert best.times == ""  # the model records no prevalence
 
 
-def test_errors_are_measured_from_the_prevalence() -> None:
-    """Every probability of the rare finding is small: a positive film above its prevalence is no false negative."""
-    scores = made_scores()
-    shown = np.array([row for row in range(60, 200, 2) if scores.films.status[row] == 1])
-    prob, truth = np.full_like(scores.prob, 0.3), np.zeros_like(scores.truth)
-    prob[:, 0], truth[shown[0], 0] = 0.03, 1  # of prevalence 0.01, not missed
-    prob[shown[1], 1], truth[shown[1], 1] = 0.1, 1  # of prevalence 0.3: missed
-    prob[shown[2], 0] = 0.3  # 30 times the prevalence: a false alarm
-    prob[shown[3], 1] = 0.6
-    share = [0.01, *[0.3] * (len(FINDINGS) - 1)]
-    models = [{"document": {"spec": {"findings": list(FINDINGS)}, "calibration": {"prevalence": share}}}]
-    made = dataclasses.replace(scores, prob=prob, truth=truth, provenance={"models": models})
-    reasons = [one for several in choose_films(made).values() for one in several]
-    assert [one for one in reasons if one.startswith("Labelled")] == [f"Labelled {FINDINGS[1]}, scored only 0.1"]
-    alarms = [one for one in reasons if one.startswith("Not labelled")]
-    assert f"Not labelled {FINDINGS[0]}, scored 0.3" in alarms
+def test_boxes_are_drawn_on_film_and_overlay() -> None:
+    box = Box(film="", finding="Mass", x=32, y=0, width=32, height=24)  # the right upper quarter of 64 x 48
+    values = np.zeros((8, 8, 8))
+    values[:, :4, 4:] = 1
+    panel = heatmap_panels(ruled(maps=values), boxes={(0, 0): (box,)}).panels[0]
+    for picture in (panel.film, panel.overlay):
+        assert picture[0, 8].tolist() == [0, 229, 255]
+        assert picture[4, 12].tolist() != [0, 229, 255]
+    assert panel.box is not None
+    assert (panel.box.pointing, panel.box.area) == (1, 0.25)
+    assert panel.box.energy == pytest.approx(0.9, abs=0.1)  # the enlarged map passes the edge a little
+    assert heatmap_panels(ruled(maps=values)).panels[0].box is None
 
 
-def test_unseen_films_come_before_seen_ones() -> None:
-    scores = made_scores()
-    assert set(choose_films(scores)) <= set(range(60, 200))
-    assert choose_films(made_scores(split="valid"))
+def test_an_outline_stays_on_the_film() -> None:
+    film = np.zeros((8, 8, 3), np.uint8)
+    box = Box(film="", finding="", x=-1, y=90, width=50, height=20)
+    drawn = outlined(film, [box], 100, 100)
+    assert not film.any()
+    assert np.flatnonzero(drawn.any(axis=(1, 2))).tolist() == [7]
+    assert np.flatnonzero(drawn.any(axis=(0, 2))).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_no_more_films_than_the_limit() -> None:
-    assert len(choose_films(made_scores(), limit=3)) == 3
-    assert len(choose_films(made_scores())) <= 24
+def test_no_more_panels_than_the_limit() -> None:
+    found = heatmap_panels(made_scores(), limit=5)
+    assert len(found.panels) == 5
+    assert found.total > 20
+    assert len(heatmap_panels(made_scores()).panels) == found.total <= 42
 
 
-def test_failed_films_and_films_without_a_thumbnail_are_never_chosen() -> None:
-    scores = made_scores()
-    assert 90 in scores.thumbnails.film
-    assert not {11, 47, 90, 133, 178} & set(choose_films(scores))
-    nothing = Thumbnails(film=np.zeros(0, np.int32), pixels=np.zeros((0, 8, 8), np.uint8))
-    assert heatmap_panels(dataclasses.replace(scores, thumbnails=nothing)) == ()
+def test_a_rare_finding_is_shown_as_a_multiple_of_its_prevalence() -> None:
+    document = {"spec": {"findings": ["Mass", "Edema"]}, "calibration": {"prevalence": [0.05, 0.5]}}
+    rare = heatmap_panels(ruled(provenance={"models": [{"document": document}]})).panels[0]
+    assert rare.times == "18 × the prevalence"
+    assert [axes.get_title() for axes in panel_figure(rare).axes] == [
+        "film",
+        "Mass 0.900\ntrue positive\n18 × the prevalence",
+    ]
 
 
 def test_jpeg_keeps_the_picture() -> None:
     picture = overlay(np.full((64, 64), 90, np.uint8), np.eye(2, dtype=np.float32), 1.0)
     back = matplotlib.image.imread(io.BytesIO(jpeg(picture)), format="jpeg")
     assert np.abs(back.astype(int) - picture).mean() < 3
-
-
-def test_findings_may_be_chosen() -> None:
-    scores = one_film([[4.0]], [[2.0]], [[-1.0]])
-    (panel,) = heatmap_panels(scores, findings=[FINDINGS[2], FINDINGS[0], FINDINGS[5]])
-    assert [one.finding for one in panel.maps] == [FINDINGS[2], FINDINGS[0]]  # of the third there is no map
-    with pytest.raises(InputError, match="there is no finding Rib; the scores file has Atelectasis"):
-        heatmap_panels(scores, findings=["Rib"])
-
-
-def test_some_films_are_drawn_at_random_by_the_seed() -> None:
-    def drawn(seed: int) -> set[int]:
-        return {
-            row
-            for row, reasons in choose_films(made_scores(), seed=seed).items()
-            if f"Random film, seed {seed}" in reasons
-        }
-
-    assert len(drawn(0)) == len(drawn(1)) == 4
-    assert drawn(0) != drawn(1)
-    assert drawn(0) == drawn(0)
-
-
-def test_a_rare_finding_is_shown_as_a_multiple_of_its_prevalence() -> None:
-    scores = one_film([[1.0, 0.0], [0.0, 0.0]])
-    (plain,) = heatmap_panels(scores)
-    assert plain.maps[0].times == ""
-    document = {
-        "spec": {"findings": list(scores.findings)},
-        "calibration": {"prevalence": [0.05] * len(scores.findings)},
-    }
-    (rare,) = heatmap_panels(dataclasses.replace(scores, provenance={"models": [{"document": document}]}))
-    assert rare.maps[0].times == f"{rare.maps[0].prob / 0.05:.1f} × the prevalence"
-    titles = [axes.get_title() for axes in panel_figure(rare).axes]
-    assert rare.maps[0].times in titles[1]

@@ -10,24 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from choice_scores import ruled
 from report_scores import EVIL, FINDINGS, TURNED, made_scores
 from test_report_summary import imported
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.images import Status
+from cxrscore.reporting import page as page_module
 from cxrscore.reporting import write_report
 from cxrscore.scorefile.data import HeatMaps, Scores, Thumbnails
 
 pytestmark = pytest.mark.slow
 
 ELEMENTS = """
-html head meta title style body header main footer nav section article h1 h2 h3 p b strong small span bdi a ul ol li
+html head meta title style body header main footer nav section article h1 h2 h3 h4 p b strong small span bdi a ul ol li
 dl dt dd div figure figcaption img table thead tbody tfoot tr th td details summary pre code br
 """
 ATTRIBUTES = """
 lang charset http-equiv content name id class href src alt scope role aria-label aria-labelledby aria-describedby
-tabindex open download
+tabindex open download colspan
 """
 VOID = ("meta", "img", "br")
 
@@ -250,15 +252,19 @@ def test_a_run_of_which_nothing_is_known(tmp_path: Path) -> None:
 def test_heat_maps_name_explainer_tap_scale_and_emptiness(report: tuple[str, Page, dict[str, Any]]) -> None:
     page = report[1]
     assert "by grad-cam at layer relu" in page.text
-    assert len(page.all("article")) <= 28
-    assert page.text.count("no positive evidence") >= len(page.all("article"))
-    assert len(re.findall(r"Scale 0 to \d", page.text)) == len(page.all("article"))
+    articles = len(page.all("article"))
+    assert 14 < articles <= 42
+    drawn = page.text.count("of the strongest map of this finding.")
+    assert drawn + page.text.count("No map: no positive evidence.") == articles > drawn
+    assert len(re.findall(r"Scale 0 to \d", page.text)) == 14
+    assert "No film is a true positive: Hernia." in re.sub(r"\s+", " ", page.text)
 
 
 def test_the_page_says_among_which_films_it_chose(report: tuple[str, Page, dict[str, Any]], tmp_path: Path) -> None:
-    assert "none of which the model saw in training or validation" in report[1].text
+    assert "chosen by a rule among the 137 held-out films" in report[1].text
+    assert "Seen by the model" not in report[1].text
     seen = written(made_scores(split="valid"), tmp_path)[1].text
-    assert "none of which the model saw in training or validation" not in seen
+    assert "chosen by a rule among the 195 films seen in training or validation" in seen
     assert "Seen by the model in validation." in seen
 
 
@@ -296,8 +302,8 @@ def test_figures_are_saved_beside_the_page(kind: Any, start: bytes, tmp_path: Pa
     scores = made_scores()
     three = Thumbnails(film=scores.thumbnails.film[40:43], pixels=scores.thumbnails.pixels[40:43])
     _, page, told = written(dataclasses.replace(scores, thumbnails=three), tmp_path, figures=folder, figure_format=kind)
-    panels = [f"heatmap-{place:02d}.png" for place in (1, 2, 3)]
-    assert len(page.all("article")) == 3
+    panels = [f"heatmap-{place:02d}.png" for place in range(1, 10)]
+    assert len(page.all("article")) == 9
     plots = [f"{name}.{kind}" for name in ("roc", "calibration", "distributions", "loss")]
     wanted = [*plots, *panels, "metrics.csv"]
     assert told["figures"] == [str(folder / name) for name in wanted]
@@ -374,3 +380,43 @@ def test_notes_on_films_are_a_table_with_what_to_do(report: tuple[str, Page, dic
     assert "All pixels are scored, hidden ones too." in section
     assert "rescaled (1)" in html
     assert EVIL not in html
+
+
+def section(html: str, name: str) -> str:
+    found = re.search(rf'<section aria-labelledby="{name}-title">.*?</section>', html, re.DOTALL)
+    assert found
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", found[0]))
+
+
+def test_heat_maps_that_do_not_fit_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(page_module, "HEATMAP_BYTES", 100_000)
+    html, page, _ = written(made_scores(), tmp_path)
+    shown = len(page.all("article"))
+    assert 0 < shown < 6
+    assert f"{shown} of 38 films are shown" in section(html, "heat-maps")
+
+
+def test_films_of_a_kind_without_a_map_are_named_and_what_to_do(tmp_path: Path) -> None:
+    text = section(written(ruled(mapped=[0, 2]), tmp_path)[0], "heat-maps")
+    assert "No false negative has a map and a thumbnail in the scores file: Mass." in text
+    assert "Score with --heatmaps 2 to store the maps of all findings" in text
+    assert "Edema: the probability is the same for every film, so no film is chosen." in text
+    assert "True positive 0.png" in text
+    assert "The first of 2 true positives by the rule." in text
+    text = section(written(ruled(mapped=[7]), tmp_path)[0], "heat-maps")
+    assert "No heat map can be shown:" in text
+
+
+def test_the_words_of_a_panel(tmp_path: Path) -> None:
+    maps = np.ones((8, 2, 2)) * np.array([0.03, 1, 0.5, 1, 1, 1, 1, 1])[:, None, None]
+    scores = ruled(maps=maps, split=np.ones(8, np.uint8), view=("<b>PA", *[""] * 7))
+    text = section(written(scores, tmp_path)[0], "heat-maps")
+    assert "Very weak: 3 % of the strongest map of this finding." in text
+    assert "Largest value: 50 % of the strongest map of this finding." in text
+    assert text.count("Seen by the model in training.") == 3
+    assert "0.png , view &lt;b&gt;PA" in text
+    assert (
+        "Labelled positive. Probability 0.900 at a prevalence of 0.571 ; at or above the operating point of 0.500 ."
+        in text
+    )
+    assert "The prevalence is that among the evaluated films: the model records none." in text

@@ -65,6 +65,9 @@ def test_a_pdf_is_written_with_all_sections_open(folder: Path, monkeypatch: pyte
     written = (folder / "out.pdf").read_text()
     assert written.startswith("%PDF-")
     assert "<details open><summary>" in written
+    assert "<title>Report of cxrscore: x</title>" in written
+    pdf.write_pdf(PAGE.replace("<title>x", "<title>胸"), folder / "out.pdf", folder / "out.html")
+    assert "<title>Report of cxrscore</title>" in (folder / "out.pdf").read_text()
     told = (folder / "told").read_text().splitlines()
     assert told[0] == "--headless"
     assert "--no-sandbox" not in told
@@ -98,7 +101,7 @@ def test_the_page_is_written_though_no_pdf_can_be(folder: Path) -> None:
     with pytest.raises(InputError, match=r"Open .*out\.html in a browser"):
         write_report(made_scores(), folder / "out.html", source="x", pdf=True, resamples=0)
     assert (folder / "out.html").exists()
-    (folder / "mine.pdf").write_text("notes")
+    (folder / "mine.pdf").write_text("%PDF-1.4 notes")
     with pytest.raises(InputError, match=r"mine\.pdf"):
         write_report(made_scores(), folder / "out.html", source="x", pdf=folder / "mine.pdf", resamples=0)
 
@@ -108,4 +111,4 @@ def test_the_page_is_written_though_no_pdf_can_be(folder: Path) -> None:
 def test_chromium_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(pdf.BROWSER, str(CHROMIUM))
     pdf.write_pdf(PAGE, tmp_path / "out.pdf", tmp_path / "out.html")
-    assert (tmp_path / "out.pdf").read_bytes().startswith(b"%PDF-")
+    assert pdf.PDF.recognises(tmp_path / "out.pdf")

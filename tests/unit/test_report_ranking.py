@@ -125,14 +125,14 @@ def test_every_metric_of_ranks_follows_the_logits():
     assert against.others[0].averaged == 2
     highest = tables.highest_films(scores)[0]
     best = np.argsort(-logit[:, 0])[:3]
-    assert [path for path, *_ in highest.films] == [f"f{row:03}" for row in best]
+    assert [film.path for film in highest.films] == [f"f{row:03}" for row in best]
 
 
 def test_a_rare_finding_is_shown_as_a_multiple_of_its_prevalence():
     line = model(calibration={**LINE, "prevalence": [0.05, 0.5]})
     scores = made([[0, 0], [0, 0]], line, probs=[[0.16, 0.9], [0.01, 0.2]])
     mass, edema = tables.highest_films(scores)
-    assert [times for *_, times in mass.films] == ["3.2 × the prevalence", "0.2 × the prevalence"]
-    assert [times for *_, times in edema.films] == ["", ""]
+    assert [film.times for film in mass.films] == ["3.2 × the prevalence", "0.2 × the prevalence"]
+    assert [film.times for film in edema.films] == ["", ""]
     unknown = dataclasses.replace(scores, provenance={"models": [model()]})
-    assert [times for *_, times in tables.highest_films(unknown)[0].films] == ["", ""]
+    assert [film.times for film in tables.highest_films(unknown)[0].films] == ["", ""]

@@ -1,5 +1,6 @@
 """The worded tables of a report, and the look-ups in a provenance that may hold anything."""
 
+import base64
 import dataclasses
 import json
 import math
@@ -7,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from few_scores import few_scores
 from report_scores import FAILED, FINDINGS, made_scores
 
 from cxrscore.images import Status
 from cxrscore.reporting import tables
+from cxrscore.reporting.drawn import csv_uri
 from cxrscore.reporting.provenance import get_nested, get_number, get_text, get_texts, read_training
 
 
@@ -56,9 +59,39 @@ def test_highest_films_against_a_plain_sort() -> None:
     scored = [row for row in range(200) if scores.films.status[row] == Status.OK]
     for column, one in enumerate(tables.highest_films(scores)):
         ranked = sorted(scored, key=lambda row: -scores.prob[row, column])[:3]
-        assert one.films == tuple((scores.films.path[row], float(scores.prob[row, column]), "") for row in ranked)
+        wanted = [(scores.films.path[row], float(scores.prob[row, column]), "") for row in ranked]
+        assert [(film.path, film.prob, film.times) for film in one.films] == wanted
+        assert [film.seen for film in one.films] == [
+            "seen in training" if row < 40 else "seen in validation" if row < 60 else "" for row in ranked
+        ]
+        assert [film.thumbnail is not None for film in one.films] == [row % 2 == 0 for row in ranked]
+        np.testing.assert_array_equal([film.truth for film in one.films], scores.truth[ranked, column])
         reached = sum(scores.prob[row, column] >= scores.thresholds[column] for row in scored)
         assert one.above == (None if FINDINGS[column] == "Hernia" else reached)
+        assert one.scored == 195
+
+
+def test_thumbnails_of_the_highest_films_are_small_and_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    films = [film for one in tables.highest_films(made_scores()) for film in one.films]
+    assert {film.thumbnail.shape for film in films if film.thumbnail is not None} == {(85, 85, 3)}
+    monkeypatch.setattr(tables, "MAX_PICTURES", 2)
+    films = [film for one in tables.highest_films(made_scores()) for film in one.films]
+    assert len({film.path for film in films if film.thumbnail is not None}) == 2
+
+
+def test_the_highest_films_as_a_table_to_save() -> None:
+    scores = few_scores(paths=["a.png", "=b.png"], prob=[[0.25, 0.5], [0.1, 0.9]])
+    names, *rows = tables.highest_rows(tables.highest_films(scores))
+    first = dict(zip(names, rows[0], strict=True))
+    assert [row[:3] for row in rows] == [
+        ("Mass", 1, "a.png"), ("Mass", 2, "=b.png"), ("Edema", 1, "=b.png"), ("Edema", 2, "a.png"),
+    ]  # fmt: skip
+    assert (first["probability"], first["label"], first["split"]) == (0.25, "positive", "")
+    assert (first["operating_point"], first["films_at_or_above"], first["films_scored"]) == (pytest.approx(0.2), 1, 2)
+    saved = base64.b64decode(csv_uri([names, *rows]).partition(",")[2]).decode("utf-8-sig").splitlines()
+    assert saved[0].startswith("finding,rank,film,probability,label,split,prevalence")
+    assert saved[2].startswith("Mass,2,'=b.png,0.1")
+    assert saved[3].split(",")[6] == ""  # no prevalence is recorded
 
 
 def test_facts_tell_what_is_known_and_nothing_else() -> None:

@@ -140,6 +140,26 @@ def test_odds_and_thresholds_are_moved_and_it_is_recorded(home, tmp_path):
 
 
 @pytest.mark.slow
+def test_maps_are_those_of_the_highest_findings_relative_to_the_prevalence(home, tmp_path):
+    """Whatever the target; by probability where a model records no prevalence."""
+    made_model(tmp_path / "common", 1, calibration={**LINE, "prevalence": [0.95, 0.05]})
+
+    def first(model, share, target=None):
+        score(home, tmp_path / "out.h5", model, target_prevalence=target, heatmaps=1, overwrite=True)
+        found = open_scores(tmp_path / "out.h5")
+        prob, prior = found.prob[found.heat_maps.film], np.array(share)
+        np.testing.assert_array_equal(found.heat_maps.finding, (odds(prob) * (1 - prior) / prior).argmax(axis=1))
+        return found.heat_maps.finding.tolist(), prob.argmax(axis=1).tolist()
+
+    chosen, most_probable = first(tmp_path / "common", [0.95, 0.05])
+    assert chosen != most_probable
+    assert first(tmp_path / "common", [0.1, 0.5], {"Mass": 0.1, "Edema": 0.5})[0] == chosen
+    for name in ("before", "bare"):
+        chosen, most_probable = first(name, [0.5, 0.5])
+        assert chosen == most_probable
+
+
+@pytest.mark.slow
 def test_each_model_is_moved_from_its_own_prevalence(home, tmp_path):
     target = {"Mass": 0.2, "Edema": 0.2}
     for name in ("own", "other"):

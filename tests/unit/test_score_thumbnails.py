@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrscore.images import Film, LoadedFilm, Status, thumbnail
-from cxrscore.scorefile import scored_films, select_thumbnails, thumbnail_candidates
+from cxrscore.scorefile import SPLITS, scored_films, select_thumbnails, thumbnail_candidates
 from cxrscore.scoring import thumbnails
 from cxrscore.scoring.thumbnails import THUMBNAIL, ThumbnailCollector
 
@@ -19,8 +19,14 @@ def square(row):
     return np.full((THUMBNAIL, THUMBNAIL), row % 256, np.uint8)
 
 
-def job_of(truth, most, partition=None):
+def digest(row):
+    return f"{row:016x}" * 4
+
+
+def job_of(truth, split, most, partition=None):
+    seen = {digest(row)[:16]: SPLITS[code] for row, code in enumerate(split) if code}
     return SimpleNamespace(
+        files=[SimpleNamespace(seen=seen)],
         paths=[str(row) for row in range(len(truth))],
         findings=FINDINGS,
         truth=lambda rows: truth[list(rows)],
@@ -51,7 +57,8 @@ def some_scores(films, seed):
     rng = np.random.default_rng(seed)
     prob = rng.integers(0, 4, (films, len(FINDINGS))).astype(np.float32) / 4
     prob[rng.random(films) < 0.1] = np.nan
-    return prob, rng.choice(np.array([0, 1, np.nan], np.float32), (films, len(FINDINGS)))
+    truth = rng.choice(np.array([0, 1, np.nan], np.float32), (films, len(FINDINGS)))
+    return prob, truth, rng.integers(0, 4, films).astype(np.uint8)
 
 
 def passed_by(job, prob, batch, rows):
@@ -59,7 +66,7 @@ def passed_by(job, prob, batch, rows):
     there = [row for row in rows if not np.isnan(prob[row]).any()]
     for at in range(0, len(there), batch):
         some = there[at : at + batch]
-        kept.add(some, prob[some], [square(row) for row in some])
+        kept.add(some, [digest(row) for row in some], prob[some], [square(row) for row in some])
     return kept
 
 
@@ -67,13 +74,13 @@ def passed_by(job, prob, batch, rows):
 def test_what_is_chosen_in_the_end_was_kept_all_along(decoded, part):
     @given(films=st.integers(1, 70), most=st.integers(0, 20), batch=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
     def law(films, most, batch, seed):
-        prob, truth = some_scores(films, seed)
+        prob, truth, split = some_scores(films, seed)
         partition = {"first_row": 30, "total_films": films + 50, "thumbnails": most} if part else None
-        found = passed_by(job_of(truth, most, partition), prob, batch, range(films)).select(prob, truth)
+        found = passed_by(job_of(truth, split, most, partition), prob, batch, range(films)).select(prob, truth, split)
         if part:
-            wanted = (thumbnail_candidates(scored_films(prob, truth, 30), films + 50, most).rows - 30).tolist()
+            wanted = (thumbnail_candidates(scored_films(prob, truth, split, 30), films + 50, most).rows - 30).tolist()
         else:
-            wanted = select_thumbnails(scored_films(prob, truth), films, most)
+            wanted = select_thumbnails(scored_films(prob, truth, split), films, most)
         assert found.film.tolist() == wanted
         for row, pixels in zip(wanted, found.pixels, strict=True):
             np.testing.assert_array_equal(pixels, thumbnail(square(row), THUMBNAIL))
@@ -83,14 +90,14 @@ def test_what_is_chosen_in_the_end_was_kept_all_along(decoded, part):
 
 
 def test_few_are_kept_of_many(decoded):
-    prob, truth = some_scores(2000, 1)
-    kept = passed_by(job_of(truth, 10), prob, 8, range(2000))
-    assert len(kept._kept) <= 10 + 3 * len(FINDINGS)
+    prob, truth, split = some_scores(2000, 1)
+    kept = passed_by(job_of(truth, split, 10), prob, 8, range(2000))
+    assert len(kept._kept) <= 10 + 7 * len(FINDINGS)
 
 
 def test_films_of_an_earlier_run_are_decoded_anew_and_may_fail_by_now(decoded):
-    prob, truth = np.zeros((60, 3), np.float32), np.zeros((60, 3), np.float32)
-    found = passed_by(job_of(truth, 60), prob, 8, range(40, 60)).select(prob, truth)
+    prob, truth, split = np.zeros((60, 3), np.float32), np.zeros((60, 3), np.float32), np.zeros(60, np.uint8)
+    found = passed_by(job_of(truth, split, 60), prob, 8, range(40, 60)).select(prob, truth, split)
     assert decoded == [str(row) for row in range(40)]
     assert found.film.tolist() == [row for row in range(60) if row >= 40 or row % 10 != 3]
     assert [pixels[0, 0] for pixels in found.pixels] == found.film.tolist()

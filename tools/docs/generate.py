@@ -33,6 +33,8 @@ ROOT = DOCS.parent
 ENVIRONMENT = {
     "AWS_CHECKSUM_ALGORITHM": "Checksum of uploads to s3://. Default: sha256.",
     "CUDA_VISIBLE_DEVICES": "GPUs that the processes of `--processes` share. Default: all.",
+    "CXRSCORE_BROWSER": "Chromium, Chrome or Edge for `report --pdf`: a path, or a name on PATH. Default: the first on "
+    "PATH.",
     "CXRSCORE_CACHE": "Folder for downloaded weights and cached features. Default: the user cache folder of the "
     "platform.",
     "CXRSCORE_MALLOC": "0: glibc's allocator is not configured. Default: with openvino, all threads share one arena, "

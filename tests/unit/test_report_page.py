@@ -19,6 +19,7 @@ from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.images import Status
 from cxrscore.reporting import page as page_module
 from cxrscore.reporting import write_report
+from cxrscore.reporting.summary import MIN_PATIENTS
 from cxrscore.scorefile.data import HeatMaps, Scores, Thumbnails
 
 pytestmark = pytest.mark.slow
@@ -160,11 +161,15 @@ def test_the_page_shows_the_numbers_it_returns(report: tuple[str, Page, dict[str
     words += f"95 % interval {low:.2f} to {high:.2f}"
     assert known["findings"] == 12
     assert f"the macro AUC over 13 of 14 findings is {told['macro_auc']:.2f} ({words}); 5 films could" in page.text
+    curves = next(image["alt"] for image in page.all("img") if (image["alt"] or "").startswith("ROC curves"))
     for one in told["findings"][:13]:
-        few = " (few)" if one["positives"] < 10 else ""
+        if one["positives"] < MIN_PATIENTS:
+            assert f"{one['finding']} ({one['positives']} positive)" in page.text
+            continue
         ends = one["auc_interval"]
-        area = f"AUC {one['auc']:.3f} ({'–'.join(f'{end:.2f}' for end in ends) if ends else 'no interval'})"
-        assert f"{area} {one['positives']} positive{few}, {one['negatives']} negative" in page.text
+        interval = f" ({'–'.join(f'{end:.2f}' for end in ends)})" if ends else ""
+        count = f"{one['positives']} of {one['positives'] + one['negatives']} positive"
+        assert f"{one['finding']} AUC {one['auc']:.3f}{interval}, {count}" in curves
     assert "58 labelled films of the training and validation splits excluded from all metrics" in page.text
 
 
@@ -173,15 +178,19 @@ def test_an_undefined_auc_says_why_and_is_no_number(report: tuple[str, Page, dic
     hernia = told["findings"][-1]
     assert (hernia["finding"], hernia["positives"], hernia["negatives"]) == ("Hernia", 0, 137)
     assert hernia["auc"] is hernia["threshold"] is hernia["sensitivity"] is hernia["specificity"] is None
-    assert "Hernia AUC undefined 0 positive, 137 negative" in page.text
+    assert "Hernia (no positive)" in page.text
     assert "AUC undefined: 0 positive, 137 negative" in page.text
     assert "nan" not in re.sub("[^a-z]", " ", page.text.lower()).split()
 
 
-def test_few_positives_are_marked(report: tuple[str, Page, dict[str, Any]]) -> None:
-    few = sum(0 < one["positives"] < 10 for one in report[2]["findings"])
-    assert few >= 1
-    assert report[1].text.count("imprecise: positive films of fewer than 10 patients") == few
+def test_few_positives_are_marked(tmp_path: Path) -> None:
+    scores = made_scores()
+    scores.truth[60:, :2] = 0
+    scores.truth[70:80, 0], scores.truth[70:74, 1] = 1, 1
+    scores.truth[79, 0] = 0  # nine positive films of the first finding, four of the second
+    _, page, _ = written(scores, tmp_path)
+    assert page.text.count("imprecise: positive films of fewer than 10 patients") == 1
+    assert page.text.count("too few positives for an interval (4 patients, at least 5)") == 1
 
 
 def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:
@@ -222,7 +231,8 @@ def test_without_labels_the_page_is_still_worth_opening(tmp_path: Path) -> None:
     assert told["macro_auc"] is None
     assert "no scored film has a label, so there is no AUC" in page.text
     pictures = [image["alt"] or "" for image in page.all("img")]
-    assert sum(alt.startswith("Histogram") for alt in pictures) == 14
+    (histograms,) = (alt for alt in pictures if alt.startswith("Histograms"))
+    assert all(f"{finding} 195 films" in histograms for finding in FINDINGS)
     assert sum(alt.startswith("Heat map") for alt in pictures) >= 14
     assert not any(alt.startswith("ROC") for alt in pictures)
 

@@ -21,6 +21,8 @@ FEW_FILMS = 100
 0.84 (Hanley and McNeil, Radiology 143, 1982)."""
 PREVALENCE_ONLY = "every film gets the prevalence"
 """Words of the model's own warning of findings without coefficients."""
+NARROW = 0.02
+"""Width of an interval below which two decimals would hide it."""
 MOST_NAMES = 6
 """Maximum number of findings that a warning names."""
 
@@ -73,7 +75,7 @@ def answer(summary: Summary, provenance: Mapping[str, Any]) -> Answer:
         return Answer(before=f"{where}no AUC is defined, because only one class is present{rest}")
     return Answer(
         before=f"{where}the {_what(summary)} is ",
-        value=f"{summary.macro_auc:.2f}",
+        value=f"{summary.macro_auc:.{_digits(summary.areas.macro_interval)}f}",
         after=f" ({_macro_interval(summary)}){rest}",
     )
 
@@ -127,7 +129,13 @@ def _macro_interval(summary: Summary) -> str:
 
 
 def _interval(ends: Interval) -> str:
-    return f"95 % interval {ends[0]:.2f} to {ends[1]:.2f}"
+    digits = _digits(ends)
+    return f"95 % interval {ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
+
+
+def _digits(ends: Interval) -> int:
+    """Decimals for an AUC with this interval: as many as it supports, two or three."""
+    return 3 if ends[1] - ends[0] < NARROW else 2
 
 
 def _failed(summary: Summary) -> str:

@@ -66,6 +66,10 @@ class _Row:
         low, high = self.interval
         return f"{self.auc:.3f}" + (f" ({low:.2f}\N{EN DASH}{high:.2f})" if math.isfinite(low) else "")
 
+    @property
+    def count_text(self) -> str:
+        return f"{self.positives:,} / {self.known:,}"
+
 
 def overview_plot(summary: Summary, yardsticks: Yardsticks | None) -> Figure:
     """The AUCs of all findings with their intervals, the highest first, and their mean.
@@ -98,8 +102,9 @@ def overview_plot(summary: Summary, yardsticks: Yardsticks | None) -> Figure:
     height = top + _OVERVIEW_LINE * (len(rows) + len(means)) + bottom
     left = 0.15 + 0.065 * max(map(len, (row.name for row in (*rows, *means))))
     figure.set_size_inches(_WIDTH, height)
-    axes.set_position((left / _WIDTH, bottom / height, 1 - (left + _RIGHT) / _WIDTH, 1 - (top + bottom) / height))
-    _write_columns(axes, [*rows, *means], _RIGHT / (_WIDTH - left - _RIGHT))
+    right = max(_RIGHT, 1.5 + 0.065 * max((len(row.count_text) for row in rows), default=0))
+    axes.set_position((left / _WIDTH, bottom / height, 1 - (left + right) / _WIDTH, 1 - (top + bottom) / height))
+    _write_columns(axes, [*rows, *means], right / (_WIDTH - left - right))
     legend = figure.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0, below / height), fontsize=SMALL, frameon=False,
         labelcolor=INK, borderpad=0.2, handlelength=2.2, labelspacing=0.3,
@@ -236,7 +241,7 @@ def _write_columns(axes: Axes, rows: Sequence[_Row], right: float) -> None:
         axes.text(-0.02, y, row.name, ha="right", **own)
         axes.text(first, y, row.auc_text if math.isfinite(row.auc) else "undefined", **own)
         if row.known:
-            axes.text(last, y, f"{row.positives:,} / {row.known:,}", ha="right", **own)
+            axes.text(last, y, row.count_text, ha="right", **own)
 
 
 def _limit_to_data(axes: Axes, rows: Sequence[_Row], yardstick: float) -> None:

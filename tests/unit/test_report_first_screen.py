@@ -53,6 +53,17 @@ def test_the_sentence_says_what_by_what_how_well_on_what_and_what_failed() -> No
     assert sentence(with_failures(scores, 1)).endswith("; 1 film could not be scored.")
 
 
+def test_a_narrow_interval_has_three_decimals() -> None:
+    scores = columns(made_scores(), 1)
+    summary = summarise(scores)
+    known = dataclasses.replace(summary.areas.macro, value=0.7812)
+    narrow = dataclasses.replace(summary.areas, macro=known, macro_interval=(0.7793, 0.7831))
+    text = answer(dataclasses.replace(summary, areas=narrow), scores.provenance).text
+    assert "is 0.781 (95 % interval 0.779 to 0.783); " in text
+    wide = dataclasses.replace(narrow, macro_interval=(0.70, 0.85))
+    assert "is 0.78 (95 % interval 0.70 to 0.85); " in answer(dataclasses.replace(summary, areas=wide), {}).text
+
+
 def test_by_hand() -> None:
     # Mass: AUC 5/6 on five held-out films, Nodule has no positive; the interval of five films is wide.
     found = answer(summarise(by_hand()), by_hand().provenance)

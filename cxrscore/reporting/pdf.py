@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxrscore.errors import CxrscoreError, InputError, WriteError
+from cxrscore.errors import InputError, WriteError
 from cxrscore.io import atomic_write_bytes
 from cxrscore.io.outputs import output_kind_with_marks
 
@@ -90,11 +90,13 @@ def _printable(html: str) -> str:
     """The page with all sections open, and a title that a PDF has in ASCII."""
     title = re.search("<title>(.*?)</title>", html, re.DOTALL)
     named = f": {title[1]}" if title is not None and title[1].isascii() else ""
-    opened = html.replace("<details>", "<details open>")
+    opened = html.replace("<details>", "<details open>").replace(
+        '<details class="more">', '<details class="more" open>'
+    )
     return opened if title is None else opened.replace(title[0], f"<title>{TITLE}{named}</title>", 1)
 
 
-class _NoPdfError(CxrscoreError):
+class _NoPdfError(Exception):
     """The browser made no PDF; the message completes a sentence that begins with its name."""
 
 

@@ -246,7 +246,7 @@ def _draw_reliability(panel: Panel, data: FindingData) -> None:
     panel.plot(curve.prob, curve.share, color=BLUE, linewidth=1.2, marker="o", markersize=3, clip=False)
     for wanted, colour, ends in ((data.truth > 0.5, RED, (0.96 * top, top)), (data.truth < 0.5, BLUE, (0, 0.04 * top))):
         marks = np.clip(_quantile_marks(data.prob[valid & wanted]), low, high)
-        panel.strokes(marks, [ends] * len(marks), color=colour, linewidth=0.6)
+        panel.strokes(marks, [ends] * len(marks), color=colour, linewidth=0.6, clip=False)
     panel.ticks([(low, f"{low:.2g}"), (high, f"{high:.2g}")], [(0, "0"), (top, f"{top:.2g}")])
 
 

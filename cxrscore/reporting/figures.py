@@ -46,6 +46,8 @@ TAIL = 0.005
 """Fraction of the films at each end of the common range of probabilities that are drawn at its limit."""
 FILMS_PER_BIN = 20
 """Minimum number of films in a bin of a reliability curve: with fewer, the intervals are as wide as the axis."""
+EDGE = 0.01
+"""Fraction of the films at each end of a reliability curve that are drawn at the side of the panel."""
 MOST_MARKS = 150
 """Maximum number of films of a class in a rug; more are drawn as quantiles."""
 LOWEST_BENEFIT = -0.25
@@ -236,23 +238,24 @@ def _draw_reliability(panel: Panel, data: FindingData) -> None:
         for share, films in zip(curve.share, curve.films, strict=True)
     ]
     valid = ~np.isnan(data.prob) & ~np.isnan(data.truth)
-    low, high = _range_of(data.prob[valid])
+    low, high = _range_of(data.prob[valid], curve.prob)
     top = _round_up(max([*(end for _, end in intervals), *curve.prob, 0.05]))
     panel.set_limits((low, high), (0, top))
     panel.dashes([0, 1], [0, 1], GREY)
     panel.strokes(curve.prob, intervals, color=BLUE, linewidth=1, alpha=0.6)
     panel.plot(curve.prob, curve.share, color=BLUE, linewidth=1.2, marker="o", markersize=3, clip=False)
     for wanted, colour, ends in ((data.truth > 0.5, RED, (0.96 * top, top)), (data.truth < 0.5, BLUE, (0, 0.04 * top))):
-        marks = _quantile_marks(data.prob[valid & wanted])
-        panel.strokes(marks, [ends] * len(marks), color=colour, linewidth=0.6)
+        marks = np.clip(_quantile_marks(data.prob[valid & wanted]), low, high)
+        panel.strokes(marks, [ends] * len(marks), color=colour, linewidth=0.6, clip=False)
     panel.ticks([(low, f"{low:.2g}"), (high, f"{high:.2g}")], [(0, "0"), (top, f"{top:.2g}")])
 
 
-def _range_of(prob: Array) -> tuple[float, float]:
-    """The range of probabilities, a little wider, with two digits."""
+def _range_of(prob: Array, points: Array) -> tuple[float, float]:
+    """The range of nearly all probabilities and of these points, a little wider."""
     if not len(prob):
         return 0.0, 1.0
-    low, high = float(prob.min()), float(prob.max())
+    low, high = np.quantile(prob.astype(np.float64), (EDGE, 1 - EDGE))
+    low, high = min(float(low), float(points.min())), max(float(high), float(points.max()))
     room = max(0.04 * (high - low), 0.005)
     return max(0.0, low - room), min(1.0, high + room)
 

@@ -86,7 +86,7 @@ def overview_plot(summary: Summary, yardsticks: Yardsticks | None) -> Figure:
     Figure
         One row for each finding with an AUC: value, interval, positives and films with a label. With more than
         MOST_ROWS of them, those with the most positives. A finding without an interval has a hollow mark, one with
-        few positives a lighter one. A diamond is the macro AUC. Findings without an AUC are named below.
+        few positives a faint one. A diamond is the macro AUC. Findings without an AUC are named below.
     """
     rows, means, notes = _overview_rows(summary)
     notes = [line for note in notes for line in textwrap.wrap(note, 88)]
@@ -194,7 +194,7 @@ def _draw_rows(axes: Axes, rows: Sequence[_Row]) -> list[Line2D]:
         if math.isfinite(row.interval[0]):
             axes.plot(row.interval, (y, y), color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot([row.auc], [y], **_mark(colour, hollow=math.isnan(row.interval[0])), clip_on=False)
-    few = f"light: positive films of fewer than {FEW_POSITIVES} patients"
+    few = f"faint: positive films of fewer than {FEW_POSITIVES} patients"
     explained = (
         (any(row.is_imprecise for row in rows), LIGHT, False, few),
         (any(math.isnan(row.interval[0]) for row in rows), BLUE, True, "hollow: no interval"),

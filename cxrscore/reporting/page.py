@@ -129,6 +129,8 @@ def render(
 
 def _origin(provenance: Mapping[str, Any], summary: Summary) -> dict[str, Any]:
     """Template variables from the provenance."""
+    facts = tables.provenance_table(provenance, summary.film_notes.describe_routine())
+    rows = [(name, *pair) for name, pairs in facts for pair in pairs]
     return {
         "has_leakage": has_leakage(provenance),
         "told_films": knows_training_films(provenance),
@@ -140,7 +142,8 @@ def _origin(provenance: Mapping[str, Any], summary: Summary) -> dict[str, Any]:
         "explainer": get_text(provenance, "explainer", "name"),
         "cam_layer": get_text(provenance, "explainer", "cam_layer"),
         "class_token": any(get_text(one, "document", "spec", "head") == "cls" for one in provenance_models(provenance)),
-        "facts": tables.provenance_table(provenance, summary.film_notes.describe_routine()),
+        "facts": facts,
+        "facts_csv": csv_uri([("group", "item", "value"), *rows]),
         "raw": tables.raw_json(provenance),
     }
 

@@ -90,7 +90,9 @@ def _printable(html: str) -> str:
     """The page with all sections open, and a title that a PDF has in ASCII."""
     title = re.search("<title>(.*?)</title>", html, re.DOTALL)
     named = f": {title[1]}" if title is not None and title[1].isascii() else ""
-    opened = html.replace("<details>", "<details open>")
+    opened = html.replace("<details>", "<details open>").replace(
+        '<details class="more">', '<details class="more" open>'
+    )
     return opened if title is None else opened.replace(title[0], f"<title>{TITLE}{named}</title>", 1)
 
 

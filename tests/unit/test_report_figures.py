@@ -239,10 +239,19 @@ def test_a_reliability_panel_shows_bins_of_twenty_films_and_ends_where_they_do()
     assert len(intervals) == 3 * len(curve.films)
     assert len(negatives) == 3 * np.count_nonzero(data.truth == 0)
     (positives,) = drawn(figure, figures.RED)
-    assert sorted(positives[::3, 0]) == pytest.approx(sorted(prob[data.truth == 1]))
     low, high = (float(words) for words in texts(figure)[:2])
-    assert 0 <= low <= prob.min()
-    assert prob.max() <= high < 0.2
+    assert 0 <= low <= np.quantile(prob, figures.EDGE)
+    assert np.quantile(prob, 1 - figures.EDGE) <= high < 0.2
+    assert sorted(positives[::3, 0]) == pytest.approx(sorted(prob[data.truth == 1]), abs=0.005)
+
+
+def test_one_distant_film_does_not_squash_a_reliability_panel() -> None:
+    prob = np.r_[np.linspace(0.01, 0.05, 199), 0.9].astype(np.float32)
+    figure = figures.reliability_grid([finding(truth=np.r_[np.zeros(199), 1].astype(np.float32), prob=prob)])
+    high = float(texts(figure)[1])
+    assert 0.05 < high < 0.12
+    (positives,) = drawn(figure, figures.RED)
+    assert positives[0, 0] == pytest.approx(high, abs=0.005)
 
 
 def test_a_rug_of_many_films_is_of_quantiles() -> None:

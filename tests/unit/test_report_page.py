@@ -19,6 +19,7 @@ from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.images import Status
 from cxrscore.reporting import page as page_module
 from cxrscore.reporting import write_report
+from cxrscore.reporting.page import SECTIONS
 from cxrscore.reporting.summary import MIN_PATIENTS
 from cxrscore.scorefile.data import HeatMaps, Scores, Thumbnails
 
@@ -116,6 +117,27 @@ def test_a_reader_who_sees_nothing_is_served(report: tuple[str, Page, dict[str, 
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels.count(1) == 1
     assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
+
+
+def test_more_than_four_warnings_fold(tmp_path: Path, report: tuple[str, Page, dict[str, Any]]) -> None:
+    assert 'class="more"' not in report[0]
+    scores = made_scores()
+    scores.provenance["warnings"] = [f"warning number {place}" for place in range(1, 7)]
+    html, page, _ = written(scores, tmp_path)
+    # Six of the run, few positives and calibration: four are shown, four are folded.
+    assert "4 more warnings" in page.text
+    fold = html.index('<details class="more">')
+    assert html.index("warning number 4") < fold < html.index("warning number 5") < html.index("Use them to rank films")
+
+
+def test_the_page_folds_its_record_and_names_each_section_once(report: tuple[str, Page, dict[str, Any]]) -> None:
+    html, page, _ = report
+    folded = [name for name in SECTIONS if f'<details>\n<summary><h2 id="{name}-title">' in html]
+    assert folded == ["provenance", "checklists", "glossary"]
+    titles = re.findall(r"<h2 id=\"([a-z-]+)-title\">", html)
+    links = [(link["href"] or "").removeprefix("#") for link in page.all("a")]
+    first = links.index(titles[0])
+    assert links[first : first + len(titles)] == titles
 
 
 def test_names_of_films_are_text(report: tuple[str, Page, dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from report_scores import made_scores
 
+from cxrscore.cli.report import report
 from cxrscore.errors import InputError, WriteError
 from cxrscore.reporting import pdf, write_report
 
@@ -94,6 +95,12 @@ def test_a_browser_that_does_not_end_is_stopped(folder: Path, monkeypatch: pytes
     monkeypatch.setenv(pdf.BROWSER, str(browser(folder, "sys.stdout.flush(); import signal; signal.pause()")))
     with pytest.raises(WriteError, match="made no PDF within 0 seconds"):
         pdf.write_pdf(PAGE, folder / "out.pdf", folder / "out.html")
+
+
+def test_the_option_takes_a_name_or_none() -> None:
+    for given, expected in (([], None), (["--pdf"], True), (["--pdf=x.pdf"], Path("x.pdf"))):
+        context = report.make_context("report", ["out.csv", *given])
+        assert context.params["pdf"] == expected
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ class ImportOptions:
         The probability of each output that decides between positive and negative, in the order of the outputs, NaN for
         an output without one. Empty: those in the file (op_threshs).
     rescale_to_thresholds
-        Rescale the probabilities of each finding piecewise, such that its operating point becomes 0.5, as
+        Rescale the probabilities of each finding piecewise, such that its threshold becomes 0.5, as
         torchxrayvision does.
     trained_on
         Names of the public data sets that the network was trained on, such as "NIH": films of these are not held-out.
@@ -97,7 +97,7 @@ class ImportOptions:
 @dataclass(frozen=True, kw_only=True)
 class ImportResult:
     """Result of an import. ``checkpoint_type`` is the program whose names the file uses; ``excluded_outputs`` counts
-    outputs without a name, ``thresholds`` findings with an operating point; ``rescaled`` says whether probabilities are
+    outputs without a name, ``thresholds`` findings with a threshold; ``rescaled`` says whether probabilities are
     rescaled by these; ``notes`` are messages for the user."""
 
     output: Path
@@ -263,10 +263,10 @@ def _document(
 
 
 def _operating_points(options: ImportOptions, foreign: ImportedCheckpoint, names: tuple[str, ...]) -> dict[str, float]:
-    """The operating point of each finding that has one in 0..1: a probability before any rescaling."""
+    """The threshold of each finding that has one in 0..1: a probability before any rescaling."""
     points = options.operating_points or foreign.points or (math.nan,) * len(names)
     if len(points) != len(names):
-        raise InputError(f"{options.file} has {len(names)} outputs and {len(points)} operating points (op_threshs)")
+        raise InputError(f"{options.file} has {len(names)} outputs and {len(points)} thresholds (op_threshs)")
     return {name: float(f"{point:.9g}") for name, point in zip(names, points, strict=True) if name and 0 <= point <= 1}
 
 
@@ -292,7 +292,7 @@ def _rescaling(options: ImportOptions, spec: ModelSpec, points: dict[str, float]
     inside = {name: point for name, point in points.items() if 0 < point < 1}
     if not inside:
         raise InputError(
-            f"{options.file} has no operating points (op_threshs) between 0 and 1 to rescale by. Give them as "
+            f"{options.file} has no thresholds (op_threshs) between 0 and 1 to rescale by. Give them as "
             "--operating-points, or leave out --rescale-to-thresholds"
         )
     count = len(spec.findings)

@@ -54,13 +54,13 @@ from cxrscore.networks.graph import NORMALISATION_NAMES
 @click.option(
     "--operating-points",
     metavar="NUMBERS",
-    help="Operating point of each output, a probability, separated by commas; leave one empty where there is none. "
+    help="Threshold of each output, a probability, separated by commas; leave one empty where there is none. "
     "[default: op_threshs in the file]",
 )
 @click.option(
     "--rescale-to-thresholds",
     is_flag=True,
-    help="Rescale the probabilities of each finding piecewise, such that its operating point becomes 0.5, as "
+    help="Rescale the probabilities of each finding piecewise, such that its threshold becomes 0.5, as "
     "torchxrayvision does.",
 )
 @trained_on_option

@@ -127,7 +127,7 @@ def _content(hd: Any, source: DicomSource, scored: FilmScores, algorithm: Algori
 def _group(hd: Any, source: DicomSource, scored: FilmScores, algorithm: Algorithm, finding: str) -> Any:
     code = finding_code(finding)
     threshold = scored.thresholds.get(finding)
-    texts = () if threshold is None else (f"operating point of {code.meaning}: {threshold}",)
+    texts = () if threshold is None else (f"threshold of {code.meaning}: {threshold}",)
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             identifier=f"cxrscore {code.meaning}",

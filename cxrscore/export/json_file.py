@@ -41,7 +41,7 @@ def json_pieces(scores: Scores) -> Iterator[bytes]:
 
 
 def described_findings(scores: Scores) -> list[dict[str, Any]]:
-    """Name, code and operating point of each finding, in the order of the columns."""
+    """Name, code and threshold of each finding, in the order of the columns."""
     return [
         {"name": finding, "code": finding_code(finding).as_dict(), "threshold": threshold}
         for finding, threshold in zip(scores.findings, plain_values(scores.thresholds), strict=True)

@@ -195,7 +195,7 @@ def _describe_calibration(calibration: Any) -> str:
     if not isinstance(calibration, Mapping):
         return "not calibrated: they are the outputs of the network"
     if get_text(calibration, "method") == "op-thresholds":
-        return "not calibrated: they are rescaled so that the operating point of each finding becomes 0.5"
+        return "not calibrated: they are rescaled so that the threshold of each finding becomes 0.5"
     method = _METHODS.get(get_text(calibration, "method"), "an unknown method")
     films = _FILMS.get(get_text(calibration, "fitted_on"), "unknown films")
     unknown = "" if isinstance(calibration.get("prevalence"), list | tuple) else ", which is not recorded"

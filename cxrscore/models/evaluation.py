@@ -233,7 +233,7 @@ class Evaluation:
         """What these figures are worth, in one or two sentences."""
         if self.on != "folds":
             return (
-                "The epoch, the operating points and the calibration were chosen on these validation films, so the "
+                "The epoch, the thresholds and the calibration were chosen on these validation films, so the "
                 "figures flatter the model."
             )
         others = (

@@ -664,5 +664,5 @@ def _points(path: Path, file: TensorFile) -> tuple[float, ...] | None:
     if isinstance(values, list) and not all(isinstance(value, int | float) for value in values):
         return None
     if np.size(values) > MAX_OUTPUTS:
-        raise InputError(f"{path} has {np.size(values)} operating points, expected at most {MAX_OUTPUTS}")
+        raise InputError(f"{path} has {np.size(values)} thresholds, expected at most {MAX_OUTPUTS}")
     return tuple(float(value) for value in np.ravel(values))

@@ -185,7 +185,7 @@ def _points(provenance: Mapping[str, Any]) -> str:
         "folds": "on out-of-fold predictions of the training films",
         "imported": "by the source of the model, on films that are not recorded",
     }
-    return f"operating points chosen {where.get(threshold_source(provenance), 'on films that are not recorded')}"
+    return f"thresholds chosen {where.get(threshold_source(provenance), 'on films that are not recorded')}"
 
 
 def _estimates(provenance: Mapping[str, Any], labelled: bool) -> str:

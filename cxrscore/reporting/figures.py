@@ -90,7 +90,7 @@ def roc_grid(findings: Sequence[FindingData], words: Sequence[str] | None = None
     texts = [_auc_text(data.auc) for data in findings] if words is None else words
     legend = [line(BLUE, "ROC curve"), line(GREY, "chance", "--")]
     if any(math.isfinite(data.sensitivity) for data in findings):
-        legend.append(line(RED, "operating point", "none", "o"))
+        legend.append(line(RED, "threshold", "none", "o"))
     shape = Panels(
         x="1 − specificity", y="sensitivity", x_ticks=_SHARES, y_ticks=_SHARES, x_limits=_UNIT, y_limits=_UNIT,
         legend=legend,
@@ -125,7 +125,7 @@ def distribution_grid(findings: Sequence[FindingData], words: Sequence[str] | No
     if any(is_all for *_, is_all in bars):
         legend.append(line(GREY, "all scored films, no labels", "none", "s"))
     if any(math.isfinite(data.threshold) for data in findings):
-        legend.append(line(INK, "operating point", "--"))
+        legend.append(line(INK, "threshold", "--"))
     shape = Panels(
         x="probability (log odds scale)", y="fraction of films of the class" if labelled else "fraction of films",
         x_ticks=probability_ticks(low, high), x_limits=(low, high),

@@ -242,7 +242,7 @@ def _drift(findings: Sequence[str]) -> Iterator[Caution]:
     if findings:
         yield Caution(
             text=f"The scores of {_names(findings)} are distributed otherwise than in the training run, so the films "
-            "or the prevalence differ: check the films before you use the operating points.",
+            "or the prevalence differ: check the films before you use the thresholds.",
             anchor="drift",
         )
 

@@ -49,7 +49,7 @@ from cxrscore.scorefile.data import Scores
 SECTIONS = {
     "roc": "ROC curves",
     "findings": "Findings",
-    "thresholds": "Operating points",
+    "thresholds": "Thresholds",
     "calibration": "Calibration",
     "distributions": "Distributions",
     "comparison": "Comparison",

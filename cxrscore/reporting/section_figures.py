@@ -21,7 +21,7 @@ Pairs = Sequence[tuple[FindingResult, FindingData]]
 
 
 def section_figures(summary: Summary, data: Sequence[FindingData], *, calibrated: bool) -> dict[str, Any]:
-    """Template variables of the sections ROC curves, calibration, operating points and distributions.
+    """Template variables of the sections ROC curves, calibration, thresholds and distributions.
 
     Parameters
     ----------

@@ -116,7 +116,7 @@ class Scores:
     truth : float32 [N,C]
         Labels: 1 present, 0 absent, soft labels between them; NaN where unknown.
     thresholds : float32 [C]
-        Operating points of the model as probabilities; NaN where it has none.
+        Thresholds of the model as probabilities; NaN where it has none.
     heat_maps : HeatMaps
         Heat maps of the findings chosen for each film.
     thumbnails : Thumbnails

@@ -86,7 +86,7 @@ class RunContext:
 
     @property
     def thresholds(self) -> Mapping[str, Any]:
-        """The operating points by finding of the model or ensemble; empty for other means, because thresholds were
+        """The thresholds by finding of the model or ensemble; empty for other means, because thresholds were
         chosen on other probabilities."""
         if self.options.tta > 1 or (self.ensemble is None and self.means):
             return {}

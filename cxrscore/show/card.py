@@ -239,13 +239,13 @@ def _figures(found: Any) -> str:
     validation = found["validation"]
     if is_imported(found):
         points = [(finding, *_point(found, finding)) for finding in described_findings(found)]
-        return f"{UNKNOWN}\n\n" + markdown_table(("finding", "operating point", "rule"), points)
+        return f"{UNKNOWN}\n\n" + markdown_table(("finding", "threshold", "rule"), points)
     rows = [
         (finding, _figure(get_nested(validation, "auc", finding)), *_point(found, finding))
         for finding in described_findings(found)
     ]
     return (
-        "The epoch, the operating points and the calibration were chosen on these films, so the figures flatter the "
+        "The epoch, the thresholds and the calibration were chosen on these films, so the figures flatter the "
         "model.\n\n"
         + bullet_list(
             ("Films", get_text(found, "training", "split", "valid")),
@@ -255,7 +255,7 @@ def _figures(found: Any) -> str:
             ("Calibration", found["probabilities"]),
         )
         + "\n\n"
-        + markdown_table(("finding", "AUC", "operating point", "rule"), rows)
+        + markdown_table(("finding", "AUC", "threshold", "rule"), rows)
     )
 
 
@@ -315,7 +315,7 @@ def _by_finding(found: Any, evaluation: Evaluation) -> str:
         "Brier",
         "Brier skill",
         "test AUC",
-        "operating point",
+        "threshold",
         "note",
     )
     rows = [
@@ -340,7 +340,7 @@ def _known(value: float) -> str:
 
 
 def _point(found: Any, finding: str) -> tuple[str, str]:
-    """The operating point of a finding and how it was chosen; empty where it has none."""
+    """The threshold of a finding and how it was chosen; empty where it has none."""
     point = get_nested(found, "thresholds", finding)
     return (_figure(get_nested(point, "prob")), get_text(point, "rule")) if point else ("", "")
 

@@ -172,9 +172,9 @@ def _thresholds(found: Any) -> str:
         if get_nested(found, "thresholds", finding)
     ]
     if not points:
-        return "The file has no operating points."
-    head = ("finding", "operating point, probability", "rule, and films for it")
-    return f"Operating points:\n\n{markdown_table(head, points)}"
+        return "The file has no thresholds."
+    head = ("finding", "threshold, probability", "rule, and films for it")
+    return f"Thresholds:\n\n{markdown_table(head, points)}"
 
 
 def _rule(found: Any, finding: str) -> str:
@@ -212,7 +212,7 @@ def _warnings(found: Any, evaluation: Evaluation | None) -> Content:
 
 
 def _system(found: Any) -> Content:
-    operating = "Operating points turn probabilities into yes or no." if found["thresholds"] else ""
+    operating = "Thresholds turn probabilities into yes or no." if found["thresholds"] else ""
     return (
         (
             "OutcomesAndOutputs",
@@ -392,7 +392,7 @@ def _caution(found: Any, evaluation: Evaluation | None) -> str:
     if is_imported(found):
         return "Another program trained this model; the file has no figures of it."
     return (
-        "The epoch, the operating points and the calibration were chosen on these validation films, so the figures "
+        "The epoch, the thresholds and the calibration were chosen on these validation films, so the figures "
         "flatter the model. The file has no intervals."
     )
 

@@ -69,7 +69,7 @@ def calibration_lines(
 def thresholds_of(
     spec: ModelSpec, truth: Floats, probs: Floats, rule: str, chosen_on: str, fitted: NDArray[np.bool_] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """The model file's "thresholds": an operating point for each finding that has both classes and, where ``fitted``
+    """The model file's "thresholds": a threshold for each finding that has both classes and, where ``fitted``
     [C] says so, coefficients; probs [N,C] are those of the splits or folds ``chosen_on``."""
     points = {
         name: operating_point(truth[:, c], probs[:, c], rule)

@@ -159,7 +159,7 @@ class TrainOptions:
     checkpoint_policy : str
         Epoch whose tensors become the model: "best" or "last".
     threshold_rule : str
-        How operating points are chosen: one of metrics.thresholds.RULES.
+        How thresholds are chosen: one of metrics.thresholds.RULES.
     calibration : str
         "none", "temperature" (one number), "platt" (a line for each finding) or "shrunken-platt" (the same, with slopes
         drawn towards their mean). "auto": "shrunken-platt" with sigmoid, "none" with softmax. Thresholds and

@@ -30,7 +30,7 @@ UNTRAINED = XRV_OUTPUTS.index("Enlarged Cardiomediastinum")
 
 
 def op_norm(prob, points):
-    """torchxrayvision's rescaling, as its documentation describes it: 0.5 at the operating point of each output."""
+    """torchxrayvision's rescaling, as its documentation describes it: 0.5 at the threshold of each output."""
     return torch.where(prob < points, prob / (2 * points), 1 - (1 - prob) / (2 * (1 - points)))
 
 
@@ -53,7 +53,7 @@ def spread(network, first, head, films):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """films/ that are not square; dense.pt, a whole network with its operating points; res.pt, a state dict without;
+    """films/ that are not square; dense.pt, a whole network with its thresholds; res.pt, a state dict without;
     what both networks make of the films, logits float32 [N,18]."""
     folder = tmp_path_factory.mktemp("xrv")
     (folder / "films").mkdir()
@@ -100,11 +100,11 @@ def test_scores_of_an_import_equal_those_of_the_network(home, name, rescaled):
     result = json.loads(cxrscore(*given, "--trained-on", "nih,PadChest", "--json", folder=folder).stdout)
     assert (result["thresholds"], result["rescaled"]) == (17, rescaled)
     expected = torch.sigmoid(logits[name])
-    if rescaled:  # an output without an operating point is left as it is
+    if rescaled:  # an output without a threshold is left as it is
         expected = torch.where(torch.isnan(torch.tensor(POINTS)), expected, op_norm(expected, torch.tensor(POINTS)))
     expected = expected.numpy()
     above = (expected > np.where(np.isnan(POINTS), 0.5, 0.5 if rescaled else POINTS)).mean(axis=0)
-    assert 0 < above.min() <= above.max() < 1, "outputs on one side of their operating points would show half"
+    assert 0 < above.min() <= above.max() < 1, "outputs on one side of their thresholds would show half"
     assert np.abs(load(model, backend="torch").predict_proba(paths) - expected).max() <= LIMIT
     cxrscore("score", "films", "-m", model.name, "-o", f"{name}-{rescaled}.h5", "--backend", "torch", folder=folder)
     scores = open_scores(folder / f"{name}-{rescaled}.h5")

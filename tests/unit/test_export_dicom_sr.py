@@ -102,8 +102,8 @@ def test_the_report_says_what_was_scored_by_what(folder):
     (image,) = found["Mass"].source_images
     assert image.referenced_sop_instance_uid == UIDS["SOPInstanceUID"]
     texts = _texts(path)
-    assert {"cxrscore tinycnn", "backend: torch", "operating point of Mass: 0.2"} <= texts
-    assert not [text for text in texts if "operating point of Pulmonary edema" in text]
+    assert {"cxrscore tinycnn", "backend: torch", "threshold of Mass: 0.2"} <= texts
+    assert not [text for text in texts if "threshold of Pulmonary edema" in text]
 
 
 def test_means_over_models_and_views_are_told(folder):

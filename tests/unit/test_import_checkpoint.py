@@ -1,4 +1,4 @@
-"""What an imported file's names and operating points become."""
+"""What an imported file's names and thresholds become."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -95,12 +95,12 @@ def test_operating_points_that_are_given_come_first():
 
 
 def test_as_many_operating_points_as_outputs():
-    with pytest.raises(InputError, match="3 outputs and 2 operating points"):
+    with pytest.raises(InputError, match="3 outputs and 2 thresholds"):
         thresholds(options(), foreign(points=(0.5, 0.5)))
 
 
 def test_rescaled_operating_points_are_one_half():
-    """A finding without an operating point, or with one at an end, is left as it is."""
+    """A finding without a threshold, or with one at an end, is left as it is."""
     asked = replace(options(), rescale_to_thresholds=True)
     assert thresholds(asked, foreign(points=(0.25, 1.0, 0.5))) == {
         "Mass": {"prob": 0.5, "rule": "op_threshs of the imported file, rescaled to 0.5", "chosen_on": "imported"},
@@ -120,7 +120,7 @@ def test_rescaled_operating_points_are_one_half():
 
 def test_what_cannot_be_rescaled():
     asked = replace(options(), rescale_to_thresholds=True)
-    with pytest.raises(InputError, match=r"x\.pt has no operating points .* leave out --rescale-to-thresholds"):
+    with pytest.raises(InputError, match=r"x\.pt has no thresholds .* leave out --rescale-to-thresholds"):
         rescaling(asked, {"Edema": 1.0})
     with pytest.raises(InputError, match="of softmax are not rescaled, expected sigmoid"):
         rescaling(asked, {"Edema": 0.1}, "softmax")

@@ -1,4 +1,4 @@
-"""Operating points: by hand, against a search over all thresholds, and undefined where there is one class."""
+"""Thresholds: by hand, against a search over all thresholds, and undefined where there is one class."""
 
 import numpy as np
 import pytest

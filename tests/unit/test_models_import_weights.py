@@ -504,7 +504,7 @@ CHANGES = {
         lambda s: s | {"features.denseblock1.denselayer1.norm.1.bias": torch.ones(64)},
         r"holds 'features\.denseblock1\.denselayer1\.norm\.1\.bias'",
     ),
-    "has a million operating points": (lambda s: s | {"op_threshs": torch.ones(10**6)}, "has 1000000 operating points"),
+    "has a million thresholds": (lambda s: s | {"op_threshs": torch.ones(10**6)}, "has 1000000 thresholds"),
     "is another network": (
         lambda s: {"fc.weight": torch.ones(1)},
         r"holds no network .* it has 1 tensors, 'fc\.weight' \[1\]\. Expected: densenet121, densenet169, .* by names",

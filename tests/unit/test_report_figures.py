@@ -90,7 +90,7 @@ def test_a_roc_panel_shows_chance_the_curve_and_the_operating_point() -> None:
     np.testing.assert_array_equal(curve, np.column_stack([expected.fpr, expected.tpr]))
     assert point.tolist() == [[0.5, 1.0]]
     assert [[0, 0], [1, 1]] in [one.tolist() for one in drawn(figure, figures.GREY)]
-    assert legend(figure) == ["ROC curve", "chance", "operating point"]
+    assert legend(figure) == ["ROC curve", "chance", "threshold"]
 
 
 def test_a_panel_draws_its_data_inside_its_frame() -> None:
@@ -181,7 +181,7 @@ def test_without_labels_a_distribution_shows_all_films() -> None:
     figure = figures.distribution_grid([finding(truth=np.full(5, np.nan, np.float32))])
     (bars,) = (one for one in figure.artists if isinstance(one, StepPatch))
     assert bars.get_data().values.sum() == pytest.approx(1)
-    assert legend(figure) == ["all scored films, no labels", "operating point"]
+    assert legend(figure) == ["all scored films, no labels", "threshold"]
 
 
 def test_ticks_of_probabilities_are_apart_and_inside() -> None:

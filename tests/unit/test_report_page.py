@@ -225,7 +225,7 @@ def test_seen_films_come_under_a_warning(tmp_path: Path) -> None:
 
 def test_a_model_that_others_trained_is_said_to_be_so(report: tuple[str, Page, dict[str, Any]], tmp_path: Path) -> None:
     assert "chosen on the validation films of the model" in report[1].text
-    assert "operating points chosen on validation films" in report[1].text
+    assert "thresholds chosen on validation films" in report[1].text
     scores = made_scores(split="")
     imported(scores)
     scores.films.split[:] = 0
@@ -234,7 +234,7 @@ def test_a_model_that_others_trained_is_said_to_be_so(report: tuple[str, Page, d
     assert "on 195 labelled films of 195 patients that the model may have seen in training, the" in text
     assert "whether the model was trained on them is not recorded" in text
     assert "came with the imported model, chosen on unknown films" in text
-    assert "operating points chosen by the source of the model, on films that are not recorded" in text
+    assert "thresholds chosen by the source of the model, on films that are not recorded" in text
     for words in ("on validation films", "the validation films of", "held-out films", "train 0", "rule not known"):
         assert words not in text
     for words in ("were in neither the training nor", "none of which the model saw"):
@@ -448,7 +448,6 @@ def test_the_words_of_a_panel(tmp_path: Path) -> None:
     assert text.count("Seen by the model in training.") == 3
     assert "0.png , view &lt;b&gt;PA" in text
     assert (
-        "Labelled positive. Probability 0.900 at a prevalence of 0.571 ; at or above the operating point of 0.500 ."
-        in text
+        "Labelled positive. Probability 0.900 at a prevalence of 0.571 ; at or above the threshold of 0.500 ." in text
     )
     assert "The prevalence is that among the evaluated films: the model records none." in text

@@ -94,7 +94,7 @@ def test_score_says_it_in_a_line_and_report_in_page_and_json(films, tmp_path):
     assert TOLD in told["warnings"]
     page = (tmp_path / "o.html").read_text()
     assert page.count(TOLD) == 1
-    assert page.index("that are not held-out (NIH), ") < page.index(TOLD) < page.index("ROC curves by finding")
+    assert page.index("that are not held-out (NIH), ") < page.index(TOLD) < page.index('id="findings"')
     assert page.count("films that the model may have seen (not held-out: NIH)") >= 2  # curves, findings
     assert "films of NIH, on which the model was trained: not a test" in page
     assert "<td>NIH, MIMIC-CXR</td>" in page

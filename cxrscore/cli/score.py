@@ -98,10 +98,10 @@ if TYPE_CHECKING:
 @click.option(
     "--heatmaps",
     type=click.IntRange(0),
-    default=4,
+    default=14,
     show_default=True,
-    help="Number of heat maps to store per film: of the findings whose probability is highest relative to the "
-    "prevalence that the model records, or highest if it records none. The number of findings stores all.",
+    help="Number of heat maps to store per film. If the model has more findings: of those whose probability is highest "
+    "relative to the prevalence that the model records, or highest if it records none.",
 )
 @click.option(
     "--explainer", default="grad-cam", show_default=True, help="Method of the heat maps; see `cxrscore plugins`."

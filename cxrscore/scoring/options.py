@@ -70,8 +70,9 @@ class ScoreOptions:
     workers : int
         Processes that decode films on this machine; by default one for each core, at most 32.
     heatmaps : int
-        Heat maps stored for each film: those of the findings with the highest probability relative to the prevalence
-        of the calibration; with the highest probability if the models record no prevalence.
+        Heat maps stored for each film; of a model with more findings, those of the findings with the highest
+        probability relative to the prevalence of the calibration, or with the highest probability if the models
+        record no prevalence.
     explainer : str
         Method of the heat maps.
     cam_layer : str, optional
@@ -134,7 +135,7 @@ class ScoreOptions:
     precision: Precision | Literal["int8"] = "fp32"
     batch_size: int = 8
     workers: int = field(default_factory=default_workers)
-    heatmaps: int = 4
+    heatmaps: int = 14
     explainer: str = "grad-cam"
     cam_layer: str | None = None
     trained_on: tuple[str, ...] = ()

@@ -76,6 +76,7 @@ def prepared(given: argparse.Namespace) -> RunContext:
         device=given.device,
         precision=given.precision,
         batch_size=given.batch_size,
+        heatmaps=4,
         no_labels=True,
     )
     found = require_films(given.folder)

@@ -80,7 +80,8 @@ def measure(rows: int) -> dict[str, float]:
         model = Path(folder) / "model.safetensors"
         save_model(model, {"a": np.zeros(1, np.float32)}, _document())
         before, begun = peak_mb(), time.monotonic()
-        options = ScoreOptions(films=Path(folder), output=Path(folder) / "out.h5", model=model, backend="stub")
+        output = Path(folder) / "out.h5"
+        options = ScoreOptions(films=Path(folder), output=output, model=model, backend="stub", heatmaps=4)
         score_films(options)
         size = (Path(folder) / "out.h5").stat().st_size
         return {"before": before, "peak": peak_mb(), "seconds": time.monotonic() - begun, "file": size / (1 << 20)}

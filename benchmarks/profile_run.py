@@ -110,7 +110,13 @@ def profile(command: str, films: int, backend: str, precision: str, size: int) -
 def _score_options(inputs: given_inputs.Inputs, folder: Path, backend: str, precision: Any) -> ScoreOptions:
     output = inputs.folder / "out.h5"
     return ScoreOptions(
-        films=folder, output=output, model=inputs.model, backend=backend, precision=precision, device="cpu"
+        films=folder,
+        output=output,
+        model=inputs.model,
+        backend=backend,
+        precision=precision,
+        device="cpu",
+        heatmaps=4,
     )
 
 

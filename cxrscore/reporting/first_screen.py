@@ -11,7 +11,7 @@ from typing import Any
 from cxrscore.models.evaluation import Yardsticks
 from cxrscore.reporting.auc import Interval
 from cxrscore.reporting.model_evaluations import RecordedModel, marks, model_warnings, own_figures
-from cxrscore.reporting.provenance import get_nested, get_text, get_texts, provenance_models
+from cxrscore.reporting.provenance import get_nested, get_text, provenance_models
 from cxrscore.reporting.summary import FEW_POSITIVES, NOTHING_SCORED, Summary
 
 SHOWN_WARNINGS = 4
@@ -160,7 +160,6 @@ def recorded_yardsticks(models: Sequence[RecordedModel]) -> Yardsticks | None:
 
 def cautions(
     summary: Summary,
-    provenance: Mapping[str, Any],
     models: Sequence[RecordedModel],
     *,
     probabilities: str,
@@ -172,8 +171,6 @@ def cautions(
     ----------
     summary : Summary
         The metrics of the report, with its own warnings.
-    provenance : mapping
-        Of the scores file.
     models : sequence of RecordedModel
         The models of the scores file.
     probabilities : str
@@ -181,9 +178,7 @@ def cautions(
     drifted : sequence of str
         Findings whose score distribution differs from that of the training run.
     """
-    notes = set(label_notes(provenance))
-    told = notes if summary.scored else notes | {NOTHING_SCORED}  # the sentence at the top says so
-    own = [Caution(text=text) for text in summary.warnings if text not in told]
+    own = [Caution(text=text) for text in summary.warnings if text != NOTHING_SCORED]  # the sentence at the top says it
     return (
         *own,
         *_few(summary, models),
@@ -192,12 +187,6 @@ def cautions(
         *_drift(drifted),
         *_film_notes(summary),
     )
-
-
-def label_notes(provenance: Mapping[str, Any]) -> tuple[str, ...]:
-    """The notes of a run on how its label table was read: they are no warnings."""
-    file = get_text(provenance, "labels", "file")
-    return tuple(text for text in get_texts(provenance, "warnings") if file and text.startswith(f"{file} (layout "))
 
 
 def _few(summary: Summary, models: Sequence[RecordedModel]) -> Iterator[Caution]:

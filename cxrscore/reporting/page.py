@@ -15,6 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.labels import describe_table
 from cxrscore.metrics.reliability import BINS, POINTS
 from cxrscore.models.calibration import RARE, describe_probabilities, is_calibrated, recorded_shift
 from cxrscore.models.evaluation import format_count
@@ -23,7 +24,7 @@ from cxrscore.reporting.difference_plot import comparison_variables
 from cxrscore.reporting.drawn import Drawn, csv_uri, drawn, uri
 from cxrscore.reporting.drift import LARGE_DISTANCE
 from cxrscore.reporting.figures import FindingData
-from cxrscore.reporting.first_screen import SHOWN_WARNINGS, answer, cautions, label_notes, recorded_yardsticks
+from cxrscore.reporting.first_screen import SHOWN_WARNINGS, answer, cautions, recorded_yardsticks
 from cxrscore.reporting.forest_plot import gap_plot, overview_alt, overview_plot
 from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
 from cxrscore.reporting.heatmap_choice import BOXED, ERROR_KINDS, PLURALS
@@ -34,6 +35,7 @@ from cxrscore.reporting.optional_sections import ReportSections
 from cxrscore.reporting.provenance import (
     Training,
     describe_mean,
+    get_nested,
     get_text,
     has_leakage,
     knows_training_films,
@@ -227,13 +229,12 @@ def _first_screen(scores: Scores, summary: Summary, parts: ReportSections) -> di
         "answer": answer(summary, scores.provenance),
         "cautions": cautions(
             summary,
-            scores.provenance,
             parts.models,
             probabilities=describe_probabilities(scores.provenance),
             drifted=drifted,
         ),
         "shown_warnings": SHOWN_WARNINGS,
-        "label_notes": label_notes(scores.provenance),
+        "label_table": describe_table(get_nested(scores.provenance, "labels")),
         "overview": overview,
         "extremes": highest_and_lowest(summary, marks(parts.models)),
         "metrics_table": uri(metrics_csv(summary, parts.metrics), "text/csv;charset=utf-8"),

@@ -11,7 +11,7 @@ from test_report_summary import by_hand, imported
 
 from cxrscore.images import Status
 from cxrscore.models.calibration import describe_probabilities
-from cxrscore.reporting.first_screen import answer, cautions, label_notes
+from cxrscore.reporting.first_screen import answer, cautions
 from cxrscore.reporting.model_evaluations import recorded_models
 from cxrscore.reporting.summary import summarise
 from cxrscore.scorefile.data import Scores
@@ -24,7 +24,7 @@ def sentence(scores: Scores) -> str:
 def warnings(scores: Scores, **options: Any) -> list[str]:
     models = recorded_models(scores.provenance, scores.findings)
     words = describe_probabilities(scores.provenance)
-    found = cautions(summarise(scores), scores.provenance, models, probabilities=words, **options)
+    found = cautions(summarise(scores), models, probabilities=words, **options)
     return [one.text for one in found]
 
 
@@ -144,16 +144,6 @@ def test_the_sentence_takes_the_place_of_the_warning_that_nothing_was_scored() -
     scores = with_failures(made_scores(), 200)
     assert "No film could be scored." in summarise(scores).warnings
     assert "No film could be scored." not in warnings(scores)
-
-
-def test_how_a_label_table_was_read_is_no_warning() -> None:
-    scores = made_scores()
-    note = "labels.csv (layout nih): film = Image Index"
-    scores.provenance["labels"]["file"] = "labels.csv"
-    scores.provenance["warnings"] = [note, "12 films have no label"]
-    assert label_notes(scores.provenance) == (note,)
-    assert note not in warnings(scores)
-    assert "12 films have no label" in warnings(scores)
 
 
 def test_notes_on_pixels_of_one_action_are_one_warning() -> None:

@@ -137,10 +137,11 @@ training = read_training(provenance_models(scores.provenance)[0])
 Shown(figures.loss_grid(training), "loss.png") if training.epochs else None  # a linear probe has no epochs
 
 # %% [markdown]
-# A film with heat maps of its most probable findings.
+# A film beside the same film with its heat map: of the first finding, a true positive if there is one.
 
 # %%
-Shown(figures.panel_figure(heatmap_panels(scores)[0]), "heat-map.png")
+panels = heatmap_panels(scores, limit=1).panels
+Shown(figures.panel_figure(panels[0]), "heat-map.png") if panels else None
 
 # %% [markdown]
 # ## The worst errors

@@ -1,4 +1,4 @@
-"""Start Python child processes such that none imports a file of the current folder."""
+"""Start child processes: Python ones such that none imports a file of the current folder, and other programs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cxrscore.search_path import import_path
@@ -52,6 +53,32 @@ def run_python(arguments: Sequence[str]) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(
         python_command(*arguments), env=child_environment(), capture_output=True, text=True, check=False
     )
+
+
+def run_program(command: Sequence[str], *, folder: Path, seconds: float) -> int | None:
+    """Run another program, such as a browser, in a folder, without input and output.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The program, as an absolute path, and its arguments.
+    folder : Path
+        Its working folder.
+    seconds : float
+        Time after which it is killed.
+
+    Returns
+    -------
+    int or None
+        Its exit code; None if it was killed.
+    """
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False, cwd=folder
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return done.returncode
 
 
 def terminate(process: subprocess.Popen[bytes]) -> None:

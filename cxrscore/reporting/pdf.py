@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from cxrscore.errors import InputError, WriteError
 from cxrscore.io import atomic_write_bytes
 from cxrscore.io.outputs import output_kind_with_marks
+from cxrscore.subprocesses import run_program
 
 BROWSER = "CXRSCORE_BROWSER"
 """Environment variable with the path or the name of the browser."""
@@ -46,8 +45,9 @@ def find_browser() -> str | None:
     if named := os.environ.get(BROWSER):
         if (found := shutil.which(named)) is None:
             raise InputError(f"{BROWSER} is {named!r}, expected the path of Chromium, Chrome or Edge")
-        return found
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
+        return os.path.abspath(found)
+    on_path = filter(None, map(shutil.which, BROWSERS))
+    return next(filter(os.path.isabs, on_path), None)  # a relative entry of PATH means the current folder
 
 
 def write_pdf(html: str, target: Path, page: Path) -> None:
@@ -115,14 +115,10 @@ def _printed(browser: str, html: str, folder: Path) -> bytes:
 def _run(browser: str, page: Path, folder: Path, *flags: str) -> bytes:
     output = folder / "page.pdf"
     own = (f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={output}", page.as_uri())
-    command: Sequence[str] = (browser, *_FLAGS, *flags, *own)
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False, cwd=folder
-        )
-    except subprocess.TimeoutExpired:
-        raise _NoPdfError(f"made no PDF within {SECONDS} seconds") from None
+    code = run_program((browser, *_FLAGS, *flags, *own), folder=folder, seconds=SECONDS)
+    if code is None:
+        raise _NoPdfError(f"made no PDF within {SECONDS} seconds")
     data = output.read_bytes() if output.is_file() else b""
     if not data.startswith(b"%PDF-") or b"%%EOF" not in data[-1024:]:
-        raise _NoPdfError(f"made no PDF (exit code {done.returncode})")
+        raise _NoPdfError(f"made no PDF (exit code {code})")
     return data

@@ -185,7 +185,7 @@ TINY = [
 SCORE = ["score", "films", "-j", "1", "--backend", "torch", "-m", "model.safetensors"]
 INPUTS = {
     "report its scores": ["report", "out.h5", "-o", "out.h5"],
-    "report its labels": ["report", "out.h5", "--labels", "table.csv", "-o", "table.csv"],
+    "report its labels": ["report", "out.h5", "--labels", "table.csv", "--allow-unmatched", "-o", "table.csv"],
     "report its groups": ["report", "out.h5", "--groups", "sexes.csv", "-o", "sexes.csv"],
     "report its boxes": ["report", "out.h5", "--bounding-boxes", "table.csv", "-o", "table.csv"],
     "report scores of others": ["report", "out.h5", "out.h5", "-o", "films/../out.h5"],

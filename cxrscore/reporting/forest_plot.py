@@ -306,6 +306,11 @@ def prevalence_plot(findings: Sequence[FindingData]) -> Figure:
     return figure
 
 
+def has_gaps(grouping: SubgroupAnalysis) -> bool:
+    """Whether any group differs from the rest by a known gap, so that there is something to plot."""
+    return any(math.isfinite(one.gap.value) for group in grouping.groups for one in group.findings)
+
+
 def gap_plot(grouping: SubgroupAnalysis) -> Figure:
     """AUCs of each group minus those of all other films."""
     finite = [one for group in grouping.groups for one in group.findings if math.isfinite(one.gap.value)]

@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.labels import describe_table
@@ -25,7 +24,7 @@ from cxrscore.reporting.drawn import Drawn, csv_uri, drawn, uri
 from cxrscore.reporting.drift import LARGE_DISTANCE
 from cxrscore.reporting.figures import FindingData
 from cxrscore.reporting.first_screen import SHOWN_WARNINGS, answer, cautions, recorded_yardsticks
-from cxrscore.reporting.forest_plot import gap_plot, overview_alt, overview_plot
+from cxrscore.reporting.forest_plot import gap_plot, has_gaps, overview_alt, overview_plot
 from cxrscore.reporting.groups import MIN_FILMS, MIN_PER_CLASS, SubgroupAnalysis
 from cxrscore.reporting.heatmap_choice import BOXED, ERROR_KINDS, PLURALS
 from cxrscore.reporting.heatmaps import HeatmapSection
@@ -366,8 +365,9 @@ def _grouped(grouping: SubgroupAnalysis) -> dict[str, Any]:
         for one in group.findings
         if one.finding == finding
     ]
-    drawn = any(math.isfinite(one.gap.value) for _, _, one in rows)
-    return {"grouping": grouping, "plot": png(gap_plot(grouping)) if drawn else "", "rows": rows}
+    words = f"AUC gaps to the rest by finding and {grouping.column}, with intervals; the tables contain the numbers"
+    plot = drawn(f"subgroups-{grouping.column}", gap_plot(grouping), words) if has_gaps(grouping) else None
+    return {"grouping": grouping, "plot": plot, "rows": rows}
 
 
 def _heat_maps(shown: HeatmapSection) -> dict[str, Any]:
@@ -390,11 +390,6 @@ def _heat_maps(shown: HeatmapSection) -> dict[str, Any]:
         "map_plurals": PLURALS,
         "colour_scale": jpeg(heatmaps.colour_scale(240, 14)),
     }
-
-
-def png(figure: Figure) -> str:
-    """A plot as a data URL."""
-    return uri(figures.encode(figure, "png"), "image/png")
 
 
 def jpeg(pixels: heatmaps.Pixels) -> str:

@@ -181,7 +181,7 @@ def _highest(
 def highest_rows(highest: Sequence[HighestFilms]) -> list[tuple[object, ...]]:
     """The table of the highest scores for drawn.csv_uri: a row for each film, after the names of the columns."""
     names = ("finding", "rank", "film", "probability", "label", "split")
-    of_finding = ("prevalence", "median", "operating_point", "films_at_or_above", "films_scored")
+    of_finding = ("prevalence", "median", "threshold", "films_at_or_above", "films_scored")
     return [
         (*names, *of_finding),
         *(

@@ -118,9 +118,19 @@ def test_subgroups_boxes_and_drift_are_told(report: tuple[str, Page, dict[str, A
 
 def test_figures_of_the_sections_are_saved(report: tuple[str, Page, dict[str, Any]]) -> None:
     names = [Path(name).name for name in report[2]["figures"]]
-    assert names[:6] == [
-        f"{name}.png" for name in ("roc", "calibration", "distributions", "loss", "comparison", "subgroups-01")
+    assert names[:9] == [
+        f"{name}.png"
+        for name in (
+            *("auc-by-finding", "roc", "precision-recall", "probability-prevalence", "calibration"),
+            *("distributions", "loss", "comparison", "subgroups-01"),
+        )
     ]
+
+
+def test_the_figure_of_subgroups_can_be_saved(report: tuple[str, Page, dict[str, Any]]) -> None:
+    links = [one for tag, one in report[1].elements if tag == "a" and one.get("download") == "subgroups-i-site.svg"]
+    assert len(links) == 1
+    assert (links[0]["href"] or "").startswith("data:image/svg+xml;base64,")
 
 
 def test_only_what_was_asked_for_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ def test_the_highest_films_as_a_table_to_save() -> None:
         ("Mass", 1, "a.png"), ("Mass", 2, "=b.png"), ("Edema", 1, "=b.png"), ("Edema", 2, "a.png"),
     ]  # fmt: skip
     assert (first["probability"], first["label"], first["split"]) == (0.25, "positive", "")
-    assert (first["operating_point"], first["films_at_or_above"], first["films_scored"]) == (pytest.approx(0.2), 1, 2)
+    assert (first["threshold"], first["films_at_or_above"], first["films_scored"]) == (pytest.approx(0.2), 1, 2)
     saved = base64.b64decode(csv_uri([names, *rows]).partition(",")[2]).decode("utf-8-sig").splitlines()
     assert saved[0].startswith("finding,rank,film,probability,label,split,prevalence")
     assert saved[2].startswith("Mass,2,'=b.png,0.1")

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from cxrscore.escape_control_chars import escape_control_characters
+from cxrscore.images import Status
 from cxrscore.labels import describe_table
 from cxrscore.metrics.reliability import BINS, POINTS
 from cxrscore.models.calibration import RARE, describe_probabilities, is_calibrated, recorded_shift
@@ -42,7 +44,7 @@ from cxrscore.reporting.provenance import (
     threshold_source,
 )
 from cxrscore.reporting.section_figures import section_figures, threshold_films
-from cxrscore.reporting.summary import FEW_POSITIVES, MIN_PATIENTS, THRESHOLD, Summary, highest_and_lowest
+from cxrscore.reporting.summary import FEW_POSITIVES, MIN_PATIENTS, SEEN, THRESHOLD, Summary, highest_and_lowest
 from cxrscore.reporting.table_csv import add_table_links
 from cxrscore.reporting.training_figures import cross_validation_plot, learning_curve_plot
 from cxrscore.scorefile.data import Scores
@@ -113,6 +115,7 @@ def render(
         "chosen_films": threshold_films(parts.models, threshold_source(provenance)),
         **_heat_maps(shown),
         "highest": highest,
+        "seen_films": int(np.count_nonzero((scores.films.status == Status.OK) & np.isin(scores.films.split, SEEN))),
         "highest_csv": csv_uri(tables.highest_rows(highest)),
         "failures": tables.failures(scores),
         "constant": [one.finding for one in data if len(one.all_prob) > 1 and one.all_prob.min() == one.all_prob.max()],

@@ -72,6 +72,11 @@ class HighestFilm:
         """How a model used the film, in words; "" if it did not."""
         return {"train": "seen in training", "valid": "seen in validation"}.get(self.split, "")
 
+    @property
+    def label(self) -> str:
+        """As the metrics count it: a soft label above 0.5 is positive, below negative; "" if it is neither."""
+        return "positive" if self.truth > 0.5 else "negative" if self.truth < 0.5 else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HighestFilms:
@@ -186,17 +191,13 @@ def highest_rows(highest: Sequence[HighestFilms]) -> list[tuple[object, ...]]:
         (*names, *of_finding),
         *(
             (
-                *(one.finding, rank, film.path, film.prob, _label(film.truth), film.split),
+                *(one.finding, rank, film.path, film.prob, film.label, film.split),
                 *(one.prevalence, one.median, one.threshold, one.above, one.scored),
             )
             for one in highest
             for rank, film in enumerate(one.films, start=1)
         ),
     ]
-
-
-def _label(truth: float) -> str:
-    return "" if math.isnan(truth) else "positive" if truth else "negative"
 
 
 def failures(scores: Scores) -> Failures:

@@ -116,6 +116,13 @@ def test_a_finding_with_few_positives_is_marked_with_its_numbers(made, name):
     assert section(made[0], name).count(MARK) == 1
 
 
+def test_test_aucs_of_findings_have_no_interval_because_their_positives_are_unknown(made):
+    row = re.search(rf'<th scope="row">{FINDINGS[0]}</th>((?!</tr>).)*</tr>', section(made[0], "training"), re.DOTALL)[
+        0
+    ]
+    assert row.endswith('<td class="n">0.620</td></tr>')
+
+
 def test_a_finding_with_few_positives_has_no_highest_film(made):
     page, text, told, _ = made
     assert "the same for every film" in section(page, "highest")

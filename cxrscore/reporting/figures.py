@@ -32,7 +32,18 @@ from cxrscore.metrics import (
 from cxrscore.metrics.grouping import class_mask
 from cxrscore.metrics.reliability import POINTS
 from cxrscore.reporting.heatmaps import HeatmapPanel, Pixels
-from cxrscore.reporting.plot_elements import BLUE, DOTS, GREY, INK, RED, SMALL, Doubles, plain_axes, thin_curve
+from cxrscore.reporting.plot_elements import (
+    BLUE,
+    DOTS,
+    GREY,
+    INK,
+    RED,
+    SMALL,
+    Doubles,
+    ignored_missing_glyphs,
+    plain_axes,
+    thin_curve,
+)
 from cxrscore.reporting.provenance import Training
 from cxrscore.reporting.small_multiples import Panel, Panels, line, log_odds, probability_ticks, small_multiples
 
@@ -347,7 +358,7 @@ def encode(figure: Figure, kind: Format) -> bytes:
     """The figure as the bytes of a file; equal figures give equal bytes."""
     file = io.BytesIO()
     metadata = {"Date": None, "Creator": "cxrscore"} if kind == "svg" else {"Software": "cxrscore"}
-    with matplotlib.rc_context({"svg.hashsalt": "cxrscore"}):
+    with matplotlib.rc_context({"svg.hashsalt": "cxrscore"}), ignored_missing_glyphs():
         figure.savefig(file, format=kind, metadata=metadata)
     return file.getvalue()
 

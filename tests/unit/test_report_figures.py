@@ -382,3 +382,19 @@ def test_the_overview_of_many_findings_shows_those_with_most_positives() -> None
     shown = {word for word in words if word.startswith("F")}
     assert shown == {f"F{place}" for place in range(5, MOST_ROWS + 5)}
     assert f"The {MOST_ROWS} of {MOST_ROWS + 5} findings with the most positives; the macro AUC is of all." in words
+
+
+@pytest.mark.parametrize("name", ["W" * 60, "A" * 20, "Enlarged Cardiomediastinum"])
+def test_names_beside_the_axes_stay_inside_the_figure(name: str) -> None:
+    series = [Series(name="all", values=[(0.1, 0.0, 0.2)])]
+    for figure in (forest_plot([name], series, "gap"), prevalence_plot([finding(name)])):
+        (axes,) = figure.axes
+        figure.draw_without_rendering()
+        words = [one for one in (*axes.texts, *axes.get_yticklabels()) if one.get_text()[:3] == name[:3]]
+        assert [one.get_window_extent().x0 >= 0 for one in words] == [True]
+        assert axes.get_position().width > 0.2
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_letters_that_the_font_lacks_are_no_warning(kind: figures.Format) -> None:
+    assert figures.encode(prevalence_plot([finding("\u80ba\u708e")]), kind)

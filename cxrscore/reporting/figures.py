@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cxrscore.contract import Array, Floats
+from cxrscore.escape_control_chars import escape_control_characters
 from cxrscore.metrics import (
     Proportion,
     Reliability,
@@ -175,7 +176,8 @@ def decision_grid(findings: Sequence[FindingData], words: Sequence[str] | None =
 def _titles(findings: Sequence[FindingData], words: Sequence[str] | None) -> list[str]:
     """The name of each finding and its texts."""
     texts = [""] * len(findings) if words is None else words
-    return [f"{data.finding}\n{text}" if text else data.finding for data, text in zip(findings, texts, strict=True)]
+    names = [escape_control_characters(data.finding) for data in findings]  # a line break would end the name
+    return [f"{name}\n{text}" if text else name for name, text in zip(names, texts, strict=True)]
 
 
 def _auc_text(auc: float) -> str:

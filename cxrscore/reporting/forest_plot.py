@@ -136,7 +136,9 @@ def _overview_rows(summary: Summary) -> tuple[list[_Row], list[_Row], list[str]]
 
 
 def _means(areas: AucResult, defined: int) -> list[_Row]:
-    """The macro AUC, and that of the findings with an interval if only these have one."""
+    """The macro AUC, and that of the findings with an interval if only these have one; none of one finding only."""
+    if defined == 1:
+        return []
     means = [(f"Macro, mean of {defined}", areas.macro.value, areas.macro_interval)]
     if math.isnan(areas.macro_interval[0]) and math.isfinite(areas.macro_known_interval[0]):
         means.append(

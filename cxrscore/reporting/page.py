@@ -103,6 +103,7 @@ def render(
     chosen  findings whose heat maps were requested
     """
     provenance, highest = scores.provenance, tables.highest_films(scores)
+    constant = [one.finding for one in data if len(one.all_prob) > 1 and one.all_prob.min() == one.all_prob.max()]
     context = {
         "source": source,
         "chosen": chosen,
@@ -118,12 +119,12 @@ def render(
         "seen_films": int(np.count_nonzero((scores.films.status == Status.OK) & np.isin(scores.films.split, SEEN))),
         "highest_csv": csv_uri(tables.highest_rows(highest)),
         "failures": tables.failures(scores),
-        "constant": [one.finding for one in data if len(one.all_prob) > 1 and one.all_prob.min() == one.all_prob.max()],
+        "constant": constant,
     }
     page = environment().get_template("page.html.j2")
     return page.render(
         **context,
-        **_first_screen(scores, summary, parts),
+        **_first_screen(scores, summary, parts, constant),
         **_origin(provenance, summary),
         **_model_figures(parts.models, summary),
         **_optional_sections(parts),
@@ -220,7 +221,7 @@ def _has_section(name: str, summary: Summary, parts: ReportSections) -> bool:
     return optional.get(name, True)
 
 
-def _first_screen(scores: Scores, summary: Summary, parts: ReportSections) -> dict[str, Any]:
+def _first_screen(scores: Scores, summary: Summary, parts: ReportSections, constant: Sequence[str]) -> dict[str, Any]:
     """Template variables of the first screen."""
     drifted = [one.finding for one in parts.drifts.findings if one.large]
     yardsticks = recorded_yardsticks(parts.models)
@@ -234,6 +235,7 @@ def _first_screen(scores: Scores, summary: Summary, parts: ReportSections) -> di
             parts.models,
             probabilities=describe_probabilities(scores.provenance),
             drifted=drifted,
+            constant=constant,
         ),
         "shown_warnings": SHOWN_WARNINGS,
         "label_table": describe_table(get_nested(scores.provenance, "labels")),

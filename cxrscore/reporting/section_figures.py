@@ -101,6 +101,8 @@ def without_curve(summary: Summary) -> str:
 def _fewest(one: FindingResult) -> str:
     """The patients of the smaller class: "3 positive", "no negative"."""
     count, word = min((one.positive_patients, "positive"), (one.negative_patients, "negative"))
+    if not one.positives + one.negatives:
+        return "no label or no score"
     return f"{count or 'no'} {word}"
 
 

@@ -398,3 +398,19 @@ def test_names_beside_the_axes_stay_inside_the_figure(name: str) -> None:
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_letters_that_the_font_lacks_are_no_warning(kind: figures.Format) -> None:
     assert figures.encode(prevalence_plot([finding("\u80ba\u708e")]), kind)
+
+
+def test_titles_of_wide_letters_or_with_line_breaks_stay_above_their_panel() -> None:
+    figure = figures.roc_grid([finding("W" * 40), finding("a\nb")])
+    figure.draw_without_rendering()
+    titles = [one for one in figure.texts if one.get_text().startswith(("W", "a"))]
+    assert [one.get_text() for one in titles] == ["W" * (LONGEST_TITLE - 1) + "\N{HORIZONTAL ELLIPSIS}", "a[U+000A]b"]
+    assert titles[0].get_window_extent().width <= 1.02 * WIDTH * figure.dpi
+
+
+def test_one_finding_has_no_mean() -> None:
+    summary = summarise(made_scores())
+    one = dataclasses.replace(summary, findings=summary.findings[:1])
+    assert "Macro" not in overview_alt(one)
+    assert "Macro" in overview_alt(summary)
+    assert overview_plot(one, None).axes

@@ -72,7 +72,9 @@ def answer(summary: Summary, provenance: Mapping[str, Any]) -> Answer:
         return Answer(before=f"{scored}no scored film has a label, so there is no AUC{rest}")
     where = f"{scored}on {_films(summary)} "
     if not math.isfinite(summary.macro_auc):
-        return Answer(before=f"{where}no AUC is defined, because only one class is present{rest}")
+        known = any(one.positives + one.negatives for one in summary.findings)
+        why = "only one class is present" if known else "no film has a score and a label of the same finding"
+        return Answer(before=f"{where}no AUC is defined, because {why}{rest}")
     return Answer(
         before=f"{where}the {_what(summary)} is ",
         value=f"{summary.macro_auc:.{_digits(summary.areas.macro_interval)}f}",

@@ -13,6 +13,7 @@ from cxrscore.images import Status
 from cxrscore.models.calibration import describe_probabilities
 from cxrscore.reporting.first_screen import answer, cautions
 from cxrscore.reporting.model_evaluations import recorded_models
+from cxrscore.reporting.section_figures import without_curve
 from cxrscore.reporting.summary import summarise
 from cxrscore.scorefile.data import Scores
 
@@ -180,3 +181,11 @@ def test_a_warning_of_few_patients_counts_patients_not_films() -> None:
     (text,) = [one for one in warnings(scores) if one.startswith("Fewer than 10 patients have positive films of ")]
     for one in few[:6]:
         assert f"{one.finding} ({one.positive_patients})" in text
+
+
+def test_scores_that_are_all_missing_are_not_called_one_class() -> None:
+    scores = made_scores()
+    prob = np.full_like(scores.prob, np.nan)
+    scores = dataclasses.replace(scores, prob=prob, logit=prob, prob_uncalibrated=prob)
+    assert "no AUC is defined, because no film has a score and a label of the same finding;" in sentence(scores)
+    assert "Atelectasis (no label or no score)" in without_curve(summarise(scores))

@@ -173,7 +173,7 @@ def test_every_model_of_an_ensemble_is_shown(tmp_path):
         "model.safetensors",
     ]
     assert "30 epochs" in section(page, "training")
-    assert "Of b.safetensors: of the second only" in told["warnings"]
+    assert "Of b.safetensors: of the second only." in told["warnings"]
     models = recorded_models(scores.provenance, FINDINGS)
     assert marks(models) == {FEW: f"{MARK} (in 1 of 3 models)"}
     assert len(model_warnings(models[:2])) == 2
@@ -200,7 +200,7 @@ def test_warnings_of_many_models_are_cut():
     }
     notes = model_warnings(recorded_models(provenance, FINDINGS))
     assert len(notes) == MOST_NOTES + 1
-    assert notes[0] == "Of Model 1: 0 0"
+    assert notes[0] == "Of Model 1: 0 0."
 
 
 def test_a_model_without_evaluation_is_as_before(tmp_path):
